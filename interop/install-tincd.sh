@@ -1,0 +1,54 @@
+#!/bin/sh
+# Install the real peer: Debian's tinc 1.1 package, which only the suite "experimental" has.
+#
+# The suite is read next to the configured ones, from the same mirror (its line is derived from
+# the machine's own source list), for this one download only: the machine's apt configuration is
+# left as it was.
+set -eu
+
+if command -v tincd >/dev/null 2>&1 && tincd --version 2>/dev/null | head -n 1 | grep -q ' 1\.1'; then
+    echo "tincd is there: $(tincd --version | head -n 1)"
+    exit 0
+fi
+
+if [ "$(id -u)" -ne 0 ]; then
+    echo "install-tincd: needs root to install Debian's tinc package" >&2
+    exit 1
+fi
+if ! command -v apt-get >/dev/null 2>&1; then
+    echo "install-tincd: no apt-get here; install tinc 1.1 by hand to run the interop tests" >&2
+    exit 1
+fi
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# deb822 files first (bookworm's default), then one-line lists.
+mirror=$(sed -n 's/^URIs:[[:space:]]*\([^[:space:]]*\).*/\1/p' /etc/apt/sources.list.d/*.sources 2>/dev/null \
+    | grep -v -- '-security' | grep '/debian' | head -n 1 || true)
+if [ -z "$mirror" ]; then
+    mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null \
+        | sed -n 's/^deb[[:space:]]\(\[[^]]*\][[:space:]]\)\{0,1\}\([^[:space:]]*\).*/\2/p' \
+        | grep -v -- '-security' | grep '/debian' | head -n 1 || true)
+fi
+if [ -z "$mirror" ]; then
+    echo "install-tincd: no Debian mirror found in /etc/apt" >&2
+    exit 1
+fi
+
+keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+mkdir -p "$work/lists/partial" "$work/parts"
+echo "deb [signed-by=$keyring] $mirror experimental main" >"$work/experimental.list"
+experimental() {
+    apt-get -qq -o Dir::Etc::sourcelist="$work/experimental.list" -o Dir::Etc::sourceparts="$work/parts" \
+        -o Dir::State::lists="$work/lists" -o APT::Sandbox::User=root "$@"
+}
+experimental update
+(cd "$work" && experimental download tinc)
+
+# The package's dependencies come from the configured suites.
+[ -n "$(ls /var/lib/apt/lists/*Packages* 2>/dev/null)" ] || apt-get -qq update
+# Its postinst writes into /etc/tinc and fails where that directory was left out of the package.
+mkdir -p /etc/tinc
+DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends "$work"/tinc_*.deb >/dev/null
+tincd --version | head -n 1

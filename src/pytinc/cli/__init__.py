@@ -1,0 +1,1 @@
+"""The `tinc` command line."""

@@ -1,0 +1,62 @@
+"""``help`` and ``version`` (cli.md 14): texts that tell what this program is."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING, Final
+
+import pytinc
+from pytinc.cli.commands import COMMANDS
+from pytinc.control.messages import PROTOCOL_MAJOR
+
+if TYPE_CHECKING:
+    from pytinc.cli.session import Session
+
+PROTOCOL_MINOR: Final = 7
+_COLUMN: Final = 27
+
+OPTIONS_HELP: Final = """\
+Valid options are:
+  -b, --batch             Don't ask for anything (non-interactive mode).
+  -c, --config=DIR        Read configuration options from DIR.
+  -n, --net=NETNAME       Connect to net NETNAME.
+      --pidfile=FILENAME  Read control cookie from FILENAME.
+      --force             Force some commands to work despite warnings.
+      --help              Display this help and exit.
+      --version           Output version information and exit.
+"""
+
+
+def help_text(program: str) -> str:
+    """Return the text of ``--help``."""
+    rows = [row for command in COMMANDS.values() for row in command.help]
+    commands = "".join(f"  {left:<{_COLUMN - 1}} {right}\n" for left, right in rows)
+    return (
+        f"Usage: {program} [options] command\n\n{OPTIONS_HELP}\nValid commands are:\n{commands}\n"
+        "invite and join are not in this release. Without a command, commands are read from standard input.\n"
+    )
+
+
+def version_text() -> str:
+    """Return the text of ``--version``; other programs read the line ``Features:``."""
+    features = [name for name in ("readline", "curses") if importlib.util.find_spec(name)]
+    return (
+        f"tinc version {pytinc.__version__} (pytinc, protocol {PROTOCOL_MAJOR}.{PROTOCOL_MINOR})\n"
+        f"Features: {' '.join(features)}\n"
+        "Copyright (C) 2026 the pytinc authors.\n\n"
+        "pytinc comes with ABSOLUTELY NO WARRANTY.  This is free software,\n"
+        "and you are welcome to redistribute it under certain conditions;\n"
+        "see the file COPYING for details.\n"
+    )
+
+
+def help_(session: Session, words: list[str]) -> int:
+    """``help``: the same as ``--help``; its words are ignored."""
+    print(help_text(session.program), end="")
+    return 0
+
+
+def version(session: Session, words: list[str]) -> int:
+    """``version``: the same as ``--version``."""
+    print(version_text(), end="")
+    return 0

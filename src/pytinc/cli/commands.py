@@ -1,0 +1,150 @@
+"""The table of commands: name, where its code is, how many words it takes, its help (cli.md 1.5).
+
+The grammar (`pytinc.cli.app`), the shell and the help text read it. A command's module is imported when the
+command runs, and not before, so that a light command starts quickly.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, cast
+
+if TYPE_CHECKING:
+    from pytinc.cli.session import Session
+
+Run: TypeAlias = "Callable[[Session, list[str]], int]"
+"""What a command is: words in, exit status out."""
+
+ANY: Final = 1 << 30
+"""No limit for the number of words."""
+
+
+class Command(NamedTuple):
+    """One row of the table. ``help`` holds (left column, right column) pairs; none: not in the help text."""
+
+    function: str
+    """``MODULE.FUNCTION`` below `pytinc.cli`."""
+    least: int = 0
+    most: int = 0
+    help: tuple[tuple[str, str], ...] = ()
+
+    def wrong_count(self, words: list[str]) -> str | None:
+        """Return tinc's complaint about the number of words, or None if it is right."""
+        if self.least <= len(words) <= self.most:
+            return None
+        if self.least == self.most != 0 or (self.most == ANY and self.least):
+            return "Invalid number of arguments."
+        return "Too many arguments!" if len(words) > self.most else "Not enough arguments!"
+
+    def load(self) -> Run:
+        """Import the module and return the function that runs the command."""
+        module, _, name = self.function.partition(".")
+        return cast(Run, getattr(importlib.import_module(f"pytinc.cli.{module}"), name))
+
+
+_DUMP: Final = Command(
+    "dump.dump",
+    0,
+    ANY,
+    (
+        ("dump", "Dump a list of one of the following things:"),
+        ("  [reachable] nodes", "- all known nodes in the VPN"),
+        ("  edges", "- all known connections in the VPN"),
+        ("  subnets", "- all known subnets in the VPN"),
+        ("  connections", "- all meta connections with ourself"),
+        ("  [di]graph", "- graph of the VPN in dotty format"),
+        ("  invitations", "- outstanding invitations"),
+    ),
+)
+
+COMMANDS: Final[dict[str, Command]] = {
+    "init": Command("init.init", 0, 1, (("init [name]", "Create initial configuration files."),)),
+    "get": Command("variables.get", 1, ANY, (("get VARIABLE", "Print current value of VARIABLE"),)),
+    "set": Command("variables.set_", 1, ANY, (("set VARIABLE VALUE", "Set VARIABLE to VALUE"),)),
+    "add": Command("variables.add", 1, ANY, (("add VARIABLE VALUE", "Add VARIABLE with the given VALUE"),)),
+    "del": Command(
+        "variables.del_",
+        1,
+        ANY,
+        (("del VARIABLE [VALUE]", "Remove VARIABLE [only ones with matching VALUE]"),),
+    ),
+    "config": Command("variables.config", 1, ANY),
+    "start": Command("process.start", 0, ANY, (("start [pytincd options]", "Start pytincd."),)),
+    "stop": Command("process.stop", 0, 0, (("stop", "Stop pytincd."),)),
+    "restart": Command("process.restart", 0, ANY, (("restart [pytincd options]", "Restart pytincd."),)),
+    "reload": Command(
+        "requests.reload", 0, 0, (("reload", "Partially reload configuration of running pytincd."),)
+    ),
+    "pid": Command("requests.pid", 0, 0, (("pid", "Show PID of currently running pytincd."),)),
+    "generate-keys": Command(
+        "init.generate_keys", 0, 0, (("generate-keys", "Generate a new Ed25519 public/private key pair."),)
+    ),
+    "generate-ed25519-keys": Command("init.generate_keys", 0, 0, (("generate-ed25519-keys", "The same."),)),
+    "dump": _DUMP,
+    "list": _DUMP._replace(help=()),
+    "info": Command(
+        "info.info",
+        1,
+        1,
+        (
+            (
+                "info NODE|SUBNET|ADDRESS",
+                "Give information about a particular NODE, SUBNET or ADDRESS.",
+            ),
+        ),
+    ),
+    "purge": Command("requests.purge", 0, 0, (("purge", "Purge unreachable nodes"),)),
+    "debug": Command("requests.debug", 1, 1, (("debug N", "Set debug level"),)),
+    "retry": Command("requests.retry", 0, 0, (("retry", "Retry all outgoing connections"),)),
+    "connect": Command("requests.connect", 1, 1),
+    "disconnect": Command(
+        "requests.disconnect", 1, 1, (("disconnect NODE", "Close meta connection with NODE"),)
+    ),
+    "top": Command("top.top", 0, 0, (("top", "Show real-time statistics"),)),
+    "pcap": Command(
+        "streams.pcap",
+        0,
+        1,
+        (("pcap [snaplen]", "Dump traffic in pcap format [up to snaplen bytes per packet]"),),
+    ),
+    "log": Command("streams.log", 0, 1, (("log [level]", "Dump log output [up to the specified level]"),)),
+    "export": Command(
+        "exchange.export", 0, 0, (("export", "Export host configuration of local node to standard output"),)
+    ),
+    "export-all": Command(
+        "exchange.export_all",
+        0,
+        0,
+        (("export-all", "Export all host configuration files to standard output"),),
+    ),
+    "import": Command(
+        "exchange.import_", 0, 0, (("import", "Import host configuration file(s) from standard input"),)
+    ),
+    "exchange": Command("exchange.exchange", 0, 0, (("exchange", "Same as export followed by import"),)),
+    "exchange-all": Command(
+        "exchange.exchange_all", 0, 0, (("exchange-all", "Same as export-all followed by import"),)
+    ),
+    "invite": Command("join.invite", 0, ANY),
+    "join": Command("join.join", 0, ANY),
+    "network": Command(
+        "network.network",
+        0,
+        1,
+        (("network [NETNAME]", "List all known networks, or switch to the one named NETNAME."),),
+    ),
+    "fsck": Command("fsck.fsck", 0, 0, (("fsck", "Check the configuration files for problems."),)),
+    "edit": Command("edit.edit", 1, 1, (("edit FILE", "Edit a configuration file or script."),)),
+    "sign": Command("signing.sign", 0, 1, (("sign [FILE]", "Generate a signed version of a file."),)),
+    "verify": Command(
+        "signing.verify", 1, 2, (("verify NODE [FILE]", "Verify that a file was signed by the given NODE."),)
+    ),
+    "version": Command("about.version", 0, 0, (("version", "Output version information."),)),
+    "help": Command("about.help_", 0, ANY, (("help", "Display this help."),)),
+}
+"""Every command, by its name in lower case, in the order of the help text."""
+
+
+def find(word: str) -> Command | None:
+    """Return the command of this name, in any case. There are no abbreviations."""
+    return COMMANDS.get(word.lower())

@@ -1,0 +1,243 @@
+"""fsck: check the configuration for problems, without a daemon, and fix some of them (cli.md 13).
+
+pytinc has no legacy protocol, so what tinc's fsck says about RSA keys has no place here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from pytinc.cli.files import own_name, read_text, write_text
+from pytinc.cli.session import say
+from pytinc.config.parser import Pool
+from pytinc.config.store import ConfigTree, HostFile
+from pytinc.config.variables import lookup
+from pytinc.crypto.keys import PrivateKey, disable_old_keys, format_public_key, parse_private_key
+from pytinc.errors import ConfigError, DecodeError
+
+if TYPE_CHECKING:
+    from pytinc.cli.session import Session
+
+_SCRIPT_ENDS: Final = ("-up", "-down")
+_SCRIPTS: Final = ("tinc", "host", "subnet")
+
+
+def fsck(session: Session, words: list[str]) -> int:
+    """Report problems on stderr; the status is 1 for those with which no daemon can run."""
+    return Fsck(session).run()
+
+
+class Fsck:
+    """One check of a configuration directory."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._tree: ConfigTree = session.tree
+        self._failed = False
+        self._no_more_fixes = False
+        self._reported: set[str] = set()
+
+    def run(self) -> int:
+        """Make all checks in tinc's order and return the exit status."""
+        name = self._check_name()
+        if name is None:
+            return 1
+        self._check_own_configuration(name)
+        self._check_scripts()
+        self._check_variables()
+        return int(self._failed)
+
+    # -- Saying and asking ---------------------------------------------------------------------------------
+
+    def _complain(self, text: str) -> None:
+        """Report what a reader of files says, once for the same file."""
+        if text not in self._reported:
+            self._reported.add(text)
+            say(text)
+
+    def _fail(self, text: str) -> None:
+        self._failed = True
+        self._complain(text)
+
+    def _suggest(self, text: str, command: str) -> None:
+        say(f"{text}\n\n  {self._session.suggestion} {command}\n")
+
+    def _may_fix(self) -> bool:
+        """Tell whether the problem just reported is to be fixed; ask if somebody is there to answer."""
+        if self._session.force:
+            return True
+        while self._session.tty and not self._no_more_fixes:
+            answer = self._session.ask("Fix y/n? ")
+            if answer is None:
+                self._no_more_fixes = True
+            elif answer[:1] in ("y", "Y"):
+                return True
+            elif answer[:1] in ("n", "N"):
+                return False
+        return False
+
+    # -- tinc.conf and the keys ----------------------------------------------------------------------------
+
+    def _check_name(self) -> str | None:
+        path = self._session.tinc_conf
+        try:
+            read_text(path)
+        except OSError as error:
+            say(f"ERROR: cannot read {path}: {error.strerror}")
+            if isinstance(error, FileNotFoundError):
+                self._suggest("No tinc configuration found. Create a new one with:", "init")
+            elif isinstance(error, PermissionError) and os.geteuid() != 0:
+                say("You are currently not running tinc as root. Use sudo?")
+            elif isinstance(error, PermissionError):
+                say(f"Check the permissions of each component of the path {path}.")
+        else:
+            try:
+                return own_name(path)
+            except (click.ClickException, ConfigError) as error:
+                say(str(error))
+        say("ERROR: tinc cannot run without a valid Name.")
+        return None
+
+    def _check_own_configuration(self, name: str) -> None:
+        try:
+            server = self._tree.read_server()
+            host = self._tree.read_host(name)
+            if host.problem is not None:
+                raise host.problem
+        except ConfigError as error:
+            self._fail(str(error))
+            return
+        key = self._check_private_key()
+        self._check_public_key(name, key, Pool([*server.entries, *host.pool.entries]), host)
+
+    def _check_private_key(self) -> PrivateKey | None:
+        key = self._read_private_key()
+        if key is None:
+            self._fail("ERROR: No Ed25519 private key found.")
+            self._suggest("You can generate a new Ed25519 key with:", "generate-ed25519-keys")
+        return key
+
+    def _read_private_key(self) -> PrivateKey | None:
+        try:
+            text, path, insecure = self._tree.private_key_text()
+        except ConfigError as error:
+            say(str(error))
+            return None
+        if insecure:
+            self._check_key_owner(path)
+        try:
+            return parse_private_key(text)
+        except DecodeError as error:
+            say(f"Reading Ed25519 private key file `{path}' failed: {error}")
+            return None
+
+    def _check_key_owner(self, path: str) -> None:
+        say(f"WARNING: unsafe file permissions on {path}.")
+        status = Path(path).stat()
+        if status.st_uid != os.geteuid():
+            say(f"You are not running {self._session.program} as the same uid as {path}.")
+        elif self._may_fix():
+            self._change_mode(path, status.st_mode & 0o700)
+
+    def _check_public_key(self, name: str, key: PrivateKey | None, pool: Pool, host: HostFile) -> None:
+        public = self._tree.public_key(pool, host.text)
+        if public is None:
+            say("WARNING: No (usable) public Ed25519 key found.")
+        elif key is None:
+            say("WARNING: A public Ed25519 key was found but no private key is known.")
+            return
+        elif public != key.public:
+            say("ERROR: public and private Ed25519 keys do not match.")
+        else:
+            return
+        if key is not None and self._may_fix():
+            self._write_public_key(self._session.host_file(name), key)
+
+    def _write_public_key(self, path: str, key: PrivateKey) -> None:
+        text = read_text(path)
+        disabled = disable_old_keys(text, "ED25519")
+        if disabled is not None:
+            say("Warning: old key(s) found and disabled.")
+            text = disabled
+        if text and not text.endswith("\n"):
+            text += "\n"
+        write_text(path, text + format_public_key(key.public))
+        say(f"Wrote Ed25519 public key to {path}.")
+
+    def _change_mode(self, path: str, mode: int) -> None:
+        try:
+            Path(path).chmod(mode)
+        except OSError as error:
+            say(f"ERROR: cannot change permissions on {path}: {error.strerror}")
+        else:
+            say(f"Fixed permissions of {path}.")
+
+    # -- Scripts -------------------------------------------------------------------------------------------
+
+    def _check_scripts(self) -> None:
+        confbase = self._session.confbase
+        told_names = False
+        for name in self._scripts_in(confbase):
+            if name.rpartition("-")[0] in _SCRIPTS:
+                self._check_script(f"{confbase}/{name}")
+                continue
+            say(f"WARNING: Unknown script {confbase}/{name} found.")
+            if not told_names:
+                told_names = True
+                say(f"The only scripts in {confbase} executed by tinc are:")
+                say("tinc-up, tinc-down, host-up, host-down, subnet-up and subnet-down.")
+        for name in self._scripts_in(f"{confbase}/hosts"):
+            self._check_script(f"{confbase}/hosts/{name}")
+
+    def _scripts_in(self, directory: str) -> list[str]:
+        try:
+            names = os.listdir(directory)  # noqa: PTH208  names, not paths, are compared
+        except OSError as error:
+            self._fail(f"ERROR: cannot read directory {directory}: {error.strerror}")
+            return []
+        return sorted(name for name in names if name.endswith(_SCRIPT_ENDS))
+
+    def _check_script(self, path: str) -> None:
+        if os.access(path, os.R_OK | os.X_OK):
+            return
+        say(f"WARNING: cannot read and execute {path}: Permission denied")
+        if self._may_fix():
+            self._change_mode(path, 0o755)
+
+    # -- Variables -----------------------------------------------------------------------------------------
+
+    def _check_variables(self) -> None:
+        try:
+            self._check_pool(self._tree.read_server(), None)
+        except ConfigError as error:
+            self._complain(str(error))
+        for name in self._tree.host_names():
+            host = self._tree.read_host(name)
+            if host.problem is not None:
+                self._complain(str(host.problem))
+            else:
+                self._check_pool(host.pool, name)
+
+    def _check_pool(self, pool: Pool, host: str | None) -> None:
+        """Check the variables of the server configuration, or of the host file of node ``host``."""
+        count: Counter[str] = Counter()
+        for entry in sorted(pool.entries, key=lambda entry: (entry.path or "", entry.line)):
+            variable = lookup(entry.variable)
+            if variable is None:
+                continue
+            where = f"{entry.path} line {entry.line}"
+            if variable.obsolete:
+                say(f"WARNING: obsolete variable {variable.name} in {where}")
+            if host is None and not variable.server:
+                say(f"WARNING: host variable {variable.name} found in server config {where}")
+            if host is not None and not variable.host:
+                say(f"WARNING: server variable {variable.name} found in host config {where}")
+            if not variable.multiple:
+                count[variable.name] += 1
+        for name in (name for name, times in count.items() if times > 1):
+            say(f"WARNING: multiple instances of variable {name} in {host or 'tinc.conf'}")

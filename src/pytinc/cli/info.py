@@ -1,0 +1,135 @@
+"""info: a report about a node, or who owns a subnet or an address (cli.md 8)."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from pytinc.cli.dump import dump_edges, dump_nodes, dump_subnets, milliseconds
+from pytinc.control.messages import PROTOCOL_MAJOR, NodeRow, NodeStatus, Options, protocol_minor
+from pytinc.errors import ControlError, DecodeError
+from pytinc.wire.names import is_valid_name
+from pytinc.wire.subnet import Subnet, SubnetKind, parse_subnet
+
+if TYPE_CHECKING:
+    from pytinc.cli.session import Session
+    from pytinc.control.client import ControlClient
+
+_STATUS = (
+    NodeStatus.VALIDKEY,
+    NodeStatus.VISITED,
+    NodeStatus.REACHABLE,
+    NodeStatus.INDIRECT,
+    NodeStatus.SPTPS,
+    NodeStatus.UDP_CONFIRMED,
+)
+_OPTIONS = (Options.INDIRECT, Options.TCPONLY, Options.PMTU_DISCOVERY, Options.CLAMP_MSS)
+
+
+def info(session: Session, words: list[str]) -> int:
+    """Report about the node, subnet or address named."""
+    item = words[0]
+    client = session.client()
+    if is_valid_name(item):
+        return _info_node(client, item)
+    if "." in item or ":" in item:
+        return _info_subnet(client, item)
+    raise click.ClickException("Argument is not a node name, subnet or address.")
+
+
+def _info_node(client: ControlClient, name: str) -> int:
+    row = next((row for row in dump_nodes(client) if row.name == name), None)
+    if row is None:
+        raise click.ClickException(f"Unknown node {name}.")
+    edges = [edge.to_name for edge in dump_edges(client) if edge.from_name == name]
+    subnets = [subnet.subnet for subnet in dump_subnets(client) if subnet.owner == name]
+    print("\n".join([*node_report(row), _list("Edges:", edges), _list("Subnets:", subnets)]))
+    return 0
+
+
+def node_report(row: NodeRow) -> list[str]:
+    """Return the lines about the node itself."""
+    reachable = bool(row.status & NodeStatus.REACHABLE)
+    seen = "Online since:" if reachable else "Last seen:"
+    return [
+        f"Node:         {row.name}",
+        f"Node ID:      {row.node_id}",
+        f"Address:      {row.address}",
+        f"{seen:<13} {_when(row.last_state_change)}",
+        _list("Status:", [_word(bit) for bit in _STATUS if row.status & bit]),
+        _list("Options:", [_word(bit) for bit in _OPTIONS if row.options & bit]),
+        f"Protocol:     {PROTOCOL_MAJOR}.{protocol_minor(row.options)}",
+        *_reachability(row),
+        f"RX:           {row.rx_packets} packets  {row.rx_bytes} bytes",
+        f"TX:           {row.tx_packets} packets  {row.tx_bytes} bytes",
+    ]
+
+
+def _reachability(row: NodeRow) -> list[str]:
+    if row.is_self:
+        how = "can reach itself"
+    elif not row.status & NodeStatus.REACHABLE:
+        how = "unreachable"
+    elif row.via != row.name:
+        how = f"indirectly via {row.via}"
+    elif not row.status & NodeStatus.VALIDKEY:
+        how = "unknown"
+    elif row.min_mtu > 0:
+        lines = ["Reachability: directly with UDP", f"PMTU:         {row.pmtu}"]
+        return lines if row.rtt_us == -1 else [*lines, f"RTT:          {milliseconds(row.rtt_us)}"]
+    elif row.nexthop == row.name:
+        how = "directly with TCP"
+    else:
+        how = f"none, forwarded via {row.nexthop}"
+    return [f"Reachability: {how}"]
+
+
+def _when(seconds: int) -> str:
+    if seconds == 0:
+        return "never"
+    try:
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+    except (OverflowError, ValueError, OSError) as error:
+        raise ControlError("Unable to parse node dump from tincd.") from error
+
+
+def _word(bit: NodeStatus | Options) -> str:
+    return str(bit.name).lower()
+
+
+def _list(label: str, items: list[str]) -> str:
+    return f"{label:<13}" + "".join(f" {item}" for item in items)
+
+
+def _info_subnet(client: ControlClient, item: str) -> int:
+    try:
+        wanted = parse_subnet(item)
+    except DecodeError as error:
+        raise click.ClickException(f"Could not parse subnet or address '{item}'.") from error
+    is_subnet = "/" in item
+    found = False
+    for row in dump_subnets(client):
+        try:
+            subnet = parse_subnet(row.subnet)
+        except DecodeError as error:
+            raise ControlError("Unable to parse subnet dump from tincd.") from error
+        if _matches(subnet, wanted, exactly=is_subnet) and (
+            "#" not in item or subnet.weight == wanted.weight
+        ):
+            found = True
+            print(f"Subnet: {row.subnet}\nOwner:  {row.owner}")
+    if not found:
+        raise click.ClickException(f"Unknown {'subnet' if is_subnet else 'address'} {item}.")
+    return 0
+
+
+def _matches(subnet: Subnet, wanted: Subnet, *, exactly: bool) -> bool:
+    if subnet.kind != wanted.kind:
+        return False
+    if subnet.kind is SubnetKind.MAC:
+        return subnet.address == wanted.address
+    if exactly:
+        return (subnet.prefix, subnet.address) == (wanted.prefix, wanted.address)
+    return subnet.contains(wanted.address)

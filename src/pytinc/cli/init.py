@@ -1,0 +1,146 @@
+"""init and generate-keys: a new configuration directory and new keys (cli.md 4 and 5).
+
+A directory is complete or not there: `init` builds a new one beside its final place and renames it. In a
+directory that exists already, tinc.conf is written last, and each file as a whole.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from pytinc.cli.files import read_text, write_text
+from pytinc.cli.session import say
+from pytinc.crypto.keys import PrivateKey, disable_old_keys, format_private_key, public_key_text
+from pytinc.errors import ConfigError, DecodeError
+from pytinc.wire.names import is_valid_name
+
+if TYPE_CHECKING:
+    from pytinc.cli.session import Session
+
+SEED_SIZE: Final = 32
+PRIVATE_MODE: Final = 0o600
+DIRECTORY_MODE: Final = 0o755
+TINC_UP: Final = """\
+#!/bin/sh
+
+echo 'Unconfigured tinc-up script, please edit '$0'!'
+
+#ip addr add <your vpn IP address>/<prefix length of whole VPN> dev $INTERFACE
+#ip link set $INTERFACE up
+"""
+
+
+# -- init --------------------------------------------------------------------------------------------------
+
+
+def init(session: Session, words: list[str]) -> int:
+    """Create a configuration directory with keys for a new node."""
+    if os.access(session.tinc_conf, os.F_OK):
+        raise click.ClickException(f"Configuration file {session.tinc_conf} already exists!")
+    name = words[0] if words else _ask_name(session)
+    if not is_valid_name(name):
+        raise click.ClickException("Invalid Name! Only a-z, A-Z, 0-9 and _ are allowed characters.")
+    confbase = Path(session.confbase)
+    try:
+        if session.given_confbase is None:
+            _make_directory(Path(session.paths.confdir))
+        if confbase.exists():
+            _make_directory(confbase)
+            _fill(confbase, name)
+        else:
+            _build_and_rename(confbase, name)
+    except OSError as error:
+        raise click.ClickException(
+            f"Could not create directory {error.filename or confbase}: {error.strerror}"
+        ) from error
+    return 0
+
+
+def _ask_name(session: Session) -> str:
+    answer = session.ask("Enter the Name you want your tinc node to have: ") if session.tty else None
+    if not answer:
+        raise click.ClickException("No Name given!")
+    return answer
+
+
+def _build_and_rename(confbase: Path, name: str) -> None:
+    """Make the directory beside its place, then rename it: nobody ever sees half of it."""
+    confbase.parent.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{confbase.name}.", dir=confbase.parent))
+    try:
+        _make_directory(scratch)
+        _fill(scratch, name)
+        scratch.rename(confbase)
+    except BaseException:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
+
+
+def _fill(directory: Path, name: str) -> None:
+    """Write everything a new node needs; tinc.conf, which makes it a configuration, comes last."""
+    from pytinc.cli.join import DEFAULT_PORT, choose_port
+
+    for below in ("hosts", "cache"):
+        _make_directory(directory / below)
+    key = _generate()
+    host_file = directory / "hosts" / name
+    _write_private_key(directory / "ed25519_key.priv", key)
+    _append_public_key(host_file, key)
+    port = choose_port()
+    if port is None:
+        say(f"Warning: could not bind to port {DEFAULT_PORT}. Please change tinc's Port manually.")
+    elif port != DEFAULT_PORT:
+        _append(host_file, f"Port = {port}\n")
+        say(f"Warning: could not bind to port {DEFAULT_PORT}. Tinc will instead listen on port {port}.")
+    _write_placeholder(directory / "tinc-up")
+    write_text(str(directory / "tinc.conf"), f"Name = {name}\n")
+
+
+def _make_directory(path: Path) -> None:
+    """Make a directory with its parents; one that exists gets the same mode."""
+    path.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+    if path.stat().st_mode & 0o7777 != DIRECTORY_MODE:
+        path.chmod(DIRECTORY_MODE)
+
+
+def _write_placeholder(path: Path) -> None:
+    if not path.exists():
+        write_text(str(path), TINC_UP, mode=0o777)
+
+
+# -- generate-keys -----------------------------------------------------------------------------------------
+
+
+def generate_keys(session: Session, words: list[str]) -> int:
+    """Make a new Ed25519 key pair; old keys are disabled, not deleted."""
+    try:
+        public_default = session.host_file(session.own_name())
+    except (click.ClickException, ConfigError):
+        public_default = f"{session.confbase}/ed25519_key.pub"
+    key = _generate()
+    private_path = _ask_file(session, "private Ed25519 key", f"{session.confbase}/ed25519_key.priv")
+    _write_key(private_path, key, _write_private_key)
+    public_path = _ask_file(session, "public Ed25519 key", public_default)
+    _write_key(public_path, key, _append_public_key)
+    return 0
+
+
+def _ask_file(session: Session, what: str, default: str) -> str:
+    if not session.tty:
+        return default
+    answer = session.ask(f"Please enter a file to save {what} to [{default}]: ")
+    return os.path.abspath(answer) if answer else default  # noqa: PTH100  tinc's paths are text
+
+
+def _generate() -> PrivateKey:
+    say("Generating Ed25519 key pair:")
+    key = PrivateKey.from_seed(os.urandom(SEED_SIZE))
+    say("Done.")
+    return key

@@ -1,0 +1,121 @@
+"""start, stop and restart: the life of the daemon's process (cli.md 6)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pytinc.cli.session import say
+from pytinc.cli.text import wants_colour
+from pytinc.control.client import NoDaemonError
+from pytinc.errors import ControlError, PytincError
+
+if TYPE_CHECKING:
+    from pytinc.cli.session import Session
+
+_CHUNK = 4096
+
+
+def start(session: Session, words: list[str]) -> int:
+    """Start the daemon; return when it has finished its start-up or failed."""
+    try:
+        pid = session.client().pid
+    except ControlError:
+        pass
+    else:
+        net = f" for net `{session.netname}'" if session.netname else ""
+        say(f"A tincd is already running{net} with pid {pid}.")
+        return 0
+    command = [*daemon_command(session.program), *session.daemon_options, *words]
+    try:
+        succeeded = _run_with_umbilical(command)
+    except OSError as error:
+        raise click.ClickException(f"Error starting {command[0]}: {error.strerror}") from error
+    if not succeeded:
+        raise click.ClickException(f"Error starting {command[0]}")
+    return 0
+
+
+def stop(session: Session, words: list[str]) -> int:
+    """Stop the daemon and wait until it has gone."""
+    try:
+        client = session.client()
+    except NoDaemonError as error:
+        if error.pid is None:
+            raise
+        say(str(error))
+        return _terminate(error.pid)
+    client.stop()
+    session.disconnect()
+    return 0
+
+
+def restart(session: Session, words: list[str]) -> int:
+    """Stop the daemon, if there is one, and start it with the options given."""
+    try:
+        stop(session, [])
+    except (PytincError, click.ClickException) as error:
+        say(str(error))
+    return start(session, words)
+
+
+def daemon_command(program: str) -> list[str]:
+    """Return how to run pytincd: beside the command itself, else from PATH, else as a module."""
+    directory, slash, _ = program.rpartition("/")
+    if slash:
+        beside = Path(directory or "/") / "pytincd"
+        if os.access(beside, os.X_OK):
+            return [str(beside)]
+    elif found := shutil.which("pytincd"):
+        return [found]
+    return [sys.executable, "-m", "pytinc.daemon"]
+
+
+def _run_with_umbilical(command: list[str]) -> bool:
+    """Run the daemon and copy what it says to stderr; tell whether it reported success (daemon.md 5).
+
+    Our end reads until the daemon closes the other: after ``Ready`` and a NUL byte, or by failing.
+    """
+    ours, theirs = os.pipe()
+    try:
+        environment = {**os.environ, "TINC_UMBILICAL": f"{theirs} {int(wants_colour(sys.stderr))}"}
+        try:
+            child = subprocess.Popen(command, pass_fds=[theirs], env=environment)
+        finally:
+            os.close(theirs)
+        # From here on Ctrl-C is the daemon's business: in the foreground it ends it, and so us.
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            ready = _copy_to_stderr(ours)
+            return child.wait() == 0 and ready
+        finally:
+            signal.signal(signal.SIGINT, before)
+    finally:
+        os.close(ours)
+
+
+def _copy_to_stderr(source: int) -> bool:
+    ready = False
+    while data := os.read(source, _CHUNK):
+        ready = data.endswith(b"\0")
+        sys.stderr.write(data.removesuffix(b"\0").decode("utf-8", "surrogateescape"))
+        sys.stderr.flush()
+    return ready
+
+
+def _terminate(pid: int) -> int:
+    try:
+        os.kill(pid, signal.SIGTERM)
+    except OSError as error:
+        raise click.ClickException(
+            f"Could not send TERM signal to process with PID {pid}: {error.strerror}"
+        ) from error
+    say(f"Sent TERM signal to process with PID {pid}.")
+    return 0

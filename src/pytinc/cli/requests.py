@@ -1,0 +1,69 @@
+"""Commands that are one request to the daemon: reload, pid, purge, debug, retry, connect, disconnect.
+
+cli.md 6 and 9.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from pytinc.cli.session import say
+from pytinc.cli.text import atoi
+from pytinc.control.messages import Request
+from pytinc.wire.names import is_valid_name
+
+if TYPE_CHECKING:
+    from pytinc.cli.session import Session
+
+
+def reload(session: Session, words: list[str]) -> int:
+    """Make the daemon read its configuration again."""
+    return _request(session, Request.RELOAD, "Could not reload configuration.")
+
+
+def purge(session: Session, words: list[str]) -> int:
+    """Make the daemon forget unreachable nodes."""
+    return _request(session, Request.PURGE, "Could not purge old information.")
+
+
+def retry(session: Session, words: list[str]) -> int:
+    """Make the daemon try all outgoing connections now."""
+    return _request(session, Request.RETRY, "Could not retry outgoing connections.")
+
+
+def pid(session: Session, words: list[str]) -> int:
+    """Print the pid of the running daemon."""
+    print(session.client().pid)
+    return 0
+
+
+def debug(session: Session, words: list[str]) -> int:
+    """Set the daemon's debug level; tell the old one."""
+    level = atoi(words[0])
+    old = session.client().command(Request.SET_DEBUG, level)
+    say(f"Old level {old}, new level {level}.")
+    return 0
+
+
+def connect(session: Session, words: list[str]) -> int:
+    """Ask for a connection to a node. No daemon implements it, so this always fails, as with tinc."""
+    return _node_request(session, words[0], Request.CONNECT, f"Could not connect to {words[0]}.")
+
+
+def disconnect(session: Session, words: list[str]) -> int:
+    """Close the meta connection with a node."""
+    return _node_request(session, words[0], Request.DISCONNECT, f"Could not disconnect {words[0]}.")
+
+
+def _node_request(session: Session, name: str, request: Request, failure: str) -> int:
+    if not is_valid_name(name):
+        raise click.ClickException("Invalid name for node.")
+    return _request(session, request, failure, name)
+
+
+def _request(session: Session, request: Request, failure: str, *arguments: str) -> int:
+    if session.client().command(request, *arguments) != 0:
+        raise click.ClickException(failure)
+    return 0

@@ -1,0 +1,237 @@
+"""What one run of the command knows: global options, paths, and the connection to the daemon.
+
+Every command function is given a `Session` and its words. Failures are raised (`click.ClickException` for
+those with no better type) and turned into messages and exit status by `guarded`, here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from pytinc.cli.commands import find
+from pytinc.config.paths import Paths, chosen_netname, cli_paths
+from pytinc.errors import ControlError, PytincError
+from pytinc.wire.names import is_safe_netname
+
+if TYPE_CHECKING:
+    from pytinc.config.store import ConfigTree
+    from pytinc.control.client import ControlClient
+
+INTERRUPTED: Final = 130
+"""Exit status after Ctrl-C, as shells report a program that died of it."""
+
+
+def say(text: str) -> None:
+    """Print a progress message, a warning or an error: everything the user did not ask for."""
+    print(text, file=sys.stderr, flush=True)
+
+
+class Session:
+    """Global options and what follows from them. In the shell one session serves all commands."""
+
+    def __init__(
+        self,
+        program: str,
+        *,
+        batch: bool = False,
+        force: bool = False,
+        confbase: str | None = None,
+        netname: str | None = None,
+        pidfile: str | None = None,
+        in_shell: bool = False,
+    ) -> None:
+        self.program = program
+        self.batch = batch
+        self.force = force
+        self.given_confbase = confbase
+        self.netname = chosen_netname(netname)
+        self.given_pidfile = pidfile
+        self.in_shell = in_shell
+        self.tty = not batch and sys.stdin.isatty() and sys.stdout.isatty()
+        self._client: ControlClient | None = None
+        if confbase is not None and self.netname is not None:
+            say("Both netname and configuration directory given, using the latter...")
+
+    # -- Files ---------------------------------------------------------------------------------------------
+
+    @property
+    def paths(self) -> Paths:
+        """Where everything is. Worked out anew each time: a daemon started meanwhile moves its pid file."""
+        return cli_paths(self.netname, self.given_confbase, self.given_pidfile)
+
+    @property
+    def confbase(self) -> str:
+        """The configuration directory, as the user gave it."""
+        return self.paths.confbase
+
+    @property
+    def tinc_conf(self) -> str:
+        """Path of tinc.conf."""
+        return f"{self.confbase}/tinc.conf"
+
+    def host_file(self, name: str) -> str:
+        """Path of a node's host file."""
+        return f"{self.confbase}/hosts/{name}"
+
+    @property
+    def tree(self) -> ConfigTree:
+        """The configuration's files."""
+        from pytinc.config.store import ConfigTree
+
+        return ConfigTree(self.confbase)
+
+    def own_name(self) -> str:
+        """Return the own node's name. Raises with tinc's words if tinc.conf does not tell one."""
+        from pytinc.cli.files import own_name
+
+        return own_name(self.tinc_conf)
+
+    # -- Words for messages --------------------------------------------------------------------------------
+
+    @property
+    def suggestion(self) -> str:
+        """The beginning of a command line that reaches the same configuration: program and options."""
+        if self.given_confbase is not None:
+            return f"{self.program} -c {self.given_confbase}"
+        return f"{self.program} -n {self.netname}" if self.netname else self.program
+
+    @property
+    def daemon_options(self) -> list[str]:
+        """The global options for the daemon: it has no -b and no --force."""
+        options: list[str] = []
+        if self.given_confbase is not None:
+            options += ["-c", self.given_confbase]
+        if self.netname is not None:
+            options += ["-n", self.netname]
+        if self.given_pidfile is not None:
+            options.append(f"--pidfile={self.given_pidfile}")
+        return options
+
+    def ask(self, prompt: str) -> str | None:
+        """Prompt on stderr and return a line of stdin without its newline; None at its end."""
+        print(prompt, end="", file=sys.stderr, flush=True)
+        line = sys.stdin.readline()
+        return line.rstrip("\n") if line else None
+
+    # -- The daemon ----------------------------------------------------------------------------------------
+
+    def client(self) -> ControlClient:
+        """Return a connection to the daemon, kept from an earlier command of the shell."""
+        from pytinc.control.client import ControlClient
+
+        if self._client is not None:
+            if not self._client.is_stale:
+                return self._client
+            say("Previous connection to tincd lost, reconnecting.")
+            self.disconnect()
+        paths = self.paths
+        self._client = ControlClient.connect(paths.pidfile, paths.socket)
+        return self._client
+
+    def disconnect(self) -> None:
+        """Drop the connection to the daemon."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def reload_quietly(self) -> None:
+        """Tell the daemon to reload, if there is one, and wait until it has. Failure is ignored.
+
+        Departure from tinc, which does not wait: a following command would see the old state.
+        """
+        from pytinc.control.messages import Request
+
+        with contextlib.suppress(ControlError):
+            self.client().command(Request.RELOAD)
+
+    # -- The shell -----------------------------------------------------------------------------------------
+
+    def switch_network(self, name: str | None) -> None:
+        """Use another network from now on; forget -c, --pidfile and the connection."""
+        self.netname = name
+        self.given_confbase = None
+        self.given_pidfile = None
+        self.disconnect()
+
+    def end_output(self) -> None:
+        """Tell the reader of a pipe that there is no more output (``exchange`` waits for that)."""
+        if self.tty or self.in_shell:
+            return
+        sys.stdout.flush()
+        with contextlib.suppress(OSError):
+            _close_stdout()
+
+
+def warn_unsafe_netname(name: str) -> None:
+    """Warn of a network name that a shell would stumble over."""
+    if not is_safe_netname(name):
+        say("Warning: unsafe character in netname!")
+
+
+def run_command(session: Session, word: str, words: list[str]) -> int:
+    """Run one command: its exit status, and tinc's messages on stderr."""
+    command = find(word)
+    if command is None:
+        if session.in_shell:
+            say(f"Unknown command `{word}'.")
+            return 1
+        raise click.UsageError(f"Unknown command `{word}'.")
+    complaint = command.wrong_count(words)
+    if complaint is not None:
+        raise click.ClickException(complaint)
+    return command.load()(session, words)
+
+
+def guarded(program: str, action: Callable[[], int]) -> int:
+    """Run ``action``; turn whatever goes wrong into a message and an exit status. No traceback gets out."""
+    try:
+        status = action()
+        sys.stdout.flush()
+        return status
+    except click.UsageError as error:
+        say(f"{_usage_message(program, error)}\nTry `{program} --help' for more information.")
+    except click.ClickException as error:
+        say(error.message)
+    except (click.Abort, KeyboardInterrupt):
+        say("")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has seen enough. Nothing may be written at exit either.
+        with contextlib.suppress(OSError):
+            _close_stdout()
+    except PytincError as error:
+        say(str(error))
+    except OSError as error:
+        say(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    return 1
+
+
+def _close_stdout() -> None:
+    # A descriptor number must stay taken, or the next file opened would become standard output.
+    null = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(null, sys.stdout.fileno())
+    finally:
+        os.close(null)
+
+
+def _usage_message(program: str, error: click.UsageError) -> str:
+    """Word click's complaints about global options as getopt does."""
+    if isinstance(error, click.NoSuchOption):
+        name = error.option_name
+        kind = f"unrecognized option '{name}'" if name.startswith("--") else f"invalid option -- '{name[1:]}'"
+        return f"{program}: {kind}"
+    if isinstance(error, click.BadOptionUsage):
+        name = error.option_name
+        if "not take a value" in error.message:
+            return f"{program}: option '{name}' doesn't allow an argument"
+        if name.startswith("--"):
+            return f"{program}: option '{name}' requires an argument"
+        return f"{program}: option requires an argument -- '{name[1:]}'"
+    return error.message

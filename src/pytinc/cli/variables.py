@@ -1,0 +1,215 @@
+"""get, set, add, del and config: single variables of tinc.conf and host files (cli.md 3).
+
+The decisions are here; `pytinc.config.edit` changes the text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import click
+
+from pytinc.cli.files import open_failure, read_text, write_text
+from pytinc.cli.session import say
+from pytinc.config.edit import EditResult, add_value, delete_values, get_values, set_value
+from pytinc.config.variables import Variable, lookup
+from pytinc.errors import ConfigError, DecodeError
+from pytinc.wire.names import is_valid_name
+
+if TYPE_CHECKING:
+    from pytinc.cli.session import Session
+
+MAX_WORDS_LENGTH: Final = 4095
+"""What follows the verb is cut there, as by tinc's buffer."""
+_ASSIGNMENT: Final = re.compile(r"([^\t =]*)[\t ]*=?[\t ]*(.*)", re.DOTALL)
+
+
+class Target(NamedTuple):
+    """What a command line names: ``[HOST.]VARIABLE [VALUE]``. An absent value is empty."""
+
+    host: str | None
+    name: str
+    value: str
+
+
+def get(session: Session, words: list[str]) -> int:
+    """Print the values of a variable; with a value it is `set_`."""
+    target = parse_target(words)
+    if target.value:
+        return _change(session, target, _set)
+    if target.name.lower() == "port" and (port := _port_in_use(session, target.host)) is not None:
+        print(port)
+        return 0
+    _check_host(target)
+    variable = lookup(target.name)
+    if variable is None:
+        _warn_unknown(target.name)
+    values = get_values(_read(_file(session, target, variable)), variable or target.name)
+    if not values:
+        raise click.ClickException("No matching configuration variables found.")
+    for value in values:
+        print(value)
+    return 0
+
+
+def set_(session: Session, words: list[str]) -> int:
+    """Make a value the only one of a variable."""
+    return _change(session, parse_target(words), _set)
+
+
+def add(session: Session, words: list[str]) -> int:
+    """Add a value to a variable."""
+    return _change(session, parse_target(words), add_value)
+
+
+def del_(session: Session, words: list[str]) -> int:
+    """Remove a variable, or one value of it."""
+    target = parse_target(words)
+    _check_subnet(target)
+    _check_host(target)
+    variable = lookup(target.name)
+    if variable is None:
+        _warn_unknown(target.name)
+    path = _file(session, target, variable)
+    result = delete_values(_read(path), variable or target.name, target.value or None)
+    if not result.changed:
+        raise click.ClickException("No configuration variables deleted.")
+    _write(session, path, result)
+    return 0
+
+
+_VERBS: Final[dict[str, Callable[[Session, list[str]], int]]] = {
+    "get": get,
+    "set": set_,
+    "replace": set_,
+    "change": set_,
+    "add": add,
+    "del": del_,
+}
+
+
+def config(session: Session, words: list[str]) -> int:
+    """``config VERB ...`` is ``VERB ...``; without a verb it gets or sets."""
+    verb = _VERBS.get(words[0].lower())
+    if verb is None:
+        return get(session, words)
+    if len(words) == 1:
+        raise click.ClickException("Invalid number of arguments.")
+    return verb(session, words[1:])
+
+
+def parse_target(words: list[str]) -> Target:
+    """Split the words after a verb: ``Mode switch``, ``Mode=switch`` and ``Mode = switch`` are the same."""
+    match = _ASSIGNMENT.fullmatch(" ".join(words)[:MAX_WORDS_LENGTH])
+    assert match is not None, "the pattern matches every text"
+    host, dot, name = match[1].partition(".")
+    if not dot:
+        host, name = "", match[1]
+    if not name:
+        raise click.ClickException("No variable given.")
+    return Target(host if dot else None, name, match[2].rstrip("\t "))
+
+
+# -- Checks, in tinc's order -------------------------------------------------------------------------------
+
+
+def _change(session: Session, target: Target, edit: Callable[[str, Variable | str, str], EditResult]) -> int:
+    if not target.value:
+        raise click.ClickException("No value for variable given.")
+    _check_subnet(target)
+    variable = lookup(target.name)
+    if variable is not None and variable.obsolete:
+        _refuse(session, f"{variable.name} is an obsolete variable!")
+    if variable is not None and target.host is not None and not variable.host:
+        _refuse(session, f"{variable.name} is not a host configuration variable!")
+    _check_host(target)
+    if variable is None and session.force:
+        _warn_unknown(target.name)
+    elif variable is None:
+        raise click.ClickException(
+            f"{target.name}: is not a known configuration variable! Use --force to use it anyway."
+        )
+    path = _file(session, target, variable)
+    result = edit(_read(path), variable or target.name, target.value)
+    for warning in result.warnings:
+        say(warning)
+    if result.changed:
+        _write(session, path, result)
+    return 0
+
+
+def _set(text: str, variable: Variable | str, value: str) -> EditResult:
+    return set_value(text, variable, value)
+
+
+def _refuse(session: Session, complaint: str) -> None:
+    if not session.force:
+        raise click.ClickException(f"{complaint} Use --force to use it anyway.")
+    say(f"Warning: {complaint}")
+
+
+def _warn_unknown(name: str) -> None:
+    say(f"Warning: {name} is not a known configuration variable!")
+
+
+def _check_subnet(target: Target) -> None:
+    if target.name.lower() != "subnet" or not target.value:
+        return
+    from pytinc.wire.subnet import parse_subnet
+
+    try:
+        subnet = parse_subnet(target.value)
+    except DecodeError as error:
+        raise click.ClickException(f"Malformed subnet definition {target.value}") from error
+    if subnet.has_host_bits:
+        raise click.ClickException(f"Network address and prefix length do not match: {target.value}")
+
+
+def _check_host(target: Target) -> None:
+    if target.host is not None and not is_valid_name(target.host):
+        raise click.ClickException("Invalid name for node.")
+
+
+def _file(session: Session, target: Target, variable: Variable | None) -> str:
+    """Return the file in which the variable belongs."""
+    if target.host is not None:
+        return session.host_file(target.host)
+    if variable is not None and not variable.server:
+        return session.host_file(session.own_name())
+    return session.tinc_conf
+
+
+def _read(path: str) -> str:
+    try:
+        return read_text(path)
+    except OSError as error:
+        raise open_failure(path, error) from error
+
+
+def _write(session: Session, path: str, result: EditResult) -> None:
+    write_text(path, result.text)
+    session.reload_quietly()
+
+
+def _port_in_use(session: Session, host: str | None) -> str | None:
+    """Return the port the running daemon really uses; None, with a message, if there is no daemon.
+
+    Departure from tinc: only for the own node, and only from the pid file of a living process.
+    """
+    from pytinc.control.client import NoDaemonError, process_exists, read_pidfile
+
+    if host is not None:
+        try:
+            own = session.own_name()
+        except (click.ClickException, ConfigError):
+            return None
+        if host != own:
+            return None
+    try:
+        known = read_pidfile(session.paths.pidfile)
+    except NoDaemonError as error:
+        say(str(error))
+        return None
+    return known.port if process_exists(known.pid) else None

@@ -1,0 +1,139 @@
+"""Changing single variables in the text of tinc.conf or a host file (cli.md 3): `get`, `set`, `add`, `del`.
+
+Pure functions of the text; the command reads and writes the file. Comments, PEM blocks and every line of
+another variable are copied as they are. Whether a variable may be changed, and where, is decided before.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from pytinc.config.parser import parse_text
+from pytinc.config.variables import Variable, lookup
+from pytinc.errors import ConfigError
+
+_LINE: Final = re.compile(r"[^\n]*\n|[^\n]+")
+_ASSIGNMENT: Final = re.compile(r"([^ \t=]*)[ \t]*=?[ \t]*(.*)", re.DOTALL)
+_BLANKS: Final = " \t\r\n\v\f"
+
+
+@dataclass(frozen=True, slots=True)
+class EditResult:
+    """The new text of the file, and what to tell the user: complete lines for stderr."""
+
+    text: str
+    warnings: tuple[str, ...]
+    changed: bool
+    """False if the file need not be written. For `delete_values` that means: nothing matched."""
+
+
+def get_values(text: str, variable: Variable | str) -> list[str]:
+    """Return the value of every line of ``variable``, in file order."""
+    return [value for _, value in _scan(text, _spelling(variable)) if value is not None]
+
+
+def set_value(text: str, variable: Variable | str, value: str) -> EditResult:
+    """Make ``value`` the only one: the first line of the variable is replaced, further ones are dropped.
+
+    White space around the value is removed, as reading it would. For a multi-valued variable a warning
+    names each other value that is lost. Raises `ConfigError` for a value that a line cannot hold.
+    """
+    known = _known(variable)
+    return _set(text, variable, value.strip(_BLANKS), warn=known is not None and known.multiple)
+
+
+def add_value(text: str, variable: Variable | str, value: str) -> EditResult:
+    """Add a value: append a line unless it is there already (compared without case).
+
+    A single-valued variable is set instead, with a warning if it had another value. Unknown variables count
+    as multi-valued. Raises `ConfigError` for a value that a line cannot hold.
+    """
+    known = _known(variable)
+    value = value.strip(_BLANKS)
+    if known is not None and not known.multiple:
+        return _set(text, variable, value, warn=True)
+    if any(_same(old, value) for old in get_values(text, variable)):
+        return EditResult(text, (), changed=False)
+    return EditResult(_terminated(text) + _line(_spelling(variable), value), (), changed=True)
+
+
+def delete_values(text: str, variable: Variable | str, value: str | None = None) -> EditResult:
+    """Remove every line of the variable, or only those with this value (compared without case)."""
+    kept: list[str] = []
+    removed = False
+    for line, old in _scan(text, _spelling(variable)):
+        if old is not None and (value is None or _same(old, value)):
+            removed = True
+        else:
+            kept.append(line)
+    if not removed:
+        return EditResult(text, (), changed=False)
+    return EditResult(_terminated("".join(kept)), (), changed=True)
+
+
+def _set(text: str, variable: Variable | str, value: str, *, warn: bool) -> EditResult:
+    name = _spelling(variable)
+    replacement = _line(name, value)
+    lines: list[str] = []
+    warnings: list[str] = []
+    written = False
+    for line, old in _scan(text, name):
+        if old is None:
+            lines.append(line)
+            continue
+        if warn and not _same(old, value):
+            warnings.append(f"Warning: removing {name} = {old}")
+        if not written:
+            lines.append(replacement)
+            written = True
+    if not written:
+        lines = [_terminated(text), replacement]
+    result = _terminated("".join(lines))
+    return EditResult(result, tuple(warnings), changed=result != text)
+
+
+def _scan(text: str, name: str) -> Iterator[tuple[str, str | None]]:
+    """Yield each line with its newline, and its value if it assigns to ``name``, else None."""
+    in_block = False
+    for line in _LINE.findall(text):
+        if in_block:
+            in_block = not line.startswith("-----END")
+            yield line, None
+            continue
+        in_block = line.startswith("-----BEGIN")
+        match = _ASSIGNMENT.fullmatch(line.rstrip(_BLANKS))
+        assert match is not None, "the pattern matches every text"
+        yield line, match[2] if match[1].lower() == name.lower() else None
+
+
+def _known(variable: Variable | str) -> Variable | None:
+    return variable if isinstance(variable, Variable) else lookup(variable)
+
+
+def _spelling(variable: Variable | str) -> str:
+    """Return the official spelling; an unknown name stays as it is given."""
+    known = _known(variable)
+    if known is not None:
+        return known.name
+    assert isinstance(variable, str), "a Variable is known"
+    return variable
+
+
+def _same(one: str, other: str) -> bool:
+    return one.lower() == other.lower()
+
+
+def _terminated(text: str) -> str:
+    return text if not text or text.endswith("\n") else text + "\n"
+
+
+def _line(name: str, value: str) -> str:
+    """Return the line that assigns ``value``. One that reads back differently must not get into the file."""
+    line = f"{name} = {value}"
+    entries, _ = parse_text(line, "")
+    if [(entry.variable, entry.value) for entry in entries] != [(name, value)] or "\0" in line:
+        raise ConfigError(f"The value of {name} cannot be written in one line of a configuration file")
+    return line + "\n"

@@ -1,0 +1,491 @@
+"""From the text of tinc.conf and host files to settings (config.md 2 and 5).
+
+`pytinc.config.store` reads the files, `parse_text` cuts them into entries, a `Pool` puts the entries of
+several files into tinc's order, and `build_settings` and `build_host_settings` make typed settings of them.
+Nothing here touches the disk.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from pytinc.config.settings import (
+    AddressFamily,
+    Broadcast,
+    Forwarding,
+    HostPort,
+    HostSettings,
+    Mode,
+    ProxySettings,
+    Settings,
+)
+from pytinc.config.values import (
+    parse_boolean,
+    parse_configured_subnet,
+    parse_host_port,
+    parse_integer,
+    parse_proxy,
+)
+from pytinc.config.variables import DAEMON_ONLY, VARIABLES, lookup
+from pytinc.errors import ConfigError, DecodeError
+from pytinc.wire.names import is_valid_name
+from pytinc.wire.subnet import Subnet
+
+MAX_LINE_LENGTH: Final = 2048
+"""A longer line is cut, and its remainder counts as a new line (config.md 2.1)."""
+NO_PINGS: Final = 86400
+"""PingInterval when a value below 1 asks for none: once a day."""
+
+_ASSIGNMENT: Final = re.compile(r"([^ \t=]*)[ \t]*=?[ \t]*(.*)", re.DOTALL)
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One assignment: the variable as spelled, its value, and where it stands.
+
+    ``path`` is None for a setting from the command line; ``line`` then counts these, from 1.
+    """
+
+    variable: str
+    value: str
+    path: str | None
+    line: int
+
+    @property
+    def where(self) -> str:
+        """The place in words, for messages."""
+        if self.path is None:
+            return f"command line option {self.line}"
+        return f"{self.path} line {self.line}"
+
+
+def _split_assignment(line: str) -> tuple[str, str]:
+    match = _ASSIGNMENT.fullmatch(line.rstrip(" \t"))
+    assert match is not None, "the pattern matches every text"
+    return match[1], match[2]
+
+
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    """Yield the lines of a file with their numbers, cutting long ones as tinc's buffer does."""
+    number = 0
+    for whole in text.split("\n"):
+        line = whole.removesuffix("\r")
+        for start in range(0, max(len(line), 1), MAX_LINE_LENGTH):
+            number += 1
+            yield number, line[start : start + MAX_LINE_LENGTH]
+
+
+def parse_text(text: str, path: str) -> tuple[list[Entry], ConfigError | None]:
+    """Return the entries of a configuration or host file, and the error that ended the reading, if any.
+
+    Only a variable without a value is an error; the entries before it are returned all the same. Comments
+    and PEM blocks are skipped, unknown variables kept. A line that begins with blanks has an empty name.
+    """
+    entries: list[Entry] = []
+    in_block = False
+    for number, line in _lines(text):
+        if in_block:
+            in_block = not line.startswith("-----END")
+        elif line.startswith("-----BEGIN"):
+            in_block = True
+        elif line and not line.startswith("#"):
+            variable, value = _split_assignment(line)
+            if not value:
+                complaint = (
+                    f"No value for variable `{variable}' on line {number} while reading config file {path}"
+                )
+                return entries, ConfigError(complaint, path, number)
+            entries.append(Entry(variable, value, path, number))
+    return entries, None
+
+
+def parse_option(text: str, number: int) -> tuple[str | None, Entry]:
+    """Read the argument of ``-o``, number ``number`` (from 1), `[NODE.]VAR=VALUE` (config.md 2.3).
+
+    Returns the node whose host configuration is meant, None for the server configuration, and the entry.
+    Raises `ConfigError` if there is no value.
+    """
+    variable, value = _split_assignment(text)
+    if not value:
+        raise ConfigError(f"No value for variable `{variable}' in command line option {number}")
+    node, dot, bare = variable.partition(".")
+    if dot:
+        return node, Entry(bare, value, None, number)
+    return None, Entry(variable, value, None, number)
+
+
+class Pool:
+    """Entries of several sources in the order in which tinc looks at them (config.md 2.4).
+
+    Sorted by variable; then command line options first; then by line number, whatever the file; then by
+    file name. A single-valued variable takes the first entry.
+    """
+
+    def __init__(self, entries: Iterable[Entry] = ()) -> None:
+        self.entries = sorted(entries, key=_order)
+        self._by_name: dict[str, list[Entry]] = {}
+        for entry in self.entries:
+            self._by_name.setdefault(entry.variable.lower(), []).append(entry)
+
+    def first(self, name: str) -> Entry | None:
+        """Return the entry that counts for a single-valued variable; names are compared without case."""
+        found = self._by_name.get(name.lower())
+        return found[0] if found else None
+
+    def all(self, name: str) -> list[Entry]:
+        """Return every entry of a variable, in order."""
+        return list(self._by_name.get(name.lower(), ()))
+
+
+def _order(entry: Entry) -> tuple[str, bool, int, str]:
+    return (entry.variable.lower(), entry.path is not None, entry.line, entry.path or "")
+
+
+class _Reader:
+    """Takes typed values out of a pool and collects complaints that are not fatal.
+
+    With ``tolerant``, as for a reload, what would be fatal at start is a complaint too.
+    """
+
+    def __init__(self, pool: Pool, *, tolerant: bool) -> None:
+        self._pool = pool
+        self._tolerant = tolerant
+        self.warnings: list[str] = []
+
+    def text(self, name: str, default: _T) -> str | _T:
+        entry = self._pool.first(name)
+        return default if entry is None else entry.value
+
+    def boolean(self, name: str, default: _T) -> bool | _T:
+        entry = self._pool.first(name)
+        if entry is None:
+            return default
+        value = parse_boolean(entry.value)
+        if value is None:
+            self._expected('"yes" or "no"', entry)
+            return default
+        return value
+
+    def integer(self, name: str, default: _T) -> int | _T:
+        entry = self._pool.first(name)
+        if entry is None:
+            return default
+        value = parse_integer(entry.value)
+        if value is None:
+            self._expected("Integer", entry)
+            return default
+        return value
+
+    def at_least(self, lowest: int, name: str, default: int) -> int:
+        """Read an integer; a smaller one is reported and replaced by the default.
+
+        tinc takes it and then runs its timers without pause.
+        """
+        value = self.integer(name, default)
+        entry = self._pool.first(name)
+        if value >= lowest or entry is None:
+            return value
+        self.warnings.append(f"{entry.variable} must be at least {lowest}, using {default} ({entry.where})")
+        return default
+
+    def fatal_below(self, lowest: int, name: str, default: int, kept: int) -> int:
+        value = self.integer(name, default)
+        entry = self._pool.first(name)
+        if value >= lowest or entry is None:
+            return value
+        self.reject(entry, f"{entry.variable} cannot be smaller than {lowest}!")
+        return kept
+
+    def keyword(self, name: str, words: Mapping[str, _T], default: _T, kept: _T, complaint: str) -> _T:
+        entry = self._pool.first(name)
+        if entry is None:
+            return default
+        value = words.get(entry.value.lower())
+        if value is None:
+            self.reject(entry, complaint.format(entry.value))
+            return kept
+        return value
+
+    def host_ports(self, name: str) -> tuple[HostPort, ...]:
+        return tuple(parse_host_port(entry.value) for entry in self._pool.all(name))
+
+    def subnets(self, name: str, *, fatal: bool) -> tuple[Subnet, ...]:
+        found: dict[Subnet, None] = {}
+        for entry in self._pool.all(name):
+            try:
+                found[parse_configured_subnet(entry.value)] = None
+            except DecodeError as error:
+                if fatal:
+                    self.reject(entry, str(error))
+                else:
+                    self._report(entry, str(error))
+        return tuple(found)
+
+    def proxy(self, kept: ProxySettings) -> ProxySettings:
+        entry = self._pool.first("Proxy")
+        if entry is None:
+            return ProxySettings()
+        try:
+            return parse_proxy(entry.value)
+        except DecodeError as error:
+            self.reject(entry, str(error))
+            return kept
+
+    def node_names(self, name: str, own_name: str) -> tuple[str, ...]:
+        """Read node names; invalid ones are reported, the own name is left out."""
+        found: dict[str, None] = {}
+        for entry in self._pool.all(name):
+            if not is_valid_name(entry.value):
+                self._report(entry, f"Invalid name for node {entry.value}")
+            elif entry.value != own_name:
+                found[entry.value] = None
+        return tuple(found)
+
+    def reject(self, entry: Entry, complaint: str) -> None:
+        error = _located(entry, complaint)
+        if not self._tolerant:
+            raise error
+        self.warnings.append(str(error))
+
+    def report_unknown(self) -> None:
+        """Complain about names that mean nothing, with the nearest one that does."""
+        for entry in self._pool.entries:
+            name = entry.variable.lower()
+            if not name:
+                self.warnings.append(f"Ignoring a line that begins with white space ({entry.where})")
+            elif name not in VARIABLES and name not in DAEMON_ONLY:
+                self.warnings.append(f"Unknown variable {entry.variable} in {entry.where}{_suggestion(name)}")
+
+    def _expected(self, what: str, entry: Entry) -> None:
+        self.warnings.append(f"{what} expected for configuration variable {entry.variable} in {entry.where}")
+
+    def _report(self, entry: Entry, complaint: str) -> None:
+        self.warnings.append(str(_located(entry, complaint)))
+
+
+def _located(entry: Entry, complaint: str) -> ConfigError:
+    return ConfigError(f"{complaint} (variable {entry.variable} in {entry.where})", entry.path, entry.line)
+
+
+def _suggestion(name: str) -> str:
+    from difflib import get_close_matches  # rarely needed
+
+    nearest = get_close_matches(name, VARIABLES, n=1, cutoff=0.7)
+    known = lookup(nearest[0]) if nearest else None
+    return "" if known is None else f", did you mean {known.name}?"
+
+
+def _without_odd_characters(text: str) -> str:
+    """Replace every byte that is not an ASCII letter or digit by ``_`` (bytes, because tinc counts those)."""
+    raw = text.encode("utf-8", "surrogateescape").decode("latin-1")
+    return "".join(c if c.isascii() and c.isalnum() else "_" for c in raw)
+
+
+def expand_name(text: str, environment: Mapping[str, str] | None = None) -> str:
+    """Return the node name that the value of ``Name`` means (config.md 4); raise `ConfigError` if none.
+
+    ``$VAR`` is taken from ``environment`` (default: the process's); ``$HOST`` falls back on the host name.
+    """
+    name = text
+    if text.startswith("$"):
+        value = (os.environ if environment is None else environment).get(text[1:])
+        if value is None and text == "$HOST":
+            value = os.uname().nodename
+        if value is None:
+            raise ConfigError(f"Invalid Name: environment variable {text[1:]} does not exist")
+        name = _without_odd_characters(value)
+    if not is_valid_name(name):
+        raise ConfigError("Invalid name for myself!")
+    return name
+
+
+def own_name(pool: Pool) -> str:
+    """Return the name of the own node, with ``$VAR`` expanded. Raises `ConfigError`."""
+    entry = pool.first("Name")
+    if entry is None:
+        raise ConfigError("Name for tinc daemon required!")
+    try:
+        return expand_name(entry.value)
+    except ConfigError as error:
+        raise _located(entry, str(error)) from None
+
+
+_DEFAULTS: Final = Settings(name="")
+_MODES: Final = {mode.value: mode for mode in Mode}
+_BROADCASTS: Final = {mode.value: mode for mode in Broadcast} | {"yes": Broadcast.MST}
+_FORWARDINGS: Final = {mode.value: mode for mode in Forwarding}
+_FAMILIES: Final = {family.value: family for family in AddressFamily}
+_DEVICE_TYPES: Final = {word: word for word in ("tun", "tap", "dummy", "raw_socket", "multicast", "fd")}
+_PRIORITIES: Final = {word: word for word in ("low", "normal", "high")}
+
+
+def build_settings(pool: Pool, name: str | None = None, previous: Settings | None = None) -> Settings:
+    """Make the own settings of a pool of server configuration and own host file.
+
+    ``name`` is the own node's name if the caller knows it already, else the Name of the pool is expanded.
+    Wrong types and unknown variables end in ``warnings``; what tinc refuses to start with raises
+    `ConfigError`. On a reload ``previous`` settings are given: then such values are reported in ``warnings``
+    and the previous ones stay in force (config.md 7).
+
+    Long because it is the table of settings written out.
+    """
+    read = _Reader(pool, tolerant=previous is not None)
+    kept, default = previous or _DEFAULTS, _DEFAULTS
+    ping_interval = read.integer("PingInterval", default.ping_interval)
+    if ping_interval < 1:
+        ping_interval = NO_PINGS
+    ping_timeout = read.integer("PingTimeout", default.ping_timeout)
+    if not 1 <= ping_timeout <= ping_interval:
+        ping_timeout = ping_interval
+    tcp_only = read.boolean("TCPOnly", default.tcp_only)
+    tunnel_server = read.boolean("TunnelServer", default.tunnel_server)
+    if name is None:
+        name = own_name(pool)
+    read.report_unknown()
+    _check_unsupported(read, pool)
+    return Settings(
+        name=name,
+        ed25519_private_key_file=read.text("Ed25519PrivateKeyFile", None),
+        port=read.text("Port", default.port),
+        address_family=read.keyword(
+            "AddressFamily", _FAMILIES, default.address_family, kept.address_family, "Invalid address family!"
+        ),
+        bind_to_address=read.host_ports("BindToAddress"),
+        listen_address=read.host_ports("ListenAddress"),
+        bind_to_interface=read.text("BindToInterface", None),
+        fwmark=read.integer("FWMark", default.fwmark),
+        udp_rcvbuf=read.fatal_below(0, "UDPRcvBuf", default.udp_rcvbuf, kept.udp_rcvbuf),
+        udp_sndbuf=read.fatal_below(0, "UDPSndBuf", default.udp_sndbuf, kept.udp_sndbuf),
+        udp_buffers_explicit=pool.first("UDPRcvBuf") is not None or pool.first("UDPSndBuf") is not None,
+        connect_to=read.node_names("ConnectTo", name),
+        auto_connect=read.boolean("AutoConnect", default.auto_connect),
+        max_timeout=read.fatal_below(1, "MaxTimeout", default.max_timeout, kept.max_timeout),
+        max_connection_burst=read.fatal_below(
+            1, "MaxConnectionBurst", default.max_connection_burst, kept.max_connection_burst
+        ),
+        max_output_buffer_size=read.at_least(0, "MaxOutputBufferSize", default.max_output_buffer_size),
+        proxy=read.proxy(kept.proxy),
+        hostnames=read.boolean("Hostnames", default.hostnames),
+        ping_interval=ping_interval,
+        ping_timeout=ping_timeout,
+        key_expire=read.at_least(1, "KeyExpire", default.key_expire),
+        mac_expire=read.at_least(0, "MACExpire", default.mac_expire),
+        invitation_expire=read.at_least(0, "InvitationExpire", default.invitation_expire),
+        udp_discovery=read.boolean("UDPDiscovery", default.udp_discovery),
+        udp_discovery_interval=read.at_least(1, "UDPDiscoveryInterval", default.udp_discovery_interval),
+        udp_discovery_keepalive_interval=read.at_least(
+            1, "UDPDiscoveryKeepaliveInterval", default.udp_discovery_keepalive_interval
+        ),
+        udp_discovery_timeout=read.at_least(1, "UDPDiscoveryTimeout", default.udp_discovery_timeout),
+        udp_info_interval=read.at_least(0, "UDPInfoInterval", default.udp_info_interval),
+        mtu_info_interval=read.at_least(0, "MTUInfoInterval", default.mtu_info_interval),
+        local_discovery=read.boolean("LocalDiscovery", default.local_discovery),
+        mode=read.keyword("Mode", _MODES, default.mode, kept.mode, "Invalid routing mode!"),
+        broadcast=read.keyword(
+            "Broadcast", _BROADCASTS, default.broadcast, kept.broadcast, "Invalid broadcast mode!"
+        ),
+        broadcast_subnets=read.subnets("BroadcastSubnet", fatal=False),
+        forwarding=read.keyword(
+            "Forwarding", _FORWARDINGS, default.forwarding, kept.forwarding, "Invalid forwarding mode!"
+        ),
+        direct_only=read.boolean("DirectOnly", default.direct_only),
+        decrement_ttl=read.boolean("DecrementTTL", default.decrement_ttl),
+        priority_inheritance=read.boolean("PriorityInheritance", default.priority_inheritance),
+        strict_subnets=read.boolean("StrictSubnets", default.strict_subnets) or tunnel_server,
+        tunnel_server=tunnel_server,
+        subnets=read.subnets("Subnet", fatal=True),
+        clamp_mss=read.boolean("ClampMSS", default.clamp_mss),
+        compression=_compression(read, pool, kept.compression),
+        indirect_data=read.boolean("IndirectData", default.indirect_data) or tcp_only,
+        tcp_only=tcp_only,
+        pmtu=read.integer("PMTU", None),
+        pmtu_discovery=read.boolean("PMTUDiscovery", not tcp_only),
+        weight=read.integer("Weight", None),
+        replay_window=read.fatal_below(0, "ReplayWindow", default.replay_window, kept.replay_window),
+        device=read.text("Device", None),
+        device_type=read.keyword(
+            "DeviceType", _DEVICE_TYPES, default.device_type, kept.device_type, "Unknown device type {}"
+        ),
+        interface=read.text("Interface", None),
+        iff_one_queue=read.boolean("IffOneQueue", default.iff_one_queue),
+        device_standby=read.boolean("DeviceStandby", default.device_standby),
+        scripts_extension=read.text("ScriptsExtension", default.scripts_extension),
+        scripts_interpreter=read.text("ScriptsInterpreter", None),
+        log_level=read.integer("LogLevel", default.log_level),
+        process_priority=read.keyword(
+            "ProcessPriority",
+            _PRIORITIES,
+            default.process_priority,
+            kept.process_priority,
+            "Invalid priority {}!",
+        ),
+        experimental_protocol=read.boolean("ExperimentalProtocol", None),
+        sandbox=_sandbox(read, pool),
+        upnp=_upnp(pool),
+        warnings=tuple(read.warnings),
+    )
+
+
+def _compression(read: _Reader, pool: Pool, kept: int) -> int:
+    """Return the level we ask peers for. Unlike tinc pytinc can only receive uncompressed packets."""
+    level = read.integer("Compression", 0)
+    entry = pool.first("Compression")
+    if level == 0 or entry is None:
+        return level
+    read.reject(entry, f"Bogus compression level {level}: only 0 (no compression) is supported")
+    return kept
+
+
+def _sandbox(read: _Reader, pool: Pool) -> str:
+    """Return the Sandbox word. There is no sandbox, so only ``off`` can be asked for (daemon.md 8)."""
+    entry = pool.first("Sandbox")
+    if entry is not None and entry.value.lower() in ("normal", "high"):
+        read.reject(entry, f"Sandbox {entry.value} is not supported on this platform")
+    elif entry is not None and entry.value.lower() != "off":
+        read.reject(entry, f"Bad sandbox value {entry.value}!")
+    return "off"
+
+
+def _upnp(pool: Pool) -> str:
+    """Return the UPnP word; other words count as ``no``."""
+    entry = pool.first("UPnP")
+    word = "no" if entry is None else entry.value.lower()
+    return word if word in ("yes", "udponly") else "no"
+
+
+def _check_unsupported(read: _Reader, pool: Pool) -> None:
+    """Complain about valid settings that ask for what pytinc does not have."""
+    if _upnp(pool) != "no":
+        read.warnings.append("UPnP was requested, but is not supported")
+    entry = pool.first("ExperimentalProtocol")
+    if entry is not None and parse_boolean(entry.value) is False:
+        read.warnings.append("ExperimentalProtocol = no asks for the legacy protocol, which is not supported")
+
+
+def build_host_settings(name: str, pool: Pool, public_key: bytes | None) -> HostSettings:
+    """Make the settings of one peer of the pool of its host configuration.
+
+    Nothing in it is fatal: wrong values are reported in ``warnings`` and count as absent.
+    """
+    read = _Reader(pool, tolerant=True)
+    read.report_unknown()
+    return HostSettings(
+        name=name,
+        addresses=read.host_ports("Address"),
+        port=read.text("Port", None),
+        subnets=read.subnets("Subnet", fatal=False),
+        public_key=public_key,
+        clamp_mss=read.boolean("ClampMSS", None),
+        compression=read.integer("Compression", None),
+        indirect_data=read.boolean("IndirectData", None),
+        pmtu=read.integer("PMTU", None),
+        pmtu_discovery=read.boolean("PMTUDiscovery", None),
+        tcp_only=read.boolean("TCPOnly", None),
+        weight=read.integer("Weight", None),
+        warnings=tuple(read.warnings),
+    )

@@ -1,0 +1,164 @@
+"""What the program uses: frozen, typed settings. Made by `pytinc.config.parser`, never by hand in the daemon.
+
+One field for one variable of config.md 5, in snake_case of its name. `Settings` is the pool "own
+settings" (server configuration plus own host file); `HostSettings` is the host file of one peer.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+
+from pytinc.wire.subnet import Subnet
+
+
+class Mode(enum.Enum):
+    """Routing mode (variable ``Mode``)."""
+
+    ROUTER = "router"
+    SWITCH = "switch"
+    HUB = "hub"
+
+
+class Broadcast(enum.Enum):
+    """How broadcast packets travel (variable ``Broadcast``; ``yes`` means ``mst``)."""
+
+    NO = "no"
+    MST = "mst"
+    DIRECT = "direct"
+
+
+class Forwarding(enum.Enum):
+    """What is done with packets for others (variable ``Forwarding``)."""
+
+    OFF = "off"
+    INTERNAL = "internal"
+    KERNEL = "kernel"
+
+
+class AddressFamily(enum.Enum):
+    """Which address families are used (variable ``AddressFamily``)."""
+
+    ANY = "any"
+    IPV4 = "ipv4"
+    IPV6 = "ipv6"
+
+
+@dataclass(frozen=True, slots=True)
+class HostPort:
+    """``HOST [PORT]`` as written in Address, BindToAddress and ListenAddress; ``*`` is the wildcard."""
+
+    host: str
+    port: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProxySettings:
+    """Variable ``Proxy`` (config.md 5.2). ``kind`` is one of none, socks4, socks4a, socks5, http, exec."""
+
+    kind: str = "none"
+    host: str = ""
+    port: str = ""
+    user: str = ""
+    password: str = field(default="", repr=False)
+    command: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HostSettings:
+    """The host configuration of one node. ``None`` means: the variable is not in the file."""
+
+    name: str
+    addresses: tuple[HostPort, ...] = ()
+    port: str | None = None
+    subnets: tuple[Subnet, ...] = ()
+    public_key: bytes | None = None
+    """32 bytes: Ed25519PublicKey, else the key file, else a PEM block in the host file (sptps.md 2.4)."""
+    clamp_mss: bool | None = None
+    compression: int | None = None
+    indirect_data: bool | None = None
+    pmtu: int | None = None
+    pmtu_discovery: bool | None = None
+    tcp_only: bool | None = None
+    weight: int | None = None
+    warnings: tuple[str, ...] = ()
+    """What is wrong in the file without making it unusable: wrong types, unknown variables, bad subnets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Own settings, with tinc's defaults. Seconds and bytes unless a field says otherwise."""
+
+    name: str
+    ed25519_private_key_file: str | None = None
+    """As configured; `pytinc.config.store.ConfigTree.private_key_path` says which file is meant."""
+    # Where and how to listen and to connect.
+    port: str = "655"
+    address_family: AddressFamily = AddressFamily.ANY
+    bind_to_address: tuple[HostPort, ...] = ()
+    listen_address: tuple[HostPort, ...] = ()
+    bind_to_interface: str | None = None
+    fwmark: int = 0
+    udp_rcvbuf: int = 1048576
+    udp_sndbuf: int = 1048576
+    udp_buffers_explicit: bool = False
+    """True if UDPRcvBuf or UDPSndBuf stands in the configuration: then a smaller result is reported."""
+    connect_to: tuple[str, ...] = ()
+    auto_connect: bool = True
+    max_timeout: int = 900
+    max_connection_burst: int = 10
+    max_output_buffer_size: int = 15180
+    proxy: ProxySettings = ProxySettings()
+    hostnames: bool = False
+    # Times.
+    ping_interval: int = 60
+    ping_timeout: int = 5
+    key_expire: int = 3600
+    mac_expire: int = 600
+    invitation_expire: int = 604800
+    udp_discovery: bool = True
+    udp_discovery_interval: int = 2
+    udp_discovery_keepalive_interval: int = 10
+    udp_discovery_timeout: int = 30
+    udp_info_interval: int = 5
+    mtu_info_interval: int = 5
+    local_discovery: bool = True
+    # Switching.
+    mode: Mode = Mode.ROUTER
+    broadcast: Broadcast = Broadcast.MST
+    broadcast_subnets: tuple[Subnet, ...] = ()
+    """Those of BroadcastSubnet only: `pytinc.wire.subnet.DEFAULT_BROADCAST_SUBNETS` always count as well."""
+    forwarding: Forwarding = Forwarding.INTERNAL
+    direct_only: bool = False
+    decrement_ttl: bool = False
+    priority_inheritance: bool = False
+    strict_subnets: bool = False
+    tunnel_server: bool = False
+    # Per-path properties, for which a host file may say otherwise.
+    subnets: tuple[Subnet, ...] = ()
+    clamp_mss: bool = True
+    compression: int = 0
+    indirect_data: bool = False
+    tcp_only: bool = False
+    pmtu: int | None = None
+    pmtu_discovery: bool = True
+    """Default: yes unless TCPOnly."""
+    weight: int | None = None
+    replay_window: int = 16
+    """Bytes. Without the variable tinc uses 16 for SPTPS, whatever its manual says (sptps.md 3.10)."""
+    # Device and scripts.
+    device: str | None = None
+    device_type: str | None = None
+    interface: str | None = None
+    iff_one_queue: bool = False
+    device_standby: bool = False
+    scripts_extension: str = ""
+    scripts_interpreter: str | None = None
+    # Process.
+    log_level: int = 0
+    process_priority: str | None = None
+    experimental_protocol: bool | None = None
+    sandbox: str = "off"
+    upnp: str = "no"
+    warnings: tuple[str, ...] = ()
+    """What the daemon reports at start and reload: wrong types, unknown variables, ignored values."""

@@ -1,0 +1,314 @@
+"""The files of a configuration directory: the only place where configuration touches the disk.
+
+The daemon and the commands make one `ConfigTree` and ask it for settings, host files, keys and address
+caches. Every text is read as UTF-8 with odd bytes kept (surrogateescape), and files are replaced as a
+whole. Nothing is remembered between calls: a reload is simply asking again. (config.md 1 and 6)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from pytinc.config.parser import (
+    Entry,
+    Pool,
+    build_host_settings,
+    build_settings,
+    own_name,
+    parse_option,
+    parse_text,
+)
+from pytinc.config.settings import HostSettings, Settings
+from pytinc.errors import ConfigError, DecodeError
+from pytinc.wire import b64
+from pytinc.wire.address import Address
+from pytinc.wire.names import is_valid_name
+from pytinc.wire.pem import read_block
+
+PUBLIC_KEY_SIZE: Final = 32
+PUBLIC_KEY_TEXT_LENGTH: Final = 43
+_PUBLIC_KEY_BLOCK: Final = "ED25519 PUBLIC KEY"
+_DEFAULT_PRIVATE_KEY: Final = "ed25519_key.priv"
+_ADDED_BY_US: Final = "# The following line was automatically added by tinc"
+
+
+def read_text(path: str) -> str:
+    """Return a file's text. Raises `ConfigError`: ``Cannot open config file PATH: REASON``."""
+    try:
+        return _read(path)
+    except OSError as error:
+        raise ConfigError(f"Cannot open config file {path}: {error.strerror}", path) from error
+
+
+def _read(path: str) -> str:
+    return Path(path).read_bytes().decode("utf-8", "surrogateescape")
+
+
+def write_atomic(path: str, data: str | bytes, *, mode: int | None = None, durable: bool = True) -> None:
+    """Replace a file as a whole, or make it. Readers see the old content or the new, never a part.
+
+    Mode and owner of an existing file are kept, and a symbolic link goes on pointing to it. ``mode`` is for
+    a new file (less the umask; default 0666). ``durable`` waits until the content is on the disk. Raises
+    `ConfigError`; then nothing has changed.
+    """
+    content = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data
+    try:
+        _replace_file(os.path.realpath(path), content, 0o666 if mode is None else mode, durable)
+    except OSError as error:
+        raise ConfigError(f"Cannot write {path}: {error.strerror}", path) from error
+
+
+def _replace_file(path: str, content: bytes, mode: int, durable: bool) -> None:
+    temporary = f"{path}.{os.urandom(6).hex()}.tmp"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
+            with contextlib.suppress(FileNotFoundError):
+                _copy_mode_and_owner(os.stat(path), descriptor)  # noqa: PTH116 - plain strings here
+            file.write(content)
+            file.flush()
+            if durable:
+                os.fsync(descriptor)
+        os.replace(temporary, path)  # noqa: PTH105
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)  # noqa: PTH108
+        raise
+
+
+def _copy_mode_and_owner(old: os.stat_result, descriptor: int) -> None:
+    new = os.fstat(descriptor)
+    if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
+        with contextlib.suppress(PermissionError):  # only root may give a file away: then it becomes ours
+            os.fchown(descriptor, old.st_uid, old.st_gid)
+    os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
+
+
+@dataclass(frozen=True, slots=True)
+class HostFile:
+    """What a host file holds. ``problem`` says why it could not be read, or not to its end."""
+
+    pool: Pool
+    """Entries up to the problem, after the command line's for this node."""
+    text: str
+    problem: ConfigError | None
+
+
+class ConfigTree:
+    """The configuration directory ``confbase`` and the ``-o`` options that add to it.
+
+    Raises `ConfigError` for an option without a value. ``confbase`` may be relative or, in a chroot, empty.
+    """
+
+    def __init__(self, confbase: str, options: Sequence[str] = ()) -> None:
+        self.confbase = confbase
+        self._options: dict[str | None, list[Entry]] = {}
+        for number, option in enumerate(options, 1):
+            node, entry = parse_option(option, number)
+            self._options.setdefault(node, []).append(entry)
+
+    # -- Paths ---------------------------------------------------------------------------------------------
+
+    def path(self, relative: str) -> str:
+        """Return where a file of the configuration is; an absolute path stays as it is."""
+        return relative if relative.startswith("/") else f"{self.confbase}/{relative}"
+
+    def host_path(self, name: str) -> str:
+        """Return the path of a host file. Raises `ConfigError` if ``name`` is no node name."""
+        return self.path(f"hosts/{_checked(name)}")
+
+    def private_key_path(self, settings: Settings) -> str:
+        """Return where the own private key is (sptps.md 2.4)."""
+        return self.path(settings.ed25519_private_key_file or _DEFAULT_PRIVATE_KEY)
+
+    # -- Own configuration ---------------------------------------------------------------------------------
+
+    def read_server(self) -> Pool:
+        """Read the server configuration: options, tinc.conf, conf.d. Raises `ConfigError` if any is bad."""
+        entries = list(self._options.get(None, ()))
+        for path in [self.path("tinc.conf"), *self._further_files()]:
+            found, problem = parse_text(self._server_text(path), path)
+            if problem is not None:
+                raise problem
+            entries += found
+        return Pool(entries)
+
+    def _server_text(self, path: str) -> str:
+        try:
+            return read_text(path)
+        except ConfigError as error:
+            if path == self.path("tinc.conf"):
+                raise
+            raise ConfigError(f"Failed to read {path}: {error}", path) from error
+
+    def _further_files(self) -> list[str]:
+        directory = self.path("conf.d")
+        try:
+            names = os.listdir(directory)  # noqa: PTH208 - names, not paths, are compared
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            raise ConfigError(f"Failed to read {directory}: {error.strerror}", directory) from error
+        wanted = sorted(name for name in names if name.endswith(".conf") and name != ".conf")
+        return [f"{directory}/{name}" for name in wanted]
+
+    def own_name(self) -> str:
+        """Return the name of this node. Raises `ConfigError` without readable configuration or valid Name."""
+        return own_name(self.read_server())
+
+    def own_pool(self) -> Pool:
+        """Return the own settings: server configuration and own host file in one pool."""
+        server = self.read_server()
+        return self._with_own_host(server, self.read_host(own_name(server)))
+
+    @staticmethod
+    def _with_own_host(server: Pool, host: HostFile) -> Pool:
+        return Pool([*server.entries, *host.pool.entries])
+
+    def load_settings(self, previous: Settings | None = None) -> Settings:
+        """Read everything the daemon uses for itself.
+
+        A bad own host file is only reported in ``warnings``; its entries before the error count. On a
+        reload give the ``previous`` settings: see `pytinc.config.parser.build_settings`. Raises
+        `ConfigError`.
+        """
+        server = self.read_server()
+        name = own_name(server)
+        host = self.read_host(name)
+        settings = build_settings(self._with_own_host(server, host), name, previous)
+        if host.problem is None:
+            return settings
+        return replace(settings, warnings=(str(host.problem), *settings.warnings))
+
+    def private_key_text(self) -> tuple[str, str, bool]:
+        """Return the own private key file: its text, its path, and whether others than its owner may use it.
+
+        Raises `ConfigError`.
+        """
+        entry = self.own_pool().first("Ed25519PrivateKeyFile")
+        path = self.path(_DEFAULT_PRIVATE_KEY if entry is None else entry.value)
+        try:
+            with Path(path).open("rb") as file:
+                insecure = os.fstat(file.fileno()).st_mode & 0o077 != 0
+                return file.read().decode("utf-8", "surrogateescape"), path, insecure
+        except OSError as error:
+            complaint = f"Error reading Ed25519 private key file `{path}': {error.strerror}"
+            raise ConfigError(complaint, path) from error
+
+    # -- Host files ----------------------------------------------------------------------------------------
+
+    def read_host(self, name: str) -> HostFile:
+        """Read a node's host configuration, as far as it can be read. Raises only for an invalid name."""
+        path = self.host_path(name)
+        options = self._options.get(name, [])
+        try:
+            text = read_text(path)
+        except ConfigError as error:
+            return HostFile(Pool(options), "", error)
+        entries, problem = parse_text(text, path)
+        return HostFile(Pool([*options, *entries]), text, problem)
+
+    def host_settings(self, name: str) -> HostSettings | None:
+        """Return the settings of a peer; None if its host file cannot be read or has a line without a value.
+
+        `read_host` tells the reason.
+        """
+        if not is_valid_name(name):
+            return None
+        host = self.read_host(name)
+        if host.problem is not None:
+            return None
+        return build_host_settings(name, host.pool, self.public_key(host.pool, host.text))
+
+    def public_key(self, pool: Pool, host_text: str) -> bytes | None:
+        """Return the Ed25519 public key (32 bytes) that a host configuration tells (sptps.md 2.4).
+
+        ``pool`` is that of the host file, for the own node also `own_pool`. An invalid Ed25519PublicKey, or a
+        key file without a key, means no key: there is no fallback from one place to the next.
+        """
+        entry = pool.first("Ed25519PublicKey")
+        if entry is not None:
+            return _parse_public_key(entry.value)
+        entry = pool.first("Ed25519PublicKeyFile")
+        try:
+            text = host_text if entry is None else _read(self.path(entry.value))
+            return read_block(text, _PUBLIC_KEY_BLOCK, PUBLIC_KEY_SIZE)
+        except (OSError, DecodeError):
+            return None
+
+    def host_names(self) -> list[str]:
+        """Return the names of all nodes with a host file, sorted; none if the directory is unreadable."""
+        try:
+            with os.scandir(self.path("hosts")) as found:
+                return sorted(entry.name for entry in found if is_valid_name(entry.name) and entry.is_file())
+        except OSError:
+            return []
+
+    def host_mtime(self, name: str) -> float | None:
+        """Return when a host file was last modified (wall clock, seconds); None if there is none."""
+        if not is_valid_name(name):
+            return None
+        try:
+            return Path(self.host_path(name)).stat().st_mtime
+        except OSError:
+            return None
+
+    def append_public_key(self, name: str, key_text: str) -> None:
+        """Add a learned public key to a node's host file (config.md 6.1). Raises `ConfigError`."""
+        path = self.host_path(name)
+        try:
+            text = _read(path)
+        except FileNotFoundError:
+            text = ""
+        except OSError as error:
+            raise ConfigError(f"Cannot open config file {path}: {error.strerror}", path) from error
+        if text and not text.endswith("\n"):
+            text += "\n"
+        write_atomic(path, f"{text}\n{_ADDED_BY_US}\nEd25519PublicKey = {key_text}\n")
+
+    # -- Address caches ------------------------------------------------------------------------------------
+
+    def load_address_cache(self, name: str) -> tuple[Address, ...]:
+        """Return a node's remembered addresses, most recent first; none for a missing or foreign file."""
+        from pytinc.wire.address_cache import unpack_addresses
+
+        try:
+            return unpack_addresses(Path(self._cache_path(name)).read_bytes())
+        except (OSError, ConfigError, DecodeError):
+            return ()
+
+    def save_address_cache(self, name: str, addresses: Iterable[Address]) -> None:
+        """Remember the addresses of a node, most recent first. Raises `ConfigError`."""
+        from pytinc.wire.address_cache import pack_addresses
+
+        path = self._cache_path(name)
+        with contextlib.suppress(OSError):  # whatever is wrong, writing will tell
+            Path(path).parent.mkdir(mode=0o755, exist_ok=True)
+        # Not worth waiting for the disk: without the file the node only has to look for addresses again.
+        write_atomic(path, pack_addresses(addresses), durable=False)
+
+    def _cache_path(self, name: str) -> str:
+        return self.path(f"cache/{_checked(name)}")
+
+
+def _checked(name: str) -> str:
+    """Return ``name`` if it is a node name: nothing else may become part of a path."""
+    if not is_valid_name(name):
+        raise ConfigError(f"Invalid name for node {name!r}")
+    return name
+
+
+def _parse_public_key(text: str) -> bytes | None:
+    if len(text) != PUBLIC_KEY_TEXT_LENGTH:
+        return None
+    try:
+        key = b64.decode(text)
+    except DecodeError:
+        return None
+    return key if len(key) == PUBLIC_KEY_SIZE else None

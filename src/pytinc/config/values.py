@@ -1,0 +1,71 @@
+"""Single values of configuration variables: text in, typed value out (config.md 2.2, 3 and 5.2).
+
+Called by `pytinc.config.parser`, which knows files and lines and turns the `DecodeError` raised here into
+a message that names them.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from pytinc.config.settings import HostPort, ProxySettings
+from pytinc.errors import DecodeError
+from pytinc.wire.subnet import Subnet, parse_subnet
+
+_BOOLEANS: Final = {"yes": True, "no": False}
+_LEADING_INTEGER: Final = re.compile(r"[ \t]*([+-]?[0-9]+)", re.ASCII)
+_BLANKS: Final = re.compile(r"[ \t]+")
+_INT_MIN: Final = -(2**31)
+_INT_MAX: Final = 2**31 - 1
+
+
+def parse_boolean(text: str) -> bool | None:
+    """Read ``yes`` or ``no`` in any case; None for anything else."""
+    return _BOOLEANS.get(text.lower())
+
+
+def parse_integer(text: str) -> int | None:
+    """Read the integer that ``text`` begins with; what follows it is ignored. None if there are no digits.
+
+    A number beyond 32 bits becomes the nearest one that fits, as wide as tinc's variables are.
+    """
+    match = _LEADING_INTEGER.match(text)
+    if match is None:
+        return None
+    return min(max(int(match[1]), _INT_MIN), _INT_MAX)
+
+
+def parse_host_port(text: str) -> HostPort:
+    """Read ``HOST [PORT]``, separated by blanks; further words are ignored. ``text`` must not be empty."""
+    words = _BLANKS.split(text)
+    return HostPort(words[0], words[1] if len(words) > 1 else None)
+
+
+def parse_configured_subnet(text: str) -> Subnet:
+    """Read a subnet as a configuration file may hold it: with no host bits. Raises `DecodeError`."""
+    try:
+        subnet = parse_subnet(text)
+    except DecodeError:
+        raise DecodeError(f"Malformed subnet definition {text}") from None
+    if subnet.has_host_bits:
+        raise DecodeError(f"Network address and prefix length do not match: {text}")
+    return subnet
+
+
+def parse_proxy(text: str) -> ProxySettings:
+    """Read the value of Proxy (config.md 5.2). Raises `DecodeError`, which never quotes a password."""
+    kind_text, _, rest = text.partition(" ")
+    kind = kind_text.lower()
+    if kind == "none":
+        return ProxySettings()
+    if kind == "exec":
+        if not rest.strip(" "):
+            raise DecodeError("Argument expected for proxy type exec!")
+        return ProxySettings(kind, command=rest)
+    if kind not in ("socks4", "socks4a", "socks5", "http"):
+        raise DecodeError(f"Unknown proxy type {kind_text}!")
+    host, port, user, password, *_ = [*rest.split(" "), "", "", "", ""]
+    if not host or not port:
+        raise DecodeError("Host and port argument expected for proxy!")
+    return ProxySettings(kind, host, port, user, password)

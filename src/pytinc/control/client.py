@@ -1,0 +1,252 @@
+"""A blocking client of the control socket, for the command (control.md 2-6). Never used by the daemon.
+
+Only this module of `control` opens sockets. It waits at most `REPLY_TIMEOUT` seconds for an answer, and
+as long as it takes for the frames of a stream and for the daemon's end after STOP.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+from pytinc.control.messages import (
+    CONTROL,
+    MAX_LOG_PAYLOAD,
+    MAX_PCAP_PAYLOAD,
+    NOT_IMPLEMENTED,
+    Request,
+    format_hello,
+    format_request,
+    parse_greeting_ack,
+    parse_greeting_id,
+    parse_result,
+)
+from pytinc.control.pidfile import MAX_PIDFILE_SIZE, PidFile
+from pytinc.errors import ControlError, DecodeError
+
+REPLY_TIMEOUT: Final = 5.0
+"""Seconds to wait for a line, as tinc after 1.1pre18 does. Scripts of the daemon delay all its answers."""
+MAX_LINE: Final = 8192
+"""The longest reply: a row of nodes with three names of 2,048 characters. (C: 4,095.)"""
+_CHUNK: Final = 65536
+_TIMED_OUT: Final = "Timed out waiting for the server to reply."
+
+
+class NoDaemonError(ControlError):
+    """There is no daemon to talk to. ``pid`` is set if the pid file named a process that is alive."""
+
+    def __init__(self, text: str, pid: int | None = None) -> None:
+        super().__init__(text)
+        self.pid = pid
+
+
+def read_pidfile(path: str) -> PidFile:
+    """Read and parse the pid file; `NoDaemonError` says why not, in tinc's words."""
+    try:
+        with Path(path).open("rb") as file:
+            text = file.read(MAX_PIDFILE_SIZE)
+    except OSError as error:
+        raise NoDaemonError(f"Could not open pid file {path}: {error.strerror}") from error
+    try:
+        return PidFile.parse(text.decode("ascii", "replace"))
+    except DecodeError as error:
+        raise NoDaemonError(f"Could not parse pid file {path}") from error
+
+
+def process_exists(pid: int) -> bool:
+    """Tell whether there is a process with this pid (it need not be ours)."""
+    if pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (ProcessLookupError, OverflowError):
+        return False
+    return True
+
+
+class ControlClient:
+    """An authenticated connection to a running daemon."""
+
+    def __init__(self, connection: socket.socket, cookie: str) -> None:
+        """Greet the daemon over a connected stream socket. Use `connect` instead."""
+        self._socket = connection
+        self._buffer = bytearray()
+        self.daemon_name, self.pid = self._greet(cookie)
+
+    @classmethod
+    def connect(cls, pidfile: str, socket_path: str) -> ControlClient:
+        """Connect and authenticate. Raises `NoDaemonError`; stale files of a dead daemon are removed.
+
+        Following control.md 6, and the order of its table.
+        """
+        known = read_pidfile(pidfile)
+        if not process_exists(known.pid):
+            for path in (pidfile, socket_path):
+                with contextlib.suppress(OSError):
+                    Path(path).unlink()
+            raise NoDaemonError(f"Could not find tincd running at pid {known.pid}")
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.settimeout(REPLY_TIMEOUT)
+        try:
+            connection.connect(socket_path)
+        except OSError as error:
+            connection.close()
+            # A path that is too long has no errno and so no strerror.
+            reason = error.strerror or str(error)
+            raise NoDaemonError(
+                f"Cannot connect to UNIX socket {socket_path}: {reason}", known.pid
+            ) from error
+        try:
+            return cls(connection, known.cookie)
+        except ControlError as error:
+            connection.close()
+            raise NoDaemonError(str(error), known.pid) from error
+
+    def __enter__(self) -> ControlClient:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; may be called twice."""
+        self._socket.close()
+
+    @property
+    def is_stale(self) -> bool:
+        """Tell whether unread data or the end of the stream is pending: then the connection is of no use."""
+        if self._buffer:
+            return True
+        self._socket.settimeout(0)
+        try:
+            self._socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        finally:
+            with contextlib.suppress(OSError):
+                self._socket.settimeout(REPLY_TIMEOUT)
+        return True
+
+    def command(self, request: Request, *arguments: str | int) -> int:
+        """Send a request and return the result of its answer: 0 is success, -1 not implemented."""
+        self._send(request, *arguments)
+        try:
+            return parse_result(self._line(), request)
+        except DecodeError as error:
+            raise ControlError("Unexpected answer from tincd.") from error
+
+    def dump(self, request: Request) -> list[str]:
+        """Return the lines of a dump, without its end marker. The caller parses them."""
+        self._send(request)
+        end = [str(CONTROL), str(int(request))]
+        rows: list[str] = []
+        while True:
+            line = self._line()
+            words = line.split()
+            if words[:2] != end:
+                raise ControlError("Unable to parse dump from tincd.")
+            if len(words) == 2:
+                return rows
+            rows.append(line)
+
+    def stop(self) -> None:
+        """Ask the daemon to stop and wait for its end, however long that takes. End of stream is success."""
+        self._send(Request.STOP)
+        self._socket.settimeout(None)
+        with contextlib.suppress(ConnectionError):
+            while self._socket.recv(_CHUNK):
+                pass
+
+    def stream(self, request: Request, *arguments: str | int) -> Iterator[bytes]:
+        """Start a LOG or PCAP stream; yield payloads until the daemon closes it.
+
+        Frames above the limit of `control.messages` raise `ControlError`.
+        """
+        self._send(request, *arguments)
+        return self._frames(request)
+
+    def _frames(self, request: Request) -> Iterator[bytes]:
+        limit = MAX_LOG_PAYLOAD if request is Request.LOG else MAX_PCAP_PAYLOAD
+        self._socket.settimeout(None)
+        while (line := self._read_line()) is not None:
+            if line == NOT_IMPLEMENTED:
+                raise ControlError("The running tincd does not support this.")
+            try:
+                size = parse_result(line, request)
+            except DecodeError as error:
+                raise ControlError("Unexpected answer from tincd.") from error
+            if not 0 <= size <= limit:
+                raise ControlError("Too long a message from tincd.")
+            payload = self._read_exactly(size)
+            if payload is None:
+                return
+            yield payload
+
+    def _greet(self, cookie: str) -> tuple[str, int]:
+        try:
+            self._write(format_hello(cookie))
+            name, _ = parse_greeting_id(self._line())
+        except (ControlError, DecodeError) as error:
+            raise ControlError(f"Cannot read greeting from control socket: {error}") from error
+        try:
+            return name, parse_greeting_ack(self._line())
+        except (ControlError, DecodeError) as error:
+            raise ControlError("Could not fully establish control socket connection") from error
+
+    def _send(self, request: Request, *arguments: str | int) -> None:
+        self._write(format_request(request, *arguments))
+
+    def _write(self, line: str) -> None:
+        self._socket.settimeout(REPLY_TIMEOUT)
+        try:
+            self._socket.sendall(line.encode() + b"\n")
+        except OSError as error:
+            raise ControlError(f"Could not send a request to tincd: {error.strerror or error}") from error
+
+    def _line(self) -> str:
+        line = self._read_line()
+        if line is None:
+            raise ControlError("Lost the connection to tincd.")
+        return line
+
+    def _read_line(self) -> str | None:
+        while (end := self._buffer.find(b"\n")) < 0:
+            if len(self._buffer) > MAX_LINE:
+                raise ControlError("Too long a line from tincd.")
+            if not self._fill():
+                return None
+        line = self._buffer[:end].decode("utf-8", "replace")
+        del self._buffer[: end + 1]
+        return line
+
+    def _read_exactly(self, size: int) -> bytes | None:
+        while len(self._buffer) < size:
+            if not self._fill():
+                return None
+        data = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return data
+
+    def _fill(self) -> bool:
+        try:
+            data = self._socket.recv(_CHUNK)
+        except TimeoutError as error:
+            raise ControlError(_TIMED_OUT) from error
+        except OSError:
+            return False
+        self._buffer += data
+        return bool(data)

@@ -1,0 +1,1 @@
+"""pytincd: options, start-up, privileges, signals, scripts and logging."""

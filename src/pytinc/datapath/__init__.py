@@ -1,0 +1,1 @@
+"""The hot path: batches of frames and datagrams in, batches out."""

@@ -1,0 +1,207 @@
+"""The forwarding table: what the control plane tells the data path, and the counters that come back.
+
+`pytinc.node.forwarding` writes it, `outbound` and `inbound` read it for every batch. One `PeerSlot`
+stands for one node of the mesh (the own node included); it holds exactly what a frame needs on its
+way, so that the data path never asks the node anything. After the node changed a slot's session,
+address, route or MTU it calls `ForwardingTable.refresh`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from pytinc.protocol.sptps.datagram import DatagramSession
+from pytinc.wire.address import SockAddr
+from pytinc.wire.datagram import MTU_MAX, NULL_ID, NodeId, node_id
+
+BROADCAST_MAC: Final = b"\xff" * 6
+NO_PATH: Final = -1
+"""A limit no record fits in: the path does not exist."""
+
+
+class UdpPath(NamedTuple):
+    """One way to send a sealed record by UDP: through which socket, to whom, under which id prefix."""
+
+    limit: int
+    """Longest record payload that a probe has proved for this path; `NO_PATH` if there is none."""
+    socket: int
+    address: SockAddr
+    prefix: bytes
+    """12 bytes: destination id (zeros when sent straight to the destination) and own id."""
+    relay: PeerSlot
+    """The node the datagram is addressed to; its path MTU is the one an EMSGSIZE speaks of."""
+
+
+class PeerSlot:
+    """One node of the mesh as the data path sees it. Attributes are plain on purpose (hot path)."""
+
+    __slots__ = (
+        "address",
+        "clamp_mss",
+        "confirmed",
+        "connection",
+        "id",
+        "in_bytes",
+        "in_packets",
+        "is_me",
+        "maxrecentlen",
+        "minmtu",
+        "mtu",
+        "name",
+        "nexthop",
+        "out_bytes",
+        "out_packets",
+        "paths",
+        "reachable",
+        "session",
+        "socket",
+        "tcp_only",
+        "upkeep_due",
+        "via",
+    )
+
+    def __init__(self, name: str, *, is_me: bool = False) -> None:
+        self.name = name
+        self.id: NodeId = node_id(name)
+        self.is_me = is_me
+        self.reachable = is_me
+        # Tunnel.
+        self.session: DatagramSession | None = None
+        """The datagram session, from its first key on (``validkey``); None before that."""
+        self.connection: int | None = None
+        """The activated meta connection with this node, if it is a neighbour."""
+        # Route (tinc's words): both None while unreachable.
+        self.via: PeerSlot | None = None
+        self.nexthop: PeerSlot | None = None
+        self.tcp_only = False
+        """TCPONLY in this node's options or in ours: no UDP with it."""
+        self.clamp_mss = False
+        """CLAMP_MSS in the options of this node (for the own node: ours)."""
+        # UDP.
+        self.address: SockAddr | None = None
+        self.socket = 0
+        self.confirmed = False
+        self.minmtu = 0
+        """Longest payload proved to pass by UDP (mirrors the path MTU machine)."""
+        self.mtu = MTU_MAX
+        self.maxrecentlen = 0
+        """Longest probe or frame received by UDP since the last unrequested reply."""
+        self.paths: tuple[UdpPath, ...] = ()
+        """At most two, tried in order: via the static relay or straight, then via the next hop."""
+        self.upkeep_due = 0.0
+        """No call of the node's tunnel upkeep is needed before this time."""
+        # Counters since start, frame lengths (dataplane.md 7).
+        self.in_packets = 0
+        self.in_bytes = 0
+        self.out_packets = 0
+        self.out_bytes = 0
+
+    def __repr__(self) -> str:
+        """Name only: a slot refers to other slots and to keys."""
+        return f"<PeerSlot {self.name}>"
+
+
+@dataclass(slots=True)
+class Drops:
+    """Frames and datagrams that went nowhere, by reason. The data path counts and never logs."""
+
+    short: int = 0
+    looped: int = 0
+    unreachable: int = 0
+    no_key: int = 0
+    no_path: int = 0
+    not_for_us: int = 0
+    unknown_source: int = 0
+    unknown_destination: int = 0
+    not_authentic: int = 0
+    bad_record: int = 0
+    oversized: int = 0
+
+
+@dataclass(slots=True)
+class SwitchRules:
+    """The settings that decide about frames; fixed between reloads."""
+
+    hub: bool = False
+    """Every frame is broadcast (``Mode = hub``)."""
+    forward: bool = True
+    """Frames of one peer are passed on to another (``Forwarding = internal``)."""
+    kernel: bool = False
+    """``Forwarding = kernel``: every frame from a peer goes to the device."""
+    direct_only: bool = False
+    decrement_ttl: bool = False
+    broadcast: str = "mst"
+    """``mst``, ``direct`` or ``no``; with TunnelServer, ``no``."""
+
+
+@dataclass(slots=True)
+class ForwardingTable:
+    """Everything the data path knows."""
+
+    me: PeerSlot
+    rules: SwitchRules = field(default_factory=SwitchRules)
+    slots: dict[str, PeerSlot] = field(default_factory=dict)
+    by_id: dict[bytes, PeerSlot] = field(default_factory=dict)
+    confirmed: dict[tuple[str, int], PeerSlot] = field(default_factory=dict)
+    """First two items of the confirmed UDP address of each peer (not the own node)."""
+    macs: dict[bytes, PeerSlot] = field(default_factory=dict)
+    """Owner of each MAC that is not broadcast: the best reachable one (dataplane.md 5.3)."""
+    own_macs: dict[bytes, float] = field(default_factory=dict)
+    """MACs that the own node owns by learning, and when a frame from each was seen last (loop time)."""
+    tree: tuple[PeerSlot, ...] = ()
+    """Neighbours whose connection is in the spanning tree."""
+    direct: tuple[PeerSlot, ...] = ()
+    """Reachable nodes reached without relay (``Broadcast = direct``)."""
+    drops: Drops = field(default_factory=Drops)
+
+    def __post_init__(self) -> None:
+        self.slots[self.me.name] = self.me
+        self.by_id[self.me.id] = self.me
+
+    def add(self, name: str) -> PeerSlot:
+        """Return the slot of ``name``, made if it is new."""
+        slot = self.slots.get(name)
+        if slot is None:
+            slot = self.slots[name] = PeerSlot(name)
+            self.by_id[slot.id] = slot
+        return slot
+
+    def remove(self, name: str) -> None:
+        """Forget a node altogether."""
+        slot = self.slots.pop(name, None)
+        if slot is not None:
+            self.by_id.pop(slot.id, None)
+            self._unconfirm(slot)
+
+    def set_address(self, slot: PeerSlot, address: SockAddr | None, socket: int, *, confirmed: bool) -> None:
+        """Record where ``slot`` is reached by UDP and whether a probe reply proved it."""
+        self._unconfirm(slot)
+        slot.address, slot.socket, slot.confirmed = address, socket, confirmed
+        if confirmed and address is not None:
+            self.confirmed[address[:2]] = slot
+
+    def _unconfirm(self, slot: PeerSlot) -> None:
+        if slot.address is not None and self.confirmed.get(slot.address[:2]) is slot:
+            del self.confirmed[slot.address[:2]]
+
+    def refresh(self, slot: PeerSlot) -> None:
+        """Work out the UDP paths of ``slot`` anew (dataplane.md 3.3).
+
+        First the static relay or the node itself, for records that are proved to fit; then the next
+        hop. What fits neither goes by TCP.
+        """
+        paths: list[UdpPath] = []
+        for relay in (slot.via, slot.nexthop):
+            if relay is None or relay.is_me or any(path.relay is relay for path in paths):
+                continue
+            if relay.tcp_only or relay.address is None or relay.minmtu <= 0:
+                continue
+            prefix = (NULL_ID if relay is slot else slot.id) + self.me.id
+            paths.append(UdpPath(relay.minmtu, relay.socket, relay.address, prefix, relay))
+        slot.paths = tuple(paths)
+
+    def refresh_all(self) -> None:
+        """Work out every node's paths: after a graph run, or when a relay's MTU changed."""
+        for slot in self.slots.values():
+            self.refresh(slot)

@@ -1,0 +1,1 @@
+"""Network-namespace test-bed: it runs the programs from outside. Nothing in pytinc imports it."""

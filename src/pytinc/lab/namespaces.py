@@ -1,0 +1,454 @@
+"""Hosts for experiments on one machine: network namespaces joined by a bridge, with faults on demand.
+
+The bottom of the lab. ``lab.node`` and ``lab.network`` put tinc nodes on these hosts, the demo and the
+interop tests drive them. Everything is done from outside by ``ip`` and ``nft``; nothing here knows tinc.
+
+Faults are made in the switch and not in the hosts: a dropped packet then vanishes as on a real network, where
+a rule in the host itself would give the sender an error.
+
+A lab cleans up after itself: at the end of the ``with`` block, at exit, on SIGTERM and SIGHUP, and when the
+process was killed the next lab finds its record under ``/run`` and sweeps what is left. Only namespaces a lab
+recorded itself and the processes inside them are ever touched, the latter by process id.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import itertools
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import IO, Final, Self
+
+from pytinc.errors import PytincError
+
+RECORDS: Final = Path("/run/pytinc-lab")
+UNDERLAY: Final = "192.0.2"  # TEST-NET-1: these addresses exist nowhere else
+SWITCH: Final = "switch"
+MAX_HOSTS: Final = 200
+TERM_GRACE_S: Final = 2.0  # what a process in a namespace gets between SIGTERM and SIGKILL
+COMMAND_TIMEOUT_S: Final = 60.0
+TUN: Final = Path("/dev/net/tun")
+TOOLS: Final = {"ip": "iproute2", "nft": "nftables"}
+
+
+class LabError(PytincError):
+    """The lab cannot be built or driven: something is missing here, or a command failed."""
+
+
+Completed = subprocess.CompletedProcess[str]
+
+
+def run(
+    *command: str, stdin: str | None = None, check: bool = True, timeout: float = COMMAND_TIMEOUT_S
+) -> Completed:
+    """Run a command to its end and return what it printed.
+
+    Raises LabError when it is missing, takes longer than ``timeout`` seconds, or (with ``check``) fails.
+    """
+    try:
+        done = subprocess.run(
+            command,
+            input=stdin if stdin is not None else "",
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise LabError(f"{command[0]} is not installed") from error
+    except subprocess.TimeoutExpired as error:
+        raise LabError(f"no end after {timeout:g} s: {' '.join(command)}") from error
+    if check and done.returncode != 0:
+        raise LabError(
+            f"{' '.join(command)}\nexit status {done.returncode}\n{done.stdout}{done.stderr}".rstrip()
+        )
+    return done
+
+
+def missing_means() -> str | None:
+    """What keeps this process from building a lab, as a sentence for the user; None when nothing does."""
+    if os.geteuid() != 0:
+        return "network namespaces need root (or user namespaces, see pytinc.lab.privileges)"
+    for tool, package in TOOLS.items():
+        if shutil.which(tool) is None:
+            return (
+                f"{tool} is not installed (Debian's package {package}; as root, interop/setup.sh installs it)"
+            )
+    if not TUN.exists():
+        return f"{TUN} does not exist (modprobe tun; in a container, pass the device in)"
+    try:
+        os.close(os.open(TUN, os.O_RDWR | os.O_CLOEXEC))
+    except OSError as error:
+        return f"{TUN} cannot be opened: {error.strerror}"
+    probe = run("unshare", "--net", "true", check=False)
+    if probe.returncode != 0:
+        return f"this system does not let us make network namespaces: {probe.stderr.strip()}"
+    return None
+
+
+class Host:
+    """One machine of the lab: a namespace with ``eth0`` on the lab's switch."""
+
+    def __init__(self, lab: Lab, name: str, number: int) -> None:
+        self.lab = lab
+        self.name = name
+        self.namespace = f"{lab.tag}-{name}"
+        self.address = f"{UNDERLAY}.{number}"
+        self._processes: list[subprocess.Popen[str]] = []
+
+    def command(self, *command: str) -> tuple[str, ...]:
+        """``command`` as it must be run from outside to run on this host."""
+        return ("ip", "netns", "exec", self.namespace, *command)
+
+    def run(
+        self, *command: str, stdin: str | None = None, check: bool = True, timeout: float = COMMAND_TIMEOUT_S
+    ) -> Completed:
+        """Run a command on this host to its end; as ``run`` of this module."""
+        return run(*self.command(*command), stdin=stdin, check=check, timeout=timeout)
+
+    def spawn(self, *command: str, output: IO[str] | int = subprocess.PIPE) -> subprocess.Popen[str]:
+        """Start a command on this host and return at once; it is ended with the lab at the latest."""
+        process = subprocess.Popen(
+            self.command(*command),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+        self._processes.append(process)
+        return process
+
+    def set_link_mtu(self, mtu: int) -> None:
+        """Give the link between this host and the switch an MTU; larger frames towards the host vanish."""
+        self.run("ip", "link", "set", "eth0", "mtu", str(mtu))
+        run("ip", "-n", self.lab.switch, "link", "set", "dev", self.name, "mtu", str(mtu))
+
+    def set_delay(self, milliseconds: float) -> None:
+        """Delay what this host sends (0: not any more); LabError where the kernel has no netem."""
+        if milliseconds == 0:
+            self.run("tc", "qdisc", "del", "dev", "eth0", "root", check=False)
+            return
+        done = self.run(
+            "tc",
+            "qdisc",
+            "replace",
+            "dev",
+            "eth0",
+            "root",
+            "netem",
+            "delay",
+            f"{milliseconds}ms",
+            check=False,
+        )
+        if done.returncode != 0:
+            raise LabError(f"this kernel cannot delay packets (netem): {done.stderr.strip()}")
+
+    def end_processes(self) -> None:
+        """End everything that runs on this host: what ``spawn`` started and daemons that detached."""
+        end_processes_in(self.namespace)
+        for process in self._processes:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(TERM_GRACE_S)
+            if process.stdout is not None:
+                process.stdout.close()
+        self._processes.clear()
+
+
+class Faults:
+    """What the switch does to packets, and the nftables rules that do it."""
+
+    def __init__(self) -> None:
+        self.udp_blocked: set[frozenset[str]] = set()
+        self.cut_off: set[str] = set()
+        self.loss_percent: dict[str, int] = {}
+
+    def ruleset(self, addresses: dict[str, str]) -> str:
+        """The rules in nft's language for hosts ``{name: address}``; loading them replaces the old ones."""
+        lines = ["table netdev lab {}", "delete table netdev lab", "table netdev lab {"]
+        for name, address in addresses.items():
+            # The hook of a port sees what its host sends.
+            lines.append(f"  chain from_{name.replace('-', '_')} {{")
+            lines.append(f'    type filter hook ingress device "{name}" priority 0; policy accept;')
+            lines += [f"    {rule}" for rule in self._rules_for_sender(name, address, addresses)]
+            lines.append("  }")
+        lines.append("}")
+        return "\n".join(lines) + "\n"
+
+    def _rules_for_sender(self, name: str, address: str, addresses: dict[str, str]) -> Iterator[str]:
+        if name in self.cut_off:
+            yield "drop"
+            return
+        for other in sorted(self.cut_off):
+            yield f"ip daddr {addresses[other]} drop"
+        for pair in sorted(self.udp_blocked, key=sorted):
+            if name in pair:
+                (other,) = pair - {name}
+                yield f"ip saddr {address} ip daddr {addresses[other]} meta l4proto udp drop"
+        if self.loss_percent.get(name):
+            yield f"numgen random mod 100 < {self.loss_percent[name]} drop"
+
+
+class Lab:
+    """A switch and the hosts on it; use it as a context manager."""
+
+    _numbers = itertools.count()
+
+    def __init__(self) -> None:
+        means = missing_means()
+        if means is not None:
+            raise LabError(means)
+        sweep()
+        number = next(self._numbers)
+        self.tag = f"pt{os.getpid()}" + (f".{number}" if number else "")
+        self.switch = f"{self.tag}-{SWITCH}"
+        self.hosts: dict[str, Host] = {}
+        self.directory = Path(tempfile.mkdtemp(prefix=f"{self.tag}-"))
+        # A daemon that gave up its privileges must still reach its configuration in here.
+        self.directory.chmod(0o755)
+        self._faults = Faults()
+        self._closed = False
+        self._record = Record(self.tag, os.getpid(), str(self.directory), [])
+        _open_labs.append(self)
+        _install_handlers()
+        try:
+            self._add_namespace(self.switch)
+            run("ip", "-n", self.switch, "link", "add", "br0", "type", "bridge")
+            run("ip", "-n", self.switch, "link", "set", "br0", "up")
+        except BaseException:
+            self.close()
+            raise
+
+    def _add_namespace(self, name: str) -> None:
+        # Recorded first: a run that is killed in between leaves nothing that nobody knows of.
+        self._record.namespaces.append(name)
+        self._record.write()
+        run("ip", "netns", "add", name)
+        run("ip", "-n", name, "link", "set", "lo", "up")
+
+    def host(self, name: str) -> Host:
+        """Add a host; its name (15 letters, digits and dashes at most) names its port on the switch too."""
+        if len(self.hosts) >= MAX_HOSTS:
+            raise LabError(f"a lab has at most {MAX_HOSTS} hosts")
+        host = Host(self, name, len(self.hosts) + 1)
+        self._add_namespace(host.namespace)
+        run(
+            "ip", "-n", host.namespace, "link", "add", "eth0", "type", "veth", "peer", "name", name, "netns",
+            self.switch,
+        )  # fmt: skip
+        run("ip", "-n", self.switch, "link", "set", "dev", name, "master", "br0", "up")
+        run("ip", "-n", host.namespace, "address", "add", f"{host.address}/24", "dev", "eth0")
+        run("ip", "-n", host.namespace, "link", "set", "eth0", "up")
+        self.hosts[name] = host
+        return host
+
+    def block_udp(self, one: Host, other: Host) -> None:
+        """Let no UDP packet between two hosts through, either way."""
+        self._faults.udp_blocked.add(frozenset((one.name, other.name)))
+        self._apply_faults()
+
+    def unblock_udp(self, one: Host, other: Host) -> None:
+        """Undo ``block_udp``."""
+        self._faults.udp_blocked.discard(frozenset((one.name, other.name)))
+        self._apply_faults()
+
+    def cut_off(self, host: Host) -> None:
+        """Drop everything from and to a host; its link stays up, so nobody is told."""
+        self._faults.cut_off.add(host.name)
+        self._apply_faults()
+
+    def reconnect(self, host: Host) -> None:
+        """Undo ``cut_off``."""
+        self._faults.cut_off.discard(host.name)
+        self._apply_faults()
+
+    def set_loss(self, host: Host, percent: int) -> None:
+        """Lose this share of what a host sends, at random."""
+        self._faults.loss_percent[host.name] = percent
+        self._apply_faults()
+
+    def clear_faults(self) -> None:
+        """Make the switch faultless again (MTUs and delays stay)."""
+        self._faults = Faults()
+        self._apply_faults()
+
+    def _apply_faults(self) -> None:
+        rules = self._faults.ruleset({host.name: host.address for host in self.hosts.values()})
+        run("ip", "netns", "exec", self.switch, "nft", "-f", "-", stdin=rules)
+
+    def keep(self) -> None:
+        """Leave the lab up when this process ends; ``sweep(kept=True)`` of a later one takes it down."""
+        self._record.kept = True
+        self._record.write()
+        self._closed = True
+        _open_labs.remove(self)
+
+    def close(self) -> None:
+        """End every process of the lab and remove its namespaces and files. May be called more than once."""
+        if self._closed:
+            return
+        self._closed = True
+        with _uninterrupted():
+            for host in self.hosts.values():
+                host.end_processes()
+            self._record.remove_all()
+            if self in _open_labs:
+                _open_labs.remove(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Record:
+    """What one lab has made on this machine, as a file that outlives the process."""
+
+    def __init__(
+        self, tag: str, pid: int, directory: str, namespaces: list[str], *, kept: bool = False
+    ) -> None:
+        self.tag = tag
+        self.pid = pid
+        self.started = process_start(pid)
+        self.directory = directory
+        self.namespaces = namespaces
+        self.kept = kept
+
+    @property
+    def path(self) -> Path:
+        """Where the record is kept."""
+        return RECORDS / f"{self.tag}.json"
+
+    def write(self) -> None:
+        """Write the record to its place."""
+        RECORDS.mkdir(mode=0o755, exist_ok=True)
+        new = self.path.with_suffix(".new")
+        new.write_text(json.dumps(self.__dict__))
+        new.replace(self.path)
+
+    @classmethod
+    def read(cls, path: Path) -> Record | None:
+        """The record in a file; None when it is damaged or not ours."""
+        try:
+            fields = json.loads(path.read_text())
+            record = cls(
+                str(fields["tag"]),
+                int(fields["pid"]),
+                str(fields["directory"]),
+                [str(name) for name in fields["namespaces"]],
+                kept=bool(fields["kept"]),
+            )
+            record.started = fields["started"]
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+        # These names are going to be deleted: believe only what this module writes.
+        if not all(name.startswith(f"{record.tag}-") for name in record.namespaces):
+            return None
+        return record
+
+    def is_abandoned(self) -> bool:
+        """Whether the process that made the lab is gone."""
+        return self.started is None or process_start(self.pid) != self.started
+
+    def remove_all(self) -> None:
+        """End the processes, remove the namespaces, the directory and the record itself; never raises."""
+        for name in self.namespaces:
+            end_processes_in(name)
+            run("ip", "netns", "delete", name, check=False)
+        if Path(self.directory).name.startswith(f"{self.tag}-"):
+            shutil.rmtree(self.directory, ignore_errors=True)
+        self.path.unlink(missing_ok=True)
+
+
+def records() -> list[Record]:
+    """All labs recorded on this machine."""
+    return [record for path in sorted(RECORDS.glob("pt*.json")) if (record := Record.read(path)) is not None]
+
+
+def sweep(*, kept: bool = False) -> list[str]:
+    """Take down the labs whose process is gone (with ``kept`` those left up on purpose too): their tags."""
+    swept = []
+    for record in records():
+        if record.is_abandoned() and (kept or not record.kept):
+            record.remove_all()
+            swept.append(record.tag)
+    return swept
+
+
+def process_start(pid: int) -> str | None:
+    """When a process was started, in kernel ticks: with the pid it names a process for good."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return None
+
+
+def processes_in(namespace: str) -> list[int]:
+    """The ids of the processes in a namespace; none when there is no such namespace."""
+    done = run("ip", "netns", "pids", namespace, check=False)
+    return [int(word) for word in done.stdout.split()]
+
+
+def end_processes_in(namespace: str) -> None:
+    """Send SIGTERM to each process in a namespace, and SIGKILL to those that stay."""
+    for number, patience in ((signal.SIGTERM, TERM_GRACE_S), (signal.SIGKILL, TERM_GRACE_S)):
+        pids = processes_in(namespace)
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+        deadline = time.monotonic() + patience
+        while pids and time.monotonic() < deadline:
+            time.sleep(0.05)
+            pids = processes_in(namespace)
+        if not pids:
+            return
+
+
+_open_labs: list[Lab] = []
+_ENDING_SIGNALS: Final[Sequence[signal.Signals]] = (signal.SIGTERM, signal.SIGHUP)
+
+
+def _close_all() -> None:
+    for lab in list(_open_labs):
+        lab.close()
+
+
+def _on_ending_signal(number: int, _frame: FrameType | None) -> None:
+    _close_all()
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+
+
+def _install_handlers() -> None:
+    """Close the labs when this process is asked to end; SIGINT unwinds by itself (KeyboardInterrupt)."""
+    atexit.register(_close_all)
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for number in _ENDING_SIGNALS:
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, _on_ending_signal)
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold back signals of the impatient: half a teardown helps nobody."""
+    numbers = {signal.SIGINT, *_ENDING_SIGNALS}
+    old = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, old)

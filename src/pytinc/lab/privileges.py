@@ -1,0 +1,50 @@
+"""Get what it takes to make namespaces: root, or a user namespace in which we are root.
+
+Called first by ``python -m pytinc.lab.demo`` and ``python -m pytinc.lab COMMAND``. Without root the program
+is started again inside a user namespace of its own, with its own network, mounts and processes; there ``ip
+netns`` works on a private ``/run``. Everything in it goes away with the program.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from typing import Final
+
+from pytinc.lab.namespaces import LabError, run
+
+MARK: Final = "PYTINC_LAB_ROOTLESS"
+UNSHARE: Final = (
+    "unshare", "--user", "--map-root-user", "--net", "--mount", "--pid", "--fork", "--kill-child",
+    "--mount-proc",
+)  # fmt: skip
+
+
+def is_rootless() -> bool:
+    """Whether this process runs in the user namespace made by ``ensure_root``."""
+    return MARK in os.environ
+
+
+def ensure_root(command: list[str]) -> None:
+    """Return when this process may make namespaces; otherwise start ``command`` where it may (no return).
+
+    ``command`` is this very program with its arguments. Raises LabError when neither way is open.
+    """
+    if is_rootless():
+        _prepare_mounts()
+        return
+    if os.geteuid() == 0:
+        return
+    if shutil.which("unshare") is None:
+        raise LabError("not root, and unshare (Debian's package util-linux) is not installed")
+    probe = run(*UNSHARE, "true", check=False)
+    if probe.returncode != 0:
+        raise LabError(f"not root, and this system does not allow user namespaces: {probe.stderr.strip()}")
+    sys.stdout.flush()
+    os.execvpe(UNSHARE[0], [*UNSHARE, *command], {**os.environ, MARK: "1"})  # noqa: S606 (that is the point)
+
+
+def _prepare_mounts() -> None:
+    # ip keeps the names of namespaces in /run/netns, which belongs to the real root.
+    run("mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", "/run")

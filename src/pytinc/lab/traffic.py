@@ -1,0 +1,119 @@
+"""Traffic between lab hosts by ping and iperf3, and what their reports say.
+
+Used by the demo, the interop tests and ``benchmarks/iperf.py``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from dataclasses import dataclass
+from typing import Final
+
+from pytinc.lab.namespaces import Host, LabError
+from pytinc.lab.node import wait_until
+
+IPERF_PORT: Final = 5201
+IPERF_SLACK_S: Final = 20.0  # beyond the measured time: connecting, and a report from a busy machine
+
+_PING: Final = re.compile(r"(\d+) packets transmitted, (\d+) received")
+_REPLY: Final = re.compile(r"icmp_seq=(\d+) ttl=\d+ time=([\d.]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class PingReport:
+    """The end of a ping: how many went out and came back, and round-trip times by sequence number."""
+
+    sent: int
+    received: int
+    times_ms: dict[int, float]
+
+    @property
+    def lost(self) -> int:
+        """How many got no answer."""
+        return self.sent - self.received
+
+
+def parse_ping(text: str) -> PingReport:
+    """What ping printed; LabError when that is no report."""
+    match = _PING.search(text)
+    if match is None:
+        raise LabError(f"not a report of ping: {text.strip()}")
+    times = {int(number): float(time) for number, time in _REPLY.findall(text)}
+    return PingReport(int(match[1]), int(match[2]), times)
+
+
+def ping_command(address: str, count: int, interval: float, wait: float, size: int) -> tuple[str, ...]:
+    """The ping command; ``wait`` is how many seconds the last echo may take."""
+    return ("ping", "-n", "-c", str(count), "-i", str(interval), "-W", str(wait), "-s", str(size), address)
+
+
+def ping(
+    host: Host, address: str, count: int = 1, *, interval: float = 0.2, wait: float = 1.0, size: int = 56
+) -> PingReport:
+    """Ping an address from a host, to the end."""
+    timeout = count * (interval + wait) + 10
+    command = ping_command(address, count, interval, wait, size)
+    return parse_ping(host.run(*command, check=False, timeout=timeout).stdout)
+
+
+def answers(host: Host, address: str, *, wait: float = 1.0) -> bool:
+    """Whether one ping is answered."""
+    return ping(host, address, wait=wait).received == 1
+
+
+def neighbour(host: Host, address: str) -> tuple[str | None, str]:
+    """The MAC address a host has for an address, or None, and the state of the entry ("NONE": no entry)."""
+    words = host.run("ip", "neigh", "show", address).stdout.split()
+    if not words:
+        return None, "NONE"
+    mac = words[words.index("lladdr") + 1] if "lladdr" in words else None
+    return mac, words[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class IperfReport:
+    """A TCP run of iperf3: what arrived (bit/s; bytes of each second) and how much was sent again."""
+
+    bits_per_second: float
+    intervals: tuple[float, ...]
+    retransmits: int
+
+    @property
+    def megabits(self) -> float:
+        """The rate in Mbit/s."""
+        return self.bits_per_second / 1e6
+
+
+def parse_iperf(text: str) -> IperfReport:
+    """The JSON report of an iperf3 client; LabError when the run failed."""
+    try:
+        report = json.loads(text)
+        if "error" in report:
+            raise LabError(f"iperf3: {report['error']}")
+        return IperfReport(
+            float(report["end"]["sum_received"]["bits_per_second"]),
+            tuple(float(interval["sum"]["bytes"]) for interval in report["intervals"]),
+            int(report["end"]["sum_sent"].get("retransmits", 0)),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise LabError(f"not a report of iperf3: {text.strip()[:500]}") from error
+
+
+def iperf(client: Host, server: Host, address: str, seconds: int) -> IperfReport:
+    """Send TCP from one host to an address of another for some seconds."""
+    listener = server.spawn(
+        "iperf3", "--server", "--one-off", "--port", str(IPERF_PORT), output=subprocess.DEVNULL
+    )
+    try:
+        listening = f"sport = :{IPERF_PORT}"
+        wait_until(lambda: server.run("ss", "-Htln", listening).stdout, 5, "iperf3 listens", interval=0.05)
+        done = client.run(
+            "iperf3", "--client", address, "--port", str(IPERF_PORT), "--time", str(seconds), "--json",
+            check=False, timeout=seconds + IPERF_SLACK_S,
+        )  # fmt: skip
+        return parse_iperf(done.stdout)
+    finally:
+        listener.terminate()
+        listener.wait()

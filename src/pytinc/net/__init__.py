@@ -1,0 +1,1 @@
+"""asyncio, sockets and the TAP device: all waiting happens here."""

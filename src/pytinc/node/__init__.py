@@ -1,0 +1,1 @@
+"""The node as one object: events in, actions out."""

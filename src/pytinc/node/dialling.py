@@ -1,0 +1,194 @@
+"""Outgoing connections: whom to dial, at which address, and when again (tinc: net_socket.c, autoconnect.c).
+
+The order of addresses, the back-off and AutoConnect's choice are in `pytinc.protocol.outgoing`; here
+they meet the graph, the host files and the connections.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pytinc.node.actions import Resolve, SaveAddressCache
+from pytinc.node.peer import Peer
+from pytinc.protocol.outgoing import AddressCache, Candidate, Outgoing, ResolveNext, Try, Wait, choose_autoconnect
+from pytinc.wire.address import Address
+
+if TYPE_CHECKING:
+    from pytinc.node.connections import Connection
+    from pytinc.node.node import Node
+
+
+class Entry:
+    """One outgoing entry: a node we want to be connected to (tinc: outgoing_t)."""
+
+    def __init__(self, name: str, state: Outgoing, *, configured: bool) -> None:
+        self.name = name
+        self.state = state
+        self.configured = configured
+        """From ConnectTo, not from AutoConnect."""
+        self.connection: Connection | None = None
+        self.retry_at = math.inf
+        self.resolving = False
+
+    def restart_addresses(self) -> None:
+        """Begin anew with the most recent cached address."""
+        self.state.restart()
+
+
+class Dialling:
+    """All outgoing entries and the address caches."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._entries: dict[str, Entry] = {}
+        self._caches: dict[str, AddressCache] = {}
+
+    # -- life --
+
+    def start(self, now: float) -> None:
+        """Dial every ConnectTo."""
+        for name in self._configured():
+            self._start_entry(self._make(name, configured=True), now)
+
+    def stop(self) -> None:
+        """Dial no more."""
+        self._entries.clear()
+
+    def reload(self, now: float) -> None:
+        """Start what is new in the configuration, and drop what is gone, AutoConnect's entries included."""
+        wanted = self._configured()
+        for name in [name for name in self._entries if name not in wanted]:
+            self._drop(self._entries[name], now)
+        for name in wanted:
+            entry = self._entries.get(name)
+            if entry is None:
+                self._start_entry(self._make(name, configured=True), now)
+            else:
+                entry.state.reset_backoff()
+
+    def retry(self, now: float) -> None:
+        """Forget all back-offs and try what waits."""
+        for entry in list(self._entries.values()):
+            entry.state.reset_backoff()
+            if entry.retry_at < math.inf:
+                self._start_entry(entry, now)
+
+    def _configured(self) -> list[str]:
+        me = self._node.me.name
+        return [name for name in dict.fromkeys(self._node.settings.connect_to) if name != me]
+
+    def _make(self, name: str, *, configured: bool) -> Entry:
+        self._node.peer(name)
+        entry = Entry(name, Outgoing(name, max_timeout=self._node.settings.max_timeout), configured=configured)
+        self._entries[name] = entry
+        return entry
+
+    def _drop(self, entry: Entry, now: float) -> None:
+        self._entries.pop(entry.name, None)
+        connection = entry.connection
+        if connection is not None:
+            connection.outgoing = None
+            self._node.connections.terminate(connection, now)
+
+    # -- dialling --
+
+    def _start_entry(self, entry: Entry, now: float) -> None:
+        """Begin a round of attempts, unless the node is connected already (meta.md 5.3)."""
+        entry.retry_at = math.inf
+        peer = self._node.peer(entry.name)
+        if peer.connection is not None:
+            self._adopt(entry, peer.connection)
+            return
+        if entry.connection is None and not entry.resolving:
+            self._try_next(entry, now)
+
+    def _adopt(self, entry: Entry, connection: Connection) -> None:
+        """Attach the entry to the connection that exists, so that its end starts the entry again."""
+        if connection.outgoing is None:
+            connection.outgoing = entry
+            entry.connection = connection
+
+    def _try_next(self, entry: Entry, now: float) -> None:
+        match entry.state.next(self._candidate(entry.name), now):
+            case Try(address):
+                entry.connection = self._node.connections.dial(entry, address, now)
+            case ResolveNext(host, port):
+                entry.resolving = True
+                self._node.act(Resolve(entry.name, host, port))
+            case Wait(seconds):
+                entry.retry_at = now + seconds + self._node.jitter()
+                self._node.log(1, "info", f"Trying to re-establish outgoing connection in {seconds:.0f} seconds")
+
+    def _candidate(self, name: str) -> Candidate:
+        """Return what is known about where ``name`` can be reached."""
+        node = self._node
+        graph = node.topology.graph
+        reverses = [graph.edge(edge.target, name) for edge in graph.edges_from(name)]
+        host = node.hosts.host_settings(name)
+        configured: list[tuple[str, str]] = []
+        if host is not None:
+            default = host.port or "655"
+            configured = [(address.host, address.port or default) for address in host.addresses]
+        return Candidate(
+            cached=self.cache(name).addresses,
+            from_graph=tuple(edge.address for edge in reversed(reverses) if edge is not None),
+            configured=tuple(configured),
+        )
+
+    def resolved(self, name: str, addresses: Sequence[Address], now: float) -> None:
+        """Go on with the addresses a look-up gave."""
+        entry = self._entries.get(name)
+        if entry is None or not entry.resolving:
+            return
+        entry.resolving = False
+        entry.state.resolved(addresses)
+        if entry.connection is None and entry.retry_at == math.inf:
+            self._start_entry(entry, now)
+
+    def connection_ended(self, entry: Entry, now: float) -> None:
+        """A connection of this entry is over or was never made: go on with the next address."""
+        entry.connection = None
+        if self._entries.get(entry.name) is entry:
+            self._start_entry(entry, now)
+
+    def proved(self, entry: Entry, peer: Peer, address: Address) -> None:
+        """A PONG came on the entry's connection: end the back-off and remember the address."""
+        if entry.state.backoff:
+            entry.state.reset_backoff()
+            entry.state.restart()
+            self.remember(peer, address)
+
+    # -- time --
+
+    def next_deadline(self) -> float:
+        """Return when the next entry wants to be tried again."""
+        return min((entry.retry_at for entry in self._entries.values()), default=math.inf)
+
+    def tick(self, now: float) -> None:
+        """Try the entries whose wait is over."""
+        for entry in list(self._entries.values()):
+            if entry.retry_at <= now:
+                self._start_entry(entry, now)
+
+    # -- address cache --
+
+    def cache(self, name: str) -> AddressCache:
+        """Return the address cache of a node, read from its file when first needed."""
+        cache = self._caches.get(name)
+        if cache is None:
+            cache = self._caches[name] = AddressCache(self._node.hosts.load_address_cache(name))
+        return cache
+
+    def remember(self, peer: Peer, address: Address) -> None:
+        """Put an address that worked first in the cache of ``peer``."""
+        cache = self.cache(peer.name)
+        if address.is_usable and cache.add(address):
+            self._node.act(SaveAddressCache(peer.name, cache.addresses))
+
+    # -- AutoConnect --
+
+    def auto_connect(self, now: float) -> None:
+        """Keep about three connections (meta.md 5.5)."""
+        # filled in below

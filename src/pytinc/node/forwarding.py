@@ -1,0 +1,85 @@
+"""Writes the forwarding table: the only way in which the control plane speaks to the data path."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytinc.config.settings import Broadcast, Forwarding, Mode, Settings
+from pytinc.datapath.table import SwitchRules
+from pytinc.wire.requests import OptionBits
+
+if TYPE_CHECKING:
+    from pytinc.node.node import Node
+    from pytinc.node.peer import Peer
+
+
+def switch_rules(settings: Settings) -> SwitchRules:
+    """Return the rules about frames that follow from the settings."""
+    broadcast = Broadcast.NO if settings.tunnel_server else settings.broadcast
+    return SwitchRules(
+        hub=settings.mode is Mode.HUB,
+        forward=settings.forwarding is not Forwarding.OFF,
+        kernel=settings.forwarding is Forwarding.KERNEL,
+        direct_only=settings.direct_only,
+        decrement_ttl=settings.decrement_ttl,
+        broadcast=broadcast.value,
+    )
+
+
+def write_path(node: Node, peer: Peer) -> None:
+    """Take over what the path MTU machine of ``peer`` found, and what depends on it."""
+    slot, path = peer.slot, peer.path
+    slot.maxrecentlen = path.maxrecentlen
+    slot.mtu = path.mtu
+    if slot.minmtu != path.minmtu:
+        slot.minmtu = path.minmtu
+        # The peer may be the relay of any other node.
+        node.table.refresh_all()
+
+
+def write_routes(node: Node) -> None:
+    """Take over the graph's result for every node: next hops, options, spanning tree, owners of MACs."""
+    table = node.table
+    our_tcp_only = node.settings.tcp_only
+    slots = table.slots
+    for peer in node.peers.values():
+        slot = peer.slot
+        route = peer.route
+        if slot.is_me:
+            continue
+        if route is None:
+            slot.via = slot.nexthop = None
+        else:
+            slot.via, slot.nexthop = slots[route.via], slots[route.nexthop]
+        slot.tcp_only = our_tcp_only or peer.tcp_only
+        slot.clamp_mss = bool(peer.options & OptionBits.CLAMP_MSS)
+        slot.mtu = peer.path.mtu
+    connected = {peer.name for peer in node.peers.values() if peer.is_neighbour}
+    in_tree = node.topology.graph.tree_neighbours(node.me.name, connected)
+    table.tree = tuple(slots[name] for name in sorted(in_tree))
+    table.direct = tuple(
+        slot
+        for slot in slots.values()
+        if not slot.is_me
+        and slot.reachable
+        and (slot.via is slot or (slot.via is table.me and slot.nexthop is slot))
+    )
+    table.refresh_all()
+    write_macs(node)
+
+
+def write_macs(node: Node) -> None:
+    """Work out the owner of every MAC anew: after reachability changed."""
+    subnets = node.subnets
+    node.table.macs = {
+        mac: owner for mac in subnets.macs() if (owner := subnets.mac_owner(mac)) is not None
+    }
+
+
+def write_mac(node: Node, mac: bytes) -> None:
+    """Work out the owner of one MAC anew: after it was announced or withdrawn."""
+    owner = node.subnets.mac_owner(mac)
+    if owner is None:
+        node.table.macs.pop(mac, None)
+    else:
+        node.table.macs[mac] = owner

@@ -1,0 +1,304 @@
+"""The node: the front door of the core. Events in, actions and packets out; no I/O, no clock.
+
+The shell (`pytinc.net.shell`) calls one method for each thing that happens, always with ``now`` (loop
+time in seconds), then sends `Node.output`, carries out `take_actions()`, and comes back at
+`next_deadline()`. What the node knows is spread over parts with one subject each:
+
+* `connections`: meta connections from greeting to close, PING, duplicates (tinc: net.c, protocol_auth.c)
+* `dialling`: whom to connect to, address cache, AutoConnect (tinc: net_socket.c, autoconnect.c)
+* `topology`: graph, reachability, scripts, forwarding table (tinc: graph.c)
+* `subnets`: own subnets and learned MACs (tinc: protocol_subnet.c, route.c)
+* `tunnels`: keys, UDP discovery, path MTU, UDP_INFO and MTU_INFO (tinc: net_packet.c, protocol_key.c)
+* `requests_*`: what each meta request does
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from pytinc.config.settings import HostSettings, Settings
+from pytinc.crypto.keys import PrivateKey, PublicKey
+from pytinc.datapath.inbound import Inbound
+from pytinc.datapath.outbound import Outbound
+from pytinc.datapath.output import Output
+from pytinc.datapath.table import ForwardingTable, PeerSlot
+from pytinc.errors import AuthenticationError
+from pytinc.node.actions import Action, Log
+from pytinc.node.connections import Connections
+from pytinc.node.dialling import Dialling
+from pytinc.node.flood import SeenCache
+from pytinc.node.forwarding import switch_rules
+from pytinc.node.peer import Peer
+from pytinc.node.subnets import Subnets
+from pytinc.node.timers import Timers
+from pytinc.node.topology import Topology
+from pytinc.node.tunnels import Tunnels
+from pytinc.protocol.pmtu import PathMtu, PathSettings
+from pytinc.wire.address import Address, SockAddr
+from pytinc.wire.requests import OptionBits, Request
+
+MAX_JITTER = 0.131071
+"""Seconds; tinc spreads its timers by a random 0 to 131,071 microseconds."""
+
+
+class HostSource(Protocol):
+    """Where the node finds host files; `pytinc.config.store.ConfigTree` in the daemon, a dictionary in tests."""
+
+    def host_settings(self, name: str) -> HostSettings | None:
+        """Return the host configuration of ``name``, None if there is no readable file."""
+
+    def host_names(self) -> list[str]:
+        """Return the names that have a host file."""
+
+    def host_mtime(self, name: str) -> float | None:
+        """Return when the host file of ``name`` was last modified (wall clock)."""
+
+    def load_address_cache(self, name: str) -> tuple[Address, ...]:
+        """Return the cached addresses of ``name``, most recent first."""
+
+
+class Node:
+    """One tinc node. All state of the mesh as this node sees it hangs here."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        private_key: PrivateKey,
+        hosts: HostSource,
+        *,
+        random_bytes: Callable[[int], bytes],
+        random_float: Callable[[], float],
+        path_mtu: Callable[[SockAddr], int | None],
+        queued: Callable[[int], int],
+        wall_clock: Callable[[], float],
+        insecure: bool = False,
+    ) -> None:
+        self.settings = settings
+        self.private_key = private_key
+        self.hosts = hosts
+        self.random_bytes = random_bytes
+        self.random_float = random_float
+        self.path_mtu = path_mtu
+        """Gives the IP MTU the kernel knows for a destination, None if it does not tell."""
+        self.queued = queued
+        """Gives how many bytes wait in the output of a meta connection."""
+        self.wall_clock = wall_clock
+        self.insecure = insecure
+        """``--bypass-security``: meta connections in plain text."""
+        self.sockets: tuple[tuple[int, Address], ...] = ()
+        """Family (4 or 6) and bound address of each listening socket."""
+        self.output = Output()
+        self.capture: list[bytes] | None = None
+        """Frames that pass the switch, while a pcap client listens."""
+        self._actions: list[Action] = []
+
+        me_slot = PeerSlot(settings.name, is_me=True)
+        self.table = ForwardingTable(me_slot)
+        self.outbound = Outbound(self.table)
+        self.inbound = Inbound(self.table, self.outbound)
+        self.peers: dict[str, Peer] = {}
+        self.me = self.peers[settings.name] = Peer(settings.name, me_slot, PathMtu(self._path_settings()))
+        me_slot.via = me_slot.nexthop = me_slot
+        self.seen = SeenCache()
+        self.topology = Topology(self)
+        self.subnets = Subnets(self)
+        self.tunnels = Tunnels(self)
+        self.dialling = Dialling(self)
+        self.connections = Connections(self)
+        self.timers = Timers(self)
+        self._apply_settings()
+
+    # -- what the shell calls --
+
+    def set_sockets(self, sockets: Sequence[tuple[int, Address]]) -> None:
+        """Tell which sockets listen: family (4 or 6) and bound address of each, by index."""
+        self.sockets = tuple(sockets)
+
+    def start(self, now: float) -> None:
+        """Announce own subnets to ourselves, start the timers and the outgoing connections."""
+        self.topology.load_hosts()
+        self.subnets.start(now)
+        self.timers.start(now)
+        self.dialling.start(now)
+        self._settle(now)
+
+    def stop(self, now: float) -> None:
+        """Close all meta connections without a word and run the down scripts (tinc: close_network_connections())."""
+        self.dialling.stop()
+        self.connections.close_all(now)
+        self.topology.update(now)
+        self.subnets.stop()
+        self._settle(now)
+
+    def reload(self, settings: Settings, now: float) -> None:
+        """Take over changed settings and host files (config.md 7)."""
+        self.settings = settings
+        self._apply_settings()
+        self.topology.load_hosts()
+        self.subnets.reload(now)
+        self.dialling.reload(now)
+        self.connections.close_changed(now)
+        self._settle(now)
+
+    def retry(self, now: float) -> None:
+        """Try all waiting outgoing connections at once (SIGALRM, control "retry")."""
+        self.dialling.retry(now)
+        self.connections.time_out_dialled(now)
+        self.connections.check_all(now)
+        self._settle(now)
+
+    def purge(self, now: float) -> None:
+        """Forget unreachable nodes, telling the peers (meta.md 4.5)."""
+        self.topology.purge(now)
+        self._settle(now)
+
+    def disconnect(self, name: str, now: float) -> bool:
+        """Close every meta connection with ``name``; tell whether there was one."""
+        found = self.connections.close_named(name, now)
+        self._settle(now)
+        return found
+
+    def meta_accepted(self, remote: Address, local: Address, now: float) -> int:
+        """A TCP connection came in. Returns its number; it may be refused by a `CloseMeta` action."""
+        number = self.connections.accepted(remote, local, now)
+        self._settle(now)
+        return number
+
+    def meta_connected(self, connection: int, local: Address, now: float) -> None:
+        """A `Dial` succeeded; ``local`` is our address on it."""
+        self.connections.connected(connection, local, now)
+        self._settle(now)
+
+    def meta_data(self, connection: int, data: bytes, now: float) -> None:
+        """Bytes arrived on a meta connection."""
+        self.connections.data(connection, data, now)
+        self._settle(now)
+
+    def meta_closed(self, connection: int, reason: str, now: float) -> None:
+        """A meta connection ended (EOF, error) or a `Dial` failed."""
+        self.connections.closed(connection, reason, now)
+        self._settle(now)
+
+    def resolved(self, peer: str, addresses: Sequence[Address], now: float) -> None:
+        """A `Resolve` is answered; no addresses means that it failed."""
+        self.dialling.resolved(peer, addresses, now)
+        self._settle(now)
+
+    def frames(self, frames: Sequence[bytes], now: float) -> None:
+        """Ethernet frames were read from the device."""
+        self.outbound.frames_from_device(frames, now, self.output)
+        self._settle(now)
+
+    def datagrams(
+        self, datagrams: Sequence[bytes], addresses: Sequence[SockAddr], socket: int, now: float
+    ) -> None:
+        """UDP datagrams were read from the socket with index ``socket``."""
+        self.inbound.datagrams(datagrams, addresses, socket, now, self.output)
+        self._settle(now)
+
+    def datagram_too_big(self, peer: str, size: int, now: float) -> None:
+        """The kernel refused a UDP payload of ``size`` bytes to ``peer`` (EMSGSIZE)."""
+        self.tunnels.datagram_too_big(peer, size, now)
+        self._settle(now)
+
+    def tick(self, now: float) -> None:
+        """Do what is due."""
+        self.timers.run(now)
+        self._settle(now)
+
+    def next_deadline(self) -> float:
+        """Return when `tick` wants to be called."""
+        return self.timers.next_deadline()
+
+    def take_actions(self) -> list[Action]:
+        """Return what the shell has to do, in order, and forget it."""
+        actions, self._actions = self._actions, []
+        return actions
+
+    # -- what the parts use --
+
+    def act(self, action: Action) -> None:
+        """Ask the shell for something."""
+        self._actions.append(action)
+
+    def log(self, level: int, priority: str, message: str) -> None:
+        """Write a log line at tinc's debug ``level``."""
+        self._actions.append(Log(level, priority, message))
+
+    def peer(self, name: str) -> Peer:
+        """Return the node ``name``, made if it is new. `ProtocolError` when there are too many."""
+        peer = self.peers.get(name)
+        if peer is None:
+            self.topology.graph.add_node(name)
+            peer = self.peers[name] = Peer(name, self.table.add(name), PathMtu(self._path_settings()))
+        return peer
+
+    def of_slot(self, slot: PeerSlot) -> Peer:
+        """Return the node behind a slot of the forwarding table."""
+        return self.peers[slot.name]
+
+    def nonce(self) -> int:
+        """Return 32 random bits: no two announcements may be equal."""
+        return int.from_bytes(self.random_bytes(4), "big")
+
+    def jitter(self) -> float:
+        """Return the random seconds that spread a timer."""
+        return self.random_float() * MAX_JITTER
+
+    def broadcast(self, request: Request) -> None:
+        """Send a request to every activated meta connection."""
+        self.connections.broadcast(request.format(), None)
+
+    def public_key(self, name: str) -> PublicKey | None:
+        """Return the Ed25519 key of ``name`` from its host file, None if it has none (there)."""
+        peer = self.peers.get(name)
+        if peer is not None and peer.learned_key is not None:
+            return PublicKey.from_text(peer.learned_key)
+        host = self.hosts.host_settings(name)
+        return None if host is None or host.public_key is None else PublicKey(host.public_key)
+
+    def login_key(self, name: str) -> PublicKey | None:
+        """Return the key a peer must log in with; `AuthenticationError` if it has no host file."""
+        if self.hosts.host_settings(name) is None:
+            raise AuthenticationError(f"peer has unknown identity ({name}): no readable host file")
+        return self.public_key(name)
+
+    def own_options(self) -> int:
+        """Return the option bits that hold for every peer of ours."""
+        options = 0
+        if self.settings.indirect_data:
+            options |= OptionBits.INDIRECT
+        if self.settings.tcp_only:
+            options |= OptionBits.TCPONLY | OptionBits.INDIRECT
+        if self.settings.pmtu_discovery and not options & OptionBits.TCPONLY:
+            options |= OptionBits.PMTU_DISCOVERY
+        if self.settings.clamp_mss:
+            options |= OptionBits.CLAMP_MSS
+        return options
+
+    def _path_settings(self) -> PathSettings:
+        settings = self.settings
+        return PathSettings(
+            udp_discovery=settings.udp_discovery,
+            interval=settings.udp_discovery_interval,
+            keepalive_interval=settings.udp_discovery_keepalive_interval,
+            timeout=settings.udp_discovery_timeout,
+            local_discovery=settings.local_discovery,
+            ping_interval=settings.ping_interval,
+        )
+
+    def _apply_settings(self) -> None:
+        self.table.rules = switch_rules(self.settings)
+        self.me.options = self.own_options() | (7 << 24)
+        self.table.me.clamp_mss = self.settings.clamp_mss
+        paths = self._path_settings()
+        for peer in self.peers.values():
+            peer.path.settings = paths
+
+    def _settle(self, now: float) -> None:
+        """Finish an event: upcalls of the data path, the graph if edges changed, output of connections."""
+        self.tunnels.handle_output(now)
+        self.topology.update(now)
+        self.tunnels.handle_output(now)
+        self.connections.flush()

@@ -1,0 +1,130 @@
+"""What the control plane knows of one node of the mesh (tinc: node_t). The own node has one, too.
+
+What the data path needs of it lives in its `PeerSlot`; path MTU and UDP discovery in its `PathMtu`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+from pytinc.datapath.table import PeerSlot
+from pytinc.protocol.graph import Route
+from pytinc.protocol.pmtu import PathMtu
+from pytinc.protocol.sptps.datagram import DatagramSession
+from pytinc.wire.address import Address
+from pytinc.wire.requests import OptionBits, options_version
+
+if TYPE_CHECKING:
+    from pytinc.node.connections import Connection
+
+NEVER: Final = -math.inf
+"""The time of something that has not happened yet."""
+SPTPS_VERSION: Final = 2
+"""Protocol minor from which on nodes have SPTPS sessions with each other."""
+RELAY_VERSION: Final = 4
+"""Protocol minor from which on datagrams carry node ids and can be relayed."""
+
+
+class Peer:
+    """One node of the mesh: its place in the graph, its session, its addresses."""
+
+    __slots__ = (
+        "address",
+        "answering",
+        "collision",
+        "configured_mtu",
+        "connection",
+        "failed_since",
+        "failure_mark",
+        "has_address",
+        "key_asked",
+        "key_attempts",
+        "last_req_key",
+        "last_state_change",
+        "learned_key",
+        "mtu_info_sent",
+        "name",
+        "options",
+        "out_compression",
+        "path",
+        "roaming",
+        "roaming_sent",
+        "route",
+        "session",
+        "slot",
+        "udp_info_sent",
+        "visited",
+        "waiting_for_key",
+    )
+
+    def __init__(self, name: str, slot: PeerSlot, path: PathMtu) -> None:
+        self.name = name
+        self.slot = slot
+        self.path = path
+        self.route: Route | None = None
+        self.options = 0
+        self.visited = False
+        self.address: Address | None = None
+        """Its UDP address as text; the slot holds the form for sockets."""
+        self.has_address = False
+        """Its host file has an Address: AutoConnect may dial it."""
+        self.connection: Connection | None = None
+        self.last_state_change = 0
+        """Wall-clock second in which it last became reachable or unreachable."""
+        # Datagram session.
+        self.session: DatagramSession | None = None
+        self.collision: DatagramSession | None = None
+        """Session we answered while our own request was unanswered (crossing REQ_KEYs)."""
+        self.waiting_for_key = False
+        self.last_req_key = NEVER
+        self.key_attempts = 0
+        self.key_asked = NEVER
+        """When REQ_PUBKEY was last sent."""
+        self.learned_key: str | None = None
+        self.out_compression = 0
+        self.failed_since = NEVER
+        """Since when records of a confirmed address do not open, with nothing good in between."""
+        self.failure_mark = 0
+        """``slot.in_packets`` at that time."""
+        # Addresses.
+        self.roaming: Address | None = None
+        """An address from which authentic data came, not yet proved by a probe."""
+        self.roaming_sent = NEVER
+        self.udp_info_sent = NEVER
+        self.mtu_info_sent = NEVER
+        self.configured_mtu: int | None = None
+
+    def __repr__(self) -> str:
+        """Name only: a peer refers to sessions and keys."""
+        return f"<Peer {self.name}>"
+
+    @property
+    def reachable(self) -> bool:
+        """A path of edges, each with its reverse, leads to it."""
+        return self.slot.reachable
+
+    @property
+    def version(self) -> int:
+        """Protocol minor it announced; 0 while unreachable."""
+        return options_version(self.options)
+
+    @property
+    def sptps(self) -> bool:
+        """It has (or can have) an SPTPS session with us."""
+        return self.version >= SPTPS_VERSION
+
+    @property
+    def valid_key(self) -> bool:
+        """We have a key to send to it."""
+        return self.slot.session is not None
+
+    @property
+    def tcp_only(self) -> bool:
+        """It announced TCPONLY."""
+        return bool(self.options & OptionBits.TCPONLY)
+
+    @property
+    def is_neighbour(self) -> bool:
+        """An activated meta connection leads to it."""
+        return self.connection is not None

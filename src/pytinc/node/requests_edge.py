@@ -1,0 +1,93 @@
+"""ADD_EDGE and DEL_EDGE (tinc: protocol_edge.c, meta.md 2.5-2.6)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytinc.protocol.graph import Edge
+from pytinc.wire.requests import AddEdge, DelEdge
+
+if TYPE_CHECKING:
+    from pytinc.node.connections import Connection
+    from pytinc.node.node import Node
+
+
+def _is_foreign(node: Node, connection: Connection, request: AddEdge | DelEdge) -> bool:
+    """Tell whether a TunnelServer must not hear of this edge from this peer."""
+    ends = {request.source, request.target}
+    return node.settings.tunnel_server and not ends & {node.me.name, connection.name}
+
+
+def on_add_edge(node: Node, connection: Connection, request: AddEdge, line: str, now: float) -> None:
+    """Take up or change an edge between other nodes, or correct a claim about ours."""
+    if node.seen.seen(line, now) or _is_foreign(node, connection, request):
+        return
+    node.peer(request.source)
+    node.peer(request.target)
+    graph = node.topology.graph
+    edge = graph.edge(request.source, request.target)
+    if edge is not None and _says_the_same(edge, request):
+        return
+    if request.source == node.me.name:
+        _correct_add(node, connection, edge, request, now)
+        return
+    local_address = request.local_address
+    if local_address is None and edge is not None:
+        local_address = edge.local_address
+    graph.set_edge(
+        Edge(
+            request.source,
+            request.target,
+            request.address,
+            local_address,
+            request.options,
+            request.weight,
+        )
+    )
+    node.connections.forward(line, connection)
+
+
+def _says_the_same(edge: Edge, request: AddEdge) -> bool:
+    return (
+        edge.weight == request.weight
+        and edge.options == request.options
+        and edge.address == request.address
+        and (
+            request.local_address is None
+            or not request.local_address.family
+            or edge.local_address == request.local_address
+        )
+    )
+
+
+def _correct_add(
+    node: Node, connection: Connection, edge: Edge | None, request: AddEdge, now: float
+) -> None:
+    """Someone else speaks for our edges: tell the sender how it is."""
+    if edge is None:
+        node.topology.contradicting_adds += 1
+    if node.topology.is_paused(now):
+        return
+    if edge is None:
+        node.connections.send(connection, node.topology.withdraw(request.source, request.target))
+    else:
+        node.connections.send(connection, node.topology.announce(edge))
+
+
+def on_del_edge(node: Node, connection: Connection, request: DelEdge, line: str, now: float) -> None:
+    """Forget an edge between other nodes, or correct a claim about ours."""
+    if node.seen.seen(line, now) or _is_foreign(node, connection, request):
+        return
+    graph = node.topology.graph
+    edge = graph.edge(request.source, request.target)
+    if edge is None:
+        return
+    if request.source == node.me.name:
+        node.topology.contradicting_deletes += 1
+        if not node.topology.is_paused(now):
+            node.connections.send(connection, node.topology.announce(edge))
+        return
+    node.connections.forward(line, connection)
+    graph.delete_edge(request.source, request.target)
+    if request.target != node.me.name:
+        node.topology.drop_when_unreachable(request.target)

@@ -1,0 +1,66 @@
+"""ADD_SUBNET and DEL_SUBNET (tinc: protocol_subnet.c, meta.md 2.3-2.4)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytinc.wire.requests import AddSubnet, DelSubnet
+from pytinc.wire.subnet import SubnetKind
+
+if TYPE_CHECKING:
+    from pytinc.node.connections import Connection
+    from pytinc.node.node import Node
+
+
+def _is_foreign(node: Node, connection: Connection, owner: str) -> bool:
+    """Tell whether a TunnelServer must not hear of ``owner`` from this peer."""
+    return node.settings.tunnel_server and owner not in (node.me.name, connection.name)
+
+
+def on_add_subnet(node: Node, connection: Connection, request: AddSubnet, line: str, now: float) -> None:
+    """Take up a subnet of another node, or correct a claim about us."""
+    if node.seen.seen(line, now) or _is_foreign(node, connection, request.owner):
+        return
+    owner, subnet = node.peer(request.owner), request.subnet
+    if node.subnets.table.has(owner.name, subnet):
+        return
+    if owner is node.me:
+        if not node.topology.is_paused(now):
+            node.connections.send(connection, node.subnets.withdraw(owner.name, subnet))
+        return
+    if node.settings.tunnel_server:
+        return
+    if node.settings.strict_subnets:
+        node.connections.forward(line, connection)
+        return
+    node.subnets.add(owner.name, subnet)
+    if owner.reachable:
+        node.subnets.run_script(owner, subnet, up=True)
+    node.connections.forward(line, connection)
+    if subnet.kind is SubnetKind.MAC:
+        node.subnets.hand_over(subnet.address)
+
+
+def on_del_subnet(node: Node, connection: Connection, request: DelSubnet, line: str, now: float) -> None:
+    """Forget a subnet of another node, or correct a claim about us."""
+    if node.seen.seen(line, now) or _is_foreign(node, connection, request.owner):
+        return
+    owner, subnet = node.peers.get(request.owner), request.subnet
+    if owner is None:
+        return
+    if not node.subnets.table.has(owner.name, subnet):
+        if node.settings.strict_subnets:
+            node.connections.forward(line, connection)
+        return
+    if owner is node.me:
+        if not node.topology.is_paused(now):
+            node.connections.send(connection, node.subnets.announce(owner.name, subnet))
+        return
+    if node.settings.tunnel_server:
+        return
+    node.connections.forward(line, connection)
+    if node.settings.strict_subnets:
+        return
+    if owner.reachable:
+        node.subnets.run_script(owner, subnet, up=False)
+    node.subnets.delete(owner.name, subnet)

@@ -1,0 +1,163 @@
+"""Subnets and their owners; learning and ageing of own MACs (tinc: subnet.c, route.c learn_mac())."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from pytinc.datapath.table import PeerSlot
+from pytinc.node import forwarding
+from pytinc.node.actions import RunScript
+from pytinc.node.peer import Peer
+from pytinc.protocol.switch import SubnetTable
+from pytinc.wire.requests import AddSubnet, DelSubnet
+from pytinc.wire.subnet import DEFAULT_BROADCAST_SUBNETS, Subnet, SubnetKind
+
+if TYPE_CHECKING:
+    from pytinc.node.node import Node
+
+
+class Subnets:
+    """All subnets this node knows, its own among them."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self.table = SubnetTable()
+        self._broadcast: tuple[Subnet, ...] = ()
+
+    # -- life --
+
+    def start(self, now: float) -> None:
+        """Take up the configured subnets."""
+        node = self._node
+        self._set_broadcast()
+        for subnet in self._configured():
+            self._add_configured(node.me, subnet)
+        if node.settings.strict_subnets:
+            for peer in [peer for peer in node.peers.values() if peer is not node.me]:
+                for subnet in self._of_host_file(peer.name):
+                    self.add(peer.name, subnet)
+
+    def stop(self) -> None:
+        """Run subnet-down for the own subnets, at the end of the node."""
+        for subnet in self.table.of(self._node.me.name):
+            self.run_script(self._node.me, subnet, up=False)
+
+    def reload(self, now: float) -> None:
+        """Announce subnets that are new in the configuration and withdraw those that are gone."""
+        node = self._node
+        self._set_broadcast()
+        wanted = {node.me.name: set(self._configured())}
+        if node.settings.strict_subnets:
+            for name in node.hosts.host_names():
+                if name != node.me.name:
+                    wanted[name] = set(self._of_host_file(name))
+        for name, subnets in sorted(wanted.items()):
+            peer = node.peer(name)
+            learned = set(node.table.own_macs) if peer is node.me else set()
+            had = {
+                subnet
+                for subnet in self.table.of(name)
+                if not (subnet.kind is SubnetKind.MAC and subnet.address in learned)
+            }
+            for subnet in sorted(subnets - had, key=lambda subnet: subnet.sort_key):
+                self._add_configured(peer, subnet)
+                node.broadcast(self.announce(name, subnet))
+            for subnet in sorted(had - subnets, key=lambda subnet: subnet.sort_key):
+                node.broadcast(self.withdraw(name, subnet))
+                if peer.reachable:
+                    self.run_script(peer, subnet, up=False)
+                self.delete(name, subnet)
+
+    def _configured(self) -> tuple[Subnet, ...]:
+        return self._node.settings.subnets
+
+    def _of_host_file(self, name: str) -> tuple[Subnet, ...]:
+        host = self._node.hosts.host_settings(name)
+        return () if host is None else host.subnets
+
+    def _add_configured(self, peer: Peer, subnet: Subnet) -> None:
+        self.add(peer.name, subnet)
+        if peer.reachable:
+            self.run_script(peer, subnet, up=True)
+
+    def _set_broadcast(self) -> None:
+        for subnet in self._broadcast:
+            self.table.delete(None, subnet)
+        self._broadcast = tuple(dict.fromkeys(DEFAULT_BROADCAST_SUBNETS + self._node.settings.broadcast_subnets))
+        for subnet in self._broadcast:
+            self.table.add(None, subnet)
+
+    # -- the table --
+
+    def announce(self, owner: str, subnet: Subnet) -> AddSubnet:
+        """Return the ADD_SUBNET that tells of a subnet."""
+        return AddSubnet(self._node.nonce(), owner, subnet)
+
+    def withdraw(self, owner: str, subnet: Subnet) -> DelSubnet:
+        """Return the DEL_SUBNET that tells of its end."""
+        return DelSubnet(self._node.nonce(), owner, subnet)
+
+    def add(self, owner: str, subnet: Subnet) -> bool:
+        """Add a subnet; False if it was there. `ProtocolError` when ``owner`` has too many."""
+        added = self.table.add(owner, subnet)
+        if added and subnet.kind is SubnetKind.MAC:
+            forwarding.write_mac(self._node, subnet.address)
+        return added
+
+    def delete(self, owner: str, subnet: Subnet) -> bool:
+        """Delete a subnet; False if it was not there."""
+        deleted = self.table.delete(owner, subnet)
+        if deleted and subnet.kind is SubnetKind.MAC:
+            if owner == self._node.me.name:
+                self._node.table.own_macs.pop(subnet.address, None)
+            forwarding.write_mac(self._node, subnet.address)
+        return deleted
+
+    def macs(self) -> Iterator[bytes]:
+        """Give every MAC that anyone owns."""
+        return iter({subnet.address for _, subnet in self.table.all() if subnet.kind is SubnetKind.MAC})
+
+    def mac_owner(self, mac: bytes) -> PeerSlot | None:
+        """Return the node that frames for ``mac`` go to; None for broadcast and unknown ones."""
+        owner = self.table.mac_owner(mac, lambda name: self._node.peers[name].reachable)
+        return None if owner is None else self._node.peers[owner].slot
+
+    def run_script(self, peer: Peer, subnet: Subnet, *, up: bool) -> None:
+        """Run subnet-up or subnet-down for one subnet of ``peer`` (config.md 8)."""
+        environment = {"NODE": peer.name}
+        if peer is not self._node.me and peer.address is not None:
+            environment |= {"REMOTEADDRESS": peer.address.host, "REMOTEPORT": peer.address.port}
+        environment["SUBNET"] = subnet.text_without_weight
+        environment["WEIGHT"] = "" if subnet.weight == 10 else str(subnet.weight)
+        self._node.act(RunScript("subnet-up" if up else "subnet-down", environment))
+
+    # -- learning --
+
+    def learn(self, macs: Iterable[bytes], now: float) -> None:
+        """Own the source MACs of frames from the device, and tell the peers of new ones."""
+        node = self._node
+        for mac in macs:
+            subnet = Subnet.mac(mac)
+            if not self.table.learn(mac, now):
+                continue
+            node.table.own_macs[mac] = now
+            forwarding.write_mac(node, mac)
+            self.run_script(node.me, subnet, up=True)
+            node.broadcast(self.announce(node.me.name, subnet))
+
+    def age(self, now: float) -> None:
+        """Withdraw learned MACs that were not seen for MACExpire (tinc: age_subnets())."""
+        node = self._node
+        for mac, seen in node.table.own_macs.items():
+            self.table.renew(mac, seen)
+        for subnet in self.table.expire(now):
+            node.table.own_macs.pop(subnet.address, None)
+            forwarding.write_mac(node, subnet.address)
+            self.run_script(node.me, subnet, up=False)
+            node.broadcast(self.withdraw(node.me.name, subnet))
+
+    def hand_over(self, mac: bytes) -> None:
+        """Another node announces a MAC that we own by learning: withdraw ours at the next ageing."""
+        self.table.hand_over(mac)
+        self._node.table.own_macs.pop(mac, None)

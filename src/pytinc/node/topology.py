@@ -1,0 +1,213 @@
+"""The mesh as a graph: reachability changes and all that follows from them (tinc: graph.c, node.c).
+
+Edges change in `requests_edge` and `connections`; the graph is run at most once for all the changes
+of one event (`update`), or earlier where a request needs to know who is reachable.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from pytinc.node import forwarding
+from pytinc.node.actions import RunScript
+from pytinc.node.peer import NEVER, Peer
+from pytinc.protocol.graph import Edge, Graph
+from pytinc.wire.requests import AddEdge, DelEdge
+
+if TYPE_CHECKING:
+    from pytinc.node.node import Node
+
+CONTRADICTION_LIMIT: Final = 100
+"""More corrections than this of both kinds within one periodic run: two nodes share a name."""
+MIN_PAUSE: Final = 10.0
+MAX_PAUSE: Final = 3600.0
+
+
+class Topology:
+    """Owns the graph and carries its results to peers, scripts and the forwarding table."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self.graph = Graph(node.settings.name)
+        self.contradicting_adds = 0
+        self.contradicting_deletes = 0
+        self._pause = MIN_PAUSE
+        self._paused_until = NEVER
+        self._orphans: set[str] = set()
+        """Nodes whose edge to us must go when the next graph run finds them unreachable."""
+        self._reachable_others = 0
+
+    # -- hosts --
+
+    def load_hosts(self) -> None:
+        """Make every node that has a host file known, and note which of them can be dialled."""
+        node = self._node
+        for name in sorted(node.hosts.host_names()):
+            host = node.hosts.host_settings(name)
+            if host is not None and name != node.me.name:
+                node.peer(name).has_address = bool(host.addresses)
+
+    # -- edges --
+
+    def announce(self, edge: Edge) -> AddEdge:
+        """Return the ADD_EDGE that tells of ``edge``."""
+        return AddEdge(
+            self._node.nonce(),
+            edge.source,
+            edge.target,
+            edge.address,
+            edge.options,
+            edge.weight,
+            edge.local_address,
+        )
+
+    def withdraw(self, source: str, target: str) -> DelEdge:
+        """Return the DEL_EDGE that tells of the end of an edge."""
+        return DelEdge(self._node.nonce(), source, target)
+
+    def drop_when_unreachable(self, name: str) -> None:
+        """After the next graph run: if ``name`` is unreachable, its edge to us goes, too, and peers are told."""
+        self._orphans.add(name)
+
+    # -- the graph --
+
+    def update(self, now: float) -> None:
+        """Run the graph if an edge changed since the last run, and carry out what follows."""
+        while self.graph.dirty:
+            self._run(now)
+            self._drop_orphans()
+
+    def _run(self, now: float) -> None:
+        node = self._node
+        routes = self.graph.run()
+        changed: list[Peer] = []
+        for peer in node.peers.values():
+            if peer is node.me:
+                continue
+            route = routes.get(peer.name)
+            peer.route = route
+            peer.visited = route is not None
+            if route is not None:
+                peer.options = route.options
+                if route.address is not None and (
+                    not peer.reachable or (peer.address is None and route.address.is_usable)
+                ):
+                    node.tunnels.set_address(peer, route.address)
+            if peer.visited != peer.reachable:
+                changed.append(peer)
+        node.me.route = routes.get(node.me.name)
+        for peer in changed:
+            peer.slot.reachable = peer.visited
+        forwarding.write_routes(node)
+        for peer in sorted(changed, key=lambda peer: peer.name):
+            self._change_reachability(peer, now)
+
+    def _change_reachability(self, peer: Peer, now: float) -> None:
+        node = self._node
+        peer.last_state_change = int(node.wall_clock())
+        node.tunnels.forget_session(peer)
+        peer.path.reset()
+        forwarding.write_path(node, peer)
+        if peer.reachable:
+            node.log(1, "info", f"Node {peer.name} ({peer.address or 'unknown port unknown'}) became reachable")
+            if peer.connection is not None and peer.connection.outgoing is not None:
+                node.dialling.remember(peer, peer.connection.remote)
+            self._reachable_others += 1
+            if self._reachable_others == 1 and node.settings.device_standby:
+                node.act(RunScript("tinc-up", {}))
+        else:
+            node.log(1, "info", f"Node {peer.name} ({peer.address or 'unknown port unknown'}) became unreachable")
+        self._run_host_scripts(peer)
+        if not peer.reachable:
+            node.tunnels.set_address(peer, None)
+            peer.options = 0
+            self._reachable_others -= 1
+            if self._reachable_others == 0 and node.settings.device_standby:
+                node.act(RunScript("tinc-down", {}))
+
+    def _run_host_scripts(self, peer: Peer) -> None:
+        node = self._node
+        suffix = "up" if peer.reachable else "down"
+        environment = {"NODE": peer.name}
+        if peer.address is not None:
+            environment |= {"REMOTEADDRESS": peer.address.host, "REMOTEPORT": peer.address.port}
+        node.act(RunScript(f"host-{suffix}", environment))
+        node.act(RunScript(f"hosts/{peer.name}-{suffix}", environment))
+        for subnet in node.subnets.table.of(peer.name):
+            node.subnets.run_script(peer, subnet, up=peer.reachable)
+
+    def _drop_orphans(self) -> None:
+        node = self._node
+        orphans, self._orphans = self._orphans, set()
+        for name in sorted(orphans):
+            peer = node.peers.get(name)
+            if peer is None or peer.reachable or self.graph.edge(name, node.me.name) is None:
+                continue
+            if not node.settings.tunnel_server:
+                node.broadcast(self.withdraw(name, node.me.name))
+            self.graph.delete_edge(name, node.me.name)
+
+    # -- purge --
+
+    def purge(self, now: float) -> None:
+        """Tell the peers that unreachable nodes have nothing left, and forget what may be forgotten."""
+        node = self._node
+        self.update(now)
+        for name in sorted(node.peers):
+            if not node.peers[name].reachable:
+                self._purge_node(name)
+        self.update(now)
+        if node.settings.auto_connect:
+            return
+        pointed_to = {edge.target for edge in self.graph.edges()}
+        for name in sorted(node.peers):
+            peer = node.peers[name]
+            if peer.reachable or name == node.me.name:
+                continue
+            if name in pointed_to:
+                return
+            if node.settings.strict_subnets and node.subnets.table.of(name):
+                continue
+            self._forget(peer)
+
+    def _purge_node(self, name: str) -> None:
+        node = self._node
+        for subnet in list(node.subnets.table.of(name)):
+            node.broadcast(node.subnets.withdraw(name, subnet))
+            if not node.settings.strict_subnets:
+                node.subnets.delete(name, subnet)
+        for edge in list(self.graph.edges_from(name)):
+            if not node.settings.tunnel_server:
+                node.broadcast(self.withdraw(edge.source, edge.target))
+            self.graph.delete_edge(edge.source, edge.target)
+
+    def _forget(self, peer: Peer) -> None:
+        node = self._node
+        self.graph.remove_node(peer.name)
+        node.table.remove(peer.name)
+        node.tunnels.forget_peer(peer)
+        del node.peers[peer.name]
+
+    # -- two nodes with one name --
+
+    def is_paused(self, now: float) -> bool:
+        """Tell whether corrections are suspended (meta.md 2.7)."""
+        return now < self._paused_until
+
+    def check_contradictions(self, now: float) -> None:
+        """Stop correcting for a while if far too much had to be corrected since the last run.
+
+        tinc blocks the whole process instead; the loop of corrections ends as well when one side
+        falls silent.
+        """
+        if self.contradicting_adds > CONTRADICTION_LIMIT and self.contradicting_deletes > CONTRADICTION_LIMIT:
+            self._node.log(
+                0,
+                "warning",
+                f"Possible node with same Name as us! Ignoring contradictions for {self._pause:.0f} seconds.",
+            )
+            self._paused_until = now + self._pause
+            self._pause = min(self._pause * 2, MAX_PAUSE)
+        elif not self.is_paused(now):
+            self._pause = max(self._pause / 2, MIN_PAUSE)
+        self.contradicting_adds = self.contradicting_deletes = 0

@@ -1,0 +1,183 @@
+"""What dumps show: plain tuples with the fields of control.md 4, in its order.
+
+`pytinc.net.control` turns them into lines. Numbers and names only: nothing here refers to live state.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from pytinc.wire.address import UNKNOWN, UNSPEC, Address
+
+if TYPE_CHECKING:
+    from pytinc.node.node import Node
+    from pytinc.node.peer import Peer
+
+# Node status bits (control.md 4.6).
+VALIDKEY = 0x2
+WAITING_FOR_KEY = 0x4
+VISITED = 0x8
+REACHABLE = 0x10
+INDIRECT = 0x20
+SPTPS = 0x40
+UDP_CONFIRMED = 0x80
+HAS_ADDRESS = 0x800
+PING_SENT = 0x1000
+
+
+class NodeView(NamedTuple):
+    """One node."""
+
+    name: str
+    id: bytes
+    address: Address
+    compression: int
+    options: int
+    status: int
+    nexthop: str
+    via: str
+    distance: int
+    mtu: int
+    minmtu: int
+    maxmtu: int
+    last_state_change: int
+    udp_ping_rtt: int
+    in_packets: int
+    in_bytes: int
+    out_packets: int
+    out_bytes: int
+
+
+class EdgeView(NamedTuple):
+    """One edge."""
+
+    source: str
+    target: str
+    address: Address
+    local_address: Address
+    options: int
+    weight: int
+
+
+class SubnetView(NamedTuple):
+    """One subnet; the owner of a broadcast subnet is ``(broadcast)``."""
+
+    subnet: str
+    owner: str
+
+
+class ConnectionView(NamedTuple):
+    """One meta connection; the shell adds the descriptor of its socket by ``number``."""
+
+    number: int
+    name: str
+    address: Address
+    options: int
+    status: int
+
+
+class TrafficView(NamedTuple):
+    """Counters of one node."""
+
+    name: str
+    in_packets: int
+    in_bytes: int
+    out_packets: int
+    out_bytes: int
+
+
+def nodes(node: Node) -> list[NodeView]:
+    """Return all nodes in the order of their names."""
+    return [_node_view(node, node.peers[name]) for name in sorted(node.peers)]
+
+
+def _node_view(node: Node, peer: Peer) -> NodeView:
+    slot, path, route = peer.slot, peer.path, peer.route
+    if peer is node.me:
+        port = node.sockets[0][1].port if node.sockets else node.settings.port
+        address = Address("MYSELF", port)
+    else:
+        address = peer.address or UNKNOWN
+    return NodeView(
+        peer.name,
+        slot.id,
+        address,
+        peer.out_compression,
+        peer.options,
+        node_status(node, peer),
+        route.nexthop if route else "-",
+        route.via if route else "-",
+        route.distance if route else -1,
+        path.mtu,
+        path.minmtu,
+        path.maxmtu,
+        peer.last_state_change,
+        path.udp_ping_rtt,
+        slot.in_packets,
+        slot.in_bytes,
+        slot.out_packets,
+        slot.out_bytes,
+    )
+
+
+def node_status(node: Node, peer: Peer) -> int:
+    """Return the status bits of a node."""
+    is_me = peer is node.me
+    indirect = peer.route is None or peer.route.indirect
+    bits = 0
+    for flag, bit in (
+        (peer.valid_key, VALIDKEY),
+        (peer.waiting_for_key, WAITING_FOR_KEY),
+        (is_me or peer.visited, VISITED),
+        (is_me or peer.reachable, REACHABLE),
+        (not is_me and indirect, INDIRECT),
+        (is_me or peer.sptps, SPTPS),
+        (peer.slot.confirmed, UDP_CONFIRMED),
+        (peer.has_address, HAS_ADDRESS),
+        (peer.path.ping_sent, PING_SENT),
+    ):
+        if flag:
+            bits |= bit
+    return bits
+
+
+def edges(node: Node) -> list[EdgeView]:
+    """Return all edges, by "from" name, then "to" name."""
+    return [
+        EdgeView(
+            edge.source,
+            edge.target,
+            edge.address,
+            edge.local_address or UNSPEC,
+            edge.options,
+            edge.weight,
+        )
+        for edge in node.topology.graph.edges()
+    ]
+
+
+def subnets(node: Node) -> list[SubnetView]:
+    """Return all subnets in tinc's order."""
+    return [SubnetView(str(subnet), owner or "(broadcast)") for owner, subnet in node.subnets.table.all()]
+
+
+def connections(node: Node) -> list[ConnectionView]:
+    """Return the meta connections, oldest first."""
+    return [
+        ConnectionView(
+            connection.number,
+            connection.name,
+            connection.remote,
+            connection.options,
+            node.connections.status(connection),
+        )
+        for connection in node.connections.all()
+    ]
+
+
+def traffic(node: Node) -> list[TrafficView]:
+    """Return the counters of all nodes in the order of their names."""
+    return [
+        TrafficView(name, slot.in_packets, slot.in_bytes, slot.out_packets, slot.out_bytes)
+        for name, slot in sorted(node.table.slots.items())
+    ]

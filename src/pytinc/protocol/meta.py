@@ -1,0 +1,315 @@
+"""One meta connection: greeting, SPTPS handshake, then requests and packets out of the byte stream.
+
+The node (`pytinc.node.connections`) owns one `MetaConnection` per TCP connection. It feeds bytes in,
+takes `next_event()` until that is None, and writes what `take_output()` gives. This module knows
+who may say what during the login; what a request means is the node's business.
+
+meta.md 1.2-1.3 (tinc: id_h(), receive_meta_sptps()). The states, in order::
+
+    CONNECTING -> ID -> SPTPS -> ACK -> ACTIVE
+    (outgoing)    plain  handshake  only ACK   everything
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from pytinc.crypto.keys import PrivateKey, PublicKey
+from pytinc.errors import AuthenticationError, DecodeError, ProtocolError, UnexpectedRequest
+from pytinc.protocol.sptps.handshake import Role
+from pytinc.protocol.sptps.stream import StreamSession
+from pytinc.wire.names import is_valid_name
+from pytinc.wire.requests import (
+    MAX_LINE_LENGTH,
+    PROTOCOL_MAJOR,
+    PROTOCOL_MINOR,
+    Ack,
+    Id,
+    Packet,
+    Request,
+    SptpsPacket,
+    decode_line,
+    parse_request,
+)
+
+HANDSHAKE_RECORD: Final = 128
+REQUEST_RECORD: Final = 0
+
+PeerKeyLookup: TypeAlias = Callable[[str], PublicKey | None]
+"""Gives the Ed25519 key of a peer, None if its host file has none; raises `AuthenticationError` for an
+unknown peer (no host file)."""
+
+
+class State(enum.Enum):
+    """Where the login stands."""
+
+    CONNECTING = enum.auto()
+    ID = enum.auto()
+    SPTPS = enum.auto()
+    ACK = enum.auto()
+    ACTIVE = enum.auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Identified:
+    """The peer said who it is and may go on; nothing is authenticated yet."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticated:
+    """The peer proved its key: send ACK now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A request arrived. ``line`` is its text as received, for forwarding."""
+
+    request: Request
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
+class FrameReceived:
+    """A plain Ethernet frame arrived (PACKET)."""
+
+    frame: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SptpsPacketReceived:
+    """A sealed record with its two node ids arrived (SPTPS_PACKET)."""
+
+    data: bytes
+
+
+MetaEvent: TypeAlias = Identified | Authenticated | Received | FrameReceived | SptpsPacketReceived
+
+
+def tcp_label(initiator: str, responder: str) -> bytes:
+    """Return the SPTPS label of a meta connection; its NUL byte is part of what is signed."""
+    return b"tinc TCP key expansion %s %s\0" % (initiator.encode(), responder.encode())
+
+
+class MetaConnection:
+    """The protocol side of one TCP connection to a peer.
+
+    ``dialled`` is the peer's name when we opened the connection, None when we accepted it.
+    ``insecure`` is tinc's ``--bypass-security``: no keys, everything in plain text.
+    """
+
+    def __init__(
+        self,
+        me: str,
+        dialled: str | None,
+        private_key: PrivateKey,
+        peer_key: PeerKeyLookup,
+        random_bytes: Callable[[int], bytes],
+        *,
+        insecure: bool = False,
+    ) -> None:
+        self.me = me
+        self.dialled = dialled
+        self.name: str | None = dialled
+        self.state = State.CONNECTING if dialled is not None else State.ID
+        self._private_key = private_key
+        self._peer_key = peer_key
+        self._random_bytes = random_bytes
+        self._insecure = insecure
+        self._session: StreamSession | None = None
+        self._plain = bytearray()
+        """Bytes not yet read, until SPTPS takes over the stream (for good when insecure)."""
+        self._output = bytearray()
+        self._frame_length = 0
+        """Length of the frame that the next record must hold; 0: the next record is a request."""
+        self._raw_length = 0
+        """Length of the SPTPS packet that follows on the stream; 0: a record follows."""
+
+    def connected(self) -> None:
+        """Tell that the TCP connection we dialled is up: the greeting goes out."""
+        self.state = State.ID
+        self._send_id()
+
+    def activate(self) -> None:
+        """Allow every request from now on; called when the peer's ACK was accepted."""
+        self.state = State.ACTIVE
+
+    def take_output(self) -> bytes:
+        """Return the bytes to write, and forget them."""
+        output = bytes(self._output)
+        self._output.clear()
+        return output
+
+    def send(self, request: Request) -> None:
+        """Send a request."""
+        self.send_line(request.format())
+
+    def send_line(self, line: str) -> None:
+        """Send the text of a request as it is (forwarding)."""
+        if len(line) > MAX_LINE_LENGTH:
+            raise DecodeError("request too long to send")
+        self._send_record(line.encode("ascii") + b"\n")
+
+    def send_frame(self, frame: bytes) -> None:
+        """Send an Ethernet frame in plain text within this connection (PACKET)."""
+        self.send(Packet(len(frame)))
+        self._send_record(frame)
+
+    def send_sptps_packet(self, data: bytes) -> None:
+        """Send destination id, source id and sealed record (SPTPS_PACKET)."""
+        self.send(SptpsPacket(len(data)))
+        self._output += data
+
+    def feed(self, data: bytes) -> None:
+        """Buffer bytes that arrived."""
+        if self._session is None:
+            self._plain += data
+        else:
+            self._session.feed(data)
+
+    def next_event(self) -> MetaEvent | None:
+        """Return the next thing that arrived, None when more bytes are needed.
+
+        Raises `ProtocolError` for anything that must end the connection.
+        """
+        event = self._next_plain() if self._session is None else self._next_secure(self._session)
+        if self._session is not None:
+            self._output += self._session.take_output()
+        return event
+
+    # -- plain text: the greeting, and everything with --bypass-security --
+
+    def _next_plain(self) -> MetaEvent | None:
+        if self._raw_length or self._frame_length:
+            return self._take_plain_packet()
+        end = self._plain.find(b"\n")
+        if end < 0:
+            if len(self._plain) > MAX_LINE_LENGTH:
+                raise DecodeError("no newline in the greeting")
+            return None
+        line = decode_line(bytes(self._plain[: end + 1]))
+        del self._plain[: end + 1]
+        if self.state is State.ID:
+            return self._on_id(line)
+        return self._on_line(line)
+
+    def _take_plain_packet(self) -> MetaEvent | None:
+        length = self._raw_length or self._frame_length
+        if len(self._plain) < length:
+            return None
+        data = bytes(self._plain[:length])
+        del self._plain[:length]
+        raw, self._raw_length, self._frame_length = self._raw_length, 0, 0
+        return SptpsPacketReceived(data) if raw else FrameReceived(data)
+
+    def _on_id(self, line: str) -> MetaEvent:
+        greeting = Id.parse(line)
+        name = greeting.name
+        if name.startswith("?"):
+            raise UnexpectedRequest("invitations are not served by this release")
+        if not is_valid_name(name) or name == self.me:
+            raise DecodeError("invalid or own name in ID")
+        if self.dialled is not None and name != self.dialled:
+            raise AuthenticationError(f"peer is {name} instead of {self.dialled}")
+        if greeting.major != PROTOCOL_MAJOR:
+            raise UnexpectedRequest(
+                f"{name} uses incompatible protocol version {greeting.major}.{greeting.minor}"
+            )
+        if self._insecure:
+            self.name = name
+            if self.dialled is None:
+                self._send_id()
+            self.state = State.ACK
+            return Authenticated()
+        key = self._peer_key(name)
+        self._refuse_legacy(name, greeting.minor, key)
+        assert key is not None
+        self.name = name
+        if self.dialled is None:
+            self._send_id()
+        self._start_sptps(name, key)
+        return Identified(name)
+
+    @staticmethod
+    def _refuse_legacy(name: str, minor: int, key: PublicKey | None) -> None:
+        """Legacy login is not supported, on purpose: say which end lacks what."""
+        if key is None:
+            raise AuthenticationError(
+                f"no Ed25519 public key of {name} is known (its host file has none); "
+                "the legacy protocol is not supported"
+            )
+        if minor < 1:
+            raise AuthenticationError(f"{name} speaks only the legacy protocol (17.0), which is not supported")
+        if minor < 2:
+            raise AuthenticationError(
+                f"{name} does not know our Ed25519 public key and asks for the legacy protocol, "
+                "which is not supported"
+            )
+
+    def _send_id(self) -> None:
+        self._output += Id(self.me, PROTOCOL_MAJOR, PROTOCOL_MINOR).format().encode("ascii") + b"\n"
+
+    def _start_sptps(self, name: str, key: PublicKey) -> None:
+        if self.dialled is not None:
+            role, label = Role.INITIATOR, tcp_label(self.me, name)
+        else:
+            role, label = Role.RESPONDER, tcp_label(name, self.me)
+        self._session = StreamSession(role, self._private_key, key, label, self._random_bytes)
+        self.state = State.SPTPS
+        self._output += self._session.start()
+        self._session.feed(bytes(self._plain))
+        self._plain.clear()
+
+    # -- inside SPTPS --
+
+    def _next_secure(self, session: StreamSession) -> MetaEvent | None:
+        while True:
+            if self._raw_length:
+                data = session.take_raw(self._raw_length)
+                if data is None:
+                    return None
+                self._raw_length = 0
+                return SptpsPacketReceived(data)
+            record = session.next_record()
+            if record is None:
+                return None
+            if record.type == HANDSHAKE_RECORD:
+                if self.state is State.SPTPS:
+                    self.state = State.ACK
+                    return Authenticated()
+                continue  # a re-key by the peer: nothing to tell
+            if self._frame_length:
+                return self._take_frame(record.data)
+            event = self._on_line(decode_line(record.data.partition(b"\n")[0]))
+            if event is not None:
+                return event
+
+    def _take_frame(self, data: bytes) -> MetaEvent:
+        if len(data) != self._frame_length:
+            raise DecodeError("PACKET of another length than announced")
+        self._frame_length = 0
+        return FrameReceived(data)
+
+    def _on_line(self, line: str) -> MetaEvent | None:
+        request = parse_request(line)
+        if (self.state is State.ACK) != isinstance(request, Ack) or isinstance(request, Id):
+            raise UnexpectedRequest(f"{type(request).__name__} is not allowed now")
+        if isinstance(request, Packet):
+            self._frame_length = request.length
+            return None if self._session is not None else self._next_plain()
+        if isinstance(request, SptpsPacket):
+            self._raw_length = request.length
+            return None if self._session is not None else self._next_plain()
+        return Received(request, line)
+
+    def _send_record(self, data: bytes) -> None:
+        if self._session is None:
+            if not self._insecure:
+                raise ProtocolError("request before the connection is secure")
+            self._output += data
+        else:
+            self._output += self._session.send(REQUEST_RECORD, data)

@@ -1,0 +1,1 @@
+"""tinc's "simple peer-to-peer security": handshake, stream and datagram sessions."""

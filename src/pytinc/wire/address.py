@@ -1,0 +1,72 @@
+"""Addresses as the meta protocol writes them: a host and a port, both text (meta.md 3.3).
+
+A pair that is not numeric is *opaque*: kept, compared and forwarded as it is, never sent to.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Final, NamedTuple, TypeAlias
+
+SockAddr: TypeAlias = tuple[str, int] | tuple[str, int, int, int]
+"""What `socket` takes and gives: two items for IPv4, four for IPv6."""
+
+
+class Address(NamedTuple):
+    """Host and port of one end of a path. ``host`` is numeric unless the pair is opaque."""
+
+    host: str
+    port: str
+
+    def __str__(self) -> str:
+        """Return tinc's form in logs and dumps: ``10.0.0.1 port 655``."""
+        return f"{self.host} port {self.port}"
+
+    @property
+    def family(self) -> int:
+        """4 or 6 for a numeric host with a numeric port, else 0."""
+        if not self.port.isascii() or not self.port.isdecimal() or int(self.port) > 65535:
+            return 0
+        try:
+            return ipaddress.ip_address(self.host).version
+        except ValueError:
+            return 0
+
+    @property
+    def is_usable(self) -> bool:
+        """Tell whether a packet can be sent there: numeric, and the port is not 0."""
+        return self.family != 0 and int(self.port) != 0
+
+    def sockaddr(self) -> SockAddr:
+        """Return the form `socket` takes. Only for numeric addresses."""
+        if self.family == 6:
+            host, _, scope = self.host.partition("%")
+            return (host, int(self.port), 0, int(scope) if scope.isdecimal() else 0)
+        return (self.host, int(self.port))
+
+    def with_port(self, port: str) -> Address:
+        """Return the same host with another port."""
+        return Address(self.host, port)
+
+
+UNSPEC: Final = Address("unspec", "unspec")
+"""No address, as edges are dumped and sent."""
+UNKNOWN: Final = Address("unknown", "unknown")
+"""No address, as nodes are dumped."""
+
+
+def from_sockaddr(sockaddr: tuple[str | int, ...]) -> Address:
+    """Turn what `socket` gives into an `Address`; IPv4-mapped IPv6 becomes IPv4, a scope is cut off."""
+    host = str(sockaddr[0]).partition("%")[0]
+    if host.startswith("::ffff:") and "." in host:
+        host = host[7:]
+    return Address(host, str(sockaddr[1]))
+
+
+def normalise(host: str, port: str) -> Address:
+    """Return the address with its host in canonical text form; an opaque pair is left alone."""
+    bare = host.partition("%")[0]
+    try:
+        return Address(str(ipaddress.ip_address(bare)), port)
+    except ValueError:
+        return Address(host, port)

@@ -1,0 +1,40 @@
+"""Node names and network names (meta.md 3.1, config.md 4, cli.md 1.2)."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from pytinc.errors import DecodeError
+
+MAX_NAME_LENGTH: Final = 2048
+"""tinc reads string fields of at most this many characters."""
+
+_NAME: Final = re.compile(r"[A-Za-z0-9_]+", re.ASCII)
+_UNSAFE_IN_NETNAME: Final = frozenset(' $%<>:`"|?*')
+
+
+def is_valid_name(text: str) -> bool:
+    """Tell whether ``text`` can be the name of a node: letters, digits and ``_`` (tinc: check_id())."""
+    return len(text) <= MAX_NAME_LENGTH and _NAME.fullmatch(text) is not None
+
+
+def parse_name(text: str) -> str:
+    """Return ``text`` if it is a valid node name; raise `DecodeError` otherwise."""
+    if not is_valid_name(text):
+        raise DecodeError("invalid node name")
+    return text
+
+
+def is_valid_netname(text: str) -> bool:
+    """Tell whether ``text`` may name a network: not empty, no leading dot, no slashes or control characters."""
+    return (
+        text != ""
+        and not text.startswith(".")
+        and not any(c in "/\\" or ord(c) < 0x20 or ord(c) == 0x7F for c in text)
+    )
+
+
+def is_safe_netname(text: str) -> bool:
+    """Tell whether a valid network name is also free of characters that a shell would stumble over."""
+    return is_valid_netname(text) and not _UNSAFE_IN_NETNAME.intersection(text)

@@ -1,0 +1,434 @@
+"""The grammar of configuration files, their order, and the settings made of them: config.md 2, 4, 5."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytinc.config.parser import (
+    Entry,
+    Pool,
+    build_host_settings,
+    build_settings,
+    expand_name,
+    own_name,
+    parse_option,
+    parse_text,
+)
+from pytinc.config.settings import (
+    AddressFamily,
+    Broadcast,
+    Forwarding,
+    HostPort,
+    Mode,
+    ProxySettings,
+    Settings,
+)
+from pytinc.errors import ConfigError
+
+CONF = "/etc/tinc/tinc.conf"
+
+
+def pairs(text: str) -> list[tuple[str, str]]:
+    entries, problem = parse_text(text, CONF)
+    assert problem is None
+    return [(entry.variable, entry.value) for entry in entries]
+
+
+def pool(text: str) -> Pool:
+    entries, problem = parse_text(text, CONF)
+    assert problem is None
+    return Pool(entries)
+
+
+def settings(text: str, previous: Settings | None = None) -> Settings:
+    return build_settings(pool(text), "alpha", previous)
+
+
+class TestGrammar:
+    @pytest.mark.parametrize("line", ["Mode=switch", "Mode switch", "Mode = switch", "Mode\t=\tswitch \t"])
+    def test_blanks_and_one_equals_sign_separate_name_and_value(self, line: str) -> None:
+        assert pairs(line) == [("Mode", "switch")]
+
+    @pytest.mark.parametrize(
+        ("line", "value"),
+        [
+            ("a == b", "= b"),
+            ('a = "b"', '"b"'),
+            ("a = b # c", "b # c"),
+            ("a = b  c", "b  c"),
+            ("a = \\n", "\\n"),
+        ],
+    )
+    def test_everything_after_the_separator_is_the_value(self, line: str, value: str) -> None:
+        assert pairs(line) == [("a", value)]
+
+    def test_empty_lines_and_comments_are_ignored(self) -> None:
+        assert pairs("\n\r\n# Name = x\n#\nName = alpha") == [("Name", "alpha")]
+
+    def test_crlf_ends_a_line_like_lf(self) -> None:
+        assert pairs("Name = alpha\r\nMode = hub\r\n") == [("Name", "alpha"), ("Mode", "hub")]
+
+    def test_keys_are_skipped(self) -> None:
+        text = "Port = 1\n-----BEGIN RSA KEY-----\nMIIB\nName =\n-----END RSA KEY-----\nSubnet = x\n"
+        assert pairs(text) == [("Port", "1"), ("Subnet", "x")]
+
+    def test_a_key_without_end_hides_the_rest_of_the_file(self) -> None:
+        assert pairs("Port = 1\n-----BEGIN X\nMode = hub\n") == [("Port", "1")]
+
+    def test_a_line_with_leading_blanks_has_no_name(self) -> None:
+        assert pairs(" Mode = hub") == [("", "Mode = hub")]
+
+    @pytest.mark.parametrize(("line", "name"), [("Mode", "Mode"), ("Mode =", "Mode"), ("Mode = \t", "Mode")])
+    def test_a_missing_value_ends_the_reading(self, line: str, name: str) -> None:
+        entries, problem = parse_text(f"Name = alpha\n{line}\nPort = 1\n", CONF)
+        assert [entry.variable for entry in entries] == ["Name"]
+        assert problem is not None
+        assert str(problem) == f"No value for variable `{name}' on line 2 while reading config file {CONF}"
+        assert (problem.path, problem.line) == (CONF, 2)
+
+    def test_a_line_of_white_space_is_a_missing_value_without_a_name(self) -> None:
+        _, problem = parse_text(" \t\n", CONF)
+        assert str(problem) == f"No value for variable `' on line 1 while reading config file {CONF}"
+
+    def test_a_long_line_is_cut_and_goes_on_as_a_new_one(self) -> None:
+        head = "a = " + "x" * 2044
+        assert pairs(head + "Mode = hub\nb = 1") == [("a", "x" * 2044), ("Mode", "hub"), ("b", "1")]
+        assert pairs(head + "\nb = 1") == [("a", "x" * 2044), ("b", "1")]
+
+    def test_entries_know_where_they_stand(self) -> None:
+        entries, _ = parse_text("# first\nName = alpha\n", CONF)
+        assert entries == [Entry("Name", "alpha", CONF, 2)]
+        assert entries[0].where == f"{CONF} line 2"
+
+    @given(st.text(), st.text(alphabet="ab=# \t\r\n-BEGIN\0\x85\u2028"))
+    def test_any_text_is_read_without_an_exception(self, anything: str, dense: str) -> None:
+        for text in (anything, dense, "-----BEGIN" + dense):
+            entries, problem = parse_text(text, CONF)
+            assert problem is None or isinstance(problem, ConfigError)
+            assert all(entry.value and "\n" not in entry.value for entry in entries)
+
+    @given(
+        st.lists(
+            st.tuples(
+                st.from_regex(r"[A-Za-z0-9]+", fullmatch=True), st.from_regex(r"[!-<>-~]+", fullmatch=True)
+            )
+        )
+    )
+    def test_what_is_written_is_read_back(self, wanted: list[tuple[str, str]]) -> None:
+        assert pairs("".join(f"{name} = {value}\n" for name, value in wanted)) == wanted
+
+
+class TestOptions:
+    def test_an_option_belongs_to_the_server_or_to_a_node(self) -> None:
+        assert parse_option("Mode=switch", 1) == (None, Entry("Mode", "switch", None, 1))
+        assert parse_option("beta.Port = 1", 2) == ("beta", Entry("Port", "1", None, 2))
+
+    def test_a_dot_in_the_value_means_nothing(self) -> None:
+        assert parse_option("Subnet=10.0.0.1", 1) == (None, Entry("Subnet", "10.0.0.1", None, 1))
+
+    @pytest.mark.parametrize("text", ["Mode", "Mode=", "Mode ="])
+    def test_an_option_without_value_is_an_error(self, text: str) -> None:
+        with pytest.raises(ConfigError, match=r"^No value for variable `Mode' in command line option 3$"):
+            parse_option(text, 3)
+
+
+class TestPool:
+    def test_names_are_compared_without_case(self) -> None:
+        both = pool("connectto = a\nCONNECTTO = b\n")
+        assert [entry.value for entry in both.all("ConnectTo")] == ["a", "b"]
+        assert both.first("ConnectTo") == Entry("connectto", "a", CONF, 1)
+        assert both.first("Mode") is None
+        assert both.all("Mode") == []
+
+    def test_the_lower_line_number_wins_between_files(self) -> None:
+        entries = [Entry("Mode", "a", CONF, 4), Entry("Mode", "b", "/etc/tinc/conf.d/z.conf", 1)]
+        assert [entry.value for entry in Pool(entries).all("mode")] == ["b", "a"]
+
+    def test_the_file_name_decides_between_equal_lines(self) -> None:
+        entries = [Entry("Mode", "t", CONF, 1), Entry("Mode", "c", "/etc/tinc/conf.d/z.conf", 1)]
+        assert [entry.value for entry in Pool(entries).all("mode")] == ["c", "t"]
+
+    def test_the_command_line_comes_first_in_its_own_order(self) -> None:
+        entries = [Entry("Mode", "file", CONF, 1), Entry("Mode", "o2", None, 2), Entry("Mode", "o1", None, 1)]
+        assert [entry.value for entry in Pool(entries).all("mode")] == ["o1", "o2", "file"]
+
+
+class TestName:
+    def test_a_plain_name_is_taken_as_it_is(self) -> None:
+        assert expand_name("alpha_1") == "alpha_1"
+
+    def test_a_variable_of_the_environment_is_expanded(self) -> None:
+        assert expand_name("$NODE", {"NODE": "my-host.example"}) == "my_host_example"
+
+    def test_every_odd_byte_becomes_one_underscore(self) -> None:
+        assert expand_name("$NODE", {"NODE": "ä1"}) == "__1"
+
+    def test_host_is_the_host_name_unless_the_environment_has_it(self) -> None:
+        host = "".join(c if c.isascii() and c.isalnum() else "_" for c in os.uname().nodename)
+        assert expand_name("$HOST", {}) == host
+        assert expand_name("$HOST", {"HOST": "beta"}) == "beta"
+
+    def test_the_process_environment_is_the_default(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PYTINC_TEST_NODE", "gamma")
+        assert expand_name("$PYTINC_TEST_NODE") == "gamma"
+
+    def test_a_missing_variable_is_named(self) -> None:
+        with pytest.raises(ConfigError, match="NOSUCH"):
+            expand_name("$NOSUCH", {})
+
+    @pytest.mark.parametrize("text", ["a-b", "a b", "../x", "größe"])
+    def test_an_invalid_name_is_refused(self, text: str) -> None:
+        with pytest.raises(ConfigError, match="Invalid name for myself!"):
+            expand_name(text)
+
+    def test_an_empty_variable_gives_no_name(self) -> None:
+        with pytest.raises(ConfigError, match="Invalid name for myself!"):
+            expand_name("$NODE", {"NODE": ""})
+
+    def test_the_complaint_tells_file_and_line(self) -> None:
+        with pytest.raises(ConfigError, match=f"{CONF} line 2") as caught:
+            own_name(pool("\nName = a-b\n"))
+        assert caught.value.line == 2
+
+    def test_a_configuration_needs_a_name(self) -> None:
+        with pytest.raises(ConfigError, match="Name for tinc daemon required!"):
+            build_settings(pool("Mode = switch"))
+
+    def test_settings_expand_the_name_by_themselves(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PYTINC_TEST_NODE", "gamma")
+        assert build_settings(pool("Name = $PYTINC_TEST_NODE")).name == "gamma"
+
+
+class TestSettings:
+    def test_an_empty_configuration_gives_the_defaults(self) -> None:
+        assert settings("") == Settings(name="alpha")
+
+    @pytest.mark.parametrize(
+        ("line", "field", "value"),
+        [
+            ("Mode = SWITCH", "mode", Mode.SWITCH),
+            ("Broadcast = yes", "broadcast", Broadcast.MST),
+            ("Broadcast = direct", "broadcast", Broadcast.DIRECT),
+            ("Forwarding = off", "forwarding", Forwarding.OFF),
+            ("AddressFamily = ipv6", "address_family", AddressFamily.IPV6),
+            ("Port = tinc", "port", "tinc"),
+            ("BindToAddress = * 1655", "bind_to_address", (HostPort("*", "1655"),)),
+            ("Proxy = http p 3128", "proxy", ProxySettings("http", "p", "3128")),
+            ("DeviceType = TAP", "device_type", "tap"),
+            ("ProcessPriority = Low", "process_priority", "low"),
+            ("Sandbox = OFF", "sandbox", "off"),
+            ("ReplayWindow = 0", "replay_window", 0),
+            ("UDPRcvBuf = 0", "udp_rcvbuf", 0),
+            ("UDPRcvBuf = 0", "udp_buffers_explicit", True),
+            ("ExperimentalProtocol = yes", "experimental_protocol", True),
+            ("Compression = 0", "compression", 0),
+            ("PMTU = 1400", "pmtu", 1400),
+            ("Weight = -3", "weight", -3),
+            ("UPnP = maybe", "upnp", "no"),
+            ("Ed25519PrivateKeyFile = key", "ed25519_private_key_file", "key"),
+            ("DisableBuggyPeers = yes", "warnings", ()),
+        ],
+    )
+    def test_a_variable_reaches_its_field(self, line: str, field: str, value: Any) -> None:
+        made = settings(line)
+        assert getattr(made, field) == value
+        assert made.warnings == ()
+
+    def test_the_first_of_several_lines_counts(self) -> None:
+        assert settings("Mode = switch\nMode = hub\n").mode is Mode.SWITCH
+
+    @pytest.mark.parametrize(
+        ("text", "interval", "timeout"),
+        [
+            ("", 60, 5),
+            ("PingInterval = 3", 3, 3),
+            ("PingInterval = 0", 86400, 5),
+            ("PingInterval = -1\nPingTimeout = 0", 86400, 86400),
+            ("PingTimeout = 61", 60, 60),
+            ("PingTimeout = 60", 60, 60),
+            ("PingTimeout = 0", 60, 60),
+        ],
+    )
+    def test_the_ping_timeout_lies_within_the_interval(self, text: str, interval: int, timeout: int) -> None:
+        made = settings(text)
+        assert (made.ping_interval, made.ping_timeout) == (interval, timeout)
+
+    def test_tcp_only_implies_indirect_data_and_no_path_mtu_discovery(self) -> None:
+        made = settings("TCPOnly = yes\nIndirectData = no")
+        assert made.indirect_data
+        assert not made.pmtu_discovery
+        assert settings("TCPOnly = yes\nPMTUDiscovery = yes").pmtu_discovery
+
+    def test_tunnel_server_implies_strict_subnets(self) -> None:
+        assert settings("TunnelServer = yes\nStrictSubnets = no").strict_subnets
+
+    @pytest.mark.parametrize(
+        ("line", "complaint"),
+        [
+            ("Mode = bridge", "Invalid routing mode!"),
+            ("Broadcast = maybe", "Invalid broadcast mode!"),
+            ("Forwarding = yes", "Invalid forwarding mode!"),
+            ("AddressFamily = ipx", "Invalid address family!"),
+            ("Proxy = socks6 a b", "Unknown proxy type socks6!"),
+            ("Proxy = socks5 a", "Host and port argument expected for proxy!"),
+            ("Sandbox = mild", "Bad sandbox value mild!"),
+            ("Sandbox = high", "not supported on this platform"),
+            ("ReplayWindow = -1", "ReplayWindow cannot be smaller than 0!"),
+            ("UDPRcvBuf = -1", "UDPRcvBuf cannot be smaller than 0!"),
+            ("UDPSndBuf = -1", "UDPSndBuf cannot be smaller than 0!"),
+            ("MaxConnectionBurst = 0", "MaxConnectionBurst cannot be smaller than 1!"),
+            ("MaxTimeout = 0", "MaxTimeout cannot be smaller than 1!"),
+            ("Subnet = 10.0.0.1/8", "Network address and prefix length do not match"),
+            ("Subnet = nowhere", "Malformed subnet definition nowhere"),
+            ("Compression = 9", "Bogus compression level 9"),
+            ("Compression = -1", "Bogus compression level -1"),
+            ("DeviceType = uml", "Unknown device type uml"),
+            ("ProcessPriority = urgent", "Invalid priority urgent!"),
+        ],
+    )
+    def test_what_tinc_refuses_to_start_with_is_fatal(self, line: str, complaint: str) -> None:
+        with pytest.raises(ConfigError, match=complaint) as caught:
+            settings(f"# comment\n{line}\n")
+        assert (caught.value.path, caught.value.line) == (CONF, 2)
+        assert f"{CONF} line 2" in str(caught.value)
+
+    @pytest.mark.parametrize(
+        ("line", "complaint"),
+        [
+            (
+                "AutoConnect = maybe",
+                f'"yes" or "no" expected for configuration variable AutoConnect in {CONF} line 1',
+            ),
+            (
+                "pinginterval = often",
+                f"Integer expected for configuration variable pinginterval in {CONF} line 1",
+            ),
+        ],
+    )
+    def test_a_wrong_type_is_reported_and_the_default_used(self, line: str, complaint: str) -> None:
+        made = settings(line)
+        assert made.warnings == (complaint,)
+        assert made == Settings(name="alpha", warnings=(complaint,))
+
+    @pytest.mark.parametrize("name", ["KeyExpire", "UDPDiscoveryInterval", "MaxOutputBufferSize"])
+    def test_a_negative_duration_or_size_is_reported_and_the_default_used(self, name: str) -> None:
+        made = settings(f"{name} = -1")
+        assert len(made.warnings) == 1
+        assert name in made.warnings[0]
+        assert made == Settings(name="alpha", warnings=made.warnings)
+
+    def test_bad_names_in_connect_to_are_reported_and_the_own_one_ignored(self) -> None:
+        made = settings(
+            "ConnectTo = beta\nConnectTo = a-b\nConnectTo = alpha\nConnectTo = beta\nConnectTo = c"
+        )
+        assert made.connect_to == ("beta", "c")
+        assert len(made.warnings) == 1
+        assert "a-b" in made.warnings[0]
+        assert f"{CONF} line 2" in made.warnings[0]
+
+    def test_bad_broadcast_subnets_are_reported_and_skipped(self) -> None:
+        made = settings("BroadcastSubnet = x\nBroadcastSubnet = 10.255.255.255\nBroadcastSubnet = 1.1.1.1/0")
+        assert [str(subnet) for subnet in made.broadcast_subnets] == ["10.255.255.255"]
+        assert len(made.warnings) == 2
+
+    def test_own_subnets_come_in_file_order_without_repetitions(self) -> None:
+        made = settings("Subnet = 10.0.0.2\nSubnet = 10.0.0.1\nSubnet = 10.0.0.2/32#10\n")
+        assert [str(subnet) for subnet in made.subnets] == ["10.0.0.2", "10.0.0.1"]
+
+    @pytest.mark.parametrize(
+        ("line", "nearest"),
+        [
+            ("PingIntervall = 5", "PingInterval"),
+            ("autoconect = no", "AutoConnect"),
+            ("Adress = x", "Address"),
+        ],
+    )
+    def test_a_misspelt_variable_is_reported_with_the_nearest_known_one(
+        self, line: str, nearest: str
+    ) -> None:
+        (warning,) = settings(f"\n{line}").warnings
+        name = line.split()[0]
+        assert warning == f"Unknown variable {name} in {CONF} line 2, did you mean {nearest}?"
+
+    def test_an_unknown_variable_that_resembles_nothing_is_only_reported(self) -> None:
+        assert settings("Quux = 1").warnings == (f"Unknown variable Quux in {CONF} line 1",)
+
+    def test_a_line_with_leading_blanks_is_reported_and_has_no_effect(self) -> None:
+        made = settings("  Mode = hub")
+        assert made.mode is Mode.ROUTER
+        assert len(made.warnings) == 1
+        assert f"{CONF} line 1" in made.warnings[0]
+
+    def test_an_option_of_the_command_line_is_named_as_such(self) -> None:
+        entry = Entry("Mode", "bridge", None, 2)
+        with pytest.raises(ConfigError, match="command line option 2"):
+            build_settings(Pool([entry]), "alpha")
+
+    def test_what_pytinc_does_not_have_is_reported(self) -> None:
+        assert len(settings("UPnP = udponly\nExperimentalProtocol = no").warnings) == 2
+
+    def test_a_bad_value_at_reload_keeps_the_previous_one(self) -> None:
+        before = settings("Mode = switch\nMaxTimeout = 30\nProxy = http p 1\nReplayWindow = 64")
+        after = settings("Mode = x\nMaxTimeout = 0\nProxy = y\nReplayWindow = -1\nHostnames = yes", before)
+        assert (after.mode, after.max_timeout, after.replay_window) == (Mode.SWITCH, 30, 64)
+        assert after.proxy == before.proxy
+        assert after.hostnames
+        assert len(after.warnings) == 4
+
+    def test_a_line_removed_before_a_reload_restores_the_default(self) -> None:
+        assert settings("", settings("Mode = switch\nMaxTimeout = 30")) == Settings(name="alpha")
+
+    @given(
+        st.dictionaries(
+            st.sampled_from(
+                ["Mode", "Subnet", "Proxy", "Address", "PingTimeout", "ConnectTo", "Compression", "X"]
+            ),
+            st.text(min_size=1),
+        )
+    )
+    def test_any_values_raise_nothing_but_config_error(self, values: dict[str, str]) -> None:
+        entries = [Entry(name, value, CONF, i) for i, (name, value) in enumerate(values.items(), 1)]
+        with contextlib.suppress(ConfigError):
+            build_settings(Pool(entries), "alpha")
+        build_settings(Pool(entries), "alpha", Settings(name="alpha"))
+        build_host_settings("beta", Pool(entries), None)
+
+
+class TestHostSettings:
+    def test_a_host_file_gives_what_stands_in_it_and_nothing_else(self) -> None:
+        made = build_host_settings(
+            "beta", pool("Address = b.example 1655\nSubnet = 10.2.0.0/16\n"), b"k" * 32
+        )
+        assert made.name == "beta"
+        assert made.addresses == (HostPort("b.example", "1655"),)
+        assert [str(subnet) for subnet in made.subnets] == ["10.2.0.0/16"]
+        assert made.public_key == b"k" * 32
+        assert made.port is None
+        assert made.indirect_data is None
+        assert made.weight is None
+        assert made.warnings == ()
+
+    def test_every_variable_of_a_host_reaches_its_field(self) -> None:
+        made = build_host_settings(
+            "beta",
+            pool(
+                "Port = 1\nClampMSS = no\nCompression = 9\nIndirectData = yes\nPMTU = 1300\n"
+                "PMTUDiscovery = no\nTCPOnly = yes\nWeight = 7\n"
+            ),
+            None,
+        )
+        assert (made.port, made.clamp_mss, made.compression, made.indirect_data) == ("1", False, 9, True)
+        assert (made.pmtu, made.pmtu_discovery, made.tcp_only, made.weight) == (1300, False, True, 7)
+
+    def test_nothing_in_a_peers_file_is_fatal(self) -> None:
+        made = build_host_settings("beta", pool("Subnet = x\nTCPOnly = 1\nWeight = w\nSubnett = y"), None)
+        assert made.subnets == ()
+        assert made.tcp_only is None
+        assert made.weight is None
+        assert len(made.warnings) == 4

@@ -1,0 +1,116 @@
+"""Single values: config.md 2.2, 3 and 5.2."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytinc.config.settings import HostPort, ProxySettings
+from pytinc.config.values import (
+    parse_boolean,
+    parse_configured_subnet,
+    parse_host_port,
+    parse_integer,
+    parse_proxy,
+)
+from pytinc.errors import DecodeError
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("yes", True), ("YES", True), ("no", False), ("No", False), ("true", None), ("1", None), ("yes!", None)],
+)
+def test_only_yes_and_no_are_booleans(text: str, value: bool | None) -> None:
+    assert parse_boolean(text) is value
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("5", 5),
+        ("-5", -5),
+        ("+5", 5),
+        (" 7", 7),
+        ("5x", 5),
+        ("0x10", 0),
+        ("99999999999", 2**31 - 1),
+        ("-99999999999", -(2**31)),
+        ("x5", None),
+        ("", None),
+        ("-", None),
+        ("٣", None),
+    ],
+)
+def test_an_integer_ends_where_the_digits_end(text: str, value: int | None) -> None:
+    assert parse_integer(text) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("example.org", HostPort("example.org")),
+        ("example.org 1655", HostPort("example.org", "1655")),
+        ("example.org \t http", HostPort("example.org", "http")),
+        ("* 655", HostPort("*", "655")),
+        ("fd00::1 655 # main", HostPort("fd00::1", "655")),
+    ],
+)
+def test_an_address_is_a_host_and_perhaps_a_port(text: str, value: HostPort) -> None:
+    assert parse_host_port(text) == value
+
+
+def test_a_configured_subnet_has_no_host_bits() -> None:
+    assert str(parse_configured_subnet("10.0.0.0/8#3")) == "10.0.0.0/8#3"
+    with pytest.raises(DecodeError, match=r"Network address and prefix length do not match: 10\.0\.0\.1/8"):
+        parse_configured_subnet("10.0.0.1/8")
+    with pytest.raises(DecodeError, match="Malformed subnet definition"):
+        parse_configured_subnet("10.0.0/8")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("none", ProxySettings()),
+        ("NONE", ProxySettings()),
+        ("socks4 proxy 1080", ProxySettings("socks4", "proxy", "1080")),
+        ("socks4 proxy 1080 me", ProxySettings("socks4", "proxy", "1080", "me")),
+        ("socks4a proxy 1080", ProxySettings("socks4a", "proxy", "1080")),
+        ("socks5 proxy 1080 me secret", ProxySettings("socks5", "proxy", "1080", "me", "secret")),
+        ("http proxy 3128", ProxySettings("http", "proxy", "3128")),
+        ("exec ssh gw  nc $REMOTEADDRESS", ProxySettings("exec", command="ssh gw  nc $REMOTEADDRESS")),
+    ],
+)
+def test_a_proxy_line_is_understood(text: str, value: ProxySettings) -> None:
+    assert parse_proxy(text) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("exec", "Argument expected for proxy type exec!"),
+        ("socks5", "Host and port argument expected for proxy!"),
+        ("socks5 host", "Host and port argument expected for proxy!"),
+        ("http  host 80", "Host and port argument expected for proxy!"),
+        ("carrier pigeon", "Unknown proxy type carrier!"),
+    ],
+)
+def test_a_bad_proxy_line_is_refused_in_tincs_words(text: str, complaint: str) -> None:
+    with pytest.raises(DecodeError, match=complaint):
+        parse_proxy(text)
+
+
+def test_the_password_of_a_proxy_is_not_shown() -> None:
+    assert "secret" not in repr(parse_proxy("socks5 proxy 1080 me secret"))
+
+
+@given(st.text(min_size=1))
+def test_any_value_raises_nothing_but_decode_error(text: str) -> None:
+    parse_boolean(text)
+    parse_integer(text)
+    parse_host_port(text)
+    for parse in (parse_proxy, parse_configured_subnet):
+        with contextlib.suppress(DecodeError):
+            parse(text)

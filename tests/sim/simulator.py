@@ -1,0 +1,419 @@
+"""A whole mesh in memory: real nodes, virtual clock, and an underlay that can lose, delay and cut.
+
+Each `SimNode` drives one `pytinc.node.node.Node` exactly as the daemon's shell does, but "sending"
+means an entry in one event queue. Hours of protocol time pass in seconds.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+
+from pytinc.config.settings import HostPort, HostSettings, Mode, Settings
+from pytinc.crypto.keys import PrivateKey
+from pytinc.node import actions
+from pytinc.node.node import Node
+from pytinc.protocol.meta import MetaConnection
+from pytinc.wire.address import Address, SockAddr, from_sockaddr
+from pytinc.wire.requests import Number
+
+WALL_START = 1_800_000_000.0
+MAX_LOG = 2000
+
+
+class SimHosts:
+    """The host files of one node, in a dictionary."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, HostSettings] = {}
+        self.caches: dict[str, tuple[Address, ...]] = {}
+        self.mtimes: dict[str, float] = {}
+
+    def host_settings(self, name: str) -> HostSettings | None:
+        return self.files.get(name)
+
+    def host_names(self) -> list[str]:
+        return list(self.files)
+
+    def host_mtime(self, name: str) -> float | None:
+        return self.mtimes.get(name, 0.0) if name in self.files else None
+
+    def load_address_cache(self, name: str) -> tuple[Address, ...]:
+        return self.caches.get(name, ())
+
+
+@dataclass
+class Pipe:
+    """One TCP connection: two ends, each a node and its number for the connection."""
+
+    ends: list[tuple[SimNode, int] | None]
+    open: bool = True
+
+    def other(self, node: SimNode, number: int) -> tuple[SimNode, int] | None:
+        one, two = self.ends
+        return two if one is not None and one[0] is node and one[1] == number else one
+
+
+@dataclass
+class Underlay:
+    """What the network between the hosts does."""
+
+    delay: float = 0.005
+    loss: float = 0.0
+    """Share of UDP datagrams lost."""
+    mtu: int = 1500
+    """IP MTU of every path, known to the kernel of the sender (EMSGSIZE)."""
+    hidden_mtu: int | None = None
+    """A smaller MTU somewhere on the way: larger datagrams vanish."""
+    no_udp: set[frozenset[str]] = field(default_factory=set)
+    """Pairs between which no datagram passes."""
+    cut: set[str] = field(default_factory=set)
+    """Hosts that neither send nor receive anything."""
+
+    def carries(self, one: str, two: str) -> bool:
+        return one not in self.cut and two not in self.cut
+
+
+class SimNode:
+    """A node and the thin shell around it."""
+
+    def __init__(self, mesh: Mesh, name: str, ip: str, settings: Settings, key: PrivateKey) -> None:
+        self.mesh = mesh
+        self.name = name
+        self.address = Address(ip, "655")
+        self.settings = settings
+        self.key = key
+        self.hosts = SimHosts()
+        self.running = False
+        self.frames: list[bytes] = []
+        self.scripts: list[tuple[str, dict[str, str]]] = []
+        self.logs: list[str] = []
+        self.errors: list[str] = []
+        self.pipes: dict[int, Pipe] = {}
+        self._armed = float("inf")
+
+    def start(self) -> None:
+        rng = self.mesh.rng
+        self.node = Node(
+            self.settings,
+            self.key,
+            self.hosts,
+            random_bytes=rng.randbytes,
+            random_float=rng.random,
+            path_mtu=lambda address: self.mesh.underlay.mtu,
+            queued=lambda number: 0,
+            wall_clock=lambda: WALL_START + self.mesh.now,
+        )
+        self.node.set_sockets([(4, self.address)])
+        self.running = True
+        self._armed = float("inf")
+        self.node.start(self.mesh.now)
+        self.settle()
+
+    def stop(self) -> None:
+        """Stop in good order: peers see the connections end."""
+        self.node.stop(self.mesh.now)
+        self.settle()
+        self.running = False
+
+    def crash(self) -> None:
+        """End without a word; the kernel resets the connections."""
+        self.running = False
+        for number in list(self.pipes):
+            self._hang_up(number)
+
+    def send_frame(self, frame: bytes) -> None:
+        self.node.frames([frame], self.mesh.now)
+        self.settle()
+
+    def call(self, function: Callable[[Node, float], object]) -> None:
+        """Run something on the node and carry out what it asks for."""
+        function(self.node, self.mesh.now)
+        self.settle()
+
+    def settle(self) -> None:
+        """Do what the daemon's shell does after every event."""
+        output = self.node.output
+        frames, runs = list(output.frames), list(output.runs)
+        output.clear()
+        self.frames += frames
+        for path, datagrams in runs:
+            for datagram in datagrams:
+                self._send_datagram(path.address, datagram, path.relay.name)
+        for action in self.node.take_actions():
+            self._perform(action)
+        self._arm()
+
+    def _arm(self) -> None:
+        deadline = self.node.next_deadline()
+        if deadline < self._armed:
+            self._armed = deadline
+            self.mesh.at(deadline, lambda: self._tick(deadline))
+
+    def _tick(self, armed_for: float) -> None:
+        if not self.running or armed_for != self._armed:
+            return
+        self._armed = float("inf")
+        self.node.tick(self.mesh.now)
+        self.settle()
+
+    def _perform(self, action: actions.Action) -> None:
+        match action:
+            case actions.Log(level, priority, message):
+                if len(self.logs) < MAX_LOG:
+                    self.logs.append(f"{self.mesh.now:.3f} {level} {message}")
+                if priority == "error" and level == 0 and len(self.errors) < MAX_LOG:
+                    self.errors.append(message)
+            case actions.Dial(number, _, address):
+                self._dial(number, address)
+            case actions.SendMeta(number, data):
+                self._write(number, data)
+            case actions.CloseMeta(number, tarpit):
+                self._close(number, silent=tarpit)
+            case actions.SendDatagram(_, sockaddr, data, peer):
+                self._send_datagram(sockaddr, data, peer)
+            case actions.Resolve(peer, host, port):
+                now = self.mesh.now
+                self.mesh.at(now + 0.01, lambda: self._if_running(
+                    lambda: self.node.resolved(peer, [Address(host, port)], self.mesh.now)
+                ))
+            case actions.RunScript(name, environment):
+                self.scripts.append((name, dict(environment)))
+            case actions.AppendPublicKey(peer, key):
+                known = self.hosts.files.get(peer, HostSettings(peer))
+                from pytinc.crypto.keys import PublicKey
+
+                self.hosts.files[peer] = replace(known, public_key=PublicKey.from_text(key).raw)
+            case actions.SaveAddressCache(peer, addresses):
+                self.hosts.caches[peer] = addresses
+            case actions.WriteFrame(frame):
+                self.frames.append(frame)
+
+    def _if_running(self, function: Callable[[], None]) -> None:
+        if self.running:
+            function()
+            self.settle()
+
+    # -- TCP --
+
+    def _dial(self, number: int, address: Address) -> None:
+        mesh = self.mesh
+        target = mesh.by_ip.get(address.host)
+        delay = mesh.underlay.delay
+
+        def refused() -> None:
+            self._if_running(lambda: self.node.meta_closed(number, "Connection refused", mesh.now))
+
+        def arrive() -> None:
+            if target is None or not target.running:
+                mesh.at(mesh.now + delay, refused)
+                return
+            if not mesh.underlay.carries(self.name, target.name):
+                return  # lost: the node times out
+            local = Address(self.address.host, str(mesh.rng.randrange(20000, 60000)))
+            pipe = Pipe([(self, number), None])
+            self.pipes[number] = pipe
+            theirs = target.node.meta_accepted(local, target.address, mesh.now)
+            pipe.ends[1] = (target, theirs)
+            target.pipes[theirs] = pipe
+            target.settle()
+            mesh.at(
+                mesh.now + delay,
+                lambda: self._if_running(
+                    lambda: self.node.meta_connected(number, local, mesh.now)
+                ),
+            )
+
+        mesh.at(mesh.now + delay, arrive)
+
+    def _write(self, number: int, data: bytes) -> None:
+        pipe = self.pipes.get(number)
+        other = pipe.other(self, number) if pipe is not None and pipe.open else None
+        if other is None:
+            return
+        peer, theirs = other
+        mesh = self.mesh
+
+        def arrive() -> None:
+            if not mesh.underlay.carries(self.name, peer.name):
+                return
+            if peer.running and theirs in peer.pipes:
+                peer.node.meta_data(theirs, data, mesh.now)
+                peer.settle()
+
+        mesh.at(mesh.now + mesh.underlay.delay, arrive)
+
+    def _close(self, number: int, *, silent: bool) -> None:
+        if silent:
+            self.pipes.pop(number, None)
+        else:
+            self._hang_up(number)
+
+    def _hang_up(self, number: int) -> None:
+        pipe = self.pipes.pop(number, None)
+        other = pipe.other(self, number) if pipe is not None else None
+        if other is None:
+            return
+        peer, theirs = other
+        mesh = self.mesh
+
+        def arrive() -> None:
+            if mesh.underlay.carries(self.name, peer.name) and peer.running and theirs in peer.pipes:
+                peer.pipes.pop(theirs, None)
+                peer.node.meta_closed(theirs, "EOF", mesh.now)
+                peer.settle()
+
+        mesh.at(mesh.now + mesh.underlay.delay, arrive)
+
+    # -- UDP --
+
+    def _send_datagram(self, sockaddr: SockAddr, data: bytes, relay: str) -> None:
+        mesh = self.mesh
+        underlay = mesh.underlay
+        if len(data) + 28 > underlay.mtu:
+            now = mesh.now
+            mesh.at(now, lambda: self._if_running(
+                lambda: self.node.datagram_too_big(relay, len(data), mesh.now)
+            ))
+            return
+        target = mesh.by_ip.get(from_sockaddr(sockaddr).host)
+        if target is None or sockaddr[1] != 655 or not target.running:
+            return
+        if not underlay.carries(self.name, target.name):
+            return
+        if frozenset((self.name, target.name)) in underlay.no_udp or mesh.rng.random() < underlay.loss:
+            return
+        if underlay.hidden_mtu is not None and len(data) + 28 > underlay.hidden_mtu:
+            return
+        mesh.datagrams += 1
+        source = self.address.sockaddr()
+        mesh.at(
+            mesh.now + underlay.delay,
+            lambda: target._if_running(lambda: target.node.datagrams([data], [source], 0, mesh.now)),
+        )
+
+
+class Mesh:
+    """All hosts, the clock, and the network between them."""
+
+    def __init__(self, seed: int = 1) -> None:
+        self.now = 0.0
+        self.rng = random.Random(seed)
+        self.underlay = Underlay()
+        self.nodes: dict[str, SimNode] = {}
+        self.by_ip: dict[str, SimNode] = {}
+        self.datagrams = 0
+        self._queue: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+
+    def at(self, when: float, function: Callable[[], None]) -> None:
+        heapq.heappush(self._queue, (max(when, self.now), next(self._order), function))
+
+    def add(self, name: str, *, connect_to: Iterable[str] = (), **changes: object) -> SimNode:
+        """Make a host (not started) that knows every other one, and is known to all."""
+        index = len(self.nodes) + 1
+        ip = f"10.{index >> 16 & 255}.{index >> 8 & 255}.{index & 255}"
+        defaults: dict[str, object] = {
+            "mode": Mode.SWITCH,
+            "auto_connect": False,
+            "connect_to": tuple(connect_to),
+        }
+        settings = Settings(name=name, **(defaults | changes))  # type: ignore[arg-type]
+        key = PrivateKey.from_seed(self.rng.randbytes(32))
+        new = SimNode(self, name, ip, settings, key)
+        file = HostSettings(name, addresses=(HostPort(ip),), public_key=key.public.raw)
+        new.hosts.files = {other.name: self.file_of(other) for other in self.nodes.values()} | {name: file}
+        for other in self.nodes.values():
+            other.hosts.files[name] = file
+        self.nodes[name] = self.by_ip[ip] = new
+        return new
+
+    @staticmethod
+    def file_of(sim: SimNode) -> HostSettings:
+        return sim.hosts.files[sim.name]
+
+    def start(self) -> None:
+        for sim in self.nodes.values():
+            sim.start()
+
+    def run(self, seconds: float) -> None:
+        """Let the clock go on."""
+        end = self.now + seconds
+        while self._queue and self._queue[0][0] <= end:
+            when, _, function = heapq.heappop(self._queue)
+            self.now = when
+            function()
+        self.now = end
+
+    def run_until(self, condition: Callable[[], bool], limit: float) -> float:
+        """Let the clock go on until ``condition`` holds; return how long it took, or fail."""
+        start, end = self.now, self.now + limit
+        while not condition():
+            if not self._queue or self._queue[0][0] > end:
+                raise AssertionError(f"not within {limit} s; {self.story()}")
+            when, _, function = heapq.heappop(self._queue)
+            self.now = when
+            function()
+        return self.now - start
+
+    def running(self) -> list[SimNode]:
+        return [sim for sim in self.nodes.values() if sim.running]
+
+    def converged(self) -> bool:
+        """Every running, uncut node reaches exactly the running, uncut ones, and all agree on the edges."""
+        alive = [sim for sim in self.running() if sim.name not in self.underlay.cut]
+        names = {sim.name for sim in alive}
+        live_edges: list[set[tuple[str, str]]] = []
+        for sim in alive:
+            reachable = {name for name, peer in sim.node.peers.items() if peer.reachable}
+            if reachable | {sim.name} != names:
+                return False
+            live_edges.append(
+                {
+                    (edge.source, edge.target)
+                    for edge in sim.node.topology.graph.edges()
+                    if edge.source in names and edge.target in names
+                }
+            )
+        return all(edges == live_edges[0] for edges in live_edges[1:])
+
+    def story(self) -> str:
+        """The last log lines of every node, for a failed assertion."""
+        return "\n".join(f"[{sim.name}]\n  " + "\n  ".join(sim.logs[-15:]) for sim in self.nodes.values())
+
+
+class RequestCounter:
+    """Counts the requests that all nodes send, by kind; a context manager."""
+
+    def __init__(self) -> None:
+        self.sent: Counter[Number] = Counter()
+
+    def __enter__(self) -> RequestCounter:
+        self._original = MetaConnection.send_line
+        counter = self.sent
+        original = self._original
+
+        def send_line(meta: MetaConnection, line: str) -> None:
+            counter[Number(int(line.split(" ", 1)[0]))] += 1
+            original(meta, line)
+
+        MetaConnection.send_line = send_line  # type: ignore[method-assign]
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        MetaConnection.send_line = self._original  # type: ignore[method-assign]
+
+    def take(self) -> Counter[Number]:
+        """Return the counts so far and start anew."""
+        sent = Counter(self.sent)
+        self.sent.clear()
+        return sent
+
+
+def ethernet(destination: bytes, source: bytes, payload: bytes = b"", ethertype: int = 0x88B5) -> bytes:
+    """Return a frame; the default ethertype is for local experiments."""
+    return destination + source + ethertype.to_bytes(2, "big") + payload
