@@ -51,27 +51,30 @@ def test_host_only_variables_are_those_that_the_command_puts_into_the_own_host_f
 
 
 def test_variables_of_both_files_are_those_of_the_specification() -> None:
-    assert names(host=True, server=True) == set(
-        [
-            "Cipher",
-            "ClampMSS",
-            "Compression",
-            "Digest",
-            "Ed25519PublicKeyFile",
-            "IndirectData",
-            "MACLength",
-            "PMTU",
-            "PMTUDiscovery",
-            "PublicKeyFile",
-            "TCPOnly",
-        ]
-    )
+    assert names(host=True, server=True) == {
+        "Cipher",
+        "ClampMSS",
+        "Compression",
+        "Digest",
+        "Ed25519PublicKeyFile",
+        "IndirectData",
+        "MACLength",
+        "PMTU",
+        "PMTUDiscovery",
+        "PublicKeyFile",
+        "TCPOnly",
+    }
 
 
 def test_multi_valued_variables_are_those_of_the_specification() -> None:
-    assert names(multiple=True) == set(
-        ["Address", "BindToAddress", "BroadcastSubnet", "ConnectTo", "ListenAddress", "Subnet"]
-    )
+    assert names(multiple=True) == {
+        "Address",
+        "BindToAddress",
+        "BroadcastSubnet",
+        "ConnectTo",
+        "ListenAddress",
+        "Subnet",
+    }
 
 
 def test_obsolete_variables_are_those_of_the_specification() -> None:

@@ -46,6 +46,7 @@ class TincGroup(click.Group):
             netname=given["net"],
             pidfile=given["pidfile"],
         )
+        ctx.call_on_close(ctx.obj.disconnect)
         if given["version"]:
             from pytinc.cli.about import version_text
 

@@ -151,7 +151,7 @@ class Fsck:
         elif key is None:
             say("WARNING: A public Ed25519 key was found but no private key is known.")
             return
-        elif public != key.public:
+        elif public != key.public.raw:
             say("ERROR: public and private Ed25519 keys do not match.")
         else:
             return
@@ -160,7 +160,7 @@ class Fsck:
 
     def _write_public_key(self, path: str, key: PrivateKey) -> None:
         text = read_text(path)
-        disabled = disable_old_keys(text, "ED25519")
+        disabled = disable_old_keys(text, "Ed25519")
         if disabled is not None:
             say("Warning: old key(s) found and disabled.")
             text = disabled

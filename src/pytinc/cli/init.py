@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -17,14 +16,13 @@ import click
 
 from pytinc.cli.files import read_text, write_text
 from pytinc.cli.session import say
-from pytinc.crypto.keys import PrivateKey, disable_old_keys, format_private_key, public_key_text
-from pytinc.errors import ConfigError, DecodeError
+from pytinc.crypto.keys import SEED_SIZE, PrivateKey, disable_old_keys, format_private_key
+from pytinc.errors import ConfigError
 from pytinc.wire.names import is_valid_name
 
 if TYPE_CHECKING:
     from pytinc.cli.session import Session
 
-SEED_SIZE: Final = 32
 PRIVATE_MODE: Final = 0o600
 DIRECTORY_MODE: Final = 0o755
 TINC_UP: Final = """\
@@ -97,7 +95,7 @@ def _fill(directory: Path, name: str) -> None:
     if port is None:
         say(f"Warning: could not bind to port {DEFAULT_PORT}. Please change tinc's Port manually.")
     elif port != DEFAULT_PORT:
-        _append(host_file, f"Port = {port}\n")
+        write_text(str(host_file), f"{read_text(str(host_file))}Port = {port}\n")
         say(f"Warning: could not bind to port {DEFAULT_PORT}. Tinc will instead listen on port {port}.")
     _write_placeholder(directory / "tinc-up")
     write_text(str(directory / "tinc.conf"), f"Name = {name}\n")
@@ -126,9 +124,9 @@ def generate_keys(session: Session, words: list[str]) -> int:
         public_default = f"{session.confbase}/ed25519_key.pub"
     key = _generate()
     private_path = _ask_file(session, "private Ed25519 key", f"{session.confbase}/ed25519_key.priv")
-    _write_key(private_path, key, _write_private_key)
+    _write_private_key(Path(private_path), key)
     public_path = _ask_file(session, "public Ed25519 key", public_default)
-    _write_key(public_path, key, _append_public_key)
+    _append_public_key(Path(public_path), key)
     return 0
 
 
@@ -144,3 +142,38 @@ def _generate() -> PrivateKey:
     key = PrivateKey.from_seed(os.urandom(SEED_SIZE))
     say("Done.")
     return key
+
+
+def _write_private_key(path: Path, key: PrivateKey) -> None:
+    """Append the private key to its file, which nobody but its owner may read."""
+    if path.exists():
+        path.chmod(PRIVATE_MODE)
+    _append(path, format_private_key(key), mode=PRIVATE_MODE)
+
+
+def _append_public_key(path: Path, key: PrivateKey) -> None:
+    """Append the public key as a host file holds it."""
+    _append(path, f"Ed25519PublicKey = {key.public.text}\n")
+
+
+def _append(path: Path, addition: str, *, mode: int | None = None) -> None:
+    """Add a key to a file; keys that are in it already are commented out.
+
+    Departure from tinc: a missing newline at the end of the old text is added.
+    """
+    try:
+        text = read_text(str(path))
+    except FileNotFoundError:
+        text = ""
+    except OSError as error:
+        raise click.ClickException(f"Error opening file `{path}': {error.strerror}") from error
+    disabled = disable_old_keys(text, "Ed25519")
+    if disabled is not None:
+        say("Warning: old key(s) found and disabled.")
+        text = disabled
+    if text and not text.endswith("\n"):
+        text += "\n"
+    try:
+        write_text(str(path), text + addition, mode=mode)
+    except ConfigError as error:
+        raise click.ClickException(f"Error opening file `{path}': {error}") from error

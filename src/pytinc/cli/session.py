@@ -198,7 +198,10 @@ def guarded(program: str, action: Callable[[], int]) -> int:
         say(f"{_usage_message(program, error)}\nTry `{program} --help' for more information.")
     except click.ClickException as error:
         say(error.message)
-    except (click.Abort, KeyboardInterrupt):
+    except click.Abort:
+        # click turns Ctrl-C into this, and has ended the line already.
+        return INTERRUPTED
+    except KeyboardInterrupt:
         say("")
         return INTERRUPTED
     except BrokenPipeError:

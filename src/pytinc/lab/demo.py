@@ -19,6 +19,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 from pytinc.lab.namespaces import Lab, LabError, sweep
@@ -38,6 +39,8 @@ ADDRESSES: Final = {
     CLIENT: ["10.1.1.2/24"],
 }
 TAKEOVER_LIMIT_S: Final = 120.0  # the kernel's neighbour entry lives 45 s at most, and 8 s of probes follow
+ANSWER_LIMIT_S: Final = 20.0
+UDP_LIMIT_S: Final = 10.0
 COMMAND: Final = "python -m pytinc.lab.demo"
 
 
@@ -98,16 +101,17 @@ class Demo:
         with self.tell.step("one ping between the client and each other node"):
             for node in self.network:
                 if node is not self.client:
-                    wait_until(
-                        lambda node=node: answers(self.client.host, node.address), 20, f"{node.name} answers"
-                    )
-        program = os.path.basename(self.network[ENTRY].tinc_program)
+                    self.wait_for_answer(node.address)
+        # Nice to see complete, and no failure when it is not: frames flow all the same.
+        with self.tell.step("waiting for UDP and path MTU discovery"), contextlib.suppress(LabError):
+            wait_until(lambda: self.udp_confirmed(entry), UDP_LIMIT_S, "UDP to all")
+        program = Path(entry.tinc_program).name
         self.tell.table(
             f"{program} dump nodes",
             ("node", "address", "reachable", "next hop", "UDP", "path MTU"),
             (
-                (view.name, f"{view.address} port {view.port}", "yes" if view.reachable else "no", view.nexthop,
-                 "itself" if view.name == ENTRY else "confirmed" if view.by_udp else "not yet",
+                (view.name, f"{view.address} port {view.port}", "yes" if view.reachable else "no",
+                 view.nexthop, "itself" if view.name == ENTRY else "confirmed" if view.by_udp else "not yet",
                  str(view.pmtu) if view.by_udp else "-")
                 for view in entry.nodes().values()
             ),
@@ -121,12 +125,20 @@ class Demo:
             ),
         )
 
+    def udp_confirmed(self, node: Node) -> bool:
+        """Whether a node has found UDP and a path MTU to all others."""
+        return all(view.mtu_known for view in node.nodes().values() if view.name != node.name)
+
+    def wait_for_answer(self, address: str) -> None:
+        """Ping from the client until there is an answer."""
+        wait_until(lambda: answers(self.client.host, address), ANSWER_LIMIT_S, f"{address} answers")
+
     def who_answers(self) -> Node:
         """Ping the virtual address and find the node behind the MAC address that answers."""
         self.tell.chapter(f"The client pings the virtual address {VIP}")
         report = ping(self.client.host, VIP, 3)
         if report.received == 0:
-            wait_until(lambda: answers(self.client.host, VIP), 20, f"{VIP} answers")
+            self.wait_for_answer(VIP)
             report = ping(self.client.host, VIP, 3)
         for number, milliseconds in sorted(report.times_ms.items()):
             self.tell.say(f"  reply {number} from {VIP} in {milliseconds:g} ms")
@@ -145,7 +157,7 @@ class Demo:
             return "Owner" in found
 
         wait_until(known, 5, f"the network knows who owns {mac}")
-        program = os.path.basename(self.client.tinc_program)
+        program = Path(self.client.tinc_program).name
         self.tell.say(f"  the client's neighbour table says  {VIP} is at {mac}")
         self.tell.say(f"  {program} info {mac} says  Owner: {found['Owner']}")
         self.tell.result(f"{VIP} is answered by [bold]{found['Owner']}[/]")
@@ -157,9 +169,10 @@ class Demo:
         with self.tell.step(f"stopping the daemon of {owner.name}"):
             owner.stop()
         self.tell.say(
-            "  The two other holders answer ARP as well, but the client does not ask: it believes its neighbour table\n"
-            "  until the entry times out and three probes stay unanswered. That is the kernel's doing and takes 8 to\n"
-            "  50 s. (Telling the client at once is what gratuitous ARP is for: a later version's work.)"
+            "  The two other holders answer ARP as well, but the client does not ask: it believes its\n"
+            "  neighbour table until the entry times out and three probes stay unanswered. That is the\n"
+            "  kernel's doing and takes 10 to 60 s. (Telling the client at once is what gratuitous ARP is\n"
+            "  for: a later version's work.)"
         )
         start = time.monotonic()
         with self.tell.step(f"pinging {VIP} until another node answers") as detail:
@@ -218,7 +231,7 @@ def play(narrator: Narrator, kind: Kind, *, keep: bool) -> int:
         if keep:
             explain_keep(narrator, demo)
             if not is_rootless():
-                narrator.say(f"  to take it down: {COMMAND} --teardown")
+                narrator.say(f"  to take it down: {sys.executable} -m pytinc.lab.demo --teardown")
                 lab.keep()
                 return 0
             narrator.say("  to take it down: press Ctrl-C here")

@@ -63,10 +63,8 @@ class Narrator:
         """A line of text with rich's markup."""
         self.console.print(text if self.live else Text.from_markup(text).plain)
 
-    def table(
-        self, title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], marked: str = ""
-    ) -> None:
-        """A table; the row whose first cell is ``marked`` stands out."""
+    def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+        """A table of plain text."""
         table = Table(
             title=title,
             title_justify="left",
@@ -79,7 +77,7 @@ class Narrator:
         for column in columns:
             table.add_column(column, no_wrap=True)
         for row in rows:
-            table.add_row(*(escape(cell) for cell in row), style="bold green" if row[0] == marked else None)
+            table.add_row(*(escape(cell) for cell in row))
         self.console.print(table)
 
     def result(self, text: str, *, good: bool = True) -> None:
@@ -92,7 +90,7 @@ class Narrator:
 
     @contextmanager
     def step(self, text: str) -> Iterator[Callable[[str], None]]:
-        """A piece of work with a spinner; the function it gives changes the text behind it while it goes on."""
+        """A piece of work with a spinner; the function it gives sets the text behind it."""
         start = time.monotonic()
         last = ""
 

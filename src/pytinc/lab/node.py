@@ -196,7 +196,7 @@ def wait_until(condition: Callable[[], object], timeout: float, what: str, inter
 
 @dataclass(eq=False)
 class Node:
-    """A tinc node on a host. ``mac`` and ``addresses`` are those of its tap; addresses carry a prefix length."""
+    """A tinc node on a host. ``mac`` and ``addresses`` (with prefix lengths) are those of its tap."""
 
     host: Host
     name: str

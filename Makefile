@@ -1,0 +1,74 @@
+# Everything a person or CI does with this repository. `make help` lists it.
+#
+# `make demo` and `make test` do all their set-up themselves: the virtual environment, and (as root on Debian) the
+# system's packages.
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.made
+# What the demo is started with: make demo ARGS="--keep"
+ARGS ?=
+# The two pytest runs leave their lists of skipped tests here; printed at the end.
+export PYTINC_TEST_REPORT := $(CURDIR)/.pytest_cache/skipped.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test lint types unit interop control bench report clean
+
+help:
+	@echo "make demo     a network of five nodes on this machine, shown live (ARGS=--keep leaves it up)"
+	@echo "make test     everything: lint, types, unit, simulation and interop tests"
+	@echo "make lint     ruff and mypy          make unit     unit and simulation tests"
+	@echo "make interop  against the real tincd make control  the same with C nodes only (checks the lab itself)"
+	@echo "make bench    the benchmarks         make venv     the virtual environment in $(VENV)"
+
+venv: $(STAMP)
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	    || { echo "pytinc needs Python 3.11 or newer; choose one with make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || sh interop/setup.sh python3-venv
+	@echo "making $(VENV) ..."
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@$(PY) -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	@$(PY) -m pip install --quiet --disable-pip-version-check --group dev --editable '.[fast]'
+	@touch $@
+
+demo: $(STAMP)
+	@sh interop/setup.sh demo
+	@$(PY) -m pytinc.lab.demo $(ARGS)
+
+test: $(STAMP)
+	@rm -f $(PYTINC_TEST_REPORT)
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory interop
+	@$(MAKE) --no-print-directory report
+
+lint: $(STAMP) types
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+types: $(STAMP)
+	$(VENV)/bin/mypy --strict
+
+unit: $(STAMP)
+	$(PY) -m pytest tests
+
+interop: $(STAMP)
+	@sh interop/setup.sh test
+	$(PY) -m pytinc.lab $(PY) -m pytest interop
+
+control: $(STAMP)
+	@sh interop/setup.sh test
+	$(PY) -m pytinc.lab $(PY) -m pytest interop --control
+
+bench: $(STAMP)
+	@sh interop/setup.sh test
+	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(PY) "$$script"; done
+
+report:
+	@cat $(PYTINC_TEST_REPORT)
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

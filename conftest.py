@@ -1,0 +1,40 @@
+"""For both pytest runs (``tests`` and ``interop``): says at the end what was skipped, and why.
+
+With PYTINC_TEST_REPORT set, the list is also appended to that file; ``make test`` prints it as its last words.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
+    if isinstance(report.longrepr, tuple):
+        return str(report.longrepr[2]).removeprefix("Skipped: ")
+    return str(report.longrepr)
+
+
+def _summary(reporter: pytest.TerminalReporter, roots: str) -> Iterator[str]:
+    skipped = reporter.stats.get("skipped", [])
+    passed, failed = (len(reporter.stats.get(kind, [])) for kind in ("passed", "failed"))
+    yield f"{roots}: {passed} passed, {failed} failed, {len(skipped)} skipped"
+    for report in skipped:
+        yield f"  skipped {report.nodeid}: {_reason(report)}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print the list of skipped tests, also when it is empty."""
+    lines = list(_summary(terminalreporter, " ".join(config.args) or "tests"))
+    terminalreporter.section("skipped tests")
+    for line in lines:
+        terminalreporter.write_line(line)
+    file = os.environ.get("PYTINC_TEST_REPORT")
+    if file:
+        path = Path(file)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a") as stream:
+            stream.write("\n".join(lines) + "\n")

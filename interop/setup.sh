@@ -1,0 +1,56 @@
+#!/bin/sh
+# Install the system packages that a make target needs; say nothing when all are there.
+#
+#   setup.sh demo          what the lab needs to build hosts
+#   setup.sh test          that, what the interop tests measure with, and the real tincd
+#   setup.sh PACKAGE...    just these packages
+set -eu
+
+here=$(dirname "$0")
+PATH=$PATH:/usr/sbin:/sbin
+
+# "program:package" for each program that is missing.
+missing_of() {
+    for pair in "$@"; do
+        command -v "${pair%%:*}" >/dev/null 2>&1 || printf '%s ' "${pair##*:}"
+    done
+}
+
+install() {
+    [ -n "$*" ] || return 0
+    if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null 2>&1; then
+        echo "setup: please install these packages first (Debian's names): $*" >&2
+        exit 1
+    fi
+    echo "installing $* ..."
+    [ -n "$(ls /var/lib/apt/lists/*Packages* 2>/dev/null)" ] || apt-get -qq update
+    log=$(mktemp)
+    if ! DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends "$@" >"$log" 2>&1; then
+        cat "$log" >&2
+        rm -f "$log"
+        exit 1
+    fi
+    rm -f "$log"
+}
+
+lab="ip:iproute2 nft:nftables ping:iputils-ping unshare:util-linux"
+tests="iperf3:iperf3 tcpdump:tcpdump arping:iputils-arping ethtool:ethtool"
+
+case "${1:-}" in
+    demo)
+        # shellcheck disable=SC2046,SC2086  # words are wanted
+        install $(missing_of $lab)
+        ;;
+    test)
+        # shellcheck disable=SC2046,SC2086
+        install $(missing_of $lab $tests)
+        sh "$here/install-tincd.sh" >&2 || echo "setup: no real tincd: the tests that need it will be skipped" >&2
+        ;;
+    "")
+        echo "usage: setup.sh demo | test | PACKAGE..." >&2
+        exit 1
+        ;;
+    *)
+        install "$@"
+        ;;
+esac

@@ -1,0 +1,309 @@
+"""TCP streams of meta connections, in and out: bytes, buffers and descriptors; what they mean is the node's.
+
+The shell tells it to dial, send and close, and is told of connections, data and ends. Nothing in here calls
+the node: every report goes through the loop or straight from a readiness event, never from inside `send`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from pytinc.config.settings import Settings
+from pytinc.errors import UsageError
+from pytinc.net.log import LogFunction, reason
+from pytinc.net.sockets import Listener, bind_to_path, set_tcp_options
+from pytinc.wire.address import Address, from_sockaddr
+
+MAX_ACCEPTS: Final = 16
+"""Connections accepted for one readiness event."""
+READ_SIZE: Final = 16384
+"""Bytes read for one readiness event of a stream: a few hundred requests."""
+MAX_QUEUED: Final = 16 * 1024 * 1024
+"""Bytes waiting for a peer that does not read. Full news of thousands of nodes fit; more is a dead peer that the
+ping timeout has not found yet."""
+TARPIT_SIZE: Final = 10
+"""Offenders' sockets kept open and silent, the newest ten, as in tinc (meta.md 1.1)."""
+ACCEPT_PAUSE: Final = 1.0
+"""Seconds without accepting when the process is out of descriptors."""
+
+
+class MetaEvents(Protocol):
+    """What the streams report to the shell."""
+
+    def meta_accepted(self, remote: Address, local: Address) -> int:
+        """A connection came in; returns the node's number for it. `settle` follows."""
+
+    def meta_connected(self, connection: int, local: Address) -> None:
+        """A dialled connection is up."""
+
+    def meta_data(self, connection: int, data: bytes) -> None:
+        """Bytes arrived."""
+
+    def meta_closed(self, connection: int, reason: str) -> None:
+        """A connection is over, or a dial failed; its socket is closed already."""
+
+    def settle(self) -> None:
+        """Carry out what the node asked for."""
+
+
+@dataclass(slots=True)
+class _Stream:
+    """One TCP connection."""
+
+    socket: socket.socket
+    opened: float
+    connecting: bool = False
+    failed: bool = False
+    """A write failed or too much waits; the report is on its way."""
+
+
+class MetaStreams:
+    """All TCP connections of the node, by the node's numbers."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        events: MetaEvents,
+        settings: Settings,
+        *,
+        log: LogFunction,
+        clock: Callable[[], float],
+    ) -> None:
+        self.settings = settings
+        """Replaced by the shell on reload."""
+        self._loop = loop
+        self._events = events
+        self._log = log
+        self._clock = clock
+        self._listening: list[socket.socket] = []
+        self._listeners: Sequence[Listener] = ()
+        self._streams: dict[int, _Stream] = {}
+        self._output: dict[int, bytearray] = {}
+        self._tarpit: deque[socket.socket] = deque()
+        self._accept_timer: asyncio.TimerHandle | None = None
+
+    # -- listening --
+
+    def listen(self, listeners: Sequence[Listener]) -> None:
+        """Begin to accept connections."""
+        self._listeners = listeners
+        self._listening = [listener.tcp for listener in listeners]
+        self._resume_accepting()
+
+    def _resume_accepting(self) -> None:
+        self._accept_timer = None
+        for source in self._listening:
+            self._loop.add_reader(source.fileno(), self._acceptable, source)
+
+    def _stop_accepting(self) -> None:
+        for source in self._listening:
+            self._loop.remove_reader(source.fileno())
+
+    def _acceptable(self, source: socket.socket) -> None:
+        for _ in range(MAX_ACCEPTS):
+            try:
+                stream, remote = source.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                self._log(0, "error", f"Accepting a new connection failed: {reason(error)}")
+                self._stop_accepting()
+                self._accept_timer = self._loop.call_later(ACCEPT_PAUSE, self._resume_accepting)
+                return
+            self._accepted(stream, from_sockaddr(remote))
+
+    def _accepted(self, stream: socket.socket, remote: Address) -> None:
+        try:
+            stream.setblocking(False)
+            set_tcp_options(stream)
+            local = from_sockaddr(stream.getsockname())
+        except OSError:  # it is gone already
+            stream.close()
+            return
+        number = self._events.meta_accepted(remote, local)
+        self._add(number, _Stream(stream, self._clock()))
+        self._loop.add_reader(stream.fileno(), self._readable, number)
+        self._events.settle()
+
+    # -- dialling --
+
+    def dial(self, number: int, address: Address) -> None:
+        """Connect to ``address``; `MetaEvents` hears how it went, later."""
+        try:
+            stream = self._connecting_socket(address)
+        except OSError as error:
+            self._loop.call_soon(self._events.meta_closed, number, reason(error))
+            return
+        self._add(number, _Stream(stream, self._clock(), connecting=True))
+        self._loop.add_writer(stream.fileno(), self._writable, number)
+
+    def _connecting_socket(self, address: Address) -> socket.socket:
+        if address.family == 0:
+            raise OSError(f"{address} is not a numeric address")
+        family = socket.AF_INET6 if address.family == 6 else socket.AF_INET
+        stream = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            stream.setblocking(False)
+            set_tcp_options(stream)
+            if family == socket.AF_INET6:
+                stream.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            if not bind_to_path(stream, self.settings, self._log):
+                raise OSError("the interface of BindToInterface cannot be used")
+            self._bind_source(stream, address.family)
+            with contextlib.suppress(BlockingIOError):
+                stream.connect(address.sockaddr())
+        except BaseException:
+            stream.close()
+            raise
+        return stream
+
+    def _bind_source(self, stream: socket.socket, family: int) -> None:
+        """Leave from BindToAddress if exactly one such address has the right family (dataplane.md 1)."""
+        listening = {listener.address.host for listener in self._listeners}
+        hosts = {entry.host for entry in self.settings.bind_to_address if entry.host in listening}
+        sources = [Address(host, "0") for host in sorted(hosts)]
+        matching = [source for source in sources if source.family == family]
+        if len(matching) == 1:
+            stream.bind(matching[0].sockaddr())
+
+    # -- sending and closing --
+
+    def send(self, number: int, data: bytes) -> None:
+        """Write bytes, now or when the peer reads again. Unknown numbers are ignored: the end was reported."""
+        stream = self._streams.get(number)
+        if stream is None or stream.failed:
+            return
+        if stream.connecting:
+            raise UsageError(f"connection {number} is not up yet")
+        output = self._output.get(number)
+        if output is not None:
+            output += data
+            if len(output) > MAX_QUEUED:
+                self._fail_later(number, stream, "the peer does not read")
+            return
+        try:
+            sent = stream.socket.send(data)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError as error:
+            self._fail_later(number, stream, reason(error))
+            return
+        if sent < len(data):
+            self._output[number] = bytearray(data[sent:])
+            self._loop.add_writer(stream.socket.fileno(), self._writable, number)
+
+    def queued(self, number: int) -> int:
+        """Return how many bytes wait to be written."""
+        return len(self._output.get(number, b""))
+
+    def close(self, number: int, *, tarpit: bool) -> None:
+        """Close a connection; with ``tarpit`` the peer only sees silence. Waiting output is dropped."""
+        stream = self._remove(number)
+        if stream is None:
+            return
+        if not tarpit or stream.connecting or stream.failed:
+            stream.socket.close()
+            return
+        self._tarpit.append(stream.socket)
+        if len(self._tarpit) > TARPIT_SIZE:
+            self._tarpit.popleft().close()
+
+    def close_all(self) -> None:
+        """Close everything, listening sockets excepted (they are the daemon's)."""
+        if self._accept_timer is not None:
+            self._accept_timer.cancel()
+            self._accept_timer = None
+        self._stop_accepting()
+        for number in list(self._streams):
+            self.close(number, tarpit=False)
+        while self._tarpit:
+            self._tarpit.popleft().close()
+
+    def describe(self, number: int) -> tuple[int, float]:
+        """Return descriptor and opening time of a connection, for dumps; -1 for one that is no more."""
+        stream = self._streams.get(number)
+        return (-1, 0.0) if stream is None else (stream.socket.fileno(), stream.opened)
+
+    # -- readiness --
+
+    def _readable(self, number: int) -> None:
+        stream = self._streams.get(number)
+        if stream is None or stream.failed:
+            return
+        try:
+            data = stream.socket.recv(READ_SIZE)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._end(number, reason(error))
+            return
+        if data:
+            self._events.meta_data(number, data)
+        else:
+            self._end(number, "the peer closed it")
+
+    def _writable(self, number: int) -> None:
+        stream = self._streams.get(number)
+        if stream is None or stream.failed:
+            return
+        if stream.connecting:
+            self._finish_dial(number, stream)
+        else:
+            self._drain(number, stream)
+
+    def _finish_dial(self, number: int, stream: _Stream) -> None:
+        problem = stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if problem:
+            self._end(number, os.strerror(problem))
+            return
+        self._loop.remove_writer(stream.socket.fileno())
+        stream.connecting = False
+        self._loop.add_reader(stream.socket.fileno(), self._readable, number)
+        self._events.meta_connected(number, from_sockaddr(stream.socket.getsockname()))
+
+    def _drain(self, number: int, stream: _Stream) -> None:
+        output = self._output[number]
+        try:
+            sent = stream.socket.send(output)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._end(number, reason(error))
+            return
+        del output[:sent]
+        if not output:
+            del self._output[number]
+            self._loop.remove_writer(stream.socket.fileno())
+
+    # -- bookkeeping --
+
+    def _add(self, number: int, stream: _Stream) -> None:
+        self._streams[number] = stream
+
+    def _remove(self, number: int) -> _Stream | None:
+        """Forget a stream; its socket stays open."""
+        stream = self._streams.pop(number, None)
+        self._output.pop(number, None)
+        if stream is not None:
+            self._loop.remove_reader(stream.socket.fileno())
+            self._loop.remove_writer(stream.socket.fileno())
+        return stream
+
+    def _end(self, number: int, why: str) -> None:
+        """Close the socket and tell the shell."""
+        stream = self._remove(number)
+        if stream is not None:
+            stream.socket.close()
+            self._events.meta_closed(number, why)
+
+    def _fail_later(self, number: int, stream: _Stream, why: str) -> None:
+        """Report a failure found while the shell carries out actions: the node must not be entered from there."""
+        stream.failed = True
+        self._loop.call_soon(self._end, number, why)

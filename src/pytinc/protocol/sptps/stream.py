@@ -1,0 +1,146 @@
+"""SPTPS over a byte stream: meta connections and invitations (sptps.md 3.8).
+
+The caller feeds bytes and takes records one at a time, because raw bytes may follow a record on the
+stream (SPTPS_PACKET): between two records it can `take_raw`. What is buffered is bounded by what the
+caller feeds before it takes: a record has at most 65,554 bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from pytinc.crypto.aead import RecordCipher
+from pytinc.crypto.keys import PrivateKey, PublicKey
+from pytinc.errors import AuthenticationError, DecodeError, ProtocolError, UnexpectedRequest, UsageError
+from pytinc.protocol.sptps.handshake import FIRST_HANDSHAKE_SIZES, Handshake, Role, State
+from pytinc.wire.records import MAX_RECORD_DATA, STREAM_HEADER_SIZE, TAG_SIZE, TYPE_HANDSHAKE, Record
+
+_SEQNO_LIMIT: Final = 2**32 - 1
+
+
+class StreamSession:
+    """One end of a stream session. Any `ProtocolError` is fatal: close, send nothing."""
+
+    def __init__(
+        self,
+        role: Role,
+        private_key: PrivateKey,
+        peer_key: PublicKey,
+        label: bytes,
+        random_bytes: Callable[[int], bytes],
+    ) -> None:
+        self._handshake = Handshake(role, private_key, peer_key, label, random_bytes)
+        self._sealer: RecordCipher | None = None
+        self._opener: RecordCipher | None = None
+        self._out_seqno = 0
+        self._in_seqno = 0
+        self._input = bytearray()
+        self._output = bytearray()
+
+    @property
+    def established(self) -> bool:
+        """Records can be sent."""
+        return self._sealer is not None
+
+    @property
+    def state(self) -> State:
+        """What the handshake waits for."""
+        return self._handshake.state
+
+    def start(self) -> bytes:
+        """Begin; return our KEX record."""
+        return self._frame(TYPE_HANDSHAKE, self._handshake.start())
+
+    def send(self, type_: int, data: bytes) -> bytes:
+        """Return the record that carries ``data``; `UsageError` before keys are in force."""
+        if self._sealer is None or not 0 <= type_ < TYPE_HANDSHAKE:
+            raise UsageError("application record before the handshake, or of a reserved type")
+        return self._frame(type_, data)
+
+    def force_rekey(self) -> bytes:
+        """Begin a new key exchange; return our KEX record."""
+        return self._frame(TYPE_HANDSHAKE, self._handshake.force())
+
+    def take_output(self) -> bytes:
+        """Return the handshake records that received ones led to, and forget them."""
+        output = bytes(self._output)
+        self._output.clear()
+        return output
+
+    def feed(self, data: bytes) -> None:
+        """Buffer bytes from the peer."""
+        self._input += data
+
+    def take_raw(self, size: int) -> bytes | None:
+        """Take ``size`` bytes that are outside SPTPS, None if not all of them are there."""
+        if len(self._input) < size:
+            return None
+        data = bytes(self._input[:size])
+        del self._input[:size]
+        return data
+
+    def next_record(self) -> Record | None:
+        """Return the next application record, or ``(128, b"")`` when (new) keys came in force.
+
+        None when more bytes are needed. Handshake records that only advance the machine are taken
+        silently.
+        """
+        while True:
+            plaintext = self._next_plaintext()
+            if plaintext is None:
+                return None
+            type_ = plaintext[0]
+            if type_ < TYPE_HANDSHAKE:
+                if self._opener is None:
+                    raise UnexpectedRequest("application record before the handshake was complete")
+                return Record(type_, plaintext[1:])
+            if type_ != TYPE_HANDSHAKE:
+                raise DecodeError(f"record of invalid type {type_}")
+            if self._advance(plaintext[1:]):
+                return Record(TYPE_HANDSHAKE, b"")
+
+    def _next_plaintext(self) -> bytes | None:
+        """Return type and data of the next record, decrypted."""
+        buffer = self._input
+        if len(buffer) < STREAM_HEADER_SIZE:
+            return None
+        size = int.from_bytes(buffer[:STREAM_HEADER_SIZE], "big")
+        if self._opener is None and size != FIRST_HANDSHAKE_SIZES.get(self._handshake.state):
+            raise DecodeError("record of impossible length in the handshake")
+        end = STREAM_HEADER_SIZE + 1 + size + (TAG_SIZE if self._opener is not None else 0)
+        if len(buffer) < end:
+            return None
+        body = bytes(buffer[STREAM_HEADER_SIZE:end])
+        del buffer[:end]
+        seqno = self._in_seqno
+        if seqno >= _SEQNO_LIMIT:
+            raise ProtocolError("sequence numbers are used up")
+        self._in_seqno += 1
+        if self._opener is None:
+            return body
+        plaintext = self._opener.open(seqno, body)
+        if plaintext is None:
+            raise AuthenticationError("record does not authenticate")
+        return plaintext
+
+    def _advance(self, data: bytes) -> bool:
+        step = self._handshake.receive(data)
+        for message in step.send:
+            self._output += self._frame(TYPE_HANDSHAKE, message)
+        if step.new_out is not None:
+            self._sealer = RecordCipher(step.new_out)
+        if step.new_in is not None:
+            self._opener = RecordCipher(step.new_in)
+        return step.done
+
+    def _frame(self, type_: int, data: bytes) -> bytes:
+        if len(data) > MAX_RECORD_DATA:
+            raise UsageError("record too long")
+        if self._out_seqno >= _SEQNO_LIMIT:
+            raise ProtocolError("sequence numbers are used up")
+        seqno, self._out_seqno = self._out_seqno, self._out_seqno + 1
+        body = bytes((type_,)) + data
+        if self._sealer is not None:
+            body = self._sealer.seal(seqno, body)
+        return len(data).to_bytes(STREAM_HEADER_SIZE, "big") + body

@@ -1,0 +1,278 @@
+"""pytinc beside the real `tinc`: same words, same output, same exit status, same files.
+
+Each case runs both programs on their own copy of one directory. Where tinc 1.1pre18 differs from what its
+successor does or from what pytinc means to do, the case says why, and only what must agree is compared.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+if TYPE_CHECKING:
+    pass
+
+TINC = shutil.which("tinc", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+pytestmark = [
+    pytest.mark.tincd,
+    pytest.mark.skipif(TINC is None, reason="the real tinc is not installed"),
+]
+PYTINC = [sys.executable, "-m", "pytinc"]
+
+HOST_FILE = """\
+# the own node
+Address = a.example.org
+subnet=10.0.1.0/24
+Subnet 10.0.1.7#3
+  Port = 1
+-----BEGIN RSA PUBLIC KEY-----
+MIIBCgKCAQEAtw8yRRZpDOb071tL9m54t9A6JUr3qPnt
+-----END RSA PUBLIC KEY-----
+Port = 7000"""
+TINC_CONF = "Name = alpha\nConnectTo = beta\nmode=switch\nConnectTo = gamma\nPingInterval 30\n"
+EXPORTED = (
+    "junk\nmore junk\nName = delta\nPort = 5\n"
+    "#---------------------------------------------------------------#\n"
+    "Name=beta\nPort = 6\nName = epsilon more\nSubnet = 10.9.0.0/16\nName = not here\n Name = x\n"
+)
+
+
+class Case(NamedTuple):
+    words: str
+    stdin: str = ""
+    other_files: str = ""
+    """Why the files differ, if they do."""
+    other_err: str = ""
+    """Why the messages differ, if they do."""
+
+
+EMPTY_SUBNET = "pre18 complains of a malformed subnet when no value is given"
+
+CASES = [
+    # get
+    Case("get Name"),
+    Case("get name"),
+    Case("get Subnet", other_err=EMPTY_SUBNET),
+    Case("get ConnectTo"),
+    Case("get Mode"),
+    Case("get beta.Address"),
+    Case("get Address=b.example.org 656"),
+    Case("get PingTimeout"),
+    Case("get NoSuchVariable"),
+    Case("get nobody.Subnet", other_err=EMPTY_SUBNET),
+    Case("get a-b.Subnet", other_err=EMPTY_SUBNET),
+    Case("get .Subnet", other_err=EMPTY_SUBNET),
+    Case("get =x"),
+    Case("get alpha."),
+    Case("get Port", other_err="pytinc says that it has no pid file (R)"),
+    Case("get beta.Port", other_err="R's message of a missing pid file is for the own node only"),
+    # set
+    Case("set Mode hub"),
+    Case("set Mode = hub"),
+    Case("set Mode=hub"),
+    Case("set mode == hub"),
+    Case("set ConnectTo delta"),
+    Case("set ConnectTo BETA"),
+    Case("set Port 8000"),
+    Case("set alpha.Port 8000"),
+    Case("set beta.Subnet 10.9.9.0/24#5"),
+    Case("set AutoConnect  no"),
+    Case("set Mode"),
+    Case("set NoSuchVariable 1"),
+    Case("--force set NoSuchVariable 1"),
+    Case("set GraphDumpFile /x"),
+    Case("--force set GraphDumpFile /x"),
+    Case("set beta.Mode hub"),
+    Case("--force set beta.Mode hub"),
+    Case("set Subnet 10.0.0.1/8"),
+    Case("set nobody.Port 5"),
+    Case("set a-b.Port 5"),
+    Case("set -c x"),
+    # add, del
+    Case("add ConnectTo delta"),
+    Case("add ConnectTo Beta"),
+    Case("add Mode hub"),
+    Case("add Mode SWITCH"),
+    Case("add Subnet 10.0.1.0/24", other_files="pre18 writes the file even if nothing changes"),
+    Case("add Subnet fe80::/10"),
+    Case("--force add NoSuchVariable a b"),
+    Case("del ConnectTo"),
+    Case("del ConnectTo GAMMA"),
+    Case("del ConnectTo nobody"),
+    Case("del PingTimeout"),
+    Case("del beta.Subnet", other_err=EMPTY_SUBNET),
+    Case("del NoSuchVariable"),
+    Case("del Port"),
+    # config
+    Case("config get Name"),
+    Case("config Name"),
+    Case("config Mode hub"),
+    Case("config replace Mode hub"),
+    Case("config CHANGE Mode hub"),
+    Case("config add ConnectTo delta"),
+    Case("config del ConnectTo"),
+    Case("config"),
+    Case("config get"),
+    # words and options
+    Case("GET Name"),
+    Case("-b --force get Name"),
+    Case("nosuch"),
+    Case("-n .x get Name"),
+    Case("-n x get Name"),
+    Case("-x"),
+    Case("--nosuch"),
+    Case("--batch=1"),
+    Case("-c"),
+    Case("--conf"),
+    Case("stop now"),
+    Case("debug"),
+    Case("verify"),
+    Case("version x"),
+    # without a daemon
+    Case("pid"),
+    Case("reload"),
+    Case("stop"),
+    Case("purge"),
+    Case("retry"),
+    Case("debug 3"),
+    Case("log"),
+    Case("pcap"),
+    Case("top"),
+    Case("connect a-b"),
+    Case("disconnect a-b"),
+    Case("connect beta"),
+    Case("info beta"),
+    Case("info a-b"),
+    Case("dump"),
+    Case("dump nodes x"),
+    Case("dump reachable edges"),
+    Case("dump reachable"),
+    Case("dump nosuch"),
+    Case("list nodes"),
+    Case("dump invitations"),
+    # export, import
+    Case("export"),
+    Case("export x"),
+    Case("import", EXPORTED),
+    Case("--force import", EXPORTED),
+    Case("import", "Name = a-b\n"),
+    Case("import", "nothing\n"),
+    Case("import", ""),
+    Case("exchange", EXPORTED),
+    Case("-c nowhere export"),
+    Case("-c nowhere export-all"),
+    Case("-c nowhere exchange-all", EXPORTED),
+    # the rest
+    Case("network a:b"),
+    Case("network .x"),
+    Case("network ."),
+    Case("network a b"),
+    Case("edit a-b"),
+    Case("edit"),
+    Case("sign nosuchfile"),
+    Case("verify a-b"),
+    Case("verify ."),
+    Case("verify . nosuchfile"),
+    Case("verify *", "no signature\n"),
+    Case("verify beta", f"Signature = gamma 1795379367 {'A' * 86}\n"),
+    Case(
+        "verify beta", f"Signature = beta 1795379367 {'A' * 86}\n", other_err="wording of the key's absence"
+    ),
+    Case("verify nobody", f"Signature = nobody 1795379367 {'A' * 86}\n"),
+    Case("verify foo", f"Signature = foo 1795379367 {'A' * 86}\nhello\n"),
+    Case("verify foo", f"Signature = foo 0 {'A' * 86}\n"),
+    Case("init alpha"),
+    Case("-c new init a-b"),
+    Case("-c new init"),
+    # the shell
+    Case("", "get Name\n# comment\nget Mode\n"),
+    Case("", "set Mode hub\nadd Subnet 1.2.3.4\nget Mode\nget Subnet\n", other_err=EMPTY_SUBNET),
+    Case("", " # no comment\nnosuch\nget Name\nQUIT x\nget Name\n"),
+    Case("", "network x\nget Name\n"),
+    Case("", ""),
+]
+DIFFERENT = {
+    "set Subnet junk": "pre18 reports the malformed value and writes it all the same; R and pytinc refuse it",
+    "export-all": "pre18 has no empty line before the separator; R and pytinc do",
+    "--version": "another program, and pre18 has no Features line",
+    "generate-keys": "pytinc has no RSA keys",
+    "invite beta": "not in this release",
+}
+
+
+@pytest.fixture
+def template(conf: Path) -> Path:
+    (conf / "tinc.conf").write_text(TINC_CONF)
+    (conf / "hosts" / "alpha").write_text(HOST_FILE)
+    key = "Ed25519PublicKey = gLeZdAjSACcESEAsVpLQtAzCV2LsvSaebOuiGKc9bUN\n"
+    (conf / "hosts" / "foo").write_text(key)
+    return conf
+
+
+def run_copy(program: list[str], template: Path, words: list[str], stdin: str) -> tuple[object, ...]:
+    """Run a program on its own copy of the directory: exit status, stdout, stderr, files."""
+    place = template.parent / f"{len(program)}"
+    shutil.copytree(template, place / "conf")
+    environment = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "EDITOR": "true"}
+    given = [] if "-c" in words[:1] else ["-c", "conf"]
+    done = subprocess.run(
+        [*program, *given, "--pidfile=none.pid", *words],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        cwd=place,
+        env=environment,
+        check=False,
+        timeout=30,
+    )
+    # An option's parser names the program by its path.
+    err = done.stderr.replace(f"{TINC}:", "tinc:").replace(f"`{TINC} ", "`tinc ").replace("pytinc", "tinc")
+    return done.returncode, done.stdout, err, files_below(place)
+
+
+def files_below(directory: Path) -> dict[str, tuple[str, str]]:
+    return {
+        str(file.relative_to(directory)): (stat.filemode(file.stat().st_mode), file.read_text())
+        for file in sorted(directory.rglob("*"))
+        if file.is_file()
+    }
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.words or f"shell: {case.stdin}")
+def test_both_do_the_same(template: Path, case: Case) -> None:
+    assert TINC is not None
+    words = case.words.split()
+    theirs = run_copy([TINC], template, words, case.stdin)
+    ours = run_copy(PYTINC, template, words, case.stdin)
+    assert ours[:2] == theirs[:2]
+    if not case.other_err:
+        assert ours[2] == theirs[2]
+    if not case.other_files:
+        assert ours[3] == theirs[3]
+
+
+def test_a_file_signed_by_one_is_verified_by_the_other(template: Path) -> None:
+    assert TINC is not None
+    (template / "tinc.conf").write_text("Name = foo\n")
+    text = "hello\nworld\nno newline"
+    status, signed_by_tinc, err, _ = run_copy([TINC], template, ["sign"], text)
+    assert (status, err) == (0, "")
+    status, signed_by_pytinc, err, _ = run_copy(PYTINC, template, ["sign"], text)
+    assert (status, err) == (0, "")
+    for program, signed in ([TINC], str(signed_by_pytinc)), (PYTINC, str(signed_by_tinc)):
+        for name in ("foo", ".", "*"):
+            shutil.rmtree(template.parent / f"{len(program)}")
+            assert run_copy(program, template, ["verify", name], signed)[:3] == (0, text, "")
+        shutil.rmtree(template.parent / f"{len(program)}")
+        assert run_copy(program, template, ["verify", "foo"], signed + "!")[:3] == (
+            1,
+            "",
+            "Invalid signature\n",
+        )

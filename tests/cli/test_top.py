@@ -1,0 +1,70 @@
+"""top: what the screen shows, without a screen."""
+
+from __future__ import annotations
+
+from pytinc.cli.top import Table
+from pytinc.control.messages import TrafficRow
+
+FIRST = [TrafficRow("alpha", 10, 1000, 0, 0), TrafficRow("beta", 5, 0, 1, 62)]
+
+
+def polled_twice() -> Table:
+    table = Table("vpn")
+    table.update(FIRST, 100.0)
+    table.update([TrafficRow("alpha", 14, 1248, 0, 0), TrafficRow("beta", 5, 0, 2, 124)], 102.0)
+    return table
+
+
+def test_the_title_is_tincs() -> None:
+    assert polled_twice().title() == "Tinc vpn               Nodes:    2  Sort: name        Current"
+
+
+def test_the_columns_line_up_with_their_headings() -> None:
+    table = polled_twice()
+    assert table.heading() == "Node                IN pkts   IN bytes   OUT pkts  OUT bytes"
+    assert [text for _, text in table.lines()] == [
+        "alpha                     2        124          0          0",
+        "beta                      0          0          0         31",
+    ]
+
+
+def test_the_first_poll_has_no_rates_but_totals() -> None:
+    table = Table("vpn")
+    table.update(FIRST, 100.0)
+    assert table.lines()[0] == ("normal", "alpha                     0          0          0          0")
+    table.press("c")
+    assert table.title().endswith("Cumulative")
+    assert table.lines()[0] == ("normal", "alpha                    10       1000          0          0")
+
+
+def test_active_nodes_are_bold_and_vanished_ones_dim() -> None:
+    table = polled_twice()
+    assert [style for style, _ in table.lines()] == ["bold", "bold"]
+    table.update([TrafficRow("beta", 5, 0, 2, 124)], 103.0)
+    assert [style for style, _ in table.lines()] == ["dim", "normal"]
+    assert "Nodes:    1" in table.title()
+
+
+def test_numeric_sorts_descend() -> None:
+    table = polled_twice()
+    for key, order in {"i": "ab", "o": "ba", "O": "ba", "t": "ab", "T": "ab", "n": "ab"}.items():
+        assert table.press(key)
+        assert "".join(text[0] for _, text in table.lines()) == order, key
+
+
+def test_units_divide_the_numbers() -> None:
+    table = polled_twice()
+    table.press("c")
+    table.press("k")
+    assert "IN kbyte" in table.heading()
+    assert table.lines()[0][1].split() == ["alpha", "14", "1", "0", "0"]
+    table.press("M")
+    assert table.heading().split()[1:] == ["IN", "kpkt", "IN", "Mbyte", "OUT", "kpkt", "OUT", "Mbyte"]
+
+
+def test_q_ends_it_and_other_keys_do_nothing() -> None:
+    table = polled_twice()
+    before = table.lines()
+    assert table.press("x")
+    assert table.lines() == before
+    assert not table.press("q")
