@@ -1,6 +1,6 @@
 """For both pytest runs (``tests`` and ``interop``): says at the end what was skipped, and why.
 
-With PYTINC_TEST_REPORT set, the list is also appended to that file; ``make test`` prints it as its last words.
+With PYTINC_TEST_REPORT set, the list is also appended to that file; ``make test`` prints it at its end.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""For all unit and simulation tests: hypothesis is repeatable in CI, and never fails a machine for being slow."""
+"""For all unit and simulation tests: hypothesis is repeatable in CI, and fails no machine for being slow."""
 
 from __future__ import annotations
 

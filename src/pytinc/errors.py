@@ -26,6 +26,10 @@ class UnexpectedRequest(ProtocolError):
     """A well-formed request or record that is not allowed at this point."""
 
 
+class LimitError(ProtocolError):
+    """A table fed by the network is full: what does not fit is ignored, the connection goes on."""
+
+
 class UsageError(PytincError):
     """Our own caller broke the contract of an interface: a bug, never a peer's doing."""
 

@@ -39,7 +39,7 @@ Run = Callable[..., Result]
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """Run the command line given, in the directory ``tmp_path``."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["pytinc"])
@@ -49,10 +49,16 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
 
     def invoke(*words: str, stdin: str | bytes = "") -> Result:
         data = stdin.encode() if isinstance(stdin, str) else stdin
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
-        capsys.readouterr()
-        status = main(words)
-        return Result(status, *capsys.readouterr())
+        out, err = io.BytesIO(), io.BytesIO()
+        with monkeypatch.context() as patch:
+            # Not capsys: output need not be UTF-8.
+            patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+            patch.setattr(sys, "stdout", io.TextIOWrapper(out))
+            patch.setattr(sys, "stderr", io.TextIOWrapper(err))
+            status = main(words)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            return Result(status, *(s.getvalue().decode("utf-8", "surrogateescape") for s in (out, err)))
 
     return invoke
 

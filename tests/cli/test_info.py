@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from conftest import Run, ScriptedDaemon
+    from conftest import Result, Run, ScriptedDaemon
 
 SUBNETS = """\
 18 5 ff:ff:ff:ff:ff:ff (broadcast)
@@ -33,7 +33,7 @@ def info(run: Run, daemon: ScriptedDaemon, monkeypatch: pytest.MonkeyPatch) -> R
     time.tzset()
     daemon.answers |= {"4": EDGES, "5": SUBNETS}
 
-    def invoke(item: str, node: str = "") -> object:
+    def invoke(item: str, node: str = "") -> Result:
         daemon.answers["3"] = f"18 3 beta 560c72de72c0 {node}\n18 3\n" if node else "18 3\n"
         return run("-c", "conf", "--pidfile", daemon.pidfile, "info", item)
 

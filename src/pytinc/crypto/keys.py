@@ -129,9 +129,7 @@ class PrivateKey:
         scalar, prefix = self._expanded[:32], self._expanded[32:]
         r = crypto_core_ed25519_scalar_reduce(hashlib.sha512(prefix + message).digest())
         point = crypto_scalarmult_ed25519_base_noclamp(r)
-        k = crypto_core_ed25519_scalar_reduce(
-            hashlib.sha512(point + self.public.raw + message).digest()
-        )
+        k = crypto_core_ed25519_scalar_reduce(hashlib.sha512(point + self.public.raw + message).digest())
         return point + crypto_core_ed25519_scalar_add(crypto_core_ed25519_scalar_mul(k, scalar), r)
 
 

@@ -26,8 +26,8 @@ MAX_ACCEPTS: Final = 16
 READ_SIZE: Final = 16384
 """Bytes read for one readiness event of a stream: a few hundred requests."""
 MAX_QUEUED: Final = 16 * 1024 * 1024
-"""Bytes waiting for a peer that does not read. Full news of thousands of nodes fit; more is a dead peer that the
-ping timeout has not found yet."""
+"""Bytes waiting for a peer that does not read. The news of thousands of nodes fit; more is a dead peer that
+the ping timeout has not found yet."""
 TARPIT_SIZE: Final = 10
 """Offenders' sockets kept open and silent, the newest ten, as in tinc (meta.md 1.1)."""
 ACCEPT_PAUSE: Final = 1.0
@@ -166,17 +166,14 @@ class MetaStreams:
 
     def _bind_source(self, stream: socket.socket, family: int) -> None:
         """Leave from BindToAddress if exactly one such address has the right family (dataplane.md 1)."""
-        listening = {listener.address.host for listener in self._listeners}
-        hosts = {entry.host for entry in self.settings.bind_to_address if entry.host in listening}
-        sources = [Address(host, "0") for host in sorted(hosts)]
-        matching = [source for source in sources if source.family == family]
-        if len(matching) == 1:
-            stream.bind(matching[0].sockaddr())
+        sources = [each.address for each in self._listeners if each.is_source and each.family == family]
+        if len(sources) == 1:
+            stream.bind(sources[0].with_port("0").sockaddr())
 
     # -- sending and closing --
 
     def send(self, number: int, data: bytes) -> None:
-        """Write bytes, now or when the peer reads again. Unknown numbers are ignored: the end was reported."""
+        """Write bytes, now or when the peer reads again; nothing after the connection's end was reported."""
         stream = self._streams.get(number)
         if stream is None or stream.failed:
             return
@@ -304,6 +301,6 @@ class MetaStreams:
             self._events.meta_closed(number, why)
 
     def _fail_later(self, number: int, stream: _Stream, why: str) -> None:
-        """Report a failure found while the shell carries out actions: the node must not be entered from there."""
+        """Report a failure seen while the shell performs actions: the node must not be entered there."""
         stream.failed = True
         self._loop.call_soon(self._end, number, why)

@@ -12,9 +12,9 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
-from pytinc.wire.address import Address, from_sockaddr
+from pytinc.wire.address import Address, SockAddr, from_sockaddr
 
 MAX_LOOKUPS: Final = 8
 """Threads at work at once; further look-ups wait. The node asks at most once for each outgoing entry."""
@@ -64,4 +64,4 @@ def look_up(host: str, port: str, family: int) -> tuple[Address, ...]:
         found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     except (OSError, UnicodeError):
         return ()
-    return tuple(dict.fromkeys(from_sockaddr(entry[4]) for entry in found))
+    return tuple(dict.fromkeys(from_sockaddr(cast("SockAddr", sockaddr)) for *_, sockaddr in found))

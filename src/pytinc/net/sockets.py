@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, cast
 
 from pytinc.config.settings import AddressFamily, HostPort, Settings
 from pytinc.errors import DeviceError
@@ -49,6 +49,8 @@ class Listener:
     udp: socket.socket
     address: Address
     """Where they are bound, with the real port."""
+    is_source: bool = False
+    """From BindToAddress: outgoing connections leave from here, if it is the only one of its family."""
 
     @property
     def family(self) -> int:
@@ -75,10 +77,11 @@ def open_listeners(settings: Settings, log: LogFunction, *, inherited: int = 0) 
             for descriptor in range(FIRST_INHERITED, FIRST_INHERITED + inherited):
                 _append(listeners, _adopt(descriptor, settings, log))
         else:
-            for family, sockaddr in _wanted(settings, log):
+            for family, sockaddr, is_source in _wanted(settings, log):
                 if len(listeners) >= MAX_LISTENERS:
                     raise DeviceError("Too many listening sockets")
-                _append(listeners, _open_pair(family, _with_common_port(sockaddr, listeners), settings, log))
+                listener = _open_pair(family, _with_common_port(sockaddr, listeners), settings, log)
+                _append(listeners, listener and replace(listener, is_source=is_source))
         if not listeners:
             raise DeviceError("Unable to create any listening socket!")
     except DeviceError:
@@ -95,15 +98,23 @@ def _append(listeners: list[Listener], listener: Listener | None) -> None:
         listeners.append(listener)
 
 
-def _wanted(settings: Settings, log: LogFunction) -> Iterator[tuple[int, SockAddr]]:
-    """Yield family and address of each socket to open, without duplicates."""
-    configured = (*settings.bind_to_address, *settings.listen_address) or (HostPort("*"),)
+def _wanted(settings: Settings, log: LogFunction) -> Iterator[tuple[int, SockAddr, bool]]:
+    """Yield family, address and "is from BindToAddress" of each socket to open, without duplicates."""
     seen: set[tuple[int, SockAddr]] = set()
-    for entry in configured:
-        for candidate in _look_up(entry, settings, log):
-            if candidate not in seen:
-                seen.add(candidate)
-                yield candidate
+    for entries, is_source in ((settings.bind_to_address, True), (settings.listen_address, False)):
+        for entry in entries:
+            yield from _new(_look_up(entry, settings, log), is_source, seen)
+    if not settings.bind_to_address and not settings.listen_address:
+        yield from _new(_look_up(HostPort("*"), settings, log), False, seen)
+
+
+def _new(
+    found: list[tuple[int, SockAddr]], is_source: bool, seen: set[tuple[int, SockAddr]]
+) -> Iterator[tuple[int, SockAddr, bool]]:
+    for family, sockaddr in found:
+        if (family, sockaddr) not in seen:
+            seen.add((family, sockaddr))
+            yield family, sockaddr, is_source
 
 
 def _look_up(entry: HostPort, settings: Settings, log: LogFunction) -> list[tuple[int, SockAddr]]:
@@ -122,7 +133,9 @@ def _look_up(entry: HostPort, settings: Settings, log: LogFunction) -> list[tupl
         why = reason(error) if isinstance(error, OSError) else str(error)
         log(0, "error", f"Looking up {entry.host} port {port} failed: {why}")
         return []
-    return [(int(family), sockaddr) for family, _, _, _, sockaddr in found if _is_inet(family)]  # type: ignore[misc]
+    return [
+        (int(family), cast("SockAddr", sockaddr)) for family, _, _, _, sockaddr in found if _is_inet(family)
+    ]
 
 
 def _is_inet(family: int) -> bool:
@@ -133,7 +146,7 @@ def _with_common_port(sockaddr: SockAddr, listeners: list[Listener]) -> SockAddr
     """Give a socket without port the one that the system chose for the first."""
     if sockaddr[1] != 0 or not listeners:
         return sockaddr
-    return (sockaddr[0], int(listeners[0].address.port), *sockaddr[2:])  # type: ignore[return-value]
+    return cast("SockAddr", (sockaddr[0], int(listeners[0].address.port), *sockaddr[2:]))
 
 
 def _open_pair(family: int, sockaddr: SockAddr, settings: Settings, log: LogFunction) -> Listener | None:
@@ -253,7 +266,7 @@ def _set_udp_options(made: socket.socket, settings: Settings, log: LogFunction) 
 
 
 def _set_buffer(made: socket.socket, option: int, name: str, size: int, log: LogFunction | None) -> None:
-    """Set a buffer size. ``log`` is given if the user asked for the size and wants to know what became of it."""
+    """Set a buffer size. ``log`` is given if the user asked for the size and may want to hear of it."""
     try:
         made.setsockopt(socket.SOL_SOCKET, option, size)
     except OSError as error:
@@ -266,9 +279,9 @@ def _set_buffer(made: socket.socket, option: int, name: str, size: int, log: Log
 
 
 def path_mtu(destination: SockAddr, settings: Settings) -> int | None:
-    """Return the IP MTU the kernel knows for a destination; None if it does not tell (tinc: choose_initial_maxmtu()).
+    """Return the IP MTU the kernel knows for a destination; None if it does not tell.
 
-    A socket is connected for that; nothing is sent.
+    A socket is connected for that; nothing is sent (tinc: choose_initial_maxmtu()).
     """
     family = socket.AF_INET6 if len(destination) == 4 else socket.AF_INET
     level, option = (

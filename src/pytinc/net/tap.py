@@ -1,8 +1,8 @@
 """The virtual Ethernet device: frames of the host come in here and go out here (dataplane.md 6).
 
 `FrameDevice` is the seam: the shell reads batches and writes frames, and does not know what is behind.
-`DeviceFeed` does the waiting and follows tinc's policy for read errors. Interface state, addresses and MTU are
-the business of tinc-up, never of this module.
+`DeviceFeed` does the waiting and follows tinc's policy for read errors. Interface state, addresses and
+MTU are the business of tinc-up, never of this module.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class TapDevice:
         return self._descriptor
 
     def read_batch(self, limit: int) -> list[bytes]:
-        """Return up to ``limit`` frames. One that is too long for the VPN is dropped, not cut as tinc does."""
+        """Return up to ``limit`` frames. What is too long for the VPN is dropped; tinc would cut it."""
         frames: list[bytes] = []
         read, descriptor = os.read, self._descriptor
         try:

@@ -1,8 +1,8 @@
 """UDP: batches of datagrams in and out, with the kernel's segmentation offload where it is to be had.
 
-The shell gives runs of datagrams for one destination and is told which size was refused. Whether a run goes out
-in one call (UDP_SEGMENT, dataplane.md 12.2) or one by one is nobody else's business: the choice is tried, and
-given up for good when the kernel or a device cannot do it.
+The shell gives runs of datagrams for one destination and is told which size was refused. Whether a run
+goes out in one call (UDP_SEGMENT, dataplane.md 12.2) or one by one is nobody else's business: the choice
+is tried, and given up for good when the kernel or a device cannot do it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MAX_RUN_BYTES: Final = 65507
 _UDP_SEGMENT: Final = 103
 _SEGMENT_SIZE: Final = struct.Struct("H")
 _GIVE_UP: Final = (errno.EIO, errno.EINVAL, errno.ENOPROTOOPT)
-"""Errors that say "never again": no checksum offload in the device, or a kernel that does not know the option."""
+"""Errors that say "never again": a device without checksum offload, a kernel without the option."""
 _LOST: Final = (errno.EAGAIN, errno.EINTR, errno.ENOBUFS)
 """Errors after which a datagram is lost without a word, as on any network."""
 
@@ -121,7 +121,7 @@ class UdpSockets:
             self._on_datagrams(datagrams, addresses, index)
 
     def send(self, index: int, address: SockAddr, datagram: bytes) -> bool:
-        """Send one datagram. False if it is larger than the path takes (EMSGSIZE); other losses are silent."""
+        """Send one datagram. False: it is larger than the path takes (EMSGSIZE). Other losses are silent."""
         try:
             self._sockets[index].sendto(datagram, address)
         except OSError as error:
@@ -142,7 +142,7 @@ class UdpSockets:
         return refused
 
     def _send_segments(self, index: int, address: SockAddr, group: Sequence[bytes]) -> bool:
-        """Send datagrams of equal length (the last may be shorter) in one call; False: send them one by one."""
+        """Send datagrams of equal length (the last may be shorter) in one call. False: send them singly."""
         control = [(socket.IPPROTO_UDP, _UDP_SEGMENT, _SEGMENT_SIZE.pack(len(group[0])))]
         try:
             self._sockets[index].sendmsg(group, control, 0, address)
@@ -158,7 +158,9 @@ class UdpSockets:
 
     def _report(self, address: SockAddr, error: OSError) -> None:
         if error.errno not in _LOST:
-            self._log(5, "warning", f"Error sending packet to {address[0]} port {address[1]}: {reason(error)}")
+            self._log(
+                5, "warning", f"Error sending packet to {address[0]} port {address[1]}: {reason(error)}"
+            )
 
 
 def _groups(datagrams: Sequence[bytes]) -> Iterator[Sequence[bytes]]:

@@ -66,7 +66,9 @@ class Connection:
         "weight",
     )
 
-    def __init__(self, number: int, meta: MetaConnection, remote: Address, local: Address, now: float) -> None:
+    def __init__(
+        self, number: int, meta: MetaConnection, remote: Address, local: Address, now: float
+    ) -> None:
         self.number = number
         self.meta = meta
         self.remote = remote
@@ -221,7 +223,9 @@ class Connections:
                     break
                 self._on_event(connection, event, now)
         except ProtocolError as error:
-            self._node.log(0, "error", f"Error while processing data from {connection.describe()}: {error}")
+            self._node.complain(
+                f"Error while processing data from {connection.name} ({connection.remote.host}): {error}", now
+            )
             self.terminate(connection, now, tarpit=True)
 
     def _on_event(self, connection: Connection, event: MetaEvent, now: float) -> None:
@@ -549,4 +553,3 @@ class Connections:
 
 def _is_loopback(address: Address) -> bool:
     return address.host.startswith("127.") or address.host == "::1"
-

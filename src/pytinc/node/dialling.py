@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING
 
 from pytinc.node.actions import Resolve, SaveAddressCache
 from pytinc.node.peer import Peer
-from pytinc.protocol.outgoing import AddressCache, Candidate, Outgoing, ResolveNext, Try, Wait, choose_autoconnect
+from pytinc.protocol.outgoing import (
+    AddressCache,
+    Candidate,
+    Outgoing,
+    Prospect,
+    ResolveNext,
+    Try,
+    Wait,
+    auto_connect,
+)
 from pytinc.wire.address import Address
 
 if TYPE_CHECKING:
@@ -23,11 +32,9 @@ if TYPE_CHECKING:
 class Entry:
     """One outgoing entry: a node we want to be connected to (tinc: outgoing_t)."""
 
-    def __init__(self, name: str, state: Outgoing, *, configured: bool) -> None:
+    def __init__(self, name: str, state: Outgoing) -> None:
         self.name = name
         self.state = state
-        self.configured = configured
-        """From ConnectTo, not from AutoConnect."""
         self.connection: Connection | None = None
         self.retry_at = math.inf
         self.resolving = False
@@ -50,7 +57,7 @@ class Dialling:
     def start(self, now: float) -> None:
         """Dial every ConnectTo."""
         for name in self._configured():
-            self._start_entry(self._make(name, configured=True), now)
+            self._start_entry(self._make(name), now)
 
     def stop(self) -> None:
         """Dial no more."""
@@ -64,7 +71,7 @@ class Dialling:
         for name in wanted:
             entry = self._entries.get(name)
             if entry is None:
-                self._start_entry(self._make(name, configured=True), now)
+                self._start_entry(self._make(name), now)
             else:
                 entry.state.reset_backoff()
 
@@ -79,9 +86,9 @@ class Dialling:
         me = self._node.me.name
         return [name for name in dict.fromkeys(self._node.settings.connect_to) if name != me]
 
-    def _make(self, name: str, *, configured: bool) -> Entry:
+    def _make(self, name: str) -> Entry:
         self._node.peer(name)
-        entry = Entry(name, Outgoing(name, max_timeout=self._node.settings.max_timeout), configured=configured)
+        entry = Entry(name, Outgoing(name, self._node.settings.max_timeout))
         self._entries[name] = entry
         return entry
 
@@ -111,7 +118,7 @@ class Dialling:
             entry.connection = connection
 
     def _try_next(self, entry: Entry, now: float) -> None:
-        match entry.state.next(self._candidate(entry.name), now):
+        match entry.state.next(self._candidate(entry.name)):
             case Try(address):
                 entry.connection = self._node.connections.dial(entry, address, now)
             case ResolveNext(host, port):
@@ -119,7 +126,9 @@ class Dialling:
                 self._node.act(Resolve(entry.name, host, port))
             case Wait(seconds):
                 entry.retry_at = now + seconds + self._node.jitter()
-                self._node.log(1, "info", f"Trying to re-establish outgoing connection in {seconds:.0f} seconds")
+                self._node.log(
+                    1, "info", f"Trying to re-establish outgoing connection in {seconds:.0f} seconds"
+                )
 
     def _candidate(self, name: str) -> Candidate:
         """Return what is known about where ``name`` can be reached."""
@@ -190,5 +199,31 @@ class Dialling:
     # -- AutoConnect --
 
     def auto_connect(self, now: float) -> None:
-        """Keep about three connections (meta.md 5.5)."""
-        # filled in below
+        """Keep about three connections (AutoConnect, meta.md 5.5)."""
+        node = self._node
+        if not node.settings.auto_connect or len(node.peers) < 2:
+            return
+        prospects = [self._prospect(peer) for name, peer in sorted(node.peers.items()) if peer is not node.me]
+        decision = auto_connect(prospects, node.random_float)
+        if decision.disconnect is not None:
+            entry = self._entries[decision.disconnect]
+            node.log(1, "info", f"Autodisconnecting from {decision.disconnect}")
+            self._drop(entry, now)
+        if decision.drop_waiting:
+            for name in [name for name, entry in self._entries.items() if entry.connection is None]:
+                del self._entries[name]
+        if decision.connect is not None:
+            node.log(1, "info", f"Autoconnecting to {decision.connect}")
+            self._start_entry(self._make(decision.connect), now)
+
+    def _prospect(self, peer: Peer) -> Prospect:
+        connection = peer.connection
+        return Prospect(
+            peer.name,
+            connected=connection is not None,
+            dialled=connection is not None and connection.outgoing is not None,
+            has_entry=peer.name in self._entries,
+            reachable=peer.reachable,
+            has_address=peer.has_address,
+            edges=len(self._node.topology.graph.edges_from(peer.name)),
+        )

@@ -72,7 +72,7 @@ def write_macs(node: Node) -> None:
     """Work out the owner of every MAC anew: after reachability changed."""
     subnets = node.subnets
     node.table.macs = {
-        mac: owner for mac in subnets.macs() if (owner := subnets.mac_owner(mac)) is not None
+        mac: owner for mac in subnets.table.macs() if (owner := subnets.mac_owner(mac)) is not None
     }
 
 

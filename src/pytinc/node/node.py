@@ -15,7 +15,7 @@ time in seconds), then sends `Node.output`, carries out `take_actions()`, and co
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from pytinc.config.settings import HostSettings, Settings
 from pytinc.crypto.keys import PrivateKey, PublicKey
@@ -29,7 +29,7 @@ from pytinc.node.connections import Connections
 from pytinc.node.dialling import Dialling
 from pytinc.node.flood import SeenCache
 from pytinc.node.forwarding import switch_rules
-from pytinc.node.peer import Peer
+from pytinc.node.peer import NEVER, Peer
 from pytinc.node.subnets import Subnets
 from pytinc.node.timers import Timers
 from pytinc.node.topology import Topology
@@ -38,7 +38,10 @@ from pytinc.protocol.pmtu import PathMtu, PathSettings
 from pytinc.wire.address import Address, SockAddr
 from pytinc.wire.requests import OptionBits, Request
 
-MAX_JITTER = 0.131071
+COMPLAINT_INTERVAL: Final = 600.0
+MAX_COMPLAINTS: Final = 256
+"""Different complaints remembered; the oldest is forgotten (and would be logged in full again)."""
+MAX_JITTER: Final = 0.131071
 """Seconds; tinc spreads its timers by a random 0 to 131,071 microseconds."""
 
 
@@ -92,6 +95,7 @@ class Node:
         self.capture: list[bytes] | None = None
         """Frames that pass the switch, while a pcap client listens."""
         self._actions: list[Action] = []
+        self._complaints: dict[str, float] = {}
 
         me_slot = PeerSlot(settings.name, is_me=True)
         self.table = ForwardingTable(me_slot)
@@ -225,6 +229,20 @@ class Node:
     def log(self, level: int, priority: str, message: str) -> None:
         """Write a log line at tinc's debug ``level``."""
         self._actions.append(Log(level, priority, message))
+
+    def complain(self, message: str, now: float) -> None:
+        """Log what a peer provoked at level 0 the first time, and repeats of the last ten minutes at level 2.
+
+        A peer must not be able to fill our log.
+        """
+        last = self._complaints.get(message, NEVER)
+        repeated = now - last < COMPLAINT_INTERVAL
+        if not repeated:
+            self._complaints.pop(message, None)
+            if len(self._complaints) >= MAX_COMPLAINTS:
+                del self._complaints[next(iter(self._complaints))]
+            self._complaints[message] = now
+        self.log(2 if repeated else 0, "error", message)
 
     def peer(self, name: str) -> Peer:
         """Return the node ``name``, made if it is new. `ProtocolError` when there are too many."""

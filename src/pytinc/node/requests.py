@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from pytinc.errors import UnexpectedRequest
+from pytinc.errors import LimitError, UnexpectedRequest
 from pytinc.node import requests_edge, requests_key, requests_misc, requests_subnet
 from pytinc.wire.requests import (
     AddEdge,
@@ -52,4 +52,7 @@ def handle(node: Node, connection: Connection, request: Request, line: str, now:
     handler = _HANDLERS.get(type(request))
     if handler is None:
         raise UnexpectedRequest(f"{type(request).__name__} after the login")
-    handler(node, connection, request, line, now)
+    try:
+        handler(node, connection, request, line, now)
+    except LimitError as error:
+        node.complain(f"Ignoring {type(request).__name__} from {connection.describe()}: {error}", now)

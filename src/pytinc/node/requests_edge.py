@@ -60,9 +60,7 @@ def _says_the_same(edge: Edge, request: AddEdge) -> bool:
     )
 
 
-def _correct_add(
-    node: Node, connection: Connection, edge: Edge | None, request: AddEdge, now: float
-) -> None:
+def _correct_add(node: Node, connection: Connection, edge: Edge | None, request: AddEdge, now: float) -> None:
     """Someone else speaks for our edges: tell the sender how it is."""
     if edge is None:
         node.topology.contradicting_adds += 1

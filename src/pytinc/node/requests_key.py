@@ -62,9 +62,7 @@ def on_req_key(node: Node, connection: Connection, request: ReqKey, line: str, n
             node.log(2, "debug", f"Ignoring REQ_KEY {request.sub} from {source.name}")
 
 
-def _relay_req_key(
-    node: Node, source: Peer, target: Peer, request: ReqKey, line: str, now: float
-) -> None:
+def _relay_req_key(node: Node, source: Peer, target: Peer, request: ReqKey, line: str, now: float) -> None:
     if node.settings.tunnel_server or not target.reachable:
         return
     is_static_relay = target.route is not None and target.route.via == node.me.name

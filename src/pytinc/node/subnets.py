@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from pytinc.datapath.table import PeerSlot
@@ -54,11 +54,10 @@ class Subnets:
                     wanted[name] = set(self._of_host_file(name))
         for name, subnets in sorted(wanted.items()):
             peer = node.peer(name)
-            learned = set(node.table.own_macs) if peer is node.me else set()
             had = {
                 subnet
                 for subnet in self.table.of(name)
-                if not (subnet.kind is SubnetKind.MAC and subnet.address in learned)
+                if not (peer is node.me and self.table.is_learned(subnet))
             }
             for subnet in sorted(subnets - had, key=lambda subnet: subnet.sort_key):
                 self._add_configured(peer, subnet)
@@ -84,7 +83,9 @@ class Subnets:
     def _set_broadcast(self) -> None:
         for subnet in self._broadcast:
             self.table.delete(None, subnet)
-        self._broadcast = tuple(dict.fromkeys(DEFAULT_BROADCAST_SUBNETS + self._node.settings.broadcast_subnets))
+        self._broadcast = tuple(
+            dict.fromkeys(DEFAULT_BROADCAST_SUBNETS + self._node.settings.broadcast_subnets)
+        )
         for subnet in self._broadcast:
             self.table.add(None, subnet)
 
@@ -114,10 +115,6 @@ class Subnets:
             forwarding.write_mac(self._node, subnet.address)
         return deleted
 
-    def macs(self) -> Iterator[bytes]:
-        """Give every MAC that anyone owns."""
-        return iter({subnet.address for _, subnet in self.table.all() if subnet.kind is SubnetKind.MAC})
-
     def mac_owner(self, mac: bytes) -> PeerSlot | None:
         """Return the node that frames for ``mac`` go to; None for broadcast and unknown ones."""
         owner = self.table.mac_owner(mac, lambda name: self._node.peers[name].reachable)
@@ -138,24 +135,30 @@ class Subnets:
         """Own the source MACs of frames from the device, and tell the peers of new ones."""
         node = self._node
         for mac in macs:
-            subnet = Subnet.mac(mac)
-            if not self.table.learn(mac, now):
-                continue
             node.table.own_macs[mac] = now
-            forwarding.write_mac(node, mac)
-            self.run_script(node.me, subnet, up=True)
-            node.broadcast(self.announce(node.me.name, subnet))
+            new, evicted = self.table.learn(node.me.name, mac, now)
+            for subnet in evicted:
+                self._withdraw_learned(subnet)
+            if new:
+                subnet = Subnet.mac(mac)
+                forwarding.write_mac(node, mac)
+                self.run_script(node.me, subnet, up=True)
+                node.broadcast(self.announce(node.me.name, subnet))
 
     def age(self, now: float) -> None:
         """Withdraw learned MACs that were not seen for MACExpire (tinc: age_subnets())."""
         node = self._node
         for mac, seen in node.table.own_macs.items():
             self.table.renew(mac, seen)
-        for subnet in self.table.expire(now):
-            node.table.own_macs.pop(subnet.address, None)
-            forwarding.write_mac(node, subnet.address)
-            self.run_script(node.me, subnet, up=False)
-            node.broadcast(self.withdraw(node.me.name, subnet))
+        for subnet in self.table.expire(node.me.name, now, node.settings.mac_expire):
+            self._withdraw_learned(subnet)
+
+    def _withdraw_learned(self, subnet: Subnet) -> None:
+        node = self._node
+        node.table.own_macs.pop(subnet.address, None)
+        forwarding.write_mac(node, subnet.address)
+        self.run_script(node.me, subnet, up=False)
+        node.broadcast(self.withdraw(node.me.name, subnet))
 
     def hand_over(self, mac: bytes) -> None:
         """Another node announces a MAC that we own by learning: withdraw ours at the next ageing."""

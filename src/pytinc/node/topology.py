@@ -109,14 +109,18 @@ class Topology:
         peer.path.reset()
         forwarding.write_path(node, peer)
         if peer.reachable:
-            node.log(1, "info", f"Node {peer.name} ({peer.address or 'unknown port unknown'}) became reachable")
+            node.log(
+                1, "info", f"Node {peer.name} ({peer.address or 'unknown port unknown'}) became reachable"
+            )
             if peer.connection is not None and peer.connection.outgoing is not None:
                 node.dialling.remember(peer, peer.connection.remote)
             self._reachable_others += 1
             if self._reachable_others == 1 and node.settings.device_standby:
                 node.act(RunScript("tinc-up", {}))
         else:
-            node.log(1, "info", f"Node {peer.name} ({peer.address or 'unknown port unknown'}) became unreachable")
+            node.log(
+                1, "info", f"Node {peer.name} ({peer.address or 'unknown port unknown'}) became unreachable"
+            )
         self._run_host_scripts(peer)
         if not peer.reachable:
             node.tunnels.set_address(peer, None)

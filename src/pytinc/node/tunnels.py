@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from pytinc.datapath.output import Output, Probe
-from pytinc.errors import DecodeError, ProtocolError
+from pytinc.datapath.output import Probe, Upcalls
+from pytinc.errors import DecodeError
 from pytinc.node import forwarding
 from pytinc.node.actions import AppendPublicKey, SendDatagram
 from pytinc.node.connections import Connection
@@ -19,15 +19,7 @@ from pytinc.protocol.sptps.datagram import DatagramSession
 from pytinc.protocol.sptps.handshake import Role
 from pytinc.wire import b64
 from pytinc.wire.address import Address, SockAddr, from_sockaddr
-from pytinc.wire.datagram import (
-    DATAGRAM_OVERHEAD,
-    ID_SIZE,
-    MTU_MAX,
-    NULL_ID,
-    SPTPS_DATAGRAM_OVERHEAD,
-    TYPE_HANDSHAKE,
-    TYPE_PROBE,
-)
+from pytinc.wire.datagram import DATAGRAM_OVERHEAD, ID_SIZE, MTU_MAX, NULL_ID, TYPE_PROBE
 from pytinc.wire.requests import AnsKey, MtuInfo, Number, OptionBits, ReqKey, UdpInfo
 
 if TYPE_CHECKING:
@@ -72,13 +64,15 @@ class Tunnels:
 
     def next_deadline(self) -> float:
         """Return the earliest UDP timeout of any peer."""
-        return min((peer.path.next_deadline() for peer in self._node.peers.values()))
+        return min(peer.path.next_deadline() for peer in self._node.peers.values())
 
     def tick(self, now: float) -> None:
         """Unconfirm peers whose probes were not answered for UDPDiscoveryTimeout."""
         for peer in self._node.peers.values():
             if peer.path.next_deadline() <= now and peer.path.timeout(now):
-                self._node.log(2, "info", f"Too much time has elapsed since last UDP ping response from {peer.name}")
+                self._node.log(
+                    2, "info", f"Too much time has elapsed since last UDP ping response from {peer.name}"
+                )
                 self._unconfirm(peer)
                 if peer.is_neighbour:
                     # Our C neighbour may hold an MTU of 0 after a search without answers; this
@@ -239,7 +233,9 @@ class Tunnels:
             patience = FIRST_RETRIES[attempt] if attempt < len(FIRST_RETRIES) else SESSION_RETRY
             if now - peer.last_req_key < patience:
                 return
-            self._node.log(3, "debug", f"No key from {peer.name} after {patience:.0f} seconds, restarting SPTPS")
+            self._node.log(
+                3, "debug", f"No key from {peer.name} after {patience:.0f} seconds, restarting SPTPS"
+            )
         self.start_session(peer, now)
 
     def start_session(self, peer: Peer, now: float) -> None:
@@ -352,7 +348,7 @@ class Tunnels:
             self._restart_after_failure(peer, now)
             return
         self._send_handshake(peer, session.take_output())
-        self._check_keys(peer)
+        self._check_keys(peer, now)
         if peer.valid_key and reflexive is not None and reflexive.is_usable and reflexive != peer.address:
             self.set_address(peer, reflexive)
         self.send_mtu_info(node.me, peer, MTU_MAX, now)
@@ -365,7 +361,7 @@ class Tunnels:
             peer.session = peer.collision
         peer.collision = None
 
-    def _check_keys(self, peer: Peer) -> None:
+    def _check_keys(self, peer: Peer, now: float) -> None:
         session = peer.session
         if session is not None and session.can_send and peer.slot.session is not session:
             peer.slot.session = session
@@ -373,14 +369,14 @@ class Tunnels:
             peer.key_attempts = 0
             peer.slot.upkeep_due = NEVER
             self._node.log(3, "info", f"SPTPS key exchange with {peer.name} successful")
+            # tinc waits for the next packet; a path that is proved now will not delay that one.
+            self.upkeep(peer, now, search_mtu=True)
 
     def _send_handshake(self, peer: Peer, records: list[bytes]) -> None:
         me = self._node.me.name
         level = self._node.settings.compression
         for record in records:
-            answer = AnsKey(
-                me, peer.name, b64.encode(record), NO_LEGACY, NO_LEGACY, NO_LEGACY, level
-            )
+            answer = AnsKey(me, peer.name, b64.encode(record), NO_LEGACY, NO_LEGACY, NO_LEGACY, level)
             self.send_to_next_hop(peer, answer.format())
 
     def _restart_after_failure(self, peer: Peer, now: float) -> None:
@@ -423,18 +419,16 @@ class Tunnels:
             self._node.log(3, "debug", f"SPTPS_PACKET with unknown ids from {peer.name}")
             return
         sender, target = self._node.of_slot(source), self._node.of_slot(destination)
-        if target is self._node.me or (
-            target.route is not None and target.route.via == self._node.me.name
-        ):
+        if target is self._node.me or (target.route is not None and target.route.via == self._node.me.name):
             self.udp_info_to(sender, now)
-        self._node.inbound.sptps_packet(data, peer.slot, now, self._node.output)
+        self._node.inbound.sptps_packet(data, now, self._node.output)
         if target is self._node.me:
             self.send_mtu_info(self._node.me, sender, MTU_MAX, now)
 
     def relay_record(self, source: Peer, target: Peer, record: bytes, now: float) -> None:
         """Pass on a record that came as REQ_KEY 21."""
         data = target.slot.id + source.slot.id + record
-        self._node.inbound.sptps_packet(data, source.slot, now, self._node.output)
+        self._node.inbound.sptps_packet(data, now, self._node.output)
 
     def _send_sptps_packet(self, target: Peer, source: Peer, record: bytes) -> None:
         connection = self._next_hop(target)
@@ -454,7 +448,7 @@ class Tunnels:
         Frames and datagrams stay in the output for the shell.
         """
         output = self._node.output
-        while output.has_upcalls:
+        while output.upcalls:
             upcalls = output.take_upcalls()
             self._send_by_tcp(upcalls)
             self._node.subnets.learn(upcalls.learn, now)
@@ -469,11 +463,12 @@ class Tunnels:
             for slot in upcalls.no_session:
                 self._request_key(self._node.of_slot(slot), now)
             for sender, source, target in upcalls.relayed:
-                self._on_relayed(*(self._node.of_slot(slot) for slot in (sender, source, target)), now)
+                peers = (self._node.of_slot(slot) for slot in (sender, source, target))
+                self._on_relayed(*peers, now=now)
             for slot in upcalls.touched:
                 self.upkeep(self._node.of_slot(slot), now, search_mtu=True)
 
-    def _send_by_tcp(self, upcalls: Output) -> None:
+    def _send_by_tcp(self, upcalls: Upcalls) -> None:
         node = self._node
         for slot, frame in upcalls.packets:
             connection = node.of_slot(slot).connection
@@ -543,7 +538,7 @@ class Tunnels:
 
     # -- UDP_INFO and MTU_INFO --
 
-    def _on_relayed(self, sender: Peer, source: Peer, target: Peer, now: float) -> None:
+    def _on_relayed(self, sender: Peer, source: Peer, target: Peer, *, now: float) -> None:
         """A datagram came by way of ``sender``: help both ends to a straight path (dataplane.md 2.5, 4.7)."""
         via = None if source.route is None else source.route.via
         target_via = None if target.route is None else target.route.via

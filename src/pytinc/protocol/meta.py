@@ -243,7 +243,9 @@ class MetaConnection:
                 "the legacy protocol is not supported"
             )
         if minor < 1:
-            raise AuthenticationError(f"{name} speaks only the legacy protocol (17.0), which is not supported")
+            raise AuthenticationError(
+                f"{name} speaks only the legacy protocol (17.0), which is not supported"
+            )
         if minor < 2:
             raise AuthenticationError(
                 f"{name} does not know our Ed25519 public key and asks for the legacy protocol, "

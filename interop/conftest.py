@@ -1,0 +1,129 @@
+"""Interop tests: networks of C and pytinc nodes in namespaces, driven through their own command lines.
+
+A test module names the casts it is played with in ``CASTS``: one letter per role, C for the real tincd and P
+for pytinc. ``pytest interop --control`` plays everything with C alone, which checks the tests and the lab
+themselves.
+
+Each module builds one network and its tests use it one after the other, because a network is slow to build. A
+test that breaks something mends it before it ends.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytinc.lab.namespaces import Lab, missing_means
+from pytinc.lab.network import Network
+from pytinc.lab.node import Kind, LabError
+
+KINDS = {"C": Kind.C, "P": Kind.PY}
+Cast = tuple[Kind, ...]
+
+_networks: list[Network] = []
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--control", action="store_true", help="play with C nodes only, to check the tests themselves"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "mixed: tells nothing new when all nodes are pytinc's; left out there")
+
+
+def _cast_id(letters: str) -> str:
+    return "-".join({"C": "tincd", "P": "pytincd"}[letter] for letter in letters)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Play a test with each cast of its module."""
+    if "cast" not in metafunc.fixturenames:
+        return
+    casts = list(metafunc.module.CASTS)
+    if metafunc.config.getoption("--control"):
+        casts = ["C" * len(casts[0])]
+    elif metafunc.definition.get_closest_marker("mixed"):
+        casts = [letters for letters in casts if "C" in letters]
+    metafunc.parametrize(
+        "cast", [tuple(KINDS[letter] for letter in letters) for letters in casts], ids=map(_cast_id, casts),
+        indirect=True, scope="module",
+    )  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        item.add_marker(pytest.mark.namespaces)
+        item.add_marker(pytest.mark.timeout(300))
+
+
+@pytest.fixture(scope="module")
+def cast(request: pytest.FixtureRequest) -> Cast:
+    """The kinds of the nodes, one per role."""
+    kinds: Cast = request.param
+    return kinds
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    """An empty lab."""
+    means = missing_means()
+    if means is not None:
+        pytest.skip(means)
+    with Lab() as lab:
+        yield lab
+
+
+@pytest.fixture(scope="module")
+def new_network(lab: Lab, cast: Cast) -> Iterator[Callable[..., Network]]:
+    """Makes a network with the settings given to it; its logs are shown when a test fails."""
+    for kind in set(cast):
+        try:
+            kind.programs()
+        except LabError as error:
+            # pytinc itself must be there: only the foreign daemon may be absent.
+            if kind is Kind.C:
+                pytest.skip(str(error))
+            raise
+
+    def make(*settings: tuple[str, str]) -> Network:
+        network = Network(lab, settings)
+        _networks.append(network)
+        return network
+
+    yield make
+    _networks.clear()
+
+
+@pytest.fixture(autouse=True)
+def _no_traceback() -> Iterator[None]:
+    """No pytinc daemon ever writes a traceback."""
+    yield
+    for network in _networks:
+        for node in network:
+            assert "Traceback" not in node.log(), f"{node.name}:\n{node.log_tail()}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[Any]:
+    """Show the ends of all logs with a failure; with PYTINC_INTEROP_LOGS=DIR whole logs are copied there."""
+    report = yield
+    if report.failed:
+        report.sections.extend(("logs of the nodes", network.logs()) for network in _networks)
+        directory = os.environ.get("PYTINC_INTEROP_LOGS")
+        if directory:
+            _copy_logs(directory, item.name)
+    return report
+
+
+def _copy_logs(directory: str, test: str) -> None:
+    for network in _networks:
+        for node in network:
+            target = Path(directory) / test / f"{node.name}.log"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(node.log())

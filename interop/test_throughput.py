@@ -1,0 +1,44 @@
+"""TCP by iperf3 between each two kinds of node neither stalls nor breaks (speed: ``benchmarks/iperf.py``)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import pytest
+
+from pytinc.lab.network import Network
+from pytinc.lab.node import Kind, wait_until
+from pytinc.lab.traffic import answers, iperf
+
+CASTS = ("CCPP",)
+ROLES = ("real_1", "real_2", "own_1", "own_2")
+DURATION_S = int(os.environ.get("PYTINC_INTEROP_IPERF_S", "30"))
+
+
+@pytest.fixture(scope="module")
+def network(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Network:
+    network = new_network()
+    for role, kind in zip(ROLES, cast, strict=True):
+        network.add(role, kind, connect_to=ROLES[: ROLES.index(role)])
+    network.exchange_keys()
+    network.start()
+    network.wait_converged()
+    return network
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("sender", "receiver"),
+    [("real_1", "real_2"), ("own_1", "real_1"), ("real_1", "own_1"), ("own_1", "own_2")],
+)
+def test_tcp_flows_without_a_stall(network: Network, sender: str, receiver: str) -> None:
+    one, other = network[sender], network[receiver]
+    wait_until(lambda: answers(one.host, other.address), 20, "an answer")
+    wait_until(
+        lambda: one.nodes()[receiver].mtu_known and other.nodes()[sender].mtu_known, 30, "the path MTU"
+    )
+    report = iperf(one.host, other.host, other.address, DURATION_S)
+    assert len(report.intervals) >= DURATION_S
+    assert all(report.intervals), f"a second without a byte: {report.intervals}"
+    assert report.megabits > 1

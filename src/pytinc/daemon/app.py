@@ -1,0 +1,227 @@
+"""pytincd: the start of the daemon, up to the point where it waits for something (daemon.md 1-3).
+
+`main` is the console script. Steps 1 to 11 of the start-up sequence are here, in order; they load neither
+asyncio nor the node, because forking comes among them. From step 12 on the daemon is in
+`pytinc.daemon.service`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import click
+
+import pytinc
+from pytinc.config.parser import Pool
+from pytinc.config.paths import Paths, chosen_netname, daemon_paths
+from pytinc.config.store import ConfigTree
+from pytinc.config.values import parse_integer
+from pytinc.control.messages import PROTOCOL_MAJOR
+from pytinc.daemon.detach import detach
+from pytinc.daemon.logging_setup import (
+    DaemonLog,
+    FileTarget,
+    StderrTarget,
+    SyslogTarget,
+    UmbilicalTarget,
+    trace_lines,
+    unexpected,
+)
+from pytinc.daemon.options import Options, help_text, parse_options
+from pytinc.daemon.umbilical import Umbilical
+from pytinc.errors import ConfigError, PytincError
+
+PROTOCOL_MINOR: Final = 7
+TRACE_LEVEL: Final = 5
+"""Debug level from which the way of an unexpected error is logged."""
+_EARLY_IDENT: Final = "tinc"
+_IGNORED_SIGNALS: Final = (signal.SIGPIPE, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH)
+
+
+@dataclass(slots=True)
+class Launch:
+    """What the first steps found out, for the service."""
+
+    options: Options
+    paths: Paths
+    tree: ConfigTree
+    log: DaemonLog
+    umbilical: Umbilical | None
+    foreground: bool
+    inherited_sockets: int = 0
+    """Listening sockets passed by the service manager."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the daemon with the command line given, by default the program's; return its exit status."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    program = Path(sys.argv[0]).name if sys.argv[0] not in ("", "-c") else "pytincd"
+    if program == "__main__.py":
+        program = "pytincd"
+    try:
+        options = parse_options(words, program)
+    except click.ClickException as error:
+        _complain(f"{program}: {error.format_message()}")
+        _complain(f"Try `{program} --help' for more information.")
+        return 1
+    if options.show_version:
+        sys.stdout.write(version_text())
+        return 0
+    if options.show_help:
+        sys.stdout.write(help_text(program))
+        return 0
+    # A key press before the main loop ends the daemon without further ado, and without a Python traceback.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        launch = _launch(options)
+    except PytincError as error:
+        _complain(str(error))
+        return 1
+    try:
+        return _run(launch)
+    finally:
+        launch.log.uninstall()
+        if launch.umbilical is not None:
+            launch.umbilical.close()
+
+
+def version_text() -> str:
+    """Return the text of ``--version``; other programs read the line ``Features:``."""
+    return (
+        f"tinc version {pytinc.__version__} (pytincd, protocol {PROTOCOL_MAJOR}.{PROTOCOL_MINOR})\n"
+        "Features: watchdog\n"
+        "Copyright (C) 2026 the pytinc authors.\n\n"
+        "pytinc comes with ABSOLUTELY NO WARRANTY.  This is free software,\n"
+        "and you are welcome to redistribute it under certain conditions;\n"
+        "see the file COPYING for details.\n"
+    )
+
+
+def _complain(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+# -- steps 1 to 6 --
+
+
+def _launch(options: Options) -> Launch:
+    """Find out names, change the directory, open the log. Raises `PytincError`."""
+    paths = daemon_paths(chosen_netname(options.netname), options.confbase, options.pidfile, options.logfile)
+    tree = ConfigTree(paths.confbase, options.settings)
+    try:
+        os.chdir(paths.confbase)
+    except OSError as error:
+        text = f"Could not change to configuration directory {paths.confbase}: {error.strerror}"
+        raise ConfigError(text) from error
+    umbilical = Umbilical.find(os.environ)
+    foreground = options.foreground or _is_activated()
+    log = DaemonLog(_EARLY_IDENT, options.debug_level)
+    log.install()
+    if not (options.log_to_file and _add_file(log, paths.logfile)):
+        log.add(StderrTarget())
+    if umbilical is not None and not foreground:
+        log.add(UmbilicalTarget(umbilical.write, coloured=umbilical.coloured))
+    for warning in paths.warnings:
+        log(0, "warning", warning)
+    inherited = _inherited_sockets() if foreground else 0
+    return Launch(options, paths, tree, log, umbilical, foreground, inherited)
+
+
+def _add_file(log: DaemonLog, path: str) -> bool:
+    try:
+        log.add(FileTarget(path, log.ident))
+    except OSError as error:
+        _complain(f"Could not open log file {path}: {error.strerror}")
+        return False
+    return True
+
+
+def _is_activated() -> bool:
+    """Tell whether the service manager passed sockets to this very process; forget its mark."""
+    return os.environ.pop("LISTEN_PID", None) == str(os.getpid())
+
+
+def _inherited_sockets() -> int:
+    word = os.environ.pop("LISTEN_FDS", "")
+    return int(word) if word.isascii() and word.isdecimal() and len(word) < 6 else 0
+
+
+# -- steps 7 to 11 --
+
+
+def _run(launch: Launch) -> int:
+    log = launch.log
+    try:
+        _read_configuration(launch)
+        _go_into_background(launch)
+        if launch.options.mlock:
+            from pytinc.daemon.privileges import lock_memory
+
+            lock_memory()
+        from pytinc.daemon.service import Service
+
+        return Service(launch).run()
+    except PytincError as error:
+        log(0, "error", str(error))
+    except Exception as error:
+        log(0, "critical", unexpected(error))
+        for line in trace_lines(error):
+            log(TRACE_LEVEL, "debug", line)
+    return 1
+
+
+def _read_configuration(launch: Launch) -> None:
+    """Read what decides about start and level; everything else is read again in the background."""
+    pool = launch.tree.read_server()
+    _check_sandbox(pool)
+    entry = pool.first("LogLevel")
+    if launch.log.level == 0 and entry is not None:
+        launch.log.level = parse_integer(entry.value) or 0
+
+
+def _check_sandbox(pool: Pool) -> None:
+    """Only ``off`` is possible: there is no sandbox (daemon.md 8)."""
+    entry = pool.first("Sandbox")
+    if entry is None or entry.value.lower() == "off":
+        return
+    if entry.value.lower() in ("normal", "high"):
+        raise ConfigError(f"Sandbox {entry.value} is not supported on this platform")
+    raise ConfigError(f"Bad sandbox value {entry.value}!")
+
+
+def _go_into_background(launch: Launch) -> None:
+    for number in _IGNORED_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    if not launch.foreground:
+        try:
+            detach()
+        except OSError as error:
+            raise ConfigError(f"Couldn't detach from terminal: {error.strerror}") from error
+    _reopen_log(launch)
+    launch.log(0, "notice", f"tincd {pytinc.__version__} (pytinc) starting, debug level {launch.log.level}")
+
+
+def _reopen_log(launch: Launch) -> None:
+    """Begin anew with the log's final target and identity (daemon.md 6.1)."""
+    log, options = launch.log, launch.options
+    level = log.level
+    log.uninstall()
+    log.ident = launch.paths.ident
+    log.install()
+    log.level = level
+    if options.log_to_file:
+        _add_file(log, launch.paths.logfile)
+    elif options.syslog or not launch.foreground:
+        log.add(SyslogTarget(log.ident))
+    else:
+        log.add(StderrTarget())
+    if launch.umbilical is not None and not launch.foreground:
+        log.add(UmbilicalTarget(launch.umbilical.write, coloured=launch.umbilical.coloured))

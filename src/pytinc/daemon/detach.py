@@ -1,0 +1,26 @@
+"""Going into the background (daemon.md 3). Must happen before there is any thread or event loop."""
+
+from __future__ import annotations
+
+import os
+from typing import NoReturn
+
+
+def detach() -> None:
+    """Fork; the parent exits at once, the child has a new session and no standard streams.
+
+    Raises `OSError`.
+    """
+    if os.fork():
+        _leave()
+    os.setsid()
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(null, descriptor)
+    if null > 2:
+        os.close(null)
+
+
+def _leave() -> NoReturn:
+    """End the parent without running anything that belongs to the child now."""
+    os._exit(0)

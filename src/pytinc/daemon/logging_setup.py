@@ -1,0 +1,320 @@
+"""Where log lines go, and how they look (daemon.md 6). Built on the standard library's logging.
+
+Every line is a record of the logger ``pytinc`` with two extra fields: tinc's debug level and the syslog word.
+Records of other loggers (asyncio, say) are shown as well: errors at level 0, the rest at level 5.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+import syslog
+import time
+from collections.abc import Callable
+from typing import Final, Protocol, TextIO
+
+MAX_MESSAGE: Final = 1023
+"""Bytes of a message, as in tinc; the C client refuses longer frames of a LOG stream."""
+
+_NOTICE: Final = 25
+_PRIORITIES: Final = {
+    # word: (level of the logging module, syslog's, colour)
+    "emergency": (logging.CRITICAL, syslog.LOG_EMERG, "\x1b[35;1m"),
+    "alert": (logging.CRITICAL, syslog.LOG_ALERT, "\x1b[35;1m"),
+    "critical": (logging.CRITICAL, syslog.LOG_CRIT, "\x1b[35;1m"),
+    "error": (logging.ERROR, syslog.LOG_ERR, "\x1b[31;1m"),
+    "warning": (logging.WARNING, syslog.LOG_WARNING, "\x1b[33;1m"),
+    "notice": (_NOTICE, syslog.LOG_NOTICE, "\x1b[36;1m"),
+    "info": (logging.INFO, syslog.LOG_INFO, "\x1b[32;1m"),
+    "debug": (logging.DEBUG, syslog.LOG_DEBUG, "\x1b[34;1m"),
+}
+_GREY: Final = "\x1b[90m"
+_PLAIN: Final = "\x1b[0m"
+_FOREIGN_LEVEL: Final = 5
+
+
+class LogStream(Protocol):
+    """The clients of the control socket that want log lines."""
+
+    def log_level(self, own_level: int) -> int:
+        """Return the highest level that one of them wants, -1 if there is none."""
+
+    def write_log(self, level: int, own_level: int, plain: bytes, coloured: bytes) -> None:
+        """Send them a line."""
+
+
+class DaemonLog:
+    """The daemon's log: called with level, priority and message, it writes to all targets that want the line.
+
+    Use `install` once, and `uninstall` in tests.
+    """
+
+    def __init__(self, ident: str, level: int = 0) -> None:
+        self.ident = ident
+        self._level = level
+        self._highest = level
+        self._stream: LogStream | None = None
+        self._logger = logging.getLogger("pytinc")
+        self._root = logging.getLogger()
+        self._handlers: list[_Target] = []
+
+    # -- set-up --
+
+    def install(self) -> None:
+        """Take over the records of all loggers."""
+        self._logger.setLevel(logging.DEBUG)
+        self.add(_ToClients(self))
+
+    def uninstall(self) -> None:
+        """Undo `install` and close all targets."""
+        for handler in list(self._handlers):
+            self.remove(handler)
+
+    def add(self, handler: _Target) -> None:
+        """Write to one more target."""
+        handler.addFilter(self._wanted_by_us if handler.own_level_only else self._wanted_by_anyone)
+        self._handlers.append(handler)
+        self._root.addHandler(handler)
+
+    def remove(self, handler: _Target) -> None:
+        """Write to a target no more, and close it."""
+        self._handlers.remove(handler)
+        self._root.removeHandler(handler)
+        handler.close()
+
+    def reopen(self) -> None:
+        """Open the log file anew, if there is one, after it was moved away."""
+        for handler in self._handlers:
+            handler.reopen()
+
+    # -- level --
+
+    @property
+    def level(self) -> int:
+        """The debug level: lines of a higher one are not written."""
+        return self._level
+
+    @level.setter
+    def level(self, level: int) -> None:
+        self._level = level
+        self.streams_changed()
+
+    def attach_stream(self, stream: LogStream | None) -> None:
+        """Send lines to the clients of a control server as well."""
+        self._stream = stream
+        self.streams_changed()
+
+    def streams_changed(self) -> None:
+        """Ask the clients again which levels they want."""
+        wanted = -1 if self._stream is None else self._stream.log_level(self._level)
+        self._highest = max(self._level, wanted)
+
+    # -- writing --
+
+    def __call__(self, level: int, priority: str, message: str, /) -> None:
+        """Write a line."""
+        if level <= self._highest:
+            number = _PRIORITIES[priority][0]
+            self._logger.log(number, "%s", message, extra={"tinc_level": level, "priority": priority})
+
+    def write_to_stream(self, record: logging.LogRecord) -> None:
+        """Give a record to the clients of the control socket."""
+        if self._stream is not None:
+            plain = console_line(record).encode("utf-8", "replace")
+            coloured = console_line(record, coloured=True).encode("utf-8", "replace")
+            self._stream.write_log(level_of(record), self._level, plain, coloured)
+
+    def _wanted_by_us(self, record: logging.LogRecord) -> bool:
+        return level_of(record) <= self._level
+
+    def _wanted_by_anyone(self, record: logging.LogRecord) -> bool:
+        return level_of(record) <= self._highest
+
+
+# -- lines --
+
+
+def level_of(record: logging.LogRecord) -> int:
+    """Return tinc's debug level of a record."""
+    level = getattr(record, "tinc_level", None)
+    if isinstance(level, int):
+        return level
+    return 0 if record.levelno >= logging.ERROR else _FOREIGN_LEVEL
+
+
+def priority_of(record: logging.LogRecord) -> str:
+    """Return the syslog word of a record."""
+    word = getattr(record, "priority", None)
+    return word if isinstance(word, str) else record.levelname.lower()
+
+
+def message_of(record: logging.LogRecord) -> str:
+    """Return the text: one line without control characters, not longer than tinc's."""
+    text = record.getMessage().removesuffix("\n")
+    if not text.isprintable():
+        text = "".join(letter if letter.isprintable() else "?" for letter in text)
+    encoded = text.encode("utf-8", "replace")
+    if len(encoded) > MAX_MESSAGE:
+        text = encoded[:MAX_MESSAGE].decode("utf-8", "ignore")
+    return text
+
+
+def timestamp(record: logging.LogRecord) -> str:
+    """Return the local time of a record."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
+
+
+def console_line(record: logging.LogRecord, *, coloured: bool = False) -> str:
+    """Return the form of stderr, umbilical and LOG streams."""
+    priority = priority_of(record).upper()
+    if not coloured:
+        return f"{timestamp(record)} {priority:<7} {message_of(record)}"
+    colour = _PRIORITIES.get(priority_of(record), _PRIORITIES["info"])[2]
+    return f"{_GREY}{timestamp(record)} {colour}{priority:<7}{_PLAIN} {message_of(record)}"
+
+
+# -- targets --
+
+
+class _Target(logging.Handler):
+    """Something that lines are written to. Failing to write a line is no error of the daemon."""
+
+    own_level_only = True
+    """Only lines up to the daemon's own level; otherwise what anyone wants."""
+
+    def reopen(self) -> None:
+        """Open anew what may have been moved away."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line; trouble with the target is swallowed: there is no other place to report it."""
+        with contextlib.suppress(OSError, ValueError):
+            self.write(record)
+
+    def write(self, record: logging.LogRecord) -> None:
+        """Write one record."""
+        raise NotImplementedError
+
+
+class StderrTarget(_Target):
+    """Standard error, coloured on a terminal."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        super().__init__()
+        self._stream = sys.stderr if stream is None else stream
+        self._coloured = self._stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+
+    def write(self, record: logging.LogRecord) -> None:
+        """Write one record."""
+        self._stream.write(console_line(record, coloured=self._coloured) + "\n")
+        self._stream.flush()
+
+
+class FileTarget(_Target):
+    """A log file, appended to. Raises `OSError` if it cannot be opened."""
+
+    def __init__(self, path: str, ident: str) -> None:
+        super().__init__()
+        self._path = path
+        self._ident = ident
+        self._descriptor = self._open()
+
+    def _open(self) -> int:
+        return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+
+    def reopen(self) -> None:
+        """Open the file anew; if that fails go on with the old one."""
+        try:
+            descriptor = self._open()
+        except OSError:
+            return
+        old, self._descriptor = self._descriptor, descriptor
+        os.close(old)
+
+    def write(self, record: logging.LogRecord) -> None:
+        """Append one line, in one call."""
+        line = f"{timestamp(record)} {self._ident}[{os.getpid()}]: {message_of(record)}\n"
+        os.write(self._descriptor, line.encode("utf-8", "replace"))
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+        super().close()
+
+
+class SyslogTarget(_Target):
+    """The system's log, facility daemon; the console if there is none."""
+
+    def __init__(self, ident: str) -> None:
+        super().__init__()
+        # Connected now: after a chroot the socket of the system's log is out of reach.
+        syslog.openlog(ident, syslog.LOG_PID | syslog.LOG_CONS | syslog.LOG_NDELAY, syslog.LOG_DAEMON)
+
+    def write(self, record: logging.LogRecord) -> None:
+        """Write one record."""
+        priority = _PRIORITIES.get(priority_of(record), _PRIORITIES["info"])[1]
+        syslog.syslog(priority, message_of(record))
+
+    def close(self) -> None:
+        """Close the connection."""
+        syslog.closelog()
+        super().close()
+
+
+class UmbilicalTarget(_Target):
+    """The pipe to the program that started the daemon (daemon.md 5)."""
+
+    def __init__(self, write: Callable[[bytes], None], *, coloured: bool) -> None:
+        super().__init__()
+        self._write = write
+        self._coloured = coloured
+
+    def write(self, record: logging.LogRecord) -> None:
+        """Write one record."""
+        line = console_line(record, coloured=self._coloured) + "\n"
+        self._write(line.encode("utf-8", "surrogateescape"))
+
+
+class _ToClients(_Target):
+    """The clients of LOG."""
+
+    own_level_only = False
+
+    def __init__(self, log: DaemonLog) -> None:
+        super().__init__()
+        self._log = log
+
+    def write(self, record: logging.LogRecord) -> None:
+        """Write one record."""
+        self._log.write_to_stream(record)
+
+
+def unexpected(error: BaseException) -> str:
+    """Return one line about an error that nobody foresaw: its type, its text and where it was raised.
+
+    No traceback: that is for `trace_lines`, at a debug level where the user has asked for everything.
+    """
+    while isinstance(error, BaseExceptionGroup) and error.exceptions:
+        error = error.exceptions[0]
+    trace = error.__traceback__
+    place = "an unknown place"
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        place = f"{code.co_filename}:{trace.tb_lineno} in {code.co_name}"
+        trace = trace.tb_next
+    return f"Unexpected {type(error).__name__}: {error} (at {place})"
+
+
+def trace_lines(error: BaseException) -> list[str]:
+    """Return the places an error came through, innermost last; source lines and values are not shown."""
+    while isinstance(error, BaseExceptionGroup) and error.exceptions:
+        error = error.exceptions[0]
+    lines, trace = [], error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        lines.append(f"  {code.co_filename}:{trace.tb_lineno} in {code.co_name}")
+        trace = trace.tb_next
+    return lines

@@ -1,0 +1,83 @@
+"""What needs root, and giving it up (daemon.md 2, steps 11, 16 and 17, and 7)."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import grp
+import importlib
+import os
+import pwd
+import time
+from pathlib import Path
+from typing import Final
+
+from pytinc.errors import ConfigError, DeviceError
+from pytinc.net.log import reason
+
+_NICE: Final = {"low": 10, "normal": 0, "high": -10}
+_MCL_CURRENT: Final = 1
+_MCL_FUTURE: Final = 2
+_NEEDED_LATER: Final = ("encodings.idna", "pytinc.wire.address_cache", "construct")
+"""Modules that are loaded when first used; in a chroot they would not be found."""
+_DIRECTORIES: Final = (("", 0o755), ("cache", 0o755), ("hosts", 0o755), ("invitations", 0o700))
+
+
+def lock_memory() -> None:
+    """Keep all memory, present and future, from being swapped out. Raises `DeviceError`."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.mlockall(_MCL_CURRENT | _MCL_FUTURE) != 0:
+        raise DeviceError(f"System call `mlockall' failed: {os.strerror(ctypes.get_errno())}")
+
+
+def set_priority(word: str) -> None:
+    """Set the process priority: low, normal or high. Raises `ConfigError`."""
+    nice = _NICE.get(word.lower())
+    if nice is None:
+        raise ConfigError(f"Invalid priority `{word}`!")
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, nice)
+    except OSError as error:
+        raise ConfigError(f"System call `setpriority' failed: {reason(error)}") from error
+
+
+def prepare_directories(confbase: str) -> None:
+    """Make the directories the daemon writes to; give them and ``confbase`` their modes. May fail silently."""
+    for name, mode in _DIRECTORIES:
+        path = Path(confbase, name) if name else Path(confbase or "/")
+        with contextlib.suppress(OSError):
+            path.mkdir(mode=mode, exist_ok=True)
+            path.chmod(mode)
+
+
+def drop_privileges(user: str | None, chroot_to: str | None) -> None:
+    """Become ``user`` and make ``chroot_to`` the root directory, as far as given. Raises `DeviceError`."""
+    account = None if user is None else _account(user)
+    try:
+        if account is not None:
+            os.initgroups(account.pw_name, account.pw_gid)
+            os.setgid(account.pw_gid)
+        if chroot_to is not None:
+            _load_what_is_needed_later()
+            os.chroot(chroot_to)
+            os.chdir("/")
+        if account is not None:
+            os.setuid(account.pw_uid)
+    except OSError as error:
+        raise DeviceError(f"Could not drop privileges: {reason(error)}") from error
+
+
+def _account(user: str) -> pwd.struct_passwd:
+    try:
+        return pwd.getpwnam(user)
+    except KeyError:
+        raise DeviceError(f"unknown user `{user}'") from None
+
+
+def _load_what_is_needed_later() -> None:
+    time.tzset()
+    time.localtime()
+    with contextlib.suppress(KeyError):
+        grp.getgrgid(os.getgid())  # loads the C library's name services, which are files as well
+    for module in _NEEDED_LATER:
+        importlib.import_module(module)

@@ -1,0 +1,65 @@
+"""Pid file and control socket: made in the right order, removed only by who made them (daemon.md 4).
+
+Unlike tinc, a second daemon finds out that it is the second before it touches the files of the first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from pathlib import Path
+from typing import Final
+
+from pytinc.config.store import write_atomic
+from pytinc.control.pidfile import PidFile
+from pytinc.errors import DeviceError
+from pytinc.net.control import bind_control_socket, is_socket_in_use
+
+_WILDCARDS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
+
+
+class RunFiles:
+    """The two files of a running daemon."""
+
+    def __init__(self, pidfile: str, socket_path: str) -> None:
+        self._pidfile = pidfile
+        self._socket_path = socket_path
+        self._ours: list[tuple[str, tuple[int, int]]] = []
+        """Path and identity (device, inode) of what we made."""
+
+    def create(self, content: PidFile) -> socket.socket:
+        """Write the pid file and return the listening control socket.
+
+        Raises `DeviceError` or `ConfigError`, also if another daemon is alive; its files are left alone.
+        """
+        if is_socket_in_use(self._socket_path):
+            raise DeviceError(f"UNIX socket {self._socket_path} is still in use!")
+        with contextlib.suppress(OSError):  # a stale one may have the wrong mode: it holds a secret now
+            Path(self._pidfile).unlink()
+        write_atomic(self._pidfile, content.format(), mode=0o600, durable=False)
+        self._remember(self._pidfile)
+        listening = bind_control_socket(self._socket_path)
+        self._remember(self._socket_path)
+        return listening
+
+    def remove(self) -> None:
+        """Remove what we made, as far as we still may and it is still ours."""
+        for path, identity in reversed(self._ours):
+            with contextlib.suppress(OSError):
+                if _identity(path) == identity:
+                    Path(path).unlink()
+        self._ours.clear()
+
+    def _remember(self, path: str) -> None:
+        self._ours.append((path, _identity(path)))
+
+
+def _identity(path: str) -> tuple[int, int]:
+    found = os.lstat(path)
+    return found.st_dev, found.st_ino
+
+
+def contact_address(host: str) -> str:
+    """Return the host under which a listening address can be reached from this machine."""
+    return _WILDCARDS.get(host, host)

@@ -1,0 +1,397 @@
+"""The running daemon: from network set-up to ``Terminating`` (daemon.md 2, steps 12 to 18, and 7).
+
+`pytinc.daemon.app` calls `Service.run` in the process that stays. The service puts node and shell
+together, answers signals and the control socket, and undoes at the end what it did at the beginning.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import random
+import secrets
+import signal
+import socket
+import time
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from pytinc.config.settings import Mode, ProxySettings, Settings
+from pytinc.config.store import ConfigTree
+from pytinc.control.messages import ConnectionRow, Greeting, Request
+from pytinc.control.pidfile import COOKIE_SIZE, PidFile
+from pytinc.crypto.keys import PrivateKey, parse_private_key
+from pytinc.daemon.app import PROTOCOL_MINOR, TRACE_LEVEL, Launch
+from pytinc.daemon.logging_setup import trace_lines, unexpected
+from pytinc.daemon.notify import Notifier, watchdog_interval
+from pytinc.daemon.privileges import drop_privileges, prepare_directories, set_priority
+from pytinc.daemon.runfiles import RunFiles, contact_address
+from pytinc.daemon.scripts import ScriptContext, ScriptRunner
+from pytinc.errors import ConfigError, DecodeError, PytincError
+from pytinc.net.control import ControlServer
+from pytinc.net.loop import Tasks, run
+from pytinc.net.shell import Shell
+from pytinc.net.sockets import Listener, open_listeners, path_mtu
+from pytinc.net.tap import FrameDevice, open_device
+from pytinc.node.node import Node
+
+SHORT_WATCHDOG: Final = 2.0
+"""Seconds; a service manager that wants signs of life more often may lose patience with a busy daemon."""
+_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How the daemon ends."""
+
+    status: int
+    orderly: bool = True
+    """Close connections and run the down scripts first."""
+
+
+class Service:
+    """One run of the daemon. It is the target of control requests (`pytinc.net.control.ControlTarget`)."""
+
+    def __init__(self, launch: Launch) -> None:
+        self._launch = launch
+        self._log = launch.log
+        self._tree = launch.tree
+        self._run_files = RunFiles(launch.paths.pidfile, launch.paths.socket)
+        self._notifier = Notifier(os.environ)
+        self._ending: Ending | None = None
+        self._ended = asyncio.Event()
+        # Made by `_set_up`.
+        self._settings: Settings
+        self._device: FrameDevice | None = None
+        self._scripts: ScriptRunner
+        self._shell: Shell
+        self._control: ControlServer
+
+    def run(self) -> int:
+        """Live until told to stop; return the exit status."""
+        try:
+            return run(self._main)
+        except BaseExceptionGroup as group:
+            self._report_unexpected(group)
+            return 1
+        finally:
+            self._run_files.remove()
+            self._notifier.close()
+
+    # -- life --
+
+    async def _main(self, tasks: Tasks) -> int:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._callback_failed)
+        try:
+            status = await self._live(loop, tasks)
+        except PytincError as error:
+            self._log(0, "error", str(error))
+            status = 1
+        if self._device is not None:
+            self._device.close()
+        self._run_files.remove()
+        self._log(0, "notice", "Terminating")
+        await self._let_clients_go()
+        return status
+
+    async def _live(self, loop: asyncio.AbstractEventLoop, tasks: Tasks) -> int:
+        """Steps 12 to 18, the main loop and the way back. Raises `PytincError`."""
+        listening = self._set_up(loop)
+        try:
+            tasks.spawn("scripts", self._scripts.run_forever())
+            await self._run_up_scripts()
+            self._give_up_privileges()
+            await self._control.start(listening)
+            self._become_ready(loop, tasks)
+            await self._ended.wait()
+            assert self._ending is not None
+            return self._ending.status
+        finally:
+            if self._ending is None or self._ending.orderly:
+                await self._bring_down()
+
+    def _set_up(self, loop: asyncio.AbstractEventLoop) -> socket.socket:
+        """Step 12 and 13: everything that can fail without having changed anything outside."""
+        self._settings = self._load_settings()
+        key = self._load_private_key()
+        device = self._device = open_device(self._settings, self._launch.paths.netname, self._log)
+        listeners = open_listeners(self._settings, self._log, inherited=self._launch.inherited_sockets)
+        cookie = secrets.token_hex(COOKIE_SIZE).upper()
+        first = listeners[0].address
+        listening = self._run_files.create(
+            PidFile(os.getpid(), cookie, contact_address(first.host), first.port)
+        )
+        self._scripts = ScriptRunner(self._script_context(device), self._log, lambda: self._log.level)
+        self._shell = self._make_shell(loop, key, device, listeners)
+        self._control = ControlServer(
+            loop, self, cookie, clock=time.monotonic, login_timeout=self._settings.ping_timeout
+        )
+        return listening
+
+    def _make_shell(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        key: PrivateKey,
+        device: FrameDevice,
+        listeners: list[Listener],
+    ) -> Shell:
+        node = Node(
+            self._settings,
+            key,
+            self._tree,
+            random_bytes=os.urandom,
+            random_float=random.random,
+            path_mtu=lambda destination: path_mtu(destination, self._settings),
+            queued=lambda connection: self._shell.queued(connection),
+            wall_clock=time.time,
+            insecure=self._launch.options.bypass_security,
+        )
+        node.set_sockets([(listener.family, listener.address) for listener in listeners])
+        return Shell(
+            loop,
+            node,
+            device,
+            listeners,
+            files=self._tree,
+            log=self._log,
+            run_script=self._scripts.run,
+            on_fatal=self._fatal,
+            deliver_capture=lambda frames: self._control.write_frames(frames),
+        )
+
+    async def _run_up_scripts(self) -> None:
+        if not self._settings.device_standby:
+            self._scripts.run("tinc-up", {})
+            await self._scripts.idle()
+        self._shell.start()
+        await self._scripts.idle()
+
+    def _become_ready(self, loop: asyncio.AbstractEventLoop, tasks: Tasks) -> None:
+        for number in _STOP_SIGNALS:
+            loop.add_signal_handler(number, self._on_stop_signal, number)
+        loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
+        loop.add_signal_handler(signal.SIGALRM, self._on_alarm)
+        self._log.attach_stream(self._control)
+        self._log(0, "notice", "Ready")
+        if self._launch.umbilical is not None:
+            self._launch.umbilical.finish()
+        self._shell.open()
+        self._notifier.send("READY=1")
+        self._start_watchdog(tasks)
+
+    async def _bring_down(self) -> None:
+        self._notifier.send("STOPPING=1")
+        self._shell.close()
+        await self._scripts.idle()
+        if not self._settings.device_standby:
+            self._scripts.run("tinc-down", {})
+            await self._scripts.idle()
+
+    async def _let_clients_go(self) -> None:
+        """Close control connections last: for the clients their end is the end of the daemon."""
+        if hasattr(self, "_control"):
+            self._log.attach_stream(None)
+            await asyncio.sleep(0)  # the last log lines leave
+            self._control.close()
+            await asyncio.sleep(0)
+
+    # -- parts of the start --
+
+    def _load_settings(self) -> Settings:
+        settings = self._tree.load_settings()
+        self._report(settings)
+        problems = unsupported(settings)
+        if problems:
+            raise ConfigError(problems[0])
+        return settings
+
+    def _report(self, settings: Settings) -> None:
+        for warning in settings.warnings:
+            self._log(0, "warning", warning)
+
+    def _load_private_key(self) -> PrivateKey:
+        try:
+            text, path, insecure = self._tree.private_key_text()
+            if insecure:
+                self._log(
+                    0, "warning", f"Warning: insecure file permissions for Ed25519 private key file `{path}'!"
+                )
+            return parse_private_key(text)
+        except DecodeError as error:
+            self._log(0, "error", f"Error reading Ed25519 private key file `{path}': {error}")
+        except ConfigError as error:
+            self._log(0, "error", str(error))
+        net = f" -n {self._launch.paths.netname}" if self._launch.paths.netname else ""
+        self._log(0, "info", f"Create an Ed25519 key pair with `pytinc{net} generate-ed25519-keys'.")
+        raise ConfigError("No private keys available, cannot start tinc!")
+
+    def _script_context(self, device: FrameDevice) -> ScriptContext:
+        environment = {
+            "NAME": self._settings.name,
+            "DEVICE": device.path,
+            "INTERFACE": device.name,
+        }
+        if self._launch.paths.netname is not None:
+            environment["NETNAME"] = self._launch.paths.netname
+        return ScriptContext(
+            self._tree.confbase,
+            self._settings.scripts_extension,
+            self._settings.scripts_interpreter,
+            environment,
+        )
+
+    def _give_up_privileges(self) -> None:
+        """Steps 16 and 17."""
+        options = self._launch.options
+        if self._settings.process_priority is not None:
+            set_priority(self._settings.process_priority)
+        prepare_directories(self._tree.confbase)
+        drop_privileges(options.user, self._tree.confbase if options.chroot else None)
+        if options.chroot:
+            self._tree = ConfigTree("", options.settings)
+            self._shell.use_files(self._tree)
+            self._scripts.context = replace(self._scripts.context, confbase="")
+
+    def _start_watchdog(self, tasks: Tasks) -> None:
+        interval = watchdog_interval(os.environ, os.getpid())
+        if interval is None:
+            self._log(0, "info", "Watchdog is disabled")
+            return
+        if interval < SHORT_WATCHDOG:
+            self._log(0, "warning", f"Watchdog interval of {interval:g} seconds is very short")
+        tasks.spawn("watchdog", self._feed_watchdog(interval / 2))
+        self._log(0, "info", "Watchdog started")
+
+    async def _feed_watchdog(self, interval: float) -> None:
+        while True:
+            self._notifier.send("WATCHDOG=1")
+            await asyncio.sleep(interval)
+
+    # -- ends --
+
+    def _end(self, ending: Ending) -> None:
+        """Leave the main loop; the first reason counts."""
+        if self._ending is None:
+            self._ending = ending
+            self._ended.set()
+
+    def _fatal(self, text: str) -> None:
+        self._log(0, "error", text)
+        self._end(Ending(1))
+
+    def _callback_failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """An error that nobody foresaw, in a callback of the loop."""
+        error = context.get("exception")
+        if isinstance(error, Exception):
+            self._report_unexpected(error)
+            self._end(Ending(1))
+        else:
+            self._log(TRACE_LEVEL, "warning", str(context.get("message")))
+
+    def _report_unexpected(self, error: BaseException) -> None:
+        self._log(0, "critical", unexpected(error))
+        for line in trace_lines(error):
+            self._log(TRACE_LEVEL, "debug", line)
+
+    # -- signals --
+
+    def _on_stop_signal(self, number: signal.Signals) -> None:
+        self._log_signal(number)
+        self._end(Ending(0))
+
+    def _on_hangup(self) -> None:
+        self._log_signal(signal.SIGHUP)
+        self._log.reopen()
+        if self._reload_configuration() != 0:
+            self._log(0, "error", "Unable to reload configuration, exiting!")
+            self._end(Ending(1, orderly=False))
+
+    def _on_alarm(self) -> None:
+        self._log_signal(signal.SIGALRM)
+        self._shell.retry()
+
+    def _log_signal(self, number: signal.Signals) -> None:
+        self._log(0, "notice", f"Got {signal.strsignal(number)} signal")
+
+    # -- requests of the control socket --
+
+    def greeting(self) -> Greeting:
+        """Return who answers."""
+        return Greeting(self._settings.name, PROTOCOL_MINOR, os.getpid())
+
+    def stop(self) -> None:
+        """End the daemon in an orderly way."""
+        self._log(0, "notice", "Got 'stop' command")
+        self._end(Ending(0))
+
+    def reload(self) -> int:
+        """Read the configuration again; 0 or an errno."""
+        self._log(0, "notice", "Got 'reload' command")
+        return self._reload_configuration()
+
+    def _reload_configuration(self) -> int:
+        try:
+            settings = self._tree.load_settings(self._settings)
+        except ConfigError as error:
+            self._log(0, "error", str(error))
+            return errno.EINVAL
+        self._report(settings)
+        for problem in unsupported(settings):
+            self._log(0, "error", problem)
+        self._settings = keep_supported(settings, self._settings)
+        self._scripts.context = replace(
+            self._scripts.context,
+            extension=settings.scripts_extension,
+            interpreter=settings.scripts_interpreter,
+        )
+        self._shell.reload(self._settings)
+        return 0
+
+    def purge(self) -> None:
+        """Forget unreachable nodes."""
+        self._shell.purge()
+
+    def retry(self) -> None:
+        """Try waiting outgoing connections now."""
+        self._shell.retry()
+
+    def disconnect(self, name: str) -> bool:
+        """Close the connections with a node; tell whether there were any."""
+        return self._shell.disconnect(name)
+
+    def set_debug(self, level: int) -> int:
+        """Set the debug level unless it is negative; return the one before."""
+        before = self._log.level
+        if level >= 0:
+            self._log.level = level
+        return before
+
+    def dump(self, request: Request, control_rows: list[tuple[float, ConnectionRow]]) -> list[str]:
+        """Return the lines of a dump."""
+        return self._shell.dump(request, control_rows)
+
+    def streams_changed(self) -> None:
+        """Clients began or ceased to want log lines or frames."""
+        self._log.streams_changed()
+        self._shell.capture(wanted=self._control.wants_frames)
+
+
+def unsupported(settings: Settings) -> list[str]:
+    """Return what the settings ask for that this release does not have, in words for the user."""
+    problems = []
+    if settings.mode is Mode.ROUTER:
+        problems.append(
+            "Mode = router is not supported by this release: set Mode = switch (or hub) on all nodes"
+        )
+    if settings.proxy.kind != "none":
+        problems.append(f"Proxy = {settings.proxy.kind} is not supported by this release: remove that line")
+    return problems
+
+
+def keep_supported(settings: Settings, previous: Settings) -> Settings:
+    """Return the settings of a reload with what is not supported left as it was."""
+    if settings.mode is Mode.ROUTER:
+        settings = replace(settings, mode=previous.mode)
+    return replace(settings, proxy=ProxySettings())

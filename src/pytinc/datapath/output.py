@@ -1,0 +1,94 @@
+"""What one batch leads to: packets for the shell, and upcalls for the node (docs/architecture.md).
+
+The data path appends to plain lists and never decides anything about peers. Frames and datagrams stay
+until the shell has sent them; upcalls are taken by `pytinc.node.tunnels` after each batch. Every list is
+bounded by the batch that fills it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from pytinc.datapath.table import PeerSlot, UdpPath
+from pytinc.wire.address import SockAddr
+
+
+class Probe(NamedTuple):
+    """A record of type 4 that opened."""
+
+    source: PeerSlot
+    payload: bytes
+    address: SockAddr
+    socket: int
+    direct: bool
+    """It was addressed to us by its source, not passed on by a relay."""
+
+    @property
+    def is_reply(self) -> bool:
+        """Byte 0 of a request is 0."""
+        return self.payload[:1] not in (b"", b"\0")
+
+
+class Upcalls:
+    """Everything the data path could not decide by itself."""
+
+    __slots__ = (
+        "failed",
+        "handshakes",
+        "learn",
+        "moved",
+        "no_session",
+        "packets",
+        "probes",
+        "relayed",
+        "sptps_packets",
+        "touched",
+    )
+
+    def __init__(self) -> None:
+        self.packets: list[tuple[PeerSlot, bytes]] = []
+        """Plain frames for the meta connection of a neighbour (PACKET)."""
+        self.sptps_packets: list[tuple[PeerSlot, PeerSlot, bytes]] = []
+        """Destination, source and sealed record, for TCP along the mesh (SPTPS_PACKET)."""
+        self.learn: dict[bytes, None] = {}
+        """Source MACs from the device that the own node does not own yet."""
+        self.touched: dict[PeerSlot, None] = {}
+        """Peers that had traffic and whose tunnel upkeep is due."""
+        self.probes: list[Probe] = []
+        self.handshakes: dict[PeerSlot, None] = {}
+        """Peers whose session took a handshake record by UDP: its answer waits in the session."""
+        self.failed: dict[PeerSlot, None] = {}
+        """Peers from whose proved address came a record that did not open."""
+        self.no_session: dict[PeerSlot, None] = {}
+        """Peers that sent us a record although we have no key with them."""
+        self.moved: dict[PeerSlot, tuple[SockAddr, int]] = {}
+        """Peers whose authentic direct datagram came from another address, and which socket took it."""
+        self.relayed: dict[tuple[PeerSlot, PeerSlot, PeerSlot], None] = {}
+        """Sender, source and destination of datagrams that came by way of a relay."""
+
+    def __bool__(self) -> bool:
+        """Tell whether anything was reported."""
+        return any(getattr(self, name) for name in self.__slots__)
+
+
+class Output:
+    """Packets to send, and the upcalls collected since the node last took them."""
+
+    __slots__ = ("frames", "runs", "upcalls")
+
+    def __init__(self) -> None:
+        self.frames: list[bytes] = []
+        """Ethernet frames for the device, in order."""
+        self.runs: list[tuple[UdpPath, list[bytes]]] = []
+        """Datagrams in the order of sending; those of one entry go to one address."""
+        self.upcalls = Upcalls()
+
+    def take_upcalls(self) -> Upcalls:
+        """Return the upcalls and begin a new collection."""
+        upcalls, self.upcalls = self.upcalls, Upcalls()
+        return upcalls
+
+    def clear(self) -> None:
+        """Forget the packets: the shell has sent them."""
+        self.frames.clear()
+        self.runs.clear()

@@ -1,0 +1,360 @@
+"""The shell around the node: the one place where events go in and actions are carried out (style: pure core).
+
+Every event takes the same way: tell the node, then `Shell.settle`, which sends what the data path
+produced, performs the node's actions in order, hands out captured frames and arms the one deadline. The
+node is never entered while it is at work, nor while its actions are being performed: what fails there is
+reported from the loop.
+
+The daemon (`pytinc.daemon.service`) makes a `Shell`, and calls `start`, `open` and `close` in this order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Protocol
+
+from pytinc.config.settings import Settings
+from pytinc.control.messages import (
+    ConnectionRow,
+    EdgeRow,
+    NodeRow,
+    Request,
+    SubnetRow,
+    TrafficRow,
+)
+from pytinc.errors import ConfigError
+from pytinc.net.log import LogFunction
+from pytinc.net.meta import MetaStreams
+from pytinc.net.resolver import Resolver
+from pytinc.net.sockets import FAMILIES, Listener
+from pytinc.net.tap import DeviceFeed, FrameDevice
+from pytinc.net.timers import Deadline
+from pytinc.net.udp import UdpSockets
+from pytinc.node import views
+from pytinc.node.actions import (
+    Action,
+    AppendPublicKey,
+    CloseMeta,
+    Dial,
+    Log,
+    Resolve,
+    RunScript,
+    SaveAddressCache,
+    SendDatagram,
+    SendMeta,
+    WriteFrame,
+)
+from pytinc.node.node import HostSource, Node
+from pytinc.wire.address import Address, SockAddr
+
+MAX_CAPTURED: Final = 1024
+"""Frames kept for pcap clients between two events; one event brings far fewer."""
+
+
+class HostFiles(HostSource, Protocol):
+    """Where the node's knowledge is kept; `pytinc.config.store.ConfigTree` in the daemon."""
+
+    def append_public_key(self, name: str, key_text: str) -> None:
+        """Add a learned key to a host file."""
+
+    def save_address_cache(self, name: str, addresses: tuple[Address, ...]) -> None:
+        """Replace the address cache of a node."""
+
+
+class Shell:
+    """Ties the node to device, sockets, files and scripts."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        node: Node,
+        device: FrameDevice,
+        listeners: Sequence[Listener],
+        *,
+        files: HostFiles,
+        log: LogFunction,
+        run_script: Callable[[str, Mapping[str, str]], None],
+        on_fatal: Callable[[str], None],
+        deliver_capture: Callable[[list[bytes]], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.node = node
+        self._files = files
+        self._loop = loop
+        self._log = log
+        self._clock = clock
+        self._run_script = run_script
+        self._deliver_capture = deliver_capture
+        self._listeners = listeners
+        self._device = DeviceFeed(
+            loop, device, on_frames=self._frames, on_fatal=on_fatal, log=log, clock=clock
+        )
+        self._udp = UdpSockets.of_listeners(loop, listeners, on_datagrams=self._datagrams, log=log)
+        self._meta = MetaStreams(loop, self, node.settings, log=log, clock=clock)
+        self._resolver = Resolver(loop)
+        self._deadline = Deadline(loop, clock, self._tick)
+        self._too_big: dict[str, int] = {}
+        self._held: list[Action] | None = []
+        """Actions that wait until the daemon is ready: nothing is dialled before."""
+        self._perform: dict[type[Action], Callable[[Any], None]] = {
+            Dial: self._on_dial,
+            Resolve: self._on_resolve,
+            SendMeta: self._on_send_meta,
+            CloseMeta: self._on_close_meta,
+            SendDatagram: self._on_send_datagram,
+            WriteFrame: self._on_write_frame,
+            RunScript: self._on_run_script,
+            AppendPublicKey: self._on_append_public_key,
+            SaveAddressCache: self._on_save_address_cache,
+            Log: self._on_log,
+        }
+
+    # -- life --
+
+    def start(self) -> None:
+        """Start the node. Its own subnet-up scripts are queued; nothing is read, sent or dialled yet."""
+        self.node.start(self._clock())
+        self.settle()
+
+    def open(self) -> None:
+        """Begin to read from device and sockets, and dial."""
+        self._device.start()
+        self._udp.start()
+        self._meta.listen(self._listeners)
+        held, self._held = self._held or [], None
+        for action in held:
+            self._perform[type(action)](action)
+        self._deadline.arm(self.node.next_deadline())
+
+    def close(self) -> None:
+        """Stop the node, whose down scripts are queued, and close all connections and sockets.
+
+        The device stays open: scripts that take the interface down need it.
+        """
+        self._deadline.cancel()
+        self._device.stop()
+        self._udp.stop()
+        self._held = None
+        self.node.stop(self._clock())
+        self.settle()
+        self._deadline.cancel()
+        self._meta.close_all()
+        for listener in self._listeners:
+            listener.close()
+
+    def settle(self) -> None:
+        """Carry out what the node asked for, then arm its next deadline."""
+        node = self.node
+        output = node.output
+        if output.frames or output.runs:
+            self._send_output()
+        for action in node.take_actions():
+            self._perform[type(action)](action)
+        if node.capture:
+            captured, node.capture = node.capture, []
+            self._deliver_capture(captured[:MAX_CAPTURED])
+        if self._held is None:
+            self._deadline.arm(node.next_deadline())
+
+    def _send_output(self) -> None:
+        output = self.node.output
+        for frame in output.frames:
+            self._device.write(frame)
+        for path, datagrams in output.runs:
+            refused = self._udp.send_run(path.socket, path.address, datagrams)
+            if refused is not None:
+                self._note_too_big(path.relay.name, refused)
+        output.clear()
+
+    # -- events of the network --
+
+    def _frames(self, frames: list[bytes]) -> None:
+        self.node.frames(frames, self._clock())
+        self.settle()
+
+    def _datagrams(self, datagrams: Sequence[bytes], addresses: Sequence[SockAddr], socket: int) -> None:
+        self.node.datagrams(datagrams, addresses, socket, self._clock())
+        self.settle()
+
+    def _tick(self) -> None:
+        self.node.tick(self._clock())
+        self.settle()
+
+    def meta_accepted(self, remote: Address, local: Address) -> int:
+        """A TCP connection came in; the streams call `settle` once they know its number."""
+        return self.node.meta_accepted(remote, local, self._clock())
+
+    def meta_connected(self, connection: int, local: Address) -> None:
+        """A dialled TCP connection is up."""
+        self.node.meta_connected(connection, local, self._clock())
+        self.settle()
+
+    def meta_data(self, connection: int, data: bytes) -> None:
+        """Bytes arrived on a TCP connection."""
+        self.node.meta_data(connection, data, self._clock())
+        self.settle()
+
+    def meta_closed(self, connection: int, reason: str) -> None:
+        """A TCP connection ended or could not be made."""
+        self.node.meta_closed(connection, reason, self._clock())
+        self.settle()
+
+    def _resolved(self, peer: str, addresses: Sequence[Address]) -> None:
+        self.node.resolved(peer, addresses, self._clock())
+        self.settle()
+
+    def _note_too_big(self, peer: str, size: int) -> None:
+        """Remember a refused datagram; the node hears of it once its present actions are done."""
+        if not self._too_big:
+            self._loop.call_soon(self._report_too_big)
+        self._too_big[peer] = min(size, self._too_big.get(peer, size))
+
+    def _report_too_big(self) -> None:
+        refused, self._too_big = self._too_big, {}
+        now = self._clock()
+        for peer, size in refused.items():
+            self.node.datagram_too_big(peer, size, now)
+        self.settle()
+
+    # -- requests of the daemon --
+
+    def reload(self, settings: Settings) -> None:
+        """Take over changed settings and host files."""
+        self._meta.settings = settings
+        self.node.reload(settings, self._clock())
+        self.settle()
+
+    def retry(self) -> None:
+        """Try waiting outgoing connections now."""
+        self.node.retry(self._clock())
+        self.settle()
+
+    def purge(self) -> None:
+        """Forget unreachable nodes."""
+        self.node.purge(self._clock())
+        self.settle()
+
+    def disconnect(self, name: str) -> bool:
+        """Close the meta connections with a node; tell whether there were any."""
+        found = self.node.disconnect(name, self._clock())
+        self.settle()
+        return found
+
+    def capture(self, *, wanted: bool) -> None:
+        """Begin or cease to collect frames for pcap clients."""
+        if wanted:
+            if self.node.capture is None:
+                self.node.capture = []
+        else:
+            self.node.capture = None
+
+    def use_files(self, files: HostFiles) -> None:
+        """Look for files in another place: the root directory has changed."""
+        self._files = self.node.hosts = files
+
+    def queued(self, connection: int) -> int:
+        """Return how many bytes wait in the output of a meta connection; the node asks."""
+        return self._meta.queued(connection)
+
+    # -- actions of the node --
+
+    def _on_dial(self, action: Dial) -> None:
+        if self._held is not None:
+            self._held.append(action)
+        else:
+            self._meta.dial(action.connection, action.address)
+
+    def _on_resolve(self, action: Resolve) -> None:
+        if self._held is not None:
+            self._held.append(action)
+            return
+        family = FAMILIES[self.node.settings.address_family]
+        self._resolver.resolve(
+            action.host, action.port, family, lambda addresses: self._resolved(action.peer, addresses)
+        )
+
+    def _on_send_meta(self, action: SendMeta) -> None:
+        self._meta.send(action.connection, action.data)
+
+    def _on_close_meta(self, action: CloseMeta) -> None:
+        if self._held is not None:
+            self._held.append(action)
+        else:
+            self._meta.close(action.connection, tarpit=action.tarpit)
+
+    def _on_send_datagram(self, action: SendDatagram) -> None:
+        if not self._udp.send(action.socket, action.address, action.data):
+            self._note_too_big(action.peer, len(action.data))
+
+    def _on_write_frame(self, action: WriteFrame) -> None:
+        self._device.write(action.frame)
+
+    def _on_run_script(self, action: RunScript) -> None:
+        self._run_script(action.name, action.environment)
+
+    def _on_append_public_key(self, action: AppendPublicKey) -> None:
+        try:
+            self._files.append_public_key(action.peer, action.key)
+        except ConfigError as error:
+            self._log(0, "error", str(error))
+
+    def _on_save_address_cache(self, action: SaveAddressCache) -> None:
+        try:
+            self._files.save_address_cache(action.peer, action.addresses)
+        except ConfigError as error:
+            # Only a short cut is lost, and a daemon without privileges may never be able to write the file.
+            self._log(1, "warning", str(error))
+
+    def _on_log(self, action: Log) -> None:
+        self._log(action.level, action.priority, action.message)
+
+    # -- dumps --
+
+    def dump(self, request: Request, control_rows: list[tuple[float, ConnectionRow]]) -> list[str]:
+        """Return the lines of a dump, without its end (control.md 4)."""
+        node = self.node
+        match request:
+            case Request.DUMP_NODES:
+                return [_node_row(view).format() for view in views.nodes(node)]
+            case Request.DUMP_EDGES:
+                return [EdgeRow(*view).format() for view in views.edges(node)]
+            case Request.DUMP_SUBNETS:
+                return [SubnetRow(*view).format() for view in views.subnets(node)]
+            case Request.DUMP_TRAFFIC:
+                return [TrafficRow(*view).format() for view in views.traffic(node)]
+            case _:
+                return self._connection_lines(control_rows)
+
+    def _connection_lines(self, control_rows: list[tuple[float, ConnectionRow]]) -> list[str]:
+        rows = list(control_rows)
+        for view in views.connections(self.node):
+            descriptor, opened = self._meta.describe(view.number)
+            rows.append(
+                (opened, ConnectionRow(view.name, view.address, view.options, descriptor, view.status))
+            )
+        return [row.format() for _, row in sorted(rows, key=lambda entry: entry[0])]
+
+
+def _node_row(view: views.NodeView) -> NodeRow:
+    return NodeRow(
+        name=view.name,
+        node_id=view.id.hex(),
+        address=view.address,
+        compression=view.compression,
+        options=view.options,
+        status=view.status,
+        nexthop=view.nexthop,
+        via=view.via,
+        distance=view.distance,
+        pmtu=view.mtu,
+        min_mtu=view.minmtu,
+        max_mtu=view.maxmtu,
+        last_state_change=view.last_state_change,
+        rtt_us=view.udp_ping_rtt,
+        rx_packets=view.in_packets,
+        rx_bytes=view.in_bytes,
+        tx_packets=view.out_packets,
+        tx_bytes=view.out_bytes,
+    )

@@ -1,0 +1,239 @@
+"""Nodes and edges; shortest paths, reachability and spanning tree as tinc decides them (meta.md 4).
+
+An edge counts only if its reverse exists, too. All nodes of a mixed mesh must come to compatible
+results, so ties are broken exactly as the C code does: by the order of names.
+
+`Graph` is told about changes and is `dirty` until `run`; it keeps no history. What a change of
+reachability leads to is `pytinc.node.topology`'s business.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Collection, Iterator
+from operator import attrgetter
+from typing import Final, NamedTuple
+
+from pytinc.errors import LimitError
+from pytinc.wire.address import Address
+from pytinc.wire.requests import OptionBits
+
+MAX_NODES: Final = 10_000
+"""Ten times the largest mesh we plan for; what a peer invents beyond that is ignored."""
+MAX_EDGES: Final = 200_000
+"""Twenty for each node; AutoConnect gives three to six."""
+
+_INDIRECT: Final = int(OptionBits.INDIRECT)
+
+
+class Edge:
+    """One direction of a meta connection. Never changed once it is in a graph: replaced."""
+
+    __slots__ = ("address", "local_address", "options", "source", "target", "weight")
+
+    def __init__(
+        self,
+        source: str,
+        target: str,
+        address: Address,
+        local_address: Address | None,
+        options: int,
+        weight: int,
+    ) -> None:
+        self.source = source
+        self.target = target
+        self.address = address
+        """Where ``source`` reaches ``target`` by UDP."""
+        self.local_address = local_address
+        """The address of ``source`` on that connection."""
+        self.options = options
+        self.weight = weight
+
+    def __repr__(self) -> str:
+        """Both ends."""
+        return f"<Edge {self.source} to {self.target}>"
+
+
+class Route(NamedTuple):
+    """How a reachable node is reached from here."""
+
+    nexthop: str
+    """The neighbour that meta requests go to."""
+    via: str
+    """The last node on the path that may be sent UDP directly; the own node if that is none."""
+    distance: int
+    weighted_distance: int
+    indirect: bool
+    options: int
+    """Options of the edge that leads to the node; the own node has 0."""
+    address: Address | None
+    """Address in that edge."""
+
+
+class Graph:
+    """All nodes and edges this node has heard of."""
+
+    def __init__(self, me: str) -> None:
+        self.me = me
+        self.dirty = True
+        self._edges: dict[str, dict[str, Edge]] = {me: {}}
+        self._sorted: dict[str, list[Edge]] = {}
+        """Edges of a node in order of their targets; made when needed, dropped when one changes."""
+        self._count = 0
+
+    # -- nodes and edges --
+
+    @property
+    def nodes(self) -> Collection[str]:
+        """Names of all nodes."""
+        return self._edges.keys()
+
+    def add_node(self, name: str) -> None:
+        """Make a node known. `LimitError` when there are too many."""
+        if name in self._edges:
+            return
+        if len(self._edges) >= MAX_NODES:
+            raise LimitError(f"more than {MAX_NODES} nodes")
+        self._edges[name] = {}
+
+    def remove_node(self, name: str) -> None:
+        """Forget a node and the edges that start there."""
+        self._count -= len(self._edges.pop(name, {}))
+        self._sorted.pop(name, None)
+        self.dirty = True
+
+    def edge(self, source: str, target: str) -> Edge | None:
+        """Return the edge between two nodes in this direction."""
+        return self._edges.get(source, {}).get(target)
+
+    def set_edge(self, edge: Edge) -> None:
+        """Add an edge, or replace the one with the same ends. `LimitError` when there are too many."""
+        self.add_node(edge.source)
+        self.add_node(edge.target)
+        edges = self._edges[edge.source]
+        if edge.target not in edges:
+            if self._count >= MAX_EDGES:
+                raise LimitError(f"more than {MAX_EDGES} edges")
+            self._count += 1
+        edges[edge.target] = edge
+        self._sorted.pop(edge.source, None)
+        self.dirty = True
+
+    def delete_edge(self, source: str, target: str) -> None:
+        """Remove an edge if it exists."""
+        if self._edges.get(source, {}).pop(target, None) is not None:
+            self._count -= 1
+            self._sorted.pop(source, None)
+            self.dirty = True
+
+    def edges_from(self, name: str) -> list[Edge]:
+        """Return the edges that start at a node, in order of the names of their targets."""
+        edges = self._sorted.get(name)
+        if edges is None:
+            edges = sorted(self._edges.get(name, {}).values(), key=attrgetter("target"))
+            self._sorted[name] = edges
+        return edges
+
+    def edges(self) -> Iterator[Edge]:
+        """Give all edges, by the name of the source, then of the target."""
+        for name in sorted(self._edges):
+            yield from self.edges_from(name)
+
+    # -- shortest paths --
+
+    def run(self) -> dict[str, Route]:
+        """Return the route to every reachable node, the own one included (tinc: sssp_bfs()).
+
+        Fewest hops first, then the smaller sum of weights, then the first found. A path without
+        INDIRECT edges replaces one with such edges even if it is longer. 1,000 nodes with 5,000
+        connections take some ten milliseconds (benchmarks/graph.py).
+        """
+        self.dirty = False
+        me, all_edges = self.me, self._edges
+        routes: dict[str, Route] = {me: Route(me, me, 0, 0, False, 0, None)}
+        queue = deque([me])
+        while queue:
+            name = queue.popleft()
+            here = routes[name]
+            hops = here.distance + 1
+            for edge in self.edges_from(name):
+                target = edge.target
+                if target == me or name not in all_edges.get(target, ()):
+                    continue
+                indirect = here.indirect or bool(edge.options & _INDIRECT)
+                weighted = here.weighted_distance + edge.weight
+                old = routes.get(target)
+                nexthop = target if here.nexthop == me else here.nexthop
+                if old is not None:
+                    better = old.distance == hops and old.weighted_distance > weighted
+                    if (not old.indirect or indirect) and not better:
+                        continue
+                    if not better:
+                        nexthop, weighted = old.nexthop, old.weighted_distance
+                via = here.via if indirect else target
+                routes[target] = Route(nexthop, via, hops, weighted, indirect, edge.options, edge.address)
+                queue.append(target)
+        return routes
+
+    # -- spanning tree --
+
+    def tree_neighbours(self, me: str, connected: Collection[str]) -> set[str]:
+        """Return the neighbours whose connection is in the minimum spanning tree (tinc: mst_kruskal()).
+
+        Only broadcast frames use the tree. ``connected`` are the nodes we have a connection with.
+        """
+        return {
+            target if source == me else source
+            for source, target in self.tree()
+            if (source == me and target in connected) or (target == me and source in connected)
+        }
+
+    def tree(self) -> list[tuple[str, str]]:
+        """Return the edges of the minimum spanning tree around the first edge from a reachable node.
+
+        Edges are taken in order of weight, then of the names of their ends; again and again the first
+        one with exactly one marked end is added and its other end marked (meta.md 4.3).
+        """
+        edges = [
+            edge
+            for name in self._edges
+            for edge in self._edges[name].values()
+            if name in self._edges.get(edge.target, ())
+        ]
+        edges.sort(key=attrgetter("weight", "source", "target"))
+        reachable = self._reachable()
+        start = next((edge.source for edge in edges if edge.source in reachable), None)
+        return [] if start is None else self._grow_tree(start, edges)
+
+    def _grow_tree(self, start: str, edges: list[Edge]) -> list[tuple[str, str]]:
+        """Prim's algorithm with the order of ``edges`` as the order of preference."""
+        touching: dict[str, list[int]] = {}
+        for index, edge in enumerate(edges):
+            touching.setdefault(edge.source, []).append(index)
+            touching.setdefault(edge.target, []).append(index)
+        marked = {start}
+        tree: list[tuple[str, str]] = []
+        heap = list(touching.get(start, ()))
+        heapq.heapify(heap)
+        while heap:
+            edge = edges[heapq.heappop(heap)]
+            if edge.source in marked and edge.target in marked:
+                continue
+            new = edge.target if edge.source in marked else edge.source
+            marked.add(new)
+            tree.append((edge.source, edge.target))
+            for index in touching[new]:
+                heapq.heappush(heap, index)
+        return tree
+
+    def _reachable(self) -> set[str]:
+        seen = {self.me}
+        queue = [self.me]
+        while queue:
+            name = queue.pop()
+            for target in self._edges.get(name, ()):
+                if target not in seen and name in self._edges.get(target, ()):
+                    seen.add(target)
+                    queue.append(target)
+        return seen

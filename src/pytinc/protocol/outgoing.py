@@ -1,0 +1,187 @@
+"""Whom to dial next, at which address, and how long to wait (meta.md 5.3-5.5).
+
+tinc: address_cache.c, the outgoing part of net_socket.c, autoconnect.c. Pure decisions: the node
+gives what is known and carries out what comes back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple, TypeAlias
+
+from pytinc.wire.address import Address, normalise
+
+MAX_CACHED: Final = 8
+"""Addresses that a cache file holds."""
+MAX_RESOLVED: Final = 16
+"""Addresses tried for one host name; a name server's answer can be longer than is useful."""
+BACKOFF_STEP: Final = 5
+"""Seconds by which the wait grows after every fruitless round."""
+WANTED_CONNECTIONS: Final = 3
+"""What AutoConnect aims at."""
+
+
+class AddressCache:
+    """Addresses at which a node was reached, most recent first."""
+
+    def __init__(self, addresses: Iterable[Address] = ()) -> None:
+        self.addresses: tuple[Address, ...] = tuple(addresses)[:MAX_CACHED]
+
+    def add(self, address: Address) -> bool:
+        """Put an address first; tell whether that changed anything."""
+        if self.addresses[:1] == (address,):
+            return False
+        others = tuple(known for known in self.addresses if known != address)
+        self.addresses = (address, *others)[:MAX_CACHED]
+        return True
+
+
+class Try(NamedTuple):
+    """Connect to this address now."""
+
+    address: Address
+
+
+class ResolveNext(NamedTuple):
+    """Look this host up, then call `Outgoing.resolved` and ask again."""
+
+    host: str
+    port: str
+
+
+class Wait(NamedTuple):
+    """Nothing is left to try: ask again after so many seconds (plus jitter)."""
+
+    seconds: float
+
+
+Next: TypeAlias = Try | ResolveNext | Wait
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Where a node might be reached, as known now."""
+
+    cached: tuple[Address, ...] = ()
+    from_graph: tuple[Address, ...] = ()
+    """Its address as each of its neighbours sees it, in descending order of the neighbours' names."""
+    configured: tuple[tuple[str, str], ...] = ()
+    """Host and port of each ``Address`` line."""
+
+
+@dataclass(slots=True)
+class Outgoing:
+    """The attempts to reach one node: an iterator over its addresses, and the back-off between rounds."""
+
+    name: str
+    max_timeout: int
+    backoff: int = 0
+    """Seconds waited after the last fruitless round."""
+    _known_done: bool = False
+    _tried: set[Address] = field(default_factory=set)
+    _configured: int = 0
+    """Index of the next ``Address`` line."""
+    _resolved: list[Address] = field(default_factory=list)
+
+    def next(self, candidate: Candidate) -> Next:
+        """Say what to do next: cached addresses first, then those of the graph, then the configured ones.
+
+        Later rounds begin with the configured ones (if there are any) until `restart`.
+        """
+        while self._resolved:
+            address = self._resolved.pop(0)
+            if address not in self._tried:
+                return self._try(address)
+        if not self._known_done:
+            for address in candidate.cached + candidate.from_graph:
+                if address.is_usable and address not in self._tried:
+                    return self._try(address)
+            self._known_done = True
+        while self._configured < len(candidate.configured):
+            host, port = candidate.configured[self._configured]
+            self._configured += 1
+            address = normalise(host, port)
+            if not address.family:
+                return ResolveNext(host, port)
+            if address.is_usable and address not in self._tried:
+                return self._try(address)
+        return self._end_round(bool(candidate.configured))
+
+    def _try(self, address: Address) -> Try:
+        self._tried.add(address)
+        return Try(address)
+
+    def _end_round(self, has_configured: bool) -> Wait:
+        self._tried.clear()
+        self._configured = 0
+        self._known_done = has_configured
+        self.backoff = min(self.backoff + BACKOFF_STEP, self.max_timeout)
+        return Wait(self.backoff)
+
+    def resolved(self, addresses: Sequence[Address]) -> None:
+        """Take the result of a look-up; several addresses are tried in reverse order, as in tinc."""
+        self._resolved = [address for address in reversed(addresses) if address.is_usable][:MAX_RESOLVED]
+
+    def restart(self) -> None:
+        """Begin anew with the cached addresses: the node was reached."""
+        self._known_done = False
+        self._tried.clear()
+        self._configured = 0
+        self._resolved.clear()
+
+    def reset_backoff(self) -> None:
+        """Forget how long was waited."""
+        self.backoff = 0
+
+
+class Prospect(NamedTuple):
+    """One node as AutoConnect looks at it (the own node is not among them)."""
+
+    name: str
+    connected: bool
+    """An activated connection exists ..."""
+    dialled: bool
+    """... and it has an outgoing entry."""
+    has_entry: bool
+    reachable: bool
+    has_address: bool
+    """Its host file has an ``Address``."""
+    edges: int
+
+
+class AutoConnect(NamedTuple):
+    """What to change about the connections. Each part may be empty."""
+
+    connect: str | None = None
+    disconnect: str | None = None
+    drop_waiting: bool = False
+    """Give up every outgoing entry that has no connection."""
+
+
+def auto_connect(prospects: Sequence[Prospect], random_float: Callable[[], float]) -> AutoConnect:
+    """Decide one run of AutoConnect (meta.md 5.5, tinc: do_autoconnect())."""
+
+    def choose(among: Sequence[Prospect]) -> Prospect | None:
+        return among[int(random_float() * len(among)) % len(among)] if among else None
+
+    count = sum(prospect.connected for prospect in prospects)
+    if count < WANTED_CONNECTIONS:
+        chosen = choose(
+            [
+                prospect
+                for prospect in prospects
+                if not prospect.connected and (prospect.reachable or prospect.has_address)
+            ]
+        )
+        return AutoConnect(connect=chosen.name if chosen is not None and not chosen.has_entry else None)
+    dropped = None
+    if count > WANTED_CONNECTIONS:
+        dropped = choose([prospect for prospect in prospects if prospect.dialled and prospect.edges >= 2])
+    lost = choose(prospects)
+    connect = (
+        lost.name
+        if lost is not None and not (lost.connected or lost.reachable or lost.has_entry) and lost.has_address
+        else None
+    )
+    return AutoConnect(connect, dropped.name if dropped is not None else None, drop_waiting=True)

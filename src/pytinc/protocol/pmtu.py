@@ -1,0 +1,355 @@
+"""UDP discovery and path MTU search of one peer (dataplane.md 4; tinc: try_udp(), try_mtu()).
+
+Both are one conversation of *probes*: a request of some length is answered by an 18-byte reply that names
+the length. A reply proves that UDP works (``udp_confirmed``) and that this length passes (``minmtu``).
+
+The node calls `upkeep` when it has traffic for the peer and sends what comes back; `next_upkeep` tells
+from when on that can be useful. Field names are tinc's. All MTUs count record payload bytes, that is
+the Ethernet frame.
+
+``mtuprobes`` is the state of the search::
+
+    0         fresh: start with what the kernel believes
+    1 .. 19   searching, three probes a second
+    20        enough: take what is proved
+    -1        fixed; checked again every PingInterval, and one byte more is tried
+    -2, -3    the check was not answered
+    -4        the path shrank: begin again
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from pytinc.wire.datagram import MIN_MTU, MTU_MAX
+
+MIN_PROBE_SIZE: Final = 18
+REQUEST: Final = 0
+REPLY_FULL: Final = 1
+"""Reply of the request's own length, to peers older than 17.3."""
+REPLY_SHORT: Final = 2
+"""Reply of 18 bytes that names the request's length."""
+SHORT_REPLY_VERSION: Final = 3
+SEARCH_INTERVAL: Final = 1 / 3
+LOST_CHECK_INTERVAL: Final = 1.0
+SEARCH_PROBES: Final = 20
+FIXED: Final = -1
+LOST: Final = -4
+PROBES_PER_CYCLE: Final = 8
+_HEADER: Final = 14
+"""Zero bytes at the start of a request: where a frame has its MACs and ethertype."""
+
+
+@dataclass(frozen=True, slots=True)
+class PathSettings:
+    """The variables that govern probes; seconds."""
+
+    udp_discovery: bool = True
+    interval: float = 2
+    keepalive_interval: float = 10
+    timeout: float = 30
+    local_discovery: bool = True
+    ping_interval: float = 60
+
+
+class ProbeOut(NamedTuple):
+    """A probe to send."""
+
+    payload: bytes
+    local: bool = False
+    """To an address of the peer in its own network, instead of the one that edges tell."""
+
+
+class ProbeResult(NamedTuple):
+    """What a received probe leads to."""
+
+    reply: bytes | None = None
+    """To be sent to where the request came from."""
+    confirmed: bool = False
+    """This reply is the first: UDP with the peer works."""
+
+
+class PathMtu:
+    """What is known about the UDP path to one peer."""
+
+    __slots__ = (
+        "_again",
+        "_timeout_at",
+        "maxmtu",
+        "maxrecentlen",
+        "minmtu",
+        "mtu",
+        "mtu_ping_sent",
+        "mtuprobes",
+        "ping_sent",
+        "settings",
+        "udp_confirmed",
+        "udp_ping_rtt",
+        "udp_ping_sent",
+        "udp_reply_sent",
+    )
+
+    def __init__(self, settings: PathSettings) -> None:
+        self.settings = settings
+        self.udp_confirmed = False
+        self.udp_ping_sent = -math.inf
+        self.ping_sent = False
+        """A request is out and not answered."""
+        self.udp_ping_rtt = -1
+        """Microseconds; -1 unknown."""
+        self.udp_reply_sent = -math.inf
+        self.maxrecentlen = 0
+        """Longest frame or probe received by UDP since the last unrequested reply."""
+        self.minmtu = 0
+        """Proved to pass."""
+        self.maxmtu = MTU_MAX
+        """Not disproved."""
+        self.mtu = MTU_MAX
+        """In use for fragmenting and clamping."""
+        self.mtuprobes = 0
+        self.mtu_ping_sent = -math.inf
+        self._again = False
+        """The kernel refused the last search probe: the same step is to be done again at once."""
+        self._timeout_at = math.inf
+
+    # -- resets --
+
+    def reset_path(self) -> None:
+        """Forget what was proved: the address changed (dataplane.md 2.8). ``mtu`` stays."""
+        self.udp_confirmed = False
+        self.maxrecentlen = self.mtuprobes = self.minmtu = 0
+        self.maxmtu = MTU_MAX
+        self._again = False
+        self._timeout_at = math.inf
+
+    def reset(self) -> None:
+        """Start afresh: the peer became reachable or unreachable."""
+        self.reset_path()
+        self.ping_sent = False
+        self.udp_ping_rtt = -1
+        self.udp_ping_sent = self.udp_reply_sent = self.mtu_ping_sent = -math.inf
+
+    def limit_mtu(self, limit: int) -> None:
+        """Lower ``mtu`` to a configured bound (variable PMTU)."""
+        self.mtu = min(self.mtu, limit)
+
+    # -- timeout of UDP --
+
+    def next_deadline(self) -> float:
+        """Return when UDP counts as broken unless a reply comes first."""
+        return self._timeout_at
+
+    def timeout(self, now: float) -> bool:
+        """If the deadline has passed, give UDP up and return True."""
+        if now < self._timeout_at:
+            return False
+        self.reset_path()
+        self.udp_ping_rtt = -1
+        return True
+
+    # -- sending --
+
+    def next_upkeep(self, now: float) -> float:
+        """Return the earliest time at which `upkeep` could have something to send."""
+        due = math.inf
+        if self.settings.udp_discovery:
+            due = self.udp_ping_sent + self._request_interval()
+            if self.udp_confirmed:
+                due = min(due, self.udp_reply_sent + self.settings.keepalive_interval - 1)
+        if self.udp_confirmed or not self.settings.udp_discovery:
+            due = min(due, self.mtu_ping_sent + self._search_interval())
+        return due
+
+    def upkeep(
+        self,
+        now: float,
+        *,
+        search_mtu: bool,
+        pmtu_option: bool,
+        version: int,
+        random_bytes: Callable[[int], bytes],
+        initial_maximum: Callable[[], int | None],
+        has_local_edge: bool,
+    ) -> list[ProbeOut]:
+        """Return the probes that are due.
+
+        ``version`` is the peer's protocol minor, ``pmtu_option`` its PMTU_DISCOVERY bit;
+        ``initial_maximum`` gives what the kernel believes to pass, None if it does not say.
+        """
+        probes: list[ProbeOut] = []
+        if self.settings.udp_discovery:
+            probes += self._discover(now, version, random_bytes, has_local_edge)
+        if search_mtu and pmtu_option:
+            probes += self._search(now, random_bytes, initial_maximum)
+        return probes
+
+    def _discover(
+        self, now: float, version: int, random_bytes: Callable[[int], bytes], has_local_edge: bool
+    ) -> list[ProbeOut]:
+        probes: list[ProbeOut] = []
+        settings = self.settings
+        if (
+            self.udp_confirmed
+            and version >= SHORT_REPLY_VERSION
+            and now - self.udp_reply_sent >= settings.keepalive_interval - 1
+        ):
+            self.udp_reply_sent = now
+            if self.maxrecentlen > 0:
+                probes.append(ProbeOut(_short_reply(self.maxrecentlen, bytes(11) + random_bytes(4))))
+                self.maxrecentlen = 0
+        if now - self.udp_ping_sent >= self._request_interval():
+            self.udp_ping_sent = now
+            self.ping_sent = True
+            probes.append(ProbeOut(self.make_request(random_bytes)))
+            if settings.local_discovery and not self.udp_confirmed and has_local_edge:
+                probes.append(ProbeOut(self.make_request(random_bytes), local=True))
+        return probes
+
+    def _request_interval(self) -> float:
+        return self.settings.keepalive_interval if self.udp_confirmed else self.settings.interval
+
+    @staticmethod
+    def make_request(random_bytes: Callable[[int], bytes], size: int = MIN_PROBE_SIZE) -> bytes:
+        """Return a request of ``size`` bytes."""
+        return bytes(_HEADER) + random_bytes(max(size, MIN_PROBE_SIZE) - _HEADER)
+
+    # -- the search --
+
+    def _search_interval(self) -> float:
+        if self._again or self.mtuprobes == 0:
+            return 0.0
+        if self.mtuprobes > 0:
+            return SEARCH_INTERVAL
+        return self.settings.ping_interval if self.mtuprobes == FIXED else LOST_CHECK_INTERVAL
+
+    def _search(
+        self,
+        now: float,
+        random_bytes: Callable[[int], bytes],
+        initial_maximum: Callable[[], int | None],
+    ) -> list[ProbeOut]:
+        if self.settings.udp_discovery and not self.udp_confirmed:
+            self.maxrecentlen = self.mtuprobes = self.minmtu = 0
+            self.maxmtu = MTU_MAX
+            return []
+        if now - self.mtu_ping_sent < self._search_interval():
+            return []
+        again, self._again = self._again, False
+        self.mtu_ping_sent = now
+        self._fix_mtu()
+        if self.mtuprobes <= LOST:
+            self.mtuprobes = self.minmtu = 0
+        if self.mtuprobes < 0:
+            sizes = self._check_sizes()
+            self.mtuprobes -= 1
+        else:
+            if self.mtuprobes == 0 and not again:
+                self.maxmtu = min(initial_maximum() or MTU_MAX, MTU_MAX)
+                if self.maxmtu < MIN_MTU:
+                    self.maxmtu = MTU_MAX
+            sizes = [self._search_size()]
+            self.mtuprobes += 1
+        return [ProbeOut(self.make_request(random_bytes, size)) for size in sizes]
+
+    def _check_sizes(self) -> list[int]:
+        """Return the lengths that check a fixed MTU, and whether the path has grown."""
+        if self.mtuprobes == FIXED and self.maxmtu + 1 < MTU_MAX:
+            return [self.maxmtu, self.maxmtu + 1]
+        return [self.maxmtu]
+
+    def _search_size(self) -> int:
+        """Return the next length to try: near the maximum first, then exponentially down to the minimum."""
+        base = max(self.minmtu, MIN_MTU)
+        interval = self.maxmtu - base
+        if interval <= 0:
+            return base
+        multiplier = 0.97 if self.maxmtu == MTU_MAX else 1.0
+        step = (PROBES_PER_CYCLE - 1) - self.mtuprobes % PROBES_PER_CYCLE
+        exponent = multiplier * step / (PROBES_PER_CYCLE - 1)
+        return base + round(math.pow(interval, exponent))
+
+    def _fix_mtu(self) -> None:
+        """End the search when both bounds meet or enough was tried (tinc: fix_mtu())."""
+        if self.mtuprobes < 0 or (self.mtuprobes < SEARCH_PROBES and self.minmtu < self.maxmtu):
+            return
+        if self.minmtu > self.maxmtu:
+            self.minmtu = self.maxmtu
+        else:
+            self.maxmtu = self.minmtu
+        # A search that found nothing worth having says nothing about TCP, which then carries the frames.
+        self.mtu = self.minmtu if self.minmtu >= MIN_MTU else MTU_MAX
+        self.mtuprobes = FIXED
+
+    def too_big(self, size: int, now: float) -> None:
+        """The kernel refused a payload of ``size`` bytes: less fits (tinc: reduce_mtu()).
+
+        During the search the step is done again with the new bound; when the MTU was fixed, the
+        search starts anew and TCP carries large frames meanwhile (tinc loses them for up to a minute).
+        """
+        bound = max(size - 1, MIN_MTU)
+        if bound >= self.maxmtu:
+            return
+        self.maxmtu = bound
+        self.mtu = min(self.mtu, bound)
+        if self.mtuprobes < 0:
+            self.mtuprobes = self.minmtu = 0
+        else:
+            self.minmtu = min(self.minmtu, bound)
+            self.mtuprobes = max(self.mtuprobes - 1, 0)
+            self._again = True
+        self.mtu_ping_sent = -math.inf
+
+    # -- receiving --
+
+    def on_probe(self, payload: bytes, now: float, version: int) -> ProbeResult:
+        """Take a probe: answer a request, learn from a reply. Anything too short is ignored."""
+        self.maxrecentlen = min(max(self.maxrecentlen, len(payload)), MTU_MAX)
+        if not payload:
+            return ProbeResult()
+        if payload[0] == REQUEST:
+            return ProbeResult(reply=_reply_to(payload, version))
+        if payload[0] == REPLY_SHORT:
+            if len(payload) < 3:
+                return ProbeResult()
+            return ProbeResult(confirmed=self._on_reply(int.from_bytes(payload[1:3], "big"), now))
+        return ProbeResult(confirmed=self._on_reply(len(payload), now))
+
+    def _on_reply(self, length: int, now: float) -> bool:
+        """Take a reply to a request of ``length`` bytes; tell whether it is the first (tinc: udp_probe_h())."""
+        length = min(length, MTU_MAX)
+        if self.ping_sent:
+            self.udp_ping_rtt = round((now - self.udp_ping_sent) * 1_000_000)
+            self.ping_sent = False
+        first = not self.udp_confirmed
+        self.udp_confirmed = True
+        if self.settings.udp_discovery:
+            self._timeout_at = now + self.settings.timeout
+        if length > self.maxmtu:
+            # The path has grown: search upwards.
+            self.minmtu, self.maxmtu, self.mtuprobes = length, MTU_MAX, 1
+            return first
+        if self.mtuprobes < 0 and length == self.maxmtu:
+            self.mtuprobes = FIXED
+            self.mtu_ping_sent = now
+        if self.minmtu < length:
+            self.minmtu = length
+            self._fix_mtu()
+        return first
+
+
+def is_reply(payload: bytes) -> bool:
+    """Tell whether a probe is a reply of any type."""
+    return payload[:1] not in (b"", b"\0")
+
+
+def _reply_to(request: bytes, version: int) -> bytes:
+    if version < SHORT_REPLY_VERSION:
+        return bytes((REPLY_FULL,)) + request[1:]
+    return _short_reply(len(request), request[3:MIN_PROBE_SIZE].ljust(MIN_PROBE_SIZE - 3, b"\0"))
+
+
+def _short_reply(length: int, rest: bytes) -> bytes:
+    return bytes((REPLY_SHORT,)) + length.to_bytes(2, "big") + rest

@@ -1,0 +1,169 @@
+"""Subnets and who owns them; among them the MAC addresses that the switch has learned.
+
+MACs are subnets of type MAC in the same table as IP subnets, announced in the same way (dataplane.md 5.3,
+tinc: subnet.c). A node learns only the MACs behind its own device; those of others come announced.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import insort
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from pytinc.errors import LimitError
+from pytinc.wire.subnet import Subnet, SubnetKind
+
+MAX_SUBNETS_PER_OWNER: Final = 20_000
+"""More hosts than any LAN behind one node has; what a peer claims beyond it is ignored."""
+MAX_SUBNETS: Final = 200_000
+"""Of all nodes together; some 100 MB in the worst case."""
+MAX_LEARNED: Final = 16_384
+"""MACs learned from the own device. The one not seen for longest gives way: it is the least likely to be
+asked for, and is learned again with its next frame."""
+
+
+class SubnetTable:
+    """All subnets with their owners. The owner of a broadcast subnet is None."""
+
+    def __init__(self) -> None:
+        self._by_owner: dict[str | None, dict[Subnet, None]] = {}
+        self._sorted: dict[str | None, list[Subnet]] = {}
+        self._mac_owners: dict[bytes, list[tuple[int, str]]] = {}
+        """Owners of each MAC in the order in which they are preferred: weight, then name."""
+        self._learned: dict[bytes, float] = {}
+        """When each MAC learned from the own device was seen last, the oldest first."""
+        self._given_up: set[bytes] = set()
+        self._count = 0
+
+    def __len__(self) -> int:
+        """Return the number of subnets."""
+        return self._count
+
+    def add(self, owner: str | None, subnet: Subnet) -> bool:
+        """Add a subnet; False if ``owner`` had exactly this one. `LimitError` when the table is full."""
+        subnets = self._by_owner.setdefault(owner, {})
+        if subnet in subnets:
+            return False
+        if len(subnets) >= MAX_SUBNETS_PER_OWNER or self._count >= MAX_SUBNETS:
+            raise LimitError(f"more subnets of {owner} than fit")
+        subnets[subnet] = None
+        self._count += 1
+        self._sorted.pop(owner, None)
+        if owner is not None and subnet.kind is SubnetKind.MAC:
+            insort(self._mac_owners.setdefault(subnet.address, []), (subnet.weight, owner))
+        return True
+
+    def delete(self, owner: str | None, subnet: Subnet) -> bool:
+        """Delete a subnet; False if ``owner`` had none like it (the weight counts, too)."""
+        subnets = self._by_owner.get(owner, {})
+        if subnet not in subnets:
+            return False
+        del subnets[subnet]
+        self._count -= 1
+        self._sorted.pop(owner, None)
+        if not subnets:
+            del self._by_owner[owner]
+        if owner is not None and subnet.kind is SubnetKind.MAC:
+            owners = self._mac_owners[subnet.address]
+            owners.remove((subnet.weight, owner))
+            if not owners:
+                del self._mac_owners[subnet.address]
+        return True
+
+    def has(self, owner: str | None, subnet: Subnet) -> bool:
+        """Tell whether ``owner`` has exactly this subnet."""
+        return subnet in self._by_owner.get(owner, ())
+
+    def of(self, owner: str | None) -> list[Subnet]:
+        """Return the subnets of one owner in tinc's order."""
+        subnets = self._sorted.get(owner)
+        if subnets is None:
+            found = self._by_owner.get(owner)
+            if found is None:
+                return []
+            subnets = self._sorted[owner] = sorted(found, key=_sort_key)
+        return list(subnets)
+
+    def all(self) -> list[tuple[str | None, Subnet]]:
+        """Return all subnets with their owners in the order of dumps (meta.md 3.2)."""
+        everything = [(owner, subnet) for owner, subnets in self._by_owner.items() for subnet in subnets]
+        everything.sort(key=lambda item: (item[1].sort_key, item[0] or ""))
+        return everything
+
+    def remove_owner(self, owner: str) -> None:
+        """Delete all subnets of a node."""
+        for subnet in self.of(owner):
+            self.delete(owner, subnet)
+
+    # -- MACs --
+
+    def macs(self) -> Iterator[bytes]:
+        """Give every MAC that a node owns."""
+        return iter(self._mac_owners)
+
+    def mac_owner(self, mac: bytes, is_reachable: Callable[[str], bool]) -> str | None:
+        """Return the owner frames for ``mac`` go to: the first reachable one by weight and name.
+
+        If none is reachable, the last one (sending will fail then, as in tinc). None if nobody owns it.
+        """
+        owners = self._mac_owners.get(mac)
+        if not owners:
+            return None
+        for _, owner in owners:
+            if is_reachable(owner):
+                return owner
+        return owners[-1][1]
+
+    # -- learning, for the own node --
+
+    def is_learned(self, subnet: Subnet) -> bool:
+        """Tell whether this subnet of the own node was learned (and so can expire)."""
+        return subnet.kind is SubnetKind.MAC and subnet.address in self._learned
+
+    def learn(self, me: str, mac: bytes, now: float) -> tuple[bool, list[Subnet]]:
+        """Own a MAC from which a frame came. Returns whether it is new, and what had to give way for it."""
+        subnet = Subnet.mac(mac)
+        if self.has(me, subnet):
+            if mac in self._learned:
+                self.renew(mac, now)
+            return False, []
+        evicted: list[Subnet] = []
+        if len(self._learned) >= MAX_LEARNED:
+            evicted.append(self._forget(me, next(iter(self._learned))))
+        self.add(me, subnet)
+        self._learned[mac] = now
+        return True, evicted
+
+    def renew(self, mac: bytes, seen: float) -> None:
+        """Note that a frame from a learned MAC came at ``seen``."""
+        before = self._learned.get(mac)
+        if before is not None and seen > before:
+            del self._learned[mac]
+            self._learned[mac] = seen
+            self._given_up.discard(mac)
+
+    def hand_over(self, mac: bytes) -> None:
+        """Another node announced a MAC that we learned: it goes at the next `expire` unless it is seen here."""
+        if mac in self._learned:
+            self._given_up.add(mac)
+
+    def expire(self, me: str, now: float, lifetime: float) -> list[Subnet]:
+        """Delete and return the learned MACs not seen for ``lifetime`` seconds, and those handed over."""
+        old = [mac for mac, seen in self._learned.items() if seen + lifetime < now or (mac in self._given_up)]
+        return [self._forget(me, mac) for mac in old]
+
+    def next_expiry(self, lifetime: float) -> float:
+        """Return when the first learned MAC will be too old."""
+        return min(self._learned.values(), default=math.inf) + lifetime
+
+    def _forget(self, me: str, mac: bytes) -> Subnet:
+        del self._learned[mac]
+        self._given_up.discard(mac)
+        subnet = Subnet.mac(mac)
+        self.delete(me, subnet)
+        return subnet
+
+
+def _sort_key(subnet: Subnet) -> tuple[int, int, bytes, int]:
+    return subnet.sort_key

@@ -1,0 +1,41 @@
+"""Internet checksums, and the few header offsets the switch needs (RFC 791, 8200, 1071, 1624)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+IPV4_HEADER_SIZE: Final = 20
+IPV6_HEADER_SIZE: Final = 40
+PROTOCOL_ICMP: Final = 1
+PROTOCOL_IPIP: Final = 4
+PROTOCOL_TCP: Final = 6
+PROTOCOL_ICMPV6: Final = 58
+TCP_HEADER_SIZE: Final = 20
+TCP_SYN: Final = 0x02
+DONT_FRAGMENT: Final = 0x4000
+MORE_FRAGMENTS: Final = 0x2000
+OFFSET_MASK: Final = 0x1FFF
+
+
+def checksum(data: bytes) -> int:
+    """Return the Internet checksum of ``data`` (RFC 1071)."""
+    if len(data) % 2:
+        data += b"\0"
+    total = int.from_bytes(data, "big") % 0xFFFF
+    # A sum that is a multiple of 0xFFFF is 0xFFFF unless all bytes are zero.
+    if total == 0 and any(data):
+        total = 0xFFFF
+    return ~total & 0xFFFF
+
+
+def update_checksum(old: int, before: int, after: int) -> int:
+    """Return the checksum after one 16-bit word changed (RFC 1624, equation 3)."""
+    total = (~old & 0xFFFF) + (~before & 0xFFFF) + after
+    total = (total & 0xFFFF) + (total >> 16)
+    total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def pseudo_header_v6(source: bytes, destination: bytes, length: int, protocol: int) -> bytes:
+    """Return the IPv6 pseudo header that upper checksums cover (RFC 8200, 8.1)."""
+    return source + destination + length.to_bytes(4, "big") + bytes((0, 0, 0, protocol))

@@ -1,0 +1,205 @@
+"""fsck: every finding, and its repair."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytinc.cli import fsck as fsck_module
+
+if TYPE_CHECKING:
+    from conftest import Run, ScriptedDaemon
+
+PUBLIC_KEY = "gLeZdAjSACcESEAsVpLQtAzCV2LsvSaebOuiGKc9bUN"
+OTHER_KEY = "CQw+4p+sBvP6vIsuyIryi0TAwoUCXKdliq4+UtbRI1H"
+
+
+@pytest.fixture
+def fsck(run: Run, conf: Path) -> Run:
+    return lambda *options: run("-c", "conf", *options, "fsck")
+
+
+def add(path: Path, text: str) -> None:
+    path.write_text(path.read_text() + text)
+
+
+def test_a_good_directory_gives_no_output(fsck: Run) -> None:
+    assert fsck() == (0, "", "")
+
+
+def test_a_missing_configuration_suggests_init(run: Run) -> None:
+    result = run("-c", "nowhere", "fsck")
+    assert result.status == 1
+    assert "ERROR: cannot read nowhere/tinc.conf: No such file or directory\n" in result.err
+    assert "No tinc configuration found" in result.err
+    assert "pytinc -c nowhere init\n" in result.err
+    assert "without a valid Name" in result.err
+    assert "pytinc -n vpn init\n" in run("-n", "vpn", "fsck").err
+
+
+@pytest.mark.parametrize("uid", [0, 1000])
+def test_a_forbidden_configuration_gives_advice(fsck: Run, uid: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(path: str) -> str:
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(fsck_module, "read_text", forbidden)
+    monkeypatch.setattr(os, "geteuid", lambda: uid)
+    result = fsck()
+    assert result.status == 1
+    assert ("not running tinc as root" in result.err) == (uid != 0)
+    assert ("Check the permissions of each component of the path" in result.err) == (uid == 0)
+
+
+@pytest.mark.parametrize("text", ["Name = a-b\n", "Mode = hub\n", "Name = $NO_SUCH_VARIABLE\n", ""])
+def test_a_name_is_needed(fsck: Run, conf: Path, text: str) -> None:
+    (conf / "tinc.conf").write_text(text)
+    result = fsck()
+    assert result.status == 1
+    assert result.err.endswith("ERROR: tinc cannot run without a valid Name.\n")
+
+
+def test_a_line_without_a_value_is_named_once_and_the_rest_is_checked(fsck: Run, conf: Path) -> None:
+    add(conf / "tinc.conf", "Mode\n")
+    (conf / "foo-up").touch()
+    result = fsck()
+    assert result.status == 1
+    assert result.err.count("No value for variable `Mode' on line 2") == 1
+    assert "Unknown script conf/foo-up found" in result.err
+
+
+def test_a_missing_host_file_is_named(fsck: Run, conf: Path) -> None:
+    (conf / "hosts/alpha").unlink()
+    result = fsck()
+    assert result.status == 1
+    assert "Cannot open config file conf/hosts/alpha: No such file or directory" in result.err
+
+
+def test_a_host_file_of_another_node_may_be_bad(fsck: Run, conf: Path) -> None:
+    add(conf / "hosts/beta", "Port\n")
+    result = fsck()
+    assert result.status == 0
+    assert "No value for variable `Port' on line 3 while reading config file conf/hosts/beta" in result.err
+
+
+def test_a_missing_private_key_suggests_to_make_one(fsck: Run, conf: Path) -> None:
+    (conf / "ed25519_key.priv").unlink()
+    result = fsck()
+    assert result.status == 1
+    assert "Error reading Ed25519 private key file" in result.err
+    assert "No Ed25519 private key found" in result.err
+    assert "pytinc -c conf generate-ed25519-keys\n" in result.err
+    assert "public Ed25519 key was found but no private key" in result.err
+
+
+def test_a_private_key_that_is_none_is_told(fsck: Run, conf: Path) -> None:
+    (conf / "ed25519_key.priv").write_text("junk")
+    result = fsck()
+    assert result.status == 1
+    assert "Reading Ed25519 private key file `conf/ed25519_key.priv' failed" in result.err
+
+
+def test_a_private_key_elsewhere_is_found(fsck: Run, conf: Path) -> None:
+    (conf / "ed25519_key.priv").rename(conf / "key")
+    add(conf / "hosts/alpha", "Ed25519PrivateKeyFile = key\n")
+    assert "Error reading" not in fsck().err
+
+
+def test_loose_permissions_are_fixed_on_request(fsck: Run, conf: Path) -> None:
+    key = conf / "ed25519_key.priv"
+    key.chmod(0o644)
+    finding = "WARNING: unsafe file permissions on conf/ed25519_key.priv.\n"
+    assert fsck() == (0, "", finding)
+    assert key.stat().st_mode & 0o777 == 0o644
+    assert fsck("--force") == (0, "", finding + "Fixed permissions of conf/ed25519_key.priv.\n")
+    assert key.stat().st_mode & 0o777 == 0o600
+    assert fsck() == (0, "", "")
+
+
+def test_permissions_of_somebody_else_are_left_alone(
+    fsck: Run, conf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (conf / "ed25519_key.priv").chmod(0o644)
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    assert "as the same uid" in fsck("--force").err
+    assert (conf / "ed25519_key.priv").stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize(
+    ("host_file", "finding"),
+    [
+        ("Port = 7", "WARNING: No (usable) public Ed25519 key found.\n"),
+        ("Ed25519PublicKey = x\n", "WARNING: No (usable) public Ed25519 key found.\n"),
+        (
+            f"ed25519publickey={OTHER_KEY}\nPort = 7\n",
+            "ERROR: public and private Ed25519 keys do not match.\n",
+        ),
+    ],
+)
+def test_a_wrong_public_key_is_replaced_on_request(
+    fsck: Run, conf: Path, host_file: str, finding: str
+) -> None:
+    host = conf / "hosts/alpha"
+    host.write_text(host_file)
+    assert fsck() == (0, "", finding)
+    result = fsck("--force")
+    assert result.status == 0
+    assert result.err.endswith("Wrote Ed25519 public key to conf/hosts/alpha.\n")
+    assert ("old key(s) found and disabled" in result.err) == ("ublic" in host_file)
+    assert host.read_text().endswith(
+        f"-----BEGIN ED25519 PUBLIC KEY-----\n{PUBLIC_KEY}\n-----END ED25519 PUBLIC KEY-----\n"
+    )
+    assert "Port = 7\n" in host.read_text() or "Port" not in host_file
+    assert fsck() == (0, "", "")
+
+
+def test_scripts_are_checked(fsck: Run, conf: Path) -> None:
+    for name in ("foo-up", "a-b-down", "host-up", "hosts/beta-down"):
+        (conf / name).touch(0o644)
+    result = fsck()
+    assert result.status == 0
+    assert result.err.splitlines() == [
+        "WARNING: Unknown script conf/a-b-down found.",
+        "The only scripts in conf executed by tinc are:",
+        "tinc-up, tinc-down, host-up, host-down, subnet-up and subnet-down.",
+        "WARNING: Unknown script conf/foo-up found.",
+        "WARNING: cannot read and execute conf/host-up: Permission denied",
+        "WARNING: cannot read and execute conf/hosts/beta-down: Permission denied",
+    ]
+    fsck("--force")
+    assert os.access(conf / "host-up", os.X_OK)
+    assert os.access(conf / "hosts/beta-down", os.X_OK)
+    assert len(fsck().err.splitlines()) == 4
+
+
+def test_a_missing_hosts_directory_is_a_failure(fsck: Run, conf: Path) -> None:
+    for file in (conf / "hosts").iterdir():
+        file.unlink()
+    (conf / "hosts").rmdir()
+    result = fsck()
+    assert result.status == 1
+    assert "ERROR: cannot read directory conf/hosts: No such file or directory" in result.err
+
+
+def test_misplaced_obsolete_and_repeated_variables_are_told(fsck: Run, conf: Path) -> None:
+    add(conf / "tinc.conf", "subnet = 10.0.0.0/8\ngraphdumpfile = /x\nmode = hub\nMode = switch\nNew = 1\n")
+    (conf / "conf.d").mkdir()
+    (conf / "conf.d/x.conf").write_text("Port = 1\n")
+    add(conf / "hosts/beta", "connectto = x\nPort = 1\nport = 2\nSubnet = 10.0.3.0/24\n")
+    result = fsck()
+    assert result.status == 0
+    assert result.err.splitlines() == [
+        "WARNING: host variable Port found in server config conf/conf.d/x.conf line 1",
+        "WARNING: host variable Subnet found in server config conf/tinc.conf line 2",
+        "WARNING: obsolete variable GraphDumpFile in conf/tinc.conf line 3",
+        "WARNING: multiple instances of variable Mode in tinc.conf",
+        "WARNING: server variable ConnectTo found in host config conf/hosts/beta line 3",
+        "WARNING: multiple instances of variable Port in beta",
+    ]
+
+
+def test_fsck_needs_no_daemon_and_tells_none(fsck: Run, daemon: ScriptedDaemon) -> None:
+    assert fsck("--force").status == 0
+    assert daemon.requests == []

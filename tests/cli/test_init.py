@@ -1,0 +1,187 @@
+"""init and generate-keys: a directory is complete or not there."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytinc.cli import join
+from pytinc.cli.init import TINC_UP
+from pytinc.crypto.keys import parse_private_key
+
+if TYPE_CHECKING:
+    from conftest import Run
+
+PROGRESS = "Generating Ed25519 key pair:\nDone.\n"
+DISABLED = "Warning: old key(s) found and disabled.\n"
+
+
+@pytest.fixture(autouse=True)
+def usual_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(join, "choose_port", lambda: join.DEFAULT_PORT)
+
+
+@pytest.fixture(autouse=True)
+def usual_umask() -> object:
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+def modes(directory: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(directory)): stat.filemode(path.stat().st_mode) for path in directory.rglob("*")
+    }
+
+
+def check_complete(directory: Path, name: str) -> None:
+    assert modes(directory) == {
+        "tinc.conf": "-rw-r--r--",
+        "tinc-up": "-rwxr-xr-x",
+        "ed25519_key.priv": "-rw-------",
+        "hosts": "drwxr-xr-x",
+        f"hosts/{name}": "-rw-r--r--",
+        "cache": "drwxr-xr-x",
+    }
+    assert (directory / "tinc.conf").read_text() == f"Name = {name}\n"
+    assert (directory / "tinc-up").read_text() == TINC_UP
+    key = parse_private_key((directory / "ed25519_key.priv").read_text())
+    assert (directory / "hosts" / name).read_text() == f"Ed25519PublicKey = {key.public.text}\n"
+
+
+def test_a_new_directory_is_complete(run: Run, tmp_path: Path) -> None:
+    assert run("-c", "new", "init", "alpha") == (0, "", PROGRESS)
+    check_complete(tmp_path / "new", "alpha")
+    assert stat.filemode((tmp_path / "new").stat().st_mode) == "drwxr-xr-x"
+    assert run("-c", "new", "fsck") == (0, "", "")
+
+
+def test_an_empty_directory_is_filled(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir(mode=0o700)
+    assert run("-c", "new", "init", "alpha").status == 0
+    check_complete(tmp_path / "new", "alpha")
+
+
+def test_a_network_gets_its_directory_with_parents(run: Run, tmp_path: Path) -> None:
+    assert run("-n", "vpn", "init", "alpha").status == 0
+    check_complete(tmp_path / "etc/tinc/vpn", "alpha")
+    assert run("network").out == "vpn\n"
+
+
+def test_what_is_there_already_is_left_alone(run: Run, conf: Path) -> None:
+    assert run("-c", "conf", "init", "beta") == (
+        1,
+        "",
+        "Configuration file conf/tinc.conf already exists!\n",
+    )
+
+
+def test_an_existing_script_is_kept(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new/tinc-up").write_text("mine")
+    assert run("-c", "new", "init", "alpha").status == 0
+    assert (tmp_path / "new/tinc-up").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [([], "No Name given!"), (["a-b"], "Invalid Name! Only a-z, A-Z, 0-9 and _ are allowed characters.")],
+)
+def test_a_name_is_needed(run: Run, tmp_path: Path, words: list[str], complaint: str) -> None:
+    assert run("-c", "new", "init", *words) == (1, "", complaint + "\n")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_directory_that_cannot_be_made_is_a_failure(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    result = run("-c", "file/new", "init", "alpha")
+    assert result.status == 1
+    assert result.err.startswith("Could not create directory file")
+
+
+def test_a_failure_half_way_leaves_nothing_behind(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_disk(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pytinc.cli.init._write_placeholder", full_disk)
+    result = run("-c", "new", "init", "alpha")
+    assert result.status == 1
+    assert "No space left on device" in result.err
+    assert list(tmp_path.glob("new*")) + list(tmp_path.glob(".new*")) == []
+    # In a directory that existed, tinc.conf does not exist yet: init can be run again.
+    (tmp_path / "new").mkdir()
+    assert run("-c", "new", "init", "alpha").status == 1
+    assert not (tmp_path / "new/tinc.conf").exists()
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(join, "choose_port", lambda: 655)
+    assert run("-c", "new", "init", "alpha").status == 0
+    assert run("-c", "new", "fsck") == (0, "", "")
+
+
+def test_a_port_that_is_taken_is_replaced(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(join, "choose_port", lambda: 6146)
+    result = run("-c", "new", "init", "alpha")
+    assert result.err == PROGRESS + (
+        "Warning: could not bind to port 655. Tinc will instead listen on port 6146.\n"
+    )
+    assert (tmp_path / "new/hosts/alpha").read_text().endswith("\nPort = 6146\n")
+
+
+def test_a_machine_without_free_ports_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(join, "choose_port", lambda: None)
+    result = run("-c", "new", "init", "alpha")
+    assert result.status == 0
+    assert "Please change tinc's Port manually." in result.err
+
+
+def test_the_port_chosen_can_be_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    taken = socket.socket()
+    with taken:
+        taken.bind(("", 0))
+        taken.listen()
+        monkeypatch.setattr(join, "DEFAULT_PORT", taken.getsockname()[1])
+        port = join.choose_port()
+    assert port is not None
+    assert 4096 <= port <= 36863
+
+
+@pytest.mark.parametrize("command", ["generate-keys", "generate-ed25519-keys"])
+def test_old_keys_are_disabled_not_deleted(run: Run, conf: Path, command: str) -> None:
+    old_private = (conf / "ed25519_key.priv").read_text()
+    old_public = (conf / "hosts/alpha").read_text()
+    (conf / "ed25519_key.priv").chmod(0o644)
+    assert run("-c", "conf", command) == (0, "", PROGRESS + DISABLED * 2)
+    private = (conf / "ed25519_key.priv").read_text()
+    commented = "".join(f"#{line}" for line in old_private.splitlines(keepends=True))
+    assert private.startswith(commented)
+    public = parse_private_key(private).public.text
+    assert (conf / "hosts/alpha").read_text() == f"#{old_public}Ed25519PublicKey = {public}\n"
+    assert (conf / "ed25519_key.priv").stat().st_mode & 0o777 == 0o600
+    assert run("-c", "conf", "fsck") == (0, "", "")
+
+
+def test_a_missing_newline_is_added_before_a_key(run: Run, conf: Path) -> None:
+    (conf / "hosts/alpha").write_text("Port = 7")
+    run("-c", "conf", "generate-keys")
+    assert (conf / "hosts/alpha").read_text().startswith("Port = 7\nEd25519PublicKey = ")
+
+
+def test_without_a_name_the_public_key_gets_its_own_file(run: Run, conf: Path) -> None:
+    (conf / "tinc.conf").unlink()
+    assert run("-c", "conf", "generate-keys").status == 0
+    assert (conf / "ed25519_key.pub").read_text().startswith("Ed25519PublicKey = ")
+
+
+def test_keys_that_cannot_be_written_are_a_failure(run: Run, tmp_path: Path) -> None:
+    result = run("-c", "nowhere", "generate-keys")
+    assert result.status == 1
+    assert "Error opening file `nowhere/ed25519_key.priv'" in result.err

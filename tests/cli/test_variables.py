@@ -1,0 +1,116 @@
+"""get, set, add, del: which file, which checks. What happens to the text is tested with `config.edit`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import pytest
+
+from pytinc.cli.variables import Target, parse_target
+
+if TYPE_CHECKING:
+    from conftest import Run, ScriptedDaemon
+
+
+@pytest.mark.parametrize(
+    ("words", "target"),
+    [
+        (["Mode", "switch"], Target(None, "Mode", "switch")),
+        (["Mode=switch"], Target(None, "Mode", "switch")),
+        (["Mode", "=", "switch"], Target(None, "Mode", "switch")),
+        (["Mode\t=\t", "x", "y "], Target(None, "Mode", "x y")),
+        (["a==b"], Target(None, "a", "=b")),
+        (["beta.Port"], Target("beta", "Port", "")),
+        (["a.b.c", "d"], Target("a", "b.c", "d")),
+        ([".Port"], Target("", "Port", "")),
+    ],
+)
+def test_words_are_split_at_the_first_blank_or_equals_sign(words: list[str], target: Target) -> None:
+    assert parse_target(words) == target
+
+
+@pytest.mark.parametrize("words", [["=x"], ["beta."], [" x"], ["beta.=x"], [""]])
+def test_a_variable_is_needed(words: list[str]) -> None:
+    with pytest.raises(click.ClickException, match="No variable given"):
+        parse_target(words)
+
+
+def test_what_follows_the_verb_has_a_limit() -> None:
+    assert len(parse_target(["Mode", "x" * 5000]).value) == 4095 - len("Mode ")
+
+
+@pytest.mark.parametrize(
+    ("assignment", "file"),
+    [
+        ("Mode hub", "tinc.conf"),
+        ("ClampMSS no", "tinc.conf"),
+        ("Subnet 10.0.0.0/8", "hosts/alpha"),
+        ("Port 7", "hosts/alpha"),
+        ("beta.Port 7", "hosts/beta"),
+        ("beta.ClampMSS no", "hosts/beta"),
+    ],
+)
+def test_a_variable_goes_where_it_belongs(run: Run, conf: Path, assignment: str, file: str) -> None:
+    name, value = assignment.split()
+    assert run("-c", "conf", "set", name, value) == (0, "", "")
+    line = f"{name.rpartition('.')[2]} = {value}\n"
+    assert (conf / file).read_text().endswith(line)
+
+
+def test_a_malformed_subnet_is_refused(run: Run, conf: Path) -> None:
+    before = (conf / "hosts/alpha").read_text()
+    for words in (["set", "Subnet", "junk"], ["add", "Subnet", "junk"], ["del", "subnet", "junk"]):
+        assert run("-c", "conf", *words) == (1, "", "Malformed subnet definition junk\n")
+    assert (conf / "hosts/alpha").read_text() == before
+
+
+def test_the_own_host_file_needs_a_name(run: Run, conf: Path) -> None:
+    (conf / "tinc.conf").write_text("Mode = hub\n")
+    assert run("-c", "conf", "set", "Port", "5") == (1, "", "Could not find Name in conf/tinc.conf.\n")
+    (conf / "tinc.conf").write_text("Name = a-b\n")
+    assert run("-c", "conf", "set", "Port", "5").status == 1
+
+
+def test_mode_and_owner_of_a_file_are_kept(run: Run, conf: Path) -> None:
+    (conf / "tinc.conf").chmod(0o640)
+    assert run("-c", "conf", "set", "Mode", "hub").status == 0
+    assert (conf / "tinc.conf").stat().st_mode & 0o777 == 0o640
+    assert sorted(path.name for path in conf.iterdir()) == ["cache", "ed25519_key.priv", "hosts", "tinc.conf"]
+
+
+def test_any_bytes_survive(run: Run, conf: Path) -> None:
+    (conf / "tinc.conf").write_bytes(b"# caf\xe9 \xc2\x85 \x0c\r\nName = alpha\r\n")
+    assert run("-c", "conf", "add", "ConnectTo", "beta").status == 0
+    assert (conf / "tinc.conf").read_bytes() == (
+        b"# caf\xe9 \xc2\x85 \x0c\r\nName = alpha\r\nConnectTo = beta\n"
+    )
+
+
+def test_the_port_is_the_one_in_use_if_a_daemon_runs(run: Run, conf: Path, daemon: ScriptedDaemon) -> None:
+    (conf / "hosts/alpha").write_text("Port = 0\n")
+    options = ("-c", "conf", "--pidfile", daemon.pidfile)
+    assert run(*options, "get", "Port") == (0, "7777\n", "")
+    assert run(*options, "get", "alpha.port").out == "7777\n"
+    assert run(*options, "get", "gamma.Port").out == "6550\n"
+
+
+def test_the_port_is_the_configured_one_without_a_daemon(run: Run, conf: Path) -> None:
+    (conf / "hosts/alpha").write_text("Port = 0\n")
+    result = run("-c", "conf", "get", "Port")
+    assert result.out == "0\n"
+    assert result.err.startswith("Could not open pid file")
+    # A stale pid file tells nothing either.
+    (conf / "pid").write_text(f"{2**22 + 1} {'AB' * 32} 127.0.0.1 port 7777\n")
+    assert run("-c", "conf", "get", "Port").out == "0\n"
+
+
+def test_a_change_tells_the_daemon(run: Run, conf: Path, daemon: ScriptedDaemon) -> None:
+    daemon.answers["1"] = "18 1 22\n"
+    assert run("-c", "conf", "add", "ConnectTo", "beta") == (0, "", "")
+    assert daemon.requests == ["18 1"]
+    # Nothing changes: nothing is told.
+    assert run("-c", "conf", "add", "ConnectTo", "beta") == (0, "", "")
+    assert run("-c", "conf", "get", "ConnectTo") == (0, "beta\n", "")
+    assert daemon.requests == ["18 1"]

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from pytinc.net.loop import Tasks, new_event_loop, run
+
+
+@pytest.mark.parametrize("use_uvloop", [False, True])
+def test_run_returns_what_main_returns(use_uvloop: bool) -> None:
+    async def main(tasks: Tasks) -> int:
+        return 42
+
+    assert run(main, use_uvloop=use_uvloop) == 42
+
+
+@pytest.mark.parametrize("use_uvloop", [False, True])
+def test_tasks_left_behind_are_cancelled_when_main_returns(use_uvloop: bool) -> None:
+    cancelled: list[str] = []
+
+    async def forever() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.append(asyncio.current_task().get_name())  # type: ignore[union-attr]
+
+    async def main(tasks: Tasks) -> None:
+        tasks.spawn("left behind", forever())
+        await asyncio.sleep(0)
+
+    run(main, use_uvloop=use_uvloop)
+    assert cancelled == ["left behind"]
+
+
+def test_a_task_that_fails_ends_main_and_its_error_comes_out() -> None:
+    async def fail() -> None:
+        raise ValueError("broken")
+
+    async def main(tasks: Tasks) -> None:
+        tasks.spawn("failing", fail())
+        await asyncio.Event().wait()
+
+    with pytest.raises(ExceptionGroup) as caught:
+        run(main, use_uvloop=False)
+    assert isinstance(caught.value.exceptions[0], ValueError)
+
+
+def test_uvloop_is_chosen_where_it_is_installed() -> None:
+    uvloop = pytest.importorskip("uvloop")
+    loop = new_event_loop()
+    try:
+        assert isinstance(loop, uvloop.Loop)
+    finally:
+        loop.close()
