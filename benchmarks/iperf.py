@@ -1,4 +1,4 @@
-"""TCP throughput through two nodes on this machine, by kind: ``python benchmarks/iperf.py [--seconds N] [--rounds N]``.
+"""TCP throughput through two nodes, by kind: ``python benchmarks/iperf.py [--seconds N] [--rounds N]``.
 
 Four nodes in namespaces, two of each kind, one direct path between each two. The kinds take turns, round
 after round, so that a slow minute of the machine hits all of them alike. Output names machine, kernel, Python
@@ -38,9 +38,8 @@ def machine() -> dict[str, str]:
     commit = subprocess.run(
         ("git", "describe", "--always", "--dirty"), cwd=here, capture_output=True, text=True, check=False
     ).stdout.strip()
-    models = [
-        line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")
-    ]
+    cpuinfo = Path("/proc/cpuinfo").read_text().splitlines()
+    models = [line for line in cpuinfo if line.startswith("model name")]
     return {
         "machine": f"{os.cpu_count()} x {models[0].partition(':')[2].strip() if models else platform.machine()}",
         "kernel": platform.release(),

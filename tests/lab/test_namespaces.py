@@ -1,12 +1,12 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -113,11 +113,10 @@ def test_a_process_is_named_by_the_time_it_started() -> None:
 
 
 @pytest.fixture
-def _means() -> Iterator[None]:
+def _means() -> None:
     means = missing_means()
     if means is not None:
         pytest.skip(means)
-    yield
 
 
 def namespaces_there() -> set[str]:
@@ -138,10 +137,10 @@ class TestRealLab:
             assert one.run(*command, check=False).returncode == 0
 
     def test_nothing_is_left_when_the_block_fails(self) -> None:
-        with pytest.raises(RuntimeError, match="on purpose"), Lab() as lab:
+        with contextlib.suppress(RuntimeError), Lab() as lab:
             host = lab.host("one")
             sleeper = host.spawn("sleep", "1000")
-            raise RuntimeError("on purpose")
+            raise RuntimeError
         assert sleeper.poll() is not None
         assert not {host.namespace, lab.switch} & namespaces_there()
         assert not lab.directory.exists()
@@ -149,7 +148,7 @@ class TestRealLab:
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
     def test_nothing_is_left_after_a_signal(self, number: signal.Signals) -> None:
         script = (
-            "import sys, time\nfrom pytinc.lab.namespaces import Lab\n"
+            "import time\nfrom pytinc.lab.namespaces import Lab\n"
             "with Lab() as lab:\n"
             "    lab.host('one').spawn('sleep', '1000')\n    print(lab.tag, flush=True)\n    time.sleep(100)\n"
         )

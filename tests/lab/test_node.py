@@ -6,14 +6,14 @@ from pytinc.lab.namespaces import LabError
 from pytinc.lab.node import parse_connections, parse_edges, parse_labels, parse_nodes, wait_until
 
 # Lines of a real tincd 1.1~pre18.
-NODES = """\
-alpha id ba3ce58667ca at MYSELF port 655 cipher 0 digest 0 maclength 0 compression 0 options 700000c status 0858 \
-nexthop alpha via alpha distance 0 pmtu 1518 (min 0 max 1518) rx 5 418 tx 4 356
-beta id 560c72de72c0 at 192.168.77.2 port 655 cipher 0 digest 0 maclength 0 compression 0 options 700000c status 08da \
-nexthop beta via beta distance 1 pmtu 1439 (min 1439 max 1439) rx 6 392 tx 4 356 rtt 0.632
-delta id 485d4d17037c at unknown port unknown cipher 0 digest 0 maclength 0 compression 0 options 0 status 0020 \
-nexthop - via - distance -1 pmtu 1518 (min 0 max 1518) rx 0 0 tx 0 0
-"""
+NODES = (
+    "alpha id ba3ce58667ca at MYSELF port 655 cipher 0 digest 0 maclength 0 compression 0 options 700000c "
+    "status 0858 nexthop alpha via alpha distance 0 pmtu 1518 (min 0 max 1518) rx 5 418 tx 4 356\n"
+    "beta id 560c72de72c0 at 192.0.2.2 port 655 cipher 0 digest 0 maclength 0 compression 0 options 700000c "
+    "status 08da nexthop beta via beta distance 1 pmtu 1439 (min 1439 max 1439) rx 6 392 tx 4 356 rtt 0.632\n"
+    "delta id 485d4d17037c at unknown port unknown cipher 0 digest 0 maclength 0 compression 0 options 0 "
+    "status 0020 nexthop - via - distance -1 pmtu 1518 (min 0 max 1518) rx 0 0 tx 0 0\n"
+)
 
 
 def test_a_dump_of_nodes_is_read() -> None:
@@ -21,7 +21,7 @@ def test_a_dump_of_nodes_is_read() -> None:
     assert list(views) == ["alpha", "beta", "delta"]
     beta = views["beta"]
     assert (beta.address, beta.port, beta.nexthop, beta.distance, beta.pmtu) == (
-        "192.168.77.2",
+        "192.0.2.2",
         "655",
         "beta",
         1,

@@ -28,7 +28,7 @@ def test_a_family_limits_the_answer() -> None:
     assert look_up("127.0.0.1", "655", socket.AF_INET6) == ()
 
 
-def test_answers_come_on_the_loop(on_loop) -> None:  # type: ignore[no-untyped-def]
+def test_answers_come_on_the_loop(on_loop) -> None:
     async def main() -> None:
         answer: asyncio.Future[tuple[Address, ...]] = asyncio.get_running_loop().create_future()
         Resolver(asyncio.get_running_loop()).resolve("::1", "655", socket.AF_UNSPEC, answer.set_result)
@@ -38,7 +38,7 @@ def test_answers_come_on_the_loop(on_loop) -> None:  # type: ignore[no-untyped-d
     on_loop(main)
 
 
-def test_only_so_many_look_ups_run_at_once(on_loop, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+def test_only_so_many_look_ups_run_at_once(on_loop, monkeypatch: pytest.MonkeyPatch) -> None:
     running, most = 0, 0
     lock, release = threading.Lock(), threading.Event()
 
@@ -68,7 +68,7 @@ def test_only_so_many_look_ups_run_at_once(on_loop, monkeypatch: pytest.MonkeyPa
     assert most == MAX_LOOKUPS
 
 
-def test_beyond_the_queue_a_look_up_fails_at_once(on_loop, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+def test_beyond_the_queue_a_look_up_fails_at_once(on_loop, monkeypatch: pytest.MonkeyPatch) -> None:
     release = threading.Event()
 
     def slow(host: str, port: str, family: int) -> tuple[Address, ...]:

@@ -66,7 +66,7 @@ def pipe() -> Iterator[PipeDevice]:
     device.close()
 
 
-def feed_of(device, log, batches, fatal, clock=time.monotonic) -> DeviceFeed:  # type: ignore[no-untyped-def]
+def feed_of(device, log, batches, fatal, clock=time.monotonic) -> DeviceFeed:
     return DeviceFeed(
         asyncio.get_running_loop(),
         device,
@@ -77,7 +77,7 @@ def feed_of(device, log, batches, fatal, clock=time.monotonic) -> DeviceFeed:  #
     )
 
 
-def test_frames_arrive_in_bounded_batches(on_loop, log, pipe) -> None:  # type: ignore[no-untyped-def]
+def test_frames_arrive_in_bounded_batches(on_loop, log, pipe) -> None:
     async def main() -> None:
         batches: list[list[bytes]] = []
         feed = feed_of(pipe, log, batches, [])
@@ -93,7 +93,7 @@ def test_frames_arrive_in_bounded_batches(on_loop, log, pipe) -> None:  # type: 
     on_loop(main)
 
 
-def test_after_stop_nothing_is_read(on_loop, log, pipe) -> None:  # type: ignore[no-untyped-def]
+def test_after_stop_nothing_is_read(on_loop, log, pipe) -> None:
     async def main() -> None:
         feed = feed_of(pipe, log, [], [])
         feed.start()
@@ -105,7 +105,7 @@ def test_after_stop_nothing_is_read(on_loop, log, pipe) -> None:  # type: ignore
     on_loop(main)
 
 
-def test_too_many_read_errors_in_a_row_are_fatal(on_loop, log, pipe, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_too_many_read_errors_in_a_row_are_fatal(on_loop, log, pipe, monkeypatch) -> None:
     monkeypatch.setattr(tap, "READ_ERROR_DELAY", 0.001)
 
     async def main() -> None:
@@ -124,7 +124,7 @@ def test_too_many_read_errors_in_a_row_are_fatal(on_loop, log, pipe, monkeypatch
     on_loop(main)
 
 
-def test_a_good_read_makes_earlier_errors_forgotten(on_loop, log, pipe, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_a_good_read_makes_earlier_errors_forgotten(on_loop, log, pipe, monkeypatch) -> None:
     monkeypatch.setattr(tap, "READ_ERROR_DELAY", 0.0)
 
     async def main() -> None:
@@ -148,7 +148,7 @@ def test_a_good_read_makes_earlier_errors_forgotten(on_loop, log, pipe, monkeypa
     on_loop(main)
 
 
-def test_the_same_write_error_is_reported_once_a_minute(on_loop, log, pipe) -> None:  # type: ignore[no-untyped-def]
+def test_the_same_write_error_is_reported_once_a_minute(on_loop, log, pipe) -> None:
     async def main() -> None:
         now = 100.0
         feed = feed_of(pipe, log, [], [], clock=lambda: now)
@@ -165,7 +165,7 @@ def test_the_same_write_error_is_reported_once_a_minute(on_loop, log, pipe) -> N
     on_loop(main)
 
 
-def test_a_full_queue_of_the_kernel_loses_frames_silently(on_loop, log, pipe) -> None:  # type: ignore[no-untyped-def]
+def test_a_full_queue_of_the_kernel_loses_frames_silently(on_loop, log, pipe) -> None:
     async def main() -> None:
         pipe.write_error = BlockingIOError(errno.EAGAIN, "again")
         feed_of(pipe, log, [], []).write(b"frame")
@@ -174,7 +174,7 @@ def test_a_full_queue_of_the_kernel_loses_frames_silently(on_loop, log, pipe) ->
     on_loop(main)
 
 
-def test_the_dummy_device_is_called_dummy_and_never_reads(on_loop, log) -> None:  # type: ignore[no-untyped-def]
+def test_the_dummy_device_is_called_dummy_and_never_reads(on_loop, log) -> None:
     async def main() -> None:
         device = open_device(Settings("a", mode=Mode.SWITCH, device_type="dummy"), "net", log)
         assert isinstance(device, DummyDevice)
@@ -191,7 +191,7 @@ def test_the_dummy_device_is_called_dummy_and_never_reads(on_loop, log) -> None:
 
 
 @pytest.mark.parametrize("kind", ["tun", "raw_socket", "multicast", "fd", "uml", "vde"])
-def test_other_device_types_are_refused(kind: str, log) -> None:  # type: ignore[no-untyped-def]
+def test_other_device_types_are_refused(kind: str, log) -> None:
     with pytest.raises(DeviceError, match=f"DeviceType {kind} is not supported"):
         open_device(Settings("a", device_type=kind), None, log)
 
@@ -203,13 +203,13 @@ def test_impossible_interface_names_are_refused_by_name(name: str) -> None:
     assert name in str(caught.value)
 
 
-def test_a_missing_device_node_is_explained(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_a_missing_device_node_is_explained(tmp_path) -> None:
     with pytest.raises(DeviceError, match=r"No such file or directory\. Is the tun module loaded\?"):
         TapDevice("pytinctest", str(tmp_path / "tun"))
 
 
 @needs_tun
-def test_a_tap_device_has_name_and_whole_address_and_takes_frames(on_loop, log) -> None:  # type: ignore[no-untyped-def]
+def test_a_tap_device_has_name_and_whole_address_and_takes_frames(on_loop, log) -> None:
     name = f"pt{os.getpid() % 100000}"
     device = TapDevice(name)
     try:
@@ -228,7 +228,7 @@ def test_a_tap_device_has_name_and_whole_address_and_takes_frames(on_loop, log) 
 
 
 @needs_tun
-def test_a_frame_that_is_too_long_is_dropped_and_the_others_are_read(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_a_frame_that_is_too_long_is_dropped_and_the_others_are_read(monkeypatch) -> None:
     device = TapDevice()
     reader, writer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:

@@ -7,7 +7,7 @@ import time
 from pytinc.net.timers import Deadline
 
 
-def test_it_calls_back_once_at_the_armed_time(on_loop) -> None:  # type: ignore[no-untyped-def]
+def test_it_calls_back_once_at_the_armed_time(on_loop) -> None:
     async def main() -> None:
         calls: list[float] = []
         deadline = Deadline(asyncio.get_running_loop(), time.monotonic, lambda: calls.append(time.monotonic()))
@@ -20,7 +20,7 @@ def test_it_calls_back_once_at_the_armed_time(on_loop) -> None:  # type: ignore[
     on_loop(main)
 
 
-def test_a_later_time_replaces_an_earlier_one(on_loop) -> None:  # type: ignore[no-untyped-def]
+def test_a_later_time_replaces_an_earlier_one(on_loop) -> None:
     async def main() -> None:
         calls: list[float] = []
         deadline = Deadline(asyncio.get_running_loop(), time.monotonic, lambda: calls.append(time.monotonic()))
@@ -36,7 +36,7 @@ def test_a_later_time_replaces_an_earlier_one(on_loop) -> None:  # type: ignore[
     on_loop(main)
 
 
-def test_an_earlier_time_replaces_a_later_one(on_loop) -> None:  # type: ignore[no-untyped-def]
+def test_an_earlier_time_replaces_a_later_one(on_loop) -> None:
     async def main() -> None:
         calls: list[int] = []
         deadline = Deadline(asyncio.get_running_loop(), time.monotonic, lambda: calls.append(1))
@@ -48,7 +48,7 @@ def test_an_earlier_time_replaces_a_later_one(on_loop) -> None:  # type: ignore[
     on_loop(main)
 
 
-def test_infinity_and_cancel_mean_never(on_loop) -> None:  # type: ignore[no-untyped-def]
+def test_infinity_and_cancel_mean_never(on_loop) -> None:
     async def main() -> None:
         calls: list[int] = []
         deadline = Deadline(asyncio.get_running_loop(), time.monotonic, lambda: calls.append(1))
@@ -63,7 +63,7 @@ def test_infinity_and_cancel_mean_never(on_loop) -> None:  # type: ignore[no-unt
     on_loop(main)
 
 
-def test_the_callback_may_arm_again(on_loop) -> None:  # type: ignore[no-untyped-def]
+def test_the_callback_may_arm_again(on_loop) -> None:
     async def main() -> None:
         calls: list[int] = []
 

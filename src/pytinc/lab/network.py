@@ -76,15 +76,15 @@ class Network:
     def stop(self) -> None:
         """Stop all daemons that run, in an orderly way."""
         with ThreadPoolExecutor(WORKERS) as workers:
-            list(workers.map(Node.stop, [node for node in self.nodes.values() if node.running()]))
+            list(workers.map(Node.stop, [node for node in self.nodes.values() if node.started]))
 
     def converged(self) -> bool:
-        """Whether every running node sees every other running node."""
-        running = [node for node in self.nodes.values() if node.running()]
-        return all(node.sees(running) for node in running)
+        """Whether every started node sees every other; LabError when one has died."""
+        started = [node for node in self.nodes.values() if node.started]
+        return all(node.sees(started) for node in started)
 
     def wait_converged(self, timeout: float = 30) -> float:
-        """Wait until all running nodes see each other; the seconds it took."""
+        """Wait until all started nodes see each other; the seconds it took."""
         return wait_until(self.converged, timeout, "all nodes see each other")
 
     def logs(self) -> str:

@@ -207,6 +207,7 @@ class Node:
     debug: int = 3
     interface: str = "vpn"
     confbase: Path = field(init=False)
+    started: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         self.confbase = self.host.lab.directory / self.name
@@ -280,11 +281,14 @@ class Node:
     def start(self, *options: str, check: bool = True) -> Completed:
         """Run ``tinc start``; returns when the daemon is ready (or, without ``check``, has failed)."""
         words = ("start", f"-d{self.debug}", f"--logfile={self.log_path}", *options)
-        return self.tinc(*words, check=check, timeout=START_TIMEOUT_S)
+        done = self.tinc(*words, check=check, timeout=START_TIMEOUT_S)
+        self.started = done.returncode == 0
+        return done
 
     def stop(self) -> None:
         """Stop the daemon in an orderly way; returns when it is gone."""
         self.tinc("stop")
+        self.started = False
 
     def pid(self) -> int | None:
         """The daemon's process id according to its pid file; None when there is none."""
@@ -304,6 +308,7 @@ class Node:
         if pid is None:
             raise LabError(f"{self.name} does not run")
         os.kill(pid, signal.SIGKILL)
+        self.started = False
         wait_until(lambda: not self.running(), 5, f"{self.name} is gone", interval=0.02)
 
     def nodes(self) -> dict[str, NodeView]:

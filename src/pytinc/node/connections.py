@@ -268,10 +268,10 @@ class Connections:
             if host.tcp_only:
                 options |= OptionBits.TCPONLY | OptionBits.INDIRECT
             if host.clamp_mss is not None:
-                options &= ~OptionBits.CLAMP_MSS
+                options &= ~int(OptionBits.CLAMP_MSS)
                 options |= OptionBits.CLAMP_MSS if host.clamp_mss else 0
         if options & OptionBits.TCPONLY:
-            options &= ~OptionBits.PMTU_DISCOVERY
+            options &= ~int(OptionBits.PMTU_DISCOVERY)
         return int(options)
 
     def _weight_for(self, host: HostSettings | None, connection: Connection, now: float) -> int:
@@ -328,12 +328,12 @@ class Connections:
         node = self._node
         own, theirs = connection.options, ack.options
         if not own & theirs & OptionBits.PMTU_DISCOVERY:
-            own &= ~OptionBits.PMTU_DISCOVERY
-            theirs &= ~OptionBits.PMTU_DISCOVERY
+            own &= ~int(OptionBits.PMTU_DISCOVERY)
+            theirs &= ~int(OptionBits.PMTU_DISCOVERY)
         host = node.hosts.host_settings(peer.name)
         options = own | theirs
         if host is not None and host.clamp_mss is not None:
-            options &= ~OptionBits.CLAMP_MSS
+            options &= ~int(OptionBits.CLAMP_MSS)
             options |= OptionBits.CLAMP_MSS if host.clamp_mss else 0
         connection.options = int(options)
         for limit in (host.pmtu if host is not None else None, node.settings.pmtu):

@@ -369,8 +369,10 @@ class Tunnels:
             peer.key_attempts = 0
             peer.slot.upkeep_due = NEVER
             self._node.log(3, "info", f"SPTPS key exchange with {peer.name} successful")
-            # tinc waits for the next packet; a path that is proved now will not delay that one.
-            self.upkeep(peer, now, search_mtu=True)
+            if session.role is Role.INITIATOR:
+                # tinc waits for the next packet; a path that is proved now will not delay that one.
+                # The responder's key arrives only after its last message, so it waits for our probe.
+                self.upkeep(peer, now, search_mtu=True)
 
     def _send_handshake(self, peer: Peer, records: list[bytes]) -> None:
         me = self._node.me.name
@@ -515,6 +517,8 @@ class Tunnels:
         result = peer.path.on_probe(probe.payload, now, peer.version)
         if result.reply is not None:
             self._send_probe_to(peer, result.reply, probe.socket, probe.address)
+            if not peer.path.udp_confirmed:
+                self.upkeep(peer, now, search_mtu=True)
         if result.confirmed:
             node.log(2, "info", f"UDP address of {peer.name} set to {peer.address}")
             self._confirm(peer)

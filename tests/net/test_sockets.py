@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from pytinc.config.settings import AddressFamily, HostPort, Settings
+from pytinc.errors import DeviceError
+from pytinc.net import sockets
+from pytinc.net.sockets import Listener, open_listeners, path_mtu
+from pytinc.wire.address import Address
+
+IP_MTU_DISCOVER = 10
+IPV6_MTU_DISCOVER = 23
+
+
+def settings_for(*hosts: str, **changes: object) -> Settings:
+    entries = tuple(HostPort(*host.split()) for host in hosts)
+    return Settings("a", **{"port": "0", "listen_address": entries, **changes})  # type: ignore[arg-type]
+
+
+@contextmanager
+def listening(settings: Settings, log, **more: int) -> Iterator[list[Listener]]:
+    listeners = open_listeners(settings, log, **more)
+    try:
+        yield listeners
+    finally:
+        for listener in listeners:
+            listener.close()
+
+
+def test_every_address_gets_a_tcp_and_a_udp_socket_on_one_port(log) -> None:
+    with listening(settings_for("127.0.0.1", "::1"), log) as listeners:
+        assert [listener.family for listener in listeners] == [4, 6]
+        ports = {int(listener.address.port) for listener in listeners}
+        assert len(ports) == 1
+        assert ports != {0}
+        for listener in listeners:
+            assert listener.udp.getsockname() == listener.tcp.getsockname()
+        port = ports.pop()
+        assert log.messages == [f"Listening on 127.0.0.1 port {port}", f"Listening on ::1 port {port}"]
+
+
+def test_without_addresses_the_wildcard_of_each_allowed_family_is_used(log) -> None:
+    with listening(settings_for(address_family=AddressFamily.IPV4), log) as listeners:
+        assert [listener.address.host for listener in listeners] == ["0.0.0.0"]
+    with listening(settings_for(address_family=AddressFamily.IPV6), log) as listeners:
+        assert [listener.address.host for listener in listeners] == ["::"]
+    with listening(settings_for(), log) as listeners:
+        assert {listener.address.host for listener in listeners} == {"0.0.0.0", "::"}
+
+
+def test_duplicates_are_opened_once(log) -> None:
+    with listening(settings_for("127.0.0.1", "127.0.0.1 0", "localhost", address_family=AddressFamily.IPV4), log) as found:
+        assert len(found) == 1
+
+
+def test_a_port_may_be_a_service_name(log, monkeypatch) -> None:
+    wanted = []
+    monkeypatch.setattr(sockets, "_open_pair", lambda family, sockaddr, settings, log: wanted.append(sockaddr))
+    with pytest.raises(DeviceError):
+        open_listeners(settings_for("127.0.0.1 http"), log)
+    assert wanted == [("127.0.0.1", 80)]
+
+
+def test_addresses_of_bind_to_address_come_first_and_are_sources(log) -> None:
+    settings = settings_for("127.0.0.2", bind_to_address=(HostPort("127.0.0.1"),))
+    with listening(settings, log) as listeners:
+        assert [(each.address.host, each.is_source) for each in listeners] == [
+            ("127.0.0.1", True),
+            ("127.0.0.2", False),
+        ]
+
+
+def test_an_address_that_cannot_be_bound_is_reported_and_skipped(log) -> None:
+    with listening(settings_for("192.0.2.1 655", "127.0.0.1"), log) as listeners:
+        assert [listener.address.host for listener in listeners] == ["127.0.0.1"]
+    assert log[0] == (
+        0,
+        "error",
+        "Can't bind to 192.0.2.1 port 655/tcp: Cannot assign requested address",
+    )
+
+
+def test_a_udp_port_in_use_drops_the_pair(log) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", 0))
+        port = other.getsockname()[1]
+        with pytest.raises(DeviceError, match="Unable to create any listening socket!"):
+            open_listeners(settings_for(f"127.0.0.1 {port}"), log)
+    assert log.messages == [f"Can't bind to 127.0.0.1 port {port}/udp: Address already in use"]
+
+
+def test_a_host_that_cannot_be_looked_up_is_reported_and_skipped(log) -> None:
+    with pytest.raises(DeviceError, match="Unable to create any listening socket!"):
+        open_listeners(settings_for("no.such.host.invalid"), log)
+    assert log.messages[0].startswith("Looking up no.such.host.invalid port 0 failed: ")
+
+
+def test_more_than_eight_sockets_are_too_many(log) -> None:
+    hosts = [f"127.0.0.{number}" for number in range(1, 10)]
+    with pytest.raises(DeviceError, match="Too many listening sockets"):
+        open_listeners(settings_for(*hosts), log)
+    with listening(settings_for(*hosts[:8]), log) as listeners:
+        assert len(listeners) == 8
+    with pytest.raises(DeviceError, match="Too many listening sockets"):
+        open_listeners(settings_for(), log, inherited=9)
+
+
+@pytest.mark.parametrize("discovery", [True, False])
+def test_udp_sockets_have_the_options_of_tinc(log, discovery: bool) -> None:
+    with listening(settings_for("127.0.0.1", "::1", pmtu_discovery=discovery), log) as (four, six):
+        for udp in (four.udp, six.udp):
+            assert not udp.getblocking()
+            assert not udp.get_inheritable()
+            assert udp.getsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST) == 1
+            assert udp.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR) == 1
+        assert six.udp.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) == 1
+        assert (four.udp.getsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER) == 2) == discovery
+        assert (six.udp.getsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER) == 2) == discovery
+
+
+def test_tcp_sockets_send_at_once(log) -> None:
+    with listening(settings_for("127.0.0.1"), log) as (only,):
+        assert only.tcp.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+        assert only.tcp.getsockopt(socket.IPPROTO_IP, socket.IP_TOS) == 0x10
+
+
+def test_a_buffer_size_asked_for_is_read_back(log, monkeypatch) -> None:
+    too_much = 2**31 - 1
+    with listening(settings_for("127.0.0.1", udp_rcvbuf=too_much), log):
+        assert len(log) == 1  # a default that does not fit is nobody's business
+    log.clear()
+    with listening(settings_for("127.0.0.1", udp_rcvbuf=too_much, udp_sndbuf=0, udp_buffers_explicit=True), log):
+        assert log.messages[0].startswith(f"UDPRcvBuf is {too_much}, but the system grants only ")
+
+
+def test_an_interface_that_does_not_exist_drops_the_socket(log) -> None:
+    with pytest.raises(DeviceError, match="Unable to create any listening socket!"):
+        open_listeners(settings_for("127.0.0.1", bind_to_interface="nosuchif0"), log)
+    assert log.messages == ["Can't bind to interface nosuchif0: No such device"]
+
+
+def test_inherited_sockets_are_used_and_get_a_udp_socket_each(log, monkeypatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as given:
+        monkeypatch.setattr(sockets, "FIRST_INHERITED", os.dup(given.fileno()))
+        with listening(settings_for("192.0.2.1 1"), log, inherited=1) as (only,):
+            assert only.tcp.getsockname() == given.getsockname() == only.udp.getsockname()
+            assert not only.tcp.get_inheritable()
+            assert not only.is_source
+
+
+def test_an_inherited_descriptor_that_is_no_tcp_socket_is_refused(log, monkeypatch) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        monkeypatch.setattr(sockets, "FIRST_INHERITED", os.dup(ours.fileno()))
+        with pytest.raises(DeviceError, match="Unable to create any listening socket!"):
+            open_listeners(settings_for(), log, inherited=1)
+    assert "is not a TCP socket" in log.messages[0]
+
+
+def test_the_kernel_tells_the_path_mtu_of_a_destination() -> None:
+    assert path_mtu(("127.0.0.1", 655), Settings("a")) == 65536
+    assert path_mtu(("::1", 655, 0, 0), Settings("a")) == 65536
+
+
+def test_without_route_or_interface_there_is_no_path_mtu() -> None:
+    assert path_mtu(("127.0.0.1", 655), Settings("a", bind_to_interface="nosuchif0")) is None
+    assert path_mtu(("255.255.255.255", 1), Settings("a")) is None
+
+
+def test_the_address_of_a_listener_is_numeric(log) -> None:
+    with listening(settings_for("localhost", address_family=AddressFamily.IPV4), log) as (only,):
+        assert only.address == Address("127.0.0.1", only.address.port)

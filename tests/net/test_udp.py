@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytinc.net.udp import MAX_BATCH, MAX_RUN_BYTES, MAX_SEGMENTS, UdpSockets, _groups
+from pytinc.wire.address import SockAddr
+
+HERE = ("127.0.0.1", 655)
+
+
+class KernelDouble:
+    """Takes what is sent, or refuses it as told."""
+
+    def __init__(self) -> None:
+        self.single: list[bytes] = []
+        self.grouped: list[list[bytes]] = []
+        self.segment_error: int | None = None
+        self.limit = 65536
+        self.error: int | None = None
+
+    def fileno(self) -> int:
+        return -1
+
+    def sendto(self, data: bytes, address: SockAddr) -> int:
+        if self.error is not None:
+            raise OSError(self.error, "refused")
+        if len(data) > self.limit:
+            raise OSError(errno.EMSGSIZE, "Message too long")
+        self.single.append(data)
+        return len(data)
+
+    def sendmsg(self, buffers: Sequence[bytes], ancdata, flags: int, address: SockAddr) -> int:
+        if self.segment_error is not None:
+            raise OSError(self.segment_error, "refused")
+        if len(buffers[0]) > self.limit:
+            raise OSError(errno.EMSGSIZE, "Message too long")
+        ((level, kind, size),) = ancdata
+        assert (level, kind) == (17, 103)
+        assert int.from_bytes(size, "little") == len(buffers[0])
+        self.grouped.append(list(buffers))
+        return sum(map(len, buffers))
+
+
+@pytest.fixture
+def kernel() -> KernelDouble:
+    return KernelDouble()
+
+
+def sockets_of(kernel: KernelDouble, log) -> UdpSockets:
+    loop = asyncio.new_event_loop()
+    loop.close()
+    return UdpSockets(loop, [kernel], on_datagrams=lambda *_: None, log=log)
+
+
+@given(st.lists(st.binary(min_size=1, max_size=1600), max_size=200))
+def test_grouping_keeps_every_datagram_in_order_and_the_kernels_limits(run: list[bytes]) -> None:
+    groups = list(_groups(run))
+    assert [datagram for group in groups for datagram in group] == run
+    for group in groups:
+        assert 1 <= len(group) <= MAX_SEGMENTS
+        assert sum(map(len, group)) <= MAX_RUN_BYTES
+        assert {len(datagram) for datagram in group[:-1]} <= {len(group[0])}
+        assert len(group[-1]) <= len(group[0])
+
+
+def test_equal_datagrams_and_a_shorter_last_one_go_in_one_call(kernel, log) -> None:
+    run = [b"a" * 100, b"b" * 100, b"c" * 40]
+    assert sockets_of(kernel, log).send_run(0, HERE, run) is None
+    assert kernel.grouped == [run]
+    assert kernel.single == []
+
+
+def test_one_call_never_holds_more_than_64_datagrams_or_65507_bytes(kernel, log) -> None:
+    udp = sockets_of(kernel, log)
+    udp.send_run(0, HERE, [bytes(20)] * 130)
+    assert [len(group) for group in kernel.grouped] == [64, 64, 2]
+    kernel.grouped.clear()
+    udp.send_run(0, HERE, [bytes(1472)] * 64)
+    assert [len(group) for group in kernel.grouped] == [44, 20]
+
+
+def test_a_single_datagram_is_sent_plainly(kernel, log) -> None:
+    sockets_of(kernel, log).send_run(0, HERE, [b"only"])
+    assert kernel.single == [b"only"]
+
+
+@pytest.mark.parametrize("error", [errno.EIO, errno.EINVAL, errno.ENOPROTOOPT])
+def test_a_kernel_that_cannot_segment_is_never_asked_again(kernel, log, error: int) -> None:
+    kernel.segment_error = error
+    udp = sockets_of(kernel, log)
+    run = [b"a" * 10, b"b" * 10]
+    assert udp.send_run(0, HERE, run) is None
+    assert kernel.single == run
+    assert not udp.segments
+    kernel.segment_error = None
+    udp.send_run(0, HERE, run)
+    assert kernel.grouped == []
+    assert kernel.single == run * 2
+    assert len(log) == 1
+
+
+def test_a_run_that_is_too_big_is_sent_singly_and_the_smallest_refused_size_told(kernel, log) -> None:
+    kernel.limit = 1000
+    udp = sockets_of(kernel, log)
+    run = [bytes(1400), bytes(1400), bytes(1200), bytes(900)]
+    assert udp.send_run(0, HERE, run) == 1200
+    assert [len(datagram) for datagram in kernel.single] == [900]
+    assert udp.segments
+
+
+@pytest.mark.parametrize("error", [errno.EAGAIN, errno.EINTR, errno.ENOBUFS])
+def test_a_full_queue_loses_datagrams_without_a_word(kernel, log, error: int) -> None:
+    kernel.error = kernel.segment_error = error
+    udp = sockets_of(kernel, log)
+    assert udp.send_run(0, HERE, [b"aa", b"bb"]) is None
+    assert udp.send(0, HERE, b"a")
+    assert log == []
+    assert udp.segments
+
+
+def test_other_errors_are_logged_at_level_five(kernel, log) -> None:
+    kernel.error = errno.ENETUNREACH
+    assert sockets_of(kernel, log).send(0, HERE, b"a")
+    assert log == [(5, "warning", "Error sending packet to 127.0.0.1 port 655: refused")]
+
+
+@pytest.mark.parametrize("sizes", [[100] * 10, [1200] * 50 + [7], [10, 20, 30, 30, 5, 5]])
+def test_what_goes_out_arrives_datagram_by_datagram(on_loop, log, sizes: list[int]) -> None:
+    async def main() -> None:
+        received: list[bytes] = []
+        senders: set[SockAddr] = set()
+        done = asyncio.Event()
+
+        def on_datagrams(datagrams: Sequence[bytes], addresses: Sequence[SockAddr], index: int) -> None:
+            assert index == 1
+            assert len(datagrams) == len(addresses) <= MAX_BATCH
+            received.extend(datagrams)
+            senders.update(addresses)
+            if len(received) >= len(sizes):
+                done.set()
+
+        with (
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one,
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as two,
+        ):
+            for each in (one, two):
+                each.setblocking(False)
+                each.bind(("127.0.0.1", 0))
+            udp = UdpSockets(asyncio.get_running_loop(), [one, two], on_datagrams=on_datagrams, log=log)
+            udp.start()
+            sent = [bytes([number % 256]) * size for number, size in enumerate(sizes)]
+            assert udp.send_run(0, two.getsockname(), sent) is None
+            await done.wait()
+            udp.stop()
+            assert received == sent
+            assert senders == {one.getsockname()}
+
+    on_loop(main)
+
+
+def test_emsgsize_of_the_real_kernel_is_told(on_loop, log) -> None:
+    async def main() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+            one.bind(("127.0.0.1", 0))
+            udp = UdpSockets(asyncio.get_running_loop(), [one], on_datagrams=lambda *_: None, log=log)
+            assert not udp.send(0, one.getsockname(), bytes(65508))
+
+    on_loop(main)
