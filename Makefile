@@ -23,6 +23,7 @@ help:
 	@echo "make bench    the benchmarks         make venv     the virtual environment in $(VENV)"
 
 venv: $(STAMP)
+	@:
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

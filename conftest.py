@@ -20,7 +20,8 @@ def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
 
 def _summary(reporter: pytest.TerminalReporter, roots: str) -> Iterator[str]:
     skipped = reporter.stats.get("skipped", [])
-    passed, failed = (len(reporter.stats.get(kind, [])) for kind in ("passed", "failed"))
+    passed = len(reporter.stats.get("passed", []))
+    failed = len(reporter.stats.get("failed", [])) + len(reporter.stats.get("error", []))
     yield f"{roots}: {passed} passed, {failed} failed, {len(skipped)} skipped"
     for report in skipped:
         yield f"  skipped {report.nodeid}: {_reason(report)}"

@@ -40,8 +40,9 @@ def machine() -> dict[str, str]:
     ).stdout.strip()
     cpuinfo = Path("/proc/cpuinfo").read_text().splitlines()
     models = [line for line in cpuinfo if line.startswith("model name")]
+    model = models[0].partition(":")[2].strip() if models else platform.machine()
     return {
-        "machine": f"{os.cpu_count()} x {models[0].partition(':')[2].strip() if models else platform.machine()}",
+        "machine": f"{os.cpu_count()} x {model}",
         "kernel": platform.release(),
         "python": platform.python_version(),
         "commit": commit or "none",

@@ -72,8 +72,8 @@ def cast(request: pytest.FixtureRequest) -> Cast:
 
 
 @pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    """An empty lab."""
+def lab(cast: Cast) -> Iterator[Lab]:
+    """An empty lab, a new one for each cast."""
     means = missing_means()
     if means is not None:
         pytest.skip(means)

@@ -136,7 +136,6 @@ def test_both_programs_see_the_same(pair: Pair) -> None:
 
 
 def test_a_daemon_is_driven_through_its_life(pair: Pair) -> None:
-    first = pair.pid("alpha")
     again = pair.pytinc("alpha", "start")
     assert (again.returncode, again.stderr) == (
         0,

@@ -150,7 +150,9 @@ class TestRealLab:
         script = (
             "import time\nfrom pytinc.lab.namespaces import Lab\n"
             "with Lab() as lab:\n"
-            "    lab.host('one').spawn('sleep', '1000')\n    print(lab.tag, flush=True)\n    time.sleep(100)\n"
+            "    lab.host('one').spawn('sleep', '1000')\n"
+            "    print(lab.tag, flush=True)\n"
+            "    time.sleep(100)\n"
         )
         with subprocess.Popen(
             (sys.executable, "-c", script), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True

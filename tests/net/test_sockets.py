@@ -163,7 +163,7 @@ def test_an_inherited_descriptor_that_is_no_tcp_socket_is_refused(log, monkeypat
 
 
 def test_the_kernel_tells_the_path_mtu_of_a_destination() -> None:
-    assert path_mtu(("127.0.0.1", 655), Settings("a")) == 65536
+    assert path_mtu(("127.0.0.1", 655), Settings("a")) == 65535  # the longest IPv4 packet
     assert path_mtu(("::1", 655, 0, 0), Settings("a")) == 65536
 
 

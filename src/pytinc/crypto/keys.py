@@ -7,6 +7,7 @@ signing goes through PyNaCl's scalar arithmetic, which runs in constant time and
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature
@@ -36,6 +37,8 @@ PRIVATE_BLOCK: Final = "ED25519 PRIVATE KEY"
 PUBLIC_BLOCK: Final = "ED25519 PUBLIC KEY"
 _BYTES_PER_LINE: Final = 48
 _P: Final = 2**255 - 19
+"""The prime of the field both forms of the curve are defined over."""
+_LINE: Final = re.compile(r"[^\n]*\n|[^\n]+")
 
 
 def _expand(seed: bytes) -> bytes:
@@ -148,7 +151,12 @@ class EphemeralKey:
         return "<EphemeralKey>"
 
     def shared(self, peer_public: bytes) -> bytes:
-        """Return the 32-byte shared secret; `AuthenticationError` if it would be all zero."""
+        """Return the 32-byte shared secret; `AuthenticationError` if it would be all zero.
+
+        tinc goes on with zeros there. The peer's value is public, so plain integers leak nothing.
+        """
+        if len(peer_public) != PUBLIC_SIZE:
+            raise DecodeError("public value of wrong length")
         y = int.from_bytes(peer_public, "little") & (2**255 - 1)
         try:
             u = (1 + y) * pow(1 - y, -1, _P) % _P
@@ -192,7 +200,8 @@ def disable_old_keys(text: str, kind: str) -> str | None:
     marker = f" {kind.upper()} "
     result: list[str] = []
     in_block = found = False
-    for line in text.splitlines(keepends=True):
+    # Not splitlines(): tinc's lines end at LF only, and a form feed or a lone CR ends none.
+    for line in _LINE.findall(text):
         if not in_block and line.startswith("-----BEGIN ") and marker in line:
             in_block = found = True
         is_variable = kind.lower() == "ed25519" and _is_public_key_line(line)
@@ -209,16 +218,26 @@ def _is_public_key_line(line: str) -> bool:
 
 
 def key_hash(public_text: str) -> bytes:
-    """Return the 18 bytes that stand for an invitation key in a URL (sptps.md 2.6)."""
-    return hashlib.sha512(public_text.encode("ascii")).digest()[:HASH_SIZE]
+    """Return the 18 bytes that stand for an invitation key in a URL (sptps.md 2.6).
+
+    ``public_text`` is hashed as it was received; `DecodeError` if it cannot be the text of a key.
+    """
+    return hashlib.sha512(_ascii(public_text)).digest()[:HASH_SIZE]
 
 
 def invitation_file_name(cookie: bytes, public_text: str) -> str:
-    """Return the name of the file that holds the invitation with ``cookie``."""
-    digest = hashlib.sha512(cookie + public_text.encode("ascii")).digest()
+    """Return the name of the file that holds the invitation with ``cookie`` (18 bytes)."""
+    digest = hashlib.sha512(cookie + _ascii(public_text)).digest()
     return b64.encode(digest[:HASH_SIZE], urlsafe=True)
 
 
 def document_message(content: bytes, name: str, time: int) -> bytes:
-    """Return what ``tinc sign`` signs for a file (sptps.md 2.7)."""
-    return content + b" %s %d" % (name.encode("ascii"), time)
+    """Return what ``tinc sign`` signs for a file: content, node name and Unix time (sptps.md 2.7)."""
+    return content + b" %s %d" % (_ascii(name), time)
+
+
+def _ascii(text: str) -> bytes:
+    try:
+        return text.encode("ascii")
+    except UnicodeEncodeError:
+        raise DecodeError("text of a key or name that is not ASCII") from None

@@ -1,16 +1,22 @@
-"""Key expansion of SPTPS (sptps.md 1.2): like TLS's P_hash, but the running value is fed back with the seed."""
+"""Key expansion of SPTPS (sptps.md 1.2). Called by the handshake, once for each key exchange.
+
+Like TLS's P_hash, but the running value starts as zeros and is fed back together with the seed.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import hmac
+from typing import Final
+
+_HASH: Final = "sha512"
+_HASH_SIZE: Final = 64
 
 
 def prf(secret: bytes, seed: bytes, size: int) -> bytes:
     """Return ``size`` bytes expanded from ``secret`` and ``seed`` with HMAC-SHA512."""
-    running = bytes(64)
+    running = bytes(_HASH_SIZE)
     output = bytearray()
     while len(output) < size:
-        running = hmac.digest(secret, running + seed, hashlib.sha512)
-        output += hmac.digest(secret, running + seed, hashlib.sha512)
+        running = hmac.digest(secret, running + seed, _HASH)
+        output += hmac.digest(secret, running + seed, _HASH)
     return bytes(output[:size])

@@ -14,7 +14,7 @@ import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Protocol
+from typing import cast, Final, Protocol
 
 from pytinc.control.messages import (
     LOCAL_CLIENT,
@@ -220,7 +220,8 @@ class ControlClient(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for the first line, but not for ever."""
-        assert isinstance(transport, asyncio.Transport)
+        # uvloop's transports are no subclass of asyncio.Transport, but offer the same.
+        transport = cast(asyncio.Transport, transport)
         self._transport = transport
         self._descriptor = transport.get_extra_info("socket").fileno()
         if not self._server.connected(self):

@@ -23,6 +23,9 @@ MAX_NODES: Final = 10_000
 """Ten times the largest mesh we plan for; what a peer invents beyond that is ignored."""
 MAX_EDGES: Final = 200_000
 """Twenty for each node; AutoConnect gives three to six."""
+MAX_STEPS: Final = 4_000_000
+"""Edges looked at in one run, a second or two of work. An honest mesh looks at each edge a few times; weights
+made up to have nodes visited over and over must not stop the daemon (negative ones might for ever)."""
 
 _INDIRECT: Final = int(OptionBits.INDIRECT)
 
@@ -98,7 +101,7 @@ class Graph:
         self._edges[name] = {}
 
     def remove_node(self, name: str) -> None:
-        """Forget a node and the edges that start there."""
+        """Forget a node and the edges that start there; any that end there stay, and count for nothing."""
         self._count -= len(self._edges.pop(name, {}))
         self._sorted.pop(name, None)
         self.dirty = True
@@ -109,14 +112,13 @@ class Graph:
 
     def set_edge(self, edge: Edge) -> None:
         """Add an edge, or replace the one with the same ends. `LimitError` when there are too many."""
+        is_new = self.edge(edge.source, edge.target) is None
+        if is_new and self._count >= MAX_EDGES:
+            raise LimitError(f"more than {MAX_EDGES} edges")
         self.add_node(edge.source)
         self.add_node(edge.target)
-        edges = self._edges[edge.source]
-        if edge.target not in edges:
-            if self._count >= MAX_EDGES:
-                raise LimitError(f"more than {MAX_EDGES} edges")
-            self._count += 1
-        edges[edge.target] = edge
+        self._edges[edge.source][edge.target] = edge
+        self._count += is_new
         self._sorted.pop(edge.source, None)
         self.dirty = True
 
@@ -131,8 +133,10 @@ class Graph:
         """Return the edges that start at a node, in order of the names of their targets."""
         edges = self._sorted.get(name)
         if edges is None:
-            edges = sorted(self._edges.get(name, {}).values(), key=attrgetter("target"))
-            self._sorted[name] = edges
+            known = self._edges.get(name)
+            if known is None:
+                return []
+            edges = self._sorted[name] = sorted(known.values(), key=attrgetter("target"))
         return edges
 
     def edges(self) -> Iterator[Edge]:
@@ -147,17 +151,21 @@ class Graph:
 
         Fewest hops first, then the smaller sum of weights, then the first found. A path without
         INDIRECT edges replaces one with such edges even if it is longer. 1,000 nodes with 5,000
-        connections take some ten milliseconds (benchmarks/graph.py).
+        connections take some ten milliseconds (benchmarks/graph.py). Long, because it is the rule of
+        meta.md 4.1 written out and the hot loop of every change.
         """
         self.dirty = False
         me, all_edges = self.me, self._edges
         routes: dict[str, Route] = {me: Route(me, me, 0, 0, False, 0, None)}
         queue = deque([me])
-        while queue:
+        steps = 0
+        while queue and steps < MAX_STEPS:
             name = queue.popleft()
             here = routes[name]
             hops = here.distance + 1
-            for edge in self.edges_from(name):
+            edges = self.edges_from(name)
+            steps += len(edges)
+            for edge in edges:
                 target = edge.target
                 if target == me or name not in all_edges.get(target, ()):
                     continue

@@ -1,4 +1,10 @@
-"""Layouts of SPTPS records and handshake messages (sptps.md 3.2-3.4)."""
+"""Layouts of SPTPS records and handshake messages (sptps.md 3.2-3.4).
+
+    stream:    be16 length of the data | type | data          encrypted: be16 length | seal(type | data)
+    datagram:  be32 sequence number    | type | data                     be32 number | seal(type | data)
+
+Used by `pytinc.protocol.sptps`; says nothing about when a record is allowed.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +15,9 @@ from pytinc.errors import DecodeError
 TYPE_HANDSHAKE: Final = 128
 """Types below are the application's; 129 and 130 are reserved and everything above is invalid."""
 
+ACK: Final = b""
+"""Data of an ACK message. A KEX has a layout (below); a SIG is a bare signature."""
+
 KEX_VERSION: Final = 0
 NONCE_SIZE: Final = 32
 POINT_SIZE: Final = 32
@@ -17,9 +26,11 @@ SIG_SIZE: Final = 64
 
 STREAM_HEADER_SIZE: Final = 2
 TAG_SIZE: Final = 16
-PLAIN_DATAGRAM_MIN: Final = 5
-SEALED_DATAGRAM_MIN: Final = 21
+SEQNO_SIZE: Final = 4
+PLAIN_DATAGRAM_MIN: Final = SEQNO_SIZE + 1
+SEALED_DATAGRAM_MIN: Final = SEQNO_SIZE + 1 + TAG_SIZE
 MAX_RECORD_DATA: Final = 65535
+"""What the length of a stream record can say; it counts the data only."""
 
 
 class Record(NamedTuple):

@@ -1,12 +1,21 @@
 """SPTPS over datagrams: the session between two nodes (sptps.md 3.9-3.11).
 
-The first handshake is plain and strictly in order (it travels over TCP); after it, records may be lost,
-reordered or repeated. `receive` and `seal` treat one record, in the clearest form; `seal_batch` and
-`open_batch` are the hot path of `pytinc.datapath` and do the same for many.
+Called by `pytinc.node.tunnels` (handshakes, which travel over the meta connections) and by
+`pytinc.datapath` (data, by UDP). The first handshake is plain and strictly in order; after it, records may
+be lost, reordered or repeated. `receive` and `seal` treat one record, in the clearest form; `seal_batch`
+and `open_batch` are the hot path and do the same for many. A datagram that is rejected is no exception but
+a None: the caller counts it.
 
-Around a key exchange pytinc opens what tinc loses: a record under the new key that overtakes the peer's
-ACK, and one under the old key that comes after it. No sequence number is accepted twice, whatever key it
-came under.
+Around a key exchange, data and handshake records overtake each other, as they travel on different ways.
+pytinc takes what tinc loses there (and no number twice, whatever key it came under):
+
+* A record under the new key that overtakes the peer's ACK. It says what the ACK says (the peer has switched
+  to the new key), so it is taken for the ACK as well.
+* A record under the old key that comes after the ACK, if it fills a gap inside the replay window. Records
+  under the old key never move the window, and none is taken with a window of 0.
+* A handshake record that so much data has overtaken that its number has left the window; only where it came
+  over a meta connection (`receive_handshake`). The state machine takes each message once, so a replay of one
+  finds no use.
 """
 
 from __future__ import annotations
@@ -17,23 +26,28 @@ from typing import Final
 from pytinc.crypto.aead import RecordCipher
 from pytinc.crypto.keys import PrivateKey, PublicKey
 from pytinc.errors import ProtocolError, UsageError
-from pytinc.protocol.sptps.handshake import Handshake, Role, State
+from pytinc.protocol.sptps.handshake import KEY_LIMIT, REKEY_AFTER, Handshake, Role, State
 from pytinc.protocol.sptps.replay import ReplayWindow
-from pytinc.wire.records import PLAIN_DATAGRAM_MIN, SEALED_DATAGRAM_MIN, TYPE_HANDSHAKE, Record
+from pytinc.wire.records import (
+    ACK,
+    PLAIN_DATAGRAM_MIN,
+    SEALED_DATAGRAM_MIN,
+    SEQNO_SIZE,
+    TYPE_HANDSHAKE,
+    Record,
+)
 
 DEFAULT_REPLAY_WINDOW: Final = 16
-OLD_KEY_RECORDS: Final = 1024
-"""After this many records under the new key the old one is forgotten: what is still under way then is lost."""
-REKEY_AFTER: Final = 2**31
-"""Records under one key after which a new key exchange is due."""
-KEY_LIMIT: Final = 2**32 - 2**16
-"""Records under one key after which nothing more is sent: no number may be used twice under a key."""
+"""Bytes. tinc's manual says 32, but that is the legacy protocol's default (sptps.md 3.10)."""
+OLD_KEY_RECORDS: Final = 2**16
+"""So many numbers after a change of keys the old one is forgotten. Data has no use for it beyond the replay
+window; this is how far data may be ahead of an ACK that is on its way by TCP: a second on a fast link."""
 _SEQNO_MASK: Final = 0xFFFFFFFF
 _CONSUMED: Final = Record(TYPE_HANDSHAKE, b"")
 
 
 class DatagramSession:
-    """One end of a datagram session."""
+    """One end of a datagram session. Nothing a peer sends raises anything."""
 
     def __init__(
         self,
@@ -47,9 +61,11 @@ class DatagramSession:
         self._handshake = Handshake(role, private_key, peer_key, label, random_bytes)
         self._sealer: RecordCipher | None = None
         self._opener: RecordCipher | None = None
-        self._old_opener: RecordCipher | None = None
-        self._old_key_left = 0
         self._pending_opener: RecordCipher | None = None
+        """The key to come, from the peer's SIG to its ACK."""
+        self._old_opener: RecordCipher | None = None
+        self._switched_at = 0
+        """The number expected next when the present key replaced the old one."""
         self._out_seqno = 0
         self._out_count = 0
         """Records sealed under the present key."""
@@ -97,7 +113,10 @@ class DatagramSession:
         return [self._frame(TYPE_HANDSHAKE, self._handshake.start())]
 
     def force_rekey(self) -> None:
-        """Begin a new key exchange; its KEX is in `take_output`."""
+        """Begin a new key exchange; its KEX is in `take_output`.
+
+        `UsageError` before keys are in force or while `in_handshake`.
+        """
         self._output.append(self._frame(TYPE_HANDSHAKE, self._handshake.force()))
 
     def take_output(self) -> list[bytes]:
@@ -110,68 +129,125 @@ class DatagramSession:
         self._old_opener = None
 
     def receive_handshake(self, datagram: bytes) -> bool:
-        """Take a datagram that must hold a handshake record; tell whether it was accepted."""
-        record = self.receive(datagram)
-        return record is not None and record.type == TYPE_HANDSHAKE
+        """Take a handshake datagram that came over a meta connection; tell whether it was accepted.
+
+        Its number may have left the replay window meanwhile, or be far ahead of it. Anything but a
+        handshake record is refused.
+        """
+        opener = self._opener
+        if opener is None:
+            return self._receive_plain(datagram) is not None
+        if len(datagram) < SEALED_DATAGRAM_MIN:
+            return False
+        seqno, sealed = int.from_bytes(datagram[:SEQNO_SIZE], "big"), datagram[SEQNO_SIZE:]
+        plaintext = opener.open(seqno, sealed)
+        if plaintext is None and self._pending_opener is not None:
+            plaintext = self._pending_opener.open(seqno, sealed)
+            if plaintext is not None:
+                self._advance(ACK)  # was lost: what comes on this way comes in order
+        if plaintext is None:
+            return self._take_overtaken_ack(seqno, sealed)
+        if plaintext[0] != TYPE_HANDSHAKE:
+            return False
+        self.window.accept(seqno)
+        return self._advance(plaintext[1:]) is not None
 
     # -- one record --
 
     def seal(self, type_: int, data: bytes) -> bytes:
-        """Return the datagram that carries ``data``: sequence number, sealed type and data."""
+        """Return the datagram that carries ``data``: sequence number, sealed type and data.
+
+        `UsageError` if not `can_send` or for a type that is not the application's.
+        """
         if not self.can_send or not 0 <= type_ < TYPE_HANDSHAKE:
-            raise UsageError("application record before the handshake, or of a reserved type")
+            raise UsageError("application record without a usable key, or of a reserved type")
         return self._frame(type_, data)
 
     def receive(self, datagram: bytes) -> Record | None:
         """Take one datagram; None if it is rejected (the session goes on as if it had not come).
 
-        A handshake record gives ``(128, b"")``; what it leads to is in `take_output`.
+        A handshake record that is accepted gives ``(128, b"")``; what it leads to is in `take_output`, and
+        `in_handshake` tells whether (new) keys are in force.
         """
-        if self._opener is None:
+        opener = self._opener
+        if opener is None:
             return self._receive_plain(datagram)
         if len(datagram) < SEALED_DATAGRAM_MIN:
             return None
-        seqno = int.from_bytes(datagram[:4], "big")
-        plaintext = self._open(seqno, datagram[4:])
-        if plaintext is None or not self.window.accept(seqno):
-            return None
-        return self._dispatch(plaintext)
+        seqno, sealed = int.from_bytes(datagram[:SEQNO_SIZE], "big"), datagram[SEQNO_SIZE:]
+        return self._judge(seqno, sealed, opener.open(seqno, sealed))
 
     def verify(self, datagram: bytes) -> bool:
         """Tell whether a datagram of unknown origin belongs to this session; nothing changes."""
-        if self._opener is None or len(datagram) < SEALED_DATAGRAM_MIN:
+        opener, pending, old = self._opener, self._pending_opener, self._usable_old_opener()
+        if opener is None or len(datagram) < SEALED_DATAGRAM_MIN:
             return False
-        seqno = int.from_bytes(datagram[:4], "big")
-        return self.window.check(seqno) and any(
-            cipher is not None and cipher.verify(seqno, datagram[4:])
-            for cipher in (self._opener, self._pending_opener, self._old_opener)
-        )
+        seqno, sealed = int.from_bytes(datagram[:SEQNO_SIZE], "big"), datagram[SEQNO_SIZE:]
+        if self.window.check(seqno) and (
+            opener.verify(seqno, sealed) or (pending is not None and pending.verify(seqno, sealed))
+        ):
+            return True
+        return old is not None and self.window.is_missing(seqno) and old.verify(seqno, sealed)
 
     def _receive_plain(self, datagram: bytes) -> Record | None:
-        if len(datagram) < PLAIN_DATAGRAM_MIN or int.from_bytes(datagram[:4], "big") != self.window.next:
+        if len(datagram) < PLAIN_DATAGRAM_MIN:
+            return None
+        seqno = int.from_bytes(datagram[:SEQNO_SIZE], "big")
+        if seqno != self.window.next:
             return None
         # The number is used up, whatever comes of the record.
-        self.window.accept(self.window.next)
-        return self._advance(datagram[5:]) if datagram[4] == TYPE_HANDSHAKE else None
+        self.window.accept(seqno)
+        if datagram[SEQNO_SIZE] != TYPE_HANDSHAKE:
+            return None
+        return self._advance(datagram[PLAIN_DATAGRAM_MIN:])
 
-    def _open(self, seqno: int, sealed: bytes) -> bytes | None:
-        """Open with the present key, else with the one to come, else with the last one."""
-        assert self._opener is not None
-        plaintext = self._opener.open(seqno, sealed)
+    def _judge(self, seqno: int, sealed: bytes, plaintext: bytes | None) -> Record | None:
+        """Go on with a record that the present key opened (or not: ``plaintext`` is None)."""
         if plaintext is not None:
-            if self._old_opener is not None:
-                self._age_old_key()
-            return plaintext
-        if self._pending_opener is not None:
-            plaintext = self._pending_opener.open(seqno, sealed)
-        if plaintext is None and self._old_opener is not None:
-            plaintext = self._old_opener.open(seqno, sealed)
-        return plaintext
+            return self._dispatch(plaintext) if self.window.accept(seqno) else None
+        pending = self._pending_opener
+        if pending is not None:
+            plaintext = pending.open(seqno, sealed)
+            if plaintext is not None:
+                return self._take_early(seqno, plaintext)
+        return self._take_late(seqno, sealed)
 
-    def _age_old_key(self) -> None:
-        self._old_key_left -= 1
-        if self._old_key_left <= 0:
-            self._old_opener = None
+    def _take_early(self, seqno: int, plaintext: bytes) -> Record | None:
+        """Take a record under the key to come: the peer has it and uses it, which is all an ACK says."""
+        if not self.window.accept(seqno):
+            return None
+        self._advance(ACK)
+        return self._dispatch(plaintext)
+
+    def _take_late(self, seqno: int, sealed: bytes) -> Record | None:
+        """Take a record under the old key, if it fills a gap."""
+        old = self._usable_old_opener()
+        # The window is asked first: garbage does not cost another tag.
+        if old is None or not self.window.is_missing(seqno):
+            return None
+        plaintext = old.open(seqno, sealed)
+        if plaintext is None:
+            return None
+        self.window.accept_missing(seqno)
+        type_, data = plaintext[0], plaintext[1:]
+        if type_ == TYPE_HANDSHAKE:
+            return _CONSUMED if data == ACK else None
+        return Record(type_, data) if type_ < TYPE_HANDSHAKE else None
+
+    def _take_overtaken_ack(self, seqno: int, sealed: bytes) -> bool:
+        """Take an ACK whose work a record under the new key has done already."""
+        old = self._usable_old_opener()
+        if old is None or old.open(seqno, sealed) != bytes((TYPE_HANDSHAKE,)) + ACK:
+            return False
+        self.window.accept_missing(seqno)
+        return True
+
+    def _usable_old_opener(self) -> RecordCipher | None:
+        if self._old_opener is not None:
+            age = (self.window.next - self._switched_at) & _SEQNO_MASK
+            if age > OLD_KEY_RECORDS:
+                self._old_opener = None
+        return self._old_opener
 
     def _dispatch(self, plaintext: bytes) -> Record | None:
         type_ = plaintext[0]
@@ -187,46 +263,39 @@ class DatagramSession:
         for message in step.send:
             self._output.append(self._frame(TYPE_HANDSHAKE, message))
         if step.new_out is not None:
-            self._sealer = RecordCipher(step.new_out)
-            self._out_count = 0
+            self._sealer, self._out_count = RecordCipher(step.new_out), 0
         if step.pending_in is not None:
             self._pending_opener = RecordCipher(step.pending_in)
         if step.new_in is not None:
-            self._old_opener, self._old_key_left = self._opener, OLD_KEY_RECORDS
-            self._opener = self._pending_opener or RecordCipher(step.new_in)
-            self._pending_opener = None
+            self._old_opener, self._switched_at = self._opener, self.window.next
+            self._opener, self._pending_opener = RecordCipher(step.new_in), None
         return _CONSUMED
 
     def _frame(self, type_: int, data: bytes) -> bytes:
-        seqno = self._out_seqno
-        self._out_seqno = (seqno + 1) & _SEQNO_MASK
+        seqno, self._out_seqno = self._out_seqno, (self._out_seqno + 1) & _SEQNO_MASK
         self._out_count += 1
         body = bytes((type_,)) + data
         if self._sealer is not None:
             body = self._sealer.seal(seqno, body)
-        return seqno.to_bytes(4, "big") + body
+        return seqno.to_bytes(SEQNO_SIZE, "big") + body
 
     # -- HOT PATH: many records --
 
     def seal_batch(self, prefix: bytes, type_: int, payloads: Sequence[bytes]) -> list[bytes]:
         """Return complete UDP payloads: ``prefix``, sequence number, sealed type and payload, for each.
 
-        Nothing is sealed (an empty list) when no key is in force.
+        Nothing is sealed (an empty list) when no key is in force or the present one is used up.
         """
-        sealer = self._sealer
-        if sealer is None or self._out_count + len(payloads) > KEY_LIMIT:
+        if not 0 <= type_ < TYPE_HANDSHAKE:
+            raise UsageError("application record of a reserved type")
+        sealer, count = self._sealer, len(payloads)
+        if sealer is None or self._out_count + count > KEY_LIMIT:
             return []
-        seqno = self._out_seqno
-        seal = sealer.seal
-        type_byte = bytes((type_,))
-        result: list[bytes] = []
-        append = result.append
-        for payload in payloads:
-            append(prefix + seqno.to_bytes(4, "big") + seal(seqno, type_byte + payload))
-            seqno = (seqno + 1) & _SEQNO_MASK
-        self._out_seqno = seqno
-        self._out_count += len(payloads)
-        return result
+        first = self._out_seqno
+        # Numbers are taken before they are used: should sealing fail, none is used again.
+        self._out_seqno = (first + count) & _SEQNO_MASK
+        self._out_count += count
+        return sealer.seal_batch(prefix, first, bytes((type_,)), payloads)
 
     def open_batch(self, datagrams: Sequence[bytes], offset: int) -> list[tuple[int, bytes] | None]:
         """Open each datagram from ``offset`` on: type and payload, None where it is rejected.
@@ -236,20 +305,22 @@ class DatagramSession:
         result: list[tuple[int, bytes] | None] = []
         append = result.append
         accept = self.window.accept
-        start = offset + 4
+        start = offset + SEQNO_SIZE
         minimum = offset + SEALED_DATAGRAM_MIN
+        self._usable_old_opener()  # forgets it when it is due
+        opener = self._opener
         for datagram in datagrams:
-            opener = self._opener
-            if opener is None or self._old_opener is not None or len(datagram) < minimum:
+            if opener is None or len(datagram) < minimum:
                 append(self.receive(datagram[offset:]))
+                opener = self._opener
                 continue
             seqno = int.from_bytes(datagram[offset:start], "big")
-            plaintext = opener.open(seqno, datagram[start:])
-            if plaintext is None or plaintext[0] >= TYPE_HANDSHAKE:
-                # Cold: another key, the handshake, or nothing good; the number is still unused.
-                append(self.receive(datagram[offset:]))
-            elif accept(seqno):
-                append((plaintext[0], plaintext[1:]))
+            sealed = datagram[start:]
+            plaintext = opener.open(seqno, sealed)
+            if plaintext is not None and plaintext[0] < TYPE_HANDSHAKE:
+                append((plaintext[0], plaintext[1:]) if accept(seqno) else None)
             else:
-                append(None)
+                # Cold: another key, the handshake, or nothing good.
+                append(self._judge(seqno, sealed, plaintext))
+                opener = self._opener
         return result

@@ -20,6 +20,11 @@ from pytinc.errors import AuthenticationError, DecodeError, UnexpectedRequest, U
 from pytinc.wire.records import KEX_SIZE, NONCE_SIZE, SIG_SIZE, format_kex, parse_kex
 
 KEY_SIZE: Final = 64
+REKEY_AFTER: Final = 2**31
+"""Records under one key after which a new key exchange is due: half of what there are numbers for."""
+KEY_LIMIT: Final = 2**32 - 2**16
+"""Records under one key after which it is used for no more data: no number may serve twice (sptps.md 3.11).
+The rest is left for the records of the key exchange itself."""
 _SEED_PREFIX: Final = b"key expansion"
 
 
@@ -55,6 +60,10 @@ class Step(NamedTuple):
     """Key for receiving once the peer's ACK has come."""
     done: bool = False
     """(New) keys are in force in both directions."""
+
+    def __repr__(self) -> str:
+        """Nothing of the keys."""
+        return f"<Step sends {len(self.send)}{', done' if self.done else ''}>"
 
 
 class Handshake:

@@ -1,4 +1,9 @@
-"""The replay window of datagram sessions, exactly as tinc's (sptps.md 3.10)."""
+"""The replay window of datagram sessions, with exactly tinc's verdicts (sptps.md 3.10).
+
+Called by `pytinc.protocol.sptps.datagram` for every authentic record, so the ordinary case (the next
+number, nothing missing) comes first and touches no bits. It must only be asked about authentic numbers:
+what it accepts moves it.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +15,13 @@ _MOD: Final = 1 << 32
 class ReplayWindow:
     """Which sequence numbers were seen. ``size`` is in bytes: eight records each; 0 turns checking off."""
 
-    __slots__ = ("_bits", "_late", "_size", "far", "next")
+    __slots__ = ("_far_limit", "_missing", "_span", "far", "next")
 
     def __init__(self, size: int, next_seqno: int = 0) -> None:
-        self._size = size
-        self._bits = 8 * size
-        self._late = bytearray(size)
-        """Bit set: not received yet."""
+        self._span = 8 * size
+        self._far_limit = size // 4
+        self._missing = 0
+        """Bit number ``seqno % span`` is set for a number that was skipped and may still come."""
         self.next = next_seqno
         """One more than the highest number accepted (modulo 2**32)."""
         self.far = 0
@@ -24,42 +29,55 @@ class ReplayWindow:
 
     def check(self, seqno: int) -> bool:
         """Tell whether ``seqno`` would be accepted; nothing changes."""
-        size = self._size
-        if not size or seqno == self.next:
+        if seqno == self.next or not self._span:
             return True
-        if seqno >= (self.next + self._bits) % _MOD:
-            return self.far >= size // 4
-        if seqno < self.next:
-            return self._is_missing(seqno)
-        return True
+        if self._is_far(seqno):
+            return self.far >= self._far_limit
+        return seqno > self.next or self.is_missing(seqno)
 
     def accept(self, seqno: int) -> bool:
         """Tell whether ``seqno`` is accepted, and remember it if so."""
-        size = self._size
-        if size:
-            if seqno != self.next and not self._admit(seqno):
-                return False
-            self._late[(seqno >> 3) % size] &= ~(1 << (seqno & 7)) & 0xFF
-            self.far = 0
+        if seqno != self.next and self._span and not self._admit(seqno):
+            return False
+        if self._missing:
+            self._missing &= ~(1 << seqno % self._span)
+        self.far = 0
         if seqno >= self.next:
             self.next = (seqno + 1) % _MOD
         return True
 
-    def _admit(self, seqno: int) -> bool:
-        size = self._size
-        if seqno >= (self.next + self._bits) % _MOD:
-            self.far += 1
-            if self.far - 1 < size // 4:
-                return False
-            self._late[:] = b"\xff" * size
-            return True
-        if seqno < self.next:
-            return self._is_missing(seqno)
-        for missed in range(self.next, seqno):
-            self._late[(missed >> 3) % size] |= 1 << (missed & 7)
+    def is_missing(self, seqno: int) -> bool:
+        """Tell whether ``seqno`` was skipped, lies inside the window and has not come since."""
+        if seqno >= self.next or seqno < self.next - self._span or not self._span:
+            return False
+        return bool(self._missing >> seqno % self._span & 1)
+
+    def accept_missing(self, seqno: int) -> bool:
+        """Accept ``seqno`` if `is_missing`; never moves the window."""
+        if not self.is_missing(seqno):
+            return False
+        self._missing &= ~(1 << seqno % self._span)
         return True
 
-    def _is_missing(self, seqno: int) -> bool:
-        if self.next >= self._bits and seqno < self.next - self._bits:
-            return False
-        return bool(self._late[(seqno >> 3) % self._size] & 1 << (seqno & 7))
+    def _is_far(self, seqno: int) -> bool:
+        # Near 2**32 the sum wraps, and then nearly every number counts as far (as in tinc).
+        return seqno >= (self.next + self._span) % _MOD
+
+    def _admit(self, seqno: int) -> bool:
+        """Judge a number that is not the next one; note what it shows to be missing."""
+        if self._is_far(seqno):
+            self.far += 1
+            if self.far <= self._far_limit:
+                return False
+            # A long gap in the line, then: believe it, and take everything in the window as missing.
+            self._missing = (1 << self._span) - 1
+            return True
+        if seqno < self.next:
+            return self.is_missing(seqno)
+        self._skip(seqno - self.next)
+        return True
+
+    def _skip(self, count: int) -> None:
+        """Mark the ``count`` numbers from the next one on as missing, around the end of the ring."""
+        skipped = ((1 << count) - 1) << self.next % self._span
+        self._missing |= (skipped | skipped >> self._span) & ((1 << self._span) - 1)

@@ -1,8 +1,12 @@
 """SPTPS over a byte stream: meta connections and invitations (sptps.md 3.8).
 
-The caller feeds bytes and takes records one at a time, because raw bytes may follow a record on the
-stream (SPTPS_PACKET): between two records it can `take_raw`. What is buffered is bounded by what the
-caller feeds before it takes: a record has at most 65,554 bytes.
+Called by `pytinc.protocol.meta` and the joining command. The caller feeds bytes and takes records one at
+a time, because raw bytes may follow a record on the stream (SPTPS_PACKET): between two records it can
+`take_raw`. It must not go on after a `ProtocolError`.
+
+What is buffered is bounded by construction: a caller that takes all records after each `feed` leaves less
+than one record behind, which is 65,554 bytes at most (and 68 before keys are in force, as any other length
+is refused as soon as it is read). So the buffer never holds more than that and what one `feed` brings.
 """
 
 from __future__ import annotations
@@ -13,10 +17,17 @@ from typing import Final
 from pytinc.crypto.aead import RecordCipher
 from pytinc.crypto.keys import PrivateKey, PublicKey
 from pytinc.errors import AuthenticationError, DecodeError, ProtocolError, UnexpectedRequest, UsageError
-from pytinc.protocol.sptps.handshake import FIRST_HANDSHAKE_SIZES, Handshake, Role, State
+from pytinc.protocol.sptps.handshake import (
+    FIRST_HANDSHAKE_SIZES,
+    KEY_LIMIT,
+    REKEY_AFTER,
+    Handshake,
+    Role,
+    State,
+)
 from pytinc.wire.records import MAX_RECORD_DATA, STREAM_HEADER_SIZE, TAG_SIZE, TYPE_HANDSHAKE, Record
 
-_SEQNO_LIMIT: Final = 2**32 - 1
+_SEQNO_MASK: Final = 0xFFFFFFFF
 
 
 class StreamSession:
@@ -35,8 +46,15 @@ class StreamSession:
         self._opener: RecordCipher | None = None
         self._out_seqno = 0
         self._in_seqno = 0
+        self._out_count = 0
+        """Records sent under the present key; the sequence numbers go on over a change of keys."""
+        self._in_count = 0
         self._input = bytearray()
         self._output = bytearray()
+
+    def __repr__(self) -> str:
+        """Role and state; no keys."""
+        return f"<StreamSession {self._handshake!r}>"
 
     @property
     def established(self) -> bool:
@@ -53,13 +71,21 @@ class StreamSession:
         return self._frame(TYPE_HANDSHAKE, self._handshake.start())
 
     def send(self, type_: int, data: bytes) -> bytes:
-        """Return the record that carries ``data``; `UsageError` before keys are in force."""
+        """Return the record that carries ``data``; `UsageError` before keys are in force.
+
+        Once in billions of records a KEX record goes before it, as the keys are worn out (sptps.md 3.11).
+        """
         if self._sealer is None or not 0 <= type_ < TYPE_HANDSHAKE:
             raise UsageError("application record before the handshake, or of a reserved type")
-        return self._frame(type_, data)
+        if len(data) > MAX_RECORD_DATA:
+            raise UsageError("record too long")
+        if self._out_count >= KEY_LIMIT:
+            raise ProtocolError("the peer did not complete the key exchange that is due")
+        is_due = max(self._out_count, self._in_count) >= REKEY_AFTER and self.state is State.ESTABLISHED
+        return (self.force_rekey() if is_due else b"") + self._frame(type_, data)
 
     def force_rekey(self) -> bytes:
-        """Begin a new key exchange; return our KEX record."""
+        """Begin a new key exchange; return our KEX record. `UsageError` before keys or during another."""
         return self._frame(TYPE_HANDSHAKE, self._handshake.force())
 
     def take_output(self) -> bytes:
@@ -102,44 +128,46 @@ class StreamSession:
 
     def _next_plaintext(self) -> bytes | None:
         """Return type and data of the next record, decrypted."""
-        buffer = self._input
+        buffer, opener = self._input, self._opener
         if len(buffer) < STREAM_HEADER_SIZE:
             return None
         size = int.from_bytes(buffer[:STREAM_HEADER_SIZE], "big")
-        if self._opener is None and size != FIRST_HANDSHAKE_SIZES.get(self._handshake.state):
+        if opener is None and size != FIRST_HANDSHAKE_SIZES.get(self.state):
             raise DecodeError("record of impossible length in the handshake")
-        end = STREAM_HEADER_SIZE + 1 + size + (TAG_SIZE if self._opener is not None else 0)
+        end = STREAM_HEADER_SIZE + 1 + size + (0 if opener is None else TAG_SIZE)
         if len(buffer) < end:
             return None
         body = bytes(buffer[STREAM_HEADER_SIZE:end])
         del buffer[:end]
-        seqno = self._in_seqno
-        if seqno >= _SEQNO_LIMIT:
-            raise ProtocolError("sequence numbers are used up")
-        self._in_seqno += 1
-        if self._opener is None:
+        seqno = self._count_in()
+        if opener is None:
             return body
-        plaintext = self._opener.open(seqno, body)
+        plaintext = opener.open(seqno, body)
         if plaintext is None:
             raise AuthenticationError("record does not authenticate")
         return plaintext
+
+    def _count_in(self) -> int:
+        """Return the number of the record that just came. A number that comes again under a key is refused."""
+        if self._in_count > _SEQNO_MASK:
+            raise ProtocolError("the peer used up all numbers of a key")
+        seqno, self._in_seqno = self._in_seqno, (self._in_seqno + 1) & _SEQNO_MASK
+        self._in_count += 1
+        return seqno
 
     def _advance(self, data: bytes) -> bool:
         step = self._handshake.receive(data)
         for message in step.send:
             self._output += self._frame(TYPE_HANDSHAKE, message)
         if step.new_out is not None:
-            self._sealer = RecordCipher(step.new_out)
+            self._sealer, self._out_count = RecordCipher(step.new_out), 0
         if step.new_in is not None:
-            self._opener = RecordCipher(step.new_in)
+            self._opener, self._in_count = RecordCipher(step.new_in), 0
         return step.done
 
     def _frame(self, type_: int, data: bytes) -> bytes:
-        if len(data) > MAX_RECORD_DATA:
-            raise UsageError("record too long")
-        if self._out_seqno >= _SEQNO_LIMIT:
-            raise ProtocolError("sequence numbers are used up")
-        seqno, self._out_seqno = self._out_seqno, self._out_seqno + 1
+        seqno, self._out_seqno = self._out_seqno, (self._out_seqno + 1) & _SEQNO_MASK
+        self._out_count += 1
         body = bytes((type_,)) + data
         if self._sealer is not None:
             body = self._sealer.seal(seqno, body)

@@ -1,0 +1,423 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import stat
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from pytinc.control.messages import ConnectionRow, Greeting, Request
+from pytinc.errors import DeviceError
+from pytinc.net import control
+from pytinc.net.control import ControlServer, bind_control_socket, is_socket_in_use
+
+COOKIE = "9D43B81CF40ABAD0E9C3DE0F2722365FF3FEBD4CDC922AE9900DA093657CD1DE"
+HELLO = f"0 ^{COOKIE} 0\n".encode()
+GREETING = b"0 alpha 17.7\n4 0 77\n"
+
+
+@dataclass
+class Target:
+    calls: list[str] = field(default_factory=list)
+    level: int = 3
+    dump_size: int = 2
+
+    def greeting(self) -> Greeting:
+        return Greeting("alpha", 7, 77)
+
+    def stop(self) -> None:
+        self.calls.append("stop")
+
+    def reload(self) -> int:
+        self.calls.append("reload")
+        return 22
+
+    def purge(self) -> None:
+        self.calls.append("purge")
+
+    def retry(self) -> None:
+        self.calls.append("retry")
+
+    def disconnect(self, name: str) -> bool:
+        self.calls.append(f"disconnect {name}")
+        return name == "beta"
+
+    def set_debug(self, level: int) -> int:
+        before = self.level
+        if level >= 0:
+            self.level = level
+        return before
+
+    def dump(self, request: Request, control_rows: list[tuple[float, ConnectionRow]]) -> list[str]:
+        if request is Request.DUMP_CONNECTIONS:
+            return [row.format() for _, row in control_rows]
+        return [f"18 {request:d} row {number}" for number in range(self.dump_size)]
+
+    def streams_changed(self) -> None:
+        self.calls.append("streams changed")
+
+
+@dataclass
+class World:
+    server: ControlServer
+    target: Target
+    path: str
+
+    async def connect(self, first: bytes = HELLO) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_unix_connection(self.path)
+        writer.write(first)
+        if first == HELLO:
+            assert await reader.readexactly(len(GREETING)) == GREETING
+        return reader, writer
+
+
+@asynccontextmanager
+async def world(tmp_path: Path, *, login_timeout: float = 5.0) -> AsyncIterator[World]:
+    path = str(tmp_path / "tinc.socket")
+    loop = asyncio.get_running_loop()
+    target = Target()
+    server = ControlServer(loop, target, COOKIE, clock=loop.time, login_timeout=login_timeout)
+    await server.start(bind_control_socket(path))
+    try:
+        yield World(server, target, path)
+    finally:
+        server.close()
+        await asyncio.sleep(0.01)
+
+
+def test_each_request_gets_its_answer(on_loop, tmp_path) -> None:
+    async def main() -> None:
+        async with world(tmp_path) as w:
+            reader, writer = await w.connect()
+            for request, answer in {
+                "18 1": "18 1 22",
+                "18 2": "18 -1",
+                "18 3 ignored": "18 3 row 0\n18 3 row 1\n18 3",
+                "18 4": "18 4 row 0\n18 4 row 1\n18 4",
+                "18 7": "18 -1",
+                "18 8": "18 8 0",
+                "18 9 5": "18 9 3",
+                "18 9 -1": "18 9 5",
+                "18 10": "18 10 0",
+                "18 11 beta": "18 -1",
+                "18 12 beta": "18 12 0",
+                "18 12 nosuch": "18 12 -2",
+                "18 12": "18 12 -1",
+                "18 13": "18 13 row 0\n18 13 row 1\n18 13",
+                "18 99": "18 -1",
+                "18 -7": "18 -1",
+            }.items():
+                writer.write(f"{request}\n".encode())
+                expected = f"{answer}\n".encode()
+                assert await reader.readexactly(len(expected)) == expected
+            assert w.target.calls == ["reload", "purge", "retry", "disconnect beta", "disconnect nosuch"]
+            writer.close()
+
+    on_loop(main)
+
+
+def test_requests_sent_at_once_are_answered_in_order_even_if_the_client_half_closes(on_loop, tmp_path) -> None:
+    async def main() -> None:
+        async with world(tmp_path) as w:
+            reader, writer = await asyncio.open_unix_connection(w.path)
+            writer.write(HELLO + b"18 9 1\n18 1\n18 8\n")
+            writer.write_eof()
+            assert await reader.read() == GREETING + b"18 9 3\n18 1 22\n18 8 0\n"
+            writer.close()
+
+    on_loop(main)
+
+
+def test_a_client_that_goes_at_once_is_still_obeyed(on_loop, tmp_path) -> None:
+    async def main() -> None:
+        async with world(tmp_path) as w:
+            _, writer = await asyncio.open_unix_connection(w.path)
+            writer.write(HELLO + b"18 1\n")
+            writer.close()
+            while not w.target.calls:
+                await asyncio.sleep(0.005)
+            assert w.target.calls == ["reload"]
+
+    on_loop(main)
+
+
+def test_stop_is_not_answered(on_loop, tmp_path) -> None:
+    async def main() -> None:
+        async with world(tmp_path) as w:
+            reader, writer = await w.connect()
+            writer.write(b"18 0\n")
+            while not w.target.calls:
+                await asyncio.sleep(0.005)
+            w.server.close()
+            assert await reader.read() == b""
+            writer.close()
+
+    on_loop(main)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        HELLO.lower(),
+        b"0 ^" + b"0" * 64 + b" 0\n",
+        f"0 ^{COOKIE}\n".encode(),
+        f"0 ^{COOKIE} 1\n".encode(),
+        b"18 1\n",
+        b"\n",
+        b"\xff\xfe\x00\n",
+        b"x" * 3000,
+        b"0 alpha 17.7\n",
+    ],
+)
+def test_who_does_not_show_the_cookie_is_dropped_without_a_word(on_loop, tmp_path, first: bytes) -> None:
+    async def main() -> None:
+        async with world(tmp_path) as w:
+            reader, writer = await w.connect(first)
+            with suppress(ConnectionResetError):
+                assert await reader.read() == b""
+            assert w.target.calls == []
+            writer.close()
+
+    on_loop(main)
+
+
+@pytest.mark.parametrize("line", [b"18\n", b"18 x\n", b"8\n", b"hello\n", b"18 9\n", b"18 9 x\n", b"y" * 2300])
+def test_a_malformed_line_ends_the_connection(on_loop, tmp_path, line: bytes) -> None:
+    async def main() -> None:
+        async with world(tmp_path) as w:
+            reader, writer = await w.connect()
+            writer.write(line)
+            with suppress(ConnectionResetError):
+                assert await reader.read() == b""
+            writer.close()
+
+    on_loop(main)
+
+
+def test_a_client_that_says_nothing_is_dropped_after_a_while(on_loop, tmp_path) -> None:
+    async def main() -> None:
+        async with world(tmp_path, login_timeout=0.05) as w:
+            silent, writer = await asyncio.open_unix_connection(w.path)
+            patient, writer_2 = await w.connect()
+            assert await silent.read() == b""
+            await asyncio.sleep(0.05)
+            writer_2.write(b"18 8\n")
+            assert await patient.readline() == b"18 8 0\n"
+            writer.close()
+            writer_2.close()
+
+    on_loop(main)
+
+
+def test_log_lines_go_to_those_who_want_their_level(on_loop, tmp_path) -> None:
+    async def main() -> None:
+        async with world(tmp_path) as w:
+            plain, writer_1 = await w.connect()
+            coloured, writer_2 = await w.connect()
+            writer_1.write(b"18 15 -1 0\n")
+            writer_2.write(b"18 15 99 1\n")
+            while w.target.calls != ["streams changed"] * 2:
+                await asyncio.sleep(0.005)
+            assert w.server.log_level(3) == 10
+            w.server.write_log(4, 3, b"not for the first", b"c4")
+            w.server.write_log(3, 3, b"plain three", b"c3")
+            w.server.write_log(0, 3, b"x" * 2000, b"c0")
+            assert await plain.readexactly(20) == b"18 15 11\nplain three"
+            assert await plain.readexactly(11) == b"18 15 1024\n"
+            assert await coloured.readexactly(27) == b"18 15 2\nc4" b"18 15 2\nc3" b"18 15 2"
+            writer_2.close()
+            while len(w.target.calls) < 3:
+                await asyncio.sleep(0.005)
+            assert w.server.log_level(3) == 3
+            assert w.server.log_level(5) == 5
+            writer_1.close()
+
+    on_loop(main)
+
+
+def test_a_log_line_made_while_one_is_sent_goes_to_nobody(on_loop, tmp_path) -> None:
+    async def main() -> None:
+        async with world(tmp_path) as w:
+            reader, writer = await w.connect()
+            writer.write(b"18 15\n18 8\n")
+            assert await reader.readline() == b"18 8 0\n"
+            (client,) = w.server._clients
+            send_frame = client.send_frame
+
+            def noisy(kind: Request, payload: bytes) -> None:
+                w.server.write_log(0, 0, b"inner", b"inner")
+                send_frame(kind, payload)
+
+            client.send_frame = noisy  # type: ignore[method-assign]
+            w.server.write_log(0, 0, b"outer", b"outer")
+            writer.write(b"18 8\n")
+            assert await reader.readline() == b"18 15 5\n"
+            assert await reader.readexactly(12) == b"outer18 8 0\n"
+            writer.close()
+
+    on_loop(main)
+
+
+def test_captured_frames_are_cut_to_the_snap_length(on_loop, tmp_path) -> None:
+    async def main() -> None:
+        async with world(tmp_path) as w:
+            whole, writer_1 = await w.connect()
+            short, writer_2 = await w.connect()
+            assert not w.server.wants_frames
+            writer_1.write(b"18 14\n")
+            writer_2.write(b"18 14 4\n")
+            while w.target.calls != ["streams changed"] * 2:
+                await asyncio.sleep(0.005)
+            assert w.server.wants_frames
+            w.server.write_frames([b"a frame", b"two"])
+            assert await whole.readexactly(26) == b"18 14 7\na frame18 14 3\ntwo"
+            assert await short.readexactly(23) == b"18 14 4\na fr18 14 3\ntwo"
+            writer_1.close()
+            writer_2.close()
+
+    on_loop(main)
+
+
+def test_a_stream_client_that_does_not_read_loses_frames_and_costs_no_more_than_the_limit(on_loop, tmp_path) -> None:
+    async def main() -> None:
+        async with world(tmp_path) as w:
+            reader, writer = await w.connect()
+            writer.write(b"18 14\n")
+            while not w.server.wants_frames:
+                await asyncio.sleep(0.005)
+            writer.transport.pause_reading()  # type: ignore[attr-defined]
+            frame = bytes(1500)
+            for _ in range(40):
+                w.server.write_frames([frame] * 64)
+                await asyncio.sleep(0)
+            (client,) = w.server._clients
+            assert client._transport is not None
+            assert client._transport.get_write_buffer_size() <= control.MAX_STREAM_BACKLOG + 2000
+            writer.close()
+
+    on_loop(main)
+
+
+def test_a_client_that_asks_without_reading_is_not_served_further_until_it_reads(on_loop, tmp_path) -> None:
+    async def main() -> None:
+        async with world(tmp_path) as w:
+            w.target.dump_size = 1000
+            reader, writer = await w.connect()
+            writer.transport.pause_reading()  # type: ignore[attr-defined]
+            count = 1000
+            writer.write(b"18 3\n" * count)
+            await asyncio.sleep(0.1)
+            (client,) = w.server._clients
+            assert client._transport is not None
+            assert client._transport.get_write_buffer_size() < 200_000
+            writer.transport.resume_reading()  # type: ignore[attr-defined]
+            ends = 0
+            while ends < count:
+                ends += await reader.readline() == b"18 3\n"
+            writer.close()
+
+    on_loop(main)
+
+
+def test_there_is_room_for_so_many_clients_only(on_loop, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(control, "MAX_CLIENTS", 2)
+
+    async def main() -> None:
+        async with world(tmp_path) as w:
+            first, second = await w.connect(), await w.connect()
+            reader, writer = await asyncio.open_unix_connection(w.path)
+            assert await reader.read() == b""
+            first[1].close()
+            await asyncio.sleep(0.02)
+            third = await w.connect()
+            for _, each in (second, third, (reader, writer)):
+                each.close()
+
+    on_loop(main)
+
+
+def test_control_connections_list_themselves(on_loop, tmp_path) -> None:
+    async def main() -> None:
+        async with world(tmp_path) as w:
+            reader, writer = await w.connect()
+            writer.write(b"18 14 0\n18 15 0 1\n18 6\n")
+            line = (await reader.readline()).decode().split()
+            assert line[:7] == ["18", "6", "<control>", "localhost", "port", "unix", "0"]
+            assert int(line[7]) > 2
+            assert line[8] == "1e00"
+            writer.close()
+
+    on_loop(main)
+
+
+def test_the_cookie_is_not_in_the_repr(on_loop, tmp_path) -> None:
+    async def main() -> None:
+        async with world(tmp_path) as w:
+            assert COOKIE not in repr(w.server)
+
+    on_loop(main)
+
+
+# -- the file --
+
+
+def test_the_socket_belongs_to_its_owner_alone(tmp_path) -> None:
+    path = tmp_path / "tinc.socket"
+    before = os.umask(0)
+    try:
+        bind_control_socket(str(path)).close()
+        assert os.umask(0) == 0
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o700
+
+
+def test_a_stale_socket_is_replaced(tmp_path) -> None:
+    path = str(tmp_path / "tinc.socket")
+    bind_control_socket(path).close()
+    assert not is_socket_in_use(path)
+    with bind_control_socket(path):
+        assert is_socket_in_use(path)
+
+
+def test_the_socket_of_a_living_daemon_is_left_alone_even_if_its_backlog_is_full(tmp_path) -> None:
+    path = str(tmp_path / "tinc.socket")
+    with bind_control_socket(path):
+        waiting = []
+        for _ in range(6):
+            client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            client.setblocking(False)
+            with suppress(BlockingIOError):
+                client.connect(path)
+            waiting.append(client)
+        with pytest.raises(DeviceError, match="still in use"):
+            bind_control_socket(path)
+        for client in waiting:
+            client.close()
+
+
+def test_a_path_that_is_too_long_is_refused_with_its_name(tmp_path) -> None:
+    path = str(tmp_path / ("x" * 120))
+    with pytest.raises(DeviceError, match="is too long"):
+        bind_control_socket(path)
+
+
+@pytest.mark.skipif(not os.path.exists("/usr/sbin/tinc"), reason="needs the C program tinc")
+def test_the_c_command_can_talk_to_it(on_loop, tmp_path) -> None:
+    async def main() -> None:
+        async with world(tmp_path) as w:
+            (tmp_path / "tinc.conf").write_text("Name = alpha\n")
+            (tmp_path / "pid").write_text(f"{os.getpid()} {COOKIE} 127.0.0.1 port 655\n")
+            os.rename(w.path, tmp_path / "pid.socket")
+            command = ["/usr/sbin/tinc", "-c", str(tmp_path), "--pidfile", str(tmp_path / "pid"), "debug", "5"]
+            done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+            assert w.target.level == 5
+
+    on_loop(main)

@@ -1,0 +1,207 @@
+"""Who may import whom: the table of docs/architecture.md, kept true.
+
+Every file of the package is parsed; relative imports are resolved; imports inside functions and under
+``TYPE_CHECKING`` count like all others, because a dependency is one whenever it is written down.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import pytinc
+
+ROOT = Path(pytinc.__file__).parent
+ALL = "*"
+"""Any module of the standard library."""
+
+
+class Rule(NamedTuple):
+    """What one package may import."""
+
+    inside: frozenset[str]
+    """Parts of pytinc: packages, or modules of one where not all of it is meant."""
+    foreign: frozenset[str] = frozenset()
+    """Third-party packages."""
+    only_in: dict[str, str] | None = None
+    """Module (foreign or of the standard library): the only file that may import it."""
+    forbidden: frozenset[str] = frozenset()
+    """Modules of the standard library that must not be imported."""
+
+
+IMPURE = frozenset(
+    {
+        "asyncio",
+        "datetime",
+        "logging",
+        "os",
+        "pathlib",
+        "random",
+        "secrets",
+        "selectors",
+        "signal",
+        "socket",
+        "subprocess",
+        "threading",
+        "time",
+    }
+)
+"""I/O, clocks, randomness, logging: nothing for the core."""
+LOOP = frozenset({"asyncio", "logging", "selectors", "socket"})
+
+CORE = frozenset({"errors", "wire", "crypto", "config", "protocol", "datapath", "node"})
+
+TABLE: dict[str, Rule] = {
+    # The roots: the version, and the way to the command.
+    "": Rule(frozenset({"cli"}), forbidden=IMPURE),
+    "errors": Rule(frozenset(), forbidden=IMPURE),
+    "wire": Rule(frozenset({"errors"}), frozenset({"construct"}), forbidden=IMPURE),
+    "crypto": Rule(frozenset({"errors", "wire"}), frozenset({"cryptography", "nacl"}), forbidden=IMPURE),
+    "config": Rule(
+        frozenset({"errors", "wire"}),
+        only_in={"pathlib": "config/store.py"},
+        forbidden=LOOP,
+    ),
+    "protocol": Rule(frozenset({"errors", "wire", "crypto"}), forbidden=IMPURE),
+    "datapath": Rule(
+        frozenset({"errors", "wire", "crypto", "protocol.sptps", "protocol.switch"}),
+        frozenset({"numpy"}),
+        forbidden=IMPURE,
+    ),
+    "node": Rule(
+        frozenset({"errors", "wire", "crypto", "config", "protocol", "datapath"}), forbidden=IMPURE
+    ),
+    "control": Rule(
+        frozenset({"errors", "wire"}),
+        only_in={"socket": "control/client.py"},
+        forbidden=frozenset({"asyncio", "logging"}),
+    ),
+    "vip": Rule(frozenset({"errors", "wire"}), only_in={"socket": "vip/linux.py"}),
+    "net": Rule(CORE | {"control"}, frozenset({"uvloop", "pytun_pmd3"}), only_in={"uvloop": "net/loop.py"}),
+    "daemon": Rule(CORE | {"control", "net"}, frozenset({"click"})),
+    "cli": Rule(
+        frozenset({"errors", "wire", "crypto", "config", "control", "protocol"}),
+        frozenset({"click", "rich"}),
+        only_in={"socket": "cli/join.py"},
+        forbidden=frozenset({"asyncio", "logging"}),
+    ),
+    # It runs the programs from outside; nothing inside imports it.
+    "lab": Rule(frozenset({"errors"}), frozenset({"click", "rich"})),
+}
+
+FILES = sorted(ROOT.rglob("*.py"))
+
+
+class Import(NamedTuple):
+    """One imported module, and the line that imports it."""
+
+    module: str
+    line: int
+
+
+def package_of(path: Path) -> str:
+    """Return the row of the table a file belongs to."""
+    relative = path.relative_to(ROOT)
+    if len(relative.parts) > 1:
+        return relative.parts[0]
+    return "" if relative.stem in ("__init__", "__main__") else relative.stem
+
+
+def imports_of(path: Path) -> Iterator[Import]:
+    """Yield every module a file imports, by its absolute name. Names imported from a package are modules too."""
+    own = ["pytinc", *path.relative_to(ROOT).parts[:-1]]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Import(alias.name, node.lineno)
+        elif isinstance(node, ast.ImportFrom):
+            base = own[: len(own) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            if module == "pytinc":
+                for alias in node.names:
+                    yield Import(f"pytinc.{alias.name}", node.lineno)
+            else:
+                yield Import(module, node.lineno)
+
+
+def is_within(module: str, allowed: str) -> bool:
+    """Tell whether ``module`` is ``allowed`` or inside it."""
+    return module == allowed or module.startswith(f"{allowed}.")
+
+
+def problems_of(path: Path) -> list[str]:
+    """Return what a file imports against its rule."""
+    package, name = package_of(path), path.relative_to(ROOT).as_posix()
+    rule = TABLE[package]
+    problems = []
+    for module, line in imports_of(path):
+        top = module.partition(".")[0]
+        if top == "pytinc":
+            inside = module.removeprefix("pytinc").removeprefix(".")
+            fine = (
+                inside in ("", "__version__")
+                or (package != "" and is_within(inside, package))
+                or any(is_within(inside, allowed) for allowed in rule.inside)
+            )
+        elif rule.only_in is not None and top in rule.only_in:
+            fine = rule.only_in[top] == name
+        elif top in sys.stdlib_module_names:
+            fine = top not in rule.forbidden
+        else:
+            fine = top in rule.foreign
+        if not fine:
+            problems.append(f"{name}:{line} imports {module}")
+    return problems
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_file_imports_only_what_its_package_may(path: Path) -> None:
+    assert problems_of(path) == []
+
+
+def test_every_package_has_a_row() -> None:
+    assert {package_of(path) for path in FILES} <= set(TABLE)
+
+
+def test_the_check_sees_relative_nested_and_conditional_imports(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
+    file = tmp_path / "wire" / "bad.py"
+    file.parent.mkdir()
+    file.write_text(
+        "import struct\n"
+        "import pytinc\n"
+        "from pytinc import __version__, node\n"
+        "from ..node import peer\n"
+        "from . import names\n"
+        "from ..errors import DecodeError\n"
+        "def f():\n"
+        "    import numpy.linalg\n"
+        "if TYPE_CHECKING:\n"
+        "    import asyncio.events\n"
+    )
+    assert problems_of(file) == [
+        "wire/bad.py:3 imports pytinc.node",
+        "wire/bad.py:4 imports pytinc.node",
+        "wire/bad.py:8 imports numpy.linalg",
+        "wire/bad.py:10 imports asyncio.events",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("module", "unwanted"),
+    [
+        ("pytinc.cli.app", {"asyncio", "uvloop", "numpy", "rich", "cryptography", "nacl"}),
+        ("pytinc.daemon.app", {"asyncio", "uvloop", "numpy", "rich", "cryptography", "nacl"}),
+        ("pytinc.node.node", {"asyncio", "uvloop", "socket", "logging", "click"}),
+    ],
+)
+def test_entry_points_load_nothing_heavy(module: str, unwanted: set[str]) -> None:
+    code = f"import sys, {module}; print(*sorted(set(sys.modules) & {unwanted!r}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
