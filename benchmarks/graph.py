@@ -1,7 +1,7 @@
 """One graph run of a large mesh: ``python benchmarks/graph.py [--nodes N] [--connections N] [--rounds N]``.
 
-A run is what follows every change of an edge: the cached order of two nodes' edges made anew, shortest paths
-to every node, and the spanning tree. The mesh is connected and otherwise random, a tenth of its edges INDIRECT.
+A run is what follows a change of an edge: the order of one node's edges made anew, shortest paths to every
+node, and the spanning tree. The mesh is connected and otherwise random, a tenth of its edges INDIRECT.
 Output names machine, kernel, Python and commit.
 """
 
@@ -34,7 +34,8 @@ def machine() -> str:
         text=True,
         check=False,
     ).stdout.strip()
-    models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    cpuinfo = Path("/proc/cpuinfo").read_text().splitlines()
+    models = [line for line in cpuinfo if line.startswith("model name")]
     model = models[0].partition(":")[2].strip() if models else platform.machine()
     return (
         f"{os.cpu_count()} x {model}, kernel {platform.release()}, "

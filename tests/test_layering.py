@@ -74,9 +74,7 @@ TABLE: dict[str, Rule] = {
         frozenset({"numpy"}),
         forbidden=IMPURE,
     ),
-    "node": Rule(
-        frozenset({"errors", "wire", "crypto", "config", "protocol", "datapath"}), forbidden=IMPURE
-    ),
+    "node": Rule(frozenset({"errors", "wire", "crypto", "config", "protocol", "datapath"}), forbidden=IMPURE),
     "control": Rule(
         frozenset({"errors", "wire"}),
         only_in={"socket": "control/client.py"},
@@ -114,7 +112,7 @@ def package_of(path: Path) -> str:
 
 
 def imports_of(path: Path) -> Iterator[Import]:
-    """Yield every module a file imports, by its absolute name. Names imported from a package are modules too."""
+    """Yield every module a file imports, by its absolute name. What is imported from the root is a module."""
     own = ["pytinc", *path.relative_to(ROOT).parts[:-1]]
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):

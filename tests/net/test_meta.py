@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -77,8 +77,9 @@ async def world(log, **changes: object) -> AsyncIterator[World]:
             listener.close()
 
 
-async def until(condition) -> None:
-    while not condition():
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for something the test cannot be told of."""
+    while not condition():  # noqa: ASYNC110
         await asyncio.sleep(0.002)
 
 

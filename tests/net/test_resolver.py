@@ -3,12 +3,19 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+from collections.abc import Callable
 
 import pytest
 
 from pytinc.net import resolver
 from pytinc.net.resolver import MAX_LOOKUPS, Resolver, look_up
 from pytinc.wire.address import Address
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for something the test cannot be told of."""
+    while not condition():  # noqa: ASYNC110
+        await asyncio.sleep(0.002)
 
 
 def test_a_numeric_host_is_its_own_answer() -> None:
@@ -61,8 +68,7 @@ def test_only_so_many_look_ups_run_at_once(on_loop, monkeypatch: pytest.MonkeyPa
             lookups.resolve("host", "1", socket.AF_UNSPEC, answers.append)
         await asyncio.sleep(0.1)
         release.set()
-        while len(answers) < 3 * MAX_LOOKUPS:
-            await asyncio.sleep(0.01)
+        await until(lambda: len(answers) >= 3 * MAX_LOOKUPS)
 
     on_loop(main)
     assert most == MAX_LOOKUPS
@@ -82,11 +88,12 @@ def test_beyond_the_queue_a_look_up_fails_at_once(on_loop, monkeypatch: pytest.M
         answers: list[int] = []
         lookups = Resolver(asyncio.get_running_loop())
         for number in range(MAX_LOOKUPS + 3):
-            lookups.resolve("host", "1", socket.AF_UNSPEC, lambda found, number=number: answers.append(number))
+            lookups.resolve(
+                "host", "1", socket.AF_UNSPEC, lambda found, number=number: answers.append(number)
+            )
         await asyncio.sleep(0.05)
         assert answers == [MAX_LOOKUPS + 2]
         release.set()
-        while len(answers) < MAX_LOOKUPS + 3:
-            await asyncio.sleep(0.01)
+        await until(lambda: len(answers) >= MAX_LOOKUPS + 3)
 
     on_loop(main)

@@ -54,13 +54,17 @@ def test_without_addresses_the_wildcard_of_each_allowed_family_is_used(log) -> N
 
 
 def test_duplicates_are_opened_once(log) -> None:
-    with listening(settings_for("127.0.0.1", "127.0.0.1 0", "localhost", address_family=AddressFamily.IPV4), log) as found:
+    with listening(
+        settings_for("127.0.0.1", "127.0.0.1 0", "localhost", address_family=AddressFamily.IPV4), log
+    ) as found:
         assert len(found) == 1
 
 
 def test_a_port_may_be_a_service_name(log, monkeypatch) -> None:
     wanted = []
-    monkeypatch.setattr(sockets, "_open_pair", lambda family, sockaddr, settings, log: wanted.append(sockaddr))
+    monkeypatch.setattr(
+        sockets, "_open_pair", lambda family, sockaddr, settings, log: wanted.append(sockaddr)
+    )
     with pytest.raises(DeviceError):
         open_listeners(settings_for("127.0.0.1 http"), log)
     assert wanted == [("127.0.0.1", 80)]
@@ -134,7 +138,9 @@ def test_a_buffer_size_asked_for_is_read_back(log, monkeypatch) -> None:
     with listening(settings_for("127.0.0.1", udp_rcvbuf=too_much), log):
         assert len(log) == 1  # a default that does not fit is nobody's business
     log.clear()
-    with listening(settings_for("127.0.0.1", udp_rcvbuf=too_much, udp_sndbuf=0, udp_buffers_explicit=True), log):
+    with listening(
+        settings_for("127.0.0.1", udp_rcvbuf=too_much, udp_sndbuf=0, udp_buffers_explicit=True), log
+    ):
         assert log.messages[0].startswith(f"UDPRcvBuf is {too_much}, but the system grants only ")
 
 

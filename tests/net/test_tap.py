@@ -5,7 +5,8 @@ import errno
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -16,8 +17,14 @@ from pytinc.net.tap import MAX_BATCH, MAX_READ_ERRORS, DeviceFeed, DummyDevice, 
 from pytinc.wire.datagram import MTU_MAX
 
 needs_tun = pytest.mark.skipif(
-    os.geteuid() != 0 or not os.path.exists("/dev/net/tun"), reason="needs root and /dev/net/tun"
+    os.geteuid() != 0 or not Path("/dev/net/tun").exists(), reason="needs root and /dev/net/tun"
 )
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for something the test cannot be told of."""
+    while not condition():  # noqa: ASYNC110
+        await asyncio.sleep(0.002)
 
 
 class PipeDevice:
@@ -30,6 +37,7 @@ class PipeDevice:
         self.host, self._ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._ours.setblocking(False)
         self.read_error: OSError | None = None
+        self.errors_left = 1000
         self.write_error: OSError | None = None
         self.reads = 0
         self.written: list[bytes] = []
@@ -39,7 +47,8 @@ class PipeDevice:
 
     def read_batch(self, limit: int) -> list[bytes]:
         self.reads += 1
-        if self.read_error is not None:
+        if self.read_error is not None and self.errors_left > 0:
+            self.errors_left -= 1
             raise self.read_error
         frames = []
         try:
@@ -114,8 +123,7 @@ def test_too_many_read_errors_in_a_row_are_fatal(on_loop, log, pipe, monkeypatch
         pipe.host.send(b"there is something to read")
         pipe.read_error = OSError(errno.EIO, "Input/output error")
         feed.start()
-        while not fatal:
-            await asyncio.sleep(0.01)
+        await until(lambda: fatal)
         feed.stop()
         assert fatal == ["Too many errors from pipe, exiting!"]
         assert pipe.reads == MAX_READ_ERRORS + 1
@@ -134,16 +142,13 @@ def test_a_good_read_makes_earlier_errors_forgotten(on_loop, log, pipe, monkeypa
         feed.start()
         for _ in range(3):
             pipe.read_error = OSError(errno.EIO, "Input/output error")
-            before = pipe.reads
+            pipe.errors_left = MAX_READ_ERRORS
             pipe.host.send(b"frame")
-            while pipe.reads < before + 5:
-                await asyncio.sleep(0)
-            pipe.read_error = None
-            while not batches:
-                await asyncio.sleep(0)
+            await until(lambda: batches)
             batches.clear()
         feed.stop()
         assert fatal == []
+        assert len(log) == 3 * MAX_READ_ERRORS
 
     on_loop(main)
 
@@ -214,8 +219,7 @@ def test_a_tap_device_has_name_and_whole_address_and_takes_frames(on_loop, log) 
     device = TapDevice(name)
     try:
         assert device.name == name
-        with open(f"/sys/class/net/{name}/address") as file:
-            assert device.hwaddr.hex(":") == file.read().strip()
+        assert device.hwaddr.hex(":") == Path(f"/sys/class/net/{name}/address").read_text().strip()
         assert device.read_batch(8) == []
         with pytest.raises(OSError) as caught:
             device.write(bytes(60))  # the interface is down
@@ -224,7 +228,7 @@ def test_a_tap_device_has_name_and_whole_address_and_takes_frames(on_loop, log) 
             TapDevice(name)
     finally:
         device.close()
-    assert not os.path.exists(f"/sys/class/net/{name}")
+    assert not Path(f"/sys/class/net/{name}").exists()
 
 
 @needs_tun

@@ -77,6 +77,8 @@ class PathMtu:
 
     __slots__ = (
         "_again",
+        "_may_search",
+        "_sends_replies",
         "_timeout_at",
         "maxmtu",
         "maxrecentlen",
@@ -113,6 +115,9 @@ class PathMtu:
         self.mtu_ping_sent = -math.inf
         self._again = False
         """The kernel refused the last search probe: the same step is to be done again at once."""
+        # What the last `upkeep` was told about the peer, for `next_upkeep`.
+        self._may_search = True
+        self._sends_replies = True
         self._timeout_at = math.inf
 
     # -- resets --
@@ -153,15 +158,15 @@ class PathMtu:
     # -- sending --
 
     def next_upkeep(self, now: float) -> float:
-        """Return the earliest time at which `upkeep` could have something to send."""
+        """Return the earliest time, ``now`` or later, at which `upkeep` could have something to send."""
         due = math.inf
         if self.settings.udp_discovery:
             due = self.udp_ping_sent + self._request_interval()
-            if self.udp_confirmed:
+            if self.udp_confirmed and self._sends_replies:
                 due = min(due, self.udp_reply_sent + self.settings.keepalive_interval - 1)
-        if self.udp_confirmed or not self.settings.udp_discovery:
+        if self._may_search and (self.udp_confirmed or not self.settings.udp_discovery):
             due = min(due, self.mtu_ping_sent + self._search_interval())
-        return due
+        return max(due, now)
 
     def upkeep(
         self,
@@ -179,21 +184,23 @@ class PathMtu:
         ``version`` is the peer's protocol minor, ``pmtu_option`` its PMTU_DISCOVERY bit;
         ``initial_maximum`` gives what the kernel believes to pass, None if it does not say.
         """
+        self._may_search = pmtu_option
+        self._sends_replies = version >= SHORT_REPLY_VERSION
         probes: list[ProbeOut] = []
         if self.settings.udp_discovery:
-            probes += self._discover(now, version, random_bytes, has_local_edge)
+            probes += self._discover(now, random_bytes, has_local_edge)
         if search_mtu and pmtu_option:
             probes += self._search(now, random_bytes, initial_maximum)
         return probes
 
     def _discover(
-        self, now: float, version: int, random_bytes: Callable[[int], bytes], has_local_edge: bool
+        self, now: float, random_bytes: Callable[[int], bytes], has_local_edge: bool
     ) -> list[ProbeOut]:
         probes: list[ProbeOut] = []
         settings = self.settings
         if (
             self.udp_confirmed
-            and version >= SHORT_REPLY_VERSION
+            and self._sends_replies
             and now - self.udp_reply_sent >= settings.keepalive_interval - 1
         ):
             self.udp_reply_sent = now
@@ -219,7 +226,7 @@ class PathMtu:
     # -- the search --
 
     def _search_interval(self) -> float:
-        if self._again or self.mtuprobes == 0:
+        if self.mtuprobes == 0:
             return 0.0
         if self.mtuprobes > 0:
             return SEARCH_INTERVAL
@@ -234,12 +241,17 @@ class PathMtu:
         if self.settings.udp_discovery and not self.udp_confirmed:
             self.maxrecentlen = self.mtuprobes = self.minmtu = 0
             self.maxmtu = MTU_MAX
+            self._again = False
             return []
         if now - self.mtu_ping_sent < self._search_interval():
             return []
         again, self._again = self._again, False
         self.mtu_ping_sent = now
+        was_searching = self.mtuprobes >= 0
         self._fix_mtu()
+        if was_searching and self.mtuprobes == FIXED and self.minmtu < MIN_MTU:
+            # tinc would at once find that one byte more passes, and search without end.
+            return []
         if self.mtuprobes <= LOST:
             self.mtuprobes = self.minmtu = 0
         if self.mtuprobes < 0:
@@ -250,6 +262,7 @@ class PathMtu:
                 self.maxmtu = min(initial_maximum() or MTU_MAX, MTU_MAX)
                 if self.maxmtu < MIN_MTU:
                     self.maxmtu = MTU_MAX
+                self.minmtu = min(self.minmtu, self.maxmtu)
             sizes = [self._search_size()]
             self.mtuprobes += 1
         return [ProbeOut(self.make_request(random_bytes, size)) for size in sizes]
@@ -290,10 +303,10 @@ class PathMtu:
         search starts anew and TCP carries large frames meanwhile (tinc loses them for up to a minute).
         """
         bound = max(size - 1, MIN_MTU)
+        self.mtu = min(self.mtu, bound)
         if bound >= self.maxmtu:
             return
         self.maxmtu = bound
-        self.mtu = min(self.mtu, bound)
         if self.mtuprobes < 0:
             self.mtuprobes = self.minmtu = 0
         else:
@@ -318,7 +331,7 @@ class PathMtu:
         return ProbeResult(confirmed=self._on_reply(len(payload), now))
 
     def _on_reply(self, length: int, now: float) -> bool:
-        """Take a reply to a request of ``length`` bytes; tell whether it is the first (tinc: udp_probe_h())."""
+        """Take a reply to a request of ``length`` bytes; tell if it is the first (tinc: udp_probe_h())."""
         length = min(length, MTU_MAX)
         if self.ping_sent:
             self.udp_ping_rtt = round((now - self.udp_ping_sent) * 1_000_000)
@@ -333,16 +346,13 @@ class PathMtu:
             return first
         if self.mtuprobes < 0 and length == self.maxmtu:
             self.mtuprobes = FIXED
-            self.mtu_ping_sent = now
+            if length >= MIN_MTU:
+                # Otherwise every ping would postpone the next search.
+                self.mtu_ping_sent = now
         if self.minmtu < length:
             self.minmtu = length
             self._fix_mtu()
         return first
-
-
-def is_reply(payload: bytes) -> bool:
-    """Tell whether a probe is a reply of any type."""
-    return payload[:1] not in (b"", b"\0")
 
 
 def _reply_to(request: bytes, version: int) -> bytes:

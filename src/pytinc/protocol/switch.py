@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from bisect import insort
 from collections.abc import Callable, Iterator
+from operator import itemgetter
 from typing import Final
 
 from pytinc.errors import LimitError
@@ -31,8 +32,9 @@ class SubnetTable:
         self._sorted: dict[str | None, list[Subnet]] = {}
         self._mac_owners: dict[bytes, list[tuple[int, str]]] = {}
         """Owners of each MAC in the order in which they are preferred: weight, then name."""
+        self._broadcast_macs: frozenset[bytes] = frozenset()
         self._learned: dict[bytes, float] = {}
-        """When each MAC learned from the own device was seen last, the oldest first."""
+        """When each MAC learned from the own device was seen last; the oldest first after `expire`."""
         self._given_up: set[bytes] = set()
         self._count = 0
 
@@ -42,17 +44,22 @@ class SubnetTable:
 
     def add(self, owner: str | None, subnet: Subnet) -> bool:
         """Add a subnet; False if ``owner`` had exactly this one. `LimitError` when the table is full."""
-        subnets = self._by_owner.setdefault(owner, {})
+        subnets = self._by_owner.get(owner, {})
         if subnet in subnets:
             return False
         if len(subnets) >= MAX_SUBNETS_PER_OWNER or self._count >= MAX_SUBNETS:
             raise LimitError(f"more subnets of {owner} than fit")
-        subnets[subnet] = None
+        self._insert(owner, subnet)
+        return True
+
+    def _insert(self, owner: str | None, subnet: Subnet) -> None:
+        self._by_owner.setdefault(owner, {})[subnet] = None
         self._count += 1
         self._sorted.pop(owner, None)
-        if owner is not None and subnet.kind is SubnetKind.MAC:
+        if owner is None:
+            self._note_broadcast_macs()
+        elif subnet.kind is SubnetKind.MAC:
             insort(self._mac_owners.setdefault(subnet.address, []), (subnet.weight, owner))
-        return True
 
     def delete(self, owner: str | None, subnet: Subnet) -> bool:
         """Delete a subnet; False if ``owner`` had none like it (the weight counts, too)."""
@@ -64,12 +71,20 @@ class SubnetTable:
         self._sorted.pop(owner, None)
         if not subnets:
             del self._by_owner[owner]
-        if owner is not None and subnet.kind is SubnetKind.MAC:
+        if owner is None:
+            self._note_broadcast_macs()
+        elif subnet.kind is SubnetKind.MAC:
             owners = self._mac_owners[subnet.address]
             owners.remove((subnet.weight, owner))
             if not owners:
                 del self._mac_owners[subnet.address]
         return True
+
+    def _note_broadcast_macs(self) -> None:
+        subnets = self._by_owner.get(None, ())
+        self._broadcast_macs = frozenset(
+            subnet.address for subnet in subnets if subnet.kind is SubnetKind.MAC
+        )
 
     def has(self, owner: str | None, subnet: Subnet) -> bool:
         """Tell whether ``owner`` has exactly this subnet."""
@@ -105,10 +120,12 @@ class SubnetTable:
     def mac_owner(self, mac: bytes, is_reachable: Callable[[str], bool]) -> str | None:
         """Return the owner frames for ``mac`` go to: the first reachable one by weight and name.
 
-        If none is reachable, the last one (sending will fail then, as in tinc). None if nobody owns it.
+        If none is reachable, the last one (sending will fail then, as in tinc). None means broadcast:
+        nobody owns it, or it is a broadcast subnet, which no node can take for itself by announcing it
+        (in tinc one with a smaller weight can).
         """
         owners = self._mac_owners.get(mac)
-        if not owners:
+        if not owners or mac in self._broadcast_macs:
             return None
         for _, owner in owners:
             if is_reachable(owner):
@@ -122,16 +139,18 @@ class SubnetTable:
         return subnet.kind is SubnetKind.MAC and subnet.address in self._learned
 
     def learn(self, me: str, mac: bytes, now: float) -> tuple[bool, list[Subnet]]:
-        """Own a MAC from which a frame came. Returns whether it is new, and what had to give way for it."""
-        subnet = Subnet.mac(mac)
-        if self.has(me, subnet):
-            if mac in self._learned:
-                self.renew(mac, now)
+        """Own a MAC from which a frame came. Returns whether it is new, and what had to give way for it.
+
+        A configured MAC is never new, whatever its weight. Learning never fails: what peers announce
+        cannot fill the table against the own device.
+        """
+        if any(owner == me for _, owner in self._mac_owners.get(mac, ())):
+            self.renew(mac, now)
             return False, []
         evicted: list[Subnet] = []
         if len(self._learned) >= MAX_LEARNED:
             evicted.append(self._forget(me, next(iter(self._learned))))
-        self.add(me, subnet)
+        self._insert(me, Subnet.mac(mac))
         self._learned[mac] = now
         return True, evicted
 
@@ -144,12 +163,14 @@ class SubnetTable:
             self._given_up.discard(mac)
 
     def hand_over(self, mac: bytes) -> None:
-        """Another node announced a MAC that we learned: it goes at the next `expire` unless it is seen here."""
+        """Another node announced a MAC that we learned: it goes at the next `expire` unless seen here."""
         if mac in self._learned:
             self._given_up.add(mac)
 
     def expire(self, me: str, now: float, lifetime: float) -> list[Subnet]:
         """Delete and return the learned MACs not seen for ``lifetime`` seconds, and those handed over."""
+        # `renew` is told late and in no order; nearly sorted as they are, this is cheap.
+        self._learned = dict(sorted(self._learned.items(), key=itemgetter(1)))
         old = [mac for mac, seen in self._learned.items() if seen + lifetime < now or (mac in self._given_up)]
         return [self._forget(me, mac) for mac in old]
 

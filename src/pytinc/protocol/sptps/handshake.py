@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 from pytinc.crypto.keys import EphemeralKey, PrivateKey, PublicKey
 from pytinc.crypto.prf import prf
 from pytinc.errors import AuthenticationError, DecodeError, UnexpectedRequest, UsageError
-from pytinc.wire.records import KEX_SIZE, NONCE_SIZE, SIG_SIZE, format_kex, parse_kex
+from pytinc.wire.records import ACK, KEX_SIZE, NONCE_SIZE, SIG_SIZE, format_kex, parse_kex
 
 KEY_SIZE: Final = 64
 REKEY_AFTER: Final = 2**31
@@ -138,10 +138,10 @@ class Handshake:
     def _take_rekey_sig(self, data: bytes) -> Step:
         out_key, in_key, own_sig = self._conclude(data)
         self._pending_in = in_key
-        return Step(send=(*own_sig, b""), new_out=out_key, pending_in=in_key)
+        return Step(send=(*own_sig, ACK), new_out=out_key, pending_in=in_key)
 
     def _take_ack(self, data: bytes) -> Step:
-        if data:
+        if data != ACK:
             raise DecodeError("ACK with data")
         new_in, self._pending_in = self._pending_in, None
         return Step(new_in=new_in, done=True)

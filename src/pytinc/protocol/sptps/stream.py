@@ -148,7 +148,7 @@ class StreamSession:
         return plaintext
 
     def _count_in(self) -> int:
-        """Return the number of the record that just came. A number that comes again under a key is refused."""
+        """Return the number of the record that just came; refuse one that served before under this key."""
         if self._in_count > _SEQNO_MASK:
             raise ProtocolError("the peer used up all numbers of a key")
         seqno, self._in_seqno = self._in_seqno, (self._in_seqno + 1) & _SEQNO_MASK

@@ -1,0 +1,106 @@
+"""ChaCha20-Poly1305 of SPTPS (sptps.md 1.1): vectors/chacha_poly1305.json, and an independent twin."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
+from cryptography.hazmat.primitives.poly1305 import Poly1305
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytinc.crypto.aead import RecordCipher
+
+VECTORS = json.loads((Path(__file__).parents[1] / "data/vectors/chacha_poly1305.json").read_text())
+KEY = bytes(range(64))
+SEQNOS = st.integers(0, 2**32 - 1)
+
+
+def keystream(key: bytes, seqno: int, block: int, size: int) -> bytes:
+    """A fresh cipher for every use, which `RecordCipher` avoids."""
+    nonce = block.to_bytes(8, "little") + seqno.to_bytes(8, "big")
+    return Cipher(algorithms.ChaCha20(key[:32], nonce), mode=None).encryptor().update(bytes(size))
+
+
+def seal_plainly(key: bytes, seqno: int, plaintext: bytes) -> bytes:
+    stream = keystream(key, seqno, 1, len(plaintext))
+    ciphertext = bytes(a ^ b for a, b in zip(plaintext, stream, strict=True))
+    return ciphertext + Poly1305.generate_tag(keystream(key, seqno, 0, 32), ciphertext)
+
+
+@pytest.mark.parametrize("case", VECTORS["encrypt"], ids=lambda case: case["about"])
+def test_encryption_vector(case: dict[str, Any]) -> None:
+    cipher = RecordCipher(bytes.fromhex(case["key"]))
+    plaintext, output = bytes.fromhex(case["plaintext"]), bytes.fromhex(case["output"])
+    assert cipher.seal(case["seqno"], plaintext) == output
+    assert cipher.open(case["seqno"], output) == plaintext
+    assert cipher.verify(case["seqno"], output)
+
+
+@pytest.mark.parametrize("case", VECTORS["reject"], ids=lambda case: case["about"])
+def test_rejection_vector(case: dict[str, Any]) -> None:
+    cipher = RecordCipher(bytes.fromhex(case["key"]))
+    sealed = bytes.fromhex(case["input"])
+    assert cipher.open(case["seqno"], sealed) is None
+    assert not cipher.verify(case["seqno"], sealed)
+
+
+@given(st.binary(min_size=64, max_size=64), SEQNOS, st.binary(max_size=300))
+def test_sealing_equals_the_construction_with_a_fresh_cipher(
+    key: bytes, seqno: int, plaintext: bytes
+) -> None:
+    assert RecordCipher(key).seal(seqno, plaintext) == seal_plainly(key, seqno, plaintext)
+
+
+@given(
+    st.lists(st.tuples(SEQNOS, st.binary(max_size=200), st.sampled_from(["seal", "open", "verify", "bad"])))
+)
+def test_one_context_serves_any_sequence_of_uses(uses: list[tuple[int, bytes, str]]) -> None:
+    cipher = RecordCipher(KEY)
+    for seqno, plaintext, use in uses:
+        sealed = seal_plainly(KEY, seqno, plaintext)
+        if use == "seal":
+            assert cipher.seal(seqno, plaintext) == sealed
+        elif use == "open":
+            assert cipher.open(seqno, sealed) == plaintext
+        elif use == "verify":
+            assert cipher.verify(seqno, sealed)
+        else:
+            assert cipher.open(seqno, sealed[:-1] + bytes((sealed[-1] ^ 1,))) is None
+
+
+@given(SEQNOS, st.lists(st.binary(max_size=100), max_size=8), st.integers(0, 127), st.binary(max_size=12))
+def test_a_batch_equals_its_records_one_at_a_time(
+    first: int, payloads: list[bytes], type_: int, prefix: bytes
+) -> None:
+    numbers = [(first + i) % 2**32 for i in range(len(payloads))]
+    cipher = RecordCipher(KEY)
+    assert cipher.seal_batch(prefix, first, bytes((type_,)), payloads) == [
+        prefix + number.to_bytes(4, "big") + RecordCipher(KEY).seal(number, bytes((type_,)) + payload)
+        for number, payload in zip(numbers, payloads, strict=True)
+    ]
+
+
+@given(SEQNOS, st.binary(max_size=15))
+def test_what_is_too_short_for_a_tag_is_rejected(seqno: int, sealed: bytes) -> None:
+    assert RecordCipher(KEY).open(seqno, sealed) is None
+    assert not RecordCipher(KEY).verify(seqno, sealed)
+
+
+@given(SEQNOS, st.binary(max_size=64), st.data())
+def test_any_changed_bit_is_noticed(seqno: int, plaintext: bytes, data: st.DataObject) -> None:
+    sealed = bytearray(RecordCipher(KEY).seal(seqno, plaintext))
+    bit = data.draw(st.integers(0, 8 * len(sealed) - 1))
+    sealed[bit // 8] ^= 1 << bit % 8
+    assert RecordCipher(KEY).open(seqno, bytes(sealed)) is None
+
+
+def test_the_second_half_of_the_key_has_no_influence() -> None:
+    assert RecordCipher(KEY).seal(7, b"x") == RecordCipher(KEY[:32] + bytes(32)).seal(7, b"x")
+
+
+def test_repr_shows_nothing_of_the_key() -> None:
+    assert repr(RecordCipher(KEY)) == "<RecordCipher>"

@@ -1,0 +1,426 @@
+from __future__ import annotations
+
+import asyncio
+import math
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from pytinc.config.settings import HostPort, HostSettings, Mode, Settings
+from pytinc.control.messages import ConnectionRow, ConnectionStatus, NodeRow, Request
+from pytinc.crypto.keys import PrivateKey
+from pytinc.datapath.output import Output
+from pytinc.datapath.table import PeerSlot, UdpPath
+from pytinc.errors import ConfigError
+from pytinc.net.shell import Shell
+from pytinc.net.sockets import Listener, open_listeners
+from pytinc.net.tap import DummyDevice
+from pytinc.node.actions import (
+    Action,
+    AppendPublicKey,
+    CloseMeta,
+    Dial,
+    Log,
+    Resolve,
+    RunScript,
+    SaveAddressCache,
+    SendDatagram,
+    SendMeta,
+    WriteFrame,
+)
+from pytinc.node.node import Node
+from pytinc.wire.address import Address
+
+
+class NodeDouble:
+    """Notes the events it is told, and answers with the actions it was given."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.output = Output()
+        self.capture: list[bytes] | None = None
+        self.events: list[tuple[object, ...]] = []
+        self.actions: list[Action] = []
+        self.deadline = math.inf
+        self.at_work = False
+        self.accepted_then: list[Action] = []
+
+    def __getattr__(self, name: str):
+        def event(*arguments: object) -> None:
+            assert not self.at_work, "the node was entered while its actions were carried out"
+            self.events.append((name, *arguments[:-1]))
+
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return event
+
+    def meta_accepted(self, remote: Address, local: Address, now: float) -> int:
+        self.events.append(("meta_accepted", remote, local))
+        self.actions += self.accepted_then
+        return 7
+
+    def disconnect(self, name: str, now: float) -> bool:
+        return name == "b"
+
+    def take_actions(self) -> list[Action]:
+        actions, self.actions = self.actions, []
+        return actions
+
+    def next_deadline(self) -> float:
+        return self.deadline
+
+    def names(self) -> list[object]:
+        return [event[0] for event in self.events]
+
+
+class Device(DummyDevice):
+    def __init__(self) -> None:
+        self.host, self.ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.ours.setblocking(False)
+
+    def fileno(self) -> int:  # type: ignore[override]
+        return self.ours.fileno()
+
+    def read_batch(self, limit: int) -> list[bytes]:
+        return [self.ours.recv(2000)]
+
+    def write(self, frame: bytes) -> None:
+        self.ours.send(frame)
+
+    def close(self) -> None:
+        self.host.close()
+        self.ours.close()
+
+
+@dataclass
+class Files:
+    done: list[tuple[object, ...]] = field(default_factory=list)
+    broken: bool = False
+
+    def append_public_key(self, name: str, key_text: str) -> None:
+        if self.broken:
+            raise ConfigError("disk full")
+        self.done.append((name, key_text))
+
+    def save_address_cache(self, name: str, addresses: tuple[Address, ...]) -> None:
+        if self.broken:
+            raise ConfigError("disk full")
+        self.done.append((name, addresses))
+
+
+@dataclass
+class World:
+    shell: Shell
+    node: NodeDouble
+    device: Device
+    listener: Listener
+    files: Files
+    scripts: list[tuple[str, Mapping[str, str]]]
+    captured: list[bytes]
+
+    def do(self, *actions: Action) -> None:
+        self.node.actions += actions
+        self.shell.settle()
+
+
+@asynccontextmanager
+async def world(log, *, is_open: bool = True) -> AsyncIterator[World]:
+    settings = Settings("a", port="0", listen_address=(HostPort("127.0.0.1"),))
+    node, device, files = NodeDouble(settings), Device(), Files()
+    scripts: list[tuple[str, Mapping[str, str]]] = []
+    captured: list[bytes] = []
+    listeners = open_listeners(settings, lambda *_: None)
+    shell = Shell(
+        asyncio.get_running_loop(),
+        node,  # type: ignore[arg-type]
+        device,
+        listeners,
+        files=files,  # type: ignore[arg-type]
+        log=log,
+        run_script=lambda name, environment: scripts.append((name, environment)),
+        on_fatal=lambda text: log(0, "error", text),
+        deliver_capture=captured.extend,
+    )
+    shell.start()
+    if is_open:
+        shell.open()
+    try:
+        yield World(shell, node, device, listeners[0], files, scripts, captured)
+    finally:
+        shell.close()
+        device.close()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for something the test cannot be told of."""
+    while not condition():  # noqa: ASYNC110
+        await asyncio.sleep(0.002)
+
+
+def test_frames_of_the_device_go_to_the_node_and_its_frames_to_the_device(on_loop, log) -> None:
+    async def main() -> None:
+        async with world(log) as w:
+            w.device.host.send(b"from the host")
+            await until(lambda: ("frames", [b"from the host"]) in w.node.events)
+            w.node.output.frames += [b"one", b"two"]
+            w.do(WriteFrame(b"three"))
+            assert [w.device.host.recv(99) for _ in range(3)] == [b"one", b"two", b"three"]
+            assert w.node.output.frames == []
+
+    on_loop(main)
+
+
+def test_datagrams_go_to_the_node_with_their_senders_and_socket(on_loop, log) -> None:
+    async def main() -> None:
+        async with world(log) as w:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+                peer.bind(("127.0.0.1", 0))
+                peer.sendto(b"datagram", w.listener.udp.getsockname())
+                await until(lambda: "datagrams" in w.node.names())
+                assert w.node.events[-1] == ("datagrams", [b"datagram"], [peer.getsockname()], 0)
+                path = UdpPath(1400, 0, peer.getsockname(), bytes(12), PeerSlot("b"))
+                w.node.output.runs.append((path, [b"x" * 50, b"y" * 50]))
+                w.do(SendDatagram(0, peer.getsockname(), b"probe", "b"))
+                assert [peer.recv(99) for _ in range(3)] == [b"x" * 50, b"y" * 50, b"probe"]
+
+    on_loop(main)
+
+
+def test_what_is_too_big_is_told_once_per_peer_and_from_the_loop(on_loop, log) -> None:
+    async def main() -> None:
+        async with world(log) as w:
+            address = w.listener.udp.getsockname()
+            path = UdpPath(70000, 0, address, bytes(12), PeerSlot("relay"))
+            w.node.output.runs.append((path, [bytes(66000), bytes(65999)]))
+            before = len(w.node.events)
+            w.do(SendDatagram(0, address, bytes(65800), "b"), SendDatagram(0, address, bytes(65700), "b"))
+            assert len(w.node.events) == before
+            await until(lambda: len(w.node.events) >= before + 2)
+            assert w.node.events[before:] == [
+                ("datagram_too_big", "relay", 65999),
+                ("datagram_too_big", "b", 65700),
+            ]
+
+    on_loop(main)
+
+
+def test_a_dialled_connection_carries_bytes_both_ways_until_it_is_closed(on_loop, log) -> None:
+    async def main() -> None:
+        async with world(log) as w:
+            with socket.create_server(("127.0.0.1", 0)) as peer:
+                peer.setblocking(False)
+                w.do(Dial(3, "b", Address("127.0.0.1", str(peer.getsockname()[1]))))
+                stream, remote = await asyncio.get_running_loop().sock_accept(peer)
+                with stream:
+                    await until(lambda: "meta_connected" in w.node.names())
+                    assert w.node.events[-1] == ("meta_connected", 3, Address(remote[0], str(remote[1])))
+                    w.do(SendMeta(3, b"hello"))
+                    assert w.shell.queued(3) == 0
+                    assert await asyncio.get_running_loop().sock_recv(stream, 99) == b"hello"
+                    stream.send(b"answer")
+                    await until(lambda: ("meta_data", 3, b"answer") in w.node.events)
+                    w.do(CloseMeta(3, tarpit=False))
+                    assert await asyncio.get_running_loop().sock_recv(stream, 99) == b""
+                    assert "meta_closed" not in w.node.names()
+
+    on_loop(main)
+
+
+def test_a_connection_that_fails_while_actions_are_performed_is_told_later(on_loop, log) -> None:
+    async def main() -> None:
+        async with world(log) as w:
+            w.node.at_work = True
+            w.do(Dial(3, "b", Address("not numeric", "655")), SendMeta(99, b"to nobody"))
+            w.node.at_work = False
+            await until(lambda: "meta_closed" in w.node.names())
+
+    on_loop(main)
+
+
+def test_an_accepted_connection_may_be_refused_at_once(on_loop, log) -> None:
+    async def main() -> None:
+        async with world(log) as w:
+            w.node.accepted_then = [CloseMeta(7, tarpit=True)]
+            with socket.create_connection(w.listener.tcp.getsockname()) as peer:
+                peer.send(b"hello?")
+                await until(lambda: "meta_accepted" in w.node.names())
+                await asyncio.sleep(0.02)
+                peer.setblocking(False)
+                with pytest.raises(BlockingIOError):
+                    peer.recv(1)
+                assert w.node.names()[-1] == "meta_accepted"
+
+    on_loop(main)
+
+
+def test_a_look_up_is_answered_to_the_node(on_loop, log) -> None:
+    async def main() -> None:
+        async with world(log) as w:
+            w.do(Resolve("b", "127.0.0.1", "655"))
+            await until(lambda: "resolved" in w.node.names())
+            assert w.node.events[-1] == ("resolved", "b", (Address("127.0.0.1", "655"),))
+
+    on_loop(main)
+
+
+def test_nothing_is_dialled_or_read_before_the_shell_is_open(on_loop, log) -> None:
+    async def main() -> None:
+        async with world(log, is_open=False) as w:
+            w.node.deadline = 0.0
+            w.do(
+                RunScript("subnet-up", {"SUBNET": "x"}),
+                Dial(1, "b", Address("127.0.0.1", "1")),
+                Dial(2, "c", Address("127.0.0.1", "1")),
+                CloseMeta(2, tarpit=False),
+                Resolve("d", "127.0.0.1", "1"),
+            )
+            w.device.host.send(b"early")
+            await asyncio.sleep(0.03)
+            assert w.scripts == [("subnet-up", {"SUBNET": "x"})]
+            assert w.node.names() == ["start"]
+            w.node.deadline = math.inf
+            w.shell.open()
+            await until(lambda: {"frames", "resolved", "meta_closed"} <= set(w.node.names()))
+            assert ("meta_closed", 1, "Connection refused") in w.node.events
+            assert not any(event[:2] == ("meta_closed", 2) for event in w.node.events)
+
+    on_loop(main)
+
+
+def test_the_node_is_ticked_at_its_deadline(on_loop, log) -> None:
+    async def main() -> None:
+        async with world(log) as w:
+            w.node.deadline = 0.0
+            w.shell.settle()
+            w.node.deadline = math.inf
+            await until(lambda: "tick" in w.node.names())
+            await asyncio.sleep(0.02)
+            assert w.node.names().count("tick") == 1
+
+    on_loop(main)
+
+
+def test_files_and_log_lines_are_written_in_order(on_loop, log) -> None:
+    async def main() -> None:
+        async with world(log) as w:
+            addresses = (Address("192.0.2.1", "655"),)
+            w.do(AppendPublicKey("b", "KEY"), SaveAddressCache("b", addresses), Log(2, "info", "done"))
+            assert w.files.done == [("b", "KEY"), ("b", addresses)]
+            assert log == [(2, "info", "done")]
+
+    on_loop(main)
+
+
+def test_a_full_disk_is_reported_and_no_more(on_loop, log) -> None:
+    async def main() -> None:
+        async with world(log) as w:
+            w.files.broken = True
+            w.do(AppendPublicKey("b", "KEY"), SaveAddressCache("b", ()))
+            assert log == [(0, "error", "disk full"), (1, "warning", "disk full")]
+
+    on_loop(main)
+
+
+def test_captured_frames_are_delivered_and_forgotten(on_loop, log) -> None:
+    async def main() -> None:
+        async with world(log) as w:
+            w.shell.capture(wanted=True)
+            assert w.node.capture == []
+            w.node.capture += [b"frame"]
+            w.shell.settle()
+            assert (w.captured, w.node.capture) == ([b"frame"], [])
+            w.shell.capture(wanted=True)
+            w.shell.capture(wanted=False)
+            assert w.node.capture is None
+
+    on_loop(main)
+
+
+def test_requests_reach_the_node(on_loop, log) -> None:
+    async def main() -> None:
+        async with world(log) as w:
+            settings = Settings("a", mode=Mode.HUB)
+            w.shell.retry()
+            w.shell.purge()
+            w.shell.reload(settings)
+            assert w.node.events[-3:] == [("retry",), ("purge",), ("reload", settings)]
+            assert w.shell.disconnect("b")
+            assert not w.shell.disconnect("c")
+
+    on_loop(main)
+
+
+# -- with the real node --
+
+
+class NoHosts:
+    def host_settings(self, name: str) -> HostSettings | None:
+        return None
+
+    def host_names(self) -> list[str]:
+        return []
+
+    def host_mtime(self, name: str) -> float | None:
+        return None
+
+    def load_address_cache(self, name: str) -> tuple[Address, ...]:
+        return ()
+
+
+def test_dumps_of_a_real_node_have_the_form_of_the_control_protocol(on_loop, log) -> None:
+    async def main() -> None:
+        settings = Settings("alpha", mode=Mode.SWITCH, port="0", listen_address=(HostPort("127.0.0.1"),))
+        listeners = open_listeners(settings, log)
+        node = Node(
+            settings,
+            PrivateKey.from_seed(bytes(32)),
+            NoHosts(),
+            random_bytes=bytes,
+            random_float=lambda: 0.5,
+            path_mtu=lambda address: None,
+            queued=lambda connection: 0,
+            wall_clock=lambda: 1795377436.0,
+        )
+        node.set_sockets([(listener.family, listener.address) for listener in listeners])
+        shell = Shell(
+            asyncio.get_running_loop(),
+            node,
+            DummyDevice(),
+            listeners,
+            files=Files(),  # type: ignore[arg-type]
+            log=log,
+            run_script=lambda name, environment: None,
+            on_fatal=lambda text: None,
+            deliver_capture=lambda frames: None,
+        )
+        shell.start()
+        shell.open()
+        try:
+            (line,) = shell.dump(Request.DUMP_NODES, [])
+            row = NodeRow.parse(line)
+            assert (row.name, row.node_id, row.distance) == ("alpha", "ba3ce58667ca", 0)
+            assert row.address == Address("MYSELF", listeners[0].address.port)
+            assert shell.dump(Request.DUMP_EDGES, []) == []
+            assert shell.dump(Request.DUMP_SUBNETS, []) == [
+                "18 5 ff:ff:ff:ff:ff:ff (broadcast)",
+                "18 5 255.255.255.255 (broadcast)",
+                "18 5 224.0.0.0/4 (broadcast)",
+                "18 5 ff00::/8 (broadcast)",
+            ]
+            assert shell.dump(Request.DUMP_TRAFFIC, []) == ["18 13 alpha 0 0 0 0"]
+            with socket.create_connection(listeners[0].tcp.getsockname()):
+                await until(lambda: any("Connection from" in line for line in log.messages))
+                mine = ConnectionRow(
+                    "<control>", Address("localhost", "unix"), 0, 5, ConnectionStatus.CONTROL
+                )
+                control_rows: Sequence[tuple[float, ConnectionRow]] = [(0.0, mine), (1e12, mine)]
+                lines = shell.dump(Request.DUMP_CONNECTIONS, list(control_rows))
+                assert [line.split()[2] for line in lines] == ["<control>", "<unknown>", "<control>"]
+                assert int(lines[1].split()[7]) > 2
+        finally:
+            shell.close()
+
+    on_loop(main)

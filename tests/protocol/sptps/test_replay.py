@@ -1,0 +1,126 @@
+"""The replay window (sptps.md 3.10): vectors/replay.json, and the specification's text as a twin."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytinc.protocol.sptps.replay import ReplayWindow
+
+VECTORS = json.loads((Path(__file__).parents[2] / "data/vectors/replay.json").read_text())
+MOD = 2**32
+SIZES = st.sampled_from([0, 1, 3, 4, 16, 32])
+
+
+class Twin:
+    """Section 3.10 of the specification, line by line."""
+
+    def __init__(self, size: int, next_seqno: int) -> None:
+        self.size, self.next, self.far, self.late = size, next_seqno, 0, bytearray(size)
+
+    def bit(self, s: int) -> tuple[int, int]:
+        return s // 8 % self.size, 1 << s % 8
+
+    def check(self, s: int, commit: bool) -> bool:
+        w, n = self.size, 8 * self.size
+        if w > 0 and s != self.next:
+            if s >= (self.next + n) % MOD:
+                drop = self.far < w // 4
+                if commit:
+                    self.far += 1
+                if drop:
+                    return False
+                if commit:
+                    self.late[:] = b"\xff" * w
+            elif s < self.next:
+                if self.next >= n and s < self.next - n:
+                    return False
+                byte, bit = self.bit(s)
+                if not self.late[byte] & bit:
+                    return False
+            elif commit:
+                for missed in range(self.next, s):
+                    byte, bit = self.bit(missed)
+                    self.late[byte] |= bit
+        if w > 0 and commit:
+            byte, bit = self.bit(s)
+            self.late[byte] &= ~bit & 0xFF
+            self.far = 0
+        if commit and s >= self.next:
+            self.next = (s + 1) % MOD
+        return True
+
+
+@pytest.mark.parametrize(
+    "case", VECTORS["cases"], ids=lambda case: f"{case['about']}, window {case['window']}"
+)
+def test_replay_vector(case: dict[str, Any]) -> None:
+    window = ReplayWindow(case["window"], case["start_inseqno"])
+    for seqno, verdict, taken, following, far in case["steps"]:
+        assert window.check(seqno) is verdict
+        assert window.accept(seqno) is taken
+        assert (window.next, window.far) == (following, far)
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.integers(-3, 3),  # around the number expected next
+        st.integers(-300, 300),
+        st.sampled_from([127, 128, 129, -127, -128, -129, 255, 256, 257]),
+        st.integers(0, MOD - 1),
+    ),
+    max_size=60,
+)
+STARTS = st.one_of(st.integers(0, 300), st.integers(MOD - 300, MOD - 1), st.integers(0, MOD - 1))
+
+
+@given(SIZES, STARTS, STEPS)
+def test_every_verdict_equals_the_specification(size: int, start: int, steps: list[int]) -> None:
+    window, twin = ReplayWindow(size, start), Twin(size, start)
+    for step in steps:
+        seqno = (twin.next + step) % MOD
+        assert window.check(seqno) is twin.check(seqno, commit=False)
+        assert window.accept(seqno) is twin.check(seqno, commit=True)
+        assert (window.next, window.far) == (twin.next, twin.far)
+
+
+@given(st.sampled_from([1, 4, 16]), st.lists(st.integers(0, 400), max_size=200))
+def test_no_number_is_accepted_twice(size: int, numbers: list[int]) -> None:
+    window = ReplayWindow(size)
+    taken = [n for n in numbers for _ in range(2) if window.accept(n)]
+    assert len(taken) == len(set(taken))
+
+
+@given(SIZES, STEPS, st.integers(-300, 5))
+def test_filling_a_gap_takes_what_is_missing_and_never_moves_the_window(
+    size: int, steps: list[int], step: int
+) -> None:
+    window = ReplayWindow(size, 1000)
+    for each in steps:
+        window.accept((window.next + each) % MOD)
+    before, seqno = window.next, (window.next + step) % MOD
+    missing = window.is_missing(seqno)
+    assert window.accept_missing(seqno) is missing
+    assert window.next == before
+    assert not window.is_missing(seqno)
+    assert not window.accept_missing(seqno)
+    if missing:
+        assert before - 8 * size <= seqno < before
+
+
+def test_only_what_was_skipped_is_missing() -> None:
+    window = ReplayWindow(16, 2)
+    assert window.accept(5)
+    assert [n for n in range(10) if window.is_missing(n)] == [2, 3, 4]
+
+
+def test_a_window_of_zero_takes_everything_and_misses_nothing() -> None:
+    window = ReplayWindow(0, 2)
+    assert all(window.accept(n) for n in (9, 9, 3, 0))
+    assert window.next == 10
+    assert not window.is_missing(5)

@@ -1,0 +1,579 @@
+"""UDP discovery and path MTU search, on a simulated path (dataplane.md 4.3 to 4.6, 13.4, 13.12)."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from pytinc.protocol.pmtu import FIXED, MIN_PROBE_SIZE, PathMtu, PathSettings, ProbeOut, ProbeResult
+from pytinc.wire.datagram import MIN_MTU, MTU_MAX
+
+VERSION = 7
+RANDOM = b"\xaa\xbb\xcc\xdd"
+
+
+def random_bytes(count: int) -> bytes:
+    return (RANDOM * (count // 4 + 1))[:count]
+
+
+def reply_of(length: int) -> bytes:
+    """The reply of a current peer to a request of ``length`` bytes."""
+    return b"\x02" + length.to_bytes(2, "big") + bytes(11) + RANDOM
+
+
+class Path:
+    """A simulated path to a peer that answers.
+
+    What is longer than ``kernel`` is refused at once (EMSGSIZE), what is longer than ``limit`` vanishes.
+    ``lost`` may lose more. The kernel names its MTU if ``kernel_tells``.
+    """
+
+    def __init__(self, limit: int = MTU_MAX, kernel: int = MTU_MAX, **settings: float) -> None:
+        self.limit = limit
+        self.kernel = kernel
+        self.kernel_tells = True
+        self.lost: Callable[[], bool] = lambda: False
+        self.now = 1000.0
+        self.mtu = PathMtu(PathSettings(**settings))  # type: ignore[arg-type]
+        self.sizes: list[int] = []
+        """Lengths of all probes that were tried, refused ones included."""
+        self.refused = 0
+
+    def upkeep(self, *, search_mtu: bool = True, pmtu_option: bool = True) -> list[ProbeOut]:
+        return self.mtu.upkeep(
+            self.now,
+            search_mtu=search_mtu,
+            pmtu_option=pmtu_option,
+            version=VERSION,
+            random_bytes=random_bytes,
+            initial_maximum=lambda: self.kernel if self.kernel_tells else None,
+            has_local_edge=False,
+        )
+
+    def step(self) -> None:
+        """What the node does for each packet: send what is due, repeat at once what the kernel refused."""
+        probes = self.upkeep()
+        while probes:
+            probe = probes.pop(0)
+            self.sizes.append(len(probe.payload))
+            if len(probe.payload) > self.kernel:
+                self.refused += 1
+                self.mtu.too_big(len(probe.payload), self.now)
+                probes += self.upkeep()
+            elif len(probe.payload) <= self.limit and not self.lost():
+                self.answer(probe.payload)
+
+    def prove(self) -> Path:
+        """Let traffic flow until both ends of a good path know of it."""
+        self.run(0.2)
+        return self
+
+    def answer(self, payload: bytes) -> None:
+        if payload[0] == 0:
+            self.mtu.on_probe(reply_of(len(payload)), self.now, VERSION)
+
+    def run(self, seconds: float, interval: float = 0.05) -> None:
+        """Let traffic flow for so long."""
+        end = self.now + seconds
+        while self.now < end:
+            self.mtu.timeout(self.now)
+            self.step()
+            self.now += interval
+
+    def searched(self) -> list[int]:
+        """Lengths tried by the search (all but discovery's pings)."""
+        return [size for size in self.sizes if size != MIN_PROBE_SIZE]
+
+    @property
+    def state(self) -> tuple[int, int, int, int]:
+        return self.mtu.minmtu, self.mtu.maxmtu, self.mtu.mtu, self.mtu.mtuprobes
+
+
+# -- the search --
+
+
+@pytest.mark.parametrize(
+    ("maximum", "cycle"),
+    [
+        (1439, [1439, 861, 644, 562, 531, 519, 515, 513]),
+        (1419, [1419, 855, 642, 561, 531, 519, 515, 513]),
+        (1518, [1330, 826, 632, 558, 530, 519, 515, 513]),
+    ],
+)
+def test_without_an_answer_sizes_fall_exponentially_again_and_again(maximum: int, cycle: list[int]) -> None:
+    path = Path(limit=100, kernel=maximum)
+    path.run(7)
+    assert path.searched()[:20] == (cycle * 3)[:20]
+
+
+def test_where_the_kernel_knows_the_path_one_probe_is_enough() -> None:
+    path = Path(limit=1439, kernel=1439).prove()
+    assert path.searched() == [1439]
+    assert path.state == (1439, 1439, 1439, FIXED)
+
+
+def test_a_hidden_limit_is_found_nearly_in_twenty_probes() -> None:
+    path = Path(limit=1339, kernel=1439)
+    path.run(8)
+    assert path.searched()[:4] == [1439, 861, 955, 989]
+    assert path.state == (1333, 1333, 1333, FIXED)
+    assert len(path.searched()) == 20
+
+
+def test_a_path_that_grew_is_searched_upwards() -> None:
+    path = Path(limit=1339, kernel=1439)
+    path.run(8)
+    path.limit = MTU_MAX
+    path.sizes.clear()
+    path.run(62)
+    assert path.searched() == [1333, 1334, 1410, 1436, 1448, 1440, 1438, 1439]
+    assert path.state == (1439, 1439, 1439, FIXED)
+
+
+@pytest.mark.parametrize("kernel_tells", [True, False])
+def test_a_smaller_local_mtu_is_found_at_once(kernel_tells: bool) -> None:
+    path = Path(limit=1439, kernel=1439).prove()
+    path.kernel, path.kernel_tells = 1239, kernel_tells
+    path.sizes.clear()
+    path.mtu.too_big(1439, path.now)
+    assert path.mtu.minmtu == 0, "TCP carries everything until a size is proved"
+    path.step()
+    assert path.searched()[-1] == 1239 or not kernel_tells
+    path.run(8)
+    assert path.state[0] == path.state[1] <= 1239
+    assert path.state[0] >= 1239 - (0 if kernel_tells else 5)
+
+
+def test_a_refused_growth_probe_changes_nothing() -> None:
+    path = Path(limit=1400, kernel=1400)
+    path.run(3)
+    path.run(61)
+    assert path.refused > 0
+    assert path.state == (1400, 1400, 1400, FIXED)
+
+
+def test_a_path_that_shrank_is_noticed_by_three_lost_checks() -> None:
+    path = Path(limit=1439, kernel=1439)
+    path.run(1)
+    path.limit = 1000
+    path.run(59)
+    assert path.state == (1439, 1439, 1439, FIXED)
+    path.run(6)
+    assert path.mtu.minmtu < 1439, "frames of the old size go by TCP now"
+    path.run(8)
+    assert 980 <= path.mtu.mtu == path.mtu.minmtu <= 1000
+
+
+def test_checks_of_a_fixed_mtu_come_once_per_ping_interval() -> None:
+    path = Path(limit=1439, kernel=1439, ping_interval=30)
+    path.run(5)
+    path.sizes.clear()
+    path.run(100)
+    assert path.searched() == [1439, 1440] * 3
+
+
+def test_a_search_that_found_nothing_leaves_large_packets_to_tcp() -> None:
+    path = Path(limit=40, kernel=1439)
+    path.run(8)
+    assert path.mtu.udp_confirmed
+    assert path.state == (18, 18, MTU_MAX, FIXED)
+
+
+def test_a_search_that_found_nothing_is_repeated_each_ping_interval() -> None:
+    path = Path(limit=40, kernel=1439)
+    path.run(8)
+    path.sizes.clear()
+    path.run(57)
+    assert path.searched() == []
+    path.run(68)
+    assert 15 < len(path.searched()) < 40
+    path.limit = 1439
+    path.run(80)
+    assert path.state == (1439, 1439, 1439, FIXED)
+
+
+def test_a_search_without_any_answer_does_not_leave_an_mtu_of_zero() -> None:
+    path = Path(limit=1439, kernel=1439).prove()
+    path.mtu.reset()
+    path.mtu.on_probe(reply_of(18), path.now, VERSION)
+    path.limit = 0
+    path.run(8)
+    assert path.mtu.mtu == MTU_MAX
+
+
+def test_an_mtu_below_the_floor_is_not_searched_for() -> None:
+    path = Path(limit=1439, kernel=300)
+    path.kernel_tells = False
+    path.run(8)
+    assert all(size >= MIN_MTU for size in path.searched())
+    assert path.state == (18, 18, MTU_MAX, FIXED)
+
+
+def test_a_useless_answer_of_the_kernel_is_ignored() -> None:
+    path = Path(limit=1439, kernel=MTU_MAX)
+    maxima = itertools.cycle((100, None, 0, 9000))
+    for maximum in itertools.islice(maxima, 4):
+        path.mtu.reset()
+        path.mtu.on_probe(reply_of(18), path.now, VERSION)
+        path.mtu.upkeep(
+            path.now,
+            search_mtu=True,
+            pmtu_option=True,
+            version=VERSION,
+            random_bytes=random_bytes,
+            initial_maximum=lambda maximum=maximum: maximum,  # type: ignore[misc]
+            has_local_edge=False,
+        )
+        assert path.mtu.maxmtu == MTU_MAX
+
+
+@pytest.mark.parametrize(("search_mtu", "pmtu_option"), [(False, True), (True, False)])
+def test_no_search_without_traffic_or_without_the_peers_consent(search_mtu: bool, pmtu_option: bool) -> None:
+    path = Path()
+    path.mtu.on_probe(reply_of(18), path.now, VERSION)
+    probes = path.upkeep(search_mtu=search_mtu, pmtu_option=pmtu_option)
+    assert [len(probe.payload) for probe in probes] == [18, 18]  # what came longest, and a ping
+
+
+def test_no_search_before_udp_works() -> None:
+    path = Path(limit=0)
+    path.run(10)
+    assert path.searched() == []
+    assert path.state == (0, MTU_MAX, MTU_MAX, 0)
+
+
+def test_a_limit_from_before_udp_worked_does_not_skip_the_kernels_word() -> None:
+    path = Path(limit=1439, kernel=1439)
+    path.mtu.too_big(1500, path.now)
+    path.run(1)
+    assert path.searched()[0] == 1439
+
+
+@given(limit=st.integers(600, MTU_MAX), kernel=st.integers(600, MTU_MAX), tells=st.booleans())
+def test_the_largest_size_that_passes_is_found_nearly(limit: int, kernel: int, tells: bool) -> None:
+    path = Path(limit=limit, kernel=kernel, ping_interval=20)
+    path.kernel_tells = tells
+    path.run(200, interval=0.1)
+    truth = min(limit, kernel)
+    assert path.mtu.minmtu == path.mtu.maxmtu == path.mtu.mtu
+    assert 0.98 * truth <= path.mtu.mtu <= truth
+
+
+@given(st.lists(st.booleans(), min_size=20, max_size=200))
+def test_losses_never_prove_what_does_not_pass(losses: list[bool]) -> None:
+    path = Path(limit=1200, kernel=1439)
+    fates: Iterator[bool] = itertools.cycle(losses)
+    path.lost = lambda: next(fates)
+    for _ in range(60):
+        path.run(1, interval=0.1)
+        assert path.mtu.minmtu <= 1200
+
+
+# -- discovery --
+
+
+def test_an_unproved_peer_is_asked_every_two_seconds_and_a_proved_one_every_ten() -> None:
+    path = Path(limit=0, ping_interval=1e9)
+    path.run(9.9)
+    assert path.sizes == [18] * 5
+    path.limit = 18
+    path.run(1)
+    assert path.mtu.udp_confirmed
+    path.sizes.clear()
+    path.run(40)
+    requests = [size for size in path.sizes if size == 18]
+    assert 4 <= len(requests) <= 4 + 4 + 2  # requests, unrequested replies, checks of an MTU of 18
+
+
+def test_a_request_is_fourteen_zeros_and_random_bytes() -> None:
+    (probe,) = Path().upkeep()
+    assert probe == ProbeOut(bytes(14) + RANDOM, local=False)
+
+
+def test_unproved_peers_in_reach_are_asked_in_their_own_network_too() -> None:
+    path = Path()
+
+    def probes() -> list[bool]:
+        found = path.mtu.upkeep(
+            path.now,
+            search_mtu=False,
+            pmtu_option=True,
+            version=VERSION,
+            random_bytes=random_bytes,
+            initial_maximum=lambda: None,
+            has_local_edge=True,
+        )
+        return [probe.local for probe in found]
+
+    assert probes() == [False, True]
+    path.mtu.on_probe(reply_of(18), path.now, VERSION)
+    path.mtu.maxrecentlen = 0
+    path.now += 10
+    assert probes() == [False]
+    path.mtu.reset()
+    path.mtu.settings = PathSettings(local_discovery=False)
+    assert probes() == [False]
+
+
+def test_a_proved_peer_is_told_the_longest_that_came() -> None:
+    path = Path(ping_interval=1e9)
+    path.mtu.on_probe(reply_of(18), path.now, VERSION)
+    path.upkeep(search_mtu=False)
+    path.mtu.on_probe(bytes(1400), path.now, VERSION)
+    path.now += 8.9
+    assert path.upkeep(search_mtu=False) == []
+    path.now += 0.2
+    assert path.upkeep(search_mtu=False) == [ProbeOut(reply_of(1400))]
+    path.now += 0.9
+    assert [probe.payload[0] for probe in path.upkeep(search_mtu=False)] == [0]
+    path.now += 10
+    assert [probe.payload[0] for probe in path.upkeep(search_mtu=False)] == [0], "nothing came since"
+
+
+def test_an_old_peer_gets_no_unrequested_replies() -> None:
+    path = Path()
+    path.mtu.on_probe(b"\x01" + bytes(17), path.now, 2)
+    probes = path.mtu.upkeep(
+        path.now,
+        search_mtu=False,
+        pmtu_option=False,
+        version=2,
+        random_bytes=random_bytes,
+        initial_maximum=lambda: None,
+        has_local_edge=False,
+    )
+    assert [probe.payload[0] for probe in probes] == [0]
+    assert path.mtu.next_upkeep(path.now) == path.now + 10
+
+
+def test_without_discovery_the_search_alone_proves_the_path() -> None:
+    path = Path(limit=1439, kernel=1439, udp_discovery=False)
+    path.step()
+    assert path.sizes[0] == 1439
+    assert path.mtu.udp_confirmed
+    assert path.mtu.next_deadline() == math.inf
+    assert path.mtu.mtu == 1439
+
+
+# -- received probes --
+
+
+def test_a_request_is_answered_by_its_length_and_its_random_bytes() -> None:
+    path = Path()
+    result = path.mtu.on_probe(bytes(14) + RANDOM + bytes(1421), path.now, VERSION)
+    assert result == ProbeResult(b"\x02" + (1439).to_bytes(2, "big") + bytes(11) + RANDOM)
+    assert path.mtu.maxrecentlen == 1439
+    assert not path.mtu.udp_confirmed
+
+
+def test_the_recorded_request_has_the_recorded_reply() -> None:
+    """Dataplane.md 11."""
+    request = bytes.fromhex("00" * 14 + "f022b070")
+    reply = bytes.fromhex("020012" + "00" * 11 + "f022b070")
+    assert Path().mtu.on_probe(request, 0, VERSION).reply == reply
+
+
+def test_an_old_peer_gets_its_request_back() -> None:
+    request = bytes(14) + RANDOM + bytes(500)
+    assert Path().mtu.on_probe(request, 0, 2).reply == b"\x01" + request[1:]
+
+
+def test_the_first_reply_of_either_kind_proves_udp() -> None:
+    for reply, length in ((reply_of(700), 700), (b"\x01" + bytes(699), 700)):
+        mtu = Path().mtu
+        assert mtu.on_probe(reply, 0, VERSION) == ProbeResult(confirmed=True)
+        assert mtu.on_probe(reply, 1, VERSION) == ProbeResult(confirmed=False)
+        assert mtu.udp_confirmed
+        assert mtu.minmtu == length
+
+
+def test_round_trip_time_is_measured_in_microseconds() -> None:
+    path = Path()
+    path.upkeep()
+    assert path.mtu.ping_sent
+    path.mtu.on_probe(reply_of(18), path.now + 0.0123, VERSION)
+    assert path.mtu.udp_ping_rtt == 12300
+    assert not path.mtu.ping_sent
+    path.mtu.on_probe(reply_of(18), path.now + 5, VERSION)
+    assert path.mtu.udp_ping_rtt == 12300
+
+
+@pytest.mark.parametrize("payload", [b"", b"\x02", b"\x02\x05"])
+def test_too_short_a_probe_is_ignored(payload: bytes) -> None:
+    mtu = Path().mtu
+    assert mtu.on_probe(payload, 0, VERSION) == ProbeResult()
+    assert not mtu.udp_confirmed
+
+
+def test_a_peer_cannot_claim_more_than_a_frame_has() -> None:
+    mtu = Path().mtu
+    mtu.on_probe(reply_of(65535), 0, VERSION)
+    assert mtu.minmtu == mtu.maxmtu == MTU_MAX
+
+
+def test_a_claim_beyond_what_the_kernel_sends_is_not_believed() -> None:
+    path = Path(limit=1239, kernel=1239)
+    path.mtu.on_probe(reply_of(1400), path.now, VERSION)
+    path.step()
+    assert path.mtu.minmtu <= path.mtu.maxmtu <= 1239
+    path.run(8)
+    assert path.mtu.mtu == 1239
+
+
+# -- timeouts, resets, deadlines --
+
+
+def test_udp_counts_as_broken_after_thirty_seconds_without_a_reply() -> None:
+    path = Path(limit=1439, kernel=1439).prove()
+    deadline = path.mtu.next_deadline()
+    assert 29 < deadline - path.now <= 30
+    assert not path.mtu.timeout(deadline - 0.1)
+    assert path.mtu.timeout(deadline)
+    assert not path.mtu.udp_confirmed
+    assert path.state == (0, MTU_MAX, 1439, 0)
+    assert path.mtu.udp_ping_rtt == -1
+    assert path.mtu.next_deadline() == math.inf
+    assert not path.mtu.timeout(deadline + 1e6)
+
+
+def test_every_reply_postpones_the_timeout() -> None:
+    path = Path(limit=1439, kernel=1439)
+    path.run(120)
+    assert path.mtu.udp_confirmed
+    path.limit = 0
+    path.run(31)
+    assert not path.mtu.udp_confirmed
+    path.limit = 1439
+    path.run(3)
+    assert path.state == (1439, 1439, 1439, FIXED)
+
+
+def test_a_new_address_has_to_be_proved_anew() -> None:
+    path = Path(limit=1439, kernel=1439).prove()
+    path.mtu.reset_path()
+    assert not path.mtu.udp_confirmed
+    assert path.state == (0, MTU_MAX, 1439, 0)
+    assert path.mtu.next_deadline() == math.inf
+
+
+def test_a_node_that_comes_back_is_asked_at_once() -> None:
+    path = Path(limit=1439, kernel=1439).prove()
+    path.mtu.reset()
+    assert not path.mtu.ping_sent
+    assert path.mtu.udp_ping_rtt == -1
+    assert path.mtu.next_upkeep(path.now) == path.now
+    assert len(path.upkeep()) == 1
+
+
+def test_a_configured_limit_lowers_the_mtu_only() -> None:
+    mtu = Path().mtu
+    mtu.limit_mtu(1300)
+    mtu.limit_mtu(1400)
+    assert (mtu.mtu, mtu.maxmtu) == (1300, MTU_MAX)
+
+
+@pytest.mark.parametrize("pmtu_option", [True, False])
+@pytest.mark.parametrize("limit", [0, 18, 1000, 1439])
+def test_nothing_is_sent_before_upkeep_is_due(limit: int, pmtu_option: bool) -> None:
+    """Two equal paths; one is looked at only when due. Both send the same at the same time."""
+    eager, lazy = Path(limit, 1439), Path(limit, 1439)
+    calls = 0
+    for _ in range(2000):
+        now = eager.now
+        eager_probes = eager.upkeep(pmtu_option=pmtu_option)
+        lazy_probes: list[ProbeOut] = []
+        if lazy.mtu.next_upkeep(now) <= now:
+            calls += 1
+            lazy_probes = lazy.upkeep(pmtu_option=pmtu_option)
+        assert eager_probes == lazy_probes
+        for path in (eager, lazy):
+            path.mtu.timeout(now)
+            for probe in eager_probes:
+                if len(probe.payload) <= limit:
+                    path.answer(probe.payload)
+            path.now += 0.05
+        assert eager.state == lazy.state
+    assert calls < 300, "the hot path is spared most calls"
+
+
+# -- any order of events --
+
+
+class PathMachine(RuleBasedStateMachine):
+    """Whatever happens in whatever order, the bounds hold and each exchange ends."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.path = Path()
+
+    @rule(seconds=st.sampled_from([0.0, 0.1, 0.34, 1.0, 2.0, 9.0, 31.0, 61.0]))
+    def wait(self, seconds: float) -> None:
+        self.path.now += seconds
+
+    @rule(seconds=st.floats(0.1, 8))
+    def traffic(self, seconds: float) -> None:
+        self.path.run(seconds, interval=0.2)
+
+    @rule()
+    def step(self) -> None:
+        tried, refused = len(self.path.sizes), self.path.refused
+        self.path.step()
+        assert self.path.refused - refused <= MTU_MAX
+        assert len(self.path.sizes) - tried <= MTU_MAX + 5
+        # Everything that can be sent at this time was sent, except where an answer gives new work.
+        for _ in range(4):
+            self.path.step()
+        assert self.path.upkeep() == []
+
+    @rule(limit=st.sampled_from([0, 18, 400, 513, 1000, 1339, 1518]))
+    def path_changes(self, limit: int) -> None:
+        self.path.limit = limit
+
+    @rule(kernel=st.sampled_from([300, 512, 600, 1239, 1439, 1518]), tells=st.booleans())
+    def kernel_changes(self, kernel: int, tells: bool) -> None:
+        self.path.kernel, self.path.kernel_tells = kernel, tells
+
+    @rule(size=st.integers(0, 1600))
+    def frame_refused(self, size: int) -> None:
+        self.path.mtu.too_big(size, self.path.now)
+
+    @rule(
+        payload=st.one_of(st.binary(max_size=40), st.integers(0, 65535).map(reply_of), st.just(bytes(1518)))
+    )
+    def probe_comes(self, payload: bytes) -> None:
+        self.path.mtu.on_probe(payload, self.path.now, VERSION)
+
+    @rule()
+    def address_changes(self) -> None:
+        self.path.mtu.reset_path()
+
+    @rule()
+    def reachability_changes(self) -> None:
+        self.path.mtu.reset()
+
+    @precondition(lambda self: self.path.mtu.next_deadline() < math.inf)
+    @rule()
+    def silence(self) -> None:
+        self.path.now = max(self.path.now, self.path.mtu.next_deadline())
+        assert self.path.mtu.timeout(self.path.now)
+        assert not self.path.mtu.udp_confirmed
+
+    @invariant()
+    def bounds_hold(self) -> None:
+        mtu = self.path.mtu
+        assert 0 <= mtu.minmtu <= mtu.maxmtu <= MTU_MAX
+        assert MIN_MTU <= mtu.mtu <= MTU_MAX
+        assert 0 <= mtu.maxrecentlen <= MTU_MAX
+        assert -4 <= mtu.mtuprobes <= 20
+        assert mtu.mtuprobes >= 0 or mtu.minmtu == mtu.maxmtu
+        assert mtu.next_upkeep(self.path.now) >= self.path.now
+        assert mtu.udp_confirmed or mtu.next_deadline() == math.inf
+
+
+TestPathMachine = PathMachine.TestCase
