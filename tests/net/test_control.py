@@ -88,8 +88,8 @@ async def world(tmp_path: Path, *, login_timeout: float = 5.0) -> AsyncIterator[
     path = str(tmp_path / "tinc.socket")
     loop = asyncio.get_running_loop()
     target = Target()
-    server = ControlServer(loop, target, COOKIE, clock=loop.time, login_timeout=login_timeout)
-    await server.start(bind_control_socket(path))
+    server = ControlServer(loop, target, COOKIE, clock=loop.time)
+    await server.start(bind_control_socket(path), login_timeout=login_timeout)
     try:
         yield World(server, target, path)
     finally:
@@ -416,16 +416,8 @@ def test_the_c_command_can_talk_to_it(on_loop, tmp_path) -> None:
         async with world(tmp_path) as w:
             (tmp_path / "tinc.conf").write_text("Name = alpha\n")
             (tmp_path / "pid").write_text(f"{os.getpid()} {COOKIE} 127.0.0.1 port 655\n")
-            Path(w.path).rename(tmp_path / "pid.socket")
-            command = [
-                "/usr/sbin/tinc",
-                "-c",
-                str(tmp_path),
-                "--pidfile",
-                str(tmp_path / "pid"),
-                "debug",
-                "5",
-            ]
+            (tmp_path / "pid.socket").symlink_to(w.path)
+            command = ["/usr/sbin/tinc", "-c", str(tmp_path), f"--pidfile={tmp_path}/pid", "debug", "5"]
             done = await asyncio.to_thread(
                 subprocess.run, command, capture_output=True, text=True, timeout=10
             )

@@ -80,12 +80,12 @@ def test_addresses_of_bind_to_address_come_first_and_are_sources(log) -> None:
 
 
 def test_an_address_that_cannot_be_bound_is_reported_and_skipped(log) -> None:
-    with listening(settings_for("192.0.2.1 655", "127.0.0.1"), log) as listeners:
+    with listening(settings_for("203.0.113.1 655", "127.0.0.1"), log) as listeners:
         assert [listener.address.host for listener in listeners] == ["127.0.0.1"]
     assert log[0] == (
         0,
         "error",
-        "Can't bind to 192.0.2.1 port 655/tcp: Cannot assign requested address",
+        "Can't bind to 203.0.113.1 port 655/tcp: Cannot assign requested address",
     )
 
 
@@ -153,7 +153,7 @@ def test_an_interface_that_does_not_exist_drops_the_socket(log) -> None:
 def test_inherited_sockets_are_used_and_get_a_udp_socket_each(log, monkeypatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as given:
         monkeypatch.setattr(sockets, "FIRST_INHERITED", os.dup(given.fileno()))
-        with listening(settings_for("192.0.2.1 1"), log, inherited=1) as (only,):
+        with listening(settings_for("203.0.113.1 1"), log, inherited=1) as (only,):
             assert only.tcp.getsockname() == given.getsockname() == only.udp.getsockname()
             assert not only.tcp.get_inheritable()
             assert not only.is_source

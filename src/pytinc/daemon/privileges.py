@@ -42,7 +42,7 @@ def set_priority(word: str) -> None:
 
 
 def prepare_directories(confbase: str) -> None:
-    """Make the directories the daemon writes to; give them and ``confbase`` their modes. May fail silently."""
+    """Make the directories the daemon writes to; give them and ``confbase`` their modes. Never fails."""
     for name, mode in _DIRECTORIES:
         path = Path(confbase, name) if name else Path(confbase or "/")
         with contextlib.suppress(OSError):

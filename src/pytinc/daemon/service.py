@@ -61,12 +61,12 @@ class Service:
         self._notifier = Notifier(os.environ)
         self._ending: Ending | None = None
         self._ended = asyncio.Event()
-        # Made by `_set_up`.
-        self._settings: Settings
         self._device: FrameDevice | None = None
+        # Made by `_main` and `_set_up`.
+        self._control: ControlServer
+        self._settings: Settings
         self._scripts: ScriptRunner
         self._shell: Shell
-        self._control: ControlServer
 
     def run(self) -> int:
         """Live until told to stop; return the exit status."""
@@ -84,6 +84,8 @@ class Service:
     async def _main(self, tasks: Tasks) -> int:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._callback_failed)
+        cookie = secrets.token_hex(COOKIE_SIZE).upper()
+        self._control = ControlServer(loop, self, cookie, clock=time.monotonic)
         try:
             status = await self._live(loop, tasks)
         except PytincError as error:
@@ -103,7 +105,7 @@ class Service:
             tasks.spawn("scripts", self._scripts.run_forever())
             await self._run_up_scripts()
             self._give_up_privileges()
-            await self._control.start(listening)
+            await self._control.start(listening, login_timeout=self._settings.ping_timeout)
             self._become_ready(loop, tasks)
             await self._ended.wait()
             assert self._ending is not None
@@ -118,16 +120,12 @@ class Service:
         key = self._load_private_key()
         device = self._device = open_device(self._settings, self._launch.paths.netname, self._log)
         listeners = open_listeners(self._settings, self._log, inherited=self._launch.inherited_sockets)
-        cookie = secrets.token_hex(COOKIE_SIZE).upper()
         first = listeners[0].address
         listening = self._run_files.create(
-            PidFile(os.getpid(), cookie, contact_address(first.host), first.port)
+            PidFile(os.getpid(), self._control.cookie, contact_address(first.host), first.port)
         )
         self._scripts = ScriptRunner(self._script_context(device), self._log, lambda: self._log.level)
         self._shell = self._make_shell(loop, key, device, listeners)
-        self._control = ControlServer(
-            loop, self, cookie, clock=time.monotonic, login_timeout=self._settings.ping_timeout
-        )
         return listening
 
     def _make_shell(
@@ -191,11 +189,10 @@ class Service:
 
     async def _let_clients_go(self) -> None:
         """Close control connections last: for the clients their end is the end of the daemon."""
-        if hasattr(self, "_control"):
-            self._log.attach_stream(None)
-            await asyncio.sleep(0)  # the last log lines leave
-            self._control.close()
-            await asyncio.sleep(0)
+        self._log.attach_stream(None)
+        await asyncio.sleep(0)  # the last log lines leave
+        self._control.close()
+        await asyncio.sleep(0)
 
     # -- parts of the start --
 

@@ -14,7 +14,7 @@ import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast, Final, Protocol
+from typing import Final, Protocol, cast
 
 from pytinc.control.messages import (
     LOCAL_CLIENT,
@@ -97,13 +97,13 @@ class ControlServer:
         cookie: str,
         *,
         clock: Callable[[], float],
-        login_timeout: float,
     ) -> None:
         self.loop = loop
         self.target = target
         self.cookie = cookie
         self.clock = clock
-        self.login_timeout = login_timeout
+        self.login_timeout = 0.0
+        """Seconds within which a client must show the cookie."""
         self._clients: dict[ControlClient, None] = {}
         self._server: asyncio.AbstractServer | None = None
         self._writing_log = False
@@ -112,8 +112,9 @@ class ControlServer:
         """Without the cookie."""
         return f"<ControlServer with {len(self._clients)} clients>"
 
-    async def start(self, listening: socket.socket) -> None:
+    async def start(self, listening: socket.socket, *, login_timeout: float) -> None:
         """Begin to serve on a socket of `bind_control_socket`."""
+        self.login_timeout = login_timeout
         self._server = await self.loop.create_unix_server(lambda: ControlClient(self), sock=listening)
 
     def close(self) -> None:

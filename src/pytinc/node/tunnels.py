@@ -7,6 +7,7 @@ meta connections (REQ_KEY, ANS_KEY); its records by UDP where probes proved a pa
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 from pytinc.datapath.output import Probe, Upcalls
@@ -59,6 +60,7 @@ class Tunnels:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._unproved_sends = 0
+        self._next_timeout = math.inf
 
     # -- time --
 
@@ -68,16 +70,20 @@ class Tunnels:
 
     def tick(self, now: float) -> None:
         """Unconfirm peers whose probes were not answered for UDPDiscoveryTimeout."""
+        if now < self._next_timeout:
+            return
         for peer in self._node.peers.values():
-            if peer.path.next_deadline() <= now and peer.path.timeout(now):
-                self._node.log(
-                    2, "info", f"Too much time has elapsed since last UDP ping response from {peer.name}"
-                )
-                self._unconfirm(peer)
-                if peer.is_neighbour:
-                    # Our C neighbour may hold an MTU of 0 after a search without answers; this
-                    # resets it (dataplane.md 13.12).
-                    self._send_mtu_info_line(self._node.me, peer, MTU_MAX)
+            if peer.path.timeout(now):
+                self._give_up_udp(peer)
+        self._next_timeout = min(peer.path.next_deadline() for peer in self._node.peers.values())
+
+    def _give_up_udp(self, peer: Peer) -> None:
+        self._node.log(2, "info", f"No UDP ping response from {peer.name} for too long")
+        self._unconfirm(peer)
+        if peer.is_neighbour:
+            # Our C neighbour may hold an MTU of 0 after a search without answers; this resets it
+            # (dataplane.md 13.12).
+            self._send_mtu_info_line(self._node.me, peer, MTU_MAX)
 
     # -- upkeep --
 
@@ -515,6 +521,7 @@ class Tunnels:
         if probe.direct and probe.is_reply:
             self._take_proved_address(peer, address)
         result = peer.path.on_probe(probe.payload, now, peer.version)
+        self._next_timeout = min(self._next_timeout, peer.path.next_deadline())
         if result.reply is not None:
             self._send_probe_to(peer, result.reply, probe.socket, probe.address)
             if not peer.path.udp_confirmed:

@@ -6,6 +6,7 @@ A pair that is not numeric is *opaque*: kept, compared and forwarded as it is, n
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 from typing import Final, NamedTuple, TypeAlias
 
 SockAddr: TypeAlias = tuple[str, int] | tuple[str, int, int, int]
@@ -25,12 +26,7 @@ class Address(NamedTuple):
     @property
     def family(self) -> int:
         """4 or 6 for a numeric host with a numeric port, else 0."""
-        if not self.port.isascii() or not self.port.isdecimal() or int(self.port) > 65535:
-            return 0
-        try:
-            return ipaddress.ip_address(self.host).version
-        except ValueError:
-            return 0
+        return _family(self.host, self.port)
 
     @property
     def is_usable(self) -> bool:
@@ -47,6 +43,16 @@ class Address(NamedTuple):
     def with_port(self, port: str) -> Address:
         """Return the same host with another port."""
         return Address(self.host, port)
+
+
+@lru_cache(maxsize=4096)
+def _family(host: str, port: str) -> int:
+    if not port.isascii() or not port.isdecimal() or int(port[:6]) > 65535:
+        return 0
+    try:
+        return ipaddress.ip_address(host).version
+    except ValueError:
+        return 0
 
 
 UNSPEC: Final = Address("unspec", "unspec")

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytinc.daemon import scripts
+from pytinc.daemon.scripts import ScriptContext, ScriptRunner
+from pytinc.net.loop import Tasks, run
+
+
+class Log(list[tuple[int, str, str]]):
+    def __call__(self, level: int, priority: str, message: str, /) -> None:
+        self.append((level, priority, message))
+
+
+@pytest.fixture
+def log() -> Log:
+    return Log()
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def with_runner(request, tmp_path, log) -> Callable[..., None]:
+    """Run a test with a runner on one of the loops."""
+
+    def run_it(test: Callable[[ScriptRunner], Coroutine[Any, Any, None]], **context: Any) -> None:
+        async def main(tasks: Tasks) -> None:
+            everything = {"extension": "", "interpreter": None, "environment": {"NAME": "alpha"}, **context}
+            runner = ScriptRunner(ScriptContext(str(tmp_path), **everything), log, lambda: 3)
+            tasks.spawn("scripts", runner.run_forever())
+            async with asyncio.timeout(20):
+                await test(runner)
+
+        run(main, use_uvloop=request.param == "uvloop")
+
+    return run_it
+
+
+def write(path: Path, *lines: str, mode: int = 0o755) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("\n".join(["#!/bin/sh", *lines, ""]))
+    path.chmod(mode)
+
+
+def test_scripts_run_one_after_the_other_in_order(with_runner, tmp_path, log) -> None:
+    out = tmp_path / "out"
+    write(tmp_path / "host-up", f"sleep 0.1; echo up $NODE >> {out}")
+    write(tmp_path / "hosts" / "b-up", f"echo own >> {out}")
+
+    async def test(runner: ScriptRunner) -> None:
+        for name in ("b", "c"):
+            runner.run("host-up", {"NODE": name})
+            runner.run("nosuch", {})
+            runner.run("hosts/b-up", {})
+        assert not out.exists()
+        await runner.idle()
+        assert out.read_text().split("\n") == ["up b", "own", "up c", "own", ""]
+
+    with_runner(test)
+    assert log[0] == (2, "info", "Executing script host-up")
+    assert len(log) == 4
+
+
+def test_the_loop_goes_on_while_a_script_runs(with_runner, tmp_path) -> None:
+    write(tmp_path / "slow", "sleep 0.3")
+
+    async def test(runner: ScriptRunner) -> None:
+        runner.run("slow", {})
+        longest, last = 0.0, time.monotonic()
+        done = asyncio.ensure_future(runner.idle())
+        while not done.done():
+            await asyncio.sleep(0.005)
+            longest, last = max(longest, time.monotonic() - last), time.monotonic()
+        assert longest < 0.2
+
+    with_runner(test)
+
+
+def test_a_script_sees_its_environment(with_runner, tmp_path, monkeypatch) -> None:
+    out = tmp_path / "out"
+    monkeypatch.setenv("FROM_OUTSIDE", "outside")
+    write(tmp_path / "subnet-up", f'echo "$NAME,$DEBUG,$SUBNET,$WEIGHT,$FROM_OUTSIDE,$#" > {out}')
+
+    async def test(runner: ScriptRunner) -> None:
+        runner.run("subnet-up", {"SUBNET": "10.0.0.0/8", "WEIGHT": ""})
+        await runner.idle()
+
+    with_runner(test)
+    assert out.read_text() == "alpha,3,10.0.0.0/8,,outside,0\n"
+
+
+def test_failures_are_logged_and_have_no_other_consequence(with_runner, tmp_path, log) -> None:
+    write(tmp_path / "fails", "exit 3")
+    write(tmp_path / "dies", "kill -9 $$")
+    write(tmp_path / "not-executable", "true", mode=0o644)
+
+    async def test(runner: ScriptRunner) -> None:
+        for name in ("fails", "dies", "not-executable"):
+            runner.run(name, {})
+        await runner.idle()
+
+    with_runner(test)
+    errors = [message for level, priority, message in log if (level, priority) == (0, "error")]
+    assert errors[0] == "Script fails exited with non-zero status 3"
+    assert errors[1].startswith(
+        ("Script dies was killed by signal 9", "Script dies exited with non-zero status 137")
+    )
+    assert errors[2] == "Script not-executable exited with non-zero status 126"
+
+
+def test_extension_and_interpreter_are_put_around_the_path(with_runner, tmp_path) -> None:
+    out = tmp_path / "out"
+    (tmp_path / "tinc-up.sh").write_text(f"echo $0 > {out}\n")
+
+    async def test(runner: ScriptRunner) -> None:
+        runner.run("tinc-up", {})
+        await runner.idle()
+
+    with_runner(test, extension=".sh", interpreter="/bin/sh -e")
+    assert out.read_text() == f"{tmp_path}/tinc-up.sh\n"
+
+
+def test_idle_returns_at_once_when_there_is_nothing_to_run(with_runner) -> None:
+    async def test(runner: ScriptRunner) -> None:
+        runner.run("nosuch", {})
+        await runner.idle()
+
+    with_runner(test)
+
+
+def test_more_scripts_than_may_wait_are_skipped_and_reported_once(
+    with_runner, tmp_path, log, monkeypatch
+) -> None:
+    monkeypatch.setattr(scripts, "MAX_WAITING", 3)
+    out = tmp_path / "out"
+    write(tmp_path / "many", f"echo $N >> {out}")
+
+    async def test(runner: ScriptRunner) -> None:
+        for number in range(6):
+            runner.run("many", {"N": str(number)})
+        await runner.idle()
+        runner.run("many", {"N": "later"})
+        await runner.idle()
+
+    with_runner(test)
+    assert out.read_text().split() == ["0", "1", "2", "later"]
+    assert [message for level, _, message in log if level == 0] == [
+        "Too many scripts are waiting: many and further ones are skipped"
+    ]
+
+
+def test_after_its_end_the_runner_keeps_nobody_waiting(tmp_path, log) -> None:
+    write(tmp_path / "never", "true")
+
+    async def main(tasks: Tasks) -> None:
+        runner = ScriptRunner(ScriptContext(str(tmp_path), "", None, {}), log, lambda: 0)
+        task = tasks.spawn("scripts", runner.run_forever())
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.sleep(0.01)
+        runner.run("never", {})
+        await runner.idle()
+
+    run(main, use_uvloop=False)
+    assert log == []

@@ -1,0 +1,457 @@
+"""The daemon as a process, with a dummy device and loopback addresses: no root needed."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from pytinc.config.settings import Mode, ProxySettings, Settings
+from pytinc.control.client import ControlClient
+from pytinc.control.messages import ConnectionRow, NodeRow, Request
+from pytinc.crypto.keys import PrivateKey, format_private_key
+from pytinc.daemon.service import keep_supported, unsupported
+
+COMMAND = [sys.executable, "-m", "pytinc.daemon"]
+PATIENCE = 15.0
+READY = re.compile("Watchdog (started|is disabled)\n")
+"""The last line of the start: from then on requests and signals are answered."""
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+@dataclass
+class Daemon:
+    """One running daemon and what it says."""
+
+    process: subprocess.Popen[bytes]
+    output: Path
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def said(self) -> str:
+        return self.output.read_text()
+
+    def wait_until_ready(self) -> None:
+        until(lambda: READY.search(self.said) or self.process.poll() is not None)
+        assert self.process.poll() is None, self.said
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def finish(self) -> tuple[int, str]:
+        """Wait for the end; return status and everything it said."""
+        status = self.process.wait(PATIENCE)
+        assert "Traceback" not in self.said
+        return status, self.said
+
+    def stop(self) -> tuple[int, str]:
+        self.signal(signal.SIGTERM)
+        return self.finish()
+
+
+class Network:
+    """One configuration directory, and the daemons started for it."""
+
+    def __init__(self, base: Path) -> None:
+        self.base = base
+        self.pidfile = base / "run.pid"
+        self.socket = base / "run.socket"
+        self.daemons: list[Daemon] = []
+        (base / "hosts").mkdir()
+        key = base / "ed25519_key.priv"
+        key.write_text(format_private_key(PrivateKey.from_seed(bytes(range(32)))))
+        key.chmod(0o600)
+        self.configure()
+        (base / "hosts" / "alpha").write_text("Port = 0\n")
+
+    def configure(self, *lines: str, listen: str = "127.0.0.1") -> None:
+        fixed = ("Name = alpha", "Mode = switch", "DeviceType = dummy", f"ListenAddress = {listen}")
+        (self.base / "tinc.conf").write_text("\n".join([*fixed, *lines, ""]))
+
+    def script(self, name: str, *lines: str) -> None:
+        path = self.base / name
+        path.write_text("\n".join(["#!/bin/sh", *lines, ""]))
+        path.chmod(0o755)
+
+    def arguments(self, *words: str) -> list[str]:
+        return [*COMMAND, "-c", str(self.base), f"--pidfile={self.pidfile}", *words]
+
+    def start(self, *words: str, **environment: str) -> Daemon:
+        """Start in the foreground and wait until the daemon is ready."""
+        daemon = self.launch(self.arguments("-D", *words), environment)
+        daemon.wait_until_ready()
+        return daemon
+
+    def launch(
+        self, command: list[str], environment: dict[str, str] | None = None, pass_fds: tuple[int, ...] = ()
+    ) -> Daemon:
+        output = self.base / f"stderr.{len(self.daemons)}"
+        with output.open("w") as stderr:
+            process = subprocess.Popen(
+                command, stderr=stderr, env={**os.environ, **(environment or {})}, pass_fds=pass_fds
+            )
+        daemon = Daemon(process, output)
+        self.daemons.append(daemon)
+        return daemon
+
+    def fail(self, *words: str) -> tuple[int, str]:
+        """Start a daemon that cannot live; return its exit status and what it said."""
+        done = subprocess.run(
+            self.arguments("-D", *words), capture_output=True, text=True, timeout=PATIENCE, check=False
+        )
+        assert "Traceback" not in done.stderr
+        return done.returncode, done.stderr
+
+    def client(self) -> ControlClient:
+        return ControlClient.connect(str(self.pidfile), str(self.socket))
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> Iterator[Network]:
+    network = Network(tmp_path)
+    yield network
+    for daemon in network.daemons:
+        if daemon.process.poll() is None:
+            daemon.process.kill()
+        daemon.process.wait()
+
+
+# -- start and end --
+
+
+@pytest.mark.parametrize(
+    ("number", "name"),
+    [(signal.SIGTERM, "Terminated"), (signal.SIGINT, "Interrupt"), (signal.SIGQUIT, "Quit")],
+)
+def test_a_signal_ends_the_daemon_in_an_orderly_way(network: Network, number: int, name: str) -> None:
+    daemon = network.start()
+    assert stat.S_IMODE(network.pidfile.stat().st_mode) == 0o600
+    assert stat.S_IMODE(network.socket.stat().st_mode) == 0o700
+    daemon.signal(number)
+    status, said = daemon.finish()
+    assert status == 0
+    assert f"NOTICE  Got {name} signal\n" in said
+    assert said.endswith("NOTICE  Terminating\n")
+    assert not network.pidfile.exists()
+    assert not network.socket.exists()
+
+
+def test_signals_without_meaning_are_ignored(network: Network) -> None:
+    daemon = network.start()
+    for number in (signal.SIGPIPE, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH):
+        daemon.signal(number)
+    with network.client() as client:
+        assert client.daemon_name == "alpha"
+    assert daemon.stop()[0] == 0
+
+
+def test_the_pid_file_names_the_process_and_its_first_listening_address(network: Network) -> None:
+    daemon = network.start("-d1")
+    pid, cookie, host, word, port = network.pidfile.read_text().split()
+    assert (pid, host, word) == (str(daemon.pid), "127.0.0.1", "port")
+    assert re.fullmatch(r"[0-9A-F]{64}", cookie)
+    with socket.create_connection((host, int(port))):
+        assert cookie not in daemon.stop()[1]
+
+
+def test_scripts_run_in_order_with_their_environment_and_before_ready(network: Network) -> None:
+    out = network.base / "out"
+    for name in ("tinc-up", "tinc-down", "subnet-up", "subnet-down"):
+        network.script(name, f'echo "{name} $NAME $DEVICE $INTERFACE $DEBUG $SUBNET" >> {out}')
+    (network.base / "hosts" / "alpha").write_text("Port = 0\nSubnet = 02:00:00:00:00:01\n")
+    daemon = network.start("-d2")
+    up = ["tinc-up alpha dummy dummy 2 ", "subnet-up alpha dummy dummy 2 02:00:00:00:00:01"]
+    assert out.read_text().splitlines() == up
+    assert daemon.stop()[0] == 0
+    assert out.read_text().splitlines()[2:] == [
+        "subnet-down alpha dummy dummy 2 02:00:00:00:00:01",
+        "tinc-down alpha dummy dummy 2 ",
+    ]
+
+
+def test_with_device_standby_nothing_is_taken_up_or_down(network: Network) -> None:
+    network.configure("DeviceStandby = yes")
+    for name in ("tinc-up", "tinc-down"):
+        network.script(name, f"touch {network.base}/ran")
+    daemon = network.start()
+    assert daemon.stop()[0] == 0
+    assert not (network.base / "ran").exists()
+
+
+def test_the_daemon_makes_its_directories(network: Network) -> None:
+    daemon = network.start()
+    assert (network.base / "cache").is_dir()
+    assert stat.S_IMODE((network.base / "invitations").stat().st_mode) == 0o700
+    daemon.stop()
+
+
+def test_detached_it_returns_at_once_and_tells_the_umbilical_when_it_is_ready(network: Network) -> None:
+    network.script("tinc-up", "sleep 0.3")
+    reader, writer = os.pipe()
+    log = network.base / "daemon.log"
+    done = subprocess.run(
+        network.arguments(f"--logfile={log}"),
+        pass_fds=[writer],
+        env={**os.environ, "TINC_UMBILICAL": f"{writer} 0"},
+        capture_output=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    os.close(writer)
+    assert done.returncode == 0
+    with os.fdopen(reader, "rb") as umbilical:
+        said = umbilical.read()
+    assert said.endswith(b"NOTICE  Ready\n\0")
+    pid = int(network.pidfile.read_text().split()[0])
+    assert os.getsid(pid) == pid
+    assert Path(f"/proc/{pid}/fd/0").readlink() == Path("/dev/null")
+    with network.client() as client:
+        assert client.pid == pid
+        client.stop()
+    until(lambda: not network.pidfile.exists())
+    assert re.search(rf"tinc\[{pid}\]: Terminating\n$", log.read_text())
+
+
+def test_socket_activation_uses_the_inherited_socket(network: Network) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        code = (
+            "import os, sys\n"
+            f"os.dup2({listening.fileno()}, 3)\n"
+            "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1')\n"
+            f"os.execv(sys.executable, {network.arguments()!r})\n"
+        )
+        daemon = network.launch([sys.executable, "-c", code], pass_fds=(listening.fileno(),))
+        daemon.wait_until_ready()
+        assert network.pidfile.read_text().split()[2:] == ["127.0.0.1", "port", str(port)]
+        assert daemon.stop()[0] == 0
+
+
+def test_the_service_manager_is_kept_informed(network: Network) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.settimeout(PATIENCE)
+        manager.bind(str(network.base / "notify"))
+        daemon = network.start(NOTIFY_SOCKET=str(network.base / "notify"), WATCHDOG_USEC="200000")
+        assert [manager.recv(99) for _ in range(3)] == [b"READY=1", b"WATCHDOG=1", b"WATCHDOG=1"]
+        status, said = daemon.stop()
+        assert status == 0
+        assert "Watchdog started" in said
+        while (state := manager.recv(99)) == b"WATCHDOG=1":
+            pass
+        assert state == b"STOPPING=1"
+
+
+# -- what cannot be started --
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["nonsense"], "unrecognized argument 'nonsense'"),
+        (["-o", "Mode=router"], "Mode = router is not supported by this release"),
+        (["-o", "Mode=what"], "Invalid routing mode!"),
+        (["-o", "Proxy=socks5 localhost 1080"], "Proxy = socks5 is not supported"),
+        (["-o", "Compression=9"], "Bogus compression level"),
+        (["-o", "Sandbox=high"], "not supported on this platform"),
+        (["-o", "Sandbox=what"], "Bad sandbox value what!"),
+        (["-o", "DeviceType=tun"], "DeviceType tun is not supported"),
+        (["-o", "ProcessPriority=what"], "Invalid priority"),
+        (["-o", "X"], "No value for variable `X'"),
+        (["-U", "nosuchuser"], "unknown user"),
+    ],
+)
+def test_what_cannot_work_is_said_and_ends_with_status_one(
+    network: Network, words: list[str], text: str
+) -> None:
+    status, said = network.fail(*words)
+    assert status == 1
+    assert text in said
+    assert not network.pidfile.exists()
+
+
+def test_without_a_usable_address_there_is_no_daemon(network: Network) -> None:
+    network.configure(listen="203.0.113.1")
+    status, said = network.fail()
+    assert status == 1
+    assert "Can't bind to 203.0.113.1 port 0/tcp: Cannot assign requested address" in said
+    assert "Unable to create any listening socket!" in said
+
+
+def test_without_configuration_there_is_no_daemon(network: Network) -> None:
+    (network.base / "tinc.conf").unlink()
+    status, said = network.fail()
+    assert status == 1
+    assert f"Cannot open config file {network.base}/tinc.conf: No such file or directory" in said
+    done = subprocess.run(
+        [*COMMAND, "-D", "-c", str(network.base / "nosuch")], capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "Could not change to configuration directory" in done.stderr
+
+
+def test_without_a_private_key_the_daemon_says_how_to_make_one(network: Network) -> None:
+    key = network.base / "ed25519_key.priv"
+    key.write_text("no key in here")
+    status, said = network.fail()
+    assert status == 1
+    assert f"Error reading Ed25519 private key file `{key}'" in said
+    assert "generate-ed25519-keys" in said
+    assert "No private keys available, cannot start tinc!" in said
+    key.unlink()
+    assert "No private keys available, cannot start tinc!" in network.fail()[1]
+
+
+def test_a_private_key_that_others_can_read_is_complained_about(network: Network) -> None:
+    (network.base / "ed25519_key.priv").chmod(0o644)
+    said = network.start().stop()[1]
+    assert "Warning: insecure file permissions for Ed25519 private key file" in said
+
+
+def test_a_second_daemon_does_not_disturb_the_first(network: Network) -> None:
+    daemon = network.start()
+    before = network.pidfile.read_text()
+    status, said = network.fail()
+    assert status == 1
+    assert "still in use" in said
+    assert network.pidfile.read_text() == before
+    with network.client() as client:
+        assert client.pid == daemon.pid
+
+
+def test_a_stale_socket_and_pid_file_are_no_obstacle(network: Network) -> None:
+    daemon = network.start()
+    daemon.signal(signal.SIGKILL)
+    daemon.finish()
+    assert network.socket.exists()
+    daemon = network.start()
+    with network.client() as client:
+        assert client.pid == daemon.pid
+
+
+# -- life --
+
+
+def test_requests_of_the_control_socket_are_answered(network: Network) -> None:
+    daemon = network.start("-d1")
+    with network.client() as client:
+        row = NodeRow.parse(client.dump(Request.DUMP_NODES)[0])
+        assert (row.name, row.is_self) == ("alpha", True)
+        (line,) = client.dump(Request.DUMP_CONNECTIONS)
+        assert ConnectionRow.parse(line).name == "<control>"
+        assert client.command(Request.SET_DEBUG, 4) == 1
+        assert client.command(Request.SET_DEBUG, -1) == 4
+        for request in (Request.PURGE, Request.RETRY, Request.RELOAD):
+            assert client.command(request) == 0
+        assert client.command(Request.DISCONNECT, "nobody") == -2
+        client.stop()
+    status, said = daemon.finish()
+    assert status == 0
+    assert "NOTICE  Got 'reload' command\n" in said
+
+
+def test_a_broken_configuration_fails_a_reload_request_and_changes_nothing(network: Network) -> None:
+    daemon = network.start()
+    (network.base / "tinc.conf").write_text("Name\n")
+    with network.client() as client:
+        assert client.command(Request.RELOAD) == 22
+        assert client.command(Request.RELOAD) == 22
+        network.configure("Proxy = http localhost 80")
+        assert client.command(Request.RELOAD) == 0
+        client.stop()
+    status, said = daemon.finish()
+    assert status == 0
+    assert "Proxy = http is not supported by this release" in said
+
+
+def test_hangup_opens_the_log_anew_and_reloads(network: Network) -> None:
+    log, moved = network.base / "daemon.log", network.base / "daemon.log.1"
+    daemon = network.launch(network.arguments("-D", f"--logfile={log}"))
+    until(lambda: log.exists() and "Ready" in log.read_text())
+    log.rename(moved)
+    daemon.signal(signal.SIGHUP)
+    until(lambda: log.exists())
+    daemon.signal(signal.SIGALRM)
+    until(lambda: "Got Alarm clock signal" in log.read_text())
+    assert "Got Hangup signal" in moved.read_text()
+    assert daemon.stop()[0] == 0
+
+
+def test_a_hangup_with_a_broken_configuration_ends_the_daemon_with_status_one(network: Network) -> None:
+    network.script("tinc-down", f"touch {network.base}/ran")
+    daemon = network.start()
+    (network.base / "tinc.conf").unlink()
+    daemon.signal(signal.SIGHUP)
+    status, said = daemon.finish()
+    assert status == 1
+    assert "Unable to reload configuration" in said
+    assert not (network.base / "ran").exists()
+
+
+def test_log_lines_are_streamed_to_a_client(network: Network) -> None:
+    daemon = network.start()
+    with network.client() as client:
+        frames = client.stream(Request.LOG, 5, 0)
+        with network.client() as other:
+            rows = [ConnectionRow.parse(line) for line in other.dump(Request.DUMP_CONNECTIONS)]
+            assert [row.status for row in rows] == [0xA00, 0x200]
+            daemon.signal(signal.SIGALRM)
+        assert re.fullmatch(rb"\S+ \S+ NOTICE  Got Alarm clock signal", next(iter(frames)))
+    daemon.stop()
+
+
+def test_what_a_release_does_not_support_is_kept_as_it_was_on_reload() -> None:
+    router = Settings("a", mode=Mode.ROUTER, proxy=ProxySettings("http", "host", "80"))
+    assert len(unsupported(router)) == 2
+    kept = keep_supported(router, Settings("a", mode=Mode.HUB))
+    assert (kept.mode, kept.proxy) == (Mode.HUB, ProxySettings())
+    assert unsupported(kept) == []
+
+
+BROKEN_NODE = """
+import sys
+import pytinc.node.node
+from pytinc.daemon.app import main
+
+def retry(self, now):
+    raise RuntimeError("a bug")
+
+pytinc.node.node.Node.retry = retry
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("level", [0, 5])
+def test_an_error_nobody_foresaw_is_one_line_and_an_orderly_end_with_status_one(
+    network: Network, level: int
+) -> None:
+    network.script("tinc-down", f"touch {network.base}/ran")
+    words = network.arguments("-D", f"-d{level}")[len(COMMAND) :]
+    daemon = network.launch([sys.executable, "-c", BROKEN_NODE, *words])
+    daemon.wait_until_ready()
+    daemon.signal(signal.SIGALRM)
+    status, said = daemon.finish()
+    assert status == 1
+    (line,) = re.findall(r"CRITICAL (.*)\n", said)
+    assert line == "Unexpected RuntimeError: a bug (at <string>:7 in retry)"
+    assert ("in _on_alarm" in said) == (level == 5)
+    assert (network.base / "ran").exists()
+    assert not network.pidfile.exists()

@@ -1,0 +1,282 @@
+"""Whom to dial next: order of addresses, back-off, address cache, AutoConnect (meta.md 5.3 to 5.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytinc.protocol.outgoing import (
+    MAX_CACHED,
+    MAX_RESOLVED,
+    AddressCache,
+    AutoConnect,
+    Candidate,
+    Next,
+    Outgoing,
+    Prospect,
+    ResolveNext,
+    Try,
+    Wait,
+    auto_connect,
+)
+from pytinc.wire.address import UNSPEC, Address
+
+
+def address(number: int) -> Address:
+    return Address(f"192.0.2.{number}", "655")
+
+
+def configured(*numbers: int) -> tuple[tuple[str, str], ...]:
+    return tuple((f"192.0.2.{number}", "655") for number in numbers)
+
+
+def a_round(
+    outgoing: Outgoing, candidate: Candidate, names: dict[str, list[Address]] | None = None
+) -> list[Next]:
+    """Everything that is tried until there is nothing left; names are looked up at once."""
+    steps: list[Next] = []
+    while not steps or not isinstance(steps[-1], Wait):
+        steps.append(outgoing.next(candidate))
+        if isinstance(steps[-1], ResolveNext):
+            outgoing.resolved((names or {}).get(steps[-1].host, []))
+    return steps
+
+
+def tried(steps: Sequence[Next]) -> list[int]:
+    return [int(step.address.host.rpartition(".")[2]) for step in steps if isinstance(step, Try)]
+
+
+# -- order --
+
+
+def test_cached_addresses_come_first_then_those_of_the_graph_then_the_configured_ones() -> None:
+    candidate = Candidate((address(3), address(2)), (address(9), address(8)), configured(5, 6))
+    steps = a_round(Outgoing("a", 900), candidate)
+    assert tried(steps) == [3, 2, 9, 8, 5, 6]
+    assert steps[-1] == Wait(5)
+
+
+def test_an_address_is_tried_once_in_a_round() -> None:
+    candidate = Candidate((address(1), address(2)), (address(2), address(3), address(3)), configured(3, 1, 4))
+    assert tried(a_round(Outgoing("a", 900), candidate)) == [1, 2, 3, 4]
+
+
+def test_later_rounds_begin_with_the_configured_addresses_until_the_node_was_reached() -> None:
+    outgoing, candidate = Outgoing("a", 900), Candidate((address(1),), (address(2),), configured(3))
+    assert tried(a_round(outgoing, candidate)) == [1, 2, 3]
+    assert tried(a_round(outgoing, candidate)) == [3]
+    assert tried(a_round(outgoing, candidate)) == [3]
+    outgoing.restart()
+    assert tried(a_round(outgoing, candidate)) == [1, 2, 3]
+
+
+def test_without_configured_addresses_later_rounds_try_the_others_again() -> None:
+    outgoing, candidate = Outgoing("a", 900), Candidate((address(1),), (address(2),))
+    assert tried(a_round(outgoing, candidate)) == [1, 2]
+    assert tried(a_round(outgoing, candidate)) == [1, 2]
+
+
+def test_addresses_that_turn_up_during_a_round_are_tried_too() -> None:
+    outgoing = Outgoing("a", 900)
+    assert outgoing.next(Candidate((address(1),))) == Try(address(1))
+    assert outgoing.next(Candidate((address(1), address(2)))) == Try(address(2))
+
+
+@pytest.mark.parametrize(
+    "bad", [UNSPEC, Address("unix", "socket"), Address("192.0.2.1", "0"), Address("", "")]
+)
+def test_what_is_no_address_is_skipped(bad: Address) -> None:
+    candidate = Candidate((bad, address(1)), (bad, address(2)))
+    assert tried(a_round(Outgoing("a", 900), candidate)) == [1, 2]
+
+
+def test_a_node_without_any_address_is_waited_for() -> None:
+    assert a_round(Outgoing("a", 900), Candidate()) == [Wait(5)]
+
+
+# -- names --
+
+
+def test_the_addresses_of_a_name_are_tried_in_reverse_order() -> None:
+    candidate = Candidate(configured=(("a.example", "655"), *configured(9)))
+    steps = a_round(Outgoing("a", 900), candidate, {"a.example": [address(1), address(2), address(3)]})
+    assert steps[0] == ResolveNext("a.example", "655")
+    assert tried(steps) == [3, 2, 1, 9]
+
+
+def test_a_name_that_is_not_found_is_skipped_and_looked_up_again_in_the_next_round() -> None:
+    outgoing, candidate = Outgoing("a", 900), Candidate(configured=(("a.example", "655"), *configured(9)))
+    for _ in range(2):
+        steps = a_round(outgoing, candidate)
+        assert steps[0] == ResolveNext("a.example", "655")
+        assert tried(steps) == [9]
+
+
+def test_a_named_port_is_looked_up() -> None:
+    candidate = Candidate(configured=(("192.0.2.1", "tinc"),))
+    assert Outgoing("a", 900).next(candidate) == ResolveNext("192.0.2.1", "tinc")
+
+
+def test_an_ipv6_address_is_tried_in_its_short_form() -> None:
+    candidate = Candidate(configured=(("FD00:0::1", "655"),))
+    assert Outgoing("a", 900).next(candidate) == Try(Address("fd00::1", "655"))
+
+
+def test_a_name_server_cannot_keep_us_busy() -> None:
+    candidate = Candidate(configured=(("a.example", "655"),))
+    answer = [address(number) for number in range(1, 200)]
+    assert len(tried(a_round(Outgoing("a", 900), candidate, {"a.example": answer}))) == MAX_RESOLVED
+
+
+def test_an_address_that_was_tried_is_not_tried_again_under_its_name() -> None:
+    candidate = Candidate((address(1),), (), (("a.example", "655"),))
+    steps = a_round(Outgoing("a", 900), candidate, {"a.example": [address(1), UNSPEC, address(2)]})
+    assert tried(steps) == [1, 2]
+
+
+# -- back-off --
+
+
+def test_each_round_is_waited_for_five_seconds_longer_up_to_the_maximum() -> None:
+    outgoing = Outgoing("a", 12)
+    assert [a_round(outgoing, Candidate())[-1] for _ in range(4)] == [Wait(5), Wait(10), Wait(12), Wait(12)]
+
+
+def test_the_back_off_starts_again_when_it_is_reset() -> None:
+    outgoing = Outgoing("a", 900)
+    a_round(outgoing, Candidate())
+    a_round(outgoing, Candidate())
+    outgoing.reset_backoff()
+    assert a_round(outgoing, Candidate()) == [Wait(5)]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.lists(st.integers(1, 6), max_size=3),
+            st.lists(st.integers(1, 6), max_size=3),
+            st.lists(st.sampled_from(["192.0.2.1", "192.0.2.7", "a.example", "b.example"]), max_size=3),
+            st.sampled_from(["none", "restart", "reset"]),
+        ),
+        max_size=6,
+    )
+)
+def test_every_round_ends_and_tries_nothing_twice(
+    rounds: list[tuple[list[int], list[int], list[str], str]],
+) -> None:
+    outgoing = Outgoing("a", 30)
+    names = {"a.example": [address(1), address(8)], "b.example": []}
+    for cached, from_graph, hosts, event in rounds:
+        candidate = Candidate(
+            tuple(map(address, cached)), tuple(map(address, from_graph)), tuple((h, "655") for h in hosts)
+        )
+        numbers = tried(a_round(outgoing, candidate, names))
+        assert len(numbers) == len(set(numbers))
+        assert set(numbers) <= {*cached, *from_graph, 1, 7, 8}
+        assert 0 < outgoing.backoff <= 30
+        if event == "restart":
+            outgoing.restart()
+        elif event == "reset":
+            outgoing.reset_backoff()
+
+
+# -- address cache --
+
+
+def test_the_address_that_worked_last_is_first() -> None:
+    cache = AddressCache([address(1), address(2)])
+    assert cache.add(address(3))
+    assert cache.add(address(2))
+    assert cache.addresses == (address(2), address(3), address(1))
+
+
+def test_an_address_that_is_first_already_changes_nothing() -> None:
+    cache = AddressCache()
+    assert cache.add(address(1))
+    assert not cache.add(address(1))
+    assert cache.add(Address("192.0.2.1", "656"))
+
+
+def test_the_cache_holds_eight_addresses() -> None:
+    cache = AddressCache(map(address, range(1, 20)))
+    assert len(cache.addresses) == MAX_CACHED
+    cache.add(address(100))
+    assert cache.addresses == tuple(map(address, (100, 1, 2, 3, 4, 5, 6, 7)))
+
+
+# -- AutoConnect --
+
+
+def prospect(
+    name: str,
+    *,
+    connected: bool = False,
+    dialled: bool = False,
+    has_entry: bool = False,
+    reachable: bool = True,
+    has_address: bool = True,
+    edges: int = 3,
+) -> Prospect:
+    return Prospect(name, connected or dialled, dialled, has_entry or dialled, reachable, has_address, edges)
+
+
+def connected(count: int) -> list[Prospect]:
+    return [prospect(f"n{number}", connected=True) for number in range(count)]
+
+
+def choices(prospects: Sequence[Prospect]) -> set[AutoConnect]:
+    """Every decision that chance can lead to."""
+    return {auto_connect(prospects, lambda number=number: number / 100) for number in range(100)}  # type: ignore[misc]
+
+
+def test_with_few_connections_one_more_is_made_to_any_node_that_may_answer() -> None:
+    prospects = [
+        *connected(2),
+        prospect("reachable", has_address=False),
+        prospect("addressed", reachable=False),
+        prospect("neither", reachable=False, has_address=False),
+    ]
+    assert choices(prospects) == {AutoConnect("reachable"), AutoConnect("addressed")}
+
+
+def test_a_node_that_is_dialled_already_is_not_dialled_again() -> None:
+    assert choices([prospect("a", has_entry=True)]) == {AutoConnect()}
+    assert choices([prospect("a", has_entry=True), prospect("b")]) == {AutoConnect(), AutoConnect("b")}
+
+
+def test_nobody_to_connect_to_is_no_error() -> None:
+    assert choices([]) == {AutoConnect()}
+    assert choices(connected(2)) == {AutoConnect()}
+
+
+def test_three_connections_are_left_alone_but_waiting_entries_go() -> None:
+    assert choices([*connected(3), prospect("a")]) == {AutoConnect(drop_waiting=True)}
+
+
+def test_of_too_many_connections_a_dialled_one_that_the_peer_can_spare_goes() -> None:
+    prospects = [
+        *connected(2),
+        prospect("spare", dialled=True, edges=2),
+        prospect("leaf", dialled=True, edges=1),
+    ]
+    assert choices(prospects) == {AutoConnect(disconnect="spare", drop_waiting=True)}
+    assert choices([*connected(2), *prospects[-1:], prospect("x", connected=True)]) == {
+        AutoConnect(drop_waiting=True)
+    }
+
+
+def test_a_lost_part_of_the_mesh_is_looked_for_now_and_then() -> None:
+    prospects = [
+        *connected(3),
+        prospect("lost", reachable=False),
+        prospect("unknown", reachable=False, has_address=False),
+        prospect("dialled", reachable=False, has_entry=True),
+    ]
+    assert choices(prospects) == {AutoConnect(drop_waiting=True), AutoConnect("lost", drop_waiting=True)}
+
+
+def test_chance_may_say_one() -> None:
+    assert auto_connect([prospect("a")], lambda: 1.0) == AutoConnect("a")

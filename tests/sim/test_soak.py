@@ -1,0 +1,77 @@
+"""An hour of a 50-node mesh with flapping links and restarts: it converges after every change, and the
+number of requests one change costs stays bounded."""
+
+from __future__ import annotations
+
+from sim.simulator import Mesh, RequestCounter, SimNode
+
+from pytinc.wire.requests import Number
+
+NODES = 50
+HOUR = 3600.0
+CHANGE_EVERY = 30.0
+FLOODED = (Number.ADD_EDGE, Number.DEL_EDGE, Number.ADD_SUBNET, Number.DEL_SUBNET)
+
+
+def build(seed: int) -> Mesh:
+    """A mesh in which everyone dials two others that were there before."""
+    mesh = Mesh(seed)
+    for number in range(NODES):
+        known = list(mesh.nodes)
+        mesh.add(f"n{number}", connect_to=mesh.rng.sample(known, min(2, len(known))), max_timeout=20)
+    return mesh
+
+
+def links(mesh: Mesh) -> int:
+    """Meta connections in the whole mesh."""
+    return sum(len(sim.node.connections.activated) for sim in mesh.running()) // 2
+
+
+def change(mesh: Mesh, step: int) -> tuple[str, SimNode]:
+    """Do one thing to the mesh: drop a link, or restart a node in order or by crash."""
+    sim = mesh.rng.choice(mesh.running())
+    kind = ("flap", "restart", "crash")[step % 3]
+    if kind == "flap":
+        connection = mesh.rng.choice(sim.node.connections.activated)
+        sim.call(lambda node, now: node.disconnect(connection.name, now))
+    else:
+        sim.stop() if kind == "restart" else sim.crash()
+        mesh.at(mesh.now + 1, sim.start)
+    return kind, sim
+
+
+def test_an_hour_of_changes_converges_each_time_with_a_bounded_number_of_requests() -> None:
+    mesh = build(7)
+    with RequestCounter() as counter:
+        mesh.start()
+        mesh.run_until(mesh.converged, 60)
+        # Every edge and subnet is told once over each link, and everything once to each new neighbour.
+        joined = counter.take()
+        assert sum(joined[kind] for kind in FLOODED) < 4 * links(mesh) ** 2 * 2
+        for step in range(round(HOUR / CHANGE_EVERY)):
+            before = links(mesh)
+            kind, sim = change(mesh, step)
+            mesh.run(2)
+            took = mesh.run_until(mesh.converged, 60)
+            mesh.run(max(0.0, CHANGE_EVERY - 2 - took))
+            sent = counter.take()
+            flooded = sum(sent[number] for number in FLOODED)
+            degree = len(sim.node.connections.activated) + 2
+            # A link that goes and comes back: four announcements, each at most twice over a link, and
+            # "everything" (two lines for each link of the mesh) to each neighbour that is new.
+            bound = degree * (4 * 2 * before + 2 * 2 * before)
+            assert flooded <= bound, f"step {step}: {kind} of {sim.name} cost {flooded} > {bound}"
+    assert mesh.converged()
+    assert mesh.now >= HOUR
+
+
+def test_a_quiet_mesh_sends_no_announcements_at_all() -> None:
+    mesh = build(8)
+    mesh.start()
+    mesh.run_until(mesh.converged, 60)
+    mesh.run(30)
+    with RequestCounter() as counter:
+        mesh.run(600)
+    assert all(counter.sent[number] == 0 for number in FLOODED)
+    # One PING and one PONG from each end of a link every PingInterval.
+    assert counter.sent[Number.PING] <= 2 * links(mesh) * (600 / 60 + 1)
