@@ -359,6 +359,7 @@ def test_without_discovery_the_search_alone_proves_the_path() -> None:
     assert path.mtu.udp_confirmed
     assert path.mtu.next_deadline() == math.inf
     assert path.mtu.mtu == 1439
+    assert path.mtu.next_upkeep(path.now) == path.now + 60
 
 
 # -- received probes --

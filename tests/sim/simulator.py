@@ -178,9 +178,12 @@ class SimNode:
                 self._send_datagram(sockaddr, data, peer)
             case actions.Resolve(peer, host, port):
                 now = self.mesh.now
-                self.mesh.at(now + 0.01, lambda: self._if_running(
-                    lambda: self.node.resolved(peer, [Address(host, port)], self.mesh.now)
-                ))
+                self.mesh.at(
+                    now + 0.01,
+                    lambda: self._if_running(
+                        lambda: self.node.resolved(peer, [Address(host, port)], self.mesh.now)
+                    ),
+                )
             case actions.RunScript(name, environment):
                 self.scripts.append((name, dict(environment)))
             case actions.AppendPublicKey(peer, key):
@@ -223,9 +226,7 @@ class SimNode:
             target.settle()
             mesh.at(
                 mesh.now + delay,
-                lambda: self._if_running(
-                    lambda: self.node.meta_connected(number, local, mesh.now)
-                ),
+                lambda: self._if_running(lambda: self.node.meta_connected(number, local, mesh.now)),
             )
 
         mesh.at(mesh.now + delay, arrive)
@@ -276,9 +277,9 @@ class SimNode:
         underlay = mesh.underlay
         if len(data) + 28 > underlay.mtu:
             now = mesh.now
-            mesh.at(now, lambda: self._if_running(
-                lambda: self.node.datagram_too_big(relay, len(data), mesh.now)
-            ))
+            mesh.at(
+                now, lambda: self._if_running(lambda: self.node.datagram_too_big(relay, len(data), mesh.now))
+            )
             return
         target = mesh.by_ip.get(from_sockaddr(sockaddr).host)
         if target is None or sockaddr[1] != 655 or not target.running:

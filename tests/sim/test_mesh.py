@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from sim.simulator import Mesh, RequestCounter, SimNode, ethernet
 
 from pytinc.node import views
 from pytinc.wire.requests import Number
+from sim.simulator import Mesh, RequestCounter, SimNode, ethernet
 
 BROADCAST = b"\xff" * 6
 

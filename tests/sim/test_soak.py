@@ -3,13 +3,12 @@ number of requests one change costs stays bounded."""
 
 from __future__ import annotations
 
-from sim.simulator import Mesh, RequestCounter, SimNode
-
 from pytinc.wire.requests import Number
+from sim.simulator import Mesh, RequestCounter, SimNode
 
 NODES = 50
 HOUR = 3600.0
-CHANGE_EVERY = 30.0
+CHANGE_EVERY = 60.0
 FLOODED = (Number.ADD_EDGE, Number.DEL_EDGE, Number.ADD_SUBNET, Number.DEL_SUBNET)
 
 

@@ -268,11 +268,11 @@ class Connections:
             if host.tcp_only:
                 options |= OptionBits.TCPONLY | OptionBits.INDIRECT
             if host.clamp_mss is not None:
-                options &= ~int(OptionBits.CLAMP_MSS)
+                options &= ~OptionBits.CLAMP_MSS
                 options |= OptionBits.CLAMP_MSS if host.clamp_mss else 0
         if options & OptionBits.TCPONLY:
-            options &= ~int(OptionBits.PMTU_DISCOVERY)
-        return int(options)
+            options &= ~OptionBits.PMTU_DISCOVERY
+        return options
 
     def _weight_for(self, host: HostSettings | None, connection: Connection, now: float) -> int:
         if host is not None and host.weight is not None:
@@ -328,14 +328,14 @@ class Connections:
         node = self._node
         own, theirs = connection.options, ack.options
         if not own & theirs & OptionBits.PMTU_DISCOVERY:
-            own &= ~int(OptionBits.PMTU_DISCOVERY)
-            theirs &= ~int(OptionBits.PMTU_DISCOVERY)
+            own &= ~OptionBits.PMTU_DISCOVERY
+            theirs &= ~OptionBits.PMTU_DISCOVERY
         host = node.hosts.host_settings(peer.name)
         options = own | theirs
         if host is not None and host.clamp_mss is not None:
-            options &= ~int(OptionBits.CLAMP_MSS)
+            options &= ~OptionBits.CLAMP_MSS
             options |= OptionBits.CLAMP_MSS if host.clamp_mss else 0
-        connection.options = int(options)
+        connection.options = options
         for limit in (host.pmtu if host is not None else None, node.settings.pmtu):
             if limit is not None:
                 peer.path.limit_mtu(limit)
@@ -411,7 +411,7 @@ class Connections:
             self._touch(connection)
 
     def _drops_early(self, connection: Connection) -> bool:
-        """Drop at random once the output queue is half full, and always when it is full (dataplane.md 3.5)."""
+        """Drop at random once the output queue is half full, always when it is full (dataplane.md 3.5)."""
         half = max(self._node.settings.max_output_buffer_size / 2, 1)
         excess = self._node.queued(connection.number) - half
         return excess > 0 and excess > self._node.random_float() * half

@@ -46,7 +46,7 @@ MAX_JITTER: Final = 0.131071
 
 
 class HostSource(Protocol):
-    """Where the node finds host files; `pytinc.config.store.ConfigTree` in the daemon, a dictionary in tests."""
+    """Where the node finds host files: `pytinc.config.store.ConfigTree`; a dictionary in tests."""
 
     def host_settings(self, name: str) -> HostSettings | None:
         """Return the host configuration of ``name``, None if there is no readable file."""
@@ -121,6 +121,7 @@ class Node:
 
     def start(self, now: float) -> None:
         """Announce own subnets to ourselves, start the timers and the outgoing connections."""
+        self.me.last_state_change = int(self.wall_clock())
         self.topology.load_hosts()
         self.subnets.start(now)
         self.timers.start(now)
@@ -128,7 +129,7 @@ class Node:
         self._settle(now)
 
     def stop(self, now: float) -> None:
-        """Close all meta connections without a word and run the down scripts (tinc: close_network_connections())."""
+        """Close all meta connections without a word and run the down scripts."""
         self.dialling.stop()
         self.connections.close_all(now)
         self.topology.update(now)

@@ -28,7 +28,7 @@ def on_pong(node: Node, connection: Connection, request: Pong, line: str, now: f
 
 
 def on_udp_info(node: Node, connection: Connection, request: UdpInfo, line: str, now: float) -> None:
-    """A relay tells where FROM is reached by UDP: use it unless we know better, and pass it on (meta.md 2.13)."""
+    """A relay tells where FROM is reached by UDP: use it unless we know better; pass it on (meta.md 2.13)."""
     node.topology.update(now)
     source = node.peers.get(request.source)
     if source is None or source.route is None or source.route.via != source.name:
@@ -47,7 +47,7 @@ def on_udp_info(node: Node, connection: Connection, request: UdpInfo, line: str,
 
 
 def on_mtu_info(node: Node, connection: Connection, request: MtuInfo, line: str, now: float) -> None:
-    """A relay tells the MTU towards FROM: use it until our own search is final, and pass it on (meta.md 2.14)."""
+    """A relay tells the MTU towards FROM: use it until our search is final; pass it on (meta.md 2.14)."""
     node.topology.update(now)
     source = node.peers.get(request.source)
     if source is None:

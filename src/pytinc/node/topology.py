@@ -44,7 +44,7 @@ class Topology:
         node = self._node
         for name in sorted(node.hosts.host_names()):
             host = node.hosts.host_settings(name)
-            if host is not None and name != node.me.name:
+            if host is not None:
                 node.peer(name).has_address = bool(host.addresses)
 
     # -- edges --
@@ -66,7 +66,7 @@ class Topology:
         return DelEdge(self._node.nonce(), source, target)
 
     def drop_when_unreachable(self, name: str) -> None:
-        """After the next graph run: if ``name`` is unreachable, its edge to us goes, too, and peers are told."""
+        """If the next graph run finds ``name`` unreachable, its edge to us goes, too, and peers are told."""
         self._orphans.add(name)
 
     # -- the graph --

@@ -101,9 +101,11 @@ class Tunnels:
             relay = node.peers[via]
             if relay.version >= RELAY_VERSION:
                 self.upkeep(relay, now, search_mtu=search_mtu)
+            peer.slot.upkeep_due = relay.slot.upkeep_due if peer.valid_key else now
             return
         if peer.valid_key:
             self._probe(peer, now, search_mtu=search_mtu)
+            self._renew_worn_key(peer, now)
         peer.slot.upkeep_due = peer.path.next_upkeep(now) if peer.valid_key else now
         nexthop = node.peers[peer.route.nexthop]
         if not peer.slot.confirmed and nexthop is not peer and nexthop.version >= RELAY_VERSION:
@@ -392,6 +394,16 @@ class Tunnels:
             self._node.log(3, "debug", f"Restarting SPTPS with {peer.name}")
             self.start_session(peer, now)
 
+    def _renew_worn_key(self, peer: Peer, now: float) -> None:
+        """Get a new key before the present one has sealed as many records as it may (sptps.md 3.11)."""
+        session = peer.slot.session
+        if session is None or not session.needs_rekey:
+            return
+        if not session.in_handshake:
+            self._rekey(peer)
+        elif not session.can_send:
+            self._restart_after_failure(peer, now)
+
     def rekey_all(self, now: float) -> None:
         """Exchange new keys inside every running session (KeyExpire)."""
         for peer in self._node.peers.values():
@@ -501,7 +513,7 @@ class Tunnels:
             self._restart_after_failure(peer, now)
 
     def _on_moved(self, peer: Peer, address: Address, now: float) -> None:
-        """Authentic data came from a new address: take it if the old one is not proved, else probe it first."""
+        """Authentic data came from a new address: probe it first if the old one is proved, else take it."""
         if not peer.slot.confirmed:
             self.set_address(peer, address)
             return

@@ -27,7 +27,7 @@ MAX_STEPS: Final = 4_000_000
 """Edges looked at in one run, a second or two of work. An honest mesh looks at each edge a few times; weights
 made up to have nodes visited over and over must not stop the daemon (negative ones might for ever)."""
 
-_INDIRECT: Final = int(OptionBits.INDIRECT)
+_INDIRECT: Final = OptionBits.INDIRECT
 
 
 class Edge:

@@ -288,10 +288,7 @@ class PathMtu:
         """End the search when both bounds meet or enough was tried (tinc: fix_mtu())."""
         if self.mtuprobes < 0 or (self.mtuprobes < SEARCH_PROBES and self.minmtu < self.maxmtu):
             return
-        if self.minmtu > self.maxmtu:
-            self.minmtu = self.maxmtu
-        else:
-            self.maxmtu = self.minmtu
+        self.maxmtu = self.minmtu
         # A search that found nothing worth having says nothing about TCP, which then carries the frames.
         self.mtu = self.minmtu if self.minmtu >= MIN_MTU else MTU_MAX
         self.mtuprobes = FIXED

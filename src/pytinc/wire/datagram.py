@@ -1,7 +1,7 @@
 """The id prefix of UDP packets and the sizes around it (dataplane.md 2).
 
-Layout of a datagram: destination id (6) | source id (6) | be32 sequence number | sealed (type | payload) | tag (16).
-A destination of zeros means "for you, from me".
+Layout of a datagram: destination id (6) | source id (6) | be32 sequence number | sealed (type | payload)
+| tag (16). A destination of zeros means "for you, from me".
 """
 
 from __future__ import annotations

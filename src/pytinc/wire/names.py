@@ -27,7 +27,7 @@ def parse_name(text: str) -> str:
 
 
 def is_valid_netname(text: str) -> bool:
-    """Tell whether ``text`` may name a network: not empty, no leading dot, no slashes or control characters."""
+    """Tell whether ``text`` may name a network: not empty, no leading dot, slash or control character."""
     return (
         text != ""
         and not text.startswith(".")

@@ -63,13 +63,16 @@ class Number(enum.IntEnum):
     MTU_INFO = 23
 
 
-class OptionBits(enum.IntFlag):
-    """Bits in the options of a connection, edge or node; the top byte is the protocol minor."""
+class OptionBits:
+    """Bits in the options of a connection, edge or node; the top byte is the protocol minor.
 
-    INDIRECT = 0x01
-    TCPONLY = 0x02
-    PMTU_DISCOVERY = 0x04
-    CLAMP_MSS = 0x08
+    Plain integers: an `enum.IntFlag` drops the unknown top byte when one of its members is inverted.
+    """
+
+    INDIRECT: Final = 0x01
+    TCPONLY: Final = 0x02
+    PMTU_DISCOVERY: Final = 0x04
+    CLAMP_MSS: Final = 0x08
 
 
 def options_version(options: int) -> int:
