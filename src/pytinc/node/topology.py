@@ -114,9 +114,6 @@ class Topology:
             )
             if peer.connection is not None and peer.connection.outgoing is not None:
                 node.dialling.remember(peer, peer.connection.remote)
-            self._reachable_others += 1
-            if self._reachable_others == 1 and node.settings.device_standby:
-                node.act(RunScript("tinc-up", {}))
         else:
             node.log(
                 1, "info", f"Node {peer.name} ({peer.address or 'unknown port unknown'}) became unreachable"
@@ -125,9 +122,14 @@ class Topology:
         if not peer.reachable:
             node.tunnels.set_address(peer, None)
             peer.options = 0
-            self._reachable_others -= 1
-            if self._reachable_others == 0 and node.settings.device_standby:
-                node.act(RunScript("tinc-down", {}))
+        self._count_reachable(1 if peer.reachable else -1)
+
+    def _count_reachable(self, change: int) -> None:
+        """With DeviceStandby the device is up while any other node is reachable (dataplane.md 6.1)."""
+        before = self._reachable_others
+        self._reachable_others += change
+        if self._node.settings.device_standby and 0 in (before, self._reachable_others):
+            self._node.act(RunScript("tinc-down" if before else "tinc-up", {}))
 
     def _run_host_scripts(self, peer: Peer) -> None:
         node = self._node

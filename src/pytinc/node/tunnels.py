@@ -110,6 +110,8 @@ class Tunnels:
         nexthop = node.peers[peer.route.nexthop]
         if not peer.slot.confirmed and nexthop is not peer and nexthop.version >= RELAY_VERSION:
             self.upkeep(nexthop, now, search_mtu=search_mtu)
+            # Until UDP to the peer works its packets go by the next hop, whose search must not wait.
+            peer.slot.upkeep_due = min(peer.slot.upkeep_due, nexthop.slot.upkeep_due)
 
     def _probe(self, peer: Peer, now: float, *, search_mtu: bool) -> None:
         path = peer.path
@@ -612,12 +614,12 @@ class Tunnels:
         node = self._node
         if source is node.me or source.route is None:
             return mtu
-        if source.path.minmtu == source.path.maxmtu and source.route.via == node.me.name:
+        if source.path.is_fixed and source.route.via == node.me.name:
             return source.path.minmtu
         name = source.route.via if source.route.via != node.me.name else source.route.nexthop
         relay = node.peers[name]
         for candidate in (relay, node.peers.get(relay.route.nexthop) if relay.route else None):
-            if candidate is not None and candidate.path.minmtu == candidate.path.maxmtu:
+            if candidate is not None and candidate.path.is_fixed:
                 return min(mtu, candidate.path.minmtu)
         return mtu
 
@@ -628,6 +630,6 @@ class Tunnels:
 
     def provisional_mtu(self, peer: Peer, mtu: int) -> None:
         """Take an MTU that a relay told, until our own search is final."""
-        if peer.path.minmtu != peer.path.maxmtu and peer.path.mtu != mtu:
+        if not peer.path.is_fixed and peer.path.mtu != mtu:
             peer.path.mtu = mtu
             forwarding.write_path(self._node, peer)

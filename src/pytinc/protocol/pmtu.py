@@ -141,6 +141,11 @@ class PathMtu:
         """Lower ``mtu`` to a configured bound (variable PMTU)."""
         self.mtu = min(self.mtu, limit)
 
+    @property
+    def is_fixed(self) -> bool:
+        """The search is over and found an MTU worth telling others."""
+        return self.minmtu == self.maxmtu and self.minmtu >= MIN_MTU
+
     # -- timeout of UDP --
 
     def next_deadline(self) -> float:
