@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from enum import Enum
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, cast
 
 if TYPE_CHECKING:
@@ -18,6 +19,17 @@ Run: TypeAlias = "Callable[[Session, list[str]], int]"
 
 ANY: Final = 1 << 30
 """No limit for the number of words."""
+JSON: Final = "--json"
+"""The word that asks for output for machines (docs/json.md)."""
+
+
+class Json(Enum):
+    """Where a command takes the word ``--json`` for the option that it is, not for one of its words."""
+
+    NOWHERE = 0
+    FIRST = 1
+    """Directly after the command: the words that follow are free text."""
+    ANYWHERE = 2
 
 
 class Command(NamedTuple):
@@ -28,6 +40,15 @@ class Command(NamedTuple):
     least: int = 0
     most: int = 0
     help: tuple[tuple[str, str], ...] = ()
+    json: Json = Json.NOWHERE
+
+    def take_json(self, words: list[str]) -> tuple[bool, list[str]]:
+        """Tell whether ``--json`` is among the words, and return the others."""
+        if self.json is Json.FIRST and words[:1] == [JSON]:
+            return True, words[1:]
+        if self.json is Json.ANYWHERE and JSON in words:
+            return True, [word for word in words if word != JSON]
+        return False, words
 
     def wrong_count(self, words: list[str]) -> str | None:
         """Return tinc's complaint about the number of words, or None if it is right."""
@@ -56,11 +77,14 @@ _DUMP: Final = Command(
         ("  [di]graph", "- graph of the VPN in dotty format"),
         ("  invitations", "- outstanding invitations"),
     ),
+    Json.ANYWHERE,
 )
 
 COMMANDS: Final[dict[str, Command]] = {
     "init": Command("init.init", 0, 1, (("init [name]", "Create initial configuration files."),)),
-    "get": Command("variables.get", 1, ANY, (("get VARIABLE", "Print current value of VARIABLE"),)),
+    "get": Command(
+        "variables.get", 1, ANY, (("get VARIABLE", "Print current value of VARIABLE"),), Json.FIRST
+    ),
     "set": Command("variables.set_", 1, ANY, (("set VARIABLE VALUE", "Set VARIABLE to VALUE"),)),
     "add": Command("variables.add", 1, ANY, (("add VARIABLE VALUE", "Add VARIABLE with the given VALUE"),)),
     "del": Command(
@@ -93,6 +117,7 @@ COMMANDS: Final[dict[str, Command]] = {
                 "Give information about a particular NODE, SUBNET or ADDRESS.",
             ),
         ),
+        Json.ANYWHERE,
     ),
     "purge": Command("requests.purge", 0, 0, (("purge", "Purge unreachable nodes"),)),
     "debug": Command("requests.debug", 1, 1, (("debug N", "Set debug level"),)),
@@ -132,12 +157,21 @@ COMMANDS: Final[dict[str, Command]] = {
         0,
         1,
         (("network [NETNAME]", "List all known networks, or switch to the one named NETNAME."),),
+        Json.ANYWHERE,
     ),
-    "fsck": Command("fsck.fsck", 0, 0, (("fsck", "Check the configuration files for problems."),)),
+    "fsck": Command(
+        "fsck.fsck", 0, 0, (("fsck", "Check the configuration files for problems."),), Json.ANYWHERE
+    ),
     "edit": Command("edit.edit", 1, 1, (("edit FILE", "Edit a configuration file or script."),)),
     "sign": Command("signing.sign", 0, 1, (("sign [FILE]", "Generate a signed version of a file."),)),
     "verify": Command(
         "signing.verify", 1, 2, (("verify NODE [FILE]", "Verify that a file was signed by the given NODE."),)
+    ),
+    "completion": Command(
+        "completions.completion",
+        1,
+        1,
+        (("completion bash|zsh|fish", "Print the completion script for a shell."),),
     ),
     "version": Command("about.version", 0, 0, (("version", "Output version information."),)),
     "help": Command("about.help_", 0, ANY, (("help", "Display this help."),)),

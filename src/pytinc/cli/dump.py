@@ -1,6 +1,7 @@
-"""dump (also list): what the daemon knows, one line each, for people and scripts (cli.md 7).
+"""dump (also list): what the daemon knows, one line each (cli.md 7).
 
-Byte for byte what tinc prints.
+The lines are byte for byte what tinc prints. On a terminal `pytinc.cli.tables` lays the same rows out for
+people, with ``--json`` `pytinc.cli.machine` writes them for programs, and `pytinc.cli.draw` makes pictures.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ import re
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import click
 
+from pytinc.cli.reach import Reach, reach_of
 from pytinc.cli.session import say
 from pytinc.control.messages import (
     ConnectionRow,
@@ -34,36 +36,51 @@ _MAX_INVITATION_LINE: Final = 4096
 _Row = TypeVar("_Row")
 
 
+class _List(NamedTuple):
+    """One of the lists of the daemon: how to ask for it, and the three ways to show a row or all rows."""
+
+    ask: Callable[[ControlClient], list[Any]]
+    line: Callable[[Any], str]
+
+
 def dump(session: Session, words: list[str]) -> int:
     """Print nodes, edges, subnets, connections, a graph or outstanding invitations."""
     what = [word.lower() for word in words]
     only_reachable = what[:1] == ["reachable"] and len(what) > 1
     if only_reachable:
-        what = what[1:]
+        what, words = what[1:], words[1:]
         if what[0] != "nodes":
             raise click.UsageError("`reachable' only supported for nodes.")
+    if what[:1] in (["graph"], ["digraph"]):
+        return _dump_graph(session, words)
     if len(what) != 1:
         raise click.UsageError("Invalid number of arguments.")
     if what[0] == "invitations":
-        return _dump_invitations(Path(session.confbase) / "invitations")
+        return _dump_invitations(session, Path(session.confbase) / "invitations")
     client = session.client()
-    if what[0] in ("graph", "digraph"):
-        lines = graph_lines(dump_nodes(client), dump_edges(client), directed=what[0] == "digraph")
-    elif what[0] == "nodes":
-        nodes = dump_nodes(client)
-        lines = [node_line(row) for row in nodes if not only_reachable or row.status & NodeStatus.REACHABLE]
-    elif what[0] == "edges":
-        lines = [edge_line(row) for row in dump_edges(client)]
-    elif what[0] == "subnets":
-        lines = [f"{row.subnet} owner {row.owner}" for row in dump_subnets(client)]
-    elif what[0] == "connections":
-        rows = _rows(client, Request.DUMP_CONNECTIONS, ConnectionRow.parse)
-        lines = [connection_line(row) for row in rows]
-    else:
+    known = _LISTS.get(what[0])
+    if known is None:
         raise click.UsageError(f"Unknown dump type '{words[0]}'.")
-    for line in lines:
-        print(line)
+    rows = known.ask(client)
+    if only_reachable:
+        rows = [row for row in rows if row.status & NodeStatus.REACHABLE]
+    _show(session, what[0], rows)
     return 0
+
+
+def _show(session: Session, what: str, rows: list[Any]) -> None:
+    if session.json:
+        from pytinc.cli import machine
+
+        print_json = machine.print_json
+        print_json([getattr(machine, what.removesuffix("s"))(row) for row in rows])
+    elif session.pretty:
+        from pytinc.cli.tables import print_list
+
+        print_list(what, rows)
+    else:
+        for row in rows:
+            print(_LISTS[what].line(row))
 
 
 # -- What the daemon knows ---------------------------------------------------------------------------------
@@ -82,6 +99,11 @@ def dump_edges(client: ControlClient) -> list[EdgeRow]:
 def dump_subnets(client: ControlClient) -> list[SubnetRow]:
     """Ask for all subnets."""
     return _rows(client, Request.DUMP_SUBNETS, SubnetRow.parse)
+
+
+def dump_connections(client: ControlClient) -> list[ConnectionRow]:
+    """Ask for all connections, control programs included."""
+    return _rows(client, Request.DUMP_CONNECTIONS, ConnectionRow.parse)
 
 
 def _rows(client: ControlClient, request: Request, parse: Callable[[str], _Row]) -> list[_Row]:
@@ -115,6 +137,11 @@ def edge_line(row: EdgeRow) -> str:
     )
 
 
+def subnet_line(row: SubnetRow) -> str:
+    """Return the line of a subnet."""
+    return f"{row.subnet} owner {row.owner}"
+
+
 def connection_line(row: ConnectionRow) -> str:
     """Return the line of a connection."""
     return f"{row.name} at {row.address} options {row.options:x} socket {row.socket} status {row.status:x}"
@@ -125,7 +152,32 @@ def milliseconds(microseconds: int) -> str:
     return f"{microseconds // 1000}.{microseconds % 1000:03}"
 
 
+_LISTS: Final = {
+    "nodes": _List(dump_nodes, node_line),
+    "edges": _List(dump_edges, edge_line),
+    "subnets": _List(dump_subnets, subnet_line),
+    "connections": _List(dump_connections, connection_line),
+}
+
+
 # -- Graphs ------------------------------------------------------------------------------------------------
+
+
+def _dump_graph(session: Session, words: list[str]) -> int:
+    """Print a graph for Graphviz, or with ``--svg FILE`` or ``--png FILE`` have it drawn."""
+    if session.json:
+        raise click.UsageError("`--json' is not for graphs: dump nodes and edges.")
+    if len(words) == 3 and words[1] in ("--svg", "--png"):
+        from pytinc.cli.draw import draw
+
+        return draw(session, words[1].removeprefix("--"), words[2])
+    if len(words) != 1:
+        raise click.UsageError("Invalid number of arguments.")
+    client = session.client()
+    directed = words[0].lower() == "digraph"
+    for line in graph_lines(dump_nodes(client), dump_edges(client), directed=directed):
+        print(line)
+    return 0
 
 
 def graph_lines(nodes: list[NodeRow], edges: list[EdgeRow], *, directed: bool) -> list[str]:
@@ -141,21 +193,21 @@ def graph_lines(nodes: list[NodeRow], edges: list[EdgeRow], *, directed: bool) -
     return lines
 
 
+_COLOURS: Final = {
+    Reach.SELF: "green",
+    Reach.UNREACHABLE: "red",
+    Reach.RELAYED: "orange",
+    Reach.UDP: "green",
+}
+
+
 def _graph_node(row: NodeRow) -> str:
     style = ', style = "filled"' if row.is_self else ""
     return f' "{row.name}" [label = "{row.name}", color = "{_colour(row)}"{style}];'
 
 
 def _colour(row: NodeRow) -> str:
-    if row.is_self:
-        return "green"
-    if not row.status & NodeStatus.REACHABLE:
-        return "red"
-    if row.via != row.name:
-        return "orange"
-    if not row.status & NodeStatus.VALIDKEY:
-        return "black"
-    return "green" if row.min_mtu > 0 else "black"
+    return _COLOURS.get(reach_of(row), "black")
 
 
 def _graph_weight(weight: int) -> str:
@@ -173,21 +225,22 @@ def _single(value: float) -> float:
 # -- Invitations -------------------------------------------------------------------------------------------
 
 
-def _dump_invitations(directory: Path) -> int:
-    found = False
+def _dump_invitations(session: Session, directory: Path) -> int:
     try:
         files = list(directory.iterdir())
     except FileNotFoundError:
         files = []
     except OSError as error:
         raise click.ClickException(f"Cannot not read directory {directory}: {error.strerror}") from error
-    for file in files:
-        if not _INVITATION_FILE.match(file.name):
-            continue
-        name = _invited_node(file)
-        if name is not None:
-            found = True
-            print(f"{file.name} {name}")
+    files = [file for file in files if _INVITATION_FILE.match(file.name)]
+    found = [(file.name, name) for file in files if (name := _invited_node(file)) is not None]
+    if session.json:
+        from pytinc.cli.machine import print_json
+
+        print_json([{"file": file, "node": name} for file, name in found])
+        return 0
+    for file, name in found:
+        print(f"{file} {name}")
     if not found:
         say("No outstanding invitations.")
     return 0

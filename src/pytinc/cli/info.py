@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from pytinc.cli.dump import dump_edges, dump_nodes, dump_subnets, milliseconds
+from pytinc.cli.machine import subnet_of
+from pytinc.cli.reach import Reach, reach_of
 from pytinc.control.messages import PROTOCOL_MAJOR, NodeRow, NodeStatus, Options, protocol_minor
 from pytinc.errors import ControlError, DecodeError
 from pytinc.wire.names import is_valid_name
@@ -27,25 +29,46 @@ _STATUS = (
 )
 _OPTIONS = (Options.INDIRECT, Options.TCPONLY, Options.PMTU_DISCOVERY, Options.CLAMP_MSS)
 
+_REACH: Final = {
+    Reach.SELF: "can reach itself",
+    Reach.UNREACHABLE: "unreachable",
+    Reach.RELAYED: "indirectly via ",
+    Reach.UNKNOWN: "unknown",
+    Reach.UDP: "directly with UDP",
+    Reach.TCP: "directly with TCP",
+    Reach.FORWARDED: "none, forwarded via ",
+}
+
 
 def info(session: Session, words: list[str]) -> int:
     """Report about the node, subnet or address named."""
     item = words[0]
     client = session.client()
     if is_valid_name(item):
-        return _info_node(client, item)
+        return _info_node(session, client, item)
     if "." in item or ":" in item:
-        return _info_subnet(client, item)
+        return _info_subnet(session, client, item)
     raise click.ClickException("Argument is not a node name, subnet or address.")
 
 
-def _info_node(client: ControlClient, name: str) -> int:
+def _info_node(session: Session, client: ControlClient, name: str) -> int:
     row = next((row for row in dump_nodes(client) if row.name == name), None)
     if row is None:
         raise click.ClickException(f"Unknown node {name}.")
     edges = [edge.to_name for edge in dump_edges(client) if edge.from_name == name]
     subnets = [subnet.subnet for subnet in dump_subnets(client) if subnet.owner == name]
-    print("\n".join([*node_report(row), _list("Edges:", edges), _list("Subnets:", subnets)]))
+    if session.json:
+        from pytinc.cli import machine
+
+        machine.print_json({"kind": "node", **machine.node(row), "edges": edges, "subnets": subnets})
+        return 0
+    report = [*node_report(row), _list("Edges:", edges), _list("Subnets:", subnets)]
+    if session.pretty:
+        from pytinc.cli.tables import print_report
+
+        print_report(report, reach_of(row))
+    else:
+        print("\n".join(report))
     return 0
 
 
@@ -68,22 +91,18 @@ def node_report(row: NodeRow) -> list[str]:
 
 
 def _reachability(row: NodeRow) -> list[str]:
-    if row.is_self:
-        how = "can reach itself"
-    elif not row.status & NodeStatus.REACHABLE:
-        how = "unreachable"
-    elif row.via != row.name:
-        how = f"indirectly via {row.via}"
-    elif not row.status & NodeStatus.VALIDKEY:
-        how = "unknown"
-    elif row.min_mtu > 0:
-        lines = ["Reachability: directly with UDP", f"PMTU:         {row.pmtu}"]
-        return lines if row.rtt_us == -1 else [*lines, f"RTT:          {milliseconds(row.rtt_us)}"]
-    elif row.nexthop == row.name:
-        how = "directly with TCP"
-    else:
-        how = f"none, forwarded via {row.nexthop}"
-    return [f"Reachability: {how}"]
+    reach = reach_of(row)
+    how = _REACH[reach]
+    if reach is Reach.RELAYED:
+        how += row.via
+    elif reach is Reach.FORWARDED:
+        how += row.nexthop
+    lines = [f"Reachability: {how}"]
+    if reach is Reach.UDP:
+        lines.append(f"PMTU:         {row.pmtu}")
+        if row.rtt_us != -1:
+            lines.append(f"RTT:          {milliseconds(row.rtt_us)}")
+    return lines
 
 
 def _when(seconds: int) -> str:
@@ -103,25 +122,32 @@ def _list(label: str, items: list[str]) -> str:
     return f"{label:<13}" + "".join(f" {item}" for item in items)
 
 
-def _info_subnet(client: ControlClient, item: str) -> int:
+def _info_subnet(session: Session, client: ControlClient, item: str) -> int:
     try:
         wanted = parse_subnet(item)
     except DecodeError as error:
         raise click.ClickException(f"Could not parse subnet or address '{item}'.") from error
     is_subnet = "/" in item
-    found = False
+    found = []
     for row in dump_subnets(client):
-        try:
-            subnet = parse_subnet(row.subnet)
-        except DecodeError as error:
-            raise ControlError("Unable to parse subnet dump from tincd.") from error
+        subnet = subnet_of(row)
         if _matches(subnet, wanted, exactly=is_subnet) and (
             "#" not in item or subnet.weight == wanted.weight
         ):
-            found = True
-            print(f"Subnet: {row.subnet}\nOwner:  {row.owner}")
+            found.append(row)
     if not found:
         raise click.ClickException(f"Unknown {'subnet' if is_subnet else 'address'} {item}.")
+    if session.json:
+        from pytinc.cli import machine
+
+        machine.print_json({"kind": "subnets", "subnets": [machine.subnet(row) for row in found]})
+    elif session.pretty:
+        from pytinc.cli.tables import print_list
+
+        print_list("subnets", found)
+    else:
+        for row in found:
+            print(f"Subnet: {row.subnet}\nOwner:  {row.owner}")
     return 0
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from pytinc.cli.commands import find
+from pytinc.cli.text import wants_colour
 from pytinc.config.paths import Paths, chosen_netname, cli_paths
 from pytinc.errors import ControlError, PytincError
 from pytinc.wire.names import is_safe_netname
@@ -53,6 +54,8 @@ class Session:
         self.netname = chosen_netname(netname)
         self.given_pidfile = pidfile
         self.in_shell = in_shell
+        self.json = False
+        """The running command was asked for output for machines."""
         self.tty = not batch and sys.stdin.isatty() and sys.stdout.isatty()
         self._client: ControlClient | None = None
         if confbase is not None and self.netname is not None:
@@ -112,6 +115,11 @@ class Session:
         if self.given_pidfile is not None:
             options.append(f"--pidfile={self.given_pidfile}")
         return options
+
+    @property
+    def pretty(self) -> bool:
+        """Whether lists are laid out for a person, and not for a program that knows tinc's lines."""
+        return not self.batch and wants_colour(sys.stdout) and os.environ.get("PYTINC_PLAIN") != "1"
 
     def ask(self, prompt: str) -> str | None:
         """Prompt on stderr and return a line of stdin without its newline; None at its end."""
@@ -182,6 +190,7 @@ def run_command(session: Session, word: str, words: list[str]) -> int:
             say(f"Unknown command `{word}'.")
             return 1
         raise click.UsageError(f"Unknown command `{word}'.")
+    session.json, words = command.take_json(words)
     complaint = command.wrong_count(words)
     if complaint is not None:
         raise click.ClickException(complaint)

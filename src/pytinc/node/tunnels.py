@@ -543,6 +543,8 @@ class Tunnels:
         if result.confirmed:
             node.log(2, "info", f"UDP address of {peer.name} set to {peer.address}")
             self._confirm(peer)
+            # Go on with the path MTU at once; tinc waits for the next packet.
+            self.upkeep(peer, now, search_mtu=True)
         forwarding.write_path(node, peer)
 
     def _take_proved_address(self, peer: Peer, address: Address) -> None:

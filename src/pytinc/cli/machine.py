@@ -1,0 +1,143 @@
+"""What ``--json`` prints (docs/json.md): rows of the daemon's lists as plain dictionaries, and how they are written.
+
+The commands call these functions instead of those that make tinc's lines. Names and types of fields are a
+promise: a field may be added, none is renamed or changes its type (tests/cli/test_json.py holds the
+document and the program together).
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final, TypeAlias
+
+from pytinc.cli.reach import reach_of
+from pytinc.control.messages import (
+    ConnectionRow,
+    EdgeRow,
+    NodeRow,
+    NodeStatus,
+    Options,
+    SubnetRow,
+    protocol_minor,
+)
+from pytinc.errors import ControlError, DecodeError
+from pytinc.wire.address import UNKNOWN, UNSPEC, Address
+from pytinc.wire.subnet import Subnet, SubnetKind, parse_subnet
+
+Json: TypeAlias = dict[str, Any]
+
+BROADCAST_OWNER: Final = "(broadcast)"
+_NOBODY: Final = "-"
+_KINDS: Final = {"<control>": "control", "<unknown>": "unknown"}
+
+
+def print_json(document: Json | list[Json]) -> None:
+    """Write one document and a newline. Only ASCII, so that bytes that are no UTF-8 do no harm."""
+    print(json.dumps(document, indent=2))
+
+
+def node(row: NodeRow) -> Json:
+    """Return a node."""
+    host, port = _endpoint(row.address)
+    return {
+        "name": row.name,
+        "id": row.node_id,
+        "self": row.is_self,
+        "reachable": bool(row.status & NodeStatus.REACHABLE),
+        "reach": reach_of(row).value,
+        "host": None if row.is_self else host,
+        "port": port,
+        "nexthop": _name(row.nexthop),
+        "via": _name(row.via),
+        "distance": None if row.distance < 0 else row.distance,
+        "pmtu": row.pmtu,
+        "min_mtu": row.min_mtu,
+        "max_mtu": row.max_mtu,
+        "rtt_us": None if row.rtt_us < 0 else row.rtt_us,
+        "last_state_change": row.last_state_change or None,
+        "rx_packets": row.rx_packets,
+        "rx_bytes": row.rx_bytes,
+        "tx_packets": row.tx_packets,
+        "tx_bytes": row.tx_bytes,
+        "status": row.status,
+        "status_words": _words(NodeStatus(row.status)),
+        **_options(row.options),
+        "cipher": row.cipher,
+        "digest": row.digest,
+        "mac_length": row.mac_length,
+        "compression": row.compression,
+    }
+
+
+def edge(row: EdgeRow) -> Json:
+    """Return an edge."""
+    host, port = _endpoint(row.address)
+    local_host, local_port = _endpoint(row.local_address)
+    return {
+        "from": row.from_name,
+        "to": row.to_name,
+        "host": host,
+        "port": port,
+        "local_host": local_host,
+        "local_port": local_port,
+        "weight": row.weight,
+        **_options(row.options),
+    }
+
+
+def subnet(row: SubnetRow) -> Json:
+    """Return a subnet with its owner."""
+    parsed = subnet_of(row)
+    return {
+        "subnet": row.subnet,
+        "kind": parsed.kind.name.lower(),
+        "address": parsed.text_without_weight.partition("/")[0],
+        "prefix": None if parsed.kind is SubnetKind.MAC else parsed.prefix,
+        "weight": parsed.weight,
+        "broadcast": row.owner == BROADCAST_OWNER,
+        "owner": None if row.owner == BROADCAST_OWNER else row.owner,
+    }
+
+
+def subnet_of(row: SubnetRow) -> Subnet:
+    """Return the subnet of a row. Raises `ControlError` if the daemon sent something else."""
+    try:
+        return parse_subnet(row.subnet)
+    except DecodeError as error:
+        raise ControlError("Unable to parse subnet dump from tincd.") from error
+
+
+def connection(row: ConnectionRow) -> Json:
+    """Return a meta connection, or that of a control program."""
+    host, port = _endpoint(row.address)
+    kind = _KINDS.get(row.name, "node")
+    return {
+        "kind": kind,
+        "name": row.name if kind == "node" else None,
+        "host": host,
+        "port": port,
+        "socket": row.socket,
+        "status": row.status,
+        **_options(row.options),
+    }
+
+
+def _endpoint(address: Address) -> tuple[str | None, str | None]:
+    return (None, None) if address in (UNSPEC, UNKNOWN) else (address.host, address.port)
+
+
+def _name(word: str) -> str | None:
+    return None if word == _NOBODY else word
+
+
+def _options(options: int) -> Json:
+    return {
+        "options": options,
+        "option_words": _words(Options(options)),
+        "protocol_minor": protocol_minor(options),
+    }
+
+
+def _words(bits: NodeStatus | Options) -> list[str]:
+    """Return the names of the bits that are set, lowest first; those without a name are left out."""
+    return [str(bit.name).lower() for bit in type(bits) if bit in bits]

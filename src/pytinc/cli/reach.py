@@ -1,0 +1,41 @@
+"""How the daemon reaches a node, judged as tinc does from one row of its list (cli.md 7 and 8.1).
+
+`info`, `dump graph`, the lists for people and the lists for machines all tell it, each in its own words.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from pytinc.control.messages import NodeRow, NodeStatus
+
+
+class Reach(Enum):
+    """The way packets take to a node. The values are the words of ``--json``."""
+
+    SELF = "self"
+    UNREACHABLE = "unreachable"
+    RELAYED = "relayed"
+    """By way of the node `NodeRow.via`: this node cannot be spoken to directly."""
+    UNKNOWN = "unknown"
+    """There is no key yet, so nothing has been tried."""
+    UDP = "udp"
+    TCP = "tcp"
+    """Through the meta connection with the node itself."""
+    FORWARDED = "forwarded"
+    """Through the meta connection with `NodeRow.nexthop`: UDP does not work (yet)."""
+
+
+def reach_of(row: NodeRow) -> Reach:
+    """Return how the node is reached; the first match counts."""
+    if row.is_self:
+        return Reach.SELF
+    if not row.status & NodeStatus.REACHABLE:
+        return Reach.UNREACHABLE
+    if row.via != row.name:
+        return Reach.RELAYED
+    if not row.status & NodeStatus.VALIDKEY:
+        return Reach.UNKNOWN
+    if row.min_mtu > 0:
+        return Reach.UDP
+    return Reach.TCP if row.nexthop == row.name else Reach.FORWARDED
