@@ -26,6 +26,7 @@ from pytinc.control.messages import (
 )
 from pytinc.errors import ControlError, DecodeError
 from pytinc.wire.names import is_valid_name
+from pytinc.wire.subnet import Subnet, parse_subnet
 
 if TYPE_CHECKING:
     from pytinc.cli.session import Session
@@ -37,7 +38,7 @@ _Row = TypeVar("_Row")
 
 
 class _List(NamedTuple):
-    """One of the lists of the daemon: how to ask for it, and the three ways to show a row or all rows."""
+    """One of the daemon's lists: how to ask for it, and tinc's line of a row."""
 
     ask: Callable[[ControlClient], list[Any]]
     line: Callable[[Any], str]
@@ -72,8 +73,7 @@ def _show(session: Session, what: str, rows: list[Any]) -> None:
     if session.json:
         from pytinc.cli import machine
 
-        print_json = machine.print_json
-        print_json([getattr(machine, what.removesuffix("s"))(row) for row in rows])
+        machine.print_json([machine.ROWS[what](row) for row in rows])
     elif session.pretty:
         from pytinc.cli.tables import print_list
 
@@ -112,6 +112,14 @@ def _rows(client: ControlClient, request: Request, parse: Callable[[str], _Row])
     except DecodeError as error:
         kind = request.name.removeprefix("DUMP_").lower().removesuffix("s")
         raise ControlError(f"Unable to parse {kind} dump from tincd.") from error
+
+
+def subnet_of(row: SubnetRow) -> Subnet:
+    """Return the subnet of a row. Raises `ControlError` if the daemon sent something else."""
+    try:
+        return parse_subnet(row.subnet)
+    except DecodeError as error:
+        raise ControlError("Unable to parse subnet dump from tincd.") from error
 
 
 # -- Lines -------------------------------------------------------------------------------------------------

@@ -1,12 +1,14 @@
 """fsck: check the configuration for problems, without a daemon, and fix some of them (cli.md 13).
 
-pytinc has no legacy protocol, so what tinc's fsck says about RSA keys has no place here.
+pytinc has no legacy protocol, so what tinc's fsck says about RSA keys has no place here. Everything found is
+kept as a `Finding`; it is said on stderr at once, or with ``--json`` printed at the end (docs/json.md).
 """
 
 from __future__ import annotations
 
 import os
 from collections import Counter
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -14,9 +16,9 @@ import click
 
 from pytinc.cli.files import own_name, read_text, write_text
 from pytinc.cli.session import say
-from pytinc.config.parser import Pool
+from pytinc.config.parser import Entry, Pool
 from pytinc.config.store import ConfigTree, HostFile
-from pytinc.config.variables import lookup
+from pytinc.config.variables import Variable, lookup
 from pytinc.crypto.keys import PrivateKey, disable_old_keys, format_public_key, parse_private_key
 from pytinc.errors import ConfigError, DecodeError
 
@@ -29,7 +31,29 @@ _SCRIPTS: Final = ("tinc", "host", "subnet")
 
 def fsck(session: Session, words: list[str]) -> int:
     """Report problems on stderr; the status is 1 for those with which no daemon can run."""
-    return Fsck(session).run()
+    check = Fsck(session)
+    status = check.run()
+    if session.json:
+        from pytinc.cli.machine import print_json
+
+        print_json({"ok": status == 0, "findings": [asdict(finding) for finding in check.findings]})
+    return status
+
+
+@dataclass(slots=True)
+class Finding:
+    """One problem; the field names are those of ``--json``."""
+
+    code: str
+    """What kind of problem it is: a word of docs/json.md."""
+    severity: str
+    """``error`` or ``warning``."""
+    message: str
+    path: str | None = None
+    line: int | None = None
+    hint: str | None = None
+    """A command that helps."""
+    fixed: bool = False
 
 
 class Fsck:
@@ -40,7 +64,7 @@ class Fsck:
         self._tree: ConfigTree = session.tree
         self._failed = False
         self._no_more_fixes = False
-        self._reported: set[str] = set()
+        self.findings: list[Finding] = []
 
     def run(self) -> int:
         """Make all checks in tinc's order and return the exit status."""
@@ -54,24 +78,41 @@ class Fsck:
 
     # -- Saying and asking ---------------------------------------------------------------------------------
 
-    def _complain(self, text: str) -> None:
-        """Report what a reader of files says, once for the same file."""
-        if text not in self._reported:
-            self._reported.add(text)
+    def _say(self, text: str) -> None:
+        """Say something that belongs to the last finding."""
+        if not self._session.json:
             say(text)
 
-    def _fail(self, text: str) -> None:
+    def _find(self, code: str, text: str, path: str | None = None, line: int | None = None) -> None:
+        """Report a problem. What readers of files say has no prefix: those are errors."""
+        prefix, colon, message = text.partition(": ")
+        if prefix not in ("ERROR", "WARNING") or not colon:
+            prefix, message = "ERROR", text
+        self.findings.append(Finding(code, prefix.lower(), message, path, line))
+        self._say(text)
+
+    def _find_once(self, code: str, error: ConfigError, path: str) -> None:
+        """Report what a reader of files complains of, once for the same file."""
+        if all(finding.message != str(error) for finding in self.findings):
+            self._find(code, str(error), path)
+
+    def _fail(self, code: str, text: str, path: str | None = None) -> None:
         self._failed = True
-        self._complain(text)
+        self._find(code, text, path)
 
     def _suggest(self, text: str, command: str) -> None:
-        say(f"{text}\n\n  {self._session.suggestion} {command}\n")
+        self.findings[-1].hint = f"{self._session.suggestion} {command}"
+        self._say(f"{text}\n\n  {self.findings[-1].hint}\n")
+
+    def _fixed(self, text: str) -> None:
+        self.findings[-1].fixed = True
+        self._say(text)
 
     def _may_fix(self) -> bool:
         """Tell whether the problem just reported is to be fixed; ask if somebody is there to answer."""
         if self._session.force:
             return True
-        while self._session.tty and not self._no_more_fixes:
+        while self._session.tty and not self._session.json and not self._no_more_fixes:
             answer = self._session.ask("Fix y/n? ")
             if answer is None:
                 self._no_more_fixes = True
@@ -88,19 +129,20 @@ class Fsck:
         try:
             read_text(path)
         except OSError as error:
-            say(f"ERROR: cannot read {path}: {error.strerror}")
+            code = "no-configuration" if isinstance(error, FileNotFoundError) else "unreadable"
+            self._find(code, f"ERROR: cannot read {path}: {error.strerror}", path)
             if isinstance(error, FileNotFoundError):
                 self._suggest("No tinc configuration found. Create a new one with:", "init")
             elif isinstance(error, PermissionError) and os.geteuid() != 0:
-                say("You are currently not running tinc as root. Use sudo?")
+                self._say("You are currently not running tinc as root. Use sudo?")
             elif isinstance(error, PermissionError):
-                say(f"Check the permissions of each component of the path {path}.")
+                self._say(f"Check the permissions of each component of the path {path}.")
         else:
             try:
                 return own_name(path)
             except (click.ClickException, ConfigError) as error:
-                say(str(error))
-        say("ERROR: tinc cannot run without a valid Name.")
+                self._say(str(error))
+        self._find("no-name", "ERROR: tinc cannot run without a valid Name.", path)
         return None
 
     def _check_own_configuration(self, name: str) -> None:
@@ -110,7 +152,7 @@ class Fsck:
             if host.problem is not None:
                 raise host.problem
         except ConfigError as error:
-            self._fail(str(error))
+            self._fail("syntax", str(error))
             return
         key = self._check_private_key()
         self._check_public_key(name, key, Pool([*server.entries, *host.pool.entries]), host)
@@ -118,7 +160,7 @@ class Fsck:
     def _check_private_key(self) -> PrivateKey | None:
         key = self._read_private_key()
         if key is None:
-            self._fail("ERROR: No Ed25519 private key found.")
+            self._fail("no-private-key", "ERROR: No Ed25519 private key found.")
             self._suggest("You can generate a new Ed25519 key with:", "generate-ed25519-keys")
         return key
 
@@ -126,56 +168,58 @@ class Fsck:
         try:
             text, path, insecure = self._tree.private_key_text()
         except ConfigError as error:
-            say(str(error))
+            self._find("private-key", str(error))
             return None
         if insecure:
             self._check_key_owner(path)
         try:
             return parse_private_key(text)
         except DecodeError as error:
-            say(f"Reading Ed25519 private key file `{path}' failed: {error}")
+            self._find("private-key", f"Reading Ed25519 private key file `{path}' failed: {error}", path)
             return None
 
     def _check_key_owner(self, path: str) -> None:
-        say(f"WARNING: unsafe file permissions on {path}.")
+        self._find("key-permissions", f"WARNING: unsafe file permissions on {path}.", path)
         status = Path(path).stat()
         if status.st_uid != os.geteuid():
-            say(f"You are not running {self._session.program} as the same uid as {path}.")
+            self._say(f"You are not running {self._session.program} as the same uid as {path}.")
         elif self._may_fix():
             self._change_mode(path, status.st_mode & 0o700)
 
     def _check_public_key(self, name: str, key: PrivateKey | None, pool: Pool, host: HostFile) -> None:
         public = self._tree.public_key(pool, host.text)
+        path = self._session.host_file(name)
         if public is None:
-            say("WARNING: No (usable) public Ed25519 key found.")
+            self._find("no-public-key", "WARNING: No (usable) public Ed25519 key found.", path)
         elif key is None:
-            say("WARNING: A public Ed25519 key was found but no private key is known.")
+            text = "WARNING: A public Ed25519 key was found but no private key is known."
+            self._find("public-key-only", text, path)
             return
         elif public != key.public.raw:
-            say("ERROR: public and private Ed25519 keys do not match.")
+            self._find("key-mismatch", "ERROR: public and private Ed25519 keys do not match.", path)
         else:
             return
         if key is not None and self._may_fix():
-            self._write_public_key(self._session.host_file(name), key)
+            self._write_public_key(path, key)
 
     def _write_public_key(self, path: str, key: PrivateKey) -> None:
         text = read_text(path)
         disabled = disable_old_keys(text, "Ed25519")
         if disabled is not None:
-            say("Warning: old key(s) found and disabled.")
+            self._say("Warning: old key(s) found and disabled.")
             text = disabled
         if text and not text.endswith("\n"):
             text += "\n"
         write_text(path, text + format_public_key(key.public))
-        say(f"Wrote Ed25519 public key to {path}.")
+        self._fixed(f"Wrote Ed25519 public key to {path}.")
 
     def _change_mode(self, path: str, mode: int) -> None:
         try:
             Path(path).chmod(mode)
         except OSError as error:
-            say(f"ERROR: cannot change permissions on {path}: {error.strerror}")
+            self._find("not-fixed", f"ERROR: cannot change permissions on {path}: {error.strerror}", path)
         else:
-            say(f"Fixed permissions of {path}.")
+            self._fixed(f"Fixed permissions of {path}.")
 
     # -- Scripts -------------------------------------------------------------------------------------------
 
@@ -186,11 +230,12 @@ class Fsck:
             if name.rpartition("-")[0] in _SCRIPTS:
                 self._check_script(f"{confbase}/{name}")
                 continue
-            say(f"WARNING: Unknown script {confbase}/{name} found.")
+            path = f"{confbase}/{name}"
+            self._find("unknown-script", f"WARNING: Unknown script {path} found.", path)
             if not told_names:
                 told_names = True
-                say(f"The only scripts in {confbase} executed by tinc are:")
-                say("tinc-up, tinc-down, host-up, host-down, subnet-up and subnet-down.")
+                self._say(f"The only scripts in {confbase} executed by tinc are:")
+                self._say("tinc-up, tinc-down, host-up, host-down, subnet-up and subnet-down.")
         for name in self._scripts_in(f"{confbase}/hosts"):
             self._check_script(f"{confbase}/hosts/{name}")
 
@@ -198,14 +243,16 @@ class Fsck:
         try:
             names = os.listdir(directory)  # noqa: PTH208  names, not paths, are compared
         except OSError as error:
-            self._fail(f"ERROR: cannot read directory {directory}: {error.strerror}")
+            text = f"ERROR: cannot read directory {directory}: {error.strerror}"
+            self._fail("unreadable", text, directory)
             return []
         return sorted(name for name in names if name.endswith(_SCRIPT_ENDS))
 
     def _check_script(self, path: str) -> None:
         if os.access(path, os.R_OK | os.X_OK):
             return
-        say(f"WARNING: cannot read and execute {path}: Permission denied")
+        text = f"WARNING: cannot read and execute {path}: Permission denied"
+        self._find("script-permissions", text, path)
         if self._may_fix():
             self._change_mode(path, 0o755)
 
@@ -215,11 +262,11 @@ class Fsck:
         try:
             self._check_pool(self._tree.read_server(), None)
         except ConfigError as error:
-            self._complain(str(error))
+            self._find_once("syntax", error, self._session.tinc_conf)
         for name in self._tree.host_names():
             host = self._tree.read_host(name)
             if host.problem is not None:
-                self._complain(str(host.problem))
+                self._find_once("syntax", host.problem, self._session.host_file(name))
             else:
                 self._check_pool(host.pool, name)
 
@@ -230,14 +277,22 @@ class Fsck:
             variable = lookup(entry.variable)
             if variable is None:
                 continue
-            where = f"{entry.path} line {entry.line}"
-            if variable.obsolete:
-                say(f"WARNING: obsolete variable {variable.name} in {where}")
-            if host is None and not variable.server:
-                say(f"WARNING: host variable {variable.name} found in server config {where}")
-            if host is not None and not variable.host:
-                say(f"WARNING: server variable {variable.name} found in host config {where}")
+            self._check_variable(variable, entry, host)
             if not variable.multiple:
                 count[variable.name] += 1
+        path = self._session.tinc_conf if host is None else self._session.host_file(host)
         for name in (name for name, times in count.items() if times > 1):
-            say(f"WARNING: multiple instances of variable {name} in {host or 'tinc.conf'}")
+            text = f"WARNING: multiple instances of variable {name} in {host or 'tinc.conf'}"
+            self._find("multiple-values", text, path)
+
+    def _check_variable(self, variable: Variable, entry: Entry, host: str | None) -> None:
+        where = f"{entry.path} line {entry.line}"
+        if variable.obsolete:
+            text = f"WARNING: obsolete variable {variable.name} in {where}"
+            self._find("obsolete-variable", text, entry.path, entry.line)
+        if host is None and not variable.server:
+            text = f"WARNING: host variable {variable.name} found in server config {where}"
+            self._find("misplaced-variable", text, entry.path, entry.line)
+        if host is not None and not variable.host:
+            text = f"WARNING: server variable {variable.name} found in host config {where}"
+            self._find("misplaced-variable", text, entry.path, entry.line)

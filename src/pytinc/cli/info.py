@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from pytinc.cli.dump import dump_edges, dump_nodes, dump_subnets, milliseconds
-from pytinc.cli.machine import subnet_of
+from pytinc.cli.dump import dump_edges, dump_nodes, dump_subnets, milliseconds, subnet_of
 from pytinc.cli.reach import Reach, reach_of
 from pytinc.control.messages import PROTOCOL_MAJOR, NodeRow, NodeStatus, Options, protocol_minor
 from pytinc.errors import ControlError, DecodeError

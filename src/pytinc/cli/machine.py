@@ -1,4 +1,4 @@
-"""What ``--json`` prints (docs/json.md): rows of the daemon's lists as plain dictionaries, and how they are written.
+"""What ``--json`` prints (docs/json.md): rows of the daemon's lists as dictionaries, and how they are written.
 
 The commands call these functions instead of those that make tinc's lines. Names and types of fields are a
 promise: a field may be added, none is renamed or changes its type (tests/cli/test_json.py holds the
@@ -8,8 +8,10 @@ document and the program together).
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
+from pytinc.cli.dump import subnet_of
 from pytinc.cli.reach import reach_of
 from pytinc.control.messages import (
     ConnectionRow,
@@ -20,9 +22,8 @@ from pytinc.control.messages import (
     SubnetRow,
     protocol_minor,
 )
-from pytinc.errors import ControlError, DecodeError
 from pytinc.wire.address import UNKNOWN, UNSPEC, Address
-from pytinc.wire.subnet import Subnet, SubnetKind, parse_subnet
+from pytinc.wire.subnet import SubnetKind
 
 Json: TypeAlias = dict[str, Any]
 
@@ -99,14 +100,6 @@ def subnet(row: SubnetRow) -> Json:
     }
 
 
-def subnet_of(row: SubnetRow) -> Subnet:
-    """Return the subnet of a row. Raises `ControlError` if the daemon sent something else."""
-    try:
-        return parse_subnet(row.subnet)
-    except DecodeError as error:
-        raise ControlError("Unable to parse subnet dump from tincd.") from error
-
-
 def connection(row: ConnectionRow) -> Json:
     """Return a meta connection, or that of a control program."""
     host, port = _endpoint(row.address)
@@ -120,6 +113,15 @@ def connection(row: ConnectionRow) -> Json:
         "status": row.status,
         **_options(row.options),
     }
+
+
+ROWS: Final[dict[str, Callable[[Any], Json]]] = {
+    "nodes": node,
+    "edges": edge,
+    "subnets": subnet,
+    "connections": connection,
+}
+"""The words of ``dump`` and what makes an object of a row of theirs."""
 
 
 def _endpoint(address: Address) -> tuple[str | None, str | None]:

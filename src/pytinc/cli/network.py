@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 def network(session: Session, words: list[str]) -> int:
     """List networks, or check a name and, in the shell, use it from now on."""
     if not words:
-        return _list(session.paths.confdir)
+        return _list(session)
+    if session.json:
+        raise click.ClickException("`network --json' only lists: give no name.")
     name = words[0]
     if name == ".":
         session.switch_network(None)
@@ -30,14 +32,30 @@ def network(session: Session, words: list[str]) -> int:
     return 0
 
 
-def _list(confdir: str) -> int:
+def _list(session: Session) -> int:
+    confdir = session.paths.confdir
     try:
-        names = os.listdir(confdir)  # noqa: PTH208  the order of the directory, as tinc
+        entries = os.listdir(confdir)  # noqa: PTH208  the order of the directory, as tinc
     except OSError as error:
         raise click.ClickException(f"Could not read directory {confdir}: {error.strerror}") from error
+    names = ["." if entry == "tinc.conf" else entry for entry in entries if _is_network(confdir, entry)]
+    if session.json:
+        from pytinc.cli.machine import print_json
+
+        print_json(
+            [{"name": None if name == "." else name, "confbase": _confbase(confdir, name)} for name in names]
+        )
+        return 0
     for name in names:
-        if name == "tinc.conf":
-            print(".")
-        elif not name.startswith(".") and os.access(Path(confdir) / name / "tinc.conf", os.R_OK):
-            print(name)
+        print(name)
     return 0
+
+
+def _is_network(confdir: str, entry: str) -> bool:
+    if entry == "tinc.conf":
+        return True
+    return not entry.startswith(".") and os.access(Path(confdir) / entry / "tinc.conf", os.R_OK)
+
+
+def _confbase(confdir: str, name: str) -> str:
+    return confdir if name == "." else f"{confdir}/{name}"

@@ -38,10 +38,11 @@ def get(session: Session, words: list[str]) -> int:
     """Print the values of a variable; with a value it is `set_`."""
     target = parse_target(words)
     if target.value:
+        if session.json:
+            raise click.ClickException("`get --json' only prints: give no value.")
         return _change(session, target, _set)
     if target.name.lower() == "port" and (port := _port_in_use(session, target.host)) is not None:
-        print(port)
-        return 0
+        return _print_values(session, target, [port])
     _check_host(target)
     variable = lookup(target.name)
     if variable is None:
@@ -49,6 +50,17 @@ def get(session: Session, words: list[str]) -> int:
     values = get_values(_read(_file(session, target, variable)), variable or target.name)
     if not values:
         raise click.ClickException("No matching configuration variables found.")
+    return _print_values(session, target, values)
+
+
+def _print_values(session: Session, target: Target, values: list[str]) -> int:
+    if session.json:
+        from pytinc.cli.machine import print_json
+
+        variable = lookup(target.name)
+        name = target.name if variable is None else variable.name
+        print_json({"variable": name, "host": target.host, "values": list(values)})
+        return 0
     for value in values:
         print(value)
     return 0

@@ -302,8 +302,8 @@ class Connections:
         self._join_options(connection, peer, ack)
         connection.meta.activate()
         node.log(1, "notice", f"Connection with {connection.describe()} activated")
-        self._send_everything(connection)
-        self._add_edge(connection, peer, ack)
+        self._send_everything(connection, now)
+        self._add_edge(connection, peer, ack, now)
 
     def _replace(self, old: Connection, new: Connection, now: float) -> bool:
         """Decide between two connections with one peer; True if the new one goes on.
@@ -340,7 +340,7 @@ class Connections:
             if limit is not None:
                 peer.path.limit_mtu(limit)
 
-    def _add_edge(self, connection: Connection, peer: Peer, ack: Ack) -> None:
+    def _add_edge(self, connection: Connection, peer: Peer, ack: Ack, now: float) -> None:
         node = self._node
         port = ack.port if ack.port.isdecimal() and int(ack.port) else connection.remote.port
         edge = Edge(
@@ -353,14 +353,13 @@ class Connections:
         )
         connection.edge = edge
         node.topology.graph.set_edge(edge)
-        announcement = node.topology.announce(edge)
+        edge.line, edge.announced = node.topology.announce(edge).format(), now
         if node.settings.tunnel_server:
-            connection.meta.send(announcement)
-            self._touch(connection)
+            self.send_line(connection, edge.line)
         else:
-            node.broadcast(announcement)
+            self.broadcast(edge.line, None)
 
-    def _send_everything(self, connection: Connection) -> None:
+    def _send_everything(self, connection: Connection, now: float) -> None:
         """Tell a new neighbour all subnets and edges (tinc: send_everything())."""
         node = self._node
         if node.settings.tunnel_server:
@@ -369,9 +368,9 @@ class Connections:
         else:
             for name in sorted(node.peers):
                 for subnet in node.subnets.table.of(name):
-                    connection.meta.send(node.subnets.announce(name, subnet))
+                    connection.meta.send_line(node.subnets.introduction(name, subnet, now))
                 for edge in node.topology.graph.edges_from(name):
-                    connection.meta.send(node.topology.announce(edge))
+                    connection.meta.send_line(node.topology.introduction(edge, now))
         self._touch(connection)
 
     # -- data out --

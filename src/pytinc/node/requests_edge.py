@@ -34,16 +34,16 @@ def on_add_edge(node: Node, connection: Connection, request: AddEdge, line: str,
     local_address = request.local_address
     if local_address is None and edge is not None:
         local_address = edge.local_address
-    graph.set_edge(
-        Edge(
-            request.source,
-            request.target,
-            request.address,
-            local_address,
-            request.options,
-            request.weight,
-        )
+    new = Edge(
+        request.source,
+        request.target,
+        request.address,
+        local_address,
+        request.options,
+        request.weight,
     )
+    new.line, new.announced = line, now
+    graph.set_edge(new)
     node.connections.forward(line, connection)
 
 

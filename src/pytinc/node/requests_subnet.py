@@ -34,6 +34,7 @@ def on_add_subnet(node: Node, connection: Connection, request: AddSubnet, line: 
         node.connections.forward(line, connection)
         return
     node.subnets.add(owner.name, subnet)
+    node.subnets.note_line(owner.name, subnet, line, now)
     if owner.reachable:
         node.subnets.run_script(owner, subnet, up=True)
     node.connections.forward(line, connection)

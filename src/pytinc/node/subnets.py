@@ -24,6 +24,8 @@ class Subnets:
         self._node = node
         self.table = SubnetTable()
         self._broadcast: tuple[Subnet, ...] = ()
+        self._lines: dict[tuple[str, Subnet], tuple[str, float]] = {}
+        """The ADD_SUBNET that told of each subnet, and when."""
 
     # -- life --
 
@@ -95,6 +97,23 @@ class Subnets:
         """Return the ADD_SUBNET that tells of a subnet."""
         return AddSubnet(self._node.nonce(), owner, subnet)
 
+    def introduction(self, owner: str, subnet: Subnet, now: float) -> str:
+        """Return the line that tells a new neighbour of a subnet; see `Topology.introduction`."""
+        line, announced = self._lines.get((owner, subnet), (None, 0.0))
+        if line is not None and now - announced < self._node.settings.ping_interval:
+            return line
+        return self.announce(owner, subnet).format()
+
+    def announce_own(self, subnet: Subnet, now: float) -> None:
+        """Tell all neighbours of a subnet of ours that is new."""
+        line = self.announce(self._node.me.name, subnet).format()
+        self.note_line(self._node.me.name, subnet, line, now)
+        self._node.connections.broadcast(line, None)
+
+    def note_line(self, owner: str, subnet: Subnet, line: str, now: float) -> None:
+        """Remember the words in which a subnet was announced, as long as it exists."""
+        self._lines[owner, subnet] = (line, now)
+
     def withdraw(self, owner: str, subnet: Subnet) -> DelSubnet:
         """Return the DEL_SUBNET that tells of its end."""
         return DelSubnet(self._node.nonce(), owner, subnet)
@@ -109,6 +128,7 @@ class Subnets:
     def delete(self, owner: str, subnet: Subnet) -> bool:
         """Delete a subnet; False if it was not there."""
         deleted = self.table.delete(owner, subnet)
+        self._lines.pop((owner, subnet), None)
         if deleted and subnet.kind is SubnetKind.MAC:
             if owner == self._node.me.name:
                 self._node.table.own_macs.pop(subnet.address, None)
@@ -143,7 +163,7 @@ class Subnets:
                 subnet = Subnet.mac(mac)
                 forwarding.write_mac(node, mac)
                 self.run_script(node.me, subnet, up=True)
-                node.broadcast(self.announce(node.me.name, subnet))
+                self.announce_own(subnet, now)
 
     def age(self, now: float) -> None:
         """Withdraw learned MACs that were not seen for MACExpire (tinc: age_subnets())."""
@@ -156,6 +176,7 @@ class Subnets:
     def _withdraw_learned(self, subnet: Subnet) -> None:
         node = self._node
         node.table.own_macs.pop(subnet.address, None)
+        self._lines.pop((node.me.name, subnet), None)
         forwarding.write_mac(node, subnet.address)
         self.run_script(node.me, subnet, up=False)
         node.broadcast(self.withdraw(node.me.name, subnet))

@@ -61,6 +61,18 @@ class Topology:
             edge.local_address,
         )
 
+    def introduction(self, edge: Edge, now: float) -> str:
+        """Return the line that tells a new neighbour of ``edge``.
+
+        A young edge is told in the very words in which it was announced: who has heard of it, and of
+        its end meanwhile, will not believe in it again. (tinc uses new words each time, so that edges
+        which are gone come back to life while many links change, and flood the mesh.) An old line may
+        have been forgotten, or, in a C node, not: an old edge is told in new words.
+        """
+        if edge.line is not None and now - edge.announced < self._node.settings.ping_interval:
+            return edge.line
+        return self.announce(edge).format()
+
     def withdraw(self, source: str, target: str) -> DelEdge:
         """Return the DEL_EDGE that tells of the end of an edge."""
         return DelEdge(self._node.nonce(), source, target)

@@ -33,7 +33,16 @@ _INDIRECT: Final = OptionBits.INDIRECT
 class Edge:
     """One direction of a meta connection. Never changed once it is in a graph: replaced."""
 
-    __slots__ = ("address", "local_address", "options", "source", "target", "weight")
+    __slots__ = (
+        "address",
+        "announced",
+        "line",
+        "local_address",
+        "options",
+        "source",
+        "target",
+        "weight",
+    )
 
     def __init__(
         self,
@@ -52,6 +61,10 @@ class Edge:
         """The address of ``source`` on that connection."""
         self.options = options
         self.weight = weight
+        self.line: str | None = None
+        """The ADD_EDGE that told of it, for whoever passes it on ..."""
+        self.announced = 0.0
+        """... and when that was."""
 
     def __repr__(self) -> str:
         """Both ends."""
