@@ -383,6 +383,25 @@ class Mesh:
             )
         return all(edges == live_edges[0] for edges in live_edges[1:])
 
+    def paths_agree(self) -> bool:
+        """Every running node counts exactly the live links as usable: those with an edge in both directions.
+
+        Weaker than `converged`: half of a dead link may be left in some table, where it has no effect.
+        """
+        links: set[frozenset[str]] = set()
+        for sim in self.running():
+            links |= {frozenset((sim.name, c.name)) for c in sim.node.connections.activated}
+        for sim in self.running():
+            graph = sim.node.topology.graph
+            usable = {
+                frozenset((edge.source, edge.target))
+                for edge in graph.edges()
+                if graph.edge(edge.target, edge.source) is not None
+            }
+            if usable != links:
+                return False
+        return True
+
     def story(self) -> str:
         """The last log lines of every node, for a failed assertion."""
         return "\n".join(f"[{sim.name}]\n  " + "\n  ".join(sim.logs[-15:]) for sim in self.nodes.values())

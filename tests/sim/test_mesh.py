@@ -317,3 +317,19 @@ def test_disconnect_closes_and_the_outgoing_side_comes_back() -> None:
     assert found == [True, False]
     assert not leaf.node.peers["hub"].reachable
     mesh.run_until(mesh.converged, 15)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_after_half_of_the_nodes_crashed_at_once_all_agree_on_the_links_again(seed: int) -> None:
+    """Announcements of what is gone chase those of what is new; none may win for good."""
+    mesh = Mesh(seed)
+    mesh.add("n0", auto_connect=True)
+    for number in range(1, 16):
+        mesh.add(f"n{number}", connect_to=["n0"], auto_connect=True)
+    mesh.start()
+    mesh.run(80)
+    for sim in list(mesh.nodes.values())[:8]:
+        sim.crash()
+        mesh.at(mesh.now + 1, sim.start)
+    mesh.run(60)
+    mesh.run_until(mesh.paths_agree, 60)

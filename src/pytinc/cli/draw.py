@@ -101,7 +101,10 @@ def picture(nodes: list[NodeRow], edges: list[EdgeRow]) -> str:
             drawn.add(pair)
             lines.append(_line(edge.from_name, edge.to_name, _looks(edge, ways.get(pair))))
     # Packets also go where there is no meta connection.
-    lines += [_line(*sorted(pair), way) for pair, way in ways.items() if pair not in drawn]
+    for pair, way in ways.items():
+        if pair not in drawn:
+            one, other = sorted(pair)
+            lines.append(_line(one, other, way))
     lines.append("}")
     return "\n".join(lines) + "\n"
 

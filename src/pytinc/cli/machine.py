@@ -1,4 +1,4 @@
-"""What ``--json`` prints (docs/json.md): rows of the daemon's lists as dictionaries, and how they are written.
+"""What ``--json`` prints (docs/json.md): rows of the daemon's lists as dictionaries, and the writing.
 
 The commands call these functions instead of those that make tinc's lines. Names and types of fields are a
 promise: a field may be added, none is renamed or changes its type (tests/cli/test_json.py holds the

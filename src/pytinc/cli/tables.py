@@ -1,7 +1,7 @@
 """Lists and reports laid out for people, with rich. Loaded only when standard output is a terminal.
 
-What programs read is made elsewhere: `pytinc.cli.dump` prints tinc's lines, `pytinc.cli.machine` JSON. Colours
-follow NO_COLOR; PYTINC_PLAIN=1 keeps this module out (`Session.pretty`).
+What programs read is made elsewhere: `pytinc.cli.dump` prints tinc's lines, `pytinc.cli.machine` JSON.
+Colours follow NO_COLOR; PYTINC_PLAIN=1 keeps this module out (`Session.pretty`).
 """
 
 from __future__ import annotations
@@ -93,9 +93,9 @@ def _how(row: NodeRow, reach: Reach) -> str:
         case Reach.FORWARDED:
             return f"TCP via {row.nexthop}"
         case Reach.UDP | Reach.TCP:
-            return reach.name
+            return str(reach.value).upper()
         case _:
-            return reach.value
+            return str(reach.value)
 
 
 def _edge(row: EdgeRow) -> list[Text]:

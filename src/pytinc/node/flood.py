@@ -1,12 +1,46 @@
-"""The seen cache: a flooded announcement is acted on once (meta.md 2.1, tinc: seen_request())."""
+"""What keeps flooded announcements in order: each is acted on once, and what is gone stays gone.
+
+meta.md 2.1 (tinc: seen_request()); the memory of deletions is ours.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Hashable
 from typing import Final
 
 MAX_ENTRIES: Final = 65536
 """A full join of a 1,000-node mesh brings some 12,000 lines; beyond this the oldest are forgotten,
 which costs at worst that an old line is looked at again (and then changes nothing)."""
+
+
+DELETION_MEMORY: Final = 30.0
+"""Seconds for which a deletion is remembered: some times as long as announcements chase each other."""
+MAX_DELETIONS: Final = 16384
+"""Deletions remembered; beyond this the oldest are forgotten, which costs at worst a stale entry."""
+
+
+class Deletions:
+    """Edges and subnets that were deleted a short while ago.
+
+    While many links change, an announcement of something that is gone may still be on its way, and
+    bring it back to life behind us. Its owner then corrects that with another deletion; we must pass it
+    on although we know nothing of the thing any more. tinc does not, and keeps dead entries for good.
+    """
+
+    def __init__(self) -> None:
+        self._when: dict[Hashable, float] = {}
+
+    def note(self, what: Hashable, now: float) -> None:
+        """Remember that ``what`` was deleted."""
+        self._when.pop(what, None)
+        if len(self._when) >= MAX_DELETIONS:
+            del self._when[next(iter(self._when))]
+        self._when[what] = now
+
+    def is_recent(self, what: Hashable, now: float) -> bool:
+        """Tell whether ``what`` was deleted a short while ago."""
+        return now - self._when.get(what, -math.inf) < DELETION_MEMORY
 
 
 class SeenCache:

@@ -27,7 +27,7 @@ from pytinc.errors import AuthenticationError
 from pytinc.node.actions import Action, Log
 from pytinc.node.connections import Connections
 from pytinc.node.dialling import Dialling
-from pytinc.node.flood import SeenCache
+from pytinc.node.flood import Deletions, SeenCache
 from pytinc.node.forwarding import switch_rules
 from pytinc.node.peer import NEVER, Peer
 from pytinc.node.subnets import Subnets
@@ -105,6 +105,7 @@ class Node:
         self.me = self.peers[settings.name] = Peer(settings.name, me_slot, PathMtu(self._path_settings()))
         me_slot.via = me_slot.nexthop = me_slot
         self.seen = SeenCache()
+        self.deletions = Deletions()
         self.topology = Topology(self)
         self.subnets = Subnets(self)
         self.tunnels = Tunnels(self)

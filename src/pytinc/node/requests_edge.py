@@ -42,7 +42,7 @@ def on_add_edge(node: Node, connection: Connection, request: AddEdge, line: str,
         request.options,
         request.weight,
     )
-    new.line, new.announced = line, now
+    new.line, new.announced, new.origin = line, now, connection.number
     graph.set_edge(new)
     node.connections.forward(line, connection)
 
@@ -74,11 +74,19 @@ def _correct_add(node: Node, connection: Connection, edge: Edge | None, request:
 
 def on_del_edge(node: Node, connection: Connection, request: DelEdge, line: str, now: float) -> None:
     """Forget an edge between other nodes, or correct a claim about ours."""
-    if node.seen.seen(line, now) or _is_foreign(node, connection, request):
-        return
     graph = node.topology.graph
     edge = graph.edge(request.source, request.target)
+    if node.seen.seen(line, now):
+        if edge is None or edge.origin != connection.number:
+            return
+        # The peer that told us of the edge withdraws it, in words that had come another way before:
+        # what it told was out of date (see `Deletions`). New words reach whom we told.
+        line = node.topology.withdraw(request.source, request.target).format()
+    if _is_foreign(node, connection, request):
+        return
     if edge is None:
+        if node.deletions.is_recent((request.source, request.target), now):
+            node.connections.forward(line, connection)
         return
     if request.source == node.me.name:
         node.topology.contradicting_deletes += 1
@@ -87,5 +95,6 @@ def on_del_edge(node: Node, connection: Connection, request: DelEdge, line: str,
         return
     node.connections.forward(line, connection)
     graph.delete_edge(request.source, request.target)
+    node.deletions.note((request.source, request.target), now)
     if request.target != node.me.name:
         node.topology.drop_when_unreachable(request.target)

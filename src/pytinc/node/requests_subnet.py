@@ -34,7 +34,7 @@ def on_add_subnet(node: Node, connection: Connection, request: AddSubnet, line: 
         node.connections.forward(line, connection)
         return
     node.subnets.add(owner.name, subnet)
-    node.subnets.note_line(owner.name, subnet, line, now)
+    node.subnets.note_line(owner.name, subnet, line, connection.number, now)
     if owner.reachable:
         node.subnets.run_script(owner, subnet, up=True)
     node.connections.forward(line, connection)
@@ -44,13 +44,18 @@ def on_add_subnet(node: Node, connection: Connection, request: AddSubnet, line: 
 
 def on_del_subnet(node: Node, connection: Connection, request: DelSubnet, line: str, now: float) -> None:
     """Forget a subnet of another node, or correct a claim about us."""
-    if node.seen.seen(line, now) or _is_foreign(node, connection, request.owner):
+    if node.seen.seen(line, now):
+        if not node.subnets.came_from(request.owner, request.subnet, connection.number):
+            return
+        # As for edges (`on_del_edge`): who told us of it withdraws it.
+        line = node.subnets.withdraw(request.owner, request.subnet).format()
+    if _is_foreign(node, connection, request.owner):
         return
     owner, subnet = node.peers.get(request.owner), request.subnet
     if owner is None:
         return
     if not node.subnets.table.has(owner.name, subnet):
-        if node.settings.strict_subnets:
+        if node.settings.strict_subnets or node.deletions.is_recent((owner.name, subnet), now):
             node.connections.forward(line, connection)
         return
     if owner is node.me:
@@ -65,3 +70,4 @@ def on_del_subnet(node: Node, connection: Connection, request: DelSubnet, line: 
     if owner.reachable:
         node.subnets.run_script(owner, subnet, up=False)
     node.subnets.delete(owner.name, subnet)
+    node.deletions.note((owner.name, subnet), now)

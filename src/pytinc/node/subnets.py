@@ -24,8 +24,8 @@ class Subnets:
         self._node = node
         self.table = SubnetTable()
         self._broadcast: tuple[Subnet, ...] = ()
-        self._lines: dict[tuple[str, Subnet], tuple[str, float]] = {}
-        """The ADD_SUBNET that told of each subnet, and when."""
+        self._lines: dict[tuple[str, Subnet], tuple[str, float, int | None]] = {}
+        """The ADD_SUBNET that told of each subnet, when, and on which connection (None: our own)."""
 
     # -- life --
 
@@ -99,7 +99,7 @@ class Subnets:
 
     def introduction(self, owner: str, subnet: Subnet, now: float) -> str:
         """Return the line that tells a new neighbour of a subnet; see `Topology.introduction`."""
-        line, announced = self._lines.get((owner, subnet), (None, 0.0))
+        line, announced, _ = self._lines.get((owner, subnet), (None, 0.0, None))
         if line is not None and now - announced < self._node.settings.ping_interval:
             return line
         return self.announce(owner, subnet).format()
@@ -107,12 +107,17 @@ class Subnets:
     def announce_own(self, subnet: Subnet, now: float) -> None:
         """Tell all neighbours of a subnet of ours that is new."""
         line = self.announce(self._node.me.name, subnet).format()
-        self.note_line(self._node.me.name, subnet, line, now)
+        self.note_line(self._node.me.name, subnet, line, None, now)
         self._node.connections.broadcast(line, None)
 
-    def note_line(self, owner: str, subnet: Subnet, line: str, now: float) -> None:
-        """Remember the words in which a subnet was announced, as long as it exists."""
-        self._lines[owner, subnet] = (line, now)
+    def note_line(self, owner: str, subnet: Subnet, line: str, origin: int | None, now: float) -> None:
+        """Remember the words in which a subnet was announced, and by which connection, while it exists."""
+        self._lines[owner, subnet] = (line, now, origin)
+
+    def came_from(self, owner: str, subnet: Subnet, connection: int) -> bool:
+        """Tell whether it was this connection that told us of a subnet."""
+        known = self._lines.get((owner, subnet))
+        return known is not None and known[2] == connection
 
     def withdraw(self, owner: str, subnet: Subnet) -> DelSubnet:
         """Return the DEL_SUBNET that tells of its end."""

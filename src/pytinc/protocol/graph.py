@@ -39,6 +39,7 @@ class Edge:
         "line",
         "local_address",
         "options",
+        "origin",
         "source",
         "target",
         "weight",
@@ -62,9 +63,11 @@ class Edge:
         self.options = options
         self.weight = weight
         self.line: str | None = None
-        """The ADD_EDGE that told of it, for whoever passes it on ..."""
+        """The ADD_EDGE that told of it, for whoever passes it on, ..."""
         self.announced = 0.0
-        """... and when that was."""
+        """... when that was, ..."""
+        self.origin: int | None = None
+        """... and the number of the connection it came from; None for an edge of our own."""
 
     def __repr__(self) -> str:
         """Both ends."""
