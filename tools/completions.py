@@ -571,7 +571,8 @@ function __pytinc_nodes
     begin
         __pytinc_hosts
         set -l program (string replace -r '^~' $HOME -- (commandline -opc)[1])
-        command $program --batch (__pytinc_globals) dump nodes 2>/dev/null </dev/null | string replace -r ' .*' ''
+        command $program --batch (__pytinc_globals) dump nodes 2>/dev/null </dev/null |
+            string replace -r ' .*' ''
     end | sort -u
 end
 
@@ -612,7 +613,7 @@ complete -c pytinc -f
 complete -c pytinc -n '__pytinc_pending -n --net' -a '(__pytinc_networks)'
 complete -c pytinc -n '__pytinc_pending -c --config' -a '(__fish_complete_directories)'
 complete -c pytinc -n '__pytinc_pending --pidfile' -F
-complete -c pytinc -n '__pytinc_command dump list info network fsck; or __pytinc_first get' -l json -d 'For programs'
+complete -c pytinc -n '__pytinc_command dump list info network fsck; or __pytinc_first get' -l json
 complete -c pytinc -n '__pytinc_first dump list' -a '@DUMP@'
 complete -c pytinc -n '__pytinc_after reachable' -a nodes
 complete -c pytinc -n '__pytinc_after graph digraph' -l svg -r -F -d 'Draw into a file'

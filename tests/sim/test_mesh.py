@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytinc.node import views
+from pytinc.node.peer import Peer
 from pytinc.wire.requests import Number
 from sim.simulator import Mesh, RequestCounter, SimNode, ethernet
 
@@ -94,6 +95,30 @@ def test_key_requests_that_cross_end_with_keys_within_a_second(seed: int) -> Non
         assert sim.node.peers[peer].valid_key
         assert not sim.node.peers[peer].waiting_for_key
     assert chat(mesh, one, two, 1.0) == 1.0
+
+
+@pytest.mark.parametrize("yielding", ["leaf0", "leaf1"])
+def test_key_requests_that_cross_with_a_node_that_always_yields_end_with_keys(yielding: str) -> None:
+    """A C node drops its own request for every REQ_KEY that comes, whatever the names."""
+    mesh = hub_and_leaves(2)
+    tunnels = mesh.nodes[yielding].node.tunnels
+    as_we_do = tunnels.on_session_request
+
+    def as_c_does(peer: Peer, record: bytes, now: float) -> None:
+        peer.waiting_for_key = False
+        as_we_do(peer, record, now)
+
+    tunnels.on_session_request = as_c_does  # type: ignore[method-assign]
+    one, two = mesh.nodes["leaf0"], mesh.nodes["leaf1"]
+    one.send_frame(ethernet(BROADCAST, mac(1)))
+    two.send_frame(ethernet(BROADCAST, mac(2)))
+    mesh.run(1)
+    one.send_frame(ethernet(mac(2), mac(1)))
+    two.send_frame(ethernet(mac(1), mac(2)))
+    mesh.run(1)
+    assert chat(mesh, one, two, 1.0) == 1.0
+    for sim, peer in ((one, "leaf1"), (two, "leaf0")):
+        assert sim.node.peers[peer].valid_key
 
 
 def test_two_nodes_that_dial_each_other_at_once_keep_one_connection() -> None:

@@ -1,0 +1,398 @@
+"""Makes the man pages pytinc(8), pytincd(8) and tinc.conf(5). `generate.py` writes them.
+
+Names, options, defaults and one-line descriptions come from the program's tables, remarks about variables from
+docs/compatibility.md; this file adds the sentences that no table holds. A command without such a sentence is
+an error, so that none is forgotten.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from completions import Option, daemon_options, options_of
+
+from pytinc.cli.about import OPTIONS_HELP
+from pytinc.cli.commands import COMMANDS, Command, Json
+from pytinc.config.variables import VARIABLES, Reload, Variable
+
+ROOT = Path(__file__).resolve().parent.parent
+DATE = "2026-11-23"
+NOTE = "Made by tools/generate.py of pytinc: do not edit."
+
+GLOBAL_OPTIONS = {
+    "--batch": "Never prompt, and print plain lists on a terminal.",
+    "--config": "Use the configuration in DIR, and not that of a network. Relative paths are kept.",
+    "--net": "Use the network NETNAME: its configuration is in /etc/tinc/NETNAME. The environment variable "
+    "NETNAME does the same; an empty name or a dot stands for /etc/tinc itself.",
+    "--pidfile": "Read the pid and the cookie of the daemon from FILENAME; its socket is beside it.",
+    "--force": "Carry on where a command would refuse: overwrite host files on import, set unknown or obsolete "
+    "variables, repair what fsck finds.",
+}
+
+COMMAND_TEXTS = {
+    "init": "Create a configuration directory with keys for a new node. Without NAME it is asked for. When port "
+    "655 is in use, a free one is written into the node's host file.",
+    "get": "Without HOST the variable is looked for in tinc.conf, or in the own host file if it belongs there. "
+    "`get Port' tells the port the running daemon really uses.",
+    "set": "The first line of the variable is replaced, further ones are removed with a warning. The daemon is "
+    "told to reload.",
+    "add": "For a variable that may occur once only this is the same as set.",
+    "del": "Values are compared without regard to case.",
+    "config": "config VERB ... is the same as VERB ..., where VERB is get, set, add, del, replace or change. "
+    "Without a verb it gets or sets.",
+    "start": "Start pytincd with the global options of this command and the options given, and wait until it "
+    "is ready. Its messages are shown meanwhile.",
+    "stop": "Stop the daemon, and wait until it is gone.",
+    "restart": "Stop the daemon if it runs, and start it.",
+    "reload": "Make the daemon read its configuration and all host files again.",
+    "pid": "Print the pid of the daemon.",
+    "generate-keys": "Old keys are disabled, not removed: a # is put before their lines.",
+    "generate-ed25519-keys": "The same as generate-keys.",
+    "dump": "Piped, each row is a line in tinc's form; on a terminal the rows are laid out. A graph is text for "
+    "Graphviz. With --svg FILE or --png FILE after graph, the mesh is drawn into that file (Graphviz must be "
+    "installed): this node is marked, unreachable nodes are red, and direct, relayed and TCP-only ways from "
+    "this node are told apart.",
+    "list": "The same as dump.",
+    "info": "About a node: its address, how it is reached, its path MTU, traffic, edges and subnets. About an IP "
+    "or MAC address: the subnets that contain it and their owners. A subnet is written with its /PREFIX.",
+    "purge": "Forget all nodes that cannot be reached, and tell the peers.",
+    "debug": "Set the debug level of the daemon.",
+    "retry": "Try all outgoing connections at once, without waiting for their time.",
+    "connect": "Ask for a connection to NODE. No daemon implements this request; use add ConnectTo.",
+    "disconnect": "Close the meta connection with NODE. An outgoing one is made again later.",
+    "top": "The keys n i I o O t T choose what is sorted by, b k M G the unit; c changes between current and "
+    "cumulative, s asks for the delay, q quits.",
+    "pcap": "Write the packets that the daemon handles to standard output, in the format of tcpdump(8).",
+    "log": "Write the messages of the daemon to standard output, until it ends or Ctrl-C is pressed.",
+    "export": "Print the own host file with a line that names the node: what another node needs to import.",
+    "export-all": "Print all host files.",
+    "import": "Read what export or export-all printed. Files that exist are kept, unless --force is given.",
+    "exchange": "For use over a connection such as ssh(1) to the same command on another host.",
+    "exchange-all": "As exchange, with all host files.",
+    "invite": "Prepare an invitation for a new node, and print the URL that it needs to join.",
+    "join": "Join a network with the URL of an invitation; without one, it is read from standard input.",
+    "network": "In the shell, NETNAME is used from then on.",
+    "fsck": "Problems are reported on standard error. With --force, or if the answer to a question is yes, what "
+    "can be repaired is.",
+    "edit": "Open tinc.conf, a script such as tinc-up, or the host file of that name in $VISUAL, $EDITOR or "
+    "vi(1), and make the daemon reload.",
+    "sign": "Print the file, or standard input, with a signature of this node before it.",
+    "verify": "Print the content of a signed file if the signature is that of NODE; a dot stands for the own "
+    "node, * for any known one.",
+    "completion": "The scripts are also installed where the shells look for them.",
+    "version": "Print the version, and a line of features.",
+    "help": "Print a short help.",
+}
+
+DAEMON_TEXTS = {
+    "--config": "Read the configuration in DIR, which becomes the working directory of the daemon and its scripts.",
+    "--net": "Use the network NET: its configuration is in /etc/tinc/NET. The environment variable NETNAME does "
+    "the same.",
+    "--no-detach": "Stay in the foreground and log to standard error.",
+    "--debug": "Each -d raises the debug level by one; with LEVEL it is set. 0: start, stop and serious errors; "
+    "1: connections; 2: errors of peers and scripts; 3: requests; 4: their content; 5: traffic.",
+    "--mlock": "Lock the daemon's memory, so that no key is written to swap space.",
+    "--logfile": "Log to FILE, or to the default log file. HUP opens it again.",
+    "--syslog": "Log to syslog in the foreground as well.",
+    "--pidfile": "Write pid and cookie to FILE; the control socket is beside it.",
+    "--option": "Override a variable of tinc.conf, or with HOST. one of a host file. May be repeated.",
+    "--chroot": "Change the root directory to the configuration directory after the start.",
+    "--user": "Run as USER after the start. Later scripts run as that user, too.",
+    "--bypass-security": "Neither encrypt nor authenticate meta connections. Anybody can join: for debugging only.",
+}
+
+RELOAD_WORDS = {
+    Reload.APPLY: "A reload applies changes.",
+    Reload.APPLY_AND_LOOK_UP: "A reload applies changes.",
+    Reload.APPLY_OR_DEFAULT: "A reload applies changes.",
+    Reload.APPLY_OR_KEEP: "A reload applies changes (k: tinc keeps the old value when the line is removed).",
+    Reload.LOOK_UP: "Looked up for each new connection.",
+    Reload.START: "Read at start.",
+    Reload.IGNORED: "",
+}
+
+VARIABLE_TEXTS = {
+    "Address": "Tried in the order of the file, after addresses that worked before.",
+    "AutoConnect": "Needs nodes with an Address; ConnectTo is not necessary then.",
+    "Broadcast": "mst sends broadcasts along the spanning tree, direct straight to each node.",
+    "ConnectTo": "The node's host file must be there, with its key and an Address.",
+    "DeviceType": "dummy has no network interface: for relays.",
+    "Interface": "At most 15 characters.",
+    "Mode": "All nodes of a network must have the same mode.",
+    "Name": "Letters, digits and underscores. It stands for the node in the whole network.",
+    "Port": "In the own host file: listen there. In another one: its Addresses without a port mean this one.",
+    "Subnet": "ADDRESS[/PREFIX][#WEIGHT], an IPv4, IPv6 or MAC address; the lowest weight is preferred, 10 is the "
+    "default. In switch mode MAC addresses are learned, and this is not needed.",
+    "TunnelServer": "Clients of this node see neither each other nor the rest of the network.",
+    "Weight": "Of several ways with equally many steps the one of lowest weight is taken.",
+}
+
+
+def pages() -> dict[str, str]:
+    """Return the man pages by file name."""
+    return {"pytinc.8": _pytinc(), "pytincd.8": _pytincd(), "tinc.conf.5": _tinc_conf()}
+
+
+# -- roff --------------------------------------------------------------------------------------------------
+
+
+def _roff(text: str) -> str:
+    """Escape text for roff."""
+    text = text.replace("\\", "\\e").replace("-", "\\-").replace("`", "\\(ga").replace("'", "\\(aq")
+    return re.sub(r"^\.", r"\\&.", text, flags=re.MULTILINE)
+
+
+def _head(name: str, section: int, description: str, synopsis: list[str]) -> list[str]:
+    manual = "File formats" if section == 5 else "System administration"
+    return [
+        f'.\\" {NOTE}',
+        f'.TH {name.upper()} {section} {DATE} pytinc "{manual}"',
+        ".SH NAME",
+        f"{_roff(name)} \\- {_roff(description)}",
+        *([".SH SYNOPSIS", *synopsis] if synopsis else []),
+    ]
+
+
+def _section(title: str, *paragraphs: str) -> list[str]:
+    lines = [f".SH {title}"]
+    for number, paragraph in enumerate(paragraphs):
+        lines += [".PP"] if number else []
+        lines.append(_roff(paragraph))
+    return lines
+
+
+def _example(text: str) -> list[str]:
+    return [".PP", ".nf", ".RS 4", *(_roff(line) for line in text.splitlines()), ".RE", ".fi"]
+
+
+def _item(tag: str, *texts: str) -> list[str]:
+    """Return a tagged paragraph; the tag is roff already."""
+    lines = [".TP", tag]
+    for number, text in enumerate(text for text in texts if text):
+        lines += [".IP"] if number else []
+        lines.append(_roff(text))
+    return lines
+
+
+def _items(rows: dict[str, str], font: str = "B") -> list[str]:
+    return [line for tag, text in rows.items() for line in _item(f".{font} {_roff(tag)}", text)]
+
+
+def _options(options: list[Option], texts: dict[str, str]) -> list[str]:
+    lines = []
+    for option in options:
+        names = ", ".join(f"\\fB{_roff(name)}\\fR" for name in option.names)
+        value = f" \\fI{_roff(option.value)}\\fR" if option.value else ""
+        text = next((texts[name] for name in option.names if name in texts), option.text)
+        lines += _item(names + value, text)
+    return lines
+
+
+# -- pytinc(8) ---------------------------------------------------------------------------------------------
+
+
+def _pytinc() -> str:
+    lines = _head(
+        "pytinc",
+        8,
+        "control a node of a tinc network",
+        [".B pytinc", r"[\fIoptions\fR] [\fIcommand\fR [\fIarguments\fR]]"],
+    )
+    lines += _section(
+        "DESCRIPTION",
+        "pytinc makes and changes the configuration of a node, starts and stops its daemon pytincd(8), and "
+        "shows what that daemon knows. It takes the command lines of tinc(8), and drives tinc's daemon as well.",
+        "Without a command it reads commands from standard input, one a line, until the end, exit or quit; on a "
+        "terminal with history and completion.",
+    )
+    lines += [".SH OPTIONS", "Options come before the command. Long ones may be shortened."]
+    lines += _options(options_of(OPTIONS_HELP), GLOBAL_OPTIONS)
+    lines += [".SH COMMANDS", _roff("Names of commands and variables are the same in any case.")]
+    for name, command in COMMANDS.items():
+        lines += _command(name, command)
+    lines += _section(
+        "OUTPUT",
+        "The lists of dump and info have tinc's form, to the byte, when standard output is no terminal, with "
+        "--batch, or with PYTINC_PLAIN=1.",
+        "The commands dump (but not of graphs), info, get, network and fsck take the word --json, get directly "
+        "after its name, the others anywhere after it. They print one JSON document then. Its fields are listed in "
+        "docs/json.md of the source; none will be renamed.",
+    )
+    lines += [
+        ".SH ENVIRONMENT",
+        *_items(
+            {
+                "NETNAME": "The network, if there is no --net.",
+                "NO_COLOR": "If set, nothing is coloured.",
+                "PYTINC_PLAIN": "If 1, lists on a terminal have tinc's form.",
+                "VISUAL, EDITOR": "The editor for edit.",
+                "PYTINC_SYSCONFDIR, PYTINC_LOCALSTATEDIR": "In place of /etc and /var.",
+            }
+        ),
+        ".SH FILES",
+        *_items(
+            {
+                "/etc/tinc/NETNAME/": "The configuration of a network, see tinc.conf(5).",
+                "/var/run/tinc.NETNAME.pid": "Pid and cookie of the daemon; for an ordinary user pid in the "
+                "configuration directory.",
+            },
+            "I",
+        ),
+    ]
+    lines += _section(
+        "EXIT STATUS",
+        "0 on success, 1 on failure, 130 after Ctrl-C. The shell's status is that of all its commands together.",
+    )
+    lines += [".SH EXAMPLES", _roff("Make a node, and look at the mesh:")]
+    lines += _example(
+        "pytinc -n home init alice\npytinc -n home set Mode switch\npytinc -n home add ConnectTo bob\n"
+        "pytinc -n home start\npytinc -n home dump nodes\npytinc -n home dump graph --svg mesh.svg\n"
+        "pytinc -n home dump nodes --json | jq -r '.[] | select(.reachable) | .name'"
+    )
+    lines += _section("SEE ALSO", "pytincd(8), tinc.conf(5), tinc(8)")
+    return "\n".join(lines) + "\n"
+
+
+def _command(name: str, command: Command) -> list[str]:
+    text = COMMAND_TEXTS[name]
+    rows = command.help or ((name, ""),)
+    synopsis, description = rows[0]
+    words = synopsis.split(" ", 1)
+    tag = f"\\fB{_roff(words[0])}\\fR" + "".join(f" \\fI{_roff(word)}\\fR" for word in words[1:])
+    if command.json is not Json.NOWHERE:
+        tag += " [\\fB\\-\\-json\\fR]"
+    if len(rows) == 1:
+        return _item(tag, _sentence(description), text)
+    lines = _item(tag, _sentence(description))
+    lines += [".RS"]
+    for left, right in rows[1:]:
+        lines += _item(f".B {_roff(left.strip())}", right.removeprefix("- "))
+    return [*lines, ".RE", ".IP", _roff(text)]
+
+
+def _sentence(text: str) -> str:
+    return text if not text or text.endswith((".", ":")) else text + "."
+
+
+# -- pytincd(8) --------------------------------------------------------------------------------------------
+
+
+def _pytincd() -> str:
+    lines = _head("pytincd", 8, "the daemon of a tinc network", [".B pytincd", r"[\fIoptions\fR]"])
+    lines += _section(
+        "DESCRIPTION",
+        "pytincd is one node of a network of tinc 1.1: an Ethernet switch whose ports are a TAP interface of this "
+        "host and the other nodes, over encrypted tunnels. It is usually started and stopped with pytinc(8).",
+        "It speaks SPTPS only; nodes that know nothing but the protocol of tinc 1.0 cannot join.",
+    )
+    lines += [
+        ".SH OPTIONS",
+        _roff("Of options given twice the last one counts."),
+        *_options(daemon_options(), DAEMON_TEXTS),
+    ]
+    lines += [
+        ".SH SIGNALS",
+        *_items(
+            {
+                "TERM, INT, QUIT": "Take leave of the peers, run the down scripts, and end.",
+                "HUP": "Open the log file again and reload. If that fails, end with status 1.",
+                "ALRM": "Try outgoing connections at once.",
+            }
+        ),
+    ]
+    lines += _section(
+        "SCRIPTS",
+        "These files in the configuration directory are run, if they are there and executable. They run in that "
+        "directory, one after the other, while packets go on. The environment tells them more: NETNAME, NAME, "
+        "DEVICE, INTERFACE, and what is named here.",
+    )
+    lines += _items(
+        {
+            "tinc-up, tinc-down": "The interface is there, or about to go. tinc-up gives it an address.",
+            "host-up, host-down, hosts/NODE-up, hosts/NODE-down": "A node became reachable, or unreachable: NODE, "
+            "REMOTEADDRESS, REMOTEPORT.",
+            "subnet-up, subnet-down": "A subnet came or went, learned MAC addresses included: SUBNET, WEIGHT, NODE.",
+        }
+    )
+    lines += _section(
+        "SERVICE MANAGER",
+        "Listening sockets are taken over from systemd (LISTEN_PID, LISTEN_FDS), readiness and end are reported "
+        "(NOTIFY_SOCKET), and signs of life are sent if they are wanted (WATCHDOG_USEC).",
+    )
+    lines += _section(
+        "EXIT STATUS", "0 after an orderly end. 1 if the start failed; the log, or pytinc start, tells why."
+    )
+    lines += _section("SEE ALSO", "pytinc(8), tinc.conf(5), tincd(8)")
+    return "\n".join(lines) + "\n"
+
+
+# -- tinc.conf(5) ------------------------------------------------------------------------------------------
+
+
+def _tinc_conf() -> str:
+    lines = _head("tinc.conf", 5, "configuration of a node of a tinc network", [])
+    lines += _section(
+        "DESCRIPTION",
+        "The configuration of a node is a directory, /etc/tinc/NETNAME. In it are:",
+    )
+    lines += _items(
+        {
+            "tinc.conf": "The configuration of the node itself.",
+            "conf.d/*.conf": "More of it.",
+            "hosts/NODE": "What all nodes know of NODE: its key, address, port and subnets. The own one is there, "
+            "too, and is what other nodes need a copy of.",
+            "ed25519_key.priv": "The private key.",
+            "tinc-up": "The script that sets the interface up, see pytincd(8).",
+            "cache/": "Addresses at which nodes were reached, written by the daemon.",
+        },
+        "I",
+    )
+    lines += _section(
+        "SYNTAX",
+        "A line is VARIABLE = VALUE; the equals sign may be left out. Lines that begin with # are comments, and "
+        "so are empty lines and blocks from -----BEGIN to -----END, which hold keys. Nothing is quoted, and "
+        "nothing may follow a value. Names of variables are the same in any case. Of a variable that may occur "
+        "only once, the first line counts.",
+    )
+    lines += _example("Name = alice\nMode = switch\nConnectTo = bob")
+    lines += _section(
+        "VARIABLES",
+        "Each is described with the kind of its value, its default, and the files it may stand in: server is "
+        "tinc.conf and conf.d, host the host file of a node. What is said about pytinc tells where it is not as tinc.",
+    )
+    remarks = compatibility_remarks()
+    for variable in VARIABLES.values():
+        lines += _variable(variable, remarks[variable.name])
+    lines += _section("SEE ALSO", "pytinc(8), pytincd(8)")
+    return "\n".join(lines) + "\n"
+
+
+def _variable(variable: Variable, remark: str) -> list[str]:
+    places = [word for word, yes in (("server", variable.server), ("host", variable.host)) if yes]
+    facts = ", ".join(places)
+    facts += ", may occur several times" if variable.multiple else ""
+    facts += ", accepted from invitations" if variable.safe else ""
+    facts += ", obsolete" if variable.obsolete else ""
+    default = f" ({_roff(variable.default)})" if variable.default else ""
+    tag = f"\\fB{_roff(variable.name)}\\fR = \\fI{_roff(variable.type.value)}\\fR{default} [{_roff(facts)}]"
+    effect = variable.effect[0].upper() + variable.effect[1:] + "."
+    text = " ".join(
+        part
+        for part in (effect, VARIABLE_TEXTS.get(variable.name, ""), RELOAD_WORDS[variable.reload])
+        if part
+    )
+    return _item(tag, text, remark)
+
+
+def compatibility_remarks() -> dict[str, str]:
+    """Return what docs/compatibility.md says of each variable that is not the same as in tinc."""
+    text = (ROOT / "docs/compatibility.md").read_text(encoding="utf-8")
+    rows = re.findall(
+        r"^\| (\w+) \| (same|differs|absent) \| (.*?) ?\|$", text.partition("## Variables")[2], re.MULTILINE
+    )
+    words = {"differs": "In pytinc: ", "absent": "Not in pytinc: "}
+    return {
+        name: words[status] + why.replace("`", "") + "." if status in words else ""
+        for name, status, why in rows
+    }
