@@ -1,8 +1,8 @@
 """Makes the man pages pytinc(8), pytincd(8) and tinc.conf(5). `generate.py` writes them.
 
-Names, options, defaults and one-line descriptions come from the program's tables, remarks about variables from
-docs/compatibility.md; this file adds the sentences that no table holds. A command without such a sentence is
-an error, so that none is forgotten.
+Names, options, defaults and one-line descriptions come from the program's tables, remarks about variables
+from docs/compatibility.md; this file adds the sentences that no table holds. A command without such a
+sentence is an error, so that none is forgotten.
 """
 
 from __future__ import annotations
@@ -26,41 +26,42 @@ GLOBAL_OPTIONS = {
     "--net": "Use the network NETNAME: its configuration is in /etc/tinc/NETNAME. The environment variable "
     "NETNAME does the same; an empty name or a dot stands for /etc/tinc itself.",
     "--pidfile": "Read the pid and the cookie of the daemon from FILENAME; its socket is beside it.",
-    "--force": "Carry on where a command would refuse: overwrite host files on import, set unknown or obsolete "
-    "variables, repair what fsck finds.",
+    "--force": "Carry on where a command would refuse: overwrite host files on import, set unknown or "
+    "obsolete variables, repair what fsck finds.",
 }
 
 COMMAND_TEXTS = {
-    "init": "Create a configuration directory with keys for a new node. Without NAME it is asked for. When port "
-    "655 is in use, a free one is written into the node's host file.",
-    "get": "Without HOST the variable is looked for in tinc.conf, or in the own host file if it belongs there. "
-    "`get Port' tells the port the running daemon really uses.",
-    "set": "The first line of the variable is replaced, further ones are removed with a warning. The daemon is "
-    "told to reload.",
+    "init": "A configuration directory with keys is made. Without a name it is asked for. When port 655 "
+    "is in use, a free one is written into the node's host file.",
+    "get": "Without HOST the variable is looked for in tinc.conf, or in the own host file if it belongs "
+    "there. `get Port' tells the port the running daemon really uses.",
+    "set": "The first line of the variable is replaced, further ones are removed with a warning. The "
+    "daemon is told to reload.",
     "add": "For a variable that may occur once only this is the same as set.",
     "del": "Values are compared without regard to case.",
     "config": "config VERB ... is the same as VERB ..., where VERB is get, set, add, del, replace or change. "
     "Without a verb it gets or sets.",
-    "start": "Start pytincd with the global options of this command and the options given, and wait until it "
-    "is ready. Its messages are shown meanwhile.",
-    "stop": "Stop the daemon, and wait until it is gone.",
-    "restart": "Stop the daemon if it runs, and start it.",
-    "reload": "Make the daemon read its configuration and all host files again.",
-    "pid": "Print the pid of the daemon.",
+    "start": "The daemon is given the global options of this command as well. Its messages are shown "
+    "until it is ready.",
+    "stop": "Returns when the daemon is gone.",
+    "restart": "A daemon that does not run is started.",
+    "reload": "The daemon reads its configuration and all host files again.",
+    "pid": "The pid is asked of the daemon itself.",
     "generate-keys": "Old keys are disabled, not removed: a # is put before their lines.",
     "generate-ed25519-keys": "The same as generate-keys.",
-    "dump": "Piped, each row is a line in tinc's form; on a terminal the rows are laid out. A graph is text for "
-    "Graphviz. With --svg FILE or --png FILE after graph, the mesh is drawn into that file (Graphviz must be "
-    "installed): this node is marked, unreachable nodes are red, and direct, relayed and TCP-only ways from "
-    "this node are told apart.",
+    "dump": "Piped, each row is a line in tinc's form; on a terminal the rows are laid out. A graph is "
+    "text for Graphviz. With --svg FILE or --png FILE after graph, the mesh is drawn into that file "
+    "(Graphviz must be installed): this node is marked, unreachable nodes are red, and direct, relayed "
+    "and TCP-only ways from this node are told apart.",
     "list": "The same as dump.",
-    "info": "About a node: its address, how it is reached, its path MTU, traffic, edges and subnets. About an IP "
-    "or MAC address: the subnets that contain it and their owners. A subnet is written with its /PREFIX.",
-    "purge": "Forget all nodes that cannot be reached, and tell the peers.",
-    "debug": "Set the debug level of the daemon.",
+    "info": "About a node: its address, how it is reached, its path MTU, traffic, edges and subnets. "
+    "About an IP or MAC address: the subnets that contain it and their owners. A subnet is written with "
+    "its /PREFIX.",
+    "purge": "They are forgotten by the whole network.",
+    "debug": "0 is the quietest, 5 shows traffic; see pytincd(8).",
     "retry": "Try all outgoing connections at once, without waiting for their time.",
     "connect": "Ask for a connection to NODE. No daemon implements this request; use add ConnectTo.",
-    "disconnect": "Close the meta connection with NODE. An outgoing one is made again later.",
+    "disconnect": "An outgoing connection is made again later.",
     "top": "The keys n i I o O t T choose what is sorted by, b k M G the unit; c changes between current and "
     "cumulative, s asks for the delay, q quits.",
     "pcap": "Write the packets that the daemon handles to standard output, in the format of tcpdump(8).",
@@ -73,25 +74,26 @@ COMMAND_TEXTS = {
     "invite": "Prepare an invitation for a new node, and print the URL that it needs to join.",
     "join": "Join a network with the URL of an invitation; without one, it is read from standard input.",
     "network": "In the shell, NETNAME is used from then on.",
-    "fsck": "Problems are reported on standard error. With --force, or if the answer to a question is yes, what "
-    "can be repaired is.",
+    "fsck": "Problems are reported on standard error. With --force, or if the answer to a question is "
+    "yes, what can be repaired is.",
     "edit": "Open tinc.conf, a script such as tinc-up, or the host file of that name in $VISUAL, $EDITOR or "
     "vi(1), and make the daemon reload.",
     "sign": "Print the file, or standard input, with a signature of this node before it.",
     "verify": "Print the content of a signed file if the signature is that of NODE; a dot stands for the own "
     "node, * for any known one.",
     "completion": "The scripts are also installed where the shells look for them.",
-    "version": "Print the version, and a line of features.",
-    "help": "Print a short help.",
+    "version": "The same as --version.",
+    "help": "The same as --help.",
 }
 
 DAEMON_TEXTS = {
-    "--config": "Read the configuration in DIR, which becomes the working directory of the daemon and its scripts.",
-    "--net": "Use the network NET: its configuration is in /etc/tinc/NET. The environment variable NETNAME does "
-    "the same.",
+    "--config": "Read the configuration in DIR, which becomes the working directory of the daemon and "
+    "its scripts.",
+    "--net": "Use the network NET: its configuration is in /etc/tinc/NET. The environment variable "
+    "NETNAME does the same.",
     "--no-detach": "Stay in the foreground and log to standard error.",
-    "--debug": "Each -d raises the debug level by one; with LEVEL it is set. 0: start, stop and serious errors; "
-    "1: connections; 2: errors of peers and scripts; 3: requests; 4: their content; 5: traffic.",
+    "--debug": "Each -d raises the debug level by one; with LEVEL it is set. 0: start, stop and serious "
+    "errors; 1: connections; 2: errors of peers and scripts; 3: requests; 4: their content; 5: traffic.",
     "--mlock": "Lock the daemon's memory, so that no key is written to swap space.",
     "--logfile": "Log to FILE, or to the default log file. HUP opens it again.",
     "--syslog": "Log to syslog in the foreground as well.",
@@ -99,7 +101,8 @@ DAEMON_TEXTS = {
     "--option": "Override a variable of tinc.conf, or with HOST. one of a host file. May be repeated.",
     "--chroot": "Change the root directory to the configuration directory after the start.",
     "--user": "Run as USER after the start. Later scripts run as that user, too.",
-    "--bypass-security": "Neither encrypt nor authenticate meta connections. Anybody can join: for debugging only.",
+    "--bypass-security": "Neither encrypt nor authenticate meta connections. Anybody can join: for "
+    "debugging only.",
 }
 
 RELOAD_WORDS = {
@@ -122,8 +125,8 @@ VARIABLE_TEXTS = {
     "Mode": "All nodes of a network must have the same mode.",
     "Name": "Letters, digits and underscores. It stands for the node in the whole network.",
     "Port": "In the own host file: listen there. In another one: its Addresses without a port mean this one.",
-    "Subnet": "ADDRESS[/PREFIX][#WEIGHT], an IPv4, IPv6 or MAC address; the lowest weight is preferred, 10 is the "
-    "default. In switch mode MAC addresses are learned, and this is not needed.",
+    "Subnet": "ADDRESS[/PREFIX][#WEIGHT], an IPv4, IPv6 or MAC address; the lowest weight is preferred, "
+    "10 is the default. In switch mode MAC addresses are learned, and this is not needed.",
     "TunnelServer": "Clients of this node see neither each other nor the rest of the network.",
     "Weight": "Of several ways with equally many steps the one of lowest weight is taken.",
 }
@@ -202,9 +205,10 @@ def _pytinc() -> str:
     lines += _section(
         "DESCRIPTION",
         "pytinc makes and changes the configuration of a node, starts and stops its daemon pytincd(8), and "
-        "shows what that daemon knows. It takes the command lines of tinc(8), and drives tinc's daemon as well.",
-        "Without a command it reads commands from standard input, one a line, until the end, exit or quit; on a "
-        "terminal with history and completion.",
+        "shows what that daemon knows. It takes the command lines of tinc(8), and drives tinc's daemon "
+        "as well.",
+        "Without a command it reads commands from standard input, one a line, until the end, exit or "
+        "quit; on a terminal with history and completion.",
     )
     lines += [".SH OPTIONS", "Options come before the command. Long ones may be shortened."]
     lines += _options(options_of(OPTIONS_HELP), GLOBAL_OPTIONS)
@@ -215,9 +219,9 @@ def _pytinc() -> str:
         "OUTPUT",
         "The lists of dump and info have tinc's form, to the byte, when standard output is no terminal, with "
         "--batch, or with PYTINC_PLAIN=1.",
-        "The commands dump (but not of graphs), info, get, network and fsck take the word --json, get directly "
-        "after its name, the others anywhere after it. They print one JSON document then. Its fields are listed in "
-        "docs/json.md of the source; none will be renamed.",
+        "The commands dump (but not of graphs), info, get, network and fsck take the word --json, get "
+        "directly after its name, the others anywhere after it. They print one JSON document then. Its "
+        "fields are listed in docs/json.md of the source; none will be renamed.",
     )
     lines += [
         ".SH ENVIRONMENT",
@@ -242,7 +246,8 @@ def _pytinc() -> str:
     ]
     lines += _section(
         "EXIT STATUS",
-        "0 on success, 1 on failure, 130 after Ctrl-C. The shell's status is that of all its commands together.",
+        "0 on success, 1 on failure, 130 after Ctrl-C. The shell's status is that of all its commands "
+        "together.",
     )
     lines += [".SH EXAMPLES", _roff("Make a node, and look at the mesh:")]
     lines += _example(
@@ -282,8 +287,9 @@ def _pytincd() -> str:
     lines = _head("pytincd", 8, "the daemon of a tinc network", [".B pytincd", r"[\fIoptions\fR]"])
     lines += _section(
         "DESCRIPTION",
-        "pytincd is one node of a network of tinc 1.1: an Ethernet switch whose ports are a TAP interface of this "
-        "host and the other nodes, over encrypted tunnels. It is usually started and stopped with pytinc(8).",
+        "pytincd is one node of a network of tinc 1.1: an Ethernet switch whose ports are a TAP "
+        "interface of this host and the other nodes, over encrypted tunnels. It is usually started and "
+        "stopped with pytinc(8).",
         "It speaks SPTPS only; nodes that know nothing but the protocol of tinc 1.0 cannot join.",
     )
     lines += [
@@ -303,22 +309,23 @@ def _pytincd() -> str:
     ]
     lines += _section(
         "SCRIPTS",
-        "These files in the configuration directory are run, if they are there and executable. They run in that "
-        "directory, one after the other, while packets go on. The environment tells them more: NETNAME, NAME, "
-        "DEVICE, INTERFACE, and what is named here.",
+        "These files in the configuration directory are run, if they are there and executable. They run "
+        "in that directory, one after the other, while packets go on. The environment tells them more: "
+        "NETNAME, NAME, DEVICE, INTERFACE, and what is named here.",
     )
     lines += _items(
         {
             "tinc-up, tinc-down": "The interface is there, or about to go. tinc-up gives it an address.",
-            "host-up, host-down, hosts/NODE-up, hosts/NODE-down": "A node became reachable, or unreachable: NODE, "
-            "REMOTEADDRESS, REMOTEPORT.",
-            "subnet-up, subnet-down": "A subnet came or went, learned MAC addresses included: SUBNET, WEIGHT, NODE.",
+            "host-up, host-down, hosts/NODE-up, hosts/NODE-down": "A node became reachable, or "
+            "unreachable: NODE, REMOTEADDRESS, REMOTEPORT.",
+            "subnet-up, subnet-down": "A subnet came or went, learned MAC addresses included: SUBNET, "
+            "WEIGHT, NODE.",
         }
     )
     lines += _section(
         "SERVICE MANAGER",
-        "Listening sockets are taken over from systemd (LISTEN_PID, LISTEN_FDS), readiness and end are reported "
-        "(NOTIFY_SOCKET), and signs of life are sent if they are wanted (WATCHDOG_USEC).",
+        "Listening sockets are taken over from systemd (LISTEN_PID, LISTEN_FDS), readiness and end are "
+        "reported (NOTIFY_SOCKET), and signs of life are sent if they are wanted (WATCHDOG_USEC).",
     )
     lines += _section(
         "EXIT STATUS", "0 after an orderly end. 1 if the start failed; the log, or pytinc start, tells why."
@@ -340,8 +347,8 @@ def _tinc_conf() -> str:
         {
             "tinc.conf": "The configuration of the node itself.",
             "conf.d/*.conf": "More of it.",
-            "hosts/NODE": "What all nodes know of NODE: its key, address, port and subnets. The own one is there, "
-            "too, and is what other nodes need a copy of.",
+            "hosts/NODE": "What all nodes know of NODE: its key, address, port and subnets. The own one "
+            "is there, too, and is what other nodes need a copy of.",
             "ed25519_key.priv": "The private key.",
             "tinc-up": "The script that sets the interface up, see pytincd(8).",
             "cache/": "Addresses at which nodes were reached, written by the daemon.",
@@ -350,16 +357,17 @@ def _tinc_conf() -> str:
     )
     lines += _section(
         "SYNTAX",
-        "A line is VARIABLE = VALUE; the equals sign may be left out. Lines that begin with # are comments, and "
-        "so are empty lines and blocks from -----BEGIN to -----END, which hold keys. Nothing is quoted, and "
-        "nothing may follow a value. Names of variables are the same in any case. Of a variable that may occur "
-        "only once, the first line counts.",
+        "A line is VARIABLE = VALUE; the equals sign may be left out. Lines that begin with # are "
+        "comments, and so are empty lines and blocks from -----BEGIN to -----END, which hold keys. "
+        "Nothing is quoted, and nothing may follow a value. Names of variables are the same in any "
+        "case. Of a variable that may occur only once, the first line counts.",
     )
     lines += _example("Name = alice\nMode = switch\nConnectTo = bob")
     lines += _section(
         "VARIABLES",
         "Each is described with the kind of its value, its default, and the files it may stand in: server is "
-        "tinc.conf and conf.d, host the host file of a node. What is said about pytinc tells where it is not as tinc.",
+        "tinc.conf and conf.d, host the host file of a node. What is said about pytinc tells where it "
+        "is not as tinc.",
     )
     remarks = compatibility_remarks()
     for variable in VARIABLES.values():
@@ -376,7 +384,9 @@ def _variable(variable: Variable, remark: str) -> list[str]:
     facts += ", obsolete" if variable.obsolete else ""
     default = f" ({_roff(variable.default)})" if variable.default else ""
     tag = f"\\fB{_roff(variable.name)}\\fR = \\fI{_roff(variable.type.value)}\\fR{default} [{_roff(facts)}]"
-    effect = variable.effect[0].upper() + variable.effect[1:] + "."
+    effect = variable.effect + "."
+    if not effect.split()[0].endswith((",", ":")):  # those are values, and written as they are
+        effect = effect[0].upper() + effect[1:]
     text = " ".join(
         part
         for part in (effect, VARIABLE_TEXTS.get(variable.name, ""), RELOAD_WORDS[variable.reload])

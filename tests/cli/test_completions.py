@@ -182,7 +182,7 @@ class Zsh:
         self.pid, self.terminal = pty.fork()
         if self.pid == 0:
             os.chdir(directory)
-            os.execvpe("zsh", ["zsh", "-i"], environment(directory) | {"ZDOTDIR": str(directory)})  # noqa: S606
+            os.execvpe("zsh", ["zsh", "-i"], environment(directory) | {"ZDOTDIR": str(directory)})
         self.read_until(b"READY> ")
 
     def read_until(self, wanted: bytes) -> None:

@@ -11,7 +11,9 @@ import shutil
 import stat
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -51,8 +53,17 @@ class Case(NamedTuple):
     """Why the files differ, if they do."""
     other_err: str = ""
     """Why the messages differ, if they do."""
+    more: Mapping[str, str] = MappingProxyType({})
+    """Further files in the configuration directory."""
 
 
+STALE = f"99999999 {'AB' * 32} 127.0.0.1 port 655\n"
+"""No process can have this number."""
+SIGNED = """\
+Signature = foo 1795379367 zwBpUvfQ2TxArlOlzuuZ3RAF/xyyXwz6M4zFG54g96FEkb82rMlKW3qrJ0VTW3O8S9pXMnCqWqXn1ajnCUj2FA
+hello
+world
+"""  # noqa: E501
 EMPTY_SUBNET = "pre18 complains of a malformed subnet when no value is given"
 
 CASES = [
@@ -197,6 +208,208 @@ CASES = [
     Case("", " # no comment\nnosuch\nget Name\nQUIT x\nget Name\n"),
     Case("", "network x\nget Name\n"),
     Case("", ""),
+    # get, set, add, del once more
+    Case("get"),
+    Case("set"),
+    Case("add"),
+    Case("del"),
+    Case("get Mode switch"),
+    Case("get ConnectTo ="),
+    Case("get mode="),
+    Case("get beta.Subnet", other_err=EMPTY_SUBNET),
+    Case("get beta.subnet 10.8.0.0/16"),
+    Case("get Ed25519PublicKey"),
+    Case("get beta.Mode"),
+    Case("get x.y.z"),
+    Case("get -n"),
+    Case("set Name delta"),
+    Case("set Name"),
+    Case("set ="),
+    Case("set .Port 5"),
+    Case("set beta. 5"),
+    Case("set Subnet fe80::/10#5"),
+    Case("set Subnet 1:2:3:4:5:6"),
+    Case("set beta.Address x 1"),
+    Case("set Address a.example.org"),
+    Case("set Weight 5"),
+    Case("set beta.Weight 5"),
+    Case("set PMTU 1400"),
+    Case("set beta.PMTU 1400"),
+    Case("set TCPOnly yes"),
+    Case("set PrivateKey ff"),
+    Case("set PublicKey ff"),
+    Case("--force set PublicKey ff"),
+    Case("set PingInterval forever"),
+    Case("set Mode\t=\thub"),
+    Case("set conf/x 1"),
+    Case("add Subnet 10.0.1.7#3", other_files="pre18 writes the file even if nothing changes"),
+    Case("add Subnet 10.0.1.7#4"),
+    Case("add beta.Address c 1"),
+    Case("add Address b.example.org"),
+    Case("add ConnectTo=delta"),
+    Case("add Port 7000"),
+    Case("add Port 7001"),
+    Case("add beta.ConnectTo x"),
+    Case("add GraphDumpFile /x"),
+    Case("--force add GraphDumpFile /x"),
+    Case("add NoSuchVariable 1"),
+    Case("add nobody.Subnet 10.0.0.0/8"),
+    Case("del Name"),
+    Case("del ConnectTo=beta"),
+    Case("del mode"),
+    Case("del Mode hub"),
+    Case("del alpha.Port 7000"),
+    Case("del alpha.Port 7001"),
+    Case("del Subnet 10.0.1.0/24"),
+    Case("del Subnet 10.0.1.0/25"),
+    Case("del Subnet 10.0.1.1/24"),
+    Case("del beta.Address"),
+    Case("del nobody.Address"),
+    Case("del a-b.Address"),
+    Case("del GraphDumpFile"),
+    Case("config set Mode hub"),
+    Case("config set"),
+    Case("config nosuch"),
+    Case("config beta.Address"),
+    Case("config change"),
+    Case("get Name", more={"tinc.conf": "\nNAME\talpha   \nName=beta\n"}),
+    Case("get Mode", more={"tinc.conf": "Name = alpha\r\nMode = hub\r\n"}),
+    Case("get Device", more={"tinc.conf": "Name = alpha\nDevice = a # b = c\n"}),
+    Case("set Mode hub", more={"tinc.conf": "Name = alpha\n Mode = x\n#Mode = y\nMode = a\nMODE = b\nlast"}),
+    Case("set Mode hub", more={"tinc.conf": ""}),
+    Case("set Port 1", more={"tinc.conf": ""}),
+    Case("set Port 1", more={"tinc.conf": "Name = a-b\n"}),
+    Case("get Subnet", more={"tinc.conf": "Name = nobody\n"}, other_err=EMPTY_SUBNET),
+    # global options once more
+    Case("--batch get Name"),
+    Case("--bat get Name"),
+    Case("--net=x get Name"),
+    Case("--net x get Name"),
+    Case("-nx get Name"),
+    Case("-bn x get Name"),
+    Case("-n . get Name"),
+    Case("-n a/b get Name"),
+    Case("-n"),
+    Case("--net"),
+    Case("--pidfile"),
+    Case("--pidfile=x pid"),
+    Case("--pidfile x pid"),
+    Case("-c nowhere -c conf get Name"),
+    Case("-c nowhere get Name"),
+    Case("-cnowhere get Name"),
+    Case("--config=nowhere get Name"),
+    Case("--config nowhere set Mode hub"),
+    Case("-- get Name"),
+    Case("--force=1 get Name"),
+    Case("--no get Name"),
+    Case("-h"),
+    Case("-V"),
+    Case("Get -b Name"),
+    Case("gen"),
+    # numbers of words
+    Case("pid x"),
+    Case("reload x"),
+    Case("purge x"),
+    Case("retry x"),
+    Case("debug 1 2"),
+    Case("connect"),
+    Case("connect a b"),
+    Case("disconnect"),
+    Case("disconnect a b"),
+    Case("top x"),
+    Case("pcap 1 2"),
+    Case("log 1 2"),
+    Case("export-all x"),
+    Case("import x"),
+    Case("exchange x"),
+    Case("exchange-all x"),
+    Case("info"),
+    Case("info a b"),
+    Case("sign a b"),
+    Case("verify a b c"),
+    Case("fsck x"),
+    Case("edit a b"),
+    Case("init a b"),
+    Case("generate-ed25519-keys x"),
+    # without a daemon, with pid files that are no good
+    Case("info 10.0.0.1"),
+    Case("dump graph"),
+    Case("dump DIGRAPH"),
+    Case("dump Connections"),
+    Case("dump reachable nodes x"),
+    Case("dump invitations x"),
+    Case("debug x"),
+    Case("log x"),
+    Case("--pidfile=conf/bad.pid pid", more={"bad.pid": "nonsense\n"}),
+    Case("--pidfile=conf/bad.pid stop", more={"bad.pid": "nonsense\n"}),
+    Case("--pidfile=conf/empty.pid reload", more={"empty.pid": ""}),
+    Case("--pidfile=conf/stale.pid pid", more={"stale.pid": STALE}),
+    Case("--pidfile=conf/stale.pid dump nodes", more={"stale.pid": STALE}),
+    Case(
+        "--pidfile=conf/stale.pid stop",
+        more={"stale.pid": STALE},
+        other_err="tinc tries to send a signal even so, and says that it cannot",
+    ),
+    # invitations
+    Case("dump invitations", more={f"invitations/{'a' * 24}": "Name = delta\nNetName = x\n"}),
+    Case("dump invitations", more={f"invitations/{'a' * 24}": "Name = a-b\n"}),
+    Case(
+        "dump invitations",
+        more={f"invitations/{'a' * 24}": "Mode = hub\n", "invitations/short": "Name = x\n"},
+    ),
+    # export, import, exchange once more
+    Case("export", more={"hosts/alpha": "NAME = x\n name = y\nPort = 1"}),
+    Case("export", more={"tinc.conf": "Mode = hub\n"}),
+    Case("export", more={"tinc.conf": "Name = nobody\n"}),
+    Case("exchange", EXPORTED, more={"tinc.conf": "Name = nobody\n"}),
+    Case("--force exchange", EXPORTED),
+    Case("import", "Name = delta\r\nPort = 5\r\n"),
+    Case("import", "Name delta\nPort = 5\n"),
+    Case("import", "name = delta\nPort = 5\n"),
+    Case("import", "Name = delta\nPort = 5\nName = delta\nPort = 6\n"),
+    Case("import", "Name = beta\nPort = 5\n"),
+    Case("-c nowhere import", "Name = delta\nPort = 5\n", other_err="pytinc says more"),
+    # edit, sign, verify, network, init once more
+    Case("edit tinc.conf"),
+    Case("edit tinc-up"),
+    Case("edit beta"),
+    Case("edit hosts/beta"),
+    Case("edit beta-up"),
+    Case("edit beta-sideways"),
+    Case("edit -up"),
+    Case("sign nosuchfile x"),
+    Case("sign conf/tinc.conf", more={"ed25519_key.priv": "no key\n"}),
+    Case("sign", "text", more={"tinc.conf": "Mode = hub\n"}),
+    Case("verify foo nosuchfile"),
+    Case("verify foo conf/signed", more={"signed": SIGNED}),
+    Case("verify foo conf/signed", more={"signed": SIGNED + "more\n"}),
+    Case("verify * conf/signed", more={"signed": SIGNED}),
+    Case("verify . conf/signed", more={"signed": SIGNED}),
+    Case("verify beta conf/signed", more={"signed": SIGNED}),
+    Case("verify foo", SIGNED.replace("Signature =", "Signature=")),
+    Case("verify foo", SIGNED.replace("\n", " more words\n", 1)),
+    Case("verify foo", f"Signature = a-b 1795379367 {'A' * 86}\n"),
+    Case("verify foo", f"Signature = foo x {'A' * 86}\n"),
+    Case("verify foo", "Signature = foo 1 short\n"),
+    Case("verify foo", ""),
+    Case("network"),
+    Case("network a/b"),
+    Case("network a"),
+    Case("-c new init ''"),
+    Case("-c conf/tinc.conf init x", other_err="pytinc names the directory that is in the way"),
+    Case("-c nowhere fsck", other_err="pre18 does not end with the word about the Name"),
+    Case("generate-ed25519-keys", other_files="each has made its own keys"),
+    Case("generate-ed25519-keys", more={"tinc.conf": ""}, other_files="each has made its own keys"),
+    # the shell once more
+    Case("", "exit now\nget Name\n"),
+    Case("", "\n\t \nget   Name  \n"),
+    Case("", "GET Name\nDuMp\npid\npid\n"),
+    Case("", "network .x\nnetwork a b\nnosuch\n"),
+    Case("", "get Name # Mode\n"),
+    Case("", "get Name"),
+    Case("--force", "set NoSuchVariable 1\nget NoSuchVariable\n"),
+    Case("", "x" * 5000 + "\nget Name\n"),
+    Case("", "get Mode\r\n"),
 ]
 DIFFERENT = {
     "set Subnet junk": "pre18 reports the malformed value and writes it all the same; R and pytinc refuse it",
@@ -206,6 +419,7 @@ DIFFERENT = {
     "generate-keys 1024": "pytinc has no RSA keys, so no size to choose",
     "generate-rsa-keys": "pytinc has no RSA keys",
     "fsck": "pre18 looks for RSA keys, and takes other variables for known",
+    "edit a.b": "pytinc refuses to make a host file that no node can have",
     "invite beta": "not in this release",
     "join": "not in this release",
 }
@@ -236,8 +450,8 @@ def run_copy(program: list[str], template: Path, words: list[str], stdin: str) -
         check=False,
         timeout=30,
     )
-    # An option's parser names the program by its path.
-    err = done.stderr.replace(f"{TINC}:", "tinc:").replace(f"`{TINC} ", "`tinc ").replace("pytinc", "tinc")
+    # An option's parser names the program by its path, and so do suggestions.
+    err = done.stderr.replace(str(TINC), "tinc").replace("pytinc", "tinc")
     return done.returncode, done.stdout, err, files_below(place)
 
 
@@ -252,7 +466,10 @@ def files_below(directory: Path) -> dict[str, tuple[str, str]]:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.words or f"shell: {case.stdin}")
 def test_both_do_the_same(template: Path, case: Case) -> None:
     assert TINC is not None
-    words = case.words.split()
+    words = case.words.split(" ") if case.words else []
+    for name, text in case.more.items():
+        (template / name).parent.mkdir(exist_ok=True)
+        (template / name).write_text(text, newline="")
     theirs = run_copy([TINC], template, words, case.stdin)
     ours = run_copy(PYTINC, template, words, case.stdin)
     assert ours[:2] == theirs[:2]
@@ -260,6 +477,15 @@ def test_both_do_the_same(template: Path, case: Case) -> None:
         assert ours[2] == theirs[2]
     if not case.other_files:
         assert ours[3] == theirs[3]
+
+
+def test_the_list_is_long_enough() -> None:
+    count = len(CASES) + len(DIFFERENT)
+    print(f"{count} invocations of tinc and pytinc are compared, {len(DIFFERENT)} of them known to differ")
+    assert len(CASES) >= 150
+    assert len({(case.words, case.stdin, str(case.more)) for case in CASES}) == len(CASES), (
+        "one is there twice"
+    )
 
 
 @pytest.mark.parametrize("words", DIFFERENT)

@@ -81,7 +81,7 @@ _DUMP: Final = Command(
 )
 
 COMMANDS: Final[dict[str, Command]] = {
-    "init": Command("init.init", 0, 1, (("init [name]", "Create initial configuration files."),)),
+    "init": Command("init.init", 0, ANY, (("init [name]", "Create initial configuration files."),)),
     "get": Command(
         "variables.get", 1, ANY, (("get VARIABLE", "Print current value of VARIABLE"),), Json.FIRST
     ),

@@ -42,6 +42,8 @@ def init(session: Session, words: list[str]) -> int:
     """Create a configuration directory with keys for a new node."""
     if os.access(session.tinc_conf, os.F_OK):
         raise click.ClickException(f"Configuration file {session.tinc_conf} already exists!")
+    if len(words) > 1:
+        raise click.ClickException("Too many arguments!")
     name = words[0] if words else _ask_name(session)
     if not is_valid_name(name):
         raise click.ClickException("Invalid Name! Only a-z, A-Z, 0-9 and _ are allowed characters.")

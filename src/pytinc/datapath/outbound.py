@@ -1,91 +1,141 @@
 """From the device to the peers: learn, look up, clamp, seal, choose the way (dataplane.md 3 and 5).
 
-`Outbound.frames_from_device` takes what one wake-up read from the device. Frames are sorted by the node
-they go to (order within one node is kept) and each node's frames are sealed and queued as runs, so that
-what follows, UDP_SEGMENT above all, sees many packets at once. `Inbound` uses `forward` and `flood` for
-frames of peers.
+`Outbound.frames_from_device` takes what one wake-up read from the device; `Inbound` hands the frames of peers
+to `switch` and what is to be relayed to `relay`. Frames are sorted by the node they go to, and each node's
+frames are sealed and queued as runs, so that what follows, UDP_SEGMENT above all, sees many packets at once.
+What one source sends to one node keeps its order, as far as it goes the same way (UDP or TCP).
 
-HOT PATH: no logging, no exception for an ordinary drop, no object for a frame (style.md 4.9).
+Departures from tinc: fragments go to the owner, sealed end to end, and not to the relay on the way (5.7);
+a relayed datagram never goes back to where it came from; what is longer than a frame may be (1518) ends here.
+
+HOT PATH: no logging, no exception for an ordinary drop, no object for a frame (style.md 4.9). It must equal
+`pytinc.datapath.reference`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytinc.datapath.clamp import clamp_mss
+from pytinc.datapath.clamp import LONGEST_SYN, clamp_mss
+from pytinc.datapath.icmp import ErrorLimit
 from pytinc.datapath.output import Output
 from pytinc.datapath.table import ForwardingTable, PeerSlot, UdpPath
 from pytinc.datapath.too_big import TooBig
-from pytinc.wire.datagram import MTU_MAX, SPTPS_DATAGRAM_OVERHEAD, TYPE_MAC
-from pytinc.wire.ethernet import HEADER_SIZE, IPV4, IPV6, NO_TYPE, VLAN
+from pytinc.datapath.ttl import TimeToLive
+from pytinc.wire.datagram import (
+    DATAGRAM_OVERHEAD,
+    MAX_DATAGRAM_SIZE,
+    MTU_MAX,
+    PREFIX_SIZE,
+    TYPE_MAC,
+)
+from pytinc.wire.ethernet import DESTINATION, HEADER_SIZE, IPV4, IPV6, NO_TYPE, SOURCE, VLAN, is_group
 
 _ZERO_MAC = bytes(6)
 _IP_TYPES = frozenset((IPV4, IPV6, VLAN))
-_LONGEST_SYN = 200
-"""A SYN carries no data: no frame longer than its headers and options can need its MSS clamped."""
 
 
 class Outbound:
-    """The way out. ``table`` is written by the node and only read here, but for its counters."""
+    """The way out. ``table`` is written by the node and only read here, but for counters and ``own_macs``."""
 
     def __init__(self, table: ForwardingTable) -> None:
         self._table = table
-        self._too_big = TooBig()
+        limit = ErrorLimit()
+        self._too_big = TooBig(limit)
+        self._ttl = TimeToLive(table.me.id, limit)
 
-    # -- HOT PATH: frames from the device --
+    # -- HOT PATH: switching --
 
     def frames_from_device(self, frames: Sequence[bytes], now: float, out: Output) -> None:
         """Switch the frames that one wake-up read from the device."""
+        me = self._table.me
+        me.in_packets += len(frames)
+        me.in_bytes += sum(map(len, frames))
+        self.switch(me, frames, now, out)
+
+    def switch(self, source: PeerSlot, frames: Sequence[bytes], now: float, out: Output) -> None:
+        """Give frames of ``source`` (the own node: of the device) to their owners (dataplane.md 5.1, 5.2).
+
+        What holds for one frame holds for all that follow it with the same header, so that a batch of one
+        flow is looked at once. A frame for all waits until those before it have gone.
+        """
         table = self._table
-        me, macs, own_macs = table.me, table.macs, table.own_macs
-        drops, hub = table.drops, table.rules.hub
-        by_owner: dict[PeerSlot, list[bytes]] = {}
-        flooded: list[bytes] = []
-        for frame in frames:
-            if len(frame) < HEADER_SIZE:
-                drops.short += 1
+        rules, drops, me = table.rules, table.drops, table.me
+        from_device = source is me
+        if table.capture is not None:
+            table.capture += frames
+        if rules.kernel and not from_device:
+            self._to_device(frames, out)
+            return
+        waiting: dict[PeerSlot, list[bytes]] = {}
+        for header, run in _runs_by_header(frames):
+            if len(header) < HEADER_SIZE:
+                drops.short += len(run)
                 continue
-            me.in_packets += 1
-            me.in_bytes += len(frame)
-            source = frame[6:12]
-            if source in own_macs:
-                own_macs[source] = now
-            elif not source[0] & 1 and source != _ZERO_MAC:
-                out.upcalls.learn[source] = None
-            if frame[12:14] == NO_TYPE:
-                drops.bad_record += 1  # a tinc peer would take it for a probe
-                continue
-            owner = None if hub else macs.get(frame[:6])
+            if from_device:
+                if not rules.hub:
+                    self._learn(header[SOURCE], now, out)
+                if header[12:] == NO_TYPE:
+                    drops.bad_record += len(run)  # a tinc peer would take it for a probe
+                    continue
+            owner = None if rules.hub else table.owner_of(header[DESTINATION])
             if owner is None:
-                flooded.append(frame)
-            elif owner is me or frame[:6] in own_macs:
-                drops.looped += 1
-            elif owner in by_owner:
-                by_owner[owner].append(frame)
+                if waiting:
+                    self._forward_all(source, waiting, now, out)
+                    waiting = {}
+                self._flood(source, run, now, out)
+            elif owner is source:
+                drops.looped += len(run)
+            elif not (rules.forward or from_device or owner is me):
+                drops.not_for_us += len(run)
+            elif owner in waiting:
+                waiting[owner] += run
             else:
-                by_owner[owner] = [frame]
-        for owner, batch in by_owner.items():
-            self.forward(me, owner, batch, now, out)
-        if flooded:
-            self.flood(me, flooded, now, out)
+                waiting[owner] = run
+        if waiting:
+            self._forward_all(source, waiting, now, out)
+
+    def _learn(self, mac: bytes, now: float, out: Output) -> None:
+        """Note that a source MAC was seen; the node takes up new ones (dataplane.md 5.3)."""
+        own_macs = self._table.own_macs
+        if mac in own_macs:
+            own_macs[mac] = now
+        elif not is_group(mac) and mac != _ZERO_MAC:
+            out.upcalls.learn[mac] = None
+
+    def _forward_all(
+        self, source: PeerSlot, by_owner: dict[PeerSlot, list[bytes]], now: float, out: Output
+    ) -> None:
+        for owner, frames in by_owner.items():
+            if owner.is_me:
+                self._to_device(self._clamp_for_device(source, frames), out)
+            else:
+                self._forward(source, owner, frames, now, out)
 
     # -- one destination --
 
-    def forward(
+    def _forward(
         self, source: PeerSlot, owner: PeerSlot, frames: list[bytes], now: float, out: Output
     ) -> None:
-        """Send frames of ``source`` to the one node that owns their destination (never the source itself)."""
+        """Send frames of ``source`` to the other node that owns their destination (steps 5 to 9 of 5.2)."""
         table = self._table
         via = owner.via
-        if not owner.reachable or via is None:
+        if via is None or not owner.reachable:
             table.drops.unreachable += len(frames)
             return
+        if table.rules.decrement_ttl and not source.is_me:
+            frames = self._decrement_ttl(source, frames, now, out)
         if via.is_me and owner.nexthop is not None:
             via = owner.nexthop
         if table.rules.direct_only and via is not owner:
             table.drops.no_path += len(frames)
             return
-        self.send(owner, self._fit(source, via, frames, now, out), now, out)
+        sizes = list(map(len, frames))
+        if not sizes:
+            return
+        if max(sizes) > via.mtu or (via.clamp_mss and min(sizes) <= LONGEST_SYN):
+            frames = self._fit(source, via, frames, now, out)
+        self._send(owner, frames, now, out)
 
     def _fit(
         self, source: PeerSlot, via: PeerSlot, frames: list[bytes], now: float, out: Output
@@ -93,35 +143,50 @@ class Outbound:
         """Clamp the MSS of SYNs, and treat frames that exceed the MTU of the path (steps 8 and 9 of 5.2)."""
         mtu = via.mtu
         clamp = min(source.mtu, mtu) if via.clamp_mss else 0
-        if all(_LONGEST_SYN < len(frame) <= mtu for frame in frames):
-            return frames
         fitting: list[bytes] = []
         for frame in frames:
             if len(frame) > mtu:
-                parts, icmp = self._too_big.handle(frame, mtu, now)
+                parts, error = self._too_big.handle(frame, mtu, now)
                 fitting += parts
-                if icmp is not None:
-                    self._answer(source, icmp, now, out)
-            elif clamp and len(frame) <= _LONGEST_SYN and frame[12:14] in _IP_TYPES:
+                if error is not None:
+                    self._answer(source, error, now, out)
+            elif clamp and len(frame) <= LONGEST_SYN and frame[12:14] in _IP_TYPES:
                 fitting.append(clamp_mss(frame, clamp))
             else:
                 fitting.append(frame)
         return fitting
 
+    def _decrement_ttl(self, source: PeerSlot, frames: list[bytes], now: float, out: Output) -> list[bytes]:
+        """Take a hop from each frame (DecrementTTL); answer those that have none left."""
+        alive: list[bytes] = []
+        for frame in frames:
+            changed, error = self._ttl.decrement(frame, now)
+            if changed is not None:
+                alive.append(changed)
+            else:
+                self._table.drops.ttl_exceeded += 1
+            if error is not None:
+                self._answer(source, error, now, out)
+        return alive
+
     def _answer(self, source: PeerSlot, frame: bytes, now: float, out: Output) -> None:
         """Send an ICMP error back to where the frame came from."""
         if source.is_me:
-            self.to_device([frame], out)
+            self._to_device([frame], out)
         else:
-            self.send(source, [frame], now, out)
+            self._send(source, [frame], now, out)
 
-    def clamp_for_device(self, source: PeerSlot, frames: list[bytes]) -> list[bytes]:
+    def _clamp_for_device(self, source: PeerSlot, frames: list[bytes]) -> list[bytes]:
         """Clamp the MSS of SYNs that a peer sent to our side, to the MTU of the way back."""
-        if not self._table.me.clamp_mss or min(map(len, frames)) > _LONGEST_SYN:
+        if not self._table.me.clamp_mss or min(map(len, frames)) > LONGEST_SYN:
             return frames
-        return [clamp_mss(frame, source.mtu) if frame[12:14] in _IP_TYPES else frame for frame in frames]
+        mtu = source.mtu
+        return [
+            clamp_mss(frame, mtu) if len(frame) <= LONGEST_SYN and frame[12:14] in _IP_TYPES else frame
+            for frame in frames
+        ]
 
-    def to_device(self, frames: list[bytes], out: Output) -> None:
+    def _to_device(self, frames: Sequence[bytes], out: Output) -> None:
         """Write frames to the own device."""
         me = self._table.me
         me.out_packets += len(frames)
@@ -130,17 +195,20 @@ class Outbound:
 
     # -- everyone --
 
-    def flood(self, source: PeerSlot, frames: list[bytes], now: float, out: Output) -> None:
+    def _flood(self, source: PeerSlot, frames: list[bytes], now: float, out: Output) -> None:
         """Send broadcast frames, and those for unknown MACs, to all (dataplane.md 5.5).
 
         Frames of a peer go to the own device, too, and never back to the neighbour they came from.
+        ``Forwarding = off`` does not stop them, as in tinc.
         """
         table = self._table
         mode = table.rules.broadcast
         origin = None
         targets: tuple[PeerSlot, ...] = ()
         if not source.is_me:
-            self.to_device(frames, out)
+            if table.rules.decrement_ttl:
+                frames = self._decrement_ttl(source, frames, now, out)
+            self._to_device(frames, out)
             origin = source.nexthop
         if mode == "mst":
             targets = table.tree
@@ -148,71 +216,108 @@ class Outbound:
             targets = table.direct
         for slot in targets:
             if slot is not origin:
-                self.send(slot, frames, now, out)
+                self._send(slot, frames, now, out)
 
     # -- HOT PATH: sealing and choosing the way (3.1 to 3.5) --
 
-    def send(self, slot: PeerSlot, frames: list[bytes], now: float, out: Output) -> None:
+    def _send(self, slot: PeerSlot, frames: list[bytes], now: float, out: Output) -> None:
         """Seal frames for a node and queue them, by UDP where a probe has proved the size, else by TCP."""
-        drops = self._table.drops
-        slot.out_packets += len(frames)
-        slot.out_bytes += sum(map(len, frames))
-        if slot.session is None or slot.upkeep_due <= now:
-            out.upcalls.touched[slot] = None
-        paths = slot.paths
-        longest = max(map(len, frames), default=0)
-        if (
-            slot.session is not None
-            and paths
-            and longest <= paths[0].limit
-            and (slot.connection is None or longest <= slot.minmtu)
-        ):
-            self._send_by_udp(slot, paths[0], frames, out)
+        count = len(frames)
+        if not count:
             return
-        for frame in frames:
-            if len(frame) > MTU_MAX:
-                drops.oversized += 1
-                continue
-            self._send_one(slot, frame, out)
-
-    def _send_by_udp(self, slot: PeerSlot, path: UdpPath, frames: list[bytes], out: Output) -> None:
+        drops = self._table.drops
+        if not slot.reachable:
+            drops.unreachable += count
+            return
+        sizes = list(map(len, frames))
+        slot.out_packets += count
+        slot.out_bytes += sum(sizes)
         session = slot.session
-        assert session is not None
+        if session is None or slot.upkeep_due <= now:
+            out.upcalls.touched[slot] = None
+        longest, paths = max(sizes), slot.paths
+        if (
+            session is None
+            or not paths
+            or longest > paths[0].limit
+            or (longest > slot.minmtu and slot.connection is not None)
+        ):
+            for frame in frames:
+                self._send_one(slot, frame, out)
+            return
+        path = paths[0]
         datagrams = session.seal_batch(path.prefix, TYPE_MAC, frames)
         if datagrams:
-            out.runs.append((path, datagrams))
-        else:
-            self._table.drops.no_key += len(frames)
+            out.queue(path, datagrams)
+        else:  # the key is used up
+            for frame in frames:
+                self._send_one(slot, frame, out)
 
     def _send_one(self, slot: PeerSlot, frame: bytes, out: Output) -> None:
-        """Send a frame that needs a look: no key, no proved path, or too long for the best one."""
-        if slot.connection is not None and (slot.session is None or len(frame) > slot.minmtu):
+        """Send a frame that needs a look: no key, no proved path, or too long for the best one.
+
+        A neighbour without a key gets the plain frame even where UDP is proved; tinc drops it.
+        """
+        size = len(frame)
+        session = slot.session if slot.session is not None and slot.session.can_send else None
+        if size > MTU_MAX:
+            self._table.drops.oversized += 1
+        elif slot.connection is not None and (session is None or size > slot.minmtu):
             out.upcalls.packets.append((slot, frame))
-            return
-        session = slot.session
-        if session is None or not session.can_send:
+        elif session is None:
             self._table.drops.no_key += 1
-            return
-        for path in slot.paths:
-            if len(frame) <= path.limit:
-                self._send_by_udp(slot, path, [frame], out)
-                return
-        record = session.seal(TYPE_MAC, frame)
-        out.upcalls.sptps_packets.append((slot, self._table.me, record))
+        elif (path := _path_for(slot, size)) is not None:
+            out.queue(path, session.seal_batch(path.prefix, TYPE_MAC, (frame,)))
+        else:
+            record = session.seal(TYPE_MAC, frame)
+            out.upcalls.sptps_packets.append((slot, self._table.me, record))
 
     def relay(
-        self, destination: PeerSlot, source: PeerSlot, datagram: bytes, now: float, out: Output
+        self,
+        destination: PeerSlot,
+        source: PeerSlot,
+        sender: PeerSlot | None,
+        datagrams: list[bytes],
+        now: float,
+        out: Output,
     ) -> None:
-        """Pass a datagram between two other nodes on unchanged; ``datagram`` starts with both ids."""
+        """Pass datagrams between two other nodes on unchanged; they start with both ids (3.3).
+
+        ``sender`` is who sent them to us by UDP (None: they came by TCP). They never go back to it: while
+        nodes disagree about the graph they would run in circles.
+        """
+        drops = self._table.drops
         if destination.upkeep_due <= now or destination.session is None:
             out.upcalls.touched[destination] = None
-        size = len(datagram) - 12 - SPTPS_DATAGRAM_OVERHEAD
-        for path in destination.paths:
-            if size <= path.limit:
-                runs = out.runs
-                if runs and runs[-1][0] is path:
-                    runs[-1][1].append(datagram)
-                else:
-                    runs.append((path, [datagram]))
-                return
-        out.upcalls.sptps_packets.append((destination, source, datagram[12:]))
+        for datagram in datagrams:
+            path = _path_for(destination, len(datagram) - DATAGRAM_OVERHEAD)
+            if len(datagram) > MAX_DATAGRAM_SIZE:
+                drops.oversized += 1
+            elif sender is not None and (destination.nexthop if path is None else path.relay) is sender:
+                drops.looped += 1
+            elif path is not None:
+                out.queue(path, [datagram])
+            else:
+                out.upcalls.sptps_packets.append((destination, source, datagram[PREFIX_SIZE:]))
+
+
+def _path_for(slot: PeerSlot, size: int) -> UdpPath | None:
+    """Return the first UDP path that a record payload of ``size`` fits in."""
+    for path in slot.paths:
+        if size <= path.limit:
+            return path
+    return None
+
+
+def _runs_by_header(frames: Sequence[bytes]) -> list[tuple[bytes, list[bytes]]]:
+    """Cut a batch into runs of consecutive frames with the same Ethernet header, each after its header."""
+    runs: list[tuple[bytes, list[bytes]]] = []
+    last: bytes | None = None
+    run: list[bytes] = []
+    for frame in frames:
+        header = frame[:HEADER_SIZE]
+        if header != last:
+            last, run = header, []
+            runs.append((header, run))
+        run.append(frame)
+    return runs

@@ -68,7 +68,19 @@ class Upcalls:
 
     def __bool__(self) -> bool:
         """Tell whether anything was reported."""
-        return any(getattr(self, name) for name in self.__slots__)
+        # Asked after every event: written out, it costs a tenth of a loop over the names.
+        return bool(
+            self.touched
+            or self.learn
+            or self.packets
+            or self.sptps_packets
+            or self.probes
+            or self.handshakes
+            or self.failed
+            or self.no_session
+            or self.moved
+            or self.relayed
+        )
 
 
 class Output:
@@ -82,6 +94,14 @@ class Output:
         self.runs: list[tuple[UdpPath, list[bytes]]] = []
         """Datagrams in the order of sending; those of one entry go to one address."""
         self.upcalls = Upcalls()
+
+    def queue(self, path: UdpPath, datagrams: list[bytes]) -> None:
+        """Send ``datagrams`` (the caller gives the list away) along a path, after what is queued already."""
+        runs = self.runs
+        if runs and runs[-1][0] is path:
+            runs[-1][1].extend(datagrams)
+        else:
+            runs.append((path, datagrams))
 
     def take_upcalls(self) -> Upcalls:
         """Return the upcalls and begin a new collection."""

@@ -117,6 +117,7 @@ class Drops:
     not_authentic: int = 0
     bad_record: int = 0
     oversized: int = 0
+    ttl_exceeded: int = 0
 
 
 @dataclass(slots=True)
@@ -154,6 +155,8 @@ class ForwardingTable:
     direct: tuple[PeerSlot, ...] = ()
     """Reachable nodes reached without relay (``Broadcast = direct``)."""
     drops: Drops = field(default_factory=Drops)
+    capture: list[bytes] | None = None
+    """Frames that entered the switch (control.md 5.2), while a pcap client listens; the shell empties it."""
 
     def __post_init__(self) -> None:
         self.slots[self.me.name] = self.me
@@ -182,14 +185,37 @@ class ForwardingTable:
             self.confirmed[address[:2]] = slot
 
     def _unconfirm(self, slot: PeerSlot) -> None:
-        if slot.address is not None and self.confirmed.get(slot.address[:2]) is slot:
-            del self.confirmed[slot.address[:2]]
+        address = slot.address
+        if address is None or self.confirmed.get(address[:2]) is not slot:
+            return
+        del self.confirmed[address[:2]]
+        # Two nodes behind one address are rare; the other one stays confirmed.
+        for other in self.slots.values():
+            if other is not slot and other.confirmed and other.address and other.address[:2] == address[:2]:
+                self.confirmed[address[:2]] = other
+                return
+
+    def use_socket(self, slot: PeerSlot, socket: int) -> None:
+        """Answer ``slot`` through the socket that took its last good datagram (dataplane.md 2.5, step 12)."""
+        slot.socket = socket
+        if slot.minmtu > 0:
+            self.refresh_all()
+
+    def owner_of(self, mac: bytes) -> PeerSlot | None:
+        """Return the node that owns a MAC; None if nobody does, as with broadcast and multicast.
+
+        A MAC learned here is ours even if a node with a smaller name owns it, too: it has moved to us, and
+        that node has not noticed yet (dataplane.md 13.5).
+        """
+        owner = self.macs.get(mac)
+        return self.me if owner is not self.me and mac in self.own_macs else owner
 
     def refresh(self, slot: PeerSlot) -> None:
         """Work out the UDP paths of ``slot`` anew (dataplane.md 3.3).
 
         First the static relay or the node itself, for records that are proved to fit; then the next
-        hop. What fits neither goes by TCP.
+        hop. What fits neither goes by TCP. A relay that takes no UDP is passed over, where tinc would go
+        on by TCP; relays of versions before 4, which know no ids, are not looked for.
         """
         paths: list[UdpPath] = []
         for relay in (slot.via, slot.nexthop):

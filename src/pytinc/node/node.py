@@ -92,8 +92,6 @@ class Node:
         self.sockets: tuple[tuple[int, Address], ...] = ()
         """Family (4 or 6) and bound address of each listening socket."""
         self.output = Output()
-        self.capture: list[bytes] | None = None
-        """Frames that pass the switch, while a pcap client listens."""
         self._actions: list[Action] = []
         self._complaints: dict[str, float] = {}
 
@@ -216,6 +214,15 @@ class Node:
     def next_deadline(self) -> float:
         """Return when `tick` wants to be called."""
         return self.timers.next_deadline()
+
+    @property
+    def capture(self) -> list[bytes] | None:
+        """Frames that pass the switch, while a pcap client listens (else None)."""
+        return self.table.capture
+
+    @capture.setter
+    def capture(self, frames: list[bytes] | None) -> None:
+        self.table.capture = frames
 
     def take_actions(self) -> list[Action]:
         """Return what the shell has to do, in order, and forget it."""

@@ -17,6 +17,11 @@ NO_TYPE: Final = b"\0\0"
 """Never a real frame: where a frame has its ethertype, a UDP probe has zeros."""
 
 
+def is_group(mac: bytes) -> bool:
+    """Tell whether a MAC stands for many stations: multicast or broadcast."""
+    return bool(mac[0] & 1)
+
+
 def payload_offset(frame: bytes) -> int:
     """Return where the payload begins: after the header, or after one 802.1Q tag."""
     return HEADER_SIZE + VLAN_TAG_SIZE if frame[ETHERTYPE] == VLAN else HEADER_SIZE

@@ -1,0 +1,185 @@
+"""The data path alone: microseconds per frame, outbound and inbound, with real sessions and no kernel.
+
+    .venv/bin/python benchmarks/path.py [--profile outbound|inbound]
+
+Frames of 1,450 and 64 bytes (TCP segments and bare acknowledgements) in batches of 1, 8 and 64. "Sealing" and
+"opening" are what the session alone costs for the same frames; the rest is ours. Good for comparing with each
+other on one machine in one run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import cProfile
+import os
+import platform
+import pstats
+import statistics
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from pytinc.crypto.keys import PrivateKey
+from pytinc.datapath.inbound import Inbound
+from pytinc.datapath.outbound import Outbound
+from pytinc.datapath.output import Output
+from pytinc.datapath.table import ForwardingTable, PeerSlot
+from pytinc.protocol.sptps.datagram import DatagramSession
+from pytinc.protocol.sptps.handshake import Role
+from pytinc.wire.datagram import NULL_ID, PREFIX_SIZE, TYPE_MAC
+
+FRAMES = 1024
+ROUNDS = 9
+SIZES = (1450, 64)
+BATCHES = (1, 8, 64)
+MTU = 1451
+PATIENCE = 1e9
+"""No upkeep is due during the run: it would be the node's business."""
+MAC_HERE, MAC_THERE = b"\x02\0\0\0\0\x01", b"\x02\0\0\0\0\x02"
+ADDRESS = ("192.0.2.2", 655)
+
+Step = Callable[[list[list[bytes]]], None]
+
+
+class World:
+    """Node a, with neighbour b behind a proved path, and b's end of their session."""
+
+    def __init__(self) -> None:
+        self.table = ForwardingTable(PeerSlot("a", is_me=True))
+        self.table.me.via = self.table.me.nexthop = self.table.me
+        self.table.me.clamp_mss = True
+        self.b = self.table.add("b")
+        self.b.session, self.far_end = established()
+        self.b.connection, self.b.reachable, self.b.clamp_mss = 1, True, True
+        self.b.via = self.b.nexthop = self.b
+        self.b.mtu = self.b.minmtu = MTU
+        self.b.upkeep_due = PATIENCE
+        self.table.set_address(self.b, ADDRESS, 0, confirmed=True)
+        self.table.refresh_all()
+        self.table.macs = {MAC_HERE: self.table.me, MAC_THERE: self.b}
+        self.table.own_macs = {MAC_HERE: 0.0}
+        self.outbound = Outbound(self.table)
+        self.inbound = Inbound(self.table, self.outbound)
+        self.out = Output()
+        self.prefix = NULL_ID + self.b.id
+
+    def send(self, batches: list[list[bytes]]) -> None:
+        """Frames of the device, as the shell hands them over."""
+        for batch in batches:
+            self.outbound.frames_from_device(batch, 1.0, self.out)
+            assert not self.out.upcalls
+            self.out.clear()
+
+    def receive(self, batches: list[list[bytes]]) -> None:
+        """Datagrams of b, as the shell hands them over."""
+        for batch in batches:
+            self.inbound.datagrams(batch, [ADDRESS] * len(batch), 0, 1.0, self.out)
+            assert not self.out.upcalls
+            self.out.clear()
+
+    def sealed_by_b(self, batches: list[list[bytes]]) -> list[list[bytes]]:
+        """The same batches as datagrams from b."""
+        return [self.far_end.seal_batch(self.prefix, TYPE_MAC, batch) for batch in batches]
+
+    def seal(self, batches: list[list[bytes]]) -> None:
+        """Only seal."""
+        assert self.b.session is not None
+        for batch in batches:
+            self.b.session.seal_batch(self.prefix, TYPE_MAC, batch)
+
+    def open(self, batches: list[list[bytes]]) -> None:
+        """Only open."""
+        assert self.b.session is not None
+        for batch in batches:
+            self.b.session.open_batch(batch, PREFIX_SIZE)
+
+
+def established() -> tuple[DatagramSession, DatagramSession]:
+    """Two ends of a session whose keys are in force."""
+    keys = [PrivateKey.from_seed(os.urandom(32)) for _ in range(2)]
+    a = DatagramSession(Role.INITIATOR, keys[0], keys[1].public, b"benchmark", os.urandom)
+    b = DatagramSession(Role.RESPONDER, keys[1], keys[0].public, b"benchmark", os.urandom)
+    for kex_a, kex_b in zip(a.start(), b.start(), strict=True):
+        b.receive(kex_a)
+        a.receive(kex_b)
+    b.receive(*a.take_output())
+    a.receive(*b.take_output())
+    return a, b
+
+
+def tcp_frame(destination: bytes, source: bytes, size: int) -> bytes:
+    """A TCP acknowledgement with whatever data fills it up."""
+    header = bytes.fromhex("4500000000004000400600000a0000010a000002") + bytes(12) + b"\x50\x10" + bytes(6)
+    frame = destination + source + b"\x08\x00" + header
+    return frame + bytes(size - len(frame))
+
+
+def batches_of(frame: bytes, count: int) -> list[list[bytes]]:
+    """FRAMES distinct frames in batches."""
+    frames = [frame[:-2] + number.to_bytes(2, "big") for number in range(FRAMES)]
+    return [frames[start : start + count] for start in range(0, FRAMES, count)]
+
+
+def cost(run: Step, prepare: Callable[[], list[list[bytes]]]) -> float:
+    """Microseconds per frame, median of rounds."""
+    costs = []
+    for _ in range(ROUNDS):
+        batches = prepare()
+        start = time.perf_counter()
+        run(batches)
+        costs.append((time.perf_counter() - start) / FRAMES * 1e6)
+    return statistics.median(costs)
+
+
+def measure(world: World) -> None:
+    """Print a table."""
+    print("µs per frame     size  batch   all    of which the session")
+    for size in SIZES:
+        out = tcp_frame(MAC_THERE, MAC_HERE, size)
+        into = tcp_frame(MAC_HERE, MAC_THERE, size)
+        for count in BATCHES:
+            frames, answers = batches_of(out, count), batches_of(into, count)
+            all_, session = cost(world.send, lambda f=frames: f), cost(world.seal, lambda f=frames: f)
+            print(f"outbound        {size:5} {count:5}  {all_:6.2f}  {session:6.2f}")
+            all_ = cost(world.receive, lambda f=answers: world.sealed_by_b(f))
+            session = cost(world.open, lambda f=answers: world.sealed_by_b(f))
+            print(f"inbound         {size:5} {count:5}  {all_:6.2f}  {session:6.2f}")
+
+
+def profile(world: World, direction: str) -> None:
+    """Show where the time of single frames goes."""
+    outbound = direction == "outbound"
+    macs = (MAC_THERE, MAC_HERE) if outbound else (MAC_HERE, MAC_THERE)
+    profiler = cProfile.Profile()
+    for _ in range(ROUNDS):
+        batches = batches_of(tcp_frame(*macs, SIZES[-1]), 1)
+        if not outbound:
+            batches = world.sealed_by_b(batches)
+        profiler.enable()
+        (world.send if outbound else world.receive)(batches)
+        profiler.disable()
+    pstats.Stats(profiler).sort_stats("tottime").print_stats(20)
+
+
+def commit() -> str:
+    """Return what is checked out here."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
+
+
+def main() -> None:
+    """Measure, or profile one direction."""
+    parser = argparse.ArgumentParser(description="Cost of the data path per frame")
+    parser.add_argument("--profile", choices=("outbound", "inbound"))
+    options = parser.parse_args()
+    print(f"{platform.machine()}, Linux {platform.release()}, Python {platform.python_version()}, {commit()}")
+    world = World()
+    if options.profile:
+        profile(world, options.profile)
+    else:
+        measure(world)
+
+
+if __name__ == "__main__":
+    main()

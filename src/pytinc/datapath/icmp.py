@@ -1,0 +1,104 @@
+"""ICMP errors about frames that cannot go on (dataplane.md 5.7): made here, sent by `outbound`. Cold path.
+
+At most three in a second, all kinds together, as tinc does: whoever provokes them gets no amplifier.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pytinc.wire import ethernet, ip
+from pytinc.wire.datagram import NodeId
+
+ERRORS_PER_SECOND: Final = 3
+_QUOTE_V4: Final = 548
+_QUOTE_V6: Final = 528
+_FRAGMENTATION_NEEDED: Final = (3, 4)
+_TIME_EXCEEDED: Final = (ip.ICMP_TIME_EXCEEDED, 0)
+_PACKET_TOO_BIG: Final = (2, 0)
+_TIME_EXCEEDED_V6: Final = (ip.ICMPV6_TIME_EXCEEDED, 0)
+_HOPS: Final = 255
+_DUMMY_ADDRESS: Final = bytes((192, 0, 0, 8))
+"""What a node without an IPv4 address puts in ICMP errors (RFC 7600, 22)."""
+_LINK_LOCAL: Final = bytes((0xFE, 0x80)) + bytes(6)
+
+
+class ErrorLimit:
+    """Counts ICMP errors."""
+
+    def __init__(self) -> None:
+        self._second = -1
+        self._made = 0
+
+    def allows(self, now: float) -> bool:
+        """Count one error; False when there were enough in this second."""
+        if int(now) != self._second:
+            self._second, self._made = int(now), 0
+        self._made += 1
+        return self._made <= ERRORS_PER_SECOND
+
+
+def too_big_v4(frame: bytes, start: int, mtu: int) -> bytes:
+    """Return "fragmentation needed" (RFC 1191) to the sender of ``frame``, from its destination.
+
+    ``start`` is the offset of the IP header (as for all functions here), ``mtu`` counts frame bytes.
+    """
+    source, packet = frame[start + 16 : start + 20], frame[start:mtu]
+    return _error_v4(frame, start, source, _FRAGMENTATION_NEEDED, max(mtu - start, 0), packet)
+
+
+def too_big_v6(frame: bytes, start: int, mtu: int) -> bytes:
+    """Return "packet too big" (RFC 4443, 3.2) to the sender of ``frame``, from its destination."""
+    source, packet = frame[start + 24 : start + 40], frame[start:mtu]
+    return _error_v6(frame, start, source, _PACKET_TOO_BIG, max(mtu - start, 0), packet)
+
+
+def time_exceeded_v4(frame: bytes, start: int) -> bytes:
+    """Return "time exceeded" (RFC 792) to the sender of ``frame``.
+
+    tinc asks the kernel which address it would use towards the sender. The switch has none and does no I/O,
+    so the error comes from the address that the IANA set aside for this.
+    """
+    return _error_v4(frame, start, _DUMMY_ADDRESS, _TIME_EXCEEDED, 0, frame[start:])
+
+
+def time_exceeded_v6(frame: bytes, start: int, node: NodeId) -> bytes:
+    """Return "time exceeded" (RFC 4443, 3.3), from a link-local address with the node's id in it."""
+    # The id takes the place of a MAC in a modified EUI-64 (RFC 4291, appendix A), as one set locally.
+    interface = bytes((node[0] & 0xFC,)) + node[1:3] + b"\xff\xfe" + node[3:]
+    return _error_v6(frame, start, _LINK_LOCAL + interface, _TIME_EXCEEDED_V6, 0, frame[start:])
+
+
+def _error_v4(
+    frame: bytes, start: int, source: bytes, kind: tuple[int, int], rest: int, packet: bytes
+) -> bytes:
+    body = _body(kind, rest, packet[:_QUOTE_V4])
+    body[2:4] = ip.checksum(bytes(body)).to_bytes(2, "big")
+    header = bytearray(ip.IPV4_HEADER_SIZE)
+    header[0] = 0x45
+    header[2:4] = (ip.IPV4_HEADER_SIZE + len(body)).to_bytes(2, "big")
+    header[8], header[9] = _HOPS, ip.PROTOCOL_ICMP
+    header[12:16], header[16:20] = source, frame[start + 12 : start + 16]
+    header[10:12] = ip.checksum(bytes(header)).to_bytes(2, "big")
+    return _swapped(frame, start) + bytes(header) + bytes(body)
+
+
+def _error_v6(
+    frame: bytes, start: int, source: bytes, kind: tuple[int, int], rest: int, packet: bytes
+) -> bytes:
+    destination = frame[start + 8 : start + 24]
+    body = _body(kind, rest, packet[:_QUOTE_V6])
+    pseudo = ip.pseudo_header_v6(source, destination, len(body), ip.PROTOCOL_ICMPV6)
+    body[2:4] = ip.checksum(pseudo + bytes(body)).to_bytes(2, "big")
+    header = bytes((0x60, 0, 0, 0)) + len(body).to_bytes(2, "big")
+    header += bytes((ip.PROTOCOL_ICMPV6, _HOPS)) + source + destination
+    return _swapped(frame, start) + header + bytes(body)
+
+
+def _swapped(frame: bytes, start: int) -> bytes:
+    """Return the Ethernet header of an answer to ``frame``."""
+    return frame[ethernet.SOURCE] + frame[ethernet.DESTINATION] + frame[12:start]
+
+
+def _body(kind: tuple[int, int], rest: int, quote: bytes) -> bytearray:
+    return bytearray(bytes(kind) + b"\0\0" + rest.to_bytes(4, "big") + quote)

@@ -1,0 +1,350 @@
+"""The plain twin of `outbound` and `inbound`: one packet at a time, as dataplane.md tells it.
+
+Not used by the daemon. Tests push the same packets through both and compare what comes out
+(`tests/datapath/test_twin.py`); it is also the best way to learn the fast code, which does the same with
+batches, runs and kept look-ups. It works out owner and UDP path of each packet itself, and gives every
+datagram as a run of its own. It shares with the fast code what is plain there already: `clamp_mss`, `TooBig`,
+`TimeToLive` and the containers.
+"""
+
+from __future__ import annotations
+
+from pytinc.datapath.clamp import clamp_mss
+from pytinc.datapath.icmp import ErrorLimit
+from pytinc.datapath.output import Output, Probe
+from pytinc.datapath.table import ForwardingTable, PeerSlot, UdpPath
+from pytinc.datapath.too_big import TooBig
+from pytinc.datapath.ttl import TimeToLive
+from pytinc.wire.address import SockAddr
+from pytinc.wire.datagram import (
+    DATAGRAM_OVERHEAD,
+    ID_SIZE,
+    MAX_DATAGRAM_SIZE,
+    MIN_DATAGRAM_SIZE,
+    MTU_MAX,
+    NULL_ID,
+    PREFIX_SIZE,
+    TYPE_HANDSHAKE,
+    TYPE_MAC,
+    TYPE_PROBE,
+)
+from pytinc.wire.ethernet import DESTINATION, ETHERTYPE, HEADER_SIZE, NO_TYPE, SOURCE
+
+_ZERO_MAC = bytes(6)
+
+
+class Reference:
+    """Both directions of the data path, for one packet."""
+
+    def __init__(self, table: ForwardingTable) -> None:
+        self._table = table
+        limit = ErrorLimit()
+        self._too_big = TooBig(limit)
+        self._ttl = TimeToLive(table.me.id, limit)
+
+    # -- where packets come in --
+
+    def frame_from_device(self, frame: bytes, now: float, out: Output) -> None:
+        """Take a frame of the device."""
+        me = self._table.me
+        me.in_packets += 1
+        me.in_bytes += len(frame)
+        self._route(me, frame, now, out)
+
+    def frame_from_neighbour(self, source: PeerSlot, frame: bytes, now: float, out: Output) -> None:
+        """Take a plain frame from a neighbour's meta connection (PACKET, 2.7)."""
+        if len(frame) < HEADER_SIZE:
+            self._table.drops.short += 1
+        elif len(frame) > MTU_MAX:
+            self._table.drops.oversized += 1
+        elif frame[ETHERTYPE] == NO_TYPE:
+            self._table.drops.bad_record += 1
+        else:
+            self._frame_of_peer(source, frame, now, out)
+
+    def datagram(self, datagram: bytes, address: SockAddr, socket: int, now: float, out: Output) -> None:
+        """Take a datagram from a UDP socket (2.5)."""
+        table = self._table
+        destination_id, source_id = datagram[:ID_SIZE], datagram[ID_SIZE:PREFIX_SIZE]
+        source = table.by_id.get(source_id)
+        if len(datagram) < MIN_DATAGRAM_SIZE:
+            table.drops.short += 1
+        elif len(datagram) > MAX_DATAGRAM_SIZE:
+            table.drops.oversized += 1
+        elif source is None or source is table.me:
+            table.drops.unknown_source += 1
+        elif destination_id == NULL_ID:
+            self._direct(source, datagram, address, socket, now, out)
+        else:
+            self._indirect(destination_id, source, datagram, address, socket, now, out)
+
+    def sptps_packet(self, data: bytes, now: float, out: Output) -> None:
+        """Take both ids and a sealed record from a meta connection (2.7)."""
+        table = self._table
+        destination, source = table.by_id.get(data[:ID_SIZE]), table.by_id.get(data[ID_SIZE:PREFIX_SIZE])
+        if len(data) < MIN_DATAGRAM_SIZE:
+            table.drops.short += 1
+        elif source is None or source is table.me:
+            table.drops.unknown_source += 1
+        elif destination is None:
+            table.drops.unknown_destination += 1
+        elif destination is source:
+            table.drops.looped += 1
+        elif not destination.reachable:
+            table.drops.unreachable += 1
+        elif destination is table.me:
+            self._open(source, data, None, 0, now, out, direct=False, trusted=True)
+        else:
+            self._relay(destination, source, None, data, now, out)
+
+    # -- datagrams --
+
+    def _direct(
+        self, source: PeerSlot, datagram: bytes, address: SockAddr, socket: int, now: float, out: Output
+    ) -> None:
+        """Open a datagram that its source sent straight to us (2.5, steps 10 to 12)."""
+        trusted = self._table.confirmed.get(address[:2]) is source
+        if self._open(source, datagram, address, socket, now, out, direct=True, trusted=trusted):
+            if source.address is None or address[:2] != source.address[:2]:
+                out.upcalls.moved[source] = (address, socket)
+            else:
+                source.socket = socket
+
+    def _indirect(
+        self,
+        destination_id: bytes,
+        source: PeerSlot,
+        datagram: bytes,
+        address: SockAddr,
+        socket: int,
+        now: float,
+        out: Output,
+    ) -> None:
+        """Relay a datagram with a destination id, or open it if it is ours (2.5, steps 6 to 9)."""
+        table = self._table
+        sender = table.confirmed.get(address[:2])
+        destination = table.by_id.get(destination_id)
+        if sender is None:
+            table.drops.unknown_source += 1
+        elif destination is None:
+            table.drops.unknown_destination += 1
+        elif destination is sender or destination is source:
+            table.drops.looped += 1
+        elif not destination.reachable:
+            table.drops.unreachable += 1
+        elif destination is not table.me:
+            out.upcalls.relayed[sender, source, destination] = None
+            self._relay(destination, source, sender, datagram, now, out)
+        elif self._open(source, datagram, address, socket, now, out, direct=False, trusted=True):
+            out.upcalls.relayed[sender, source, destination] = None
+
+    def _relay(
+        self,
+        destination: PeerSlot,
+        source: PeerSlot,
+        sender: PeerSlot | None,
+        datagram: bytes,
+        now: float,
+        out: Output,
+    ) -> None:
+        """Pass a datagram on as it is (3.3), but never back to the node that brought it by UDP."""
+        if destination.session is None or destination.upkeep_due <= now:
+            out.upcalls.touched[destination] = None
+        path = self._path(destination, len(datagram) - DATAGRAM_OVERHEAD)
+        to = destination.nexthop if path is None else path.relay
+        if len(datagram) > MAX_DATAGRAM_SIZE:
+            self._table.drops.oversized += 1
+        elif sender is not None and to is sender:
+            self._table.drops.looped += 1
+        elif path is None:
+            out.upcalls.sptps_packets.append((destination, source, datagram[PREFIX_SIZE:]))
+        else:
+            out.runs.append((path, [datagram]))
+
+    def _open(
+        self,
+        source: PeerSlot,
+        datagram: bytes,
+        address: SockAddr | None,
+        socket: int,
+        now: float,
+        out: Output,
+        *,
+        direct: bool,
+        trusted: bool,
+    ) -> bool:
+        """Open a record of ``source`` (2.6); tell whether it was authentic."""
+        drops = self._table.drops
+        if source.session is None:
+            drops.no_key += 1
+            if trusted:
+                out.upcalls.no_session[source] = None
+            return False
+        record = source.session.receive(datagram[PREFIX_SIZE:])
+        if record is None:
+            drops.not_authentic += 1
+            if trusted:
+                out.upcalls.failed[source] = None
+            return False
+        type_, payload = record
+        if type_ == TYPE_MAC and HEADER_SIZE <= len(payload) <= MTU_MAX:
+            if direct:
+                source.maxrecentlen = max(source.maxrecentlen, len(payload))
+            self._frame_of_peer(source, payload, now, out)
+        elif type_ == TYPE_PROBE and address is not None:
+            out.upcalls.probes.append(Probe(source, payload, address, socket, direct))
+        elif type_ == TYPE_HANDSHAKE:
+            out.upcalls.handshakes[source] = None
+        else:
+            drops.bad_record += 1
+        return True
+
+    def _frame_of_peer(self, source: PeerSlot, frame: bytes, now: float, out: Output) -> None:
+        source.in_packets += 1
+        source.in_bytes += len(frame)
+        self._route(source, frame, now, out)
+
+    # -- switching --
+
+    def _route(self, source: PeerSlot, frame: bytes, now: float, out: Output) -> None:
+        """Switch a frame of the device or of another node (5.1, 5.2)."""
+        table = self._table
+        rules, me = table.rules, table.me
+        if table.capture is not None:
+            table.capture.append(frame)
+        if rules.kernel and source is not me:
+            self._to_device(frame, out)
+            return
+        if len(frame) < HEADER_SIZE:
+            table.drops.short += 1
+            return
+        if source is me and not rules.hub:
+            self._learn(frame[SOURCE], now, out)
+        if source is me and frame[ETHERTYPE] == NO_TYPE:
+            table.drops.bad_record += 1
+            return
+        owner = None if rules.hub else self._owner(frame[DESTINATION])
+        if owner is None:
+            self._flood(source, frame, now, out)
+        elif owner is source:
+            table.drops.looped += 1
+        elif owner is me:
+            self._to_device(clamp_mss(frame, source.mtu) if me.clamp_mss else frame, out)
+        elif source is not me and not rules.forward:
+            table.drops.not_for_us += 1
+        else:
+            self._forward(source, owner, frame, now, out)
+
+    def _learn(self, mac: bytes, now: float, out: Output) -> None:
+        """Note that the own node owns ``mac`` (5.3). The own table is asked, not the owner (13.5)."""
+        is_group = bool(mac[0] & 1)
+        if mac in self._table.own_macs:
+            self._table.own_macs[mac] = now
+        elif not is_group and mac != _ZERO_MAC:
+            out.upcalls.learn[mac] = None
+
+    def _owner(self, mac: bytes) -> PeerSlot | None:
+        """Return the node a frame goes to; None: to all."""
+        return self._table.me if mac in self._table.own_macs else self._table.macs.get(mac)
+
+    def _forward(self, source: PeerSlot, owner: PeerSlot, frame: bytes, now: float, out: Output) -> None:
+        """Send a frame to another node that owns its destination (steps 5 to 9 of 5.2)."""
+        table = self._table
+        via = owner.nexthop if owner.via is table.me else owner.via
+        if not owner.reachable or via is None:
+            table.drops.unreachable += 1
+            return
+        aged = self._aged(source, frame, now, out)
+        if aged is None:
+            return
+        if table.rules.direct_only and via is not owner:
+            table.drops.no_path += 1
+        elif len(aged) > via.mtu:
+            parts, error = self._too_big.handle(aged, via.mtu, now)
+            if error is not None:
+                self._answer(source, error, now, out)
+            for part in parts:
+                self._send(owner, part, now, out)
+        else:
+            mtu = min(source.mtu, via.mtu)
+            self._send(owner, clamp_mss(aged, mtu) if via.clamp_mss else aged, now, out)
+
+    def _aged(self, source: PeerSlot, frame: bytes, now: float, out: Output) -> bytes | None:
+        """Return the frame with one hop less if it passes through us (DecrementTTL); None: it ends here."""
+        if source is self._table.me or not self._table.rules.decrement_ttl:
+            return frame
+        aged, error = self._ttl.decrement(frame, now)
+        if aged is None:
+            self._table.drops.ttl_exceeded += 1
+        if error is not None:
+            self._answer(source, error, now, out)
+        return aged
+
+    def _flood(self, source: PeerSlot, frame: bytes, now: float, out: Output) -> None:
+        """Send a frame to all (5.5)."""
+        table = self._table
+        aged = self._aged(source, frame, now, out)
+        if aged is None:
+            return
+        from_me = source is table.me
+        if not from_me:
+            self._to_device(aged, out)
+        targets: tuple[PeerSlot, ...] = ()
+        if table.rules.broadcast == "mst":
+            targets = tuple(slot for slot in table.tree if from_me or slot is not source.nexthop)
+        elif table.rules.broadcast == "direct" and from_me:
+            targets = table.direct
+        for slot in targets:
+            self._send(slot, aged, now, out)
+
+    # -- out --
+
+    def _answer(self, source: PeerSlot, frame: bytes, now: float, out: Output) -> None:
+        """Send an ICMP error back to where the frame came from."""
+        if source is self._table.me:
+            self._to_device(frame, out)
+        else:
+            self._send(source, frame, now, out)
+
+    def _to_device(self, frame: bytes, out: Output) -> None:
+        self._table.me.out_packets += 1
+        self._table.me.out_bytes += len(frame)
+        out.frames.append(frame)
+
+    def _send(self, slot: PeerSlot, frame: bytes, now: float, out: Output) -> None:
+        """Send a frame to a node (3.1, 3.2, 3.4)."""
+        if not slot.reachable:
+            self._table.drops.unreachable += 1
+            return
+        slot.out_packets += 1
+        slot.out_bytes += len(frame)
+        session = slot.session
+        if session is None or slot.upkeep_due <= now:
+            out.upcalls.touched[slot] = None
+        is_neighbour = slot.connection is not None
+        has_key = session is not None and session.can_send
+        if len(frame) > MTU_MAX:
+            self._table.drops.oversized += 1
+        elif is_neighbour and (not has_key or len(frame) > slot.minmtu):
+            out.upcalls.packets.append((slot, frame))
+        elif session is None or not has_key:
+            self._table.drops.no_key += 1
+        else:
+            record = session.seal(TYPE_MAC, frame)
+            path = self._path(slot, len(frame))
+            if path is None:
+                out.upcalls.sptps_packets.append((slot, self._table.me, record))
+            else:
+                out.runs.append((path, [path.prefix + record]))
+
+    def _path(self, slot: PeerSlot, size: int) -> UdpPath | None:
+        """Return the way of a record with ``size`` bytes of payload (3.3); None: TCP."""
+        for relay in (slot.via, slot.nexthop):
+            if relay is None or relay is self._table.me:
+                continue
+            if relay.tcp_only or relay.address is None or relay.minmtu <= 0 or size > relay.minmtu:
+                continue
+            destination = NULL_ID if relay is slot else slot.id
+            prefix = destination + self._table.me.id
+            return UdpPath(relay.minmtu, relay.socket, relay.address, prefix, relay)
+        return None

@@ -1,0 +1,167 @@
+"""Lists for people: laid out on a terminal, and tinc's bytes everywhere else."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import ScriptedDaemon
+
+NODES = """\
+18 3 alpha ba3ce58667ca MYSELF port 655 0 0 0 0 700000c 858 alpha alpha 0 1518 0 1518 1795377436 -1 5 418 4 356
+18 3 beta 560c72de72c0 192.168.77.2 port 655 0 0 0 0 700000c 8da beta beta 1 1439 1439 1439 9 632 6 123456 4 356
+18 3 delta 485d4d17037c unknown port unknown 0 0 0 0 0 20 - - -1 1518 0 1518 0 -1 0 0 0 0
+18 3 far 000000000001 192.168.77.9 port 655 0 0 0 0 7000000 7a beta beta 2 1518 0 1518 9 -1 0 0 0 0
+18 3 mute 000000000002 192.168.77.9 port 655 0 0 0 0 7000000 18 mute mute 2 1518 0 1518 9 1000 0 0 0 0
+18 3 tcp 000000000003 fe80::1234:5678:9abc:def0 port 655 0 0 0 0 7000000 1a tcp tcp 2 1 0 1 9 1000 0 0 0 0
+18 3 slow 000000000004 192.168.77.9 port 655 0 0 0 0 7000000 1a tcp slow 2 1518 0 1518 9 1000 0 0 0 0
+18 3
+"""  # noqa: E501
+EDGES = "18 4 alpha beta 192.168.77.2 port 655 unspec port unspec 700000c 17\n18 4\n"
+SUBNETS = "18 5 ff:ff:ff:ff:ff:ff (broadcast)\n18 5 10.21.0.0/16#20 alpha\n18 5\n"
+CONNECTIONS = "18 6 beta 192.168.77.2 port 655 c 4 100\n18 6 <control> localhost port unix 0 15 200\n18 6\n"
+ASKED = [
+    "dump nodes",
+    "dump edges",
+    "dump subnets",
+    "dump connections",
+    "dump reachable nodes",
+    "info beta",
+    "info alpha",
+    "info delta",
+    "info 10.21.0.1",
+]
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class Asker:
+    def __init__(self, daemon: ScriptedDaemon) -> None:
+        daemon.answers |= {"3": NODES, "4": EDGES, "5": SUBNETS, "6": CONNECTIONS}
+        self._command = [sys.executable, "-m", "pytinc", "--pidfile", daemon.pidfile]
+
+    def _environment(self, more: dict[str, str]) -> dict[str, str]:
+        return {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "COLUMNS": "100", "TERM": "xterm"} | more
+
+    def piped(self, words: str, **more: str) -> str:
+        done = subprocess.run(
+            [*self._command, *words.split()],
+            capture_output=True,
+            text=True,
+            env=self._environment(more),
+            check=True,
+            timeout=30,
+        )
+        return done.stdout
+
+    def on_terminal(self, words: str, **more: str) -> str:
+        """Run with a terminal for standard output; return what came there, with plain newlines."""
+        ours, theirs = pty.openpty()
+        with subprocess.Popen(
+            [*self._command, *words.split()], stdin=theirs, stdout=theirs, env=self._environment(more)
+        ) as process:
+            os.close(theirs)
+            seen = b""
+            try:
+                while data := os.read(ours, 65536):
+                    seen += data
+            except OSError:  # Linux tells the end of the other side so
+                pass
+            os.close(ours)
+            assert process.wait(30) == 0
+        return seen.decode().replace("\r\n", "\n")
+
+
+@pytest.fixture
+def ask(daemon: ScriptedDaemon) -> Asker:
+    return Asker(daemon)
+
+
+def test_nodes_are_laid_out_in_columns(ask: Asker) -> None:
+    lines = COLOUR.sub("", ask.on_terminal("dump nodes")).splitlines()
+    rows = [line.split() for line in lines if line.strip(" \u2500")]
+    assert rows[0] == ["Node", "Reached", "Address", "PMTU", "RTT", "Received", "Sent"]
+    assert rows[1] == ["alpha", "this", "node", "port", "655", "-", "-", "418", "B", "356", "B"]
+    assert rows[2] == [
+        "beta",
+        "UDP",
+        *["192.168.77.2", "port", "655", "1439", "0.632", "ms", "123", "KB", "356", "B"],
+    ]
+    assert rows[3] == ["delta", "unreachable", "-", "-", "-", "0", "B", "0", "B"]
+    assert [row[1:3] for row in rows[4:8]] == [
+        ["via", "beta"],
+        ["unknown", "192.168.77.9"],
+        ["TCP", "fe80::1234:5678:9abc:def0"],
+        ["TCP", "via"],
+    ]
+
+
+def test_other_lists_are_laid_out_too(ask: Asker) -> None:
+    edges, subnets, connections = (
+        COLOUR.sub("", ask.on_terminal(f"dump {what}")) for what in ("edges", "subnets", "connections")
+    )
+    assert re.search(r"^alpha +beta +192\.168\.77\.2 port 655 +- +17 +pmtu", edges, re.MULTILINE)
+    assert re.search(r"^10\.21\.0\.0/16#20 +alpha", subnets, re.MULTILINE)
+    assert re.search(r"^beta +192\.168\.77\.2 port 655 +pmtu", connections, re.MULTILINE)
+
+
+def test_colours_tell_how_nodes_are_reached(ask: Asker) -> None:
+    seen = ask.on_terminal("dump nodes")
+    colours = {name: code for code, name in re.findall(r"^\x1b\[([0-9;]*)m(\w+)", seen, re.MULTILINE)}
+    assert colours["alpha"] == "1;32"
+    assert (colours["beta"], colours["delta"], colours["far"], colours["tcp"]) == ("32", "31", "33", "36")
+
+
+def test_a_report_about_a_node_keeps_its_words(ask: Asker) -> None:
+    seen = ask.on_terminal("info beta")
+    assert COLOUR.search(seen)
+    assert COLOUR.sub("", seen) == ask.piped("info beta")
+
+
+def test_no_color_takes_the_colours_away(ask: Asker) -> None:
+    seen = ask.on_terminal("dump nodes", NO_COLOR="1")
+    assert not re.search(r"\x1b\[[0-9;]*3[0-7]", seen)
+    assert "Reached" in seen
+
+
+@pytest.mark.parametrize("words", ASKED)
+def test_plain_means_the_bytes_of_tinc(ask: Asker, words: str) -> None:
+    piped = ask.piped(words)
+    assert "\x1b" not in piped
+    assert ask.on_terminal(words, PYTINC_PLAIN="1") == piped
+    assert ask.on_terminal(words) != piped
+
+
+@pytest.mark.parametrize("terminal", ["dumb", ""])
+def test_a_terminal_without_abilities_gets_plain_lines(ask: Asker, terminal: str) -> None:
+    assert ask.on_terminal("dump nodes", TERM=terminal) == ask.piped("dump nodes")
+
+
+def test_batch_means_plain_lines(ask: Asker) -> None:
+    assert ask.on_terminal("--batch dump nodes") == ask.piped("dump nodes")
+
+
+def test_json_is_never_laid_out(ask: Asker) -> None:
+    assert ask.on_terminal("dump nodes --json") == ask.piped("dump nodes --json")
+
+
+def test_names_are_no_markup(ask: Asker, daemon: ScriptedDaemon) -> None:
+    daemon.answers["5"] = "18 5 10.0.0.1 [bold]x[/bold]:smile:\n18 5\n"
+    assert "[bold]x[/bold]:smile:" in ask.on_terminal("dump subnets")
+
+
+def test_rich_is_loaded_for_a_terminal_only(daemon: ScriptedDaemon) -> None:
+    daemon.answers["3"] = NODES
+    program = (
+        "import sys; from pytinc.cli.app import main; "
+        f"main(['--pidfile', {daemon.pidfile!r}, 'dump', 'nodes']); "
+        "sys.exit('rich' in sys.modules or 'json' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.DEVNULL, check=False, timeout=30)
+    assert done.returncode == 0

@@ -1,0 +1,440 @@
+"""The fast data path does what its plain twin does, whatever comes, whatever the table says."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pytinc.crypto.keys import PrivateKey
+from pytinc.datapath.inbound import Inbound
+from pytinc.datapath.outbound import Outbound
+from pytinc.datapath.output import Output, Upcalls
+from pytinc.datapath.reference import Reference
+from pytinc.datapath.table import Drops, ForwardingTable, PeerSlot, SwitchRules
+from pytinc.protocol.sptps.datagram import DatagramSession
+from pytinc.protocol.sptps.handshake import Role
+from pytinc.wire.datagram import NULL_ID, PREFIX_SIZE, node_id
+
+PEERS = ("b", "c", "d")
+KEYS = {name: PrivateKey.from_seed(name.encode() * 32) for name in ("a", *PEERS)}
+ADDRESSES = {name: (f"192.0.2.{number}", 655) for number, name in enumerate(PEERS, 1)}
+STRANGER = ("198.51.100.1", 4000)
+MACS = tuple(bytes((2, 0, 0, 0, 0, number)) for number in range(6))
+GROUPS = (b"\xff" * 6, b"\x01\x00\x5e\x00\x00\x01", bytes(6))
+NEVER = 1e9
+IP_ID = b"\x12\x34"
+"""ICMP errors made by the data path have 0 there."""
+
+
+# -- one world, built twice --
+
+
+@dataclass
+class PeerPlan:
+    reachable: bool
+    session: bool
+    neighbour: bool
+    via: str
+    nexthop: str
+    minmtu: int
+    mtu: int
+    tcp_only: bool
+    address: bool
+    confirmed: bool
+    clamp: bool
+    upkeep_due: float
+    socket: int
+
+
+@dataclass
+class Plan:
+    peers: dict[str, PeerPlan]
+    rules: dict[str, Any]
+    clamp: bool
+    macs: dict[bytes, str]
+    own_macs: set[bytes]
+    tree: list[str]
+    direct: list[str]
+    capture: bool
+
+
+def established(name: str) -> tuple[DatagramSession, DatagramSession]:
+    """Our end and the peer's, the same bytes every time."""
+    rng = random.Random(name)
+    ours = DatagramSession(Role.INITIATOR, KEYS["a"], KEYS[name].public, b"twin", rng.randbytes)
+    theirs = DatagramSession(Role.RESPONDER, KEYS[name], KEYS["a"].public, b"twin", rng.randbytes)
+    (first,), (answer,) = ours.start(), theirs.start()
+    theirs.receive(first)
+    ours.receive(answer)
+    theirs.receive(*ours.take_output())
+    ours.receive(*theirs.take_output())
+    return ours, theirs
+
+
+@dataclass
+class World:
+    plan: Plan
+    far: dict[str, DatagramSession] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        plan = self.plan
+        table = self.table = ForwardingTable(PeerSlot("a", is_me=True), SwitchRules(**plan.rules))
+        table.me.via = table.me.nexthop = table.me
+        table.me.clamp_mss = plan.clamp
+        table.capture = [] if plan.capture else None
+        for name in PEERS:
+            table.add(name)
+        for number, (name, peer) in enumerate(plan.peers.items()):
+            slot = table.slots[name]
+            slot.reachable = peer.reachable
+            if peer.reachable:
+                slot.via, slot.nexthop = table.slots[peer.via], table.slots[peer.nexthop]
+            if peer.session:
+                slot.session, self.far[name] = established(name)
+            slot.connection = number if peer.neighbour else None
+            slot.minmtu, slot.mtu, slot.tcp_only = peer.minmtu, peer.mtu, peer.tcp_only
+            slot.clamp_mss, slot.upkeep_due = peer.clamp, peer.upkeep_due
+            address = ADDRESSES[name] if peer.address else None
+            table.set_address(slot, address, peer.socket, confirmed=peer.confirmed)
+        table.macs = {mac: table.slots[owner] for mac, owner in plan.macs.items()}
+        table.own_macs = dict.fromkeys(plan.own_macs, 0.0)
+        table.tree = tuple(table.slots[name] for name in plan.tree)
+        table.direct = tuple(table.slots[name] for name in plan.direct)
+        table.refresh_all()
+        self.out = Output()
+        self.outbound = Outbound(table)
+        self.inbound = Inbound(table, self.outbound)
+        self.reference = Reference(table)
+        self.sent: dict[str, list[bytes]] = {name: [] for name in PEERS}
+
+    def datagram(self, spec: DatagramSpec) -> bytes:
+        """What a peer (or somebody else) sends."""
+        peer, body = spec.peer, spec.body
+        prefix = spec.destination + node_id(spec.source or peer)
+        far = self.far.get(peer)
+        match spec.kind:
+            case "replay" if self.sent[peer]:
+                return self.sent[peer][len(body) % len(self.sent[peer])]
+            case "record" | "tampered" | "replay" if far is not None and far.can_send:
+                datagram = prefix + far.seal(spec.type_, body)
+            case "handshake" if far is not None and not far.in_handshake:
+                far.force_rekey()
+                (record,) = far.take_output()
+                datagram = prefix + record
+            case _:
+                return prefix + body
+        if spec.kind == "tampered":
+            return datagram[:-1] + bytes((datagram[-1] ^ 1,))
+        self.sent[peer].append(datagram)
+        return datagram
+
+
+@dataclass(frozen=True)
+class DatagramSpec:
+    kind: str
+    peer: str
+    source: str | None
+    """Whose id stands in front; None: the peer's."""
+    destination: bytes
+    type_: int
+    body: bytes
+    address: tuple[str, int]
+
+
+# -- what comes out, told so that only what matters is compared --
+
+
+def is_error(frame: bytes) -> bool:
+    """An ICMP error made here: the generated packets have another id, and smaller hop limits."""
+    start = 18 if frame[12:14] == b"\x81\x00" else 14
+    kind = frame[start - 2 : start]
+    if kind == b"\x08\x00":
+        return frame[start + 4 : start + 6] == b"\0\0" and frame[start + 9 : start + 10] == b"\x01"
+    return kind == b"\x86\xdd" and frame[start + 6 : start + 8] == b"\x3a\xff"
+
+
+class Told:
+    """The outputs of a world in a form that two worlds can be compared by.
+
+    ICMP errors are only counted: which frames of a batch are answered depends on the order in which their
+    owners are served. The socket of a run is left out: it may change in the middle of a batch.
+    """
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.ways: dict[object, list[object]] = {}
+        self.errors: Counter[str] = Counter()
+        self.error_bytes: Counter[str] = Counter()
+        out = world.out
+        for frame in out.frames:
+            self._frame("device", "a", frame)
+        for path, datagrams in out.runs:
+            assert datagrams
+            for datagram in datagrams:
+                self._sealed(("udp", path.address, path.relay.name), datagram[:PREFIX_SIZE], datagram[12:])
+        upcalls = out.upcalls
+        for target, source, record in upcalls.sptps_packets:
+            self._sealed(("tcp", target.name), target.id + source.id, record)
+        for slot, frame in upcalls.packets:
+            self._frame(("packet", slot.name), slot.name, frame)
+        self.upcalls = told_upcalls(upcalls)
+        self.upcalls_at_all = bool(upcalls)
+
+    def _sealed(self, way: object, prefix: bytes, record: bytes) -> None:
+        table = self.world.table
+        if prefix[6:] != table.me.id:
+            self.ways.setdefault(way, []).append((prefix, record))
+            return
+        slot = table.by_id.get(prefix[:6])
+        name = slot.name if slot is not None else str(way[2])  # type: ignore[index]
+        opened = self.world.far[name].receive(record)
+        assert opened is not None
+        assert opened.type == 2
+        self._frame((way, prefix), name, opened.data)
+
+    def _frame(self, way: object, name: str, frame: bytes) -> None:
+        if is_error(frame):
+            self.errors[name] += 1
+            self.error_bytes[name] += len(frame)
+        else:
+            self.ways.setdefault(way, []).append(frame)
+
+    def counters(self) -> dict[str, tuple[int, ...]]:
+        """Those of every slot, the bytes of ICMP errors among them."""
+        return {
+            name: (
+                slot.in_packets,
+                slot.in_bytes,
+                slot.out_packets,
+                slot.out_bytes,
+                slot.maxrecentlen,
+                slot.socket,
+            )
+            for name, slot in self.world.table.slots.items()
+        }
+
+
+def told_upcalls(upcalls: Upcalls) -> dict[str, object]:
+    return {
+        "learn": set(upcalls.learn),
+        "touched": {slot.name for slot in upcalls.touched},
+        "probes": [probe._replace(source=probe.source.name) for probe in upcalls.probes],  # type: ignore[arg-type]
+        "handshakes": {slot.name for slot in upcalls.handshakes},
+        "failed": {slot.name for slot in upcalls.failed},
+        "no_session": {slot.name for slot in upcalls.no_session},
+        "moved": {slot.name: where for slot, where in upcalls.moved.items()},
+        "relayed": {tuple(slot.name for slot in three) for three in upcalls.relayed},
+    }
+
+
+def assert_same(fast: World, plain: World, error_bytes: list[Counter[str]]) -> None:
+    one, two = Told(fast), Told(plain)
+    assert one.ways == two.ways
+    assert one.upcalls == two.upcalls
+    assert one.upcalls_at_all == two.upcalls_at_all
+    assert one.errors == two.errors
+    assert fast.table.drops == plain.table.drops
+    assert fast.table.capture == plain.table.capture
+    assert fast.table.own_macs == plain.table.own_macs
+    for told, total in zip((one, two), error_bytes, strict=True):
+        total.update(told.error_bytes)
+        told.world.out.clear()
+        told.world.out.take_upcalls()
+    left, right = (
+        {
+            name: (*values[:3], values[3] - total[name], *values[4:])
+            for name, values in told.counters().items()
+        }
+        for told, total in zip((one, two), error_bytes, strict=True)
+    )
+    assert left == right
+
+
+# -- generated tables and packets --
+
+sizes = st.sampled_from((0, 64, 200, 590, 600, 1300, 1438, 1518))
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> Plan:
+    mostly = st.sampled_from((True, True, True, False))
+    rarely = st.sampled_from((True, False, False, False))
+    peers = {}
+    for name in PEERS:
+        own_way = draw(st.booleans())
+        neighbour = draw(st.booleans())
+        address = draw(mostly)
+        peers[name] = PeerPlan(
+            reachable=draw(mostly),
+            session=draw(mostly),
+            neighbour=neighbour,
+            via=name if own_way else draw(st.sampled_from(("a", *PEERS))),
+            nexthop=name if neighbour else draw(st.sampled_from(PEERS)),
+            minmtu=draw(sizes),
+            mtu=draw(st.sampled_from((100, 512, 600, 1300, 1438, 1518))),
+            tcp_only=draw(rarely),
+            address=address,
+            confirmed=address and draw(mostly),
+            clamp=draw(st.booleans()),
+            upkeep_due=draw(st.sampled_from((0.0, NEVER))),
+            socket=draw(st.sampled_from((0, 0, 1))),
+        )
+    rules = {
+        "hub": draw(rarely),
+        "forward": draw(st.booleans()),
+        "kernel": draw(rarely),
+        "direct_only": draw(rarely),
+        "decrement_ttl": draw(rarely),
+        "broadcast": draw(st.sampled_from(("mst", "mst", "direct", "no"))),
+    }
+    return Plan(
+        peers,
+        rules,
+        clamp=draw(st.booleans()),
+        macs=draw(st.dictionaries(st.sampled_from(MACS[:5]), st.sampled_from(("a", *PEERS)), max_size=5)),
+        own_macs=draw(st.sets(st.sampled_from(MACS), max_size=2)),
+        tree=draw(st.lists(st.sampled_from(PEERS), unique=True)),
+        direct=draw(st.lists(st.sampled_from(PEERS), unique=True)),
+        capture=draw(st.booleans()),
+    )
+
+
+@st.composite
+def tcp_headers(draw: st.DrawFn) -> bytes:
+    flags = draw(st.sampled_from((0x02, 0x12, 0x10, 0x18)))
+    mss = b"\x02\x04" + draw(st.integers(0, 0xFFFF)).to_bytes(2, "big")
+    parts = st.sampled_from((b"\x01", b"\x03\x03\x07", mss, mss, b"\x02\x03\x05", b"\x08\x00", b"\x00"))
+    options = b"".join(draw(st.lists(parts, max_size=6)))[:40]
+    options += bytes(-len(options) % 4)
+    words = draw(st.sampled_from((5 + len(options) // 4,) * 4 + (0, 4, 15)))
+    return bytes(12) + bytes((words << 4, flags)) + b"\xff\xff\x12\x34\0\0" + options
+
+
+@st.composite
+def ip_packets(draw: st.DrawFn) -> tuple[bytes, bytes]:
+    """Ethertype and packet."""
+    hops = draw(st.sampled_from((0, 1, 2, 64, 64)))
+    payload = draw(tcp_headers()) + bytes(draw(st.sampled_from((0, 0, 0, 40, 130, 500, 1250, 1400, 1440))))
+    protocol = draw(st.sampled_from((6, 6, 6, 17, 4, 1)))
+    if draw(st.booleans()):
+        header = b"\x60\0\0\0" + len(payload).to_bytes(2, "big") + bytes((protocol, hops)) + bytes(32)
+        return b"\x86\xdd", header + payload
+    inner = b""
+    if protocol == 4:
+        inner = b"\x45\0\0\x40" + IP_ID + b"\0\0\x40\x06\0\0" + bytes(8)
+    flags = draw(st.sampled_from((b"\x40\0", b"\0\0", b"\x20\0", b"\x20\x03")))
+    first = draw(st.sampled_from((0x45, 0x45, 0x45, 0x46, 0x40, 0x4F)))
+    options = bytes(4) if first == 0x46 else b""
+    lie = draw(st.sampled_from((0, 0, 0, -1, 7)))
+    total = max(20 + len(options) + len(inner) + len(payload) + lie, 0)
+    header = bytes((first, 0)) + total.to_bytes(2, "big") + IP_ID + flags + bytes((hops, protocol))
+    return b"\x08\x00", header + b"\0\0" + bytes(8) + options + inner + payload
+
+
+@st.composite
+def frames(draw: st.DrawFn) -> bytes:
+    macs = st.sampled_from(MACS + MACS + GROUPS)
+    header = draw(macs) + draw(macs)
+    match draw(st.sampled_from(("ip", "ip", "ip", "other", "short", "no type"))):
+        case "ip":
+            kind, packet = draw(ip_packets())
+            tag = draw(st.sampled_from((b"", b"", b"\x81\x00\x00\x05")))
+            cut = draw(st.sampled_from((None, None, None, 4, 20, 30, 50)))
+            return header + tag + kind + packet[:cut]
+        case "other":
+            return header + b"\x88\xb5" + bytes(draw(st.sampled_from((0, 50, 400, 1286, 1500, 1504, 1600))))
+        case "no type":
+            return header + b"\0\0" + bytes(draw(st.sampled_from((0, 4, 1400))))
+        case _:
+            return (header + b"\x08")[: draw(st.integers(0, 13))]
+
+
+@st.composite
+def datagrams(draw: st.DrawFn) -> DatagramSpec:
+    peer = draw(st.sampled_from(PEERS))
+    kind = draw(st.sampled_from(("record",) * 6 + ("replay", "tampered", "garbage", "handshake")))
+    body = draw(frames())
+    if kind == "garbage":
+        body = bytes(draw(st.sampled_from((0, 20, 21, 100, 700, 1539, 1540, 1600))))
+    destination = draw(st.sampled_from((NULL_ID,) * 5 + tuple(node_id(name) for name in ("a", *PEERS, "?"))))
+    return DatagramSpec(
+        kind,
+        peer,
+        source=draw(st.sampled_from((None,) * 6 + ("a", "c", "?"))),
+        destination=destination,
+        type_=draw(st.sampled_from((2,) * 6 + (0, 3, 4, 4, 5))),
+        body=body,
+        address=draw(st.sampled_from((ADDRESSES[peer],) * 4 + (ADDRESSES["b"], STRANGER))),
+    )
+
+
+steps = st.one_of(
+    st.tuples(st.just("device"), st.lists(frames(), min_size=1, max_size=12)),
+    st.tuples(st.just("repeat"), st.lists(frames(), min_size=1, max_size=3)),
+    st.tuples(st.just("udp"), st.lists(datagrams(), min_size=1, max_size=12)),
+    st.tuples(st.just("packet"), st.lists(frames(), min_size=1, max_size=3)),
+    st.tuples(st.just("sptps"), st.lists(datagrams(), min_size=1, max_size=1)),
+)
+
+
+def push(fast: World, plain: World, kind: str, items: list[Any], now: float) -> None:
+    """Give the same packets to both, to one in batches, to the other one by one."""
+    match kind:
+        case "device" | "repeat":
+            batch = items * (4 if kind == "repeat" else 1)
+            fast.outbound.frames_from_device(batch, now, fast.out)
+            for frame in batch:
+                plain.reference.frame_from_device(frame, now, plain.out)
+        case "udp":
+            both = [(fast.datagram(spec), plain.datagram(spec)) for spec in items]
+            assert all(one == two for one, two in both)
+            addresses = [spec.address for spec in items]
+            fast.inbound.datagrams([one for one, _ in both], addresses, 0, now, fast.out)
+            for (_, datagram), address in zip(both, addresses, strict=True):
+                plain.reference.datagram(datagram, address, 0, now, plain.out)
+        case "packet":
+            fast.inbound.frames_from_neighbour(fast.table.slots["b"], items, now, fast.out)
+            for frame in items:
+                plain.reference.frame_from_neighbour(plain.table.slots["b"], frame, now, plain.out)
+        case _:
+            fast.inbound.sptps_packet(fast.datagram(items[0]), now, fast.out)
+            plain.reference.sptps_packet(plain.datagram(items[0]), now, plain.out)
+
+
+@settings(max_examples=200)
+@given(plan=plans(), script=st.lists(steps, min_size=1, max_size=5))
+def test_fast_and_plain_code_do_the_same(plan: Plan, script: list[tuple[str, list[Any]]]) -> None:
+    fast, plain = World(plan), World(plan)
+    error_bytes: list[Counter[str]] = [Counter(), Counter()]
+    for number, (kind, items) in enumerate(script):
+        push(fast, plain, kind, items, 1.0 + number / 2)
+        assert_same(fast, plain, error_bytes)
+
+
+def test_the_generated_tables_reach_every_way_and_every_drop() -> None:
+    """A comparison that never sees an ICMP error or a relayed datagram proves nothing about them."""
+    seen: Counter[str] = Counter()
+
+    @settings(max_examples=500, database=None, derandomize=True)
+    @given(plan=plans(), script=st.lists(steps, min_size=1, max_size=5))
+    def collect(plan: Plan, script: list[tuple[str, list[Any]]]) -> None:
+        fast, plain = World(plan), World(plan)
+        for number, (kind, items) in enumerate(script):
+            push(fast, plain, kind, items, 1.0 + number)
+            told = Told(fast)
+            seen.update(str(way[0]) if isinstance(way, tuple) else str(way) for way in told.ways)
+            seen.update(name for name, value in told.upcalls.items() if value)
+            seen["icmp"] += sum(told.errors.values())
+            fast.out.clear()
+            fast.out.take_upcalls()
+        seen.update({name: value for name, value in asdict(fast.table.drops).items() if value})
+
+    collect()
+    expected = {"device", "udp", "tcp", "packet", "icmp", *asdict(Drops()), *told_upcalls(Upcalls())}
+    missing = {name for name in expected if not any(name in str(key) for key in seen)}
+    assert not missing
