@@ -41,6 +41,7 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	@rm -f $(PYTINC_TEST_REPORT)
+	@sh interop/setup.sh test
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory unit
 	@$(MAKE) --no-print-directory interop

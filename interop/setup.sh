@@ -16,6 +16,10 @@ missing_of() {
     done
 }
 
+apt_install() {
+    DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends "$@"
+}
+
 install() {
     [ -n "$*" ] || return 0
     if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null 2>&1; then
@@ -25,7 +29,8 @@ install() {
     echo "installing $* ..."
     [ -n "$(ls /var/lib/apt/lists/*Packages* 2>/dev/null)" ] || apt-get -qq update
     log=$(mktemp)
-    if ! DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends "$@" >"$log" 2>&1; then
+    # Package lists that are there may be too old to fetch from: then once more with new ones.
+    if ! apt_install "$@" >"$log" 2>&1 && ! { apt-get -qq update && apt_install "$@"; } >"$log" 2>&1; then
         cat "$log" >&2
         rm -f "$log"
         exit 1
@@ -35,6 +40,8 @@ install() {
 
 lab="ip:iproute2 nft:nftables ping:iputils-ping unshare:util-linux"
 tests="iperf3:iperf3 tcpdump:tcpdump arping:iputils-arping ethtool:ethtool"
+# What the command's own output is given to: drawings, completion scripts, man pages.
+readers="dot:graphviz zsh:zsh fish:fish mandoc:mandoc"
 
 case "${1:-}" in
     demo)
@@ -43,7 +50,7 @@ case "${1:-}" in
         ;;
     test)
         # shellcheck disable=SC2046,SC2086
-        install $(missing_of $lab $tests)
+        install $(missing_of $lab $tests $readers)
         sh "$here/install-tincd.sh" >&2 || echo "setup: no real tincd: the tests that need it will be skipped" >&2
         ;;
     "")
