@@ -172,6 +172,18 @@ def test_a_header_longer_than_the_frame_is_left_alone() -> None:
     assert clamp_mss(bytes(frame), MTU) == bytes(frame)
 
 
+def test_an_ip_header_shorter_than_it_can_be_is_left_alone() -> None:
+    """Else the "flags" and "options" would be bytes of the IP header and what follows it."""
+    segment = tcp(b"", b"", data=mss_option(1460) * 4)
+    frame = bytearray(MACS + ethernet.IPV4 + ipv4(segment))
+    frame[14] = 0x44
+    frame[30 + 12] = 0x60
+    frame[30 + 13] = SYN
+    frame[50:54] = mss_option(1460)
+
+    assert clamp_mss(bytes(frame), MTU) == bytes(frame)
+
+
 def test_a_path_with_no_room_for_any_data_changes_nothing() -> None:
     frame = frame_v4(mss_option(1460))
 

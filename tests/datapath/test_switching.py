@@ -215,6 +215,34 @@ def test_a_neighbour_gets_what_does_not_fit_its_path_as_plain_frame_by_tcp(world
     assert world.out.upcalls.packets == [(world.b, frame(NEAR, OWN, 1401))]
 
 
+def test_a_neighbours_own_path_decides_even_where_a_relay_would_carry_more(world: World) -> None:
+    world.b.via, world.b.minmtu = world.c, 500
+    world.table.refresh_all()
+
+    world.send(frame(NEAR, OWN, 501))
+
+    assert world.out.upcalls.packets == [(world.b, frame(NEAR, OWN, 501))]
+    assert world.out.runs == []
+
+
+@pytest.mark.parametrize(("direct_only", "expected"), [(False, 1), (True, 0)])
+def test_where_the_first_edge_is_indirect_the_next_hop_counts_as_the_relay(
+    world: World, direct_only: bool, expected: int
+) -> None:
+    """The MTU and DirectOnly look at the node that the datagram is sent to, not at ourselves."""
+    world.d.via = world.me
+    world.c.mtu = 1000
+    world.table.rules.direct_only = direct_only
+    world.table.refresh_all()
+    packet = bytes.fromhex("450004ce00074000401100000a0000010a000002").ljust(1230, b"x")
+
+    world.send(frame(LOST, OWN, 100), LOST + OWN + b"\x08\x00" + packet)
+
+    assert [(path.relay.name, len(run)) for path, run in world.out.runs] == [("c", 1)] * expected
+    assert world.table.drops.no_path == 2 * direct_only
+    assert [answer[:12] for answer in world.out.frames] == [OWN + LOST] * expected
+
+
 def test_another_node_gets_what_does_not_fit_its_path_by_the_next_hop(world: World) -> None:
     world.d.minmtu = 500
     world.table.refresh_all()
@@ -238,6 +266,37 @@ def test_a_neighbour_without_a_key_gets_plain_frames_and_others_nothing(world: W
     assert world.out.upcalls.packets == [(world.b, frame(NEAR, OWN))]
     assert world.table.drops.no_key == 1
     assert set(world.out.upcalls.touched) == {world.b, world.d}
+
+
+def test_a_key_that_cannot_be_used_counts_as_none(world: World) -> None:
+    for slot in (world.b, world.d):
+        slot.session = DatagramSession(
+            Role.INITIATOR, KEYS["a"], KEYS[slot.name].public, b"test", random.Random(1).randbytes
+        )
+
+    world.send(frame(NEAR, OWN), frame(LOST, OWN))
+
+    assert world.out.upcalls.packets == [(world.b, frame(NEAR, OWN))]
+    assert (world.table.drops.no_key, world.out.runs) == (1, [])
+
+
+def test_a_neighbour_behind_a_relay_gets_by_udp_only_what_its_own_path_has_proved(world: World) -> None:
+    world.b.via, world.b.minmtu = world.c, 150
+    world.table.refresh_all()
+
+    world.send(frame(NEAR, OWN, 150), frame(NEAR, OWN, 151))
+
+    assert [(path.relay, len(run)) for path, run in world.out.runs] == [(world.c, 1)]
+    assert world.out.upcalls.packets == [(world.b, frame(NEAR, OWN, 151))]
+
+
+def test_a_neighbours_whole_batch_goes_by_tcp_if_only_the_relays_path_is_proved(world: World) -> None:
+    world.b.via, world.b.minmtu = world.c, 0
+    world.table.refresh_all()
+
+    world.send(frame(NEAR, OWN))
+
+    assert (world.out.runs, len(world.out.upcalls.packets)) == ([], 1)
 
 
 def test_nothing_longer_than_a_frame_may_be_leaves(world: World) -> None:
@@ -438,6 +497,30 @@ def test_a_stranger_cannot_make_us_ask_for_keys(world: World) -> None:
     assert not world.out.upcalls
     world.take(NULL_ID + world.b.id + bytes(40), address=world.b.address)
     assert list(world.out.upcalls.no_session) == [world.b]
+
+
+def test_a_peer_that_kept_its_key_is_asked_for_a_new_one_although_its_address_is_not_proved(
+    world: World,
+) -> None:
+    world.b.session = None
+    address = world.b.address
+    assert address is not None
+    world.table.set_address(world.b, address, 0, confirmed=False)
+
+    world.take(NULL_ID + world.b.id + bytes(40), address=address)
+
+    assert list(world.out.upcalls.no_session) == [world.b]
+
+
+def test_forged_data_from_an_address_that_is_not_proved_is_only_counted(world: World) -> None:
+    address = world.b.address
+    assert address is not None
+    world.table.set_address(world.b, address, 0, confirmed=False)
+
+    world.take(NULL_ID + world.b.id + bytes(40), address=address)
+
+    assert not world.out.upcalls
+    assert world.table.drops.not_authentic == 1
 
 
 def test_an_answer_goes_out_of_the_socket_that_took_the_last_good_datagram(world: World) -> None:

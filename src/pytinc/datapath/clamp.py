@@ -67,7 +67,10 @@ def _tcp_offset(frame: bytes) -> int | None:
             return None
         if int.from_bytes(frame[start + 6 : start + 8], "big") & ip.OFFSET_MASK:
             return None
-        start += (frame[start] & 0x0F) * 4
+        header_size = (frame[start] & 0x0F) * 4
+        if header_size < ip.IPV4_HEADER_SIZE:
+            return None
+        start += header_size
     elif kind == ethernet.IPV6:
         if len(frame) <= start + ip.IPV6_HEADER_SIZE or frame[start + 6] != ip.PROTOCOL_TCP:
             return None

@@ -91,10 +91,13 @@ class Inbound:
         out: Output,
     ) -> None:
         """Open datagrams that their source sent straight to us."""
-        trusted = self._table.confirmed.get(address[:2]) is source
+        expected = source.address is not None and address[:2] == source.address[:2]
+        # Before there is a key nothing is proved. A peer that kept its key while we lost ours must not
+        # wait until its probes time out, so the address that the graph tells is good enough to ask it.
+        trusted = expected and (source.confirmed or source.session is None)
         if not self._open(source, datagrams, address, socket, now, out, direct=True, trusted=trusted):
             return
-        if source.address is None or address[:2] != source.address[:2]:
+        if not expected:
             out.upcalls.moved[source] = (address, socket)
         elif source.socket != socket:
             self._table.use_socket(source, socket)

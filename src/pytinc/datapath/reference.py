@@ -103,12 +103,13 @@ class Reference:
         self, source: PeerSlot, datagram: bytes, address: SockAddr, socket: int, now: float, out: Output
     ) -> None:
         """Open a datagram that its source sent straight to us (2.5, steps 10 to 12)."""
-        trusted = self._table.confirmed.get(address[:2]) is source
+        expected = source.address is not None and address[:2] == source.address[:2]
+        trusted = expected and (source.confirmed or source.session is None)
         if self._open(source, datagram, address, socket, now, out, direct=True, trusted=trusted):
-            if source.address is None or address[:2] != source.address[:2]:
-                out.upcalls.moved[source] = (address, socket)
-            else:
+            if expected:
                 source.socket = socket
+            else:
+                out.upcalls.moved[source] = (address, socket)
 
     def _indirect(
         self,
