@@ -408,6 +408,17 @@ def test_with_decrement_ttl_only_what_passes_through_loses_a_hop(world: World) -
     assert world.out.frames[0][14 + 8] == 0x40
 
 
+def test_with_decrement_ttl_a_broadcast_of_a_peer_loses_a_hop_before_anyone_gets_it(world: World) -> None:
+    world.table.rules.decrement_ttl = True
+    packets = [b"\x45\0\0\x28" + bytes(4) + bytes((hops, 0x11)) + bytes(30) for hops in (64, 1)]
+
+    world.receive("b", *(BROADCAST_MAC + NEAR + b"\x08\x00" + packet for packet in packets))
+
+    assert [sent[14 + 8] for sent in world.sent_to("c")] == [63]
+    assert [sent[14 + 8] for sent in world.out.frames] == [63]
+    assert world.table.drops.ttl_exceeded == 1
+
+
 def test_a_packet_without_hops_is_answered_to_the_node_it_came_from(world: World) -> None:
     world.table.rules.decrement_ttl = True
 

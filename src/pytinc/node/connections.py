@@ -517,7 +517,8 @@ class Connections:
             self.terminate(connection, now, tarpit=connection.meta.state is not State.CONNECTING)
             return
         assert connection.peer is not None
-        node.tunnels.upkeep(connection.peer, now, search_mtu=False)
+        # tinc searches with traffic only; what has begun may as well be finished.
+        node.tunnels.upkeep(connection.peer, now, search_mtu=connection.peer.path.is_searching)
         if connection.pinged:
             node.log(1, "info", f"{connection.describe()} didn't respond to PING in time")
             self.terminate(connection, now)

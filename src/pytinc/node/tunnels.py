@@ -530,10 +530,11 @@ class Tunnels:
         node = self._node
         peer = node.of_slot(probe.source)
         peer.failed_since = NEVER
+        if not probe.direct:
+            return  # it says nothing about the path between us, and nobody sends such
         peer.path.maxrecentlen = peer.slot.maxrecentlen
-        address = from_sockaddr(probe.address)
-        if probe.direct and probe.is_reply:
-            self._take_proved_address(peer, address)
+        if probe.is_reply:
+            self._take_proved_address(peer, from_sockaddr(probe.address))
         result = peer.path.on_probe(probe.payload, now, peer.version)
         self._next_timeout = min(self._next_timeout, peer.path.next_deadline())
         if result.reply is not None:

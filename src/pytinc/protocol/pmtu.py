@@ -142,6 +142,11 @@ class PathMtu:
         self.mtu = min(self.mtu, limit)
 
     @property
+    def is_searching(self) -> bool:
+        """A search has begun and is not over; it goes on with the next `upkeep`."""
+        return self.udp_confirmed and 0 < self.mtuprobes <= SEARCH_PROBES
+
+    @property
     def is_fixed(self) -> bool:
         """The search is over and found an MTU worth telling others."""
         return self.minmtu == self.maxmtu and self.minmtu >= MIN_MTU
