@@ -28,10 +28,12 @@ from pytinc.wire.requests import (
     PROTOCOL_MINOR,
     Ack,
     Id,
+    Number,
     Packet,
     Request,
     SptpsPacket,
     decode_line,
+    parse_number,
     parse_request,
 )
 
@@ -207,6 +209,8 @@ class MetaConnection:
         return SptpsPacketReceived(data) if raw else FrameReceived(data)
 
     def _on_id(self, line: str) -> MetaEvent:
+        if parse_number(line) is not Number.ID:
+            raise UnexpectedRequest("something else than a greeting")
         greeting = Id.parse(line)
         name = greeting.name
         if name.startswith("?"):
