@@ -13,13 +13,14 @@ ARGS ?=
 export PYTINC_TEST_REPORT := $(CURDIR)/.pytest_cache/skipped.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint types unit interop control bench report clean
+.PHONY: help venv demo test lint types unit interop control howto containers bench report clean
 
 help:
 	@echo "make demo     a network of five nodes on this machine, shown live (ARGS=--keep leaves it up)"
 	@echo "make test     everything: lint, types, unit, simulation and interop tests"
 	@echo "make lint     ruff and mypy          make unit     unit and simulation tests"
 	@echo "make interop  against the real tincd make control  the same with C nodes only (checks the lab itself)"
+	@echo "make howto    the how-to typed into hosts, C and pytinc in every role (ARGS=\"--backend docker\")"
 	@echo "make bench    the benchmarks         make venv     the virtual environment in $(VENV)"
 
 venv: $(STAMP)
@@ -57,13 +58,22 @@ types: $(STAMP)
 unit: $(STAMP)
 	$(PY) -m pytest tests
 
-interop: $(STAMP)
+interop: $(STAMP) containers
 	@sh interop/setup.sh test
 	$(PY) -m pytinc.lab $(PY) -m pytest interop
 
 control: $(STAMP)
 	@sh interop/setup.sh test
 	$(PY) -m pytinc.lab $(PY) -m pytest interop --control
+
+howto: $(STAMP) containers
+	@sh interop/setup.sh test
+	@cd interop && $(abspath $(PY)) -m pytinc.lab $(abspath $(PY)) -m howto $(ARGS)
+
+# Docker is installed only when somebody asks for it; without an engine those tests are skipped.
+containers:
+	@test -z "$$PYTINC_INTEROP_DOCKER" || sh interop/setup.sh containers \
+	    || echo "setup: no Docker: the tests that need it will be skipped" >&2
 
 bench: $(STAMP)
 	@sh interop/setup.sh test

@@ -4,9 +4,15 @@
 # The suite is read next to the configured ones, from the same mirror (its line is derived from
 # the machine's own source list), for this one download only: the machine's apt configuration is
 # left as it was.
+#
+#   install-tincd.sh                   install it, unless it is there
+#   install-tincd.sh --download DIR    only put the package file into DIR
 set -eu
 
-if command -v tincd >/dev/null 2>&1 && tincd --version 2>/dev/null | head -n 1 | grep -q ' 1\.1'; then
+download=
+if [ "${1:-}" = --download ]; then
+    download=$(cd "$2" && pwd)
+elif command -v tincd >/dev/null 2>&1 && tincd --version 2>/dev/null | head -n 1 | grep -q ' 1\.1'; then
     echo "tincd is there: $(tincd --version | head -n 1)"
     exit 0
 fi
@@ -23,19 +29,7 @@ fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# deb822 files first (bookworm's default), then one-line lists.
-mirror=$(sed -n 's/^URIs:[[:space:]]*\([^[:space:]]*\).*/\1/p' /etc/apt/sources.list.d/*.sources 2>/dev/null \
-    | grep -v -- '-security' | grep '/debian' | head -n 1 || true)
-if [ -z "$mirror" ]; then
-    mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null \
-        | sed -n 's/^deb[[:space:]]\(\[[^]]*\][[:space:]]\)\{0,1\}\([^[:space:]]*\).*/\2/p' \
-        | grep -v -- '-security' | grep '/debian' | head -n 1 || true)
-fi
-if [ -z "$mirror" ]; then
-    echo "install-tincd: no Debian mirror found in /etc/apt" >&2
-    exit 1
-fi
-
+mirror=$(sh "$(dirname "$0")/debian-mirror.sh")
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 mkdir -p "$work/lists/partial" "$work/parts"
 echo "deb [signed-by=$keyring] $mirror experimental main" >"$work/experimental.list"
@@ -44,7 +38,8 @@ experimental() {
         -o Dir::State::lists="$work/lists" -o APT::Sandbox::User=root "$@"
 }
 experimental update
-(cd "$work" && experimental download tinc)
+(cd "${download:-$work}" && experimental download tinc)
+[ -z "$download" ] || exit 0
 
 # The package's dependencies come from the configured suites.
 [ -n "$(ls /var/lib/apt/lists/*Packages* 2>/dev/null)" ] || apt-get -qq update

@@ -1,0 +1,126 @@
+"""The images of the container backend, made without pulling any.
+
+The base is a small Debian system of this machine's own suite (``interop/make-base.sh``); the C image is that
+with Debian's tinc 1.1 package, pytinc's comes from the repository's Dockerfile. What takes long is kept under
+``/var/cache/pytinc-interop`` for the next time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import sys
+import tempfile
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from howto.engine import Engine
+from pytinc.lab.namespaces import LabError, run
+from pytinc.lab.node import Kind
+
+REPOSITORY: Final = Path(__file__).resolve().parent.parent.parent
+CACHE: Final = Path("/var/cache/pytinc-interop")
+PACKAGES: Final = ("python3", "python3-venv", "iproute2", "iputils-ping")
+BASE: Final = "pytinc-howto/base"
+WHEELS: Final = "pytinc-howto/wheels"
+NAMES: Final = {Kind.C: "pytinc-howto/tincd", Kind.PY: "pytinc-howto/pytinc"}
+BOOTSTRAP_LIMIT_S: Final = 400.0
+_WHEEL_OF_PYTINC: Final = "pytinc-*.whl"
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """Makes the images in an engine."""
+
+    engine: Engine
+
+    def prepare(self) -> None:
+        """Make what the builds start from: base system, tinc's package, wheels. Raises LabError."""
+        try:
+            CACHE.mkdir(exist_ok=True)
+        except OSError as error:
+            raise LabError(f"{CACHE} cannot be made: {error.strerror}") from error
+        base = _base_system((*PACKAGES, *_dependencies(_tinc_package())))
+        self.engine.docker("import", str(base), BASE, timeout=120)
+        self._make_wheels()
+
+    def build(self) -> dict[Kind, str]:
+        """Build the images and return their names by kind. Raises LabError."""
+        self._build_tincd()
+        self._build_pytinc()
+        return NAMES
+
+    def _make_wheels(self) -> None:
+        """Everything pip installs, from wherever this machine's pip gets it, in an image to build in."""
+        self._check_python()
+        with tempfile.TemporaryDirectory() as context:
+            wheels = Path(context) / "wheels"
+            run(
+                sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", str(wheels),
+                f"{REPOSITORY}[fast]", *_build_requirements(), timeout=300,
+            )  # fmt: skip
+            # pytinc itself is to come from the sources in the build.
+            for wheel in wheels.glob(_WHEEL_OF_PYTINC):
+                wheel.unlink()
+            (Path(context) / "Dockerfile").write_text(f"FROM {BASE}\nCOPY wheels /wheels\n")
+            self.engine.build(Path(context), WHEELS)
+
+    def _build_tincd(self) -> None:
+        with tempfile.TemporaryDirectory() as context:
+            file = shutil.copy(REPOSITORY / "docker/tincd.Dockerfile", context)
+            shutil.copy(_tinc_package(), context)
+            self.engine.build(Path(context), NAMES[Kind.C], "--file", file, "--build-arg", f"BASE={BASE}")
+
+    def _build_pytinc(self) -> None:
+        arguments = {"BASE": BASE, "BUILDER": WHEELS, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/wheels"}
+        options = [word for name, value in arguments.items() for word in ("--build-arg", f"{name}={value}")]
+        self.engine.build(REPOSITORY, NAMES[Kind.PY], *options)
+
+    def _check_python(self) -> None:
+        code = "import sys; print('%d.%d' % sys.version_info[:2])"
+        done = self.engine.docker("run", "--rm", "--network", "none", BASE, "python3", "-c", code)
+        ours = f"{sys.version_info.major}.{sys.version_info.minor}"
+        if done.stdout.strip() != ours:
+            raise LabError(
+                f"wheels made by this Python {ours} do not fit the base system's {done.stdout.strip()}"
+            )
+
+
+def _tinc_package() -> Path:
+    """Debian's tinc 1.1 package file, downloaded if it is not there yet."""
+    for path in CACHE.glob("tinc_1.1*.deb"):
+        return path
+    run("sh", str(REPOSITORY / "interop/install-tincd.sh"), "--download", str(CACHE), timeout=180)
+    for path in CACHE.glob("tinc_1.1*.deb"):
+        return path
+    raise LabError("the download brought no tinc 1.1 package")
+
+
+def _dependencies(package: Path) -> list[str]:
+    """The names of the packages that a package file needs."""
+    field = run("dpkg-deb", "--field", str(package), "Depends").stdout
+    return [
+        match[0] for part in field.split(",") if (match := re.match(r"[a-z0-9][a-z0-9+.-]+", part.strip()))
+    ]
+
+
+def _base_system(packages: tuple[str, ...]) -> Path:
+    """A tar file of a Debian system with these packages, made if it is not there yet."""
+    release = Path("/etc/os-release").read_bytes()
+    digest = hashlib.sha256(release + " ".join(packages).encode()).hexdigest()[:12]
+    path = CACHE / f"base-{digest}.tar"
+    if not path.exists():
+        script = REPOSITORY / "interop/make-base.sh"
+        run("sh", str(script), str(path), *packages, timeout=BOOTSTRAP_LIMIT_S)
+    return path
+
+
+def _build_requirements() -> list[str]:
+    """What building pytinc's own wheel needs, from pyproject.toml."""
+    requires: list[str] = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["build-system"][
+        "requires"
+    ]
+    return requires

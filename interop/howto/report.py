@@ -1,0 +1,113 @@
+"""The how-to's report: one row per play, as text for people and as JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final
+
+from howto.story import CASTS, HOLDERS, KINDS, STEPS, Outcome
+from pytinc.lab.node import Kind
+
+RESULTS: Final = Path(__file__).resolve().parent.parent / "results"
+_NAMES: Final = {Kind.C: "C", Kind.PY: "pytinc"}
+
+
+_NOTE: Final = (
+    "Seconds lost: from the kill of the node that answers until another one does. Nearly all of it is the",
+    "client's kernel, which believes its neighbour entry until that times out.",
+)
+
+
+def who(letters: str) -> str:
+    """The kinds of these nodes in words."""
+    names = [_NAMES[KINDS[letter]] for letter in letters]
+    return names[0] if len(set(names)) == 1 else ", ".join(names)
+
+
+def row(outcome: Outcome) -> tuple[str, ...]:
+    """The cells of one play, under `HEADINGS`."""
+    cast = outcome.cast
+    last = 1 + len(HOLDERS)
+    passed = sum(step.passed for step in outcome.steps)
+    lost = "-" if outcome.lost_s is None else f"{outcome.lost_s:.1f}"
+    # A command's own words come last.
+    failed = outcome.failure.rstrip().rpartition("\n")[2] or "-"
+    return (
+        outcome.backend,
+        CASTS.get(cast, cast),
+        who(cast[0]),
+        who(cast[1:last]),
+        who(cast[last]),
+        f"{passed}/{len(STEPS)}",
+        lost,
+        failed,
+    )
+
+
+HEADINGS: Final = (
+    "backend", "cast", "node_1 (entry)", "node_2-4 (VIP)", "node_5 (client)", "steps passed", "seconds lost",
+    "failed",
+)  # fmt: skip
+
+
+def summary(outcomes: Sequence[Outcome]) -> str:
+    """The table alone, without its step by step."""
+    return "\n".join(_table(HEADINGS, map(row, outcomes)))
+
+
+def markdown(outcomes: Sequence[Outcome]) -> str:
+    """The table, then what each step said, in Markdown."""
+    lines = [
+        "# The how-to, played",
+        "",
+        f"{platform.system()} {platform.release()}, Python {platform.python_version()}.",
+        "",
+        *_NOTE,
+        "",
+        summary(outcomes),
+        "",
+        "## Steps",
+        "",
+        *_table(
+            ("step", *(f"{outcome.backend} {outcome.cast}" for outcome in outcomes)),
+            (
+                (name, *(_cell(outcome, number) for outcome in outcomes))
+                for number, (name, _) in enumerate(STEPS)
+            ),
+        ),
+    ]
+    for outcome in outcomes:
+        if outcome.failure:
+            lines += ["", f"## {outcome.backend} {outcome.cast} failed", ""]
+            lines += ["```", outcome.failure, "", outcome.logs, "```"]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(outcome: Outcome, number: int) -> str:
+    if number >= len(outcome.steps):
+        return "not reached"
+    step = outcome.steps[number]
+    return f"{'passed' if step.passed else 'FAILED'}, {step.seconds:.1f} s"
+
+
+def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """A Markdown table whose columns are aligned for people who read the source."""
+    cells = [list(headings), *([cell.replace("|", "\\|") for cell in cells] for cells in rows)]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(headings))]
+    lines = ["| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in cells]
+    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return lines
+
+
+def write(outcomes: Sequence[Outcome], name: str) -> Path:
+    """Write ``interop/results/NAME.md`` and ``NAME.json``; return the former's path."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.md"
+    path.write_text(markdown(outcomes))
+    rows = [{**asdict(outcome), "passed": outcome.passed} for outcome in outcomes]
+    path.with_suffix(".json").write_text(json.dumps(rows, indent=2) + "\n")
+    return path

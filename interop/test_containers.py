@@ -1,0 +1,223 @@
+"""The image of this repository, and the how-to played in Docker containers.
+
+Needs a Docker engine: the one that is there, or dockerd, which is then started for this module alone
+(`howto.engine`). Two casts are played; PYTINC_INTEROP_DOCKER=all adds the others.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from howto.containers import ContainerBackend, ContainerMachine, Network
+from howto.engine import Engine
+from howto.images import REPOSITORY, Images
+from howto.machines import Backend
+from howto.report import summary, write
+from howto.story import CASTS, NODES, Outcome, play_all
+from pytinc.lab.namespaces import Completed, LabError
+from pytinc.lab.node import Kind, parse_nodes, wait_until
+
+CONTROL = "CCCCC"
+USUAL = ("CPCPP", "PPPPP")
+NET = "mynet"
+AT_ONCE_S = 2.0  # `docker stop` and asking the peer take their time as well
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    try:
+        engine = Engine()
+    except LabError as error:
+        pytest.skip(str(error))
+    with engine:
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def images(engine: Engine) -> Mapping[Kind, str]:
+    images = Images(engine)
+    try:
+        images.prepare()
+    except LabError as error:
+        pytest.skip(f"what the images are built from cannot be had: {error}")
+    return images.build()
+
+
+# -- the how-to --
+
+
+def chosen(config: pytest.Config) -> list[str]:
+    if config.getoption("--control"):
+        return [CONTROL]
+    return list(CASTS) if os.environ.get("PYTINC_INTEROP_DOCKER") == "all" else list(USUAL)
+
+
+@pytest.fixture(scope="module")
+def outcomes(
+    request: pytest.FixtureRequest, engine: Engine, images: Mapping[Kind, str]
+) -> dict[str, Outcome]:
+    def make() -> Backend:
+        return ContainerBackend(engine, images)
+
+    casts = chosen(request.config)
+    outcomes = play_all(make, casts)
+    write(outcomes, "howto-docker")
+    # For the log of a test run as well, not only for the file.
+    reporter = request.config.pluginmanager.getplugin("terminalreporter")
+    reporter.write_line(f"\n{summary(outcomes)}")
+    return dict(zip(casts, outcomes, strict=True))
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("letters", list(CASTS), ids=[title.replace(" ", "-") for title in CASTS.values()])
+def test_the_how_to_works_in_containers(
+    letters: str, request: pytest.FixtureRequest, pytestconfig: pytest.Config
+) -> None:
+    if letters not in chosen(pytestconfig):
+        pytest.skip("not played in containers without PYTINC_INTEROP_DOCKER=all")
+    outcome: Outcome = request.getfixturevalue("outcomes")[letters]
+    assert outcome.passed, f"{dict(zip(NODES, letters, strict=True))}: {outcome.failure}\n{outcome.logs}"
+
+
+# -- the image as it is meant to be run --
+
+
+@pytest.fixture
+def network(engine: Engine) -> Iterator[Network]:
+    network = Network(engine)
+    yield network
+    network.close()
+
+
+@pytest.fixture
+def hub(engine: Engine, images: Mapping[Kind, str], network: Network) -> ContainerMachine:
+    """A running C node in its own container."""
+    hub = ContainerMachine(engine, network, "hub", Kind.C, images[Kind.C])
+    hub.tinc("-n", NET, "init", "hub")
+    hub.append(f"/etc/tinc/{NET}/tinc.conf", "Mode = switch\n")
+    hub.append(f"/etc/tinc/{NET}/hosts/hub", f"Address = {hub.address}\n")
+    script = '#!/bin/sh\nip link set "$INTERFACE" up\nip address add 10.1.1.1/24 dev "$INTERFACE"\n'
+    hub.write(f"/etc/tinc/{NET}/tinc-up", script, executable=True)
+    hub.tinc("-n", NET, "start")
+    return hub
+
+
+def reachable(machine: ContainerMachine, name: str) -> bool:
+    view = parse_nodes(machine.tinc("-n", NET, "dump", "nodes").stdout).get(name)
+    return view is not None and view.reachable
+
+
+def pings(machine: ContainerMachine, address: str) -> bool:
+    return machine.run("ping", "-c", "1", "-W", "1", address, check=False).returncode == 0
+
+
+def logs(engine: Engine, container: str) -> str:
+    done = engine.docker("logs", container)
+    return done.stdout + done.stderr
+
+
+def exit_code(engine: Engine, container: str) -> int:
+    return int(engine.docker("inspect", "--format", "{{.State.ExitCode}}", container).stdout)
+
+
+def stop_and_see_it_gone(engine: Engine, container: str, hub: ContainerMachine, name: str) -> None:
+    engine.docker("stop", container)
+    assert exit_code(engine, container) == 0, logs(engine, container)
+    wait_until(lambda: not reachable(hub, name), AT_ONCE_S, "the peer knows that the node is gone", 0.05)
+
+
+@pytest.mark.timeout(600)
+def test_a_container_joins_by_invitation_without_root_and_says_goodbye(
+    engine: Engine, images: Mapping[Kind, str], network: Network, hub: ContainerMachine
+) -> None:
+    url = hub.tinc("-n", NET, "invite", "box").stdout.split()[-1]
+    environment = (f"PYTINC_NETWORK={NET}", f"PYTINC_INVITATION={url}", "PYTINC_ADDRESSES=10.1.1.5/24")
+    options = tuple(word for variable in environment for word in ("--env", variable))
+    container, _ = network.run("box", images[Kind.PY], "-d3", options=options)
+    try:
+        wait_until(
+            lambda: reachable(hub, "box") and pings(hub, "10.1.1.5"), 30, "the container is in the network"
+        )
+    except LabError as error:
+        pytest.fail(f"{error}\n{logs(engine, container)}")
+    status = engine.docker("exec", container, "cat", "/proc/1/status").stdout
+    fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    assert "0" not in fields["Uid"].split()
+    assert int(fields["CapEff"], 16) == int(fields["CapBnd"], 16) == 1 << 12 | 1 << 10
+    # A restart goes on with what the first start made: the invitation is used up.
+    engine.docker("restart", container)
+    wait_until(lambda: pings(hub, "10.1.1.5"), 30, "it is back after a restart")
+    stop_and_see_it_gone(engine, container, hub, "box")
+
+
+@pytest.mark.timeout(600)
+def test_a_container_runs_a_mounted_directory_and_leaves_its_owners_alone(
+    engine: Engine, images: Mapping[Kind, str], network: Network, hub: ContainerMachine, tmp_path: Path
+) -> None:
+    mount = ("--volume", f"{tmp_path}:/etc/tinc")
+    # As a person makes it on the machine, as root.
+    once = ("run", "--rm", "--network", "none", "--entrypoint", "pytinc", *mount, images[Kind.PY], "-n", NET)
+    engine.docker(*once, "init", "box")
+    for words in (("Mode", "switch"), ("ConnectTo", "hub")):
+        engine.docker(*once, "add", *words)
+    folder = tmp_path / NET
+    (folder / "hosts/hub").write_text(hub.read(f"/etc/tinc/{NET}/hosts/hub"))
+    hub.write(f"/etc/tinc/{NET}/hosts/box", (folder / "hosts/box").read_text())
+    (folder / "tinc-up").write_text(
+        '#!/bin/sh\nip link set "$INTERFACE" up\nip address add 10.1.1.5/24 dev "$INTERFACE"\n'
+    )
+    (folder / "tinc-up").chmod(0o755)
+    container, _ = network.run("box", images[Kind.PY], options=mount)
+    try:
+        wait_until(
+            lambda: reachable(hub, "box") and pings(hub, "10.1.1.5"), 30, "the container is in the network"
+        )
+    except LabError as error:
+        pytest.fail(f"{error}\n{logs(engine, container)}")
+    assert {path.stat().st_uid for path in (folder, *folder.rglob("*"))} == {0}
+    stop_and_see_it_gone(engine, container, hub, "box")
+
+
+@pytest.mark.timeout(600)
+def test_the_capabilities_in_compose_yaml_suffice_for_a_new_node(
+    engine: Engine, images: Mapping[Kind, str], network: Network
+) -> None:
+    names = re.findall(r"^      - ([A-Z_]+)\b", (REPOSITORY / "compose.yaml").read_text(), re.MULTILINE)
+    assert names[0] == "ALL"  # what is dropped
+    options = ["--cap-drop", "ALL", *(word for name in names[1:] for word in ("--cap-add", name))]
+    options += ["--init", "--env", "PYTINC_NAME=box", "--env", "PYTINC_ADDRESSES=10.1.1.5/24 10.1.1.10/24"]
+    container, _ = network.run("box", images[Kind.PY], options=tuple(options))
+    healthy = engine.docker("inspect", "--format", "{{index .Config.Healthcheck.Test 1}}", container).stdout
+    check = ("exec", container, "sh", "-c", healthy.strip())
+    try:
+        wait_until(lambda: engine.docker(*check, check=False).returncode == 0, 20, "the daemon runs")
+        shown = engine.docker("exec", container, "ip", "address", "show", "dev", NET).stdout
+        assert "inet 10.1.1.5/24" in shown
+        assert "inet 10.1.1.10/24" in shown
+    except LabError as error:
+        pytest.fail(f"{error}\n{logs(engine, container)}")
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (("--cap-add", "NET_ADMIN"), "--device /dev/net/tun"),
+        (("--device", "/dev/net/tun"), "--cap-add NET_ADMIN"),
+        (("--cap-add", "NET_ADMIN", "--device", "/dev/net/tun"), "mount /etc/tinc, or set PYTINC_INVITATION"),
+    ],
+)
+def test_a_container_says_what_it_lacks(
+    engine: Engine, images: Mapping[Kind, str], options: tuple[str, ...], complaint: str
+) -> None:
+    done: Completed = engine.docker(
+        "run", "--rm", "--network", "none", *options, images[Kind.PY], check=False
+    )
+    assert done.returncode == 1
+    assert complaint in done.stderr

@@ -1,0 +1,49 @@
+"""pytincd with the capabilities that ``systemd/pytinc@.service`` leaves it, on a real TAP, beside tincd."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pytinc.lab.network import Network
+from pytinc.lab.node import Kind, wait_until
+from pytinc.lab.traffic import answers
+
+CASTS = ("CP",)
+UNIT = Path(__file__).parent.parent / "systemd/pytinc@.service"
+AT_ONCE_S = 1.0
+
+
+def bounding_set() -> str:
+    """The unit's capabilities in setpriv's words."""
+    match = re.search(r"^CapabilityBoundingSet=(.*)$", UNIT.read_text(), re.MULTILINE)
+    assert match is not None
+    names = [word.removeprefix("CAP_").lower() for word in match[1].split()]
+    return ",".join(["-all", *(f"+{name}" for name in names)])
+
+
+def test_the_units_capabilities_suffice_and_peers_learn_of_a_stop_at_once(
+    new_network: Callable[..., Network], cast: tuple[Kind, ...]
+) -> None:
+    if cast[1] is not Kind.PY:
+        pytest.skip("the unit starts pytincd only")
+    network = new_network()
+    hub = network.add("hub", cast[0])
+    box = network.add("box", cast[1], connect_to=["hub"])
+    network.exchange_keys()
+    hub.start()
+    # As the unit starts it: root with few capabilities, in the foreground.
+    limits = ("setpriv", "--no-new-privs", "--bounding-set", bounding_set())
+    with box.log_path.open("w") as log:
+        words = ("-c", str(box.confbase), f"--pidfile={box.pidfile}", "-D", "-d3")
+        daemon = box.host.spawn(*limits, box.tincd_program, *words, output=log.fileno())
+    wait_until(lambda: answers(hub.host, box.address), 20, "the node answers")
+    status = Path(f"/proc/{box.pid()}/status").read_text()
+    assert f"CapEff:\t{1 << 12 | 1 << 10:016x}" in status
+    daemon.send_signal(signal.SIGTERM)
+    wait_until(lambda: not hub.nodes()["box"].reachable, AT_ONCE_S, "the peer knows of the stop", 0.02)
+    assert daemon.wait(5) == 0
