@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 import pytest
@@ -164,12 +163,10 @@ def test_a_learned_mac_is_owned_until_it_was_silent_for_its_life_time(table: Sub
     assert table.learn(ME, MAC_A, 150) == (False, [])
     assert table.is_learned(Subnet.mac(MAC_A))
     assert table.has(ME, Subnet.mac(MAC_A))
-    assert table.next_expiry(600) == 750
     assert table.expire(ME, 750, 600) == []
     assert table.expire(ME, 750.5, 600) == [Subnet.mac(MAC_A)]
     assert not table.has(ME, Subnet.mac(MAC_A))
     assert not table.is_learned(Subnet.mac(MAC_A))
-    assert table.next_expiry(600) == math.inf
 
 
 @pytest.mark.parametrize("text", ["02:00:00:00:00:01", "02:00:00:00:00:01#3"])
@@ -189,11 +186,12 @@ def test_a_mac_of_another_node_is_learned_as_well(table: SubnetTable) -> None:
 def test_renewing_never_makes_a_mac_older(table: SubnetTable) -> None:
     learned(table, MAC_A, now=100)
     table.renew(MAC_A, 50)
-    assert table.next_expiry(600) == 700
+    assert table.expire(ME, 700, 600) == []
     table.renew(MAC_A, 200)
     table.renew(MAC_B, 200)
-    assert table.next_expiry(600) == 800
+    assert table.expire(ME, 800, 600) == []
     assert not table.is_learned(Subnet.mac(MAC_B))
+    assert table.expire(ME, 800.5, 600) == [Subnet.mac(MAC_A)]
 
 
 def test_a_mac_that_moved_to_another_node_goes_at_the_next_ageing(table: SubnetTable) -> None:
@@ -335,7 +333,6 @@ class SwitchMachine(RuleBasedStateMachine):
             assert self.table.of(owner) == sorted(self.owned(owner), key=lambda subnet: subnet.sort_key)
         assert set(self.table.macs()) == {s.address for _, s in self.model if len(s.address) == 6}
         assert {s.address for s in SUBNETS if self.table.is_learned(s)} == set(self.seen)
-        assert self.table.next_expiry(LIFETIME) == min(self.seen.values(), default=math.inf) + LIFETIME
 
     @invariant()
     def macs_go_where_the_model_says(self) -> None:

@@ -193,8 +193,6 @@ class SimNode:
                 self.hosts.files[peer] = replace(known, public_key=PublicKey.from_text(key).raw)
             case actions.SaveAddressCache(peer, addresses):
                 self.hosts.caches[peer] = addresses
-            case actions.WriteFrame(frame):
-                self.frames.append(frame)
 
     def _if_running(self, function: Callable[[], None]) -> None:
         if self.running:

@@ -44,7 +44,6 @@ from pytinc.node.actions import (
     SaveAddressCache,
     SendDatagram,
     SendMeta,
-    WriteFrame,
 )
 from pytinc.node.node import HostSource, Node
 from pytinc.wire.address import Address, SockAddr
@@ -104,7 +103,6 @@ class Shell:
             SendMeta: self._on_send_meta,
             CloseMeta: self._on_close_meta,
             SendDatagram: self._on_send_datagram,
-            WriteFrame: self._on_write_frame,
             RunScript: self._on_run_script,
             AppendPublicKey: self._on_append_public_key,
             SaveAddressCache: self._on_save_address_cache,
@@ -287,9 +285,6 @@ class Shell:
     def _on_send_datagram(self, action: SendDatagram) -> None:
         if not self._udp.send(action.socket, action.address, action.data):
             self._note_too_big(action.peer, len(action.data))
-
-    def _on_write_frame(self, action: WriteFrame) -> None:
-        self._device.write(action.frame)
 
     def _on_run_script(self, action: RunScript) -> None:
         self._run_script(action.name, action.environment)

@@ -64,13 +64,6 @@ class SendDatagram:
 
 
 @dataclass(frozen=True, slots=True)
-class WriteFrame:
-    """Write one Ethernet frame to the device (a frame that came through a meta connection)."""
-
-    frame: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class RunScript:
     """Run a script of the configuration directory; a missing one is skipped (config.md 8).
 
@@ -112,7 +105,6 @@ Action: TypeAlias = (
     | SendMeta
     | CloseMeta
     | SendDatagram
-    | WriteFrame
     | RunScript
     | AppendPublicKey
     | SaveAddressCache

@@ -6,7 +6,6 @@ tinc: subnet.c). A node learns only the MACs behind its own device; those of oth
 
 from __future__ import annotations
 
-import math
 from bisect import insort
 from collections.abc import Callable, Iterator
 from operator import itemgetter
@@ -173,10 +172,6 @@ class SubnetTable:
         self._learned = dict(sorted(self._learned.items(), key=itemgetter(1)))
         old = [mac for mac, seen in self._learned.items() if seen + lifetime < now or (mac in self._given_up)]
         return [self._forget(me, mac) for mac in old]
-
-    def next_expiry(self, lifetime: float) -> float:
-        """Return when the first learned MAC will be too old."""
-        return min(self._learned.values(), default=math.inf) + lifetime
 
     def _forget(self, me: str, mac: bytes) -> Subnet:
         del self._learned[mac]
