@@ -150,7 +150,7 @@ COMMANDS: Final[dict[str, Command]] = {
     "exchange-all": Command(
         "exchange.exchange_all", 0, 0, (("exchange-all", "Same as export-all followed by import"),)
     ),
-    "invite": Command("join.invite", 0, ANY),
+    "invite": Command("invite.invite", 0, ANY, (("invite NODE [...]", "Generate an invitation for NODE"),)),
     "join": Command("join.join", 0, ANY),
     "network": Command(
         "network.network",

@@ -1,4 +1,4 @@
-"""invite and join, which are not in this release, and the choice of a free port that init shares with join.
+"""join, which is not in this release, and the choice of a free port that init shares with join.
 
 The only module of `cli` that may use sockets.
 """
@@ -19,11 +19,6 @@ DEFAULT_PORT: Final = 655
 _TRIES: Final = 100
 _LOWEST_PORT: Final = 4096
 _HIGHEST_PORT: Final = 36863
-
-
-def invite(session: Session, words: list[str]) -> int:
-    """Tell that invitations cannot be made yet."""
-    raise click.ClickException("invite is not in this release of pytinc; use tinc's, or export and import.")
 
 
 def join(session: Session, words: list[str]) -> int:
