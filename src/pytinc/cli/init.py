@@ -7,8 +7,6 @@ directory that exists already, tinc.conf is written last, and each file as a who
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +14,7 @@ import click
 
 from pytinc.cli.files import read_text, write_text
 from pytinc.cli.session import say
+from pytinc.cli.staging import ended_by_signals, make_directory, staged
 from pytinc.crypto.keys import SEED_SIZE, PrivateKey, disable_old_keys, format_private_key
 from pytinc.errors import ConfigError
 from pytinc.wire.names import is_valid_name
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from pytinc.cli.session import Session
 
 PRIVATE_MODE: Final = 0o600
-DIRECTORY_MODE: Final = 0o755
 TINC_UP: Final = """\
 #!/bin/sh
 
@@ -50,12 +48,13 @@ def init(session: Session, words: list[str]) -> int:
     confbase = Path(session.confbase)
     try:
         if session.given_confbase is None:
-            _make_directory(Path(session.paths.confdir))
+            make_directory(Path(session.paths.confdir))
         if confbase.exists():
-            _make_directory(confbase)
-            _fill(confbase, name)
+            make_directory(confbase)
+            with ended_by_signals():
+                _fill(confbase, name)
         else:
-            _build_and_rename(confbase, name)
+            _build(confbase, name)
     except OSError as error:
         raise click.ClickException(
             f"Could not create directory {error.filename or confbase}: {error.strerror}"
@@ -70,44 +69,27 @@ def _ask_name(session: Session) -> str:
     return answer
 
 
-def _build_and_rename(confbase: Path, name: str) -> None:
+def _build(confbase: Path, name: str) -> None:
     """Make the directory beside its place, then rename it: nobody ever sees half of it."""
-    confbase.parent.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{confbase.name}.", dir=confbase.parent))
-    try:
-        _make_directory(scratch)
-        _fill(scratch, name)
-        scratch.rename(confbase)
-    except BaseException:
-        shutil.rmtree(scratch, ignore_errors=True)
-        raise
+    with staged(confbase) as staging:
+        _fill(staging.path, name)
+        staging.publish()
 
 
 def _fill(directory: Path, name: str) -> None:
     """Write everything a new node needs; tinc.conf, which makes it a configuration, comes last."""
-    from pytinc.cli.join import DEFAULT_PORT, choose_port
+    from pytinc.cli.join import port_line
 
     for below in ("hosts", "cache"):
-        _make_directory(directory / below)
-    key = _generate()
+        make_directory(directory / below)
+    key = generate_key()
     host_file = directory / "hosts" / name
-    _write_private_key(directory / "ed25519_key.priv", key)
-    _append_public_key(host_file, key)
-    port = choose_port()
-    if port is None:
-        say(f"Warning: could not bind to port {DEFAULT_PORT}. Please change tinc's Port manually.")
-    elif port != DEFAULT_PORT:
-        write_text(str(host_file), f"{read_text(str(host_file))}Port = {port}\n")
-        say(f"Warning: could not bind to port {DEFAULT_PORT}. Tinc will instead listen on port {port}.")
+    write_private_key(directory / "ed25519_key.priv", key)
+    append_public_key(host_file, key)
+    if line := port_line():
+        write_text(str(host_file), read_text(str(host_file)) + line)
     _write_placeholder(directory / "tinc-up")
     write_text(str(directory / "tinc.conf"), f"Name = {name}\n")
-
-
-def _make_directory(path: Path) -> None:
-    """Make a directory with its parents; one that exists gets the same mode."""
-    path.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
-    if path.stat().st_mode & 0o7777 != DIRECTORY_MODE:
-        path.chmod(DIRECTORY_MODE)
 
 
 def _write_placeholder(path: Path) -> None:
@@ -124,11 +106,11 @@ def generate_keys(session: Session, words: list[str]) -> int:
         public_default = session.host_file(session.own_name())
     except (click.ClickException, ConfigError):
         public_default = f"{session.confbase}/ed25519_key.pub"
-    key = _generate()
+    key = generate_key()
     private_path = _ask_file(session, "private Ed25519 key", f"{session.confbase}/ed25519_key.priv")
-    _write_private_key(Path(private_path), key)
+    write_private_key(Path(private_path), key)
     public_path = _ask_file(session, "public Ed25519 key", public_default)
-    _append_public_key(Path(public_path), key)
+    append_public_key(Path(public_path), key)
     return 0
 
 
@@ -139,21 +121,22 @@ def _ask_file(session: Session, what: str, default: str) -> str:
     return os.path.abspath(answer) if answer else default  # noqa: PTH100  tinc's paths are text
 
 
-def _generate() -> PrivateKey:
+def generate_key() -> PrivateKey:
+    """Make a key pair for a node, and say so."""
     say("Generating Ed25519 key pair:")
     key = PrivateKey.from_seed(os.urandom(SEED_SIZE))
     say("Done.")
     return key
 
 
-def _write_private_key(path: Path, key: PrivateKey) -> None:
+def write_private_key(path: Path, key: PrivateKey) -> None:
     """Append the private key to its file, which nobody but its owner may read."""
     if path.exists():
         path.chmod(PRIVATE_MODE)
     _append(path, format_private_key(key), mode=PRIVATE_MODE)
 
 
-def _append_public_key(path: Path, key: PrivateKey) -> None:
+def append_public_key(path: Path, key: PrivateKey) -> None:
     """Append the public key as a host file holds it."""
     _append(path, f"Ed25519PublicKey = {key.public.text}\n")
 

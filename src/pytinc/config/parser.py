@@ -64,7 +64,8 @@ class Entry:
         return f"{self.path} line {self.line}"
 
 
-def _split_assignment(line: str) -> tuple[str, str]:
+def split_assignment(line: str) -> tuple[str, str]:
+    """Split ``VARIABLE [=] VALUE``; a line that begins with a blank has an empty variable."""
     match = _ASSIGNMENT.fullmatch(line.rstrip(" \t"))
     assert match is not None, "the pattern matches every text"
     return match[1], match[2]
@@ -94,7 +95,7 @@ def parse_text(text: str, path: str) -> tuple[list[Entry], ConfigError | None]:
         elif line.startswith("-----BEGIN"):
             in_block = True
         elif line and not line.startswith("#"):
-            variable, value = _split_assignment(line)
+            variable, value = split_assignment(line)
             if not value:
                 complaint = (
                     f"No value for variable `{variable}' on line {number} while reading config file {path}"
@@ -110,7 +111,7 @@ def parse_option(text: str, number: int) -> tuple[str | None, Entry]:
     Returns the node whose host configuration is meant, None for the server configuration, and the entry.
     Raises `ConfigError` if there is no value.
     """
-    variable, value = _split_assignment(text)
+    variable, value = split_assignment(text)
     if not value:
         raise ConfigError(f"No value for variable `{variable}' in command line option {number}")
     node, dot, bare = variable.partition(".")
