@@ -410,18 +410,22 @@ CASES = [
     Case("--force", "set NoSuchVariable 1\nget NoSuchVariable\n"),
     Case("", "x" * 5000 + "\nget Name\n"),
     Case("", "get Mode\r\n"),
+    Case("join"),
+    Case("join a b"),
+    Case("invite"),
+    Case("invite a-b"),
+    Case("invite foo"),
 ]
 DIFFERENT = {
     "set Subnet junk": "pre18 reports the malformed value and writes it all the same; R and pytinc refuse it",
     "export-all": "pre18 has no empty line before the separator; R and pytinc do",
     "--version": "another program, and pre18 has no Features line",
-    "help": "pytinc lists edit, help and version, and has no RSA keys and no invitations",
+    "help": "pytinc lists edit, help and version, and has no RSA keys",
     "generate-keys 1024": "pytinc has no RSA keys, so no size to choose",
     "generate-rsa-keys": "pytinc has no RSA keys",
     "fsck": "pre18 looks for RSA keys, and takes other variables for known",
     "edit a.b": "pytinc refuses to make a host file that no node can have",
-    "invite beta": "not in this release",
-    "join": "not in this release",
+    "invite beta": "without an Address tinc asks a web service; pytinc says what to set",
 }
 
 
