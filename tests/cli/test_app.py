@@ -139,13 +139,6 @@ def test_wrong_numbers_of_words_are_told_as_tinc_does(
     assert run("-c", "conf", *words) == (1, "", complaint + "\n")
 
 
-@pytest.mark.parametrize("command", ["invite", "join"])
-def test_what_is_absent_says_so(run: Run, conf: Path, command: str) -> None:
-    result = run("-c", "conf", command, "beta")
-    assert result.status == 1
-    assert f"{command} is not in this release" in result.err
-
-
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_of_the_table_can_be_loaded(name: str) -> None:
     assert callable(COMMANDS[name].load())
