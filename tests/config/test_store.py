@@ -381,3 +381,62 @@ class TestWriteAtomic:
     def test_a_missing_directory_is_a_clear_error(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="No such file or directory"):
             write_atomic(f"{tmp_path}/nosuch/file", "x")
+
+
+# -- Invitations --
+
+
+def invitation(base: Path, content: bytes = b"Name = beta\n") -> Path:
+    (base / "invitations").mkdir()
+    path = base / "invitations" / ("f" * 24)
+    path.write_bytes(content)
+    os.utime(path, (1000, 1000))
+    return path
+
+
+def test_an_invitation_is_taken_once(base: Path) -> None:
+    path = invitation(base)
+    tree = ConfigTree(str(base))
+    assert tree.take_invitation("f" * 24) == (b"Name = beta\n", 1000.0)
+    assert tree.take_invitation("f" * 24) is None
+    assert sorted(path.parent.iterdir()) == [path.with_name(path.name + ".used")]
+    tree.forget_taken("f" * 24)
+    assert not list(path.parent.iterdir())
+    with pytest.raises(ConfigError, match="Cannot remove"):
+        tree.forget_taken("f" * 24)
+
+
+def test_without_invitations_there_is_neither_key_nor_invitation(base: Path) -> None:
+    tree = ConfigTree(str(base))
+    assert tree.invitation_key_text() is None
+    assert tree.take_invitation("f" * 24) is None
+
+
+def test_an_overlong_invitation_is_refused(base: Path) -> None:
+    invitation(base, bytes(1024 * 1024 + 1))
+    with pytest.raises(ConfigError, match="longer than"):
+        ConfigTree(str(base)).take_invitation("f" * 24)
+
+
+def test_what_is_no_file_is_no_invitation(base: Path) -> None:
+    (base / "invitations" / ("f" * 24)).mkdir(parents=True)
+    with pytest.raises(ConfigError, match="Cannot open invitation"):
+        ConfigTree(str(base)).take_invitation("f" * 24)
+
+
+def test_a_host_file_is_made_but_never_replaced(base: Path) -> None:
+    tree = ConfigTree(str(base))
+    assert tree.add_host("beta", KEY_TEXT)
+    assert (base / "hosts/beta").read_text() == f"Ed25519PublicKey = {KEY_TEXT}\n"
+    assert tree.host_settings("beta").public_key == KEY  # type: ignore[union-attr]
+    assert not tree.add_host("beta", b64.encode(OTHER_KEY))
+    assert not tree.add_host("alpha", b64.encode(OTHER_KEY))
+    assert (base / "hosts/beta").read_text() == f"Ed25519PublicKey = {KEY_TEXT}\n"
+    assert sorted(path.name for path in (base / "hosts").iterdir()) == ["alpha", "beta"]
+
+
+def test_a_host_file_that_cannot_be_made_is_named(base: Path) -> None:
+    (base / "hosts/alpha").unlink()
+    (base / "hosts").rmdir()
+    with pytest.raises(ConfigError, match="hosts/beta"):
+        ConfigTree(str(base)).add_host("beta", KEY_TEXT)

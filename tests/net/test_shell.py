@@ -368,6 +368,18 @@ class NoHosts:
     def load_address_cache(self, name: str) -> tuple[Address, ...]:
         return ()
 
+    def invitation_key_text(self) -> str | None:
+        return None
+
+    def take_invitation(self, file_name: str) -> tuple[bytes, float] | None:
+        return None
+
+    def forget_taken(self, file_name: str) -> None:
+        pass
+
+    def add_host(self, name: str, public_key: str) -> bool:
+        return False
+
 
 def test_dumps_of_a_real_node_have_the_form_of_the_control_protocol(on_loop, log) -> None:
     async def main() -> None:

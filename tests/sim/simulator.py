@@ -45,6 +45,18 @@ class SimHosts:
     def load_address_cache(self, name: str) -> tuple[Address, ...]:
         return self.caches.get(name, ())
 
+    def invitation_key_text(self) -> str | None:
+        return None
+
+    def take_invitation(self, file_name: str) -> tuple[bytes, float] | None:
+        return None
+
+    def forget_taken(self, file_name: str) -> None:
+        pass
+
+    def add_host(self, name: str, public_key: str) -> bool:
+        return False
+
 
 @dataclass
 class Pipe:

@@ -150,8 +150,8 @@ COMMANDS: Final[dict[str, Command]] = {
     "exchange-all": Command(
         "exchange.exchange_all", 0, 0, (("exchange-all", "Same as export-all followed by import"),)
     ),
-    "invite": Command("join.invite", 0, ANY),
-    "join": Command("join.join", 0, ANY),
+    "invite": Command("invite.invite", 0, ANY, (("invite NODE [...]", "Generate an invitation for NODE"),)),
+    "join": Command("join.join", 0, ANY, (("join INVITATION", "Join a VPN using an INVITATION"),)),
     "network": Command(
         "network.network",
         0,

@@ -1,4 +1,4 @@
-"""invite, which is not in this release; join: takes up an invitation and makes the new node's configuration.
+"""join: takes up an invitation and makes the new node's configuration.
 
 (cli.md 12, invitations.md 5.) Also the choice of a free port, which init shares. The only module of `cli`
 that may use sockets.
@@ -55,11 +55,6 @@ _CANCELLED: Final = (
 _UNREACHABLE: Final = "Could not connect to inviter. Please make sure the URL you entered is valid."
 _WRONG_KEY: Final = "Peer has an invalid key. Please make sure you're using the correct URL."
 _SILENT: Final = "Timed out waiting for the server to reply."
-
-
-def invite(session: Session, words: list[str]) -> int:
-    """Tell that invitations cannot be made yet."""
-    raise click.ClickException("invite is not in this release of pytinc; use tinc's, or export and import.")
 
 
 def join(session: Session, words: list[str]) -> int:

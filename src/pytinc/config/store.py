@@ -28,6 +28,7 @@ from pytinc.config.settings import HostSettings, Settings
 from pytinc.errors import ConfigError, DecodeError
 from pytinc.wire import b64
 from pytinc.wire.address import Address
+from pytinc.wire.invitation import MAX_INVITATION_SIZE
 from pytinc.wire.names import is_valid_name
 from pytinc.wire.pem import read_block
 
@@ -35,6 +36,8 @@ PUBLIC_KEY_SIZE: Final = 32
 PUBLIC_KEY_TEXT_LENGTH: Final = 43
 _PUBLIC_KEY_BLOCK: Final = "ED25519 PUBLIC KEY"
 _DEFAULT_PRIVATE_KEY: Final = "ed25519_key.priv"
+INVITATION_KEY: Final = "invitations/ed25519_key.priv"
+_TAKEN: Final = ".used"
 _ADDED_BY_US: Final = "# The following line was automatically added by tinc"
 
 
@@ -271,6 +274,63 @@ class ConfigTree:
         if text and not text.endswith("\n"):
             text += "\n"
         write_atomic(path, f"{text}\n{_ADDED_BY_US}\nEd25519PublicKey = {key_text}\n")
+
+    # -- Invitations (invitations.md 4) ---------------------------------------------------------------------
+
+    def invitation_key_text(self) -> str | None:
+        """Return the private key file that invitations are made with, None if there is none.
+
+        Raises `ConfigError`.
+        """
+        path = self.path(INVITATION_KEY)
+        try:
+            return _read(path)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise ConfigError(f"Cannot open {path}: {error.strerror}", path) from error
+
+    def take_invitation(self, file_name: str) -> tuple[bytes, float] | None:
+        """Rename an open invitation so that nobody can use it again; return its content and time of making.
+
+        The time is that of the wall clock, in seconds. None if there is no such file. Raises `ConfigError`.
+        """
+        path = self.path(f"invitations/{file_name}")
+        try:
+            os.rename(path, f"{path}{_TAKEN}")  # noqa: PTH104
+            with Path(f"{path}{_TAKEN}").open("rb") as file:
+                content = file.read(MAX_INVITATION_SIZE + 1)
+                modified = os.fstat(file.fileno()).st_mtime
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise ConfigError(f"Cannot open invitation {path}: {error.strerror}", path) from error
+        if len(content) > MAX_INVITATION_SIZE:
+            raise ConfigError(f"Invitation {path} is longer than {MAX_INVITATION_SIZE} bytes", path)
+        return content, modified
+
+    def forget_taken(self, file_name: str) -> None:
+        """Remove a taken invitation. Raises `ConfigError`."""
+        path = self.path(f"invitations/{file_name}{_TAKEN}")
+        try:
+            os.unlink(path)  # noqa: PTH108
+        except OSError as error:
+            raise ConfigError(f"Cannot remove {path}: {error.strerror}", path) from error
+
+    def add_host(self, name: str, public_key: str) -> bool:
+        """Make the host file of a new node, as a whole; False if it has one already. Raises `ConfigError`."""
+        path = self.host_path(name)
+        temporary = f"{path}.{os.urandom(6).hex()}.tmp"
+        write_atomic(temporary, f"Ed25519PublicKey = {public_key}\n")
+        try:
+            os.link(temporary, path)  # unlike a rename it replaces nothing
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise ConfigError(f"Cannot write {path}: {error.strerror}", path) from error
+        finally:
+            os.unlink(temporary)  # noqa: PTH108
+        return True
 
     # -- Address caches ------------------------------------------------------------------------------------
 

@@ -201,7 +201,11 @@ class ControlClient:
             self._write(format_hello(cookie))
             name, _ = parse_greeting_id(self._line())
         except (ControlError, DecodeError) as error:
-            raise ControlError(f"Cannot read greeting from control socket: {error}") from error
+            # A daemon does not answer one who shows another cookie than its own.
+            raise ControlError(
+                f"Cannot read greeting from control socket: {error}\n"
+                "If the daemon runs, the cookie in the pid file is not the one it wrote there."
+            ) from error
         try:
             return name, parse_greeting_ack(self._line())
         except (ControlError, DecodeError) as error:

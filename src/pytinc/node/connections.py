@@ -15,6 +15,7 @@ from pytinc.node import requests
 from pytinc.node.actions import CloseMeta, Dial, SendMeta
 from pytinc.node.peer import NEVER, Peer
 from pytinc.protocol.graph import Edge
+from pytinc.protocol.invitation import InvitationClaimed, InviteeKey
 from pytinc.protocol.meta import (
     Authenticated,
     FrameReceived,
@@ -197,6 +198,7 @@ class Connections:
             node.private_key,
             node.login_key,
             node.random_bytes,
+            invitation_key=node.invitations.key,
             insecure=node.insecure,
         )
         connection = Connection(number, meta, remote, local, now)
@@ -226,7 +228,8 @@ class Connections:
             self._node.complain(
                 f"Error while processing data from {connection.name} ({connection.remote.host}): {error}", now
             )
-            self.terminate(connection, now, tarpit=True)
+            # Who joins shall hear at once that it failed; tinc 1.1pre18 waits for ever otherwise.
+            self.terminate(connection, now, tarpit=connection.meta.state is not State.INVITATION)
 
     def _on_event(self, connection: Connection, event: MetaEvent, now: float) -> None:
         match event:
@@ -246,6 +249,10 @@ class Connections:
             case SptpsPacketReceived(data):
                 assert connection.peer is not None
                 self._node.tunnels.sptps_packet(connection.peer, data, now)
+            case InvitationClaimed(file_name):
+                self._node.invitations.claim(connection, file_name)
+            case InviteeKey(key):
+                self._node.invitations.register(connection, key)
 
     # -- activation --
 
@@ -514,7 +521,8 @@ class Connections:
                 node.log(1, "warning", f"Timeout while connecting to {connection.describe()}")
             else:
                 node.log(1, "warning", f"Timeout from {connection.describe()} during authentication")
-            self.terminate(connection, now, tarpit=connection.meta.state is not State.CONNECTING)
+            is_stranger = connection.meta.state not in (State.CONNECTING, State.INVITATION)
+            self.terminate(connection, now, tarpit=is_stranger)
             return
         assert connection.peer is not None
         # tinc searches with traffic only; what has begun may as well be finished.

@@ -5,6 +5,7 @@ time in seconds), then sends `Node.output`, carries out `take_actions()`, and co
 `next_deadline()`. What the node knows is spread over parts with one subject each:
 
 * `connections`: meta connections from greeting to close, PING, duplicates (tinc: net.c, protocol_auth.c)
+* `invitations`: what strangers with an invitation get (tinc: protocol_auth.c)
 * `dialling`: whom to connect to, address cache, AutoConnect (tinc: net_socket.c, autoconnect.c)
 * `topology`: graph, reachability, scripts, forwarding table (tinc: graph.c)
 * `subnets`: own subnets and learned MACs (tinc: protocol_subnet.c, route.c)
@@ -29,6 +30,7 @@ from pytinc.node.connections import Connections
 from pytinc.node.dialling import Dialling
 from pytinc.node.flood import Deletions, SeenCache
 from pytinc.node.forwarding import switch_rules
+from pytinc.node.invitations import InvitationFiles, Invitations
 from pytinc.node.peer import NEVER, Peer
 from pytinc.node.subnets import Subnets
 from pytinc.node.timers import Timers
@@ -45,7 +47,7 @@ MAX_JITTER: Final = 0.131071
 """Seconds; tinc spreads its timers by a random 0 to 131,071 microseconds."""
 
 
-class HostSource(Protocol):
+class HostSource(InvitationFiles, Protocol):
     """Where the node finds host files: `pytinc.config.store.ConfigTree`; a dictionary in tests."""
 
     def host_settings(self, name: str) -> HostSettings | None:
@@ -108,6 +110,7 @@ class Node:
         self.subnets = Subnets(self)
         self.tunnels = Tunnels(self)
         self.dialling = Dialling(self)
+        self.invitations = Invitations(self)
         self.connections = Connections(self)
         self.timers = Timers(self)
         self._apply_settings()
@@ -122,6 +125,7 @@ class Node:
         """Announce own subnets to ourselves, start the timers and the outgoing connections."""
         self.me.last_state_change = int(self.wall_clock())
         self.topology.load_hosts()
+        self.invitations.load()
         self.subnets.start(now)
         self.timers.start(now)
         self.dialling.start(now)
@@ -140,6 +144,7 @@ class Node:
         self.settings = settings
         self._apply_settings()
         self.topology.load_hosts()
+        self.invitations.load()
         self.subnets.reload(now)
         self.dialling.reload(now)
         self.connections.close_changed(now)

@@ -16,13 +16,17 @@ from pytinc.crypto.keys import PrivateKey, PublicKey, key_hash
 from pytinc.errors import AuthenticationError, DecodeError, UnexpectedRequest, UsageError
 from pytinc.protocol.sptps.handshake import Role
 from pytinc.protocol.sptps.stream import StreamSession
-from pytinc.wire.invitation import LABEL, RECORD_ACCEPTED, RECORD_DATA, RECORD_FINISH
+from pytinc.wire.invitation import (
+    LABEL,
+    MAX_INVITATION_SIZE,
+    RECORD_ACCEPTED,
+    RECORD_DATA,
+    RECORD_FINISH,
+)
 from pytinc.wire.names import is_valid_name
 from pytinc.wire.records import TYPE_HANDSHAKE
 from pytinc.wire.requests import MAX_LINE_LENGTH, Id, decode_line
 
-MAX_INVITATION_SIZE: Final = 1024 * 1024
-"""Bytes; a thousand host files. All of it is kept in memory, and the inviter decides how much it sends."""
 VERSION: Final = "17.1"
 """Protocol version in our greeting: with a minor of 2 or more the inviter would expect SPTPS at once."""
 _MAJOR: Final = 17

@@ -8,6 +8,7 @@ meta.md 1.2-1.3 (tinc: id_h(), receive_meta_sptps()). The states, in order::
 
     CONNECTING -> ID -> SPTPS -> ACK -> ACTIVE
     (outgoing)    plain  handshake  only ACK   everything
+                     `-> INVITATION (a joiner, who never becomes a neighbour: pytinc.protocol.invitation)
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from pytinc.crypto.keys import PrivateKey, PublicKey
-from pytinc.errors import AuthenticationError, DecodeError, ProtocolError, UnexpectedRequest
+from pytinc.errors import AuthenticationError, DecodeError, ProtocolError, UnexpectedRequest, UsageError
+from pytinc.protocol.invitation import InvitationEvent, InvitationServer
 from pytinc.protocol.sptps.handshake import Role
 from pytinc.protocol.sptps.stream import StreamSession
 from pytinc.wire.names import is_valid_name
@@ -53,6 +55,7 @@ class State(enum.Enum):
     SPTPS = enum.auto()
     ACK = enum.auto()
     ACTIVE = enum.auto()
+    INVITATION = enum.auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,9 @@ class SptpsPacketReceived:
     data: bytes
 
 
-MetaEvent: TypeAlias = Identified | Authenticated | Received | FrameReceived | SptpsPacketReceived
+MetaEvent: TypeAlias = (
+    Identified | Authenticated | Received | FrameReceived | SptpsPacketReceived | InvitationEvent
+)
 
 
 def tcp_label(initiator: str, responder: str) -> bytes:
@@ -101,7 +106,8 @@ class MetaConnection:
     """The protocol side of one TCP connection to a peer.
 
     ``dialled`` is the peer's name when we opened the connection, None when we accepted it.
-    ``insecure`` is tinc's ``--bypass-security``: no keys, everything in plain text.
+    ``invitation_key`` is the key that invitations are made with, None when there are none. ``insecure`` is
+    tinc's ``--bypass-security``: no keys, everything in plain text.
     """
 
     def __init__(
@@ -112,6 +118,7 @@ class MetaConnection:
         peer_key: PeerKeyLookup,
         random_bytes: Callable[[int], bytes],
         *,
+        invitation_key: PrivateKey | None = None,
         insecure: bool = False,
     ) -> None:
         self.me = me
@@ -121,8 +128,10 @@ class MetaConnection:
         self._private_key = private_key
         self._peer_key = peer_key
         self._random_bytes = random_bytes
+        self._invitation_key = invitation_key
         self._insecure = insecure
         self._session: StreamSession | None = None
+        self._invitation: InvitationServer | None = None
         self._plain = bytearray()
         """Bytes not yet read, until SPTPS takes over the stream (for good when insecure)."""
         self._output = bytearray()
@@ -144,7 +153,7 @@ class MetaConnection:
         """Return the bytes to write, and forget them."""
         output = bytes(self._output)
         self._output.clear()
-        return output
+        return output if self._invitation is None else output + self._invitation.take_output()
 
     def send(self, request: Request) -> None:
         """Send a request."""
@@ -166,18 +175,28 @@ class MetaConnection:
         self.send(SptpsPacket(len(data)))
         self._output += data
 
+    @property
+    def invitation(self) -> InvitationServer:
+        """The invitation that the peer is taking, after an `InvitationEvent`."""
+        if self._invitation is None:
+            raise UsageError("the peer takes no invitation")
+        return self._invitation
+
     def feed(self, data: bytes) -> None:
         """Buffer bytes that arrived."""
-        if self._session is None:
+        secure = self._session or self._invitation
+        if secure is None:
             self._plain += data
         else:
-            self._session.feed(data)
+            secure.feed(data)
 
     def next_event(self) -> MetaEvent | None:
         """Return the next thing that arrived, None when more bytes are needed.
 
         Raises `ProtocolError` for anything that must end the connection.
         """
+        if self._invitation is not None:
+            return self._invitation.next_event()
         event = self._next_plain() if self._session is None else self._next_secure(self._session)
         if self._session is not None:
             self._output += self._session.take_output()
@@ -208,13 +227,13 @@ class MetaConnection:
         raw, self._raw_length, self._frame_length = self._raw_length, 0, 0
         return SptpsPacketReceived(data) if raw else FrameReceived(data)
 
-    def _on_id(self, line: str) -> MetaEvent:
+    def _on_id(self, line: str) -> MetaEvent | None:
         if parse_number(line) is not Number.ID:
             raise UnexpectedRequest("something else than a greeting")
         greeting = Id.parse(line)
         name = greeting.name
         if name.startswith("?"):
-            raise UnexpectedRequest("invitations are not served by this release")
+            return self._on_joiner(greeting)
         if not is_valid_name(name) or name == self.me:
             raise DecodeError("invalid or own name in ID")
         if self.dialled is not None and name != self.dialled:
@@ -237,6 +256,24 @@ class MetaConnection:
             self._send_id()
         self._start_sptps(name, key)
         return Identified(name)
+
+    def _on_joiner(self, greeting: Id) -> MetaEvent | None:
+        """Greet a node that has an invitation (invitations.md 3): it knows us by the hash of our key."""
+        if self.dialled is not None:
+            raise AuthenticationError(f"peer wants an invitation instead of being {self.dialled}")
+        if self._invitation_key is None:
+            raise AuthenticationError("somebody wants to join, but there is no invitation key")
+        # From minor 2 on the greeting would mean that SPTPS with our node key follows at once.
+        if greeting.major != PROTOCOL_MAJOR or greeting.minor > 1:
+            raise UnexpectedRequest(f"joining with protocol version {greeting.major}.{greeting.minor}")
+        joiner_key = PublicKey.from_text(greeting.name[1:])
+        self._send_id()
+        self._output += f"{Number.ACK.value} {self._invitation_key.public.text}\n".encode("ascii")
+        self._invitation = InvitationServer(self._invitation_key, joiner_key, self._random_bytes)
+        self.state = State.INVITATION
+        self._invitation.feed(bytes(self._plain))
+        self._plain.clear()
+        return self._invitation.next_event()
 
     @staticmethod
     def _refuse_legacy(name: str, minor: int, key: PublicKey | None) -> None:

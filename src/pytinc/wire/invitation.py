@@ -23,6 +23,8 @@ RECORD_DATA: Final = 0
 RECORD_FINISH: Final = 1
 """From the inviter: that was all of it. From the joiner: its new public key, as text."""
 RECORD_ACCEPTED: Final = 2
+MAX_INVITATION_SIZE: Final = 1024 * 1024
+"""Bytes; a thousand host files. Either end keeps all of it in memory."""
 CHUNK: Final = 1024
 """Bytes of the invitation in one record."""
 SEPARATOR: Final = "#---------------------------------------------------------------#"

@@ -1,0 +1,271 @@
+"""Either command with either daemon: `tinc` drives pytincd, `pytinc` drives tincd, request by request.
+
+    leaf <──> hub, whose daemon both programs ask
+
+What both print about the same daemon must be the same; what they ask for must happen.
+"""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pytinc.lab.namespaces import Completed
+from pytinc.lab.network import Network
+from pytinc.lab.node import Kind, Node, wait_until
+from pytinc.lab.traffic import answers
+
+CASTS = ("CP", "PC", "PP")
+ROLES = ("hub", "leaf")
+COMMANDS = pytest.mark.parametrize("command", [Kind.C, Kind.PY], ids=["tinc", "pytinc"])
+PCAP_MAGIC = bytes.fromhex("d4c3b2a1")
+
+
+@pytest.fixture(scope="module")
+def network(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Network:
+    network = new_network(("PingInterval", "2"), ("MaxTimeout", "1"))
+    for role, kind in zip(ROLES, cast, strict=True):
+        network.add(role, kind, connect_to=() if role == "hub" else ("hub",))
+    network.exchange_keys()
+    network.start()
+    network.wait_converged()
+    wait_until(lambda: answers(network["hub"].host, network["leaf"].address), 20, "they answer")
+    return network
+
+
+def ask(command: Kind, node: Node, *words: str, check: bool = True) -> Completed:
+    program, _ = command.programs()
+    return node.host.run(program, *node.globals, *words, check=check, timeout=20)
+
+
+def spawn(command: Kind, node: Node, *words: str, terminal: int | None = None) -> subprocess.Popen[bytes]:
+    """Start a command that goes on until it is ended."""
+    program, _ = command.programs()
+    return subprocess.Popen(
+        node.host.command(program, *node.globals, *words),
+        stdin=subprocess.DEVNULL if terminal is None else terminal,
+        stdout=subprocess.PIPE if terminal is None else terminal,
+        stderr=subprocess.DEVNULL if terminal is None else terminal,
+        env={**os.environ, "TERM": "xterm", "LINES": "24", "COLUMNS": "100"},
+    )
+
+
+def read_until(descriptor: int, wanted: bytes, timeout: float = 15) -> bytes:
+    """Read until ``wanted`` has come; what has been read in any case."""
+    data, end = b"", time.monotonic() + timeout
+    while wanted not in data and (left := end - time.monotonic()) > 0:
+        if select.select([descriptor], [], [], left)[0]:
+            try:
+                piece = os.read(descriptor, 65536)
+            except OSError:  # the other end of a terminal is gone
+                break
+            if not piece:
+                break
+            data += piece
+    return data
+
+
+@pytest.fixture
+def streams() -> Iterator[list[subprocess.Popen[bytes]]]:
+    running: list[subprocess.Popen[bytes]] = []
+    yield running
+    for process in running:
+        if process.poll() is None:
+            process.terminate()
+        process.wait(10)
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("dump", "edges"),
+        ("dump", "subnets"),
+        ("dump", "graph"),
+        ("dump", "digraph"),
+        ("dump", "invitations"),
+        ("info", "leaf"),
+        ("info", "02:00:00:00:00:02"),
+        ("pid",),
+    ],
+    ids=" ".join,
+)
+def test_both_commands_print_the_same_about_a_daemon(network: Network, words: tuple[str, ...]) -> None:
+    hub = network["hub"]
+
+    def same() -> bool:
+        one, two = (ask(kind, hub, *words, check=False) for kind in (Kind.C, Kind.PY))
+
+        # Counters and times go on between the two.
+        def steady(text: str) -> list[str]:
+            moving = ("RX:", "TX:", "RTT:")
+            return [line for line in text.splitlines() if not line.startswith(moving)]
+
+        return (one.returncode, steady(one.stdout)) == (two.returncode, steady(two.stdout))
+
+    wait_until(same, 5, f"both commands print the same for {' '.join(words)}")
+
+
+@COMMANDS
+def test_dumps_tell_of_the_peer(network: Network, command: Kind) -> None:
+    hub = network["hub"]
+    assert "leaf id" in ask(command, hub, "dump", "nodes").stdout
+    assert "leaf id" in ask(command, hub, "dump", "reachable", "nodes").stdout
+    assert "leaf at" in ask(command, hub, "dump", "connections").stdout
+
+
+@COMMANDS
+def test_debug_level_is_read_and_set(network: Network, command: Kind) -> None:
+    hub = network["hub"]
+    assert "Old level 3, new level 5" in ask(command, hub, "debug", "5").stderr
+    assert "Old level 5, new level 3" in ask(command, hub, "debug", "3").stderr
+
+
+@COMMANDS
+def test_reload_takes_up_a_new_subnet(network: Network, command: Kind) -> None:
+    hub, leaf = network["hub"], network["leaf"]
+    subnet = "02:00:00:00:77:01"
+    own = hub.confbase / "hosts/hub"
+    before = own.read_text()
+    try:
+        hub.add_lines("hosts/hub", [("Subnet", subnet)])
+        ask(command, hub, "reload")
+        wait_until(lambda: subnet in leaf.tinc("dump", "subnets").stdout, 5, "the subnet is known")
+    finally:
+        own.write_text(before)
+    ask(command, hub, "reload")
+    wait_until(lambda: subnet not in leaf.tinc("dump", "subnets").stdout, 5, "the subnet is gone")
+
+
+@COMMANDS
+def test_disconnect_and_retry(network: Network, command: Kind) -> None:
+    hub, leaf = network["hub"], network["leaf"]
+    ask(command, hub, "disconnect", "leaf")
+    assert ask(command, hub, "disconnect", "nobody", check=False).returncode == 1
+    ask(command, leaf, "retry")
+    network.wait_converged()
+
+
+@COMMANDS
+def test_purge_forgets_what_is_gone(network: Network, command: Kind) -> None:
+    ask(command, network["hub"], "purge")
+    assert network["hub"].sees(network)
+
+
+@COMMANDS
+def test_the_log_is_followed(network: Network, command: Kind, streams: list[subprocess.Popen[bytes]]) -> None:
+    follower = spawn(command, network["hub"], "log", "5")
+    streams.append(follower)
+    assert follower.stdout is not None
+    time.sleep(0.5)
+    ask(command, network["hub"], "reload")
+    assert b"Got 'reload' command" in read_until(follower.stdout.fileno(), b"Got 'reload' command")
+
+
+@COMMANDS
+def test_frames_are_captured(network: Network, command: Kind, streams: list[subprocess.Popen[bytes]]) -> None:
+    hub, leaf = network["hub"], network["leaf"]
+    capture = spawn(command, hub, "pcap")
+    streams.append(capture)
+    assert capture.stdout is not None
+    time.sleep(0.5)
+    assert answers(hub.host, leaf.address)
+    payload = bytes.fromhex("0200000000020200000000010800")
+    data = read_until(capture.stdout.fileno(), payload)
+    assert data.startswith(PCAP_MAGIC)
+    assert payload in data
+
+
+@COMMANDS
+def test_top_shows_the_nodes_until_q(
+    network: Network, command: Kind, streams: list[subprocess.Popen[bytes]]
+) -> None:
+    ours, theirs = pty.openpty()
+    try:
+        top = spawn(command, network["hub"], "top", terminal=theirs)
+        streams.append(top)
+        os.close(theirs)
+        assert b"leaf" in read_until(ours, b"leaf")
+        os.write(ours, b"q")
+        read_until(ours, b"never", 2)
+        assert top.wait(10) == 0
+    finally:
+        os.close(ours)
+
+
+@COMMANDS
+def test_each_command_stops_each_daemon_and_its_own_starts_it_again(network: Network, command: Kind) -> None:
+    hub = network["hub"]
+    ask(command, hub, "stop")
+    wait_until(lambda: not hub.running(), 5, "the daemon has ended")
+    for asker in (Kind.C, Kind.PY):
+        done = ask(asker, hub, "dump", "nodes", check=False)
+        assert done.returncode == 1
+        assert "pid file" in done.stderr
+    hub.start()
+    network.wait_converged()
+
+
+def test_a_stale_pid_file_is_told_and_does_not_hinder_a_start(network: Network) -> None:
+    hub = network["hub"]
+    pid = hub.pid()
+    hub.kill()
+    done = ask(Kind.PY, hub, "dump", "nodes", check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"Could not find tincd running at pid {pid}" in done.stderr
+    hub.start()
+    network.wait_converged()
+
+
+def test_a_wrong_cookie_is_told(network: Network) -> None:
+    hub = network["hub"]
+    before = hub.pidfile.read_text()
+    words = before.split()
+    try:
+        hub.pidfile.write_text(before.replace(words[1], "0" * 64))
+        done = ask(Kind.PY, hub, "dump", "nodes", check=False)
+    finally:
+        hub.pidfile.write_text(before)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Traceback" not in done.stderr
+    assert "cookie" in done.stderr or "authenticat" in done.stderr.lower()
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv is not installed")
+def test_who_has_no_permission_for_the_socket_is_told(network: Network, tmp_path: Path) -> None:
+    hub = network["hub"]
+    program, _ = Kind.PY.programs()
+    copy = tmp_path / "pid"
+    copy.write_text(hub.pidfile.read_text())
+    copy.chmod(0o644)
+    for path in (tmp_path, *tmp_path.parents[:2]):
+        path.chmod(path.stat().st_mode | 0o055)
+    (tmp_path / "pid.socket").symlink_to(f"{hub.pidfile}.socket")
+    done = hub.host.run(
+        "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", program, "-c", str(hub.confbase),
+        f"--pidfile={copy}", "dump", "nodes", check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "ermission denied" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_signals_of_the_shell_do_what_they_do_with_tinc(network: Network) -> None:
+    """SIGALRM retries, SIGHUP reloads: scripts send them to either daemon."""
+    hub = network["hub"]
+    pid = hub.pid()
+    assert pid is not None
+    for number in (signal.SIGALRM, signal.SIGHUP):
+        os.kill(pid, number)
+    wait_until(lambda: "angup" in hub.log() and "larm" in hub.log(), 5, "both signals are logged")
+    assert hub.running()
