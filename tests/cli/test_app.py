@@ -81,10 +81,9 @@ def test_help_names_every_command_that_tinc_lists(run: Run) -> None:
     assert result.out.startswith("Usage: pytinc [options] command\n")
     assert "Valid options are" in result.out
     assert "Valid commands are" in result.out
-    hidden = {"config", "list", "connect", "invite", "join"}
+    hidden = {"config", "list", "connect"}
     for name in set(COMMANDS) - hidden:
         assert f"\n  {name} " in result.out, name
-    assert "invite and join are not in this release" in result.out
     assert run("help", "whatever").out == result.out
     assert run("--he", "nosuch").out == result.out
 
@@ -137,13 +136,6 @@ def test_wrong_numbers_of_words_are_told_as_tinc_does(
     run: Run, conf: Path, words: list[str], complaint: str
 ) -> None:
     assert run("-c", "conf", *words) == (1, "", complaint + "\n")
-
-
-@pytest.mark.parametrize("command", ["invite", "join"])
-def test_what_is_absent_says_so(run: Run, conf: Path, command: str) -> None:
-    result = run("-c", "conf", command, "beta")
-    assert result.status == 1
-    assert f"{command} is not in this release" in result.err
 
 
 @pytest.mark.parametrize("name", COMMANDS)

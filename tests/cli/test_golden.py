@@ -400,6 +400,13 @@ CASES = [
     Case("-c nowhere fsck", other_err="pre18 does not end with the word about the Name"),
     Case("generate-ed25519-keys", other_files="each has made its own keys"),
     Case("generate-ed25519-keys", more={"tinc.conf": ""}, other_files="each has made its own keys"),
+    # join, as far as it comes without an inviter
+    Case("join a b"),
+    Case("join x"),
+    Case("-c new join x", other_err="pytinc tells what is wrong with the URL"),
+    Case("-c new join", "::1/x\n", other_err="pytinc tells what is wrong with the URL"),
+    Case(f"-c new join 127.0.0.1:1/{'A' * 48}", other_err="pre18 has no last word (R)"),
+    Case(f"-c new join a..b/{'A' * 48}", other_err="Python does not let such a name reach the resolver"),
     # the shell once more
     Case("", "exit now\nget Name\n"),
     Case("", "\n\t \nget   Name  \n"),
@@ -415,13 +422,13 @@ DIFFERENT = {
     "set Subnet junk": "pre18 reports the malformed value and writes it all the same; R and pytinc refuse it",
     "export-all": "pre18 has no empty line before the separator; R and pytinc do",
     "--version": "another program, and pre18 has no Features line",
-    "help": "pytinc lists edit, help and version, and has no RSA keys and no invitations",
+    "help": "pytinc lists edit, help and version, and has no RSA keys",
     "generate-keys 1024": "pytinc has no RSA keys, so no size to choose",
     "generate-rsa-keys": "pytinc has no RSA keys",
     "fsck": "pre18 looks for RSA keys, and takes other variables for known",
     "edit a.b": "pytinc refuses to make a host file that no node can have",
     "invite beta": "not in this release",
-    "join": "not in this release",
+    "-c new join": "pre18 exits with 0 when no URL can be read",
 }
 
 
