@@ -137,7 +137,6 @@ def inviter() -> Iterator[Inviter]:
 @pytest.fixture(autouse=True)
 def usual_circumstances(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(join, "choose_port", lambda: join.DEFAULT_PORT)
-    monkeypatch.setattr(join, "REPLY_TIMEOUT_S", 0.5)
     before = os.umask(0o022)
     yield
     os.umask(before)
@@ -371,6 +370,7 @@ def test_a_peer_with_another_key_is_refused(run: Run, tmp_path: Path, inviter: I
 def test_every_address_is_tried(
     run: Run, tmp_path: Path, inviter: Inviter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(join, "REPLY_TIMEOUT_S", 2.0)
     with socket.socket() as unused, socket.create_server(("127.0.0.1", 0)) as silent:
         unused.bind(("127.0.0.1", 0))
         ports = unused.getsockname()[1], silent.getsockname()[1], inviter.port
@@ -400,10 +400,17 @@ def test_something_else_than_an_inviter_is_told(run: Run, inviter: Inviter, raw:
 @pytest.mark.parametrize("hangs_up", [False, True], ids=["silent", "closed"])
 @pytest.mark.parametrize("step", STEPS[:-1])
 def test_an_inviter_that_stops_leaves_nothing_behind(
-    run: Run, tmp_path: Path, inviter: Inviter, step: str, hangs_up: bool
+    run: Run,
+    tmp_path: Path,
+    inviter: Inviter,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+    hangs_up: bool,
 ) -> None:
     inviter.stops_at, inviter.hangs_up = step, hangs_up
-    result = run("-c", "new", "join", inviter.url)
+    with monkeypatch.context() as patch:
+        patch.setattr(join, "REPLY_TIMEOUT_S", 1.0)
+        result = run("-c", "new", "join", inviter.url)
     assert result.status == 1
     assert result.err.endswith(f"{join._UNREACHABLE}\n" if step == "greeting" else CANCELLED)
     assert left(tmp_path) == []
@@ -411,10 +418,21 @@ def test_an_inviter_that_stops_leaves_nothing_behind(
     assert run("-c", "new", "join", inviter.url).status == 0
 
 
+def test_an_inviter_may_not_take_for_ever(
+    run: Run, tmp_path: Path, inviter: Inviter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(join, "TOTAL_TIMEOUT_S", 0.0)
+    result = run("-c", "new", "join", inviter.url)
+    assert result.status == 1
+    assert join._SILENT in result.err
+    assert left(tmp_path) == []
+
+
 @pytest.mark.parametrize("exists", [False, True], ids=["new", "existing"])
 def test_without_an_acknowledgement_the_key_is_kept_and_told(
-    run: Run, tmp_path: Path, inviter: Inviter, exists: bool
+    run: Run, tmp_path: Path, inviter: Inviter, monkeypatch: pytest.MonkeyPatch, exists: bool
 ) -> None:
+    monkeypatch.setattr(join, "REPLY_TIMEOUT_S", 2.0)
     if exists:
         (tmp_path / "new").mkdir()
     inviter.stops_at = "accept"
