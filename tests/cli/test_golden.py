@@ -417,6 +417,12 @@ CASES = [
     Case("--force", "set NoSuchVariable 1\nget NoSuchVariable\n"),
     Case("", "x" * 5000 + "\nget Name\n"),
     Case("", "get Mode\r\n"),
+    Case("join"),
+    Case("join a b"),
+    Case("invite"),
+    Case("invite a-b"),
+    Case("invite foo"),
+    Case("invite beta"),
 ]
 DIFFERENT = {
     "set Subnet junk": "pre18 reports the malformed value and writes it all the same; R and pytinc refuse it",
@@ -427,7 +433,6 @@ DIFFERENT = {
     "generate-rsa-keys": "pytinc has no RSA keys",
     "fsck": "pre18 looks for RSA keys, and takes other variables for known",
     "edit a.b": "pytinc refuses to make a host file that no node can have",
-    "invite beta": "not in this release",
     "-c new join": "pre18 exits with 0 when no URL can be read",
 }
 

@@ -75,9 +75,8 @@ def _check(session: Session, name: str) -> str:
     if not is_valid_name(name):
         raise click.ClickException("Invalid name for node.")
     own_name = session.own_name()
-    host_file = session.host_file(name)
-    if os.access(host_file, os.F_OK):
-        raise click.ClickException(f"A host config file for {name} already exists: {host_file}")
+    if os.access(session.host_file(name), os.F_OK):
+        raise click.ClickException(f"A host config file for {name} already exists!")
     if _daemon_knows(session, name):
         raise click.ClickException(f"A node with name {name} is already known!")
     return own_name
