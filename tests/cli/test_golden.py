@@ -400,6 +400,12 @@ CASES = [
     Case("-c nowhere fsck", other_err="pre18 does not end with the word about the Name"),
     Case("generate-ed25519-keys", other_files="each has made its own keys"),
     Case("generate-ed25519-keys", more={"tinc.conf": ""}, other_files="each has made its own keys"),
+    # join, as far as it comes without an inviter
+    Case("join x"),
+    Case("-c new join x", other_err="pytinc tells what is wrong with the URL"),
+    Case("-c new join", "::1/x\n", other_err="pytinc tells what is wrong with the URL"),
+    Case(f"-c new join 127.0.0.1:1/{'A' * 48}", other_err="pre18 has no last word (R)"),
+    Case(f"-c new join a..b/{'A' * 48}", other_err="Python does not let such a name reach the resolver"),
     # the shell once more
     Case("", "exit now\nget Name\n"),
     Case("", "\n\t \nget   Name  \n"),
@@ -426,6 +432,7 @@ DIFFERENT = {
     "generate-rsa-keys": "pytinc has no RSA keys",
     "fsck": "pre18 looks for RSA keys, and takes other variables for known",
     "edit a.b": "pytinc refuses to make a host file that no node can have",
+    "-c new join": "pre18 exits with 0 when no URL can be read",
 }
 
 

@@ -33,7 +33,7 @@ def help_text(program: str) -> str:
     commands = "".join(f"  {left:<{_COLUMN - 1}} {right}\n" for left, right in rows)
     return (
         f"Usage: {program} [options] command\n\n{OPTIONS_HELP}\nValid commands are:\n{commands}\n"
-        "invite and join are not in this release. Without a command, commands are read from standard input.\n"
+        "Without a command, commands are read from standard input.\n"
     )
 
 
