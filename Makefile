@@ -7,6 +7,8 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.made
+# Processes for the unit tests.
+JOBS ?= 2
 # What the demo is started with: make demo ARGS="--keep"
 ARGS ?=
 # The two pytest runs leave their lists of skipped tests here; printed at the end.
@@ -56,7 +58,7 @@ types: $(STAMP)
 	$(VENV)/bin/mypy --strict
 
 unit: $(STAMP)
-	$(PY) -m pytest tests
+	$(PY) -m pytest -n $(JOBS) tests
 
 interop: $(STAMP) containers
 	@sh interop/setup.sh test
