@@ -1,0 +1,222 @@
+"""Super-frames of the host, cut into the frames that go over the wire.
+
+With checksum and segmentation offload the kernel leaves two jobs to whoever reads the TAP device: it hands over
+up to 64 KiB of a TCP or UDP flow as one frame, and checksums that are not filled in. A virtio-net header in front
+of each frame says what is left to do (virtio 1.2, 5.1.6). `net.tap` calls `segment` for every frame that needs it,
+so that the rest of the data path sees plain frames: byte for byte those that a kernel without offload sends.
+
+A super-frame is cut in one go. Its frames become the rows of a byte matrix, and each header field that differs
+between them is one operation on a column. `datapath.segment_reference` does the same one frame at a time.
+
+Importing this module loads numpy, which takes a tenth of a second: only those who have offload on do it.
+"""
+
+from __future__ import annotations
+
+import struct
+from sys import byteorder
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from pytinc.errors import DecodeError
+from pytinc.wire import ethernet, ip
+
+HEADER: Final = struct.Struct("=BBHHHH")
+"""struct virtio_net_hdr: flags, gso_type, hdr_len, gso_size, csum_start, csum_offset; the host's byte order."""
+NEEDS_CSUM: Final = 1
+"""Flag: the checksum field holds the sum of the pseudo header only."""
+GSO_NONE: Final = 0
+GSO_TCPV4: Final = 1
+GSO_TCPV6: Final = 4
+GSO_UDP_L4: Final = 5
+GSO_ECN: Final = 0x80
+"""Flag beside the TCP types: the CWR flag is set."""
+
+TCP_FIN: Final = 0x01
+TCP_PSH: Final = 0x08
+TCP_CWR: Final = 0x80
+UDP_HEADER_SIZE: Final = 8
+TCP_CHECKSUM: Final = 16
+UDP_CHECKSUM: Final = 6
+"""Where a TCP and a UDP header have their checksums."""
+PROTOCOL_UDP: Final = 17
+
+_VLAN_TYPES: Final = (b"\x81\x00", b"\x88\xa8")
+"""802.1Q, and 802.1ad for the outer one of two tags."""
+_EXTENSIONS: Final = (0, 43, 60)
+"""IPv6 headers between IPv6 and TCP: hop-by-hop options, routing, destination options (RFC 8200, 4)."""
+_LONGEST_TCP_HEADER: Final = 60
+_LONG: Final = 512
+"""From this size on numpy adds up a single frame faster than a big integer (measured)."""
+
+
+class _Layout(NamedTuple):
+    """Where a super-frame has its headers."""
+
+    network: int
+    is_ipv4: bool
+    transport: int
+    is_tcp: bool
+    payload: int
+
+
+def segment(header: bytes | bytearray | memoryview, frame: bytes | bytearray | memoryview) -> list[bytes]:
+    """Return the frames that a kernel without offload would have sent instead of ``frame``.
+
+    ``header`` is the virtio-net header, ten bytes. Raises `DecodeError` if it makes no sense for this frame.
+    """
+    flags, kind, _, gso_size, start, offset = HEADER.unpack(header)
+    if not flags & NEEDS_CSUM:
+        if kind != GSO_NONE:
+            raise DecodeError("a super-frame without the place of its checksum")
+        return [bytes(frame)]
+    if start + offset + 2 > len(frame):
+        raise DecodeError("the checksum lies beyond the frame")
+    if kind == GSO_NONE:
+        return [_fill_checksum(bytes(frame), start, offset)]
+    # The kernel's hdr_len is a hint, and not always the length of the headers.
+    layout = _parse(bytes(frame[: start + _LONGEST_TCP_HEADER]), kind & ~GSO_ECN, start, offset)
+    if gso_size == 0 or layout.payload > len(frame):
+        raise DecodeError("a super-frame that cannot be cut")
+    if len(frame) - layout.payload <= gso_size:
+        return [_fill_checksum(bytes(frame), start, offset)]
+    return _cut(np.frombuffer(frame, np.uint8), layout, gso_size)
+
+
+def _fill_checksum(frame: bytes, start: int, offset: int) -> bytes:
+    """Add up everything from ``start`` on, which includes the sum of the pseudo header in the field itself.
+
+    As in the kernel (skb_checksum_help()) a result of zero becomes 0xffff, which means the same; for UDP a zero
+    would say that there is no checksum.
+    """
+    size = len(frame) - start
+    if size < _LONG:
+        value = 0xFFFF - (int.from_bytes(frame[start:], "big") << (size % 2 * 8)) % 0xFFFF
+        check = value.to_bytes(2, "big")
+    else:
+        words = np.frombuffer(frame, np.uint16, size // 2, start)
+        total = int(np.add.reduce(words, dtype=np.uint64))
+        if size % 2:
+            total += int.from_bytes(frame[-1:] + b"\0", byteorder)
+        check = (0xFFFF - total % 0xFFFF).to_bytes(2, byteorder)
+    at = start + offset
+    return b"%b%b%b" % (frame[:at], check, frame[at + 2 :])
+
+
+def _parse(top: bytes, kind: int, start: int, offset: int) -> _Layout:
+    """Find the headers of a super-frame in its first bytes; they must agree with the virtio-net header."""
+    network = ethernet.HEADER_SIZE
+    while top[network - 2 : network] in _VLAN_TYPES:
+        network += ethernet.VLAN_TAG_SIZE
+    ethertype = top[network - 2 : network]
+    is_ipv4, is_tcp = ethertype == ethernet.IPV4, kind in (GSO_TCPV4, GSO_TCPV6)
+    if len(top) < start + (ip.TCP_HEADER_SIZE if is_tcp else UDP_HEADER_SIZE):
+        raise DecodeError("a super-frame shorter than its headers")
+    if is_ipv4 and kind in (GSO_TCPV4, GSO_UDP_L4):
+        transport, protocol = _after_ipv4(top, network)
+    elif ethertype == ethernet.IPV6 and kind in (GSO_TCPV6, GSO_UDP_L4):
+        transport, protocol = _after_ipv6(top, network)
+    else:
+        raise DecodeError(f"a super-frame of type {kind} and ethertype {ethertype.hex()}")
+    expected = (start, TCP_CHECKSUM, ip.PROTOCOL_TCP) if is_tcp else (start, UDP_CHECKSUM, PROTOCOL_UDP)
+    if (transport, offset, protocol) != expected:
+        raise DecodeError("a super-frame whose headers are not where its checksum is")
+    size = (top[transport + 12] >> 4) * 4 if is_tcp else UDP_HEADER_SIZE
+    if is_tcp and size < ip.TCP_HEADER_SIZE:
+        raise DecodeError("a TCP header that is too short")
+    return _Layout(network, is_ipv4, transport, is_tcp, transport + size)
+
+
+def _after_ipv4(top: bytes, network: int) -> tuple[int, int]:
+    """Return where the packet of the protocol above IPv4 begins, and the number of that protocol."""
+    if len(top) < network + ip.IPV4_HEADER_SIZE or top[network] >> 4 != 4:
+        raise DecodeError("a super-frame without an IPv4 header")
+    size = (top[network] & 0x0F) * 4
+    if size < ip.IPV4_HEADER_SIZE:
+        raise DecodeError("an IPv4 header that is too short")
+    return network + size, top[network + 9]
+
+
+def _after_ipv6(top: bytes, network: int) -> tuple[int, int]:
+    """Return where the packet of the protocol above IPv6 begins, and the number of that protocol."""
+    if len(top) < network + ip.IPV6_HEADER_SIZE:
+        raise DecodeError("a super-frame without an IPv6 header")
+    protocol, position = top[network + 6], network + ip.IPV6_HEADER_SIZE
+    while protocol in _EXTENSIONS and position + 2 <= len(top):
+        protocol, position = top[position], position + (top[position + 1] + 1) * 8
+    return position, protocol
+
+
+def _cut(frame: np.ndarray[tuple[int], np.dtype[np.uint8]], layout: _Layout, mss: int) -> list[bytes]:
+    """Cut a super-frame into frames with ``mss`` bytes each, fewer in the last.
+
+    One frame is one row. A row begins with so many bytes of padding that the transport header is aligned to 32
+    bits, which the columns and the sums need; behind it are zeros up to the next 32 bits.
+    """
+    network, is_ipv4, transport, is_tcp, payload = layout
+    size = len(frame) - payload
+    full, rest = divmod(size, mss)
+    count, last = (full + 1, rest) if rest else (full, mss)
+    lead = -transport % 4
+    begin, end = lead + payload, lead + payload + mss
+    rows = np.zeros((count, end + -end % 4), np.uint8)
+    rows[:, lead:begin] = frame[:payload]
+    rows[:full, begin:end] = frame[payload : payload + full * mss].reshape(full, mss)
+    if rest:
+        rows[full, begin : begin + rest] = frame[payload + full * mss :]
+    words = rows.view(">u2")
+    numbers = np.arange(count)
+
+    # From here on headers. ``length`` is what follows the network header (IPv4: including it) in a full frame, and
+    # ``shorter`` how much less it is in the last one.
+    shorter = mss - last
+    column = (lead + network) // 2
+    if is_ipv4:
+        length = payload + mss - network
+        top = rows[0, lead + network : lead + transport].tobytes()
+        words[:, column + 1] = length
+        words[-1, column + 1] = length - shorter
+        ids = numbers + int.from_bytes(top[4:6], "big")
+        words[:, column + 2] = ids
+        # The sum of all words but length, id and checksum is the same in all frames.
+        same = int.from_bytes(top[:2] + top[6:10] + top[12:], "big") % 0xFFFF + length
+        ids &= 0xFFFF
+        ids += same
+        ids[-1] -= shorter
+        words[:, column + 5] = -ids % 0xFFFF
+    else:
+        length = payload + mss - network - ip.IPV6_HEADER_SIZE
+        words[:, column + 2] = length
+        words[-1, column + 2] = length - shorter
+
+    column = (lead + transport) // 2
+    length = payload - transport + mss
+    if is_tcp:
+        sequence = rows.view(">u4")[:, (lead + transport + 4) // 4]
+        sequence += (numbers * mss).astype(np.uint32)
+        flags = rows[:, lead + transport + 13]
+        flags[1:] &= 0xFF ^ TCP_CWR
+        flags[:-1] &= 0xFF ^ (TCP_FIN | TCP_PSH)
+        column += TCP_CHECKSUM // 2
+    else:
+        words[:, column + 2] = length
+        words[-1, column + 2] = length - shorter
+        column += UDP_CHECKSUM // 2
+    # The field holds the sum of the pseudo header, with the length of the whole super-frame.
+    pseudo = int(words[0, column]) + length - (len(frame) - transport)
+    words[:, column] = pseudo % 0xFFFF
+    words[-1, column] = (pseudo - shorter) % 0xFFFF
+    # Sums of 16-bit words do not care for the byte order (RFC 1071, 2), nor how many words are added at a time.
+    sums = np.add.reduce(rows[:, lead + transport :].view(np.uint32), axis=1, dtype=np.int64)
+    if is_tcp:
+        checks = -sums % 0xFFFF
+    else:
+        checks = 0xFFFF - sums % 0xFFFF
+    rows.view(np.uint16)[:, column] = checks
+
+    blob, stride = rows.tobytes(), rows.shape[1]
+    frames = [blob[start + lead : start + end] for start in range(0, count * stride, stride)]
+    if rest:
+        frames[-1] = frames[-1][: payload + rest]
+    return frames
