@@ -1,112 +1,121 @@
 from __future__ import annotations
 
+import contextlib
 import os
-import struct
-from typing import NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from datapath.super_frames import TAGS, Super, super_frame, super_frames
 from pytinc.datapath import segment_reference
-from pytinc.datapath.segment import (
-    GSO_ECN,
-    GSO_NONE,
-    GSO_TCPV4,
-    GSO_TCPV6,
-    GSO_UDP_L4,
-    HEADER,
-    NEEDS_CSUM,
-    segment,
-)
+from pytinc.datapath.segment import GSO_NONE, GSO_TCPV4, GSO_UDP_L4, HEADER, NEEDS_CSUM, segment
 from pytinc.errors import DecodeError
 from pytinc.wire.ip import checksum
 
-
-class Super(NamedTuple):
-    """What the kernel hands over."""
-
-    header: bytes
-    frame: bytes
-
-
-def super_frame(
-    *,
-    tags: bytes = b"",
-    is_ipv4: bool = True,
-    is_tcp: bool = True,
-    ip_options: bytes = b"",
-    extensions: tuple[tuple[int, bytes], ...] = (),
-    tcp_options: bytes = b"",
-    flags: int = 0x18,
-    identification: int = 7,
-    sequence: int = 1000,
-    payload: bytes = b"",
-    gso_size: int = 0,
-    hdr_len: int = 0,
-    addresses: bytes = bytes(range(1, 33)),
-) -> Super:
-    """A frame as the kernel hands it over: the checksum field holds the sum of the pseudo header."""
-    protocol = 6 if is_tcp else 17
-    if is_tcp:
-        size = 20 + len(tcp_options)
-        transport = struct.pack("!HHIIBBHHH", 4000, 80, sequence, 99, size // 4 << 4, flags, 512, 0, 0)
-        transport += tcp_options
-    else:
-        size = 8
-        transport = struct.pack("!HHHH", 4000, 53, 8 + len(payload), 0)
-    if is_ipv4:
-        addresses = addresses[:8]
-        length = 20 + len(ip_options) + size + len(payload)
-        network = struct.pack(
-            "!BBHHHBBH", 0x45 + len(ip_options) // 4, 0, length, identification, 0x4000, 64, protocol, 0
-        )
-        network += addresses + ip_options
-        network = network[:10] + checksum(network).to_bytes(2, "big") + network[12:]
-    else:
-        numbers = [number for number, _ in extensions] + [protocol]
-        chain = b"".join(
-            bytes((following, len(body) // 8)) + body
-            for (_, body), following in zip(extensions, numbers[1:], strict=True)
-        )
-        length = len(chain) + size + len(payload)
-        network = struct.pack("!IHBB", 0x60012345, length, numbers[0], 64) + addresses + chain
-    pseudo = addresses + (size + len(payload)).to_bytes(4, "big") + bytes((0, 0, 0, protocol))
-    field = 16 if is_tcp else 6
-    filled = transport[:field] + (~checksum(pseudo) & 0xFFFF).to_bytes(2, "big") + transport[field + 2 :]
-    top = bytes(12) + tags + (b"\x08\x00" if is_ipv4 else b"\x86\xdd") + network
-    kind = GSO_NONE
-    if gso_size:
-        kind = (GSO_TCPV4 if is_ipv4 else GSO_TCPV6) if is_tcp else GSO_UDP_L4
-    if kind in (GSO_TCPV4, GSO_TCPV6) and flags & 0x80:
-        kind |= GSO_ECN
-    return Super(HEADER.pack(NEEDS_CSUM, kind, hdr_len, gso_size, len(top), field), top + filled + payload)
-
-
-TAGS = st.sampled_from((b"", b"\x81\x00\x00\x05", b"\x88\xa8\x00\x07\x81\x00\x20\x05"))
-
-
-@st.composite
-def super_frames(draw: st.DrawFn) -> Super:
-    payload = draw(st.binary(max_size=300)) * draw(st.integers(1, 40))
-    extension = st.tuples(st.sampled_from((0, 60)), st.sampled_from((bytes(6), bytes(14))))
-    return super_frame(
-        tags=draw(TAGS),
-        is_ipv4=draw(st.booleans()),
-        is_tcp=draw(st.booleans()),
-        ip_options=draw(st.sampled_from((b"", b"\x94\x04\x00\x00", bytes(40)))),
-        extensions=tuple(draw(st.lists(extension, max_size=2))),
-        tcp_options=draw(st.integers(0, 10)) * b"\x01\x01\x08\x0a",
-        flags=draw(st.integers(0, 255)),
-        identification=draw(st.integers(0, 0xFFFF)),
-        sequence=draw(st.integers(0, 2**32 - 1)),
-        payload=payload,
-        gso_size=draw(st.integers(0, 1500)),
-        hdr_len=draw(st.integers(0, 0xFFFF)),
-        addresses=draw(st.binary(min_size=32, max_size=32)),
-    )
+NOTHING = bytes(10)
 
 
 @given(super_frames())
 def test_the_fast_cut_and_its_plain_twin_agree(given: Super) -> None:
     assert segment(given.header, given.frame) == segment_reference.segment(given.header, given.frame)
+
+
+@given(super_frames())
+def test_a_kept_buffer_is_read_and_neither_changed_nor_kept(given: Super) -> None:
+    header, frame = bytearray(given.header), bytearray(given.frame)
+    frames = segment(memoryview(header), memoryview(frame))
+    assert (header, frame) == given
+    frame[:] = bytes(len(frame))
+    assert frames == segment(given.header, given.frame)
+    assert all(type(piece) is bytes for piece in frames)
+
+
+@given(st.binary(max_size=2000))
+def test_a_frame_with_which_nothing_is_left_to_do_comes_back_as_it_is(frame: bytes) -> None:
+    assert segment(NOTHING, frame) == [frame]
+    assert segment(HEADER.pack(2, GSO_NONE, 0, 0, 0, 0), frame) == [frame]  # DATA_VALID: no business of ours
+
+
+@given(st.binary(min_size=40, max_size=2000), st.integers(0, 19).map(lambda half: 2 * half))
+def test_a_single_frame_adds_up_to_zero_afterwards_whatever_its_protocol(frame: bytes, start: int) -> None:
+    (done,) = segment(HEADER.pack(NEEDS_CSUM, GSO_NONE, 0, 0, start, 0), frame)
+    given = int.from_bytes(frame[start : start + 2], "big")
+    # With the value that the kernel had put there in place of the pseudo header, a receiver gets zero.
+    assert checksum(done[start:] + b"\0" * (len(frame) % 2) + given.to_bytes(2, "big")) == 0
+    assert done[:start] + frame[start : start + 2] + done[start + 2 :] == frame
+
+
+@pytest.mark.parametrize("is_tcp", [True, False])
+@pytest.mark.parametrize("size", [2, 1002])
+def test_a_single_frame_never_gets_a_checksum_of_zero(is_tcp: bool, size: int) -> None:
+    plain = super_frame(is_tcp=is_tcp, payload=bytes(size))
+    (before,) = segment(*plain)
+    at = 34 + (16 if is_tcp else 6)
+    # A payload word that makes the sum complete.
+    payload = bytes(size - 2) + before[at : at + 2]
+    (done,) = segment(*super_frame(is_tcp=is_tcp, payload=payload))
+    assert done[at : at + 2] == b"\xff\xff"
+
+
+def test_flags_ids_and_sequence_numbers_of_a_super_frame() -> None:
+    given = super_frame(
+        flags=0x99, identification=0xFFFF, sequence=2**32 - 5, payload=bytes(range(25)), gso_size=10
+    )
+    frames = segment(*given)
+    assert [frame[54:] for frame in frames] == [
+        bytes(range(10)),
+        bytes(range(10, 20)),
+        bytes(range(20, 25)),
+    ]
+    assert [frame[16:20].hex() for frame in frames] == ["0032ffff", "00320000", "002d0001"]
+    assert [int.from_bytes(frame[38:42], "big") for frame in frames] == [2**32 - 5, 5, 15]
+    assert [frame[47] for frame in frames] == [0x90, 0x10, 0x19]
+    assert all(checksum(frame[14:34]) == 0 for frame in frames)
+
+
+@given(st.binary(max_size=10), st.binary(max_size=200))
+def test_a_header_that_makes_no_sense_gives_frames_or_a_decode_error(header: bytes, frame: bytes) -> None:
+    with contextlib.suppress(DecodeError):
+        segment(header.ljust(10, b"\0"), frame)
+
+
+@given(super_frames(), st.integers(0, 9), st.integers(0, 255), st.integers(0, 200))
+def test_a_damaged_super_frame_gives_frames_or_a_decode_error(
+    given: Super, where: int, what: int, length: int
+) -> None:
+    header = bytearray(given.header)
+    header[where] = what
+    for frame in (given.frame, given.frame[:length]):
+        with contextlib.suppress(DecodeError):
+            segment(header, frame)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"gso_size": 0}, "cannot be cut"),
+        ({"flags": 0}, "without the place"),
+        ({"kind": GSO_UDP_L4}, "not where its checksum is"),
+        ({"kind": 3}, "type 3"),
+        ({"kind": 4}, "type 4"),
+        ({"start": 36}, "not where its checksum is"),
+        ({"offset": 6}, "not where its checksum is"),
+        ({"start": 2000}, "beyond the frame"),
+    ],
+)
+def test_a_lying_header_is_told_by_name(change: dict[str, int], message: str) -> None:
+    fields = {"flags": 1, "kind": GSO_TCPV4, "size": 0, "gso_size": 100, "start": 34, "offset": 16}
+    frame = super_frame(payload=bytes(1000)).frame
+    assert len(segment(HEADER.pack(*fields.values()), frame)) == 10
+    with pytest.raises(DecodeError, match=message):
+        segment(HEADER.pack(*(fields | change).values()), frame)
+
+
+@given(TAGS, st.booleans())
+def test_the_largest_super_frame_loses_nothing(tags: bytes, is_ipv4: bool) -> None:
+    payload = os.urandom(65535 - 60)
+    given = super_frame(tags=tags, is_ipv4=is_ipv4, payload=payload, gso_size=1400)
+    frames = segment(*given)
+    headers = len(given.frame) - len(payload)
+    assert b"".join(frame[headers:] for frame in frames) == payload

@@ -1,12 +1,14 @@
 """Super-frames of the host, cut into the frames that go over the wire.
 
-With checksum and segmentation offload the kernel leaves two jobs to whoever reads the TAP device: it hands over
-up to 64 KiB of a TCP or UDP flow as one frame, and checksums that are not filled in. A virtio-net header in front
-of each frame says what is left to do (virtio 1.2, 5.1.6). `net.tap` calls `segment` for every frame that needs it,
-so that the rest of the data path sees plain frames: byte for byte those that a kernel without offload sends.
+With checksum and segmentation offload the kernel leaves two jobs to whoever reads the TAP device: it hands
+over up to 64 KiB of a TCP or UDP flow as one frame, and checksums that are not filled in. A virtio-net header
+in front of each frame says what is left to do (virtio 1.2, 5.1.6). `net.tap` calls `segment` for every frame
+that needs it, so that the rest of the data path sees plain frames: byte for byte those that a kernel without
+offload sends.
 
-A super-frame is cut in one go. Its frames become the rows of a byte matrix, and each header field that differs
-between them is one operation on a column. `datapath.segment_reference` does the same one frame at a time.
+A super-frame is cut in one go. Its frames become the rows of a byte matrix, and each header field that
+differs between them is one operation on a column. `datapath.segment_reference` does the same one frame at a
+time.
 
 Importing this module loads numpy, which takes a tenth of a second: only those who have offload on do it.
 """
@@ -15,7 +17,7 @@ from __future__ import annotations
 
 import struct
 from sys import byteorder
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -23,7 +25,7 @@ from pytinc.errors import DecodeError
 from pytinc.wire import ethernet, ip
 
 HEADER: Final = struct.Struct("=BBHHHH")
-"""struct virtio_net_hdr: flags, gso_type, hdr_len, gso_size, csum_start, csum_offset; the host's byte order."""
+"""struct virtio_net_hdr: flags, gso_type, hdr_len, gso_size, csum_start, csum_offset; host byte order."""
 NEEDS_CSUM: Final = 1
 """Flag: the checksum field holds the sum of the pseudo header only."""
 GSO_NONE: Final = 0
@@ -49,6 +51,10 @@ _EXTENSIONS: Final = (0, 43, 60)
 _LONGEST_TCP_HEADER: Final = 60
 _LONG: Final = 512
 """From this size on numpy adds up a single frame faster than a big integer (measured)."""
+
+
+Bytes = np.ndarray[Any, np.dtype[np.uint8]]
+Integers = np.ndarray[Any, np.dtype[np.int64]]
 
 
 class _Layout(NamedTuple):
@@ -87,8 +93,8 @@ def segment(header: bytes | bytearray | memoryview, frame: bytes | bytearray | m
 def _fill_checksum(frame: bytes, start: int, offset: int) -> bytes:
     """Add up everything from ``start`` on, which includes the sum of the pseudo header in the field itself.
 
-    As in the kernel (skb_checksum_help()) a result of zero becomes 0xffff, which means the same; for UDP a zero
-    would say that there is no checksum.
+    As in the kernel (skb_checksum_help()) a result of zero becomes 0xffff, which means the same; for UDP a
+    zero would say that there is no checksum.
     """
     size = len(frame) - start
     if size < _LONG:
@@ -148,54 +154,71 @@ def _after_ipv6(top: bytes, network: int) -> tuple[int, int]:
     return position, protocol
 
 
-def _cut(frame: np.ndarray[tuple[int], np.dtype[np.uint8]], layout: _Layout, mss: int) -> list[bytes]:
+def _cut(frame: Bytes, layout: _Layout, mss: int) -> list[bytes]:
     """Cut a super-frame into frames with ``mss`` bytes each, fewer in the last.
 
-    One frame is one row. A row begins with so many bytes of padding that the transport header is aligned to 32
-    bits, which the columns and the sums need; behind it are zeros up to the next 32 bits.
+    One frame is one row. A row begins with so many bytes of padding that the transport header is aligned to
+    32 bits, which the columns and the sums need; behind it are zeros up to the next 32 bits.
     """
-    network, is_ipv4, transport, is_tcp, payload = layout
-    size = len(frame) - payload
+    start = layout.payload
+    size = len(frame) - start
     full, rest = divmod(size, mss)
-    count, last = (full + 1, rest) if rest else (full, mss)
-    lead = -transport % 4
-    begin, end = lead + payload, lead + payload + mss
+    count = full + 1 if rest else full
+    lead = -layout.transport % 4
+    begin, end = lead + start, lead + start + mss
     rows = np.zeros((count, end + -end % 4), np.uint8)
-    rows[:, lead:begin] = frame[:payload]
-    rows[:full, begin:end] = frame[payload : payload + full * mss].reshape(full, mss)
+    rows[:, lead:begin] = frame[:start]
+    rows[:full, begin:end] = frame[start : start + full * mss].reshape(full, mss)
     if rest:
-        rows[full, begin : begin + rest] = frame[payload + full * mss :]
-    words = rows.view(">u2")
+        rows[full, begin : begin + rest] = frame[start + full * mss :]
     numbers = np.arange(count)
+    shorter = mss - rest if rest else 0
+    _write_network(rows, lead, layout, end - lead, shorter, numbers)
+    _write_transport(rows, lead, layout, mss, size, shorter, numbers)
+    blob, stride = rows.tobytes(), rows.shape[1]
+    frames = [blob[row + lead : row + end] for row in range(0, count * stride, stride)]
+    if rest:
+        frames[-1] = frames[-1][:-shorter]
+    return frames
 
-    # From here on headers. ``length`` is what follows the network header (IPv4: including it) in a full frame, and
-    # ``shorter`` how much less it is in the last one.
-    shorter = mss - last
+
+def _write_network(
+    rows: Bytes, lead: int, layout: _Layout, size: int, shorter: int, numbers: Integers
+) -> None:
+    """Write the columns of the IP header. Frames have ``size`` bytes, the last one is ``shorter``."""
+    network, is_ipv4, transport = layout.network, layout.is_ipv4, layout.transport
+    words = rows.view(">u2")
     column = (lead + network) // 2
-    if is_ipv4:
-        length = payload + mss - network
-        top = rows[0, lead + network : lead + transport].tobytes()
-        words[:, column + 1] = length
-        words[-1, column + 1] = length - shorter
-        ids = numbers + int.from_bytes(top[4:6], "big")
-        words[:, column + 2] = ids
-        # The sum of all words but length, id and checksum is the same in all frames.
-        same = int.from_bytes(top[:2] + top[6:10] + top[12:], "big") % 0xFFFF + length
-        ids &= 0xFFFF
-        ids += same
-        ids[-1] -= shorter
-        words[:, column + 5] = -ids % 0xFFFF
-    else:
-        length = payload + mss - network - ip.IPV6_HEADER_SIZE
+    if not is_ipv4:
+        length = size - network - ip.IPV6_HEADER_SIZE
         words[:, column + 2] = length
         words[-1, column + 2] = length - shorter
+        return
+    length = size - network
+    words[:, column + 1] = length
+    words[-1, column + 1] = length - shorter
+    header = rows[0, lead + network : lead + transport].tobytes()
+    sums = numbers + int.from_bytes(header[4:6], "big")
+    sums &= 0xFFFF
+    words[:, column + 2] = sums  # so far only the id
+    sums += int.from_bytes(header[:2] + header[6:10] + header[12:], "big") % 0xFFFF + length
+    sums[-1] -= shorter
+    words[:, column + 5] = -sums % 0xFFFF
 
-    column = (lead + transport) // 2
-    length = payload - transport + mss
-    if is_tcp:
-        sequence = rows.view(">u4")[:, (lead + transport + 4) // 4]
+
+def _write_transport(
+    rows: Bytes, lead: int, layout: _Layout, mss: int, size: int, shorter: int, numbers: Integers
+) -> None:
+    """Write the columns of the TCP or UDP header. The whole payload has ``size`` bytes."""
+    begin = lead + layout.transport
+    words = rows.view(">u2")
+    column = begin // 2
+    headers = layout.payload - layout.transport
+    length = headers + mss
+    if layout.is_tcp:
+        sequence = rows.view(">u4")[:, (begin + 4) // 4]
         sequence += (numbers * mss).astype(np.uint32)
-        flags = rows[:, lead + transport + 13]
+        flags = rows[:, begin + 13]
         flags[1:] &= 0xFF ^ TCP_CWR
         flags[:-1] &= 0xFF ^ (TCP_FIN | TCP_PSH)
         column += TCP_CHECKSUM // 2
@@ -204,19 +227,9 @@ def _cut(frame: np.ndarray[tuple[int], np.dtype[np.uint8]], layout: _Layout, mss
         words[-1, column + 2] = length - shorter
         column += UDP_CHECKSUM // 2
     # The field holds the sum of the pseudo header, with the length of the whole super-frame.
-    pseudo = int(words[0, column]) + length - (len(frame) - transport)
+    pseudo = int(words[0, column]) + length - (headers + size)
     words[:, column] = pseudo % 0xFFFF
     words[-1, column] = (pseudo - shorter) % 0xFFFF
-    # Sums of 16-bit words do not care for the byte order (RFC 1071, 2), nor how many words are added at a time.
-    sums = np.add.reduce(rows[:, lead + transport :].view(np.uint32), axis=1, dtype=np.int64)
-    if is_tcp:
-        checks = -sums % 0xFFFF
-    else:
-        checks = 0xFFFF - sums % 0xFFFF
-    rows.view(np.uint16)[:, column] = checks
-
-    blob, stride = rows.tobytes(), rows.shape[1]
-    frames = [blob[start + lead : start + end] for start in range(0, count * stride, stride)]
-    if rest:
-        frames[-1] = frames[-1][: payload + rest]
-    return frames
+    # The sum is the same in any byte order, and however many 16-bit words are added at a time (RFC 1071, 2).
+    sums = np.add.reduce(rows[:, begin:].view(np.uint32), axis=1, dtype=np.int64)
+    rows.view(np.uint16)[:, column] = -sums % 0xFFFF if layout.is_tcp else 0xFFFF - sums % 0xFFFF

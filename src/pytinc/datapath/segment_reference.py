@@ -1,8 +1,8 @@
 """The plain twin of `segment`: one frame at a time, every checksum from scratch.
 
-Not used by the daemon. Tests push the same super-frames through both and compare (`tests/datapath/test_segment.py`).
-It takes nothing from the virtio-net header but the type and the size of the pieces, and nothing from the checksum
-field: it works out the pseudo header itself.
+Not used by the daemon. Tests push the same super-frames through both and compare
+(`tests/datapath/test_segment.py`). It takes nothing from the virtio-net header but the type and the size of
+the pieces, and nothing from the checksum field: it works out the pseudo header itself.
 """
 
 from __future__ import annotations
