@@ -166,17 +166,19 @@ def _cut(frame: Bytes, layout: _Layout, mss: int) -> list[bytes]:
     count = full + 1 if rest else full
     lead = -layout.transport % 4
     begin, end = lead + start, lead + start + mss
-    rows = np.zeros((count, end + -end % 4), np.uint8)
+    rows = np.empty((count, end + -end % 4), np.uint8)
     rows[:, lead:begin] = frame[:start]
     rows[:full, begin:end] = frame[start : start + full * mss].reshape(full, mss)
+    rows[:, end:] = 0
     if rest:
         rows[full, begin : begin + rest] = frame[start + full * mss :]
+        rows[full, begin + rest :] = 0
     numbers = np.arange(count)
     shorter = mss - rest if rest else 0
     _write_network(rows, lead, layout, end - lead, shorter, numbers)
     _write_transport(rows, lead, layout, mss, size, shorter, numbers)
-    blob, stride = rows.tobytes(), rows.shape[1]
-    frames = [blob[row + lead : row + end] for row in range(0, count * stride, stride)]
+    # All rows become bytes in one call, which takes a third of the time of slicing.
+    frames: list[bytes] = np.ndarray((count,), f"V{end - lead}", rows, lead, (rows.shape[1],)).tolist()
     if rest:
         frames[-1] = frames[-1][:-shorter]
     return frames
