@@ -26,7 +26,7 @@ needs_tun = pytest.mark.skipif(
 )
 
 
-SOL_PACKET, PACKET_VNET_HDR, SIOCSIFFLAGS, IFF_UP = 263, 15, 0x8914, 1
+SOL_PACKET, PACKET_VNET_HDR, SIOCSIFFLAGS, SIOCSIFTXQLEN, IFF_UP = 263, 15, 0x8914, 0x8943, 1
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -44,6 +44,8 @@ class Interface:
         Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6").write_text("1")
         self.host = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
         self.host.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
+        # Room for all frames of the finest cut: the kernel makes them at once.
+        fcntl.ioctl(self.host, SIOCSIFTXQLEN, struct.pack("16si20x", name.encode(), 20_000))
         fcntl.ioctl(self.host, SIOCSIFFLAGS, struct.pack("16sh14x", name.encode(), IFF_UP))
         self.host.bind((name, 0))
 

@@ -82,7 +82,10 @@ class FrameDevice(Protocol):
         """Return the descriptor to wait on, None if frames never come from this device."""
 
     def read_batch(self, limit: int) -> list[bytes]:
-        """Return up to ``limit`` frames that are ready. Raises `OSError` if not even one could be read."""
+        """Return about ``limit`` frames that are ready. Raises `OSError` if not even one could be read.
+
+        They are more only where the last read gave several at once.
+        """
 
     def write_batch(self, frames: Sequence[bytes]) -> None:
         """Give frames to the host, in order. Raises the first `OSError` after all have been tried.
@@ -132,10 +135,7 @@ class TapDevice:
         return self._descriptor
 
     def read_batch(self, limit: int) -> list[bytes]:
-        """Return frames that are ready: about ``limit``, more only where the last read gave several.
-
-        What is too long for the VPN is dropped; tinc would cut it.
-        """
+        """Return about ``limit`` frames. What is too long for the VPN is dropped; tinc would cut it."""
         frames: list[bytes] = []
         descriptor, buffer, segment = self._descriptor, self._buffer, self._segment
         view, buffers, readv = memoryview(buffer), (buffer,), os.readv
@@ -242,7 +242,7 @@ def open_device(settings: Settings, netname: str | None, log: LogFunction) -> Fr
         offload=settings.offload,
     )
     log(0, "info", f"{device.path} ({device.name}) is a Linux tap device")
-    log(1, "info", f"TAP offloads: {', '.join(device.offloads) or 'none'}")
+    log(0, "info", f"TAP offloads: {', '.join(device.offloads) or 'none'}")
     return device
 
 
