@@ -53,8 +53,9 @@ _LONG: Final = 512
 """From this size on numpy adds up a single frame faster than a big integer (measured)."""
 
 
+_WORD: Final = struct.Struct("!H")
+
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
-Integers = np.ndarray[Any, np.dtype[np.int64]]
 
 
 class _Layout(NamedTuple):
@@ -167,71 +168,78 @@ def _cut(frame: Bytes, layout: _Layout, mss: int) -> list[bytes]:
     lead = -layout.transport % 4
     begin, end = lead + start, lead + start + mss
     rows = np.empty((count, end + -end % 4), np.uint8)
-    rows[:, lead:begin] = frame[:start]
+    header = bytearray(lead) + frame[:start].tobytes()
+    first, last = _prepare_header(header, lead, layout, mss, size)
+    rows[:, :begin] = np.frombuffer(header, np.uint8)
     rows[:full, begin:end] = frame[start : start + full * mss].reshape(full, mss)
     rows[:, end:] = 0
+    if layout.is_tcp:
+        flags = begin - start + layout.transport + 13
+        rows[0, flags] |= first
+        rows[-1, flags] |= last
     if rest:
         rows[full, begin : begin + rest] = frame[start + full * mss :]
         rows[full, begin + rest :] = 0
-    numbers = np.arange(count)
-    shorter = mss - rest if rest else 0
-    _write_network(rows, lead, layout, end - lead, shorter, numbers)
-    _write_transport(rows, lead, layout, mss, size, shorter, numbers)
+    _write_columns(rows, header, lead, layout, mss, mss - rest if rest else 0)
     # All rows become bytes in one call, which takes a third of the time of slicing.
     frames: list[bytes] = np.ndarray((count,), f"V{end - lead}", rows, lead, (rows.shape[1],)).tolist()
     if rest:
-        frames[-1] = frames[-1][:-shorter]
+        frames[-1] = frames[-1][: rest - mss]
     return frames
 
 
-def _write_network(
-    rows: Bytes, lead: int, layout: _Layout, size: int, shorter: int, numbers: Integers
-) -> None:
-    """Write the columns of the IP header. Frames have ``size`` bytes, the last one is ``shorter``."""
-    network, is_ipv4, transport = layout.network, layout.is_ipv4, layout.transport
-    words = rows.view(">u2")
-    column = (lead + network) // 2
-    if not is_ipv4:
-        length = size - network - ip.IPV6_HEADER_SIZE
-        words[:, column + 2] = length
-        words[-1, column + 2] = length - shorter
-        return
-    length = size - network
-    words[:, column + 1] = length
-    words[-1, column + 1] = length - shorter
-    header = rows[0, lead + network : lead + transport].tobytes()
-    sums = numbers + int.from_bytes(header[4:6], "big")
-    sums &= 0xFFFF
-    words[:, column + 2] = sums  # so far only the id
-    sums += int.from_bytes(header[:2] + header[6:10] + header[12:], "big") % 0xFFFF + length
-    sums[-1] -= shorter
-    words[:, column + 5] = -sums % 0xFFFF
+def _prepare_header(header: bytearray, lead: int, layout: _Layout, mss: int, size: int) -> tuple[int, int]:
+    """Turn the headers of a super-frame (``size`` bytes of payload) into those of a full frame in its middle.
 
-
-def _write_transport(
-    rows: Bytes, lead: int, layout: _Layout, mss: int, size: int, shorter: int, numbers: Integers
-) -> None:
-    """Write the columns of the TCP or UDP header. The whole payload has ``size`` bytes."""
-    begin = lead + layout.transport
-    words = rows.view(">u2")
-    column = begin // 2
-    headers = layout.payload - layout.transport
-    length = headers + mss
-    if layout.is_tcp:
-        sequence = rows.view(">u4")[:, (begin + 4) // 4]
-        sequence += (numbers * mss).astype(np.uint32)
-        flags = rows[:, begin + 13]
-        flags[1:] &= 0xFF ^ TCP_CWR
-        flags[:-1] &= 0xFF ^ (TCP_FIN | TCP_PSH)
-        column += TCP_CHECKSUM // 2
+    Return the TCP flags that only the first and only the last frame have.
+    """
+    network, transport, payload = lead + layout.network, lead + layout.transport, lead + layout.payload
+    length = payload - transport + mss
+    # The checksum field holds the sum of the pseudo header, with the length of the whole super-frame.
+    field = transport + (TCP_CHECKSUM if layout.is_tcp else UDP_CHECKSUM)
+    (pseudo,) = _WORD.unpack_from(header, field)
+    _WORD.pack_into(header, field, (pseudo + mss - size) % 0xFFFF)
+    if layout.is_ipv4:
+        _WORD.pack_into(header, network + 2, transport - network + length)
+        _WORD.pack_into(header, network + 10, 0)
     else:
-        words[:, column + 2] = length
-        words[-1, column + 2] = length - shorter
-        column += UDP_CHECKSUM // 2
-    # The field holds the sum of the pseudo header, with the length of the whole super-frame.
-    pseudo = int(words[0, column]) + length - (headers + size)
-    words[:, column] = pseudo % 0xFFFF
-    words[-1, column] = (pseudo - shorter) % 0xFFFF
+        _WORD.pack_into(header, network + 4, transport - network - ip.IPV6_HEADER_SIZE + length)
+    if not layout.is_tcp:
+        _WORD.pack_into(header, transport + 4, length)
+        return 0, 0
+    flags = header[transport + 13]
+    header[transport + 13] = flags & ~(TCP_FIN | TCP_PSH | TCP_CWR)
+    return flags & TCP_CWR, flags & (TCP_FIN | TCP_PSH)
+
+
+def _write_columns(
+    rows: Bytes, header: bytearray, lead: int, layout: _Layout, mss: int, shorter: int
+) -> None:
+    """Write what differs from frame to frame; all else is in ``header``. The last frame is ``shorter``."""
+    network, transport = lead + layout.network, lead + layout.transport
+    field = (transport + (TCP_CHECKSUM if layout.is_tcp else UDP_CHECKSUM)) // 2
+    numbers = np.arange(len(rows))
+    words = rows.view(">u2")
+    if layout.is_tcp:
+        sequence = int.from_bytes(header[transport + 4 : transport + 8], "big")
+        rows.view(">u4")[:, (transport + 4) // 4] = numbers * mss + sequence
+    if layout.is_ipv4:
+        (first,) = _WORD.unpack_from(header, network + 4)
+        ids = (numbers + first) & 0xFFFF
+        words[:, network // 2 + 2] = ids
+        # All but the id is the same in all full frames; the checksum field is zero so far.
+        same = int.from_bytes(header[network : network + 4] + header[network + 6 : transport], "big") % 0xFFFF
+        words[:, network // 2 + 5] = -(ids + same) % 0xFFFF
+    if shorter:
+        last = words[-1]
+        if layout.is_ipv4:
+            last[network // 2 + 1] -= shorter
+            last[network // 2 + 5] = (int(last[network // 2 + 5]) + shorter) % 0xFFFF
+        else:
+            last[network // 2 + 2] -= shorter
+        if not layout.is_tcp:
+            last[transport // 2 + 2] -= shorter
+        last[field] = (int(last[field]) - shorter) % 0xFFFF
     # The sum is the same in any byte order, and however many 16-bit words are added at a time (RFC 1071, 2).
-    sums = np.add.reduce(rows[:, begin:].view(np.uint32), axis=1, dtype=np.int64)
-    rows.view(np.uint16)[:, column] = -sums % 0xFFFF if layout.is_tcp else 0xFFFF - sums % 0xFFFF
+    sums = np.add.reduce(rows[:, transport:].view(np.uint32), axis=1, dtype=np.int64)
+    rows.view(np.uint16)[:, field] = -sums % 0xFFFF if layout.is_tcp else 0xFFFF - sums % 0xFFFF
