@@ -86,6 +86,16 @@ def test_one_call_never_holds_more_than_64_datagrams_or_65507_bytes(kernel, log)
     assert [len(group) for group in kernel.grouped] == [44, 20]
 
 
+def test_with_offload_no_the_kernel_is_never_asked_to_segment(kernel, log) -> None:
+    loop = asyncio.new_event_loop()
+    loop.close()
+    udp = UdpSockets(loop, [kernel], on_datagrams=lambda *_: None, log=log, offload=False)
+    run = [b"a" * 100, b"b" * 100]
+    assert udp.send_run(0, HERE, run) is None
+    assert kernel.single == run
+    assert (kernel.grouped, log) == ([], [])
+
+
 def test_a_single_datagram_is_sent_plainly(kernel, log) -> None:
     sockets_of(kernel, log).send_run(0, HERE, [b"only"])
     assert kernel.single == [b"only"]

@@ -414,6 +414,7 @@ def build_settings(pool: Pool, name: str | None = None, previous: Settings | Non
         ),
         interface=read.text("Interface", None),
         iff_one_queue=read.boolean("IffOneQueue", default.iff_one_queue),
+        offload=read.boolean("Offload", default.offload),
         device_standby=read.boolean("DeviceStandby", default.device_standby),
         scripts_extension=read.text("ScriptsExtension", default.scripts_extension),
         scripts_interpreter=read.text("ScriptsInterpreter", None),

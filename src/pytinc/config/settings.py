@@ -151,6 +151,8 @@ class Settings:
     device_type: str | None = None
     interface: str | None = None
     iff_one_queue: bool = False
+    offload: bool = True
+    """Of the device and of the UDP sockets: super-frames and runs of datagrams in one call."""
     device_standby: bool = False
     scripts_extension: str = ""
     scripts_interpreter: str | None = None

@@ -112,6 +112,7 @@ _ROWS: Final = (
     ("Mode", "S s", _K, "router", "k", "router, switch or hub: how packets find their way"),
     ("MTUInfoInterval", "S s", _SEC, "5", "k", "least time between MTU informations to a peer"),
     ("Name", "S", ValueType.NAME, "", "n", "name of this node; $VAR and $HOST are expanded"),
+    ("Offload", "S", _B, "yes", "n", "use the kernel's TAP and UDP offloads where it has them"),
     ("PingInterval", "S s", _SEC, "60", "n", "idle time before a ping"),
     ("PingTimeout", "S s", _SEC, "5", "n", "time allowed for answers; at most PingInterval"),
     ("PMTU", "S H", _BYTES, "", "c", "upper bound for the path MTU"),

@@ -1,6 +1,8 @@
 """The virtual Ethernet device: frames of the host come in here and go out here (dataplane.md 6).
 
-`FrameDevice` is the seam: the shell reads batches and writes frames, and does not know what is behind.
+`FrameDevice` is the seam: the shell reads and writes batches of frames, and does not know what is behind.
+`TapDevice` asks the kernel for its offloads: then a read gives up to 64 KiB of a flow at once, which
+`pytinc.datapath.segment` cuts into frames. Without them it does the same work one frame at a time.
 `DeviceFeed` does the waiting and follows tinc's policy for read errors. Interface state, addresses and
 MTU are the business of tinc-up, never of this module.
 """
@@ -9,19 +11,22 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import os
 import socket
 import struct
-from collections.abc import Callable
-from typing import Final, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol
 
 from pytinc.config.settings import Settings
-from pytinc.errors import DeviceError
+from pytinc.errors import DecodeError, DeviceError
 from pytinc.net.log import LogFunction, reason
 from pytinc.wire.datagram import MTU_MAX
 
 MAX_BATCH: Final = 64
 """Frames read for one readiness event, so that sockets and timers get their turn."""
+MAX_BATCH_BYTES: Final = 131072
+"""Nothing more is read after so many bytes: two super-frames, or more than `MAX_BATCH` frames."""
 MAX_READ_ERRORS: Final = 10
 """More read errors in a row than this end the daemon (tinc: handle_device_data())."""
 READ_ERROR_DELAY: Final = 0.05
@@ -35,6 +40,23 @@ DEFAULT_HWADDR: Final = b"\xfe\xfd\x00\x00\x00\x00"
 _IFF_TAP: Final = 0x0002
 _IFF_NO_PI: Final = 0x1000
 _IFF_ONE_QUEUE: Final = 0x2000
+_IFF_VNET_HDR: Final = 0x4000
+_TUNSETOFFLOAD: Final = 0x400454D0
+_TUNSETVNETHDRSZ: Final = 0x400454D8
+_OFFLOADS: Final = (
+    (0x6F, ("checksum", "TSO4", "TSO6", "ECN", "USO")),
+    (0x0F, ("checksum", "TSO4", "TSO6", "ECN")),
+    (0x07, ("checksum", "TSO4", "TSO6")),
+    (0x01, ("checksum",)),
+    (0x00, ()),
+)
+"""Values for TUNSETOFFLOAD (TUN_F_CSUM, TUN_F_TSO4 ...) and what they mean, the best first."""
+_HEADER_SIZE: Final = 10
+"""Bytes of a virtio-net header, before every frame in both directions."""
+_NULL_HEADER: Final = bytes(_HEADER_SIZE)
+"""Nothing is left to do for this frame."""
+_READ_SIZE: Final = _HEADER_SIZE + 65536 + 512
+"""The longest super-frame (GSO_LEGACY_MAX_SIZE), and room for Ethernet header and tags."""
 _SIOCGIFHWADDR: Final = 0x8927
 _IFREQ: Final = struct.Struct("16sH6s16x")
 _MAX_NAME: Final = 15
@@ -60,32 +82,50 @@ class FrameDevice(Protocol):
         """Return the descriptor to wait on, None if frames never come from this device."""
 
     def read_batch(self, limit: int) -> list[bytes]:
-        """Return up to ``limit`` frames that are ready. Raises `OSError` if not even one could be read."""
+        """Return about ``limit`` frames that are ready. Raises `OSError` if not even one could be read.
 
-    def write(self, frame: bytes) -> None:
-        """Give one frame to the host. Raises `OSError`; the frame is lost then."""
+        They are more only where the last read gave several at once.
+        """
+
+    def write_batch(self, frames: Sequence[bytes]) -> None:
+        """Give frames to the host, in order. Raises the first `OSError` after all have been tried.
+
+        Frames that meet a full queue of the kernel are lost without a word, as on any busy Ethernet.
+        """
 
     def close(self) -> None:
         """Let the device go; the interface disappears unless it is persistent."""
 
 
 class TapDevice:
-    """A Linux TAP interface. Raises `DeviceError` if it cannot be had."""
+    """A Linux TAP interface. Raises `DeviceError` if it cannot be had.
+
+    With ``offload`` it takes whatever offloads the kernel has; `offloads` tells which these are.
+    """
 
     def __init__(
-        self, name: str | None = None, path: str = DEFAULT_DEVICE, *, one_queue: bool = False
+        self,
+        name: str | None = None,
+        path: str = DEFAULT_DEVICE,
+        *,
+        one_queue: bool = False,
+        offload: bool = True,
     ) -> None:
-        import pytun_pmd3
-
         wanted = name or ""
         _check_name(wanted)
         flags = _IFF_TAP | _IFF_NO_PI | (_IFF_ONE_QUEUE if one_queue else 0)
-        try:
-            self._device = pytun_pmd3.TunTapDevice(wanted, flags, path)
-        except OSError as error:
-            raise DeviceError(_why_not_opened(error, wanted, path)) from error
+        self._segment = _load_segment() if offload else None
+        self._device: Any = None if self._segment is None else _open_with_header(wanted, flags, path)
+        if self._device is None:
+            self._segment = None
+            self._device = _open_plain(wanted, flags, path)
         self._descriptor: int = self._device.fileno()
+        self.offloads = () if self._segment is None else _take_offloads(self._descriptor)
+        """What the kernel leaves to us, in words for the log."""
+        self.dropped = 0
+        """Frames of the host that were too long for the VPN (tinc would cut them) or malformed."""
         os.set_blocking(self._descriptor, False)
+        self._buffer = bytearray(_READ_SIZE)
         self.name: str = self._device.name
         self.path = path
         self.hwaddr = _read_hwaddr(self.name)
@@ -95,14 +135,23 @@ class TapDevice:
         return self._descriptor
 
     def read_batch(self, limit: int) -> list[bytes]:
-        """Return up to ``limit`` frames. What is too long for the VPN is dropped; tinc would cut it."""
+        """Return about ``limit`` frames. What is too long for the VPN is dropped; tinc would cut it."""
         frames: list[bytes] = []
-        read, descriptor = os.read, self._descriptor
+        descriptor, buffer, segment = self._descriptor, self._buffer, self._segment
+        view, buffers, readv = memoryview(buffer), (buffer,), os.readv
+        room = MAX_BATCH_BYTES
         try:
             for _ in range(limit):
-                frame = read(descriptor, MTU_MAX + 1)
-                if len(frame) <= MTU_MAX:
-                    frames.append(frame)
+                size = readv(descriptor, buffers)
+                if segment is None:
+                    self._keep(frames, bytes(view[:size]))
+                elif not buffer[0] and not buffer[1]:  # neither flags nor segmentation
+                    self._keep(frames, bytes(view[_HEADER_SIZE:size]))
+                else:
+                    self._cut(frames, view[:_HEADER_SIZE], view[_HEADER_SIZE:size])
+                room -= size
+                if len(frames) >= limit or room <= 0:
+                    break
         except BlockingIOError:
             pass
         except OSError:
@@ -110,9 +159,46 @@ class TapDevice:
                 raise
         return frames
 
-    def write(self, frame: bytes) -> None:
-        """Give one frame to the host."""
-        os.write(self._descriptor, frame)
+    def _keep(self, frames: list[bytes], frame: bytes) -> None:
+        if len(frame) <= MTU_MAX:
+            frames.append(frame)
+        else:
+            self.dropped += 1
+
+    def _cut(self, frames: list[bytes], header: memoryview, frame: memoryview) -> None:
+        assert self._segment is not None
+        try:
+            pieces = self._segment(header, frame)
+        except DecodeError:
+            self.dropped += 1
+            return
+        if len(pieces[0]) <= MTU_MAX:  # the first is as long as any
+            frames += pieces
+        else:
+            self.dropped += len(pieces)
+
+    def write_batch(self, frames: Sequence[bytes]) -> None:
+        """Give frames to the host, in order. Raises the first `OSError` after all have been tried."""
+        failed: OSError | None = None
+        for frame in frames:
+            try:
+                self.write(frame)
+            except BlockingIOError:
+                pass  # the kernel's queue is full
+            except OSError as error:
+                failed = failed or error
+        if failed is not None:
+            raise failed
+
+    def write(self, frame: bytes, header: bytes = _NULL_HEADER) -> None:
+        """Give one frame to the host, with a virtio-net header that says what is left to do for it.
+
+        The header counts only while `offloads` are on. Raises `OSError`; the frame is lost then.
+        """
+        if self._segment is None:
+            os.write(self._descriptor, frame)
+        else:
+            os.writev(self._descriptor, (header, frame))
 
     def close(self) -> None:
         """Let the device go."""
@@ -133,8 +219,8 @@ class DummyDevice:
         """Return no frames."""
         return []
 
-    def write(self, frame: bytes) -> None:
-        """Forget the frame."""
+    def write_batch(self, frames: Sequence[bytes]) -> None:
+        """Forget the frames."""
 
     def close(self) -> None:
         """Do nothing."""
@@ -150,9 +236,13 @@ def open_device(settings: Settings, netname: str | None, log: LogFunction) -> Fr
             f"DeviceType {settings.device_type} is not supported by this release: use tap or dummy"
         )
     device = TapDevice(
-        settings.interface or netname, settings.device or DEFAULT_DEVICE, one_queue=settings.iff_one_queue
+        settings.interface or netname,
+        settings.device or DEFAULT_DEVICE,
+        one_queue=settings.iff_one_queue,
+        offload=settings.offload,
     )
     log(0, "info", f"{device.path} ({device.name}) is a Linux tap device")
+    log(0, "info", f"TAP offloads: {', '.join(device.offloads) or 'none'}")
     return device
 
 
@@ -178,10 +268,63 @@ def _why_not_opened(error: OSError, name: str, path: str) -> str:
             return f"Could not open {path} for {interface}: {reason(error)}"
 
 
+def _load_segment() -> Callable[[memoryview, memoryview], list[bytes]] | None:
+    """Return what cuts super-frames; None without numpy, which is loaded only here."""
+    try:
+        from pytinc.datapath.segment import segment
+    except ImportError:
+        return None
+    return segment
+
+
+def _open_with_header(name: str, flags: int, path: str) -> Any:
+    """Open a device that has a virtio-net header before each frame; None if it cannot be had."""
+    import pytun_pmd3
+
+    try:
+        device = pytun_pmd3.TunTapDevice(name, flags | _IFF_VNET_HDR, path)
+    except OSError:
+        return None  # the plain way works, or tells why nothing does
+    try:
+        fcntl.ioctl(device.fileno(), _TUNSETVNETHDRSZ, struct.pack("=i", _HEADER_SIZE))
+    except OSError:
+        device.close()
+        return None
+    return device
+
+
+def _open_plain(name: str, flags: int, path: str) -> Any:
+    """Open a device for frames with nothing before them. Raises `DeviceError`."""
+    import pytun_pmd3
+
+    try:
+        device = pytun_pmd3.TunTapDevice(name, flags, path)
+    except OSError as error:
+        raise DeviceError(_why_not_opened(error, name, path)) from error
+    # A persistent interface remembers what its last user took over from the kernel.
+    _set_offload(device.fileno(), 0)
+    return device
+
+
+def _take_offloads(descriptor: int) -> tuple[str, ...]:
+    """Take over as much as this kernel leaves to us, and return what that is."""
+    for value, names in _OFFLOADS:
+        if _set_offload(descriptor, value):
+            return names
+    return ()
+
+
+def _set_offload(descriptor: int, value: int) -> bool:
+    """Tell the kernel what it may leave to us; False if it does not know how."""
+    try:
+        fcntl.ioctl(descriptor, _TUNSETOFFLOAD, value)
+    except OSError:
+        return False
+    return True
+
+
 def _read_hwaddr(name: str) -> bytes:
     """Ask for the interface's address ourselves: pytun's getter cuts it at a NUL byte."""
-    import fcntl
-
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as anything:
         try:
             answer = fcntl.ioctl(anything, _SIOCGIFHWADDR, _IFREQ.pack(os.fsencode(name), 0, b""))
@@ -230,12 +373,10 @@ class DeviceFeed:
         if descriptor is not None:
             self._loop.remove_reader(descriptor)
 
-    def write(self, frame: bytes) -> None:
-        """Give a frame to the host; an error is reported, at most once a minute the same one."""
+    def write_batch(self, frames: Sequence[bytes]) -> None:
+        """Give frames to the host; an error is reported, at most once a minute the same one."""
         try:
-            self._device.write(frame)
-        except BlockingIOError:
-            pass  # the kernel's queue is full: lost, as on any busy Ethernet
+            self._device.write_batch(frames)
         except OSError as error:
             self._report_write_error(error)
 

@@ -69,12 +69,13 @@ class UdpSockets:
         *,
         on_datagrams: DatagramsReceived,
         log: LogFunction,
+        offload: bool = True,
     ) -> None:
         self._loop = loop
         self._sockets = sockets
         self._on_datagrams = on_datagrams
         self._log = log
-        self._segments = True
+        self._segments = offload
         """The kernel takes runs in one call, as far as is known."""
 
     @classmethod
@@ -85,9 +86,11 @@ class UdpSockets:
         *,
         on_datagrams: DatagramsReceived,
         log: LogFunction,
+        offload: bool = True,
     ) -> UdpSockets:
         """Use the UDP sockets of the listeners."""
-        return cls(loop, [listener.udp for listener in listeners], on_datagrams=on_datagrams, log=log)
+        sockets = [listener.udp for listener in listeners]
+        return cls(loop, sockets, on_datagrams=on_datagrams, log=log, offload=offload)
 
     @property
     def segments(self) -> bool:
