@@ -147,6 +147,7 @@ class Service:
             insecure=self._launch.options.bypass_security,
         )
         node.set_sockets([(listener.family, listener.address) for listener in listeners])
+        node.set_hwaddr(device.hwaddr)
         return Shell(
             loop,
             node,
@@ -335,7 +336,10 @@ class Service:
             self._log(0, "error", str(error))
             return errno.EINVAL
         self._report(settings)
-        for problem in unsupported(settings):
+        problems = unsupported(settings)
+        if (settings.mode is Mode.ROUTER) != (self._settings.mode is Mode.ROUTER):
+            problems.append("Mode = router begins and ends with a restart only: the mode stays as it was")
+        for problem in problems:
             self._log(0, "error", problem)
         self._settings = keep_supported(settings, self._settings)
         self._scripts.context = replace(
@@ -378,17 +382,16 @@ class Service:
 def unsupported(settings: Settings) -> list[str]:
     """Return what the settings ask for that this release does not have, in words for the user."""
     problems = []
-    if settings.mode is Mode.ROUTER:
-        problems.append(
-            "Mode = router is not supported by this release: set Mode = switch (or hub) on all nodes"
-        )
     if settings.proxy.kind != "none":
         problems.append(f"Proxy = {settings.proxy.kind} is not supported by this release: remove that line")
     return problems
 
 
 def keep_supported(settings: Settings, previous: Settings) -> Settings:
-    """Return the settings of a reload with what is not supported left as it was."""
-    if settings.mode is Mode.ROUTER:
+    """Return the settings of a reload with what is not supported left as it was.
+
+    Router mode has a data path of its own, and mostly another kind of device.
+    """
+    if (settings.mode is Mode.ROUTER) != (previous.mode is Mode.ROUTER):
         settings = replace(settings, mode=previous.mode)
     return replace(settings, proxy=ProxySettings())
