@@ -195,7 +195,7 @@ def test_the_dummy_device_is_called_dummy_and_never_reads(on_loop, log) -> None:
     on_loop(main)
 
 
-@pytest.mark.parametrize("kind", ["tun", "raw_socket", "multicast", "fd", "uml", "vde"])
+@pytest.mark.parametrize("kind", ["raw_socket", "multicast", "fd", "uml", "vde"])
 def test_other_device_types_are_refused(kind: str, log) -> None:
     with pytest.raises(DeviceError, match=f"DeviceType {kind} is not supported"):
         open_device(Settings("a", device_type=kind), None, log)

@@ -32,7 +32,7 @@ from pytinc.errors import ConfigError, DecodeError, PytincError
 from pytinc.net.control import ControlServer
 from pytinc.net.loop import Tasks, run
 from pytinc.net.shell import Shell
-from pytinc.net.sockets import Listener, open_listeners, path_mtu
+from pytinc.net.sockets import Listener, open_listeners, own_address, path_mtu
 from pytinc.net.tap import FrameDevice, open_device
 from pytinc.node.node import Node
 
@@ -144,6 +144,7 @@ class Service:
             path_mtu=lambda destination: path_mtu(destination, self._settings),
             queued=lambda connection: self._shell.queued(connection),
             wall_clock=time.time,
+            own_address=own_address,
             insecure=self._launch.options.bypass_security,
         )
         node.set_sockets([(listener.family, listener.address) for listener in listeners])

@@ -72,20 +72,21 @@ def too_big_v6(frame: bytes, start: int, mtu: int) -> bytes:
     return _error_v6(frame, start, source, _PACKET_TOO_BIG, max(mtu - start, 0), packet)
 
 
-def time_exceeded_v4(frame: bytes, start: int) -> bytes:
+def time_exceeded_v4(frame: bytes, start: int, source: bytes | None = None) -> bytes:
     """Return "time exceeded" (RFC 792) to the sender of ``frame``.
 
     tinc asks the kernel which address it would use towards the sender. The switch has none and does no I/O,
-    so the error comes from the address that the IANA set aside for this.
+    so without ``source`` the error comes from the address that the IANA set aside for this.
     """
-    return _error_v4(frame, start, _DUMMY_ADDRESS, _TIME_EXCEEDED, 0, frame[start:])
+    return _error_v4(frame, start, source or _DUMMY_ADDRESS, _TIME_EXCEEDED, 0, frame[start:])
 
 
-def time_exceeded_v6(frame: bytes, start: int, node: NodeId) -> bytes:
-    """Return "time exceeded" (RFC 4443, 3.3), from a link-local address with the node's id in it."""
-    # The id takes the place of a MAC in a modified EUI-64 (RFC 4291, appendix A), as one set locally.
-    interface = bytes((node[0] & 0xFC,)) + node[1:3] + b"\xff\xfe" + node[3:]
-    return _error_v6(frame, start, _LINK_LOCAL + interface, _TIME_EXCEEDED_V6, 0, frame[start:])
+def time_exceeded_v6(frame: bytes, start: int, node: NodeId, source: bytes | None = None) -> bytes:
+    """Return "time exceeded" (RFC 4443, 3.3); else from a link-local address with the node's id in it."""
+    if source is None:
+        # The id takes the place of a MAC in a modified EUI-64 (RFC 4291, appendix A), as one set locally.
+        source = _LINK_LOCAL + bytes((node[0] & 0xFC,)) + node[1:3] + b"\xff\xfe" + node[3:]
+    return _error_v6(frame, start, source, _TIME_EXCEEDED_V6, 0, frame[start:])
 
 
 def unreachable(frame: bytes, reason: Reason) -> bytes:

@@ -49,7 +49,7 @@ class Outbound:
         self._table = table
         self._limit = ErrorLimit()
         self._too_big = TooBig(self._limit)
-        self._ttl = TimeToLive(table.me.id, self._limit)
+        self._ttl = TimeToLive(table.me.id, self._limit, table.own_address)
 
     # -- HOT PATH: switching --
 

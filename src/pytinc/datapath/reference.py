@@ -53,7 +53,7 @@ class Reference:
         self._table = table
         self._limit = ErrorLimit()
         self._too_big = TooBig(self._limit)
-        self._ttl = TimeToLive(table.me.id, self._limit)
+        self._ttl = TimeToLive(table.me.id, self._limit, table.own_address)
 
     # -- where packets come in --
 

@@ -8,6 +8,7 @@ address, route or MTU it calls `ForwardingTable.refresh`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -158,6 +159,8 @@ class ForwardingTable:
     hwaddr: bytes | None = None
     """Router mode: the MAC that frames for the device are addressed to; None: the device (a tun) takes none.
     That of the tap, or of the last station on it that asked for an address (dataplane.md 5.8)."""
+    own_address: Callable[[bytes], bytes | None] | None = None
+    """Router mode: gives the address that this host has towards another one, for ICMP errors of its own."""
     tree: tuple[PeerSlot, ...] = ()
     """Neighbours whose connection is in the spanning tree."""
     direct: tuple[PeerSlot, ...] = ()

@@ -76,6 +76,7 @@ class Node:
         path_mtu: Callable[[SockAddr], int | None],
         queued: Callable[[int], int],
         wall_clock: Callable[[], float],
+        own_address: Callable[[bytes], bytes | None] | None = None,
         insecure: bool = False,
     ) -> None:
         self.settings = settings
@@ -98,6 +99,8 @@ class Node:
 
         me_slot = PeerSlot(settings.name, is_me=True)
         self.table = ForwardingTable(me_slot, switch_rules(settings))
+        if self.table.rules.router:
+            self.table.own_address = own_address
         self.outbound = (Router if self.table.rules.router else Outbound)(self.table)
         self.inbound = Inbound(self.table, self.outbound)
         self.peers: dict[str, Peer] = {}
