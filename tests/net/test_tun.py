@@ -75,9 +75,11 @@ def test_a_batch_has_its_limit(pair: PairInterface) -> None:
     assert [len(device.read_batch(3)), len(device.read_batch(3))] == [3, 2]
 
 
-def test_a_frame_is_written_without_its_header(pair: PairInterface) -> None:
-    TunDevice(pair, "path").write(b"abcdefghijkl\x08\x00" + b"packet")
-    assert pair.host.recv(100) == b"packet"
+def test_a_frame_is_written_without_its_header_and_only_if_it_holds_ip(pair: PairInterface) -> None:
+    device = TunDevice(pair, "path")
+    for packet in (b"", b"\0\1\x08", b"\x45packet"):
+        device.write(b"abcdefghijkl\x08\x00" + packet)
+    assert pair.host.recv(100) == b"\x45packet"
 
 
 def test_a_device_that_cannot_be_read_says_so(pair: PairInterface) -> None:

@@ -64,8 +64,10 @@ class TunDevice:
         return frames
 
     def write(self, frame: bytes) -> None:
-        """Give the packet in a frame to the host."""
-        os.write(self._descriptor, frame[HEADER_SIZE:])
+        """Give the packet in a frame to the host. What is no IP is dropped: the kernel would refuse it."""
+        packet = frame[HEADER_SIZE:]
+        if packet[:1] in HEADER_OF_IP:
+            os.write(self._descriptor, packet)
 
     def close(self) -> None:
         """Let the device go."""
