@@ -312,7 +312,7 @@ def plans(draw: st.DrawFn) -> Plan:
         "hub": draw(rarely),
         "forward": draw(st.booleans()),
         "kernel": draw(rarely),
-        "direct_only": draw(rarely),
+        "direct_only": draw(st.booleans()),
         "decrement_ttl": draw(rarely),
         "broadcast": draw(st.sampled_from(("mst", "mst", "direct", "no"))),
     }
@@ -322,7 +322,9 @@ def plans(draw: st.DrawFn) -> Plan:
         clamp=draw(st.booleans()),
         macs=draw(st.dictionaries(st.sampled_from(MACS[:5]), st.sampled_from(("a", *PEERS)), max_size=5)),
         subnets=draw(
-            st.sets(st.tuples(st.sampled_from(SUBNETS), st.sampled_from(("a", *PEERS))), max_size=9)
+            st.sets(
+                st.tuples(st.sampled_from(SUBNETS), st.sampled_from(("a", *PEERS))), min_size=2, max_size=9
+            )
         ),
         hwaddr=draw(st.sampled_from((None, MACS[0]))),
         own_macs=draw(st.sets(st.sampled_from(MACS), max_size=2)),
