@@ -229,7 +229,7 @@ def test_the_dummy_device_is_called_dummy_and_never_reads(on_loop, log) -> None:
     on_loop(main)
 
 
-@pytest.mark.parametrize("kind", ["tun", "raw_socket", "multicast", "fd", "uml", "vde"])
+@pytest.mark.parametrize("kind", ["raw_socket", "multicast", "fd", "uml", "vde"])
 def test_other_device_types_are_refused(kind: str, log) -> None:
     with pytest.raises(DeviceError, match=f"DeviceType {kind} is not supported"):
         open_device(Settings("a", device_type=kind), None, log)
@@ -317,22 +317,22 @@ def test_with_offload_the_same_frames_arrive_as_the_kernel_makes_without(interfa
 
 @needs_tun
 def test_all_offloads_of_this_kernel_are_on_and_one_line_tells(log) -> None:
-    device = open_device(Settings("a"), None, log)
+    device = open_device(Settings("a", mode=Mode.SWITCH), None, log)
     try:
         assert isinstance(device, TapDevice)
         assert device.offloads[:3] == ("checksum", "TSO4", "TSO6")
-        assert log.messages[1] == f"TAP offloads: {', '.join(device.offloads)}"
+        assert log.messages[1] == f"Device offloads: {', '.join(device.offloads)}"
     finally:
         device.close()
 
 
 @needs_tun
 def test_offload_no_turns_all_offloads_off(log) -> None:
-    device = open_device(Settings("a", offload=False), None, log)
+    device = open_device(Settings("a", mode=Mode.SWITCH, offload=False), None, log)
     try:
         assert isinstance(device, TapDevice)
         assert device.offloads == ()
-        assert log.messages[1] == "TAP offloads: none"
+        assert log.messages[1] == "Device offloads: none"
     finally:
         device.close()
 

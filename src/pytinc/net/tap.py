@@ -18,9 +18,11 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
-from pytinc.config.settings import Settings
+from pytinc.config.settings import Mode, Settings
 from pytinc.errors import DecodeError, DeviceError
+from pytinc.net.batch import write_each
 from pytinc.net.log import LogFunction, reason
+from pytinc.net.tun import OpenInterface, TunDevice
 from pytinc.wire.datagram import MTU_MAX
 
 MAX_BATCH: Final = 64
@@ -37,6 +39,7 @@ DEFAULT_DEVICE: Final = "/dev/net/tun"
 DEFAULT_HWADDR: Final = b"\xfe\xfd\x00\x00\x00\x00"
 """Used where the device has no address of its own (tinc: net_setup.c)."""
 
+_IFF_TUN: Final = 0x0001
 _IFF_TAP: Final = 0x0002
 _IFF_NO_PI: Final = 0x1000
 _IFF_ONE_QUEUE: Final = 0x2000
@@ -75,8 +78,8 @@ class FrameDevice(Protocol):
         """The device's name, for the DEVICE variable of scripts."""
 
     @property
-    def hwaddr(self) -> bytes:
-        """The interface's MAC address, six bytes."""
+    def hwaddr(self) -> bytes | None:
+        """The interface's MAC address, six bytes; None if it has none, as a tun."""
 
     def fileno(self) -> int | None:
         """Return the descriptor to wait on, None if frames never come from this device."""
@@ -179,16 +182,7 @@ class TapDevice:
 
     def write_batch(self, frames: Sequence[bytes]) -> None:
         """Give frames to the host, in order. Raises the first `OSError` after all have been tried."""
-        failed: OSError | None = None
-        for frame in frames:
-            try:
-                self.write(frame)
-            except BlockingIOError:
-                pass  # the kernel's queue is full
-            except OSError as error:
-                failed = failed or error
-        if failed is not None:
-            raise failed
+        write_each(self.write, frames)
 
     def write(self, frame: bytes, header: bytes = _NULL_HEADER) -> None:
         """Give one frame to the host, with a virtio-net header that says what is left to do for it.
@@ -231,19 +225,32 @@ def open_device(settings: Settings, netname: str | None, log: LogFunction) -> Fr
     if settings.device_type == "dummy":
         log(0, "info", "dummy (dummy) is a dummy device")
         return DummyDevice()
-    if settings.device_type not in (None, "tap"):
+    kind = settings.device_type or ("tun" if settings.mode is Mode.ROUTER else "tap")
+    name, path = settings.interface or netname, settings.device or DEFAULT_DEVICE
+    device: FrameDevice
+    if kind == "tap":
+        device = TapDevice(name, path, one_queue=settings.iff_one_queue, offload=settings.offload)
+    elif kind == "tun" and settings.mode is Mode.ROUTER:
+        device = TunDevice(_open_tun(name or "", path, one_queue=settings.iff_one_queue), path)
+    elif kind == "tun":
         raise DeviceError(
-            f"DeviceType {settings.device_type} is not supported by this release: use tap or dummy"
+            f"DeviceType tun carries no Ethernet frames, which Mode = {settings.mode.value} needs: use tap"
         )
-    device = TapDevice(
-        settings.interface or netname,
-        settings.device or DEFAULT_DEVICE,
-        one_queue=settings.iff_one_queue,
-        offload=settings.offload,
-    )
-    log(0, "info", f"{device.path} ({device.name}) is a Linux tap device")
-    log(0, "info", f"TAP offloads: {', '.join(device.offloads) or 'none'}")
+    else:
+        raise DeviceError(f"DeviceType {kind} is not supported by this release: use tun, tap or dummy")
+    log(0, "info", f"{device.path} ({device.name}) is a Linux {kind} device")
+    if isinstance(device, TapDevice):
+        log(0, "info", f"Device offloads: {', '.join(device.offloads) or 'none'}")
     return device
+
+
+def _open_tun(name: str, path: str, *, one_queue: bool) -> OpenInterface:
+    """Open a tun interface. Raises `DeviceError`."""
+    _check_name(name)
+    opened: OpenInterface = _open_plain(
+        name, _IFF_TUN | _IFF_NO_PI | (_IFF_ONE_QUEUE if one_queue else 0), path
+    )
+    return opened
 
 
 def _check_name(name: str) -> None:
@@ -263,7 +270,9 @@ def _why_not_opened(error: OSError, name: str, path: str) -> str:
         case errno.EBUSY:
             return f"Could not use {interface}: it is in use by another program"
         case errno.EINVAL:
-            return f"Could not use {interface}: the name is not allowed, or it is no tap interface"
+            return (
+                f"Could not use {interface}: the name is not allowed, or it is an interface of another kind"
+            )
         case _:
             return f"Could not open {path} for {interface}: {reason(error)}"
 
