@@ -126,6 +126,7 @@ class Service:
         )
         self._scripts = ScriptRunner(self._script_context(device), self._log, lambda: self._log.level)
         self._shell = self._make_shell(loop, key, device, listeners)
+        self._log(0, "info", f"UDP offloads: {', '.join(self._shell.udp_offloads) or 'none'}")
         return listening
 
     def _make_shell(

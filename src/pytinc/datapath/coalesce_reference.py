@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from pytinc.datapath.coalesce import MAX_IP_SIZE, MIN_SIZE, NULL_HEADER
+from pytinc.datapath.coalesce import MAX_IP_SIZE, MIN_RUN, MIN_SIZE, NULL_HEADER
 from pytinc.datapath.segment import GSO_TCPV4, GSO_TCPV6, HEADER, NEEDS_CSUM
 from pytinc.wire.ip import checksum
 
@@ -62,14 +62,14 @@ def coalesce(frames: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
     for frame in frames:
         tcp = _parse(frame)
         if run and (tcp is None or not _continues(run, tcp)):
-            out.append(_joined(run))
+            out += _written(run)
             run = []
         if tcp is None:
             out.append((NULL_HEADER, frame))
         else:
             run.append(tcp)
     if run:
-        out.append(_joined(run))
+        out += _written(run)
     return out
 
 
@@ -128,10 +128,14 @@ def _continues(run: list[_Tcp], tcp: _Tcp) -> bool:
     )
 
 
+def _written(run: list[_Tcp]) -> list[tuple[bytes, bytes]]:
+    if len(run) < MIN_RUN:
+        return [(NULL_HEADER, tcp.frame) for tcp in run]
+    return [_joined(run)]
+
+
 def _joined(run: list[_Tcp]) -> tuple[bytes, bytes]:
     first = run[0]
-    if len(run) == 1:
-        return NULL_HEADER, first.frame
     network, transport = first.network, first.transport
     new = bytearray(first.frame + b"".join(tcp.frame[tcp.payload :] for tcp in run[1:]))
     new[transport + 13] |= run[-1].flags & _PSH

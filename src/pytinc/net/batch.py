@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+Write = TypeVar("Write")
 
 
-def write_each(write: Callable[[bytes], None], frames: Iterable[bytes]) -> None:
-    """Write frames in order. Raises the first `OSError` after all have been tried.
+def write_each(write: Callable[[Write], None], frames: Iterable[Write]) -> None:
+    """Write frames (or what stands for them) in order. Raises the first `OSError` after all have been tried.
 
     Frames that meet a full queue of the kernel are lost without a word, as on any busy Ethernet.
     """

@@ -254,6 +254,11 @@ class Shell:
         """Look for files in another place: the root directory has changed."""
         self._files = self.node.hosts = files
 
+    @property
+    def udp_offloads(self) -> tuple[str, ...]:
+        """What the kernel does for the UDP sockets, in words for the log."""
+        return self._udp.offloads
+
     def queued(self, connection: int) -> int:
         """Return how many bytes wait in the output of a meta connection; the node asks."""
         return self._meta.queued(connection)

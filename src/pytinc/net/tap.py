@@ -2,7 +2,8 @@
 
 `FrameDevice` is the seam: the shell reads and writes batches of frames, and does not know what is behind.
 `TapDevice` asks the kernel for its offloads: then a read gives up to 64 KiB of a flow at once, which
-`pytinc.datapath.segment` cuts into frames. Without them it does the same work one frame at a time.
+`pytinc.datapath.segment` cuts into frames, and a write takes what `pytinc.datapath.coalesce` has joined.
+Without them it does the same work one frame at a time.
 `DeviceFeed` does the waiting and follows tinc's policy for read errors. Interface state, addresses and
 MTU are the business of tinc-up, never of this module.
 """
@@ -66,6 +67,10 @@ _MAX_NAME: Final = 15
 """IFNAMSIZ less the NUL byte."""
 
 
+Segment = Callable[[bytes | memoryview, bytes | memoryview], list[bytes]]
+Coalesce = Callable[[Sequence[bytes]], list[tuple[bytes, bytes]]]
+
+
 class FrameDevice(Protocol):
     """What gives and takes Ethernet frames."""
 
@@ -117,10 +122,10 @@ class TapDevice:
         wanted = name or ""
         _check_name(wanted)
         flags = _IFF_TAP | _IFF_NO_PI | (_IFF_ONE_QUEUE if one_queue else 0)
-        self._segment = _load_segment() if offload else None
+        self._segment, self._coalesce = _load_offload() if offload else (None, None)
         self._device: Any = None if self._segment is None else _open_with_header(wanted, flags, path)
         if self._device is None:
-            self._segment = None
+            self._segment = self._coalesce = None
             self._device = _open_plain(wanted, flags, path)
         self._descriptor: int = self._device.fileno()
         self.offloads = () if self._segment is None else _take_offloads(self._descriptor)
@@ -182,17 +187,28 @@ class TapDevice:
 
     def write_batch(self, frames: Sequence[bytes]) -> None:
         """Give frames to the host, in order. Raises the first `OSError` after all have been tried."""
-        write_each(self.write, frames)
+        if self._coalesce is not None and len(frames) > 1:
+            write_each(self._write_joined, self._coalesce(frames))
+        else:
+            write_each(self.write, frames)
 
-    def write(self, frame: bytes, header: bytes = _NULL_HEADER) -> None:
-        """Give one frame to the host, with a virtio-net header that says what is left to do for it.
+    def _write_joined(self, write: tuple[bytes, bytes]) -> None:
+        """Give a virtio-net header and a frame, perhaps a super-frame, to the host."""
+        try:
+            os.writev(self._descriptor, write)
+        except OSError as error:
+            if error.errno != errno.EINVAL or write[0] == _NULL_HEADER or self._segment is None:
+                raise
+            # This kernel takes no such super-frames: from now on everything is written frame by frame.
+            self._coalesce = None
+            write_each(self.write, self._segment(*write))
 
-        The header counts only while `offloads` are on. Raises `OSError`; the frame is lost then.
-        """
+    def write(self, frame: bytes) -> None:
+        """Give one frame to the host. Raises `OSError`; the frame is lost then."""
         if self._segment is None:
             os.write(self._descriptor, frame)
         else:
-            os.writev(self._descriptor, (header, frame))
+            os.writev(self._descriptor, (_NULL_HEADER, frame))
 
     def close(self) -> None:
         """Let the device go."""
@@ -277,13 +293,14 @@ def _why_not_opened(error: OSError, name: str, path: str) -> str:
             return f"Could not open {path} for {interface}: {reason(error)}"
 
 
-def _load_segment() -> Callable[[memoryview, memoryview], list[bytes]] | None:
-    """Return what cuts super-frames; None without numpy, which is loaded only here."""
+def _load_offload() -> tuple[Segment | None, Coalesce | None]:
+    """Return what cuts and what joins super-frames; None without numpy, which is loaded only here."""
     try:
+        from pytinc.datapath.coalesce import coalesce
         from pytinc.datapath.segment import segment
     except ImportError:
-        return None
-    return segment
+        return None, None
+    return segment, coalesce
 
 
 def _open_with_header(name: str, flags: int, path: str) -> Any:
