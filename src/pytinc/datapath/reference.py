@@ -331,8 +331,8 @@ class Reference:
         elif session is None or not has_key:
             self._table.drops.no_key += 1
         else:
-            record = session.seal(TYPE_MAC, frame)
             path = self._path(slot, len(frame))
+            record = session.seal(TYPE_MAC, frame, may_be_fast=path is not None)
             if path is None:
                 out.upcalls.sptps_packets.append((slot, self._table.me, record))
             else:
