@@ -45,7 +45,7 @@ ROAMING_INTERVAL: Final = 1.0
 EDGE_ADDRESS_TURN: Final = 3
 """Every third packet to an unproved node goes to its own address, the others to those of its edges."""
 FAST_TAG_PROBES: Final = 3
-"""A peer takes the fast tag for as long as so many requests in a row need to go unanswered."""
+"""So many of our requests in a row without its word that it takes the fast tag, and a peer gets tinc's."""
 UDP_INFO_VERSION: Final = 5
 MTU_INFO_VERSION: Final = 6
 SPTPS_PACKET_VERSION: Final = 7

@@ -155,9 +155,9 @@ class DatagramSession:
         if len(datagram) < SEALED_DATAGRAM_MIN:
             return False
         seqno, sealed = int.from_bytes(datagram[:SEQNO_SIZE], "big"), datagram[SEQNO_SIZE:]
-        plaintext = opener.open(seqno, sealed)
+        plaintext = self._open_usual(opener, seqno, sealed)
         if plaintext is None and self._pending_opener is not None:
-            plaintext = self._pending_opener.open(seqno, sealed)
+            plaintext = self._open_usual(self._pending_opener, seqno, sealed)
             if plaintext is not None:
                 self._advance(ACK)  # was lost: what comes on this way comes in order
         if plaintext is None:
@@ -281,12 +281,16 @@ class DatagramSession:
             self._fast_seen = not self._fast_seen
         return plaintext
 
+    def _open_usual(self, cipher: RecordCipher, seqno: int, sealed: bytes) -> bytes | None:
+        """Open a record that must have tinc's tag."""
+        return (cipher.open_strict if self._accepts_fast else cipher.open)(seqno, sealed)
+
     def _open_either(self, cipher: RecordCipher, seqno: int, sealed: bytes) -> bytes | None:
         """Open a record under a key that is not the present one, whichever tag it has."""
-        if not self._accepts_fast:
-            return cipher.open(seqno, sealed)
-        plaintext = cipher.open_strict(seqno, sealed)
-        return plaintext if plaintext is not None else cipher.open_fast(seqno, sealed)
+        plaintext = self._open_usual(cipher, seqno, sealed)
+        if plaintext is None and self._accepts_fast:
+            plaintext = cipher.open_fast(seqno, sealed)
+        return plaintext
 
     def _verify(self, cipher: RecordCipher, seqno: int, sealed: bytes) -> bool:
         if not self._accepts_fast:
