@@ -15,7 +15,7 @@ SAFE = (
 )
 
 
-EXTENSIONS = {"Offload"}
+EXTENSIONS = {"FastTag", "Offload"}
 """Variables that tinc does not have."""
 
 

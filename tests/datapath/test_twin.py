@@ -62,6 +62,7 @@ class PeerPlan:
     clamp: bool
     upkeep_due: float
     socket: int
+    fast_tag: bool
 
 
 @dataclass
@@ -111,6 +112,10 @@ class World:
                 slot.via, slot.nexthop = table.slots[peer.via], table.slots[peer.nexthop]
             if peer.session:
                 slot.session, self.far[name] = established(name)
+                for session in (slot.session, self.far[name]):
+                    if peer.fast_tag:
+                        session.accept_fast()
+                        session.peer_accepts_fast = True
             slot.connection = number if peer.neighbour else None
             slot.minmtu, slot.mtu, slot.tcp_only = peer.minmtu, peer.mtu, peer.tcp_only
             slot.clamp_mss, slot.upkeep_due = peer.clamp, peer.upkeep_due
@@ -141,7 +146,7 @@ class World:
             case "replay" if self.sent[peer]:
                 return self.sent[peer][len(body) % len(self.sent[peer])]
             case "record" | "tampered" | "replay" if far is not None and far.can_send:
-                datagram = prefix + far.seal(spec.type_, body)
+                datagram = prefix + far.seal(spec.type_, body, may_be_fast=len(body) % 2 == 0)
             case "handshake" if far is not None and not far.in_handshake:
                 far.force_rekey()
                 (record,) = far.take_output()
@@ -182,7 +187,8 @@ class Told:
     """The outputs of a world in a form that two worlds can be compared by.
 
     ICMP errors are only counted: which frames of a batch are answered depends on the order in which their
-    owners are served. The socket of a run is left out: it may change in the middle of a batch.
+    owners are served. The socket of a run is left out: it may change in the middle of a batch. The tag of a
+    record is a part of its way.
     """
 
     def __init__(self, world: World) -> None:
@@ -212,12 +218,13 @@ class Told:
             return
         slot = table.by_id.get(prefix[:6])
         name = slot.name if slot is not None else str(way[2])  # type: ignore[index]
-        opened = self.world.far[name].receive(record)
+        far = self.world.far[name]
+        opened = far.receive(record)
         assert opened is not None
         router = table.rules.router
         assert opened.type == (TYPE_PACKET if router else TYPE_MAC)
         frame = HEADER_OF_IP[opened.data[:1]] + opened.data if router else opened.data
-        self._frame((way, prefix), name, frame)
+        self._frame((way, prefix, "fast tag" if far._fast_seen else "usual tag"), name, frame)
 
     def _frame(self, way: object, name: str, frame: bytes) -> None:
         if is_error(frame):
@@ -306,6 +313,7 @@ def plans(draw: st.DrawFn) -> Plan:
             clamp=draw(st.booleans()),
             upkeep_due=draw(st.sampled_from((0.0, NEVER))),
             socket=draw(st.sampled_from((0, 0, 1))),
+            fast_tag=draw(st.booleans()),
         )
     rules = {
         "router": draw(st.booleans()),
@@ -484,7 +492,7 @@ def test_the_generated_tables_reach_every_way_and_every_drop() -> None:
         for number, (kind, items) in enumerate(script):
             push(fast, plain, kind, items, 1.0 + number)
             told = Told(fast)
-            seen.update(str(way[0]) if isinstance(way, tuple) else str(way) for way in told.ways)
+            seen.update(map(str, told.ways))
             seen.update(name for name, value in told.upcalls.items() if value)
             seen["icmp"] += sum(told.errors.values())
             fast.out.clear()
@@ -492,6 +500,7 @@ def test_the_generated_tables_reach_every_way_and_every_drop() -> None:
         seen.update({name: value for name, value in asdict(fast.table.drops).items() if value})
 
     collect()
-    expected = {"device", "udp", "tcp", "packet", "icmp", *asdict(Drops()), *told_upcalls(Upcalls())}
+    tags = {"fast tag", "usual tag"}
+    expected = {"device", "udp", "tcp", "packet", "icmp", *tags, *asdict(Drops()), *told_upcalls(Upcalls())}
     missing = {name for name in expected if not any(name in str(key) for key in seen)}
     assert not missing

@@ -123,6 +123,8 @@ class Settings:
     udp_info_interval: int = 5
     mtu_info_interval: int = 5
     local_discovery: bool = True
+    fast_tag: bool = True
+    """Agree with pytinc peers on RFC 8439's tag for data by UDP (docs/protocol.md); not known to tinc."""
     # Switching.
     mode: Mode = Mode.ROUTER
     broadcast: Broadcast = Broadcast.MST

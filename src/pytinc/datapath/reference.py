@@ -440,8 +440,8 @@ class Reference:
         else:
             router = self._table.rules.router
             type_, payload = (TYPE_PACKET, frame[HEADER_SIZE:]) if router else (TYPE_MAC, frame)
-            record = session.seal(type_, payload)
             path = self._path(slot, len(payload))
+            record = session.seal(type_, payload, may_be_fast=path is not None)
             if path is None:
                 out.upcalls.sptps_packets.append((slot, self._table.me, record))
             else:

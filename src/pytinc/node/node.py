@@ -39,6 +39,7 @@ from pytinc.node.topology import Topology
 from pytinc.node.tunnels import Tunnels
 from pytinc.protocol.pmtu import PathMtu, PathSettings
 from pytinc.wire.address import Address, SockAddr
+from pytinc.wire.capabilities import Capability
 from pytinc.wire.requests import OptionBits, Request
 
 COMPLAINT_INTERVAL: Final = 600.0
@@ -326,6 +327,7 @@ class Node:
             timeout=settings.udp_discovery_timeout,
             local_discovery=settings.local_discovery,
             ping_interval=settings.ping_interval,
+            capabilities=Capability.FAST_TAG if settings.fast_tag else Capability.NONE,
         )
 
     def _apply_settings(self) -> None:
