@@ -33,6 +33,8 @@ ROWS: Final = (
     Row("tcp_4_peers_share", "4 peers over one peer", "%"),
     Row("udp_64", "UDP, 64 bytes, delivered", "packets/s"),
     Row("udp_64_loss", "UDP, 64 bytes, lost of a flood", "%"),
+    Row("udp_1390", "UDP, 1,390 bytes, delivered", "packets/s"),
+    Row("udp_1390_loss", "UDP, 1,390 bytes, lost of a flood", "%"),
     Row("udp_1400", "UDP, 1,400 bytes, delivered", "packets/s"),
     Row("udp_1400_loss", "UDP, 1,400 bytes, lost of a flood", "%"),
     Row("ping_idle_p50", "ping, idle, p50", "ms", 2),
@@ -44,7 +46,7 @@ ROWS: Final = (
     Row("memory_load", "memory at its peak, larger daemon", "MiB", 1),
 )
 ROW: Final[Mapping[str, Row]] = {row.key: row for row in ROWS}
-ROWS_WITHOUT_RATIO: Final = frozenset(("tcp_20_share", "tcp_4_peers_share", "udp_64_loss", "udp_1400_loss"))
+ROWS_WITHOUT_RATIO: Final = frozenset(row.key for row in ROWS if row.unit == "%")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ as the ceiling. All of them run at once, each pair on hosts of its own; idle one
 
 from __future__ import annotations
 
+import functools
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -90,12 +91,11 @@ class TincPair(Pair):
 
     def _wait_path(self, node: Node) -> None:
         wait_until(lambda: answers(node.host, self.address), READY_S, f"{self.name}: an answer")
-        for here, there in ((node, self.hub), (self.hub, node)):
-            wait_until(
-                lambda here=here, there=there: here.nodes()[there.name].mtu_known,
-                READY_S,
-                f"{self.name}: the MTU to {there.name}",
-            )
+        wait_until(
+            lambda: node.nodes()[self.hub.name].mtu_known and self.hub.nodes()[node.name].mtu_known,
+            READY_S,
+            f"{self.name}: the MTU between {node.name} and {self.hub.name}",
+        )
 
     def add_spokes(self) -> list[Host]:
         """Start the rest of the clients."""
@@ -178,11 +178,8 @@ def wireguard(lab: Lab) -> Pair:
         # Its control socket carries the interface's name and is the same directory for every namespace.
         interface = host.namespace.replace("-", "")[-15:]
         processes.append(start(host, directory, program, "-f", interface))
-        wait_until(
-            lambda host=host, interface=interface: host.run(control, "show", interface, check=False).stdout,
-            READY_S,
-            "wireguard-go is up",
-        )
+        # As soon as the control socket answers; until then this command fails.
+        wait_until(functools.partial(host.run, control, "show", interface), READY_S, "wireguard-go is up")
         host.run(
             control, "set", interface, "private-key", str(directory / host.name), "listen-port", "51820",
             "peer", keys[other], "allowed-ips", "10.1.1.0/24", "endpoint", f"{other.address}:51820",
