@@ -47,13 +47,11 @@ class Measurement:
 
     def run(self) -> None:
         """Do everything; what fails is noted and left out."""
-        for pair in self.pairs:
-            self.memory(pair, "memory_rest", "VmRSS")
+        self._take_turns(self.memory_at_rest, self.pairs, 0)
         for number in range(self.rounds):
             for step in (self.idle_ping, self.tcp, self.many_streams, self.loaded_ping, self.udp):
                 self._take_turns(step, self.pairs, number)
-        for pair in self.pairs:
-            self.memory(pair, "memory_load", "VmHWM")
+        self._take_turns(self.memory_peak, self.pairs, 0)
         self.peers()
 
     def _take_turns(self, step: Callable[[Pair, int], None], pairs: Sequence[Pair], number: int) -> None:
@@ -126,12 +124,18 @@ class Measurement:
             self.put(f"udp_{size}", pair, number, report.packets_per_second)
             self.put(f"udp_{size}_loss", pair, number, report.loss_percent)
 
-    def memory(self, pair: Pair, row: str, name: str) -> None:
-        """The larger of the daemons."""
-        pids = pair.pids()
-        if pids:
-            sizes = [memory_mib(Path(f"/proc/{pid}/status").read_text(), name) for pid in pids]
-            self.put(row, pair, 0, max(sizes))
+    def memory_at_rest(self, pair: Pair, number: int) -> None:
+        """Before anything was sent, the larger of the daemons."""
+        self._memory(pair, number, "memory_rest", "VmRSS")
+
+    def memory_peak(self, pair: Pair, number: int) -> None:
+        """The most that was ever used, by the larger of the daemons."""
+        self._memory(pair, number, "memory_load", "VmHWM")
+
+    def _memory(self, pair: Pair, number: int, row: str, name: str) -> None:
+        sizes = [memory_mib(about_process(pid, "status"), name) for pid in pair.pids()]
+        if sizes:
+            self.put(row, pair, number, max(sizes))
 
     def peers(self) -> None:
         """Several clients that send to the server at once, in percent of one that has it for itself.
@@ -168,12 +172,17 @@ class Measurement:
             self._take_turns(step, pairs, number)
 
 
-def ticks(pids: Sequence[int]) -> int:
-    """The processor time of all these processes so far; LabError when one has died."""
+def about_process(pid: int, file: str) -> str:
+    """A file of /proc/PID; LabError when the daemon has died."""
     try:
-        return sum(cpu_ticks(Path(f"/proc/{pid}/stat").read_text()) for pid in pids)
+        return Path(f"/proc/{pid}/{file}").read_text()
     except OSError as error:
         raise LabError(f"a daemon is gone: {error}") from error
+
+
+def ticks(pids: Sequence[int]) -> int:
+    """The processor time of all these processes so far."""
+    return sum(cpu_ticks(about_process(pid, "stat")) for pid in pids)
 
 
 def facts(rounds: int, seconds: int) -> dict[str, str]:
@@ -201,7 +210,7 @@ def facts(rounds: int, seconds: int) -> dict[str, str]:
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The options; ends the program when they are wrong."""
     parser = argparse.ArgumentParser(description="Compare pairs of nodes in network namespaces")
-    parser.add_argument("--rounds", type=int, help="how often everything is measured (5)")
+    parser.add_argument("--rounds", type=int, help="how often everything is measured (3)")
     parser.add_argument("--seconds", type=int, help="of each measurement (5)")
     parser.add_argument(
         "--quick", action="store_true", help="one round of two seconds, unless told otherwise"
@@ -215,7 +224,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--results", type=Path, default=RESULTS, help="directory for the report")
     options = parser.parse_args(arguments)
-    options.rounds = options.rounds or (1 if options.quick else 5)
+    options.rounds = options.rounds or (1 if options.quick else 3)
     options.seconds = options.seconds or (2 if options.quick else 5)
     if options.rounds < 1 or options.seconds < 1:
         parser.error("--rounds and --seconds start at 1")
