@@ -269,7 +269,10 @@ def main(arguments: Sequence[str]) -> int:
     (options.results / "latest.md").write_text(text)
     (options.results / "latest.json").write_text(as_json(about, results, notes))
     print(text)
-    trouble = plot(options.results / "latest.png", about, results)
+    picture = options.results / "latest.png"
+    # One of an earlier run would not belong to these figures.
+    picture.unlink(missing_ok=True)
+    trouble = plot(picture, about, results)
     if trouble is not None:
         print(f"pairs: {trouble}", file=sys.stderr)
     return 0

@@ -119,7 +119,7 @@ def plot(path: Path, facts: Facts, results: Results) -> str | None:
     pairs = [pair for pair in results.pairs if pair not in (BASE, "veth")]
     rows = [row for row in PLOTTED if any(results.ratio(row, pair) is not None for pair in pairs)]
     if not rows:
-        return f"no plot: there is no ratio without {BASE}"
+        return f"no plot: nothing has a ratio to {BASE}"
     thickness = 0.8 / len(pairs)
     height = 2 + 0.17 * len(rows) * (len(pairs) + 1)
     figure, axes = pyplot.subplots(figsize=(10, height), layout="constrained")

@@ -59,3 +59,8 @@ def test_without_matplotlib_there_is_a_clear_message(
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert "matplotlib is not installed" in (plot(tmp_path / "plot.png", FACTS, results) or "")
     assert not (tmp_path / "plot.png").exists()
+
+
+def test_without_a_ratio_there_is_no_plot(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    assert "no plot" in (plot(tmp_path / "plot.png", FACTS, Results(1, [BASE, "veth"])) or "")
