@@ -21,6 +21,9 @@ DURATION_S = int(os.environ.get("PYTINC_INTEROP_FAST_TAG_S", "40"))
 PING_INTERVAL_S = 0.05
 BAD_RECORD = "Failed to decrypt and verify packet"
 """What the real daemon logs at level 5 for a record whose tag is not right, whoever sent it."""
+OVERTAKING = 3
+"""So many records under a new key may reach the real daemon before the last message of the key exchange. With
+the fast tag hundreds would fail."""
 
 
 @pytest.fixture(scope="module")
@@ -42,11 +45,11 @@ def fast_peers(node: Node) -> set[str]:
     return set(re.findall(r"Data for (\w+) gets the fast tag", node.log()))
 
 
-def searched(one: Node, other: Node) -> bool:
-    return one.nodes()[other.name].mtu_known
+def found(one: Node, other: Node) -> bool:
+    """Whether a node knows its path MTU to another; it looks for it only while there is traffic."""
+    return answers(one.host, other.address) and one.nodes()[other.name].mtu_known
 
 
-@pytest.mark.mixed
 @pytest.mark.slow
 def test_the_real_node_never_gets_the_fast_tag_and_loses_nothing(trio: Network) -> None:
     count = int(DURATION_S / PING_INTERVAL_S)
@@ -60,9 +63,12 @@ def test_the_real_node_never_gets_the_fast_tag_and_loses_nothing(trio: Network) 
     for pair, report in reports.items():
         assert report.sent == count, pair
         assert report.lost <= 1, pair
-    assert fast_peers(trio["hub"]) == {"spoke"}
-    assert fast_peers(trio["spoke"]) == {"hub"}
-    assert BAD_RECORD not in trio["real"].log()
-    # The path MTU is found in spite of the block in our probes, from both sides.
+    for name, other in (("hub", "spoke"), ("spoke", "hub")):
+        assert fast_peers(trio[name]) == ({other} if trio[name].kind is Kind.PY else set())
+    assert trio["real"].log().count(BAD_RECORD) <= OVERTAKING
+
+
+@pytest.mark.slow
+def test_the_path_mtu_is_found_from_both_sides_in_spite_of_the_block(trio: Network) -> None:
     for one, other in permutations(trio, 2):
-        wait_until(lambda one=one, other=other: searched(one, other), 30, "the path MTU")
+        wait_until(lambda one=one, other=other: found(one, other), 30, f"{one.name}'s MTU to {other.name}")
