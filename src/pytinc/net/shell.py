@@ -171,12 +171,17 @@ class Shell:
     # -- events of the network --
 
     def _frames(self, frames: list[bytes]) -> None:
-        self.node.frames(frames, self._clock())
-        self.settle()
+        self._settle_packets(more=self.node.frames(frames, self._clock()))
 
     def _datagrams(self, datagrams: Sequence[bytes], addresses: Sequence[SockAddr], socket: int) -> None:
-        self.node.datagrams(datagrams, addresses, socket, self._clock())
-        self.settle()
+        self._settle_packets(more=self.node.datagrams(datagrams, addresses, socket, self._clock()))
+
+    def _settle_packets(self, *, more: bool) -> None:
+        """Do what `settle` does, in a hurry when packets are all there is: most events are of this kind."""
+        if more or self.node.capture:
+            self.settle()
+        else:
+            self._send_output()
 
     def _tick(self) -> None:
         self.node.tick(self._clock())

@@ -203,17 +203,20 @@ class Node:
         self.dialling.resolved(peer, addresses, now)
         self._settle(now)
 
-    def frames(self, frames: Sequence[bytes], now: float) -> None:
-        """Ethernet frames were read from the device."""
+    def frames(self, frames: Sequence[bytes], now: float) -> bool:
+        """Ethernet frames were read from the device; return whether more came of it than packets to send.
+
+        If not, which is the usual case, there are no actions and the deadline is what it was.
+        """
         self.outbound.frames_from_device(frames, now, self.output)
-        self._settle(now)
+        return self._settle_packets(now)
 
     def datagrams(
         self, datagrams: Sequence[bytes], addresses: Sequence[SockAddr], socket: int, now: float
-    ) -> None:
-        """UDP datagrams were read from the socket with index ``socket``."""
+    ) -> bool:
+        """UDP datagrams were read from the socket with index ``socket``; return as for `frames`."""
         self.inbound.datagrams(datagrams, addresses, socket, now, self.output)
-        self._settle(now)
+        return self._settle_packets(now)
 
     def datagram_too_big(self, peer: str, size: int, now: float) -> None:
         """The kernel refused a UDP payload of ``size`` bytes to ``peer`` (EMSGSIZE)."""
@@ -337,6 +340,13 @@ class Node:
         paths = self._path_settings()
         for peer in self.peers.values():
             peer.path.settings = paths
+
+    def _settle_packets(self, now: float) -> bool:
+        """Finish an event of the data path, of which nothing is left to do but for upcalls."""
+        if not self.output.upcalls:
+            return False
+        self._settle(now)
+        return True
 
     def _settle(self, now: float) -> None:
         """Finish an event: upcalls of the data path, the graph if edges changed, output of connections."""

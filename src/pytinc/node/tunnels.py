@@ -68,8 +68,8 @@ class Tunnels:
     # -- time --
 
     def next_deadline(self) -> float:
-        """Return the earliest UDP timeout of any peer."""
-        return min(peer.path.next_deadline() for peer in self._node.peers.values())
+        """Return when `tick` has to look for UDP timeouts, which may be sooner than the first of them."""
+        return self._next_timeout
 
     def tick(self, now: float) -> None:
         """Unconfirm peers whose probes were not answered for UDPDiscoveryTimeout."""
