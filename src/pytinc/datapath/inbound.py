@@ -150,6 +150,7 @@ class Inbound:
         session, drops, upcalls = source.session, self._table.drops, out.upcalls
         if session is None:
             drops.no_key += len(datagrams)
+            source.drops.no_key += len(datagrams)
             if trusted:
                 upcalls.no_session[source] = None
             return False
@@ -168,8 +169,10 @@ class Inbound:
                 upcalls.handshakes[source] = None
             else:
                 drops.bad_record += 1
+                source.drops.bad_record += 1
         if rejected:
             drops.not_authentic += rejected
+            source.drops.not_authentic += rejected
             if trusted:
                 upcalls.failed[source] = None
         if frames:

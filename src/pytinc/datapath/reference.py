@@ -178,12 +178,14 @@ class Reference:
         drops = self._table.drops
         if source.session is None:
             drops.no_key += 1
+            source.drops.no_key += 1
             if trusted:
                 out.upcalls.no_session[source] = None
             return False
         record = source.session.receive(datagram[PREFIX_SIZE:])
         if record is None:
             drops.not_authentic += 1
+            source.drops.not_authentic += 1
             if trusted:
                 out.upcalls.failed[source] = None
             return False
@@ -198,6 +200,7 @@ class Reference:
             out.upcalls.handshakes[source] = None
         else:
             drops.bad_record += 1
+            source.drops.bad_record += 1
         return True
 
     def _frame_of_peer(self, source: PeerSlot, frame: bytes, now: float, out: Output) -> None:
@@ -254,12 +257,14 @@ class Reference:
         via = owner.nexthop if owner.via is table.me else owner.via
         if not owner.reachable or via is None:
             table.drops.unreachable += 1
+            owner.drops.unreachable += 1
             return
         aged = self._aged(source, frame, now, out)
         if aged is None:
             return
         if table.rules.direct_only and via is not owner:
             table.drops.no_path += 1
+            owner.drops.no_path += 1
         elif len(aged) > via.mtu:
             parts, error = self._too_big.handle(aged, via.mtu, now)
             if error is not None:
@@ -316,6 +321,7 @@ class Reference:
         """Send a frame to a node (3.1, 3.2, 3.4)."""
         if not slot.reachable:
             self._table.drops.unreachable += 1
+            slot.drops.unreachable += 1
             return
         slot.out_packets += 1
         slot.out_bytes += len(frame)
@@ -326,10 +332,12 @@ class Reference:
         has_key = session is not None and session.can_send
         if len(frame) > MTU_MAX:
             self._table.drops.oversized += 1
+            slot.drops.oversized += 1
         elif is_neighbour and (not has_key or len(frame) > slot.minmtu):
             out.upcalls.packets.append((slot, frame))
         elif session is None or not has_key:
             self._table.drops.no_key += 1
+            slot.drops.no_key += 1
         else:
             record = session.seal(TYPE_MAC, frame)
             path = self._path(slot, len(frame))

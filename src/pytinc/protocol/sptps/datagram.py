@@ -69,6 +69,8 @@ class DatagramSession:
         self._out_seqno = 0
         self._out_count = 0
         """Records sealed under the present key."""
+        self.key_changes = 0
+        """How often the peer's records came under a new key: 1 after the first handshake."""
         self.window = ReplayWindow(replay_window)
         self._output: list[bytes] = []
 
@@ -269,6 +271,7 @@ class DatagramSession:
         if step.new_in is not None:
             self._old_opener, self._switched_at = self._opener, self.window.next
             self._opener, self._pending_opener = RecordCipher(step.new_in), None
+            self.key_changes += 1
         return _CONSUMED
 
     def _frame(self, type_: int, data: bytes) -> bytes:
