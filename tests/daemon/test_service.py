@@ -412,6 +412,17 @@ def test_a_bad_place_for_metrics_is_named_with_file_and_line(network: Network) -
     assert f"(variable MetricsListen in {network.base}/tinc.conf line 5)" in said
 
 
+def test_the_place_for_metrics_is_taken_after_tinc_up_which_may_set_its_address(network: Network) -> None:
+    out = network.base / "out"
+    network.configure("MetricsListen = 203.0.113.1:0")
+    for name in ("tinc-up", "tinc-down"):
+        network.script(name, f"echo {name} >> {out}")
+    status, said = network.fail()
+    assert status == 1
+    assert "Can't bind to 203.0.113.1 port 0/tcp for MetricsListen: Cannot assign requested address" in said
+    assert out.read_text().split() == ["tinc-up", "tinc-down"]
+
+
 def test_metrics_without_the_library_are_refused(network: Network) -> None:
     network.configure("MetricsListen = 127.0.0.1:0")
     hidden = network.base / "hidden"

@@ -107,6 +107,8 @@ class Service:
         try:
             tasks.spawn("scripts", self._scripts.run_forever())
             await self._run_up_scripts()
+            # Its address may be one that tinc-up has set just now.
+            self._bind_metrics()
             self._give_up_privileges()
             await self._control.start(listening, login_timeout=self._settings.ping_timeout)
             await self._start_metrics(loop)
@@ -128,7 +130,6 @@ class Service:
         listeners = open_listeners(self._settings, self._log, inherited=self._launch.inherited_sockets)
         if self._settings.metrics_listen is not None:
             require_library()
-            self._metrics_socket = bind_metrics_socket(self._settings.metrics_listen)
         first = listeners[0].address
         listening = self._run_files.create(
             PidFile(os.getpid(), self._control.cookie, contact_address(first.host), first.port)
@@ -167,6 +168,10 @@ class Service:
             on_fatal=self._fatal,
             deliver_capture=lambda frames: self._control.write_frames(frames),
         )
+
+    def _bind_metrics(self) -> None:
+        if self._settings.metrics_listen is not None:
+            self._metrics_socket = bind_metrics_socket(self._settings.metrics_listen)
 
     async def _start_metrics(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._metrics_socket is not None:
