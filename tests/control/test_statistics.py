@@ -68,6 +68,11 @@ def test_fields_and_kinds_of_a_newer_daemon_are_left_out() -> None:
     assert set(told.nodes["beta"]["drops"]) == set(DROPS)
 
 
+def test_reasons_that_are_left_out_never_occurred() -> None:
+    told = parse_rows(rows({**NODE_VALUES, "drops": {"no_key": 3}}))
+    assert told.nodes == {"beta": NODE_VALUES}
+
+
 @pytest.mark.parametrize(
     "lines",
     [
@@ -82,7 +87,7 @@ def test_fields_and_kinds_of_a_newer_daemon_are_left_out() -> None:
         rows({**NODE_VALUES, "macs": True}),
         rows({**NODE_VALUES, "macs": 1.5}),
         rows({**NODE_VALUES, "path": None}),
-        rows({**NODE_VALUES, "drops": {}}),
+        rows({**NODE_VALUES, "drops": None}),
         rows({**NODE_VALUES, "drops": {**NO_DROPS, "short": "1"}}),
     ],
 )

@@ -64,7 +64,7 @@ def test_a_node_that_is_gone_has_no_path_and_its_frames_are_counted_as_its() -> 
     mesh = started()
     mesh.nodes["leaf1"].crash()
     mesh.run(60)
-    before = of(mesh, "leaf0", "leaf1").drops["unreachable"]
+    before = of(mesh, "leaf0", "leaf1").drops.get("unreachable", 0)
     mesh.nodes["leaf0"].node.table.macs[mac(1)] = mesh.nodes["leaf0"].node.peers["leaf1"].slot
     mesh.nodes["leaf0"].send_frame(ethernet(mac(1), mac(0), b"x" * 100))
     stats = of(mesh, "leaf0", "leaf1")

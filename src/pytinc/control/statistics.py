@@ -2,8 +2,9 @@
 
 The request is `pytinc.control.messages.Request.DUMP_STATISTICS`. Its answer has the form of every dump: rows,
 then an end. Each row is ``18 4096 KIND OBJECT`` where OBJECT is JSON without blanks: first one of KIND
-``daemon``, then one of KIND ``node`` for each node. The server's side (`pytinc.net.statistics`) formats what
-the client's side (`pytinc.cli.statistics`) parses. A C daemon answers that it does not know the request.
+``daemon``, then one of KIND ``node`` for each node; reasons for drops that never occurred may be left out.
+The server's side (`pytinc.net.statistics`) formats what the client's side (`pytinc.cli.statistics`) parses. A
+C daemon answers that it does not know the request.
 """
 
 from __future__ import annotations
@@ -121,7 +122,7 @@ def _checked(values: Values, fields: Mapping[str, tuple[type, ...]]) -> Values:
     # `type` and not `isinstance`: a boolean is no number here.
     if any(type(checked[name]) not in kinds for name, kinds in fields.items()):
         raise DecodeError("statistics with a missing or odd field")
-    drops = {reason: values["drops"].get(reason) for reason in DROPS}
+    drops = {reason: values["drops"].get(reason, 0) for reason in DROPS}
     if any(type(count) is not int for count in drops.values()):
         raise DecodeError("statistics with an odd counter of drops")
     return {**checked, "drops": drops}

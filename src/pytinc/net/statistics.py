@@ -6,7 +6,7 @@ Prometheus as its text (`pytinc.net.metrics`).
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from pytinc.control.statistics import DAEMON, NODE, format_row
 from pytinc.net.timers import Lag
@@ -45,7 +45,18 @@ def _daemon_row(stats: DaemonStats) -> str:
 
 
 def _node_row(peer: PeerStats) -> str:
-    values = asdict(peer)
-    values["path"] = peer.path.value
-    values["key_age_s"] = None if peer.key_age_s is None else int(peer.key_age_s)
+    values = {
+        "name": peer.name,
+        "path": peer.path.value,
+        "relay": peer.relay,
+        "pmtu": peer.pmtu,
+        "rtt_us": peer.rtt_us,
+        "key_age_s": None if peer.key_age_s is None else int(peer.key_age_s),
+        "macs": peer.macs,
+        "rx_packets": peer.rx_packets,
+        "rx_bytes": peer.rx_bytes,
+        "tx_packets": peer.tx_packets,
+        "tx_bytes": peer.tx_bytes,
+        "drops": peer.drops,
+    }
     return format_row(NODE, values)
