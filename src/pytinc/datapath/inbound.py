@@ -196,10 +196,13 @@ class Inbound:
         for frame in frames:
             if len(frame) < HEADER_SIZE:
                 drops.short += 1
+                source.drops.short += 1
             elif len(frame) > MTU_MAX:
                 drops.oversized += 1
+                source.drops.oversized += 1
             elif frame[12:14] == NO_TYPE:
                 drops.bad_record += 1  # a C node's probe that had no key (13.1)
+                source.drops.bad_record += 1
             else:
                 good.append(frame)
         if good:

@@ -55,10 +55,13 @@ class Reference:
         """Take a plain frame from a neighbour's meta connection (PACKET, 2.7)."""
         if len(frame) < HEADER_SIZE:
             self._table.drops.short += 1
+            source.drops.short += 1
         elif len(frame) > MTU_MAX:
             self._table.drops.oversized += 1
+            source.drops.oversized += 1
         elif frame[ETHERTYPE] == NO_TYPE:
             self._table.drops.bad_record += 1
+            source.drops.bad_record += 1
         else:
             self._frame_of_peer(source, frame, now, out)
 

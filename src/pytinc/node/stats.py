@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Final
 
 from pytinc.datapath.table import Drops
+from pytinc.node.peer import NEVER
 
 if TYPE_CHECKING:
     from pytinc.datapath.table import PeerSlot
@@ -110,7 +111,7 @@ def _peer_stats(peer: Peer, macs: int, now: float) -> PeerStats:
         relay=relay,
         pmtu=slot.paths[0].limit if by_udp else None,
         rtt_us=None if peer.path.udp_ping_rtt < 0 else peer.path.udp_ping_rtt,
-        key_age_s=None if slot.session is None else max(now - peer.key_since, 0.0),
+        key_age_s=None if slot.session is None or peer.key_since == NEVER else now - peer.key_since,
         macs=macs,
         rx_packets=slot.in_packets,
         rx_bytes=slot.in_bytes,
