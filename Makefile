@@ -23,7 +23,8 @@ help:
 	@echo "make lint     ruff and mypy          make unit     unit and simulation tests"
 	@echo "make interop  against the real tincd make control  the same with C nodes only (checks the lab itself)"
 	@echo "make howto    the how-to typed into hosts, C and pytinc in every role (ARGS=\"--backend docker\")"
-	@echo "make bench    the benchmarks         make venv     the virtual environment in $(VENV)"
+	@echo "make bench    the benchmarks, other VPNs beside (ARGS=--quick; docs/performance.md)"
+	@echo "make venv     the virtual environment in $(VENV)"
 
 venv: $(STAMP)
 	@:
@@ -78,8 +79,12 @@ containers:
 	    || echo "setup: no Docker: the tests that need it will be skipped" >&2
 
 bench: $(STAMP)
-	@sh interop/setup.sh test
-	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(PY) "$$script"; done
+	@sh interop/setup.sh bench
+	@$(PY) -c 'import matplotlib' 2>/dev/null \
+	    || $(PY) -m pip install --quiet --disable-pip-version-check --group bench \
+	    || echo "no matplotlib: the comparison will have no plot" >&2
+	@set -e; for script in graph micro_sptps path; do echo "== $$script"; $(PY) "benchmarks/$$script.py"; done
+	@echo "== pairs"; $(PY) benchmarks/pairs.py $(ARGS)
 
 report:
 	@cat $(PYTINC_TEST_REPORT)

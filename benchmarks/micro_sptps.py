@@ -69,8 +69,33 @@ def main() -> None:
         lambda garbage: b.open_batch(garbage, PREFIX_SIZE),
     )
 
+    # Two pytinc nodes with FastTag; the same calls.
+    b.accept_fast()
+    report(
+        "usual tag, fast one allowed",
+        lambda: [a.seal_batch(prefix, TYPE_MAC, run) for run in runs],
+        lambda sealed: [b.open_batch(run, PREFIX_SIZE) for run in sealed],
+    )
+    a.peer_accepts_fast = True
+    report(
+        "seal_batch, fast tag",
+        lambda: None,
+        lambda _: [a.seal_batch(prefix, TYPE_MAC, run) for run in runs],
+    )
+    report(
+        "open_batch, fast tag",
+        lambda: [a.seal_batch(prefix, TYPE_MAC, run) for run in runs],
+        lambda sealed: [b.open_batch(run, PREFIX_SIZE) for run in sealed],
+    )
+    report(
+        "open_batch of garbage, fast",
+        lambda: [os.urandom(PAYLOAD_SIZE + 33)] * RECORDS,
+        lambda garbage: b.open_batch(garbage, PREFIX_SIZE),
+    )
+
     cipher, key, window = RecordCipher(os.urandom(64)), os.urandom(32), ReplayWindow(16)
     report("  RecordCipher.seal", lambda: None, lambda _: [cipher.seal(5, payload) for payload in payloads])
+    report("  RecordCipher.seal_fast", lambda: None, lambda _: [cipher.seal_fast(5, p) for p in payloads])
     report("  Poly1305 alone", lambda: None, lambda _: [Poly1305.generate_tag(key, p) for p in payloads])
     report(
         "  replay window, in order",

@@ -3,6 +3,7 @@
 #
 #   setup.sh demo          what the lab needs to build hosts
 #   setup.sh test          that, what the interop tests measure with, and the real tincd
+#   setup.sh bench         that, and other VPN programs to compare with, those that there are
 #   setup.sh containers    a Docker engine and what its images are made with
 #   setup.sh PACKAGE...    just these packages
 set -eu
@@ -43,6 +44,7 @@ lab="ip:iproute2 nft:nftables ping:iputils-ping unshare:util-linux"
 tests="iperf3:iperf3 tcpdump:tcpdump arping:iputils-arping ethtool:ethtool"
 # What the command's own output is given to: drawings, completion scripts, man pages.
 readers="dot:graphviz zsh:zsh fish:fish mandoc:mandoc"
+others="openvpn:openvpn edge:n2n wireguard-go:wireguard-go wg:wireguard-tools openssl:openssl"
 containers="docker:docker.io dockerd:docker.io debootstrap:debootstrap"
 
 case "${1:-}" in
@@ -55,12 +57,19 @@ case "${1:-}" in
         install $(missing_of $lab $tests $readers)
         sh "$here/install-tincd.sh" >&2 || echo "setup: no real tincd: the tests that need it will be skipped" >&2
         ;;
+    bench)
+        sh "$0" test
+        # shellcheck disable=SC2086
+        for package in $(missing_of $others); do
+            (install "$package") || echo "setup: no $package: its pair will be skipped" >&2
+        done
+        ;;
     containers)
         # shellcheck disable=SC2046,SC2086
         install $(missing_of $containers)
         ;;
     "")
-        echo "usage: setup.sh demo | test | containers | PACKAGE..." >&2
+        echo "usage: setup.sh demo | test | bench | containers | PACKAGE..." >&2
         exit 1
         ;;
     *)

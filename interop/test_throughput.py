@@ -1,4 +1,4 @@
-"""TCP by iperf3 between each two kinds of node neither stalls nor breaks (speed: ``benchmarks/iperf.py``)."""
+"""TCP by iperf3 between each two kinds of node neither stalls nor breaks (speed: ``benchmarks/pairs.py``)."""
 
 from __future__ import annotations
 

@@ -435,3 +435,8 @@ class TestHostSettings:
         assert made.tcp_only is None
         assert made.weight is None
         assert len(made.warnings) == 4
+
+
+def test_offload_is_on_unless_it_is_turned_off() -> None:
+    assert settings("Name = alpha\n").offload
+    assert not settings("Name = alpha\nOffload = no\n").offload

@@ -269,13 +269,13 @@ def test_the_service_manager_is_kept_informed(network: Network) -> None:
     ("words", "text"),
     [
         (["nonsense"], "unrecognized argument 'nonsense'"),
-        (["-o", "Mode=router"], "Mode = router is not supported by this release"),
         (["-o", "Mode=what"], "Invalid routing mode!"),
         (["-o", "Proxy=socks5 localhost 1080"], "Proxy = socks5 is not supported"),
         (["-o", "Compression=9"], "Bogus compression level"),
         (["-o", "Sandbox=high"], "not supported on this platform"),
         (["-o", "Sandbox=what"], "Bad sandbox value what!"),
-        (["-o", "DeviceType=tun"], "DeviceType tun is not supported"),
+        (["-o", "DeviceType=fd"], "DeviceType fd is not supported"),
+        (["-o", "DeviceType=tun"], "DeviceType tun carries no Ethernet frames, which Mode = switch needs"),
         (["-o", "ProcessPriority=what"], "Invalid priority"),
         (["-o", "MetricsListen=localhost:9655"], "localhost:9655 is not ADDRESS:PORT with a numeric address"),
         (["-o", "MetricsListen=203.0.113.1:0"], "Can't bind to 203.0.113.1 port 0/tcp for MetricsListen"),
@@ -486,11 +486,37 @@ def test_log_lines_are_streamed_to_a_client(network: Network) -> None:
 
 
 def test_what_a_release_does_not_support_is_kept_as_it_was_on_reload() -> None:
-    router = Settings("a", mode=Mode.ROUTER, proxy=ProxySettings("http", "host", "80"))
-    assert len(unsupported(router)) == 2
-    kept = keep_supported(router, Settings("a", mode=Mode.HUB))
-    assert (kept.mode, kept.proxy) == (Mode.HUB, ProxySettings())
+    proxied = Settings("a", proxy=ProxySettings("http", "host", "80"))
+    assert len(unsupported(proxied)) == 1
+    kept = keep_supported(proxied, Settings("a"))
+    assert kept.proxy == ProxySettings()
     assert unsupported(kept) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "wanted", "after"),
+    [
+        (Mode.SWITCH, Mode.ROUTER, Mode.SWITCH),
+        (Mode.ROUTER, Mode.HUB, Mode.ROUTER),
+        (Mode.SWITCH, Mode.HUB, Mode.HUB),
+        (Mode.ROUTER, Mode.ROUTER, Mode.ROUTER),
+    ],
+)
+def test_router_mode_neither_begins_nor_ends_on_reload(before: Mode, wanted: Mode, after: Mode) -> None:
+    assert keep_supported(Settings("a", mode=wanted), Settings("a", mode=before)).mode is after
+
+
+def test_a_daemon_in_router_mode_starts_and_says_that_its_mode_stays_on_reload(network: Network) -> None:
+    file = network.base / "tinc.conf"
+    switch = file.read_text()
+    file.write_text(switch.replace("Mode = switch", "Mode = router"))
+    daemon = network.start()
+    file.write_text(switch)
+    with network.client() as client:
+        assert client.command(Request.RELOAD) == 0
+    status, said = daemon.stop()
+    assert status == 0
+    assert "Mode = router begins and ends with a restart only" in said
 
 
 BROKEN_NODE = """

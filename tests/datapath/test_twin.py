@@ -15,10 +15,14 @@ from pytinc.datapath.inbound import Inbound
 from pytinc.datapath.outbound import Outbound
 from pytinc.datapath.output import Output, Upcalls
 from pytinc.datapath.reference import Reference
+from pytinc.datapath.router import Router
 from pytinc.datapath.table import Drops, ForwardingTable, PeerSlot, SwitchRules
 from pytinc.protocol.sptps.datagram import DatagramSession
 from pytinc.protocol.sptps.handshake import Role
-from pytinc.wire.datagram import NULL_ID, PREFIX_SIZE, node_id
+from pytinc.wire import ip
+from pytinc.wire.datagram import NULL_ID, PREFIX_SIZE, TYPE_MAC, TYPE_PACKET, node_id
+from pytinc.wire.ethernet import HEADER_OF_IP
+from pytinc.wire.subnet import Subnet, parse_subnet
 
 PEERS = ("b", "c", "d")
 KEYS = {name: PrivateKey.from_seed(name.encode() * 32) for name in ("a", *PEERS)}
@@ -27,6 +31,15 @@ STRANGER = ("198.51.100.1", 4000)
 MACS = tuple(bytes((2, 0, 0, 0, 0, number)) for number in range(6))
 GROUPS = (b"\xff" * 6, b"\x01\x00\x5e\x00\x00\x01", bytes(6))
 NEVER = 1e9
+SUBNETS = tuple(
+    map(
+        parse_subnet,
+        ("10.0.0.0/8", "10.0.0.1", "10.1.0.0/16", "10.1.0.0/16#5", "fd00::/16", "fd00::1", "::/0"),
+    )
+)
+BROADCAST_SUBNETS = (parse_subnet("224.0.0.0/4"), parse_subnet("ff00::/8"))
+V4 = tuple(map(bytes, ((10, 0, 0, 1), (10, 1, 0, 1), (10, 2, 0, 1), (224, 0, 0, 1), (192, 0, 2, 1))))
+V6 = tuple(bytes((first, 0)) + bytes(13) + bytes((last,)) for first in (0xFD, 0xFF, 0x20) for last in (1, 2))
 IP_ID = b"\x12\x34"
 """ICMP errors made by the data path have 0 there."""
 
@@ -49,6 +62,7 @@ class PeerPlan:
     clamp: bool
     upkeep_due: float
     socket: int
+    fast_tag: bool
 
 
 @dataclass
@@ -58,6 +72,8 @@ class Plan:
     clamp: bool
     macs: dict[bytes, str]
     own_macs: set[bytes]
+    subnets: set[tuple[Subnet, str]]
+    hwaddr: bytes | None
     tree: list[str]
     direct: list[str]
     capture: bool
@@ -96,6 +112,10 @@ class World:
                 slot.via, slot.nexthop = table.slots[peer.via], table.slots[peer.nexthop]
             if peer.session:
                 slot.session, self.far[name] = established(name)
+                for session in (slot.session, self.far[name]):
+                    if peer.fast_tag:
+                        session.accept_fast()
+                        session.peer_accepts_fast = True
             slot.connection = number if peer.neighbour else None
             slot.minmtu, slot.mtu, slot.tcp_only = peer.minmtu, peer.mtu, peer.tcp_only
             slot.clamp_mss, slot.upkeep_due = peer.clamp, peer.upkeep_due
@@ -103,11 +123,16 @@ class World:
             table.set_address(slot, address, peer.socket, confirmed=peer.confirmed)
         table.macs = {mac: table.slots[owner] for mac, owner in plan.macs.items()}
         table.own_macs = dict.fromkeys(plan.own_macs, 0.0)
+        for subnet, name in plan.subnets:
+            table.routes.add(subnet, table.slots[name])
+        for subnet in BROADCAST_SUBNETS:
+            table.routes.add(subnet, None)
+        table.hwaddr = plan.hwaddr
         table.tree = tuple(table.slots[name] for name in plan.tree)
         table.direct = tuple(table.slots[name] for name in plan.direct)
         table.refresh_all()
         self.out = Output()
-        self.outbound = Outbound(table)
+        self.outbound = (Router if table.rules.router else Outbound)(table)
         self.inbound = Inbound(table, self.outbound)
         self.reference = Reference(table)
         self.sent: dict[str, list[bytes]] = {name: [] for name in PEERS}
@@ -121,7 +146,7 @@ class World:
             case "replay" if self.sent[peer]:
                 return self.sent[peer][len(body) % len(self.sent[peer])]
             case "record" | "tampered" | "replay" if far is not None and far.can_send:
-                datagram = prefix + far.seal(spec.type_, body)
+                datagram = prefix + far.seal(spec.type_, body, may_be_fast=len(body) % 2 == 0)
             case "handshake" if far is not None and not far.in_handshake:
                 far.force_rekey()
                 (record,) = far.take_output()
@@ -162,7 +187,8 @@ class Told:
     """The outputs of a world in a form that two worlds can be compared by.
 
     ICMP errors are only counted: which frames of a batch are answered depends on the order in which their
-    owners are served. The socket of a run is left out: it may change in the middle of a batch.
+    owners are served. The socket of a run is left out: it may change in the middle of a batch. The tag of a
+    record is a part of its way.
     """
 
     def __init__(self, world: World) -> None:
@@ -192,10 +218,13 @@ class Told:
             return
         slot = table.by_id.get(prefix[:6])
         name = slot.name if slot is not None else str(way[2])  # type: ignore[index]
-        opened = self.world.far[name].receive(record)
+        far = self.world.far[name]
+        opened = far.receive(record)
         assert opened is not None
-        assert opened.type == 2
-        self._frame((way, prefix), name, opened.data)
+        router = table.rules.router
+        assert opened.type == (TYPE_PACKET if router else TYPE_MAC)
+        frame = HEADER_OF_IP[opened.data[:1]] + opened.data if router else opened.data
+        self._frame((way, prefix, "fast tag" if far._fast_seen else "usual tag"), name, frame)
 
     def _frame(self, way: object, name: str, frame: bytes) -> None:
         if is_error(frame):
@@ -243,6 +272,7 @@ def assert_same(fast: World, plain: World, error_bytes: list[Counter[str]]) -> N
     assert {name: slots[name].drops for name in slots} == {n: s.drops for n, s in plain.table.slots.items()}
     assert fast.table.capture == plain.table.capture
     assert fast.table.own_macs == plain.table.own_macs
+    assert fast.table.hwaddr == plain.table.hwaddr
     for told, total in zip((one, two), error_bytes, strict=True):
         total.update(told.error_bytes)
         told.world.out.clear()
@@ -285,12 +315,14 @@ def plans(draw: st.DrawFn) -> Plan:
             clamp=draw(st.booleans()),
             upkeep_due=draw(st.sampled_from((0.0, NEVER))),
             socket=draw(st.sampled_from((0, 0, 1))),
+            fast_tag=draw(st.booleans()),
         )
     rules = {
+        "router": draw(st.booleans()),
         "hub": draw(rarely),
         "forward": draw(st.booleans()),
         "kernel": draw(rarely),
-        "direct_only": draw(rarely),
+        "direct_only": draw(st.booleans()),
         "decrement_ttl": draw(rarely),
         "broadcast": draw(st.sampled_from(("mst", "mst", "direct", "no"))),
     }
@@ -299,6 +331,12 @@ def plans(draw: st.DrawFn) -> Plan:
         rules,
         clamp=draw(st.booleans()),
         macs=draw(st.dictionaries(st.sampled_from(MACS[:5]), st.sampled_from(("a", *PEERS)), max_size=5)),
+        subnets=draw(
+            st.sets(
+                st.tuples(st.sampled_from(SUBNETS), st.sampled_from(("a", *PEERS))), min_size=2, max_size=9
+            )
+        ),
+        hwaddr=draw(st.sampled_from((None, MACS[0]))),
         own_macs=draw(st.sets(st.sampled_from(MACS), max_size=2)),
         tree=draw(st.lists(st.sampled_from(PEERS), unique=True)),
         direct=draw(st.lists(st.sampled_from(PEERS), unique=True)),
@@ -324,7 +362,8 @@ def ip_packets(draw: st.DrawFn) -> tuple[bytes, bytes]:
     payload = draw(tcp_headers()) + bytes(draw(st.sampled_from((0, 0, 0, 40, 130, 500, 1250, 1400, 1440))))
     protocol = draw(st.sampled_from((6, 6, 6, 17, 4, 1)))
     if draw(st.booleans()):
-        header = b"\x60\0\0\0" + len(payload).to_bytes(2, "big") + bytes((protocol, hops)) + bytes(32)
+        header = b"\x60\0\0\0" + len(payload).to_bytes(2, "big") + bytes((protocol, hops))
+        header += draw(st.sampled_from(V6)) + draw(st.sampled_from(V6))
         return b"\x86\xdd", header + payload
     inner = b""
     if protocol == 4:
@@ -335,14 +374,37 @@ def ip_packets(draw: st.DrawFn) -> tuple[bytes, bytes]:
     lie = draw(st.sampled_from((0, 0, 0, -1, 7)))
     total = max(20 + len(options) + len(inner) + len(payload) + lie, 0)
     header = bytes((first, 0)) + total.to_bytes(2, "big") + IP_ID + flags + bytes((hops, protocol))
-    return b"\x08\x00", header + b"\0\0" + bytes(8) + options + inner + payload
+    addresses = draw(st.sampled_from(V4)) + draw(st.sampled_from(V4))
+    return b"\x08\x00", header + b"\0\0" + addresses + options + inner + payload
+
+
+@st.composite
+def questions(draw: st.DrawFn) -> tuple[bytes, bytes]:
+    """Ethertype and packet of a question for a MAC, or of what looks like one."""
+    mac = draw(st.sampled_from(MACS + GROUPS))
+    cut = draw(st.sampled_from((None, None, None, 20, 54)))
+    if draw(st.booleans()):
+        sender, target = draw(st.sampled_from(V4)), draw(st.sampled_from(V4))
+        operation = draw(st.sampled_from((b"\1", b"\1", b"\1", b"\2")))
+        packet = b"\0\1\x08\0\6\4\0" + operation + mac + sender + bytes(6) + target
+        return b"\x08\x06", packet[:cut]
+    sender, target = draw(st.sampled_from((*V6, bytes(16)))), draw(st.sampled_from(V6))
+    option = draw(st.sampled_from((b"", b"\1\1" + mac, b"\1\1" + mac, b"\2\1" + mac, b"\1\1")))
+    body = bytearray(b"\x87\0\0\0" + bytes(4) + target + option)
+    if draw(st.sampled_from((True, True, True, False))):
+        pseudo = ip.pseudo_header_v6(sender, target, len(body), 58)
+        body[2:4] = ip.checksum(pseudo + bytes(body)).to_bytes(2, "big")
+    header = b"\x60\0\0\0" + len(body).to_bytes(2, "big") + b"\x3a\xff" + sender + target
+    return b"\x86\xdd", (header + body)[:cut]
 
 
 @st.composite
 def frames(draw: st.DrawFn) -> bytes:
     macs = st.sampled_from(MACS + MACS + GROUPS)
     header = draw(macs) + draw(macs)
-    match draw(st.sampled_from(("ip", "ip", "ip", "other", "short", "no type"))):
+    match draw(st.sampled_from(("ip", "ip", "ip", "question", "other", "short", "no type"))):
+        case "question":
+            return header + b"".join(draw(questions()))
         case "ip":
             kind, packet = draw(ip_packets())
             tag = draw(st.sampled_from((b"", b"", b"\x81\x00\x00\x05")))
@@ -363,13 +425,16 @@ def datagrams(draw: st.DrawFn) -> DatagramSpec:
     body = draw(frames())
     if kind == "garbage":
         body = bytes(draw(st.sampled_from((0, 20, 21, 100, 700, 1539, 1540, 1600))))
+    type_ = draw(st.sampled_from((2,) * 6 + (0, 0, 0, 3, 4, 4, 5)))
+    if type_ == 0 and kind != "garbage" and draw(st.booleans()):
+        body = draw(ip_packets())[1]
     destination = draw(st.sampled_from((NULL_ID,) * 5 + tuple(node_id(name) for name in ("a", *PEERS, "?"))))
     return DatagramSpec(
         kind,
         peer,
         source=draw(st.sampled_from((None,) * 6 + ("a", "c", "?"))),
         destination=destination,
-        type_=draw(st.sampled_from((2,) * 6 + (0, 3, 4, 4, 5))),
+        type_=type_,
         body=body,
         address=draw(st.sampled_from((ADDRESSES[peer],) * 4 + (ADDRESSES["b"], STRANGER))),
     )
@@ -429,7 +494,7 @@ def test_the_generated_tables_reach_every_way_and_every_drop() -> None:
         for number, (kind, items) in enumerate(script):
             push(fast, plain, kind, items, 1.0 + number)
             told = Told(fast)
-            seen.update(str(way[0]) if isinstance(way, tuple) else str(way) for way in told.ways)
+            seen.update(map(str, told.ways))
             seen.update(name for name, value in told.upcalls.items() if value)
             seen["icmp"] += sum(told.errors.values())
             fast.out.clear()
@@ -437,6 +502,7 @@ def test_the_generated_tables_reach_every_way_and_every_drop() -> None:
         seen.update({name: value for name, value in asdict(fast.table.drops).items() if value})
 
     collect()
-    expected = {"device", "udp", "tcp", "packet", "icmp", *asdict(Drops()), *told_upcalls(Upcalls())}
+    tags = {"fast tag", "usual tag"}
+    expected = {"device", "udp", "tcp", "packet", "icmp", *tags, *asdict(Drops()), *told_upcalls(Upcalls())}
     missing = {name for name in expected if not any(name in str(key) for key in seen)}
     assert not missing

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from pytinc.lab.namespaces import LabError
-from pytinc.lab.traffic import parse_iperf, parse_ping
+from pytinc.lab.traffic import UdpReport, parse_iperf, parse_iperf_udp, parse_ping
 
 PING = """\
 PING 192.0.2.2 (192.0.2.2) 56(84) bytes of data.
@@ -43,3 +43,21 @@ def test_an_iperf_report_gives_the_rate_and_each_second() -> None:
 def test_a_failed_iperf_run_is_an_error(text: str) -> None:
     with pytest.raises(LabError, match="iperf3"):
         parse_iperf(text)
+    with pytest.raises(LabError, match="iperf3"):
+        parse_iperf_udp(text, 64)
+
+
+def test_a_udp_report_counts_what_arrived_by_its_bytes() -> None:
+    # iperf3 saw only one gap; the packets lost at the end leave none.
+    end = {
+        "sum_sent": {"packets": 1000, "seconds": 2.0},
+        "sum_received": {"bytes": 750 * 64, "lost_packets": 1},
+    }
+    report = parse_iperf_udp(json.dumps({"end": end}), 64)
+    assert report == UdpReport(sent=1000, delivered=750, seconds=2.0)
+    assert report.packets_per_second == 375
+    assert report.loss_percent == 25
+
+
+def test_a_udp_run_that_sent_nothing_lost_nothing() -> None:
+    assert UdpReport(0, 0, 1.0).loss_percent == 0

@@ -86,8 +86,9 @@ class Device(DummyDevice):
     def read_batch(self, limit: int) -> list[bytes]:
         return [self.ours.recv(2000)]
 
-    def write(self, frame: bytes) -> None:
-        self.ours.send(frame)
+    def write_batch(self, frames: Sequence[bytes]) -> None:
+        for frame in frames:
+            self.ours.send(frame)
 
     def close(self) -> None:
         self.host.close()

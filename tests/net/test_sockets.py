@@ -10,7 +10,7 @@ import pytest
 from pytinc.config.settings import AddressFamily, HostPort, Settings
 from pytinc.errors import DeviceError
 from pytinc.net import sockets
-from pytinc.net.sockets import Listener, open_listeners, path_mtu
+from pytinc.net.sockets import Listener, open_listeners, own_address, path_mtu
 from pytinc.wire.address import Address
 
 IP_MTU_DISCOVER = 10
@@ -176,6 +176,16 @@ def test_the_kernel_tells_the_path_mtu_of_a_destination() -> None:
 def test_without_route_or_interface_there_is_no_path_mtu() -> None:
     assert path_mtu(("127.0.0.1", 655), Settings("a", bind_to_interface="nosuchif0")) is None
     assert path_mtu(("255.255.255.255", 1), Settings("a")) is None
+
+
+def test_the_kernel_tells_the_own_address_towards_another_host() -> None:
+    assert own_address(bytes((127, 0, 0, 9))) == bytes((127, 0, 0, 1))
+    assert own_address(bytes(15) + b"\1") == bytes(15) + b"\1"
+
+
+def test_towards_what_is_no_single_host_there_is_no_own_address() -> None:
+    assert own_address(bytes((255,) * 4)) is None
+    assert own_address(b"\xfe\x80" + bytes(13) + b"\1") is None  # of which interface?
 
 
 def test_the_address_of_a_listener_is_numeric(log) -> None:

@@ -2,14 +2,19 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import os
 import socket
+import struct
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from hypothesis import assume, given
 
+from datapath.super_frames import Super, super_frame, super_frames
 from pytinc.config.settings import Mode, Settings
 from pytinc.errors import DeviceError
 from pytinc.net import tap
@@ -21,10 +26,48 @@ needs_tun = pytest.mark.skipif(
 )
 
 
+SOL_PACKET, PACKET_VNET_HDR, SIOCSIFFLAGS, SIOCSIFTXQLEN, IFF_UP = 263, 15, 0x8914, 0x8943, 1
+
+
 async def until(condition: Callable[[], object]) -> None:
     """Wait for something the test cannot be told of."""
     while not condition():  # noqa: ASYNC110
         await asyncio.sleep(0.002)
+
+
+class Interface:
+    """A TAP interface that is up and silent, and a socket that sends frames through it as the host would."""
+
+    def __init__(self, *, offload: bool) -> None:
+        self.device = TapDevice(offload=offload)
+        name = self.device.name
+        Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6").write_text("1")
+        self.host = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+        self.host.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
+        # Room for all frames of the finest cut: the kernel makes them at once.
+        fcntl.ioctl(self.host, SIOCSIFTXQLEN, struct.pack("16si20x", name.encode(), 20_000))
+        fcntl.ioctl(self.host, SIOCSIFFLAGS, struct.pack("16sh14x", name.encode(), IFF_UP))
+        self.host.bind((name, 0))
+
+    def frames(self, given: Super) -> list[bytes]:
+        """Send what has a virtio-net header, and return all frames that the device reads."""
+        self.host.send(given.header + given.frame)
+        frames: list[bytes] = []
+        while more := self.device.read_batch(MAX_BATCH):
+            frames += more
+        return frames
+
+    def close(self) -> None:
+        self.host.close()
+        self.device.close()
+
+
+@pytest.fixture(scope="module")
+def interfaces() -> Iterator[tuple[Interface, Interface]]:
+    with_offload, without = Interface(offload=True), Interface(offload=False)
+    yield with_offload, without
+    with_offload.close()
+    without.close()
 
 
 class PipeDevice:
@@ -58,10 +101,10 @@ class PipeDevice:
             pass
         return frames
 
-    def write(self, frame: bytes) -> None:
+    def write_batch(self, frames: Sequence[bytes]) -> None:
         if self.write_error is not None:
             raise self.write_error
-        self.written.append(frame)
+        self.written += frames
 
     def close(self) -> None:
         self.host.close()
@@ -159,22 +202,13 @@ def test_the_same_write_error_is_reported_once_a_minute(on_loop, log, pipe) -> N
         feed = feed_of(pipe, log, [], [], clock=lambda: now)
         pipe.write_error = OSError(errno.EIO, "Input/output error")
         for _ in range(50):
-            feed.write(b"frame")
+            feed.write_batch([b"frame"])
         assert log.messages == ["Error while writing to pipe: Input/output error"]
         now += 61
-        feed.write(b"frame")
+        feed.write_batch([b"frame"])
         pipe.write_error = OSError(errno.EINVAL, "Invalid argument")
-        feed.write(b"frame")
+        feed.write_batch([b"frame"])
         assert len(log) == 3
-
-    on_loop(main)
-
-
-def test_a_full_queue_of_the_kernel_loses_frames_silently(on_loop, log, pipe) -> None:
-    async def main() -> None:
-        pipe.write_error = BlockingIOError(errno.EAGAIN, "again")
-        feed_of(pipe, log, [], []).write(b"frame")
-        assert log == []
 
     on_loop(main)
 
@@ -187,7 +221,7 @@ def test_the_dummy_device_is_called_dummy_and_never_reads(on_loop, log) -> None:
         assert device.read_batch(5) == []
         feed = feed_of(device, log, [], [])
         feed.start()
-        feed.write(b"frame")
+        feed.write_batch([b"frame"])
         feed.stop()
         device.close()
         assert log.messages == ["dummy (dummy) is a dummy device"]
@@ -195,7 +229,7 @@ def test_the_dummy_device_is_called_dummy_and_never_reads(on_loop, log) -> None:
     on_loop(main)
 
 
-@pytest.mark.parametrize("kind", ["tun", "raw_socket", "multicast", "fd", "uml", "vde"])
+@pytest.mark.parametrize("kind", ["raw_socket", "multicast", "fd", "uml", "vde"])
 def test_other_device_types_are_refused(kind: str, log) -> None:
     with pytest.raises(DeviceError, match=f"DeviceType {kind} is not supported"):
         open_device(Settings("a", device_type=kind), None, log)
@@ -232,8 +266,30 @@ def test_a_tap_device_has_name_and_whole_address_and_takes_frames(on_loop, log) 
 
 
 @needs_tun
+@pytest.mark.parametrize("offload", [True, False])
+def test_one_frame_that_fails_does_not_keep_the_next_ones_back(monkeypatch, offload) -> None:
+    device = TapDevice(offload=offload)
+    reader, writer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        reader.setblocking(False)
+        writer.setblocking(False)
+        monkeypatch.setattr(device, "_descriptor", writer.fileno())
+        writer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 100_000)
+        with pytest.raises(OSError) as caught:
+            device.write_batch([b"one", bytes(1_000_000), b"two"])
+        assert caught.value.errno == errno.EMSGSIZE
+        header = bytes(10) if offload else b""
+        assert [reader.recv(100), reader.recv(100)] == [header + b"one", header + b"two"]
+        device.write_batch([bytes(1500)] * 1000)  # the queue is full long before: no error
+    finally:
+        device.close()
+        reader.close()
+        writer.close()
+
+
+@needs_tun
 def test_a_frame_that_is_too_long_is_dropped_and_the_others_are_read(monkeypatch) -> None:
-    device = TapDevice()
+    device = TapDevice(offload=False)
     reader, writer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         reader.setblocking(False)
@@ -241,6 +297,96 @@ def test_a_frame_that_is_too_long_is_dropped_and_the_others_are_read(monkeypatch
             writer.send(bytes(size))
         monkeypatch.setattr(device, "_descriptor", reader.fileno())
         assert [len(frame) for frame in device.read_batch(64)] == [60, MTU_MAX, 61]
+        assert device.dropped == 2
+    finally:
+        device.close()
+        reader.close()
+        writer.close()
+
+
+@needs_tun
+@given(sent=super_frames())
+def test_with_offload_the_same_frames_arrive_as_the_kernel_makes_without(interfaces, sent: Super) -> None:
+    with_offload, without = interfaces
+    try:
+        frames = without.frames(sent)
+    except OSError:
+        assume(False)  # nothing that the kernel itself would send
+    assert with_offload.frames(sent) == frames
+
+
+@needs_tun
+def test_all_offloads_of_this_kernel_are_on_and_one_line_tells(log) -> None:
+    device = open_device(Settings("a", mode=Mode.SWITCH), None, log)
+    try:
+        assert isinstance(device, TapDevice)
+        assert device.offloads[:3] == ("checksum", "TSO4", "TSO6")
+        assert log.messages[1] == f"Device offloads: {', '.join(device.offloads)}"
+    finally:
+        device.close()
+
+
+@needs_tun
+def test_offload_no_turns_all_offloads_off(log) -> None:
+    device = open_device(Settings("a", mode=Mode.SWITCH, offload=False), None, log)
+    try:
+        assert isinstance(device, TapDevice)
+        assert device.offloads == ()
+        assert log.messages[1] == "Device offloads: none"
+    finally:
+        device.close()
+
+
+@needs_tun
+@pytest.mark.parametrize("refused", [0x6F, 0x0F, 0x07, 0x01])
+def test_what_an_older_kernel_does_not_offer_is_done_without(monkeypatch, refused: int) -> None:
+    real = tap._set_offload
+    monkeypatch.setattr(
+        tap, "_set_offload", lambda descriptor, value: value < refused and real(descriptor, value)
+    )
+    device = TapDevice()
+    try:
+        assert len(device.offloads) == {0x6F: 4, 0x0F: 3, 0x07: 1, 0x01: 0}[refused]
+    finally:
+        device.close()
+
+
+@needs_tun
+def test_without_numpy_the_device_works_without_offloads(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "pytinc.datapath.segment", None)
+    device = TapDevice()
+    try:
+        assert device.offloads == ()
+    finally:
+        device.close()
+
+
+@needs_tun
+def test_a_batch_ends_at_its_limit_and_the_rest_comes_with_the_next(interfaces) -> None:
+    interface = interfaces[0]
+    long = super_frame(payload=bytes(60_000), gso_size=1000)
+    for _ in range(3):
+        interface.host.send(long.header + long.frame)
+    assert [len(interface.device.read_batch(64)) for _ in range(3)] == [120, 60, 0]
+    short = super_frame(payload=b"")
+    for _ in range(70):
+        interface.host.send(short.header + short.frame)
+    assert [len(interface.device.read_batch(64)) for _ in range(3)] == [64, 6, 0]
+
+
+@needs_tun
+def test_super_frames_that_are_malformed_or_too_coarse_are_dropped_and_counted(monkeypatch) -> None:
+    device = TapDevice()
+    reader, writer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        reader.setblocking(False)
+        coarse = super_frame(payload=bytes(5000), gso_size=2000)
+        fine = super_frame(payload=bytes(3000), gso_size=1448)
+        for header, frame in ((b"\1\1" + bytes(8), bytes(200)), coarse, fine, (bytes(10), bytes(2000))):
+            writer.send(header + frame)
+        monkeypatch.setattr(device, "_descriptor", reader.fileno())
+        assert [len(frame) for frame in device.read_batch(64)] == [1502, 1502, 158]
+        assert device.dropped == 1 + 3 + 1
     finally:
         device.close()
         reader.close()

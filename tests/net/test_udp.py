@@ -28,6 +28,9 @@ class KernelDouble:
     def fileno(self) -> int:
         return -1
 
+    def setsockopt(self, level: int, option: int, value: int) -> None:
+        assert (level, option, value) == (17, 104, 1)
+
     def sendto(self, data: bytes, address: SockAddr) -> int:
         if self.error is not None:
             raise OSError(self.error, "refused")
@@ -86,6 +89,16 @@ def test_one_call_never_holds_more_than_64_datagrams_or_65507_bytes(kernel, log)
     assert [len(group) for group in kernel.grouped] == [44, 20]
 
 
+def test_with_offload_no_the_kernel_is_never_asked_to_segment(kernel, log) -> None:
+    loop = asyncio.new_event_loop()
+    loop.close()
+    udp = UdpSockets(loop, [kernel], on_datagrams=lambda *_: None, log=log, offload=False)
+    run = [b"a" * 100, b"b" * 100]
+    assert udp.send_run(0, HERE, run) is None
+    assert kernel.single == run
+    assert (kernel.grouped, log) == ([], [])
+
+
 def test_a_single_datagram_is_sent_plainly(kernel, log) -> None:
     sockets_of(kernel, log).send_run(0, HERE, [b"only"])
     assert kernel.single == [b"only"]
@@ -132,7 +145,8 @@ def test_other_errors_are_logged_at_level_five(kernel, log) -> None:
 
 
 @pytest.mark.parametrize("sizes", [[100] * 10, [1200] * 50 + [7], [10, 20, 30, 30, 5, 5]])
-def test_what_goes_out_arrives_datagram_by_datagram(on_loop, log, sizes: list[int]) -> None:
+@pytest.mark.parametrize("offload", [True, False])
+def test_what_goes_out_arrives_datagram_by_datagram(on_loop, log, sizes: list[int], offload: bool) -> None:
     async def main() -> None:
         received: list[bytes] = []
         senders: set[SockAddr] = set()
@@ -140,7 +154,7 @@ def test_what_goes_out_arrives_datagram_by_datagram(on_loop, log, sizes: list[in
 
         def on_datagrams(datagrams: Sequence[bytes], addresses: Sequence[SockAddr], index: int) -> None:
             assert index == 1
-            assert len(datagrams) == len(addresses) <= MAX_BATCH
+            assert len(datagrams) == len(addresses) < MAX_BATCH + MAX_SEGMENTS
             received.extend(datagrams)
             senders.update(addresses)
             if len(received) >= len(sizes):
@@ -153,7 +167,9 @@ def test_what_goes_out_arrives_datagram_by_datagram(on_loop, log, sizes: list[in
             for each in (one, two):
                 each.setblocking(False)
                 each.bind(("127.0.0.1", 0))
-            udp = UdpSockets(asyncio.get_running_loop(), [one, two], on_datagrams=on_datagrams, log=log)
+            loop = asyncio.get_running_loop()
+            udp = UdpSockets(loop, [one, two], on_datagrams=on_datagrams, log=log, offload=offload)
+            assert udp.offloads == (("GSO", "GRO") if offload else ())
             udp.start()
             sent = [bytes([number % 256]) * size for number, size in enumerate(sizes)]
             assert udp.send_run(0, two.getsockname(), sent) is None
@@ -171,5 +187,39 @@ def test_emsgsize_of_the_real_kernel_is_told(on_loop, log) -> None:
             one.bind(("127.0.0.1", 0))
             udp = UdpSockets(asyncio.get_running_loop(), [one], on_datagrams=lambda *_: None, log=log)
             assert not udp.send(0, one.getsockname(), bytes(65508))
+
+    on_loop(main)
+
+
+def test_a_run_of_another_sender_is_not_mixed_with_the_first(on_loop, log) -> None:
+    async def main() -> None:
+        received: list[tuple[bytes, SockAddr]] = []
+        done = asyncio.Event()
+
+        def on_datagrams(datagrams: Sequence[bytes], addresses: Sequence[SockAddr], index: int) -> None:
+            received.extend(zip(datagrams, addresses, strict=True))
+            if len(received) >= 40:
+                done.set()
+
+        with (
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one,
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as two,
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as target,
+        ):
+            for each in (one, two, target):
+                each.setblocking(False)
+                each.bind(("127.0.0.1", 0))
+            loop = asyncio.get_running_loop()
+            udp = UdpSockets(loop, [one, two, target], on_datagrams=on_datagrams, log=log)
+            for index, letter in ((0, b"1"), (1, b"2"), (0, b"3"), (1, b"4")):
+                udp.send_run(index, target.getsockname(), [letter * 500] * 10)
+            udp.start()
+            await done.wait()
+            udp.stop()
+            names = [one.getsockname(), two.getsockname()]
+            for number, sender in enumerate(names):
+                assert [data[:1] for data, address in received if address == sender] == (
+                    [b"%d" % (number + 1)] * 10 + [b"%d" % (number + 3)] * 10
+                )
 
     on_loop(main)

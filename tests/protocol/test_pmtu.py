@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from pytinc.protocol.pmtu import FIXED, MIN_PROBE_SIZE, PathMtu, PathSettings, ProbeOut, ProbeResult
+from pytinc.wire.capabilities import Capability
 from pytinc.wire.datagram import MIN_MTU, MTU_MAX
 
 VERSION = 7
@@ -368,7 +369,8 @@ def test_without_discovery_the_search_alone_proves_the_path() -> None:
 def test_a_request_is_answered_by_its_length_and_its_random_bytes() -> None:
     path = Path()
     result = path.mtu.on_probe(bytes(14) + RANDOM + bytes(1421), path.now, VERSION)
-    assert result == ProbeResult(b"\x02" + (1439).to_bytes(2, "big") + bytes(11) + RANDOM)
+    assert result.reply == b"\x02" + (1439).to_bytes(2, "big") + bytes(11) + RANDOM
+    assert not result.confirmed
     assert path.mtu.maxrecentlen == 1439
     assert not path.mtu.udp_confirmed
 
@@ -385,11 +387,73 @@ def test_an_old_peer_gets_its_request_back() -> None:
     assert Path().mtu.on_probe(request, 0, 2).reply == b"\x01" + request[1:]
 
 
+# -- the capability block --
+
+BLOCK = bytes.fromhex("7079 7469 6e63 01 0001")
+
+
+def announcing(capabilities: Capability = Capability.FAST_TAG) -> PathMtu:
+    return PathMtu(PathSettings(capabilities=capabilities))
+
+
+def c_reply(request: bytes) -> bytes:
+    """What a C node answers (dataplane.md 4.3): the first 18 bytes, with kind and length written over."""
+    return b"\x02" + len(request).to_bytes(2, "big") + request[3:18]
+
+
+@pytest.mark.parametrize("size", [18, 513, 1439])
+def test_the_block_has_its_place_in_every_probe_and_changes_no_size(size: int) -> None:
+    request = announcing().make_request(random_bytes, size)
+    assert request == b"\0" + BLOCK + bytes(4) + random_bytes(size - 14)
+    reply = announcing().on_probe(request, 0, VERSION).reply
+    assert reply == b"\x02" + size.to_bytes(2, "big") + BLOCK + bytes(2) + RANDOM
+
+
+def test_an_unrequested_reply_has_the_block_too() -> None:
+    mtu = announcing()
+    mtu.udp_confirmed, mtu.maxrecentlen, mtu.udp_ping_sent = True, 700, 0
+    (probe,) = mtu.upkeep(
+        1,
+        search_mtu=False,
+        pmtu_option=False,
+        version=VERSION,
+        random_bytes=random_bytes,
+        initial_maximum=lambda: None,
+        has_local_edge=False,
+    )
+    assert probe.payload == b"\x02" + (700).to_bytes(2, "big") + BLOCK + bytes(2) + RANDOM
+
+
+def test_both_ends_learn_from_one_request_and_its_reply() -> None:
+    request = announcing().make_request(random_bytes)
+    taken = announcing().on_probe(request, 0, VERSION)
+    assert taken.capabilities == Capability.FAST_TAG
+    assert taken.reply is not None
+    assert announcing().on_probe(taken.reply, 0, VERSION).capabilities == Capability.FAST_TAG
+
+
+@pytest.mark.parametrize("size", [18, 513, 1439])
+def test_our_block_that_comes_back_from_a_c_node_is_not_taken_for_its_own(size: int) -> None:
+    mtu = announcing()
+    request = mtu.make_request(random_bytes, size)
+    assert mtu.on_probe(c_reply(request), 0, VERSION).capabilities == Capability.NONE
+    # An old node sends the whole request back. That tells nothing, not even that it is no pytinc node.
+    assert mtu.on_probe(b"\x01" + request[1:], 0, 2).capabilities is None
+
+
+@pytest.mark.parametrize("size", [18, 513, 1439])
+def test_a_node_that_announces_nothing_echoes_no_block(size: int) -> None:
+    silent, mtu = Path().mtu, announcing()
+    reply = silent.on_probe(mtu.make_request(random_bytes, size), 0, VERSION).reply
+    assert reply is not None
+    assert mtu.on_probe(reply, 0, VERSION).capabilities == Capability.NONE
+
+
 def test_the_first_reply_of_either_kind_proves_udp() -> None:
     for reply, length in ((reply_of(700), 700), (b"\x01" + bytes(699), 700)):
         mtu = Path().mtu
-        assert mtu.on_probe(reply, 0, VERSION) == ProbeResult(confirmed=True)
-        assert mtu.on_probe(reply, 1, VERSION) == ProbeResult(confirmed=False)
+        assert mtu.on_probe(reply, 0, VERSION).confirmed
+        assert not mtu.on_probe(reply, 1, VERSION).confirmed
         assert mtu.udp_confirmed
         assert mtu.minmtu == length
 

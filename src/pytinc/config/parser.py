@@ -398,6 +398,7 @@ def build_settings(pool: Pool, name: str | None = None, previous: Settings | Non
         udp_info_interval=read.at_least(0, "UDPInfoInterval", default.udp_info_interval),
         mtu_info_interval=read.at_least(0, "MTUInfoInterval", default.mtu_info_interval),
         local_discovery=read.boolean("LocalDiscovery", default.local_discovery),
+        fast_tag=read.boolean("FastTag", default.fast_tag),
         mode=read.keyword("Mode", _MODES, default.mode, kept.mode, "Invalid routing mode!"),
         broadcast=read.keyword(
             "Broadcast", _BROADCASTS, default.broadcast, kept.broadcast, "Invalid broadcast mode!"
@@ -426,6 +427,7 @@ def build_settings(pool: Pool, name: str | None = None, previous: Settings | Non
         ),
         interface=read.text("Interface", None),
         iff_one_queue=read.boolean("IffOneQueue", default.iff_one_queue),
+        offload=read.boolean("Offload", default.offload),
         device_standby=read.boolean("DeviceStandby", default.device_standby),
         scripts_extension=read.text("ScriptsExtension", default.scripts_extension),
         scripts_interpreter=read.text("ScriptsInterpreter", None),

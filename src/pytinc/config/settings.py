@@ -124,6 +124,8 @@ class Settings:
     udp_info_interval: int = 5
     mtu_info_interval: int = 5
     local_discovery: bool = True
+    fast_tag: bool = True
+    """Agree with pytinc peers on RFC 8439's tag for data by UDP (docs/protocol.md); not known to tinc."""
     # Switching.
     mode: Mode = Mode.ROUTER
     broadcast: Broadcast = Broadcast.MST
@@ -152,6 +154,8 @@ class Settings:
     device_type: str | None = None
     interface: str | None = None
     iff_one_queue: bool = False
+    offload: bool = True
+    """Of the device and of the UDP sockets: super-frames and runs of datagrams in one call."""
     device_standby: bool = False
     scripts_extension: str = ""
     scripts_interpreter: str | None = None

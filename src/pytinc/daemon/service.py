@@ -33,7 +33,7 @@ from pytinc.net.control import ControlServer
 from pytinc.net.loop import Tasks, run
 from pytinc.net.metrics import MetricsServer, bind_metrics_socket, require_library
 from pytinc.net.shell import Shell
-from pytinc.net.sockets import Listener, open_listeners, path_mtu
+from pytinc.net.sockets import Listener, open_listeners, own_address, path_mtu
 from pytinc.net.tap import FrameDevice, open_device
 from pytinc.node.node import Node
 
@@ -136,6 +136,7 @@ class Service:
         )
         self._scripts = ScriptRunner(self._script_context(device), self._log, lambda: self._log.level)
         self._shell = self._make_shell(loop, key, device, listeners)
+        self._log(0, "info", f"UDP offloads: {', '.join(self._shell.udp_offloads) or 'none'}")
         return listening
 
     def _make_shell(
@@ -154,9 +155,11 @@ class Service:
             path_mtu=lambda destination: path_mtu(destination, self._settings),
             queued=lambda connection: self._shell.queued(connection),
             wall_clock=time.time,
+            own_address=own_address,
             insecure=self._launch.options.bypass_security,
         )
         node.set_sockets([(listener.family, listener.address) for listener in listeners])
+        node.set_hwaddr(device.hwaddr)
         return Shell(
             loop,
             node,
@@ -355,7 +358,10 @@ class Service:
             self._log(0, "error", str(error))
             return errno.EINVAL
         self._report(settings)
-        for problem in unsupported(settings):
+        problems = unsupported(settings)
+        if (settings.mode is Mode.ROUTER) != (self._settings.mode is Mode.ROUTER):
+            problems.append("Mode = router begins and ends with a restart only: the mode stays as it was")
+        for problem in problems:
             self._log(0, "error", problem)
         self._settings = keep_supported(settings, self._settings)
         self._scripts.context = replace(
@@ -398,17 +404,16 @@ class Service:
 def unsupported(settings: Settings) -> list[str]:
     """Return what the settings ask for that this release does not have, in words for the user."""
     problems = []
-    if settings.mode is Mode.ROUTER:
-        problems.append(
-            "Mode = router is not supported by this release: set Mode = switch (or hub) on all nodes"
-        )
     if settings.proxy.kind != "none":
         problems.append(f"Proxy = {settings.proxy.kind} is not supported by this release: remove that line")
     return problems
 
 
 def keep_supported(settings: Settings, previous: Settings) -> Settings:
-    """Return the settings of a reload with what is not supported left as it was."""
-    if settings.mode is Mode.ROUTER:
+    """Return the settings of a reload with what is not supported left as it was.
+
+    Router mode has a data path of its own, and mostly another kind of device.
+    """
+    if (settings.mode is Mode.ROUTER) != (previous.mode is Mode.ROUTER):
         settings = replace(settings, mode=previous.mode)
     return replace(settings, proxy=ProxySettings())

@@ -12,6 +12,7 @@ equal `pytinc.datapath.reference`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from pytinc.datapath.outbound import Outbound
 from pytinc.datapath.output import Output, Probe
@@ -26,9 +27,13 @@ from pytinc.wire.datagram import (
     PREFIX_SIZE,
     TYPE_HANDSHAKE,
     TYPE_MAC,
+    TYPE_PACKET,
     TYPE_PROBE,
 )
-from pytinc.wire.ethernet import HEADER_SIZE, NO_TYPE
+from pytinc.wire.ethernet import HEADER_OF_IP, HEADER_SIZE, NO_TYPE
+
+_MAX_PACKET: Final = MTU_MAX - HEADER_SIZE
+"""Longest IP packet: with its header it is no longer than a frame may be."""
 
 
 class Inbound:
@@ -37,6 +42,8 @@ class Inbound:
     def __init__(self, table: ForwardingTable, outbound: Outbound) -> None:
         self._table = table
         self._outbound = outbound
+        self._ip_headers = HEADER_OF_IP if table.rules.router else {}
+        """The header that a packet without one gets, by its first byte; only routers take such packets."""
 
     # -- HOT PATH: datagrams --
 
@@ -154,6 +161,7 @@ class Inbound:
             if trusted:
                 upcalls.no_session[source] = None
             return False
+        headers = self._ip_headers
         frames: list[bytes] = []
         rejected = 0
         for record in session.open_batch(datagrams, PREFIX_SIZE):
@@ -163,6 +171,8 @@ class Inbound:
             type_, payload = record
             if type_ == TYPE_MAC and HEADER_SIZE <= len(payload) <= MTU_MAX:
                 frames.append(payload)
+            elif type_ == TYPE_PACKET and len(payload) <= _MAX_PACKET and payload[:1] in headers:
+                frames.append(headers[payload[:1]] + payload)
             elif type_ == TYPE_PROBE and address is not None:
                 upcalls.probes.append(Probe(source, payload, address, socket, direct))
             elif type_ == TYPE_HANDSHAKE:

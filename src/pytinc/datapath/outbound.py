@@ -36,13 +36,20 @@ _IP_TYPES = frozenset((IPV4, IPV6, VLAN))
 
 
 class Outbound:
-    """The way out. ``table`` is written by the node and only read here, but for counters and ``own_macs``."""
+    """The way out. ``table`` is written by the node and only read here, but for counters and ``own_macs``.
+
+    `pytinc.datapath.router.Router` replaces the part that looks for the owner.
+    """
+
+    _record_type = TYPE_MAC
+    _record_start = 0
+    """How much of a frame's head a record leaves out."""
 
     def __init__(self, table: ForwardingTable) -> None:
         self._table = table
-        limit = ErrorLimit()
-        self._too_big = TooBig(limit)
-        self._ttl = TimeToLive(table.me.id, limit)
+        self._limit = ErrorLimit()
+        self._too_big = TooBig(self._limit)
+        self._ttl = TimeToLive(table.me.id, self._limit, table.own_address)
 
     # -- HOT PATH: switching --
 
@@ -132,6 +139,18 @@ class Outbound:
             table.drops.no_path += len(frames)
             owner.drops.no_path += len(frames)
             return
+        self._send_fitting(source, owner, via, frames, now, out)
+
+    def _send_fitting(
+        self,
+        source: PeerSlot,
+        owner: PeerSlot,
+        via: PeerSlot,
+        frames: list[bytes],
+        now: float,
+        out: Output,
+    ) -> None:
+        """Send frames to their owner, in a form that fits the way there; ``via`` knows its MTU."""
         sizes = list(map(len, frames))
         if not sizes:
             return
@@ -242,19 +261,23 @@ class Outbound:
         if (
             session is None
             or not paths
-            or longest > paths[0].limit
+            or longest - self._record_start > paths[0].limit
             or (longest > slot.minmtu and slot.connection is not None)
         ):
             for frame in frames:
                 self._send_one(slot, frame, out)
             return
         path = paths[0]
-        datagrams = session.seal_batch(path.prefix, TYPE_MAC, frames)
+        datagrams = session.seal_batch(path.prefix, self._record_type, self._payloads(frames))
         if datagrams:
             out.queue(path, datagrams)
         else:  # the key is used up
             for frame in frames:
                 self._send_one(slot, frame, out)
+
+    def _payloads(self, frames: list[bytes]) -> list[bytes]:
+        """Return what the records of ``frames`` carry."""
+        return frames
 
     def _send_one(self, slot: PeerSlot, frame: bytes, out: Output) -> None:
         """Send a frame that needs a look: no key, no proved path, or too long for the best one.
@@ -271,10 +294,10 @@ class Outbound:
         elif session is None:
             self._table.drops.no_key += 1
             slot.drops.no_key += 1
-        elif (path := _path_for(slot, size)) is not None:
-            out.queue(path, session.seal_batch(path.prefix, TYPE_MAC, (frame,)))
+        elif (path := _path_for(slot, size - self._record_start)) is not None:
+            out.queue(path, session.seal_batch(path.prefix, self._record_type, self._payloads([frame])))
         else:
-            record = session.seal(TYPE_MAC, frame)
+            record = session.seal(self._record_type, frame[self._record_start :])
             out.upcalls.sptps_packets.append((slot, self._table.me, record))
 
     def relay(

@@ -9,9 +9,11 @@ datagram as a run of its own. It shares with the fast code what is plain there a
 
 from __future__ import annotations
 
+from pytinc.datapath import icmp, neighbour
 from pytinc.datapath.clamp import clamp_mss
-from pytinc.datapath.icmp import ErrorLimit
+from pytinc.datapath.icmp import ErrorLimit, Reason
 from pytinc.datapath.output import Output, Probe
+from pytinc.datapath.routes import NoOwner
 from pytinc.datapath.table import ForwardingTable, PeerSlot, UdpPath
 from pytinc.datapath.too_big import TooBig
 from pytinc.datapath.ttl import TimeToLive
@@ -26,9 +28,20 @@ from pytinc.wire.datagram import (
     PREFIX_SIZE,
     TYPE_HANDSHAKE,
     TYPE_MAC,
+    TYPE_PACKET,
     TYPE_PROBE,
 )
-from pytinc.wire.ethernet import DESTINATION, ETHERTYPE, HEADER_SIZE, NO_TYPE, SOURCE
+from pytinc.wire.ethernet import (
+    ARP,
+    DESTINATION,
+    ETHERTYPE,
+    HEADER_OF_IP,
+    HEADER_SIZE,
+    IPV4,
+    IPV6,
+    NO_TYPE,
+    SOURCE,
+)
 
 _ZERO_MAC = bytes(6)
 
@@ -38,9 +51,9 @@ class Reference:
 
     def __init__(self, table: ForwardingTable) -> None:
         self._table = table
-        limit = ErrorLimit()
-        self._too_big = TooBig(limit)
-        self._ttl = TimeToLive(table.me.id, limit)
+        self._limit = ErrorLimit()
+        self._too_big = TooBig(self._limit)
+        self._ttl = TimeToLive(table.me.id, self._limit, table.own_address)
 
     # -- where packets come in --
 
@@ -193,6 +206,8 @@ class Reference:
                 out.upcalls.failed[source] = None
             return False
         type_, payload = record
+        if type_ == TYPE_PACKET and self._table.rules.router and payload[:1] in HEADER_OF_IP:
+            type_, payload = TYPE_MAC, HEADER_OF_IP[payload[:1]] + payload
         if type_ == TYPE_MAC and HEADER_SIZE <= len(payload) <= MTU_MAX:
             if direct:
                 source.maxrecentlen = max(source.maxrecentlen, len(payload))
@@ -221,6 +236,9 @@ class Reference:
             table.capture.append(frame)
         if rules.kernel and source is not me:
             self._to_device(frame, out)
+            return
+        if rules.router:
+            self._route_ip(source, frame, now, out)
             return
         if len(frame) < HEADER_SIZE:
             table.drops.short += 1
@@ -268,7 +286,14 @@ class Reference:
         if table.rules.direct_only and via is not owner:
             table.drops.no_path += 1
             owner.drops.no_path += 1
-        elif len(aged) > via.mtu:
+        else:
+            self._send_fitting(source, owner, via, aged, now, out)
+
+    def _send_fitting(
+        self, source: PeerSlot, owner: PeerSlot, via: PeerSlot, aged: bytes, now: float, out: Output
+    ) -> None:
+        """Send a frame, in pieces if it must be, or tell its sender that it is too big."""
+        if len(aged) > via.mtu:
             parts, error = self._too_big.handle(aged, via.mtu, now)
             if error is not None:
                 self._answer(source, error, now, out)
@@ -306,6 +331,86 @@ class Reference:
         for slot in targets:
             self._send(slot, aged, now, out)
 
+    # -- routing --
+
+    def _route_ip(self, source: PeerSlot, frame: bytes, now: float, out: Output) -> None:
+        """Route a packet, or answer the host's question for a MAC (5.8)."""
+        drops = self._table.drops
+        kind = frame[ETHERTYPE]
+        if kind == IPV4:
+            if len(frame) < 34:
+                drops.short += 1
+            else:
+                self._route_to(frame[30:34], source, frame, now, out)
+        elif kind == IPV6:
+            if len(frame) < 54:
+                drops.short += 1
+            elif neighbour.is_solicitation(frame):
+                self._tell_mac(source, neighbour.parse_solicitation(frame), out)
+            else:
+                self._route_to(frame[38:54], source, frame, now, out)
+        elif kind == ARP:
+            self._tell_mac(source, neighbour.parse_arp(frame), out)
+        else:
+            drops.bad_record += 1
+
+    def _route_to(self, address: bytes, source: PeerSlot, frame: bytes, now: float, out: Output) -> None:
+        """Send a packet to the owner of its destination, by the list in 5.8."""
+        table, rules, drops, me = self._table, self._table.rules, self._table.drops, self._table.me
+        owner = table.routes.lookup(address)
+        if owner is NoOwner.UNKNOWN:
+            drops.unknown_destination += 1
+            self._refuse(source, frame, icmp.NO_SUBNET, now, out)
+            return
+        if owner is NoOwner.UNREACHABLE:
+            drops.unreachable += 1
+            self._refuse(source, frame, icmp.OWNER_UNREACHABLE, now, out)
+            return
+        if not isinstance(owner, PeerSlot):
+            self._flood(source, frame, now, out)
+            return
+        if owner is source:
+            drops.looped += 1
+            return
+        via = owner.nexthop if owner.via is me and owner is not me else owner.via
+        if via is None:
+            drops.unreachable += 1
+            owner.drops.unreachable += 1
+            return
+        passes_through = source is not me and owner is not me
+        if passes_through and not rules.forward:
+            drops.not_for_us += 1
+            self._refuse(source, frame, icmp.PROHIBITED, now, out)
+            return
+        aged = self._aged(source, frame, now, out) if passes_through else frame
+        if aged is None:
+            return
+        if via is source:
+            drops.looped += 1
+        elif owner is me:
+            self._to_device(clamp_mss(aged, source.mtu) if me.clamp_mss else aged, out)
+        elif rules.direct_only and via is not owner:
+            drops.no_path += 1
+            owner.drops.no_path += 1
+            self._refuse(source, aged, icmp.PROHIBITED, now, out)
+        else:
+            self._send_fitting(source, owner, via, aged, now, out)
+
+    def _refuse(self, source: PeerSlot, frame: bytes, reason: Reason, now: float, out: Output) -> None:
+        """Tell the sender of a packet that it cannot be delivered."""
+        if icmp.deserves_answer(frame) and self._limit.allows(now):
+            self._answer(source, icmp.unreachable(frame, reason), now, out)
+
+    def _tell_mac(self, source: PeerSlot, question: neighbour.Question | None, out: Output) -> None:
+        """Answer for another node; who asks is whom packets are for from now on (5.8)."""
+        table = self._table
+        if question is None or source is not table.me or table.hwaddr is None:
+            table.drops.bad_record += 1
+            return
+        table.hwaddr = question.mac
+        if table.routes.lookup(question.target) not in (table.me, NoOwner.UNKNOWN):
+            self._to_device(question.answer, out)
+
     # -- out --
 
     def _answer(self, source: PeerSlot, frame: bytes, now: float, out: Output) -> None:
@@ -316,6 +421,10 @@ class Reference:
             self._send(source, frame, now, out)
 
     def _to_device(self, frame: bytes, out: Output) -> None:
+        """Write a frame to the device; on a tap of a router, from the router's MAC (6.2)."""
+        hwaddr = self._table.hwaddr
+        if self._table.rules.router and hwaddr is not None:
+            frame = hwaddr + neighbour.router_mac(hwaddr) + frame[12:]
         self._table.me.out_packets += 1
         self._table.me.out_bytes += len(frame)
         out.frames.append(frame)
@@ -342,8 +451,10 @@ class Reference:
             self._table.drops.no_key += 1
             slot.drops.no_key += 1
         else:
-            record = session.seal(TYPE_MAC, frame)
-            path = self._path(slot, len(frame))
+            router = self._table.rules.router
+            type_, payload = (TYPE_PACKET, frame[HEADER_SIZE:]) if router else (TYPE_MAC, frame)
+            path = self._path(slot, len(payload))
+            record = session.seal(type_, payload, may_be_fast=path is not None)
             if path is None:
                 out.upcalls.sptps_packets.append((slot, self._table.me, record))
             else:

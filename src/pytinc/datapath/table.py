@@ -8,9 +8,11 @@ address, route or MTU it calls `ForwardingTable.refresh`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from pytinc.datapath.routes import RouteTable
 from pytinc.protocol.sptps.datagram import DatagramSession
 from pytinc.wire.address import SockAddr
 from pytinc.wire.datagram import MTU_MAX, NULL_ID, NodeId, node_id
@@ -125,8 +127,10 @@ class Drops:
 
 @dataclass(slots=True)
 class SwitchRules:
-    """The settings that decide about frames; fixed between reloads."""
+    """The settings that decide about frames; fixed between reloads (``router`` for the node's life)."""
 
+    router: bool = False
+    """Packets find their way by IP address (``Mode = router``): `pytinc.datapath.router`."""
     hub: bool = False
     """Every frame is broadcast (``Mode = hub``)."""
     forward: bool = True
@@ -153,6 +157,13 @@ class ForwardingTable:
     """Owner of each MAC that is not broadcast: the best reachable one (dataplane.md 5.3)."""
     own_macs: dict[bytes, float] = field(default_factory=dict)
     """MACs that the own node owns by learning, and when a frame from each was seen last (loop time)."""
+    routes: RouteTable = field(default_factory=RouteTable)
+    """Owners of IP subnets; asked in router mode only."""
+    hwaddr: bytes | None = None
+    """Router mode: the MAC that frames for the device are addressed to; None: the device (a tun) takes none.
+    That of the tap, or of the last station on it that asked for an address (dataplane.md 5.8)."""
+    own_address: Callable[[bytes], bytes | None] | None = None
+    """Router mode: gives the address that this host has towards another one, for ICMP errors of its own."""
     tree: tuple[PeerSlot, ...] = ()
     """Neighbours whose connection is in the spanning tree."""
     direct: tuple[PeerSlot, ...] = ()

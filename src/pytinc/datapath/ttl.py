@@ -5,6 +5,7 @@ Off by default, and cold: one frame at a time.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from pytinc.datapath import icmp
@@ -16,14 +17,21 @@ _TTL: Final = 8
 _PROTOCOL_V4: Final = 9
 _NEXT_HEADER: Final = 6
 _HOP_LIMIT: Final = 7
+_MULTICAST_V4: Final = 224
+_MULTICAST_V6: Final = 0xFF
+"""First bytes of addresses of no single host: these and above."""
 
 
 class TimeToLive:
     """Decrements the TTL of frames that pass through the node ``me``."""
 
-    def __init__(self, me: NodeId, limit: ErrorLimit) -> None:
+    def __init__(
+        self, me: NodeId, limit: ErrorLimit, own_address: Callable[[bytes], bytes | None] | None = None
+    ) -> None:
         self._me = me
         self._limit = limit
+        self._own_address = own_address
+        """Gives the address that this host, if it is a router, has towards another one."""
 
     def decrement(self, frame: bytes, now: float) -> tuple[bytes | None, bytes | None]:
         """Return the frame with one hop less (None: it ends here), and the ICMP error for its sender.
@@ -47,9 +55,10 @@ class TimeToLive:
             is_same_error = protocol == ip.PROTOCOL_ICMP and frame[end : end + 1] == bytes(
                 (ip.ICMP_TIME_EXCEEDED,)
             )
-            if is_same_error or not self._may_answer(frame, now):
+            to_many = frame[start + 16] >= _MULTICAST_V4
+            if is_same_error or not self._may_answer(frame, to_many, now):
                 return None, None
-            return None, icmp.time_exceeded_v4(frame, start)
+            return None, icmp.time_exceeded_v4(frame, start, self._towards(frame[start + 12 : start + 16]))
         changed = bytearray(frame)
         changed[start + _TTL] = ttl - 1
         checksum = int.from_bytes(frame[start + 10 : start + 12], "big")
@@ -65,13 +74,19 @@ class TimeToLive:
             is_same_error = frame[start + _NEXT_HEADER] == ip.PROTOCOL_ICMPV6 and frame[
                 end : end + 1
             ] == bytes((ip.ICMPV6_TIME_EXCEEDED,))
-            if is_same_error or not self._may_answer(frame, now):
+            to_many = frame[start + 24] == _MULTICAST_V6
+            if is_same_error or not self._may_answer(frame, to_many, now):
                 return None, None
-            return None, icmp.time_exceeded_v6(frame, start, self._me)
+            return None, icmp.time_exceeded_v6(
+                frame, start, self._me, self._towards(frame[start + 8 : start + 24])
+            )
         changed = bytearray(frame)
         changed[start + _HOP_LIMIT] -= 1
         return bytes(changed), None
 
-    def _may_answer(self, frame: bytes, now: float) -> bool:
+    def _towards(self, sender: bytes) -> bytes | None:
+        return None if self._own_address is None else self._own_address(sender)
+
+    def _may_answer(self, frame: bytes, to_many: bool, now: float) -> bool:
         """Tell whether an error may be made; never about what went to many (RFC 1122, 3.2.2)."""
-        return not ethernet.is_group(frame) and self._limit.allows(now)
+        return not (to_many or ethernet.is_group(frame)) and self._limit.allows(now)

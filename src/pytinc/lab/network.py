@@ -1,6 +1,6 @@
 """A whole tinc network in the lab: one node per host, who connects to whom, and everybody's keys exchanged.
 
-Used by the demo, the interop tests and ``benchmarks/iperf.py``.
+Used by the demo, the interop tests and ``benchmarks/pairs.py``.
 """
 
 from __future__ import annotations

@@ -1,13 +1,15 @@
 """Traffic between lab hosts by ping and iperf3, and what their reports say.
 
-Used by the demo, the interop tests and ``benchmarks/iperf.py``.
+Used by the demo, the interop tests and ``benchmarks/pairs.py``.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -101,19 +103,76 @@ def parse_iperf(text: str) -> IperfReport:
         raise LabError(f"not a report of iperf3: {text.strip()[:500]}") from error
 
 
-def iperf(client: Host, server: Host, address: str, seconds: int) -> IperfReport:
-    """Send TCP from one host to an address of another for some seconds."""
-    listener = server.spawn(
-        "iperf3", "--server", "--one-off", "--port", str(IPERF_PORT), output=subprocess.DEVNULL
-    )
+@dataclass(frozen=True, slots=True)
+class UdpReport:
+    """A UDP run of iperf3: packets sent and packets that arrived, in how many seconds."""
+
+    sent: int
+    delivered: int
+    seconds: float
+
+    @property
+    def packets_per_second(self) -> float:
+        """The rate at which packets arrived."""
+        return self.delivered / self.seconds
+
+    @property
+    def loss_percent(self) -> float:
+        """The share of the sent packets that did not arrive."""
+        return 100 * (1 - self.delivered / self.sent) if self.sent else 0.0
+
+
+def parse_iperf_udp(text: str, size: int) -> UdpReport:
+    """The JSON report of an iperf3 client that sent UDP packets of ``size`` bytes; LabError when it failed.
+
+    What arrived is counted in bytes: iperf3's own count of losses misses those at the end of a run.
+    """
     try:
-        listening = f"sport = :{IPERF_PORT}"
+        report = json.loads(text)
+        if "error" in report:
+            raise LabError(f"iperf3: {report['error']}")
+        sent, received = report["end"]["sum_sent"], report["end"]["sum_received"]
+        return UdpReport(int(sent["packets"]), int(received["bytes"]) // size, float(sent["seconds"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise LabError(f"not a report of iperf3: {text.strip()[:500]}") from error
+
+
+@contextlib.contextmanager
+def _listener(server: Host, port: int) -> Iterator[None]:
+    """An iperf3 server that listens, for one run."""
+    listener = server.spawn("iperf3", "--server", "--one-off", "--port", str(port), output=subprocess.DEVNULL)
+    try:
+        listening = f"sport = :{port}"
         wait_until(lambda: server.run("ss", "-Htln", listening).stdout, 5, "iperf3 listens", interval=0.05)
-        done = client.run(
-            "iperf3", "--client", address, "--port", str(IPERF_PORT), "--time", str(seconds), "--json",
-            check=False, timeout=seconds + IPERF_SLACK_S,
-        )  # fmt: skip
-        return parse_iperf(done.stdout)
+        yield
     finally:
         listener.terminate()
         listener.wait()
+
+
+def _run_client(client: Host, address: str, port: int, seconds: int, *options: str) -> str:
+    command = ("iperf3", "--client", address, "--port", str(port), "--time", str(seconds), "--json", *options)
+    return client.run(*command, check=False, timeout=seconds + IPERF_SLACK_S).stdout
+
+
+def iperf(
+    client: Host,
+    server: Host,
+    address: str,
+    seconds: int,
+    *,
+    reverse: bool = False,
+    streams: int = 1,
+    port: int = IPERF_PORT,
+) -> IperfReport:
+    """Send TCP from one host to an address of another for some seconds; ``reverse``: the other way."""
+    options = ["--parallel", str(streams), *(["--reverse"] if reverse else [])]
+    with _listener(server, port):
+        return parse_iperf(_run_client(client, address, port, seconds, *options))
+
+
+def udp_flood(client: Host, server: Host, address: str, seconds: int, size: int) -> UdpReport:
+    """Send UDP packets with ``size`` bytes of payload as fast as the client can."""
+    with _listener(server, IPERF_PORT):
+        options = ("--udp", "--bitrate", "0", "--length", str(size))
+        return parse_iperf_udp(_run_client(client, address, IPERF_PORT, seconds, *options), size)

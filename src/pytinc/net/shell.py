@@ -93,7 +93,9 @@ class Shell:
         self._device = DeviceFeed(
             loop, device, on_frames=self._frames, on_fatal=on_fatal, log=log, clock=clock
         )
-        self._udp = UdpSockets.of_listeners(loop, listeners, on_datagrams=self._datagrams, log=log)
+        self._udp = UdpSockets.of_listeners(
+            loop, listeners, on_datagrams=self._datagrams, log=log, offload=node.settings.offload
+        )
         self._meta = MetaStreams(loop, self, node.settings, log=log, clock=clock)
         self._resolver = Resolver(loop)
         self._deadline = Deadline(loop, clock, self._tick)
@@ -162,8 +164,8 @@ class Shell:
 
     def _send_output(self) -> None:
         output = self.node.output
-        for frame in output.frames:
-            self._device.write(frame)
+        if output.frames:
+            self._device.write_batch(output.frames)
         for path, datagrams in output.runs:
             refused = self._udp.send_run(path.socket, path.address, datagrams)
             if refused is not None:
@@ -255,6 +257,11 @@ class Shell:
     def use_files(self, files: HostFiles) -> None:
         """Look for files in another place: the root directory has changed."""
         self._files = self.node.hosts = files
+
+    @property
+    def udp_offloads(self) -> tuple[str, ...]:
+        """What the kernel does for the UDP sockets, in words for the log."""
+        return self._udp.offloads
 
     def queued(self, connection: int) -> int:
         """Return how many bytes wait in the output of a meta connection; the node asks."""

@@ -295,3 +295,17 @@ def path_mtu(destination: SockAddr, settings: Settings) -> int | None:
             return probe.getsockopt(level, option)
     except OSError:
         return None
+
+
+def own_address(remote: bytes) -> bytes | None:
+    """Return the IP address (packed) that this host would use towards another one; None if it has none.
+
+    A socket is connected for that; nothing is sent (tinc does so for ICMP errors of its own).
+    """
+    family = socket.AF_INET if len(remote) == 4 else socket.AF_INET6
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((socket.inet_ntop(family, remote), 9))  # any port will do
+            return socket.inet_pton(family, probe.getsockname()[0].partition("%")[0])
+    except OSError:
+        return None

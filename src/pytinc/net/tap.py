@@ -1,6 +1,9 @@
 """The virtual Ethernet device: frames of the host come in here and go out here (dataplane.md 6).
 
-`FrameDevice` is the seam: the shell reads batches and writes frames, and does not know what is behind.
+`FrameDevice` is the seam: the shell reads and writes batches of frames, and does not know what is behind.
+`TapDevice` asks the kernel for its offloads: then a read gives up to 64 KiB of a flow at once, which
+`pytinc.datapath.segment` cuts into frames, and a write takes what `pytinc.datapath.coalesce` has joined.
+Without them it does the same work one frame at a time.
 `DeviceFeed` does the waiting and follows tinc's policy for read errors. Interface state, addresses and
 MTU are the business of tinc-up, never of this module.
 """
@@ -9,19 +12,24 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import os
 import socket
 import struct
-from collections.abc import Callable
-from typing import Final, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol
 
-from pytinc.config.settings import Settings
-from pytinc.errors import DeviceError
+from pytinc.config.settings import Mode, Settings
+from pytinc.errors import DecodeError, DeviceError
+from pytinc.net.batch import write_each
 from pytinc.net.log import LogFunction, reason
+from pytinc.net.tun import OpenInterface, TunDevice
 from pytinc.wire.datagram import MTU_MAX
 
 MAX_BATCH: Final = 64
 """Frames read for one readiness event, so that sockets and timers get their turn."""
+MAX_BATCH_BYTES: Final = 131072
+"""Nothing more is read after so many bytes: two super-frames, or more than `MAX_BATCH` frames."""
 MAX_READ_ERRORS: Final = 10
 """More read errors in a row than this end the daemon (tinc: handle_device_data())."""
 READ_ERROR_DELAY: Final = 0.05
@@ -32,13 +40,35 @@ DEFAULT_DEVICE: Final = "/dev/net/tun"
 DEFAULT_HWADDR: Final = b"\xfe\xfd\x00\x00\x00\x00"
 """Used where the device has no address of its own (tinc: net_setup.c)."""
 
+_IFF_TUN: Final = 0x0001
 _IFF_TAP: Final = 0x0002
 _IFF_NO_PI: Final = 0x1000
 _IFF_ONE_QUEUE: Final = 0x2000
+_IFF_VNET_HDR: Final = 0x4000
+_TUNSETOFFLOAD: Final = 0x400454D0
+_TUNSETVNETHDRSZ: Final = 0x400454D8
+_OFFLOADS: Final = (
+    (0x6F, ("checksum", "TSO4", "TSO6", "ECN", "USO")),
+    (0x0F, ("checksum", "TSO4", "TSO6", "ECN")),
+    (0x07, ("checksum", "TSO4", "TSO6")),
+    (0x01, ("checksum",)),
+    (0x00, ()),
+)
+"""Values for TUNSETOFFLOAD (TUN_F_CSUM, TUN_F_TSO4 ...) and what they mean, the best first."""
+_HEADER_SIZE: Final = 10
+"""Bytes of a virtio-net header, before every frame in both directions."""
+_NULL_HEADER: Final = bytes(_HEADER_SIZE)
+"""Nothing is left to do for this frame."""
+_READ_SIZE: Final = _HEADER_SIZE + 65536 + 512
+"""The longest super-frame (GSO_LEGACY_MAX_SIZE), and room for Ethernet header and tags."""
 _SIOCGIFHWADDR: Final = 0x8927
 _IFREQ: Final = struct.Struct("16sH6s16x")
 _MAX_NAME: Final = 15
 """IFNAMSIZ less the NUL byte."""
+
+
+Segment = Callable[[bytes | memoryview, bytes | memoryview], list[bytes]]
+Coalesce = Callable[[Sequence[bytes]], list[tuple[bytes, bytes]]]
 
 
 class FrameDevice(Protocol):
@@ -53,39 +83,57 @@ class FrameDevice(Protocol):
         """The device's name, for the DEVICE variable of scripts."""
 
     @property
-    def hwaddr(self) -> bytes:
-        """The interface's MAC address, six bytes."""
+    def hwaddr(self) -> bytes | None:
+        """The interface's MAC address, six bytes; None if it has none, as a tun."""
 
     def fileno(self) -> int | None:
         """Return the descriptor to wait on, None if frames never come from this device."""
 
     def read_batch(self, limit: int) -> list[bytes]:
-        """Return up to ``limit`` frames that are ready. Raises `OSError` if not even one could be read."""
+        """Return about ``limit`` frames that are ready. Raises `OSError` if not even one could be read.
 
-    def write(self, frame: bytes) -> None:
-        """Give one frame to the host. Raises `OSError`; the frame is lost then."""
+        They are more only where the last read gave several at once.
+        """
+
+    def write_batch(self, frames: Sequence[bytes]) -> None:
+        """Give frames to the host, in order. Raises the first `OSError` after all have been tried.
+
+        Frames that meet a full queue of the kernel are lost without a word, as on any busy Ethernet.
+        """
 
     def close(self) -> None:
         """Let the device go; the interface disappears unless it is persistent."""
 
 
 class TapDevice:
-    """A Linux TAP interface. Raises `DeviceError` if it cannot be had."""
+    """A Linux TAP interface. Raises `DeviceError` if it cannot be had.
+
+    With ``offload`` it takes whatever offloads the kernel has; `offloads` tells which these are.
+    """
 
     def __init__(
-        self, name: str | None = None, path: str = DEFAULT_DEVICE, *, one_queue: bool = False
+        self,
+        name: str | None = None,
+        path: str = DEFAULT_DEVICE,
+        *,
+        one_queue: bool = False,
+        offload: bool = True,
     ) -> None:
-        import pytun_pmd3
-
         wanted = name or ""
         _check_name(wanted)
         flags = _IFF_TAP | _IFF_NO_PI | (_IFF_ONE_QUEUE if one_queue else 0)
-        try:
-            self._device = pytun_pmd3.TunTapDevice(wanted, flags, path)
-        except OSError as error:
-            raise DeviceError(_why_not_opened(error, wanted, path)) from error
+        self._segment, self._coalesce = _load_offload() if offload else (None, None)
+        self._device: Any = None if self._segment is None else _open_with_header(wanted, flags, path)
+        if self._device is None:
+            self._segment = self._coalesce = None
+            self._device = _open_plain(wanted, flags, path)
         self._descriptor: int = self._device.fileno()
+        self.offloads = () if self._segment is None else _take_offloads(self._descriptor)
+        """What the kernel leaves to us, in words for the log."""
+        self.dropped = 0
+        """Frames of the host that were too long for the VPN (tinc would cut them) or malformed."""
         os.set_blocking(self._descriptor, False)
+        self._buffer = bytearray(_READ_SIZE)
         self.name: str = self._device.name
         self.path = path
         self.hwaddr = _read_hwaddr(self.name)
@@ -95,14 +143,23 @@ class TapDevice:
         return self._descriptor
 
     def read_batch(self, limit: int) -> list[bytes]:
-        """Return up to ``limit`` frames. What is too long for the VPN is dropped; tinc would cut it."""
+        """Return about ``limit`` frames. What is too long for the VPN is dropped; tinc would cut it."""
         frames: list[bytes] = []
-        read, descriptor = os.read, self._descriptor
+        descriptor, buffer, segment = self._descriptor, self._buffer, self._segment
+        view, buffers, readv = memoryview(buffer), (buffer,), os.readv
+        room = MAX_BATCH_BYTES
         try:
             for _ in range(limit):
-                frame = read(descriptor, MTU_MAX + 1)
-                if len(frame) <= MTU_MAX:
-                    frames.append(frame)
+                size = readv(descriptor, buffers)
+                if segment is None:
+                    self._keep(frames, bytes(view[:size]))
+                elif not buffer[0] and not buffer[1]:  # neither flags nor segmentation
+                    self._keep(frames, bytes(view[_HEADER_SIZE:size]))
+                else:
+                    self._cut(frames, view[:_HEADER_SIZE], view[_HEADER_SIZE:size])
+                room -= size
+                if len(frames) >= limit or room <= 0:
+                    break
         except BlockingIOError:
             pass
         except OSError:
@@ -110,9 +167,48 @@ class TapDevice:
                 raise
         return frames
 
+    def _keep(self, frames: list[bytes], frame: bytes) -> None:
+        if len(frame) <= MTU_MAX:
+            frames.append(frame)
+        else:
+            self.dropped += 1
+
+    def _cut(self, frames: list[bytes], header: memoryview, frame: memoryview) -> None:
+        assert self._segment is not None
+        try:
+            pieces = self._segment(header, frame)
+        except DecodeError:
+            self.dropped += 1
+            return
+        if len(pieces[0]) <= MTU_MAX:  # the first is as long as any
+            frames += pieces
+        else:
+            self.dropped += len(pieces)
+
+    def write_batch(self, frames: Sequence[bytes]) -> None:
+        """Give frames to the host, in order. Raises the first `OSError` after all have been tried."""
+        if self._coalesce is not None and len(frames) > 1:
+            write_each(self._write_joined, self._coalesce(frames))
+        else:
+            write_each(self.write, frames)
+
+    def _write_joined(self, write: tuple[bytes, bytes]) -> None:
+        """Give a virtio-net header and a frame, perhaps a super-frame, to the host."""
+        try:
+            os.writev(self._descriptor, write)
+        except OSError as error:
+            if error.errno != errno.EINVAL or write[0] == _NULL_HEADER or self._segment is None:
+                raise
+            # This kernel takes no such super-frames: from now on everything is written frame by frame.
+            self._coalesce = None
+            write_each(self.write, self._segment(*write))
+
     def write(self, frame: bytes) -> None:
-        """Give one frame to the host."""
-        os.write(self._descriptor, frame)
+        """Give one frame to the host. Raises `OSError`; the frame is lost then."""
+        if self._segment is None:
+            os.write(self._descriptor, frame)
+        else:
+            os.writev(self._descriptor, (_NULL_HEADER, frame))
 
     def close(self) -> None:
         """Let the device go."""
@@ -133,8 +229,8 @@ class DummyDevice:
         """Return no frames."""
         return []
 
-    def write(self, frame: bytes) -> None:
-        """Forget the frame."""
+    def write_batch(self, frames: Sequence[bytes]) -> None:
+        """Forget the frames."""
 
     def close(self) -> None:
         """Do nothing."""
@@ -145,15 +241,32 @@ def open_device(settings: Settings, netname: str | None, log: LogFunction) -> Fr
     if settings.device_type == "dummy":
         log(0, "info", "dummy (dummy) is a dummy device")
         return DummyDevice()
-    if settings.device_type not in (None, "tap"):
+    kind = settings.device_type or ("tun" if settings.mode is Mode.ROUTER else "tap")
+    name, path = settings.interface or netname, settings.device or DEFAULT_DEVICE
+    device: FrameDevice
+    if kind == "tap":
+        device = TapDevice(name, path, one_queue=settings.iff_one_queue, offload=settings.offload)
+    elif kind == "tun" and settings.mode is Mode.ROUTER:
+        device = TunDevice(_open_tun(name or "", path, one_queue=settings.iff_one_queue), path)
+    elif kind == "tun":
         raise DeviceError(
-            f"DeviceType {settings.device_type} is not supported by this release: use tap or dummy"
+            f"DeviceType tun carries no Ethernet frames, which Mode = {settings.mode.value} needs: use tap"
         )
-    device = TapDevice(
-        settings.interface or netname, settings.device or DEFAULT_DEVICE, one_queue=settings.iff_one_queue
-    )
-    log(0, "info", f"{device.path} ({device.name}) is a Linux tap device")
+    else:
+        raise DeviceError(f"DeviceType {kind} is not supported by this release: use tun, tap or dummy")
+    log(0, "info", f"{device.path} ({device.name}) is a Linux {kind} device")
+    if isinstance(device, TapDevice):
+        log(0, "info", f"Device offloads: {', '.join(device.offloads) or 'none'}")
     return device
+
+
+def _open_tun(name: str, path: str, *, one_queue: bool) -> OpenInterface:
+    """Open a tun interface. Raises `DeviceError`."""
+    _check_name(name)
+    opened: OpenInterface = _open_plain(
+        name, _IFF_TUN | _IFF_NO_PI | (_IFF_ONE_QUEUE if one_queue else 0), path
+    )
+    return opened
 
 
 def _check_name(name: str) -> None:
@@ -173,15 +286,71 @@ def _why_not_opened(error: OSError, name: str, path: str) -> str:
         case errno.EBUSY:
             return f"Could not use {interface}: it is in use by another program"
         case errno.EINVAL:
-            return f"Could not use {interface}: the name is not allowed, or it is no tap interface"
+            return (
+                f"Could not use {interface}: the name is not allowed, or it is an interface of another kind"
+            )
         case _:
             return f"Could not open {path} for {interface}: {reason(error)}"
 
 
+def _load_offload() -> tuple[Segment | None, Coalesce | None]:
+    """Return what cuts and what joins super-frames; None without numpy, which is loaded only here."""
+    try:
+        from pytinc.datapath.coalesce import coalesce
+        from pytinc.datapath.segment import segment
+    except ImportError:
+        return None, None
+    return segment, coalesce
+
+
+def _open_with_header(name: str, flags: int, path: str) -> Any:
+    """Open a device that has a virtio-net header before each frame; None if it cannot be had."""
+    import pytun_pmd3
+
+    try:
+        device = pytun_pmd3.TunTapDevice(name, flags | _IFF_VNET_HDR, path)
+    except OSError:
+        return None  # the plain way works, or tells why nothing does
+    try:
+        fcntl.ioctl(device.fileno(), _TUNSETVNETHDRSZ, struct.pack("=i", _HEADER_SIZE))
+    except OSError:
+        device.close()
+        return None
+    return device
+
+
+def _open_plain(name: str, flags: int, path: str) -> Any:
+    """Open a device for frames with nothing before them. Raises `DeviceError`."""
+    import pytun_pmd3
+
+    try:
+        device = pytun_pmd3.TunTapDevice(name, flags, path)
+    except OSError as error:
+        raise DeviceError(_why_not_opened(error, name, path)) from error
+    # A persistent interface remembers what its last user took over from the kernel.
+    _set_offload(device.fileno(), 0)
+    return device
+
+
+def _take_offloads(descriptor: int) -> tuple[str, ...]:
+    """Take over as much as this kernel leaves to us, and return what that is."""
+    for value, names in _OFFLOADS:
+        if _set_offload(descriptor, value):
+            return names
+    return ()
+
+
+def _set_offload(descriptor: int, value: int) -> bool:
+    """Tell the kernel what it may leave to us; False if it does not know how."""
+    try:
+        fcntl.ioctl(descriptor, _TUNSETOFFLOAD, value)
+    except OSError:
+        return False
+    return True
+
+
 def _read_hwaddr(name: str) -> bytes:
     """Ask for the interface's address ourselves: pytun's getter cuts it at a NUL byte."""
-    import fcntl
-
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as anything:
         try:
             answer = fcntl.ioctl(anything, _SIOCGIFHWADDR, _IFREQ.pack(os.fsencode(name), 0, b""))
@@ -230,12 +399,10 @@ class DeviceFeed:
         if descriptor is not None:
             self._loop.remove_reader(descriptor)
 
-    def write(self, frame: bytes) -> None:
-        """Give a frame to the host; an error is reported, at most once a minute the same one."""
+    def write_batch(self, frames: Sequence[bytes]) -> None:
+        """Give frames to the host; an error is reported, at most once a minute the same one."""
         try:
-            self._device.write(frame)
-        except BlockingIOError:
-            pass  # the kernel's queue is full: lost, as on any busy Ethernet
+            self._device.write_batch(frames)
         except OSError as error:
             self._report_write_error(error)
 

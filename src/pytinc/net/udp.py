@@ -1,8 +1,9 @@
-"""UDP: batches of datagrams in and out, with the kernel's segmentation offload where it is to be had.
+"""UDP: batches of datagrams in and out, with the kernel's offloads where they are to be had.
 
 The shell gives runs of datagrams for one destination and is told which size was refused. Whether a run
 goes out in one call (UDP_SEGMENT, dataplane.md 12.2) or one by one is nobody else's business: the choice
-is tried, and given up for good when the kernel or a device cannot do it.
+is tried, and given up for good when the kernel or a device cannot do it. In the other direction the kernel
+joins datagrams of one peer (UDP_GRO), and they are taken apart here.
 """
 
 from __future__ import annotations
@@ -17,16 +18,22 @@ from typing import Final, Protocol
 from pytinc.net.log import LogFunction, reason
 from pytinc.net.sockets import Listener
 from pytinc.wire.address import SockAddr
-from pytinc.wire.datagram import MAX_PACKET_SIZE
 
 MAX_BATCH: Final = 64
-"""Datagrams read for one readiness event, as tinc does, so that nothing else starves."""
+"""So many datagrams read for one readiness event are enough (tinc: the same): nothing else may starve. The
+last call may have given a whole run."""
 MAX_SEGMENTS: Final = 64
 """Datagrams in one call: what older kernels allow (UDP_MAX_SEGMENTS)."""
 MAX_RUN_BYTES: Final = 65507
 """The largest UDP payload over IPv4, and so the most one call may carry."""
 
+RECEIVE_SIZE: Final = 65535
+"""No datagram is longer, and no run."""
+
 _UDP_SEGMENT: Final = 103
+_UDP_GRO: Final = 104
+_RUN_STEP: Final = struct.Struct("i")
+_CONTROL_SIZE: Final = socket.CMSG_SPACE(_RUN_STEP.size)
 _SEGMENT_SIZE: Final = struct.Struct("H")
 _GIVE_UP: Final = (errno.EIO, errno.EINVAL, errno.ENOPROTOOPT)
 """Errors that say "never again": a device without checksum offload, a kernel without the option."""
@@ -42,8 +49,13 @@ class DatagramSocket(Protocol):
     def fileno(self) -> int:
         """Return the descriptor."""
 
-    def recvfrom(self, size: int, /) -> tuple[bytes, SockAddr]:
-        """Receive one datagram."""
+    def setsockopt(self, level: int, option: int, value: int, /) -> None:
+        """Set an option (UDP_GRO)."""
+
+    def recvmsg_into(
+        self, buffers: Sequence[bytearray], ancbufsize: int, /
+    ) -> tuple[int, list[tuple[int, int, bytes]], int, SockAddr]:
+        """Receive one datagram, or with UDP_GRO several of one size; the control message tells the size."""
 
     def sendto(self, data: bytes, address: SockAddr, /) -> int:
         """Send one datagram."""
@@ -69,13 +81,17 @@ class UdpSockets:
         *,
         on_datagrams: DatagramsReceived,
         log: LogFunction,
+        offload: bool = True,
     ) -> None:
         self._loop = loop
         self._sockets = sockets
         self._on_datagrams = on_datagrams
         self._log = log
-        self._segments = True
+        self._segments = offload
         """The kernel takes runs in one call, as far as is known."""
+        self._joins = offload and all(map(_ask_for_runs, sockets))
+        """The kernel gives runs in one call."""
+        self._buffer = bytearray(RECEIVE_SIZE)
 
     @classmethod
     def of_listeners(
@@ -85,14 +101,21 @@ class UdpSockets:
         *,
         on_datagrams: DatagramsReceived,
         log: LogFunction,
+        offload: bool = True,
     ) -> UdpSockets:
         """Use the UDP sockets of the listeners."""
-        return cls(loop, [listener.udp for listener in listeners], on_datagrams=on_datagrams, log=log)
+        sockets = [listener.udp for listener in listeners]
+        return cls(loop, sockets, on_datagrams=on_datagrams, log=log, offload=offload)
 
     @property
     def segments(self) -> bool:
         """Whether runs still go out in one call."""
         return self._segments
+
+    @property
+    def offloads(self) -> tuple[str, ...]:
+        """What the kernel does for us: GSO until it has refused it, GRO."""
+        return ("GSO",) * self._segments + ("GRO",) * self._joins
 
     def start(self) -> None:
         """Begin to receive."""
@@ -105,14 +128,21 @@ class UdpSockets:
             self._loop.remove_reader(source.fileno())
 
     def _readable(self, index: int) -> None:
-        receive = self._sockets[index].recvfrom
+        receive, buffer = self._sockets[index].recvmsg_into, self._buffer
+        buffers, view = (buffer,), memoryview(buffer)
         datagrams: list[bytes] = []
         addresses: list[SockAddr] = []
         try:
-            for _ in range(MAX_BATCH):
-                data, address = receive(MAX_PACKET_SIZE)
-                datagrams.append(data)
-                addresses.append(address)
+            while len(datagrams) < MAX_BATCH:
+                size, control, _, address = receive(buffers, _CONTROL_SIZE)
+                step = _run_step(control) if control else 0
+                if 0 < step < size:
+                    run = [bytes(view[at : min(at + step, size)]) for at in range(0, size, step)]
+                    datagrams += run
+                    addresses += [address] * len(run)
+                else:
+                    datagrams.append(bytes(view[:size]))
+                    addresses.append(address)
         except (BlockingIOError, InterruptedError):
             pass
         except OSError as error:
@@ -161,6 +191,23 @@ class UdpSockets:
             self._log(
                 5, "warning", f"Error sending packet to {address[0]} port {address[1]}: {reason(error)}"
             )
+
+
+def _ask_for_runs(source: DatagramSocket) -> bool:
+    """Ask the kernel to hand over runs of equal datagrams in one call; False if it cannot."""
+    try:
+        source.setsockopt(socket.IPPROTO_UDP, _UDP_GRO, 1)
+    except OSError:
+        return False
+    return True
+
+
+def _run_step(control: Sequence[tuple[int, int, bytes]]) -> int:
+    """Return the length of the datagrams in a run (the last may be shorter); 0 if it is a single one."""
+    for level, kind, data in control:
+        if (level, kind) == (socket.IPPROTO_UDP, _UDP_GRO) and len(data) >= _RUN_STEP.size:
+            return int(_RUN_STEP.unpack_from(data)[0])
+    return 0
 
 
 def _groups(datagrams: Sequence[bytes]) -> Iterator[Sequence[bytes]]:

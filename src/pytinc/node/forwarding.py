@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pytinc.config.settings import Broadcast, Forwarding, Mode, Settings
 from pytinc.datapath.table import SwitchRules
 from pytinc.wire.requests import OptionBits
+from pytinc.wire.subnet import Subnet, SubnetKind
 
 if TYPE_CHECKING:
     from pytinc.node.node import Node
@@ -17,6 +18,7 @@ def switch_rules(settings: Settings) -> SwitchRules:
     """Return the rules about frames that follow from the settings."""
     broadcast = Broadcast.NO if settings.tunnel_server else settings.broadcast
     return SwitchRules(
+        router=settings.mode is Mode.ROUTER,
         hub=settings.mode is Mode.HUB,
         forward=settings.forwarding is not Forwarding.OFF,
         kernel=settings.forwarding is Forwarding.KERNEL,
@@ -65,6 +67,7 @@ def write_routes(node: Node) -> None:
         and (slot.via is slot or (slot.via is table.me and slot.nexthop is slot))
     )
     table.refresh_all()
+    table.routes.flush()
     write_macs(node)
 
 
@@ -74,6 +77,18 @@ def write_macs(node: Node) -> None:
     node.table.macs = {
         mac: owner for mac in subnets.table.macs() if (owner := subnets.mac_owner(mac)) is not None
     }
+
+
+def write_subnet(node: Node, owner: str | None, subnet: Subnet, *, exists: bool) -> None:
+    """Take over a subnet that was added, or deleted; the owner of a broadcast subnet is None."""
+    if subnet.kind is not SubnetKind.MAC:
+        slot = None if owner is None else node.peers[owner].slot
+        if exists:
+            node.table.routes.add(subnet, slot)
+        else:
+            node.table.routes.delete(subnet, slot)
+    elif owner is not None:
+        write_mac(node, subnet.address)
 
 
 def write_mac(node: Node, mac: bytes) -> None:

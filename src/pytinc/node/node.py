@@ -23,6 +23,7 @@ from pytinc.crypto.keys import PrivateKey, PublicKey
 from pytinc.datapath.inbound import Inbound
 from pytinc.datapath.outbound import Outbound
 from pytinc.datapath.output import Output
+from pytinc.datapath.router import Router
 from pytinc.datapath.table import ForwardingTable, PeerSlot
 from pytinc.errors import AuthenticationError
 from pytinc.node.actions import Action, Log
@@ -38,6 +39,7 @@ from pytinc.node.topology import Topology
 from pytinc.node.tunnels import Tunnels
 from pytinc.protocol.pmtu import PathMtu, PathSettings
 from pytinc.wire.address import Address, SockAddr
+from pytinc.wire.capabilities import Capability
 from pytinc.wire.requests import OptionBits, Request
 
 COMPLAINT_INTERVAL: Final = 600.0
@@ -77,6 +79,7 @@ class Node:
         path_mtu: Callable[[SockAddr], int | None],
         queued: Callable[[int], int],
         wall_clock: Callable[[], float],
+        own_address: Callable[[bytes], bytes | None] | None = None,
         insecure: bool = False,
     ) -> None:
         self.settings = settings
@@ -98,8 +101,10 @@ class Node:
         self._complaints: dict[str, float] = {}
 
         me_slot = PeerSlot(settings.name, is_me=True)
-        self.table = ForwardingTable(me_slot)
-        self.outbound = Outbound(self.table)
+        self.table = ForwardingTable(me_slot, switch_rules(settings))
+        if self.table.rules.router:
+            self.table.own_address = own_address
+        self.outbound = (Router if self.table.rules.router else Outbound)(self.table)
         self.inbound = Inbound(self.table, self.outbound)
         self.peers: dict[str, Peer] = {}
         self.me = self.peers[settings.name] = Peer(settings.name, me_slot, PathMtu(self._path_settings()))
@@ -120,6 +125,10 @@ class Node:
     def set_sockets(self, sockets: Sequence[tuple[int, Address]]) -> None:
         """Tell which sockets listen: family (4 or 6) and bound address of each, by index."""
         self.sockets = tuple(sockets)
+
+    def set_hwaddr(self, hwaddr: bytes | None) -> None:
+        """Tell the MAC address of the device; None if it is one without (tun)."""
+        self.table.hwaddr = hwaddr
 
     def start(self, now: float) -> None:
         """Announce own subnets to ourselves, start the timers and the outgoing connections."""
@@ -318,6 +327,7 @@ class Node:
             timeout=settings.udp_discovery_timeout,
             local_discovery=settings.local_discovery,
             ping_interval=settings.ping_interval,
+            capabilities=Capability.FAST_TAG if settings.fast_tag else Capability.NONE,
         )
 
     def _apply_settings(self) -> None:

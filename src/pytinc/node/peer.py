@@ -37,6 +37,7 @@ class Peer:
         "connection",
         "failed_since",
         "failure_mark",
+        "fast_until",
         "has_address",
         "key_asked",
         "key_attempts",
@@ -93,6 +94,8 @@ class Peer:
         """Since when records of a confirmed address do not open, with nothing good in between."""
         self.failure_mark = 0
         """``slot.in_packets`` at that time."""
+        self.fast_until = NEVER
+        """Until when its last word that it takes the fast tag holds."""
         # Addresses.
         self.roaming: Address | None = None
         """An address from which authentic data came, not yet proved by a probe."""

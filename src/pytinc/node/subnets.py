@@ -88,12 +88,12 @@ class Subnets:
 
     def _set_broadcast(self) -> None:
         for subnet in self._broadcast:
-            self.table.delete(None, subnet)
+            self.delete(None, subnet)
         self._broadcast = tuple(
             dict.fromkeys(DEFAULT_BROADCAST_SUBNETS + self._node.settings.broadcast_subnets)
         )
         for subnet in self._broadcast:
-            self.table.add(None, subnet)
+            self.add(None, subnet)
 
     # -- the table --
 
@@ -127,12 +127,13 @@ class Subnets:
         """Return the DEL_SUBNET that tells of its end."""
         return DelSubnet(self._node.nonce(), owner, subnet)
 
-    def add(self, owner: str, subnet: Subnet) -> bool:
+    def add(self, owner: str | None, subnet: Subnet) -> bool:
         """Add a subnet; False if it was there. `ProtocolError` when ``owner`` has too many."""
         added = self.table.add(owner, subnet)
-        if added and subnet.kind is SubnetKind.MAC:
-            self._note_move(owner, subnet.address)
-            forwarding.write_mac(self._node, subnet.address)
+        if added:
+            if owner is not None and subnet.kind is SubnetKind.MAC:
+                self._note_move(owner, subnet.address)
+            forwarding.write_subnet(self._node, owner, subnet, exists=True)
         return added
 
     def _note_move(self, owner: str, mac: bytes) -> None:
@@ -140,14 +141,15 @@ class Subnets:
         if before is not None and before.name != owner:
             self.moved += 1
 
-    def delete(self, owner: str, subnet: Subnet) -> bool:
+    def delete(self, owner: str | None, subnet: Subnet) -> bool:
         """Delete a subnet; False if it was not there."""
         deleted = self.table.delete(owner, subnet)
-        self._lines.pop((owner, subnet), None)
-        if deleted and subnet.kind is SubnetKind.MAC:
-            if owner == self._node.me.name:
+        if owner is not None:
+            self._lines.pop((owner, subnet), None)
+        if deleted:
+            if owner == self._node.me.name and subnet.kind is SubnetKind.MAC:
                 self._node.table.own_macs.pop(subnet.address, None)
-            forwarding.write_mac(self._node, subnet.address)
+            forwarding.write_subnet(self._node, owner, subnet, exists=False)
         return deleted
 
     def mac_owner(self, mac: bytes) -> PeerSlot | None:

@@ -17,9 +17,10 @@ from pytinc.node.actions import AppendPublicKey, SendDatagram
 from pytinc.node.connections import Connection
 from pytinc.node.peer import NEVER, RELAY_VERSION, Peer
 from pytinc.protocol.sptps.datagram import DatagramSession
-from pytinc.protocol.sptps.handshake import Role
+from pytinc.protocol.sptps.handshake import Role, State
 from pytinc.wire import b64
 from pytinc.wire.address import Address, SockAddr, from_sockaddr
+from pytinc.wire.capabilities import Capability
 from pytinc.wire.datagram import DATAGRAM_OVERHEAD, ID_SIZE, MTU_MAX, NULL_ID, TYPE_PROBE
 from pytinc.wire.requests import AnsKey, MtuInfo, Number, OptionBits, ReqKey, UdpInfo
 
@@ -43,6 +44,8 @@ ROAMING_INTERVAL: Final = 1.0
 """Seconds between two probes of an address that a peer may have moved to."""
 EDGE_ADDRESS_TURN: Final = 3
 """Every third packet to an unproved node goes to its own address, the others to those of its edges."""
+FAST_TAG_PROBES: Final = 3
+"""So many of our requests in a row without its word that it takes the fast tag, and a peer gets tinc's."""
 UDP_INFO_VERSION: Final = 5
 MTU_INFO_VERSION: Final = 6
 SPTPS_PACKET_VERSION: Final = 7
@@ -96,6 +99,8 @@ class Tunnels:
             return
         if not peer.valid_key:
             self._request_key(peer, now)
+        elif now >= peer.fast_until or not node.settings.fast_tag:
+            self._use_fast_tag(peer, allowed=False)
         via = peer.route.via if peer.route.via != node.me.name else peer.route.nexthop
         if via != peer.name:
             relay = node.peers[via]
@@ -137,6 +142,8 @@ class Tunnels:
         session = peer.slot.session
         if session is None or not session.can_send:
             return
+        if self._node.settings.fast_tag:
+            session.accept_fast()  # the probe says that we do
         datagram = NULL_ID + self._node.me.slot.id + session.seal(TYPE_PROBE, payload)
         self._node.act(SendDatagram(socket, address, datagram, peer.name))
 
@@ -538,6 +545,8 @@ class Tunnels:
             self._take_proved_address(peer, from_sockaddr(probe.address))
         result = peer.path.on_probe(probe.payload, now, peer.version)
         self._next_timeout = min(self._next_timeout, peer.path.next_deadline())
+        if result.capabilities is not None:
+            self._learn_capabilities(peer, result.capabilities, now)
         if result.reply is not None:
             self._send_probe_to(peer, result.reply, probe.socket, probe.address)
             if not peer.path.udp_confirmed:
@@ -548,6 +557,22 @@ class Tunnels:
             # Go on with the path MTU at once; tinc waits for the next packet.
             self.upkeep(peer, now, search_mtu=True)
         forwarding.write_path(node, peer)
+
+    def _learn_capabilities(self, peer: Peer, capabilities: Capability, now: float) -> None:
+        """Note whether a peer takes the fast tag under the present key (docs/protocol.md)."""
+        session = peer.slot.session
+        if session is None or session.state is State.REKEY_ACK:
+            return  # we seal under the new key already, and the probe came under the old one
+        settings = peer.path.settings
+        interval = settings.keepalive_interval if settings.udp_discovery else settings.ping_interval
+        peer.fast_until = now + FAST_TAG_PROBES * interval
+        self._use_fast_tag(peer, allowed=self._node.settings.fast_tag and Capability.FAST_TAG in capabilities)
+
+    def _use_fast_tag(self, peer: Peer, *, allowed: bool) -> None:
+        session = peer.slot.session
+        if session is not None and session.peer_accepts_fast is not allowed:
+            session.peer_accepts_fast = allowed
+            self._node.log(4, "debug", f"Data for {peer.name} gets the {'fast' if allowed else 'usual'} tag")
 
     def _take_proved_address(self, peer: Peer, address: Address) -> None:
         """A probe reply came from ``address``: it is where the peer is, unless a proved one stands."""

@@ -7,6 +7,9 @@ The node calls `upkeep` when it has traffic for the peer and sends what comes ba
 from when on that can be useful. Field names are tinc's. All MTUs count record payload bytes, that is
 the Ethernet frame.
 
+Probes also carry what a pytinc node can do (`pytinc.wire.capabilities`), in bytes that a C node does not
+read; their sizes are the same with and without.
+
 ``mtuprobes`` is the state of the search::
 
     0         fresh: start with what the kernel believes
@@ -24,6 +27,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from pytinc.wire.capabilities import (
+    BLOCK_SIZE,
+    IN_REQUEST,
+    IN_SHORT_REPLY,
+    Capability,
+    format_block,
+    parse_block,
+)
 from pytinc.wire.datagram import MIN_MTU, MTU_MAX
 
 MIN_PROBE_SIZE: Final = 18
@@ -53,6 +64,8 @@ class PathSettings:
     timeout: float = 30
     local_discovery: bool = True
     ping_interval: float = 60
+    capabilities: Capability = Capability.NONE
+    """What our probes announce."""
 
 
 class ProbeOut(NamedTuple):
@@ -70,6 +83,8 @@ class ProbeResult(NamedTuple):
     """To be sent to where the request came from."""
     confirmed: bool = False
     """This reply is the first: UDP with the peer works."""
+    capabilities: Capability | None = None
+    """What the peer announces; None if a probe of this kind does not tell."""
 
 
 class PathMtu:
@@ -215,7 +230,8 @@ class PathMtu:
         ):
             self.udp_reply_sent = now
             if self.maxrecentlen > 0:
-                probes.append(ProbeOut(_short_reply(self.maxrecentlen, bytes(11) + random_bytes(4))))
+                reply = self._short_reply(self.maxrecentlen, bytes(11) + random_bytes(4))
+                probes.append(ProbeOut(reply))
                 self.maxrecentlen = 0
         if now - self.udp_ping_sent >= self._request_interval():
             self.udp_ping_sent = now
@@ -228,10 +244,17 @@ class PathMtu:
     def _request_interval(self) -> float:
         return self.settings.keepalive_interval if self.udp_confirmed else self.settings.interval
 
-    @staticmethod
-    def make_request(random_bytes: Callable[[int], bytes], size: int = MIN_PROBE_SIZE) -> bytes:
+    def make_request(self, random_bytes: Callable[[int], bytes], size: int = MIN_PROBE_SIZE) -> bytes:
         """Return a request of ``size`` bytes."""
-        return bytes(_HEADER) + random_bytes(max(size, MIN_PROBE_SIZE) - _HEADER)
+        request = bytes(_HEADER) + random_bytes(max(size, MIN_PROBE_SIZE) - _HEADER)
+        return self._announce(request, IN_REQUEST)
+
+    def _announce(self, probe: bytes, offset: int) -> bytes:
+        """Return the probe with our capability block at ``offset``, if there is anything to announce."""
+        capabilities = self.settings.capabilities
+        if not capabilities:
+            return probe
+        return probe[:offset] + format_block(capabilities) + probe[offset + BLOCK_SIZE :]
 
     # -- the search --
 
@@ -330,12 +353,24 @@ class PathMtu:
         if not payload:
             return ProbeResult()
         if payload[0] == REQUEST:
-            return ProbeResult(reply=_reply_to(payload, version))
+            capabilities = parse_block(payload, IN_REQUEST)
+            return ProbeResult(reply=self._reply_to(payload, version), capabilities=capabilities)
         if payload[0] == REPLY_SHORT:
             if len(payload) < 3:
                 return ProbeResult()
-            return ProbeResult(confirmed=self._on_reply(int.from_bytes(payload[1:3], "big"), now))
+            confirmed = self._on_reply(int.from_bytes(payload[1:3], "big"), now)
+            return ProbeResult(confirmed=confirmed, capabilities=parse_block(payload, IN_SHORT_REPLY))
+        # The whole request came back, our own block included.
         return ProbeResult(confirmed=self._on_reply(len(payload), now))
+
+    def _reply_to(self, request: bytes, version: int) -> bytes:
+        if version < SHORT_REPLY_VERSION:
+            return bytes((REPLY_FULL,)) + request[1:]
+        rest = request[3:MIN_PROBE_SIZE].ljust(MIN_PROBE_SIZE - 3, b"\0")
+        return self._short_reply(len(request), rest)
+
+    def _short_reply(self, length: int, rest: bytes) -> bytes:
+        return self._announce(bytes((REPLY_SHORT,)) + length.to_bytes(2, "big") + rest, IN_SHORT_REPLY)
 
     def _on_reply(self, length: int, now: float) -> bool:
         """Take a reply to a request of ``length`` bytes; tell if it is the first (tinc: udp_probe_h())."""
@@ -360,13 +395,3 @@ class PathMtu:
             self.minmtu = length
             self._fix_mtu()
         return first
-
-
-def _reply_to(request: bytes, version: int) -> bytes:
-    if version < SHORT_REPLY_VERSION:
-        return bytes((REPLY_FULL,)) + request[1:]
-    return _short_reply(len(request), request[3:MIN_PROBE_SIZE].ljust(MIN_PROBE_SIZE - 3, b"\0"))
-
-
-def _short_reply(length: int, rest: bytes) -> bytes:
-    return bytes((REPLY_SHORT,)) + length.to_bytes(2, "big") + rest

@@ -12,9 +12,17 @@ ETHERTYPE: Final = slice(12, 14)
 
 IPV4: Final = b"\x08\x00"
 IPV6: Final = b"\x86\xdd"
+ARP: Final = b"\x08\x06"
 VLAN: Final = b"\x81\x00"
 NO_TYPE: Final = b"\0\0"
 """Never a real frame: where a frame has its ethertype, a UDP probe has zeros."""
+
+HEADER_OF_IP: Final = {
+    bytes((version << 4 | rest,)): bytes(12) + kind
+    for version, kind in ((4, IPV4), (6, IPV6))
+    for rest in range(16)
+}
+"""By the first byte of an IP packet: the header it gets where it comes without one. The MACs are zero."""
 
 
 def is_group(mac: bytes) -> bool:

@@ -10,6 +10,9 @@ PROTOCOL_ICMP: Final = 1
 PROTOCOL_IPIP: Final = 4
 PROTOCOL_TCP: Final = 6
 PROTOCOL_ICMPV6: Final = 58
+ICMP_ERRORS: Final = frozenset((3, 4, 5, 11, 12))
+"""ICMP types that tell of a packet; of ICMPv6 it is those below 128."""
+ICMPV6_FIRST_QUERY: Final = 128
 ICMP_TIME_EXCEEDED: Final = 11
 ICMPV6_TIME_EXCEEDED: Final = 3
 TCP_HEADER_SIZE: Final = 20

@@ -609,6 +609,142 @@ def test_a_handshake_record_in_a_batch_takes_effect_for_the_next_record() -> Non
     assert not b.in_handshake
 
 
+# -- the fast tag --
+
+
+def with_fast_tag(replay_window: int = 16) -> Pair:
+    """Two ends that announced it, and heard each other."""
+    a, b = established(replay_window)
+    for session in (a, b):
+        session.accept_fast()
+        session.peer_accepts_fast = True
+    return a, b
+
+
+def fast_record(session: DatagramSession, data: bytes) -> bytes:
+    return session.seal(0, data, may_be_fast=True)
+
+
+def test_both_tags_are_taken_in_any_order() -> None:
+    a, b = with_fast_tag()
+    records = [a.seal(0, b"%d" % i, may_be_fast=bool(i & 5)) for i in range(40)]
+    random.Random(1).shuffle(records)
+    taken = [b.receive(each) for each in records]
+    assert {each.data for each in taken if each} == {b"%d" % i for i in range(40)}
+    assert one_at_a_time(b, records) == [None] * 40
+
+
+@given(st.lists(st.booleans(), max_size=30), st.integers(1, 8))
+def test_a_batch_of_both_tags_equals_one_at_a_time(forms: list[bool], size: int) -> None:
+    (a, single), (_, batch) = with_fast_tag(), with_fast_tag()
+    records = [a.seal(0, b"%d" % i, may_be_fast=fast) for i, fast in enumerate(forms)]
+    for start in range(0, len(records), size):
+        part = records[start : start + size]
+        assert batch.open_batch(part, 0) == one_at_a_time(single, part) != [None] * len(part)
+        assert batch._fast_seen is single._fast_seen is forms[min(start + size, len(forms)) - 1]
+
+
+def test_a_session_that_announced_nothing_takes_no_fast_tag() -> None:
+    a, b = established()
+    a.peer_accepts_fast = True
+    assert b.receive(fast_record(a, b"no")) is None
+    assert b.open_batch(a.seal_batch(b"", 2, [b"no"]), 0) == [None]
+    assert not b.verify(fast_record(a, b"no"))
+    assert b.receive(a.seal(0, b"yes")) == Record(0, b"yes")
+
+
+def test_without_the_peers_word_nothing_has_the_fast_tag() -> None:
+    (a, _), (twin, _) = established(), established()
+    a.accept_fast()
+    assert a.seal_batch(b"", 2, [b"x"]) == twin.seal_batch(b"", 2, [b"x"])
+    assert fast_record(a, b"y") == twin.seal(0, b"y")
+
+
+def test_only_data_that_may_has_the_fast_tag() -> None:
+    (a, _), (twin, _) = with_fast_tag(), established()
+    assert a.seal(4, b"probe") == twin.seal(4, b"probe")
+    (fast,), (usual,) = a.seal_batch(b"", 2, [b"data"]), twin.seal_batch(b"", 2, [b"data"])
+    assert fast[:-16] == usual[:-16]
+    assert fast[-16:] != usual[-16:]
+    assert fast_record(a, b"data")[-16:] != twin.seal(0, b"data")[-16:]
+    a.force_rekey()
+    twin.force_rekey()
+    assert a.take_output() == twin.take_output()
+
+
+def test_each_number_is_sealed_once_whatever_the_tag() -> None:
+    a, _ = with_fast_tag()
+    records = [*a.seal_batch(b"", 2, [b"1", b"2"]), a.seal(4, b"probe"), fast_record(a, b"3")]
+    a.peer_accepts_fast = False
+    records += a.seal_batch(b"", 2, [b"4"])
+    numbers = [int.from_bytes(each[:4], "big") for each in records]
+    assert numbers == list(range(numbers[0], numbers[0] + 5))
+
+
+def test_the_replay_window_judges_both_tags_alike() -> None:
+    (a, b), (c, d) = with_fast_tag(2), established(2)
+    order = [0, 3, 1, 1, 40, 4, 24, 23, 39, 41, 3]
+    fast = a.seal_batch(b"", 2, [b"%d" % i for i in range(42)])
+    usual = c.seal_batch(b"", 2, [b"%d" % i for i in range(42)])
+    assert b.open_batch([fast[i] for i in order], 0) == d.open_batch([usual[i] for i in order], 0)
+    assert (b.window.next, b.window.far) == (d.window.next, d.window.far)
+
+
+@pytest.mark.parametrize("likely", [False, True])
+def test_a_fast_record_cannot_be_made_longer_on_the_way(likely: bool) -> None:
+    """The tag of the RFC is tinc's tag over ciphertext, padding and lengths: nobody may write that out."""
+    a, b = with_fast_tag()
+    if likely:
+        assert b.receive(fast_record(a, b"before"))
+    record = fast_record(a, b"data")
+    number, ciphertext, tag = record[:4], record[4:-16], record[-16:]
+    longer = ciphertext + bytes(-len(ciphertext) % 16 + 8) + len(ciphertext).to_bytes(8, "little")
+    assert b.receive(number + longer + tag) is None
+    assert b.open_batch([number + longer + tag], 0) == [None]
+    assert not b.verify(number + longer + tag)
+    assert b.receive(record) == Record(0, b"data")
+
+
+@given(st.integers(0, 7), st.integers(0, 27))
+def test_a_fast_record_with_a_changed_bit_is_never_taken(bit: int, at: int) -> None:
+    a, b = with_fast_tag()
+    record = bytearray(fast_record(a, b"1234567"))
+    record[at] ^= 1 << bit
+    assert b.receive(bytes(record)) is None
+    assert b.open_batch([bytes(record)], 0) == [None]
+    assert b.window.far == 0
+
+
+@pytest.mark.parametrize("who", [0, 1])
+def test_a_new_key_begins_with_tincs_tag(who: int) -> None:
+    pair = with_fast_tag()
+    a, b = pair[who], pair[1 - who]
+    assert b.receive(fast_record(a, b"before"))
+    rekey(a, b)
+    assert not a.peer_accepts_fast
+    assert not b.peer_accepts_fast
+    assert not b._fast_seen
+    a.peer_accepts_fast = True
+    assert b.receive(fast_record(a, b"after")) == Record(0, b"after")
+
+
+@pytest.mark.parametrize("who", [0, 1])
+def test_fast_records_around_a_change_of_keys_are_taken_early_and_late(who: int) -> None:
+    pair = with_fast_tag()
+    a, b = pair[who], pair[1 - who]
+    late = fast_record(a, b"late")
+    ack = at_the_acks(a, b)
+    a.peer_accepts_fast = True
+    early = fast_record(a, b"early")
+    assert b.verify(early)
+    assert b.receive(early) == Record(0, b"early")
+    assert not b.in_handshake
+    assert b.verify(late)
+    assert b.receive(late) == Record(0, b"late")
+    assert b.receive(late) is None
+    assert b.receive_handshake(ack)
+
+
 def test_repr_shows_no_key() -> None:
     a, _ = established()
     assert repr(a) == "<DatagramSession <Handshake initiator, waits for nothing: keys are in force>>"

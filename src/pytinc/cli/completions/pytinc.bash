@@ -45,7 +45,7 @@ _pytinc_variable() {
         done
         return
     fi
-    _pytinc_offer "$cur" Address AddressFamily AutoConnect BindToAddress BindToInterface Broadcast BroadcastSubnet Cipher ClampMSS Compression ConnectTo DecrementTTL Device DeviceStandby DeviceType Digest DirectOnly Ed25519PrivateKeyFile Ed25519PublicKey Ed25519PublicKeyFile ExperimentalProtocol Forwarding FWMark GraphDumpFile Hostnames IffOneQueue IndirectData Interface InvitationExpire KeyExpire ListenAddress LocalDiscovery LogLevel MACExpire MACLength MaxConnectionBurst MaxOutputBufferSize MaxTimeout MetricsListen Mode MTUInfoInterval Name PingInterval PingTimeout PMTU PMTUDiscovery Port PriorityInheritance PrivateKey PrivateKeyFile ProcessPriority Proxy PublicKey PublicKeyFile ReplayWindow Sandbox ScriptsExtension ScriptsInterpreter StrictSubnets Subnet TCPOnly TunnelServer UDPDiscovery UDPDiscoveryInterval UDPDiscoveryKeepaliveInterval UDPDiscoveryTimeout UDPInfoInterval UDPRcvBuf UDPSndBuf UPnP UPnPDiscoverWait UPnPRefreshPeriod VDEGroup VDEPort Weight
+    _pytinc_offer "$cur" Address AddressFamily AutoConnect BindToAddress BindToInterface Broadcast BroadcastSubnet Cipher ClampMSS Compression ConnectTo DecrementTTL Device DeviceStandby DeviceType Digest DirectOnly Ed25519PrivateKeyFile Ed25519PublicKey Ed25519PublicKeyFile ExperimentalProtocol FastTag Forwarding FWMark GraphDumpFile Hostnames IffOneQueue IndirectData Interface InvitationExpire KeyExpire ListenAddress LocalDiscovery LogLevel MACExpire MACLength MaxConnectionBurst MaxOutputBufferSize MaxTimeout MetricsListen Mode MTUInfoInterval Name Offload PingInterval PingTimeout PMTU PMTUDiscovery Port PriorityInheritance PrivateKey PrivateKeyFile ProcessPriority Proxy PublicKey PublicKeyFile ReplayWindow Sandbox ScriptsExtension ScriptsInterpreter StrictSubnets Subnet TCPOnly TunnelServer UDPDiscovery UDPDiscoveryInterval UDPDiscoveryKeepaliveInterval UDPDiscoveryTimeout UDPInfoInterval UDPRcvBuf UDPSndBuf UPnP UPnPDiscoverWait UPnPRefreshPeriod VDEGroup VDEPort Weight
     for name in $(_pytinc_hosts); do _pytinc_offer "$cur" "$name."; done
     [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *. ]] && compopt -o nospace 2>/dev/null
     return 0
@@ -54,7 +54,7 @@ _pytinc_variable() {
 _pytinc_value() {
     local name=${1##*.}
     case ${name,,} in
-        autoconnect|clampmss|decrementttl|devicestandby|directonly|experimentalprotocol|hostnames|iffonequeue|indirectdata|localdiscovery|pmtudiscovery|priorityinheritance|strictsubnets|tcponly|tunnelserver|udpdiscovery) _pytinc_offer "$cur" yes no ;;
+        autoconnect|clampmss|decrementttl|devicestandby|directonly|experimentalprotocol|fasttag|hostnames|iffonequeue|indirectdata|localdiscovery|offload|pmtudiscovery|priorityinheritance|strictsubnets|tcponly|tunnelserver|udpdiscovery) _pytinc_offer "$cur" yes no ;;
         connectto|name) _pytinc_offer "$cur" $(_pytinc_hosts) ;;
     esac
 }

@@ -146,7 +146,7 @@ function __pytinc_variables
         set -l host (string replace -r '\..*' '' -- $word)
         printf "$host.%s\n" Address Cipher ClampMSS Compression Digest Ed25519PublicKey Ed25519PublicKeyFile IndirectData MACLength PMTU PMTUDiscovery Port PublicKey PublicKeyFile Subnet TCPOnly Weight
     else
-        printf '%s\n' Address AddressFamily AutoConnect BindToAddress BindToInterface Broadcast BroadcastSubnet Cipher ClampMSS Compression ConnectTo DecrementTTL Device DeviceStandby DeviceType Digest DirectOnly Ed25519PrivateKeyFile Ed25519PublicKey Ed25519PublicKeyFile ExperimentalProtocol Forwarding FWMark GraphDumpFile Hostnames IffOneQueue IndirectData Interface InvitationExpire KeyExpire ListenAddress LocalDiscovery LogLevel MACExpire MACLength MaxConnectionBurst MaxOutputBufferSize MaxTimeout MetricsListen Mode MTUInfoInterval Name PingInterval PingTimeout PMTU PMTUDiscovery Port PriorityInheritance PrivateKey PrivateKeyFile ProcessPriority Proxy PublicKey PublicKeyFile ReplayWindow Sandbox ScriptsExtension ScriptsInterpreter StrictSubnets Subnet TCPOnly TunnelServer UDPDiscovery UDPDiscoveryInterval UDPDiscoveryKeepaliveInterval UDPDiscoveryTimeout UDPInfoInterval UDPRcvBuf UDPSndBuf UPnP UPnPDiscoverWait UPnPRefreshPeriod VDEGroup VDEPort Weight
+        printf '%s\n' Address AddressFamily AutoConnect BindToAddress BindToInterface Broadcast BroadcastSubnet Cipher ClampMSS Compression ConnectTo DecrementTTL Device DeviceStandby DeviceType Digest DirectOnly Ed25519PrivateKeyFile Ed25519PublicKey Ed25519PublicKeyFile ExperimentalProtocol FastTag Forwarding FWMark GraphDumpFile Hostnames IffOneQueue IndirectData Interface InvitationExpire KeyExpire ListenAddress LocalDiscovery LogLevel MACExpire MACLength MaxConnectionBurst MaxOutputBufferSize MaxTimeout MetricsListen Mode MTUInfoInterval Name Offload PingInterval PingTimeout PMTU PMTUDiscovery Port PriorityInheritance PrivateKey PrivateKeyFile ProcessPriority Proxy PublicKey PublicKeyFile ReplayWindow Sandbox ScriptsExtension ScriptsInterpreter StrictSubnets Subnet TCPOnly TunnelServer UDPDiscovery UDPDiscoveryInterval UDPDiscoveryKeepaliveInterval UDPDiscoveryTimeout UDPInfoInterval UDPRcvBuf UDPSndBuf UPnP UPnPDiscoverWait UPnPRefreshPeriod VDEGroup VDEPort Weight
         for host in (__pytinc_hosts)
             printf '%s.\n' $host
         end
@@ -160,7 +160,7 @@ end
 
 function __pytinc_values
     switch (string lower -- (string replace -r '.*\.' '' -- (__pytinc_given)[2]))
-        case (string split '|' 'autoconnect|clampmss|decrementttl|devicestandby|directonly|experimentalprotocol|hostnames|iffonequeue|indirectdata|localdiscovery|pmtudiscovery|priorityinheritance|strictsubnets|tcponly|tunnelserver|udpdiscovery')
+        case (string split '|' 'autoconnect|clampmss|decrementttl|devicestandby|directonly|experimentalprotocol|fasttag|hostnames|iffonequeue|indirectdata|localdiscovery|offload|pmtudiscovery|priorityinheritance|strictsubnets|tcponly|tunnelserver|udpdiscovery')
             printf 'yes\nno\n'
         case (string split '|' 'connectto|name')
             __pytinc_hosts

@@ -16,6 +16,9 @@ pytinc takes what tinc loses there (and no number twice, whatever key it came un
 * A handshake record that so much data has overtaken that its number has left the window; only where it came
   over a meta connection (`receive_handshake`). The state machine takes each message once, so a replay of one
   finds no use.
+
+Two pytinc nodes may agree on a faster tag for data by UDP (docs/protocol.md, FastTag). The node negotiates,
+by `accept_fast` and `peer_accepts_fast`; here it only matters which tag is made and which one is tried first.
 """
 
 from __future__ import annotations
@@ -71,6 +74,11 @@ class DatagramSession:
         """Records sealed under the present key."""
         self.key_changes = 0
         """How often the peer's records came under a new key: 1 after the first handshake."""
+        self.peer_accepts_fast = False
+        """The node's to set: data by UDP gets the fast tag. A new key begins without."""
+        self._accepts_fast = False
+        self._fast_seen = False
+        """The tag on the last record that was opened was the fast one: the next will have it, too."""
         self.window = ReplayWindow(replay_window)
         self._output: list[bytes] = []
 
@@ -108,6 +116,13 @@ class DatagramSession:
         """So many records were sealed under the present key that a new one is due."""
         return self._out_count >= REKEY_AFTER
 
+    def accept_fast(self) -> None:
+        """Take records with the fast tag from now on: the peer is being told that we do.
+
+        There is no way back: the peer hears late or never that we would rather not.
+        """
+        self._accepts_fast = True
+
     # -- handshake --
 
     def start(self) -> list[bytes]:
@@ -142,9 +157,9 @@ class DatagramSession:
         if len(datagram) < SEALED_DATAGRAM_MIN:
             return False
         seqno, sealed = int.from_bytes(datagram[:SEQNO_SIZE], "big"), datagram[SEQNO_SIZE:]
-        plaintext = opener.open(seqno, sealed)
+        plaintext = self._open_usual(opener, seqno, sealed)
         if plaintext is None and self._pending_opener is not None:
-            plaintext = self._pending_opener.open(seqno, sealed)
+            plaintext = self._open_usual(self._pending_opener, seqno, sealed)
             if plaintext is not None:
                 self._advance(ACK)  # was lost: what comes on this way comes in order
         if plaintext is None:
@@ -156,14 +171,15 @@ class DatagramSession:
 
     # -- one record --
 
-    def seal(self, type_: int, data: bytes) -> bytes:
+    def seal(self, type_: int, data: bytes, *, may_be_fast: bool = False) -> bytes:
         """Return the datagram that carries ``data``: sequence number, sealed type and data.
 
+        ``may_be_fast``: with the fast tag if the peer takes it, as `seal_batch` does.
         `UsageError` if not `can_send` or for a type that is not the application's.
         """
         if not self.can_send or not 0 <= type_ < TYPE_HANDSHAKE:
             raise UsageError("application record without a usable key, or of a reserved type")
-        return self._frame(type_, data)
+        return self._frame(type_, data, fast=may_be_fast and self.peer_accepts_fast)
 
     def receive(self, datagram: bytes) -> Record | None:
         """Take one datagram; None if it is rejected (the session goes on as if it had not come).
@@ -171,13 +187,13 @@ class DatagramSession:
         A handshake record that is accepted gives ``(128, b"")``; what it leads to is in `take_output`, and
         `in_handshake` tells whether (new) keys are in force.
         """
-        opener = self._opener
-        if opener is None:
+        open_ = self._likely_way()
+        if open_ is None:
             return self._receive_plain(datagram)
         if len(datagram) < SEALED_DATAGRAM_MIN:
             return None
         seqno, sealed = int.from_bytes(datagram[:SEQNO_SIZE], "big"), datagram[SEQNO_SIZE:]
-        return self._judge(seqno, sealed, opener.open(seqno, sealed))
+        return self._judge(seqno, sealed, open_(seqno, sealed))
 
     def verify(self, datagram: bytes) -> bool:
         """Tell whether a datagram of unknown origin belongs to this session; nothing changes."""
@@ -186,10 +202,11 @@ class DatagramSession:
             return False
         seqno, sealed = int.from_bytes(datagram[:SEQNO_SIZE], "big"), datagram[SEQNO_SIZE:]
         if self.window.check(seqno) and (
-            opener.verify(seqno, sealed) or (pending is not None and pending.verify(seqno, sealed))
+            self._verify(opener, seqno, sealed)
+            or (pending is not None and self._verify(pending, seqno, sealed))
         ):
             return True
-        return old is not None and self.window.is_missing(seqno) and old.verify(seqno, sealed)
+        return old is not None and self.window.is_missing(seqno) and self._verify(old, seqno, sealed)
 
     def _receive_plain(self, datagram: bytes) -> Record | None:
         if len(datagram) < PLAIN_DATAGRAM_MIN:
@@ -204,12 +221,14 @@ class DatagramSession:
         return self._advance(datagram[PLAIN_DATAGRAM_MIN:])
 
     def _judge(self, seqno: int, sealed: bytes, plaintext: bytes | None) -> Record | None:
-        """Go on with a record that the present key opened (or not: ``plaintext`` is None)."""
+        """Go on with a record that the present key opened the likely way (or not: ``plaintext`` is None)."""
+        if plaintext is None and self._accepts_fast:
+            plaintext = self._open_unlikely(seqno, sealed)
         if plaintext is not None:
             return self._dispatch(plaintext) if self.window.accept(seqno) else None
         pending = self._pending_opener
         if pending is not None:
-            plaintext = pending.open(seqno, sealed)
+            plaintext = self._open_either(pending, seqno, sealed)
             if plaintext is not None:
                 return self._take_early(seqno, plaintext)
         return self._take_late(seqno, sealed)
@@ -227,7 +246,7 @@ class DatagramSession:
         # The window is asked first: garbage does not cost another tag.
         if old is None or not self.window.is_missing(seqno):
             return None
-        plaintext = old.open(seqno, sealed)
+        plaintext = self._open_either(old, seqno, sealed)
         if plaintext is None:
             return None
         self.window.accept_missing(seqno)
@@ -243,6 +262,42 @@ class DatagramSession:
             return False
         self.window.accept_missing(seqno)
         return True
+
+    # -- the two tags --
+
+    def _likely_way(self) -> Callable[[int, bytes], bytes | None] | None:
+        """Return what opens records under the present key with the tag seen last; None without a key."""
+        opener = self._opener
+        if opener is None:
+            return None
+        if not self._accepts_fast:
+            return opener.open
+        return opener.open_fast if self._fast_seen else opener.open_strict
+
+    def _open_unlikely(self, seqno: int, sealed: bytes) -> bytes | None:
+        """Open a record that has not the tag seen last; the other one is the likely one then."""
+        opener = self._opener
+        assert opener is not None
+        plaintext = (opener.open_strict if self._fast_seen else opener.open_fast)(seqno, sealed)
+        if plaintext is not None:
+            self._fast_seen = not self._fast_seen
+        return plaintext
+
+    def _open_usual(self, cipher: RecordCipher, seqno: int, sealed: bytes) -> bytes | None:
+        """Open a record that must have tinc's tag."""
+        return (cipher.open_strict if self._accepts_fast else cipher.open)(seqno, sealed)
+
+    def _open_either(self, cipher: RecordCipher, seqno: int, sealed: bytes) -> bytes | None:
+        """Open a record under a key that is not the present one, whichever tag it has."""
+        plaintext = self._open_usual(cipher, seqno, sealed)
+        if plaintext is None and self._accepts_fast:
+            plaintext = cipher.open_fast(seqno, sealed)
+        return plaintext
+
+    def _verify(self, cipher: RecordCipher, seqno: int, sealed: bytes) -> bool:
+        if not self._accepts_fast:
+            return cipher.verify(seqno, sealed)
+        return self._open_either(cipher, seqno, sealed) is not None
 
     def _usable_old_opener(self) -> RecordCipher | None:
         if self._old_opener is not None:
@@ -266,20 +321,22 @@ class DatagramSession:
             self._output.append(self._frame(TYPE_HANDSHAKE, message))
         if step.new_out is not None:
             self._sealer, self._out_count = RecordCipher(step.new_out), 0
+            self.peer_accepts_fast = False
         if step.pending_in is not None:
             self._pending_opener = RecordCipher(step.pending_in)
         if step.new_in is not None:
             self._old_opener, self._switched_at = self._opener, self.window.next
             self._opener, self._pending_opener = RecordCipher(step.new_in), None
             self.key_changes += 1
+            self._fast_seen = False
         return _CONSUMED
 
-    def _frame(self, type_: int, data: bytes) -> bytes:
+    def _frame(self, type_: int, data: bytes, *, fast: bool = False) -> bytes:
         seqno, self._out_seqno = self._out_seqno, (self._out_seqno + 1) & _SEQNO_MASK
         self._out_count += 1
         body = bytes((type_,)) + data
         if self._sealer is not None:
-            body = self._sealer.seal(seqno, body)
+            body = (self._sealer.seal_fast if fast else self._sealer.seal)(seqno, body)
         return seqno.to_bytes(SEQNO_SIZE, "big") + body
 
     # -- HOT PATH: many records --
@@ -298,7 +355,8 @@ class DatagramSession:
         # Numbers are taken before they are used: should sealing fail, none is used again.
         self._out_seqno = (first + count) & _SEQNO_MASK
         self._out_count += count
-        return sealer.seal_batch(prefix, first, bytes((type_,)), payloads)
+        seal_all = sealer.seal_batch_fast if self.peer_accepts_fast else sealer.seal_batch
+        return seal_all(prefix, first, bytes((type_,)), payloads)
 
     def open_batch(self, datagrams: Sequence[bytes], offset: int) -> list[tuple[int, bytes] | None]:
         """Open each datagram from ``offset`` on: type and payload, None where it is rejected.
@@ -311,19 +369,19 @@ class DatagramSession:
         start = offset + SEQNO_SIZE
         minimum = offset + SEALED_DATAGRAM_MIN
         self._usable_old_opener()  # forgets it when it is due
-        opener = self._opener
+        open_ = self._likely_way()
         for datagram in datagrams:
-            if opener is None or len(datagram) < minimum:
+            if open_ is None or len(datagram) < minimum:
                 append(self.receive(datagram[offset:]))
-                opener = self._opener
+                open_ = self._likely_way()
                 continue
             seqno = int.from_bytes(datagram[offset:start], "big")
             sealed = datagram[start:]
-            plaintext = opener.open(seqno, sealed)
+            plaintext = open_(seqno, sealed)
             if plaintext is not None and plaintext[0] < TYPE_HANDSHAKE:
                 append((plaintext[0], plaintext[1:]) if accept(seqno) else None)
             else:
-                # Cold: another key, the handshake, or nothing good.
+                # Cold: the other tag, another key, the handshake, or nothing good.
                 append(self._judge(seqno, sealed, plaintext))
-                opener = self._opener
+                open_ = self._likely_way()
         return result

@@ -1,0 +1,173 @@
+"""The arithmetic of the comparison: rows, medians, percentiles, ratios, goals, and two files of /proc.
+
+Pure functions over numbers and text; ``tests/benchmarks`` tests them. Nothing here measures anything.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+BASE: Final = "C-C"
+"""The pair all others are divided by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One thing that is measured of every pair."""
+
+    key: str
+    title: str
+    unit: str
+    digits: int = 0
+
+
+ROWS: Final = (
+    Row("tcp_up", "TCP, client to server", "Mbit/s"),
+    Row("tcp_down", "TCP, server to client", "Mbit/s"),
+    Row("tcp_20", "TCP, 20 streams, sum", "Mbit/s"),
+    Row("tcp_20_share", "20 streams over one stream", "%"),
+    Row("tcp_4_peers", "TCP, 4 peers at once, sum", "Mbit/s"),
+    Row("tcp_4_peers_share", "4 peers over one peer", "%"),
+    Row("udp_64", "UDP, 64 bytes, delivered", "packets/s"),
+    Row("udp_64_loss", "UDP, 64 bytes, lost of a flood", "%"),
+    Row("udp_1390", "UDP, 1,390 bytes, delivered", "packets/s"),
+    Row("udp_1390_loss", "UDP, 1,390 bytes, lost of a flood", "%"),
+    Row("udp_1400", "UDP, 1,400 bytes, delivered", "packets/s"),
+    Row("udp_1400_loss", "UDP, 1,400 bytes, lost of a flood", "%"),
+    Row("ping_idle_p50", "ping, idle, p50", "ms", 2),
+    Row("ping_idle_p99", "ping, idle, p99", "ms", 2),
+    Row("ping_load_p50", "ping under a TCP stream, p50", "ms", 2),
+    Row("ping_load_p99", "ping under a TCP stream, p99", "ms", 2),
+    Row("cpu_per_gb", "CPU of both daemons per GB", "s", 2),
+    Row("memory_rest", "memory at rest, larger daemon", "MiB", 1),
+    Row("memory_load", "memory at its peak, larger daemon", "MiB", 1),
+)
+ROW: Final[Mapping[str, Row]] = {row.key: row for row in ROWS}
+ROWS_WITHOUT_RATIO: Final = frozenset(row.key for row in ROWS if row.unit == "%")
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What issue 5 asks of a pair: a figure, or (``ratio``) its ratio to C-C, on one side of ``bound``."""
+
+    pair: str
+    row: str
+    bound: float
+    at_least: bool = True
+    ratio: bool = True
+
+    def met_by(self, figure: float) -> bool:
+        """Whether a figure is good enough."""
+        return figure >= self.bound if self.at_least else figure <= self.bound
+
+    @property
+    def text(self) -> str:
+        """The goal in words, as a table cell."""
+        unit = "x C-C" if self.ratio else ROW[self.row].unit
+        return f"{'at least' if self.at_least else 'at most'} {self.bound:g} {unit}"
+
+
+GOALS: Final = (
+    Goal("py-py", "tcp_up", 3),
+    Goal("py-py", "tcp_down", 3),
+    Goal("py-C", "tcp_up", 1.2),
+    Goal("py-C", "tcp_down", 1.2),
+    Goal("C-py", "tcp_up", 1.2),
+    Goal("C-py", "tcp_down", 1.2),
+    Goal("py-py, FastTag=no", "tcp_up", 1.6),
+    Goal("py-py, FastTag=no", "tcp_down", 1.6),
+    Goal("py-py", "udp_64", 1),
+    Goal("py-py", "udp_1400", 1.5),
+    Goal("py-py", "ping_idle_p50", 1.5, at_least=False),
+    Goal("py-py", "ping_idle_p99", 3, at_least=False),
+    Goal("py-py", "ping_load_p50", 1, at_least=False),
+    Goal("py-py", "cpu_per_gb", 0.5, at_least=False),
+    Goal("py-py", "memory_rest", 80, at_least=False, ratio=False),
+    Goal("py-py", "memory_load", 150, at_least=False, ratio=False),
+    Goal("py-py", "tcp_20_share", 90, ratio=False),
+    Goal("py-py", "tcp_4_peers_share", 90, ratio=False),
+)
+
+
+@dataclass(slots=True)
+class Results:
+    """All figures of one run by row, pair and round; None where a measurement failed."""
+
+    rounds: int
+    pairs: list[str]
+    figures: dict[str, dict[str, list[float | None]]] = field(default_factory=dict)
+
+    def put(self, row: str, pair: str, number: int, figure: float) -> None:
+        """Note the figure of one round (0 is the first)."""
+        assert row in ROW
+        by_pair = self.figures.setdefault(row, {})
+        by_pair.setdefault(pair, [None] * self.rounds)[number] = figure
+
+    def get(self, row: str, pair: str) -> list[float | None]:
+        """The figures of each round."""
+        return self.figures.get(row, {}).get(pair, [None] * self.rounds)
+
+    def median(self, row: str, pair: str) -> float | None:
+        """The median of the rounds that gave a figure; None without any."""
+        return median(self.get(row, pair))
+
+    def ratio(self, row: str, pair: str) -> float | None:
+        """The median of each round's ratio to C-C; None when there is nothing to divide, or by."""
+        return median_ratio(self.get(row, pair), self.get(row, BASE))
+
+    def judged(self, goal: Goal) -> float | None:
+        """The figure a goal speaks of."""
+        return self.ratio(goal.row, goal.pair) if goal.ratio else self.median(goal.row, goal.pair)
+
+
+def median(figures: Sequence[float | None]) -> float | None:
+    """The median of the figures that are there; None without any."""
+    there = [figure for figure in figures if figure is not None]
+    return statistics.median(there) if there else None
+
+
+def median_ratio(figures: Sequence[float | None], bases: Sequence[float | None]) -> float | None:
+    """The median of the ratios of figures that belong together.
+
+    Pairs of figures were taken close together in time, so a slow minute of the machine cancels out. Where one
+    is missing, or the base is 0, that ratio is left out; None without any.
+    """
+    return median(
+        [
+            figure / base
+            for figure, base in zip(figures, bases, strict=True)
+            if figure is not None and base is not None and base > 0
+        ]
+    )
+
+
+def percentile(figures: Sequence[float], percent: float) -> float:
+    """The smallest figure with at least ``percent`` (0 to 100) of all at or below it (nearest rank)."""
+    if not figures:
+        raise ValueError("no figures")
+    rank = -(-len(figures) * percent // 100)
+    return sorted(figures)[max(int(rank), 1) - 1]
+
+
+def share_percent(part: float, whole: float | None) -> float | None:
+    """``part`` in percent of ``whole``; None where there is no whole."""
+    return 100 * part / whole if whole else None
+
+
+def cpu_ticks(stat: str) -> int:
+    """User and system time of a process in clock ticks, from the text of /proc/PID/stat (proc(5))."""
+    # The second field is the program's name in brackets and may hold blanks and brackets itself.
+    fields = stat.rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def memory_mib(status: str, name: str) -> float:
+    """A ``VmRSS`` or ``VmHWM`` of the text of /proc/PID/status in MiB; ValueError when it is not there."""
+    for line in status.splitlines():
+        label, _, value = line.partition(":")
+        if label == name:
+            return int(value.split()[0]) / 1024
+    raise ValueError(f"no {name}")

@@ -1,0 +1,74 @@
+"""FastTag beside a real tincd: pytinc nodes agree on it, and the real one never sees such a record."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from itertools import combinations, permutations
+
+import pytest
+
+from pytinc.lab.network import Network
+from pytinc.lab.node import Kind, Node, wait_until
+from pytinc.lab.traffic import answers, parse_ping, ping_command
+
+CASTS = ("PCP",)
+ROLES = ("hub", "real", "spoke")
+KEY_EXPIRE_S = 15
+"""Each key begins with tinc's tag; the next probe, after 10 seconds at most, brings the other one."""
+DURATION_S = int(os.environ.get("PYTINC_INTEROP_FAST_TAG_S", "40"))
+PING_INTERVAL_S = 0.05
+BAD_RECORD = "Failed to decrypt and verify packet"
+"""What the real daemon logs at level 5 for a record whose tag is not right, whoever sent it."""
+OVERTAKING = 3
+"""So many records under a new key may reach the real daemon before the last message of the key exchange. With
+the fast tag hundreds would fail."""
+
+
+@pytest.fixture(scope="module")
+def trio(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Network:
+    network = new_network(("KeyExpire", str(KEY_EXPIRE_S)))
+    for role, kind in zip(ROLES, cast, strict=True):
+        network.add(role, kind, connect_to=() if role == "hub" else ("hub",))
+        network[role].debug = 5  # where every node logs records that do not open
+    network.exchange_keys()
+    network.start()
+    network.wait_converged()
+    for one, other in combinations(network, 2):
+        wait_until(lambda one=one, other=other: answers(one.host, other.address), 20, "all answer")
+    return network
+
+
+def fast_peers(node: Node) -> set[str]:
+    """To whom a pytinc node has ever sent records with the fast tag."""
+    return set(re.findall(r"Data for (\w+) gets the fast tag", node.log()))
+
+
+def found(one: Node, other: Node) -> bool:
+    """Whether a node knows its path MTU to another; it looks for it only while there is traffic."""
+    return answers(one.host, other.address) and one.nodes()[other.name].mtu_known
+
+
+@pytest.mark.slow
+def test_the_real_node_never_gets_the_fast_tag_and_loses_nothing(trio: Network) -> None:
+    count = int(DURATION_S / PING_INTERVAL_S)
+    pings = {
+        (one.name, other.name): one.host.spawn(*ping_command(other.address, count, PING_INTERVAL_S, 1, 1200))
+        for one, other in combinations(trio, 2)
+    }
+    reports = {
+        pair: parse_ping(process.communicate(timeout=DURATION_S + 30)[0]) for pair, process in pings.items()
+    }
+    for pair, report in reports.items():
+        assert report.sent == count, pair
+        assert report.lost <= 1, pair
+    for name, other in (("hub", "spoke"), ("spoke", "hub")):
+        assert fast_peers(trio[name]) == ({other} if trio[name].kind is Kind.PY else set())
+    assert trio["real"].log().count(BAD_RECORD) <= OVERTAKING
+
+
+@pytest.mark.slow
+def test_the_path_mtu_is_found_from_both_sides_in_spite_of_the_block(trio: Network) -> None:
+    for one, other in permutations(trio, 2):
+        wait_until(lambda one=one, other=other: found(one, other), 30, f"{one.name}'s MTU to {other.name}")

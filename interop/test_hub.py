@@ -1,0 +1,40 @@
+"""Hub mode: every frame goes to everyone, and nobody learns an address. C and pytinc together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import permutations
+
+import pytest
+
+from pytinc.lab.network import Network
+from pytinc.lab.node import Kind, wait_until
+from pytinc.lab.traffic import answers, ping
+
+CASTS = ("PCP", "CPC")
+
+
+@pytest.fixture(scope="module")
+def network(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Network:
+    network = new_network()
+    network.settings = [(name, "hub" if name == "Mode" else value) for name, value in network.settings]
+    for role, kind, connect_to in zip(
+        ("left", "middle", "right"), cast, ([], ["left"], ["middle"]), strict=True
+    ):
+        network.add(role, kind, connect_to=connect_to)
+    network.exchange_keys()
+    network.start()
+    network.wait_converged()
+    return network
+
+
+def test_every_node_is_answered_by_every_other_and_each_frame_comes_once(network: Network) -> None:
+    for one, other in permutations(network, 2):
+        wait_until(lambda: answers(one.host, other.address), 20, f"{one.name} reaches {other.name}")  # noqa: B023
+        report = ping(one.host, other.address, 5, interval=0.05)
+        assert report.received == report.sent
+
+
+def test_no_mac_is_learned(network: Network) -> None:
+    for node in network:
+        assert not any(other.mac in node.tinc("dump", "subnets").stdout for other in network)

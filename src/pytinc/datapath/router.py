@@ -1,0 +1,175 @@
+"""Router mode: packets find their way by IP address (dataplane.md 5.8; tinc: route_ipv4(), route_ipv6()).
+
+Takes the place of the switch in `Outbound`, chosen once by `pytinc.node.node`. On a tap, the host asks who
+has an address by ARP or neighbour solicitation; `pytinc.datapath.neighbour` answers for all nodes. On a tun
+there are no MACs: frames have a made-up header here, which never leaves.
+
+HOT PATH, as `outbound`; it must equal `pytinc.datapath.reference`.
+
+Departures from tinc: no ICMP error is made about another one or about a packet for many, a broadcast subnet
+cannot be taken by a node that announces it, and those of `outbound`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from pytinc.datapath import icmp, neighbour
+from pytinc.datapath.icmp import Reason
+from pytinc.datapath.outbound import Outbound
+from pytinc.datapath.output import Output
+from pytinc.datapath.routes import NoOwner
+from pytinc.datapath.table import PeerSlot
+from pytinc.wire import ip
+from pytinc.wire.datagram import TYPE_PACKET
+from pytinc.wire.ethernet import ARP, HEADER_SIZE, IPV4, IPV6
+
+MIN_IPV4: Final = HEADER_SIZE + ip.IPV4_HEADER_SIZE
+MIN_IPV6: Final = HEADER_SIZE + ip.IPV6_HEADER_SIZE
+
+
+class Router(Outbound):
+    """The way out, by IP address."""
+
+    _record_type = TYPE_PACKET
+    _record_start = HEADER_SIZE
+
+    # -- HOT PATH --
+
+    def switch(self, source: PeerSlot, frames: Sequence[bytes], now: float, out: Output) -> None:
+        """Give packets of ``source`` (the own node: of the device) to the owners of their destinations."""
+        table = self._table
+        if table.capture is not None:
+            table.capture += frames
+        if table.rules.kernel and not source.is_me:
+            self._to_device(frames, out)
+            return
+        runs, others = _runs_by_destination(frames)
+        waiting: dict[PeerSlot, list[bytes]] = {}
+        for destination, run in runs:
+            owner = table.routes.lookup(destination)
+            if isinstance(owner, PeerSlot):
+                if owner in waiting:
+                    waiting[owner] += run
+                else:
+                    waiting[owner] = run
+            elif owner is NoOwner.BROADCAST:
+                if waiting:
+                    self._forward_all(source, waiting, now, out)
+                    waiting = {}
+                self._flood(source, run, now, out)
+            elif owner is NoOwner.UNKNOWN:
+                table.drops.unknown_destination += len(run)
+                self._refuse(source, run, icmp.NO_SUBNET, now, out)
+            else:
+                table.drops.unreachable += len(run)
+                self._refuse(source, run, icmp.OWNER_UNREACHABLE, now, out)
+        if waiting:
+            self._forward_all(source, waiting, now, out)
+        for frame in others:
+            self._take_other(source, frame, out)
+
+    def _forward_all(
+        self, source: PeerSlot, by_owner: dict[PeerSlot, list[bytes]], now: float, out: Output
+    ) -> None:
+        for owner, frames in by_owner.items():
+            if owner is source:
+                self._table.drops.looped += len(frames)
+            else:
+                self._forward(source, owner, frames, now, out)
+
+    def _forward(
+        self, source: PeerSlot, owner: PeerSlot, frames: list[bytes], now: float, out: Output
+    ) -> None:
+        """Send packets of ``source`` to the other node that owns their destination."""
+        table, rules, drops = self._table, self._table.rules, self._table.drops
+        via = owner.via if owner.is_me or owner.via is not table.me else owner.nexthop
+        if via is None:
+            drops.unreachable += len(frames)
+            owner.drops.unreachable += len(frames)
+            return
+        if not (source.is_me or owner.is_me):
+            if not rules.forward:
+                drops.not_for_us += len(frames)
+                self._refuse(source, frames, icmp.PROHIBITED, now, out)
+                return
+            if rules.decrement_ttl:
+                frames = self._decrement_ttl(source, frames, now, out)
+                if not frames:
+                    return
+        if via is source:
+            drops.looped += len(frames)
+        elif owner.is_me:
+            self._to_device(self._clamp_for_device(source, frames), out)
+        elif rules.direct_only and via is not owner:
+            drops.no_path += len(frames)
+            owner.drops.no_path += len(frames)
+            self._refuse(source, frames, icmp.PROHIBITED, now, out)
+        else:
+            self._send_fitting(source, owner, via, frames, now, out)
+
+    def _payloads(self, frames: list[bytes]) -> list[bytes]:
+        """Return the IP packets: peers in router mode have no use for the header."""
+        return [frame[HEADER_SIZE:] for frame in frames]
+
+    def _to_device(self, frames: Sequence[bytes], out: Output) -> None:
+        """Write packets to the own device, as coming from the router that it is to the host."""
+        hwaddr = self._table.hwaddr
+        if hwaddr is not None:
+            macs = hwaddr + neighbour.router_mac(hwaddr)
+            frames = [macs + frame[12:] for frame in frames]
+        super()._to_device(frames, out)
+
+    # -- cold --
+
+    def _refuse(self, source: PeerSlot, frames: list[bytes], reason: Reason, now: float, out: Output) -> None:
+        """Tell the senders of packets that they cannot be delivered."""
+        for frame in frames:
+            if icmp.deserves_answer(frame) and self._limit.allows(now):
+                self._answer(source, icmp.unreachable(frame, reason), now, out)
+
+    def _take_other(self, source: PeerSlot, frame: bytes, out: Output) -> None:
+        """Take what is no packet to be routed: the host's questions for MACs, and what ends here."""
+        table = self._table
+        kind = frame[12:14]
+        question: neighbour.Question | None = None
+        if kind == ARP:
+            question = neighbour.parse_arp(frame)
+        elif kind == IPV6 and len(frame) >= MIN_IPV6:
+            question = neighbour.parse_solicitation(frame)
+        elif kind in (IPV4, IPV6):
+            table.drops.short += 1
+            return
+        if question is None or not source.is_me or table.hwaddr is None:
+            table.drops.bad_record += 1
+            return
+        table.hwaddr = question.mac
+        owner = table.routes.lookup(question.target)
+        if owner is not table.me and owner is not NoOwner.UNKNOWN:
+            self._to_device([question.answer], out)
+
+
+def _runs_by_destination(frames: Sequence[bytes]) -> tuple[list[tuple[bytes, list[bytes]]], list[bytes]]:
+    """Cut a batch into runs of consecutive packets to the same IP address, each after that address.
+
+    Apart from them come the frames that are not to be routed: other ethertypes, cut ones, questions for MACs.
+    """
+    runs: list[tuple[bytes, list[bytes]]] = []
+    others: list[bytes] = []
+    last: bytes | None = None
+    run: list[bytes] = []
+    for frame in frames:
+        kind = frame[12:14]
+        if kind == IPV4 and len(frame) >= MIN_IPV4:
+            destination = frame[30:34]
+        elif kind == IPV6 and len(frame) >= MIN_IPV6 and not neighbour.is_solicitation(frame):
+            destination = frame[38:54]
+        else:
+            others.append(frame)
+            continue
+        if destination != last:
+            last, run = destination, []
+            runs.append((destination, run))
+        run.append(frame)
+    return runs, others

@@ -1,0 +1,25 @@
+"""Writing batches of frames, the same for every kind of device (`pytinc.net.tap`, `pytinc.net.tun`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+Write = TypeVar("Write")
+
+
+def write_each(write: Callable[[Write], None], frames: Iterable[Write]) -> None:
+    """Write frames (or what stands for them) in order. Raises the first `OSError` after all have been tried.
+
+    Frames that meet a full queue of the kernel are lost without a word, as on any busy Ethernet.
+    """
+    failed: OSError | None = None
+    for frame in frames:
+        try:
+            write(frame)
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            failed = failed or error
+    if failed is not None:
+        raise failed

@@ -1,0 +1,80 @@
+"""The tun device of router mode: IP packets without Ethernet header (dataplane.md 6.2).
+
+The data path knows frames only, so each packet gets a header here that says IPv4 or IPv6 and has zero MACs,
+and loses it again when it is written. `pytinc.net.tap.open_device` opens the interface; `DeviceFeed` there
+waits for packets.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from pytinc.net.batch import write_each
+from pytinc.wire.datagram import MTU_MAX
+from pytinc.wire.ethernet import HEADER_OF_IP, HEADER_SIZE
+
+_MAX_PACKET: Final = MTU_MAX - HEADER_SIZE
+
+
+class OpenInterface(Protocol):
+    """An interface that a library opened, without packet information (IFF_NO_PI)."""
+
+    @property
+    def name(self) -> str:
+        """The interface's name as the kernel gave it back."""
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+
+    def close(self) -> None:
+        """Let it go."""
+
+
+class TunDevice:
+    """A Linux tun interface."""
+
+    hwaddr = None
+
+    def __init__(self, interface: OpenInterface, path: str) -> None:
+        self._interface = interface
+        self._descriptor = interface.fileno()
+        os.set_blocking(self._descriptor, False)
+        self.name = interface.name
+        self.path = path
+
+    def fileno(self) -> int:
+        """Return the descriptor to wait on."""
+        return self._descriptor
+
+    def read_batch(self, limit: int) -> list[bytes]:
+        """Return up to ``limit`` packets as frames. What is no IP, or too long for the VPN, is dropped."""
+        frames: list[bytes] = []
+        read, descriptor, headers = os.read, self._descriptor, HEADER_OF_IP
+        try:
+            for _ in range(limit):
+                packet = read(descriptor, _MAX_PACKET + 1)
+                header = headers.get(packet[:1])
+                if header is not None and len(packet) <= _MAX_PACKET:
+                    frames.append(header + packet)
+        except BlockingIOError:
+            pass
+        except OSError:
+            if not frames:
+                raise
+        return frames
+
+    def write(self, frame: bytes) -> None:
+        """Give the packet in a frame to the host. What is no IP is dropped: the kernel would refuse it."""
+        packet = frame[HEADER_SIZE:]
+        if packet[:1] in HEADER_OF_IP:
+            os.write(self._descriptor, packet)
+
+    def write_batch(self, frames: Sequence[bytes]) -> None:
+        """Give the packets in frames to the host, as `write_each` does."""
+        write_each(self.write, frames)
+
+    def close(self) -> None:
+        """Let the device go."""
+        self._interface.close()

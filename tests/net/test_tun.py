@@ -1,0 +1,142 @@
+"""The tun device: packets of the host with a made-up Ethernet header, and back without."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pytinc.config.settings import Mode, Settings
+from pytinc.errors import DeviceError
+from pytinc.net.tap import TapDevice, open_device
+from pytinc.net.tun import TunDevice
+from pytinc.wire import ip
+from pytinc.wire.datagram import MTU_MAX
+
+needs_tun = pytest.mark.skipif(
+    os.geteuid() != 0 or not Path("/dev/net/tun").exists(), reason="needs root and /dev/net/tun"
+)
+V4, V6 = bytes(12) + b"\x08\x00", bytes(12) + b"\x86\xdd"
+_SIOCSIFFLAGS = 0x8914
+_IFF_UP = 1
+
+
+class PairInterface:
+    """An "interface" whose other end the test holds."""
+
+    name = "pair0"
+
+    def __init__(self) -> None:
+        self.host, self.ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+    def fileno(self) -> int:
+        return self.ours.fileno()
+
+    def close(self) -> None:
+        self.ours.close()
+
+
+@pytest.fixture
+def pair() -> Iterator[PairInterface]:
+    interface = PairInterface()
+    yield interface
+    interface.close()
+    interface.host.close()
+
+
+def test_packets_get_a_header_that_tells_their_kind(pair: PairInterface) -> None:
+    device = TunDevice(pair, "/dev/somewhere")
+    assert (device.name, device.path, device.hwaddr) == ("pair0", "/dev/somewhere", None)
+    assert device.fileno() == pair.fileno()
+    packets = [b"\x45" + bytes(19), b"\x60" + bytes(39), b"\x4f" + bytes(60)]
+    for packet in packets:
+        pair.host.send(packet)
+    frames = device.read_batch(64)
+    assert frames == [head + packet for head, packet in zip((V4, V6, V4), packets, strict=True)]
+    assert device.read_batch(64) == []
+
+
+def test_what_is_no_ip_or_too_long_is_dropped_and_the_others_are_read(pair: PairInterface) -> None:
+    device = TunDevice(pair, "path")
+    for packet in (b"\x50" + bytes(30), b"\x45".ljust(MTU_MAX - 14), b"\x45".ljust(MTU_MAX - 13), b"\x60"):
+        pair.host.send(packet)
+    assert [len(frame) for frame in device.read_batch(64)] == [MTU_MAX, 15]
+
+
+def test_a_batch_has_its_limit(pair: PairInterface) -> None:
+    device = TunDevice(pair, "path")
+    for _ in range(5):
+        pair.host.send(b"\x45")
+    assert [len(device.read_batch(3)), len(device.read_batch(3))] == [3, 2]
+
+
+def test_a_frame_is_written_without_its_header_and_only_if_it_holds_ip(pair: PairInterface) -> None:
+    device = TunDevice(pair, "path")
+    for packet in (b"", b"\0\1\x08", b"\x45packet"):
+        device.write(b"abcdefghijkl\x08\x00" + packet)
+    assert pair.host.recv(100) == b"\x45packet"
+
+
+def test_a_device_that_cannot_be_read_says_so(pair: PairInterface) -> None:
+    device = TunDevice(pair, "path")
+    pair.ours.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        device.read_batch(1)
+
+
+def test_a_tun_needs_router_mode(log) -> None:
+    for mode in (Mode.SWITCH, Mode.HUB):
+        with pytest.raises(DeviceError, match=f"Mode = {mode.value} needs: use tap"):
+            open_device(Settings("a", mode=mode, device_type="tun"), None, log)
+
+
+@needs_tun
+@pytest.mark.parametrize("kind", [None, "tun"])
+def test_router_mode_opens_a_tun_that_gives_and_takes_packets(kind: str | None, log) -> None:
+    name = f"pu{os.getpid() % 100000}"
+    device = open_device(Settings("a", device_type=kind, interface=name), None, log)
+    try:
+        assert isinstance(device, TunDevice)
+        assert log.messages == [f"/dev/net/tun ({name}) is a Linux tun device"]
+        with pytest.raises(DeviceError, match="in use by another program"):
+            open_device(Settings("a", interface=name), None, log)
+        with pytest.raises(DeviceError):
+            TapDevice(name)
+        bring_up(name)
+        # The kernel itself speaks on a new interface: it asks for IPv6 routers, or joins groups.
+        frames: list[bytes] = []
+        deadline = time.monotonic() + 5
+        while not frames and time.monotonic() < deadline:
+            frames += device.read_batch(8)
+            time.sleep(0.02)
+        assert all(frame[:14] in (V4, V6) for frame in frames)
+        header = bytearray(struct.pack(">BBHHHBBH", 0x45, 0, 20, 0, 0, 64, 17, 0))
+        header += bytes((192, 0, 2, 1, 192, 0, 2, 2))
+        header[10:12] = ip.checksum(bytes(header)).to_bytes(2, "big")
+        device.write(V4 + bytes(header))
+        counter = Path(f"/sys/class/net/{name}/statistics/rx_packets")
+        assert int(counter.read_text()) == 1
+    finally:
+        device.close()
+    assert not Path(f"/sys/class/net/{name}").exists()
+
+
+@needs_tun
+def test_router_mode_takes_a_tap_where_it_is_told_to(log) -> None:
+    device = open_device(Settings("a", device_type="tap"), None, log)
+    try:
+        assert isinstance(device, TapDevice)
+    finally:
+        device.close()
+
+
+def bring_up(name: str) -> None:
+    import fcntl
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as anything:
+        fcntl.ioctl(anything, _SIOCSIFFLAGS, struct.pack("16sH14x", name.encode(), _IFF_UP))
