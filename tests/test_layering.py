@@ -81,7 +81,11 @@ TABLE: dict[str, Rule] = {
         forbidden=frozenset({"asyncio", "logging"}),
     ),
     "vip": Rule(frozenset({"errors", "wire"}), only_in={"socket": "vip/linux.py"}),
-    "net": Rule(CORE | {"control"}, frozenset({"uvloop", "pytun_pmd3"}), only_in={"uvloop": "net/loop.py"}),
+    "net": Rule(
+        CORE | {"control"},
+        frozenset({"uvloop", "pytun_pmd3", "prometheus_client"}),
+        only_in={"uvloop": "net/loop.py", "prometheus_client": "net/metrics.py"},
+    ),
     "daemon": Rule(CORE | {"control", "net"}, frozenset({"click"})),
     "cli": Rule(
         frozenset({"errors", "wire", "crypto", "config", "control", "protocol"}),

@@ -63,7 +63,8 @@ COMMAND_TEXTS = {
     "connect": "Ask for a connection to NODE. No daemon implements this request; use add ConnectTo.",
     "disconnect": "An outgoing connection is made again later.",
     "top": "The keys n i I o O t T choose what is sorted by, b k M G the unit; c changes between current and "
-    "cumulative, s asks for the delay, q quits.",
+    "cumulative, d shows paths, round trip times, path MTUs and what was dropped (if the daemon is pytinc's; "
+    "again d: traffic), s asks for the delay, q quits.",
     "pcap": "Write the packets that the daemon handles to standard output, in the format of tcpdump(8).",
     "log": "Write the messages of the daemon to standard output, until it ends or Ctrl-C is pressed.",
     "export": "Print the own host file with a line that names the node: what another node needs to import.",

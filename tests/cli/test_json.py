@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytinc.control.statistics import DAEMON_FIELDS, DROPS, NODE_FIELDS, format_row
+
 if TYPE_CHECKING:
     from conftest import Run, ScriptedDaemon
 
@@ -178,6 +180,50 @@ def test_info_about_a_node(ask: Run) -> None:
     check(found, "dump nodes", "info node")
     assert (found["kind"], found["edges"]) == ("node", ["beta"])
     assert found["subnets"] == ["10.20.0.1", "10.21.0.0/16#20"]
+
+
+def statistics_rows() -> str:
+    drops = dict.fromkeys(DROPS, 0)
+    daemon = {**dict.fromkeys(DAEMON_FIELDS, 7), "lag_mean_us": None, "drops": drops | {"short": 2}}
+    node = {**dict.fromkeys(NODE_FIELDS, 5), "path": "udp", "relay": None, "drops": drops}
+    names = ("alpha", "beta")
+    rows = [format_row("daemon", daemon), *(format_row("node", {"name": name, **node}) for name in names)]
+    return "\n".join([*rows, "18 4096\n"])
+
+
+def test_info_tells_the_statistics_of_a_pytinc_daemon(ask: Run, daemon: ScriptedDaemon) -> None:
+    daemon.answers["4096"] = statistics_rows()
+    beta = parsed(ask("info", "--json", "beta"))
+    check(beta, "dump nodes", "info node")
+    check(beta["stats"], "info stats")
+    check(beta["stats"]["drops"], "info drops")
+    assert (beta["stats"]["path"], beta["stats"]["relay"], beta["daemon"]) == ("udp", None, None)
+    own = parsed(ask("info", "--json", "alpha"))
+    check(own["daemon"], "info daemon")
+    check(own["daemon"]["drops"], "info drops")
+    assert (own["daemon"]["uptime_s"], own["daemon"]["drops"]["short"]) == (7, 2)
+    assert parsed(ask("info", "--json", "far"))["stats"] is None  # new since the list was made
+
+
+@pytest.mark.parametrize("answer", ["18 -1\n", None])
+def test_a_daemon_without_statistics_leaves_them_out(
+    ask: Run, daemon: ScriptedDaemon, answer: str | None
+) -> None:
+    if answer is not None:
+        daemon.answers["4096"] = answer
+    found = parsed(ask("info", "--json", "alpha"))
+    check(found, "dump nodes", "info node")
+    assert (found["stats"], found["daemon"]) == (None, None)
+
+
+def test_odd_statistics_are_an_error(ask: Run, daemon: ScriptedDaemon) -> None:
+    daemon.answers["4096"] = "18 4096 daemon {}\n18 4096\n"
+    assert ask("info", "--json", "alpha") == (1, "", "Unable to parse dump from tincd.\n")
+
+
+def test_statistics_are_asked_for_nothing_but_json(ask: Run, daemon: ScriptedDaemon) -> None:
+    assert ask("info", "alpha").status == 0
+    assert not any(line.startswith("18 4096") for line in daemon.requests)
 
 
 def test_info_about_an_address(ask: Run) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -206,3 +207,15 @@ def test_wrong_options_of_the_daemon_are_its_own_complaint(pair: Pair) -> None:
     assert done.returncode == 1
     assert "unrecognized option '--nosuch'" in done.stderr
     assert f"Error starting {pair.binaries}/pytincd\n" in done.stderr
+
+
+def test_info_for_programs_does_without_what_a_c_daemon_does_not_tell(pair: Pair) -> None:
+    for node in ("alpha", "beta"):
+        done = pair.pytinc("alpha", "info", "--json", node)
+        assert (done.returncode, done.stderr) == (0, "")
+        told = json.loads(done.stdout)
+        assert (told["name"], told["stats"], told["daemon"]) == (node, None, None)
+    # In the shell the connection is used again: the refusal leaves it in order.
+    done = pair.pytinc("alpha", stdin="info --json beta\npid\n")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"{pair.pid('alpha')}\n" in done.stdout

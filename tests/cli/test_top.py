@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from pytinc.cli.top import Table
+from pytinc.cli.top import NO_PATHS, Table
 from pytinc.control.messages import TrafficRow
+from pytinc.control.statistics import Statistics
 
 FIRST = [TrafficRow("alpha", 10, 1000, 0, 0), TrafficRow("beta", 5, 0, 1, 62)]
 
@@ -68,3 +69,49 @@ def test_q_ends_it_and_other_keys_do_nothing() -> None:
     assert table.press("x")
     assert table.lines() == before
     assert not table.press("q")
+
+
+DROPS = dict.fromkeys(("no_key", "oversized"), 2)
+UNKNOWN = {"path": "none", "relay": None, "rtt_us": None, "pmtu": None, "key_age_s": None, "drops": DROPS}
+TOLD = Statistics(
+    {},
+    {
+        "alpha": UNKNOWN
+        | {"path": "relayed", "relay": "hub", "rtt_us": 1234, "pmtu": 1439, "key_age_s": 3599},
+        "beta": UNKNOWN,
+    },
+)
+
+
+def test_d_shows_paths_instead_of_traffic_and_traffic_again() -> None:
+    table = polled_twice()
+    traffic = (table.heading(), table.lines())
+    table.press("d")
+    assert table.shows_paths
+    table.update_paths(TOLD)
+    assert table.heading() == ("Node                   path     RTT ms       PMTU  key age s    dropped  via")
+    assert [text for _, text in table.lines()] == [
+        "alpha               relayed      1.234       1439       3599          4  hub",
+        "beta                   none          -          -          -          4",
+    ]
+    table.press("d")
+    assert (table.heading(), table.lines()) == traffic
+
+
+def test_a_node_without_a_path_yet_has_a_line() -> None:
+    table = polled_twice()
+    table.press("d")
+    table.update_paths(Statistics({}, {}))
+    assert [text.rstrip() for _, text in table.lines()] == ["alpha", "beta"]
+
+
+def test_a_daemon_that_tells_of_no_paths_is_no_reason_to_end() -> None:
+    table = polled_twice()
+    table.press("d")
+    table.update_paths(None)
+    assert not table.shows_paths
+    assert table.note == NO_PATHS
+    assert table.heading() == polled_twice().heading()
+    table.press("d")
+    table.update_paths(TOLD)
+    assert table.note == ""

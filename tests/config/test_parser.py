@@ -30,6 +30,7 @@ from pytinc.config.settings import (
     Settings,
 )
 from pytinc.errors import ConfigError
+from pytinc.wire.address import Address
 
 CONF = "/etc/tinc/tinc.conf"
 
@@ -226,6 +227,7 @@ class TestSettings:
             ("ReplayWindow = 0", "replay_window", 0),
             ("UDPRcvBuf = 0", "udp_rcvbuf", 0),
             ("UDPRcvBuf = 0", "udp_buffers_explicit", True),
+            ("MetricsListen = [::1]:9655", "metrics_listen", Address("::1", "9655")),
             ("ExperimentalProtocol = yes", "experimental_protocol", True),
             ("Compression = 0", "compression", 0),
             ("PMTU = 1400", "pmtu", 1400),
@@ -289,6 +291,7 @@ class TestSettings:
             ("Compression = 9", "Bogus compression level 9"),
             ("Compression = -1", "Bogus compression level -1"),
             ("DeviceType = uml", "Unknown device type uml"),
+            ("MetricsListen = 9655", "9655 is not ADDRESS:PORT with a numeric address"),
             ("ProcessPriority = urgent", "Invalid priority urgent!"),
         ],
     )

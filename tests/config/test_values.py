@@ -14,9 +14,11 @@ from pytinc.config.values import (
     parse_configured_subnet,
     parse_host_port,
     parse_integer,
+    parse_listen,
     parse_proxy,
 )
 from pytinc.errors import DecodeError
+from pytinc.wire.address import Address
 
 
 @pytest.mark.parametrize(
@@ -114,3 +116,25 @@ def test_any_value_raises_nothing_but_decode_error(text: str) -> None:
     for parse in (parse_proxy, parse_configured_subnet):
         with contextlib.suppress(DecodeError):
             parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [
+        ("127.0.0.1:9655", "127.0.0.1", "9655"),
+        ("0.0.0.0:0", "0.0.0.0", "0"),
+        ("[::1]:9655", "::1", "9655"),
+    ],
+)
+def test_where_to_listen_is_a_numeric_address_with_a_port(text: str, host: str, port: str) -> None:
+    assert parse_listen(text) == Address(host, port)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["9655", ":9655", "127.0.0.1", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:65536", "127.0.0.1:-1",
+     "localhost:9655", "::1:9655", "[127.0.0.1]:9655", "[::1]", "[]:1", "*:9655", "127.0.0.1:9 655"],
+)  # fmt: skip
+def test_anything_else_is_no_place_to_listen(text: str) -> None:
+    with pytest.raises(DecodeError, match="is not ADDRESS:PORT"):
+        parse_listen(text)

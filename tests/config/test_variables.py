@@ -15,7 +15,7 @@ SAFE = (
 )
 
 
-EXTENSIONS = {"FastTag", "Offload"}
+EXTENSIONS = {"FastTag", "MetricsListen", "Offload"}
 """Variables that tinc does not have."""
 
 

@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ import pytest
 from pytinc.config.settings import Mode, ProxySettings, Settings
 from pytinc.control.client import ControlClient
 from pytinc.control.messages import ConnectionRow, NodeRow, Request
+from pytinc.control.statistics import parse_rows
 from pytinc.crypto.keys import PrivateKey, format_private_key
 from pytinc.daemon.service import keep_supported, unsupported
 
@@ -275,6 +277,8 @@ def test_the_service_manager_is_kept_informed(network: Network) -> None:
         (["-o", "DeviceType=fd"], "DeviceType fd is not supported"),
         (["-o", "DeviceType=tun"], "DeviceType tun carries no Ethernet frames, which Mode = switch needs"),
         (["-o", "ProcessPriority=what"], "Invalid priority"),
+        (["-o", "MetricsListen=localhost:9655"], "localhost:9655 is not ADDRESS:PORT with a numeric address"),
+        (["-o", "MetricsListen=203.0.113.1:0"], "Can't bind to 203.0.113.1 port 0/tcp for MetricsListen"),
         (["-o", "X"], "No value for variable `X'"),
         (["-U", "nosuchuser"], "unknown user"),
     ],
@@ -366,6 +370,69 @@ def test_requests_of_the_control_socket_are_answered(network: Network) -> None:
     status, said = daemon.finish()
     assert status == 0
     assert "NOTICE  Got 'reload' command\n" in said
+
+
+def test_statistics_are_told_over_the_control_socket(network: Network) -> None:
+    daemon = network.start()
+    with network.client() as client:
+        until(lambda: parse_rows(client.dump(Request.DUMP_STATISTICS)).daemon["lag_max_us"] is not None)
+        told = parse_rows(client.dump(Request.DUMP_STATISTICS))
+    assert list(told.nodes) == ["alpha"]
+    assert (told.nodes["alpha"]["path"], told.daemon["connections"]) == ("self", 0)
+    daemon.stop()
+
+
+def scrape(port: int) -> bytes:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE) as answer:
+        text: bytes = answer.read()
+    return text
+
+
+def test_metrics_are_told_where_they_are_asked_for_and_nowhere_else(network: Network) -> None:
+    daemon = network.start("-d1")
+    assert "metrics" not in daemon.said
+    daemon.stop()
+    network.configure("MetricsListen = 127.0.0.1:0")
+    daemon = network.start("-d1")
+    (port,) = re.findall(r"Telling metrics on 127\.0\.0\.1 port ([0-9]+)\n", daemon.said)
+    assert b'pytinc_info{name="alpha",version="' in scrape(int(port))
+    network.configure("MetricsListen = nonsense")
+    with network.client() as client:
+        assert client.command(Request.RELOAD) == 0  # read at start only
+    assert b"pytinc_uptime_seconds " in scrape(int(port))
+    status, said = daemon.stop()
+    assert status == 0
+    assert "nonsense is not ADDRESS:PORT" in said
+
+
+def test_a_bad_place_for_metrics_is_named_with_file_and_line(network: Network) -> None:
+    network.configure("MetricsListen = 9655")
+    status, said = network.fail()
+    assert status == 1
+    assert f"(variable MetricsListen in {network.base}/tinc.conf line 5)" in said
+
+
+def test_the_place_for_metrics_is_taken_after_tinc_up_which_may_set_its_address(network: Network) -> None:
+    out = network.base / "out"
+    network.configure("MetricsListen = 203.0.113.1:0")
+    for name in ("tinc-up", "tinc-down"):
+        network.script(name, f"echo {name} >> {out}")
+    status, said = network.fail()
+    assert status == 1
+    assert "Can't bind to 203.0.113.1 port 0/tcp for MetricsListen: Cannot assign requested address" in said
+    assert out.read_text().split() == ["tinc-up", "tinc-down"]
+
+
+def test_metrics_without_the_library_are_refused(network: Network) -> None:
+    network.configure("MetricsListen = 127.0.0.1:0")
+    hidden = network.base / "hidden"
+    hidden.mkdir()
+    (hidden / "prometheus_client.py").write_text("raise ImportError\n")
+    daemon = network.launch(network.arguments("-D"), {"PYTHONPATH": str(hidden)})
+    status, said = daemon.finish()
+    assert status == 1
+    assert "MetricsListen needs the Python library prometheus-client, which is not installed" in said
+    assert not network.pidfile.exists()
 
 
 def test_a_broken_configuration_fails_a_reload_request_and_changes_nothing(network: Network) -> None:

@@ -698,3 +698,14 @@ def test_while_nobody_listens_nothing_is_kept(world: World) -> None:
     world.send(frame(NEAR, OWN))
 
     assert world.table.capture is None
+
+
+def test_what_is_dropped_is_counted_for_the_peer_it_came_from_or_was_for(world: World) -> None:
+    world.inbound.frames_from_neighbour(world.b, [b"short"], NOW, world.out)
+    world.c.reachable = False
+    world.table.macs[LOST] = world.c
+    world.send(frame(LOST, OWN))
+
+    drops = world.table.drops
+    assert (drops.short, world.b.drops.short, world.c.drops.short) == (1, 1, 0)
+    assert (drops.unreachable, world.b.drops.unreachable, world.c.drops.unreachable) == (1, 0, 1)

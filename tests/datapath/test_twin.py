@@ -268,6 +268,8 @@ def assert_same(fast: World, plain: World, error_bytes: list[Counter[str]]) -> N
     assert one.upcalls_at_all == two.upcalls_at_all
     assert one.errors == two.errors
     assert fast.table.drops == plain.table.drops
+    slots = fast.table.slots
+    assert {name: slots[name].drops for name in slots} == {n: s.drops for n, s in plain.table.slots.items()}
     assert fast.table.capture == plain.table.capture
     assert fast.table.own_macs == plain.table.own_macs
     assert fast.table.hwaddr == plain.table.hwaddr

@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from time import monotonic as clock
 
-from pytinc.net.timers import Deadline
+import pytest
+
+from pytinc.net.timers import Deadline, LagMeter
 
 
 def test_it_calls_back_once_at_the_armed_time(on_loop) -> None:
@@ -76,5 +79,47 @@ def test_the_callback_may_arm_again(on_loop) -> None:
         deadline.arm(0.0)
         await asyncio.sleep(0.15)
         assert len(calls) == 3
+
+    on_loop(main)
+
+
+def test_the_meter_tells_mean_and_maximum_of_the_last_minute() -> None:
+    meter = LagMeter()
+    assert meter.recent(1000.0) == (0, 0.0, 0.0)
+    meter.note(0.5, 1000.0)
+    meter.note(0.1, 1030.0)
+    meter.note(-0.001, 1031.0)  # early, by rounding
+    assert meter.recent(1031.0) == (3, pytest.approx(0.2), 0.5)
+    assert meter.recent(1065.0) == (2, pytest.approx(0.05), 0.1)
+    assert meter.recent(5000.0).samples == 0
+
+
+def test_the_meter_does_not_grow() -> None:
+    meter = LagMeter()
+    for second in range(10_000):
+        meter.note(0.0, float(second))
+    assert meter.recent(9999.0).samples == 60
+
+
+def test_a_busy_loop_is_measured(on_loop) -> None:
+    async def main() -> None:
+        deadline = Deadline(asyncio.get_running_loop(), clock, lambda: None)
+        deadline.arm(clock() + 0.01)
+        time.sleep(0.2)  # noqa: ASYNC251  # what must not happen in a loop
+        await asyncio.sleep(0.05)
+        lag = deadline.lag.recent(clock())
+        assert lag.samples == 1
+        assert lag.maximum > 0.15
+
+    on_loop(main)
+
+
+def test_a_time_in_the_past_is_no_lag(on_loop) -> None:
+    async def main() -> None:
+        deadline = Deadline(asyncio.get_running_loop(), clock, lambda: None)
+        deadline.arm(clock() - 100)
+        await asyncio.sleep(0.05)
+        lag = deadline.lag.recent(clock())
+        assert (lag.samples, lag.maximum < 50) == (1, True)
 
     on_loop(main)

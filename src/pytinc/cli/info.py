@@ -58,8 +58,10 @@ def _info_node(session: Session, client: ControlClient, name: str) -> int:
     subnets = [subnet.subnet for subnet in dump_subnets(client) if subnet.owner == name]
     if session.json:
         from pytinc.cli import machine
+        from pytinc.cli.statistics import statistics
 
-        machine.print_json({"kind": "node", **machine.node(row), "edges": edges, "subnets": subnets})
+        told = machine.statistics_of(row, statistics(client))
+        machine.print_json({"kind": "node", **machine.node(row), "edges": edges, "subnets": subnets, **told})
         return 0
     report = [*node_report(row), _list("Edges:", edges), _list("Subnets:", subnets)]
     if session.pretty:

@@ -22,6 +22,7 @@ from pytinc.control.messages import (
     SubnetRow,
     protocol_minor,
 )
+from pytinc.control.statistics import Statistics
 from pytinc.wire.address import UNKNOWN, UNSPEC, Address
 from pytinc.wire.subnet import SubnetKind
 
@@ -67,6 +68,16 @@ def node(row: NodeRow) -> Json:
         "digest": row.digest,
         "mac_length": row.mac_length,
         "compression": row.compression,
+    }
+
+
+def statistics_of(row: NodeRow, statistics: Statistics | None) -> Json:
+    """Return what `info` tells of a node besides; nothing but nulls if its daemon has no statistics."""
+    if statistics is None:
+        return {"stats": None, "daemon": None}
+    return {
+        "stats": statistics.nodes.get(row.name),
+        "daemon": statistics.daemon if row.is_self else None,
     }
 
 

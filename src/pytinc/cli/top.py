@@ -1,5 +1,8 @@
 """top: traffic of all nodes on a full screen, refreshed every second (cli.md 10).
 
+The key ``d`` shows the paths to the nodes instead of traffic, if the daemon is pytinc's; tinc has nothing
+like it.
+
 `Table` computes what is shown; only `top` and `_Screen` know curses.
 """
 
@@ -11,7 +14,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
 
+from pytinc.cli.statistics import statistics
 from pytinc.control.messages import Request, TrafficRow
+from pytinc.control.statistics import Statistics, Values
 from pytinc.errors import ControlError, DecodeError
 
 if TYPE_CHECKING:
@@ -22,6 +27,8 @@ if TYPE_CHECKING:
 
 MIN_DELAY_S: Final = 0.1
 _FIRST_ROW: Final = 3
+_PATH_COLUMNS: Final = ("path", "RTT ms", "PMTU", "key age s", "dropped")
+NO_PATHS: Final = "This daemon does not tell about paths: it is not pytinc's."
 
 
 class Rates(NamedTuple):
@@ -74,6 +81,8 @@ class _Traffic:
     total: Rates
     rate: Rates = _NOTHING
     known: bool = True
+    path: Values | None = None
+    """What the statistics tell of it, while they are shown and it is known."""
 
 
 class Table:
@@ -81,8 +90,11 @@ class Table:
 
     def __init__(self, netname: str) -> None:
         self.cumulative = False
+        self.shows_paths = False
         self.sort = SORT_KEYS["n"]
         self.unit = UNITS["b"]
+        self.note = ""
+        """A remark for the line below the title."""
         self._netname = netname
         self._nodes: dict[str, _Traffic] = {}
         self._polled_at = 0.0
@@ -105,14 +117,26 @@ class Table:
             node.total = total
             node.known = True
 
+    def update_paths(self, told: Statistics | None) -> None:
+        """Take the statistics; with None, from a daemon that has none, traffic is shown again."""
+        if told is None:
+            self.shows_paths = False
+            self.note = NO_PATHS
+            return
+        for name, node in self._nodes.items():
+            node.path = told.nodes.get(name)
+
     def press(self, key: str) -> bool:
         """Act on a key; return False for the one that ends the program."""
+        self.note = ""
         if key in SORT_KEYS:
             self.sort = SORT_KEYS[key]
         elif key in UNITS:
             self.unit = UNITS[key]
         elif key == "c":
             self.cumulative = not self.cumulative
+        elif key == "d":
+            self.shows_paths = not self.shows_paths
         return key != "q"
 
     def title(self) -> str:
@@ -123,6 +147,8 @@ class Table:
 
     def heading(self) -> str:
         """Return the line above the columns."""
+        if self.shows_paths:
+            return f"{'Node':<16}" + "".join(f" {word:>10}" for word in _PATH_COLUMNS) + "  via"
         words = (
             f"{way} {word}"
             for way in ("IN", "OUT")
@@ -142,6 +168,8 @@ class Table:
         return node.total if self.cumulative else node.rate
 
     def _line(self, name: str) -> str:
+        if self.shows_paths:
+            return f"{name:<16}" + _path_columns(self._nodes[name].path)
         packets, size = self.unit.packets_divisor, self.unit.bytes_divisor
         divisors = (packets, size, packets, size)
         numbers = (value / by for value, by in zip(self._shown(name), divisors, strict=True))
@@ -152,6 +180,24 @@ class Table:
         if not node.known:
             return "dim"
         return "bold" if node.rate.in_packets or node.rate.out_packets else "normal"
+
+
+def _path_columns(path: Values | None) -> str:
+    if path is None:
+        return ""
+    rtt = path["rtt_us"]
+    values = (
+        path["path"],
+        "-" if rtt is None else f"{rtt / 1000:.3f}",
+        _number(path["pmtu"]),
+        _number(path["key_age_s"]),
+        _number(sum(path["drops"].values())),
+    )
+    return "".join(f" {value:>10}" for value in values) + (f"  {path['relay']}" if path["relay"] else "")
+
+
+def _number(value: int | None) -> str:
+    return "-" if value is None else str(value)
 
 
 def top(session: Session, words: list[str]) -> int:
@@ -189,6 +235,8 @@ class _Screen:
         running = True
         while running:
             self._table.update(self._poll(), time.monotonic())
+            if self._table.shows_paths:
+                self._table.update_paths(statistics(self._client))
             self._draw()
             running = self._read_key()
 
@@ -202,6 +250,7 @@ class _Screen:
         height, _ = self._window.getmaxyx()
         self._window.erase()
         self._put(0, self._table.title(), self._styles["normal"])
+        self._put(1, self._table.note, self._styles["normal"])
         self._put(2, self._table.heading(), self._reverse)
         for row, (style, text) in enumerate(self._table.lines()[: max(height - _FIRST_ROW, 0)], _FIRST_ROW):
             self._put(row, text, self._styles[style])

@@ -28,10 +28,12 @@ from pytinc.config.values import (
     parse_configured_subnet,
     parse_host_port,
     parse_integer,
+    parse_listen,
     parse_proxy,
 )
 from pytinc.config.variables import DAEMON_ONLY, VARIABLES, lookup
 from pytinc.errors import ConfigError, DecodeError
+from pytinc.wire.address import Address
 from pytinc.wire.names import is_valid_name
 from pytinc.wire.subnet import Subnet
 
@@ -237,6 +239,16 @@ class _Reader:
             self.reject(entry, str(error))
             return kept
 
+    def listen(self, name: str, kept: Address | None) -> Address | None:
+        entry = self._pool.first(name)
+        if entry is None:
+            return None
+        try:
+            return parse_listen(entry.value)
+        except DecodeError as error:
+            self.reject(entry, str(error))
+            return kept
+
     def node_names(self, name: str, own_name: str) -> tuple[str, ...]:
         """Read node names; invalid ones are reported, the own name is left out."""
         found: dict[str, None] = {}
@@ -427,6 +439,7 @@ def build_settings(pool: Pool, name: str | None = None, previous: Settings | Non
             kept.process_priority,
             "Invalid priority {}!",
         ),
+        metrics_listen=read.listen("MetricsListen", kept.metrics_listen),
         experimental_protocol=read.boolean("ExperimentalProtocol", None),
         sandbox=_sandbox(read, pool),
         upnp=_upnp(pool),

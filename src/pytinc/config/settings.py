@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 
+from pytinc.wire.address import Address
 from pytinc.wire.subnet import Subnet
 
 
@@ -161,6 +162,8 @@ class Settings:
     # Process.
     log_level: int = 0
     process_priority: str | None = None
+    metrics_listen: Address | None = None
+    """Numeric; port 0 is any free one. None: no metrics."""
     experimental_protocol: bool | None = None
     sandbox: str = "off"
     upnp: str = "no"

@@ -11,6 +11,7 @@ from typing import Final
 
 from pytinc.config.settings import HostPort, ProxySettings
 from pytinc.errors import DecodeError
+from pytinc.wire.address import Address
 from pytinc.wire.subnet import Subnet, parse_subnet
 
 _BOOLEANS: Final = {"yes": True, "no": False}
@@ -40,6 +41,19 @@ def parse_host_port(text: str) -> HostPort:
     """Read ``HOST [PORT]``, separated by blanks; further words are ignored. ``text`` must not be empty."""
     words = _BLANKS.split(text)
     return HostPort(words[0], words[1] if len(words) > 1 else None)
+
+
+def parse_listen(text: str) -> Address:
+    """Read ``ADDRESS:PORT`` with a numeric address, an IPv6 one in brackets. Raises `DecodeError`.
+
+    Names are not looked up: what they mean can change, and then more would be told to the world than meant.
+    """
+    host, colon, port = text.rpartition(":")
+    in_brackets = host.startswith("[") and host.endswith("]")
+    address = Address(host[1:-1] if in_brackets else host, port)
+    if not colon or address.family != (6 if in_brackets else 4):
+        raise DecodeError(f"{text} is not ADDRESS:PORT with a numeric address, such as 127.0.0.1:9655")
+    return address
 
 
 def parse_configured_subnet(text: str) -> Subnet:

@@ -26,6 +26,7 @@ class ValueType(enum.Enum):
     SUBNET = "subnet"
     NAME = "node name"
     HOST_PORT = "host [port]"
+    ADDRESS_PORT = "address:port"
     KEY = "key"
 
 
@@ -110,6 +111,7 @@ _ROWS: Final = (
     ("MaxConnectionBurst", "S s", _I, "10", "n", "accepted connections per burst; at least 1"),
     ("MaxOutputBufferSize", "S s", _BYTES, "15180", "n", "limit for packets queued for TCP"),
     ("MaxTimeout", "S s", _SEC, "900", "d", "longest delay between attempts to connect; at least 1"),
+    ("MetricsListen", "S", ValueType.ADDRESS_PORT, "", "n", "tell statistics to Prometheus here, over HTTP"),
     ("Mode", "S s", _K, "router", "k", "router, switch or hub: how packets find their way"),
     ("MTUInfoInterval", "S s", _SEC, "5", "k", "least time between MTU informations to a peer"),
     ("Name", "S", ValueType.NAME, "", "n", "name of this node; $VAR and $HOST are expanded"),

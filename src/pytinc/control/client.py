@@ -152,16 +152,27 @@ class ControlClient:
     def dump(self, request: Request) -> list[str]:
         """Return the lines of a dump, without its end marker. The caller parses them."""
         self._send(request)
+        return self._rows(request, self._line())
+
+    def _rows(self, request: Request, line: str) -> list[str]:
         end = [str(CONTROL), str(int(request))]
         rows: list[str] = []
         while True:
-            line = self._line()
             words = line.split()
             if words[:2] != end:
                 raise ControlError("Unable to parse dump from tincd.")
             if len(words) == 2:
                 return rows
             rows.append(line)
+            line = self._line()
+
+    def dump_if_known(self, request: Request) -> list[str] | None:
+        """Return the lines of a dump as `dump` does; None from a daemon that does not know the request."""
+        self._send(request)
+        line = self._read_line()
+        if line is None or line == NOT_IMPLEMENTED:
+            return None
+        return self._rows(request, line)
 
     def stop(self) -> None:
         """Ask the daemon to stop and wait for its end, however long that takes. End of stream is success."""

@@ -52,6 +52,8 @@ class Request(IntEnum):
     DUMP_TRAFFIC = 13
     PCAP = 14
     LOG = 15
+    DUMP_STATISTICS = 4096
+    """Only in pytinc, and far from the numbers that tinc may use one day. See `pytinc.control.statistics`."""
 
 
 class Options(IntFlag):

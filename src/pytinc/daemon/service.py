@@ -31,6 +31,7 @@ from pytinc.daemon.scripts import ScriptContext, ScriptRunner
 from pytinc.errors import ConfigError, DecodeError, PytincError
 from pytinc.net.control import ControlServer
 from pytinc.net.loop import Tasks, run
+from pytinc.net.metrics import MetricsServer, bind_metrics_socket, require_library
 from pytinc.net.shell import Shell
 from pytinc.net.sockets import Listener, open_listeners, own_address, path_mtu
 from pytinc.net.tap import FrameDevice, open_device
@@ -62,6 +63,8 @@ class Service:
         self._ending: Ending | None = None
         self._ended = asyncio.Event()
         self._device: FrameDevice | None = None
+        self._metrics: MetricsServer | None = None
+        self._metrics_socket: socket.socket | None = None
         # Made by `_main` and `_set_up`.
         self._control: ControlServer
         self._settings: Settings
@@ -104,13 +107,18 @@ class Service:
         try:
             tasks.spawn("scripts", self._scripts.run_forever())
             await self._run_up_scripts()
+            # Its address may be one that tinc-up has set just now.
+            self._bind_metrics()
             self._give_up_privileges()
             await self._control.start(listening, login_timeout=self._settings.ping_timeout)
+            await self._start_metrics(loop)
             self._become_ready(loop, tasks)
             await self._ended.wait()
             assert self._ending is not None
             return self._ending.status
         finally:
+            if self._metrics is not None:
+                self._metrics.close()
             if self._ending is None or self._ending.orderly:
                 await self._bring_down()
 
@@ -120,6 +128,8 @@ class Service:
         key = self._load_private_key()
         device = self._device = open_device(self._settings, self._launch.paths.netname, self._log)
         listeners = open_listeners(self._settings, self._log, inherited=self._launch.inherited_sockets)
+        if self._settings.metrics_listen is not None:
+            require_library()
         first = listeners[0].address
         listening = self._run_files.create(
             PidFile(os.getpid(), self._control.cookie, contact_address(first.host), first.port)
@@ -161,6 +171,16 @@ class Service:
             on_fatal=self._fatal,
             deliver_capture=lambda frames: self._control.write_frames(frames),
         )
+
+    def _bind_metrics(self) -> None:
+        if self._settings.metrics_listen is not None:
+            self._metrics_socket = bind_metrics_socket(self._settings.metrics_listen)
+
+    async def _start_metrics(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._metrics_socket is not None:
+            self._metrics = MetricsServer(loop, self._shell.statistics)
+            address = await self._metrics.start(self._metrics_socket)
+            self._log(1, "notice", f"Telling metrics on {address}")
 
     async def _run_up_scripts(self) -> None:
         if not self._settings.device_standby:

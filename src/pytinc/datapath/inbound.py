@@ -157,6 +157,7 @@ class Inbound:
         session, drops, upcalls = source.session, self._table.drops, out.upcalls
         if session is None:
             drops.no_key += len(datagrams)
+            source.drops.no_key += len(datagrams)
             if trusted:
                 upcalls.no_session[source] = None
             return False
@@ -178,8 +179,10 @@ class Inbound:
                 upcalls.handshakes[source] = None
             else:
                 drops.bad_record += 1
+                source.drops.bad_record += 1
         if rejected:
             drops.not_authentic += rejected
+            source.drops.not_authentic += rejected
             if trusted:
                 upcalls.failed[source] = None
         if frames:
@@ -203,10 +206,13 @@ class Inbound:
         for frame in frames:
             if len(frame) < HEADER_SIZE:
                 drops.short += 1
+                source.drops.short += 1
             elif len(frame) > MTU_MAX:
                 drops.oversized += 1
+                source.drops.oversized += 1
             elif frame[12:14] == NO_TYPE:
                 drops.bad_record += 1  # a C node's probe that had no key (13.1)
+                source.drops.bad_record += 1
             else:
                 good.append(frame)
         if good:

@@ -68,10 +68,13 @@ class Reference:
         """Take a plain frame from a neighbour's meta connection (PACKET, 2.7)."""
         if len(frame) < HEADER_SIZE:
             self._table.drops.short += 1
+            source.drops.short += 1
         elif len(frame) > MTU_MAX:
             self._table.drops.oversized += 1
+            source.drops.oversized += 1
         elif frame[ETHERTYPE] == NO_TYPE:
             self._table.drops.bad_record += 1
+            source.drops.bad_record += 1
         else:
             self._frame_of_peer(source, frame, now, out)
 
@@ -191,12 +194,14 @@ class Reference:
         drops = self._table.drops
         if source.session is None:
             drops.no_key += 1
+            source.drops.no_key += 1
             if trusted:
                 out.upcalls.no_session[source] = None
             return False
         record = source.session.receive(datagram[PREFIX_SIZE:])
         if record is None:
             drops.not_authentic += 1
+            source.drops.not_authentic += 1
             if trusted:
                 out.upcalls.failed[source] = None
             return False
@@ -213,6 +218,7 @@ class Reference:
             out.upcalls.handshakes[source] = None
         else:
             drops.bad_record += 1
+            source.drops.bad_record += 1
         return True
 
     def _frame_of_peer(self, source: PeerSlot, frame: bytes, now: float, out: Output) -> None:
@@ -272,12 +278,14 @@ class Reference:
         via = owner.nexthop if owner.via is table.me else owner.via
         if not owner.reachable or via is None:
             table.drops.unreachable += 1
+            owner.drops.unreachable += 1
             return
         aged = self._aged(source, frame, now, out)
         if aged is None:
             return
         if table.rules.direct_only and via is not owner:
             table.drops.no_path += 1
+            owner.drops.no_path += 1
         else:
             self._send_fitting(source, owner, via, aged, now, out)
 
@@ -367,6 +375,7 @@ class Reference:
         via = owner.nexthop if owner.via is me and owner is not me else owner.via
         if via is None:
             drops.unreachable += 1
+            owner.drops.unreachable += 1
             return
         passes_through = source is not me and owner is not me
         if passes_through and not rules.forward:
@@ -382,6 +391,7 @@ class Reference:
             self._to_device(clamp_mss(aged, source.mtu) if me.clamp_mss else aged, out)
         elif rules.direct_only and via is not owner:
             drops.no_path += 1
+            owner.drops.no_path += 1
             self._refuse(source, aged, icmp.PROHIBITED, now, out)
         else:
             self._send_fitting(source, owner, via, aged, now, out)
@@ -423,6 +433,7 @@ class Reference:
         """Send a frame to a node (3.1, 3.2, 3.4)."""
         if not slot.reachable:
             self._table.drops.unreachable += 1
+            slot.drops.unreachable += 1
             return
         slot.out_packets += 1
         slot.out_bytes += len(frame)
@@ -433,10 +444,12 @@ class Reference:
         has_key = session is not None and session.can_send
         if len(frame) > MTU_MAX:
             self._table.drops.oversized += 1
+            slot.drops.oversized += 1
         elif is_neighbour and (not has_key or len(frame) > slot.minmtu):
             out.upcalls.packets.append((slot, frame))
         elif session is None or not has_key:
             self._table.drops.no_key += 1
+            slot.drops.no_key += 1
         else:
             router = self._table.rules.router
             type_, payload = (TYPE_PACKET, frame[HEADER_SIZE:]) if router else (TYPE_MAC, frame)

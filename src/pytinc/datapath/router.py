@@ -87,6 +87,7 @@ class Router(Outbound):
         via = owner.via if owner.is_me or owner.via is not table.me else owner.nexthop
         if via is None:
             drops.unreachable += len(frames)
+            owner.drops.unreachable += len(frames)
             return
         if not (source.is_me or owner.is_me):
             if not rules.forward:
@@ -103,6 +104,7 @@ class Router(Outbound):
             self._to_device(self._clamp_for_device(source, frames), out)
         elif rules.direct_only and via is not owner:
             drops.no_path += len(frames)
+            owner.drops.no_path += len(frames)
             self._refuse(source, frames, icmp.PROHIBITED, now, out)
         else:
             self._send_fitting(source, owner, via, frames, now, out)

@@ -43,6 +43,7 @@ class PeerSlot:
         "clamp_mss",
         "confirmed",
         "connection",
+        "drops",
         "id",
         "in_bytes",
         "in_packets",
@@ -98,6 +99,8 @@ class PeerSlot:
         self.in_bytes = 0
         self.out_packets = 0
         self.out_bytes = 0
+        self.drops = Drops()
+        """Those of `ForwardingTable.drops` that are frames to or from this node, where that is known."""
 
     def __repr__(self) -> str:
         """Name only: a slot refers to other slots and to keys."""

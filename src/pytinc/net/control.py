@@ -53,6 +53,7 @@ _DUMPS: Final = (
     Request.DUMP_SUBNETS,
     Request.DUMP_CONNECTIONS,
     Request.DUMP_TRAFFIC,
+    Request.DUMP_STATISTICS,
 )
 
 

@@ -25,10 +25,12 @@ from pytinc.control.messages import (
     TrafficRow,
 )
 from pytinc.errors import ConfigError
+from pytinc.net import statistics
 from pytinc.net.log import LogFunction
 from pytinc.net.meta import MetaStreams
 from pytinc.net.resolver import Resolver
 from pytinc.net.sockets import FAMILIES, Listener
+from pytinc.net.statistics import DaemonStats
 from pytinc.net.tap import DeviceFeed, FrameDevice
 from pytinc.net.timers import Deadline
 from pytinc.net.udp import UdpSockets
@@ -46,6 +48,7 @@ from pytinc.node.actions import (
     SendMeta,
 )
 from pytinc.node.node import HostSource, Node
+from pytinc.node.stats import node_stats
 from pytinc.wire.address import Address, SockAddr
 
 MAX_CAPTURED: Final = 1024
@@ -96,6 +99,7 @@ class Shell:
         self._meta = MetaStreams(loop, self, node.settings, log=log, clock=clock)
         self._resolver = Resolver(loop)
         self._deadline = Deadline(loop, clock, self._tick)
+        self._started_at = clock()
         self._too_big: dict[str, int] = {}
         self._held: list[Action] | None = []
         """Actions that wait until the daemon is ready: nothing is dialled before."""
@@ -331,8 +335,15 @@ class Shell:
                 return [SubnetRow(*view).format() for view in views.subnets(node)]
             case Request.DUMP_TRAFFIC:
                 return [TrafficRow(*view).format() for view in views.traffic(node)]
+            case Request.DUMP_STATISTICS:
+                return statistics.rows(self.statistics())
             case _:
                 return self._connection_lines(control_rows)
+
+    def statistics(self) -> DaemonStats:
+        """Return the daemon in numbers."""
+        now = self._clock()
+        return DaemonStats(node_stats(self.node, now), now - self._started_at, self._deadline.lag.recent(now))
 
     def _connection_lines(self, control_rows: list[tuple[float, ConnectionRow]]) -> list[str]:
         rows = list(control_rows)

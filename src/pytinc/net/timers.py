@@ -1,13 +1,67 @@
 """The one armed deadline of the shell: when the node wants its next `tick`.
 
-Re-armed after every event, so the common case (the same time again, or a later one) touches no timer.
+Re-armed after every event, so the common case (the same time again, or a later one) touches no timer. How
+late the loop calls back tells how long everything else, packets too, has to wait; `LagMeter` keeps it, at no
+cost per packet.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
+from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+LAG_INTERVAL: Final = 10.0
+"""Seconds that are summed up together."""
+LAG_INTERVALS: Final = 6
+"""So many of them are kept: the last minute, more or less."""
+
+
+class Lag(NamedTuple):
+    """How late callbacks were, in seconds."""
+
+    samples: int
+    """Callbacks that were measured."""
+    mean: float
+    maximum: float
+
+
+@dataclass(slots=True)
+class _Interval:
+    number: int
+    count: int = 0
+    total: float = 0.0
+    maximum: float = 0.0
+
+
+class LagMeter:
+    """How late the loop was in the last minute."""
+
+    def __init__(self) -> None:
+        self._intervals: deque[_Interval] = deque(maxlen=LAG_INTERVALS)
+
+    def note(self, late: float, now: float) -> None:
+        """Take in that a callback came ``late`` seconds after its time."""
+        number = int(now // LAG_INTERVAL)
+        if not self._intervals or self._intervals[-1].number != number:
+            self._intervals.append(_Interval(number))
+        interval = self._intervals[-1]
+        late = max(late, 0.0)  # loops round times, and may be early by that much
+        interval.count += 1
+        interval.total += late
+        interval.maximum = max(interval.maximum, late)
+
+    def recent(self, now: float) -> Lag:
+        """Return what was measured in the last minute."""
+        oldest = int(now // LAG_INTERVAL) - LAG_INTERVALS
+        intervals = [interval for interval in self._intervals if interval.number > oldest]
+        count = sum(interval.count for interval in intervals)
+        total = sum(interval.total for interval in intervals)
+        maximum = max((interval.maximum for interval in intervals), default=0.0)
+        return Lag(count, total / count if count else 0.0, maximum)
 
 
 class Deadline:
@@ -22,6 +76,9 @@ class Deadline:
         self._wanted = math.inf
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
+        self._due = 0.0
+        """When the timer can fire at the earliest: later than wanted if that was in the past already."""
+        self.lag = LagMeter()
 
     def arm(self, when: float) -> None:
         """Call back at ``when`` instead of any time armed before; infinity means never."""
@@ -41,11 +98,15 @@ class Deadline:
         if self._timer is not None:
             self._timer.cancel()
         self._timer_at = when
-        self._timer = self._loop.call_later(max(when - self._clock(), 0.0), self._fire)
+        now = self._clock()
+        self._due = max(when, now)
+        self._timer = self._loop.call_later(self._due - now, self._fire)
 
     def _fire(self) -> None:
         self._timer, self._timer_at = None, math.inf
-        if self._clock() >= self._wanted:
+        now = self._clock()
+        self.lag.note(now - self._due, now)
+        if now >= self._wanted:
             self._wanted = math.inf
             self._callback()
         elif self._wanted < math.inf:

@@ -41,6 +41,8 @@ class Peer:
         "has_address",
         "key_asked",
         "key_attempts",
+        "key_since",
+        "keys_noted",
         "last_req_key",
         "last_state_change",
         "learned_key",
@@ -80,6 +82,10 @@ class Peer:
         self.waiting_for_key = False
         self.last_req_key = NEVER
         self.key_attempts = 0
+        self.key_since = NEVER
+        """When the present key of the session in the slot came into force, as far as handshakes told."""
+        self.keys_noted = 0
+        """`DatagramSession.key_changes` at that time."""
         self.key_asked = NEVER
         """When REQ_PUBKEY was last sent."""
         self.learned_key: str | None = None
@@ -121,6 +127,14 @@ class Peer:
     def valid_key(self) -> bool:
         """We have a key to send to it."""
         return self.slot.session is not None
+
+    def note_key(self, now: float) -> None:
+        """Remember when a key came into force: after each message of a handshake, for statistics."""
+        session = self.session
+        if session is None:
+            return
+        if session is not self.slot.session or session.key_changes != self.keys_noted:
+            self.key_since, self.keys_noted = now, session.key_changes
 
     @property
     def tcp_only(self) -> bool:

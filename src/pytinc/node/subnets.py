@@ -23,6 +23,10 @@ class Subnets:
     def __init__(self, node: Node) -> None:
         self._node = node
         self.table = SubnetTable()
+        self.learned = 0
+        """MACs learned from the own device since the start."""
+        self.moved = 0
+        """How often a MAC was announced or learned while another node owned it."""
         self._broadcast: tuple[Subnet, ...] = ()
         self._lines: dict[tuple[str, Subnet], tuple[str, float, int | None]] = {}
         """The ADD_SUBNET that told of each subnet, when, and on which connection (None: our own)."""
@@ -127,8 +131,15 @@ class Subnets:
         """Add a subnet; False if it was there. `ProtocolError` when ``owner`` has too many."""
         added = self.table.add(owner, subnet)
         if added:
+            if owner is not None and subnet.kind is SubnetKind.MAC:
+                self._note_move(owner, subnet.address)
             forwarding.write_subnet(self._node, owner, subnet, exists=True)
         return added
+
+    def _note_move(self, owner: str, mac: bytes) -> None:
+        before = self._node.table.macs.get(mac)
+        if before is not None and before.name != owner:
+            self.moved += 1
 
     def delete(self, owner: str | None, subnet: Subnet) -> bool:
         """Delete a subnet; False if it was not there."""
@@ -166,6 +177,8 @@ class Subnets:
             for subnet in evicted:
                 self._withdraw_learned(subnet)
             if new:
+                self.learned += 1
+                self._note_move(node.me.name, mac)
                 subnet = Subnet.mac(mac)
                 forwarding.write_mac(node, mac)
                 self.run_script(node.me, subnet, up=True)

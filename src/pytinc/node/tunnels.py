@@ -379,6 +379,7 @@ class Tunnels:
         peer.collision = None
 
     def _check_keys(self, peer: Peer, now: float) -> None:
+        peer.note_key(now)
         session = peer.session
         if session is not None and session.can_send and peer.slot.session is not session:
             peer.slot.session = session

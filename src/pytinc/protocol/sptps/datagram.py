@@ -72,6 +72,8 @@ class DatagramSession:
         self._out_seqno = 0
         self._out_count = 0
         """Records sealed under the present key."""
+        self.key_changes = 0
+        """How often the peer's records came under a new key: 1 after the first handshake."""
         self.peer_accepts_fast = False
         """The node's to set: data by UDP gets the fast tag. A new key begins without."""
         self._accepts_fast = False
@@ -325,6 +327,7 @@ class DatagramSession:
         if step.new_in is not None:
             self._old_opener, self._switched_at = self._opener, self.window.next
             self._opener, self._pending_opener = RecordCipher(step.new_in), None
+            self.key_changes += 1
             self._fast_seen = False
         return _CONSUMED
 

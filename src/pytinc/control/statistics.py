@@ -1,0 +1,128 @@
+"""Statistics of pytinc's daemon as lines of the control socket (docs/json.md). tinc has nothing like it.
+
+The request is `pytinc.control.messages.Request.DUMP_STATISTICS`. Its answer has the form of every dump: rows,
+then an end. Each row is ``18 4096 KIND OBJECT`` where OBJECT is JSON without blanks: first one of KIND
+``daemon``, then one of KIND ``node`` for each node; reasons for drops that never occurred may be left out.
+The server's side (`pytinc.net.statistics`) formats what the client's side (`pytinc.cli.statistics`) parses. A
+C daemon answers that it does not know the request.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from pytinc.control.messages import CONTROL, Request
+from pytinc.errors import DecodeError
+
+Values: TypeAlias = dict[str, Any]
+
+DAEMON: Final = "daemon"
+NODE: Final = "node"
+_COUNT: Final = (int,)
+_COUNT_OR_NONE: Final = (int, type(None))
+_WORD: Final = (str,)
+_WORD_OR_NONE: Final = (str, type(None))
+
+DROPS: Final = (
+    "short",
+    "looped",
+    "unreachable",
+    "no_key",
+    "no_path",
+    "not_for_us",
+    "unknown_source",
+    "unknown_destination",
+    "not_authentic",
+    "bad_record",
+    "oversized",
+    "ttl_exceeded",
+)
+"""The reasons for which frames and datagrams are dropped: the fields of `pytinc.datapath.table.Drops`."""
+
+DAEMON_FIELDS: Final[Mapping[str, tuple[type, ...]]] = {
+    "uptime_s": _COUNT,
+    "connections": _COUNT,
+    "macs": _COUNT,
+    "own_macs": _COUNT,
+    "macs_learned": _COUNT,
+    "macs_moved": _COUNT,
+    "lag_max_us": _COUNT_OR_NONE,
+    "lag_mean_us": _COUNT_OR_NONE,
+    "drops": (dict,),
+}
+"""What is told of the daemon, and the types of values."""
+NODE_FIELDS: Final[Mapping[str, tuple[type, ...]]] = {
+    "path": _WORD,
+    "relay": _WORD_OR_NONE,
+    "pmtu": _COUNT_OR_NONE,
+    "rtt_us": _COUNT_OR_NONE,
+    "key_age_s": _COUNT_OR_NONE,
+    "macs": _COUNT,
+    "rx_packets": _COUNT,
+    "rx_bytes": _COUNT,
+    "tx_packets": _COUNT,
+    "tx_bytes": _COUNT,
+    "drops": (dict,),
+}
+"""What is told of each node besides its ``name``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """An answer."""
+
+    daemon: Values
+    """The fields of `DAEMON_FIELDS`."""
+    nodes: Mapping[str, Values]
+    """The fields of `NODE_FIELDS`, by name of the node."""
+
+
+def format_row(kind: str, values: Mapping[str, object]) -> str:
+    """Return a row; of ``values`` only plain numbers, text, None and dictionaries of them can be told."""
+    text = json.dumps(values, separators=(",", ":"))
+    return f"{CONTROL} {Request.DUMP_STATISTICS:d} {kind} {text}"
+
+
+def parse_rows(lines: Iterable[str]) -> Statistics:
+    """Parse the rows of an answer. Fields and kinds that are not known are left out. Raises `DecodeError`."""
+    daemon: Values | None = None
+    nodes: dict[str, Values] = {}
+    for line in lines:
+        words = line.split(" ", 3)
+        if len(words) != 4:
+            raise DecodeError("malformed row of statistics")
+        values = _object(words[3])
+        if words[2] == DAEMON:
+            daemon = _checked(values, DAEMON_FIELDS)
+        elif words[2] == NODE:
+            name = values.get("name")
+            if not isinstance(name, str):
+                raise DecodeError("statistics of a node without name")
+            nodes[name] = _checked(values, NODE_FIELDS)
+    if daemon is None:
+        raise DecodeError("statistics without a row of the daemon")
+    return Statistics(daemon, nodes)
+
+
+def _object(text: str) -> Values:
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DecodeError("statistics are no JSON") from error
+    if not isinstance(values, dict):
+        raise DecodeError("statistics are no object")
+    return values
+
+
+def _checked(values: Values, fields: Mapping[str, tuple[type, ...]]) -> Values:
+    checked = {name: values.get(name) for name in fields}
+    # `type` and not `isinstance`: a boolean is no number here.
+    if any(type(checked[name]) not in kinds for name, kinds in fields.items()):
+        raise DecodeError("statistics with a missing or odd field")
+    drops = {reason: values["drops"].get(reason, 0) for reason in DROPS}
+    if any(type(count) is not int for count in drops.values()):
+        raise DecodeError("statistics with an odd counter of drops")
+    return {**checked, "drops": drops}

@@ -1,0 +1,335 @@
+"""The listener for Prometheus (MetricsListen): the daemon's statistics over HTTP, off unless configured.
+
+It answers ``GET /metrics`` and nothing else, one request a connection. There is no login, so nothing secret
+is told; still, who can connect learns the names of the nodes. Clients are not trusted: the size of a request,
+the time for request and answer, and the number of connections have bounds, and the text is made at most once
+a second, however many ask. It is the work of the library prometheus-client, which is loaded only here, and
+only when it is needed. With a thousand nodes that takes a tenth of a second, so it is done in a thread, from
+a picture of the node that nobody changes: packets do not wait for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import socket
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Final, cast
+
+import pytinc
+from pytinc.errors import DeviceError
+from pytinc.net.log import reason
+from pytinc.net.statistics import DaemonStats
+from pytinc.node.stats import NodeStats, PathKind, PeerStats
+from pytinc.wire.address import Address, from_sockaddr
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
+
+BACKLOG: Final = 8
+MAX_CLIENTS: Final = 8
+"""Connections at once: a scraper or two, and a person who looks. More would be eating our descriptors."""
+MAX_REQUEST: Final = 8192
+"""Bytes of a request with all its headers, as many as other servers allow for a line."""
+TIMEOUT: Final = 10.0
+"""Seconds from the connection to the end of the answer: Prometheus gives up after as many."""
+FRESH: Final = 1.0
+"""Seconds for which a text is given out again."""
+
+_PATH: Final = "/metrics"
+_REASONS: Final = {
+    200: "OK",
+    400: "Bad Request",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    431: "Request Header Fields Too Large",
+}
+
+
+def require_library() -> None:
+    """Raise `DeviceError`, in words for the user, if prometheus-client is not installed."""
+    try:
+        # Everything that is used later: after a change of the root directory nothing can be loaded.
+        import prometheus_client.core  # noqa: F401
+    except ImportError as error:
+        raise DeviceError(
+            "MetricsListen needs the Python library prometheus-client, which is not installed: "
+            "install pytinc[metrics], or remove that line"
+        ) from error
+
+
+def bind_metrics_socket(address: Address) -> socket.socket:
+    """Listen at a numeric address. Raises `DeviceError`."""
+    family = socket.AF_INET6 if address.family == 6 else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        made.setblocking(False)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        made.bind(address.sockaddr())
+        made.listen(BACKLOG)
+    except OSError as error:
+        made.close()
+        raise DeviceError(f"Can't bind to {address}/tcp for MetricsListen: {reason(error)}") from error
+    return made
+
+
+class MetricsServer:
+    """Listens and holds the clients."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        statistics: Callable[[], DaemonStats],
+        *,
+        timeout: float = TIMEOUT,
+    ) -> None:
+        self.loop = loop
+        self.timeout = timeout
+        self._statistics = statistics
+        self._clients: dict[MetricsClient, None] = {}
+        self._server: asyncio.AbstractServer | None = None
+        self._text = b""
+        self._text_at = -math.inf
+        self._waiting: list[Callable[[bytes], None]] = []
+        """Who waits for the text that is being made."""
+
+    async def start(self, listening: socket.socket) -> Address:
+        """Begin to serve on a socket of `bind_metrics_socket`; return where that is."""
+        self._server = await self.loop.create_server(lambda: MetricsClient(self), sock=listening)
+        return from_sockaddr(listening.getsockname())
+
+    def close(self) -> None:
+        """Serve no more, and break off what is being served."""
+        if self._server is not None:
+            self._server.close()
+        for client in list(self._clients):
+            client.abort()
+
+    def connected(self, client: MetricsClient) -> bool:
+        """Take a client in, if there is room."""
+        if len(self._clients) >= MAX_CLIENTS:
+            return False
+        self._clients[client] = None
+        return True
+
+    def disconnected(self, client: MetricsClient) -> None:
+        """Forget a client."""
+        self._clients.pop(client, None)
+
+    def ask(self, give: Callable[[bytes], None]) -> None:
+        """Call ``give`` with what is told now, or was a moment ago."""
+        if self.loop.time() - self._text_at < FRESH:
+            give(self._text)
+            return
+        self._waiting.append(give)
+        if len(self._waiting) == 1:
+            making = self.loop.run_in_executor(None, exposition, self._statistics())
+            making.add_done_callback(self._made)
+
+    def _made(self, making: asyncio.Future[bytes]) -> None:
+        waiting, self._waiting = self._waiting, []
+        if making.cancelled():  # the daemon ends
+            return
+        self._text, self._text_at = making.result(), self.loop.time()
+        for give in waiting:
+            give(self._text)
+
+
+class MetricsClient(asyncio.Protocol):
+    """One connection: a request, an answer, the end."""
+
+    def __init__(self, server: MetricsServer) -> None:
+        self._server = server
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._buffer = bytearray()
+        self._answered = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Wait for the request, but not for ever."""
+        # uvloop's transports are no subclass of asyncio.Transport, but offer the same.
+        transport = cast(asyncio.Transport, transport)
+        if not self._server.connected(self):
+            transport.abort()
+            return
+        self._transport = transport
+        self._timer = self._server.loop.call_later(self._server.timeout, self.abort)
+
+    def data_received(self, data: bytes) -> None:
+        """Answer once the headers are complete; what follows them is of no interest."""
+        if self._answered:
+            return
+        self._buffer += data
+        if b"\r\n\r\n" in self._buffer or b"\n\n" in self._buffer:
+            self._answer(_status_of(bytes(self._buffer).partition(b"\n")[0]))
+        elif len(self._buffer) > MAX_REQUEST:
+            self._answer(431)
+
+    def eof_received(self) -> bool:
+        """Send the rest of the answer to one who has said everything."""
+        return self._answered
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the client."""
+        self._transport = None
+        if self._timer is not None:
+            self._timer.cancel()
+        self._server.disconnected(self)
+
+    def abort(self) -> None:
+        """Close at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _answer(self, status: int) -> None:
+        self._answered = True
+        self._buffer.clear()
+        if status == 200:
+            self._server.ask(lambda text: self._send(status, _content_type(), text))
+        else:
+            self._send(status, "text/plain; charset=utf-8", f"{_REASONS[status]}\n".encode())
+
+    def _send(self, status: int, kind: str, body: bytes) -> None:
+        if self._transport is None:  # went before the text was made
+            return
+        allow = "Allow: GET\r\n" if status == 405 else ""
+        head = (
+            f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
+            f"{allow}X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n"
+        )
+        self._transport.write(head.encode("ascii") + body)
+        # Closes when everything is sent, or when the timer says that it takes too long.
+        self._transport.close()
+
+
+def _status_of(line: bytes) -> int:
+    """Judge the first line of a request."""
+    words = line.decode("latin-1").split()
+    if len(words) != 3 or not words[2].startswith("HTTP/1."):
+        return 400
+    if words[1].partition("?")[0] != _PATH:
+        return 404
+    return 200 if words[0] == "GET" else 405
+
+
+# -- the text --
+
+
+def _content_type() -> str:
+    from prometheus_client import CONTENT_TYPE_LATEST
+
+    return CONTENT_TYPE_LATEST
+
+
+def exposition(stats: DaemonStats) -> bytes:
+    """Return statistics in Prometheus' text format."""
+    from prometheus_client import CollectorRegistry, generate_latest
+
+    # Not the library's own registry: its process metrics are not ours to choose.
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Collector(stats))
+    return generate_latest(registry)
+
+
+class _Collector:
+    """What the library asks for metrics."""
+
+    def __init__(self, stats: DaemonStats) -> None:
+        self._stats = stats
+
+    def collect(self) -> Iterator[Metric]:
+        yield from _of_daemon(self._stats)
+        yield from _of_node(self._stats.node)
+        yield from _of_peers([peer for peer in self._stats.node.peers if peer.path is not PathKind.SELF])
+
+
+def _of_daemon(stats: DaemonStats) -> Iterator[Metric]:
+    from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
+
+    yield InfoMetricFamily(
+        "pytinc", "The daemon.", value={"name": stats.node.name, "version": pytinc.__version__}
+    )
+    yield GaugeMetricFamily("pytinc_uptime_seconds", "Time since the daemon's start.", stats.uptime_s)
+    if stats.lag.samples:
+        text = "How late the loop was in the last minute:"
+        yield GaugeMetricFamily("pytinc_loop_lag_max_seconds", f"{text} at most.", stats.lag.maximum)
+        yield GaugeMetricFamily("pytinc_loop_lag_mean_seconds", f"{text} on average.", stats.lag.mean)
+
+
+def _of_node(node: NodeStats) -> Iterator[Metric]:
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+    yield GaugeMetricFamily("pytinc_connections", "Meta connections.", node.connections)
+    yield GaugeMetricFamily("pytinc_macs", "MAC addresses known of all nodes.", node.macs)
+    yield GaugeMetricFamily("pytinc_own_macs", "MAC addresses behind the own device.", node.own_macs)
+    learned, moved = "MAC addresses learned from the own device.", "MAC addresses that went to another node."
+    yield CounterMetricFamily("pytinc_macs_learned", learned, node.macs_learned)
+    yield CounterMetricFamily("pytinc_macs_moved", moved, node.macs_moved)
+    drops = CounterMetricFamily(
+        "pytinc_dropped_packets", "Frames and datagrams that went nowhere.", labels=["reason"]
+    )
+    for why, count in node.drops.items():
+        drops.add_metric([why], count)
+    yield drops
+    own = next(peer for peer in node.peers if peer.path is PathKind.SELF)
+    for name, text, value in (
+        ("pytinc_device_received_packets", "Frames read from the device.", own.rx_packets),
+        ("pytinc_device_received_bytes", "Bytes read from the device.", own.rx_bytes),
+        ("pytinc_device_sent_packets", "Frames written to the device.", own.tx_packets),
+        ("pytinc_device_sent_bytes", "Bytes written to the device.", own.tx_bytes),
+    ):
+        yield CounterMetricFamily(name, text, value)
+
+
+_PEER_GAUGES: Final[tuple[tuple[str, str, Callable[[PeerStats], float | None]], ...]] = (
+    ("pytinc_peer_reachable", "1 if there is a way to the node.", lambda peer: int(peer.reachable)),
+    (
+        "pytinc_peer_rtt_seconds",
+        "Round trip time of the last UDP probe.",
+        lambda peer: None if peer.rtt_us is None else peer.rtt_us / 1e6,
+    ),
+    ("pytinc_peer_pmtu_bytes", "Longest frame that goes by UDP.", lambda peer: peer.pmtu),
+    ("pytinc_peer_key_age_seconds", "Time since the key came into force.", lambda peer: peer.key_age_s),
+    ("pytinc_peer_macs", "MAC addresses that the node owns.", lambda peer: peer.macs),
+)
+"""Name, help and value; a node without a value has no sample."""
+_PEER_COUNTERS: Final[tuple[tuple[str, str, Callable[[PeerStats], int]], ...]] = (
+    ("pytinc_peer_received_packets", "Frames received from the node.", lambda peer: peer.rx_packets),
+    ("pytinc_peer_received_bytes", "Bytes received from the node.", lambda peer: peer.rx_bytes),
+    ("pytinc_peer_sent_packets", "Frames sent to the node.", lambda peer: peer.tx_packets),
+    ("pytinc_peer_sent_bytes", "Bytes sent to the node.", lambda peer: peer.tx_bytes),
+)
+
+
+def _of_peers(peers: list[PeerStats]) -> Iterator[Metric]:
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+    paths = GaugeMetricFamily("pytinc_peer_path", "1 for the path frames take.", labels=["peer", "path"])
+    for peer in peers:
+        for kind in PathKind:
+            if kind is not PathKind.SELF:
+                paths.add_metric([peer.name, kind.value], int(peer.path is kind))
+    yield paths
+    for name, text, gauge_of in _PEER_GAUGES:
+        gauge = GaugeMetricFamily(name, text, labels=["peer"])
+        for peer in peers:
+            value = gauge_of(peer)
+            if value is not None:
+                gauge.add_metric([peer.name], value)
+        yield gauge
+    for name, text, count_of in _PEER_COUNTERS:
+        counter = CounterMetricFamily(name, text, labels=["peer"])
+        for peer in peers:
+            counter.add_metric([peer.name], count_of(peer))
+        yield counter
+    drops = CounterMetricFamily(
+        "pytinc_peer_dropped_packets",
+        "Frames to or from the node that went nowhere, where that is known.",
+        labels=["peer", "reason"],
+    )
+    for peer in peers:
+        for why, count in peer.drops.items():
+            drops.add_metric([peer.name, why], count)
+    yield drops

@@ -1,0 +1,62 @@
+"""The running daemon in numbers: what the node tells, and what only the shell knows.
+
+`pytinc.net.shell` makes it when somebody asks; the control socket tells it as rows (`rows`), the listener for
+Prometheus as its text (`pytinc.net.metrics`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pytinc.control.statistics import DAEMON, NODE, format_row
+from pytinc.net.timers import Lag
+from pytinc.node.stats import NodeStats, PeerStats
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonStats:
+    """Everything that is told."""
+
+    node: NodeStats
+    uptime_s: float
+    lag: Lag
+    """How late the loop's timer was in the last minute."""
+
+
+def rows(stats: DaemonStats) -> list[str]:
+    """Return the rows of DUMP_STATISTICS: the daemon, then each node."""
+    return [_daemon_row(stats), *(_node_row(peer) for peer in stats.node.peers)]
+
+
+def _daemon_row(stats: DaemonStats) -> str:
+    node, lag = stats.node, stats.lag
+    values = {
+        "uptime_s": int(stats.uptime_s),
+        "connections": node.connections,
+        "macs": node.macs,
+        "own_macs": node.own_macs,
+        "macs_learned": node.macs_learned,
+        "macs_moved": node.macs_moved,
+        "lag_max_us": None if lag.samples == 0 else round(lag.maximum * 1e6),
+        "lag_mean_us": None if lag.samples == 0 else round(lag.mean * 1e6),
+        "drops": node.drops,
+    }
+    return format_row(DAEMON, values)
+
+
+def _node_row(peer: PeerStats) -> str:
+    values = {
+        "name": peer.name,
+        "path": peer.path.value,
+        "relay": peer.relay,
+        "pmtu": peer.pmtu,
+        "rtt_us": peer.rtt_us,
+        "key_age_s": None if peer.key_age_s is None else int(peer.key_age_s),
+        "macs": peer.macs,
+        "rx_packets": peer.rx_packets,
+        "rx_bytes": peer.rx_bytes,
+        "tx_packets": peer.tx_packets,
+        "tx_bytes": peer.tx_bytes,
+        "drops": peer.drops,
+    }
+    return format_row(NODE, values)

@@ -1,0 +1,143 @@
+"""A picture of the node for those who watch it: numbers, names and words, nothing that refers to live state.
+
+The shell takes one when somebody asks (`pytinc.net.statistics`): a control client, or a scrape by Prometheus.
+The counters are those that the data path and the tunnels keep anyway. Nothing is formatted here.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Final
+
+from pytinc.datapath.table import Drops
+from pytinc.node.peer import NEVER
+
+if TYPE_CHECKING:
+    from pytinc.datapath.table import PeerSlot
+    from pytinc.node.node import Node
+    from pytinc.node.peer import Peer
+
+_REASONS: Final = tuple(field.name for field in fields(Drops))
+
+
+class PathKind(enum.Enum):
+    """The way that a frame for a node would take now, if it is no longer than the path takes."""
+
+    SELF = "self"
+    UDP = "udp"
+    """Straight to it by UDP."""
+    RELAYED = "relayed"
+    """By UDP to another node, which passes it on."""
+    TCP = "tcp"
+    """Through meta connections."""
+    NONE = "none"
+    """It is unreachable, or there is no key yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerStats:
+    """One node of the mesh (the own node included: there ``rx`` is what came from the device)."""
+
+    name: str
+    reachable: bool
+    path: PathKind
+    relay: str | None
+    """The node to which frames go first, where it is not the node itself."""
+    pmtu: int | None
+    """The longest frame that goes by UDP on this path; None where UDP is not used."""
+    rtt_us: int | None
+    """Round trip time of the last UDP probe, in microseconds."""
+    key_age_s: float | None
+    """Seconds since the present key came into force; None without a key."""
+    macs: int
+    """MAC addresses that it owns."""
+    rx_packets: int
+    rx_bytes: int
+    tx_packets: int
+    tx_bytes: int
+    drops: Mapping[str, int]
+    """Frames to or from it that went nowhere, by reason: those fields of `pytinc.datapath.table.Drops` that
+    are not 0. There may be thousands of nodes, and most lose nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStats:
+    """The node as a whole."""
+
+    name: str
+    peers: tuple[PeerStats, ...]
+    """All nodes it knows, by name."""
+    connections: int
+    """Meta connections, those that have not logged in yet among them."""
+    drops: Mapping[str, int]
+    """All frames and datagrams that went nowhere, whosever they were, by reason."""
+    macs: int
+    """MAC addresses known of all nodes."""
+    own_macs: int
+    """Those learned from the own device that have not aged."""
+    macs_learned: int
+    """How many were learned since the start; one that comes back after it aged counts again."""
+    macs_moved: int
+    """How often a MAC was announced or learned while another node owned it."""
+
+
+def node_stats(node: Node, now: float) -> NodeStats:
+    """Take the picture."""
+    table = node.table
+    owned = Counter(slot.name for slot in table.macs.values())
+    return NodeStats(
+        name=node.me.name,
+        peers=tuple(_peer_stats(node.peers[name], owned[name], now) for name in sorted(node.peers)),
+        connections=len(node.connections.all()),
+        drops=asdict(table.drops),
+        macs=len(table.macs),
+        own_macs=len(table.own_macs),
+        macs_learned=node.subnets.learned,
+        macs_moved=node.subnets.moved,
+    )
+
+
+def _peer_stats(peer: Peer, macs: int, now: float) -> PeerStats:
+    slot = peer.slot
+    path, relay = path_of(slot)
+    by_udp = path in (PathKind.UDP, PathKind.RELAYED)
+    return PeerStats(
+        name=peer.name,
+        reachable=peer.reachable,
+        path=path,
+        relay=relay,
+        pmtu=slot.paths[0].limit if by_udp else None,
+        rtt_us=None if peer.path.udp_ping_rtt < 0 else peer.path.udp_ping_rtt,
+        key_age_s=None if slot.session is None or peer.key_since == NEVER else now - peer.key_since,
+        macs=macs,
+        rx_packets=slot.in_packets,
+        rx_bytes=slot.in_bytes,
+        tx_packets=slot.out_packets,
+        tx_bytes=slot.out_bytes,
+        drops={reason: count for reason in _REASONS if (count := getattr(slot.drops, reason))},
+    )
+
+
+def path_of(slot: PeerSlot) -> tuple[PathKind, str | None]:
+    """Return the way to a node and whom frames go to first, as `pytinc.datapath.outbound` would choose.
+
+    A neighbour gets what is too long for the straight path by TCP; relays are not used for it.
+    """
+    if slot.is_me:
+        return PathKind.SELF, None
+    if not slot.reachable:
+        return PathKind.NONE, None
+    if slot.session is not None and slot.paths:
+        relay = slot.paths[0].relay
+        if relay is slot:
+            return PathKind.UDP, None
+        if slot.connection is None:
+            return PathKind.RELAYED, relay.name
+    if slot.connection is not None:
+        return PathKind.TCP, None
+    if slot.session is None or slot.nexthop is None:
+        return PathKind.NONE, None
+    return PathKind.TCP, slot.nexthop.name

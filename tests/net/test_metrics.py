@@ -1,0 +1,343 @@
+"""The listener for Prometheus: its text, and clients that do not behave."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing, suppress
+from dataclasses import dataclass
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from pytinc.errors import DeviceError
+from pytinc.net import metrics
+from pytinc.net.metrics import MetricsServer, bind_metrics_socket, exposition, require_library
+from pytinc.net.statistics import DaemonStats
+from pytinc.net.timers import Lag
+from pytinc.node.stats import NodeStats, PathKind, PeerStats
+from pytinc.wire.address import Address
+
+ANYWHERE = Address("127.0.0.1", "0")
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for something the test cannot be told of."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.002)
+
+
+GET = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+def peer(name: str, path: PathKind, **changes: object) -> PeerStats:
+    values: dict[str, object] = {
+        "name": name,
+        "reachable": path is not PathKind.NONE,
+        "path": path,
+        "relay": None,
+        "pmtu": None,
+        "rtt_us": None,
+        "key_age_s": None,
+        "macs": 1,
+        "rx_packets": 10,
+        "rx_bytes": 1000,
+        "tx_packets": 20,
+        "tx_bytes": 2000,
+        "drops": {},
+    }
+    return PeerStats(**(values | changes))  # type: ignore[arg-type]
+
+
+LATE = Lag(3, 0.001, 0.25)
+
+
+def daemon(*peers: PeerStats, lag: Lag = LATE) -> DaemonStats:
+    node = NodeStats(
+        name="alpha",
+        peers=(peer("alpha", PathKind.SELF), *peers),
+        connections=1,
+        drops={"no_key": 4, "oversized": 0},
+        macs=3,
+        own_macs=1,
+        macs_learned=5,
+        macs_moved=2,
+    )
+    return DaemonStats(node, 12.5, lag)
+
+
+BETA = peer("beta", PathKind.UDP, pmtu=1439, rtt_us=1500, key_age_s=60.0, drops={"no_key": 3})
+
+
+def samples(text: bytes) -> dict[tuple[str, ...], float]:
+    """Return what the library's own parser finds: name and labels (by name) to value."""
+    found: dict[tuple[str, ...], float] = {}
+    for family in text_string_to_metric_families(text.decode()):
+        for sample in family.samples:
+            found[sample.name, *(value for _, value in sorted(sample.labels.items()))] = sample.value
+    return found
+
+
+# -- the text --
+
+
+def test_everything_is_told() -> None:
+    found = samples(exposition(daemon(BETA, peer("gamma", PathKind.NONE))))
+    assert found["pytinc_uptime_seconds",] == 12.5
+    assert found["pytinc_loop_lag_max_seconds",] == 0.25
+    assert found["pytinc_macs_moved_total",] == 2
+    assert found["pytinc_dropped_packets_total", "no_key"] == 4
+    assert found["pytinc_dropped_packets_total", "oversized"] == 0
+    assert found["pytinc_device_received_bytes_total",] == 1000
+    assert found["pytinc_peer_rtt_seconds", "beta"] == 0.0015
+    assert found["pytinc_peer_pmtu_bytes", "beta"] == 1439
+    assert found["pytinc_peer_key_age_seconds", "beta"] == 60
+    assert found["pytinc_peer_sent_packets_total", "gamma"] == 20
+    assert (found["pytinc_peer_reachable", "beta"], found["pytinc_peer_reachable", "gamma"]) == (1, 0)
+
+
+def test_a_path_is_one_of_several() -> None:
+    found = samples(exposition(daemon(BETA)))
+    paths = {key[1]: value for key, value in found.items() if key[0] == "pytinc_peer_path"}
+    assert paths == {"udp": 1, "relayed": 0, "tcp": 0, "none": 0}
+
+
+def test_what_is_not_known_has_no_sample() -> None:
+    found = samples(exposition(daemon(peer("gamma", PathKind.NONE), lag=Lag(0, 0.0, 0.0))))
+    names = {key[0] for key in found}
+    assert not names & {"pytinc_peer_rtt_seconds", "pytinc_peer_pmtu_bytes", "pytinc_peer_key_age_seconds"}
+    assert not any("lag" in name for name in names)
+
+
+def test_the_own_node_is_no_peer_and_reasons_that_never_occurred_make_no_series() -> None:
+    found = samples(exposition(daemon(BETA)))
+    assert not [key for key in found if key[0].startswith("pytinc_peer") and "alpha" in key]
+    assert [key for key in found if key[0].startswith("pytinc_peer_dropped")] == [
+        ("pytinc_peer_dropped_packets_total", "beta", "no_key")
+    ]
+
+
+def test_nothing_of_the_process_is_told() -> None:
+    assert {key[0].partition("_")[0] for key in samples(exposition(daemon(BETA)))} == {"pytinc"}
+
+
+# -- the server --
+
+
+@dataclass
+class World:
+    server: MetricsServer
+    address: Address
+    made: int = 0
+
+    def statistics(self) -> DaemonStats:
+        self.made += 1
+        return daemon(BETA)
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection(self.address.host, int(self.address.port))
+
+    async def ask(self, request: bytes) -> bytes:
+        reader, writer = await self.connect()
+        writer.write(request)
+        answer = await reader.read()
+        writer.close()
+        return answer
+
+
+@asynccontextmanager
+async def world(*, timeout: float = 5.0) -> AsyncIterator[World]:  # noqa: ASYNC109
+    made: list[World] = []
+    server = MetricsServer(asyncio.get_running_loop(), lambda: made[0].statistics(), timeout=timeout)
+    made.append(World(server, await server.start(bind_metrics_socket(ANYWHERE))))
+    try:
+        yield made[0]
+    finally:
+        server.close()
+        await asyncio.sleep(0.01)
+
+
+def test_a_scrape(on_loop) -> None:
+    async def main() -> None:
+        async with world() as w:
+            for request in (GET, b"GET /metrics?x=y HTTP/1.0\n\n"):
+                head, _, body = (await w.ask(request)).partition(b"\r\n\r\n")
+                assert head.startswith(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=")
+                assert f"Content-Length: {len(body)}\r\n".encode() in head
+                assert samples(body)["pytinc_peer_pmtu_bytes", "beta"] == 1439
+
+    on_loop(main)
+
+
+def test_all_who_ask_while_a_text_is_made_get_that_one(on_loop) -> None:
+    async def main() -> None:
+        async with world() as w:
+            answers = await asyncio.gather(*(w.ask(GET) for _ in range(metrics.MAX_CLIENTS)))
+            assert w.made == 1
+            assert {answer[:15] for answer in answers} == {b"HTTP/1.1 200 OK"}
+
+    on_loop(main)
+
+
+def test_one_who_goes_before_the_text_is_made_does_no_harm(on_loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slowly(stats: DaemonStats) -> bytes:
+        time.sleep(0.2)
+        return b"done\n"
+
+    async def main() -> None:
+        monkeypatch.setattr(metrics, "exposition", slowly)
+        async with world() as w:
+            _, writer = await w.connect()
+            writer.write(GET)
+            await asyncio.sleep(0.05)
+            writer.transport.abort()
+            assert (await w.ask(GET)).endswith(b"done\n")
+            assert w.made == 1
+
+    on_loop(main)
+
+
+def test_a_text_is_given_out_again_for_a_while(on_loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with world() as w:
+            monkeypatch.setattr(metrics, "FRESH", 60.0)
+            assert await w.ask(GET) == await w.ask(GET)
+            assert w.made == 1
+            monkeypatch.setattr(metrics, "FRESH", 0.0)
+            await w.ask(GET)
+            assert w.made == 2
+
+    on_loop(main)
+
+
+def test_other_requests_are_refused_without_making_a_text(on_loop) -> None:
+    async def main() -> None:
+        async with world() as w:
+            for request, status in {
+                b"GET / HTTP/1.1\r\n\r\n": b"404",
+                b"GET /metrics/../etc HTTP/1.1\r\n\r\n": b"404",
+                b"GET http://elsewhere/metrics HTTP/1.1\r\n\r\n": b"404",
+                b"POST /metrics HTTP/1.1\r\n\r\n": b"405",
+                b"HEAD /metrics HTTP/1.1\r\n\r\n": b"405",
+                b"GET /metrics\r\n\r\n": b"400",
+                b"GET /metrics HTTP/2.0\r\n\r\n": b"400",
+                b"\r\n\r\n": b"400",
+                b"\xff\x00\xfe\r\n\r\n": b"400",
+            }.items():
+                answer = await w.ask(request)
+                assert answer.startswith(b"HTTP/1.1 " + status), request
+            assert w.made == 0
+
+    on_loop(main)
+
+
+def test_a_request_in_pieces_is_one_request(on_loop) -> None:
+    async def main() -> None:
+        async with world() as w:
+            reader, writer = await w.connect()
+            for byte in GET:
+                writer.write(bytes((byte,)))
+                await writer.drain()
+            assert (await reader.read()).startswith(b"HTTP/1.1 200")
+            writer.close()
+
+    on_loop(main)
+
+
+def test_only_the_first_of_several_requests_is_answered(on_loop) -> None:
+    async def main() -> None:
+        async with world() as w:
+            assert (await w.ask(GET * 3)).count(b"HTTP/1.1") == 1
+
+    on_loop(main)
+
+
+def test_headers_without_end_are_cut_off(on_loop) -> None:
+    async def main() -> None:
+        async with world() as w:
+            reader, writer = await w.connect()
+            writer.write(b"GET /metrics HTTP/1.1\r\nX: " + b"x" * metrics.MAX_REQUEST)
+            assert (await reader.readline()).startswith(b"HTTP/1.1 431")
+            writer.close()
+
+    on_loop(main)
+
+
+def test_silent_and_slow_clients_are_dropped_in_time(on_loop) -> None:
+    async def main() -> None:
+        async with world(timeout=0.1) as w:
+            for begin in (b"", b"GET /metr"):
+                reader, writer = await w.connect()
+                writer.write(begin)
+                async with asyncio.timeout(5):
+                    with suppress(ConnectionError):
+                        assert await reader.read() == b""
+                writer.close()
+
+    on_loop(main)
+
+
+def test_one_who_does_not_read_the_answer_is_dropped_in_time(
+    on_loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        monkeypatch.setattr(metrics, "exposition", lambda stats: b"x" * 50_000_000)
+        async with world(timeout=0.2) as w:
+            with socket.create_connection((w.address.host, int(w.address.port))) as slow:
+                slow.sendall(GET)
+                await until(lambda: w.made == 1 and len(w.server._clients) == 1)
+                await until(lambda: len(w.server._clients) == 0)
+
+    on_loop(main)
+
+
+def test_there_is_no_room_for_too_many_and_room_again_when_they_go(on_loop) -> None:
+    async def main() -> None:
+        async with world() as w:
+            held = [await w.connect() for _ in range(metrics.MAX_CLIENTS)]
+            await until(lambda: len(w.server._clients) == metrics.MAX_CLIENTS)
+            reader, writer = await w.connect()
+            with suppress(ConnectionError):
+                assert await reader.read() == b""
+            writer.close()
+            for _, holder in held:
+                holder.close()
+            await until(lambda: len(w.server._clients) == 0)
+            assert (await w.ask(GET)).startswith(b"HTTP/1.1 200")
+
+    on_loop(main)
+
+
+def test_closing_breaks_off_what_is_being_served(on_loop) -> None:
+    async def main() -> None:
+        async with world() as w:
+            _, writer = await w.connect()
+            await until(lambda: len(w.server._clients) == 1)
+            w.server.close()
+            await until(lambda: len(w.server._clients) == 0)
+            with pytest.raises(ConnectionError):
+                await w.connect()
+            writer.close()
+
+    on_loop(main)
+
+
+# -- the start --
+
+
+def test_an_address_in_use_is_an_error() -> None:
+    with closing(bind_metrics_socket(ANYWHERE)) as taken:
+        port = str(taken.getsockname()[1])
+        with pytest.raises(DeviceError, match=f"{port}/tcp for MetricsListen: Address already"):
+            bind_metrics_socket(Address("127.0.0.1", port))
+
+
+def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    require_library()
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    with pytest.raises(DeviceError, match="prometheus-client, which is not installed"):
+        require_library()
