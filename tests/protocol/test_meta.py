@@ -239,3 +239,11 @@ def test_arbitrary_records_after_the_login_raise_protocol_errors_only(data: byte
     assert one._session is not None
     with contextlib.suppress(ProtocolError):
         events(two, one._session.send(type_, data))
+
+
+def test_many_empty_packets_at_once_are_taken_one_after_the_other() -> None:
+    one, two = logged_in(insecure=True)
+    one.send_line("17 0")
+    stream = one.take_output() * 5000
+    one.send(Ping())
+    assert events(two, stream + one.take_output()) == [Received(Ping(), "8")]

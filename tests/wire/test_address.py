@@ -89,3 +89,8 @@ def test_no_pair_of_texts_upsets_the_properties(host: str, port: str) -> None:
     assert address.family in (0, 4, 6)
     assert address.is_usable in (True, False)
     assert normalise(host, port).port == port
+
+
+@pytest.mark.parametrize("port", ["0655359999", "65536", "000080", "99999999999999999999", "-1", "", "http"])
+def test_an_address_with_an_absurd_port_is_not_usable(port: str) -> None:
+    assert not Address("10.0.0.1", port).is_usable

@@ -119,12 +119,15 @@ class Burst:
         self._last = NEVER
 
     def is_exceeded(self, limit: int, now: float) -> bool:
-        """Count one connection; tell whether it is one too many."""
-        self._level = max(0.0, self._level - (now - self._last)) + 1
+        """Count one connection; tell whether it is one too many.
+
+        What is refused does not count: who knocks all the time must not keep the bucket full for others.
+        """
+        self._level = max(0.0, self._level - (now - self._last))
         self._last = now
-        if self._level >= limit + 1:
-            self._level = float(limit + 1)
+        if self._level + 1 > limit:
             return True
+        self._level += 1
         return False
 
 
@@ -160,8 +163,8 @@ class Connections:
         number = self._number()
         node = self._node
         half_open = sum(not connection.activated for connection in self._by_number.values())
-        if not _is_loopback(remote) and (
-            self._burst.is_exceeded(node.settings.max_connection_burst, now) or half_open >= MAX_HALF_OPEN
+        if half_open >= MAX_HALF_OPEN or (
+            not _is_loopback(remote) and self._burst.is_exceeded(node.settings.max_connection_burst, now)
         ):
             node.act(CloseMeta(number, tarpit=True))
             return number
@@ -490,7 +493,7 @@ class Connections:
         last, self._changed_check_wall = self._changed_check_wall, node.wall_clock()
         for connection in self.all():
             modified = node.hosts.host_mtime(connection.name)
-            if modified is None or int(modified) > last:
+            if modified is None or modified > last:
                 node.log(1, "info", f"Host config file of {connection.name} has been changed")
                 self.terminate(connection, now)
 

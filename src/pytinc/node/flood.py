@@ -12,7 +12,8 @@ from typing import Final
 MAX_ENTRIES: Final = 65536
 """A full join of a 1,000-node mesh brings some 12,000 lines; beyond this the oldest are forgotten,
 which costs at worst that an old line is looked at again (and then changes nothing)."""
-
+MAX_CHARACTERS: Final = 16 * 1024 * 1024
+"""Of all lines together: an honest one has some 80, but a hostile one can have 2,175."""
 
 DELETION_MEMORY: Final = 30.0
 """Seconds for which a deletion is remembered: some times as long as announcements chase each other."""
@@ -48,6 +49,7 @@ class SeenCache:
 
     def __init__(self) -> None:
         self._lines: dict[str, float] = {}
+        self._characters = 0
 
     def __len__(self) -> int:
         """Return how many lines are remembered."""
@@ -57,9 +59,10 @@ class SeenCache:
         """Tell whether ``line`` came before; remember it if not."""
         if line in self._lines:
             return True
-        if len(self._lines) >= MAX_ENTRIES:
-            del self._lines[next(iter(self._lines))]
+        while len(self._lines) >= MAX_ENTRIES or self._characters + len(line) > MAX_CHARACTERS:
+            self._forget(next(iter(self._lines)))
         self._lines[line] = now
+        self._characters += len(line)
         return False
 
     def age(self, older_than: float) -> None:
@@ -69,4 +72,8 @@ class SeenCache:
             line = next(iter(lines))
             if lines[line] >= older_than:
                 break
-            del lines[line]
+            self._forget(line)
+
+    def _forget(self, line: str) -> None:
+        del self._lines[line]
+        self._characters -= len(line)

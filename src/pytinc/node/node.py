@@ -32,7 +32,7 @@ from pytinc.node.dialling import Dialling
 from pytinc.node.flood import Deletions, SeenCache
 from pytinc.node.forwarding import switch_rules
 from pytinc.node.invitations import InvitationFiles, Invitations
-from pytinc.node.peer import NEVER, Peer
+from pytinc.node.peer import Peer
 from pytinc.node.subnets import Subnets
 from pytinc.node.timers import Timers
 from pytinc.node.topology import Topology
@@ -43,8 +43,10 @@ from pytinc.wire.capabilities import Capability
 from pytinc.wire.requests import OptionBits, Request
 
 COMPLAINT_INTERVAL: Final = 600.0
-MAX_COMPLAINTS: Final = 256
-"""Different complaints remembered; the oldest is forgotten (and would be logged in full again)."""
+MAX_COMPLAINTS: Final = 64
+"""Different complaints logged in full within `COMPLAINT_INTERVAL`; nobody reads more of them."""
+MAX_COMPLAINT_LENGTH: Final = 300
+"""Characters; names and errors in a complaint are the peer's words."""
 MAX_JITTER: Final = 0.131071
 """Seconds; tinc spreads its timers by a random 0 to 131,071 microseconds."""
 
@@ -161,9 +163,10 @@ class Node:
 
     def retry(self, now: float) -> None:
         """Try all waiting outgoing connections at once (SIGALRM, control "retry")."""
-        self.dialling.retry(now)
+        # First give up what is half-way, so that it does not hit the attempts that begin here.
         self.connections.time_out_dialled(now)
         self.connections.check_all(now)
+        self.dialling.retry(now)
         self._settle(now)
 
     def purge(self, now: float) -> None:
@@ -259,15 +262,16 @@ class Node:
     def complain(self, message: str, now: float) -> None:
         """Log what a peer provoked at level 0 the first time, and repeats of the last ten minutes at level 2.
 
-        A peer must not be able to fill our log.
+        A peer must not be able to fill our log, with ever new words neither: once `MAX_COMPLAINTS` were
+        logged within that time, all others count as repeats.
         """
-        last = self._complaints.get(message, NEVER)
-        repeated = now - last < COMPLAINT_INTERVAL
+        message = message[:MAX_COMPLAINT_LENGTH]
+        complaints = self._complaints
+        while complaints and now - complaints[oldest := next(iter(complaints))] >= COMPLAINT_INTERVAL:
+            del complaints[oldest]
+        repeated = message in complaints or len(complaints) >= MAX_COMPLAINTS
         if not repeated:
-            self._complaints.pop(message, None)
-            if len(self._complaints) >= MAX_COMPLAINTS:
-                del self._complaints[next(iter(self._complaints))]
-            self._complaints[message] = now
+            complaints[message] = now
         self.log(2 if repeated else 0, "error", message)
 
     def peer(self, name: str) -> Peer:

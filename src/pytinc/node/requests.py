@@ -55,4 +55,5 @@ def handle(node: Node, connection: Connection, request: Request, line: str, now:
     try:
         handler(node, connection, request, line, now)
     except LimitError as error:
-        node.complain(f"Ignoring {type(request).__name__} from {connection.describe()}: {error}", now)
+        # Without the peer's words: it could have as many different ones as it likes.
+        node.complain(f"{connection.name} tells of more than fits: ignoring that ({error})", now)

@@ -22,6 +22,10 @@ def on_add_edge(node: Node, connection: Connection, request: AddEdge, line: str,
     """Take up or change an edge between other nodes, or correct a claim about ours."""
     if node.seen.seen(line, now) or _is_foreign(node, connection, request):
         return
+    local_address = request.local_address
+    node.topology.check_words(
+        request.source, request.target, *request.address, *(() if local_address is None else local_address)
+    )
     node.peer(request.source)
     node.peer(request.target)
     graph = node.topology.graph
@@ -31,7 +35,6 @@ def on_add_edge(node: Node, connection: Connection, request: AddEdge, line: str,
     if request.source == node.me.name:
         _correct_add(node, connection, edge, request, now)
         return
-    local_address = request.local_address
     if local_address is None and edge is not None:
         local_address = edge.local_address
     new = Edge(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from pytinc.config.settings import Forwarding
 from pytinc.errors import DecodeError
 from pytinc.wire import b64
-from pytinc.wire.requests import AnsKey, KeyChanged, Number, ReqKey
+from pytinc.wire.requests import MAX_LINE_LENGTH, AnsKey, KeyChanged, Number, ReqKey
 
 if TYPE_CHECKING:
     from pytinc.node.connections import Connection
@@ -110,5 +110,6 @@ def _relay_ans_key(node: Node, source: Peer, target: Peer, request: AnsKey, line
         and source.address.is_usable
         and target.path.minmtu > 0
     ):
-        line = replace(request, address=source.address).format()
+        with_address = replace(request, address=source.address).format()
+        line = with_address if len(with_address) <= MAX_LINE_LENGTH else line
     node.tunnels.send_to_next_hop(target, line)

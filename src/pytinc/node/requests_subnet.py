@@ -21,6 +21,7 @@ def on_add_subnet(node: Node, connection: Connection, request: AddSubnet, line: 
     """Take up a subnet of another node, or correct a claim about us."""
     if node.seen.seen(line, now) or _is_foreign(node, connection, request.owner):
         return
+    node.topology.check_words(request.owner)
     owner, subnet = node.peer(request.owner), request.subnet
     if node.subnets.table.has(owner.name, subnet):
         return

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from pytinc.errors import LimitError
 from pytinc.node import forwarding
 from pytinc.node.actions import RunScript
 from pytinc.node.peer import NEVER, Peer
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 CONTRADICTION_LIMIT: Final = 100
 """More corrections than this of both kinds within one periodic run: two nodes share a name."""
+MAX_WORD: Final = 255
+"""Characters of a name (a longer one cannot be that of a host file) or of one part of an address. Lines about
+nodes with longer ones could be too long to be passed on, and end the connection that we owe them to."""
 MIN_PAUSE: Final = 10.0
 MAX_PAUSE: Final = 3600.0
 
@@ -46,6 +50,12 @@ class Topology:
             host = node.hosts.host_settings(name)
             if host is not None:
                 node.peer(name).has_address = bool(host.addresses)
+
+    @staticmethod
+    def check_words(*words: str) -> None:
+        """Refuse names and addresses with which no line of ours may grow too long: `LimitError`."""
+        if any(len(word) > MAX_WORD for word in words):
+            raise LimitError("overlong name or address")
 
     # -- edges --
 

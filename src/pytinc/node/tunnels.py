@@ -22,7 +22,7 @@ from pytinc.wire import b64
 from pytinc.wire.address import Address, SockAddr, from_sockaddr
 from pytinc.wire.capabilities import Capability
 from pytinc.wire.datagram import DATAGRAM_OVERHEAD, ID_SIZE, MTU_MAX, NULL_ID, TYPE_PROBE
-from pytinc.wire.requests import AnsKey, MtuInfo, Number, OptionBits, ReqKey, UdpInfo
+from pytinc.wire.requests import MAX_LINE_LENGTH, AnsKey, MtuInfo, Number, OptionBits, ReqKey, UdpInfo
 
 if TYPE_CHECKING:
     from pytinc.crypto.keys import PublicKey
@@ -287,9 +287,14 @@ class Tunnels:
         )
 
     def _key_of(self, peer: Peer, now: float) -> PublicKey | None:
-        """Return the peer's public key; ask it for the key if we have none (meta.md 6.3)."""
+        """Return the peer's public key; ask it for the key if we have none (meta.md 6.3).
+
+        While an answer is awaited the host file is not read again for every frame.
+        """
+        if peer.learned_key is None and now - peer.key_asked < KEY_ASK_INTERVAL:
+            return None
         key = self._node.public_key(peer.name)
-        if key is None and now - peer.key_asked >= KEY_ASK_INTERVAL:
+        if key is None:
             peer.key_asked = now
             request = ReqKey(self._node.me.name, peer.name, Number.REQ_PUBKEY)
             self.send_to_next_hop(peer, request.format())
@@ -467,8 +472,10 @@ class Tunnels:
         if connection.version >= SPTPS_PACKET_VERSION:
             self._node.connections.send_sptps_packet(connection, target.slot.id + source.slot.id + record)
         else:
-            request = ReqKey(source.name, target.name, Number.SPTPS_PACKET, b64.encode(record))
-            self._node.connections.send(connection, request)
+            line = ReqKey(source.name, target.name, Number.SPTPS_PACKET, b64.encode(record)).format()
+            # A line cannot hold the longest records (nor can tinc's).
+            if len(line) <= MAX_LINE_LENGTH:
+                self._node.connections.send_line(connection, line)
 
     # -- what the data path reports --
 

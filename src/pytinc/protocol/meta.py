@@ -205,18 +205,21 @@ class MetaConnection:
     # -- plain text: the greeting, and everything with --bypass-security --
 
     def _next_plain(self) -> MetaEvent | None:
-        if self._raw_length or self._frame_length:
-            return self._take_plain_packet()
-        end = self._plain.find(b"\n")
-        if end < 0:
-            if len(self._plain) > MAX_LINE_LENGTH:
-                raise DecodeError("no newline in the greeting")
-            return None
-        line = decode_line(bytes(self._plain[: end + 1]))
-        del self._plain[: end + 1]
-        if self.state is State.ID:
-            return self._on_id(line)
-        return self._on_line(line)
+        while True:
+            if self._raw_length or self._frame_length:
+                return self._take_plain_packet()
+            end = self._plain.find(b"\n")
+            if end < 0:
+                if len(self._plain) > MAX_LINE_LENGTH:
+                    raise DecodeError("no newline in the greeting")
+                return None
+            line = decode_line(bytes(self._plain[: end + 1]))
+            del self._plain[: end + 1]
+            if self.state is State.ID:
+                return self._on_id(line)
+            event = self._on_line(line)
+            if event is not None:
+                return event
 
     def _take_plain_packet(self) -> MetaEvent | None:
         length = self._raw_length or self._frame_length
@@ -343,10 +346,10 @@ class MetaConnection:
             raise UnexpectedRequest(f"{type(request).__name__} is not allowed now")
         if isinstance(request, Packet):
             self._frame_length = request.length
-            return None if self._session is not None else self._next_plain()
+            return None
         if isinstance(request, SptpsPacket):
             self._raw_length = request.length
-            return None if self._session is not None else self._next_plain()
+            return None
         return Received(request, line)
 
     def _send_record(self, data: bytes) -> None:

@@ -16,6 +16,8 @@ MAX_CACHED: Final = 8
 """Addresses that a cache file holds."""
 MAX_RESOLVED: Final = 16
 """Addresses tried for one host name; a name server's answer can be longer than is useful."""
+MAX_KNOWN: Final = 32
+"""Cached addresses and those of the graph tried in one round. Peers can tell us as many as they like."""
 BACKOFF_STEP: Final = 5
 """Seconds by which the wait grows after every fruitless round."""
 WANTED_CONNECTIONS: Final = 3
@@ -95,7 +97,7 @@ class Outgoing:
                 return self._try(address)
         if not self._known_done:
             for address in candidate.cached + candidate.from_graph:
-                if address.is_usable and address not in self._tried:
+                if address.is_usable and address not in self._tried and len(self._tried) < MAX_KNOWN:
                     return self._try(address)
             self._known_done = True
         while self._configured < len(candidate.configured):

@@ -47,7 +47,7 @@ class Address(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def _family(host: str, port: str) -> int:
-    if not port.isascii() or not port.isdecimal() or int(port[:6]) > 65535:
+    if not port.isascii() or not port.isdecimal() or len(port) > 5 or int(port) > 65535:
         return 0
     try:
         return ipaddress.ip_address(host).version

@@ -31,6 +31,8 @@ MAX_PACKET_LENGTH: Final = 32767
 _INT32_MAX: Final = 2**31 - 1
 _DECIMAL: Final = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
 _HEX: Final = re.compile(r"[0-9a-fA-F]{1,16}", re.ASCII)
+_CONTROL: Final = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f]")
+"""Control characters that are no white space. By way of an address they could get into logs and scripts."""
 _VERSION: Final = re.compile(r"([0-9]{1,2})(?:\.([0-9]{1,3}))?(?![0-9])", re.ASCII)
 
 
@@ -535,12 +537,13 @@ def parse_request(line: str) -> Request:
 
 
 def decode_line(data: bytes) -> str:
-    """Turn the bytes of one request (one trailing newline removed) into text; ASCII only."""
+    """Turn the bytes of one request (one trailing newline removed) into text; printable ASCII only."""
     if data.endswith(b"\n"):
         data = data[:-1]
     if len(data) > MAX_LINE_LENGTH:
         raise DecodeError("overlong request")
-    try:
-        return data.decode("ascii")
-    except UnicodeDecodeError:
-        raise DecodeError("request is not ASCII text") from None
+    if not data.isascii():
+        raise DecodeError("request is not ASCII text")
+    if _CONTROL.search(data):
+        raise DecodeError("request with control characters")
+    return data.decode("ascii")
