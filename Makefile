@@ -7,8 +7,10 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.made
-# Processes for the unit tests.
+# Processes for the tests; nearly all of an interop test is waiting.
 JOBS ?= 2
+# These watch how traffic flows, and want the machine for themselves.
+MEASURING := interop/test_rekey.py interop/test_throughput.py
 # What the demo is started with: make demo ARGS="--keep"
 ARGS ?=
 # The two pytest runs leave their lists of skipped tests here; printed at the end.
@@ -63,7 +65,9 @@ unit: $(STAMP)
 
 interop: $(STAMP) containers
 	@sh interop/setup.sh test
-	$(PY) -m pytinc.lab $(PY) -m pytest interop
+	@rm -f interop/results/*.md
+	$(PY) -m pytinc.lab $(PY) -m pytest $(MEASURING)
+	$(PY) -m pytinc.lab $(PY) -m pytest -n $(JOBS) --dist loadfile interop $(addprefix --ignore=,$(MEASURING))
 
 control: $(STAMP)
 	@sh interop/setup.sh test
@@ -83,10 +87,11 @@ bench: $(STAMP)
 	@$(PY) -c 'import matplotlib' 2>/dev/null \
 	    || $(PY) -m pip install --quiet --disable-pip-version-check --group bench \
 	    || echo "no matplotlib: the comparison will have no plot" >&2
-	@set -e; for script in graph micro_sptps path; do echo "== $$script"; $(PY) "benchmarks/$$script.py"; done
+	@set -e; for script in graph micro_sptps micro_offload path; do echo "== $$script"; $(PY) "benchmarks/$$script.py"; done
 	@echo "== pairs"; $(PY) benchmarks/pairs.py $(ARGS)
 
 report:
+	@cat interop/results/*.md 2>/dev/null || true
 	@cat $(PYTINC_TEST_REPORT)
 
 clean:

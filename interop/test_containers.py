@@ -17,7 +17,7 @@ from howto.containers import ContainerBackend, ContainerMachine, Network
 from howto.engine import Engine
 from howto.images import REPOSITORY, Images
 from howto.machines import Backend
-from howto.report import summary, write
+from howto.report import write
 from howto.story import CASTS, NODES, Outcome, play_all
 from pytinc.lab.namespaces import Completed, LabError
 from pytinc.lab.node import Kind, parse_nodes, wait_until
@@ -68,9 +68,6 @@ def outcomes(
     casts = chosen(request.config)
     outcomes = play_all(make, casts)
     write(outcomes, "howto-docker")
-    # For the log of a test run as well, not only for the file.
-    reporter = request.config.pluginmanager.getplugin("terminalreporter")
-    reporter.write_line(f"\n{summary(outcomes)}")
     return dict(zip(casts, outcomes, strict=True))
 
 

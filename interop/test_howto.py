@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from howto.namespaces import NamespaceBackend, missing_mount_points
-from howto.report import summary, write
+from howto.report import write
 from howto.story import CASTS, KINDS, NODES, Outcome, play_all
 from pytinc.lab.namespaces import LabError, missing_means
 
@@ -30,9 +30,6 @@ def outcomes(request: pytest.FixtureRequest) -> dict[str, Outcome]:
         casts = [letters for letters in casts if "C" not in letters]
     outcomes = play_all(NamespaceBackend, casts)
     write(outcomes, "howto-namespaces")
-    # For the log of a test run as well, not only for the file.
-    reporter = request.config.pluginmanager.getplugin("terminalreporter")
-    reporter.write_line(f"\n{summary(outcomes)}")
     return dict(zip(casts, outcomes, strict=True))
 
 

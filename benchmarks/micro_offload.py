@@ -1,0 +1,92 @@
+"""What cutting and joining super-frames costs: microseconds per frame of 1,448 bytes of TCP, best of rounds.
+
+    .venv/bin/python benchmarks/micro_offload.py
+
+Also what a write to a TAP device costs (only as root), without what the host's TCP then does with a frame and
+its acknowledgement, which a joined run saves as well. `coalesce.MIN_RUN` comes from these figures.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+import struct
+import time
+from collections.abc import Callable
+
+import numpy
+
+from pytinc.datapath.coalesce import MIN_RUN, coalesce
+from pytinc.datapath.segment import GSO_TCPV4, HEADER, NEEDS_CSUM, segment
+from pytinc.errors import DeviceError
+from pytinc.net.tap import TapDevice
+from pytinc.wire.ip import checksum
+
+PAYLOAD = 1448
+ROUNDS = 9
+REPEAT = 100
+
+
+def main() -> None:
+    """Print one line for each operation and length of a run."""
+    print(f"Linux {platform.release()}, Python {platform.python_version()}, numpy {numpy.__version__}")
+    for count in (2, MIN_RUN, 16, 45):
+        header, frame = super_frame(count)
+        frames = segment(header, frame)
+        assert count < MIN_RUN or len(coalesce(frames)) == 1
+        report(f"cut into {count}", count, lambda header=header, frame=frame: segment(header, frame))
+        report(f"join {count}", count, lambda frames=frames: coalesce(frames))
+    report_writes(segment(*super_frame(45)))
+
+
+def super_frame(count: int) -> tuple[bytes, bytes]:
+    """Return a virtio-net header and a frame as the kernel hands them over."""
+    length = 52 + count * PAYLOAD
+    network = struct.pack("!BBHHHBBH", 0x45, 0, length, 7, 0x4000, 64, 6, 0) + bytes(range(1, 9))
+    network = network[:10] + checksum(network).to_bytes(2, "big") + network[12:]
+    pseudo = network[12:20] + (length - 20).to_bytes(4, "big") + b"\0\0\0\x06"
+    sum_ = ~checksum(pseudo) & 0xFFFF
+    tcp = (
+        struct.pack("!HHIIBBHHH", 4000, 80, 1, 99, 0x80, 0x10, 512, sum_, 0) + b"\x01\x01\x08\x0a" + bytes(8)
+    )
+    header = HEADER.pack(NEEDS_CSUM, GSO_TCPV4, 66, PAYLOAD, 34, 16)
+    return header, bytes(12) + b"\x08\0" + network + tcp + os.urandom(count * PAYLOAD)
+
+
+def report_writes(frames: list[bytes]) -> None:
+    """Print what writing to a TAP device costs, frame by frame and joined."""
+    try:
+        device = TapDevice()
+    except DeviceError as error:
+        print(f"no writes: {error}")
+        return
+    try:
+        up(device.name)
+        report("write one by one", len(frames), lambda: [device.write(frame) for frame in frames])
+        report("join and write", len(frames), lambda: device.write_batch(frames))
+    finally:
+        device.close()
+
+
+def up(name: str) -> None:
+    """Set an interface up, which has no address and so answers nothing."""
+    import fcntl
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        fcntl.ioctl(any_socket, 0x8914, struct.pack("16sh14x", name.encode(), 1))
+
+
+def report(name: str, count: int, action: Callable[[], object]) -> None:
+    """Measure and print."""
+    best = float("inf")
+    for _ in range(ROUNDS):
+        start = time.perf_counter()
+        for _ in range(REPEAT):
+            action()
+        best = min(best, time.perf_counter() - start)
+    print(f"{name:20} {best / REPEAT / count * 1e6:7.2f}")
+
+
+if __name__ == "__main__":
+    main()
