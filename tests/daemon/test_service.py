@@ -17,12 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from pytinc.config.settings import Mode, ProxySettings, Settings
 from pytinc.control.client import ControlClient
 from pytinc.control.messages import ConnectionRow, NodeRow, Request
 from pytinc.control.statistics import parse_rows
 from pytinc.crypto.keys import PrivateKey, format_private_key
-from pytinc.daemon.service import keep_supported, unsupported
 
 COMMAND = [sys.executable, "-m", "pytinc.daemon"]
 PATIENCE = 15.0
@@ -483,27 +481,6 @@ def test_log_lines_are_streamed_to_a_client(network: Network) -> None:
             daemon.signal(signal.SIGALRM)
         assert re.fullmatch(rb"\S+ \S+ NOTICE  Got Alarm clock signal", next(iter(frames)))
     daemon.stop()
-
-
-def test_what_a_release_does_not_support_is_kept_as_it_was_on_reload() -> None:
-    proxied = Settings("a", proxy=ProxySettings("http", "host", "80"))
-    assert len(unsupported(proxied)) == 1
-    kept = keep_supported(proxied, Settings("a"))
-    assert kept.proxy == ProxySettings()
-    assert unsupported(kept) == []
-
-
-@pytest.mark.parametrize(
-    ("before", "wanted", "after"),
-    [
-        (Mode.SWITCH, Mode.ROUTER, Mode.SWITCH),
-        (Mode.ROUTER, Mode.HUB, Mode.ROUTER),
-        (Mode.SWITCH, Mode.HUB, Mode.HUB),
-        (Mode.ROUTER, Mode.ROUTER, Mode.ROUTER),
-    ],
-)
-def test_router_mode_neither_begins_nor_ends_on_reload(before: Mode, wanted: Mode, after: Mode) -> None:
-    assert keep_supported(Settings("a", mode=wanted), Settings("a", mode=before)).mode is after
 
 
 def test_a_daemon_in_router_mode_starts_and_says_that_its_mode_stays_on_reload(network: Network) -> None:

@@ -12,6 +12,7 @@ from pytinc.config.settings import HostPort, Settings
 from pytinc.errors import UsageError
 from pytinc.net import meta
 from pytinc.net.meta import TARPIT_SIZE, MetaStreams
+from pytinc.net.resolver import Resolver
 from pytinc.net.sockets import Listener, open_listeners
 from pytinc.wire.address import Address
 
@@ -66,7 +67,9 @@ async def world(log, **changes: object) -> AsyncIterator[World]:
     listeners = open_listeners(settings, log)
     loop = asyncio.get_running_loop()
     events = Events()
-    streams = MetaStreams(loop, events, settings, log=log, clock=loop.time)
+    streams = MetaStreams(
+        loop, events, settings, resolver=Resolver(loop), netname="mynet", log=log, clock=loop.time
+    )
     events.streams = streams
     streams.listen(listeners)
     try:
@@ -86,7 +89,7 @@ async def until(condition: Callable[[], object]) -> None:
 def test_both_ends_hear_of_a_connection_and_exchange_bytes(on_loop, log) -> None:
     async def main() -> None:
         async with world(log) as w:
-            w.streams.dial(1, w.address)
+            w.streams.dial(1, "peer", w.address)
             await until(lambda: w.events.connected and w.events.accepted)
             number, remote, local = w.events.accepted[0]
             assert w.events.connected == [(1, remote)]
@@ -107,7 +110,7 @@ def test_a_refused_dial_is_reported_with_the_systems_words(on_loop, log) -> None
         with socket.create_server(("127.0.0.1", 0)) as unused:
             port = str(unused.getsockname()[1])
         async with world(log) as w:
-            w.streams.dial(1, Address("127.0.0.1", port))
+            w.streams.dial(1, "peer", Address("127.0.0.1", port))
             await until(lambda: w.events.closed)
             assert w.events.closed == [(1, "Connection refused")]
             assert w.streams.describe(1) == (-1, 0.0)
@@ -119,7 +122,7 @@ def test_a_refused_dial_is_reported_with_the_systems_words(on_loop, log) -> None
 def test_an_opaque_address_fails_later_not_at_once(on_loop, log, address: Address) -> None:
     async def main() -> None:
         async with world(log) as w:
-            w.streams.dial(1, address)
+            w.streams.dial(1, "peer", address)
             assert w.events.closed == []
             await until(lambda: w.events.closed)
             assert w.events.closed == [(1, f"{address} is not a numeric address")]
@@ -130,7 +133,7 @@ def test_an_opaque_address_fails_later_not_at_once(on_loop, log, address: Addres
 def test_a_dial_that_is_closed_before_it_succeeds_is_never_reported(on_loop, log) -> None:
     async def main() -> None:
         async with world(log) as w:
-            w.streams.dial(1, w.address)
+            w.streams.dial(1, "peer", w.address)
             w.streams.close(1, tarpit=True)
             await asyncio.sleep(0.05)
             assert w.events.connected == []
@@ -142,7 +145,7 @@ def test_a_dial_that_is_closed_before_it_succeeds_is_never_reported(on_loop, log
 def test_nothing_may_be_sent_while_dialling(on_loop, log) -> None:
     async def main() -> None:
         async with world(log) as w:
-            w.streams.dial(1, w.address)
+            w.streams.dial(1, "peer", w.address)
             with pytest.raises(UsageError):
                 w.streams.send(1, b"too early")
 
@@ -248,7 +251,7 @@ def test_the_tarpit_is_silent_and_keeps_the_newest_ten(on_loop, log) -> None:
 def test_a_single_bind_to_address_of_the_family_is_the_source(on_loop, log) -> None:
     async def main() -> None:
         async with world(log, bind_to_address=(HostPort("127.0.0.3"),)) as w:
-            w.streams.dial(1, w.address)
+            w.streams.dial(1, "peer", w.address)
             await until(lambda: w.events.accepted)
             assert w.events.accepted[0][1].host == "127.0.0.3"
 
@@ -258,7 +261,7 @@ def test_a_single_bind_to_address_of_the_family_is_the_source(on_loop, log) -> N
 def test_with_two_bind_to_addresses_the_system_chooses(on_loop, log) -> None:
     async def main() -> None:
         async with world(log, bind_to_address=(HostPort("127.0.0.3"), HostPort("127.0.0.4"))) as w:
-            w.streams.dial(1, w.address)
+            w.streams.dial(1, "peer", w.address)
             await until(lambda: w.events.accepted)
             assert w.events.accepted[0][1].host == "127.0.0.1"
 

@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from pytinc.config.settings import Mode, ProxySettings, Settings
+from pytinc.config.settings import Mode, Settings
 from pytinc.config.store import ConfigTree
 from pytinc.control.messages import ConnectionRow, Greeting, Request
 from pytinc.control.pidfile import COOKIE_SIZE, PidFile
@@ -166,6 +166,7 @@ class Service:
             device,
             listeners,
             files=self._tree,
+            netname=self._launch.paths.netname,
             log=self._log,
             run_script=self._scripts.run,
             on_fatal=self._fatal,
@@ -222,9 +223,6 @@ class Service:
     def _load_settings(self) -> Settings:
         settings = self._tree.load_settings()
         self._report(settings)
-        problems = unsupported(settings)
-        if problems:
-            raise ConfigError(problems[0])
         return settings
 
     def _report(self, settings: Settings) -> None:
@@ -358,12 +356,13 @@ class Service:
             self._log(0, "error", str(error))
             return errno.EINVAL
         self._report(settings)
-        problems = unsupported(settings)
         if (settings.mode is Mode.ROUTER) != (self._settings.mode is Mode.ROUTER):
-            problems.append("Mode = router begins and ends with a restart only: the mode stays as it was")
-        for problem in problems:
-            self._log(0, "error", problem)
-        self._settings = keep_supported(settings, self._settings)
+            # Router mode has a data path of its own, and mostly another kind of device.
+            self._log(
+                0, "error", "Mode = router begins and ends with a restart only: the mode stays as it was"
+            )
+            settings = replace(settings, mode=self._settings.mode)
+        self._settings = settings
         self._scripts.context = replace(
             self._scripts.context,
             extension=settings.scripts_extension,
@@ -399,21 +398,3 @@ class Service:
         """Clients began or ceased to want log lines or frames."""
         self._log.streams_changed()
         self._shell.capture(wanted=self._control.wants_frames)
-
-
-def unsupported(settings: Settings) -> list[str]:
-    """Return what the settings ask for that this release does not have, in words for the user."""
-    problems = []
-    if settings.proxy.kind != "none":
-        problems.append(f"Proxy = {settings.proxy.kind} is not supported by this release: remove that line")
-    return problems
-
-
-def keep_supported(settings: Settings, previous: Settings) -> Settings:
-    """Return the settings of a reload with what is not supported left as it was.
-
-    Router mode has a data path of its own, and mostly another kind of device.
-    """
-    if (settings.mode is Mode.ROUTER) != (previous.mode is Mode.ROUTER):
-        settings = replace(settings, mode=previous.mode)
-    return replace(settings, proxy=ProxySettings())

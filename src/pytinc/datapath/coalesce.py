@@ -57,6 +57,11 @@ Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
 
 
+_IS_JOINABLE: Final = np.array([flags & ~TCP_PSH in JOINABLE_FLAGS for flags in range(256)])
+_GOES_ON: Final = np.array([not flags & TCP_PSH for flags in range(256)])
+"""By the TCP flags of a frame: whether it may be in a run, and whether another may follow it there."""
+
+
 class _Layout(NamedTuple):
     """Where the frames of a run have their headers."""
 
@@ -152,7 +157,7 @@ def _join_stretch(
         out += [(NULL_HEADER, frame) for frame in frames[:count]]
         return count
     rows = _matrix(frames)
-    links = _links(rows, np.array(sizes), layout)
+    links = _links(rows, sizes, layout)
     most = (MAX_IP_SIZE - (layout.payload - layout.network)) // (sizes[0] - layout.payload)
     count = len(frames) - (sizes[-1] < sizes[0] and not links[-1])
     # A run ends where the next frame does not follow, and where an IP packet could hold no more.
@@ -180,7 +185,7 @@ def _matrix(frames: Sequence[bytes]) -> Bytes:
     return rows
 
 
-def _links(rows: Bytes, sizes: np.ndarray[Any, Any], layout: _Layout) -> Bools:
+def _links(rows: Bytes, sizes: Sequence[int], layout: _Layout) -> Bools:
     """Tell for each frame but the first whether it continues the one before it."""
     varies, fixed = _columns(layout)
     network, transport = _LEAD + layout.network, _LEAD + layout.transport
@@ -188,7 +193,7 @@ def _links(rows: Bytes, sizes: np.ndarray[Any, Any], layout: _Layout) -> Bools:
     flags = rows[:, transport + 13]
     others = flags & ~np.uint8(TCP_PSH)
     good = _are_sound(rows, sizes, layout)
-    good &= (others == JOINABLE_FLAGS[0]) | (others == JOINABLE_FLAGS[1])
+    good &= _IS_JOINABLE[flags]
     like_first = (head == head[0]) | varies
     if like_first.all():  # nearly always: all of one flow
         links: Bools = good[1:] & good[:-1]
@@ -196,7 +201,8 @@ def _links(rows: Bytes, sizes: np.ndarray[Any, Any], layout: _Layout) -> Bools:
         good &= like_first[:, fixed].all(axis=1)
         links = good[1:] & good[:-1]
         links &= ((head[1:] == head[:-1]) | varies).all(axis=1)
-    links &= (others[1:] == others[:-1]) & (flags[:-1] & TCP_PSH == 0)
+    links &= others[1:] == others[:-1]
+    links &= _GOES_ON[flags[:-1]]
     sequences = rows.view(">u4")[:, (transport + 4) // 4].astype(np.uint32)
     links &= sequences[1:] - sequences[:-1] == np.uint32(sizes[0] - layout.payload)
     if layout.is_ipv4:
@@ -205,31 +211,34 @@ def _links(rows: Bytes, sizes: np.ndarray[Any, Any], layout: _Layout) -> Bools:
     return links
 
 
-def _are_sound(rows: Bytes, sizes: np.ndarray[Any, Any], layout: _Layout) -> Bools:
+def _are_sound(rows: Bytes, sizes: Sequence[int], layout: _Layout) -> Bools:
     """Tell for each frame whether its lengths and checksums are right, read by the layout of the first."""
     network, transport = _LEAD + layout.network, _LEAD + layout.transport
-    words, native = rows.view(">u2"), rows.view(np.uint16)
-    lengths = sizes - layout.transport
+    words = rows.view(np.uint16)
+    # All are of one size, but perhaps for the last.
+    size, last = sizes[0] - layout.transport, sizes[-1] - layout.transport
     # The sum is the same in any byte order (RFC 1071, 2), so numbers of our own are turned to this machine's.
     sums = np.add.reduce(rows[:, _LEAD + layout.addresses :].view(np.uint32), axis=1, dtype=np.int64)
-    sums += _native(ip.PROTOCOL_TCP) + _natives(lengths)
-    sound: Bools = (sums % 0xFFFF == 0) & (native[:, (transport + TCP_CHECKSUM) // 2] != _NO_CHECKSUM)
+    sums += _native(ip.PROTOCOL_TCP) + _native(size)
+    sums[-1] += _native(last) - _native(size)
+    sound: Bools = sums % 0xFFFF == 0
+    sound &= words[:, (transport + TCP_CHECKSUM) // 2] != _NO_CHECKSUM
+    # What the IP header tells of the length: with itself in IPv4, without in IPv6.
+    own = ip.IPV4_HEADER_SIZE if layout.is_ipv4 else 0
+    lengths = words[:, network // 2 + (1 if layout.is_ipv4 else 2)]
+    right = lengths == _native(size + own)
+    right[-1] = int(lengths[-1]) == _native(last + own)
+    sound &= right
     if layout.is_ipv4:
         header = np.add.reduce(rows[:, network:transport].view(np.uint32), axis=1, dtype=np.int64)
-        sound &= (header % 0xFFFF == 0) & (native[:, network // 2 + 5] != _NO_CHECKSUM)
-        sound &= words[:, network // 2 + 1] == sizes - layout.network
-    else:
-        sound &= words[:, network // 2 + 2] == lengths
+        sound &= header % 0xFFFF == 0
+        sound &= words[:, network // 2 + 5] != _NO_CHECKSUM
     return sound
 
 
 def _native(word: int) -> int:
     """Return what the two bytes of ``word``, sent with the high one first, are as a number here."""
     return int.from_bytes(word.to_bytes(2, "big"), byteorder)
-
-
-def _natives(words: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    return words.astype(">u2").view(np.uint16).astype(np.int64)
 
 
 def _joined(frames: Sequence[bytes], rows: Bytes, layout: _Layout) -> tuple[bytes, bytes]:

@@ -9,17 +9,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import socket
+import subprocess
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from pytinc.config.settings import Settings
-from pytinc.errors import UsageError
+from pytinc.errors import ProtocolError, UsageError
 from pytinc.net.log import LogFunction, reason
+from pytinc.net.resolver import Resolver
 from pytinc.net.sockets import Listener, bind_to_path, set_tcp_options
-from pytinc.wire.address import Address, from_sockaddr
+from pytinc.protocol.proxy import ProxyHandshake
+from pytinc.wire.address import UNSPEC, Address, from_sockaddr
 
 MAX_ACCEPTS: Final = 16
 """Connections accepted for one readiness event."""
@@ -30,6 +35,8 @@ MAX_QUEUED: Final = 16 * 1024 * 1024
 the ping timeout has not found yet."""
 TARPIT_SIZE: Final = 10
 """Offenders' sockets kept open and silent, the newest ten, as in tinc (meta.md 1.1)."""
+PROXY_END: Final = 2.0
+"""Seconds that a proxy command has to end, after which it is killed."""
 ACCEPT_PAUSE: Final = 1.0
 """Seconds without accepting when the process is out of descriptors."""
 
@@ -62,6 +69,10 @@ class _Stream:
     connecting: bool = False
     failed: bool = False
     """A write failed or too much waits; the report is on its way."""
+    handshake: ProxyHandshake | None = None
+    """What is said to a proxy before the connection stands."""
+    process: subprocess.Popen[bytes] | None = None
+    """The command that is the connection (``Proxy = exec``)."""
 
 
 class MetaStreams:
@@ -73,11 +84,15 @@ class MetaStreams:
         events: MetaEvents,
         settings: Settings,
         *,
+        resolver: Resolver,
+        netname: str | None,
         log: LogFunction,
         clock: Callable[[], float],
     ) -> None:
         self.settings = settings
         """Replaced by the shell on reload."""
+        self._resolver = resolver
+        self._netname = netname
         self._loop = loop
         self._events = events
         self._log = log
@@ -85,6 +100,8 @@ class MetaStreams:
         self._listening: list[socket.socket] = []
         self._listeners: Sequence[Listener] = ()
         self._streams: dict[int, _Stream] = {}
+        self._looking_up: set[int] = set()
+        """Connections that wait for the address of the proxy."""
         self._output: dict[int, bytearray] = {}
         self._tarpit: deque[socket.socket] = deque()
         self._accept_timer: asyncio.TimerHandle | None = None
@@ -134,15 +151,74 @@ class MetaStreams:
 
     # -- dialling --
 
-    def dial(self, number: int, address: Address) -> None:
-        """Connect to ``address``; `MetaEvents` hears how it went, later."""
+    def dial(self, number: int, peer: str, address: Address) -> None:
+        """Connect to ``peer`` at ``address``, by way of a proxy if there is one (meta.md 7).
+
+        `MetaEvents` hears how it went, later.
+        """
+        proxy = self.settings.proxy
         try:
-            stream = self._connecting_socket(address)
-        except OSError as error:
-            self._loop.call_soon(self._events.meta_closed, number, reason(error))
-            return
-        self._add(number, _Stream(stream, self._clock(), connecting=True))
+            if proxy.kind == "none":
+                self._connect(number, address, None)
+            elif proxy.kind == "exec":
+                self._run_proxy(number, peer, address)
+            else:
+                handshake = ProxyHandshake(proxy.kind, address, proxy.user, proxy.password)
+                self._find_proxy(number, handshake)
+        except (OSError, ProtocolError) as error:
+            why = reason(error) if isinstance(error, OSError) else str(error)
+            self._loop.call_soon(self._events.meta_closed, number, why)
+
+    def _connect(self, number: int, address: Address, handshake: ProxyHandshake | None) -> None:
+        stream = self._connecting_socket(address)
+        self._add(number, _Stream(stream, self._clock(), connecting=True, handshake=handshake))
         self._loop.add_writer(stream.fileno(), self._writable, number)
+
+    def _find_proxy(self, number: int, handshake: ProxyHandshake) -> None:
+        """Connect to the proxy once its address is known."""
+        self._looking_up.add(number)
+
+        def found(addresses: tuple[Address, ...]) -> None:
+            if number not in self._looking_up:
+                return  # given up meanwhile
+            self._looking_up.discard(number)
+            try:
+                if not addresses:
+                    raise OSError(f"cannot look up the proxy {self.settings.proxy.host}")
+                self._connect(number, addresses[0], handshake)
+            except OSError as error:
+                self._events.meta_closed(number, reason(error))
+
+        proxy = self.settings.proxy
+        self._resolver.resolve(proxy.host, proxy.port, socket.AF_UNSPEC, found)
+
+    def _run_proxy(self, number: int, peer: str, address: Address) -> None:
+        """Run the command whose standard input and output are the connection."""
+        environment = {
+            **os.environ,
+            "NAME": self.settings.name,
+            "NODE": peer,
+            "REMOTEADDRESS": address.host,
+            "REMOTEPORT": address.port,
+        }
+        if self._netname is not None:
+            environment["NETNAME"] = self._netname
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        with theirs:
+            try:
+                process = subprocess.Popen(
+                    ["/bin/sh", "-c", self.settings.proxy.command],
+                    stdin=theirs.fileno(),
+                    stdout=theirs.fileno(),
+                    env=environment,
+                    start_new_session=True,
+                )
+            except BaseException:
+                ours.close()
+                raise
+        self._add(number, _Stream(ours, self._clock(), connecting=True, process=process))
+        self._loop.call_soon(self._stands, number)
 
     def _connecting_socket(self, address: Address) -> socket.socket:
         if address.family == 0:
@@ -202,6 +278,7 @@ class MetaStreams:
 
     def close(self, number: int, *, tarpit: bool) -> None:
         """Close a connection; with ``tarpit`` the peer only sees silence. Waiting output is dropped."""
+        self._looking_up.discard(number)
         stream = self._remove(number)
         if stream is None:
             return
@@ -241,10 +318,36 @@ class MetaStreams:
         except OSError as error:
             self._end(number, reason(error))
             return
-        if data:
-            self._events.meta_data(number, data)
+        if not data:
+            self._end(number, "the peer closed it" if stream.handshake is None else "the proxy closed it")
+        elif stream.handshake is not None:
+            self._on_proxy_answer(number, stream, stream.handshake, data)
         else:
-            self._end(number, "the peer closed it")
+            self._events.meta_data(number, data)
+
+    def _on_proxy_answer(self, number: int, stream: _Stream, handshake: ProxyHandshake, data: bytes) -> None:
+        try:
+            answer, rest = handshake.feed(data)
+            stream.socket.sendall(answer)
+        except (OSError, ProtocolError) as error:
+            self._end(number, reason(error) if isinstance(error, OSError) else str(error))
+            return
+        if rest is None:
+            return
+        stream.handshake = None
+        self._stands(number)
+        if rest and number in self._streams:
+            self._events.meta_data(number, rest)
+
+    def _stands(self, number: int) -> None:
+        """The peer itself can be spoken to from now on."""
+        stream = self._streams.get(number)
+        if stream is None:
+            return
+        stream.connecting = False
+        self._loop.add_reader(stream.socket.fileno(), self._readable, number)
+        local = UNSPEC if stream.process is not None else from_sockaddr(stream.socket.getsockname())
+        self._events.meta_connected(number, local)
 
     def _writable(self, number: int) -> None:
         stream = self._streams.get(number)
@@ -261,9 +364,15 @@ class MetaStreams:
             self._end(number, os.strerror(problem))
             return
         self._loop.remove_writer(stream.socket.fileno())
-        stream.connecting = False
+        if stream.handshake is None:
+            self._stands(number)
+            return
+        try:
+            stream.socket.sendall(stream.handshake.start())
+        except OSError as error:
+            self._end(number, reason(error))
+            return
         self._loop.add_reader(stream.socket.fileno(), self._readable, number)
-        self._events.meta_connected(number, from_sockaddr(stream.socket.getsockname()))
 
     def _drain(self, number: int, stream: _Stream) -> None:
         output = self._output[number]
@@ -291,6 +400,8 @@ class MetaStreams:
         if stream is not None:
             self._loop.remove_reader(stream.socket.fileno())
             self._loop.remove_writer(stream.socket.fileno())
+            if stream.process is not None:
+                threading.Thread(target=_end_process, args=(stream.process,), daemon=True).start()
         return stream
 
     def _end(self, number: int, why: str) -> None:
@@ -304,3 +415,13 @@ class MetaStreams:
         """Report a failure seen while the shell performs actions: the node must not be entered there."""
         stream.failed = True
         self._loop.call_soon(self._end, number, why)
+
+
+def _end_process(process: subprocess.Popen[bytes]) -> None:
+    """End a proxy command with all it has started. Runs in a thread of its own, because it waits."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(PROXY_END)
+            return

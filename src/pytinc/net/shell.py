@@ -76,6 +76,7 @@ class Shell:
         listeners: Sequence[Listener],
         *,
         files: HostFiles,
+        netname: str | None = None,
         log: LogFunction,
         run_script: Callable[[str, Mapping[str, str]], None],
         on_fatal: Callable[[str], None],
@@ -96,8 +97,10 @@ class Shell:
         self._udp = UdpSockets.of_listeners(
             loop, listeners, on_datagrams=self._datagrams, log=log, offload=node.settings.offload
         )
-        self._meta = MetaStreams(loop, self, node.settings, log=log, clock=clock)
         self._resolver = Resolver(loop)
+        self._meta = MetaStreams(
+            loop, self, node.settings, resolver=self._resolver, netname=netname, log=log, clock=clock
+        )
         self._deadline = Deadline(loop, clock, self._tick)
         self._started_at = clock()
         self._too_big: dict[str, int] = {}
@@ -278,7 +281,7 @@ class Shell:
         if self._held is not None:
             self._held.append(action)
         else:
-            self._meta.dial(action.connection, action.address)
+            self._meta.dial(action.connection, action.peer, action.address)
 
     def _on_resolve(self, action: Resolve) -> None:
         if self._held is not None:

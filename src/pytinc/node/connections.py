@@ -357,7 +357,8 @@ class Connections:
             node.me.name,
             peer.name,
             connection.remote.with_port(port),
-            connection.local.with_port(self._udp_port(connection)),
+            # By an exec proxy there is none. tinc's empty one is not understood by its peers (meta.md 2.5).
+            connection.local.with_port(self._udp_port(connection)) if connection.local.family else None,
             connection.options,
             int((ack.weight + connection.weight) / 2),
         )

@@ -1,0 +1,153 @@
+"""Requests to proxies, byte for byte: meta.md 7, RFC 1928, RFC 1929, RFC 9110 9.3.6."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytinc.errors import ProtocolError
+from pytinc.protocol.proxy import MAX_HTTP_ANSWER, ProxyHandshake
+from pytinc.wire.address import Address
+
+V4 = Address("192.0.2.1", "655")
+V6 = Address("2001:db8::1", "655")
+PACKED_V6 = bytes.fromhex("20010db8000000000000000000000001")
+BEHIND = b"0 peer 17.7\n"
+
+
+class Case:
+    """A proxy kind, what we say, and what a willing proxy answers to each."""
+
+    def __init__(self, kind: str, target: Address, turns: list[tuple[bytes, bytes]], *user: str) -> None:
+        self.kind = kind
+        self.target = target
+        self.turns = turns
+        self.user = user
+
+    def new(self) -> ProxyHandshake:
+        return ProxyHandshake(self.kind, self.target, *self.user)
+
+
+CASES = [
+    Case("socks4", V4, [(b"\x04\x01\x02\x8f\xc0\x00\x02\x01me\0", b"\x00\x5a\0\0\0\0\0\0")], "me"),
+    Case("socks4a", V4, [(b"\x04\x01\x02\x8f\xc0\x00\x02\x01\0", b"\x00\x5a\0\0\0\0\0\0")]),
+    Case(
+        "socks5",
+        V4,
+        [
+            (b"\x05\x01\x00", b"\x05\x00"),
+            (b"\x05\x01\x00\x01\xc0\x00\x02\x01\x02\x8f", b"\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x50"),
+        ],
+    ),
+    Case(
+        "socks5",
+        V6,
+        [
+            (b"\x05\x01\x02", b"\x05\x02"),
+            (b"\x01\x02me\x06secret", b"\x01\x00"),
+            (b"\x05\x01\x00\x04" + PACKED_V6 + b"\x02\x8f", b"\x05\x00\x00\x03\x05proxy\x00\x50"),
+        ],
+        "me",
+        "secret",
+    ),
+    Case(
+        "http",
+        V4,
+        [
+            (
+                b"CONNECT 192.0.2.1:655 HTTP/1.1\r\nHost: 192.0.2.1:655\r\n\r\n",
+                b"HTTP/1.1 200 Connection established\r\nServer: x\r\n\r\n",
+            )
+        ],
+    ),
+    Case(
+        "http",
+        V6,
+        [
+            (
+                b"CONNECT [2001:db8::1]:655 HTTP/1.1\r\nHost: [2001:db8::1]:655\r\n\r\n",
+                b"HTTP/1.0 200\r\n\r\n",
+            )
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.kind}-{case.target.family}")
+@given(step=st.integers(1, 60))
+def test_a_willing_proxy_is_asked_in_the_right_words_however_its_answers_are_cut(
+    case: Case, step: int
+) -> None:
+    proxy = case.new()
+    said = proxy.start()
+    for number, (expected, answer) in enumerate(case.turns):
+        assert said == expected
+        is_last = number == len(case.turns) - 1
+        data = answer + BEHIND if is_last else answer
+        said, rest = b"", None
+        for start in range(0, len(data), step):
+            piece = data[start : start + step]
+            if rest is None:
+                more, rest = proxy.feed(piece)
+                said += more
+            else:
+                rest += piece
+        assert (rest == BEHIND) is is_last
+    assert said == b""
+
+
+@pytest.mark.parametrize(
+    ("kind", "answer", "complaint"),
+    [
+        ("socks4", b"\x00\x5b" + bytes(6), "rejected or failed"),
+        ("socks4", b"\x00\x77" + bytes(6), "code 119"),
+        ("socks4", b"HTTP/1.1", "does not speak SOCKS 4"),
+        ("socks5", b"\x05\xff", "another way of authentication"),
+        ("socks5", b"\x05\x02", "another way of authentication"),
+        ("socks5", b"HT", "does not speak SOCKS 5"),
+        ("socks5", b"\x05\x00\x05\x02\x00\x01\0", "not allowed by the rules"),
+        ("socks5", b"\x05\x00\x05\x05\x00\x01\0", "connection refused"),
+        ("socks5", b"\x05\x00\x05\x63\x00\x01\0", "code 99"),
+        ("socks5", b"\x05\x00\x04\x00\x00\x01\0", "does not speak SOCKS 5"),
+        ("socks5", b"\x05\x00\x05\x00\x00\x09\0", "unknown kind of address"),
+        ("http", b"HTTP/1.1 403 Forbidden\r\n\r\n", "403 Forbidden"),
+        ("http", b"HTTP/1.1 407\r\nA: b\r\n\r\n", "407"),
+        ("http", b"SSH-2.0-x\r\n\r\n", "does not speak HTTP"),
+        ("http", b"\x1b[2J\r\n\r\n", "does not speak HTTP"),
+        ("http", b"x" * (MAX_HTTP_ANSWER + 1), "too long"),
+    ],
+)
+def test_a_refusal_is_told_in_words(kind: str, answer: bytes, complaint: str) -> None:
+    proxy = ProxyHandshake(kind, V4)
+    proxy.start()
+    with pytest.raises(ProtocolError, match=complaint):
+        proxy.feed(answer)
+
+
+def test_wrong_credentials_are_told_without_repeating_them() -> None:
+    proxy = ProxyHandshake("socks5", V4, "me", "secret")
+    proxy.start()
+    proxy.feed(b"\x05\x02")
+    with pytest.raises(ProtocolError) as refusal:
+        proxy.feed(b"\x01\x01")
+    assert "secret" not in str(refusal.value)
+
+
+def test_what_a_kind_of_proxy_cannot_do_is_told_at_once() -> None:
+    with pytest.raises(ProtocolError, match="IPv4"):
+        ProxyHandshake("socks4", V6)
+    with pytest.raises(ProtocolError, match="too long"):
+        ProxyHandshake("socks5", V4, "u" * 256, "p")
+
+
+@given(st.sampled_from(["socks4", "socks5", "http"]), st.lists(st.binary(max_size=40), max_size=20))
+def test_nonsense_is_refused_or_waited_out(kind: str, pieces: list[bytes]) -> None:
+    proxy = ProxyHandshake(kind, V4)
+    proxy.start()
+    try:
+        for piece in pieces:
+            if proxy.feed(piece)[1] is not None:
+                return
+    except ProtocolError:
+        pass
