@@ -268,7 +268,7 @@ def test_the_service_manager_is_kept_informed(network: Network) -> None:
     [
         (["nonsense"], "unrecognized argument 'nonsense'"),
         (["-o", "Mode=what"], "Invalid routing mode!"),
-        (["-o", "Proxy=socks5 localhost 1080"], "Proxy = socks5 is not supported"),
+        (["-o", "Proxy=socks5 localhost"], "Host and port argument expected for proxy!"),
         (["-o", "Compression=9"], "Bogus compression level"),
         (["-o", "Sandbox=high"], "not supported on this platform"),
         (["-o", "Sandbox=what"], "Bad sandbox value what!"),
@@ -439,12 +439,14 @@ def test_a_broken_configuration_fails_a_reload_request_and_changes_nothing(netwo
     with network.client() as client:
         assert client.command(Request.RELOAD) == 22
         assert client.command(Request.RELOAD) == 22
+        network.configure("Proxy = http localhost")
+        assert client.command(Request.RELOAD) == 22
         network.configure("Proxy = http localhost 80")
         assert client.command(Request.RELOAD) == 0
         client.stop()
     status, said = daemon.finish()
     assert status == 0
-    assert "Proxy = http is not supported by this release" in said
+    assert "Host and port argument expected for proxy!" in said
 
 
 def test_hangup_opens_the_log_anew_and_reloads(network: Network) -> None:
