@@ -29,6 +29,8 @@ def _summary(reporter: pytest.TerminalReporter, roots: str) -> Iterator[str]:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Print the list of skipped tests, also when it is empty."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        return  # the process that has started us tells it all
     lines = list(_summary(terminalreporter, " ".join(config.args) or "tests"))
     terminalreporter.section("skipped tests")
     for line in lines:

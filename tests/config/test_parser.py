@@ -288,7 +288,7 @@ class TestSettings:
             ("MaxTimeout = 0", "MaxTimeout cannot be smaller than 1!"),
             ("Subnet = 10.0.0.1/8", "Network address and prefix length do not match"),
             ("Subnet = nowhere", "Malformed subnet definition nowhere"),
-            ("Compression = 9", "Bogus compression level 9"),
+            ("Compression = 10", "Bogus compression level 10"),
             ("Compression = -1", "Bogus compression level -1"),
             ("DeviceType = uml", "Unknown device type uml"),
             ("MetricsListen = 9655", "9655 is not ADDRESS:PORT with a numeric address"),

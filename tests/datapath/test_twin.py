@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import zlib
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -20,7 +21,7 @@ from pytinc.datapath.table import Drops, ForwardingTable, PeerSlot, SwitchRules
 from pytinc.protocol.sptps.datagram import DatagramSession
 from pytinc.protocol.sptps.handshake import Role
 from pytinc.wire import ip
-from pytinc.wire.datagram import NULL_ID, PREFIX_SIZE, TYPE_MAC, TYPE_PACKET, node_id
+from pytinc.wire.datagram import NULL_ID, PREFIX_SIZE, TYPE_COMPRESSED, TYPE_MAC, TYPE_PACKET, node_id
 from pytinc.wire.ethernet import HEADER_OF_IP
 from pytinc.wire.subnet import Subnet, parse_subnet
 
@@ -63,6 +64,7 @@ class PeerPlan:
     upkeep_due: float
     socket: int
     fast_tag: bool
+    compression: int
 
 
 @dataclass
@@ -117,6 +119,7 @@ class World:
                         session.accept_fast()
                         session.peer_accepts_fast = True
             slot.connection = number if peer.neighbour else None
+            slot.compression = peer.compression
             slot.minmtu, slot.mtu, slot.tcp_only = peer.minmtu, peer.mtu, peer.tcp_only
             slot.clamp_mss, slot.upkeep_due = peer.clamp, peer.upkeep_due
             address = ADDRESSES[name] if peer.address else None
@@ -146,7 +149,10 @@ class World:
             case "replay" if self.sent[peer]:
                 return self.sent[peer][len(body) % len(self.sent[peer])]
             case "record" | "tampered" | "replay" if far is not None and far.can_send:
-                datagram = prefix + far.seal(spec.type_, body, may_be_fast=len(body) % 2 == 0)
+                type_ = spec.type_
+                if type_ in (TYPE_MAC, TYPE_PACKET) and len(body) % 3 == 0:
+                    type_, body = type_ | TYPE_COMPRESSED, zlib.compress(body)[: 1400 - len(body) % 7]
+                datagram = prefix + far.seal(type_, body, may_be_fast=len(body) % 2 == 0)
             case "handshake" if far is not None and not far.in_handshake:
                 far.force_rekey()
                 (record,) = far.take_output()
@@ -222,8 +228,12 @@ class Told:
         opened = far.receive(record)
         assert opened is not None
         router = table.rules.router
-        assert opened.type == (TYPE_PACKET if router else TYPE_MAC)
-        frame = HEADER_OF_IP[opened.data[:1]] + opened.data if router else opened.data
+        type_, data = opened
+        if type_ & TYPE_COMPRESSED:
+            assert table.slots[name].compression
+            data = zlib.decompress(data)
+        assert type_ & ~TYPE_COMPRESSED == (TYPE_PACKET if router else TYPE_MAC)
+        frame = HEADER_OF_IP[data[:1]] + data if router else data
         self._frame((way, prefix, "fast tag" if far._fast_seen else "usual tag"), name, frame)
 
     def _frame(self, way: object, name: str, frame: bytes) -> None:
@@ -316,6 +326,7 @@ def plans(draw: st.DrawFn) -> Plan:
             upkeep_due=draw(st.sampled_from((0.0, NEVER))),
             socket=draw(st.sampled_from((0, 0, 1))),
             fast_tag=draw(st.booleans()),
+            compression=draw(st.sampled_from((0, 0, 1, 9))),
         )
     rules = {
         "router": draw(st.booleans()),
@@ -323,7 +334,8 @@ def plans(draw: st.DrawFn) -> Plan:
         "forward": draw(st.booleans()),
         "kernel": draw(rarely),
         "direct_only": draw(st.booleans()),
-        "decrement_ttl": draw(rarely),
+        "decrement_ttl": draw(st.booleans()),
+        "compressed": draw(rarely),
         "broadcast": draw(st.sampled_from(("mst", "mst", "direct", "no"))),
     }
     return Plan(

@@ -328,6 +328,8 @@ def own_name(pool: Pool) -> str:
         raise _located(entry, str(error)) from None
 
 
+MAX_COMPRESSION: Final = 9
+"""tinc's levels 10 to 12 are LZO and LZ4."""
 _DEFAULTS: Final = Settings(name="")
 _MODES: Final = {mode.value: mode for mode in Mode}
 _BROADCASTS: Final = {mode.value: mode for mode in Broadcast} | {"yes": Broadcast.MST}
@@ -448,12 +450,12 @@ def build_settings(pool: Pool, name: str | None = None, previous: Settings | Non
 
 
 def _compression(read: _Reader, pool: Pool, kept: int) -> int:
-    """Return the level we ask peers for. Unlike tinc pytinc can only receive uncompressed packets."""
+    """Return the level we ask peers for. Unlike tinc pytinc has neither LZO nor LZ4."""
     level = read.integer("Compression", 0)
     entry = pool.first("Compression")
-    if level == 0 or entry is None:
+    if 0 <= level <= MAX_COMPRESSION or entry is None:
         return level
-    read.reject(entry, f"Bogus compression level {level}: only 0 (no compression) is supported")
+    read.reject(entry, f"Bogus compression level {level}: 0 (none) to {MAX_COMPRESSION} (zlib) are supported")
     return kept
 
 

@@ -159,7 +159,6 @@ class Service:
             insecure=self._launch.options.bypass_security,
         )
         node.set_sockets([(listener.family, listener.address) for listener in listeners])
-        node.set_hwaddr(device.hwaddr)
         return Shell(
             loop,
             node,
@@ -187,6 +186,9 @@ class Service:
         if not self._settings.device_standby:
             self._scripts.run("tinc-up", {})
             await self._scripts.idle()
+        assert self._device is not None
+        # Only now: tinc-up may have given the interface another MAC address.
+        self._shell.node.set_hwaddr(self._device.hwaddr)
         self._shell.start()
         await self._scripts.idle()
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from pytinc.datapath.compression import expand
 from pytinc.datapath.outbound import Outbound
 from pytinc.datapath.output import Output, Probe
 from pytinc.datapath.table import ForwardingTable, PeerSlot
@@ -25,6 +26,7 @@ from pytinc.wire.datagram import (
     MTU_MAX,
     NULL_ID,
     PREFIX_SIZE,
+    TYPE_COMPRESSED,
     TYPE_HANDSHAKE,
     TYPE_MAC,
     TYPE_PACKET,
@@ -32,6 +34,7 @@ from pytinc.wire.datagram import (
 )
 from pytinc.wire.ethernet import HEADER_OF_IP, HEADER_SIZE, NO_TYPE
 
+_COMPRESSED: Final = (TYPE_PACKET | TYPE_COMPRESSED, TYPE_MAC | TYPE_COMPRESSED)
 _MAX_PACKET: Final = MTU_MAX - HEADER_SIZE
 """Longest IP packet: with its header it is no longer than a frame may be."""
 
@@ -173,6 +176,8 @@ class Inbound:
                 frames.append(payload)
             elif type_ == TYPE_PACKET and len(payload) <= _MAX_PACKET and payload[:1] in headers:
                 frames.append(headers[payload[:1]] + payload)
+            elif type_ in _COMPRESSED and (frame := self._expanded(type_, payload)) is not None:
+                frames.append(frame)
             elif type_ == TYPE_PROBE and address is not None:
                 upcalls.probes.append(Probe(source, payload, address, socket, direct))
             elif type_ == TYPE_HANDSHAKE:
@@ -189,11 +194,22 @@ class Inbound:
             sizes = list(map(len, frames))
             source.in_packets += len(frames)
             source.in_bytes += sum(sizes)
-            # What a relay brought proves nothing about the straight path (tinc counts it, too).
-            if direct and max(sizes) > source.maxrecentlen:
+            # What a relay brought proves nothing about the straight path (tinc counts it, too), nor does the
+            # length of what was compressed on the way.
+            if direct and not self._table.rules.compressed and max(sizes) > source.maxrecentlen:
                 source.maxrecentlen = max(sizes)
             self._outbound.switch(source, frames, now, out)
         return rejected < len(datagrams)
+
+    def _expanded(self, type_: int, data: bytes) -> bytes | None:
+        """Return the frame in a compressed record, None if it is damaged or we have not asked for any (8)."""
+        payload = expand(data, MTU_MAX) if self._table.rules.compressed else None
+        if payload is None:
+            return None
+        if type_ == TYPE_MAC | TYPE_COMPRESSED:
+            return payload if len(payload) >= HEADER_SIZE else None
+        header = self._ip_headers.get(payload[:1])
+        return None if header is None or len(payload) > _MAX_PACKET else header + payload
 
     # -- what comes by TCP --
 

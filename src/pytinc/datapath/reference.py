@@ -11,12 +11,14 @@ from __future__ import annotations
 
 from pytinc.datapath import icmp, neighbour
 from pytinc.datapath.clamp import clamp_mss
+from pytinc.datapath.compression import compress, expand
 from pytinc.datapath.icmp import ErrorLimit, Reason
 from pytinc.datapath.output import Output, Probe
 from pytinc.datapath.routes import NoOwner
 from pytinc.datapath.table import ForwardingTable, PeerSlot, UdpPath
 from pytinc.datapath.too_big import TooBig
 from pytinc.datapath.ttl import TimeToLive
+from pytinc.protocol.sptps.datagram import DatagramSession
 from pytinc.wire.address import SockAddr
 from pytinc.wire.datagram import (
     DATAGRAM_OVERHEAD,
@@ -26,6 +28,7 @@ from pytinc.wire.datagram import (
     MTU_MAX,
     NULL_ID,
     PREFIX_SIZE,
+    TYPE_COMPRESSED,
     TYPE_HANDSHAKE,
     TYPE_MAC,
     TYPE_PACKET,
@@ -206,10 +209,17 @@ class Reference:
                 out.upcalls.failed[source] = None
             return False
         type_, payload = record
+        if (
+            type_ in (TYPE_PACKET | TYPE_COMPRESSED, TYPE_MAC | TYPE_COMPRESSED)
+            and self._table.rules.compressed
+        ):
+            expanded = expand(payload, MTU_MAX)
+            if expanded is not None:
+                type_, payload = type_ & ~TYPE_COMPRESSED, expanded
         if type_ == TYPE_PACKET and self._table.rules.router and payload[:1] in HEADER_OF_IP:
             type_, payload = TYPE_MAC, HEADER_OF_IP[payload[:1]] + payload
         if type_ == TYPE_MAC and HEADER_SIZE <= len(payload) <= MTU_MAX:
-            if direct:
+            if direct and not self._table.rules.compressed:
                 source.maxrecentlen = max(source.maxrecentlen, len(payload))
             self._frame_of_peer(source, payload, now, out)
         elif type_ == TYPE_PROBE and address is not None:
@@ -442,6 +452,13 @@ class Reference:
             out.upcalls.touched[slot] = None
         is_neighbour = slot.connection is not None
         has_key = session is not None and session.can_send
+        if (
+            slot.compression
+            and session is not None
+            and has_key
+            and self._sent_compressed(slot, session, frame, out)
+        ):
+            return
         if len(frame) > MTU_MAX:
             self._table.drops.oversized += 1
             slot.drops.oversized += 1
@@ -459,6 +476,23 @@ class Reference:
                 out.upcalls.sptps_packets.append((slot, self._table.me, record))
             else:
                 out.runs.append((path, [path.prefix + record]))
+
+    def _sent_compressed(self, slot: PeerSlot, session: DatagramSession, frame: bytes, out: Output) -> bool:
+        """Send a frame to who wants it compressed (8); False if that is of no use."""
+        start = HEADER_SIZE if self._table.rules.router else 0
+        data = compress(slot.compression, frame[start:])
+        if data is None or len(frame) > MTU_MAX:
+            return False
+        if slot.connection is not None and len(data) + start > slot.minmtu:
+            return False
+        path = self._path(slot, len(data))
+        type_ = (TYPE_PACKET if start else TYPE_MAC) | TYPE_COMPRESSED
+        record = session.seal(type_, data, may_be_fast=path is not None)
+        if path is None:
+            out.upcalls.sptps_packets.append((slot, self._table.me, record))
+        else:
+            out.runs.append((path, [path.prefix + record]))
+        return True
 
     def _path(self, slot: PeerSlot, size: int) -> UdpPath | None:
         """Return the way of a record with ``size`` bytes of payload (3.3); None: TCP."""

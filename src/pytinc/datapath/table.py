@@ -41,6 +41,7 @@ class PeerSlot:
     __slots__ = (
         "address",
         "clamp_mss",
+        "compression",
         "confirmed",
         "connection",
         "drops",
@@ -80,6 +81,8 @@ class PeerSlot:
         self.tcp_only = False
         """TCPONLY in this node's options or in ours: no UDP with it."""
         self.clamp_mss = False
+        self.compression = 0
+        """The level at which the peer wants its packets compressed, as far as we can; 0: not at all."""
         """CLAMP_MSS in the options of this node (for the own node: ours)."""
         # UDP.
         self.address: SockAddr | None = None
@@ -141,6 +144,8 @@ class SwitchRules:
     decrement_ttl: bool = False
     broadcast: str = "mst"
     """``mst``, ``direct`` or ``no``; with TunnelServer, ``no``."""
+    compressed: bool = False
+    """We have asked peers to compress packets for us (``Compression``)."""
 
 
 @dataclass(slots=True)

@@ -136,7 +136,11 @@ class TapDevice:
         self._buffer = bytearray(_READ_SIZE)
         self.name: str = self._device.name
         self.path = path
-        self.hwaddr = _read_hwaddr(self.name)
+
+    @property
+    def hwaddr(self) -> bytes:
+        """The interface's MAC address as it is now: tinc-up may change it."""
+        return _read_hwaddr(self.name)
 
     def fileno(self) -> int:
         """Return the descriptor to wait on."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
+from pytinc.datapath.compression import usable
 from pytinc.datapath.output import Probe, Upcalls
 from pytinc.errors import DecodeError
 from pytinc.node import forwarding
@@ -366,6 +367,7 @@ class Tunnels:
         if session is None:
             return
         peer.out_compression = compression
+        peer.slot.compression = usable(compression)
         if not session.receive_handshake(record):
             self._restart_after_failure(peer, now)
             return
