@@ -264,21 +264,28 @@ def test_a_command_that_ends_ends_the_connection_and_one_that_does_not_is_ended(
     on_loop(main)
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        "trap '' TERM; echo $$ >{file}; sleep 1000; sleep 1000",
-        # The shell ends when it is asked to, what it has started does not.
-        "(trap '' TERM; echo $(exec sh -c 'echo $PPID') >{file}; sleep 1000; sleep 1000) & wait",
-    ],
-    ids=["shell", "child"],
-)
-def test_nothing_of_a_stubborn_command_is_left_when_everything_is_closed(
-    on_loop, log, tmp_path: Path, command: str
-) -> None:
+def test_a_stubborn_command_is_gone_once_everything_is_closed(on_loop, log, tmp_path: Path) -> None:
     async def main() -> None:
         pid_file = tmp_path / "pid"
-        stubborn = ProxySettings("exec", command=command.format(file=pid_file))
+        stubborn = ProxySettings("exec", command=f"trap '' TERM; echo $$ >{pid_file}; sleep 1000; sleep 1000")
+        streams = streams_with(stubborn, Events(), log)
+        streams.dial(1, "peer", TARGET)
+        await until(lambda: pid_file.exists() and pid_file.read_text().endswith("\n"))
+        pid = int(pid_file.read_text())
+        assert _is_alive(pid)
+        streams.close_all()
+        # At once, for the daemon ends now: it will not get to it later.
+        assert not _is_alive(pid)
+
+    on_loop(main)
+
+
+def test_what_a_command_has_started_is_ended_with_it(on_loop, log, tmp_path: Path) -> None:
+    async def main() -> None:
+        pid_file = tmp_path / "pid"
+        # The shell ends when it is asked to, what it has started does not.
+        child = f"trap '' TERM; echo $(exec sh -c 'echo $PPID') >{pid_file}; sleep 1000; sleep 1000"
+        stubborn = ProxySettings("exec", command=f"({child}) & wait")
         streams = streams_with(stubborn, Events(), log)
         streams.dial(1, "peer", TARGET)
         await until(lambda: pid_file.exists() and pid_file.read_text().endswith("\n"))

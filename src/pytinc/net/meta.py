@@ -381,7 +381,7 @@ class MetaStreams:
             self._drain(number, stream)
 
     def _dial_failed(self, number: int, stream: _Stream, why: str) -> None:
-        """Try the next address of the proxy, if there is one: localhost may be ::1 first, where few listen."""
+        """Try the next address of the proxy, if any: localhost is often ::1 first, where few listen."""
         if not stream.others:
             self._end(number, why)
             return
