@@ -1,4 +1,4 @@
-"""Meta connections through real proxies (tinyproxy, Dante, socat), to the real tincd and to pytincd.
+"""Meta connections through real proxies (tinyproxy, Dante, microsocks, socat), to tincd and to pytincd.
 
     spoke (pytinc) ──TCP──> proxy ──TCP──> hub
           └────────────────UDP─────────────┘
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -19,7 +20,8 @@ from pytinc.lab.node import Kind, Node, wait_until
 from pytinc.lab.traffic import answers
 
 CASTS = ("CP", "PP")
-HTTP_PORT, SOCKS_PORT = 8888, 1080
+HTTP_PORT, SOCKS_PORT, PASSWORD_PORT, SILENT_PORT = 8888, 1080, 1081, 1082
+PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 TINYPROXY = f"Port {HTTP_PORT}\nListen {{address}}\nTimeout 600\nAllow 192.0.2.0/24\nConnectPort 655\n"
 DANTED = f"""
 logoutput: stderr
@@ -35,6 +37,7 @@ KINDS = {
     "http": ("tinyproxy", "http {address} 8888"),
     "socks4": ("danted", "socks4 {address} 1080"),
     "socks5": ("danted", "socks5 {address} 1080"),
+    "socks5-password": ("microsocks", "socks5 {address} 1081 me s3cret"),
     "exec": ("socat", "exec socat - PROXY:{address}:$REMOTEADDRESS:$REMOTEPORT,proxyport=8888"),
 }
 
@@ -64,25 +67,30 @@ def proxy(network: Network) -> Iterator[Host]:
         ("tinyproxy", TINYPROXY, ("-d", "-c")),
         ("danted", DANTED, ("-f",)),
     ):
-        if shutil.which(program, path="/usr/sbin:/usr/bin:/sbin:/bin") is not None:
+        if shutil.which(program, path=PATH) is not None:
             file = network.lab.directory / f"{program}.conf"
             file.write_text(text.format(address=host.address))
             host.spawn(program, *words, str(file))
+    if shutil.which("microsocks", path=PATH) is not None:
+        host.spawn("microsocks", "-p", str(PASSWORD_PORT), "-u", "me", "-P", "s3cret")
+    if shutil.which("socat", path=PATH) is not None:
+        host.spawn("socat", f"TCP-LISTEN:{SILENT_PORT},fork", "EXEC:sleep 1000")
     yield host
     host.end_processes()
 
 
 def with_proxy(spoke: Node, value: str) -> None:
-    lines = (spoke.confbase / "tinc.conf").read_text().splitlines()
+    file = spoke.confbase / "tinc.conf"
+    lines = file.read_text(errors="surrogateescape").splitlines()
     kept = [line for line in lines if not line.startswith("Proxy")]
-    (spoke.confbase / "tinc.conf").write_text("\n".join([*kept, f"Proxy = {value}", ""]))
+    file.write_text("\n".join([*kept, f"Proxy = {value}", ""]), errors="surrogateescape")
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_node_reaches_the_mesh_through_a_proxy(network: Network, proxy: Host, kind: str) -> None:
     program, value = KINDS[kind]
     for needed in (program, "tinyproxy" if kind == "exec" else program):
-        if shutil.which(needed, path="/usr/sbin:/usr/bin:/sbin:/bin") is None:
+        if shutil.which(needed, path=PATH) is None:
             pytest.skip(f"{needed} is not installed")
     hub, spoke = network["hub"], network["spoke"]
     with_proxy(spoke, value.format(address=proxy.address))
@@ -98,7 +106,7 @@ def test_a_node_reaches_the_mesh_through_a_proxy(network: Network, proxy: Host, 
 
 
 def test_a_proxy_of_another_kind_is_told_in_the_log(network: Network, proxy: Host) -> None:
-    if shutil.which("danted", path="/usr/sbin:/usr/bin") is None:
+    if shutil.which("danted", path=PATH) is None:
         pytest.skip("danted is not installed")
     spoke = network["spoke"]
     with_proxy(spoke, f"http {proxy.address} {SOCKS_PORT}")
@@ -107,3 +115,67 @@ def test_a_proxy_of_another_kind_is_told_in_the_log(network: Network, proxy: Hos
         wait_until(lambda: "the proxy closed it" in spoke.log(), 10, "the log tells why")
     finally:
         spoke.stop()
+
+
+@pytest.mark.parametrize(
+    ("program", "value", "complaint"),
+    [
+        ("microsocks", "socks5 {address} 1081 me wr0ng", "the proxy refuses user name or password"),
+        ("microsocks", "socks5 {address} 1081", "the proxy wants another way of authentication"),
+        ("socat", "socks5 {address} 1082", "Timeout while connecting to hub"),
+    ],
+    ids=["wrong-password", "no-password", "silent"],
+)
+def test_a_proxy_that_refuses_or_says_nothing_is_told_in_the_log_without_the_password(
+    network: Network, proxy: Host, program: str, value: str, complaint: str
+) -> None:
+    if shutil.which(program, path=PATH) is None:
+        pytest.skip(f"{program} is not installed")
+    spoke = network["spoke"]
+    with_proxy(spoke, value.format(address=proxy.address))
+    before = len(spoke.log())
+    spoke.start()
+    try:
+        wait_until(lambda: complaint in spoke.log()[before:], 15, "the log tells why")
+    finally:
+        spoke.stop()
+    assert "wr0ng" not in spoke.log()
+    assert "s3cret" not in spoke.log()
+
+
+def test_a_stubborn_command_ends_with_the_daemon(network: Network, proxy: Host) -> None:
+    spoke = network["spoke"]
+    file = network.lab.directory / "stubborn"
+    file.unlink(missing_ok=True)
+    with_proxy(spoke, f"exec trap '' TERM; echo $$ >{file}; sleep 1000; sleep 1000")
+    spoke.start()
+    try:
+        wait_until(lambda: file.exists() and file.read_text().endswith("\n"), 10, "the command runs")
+        pid = int(file.read_text())
+        assert Path(f"/proc/{pid}").exists()
+    finally:
+        spoke.stop()
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_a_user_name_that_is_not_utf8_does_no_harm(network: Network, proxy: Host) -> None:
+    spoke = network["spoke"]
+    with_proxy(spoke, f"socks5 {proxy.address} {PASSWORD_PORT} m\udcfce s3cret")
+    before = len(spoke.log())
+    spoke.start()
+    try:
+        wait_until(lambda: "Closing connection with hub" in spoke.log()[before:], 15, "it was tried")
+        assert spoke.pid() is not None
+        assert "CRITICAL" not in spoke.log()[before:]
+    finally:
+        spoke.stop()
+
+
+def test_a_url_is_refused_at_start_without_its_password(network: Network, proxy: Host) -> None:
+    spoke = network["spoke"]
+    before = len(spoke.log())
+    with_proxy(spoke, f"http://me:s3cret@{proxy.address}:{HTTP_PORT}")
+    done = spoke.start(check=False)
+    assert done.returncode != 0
+    assert "Unknown proxy type http!" in done.stderr + spoke.log()[before:]
+    assert "s3cret" not in done.stdout + done.stderr + spoke.log()

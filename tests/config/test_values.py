@@ -97,11 +97,20 @@ def test_a_proxy_line_is_understood(text: str, value: ProxySettings) -> None:
         ("socks5 host", "Host and port argument expected for proxy!"),
         ("http  host 80", "Host and port argument expected for proxy!"),
         ("carrier pigeon", "Unknown proxy type carrier!"),
+        ("exec a\0b", "zero byte"),
+        ("http a\0b 80", "zero byte"),
     ],
 )
 def test_a_bad_proxy_line_is_refused_in_tincs_words(text: str, complaint: str) -> None:
     with pytest.raises(DecodeError, match=complaint):
         parse_proxy(text)
+
+
+@pytest.mark.parametrize("text", ["socks5\thost\t1080\tme\tsecret", "http://me:secret@host:3128"])
+def test_a_line_that_is_not_understood_is_refused_without_repeating_a_password(text: str) -> None:
+    with pytest.raises(DecodeError, match=r"Unknown proxy type (socks5|http)!") as refusal:
+        parse_proxy(text)
+    assert "secret" not in str(refusal.value)
 
 
 def test_the_password_of_a_proxy_is_not_shown() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from pytinc.config.settings import ProxySettings, Settings
 from pytinc.net.meta import MetaStreams
-from pytinc.net.resolver import Resolver
+from pytinc.net.resolver import Answer, Resolver
 from pytinc.wire.address import UNSPEC, Address
 
 TARGET = Address("192.0.2.1", "655")
@@ -45,13 +45,24 @@ class Events:
         pass
 
 
-def streams_with(proxy: ProxySettings, events: Events, log) -> MetaStreams:
+class Names(Resolver):
+    """Knows one name, which has these addresses."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, *addresses: Address) -> None:
+        super().__init__(loop)
+        self._addresses = addresses
+
+    def resolve(self, host: str, port: str, family: int, answer: Answer) -> None:
+        asyncio.get_running_loop().call_soon(answer, self._addresses)
+
+
+def streams_with(proxy: ProxySettings, events: Events, log, resolver: Resolver | None = None) -> MetaStreams:
     loop = asyncio.get_running_loop()
     return MetaStreams(
         loop,
         events,
         Settings("alpha", proxy=proxy),
-        resolver=Resolver(loop),
+        resolver=resolver or Resolver(loop),
         netname="mynet",
         log=log,
         clock=loop.time,
@@ -172,6 +183,33 @@ def test_a_proxy_that_cannot_be_asked_fails_the_dial(
     on_loop(main)
 
 
+def test_every_address_of_the_proxy_is_tried_until_one_answers(on_loop, log) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        with socket.socket() as deaf:
+            deaf.bind(("127.0.0.1", 0))
+            closed = Address("127.0.0.1", str(deaf.getsockname()[1]))
+            async with proxy_server(willing_http) as port:
+                events = Events()
+                names = Names(loop, Address("no address", "1"), closed, Address("127.0.0.1", port))
+                streams = streams_with(ProxySettings("http", "proxy", "1"), events, log, names)
+                streams.dial(1, "peer", TARGET)
+                await until(lambda: events.received or events.closed)
+                assert events.received == b"0 peer 17.7\n"
+                streams.send(1, b"hello")
+                await until(lambda: events.received.endswith(b"answer"))
+                streams.close_all()
+            events = Events()
+            names = Names(loop, closed, closed)
+            streams = streams_with(ProxySettings("http", "proxy", "1"), events, log, names)
+            streams.dial(2, "peer", TARGET)
+            await until(lambda: events.closed)
+            assert events.closed == ["Connection refused"]
+            streams.close_all()
+
+    on_loop(main)
+
+
 def test_a_dial_given_up_while_the_proxy_is_looked_up_is_not_made(on_loop, log) -> None:
     async def main() -> None:
         events = Events()
@@ -226,9 +264,43 @@ def test_a_command_that_ends_ends_the_connection_and_one_that_does_not_is_ended(
     on_loop(main)
 
 
+def test_a_stubborn_command_is_gone_once_everything_is_closed(on_loop, log, tmp_path: Path) -> None:
+    async def main() -> None:
+        pid_file = tmp_path / "pid"
+        stubborn = ProxySettings("exec", command=f"trap '' TERM; echo $$ >{pid_file}; sleep 1000; sleep 1000")
+        streams = streams_with(stubborn, Events(), log)
+        streams.dial(1, "peer", TARGET)
+        await until(lambda: pid_file.exists() and pid_file.read_text().endswith("\n"))
+        pid = int(pid_file.read_text())
+        assert _is_alive(pid)
+        streams.close_all()
+        # At once, for the daemon ends now: it will not get to it later.
+        assert not _is_alive(pid)
+
+    on_loop(main)
+
+
+def test_what_a_command_has_started_is_ended_with_it(on_loop, log, tmp_path: Path) -> None:
+    async def main() -> None:
+        pid_file = tmp_path / "pid"
+        # The shell ends when it is asked to, what it has started does not.
+        child = f"trap '' TERM; echo $(exec sh -c 'echo $PPID') >{pid_file}; sleep 1000; sleep 1000"
+        stubborn = ProxySettings("exec", command=f"({child}) & wait")
+        streams = streams_with(stubborn, Events(), log)
+        streams.dial(1, "peer", TARGET)
+        await until(lambda: pid_file.exists() and pid_file.read_text().endswith("\n"))
+        pid = int(pid_file.read_text())
+        assert _is_alive(pid)
+        streams.close_all()
+        # A child of the command becomes one of the first process, which may take its time with the zombie.
+        await until(lambda: not _is_alive(pid))
+
+    on_loop(main)
+
+
 def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (ProcessLookupError, FileNotFoundError):
         return False
-    return True

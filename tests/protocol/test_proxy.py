@@ -51,6 +51,38 @@ CASES = [
         "me",
         "secret",
     ),
+    # A user without a password is none: tinc then asks for no authentication.
+    Case(
+        "socks5",
+        V4,
+        [
+            (b"\x05\x01\x00", b"\x05\x00"),
+            (b"\x05\x01\x00\x01\xc0\x00\x02\x01\x02\x8f", b"\x05\x00\x00\x01" + bytes(6)),
+        ],
+        "me",
+    ),
+    # Bytes of the configuration that are not UTF-8 reach the proxy as they are.
+    Case(
+        "socks5",
+        V4,
+        [
+            (b"\x05\x01\x02", b"\x05\x02"),
+            (b"\x01\x02m\xfc\x01\xff", b"\x01\x00"),
+            (b"\x05\x01\x00\x01\xc0\x00\x02\x01\x02\x8f", b"\x05\x00\x00\x01" + bytes(6)),
+        ],
+        "m\udcfc",
+        "\udcff",
+    ),
+    Case(
+        "http",
+        V4,
+        [
+            (
+                b"CONNECT 192.0.2.1:655 HTTP/1.1\r\nHost: 192.0.2.1:655\r\n\r\n",
+                b"HTTP/1.0 200 OK\nServer: x\n\n",
+            )
+        ],
+    ),
     Case(
         "http",
         V4,
@@ -113,9 +145,12 @@ def test_a_willing_proxy_is_asked_in_the_right_words_however_its_answers_are_cut
         ("socks5", b"\x05\x00\x05\x00\x00\x09\0", "unknown kind of address"),
         ("http", b"HTTP/1.1 403 Forbidden\r\n\r\n", "403 Forbidden"),
         ("http", b"HTTP/1.1 407\r\nA: b\r\n\r\n", "407"),
-        ("http", b"SSH-2.0-x\r\n\r\n", "does not speak HTTP"),
+        ("http", b"HTTP/1.1 2000\r\n\r\n", "does not speak HTTP"),
+        # A server that greets first sends no empty line that could be waited for.
+        ("http", b"SSH-2.0-x\r\n", "does not speak HTTP"),
+        ("http", b"\x05", "does not speak HTTP"),
         ("http", b"\x1b[2J\r\n\r\n", "does not speak HTTP"),
-        ("http", b"x" * (MAX_HTTP_ANSWER + 1), "too long"),
+        ("http", b"HTTP/1.1 200 OK\r\nX: " + b"x" * MAX_HTTP_ANSWER, "too long"),
     ],
 )
 def test_a_refusal_is_told_in_words(kind: str, answer: bytes, complaint: str) -> None:

@@ -71,6 +71,8 @@ def parse_proxy(text: str) -> ProxySettings:
     """Read the value of Proxy (config.md 5.2). Raises `DecodeError`, which never quotes a password."""
     kind_text, _, rest = text.partition(" ")
     kind = kind_text.lower()
+    if "\0" in text:
+        raise DecodeError("A proxy cannot have a zero byte in it")
     if kind == "none":
         return ProxySettings()
     if kind == "exec":
@@ -78,7 +80,8 @@ def parse_proxy(text: str) -> ProxySettings:
             raise DecodeError("Argument expected for proxy type exec!")
         return ProxySettings(kind, command=rest)
     if kind not in ("socks4", "socks4a", "socks5", "http"):
-        raise DecodeError(f"Unknown proxy type {kind_text}!")
+        # Of tabs in place of spaces, or of a URL, the rest of the word may hold the password.
+        raise DecodeError(f"Unknown proxy type {re.split('[^A-Za-z0-9_-]', kind_text)[0]}!")
     host, port, user, password, *_ = [*rest.split(" "), "", "", "", ""]
     if not host or not port:
         raise DecodeError("Host and port argument expected for proxy!")

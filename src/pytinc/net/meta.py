@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -36,7 +37,11 @@ the ping timeout has not found yet."""
 TARPIT_SIZE: Final = 10
 """Offenders' sockets kept open and silent, the newest ten, as in tinc (meta.md 1.1)."""
 PROXY_END: Final = 2.0
-"""Seconds that a proxy command has to end, after which it is killed."""
+"""Seconds that a proxy command has to end, after which it is killed with all it has started."""
+PROXY_LOOK: Final = 0.02
+"""Seconds between two looks whether a proxy command has ended."""
+MAX_PROXY_ADDRESSES: Final = 8
+"""Addresses of the proxy's name that are tried for one connection."""
 ACCEPT_PAUSE: Final = 1.0
 """Seconds without accepting when the process is out of descriptors."""
 
@@ -71,6 +76,8 @@ class _Stream:
     """A write failed or too much waits; the report is on its way."""
     handshake: ProxyHandshake | None = None
     """What is said to a proxy before the connection stands."""
+    others: tuple[Address, ...] = ()
+    """Where else the proxy may be, should it not be reached."""
     process: subprocess.Popen[bytes] | None = None
     """The command that is the connection (``Proxy = exec``)."""
 
@@ -102,6 +109,8 @@ class MetaStreams:
         self._streams: dict[int, _Stream] = {}
         self._looking_up: set[int] = set()
         """Connections that wait for the address of the proxy."""
+        self._ending: list[threading.Thread] = []
+        """Each ends one proxy command."""
         self._output: dict[int, bytearray] = {}
         self._tarpit: deque[socket.socket] = deque()
         self._accept_timer: asyncio.TimerHandle | None = None
@@ -159,7 +168,7 @@ class MetaStreams:
         proxy = self.settings.proxy
         try:
             if proxy.kind == "none":
-                self._connect(number, address, None)
+                self._connect(number, (address,), None)
             elif proxy.kind == "exec":
                 self._run_proxy(number, peer, address)
             else:
@@ -169,10 +178,19 @@ class MetaStreams:
             why = reason(error) if isinstance(error, OSError) else str(error)
             self._loop.call_soon(self._events.meta_closed, number, why)
 
-    def _connect(self, number: int, address: Address, handshake: ProxyHandshake | None) -> None:
-        stream = self._connecting_socket(address)
-        self._add(number, _Stream(stream, self._clock(), connecting=True, handshake=handshake))
-        self._loop.add_writer(stream.fileno(), self._writable, number)
+    def _connect(self, number: int, addresses: tuple[Address, ...], handshake: ProxyHandshake | None) -> None:
+        """Connect to the first address that can be tried; the others are kept in case it does not answer."""
+        for position, address in enumerate(addresses, 1):
+            others = addresses[position:]
+            try:
+                stream = self._connecting_socket(address)
+            except OSError:
+                if others:
+                    continue
+                raise
+            self._add(number, _Stream(stream, self._clock(), True, handshake=handshake, others=others))
+            self._loop.add_writer(stream.fileno(), self._writable, number)
+            return
 
     def _find_proxy(self, number: int, handshake: ProxyHandshake) -> None:
         """Connect to the proxy once its address is known."""
@@ -185,7 +203,7 @@ class MetaStreams:
             try:
                 if not addresses:
                     raise OSError(f"cannot look up the proxy {self.settings.proxy.host}")
-                self._connect(number, addresses[0], handshake)
+                self._connect(number, addresses[:MAX_PROXY_ADDRESSES], handshake)
             except OSError as error:
                 self._events.meta_closed(number, reason(error))
 
@@ -299,6 +317,10 @@ class MetaStreams:
             self.close(number, tarpit=False)
         while self._tarpit:
             self._tarpit.popleft().close()
+        # Nobody would kill a stubborn command once we are gone. They all end at the same time.
+        for thread in self._ending:
+            thread.join(2 * PROXY_END)
+        self._ending.clear()
 
     def describe(self, number: int) -> tuple[int, float]:
         """Return descriptor and opening time of a connection, for dumps; -1 for one that is no more."""
@@ -358,10 +380,22 @@ class MetaStreams:
         else:
             self._drain(number, stream)
 
+    def _dial_failed(self, number: int, stream: _Stream, why: str) -> None:
+        """Try the next address of the proxy, if any: localhost is often ::1 first, where few listen."""
+        if not stream.others:
+            self._end(number, why)
+            return
+        self._remove(number)
+        stream.socket.close()
+        try:
+            self._connect(number, stream.others, stream.handshake)
+        except OSError as error:
+            self._events.meta_closed(number, reason(error))
+
     def _finish_dial(self, number: int, stream: _Stream) -> None:
         problem = stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if problem:
-            self._end(number, os.strerror(problem))
+            self._dial_failed(number, stream, os.strerror(problem))
             return
         self._loop.remove_writer(stream.socket.fileno())
         if stream.handshake is None:
@@ -401,7 +435,9 @@ class MetaStreams:
             self._loop.remove_reader(stream.socket.fileno())
             self._loop.remove_writer(stream.socket.fileno())
             if stream.process is not None:
-                threading.Thread(target=_end_process, args=(stream.process,), daemon=True).start()
+                thread = threading.Thread(target=_end_process, args=(stream.process,), daemon=True)
+                thread.start()
+                self._ending = [each for each in self._ending if each.is_alive()] + [thread]
         return stream
 
     def _end(self, number: int, why: str) -> None:
@@ -419,9 +455,13 @@ class MetaStreams:
 
 def _end_process(process: subprocess.Popen[bytes]) -> None:
     """End a proxy command with all it has started. Runs in a thread of its own, because it waits."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(PROXY_END)
-            return
+    # The errors: where SIGCHLD is ignored, which is inherited, the system forgets children by itself.
+    with contextlib.suppress(ProcessLookupError, ChildProcessError):
+        os.killpg(process.pid, signal.SIGTERM)
+        until = time.monotonic() + PROXY_END
+        # As long as nobody has taken note of the end, the number of the process group is its own.
+        look = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        while os.waitid(os.P_PID, process.pid, look) is None and time.monotonic() < until:
+            time.sleep(PROXY_LOOK)
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

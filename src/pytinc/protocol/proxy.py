@@ -40,7 +40,9 @@ _SOCKS5_REASONS: Final = (
     "kind of address not supported",
 )
 _IPV4, _NAME, _IPV6 = 1, 3, 4
-_STATUS: Final = re.compile(rb"HTTP/1\.[01] ([0-9]{3})(?: ([ -~]{0,100}))?")
+_STATUS: Final = re.compile(rb"HTTP/1\.[01] ([0-9]{3})(?![^ \r\n])(?: ([ -~]{0,100}))?")
+_HTTP: Final = b"HTTP/"
+_END_OF_HEADERS: Final = re.compile(rb"\r?\n\r?\n")
 
 Steps: TypeAlias = Generator[tuple[bytes, int], bytes, None]
 """Gives what to send and how many bytes of answer to wait for (0: up to an empty line); takes the answer."""
@@ -54,7 +56,7 @@ class ProxyHandshake:
 
     def __init__(self, kind: str, target: Address, user: str = "", password: str = "") -> None:
         self._input = bytearray()
-        self._steps = _KINDS[kind](target, user.encode(), password.encode())
+        self._steps = _KINDS[kind](target, _bytes(user), _bytes(password))
         self._send, self._wanted = next(self._steps)
 
     def start(self) -> bytes:
@@ -86,10 +88,18 @@ class ProxyHandshake:
         return answer
 
 
+def _bytes(text: str) -> bytes:
+    """Return a word of the configuration as it stands in the file, bytes that are not UTF-8 included."""
+    return text.encode("utf-8", "surrogateescape")
+
+
 def _end_of_headers(data: bytearray) -> int | None:
-    end = data.find(b"\r\n\r\n")
-    if end >= 0:
-        return end + 4
+    # A server that greets first, as SSH does, never sends the empty line: no use in waiting for it.
+    if not data.startswith(_HTTP[: len(data)]):
+        raise DecodeError("the proxy does not speak HTTP")
+    end = _END_OF_HEADERS.search(data)
+    if end is not None:
+        return end.end()
     if len(data) > MAX_HTTP_ANSWER:
         raise DecodeError("the proxy's answer is too long")
     return None
@@ -109,7 +119,7 @@ def _socks4(target: Address, user: bytes, password: bytes) -> Steps:
 def _socks5(target: Address, user: bytes, password: bytes) -> Steps:
     if max(len(user), len(password)) > MAX_FIELD:
         raise ProtocolError("user name or password is too long for SOCKS 5")
-    method = _USER_AND_PASSWORD if user else _NO_AUTHENTICATION
+    method = _USER_AND_PASSWORD if user and password else _NO_AUTHENTICATION
     answer = yield bytes((5, 1, method)), 2
     if answer[0] != 5:
         raise DecodeError("the proxy does not speak SOCKS 5")
