@@ -200,9 +200,9 @@ def batches(draw: st.DrawFn) -> list[bytes]:
                 del frames[at]
             case 1:
                 frames.insert(at, frame)
-            case 2:
+            case 2 if frame:  # an earlier round may have cut it off whole
                 frames[at] = damaged(frame, draw(st.integers(0, len(frame) - 1)), draw(st.integers(0, 255)))
-            case 3:
+            case 3 if frame:
                 place = min(draw(st.sampled_from(FIELDS)), len(frame) - 1)
                 frames[at] = damaged(frame, place, draw(st.integers(0, 255)))
                 if frame[12:15] == b"\x08\x00\x45" and len(frame) >= 70:
