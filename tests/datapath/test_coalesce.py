@@ -168,6 +168,35 @@ def test_sequence_numbers_and_ids_go_round() -> None:
     assert len(checked(wire_frames(9, start=2**32 - 2000, identification=0xFFFE))) == 1
 
 
+def test_the_shorter_end_of_a_run_too_short_to_join_may_begin_the_next_run() -> None:
+    few = wire_frames(3, size=1000, last=500, flags=0x10)
+    more = wire_frames(8, size=500, flags=0x10, start=1000 + 2500, identification=10)
+    assert [len(super_) for _, super_ in checked(few + more)] == [1066, 1066, 66 + 9 * 500]
+
+
+def test_the_end_beyond_a_full_ip_packet_may_begin_the_next_run() -> None:
+    full = wire_frames(45, flags=0x10)
+    more = wire_frames(9, size=500, flags=0x10, start=1000 + 45 * 1448, identification=52)
+    assert [len(super_) for _, super_ in checked(full + more)] == [66 + 45 * 1448, 66 + 9 * 500]
+
+
+@pytest.mark.parametrize("is_ipv4", [True, False])
+@pytest.mark.parametrize("size", [65535, 65536, 65555, 70000, 140000])
+def test_frames_longer_than_any_ip_packet_come_out_as_they_are(size: int, is_ipv4: bool) -> None:
+    (frame,) = wire_frames(1, size=1000, is_ipv4=is_ipv4, flags=0x10)
+    long = [frame + bytes(size - len(frame))] * 8
+    assert checked(long) == [(NULL_HEADER, frame) for frame in long]
+
+
+@pytest.mark.parametrize("is_ipv4", [True, False])
+def test_a_shorter_last_frame_whose_ip_length_lies_is_not_joined(is_ipv4: bool) -> None:
+    frames = wire_frames(9, last=700, is_ipv4=is_ipv4, flags=0x10)
+    frames[8] += bytes(2)  # trailing padding: the checksums stay right
+    (header, _), alone = checked(frames)
+    assert header != NULL_HEADER
+    assert alone == (NULL_HEADER, frames[8])
+
+
 FIELDS = [0, 12, 14, 15, 16, 18, 20, 22, 23, 26, 34, 38, 42, 46, 47, 48, 50, 52, 54, 70]
 
 
@@ -179,10 +208,11 @@ def batches(draw: st.DrawFn) -> list[bytes]:
     size = draw(st.integers(120, 1460))
     for _ in range(draw(st.integers(1, 4))):
         count = draw(st.integers(1, 20))
+        last = draw(st.integers(1, size))
         frames += wire_frames(
             count,
             size=size,
-            last=draw(st.integers(1, size)),
+            last=last,
             start=start % 2**32,
             flags=draw(st.sampled_from((0x10, 0x18, 0x10, 0x50, 0x11, 0x90))),
             identification=number % 2**16,
@@ -191,7 +221,12 @@ def batches(draw: st.DrawFn) -> list[bytes]:
             tcp_options=b"\x01\x01\x08\x0a" * draw(st.sampled_from((0, 3))),
             addresses=draw(st.sampled_from((bytes(range(1, 33)), bytes(range(2, 34))))),
         )
-        start, number = start + count * size, number + count
+        number += count
+        if draw(st.booleans()):
+            start += count * size
+        else:  # no hole: what follows is as long as the last one was
+            start += (count - 1) * size + last
+            size = last
     for _ in range(draw(st.integers(0, 3))):
         at = draw(st.integers(0, len(frames) - 1))
         frame = frames[at]

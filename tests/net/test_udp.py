@@ -144,6 +144,102 @@ def test_other_errors_are_logged_at_level_five(kernel, log) -> None:
     assert log == [(5, "warning", "Error sending packet to 127.0.0.1 port 655: refused")]
 
 
+def control(step: int, level: int = 17, kind: int = 104) -> list[tuple[int, int, bytes]]:
+    return [(level, kind, step.to_bytes(4, "little"))]
+
+
+class ReceivingDouble(KernelDouble):
+    """Gives what it is told, with the control messages it is told; then nothing is there."""
+
+    def __init__(self, *given: tuple[bytes, list[tuple[int, int, bytes]]] | OSError) -> None:
+        super().__init__()
+        self.given = list(given)
+        self.refuses = False
+
+    def setsockopt(self, level: int, option: int, value: int) -> None:
+        if self.refuses:
+            raise OSError(errno.ENOPROTOOPT, "Protocol not available")
+
+    def recvmsg_into(self, buffers, ancbufsize: int):
+        if not self.given:
+            raise BlockingIOError
+        piece = self.given.pop(0)
+        if isinstance(piece, OSError):
+            raise piece
+        data, messages = piece
+        buffers[0][: len(data)] = data
+        return len(data), messages, 0, HERE
+
+
+class LoopDouble:
+    """Is ready to read whenever the test says so."""
+
+    def add_reader(self, descriptor: int, callback, *args) -> None:
+        self.readable = lambda: callback(*args)
+
+
+def wake_up(kernel: ReceivingDouble, log) -> tuple[UdpSockets, list[list[bytes]]]:
+    """What each of two readiness events brings."""
+    batches: list[list[bytes]] = []
+    loop = LoopDouble()
+
+    def on_datagrams(datagrams: Sequence[bytes], addresses: Sequence[SockAddr], index: int) -> None:
+        assert (list(addresses), index) == ([HERE] * len(datagrams), 0)
+        batches.append(list(datagrams))
+
+    udp = UdpSockets(loop, [kernel], on_datagrams=on_datagrams, log=log)
+    udp.start()
+    loop.readable()
+    loop.readable()
+    return udp, batches
+
+
+def test_a_run_is_taken_apart_by_the_size_that_the_kernel_tells(log) -> None:
+    kernel = ReceivingDouble((b"aaabbbc", control(3)), (b"dd", []), (b"eee", control(3)))
+    udp, batches = wake_up(kernel, log)
+    assert udp.offloads == ("GSO", "GRO")
+    assert batches == [[b"aaa", b"bbb", b"c", b"dd", b"eee"]]
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        control(0),
+        control(-1 % 2**32),
+        control(100),
+        control(3, level=1),
+        control(3, kind=1),
+        [(17, 104, b"")],
+    ],
+)
+def test_without_a_size_that_makes_sense_it_is_one_datagram(log, messages) -> None:
+    _, batches = wake_up(ReceivingDouble((b"aaabbb", messages)), log)
+    assert batches == [[b"aaabbb"]]
+
+
+def test_a_kernel_that_gives_no_runs_is_read_one_by_one(log) -> None:
+    kernel = ReceivingDouble((b"one", []), (b"", []), (b"two", []))
+    kernel.refuses = True
+    with_gro, batches = wake_up(kernel, log)
+    assert with_gro.offloads == ("GSO",)
+    assert batches == [[b"one", b"", b"two"]]
+
+
+def test_one_event_reads_a_bounded_number_and_the_next_goes_on(log) -> None:
+    run = (bytes(30 * 10), control(10))
+    _, batches = wake_up(ReceivingDouble(*[run] * 5), log)
+    assert [len(batch) for batch in batches] == [90, 60]
+    _, batches = wake_up(ReceivingDouble(*[(b"x", [])] * 100), log)
+    assert [len(batch) for batch in batches] == [MAX_BATCH, 100 - MAX_BATCH]
+
+
+def test_what_came_before_an_error_is_handed_on(log) -> None:
+    kernel = ReceivingDouble((b"one", []), OSError(errno.ECONNREFUSED, "refused"), (b"two", []))
+    _, batches = wake_up(kernel, log)
+    assert batches == [[b"one"], [b"two"]]
+    assert log == [(5, "info", "Receiving packet failed: refused")]
+
+
 @pytest.mark.parametrize("sizes", [[100] * 10, [1200] * 50 + [7], [10, 20, 30, 30, 5, 5]])
 @pytest.mark.parametrize("offload", [True, False])
 def test_what_goes_out_arrives_datagram_by_datagram(on_loop, log, sizes: list[int], offload: bool) -> None:

@@ -19,6 +19,7 @@ from sys import byteorder
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+from numpy import count_nonzero
 
 from pytinc.datapath.segment import (
     GSO_TCPV4,
@@ -37,29 +38,22 @@ MIN_SIZE: Final = 200
 MIN_RUN: Final = 6
 """Frames; joining fewer costs more than writing them one by one (benchmarks/micro_offload.py)."""
 MAX_IP_SIZE: Final = 65535
-"""The largest length that an IPv4 header can tell; the same limit is kept for IPv6."""
+"""The largest length that an IPv4 header can tell; the same limit is kept for IPv6. Longer frames are not
+looked at either."""
 
 TCP_ACK: Final = 0x10
 TCP_ECE: Final = 0x40
-JOINABLE_FLAGS: Final = (TCP_ACK, TCP_ACK | TCP_ECE)
-"""TCP flags, PSH aside, of frames that may be joined. PSH ends a run; who has FIN, SYN, RST, URG or CWR is
-left alone."""
 MAX_TAGS: Final = 2
 """VLAN tags before the IP header: 802.1Q, or 802.1ad with one more inside."""
 
 _LEAD: Final = 2
-"""Bytes before each row of the matrix: they align the headers behind Ethernet's 14 bytes to 32 bits."""
+"""Bytes before each frame in the matrix: they align the headers behind Ethernet's 14 bytes to 32 bits."""
 _VLAN_TYPES: Final = (b"\x81\x00", b"\x88\xa8")
 _NO_CHECKSUM: Final = 0xFFFF
 """Means the same as zero, which is what cutting gives: a frame with it would not come out the same again."""
 
-Bytes = np.ndarray[Any, np.dtype[np.uint8]]
+Words = np.ndarray[Any, np.dtype[np.uint32]]
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
-
-
-_IS_JOINABLE: Final = np.array([flags & ~TCP_PSH in JOINABLE_FLAGS for flags in range(256)])
-_GOES_ON: Final = np.array([not flags & TCP_PSH for flags in range(256)])
-"""By the TCP flags of a frame: whether it may be in a run, and whether another may follow it there."""
 
 
 class _Layout(NamedTuple):
@@ -75,6 +69,15 @@ class _Layout(NamedTuple):
         """Where the IP addresses are, which stand right before the TCP header."""
         return self.transport - (8 if self.is_ipv4 else 32)
 
+    def length(self, size: int) -> int:
+        """Return the length that the IP header of a frame of ``size`` bytes tells."""
+        return size - (self.network if self.is_ipv4 else self.transport)
+
+    def is_length_right(self, frame: bytes) -> bool:
+        """Tell whether the IP header knows how long the frame is."""
+        at = self.network + (2 if self.is_ipv4 else 4)
+        return frame[at] << 8 | frame[at + 1] == self.length(len(frame))
+
 
 def coalesce(frames: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
     """Return virtio-net header and frame for each write to the device, in order.
@@ -85,32 +88,20 @@ def coalesce(frames: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
     sizes = list(map(len, frames))
     count, first = len(frames), 0
     while first < count:
-        size = sizes[first]
-        layout = _parse(frames[first]) if size >= MIN_SIZE and first + MIN_RUN <= count else None
-        if layout is None:
+        layout = None
+        if first + MIN_RUN <= count and MIN_SIZE <= sizes[first] <= MAX_IP_SIZE:
+            layout = _parse(frames[first])
+        end = first if layout is None else _end_of_stretch(frames, sizes, first, layout)
+        if layout is None or end - first < MIN_RUN:
             out.append((NULL_HEADER, frames[first]))
             first += 1
-            continue
-        # What goes before the TCP header is mostly the same in a run; all of it is compared later.
-        top, lengths = layout.network + 2, layout.transport + 12
-        key, options = frames[first][:top], frames[first][lengths]
-        end = first + 1
-        while (
-            end < count
-            and sizes[end] == size
-            and frames[end][:top] == key
-            and frames[end][lengths] == options
-        ):
-            end += 1
-        # The last one may be shorter.
-        if end < count and layout.payload < sizes[end] < size:
-            end += frames[end][:top] == key and frames[end][lengths] == options
-        first += _join_stretch(frames[first:end], sizes[first:end], layout, out)
+        else:
+            first += _join_stretch(frames[first:end], sizes[first:end], layout, out)
     return out
 
 
 def _parse(frame: bytes) -> _Layout | None:
-    """Find the headers of a frame that may begin a run; None if it may not."""
+    """Find the headers of a frame that may begin a run; None if it may not. Checksums are not looked at."""
     network, tags = ethernet.HEADER_SIZE, 0
     while frame[network - 2 : network] in _VLAN_TYPES and tags < MAX_TAGS:
         network += ethernet.VLAN_TAG_SIZE
@@ -125,24 +116,113 @@ def _parse(frame: bytes) -> _Layout | None:
         transport, protocol = network + ip.IPV6_HEADER_SIZE, frame[network + 6]
     else:
         return None
-    size = (frame[transport + 12] >> 4) * 4
-    payload = transport + size
-    if protocol != ip.PROTOCOL_TCP or size < ip.TCP_HEADER_SIZE or payload >= len(frame):
+    if protocol != ip.PROTOCOL_TCP:
         return None
-    return _Layout(network, is_ipv4, transport, payload)
+    size = (frame[transport + 12] >> 4) * 4
+    layout = _Layout(network, is_ipv4, transport, transport + size)
+    if size < ip.TCP_HEADER_SIZE or layout.payload >= len(frame):
+        return None
+    # PSH ends a run; who has FIN, SYN, RST, URG or CWR is left alone.
+    if frame[transport + 13] & ~(TCP_PSH | TCP_ECE) != TCP_ACK or not layout.is_length_right(frame):
+        return None
+    return layout
+
+
+def _end_of_stretch(frames: Sequence[bytes], sizes: Sequence[int], first: int, layout: _Layout) -> int:
+    """Return the end of the frames that are of one size and laid out alike; the last may be shorter.
+
+    It may be any end below ``first + MIN_RUN`` if there are not so many.
+    """
+    size, end, count = sizes[first], first + 1, len(frames)
+    # Before the TCP header only what is cheap to compare: all of it is compared later.
+    top, lengths = layout.network + 2, layout.transport + 12
+    key, options = frames[first][:top], frames[first][lengths]
+    sixth = first + MIN_RUN - 1
+    if sizes[sixth] > size or frames[sixth][:top] != key:
+        return end
+    while end < count and sizes[end] == size:
+        end += 1
+    end = first + _count_alike([frame[:top] for frame in frames[first:end]], key)
+    end = first + _count_alike([frame[lengths] for frame in frames[first:end]], options)
+    if (
+        end < count
+        and layout.payload < sizes[end] < size
+        and frames[end][:top] == key
+        and frames[end][lengths] == options
+        and layout.is_length_right(frames[end])
+    ):
+        end += 1
+    return end
+
+
+def _count_alike(values: Sequence[object], value: object) -> int:
+    """Return how many of ``values`` are equal to ``value`` before the first that is not."""
+    if values.count(value) == len(values):
+        return len(values)
+    return next(index for index, other in enumerate(values) if other != value)
+
+
+class _Plan(NamedTuple):
+    """What to look at in the headers of a stretch, in 32-bit words from the start of a row."""
+
+    mask: Words
+    """The bits that cutting gives back as they are, or counted up."""
+    steps: Words
+    """What these words grow by from one frame of a run to the next."""
+    fixed: Words
+    """The bits that tell fragments, other protocols, wrong lengths and flags that forbid joining."""
+    length: int
+    """The word with the length of the IP packet."""
+    length_unit: int
+    """What one more byte adds to it."""
+    flags: int
+    """The word with the TCP flags."""
+    network: slice
+    """The words of the IPv4 header."""
+    summed: slice
+    """The words that the TCP checksum covers: addresses, header and data."""
+    checksums: slice
+    """The checksum fields, in 16-bit words."""
+
+
+_PSH_BIT: Final = np.uint32(TCP_PSH << 16)
 
 
 @lru_cache(maxsize=64)
-def _columns(layout: _Layout) -> tuple[Bools, Bytes]:
-    """Return which header bytes may differ inside a run, and which tell fragments and other protocols."""
-    network, is_ipv4, transport, payload = layout
-    varies = np.zeros(payload, np.bool_)
-    # Length, id and checksum of IPv4, or the length of IPv6; sequence number, flags and checksum of TCP.
-    lengths = (2, 3, 4, 5, 10, 11) if is_ipv4 else (4, 5)
-    varies[[network + column for column in lengths]] = True
-    varies[[transport + column for column in (4, 5, 6, 7, 13, 16, 17)]] = True
-    fixed = [network + 6, network + 7, network + 9] if is_ipv4 else [network + 6]
-    return varies, np.array(fixed)
+def _plan(layout: _Layout, step: int) -> _Plan:
+    """Return the plan for a stretch whose frames carry ``step`` bytes each."""
+    network, tcp, end = ((_LEAD + at) // 4 for at in (layout.network, layout.transport, layout.payload))
+    mask, steps, fixed = (
+        np.full(end, 0xFFFFFFFF, np.uint32),
+        np.zeros(end, np.uint32),
+        np.zeros(end, np.uint32),
+    )
+    mask[0] = 0x0000FFFF  # the lead is not part of the frame
+    mask[tcp + 3] ^= _PSH_BIT
+    mask[tcp + 4] = 0x0000FFFF  # checksum
+    steps[tcp + 1] = step  # sequence number
+    fixed[tcp + 3] = (0xFF & ~(TCP_PSH | TCP_ECE)) << 16
+    tcp_checksum = (_LEAD + layout.transport + TCP_CHECKSUM) // 2
+    checksums = slice(tcp_checksum, tcp_checksum + 1)
+    if layout.is_ipv4:
+        mask[network + 2] = 0xFFFF0000  # checksum
+        steps[network + 1] = 0x00010000  # identification
+        fixed[network : network + 3] = 0x0000FFFF, 0x0000BFFF, 0x00FF0000
+        first = (_LEAD + layout.network + 10) // 2
+        checksums = slice(first, tcp_checksum + 1, tcp_checksum - first)
+    else:
+        fixed[network + 1] = 0xFFFFFF00
+    return _Plan(
+        mask,
+        steps,
+        fixed,
+        network if layout.is_ipv4 else network + 1,
+        1 if layout.is_ipv4 else 0x10000,
+        tcp + 3,
+        slice(network, tcp),
+        slice((_LEAD + layout.addresses) // 4, None),
+        checksums,
+    )
 
 
 def _join_stretch(
@@ -150,90 +230,75 @@ def _join_stretch(
 ) -> int:
     """Join what can be joined of frames that are of one size, but for the last, which may be shorter.
 
-    Return how many were dealt with: a shorter one that does not belong here may begin a run of its own.
+    Return how many were dealt with: a shorter one that is not joined may begin a run of its own.
     """
-    if len(frames) < MIN_RUN:
-        count = len(frames) - (sizes[-1] < sizes[0])
-        out += [(NULL_HEADER, frame) for frame in frames[:count]]
-        return count
     rows = _matrix(frames)
     links = _links(rows, sizes, layout)
     most = (MAX_IP_SIZE - (layout.payload - layout.network)) // (sizes[0] - layout.payload)
-    count = len(frames) - (sizes[-1] < sizes[0] and not links[-1])
+    count = len(frames)
     # A run ends where the next frame does not follow, and where an IP packet could hold no more.
     start = 0
-    for end in [*(np.flatnonzero(~links[: count - 1]) + 1).tolist(), count]:
+    for end in [*((~links).nonzero()[0] + 1).tolist(), count]:
         for begin in range(start, end, most):
             stop = min(begin + most, end)
             if stop - begin >= MIN_RUN:
                 out.append(_joined(frames[begin:stop], rows[begin:stop], layout))
-            else:
-                out += [(NULL_HEADER, frame) for frame in frames[begin:stop]]
+                continue
+            if stop == count and sizes[-1] < sizes[0]:
+                stop = count = count - 1
+            out += [(NULL_HEADER, frame) for frame in frames[begin:stop]]
         start = end
     return count
 
 
-def _matrix(frames: Sequence[bytes]) -> Bytes:
+def _matrix(frames: Sequence[bytes]) -> Words:
     """Return one row for each frame: `_LEAD` bytes, the frame, and zeros up to the next 32 bits."""
     size, count = len(frames[0]), len(frames)
-    end = _LEAD + size
-    rows = np.empty((count, end + -end % 4), np.uint8)
+    tail = -(_LEAD + size) % 4
+    lead = bytes(_LEAD)
     missing = size - len(frames[-1])
-    joined = b"".join(frames) + bytes(missing)
-    rows[:, _LEAD:end] = np.frombuffer(joined, np.uint8).reshape(count, size)
-    rows[:, end:] = 0
-    return rows
+    joined = bytes(tail + _LEAD).join((lead + frames[0], *frames[1:-1], frames[-1] + bytes(missing + tail)))
+    return np.frombuffer(joined, np.uint32).reshape(count, (_LEAD + size + tail) // 4)
 
 
-def _links(rows: Bytes, sizes: Sequence[int], layout: _Layout) -> Bools:
-    """Tell for each frame but the first whether it continues the one before it."""
-    varies, fixed = _columns(layout)
-    network, transport = _LEAD + layout.network, _LEAD + layout.transport
-    head = rows[:, _LEAD : _LEAD + layout.payload]
-    flags = rows[:, transport + 13]
-    others = flags & ~np.uint8(TCP_PSH)
-    good = _are_sound(rows, sizes, layout)
-    good &= _IS_JOINABLE[flags]
-    like_first = (head == head[0]) | varies
-    if like_first.all():  # nearly always: all of one flow
-        links: Bools = good[1:] & good[:-1]
-    else:
-        good &= like_first[:, fixed].all(axis=1)
-        links = good[1:] & good[:-1]
-        links &= ((head[1:] == head[:-1]) | varies).all(axis=1)
-    links &= others[1:] == others[:-1]
-    links &= _GOES_ON[flags[:-1]]
-    sequences = rows.view(">u4")[:, (transport + 4) // 4].astype(np.uint32)
-    links &= sequences[1:] - sequences[:-1] == np.uint32(sizes[0] - layout.payload)
-    if layout.is_ipv4:
-        ids = rows.view(">u2")[:, (network + 4) // 2].astype(np.uint16)
-        links &= ids[1:] - ids[:-1] == 1
+def _links(rows: Words, sizes: Sequence[int], layout: _Layout) -> Bools:
+    """Tell for each frame but the first whether it continues the one before it.
+
+    Each call of numpy costs more here than what it does, so there are few of them.
+    """
+    plan = _plan(layout, sizes[0] - layout.payload)
+    wrong = _checksum_errors(rows, sizes, layout, plan)
+    no_checksum = rows.view(np.uint16)[:, plan.checksums] == _NO_CHECKSUM
+    head = rows.view(">u4")[:, : len(plan.mask)].astype(np.uint32)
+    # The length of the last is right, see `_end_of_stretch`: it is made what it would be with all its data.
+    missing = sizes[0] - sizes[-1]
+    if missing:
+        head[-1, plan.length] += missing * plan.length_unit
+    goes_on: Bools = head[:-1, plan.flags] & _PSH_BIT == 0
+    head &= plan.mask
+    follows = head[1:] - head[:-1] == plan.steps
+    # Nearly always all are of one flow.
+    if count_nonzero(follows) == follows.size and not count_nonzero(wrong) and not count_nonzero(no_checksum):
+        return goes_on
+    bad = wrong.any(axis=0) | no_checksum.any(axis=1) | ((head ^ head[0]) & plan.fixed).any(axis=1)
+    links: Bools = goes_on & follows.all(axis=1) & ~bad[1:] & ~bad[:-1]
     return links
 
 
-def _are_sound(rows: Bytes, sizes: Sequence[int], layout: _Layout) -> Bools:
-    """Tell for each frame whether its lengths and checksums are right, read by the layout of the first."""
-    network, transport = _LEAD + layout.network, _LEAD + layout.transport
-    words = rows.view(np.uint16)
-    # All are of one size, but perhaps for the last.
-    size, last = sizes[0] - layout.transport, sizes[-1] - layout.transport
+def _checksum_errors(
+    rows: Words, sizes: Sequence[int], layout: _Layout, plan: _Plan
+) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Return what is not zero for each frame with a wrong checksum: a line for TCP, one for IPv4."""
     # The sum is the same in any byte order (RFC 1071, 2), so numbers of our own are turned to this machine's.
-    sums = np.add.reduce(rows[:, _LEAD + layout.addresses :].view(np.uint32), axis=1, dtype=np.int64)
-    sums += _native(ip.PROTOCOL_TCP) + _native(size)
-    sums[-1] += _native(last) - _native(size)
-    sound: Bools = sums % 0xFFFF == 0
-    sound &= words[:, (transport + TCP_CHECKSUM) // 2] != _NO_CHECKSUM
-    # What the IP header tells of the length: with itself in IPv4, without in IPv6.
-    own = ip.IPV4_HEADER_SIZE if layout.is_ipv4 else 0
-    lengths = words[:, network // 2 + (1 if layout.is_ipv4 else 2)]
-    right = lengths == _native(size + own)
-    right[-1] = int(lengths[-1]) == _native(last + own)
-    sound &= right
+    size = _native(sizes[0] - layout.transport)
+    pseudo = _native(ip.PROTOCOL_TCP) + size
+    sums = np.empty((1 + layout.is_ipv4, len(rows)), np.int64)
+    np.add.reduce(rows[:, plan.summed], axis=1, dtype=np.int64, out=sums[0], initial=pseudo)
+    if sizes[-1] != sizes[0]:
+        sums[0, -1] += _native(sizes[-1] - layout.transport) - size
     if layout.is_ipv4:
-        header = np.add.reduce(rows[:, network:transport].view(np.uint32), axis=1, dtype=np.int64)
-        sound &= header % 0xFFFF == 0
-        sound &= words[:, network // 2 + 5] != _NO_CHECKSUM
-    return sound
+        np.add.reduce(rows[:, plan.network], axis=1, dtype=np.int64, out=sums[1])
+    return sums % 0xFFFF
 
 
 def _native(word: int) -> int:
@@ -241,12 +306,12 @@ def _native(word: int) -> int:
     return int.from_bytes(word.to_bytes(2, "big"), byteorder)
 
 
-def _joined(frames: Sequence[bytes], rows: Bytes, layout: _Layout) -> tuple[bytes, bytes]:
+def _joined(frames: Sequence[bytes], rows: Words, layout: _Layout) -> tuple[bytes, bytes]:
     """Return the super-frame for a run, and the virtio-net header that says how to cut it."""
     network, is_ipv4, transport, payload = layout
     last = frames[-1]
     step = len(frames[0]) - payload
-    data = rows[:, _LEAD + payload : _LEAD + payload + step].tobytes()
+    data = rows.view(np.uint8)[:, _LEAD + payload : _LEAD + payload + step].tobytes()
     missing = len(frames[0]) - len(last)
     if missing:
         data = data[:-missing]

@@ -61,15 +61,14 @@ def coalesce(frames: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
     run: list[_Tcp] = []
     for frame in frames:
         tcp = _parse(frame)
-        if run and (tcp is None or not _continues(run, tcp)):
-            out += _written(run)
-            run = []
+        while run and (tcp is None or not _continues(run, tcp)):
+            run = _finish(run, out)
         if tcp is None:
             out.append((NULL_HEADER, frame))
         else:
             run.append(tcp)
-    if run:
-        out += _written(run)
+    while run:
+        run = _finish(run, out)
     return out
 
 
@@ -128,10 +127,15 @@ def _continues(run: list[_Tcp], tcp: _Tcp) -> bool:
     )
 
 
-def _written(run: list[_Tcp]) -> list[tuple[bytes, bytes]]:
-    if len(run) < MIN_RUN:
-        return [(NULL_HEADER, tcp.frame) for tcp in run]
-    return [_joined(run)]
+def _finish(run: list[_Tcp], out: list[tuple[bytes, bytes]]) -> list[_Tcp]:
+    """Put what is written for a run into ``out``; return the run that goes on from there."""
+    if len(run) >= MIN_RUN:
+        out.append(_joined(run))
+        return []
+    # The shorter last one of a run that is too short may begin the next.
+    rest = run[-1:] if run[-1].size < run[0].size else []
+    out += [(NULL_HEADER, tcp.frame) for tcp in run[: len(run) - len(rest)]]
+    return rest
 
 
 def _joined(run: list[_Tcp]) -> tuple[bytes, bytes]:
