@@ -184,8 +184,8 @@ class Tunnels:
             node.table.set_address(peer.slot, None, 0, confirmed=False)
         else:
             node.table.set_address(peer.slot, address.sockaddr(), socket, confirmed=confirmed)
+        # No path uses an address of which nothing is proved, so this works out paths anew only if one was.
         forwarding.write_path(node, peer)
-        node.table.refresh_all()
 
     def _unconfirm(self, peer: Peer) -> None:
         slot = peer.slot
