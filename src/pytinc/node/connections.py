@@ -302,7 +302,7 @@ class Connections:
     def _activate(self, connection: Connection, ack: Ack, now: float) -> None:
         """Accept the peer's ACK: from now on there is an edge (meta.md 1.5, tinc: ack_h())."""
         node = self._node
-        peer = node.peer(connection.name)
+        peer = node.peer(connection.name, limited=False)  # it has a host file
         if peer.connection is not None and not self._replace(peer.connection, connection, now):
             return
         connection.peer = peer

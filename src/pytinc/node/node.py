@@ -274,11 +274,15 @@ class Node:
             complaints[message] = now
         self.log(2 if repeated else 0, "error", message)
 
-    def peer(self, name: str) -> Peer:
-        """Return the node ``name``, made if it is new. `ProtocolError` when there are too many."""
+    def peer(self, name: str, *, limited: bool = True) -> Peer:
+        """Return the node ``name``, made if it is new.
+
+        `LimitError` when there are too many. Nodes of our own configuration are not ``limited``: those that
+        peers make up must not keep them out.
+        """
         peer = self.peers.get(name)
         if peer is None:
-            self.topology.graph.add_node(name)
+            self.topology.graph.add_node(name, limited=limited)
             peer = self.peers[name] = Peer(name, self.table.add(name), PathMtu(self._path_settings()))
         return peer
 

@@ -49,7 +49,7 @@ class Topology:
         for name in sorted(node.hosts.host_names()):
             host = node.hosts.host_settings(name)
             if host is not None:
-                node.peer(name).has_address = bool(host.addresses)
+                node.peer(name, limited=False).has_address = bool(host.addresses)
 
     @staticmethod
     def check_words(*words: str) -> None:

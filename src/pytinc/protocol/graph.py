@@ -108,11 +108,11 @@ class Graph:
         """Names of all nodes."""
         return self._edges.keys()
 
-    def add_node(self, name: str) -> None:
-        """Make a node known. `LimitError` when there are too many."""
+    def add_node(self, name: str, *, limited: bool = True) -> None:
+        """Make a node known. `LimitError` when there are too many, unless it is not ``limited``."""
         if name in self._edges:
             return
-        if len(self._edges) >= MAX_NODES:
+        if limited and len(self._edges) >= MAX_NODES:
             raise LimitError(f"more than {MAX_NODES} nodes")
         self._edges[name] = {}
 
@@ -127,9 +127,13 @@ class Graph:
         return self._edges.get(source, {}).get(target)
 
     def set_edge(self, edge: Edge) -> None:
-        """Add an edge, or replace the one with the same ends. `LimitError` when there are too many."""
+        """Add an edge, or replace the one with the same ends. `LimitError` when there are too many.
+
+        There is always room for those from and to us, two for each node: what others make up must not keep
+        our neighbours out.
+        """
         is_new = self.edge(edge.source, edge.target) is None
-        if is_new and self._count >= MAX_EDGES:
+        if is_new and self._count >= MAX_EDGES and self.me not in (edge.source, edge.target):
             raise LimitError(f"more than {MAX_EDGES} edges")
         self.add_node(edge.source)
         self.add_node(edge.target)
