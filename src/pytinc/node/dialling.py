@@ -73,6 +73,7 @@ class Dialling:
             if entry is None:
                 self._start_entry(self._make(name), now)
             else:
+                entry.state.max_timeout = self._node.settings.max_timeout
                 entry.state.reset_backoff()
 
     def retry(self, now: float) -> None:

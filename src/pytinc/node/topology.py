@@ -13,6 +13,7 @@ from pytinc.node import forwarding
 from pytinc.node.actions import RunScript
 from pytinc.node.peer import NEVER, Peer
 from pytinc.protocol.graph import Edge, Graph
+from pytinc.wire.address import Address
 from pytinc.wire.requests import AddEdge, DelEdge
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ class Topology:
     def load_hosts(self) -> None:
         """Make every node that has a host file known, and note which of them can be dialled."""
         node = self._node
+        for peer in node.peers.values():
+            peer.has_address = False
         for name in sorted(node.hosts.host_names()):
             host = node.hosts.host_settings(name)
             if host is not None:
@@ -112,7 +115,7 @@ class Topology:
             if route is not None:
                 peer.options = route.options
                 if route.address is not None and (
-                    not peer.reachable or (peer.address is None and route.address.is_usable)
+                    not peer.reachable or (not _is_usable(peer.address) and route.address.is_usable)
                 ):
                     node.tunnels.set_address(peer, route.address)
             if peer.visited != peer.reachable:
@@ -239,3 +242,7 @@ class Topology:
         elif not self.is_paused(now):
             self._pause = max(self._pause / 2, MIN_PAUSE)
         self.contradicting_adds = self.contradicting_deletes = 0
+
+
+def _is_usable(address: Address | None) -> bool:
+    return address is not None and address.is_usable
