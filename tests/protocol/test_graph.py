@@ -273,13 +273,26 @@ def test_a_peer_cannot_make_us_know_too_many_edges(monkeypatch: pytest.MonkeyPat
     graph = graph_of(*both_ways("me", "a"))
     graph.set_edge(edge("me", "a", 9))
     with pytest.raises(LimitError):
-        graph.set_edge(edge("me", "b"))
+        graph.set_edge(edge("a", "b"))
     assert "b" not in graph.nodes
     graph.delete_edge("a", "me")
-    graph.set_edge(edge("me", "b"))
-    graph.remove_node("me")
-    graph.set_edge(edge("a", "me"))
     graph.set_edge(edge("a", "b"))
+    graph.remove_node("me")
+    graph.set_edge(edge("b", "a"))
+
+
+def test_there_is_always_room_for_our_own_edges_and_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graph_module, "MAX_EDGES", 2)
+    graph = graph_of(*both_ways("a", "b"))
+    for own in both_ways("me", "c"):
+        graph.set_edge(own)
+    with pytest.raises(LimitError):
+        graph.set_edge(edge("a", "c"))
+    monkeypatch.setattr(graph_module, "MAX_NODES", 4)
+    with pytest.raises(LimitError):
+        graph.add_node("d")
+    graph.add_node("d", limited=False)
+    assert {"c", "d"} <= set(graph.nodes)
 
 
 def test_an_edge_shows_its_ends() -> None:
