@@ -23,9 +23,10 @@ MAX_NODES: Final = 10_000
 """Ten times the largest mesh we plan for; what a peer invents beyond that is ignored."""
 MAX_EDGES: Final = 200_000
 """Twenty for each node; AutoConnect gives three to six."""
-MAX_STEPS: Final = 4_000_000
-"""Edges looked at in one run, a second or two of work. An honest mesh looks at each edge a few times; weights
-made up to have nodes visited over and over must not stop the daemon (negative ones might for ever)."""
+MAX_STEPS: Final = 1_000_000
+"""Edges looked at in one run by tinc's rule, some half a second of work. An honest mesh looks at each edge a
+few times; weights made up to have nodes visited over and over must not stop the daemon (negative ones might
+for ever)."""
 
 _INDIRECT: Final = OptionBits.INDIRECT
 
@@ -178,9 +179,13 @@ class Graph:
         me, all_edges = self.me, self._edges
         routes: dict[str, Route] = {me: Route(me, me, 0, 0, False, 0, None)}
         queue = deque([me])
+        visited: set[str] = set()
         steps = 0
-        while queue and steps < MAX_STEPS:
+        while queue:
             name = queue.popleft()
+            if steps >= MAX_STEPS and name in visited:
+                continue  # who is left is still visited once: nobody may become unreachable by it
+            visited.add(name)
             here = routes[name]
             hops = here.distance + 1
             edges = self.edges_from(name)
