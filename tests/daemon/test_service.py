@@ -471,6 +471,50 @@ def test_a_hangup_with_a_broken_configuration_ends_the_daemon_with_status_one(ne
     assert not (network.base / "ran").exists()
 
 
+def test_no_secret_is_logged_at_any_debug_level(network: Network) -> None:
+    identity = PrivateKey.from_seed(bytes(range(32)))
+    invitation = PrivateKey.from_seed(bytes(range(32, 64)))
+    invitations = network.base / "invitations"
+    invitations.mkdir()
+    (invitations / "ed25519_key.priv").write_text(format_private_key(invitation))
+    (invitations / "ed25519_key.priv").chmod(0o600)
+    network.configure("Proxy = http 127.0.0.1 1 somebody open-sesame", "ConnectTo = beta")
+    (network.base / "hosts" / "beta").write_text("Address = 127.0.0.1 1\n")
+    daemon = network.start("-d10")
+    pid, cookie, host, _, port = network.pidfile.read_text().split()
+    assert int(pid) == daemon.pid
+    # Not without the ^: that would be the name of a node, and such are logged.
+    greetings = [
+        f"0 ^{cookie} 0",
+        f"0 ^{cookie} 17.7",
+        f"0 ?{cookie} 17.1",
+        f"0 x!{cookie}",
+        f"{cookie}",
+        f"18 {cookie}",
+        f"0 ^{cookie[:-1]} 0",
+    ]
+    for greeting in greetings:
+        with socket.create_connection((host, int(port))) as stranger:
+            stranger.sendall(greeting.encode() + b"\n")
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(network.socket))
+            client.sendall(greeting.encode() + b"\n18 99 junk\n")
+    with network.client() as control:
+        assert control.command(Request.RELOAD) == 0
+    until(lambda: daemon.said.count("Error while processing") >= 1)
+    network.configure(f"PingTimeout = {cookie}")
+    daemon.signal(signal.SIGHUP)
+    until(lambda: "Hangup" in daemon.said)
+    _, said = daemon.stop()
+    secrets = ["open-sesame"]
+    for key in (identity, invitation):
+        secrets += [line for line in format_private_key(key).splitlines() if not line.startswith("-")]
+    assert cookie not in said
+    assert cookie[:16] not in said
+    for secret in secrets:
+        assert secret not in said
+
+
 def test_log_lines_are_streamed_to_a_client(network: Network) -> None:
     daemon = network.start()
     with network.client() as client:

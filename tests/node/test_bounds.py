@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from pytinc.crypto.keys import PrivateKey
+from pytinc.datapath.table import ForwardingTable, PeerSlot
 from pytinc.node.connections import Burst
 from pytinc.node.flood import MAX_CHARACTERS, SeenCache
 from pytinc.node.node import MAX_COMPLAINTS, Node
+from pytinc.wire.requests import Ping
+from pytinc.wire.subnet import parse_subnet
 from sim.simulator import Mesh, SimNode
 
 
@@ -105,3 +111,117 @@ def test_retry_does_not_hit_the_attempts_that_it_begins() -> None:
     spoke.call(lambda node, now: node.retry(now))
     mesh.run(1)
     assert spoke.node.peers["hub"].reachable
+
+
+def test_invented_nodes_keep_neither_a_reload_nor_an_honest_node_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pytinc.protocol.graph.MAX_NODES", 20)
+    mesh, hub, evil = pair()
+    shout(mesh, evil, *(f"10 {number:x} ghost{number} 10.0.{number}.0/24" for number in range(30)))
+    assert len(hub.node.peers) == 20
+    new = mesh.add("new", connect_to=["hub"])
+    hub.call(lambda node, now: node.reload(replace(hub.settings, connect_to=("new",)), now))
+    new.start()
+    mesh.run(10)
+    assert hub.node.peers["new"].reachable
+
+
+def test_invented_edges_do_not_keep_an_honest_node_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pytinc.protocol.graph.MAX_EDGES", 20)
+    mesh, hub, evil = pair()
+    shout(mesh, evil, *(f"12 {number:x} evil ghost{number} 10.0.0.9 655 c 1" for number in range(30)))
+    mesh.nodes["late"].start()
+    mesh.run(10)
+    assert hub.node.peers["late"].reachable
+    assert sum(1 for _ in hub.node.topology.graph.edges()) == 22
+
+
+def test_invented_subnets_leave_room_for_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pytinc.protocol.switch.MAX_SUBNETS", 20)
+    mesh, hub, evil = pair()
+    shout(mesh, evil, *(f"10 {number:x} evil 10.0.{number}.0/24" for number in range(30)))
+    subnet = parse_subnet("10.200.0.0/24")
+    hub.call(lambda node, now: node.reload(replace(hub.settings, subnets=(subnet,)), now))
+    assert hub.node.subnets.table.has("hub", subnet)
+    mesh.run(1)
+    assert hub.node.peers["evil"].reachable
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+def test_the_work_for_many_nodes_that_come_or_go_at_once_grows_no_faster_than_they_do(
+    monkeypatch: pytest.MonkeyPatch, leaves: bool
+) -> None:
+    mesh, hub, evil = pair()
+    count = 200
+    shout(
+        mesh,
+        evil,
+        *(f"12 {number:x} ghost ghost{number} 10.0.0.9 655 700000c 1" for number in range(count)),
+        *(f"12 {number:x} ghost{number} ghost 10.0.0.9 655 700000c 1" for number in range(count)),
+        "12 a000 evil ghost 10.0.0.9 655 700000c 1",
+    )
+    if leaves:
+        shout(mesh, evil, "12 a001 ghost evil 10.0.0.9 655 700000c 1")
+        for name, peer in hub.node.peers.items():
+            if name.startswith("ghost"):
+                peer.path.minmtu = peer.slot.minmtu = 1400  # as if UDP to all of them worked
+    paths = 0
+    refresh = ForwardingTable.refresh
+
+    def counted(table: ForwardingTable, slot: PeerSlot) -> None:
+        nonlocal paths
+        paths += table is hub.node.table
+        refresh(table, slot)
+
+    monkeypatch.setattr(ForwardingTable, "refresh", counted)
+    shout(mesh, evil, f"{13 if leaves else 12} a002 ghost evil{'' if leaves else ' 10.0.0.9 655 700000c 1'}")
+    assert hub.node.peers["ghost7"].reachable is not leaves
+    assert hub.node.peers["ghost7"].slot.minmtu == 0
+    assert paths < 5 * count
+
+
+def test_an_overlong_packet_by_tcp_is_counted_and_goes_nowhere() -> None:
+    mesh, hub, evil = pair()
+    (connection,) = evil.node.connections.activated
+    before = hub.node.table.drops.oversized
+    for size in (1674, 32767):
+        connection.meta.send_sptps_packet(hub.node.me.slot.id + evil.node.me.slot.id + bytes(size - 12))
+    evil.node.connections.send(connection, Ping())
+    evil.call(lambda node, now: node.tick(now))
+    mesh.run(1)
+    assert hub.node.table.drops.oversized == before + 2
+    assert hub.node.peers["evil"].reachable
+
+
+def test_the_key_in_a_host_file_counts_more_than_a_learned_one() -> None:
+    _, hub, evil = pair()
+    written = hub.node.public_key("evil")
+    assert written is not None
+    hub.node.peers["evil"].learned_key = PrivateKey.from_seed(bytes(32)).public.text
+    known = hub.node.public_key("evil")
+    assert known is not None
+    assert known.raw == written.raw == evil.key.public.raw
+
+
+def test_an_address_that_no_packet_can_be_sent_to_gives_way_to_a_good_one() -> None:
+    mesh, hub, evil = pair()
+    shout(mesh, evil, "12 1 evil ghost unspec unspec 700000c 1", "12 2 ghost evil 10.0.0.9 655 700000c 1")
+    assert hub.node.peers["ghost"].reachable
+    shout(mesh, evil, "12 3 evil ghost 10.0.0.9 655 700000c 1")
+    assert hub.node.peers["ghost"].slot.address == ("10.0.0.9", 655)
+
+
+def test_a_reload_takes_over_max_timeout_and_forgets_the_address_of_a_host_file_that_is_gone() -> None:
+    mesh, hub, _ = pair()
+    hub.call(lambda node, now: node.reload(replace(hub.settings, connect_to=("late",), max_timeout=900), now))
+    mesh.run(30)
+    hub.call(lambda node, now: node.reload(replace(hub.settings, connect_to=("late",), max_timeout=5), now))
+    mesh.run(60)
+    hub.logs.clear()
+    mesh.run(60)
+    waits = [line for line in hub.logs if "re-establish" in line]
+    assert len(waits) >= 9
+    assert all("in 5 seconds" in line for line in waits)
+    assert hub.node.peers["late"].has_address
+    del hub.hosts.files["late"]
+    hub.call(lambda node, now: node.reload(hub.settings, now))
+    assert not hub.node.peers["late"].has_address

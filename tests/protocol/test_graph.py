@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -205,11 +206,35 @@ def test_a_longer_direct_path_changes_via_but_not_the_next_hop() -> None:
     assert route == ("t", "t", 2, 5, False, 0, Address("a-t", "655"))
 
 
-def test_made_up_weights_cannot_keep_a_run_going(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graph_module, "MAX_STEPS", 3)
-    chain = [e for number in range(9) for e in both_ways(f"n{number}", f"n{number + 1}")]
-    routes = graph_of(*chain, me="n0").run()
-    assert 2 <= len(routes) < 10
+@pytest.mark.parametrize("limit", [0, 3, 100, 10_000])
+def test_made_up_weights_neither_keep_a_run_going_nor_make_anybody_unreachable(
+    monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    # Each node of a layer is a better way to all of the next than the one before: all are visited again.
+    layers = [[f"layer{depth}_{number}" for number in range(12)] for depth in range(6)]
+    made_up = [e for name in layers[0] for e in both_ways("evil", name, 1000 - 10 * int(name[7:]))]
+    for near, far in pairwise(layers):
+        for number, name in enumerate(far):
+            made_up += [e for other in near for e in both_ways(other, name, 50 - number)]
+    honest = [f"honest{number}" for number in range(12)]
+    chain = [e for one, other in pairwise(["me", *honest]) for e in both_ways(one, other)]
+    graph = graph_of(*both_ways("me", "evil"), *made_up, *chain)
+    calm = graph_of(*chain).run()
+    looked_at, edge_count = 0, sum(1 for _ in graph.edges())
+    edges_from = graph.edges_from
+
+    def counted(name: str) -> list[Edge]:
+        nonlocal looked_at
+        edges = edges_from(name)
+        looked_at += len(edges)
+        return edges
+
+    monkeypatch.setattr(graph, "edges_from", counted)
+    monkeypatch.setattr(graph_module, "MAX_STEPS", limit)
+    routes = graph.run()
+    assert routes.keys() == set(graph.nodes)
+    assert {name: routes[name].nexthop for name in honest} == {name: calm[name].nexthop for name in honest}
+    assert looked_at <= limit + 24 + edge_count
 
 
 # -- the table --
@@ -273,13 +298,26 @@ def test_a_peer_cannot_make_us_know_too_many_edges(monkeypatch: pytest.MonkeyPat
     graph = graph_of(*both_ways("me", "a"))
     graph.set_edge(edge("me", "a", 9))
     with pytest.raises(LimitError):
-        graph.set_edge(edge("me", "b"))
+        graph.set_edge(edge("a", "b"))
     assert "b" not in graph.nodes
     graph.delete_edge("a", "me")
-    graph.set_edge(edge("me", "b"))
-    graph.remove_node("me")
-    graph.set_edge(edge("a", "me"))
     graph.set_edge(edge("a", "b"))
+    graph.remove_node("me")
+    graph.set_edge(edge("b", "a"))
+
+
+def test_there_is_always_room_for_our_own_edges_and_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graph_module, "MAX_EDGES", 2)
+    graph = graph_of(*both_ways("a", "b"))
+    for own in both_ways("me", "c"):
+        graph.set_edge(own)
+    with pytest.raises(LimitError):
+        graph.set_edge(edge("a", "c"))
+    monkeypatch.setattr(graph_module, "MAX_NODES", 4)
+    with pytest.raises(LimitError):
+        graph.add_node("d")
+    graph.add_node("d", limited=False)
+    assert {"c", "d"} <= set(graph.nodes)
 
 
 def test_an_edge_shows_its_ends() -> None:

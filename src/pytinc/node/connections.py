@@ -237,7 +237,8 @@ class Connections:
     def _on_event(self, connection: Connection, event: MetaEvent, now: float) -> None:
         match event:
             case Identified():
-                pass
+                if not connection.dialled:
+                    connection.started = now  # our own ID has just gone out: the weight counts from here
             case Authenticated():
                 self._send_ack(connection, now)
             case Received(Ack() as ack):
@@ -302,7 +303,7 @@ class Connections:
     def _activate(self, connection: Connection, ack: Ack, now: float) -> None:
         """Accept the peer's ACK: from now on there is an edge (meta.md 1.5, tinc: ack_h())."""
         node = self._node
-        peer = node.peer(connection.name)
+        peer = node.peer(connection.name, limited=False)  # it has a host file
         if peer.connection is not None and not self._replace(peer.connection, connection, now):
             return
         connection.peer = peer
@@ -352,7 +353,9 @@ class Connections:
 
     def _add_edge(self, connection: Connection, peer: Peer, ack: Ack, now: float) -> None:
         node = self._node
-        port = ack.port if ack.port.isdecimal() and int(ack.port) else connection.remote.port
+        # All nodes are told this port: one that no packet can be sent to is left out, as 0 is in tinc.
+        is_port = connection.remote.with_port(ack.port).is_usable
+        port = str(int(ack.port)) if is_port else connection.remote.port
         edge = Edge(
             node.me.name,
             peer.name,

@@ -73,6 +73,7 @@ class Dialling:
             if entry is None:
                 self._start_entry(self._make(name), now)
             else:
+                entry.state.max_timeout = self._node.settings.max_timeout
                 entry.state.reset_backoff()
 
     def retry(self, now: float) -> None:
@@ -87,7 +88,7 @@ class Dialling:
         return [name for name in dict.fromkeys(self._node.settings.connect_to) if name != me]
 
     def _make(self, name: str) -> Entry:
-        self._node.peer(name)
+        self._node.peer(name, limited=False)
         entry = Entry(name, Outgoing(name, self._node.settings.max_timeout))
         self._entries[name] = entry
         return entry
@@ -104,7 +105,7 @@ class Dialling:
     def _start_entry(self, entry: Entry, now: float) -> None:
         """Begin a round of attempts, unless the node is connected already (meta.md 5.3)."""
         entry.retry_at = math.inf
-        peer = self._node.peer(entry.name)
+        peer = self._node.peer(entry.name, limited=False)
         if peer.connection is not None:
             self._adopt(entry, peer.connection)
             return

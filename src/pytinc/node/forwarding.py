@@ -31,13 +31,16 @@ def switch_rules(settings: Settings) -> SwitchRules:
 
 def write_path(node: Node, peer: Peer) -> None:
     """Take over what the path MTU machine of ``peer`` found, and what depends on it."""
-    slot, path = peer.slot, peer.path
-    slot.maxrecentlen = path.maxrecentlen
-    slot.mtu = path.mtu
-    if slot.minmtu != path.minmtu:
-        slot.minmtu = path.minmtu
+    before = peer.slot.minmtu
+    _copy_path(peer)
+    if peer.slot.minmtu != before:
         # The peer may be the relay of any other node.
         node.table.refresh_all()
+
+
+def _copy_path(peer: Peer) -> None:
+    slot, path = peer.slot, peer.path
+    slot.maxrecentlen, slot.mtu, slot.minmtu = path.maxrecentlen, path.mtu, path.minmtu
 
 
 def write_routes(node: Node) -> None:
@@ -56,7 +59,7 @@ def write_routes(node: Node) -> None:
             slot.via, slot.nexthop = slots[route.via], slots[route.nexthop]
         slot.tcp_only = our_tcp_only or peer.tcp_only
         slot.clamp_mss = bool(peer.options & OptionBits.CLAMP_MSS)
-        slot.mtu = peer.path.mtu
+        _copy_path(peer)
     connected = {peer.name for peer in node.peers.values() if peer.is_neighbour}
     in_tree = node.topology.graph.tree_neighbours(node.me.name, connected)
     table.tree = tuple(slots[name] for name in sorted(in_tree))

@@ -94,7 +94,7 @@ class Invitations:
         `AuthenticationError` if there is a node of that name, or its file cannot be written.
         """
         node, name = self._node, connection.name
-        node.peer(name)
+        node.peer(name, limited=False)
         try:
             is_new = node.hosts.add_host(name, key.text)
         except ConfigError as error:

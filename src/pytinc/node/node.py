@@ -274,11 +274,15 @@ class Node:
             complaints[message] = now
         self.log(2 if repeated else 0, "error", message)
 
-    def peer(self, name: str) -> Peer:
-        """Return the node ``name``, made if it is new. `ProtocolError` when there are too many."""
+    def peer(self, name: str, *, limited: bool = True) -> Peer:
+        """Return the node ``name``, made if it is new.
+
+        `LimitError` when there are too many. Nodes of our own configuration are not ``limited``: those that
+        peers make up must not keep them out.
+        """
         peer = self.peers.get(name)
         if peer is None:
-            self.topology.graph.add_node(name)
+            self.topology.graph.add_node(name, limited=limited)
             peer = self.peers[name] = Peer(name, self.table.add(name), PathMtu(self._path_settings()))
         return peer
 
@@ -299,12 +303,13 @@ class Node:
         self.connections.broadcast(request.format(), None)
 
     def public_key(self, name: str) -> PublicKey | None:
-        """Return the Ed25519 key of ``name`` from its host file, None if it has none (there)."""
-        peer = self.peers.get(name)
-        if peer is not None and peer.learned_key is not None:
-            return PublicKey.from_text(peer.learned_key)
+        """Return the Ed25519 key of ``name``: of its host file, else a learned one; None if there is none."""
         host = self.hosts.host_settings(name)
-        return None if host is None or host.public_key is None else PublicKey(host.public_key)
+        if host is not None and host.public_key is not None:
+            return PublicKey(host.public_key)
+        # One that was learned just now, or could not be written there.
+        peer = self.peers.get(name)
+        return None if peer is None or peer.learned_key is None else PublicKey.from_text(peer.learned_key)
 
     def login_key(self, name: str) -> PublicKey | None:
         """Return the key a peer must log in with; `AuthenticationError` if it has no host file."""

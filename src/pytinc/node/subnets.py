@@ -42,7 +42,7 @@ class Subnets:
         if node.settings.strict_subnets:
             for peer in [peer for peer in node.peers.values() if peer is not node.me]:
                 for subnet in self._of_host_file(peer.name):
-                    self.add(peer.name, subnet)
+                    self.add(peer.name, subnet, limited=False)
 
     def stop(self) -> None:
         """Run subnet-down for the own subnets, at the end of the node."""
@@ -59,7 +59,7 @@ class Subnets:
                 if name != node.me.name:
                     wanted[name] = set(self._of_host_file(name))
         for name, subnets in sorted(wanted.items()):
-            peer = node.peer(name)
+            peer = node.peer(name, limited=False)
             had = {
                 subnet
                 for subnet in self.table.of(name)
@@ -82,7 +82,7 @@ class Subnets:
         return () if host is None else host.subnets
 
     def _add_configured(self, peer: Peer, subnet: Subnet) -> None:
-        self.add(peer.name, subnet)
+        self.add(peer.name, subnet, limited=False)
         if peer.reachable:
             self.run_script(peer, subnet, up=True)
 
@@ -93,7 +93,7 @@ class Subnets:
             dict.fromkeys(DEFAULT_BROADCAST_SUBNETS + self._node.settings.broadcast_subnets)
         )
         for subnet in self._broadcast:
-            self.add(None, subnet)
+            self.add(None, subnet, limited=False)
 
     # -- the table --
 
@@ -127,9 +127,12 @@ class Subnets:
         """Return the DEL_SUBNET that tells of its end."""
         return DelSubnet(self._node.nonce(), owner, subnet)
 
-    def add(self, owner: str | None, subnet: Subnet) -> bool:
-        """Add a subnet; False if it was there. `ProtocolError` when ``owner`` has too many."""
-        added = self.table.add(owner, subnet)
+    def add(self, owner: str | None, subnet: Subnet, *, limited: bool = True) -> bool:
+        """Add a subnet; False if it was there. `LimitError` when there are too many.
+
+        Subnets of our own configuration are not ``limited``, as in `Node.peer`.
+        """
+        added = self.table.add(owner, subnet, limited=limited)
         if added:
             if owner is not None and subnet.kind is SubnetKind.MAC:
                 self._note_move(owner, subnet.address)

@@ -13,6 +13,7 @@ from pytinc.node import forwarding
 from pytinc.node.actions import RunScript
 from pytinc.node.peer import NEVER, Peer
 from pytinc.protocol.graph import Edge, Graph
+from pytinc.wire.address import Address
 from pytinc.wire.requests import AddEdge, DelEdge
 
 if TYPE_CHECKING:
@@ -46,10 +47,12 @@ class Topology:
     def load_hosts(self) -> None:
         """Make every node that has a host file known, and note which of them can be dialled."""
         node = self._node
+        for peer in node.peers.values():
+            peer.has_address = False
         for name in sorted(node.hosts.host_names()):
             host = node.hosts.host_settings(name)
             if host is not None:
-                node.peer(name).has_address = bool(host.addresses)
+                node.peer(name, limited=False).has_address = bool(host.addresses)
 
     @staticmethod
     def check_words(*words: str) -> None:
@@ -112,7 +115,7 @@ class Topology:
             if route is not None:
                 peer.options = route.options
                 if route.address is not None and (
-                    not peer.reachable or (peer.address is None and route.address.is_usable)
+                    not peer.reachable or (not _is_usable(peer.address) and route.address.is_usable)
                 ):
                     node.tunnels.set_address(peer, route.address)
             if peer.visited != peer.reachable:
@@ -120,6 +123,9 @@ class Topology:
         node.me.route = routes.get(node.me.name)
         for peer in changed:
             peer.slot.reachable = peer.visited
+            node.tunnels.forget_session(peer)
+            peer.path.reset()
+        # Once for all that changed: it takes as long for one node as for a thousand.
         forwarding.write_routes(node)
         for peer in sorted(changed, key=lambda peer: peer.name):
             self._change_reachability(peer, now)
@@ -127,9 +133,6 @@ class Topology:
     def _change_reachability(self, peer: Peer, now: float) -> None:
         node = self._node
         peer.last_state_change = int(node.wall_clock())
-        node.tunnels.forget_session(peer)
-        peer.path.reset()
-        forwarding.write_path(node, peer)
         if peer.reachable:
             node.log(
                 1, "info", f"Node {peer.name} ({peer.address or 'unknown port unknown'}) became reachable"
@@ -239,3 +242,7 @@ class Topology:
         elif not self.is_paused(now):
             self._pause = max(self._pause / 2, MIN_PAUSE)
         self.contradicting_adds = self.contradicting_deletes = 0
+
+
+def _is_usable(address: Address | None) -> bool:
+    return address is not None and address.is_usable

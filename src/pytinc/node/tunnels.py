@@ -22,7 +22,7 @@ from pytinc.protocol.sptps.handshake import Role, State
 from pytinc.wire import b64
 from pytinc.wire.address import Address, SockAddr, from_sockaddr
 from pytinc.wire.capabilities import Capability
-from pytinc.wire.datagram import DATAGRAM_OVERHEAD, ID_SIZE, MTU_MAX, NULL_ID, TYPE_PROBE
+from pytinc.wire.datagram import DATAGRAM_OVERHEAD, ID_SIZE, MAX_PACKET_SIZE, MTU_MAX, NULL_ID, TYPE_PROBE
 from pytinc.wire.requests import MAX_LINE_LENGTH, AnsKey, MtuInfo, Number, OptionBits, ReqKey, UdpInfo
 
 if TYPE_CHECKING:
@@ -184,8 +184,8 @@ class Tunnels:
             node.table.set_address(peer.slot, None, 0, confirmed=False)
         else:
             node.table.set_address(peer.slot, address.sockaddr(), socket, confirmed=confirmed)
+        # No path uses an address of which nothing is proved, so this works out paths anew only if one was.
         forwarding.write_path(node, peer)
-        node.table.refresh_all()
 
     def _unconfirm(self, peer: Peer) -> None:
         slot = peer.slot
@@ -450,6 +450,9 @@ class Tunnels:
     def sptps_packet(self, peer: Peer, data: bytes, now: float) -> None:
         """A sealed record came by TCP: for us, or to be passed on. ``data`` starts with both node ids."""
         table = self._node.table
+        if len(data) > MAX_PACKET_SIZE:  # a neighbour can announce up to 32,767 bytes
+            table.drops.oversized += 1
+            return
         destination = table.by_id.get(data[:ID_SIZE])
         source = table.by_id.get(data[ID_SIZE : 2 * ID_SIZE])
         if destination is None or source is None or source.is_me:

@@ -23,9 +23,10 @@ MAX_NODES: Final = 10_000
 """Ten times the largest mesh we plan for; what a peer invents beyond that is ignored."""
 MAX_EDGES: Final = 200_000
 """Twenty for each node; AutoConnect gives three to six."""
-MAX_STEPS: Final = 4_000_000
-"""Edges looked at in one run, a second or two of work. An honest mesh looks at each edge a few times; weights
-made up to have nodes visited over and over must not stop the daemon (negative ones might for ever)."""
+MAX_STEPS: Final = 1_000_000
+"""Edges looked at in one run by tinc's rule, some half a second of work. An honest mesh looks at each edge a
+few times; weights made up to have nodes visited over and over must not stop the daemon (negative ones might
+for ever)."""
 
 _INDIRECT: Final = OptionBits.INDIRECT
 
@@ -108,11 +109,11 @@ class Graph:
         """Names of all nodes."""
         return self._edges.keys()
 
-    def add_node(self, name: str) -> None:
-        """Make a node known. `LimitError` when there are too many."""
+    def add_node(self, name: str, *, limited: bool = True) -> None:
+        """Make a node known. `LimitError` when there are too many, unless it is not ``limited``."""
         if name in self._edges:
             return
-        if len(self._edges) >= MAX_NODES:
+        if limited and len(self._edges) >= MAX_NODES:
             raise LimitError(f"more than {MAX_NODES} nodes")
         self._edges[name] = {}
 
@@ -127,9 +128,13 @@ class Graph:
         return self._edges.get(source, {}).get(target)
 
     def set_edge(self, edge: Edge) -> None:
-        """Add an edge, or replace the one with the same ends. `LimitError` when there are too many."""
+        """Add an edge, or replace the one with the same ends. `LimitError` when there are too many.
+
+        There is always room for those from and to us, two for each node: what others make up must not keep
+        our neighbours out.
+        """
         is_new = self.edge(edge.source, edge.target) is None
-        if is_new and self._count >= MAX_EDGES:
+        if is_new and self._count >= MAX_EDGES and self.me not in (edge.source, edge.target):
             raise LimitError(f"more than {MAX_EDGES} edges")
         self.add_node(edge.source)
         self.add_node(edge.target)
@@ -174,9 +179,13 @@ class Graph:
         me, all_edges = self.me, self._edges
         routes: dict[str, Route] = {me: Route(me, me, 0, 0, False, 0, None)}
         queue = deque([me])
+        visited: set[str] = set()
         steps = 0
-        while queue and steps < MAX_STEPS:
+        while queue:
             name = queue.popleft()
+            if steps >= MAX_STEPS and name in visited:
+                continue  # who is left is still visited once: nobody may become unreachable by it
+            visited.add(name)
             here = routes[name]
             hops = here.distance + 1
             edges = self.edges_from(name)

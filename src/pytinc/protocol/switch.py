@@ -41,12 +41,15 @@ class SubnetTable:
         """Return the number of subnets."""
         return self._count
 
-    def add(self, owner: str | None, subnet: Subnet) -> bool:
-        """Add a subnet; False if ``owner`` had exactly this one. `LimitError` when the table is full."""
+    def add(self, owner: str | None, subnet: Subnet, *, limited: bool = True) -> bool:
+        """Add a subnet; False if ``owner`` had exactly this one.
+
+        `LimitError` when the table is full, unless the subnet is one that is not ``limited``.
+        """
         subnets = self._by_owner.get(owner, {})
         if subnet in subnets:
             return False
-        if len(subnets) >= MAX_SUBNETS_PER_OWNER or self._count >= MAX_SUBNETS:
+        if limited and (len(subnets) >= MAX_SUBNETS_PER_OWNER or self._count >= MAX_SUBNETS):
             raise LimitError(f"more subnets of {owner} than fit")
         self._insert(owner, subnet)
         return True
