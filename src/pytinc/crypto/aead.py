@@ -7,8 +7,7 @@ first half of the 64-byte key is used. `tests/data/vectors/chacha_poly1305.json`
 Called by the sessions of `pytinc.protocol.sptps`, one object per key and direction. It keeps one cipher
 context and winds it back with `reset_nonce`: a new one costs more than encrypting a packet. One reset
 serves a whole record: block 0 of the keystream gives the MAC key, and the next `update` goes on with
-block 1, where the data starts. What is left is Poly1305's set-up inside the library, two thirds of a
-record's cost (benchmarks/micro_sptps.py).
+block 1, where the data starts. The tag comes from `pytinc.crypto.poly1305`.
 
 It does not see to it that a number is used only once: the sessions do.
 
@@ -20,20 +19,18 @@ be taken for the other: see `RecordCipher.open_strict`.
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Sequence
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
-from cryptography.hazmat.primitives.poly1305 import Poly1305
 
+from pytinc.crypto.poly1305 import generate_tag, verify_tag
 from pytinc.wire.records import SEQNO_SIZE, TAG_SIZE
 
 CIPHER_KEY_SIZE: Final = 32
 """What ChaCha20 takes of the 64 bytes that the handshake derives for each direction."""
-_MAC_KEY_SIZE: Final = 32
 _SEQNO_MASK: Final = 0xFFFFFFFF
 _BLOCK_ZERO: Final = bytes(64)
 _COUNTER_ZERO: Final = bytes(8)
@@ -46,9 +43,6 @@ _NO_ASSOCIATED_DATA: Final = bytes(8)
 """The length of the associated data, which the MAC of RFC 8439 covers just before that of the ciphertext."""
 _LENGTHS_AT: Final = slice(-TAG_SIZE - 16, -TAG_SIZE - 8)
 """Where it would stand in a record if what the MAC covers were the whole ciphertext."""
-
-_generate_tag = Poly1305.generate_tag
-_compare_digest = hmac.compare_digest
 
 
 class RecordCipher:
@@ -69,9 +63,9 @@ class RecordCipher:
         """Return ciphertext and tag: 16 bytes more than ``plaintext``."""
         context = self._context
         context.reset_nonce(_COUNTER_ZERO + seqno.to_bytes(8, "big"))
-        mac_key = context.update(_BLOCK_ZERO)[:_MAC_KEY_SIZE]
+        mac_key = context.update(_BLOCK_ZERO)
         ciphertext = context.update(plaintext)
-        return ciphertext + _generate_tag(mac_key, ciphertext)
+        return ciphertext + generate_tag(mac_key, ciphertext)
 
     def open(self, seqno: int, sealed: bytes) -> bytes | None:
         """Return the plaintext, None if the tag is not right (or ``sealed`` has none)."""
@@ -108,12 +102,9 @@ class RecordCipher:
             return None
 
     def _is_authentic(self, seqno: int, ciphertext: bytes, tag: bytes) -> bool:
-        if len(tag) != TAG_SIZE:
-            return False
         context = self._context
         context.reset_nonce(_COUNTER_ZERO + seqno.to_bytes(8, "big"))
-        mac_key = context.update(_BLOCK_ZERO)[:_MAC_KEY_SIZE]
-        return _compare_digest(_generate_tag(mac_key, ciphertext), tag)
+        return verify_tag(tag, context.update(_BLOCK_ZERO), ciphertext)
 
     # -- HOT PATH --
 
@@ -124,14 +115,14 @@ class RecordCipher:
 
         Numbers count up from ``first_seqno`` modulo 2**32. It is `seal` written out in a loop.
         """
-        reset_nonce, update, generate_tag = self._context.reset_nonce, self._context.update, _generate_tag
+        reset_nonce, update = self._context.reset_nonce, self._context.update
         seqno = first_seqno
         result: list[bytes] = []
         append = result.append
         for payload in payloads:
             number = seqno.to_bytes(SEQNO_SIZE, "big")
             reset_nonce(_COUNTER_ZERO_SHORT + number)
-            mac_key = update(_BLOCK_ZERO)[:_MAC_KEY_SIZE]
+            mac_key = update(_BLOCK_ZERO)
             ciphertext = update(type_byte + payload)
             append(prefix + number + ciphertext + generate_tag(mac_key, ciphertext))
             seqno = (seqno + 1) & _SEQNO_MASK
