@@ -82,6 +82,11 @@ class Sodium:
         self._generate(self._tag_pointer, data, len(data), key)
         return bytes(self._tag)
 
+    def address_of(self, buffer: bytearray | memoryview) -> int:
+        """Return where a writable buffer lies in memory: as long as it is kept, and not resized."""
+        address: int = int(self._ffi.cast("uintptr_t", self._ffi.from_buffer(buffer)))
+        return address
+
     def verify(self, tag: bytes, key: bytes, data: bytes) -> bool:
         """Do what `verify_tag` does."""
         if len(key) < KEY_SIZE or len(tag) != TAG_SIZE:

@@ -17,10 +17,11 @@ from __future__ import annotations
 
 import struct
 from sys import byteorder
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
+from pytinc.datapath.runs import LEAD, MIN_RUN, Bytes, FrameRun
 from pytinc.errors import DecodeError
 from pytinc.wire import ethernet, ip
 
@@ -55,8 +56,6 @@ _LONG: Final = 512
 
 _WORD: Final = struct.Struct("!H")
 
-Bytes = np.ndarray[Any, np.dtype[np.uint8]]
-
 
 class _Layout(NamedTuple):
     """Where a super-frame has its headers."""
@@ -73,6 +72,14 @@ def segment(header: bytes | bytearray | memoryview, frame: bytes | bytearray | m
 
     ``header`` is the virtio-net header, ten bytes. Raises `DecodeError` if it makes no sense for this frame.
     """
+    frames = segment_run(header, frame)
+    return frames if isinstance(frames, list) else frames.frames()
+
+
+def segment_run(
+    header: bytes | bytearray | memoryview, frame: bytes | bytearray | memoryview
+) -> list[bytes] | FrameRun:
+    """Do what `segment` does, and return a run if it is more than a few frames."""
     flags, kind, _, gso_size, start, offset = HEADER.unpack(header)
     if not flags & NEEDS_CSUM:
         if kind != GSO_NONE:
@@ -88,7 +95,8 @@ def segment(header: bytes | bytearray | memoryview, frame: bytes | bytearray | m
         raise DecodeError("a super-frame that cannot be cut")
     if len(frame) - layout.payload <= gso_size:
         return [_fill_checksum(bytes(frame), start, offset)]
-    return _cut(np.frombuffer(frame, np.uint8), layout, gso_size)
+    run = _cut(np.frombuffer(frame, np.uint8), layout, gso_size)
+    return run if len(run) >= MIN_RUN else run.frames()
 
 
 def _fill_checksum(frame: bytes, start: int, offset: int) -> bytes:
@@ -155,37 +163,32 @@ def _after_ipv6(top: bytes, network: int) -> tuple[int, int]:
     return position, protocol
 
 
-def _cut(frame: Bytes, layout: _Layout, mss: int) -> list[bytes]:
+def _cut(frame: Bytes, layout: _Layout, mss: int) -> FrameRun:
     """Cut a super-frame into frames with ``mss`` bytes each, fewer in the last.
 
-    One frame is one row. A row begins with so many bytes of padding that the transport header is aligned to
-    32 bits, which the columns and the sums need; behind it are zeros up to the next 32 bits.
+    One frame is one row. Transport headers are aligned to 32 bits there, which the columns and the sums need.
     """
     start = layout.payload
     size = len(frame) - start
     full, rest = divmod(size, mss)
     count = full + 1 if rest else full
-    lead = -layout.transport % 4
-    begin, end = lead + start, lead + start + mss
+    begin, end = LEAD + start, LEAD + start + mss
     rows = np.empty((count, end + -end % 4), np.uint8)
-    header = bytearray(lead) + frame[:start].tobytes()
-    first, last = _prepare_header(header, lead, layout, mss, size)
+    header = bytearray(LEAD) + frame[:start].tobytes()
+    first, last = _prepare_header(header, LEAD, layout, mss, size)
     rows[:, :begin] = np.frombuffer(header, np.uint8)
     rows[:full, begin:end] = frame[start : start + full * mss].reshape(full, mss)
     rows[:, end:] = 0
     if layout.is_tcp:
-        flags = begin - start + layout.transport + 13
+        flags = LEAD + layout.transport + 13
         rows[0, flags] |= first
         rows[-1, flags] |= last
     if rest:
         rows[full, begin : begin + rest] = frame[start + full * mss :]
         rows[full, begin + rest :] = 0
-    _write_columns(rows, header, lead, layout, mss, mss - rest if rest else 0)
-    # All rows become bytes in one call, which takes a third of the time of slicing.
-    frames: list[bytes] = np.ndarray((count,), f"V{end - lead}", rows, lead, (rows.shape[1],)).tolist()
-    if rest:
-        frames[-1] = frames[-1][: rest - mss]
-    return frames
+    shorter = mss - rest if rest else 0
+    _write_columns(rows, header, LEAD, layout, mss, shorter)
+    return FrameRun(rows, start + mss, start + mss - shorter)
 
 
 def _prepare_header(header: bytearray, lead: int, layout: _Layout, mss: int, size: int) -> tuple[int, int]:

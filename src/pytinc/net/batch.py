@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from pytinc.datapath.runs import FrameRun
 
 Write = TypeVar("Write")
 
@@ -23,3 +26,12 @@ def write_each(write: Callable[[Write], None], frames: Iterable[Write]) -> None:
             failed = failed or error
     if failed is not None:
         raise failed
+
+
+def one_by_one(frames: Iterable[bytes | FrameRun]) -> Iterator[bytes]:
+    """Give frames one by one, those in runs as well."""
+    for frame in frames:
+        if isinstance(frame, bytes):
+            yield frame
+        else:
+            yield from frame.frames()

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pytinc.config.settings import Settings
 from pytinc.control.messages import (
@@ -50,6 +50,9 @@ from pytinc.node.actions import (
 from pytinc.node.node import HostSource, Node
 from pytinc.node.stats import node_stats
 from pytinc.wire.address import Address, SockAddr
+
+if TYPE_CHECKING:
+    from pytinc.datapath.runs import DatagramRun, FrameRun
 
 MAX_CAPTURED: Final = 1024
 """Frames kept for pcap clients between two events; one event brings far fewer."""
@@ -95,7 +98,12 @@ class Shell:
             loop, device, on_frames=self._frames, on_fatal=on_fatal, log=log, clock=clock
         )
         self._udp = UdpSockets.of_listeners(
-            loop, listeners, on_datagrams=self._datagrams, log=log, offload=node.settings.offload
+            loop,
+            listeners,
+            on_datagrams=self._datagrams,
+            on_run=self._datagram_run,
+            log=log,
+            offload=node.settings.offload,
         )
         self._resolver = Resolver(loop)
         self._meta = MetaStreams(
@@ -177,11 +185,14 @@ class Shell:
 
     # -- events of the network --
 
-    def _frames(self, frames: list[bytes]) -> None:
+    def _frames(self, frames: Sequence[bytes | FrameRun]) -> None:
         self._settle_packets(more=self.node.frames(frames, self._clock()))
 
     def _datagrams(self, datagrams: Sequence[bytes], addresses: Sequence[SockAddr], socket: int) -> None:
         self._settle_packets(more=self.node.datagrams(datagrams, addresses, socket, self._clock()))
+
+    def _datagram_run(self, run: DatagramRun, address: SockAddr, socket: int) -> None:
+        self._settle_packets(more=self.node.datagram_run(run, address, socket, self._clock()))
 
     def _settle_packets(self, *, more: bool) -> None:
         """Do what `settle` does, in a hurry when packets are all there is: most events are of this kind."""

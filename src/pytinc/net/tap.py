@@ -11,20 +11,25 @@ MTU are the business of tinc-up, never of this module.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import fcntl
 import os
 import socket
 import struct
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from pytinc.config.settings import Mode, Settings
 from pytinc.errors import DecodeError, DeviceError
-from pytinc.net.batch import write_each
+from pytinc.net.batch import one_by_one, write_each
 from pytinc.net.log import LogFunction, reason
 from pytinc.net.tun import OpenInterface, TunDevice
 from pytinc.wire.datagram import MTU_MAX
+
+if TYPE_CHECKING:
+    from pytinc.datapath.coalesce import Write
+    from pytinc.datapath.runs import FrameRun
 
 MAX_BATCH: Final = 64
 """Frames read for one readiness event, so that sockets and timers get their turn."""
@@ -61,14 +66,26 @@ _NULL_HEADER: Final = bytes(_HEADER_SIZE)
 """Nothing is left to do for this frame."""
 _READ_SIZE: Final = _HEADER_SIZE + 65536 + 512
 """The longest super-frame (GSO_LEGACY_MAX_SIZE), and room for Ethernet header and tags."""
+_GSO_MAX_SIZE: Final = 60_800
+"""What the host's TCP may put into a super-frame, headers included: so many frames of the VPN leave in one
+call of UDP_SEGMENT, which carries 65,507 bytes of datagrams. With the kernel's 65,536 each would take two."""
+_RTM_NEWLINK: Final = 16
+_NLM_F_REQUEST: Final = 1
+_IFLA_GSO_MAX_SIZE: Final = 41
+_LINK_MESSAGE: Final = struct.Struct("=IHHII BxHiII HHI")
+"""struct nlmsghdr, struct ifinfomsg, and one attribute of 32 bits."""
 _SIOCGIFHWADDR: Final = 0x8927
 _IFREQ: Final = struct.Struct("16sH6s16x")
 _MAX_NAME: Final = 15
 """IFNAMSIZ less the NUL byte."""
 
 
-Segment = Callable[[bytes | memoryview, bytes | memoryview], list[bytes]]
-Coalesce = Callable[[Sequence[bytes]], list[tuple[bytes, bytes]]]
+class _Offload(NamedTuple):
+    """What cuts and what joins super-frames."""
+
+    segment: Callable[[bytes | memoryview, bytes | memoryview], list[bytes] | FrameRun]
+    coalesce: Callable[[Sequence[bytes]], list[Write]]
+    coalesce_run: Callable[[FrameRun], list[Write]]
 
 
 class FrameDevice(Protocol):
@@ -89,13 +106,13 @@ class FrameDevice(Protocol):
     def fileno(self) -> int | None:
         """Return the descriptor to wait on, None if frames never come from this device."""
 
-    def read_batch(self, limit: int) -> list[bytes]:
+    def read_batch(self, limit: int) -> Sequence[bytes | FrameRun]:
         """Return about ``limit`` frames that are ready. Raises `OSError` if not even one could be read.
 
         They are more only where the last read gave several at once.
         """
 
-    def write_batch(self, frames: Sequence[bytes]) -> None:
+    def write_batch(self, frames: Sequence[bytes | FrameRun]) -> None:
         """Give frames to the host, in order. Raises the first `OSError` after all have been tried.
 
         Frames that meet a full queue of the kernel are lost without a word, as on any busy Ethernet.
@@ -122,13 +139,15 @@ class TapDevice:
         wanted = name or ""
         _check_name(wanted)
         flags = _IFF_TAP | _IFF_NO_PI | (_IFF_ONE_QUEUE if one_queue else 0)
-        self._segment, self._coalesce = _load_offload() if offload else (None, None)
-        self._device: Any = None if self._segment is None else _open_with_header(wanted, flags, path)
+        self._offload = _load_offload() if offload else None
+        self._device: Any = None if self._offload is None else _open_with_header(wanted, flags, path)
         if self._device is None:
-            self._segment = self._coalesce = None
+            self._offload = None
             self._device = _open_plain(wanted, flags, path)
+        self._joins = self._offload is not None
+        """The kernel takes super-frames, as far as is known."""
         self._descriptor: int = self._device.fileno()
-        self.offloads = () if self._segment is None else _take_offloads(self._descriptor)
+        self.offloads = () if self._offload is None else _take_offloads(self._descriptor)
         """What the kernel leaves to us, in words for the log."""
         self.dropped = 0
         """Frames of the host that were too long for the VPN (tinc would cut them) or malformed."""
@@ -136,6 +155,8 @@ class TapDevice:
         self._buffer = bytearray(_READ_SIZE)
         self.name: str = self._device.name
         self.path = path
+        if self.offloads:
+            _limit_super_frames(self.name)
 
     @property
     def hwaddr(self) -> bytes:
@@ -146,24 +167,22 @@ class TapDevice:
         """Return the descriptor to wait on."""
         return self._descriptor
 
-    def read_batch(self, limit: int) -> list[bytes]:
+    def read_batch(self, limit: int) -> list[bytes | FrameRun]:
         """Return about ``limit`` frames. What is too long for the VPN is dropped; tinc would cut it."""
-        frames: list[bytes] = []
-        descriptor, buffer, segment = self._descriptor, self._buffer, self._segment
+        frames: list[bytes | FrameRun] = []
+        descriptor, buffer, plain = self._descriptor, self._buffer, self._offload is None
         view, buffers, readv = memoryview(buffer), (buffer,), os.readv
-        room = MAX_BATCH_BYTES
+        room, left = MAX_BATCH_BYTES, limit
         try:
-            for _ in range(limit):
+            while left > 0 and room > 0:
                 size = readv(descriptor, buffers)
-                if segment is None:
-                    self._keep(frames, bytes(view[:size]))
-                elif not buffer[0] and not buffer[1]:  # neither flags nor segmentation
-                    self._keep(frames, bytes(view[_HEADER_SIZE:size]))
-                else:
-                    self._cut(frames, view[:_HEADER_SIZE], view[_HEADER_SIZE:size])
                 room -= size
-                if len(frames) >= limit or room <= 0:
-                    break
+                if plain:
+                    left -= self._keep(frames, bytes(view[:size]))
+                elif not buffer[0] and not buffer[1]:  # neither flags nor segmentation
+                    left -= self._keep(frames, bytes(view[_HEADER_SIZE:size]))
+                else:
+                    left -= self._cut(frames, view[:_HEADER_SIZE], view[_HEADER_SIZE:size])
         except BlockingIOError:
             pass
         except OSError:
@@ -171,45 +190,65 @@ class TapDevice:
                 raise
         return frames
 
-    def _keep(self, frames: list[bytes], frame: bytes) -> None:
+    def _keep(self, frames: list[bytes | FrameRun], frame: bytes) -> int:
+        """Take a frame if it is not too long; return that it was one."""
         if len(frame) <= MTU_MAX:
             frames.append(frame)
         else:
             self.dropped += 1
+        return 1
 
-    def _cut(self, frames: list[bytes], header: memoryview, frame: memoryview) -> None:
-        assert self._segment is not None
+    def _cut(self, frames: list[bytes | FrameRun], header: memoryview, frame: memoryview) -> int:
+        """Take the frames in a super-frame, or one without checksum; return how many they were."""
+        assert self._offload is not None
         try:
-            pieces = self._segment(header, frame)
+            pieces = self._offload.segment(header, frame)
         except DecodeError:
             self.dropped += 1
-            return
-        if len(pieces[0]) <= MTU_MAX:  # the first is as long as any
-            frames += pieces
-        else:
+            return 1
+        if isinstance(pieces, list):
+            return sum(self._keep(frames, piece) for piece in pieces)
+        if pieces.size > MTU_MAX:
             self.dropped += len(pieces)
-
-    def write_batch(self, frames: Sequence[bytes]) -> None:
-        """Give frames to the host, in order. Raises the first `OSError` after all have been tried."""
-        if self._coalesce is not None and len(frames) > 1:
-            write_each(self._write_joined, self._coalesce(frames))
         else:
-            write_each(self.write, frames)
+            frames.append(pieces)
+        return len(pieces)
 
-    def _write_joined(self, write: tuple[bytes, bytes]) -> None:
+    def write_batch(self, frames: Sequence[bytes | FrameRun]) -> None:
+        """Give frames to the host, in order. Raises the first `OSError` after all have been tried."""
+        if self._joins:
+            write_each(self._write_joined, self._joined(frames))
+        else:
+            write_each(self.write, one_by_one(frames))
+
+    def _joined(self, frames: Sequence[bytes | FrameRun]) -> list[Write]:
+        assert self._offload is not None
+        writes: list[Write] = []
+        single: list[bytes] = []
+        for frame in frames:
+            if isinstance(frame, bytes):
+                single.append(frame)
+                continue
+            writes += self._offload.coalesce(single)
+            writes += self._offload.coalesce_run(frame)
+            single = []
+        return writes + self._offload.coalesce(single)
+
+    def _write_joined(self, write: Write) -> None:
         """Give a virtio-net header and a frame, perhaps a super-frame, to the host."""
         try:
             os.writev(self._descriptor, write)
         except OSError as error:
-            if error.errno != errno.EINVAL or write[0] == _NULL_HEADER or self._segment is None:
+            if error.errno != errno.EINVAL or write[0] == _NULL_HEADER or self._offload is None:
                 raise
             # This kernel takes no such super-frames: from now on everything is written frame by frame.
-            self._coalesce = None
-            write_each(self.write, self._segment(*write))
+            self._joins = False
+            frames = self._offload.segment(*write)
+            write_each(self.write, frames if isinstance(frames, list) else frames.frames())
 
     def write(self, frame: bytes) -> None:
         """Give one frame to the host. Raises `OSError`; the frame is lost then."""
-        if self._segment is None:
+        if self._offload is None:
             os.write(self._descriptor, frame)
         else:
             os.writev(self._descriptor, (_NULL_HEADER, frame))
@@ -233,7 +272,7 @@ class DummyDevice:
         """Return no frames."""
         return []
 
-    def write_batch(self, frames: Sequence[bytes]) -> None:
+    def write_batch(self, frames: Sequence[bytes | FrameRun]) -> None:
         """Forget the frames."""
 
     def close(self) -> None:
@@ -297,14 +336,14 @@ def _why_not_opened(error: OSError, name: str, path: str) -> str:
             return f"Could not open {path} for {interface}: {reason(error)}"
 
 
-def _load_offload() -> tuple[Segment | None, Coalesce | None]:
+def _load_offload() -> _Offload | None:
     """Return what cuts and what joins super-frames; None without numpy, which is loaded only here."""
     try:
-        from pytinc.datapath.coalesce import coalesce
-        from pytinc.datapath.segment import segment
+        from pytinc.datapath.coalesce import coalesce, coalesce_run
+        from pytinc.datapath.segment import segment_run
     except ImportError:
-        return None, None
-    return segment, coalesce
+        return None
+    return _Offload(segment_run, coalesce, coalesce_run)
 
 
 def _open_with_header(name: str, flags: int, path: str) -> Any:
@@ -353,6 +392,19 @@ def _set_offload(descriptor: int, value: int) -> bool:
     return True
 
 
+def _limit_super_frames(name: str) -> None:
+    """Ask the kernel for super-frames no longer than `_GSO_MAX_SIZE`; where it refuses, they stay longer."""
+    with (
+        contextlib.suppress(OSError),
+        socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as route,
+    ):
+        index = socket.if_nametoindex(name)
+        message = (_LINK_MESSAGE.size, _RTM_NEWLINK, _NLM_F_REQUEST, 0, 0)
+        interface = (socket.AF_UNSPEC, 0, index, 0, 0)
+        attribute = (8, _IFLA_GSO_MAX_SIZE, _GSO_MAX_SIZE)
+        route.send(_LINK_MESSAGE.pack(*message, *interface, *attribute))
+
+
 def _read_hwaddr(name: str) -> bytes:
     """Ask for the interface's address ourselves: pytun's getter cuts it at a NUL byte."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as anything:
@@ -372,7 +424,7 @@ class DeviceFeed:
         loop: asyncio.AbstractEventLoop,
         device: FrameDevice,
         *,
-        on_frames: Callable[[list[bytes]], None],
+        on_frames: Callable[[Sequence[bytes | FrameRun]], None],
         on_fatal: Callable[[str], None],
         log: LogFunction,
         clock: Callable[[], float],
@@ -403,7 +455,7 @@ class DeviceFeed:
         if descriptor is not None:
             self._loop.remove_reader(descriptor)
 
-    def write_batch(self, frames: Sequence[bytes]) -> None:
+    def write_batch(self, frames: Sequence[bytes | FrameRun]) -> None:
         """Give frames to the host; an error is reported, at most once a minute the same one."""
         try:
             self._device.write_batch(frames)

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
-from pytinc.net.batch import write_each
+from pytinc.net.batch import one_by_one, write_each
 from pytinc.wire.datagram import MTU_MAX
 from pytinc.wire.ethernet import HEADER_OF_IP, HEADER_SIZE
+
+if TYPE_CHECKING:
+    from pytinc.datapath.runs import FrameRun
 
 _MAX_PACKET: Final = MTU_MAX - HEADER_SIZE
 
@@ -71,9 +74,9 @@ class TunDevice:
         if packet[:1] in HEADER_OF_IP:
             os.write(self._descriptor, packet)
 
-    def write_batch(self, frames: Sequence[bytes]) -> None:
+    def write_batch(self, frames: Sequence[bytes | FrameRun]) -> None:
         """Give the packets in frames to the host, as `write_each` does."""
-        write_each(self.write, frames)
+        write_each(self.write, one_by_one(frames))
 
     def close(self) -> None:
         """Let the device go."""

@@ -16,7 +16,7 @@ time in seconds), then sends `Node.output`, carries out `take_actions()`, and co
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from pytinc.config.settings import HostSettings, Settings
 from pytinc.crypto.keys import PrivateKey, PublicKey
@@ -41,6 +41,9 @@ from pytinc.protocol.pmtu import PathMtu, PathSettings
 from pytinc.wire.address import Address, SockAddr
 from pytinc.wire.capabilities import Capability
 from pytinc.wire.requests import OptionBits, Request
+
+if TYPE_CHECKING:
+    from pytinc.datapath.runs import DatagramRun, FrameRun
 
 COMPLAINT_INTERVAL: Final = 600.0
 MAX_COMPLAINTS: Final = 64
@@ -206,7 +209,7 @@ class Node:
         self.dialling.resolved(peer, addresses, now)
         self._settle(now)
 
-    def frames(self, frames: Sequence[bytes], now: float) -> bool:
+    def frames(self, frames: Sequence[bytes | FrameRun], now: float) -> bool:
         """Ethernet frames were read from the device; return whether more came of it than packets to send.
 
         If not, which is the usual case, there are no actions and the deadline is what it was.
@@ -219,6 +222,11 @@ class Node:
     ) -> bool:
         """UDP datagrams were read from the socket with index ``socket``; return as for `frames`."""
         self.inbound.datagrams(datagrams, addresses, socket, now, self.output)
+        return self._settle_packets(now)
+
+    def datagram_run(self, run: DatagramRun, address: SockAddr, socket: int, now: float) -> bool:
+        """Datagrams of one length came in one piece of memory; return as for `frames`."""
+        self.inbound.datagram_run(run, address, socket, now, self.output)
         return self._settle_packets(now)
 
     def datagram_too_big(self, peer: str, size: int, now: float) -> None:
