@@ -29,6 +29,7 @@ MIN_RUN: Final = 8
 
 _HEAD_SIZE: Final = PREFIX_SIZE + SEQNO_SIZE
 """What comes before a datagram's ciphertext."""
+_SEQNO_END: Final = 1 << 8 * SEQNO_SIZE
 _MAX_STEP: Final = DATAGRAM_OVERHEAD + MTU_MAX
 
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
@@ -99,8 +100,8 @@ class FrameRun:
             return None
         heads = sealed[ahead:].reshape(count, step)
         heads[:, :PREFIX_SIZE] = np.frombuffer(prefix, np.uint8)
-        numbers = np.arange(first, first + count, dtype=">u4")
-        heads[:, PREFIX_SIZE:_HEAD_SIZE] = numbers.view(np.uint8).reshape(count, SEQNO_SIZE)
+        numbers = np.frombuffer(_numbers(first, count), np.uint8)
+        heads[:, PREFIX_SIZE:_HEAD_SIZE] = numbers.reshape(count, SEQNO_SIZE)
         return DatagramRun(sealed.data[ahead : len(sealed) - (self.size - self.last)], step)
 
 
@@ -140,9 +141,9 @@ class DatagramRun:
         last = len(data) - (len(self) - 1) * step
         if not DATAGRAM_OVERHEAD + HEADER_SIZE <= last <= step <= _MAX_STEP:
             return None
-        prefix = data[:PREFIX_SIZE]
-        heads = self._heads()[:, :PREFIX_SIZE]
-        return bytes(prefix) if (heads == heads[0]).all() else None
+        prefix = bytes(data[:PREFIX_SIZE])
+        # Comparing bytes takes a third of the time of comparing arrays.
+        return prefix if self._column(0, PREFIX_SIZE) == prefix * len(self) else None
 
     def open(self, session: DatagramSession, type_: int) -> FrameRun | None:
         """Open datagrams that begin with the same ids, as `DatagramSession.open_batch` does.
@@ -152,9 +153,8 @@ class DatagramRun:
         """
         data, step = self.data, self.step
         count = len(self)
-        numbers = self._heads()[:, PREFIX_SIZE:_HEAD_SIZE].copy().view(">u4").ravel().astype(np.int64)
-        first = int(numbers[0])
-        if not (numbers == np.arange(first, first + count)).all():
+        first = int.from_bytes(data[PREFIX_SIZE:_HEAD_SIZE], "big")
+        if first + count > _SEQNO_END or self._column(PREFIX_SIZE, _HEAD_SIZE) != _numbers(first, count):
             return None
         size = step - DATAGRAM_OVERHEAD
         last = len(data) - (count - 1) * step - DATAGRAM_OVERHEAD
@@ -173,13 +173,20 @@ class DatagramRun:
         )
         if not session.open_rows(first, data, rows.reshape(-1).data, layout):
             return None
-        heads = rows[:, LEAD - 1 : LEAD + HEADER_SIZE]
-        if heads[0, 0] != type_ or not (heads == heads[0]).all():
+        heads = rows[:, LEAD - 1 : LEAD + HEADER_SIZE].tobytes()
+        top = heads[: 1 + HEADER_SIZE]
+        if top[0] != type_ or heads != top * count:
             return None
         session.accept_rows(first, count)
         return FrameRun(rows, size, last)
 
-    def _heads(self) -> Bytes:
-        """Return what comes before each ciphertext."""
-        count = len(self)
-        return np.ndarray((count, _HEAD_SIZE), np.uint8, self.data, 0, (self.step, 1))
+    def _column(self, start: int, end: int) -> bytes:
+        """Return these bytes of every datagram, one after the other."""
+        step = self.step
+        column: Bytes = np.ndarray((len(self), end - start), np.uint8, self.data, start, (step, 1))
+        return column.tobytes()
+
+
+def _numbers(first: int, count: int) -> bytes:
+    """Return sequence numbers as they stand in records."""
+    return np.arange(first, first + count, dtype=">u4").tobytes()
