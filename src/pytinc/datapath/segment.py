@@ -85,38 +85,42 @@ def segment_run(
         if kind != GSO_NONE:
             raise DecodeError("a super-frame without the place of its checksum")
         return [bytes(frame)]
+    if kind == GSO_NONE:
+        return [fill_checksum(bytes(frame), start, offset)]
     if start + offset + 2 > len(frame):
         raise DecodeError("the checksum lies beyond the frame")
-    if kind == GSO_NONE:
-        return [_fill_checksum(bytes(frame), start, offset)]
     # The kernel's hdr_len is a hint, and not always the length of the headers.
     layout = _parse(bytes(frame[: start + _LONGEST_TCP_HEADER]), kind & ~GSO_ECN, start, offset)
     if gso_size == 0 or layout.payload > len(frame):
         raise DecodeError("a super-frame that cannot be cut")
     if len(frame) - layout.payload <= gso_size:
-        return [_fill_checksum(bytes(frame), start, offset)]
+        return [fill_checksum(bytes(frame), start, offset)]
     run = _cut(np.frombuffer(frame, np.uint8), layout, gso_size)
     return run if len(run) >= MIN_RUN else run.frames()
 
 
-def _fill_checksum(frame: bytes, start: int, offset: int) -> bytes:
-    """Add up everything from ``start`` on, which includes the sum of the pseudo header in the field itself.
+def fill_checksum(frame: bytes, start: int, offset: int) -> bytes:
+    """Return a frame with its checksum, the only thing that the kernel has left to do. Raises `DecodeError`.
 
-    As in the kernel (skb_checksum_help()) a result of zero becomes 0xffff, which means the same; for UDP a
-    zero would say that there is no checksum.
+    It is the sum of everything from ``start`` on, that of the pseudo header in the field itself included. As
+    in the kernel (skb_checksum_help()) a result of zero becomes 0xffff, which means the same; for UDP a zero
+    would say that there is no checksum.
     """
-    size = len(frame) - start
+    size, at = len(frame) - start, start + offset
+    if at + 2 > len(frame):
+        raise DecodeError("the checksum lies beyond the frame")
     if size < _LONG:
-        value = 0xFFFF - (int.from_bytes(frame[start:], "big") << (size % 2 * 8)) % 0xFFFF
-        check = value.to_bytes(2, "big")
+        total = int.from_bytes(frame[start:], "big")
+        if size % 2:
+            total <<= 8
+        check = (0xFFFF - total % 0xFFFF).to_bytes(2, "big")
     else:
         words = np.frombuffer(frame, np.uint16, size // 2, start)
         total = int(np.add.reduce(words, dtype=np.uint64))
         if size % 2:
             total += int.from_bytes(frame[-1:] + b"\0", byteorder)
         check = (0xFFFF - total % 0xFFFF).to_bytes(2, byteorder)
-    at = start + offset
-    return b"%b%b%b" % (frame[:at], check, frame[at + 2 :])
+    return frame[:at] + check + frame[at + 2 :]
 
 
 def _parse(top: bytes, kind: int, start: int, offset: int) -> _Layout:

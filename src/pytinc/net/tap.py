@@ -62,6 +62,10 @@ _OFFLOADS: Final = (
 """Values for TUNSETOFFLOAD (TUN_F_CSUM, TUN_F_TSO4 ...) and what they mean, the best first."""
 _HEADER_SIZE: Final = 10
 """Bytes of a virtio-net header, before every frame in both directions."""
+_NEEDS_CSUM: Final = 1
+"""Flag in its first byte; the second is 0 where nothing is to be segmented."""
+_CHECKSUM_PLACE: Final = struct.Struct("=HH")
+"""Its sixth byte and the following: where to begin to add up, and where from there the result goes."""
 _NULL_HEADER: Final = bytes(_HEADER_SIZE)
 """Nothing is left to do for this frame."""
 _READ_SIZE: Final = _HEADER_SIZE + 65536 + 512
@@ -83,6 +87,7 @@ _MAX_NAME: Final = 15
 class _Offload(NamedTuple):
     """What cuts and what joins super-frames."""
 
+    fill_checksum: Callable[[bytes, int, int], bytes]
     segment: Callable[[bytes | memoryview, bytes | memoryview], list[bytes] | FrameRun]
     coalesce: Callable[[Sequence[bytes]], list[Write]]
     coalesce_run: Callable[[FrameRun], list[Write]]
@@ -172,6 +177,7 @@ class TapDevice:
         frames: list[bytes | FrameRun] = []
         descriptor, buffer, plain = self._descriptor, self._buffer, self._offload is None
         view, buffers, readv = memoryview(buffer), (buffer,), os.readv
+        unpack_place = _CHECKSUM_PLACE.unpack_from
         room, left = MAX_BATCH_BYTES, limit
         try:
             while left > 0 and room > 0:
@@ -179,10 +185,12 @@ class TapDevice:
                 room -= size
                 if plain:
                     left -= self._keep(frames, bytes(view[:size]))
-                elif not buffer[0] and not buffer[1]:  # neither flags nor segmentation
-                    left -= self._keep(frames, bytes(view[_HEADER_SIZE:size]))
-                else:
+                elif buffer[1]:  # segmentation
                     left -= self._cut(frames, view[:_HEADER_SIZE], view[_HEADER_SIZE:size])
+                elif buffer[0] & _NEEDS_CSUM:
+                    left -= self._fill(frames, bytes(view[_HEADER_SIZE:size]), *unpack_place(buffer, 6))
+                else:
+                    left -= self._keep(frames, bytes(view[_HEADER_SIZE:size]))
         except BlockingIOError:
             pass
         except OSError:
@@ -198,8 +206,17 @@ class TapDevice:
             self.dropped += 1
         return 1
 
+    def _fill(self, frames: list[bytes | FrameRun], frame: bytes, start: int, offset: int) -> int:
+        """Take a frame that lacks its checksum; return that it was one."""
+        assert self._offload is not None
+        try:
+            return self._keep(frames, self._offload.fill_checksum(frame, start, offset))
+        except DecodeError:
+            self.dropped += 1
+            return 1
+
     def _cut(self, frames: list[bytes | FrameRun], header: memoryview, frame: memoryview) -> int:
-        """Take the frames in a super-frame, or one without checksum; return how many they were."""
+        """Take the frames in a super-frame; return how many they were."""
         assert self._offload is not None
         try:
             pieces = self._offload.segment(header, frame)
@@ -340,10 +357,10 @@ def _load_offload() -> _Offload | None:
     """Return what cuts and what joins super-frames; None without numpy, which is loaded only here."""
     try:
         from pytinc.datapath.coalesce import coalesce, coalesce_run
-        from pytinc.datapath.segment import segment_run
+        from pytinc.datapath.segment import fill_checksum, segment_run
     except ImportError:
         return None
-    return _Offload(segment_run, coalesce, coalesce_run)
+    return _Offload(fill_checksum, segment_run, coalesce, coalesce_run)
 
 
 def _open_with_header(name: str, flags: int, path: str) -> Any:
