@@ -15,9 +15,9 @@ from pytinc.crypto.keys import PrivateKey
 from pytinc.datapath.output import Output
 from pytinc.datapath.table import PeerSlot, UdpPath
 from pytinc.errors import ConfigError
+from pytinc.net.devices import DummyDevice
 from pytinc.net.shell import Shell
 from pytinc.net.sockets import Listener, open_listeners
-from pytinc.net.tap import DummyDevice
 from pytinc.node.actions import (
     Action,
     AppendPublicKey,

@@ -18,7 +18,8 @@ from datapath.super_frames import Super, super_frame, super_frames
 from pytinc.config.settings import Mode, Settings
 from pytinc.errors import DeviceError
 from pytinc.net import tap
-from pytinc.net.tap import MAX_BATCH, MAX_READ_ERRORS, DeviceFeed, DummyDevice, TapDevice, open_device
+from pytinc.net.devices import DummyDevice, open_device
+from pytinc.net.tap import MAX_BATCH, MAX_READ_ERRORS, DeviceFeed, TapDevice
 from pytinc.wire.datagram import MTU_MAX
 
 needs_tun = pytest.mark.skipif(

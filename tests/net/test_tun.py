@@ -13,7 +13,8 @@ import pytest
 
 from pytinc.config.settings import Mode, Settings
 from pytinc.errors import DeviceError
-from pytinc.net.tap import TapDevice, open_device
+from pytinc.net.devices import open_device
+from pytinc.net.tap import TapDevice
 from pytinc.net.tun import TunDevice
 from pytinc.wire import ip
 from pytinc.wire.datagram import MTU_MAX
