@@ -230,12 +230,6 @@ def test_the_dummy_device_is_called_dummy_and_never_reads(on_loop, log) -> None:
     on_loop(main)
 
 
-@pytest.mark.parametrize("kind", ["raw_socket", "multicast", "fd", "uml", "vde"])
-def test_other_device_types_are_refused(kind: str, log) -> None:
-    with pytest.raises(DeviceError, match=f"DeviceType {kind} is not supported"):
-        open_device(Settings("a", device_type=kind), None, log)
-
-
 @pytest.mark.parametrize("name", ["a" * 16, "a/b", "a b", "..", "a:1"])
 def test_impossible_interface_names_are_refused_by_name(name: str) -> None:
     with pytest.raises(DeviceError) as caught:

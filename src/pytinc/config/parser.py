@@ -453,7 +453,14 @@ def build_settings(pool: Pool, name: str | None = None, previous: Settings | Non
     )
 
 
-_NEEDS_WHAT: Final = {"vde": "libvdeplug, for which there is no Python library", "uml": "a build of tinc's"}
+_LACKS: Final = {
+    "vde": "there is no Python library for libvdeplug",
+    "uml": "tinc has it only in builds that ask for it",
+}
+_DEVICE_NEEDED: Final = {
+    "fd": "Could not read device: DeviceType fd needs Device = NUMBER or Device = SOCKET",
+    "multicast": "Device variable required for multicast socket: Device = ADDRESS PORT [TTL]",
+}
 _DEVICE_VARIABLE: Final = {"raw_socket": "Interface", "multicast": "Device", "fd": "Device"}
 """What says most about a device of this type."""
 
@@ -465,20 +472,16 @@ def _device_type(read: _Reader, pool: Pool, mode: Mode, kept: str | None) -> str
         return None
     kind = entry.value.lower()
     if kind not in _DEVICE_TYPES:
-        why = f": it needs {_NEEDS_WHAT[kind]}" if kind in _NEEDS_WHAT else ""
-        read.reject(
-            entry, f"DeviceType {kind} is not supported{why}" if why else f"Unknown device type {entry.value}"
-        )
+        complaint = f"Unknown device type {entry.value}"
+        if kind in _LACKS:
+            complaint = f"DeviceType {kind} is not supported: {_LACKS[kind]}"
+        read.reject(entry, complaint)
         return kept
     if kind == "fd" and mode is Mode.SWITCH:
         read.reject(entry, "Switch mode not supported: DeviceType fd carries no Ethernet frames")
         return kept
-    if pool.first("Device") is None and kind in ("fd", "multicast"):
-        complaint = {
-            "fd": "Could not read device: DeviceType fd needs Device = NUMBER or Device = SOCKET",
-            "multicast": "Device variable required for multicast socket: Device = ADDRESS PORT [TTL]",
-        }
-        read.reject(entry, complaint[kind])
+    if kind in _DEVICE_NEEDED and pool.first("Device") is None:
+        read.reject(entry, _DEVICE_NEEDED[kind])
         return kept
     return kind
 

@@ -47,7 +47,7 @@ class DummyDevice:
 
 
 def open_device(settings: Settings, netname: str | None, log: LogFunction) -> FrameDevice:
-    """Open the device that the settings ask for. Raises `DeviceError`, with the place in the configuration."""
+    """Open the device that the settings ask for. Raises `DeviceError`, which names the place in a file."""
     kind = settings.device_type or ("tun" if settings.mode is Mode.ROUTER else "tap")
     try:
         return _OPENERS[kind](settings, netname, log)

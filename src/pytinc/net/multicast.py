@@ -80,7 +80,7 @@ class MulticastDevice:
             del own[next(iter(own))]
 
     def _is_own(self, frame: bytes) -> bool:
-        """Tell whether this is the copy of a frame of ours, of which there is one for each time it was sent."""
+        """Tell whether this is the copy of a frame of ours; there is one for each time it was sent."""
         expected = self._own.get(frame)
         if expected is None:
             return False

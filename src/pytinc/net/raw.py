@@ -1,8 +1,8 @@
-"""``DeviceType = raw_socket``: the frames of an interface that exists, through a packet socket (dataplane.md 6.3).
+"""``DeviceType = raw_socket``: the frames of an interface, through a packet socket (dataplane.md 6.3).
 
 Frames that arrive at the interface go into the VPN, and so do those that the host itself sends there. What
-the VPN writes leaves the interface for the wire, and never comes to the host itself. The interface must not be
-the one that the tunnels run over: each datagram would go into the VPN again.
+the VPN writes leaves the interface for the wire, and never comes to the host itself. The interface must not
+be the one that the tunnels run over: each datagram would go into the VPN again.
 
 Packet sockets have the virtio-net header of the tap too (packet(7), PACKET_VNET_HDR). It is not only faster:
 without it, frames of a virtual interface have checksums that nobody has filled in, and those of most cards
