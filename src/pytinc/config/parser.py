@@ -455,8 +455,9 @@ def build_settings(pool: Pool, name: str | None = None, previous: Settings | Non
 
 _LACKS: Final = {
     "vde": "there is no Python library for libvdeplug",
-    "uml": "tinc has it only in builds that ask for it",
+    "uml": "pytinc does not speak with User Mode Linux",
 }
+"""tinc has these only where its build has asked for them."""
 _DEVICE_NEEDED: Final = {
     "fd": "Could not read device: DeviceType fd needs Device = NUMBER or Device = SOCKET",
     "multicast": "Device variable required for multicast socket: Device = ADDRESS PORT [TTL]",
@@ -474,7 +475,7 @@ def _device_type(read: _Reader, pool: Pool, mode: Mode, kept: str | None) -> str
     if kind not in _DEVICE_TYPES:
         complaint = f"Unknown device type {entry.value}"
         if kind in _LACKS:
-            complaint = f"DeviceType {kind} is not supported: {_LACKS[kind]}"
+            complaint += f": {_LACKS[kind]}"
         read.reject(entry, complaint)
         return kept
     if kind == "fd" and mode is Mode.SWITCH:
