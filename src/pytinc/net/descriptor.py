@@ -26,7 +26,6 @@ MAX_PATH: Final = 107
 _TUNGETIFF: Final = 0x800454D2
 _IFREQ: Final = struct.Struct("16sH22x")
 _IFF_TAP: Final = 0x0002
-_IFF_NO_PI: Final = 0x1000
 _IFF_VNET_HDR: Final = 0x4000
 
 
@@ -117,6 +116,8 @@ def _interface_name(number: int) -> str:
     text = os.fsdecode(name.rstrip(b"\0"))
     if flags & _IFF_TAP:
         raise DeviceError(f"The descriptor is a tap ({text}), but DeviceType fd needs IP packets: open a tun")
-    if not flags & _IFF_NO_PI or flags & _IFF_VNET_HDR:
-        raise DeviceError(f"The descriptor of {text} was opened without IFF_NO_PI or with IFF_VNET_HDR")
+    if flags & _IFF_VNET_HDR:
+        raise DeviceError(
+            f"The descriptor of {text} has IFF_VNET_HDR, but DeviceType fd needs bare IP packets"
+        )
     return text
