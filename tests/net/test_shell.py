@@ -19,6 +19,7 @@ from pytinc.net import hostnames
 from pytinc.net.devices import DummyDevice
 from pytinc.net.shell import Shell
 from pytinc.net.sockets import Listener, open_listeners
+from pytinc.net.udp import UdpSockets
 from pytinc.node import views
 from pytinc.node.actions import (
     Action,
@@ -33,7 +34,7 @@ from pytinc.node.actions import (
     SendMeta,
 )
 from pytinc.node.node import Node
-from pytinc.wire.address import UNSPEC, Address
+from pytinc.wire.address import UNSPEC, Address, SockAddr
 
 
 class NodeDouble:
@@ -171,6 +172,36 @@ def test_frames_of_the_device_go_to_the_node_and_its_frames_to_the_device(on_loo
             w.do()
             assert [w.device.host.recv(99) for _ in range(2)] == [b"one", b"two"]
             assert w.node.output.frames == []
+
+    on_loop(main)
+
+
+def test_with_priority_inheritance_datagrams_are_marked_like_the_frames_they_carry(
+    on_loop, log, monkeypatch
+) -> None:
+    head = bytes(12) + b"\x08\x00\x45"
+    frames = [head + bytes((mark,)) + bytes(18) for mark in (0xB8, 0xB8, 0)]
+    path = UdpPath(1400, 0, ("127.0.0.1", 9), b"", PeerSlot("b"))
+    sent: list[tuple[int, list[bytes]]] = []
+
+    def send_run(udp: UdpSockets, index: int, address: SockAddr, datagrams: Sequence[bytes]) -> None:
+        sent.append((udp.mark, list(datagrams)))
+
+    monkeypatch.setattr(UdpSockets, "send_run", send_run)
+
+    async def main() -> None:
+        async with world(log) as w:
+            w.node.settings = replace(w.node.settings, priority_inheritance=True)
+            monkeypatch.setattr(
+                w.node, "frames", lambda run, now: w.node.output.queue(path, list(run)), raising=False
+            )
+            monkeypatch.setattr(w.device, "read_batch", lambda limit: w.device.ours.recv(1) and frames)
+            w.device.host.send(b"!")
+            await until(lambda: len(sent) == 2)
+            assert sent == [(0xB8, frames[:2]), (0, frames[2:])]
+            w.node.output.queue(path, [b"later"])
+            w.do()
+            assert sent[2] == (0, [b"later"])
 
     on_loop(main)
 

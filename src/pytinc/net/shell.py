@@ -28,6 +28,7 @@ from pytinc.errors import ConfigError
 from pytinc.net import statistics
 from pytinc.net.hostnames import HostNames
 from pytinc.net.log import LogFunction
+from pytinc.net.marks import runs_by_mark
 from pytinc.net.meta import MetaStreams
 from pytinc.net.resolver import Resolver
 from pytinc.net.sockets import FAMILIES, Listener
@@ -180,7 +181,19 @@ class Shell:
     # -- events of the network --
 
     def _frames(self, frames: list[bytes]) -> None:
-        self._settle_packets(more=self.node.frames(frames, self._clock()))
+        if self.node.settings.priority_inheritance:
+            self._marked_frames(frames)
+        else:
+            self._settle_packets(more=self.node.frames(frames, self._clock()))
+
+    def _marked_frames(self, frames: list[bytes]) -> None:
+        """Take frames of the device, and mark the datagrams that carry them as they are marked."""
+        for mark, run in runs_by_mark(frames):
+            more = self.node.frames(run, self._clock())
+            self._udp.mark = mark
+            self._send_output()
+            self._udp.mark = 0
+            self._settle_packets(more=more)
 
     def _datagrams(self, datagrams: Sequence[bytes], addresses: Sequence[SockAddr], socket: int) -> None:
         self._settle_packets(more=self.node.datagrams(datagrams, addresses, socket, self._clock()))
