@@ -1,4 +1,4 @@
-"""Devices that are no tap: raw sockets, multicast groups and inherited descriptors, C and pytinc together.
+"""Devices that are no tap: raw sockets, multicast groups, inherited descriptors, plugs in a VDE switch.
 
 raw_socket   a ── left ══ right ── b            ──: a veth pair that the node has a raw socket on
 multicast    a ══ left ~~ right ══ b            ~~: the group; ══: a tunnel; a and b have taps
@@ -7,6 +7,7 @@ fd           left ══ right                      both have a tun that the pro
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable
 
@@ -171,6 +172,29 @@ def test_a_multicast_group_is_one_ethernet_with_other_daemons(
         # C's daemon counts its own datagrams, which come back, as read errors, and rests after each.
         assert transfer(a.host, b.host, b.address) == SIZE
     stop(left, right, a, b)
+
+
+def test_a_plug_in_a_vde_switch_reaches_what_else_is_plugged_in(
+    network: Network, cast: tuple[Kind, ...]
+) -> None:
+    if cast[0] is Kind.C:
+        pytest.skip("Debian's tincd is built without it")
+    if shutil.which("vde_switch") is None:
+        pytest.skip("needs Debian's package vde2")
+    left = add(network, "leftv", cast[0], {"DeviceType": "vde"})
+    right = add(network, "rightv", cast[1], {}, left.name)
+    switch = left.confbase / "switch"
+    set_variable(left, "Device", str(switch))
+    write_tinc_up(left)
+    left.host.spawn("vde_switch", "-x", "-s", str(switch), "-t", "inside", "-d", "-p", f"{switch}.pid")
+    wait_until(lambda: (switch / "ctl").exists(), PATIENCE_S, "the VDE switch is there")
+    left.host.run("ip", "address", "add", "10.1.1.77/24", "dev", "inside")
+    left.host.run("ip", "link", "set", "inside", "up")
+    start(network, left, right)
+    wait_until(lambda: answers(right.host, "10.1.1.77"), PATIENCE_S, "the station behind VDE answers")
+    assert transfer(left.host, right.host, right.address) == SIZE
+    stop(left, right)
+    assert not list(switch.glob(".pytinc*"))
 
 
 def test_packets_go_through_a_descriptor_of_who_starts_the_daemon(

@@ -337,7 +337,8 @@ _MODES: Final = {mode.value: mode for mode in Mode}
 _BROADCASTS: Final = {mode.value: mode for mode in Broadcast} | {"yes": Broadcast.MST}
 _FORWARDINGS: Final = {mode.value: mode for mode in Forwarding}
 _FAMILIES: Final = {family.value: family for family in AddressFamily}
-_DEVICE_TYPES: Final = {word: word for word in ("tun", "tap", "dummy", "raw_socket", "multicast", "fd")}
+_DEVICE_WORDS: Final = ("tun", "tap", "dummy", "raw_socket", "multicast", "fd", "vde")
+_DEVICE_TYPES: Final = {word: word for word in _DEVICE_WORDS}
 _PRIORITIES: Final = {word: word for word in ("low", "normal", "high")}
 
 
@@ -432,6 +433,8 @@ def build_settings(pool: Pool, name: str | None = None, previous: Settings | Non
         device_place=_device_place(pool, device_type),
         multicast=_multicast(read, pool, device_type, kept.multicast),
         interface=read.text("Interface", None),
+        vde_port=read.integer("VDEPort", default.vde_port),
+        vde_group=read.text("VDEGroup", None),
         iff_one_queue=read.boolean("IffOneQueue", default.iff_one_queue),
         offload=read.boolean("Offload", default.offload),
         device_standby=read.boolean("DeviceStandby", default.device_standby),
@@ -453,16 +456,11 @@ def build_settings(pool: Pool, name: str | None = None, previous: Settings | Non
     )
 
 
-_LACKS: Final = {
-    "vde": "there is no Python library for libvdeplug",
-    "uml": "pytinc does not speak with User Mode Linux",
-}
-"""tinc has these only where its build has asked for them."""
 _DEVICE_NEEDED: Final = {
     "fd": "Could not read device: DeviceType fd needs Device = NUMBER or Device = SOCKET",
     "multicast": "Device variable required for multicast socket: Device = ADDRESS PORT [TTL]",
 }
-_DEVICE_VARIABLE: Final = {"raw_socket": "Interface", "multicast": "Device", "fd": "Device"}
+_DEVICE_VARIABLE: Final = {"raw_socket": "Interface", "multicast": "Device", "fd": "Device", "vde": "Device"}
 """What says most about a device of this type."""
 
 
@@ -473,10 +471,7 @@ def _device_type(read: _Reader, pool: Pool, mode: Mode, kept: str | None) -> str
         return None
     kind = entry.value.lower()
     if kind not in _DEVICE_TYPES:
-        complaint = f"Unknown device type {entry.value}"
-        if kind in _LACKS:
-            complaint += f": {_LACKS[kind]}"
-        read.reject(entry, complaint)
+        read.reject(entry, f"Unknown device type {entry.value}")
         return kept
     if kind == "fd" and mode is Mode.SWITCH:
         read.reject(entry, "Switch mode not supported: DeviceType fd carries no Ethernet frames")

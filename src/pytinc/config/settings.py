@@ -169,6 +169,8 @@ class Settings:
     multicast: MulticastGroup | None = None
     """What ``device`` means if ``device_type`` is multicast."""
     interface: str | None = None
+    vde_port: int = 0
+    vde_group: str | None = None
     iff_one_queue: bool = False
     offload: bool = True
     """Of the device and of the UDP sockets: super-frames and runs of datagrams in one call."""

@@ -18,6 +18,7 @@ from pytinc.net.multicast import MulticastDevice
 from pytinc.net.raw import RawSocketDevice
 from pytinc.net.tap import DEFAULT_DEVICE, DEFAULT_HWADDR, FrameDevice, TapDevice, open_tun
 from pytinc.net.tun import TunDevice
+from pytinc.net.vde import DEFAULT_SWITCH, VdeDevice
 
 DEFAULT_RAW_INTERFACE: Final = "eth0"
 
@@ -107,6 +108,14 @@ def _open_fd(settings: Settings, netname: str | None, log: LogFunction) -> Frame
     return TunDevice(interface, f"fd/{interface.fileno()}")
 
 
+def _open_vde(settings: Settings, netname: str | None, log: LogFunction) -> FrameDevice:
+    path = settings.device or DEFAULT_SWITCH
+    name = settings.interface or netname or ""
+    device = VdeDevice(path, name, port=settings.vde_port, group=settings.vde_group)
+    log(0, "info", f"{device.path} is a VDE switch")
+    return device
+
+
 def _log_offloads(names: tuple[str, ...], log: LogFunction) -> None:
     log(0, "info", f"Device offloads: {', '.join(names) or 'none'}")
 
@@ -118,4 +127,5 @@ _OPENERS: Final[dict[str, Opener]] = {
     "raw_socket": _open_raw_socket,
     "multicast": _open_multicast,
     "fd": _open_fd,
+    "vde": _open_vde,
 }
