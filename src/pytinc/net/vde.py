@@ -3,8 +3,8 @@
 ``Device`` is the directory of a vde_switch(1). We ask at its socket ``ctl`` for a port, telling a datagram
 socket of ours, and are told one of the switch's; each datagram between the two is a frame. The port is ours
 as long as the connection to ``ctl`` is open. The form of request and answer is not written down anywhere: it
-is what vde_plug(1) of Debian's vde2 was seen to send, and vde_switch to answer. `pytinc.net.devices` makes the
-device.
+is what vde_plug(1) of Debian's vde2 was seen to send, and vde_switch to answer. `pytinc.net.devices` makes
+the device.
 """
 
 from __future__ import annotations
