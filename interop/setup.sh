@@ -41,7 +41,7 @@ install() {
 }
 
 lab="ip:iproute2 nft:nftables ping:iputils-ping unshare:util-linux"
-tests="iperf3:iperf3 tcpdump:tcpdump arping:iputils-arping ethtool:ethtool"
+tests="iperf3:iperf3 tcpdump:tcpdump arping:iputils-arping ethtool:ethtool vde_switch:vde2"
 proxies="tinyproxy:tinyproxy-bin danted:dante-server microsocks:microsocks socat:socat"
 # What the command's own output is given to: drawings, completion scripts, man pages.
 readers="dot:graphviz zsh:zsh fish:fish mandoc:mandoc"

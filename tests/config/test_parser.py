@@ -26,6 +26,7 @@ from pytinc.config.settings import (
     Forwarding,
     HostPort,
     Mode,
+    MulticastGroup,
     ProxySettings,
     Settings,
 )
@@ -291,6 +292,11 @@ class TestSettings:
             ("Compression = 10", "Bogus compression level 10"),
             ("Compression = -1", "Bogus compression level -1"),
             ("DeviceType = uml", "Unknown device type uml"),
+            ("DeviceType = fd\nMode = switch\nDevice = 3", "Switch mode not supported"),
+            ("DeviceType = fd", "Could not read device: DeviceType fd needs Device"),
+            ("DeviceType = multicast", "Device variable required for multicast socket"),
+            ("Device = 239.1.2.3\nDeviceType = multicast", "Port number required for multicast socket"),
+            ("Device = 239.1.2.3 5 x\nDeviceType = multicast", "TTL from 0 to 255"),
             ("MetricsListen = 9655", "9655 is not ADDRESS:PORT with a numeric address"),
             ("ProcessPriority = urgent", "Invalid priority urgent!"),
         ],
@@ -300,6 +306,23 @@ class TestSettings:
             settings(f"# comment\n{line}\n")
         assert (caught.value.path, caught.value.line) == (CONF, 2)
         assert f"{CONF} line 2" in str(caught.value)
+
+    @pytest.mark.parametrize(
+        ("text", "place"),
+        [
+            ("DeviceType = tap\nDevice = /dev/tap", ""),
+            ("DeviceType = raw_socket", f"variable DeviceType in {CONF} line 1"),
+            ("DeviceType = raw_socket\nInterface = eth1", f"variable Interface in {CONF} line 2"),
+            ("DeviceType = FD\nDevice = 3", f"variable Device in {CONF} line 2"),
+        ],
+    )
+    def test_messages_about_the_device_can_name_what_made_it(self, text: str, place: str) -> None:
+        assert settings(text).device_place == place
+
+    def test_a_multicast_device_has_a_group(self) -> None:
+        made = settings("DeviceType = multicast\nDevice = ff02::7%eth0 5000 3")
+        assert made.multicast == MulticastGroup("ff02::7%eth0", "5000", 3)
+        assert settings("DeviceType = tap\nDevice = ff02::7 5000").multicast is None
 
     @pytest.mark.parametrize(
         ("line", "complaint"),

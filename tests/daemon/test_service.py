@@ -272,7 +272,7 @@ def test_the_service_manager_is_kept_informed(network: Network) -> None:
         (["-o", "Compression=12"], "Bogus compression level"),
         (["-o", "Sandbox=high"], "not supported on this platform"),
         (["-o", "Sandbox=what"], "Bad sandbox value what!"),
-        (["-o", "DeviceType=fd"], "DeviceType fd is not supported"),
+        (["-o", "DeviceType=fd"], "Switch mode not supported: DeviceType fd"),
         (["-o", "DeviceType=tun"], "DeviceType tun carries no Ethernet frames, which Mode = switch needs"),
         (["-o", "ProcessPriority=what"], "Invalid priority"),
         (["-o", "MetricsListen=localhost:9655"], "localhost:9655 is not ADDRESS:PORT with a numeric address"),

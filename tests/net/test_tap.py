@@ -20,7 +20,8 @@ from pytinc.config.settings import Mode, Settings
 from pytinc.errors import DeviceError
 from pytinc.net import tap
 from pytinc.net.batch import one_by_one
-from pytinc.net.tap import MAX_BATCH, MAX_READ_ERRORS, DeviceFeed, DummyDevice, TapDevice, open_device
+from pytinc.net.devices import DummyDevice, open_device
+from pytinc.net.tap import MAX_BATCH, MAX_READ_ERRORS, DeviceFeed, TapDevice
 from pytinc.wire.datagram import MTU_MAX
 
 needs_tun = pytest.mark.skipif(
@@ -229,12 +230,6 @@ def test_the_dummy_device_is_called_dummy_and_never_reads(on_loop, log) -> None:
         assert log.messages == ["dummy (dummy) is a dummy device"]
 
     on_loop(main)
-
-
-@pytest.mark.parametrize("kind", ["raw_socket", "multicast", "fd", "uml", "vde"])
-def test_other_device_types_are_refused(kind: str, log) -> None:
-    with pytest.raises(DeviceError, match=f"DeviceType {kind} is not supported"):
-        open_device(Settings("a", device_type=kind), None, log)
 
 
 @pytest.mark.parametrize("name", ["a" * 16, "a/b", "a b", "..", "a:1"])

@@ -147,6 +147,45 @@ def test_other_errors_are_logged_at_level_five(kernel, log) -> None:
     assert log == [(5, "warning", "Error sending packet to 127.0.0.1 port 655: refused")]
 
 
+@pytest.mark.parametrize(
+    ("host", "wanted", "told"),
+    [
+        ("127.0.0.1", (socket.IPPROTO_IP, socket.IP_RECVTOS), (socket.IPPROTO_IP, socket.IP_TOS)),
+        ("::1", (socket.IPPROTO_IPV6, socket.IPV6_RECVTCLASS), (socket.IPPROTO_IPV6, socket.IPV6_TCLASS)),
+    ],
+)
+@pytest.mark.parametrize("offload", [True, False])
+def test_runs_carry_the_mark_that_is_set(log, host: str, wanted, told, offload: bool) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as ours, socket.socket(family, socket.SOCK_DGRAM) as theirs:
+        theirs.bind((host, 0))
+        theirs.setsockopt(*wanted, 1)
+        theirs.settimeout(5)
+        loop = asyncio.new_event_loop()
+        loop.close()
+        sockets = UdpSockets(
+            loop, [ours], on_datagrams=lambda *_: None, on_run=lambda *_: None, log=log, offload=offload
+        )
+        sent = [b"x" * 100, b"x" * 100, b"y"]
+        for mark in (0xB8, 0):
+            sockets.mark = mark
+            assert sockets.send_run(0, theirs.getsockname(), sent) is None
+            for datagram in sent:
+                data, ancillary, _, _ = theirs.recvmsg(200, 100)
+                assert data == datagram
+                ((level, kind, value),) = ancillary
+                assert ((level, kind), value[0]) == (told, mark)
+
+
+def test_a_marked_datagram_that_is_too_big_is_told(log) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ours:
+        loop = asyncio.new_event_loop()
+        loop.close()
+        sockets = UdpSockets(loop, [ours], on_datagrams=lambda *_: None, on_run=lambda *_: None, log=log)
+        sockets.mark = 0xB8
+        assert sockets.send_run(0, HERE, [b"x" * 65508]) == 65508
+
+
 def control(step: int, level: int = 17, kind: int = 104) -> list[tuple[int, int, bytes]]:
     return [(level, kind, step.to_bytes(4, "little"))]
 

@@ -146,8 +146,8 @@ _ROWS: Final = (
     ("UPnP", "S", _K, "no", "n", "yes, udponly or no: map ports; not supported by pytinc"),
     ("UPnPDiscoverWait", "S", _SEC, "5", "n", "not used by pytinc"),
     ("UPnPRefreshPeriod", "S", _SEC, "60", "n", "not used by pytinc"),
-    ("VDEGroup", "S", _S, "", "n", "for DeviceType vde, which pytinc does not have"),
-    ("VDEPort", "S", _I, "", "n", "for DeviceType vde, which pytinc does not have"),
+    ("VDEGroup", "S", _S, "", "n", "group that may use our socket (DeviceType vde)"),
+    ("VDEPort", "S", _I, "", "n", "port of the switch (DeviceType vde)"),
     ("Weight", "H s", _I, "measured", "c", "weight of the edge to this node"),
 )  # fmt: skip
 

@@ -30,11 +30,12 @@ from pytinc.daemon.runfiles import RunFiles, contact_address
 from pytinc.daemon.scripts import ScriptContext, ScriptRunner
 from pytinc.errors import ConfigError, DecodeError, PytincError
 from pytinc.net.control import ControlServer
+from pytinc.net.devices import open_device
 from pytinc.net.loop import Tasks, run
 from pytinc.net.metrics import MetricsServer, bind_metrics_socket, require_library
 from pytinc.net.shell import Shell
 from pytinc.net.sockets import Listener, open_listeners, own_address, path_mtu
-from pytinc.net.tap import FrameDevice, open_device
+from pytinc.net.tap import FrameDevice
 from pytinc.node.node import Node
 
 SHORT_WATCHDOG: Final = 2.0

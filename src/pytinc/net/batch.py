@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
@@ -23,7 +24,9 @@ def write_each(write: Callable[[Write], None], frames: Iterable[Write]) -> None:
         except BlockingIOError:
             pass
         except OSError as error:
-            failed = failed or error
+            # A packet socket says so where a tap says that it would block.
+            if error.errno != errno.ENOBUFS:
+                failed = failed or error
     if failed is not None:
         raise failed
 

@@ -26,7 +26,9 @@ from pytinc.control.messages import (
 )
 from pytinc.errors import ConfigError
 from pytinc.net import statistics
+from pytinc.net.hostnames import HostNames
 from pytinc.net.log import LogFunction
+from pytinc.net.marks import runs_by_mark
 from pytinc.net.meta import MetaStreams
 from pytinc.net.resolver import Resolver
 from pytinc.net.sockets import FAMILIES, Listener
@@ -109,6 +111,7 @@ class Shell:
         self._meta = MetaStreams(
             loop, self, node.settings, resolver=self._resolver, netname=netname, log=log, clock=clock
         )
+        self._names = HostNames(loop, clock)
         self._deadline = Deadline(loop, clock, self._tick)
         self._started_at = clock()
         self._too_big: dict[str, int] = {}
@@ -186,7 +189,19 @@ class Shell:
     # -- events of the network --
 
     def _frames(self, frames: Sequence[bytes | FrameRun]) -> None:
-        self._settle_packets(more=self.node.frames(frames, self._clock()))
+        if self.node.settings.priority_inheritance:
+            self._marked_frames(frames)
+        else:
+            self._settle_packets(more=self.node.frames(frames, self._clock()))
+
+    def _marked_frames(self, frames: Sequence[bytes | FrameRun]) -> None:
+        """Take frames of the device, and mark the datagrams that carry them as they are marked."""
+        for mark, run in runs_by_mark(frames):
+            more = self.node.frames(run, self._clock())
+            self._udp.mark = mark
+            self._send_output()
+            self._udp.mark = 0
+            self._settle_packets(more=more)
 
     def _datagrams(self, datagrams: Sequence[bytes], addresses: Sequence[SockAddr], socket: int) -> None:
         self._settle_packets(more=self.node.datagrams(datagrams, addresses, socket, self._clock()))
@@ -333,7 +348,14 @@ class Shell:
             self._log(1, "warning", str(error))
 
     def _on_log(self, action: Log) -> None:
-        self._log(action.level, action.priority, action.message)
+        message = action.message
+        if self.node.settings.hostnames:
+            message = self._names.in_text(message)
+        self._log(action.level, action.priority, message)
+
+    def _shown(self, address: Address) -> Address:
+        """Return an address as dumps show it."""
+        return self._names.of(address) if self.node.settings.hostnames else address
 
     # -- dumps --
 
@@ -342,9 +364,9 @@ class Shell:
         node = self.node
         match request:
             case Request.DUMP_NODES:
-                return [_node_row(view).format() for view in views.nodes(node)]
+                return [_node_row(view, self._shown(view.address)).format() for view in views.nodes(node)]
             case Request.DUMP_EDGES:
-                return [EdgeRow(*view).format() for view in views.edges(node)]
+                return [self._edge_row(view).format() for view in views.edges(node)]
             case Request.DUMP_SUBNETS:
                 return [SubnetRow(*view).format() for view in views.subnets(node)]
             case Request.DUMP_TRAFFIC:
@@ -363,17 +385,20 @@ class Shell:
         rows = list(control_rows)
         for view in views.connections(self.node):
             descriptor, opened = self._meta.describe(view.number)
-            rows.append(
-                (opened, ConnectionRow(view.name, view.address, view.options, descriptor, view.status))
-            )
+            address = self._shown(view.address)
+            rows.append((opened, ConnectionRow(view.name, address, view.options, descriptor, view.status)))
         return [row.format() for _, row in sorted(rows, key=lambda entry: entry[0])]
 
+    def _edge_row(self, view: views.EdgeView) -> EdgeRow:
+        shown, local = self._shown(view.address), self._shown(view.local_address)
+        return EdgeRow(*view._replace(address=shown, local_address=local))
 
-def _node_row(view: views.NodeView) -> NodeRow:
+
+def _node_row(view: views.NodeView, address: Address) -> NodeRow:
     return NodeRow(
         name=view.name,
         node_id=view.id.hex(),
-        address=view.address,
+        address=address,
         compression=view.compression,
         options=view.options,
         status=view.status,

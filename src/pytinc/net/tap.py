@@ -20,11 +20,10 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
-from pytinc.config.settings import Mode, Settings
 from pytinc.errors import DecodeError, DeviceError
 from pytinc.net.batch import one_by_one, write_each
 from pytinc.net.log import LogFunction, reason
-from pytinc.net.tun import OpenInterface, TunDevice
+from pytinc.net.tun import OpenInterface
 from pytinc.wire.datagram import MTU_MAX
 
 if TYPE_CHECKING:
@@ -45,6 +44,9 @@ DEFAULT_DEVICE: Final = "/dev/net/tun"
 DEFAULT_HWADDR: Final = b"\xfe\xfd\x00\x00\x00\x00"
 """Used where the device has no address of its own (tinc: net_setup.c)."""
 
+BROADCAST_MAC: Final = b"\xff" * 6
+"""Who packets are for in router mode, until somebody behind a device has asked for a MAC."""
+
 _IFF_TUN: Final = 0x0001
 _IFF_TAP: Final = 0x0002
 _IFF_NO_PI: Final = 0x1000
@@ -60,15 +62,15 @@ _OFFLOADS: Final = (
     (0x00, ()),
 )
 """Values for TUNSETOFFLOAD (TUN_F_CSUM, TUN_F_TSO4 ...) and what they mean, the best first."""
-_HEADER_SIZE: Final = 10
+VNET_HEADER_SIZE: Final = 10
 """Bytes of a virtio-net header, before every frame in both directions."""
 _NEEDS_CSUM: Final = 1
 """Flag in its first byte; the second is 0 where nothing is to be segmented."""
 _CHECKSUM_PLACE: Final = struct.Struct("=HH")
 """Its sixth byte and the following: where to begin to add up, and where from there the result goes."""
-_NULL_HEADER: Final = bytes(_HEADER_SIZE)
+_NULL_HEADER: Final = bytes(VNET_HEADER_SIZE)
 """Nothing is left to do for this frame."""
-_READ_SIZE: Final = _HEADER_SIZE + 65536 + 512
+READ_SIZE: Final = VNET_HEADER_SIZE + 65536 + 512
 """The longest super-frame (GSO_LEGACY_MAX_SIZE), and room for Ethernet header and tags."""
 _GSO_MAX_SIZE: Final = 60_800
 """What the host's TCP may put into a super-frame, headers included: so many frames of the VPN leave in one
@@ -84,7 +86,7 @@ _MAX_NAME: Final = 15
 """IFNAMSIZ less the NUL byte."""
 
 
-class _Offload(NamedTuple):
+class Offload(NamedTuple):
     """What cuts and what joins super-frames."""
 
     fill_checksum: Callable[[bytes, int, int], bytes]
@@ -127,76 +129,30 @@ class FrameDevice(Protocol):
         """Let the device go; the interface disappears unless it is persistent."""
 
 
-class TapDevice:
-    """A Linux TAP interface. Raises `DeviceError` if it cannot be had.
+class SuperFrames:
+    """What devices with a virtio-net header before every frame have in common: cutting and joining.
 
-    With ``offload`` it takes whatever offloads the kernel has; `offloads` tells which these are.
+    Where ``_offload`` is None, there is no such header, and a frame is a frame.
     """
 
-    def __init__(
-        self,
-        name: str | None = None,
-        path: str = DEFAULT_DEVICE,
-        *,
-        one_queue: bool = False,
-        offload: bool = True,
-    ) -> None:
-        wanted = name or ""
-        _check_name(wanted)
-        flags = _IFF_TAP | _IFF_NO_PI | (_IFF_ONE_QUEUE if one_queue else 0)
-        self._offload = _load_offload() if offload else None
-        self._device: Any = None if self._offload is None else _open_with_header(wanted, flags, path)
-        if self._device is None:
-            self._offload = None
-            self._device = _open_plain(wanted, flags, path)
-        self._joins = self._offload is not None
-        """The kernel takes super-frames, as far as is known."""
-        self._descriptor: int = self._device.fileno()
-        self.offloads = () if self._offload is None else _take_offloads(self._descriptor)
-        """What the kernel leaves to us, in words for the log."""
-        self.dropped = 0
-        """Frames of the host that were too long for the VPN (tinc would cut them) or malformed."""
-        os.set_blocking(self._descriptor, False)
-        self._buffer = bytearray(_READ_SIZE)
-        self.name: str = self._device.name
-        self.path = path
-        if self.offloads:
-            _limit_super_frames(self.name)
+    _descriptor: int
+    _offload: Offload | None
+    _joins: bool
+    """The kernel takes super-frames, as far as is known."""
+    dropped: int
+    """Frames of the host that were too long for the VPN (tinc would cut them) or malformed."""
 
-    @property
-    def hwaddr(self) -> bytes:
-        """The interface's MAC address as it is now: tinc-up may change it."""
-        return _read_hwaddr(self.name)
-
-    def fileno(self) -> int:
-        """Return the descriptor to wait on."""
-        return self._descriptor
-
-    def read_batch(self, limit: int) -> list[bytes | FrameRun]:
-        """Return about ``limit`` frames. What is too long for the VPN is dropped; tinc would cut it."""
-        frames: list[bytes | FrameRun] = []
-        descriptor, buffer, plain = self._descriptor, self._buffer, self._offload is None
-        view, buffers, readv = memoryview(buffer), (buffer,), os.readv
-        unpack_place = _CHECKSUM_PLACE.unpack_from
-        room, left = MAX_BATCH_BYTES, limit
-        try:
-            while left > 0 and room > 0:
-                size = readv(descriptor, buffers)
-                room -= size
-                if plain:
-                    left -= self._keep(frames, bytes(view[:size]))
-                elif buffer[1]:  # segmentation
-                    left -= self._cut(frames, view[:_HEADER_SIZE], view[_HEADER_SIZE:size])
-                elif buffer[0] & _NEEDS_CSUM:
-                    left -= self._fill(frames, bytes(view[_HEADER_SIZE:size]), *unpack_place(buffer, 6))
-                else:
-                    left -= self._keep(frames, bytes(view[_HEADER_SIZE:size]))
-        except BlockingIOError:
-            pass
-        except OSError:
-            if not frames:
-                raise
-        return frames
+    def _take(self, frames: list[bytes | FrameRun], buffer: bytearray, size: int) -> int:
+        """Take what one read gave; return how many frames it was."""
+        view = memoryview(buffer)
+        if self._offload is None:
+            return self._keep(frames, bytes(view[:size]))
+        if buffer[1]:  # segmentation
+            return self._cut(frames, view[:VNET_HEADER_SIZE], view[VNET_HEADER_SIZE:size])
+        frame = bytes(view[VNET_HEADER_SIZE:size])
+        if buffer[0] & _NEEDS_CSUM:
+            return self._fill(frames, frame, *_CHECKSUM_PLACE.unpack_from(buffer, 6))
+        return self._keep(frames, frame)
 
     def _keep(self, frames: list[bytes | FrameRun], frame: bytes) -> int:
         """Take a frame if it is not too long; return that it was one."""
@@ -270,66 +226,83 @@ class TapDevice:
         else:
             os.writev(self._descriptor, (_NULL_HEADER, frame))
 
+
+class TapDevice(SuperFrames):
+    """A Linux TAP interface. Raises `DeviceError` if it cannot be had.
+
+    With ``offload`` it takes whatever offloads the kernel has; `offloads` tells which these are.
+    """
+
+    def __init__(
+        self,
+        name: str | None = None,
+        path: str = DEFAULT_DEVICE,
+        *,
+        one_queue: bool = False,
+        offload: bool = True,
+    ) -> None:
+        wanted = name or ""
+        check_name(wanted)
+        flags = _IFF_TAP | _IFF_NO_PI | (_IFF_ONE_QUEUE if one_queue else 0)
+        self._offload = load_offload() if offload else None
+        self._device: Any = None if self._offload is None else _open_with_header(wanted, flags, path)
+        if self._device is None:
+            self._offload = None
+            self._device = _open_plain(wanted, flags, path)
+        self._joins = self._offload is not None
+        self._descriptor: int = self._device.fileno()
+        self.offloads = () if self._offload is None else _take_offloads(self._descriptor)
+        """What the kernel leaves to us, in words for the log."""
+        self.dropped = 0
+        os.set_blocking(self._descriptor, False)
+        self._buffer = bytearray(READ_SIZE)
+        self.name: str = self._device.name
+        self.path = path
+        if self.offloads:
+            _limit_super_frames(self.name)
+
+    @property
+    def hwaddr(self) -> bytes:
+        """The interface's MAC address as it is now: tinc-up may change it."""
+        return _read_hwaddr(self.name)
+
+    def fileno(self) -> int:
+        """Return the descriptor to wait on."""
+        return self._descriptor
+
+    def read_batch(self, limit: int) -> list[bytes | FrameRun]:
+        """Return about ``limit`` frames. What is too long for the VPN is dropped; tinc would cut it."""
+        frames: list[bytes | FrameRun] = []
+        descriptor, buffer, readv, take = self._descriptor, self._buffer, os.readv, self._take
+        buffers, room, left = (buffer,), MAX_BATCH_BYTES, limit
+        try:
+            while left > 0 and room > 0:
+                size = readv(descriptor, buffers)
+                room -= size
+                left -= take(frames, buffer, size)
+        except BlockingIOError:
+            pass
+        except OSError:
+            if not frames:
+                raise
+        return frames
+
     def close(self) -> None:
         """Let the device go."""
         self._device.close()
 
 
-class DummyDevice:
-    """``DeviceType = dummy``: no frames come, what is written vanishes."""
-
-    name = "dummy"
-    path = "dummy"
-    hwaddr = DEFAULT_HWADDR
-
-    def fileno(self) -> None:
-        """Return None: there is nothing to wait for."""
-
-    def read_batch(self, limit: int) -> list[bytes]:
-        """Return no frames."""
-        return []
-
-    def write_batch(self, frames: Sequence[bytes | FrameRun]) -> None:
-        """Forget the frames."""
-
-    def close(self) -> None:
-        """Do nothing."""
-
-
-def open_device(settings: Settings, netname: str | None, log: LogFunction) -> FrameDevice:
-    """Open the device that the settings ask for. Raises `DeviceError`."""
-    if settings.device_type == "dummy":
-        log(0, "info", "dummy (dummy) is a dummy device")
-        return DummyDevice()
-    kind = settings.device_type or ("tun" if settings.mode is Mode.ROUTER else "tap")
-    name, path = settings.interface or netname, settings.device or DEFAULT_DEVICE
-    device: FrameDevice
-    if kind == "tap":
-        device = TapDevice(name, path, one_queue=settings.iff_one_queue, offload=settings.offload)
-    elif kind == "tun" and settings.mode is Mode.ROUTER:
-        device = TunDevice(_open_tun(name or "", path, one_queue=settings.iff_one_queue), path)
-    elif kind == "tun":
-        raise DeviceError(
-            f"DeviceType tun carries no Ethernet frames, which Mode = {settings.mode.value} needs: use tap"
-        )
-    else:
-        raise DeviceError(f"DeviceType {kind} is not supported by this release: use tun, tap or dummy")
-    log(0, "info", f"{device.path} ({device.name}) is a Linux {kind} device")
-    if isinstance(device, TapDevice):
-        log(0, "info", f"Device offloads: {', '.join(device.offloads) or 'none'}")
-    return device
-
-
-def _open_tun(name: str, path: str, *, one_queue: bool) -> OpenInterface:
+def open_tun(name: str, path: str, *, one_queue: bool) -> OpenInterface:
     """Open a tun interface. Raises `DeviceError`."""
-    _check_name(name)
+    check_name(name)
     opened: OpenInterface = _open_plain(
         name, _IFF_TUN | _IFF_NO_PI | (_IFF_ONE_QUEUE if one_queue else 0), path
     )
     return opened
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Raise `DeviceError` if this can be no interface's name."""
     if len(os.fsencode(name)) > _MAX_NAME:
         raise DeviceError(f"Interface name `{name}' is longer than {_MAX_NAME} characters")
     if "/" in name or name in (".", "..") or any(letter.isspace() or letter == ":" for letter in name):
@@ -353,14 +326,14 @@ def _why_not_opened(error: OSError, name: str, path: str) -> str:
             return f"Could not open {path} for {interface}: {reason(error)}"
 
 
-def _load_offload() -> _Offload | None:
+def load_offload() -> Offload | None:
     """Return what cuts and what joins super-frames; None without numpy, which is loaded only here."""
     try:
         from pytinc.datapath.coalesce import coalesce, coalesce_run
         from pytinc.datapath.segment import fill_checksum, segment_run
     except ImportError:
         return None
-    return _Offload(fill_checksum, segment_run, coalesce, coalesce_run)
+    return Offload(fill_checksum, segment_run, coalesce, coalesce_run)
 
 
 def _open_with_header(name: str, flags: int, path: str) -> Any:
@@ -372,7 +345,7 @@ def _open_with_header(name: str, flags: int, path: str) -> Any:
     except OSError:
         return None  # the plain way works, or tells why nothing does
     try:
-        fcntl.ioctl(device.fileno(), _TUNSETVNETHDRSZ, struct.pack("=i", _HEADER_SIZE))
+        fcntl.ioctl(device.fileno(), _TUNSETVNETHDRSZ, struct.pack("=i", VNET_HEADER_SIZE))
     except OSError:
         device.close()
         return None

@@ -7,6 +7,7 @@ waits for packets.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Protocol
@@ -52,13 +53,18 @@ class TunDevice:
         return self._descriptor
 
     def read_batch(self, limit: int) -> list[bytes]:
-        """Return up to ``limit`` packets as frames. What is no IP, or too long for the VPN, is dropped."""
+        """Return up to ``limit`` packets as frames. What is no IP, or too long for the VPN, is dropped.
+
+        The end of what comes is an `OSError`, too: behind a descriptor of others may be a socket or pipe.
+        """
         frames: list[bytes] = []
         read, descriptor, headers = os.read, self._descriptor, HEADER_OF_IP
         try:
             for _ in range(limit):
                 packet = read(descriptor, _MAX_PACKET + 1)
                 header = headers.get(packet[:1])
+                if not packet:
+                    raise OSError(errno.EPIPE, "the other end has closed it")
                 if header is not None and len(packet) <= _MAX_PACKET:
                     frames.append(header + packet)
         except BlockingIOError:

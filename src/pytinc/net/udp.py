@@ -38,6 +38,9 @@ _UDP_GRO: Final = 104
 _RUN_STEP: Final = struct.Struct("i")
 _CONTROL_SIZE: Final = socket.CMSG_SPACE(_RUN_STEP.size)
 _SEGMENT_SIZE: Final = struct.Struct("H")
+_TYPE_OF_SERVICE: Final = (socket.IPPROTO_IP, socket.IP_TOS)
+_TRAFFIC_CLASS: Final = (socket.IPPROTO_IPV6, socket.IPV6_TCLASS)
+_MARK: Final = struct.Struct("i")
 _GIVE_UP: Final = (errno.EIO, errno.EINVAL, errno.ENOPROTOOPT)
 """Errors that say "never again": a device without checksum offload, a kernel without the option."""
 _LOST: Final = (errno.EAGAIN, errno.EINTR, errno.ENOBUFS)
@@ -100,6 +103,8 @@ class UdpSockets:
         """The kernel gives runs in one call."""
         self._run, self._min_run = _load_runs() if self._joins else (None, 0)
         self._buffer = bytearray(RECEIVE_SIZE)
+        self.mark = 0
+        """TOS byte or traffic class of the next runs; 0: what the system has there."""
 
     @classmethod
     def of_listeners(
@@ -178,6 +183,22 @@ class UdpSockets:
             self._report(address, error)
         return True
 
+    def _send_single(self, index: int, address: SockAddr, datagram: bytes) -> bool:
+        """Do what `send` does, with the mark."""
+        if not self.mark:
+            return self.send(index, address, datagram)
+        try:
+            self._sockets[index].sendmsg((datagram,), (self._mark_control(address),), 0, address)
+        except OSError as error:
+            if error.errno == errno.EMSGSIZE:
+                return False
+            self._report(address, error)
+        return True
+
+    def _mark_control(self, address: SockAddr) -> tuple[int, int, bytes]:
+        kind = _TRAFFIC_CLASS if len(address) == 4 else _TYPE_OF_SERVICE
+        return (*kind, _MARK.pack(self.mark))
+
     def send_run(self, index: int, address: SockAddr, datagrams: Sequence[bytes] | DatagramRun) -> int | None:
         """Send datagrams in order; return the size of the smallest one that was refused as too big."""
         if not isinstance(datagrams, Sequence):
@@ -200,7 +221,7 @@ class UdpSockets:
     def _send_each(self, index: int, address: SockAddr, datagrams: Sequence[bytes]) -> int | None:
         refused: int | None = None
         for datagram in datagrams:
-            if not self.send(index, address, datagram):
+            if not self._send_single(index, address, datagram):
                 refused = _smaller(refused, len(datagram))
         return refused
 
@@ -209,6 +230,8 @@ class UdpSockets:
     ) -> bool:
         """Send datagrams of ``size`` (the last may be shorter) in one call. False: send them singly."""
         control = [(socket.IPPROTO_UDP, _UDP_SEGMENT, _SEGMENT_SIZE.pack(size))]
+        if self.mark:
+            control.append(self._mark_control(address))
         try:
             self._sockets[index].sendmsg(buffers, control, 0, address)
         except OSError as error:
