@@ -43,7 +43,6 @@ class Timers:
     def run(self, now: float) -> None:
         """Do everything that is due."""
         node = self._node
-        node.tunnels.tick(now)
         node.dialling.tick(now)
         if now >= self._ping:
             self._ping = now + PING_CHECK_INTERVAL + node.jitter()
@@ -59,3 +58,4 @@ class Timers:
         if now >= self._key_expire:
             self._key_expire = now + max(node.settings.key_expire, 1) + node.jitter()
             node.tunnels.rekey_all(now)
+        node.tunnels.tick(now)
