@@ -21,7 +21,9 @@ from pytinc.lab.traffic import answers
 CASTS = ("PP", "PC", "CP")
 MEGABYTES = int(os.environ.get("PYTINC_INTEROP_TRANSFER_MB", "128"))
 LOSSY_MEGABYTES = max(MEGABYTES // 16, 1)
+REORDERED_MEGABYTES = max(MEGABYTES // 2, 1)
 LOSS_PERCENT = 1
+REORDER_PERCENT = 3
 
 RECEIVE_TCP = """
 import hashlib, socket, sys
@@ -152,6 +154,17 @@ def test_random_bytes_arrive_as_they_were_over_a_lossy_network(network: Network)
         network.lab.set_loss(host, LOSS_PERCENT)
     words = str(WAYS["ipv4"].family), str(LOSSY_MEGABYTES)
     exchange(left, right, (RECEIVE_TCP, SEND_TCP), words, WAYS["ipv4"].receiver, 120)
+
+
+def test_random_bytes_arrive_as_they_were_over_a_lossy_and_reordering_network(network: Network) -> None:
+    left, right = network["left"].host, network["right"].host
+    words = str(WAYS["ipv4"].family), str(REORDERED_MEGABYTES)
+    with network.lab.impair(right, loss=LOSS_PERCENT, reorder=REORDER_PERCENT) as report:
+        exchange(left, right, (RECEIVE_TCP, SEND_TCP), words, WAYS["ipv4"].receiver, 250)
+    assert report["lost"] > 0
+    assert report["delayed"] > 0
+    assert report["overruns"] == 0
+    print(report)
 
 
 def test_fragmented_datagrams_arrive_whole(network: Network) -> None:

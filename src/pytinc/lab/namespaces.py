@@ -21,6 +21,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -217,6 +218,7 @@ class Lab:
         self.directory = Path(tempfile.mkdtemp(prefix=f"{self.tag}-"))
         # A daemon that gave up its privileges must still reach its configuration in here.
         self.directory.chmod(0o755)
+        self._link = ("ip", "-n", self.switch, "link")
         self._faults = Faults()
         self._closed = False
         self._record = Record(self.tag, os.getpid(), str(self.directory), [])
@@ -283,6 +285,50 @@ class Lab:
         self._faults = Faults()
         self._apply_faults()
 
+    @contextlib.contextmanager
+    def impair(self, host: Host, *, loss: float, reorder: float, seed: int = 1) -> Iterator[dict[str, int]]:
+        """Lose and put out of order these per cent of what a host sends and gets, while the block runs.
+
+        A program carries the frames (`pytinc.lab.impair`); the dictionary has its report when the block has
+        ended. Meanwhile the host's frames are as on a wire, not joined and with checksums, and faults that
+        nftables makes do not concern it. LabError if the program does not do its work.
+        """
+        number = list(self.hosts).index(host.name)
+        middle, bridged = f"impair{number}", f"impair{number}b"
+        ends = ((host.namespace, "eth0"), (self.switch, bridged))
+        run(*self._link, "add", "name", middle, "type", "veth", "peer", "name", bridged)
+        try:
+            for namespace, interface in ends:
+                _set_offloads(namespace, interface, on=False)
+            run(*self._link, "set", "dev", host.name, "nomaster")
+            run(*self._link, "set", "dev", middle, "addrgenmode", "none", "up")
+            run(*self._link, "set", "dev", bridged, "master", "br0", "up")
+            report: dict[str, int] = {}
+            faults = (f"--loss={loss}", f"--reorder={reorder}", f"--seed={seed}")
+            with self._carrier(host.name, middle, *faults) as carrier:
+                yield report
+                carrier.terminate()
+                report |= json.loads(carrier.communicate(timeout=TERM_GRACE_S)[0])
+        finally:
+            run(*self._link, "del", "dev", middle)
+            run(*self._link, "set", "dev", host.name, "master", "br0")
+            _set_offloads(host.namespace, "eth0", on=True)
+
+    @contextlib.contextmanager
+    def _carrier(self, *words: str) -> Iterator[subprocess.Popen[str]]:
+        command = ("ip", "netns", "exec", self.switch, sys.executable, "-m", "pytinc.lab.impair", *words)
+        with subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process:
+            try:
+                assert process.stdout is not None
+                line = process.stdout.readline()
+                if line != "carrying\n":
+                    raise LabError(f"no program to impair the network: {line}{process.stdout.read()}")
+                yield process
+            finally:
+                process.kill()
+
     def _apply_faults(self) -> None:
         rules = self._faults.ruleset({host.name: host.address for host in self.hosts.values()})
         run("ip", "netns", "exec", self.switch, "nft", "-f", "-", stdin=rules)
@@ -313,6 +359,13 @@ class Lab:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _set_offloads(namespace: str, interface: str, *, on: bool) -> None:
+    """Let an interface hand over joined frames without checksums, or only frames as on a wire."""
+    words = ("tx", "tso", "gso", "tx-udp-segmentation")
+    switch = [word for name in words for word in (name, "on" if on else "off")]
+    run("ip", "netns", "exec", namespace, "ethtool", "-K", interface, *switch)
 
 
 class Record:
