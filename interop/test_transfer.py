@@ -280,7 +280,10 @@ def host_on_access_port(network: Network, node: Node, vlan: int, address: str) -
     node.host.run("ip", "link", "set", port, "master", "lan")
     attached = node.host.spawn(sys.executable, "-m", "pytinc.lab.access_port", port, str(vlan))
     assert attached.stdout is not None
-    assert attached.stdout.readline() == "attached\n"
+    line = attached.stdout.readline()
+    if "Operation not permitted" in line:
+        pytest.skip("eBPF needs the real root")
+    assert line == "attached\n"
     node.host.run("ip", "link", "set", port, "up")
     host.run("ip", "address", "add", f"{address}/24", "dev", "lan")
     host.run("ip", "link", "set", "lan", "up")

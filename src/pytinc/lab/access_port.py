@@ -1,9 +1,9 @@
 """An access port of a VLAN, made of an interface: ``python -m pytinc.lab.access_port INTERFACE VLAN``.
 
-What comes in by the interface gets the VLAN's tag, only frames with this tag leave by it, and they leave without.
-A plain bridge with such ports is a VLAN switch whose other ports are trunks; kernels built without VLANs can be
-one, too. The kernel does the work by two programs of a few instructions (eBPF), joined frames (TSO) stay joined,
-and the tag is beside the frame as from any VLAN switch. It lasts as long as this process.
+What comes in by the interface gets the VLAN's tag. Only frames with this tag leave by it, and they lose it.
+A plain bridge with such ports is a VLAN switch whose other ports are trunks, also on a kernel that was built
+without VLANs. Two programs of a few instructions do it in the kernel (eBPF): joined frames (TSO) stay joined,
+and the tag stands beside the frame as behind any VLAN switch. It lasts as long as this process.
 
 Interop tests run it in a host's namespace.
 """
@@ -101,8 +101,11 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("interface")
     parser.add_argument("vlan", type=int)
     options = parser.parse_args(words)
-    _attach(tag(options.vlan), options.interface, _TCX_INGRESS)
-    _attach(untag(options.vlan), options.interface, _TCX_EGRESS)
+    try:
+        _attach(tag(options.vlan), options.interface, _TCX_INGRESS)
+        _attach(untag(options.vlan), options.interface, _TCX_EGRESS)
+    except OSError as error:
+        parser.exit(1, f"cannot make {options.interface} an access port: {error.strerror}\n")
     sys.stdout.write("attached\n")
     sys.stdout.flush()
     signal.pause()

@@ -95,7 +95,10 @@ class Side:
         self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         self._socket.setblocking(False)
         self._socket.setsockopt(_SOL_PACKET, _IGNORE_OUTGOING, 1)
-        self._socket.setsockopt(socket.SOL_SOCKET, _RCVBUFFORCE, BUFFER_BYTES)
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, _RCVBUFFORCE, BUFFER_BYTES)
+        except PermissionError:  # in a user namespace: as much as everybody may have
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
         self._socket.bind((interface, _ALL_PROTOCOLS))
         self.overruns = 0
         """Frames that the kernel did not take; there should be none."""
@@ -177,7 +180,10 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(words)
     one, other = options.interfaces
-    carrier = Carrier((one, other), options.loss / 100, options.reorder / 100, options.seed)
+    try:
+        carrier = Carrier((one, other), options.loss / 100, options.reorder / 100, options.seed)
+    except OSError as error:
+        parser.exit(1, f"cannot carry between {one} and {other}: {error.strerror}\n")
     signal.signal(signal.SIGTERM, carrier.stop)
     _tell("carrying")
     carrier.run()
