@@ -315,23 +315,36 @@ def trunk(network: Network) -> Iterator[Trunk]:
         node.host.run("ip", "link", "del", "lan")
 
 
+def two_at_once(trunk: Trunk, megabytes: int, *, forth: bool) -> None:
+    """Send random bytes in both VLANs at the same time."""
+    senders, receivers = (trunk.left, trunk.right) if forth else (trunk.right, trunk.left)
+    address = RIGHT_ADDRESS if forth else LEFT_ADDRESS
+    scripts, words = (RECEIVE_TCP, SEND_TCP), ("2", str(megabytes))
+    with ThreadPoolExecutor() as threads:
+        transfers = [
+            threads.submit(exchange, senders[vlan], receivers[vlan], scripts, words, address, 250)
+            for vlan in VLANS
+        ]
+    for transfer in transfers:
+        transfer.result()
+
+
 class TestTrunk:
     """A switch is one bridge without VLAN filtering, which not every kernel has, and access ports by eBPF."""
 
     @pytest.mark.parametrize("forth", [True, False], ids=["forth", "back"])
     def test_random_bytes_arrive_as_they_were_in_two_vlans_at_once(self, trunk: Trunk, forth: bool) -> None:
-        senders, receivers = (trunk.left, trunk.right) if forth else (trunk.right, trunk.left)
-        address = RIGHT_ADDRESS if forth else LEFT_ADDRESS
-        words = "2", str(max(MEGABYTES // 2, 1))
-        with ThreadPoolExecutor() as threads:
-            done = [
-                threads.submit(
-                    exchange, senders[vlan], receivers[vlan], (RECEIVE_TCP, SEND_TCP), words, address, 120
-                )
-                for vlan in VLANS
-            ]
-        for transfer in done:
-            transfer.result()
+        two_at_once(trunk, max(MEGABYTES // 2, 1), forth=forth)
+
+    @pytest.mark.parametrize("forth", [True, False], ids=["forth", "back"])
+    def test_they_do_so_over_a_lossy_and_reordering_network(
+        self, network: Network, trunk: Trunk, forth: bool
+    ) -> None:
+        host = network["right"].host
+        with network.lab.impair(host, loss=LOSS_PERCENT, reorder=REORDER_PERCENT) as report:
+            two_at_once(trunk, max(MEGABYTES // 8, 1), forth=forth)
+        assert report["lost"] > 0
+        assert report["overruns"] == 0
 
     def test_frames_pass_the_trunk_with_their_tag_and_joined(self, network: Network, trunk: Trunk) -> None:
         watchers = {}
