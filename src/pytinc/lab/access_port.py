@@ -20,6 +20,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
+MEANS: Final = "it takes the real root and Linux 6.6"
 _SYS_BPF: Final = {"x86_64": 321, "aarch64": 280}
 _PROG_LOAD: Final = 5
 _LINK_CREATE: Final = 28
@@ -80,7 +81,8 @@ def _bpf(command: int, attributes: bytes) -> int:
     """Call the kernel. Raises OSError."""
     kernel = ctypes.CDLL(None, use_errno=True)
     buffer = ctypes.create_string_buffer(attributes, _ATTRIBUTES)
-    answer = int(kernel.syscall(_SYS_BPF[os.uname().machine], command, buffer, _ATTRIBUTES))
+    number = _SYS_BPF.get(os.uname().machine, -1)  # -1: no such call, says the kernel
+    answer = int(kernel.syscall(number, command, buffer, _ATTRIBUTES))
     if answer < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     return answer
@@ -105,7 +107,7 @@ def main(words: Sequence[str] | None = None) -> None:
         _attach(tag(options.vlan), options.interface, _TCX_INGRESS)
         _attach(untag(options.vlan), options.interface, _TCX_EGRESS)
     except OSError as error:
-        parser.exit(1, f"cannot make {options.interface} an access port: {error.strerror}\n")
+        parser.exit(1, f"cannot make {options.interface} an access port ({MEANS}): {error.strerror}\n")
     sys.stdout.write("attached\n")
     sys.stdout.flush()
     signal.pause()
