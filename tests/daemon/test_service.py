@@ -377,6 +377,9 @@ def test_statistics_are_told_over_the_control_socket(network: Network) -> None:
         told = parse_rows(client.dump(Request.DUMP_STATISTICS))
     assert list(told.nodes) == ["alpha"]
     assert (told.nodes["alpha"]["path"], told.daemon["connections"]) == ("self", 0)
+    assert told.daemon["device_offloads"] == []  # it is a dummy
+    offloads = ", ".join(told.daemon["udp_offloads"]) or "none"
+    assert f"UDP offloads: {offloads}\n" in daemon.said
     daemon.stop()
 
 

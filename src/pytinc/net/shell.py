@@ -379,7 +379,13 @@ class Shell:
     def statistics(self) -> DaemonStats:
         """Return the daemon in numbers."""
         now = self._clock()
-        return DaemonStats(node_stats(self.node, now), now - self._started_at, self._deadline.lag.recent(now))
+        return DaemonStats(
+            node_stats(self.node, now),
+            now - self._started_at,
+            self._deadline.lag.recent(now),
+            self._device.offloads,
+            self._udp.offloads,
+        )
 
     def _connection_lines(self, control_rows: list[tuple[float, ConnectionRow]]) -> list[str]:
         rows = list(control_rows)

@@ -429,6 +429,11 @@ class DeviceFeed:
         self._pause: asyncio.TimerHandle | None = None
         self._reported: tuple[int | None, float] | None = None
 
+    @property
+    def offloads(self) -> tuple[str, ...]:
+        """What the kernel leaves to us; other devices than taps have none."""
+        return self._device.offloads if isinstance(self._device, TapDevice) else ()
+
     def start(self) -> None:
         """Begin to read."""
         self._pause = None

@@ -116,6 +116,11 @@ class DatagramSession:
         """So many records were sealed under the present key that a new one is due."""
         return self._out_count >= REKEY_AFTER
 
+    @property
+    def accepts_fast(self) -> bool:
+        """Records with the fast tag are taken as well."""
+        return self._accepts_fast
+
     def accept_fast(self) -> None:
         """Take records with the fast tag from now on: the peer is being told that we do.
 
