@@ -28,6 +28,7 @@ from pytinc.datapath.table import ForwardingTable, PeerSlot
 from pytinc.errors import AuthenticationError
 from pytinc.node.actions import Action, Log
 from pytinc.node.connections import Connections
+from pytinc.node.corrections import Corrections
 from pytinc.node.dialling import Dialling
 from pytinc.node.flood import Deletions, SeenCache
 from pytinc.node.forwarding import switch_rules
@@ -116,6 +117,7 @@ class Node:
         me_slot.via = me_slot.nexthop = me_slot
         self.seen = SeenCache()
         self.deletions = Deletions()
+        self.corrections = Corrections(self)
         self.topology = Topology(self)
         self.subnets = Subnets(self)
         self.tunnels = Tunnels(self)

@@ -38,12 +38,14 @@ class Timers:
             self._key_expire,
             node.dialling.next_deadline(),
             node.tunnels.next_deadline(),
+            node.corrections.next_deadline(),
         )
 
     def run(self, now: float) -> None:
         """Do everything that is due."""
         node = self._node
         node.dialling.tick(now)
+        node.corrections.tick(now)
         if now >= self._ping:
             self._ping = now + PING_CHECK_INTERVAL + node.jitter()
             node.connections.check_all(now)
