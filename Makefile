@@ -87,7 +87,7 @@ bench: $(STAMP)
 	@$(PY) -c 'import matplotlib' 2>/dev/null \
 	    || $(PY) -m pip install --quiet --disable-pip-version-check --group bench \
 	    || echo "no matplotlib: the comparison will have no plot" >&2
-	@set -e; for script in graph micro_sptps micro_offload path; do echo "== $$script"; $(PY) "benchmarks/$$script.py"; done
+	@set -e; for script in graph micro_sptps micro_offload micro_runs path; do echo "== $$script"; $(PY) "benchmarks/$$script.py"; done
 	@echo "== pairs"; $(PY) benchmarks/pairs.py $(ARGS)
 
 report:

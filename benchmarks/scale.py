@@ -5,8 +5,8 @@
 For each number of nodes: all start at once, all restart at once, ten restart one after the other, the mesh
 falls in two and comes together again, one link flaps for a minute, and a node restarts while another one
 hears everything two seconds late. Counted are the announcements (ADD_EDGE, DEL_EDGE, ADD_SUBNET, DEL_SUBNET)
-of all nodes together, and the bytes of all requests; the time until all agree is virtual, the CPU time is of this process
-for all nodes. Writes scale.json, scale.md and (with matplotlib) scale.png under benchmarks/results.
+of all nodes together, and the bytes of all requests. The time until all agree is virtual; the CPU time is that
+of this process, for all nodes. Writes scale.json, scale.md and (with matplotlib) scale.png under benchmarks/results.
 
 Everything is done twice: by pytinc's rules, and with the same nodes by tinc's (meta.md 2): a new neighbour is
 told of each edge in new words, and what was deleted is forgotten at once.
@@ -28,8 +28,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from sim.simulator import Mesh, RequestCounter, SimNode, ethernet
-
 from pytinc.node.flood import Deletions
 from pytinc.node.node import Node
 from pytinc.node.subnets import Subnets
@@ -37,6 +35,7 @@ from pytinc.node.topology import Topology
 from pytinc.protocol.graph import Edge
 from pytinc.wire.requests import Number
 from pytinc.wire.subnet import Subnet
+from sim.simulator import Mesh, RequestCounter, SimNode, ethernet
 
 FLOODED = (Number.ADD_EDGE, Number.DEL_EDGE, Number.ADD_SUBNET, Number.DEL_SUBNET)
 NODES = (10, 30, 100, 300)
@@ -220,7 +219,7 @@ def cpu() -> Iterator[list[float]]:
 
 
 def memory_per_peer(nodes: int) -> tuple[float, float]:
-    """Return the kilobytes of Python objects that one more node holds for each peer: known, and with a key."""
+    """Return the kilobytes of Python objects that a node holds for each peer: known, and with a key."""
     mesh = build(nodes)
     mesh.start()
     settle(mesh)
@@ -282,8 +281,9 @@ def report(rows: list[Row], memory: dict[int, tuple[float, float]]) -> str:
     lines = [
         "# Changes of a large mesh",
         "",
-        "Written by `benchmarks/scale.py`, which says what is counted. Seconds are virtual, until all agree on the nodes",
-        f'and the links that work ("never": not within {LIMIT:g}); CPU time is that of all nodes together, in one process.',
+        "Written by `benchmarks/scale.py`, which says what is counted. Seconds are virtual, until all agree on",
+        f'the nodes and the links that work ("never": not within {LIMIT:g}). CPU time is that of all nodes',
+        "together, in one process.",
         "",
         f"Python {platform.python_version()}, Linux {platform.release()}.",
         "",
