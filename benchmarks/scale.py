@@ -5,8 +5,9 @@
 For each number of nodes: all start at once, all restart at once, ten restart one after the other, the mesh
 falls in two and comes together again, one link flaps for a minute, and a node restarts while another one
 hears everything two seconds late. Counted are the announcements (ADD_EDGE, DEL_EDGE, ADD_SUBNET, DEL_SUBNET)
-of all nodes together, and the bytes of all requests. The time until all agree is virtual; the CPU time is that
-of this process, for all nodes. Writes scale.json, scale.md and (with matplotlib) scale.png under benchmarks/results.
+of all nodes together, and the bytes of all requests. The time until all agree is virtual; the CPU time is
+that of this process, for all nodes. Writes scale.json, scale.md and (with matplotlib) scale.png into
+benchmarks/results.
 
 Everything is done twice: by pytinc's rules, and with the same nodes by tinc's (meta.md 2): a new neighbour is
 told of each edge in new words, and what was deleted is forgotten at once.
@@ -281,8 +282,8 @@ def report(rows: list[Row], memory: dict[int, tuple[float, float]]) -> str:
     lines = [
         "# Changes of a large mesh",
         "",
-        "Written by `benchmarks/scale.py`, which says what is counted. Seconds are virtual, until all agree on",
-        f'the nodes and the links that work ("never": not within {LIMIT:g}). CPU time is that of all nodes',
+        "Written by `benchmarks/scale.py`, which says what is counted. Seconds are virtual, until all agree",
+        f'on the nodes and the links that work ("never": not within {LIMIT:g}). CPU time is that of all nodes',
         "together, in one process.",
         "",
         f"Python {platform.python_version()}, Linux {platform.release()}.",
