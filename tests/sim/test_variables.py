@@ -234,6 +234,42 @@ def test_a_replay_window_of_0_takes_the_same_datagram_twice(window: int, arrived
     assert len([frame for frame in two.frames if frame.endswith(b"once")]) == arrived
 
 
+@pytest.mark.parametrize("level", [0, 6])
+def test_a_node_is_sent_what_is_compressed_if_it_asks_for_it(level: int) -> None:
+    mesh = Mesh(1)
+    mesh.add("one")
+    mesh.add("two", connect_to=["one"], compression=level)
+    started(mesh)
+    chat(mesh)
+    sent, answered = attempts(mesh.nodes["one"]), attempts(mesh.nodes["two"])
+    mesh.nodes["two"].frames.clear()
+    frame = ethernet(TWO, ONE, bytes(1000))
+    mesh.nodes["one"].send_frame(frame)
+    mesh.nodes["two"].send_frame(ethernet(ONE, TWO, bytes(1000)))
+    mesh.run(0.2)
+    assert max(size for _, size in answered) > 1000
+    assert (max(size for _, size in sent) < 100) == (level > 0)
+    assert mesh.nodes["two"].frames == [frame]
+
+
+@pytest.mark.parametrize(("left", "right", "way"), [(10, 20, "left"), (20, 10, "right")])
+@pytest.mark.parametrize("where", ["tinc.conf", "host file"])
+def test_of_two_ways_the_one_with_the_smaller_weights_is_taken(
+    where: str, left: int, right: int, way: str
+) -> None:
+    mesh = Mesh(1)
+    for name, weight in (("left", left), ("right", right)):
+        mesh.add(name, weight=weight if where == "tinc.conf" else 1)
+    one, two = (mesh.add(name, connect_to=["left", "right"], weight=1) for name in ("one", "two"))
+    if where == "host file":
+        for sim in (one, two):
+            for name, weight in (("left", left), ("right", right)):
+                sim.hosts.files[name] = replace(sim.hosts.files[name], weight=weight)
+    started(mesh)
+    mesh.run(5)
+    assert view(one, "two").nexthop == way
+
+
 # -- how often and how long --
 
 
