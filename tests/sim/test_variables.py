@@ -25,9 +25,7 @@ def pair(**settings: object) -> Mesh:
     return started(mesh)
 
 
-def trio(
-    one: dict[str, object] | None = None, hub: dict[str, object] | None = None, **both: object
-) -> Mesh:
+def trio(one: dict[str, object] | None = None, hub: dict[str, object] | None = None, **both: object) -> Mesh:
     """One and two are neighbours of hub only; ``one`` and ``hub`` are settings of these alone."""
     mesh = Mesh(1)
     mesh.add("hub", **both | (hub or {}))
@@ -90,9 +88,7 @@ def attempts(sim: SimNode) -> list[tuple[float, int]]:
 # -- who gets a frame --
 
 
-@pytest.mark.parametrize(
-    ("mode", "hub", "two"), [(Mode.SWITCH, 0, 1), (Mode.HUB, 1, 1), (Mode.ROUTER, 0, 0)]
-)
+@pytest.mark.parametrize(("mode", "hub", "two"), [(Mode.SWITCH, 0, 1), (Mode.HUB, 1, 1), (Mode.ROUTER, 0, 0)])
 def test_a_known_destination_is_told_to_one_by_a_switch_and_to_all_by_a_hub(
     mode: Mode, hub: int, two: int
 ) -> None:
@@ -318,9 +314,7 @@ def test_an_unproved_address_and_a_local_one_are_asked_together(local: bool, tim
 
 
 @pytest.mark.parametrize(("keepalive", "least", "most"), [(10, 24, 33), (50, 3, 9)])
-def test_a_proved_address_is_asked_once_per_keepalive_interval(
-    keepalive: int, least: int, most: int
-) -> None:
+def test_a_proved_address_is_asked_once_per_keepalive_interval(keepalive: int, least: int, most: int) -> None:
     mesh = pair(udp_discovery_keepalive_interval=keepalive, udp_discovery_timeout=600, pmtu_discovery=False)
     chat(mesh)
     assert is_proved(mesh)
@@ -372,6 +366,25 @@ def counted(mesh: Mesh, number: Number) -> int:
 # -- connections --
 
 
+@pytest.mark.parametrize(("interval", "least", "most"), [(10, 16, 24), (60, 2, 4)])
+def test_a_quiet_neighbour_is_pinged_once_per_ping_interval(interval: int, least: int, most: int) -> None:
+    mesh = pair(ping_interval=interval)
+    with RequestCounter() as counter:
+        mesh.run(120)
+    assert least <= counter.sent[Number.PING] <= most  # of both together
+
+
+@pytest.mark.parametrize("timeout", [3, 15])
+def test_a_neighbour_that_does_not_answer_a_ping_is_given_up_after_the_ping_timeout(timeout: int) -> None:
+    mesh = pair(ping_interval=20, ping_timeout=timeout)
+    mesh.underlay.delay = 0.1
+    (connection,) = mesh.nodes["one"].node.connections.activated
+    mesh.run_until(lambda: connection.pinged, 60)
+    mesh.underlay.cut.add("two")
+    took = mesh.run_until(lambda: not mesh.nodes["one"].node.peers["two"].reachable, 60)
+    assert timeout - 0.1 <= took <= timeout + 2.5
+
+
 def test_auto_connect_decides_whether_a_node_dials_one_that_it_only_knows() -> None:
     for wanted in (True, False):
         mesh = Mesh(1)
@@ -410,7 +423,5 @@ def test_so_many_connections_are_accepted_at_once(burst: int) -> None:
     refused = []
     for number in range(20):
         one.node.meta_accepted(Address(f"10.7.0.{number}", "4000"), one.address, mesh.now)
-        refused.append(
-            any(isinstance(action, actions.CloseMeta) for action in one.node.take_actions())
-        )
+        refused.append(any(isinstance(action, actions.CloseMeta) for action in one.node.take_actions()))
     assert refused == [False] * burst + [True] * (20 - burst)
