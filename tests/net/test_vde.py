@@ -81,9 +81,11 @@ def test_frames_go_through_the_switch_and_the_plug_leaves_nothing_behind(switch:
 
 @needs_vde
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-def test_a_group_may_use_our_socket_and_others_may_not(switch: str) -> None:
+def test_a_group_may_use_our_socket_and_others_may_not(switch: str, log) -> None:
     for group, mode in ((None, 0o700), ("daemon", 0o770)):
-        device = VdeDevice(switch, "", group=group)
+        settings = Settings("a", mode=Mode.SWITCH, device_type="vde", device=switch, vde_group=group)
+        device = open_device(settings, None, log)
+        assert isinstance(device, VdeDevice)
         assert Path(device._own_path).stat().st_mode & 0o777 == mode
         device.close()
     with pytest.raises(DeviceError, match="Unknown group no-such-group in VDEGroup"):
