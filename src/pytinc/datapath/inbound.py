@@ -196,14 +196,14 @@ class Inbound:
             source.in_bytes += sum(sizes)
             # What a relay brought proves nothing about the straight path (tinc counts it, too), nor does the
             # length of what was compressed on the way.
-            if direct and not self._table.rules.compressed and max(sizes) > source.maxrecentlen:
+            if direct and not self._table.rules.compression and max(sizes) > source.maxrecentlen:
                 source.maxrecentlen = max(sizes)
             self._outbound.switch(source, frames, now, out)
         return rejected < len(datagrams)
 
     def _expanded(self, type_: int, data: bytes) -> bytes | None:
         """Return the frame in a compressed record, None if it is damaged or we have not asked for any (8)."""
-        payload = expand(data, MTU_MAX) if self._table.rules.compressed else None
+        payload = expand(self._table.rules.compression, data, MTU_MAX)
         if payload is None:
             return None
         if type_ == TYPE_MAC | TYPE_COMPRESSED:
