@@ -76,7 +76,8 @@ TABLE: dict[str, Rule] = {
     "protocol": Rule(frozenset({"errors", "wire", "crypto"}), forbidden=IMPURE),
     "datapath": Rule(
         frozenset({"errors", "wire", "crypto", "protocol.sptps", "protocol.switch"}),
-        frozenset({"numpy"}),
+        frozenset({"lz4", "lzallright", "numpy"}),
+        only_in={"lz4": "datapath/compression.py", "lzallright": "datapath/compression.py"},
         forbidden=IMPURE,
     ),
     "node": Rule(frozenset({"errors", "wire", "crypto", "config", "protocol", "datapath"}), forbidden=IMPURE),

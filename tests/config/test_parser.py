@@ -334,7 +334,7 @@ class TestSettings:
             ("MaxTimeout = 0", "MaxTimeout cannot be smaller than 1!"),
             ("Subnet = 10.0.0.1/8", "Network address and prefix length do not match"),
             ("Subnet = nowhere", "Malformed subnet definition nowhere"),
-            ("Compression = 10", "Bogus compression level 10"),
+            ("Compression = 13", "Bogus compression level 13"),
             ("Compression = -1", "Bogus compression level -1"),
             ("DeviceType = uml", "Unknown device type uml"),
             ("DeviceType = fd\nMode = switch\nDevice = 3", "Switch mode not supported"),
@@ -368,6 +368,20 @@ class TestSettings:
         made = settings("DeviceType = multicast\nDevice = ff02::7%eth0 5000 3")
         assert made.multicast == MulticastGroup("ff02::7%eth0", "5000", 3)
         assert settings("DeviceType = tap\nDevice = ff02::7 5000").multicast is None
+
+    @pytest.mark.parametrize(
+        ("level", "library", "extra"),
+        [(10, "lzallright", "lzo"), (11, "lzallright", "lzo"), (12, "lz4", "lz4")],
+    )
+    def test_a_level_whose_library_is_missing_is_fatal_and_says_what_to_install(
+        self, level: int, library: str, extra: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert settings(f"Compression = {level}").compression == level
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+        wanted = f"Compression {level} needs the Python library {library}, .* install pytinc\\[{extra}\\]"
+        with pytest.raises(ConfigError, match=wanted):
+            settings(f"Compression = {level}")
+        assert settings("Compression = 9").compression == 9
 
     @pytest.mark.parametrize(
         ("line", "complaint"),

@@ -307,7 +307,7 @@ def test_the_service_manager_is_kept_informed(network: Network) -> None:
         (["nonsense"], "unrecognized argument 'nonsense'"),
         (["-o", "Mode=what"], "Invalid routing mode!"),
         (["-o", "Proxy=socks5 localhost"], "Host and port argument expected for proxy!"),
-        (["-o", "Compression=12"], "Bogus compression level"),
+        (["-o", "Compression=13"], "Bogus compression level"),
         (["-o", "Sandbox=high"], "not supported on this platform"),
         (["-o", "Sandbox=what"], "Bad sandbox value what!"),
         (["-o", "DeviceType=fd"], "Switch mode not supported: DeviceType fd"),

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from datapath.super_frames import frame_run
 from pytinc.crypto.keys import PrivateKey
+from pytinc.datapath.compression import compress, expand
 from pytinc.datapath.inbound import Inbound
 from pytinc.datapath.outbound import Outbound
 from pytinc.datapath.output import Output, Upcalls
@@ -145,6 +146,11 @@ class World:
         self.reference = Reference(table)
         self.sent: dict[str, list[bytes]] = {name: [] for name in PEERS}
 
+    def _compressed(self, body: bytes) -> bytes:
+        """Return ``body`` as we have asked for it; else, or if that makes it no shorter, with zlib."""
+        level = self.table.rules.compression
+        return (compress(level, body) if level else None) or zlib.compress(body)
+
     def datagram(self, spec: DatagramSpec) -> bytes:
         """What a peer (or somebody else) sends."""
         peer, body = spec.peer, spec.body
@@ -156,7 +162,7 @@ class World:
             case "record" | "tampered" | "replay" | "lost" if far is not None and far.can_send:
                 type_ = spec.type_
                 if type_ in (TYPE_MAC, TYPE_PACKET) and len(body) % 3 == 0:
-                    type_, body = type_ | TYPE_COMPRESSED, zlib.compress(body)[: 1400 - len(body) % 7]
+                    type_, body = type_ | TYPE_COMPRESSED, self._compressed(body)[: 1400 - len(body) % 7]
                 datagram = prefix + far.seal(type_, body, may_be_fast=len(body) % 2 == 0)
             case "handshake" if far is not None and not far.in_handshake:
                 far.force_rekey()
@@ -240,8 +246,8 @@ class Told:
         router = table.rules.router
         type_, data = opened
         if type_ & TYPE_COMPRESSED:
-            assert table.slots[name].compression
-            data = zlib.decompress(data)
+            data = expand(table.slots[name].compression, data, 1518)
+            assert data is not None
         assert type_ & ~TYPE_COMPRESSED == (TYPE_PACKET if router else TYPE_MAC)
         frame = HEADER_OF_IP[data[:1]] + data if router else data
         self._frame((way, prefix, "fast tag" if far._fast_seen else "usual tag"), name, frame)
@@ -336,7 +342,7 @@ def plans(draw: st.DrawFn) -> Plan:
             upkeep_due=draw(st.sampled_from((0.0, NEVER))),
             socket=draw(st.sampled_from((0, 0, 1))),
             fast_tag=draw(st.booleans()),
-            compression=draw(st.sampled_from((0, 0, 1, 9))),
+            compression=draw(st.sampled_from((0, 0, 1, 9, 10, 12))),
         )
     rules = {
         "router": draw(st.booleans()),
@@ -345,7 +351,7 @@ def plans(draw: st.DrawFn) -> Plan:
         "kernel": draw(rarely),
         "direct_only": draw(st.booleans()),
         "decrement_ttl": draw(st.booleans()),
-        "compressed": draw(rarely),
+        "compression": draw(st.sampled_from((0, 0, 0, 1, 11, 12))),
         "broadcast": draw(st.sampled_from(("mst", "mst", "direct", "no"))),
     }
     return Plan(
@@ -609,7 +615,7 @@ def ordinary_plans(draw: st.DrawFn) -> Plan:
         )
         for name, peer in plan.peers.items()
     }
-    off = {} if seldom else {"decrement_ttl": False, "compressed": False, "direct_only": False}
+    off = {} if seldom else {"decrement_ttl": False, "compression": 0, "direct_only": False}
     rules = plan.rules | {"router": False, "hub": False, "kernel": False, "forward": True} | off
     macs = {mac: ("a", *PEERS)[number % 4] for number, mac in enumerate(MACS)}
     return replace(plan, peers=peers, rules=rules, macs=macs, capture=False)

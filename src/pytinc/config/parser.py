@@ -7,6 +7,7 @@ Nothing here touches the disk.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -330,8 +331,9 @@ def own_name(pool: Pool) -> str:
         raise _located(entry, str(error)) from None
 
 
-MAX_COMPRESSION: Final = 9
-"""tinc's levels 10 to 12 are LZO and LZ4."""
+MAX_COMPRESSION: Final = 12
+_COMPRESSION_EXTRAS: Final = {10: ("lzallright", "lzo"), 11: ("lzallright", "lzo"), 12: ("lz4", "lz4")}
+"""By the level that needs one: a library that may be missing, and the extra of pytinc that brings it."""
 _DEFAULTS: Final = Settings(name="")
 _MODES: Final = {mode.value: mode for mode in Mode}
 _BROADCASTS: Final = {mode.value: mode for mode in Broadcast} | {"yes": Broadcast.MST}
@@ -504,12 +506,22 @@ def _multicast(
 
 
 def _compression(read: _Reader, pool: Pool, kept: int) -> int:
-    """Return the level we ask peers for. Unlike tinc pytinc has neither LZO nor LZ4."""
+    """Return the level we ask peers for; it is refused if what expands such packets is not installed."""
     level = read.integer("Compression", 0)
     entry = pool.first("Compression")
-    if 0 <= level <= MAX_COMPRESSION or entry is None:
+    if entry is None:
         return level
-    read.reject(entry, f"Bogus compression level {level}: 0 (none) to {MAX_COMPRESSION} (zlib) are supported")
+    library, extra = _COMPRESSION_EXTRAS.get(level, ("", ""))
+    if not 0 <= level <= MAX_COMPRESSION:
+        read.reject(entry, f"Bogus compression level {level}: it is 0 (none) to {MAX_COMPRESSION}")
+    elif library and importlib.util.find_spec(library) is None:
+        read.reject(
+            entry,
+            f"Compression {level} needs the Python library {library}, which is not installed: "
+            f"install pytinc[{extra}], or choose 0 to 9",
+        )
+    else:
+        return level
     return kept
 
 

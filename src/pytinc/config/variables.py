@@ -81,7 +81,7 @@ _ROWS: Final = (
     ("BroadcastSubnet", "S m s", ValueType.SUBNET, "", "y", "further addresses whose packets are broadcast"),
     ("Cipher", "S H", _S, "aes-256-cbc", "n", "cipher of the legacy protocol; not used by pytinc"),
     ("ClampMSS", "S H s", _B, "yes", "y, c", "clamp the MSS of TCP connections to the path MTU"),
-    ("Compression", "S H s", _I, "0", "n", "level we ask peers to compress with: 0 off, 1 to 9 zlib"),
+    ("Compression", "S H s", _I, "0", "n", "ask peers to compress: 0 no, 1 to 9 zlib, 10 and 11 LZO, 12 LZ4"),
     ("ConnectTo", "S m s", ValueType.NAME, "", "y", "keep an outgoing connection to this node"),
     ("DecrementTTL", "S s", _B, "no", "k", "decrement the TTL of forwarded packets"),
     ("Device", "S", _P, "/dev/net/tun", "n", "device file, or what DeviceType makes of it"),

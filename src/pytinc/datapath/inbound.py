@@ -244,12 +244,12 @@ class Inbound:
         source.in_bytes += total
         # What a relay brought proves nothing about the straight path (tinc counts it, too), nor does the
         # length of what was compressed on the way.
-        if direct and longest > source.maxrecentlen and not self._table.rules.compressed:
+        if direct and longest > source.maxrecentlen and not self._table.rules.compression:
             source.maxrecentlen = longest
 
     def _expanded(self, type_: int, data: bytes) -> bytes | None:
         """Return the frame in a compressed record, None if it is damaged or we have not asked for any (8)."""
-        payload = expand(data, MTU_MAX) if self._table.rules.compressed else None
+        payload = expand(self._table.rules.compression, data, MTU_MAX)
         if payload is None:
             return None
         if type_ == TYPE_MAC | TYPE_COMPRESSED:

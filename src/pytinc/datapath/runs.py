@@ -158,6 +158,8 @@ class DatagramRun:
             return None
         size = step - DATAGRAM_OVERHEAD
         last = len(data) - (count - 1) * step - DATAGRAM_OVERHEAD
+        if last < HEADER_SIZE:
+            return None
         rows = np.empty((count, LEAD + size + -(LEAD + size) % 4), np.uint8)
         rows[:, : LEAD - 1] = 0
         rows[:, LEAD + size :] = 0
