@@ -7,13 +7,7 @@ were seen to send three times as many lines with every 20 ms (`tests/sim/test_sc
 
 So each node speaks up about one thing at most once in `OWN_REST` (if it is its own) or `OTHERS_REST` seconds.
 What was held back is looked at again after the rest, when most lines have arrived: if it is still to be said,
-all neighbours hear it.
-
-A true line about an edge stops at nodes that know the edge already, although others behind them may have
-been told that it is gone. So once a claim that an edge of ours is gone was answered, the edge is announced
-after the rest with a weight that is one more or less: as a change, which goes to everyone.
-
-tinc corrects at once, always, and stands still for a while when it was too often.
+all neighbours hear it. tinc corrects at once, always, and stands still for a while when it was too often.
 """
 
 from __future__ import annotations
@@ -58,11 +52,6 @@ class Corrections:
         self._rest(thing, now)
         return True
 
-    def look_again(self, thing: Thing) -> None:
-        """Have ``thing`` looked at again when its rest is over."""
-        if thing in self._until:
-            self._held.add(thing)
-
     def _rest(self, thing: Thing, now: float) -> None:
         until = now + (OWN_REST if thing[0] == self._node.me.name else OTHERS_REST)
         self._until[thing] = until
@@ -101,4 +90,4 @@ class Corrections:
         edge = node.topology.graph.edge(name, what)
         if edge is None:
             return node.topology.withdraw(name, what).format()
-        return node.topology.announce_changed(edge, now) if is_own else None
+        return node.topology.announce(edge).format() if is_own else None

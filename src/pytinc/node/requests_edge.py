@@ -31,6 +31,9 @@ def on_add_edge(node: Node, connection: Connection, request: AddEdge, line: str,
     graph = node.topology.graph
     edge = graph.edge(request.source, request.target)
     if edge is not None and _says_the_same(edge, request):
+        if node.deletions.is_recent((request.source, request.target), now):
+            # Others may have heard from us that it was gone, and not yet that it is back.
+            node.connections.forward(line, connection)
         return
     if request.source == node.me.name:
         _correct_add(node, connection, edge, request, now)
@@ -97,7 +100,6 @@ def on_del_edge(node: Node, connection: Connection, request: DelEdge, line: str,
         node.topology.contradicting_deletes += 1
         if not node.topology.is_paused(now) and node.corrections.may_speak(ends, now):
             node.connections.send(connection, node.topology.announce(edge))
-            node.corrections.look_again(ends)
         return
     if words is not None:
         node.connections.forward(words, connection)

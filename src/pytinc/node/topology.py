@@ -74,13 +74,6 @@ class Topology:
             edge.local_address,
         )
 
-    def announce_changed(self, edge: Edge, now: float) -> str:
-        """Make the weight of an edge of ours one more or less, and return the line that tells of it."""
-        edge.weight = edge.weight - 1 if edge.weight > 1 and edge.weight % 2 == 0 else edge.weight + 1
-        self.graph.set_edge(edge)
-        edge.line, edge.announced = self.announce(edge).format(), now
-        return edge.line
-
     def introduction(self, edge: Edge, now: float) -> str:
         """Return the line that tells a new neighbour of ``edge``.
 
