@@ -31,9 +31,6 @@ def on_add_edge(node: Node, connection: Connection, request: AddEdge, line: str,
     graph = node.topology.graph
     edge = graph.edge(request.source, request.target)
     if edge is not None and _says_the_same(edge, request):
-        if node.deletions.is_recent((request.source, request.target), now):
-            # Others may have heard from us that it was gone, and not yet that it is back.
-            node.connections.forward(line, connection)
         return
     if request.source == node.me.name:
         _correct_add(node, connection, edge, request, now)

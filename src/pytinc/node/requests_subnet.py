@@ -24,8 +24,6 @@ def on_add_subnet(node: Node, connection: Connection, request: AddSubnet, line: 
     node.topology.check_words(request.owner)
     owner, subnet = node.peer(request.owner), request.subnet
     if node.subnets.table.has(owner.name, subnet):
-        if node.deletions.is_recent((owner.name, subnet), now):
-            node.connections.forward(line, connection)  # as for edges (`on_add_edge`)
         return
     if owner is node.me:
         if not node.topology.is_paused(now) and node.corrections.may_speak((owner.name, subnet), now):
