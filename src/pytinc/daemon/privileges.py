@@ -8,6 +8,7 @@ import grp
 import importlib
 import os
 import pwd
+import resource
 import time
 from pathlib import Path
 from typing import Final
@@ -18,13 +19,26 @@ from pytinc.net.log import reason
 _NICE: Final = {"low": 10, "normal": 0, "high": -10}
 _MCL_CURRENT: Final = 1
 _MCL_FUTURE: Final = 2
-_NEEDED_LATER: Final = ("encodings.idna", "pytinc.wire.address_cache", "construct")
-"""Modules that are loaded when first used; in a chroot they would not be found."""
+_NEEDED_LATER: Final = (
+    "concurrent.futures.thread",
+    "construct",
+    "cryptography.hazmat.backends.openssl.backend",
+    "difflib",
+    "encodings.ascii",
+    "encodings.idna",
+    "encodings.latin_1",
+    "encodings.punycode",
+    "pytinc.wire.address_cache",
+)
+"""Modules that are loaded when first used, by us and by the libraries; in a chroot they would not be found."""
 _DIRECTORIES: Final = (("", 0o755), ("cache", 0o755), ("hosts", 0o755), ("invitations", 0o700))
 
 
 def lock_memory() -> None:
     """Keep all memory, present and future, from being swapped out. Raises `DeviceError`."""
+    # Who gives up root later (--user) has no more memory than this limit, and the usual one is a few megabytes.
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.mlockall(_MCL_CURRENT | _MCL_FUTURE) != 0:
         raise DeviceError(f"System call `mlockall' failed: {os.strerror(ctypes.get_errno())}")
