@@ -89,8 +89,12 @@ TABLE: dict[str, Rule] = {
     "vip": Rule(frozenset({"errors", "wire"}), only_in={"socket": "vip/linux.py"}),
     "net": Rule(
         CORE | {"control"},
-        frozenset({"uvloop", "pytun_pmd3", "prometheus_client"}),
-        only_in={"uvloop": "net/loop.py", "prometheus_client": "net/metrics.py"},
+        frozenset({"miniupnpc", "uvloop", "pytun_pmd3", "prometheus_client"}),
+        only_in={
+            "miniupnpc": "net/igd.py",
+            "prometheus_client": "net/metrics.py",
+            "uvloop": "net/loop.py",
+        },
     ),
     "daemon": Rule(CORE | {"control", "net"}, frozenset({"click"})),
     "cli": Rule(

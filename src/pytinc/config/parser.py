@@ -454,6 +454,8 @@ def build_settings(pool: Pool, name: str | None = None, previous: Settings | Non
         experimental_protocol=read.boolean("ExperimentalProtocol", None),
         sandbox=_sandbox(read, pool),
         upnp=_upnp(pool),
+        upnp_discover_wait=read.at_least(1, "UPnPDiscoverWait", default.upnp_discover_wait),
+        upnp_refresh_period=read.at_least(1, "UPnPRefreshPeriod", default.upnp_refresh_period),
         warnings=tuple(read.warnings),
     )
 
@@ -544,8 +546,6 @@ def _upnp(pool: Pool) -> str:
 
 def _check_unsupported(read: _Reader, pool: Pool) -> None:
     """Complain about valid settings that ask for what pytinc does not have."""
-    if _upnp(pool) != "no":
-        read.warnings.append("UPnP was requested, but is not supported")
     entry = pool.first("ExperimentalProtocol")
     if entry is not None and parse_boolean(entry.value) is False:
         read.warnings.append("ExperimentalProtocol = no asks for the legacy protocol, which is not supported")

@@ -185,5 +185,8 @@ class Settings:
     experimental_protocol: bool | None = None
     sandbox: str = "off"
     upnp: str = "no"
+    """``yes``, ``udponly`` or ``no``."""
+    upnp_discover_wait: int = 5
+    upnp_refresh_period: int = 60
     warnings: tuple[str, ...] = ()
     """What the daemon reports at start and reload: wrong types, unknown variables, ignored values."""
