@@ -370,6 +370,6 @@ class Node:
     def _settle(self, now: float) -> None:
         """Finish an event: upcalls of the data path, the graph if edges changed, output of connections."""
         self.tunnels.handle_output(now)
-        self.topology.update(now)
+        self.topology.settle(now)
         self.tunnels.handle_output(now)
         self.connections.flush()

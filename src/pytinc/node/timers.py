@@ -39,6 +39,7 @@ class Timers:
             node.dialling.next_deadline(),
             node.tunnels.next_deadline(),
             node.corrections.next_deadline(),
+            node.topology.next_deadline(),
         )
 
     def run(self, now: float) -> None:
