@@ -14,7 +14,7 @@ from pytinc.lab.node import Kind, Node, wait_until
 from pytinc.lab.traffic import answers, ping
 
 CASTS = ("CP", "PC", "PP")
-COUNT, SIZE = 20, 1200
+COUNT, SIZE, INTERVAL = 20, 1200, 0.05
 
 
 def sent(node: Node) -> int:
@@ -22,9 +22,7 @@ def sent(node: Node) -> int:
     return int(node.host.run("cat", "/sys/class/net/eth0/statistics/tx_bytes").stdout)
 
 
-@pytest.mark.parametrize(
-    ("mode", "level"), [("switch", 6), ("router", 6), ("switch", 10), ("router", 11), ("switch", 12)]
-)
+@pytest.mark.parametrize(("mode", "level"), [("switch", 6), ("router", 11), ("switch", 12)])
 def test_packets_arrive_and_take_less_room(
     own_network: Callable[..., Network], cast: tuple[Kind, ...], mode: str, level: int
 ) -> None:
@@ -46,7 +44,7 @@ def test_packets_arrive_and_take_less_room(
         wait_until(lambda here=here, there=there: here.nodes()[there.name].mtu_known, 30, "the MTU is known")
     for here, there in ((left, right), (right, left)):
         before = sent(here)
-        report = ping(here.host, there.address, COUNT, size=SIZE)
+        report = ping(here.host, there.address, COUNT, interval=INTERVAL, size=SIZE)
         assert report.received == COUNT
         # What ping sends is the same few bytes over and over.
         assert sent(here) - before < COUNT * SIZE / 2

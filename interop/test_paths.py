@@ -68,8 +68,8 @@ def wait_way(one: Node, other: Node, way: str = "directly with UDP") -> None:
 
 
 def assert_steady(one: Node, other: Node) -> None:
-    """Eight seconds of pings without a loss."""
-    assert ping(one.host, other.address, 40, interval=0.2).lost == 0
+    """Four seconds of pings without a loss."""
+    assert ping(one.host, other.address, 40, interval=0.1).lost == 0
 
 
 def knows_narrow_link(one: Node, other: Node) -> bool:
