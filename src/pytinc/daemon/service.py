@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import os
 import random
 import secrets
@@ -213,6 +214,9 @@ class Service:
         self._start_upnp(tasks)
         self._notifier.send("READY=1")
         self._start_watchdog(tasks)
+        # What is there now stays: not to look at it again spares packets a pause of 7 ms each time.
+        gc.collect()
+        gc.freeze()
 
     async def _bring_down(self) -> None:
         self._notifier.send("STOPPING=1")
