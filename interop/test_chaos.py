@@ -1,14 +1,14 @@
-"""Nine hosts, C and pytinc mixed, pinging each other while one after the other is stopped, killed and started.
+"""Nine hosts, C and pytinc mixed, ping each other while one after the other is stopped, killed and started.
 
-Every ping without an answer must have its cause in a restart: one of an end of its path, with the time it takes
-to find the way again, or one of a host that may have carried it, with the much shorter time in which the others
-notice that it is gone. Everything else must be answered.
+Every ping without an answer must have its cause in a restart: one of an end of its path, with the time it
+takes to find the way again, or one of a host that may have carried it, with the much shorter time in which
+the others notice that it is gone. Everything else must be answered.
 
     n1 ──> n2 ──> n3 ──> ... ──> n9 ──> n1        and the chords n1 ──> n4 ──> n7 ──> n1, n2 ──> n6
 
-``PYTINC_INTEROP_CHAOS_SECONDS`` says how long it lasts, ``_SEED`` repeats a sequence of restarts, ``_CAST`` gives
-other kinds to the hosts (nine letters; ``CCCCCCCCC`` shows what tinc alone does). The table of what was lost is
-printed and left in ``results/chaos.md``.
+``PYTINC_INTEROP_CHAOS_SECONDS`` says how long it lasts, ``_SEED`` repeats a sequence of restarts, ``_CAST``
+gives other kinds to the hosts (nine letters; ``CCCCCCCCC``, or ``--control``, shows what tinc alone does).
+The table of what was lost is printed and left in ``results/chaos.md``.
 """
 
 from __future__ import annotations

@@ -111,6 +111,10 @@ class DaemonLog:
         wanted = -1 if self._stream is None else self._stream.log_level(self._level)
         self._highest = max(self._level, wanted)
 
+    def wants(self, level: int) -> bool:
+        """Tell whether anybody wants lines of this level."""
+        return level <= self._highest
+
     # -- writing --
 
     def __call__(self, level: int, priority: str, message: str, /) -> None:

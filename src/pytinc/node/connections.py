@@ -7,6 +7,7 @@ is `dialling`'s business.
 from __future__ import annotations
 
 import enum
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from pytinc.config.settings import HostSettings
@@ -27,7 +28,16 @@ from pytinc.protocol.meta import (
     State,
 )
 from pytinc.wire.address import Address
-from pytinc.wire.requests import PROTOCOL_MINOR, Ack, OptionBits, Ping, Request, options_version
+from pytinc.wire.requests import (
+    PROTOCOL_MINOR,
+    Ack,
+    Number,
+    OptionBits,
+    Ping,
+    Request,
+    options_version,
+    parse_number,
+)
 
 if TYPE_CHECKING:
     from pytinc.node.dialling import Entry
@@ -36,6 +46,8 @@ if TYPE_CHECKING:
 MAX_HALF_OPEN: Final = 512
 """Connections that have not finished their login; the newest is refused beyond this, so that strangers
 cannot use up memory in the PingTimeout seconds each of them has."""
+REQUEST_LEVEL: Final = 4
+"""Debug level at which every request is logged with its contents, as in tinc (daemon.md 6.3)."""
 SIMULTANEOUS: Final = 3.0
 """Seconds within which two activations with one peer count as both ends dialling each other at once."""
 
@@ -205,8 +217,20 @@ class Connections:
             insecure=node.insecure,
         )
         connection = Connection(number, meta, remote, local, now)
+        meta.trace = partial(self._log_request, connection)
         self._by_number[number] = connection
         return connection
+
+    def _log_request(self, connection: Connection, direction: str, line: str) -> None:
+        """Log a request in tinc's words; of ANS_KEY only the names: between legacy nodes it holds a key."""
+        node = self._node
+        if not node.is_logged(REQUEST_LEVEL):
+            return
+        number = parse_number(line)
+        if number is Number.ANS_KEY:
+            line = " ".join([*line.split()[:3], "..."])
+        to = "to" if direction == "Sending" else "from"
+        node.log(REQUEST_LEVEL, "debug", f"{direction} {number.name} {to} {connection.describe()}: {line}")
 
     def _number(self) -> int:
         self._next_number += 1

@@ -82,6 +82,7 @@ class Node:
         queued: Callable[[int], int],
         wall_clock: Callable[[], float],
         own_address: Callable[[bytes], bytes | None] | None = None,
+        is_logged: Callable[[int], bool] = lambda level: True,
         insecure: bool = False,
     ) -> None:
         self.settings = settings
@@ -94,6 +95,8 @@ class Node:
         self.queued = queued
         """Gives how many bytes wait in the output of a meta connection."""
         self.wall_clock = wall_clock
+        self.is_logged = is_logged
+        """Tells whether anybody wants log lines of a level; those that are made often need not be made."""
         self.insecure = insecure
         """``--bypass-security``: meta connections in plain text."""
         self.sockets: tuple[tuple[int, Address], ...] = ()
