@@ -9,6 +9,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.made
 # Processes for the tests; nearly all of an interop test is waiting.
 JOBS ?= 2
+LABS ?= 4
 # These watch how traffic flows, and want the machine for themselves.
 MEASURING := interop/test_rekey.py interop/test_throughput.py
 # What the demo is started with: make demo ARGS="--keep"
@@ -67,7 +68,7 @@ interop: $(STAMP) containers
 	@sh interop/setup.sh test
 	@rm -f interop/results/*.md
 	$(PY) -m pytinc.lab $(PY) -m pytest $(MEASURING)
-	$(PY) -m pytinc.lab $(PY) -m pytest -n $(JOBS) --dist loadfile interop $(addprefix --ignore=,$(MEASURING))
+	$(PY) -m pytinc.lab $(PY) -m pytest -n $(LABS) --dist loadfile interop $(addprefix --ignore=,$(MEASURING))
 
 control: $(STAMP)
 	@sh interop/setup.sh test
@@ -87,7 +88,7 @@ bench: $(STAMP)
 	@$(PY) -c 'import matplotlib' 2>/dev/null \
 	    || $(PY) -m pip install --quiet --disable-pip-version-check --group bench \
 	    || echo "no matplotlib: the comparison will have no plot" >&2
-	@set -e; for script in graph micro_sptps micro_offload path; do echo "== $$script"; $(PY) "benchmarks/$$script.py"; done
+	@set -e; for script in graph micro_sptps micro_offload micro_runs path; do echo "== $$script"; $(PY) "benchmarks/$$script.py"; done
 	@echo "== pairs"; $(PY) benchmarks/pairs.py $(ARGS)
 
 report:

@@ -82,9 +82,29 @@ def lab(cast: Cast) -> Iterator[Lab]:
         yield lab
 
 
+@pytest.fixture
+def own_lab(cast: Cast) -> Iterator[Lab]:
+    """An empty lab for one test that builds what others cannot use."""
+    means = missing_means()
+    if means is not None:
+        pytest.skip(means)
+    with Lab() as lab:
+        yield lab
+
+
 @pytest.fixture(scope="module")
 def new_network(lab: Lab, cast: Cast) -> Iterator[Callable[..., Network]]:
     """Makes a network with the settings given to it; its logs are shown when a test fails."""
+    yield from _network_maker(lab, cast)
+
+
+@pytest.fixture
+def own_network(own_lab: Lab, cast: Cast) -> Iterator[Callable[..., Network]]:
+    """Makes a network in the lab of one test."""
+    yield from _network_maker(own_lab, cast)
+
+
+def _network_maker(lab: Lab, cast: Cast) -> Iterator[Callable[..., Network]]:
     for kind in set(cast):
         try:
             kind.programs()

@@ -41,8 +41,9 @@ install() {
 }
 
 lab="ip:iproute2 nft:nftables ping:iputils-ping unshare:util-linux"
-tests="iperf3:iperf3 tcpdump:tcpdump arping:iputils-arping ethtool:ethtool"
+tests="iperf3:iperf3 tcpdump:tcpdump arping:iputils-arping ethtool:ethtool vde_switch:vde2"
 proxies="tinyproxy:tinyproxy-bin danted:dante-server microsocks:microsocks socat:socat"
+upnp="miniupnpd:miniupnpd-nftables"
 # What the command's own output is given to: drawings, completion scripts, man pages.
 readers="dot:graphviz zsh:zsh fish:fish mandoc:mandoc"
 others="openvpn:openvpn edge:n2n wireguard-go:wireguard-go wg:wireguard-tools openssl:openssl"
@@ -58,6 +59,8 @@ case "${1:-}" in
         install $(missing_of $lab $tests $readers)
         # shellcheck disable=SC2046,SC2086
         (install $(missing_of $proxies)) || echo "setup: not all proxies: tests that need them will be skipped" >&2
+        # shellcheck disable=SC2046,SC2086
+        (install $(missing_of $upnp)) || echo "setup: no miniupnpd: the tests that need it will be skipped" >&2
         sh "$here/install-tincd.sh" >&2 || echo "setup: no real tincd: the tests that need it will be skipped" >&2
         ;;
     bench)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Callable
@@ -66,6 +67,29 @@ def test_the_real_node_never_gets_the_fast_tag_and_loses_nothing(trio: Network) 
     for name, other in (("hub", "spoke"), ("spoke", "hub")):
         assert fast_peers(trio[name]) == ({other} if trio[name].kind is Kind.PY else set())
     assert trio["real"].log().count(BAD_RECORD) <= OVERTAKING
+
+
+@pytest.mark.parametrize("name", ["hub", "spoke"])
+def test_info_tells_towards_whom_it_is_in_use(trio: Network, name: str) -> None:
+    node = trio[name]
+    if node.kind is not Kind.PY:
+        pytest.skip("tincd knows no fast tag")
+    (other,) = {"hub", "spoke"} - {name}
+
+    def agreed() -> bool:
+        # A key is renewed every few seconds, and it is agreed on anew each time.
+        return answers(node.host, trio[other].address) and told(node, other) == (True, True)
+
+    wait_until(agreed, 30, "it is agreed")
+    assert told(node, "real") == (False, True)
+    own = json.loads(node.tinc("info", "--json", name).stdout)["daemon"]
+    assert {"TSO4", "checksum"} <= set(own["device_offloads"])
+
+
+def told(node: Node, peer: str) -> tuple[bool | None, bool | None]:
+    """What ``info`` tells of the fast tag: in sending, and in accepting."""
+    stats = json.loads(node.tinc("info", "--json", peer).stdout)["stats"]
+    return stats["fast_tag_sending"], stats["fast_tag_accepting"]
 
 
 @pytest.mark.slow

@@ -26,8 +26,8 @@ COMPLAINT = re.compile(
     r"unknown identity|public key|bad|invalid|bogus|fail|error|possible|wrong|mismatch|different",
     re.IGNORECASE,
 )
-# What a peer says when a connection just ends, in either direction of dialling. One that dials again at once can
-# meet the listener in the moment of its end: the kernel then answers with a reset, later with a refusal.
+# What a peer says when a connection just ends, in either direction of dialling. One that dials again at once
+# can meet the listener in the moment of its end: the kernel then answers with a reset, later with a refusal.
 EXPECTED = re.compile(
     r"Metadata socket (read|write) error for swap .*: (Connection reset by peer|Broken pipe)"
     r"|Error while connecting to swap .*: Connection (refused|reset by peer)"

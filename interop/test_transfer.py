@@ -1,27 +1,34 @@
 """What goes in comes out: random bytes through every pair of programs, by digest.
 
 The fast path cuts, joins and re-computes headers on both ends; a single wrong byte shows here. Over a good
-network and over one that loses packets, in plain IPv4, IPv6, and with a VLAN tag on top of the tap.
+network and over one that loses and reorders packets, in plain IPv4, IPv6, with a VLAN tag on top of the tap,
+and with the tap as the trunk between two VLAN switches.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pytest
 
+from pytinc.lab.access_port import MEANS
 from pytinc.lab.namespaces import Host, LabError
 from pytinc.lab.network import Network
-from pytinc.lab.node import Kind, wait_until
+from pytinc.lab.node import Kind, Node, wait_until
 from pytinc.lab.traffic import answers
 
 CASTS = ("PP", "PC", "CP")
 MEGABYTES = int(os.environ.get("PYTINC_INTEROP_TRANSFER_MB", "128"))
 LOSSY_MEGABYTES = max(MEGABYTES // 16, 1)
+REORDERED_MEGABYTES = max(MEGABYTES // 2, 1)
+BLOCK_MEGABYTES = 4
 LOSS_PERCENT = 1
+REORDER_PERCENT = 3
 
 RECEIVE_TCP = """
 import hashlib, socket, sys
@@ -76,6 +83,73 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as here:
         except TimeoutError:
             lost += 1
 sys.exit(lost > 2)
+"""
+# Blocks of 8 KiB by UDP, eight on the way at once, as a file server reads ahead. Lost ones are sent again.
+RECEIVE_BLOCKS = """
+import hashlib, socket, sys
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as here:
+    here.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+    here.bind((sys.argv[1], 5997))
+    here.settimeout(30)
+    print("listening", flush=True)
+    blocks = {}
+    while True:
+        data, sender = here.recvfrom(65535)
+        number = int.from_bytes(data[:4], "big")
+        if number == 0xffffffff:
+            digest = hashlib.sha256(b"".join(blocks[n] for n in sorted(blocks))).digest()
+            here.sendto(digest, sender)
+            break
+        blocks[number] = data[4:]
+        here.sendto(data[:4], sender)
+"""
+SEND_BLOCKS = """
+import hashlib, os, socket, sys
+count = int(sys.argv[2]) << 7
+blocks = [os.urandom(8192 - n % 100) for n in range(count)]
+left, waiting = list(range(count))[::-1], set()
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as here:
+    here.settimeout(0.05)
+    here.connect((sys.argv[1], 5997))
+    while left or waiting:
+        while left and len(waiting) < 8:
+            number = left.pop()
+            waiting.add(number)
+            here.send(number.to_bytes(4, "big") + blocks[number])
+        try:
+            waiting.discard(int.from_bytes(here.recv(64), "big"))
+        except TimeoutError:
+            left += waiting
+            waiting.clear()
+    wanted = hashlib.sha256(b"".join(blocks)).digest()
+    for _ in range(40):
+        here.send(b"\\xff" * 4)
+        try:
+            while len(answer := here.recv(64)) != 32:
+                pass
+            sys.exit(answer != wanted)
+        except TimeoutError:
+            pass
+sys.exit(1)
+"""
+# What an interface carries until it has seen a megabyte of IPv4: which VLANs, and how long frames are.
+WATCH = """
+import json, socket, sys
+with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)) as here:
+    here.bind((sys.argv[1], 3))
+    here.setsockopt(263, 8, 1)  # PACKET_AUXDATA: the kernel hands over the tag apart from the frame
+    here.setsockopt(socket.SOL_SOCKET, 33, 32 << 20)  # SO_RCVBUFFORCE
+    here.settimeout(20)
+    print("watching", flush=True)
+    vlans, longest, total = set(), 0, 0
+    while total < 1 << 20:
+        data, others, _, address = here.recvmsg(70000, 256)
+        if address[1] == 0x0800:
+            tag = int.from_bytes(others[0][2][16:18], sys.byteorder)
+            vlans.add(tag & 0xfff)
+            longest = max(longest, len(data))
+            total += len(data)
+    print(json.dumps({"vlans": sorted(vlans), "longest": longest}))
 """
 
 
@@ -154,6 +228,143 @@ def test_random_bytes_arrive_as_they_were_over_a_lossy_network(network: Network)
     exchange(left, right, (RECEIVE_TCP, SEND_TCP), words, WAYS["ipv4"].receiver, 120)
 
 
+def test_random_bytes_arrive_as_they_were_over_a_lossy_and_reordering_network(network: Network) -> None:
+    left, right = network["left"].host, network["right"].host
+    words = str(WAYS["ipv4"].family), str(REORDERED_MEGABYTES)
+    with network.lab.impair(right, loss=LOSS_PERCENT, reorder=REORDER_PERCENT) as report:
+        exchange(left, right, (RECEIVE_TCP, SEND_TCP), words, WAYS["ipv4"].receiver, 250)
+    assert report["lost"] > 0
+    assert report["delayed"] > 0
+    assert report["overruns"] == 0
+
+
 def test_fragmented_datagrams_arrive_whole(network: Network) -> None:
     left, right = network["left"].host, network["right"].host
     exchange(left, right, (RECEIVE_UDP, SEND_UDP), (), WAYS["ipv4"].receiver, 120)
+
+
+def test_blocks_in_fragments_arrive_as_they_were(network: Network) -> None:
+    left, right = network["left"].host, network["right"].host
+    exchange(left, right, (RECEIVE_BLOCKS, SEND_BLOCKS), (str(BLOCK_MEGABYTES),), WAYS["ipv4"].receiver, 120)
+
+
+def test_blocks_in_fragments_arrive_as_they_were_over_a_lossy_and_reordering_network(
+    network: Network,
+) -> None:
+    left, right = network["left"].host, network["right"].host
+    words = (str(BLOCK_MEGABYTES),)
+    with network.lab.impair(right, loss=LOSS_PERCENT, reorder=REORDER_PERCENT) as report:
+        exchange(left, right, (RECEIVE_BLOCKS, SEND_BLOCKS), words, WAYS["ipv4"].receiver, 250)
+    assert report["delayed"] > 0
+
+
+@dataclass(frozen=True)
+class Trunk:
+    """Hosts on access ports of two VLAN switches, by VLAN; each node's tap is the trunk of its switch."""
+
+    left: dict[int, Host]
+    right: dict[int, Host]
+
+
+VLANS = (10, 20)
+# The same addresses in both VLANs: what leaks meets the wrong host.
+LEFT_ADDRESS, RIGHT_ADDRESS = "10.8.8.1", "10.8.8.2"
+ONLY_IN_20 = "10.8.8.20"
+
+
+def host_on_access_port(network: Network, node: Node, vlan: int, address: str) -> Host:
+    """Add a host to a VLAN of the switch behind a node."""
+    host = network.lab.host(f"{node.name}{vlan}")
+    port = f"port{vlan}"
+    words = ("link", "add", "name", "lan", "type", "veth", "peer", "name", port, "netns", node.host.namespace)
+    host.run("ip", *words)
+    node.host.run("ip", "link", "set", port, "master", "lan")
+    attached = node.host.spawn(sys.executable, "-m", "pytinc.lab.access_port", port, str(vlan))
+    assert attached.stdout is not None
+    line = attached.stdout.readline()
+    if MEANS in line:
+        pytest.skip(line)
+    assert line == "attached\n"
+    node.host.run("ip", "link", "set", port, "up")
+    host.run("ip", "address", "add", f"{address}/24", "dev", "lan")
+    host.run("ip", "link", "set", "lan", "up")
+    return host
+
+
+@pytest.fixture(scope="class")
+def trunk(network: Network) -> Iterator[Trunk]:
+    trunk = Trunk({}, {})
+    sides = ((network["left"], trunk.left, LEFT_ADDRESS), (network["right"], trunk.right, RIGHT_ADDRESS))
+    for node, hosts, address in sides:
+        node.host.run("ip", "link", "add", "name", "lan", "type", "bridge")
+        node.host.run("ip", "link", "set", "lan", "up")
+        node.host.run("ip", "link", "set", node.interface, "master", "lan")
+        for vlan in VLANS:
+            hosts[vlan] = host_on_access_port(network, node, vlan, address)
+    trunk.right[20].run("ip", "address", "add", f"{ONLY_IN_20}/24", "dev", "lan")
+    for vlan in VLANS:
+        wait_until(
+            lambda vlan=vlan: answers(trunk.left[vlan], RIGHT_ADDRESS),
+            20,
+            f"VLAN {vlan} passes the trunk",
+        )
+    yield trunk
+    for node, hosts, _ in sides:
+        for vlan, host in hosts.items():
+            host.end_processes()
+            node.host.run("ip", "link", "del", f"port{vlan}")
+        node.host.run("ip", "link", "del", "lan")
+
+
+def two_at_once(trunk: Trunk, megabytes: int, *, forth: bool) -> None:
+    """Send random bytes in both VLANs at the same time."""
+    senders, receivers = (trunk.left, trunk.right) if forth else (trunk.right, trunk.left)
+    address = RIGHT_ADDRESS if forth else LEFT_ADDRESS
+    scripts, words = (RECEIVE_TCP, SEND_TCP), ("2", str(megabytes))
+    with ThreadPoolExecutor() as threads:
+        transfers = [
+            threads.submit(exchange, senders[vlan], receivers[vlan], scripts, words, address, 250)
+            for vlan in VLANS
+        ]
+    for transfer in transfers:
+        transfer.result()
+
+
+class TestTrunk:
+    """A switch is one bridge without VLAN filtering, which not every kernel has, and access ports by eBPF."""
+
+    @pytest.mark.parametrize("forth", [True, False], ids=["forth", "back"])
+    def test_random_bytes_arrive_as_they_were_in_two_vlans_at_once(self, trunk: Trunk, forth: bool) -> None:
+        two_at_once(trunk, max(MEGABYTES // 2, 1), forth=forth)
+
+    @pytest.mark.parametrize("forth", [True, False], ids=["forth", "back"])
+    def test_they_do_so_over_a_lossy_and_reordering_network(
+        self, network: Network, trunk: Trunk, forth: bool
+    ) -> None:
+        host = network["right"].host
+        with network.lab.impair(host, loss=LOSS_PERCENT, reorder=REORDER_PERCENT) as report:
+            two_at_once(trunk, max(MEGABYTES // 8, 1), forth=forth)
+        assert report["lost"] > 0
+        assert report["overruns"] == 0
+
+    def test_frames_pass_the_trunk_with_their_tag_and_joined(self, network: Network, trunk: Trunk) -> None:
+        watchers = {}
+        for node in network:
+            watchers[node.name] = watcher = node.host.spawn(sys.executable, "-c", WATCH, node.interface)
+            assert watcher.stdout is not None
+            assert watcher.stdout.readline() == "watching\n"
+        words = "2", "4"
+        exchange(trunk.left[10], trunk.right[10], (RECEIVE_TCP, SEND_TCP), words, RIGHT_ADDRESS, 60)
+        for node in network:
+            seen = json.loads(watchers[node.name].communicate(timeout=30)[0])
+            assert seen["vlans"] == [10]
+            if node.kind is Kind.PY:
+                assert seen["longest"] > 2 * 1518, node.name
+
+    def test_blocks_in_fragments_arrive_as_they_were(self, trunk: Trunk) -> None:
+        words = (str(BLOCK_MEGABYTES),)
+        exchange(trunk.left[20], trunk.right[20], (RECEIVE_BLOCKS, SEND_BLOCKS), words, RIGHT_ADDRESS, 120)
+
+    def test_nothing_leaks_from_one_vlan_to_the_other(self, trunk: Trunk) -> None:
+        assert answers(trunk.left[20], ONLY_IN_20)
+        assert not answers(trunk.left[10], ONLY_IN_20)

@@ -62,7 +62,12 @@ TABLE: dict[str, Rule] = {
     "": Rule(frozenset({"cli"}), forbidden=IMPURE),
     "errors": Rule(frozenset(), forbidden=IMPURE),
     "wire": Rule(frozenset({"errors"}), frozenset({"construct"}), forbidden=IMPURE),
-    "crypto": Rule(frozenset({"errors", "wire"}), frozenset({"cryptography", "nacl"}), forbidden=IMPURE),
+    "crypto": Rule(
+        frozenset({"errors", "wire"}),
+        frozenset({"cryptography", "nacl", "cffi"}),
+        only_in={"cffi": "crypto/poly1305.py"},
+        forbidden=IMPURE,
+    ),
     "config": Rule(
         frozenset({"errors", "wire"}),
         only_in={"pathlib": "config/store.py"},
@@ -71,7 +76,8 @@ TABLE: dict[str, Rule] = {
     "protocol": Rule(frozenset({"errors", "wire", "crypto"}), forbidden=IMPURE),
     "datapath": Rule(
         frozenset({"errors", "wire", "crypto", "protocol.sptps", "protocol.switch"}),
-        frozenset({"numpy"}),
+        frozenset({"lz4", "lzallright", "numpy"}),
+        only_in={"lz4": "datapath/compression.py", "lzallright": "datapath/compression.py"},
         forbidden=IMPURE,
     ),
     "node": Rule(frozenset({"errors", "wire", "crypto", "config", "protocol", "datapath"}), forbidden=IMPURE),
@@ -83,8 +89,12 @@ TABLE: dict[str, Rule] = {
     "vip": Rule(frozenset({"errors", "wire"}), only_in={"socket": "vip/linux.py"}),
     "net": Rule(
         CORE | {"control"},
-        frozenset({"uvloop", "pytun_pmd3", "prometheus_client"}),
-        only_in={"uvloop": "net/loop.py", "prometheus_client": "net/metrics.py"},
+        frozenset({"miniupnpc", "uvloop", "pytun_pmd3", "prometheus_client"}),
+        only_in={
+            "miniupnpc": "net/igd.py",
+            "prometheus_client": "net/metrics.py",
+            "uvloop": "net/loop.py",
+        },
     ),
     "daemon": Rule(CORE | {"control", "net"}, frozenset({"click"})),
     "cli": Rule(

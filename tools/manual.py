@@ -121,7 +121,11 @@ VARIABLE_TEXTS = {
     "AutoConnect": "Needs nodes with an Address; ConnectTo is not necessary then.",
     "Broadcast": "mst sends broadcasts along the spanning tree, direct straight to each node.",
     "ConnectTo": "The node's host file must be there, with its key and an Address.",
-    "DeviceType": "dummy has no network interface: for relays.",
+    "DeviceType": "dummy has no network interface: for relays. raw_socket is the interface that Interface "
+    "names (eth0), and must not be the one that the tunnels run over. multicast needs Device = ADDRESS PORT "
+    "[TTL]. fd needs Device = NUMBER, a descriptor that the daemon inherits, or the path of a UNIX socket "
+    "(with @: abstract) that passes one; it carries IP packets, so not in switch mode. vde needs Device = "
+    "DIRECTORY, that of a vde_switch(1).",
     "Interface": "At most 15 characters.",
     "Mode": "All nodes of a network must have the same mode.",
     "Name": "Letters, digits and underscores. It stands for the node in the whole network.",

@@ -185,7 +185,9 @@ def test_info_about_a_node(ask: Run) -> None:
 def statistics_rows() -> str:
     drops = dict.fromkeys(DROPS, 0)
     daemon = {**dict.fromkeys(DAEMON_FIELDS, 7), "lag_mean_us": None, "drops": drops | {"short": 2}}
+    daemon |= {"device_offloads": ["checksum", "TSO4"], "udp_offloads": []}
     node = {**dict.fromkeys(NODE_FIELDS, 5), "path": "udp", "relay": None, "drops": drops}
+    node |= {"fast_tag_sending": True, "fast_tag_accepting": None}
     names = ("alpha", "beta")
     rows = [format_row("daemon", daemon), *(format_row("node", {"name": name, **node}) for name in names)]
     return "\n".join([*rows, "18 4096\n"])
@@ -202,6 +204,7 @@ def test_info_tells_the_statistics_of_a_pytinc_daemon(ask: Run, daemon: Scripted
     check(own["daemon"], "info daemon")
     check(own["daemon"]["drops"], "info drops")
     assert (own["daemon"]["uptime_s"], own["daemon"]["drops"]["short"]) == (7, 2)
+    assert own["daemon"]["device_offloads"] == ["checksum", "TSO4"]
     assert parsed(ask("info", "--json", "far"))["stats"] is None  # new since the list was made
 
 
@@ -221,7 +224,7 @@ def test_odd_statistics_are_an_error(ask: Run, daemon: ScriptedDaemon) -> None:
     assert ask("info", "--json", "alpha") == (1, "", "Unable to parse dump from tincd.\n")
 
 
-def test_statistics_are_asked_for_nothing_but_json(ask: Run, daemon: ScriptedDaemon) -> None:
+def test_statistics_are_not_asked_for_when_tincs_lines_are_printed(ask: Run, daemon: ScriptedDaemon) -> None:
     assert ask("info", "alpha").status == 0
     assert not any(line.startswith("18 4096") for line in daemon.requests)
 

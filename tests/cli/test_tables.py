@@ -7,9 +7,12 @@ import pty
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import pytest
+
+from pytinc.control.statistics import DAEMON_FIELDS, NODE_FIELDS, format_row
 
 if TYPE_CHECKING:
     from conftest import ScriptedDaemon
@@ -122,6 +125,36 @@ def test_a_report_about_a_node_keeps_its_words(ask: Asker) -> None:
     seen = ask.on_terminal("info beta")
     assert COLOUR.search(seen)
     assert COLOUR.sub("", seen) == ask.piped("info beta")
+
+
+@pytest.mark.parametrize(
+    ("sending", "accepting", "line"),
+    [
+        (True, True, "Fast tag:     sending accepting\n"),
+        (False, True, "Fast tag:     accepting\n"),
+        (False, False, "Fast tag:     no\n"),
+        (None, None, ""),
+    ],
+)
+def test_a_report_tells_of_the_fast_tag_if_the_daemon_does(
+    ask: Asker, daemon: ScriptedDaemon, sending: bool | None, accepting: bool | None, line: str
+) -> None:
+    node = {"name": "beta", "fast_tag_sending": sending, "fast_tag_accepting": accepting}
+    daemon.answers["4096"] = statistics_rows(node, {"device_offloads": []})
+    assert COLOUR.sub("", ask.on_terminal("info beta")) == ask.piped("info beta") + line
+
+
+def test_a_report_about_the_own_node_tells_of_offloads(ask: Asker, daemon: ScriptedDaemon) -> None:
+    node = {"name": "alpha", "fast_tag_sending": None, "fast_tag_accepting": None}
+    daemon.answers["4096"] = statistics_rows(node, {"device_offloads": ["checksum", "TSO4"]})
+    added = "Device:       checksum TSO4\nUDP:          no offloads\n"
+    assert COLOUR.sub("", ask.on_terminal("info alpha")) == ask.piped("info alpha") + added
+
+
+def statistics_rows(node: Mapping[str, object], daemon: Mapping[str, object]) -> str:
+    node = dict.fromkeys(NODE_FIELDS, 5) | {"path": "udp", "relay": None, "drops": {}} | {**node}
+    daemon = dict.fromkeys(DAEMON_FIELDS, 7) | {"udp_offloads": [], "drops": {}} | {**daemon}
+    return f"{format_row('daemon', daemon)}\n{format_row('node', node)}\n18 4096\n"
 
 
 def test_no_color_takes_the_colours_away(ask: Asker) -> None:

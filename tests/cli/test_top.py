@@ -72,12 +72,21 @@ def test_q_ends_it_and_other_keys_do_nothing() -> None:
 
 
 DROPS = dict.fromkeys(("no_key", "oversized"), 2)
-UNKNOWN = {"path": "none", "relay": None, "rtt_us": None, "pmtu": None, "key_age_s": None, "drops": DROPS}
+UNKNOWN = {
+    "path": "none",
+    "relay": None,
+    "rtt_us": None,
+    "pmtu": None,
+    "key_age_s": None,
+    "fast_tag_sending": None,
+    "drops": DROPS,
+}
 TOLD = Statistics(
     {},
     {
         "alpha": UNKNOWN
-        | {"path": "relayed", "relay": "hub", "rtt_us": 1234, "pmtu": 1439, "key_age_s": 3599},
+        | {"path": "relayed", "relay": "hub", "rtt_us": 1234, "pmtu": 1439, "key_age_s": 3599}
+        | {"fast_tag_sending": True},
         "beta": UNKNOWN,
     },
 )
@@ -89,10 +98,12 @@ def test_d_shows_paths_instead_of_traffic_and_traffic_again() -> None:
     table.press("d")
     assert table.shows_paths
     table.update_paths(TOLD)
-    assert table.heading() == ("Node                   path     RTT ms       PMTU  key age s    dropped  via")
+    assert table.heading() == (
+        "Node                   path     RTT ms  PMTU  key age s   tag    dropped  via"
+    )
     assert [text for _, text in table.lines()] == [
-        "alpha               relayed      1.234       1439       3599          4  hub",
-        "beta                   none          -          -          -          4",
+        "alpha               relayed      1.234  1439       3599  fast          4  hub",
+        "beta                   none          -     -          -     -          4",
     ]
     table.press("d")
     assert (table.heading(), table.lines()) == traffic

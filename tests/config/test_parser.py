@@ -26,11 +26,13 @@ from pytinc.config.settings import (
     Forwarding,
     HostPort,
     Mode,
+    MulticastGroup,
     ProxySettings,
     Settings,
 )
 from pytinc.errors import ConfigError
 from pytinc.wire.address import Address
+from pytinc.wire.subnet import parse_subnet
 
 CONF = "/etc/tinc/tinc.conf"
 
@@ -234,6 +236,50 @@ class TestSettings:
             ("Weight = -3", "weight", -3),
             ("UPnP = maybe", "upnp", "no"),
             ("Ed25519PrivateKeyFile = key", "ed25519_private_key_file", "key"),
+            ("AutoConnect = no", "auto_connect", False),
+            ("BindToInterface = eth7", "bind_to_interface", "eth7"),
+            ("BroadcastSubnet = 10.0.0.255", "broadcast_subnets", (parse_subnet("10.0.0.255"),)),
+            ("ClampMSS = no", "clamp_mss", False),
+            ("ConnectTo = beta", "connect_to", ("beta",)),
+            ("DecrementTTL = yes", "decrement_ttl", True),
+            ("Device = /dev/tun7", "device", "/dev/tun7"),
+            ("DeviceStandby = yes", "device_standby", True),
+            ("DirectOnly = yes", "direct_only", True),
+            ("FastTag = no", "fast_tag", False),
+            ("FWMark = 7", "fwmark", 7),
+            ("Hostnames = yes", "hostnames", True),
+            ("IffOneQueue = yes", "iff_one_queue", True),
+            ("IndirectData = yes", "indirect_data", True),
+            ("Interface = vpn", "interface", "vpn"),
+            ("InvitationExpire = 7", "invitation_expire", 7),
+            ("KeyExpire = 7", "key_expire", 7),
+            ("ListenAddress = ::1 7", "listen_address", (HostPort("::1", "7"),)),
+            ("LocalDiscovery = no", "local_discovery", False),
+            ("LogLevel = 7", "log_level", 7),
+            ("MACExpire = 7", "mac_expire", 7),
+            ("MaxConnectionBurst = 7", "max_connection_burst", 7),
+            ("MaxOutputBufferSize = 7", "max_output_buffer_size", 7),
+            ("MaxTimeout = 7", "max_timeout", 7),
+            ("MTUInfoInterval = 7", "mtu_info_interval", 7),
+            ("Offload = no", "offload", False),
+            ("PingInterval = 7", "ping_interval", 7),
+            ("PingTimeout = 7", "ping_timeout", 7),
+            ("PMTUDiscovery = no", "pmtu_discovery", False),
+            ("PriorityInheritance = yes", "priority_inheritance", True),
+            ("ScriptsExtension = .sh", "scripts_extension", ".sh"),
+            ("ScriptsInterpreter = /bin/sh", "scripts_interpreter", "/bin/sh"),
+            ("StrictSubnets = yes", "strict_subnets", True),
+            ("Subnet = 10.0.0.0/24", "subnets", (parse_subnet("10.0.0.0/24"),)),
+            ("TCPOnly = yes", "tcp_only", True),
+            ("TunnelServer = yes", "tunnel_server", True),
+            ("UDPDiscovery = no", "udp_discovery", False),
+            ("UDPDiscoveryInterval = 7", "udp_discovery_interval", 7),
+            ("UDPDiscoveryKeepaliveInterval = 7", "udp_discovery_keepalive_interval", 7),
+            ("UDPDiscoveryTimeout = 7", "udp_discovery_timeout", 7),
+            ("UDPInfoInterval = 7", "udp_info_interval", 7),
+            ("UDPSndBuf = 7", "udp_sndbuf", 7),
+            ("VDEGroup = daemon", "vde_group", "daemon"),
+            ("VDEPort = 7", "vde_port", 7),
             ("DisableBuggyPeers = yes", "warnings", ()),
         ],
     )
@@ -288,9 +334,14 @@ class TestSettings:
             ("MaxTimeout = 0", "MaxTimeout cannot be smaller than 1!"),
             ("Subnet = 10.0.0.1/8", "Network address and prefix length do not match"),
             ("Subnet = nowhere", "Malformed subnet definition nowhere"),
-            ("Compression = 10", "Bogus compression level 10"),
+            ("Compression = 13", "Bogus compression level 13"),
             ("Compression = -1", "Bogus compression level -1"),
             ("DeviceType = uml", "Unknown device type uml"),
+            ("DeviceType = fd\nMode = switch\nDevice = 3", "Switch mode not supported"),
+            ("DeviceType = fd", "Could not read device: DeviceType fd needs Device"),
+            ("DeviceType = multicast", "Device variable required for multicast socket"),
+            ("Device = 239.1.2.3\nDeviceType = multicast", "Port number required for multicast socket"),
+            ("Device = 239.1.2.3 5 x\nDeviceType = multicast", "TTL from 0 to 255"),
             ("MetricsListen = 9655", "9655 is not ADDRESS:PORT with a numeric address"),
             ("ProcessPriority = urgent", "Invalid priority urgent!"),
         ],
@@ -300,6 +351,37 @@ class TestSettings:
             settings(f"# comment\n{line}\n")
         assert (caught.value.path, caught.value.line) == (CONF, 2)
         assert f"{CONF} line 2" in str(caught.value)
+
+    @pytest.mark.parametrize(
+        ("text", "place"),
+        [
+            ("DeviceType = tap\nDevice = /dev/tap", ""),
+            ("DeviceType = raw_socket", f"variable DeviceType in {CONF} line 1"),
+            ("DeviceType = raw_socket\nInterface = eth1", f"variable Interface in {CONF} line 2"),
+            ("DeviceType = FD\nDevice = 3", f"variable Device in {CONF} line 2"),
+        ],
+    )
+    def test_messages_about_the_device_can_name_what_made_it(self, text: str, place: str) -> None:
+        assert settings(text).device_place == place
+
+    def test_a_multicast_device_has_a_group(self) -> None:
+        made = settings("DeviceType = multicast\nDevice = ff02::7%eth0 5000 3")
+        assert made.multicast == MulticastGroup("ff02::7%eth0", "5000", 3)
+        assert settings("DeviceType = tap\nDevice = ff02::7 5000").multicast is None
+
+    @pytest.mark.parametrize(
+        ("level", "library", "extra"),
+        [(10, "lzallright", "lzo"), (11, "lzallright", "lzo"), (12, "lz4", "lz4")],
+    )
+    def test_a_level_whose_library_is_missing_is_fatal_and_says_what_to_install(
+        self, level: int, library: str, extra: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert settings(f"Compression = {level}").compression == level
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+        wanted = f"Compression {level} needs the Python library {library}, .* install pytinc\\[{extra}\\]"
+        with pytest.raises(ConfigError, match=wanted):
+            settings(f"Compression = {level}")
+        assert settings("Compression = 9").compression == 9
 
     @pytest.mark.parametrize(
         ("line", "complaint"),
@@ -374,7 +456,7 @@ class TestSettings:
             build_settings(Pool([entry]), "alpha")
 
     def test_what_pytinc_does_not_have_is_reported(self) -> None:
-        assert len(settings("UPnP = udponly\nExperimentalProtocol = no").warnings) == 2
+        assert len(settings("UPnP = udponly\nExperimentalProtocol = no").warnings) == 1
 
     def test_a_bad_value_at_reload_keeps_the_previous_one(self) -> None:
         before = settings("Mode = switch\nMaxTimeout = 30\nProxy = http p 1\nReplayWindow = 64")

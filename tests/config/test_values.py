@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytinc.config.settings import HostPort, ProxySettings
+from pytinc.config.settings import HostPort, MulticastGroup, ProxySettings
 from pytinc.config.values import (
     parse_boolean,
     parse_configured_subnet,
     parse_host_port,
     parse_integer,
     parse_listen,
+    parse_multicast,
     parse_proxy,
 )
 from pytinc.errors import DecodeError
@@ -147,3 +148,23 @@ def test_where_to_listen_is_a_numeric_address_with_a_port(text: str, host: str, 
 def test_anything_else_is_no_place_to_listen(text: str) -> None:
     with pytest.raises(DecodeError, match="is not ADDRESS:PORT"):
         parse_listen(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "group"),
+    [
+        ("239.1.2.3 5000", MulticastGroup("239.1.2.3", "5000")),
+        ("ff02::7  5000\t0", MulticastGroup("ff02::7", "5000", 0)),
+        ("group.example tinc 255", MulticastGroup("group.example", "tinc", 255)),
+    ],
+)
+def test_a_multicast_group_has_an_address_a_port_and_perhaps_a_ttl(text: str, group: MulticastGroup) -> None:
+    assert parse_multicast(text) == group
+
+
+@pytest.mark.parametrize(
+    "text", ["239.1.2.3", "239.1.2.3 5 256", "239.1.2.3 5 -1", "239.1.2.3 5 x", "a b 1 2"]
+)
+def test_another_multicast_group_is_refused(text: str) -> None:
+    with pytest.raises(DecodeError, match="is not ADDRESS PORT"):
+        parse_multicast(text)

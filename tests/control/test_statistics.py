@@ -22,18 +22,26 @@ from pytinc.datapath.table import Drops
 from pytinc.errors import DecodeError
 
 NO_DROPS = dict.fromkeys(DROPS, 0)
-DAEMON_VALUES = {**dict.fromkeys(DAEMON_FIELDS, 7), "lag_max_us": None, "drops": NO_DROPS}
+DAEMON_VALUES = {
+    **dict.fromkeys(DAEMON_FIELDS, 7),
+    "lag_max_us": None,
+    "device_offloads": ["checksum", "TSO4"],
+    "udp_offloads": [],
+    "drops": NO_DROPS,
+}
 NODE_VALUES = {
     **dict.fromkeys(NODE_FIELDS, 5),
     "path": "udp",
     "relay": None,
     "rtt_us": None,
+    "fast_tag_sending": True,
+    "fast_tag_accepting": None,
     "drops": NO_DROPS | {"no_key": 3},
 }
 
 
-def rows(node: dict[str, object] = NODE_VALUES) -> list[str]:
-    return [format_row(DAEMON, DAEMON_VALUES), format_row(NODE, {"name": "beta", **node})]
+def rows(node: dict[str, object] = NODE_VALUES, daemon: dict[str, object] = DAEMON_VALUES) -> list[str]:
+    return [format_row(DAEMON, daemon), format_row(NODE, {"name": "beta", **node})]
 
 
 def test_what_is_formatted_is_parsed() -> None:
@@ -73,6 +81,16 @@ def test_reasons_that_are_left_out_never_occurred() -> None:
     assert told.nodes == {"beta": NODE_VALUES}
 
 
+def test_a_daemon_from_before_the_fast_tag_and_offloads_were_told_is_understood() -> None:
+    added = ("fast_tag_sending", "fast_tag_accepting", "device_offloads", "udp_offloads")
+    older = [
+        {key: values[key] for key in values if key not in added} for values in (NODE_VALUES, DAEMON_VALUES)
+    ]
+    told = parse_rows(rows(*older))
+    assert (told.daemon["device_offloads"], told.daemon["udp_offloads"]) == ([], [])
+    assert told.nodes["beta"]["fast_tag_sending"] is None
+
+
 @pytest.mark.parametrize(
     "lines",
     [
@@ -87,6 +105,9 @@ def test_reasons_that_are_left_out_never_occurred() -> None:
         rows({**NODE_VALUES, "macs": True}),
         rows({**NODE_VALUES, "macs": 1.5}),
         rows({**NODE_VALUES, "path": None}),
+        rows({**NODE_VALUES, "fast_tag_sending": 1}),
+        rows(daemon={**DAEMON_VALUES, "udp_offloads": [1]}),
+        rows(daemon={**DAEMON_VALUES, "udp_offloads": "GSO"}),
         rows({**NODE_VALUES, "drops": None}),
         rows({**NODE_VALUES, "drops": {**NO_DROPS, "short": "1"}}),
     ],

@@ -197,6 +197,44 @@ def test_with_device_standby_nothing_is_taken_up_or_down(network: Network) -> No
     assert not (network.base / "ran").exists()
 
 
+def test_scripts_have_the_extension_and_the_interpreter_that_were_asked_for(network: Network) -> None:
+    out = network.base / "out"
+    for name in ("tinc-up", "tinc-up.sh"):
+        network.script(name, f'echo "{name} $0" >> {out}')
+    (network.base / "tinc-up.sh").chmod(0o644)  # cannot be run but by an interpreter
+    network.configure("ScriptsExtension = .sh", "ScriptsInterpreter = /bin/sh")
+    assert network.start().stop()[0] == 0
+    assert out.read_text() == f"tinc-up.sh {network.base}/tinc-up.sh\n"
+
+
+@pytest.mark.parametrize(("words", "level"), [((), "3"), (("-d1",), "1")])
+def test_the_log_level_is_that_of_the_variable_unless_an_option_says_another(
+    network: Network, words: tuple[str, ...], level: str
+) -> None:
+    network.script("tinc-up", f'echo "$DEBUG" > {network.base}/out')
+    network.configure("LogLevel = 3")
+    daemon = network.start(*words)
+    assert (network.base / "out").read_text() == f"{level}\n"
+    assert ("Executing script tinc-up" in daemon.said) == (level == "3")
+    daemon.stop()
+
+
+def test_the_priority_is_that_of_the_variable(network: Network) -> None:
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    for lines, nice in (((), before), (("ProcessPriority = low",), 10)):
+        network.configure(*lines)
+        daemon = network.start()
+        assert os.getpriority(os.PRIO_PROCESS, daemon.pid) == nice
+        daemon.stop()
+
+
+def test_the_private_key_is_read_from_the_file_that_is_named(network: Network) -> None:
+    (network.base / "ed25519_key.priv").rename(network.base / "other.key")
+    assert network.fail()[0] == 1
+    network.configure("Ed25519PrivateKeyFile = other.key")
+    assert network.start().stop()[0] == 0
+
+
 def test_the_daemon_makes_its_directories(network: Network) -> None:
     daemon = network.start()
     assert (network.base / "cache").is_dir()
@@ -269,10 +307,10 @@ def test_the_service_manager_is_kept_informed(network: Network) -> None:
         (["nonsense"], "unrecognized argument 'nonsense'"),
         (["-o", "Mode=what"], "Invalid routing mode!"),
         (["-o", "Proxy=socks5 localhost"], "Host and port argument expected for proxy!"),
-        (["-o", "Compression=12"], "Bogus compression level"),
+        (["-o", "Compression=13"], "Bogus compression level"),
         (["-o", "Sandbox=high"], "not supported on this platform"),
         (["-o", "Sandbox=what"], "Bad sandbox value what!"),
-        (["-o", "DeviceType=fd"], "DeviceType fd is not supported"),
+        (["-o", "DeviceType=fd"], "Switch mode not supported: DeviceType fd"),
         (["-o", "DeviceType=tun"], "DeviceType tun carries no Ethernet frames, which Mode = switch needs"),
         (["-o", "ProcessPriority=what"], "Invalid priority"),
         (["-o", "MetricsListen=localhost:9655"], "localhost:9655 is not ADDRESS:PORT with a numeric address"),
@@ -377,6 +415,9 @@ def test_statistics_are_told_over_the_control_socket(network: Network) -> None:
         told = parse_rows(client.dump(Request.DUMP_STATISTICS))
     assert list(told.nodes) == ["alpha"]
     assert (told.nodes["alpha"]["path"], told.daemon["connections"]) == ("self", 0)
+    assert told.daemon["device_offloads"] == []  # it is a dummy
+    offloads = ", ".join(told.daemon["udp_offloads"]) or "none"
+    assert f"UDP offloads: {offloads}\n" in daemon.said
     daemon.stop()
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import numpy as np
 from hypothesis import strategies as st
 
+from pytinc.datapath.runs import LEAD, FrameRun
 from pytinc.datapath.segment import (
     GSO_ECN,
     GSO_NONE,
@@ -101,3 +104,26 @@ def super_frames(draw: st.DrawFn) -> Super:
         hdr_len=draw(st.integers(0, 0xFFFF)),
         addresses=draw(st.binary(min_size=32, max_size=32)),
     )
+
+
+def frame_run(frames: Sequence[bytes]) -> FrameRun:
+    """Return frames of one length and header (the last may be shorter) as `segment_run` does."""
+    size, last = len(frames[0]), len(frames[-1])
+    rows = np.zeros((len(frames), LEAD + size + -(LEAD + size) % 4), np.uint8)
+    for row, frame in zip(rows, frames, strict=True):
+        row[LEAD : LEAD + len(frame)] = np.frombuffer(frame, np.uint8)
+    return FrameRun(rows, size, last)
+
+
+def possible_runs(frames: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    """Cut frames into what can stand in one run."""
+    start = 0
+    while start < len(frames):
+        first, end = frames[start], start + 1
+        while end < len(frames) and len(frames[end]) == len(first) and frames[end][:14] == first[:14]:
+            end += 1
+        if end < len(frames) and 14 <= len(frames[end]) < len(first) and frames[end][:14] == first[:14]:
+            end += 1
+        if len(first) >= 14:
+            yield frames[start:end]
+        start = end

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datapath.super_frames import TAGS, super_frame
+from datapath.super_frames import TAGS, frame_run, possible_runs, super_frame
 from pytinc.datapath import coalesce_reference
-from pytinc.datapath.coalesce import NULL_HEADER, coalesce
+from pytinc.datapath.coalesce import NULL_HEADER, coalesce, coalesce_run
 from pytinc.datapath.segment import HEADER, segment
 from pytinc.wire.ip import checksum
 
@@ -56,6 +56,8 @@ def checked(frames: list[bytes]) -> list[tuple[bytes, bytes]]:
     writes = coalesce(frames)
     assert cut(writes) == frames
     assert writes == coalesce_reference.coalesce(frames)
+    for run in possible_runs(frames):
+        assert coalesce_run(frame_run(run)) == coalesce_reference.coalesce(run)
     return writes
 
 

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import zlib
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from datapath.super_frames import frame_run
 from pytinc.crypto.keys import PrivateKey
+from pytinc.datapath.compression import compress, expand
 from pytinc.datapath.inbound import Inbound
 from pytinc.datapath.outbound import Outbound
 from pytinc.datapath.output import Output, Upcalls
 from pytinc.datapath.reference import Reference
 from pytinc.datapath.router import Router
+from pytinc.datapath.runs import DatagramRun
 from pytinc.datapath.table import Drops, ForwardingTable, PeerSlot, SwitchRules
 from pytinc.protocol.sptps.datagram import DatagramSession
 from pytinc.protocol.sptps.handshake import Role
+from pytinc.protocol.sptps.replay import ReplayWindow
 from pytinc.wire import ip
 from pytinc.wire.datagram import NULL_ID, PREFIX_SIZE, TYPE_COMPRESSED, TYPE_MAC, TYPE_PACKET, node_id
 from pytinc.wire.ethernet import HEADER_OF_IP
@@ -140,6 +146,11 @@ class World:
         self.reference = Reference(table)
         self.sent: dict[str, list[bytes]] = {name: [] for name in PEERS}
 
+    def _compressed(self, body: bytes) -> bytes:
+        """Return ``body`` as we have asked for it; else, or if that makes it no shorter, with zlib."""
+        level = self.table.rules.compression
+        return (compress(level, body) if level else None) or zlib.compress(body)
+
     def datagram(self, spec: DatagramSpec) -> bytes:
         """What a peer (or somebody else) sends."""
         peer, body = spec.peer, spec.body
@@ -148,10 +159,10 @@ class World:
         match spec.kind:
             case "replay" if self.sent[peer]:
                 return self.sent[peer][len(body) % len(self.sent[peer])]
-            case "record" | "tampered" | "replay" if far is not None and far.can_send:
+            case "record" | "tampered" | "replay" | "lost" if far is not None and far.can_send:
                 type_ = spec.type_
                 if type_ in (TYPE_MAC, TYPE_PACKET) and len(body) % 3 == 0:
-                    type_, body = type_ | TYPE_COMPRESSED, zlib.compress(body)[: 1400 - len(body) % 7]
+                    type_, body = type_ | TYPE_COMPRESSED, self._compressed(body)[: 1400 - len(body) % 7]
                 datagram = prefix + far.seal(type_, body, may_be_fast=len(body) % 2 == 0)
             case "handshake" if far is not None and not far.in_handshake:
                 far.force_rekey()
@@ -202,12 +213,17 @@ class Told:
         self.ways: dict[object, list[object]] = {}
         self.errors: Counter[str] = Counter()
         self.error_bytes: Counter[str] = Counter()
+        self.whole_runs = 0
         out = world.out
+        self.frame_runs = sum(not isinstance(frame, bytes) for frame in out.frames)
         for frame in out.frames:
-            self._frame("device", "a", frame)
+            for each in (frame,) if isinstance(frame, bytes) else frame.frames():
+                self._frame("device", "a", each)
         for path, datagrams in out.runs:
             assert datagrams
-            for datagram in datagrams:
+            if not isinstance(datagrams, list):
+                self.whole_runs += 1
+            for datagram in datagrams if isinstance(datagrams, list) else datagrams.datagrams():
                 self._sealed(("udp", path.address, path.relay.name), datagram[:PREFIX_SIZE], datagram[12:])
         upcalls = out.upcalls
         for target, source, record in upcalls.sptps_packets:
@@ -230,8 +246,8 @@ class Told:
         router = table.rules.router
         type_, data = opened
         if type_ & TYPE_COMPRESSED:
-            assert table.slots[name].compression
-            data = zlib.decompress(data)
+            data = expand(table.slots[name].compression, data, 1518)
+            assert data is not None
         assert type_ & ~TYPE_COMPRESSED == (TYPE_PACKET if router else TYPE_MAC)
         frame = HEADER_OF_IP[data[:1]] + data if router else data
         self._frame((way, prefix, "fast tag" if far._fast_seen else "usual tag"), name, frame)
@@ -326,7 +342,7 @@ def plans(draw: st.DrawFn) -> Plan:
             upkeep_due=draw(st.sampled_from((0.0, NEVER))),
             socket=draw(st.sampled_from((0, 0, 1))),
             fast_tag=draw(st.booleans()),
-            compression=draw(st.sampled_from((0, 0, 1, 9))),
+            compression=draw(st.sampled_from((0, 0, 1, 9, 10, 12))),
         )
     rules = {
         "router": draw(st.booleans()),
@@ -335,7 +351,7 @@ def plans(draw: st.DrawFn) -> Plan:
         "kernel": draw(rarely),
         "direct_only": draw(st.booleans()),
         "decrement_ttl": draw(st.booleans()),
-        "compressed": draw(rarely),
+        "compression": draw(st.sampled_from((0, 0, 0, 1, 11, 12))),
         "broadcast": draw(st.sampled_from(("mst", "mst", "direct", "no"))),
     }
     return Plan(
@@ -452,13 +468,58 @@ def datagrams(draw: st.DrawFn) -> DatagramSpec:
     )
 
 
+@st.composite
+def frame_runs(draw: st.DrawFn) -> list[bytes]:
+    """Frames of one length with one header; the last may be shorter."""
+    frame = draw(frames().filter(lambda frame: len(frame) >= 14))
+    count = draw(st.integers(1, 12))
+    last = draw(st.sampled_from((len(frame),) * 2 + (14, len(frame) // 2, 90)))
+    run = [frame[:-1] + bytes((number,)) if len(frame) > 14 else frame for number in range(count)]
+    return [*run[:-1], run[-1][: max(last, 14)]]
+
+
+@st.composite
+def datagram_runs(draw: st.DrawFn) -> list[DatagramSpec]:
+    """Datagrams of one peer, most of them with bodies of one length."""
+    spec = draw(datagrams())
+    if draw(st.booleans()):
+        macs = st.sampled_from(MACS)
+        body = draw(macs) + draw(macs) + b"\x88\xb5" + bytes(draw(st.sampled_from((400, 401, 1286))))
+        spec = replace(spec, kind="record", type_=TYPE_MAC, source=None, body=body)
+    kinds = st.sampled_from((spec.kind,) * 20 + ("replay", "tampered", "handshake", "lost"))
+    odd = draw(st.sampled_from((0, 0, 0, 1)))
+    types = st.sampled_from((spec.type_,) * 20 + (2, 4, 5))
+    run = [
+        replace(spec, kind=draw(kinds) if odd else spec.kind, type_=draw(types) if odd else spec.type_)
+        for _ in range(draw(st.integers(2, 12)))
+    ]
+    last = draw(st.sampled_from((len(spec.body),) * 2 + (14, 0, len(spec.body) // 2, 90)))
+    return [*run[:-1], replace(run[-1], body=spec.body[:last])]
+
+
 steps = st.one_of(
+    st.tuples(st.just("run"), st.lists(frame_runs(), min_size=1, max_size=2)),
+    st.tuples(st.just("udp run"), datagram_runs()),
     st.tuples(st.just("device"), st.lists(frames(), min_size=1, max_size=12)),
     st.tuples(st.just("repeat"), st.lists(frames(), min_size=1, max_size=3)),
     st.tuples(st.just("udp"), st.lists(datagrams(), min_size=1, max_size=12)),
     st.tuples(st.just("packet"), st.lists(frames(), min_size=1, max_size=3)),
     st.tuples(st.just("sptps"), st.lists(datagrams(), min_size=1, max_size=1)),
 )
+
+
+def runs_of(datagrams: list[bytes]) -> Iterator[DatagramRun]:
+    """The datagrams in runs, as the kernel makes them: only the last of a run is shorter."""
+    start = 0
+    while start < len(datagrams):
+        step = len(datagrams[start])
+        end = start + 1
+        while end < len(datagrams) and len(datagrams[end]) == step:
+            end += 1
+        if end < len(datagrams) and 0 < len(datagrams[end]) < step:
+            end += 1
+        yield DatagramRun(memoryview(b"".join(datagrams[start:end])), step)
+        start = end
 
 
 def push(fast: World, plain: World, kind: str, items: list[Any], now: float) -> None:
@@ -469,6 +530,18 @@ def push(fast: World, plain: World, kind: str, items: list[Any], now: float) -> 
             fast.outbound.frames_from_device(batch, now, fast.out)
             for frame in batch:
                 plain.reference.frame_from_device(frame, now, plain.out)
+        case "run":
+            fast.outbound.frames_from_device([frame_run(run) for run in items], now, fast.out)
+            for frame in itertools.chain.from_iterable(items):
+                plain.reference.frame_from_device(frame, now, plain.out)
+        case "udp run":
+            both = [(fast.datagram(spec), plain.datagram(spec)) for spec in items]
+            both = [pair for pair, spec in zip(both, items, strict=True) if spec.kind != "lost"]
+            address = items[0].address
+            for run in runs_of([one for one, _ in both]):
+                fast.inbound.datagram_run(run, address, 0, now, fast.out)
+            for _, datagram in both:
+                plain.reference.datagram(datagram, address, 0, now, plain.out)
         case "udp":
             both = [(fast.datagram(spec), plain.datagram(spec)) for spec in items]
             assert all(one == two for one, two in both)
@@ -499,7 +572,7 @@ def test_the_generated_tables_reach_every_way_and_every_drop() -> None:
     """A comparison that never sees an ICMP error or a relayed datagram proves nothing about them."""
     seen: Counter[str] = Counter()
 
-    @settings(max_examples=500, database=None, derandomize=True)
+    @settings(max_examples=1000, database=None, derandomize=True)
     @given(plan=plans(), script=st.lists(steps, min_size=1, max_size=5))
     def collect(plan: Plan, script: list[tuple[str, list[Any]]]) -> None:
         fast, plain = World(plan), World(plan)
@@ -518,3 +591,78 @@ def test_the_generated_tables_reach_every_way_and_every_drop() -> None:
     expected = {"device", "udp", "tcp", "packet", "icmp", *tags, *asdict(Drops()), *told_upcalls(Upcalls())}
     missing = {name for name in expected if not any(name in str(key) for key in seen)}
     assert not missing
+
+
+# -- runs, where nothing keeps them from going whole, or one thing does --
+
+
+@st.composite
+def ordinary_plans(draw: st.DrawFn) -> Plan:
+    """Tables in which most peers can be reached straight, by UDP, in switch mode."""
+    plan = draw(plans())
+    seldom = draw(st.sampled_from((0, 0, 1)))
+    peers = {
+        name: replace(
+            peer,
+            reachable=True,
+            session=True,
+            via=peer.via if seldom else name,
+            address=True,
+            tcp_only=False,
+            minmtu=1518,
+            mtu=draw(st.sampled_from((1518, 1518, 1300))),
+            compression=peer.compression if seldom else 0,
+        )
+        for name, peer in plan.peers.items()
+    }
+    off = {} if seldom else {"decrement_ttl": False, "compression": 0, "direct_only": False}
+    rules = plan.rules | {"router": False, "hub": False, "kernel": False, "forward": True} | off
+    macs = {mac: ("a", *PEERS)[number % 4] for number, mac in enumerate(MACS)}
+    return replace(plan, peers=peers, rules=rules, macs=macs, capture=False)
+
+
+ordinary_steps = st.one_of(
+    st.tuples(st.just("run"), st.lists(frame_runs(), min_size=1, max_size=2)),
+    st.tuples(st.just("udp run"), datagram_runs()),
+    st.tuples(st.just("udp"), st.lists(datagrams(), min_size=1, max_size=3)),
+)
+
+
+@settings(max_examples=300)
+@given(plan=ordinary_plans(), script=st.lists(ordinary_steps, min_size=1, max_size=5))
+def test_runs_come_out_as_their_frames_one_by_one(plan: Plan, script: list[tuple[str, list[Any]]]) -> None:
+    fast, plain = World(plan), World(plan)
+    error_bytes: list[Counter[str]] = [Counter(), Counter()]
+    for number, (kind, items) in enumerate(script):
+        push(fast, plain, kind, items, 1.0 + number / 2)
+        assert_same(fast, plain, error_bytes)
+        for name in PEERS:
+            one, two = (world.table.slots[name].session for world in (fast, plain))
+            assert one is not None
+            assert two is not None
+            assert vars_of(one.window) == vars_of(two.window)
+
+
+def vars_of(window: ReplayWindow) -> dict[str, int]:
+    return {name: getattr(window, name) for name in ReplayWindow.__slots__}
+
+
+def test_the_generated_runs_go_whole_in_every_way() -> None:
+    seen: Counter[str] = Counter()
+
+    @settings(max_examples=500, database=None, derandomize=True)
+    @given(plan=ordinary_plans(), script=st.lists(ordinary_steps, min_size=1, max_size=5))
+    def collect(plan: Plan, script: list[tuple[str, list[Any]]]) -> None:
+        fast, plain = World(plan), World(plan)
+        for number, (kind, items) in enumerate(script):
+            push(fast, plain, kind, items, 1.0 + number)
+            told = Told(fast)
+            tags = {way[-1] for way in told.ways if told.whole_runs and isinstance(way, tuple)}
+            seen.update(f"{kind}, sealed, {tag}" for tag in tags)
+            seen[f"{kind}, to the device"] += told.frame_runs
+            fast.out.clear()
+            fast.out.take_upcalls()
+
+    collect()
+    expected = {"run, sealed, fast tag", "run, sealed, usual tag", "udp run, to the device"}
+    assert not expected - set(+seen)

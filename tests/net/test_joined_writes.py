@@ -11,7 +11,7 @@ import select
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import TypeVar
 import pytest
 
 from datapath.super_frames import super_frame
-from pytinc.datapath.coalesce import NULL_HEADER, coalesce
+from pytinc.datapath.coalesce import NULL_HEADER, Write, coalesce
 from pytinc.datapath.segment import segment
 from pytinc.net.tap import MAX_BATCH, TapDevice
 
@@ -137,13 +137,14 @@ def test_a_real_tcp_connection_gets_all_bytes_of_joined_frames(
         pytest.skip("this kernel takes no super-frames")
     joined = 0
 
-    def counted(frames: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
+    def counted(write: Write) -> None:
         nonlocal joined
-        writes = coalesce(frames)
-        joined += sum(len(segment(*write)) for write in writes if write[0] != NULL_HEADER)
-        return writes
+        if write[0] != NULL_HEADER:
+            joined += len(segment(*write))
+        write_joined(write)
 
-    monkeypatch.setattr(listener, "_coalesce", counted)
+    write_joined = listener._write_joined
+    monkeypatch.setattr(listener, "_write_joined", counted)
     client, server = sockets
     for each in sockets:
         each.setblocking(False)

@@ -43,6 +43,8 @@ def peer(name: str, path: PathKind, **changes: object) -> PeerStats:
         "pmtu": None,
         "rtt_us": None,
         "key_age_s": None,
+        "fast_tag_sending": None,
+        "fast_tag_accepting": None,
         "macs": 1,
         "rx_packets": 10,
         "rx_bytes": 1000,
@@ -67,10 +69,19 @@ def daemon(*peers: PeerStats, lag: Lag = LATE) -> DaemonStats:
         macs_learned=5,
         macs_moved=2,
     )
-    return DaemonStats(node, 12.5, lag)
+    return DaemonStats(node, 12.5, lag, ("checksum", "TSO4"), ("GSO",))
 
 
-BETA = peer("beta", PathKind.UDP, pmtu=1439, rtt_us=1500, key_age_s=60.0, drops={"no_key": 3})
+BETA = peer(
+    "beta",
+    PathKind.UDP,
+    pmtu=1439,
+    rtt_us=1500,
+    key_age_s=60.0,
+    fast_tag_sending=False,
+    fast_tag_accepting=True,
+    drops={"no_key": 3},
+)
 
 
 def samples(text: bytes) -> dict[tuple[str, ...], float]:
@@ -96,7 +107,11 @@ def test_everything_is_told() -> None:
     assert found["pytinc_peer_rtt_seconds", "beta"] == 0.0015
     assert found["pytinc_peer_pmtu_bytes", "beta"] == 1439
     assert found["pytinc_peer_key_age_seconds", "beta"] == 60
+    assert found["pytinc_peer_fast_tag_sending", "beta"] == 0
+    assert found["pytinc_peer_fast_tag_accepting", "beta"] == 1
     assert found["pytinc_peer_sent_packets_total", "gamma"] == 20
+    offloads = {key[1:] for key, value in found.items() if key[0] == "pytinc_offload" and value == 1}
+    assert offloads == {("TSO4", "device"), ("checksum", "device"), ("GSO", "udp")}
     assert (found["pytinc_peer_reachable", "beta"], found["pytinc_peer_reachable", "gamma"]) == (1, 0)
 
 
@@ -110,6 +125,7 @@ def test_what_is_not_known_has_no_sample() -> None:
     found = samples(exposition(daemon(peer("gamma", PathKind.NONE), lag=Lag(0, 0.0, 0.0))))
     names = {key[0] for key in found}
     assert not names & {"pytinc_peer_rtt_seconds", "pytinc_peer_pmtu_bytes", "pytinc_peer_key_age_seconds"}
+    assert not any("fast_tag" in name for name in names)
     assert not any("lag" in name for name in names)
 
 

@@ -5,19 +5,22 @@ import math
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from pytinc.config.settings import HostPort, HostSettings, Mode, Settings
-from pytinc.control.messages import ConnectionRow, ConnectionStatus, NodeRow, Request
+from pytinc.control.messages import ConnectionRow, ConnectionStatus, EdgeRow, NodeRow, Request
 from pytinc.crypto.keys import PrivateKey
 from pytinc.datapath.output import Output
 from pytinc.datapath.table import PeerSlot, UdpPath
 from pytinc.errors import ConfigError
+from pytinc.net import hostnames
+from pytinc.net.devices import DummyDevice
 from pytinc.net.shell import Shell
 from pytinc.net.sockets import Listener, open_listeners
-from pytinc.net.tap import DummyDevice
+from pytinc.net.udp import UdpSockets
+from pytinc.node import views
 from pytinc.node.actions import (
     Action,
     AppendPublicKey,
@@ -31,7 +34,7 @@ from pytinc.node.actions import (
     SendMeta,
 )
 from pytinc.node.node import Node
-from pytinc.wire.address import Address
+from pytinc.wire.address import UNSPEC, Address, SockAddr
 
 
 class NodeDouble:
@@ -173,6 +176,36 @@ def test_frames_of_the_device_go_to_the_node_and_its_frames_to_the_device(on_loo
     on_loop(main)
 
 
+def test_with_priority_inheritance_datagrams_are_marked_like_the_frames_they_carry(
+    on_loop, log, monkeypatch
+) -> None:
+    head = bytes(12) + b"\x08\x00\x45"
+    frames = [head + bytes((mark,)) + bytes(18) for mark in (0xB8, 0xB8, 0)]
+    path = UdpPath(1400, 0, ("127.0.0.1", 9), b"", PeerSlot("b"))
+    sent: list[tuple[int, list[bytes]]] = []
+
+    def send_run(udp: UdpSockets, index: int, address: SockAddr, datagrams: Sequence[bytes]) -> None:
+        sent.append((udp.mark, list(datagrams)))
+
+    monkeypatch.setattr(UdpSockets, "send_run", send_run)
+
+    async def main() -> None:
+        async with world(log) as w:
+            w.node.settings = replace(w.node.settings, priority_inheritance=True)
+            monkeypatch.setattr(
+                w.node, "frames", lambda run, now: w.node.output.queue(path, list(run)), raising=False
+            )
+            monkeypatch.setattr(w.device, "read_batch", lambda limit: w.device.ours.recv(1) and frames)
+            w.device.host.send(b"!")
+            await until(lambda: len(sent) == 2)
+            assert sent == [(0xB8, frames[:2]), (0, frames[2:])]
+            w.node.output.queue(path, [b"later"])
+            w.do()
+            assert sent[2] == (0, [b"later"])
+
+    on_loop(main)
+
+
 def test_datagrams_go_to_the_node_with_their_senders_and_socket(on_loop, log) -> None:
     async def main() -> None:
         async with world(log) as w:
@@ -266,6 +299,16 @@ def test_a_look_up_is_answered_to_the_node(on_loop, log) -> None:
     on_loop(main)
 
 
+def test_a_name_without_an_address_is_logged_with_the_peer(on_loop, log) -> None:
+    async def main() -> None:
+        async with world(log) as w:
+            w.do(Resolve("b", "127.0.0.1", "no such service"))
+            await until(lambda: ("resolved", "b", ()) in w.node.events)
+            assert "No address found for 127.0.0.1 port no such service of b" in log.messages
+
+    on_loop(main)
+
+
 def test_nothing_is_dialled_or_read_before_the_shell_is_open(on_loop, log) -> None:
     async def main() -> None:
         async with world(log, is_open=False) as w:
@@ -310,6 +353,28 @@ def test_files_and_log_lines_are_written_in_order(on_loop, log) -> None:
             w.do(AppendPublicKey("b", "KEY"), SaveAddressCache("b", addresses), Log(2, "info", "done"))
             assert w.files.done == [("b", "KEY"), ("b", addresses)]
             assert log == [(2, "info", "done")]
+
+    on_loop(main)
+
+
+def test_with_hostnames_logs_and_dumps_show_names(on_loop, log, monkeypatch) -> None:
+    monkeypatch.setattr(hostnames, "look_up", lambda host: f"name-of-{host}.example")
+    b = "192.0.2.7"
+    edge = views.EdgeView("a", "b", Address(b, "655"), UNSPEC, 0, 1)
+    monkeypatch.setattr(views, "edges", lambda node: [edge])
+
+    async def main() -> None:
+        async with world(log) as w:
+            for _ in range(2):
+                w.do(Log(1, "info", f"Connected to b ({b} port 655)"))
+            assert log.messages == [f"Connected to b ({b} port 655)"] * 2
+            assert w.shell.dump(Request.DUMP_EDGES, []) == [EdgeRow(*edge).format()]
+            w.node.settings = replace(w.node.settings, hostnames=True)  # as by a reload
+            w.do(Log(1, "info", f"Lost b ({b} port 655)"))
+            named = edge._replace(address=Address(f"name-of-{b}.example", "655"))
+            await until(lambda: w.shell.dump(Request.DUMP_EDGES, []) == [EdgeRow(*named).format()])
+            w.do(Log(1, "info", f"Connected to b ({b} port 655)"))
+            assert log.messages[-1] == f"Connected to b (name-of-{b}.example port 655)"
 
     on_loop(main)
 

@@ -14,6 +14,7 @@ from pytinc.net.sockets import Listener, open_listeners, own_address, path_mtu
 from pytinc.wire.address import Address
 
 IP_MTU_DISCOVER = 10
+SO_MARK = 36
 IPV6_MTU_DISCOVER = 23
 
 
@@ -58,6 +59,14 @@ def test_duplicates_are_opened_once(log) -> None:
         settings_for("127.0.0.1", "127.0.0.1 0", "localhost", address_family=AddressFamily.IPV4), log
     ) as found:
         assert len(found) == 1
+
+
+def test_the_port_is_that_of_the_variable_unless_an_address_has_its_own(log) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        free = str(other.getsockname()[1])
+    with listening(settings_for("127.0.0.1", "127.0.0.2 0", port=free), log) as (first, second):
+        assert first.udp.getsockname() == first.tcp.getsockname() == ("127.0.0.1", int(free))
+        assert second.udp.getsockname() == second.tcp.getsockname()
 
 
 def test_a_port_may_be_a_service_name(log, monkeypatch) -> None:
@@ -142,6 +151,41 @@ def test_a_buffer_size_asked_for_is_read_back(log, monkeypatch) -> None:
         settings_for("127.0.0.1", udp_rcvbuf=too_much, udp_sndbuf=0, udp_buffers_explicit=True), log
     ):
         assert log.messages[0].startswith(f"UDPRcvBuf is {too_much}, but the system grants only ")
+
+
+@pytest.mark.parametrize(("receive", "send"), [(20_000, 30_000), (30_000, 20_000)])
+def test_udp_sockets_have_the_buffers_that_were_asked_for(log, receive: int, send: int) -> None:
+    with listening(settings_for("127.0.0.1", udp_rcvbuf=receive, udp_sndbuf=send), log) as (only,):
+        # Linux doubles what it is told, for its own bookkeeping.
+        assert only.udp.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) == 2 * receive
+        assert only.udp.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == 2 * send
+
+
+def test_a_buffer_size_of_0_leaves_the_systems_own(log) -> None:
+    with (
+        listening(settings_for("127.0.0.1", udp_rcvbuf=0, udp_sndbuf=0), log) as (only,),
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as plain,
+    ):
+        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+            assert only.udp.getsockopt(socket.SOL_SOCKET, option) == plain.getsockopt(
+                socket.SOL_SOCKET, option
+            )
+
+
+def test_both_sockets_are_bound_to_the_interface(log) -> None:
+    with listening(settings_for("127.0.0.1", bind_to_interface="lo"), log) as (only,):
+        for made in (only.tcp, only.udp):
+            assert made.getsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, 16).rstrip(b"\0") == b"lo"
+    with listening(settings_for("127.0.0.1"), log) as (free,):
+        assert free.udp.getsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, 16) == b""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+@pytest.mark.parametrize("mark", [0, 42])
+def test_both_sockets_have_the_firewall_mark(log, mark: int) -> None:
+    with listening(settings_for("127.0.0.1", fwmark=mark), log) as (only,):
+        for made in (only.tcp, only.udp):
+            assert made.getsockopt(socket.SOL_SOCKET, SO_MARK) == mark
 
 
 def test_an_interface_that_does_not_exist_drops_the_socket(log) -> None:

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from pytinc.config.settings import Mode, Settings
+from pytinc.config.settings import Settings
 from pytinc.errors import DeviceError
-from pytinc.net.tap import TapDevice, open_device
+from pytinc.net.devices import open_device
+from pytinc.net.tap import TapDevice
 from pytinc.net.tun import TunDevice
 from pytinc.wire import ip
 from pytinc.wire.datagram import MTU_MAX
@@ -87,12 +88,6 @@ def test_a_device_that_cannot_be_read_says_so(pair: PairInterface) -> None:
     pair.ours.close()
     with pytest.raises(OSError, match="Bad file descriptor"):
         device.read_batch(1)
-
-
-def test_a_tun_needs_router_mode(log) -> None:
-    for mode in (Mode.SWITCH, Mode.HUB):
-        with pytest.raises(DeviceError, match=f"Mode = {mode.value} needs: use tap"):
-            open_device(Settings("a", mode=mode, device_type="tun"), None, log)
 
 
 @needs_tun

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytinc.datapath.runs import DatagramRun
 from pytinc.net.udp import MAX_BATCH, MAX_RUN_BYTES, MAX_SEGMENTS, UdpSockets, _groups
 from pytinc.wire.address import SockAddr
 
@@ -42,13 +43,13 @@ class KernelDouble:
     def sendmsg(self, buffers: Sequence[bytes], ancdata, flags: int, address: SockAddr) -> int:
         if self.segment_error is not None:
             raise OSError(self.segment_error, "refused")
-        if len(buffers[0]) > self.limit:
-            raise OSError(errno.EMSGSIZE, "Message too long")
         ((level, kind, size),) = ancdata
         assert (level, kind) == (17, 103)
-        assert int.from_bytes(size, "little") == len(buffers[0])
-        self.grouped.append(list(buffers))
-        return sum(map(len, buffers))
+        step, data = int.from_bytes(size, "little"), b"".join(buffers)
+        if step > self.limit:
+            raise OSError(errno.EMSGSIZE, "Message too long")
+        self.grouped.append([data[at : at + step] for at in range(0, len(data), step)])
+        return len(data)
 
 
 @pytest.fixture
@@ -59,7 +60,7 @@ def kernel() -> KernelDouble:
 def sockets_of(kernel: KernelDouble, log) -> UdpSockets:
     loop = asyncio.new_event_loop()
     loop.close()
-    return UdpSockets(loop, [kernel], on_datagrams=lambda *_: None, log=log)
+    return UdpSockets(loop, [kernel], on_datagrams=lambda *_: None, on_run=lambda *_: None, log=log)
 
 
 @given(st.lists(st.binary(min_size=1, max_size=1600), max_size=200))
@@ -92,7 +93,9 @@ def test_one_call_never_holds_more_than_64_datagrams_or_65507_bytes(kernel, log)
 def test_with_offload_no_the_kernel_is_never_asked_to_segment(kernel, log) -> None:
     loop = asyncio.new_event_loop()
     loop.close()
-    udp = UdpSockets(loop, [kernel], on_datagrams=lambda *_: None, log=log, offload=False)
+    udp = UdpSockets(
+        loop, [kernel], on_datagrams=lambda *_: None, on_run=lambda *_: None, log=log, offload=False
+    )
     run = [b"a" * 100, b"b" * 100]
     assert udp.send_run(0, HERE, run) is None
     assert kernel.single == run
@@ -144,6 +147,45 @@ def test_other_errors_are_logged_at_level_five(kernel, log) -> None:
     assert log == [(5, "warning", "Error sending packet to 127.0.0.1 port 655: refused")]
 
 
+@pytest.mark.parametrize(
+    ("host", "wanted", "told"),
+    [
+        ("127.0.0.1", (socket.IPPROTO_IP, socket.IP_RECVTOS), (socket.IPPROTO_IP, socket.IP_TOS)),
+        ("::1", (socket.IPPROTO_IPV6, socket.IPV6_RECVTCLASS), (socket.IPPROTO_IPV6, socket.IPV6_TCLASS)),
+    ],
+)
+@pytest.mark.parametrize("offload", [True, False])
+def test_runs_carry_the_mark_that_is_set(log, host: str, wanted, told, offload: bool) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as ours, socket.socket(family, socket.SOCK_DGRAM) as theirs:
+        theirs.bind((host, 0))
+        theirs.setsockopt(*wanted, 1)
+        theirs.settimeout(5)
+        loop = asyncio.new_event_loop()
+        loop.close()
+        sockets = UdpSockets(
+            loop, [ours], on_datagrams=lambda *_: None, on_run=lambda *_: None, log=log, offload=offload
+        )
+        sent = [b"x" * 100, b"x" * 100, b"y"]
+        for mark in (0xB8, 0):
+            sockets.mark = mark
+            assert sockets.send_run(0, theirs.getsockname(), sent) is None
+            for datagram in sent:
+                data, ancillary, _, _ = theirs.recvmsg(200, 100)
+                assert data == datagram
+                ((level, kind, value),) = ancillary
+                assert ((level, kind), value[0]) == (told, mark)
+
+
+def test_a_marked_datagram_that_is_too_big_is_told(log) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ours:
+        loop = asyncio.new_event_loop()
+        loop.close()
+        sockets = UdpSockets(loop, [ours], on_datagrams=lambda *_: None, on_run=lambda *_: None, log=log)
+        sockets.mark = 0xB8
+        assert sockets.send_run(0, HERE, [b"x" * 65508]) == 65508
+
+
 def control(step: int, level: int = 17, kind: int = 104) -> list[tuple[int, int, bytes]]:
     return [(level, kind, step.to_bytes(4, "little"))]
 
@@ -187,7 +229,11 @@ def wake_up(kernel: ReceivingDouble, log) -> tuple[UdpSockets, list[list[bytes]]
         assert (list(addresses), index) == ([HERE] * len(datagrams), 0)
         batches.append(list(datagrams))
 
-    udp = UdpSockets(loop, [kernel], on_datagrams=on_datagrams, log=log)
+    def on_run(run: DatagramRun, address: SockAddr, index: int) -> None:
+        assert (address, index) == (HERE, 0)
+        batches.append(run.datagrams())
+
+    udp = UdpSockets(loop, [kernel], on_datagrams=on_datagrams, on_run=on_run, log=log)
     udp.start()
     loop.readable()
     loop.readable()
@@ -228,7 +274,7 @@ def test_a_kernel_that_gives_no_runs_is_read_one_by_one(log) -> None:
 def test_one_event_reads_a_bounded_number_and_the_next_goes_on(log) -> None:
     run = (bytes(30 * 10), control(10))
     _, batches = wake_up(ReceivingDouble(*[run] * 5), log)
-    assert [len(batch) for batch in batches] == [90, 60]
+    assert [len(batch) for batch in batches] == [30] * 5
     _, batches = wake_up(ReceivingDouble(*[(b"x", [])] * 100), log)
     assert [len(batch) for batch in batches] == [MAX_BATCH, 100 - MAX_BATCH]
 
@@ -264,7 +310,13 @@ def test_what_goes_out_arrives_datagram_by_datagram(on_loop, log, sizes: list[in
                 each.setblocking(False)
                 each.bind(("127.0.0.1", 0))
             loop = asyncio.get_running_loop()
-            udp = UdpSockets(loop, [one, two], on_datagrams=on_datagrams, log=log, offload=offload)
+
+            def on_run(run: DatagramRun, address: SockAddr, index: int) -> None:
+                on_datagrams(run.datagrams(), [address] * len(run), index)
+
+            udp = UdpSockets(
+                loop, [one, two], on_datagrams=on_datagrams, on_run=on_run, log=log, offload=offload
+            )
             assert udp.offloads == (("GSO", "GRO") if offload else ())
             udp.start()
             sent = [bytes([number % 256]) * size for number, size in enumerate(sizes)]
@@ -281,7 +333,13 @@ def test_emsgsize_of_the_real_kernel_is_told(on_loop, log) -> None:
     async def main() -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
             one.bind(("127.0.0.1", 0))
-            udp = UdpSockets(asyncio.get_running_loop(), [one], on_datagrams=lambda *_: None, log=log)
+            udp = UdpSockets(
+                asyncio.get_running_loop(),
+                [one],
+                on_datagrams=lambda *_: None,
+                on_run=lambda *_: None,
+                log=log,
+            )
             assert not udp.send(0, one.getsockname(), bytes(65508))
 
     on_loop(main)
@@ -306,7 +364,11 @@ def test_a_run_of_another_sender_is_not_mixed_with_the_first(on_loop, log) -> No
                 each.setblocking(False)
                 each.bind(("127.0.0.1", 0))
             loop = asyncio.get_running_loop()
-            udp = UdpSockets(loop, [one, two, target], on_datagrams=on_datagrams, log=log)
+
+            def on_run(run: DatagramRun, address: SockAddr, index: int) -> None:
+                on_datagrams(run.datagrams(), [address] * len(run), index)
+
+            udp = UdpSockets(loop, [one, two, target], on_datagrams=on_datagrams, on_run=on_run, log=log)
             for index, letter in ((0, b"1"), (1, b"2"), (0, b"3"), (1, b"4")):
                 udp.send_run(index, target.getsockname(), [letter * 500] * 10)
             udp.start()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytinc.node.corrections import OTHERS_REST, OWN_REST
 from pytinc.node.topology import CONTRADICTION_LIMIT
 from pytinc.wire.subnet import parse_subnet
 
@@ -53,8 +54,59 @@ def test_only_who_claims_something_false_is_corrected_and_only_once(
 def test_corrections_have_nonces_of_their_own(stage: MakeStage) -> None:
     alpha = stage("beta")
     beta = alpha.neighbour("beta")
-    beta.say("10 1 alpha 10.9.0.0/16", "10 2 alpha 10.9.0.0/16", "10 3 alpha 10.9.0.0/16")
-    assert len(set(beta.lines)) == 3
+    beta.heard()
+    beta.say("10 1 alpha 10.7.0.0/16", "10 2 alpha 10.8.0.0/16", "10 3 alpha 10.9.0.0/16")
+    assert len({line.split(" ")[1] for line in beta.lines[-3:]}) == 3
+
+
+def test_a_repeated_claim_is_answered_once_and_then_after_a_rest_to_all(stage: MakeStage) -> None:
+    alpha = stage("beta", "delta")
+    beta, delta = alpha.neighbour("beta"), alpha.neighbour("delta")
+    beta.heard()
+    delta.heard()
+    assert beta.say("13 1 alpha beta") == [EDGE]
+    assert beta.say("13 2 alpha beta", "12 3 alpha beta 10.0.0.1 655 c 1", "13 4 alpha beta") == []
+    beta.heard()
+    alpha.now += OWN_REST
+    alpha.call(lambda node, now: node.tick(now))
+    assert beta.heard() == delta.heard() == [EDGE]
+    alpha.now += OWN_REST
+    alpha.call(lambda node, now: node.tick(now))
+    assert beta.heard() == delta.heard() == []
+    assert beta.say("13 5 alpha beta") == [EDGE]
+
+
+def test_a_subnet_is_not_fought_over_either(stage: MakeStage) -> None:
+    alpha = stage("beta", "delta", subnets=(LAN,))
+    beta, delta = alpha.neighbour("beta"), alpha.neighbour("delta")
+    beta.heard()
+    delta.heard()
+    assert beta.say("10 1 alpha 10.9.0.0/16", "10 2 alpha 10.9.0.0/16") == ["11 * alpha 10.9.0.0/16"]
+    assert beta.say("11 3 alpha 10.1.0.0/24#5") == ["10 * alpha 10.1.0.0/24#5"]
+    assert delta.say("11 4 alpha 10.1.0.0/24#5") == []
+    beta.heard()
+    alpha.now += OWN_REST
+    alpha.call(lambda node, now: node.tick(now))
+    assert set(beta.heard()) == {"11 * alpha 10.9.0.0/16", "10 * alpha 10.1.0.0/24#5"}
+
+
+def test_a_withdrawal_in_known_words_is_passed_on_in_new_ones_once_in_a_while(stage: MakeStage) -> None:
+    alpha = stage("beta", "delta")
+    beta, delta = alpha.neighbour("beta"), alpha.neighbour("delta")
+    add, remove = "12 {} omega psi 10.0.0.7 655 c 4", "13 {} omega psi"
+    delta.say(remove.format("1"), remove.format("2"))
+    delta.heard()
+    beta.say(add.format("a"))
+    beta.say(remove.format("1"))
+    beta.heard()
+    assert delta.heard() == ["12 * omega psi 10.0.0.7 655 c 4", "13 * omega psi"]
+    beta.say(add.format("b"))
+    beta.say(remove.format("2"))
+    assert delta.heard() == ["12 * omega psi 10.0.0.7 655 c 4"]
+    assert alpha.node.topology.graph.edge("omega", "psi") is None
+    alpha.now += OTHERS_REST
+    alpha.call(lambda node, now: node.tick(now))
+    assert delta.heard() == beta.heard() == ["13 * omega psi"]
 
 
 def test_a_node_with_our_name_is_corrected_until_it_is_too_much_and_then_for_a_while_no_more(
@@ -62,9 +114,10 @@ def test_a_node_with_our_name_is_corrected_until_it_is_too_much_and_then_for_a_w
 ) -> None:
     alpha = stage("beta")
     beta = alpha.neighbour("beta")
+    beta.heard()
     for turn in range(CONTRADICTION_LIMIT + 1):
-        assert beta.say(f"12 {turn:x} alpha ghost 10.0.0.1 655 c 1") == ["13 * alpha ghost"]
-        assert beta.say(f"13 {turn:x} alpha beta") == [EDGE]
+        told = beta.say(f"12 {turn:x} alpha ghost 10.0.0.1 655 c 1", f"13 {turn:x} alpha beta")
+        assert told == ([] if turn else ["13 * alpha ghost", EDGE])
     alpha.now += 6
     alpha.call(lambda node, now: node.tick(now))
     assert any("same Name" in line for line in alpha.logged(0))

@@ -75,6 +75,24 @@ def test_ack_holds_port_weight_and_options(
     assert alpha.peer("beta").lines[0] == ack
 
 
+@pytest.mark.parametrize(
+    ("variable", "options"),
+    [
+        ("clamp_mss", "7000004"),
+        ("indirect_data", "700000c"),
+        ("pmtu_discovery", "7000008"),
+        ("tcp_only", "700000c"),
+    ],
+)
+def test_a_reload_also_switches_an_option_off_for_whoever_comes_next(
+    stage: MakeStage, variable: str, options: str
+) -> None:
+    alpha = stage("beta", **{variable: True})
+    off = replace(alpha.node.settings, **{variable: False})  # type: ignore[arg-type]
+    alpha.call(lambda node, now: node.reload(off, now))
+    assert alpha.peer("beta").lines[0] == f"4 655 0 {options}"
+
+
 def test_the_weight_counts_from_our_own_greeting_not_from_the_tcp_connection(stage: MakeStage) -> None:
     assert stage("beta").peer("beta", slow=3.0).lines[0] == "4 655 0 700000c"
 

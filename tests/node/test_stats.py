@@ -86,6 +86,30 @@ def test_the_key_grows_old_until_it_is_replaced() -> None:
         assert age < 60
 
 
+def fast_tag(mesh: Mesh, name: str, peer: str) -> tuple[bool | None, bool | None]:
+    stats = of(mesh, name, peer)
+    return stats.fast_tag_sending, stats.fast_tag_accepting
+
+
+def test_both_directions_of_the_fast_tag_are_told() -> None:
+    mesh = started()
+    assert fast_tag(mesh, "leaf0", "leaf1") == fast_tag(mesh, "leaf1", "leaf0") == (True, True)
+    assert fast_tag(mesh, "leaf0", "leaf0") == (None, None)
+    mesh = started(fast_tag=False)
+    assert fast_tag(mesh, "leaf0", "leaf1") == (False, False)
+
+
+def test_a_peer_that_hears_of_the_fast_tag_and_does_not_want_it_gets_the_usual_one() -> None:
+    mesh = Mesh(1)
+    mesh.add("leaf0")
+    mesh.add("leaf1", connect_to=["leaf0"], fast_tag=False)
+    mesh.start()
+    mesh.run_until(mesh.converged, 30)
+    chat(mesh, 4)
+    assert fast_tag(mesh, "leaf0", "leaf1") == (False, True)
+    assert fast_tag(mesh, "leaf1", "leaf0") == (False, False)
+
+
 def test_macs_are_counted_when_they_are_learned_and_when_they_move() -> None:
     mesh = started()
     before = told(mesh, "leaf0")

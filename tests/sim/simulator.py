@@ -85,9 +85,16 @@ class Underlay:
     """Pairs between which no datagram passes."""
     cut: set[str] = field(default_factory=set)
     """Hosts that neither send nor receive anything."""
+    island: set[str] = field(default_factory=set)
+    """Hosts that reach only each other."""
+    slow: dict[str, float] = field(default_factory=dict)
+    """Seconds by which what is sent to a host comes later."""
 
     def carries(self, one: str, two: str) -> bool:
-        return one not in self.cut and two not in self.cut
+        return one not in self.cut and two not in self.cut and (one in self.island) == (two in self.island)
+
+    def delay_to(self, name: str) -> float:
+        return self.delay + self.slow.get(name, 0.0)
 
 
 class SimNode:
@@ -256,7 +263,7 @@ class SimNode:
                 peer.node.meta_data(theirs, data, mesh.now)
                 peer.settle()
 
-        mesh.at(mesh.now + mesh.underlay.delay, arrive)
+        mesh.at(mesh.now + mesh.underlay.delay_to(peer.name), arrive)
 
     def _close(self, number: int, *, silent: bool) -> None:
         if silent:
@@ -278,7 +285,7 @@ class SimNode:
                 peer.node.meta_closed(theirs, "EOF", mesh.now)
                 peer.settle()
 
-        mesh.at(mesh.now + mesh.underlay.delay, arrive)
+        mesh.at(mesh.now + mesh.underlay.delay_to(peer.name), arrive)
 
     # -- UDP --
 
@@ -303,7 +310,7 @@ class SimNode:
         mesh.datagrams += 1
         source = self.address.sockaddr()
         mesh.at(
-            mesh.now + underlay.delay,
+            mesh.now + underlay.delay_to(target.name),
             lambda: target._if_running(lambda: target.node.datagrams([data], [source], 0, mesh.now)),
         )
 
@@ -422,6 +429,7 @@ class RequestCounter:
 
     def __init__(self) -> None:
         self.sent: Counter[Number] = Counter()
+        self.bytes = 0
 
     def __enter__(self) -> RequestCounter:
         self._original = MetaConnection.send_line
@@ -430,6 +438,7 @@ class RequestCounter:
 
         def send_line(meta: MetaConnection, line: str) -> None:
             counter[Number(int(line.split(" ", 1)[0]))] += 1
+            self.bytes += len(line) + 1
             original(meta, line)
 
         MetaConnection.send_line = send_line  # type: ignore[method-assign]

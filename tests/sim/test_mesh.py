@@ -208,6 +208,25 @@ def test_new_keys_under_traffic_lose_a_frame_at_most_now_and_then() -> None:
     assert one.node.peers["leaf1"].session is before
 
 
+def test_expired_keys_are_renewed_one_peer_after_the_other() -> None:
+    mesh = Mesh(1)
+    hub = mesh.add("hub", key_expire=40)
+    for number in range(20):
+        mesh.add(f"leaf{number}", connect_to=["hub"], key_expire=10_000)
+    mesh.start()
+    mesh.run(30)
+    changes = {name: peer.session.key_changes for name, peer in hub.node.peers.items() if peer.session}
+    assert len(changes) == 20
+    renewed: list[int] = []
+    while mesh.now < 55:
+        mesh.run(0.2)
+        now = {name: hub.node.peers[name].session.key_changes for name in changes}  # type: ignore[union-attr]
+        renewed.append(sum(now[name] > changes[name] for name in changes))
+        changes = now
+    assert sum(renewed) == 20
+    assert max(renewed) <= 2
+
+
 def test_a_silently_dead_node_is_dropped_after_the_ping_timeout_and_used_again_when_back() -> None:
     mesh = hub_and_leaves(2, ping_interval=3, ping_timeout=2)
     mesh.run(5)

@@ -17,6 +17,7 @@ from pytinc.wire.subnet import Subnet, SubnetKind, parse_subnet
 if TYPE_CHECKING:
     from pytinc.cli.session import Session
     from pytinc.control.client import ControlClient
+    from pytinc.control.statistics import Statistics
 
 _STATUS = (
     NodeStatus.VALIDKEY,
@@ -65,9 +66,10 @@ def _info_node(session: Session, client: ControlClient, name: str) -> int:
         return 0
     report = [*node_report(row), _list("Edges:", edges), _list("Subnets:", subnets)]
     if session.pretty:
+        from pytinc.cli.statistics import statistics
         from pytinc.cli.tables import print_report
 
-        print_report(report, reach_of(row))
+        print_report(report + _told(row, statistics(client)), reach_of(row))
     else:
         print("\n".join(report))
     return 0
@@ -89,6 +91,23 @@ def node_report(row: NodeRow) -> list[str]:
         f"RX:           {row.rx_packets} packets  {row.rx_bytes} bytes",
         f"TX:           {row.tx_packets} packets  {row.tx_bytes} bytes",
     ]
+
+
+def _told(row: NodeRow, statistics: Statistics | None) -> list[str]:
+    """Return what pytinc's daemon tells besides, for people at a terminal."""
+    if statistics is None:
+        return []
+    if row.is_self:
+        daemon = statistics.daemon
+        return [
+            _list("Device:", daemon["device_offloads"] or ["no offloads"]),
+            _list("UDP:", daemon["udp_offloads"] or ["no offloads"]),
+        ]
+    node = statistics.nodes.get(row.name)
+    if node is None or node["fast_tag_sending"] is None:
+        return []
+    ways = (("sending", node["fast_tag_sending"]), ("accepting", node["fast_tag_accepting"]))
+    return [_list("Fast tag:", [way for way, is_so in ways if is_so] or ["no"])]
 
 
 def _reachability(row: NodeRow) -> list[str]:

@@ -85,9 +85,12 @@ def _run_with_umbilical(command: list[str]) -> bool:
     """
     ours, theirs = os.pipe()
     try:
+        os.set_inheritable(theirs, True)
         environment = {**os.environ, "TINC_UMBILICAL": f"{theirs} {int(wants_colour(sys.stderr))}"}
         try:
-            child = subprocess.Popen(command, pass_fds=[theirs], env=environment)
+            # What we have inherited goes on to the daemon: DeviceType = fd may want it. Nothing else of
+            # ours can, because Python makes its descriptors close on exec.
+            child = subprocess.Popen(command, close_fds=False, env=environment)
         finally:
             os.close(theirs)
         # From here on Ctrl-C is the daemon's business: in the foreground it ends it, and so us.

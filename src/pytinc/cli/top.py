@@ -27,7 +27,16 @@ if TYPE_CHECKING:
 
 MIN_DELAY_S: Final = 0.1
 _FIRST_ROW: Final = 3
-_PATH_COLUMNS: Final = ("path", "RTT ms", "PMTU", "key age s", "dropped")
+_PATH_COLUMNS: Final = (
+    ("path", 10),
+    ("RTT ms", 10),
+    ("PMTU", 5),
+    ("key age s", 10),
+    ("tag", 5),
+    ("dropped", 10),
+)
+"""Headings and widths. The tag is that of the data that we send."""
+_TAGS: Final = {True: "fast", False: "usual", None: "-"}
 NO_PATHS: Final = "This daemon does not tell about paths: it is not pytinc's."
 
 
@@ -148,7 +157,7 @@ class Table:
     def heading(self) -> str:
         """Return the line above the columns."""
         if self.shows_paths:
-            return f"{'Node':<16}" + "".join(f" {word:>10}" for word in _PATH_COLUMNS) + "  via"
+            return f"{'Node':<16}" + "".join(f" {word:>{width}}" for word, width in _PATH_COLUMNS) + "  via"
         words = (
             f"{way} {word}"
             for way in ("IN", "OUT")
@@ -191,9 +200,12 @@ def _path_columns(path: Values | None) -> str:
         "-" if rtt is None else f"{rtt / 1000:.3f}",
         _number(path["pmtu"]),
         _number(path["key_age_s"]),
+        _TAGS[path["fast_tag_sending"]],
         _number(sum(path["drops"].values())),
     )
-    return "".join(f" {value:>10}" for value in values) + (f"  {path['relay']}" if path["relay"] else "")
+    columns = zip(values, _PATH_COLUMNS, strict=True)
+    line = "".join(f" {value:>{width}}" for value, (_, width) in columns)
+    return line + (f"  {path['relay']}" if path["relay"] else "")
 
 
 def _number(value: int | None) -> str:

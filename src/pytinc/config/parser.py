@@ -7,6 +7,7 @@ Nothing here touches the disk.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,6 +21,7 @@ from pytinc.config.settings import (
     HostPort,
     HostSettings,
     Mode,
+    MulticastGroup,
     ProxySettings,
     Settings,
 )
@@ -29,6 +31,7 @@ from pytinc.config.values import (
     parse_host_port,
     parse_integer,
     parse_listen,
+    parse_multicast,
     parse_proxy,
 )
 from pytinc.config.variables import DAEMON_ONLY, VARIABLES, lookup
@@ -328,14 +331,16 @@ def own_name(pool: Pool) -> str:
         raise _located(entry, str(error)) from None
 
 
-MAX_COMPRESSION: Final = 9
-"""tinc's levels 10 to 12 are LZO and LZ4."""
+MAX_COMPRESSION: Final = 12
+_COMPRESSION_EXTRAS: Final = {10: ("lzallright", "lzo"), 11: ("lzallright", "lzo"), 12: ("lz4", "lz4")}
+"""By the level that needs one: a library that may be missing, and the extra of pytinc that brings it."""
 _DEFAULTS: Final = Settings(name="")
 _MODES: Final = {mode.value: mode for mode in Mode}
 _BROADCASTS: Final = {mode.value: mode for mode in Broadcast} | {"yes": Broadcast.MST}
 _FORWARDINGS: Final = {mode.value: mode for mode in Forwarding}
 _FAMILIES: Final = {family.value: family for family in AddressFamily}
-_DEVICE_TYPES: Final = {word: word for word in ("tun", "tap", "dummy", "raw_socket", "multicast", "fd")}
+_DEVICE_WORDS: Final = ("tun", "tap", "dummy", "raw_socket", "multicast", "fd", "vde")
+_DEVICE_TYPES: Final = {word: word for word in _DEVICE_WORDS}
 _PRIORITIES: Final = {word: word for word in ("low", "normal", "high")}
 
 
@@ -359,6 +364,8 @@ def build_settings(pool: Pool, name: str | None = None, previous: Settings | Non
         ping_timeout = ping_interval
     tcp_only = read.boolean("TCPOnly", default.tcp_only)
     tunnel_server = read.boolean("TunnelServer", default.tunnel_server)
+    mode = read.keyword("Mode", _MODES, default.mode, kept.mode, "Invalid routing mode!")
+    device_type = _device_type(read, pool, mode, kept.device_type)
     if name is None:
         name = own_name(pool)
     read.report_unknown()
@@ -401,7 +408,7 @@ def build_settings(pool: Pool, name: str | None = None, previous: Settings | Non
         mtu_info_interval=read.at_least(0, "MTUInfoInterval", default.mtu_info_interval),
         local_discovery=read.boolean("LocalDiscovery", default.local_discovery),
         fast_tag=read.boolean("FastTag", default.fast_tag),
-        mode=read.keyword("Mode", _MODES, default.mode, kept.mode, "Invalid routing mode!"),
+        mode=mode,
         broadcast=read.keyword(
             "Broadcast", _BROADCASTS, default.broadcast, kept.broadcast, "Invalid broadcast mode!"
         ),
@@ -424,10 +431,12 @@ def build_settings(pool: Pool, name: str | None = None, previous: Settings | Non
         weight=read.integer("Weight", None),
         replay_window=read.fatal_below(0, "ReplayWindow", default.replay_window, kept.replay_window),
         device=read.text("Device", None),
-        device_type=read.keyword(
-            "DeviceType", _DEVICE_TYPES, default.device_type, kept.device_type, "Unknown device type {}"
-        ),
+        device_type=device_type,
+        device_place=_device_place(pool, device_type),
+        multicast=_multicast(read, pool, device_type, kept.multicast),
         interface=read.text("Interface", None),
+        vde_port=read.integer("VDEPort", default.vde_port),
+        vde_group=read.text("VDEGroup", None),
         iff_one_queue=read.boolean("IffOneQueue", default.iff_one_queue),
         offload=read.boolean("Offload", default.offload),
         device_standby=read.boolean("DeviceStandby", default.device_standby),
@@ -445,17 +454,76 @@ def build_settings(pool: Pool, name: str | None = None, previous: Settings | Non
         experimental_protocol=read.boolean("ExperimentalProtocol", None),
         sandbox=_sandbox(read, pool),
         upnp=_upnp(pool),
+        upnp_discover_wait=read.at_least(1, "UPnPDiscoverWait", default.upnp_discover_wait),
+        upnp_refresh_period=read.at_least(1, "UPnPRefreshPeriod", default.upnp_refresh_period),
         warnings=tuple(read.warnings),
     )
 
 
+_DEVICE_NEEDED: Final = {
+    "fd": "Could not read device: DeviceType fd needs Device = NUMBER or Device = SOCKET",
+    "multicast": "Device variable required for multicast socket: Device = ADDRESS PORT [TTL]",
+}
+_DEVICE_VARIABLE: Final = {"raw_socket": "Interface", "multicast": "Device", "fd": "Device", "vde": "Device"}
+"""What says most about a device of this type."""
+
+
+def _device_type(read: _Reader, pool: Pool, mode: Mode, kept: str | None) -> str | None:
+    """Return the DeviceType if everything else that it needs is there."""
+    entry = pool.first("DeviceType")
+    if entry is None:
+        return None
+    kind = entry.value.lower()
+    if kind not in _DEVICE_TYPES:
+        read.reject(entry, f"Unknown device type {entry.value}")
+        return kept
+    if kind == "fd" and mode is Mode.SWITCH:
+        read.reject(entry, "Switch mode not supported: DeviceType fd carries no Ethernet frames")
+        return kept
+    if kind in _DEVICE_NEEDED and pool.first("Device") is None:
+        read.reject(entry, _DEVICE_NEEDED[kind])
+        return kept
+    return kind
+
+
+def _device_place(pool: Pool, kind: str | None) -> str:
+    entry = pool.first(_DEVICE_VARIABLE.get(kind or "", "")) or pool.first("DeviceType")
+    if entry is None or kind not in _DEVICE_VARIABLE:
+        return ""
+    return f"variable {entry.variable} in {entry.where}"
+
+
+def _multicast(
+    read: _Reader, pool: Pool, kind: str | None, kept: MulticastGroup | None
+) -> MulticastGroup | None:
+    """Return the group that Device means, `ADDRESS PORT [TTL]`."""
+    entry = pool.first("Device")
+    if kind != "multicast" or entry is None:
+        return None
+    try:
+        return parse_multicast(entry.value)
+    except DecodeError as error:
+        read.reject(entry, str(error))
+        return kept
+
+
 def _compression(read: _Reader, pool: Pool, kept: int) -> int:
-    """Return the level we ask peers for. Unlike tinc pytinc has neither LZO nor LZ4."""
+    """Return the level we ask peers for; it is refused if what expands such packets is not installed."""
     level = read.integer("Compression", 0)
     entry = pool.first("Compression")
-    if 0 <= level <= MAX_COMPRESSION or entry is None:
+    if entry is None:
         return level
-    read.reject(entry, f"Bogus compression level {level}: 0 (none) to {MAX_COMPRESSION} (zlib) are supported")
+    library, extra = _COMPRESSION_EXTRAS.get(level, ("", ""))
+    if not 0 <= level <= MAX_COMPRESSION:
+        read.reject(entry, f"Bogus compression level {level}: it is 0 (none) to {MAX_COMPRESSION}")
+    elif library and importlib.util.find_spec(library) is None:
+        read.reject(
+            entry,
+            f"Compression {level} needs the Python library {library}, which is not installed: "
+            f"install pytinc[{extra}], or choose 0 to 9",
+        )
+    else:
+        return level
     return kept
 
 
@@ -478,8 +546,6 @@ def _upnp(pool: Pool) -> str:
 
 def _check_unsupported(read: _Reader, pool: Pool) -> None:
     """Complain about valid settings that ask for what pytinc does not have."""
-    if _upnp(pool) != "no":
-        read.warnings.append("UPnP was requested, but is not supported")
     entry = pool.first("ExperimentalProtocol")
     if entry is not None and parse_boolean(entry.value) is False:
         read.warnings.append("ExperimentalProtocol = no asks for the legacy protocol, which is not supported")

@@ -66,6 +66,18 @@ class ProxySettings:
 
 
 @dataclass(frozen=True, slots=True)
+class MulticastGroup:
+    """Variable ``Device`` with ``DeviceType = multicast`` (config.md 5.1): where frames are sent."""
+
+    address: str
+    """As written; a name is looked up when the device is opened."""
+    port: str
+    """A number or a service name."""
+    ttl: int = 1
+    """How many routers a datagram may pass, plus one."""
+
+
+@dataclass(frozen=True, slots=True)
 class HostSettings:
     """The host configuration of one node. ``None`` means: the variable is not in the file."""
 
@@ -152,7 +164,13 @@ class Settings:
     # Device and scripts.
     device: str | None = None
     device_type: str | None = None
+    device_place: str = ""
+    """The variable that says most about the device, and where it stands, for messages."""
+    multicast: MulticastGroup | None = None
+    """What ``device`` means if ``device_type`` is multicast."""
     interface: str | None = None
+    vde_port: int = 0
+    vde_group: str | None = None
     iff_one_queue: bool = False
     offload: bool = True
     """Of the device and of the UDP sockets: super-frames and runs of datagrams in one call."""
@@ -167,5 +185,8 @@ class Settings:
     experimental_protocol: bool | None = None
     sandbox: str = "off"
     upnp: str = "no"
+    """``yes``, ``udponly`` or ``no``."""
+    upnp_discover_wait: int = 5
+    upnp_refresh_period: int = 60
     warnings: tuple[str, ...] = ()
     """What the daemon reports at start and reload: wrong types, unknown variables, ignored values."""

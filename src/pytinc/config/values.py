@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from pytinc.config.settings import HostPort, ProxySettings
+from pytinc.config.settings import HostPort, MulticastGroup, ProxySettings
 from pytinc.errors import DecodeError
 from pytinc.wire.address import Address
 from pytinc.wire.subnet import Subnet, parse_subnet
@@ -19,6 +19,7 @@ _LEADING_INTEGER: Final = re.compile(r"[ \t]*([+-]?[0-9]+)", re.ASCII)
 _BLANKS: Final = re.compile(r"[ \t]+")
 _INT_MIN: Final = -(2**31)
 _INT_MAX: Final = 2**31 - 1
+_MAX_TTL: Final = 255
 
 
 def parse_boolean(text: str) -> bool | None:
@@ -54,6 +55,17 @@ def parse_listen(text: str) -> Address:
     if not colon or address.family != (6 if in_brackets else 4):
         raise DecodeError(f"{text} is not ADDRESS:PORT with a numeric address, such as 127.0.0.1:9655")
     return address
+
+
+def parse_multicast(text: str) -> MulticastGroup:
+    """Read ``ADDRESS PORT [TTL]``, the multicast group of a device (config.md 5.1). Raises `DecodeError`."""
+    words = text.split()
+    if len(words) < 2:
+        raise DecodeError(f"Port number required for multicast socket: {text} is not ADDRESS PORT [TTL]")
+    ttl = parse_integer(words[2]) if len(words) == 3 else 1
+    if len(words) > 3 or ttl is None or not 0 <= ttl <= _MAX_TTL:
+        raise DecodeError(f"{text} is not ADDRESS PORT [TTL] with a TTL from 0 to {_MAX_TTL}")
+    return MulticastGroup(words[0], words[1], ttl)
 
 
 def parse_configured_subnet(text: str) -> Subnet:

@@ -25,6 +25,8 @@ _COUNT: Final = (int,)
 _COUNT_OR_NONE: Final = (int, type(None))
 _WORD: Final = (str,)
 _WORD_OR_NONE: Final = (str, type(None))
+_FLAG_OR_NONE: Final = (bool, type(None))
+_WORDS: Final = (list,)
 
 DROPS: Final = (
     "short",
@@ -51,6 +53,8 @@ DAEMON_FIELDS: Final[Mapping[str, tuple[type, ...]]] = {
     "macs_moved": _COUNT,
     "lag_max_us": _COUNT_OR_NONE,
     "lag_mean_us": _COUNT_OR_NONE,
+    "device_offloads": _WORDS,
+    "udp_offloads": _WORDS,
     "drops": (dict,),
 }
 """What is told of the daemon, and the types of values."""
@@ -60,6 +64,8 @@ NODE_FIELDS: Final[Mapping[str, tuple[type, ...]]] = {
     "pmtu": _COUNT_OR_NONE,
     "rtt_us": _COUNT_OR_NONE,
     "key_age_s": _COUNT_OR_NONE,
+    "fast_tag_sending": _FLAG_OR_NONE,
+    "fast_tag_accepting": _FLAG_OR_NONE,
     "macs": _COUNT,
     "rx_packets": _COUNT,
     "rx_bytes": _COUNT,
@@ -81,7 +87,7 @@ class Statistics:
 
 
 def format_row(kind: str, values: Mapping[str, object]) -> str:
-    """Return a row; of ``values`` only plain numbers, text, None and dictionaries of them can be told."""
+    """Return a row; ``values`` are plain numbers, text, flags, None, and lists and dictionaries of them."""
     text = json.dumps(values, separators=(",", ":"))
     return f"{CONTROL} {Request.DUMP_STATISTICS:d} {kind} {text}"
 
@@ -118,10 +124,14 @@ def _object(text: str) -> Values:
 
 
 def _checked(values: Values, fields: Mapping[str, tuple[type, ...]]) -> Values:
-    checked = {name: values.get(name) for name in fields}
+    # A daemon that is older than this program does not tell of its offloads.
+    checked = {name: values.get(name, [] if kinds is _WORDS else None) for name, kinds in fields.items()}
     # `type` and not `isinstance`: a boolean is no number here.
     if any(type(checked[name]) not in kinds for name, kinds in fields.items()):
         raise DecodeError("statistics with a missing or odd field")
+    lists = [value for value in checked.values() if isinstance(value, list)]
+    if any(type(word) is not str for words in lists for word in words):
+        raise DecodeError("statistics with an odd word")
     drops = {reason: values["drops"].get(reason, 0) for reason in DROPS}
     if any(type(count) is not int for count in drops.values()):
         raise DecodeError("statistics with an odd counter of drops")

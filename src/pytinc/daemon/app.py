@@ -165,7 +165,7 @@ def _run(launch: Launch) -> int:
         if launch.options.mlock:
             from pytinc.daemon.privileges import lock_memory
 
-            lock_memory()
+            lock_memory(gives_up_root=launch.options.user is not None)
         from pytinc.daemon.service import Service
 
         return Service(launch).run()

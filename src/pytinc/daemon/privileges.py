@@ -8,6 +8,7 @@ import grp
 import importlib
 import os
 import pwd
+import resource
 import time
 from pathlib import Path
 from typing import Final
@@ -18,13 +19,36 @@ from pytinc.net.log import reason
 _NICE: Final = {"low": 10, "normal": 0, "high": -10}
 _MCL_CURRENT: Final = 1
 _MCL_FUTURE: Final = 2
-_NEEDED_LATER: Final = ("encodings.idna", "pytinc.wire.address_cache", "construct")
-"""Modules that are loaded when first used; in a chroot they would not be found."""
+_NEEDED_LATER: Final = (
+    "concurrent.futures.thread",
+    "construct",
+    "cryptography.hazmat.backends.openssl.backend",
+    "difflib",
+    "encodings.ascii",
+    "encodings.idna",
+    "encodings.latin_1",
+    "encodings.punycode",
+    "pytinc.wire.address_cache",
+)
+"""Modules that we and the libraries load when first used; in a chroot they would not be found."""
 _DIRECTORIES: Final = (("", 0o755), ("cache", 0o755), ("hosts", 0o755), ("invitations", 0o700))
 
 
-def lock_memory() -> None:
-    """Keep all memory, present and future, from being swapped out. Raises `DeviceError`."""
+def lock_memory(*, gives_up_root: bool) -> None:
+    """Keep all memory, present and future, from being swapped out. Raises `DeviceError`.
+
+    ``gives_up_root``: the process is going to be another user's (--user), who gets no memory beyond
+    RLIMIT_MEMLOCK then; the usual limit is a few megabytes, so it is lifted, or refused where it cannot be.
+    """
+    if gives_up_root:
+        try:
+            resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        except (OSError, ValueError):
+            limit = resource.getrlimit(resource.RLIMIT_MEMLOCK)[1]
+            raise DeviceError(
+                f"--mlock with --user: the limit of {limit} bytes of locked memory cannot be lifted here; "
+                "the daemon would be out of memory at once. Lift it before (LimitMEMLOCK, ulimit -l)"
+            ) from None
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.mlockall(_MCL_CURRENT | _MCL_FUTURE) != 0:
         raise DeviceError(f"System call `mlockall' failed: {os.strerror(ctypes.get_errno())}")

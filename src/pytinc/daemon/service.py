@@ -30,11 +30,13 @@ from pytinc.daemon.runfiles import RunFiles, contact_address
 from pytinc.daemon.scripts import ScriptContext, ScriptRunner
 from pytinc.errors import ConfigError, DecodeError, PytincError
 from pytinc.net.control import ControlServer
+from pytinc.net.devices import open_device
 from pytinc.net.loop import Tasks, run
 from pytinc.net.metrics import MetricsServer, bind_metrics_socket, require_library
 from pytinc.net.shell import Shell
 from pytinc.net.sockets import Listener, open_listeners, own_address, path_mtu
-from pytinc.net.tap import FrameDevice, open_device
+from pytinc.net.tap import FrameDevice
+from pytinc.net.upnp import PortMapper, missing_library, plan
 from pytinc.node.node import Node
 
 SHORT_WATCHDOG: Final = 2.0
@@ -65,9 +67,11 @@ class Service:
         self._device: FrameDevice | None = None
         self._metrics: MetricsServer | None = None
         self._metrics_socket: socket.socket | None = None
+        self._port_mapper: PortMapper | None = None
         # Made by `_main` and `_set_up`.
         self._control: ControlServer
         self._settings: Settings
+        self._listeners: list[Listener]
         self._scripts: ScriptRunner
         self._shell: Shell
 
@@ -119,6 +123,8 @@ class Service:
         finally:
             if self._metrics is not None:
                 self._metrics.close()
+            if self._port_mapper is not None:
+                await self._port_mapper.stop()
             if self._ending is None or self._ending.orderly:
                 await self._bring_down()
 
@@ -127,7 +133,9 @@ class Service:
         self._settings = self._load_settings()
         key = self._load_private_key()
         device = self._device = open_device(self._settings, self._launch.paths.netname, self._log)
-        listeners = open_listeners(self._settings, self._log, inherited=self._launch.inherited_sockets)
+        listeners = self._listeners = open_listeners(
+            self._settings, self._log, inherited=self._launch.inherited_sockets
+        )
         if self._settings.metrics_listen is not None:
             require_library()
         first = listeners[0].address
@@ -202,6 +210,7 @@ class Service:
         if self._launch.umbilical is not None:
             self._launch.umbilical.finish()
         self._shell.open()
+        self._start_upnp(tasks)
         self._notifier.send("READY=1")
         self._start_watchdog(tasks)
 
@@ -273,6 +282,31 @@ class Service:
             self._tree = ConfigTree("", options.settings)
             self._shell.use_files(self._tree)
             self._scripts.context = replace(self._scripts.context, confbase="")
+
+    def _start_upnp(self, tasks: Tasks) -> None:
+        settings = self._settings
+        if settings.upnp == "no":
+            return
+        ports = [listener.address.port for listener in self._listeners if listener.family == 4]
+        if self._launch.options.chroot:
+            problem: str | None = "UPnP does not work together with --chroot; no ports are mapped"
+        elif not ports:
+            problem = "UPnP maps ports of IPv4 only, and we do not listen for it"
+        else:
+            problem = missing_library()
+        if problem is not None:
+            self._log(0, "warning", problem)
+            return
+        self._port_mapper = PortMapper(
+            plan(
+                ports,
+                udp_only=settings.upnp == "udponly",
+                wait=settings.upnp_discover_wait,
+                period=settings.upnp_refresh_period,
+            ),
+            self._log,
+        )
+        tasks.spawn("upnp", self._port_mapper.run_forever())
 
     def _start_watchdog(self, tasks: Tasks) -> None:
         interval = watchdog_interval(os.environ, os.getpid())

@@ -21,6 +21,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy import count_nonzero
 
+from pytinc.datapath.runs import LEAD, Bytes, FrameRun
 from pytinc.datapath.segment import (
     GSO_TCPV4,
     GSO_TCPV6,
@@ -52,6 +53,8 @@ _VLAN_TYPES: Final = (b"\x81\x00", b"\x88\xa8")
 _NO_CHECKSUM: Final = 0xFFFF
 """Means the same as zero, which is what cutting gives: a frame with it would not come out the same again."""
 
+Write = tuple[bytes, "bytes | memoryview"]
+"""What one call of writev takes: a virtio-net header and a frame."""
 Words = np.ndarray[Any, np.dtype[np.uint32]]
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
 
@@ -79,12 +82,12 @@ class _Layout(NamedTuple):
         return frame[at] << 8 | frame[at + 1] == self.length(len(frame))
 
 
-def coalesce(frames: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
+def coalesce(frames: Sequence[bytes]) -> list[Write]:
     """Return virtio-net header and frame for each write to the device, in order.
 
     Frames that are not joined come out as they are, with `NULL_HEADER`.
     """
-    out: list[tuple[bytes, bytes]] = []
+    out: list[Write] = []
     sizes = list(map(len, frames))
     count, first = len(frames), 0
     while first < count:
@@ -96,8 +99,36 @@ def coalesce(frames: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
             out.append((NULL_HEADER, frames[first]))
             first += 1
         else:
-            first += _join_stretch(frames[first:end], sizes[first:end], layout, out)
+            stretch = _Stretch(_matrix(frames[first:end]), sizes[first], sizes[end - 1], frames[first:end])
+            first += _join_stretch(stretch, layout, out)
     return out
+
+
+def coalesce_run(run: FrameRun) -> list[Write]:
+    """Do what `coalesce` does, for the frames of a run."""
+    rows, size, last = run.rows, run.size, run.last
+    layout = None
+    if len(rows) >= MIN_RUN and MIN_SIZE <= size <= MAX_IP_SIZE:
+        layout = _parse(rows[0, LEAD : LEAD + size].tobytes())
+    if layout is None or not _is_laid_out_alike(rows, layout):
+        return coalesce(run.frames())
+    end = b""
+    if last < size and (last <= layout.payload or not layout.is_length_right(run.last_frame())):
+        end, run = run.last_frame(), run.without_last()
+    out: list[Write] = []
+    stretch = _Stretch(run.rows[:, LEAD - _LEAD :].view(np.uint32), size, run.last, run)
+    if _join_stretch(stretch, layout, out) < len(run.rows):
+        end = run.last_frame()
+    if end:
+        out.append((NULL_HEADER, end))
+    return out
+
+
+def _is_laid_out_alike(rows: Bytes, layout: _Layout) -> bool:
+    """Tell whether all frames have the same tags before the IP header, and TCP headers of one length."""
+    top = rows[:, LEAD + ethernet.HEADER_SIZE : LEAD + layout.network + 2]
+    lengths = rows[:, LEAD + layout.transport + 12]
+    return bool((top == top[0]).all() and (lengths == lengths[0]).all())
 
 
 def _parse(frame: bytes) -> _Layout | None:
@@ -225,28 +256,40 @@ def _plan(layout: _Layout, step: int) -> _Plan:
     )
 
 
-def _join_stretch(
-    frames: Sequence[bytes], sizes: Sequence[int], layout: _Layout, out: list[tuple[bytes, bytes]]
-) -> int:
-    """Join what can be joined of frames that are of one size, but for the last, which may be shorter.
+class _Stretch(NamedTuple):
+    """Frames of one size, but for the last, which may be shorter."""
 
-    Return how many were dealt with: a shorter one that is not joined may begin a run of its own.
+    rows: Words
+    """As `_matrix` makes them."""
+    size: int
+    last: int
+    source: Sequence[bytes] | FrameRun
+
+    def frames(self) -> Sequence[bytes]:
+        """Return the frames one by one."""
+        return self.source.frames() if isinstance(self.source, FrameRun) else self.source
+
+
+def _join_stretch(stretch: _Stretch, layout: _Layout, out: list[Write]) -> int:
+    """Join what can be joined.
+
+    Return how many were dealt with: a shorter one at the end that is not joined may begin a run of its own.
     """
-    rows = _matrix(frames)
-    links = _links(rows, sizes, layout)
-    most = (MAX_IP_SIZE - (layout.payload - layout.network)) // (sizes[0] - layout.payload)
-    count = len(frames)
+    rows, size, last, _ = stretch
+    links = _links(rows, size, last, layout)
+    most = (MAX_IP_SIZE - (layout.payload - layout.network)) // (size - layout.payload)
+    count = len(rows)
     # A run ends where the next frame does not follow, and where an IP packet could hold no more.
     start = 0
     for end in [*((~links).nonzero()[0] + 1).tolist(), count]:
         for begin in range(start, end, most):
             stop = min(begin + most, end)
             if stop - begin >= MIN_RUN:
-                out.append(_joined(frames[begin:stop], rows[begin:stop], layout))
+                out.append(_joined(rows[begin:stop], size, last if stop == len(rows) else size, layout))
                 continue
-            if stop == count and sizes[-1] < sizes[0]:
+            if stop == count and last < size:
                 stop = count = count - 1
-            out += [(NULL_HEADER, frame) for frame in frames[begin:stop]]
+            out += [(NULL_HEADER, frame) for frame in stretch.frames()[begin:stop]]
         start = end
     return count
 
@@ -261,17 +304,17 @@ def _matrix(frames: Sequence[bytes]) -> Words:
     return np.frombuffer(joined, np.uint32).reshape(count, (_LEAD + size + tail) // 4)
 
 
-def _links(rows: Words, sizes: Sequence[int], layout: _Layout) -> Bools:
+def _links(rows: Words, size: int, last: int, layout: _Layout) -> Bools:
     """Tell for each frame but the first whether it continues the one before it.
 
     Each call of numpy costs more here than what it does, so there are few of them.
     """
-    plan = _plan(layout, sizes[0] - layout.payload)
-    wrong = _checksum_errors(rows, sizes, layout, plan)
+    plan = _plan(layout, size - layout.payload)
+    wrong = _checksum_errors(rows, size, last, layout, plan)
     no_checksum = rows.view(np.uint16)[:, plan.checksums] == _NO_CHECKSUM
     head = rows.view(">u4")[:, : len(plan.mask)].astype(np.uint32)
     # The length of the last is right, see `_end_of_stretch`: it is made what it would be with all its data.
-    missing = sizes[0] - sizes[-1]
+    missing = size - last
     if missing:
         head[-1, plan.length] += missing * plan.length_unit
     goes_on: Bools = head[:-1, plan.flags] & _PSH_BIT == 0
@@ -286,16 +329,16 @@ def _links(rows: Words, sizes: Sequence[int], layout: _Layout) -> Bools:
 
 
 def _checksum_errors(
-    rows: Words, sizes: Sequence[int], layout: _Layout, plan: _Plan
+    rows: Words, size: int, last: int, layout: _Layout, plan: _Plan
 ) -> np.ndarray[Any, np.dtype[np.int64]]:
     """Return what is not zero for each frame with a wrong checksum: a line for TCP, one for IPv4."""
     # The sum is the same in any byte order (RFC 1071, 2), so numbers of our own are turned to this machine's.
-    size = _native(sizes[0] - layout.transport)
-    pseudo = _native(ip.PROTOCOL_TCP) + size
+    length = _native(size - layout.transport)
+    pseudo = _native(ip.PROTOCOL_TCP) + length
     sums = np.empty((1 + layout.is_ipv4, len(rows)), np.int64)
     np.add.reduce(rows[:, plan.summed], axis=1, dtype=np.int64, out=sums[0], initial=pseudo)
-    if sizes[-1] != sizes[0]:
-        sums[0, -1] += _native(sizes[-1] - layout.transport) - size
+    if last != size:
+        sums[0, -1] += _native(last - layout.transport) - length
     if layout.is_ipv4:
         np.add.reduce(rows[:, plan.network], axis=1, dtype=np.int64, out=sums[1])
     return sums % 0xFFFF
@@ -306,18 +349,17 @@ def _native(word: int) -> int:
     return int.from_bytes(word.to_bytes(2, "big"), byteorder)
 
 
-def _joined(frames: Sequence[bytes], rows: Words, layout: _Layout) -> tuple[bytes, bytes]:
+def _joined(rows: Words, size: int, last: int, layout: _Layout) -> Write:
     """Return the super-frame for a run, and the virtio-net header that says how to cut it."""
     network, is_ipv4, transport, payload = layout
-    last = frames[-1]
-    step = len(frames[0]) - payload
-    data = rows.view(np.uint8)[:, _LEAD + payload : _LEAD + payload + step].tobytes()
-    missing = len(frames[0]) - len(last)
-    if missing:
-        data = data[:-missing]
-    head = bytearray(frames[0][:payload])
-    head[transport + 13] |= last[transport + 13] & TCP_PSH
-    length = payload - transport + len(data)
+    step, count = size - payload, len(rows)
+    every = rows.view(np.uint8)
+    frame = np.empty(payload + count * step, np.uint8)
+    frame[payload:].reshape(count, step)[:] = every[:, _LEAD + payload : _LEAD + size]
+    head = bytearray(every[0, _LEAD : _LEAD + payload].tobytes())
+    head[transport + 13] |= int(every[-1, _LEAD + transport + 13]) & TCP_PSH
+    total = len(frame) - (size - last)
+    length = total - transport
     if is_ipv4:
         head[network + 2 : network + 4] = (length + ip.IPV4_HEADER_SIZE).to_bytes(2, "big")
         head[network + 10 : network + 12] = b"\0\0"
@@ -329,5 +371,7 @@ def _joined(frames: Sequence[bytes], rows: Words, layout: _Layout) -> tuple[byte
     pseudo = int.from_bytes(head[layout.addresses : transport], "big") + ip.PROTOCOL_TCP + length
     at = transport + TCP_CHECKSUM
     head[at : at + 2] = (pseudo % 0xFFFF).to_bytes(2, "big")
+    data = frame.data[:total]
+    data[:payload] = head
     kind = GSO_TCPV4 if is_ipv4 else GSO_TCPV6
-    return HEADER.pack(NEEDS_CSUM, kind, payload, step, transport, TCP_CHECKSUM), bytes(head) + data
+    return HEADER.pack(NEEDS_CSUM, kind, payload, step, transport, TCP_CHECKSUM), data

@@ -12,12 +12,13 @@ equal `pytinc.datapath.reference`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pytinc.datapath.compression import expand
 from pytinc.datapath.outbound import Outbound
 from pytinc.datapath.output import Output, Probe
 from pytinc.datapath.table import ForwardingTable, PeerSlot
+from pytinc.protocol.sptps.datagram import DatagramSession
 from pytinc.wire.address import SockAddr
 from pytinc.wire.datagram import (
     ID_SIZE,
@@ -33,6 +34,9 @@ from pytinc.wire.datagram import (
     TYPE_PROBE,
 )
 from pytinc.wire.ethernet import HEADER_OF_IP, HEADER_SIZE, NO_TYPE
+
+if TYPE_CHECKING:
+    from pytinc.datapath.runs import DatagramRun
 
 _COMPRESSED: Final = (TYPE_PACKET | TYPE_COMPRESSED, TYPE_MAC | TYPE_COMPRESSED)
 _MAX_PACKET: Final = MTU_MAX - HEADER_SIZE
@@ -79,8 +83,23 @@ class Inbound:
         if address is not None:
             self._run(ids, run, address, socket, now, out)
 
+    def datagram_run(self, run: DatagramRun, address: SockAddr, socket: int, now: float, out: Output) -> None:
+        """Take datagrams that the kernel gave in one piece; its buffer is the caller's again afterwards."""
+        ids = run.prefix()
+        if ids is None:
+            datagrams = run.datagrams()
+            self.datagrams(datagrams, [address] * len(datagrams), socket, now, out)
+        else:
+            self._run(ids, run, address, socket, now, out)
+
     def _run(
-        self, ids: bytes, datagrams: list[bytes], address: SockAddr, socket: int, now: float, out: Output
+        self,
+        ids: bytes,
+        datagrams: list[bytes] | DatagramRun,
+        address: SockAddr,
+        socket: int,
+        now: float,
+        out: Output,
     ) -> None:
         """Take datagrams that have the same ids and came from the same address."""
         source = self._table.by_id.get(ids[ID_SIZE:])
@@ -94,7 +113,7 @@ class Inbound:
     def _direct(
         self,
         source: PeerSlot,
-        datagrams: list[bytes],
+        datagrams: list[bytes] | DatagramRun,
         address: SockAddr,
         socket: int,
         now: float,
@@ -116,7 +135,7 @@ class Inbound:
         self,
         source: PeerSlot,
         destination_id: bytes,
-        datagrams: list[bytes],
+        datagrams: list[bytes] | DatagramRun,
         address: SockAddr,
         socket: int,
         now: float,
@@ -143,7 +162,7 @@ class Inbound:
     def _open(
         self,
         source: PeerSlot,
-        datagrams: list[bytes],
+        datagrams: list[bytes] | DatagramRun,
         address: SockAddr | None,
         socket: int,
         now: float,
@@ -164,6 +183,10 @@ class Inbound:
             if trusted:
                 upcalls.no_session[source] = None
             return False
+        if not isinstance(datagrams, list):
+            if self._open_whole(source, session, datagrams, now, out, direct=direct):
+                return True
+            datagrams = datagrams.datagrams()
         headers = self._ip_headers
         frames: list[bytes] = []
         rejected = 0
@@ -192,18 +215,41 @@ class Inbound:
                 upcalls.failed[source] = None
         if frames:
             sizes = list(map(len, frames))
-            source.in_packets += len(frames)
-            source.in_bytes += sum(sizes)
-            # What a relay brought proves nothing about the straight path (tinc counts it, too), nor does the
-            # length of what was compressed on the way.
-            if direct and not self._table.rules.compressed and max(sizes) > source.maxrecentlen:
-                source.maxrecentlen = max(sizes)
+            self._count(source, len(sizes), sum(sizes), max(sizes), direct=direct)
             self._outbound.switch(source, frames, now, out)
         return rejected < len(datagrams)
 
+    def _open_whole(
+        self,
+        source: PeerSlot,
+        session: DatagramSession,
+        datagrams: DatagramRun,
+        now: float,
+        out: Output,
+        *,
+        direct: bool,
+    ) -> bool:
+        """Open a run of frames in one go, and switch it; False: nothing was done."""
+        if self._ip_headers:
+            return False  # a router looks at each packet
+        run = datagrams.open(session, TYPE_MAC)
+        if run is None:
+            return False
+        self._count(source, len(run), run.total, run.size, direct=direct)
+        self._outbound.switch_run(source, run, now, out)
+        return True
+
+    def _count(self, source: PeerSlot, packets: int, total: int, longest: int, *, direct: bool) -> None:
+        source.in_packets += packets
+        source.in_bytes += total
+        # What a relay brought proves nothing about the straight path (tinc counts it, too), nor does the
+        # length of what was compressed on the way.
+        if direct and longest > source.maxrecentlen and not self._table.rules.compression:
+            source.maxrecentlen = longest
+
     def _expanded(self, type_: int, data: bytes) -> bytes | None:
         """Return the frame in a compressed record, None if it is damaged or we have not asked for any (8)."""
-        payload = expand(data, MTU_MAX) if self._table.rules.compressed else None
+        payload = expand(self._table.rules.compression, data, MTU_MAX)
         if payload is None:
             return None
         if type_ == TYPE_MAC | TYPE_COMPRESSED:

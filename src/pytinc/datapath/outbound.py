@@ -15,6 +15,7 @@ HOT PATH: no logging, no exception for an ordinary drop, no object for a frame (
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from pytinc.datapath.clamp import LONGEST_SYN, clamp_mss
 from pytinc.datapath.compression import compress
@@ -33,6 +34,9 @@ from pytinc.wire.datagram import (
     TYPE_MAC,
 )
 from pytinc.wire.ethernet import DESTINATION, HEADER_SIZE, IPV4, IPV6, NO_TYPE, SOURCE, VLAN, is_group
+
+if TYPE_CHECKING:
+    from pytinc.datapath.runs import DatagramRun, FrameRun
 
 _ZERO_MAC = bytes(6)
 _IP_TYPES = frozenset((IPV4, IPV6, VLAN))
@@ -56,8 +60,24 @@ class Outbound:
 
     # -- HOT PATH: switching --
 
-    def frames_from_device(self, frames: Sequence[bytes], now: float, out: Output) -> None:
+    def frames_from_device(self, frames: Sequence[bytes | FrameRun], now: float, out: Output) -> None:
         """Switch the frames that one wake-up read from the device."""
+        me = self._table.me
+        single: list[bytes] = []
+        for frame in frames:
+            if isinstance(frame, bytes):
+                single.append(frame)
+                continue
+            if single:
+                self._single_from_device(single, now, out)
+                single = []
+            me.in_packets += len(frame)
+            me.in_bytes += frame.total
+            self.switch_run(me, frame, now, out)
+        if single:
+            self._single_from_device(single, now, out)
+
+    def _single_from_device(self, frames: list[bytes], now: float, out: Output) -> None:
         me = self._table.me
         me.in_packets += len(frames)
         me.in_bytes += sum(map(len, frames))
@@ -215,7 +235,67 @@ class Outbound:
         me = self._table.me
         me.out_packets += len(frames)
         me.out_bytes += sum(map(len, frames))
-        out.frames += frames
+        out.frames.extend(frames)
+
+    # -- HOT PATH: a run goes as a whole, or frame by frame --
+
+    def switch_run(self, source: PeerSlot, run: FrameRun, now: float, out: Output) -> None:
+        """Do what `switch` does with the frames of a run, in one go where they are nothing special."""
+        if not self._switch_whole(source, run, now, out):
+            self.switch(source, run.frames(), now, out)
+
+    def _switch_whole(self, source: PeerSlot, run: FrameRun, now: float, out: Output) -> bool:
+        """Give a run to the one node that owns its destination; False: nothing was done."""
+        table = self._table
+        rules, me = table.rules, table.me
+        if rules.hub or rules.kernel or rules.decrement_ttl or table.capture is not None:
+            return False
+        header = run.header
+        owner = table.owner_of(header[DESTINATION])
+        if owner is None or owner is source or header[12:] == NO_TYPE:
+            return False
+        from_device = source is me
+        if from_device:
+            self._learn(header[SOURCE], now, out)
+        elif not (rules.forward or owner is me):
+            return False
+        if owner is not me:
+            return self._forward_whole(source, owner, run, now, out)
+        if me.clamp_mss and _may_need_clamping(run, source.mtu):
+            return False
+        me.out_packets += len(run)
+        me.out_bytes += run.total
+        out.frames.append(run)
+        return True
+
+    def _forward_whole(
+        self, source: PeerSlot, owner: PeerSlot, run: FrameRun, now: float, out: Output
+    ) -> bool:
+        """Seal a run for its owner and queue it; False: nothing was done."""
+        via, session = owner.via, owner.session
+        if via is None or not owner.reachable or session is None or not owner.paths or owner.compression:
+            return False
+        if via.is_me and owner.nexthop is not None:
+            via = owner.nexthop
+        if self._table.rules.direct_only and via is not owner:
+            return False
+        size, path = run.size, owner.paths[0]
+        if (
+            size > via.mtu
+            or size > path.limit
+            or (size > owner.minmtu and owner.connection is not None)
+            or (via.clamp_mss and _may_need_clamping(run, min(source.mtu, via.mtu)))
+        ):
+            return False
+        datagrams = run.seal(session, path.prefix, self._record_type)
+        if datagrams is None:
+            return False
+        owner.out_packets += len(run)
+        owner.out_bytes += run.total
+        if owner.upkeep_due <= now:
+            out.upcalls.touched[owner] = None
+        out.queue_run(path, datagrams)
+        return True
 
     # -- everyone --
 
@@ -332,7 +412,7 @@ class Outbound:
         destination: PeerSlot,
         source: PeerSlot,
         sender: PeerSlot | None,
-        datagrams: list[bytes],
+        datagrams: list[bytes] | DatagramRun,
         now: float,
         out: Output,
     ) -> None:
@@ -344,6 +424,12 @@ class Outbound:
         drops = self._table.drops
         if destination.upkeep_due <= now or destination.session is None:
             out.upcalls.touched[destination] = None
+        if not isinstance(datagrams, list):
+            path = _path_for(destination, datagrams.step - DATAGRAM_OVERHEAD)
+            if path is not None and path.relay is not sender:
+                out.queue_run(path, datagrams.copy())
+                return
+            datagrams = datagrams.datagrams()
         for datagram in datagrams:
             path = _path_for(destination, len(datagram) - DATAGRAM_OVERHEAD)
             if len(datagram) > MAX_DATAGRAM_SIZE:
@@ -362,6 +448,16 @@ def _path_for(slot: PeerSlot, size: int) -> UdpPath | None:
         if size <= path.limit:
             return path
     return None
+
+
+def _may_need_clamping(run: FrameRun, mtu: int) -> bool:
+    """Tell whether a frame of a run may be a SYN to clamp; of longer runs only the last can be one."""
+    if run.size <= LONGEST_SYN:
+        return True
+    if run.last > LONGEST_SYN:
+        return False
+    last = run.last_frame()
+    return clamp_mss(last, mtu) is not last
 
 
 def _runs_by_header(frames: Sequence[bytes]) -> list[tuple[bytes, list[bytes]]]:

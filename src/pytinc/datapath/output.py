@@ -7,10 +7,13 @@ bounded by the batch that fills it.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pytinc.datapath.table import PeerSlot, UdpPath
 from pytinc.wire.address import SockAddr
+
+if TYPE_CHECKING:
+    from pytinc.datapath.runs import DatagramRun, FrameRun
 
 
 class Probe(NamedTuple):
@@ -89,19 +92,23 @@ class Output:
     __slots__ = ("frames", "runs", "upcalls")
 
     def __init__(self) -> None:
-        self.frames: list[bytes] = []
+        self.frames: list[bytes | FrameRun] = []
         """Ethernet frames for the device, in order."""
-        self.runs: list[tuple[UdpPath, list[bytes]]] = []
+        self.runs: list[tuple[UdpPath, list[bytes] | DatagramRun]] = []
         """Datagrams in the order of sending; those of one entry go to one address."""
         self.upcalls = Upcalls()
 
     def queue(self, path: UdpPath, datagrams: list[bytes]) -> None:
         """Send ``datagrams`` (the caller gives the list away) along a path, after what is queued already."""
         runs = self.runs
-        if runs and runs[-1][0] is path:
-            runs[-1][1].extend(datagrams)
+        if runs and runs[-1][0] is path and isinstance(last := runs[-1][1], list):
+            last.extend(datagrams)
         else:
             runs.append((path, datagrams))
+
+    def queue_run(self, path: UdpPath, run: DatagramRun) -> None:
+        """Send datagrams that lie in one buffer along a path, after what is queued already."""
+        self.runs.append((path, run))
 
     def take_upcalls(self) -> Upcalls:
         """Return the upcalls and begin a new collection."""

@@ -211,15 +211,15 @@ class Reference:
         type_, payload = record
         if (
             type_ in (TYPE_PACKET | TYPE_COMPRESSED, TYPE_MAC | TYPE_COMPRESSED)
-            and self._table.rules.compressed
+            and self._table.rules.compression
         ):
-            expanded = expand(payload, MTU_MAX)
+            expanded = expand(self._table.rules.compression, payload, MTU_MAX)
             if expanded is not None:
                 type_, payload = type_ & ~TYPE_COMPRESSED, expanded
         if type_ == TYPE_PACKET and self._table.rules.router and payload[:1] in HEADER_OF_IP:
             type_, payload = TYPE_MAC, HEADER_OF_IP[payload[:1]] + payload
         if type_ == TYPE_MAC and HEADER_SIZE <= len(payload) <= MTU_MAX:
-            if direct and not self._table.rules.compressed:
+            if direct and not self._table.rules.compression:
                 source.maxrecentlen = max(source.maxrecentlen, len(payload))
             self._frame_of_peer(source, payload, now, out)
         elif type_ == TYPE_PROBE and address is not None:

@@ -13,7 +13,7 @@ cannot be taken by a node that announces it, and those of `outbound`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pytinc.datapath import icmp, neighbour
 from pytinc.datapath.icmp import Reason
@@ -24,6 +24,9 @@ from pytinc.datapath.table import PeerSlot
 from pytinc.wire import ip
 from pytinc.wire.datagram import TYPE_PACKET
 from pytinc.wire.ethernet import ARP, HEADER_SIZE, IPV4, IPV6
+
+if TYPE_CHECKING:
+    from pytinc.datapath.runs import FrameRun
 
 MIN_IPV4: Final = HEADER_SIZE + ip.IPV4_HEADER_SIZE
 MIN_IPV6: Final = HEADER_SIZE + ip.IPV6_HEADER_SIZE
@@ -69,6 +72,10 @@ class Router(Outbound):
             self._forward_all(source, waiting, now, out)
         for frame in others:
             self._take_other(source, frame, out)
+
+    def _switch_whole(self, source: PeerSlot, run: FrameRun, now: float, out: Output) -> bool:
+        """Do nothing: a router looks at each packet."""
+        return False
 
     def _forward_all(
         self, source: PeerSlot, by_owner: dict[PeerSlot, list[bytes]], now: float, out: Output

@@ -17,10 +17,11 @@ from __future__ import annotations
 
 import struct
 from sys import byteorder
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
+from pytinc.datapath.runs import LEAD, MIN_RUN, Bytes, FrameRun
 from pytinc.errors import DecodeError
 from pytinc.wire import ethernet, ip
 
@@ -55,8 +56,6 @@ _LONG: Final = 512
 
 _WORD: Final = struct.Struct("!H")
 
-Bytes = np.ndarray[Any, np.dtype[np.uint8]]
-
 
 class _Layout(NamedTuple):
     """Where a super-frame has its headers."""
@@ -73,42 +72,55 @@ def segment(header: bytes | bytearray | memoryview, frame: bytes | bytearray | m
 
     ``header`` is the virtio-net header, ten bytes. Raises `DecodeError` if it makes no sense for this frame.
     """
+    frames = segment_run(header, frame)
+    return frames if isinstance(frames, list) else frames.frames()
+
+
+def segment_run(
+    header: bytes | bytearray | memoryview, frame: bytes | bytearray | memoryview
+) -> list[bytes] | FrameRun:
+    """Do what `segment` does, and return a run if it is more than a few frames."""
     flags, kind, _, gso_size, start, offset = HEADER.unpack(header)
     if not flags & NEEDS_CSUM:
         if kind != GSO_NONE:
             raise DecodeError("a super-frame without the place of its checksum")
         return [bytes(frame)]
+    if kind == GSO_NONE:
+        return [fill_checksum(bytes(frame), start, offset)]
     if start + offset + 2 > len(frame):
         raise DecodeError("the checksum lies beyond the frame")
-    if kind == GSO_NONE:
-        return [_fill_checksum(bytes(frame), start, offset)]
     # The kernel's hdr_len is a hint, and not always the length of the headers.
     layout = _parse(bytes(frame[: start + _LONGEST_TCP_HEADER]), kind & ~GSO_ECN, start, offset)
     if gso_size == 0 or layout.payload > len(frame):
         raise DecodeError("a super-frame that cannot be cut")
     if len(frame) - layout.payload <= gso_size:
-        return [_fill_checksum(bytes(frame), start, offset)]
-    return _cut(np.frombuffer(frame, np.uint8), layout, gso_size)
+        return [fill_checksum(bytes(frame), start, offset)]
+    run = _cut(np.frombuffer(frame, np.uint8), layout, gso_size)
+    return run if len(run) >= MIN_RUN else run.frames()
 
 
-def _fill_checksum(frame: bytes, start: int, offset: int) -> bytes:
-    """Add up everything from ``start`` on, which includes the sum of the pseudo header in the field itself.
+def fill_checksum(frame: bytes, start: int, offset: int) -> bytes:
+    """Return a frame with its checksum, the only thing that the kernel has left to do. Raises `DecodeError`.
 
-    As in the kernel (skb_checksum_help()) a result of zero becomes 0xffff, which means the same; for UDP a
-    zero would say that there is no checksum.
+    It is the sum of everything from ``start`` on, that of the pseudo header in the field itself included. As
+    in the kernel (skb_checksum_help()) a result of zero becomes 0xffff, which means the same; for UDP a zero
+    would say that there is no checksum.
     """
-    size = len(frame) - start
+    size, at = len(frame) - start, start + offset
+    if at + 2 > len(frame):
+        raise DecodeError("the checksum lies beyond the frame")
     if size < _LONG:
-        value = 0xFFFF - (int.from_bytes(frame[start:], "big") << (size % 2 * 8)) % 0xFFFF
-        check = value.to_bytes(2, "big")
+        total = int.from_bytes(frame[start:], "big")
+        if size % 2:
+            total <<= 8
+        check = (0xFFFF - total % 0xFFFF).to_bytes(2, "big")
     else:
         words = np.frombuffer(frame, np.uint16, size // 2, start)
         total = int(np.add.reduce(words, dtype=np.uint64))
         if size % 2:
             total += int.from_bytes(frame[-1:] + b"\0", byteorder)
         check = (0xFFFF - total % 0xFFFF).to_bytes(2, byteorder)
-    at = start + offset
-    return b"%b%b%b" % (frame[:at], check, frame[at + 2 :])
+    return frame[:at] + check + frame[at + 2 :]
 
 
 def _parse(top: bytes, kind: int, start: int, offset: int) -> _Layout:
@@ -155,37 +167,32 @@ def _after_ipv6(top: bytes, network: int) -> tuple[int, int]:
     return position, protocol
 
 
-def _cut(frame: Bytes, layout: _Layout, mss: int) -> list[bytes]:
+def _cut(frame: Bytes, layout: _Layout, mss: int) -> FrameRun:
     """Cut a super-frame into frames with ``mss`` bytes each, fewer in the last.
 
-    One frame is one row. A row begins with so many bytes of padding that the transport header is aligned to
-    32 bits, which the columns and the sums need; behind it are zeros up to the next 32 bits.
+    One frame is one row. Transport headers are aligned to 32 bits there, which the columns and the sums need.
     """
     start = layout.payload
     size = len(frame) - start
     full, rest = divmod(size, mss)
     count = full + 1 if rest else full
-    lead = -layout.transport % 4
-    begin, end = lead + start, lead + start + mss
+    begin, end = LEAD + start, LEAD + start + mss
     rows = np.empty((count, end + -end % 4), np.uint8)
-    header = bytearray(lead) + frame[:start].tobytes()
-    first, last = _prepare_header(header, lead, layout, mss, size)
+    header = bytearray(LEAD) + frame[:start].tobytes()
+    first, last = _prepare_header(header, LEAD, layout, mss, size)
     rows[:, :begin] = np.frombuffer(header, np.uint8)
     rows[:full, begin:end] = frame[start : start + full * mss].reshape(full, mss)
     rows[:, end:] = 0
     if layout.is_tcp:
-        flags = begin - start + layout.transport + 13
+        flags = LEAD + layout.transport + 13
         rows[0, flags] |= first
         rows[-1, flags] |= last
     if rest:
         rows[full, begin : begin + rest] = frame[start + full * mss :]
         rows[full, begin + rest :] = 0
-    _write_columns(rows, header, lead, layout, mss, mss - rest if rest else 0)
-    # All rows become bytes in one call, which takes a third of the time of slicing.
-    frames: list[bytes] = np.ndarray((count,), f"V{end - lead}", rows, lead, (rows.shape[1],)).tolist()
-    if rest:
-        frames[-1] = frames[-1][: rest - mss]
-    return frames
+    shorter = mss - rest if rest else 0
+    _write_columns(rows, header, LEAD, layout, mss, shorter)
+    return FrameRun(rows, start + mss, start + mss - shorter)
 
 
 def _prepare_header(header: bytearray, lead: int, layout: _Layout, mss: int, size: int) -> tuple[int, int]:

@@ -144,8 +144,8 @@ class SwitchRules:
     decrement_ttl: bool = False
     broadcast: str = "mst"
     """``mst``, ``direct`` or ``no``; with TunnelServer, ``no``."""
-    compressed: bool = False
-    """We have asked peers to compress packets for us (``Compression``)."""
+    compression: int = 0
+    """The level at which we have asked peers to compress packets for us (``Compression``); 0: not at all."""
 
 
 @dataclass(slots=True)

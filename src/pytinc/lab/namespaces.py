@@ -21,6 +21,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -37,6 +38,7 @@ SWITCH: Final = "switch"
 MAX_HOSTS: Final = 200
 TERM_GRACE_S: Final = 2.0  # what a process in a namespace gets between SIGTERM and SIGKILL
 COMMAND_TIMEOUT_S: Final = 60.0
+GRO_FLUSH_NS: Final = 200_000  # as long as a card that is told to interrupt seldom
 TUN: Final = Path("/dev/net/tun")
 TOOLS: Final = {"ip": "iproute2", "nft": "nftables"}
 
@@ -217,6 +219,7 @@ class Lab:
         self.directory = Path(tempfile.mkdtemp(prefix=f"{self.tag}-"))
         # A daemon that gave up its privileges must still reach its configuration in here.
         self.directory.chmod(0o755)
+        self._link = ("ip", "-n", self.switch, "link")
         self._faults = Faults()
         self._closed = False
         self._record = Record(self.tag, os.getpid(), str(self.directory), [])
@@ -283,6 +286,54 @@ class Lab:
         self._faults = Faults()
         self._apply_faults()
 
+    @contextlib.contextmanager
+    def impair(self, host: Host, *, loss: float, reorder: float, seed: int = 1) -> Iterator[dict[str, int]]:
+        """Lose and put out of order these per cent of what a host sends and gets, while the block runs.
+
+        A program carries the frames (`pytinc.lab.impair`); the dictionary has its report when the block has
+        ended. Meanwhile the host's frames are as on a wire, not joined and with checksums, the host joins
+        what it receives (GRO), and faults that nftables makes do not concern it. LabError if the program does
+        not do its work.
+        """
+        number = list(self.hosts).index(host.name)
+        middle, bridged = f"impair{number}", f"impair{number}b"
+        ends = ((host.namespace, "eth0"), (self.switch, host.name))
+        run(*self._link, "add", "name", middle, "type", "veth", "peer", "name", bridged)
+        try:
+            for namespace, interface in (*ends, (self.switch, bridged)):
+                _set_offloads(namespace, interface, on=False)
+            _join_received(host, on=True)
+            run(*self._link, "set", "dev", host.name, "nomaster")
+            run(*self._link, "set", "dev", middle, "addrgenmode", "none", "up")
+            run(*self._link, "set", "dev", bridged, "master", "br0", "up")
+            report: dict[str, int] = {}
+            faults = (f"--loss={loss}", f"--reorder={reorder}", f"--seed={seed}")
+            with self._carrier(host.name, middle, *faults) as carrier:
+                yield report
+                carrier.terminate()
+                report |= json.loads(carrier.communicate(timeout=TERM_GRACE_S)[0])
+        finally:
+            run(*self._link, "del", "dev", middle)
+            run(*self._link, "set", "dev", host.name, "master", "br0")
+            for namespace, interface in ends:
+                _set_offloads(namespace, interface, on=True)
+            _join_received(host, on=False)
+
+    @contextlib.contextmanager
+    def _carrier(self, *words: str) -> Iterator[subprocess.Popen[str]]:
+        command = ("ip", "netns", "exec", self.switch, sys.executable, "-m", "pytinc.lab.impair", *words)
+        with subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process:
+            try:
+                assert process.stdout is not None
+                line = process.stdout.readline()
+                if line != "carrying\n":
+                    raise LabError(f"no program to impair the network: {line}{process.stdout.read()}")
+                yield process
+            finally:
+                process.kill()
+
     def _apply_faults(self) -> None:
         rules = self._faults.ruleset({host.name: host.address for host in self.hosts.values()})
         run("ip", "netns", "exec", self.switch, "nft", "-f", "-", stdin=rules)
@@ -313,6 +364,24 @@ class Lab:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _set_offloads(namespace: str, interface: str, *, on: bool) -> None:
+    """Let an interface hand over joined frames without checksums, or only frames as on a wire."""
+    words = ("tx", "tso", "gso", "tx-udp-segmentation")
+    switch = [word for name in words for word in (name, "on" if on else "off")]
+    run("ip", "netns", "exec", namespace, "ethtool", "-K", interface, *switch)
+
+
+def _join_received(host: Host, *, on: bool) -> None:
+    """Have the kernel join what a host receives (GRO), as behind a real card, which collects frames a while.
+
+    A veth does so only if the other end sends frames as on a wire.
+    """
+    host.run("ethtool", "-K", "eth0", "gro", "on" if on else "off")
+    flush = "/sys/class/net/eth0/gro_flush_timeout"
+    # In a user namespace that is refused: the kernel then joins only what comes at once.
+    host.run("sh", "-c", f"echo {GRO_FLUSH_NS if on else 0} > {flush}", check=False)
 
 
 class Record:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TypeVar
+import errno
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from pytinc.datapath.runs import FrameRun
 
 Write = TypeVar("Write")
 
@@ -20,6 +24,17 @@ def write_each(write: Callable[[Write], None], frames: Iterable[Write]) -> None:
         except BlockingIOError:
             pass
         except OSError as error:
-            failed = failed or error
+            # A packet socket says so where a tap says that it would block.
+            if error.errno != errno.ENOBUFS:
+                failed = failed or error
     if failed is not None:
         raise failed
+
+
+def one_by_one(frames: Iterable[bytes | FrameRun]) -> Iterator[bytes]:
+    """Give frames one by one, those in runs as well."""
+    for frame in frames:
+        if isinstance(frame, bytes):
+            yield frame
+        else:
+            yield from frame.frames()

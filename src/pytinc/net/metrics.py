@@ -252,6 +252,11 @@ def _of_daemon(stats: DaemonStats) -> Iterator[Metric]:
         "pytinc", "The daemon.", value={"name": stats.node.name, "version": pytinc.__version__}
     )
     yield GaugeMetricFamily("pytinc_uptime_seconds", "Time since the daemon's start.", stats.uptime_s)
+    offloads = GaugeMetricFamily("pytinc_offload", "1 for each in use.", labels=["where", "offload"])
+    for where, names in (("device", stats.device_offloads), ("udp", stats.udp_offloads)):
+        for name in names:
+            offloads.add_metric([where, name], 1)
+    yield offloads
     if stats.lag.samples:
         text = "How late the loop was in the last minute:"
         yield GaugeMetricFamily("pytinc_loop_lag_max_seconds", f"{text} at most.", stats.lag.maximum)
@@ -292,6 +297,16 @@ _PEER_GAUGES: Final[tuple[tuple[str, str, Callable[[PeerStats], float | None]], 
     ),
     ("pytinc_peer_pmtu_bytes", "Longest frame that goes by UDP.", lambda peer: peer.pmtu),
     ("pytinc_peer_key_age_seconds", "Time since the key came into force.", lambda peer: peer.key_age_s),
+    (
+        "pytinc_peer_fast_tag_sending",
+        "1 if data for the node gets the fast tag.",
+        lambda peer: peer.fast_tag_sending,
+    ),
+    (
+        "pytinc_peer_fast_tag_accepting",
+        "1 if the node was told that we take the fast tag.",
+        lambda peer: peer.fast_tag_accepting,
+    ),
     ("pytinc_peer_macs", "MAC addresses that the node owns.", lambda peer: peer.macs),
 )
 """Name, help and value; a node without a value has no sample."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pytinc.config.settings import Settings
 from pytinc.control.messages import (
@@ -26,7 +26,9 @@ from pytinc.control.messages import (
 )
 from pytinc.errors import ConfigError
 from pytinc.net import statistics
+from pytinc.net.hostnames import HostNames
 from pytinc.net.log import LogFunction
+from pytinc.net.marks import runs_by_mark
 from pytinc.net.meta import MetaStreams
 from pytinc.net.resolver import Resolver
 from pytinc.net.sockets import FAMILIES, Listener
@@ -50,6 +52,9 @@ from pytinc.node.actions import (
 from pytinc.node.node import HostSource, Node
 from pytinc.node.stats import node_stats
 from pytinc.wire.address import Address, SockAddr
+
+if TYPE_CHECKING:
+    from pytinc.datapath.runs import DatagramRun, FrameRun
 
 MAX_CAPTURED: Final = 1024
 """Frames kept for pcap clients between two events; one event brings far fewer."""
@@ -95,12 +100,18 @@ class Shell:
             loop, device, on_frames=self._frames, on_fatal=on_fatal, log=log, clock=clock
         )
         self._udp = UdpSockets.of_listeners(
-            loop, listeners, on_datagrams=self._datagrams, log=log, offload=node.settings.offload
+            loop,
+            listeners,
+            on_datagrams=self._datagrams,
+            on_run=self._datagram_run,
+            log=log,
+            offload=node.settings.offload,
         )
         self._resolver = Resolver(loop)
         self._meta = MetaStreams(
             loop, self, node.settings, resolver=self._resolver, netname=netname, log=log, clock=clock
         )
+        self._names = HostNames(loop, clock)
         self._deadline = Deadline(loop, clock, self._tick)
         self._started_at = clock()
         self._too_big: dict[str, int] = {}
@@ -177,11 +188,26 @@ class Shell:
 
     # -- events of the network --
 
-    def _frames(self, frames: list[bytes]) -> None:
-        self._settle_packets(more=self.node.frames(frames, self._clock()))
+    def _frames(self, frames: Sequence[bytes | FrameRun]) -> None:
+        if self.node.settings.priority_inheritance:
+            self._marked_frames(frames)
+        else:
+            self._settle_packets(more=self.node.frames(frames, self._clock()))
+
+    def _marked_frames(self, frames: Sequence[bytes | FrameRun]) -> None:
+        """Take frames of the device, and mark the datagrams that carry them as they are marked."""
+        for mark, run in runs_by_mark(frames):
+            more = self.node.frames(run, self._clock())
+            self._udp.mark = mark
+            self._send_output()
+            self._udp.mark = 0
+            self._settle_packets(more=more)
 
     def _datagrams(self, datagrams: Sequence[bytes], addresses: Sequence[SockAddr], socket: int) -> None:
         self._settle_packets(more=self.node.datagrams(datagrams, addresses, socket, self._clock()))
+
+    def _datagram_run(self, run: DatagramRun, address: SockAddr, socket: int) -> None:
+        self._settle_packets(more=self.node.datagram_run(run, address, socket, self._clock()))
 
     def _settle_packets(self, *, more: bool) -> None:
         """Do what `settle` does, in a hurry when packets are all there is: most events are of this kind."""
@@ -213,8 +239,10 @@ class Shell:
         self.node.meta_closed(connection, reason, self._clock())
         self.settle()
 
-    def _resolved(self, peer: str, addresses: Sequence[Address]) -> None:
-        self.node.resolved(peer, addresses, self._clock())
+    def _resolved(self, asked: Resolve, addresses: Sequence[Address]) -> None:
+        if not addresses:
+            self._log(1, "error", f"No address found for {asked.host} port {asked.port} of {asked.peer}")
+        self.node.resolved(asked.peer, addresses, self._clock())
         self.settle()
 
     def _note_too_big(self, peer: str, size: int) -> None:
@@ -289,7 +317,7 @@ class Shell:
             return
         family = FAMILIES[self.node.settings.address_family]
         self._resolver.resolve(
-            action.host, action.port, family, lambda addresses: self._resolved(action.peer, addresses)
+            action.host, action.port, family, lambda addresses: self._resolved(action, addresses)
         )
 
     def _on_send_meta(self, action: SendMeta) -> None:
@@ -322,7 +350,14 @@ class Shell:
             self._log(1, "warning", str(error))
 
     def _on_log(self, action: Log) -> None:
-        self._log(action.level, action.priority, action.message)
+        message = action.message
+        if self.node.settings.hostnames:
+            message = self._names.in_text(message)
+        self._log(action.level, action.priority, message)
+
+    def _shown(self, address: Address) -> Address:
+        """Return an address as dumps show it."""
+        return self._names.of(address) if self.node.settings.hostnames else address
 
     # -- dumps --
 
@@ -331,9 +366,9 @@ class Shell:
         node = self.node
         match request:
             case Request.DUMP_NODES:
-                return [_node_row(view).format() for view in views.nodes(node)]
+                return [_node_row(view, self._shown(view.address)).format() for view in views.nodes(node)]
             case Request.DUMP_EDGES:
-                return [EdgeRow(*view).format() for view in views.edges(node)]
+                return [self._edge_row(view).format() for view in views.edges(node)]
             case Request.DUMP_SUBNETS:
                 return [SubnetRow(*view).format() for view in views.subnets(node)]
             case Request.DUMP_TRAFFIC:
@@ -346,23 +381,32 @@ class Shell:
     def statistics(self) -> DaemonStats:
         """Return the daemon in numbers."""
         now = self._clock()
-        return DaemonStats(node_stats(self.node, now), now - self._started_at, self._deadline.lag.recent(now))
+        return DaemonStats(
+            node_stats(self.node, now),
+            now - self._started_at,
+            self._deadline.lag.recent(now),
+            self._device.offloads,
+            self._udp.offloads,
+        )
 
     def _connection_lines(self, control_rows: list[tuple[float, ConnectionRow]]) -> list[str]:
         rows = list(control_rows)
         for view in views.connections(self.node):
             descriptor, opened = self._meta.describe(view.number)
-            rows.append(
-                (opened, ConnectionRow(view.name, view.address, view.options, descriptor, view.status))
-            )
+            address = self._shown(view.address)
+            rows.append((opened, ConnectionRow(view.name, address, view.options, descriptor, view.status)))
         return [row.format() for _, row in sorted(rows, key=lambda entry: entry[0])]
 
+    def _edge_row(self, view: views.EdgeView) -> EdgeRow:
+        shown, local = self._shown(view.address), self._shown(view.local_address)
+        return EdgeRow(*view._replace(address=shown, local_address=local))
 
-def _node_row(view: views.NodeView) -> NodeRow:
+
+def _node_row(view: views.NodeView, address: Address) -> NodeRow:
     return NodeRow(
         name=view.name,
         node_id=view.id.hex(),
-        address=view.address,
+        address=address,
         compression=view.compression,
         options=view.options,
         status=view.status,

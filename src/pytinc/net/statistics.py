@@ -21,6 +21,10 @@ class DaemonStats:
     uptime_s: float
     lag: Lag
     """How late the loop's timer was in the last minute."""
+    device_offloads: tuple[str, ...]
+    """What the kernel leaves to us at the device (`pytinc.net.tap.TapDevice.offloads`)."""
+    udp_offloads: tuple[str, ...]
+    """What it does for us at the sockets (`pytinc.net.udp.UdpSockets.offloads`)."""
 
 
 def rows(stats: DaemonStats) -> list[str]:
@@ -39,6 +43,8 @@ def _daemon_row(stats: DaemonStats) -> str:
         "macs_moved": node.macs_moved,
         "lag_max_us": None if lag.samples == 0 else round(lag.maximum * 1e6),
         "lag_mean_us": None if lag.samples == 0 else round(lag.mean * 1e6),
+        "device_offloads": stats.device_offloads,
+        "udp_offloads": stats.udp_offloads,
         "drops": node.drops,
     }
     return format_row(DAEMON, values)
@@ -52,6 +58,8 @@ def _node_row(peer: PeerStats) -> str:
         "pmtu": peer.pmtu,
         "rtt_us": peer.rtt_us,
         "key_age_s": None if peer.key_age_s is None else int(peer.key_age_s),
+        "fast_tag_sending": peer.fast_tag_sending,
+        "fast_tag_accepting": peer.fast_tag_accepting,
         "macs": peer.macs,
         "rx_packets": peer.rx_packets,
         "rx_bytes": peer.rx_bytes,

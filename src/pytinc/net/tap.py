@@ -11,20 +11,24 @@ MTU are the business of tinc-up, never of this module.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import fcntl
 import os
 import socket
 import struct
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
-from pytinc.config.settings import Mode, Settings
 from pytinc.errors import DecodeError, DeviceError
-from pytinc.net.batch import write_each
+from pytinc.net.batch import one_by_one, write_each
 from pytinc.net.log import LogFunction, reason
-from pytinc.net.tun import OpenInterface, TunDevice
+from pytinc.net.tun import OpenInterface
 from pytinc.wire.datagram import MTU_MAX
+
+if TYPE_CHECKING:
+    from pytinc.datapath.coalesce import Write
+    from pytinc.datapath.runs import FrameRun
 
 MAX_BATCH: Final = 64
 """Frames read for one readiness event, so that sockets and timers get their turn."""
@@ -39,6 +43,9 @@ SAME_ERROR_INTERVAL: Final = 60.0
 DEFAULT_DEVICE: Final = "/dev/net/tun"
 DEFAULT_HWADDR: Final = b"\xfe\xfd\x00\x00\x00\x00"
 """Used where the device has no address of its own (tinc: net_setup.c)."""
+
+BROADCAST_MAC: Final = b"\xff" * 6
+"""Who packets are for in router mode, until somebody behind a device has asked for a MAC."""
 
 _IFF_TUN: Final = 0x0001
 _IFF_TAP: Final = 0x0002
@@ -55,20 +62,37 @@ _OFFLOADS: Final = (
     (0x00, ()),
 )
 """Values for TUNSETOFFLOAD (TUN_F_CSUM, TUN_F_TSO4 ...) and what they mean, the best first."""
-_HEADER_SIZE: Final = 10
+VNET_HEADER_SIZE: Final = 10
 """Bytes of a virtio-net header, before every frame in both directions."""
-_NULL_HEADER: Final = bytes(_HEADER_SIZE)
+_NEEDS_CSUM: Final = 1
+"""Flag in its first byte; the second is 0 where nothing is to be segmented."""
+_CHECKSUM_PLACE: Final = struct.Struct("=HH")
+"""Its sixth byte and the following: where to begin to add up, and where from there the result goes."""
+_NULL_HEADER: Final = bytes(VNET_HEADER_SIZE)
 """Nothing is left to do for this frame."""
-_READ_SIZE: Final = _HEADER_SIZE + 65536 + 512
+READ_SIZE: Final = VNET_HEADER_SIZE + 65536 + 512
 """The longest super-frame (GSO_LEGACY_MAX_SIZE), and room for Ethernet header and tags."""
+_GSO_MAX_SIZE: Final = 60_800
+"""What the host's TCP may put into a super-frame, headers included: so many frames of the VPN leave in one
+call of UDP_SEGMENT, which carries 65,507 bytes of datagrams. With the kernel's 65,536 each would take two."""
+_RTM_NEWLINK: Final = 16
+_NLM_F_REQUEST: Final = 1
+_IFLA_GSO_MAX_SIZE: Final = 41
+_LINK_MESSAGE: Final = struct.Struct("=IHHII BxHiII HHI")
+"""struct nlmsghdr, struct ifinfomsg, and one attribute of 32 bits."""
 _SIOCGIFHWADDR: Final = 0x8927
 _IFREQ: Final = struct.Struct("16sH6s16x")
 _MAX_NAME: Final = 15
 """IFNAMSIZ less the NUL byte."""
 
 
-Segment = Callable[[bytes | memoryview, bytes | memoryview], list[bytes]]
-Coalesce = Callable[[Sequence[bytes]], list[tuple[bytes, bytes]]]
+class Offload(NamedTuple):
+    """What cuts and what joins super-frames."""
+
+    fill_checksum: Callable[[bytes, int, int], bytes]
+    segment: Callable[[bytes | memoryview, bytes | memoryview], list[bytes] | FrameRun]
+    coalesce: Callable[[Sequence[bytes]], list[Write]]
+    coalesce_run: Callable[[FrameRun], list[Write]]
 
 
 class FrameDevice(Protocol):
@@ -89,13 +113,13 @@ class FrameDevice(Protocol):
     def fileno(self) -> int | None:
         """Return the descriptor to wait on, None if frames never come from this device."""
 
-    def read_batch(self, limit: int) -> list[bytes]:
+    def read_batch(self, limit: int) -> Sequence[bytes | FrameRun]:
         """Return about ``limit`` frames that are ready. Raises `OSError` if not even one could be read.
 
         They are more only where the last read gave several at once.
         """
 
-    def write_batch(self, frames: Sequence[bytes]) -> None:
+    def write_batch(self, frames: Sequence[bytes | FrameRun]) -> None:
         """Give frames to the host, in order. Raises the first `OSError` after all have been tried.
 
         Frames that meet a full queue of the kernel are lost without a word, as on any busy Ethernet.
@@ -105,7 +129,105 @@ class FrameDevice(Protocol):
         """Let the device go; the interface disappears unless it is persistent."""
 
 
-class TapDevice:
+class SuperFrames:
+    """What devices with a virtio-net header before every frame have in common: cutting and joining.
+
+    Where ``_offload`` is None, there is no such header, and a frame is a frame.
+    """
+
+    _descriptor: int
+    _offload: Offload | None
+    _joins: bool
+    """The kernel takes super-frames, as far as is known."""
+    dropped: int
+    """Frames of the host that were too long for the VPN (tinc would cut them) or malformed."""
+
+    def _take(self, frames: list[bytes | FrameRun], buffer: bytearray, size: int) -> int:
+        """Take what one read gave; return how many frames it was."""
+        view = memoryview(buffer)
+        if self._offload is None:
+            return self._keep(frames, bytes(view[:size]))
+        if buffer[1]:  # segmentation
+            return self._cut(frames, view[:VNET_HEADER_SIZE], view[VNET_HEADER_SIZE:size])
+        frame = bytes(view[VNET_HEADER_SIZE:size])
+        if buffer[0] & _NEEDS_CSUM:
+            return self._fill(frames, frame, *_CHECKSUM_PLACE.unpack_from(buffer, 6))
+        return self._keep(frames, frame)
+
+    def _keep(self, frames: list[bytes | FrameRun], frame: bytes) -> int:
+        """Take a frame if it is not too long; return that it was one."""
+        if len(frame) <= MTU_MAX:
+            frames.append(frame)
+        else:
+            self.dropped += 1
+        return 1
+
+    def _fill(self, frames: list[bytes | FrameRun], frame: bytes, start: int, offset: int) -> int:
+        """Take a frame that lacks its checksum; return that it was one."""
+        assert self._offload is not None
+        try:
+            return self._keep(frames, self._offload.fill_checksum(frame, start, offset))
+        except DecodeError:
+            self.dropped += 1
+            return 1
+
+    def _cut(self, frames: list[bytes | FrameRun], header: memoryview, frame: memoryview) -> int:
+        """Take the frames in a super-frame; return how many they were."""
+        assert self._offload is not None
+        try:
+            pieces = self._offload.segment(header, frame)
+        except DecodeError:
+            self.dropped += 1
+            return 1
+        if isinstance(pieces, list):
+            return sum(self._keep(frames, piece) for piece in pieces)
+        if pieces.size > MTU_MAX:
+            self.dropped += len(pieces)
+        else:
+            frames.append(pieces)
+        return len(pieces)
+
+    def write_batch(self, frames: Sequence[bytes | FrameRun]) -> None:
+        """Give frames to the host, in order. Raises the first `OSError` after all have been tried."""
+        if self._joins:
+            write_each(self._write_joined, self._joined(frames))
+        else:
+            write_each(self.write, one_by_one(frames))
+
+    def _joined(self, frames: Sequence[bytes | FrameRun]) -> list[Write]:
+        assert self._offload is not None
+        writes: list[Write] = []
+        single: list[bytes] = []
+        for frame in frames:
+            if isinstance(frame, bytes):
+                single.append(frame)
+                continue
+            writes += self._offload.coalesce(single)
+            writes += self._offload.coalesce_run(frame)
+            single = []
+        return writes + self._offload.coalesce(single)
+
+    def _write_joined(self, write: Write) -> None:
+        """Give a virtio-net header and a frame, perhaps a super-frame, to the host."""
+        try:
+            os.writev(self._descriptor, write)
+        except OSError as error:
+            if error.errno != errno.EINVAL or write[0] == _NULL_HEADER or self._offload is None:
+                raise
+            # This kernel takes no such super-frames: from now on everything is written frame by frame.
+            self._joins = False
+            frames = self._offload.segment(*write)
+            write_each(self.write, frames if isinstance(frames, list) else frames.frames())
+
+    def write(self, frame: bytes) -> None:
+        """Give one frame to the host. Raises `OSError`; the frame is lost then."""
+        if self._offload is None:
+            os.write(self._descriptor, frame)
+        else:
+            os.writev(self._descriptor, (_NULL_HEADER, frame))
+
+
+class TapDevice(SuperFrames):
     """A Linux TAP interface. Raises `DeviceError` if it cannot be had.
 
     With ``offload`` it takes whatever offloads the kernel has; `offloads` tells which these are.
@@ -120,22 +242,24 @@ class TapDevice:
         offload: bool = True,
     ) -> None:
         wanted = name or ""
-        _check_name(wanted)
+        check_name(wanted)
         flags = _IFF_TAP | _IFF_NO_PI | (_IFF_ONE_QUEUE if one_queue else 0)
-        self._segment, self._coalesce = _load_offload() if offload else (None, None)
-        self._device: Any = None if self._segment is None else _open_with_header(wanted, flags, path)
+        self._offload = load_offload() if offload else None
+        self._device: Any = None if self._offload is None else _open_with_header(wanted, flags, path)
         if self._device is None:
-            self._segment = self._coalesce = None
+            self._offload = None
             self._device = _open_plain(wanted, flags, path)
+        self._joins = self._offload is not None
         self._descriptor: int = self._device.fileno()
-        self.offloads = () if self._segment is None else _take_offloads(self._descriptor)
+        self.offloads = () if self._offload is None else _take_offloads(self._descriptor)
         """What the kernel leaves to us, in words for the log."""
         self.dropped = 0
-        """Frames of the host that were too long for the VPN (tinc would cut them) or malformed."""
         os.set_blocking(self._descriptor, False)
-        self._buffer = bytearray(_READ_SIZE)
+        self._buffer = bytearray(READ_SIZE)
         self.name: str = self._device.name
         self.path = path
+        if self.offloads:
+            _limit_super_frames(self.name)
 
     @property
     def hwaddr(self) -> bytes:
@@ -146,24 +270,16 @@ class TapDevice:
         """Return the descriptor to wait on."""
         return self._descriptor
 
-    def read_batch(self, limit: int) -> list[bytes]:
+    def read_batch(self, limit: int) -> list[bytes | FrameRun]:
         """Return about ``limit`` frames. What is too long for the VPN is dropped; tinc would cut it."""
-        frames: list[bytes] = []
-        descriptor, buffer, segment = self._descriptor, self._buffer, self._segment
-        view, buffers, readv = memoryview(buffer), (buffer,), os.readv
-        room = MAX_BATCH_BYTES
+        frames: list[bytes | FrameRun] = []
+        descriptor, buffer, readv, take = self._descriptor, self._buffer, os.readv, self._take
+        buffers, room, left = (buffer,), MAX_BATCH_BYTES, limit
         try:
-            for _ in range(limit):
+            while left > 0 and room > 0:
                 size = readv(descriptor, buffers)
-                if segment is None:
-                    self._keep(frames, bytes(view[:size]))
-                elif not buffer[0] and not buffer[1]:  # neither flags nor segmentation
-                    self._keep(frames, bytes(view[_HEADER_SIZE:size]))
-                else:
-                    self._cut(frames, view[:_HEADER_SIZE], view[_HEADER_SIZE:size])
                 room -= size
-                if len(frames) >= limit or room <= 0:
-                    break
+                left -= take(frames, buffer, size)
         except BlockingIOError:
             pass
         except OSError:
@@ -171,109 +287,22 @@ class TapDevice:
                 raise
         return frames
 
-    def _keep(self, frames: list[bytes], frame: bytes) -> None:
-        if len(frame) <= MTU_MAX:
-            frames.append(frame)
-        else:
-            self.dropped += 1
-
-    def _cut(self, frames: list[bytes], header: memoryview, frame: memoryview) -> None:
-        assert self._segment is not None
-        try:
-            pieces = self._segment(header, frame)
-        except DecodeError:
-            self.dropped += 1
-            return
-        if len(pieces[0]) <= MTU_MAX:  # the first is as long as any
-            frames += pieces
-        else:
-            self.dropped += len(pieces)
-
-    def write_batch(self, frames: Sequence[bytes]) -> None:
-        """Give frames to the host, in order. Raises the first `OSError` after all have been tried."""
-        if self._coalesce is not None and len(frames) > 1:
-            write_each(self._write_joined, self._coalesce(frames))
-        else:
-            write_each(self.write, frames)
-
-    def _write_joined(self, write: tuple[bytes, bytes]) -> None:
-        """Give a virtio-net header and a frame, perhaps a super-frame, to the host."""
-        try:
-            os.writev(self._descriptor, write)
-        except OSError as error:
-            if error.errno != errno.EINVAL or write[0] == _NULL_HEADER or self._segment is None:
-                raise
-            # This kernel takes no such super-frames: from now on everything is written frame by frame.
-            self._coalesce = None
-            write_each(self.write, self._segment(*write))
-
-    def write(self, frame: bytes) -> None:
-        """Give one frame to the host. Raises `OSError`; the frame is lost then."""
-        if self._segment is None:
-            os.write(self._descriptor, frame)
-        else:
-            os.writev(self._descriptor, (_NULL_HEADER, frame))
-
     def close(self) -> None:
         """Let the device go."""
         self._device.close()
 
 
-class DummyDevice:
-    """``DeviceType = dummy``: no frames come, what is written vanishes."""
-
-    name = "dummy"
-    path = "dummy"
-    hwaddr = DEFAULT_HWADDR
-
-    def fileno(self) -> None:
-        """Return None: there is nothing to wait for."""
-
-    def read_batch(self, limit: int) -> list[bytes]:
-        """Return no frames."""
-        return []
-
-    def write_batch(self, frames: Sequence[bytes]) -> None:
-        """Forget the frames."""
-
-    def close(self) -> None:
-        """Do nothing."""
-
-
-def open_device(settings: Settings, netname: str | None, log: LogFunction) -> FrameDevice:
-    """Open the device that the settings ask for. Raises `DeviceError`."""
-    if settings.device_type == "dummy":
-        log(0, "info", "dummy (dummy) is a dummy device")
-        return DummyDevice()
-    kind = settings.device_type or ("tun" if settings.mode is Mode.ROUTER else "tap")
-    name, path = settings.interface or netname, settings.device or DEFAULT_DEVICE
-    device: FrameDevice
-    if kind == "tap":
-        device = TapDevice(name, path, one_queue=settings.iff_one_queue, offload=settings.offload)
-    elif kind == "tun" and settings.mode is Mode.ROUTER:
-        device = TunDevice(_open_tun(name or "", path, one_queue=settings.iff_one_queue), path)
-    elif kind == "tun":
-        raise DeviceError(
-            f"DeviceType tun carries no Ethernet frames, which Mode = {settings.mode.value} needs: use tap"
-        )
-    else:
-        raise DeviceError(f"DeviceType {kind} is not supported by this release: use tun, tap or dummy")
-    log(0, "info", f"{device.path} ({device.name}) is a Linux {kind} device")
-    if isinstance(device, TapDevice):
-        log(0, "info", f"Device offloads: {', '.join(device.offloads) or 'none'}")
-    return device
-
-
-def _open_tun(name: str, path: str, *, one_queue: bool) -> OpenInterface:
+def open_tun(name: str, path: str, *, one_queue: bool) -> OpenInterface:
     """Open a tun interface. Raises `DeviceError`."""
-    _check_name(name)
+    check_name(name)
     opened: OpenInterface = _open_plain(
         name, _IFF_TUN | _IFF_NO_PI | (_IFF_ONE_QUEUE if one_queue else 0), path
     )
     return opened
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Raise `DeviceError` if this can be no interface's name."""
     if len(os.fsencode(name)) > _MAX_NAME:
         raise DeviceError(f"Interface name `{name}' is longer than {_MAX_NAME} characters")
     if "/" in name or name in (".", "..") or any(letter.isspace() or letter == ":" for letter in name):
@@ -297,14 +326,14 @@ def _why_not_opened(error: OSError, name: str, path: str) -> str:
             return f"Could not open {path} for {interface}: {reason(error)}"
 
 
-def _load_offload() -> tuple[Segment | None, Coalesce | None]:
+def load_offload() -> Offload | None:
     """Return what cuts and what joins super-frames; None without numpy, which is loaded only here."""
     try:
-        from pytinc.datapath.coalesce import coalesce
-        from pytinc.datapath.segment import segment
+        from pytinc.datapath.coalesce import coalesce, coalesce_run
+        from pytinc.datapath.segment import fill_checksum, segment_run
     except ImportError:
-        return None, None
-    return segment, coalesce
+        return None
+    return Offload(fill_checksum, segment_run, coalesce, coalesce_run)
 
 
 def _open_with_header(name: str, flags: int, path: str) -> Any:
@@ -316,7 +345,7 @@ def _open_with_header(name: str, flags: int, path: str) -> Any:
     except OSError:
         return None  # the plain way works, or tells why nothing does
     try:
-        fcntl.ioctl(device.fileno(), _TUNSETVNETHDRSZ, struct.pack("=i", _HEADER_SIZE))
+        fcntl.ioctl(device.fileno(), _TUNSETVNETHDRSZ, struct.pack("=i", VNET_HEADER_SIZE))
     except OSError:
         device.close()
         return None
@@ -353,6 +382,19 @@ def _set_offload(descriptor: int, value: int) -> bool:
     return True
 
 
+def _limit_super_frames(name: str) -> None:
+    """Ask the kernel for super-frames no longer than `_GSO_MAX_SIZE`; where it refuses, they stay longer."""
+    with (
+        contextlib.suppress(OSError),
+        socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as route,
+    ):
+        index = socket.if_nametoindex(name)
+        message = (_LINK_MESSAGE.size, _RTM_NEWLINK, _NLM_F_REQUEST, 0, 0)
+        interface = (socket.AF_UNSPEC, 0, index, 0, 0)
+        attribute = (8, _IFLA_GSO_MAX_SIZE, _GSO_MAX_SIZE)
+        route.send(_LINK_MESSAGE.pack(*message, *interface, *attribute))
+
+
 def _read_hwaddr(name: str) -> bytes:
     """Ask for the interface's address ourselves: pytun's getter cuts it at a NUL byte."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as anything:
@@ -372,7 +414,7 @@ class DeviceFeed:
         loop: asyncio.AbstractEventLoop,
         device: FrameDevice,
         *,
-        on_frames: Callable[[list[bytes]], None],
+        on_frames: Callable[[Sequence[bytes | FrameRun]], None],
         on_fatal: Callable[[str], None],
         log: LogFunction,
         clock: Callable[[], float],
@@ -386,6 +428,11 @@ class DeviceFeed:
         self._read_errors = 0
         self._pause: asyncio.TimerHandle | None = None
         self._reported: tuple[int | None, float] | None = None
+
+    @property
+    def offloads(self) -> tuple[str, ...]:
+        """What the kernel leaves to us; other devices than taps have none."""
+        return self._device.offloads if isinstance(self._device, TapDevice) else ()
 
     def start(self) -> None:
         """Begin to read."""
@@ -403,7 +450,7 @@ class DeviceFeed:
         if descriptor is not None:
             self._loop.remove_reader(descriptor)
 
-    def write_batch(self, frames: Sequence[bytes]) -> None:
+    def write_batch(self, frames: Sequence[bytes | FrameRun]) -> None:
         """Give frames to the host; an error is reported, at most once a minute the same one."""
         try:
             self._device.write_batch(frames)

@@ -7,13 +7,17 @@ waits for packets.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
-from pytinc.net.batch import write_each
+from pytinc.net.batch import one_by_one, write_each
 from pytinc.wire.datagram import MTU_MAX
 from pytinc.wire.ethernet import HEADER_OF_IP, HEADER_SIZE
+
+if TYPE_CHECKING:
+    from pytinc.datapath.runs import FrameRun
 
 _MAX_PACKET: Final = MTU_MAX - HEADER_SIZE
 
@@ -49,13 +53,18 @@ class TunDevice:
         return self._descriptor
 
     def read_batch(self, limit: int) -> list[bytes]:
-        """Return up to ``limit`` packets as frames. What is no IP, or too long for the VPN, is dropped."""
+        """Return up to ``limit`` packets as frames. What is no IP, or too long for the VPN, is dropped.
+
+        The end of what comes is an `OSError`, too: behind a descriptor of others may be a socket or pipe.
+        """
         frames: list[bytes] = []
         read, descriptor, headers = os.read, self._descriptor, HEADER_OF_IP
         try:
             for _ in range(limit):
                 packet = read(descriptor, _MAX_PACKET + 1)
                 header = headers.get(packet[:1])
+                if not packet:
+                    raise OSError(errno.EPIPE, "the other end has closed it")
                 if header is not None and len(packet) <= _MAX_PACKET:
                     frames.append(header + packet)
         except BlockingIOError:
@@ -71,9 +80,9 @@ class TunDevice:
         if packet[:1] in HEADER_OF_IP:
             os.write(self._descriptor, packet)
 
-    def write_batch(self, frames: Sequence[bytes]) -> None:
+    def write_batch(self, frames: Sequence[bytes | FrameRun]) -> None:
         """Give the packets in frames to the host, as `write_each` does."""
-        write_each(self.write, frames)
+        write_each(self.write, one_by_one(frames))
 
     def close(self) -> None:
         """Let the device go."""

@@ -13,11 +13,14 @@ import errno
 import socket
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from pytinc.net.log import LogFunction, reason
 from pytinc.net.sockets import Listener
 from pytinc.wire.address import SockAddr
+
+if TYPE_CHECKING:
+    from pytinc.datapath.runs import DatagramRun
 
 MAX_BATCH: Final = 64
 """So many datagrams read for one readiness event are enough (tinc: the same): nothing else may starve. The
@@ -35,12 +38,17 @@ _UDP_GRO: Final = 104
 _RUN_STEP: Final = struct.Struct("i")
 _CONTROL_SIZE: Final = socket.CMSG_SPACE(_RUN_STEP.size)
 _SEGMENT_SIZE: Final = struct.Struct("H")
+_TYPE_OF_SERVICE: Final = (socket.IPPROTO_IP, socket.IP_TOS)
+_TRAFFIC_CLASS: Final = (socket.IPPROTO_IPV6, socket.IPV6_TCLASS)
+_MARK: Final = struct.Struct("i")
 _GIVE_UP: Final = (errno.EIO, errno.EINVAL, errno.ENOPROTOOPT)
 """Errors that say "never again": a device without checksum offload, a kernel without the option."""
 _LOST: Final = (errno.EAGAIN, errno.EINTR, errno.ENOBUFS)
 """Errors after which a datagram is lost without a word, as on any network."""
 
 DatagramsReceived = Callable[[Sequence[bytes], Sequence[SockAddr], int], None]
+RunReceived = Callable[["DatagramRun", SockAddr, int], None]
+"""What is given a run must not keep its buffer."""
 
 
 class DatagramSocket(Protocol):
@@ -62,7 +70,7 @@ class DatagramSocket(Protocol):
 
     def sendmsg(
         self,
-        buffers: Sequence[bytes],
+        buffers: Sequence[bytes | memoryview],
         ancdata: Sequence[tuple[int, int, bytes]],
         flags: int,
         address: SockAddr,
@@ -80,18 +88,23 @@ class UdpSockets:
         sockets: Sequence[DatagramSocket],
         *,
         on_datagrams: DatagramsReceived,
+        on_run: RunReceived,
         log: LogFunction,
         offload: bool = True,
     ) -> None:
         self._loop = loop
         self._sockets = sockets
         self._on_datagrams = on_datagrams
+        self._on_run = on_run
         self._log = log
         self._segments = offload
         """The kernel takes runs in one call, as far as is known."""
         self._joins = offload and all(map(_ask_for_runs, sockets))
         """The kernel gives runs in one call."""
+        self._run, self._min_run = _load_runs() if self._joins else (None, 0)
         self._buffer = bytearray(RECEIVE_SIZE)
+        self.mark = 0
+        """TOS byte or traffic class of the next runs; 0: what the system has there."""
 
     @classmethod
     def of_listeners(
@@ -100,12 +113,13 @@ class UdpSockets:
         listeners: Sequence[Listener],
         *,
         on_datagrams: DatagramsReceived,
+        on_run: RunReceived,
         log: LogFunction,
         offload: bool = True,
     ) -> UdpSockets:
         """Use the UDP sockets of the listeners."""
         sockets = [listener.udp for listener in listeners]
-        return cls(loop, sockets, on_datagrams=on_datagrams, log=log, offload=offload)
+        return cls(loop, sockets, on_datagrams=on_datagrams, on_run=on_run, log=log, offload=offload)
 
     @property
     def segments(self) -> bool:
@@ -129,20 +143,29 @@ class UdpSockets:
 
     def _readable(self, index: int) -> None:
         receive, buffer = self._sockets[index].recvmsg_into, self._buffer
-        buffers, view = (buffer,), memoryview(buffer)
+        buffers, view, make_run = (buffer,), memoryview(buffer), self._run
         datagrams: list[bytes] = []
         addresses: list[SockAddr] = []
+        left = MAX_BATCH
         try:
-            while len(datagrams) < MAX_BATCH:
+            while left > 0:
                 size, control, _, address = receive(buffers, _CONTROL_SIZE)
                 step = _run_step(control) if control else 0
-                if 0 < step < size:
-                    run = [bytes(view[at : min(at + step, size)]) for at in range(0, size, step)]
-                    datagrams += run
-                    addresses += [address] * len(run)
-                else:
+                if not 0 < step < size:
                     datagrams.append(bytes(view[:size]))
                     addresses.append(address)
+                    left -= 1
+                    continue
+                count = -(-size // step)
+                left -= count
+                if make_run is not None and count >= self._min_run:
+                    if datagrams:
+                        self._on_datagrams(datagrams, addresses, index)
+                        datagrams, addresses = [], []
+                    self._on_run(make_run(view[:size], step), address, index)
+                else:
+                    datagrams += [bytes(view[at : min(at + step, size)]) for at in range(0, size, step)]
+                    addresses += [address] * count
         except (BlockingIOError, InterruptedError):
             pass
         except OSError as error:
@@ -160,22 +183,57 @@ class UdpSockets:
             self._report(address, error)
         return True
 
-    def send_run(self, index: int, address: SockAddr, datagrams: Sequence[bytes]) -> int | None:
+    def _send_single(self, index: int, address: SockAddr, datagram: bytes) -> bool:
+        """Do what `send` does, with the mark."""
+        if not self.mark:
+            return self.send(index, address, datagram)
+        try:
+            self._sockets[index].sendmsg((datagram,), (self._mark_control(address),), 0, address)
+        except OSError as error:
+            if error.errno == errno.EMSGSIZE:
+                return False
+            self._report(address, error)
+        return True
+
+    def _mark_control(self, address: SockAddr) -> tuple[int, int, bytes]:
+        kind = _TRAFFIC_CLASS if len(address) == 4 else _TYPE_OF_SERVICE
+        return (*kind, _MARK.pack(self.mark))
+
+    def send_run(self, index: int, address: SockAddr, datagrams: Sequence[bytes] | DatagramRun) -> int | None:
         """Send datagrams in order; return the size of the smallest one that was refused as too big."""
+        if not isinstance(datagrams, Sequence):
+            return self._send_whole(index, address, datagrams)
         refused: int | None = None
         for group in _groups(datagrams) if self._segments else ((datagram,) for datagram in datagrams):
-            if len(group) > 1 and self._send_segments(index, address, group):
+            if len(group) > 1 and self._send_segments(index, address, group, len(group[0])):
                 continue
-            for datagram in group:
-                if not self.send(index, address, datagram):
-                    refused = len(datagram) if refused is None else min(refused, len(datagram))
+            refused = _smaller(refused, self._send_each(index, address, group))
         return refused
 
-    def _send_segments(self, index: int, address: SockAddr, group: Sequence[bytes]) -> bool:
-        """Send datagrams of equal length (the last may be shorter) in one call. False: send them singly."""
-        control = [(socket.IPPROTO_UDP, _UDP_SEGMENT, _SEGMENT_SIZE.pack(len(group[0])))]
+    def _send_whole(self, index: int, address: SockAddr, run: DatagramRun) -> int | None:
+        """Send datagrams that lie in one buffer."""
+        refused: int | None = None
+        for part in run.parts(_most_segments(run.step)):
+            if not self._segments or not self._send_segments(index, address, (part.data,), part.step):
+                refused = _smaller(refused, self._send_each(index, address, part.datagrams()))
+        return refused
+
+    def _send_each(self, index: int, address: SockAddr, datagrams: Sequence[bytes]) -> int | None:
+        refused: int | None = None
+        for datagram in datagrams:
+            if not self._send_single(index, address, datagram):
+                refused = _smaller(refused, len(datagram))
+        return refused
+
+    def _send_segments(
+        self, index: int, address: SockAddr, buffers: Sequence[bytes | memoryview], size: int
+    ) -> bool:
+        """Send datagrams of ``size`` (the last may be shorter) in one call. False: send them singly."""
+        control = [(socket.IPPROTO_UDP, _UDP_SEGMENT, _SEGMENT_SIZE.pack(size))]
+        if self.mark:
+            control.append(self._mark_control(address))
         try:
-            self._sockets[index].sendmsg(group, control, 0, address)
+            self._sockets[index].sendmsg(buffers, control, 0, address)
         except OSError as error:
             if error.errno == errno.EMSGSIZE:
                 return False
@@ -210,12 +268,30 @@ def _run_step(control: Sequence[tuple[int, int, bytes]]) -> int:
     return 0
 
 
+def _load_runs() -> tuple[Callable[[memoryview, int], DatagramRun] | None, int]:
+    """Return what makes a run and the least number of datagrams for one; None without numpy."""
+    try:
+        from pytinc.datapath.runs import MIN_RUN, DatagramRun
+    except ImportError:
+        return None, 0
+    return DatagramRun, MIN_RUN
+
+
+def _smaller(one: int | None, other: int | None) -> int | None:
+    return other if one is None else one if other is None else min(one, other)
+
+
+def _most_segments(size: int) -> int:
+    """Return how many datagrams of ``size`` one call may carry."""
+    return min(MAX_SEGMENTS, max(MAX_RUN_BYTES // max(size, 1), 1))
+
+
 def _groups(datagrams: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
     """Cut a run into pieces that UDP_SEGMENT takes: equal lengths, of which only the last may be shorter."""
     start, count = 0, len(datagrams)
     while start < count:
         size = len(datagrams[start])
-        limit = min(count, start + min(MAX_SEGMENTS, max(MAX_RUN_BYTES // max(size, 1), 1)))
+        limit = min(count, start + _most_segments(size))
         end = start + 1
         while end < limit and len(datagrams[end]) == size:
             end += 1

@@ -25,7 +25,7 @@ def switch_rules(settings: Settings) -> SwitchRules:
         direct_only=settings.direct_only,
         decrement_ttl=settings.decrement_ttl,
         broadcast=broadcast.value,
-        compressed=settings.compression > 0,
+        compression=settings.compression,
     )
 
 

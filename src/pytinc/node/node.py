@@ -16,7 +16,7 @@ time in seconds), then sends `Node.output`, carries out `take_actions()`, and co
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from pytinc.config.settings import HostSettings, Settings
 from pytinc.crypto.keys import PrivateKey, PublicKey
@@ -28,6 +28,7 @@ from pytinc.datapath.table import ForwardingTable, PeerSlot
 from pytinc.errors import AuthenticationError
 from pytinc.node.actions import Action, Log
 from pytinc.node.connections import Connections
+from pytinc.node.corrections import Corrections
 from pytinc.node.dialling import Dialling
 from pytinc.node.flood import Deletions, SeenCache
 from pytinc.node.forwarding import switch_rules
@@ -41,6 +42,9 @@ from pytinc.protocol.pmtu import PathMtu, PathSettings
 from pytinc.wire.address import Address, SockAddr
 from pytinc.wire.capabilities import Capability
 from pytinc.wire.requests import OptionBits, Request
+
+if TYPE_CHECKING:
+    from pytinc.datapath.runs import DatagramRun, FrameRun
 
 COMPLAINT_INTERVAL: Final = 600.0
 MAX_COMPLAINTS: Final = 64
@@ -116,6 +120,7 @@ class Node:
         me_slot.via = me_slot.nexthop = me_slot
         self.seen = SeenCache()
         self.deletions = Deletions()
+        self.corrections = Corrections(self)
         self.topology = Topology(self)
         self.subnets = Subnets(self)
         self.tunnels = Tunnels(self)
@@ -209,7 +214,7 @@ class Node:
         self.dialling.resolved(peer, addresses, now)
         self._settle(now)
 
-    def frames(self, frames: Sequence[bytes], now: float) -> bool:
+    def frames(self, frames: Sequence[bytes | FrameRun], now: float) -> bool:
         """Ethernet frames were read from the device; return whether more came of it than packets to send.
 
         If not, which is the usual case, there are no actions and the deadline is what it was.
@@ -222,6 +227,11 @@ class Node:
     ) -> bool:
         """UDP datagrams were read from the socket with index ``socket``; return as for `frames`."""
         self.inbound.datagrams(datagrams, addresses, socket, now, self.output)
+        return self._settle_packets(now)
+
+    def datagram_run(self, run: DatagramRun, address: SockAddr, socket: int, now: float) -> bool:
+        """Datagrams of one length came in one piece of memory; return as for `frames`."""
+        self.inbound.datagram_run(run, address, socket, now, self.output)
         return self._settle_packets(now)
 
     def datagram_too_big(self, peer: str, size: int, now: float) -> None:
@@ -363,6 +373,6 @@ class Node:
     def _settle(self, now: float) -> None:
         """Finish an event: upcalls of the data path, the graph if edges changed, output of connections."""
         self.tunnels.handle_output(now)
-        self.topology.update(now)
+        self.topology.settle(now)
         self.tunnels.handle_output(now)
         self.connections.flush()

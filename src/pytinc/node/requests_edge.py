@@ -67,7 +67,7 @@ def _correct_add(node: Node, connection: Connection, edge: Edge | None, request:
     """Someone else speaks for our edges: tell the sender how it is."""
     if edge is None:
         node.topology.contradicting_adds += 1
-    if node.topology.is_paused(now):
+    if node.topology.is_paused(now) or not node.corrections.may_speak((request.source, request.target), now):
         return
     if edge is None:
         node.connections.send(connection, node.topology.withdraw(request.source, request.target))
@@ -77,27 +77,30 @@ def _correct_add(node: Node, connection: Connection, edge: Edge | None, request:
 
 def on_del_edge(node: Node, connection: Connection, request: DelEdge, line: str, now: float) -> None:
     """Forget an edge between other nodes, or correct a claim about ours."""
-    graph = node.topology.graph
-    edge = graph.edge(request.source, request.target)
+    graph, ends = node.topology.graph, (request.source, request.target)
+    edge = graph.edge(*ends)
+    words: str | None = line
     if node.seen.seen(line, now):
         if edge is None or edge.origin != connection.number:
             return
         # The peer that told us of the edge withdraws it, in words that had come another way before:
         # what it told was out of date (see `Deletions`). New words reach whom we told.
-        line = node.topology.withdraw(request.source, request.target).format()
+        may_speak = node.corrections.may_speak(ends, now)
+        words = node.topology.withdraw(*ends).format() if may_speak else None
     if _is_foreign(node, connection, request):
         return
     if edge is None:
-        if node.deletions.is_recent((request.source, request.target), now):
+        if node.deletions.is_recent(ends, now):
             node.connections.forward(line, connection)
         return
     if request.source == node.me.name:
         node.topology.contradicting_deletes += 1
-        if not node.topology.is_paused(now):
+        if not node.topology.is_paused(now) and node.corrections.may_speak(ends, now):
             node.connections.send(connection, node.topology.announce(edge))
         return
-    node.connections.forward(line, connection)
-    graph.delete_edge(request.source, request.target)
-    node.deletions.note((request.source, request.target), now)
+    if words is not None:
+        node.connections.forward(words, connection)
+    graph.delete_edge(*ends)
+    node.deletions.note(ends, now)
     if request.target != node.me.name:
         node.topology.drop_when_unreachable(request.target)

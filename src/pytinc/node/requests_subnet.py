@@ -26,7 +26,7 @@ def on_add_subnet(node: Node, connection: Connection, request: AddSubnet, line: 
     if node.subnets.table.has(owner.name, subnet):
         return
     if owner is node.me:
-        if not node.topology.is_paused(now):
+        if not node.topology.is_paused(now) and node.corrections.may_speak((owner.name, subnet), now):
             node.connections.send(connection, node.subnets.withdraw(owner.name, subnet))
         return
     if node.settings.tunnel_server:
@@ -45,11 +45,13 @@ def on_add_subnet(node: Node, connection: Connection, request: AddSubnet, line: 
 
 def on_del_subnet(node: Node, connection: Connection, request: DelSubnet, line: str, now: float) -> None:
     """Forget a subnet of another node, or correct a claim about us."""
+    words: str | None = line
     if node.seen.seen(line, now):
         if not node.subnets.came_from(request.owner, request.subnet, connection.number):
             return
         # As for edges (`on_del_edge`): who told us of it withdraws it.
-        line = node.subnets.withdraw(request.owner, request.subnet).format()
+        may_speak = node.corrections.may_speak((request.owner, request.subnet), now)
+        words = node.subnets.withdraw(request.owner, request.subnet).format() if may_speak else None
     if _is_foreign(node, connection, request.owner):
         return
     owner, subnet = node.peers.get(request.owner), request.subnet
@@ -60,12 +62,13 @@ def on_del_subnet(node: Node, connection: Connection, request: DelSubnet, line: 
             node.connections.forward(line, connection)
         return
     if owner is node.me:
-        if not node.topology.is_paused(now):
+        if not node.topology.is_paused(now) and node.corrections.may_speak((owner.name, subnet), now):
             node.connections.send(connection, node.subnets.announce(owner.name, subnet))
         return
     if node.settings.tunnel_server:
         return
-    node.connections.forward(line, connection)
+    if words is not None:
+        node.connections.forward(words, connection)
     if node.settings.strict_subnets:
         return
     if owner.reachable:

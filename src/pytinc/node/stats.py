@@ -52,6 +52,10 @@ class PeerStats:
     """Round trip time of the last UDP probe, in microseconds."""
     key_age_s: float | None
     """Seconds since the present key came into force; None without a key."""
+    fast_tag_sending: bool | None
+    """Data for it that leaves by UDP gets the fast tag (docs/protocol.md); None without a key."""
+    fast_tag_accepting: bool | None
+    """It was told that we take the fast tag; None without a key."""
     macs: int
     """MAC addresses that it owns."""
     rx_packets: int
@@ -102,6 +106,7 @@ def node_stats(node: Node, now: float) -> NodeStats:
 
 def _peer_stats(peer: Peer, macs: int, now: float) -> PeerStats:
     slot = peer.slot
+    session = slot.session
     path, relay = path_of(slot)
     by_udp = path in (PathKind.UDP, PathKind.RELAYED)
     return PeerStats(
@@ -111,7 +116,9 @@ def _peer_stats(peer: Peer, macs: int, now: float) -> PeerStats:
         relay=relay,
         pmtu=slot.paths[0].limit if by_udp else None,
         rtt_us=None if peer.path.udp_ping_rtt < 0 else peer.path.udp_ping_rtt,
-        key_age_s=None if slot.session is None or peer.key_since == NEVER else now - peer.key_since,
+        key_age_s=None if session is None or peer.key_since == NEVER else now - peer.key_since,
+        fast_tag_sending=None if session is None else session.peer_accepts_fast,
+        fast_tag_accepting=None if session is None else session.accepts_fast,
         macs=macs,
         rx_packets=slot.in_packets,
         rx_bytes=slot.in_bytes,

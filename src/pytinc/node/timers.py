@@ -38,13 +38,15 @@ class Timers:
             self._key_expire,
             node.dialling.next_deadline(),
             node.tunnels.next_deadline(),
+            node.corrections.next_deadline(),
+            node.topology.next_deadline(),
         )
 
     def run(self, now: float) -> None:
         """Do everything that is due."""
         node = self._node
-        node.tunnels.tick(now)
         node.dialling.tick(now)
+        node.corrections.tick(now)
         if now >= self._ping:
             self._ping = now + PING_CHECK_INTERVAL + node.jitter()
             node.connections.check_all(now)
@@ -59,3 +61,4 @@ class Timers:
         if now >= self._key_expire:
             self._key_expire = now + max(node.settings.key_expire, 1) + node.jitter()
             node.tunnels.rekey_all(now)
+        node.tunnels.tick(now)

@@ -6,6 +6,7 @@ of one event (`update`), or earlier where a request needs to know who is reachab
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 from pytinc.errors import LimitError
@@ -24,6 +25,11 @@ CONTRADICTION_LIMIT: Final = 100
 MAX_WORD: Final = 255
 """Characters of a name (a longer one cannot be that of a host file) or of one part of an address. Lines about
 nodes with longer ones could be too long to be passed on, and end the connection that we owe them to."""
+SMALL_MESH: Final = 50
+"""Nodes up to which every event has its own run of the graph, which takes a millisecond or less."""
+REST_PER_NODE: Final = 0.0002
+"""Seconds of rest after a run for each node of a larger mesh: some ten times what the run takes. In a storm
+of changes the runs would else take longer than everything else."""
 MIN_PAUSE: Final = 10.0
 MAX_PAUSE: Final = 3600.0
 
@@ -41,6 +47,8 @@ class Topology:
         self._orphans: set[str] = set()
         """Nodes whose edge to us must go when the next graph run finds them unreachable."""
         self._reachable_others = 0
+        self._next_run = NEVER
+        """No run for an event before this time, unless a request needs to know who is reachable."""
 
     # -- hosts --
 
@@ -96,10 +104,25 @@ class Topology:
 
     # -- the graph --
 
+    def settle(self, now: float) -> None:
+        """Run the graph after an event; in a large mesh, if the last run was just now, at `next_deadline`."""
+        if self._is_due() and now >= self._next_run:
+            self.update(now)
+
+    def _is_due(self) -> bool:
+        return self.graph.dirty or bool(self._orphans)
+
+    def next_deadline(self) -> float:
+        """Return when a run that was put off is due."""
+        return self._next_run if self._is_due() else math.inf
+
     def update(self, now: float) -> None:
         """Run the graph if an edge changed since the last run, and carry out what follows."""
-        while self.graph.dirty:
-            self._run(now)
+        while self._is_due():
+            if self.graph.dirty:
+                size = len(self._node.peers)
+                self._next_run = now + (size * REST_PER_NODE if size > SMALL_MESH else 0.0)
+                self._run(now)
             self._drop_orphans()
 
     def _run(self, now: float) -> None:

@@ -8,6 +8,7 @@ meta connections (REQ_KEY, ANS_KEY); its records by UDP where probes proved a pa
 from __future__ import annotations
 
 import math
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from pytinc.datapath.compression import usable
@@ -43,6 +44,11 @@ SILENCE: Final = 3.0
 """Seconds of nothing but bad records from a confirmed address before the session is restarted."""
 ROAMING_INTERVAL: Final = 1.0
 """Seconds between two probes of an address that a peer may have moved to."""
+REKEY_SPACING: Final = 0.2
+"""Seconds from one peer's new key to the next one's when keys expire: all at once they would fill the meta
+connections of a large mesh, and stop the traffic of slow nodes."""
+REKEY_SHARE: Final = 0.25
+"""The last one is due after at most so much of KeyExpire."""
 EDGE_ADDRESS_TURN: Final = 3
 """Every third packet to an unproved node goes to its own address, the others to those of its edges."""
 FAST_TAG_PROBES: Final = 3
@@ -65,15 +71,21 @@ class Tunnels:
         self._node = node
         self._unproved_sends = 0
         self._next_timeout = math.inf
+        self._rekeys: deque[str] = deque()
+        """Who is to get a new key, in this order."""
+        self._next_rekey = math.inf
+        self._rekey_step = 0.0
 
     # -- time --
 
     def next_deadline(self) -> float:
-        """Return when `tick` has to look for UDP timeouts, which may be sooner than the first of them."""
-        return self._next_timeout
+        """Return when `tick` has something to do, or a bit sooner."""
+        return min(self._next_timeout, self._next_rekey)
 
     def tick(self, now: float) -> None:
-        """Unconfirm peers whose probes were not answered for UDPDiscoveryTimeout."""
+        """Unconfirm peers whose probes were not answered for UDPDiscoveryTimeout; renew keys that are due."""
+        if now >= self._next_rekey:
+            self._rekey_due(now)
         if now < self._next_timeout:
             return
         for peer in self._node.peers.values():
@@ -422,9 +434,21 @@ class Tunnels:
             self._restart_after_failure(peer, now)
 
     def rekey_all(self, now: float) -> None:
-        """Exchange new keys inside every running session (KeyExpire)."""
-        for peer in self._node.peers.values():
-            self._rekey(peer)
+        """Exchange new keys inside every running session, one after the other (KeyExpire)."""
+        node = self._node
+        self._rekeys = deque(name for name, peer in node.peers.items() if peer.slot.session is not None)
+        if self._rekeys:
+            self._rekey_step = min(REKEY_SPACING, REKEY_SHARE * node.settings.key_expire / len(self._rekeys))
+            self._next_rekey = now
+
+    def _rekey_due(self, now: float) -> None:
+        while self._rekeys and now >= self._next_rekey:
+            peer = self._node.peers.get(self._rekeys.popleft())
+            if peer is not None:
+                self._rekey(peer)
+            self._next_rekey += self._rekey_step
+        if not self._rekeys:
+            self._next_rekey = math.inf
 
     def _rekey(self, peer: Peer) -> None:
         session = peer.slot.session

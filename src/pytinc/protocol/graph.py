@@ -141,14 +141,18 @@ class Graph:
         self._edges[edge.source][edge.target] = edge
         self._count += is_new
         self._sorted.pop(edge.source, None)
-        self.dirty = True
+        self._note_change(edge.source, edge.target)
 
     def delete_edge(self, source: str, target: str) -> None:
         """Remove an edge if it exists."""
         if self._edges.get(source, {}).pop(target, None) is not None:
             self._count -= 1
             self._sorted.pop(source, None)
-            self.dirty = True
+            self._note_change(source, target)
+
+    def _note_change(self, source: str, target: str) -> None:
+        """An edge whose reverse is not there counts for nothing: of two halves the second one matters."""
+        self.dirty = self.dirty or source in self._edges.get(target, ())
 
     def edges_from(self, name: str) -> list[Edge]:
         """Return the edges that start at a node, in order of the names of their targets."""

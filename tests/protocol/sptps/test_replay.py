@@ -124,3 +124,34 @@ def test_a_window_of_zero_takes_everything_and_misses_nothing() -> None:
     assert all(window.accept(n) for n in (9, 9, 3, 0))
     assert window.next == 10
     assert not window.is_missing(5)
+
+
+@given(
+    SIZES,
+    st.sampled_from([0, 5, 200, MOD - 40]),
+    st.lists(st.tuples(st.integers(-20, 300), st.integers(1, 300)), max_size=20),
+)
+def test_a_run_that_is_ahead_is_accepted_as_one_by_one(
+    size: int, start: int, runs: list[tuple[int, int]]
+) -> None:
+    whole, single = ReplayWindow(size, start), ReplayWindow(size, start)
+    for step, count in runs:
+        first = max(single.next + step, 0) % MOD
+        ahead = whole.is_ahead(first, count)
+        accepted = [single.accept((first + number) % MOD) for number in range(count)]
+        if ahead:
+            whole.accept_run(first, count)
+            assert all(accepted)
+        else:
+            assert [whole.accept((first + number) % MOD) for number in range(count)] == accepted
+        for name in ReplayWindow.__slots__:
+            assert getattr(whole, name) == getattr(single, name)
+
+
+def test_a_run_with_the_next_numbers_is_ahead() -> None:
+    window = ReplayWindow(16, 100)
+    assert window.is_ahead(100, 50)
+    assert window.is_ahead(110, 50)
+    assert not window.is_ahead(99, 50)
+    assert not window.is_ahead(5000, 50)
+    assert not ReplayWindow(16, MOD - 10).is_ahead(MOD - 10, 20)

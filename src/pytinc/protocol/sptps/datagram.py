@@ -26,7 +26,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from pytinc.crypto.aead import RecordCipher
+from pytinc.crypto.aead import RecordCipher, Rows
 from pytinc.crypto.keys import PrivateKey, PublicKey
 from pytinc.errors import ProtocolError, UsageError
 from pytinc.protocol.sptps.handshake import KEY_LIMIT, REKEY_AFTER, Handshake, Role, State
@@ -115,6 +115,11 @@ class DatagramSession:
     def needs_rekey(self) -> bool:
         """So many records were sealed under the present key that a new one is due."""
         return self._out_count >= REKEY_AFTER
+
+    @property
+    def accepts_fast(self) -> bool:
+        """Records with the fast tag are taken as well."""
+        return self._accepts_fast
 
     def accept_fast(self) -> None:
         """Take records with the fast tag from now on: the peer is being told that we do.
@@ -357,6 +362,42 @@ class DatagramSession:
         self._out_count += count
         seal_all = sealer.seal_batch_fast if self.peer_accepts_fast else sealer.seal_batch
         return seal_all(prefix, first, bytes((type_,)), payloads)
+
+    def seal_rows(self, plain: memoryview, sealed: memoryview, rows: Rows) -> int | None:
+        """Write ciphertext and tag of plaintexts (type and payload) that lie in one buffer.
+
+        Return the sequence number of the first, which is the caller's to write, before each ciphertext. None:
+        not this way, nothing is sealed (`seal_batch` may do it). See `Rows` and `RecordCipher.seal_rows`.
+        """
+        sealer, count, first = self._sealer, rows.records, self._out_seqno
+        if sealer is None or self._out_count + count > KEY_LIMIT or first + count > _SEQNO_MASK:
+            return None
+        # As in `seal_batch`: taken before they are used.
+        self._out_seqno = first + count
+        self._out_count += count
+        seal_all = sealer.seal_rows_fast if self.peer_accepts_fast else sealer.seal_rows
+        if not seal_all(first, plain, sealed, rows):
+            self._out_seqno, self._out_count = first, self._out_count - count
+            return None
+        return first
+
+    def open_rows(self, first_seqno: int, sealed: memoryview, plain: memoryview, rows: Rows) -> bool:
+        """Write the plaintexts (type and payload) of records that lie in one buffer, numbered in order.
+
+        Nothing is accepted yet: once the caller has seen the types it calls `accept_rows`. False: not all of
+        them are ordinary records under the present key (`open_batch` judges them one by one).
+        """
+        opener = self._opener
+        if opener is None or not self.window.is_ahead(first_seqno, rows.records):
+            return False
+        if not self._accepts_fast:
+            return opener.open_rows(first_seqno, sealed, plain, rows)
+        return self._fast_seen and opener.open_rows_fast(first_seqno, sealed, plain, rows)
+
+    def accept_rows(self, first_seqno: int, count: int) -> None:
+        """Take the records that `open_rows` has just opened."""
+        self.window.accept_run(first_seqno, count)
+        self._usable_old_opener()  # forgets it when it is due
 
     def open_batch(self, datagrams: Sequence[bytes], offset: int) -> list[tuple[int, bytes] | None]:
         """Open each datagram from ``offset`` on: type and payload, None where it is rejected.

@@ -46,6 +46,19 @@ class ReplayWindow:
             self.next = (seqno + 1) % _MOD
         return True
 
+    def is_ahead(self, seqno: int, count: int) -> bool:
+        """Tell whether ``count`` numbers from ``seqno`` on are all new, and `accept` would take each."""
+        if seqno < self.next or seqno + count >= _MOD:
+            return False
+        return seqno == self.next or not self._span or not self._is_far(seqno)
+
+    def accept_run(self, seqno: int, count: int) -> None:
+        """Do what `accept` does, for ``count`` numbers from ``seqno`` on for which `is_ahead` is true."""
+        self.accept(seqno)
+        if self._missing:
+            self._missing &= ~self._ring(self.next, count - 1)
+        self.next += count - 1
+
     def is_missing(self, seqno: int) -> bool:
         """Tell whether ``seqno`` was skipped, lies inside the window and has not come since."""
         if seqno >= self.next or seqno < self.next - self._span or not self._span:
@@ -78,6 +91,13 @@ class ReplayWindow:
         return True
 
     def _skip(self, count: int) -> None:
-        """Mark the ``count`` numbers from the next one on as missing, around the end of the ring."""
-        skipped = ((1 << count) - 1) << self.next % self._span
-        self._missing |= (skipped | skipped >> self._span) & ((1 << self._span) - 1)
+        """Mark the ``count`` numbers from the next one on as missing."""
+        self._missing |= self._ring(self.next, count)
+
+    def _ring(self, seqno: int, count: int) -> int:
+        """Return the bits of ``count`` numbers from ``seqno`` on, around the end of the ring."""
+        everything = (1 << self._span) - 1
+        if count >= self._span:
+            return everything
+        bits = ((1 << count) - 1) << seqno % self._span
+        return (bits | bits >> self._span) & everything

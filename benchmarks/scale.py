@@ -1,0 +1,337 @@
+"""What changes of a large mesh cost: whole nodes in one process, a virtual clock (tests/sim/simulator.py).
+
+    .venv/bin/python benchmarks/scale.py [--nodes 10 30 100 300] [--results DIRECTORY]
+
+For each number of nodes: all start at once, all restart at once, ten restart one after the other, the mesh
+falls in two and comes together again, one link flaps for a minute, and a node restarts while another one
+hears everything two seconds late. Counted are the announcements (ADD_EDGE, DEL_EDGE, ADD_SUBNET, DEL_SUBNET)
+of all nodes together, and the bytes of all requests. The time until all agree is virtual; the CPU time is
+that of this process, for all nodes. Writes scale.json, scale.md and (with matplotlib) scale.png into
+benchmarks/results.
+
+Everything is done twice: by pytinc's rules, and with the same nodes by tinc's (meta.md 2): a new neighbour is
+told of each edge in new words, and what was deleted is forgotten at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import platform
+import sys
+import time
+import tracemalloc
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from pytinc.node.flood import Deletions
+from pytinc.node.node import Node
+from pytinc.node.subnets import Subnets
+from pytinc.node.topology import Topology
+from pytinc.protocol.graph import Edge
+from pytinc.wire.requests import Number
+from pytinc.wire.subnet import Subnet
+from sim.simulator import Mesh, RequestCounter, SimNode, ethernet
+
+FLOODED = (Number.ADD_EDGE, Number.DEL_EDGE, Number.ADD_SUBNET, Number.DEL_SUBNET)
+NODES = (10, 30, 100, 300)
+LINKS_PER_NODE = 3
+STEP = 0.25
+"""Virtual seconds between two looks at whether all agree."""
+LIMIT = 300.0
+QUIET = 20.0
+"""Virtual seconds after an event for late announcements."""
+SLOW = 2.0
+
+
+@dataclass
+class Row:
+    """One event in a mesh of one size."""
+
+    event: str
+    nodes: int
+    links: int
+    announcements: int
+    kilobytes: float
+    seconds: float | None
+    """Virtual, until all agree; None: they did not within `LIMIT`."""
+    cpu: float
+    tinc: bool
+    """By tinc's rules."""
+
+
+@contextmanager
+def tinc_rules() -> Iterator[None]:
+    """Let all nodes flood as tinc does: new words for each neighbour, and no memory of what was deleted."""
+    kept = (Topology.introduction, Subnets.introduction, Deletions.is_recent)
+
+    def edge(topology: Topology, edge: Edge, now: float) -> str:
+        return topology.announce(edge).format()
+
+    def subnet(subnets: Subnets, owner: str, subnet: Subnet, now: float) -> str:
+        return subnets.announce(owner, subnet).format()
+
+    def is_recent(deletions: Deletions, what: Hashable, now: float) -> bool:
+        return False
+
+    Topology.introduction, Subnets.introduction, Deletions.is_recent = edge, subnet, is_recent  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Topology.introduction, Subnets.introduction, Deletions.is_recent = kept  # type: ignore[method-assign]
+
+
+def main() -> None:
+    """Run everything, and write the results."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--nodes", type=int, nargs="+", default=NODES)
+    parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results")
+    options = parser.parse_args()
+    rows: list[Row] = []
+    memory: dict[int, tuple[float, float]] = {}
+    for nodes in options.nodes:
+        for row in events(nodes, tinc=False):
+            rows.append(row)
+            print(line(row), flush=True)
+        with tinc_rules():
+            for row in events(nodes, tinc=True):
+                rows.append(row)
+                print(line(row), flush=True)
+        memory[nodes] = memory_per_peer(nodes)
+        print(
+            f"{nodes} nodes: {memory[nodes][0]:.1f} KB per peer, {memory[nodes][1]:.1f} KB with a key",
+            flush=True,
+        )
+    options.results.mkdir(parents=True, exist_ok=True)
+    data = {"rows": [asdict(row) for row in rows], "kilobytes_per_peer": memory}
+    (options.results / "scale.json").write_text(json.dumps(data, indent=1) + "\n")
+    (options.results / "scale.md").write_text(report(rows, memory))
+    plot(rows, options.results / "scale.png")
+
+
+def build(nodes: int, seed: int = 1) -> Mesh:
+    """Return a mesh, not started, in which everyone dials three others that were there before."""
+    mesh = Mesh(seed)
+    for number in range(nodes):
+        known = list(mesh.nodes)
+        mesh.add(
+            f"n{number}",
+            connect_to=mesh.rng.sample(known, min(LINKS_PER_NODE, len(known))),
+            max_timeout=20,
+            max_connection_burst=1000,
+        )
+    return mesh
+
+
+def links(mesh: Mesh) -> int:
+    """Return the number of meta connections."""
+    return sum(len(sim.node.connections.activated) for sim in mesh.running()) // 2
+
+
+def agreed(mesh: Mesh) -> bool:
+    """Tell whether all agree on who is there and on the links that work; looks at the cheap sign first."""
+    expected = len(mesh.running())
+    for sim in mesh.running():
+        if sum(peer.reachable for peer in sim.node.peers.values()) != expected:
+            return False
+    return mesh.paths_agree()
+
+
+def settle(mesh: Mesh) -> float | None:
+    """Let the clock go on until all agree; return the virtual seconds, None if they do not."""
+    start = mesh.now
+    while mesh.now - start <= LIMIT:
+        mesh.run(STEP)
+        if agreed(mesh):
+            return mesh.now - start
+    return None
+
+
+def events(nodes: int, *, tinc: bool) -> Iterator[Row]:
+    """Do everything to a mesh of ``nodes``; give a row for each event."""
+    mesh = build(nodes)
+    rng = mesh.rng
+
+    def measure(event: str, act: Callable[[], None]) -> Row:
+        with RequestCounter() as counter, cpu() as used:
+            act()
+            seconds = settle(mesh)
+            mesh.run(QUIET)
+        sent = sum(counter.sent[kind] for kind in FLOODED)
+        return Row(event, nodes, links(mesh), sent, counter.bytes / 1000, seconds, used[0], tinc)
+
+    def restart_all() -> None:
+        for sim in mesh.running():
+            sim.crash()
+        for sim in mesh.nodes.values():
+            sim.start()
+
+    def restart_ten() -> None:
+        for sim in rng.sample(list(mesh.nodes.values()), 10):
+            restart(mesh, sim)
+            mesh.run(2)
+
+    def part_and_merge() -> None:
+        mesh.underlay.island = set(list(mesh.nodes)[::2])
+        mesh.run(90)
+        mesh.underlay.island = set()
+
+    def flap() -> None:
+        sim = rng.choice(mesh.running())
+        name = rng.choice(sim.node.connections.activated).name
+        for _ in range(10):
+            sim.call(lambda node, now: node.disconnect(name, now))
+            mesh.run(6)
+
+    def beside_a_slow_one() -> None:
+        slow, other = rng.sample(list(mesh.nodes.values()), 2)
+        mesh.underlay.slow[slow.name] = SLOW
+        restart(mesh, other)
+
+    yield measure("start", mesh.start)
+    yield measure("restart of all", restart_all)
+    yield measure("10 restarts in turn", restart_ten)
+    yield measure("parted and merged", part_and_merge)
+    yield measure("a link flaps 10 times", flap)
+    yield measure("a slow node", beside_a_slow_one)
+
+
+def restart(mesh: Mesh, sim: SimNode) -> None:
+    """Stop a node in good order, and start it a second later."""
+    sim.stop()
+    mesh.run(1)
+    sim.start()
+
+
+@contextmanager
+def cpu() -> Iterator[list[float]]:
+    """Measure the CPU seconds of a block."""
+    used: list[float] = [0.0]
+    start = time.process_time()
+    yield used
+    used[0] = time.process_time() - start
+
+
+def memory_per_peer(nodes: int) -> tuple[float, float]:
+    """Return the kilobytes of Python objects that a node holds for each peer: known, and with a key."""
+    mesh = build(nodes)
+    mesh.start()
+    settle(mesh)
+    sim = next(iter(mesh.nodes.values()))
+    sim.crash()
+    mesh.run(QUIET)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        sim.start()
+        settle(mesh)
+        mesh.run(QUIET)
+        gc.collect()
+        known = tracemalloc.get_traced_memory()[0]
+        for number, name in enumerate(mesh.nodes):
+            if name != sim.name:
+                mac = b"\x02\x00" + number.to_bytes(4, "big")
+                sim.call(lambda node, now, name=name, mac=mac: learn(node, name, mac))  # type: ignore[misc]
+                sim.send_frame(ethernet(mac, b"\x02\x01" + bytes(4), bytes(64)))
+        mesh.run(QUIET)
+        gc.collect()
+        with_key = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    # The other ends of the sessions are in this process, too.
+    keys = 2 * sum(peer.slot.session is not None for peer in sim.node.peers.values())
+    return known / 1000 / (nodes - 1), known / 1000 / (nodes - 1) + (with_key - known) / 1000 / max(keys, 1)
+
+
+def learn(node: Node, name: str, mac: bytes) -> None:
+    """Let a node know whose a MAC is, so that it needs a key with that one."""
+    node.table.macs[mac] = node.peers[name].slot
+
+
+HEADER = ("event", "nodes", "links", "rules", "announcements", "kB of requests", "seconds", "CPU s")
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """Return a row as text."""
+    return (
+        row.event,
+        str(row.nodes),
+        str(row.links),
+        "tinc's" if row.tinc else "pytinc's",
+        f"{row.announcements:,}",
+        f"{row.kilobytes:,.0f}",
+        "never" if row.seconds is None else f"{row.seconds:.1f}",
+        f"{row.cpu:.1f}",
+    )
+
+
+def line(row: Row) -> str:
+    """Return a row for the terminal."""
+    return "  ".join(f"{cell:>14}" for cell in cells(row))
+
+
+def report(rows: list[Row], memory: dict[int, tuple[float, float]]) -> str:
+    """Return the results as Markdown."""
+    lines = [
+        "# Changes of a large mesh",
+        "",
+        "Written by `benchmarks/scale.py`, which says what is counted. Seconds are virtual, until all agree",
+        f'on the nodes and the links that work ("never": not within {LIMIT:g}). CPU time is that of all',
+        "nodes together, in one process.",
+        "",
+        f"Python {platform.python_version()}, Linux {platform.release()}.",
+        "",
+        "| " + " | ".join(HEADER) + " |",
+        "|" + "---|" * len(HEADER),
+        *("| " + " | ".join(cells(row)) + " |" for row in rows),
+        "",
+        "| nodes | KB of Python objects per peer | with a key for each |",
+        "|---|---|---|",
+        *(f"| {nodes} | {known:.1f} | {with_key:.1f} |" for nodes, (known, with_key) in memory.items()),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def plot(rows: list[Row], path: Path) -> None:
+    """Draw announcements and time by number of nodes, if matplotlib is there."""
+    try:
+        import matplotlib as mpl
+
+        mpl.use("Agg")
+        from matplotlib import pyplot as plt
+    except ImportError:
+        print("no plot: matplotlib is not installed")
+        return
+    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 5))
+    for number, event in enumerate(dict.fromkeys(row.event for row in rows)):
+        own = [row for row in rows if row.event == event]
+        colour = f"C{number}"
+        for tinc, style in ((False, "o-"), (True, "x--")):
+            part = [row for row in own if row.tinc == tinc]
+            nodes, label = [row.nodes for row in part], None if tinc else event
+            left.loglog(nodes, [row.announcements for row in part], style, color=colour, label=label)
+            seconds = [float("nan") if row.seconds is None else row.seconds for row in part]
+            right.loglog(nodes, seconds, style, color=colour)
+    left.set_title("announcements of all nodes (dashed: tinc's rules)")
+    right.set_title("virtual seconds until all agree")
+    for axes in (left, right):
+        axes.set_xlabel("nodes")
+        axes.grid(visible=True, which="both", alpha=0.3)
+        axes.set_xticks(
+            sorted({row.nodes for row in rows}), [str(n) for n in sorted({row.nodes for row in rows})]
+        )
+    left.legend(fontsize=8)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""PriorityInheritance: pytinc's datagrams carry the class of the packets inside, over IPv4 and IPv6."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from pytinc.lab.network import Network
+from pytinc.lab.node import Kind, Node, wait_until
+from pytinc.lab.traffic import answers
+
+# sender, receiver
+CASTS = ("PC", "PP")
+PATIENCE_S = 20
+
+
+@pytest.fixture(scope="module")
+def network(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Network:
+    network = new_network(("PriorityInheritance", "yes"))
+    network.add("sender", cast[0], ["10.1.1.1/24", "fd00:1::1/64"])
+    network.add("receiver", cast[1], ["10.1.1.2/24", "fd00:1::2/64"], ["sender"])
+    network.exchange_keys()
+    network.start()
+    network.wait_converged()
+    sender, _ = network
+    wait_until(lambda: sender.nodes()["receiver"].mtu_known, PATIENCE_S, "UDP works")
+    for address in ("10.1.1.2", "fd00:1::2"):
+        wait_until(lambda: answers(sender.host, address), PATIENCE_S, f"{address} answers")  # noqa: B023
+    return network
+
+
+def outer_tos(node: Node, count: int, *ping: str) -> list[str]:
+    """Return the TOS bytes that tcpdump shows for the next datagrams of this node while it pings."""
+    # Only those that carry our echoes: there are probes, too.
+    these = "udp and src port 655 and greater 550 and less 650"
+    watch = node.host.spawn("tcpdump", "-vnlt", "-i", "eth0", "-c", str(count), "-Q", "out", these)
+    assert watch.stdout is not None
+    assert "listening on" in watch.stdout.readline()
+    node.host.run("ping", "-n", "-c", str(count), "-i", "0.1", "-s", "500", *ping)
+    lines = [line for line in watch.stdout if "(tos " in line]
+    return [line.split("(tos ")[1].split(",")[0] for line in lines]
+
+
+@pytest.mark.parametrize("address", ["10.1.1.2", "fd00:1::2"])
+@pytest.mark.parametrize(("inner", "outer"), [("0xb8", "0xb8"), ("0x28", "0x28"), ("0", "0x0")])
+def test_the_class_of_a_packet_is_that_of_its_datagram(
+    network: Network, address: str, inner: str, outer: str
+) -> None:
+    assert outer_tos(network["sender"], 4, "-Q", inner, address) == [outer] * 4
+
+
+def test_the_bits_of_congestion_stay_inside(network: Network) -> None:
+    assert outer_tos(network["sender"], 4, "-Q", "0xba", "10.1.1.2") == ["0xb8"] * 4

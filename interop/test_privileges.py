@@ -1,0 +1,148 @@
+"""ProcessPriority, --mlock, --chroot and --user for real: what the kernel says about the daemon's process.
+
+The daemon in another root directory, without privileges and with its memory locked, must go on working: what
+it loads only when it needs it would not be found there.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pytinc.lab.namespaces import run
+from pytinc.lab.network import Network
+from pytinc.lab.node import Kind, Node, wait_until
+from pytinc.lab.traffic import answers
+
+CASTS = ("P",)
+NOBODY = pwd.getpwnam("nobody")
+
+
+@pytest.fixture(scope="module")
+def network(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Network:
+    network = new_network(("PingTimeout", "3"), ("MaxTimeout", "1"))
+    network.add("plain", cast[0], connect_to=["odd"])
+    odd = network.add("odd", cast[0])
+    odd.add_lines("hosts/odd", [("Port", "655")])
+    network.exchange_keys()
+    network["plain"].start()
+    return network
+
+
+@pytest.fixture
+def odd(network: Network) -> Iterator[Node]:
+    """A node that each test starts in its own way."""
+    node = network["odd"]
+    yield node
+    if node.running():
+        node.stop()
+
+
+def status(node: Node) -> dict[str, str]:
+    """What the kernel tells about the daemon's process."""
+    lines = Path(f"/proc/{node.pid()}/status").read_text().splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def nice(node: Node) -> int:
+    return os.getpriority(os.PRIO_PROCESS, node.pid() or 0)
+
+
+def give_shell(root: Path) -> None:
+    """Put a shell with its libraries into what will be a root directory."""
+    libraries = re.findall(r"/\S+", run("ldd", "/bin/sh").stdout)
+    for file in ("/bin/sh", *libraries):
+        target = root / file[1:]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, target)
+
+
+@pytest.mark.parametrize(("word", "value"), [("low", 10), ("normal", 0), ("high", -10)])
+def test_the_process_gets_its_priority(odd: Node, word: str, value: int) -> None:
+    odd.start("-o", f"ProcessPriority={word}")
+    assert nice(odd) == value
+
+
+def test_all_memory_is_locked(network: Network, odd: Node) -> None:
+    odd.start("--mlock")
+    network.wait_converged()
+    known = status(odd)
+    assert int(known["VmLck"].split()[0]) > 20_000
+    assert known["VmSwap"] == "0 kB"
+
+
+def test_who_may_not_lock_memory_is_told_so(odd: Node) -> None:
+    done = odd.host.run(
+        "setpriv", "--bounding-set=-ipc_lock", "--inh-caps=-ipc_lock",
+        "prlimit", "--memlock=65536",
+        odd.tincd_program, *odd.globals, "-D", "--mlock", check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "System call `mlockall' failed" in done.stderr
+
+
+def test_memory_that_cannot_stay_locked_without_root_is_refused(odd: Node) -> None:
+    done = odd.host.run(
+        "setpriv", "--bounding-set=-sys_resource", "--inh-caps=-sys_resource",
+        "prlimit", "--memlock=65536:65536",
+        odd.tincd_program, *odd.globals, "-D", "--mlock", "-U", "nobody", check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "the limit of 65536 bytes of locked memory cannot be lifted" in done.stderr
+
+
+def may_lift_the_limit() -> bool:
+    """Whether this machine lets root lock as much memory as it likes (not in every container)."""
+    return run("prlimit", "--memlock=unlimited:unlimited", "true", check=False).returncode == 0
+
+
+def test_a_daemon_that_gave_up_everything_works_on(network: Network, odd: Node) -> None:
+    plain, root = network["plain"], odd.confbase
+    mlock = ["--mlock"] if may_lift_the_limit() else []
+    give_shell(root)
+    (root / "out").mkdir()
+    os.chown(root / "out", NOBODY.pw_uid, NOBODY.pw_gid)
+    script = root / "host-up"
+    script.write_text("#!/bin/sh\necho $NODE >>/out/up\n")
+    script.chmod(0o755)
+    odd.start(*mlock, "--chroot", "-U", "nobody", "-o", "ProcessPriority=high")
+    known = status(odd)
+    assert known["Uid"].split() == [str(NOBODY.pw_uid)] * 4
+    assert known["Gid"].split() == [str(NOBODY.pw_gid)] * 4
+    assert int(known["CapEff"], 16) == 0
+    assert Path(f"/proc/{odd.pid()}/root").readlink() == root
+    assert nice(odd) == -10
+    network.wait_converged()
+    wait_until(lambda: answers(plain.host, odd.address), 20, "they answer")
+    wait_until(lambda: (root / "out/up").exists(), 10, "the script has run")
+    assert (root / "out/up").read_text() == "plain\n"
+    assert (root / "out/up").stat().st_uid == NOBODY.pw_uid
+    # What needs files and modules again: another configuration, a host name, an invitation, a new connection.
+    odd.add_lines("tinc.conf", [("ConnectTo", "named")])
+    (root / "hosts/named").write_text("Address = localhost 1\n")
+    odd.tinc("reload")
+    wait_until(lambda: "named" in odd.log().partition("Got 'reload' command")[2], 10, "the name is looked up")
+    odd.tinc("disconnect", "plain", check=False)
+    network.wait_converged()
+    for words in (("dump", "connections"), ("info", "plain"), ("retry",), ("purge",)):
+        assert odd.tinc(*words, check=False).stderr == ""
+    wait_until(lambda: answers(plain.host, odd.address), 20, "they answer")
+    assert "No module named" not in odd.log()
+    assert "Cannot allocate memory" not in odd.log()
+    odd.stop()
+
+
+def test_a_daemon_in_another_root_directory_answers_invitations(network: Network, odd: Node) -> None:
+    odd.start("--chroot")
+    url = odd.tinc("invite", "guest").stdout.strip()
+    host = network.lab.host("guest")
+    guest = Node(host, "guest", odd.kind, "02:00:00:00:00:09", ["10.1.1.9/24"])
+    done = guest.tinc("join", url, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (odd.confbase / "hosts/guest").exists()

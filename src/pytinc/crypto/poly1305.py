@@ -1,0 +1,111 @@
+"""Poly1305 tags: by libsodium where its function can be reached, else by OpenSSL.
+
+OpenSSL's Poly1305 takes some 3 us to set up for each tag, libsodium's takes 0.4 (benchmarks/micro_sptps.py),
+and tinc's records need one tag each. PyNaCl brings libsodium along, but gives no access to this one of its
+functions. So it is looked up in PyNaCl's own library, through cffi, on which PyNaCl is built. It belongs to
+libsodium's public interface. Where it is not exported, or gives a wrong tag, OpenSSL does the work.
+
+Called by `pytinc.crypto.aead` only.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+from typing import Any, Final
+
+from cryptography.hazmat.primitives.poly1305 import Poly1305 as _OpenSSL
+
+KEY_SIZE: Final = 32
+TAG_SIZE: Final = 16
+
+GenerateTag = Callable[[bytes, bytes], bytes]
+VerifyTag = Callable[[bytes, bytes, bytes], bool]
+TagAt = Callable[[int, int, int, int], int]
+
+_SYMBOL: Final = "crypto_onetimeauth_poly1305"
+_BY_BUFFER: Final = f"""
+int {_SYMBOL}(unsigned char *out, const unsigned char *in, unsigned long long inlen, const unsigned char *k);
+int {_SYMBOL}_verify(const unsigned char *h, const unsigned char *in, unsigned long long inlen,
+                     const unsigned char *k);
+"""
+_BY_ADDRESS: Final = f"""
+int {_SYMBOL}(uintptr_t out, uintptr_t in, unsigned long long inlen, uintptr_t k);
+int {_SYMBOL}_verify(uintptr_t h, uintptr_t in, unsigned long long inlen, uintptr_t k);
+"""
+"""The same functions with plain numbers for pointers: to make a pointer takes longer than to make a tag."""
+
+# RFC 8439, 2.5.2.
+_TEST_KEY: Final = bytes.fromhex("85d6be7857556d337f4452fe42d506a80103808afb0db2fd4abff6af4149f51b")
+_TEST_DATA: Final = b"Cryptographic Forum Research Group"
+_TEST_TAG: Final = bytes.fromhex("a8061dc1305136c6c22b8baf0c0127a9")
+
+
+def _generate_by_openssl(key: bytes, data: bytes) -> bytes:
+    return _OpenSSL.generate_tag(key[:KEY_SIZE], data)
+
+
+def _verify_by_openssl(tag: bytes, key: bytes, data: bytes) -> bool:
+    return hmac.compare_digest(_generate_by_openssl(key, data), tag)
+
+
+class Sodium:
+    """libsodium's functions, for one thread. `OSError` or `AttributeError` where they cannot be had."""
+
+    def __init__(self) -> None:
+        import cffi
+        from nacl import _sodium
+
+        # Chooses the fastest code for this processor, if PyNaCl has not done so already.
+        _sodium.lib.sodium_init()
+        path = _sodium.__file__
+        self._ffi: Any = cffi.FFI()
+        self._ffi.cdef(_BY_BUFFER)
+        by_buffer: Any = self._ffi.dlopen(path)
+        self._tag = bytearray(TAG_SIZE)
+        self._tag_pointer = self._ffi.from_buffer(self._tag)
+        self._generate: Any = getattr(by_buffer, _SYMBOL)
+        self._verify: Any = getattr(by_buffer, f"{_SYMBOL}_verify")
+        ffi: Any = cffi.FFI()
+        ffi.cdef(_BY_ADDRESS)
+        by_address: Any = ffi.dlopen(path)
+        self.tag_at: TagAt = getattr(by_address, _SYMBOL)
+        """Writes a tag: addresses of 16 bytes for it and of the data, length of the data, address of the key.
+        Whoever calls it vouches for the addresses."""
+        self.verify_at: TagAt = getattr(by_address, f"{_SYMBOL}_verify")
+        """Takes the same, with the address of a tag; 0 if it is right."""
+
+    def generate(self, key: bytes, data: bytes) -> bytes:
+        """Do what `generate_tag` does."""
+        if len(key) < KEY_SIZE:
+            raise ValueError("a key that is too short")
+        self._generate(self._tag_pointer, data, len(data), key)
+        return bytes(self._tag)
+
+    def address_of(self, buffer: bytearray | memoryview) -> int:
+        """Return where a writable buffer lies in memory: as long as it is kept, and not resized."""
+        address: int = int(self._ffi.cast("uintptr_t", self._ffi.from_buffer(buffer)))
+        return address
+
+    def verify(self, tag: bytes, key: bytes, data: bytes) -> bool:
+        """Do what `verify_tag` does."""
+        if len(key) < KEY_SIZE or len(tag) != TAG_SIZE:
+            return False
+        result: int = self._verify(tag, data, len(data), key)
+        return result == 0
+
+
+def _load() -> Sodium | None:
+    try:
+        library = Sodium()
+    except (ImportError, OSError, AttributeError):
+        return None
+    return library if library.generate(_TEST_KEY, _TEST_DATA) == _TEST_TAG else None
+
+
+sodium: Final = _load()
+"""None where libsodium's Poly1305 cannot be reached."""
+generate_tag: Final[GenerateTag] = _generate_by_openssl if sodium is None else sodium.generate
+"""Return the tag of ``data`` under a one-time key, of which the first 32 bytes count."""
+verify_tag: Final[VerifyTag] = _verify_by_openssl if sodium is None else sodium.verify
+"""Tell whether ``tag`` (the first argument) is that of ``data`` (the last) under a key."""

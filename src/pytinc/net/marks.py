@@ -1,0 +1,42 @@
+"""``PriorityInheritance = yes``: a datagram gets the priority of the host's packet that it carries.
+
+The shell cuts what the device gave into runs of one mark, and has each run's datagrams sent with it. tinc
+marks only datagrams of the legacy protocol (dataplane.md 3.8). Only the class (DSCP) is copied: were the two
+ECN bits copied too, routers would mark our datagrams where they now drop some, and nobody would look at the
+marks (RFC 6040).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from pytinc.wire.ethernet import ETHERTYPE, HEADER_SIZE, IPV4, IPV6
+
+if TYPE_CHECKING:
+    from pytinc.datapath.runs import FrameRun
+
+_DSCP = 0xFC
+
+
+def mark_of(frame: bytes | FrameRun) -> int:
+    """Return the class of the IP packet in a frame, as the TOS byte has it; 0 for all other frames.
+
+    A packet behind a VLAN tag counts as another frame, as in tinc. Frames cut from one packet are alike.
+    """
+    if not isinstance(frame, bytes):
+        frame = frame.last_frame()
+    kind = frame[ETHERTYPE]
+    if len(frame) > HEADER_SIZE + 1:
+        if kind == IPV4:
+            return frame[HEADER_SIZE + 1] & _DSCP
+        if kind == IPV6:
+            return (frame[HEADER_SIZE] << 4 | frame[HEADER_SIZE + 1] >> 4) & _DSCP
+    return 0
+
+
+def runs_by_mark(frames: Sequence[bytes | FrameRun]) -> Iterator[tuple[int, list[bytes | FrameRun]]]:
+    """Cut a batch into runs of consecutive frames with the same mark, each after its mark."""
+    for mark, run in groupby(frames, mark_of):
+        yield mark, list(run)

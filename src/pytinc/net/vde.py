@@ -1,0 +1,145 @@
+"""``DeviceType = vde``: a plug in a switch of Virtual Distributed Ethernet (config.md 5.1).
+
+``Device`` is the directory of a vde_switch(1). We ask at its socket ``ctl`` for a port, telling a datagram
+socket of ours, and are told one of the switch's; each datagram between the two is a frame. The port is ours
+as long as the connection to ``ctl`` is open. The form of request and answer is not written down anywhere: it
+is what vde_plug(1) of Debian's vde2 was seen to send, and vde_switch to answer. `pytinc.net.devices` makes
+the device.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import itertools
+import os
+import socket
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from pytinc.errors import DeviceError
+from pytinc.net.batch import one_by_one, write_each
+from pytinc.net.log import reason
+from pytinc.net.tap import BROADCAST_MAC
+from pytinc.wire.datagram import MTU_MAX
+from pytinc.wire.ethernet import HEADER_SIZE
+
+if TYPE_CHECKING:
+    from pytinc.datapath.runs import FrameRun
+
+DEFAULT_SWITCH: Final = "/run/vde.ctl"
+TIMEOUT: Final = 10.0
+"""Seconds that the switch has to answer."""
+MAX_PORT: Final = 0xFFFF
+MAX_PATH: Final = 107
+"""sizeof(sun_path) less the NUL byte."""
+
+_MAGIC: Final = 0xFEEDFACE
+_VERSION: Final = 3
+_ADDRESS: Final = struct.Struct("=H108s")
+_REQUEST: Final = struct.Struct("=III")
+"""Magic number, version, and the wanted port times 256; 0: any free one."""
+
+_numbers = itertools.count()
+
+
+class VdeDevice:
+    """A port of the switch in the directory ``path``. Raises `DeviceError` if it cannot be had.
+
+    ``port`` 0 is any; ``group`` names who besides us may use our socket, as the switch may have to.
+    """
+
+    hwaddr = BROADCAST_MAC
+    """In router mode: who is on the switch is known only after the first ARP question."""
+
+    def __init__(self, path: str, name: str, *, port: int = 0, group: str | None = None) -> None:
+        if not 0 <= port <= MAX_PORT:
+            raise DeviceError(f"VDEPort must be from 0 (any) to {MAX_PORT}, not {port}")
+        self.name = name
+        self.path = path
+        self.dropped = 0
+        """Datagrams that were too long or too short to be a frame."""
+        self._own_path = f"{path}/.pytinc-{os.getpid()}-{next(_numbers)}"
+        if len(os.fsencode(self._own_path)) > MAX_PATH:
+            raise DeviceError(f"The path of the switch {path} is too long for a UNIX socket in it")
+        with contextlib.ExitStack() as undo:
+            self._control = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+            self._socket = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+            self._plug_in(port, group, undo)
+            self._undo = undo.pop_all()
+
+    def _plug_in(self, port: int, group: str | None, undo: contextlib.ExitStack) -> None:
+        try:
+            self._control.settimeout(TIMEOUT)
+            self._control.connect(f"{self.path}/ctl")
+            undo.callback(_remove, self._own_path)
+            _bind(self._socket, self._own_path, group)
+            own = _ADDRESS.pack(socket.AF_UNIX, os.fsencode(self._own_path))
+            self._control.sendall(_REQUEST.pack(_MAGIC, _VERSION, port << 8) + own + b"pytinc\0")
+            answer = self._control.recv(_ADDRESS.size)
+            if len(answer) != _ADDRESS.size:
+                raise DeviceError(f"The switch {self.path} has no such port for us")
+            self._socket.connect(_ADDRESS.unpack(answer)[1].partition(b"\0")[0])
+        except TimeoutError as error:
+            raise DeviceError(f"The switch {self.path} did not answer within {TIMEOUT:g} seconds") from error
+        except OSError as error:
+            raise DeviceError(f"Could not plug into the switch {self.path}: {reason(error)}") from error
+        self._socket.setblocking(False)
+
+    def fileno(self) -> int:
+        """Return the descriptor to wait on."""
+        return self._socket.fileno()
+
+    def read_batch(self, limit: int) -> list[bytes]:
+        """Return up to ``limit`` frames. What is too long for the VPN is dropped."""
+        frames: list[bytes] = []
+        receive = self._socket.recv
+        try:
+            for _ in range(limit):
+                frame = receive(MTU_MAX + 1)
+                if HEADER_SIZE <= len(frame) <= MTU_MAX:
+                    frames.append(frame)
+                else:
+                    self.dropped += 1
+        except BlockingIOError:
+            pass
+        except OSError:
+            if not frames:
+                raise
+        return frames
+
+    def write_batch(self, frames: Sequence[bytes | FrameRun]) -> None:
+        """Give frames to the switch, as `write_each` does."""
+        write_each(self._write, one_by_one(frames))
+
+    def _write(self, frame: bytes) -> None:
+        self._socket.send(frame)
+
+    def close(self) -> None:
+        """Pull the plug."""
+        self._undo.close()
+
+
+def _bind(opened: socket.socket, path: str, group: str | None) -> None:
+    """Make our socket: for its owner only, or for a group too. Raises `OSError`, `DeviceError`."""
+    # Nobody else may send us frames in the time between.
+    before = os.umask(0o077)
+    try:
+        opened.bind(path)
+    finally:
+        os.umask(before)
+    if group is None:
+        return
+    try:
+        number = grp.getgrnam(group).gr_gid
+    except KeyError:
+        raise DeviceError(f"Unknown group {group} in VDEGroup") from None
+    os.chown(path, -1, number)
+    Path(path).chmod(0o770)
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(OSError):  # gone with the switch, or no longer ours to remove
+        Path(path).unlink()

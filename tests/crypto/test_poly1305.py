@@ -1,0 +1,75 @@
+"""Poly1305 by either library: the same tags, and what is not right is refused."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from cryptography.hazmat.primitives.poly1305 import Poly1305
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytinc.crypto import poly1305
+
+KEYS = st.binary(min_size=32, max_size=64)
+
+
+@given(KEYS, st.binary(max_size=2000))
+def test_the_tag_is_that_of_openssl(key: bytes, data: bytes) -> None:
+    tag = Poly1305.generate_tag(key[:32], data)
+    assert poly1305.generate_tag(key, data) == tag
+    assert poly1305.verify_tag(tag, key, data)
+
+
+@given(KEYS, st.binary(max_size=100), st.integers(0, 127))
+def test_a_tag_with_one_wrong_bit_is_refused(key: bytes, data: bytes, bit: int) -> None:
+    tag = (int.from_bytes(poly1305.generate_tag(key, data), "big") ^ 1 << bit).to_bytes(16, "big")
+    assert not poly1305.verify_tag(tag, key, data)
+
+
+@pytest.mark.parametrize("size", [0, 1, 15, 17, 32])
+def test_a_tag_of_another_length_is_refused(size: int) -> None:
+    key, data = bytes(range(32)), b"data"
+    tag = (poly1305.generate_tag(key, data) * 2)[:size]
+    assert not poly1305.verify_tag(tag, key, data)
+
+
+def test_a_short_key_is_never_read_beyond_its_end() -> None:
+    with pytest.raises(ValueError, match="short"):
+        poly1305.generate_tag(bytes(31), b"data")
+
+
+@pytest.mark.skipif(poly1305.sodium is None, reason="libsodium's Poly1305 cannot be reached")
+@given(KEYS, st.binary(min_size=1, max_size=2000))
+def test_by_address_the_tag_is_the_same(key: bytes, data: bytes) -> None:
+    assert poly1305.sodium is not None
+    memory = np.frombuffer(bytearray(key[:32] + bytes(16) + data), np.uint8)
+    at = memory.__array_interface__["data"][0]
+    poly1305.sodium.tag_at(at + 32, at + 48, len(data), at)
+    assert memory[32:48].tobytes() == poly1305.generate_tag(key, data)
+    assert poly1305.sodium.verify_at(at + 32, at + 48, len(data), at) == 0
+    memory[40] ^= 1
+    assert poly1305.sodium.verify_at(at + 32, at + 48, len(data), at) != 0
+
+
+WITHOUT_SODIUM = """
+import sys
+sys.modules["cffi"] = None
+from pytinc.crypto import poly1305
+from pytinc.crypto.aead import RecordCipher
+assert poly1305.sodium is None
+cipher = RecordCipher(bytes(range(64)))
+sealed = cipher.seal(7, b"payload")
+assert cipher.open(7, sealed) == b"payload"
+assert cipher.open(8, sealed) is None
+print(sealed.hex())
+"""
+
+
+def test_without_libsodium_openssl_makes_the_same_records() -> None:
+    from pytinc.crypto.aead import RecordCipher
+
+    done = subprocess.run([sys.executable, "-c", WITHOUT_SODIUM], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == RecordCipher(bytes(range(64))).seal(7, b"payload").hex()

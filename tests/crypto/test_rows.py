@@ -1,0 +1,102 @@
+"""Records in rows: the same bytes as one by one, and nothing opens that would not open alone."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytinc.crypto import aead
+from pytinc.crypto.aead import ROOM_BEFORE_PLAIN, ROOM_BEFORE_SEALED, RecordCipher, Rows
+
+KEY = bytes(range(64))
+TAGS = pytest.mark.parametrize("fast", [False, True], ids=["tag of tinc", "fast tag"])
+
+
+@st.composite
+def layouts(draw: st.DrawFn) -> Rows:
+    size = draw(st.integers(1, 200))
+    return Rows(
+        records=draw(st.integers(1, 9)),
+        size=size,
+        last=draw(st.integers(1, size)),
+        plain=ROOM_BEFORE_PLAIN + draw(st.integers(0, 5)),
+        plain_step=ROOM_BEFORE_PLAIN + size + draw(st.integers(0, 5)),
+        sealed=ROOM_BEFORE_SEALED,
+        sealed_step=16 + size + 16 + draw(st.integers(0, 5)),
+    )
+
+
+def plaintexts(rows: Rows) -> list[bytes]:
+    sizes = [rows.size] * (rows.records - 1) + [rows.last]
+    return [bytes((number + 1,)) * size for number, size in enumerate(sizes)]
+
+
+def plain_buffer(rows: Rows) -> bytearray:
+    buffer = bytearray(rows.plain + rows.plain_step * rows.records)
+    for number, text in enumerate(plaintexts(rows)):
+        at = rows.plain + number * rows.plain_step
+        buffer[at : at + len(text)] = text
+    return buffer
+
+
+def sealed_in_rows(rows: Rows, first: int, *, fast: bool) -> bytearray:
+    cipher = RecordCipher(KEY)
+    buffer = bytearray(rows.sealed + rows.sealed_step * rows.records)
+    seal = cipher.seal_rows_fast if fast else cipher.seal_rows
+    assert seal(first, memoryview(plain_buffer(rows)), memoryview(buffer), rows)
+    return buffer
+
+
+def record(buffer: bytearray, rows: Rows, number: int) -> bytes:
+    at = rows.sealed + number * rows.sealed_step
+    return bytes(buffer[at : at + len(plaintexts(rows)[number]) + 16])
+
+
+@TAGS
+@given(rows=layouts(), first=st.integers(0, 2**32 - 20))
+def test_each_record_is_what_it_would_be_alone(fast: bool, rows: Rows, first: int) -> None:
+    buffer = sealed_in_rows(rows, first, fast=fast)
+    cipher = RecordCipher(KEY)
+    seal = cipher.seal_fast if fast else cipher.seal
+    alone = [seal(first + number, text) for number, text in enumerate(plaintexts(rows))]
+    assert [record(buffer, rows, number) for number in range(rows.records)] == alone
+
+
+@TAGS
+@given(rows=layouts(), first=st.integers(0, 2**32 - 20))
+def test_what_was_sealed_opens(fast: bool, rows: Rows, first: int) -> None:
+    sealed, cipher = sealed_in_rows(rows, first, fast=fast), RecordCipher(KEY)
+    opened = bytearray(rows.plain + rows.plain_step * rows.records)
+    open_ = cipher.open_rows_fast if fast else cipher.open_rows
+    assert open_(first, memoryview(sealed), memoryview(opened), rows)
+    assert opened == plain_buffer(rows)
+
+
+@TAGS
+@given(rows=layouts(), data=st.data())
+def test_one_wrong_bit_or_number_and_nothing_opens(fast: bool, rows: Rows, data: st.DataObject) -> None:
+    sealed, cipher = sealed_in_rows(rows, 7, fast=fast), RecordCipher(KEY)
+    number = data.draw(st.integers(0, rows.records - 1))
+    at = rows.sealed + number * rows.sealed_step
+    at += data.draw(st.integers(0, len(record(sealed, rows, number)) - 1))
+    opened = bytearray(rows.plain + rows.plain_step * rows.records)
+    open_ = cipher.open_rows_fast if fast else cipher.open_rows
+    assert not open_(8, memoryview(sealed), memoryview(opened), rows)
+    sealed[at] ^= 1 << data.draw(st.integers(0, 7))
+    assert not open_(7, memoryview(sealed), memoryview(opened), rows)
+    # The cipher goes on as if nothing had been.
+    assert cipher.open(9, cipher.seal(9, b"next")) == b"next"
+
+
+@pytest.mark.parametrize("missing", ["sodium", "HAS_ROWS"])
+def test_where_a_library_cannot_do_it_nothing_is_written(monkeypatch, missing: str) -> None:
+    monkeypatch.setattr(aead, missing, None)
+    rows = Rows(2, 10, 10, 64, 80, 64, 42)
+    cipher, buffer = RecordCipher(KEY), bytearray(200)
+    assert not cipher.seal_rows(0, memoryview(plain_buffer(rows)), memoryview(buffer), rows)
+    assert not cipher.open_rows(0, memoryview(buffer), memoryview(bytearray(300)), rows)
+    if missing == "HAS_ROWS":
+        assert not cipher.seal_rows_fast(0, memoryview(plain_buffer(rows)), memoryview(buffer), rows)
+        assert not cipher.open_rows_fast(0, memoryview(buffer), memoryview(bytearray(300)), rows)
+    assert buffer == bytes(200)

@@ -1,0 +1,100 @@
+"""Runs as such; what the data path does with them is in `test_twin.py`."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from datapath.super_frames import frame_run
+from pytinc.crypto.keys import PrivateKey
+from pytinc.datapath.runs import DatagramRun
+from pytinc.protocol.sptps.datagram import DatagramSession
+from pytinc.protocol.sptps.handshake import Role
+from pytinc.wire.datagram import NULL_ID, TYPE_MAC
+
+PREFIX = NULL_ID + b"sender"
+HEADER = bytes(range(12)) + b"\x88\xb5"
+
+
+def established() -> tuple[DatagramSession, DatagramSession]:
+    one, two = (PrivateKey.from_seed(os.urandom(32)) for _ in range(2))
+    ours = DatagramSession(Role.INITIATOR, one, two.public, b"runs", os.urandom)
+    theirs = DatagramSession(Role.RESPONDER, two, one.public, b"runs", os.urandom)
+    (first,), (answer,) = ours.start(), theirs.start()
+    theirs.receive(first)
+    ours.receive(answer)
+    theirs.receive(*ours.take_output())
+    ours.receive(*theirs.take_output())
+    return ours, theirs
+
+
+def frames(count: int, size: int = 200, last: int | None = None) -> list[bytes]:
+    made = [HEADER + bytes((number,)) * (size - 14) for number in range(count)]
+    return [*made[:-1], made[-1][: size if last is None else last]]
+
+
+def sealed(session: DatagramSession, count: int = 9, last: int | None = None) -> bytearray:
+    run = frame_run(frames(count, last=last)).seal(session, PREFIX, TYPE_MAC)
+    assert run is not None
+    assert len(run) == count
+    return bytearray(run.data)
+
+
+@pytest.mark.parametrize("last", [None, 14, 199])
+def test_what_was_sealed_as_a_run_opens_as_a_run_and_one_by_one(last: int | None) -> None:
+    ours, theirs = established()
+    run = DatagramRun(memoryview(sealed(ours, last=last)), 233)
+    assert run.prefix() == PREFIX
+    opened = run.open(theirs, TYPE_MAC)
+    assert opened is not None
+    assert opened.frames() == frames(9, last=last)
+    again = DatagramRun(memoryview(sealed(ours, last=last)), 233).datagrams()
+    assert [record and record[1] for record in theirs.open_batch(again, 12)] == frames(9, last=last)
+
+
+def test_a_run_opens_only_once() -> None:
+    ours, theirs = established()
+    run = DatagramRun(memoryview(sealed(ours)), 233)
+    assert run.open(theirs, TYPE_MAC) is not None
+    assert run.open(theirs, TYPE_MAC) is None
+
+
+@given(data=st.data())
+def test_damage_keeps_a_run_shut_and_the_session_as_it_was(data: st.DataObject) -> None:
+    ours, theirs = established()
+    buffer = sealed(ours)
+    at = data.draw(st.integers(12, len(buffer) - 1).filter(lambda at: at % 233 >= 12))
+    buffer[at] ^= 1 << data.draw(st.integers(0, 7))
+    before = theirs.window.next
+    assert DatagramRun(memoryview(buffer), 233).open(theirs, TYPE_MAC) is None
+    assert theirs.window.next == before
+    good = theirs.open_batch(DatagramRun(memoryview(buffer), 233).datagrams(), 12)
+    assert sum(record is not None for record in good) == 8
+
+
+@given(st.binary(min_size=2, max_size=4000), st.integers(1, 2000))
+def test_any_bytes_are_looked_at_without_harm(data: bytes, step: int) -> None:
+    _, theirs = established()
+    run = DatagramRun(memoryview(data), min(step, len(data)))
+    assert b"".join(run.datagrams()) == data
+    assert b"".join(bytes(part.data) for part in run.parts(3)) == data
+    assert all(len(part) <= 3 for part in run.parts(3))
+    if run.prefix() is not None:
+        assert run.open(theirs, TYPE_MAC) is None
+
+
+@pytest.mark.parametrize("first", [2**32 - 1, 2**32 - 5])
+def test_numbers_at_their_end_are_no_run(first: int) -> None:
+    _, theirs = established()
+    datagrams = [PREFIX + ((first + n) % 2**32).to_bytes(4, "big") + bytes(217) for n in range(9)]
+    assert DatagramRun(memoryview(b"".join(datagrams)), 233).open(theirs, TYPE_MAC) is None
+
+
+def test_a_copy_does_not_change_with_the_buffer() -> None:
+    buffer = bytearray(b"a" * 50)
+    copy = DatagramRun(memoryview(buffer), 10).copy()
+    buffer[:] = b"b" * 50
+    assert copy.datagrams() == [b"a" * 10] * 5

@@ -1,0 +1,40 @@
+"""The priority of a packet, read from its frame."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytinc.net.marks import mark_of, runs_by_mark
+
+MACS = bytes(12)
+V4, V6, ARP, VLAN = b"\x08\x00", b"\x86\xdd", b"\x08\x06", b"\x81\x00"
+
+
+@pytest.mark.parametrize(
+    ("frame", "mark"),
+    [
+        (MACS + V4 + b"\x45\xb8" + bytes(18), 0xB8),
+        (MACS + V4 + b"\x45\xbb" + bytes(18), 0xB8),  # without ECN
+        (MACS + V6 + b"\x6b\x80" + bytes(38), 0xB8),
+        (MACS + V6 + b"\x6b\xbf" + bytes(38), 0xB8),
+        (MACS + V6 + b"\x60\x00" + bytes(38), 0),
+        (MACS + ARP + b"\x45\xb8" + bytes(26), 0),
+        (MACS + VLAN + b"\x00\x07" + V4 + b"\x45\xb8" + bytes(18), 0),
+        (MACS + V4 + b"\x45", 0),
+        (b"", 0),
+    ],
+)
+def test_the_mark_is_the_class_of_the_packet(frame: bytes, mark: int) -> None:
+    assert mark_of(frame) == mark
+
+
+@given(st.lists(st.sampled_from([MACS + V4 + bytes((0x45, tos)) for tos in (0, 1, 0xB8, 0x28)])))
+def test_runs_keep_every_frame_in_order_and_have_one_mark(frames: list[bytes]) -> None:
+    runs = list(runs_by_mark(frames))
+    assert [frame for _, run in runs for frame in run] == frames
+    assert all(mark_of(frame) == mark for mark, run in runs for frame in run)
+    assert all(one != other for (one, _), (other, _) in pairwise(runs))

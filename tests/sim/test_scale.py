@@ -1,0 +1,135 @@
+"""Large changes of a mesh: all come to agree at a bounded cost. Figures: benchmarks/scale.py."""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+
+import pytest
+
+from pytinc.wire.requests import Number
+from sim.simulator import Mesh, RequestCounter, SimNode
+
+FLOODED = (Number.ADD_EDGE, Number.DEL_EDGE, Number.ADD_SUBNET, Number.DEL_SUBNET)
+NODES = 30
+
+
+def build(seed: int, nodes: int = NODES) -> Mesh:
+    """A mesh in which everyone dials three others that were there before."""
+    mesh = Mesh(seed)
+    for number in range(nodes):
+        known = list(mesh.nodes)
+        mesh.add(
+            f"n{number}",
+            connect_to=mesh.rng.sample(known, min(3, len(known))),
+            max_timeout=20,
+            max_connection_burst=1000,
+        )
+    mesh.start()
+    mesh.run_until(lambda: agreed(mesh), 30)
+    mesh.run(20)
+    return mesh
+
+
+def agreed(mesh: Mesh) -> bool:
+    running = mesh.running()
+    return (
+        all(sum(peer.reachable for peer in sim.node.peers.values()) == len(running) for sim in running)
+        and mesh.paths_agree()
+    )
+
+
+def links(mesh: Mesh) -> int:
+    return sum(len(sim.node.connections.activated) for sim in mesh.running()) // 2
+
+
+def flooded(counter: RequestCounter) -> int:
+    return sum(counter.sent[kind] for kind in FLOODED)
+
+
+def restart(mesh: Mesh, sim: SimNode) -> None:
+    sim.stop()
+    mesh.run(1)
+    sim.start()
+
+
+def full_exchange(mesh: Mesh) -> int:
+    """Announcements when each of both edges of each link crosses each link in both directions."""
+    return 2 * links(mesh) * 2 * links(mesh)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_parts_that_come_together_again_agree_without_a_storm(seed: int) -> None:
+    # Pings are out of step after some restarts: the links between the parts end one by one, and come back so.
+    mesh = build(seed)
+    for sim in mesh.rng.sample(list(mesh.nodes.values()), 10):
+        restart(mesh, sim)
+        mesh.run(2)
+    mesh.run_until(lambda: agreed(mesh), 30)
+    whole = full_exchange(mesh)
+    with RequestCounter() as counter:
+        mesh.underlay.island = set(list(mesh.nodes)[::2])
+        mesh.run(90)
+        mesh.underlay.island = set()
+        for _ in range(120):
+            mesh.run(0.5)
+            assert flooded(counter) < 3 * whole
+    assert agreed(mesh)
+    with RequestCounter() as counter:
+        mesh.run(60)
+    assert flooded(counter) == 0
+
+
+def test_all_restart_at_once() -> None:
+    mesh = build(3)
+    whole = full_exchange(mesh)
+    with RequestCounter() as counter:
+        for sim in mesh.running():
+            sim.crash()
+        for sim in mesh.nodes.values():
+            sim.start()
+        mesh.run_until(lambda: agreed(mesh), 30)
+        mesh.run(20)
+        assert flooded(counter) < 2 * whole
+
+
+def test_a_flapping_link_costs_the_same_each_time() -> None:
+    mesh = build(4)
+    sim = mesh.nodes["n7"]
+    name = sim.node.connections.activated[0].name
+    bound = 2 * 2 * 4 * links(mesh)  # two edges that go and come, and everything told to the new neighbour
+    with RequestCounter() as counter:
+        for _ in range(8):
+            before = flooded(counter)
+            sim.call(lambda node, now: node.disconnect(name, now))
+            mesh.run(6)
+            assert flooded(counter) - before <= bound
+    mesh.run_until(lambda: agreed(mesh), 30)
+
+
+def test_a_slow_node_holds_nobody_up() -> None:
+    mesh = build(5)
+    mesh.underlay.slow["n3"] = 2.0
+    restart(mesh, mesh.nodes["n9"])
+    others = [sim for sim in mesh.nodes.values() if sim.name != "n3"]
+    mesh.run_until(lambda: all(sim.node.peers["n9"].reachable for sim in others if sim.name != "n9"), 3)
+    mesh.run_until(lambda: agreed(mesh), 60)
+
+
+def test_a_peer_costs_less_than_a_hundred_kilobytes() -> None:
+    mesh = build(6, 40)  # of 300 nodes: benchmarks/scale.py
+    sim = mesh.nodes["n0"]
+    sim.crash()
+    mesh.run(20)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        sim.start()
+        mesh.run_until(lambda: agreed(mesh), 60)
+        mesh.run(20)
+        gc.collect()
+        # The other nodes' part in it is counted, too.
+        used, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert used / 39 < 100_000

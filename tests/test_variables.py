@@ -1,0 +1,141 @@
+"""Every variable that docs/compatibility.md calls "same" or "differs" has a test that shows what it changes.
+
+That a line is read is not enough: the test that is named here fails if the daemon ignores the variable.
+"""
+
+# ruff: noqa: E501 -- a test's id is in one piece, to be found by its name.
+
+from __future__ import annotations
+
+import ast
+import functools
+import re
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+
+EFFECTS: Final = {
+    "Address": "tests/sim/test_variables.py::test_a_node_is_dialled_at_the_addresses_of_its_host_file_and_at_its_port",
+    "AddressFamily": "tests/net/test_sockets.py::test_without_addresses_the_wildcard_of_each_allowed_family_is_used",
+    "AutoConnect": "tests/sim/test_variables.py::test_auto_connect_decides_whether_a_node_dials_one_that_it_only_knows",
+    "BindToAddress": "tests/net/test_meta.py::test_a_single_bind_to_address_of_the_family_is_the_source",
+    "BindToInterface": "tests/net/test_sockets.py::test_both_sockets_are_bound_to_the_interface",
+    "Broadcast": "tests/sim/test_variables.py::test_broadcasts_are_passed_on_along_the_tree_only",
+    "BroadcastSubnet": "tests/sim/test_router_mesh.py::test_a_broadcast_subnet_of_the_configuration_reaches_all",
+    "ClampMSS": "tests/sim/test_variables.py::test_the_mss_of_a_syn_is_clamped_unless_neither_end_wants_it",
+    "Compression": "tests/sim/test_variables.py::test_a_node_is_sent_what_is_compressed_if_it_asks_for_it",
+    "ConnectTo": "tests/sim/test_mesh.py::test_reload_starts_and_drops_connections_and_announces_subnets",
+    "DecrementTTL": "tests/sim/test_variables.py::test_a_packet_that_passes_through_loses_a_hop_if_it_shall",
+    "Device": "tests/net/test_devices.py::test_the_device_is_looked_for_where_the_variable_says",
+    "DeviceStandby": "tests/daemon/test_service.py::test_with_device_standby_nothing_is_taken_up_or_down",
+    "DeviceType": "tests/net/test_tun.py::test_router_mode_takes_a_tap_where_it_is_told_to",
+    "DirectOnly": "tests/sim/test_variables.py::test_with_direct_only_an_indirect_node_gets_nothing",
+    "Ed25519PrivateKeyFile": "tests/daemon/test_service.py::test_the_private_key_is_read_from_the_file_that_is_named",
+    "Ed25519PublicKey": "interop/test_bad_input.py::test_a_peer_with_the_wrong_key_is_refused_and_named_in_the_log",
+    "Ed25519PublicKeyFile": "tests/config/test_store.py::TestPublicKey::test_then_the_file_that_is_named_relative_to_the_base",
+    "FastTag": "tests/sim/test_fast_tag.py::test_with_a_node_that_does_not_want_it_nobody_uses_it",
+    "Forwarding": "tests/sim/test_variables.py::test_forwarding_decides_about_a_frame_of_one_peer_for_another",
+    "FWMark": "tests/net/test_sockets.py::test_both_sockets_have_the_firewall_mark",
+    "Hostnames": "tests/net/test_shell.py::test_with_hostnames_logs_and_dumps_show_names",
+    "IffOneQueue": "tests/net/test_devices.py::test_the_interface_has_the_name_and_the_queue_flag_that_were_asked_for",
+    "IndirectData": "tests/sim/test_variables.py::test_a_node_with_indirect_data_is_reached_by_its_neighbour_only",
+    "Interface": "tests/net/test_devices.py::test_the_interface_has_the_name_and_the_queue_flag_that_were_asked_for",
+    "InvitationExpire": "tests/node/test_invitations.py::test_an_invitation_older_than_invitation_expire_is_kept_as_used_but_not_served",
+    "KeyExpire": "tests/node/test_stats.py::test_the_key_grows_old_until_it_is_replaced",
+    "ListenAddress": "tests/net/test_sockets.py::test_every_address_gets_a_tcp_and_a_udp_socket_on_one_port",
+    "LocalDiscovery": "tests/sim/test_variables.py::test_an_unproved_address_and_a_local_one_are_asked_together",
+    "LogLevel": "tests/daemon/test_service.py::test_the_log_level_is_that_of_the_variable_unless_an_option_says_another",
+    "MACExpire": "tests/sim/test_mesh.py::test_a_learned_mac_expires",
+    "MaxConnectionBurst": "tests/sim/test_variables.py::test_so_many_connections_are_accepted_at_once",
+    "MaxOutputBufferSize": "tests/node/test_early_drop.py::test_max_output_buffer_size_0_does_not_divide_by_it",
+    "MaxTimeout": "tests/node/test_bounds.py::test_a_reload_takes_over_max_timeout_and_forgets_the_address_of_a_host_file_that_is_gone",
+    "MetricsListen": "tests/daemon/test_service.py::test_metrics_are_told_where_they_are_asked_for_and_nowhere_else",
+    "Mode": "tests/sim/test_variables.py::test_a_known_destination_is_told_to_one_by_a_switch_and_to_all_by_a_hub",
+    "MTUInfoInterval": "tests/sim/test_variables.py::test_a_relay_that_is_no_neighbour_is_told_an_mtu_once_per_mtu_info_interval",
+    "Name": "tests/node/test_login.py::test_the_dialling_side_sends_what_the_trace_shows",
+    "Offload": "tests/net/test_tap.py::test_offload_no_turns_all_offloads_off",
+    "PingInterval": "tests/sim/test_variables.py::test_a_quiet_neighbour_is_pinged_once_per_ping_interval",
+    "PingTimeout": "tests/sim/test_variables.py::test_a_neighbour_that_does_not_answer_a_ping_is_given_up_after_the_ping_timeout",
+    "PMTU": "tests/sim/test_variables.py::test_pmtu_bounds_the_mtu_of_a_new_neighbour",
+    "PMTUDiscovery": "tests/sim/test_variables.py::test_without_path_mtu_discovery_no_long_probe_is_sent",
+    "Port": "tests/net/test_sockets.py::test_the_port_is_that_of_the_variable_unless_an_address_has_its_own",
+    "PriorityInheritance": "tests/net/test_shell.py::test_with_priority_inheritance_datagrams_are_marked_like_the_frames_they_carry",
+    "ProcessPriority": "tests/daemon/test_service.py::test_the_priority_is_that_of_the_variable",
+    "Proxy": "tests/net/test_proxy.py::test_a_connection_stands_once_the_proxy_has_made_it",
+    "ReplayWindow": "tests/sim/test_variables.py::test_a_replay_window_of_0_takes_the_same_datagram_twice",
+    "Sandbox": "tests/daemon/test_service.py::test_what_cannot_work_is_said_and_ends_with_status_one",
+    "ScriptsExtension": "tests/daemon/test_service.py::test_scripts_have_the_extension_and_the_interpreter_that_were_asked_for",
+    "ScriptsInterpreter": "tests/daemon/test_service.py::test_scripts_have_the_extension_and_the_interpreter_that_were_asked_for",
+    "StrictSubnets": "tests/node/test_tunnel_server.py::test_with_strict_subnets_the_host_files_count_and_the_rest_is_only_passed_on",
+    "Subnet": "tests/sim/test_router_mesh.py::test_a_packet_arrives_at_the_owner_of_its_subnet_alone_and_is_answered",
+    "TCPOnly": "tests/sim/test_mesh.py::test_tcp_only_nodes_talk_through_a_hub",
+    "TunnelServer": "tests/node/test_tunnel_server.py::test_a_tunnel_server_passes_nothing_on",
+    "UDPDiscovery": "tests/sim/test_variables.py::test_without_udp_discovery_nobody_is_asked_whether_udp_works",
+    "UDPDiscoveryInterval": "tests/sim/test_variables.py::test_an_unproved_address_is_asked_once_per_interval",
+    "UDPDiscoveryKeepaliveInterval": "tests/sim/test_variables.py::test_a_proved_address_is_asked_once_per_keepalive_interval",
+    "UDPDiscoveryTimeout": "tests/sim/test_variables.py::test_udp_is_given_up_after_its_timeout",
+    "UDPInfoInterval": "tests/sim/test_variables.py::test_nodes_behind_a_relay_are_told_an_address_once_per_udp_info_interval",
+    "UDPRcvBuf": "tests/net/test_sockets.py::test_udp_sockets_have_the_buffers_that_were_asked_for",
+    "UDPSndBuf": "tests/net/test_sockets.py::test_udp_sockets_have_the_buffers_that_were_asked_for",
+    "UPnP": "interop/test_upnp.py::test_a_node_outside_reaches_the_one_behind_the_router",
+    "UPnPDiscoverWait": "tests/net/test_upnp.py::test_the_helper_is_told_how_long_to_wait_and_what_to_map",
+    "UPnPRefreshPeriod": "interop/test_upnp.py::test_mappings_are_renewed_and_run_out_after_the_end",
+    "VDEGroup": "tests/net/test_vde.py::test_a_group_may_use_our_socket_and_others_may_not",
+    "VDEPort": "tests/net/test_vde.py::test_frames_go_through_the_switch_and_the_plug_leaves_nothing_behind",
+    "Weight": "tests/sim/test_variables.py::test_of_two_ways_the_one_with_the_smaller_weights_is_taken",
+}  # fmt: skip
+
+WITHOUT_EFFECT: Final = {
+    "ExperimentalProtocol": "there is no other protocol to choose; `no` is answered with a warning only",
+    "GraphDumpFile": "obsolete: tinc ignores it as well",
+}
+
+
+def rows() -> dict[str, tuple[str, str]]:
+    """Return status and reason of each row of the table."""
+    text = (ROOT / "docs/compatibility.md").read_text()
+    section = text.partition("\n## Variables\n")[2].partition("\n## ")[0]
+    found = re.findall(r"^\| (\w+) \| (same|differs|absent) \| ?(.*?) ?\|$", section, re.MULTILINE)
+    lines = [line for line in section.splitlines() if line.startswith("| ")]
+    assert len(found) == len(lines) - 1 > 50, "a row that cannot be read"
+    return {name: (status, why) for name, status, why in found}
+
+
+@functools.cache
+def named_tests(file: str) -> frozenset[str]:
+    """Return the tests of a file as in a test id: ``name``, or ``Class::name``."""
+    found = set()
+    for node in ast.parse((ROOT / file).read_text()).body:
+        scope, prefix = ([node], "") if not isinstance(node, ast.ClassDef) else (node.body, f"{node.name}::")
+        found |= {f"{prefix}{each.name}" for each in scope if isinstance(each, ast.FunctionDef)}
+    return frozenset(name for name in found if name.rpartition("::")[2].startswith("test_"))
+
+
+def test_every_variable_has_a_test_of_its_effect_or_a_reason_why_not(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    table = rows()
+    present = {name for name, (status, _) in table.items() if status != "absent"}
+    assert not EFFECTS.keys() & WITHOUT_EFFECT.keys()
+    assert EFFECTS.keys() | WITHOUT_EFFECT.keys() == present
+    with capsys.disabled():
+        absent = len(table) - len(present)
+        print(
+            f"\n{len(table)} variables: {len(EFFECTS)} with a test of their effect, "
+            f"{len(WITHOUT_EFFECT)} without effect, {absent} absent for a reason told"
+        )
+
+
+def test_every_absent_variable_tells_why() -> None:
+    absent = {name: why for name, (status, why) in rows().items() if status == "absent"}
+    assert absent
+    assert [name for name, why in absent.items() if len(why.split()) < 3] == []
+
+
+@pytest.mark.parametrize("variable", sorted(EFFECTS))
+def test_the_test_of_a_variable_exists(variable: str) -> None:
+    file, _, name = EFFECTS[variable].partition("::")
+    assert name in named_tests(file)
