@@ -86,7 +86,6 @@ class Node:
         queued: Callable[[int], int],
         wall_clock: Callable[[], float],
         own_address: Callable[[bytes], bytes | None] | None = None,
-        is_logged: Callable[[int], bool] = lambda level: True,
         insecure: bool = False,
     ) -> None:
         self.settings = settings
@@ -99,8 +98,6 @@ class Node:
         self.queued = queued
         """Gives how many bytes wait in the output of a meta connection."""
         self.wall_clock = wall_clock
-        self.is_logged = is_logged
-        """Tells whether anybody wants log lines of a level; those that are made often need not be made."""
         self.insecure = insecure
         """``--bypass-security``: meta connections in plain text."""
         self.sockets: tuple[tuple[int, Address], ...] = ()
@@ -256,6 +253,10 @@ class Node:
     @capture.setter
     def capture(self, frames: list[bytes] | None) -> None:
         self.table.capture = frames
+
+    def trace_requests(self, wanted: bool) -> None:
+        """Log every request that connections send or get, or no longer, at level `REQUEST_LEVEL`."""
+        self.connections.trace_requests(wanted)
 
     def take_actions(self) -> list[Action]:
         """Return what the shell has to do, in order, and forget it."""
