@@ -24,6 +24,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -58,9 +59,9 @@ UNDER_WAY_S = 1.0
 # ARP asks once a second.
 END_RECOVERS_S = PING_TIMEOUT_S + MAX_TIMEOUT_S + KEY_RETRY_S + ARP_RETRY_S
 # The same for a host that only carried: its neighbours see the closed TCP connections at once, the graph has
-# other paths, and what was in its queues is lost. It counts from the moment it goes, because nobody waits for
-# its return, and again from its return, because shorter paths then lead through it before it knows all others.
-# Only a relay that goes while a path's end is just coming back may take a key request with it.
+# other paths, and what was in its queues is lost. It counts from the moment it goes, as nobody waits for its
+# return, and again from its return, as shorter paths then lead through it before it knows all others. Only a
+# relay that goes while a path's end is just coming back may take a key request with it.
 RELAY_RECOVERS_S = PING_TIMEOUT_S + ARP_RETRY_S
 
 PINGER = """
@@ -175,6 +176,7 @@ class Causes:
 
     def __init__(self, done: list[Restart], stall: float) -> None:
         self.done, self.stall = done, stall
+        self._known: dict[tuple[tuple[str, str], float], Restart | None] = {}
 
     def is_recovering(self, restart: Restart, when: float) -> bool:
         """Whether paths that end at the host may be broken at a time."""
@@ -196,6 +198,11 @@ class Causes:
     def of(self, pair: tuple[str, str], when: float) -> Restart | None:
         """The restart that best explains a ping lost at a time: an end before a relay, a later one before an
         earlier one."""
+        if (pair, when) not in self._known:
+            self._known[pair, when] = self._find(pair, when)
+        return self._known[pair, when]
+
+    def _find(self, pair: tuple[str, str], when: float) -> Restart | None:
         found = [
             restart
             for restart in self.done
@@ -230,10 +237,8 @@ def mesh(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Network
     network.start()
     network.wait_converged()
     for one, other in PAIRS:
-        wait_until(
-            lambda one=one, other=other: answers(network[one].host, network[other].address),
-            30, f"{one} is answered by {other}",
-        )  # fmt: skip
+        is_answered = partial(answers, network[one].host, network[other].address)
+        wait_until(is_answered, 30, f"{one} is answered by {other}")
     return network
 
 
@@ -365,8 +370,8 @@ def test_every_lost_ping_is_explained_by_a_restart(mesh: Network, cast: tuple[Ki
         "",
         *rows,
         "",
-        f"{len(done)} restarts; {total[0]} pings sent, {total[1]} lost, {len(unexplained)} of them unexplained; "
-        f"the machine was late by {known.stall:.1f} s at most. From ready to the last lost ping: "
+        f"{len(done)} restarts; {total[0]} pings sent, {total[1]} lost, {len(unexplained)} of them "
+        f"unexplained; the machine was late by {known.stall:.1f} s at most. From ready to last lost ping: "
         f"median {times[len(times) // 2][2]:.1f} s, slowest {'; '.join(reversed(slowest))}."
         if times
         else "No restarts: the time is too short.",
@@ -381,12 +386,13 @@ def test_every_lost_ping_is_explained_by_a_restart(mesh: Network, cast: tuple[Ki
 def test_all_hosts_agree_about_the_network_in_the_end(mesh: Network) -> None:
     mesh.wait_converged()
     expected = sorted(link for one, other in LINKS for link in ((one, other), (other, one)))
+
+    def knows_all(node: Node) -> bool:
+        edges = sorted((edge.start, edge.end) for edge in node.edges())
+        return reachable(node) == list(NAMES) and edges == expected
+
     for node in mesh:
-        wait_until(lambda node=node: reachable(node) == list(NAMES), 30, f"{node.name} reaches all")
-        wait_until(
-            lambda node=node: sorted((edge.start, edge.end) for edge in node.edges()) == expected,
-            30, f"{node.name} knows all edges",
-        )  # fmt: skip
+        wait_until(partial(knows_all, node), 30, f"{node.name} knows all edges and reaches all")
 
 
 def test_no_log_speaks_of_anything_invalid(mesh: Network) -> None:
