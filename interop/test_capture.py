@@ -56,10 +56,17 @@ Saying: TypeAlias = tuple[str, str, str]
 """Who says it, to whom, and what kind it is."""
 
 
+ABSENT = {
+    "KEY_CHANGED": "it concerns legacy keys only",
+    "PACKET with a probe": "a probe that tinc sends by TCP while there is no key yet: it can measure nothing",
+}
+"""What pytinc never says, and why."""
+
+
 def missing(kinds: Mapping[str, Kind]) -> set[Saying]:
-    """What tinc says and pytinc does not: KEY_CHANGED, which concerns legacy keys only."""
+    """What C nodes say on links where another network has a pytinc node, which does not."""
     links = (("left", "middle"), ("right", "middle"), ("middle", "left"), ("middle", "right"))
-    return {(one, other, "KEY_CHANGED") for one, other in links if kinds[one] is Kind.PY}
+    return {(one, other, what) for one, other in links if kinds[one] is Kind.PY for what in ABSENT}
 
 
 @dataclass
