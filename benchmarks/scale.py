@@ -10,7 +10,8 @@ that of this process, for all nodes. Writes scale.json, scale.md and (with matpl
 benchmarks/results.
 
 Everything is done twice: by pytinc's rules, and with the same nodes by tinc's (meta.md 2): a new neighbour is
-told of each edge in new words, and what was deleted is forgotten at once.
+told of each edge in new words, what was deleted is forgotten at once, what is wrong is corrected at once and
+always, and nobody asks about half edges.
 """
 
 from __future__ import annotations
@@ -22,14 +23,17 @@ import platform
 import sys
 import time
 import tracemalloc
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
+from pytinc.node.corrections import Corrections
 from pytinc.node.flood import Deletions
+from pytinc.node.half_edges import HalfEdges
 from pytinc.node.node import Node
 from pytinc.node.subnets import Subnets
 from pytinc.node.topology import Topology
@@ -43,6 +47,11 @@ NODES = (10, 30, 100, 300)
 LINKS_PER_NODE = 3
 STEP = 0.25
 """Virtual seconds between two looks at whether all agree."""
+LOOK = 0.02
+"""Virtual seconds between two looks at how much was sent: a storm grows within as much."""
+STORM = 20
+"""Times as many announcements as when everybody tells everything to every neighbour; then the event and all
+after it are given up."""
 LIMIT = 300.0
 QUIET = 20.0
 """Virtual seconds after an event for late announcements."""
@@ -59,7 +68,8 @@ class Row:
     announcements: int
     kilobytes: float
     seconds: float | None
-    """Virtual, until all agree; None: they did not within `LIMIT`."""
+    """Virtual, until all agree; None: they did not within `LIMIT`, or there was a storm."""
+    storm: bool
     cpu: float
     tinc: bool
     """By tinc's rules."""
@@ -69,6 +79,7 @@ class Row:
 def tinc_rules() -> Iterator[None]:
     """Let all nodes flood as tinc does: new words for each neighbour, and no memory of what was deleted."""
     kept = (Topology.introduction, Subnets.introduction, Deletions.is_recent)
+    more = (Corrections.may_speak, HalfEdges.look)
 
     def edge(topology: Topology, edge: Edge, now: float) -> str:
         return topology.announce(edge).format()
@@ -79,11 +90,23 @@ def tinc_rules() -> Iterator[None]:
     def is_recent(deletions: Deletions, what: Hashable, now: float) -> bool:
         return False
 
-    Topology.introduction, Subnets.introduction, Deletions.is_recent = edge, subnet, is_recent  # type: ignore[method-assign]
+    def may_speak(corrections: Corrections, thing: Hashable, now: float) -> bool:
+        return True
+
+    def look(half_edges: HalfEdges, now: float) -> None:
+        pass
+
+    _set_rules(edge, subnet, is_recent, may_speak, look)
     try:
         yield
     finally:
-        Topology.introduction, Subnets.introduction, Deletions.is_recent = kept  # type: ignore[method-assign]
+        _set_rules(*kept, *more)
+
+
+def _set_rules(edge: Any, subnet: Any, is_recent: Any, may_speak: Any, look: Any) -> None:
+    Topology.introduction, Subnets.introduction = edge, subnet  # type: ignore[method-assign]
+    Deletions.is_recent, Corrections.may_speak = is_recent, may_speak  # type: ignore[method-assign]
+    HalfEdges.look = look  # type: ignore[method-assign]
 
 
 def main() -> None:
@@ -144,63 +167,118 @@ def agreed(mesh: Mesh) -> bool:
     return mesh.paths_agree()
 
 
-def settle(mesh: Mesh) -> float | None:
-    """Let the clock go on until all agree; return the virtual seconds, None if they do not."""
-    start = mesh.now
-    while mesh.now - start <= LIMIT:
-        mesh.run(STEP)
-        if agreed(mesh):
-            return mesh.now - start
-    return None
+class Watch:
+    """Counts announcements while the clock goes on, and ends a storm."""
+
+    def __init__(self, mesh: Mesh, counter: RequestCounter) -> None:
+        self.mesh = mesh
+        self.counter = counter
+        self.limit = STORM * full_exchange(mesh)
+
+    def sent(self) -> int:
+        """Return the announcements by now."""
+        return sum(self.counter.sent[kind] for kind in FLOODED)
+
+    def storm(self) -> bool:
+        """Tell whether there are far too many."""
+        return self.sent() > self.limit
+
+    def run(self, seconds: float) -> None:
+        """Let the clock go on, unless there is a storm."""
+        end = self.mesh.now + seconds
+        while self.mesh.now < end and not self.storm():
+            self.mesh.run(min(LOOK, end - self.mesh.now))
+
+    def settle(self) -> float | None:
+        """Let the clock go on until all agree; return the virtual seconds, None if they do not."""
+        start = self.mesh.now
+        while self.mesh.now - start <= LIMIT and not self.storm():
+            self.run(STEP)
+            if agreed(self.mesh):
+                return self.mesh.now - start
+        return None
+
+
+def full_exchange(mesh: Mesh) -> int:
+    """Return the lines when both edges of each link that was set up cross each such link both ways."""
+    planned = sum(len(sim.settings.connect_to) for sim in mesh.nodes.values())
+    return (2 * planned) ** 2
+
+
+def settle(mesh: Mesh) -> None:
+    """Let the clock go on until all agree."""
+    with RequestCounter() as counter:
+        Watch(mesh, counter).settle()
 
 
 def events(nodes: int, *, tinc: bool) -> Iterator[Row]:
-    """Do everything to a mesh of ``nodes``; give a row for each event."""
+    """Do everything to a mesh of ``nodes``; give a row for each event, up to a storm."""
     mesh = build(nodes)
-    rng = mesh.rng
-
-    def measure(event: str, act: Callable[[], None]) -> Row:
+    plan: Sequence[tuple[str, Callable[[Watch], None]]] = (
+        ("start", lambda watch: watch.mesh.start()),
+        ("restart of all", restart_all),
+        ("10 restarts in turn", restart_ten),
+        ("parted and merged", part_and_merge),
+        ("a link flaps 10 times", flap),
+        ("a slow node", beside_a_slow_one),
+    )
+    for event, act in plan:
         with RequestCounter() as counter, cpu() as used:
-            act()
-            seconds = settle(mesh)
-            mesh.run(QUIET)
-        sent = sum(counter.sent[kind] for kind in FLOODED)
-        return Row(event, nodes, links(mesh), sent, counter.bytes / 1000, seconds, used[0], tinc)
+            watch = Watch(mesh, counter)
+            act(watch)
+            seconds = watch.settle()
+            watch.run(QUIET)
+        yield Row(
+            event,
+            nodes,
+            links(mesh),
+            watch.sent(),
+            counter.bytes / 1000,
+            seconds,
+            watch.storm(),
+            used[0],
+            tinc,
+        )
+        if watch.storm():
+            return
 
-    def restart_all() -> None:
-        for sim in mesh.running():
-            sim.crash()
-        for sim in mesh.nodes.values():
-            sim.start()
 
-    def restart_ten() -> None:
-        for sim in rng.sample(list(mesh.nodes.values()), 10):
-            restart(mesh, sim)
-            mesh.run(2)
+def restart_all(watch: Watch) -> None:
+    """Let all nodes crash and start at once."""
+    for sim in watch.mesh.running():
+        sim.crash()
+    for sim in watch.mesh.nodes.values():
+        sim.start()
 
-    def part_and_merge() -> None:
-        mesh.underlay.island = set(list(mesh.nodes)[::2])
-        mesh.run(90)
-        mesh.underlay.island = set()
 
-    def flap() -> None:
-        sim = rng.choice(mesh.running())
-        name = rng.choice(sim.node.connections.activated).name
-        for _ in range(10):
-            sim.call(lambda node, now: node.disconnect(name, now))
-            mesh.run(6)
+def restart_ten(watch: Watch) -> None:
+    """Let ten nodes restart, one after the other."""
+    for sim in watch.mesh.rng.sample(list(watch.mesh.nodes.values()), 10):
+        restart(watch.mesh, sim)
+        watch.run(2)
 
-    def beside_a_slow_one() -> None:
-        slow, other = rng.sample(list(mesh.nodes.values()), 2)
-        mesh.underlay.slow[slow.name] = SLOW
-        restart(mesh, other)
 
-    yield measure("start", mesh.start)
-    yield measure("restart of all", restart_all)
-    yield measure("10 restarts in turn", restart_ten)
-    yield measure("parted and merged", part_and_merge)
-    yield measure("a link flaps 10 times", flap)
-    yield measure("a slow node", beside_a_slow_one)
+def part_and_merge(watch: Watch) -> None:
+    """Part the mesh in two until everybody has noticed, and put it together again."""
+    watch.mesh.underlay.island = set(list(watch.mesh.nodes)[::2])
+    watch.run(90)
+    watch.mesh.underlay.island = set()
+
+
+def flap(watch: Watch) -> None:
+    """Break a link ten times."""
+    sim = watch.mesh.rng.choice(watch.mesh.running())
+    name = watch.mesh.rng.choice(sim.node.connections.activated).name
+    for _ in range(10):
+        sim.call(lambda node, now: node.disconnect(name, now))
+        watch.run(6)
+
+
+def beside_a_slow_one(watch: Watch) -> None:
+    """Restart a node while another one hears everything late."""
+    slow, other = watch.mesh.rng.sample(list(watch.mesh.nodes.values()), 2)
+    watch.mesh.underlay.slow[slow.name] = SLOW
+    restart(watch.mesh, other)
 
 
 def restart(mesh: Mesh, sim: SimNode) -> None:
@@ -267,7 +345,7 @@ def cells(row: Row) -> tuple[str, ...]:
         "tinc's" if row.tinc else "pytinc's",
         f"{row.announcements:,}",
         f"{row.kilobytes:,.0f}",
-        "never" if row.seconds is None else f"{row.seconds:.1f}",
+        "storm" if row.storm else "never" if row.seconds is None else f"{row.seconds:.1f}",
         f"{row.cpu:.1f}",
     )
 
@@ -283,8 +361,9 @@ def report(rows: list[Row], memory: dict[int, tuple[float, float]]) -> str:
         "# Changes of a large mesh",
         "",
         "Written by `benchmarks/scale.py`, which says what is counted. Seconds are virtual, until all agree",
-        f'on the nodes and the links that work ("never": not within {LIMIT:g}). CPU time is that of all',
-        "nodes together, in one process.",
+        f'on the nodes and the links that work ("never": not within {LIMIT:g}; "storm": more than {STORM}',
+        "times the lines with which everybody tells everything to every neighbour; given up there). CPU time",
+        "is that of all nodes together, in one process.",
         "",
         f"Python {platform.python_version()}, Linux {platform.release()}.",
         "",

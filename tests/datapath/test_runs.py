@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datapath.super_frames import frame_run
+from datapath.super_frames import frame_run, super_frame
 from pytinc.crypto.keys import PrivateKey
+from pytinc.datapath.clamp import clamp_mss
 from pytinc.datapath.runs import DatagramRun
 from pytinc.protocol.sptps.datagram import DatagramSession
 from pytinc.protocol.sptps.handshake import Role
@@ -98,3 +99,45 @@ def test_a_copy_does_not_change_with_the_buffer() -> None:
     copy = DatagramRun(memoryview(buffer), 10).copy()
     buffer[:] = b"b" * 50
     assert copy.datagrams() == [b"a" * 10] * 5
+
+
+MAYBE = st.sampled_from
+
+
+@given(
+    ethertype=MAYBE((b"\x08\x00", b"\x86\xdd", b"\x81\x00", b"\x88\xb5")),
+    packets=st.lists(
+        st.tuples(
+            MAYBE((0x45, 0x46, 0x60)),
+            MAYBE((6, 17, 4, 41, 0, 60)),
+            MAYBE((0x02, 0x10, 0x12)),
+            MAYBE((0, 0x20)),
+        ),
+        min_size=2,
+        max_size=5,
+    ),
+    size=st.integers(14, 200),
+)
+def test_a_run_that_has_no_syn_has_nothing_to_clamp(
+    ethertype: bytes, packets: list[tuple[int, int, int, int]], size: int
+) -> None:
+    made = []
+    for first, protocol, flags, fragment in packets:
+        packet = bytearray(bytes(range(4, 256)))
+        packet[0], packet[6 if first == 0x60 else 9] = first, protocol
+        at = 40 if first == 0x60 else 20
+        packet[6 if first != 0x60 else 7] = fragment
+        packet[at : at + 24] = bytes(12) + bytes((0x60, flags)) + bytes(6) + b"\x02\x04\xff\xff"
+        made.append((bytes(12) + ethertype + bytes(packet))[:size])
+    if not frame_run(made).may_have_syn():
+        assert all(clamp_mss(frame, 500) is frame for frame in made)
+
+
+@pytest.mark.parametrize("is_ipv4", [True, False])
+def test_plain_datagrams_and_acknowledgements_are_known_to_have_no_syn(is_ipv4: bool) -> None:
+    datagram = super_frame(is_tcp=False, is_ipv4=is_ipv4, payload=bytes(64)).frame
+    answer = super_frame(is_ipv4=is_ipv4, flags=0x10).frame
+    opening = super_frame(is_ipv4=is_ipv4, flags=0x02).frame
+    assert not frame_run([datagram] * 9).may_have_syn()
+    assert not frame_run([answer] * 9).may_have_syn()
+    assert frame_run([*[answer] * 8, opening]).may_have_syn()

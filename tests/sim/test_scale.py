@@ -7,6 +7,7 @@ import tracemalloc
 
 import pytest
 
+from pytinc.protocol.graph import Edge
 from pytinc.wire.requests import Number
 from sim.simulator import Mesh, RequestCounter, SimNode
 
@@ -133,3 +134,16 @@ def test_a_peer_costs_less_than_a_hundred_kilobytes() -> None:
     finally:
         tracemalloc.stop()
     assert used / 39 < 100_000
+
+
+def test_a_table_that_lacks_one_direction_of_a_link_or_keeps_a_dead_one_is_mended() -> None:
+    mesh = build(7, 10)
+    here = mesh.nodes["n9"]
+    graph = here.node.topology.graph
+    lost = next(edge for edge in graph.edges() if "n9" not in (edge.source, edge.target))
+    near = {edge.target for edge in graph.edges_from("n0")}
+    stranger = next(name for name in sorted(graph.nodes) if name not in near | {"n0", "n9"})
+    graph.delete_edge(lost.source, lost.target)
+    graph.set_edge(Edge("n0", stranger, lost.address, None, lost.options, 1))
+    assert not agreed(mesh)
+    mesh.run_until(lambda: agreed(mesh) and mesh.converged(), 60)

@@ -12,7 +12,6 @@ that carries data (TCP Fast Open) keeps its MSS, and ICMP tells the other end.""
 _PLAIN_IPV4: Final = 0x45
 _PLAIN_FLAGS: Final = ethernet.HEADER_SIZE + ip.IPV4_HEADER_SIZE + 13
 """Where a TCP packet has its flags if it has neither VLAN tag nor IP options."""
-_UDP: Final = 17
 _KIND_END: Final = 0
 _KIND_NOP: Final = 1
 _KIND_MSS: Final = 2
@@ -27,7 +26,10 @@ def clamp_mss(frame: bytes, mtu: int) -> bytes:
         len(frame) > _PLAIN_FLAGS
         and frame[14] == _PLAIN_IPV4
         and frame[ethernet.ETHERTYPE] == ethernet.IPV4
-        and (frame[23] == _UDP or (frame[23] == ip.PROTOCOL_TCP and not frame[_PLAIN_FLAGS] & ip.TCP_SYN))
+        and (
+            frame[23] == ip.PROTOCOL_UDP
+            or (frame[23] == ip.PROTOCOL_TCP and not frame[_PLAIN_FLAGS] & ip.TCP_SYN)
+        )
     ):
         return frame  # HOT PATH: small packets of UDP, and the acknowledgements of a download
     start = _tcp_offset(frame)

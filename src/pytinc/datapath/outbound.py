@@ -451,9 +451,9 @@ def _path_for(slot: PeerSlot, size: int) -> UdpPath | None:
 
 
 def _may_need_clamping(run: FrameRun, mtu: int) -> bool:
-    """Tell whether a frame of a run may be a SYN to clamp; of longer runs only the last can be one."""
+    """Tell whether a frame of a run may be a SYN to clamp; of longer frames only the last can be one."""
     if run.size <= LONGEST_SYN:
-        return True
+        return run.may_have_syn()
     if run.last > LONGEST_SYN:
         return False
     last = run.last_frame()

@@ -18,7 +18,8 @@ import numpy as np
 from pytinc.crypto.aead import ROOM_BEFORE_PLAIN, ROOM_BEFORE_SEALED, Rows
 from pytinc.protocol.sptps.datagram import DatagramSession
 from pytinc.wire.datagram import DATAGRAM_OVERHEAD, MTU_MAX, PREFIX_SIZE
-from pytinc.wire.ethernet import HEADER_SIZE
+from pytinc.wire.ethernet import HEADER_SIZE, IPV4, IPV6
+from pytinc.wire.ip import IPV4_HEADER_SIZE, IPV6_HEADER_SIZE, PROTOCOL_TCP, PROTOCOL_UDP, TCP_SYN
 from pytinc.wire.records import SEQNO_SIZE
 
 LEAD: Final = ROOM_BEFORE_PLAIN + 2
@@ -30,6 +31,8 @@ MIN_RUN: Final = 8
 _HEAD_SIZE: Final = PREFIX_SIZE + SEQNO_SIZE
 """What comes before a datagram's ciphertext."""
 _SEQNO_END: Final = 1 << 8 * SEQNO_SIZE
+_PLAIN_IPV4: Final = 0x45
+"""First byte of an IPv4 header without options."""
 _MAX_STEP: Final = DATAGRAM_OVERHEAD + MTU_MAX
 
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
@@ -69,6 +72,18 @@ class FrameRun:
         if self.last < self.size:
             frames[-1] = frames[-1][: self.last]
         return frames
+
+    def may_have_syn(self) -> bool:
+        """Tell whether any frame may be a TCP SYN, or hide one. Plain UDP and other TCP are told for sure."""
+        rows, at, ethertype = self.rows, LEAD + HEADER_SIZE, self.header[12:]
+        network = {IPV4: IPV4_HEADER_SIZE, IPV6: IPV6_HEADER_SIZE}.get(ethertype)
+        if network is None or self.last <= (flags := HEADER_SIZE + network + 13):
+            return True
+        plain: Any = rows[:, at] == _PLAIN_IPV4 if ethertype == IPV4 else True
+        protocols = rows[:, at + (9 if ethertype == IPV4 else 6)]
+        is_udp = protocols == PROTOCOL_UDP
+        is_tcp = (protocols == PROTOCOL_TCP) & (rows[:, LEAD + flags] & TCP_SYN == 0)
+        return not bool(((is_udp | is_tcp) & plain).all())
 
     def last_frame(self) -> bytes:
         """Return the last frame."""

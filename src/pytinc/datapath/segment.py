@@ -16,6 +16,7 @@ Importing this module loads numpy, which takes a tenth of a second: only those w
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from sys import byteorder
 from typing import Final, NamedTuple
 
@@ -43,7 +44,6 @@ UDP_HEADER_SIZE: Final = 8
 TCP_CHECKSUM: Final = 16
 UDP_CHECKSUM: Final = 6
 """Where a TCP and a UDP header have their checksums."""
-PROTOCOL_UDP: Final = 17
 
 _VLAN_TYPES: Final = (b"\x81\x00", b"\x88\xa8")
 """802.1Q, and 802.1ad for the outer one of two tags."""
@@ -55,6 +55,11 @@ _LONG: Final = 512
 
 
 _WORD: Final = struct.Struct("!H")
+_PLACE: Final = struct.Struct("=HH")
+"""csum_start and csum_offset, ..."""
+_PLACE_AT: Final = 6
+"""... and where they are in a virtio-net header."""
+_TOP: Final = HEADER.size + ethernet.HEADER_SIZE
 
 
 class _Layout(NamedTuple):
@@ -123,6 +128,73 @@ def fill_checksum(frame: bytes, start: int, offset: int) -> bytes:
     return frame[:at] + check + frame[at + 2 :]
 
 
+def gather(read: Sequence[bytes], longest: int) -> tuple[list[bytes | FrameRun], int]:
+    """Return the frames of several reads that gave one each, and how many were left out.
+
+    Each of ``read`` is a virtio-net header without segmentation, and a frame. Checksums are filled in. Frames
+    of one length with one header that follow each other become a run. Left out are those longer than
+    ``longest``, or with a checksum beyond their end.
+    """
+    frames: list[bytes | FrameRun] = []
+    dropped, first = 0, 0
+    while first < len(read):
+        end = _end_of_equals(read, first)
+        group = read[first:end]
+        run = _equal_run(group) if len(group) >= MIN_RUN and len(group[0]) <= HEADER.size + longest else None
+        if run is not None:
+            frames.append(run)
+        else:
+            for each in group:
+                try:
+                    frame = _completed(each)
+                except DecodeError:
+                    dropped += 1
+                    continue
+                if len(frame) <= longest:
+                    frames.append(frame)
+                else:
+                    dropped += 1
+        first = end
+    return frames, dropped
+
+
+def _completed(read: bytes) -> bytes:
+    frame = read[HEADER.size :]
+    return fill_checksum(frame, *_PLACE.unpack_from(read, _PLACE_AT)) if read[0] & NEEDS_CSUM else frame
+
+
+def _end_of_equals(read: Sequence[bytes], first: int) -> int:
+    """Return the end of the frames of one length with the same headers, virtio-net's and Ethernet's.
+
+    It may be any end below ``first + MIN_RUN`` if there are not so many.
+    """
+    top, size = read[first][:_TOP], len(read[first])
+    end, count = first + 1, len(read)
+    if first + MIN_RUN > count or len(read[first + MIN_RUN - 1]) != size:
+        return end
+    while end < count and len(read[end]) == size and read[end][:_TOP] == top:
+        end += 1
+    return end
+
+
+def _equal_run(group: Sequence[bytes]) -> FrameRun | None:
+    """Return a run of what `_end_of_equals` has found; None if its checksums have an odd place."""
+    flags, _, _, _, start, offset = HEADER.unpack_from(group[0])
+    count, size = len(group), len(group[0]) - HEADER.size
+    if size < ethernet.HEADER_SIZE:
+        return None
+    rows = np.zeros((count, LEAD + size + -(LEAD + size) % 4), np.uint8)
+    read = np.frombuffer(b"".join(group), np.uint8)
+    rows[:, LEAD : LEAD + size] = read.reshape(count, HEADER.size + size)[:, HEADER.size :]
+    if flags & NEEDS_CSUM:
+        begin, field = LEAD + start, LEAD + start + offset
+        if begin % 4 or field % 2 or start + offset + 2 > size:
+            return None
+        sums = np.add.reduce(rows[:, begin:].view(np.uint32), axis=1, dtype=np.int64)
+        rows.view(np.uint16)[:, field // 2] = 0xFFFF - sums % 0xFFFF
+    return FrameRun(rows, size, size)
+
+
 def _parse(top: bytes, kind: int, start: int, offset: int) -> _Layout:
     """Find the headers of a super-frame in its first bytes; they must agree with the virtio-net header."""
     network = ethernet.HEADER_SIZE
@@ -138,7 +210,7 @@ def _parse(top: bytes, kind: int, start: int, offset: int) -> _Layout:
         transport, protocol = _after_ipv6(top, network)
     else:
         raise DecodeError(f"a super-frame of type {kind} and ethertype {ethertype.hex()}")
-    expected = (start, TCP_CHECKSUM, ip.PROTOCOL_TCP) if is_tcp else (start, UDP_CHECKSUM, PROTOCOL_UDP)
+    expected = (start, TCP_CHECKSUM, ip.PROTOCOL_TCP) if is_tcp else (start, UDP_CHECKSUM, ip.PROTOCOL_UDP)
     if (transport, offset, protocol) != expected:
         raise DecodeError("a super-frame whose headers are not where its checksum is")
     size = (top[transport + 12] >> 4) * 4 if is_tcp else UDP_HEADER_SIZE

@@ -91,6 +91,7 @@ class Offload(NamedTuple):
 
     fill_checksum: Callable[[bytes, int, int], bytes]
     segment: Callable[[bytes | memoryview, bytes | memoryview], list[bytes] | FrameRun]
+    gather: Callable[[Sequence[bytes], int], tuple[list[bytes | FrameRun], int]]
     coalesce: Callable[[Sequence[bytes]], list[Write]]
     coalesce_run: Callable[[FrameRun], list[Write]]
 
@@ -273,19 +274,38 @@ class TapDevice(SuperFrames):
     def read_batch(self, limit: int) -> list[bytes | FrameRun]:
         """Return about ``limit`` frames. What is too long for the VPN is dropped; tinc would cut it."""
         frames: list[bytes | FrameRun] = []
-        descriptor, buffer, readv, take = self._descriptor, self._buffer, os.readv, self._take
-        buffers, room, left = (buffer,), MAX_BATCH_BYTES, limit
+        plain: list[bytes] = []
         try:
-            while left > 0 and room > 0:
-                size = readv(descriptor, buffers)
-                room -= size
-                left -= take(frames, buffer, size)
+            self._read(frames, plain, limit)
         except BlockingIOError:
             pass
         except OSError:
-            if not frames:
+            if not frames and not plain:
                 raise
+        self._gather(frames, plain)
         return frames
+
+    def _read(self, frames: list[bytes | FrameRun], plain: list[bytes], limit: int) -> None:
+        """Read until there is nothing more, or enough. In ``plain`` is what is still to be gathered."""
+        descriptor, buffer, readv, offload = self._descriptor, self._buffer, os.readv, self._offload
+        buffers, view, room, left = (buffer,), memoryview(buffer), MAX_BATCH_BYTES, limit
+        while left > 0 and room > 0:
+            size = readv(descriptor, buffers)
+            room -= size
+            if offload is None or buffer[1]:  # segmentation
+                self._gather(frames, plain)
+                left -= self._take(frames, buffer, size)
+            else:
+                plain.append(bytes(view[:size]))
+                left -= 1
+
+    def _gather(self, frames: list[bytes | FrameRun], plain: list[bytes]) -> None:
+        """Take what was read frame by frame, with the header before each."""
+        if plain and self._offload is not None:
+            taken, dropped = self._offload.gather(plain, MTU_MAX)
+            frames += taken
+            self.dropped += dropped
+            plain.clear()
 
     def close(self) -> None:
         """Let the device go."""
@@ -330,10 +350,10 @@ def load_offload() -> Offload | None:
     """Return what cuts and what joins super-frames; None without numpy, which is loaded only here."""
     try:
         from pytinc.datapath.coalesce import coalesce, coalesce_run
-        from pytinc.datapath.segment import fill_checksum, segment_run
+        from pytinc.datapath.segment import fill_checksum, gather, segment_run
     except ImportError:
         return None
-    return Offload(fill_checksum, segment_run, coalesce, coalesce_run)
+    return Offload(fill_checksum, segment_run, gather, coalesce, coalesce_run)
 
 
 def _open_with_header(name: str, flags: int, path: str) -> Any:

@@ -244,6 +244,7 @@ class Connections:
             invitation_key=node.invitations.key,
             insecure=node.insecure,
         )
+        meta.is_old_news = node.seen.__contains__
         connection = Connection(number, meta, remote, local, now)
         self._trace(connection)
         self._by_number[number] = connection

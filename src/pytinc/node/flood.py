@@ -55,6 +55,10 @@ class SeenCache:
         """Return how many lines are remembered."""
         return len(self._lines)
 
+    def __contains__(self, line: str) -> bool:
+        """Tell whether ``line`` came before."""
+        return line in self._lines
+
     def seen(self, line: str, now: float) -> bool:
         """Tell whether ``line`` came before; remember it if not."""
         if line in self._lines:

@@ -32,6 +32,7 @@ from pytinc.node.corrections import Corrections
 from pytinc.node.dialling import Dialling
 from pytinc.node.flood import Deletions, SeenCache
 from pytinc.node.forwarding import switch_rules
+from pytinc.node.half_edges import HalfEdges
 from pytinc.node.invitations import InvitationFiles, Invitations
 from pytinc.node.peer import Peer
 from pytinc.node.subnets import Subnets
@@ -119,6 +120,7 @@ class Node:
         self.deletions = Deletions()
         self.corrections = Corrections(self)
         self.topology = Topology(self)
+        self.half_edges = HalfEdges(self)
         self.subnets = Subnets(self)
         self.tunnels = Tunnels(self)
         self.dialling = Dialling(self)

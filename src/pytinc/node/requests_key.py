@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from pytinc.config.settings import Forwarding
 from pytinc.errors import DecodeError
+from pytinc.node import half_edges
 from pytinc.wire import b64
 from pytinc.wire.requests import MAX_LINE_LENGTH, AnsKey, KeyChanged, Number, ReqKey
 
@@ -58,6 +59,10 @@ def on_req_key(node: Node, connection: Connection, request: ReqKey, line: str, n
             record = _record(request.data)
             if record is not None:
                 node.tunnels.sptps_packet(source, node.me.slot.id + source.slot.id + record, now)
+        case half_edges.EDGE_QUESTION:
+            node.half_edges.on_question(source, request.data)
+        case half_edges.EDGE_ANSWER:
+            node.half_edges.on_answer(source, connection, request.data, now)
         case _:
             node.log(2, "debug", f"Ignoring REQ_KEY {request.sub} from {source.name}")
 

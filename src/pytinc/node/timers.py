@@ -58,6 +58,7 @@ class Timers:
             self._ageing = now + AGEING_INTERVAL + node.jitter()
             node.seen.age(now - node.settings.ping_interval)
             node.subnets.age(now)
+            node.half_edges.look(now)
         if now >= self._key_expire:
             self._key_expire = now + max(node.settings.key_expire, 1) + node.jitter()
             node.tunnels.rekey_all(now)

@@ -169,6 +169,13 @@ class Graph:
         for name in sorted(self._edges):
             yield from self.edges_from(name)
 
+    def missing_edges(self) -> Iterator[tuple[str, str]]:
+        """Give source and target of each edge that is not there although its reverse is."""
+        for source, edges in self._edges.items():
+            for target in edges:
+                if source not in self._edges.get(target, ()):
+                    yield target, source
+
     # -- shortest paths --
 
     def run(self) -> dict[str, Route]:

@@ -46,6 +46,8 @@ PeerKeyLookup: TypeAlias = Callable[[str], PublicKey | None]
 """Gives the Ed25519 key of a peer, None if its host file has none; raises `AuthenticationError` for an
 unknown peer (no host file)."""
 
+_ADD_EDGE: Final = f"{Number.ADD_EDGE:d} "
+
 
 class State(enum.Enum):
     """Where the login stands."""
@@ -137,6 +139,8 @@ class MetaConnection:
         self._output = bytearray()
         self._frame_length = 0
         """Length of the frame that the next record must hold; 0: the next record is a request."""
+        self.is_old_news: Callable[[str], bool] = lambda line: False
+        """Tells whether an ADD_EDGE has come before. Most have, and need not be read again."""
         self._raw_length = 0
         """Length of the SPTPS packet that follows on the stream; 0: a record follows."""
         self.trace: Callable[[str, str], None] | None = None
@@ -350,6 +354,8 @@ class MetaConnection:
         return FrameReceived(data)
 
     def _on_line(self, line: str) -> MetaEvent | None:
+        if line.startswith(_ADD_EDGE) and self.state is State.ACTIVE and self.is_old_news(line):
+            return None
         request = parse_request(line)
         if self.trace is not None:
             self.trace("Got", line)

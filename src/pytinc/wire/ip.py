@@ -9,6 +9,7 @@ IPV6_HEADER_SIZE: Final = 40
 PROTOCOL_ICMP: Final = 1
 PROTOCOL_IPIP: Final = 4
 PROTOCOL_TCP: Final = 6
+PROTOCOL_UDP: Final = 17
 PROTOCOL_ICMPV6: Final = 58
 ICMP_ERRORS: Final = frozenset((3, 4, 5, 11, 12))
 """ICMP types that tell of a packet; of ICMPv6 it is those below 128."""

@@ -343,7 +343,8 @@ class KeyChanged:
 
 @dataclass(frozen=True, slots=True)
 class ReqKey:
-    """``15 FROM TO SUB [DATA]``. ``sub`` is 15, 19, 20 or 21; 0 is the legacy form without SUB."""
+    """``15 FROM TO SUB [DATA]``. ``sub`` is 15, 19, 20 or 21, or one of ours (`node.half_edges`);
+    0 is the legacy form without SUB."""
 
     source: str
     target: str

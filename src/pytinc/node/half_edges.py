@@ -1,0 +1,106 @@
+"""Edges of which one direction stays missing: those who ought to know are asked.
+
+An edge counts only in both directions. While many links change at once (parts of a mesh that come together
+again) an announcement can get lost behind one that says otherwise, and a table lacks one direction of a link
+that works, or keeps one of a link that is gone. In tinc that lasts until the link changes.
+
+So what has been half for `AGEING_INTERVAL` seconds at least is a question to the owners of both directions,
+who answer with the announcement that is true. It is a sub-request of REQ_KEY, which all nodes pass on
+(docs/protocol.md): a C node that is asked writes a line into its log, and nothing else happens.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from pytinc.errors import DecodeError
+from pytinc.node.requests_edge import on_add_edge, on_del_edge
+from pytinc.wire import b64
+from pytinc.wire.names import parse_name
+from pytinc.wire.requests import AddEdge, DelEdge, ReqKey, decode_line, parse_request
+
+if TYPE_CHECKING:
+    from pytinc.node.connections import Connection
+    from pytinc.node.node import Node
+    from pytinc.node.peer import Peer
+
+EDGE_QUESTION: Final = 4097
+"""Sub-request, with a name: is there an edge from you to that node?"""
+EDGE_ANSWER: Final = 4098
+"""Sub-request, with an ADD_EDGE or DEL_EDGE in base64: so it is."""
+MAX_QUESTIONS: Final = 8
+"""Edges asked about at a time; the next ones come after these."""
+FACTOR: Final = 4
+"""A question without effect is put again after so many times the rounds until the last one."""
+
+
+class HalfEdges:
+    """Knows which edges are half, and for how many rounds."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._rounds: dict[tuple[str, str], int] = {}
+        """Missing edges, and the rounds in which each was."""
+
+    def look(self, now: float) -> None:
+        """Do one round: called every `AGEING_INTERVAL` seconds."""
+        node = self._node
+        if node.settings.tunnel_server:
+            return  # it is not meant to know everything
+        missing = dict.fromkeys(node.topology.graph.missing_edges())
+        self._rounds = {ends: rounds for ends, rounds in self._rounds.items() if ends in missing}
+        asked = 0
+        for ends in missing:
+            rounds = self._rounds.get(ends, 0)
+            if rounds and _is_due(rounds):
+                if asked == MAX_QUESTIONS:
+                    continue  # its turn comes
+                asked += 1
+                self._ask(*ends)
+            self._rounds[ends] = rounds + 1
+
+    def _ask(self, source: str, target: str) -> None:
+        """Ask about a missing edge, and about the one there is."""
+        for owner, other in ((source, target), (target, source)):
+            peer = self._node.peers.get(owner)
+            if peer is not None and peer is not self._node.me and peer.reachable:
+                self._send(peer, EDGE_QUESTION, other)
+
+    def _send(self, peer: Peer, sub: int, data: str) -> None:
+        node = self._node
+        node.tunnels.send_to_next_hop(peer, ReqKey(node.me.name, peer.name, sub, data).format())
+
+    def on_question(self, asker: Peer, data: str) -> None:
+        """Answer a node that asked about an edge of ours."""
+        node = self._node
+        if node.settings.tunnel_server:
+            return
+        try:
+            target = parse_name(data)
+        except DecodeError:
+            return
+        edge = node.topology.graph.edge(node.me.name, target)
+        truth: AddEdge | DelEdge
+        truth = node.topology.withdraw(node.me.name, target) if edge is None else node.topology.announce(edge)
+        self._send(asker, EDGE_ANSWER, b64.encode(truth.format().encode("ascii")))
+
+    def on_answer(self, owner: Peer, connection: Connection, data: str, now: float) -> None:
+        """Take what a node says of an edge of its own as if it had come as an announcement."""
+        try:
+            line = decode_line(b64.decode(data))
+            request = parse_request(line)
+        except DecodeError:
+            return
+        if not isinstance(request, AddEdge | DelEdge) or request.source != owner.name:
+            return
+        if isinstance(request, AddEdge):
+            on_add_edge(self._node, connection, request, line, now)
+        else:
+            on_del_edge(self._node, connection, request, line, now)
+
+
+def _is_due(rounds: int) -> bool:
+    """Tell whether it is 1, 4, 16, 64, ... rounds."""
+    while rounds % FACTOR == 0:
+        rounds //= FACTOR
+    return rounds == 1
