@@ -208,3 +208,14 @@ def test_an_unexpected_error_is_one_line_with_its_place() -> None:
     assert re.fullmatch(r"Unexpected ValueError: what \(at .*test_logging_setup\.py:\d+ in fail\)", line)
     assert len(trace) == 2
     assert "raise ValueError" not in "".join(trace)
+
+
+def test_who_wants_to_know_is_told_when_other_levels_are_wanted(log: DaemonLog) -> None:
+    told: list[bool] = []
+    log.on_levels = lambda: told.append(log.wants(4))
+    log.level = 4
+    log.level = 3
+    log.attach_stream(stream := Stream(5))
+    stream.level = -1
+    log.streams_changed()
+    assert told == [True, False, True, False]

@@ -59,6 +59,8 @@ class DaemonLog:
         self._logger = logging.getLogger("pytinc")
         self._root = logging.getLogger()
         self._handlers: list[_Target] = []
+        self.on_levels: Callable[[], None] | None = None
+        """Called when the answer of `wants` may have changed."""
 
     # -- set-up --
 
@@ -110,6 +112,12 @@ class DaemonLog:
         """Ask the clients again which levels they want."""
         wanted = -1 if self._stream is None else self._stream.log_level(self._level)
         self._highest = max(self._level, wanted)
+        if self.on_levels is not None:
+            self.on_levels()
+
+    def wants(self, level: int) -> bool:
+        """Tell whether anybody wants lines of this level."""
+        return level <= self._highest
 
     # -- writing --
 

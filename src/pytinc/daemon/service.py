@@ -38,6 +38,7 @@ from pytinc.net.shell import Shell
 from pytinc.net.sockets import Listener, open_listeners, own_address, path_mtu
 from pytinc.net.tap import FrameDevice
 from pytinc.net.upnp import PortMapper, missing_library, plan
+from pytinc.node.connections import REQUEST_LEVEL
 from pytinc.node.node import Node
 
 SHORT_WATCHDOG: Final = 2.0
@@ -145,6 +146,8 @@ class Service:
         )
         self._scripts = ScriptRunner(self._script_context(device), self._log, lambda: self._log.level)
         self._shell = self._make_shell(loop, key, device, listeners)
+        self._log.on_levels = self._trace_requests
+        self._trace_requests()
         self._log(0, "info", f"UDP offloads: {', '.join(self._shell.udp_offloads) or 'none'}")
         return listening
 
@@ -180,6 +183,9 @@ class Service:
             on_fatal=self._fatal,
             deliver_capture=lambda frames: self._control.write_frames(frames),
         )
+
+    def _trace_requests(self) -> None:
+        self._shell.node.trace_requests(self._log.wants(REQUEST_LEVEL))
 
     def _bind_metrics(self) -> None:
         if self._settings.metrics_listen is not None:

@@ -7,6 +7,7 @@ is `dialling`'s business.
 from __future__ import annotations
 
 import enum
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from pytinc.config.settings import HostSettings
@@ -27,7 +28,17 @@ from pytinc.protocol.meta import (
     State,
 )
 from pytinc.wire.address import Address
-from pytinc.wire.requests import PROTOCOL_MINOR, Ack, OptionBits, Ping, Request, options_version
+from pytinc.wire.names import is_valid_name
+from pytinc.wire.requests import (
+    PROTOCOL_MINOR,
+    Ack,
+    Number,
+    OptionBits,
+    Ping,
+    Request,
+    options_version,
+    parse_number,
+)
 
 if TYPE_CHECKING:
     from pytinc.node.dialling import Entry
@@ -36,6 +47,8 @@ if TYPE_CHECKING:
 MAX_HALF_OPEN: Final = 512
 """Connections that have not finished their login; the newest is refused beyond this, so that strangers
 cannot use up memory in the PingTimeout seconds each of them has."""
+REQUEST_LEVEL: Final = 4
+"""Debug level at which every request is logged with its contents, as in tinc (daemon.md 6.3)."""
 SIMULTANEOUS: Final = 3.0
 """Seconds within which two activations with one peer count as both ends dialling each other at once."""
 
@@ -111,6 +124,20 @@ class Connection:
         return f"{self.name} ({self.remote})"
 
 
+def _without_secrets(number: Number, line: str) -> str:
+    """Return a request as it may be logged, its secret word (if it may have one) replaced by three dots.
+
+    ANS_KEY between legacy nodes, for which we only relay, holds a session key; and a control client that came
+    to the wrong socket greets with its cookie.
+    """
+    words = line.split()
+    if number is Number.ANS_KEY:
+        return " ".join([*words[:3], "...", *words[4:]])
+    if number is Number.ID and not is_valid_name(words[1]):
+        return " ".join([words[0], words[1][0] + "...", *words[2:]])
+    return line
+
+
 class Burst:
     """A leaky bucket that limits how fast strangers may connect (MaxConnectionBurst, meta.md 1.1)."""
 
@@ -142,6 +169,19 @@ class Connections:
         self._burst = Burst()
         self._last_check_wall: float | None = None
         self._changed_check_wall = node.wall_clock()
+        self._tracing = False
+
+    def trace_requests(self, wanted: bool) -> None:
+        """Log every request from now on, or no longer: `REQUEST_LEVEL` is wanted by somebody.
+
+        It is switched at each connection, so that requests cost nothing more while nobody wants the lines.
+        """
+        self._tracing = wanted
+        for connection in self._by_number.values():
+            self._trace(connection)
+
+    def _trace(self, connection: Connection) -> None:
+        connection.meta.trace = partial(self._log_request, connection) if self._tracing else None
 
     def all(self) -> list[Connection]:
         """Return the connections, oldest first."""
@@ -206,8 +246,16 @@ class Connections:
         )
         meta.is_old_news = node.seen.__contains__
         connection = Connection(number, meta, remote, local, now)
+        self._trace(connection)
         self._by_number[number] = connection
         return connection
+
+    def _log_request(self, connection: Connection, direction: str, line: str) -> None:
+        """Log a request in tinc's words."""
+        number = parse_number(line)
+        to = "to" if direction == "Sending" else "from"
+        text = f"{direction} {number.name} {to} {connection.describe()}: {_without_secrets(number, line)}"
+        self._node.log(REQUEST_LEVEL, "debug", text)
 
     def _number(self) -> int:
         self._next_number += 1

@@ -256,6 +256,10 @@ class Node:
     def capture(self, frames: list[bytes] | None) -> None:
         self.table.capture = frames
 
+    def trace_requests(self, wanted: bool) -> None:
+        """Log every request that connections send or get, or no longer, at level `REQUEST_LEVEL`."""
+        self.connections.trace_requests(wanted)
+
     def take_actions(self) -> list[Action]:
         """Return what the shell has to do, in order, and forget it."""
         actions, self._actions = self._actions, []

@@ -659,7 +659,10 @@ class Tunnels:
             if relay.is_neighbour or now - relay.udp_info_sent < node.settings.udp_info_interval:
                 return
             relay.udp_info_sent = now
-        address = connection.local if source is node.me else source.address
+        address = source.address
+        if source is node.me:
+            # As in our edge: with the port of UDP, not of the TCP connection.
+            address = None if connection.edge is None else connection.edge.local_address
         if address is not None and address.family:
             node.connections.send(connection, UdpInfo(source.name, relay.name, address))
 

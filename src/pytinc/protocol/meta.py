@@ -143,6 +143,8 @@ class MetaConnection:
         """Tells whether an ADD_EDGE has come before. Most have, and need not be read again."""
         self._raw_length = 0
         """Length of the SPTPS packet that follows on the stream; 0: a record follows."""
+        self.trace: Callable[[str, str], None] | None = None
+        """Is told of every request: the direction, "Sending" or "Got", and the request's text."""
 
     def connected(self) -> None:
         """Tell that the TCP connection we dialled is up: the greeting goes out."""
@@ -167,6 +169,8 @@ class MetaConnection:
         """Send the text of a request as it is (forwarding)."""
         if len(line) > MAX_LINE_LENGTH:
             raise DecodeError("request too long to send")
+        if self.trace is not None:
+            self.trace("Sending", line)
         self._send_record(line.encode("ascii") + b"\n")
 
     def send_frame(self, frame: bytes) -> None:
@@ -238,6 +242,8 @@ class MetaConnection:
         if parse_number(line) is not Number.ID:
             raise UnexpectedRequest("something else than a greeting")
         greeting = Id.parse(line)
+        if self.trace is not None:
+            self.trace("Got", line)
         name = greeting.name
         if name.startswith("?"):
             return self._on_joiner(greeting)
@@ -301,7 +307,10 @@ class MetaConnection:
             )
 
     def _send_id(self) -> None:
-        self._output += Id(self.me, PROTOCOL_MAJOR, PROTOCOL_MINOR).format().encode("ascii") + b"\n"
+        line = Id(self.me, PROTOCOL_MAJOR, PROTOCOL_MINOR).format()
+        if self.trace is not None:
+            self.trace("Sending", line)
+        self._output += line.encode("ascii") + b"\n"
 
     def _start_sptps(self, name: str, key: PublicKey) -> None:
         if self.dialled is not None:
@@ -348,6 +357,8 @@ class MetaConnection:
         if line.startswith(_ADD_EDGE) and self.state is State.ACTIVE and self.is_old_news(line):
             return None
         request = parse_request(line)
+        if self.trace is not None:
+            self.trace("Got", line)
         if (self.state is State.ACK) != isinstance(request, Ack) or isinstance(request, Id):
             raise UnexpectedRequest(f"{type(request).__name__} is not allowed now")
         if isinstance(request, Packet):
