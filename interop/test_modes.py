@@ -24,7 +24,7 @@ from pytinc.lab.traffic import answers, ping
 CASTS = ("CPC", "PCP")
 ROLES = ("left", "relay", "right")
 PATIENCE_S = 20
-QUIET_S = 0.25
+QUIET_S = 0.2
 """How long we wait for a frame that shall not come."""
 EXPERIMENT = "88b5"
 """An ethertype that nobody speaks (IEEE 802, local experiments)."""
@@ -155,29 +155,23 @@ def test_who_gets_a_broadcast(configured: Configure, way: str, indirect: str, wh
     wait_answers(left, right)
 
 
-def test_frames_to_a_node_with_indirect_data_go_through_the_relay(configured: Configure) -> None:
-    network = configured(left=(("IndirectData", "yes"),))
-    left, relay, right = network
-    with Port(left.host, "eth0") as wire:
-        for one, other in ((left, right), (right, left)):
-            wait_answers(one, other)
-            assert ping(one.host, other.address, 5, interval=0.1, size=1300).lost == 0
-            assert one.info(other.name)["Reachability"] == "indirectly via " + (
-                left.name if one is left else relay.name
-            )
-        assert datagrams(wire, 0.1, right) == 0
-    assert right.nodes()["left"].via == "relay"
-
-
-def test_who_has_direct_only_drops_what_would_be_relayed(configured: Configure) -> None:
+def test_frames_of_a_node_with_indirect_data_go_through_the_relay_and_direct_only_sends_it_none(
+    configured: Configure,
+) -> None:
     network = configured(left=(("IndirectData", "yes"),), right=(("DirectOnly", "yes"),))
     left, relay, right = network
-    wait_answers(left, relay)
-    wait_answers(right, relay)
     to_left, to_right = left.mac.replace(":", ""), right.mac.replace(":", "")
-    wait_until(lambda: who_gets(network, left, to_right)["right"] == 1, PATIENCE_S, "left reaches right")
-    assert who_gets(network, right, to_left) == {"left": 0, "relay": 0}
-    assert who_gets(network, right) == {"left": 1, "relay": 1}  # broadcasts are not concerned
+    with Port(left.host, "eth0") as here, Port(right.host, "eth0") as there:
+        wait_answers(left, relay)
+        wait_answers(right, relay)
+        reached = {"relay": 0, "right": 1}
+        wait_until(lambda: who_gets(network, left, to_right) == reached, PATIENCE_S, "left reaches right")
+        assert who_gets(network, right, to_left) == {"left": 0, "relay": 0}
+        assert who_gets(network, right) == {"left": 1, "relay": 1}  # broadcasts are not concerned
+        assert datagrams(here, 0.05, right) == datagrams(there, 0.05, left) == 0
+    assert left.info("right")["Reachability"] == "indirectly via left"
+    assert right.info("left")["Reachability"] == "indirectly via relay"
+    assert right.nodes()["left"].via == "relay"
 
 
 @pytest.mark.parametrize(
@@ -189,8 +183,10 @@ def test_who_has_direct_only_drops_what_would_be_relayed(configured: Configure) 
     ],
 )
 def test_who_gets_what_the_relay_shall_forward(
-    configured: Configure, forwarding: str, who: dict[str, int]
+    configured: Configure, cast: tuple[Kind, ...], forwarding: str, who: dict[str, int]
 ) -> None:
+    if cast[1] is Kind.C and Kind.PY in cast:
+        pytest.skip("who forwards is of C")
     # With StrictSubnets left knows no MACs and floods, but relay knows whose they are.
     network = configured(left=(("StrictSubnets", "yes"),), relay=(("Forwarding", forwarding),))
     left, relay, right = network

@@ -17,7 +17,7 @@ from pytinc.lab.node import Kind, Node, wait_until
 from pytinc.lab.traffic import answers, ping
 
 # left, right
-CASTS = ("CP", "PC", "PP")
+CASTS = ("CP", "PC")
 PATIENCE_S = 20
 QUIET_S = 0.5
 PMTU_1500 = 1439
