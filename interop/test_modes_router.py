@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -60,15 +61,16 @@ def configured(plain: Network) -> Iterator[Configure]:
         for role, lines in (subnets or {}).items():
             for owner, subnet in lines:
                 plain[role].add_lines(f"hosts/{owner}", [("Subnet", subnet)])
-        plain.start()
+        # Who is dialled first, so that nobody has to try again.
+        plain["relay"].start()
+        with ThreadPoolExecutor(2) as workers:
+            list(workers.map(Node.start, (plain["left"], plain["right"])))
         if seen:
             plain.wait_converged()
         return plain
 
     yield start
-    for node in plain:
-        if node.running():
-            node.stop()
+    plain.stop()
     for file, text in kept.items():
         file.write_text(text)
 

@@ -49,20 +49,22 @@ def configured(plain: Network) -> Iterator[Configure]:
     kept = {file: file.read_text() for node in plain for file in node.confbase.glob("*.conf")}
     kept |= {file: file.read_text() for node in plain for file in (node.confbase / "hosts").iterdir()}
 
-    def start(*lines: tuple[str, str]) -> tuple[Node, Node]:
+    def start(*lines: tuple[str, str], first: str = "right") -> tuple[Node, Node]:
         left, right = plain
         left.add_lines("tinc.conf", lines)
-        right.start()
-        left.start()
+        for node in sorted(plain, key=lambda node: node.name != first):
+            node.start()
         plain.wait_converged()
         return left, right
 
     yield start
-    for node in plain:
-        if node.running():
-            node.stop()
+    plain.stop()
     for file, text in kept.items():
         file.write_text(text)
+    # Or an address that worked before is dialled first.
+    for node in plain:
+        for file in (node.confbase / "cache").iterdir():
+            file.unlink()
 
 
 def listening(node: Node) -> set[tuple[str, str]]:
@@ -124,7 +126,7 @@ def test_a_peer_connects_to_another_address_and_port(configured: Configure, plai
         node.tinc("del", f"{other}.Address", check=False)
     right.add_lines("tinc.conf", [("ConnectTo", "left")])
     right.add_lines("hosts/left", [("Address", f"{SECOND} 700")])
-    configured(("ListenAddress", "*"), ("ListenAddress", "* 700"))
+    configured(("ListenAddress", "*"), ("ListenAddress", "* 700"), first="left")
     assert listening(left) == both("0.0.0.0:655", "0.0.0.0:700")
     wait_udp(left, right)
     (view,) = right.connections()
