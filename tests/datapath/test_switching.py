@@ -309,6 +309,25 @@ def test_nothing_longer_than_a_frame_may_be_leaves(world: World) -> None:
     assert world.out.upcalls.sptps_packets == []
 
 
+def test_a_jumbo_packet_is_cut_into_fragments_or_its_sender_is_told_what_fits(world: World) -> None:
+    def packet(flags: int) -> bytes:
+        return (
+            b"\x08\x00\x45\0" + (8000).to_bytes(2, "big") + b"\0\1" + bytes((flags, 0, 64, 17)) + bytes(7990)
+        )
+
+    world.send(NEAR + OWN + packet(0x00))
+
+    fragments = world.sent_to("b")
+    assert max(map(len, fragments)) <= 1400
+    assert sum(len(fragment) - 34 for fragment in fragments) == 7980
+
+    world.send(NEAR + OWN + packet(0x40))
+
+    (error,) = world.out.frames
+    assert (error[:12], error[34:36], error[40:42]) == (OWN + NEAR, b"\x03\x04", (1386).to_bytes(2, "big"))
+    assert world.table.drops.oversized == 0
+
+
 def test_an_unreachable_owner_gets_nothing(world: World) -> None:
     world.b.reachable, world.b.via, world.b.nexthop = False, None, None
 

@@ -387,7 +387,9 @@ def tcp_headers(draw: st.DrawFn) -> bytes:
 def ip_packets(draw: st.DrawFn) -> tuple[bytes, bytes]:
     """Ethertype and packet."""
     hops = draw(st.sampled_from((0, 1, 2, 64, 64)))
-    payload = draw(tcp_headers()) + bytes(draw(st.sampled_from((0, 0, 0, 40, 130, 500, 1250, 1400, 1440))))
+    payload = draw(tcp_headers()) + bytes(
+        draw(st.sampled_from((0, 0, 0, 40, 130, 500, 1250, 1400, 1440, 8000)))
+    )
     protocol = draw(st.sampled_from((6, 6, 6, 17, 4, 1)))
     if draw(st.booleans()):
         header = b"\x60\0\0\0" + len(payload).to_bytes(2, "big") + bytes((protocol, hops))

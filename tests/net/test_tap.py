@@ -285,16 +285,16 @@ def test_one_frame_that_fails_does_not_keep_the_next_ones_back(monkeypatch, offl
 
 
 @needs_tun
-def test_a_frame_that_is_too_long_is_dropped_and_the_others_are_read(monkeypatch) -> None:
+def test_frames_that_are_too_long_for_the_vpn_are_read_whole(monkeypatch) -> None:
     device = TapDevice(offload=False)
     reader, writer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         reader.setblocking(False)
-        for size in (60, MTU_MAX, MTU_MAX + 1, 3000, 61):
+        sizes = [60, MTU_MAX, MTU_MAX + 1, 9014, 61]
+        for size in sizes:
             writer.send(bytes(size))
         monkeypatch.setattr(device, "_descriptor", reader.fileno())
-        assert [len(frame) for frame in device.read_batch(64)] == [60, MTU_MAX, 61]
-        assert device.dropped == 2
+        assert [len(frame) for frame in device.read_batch(64)] == sizes
     finally:
         device.close()
         reader.close()
@@ -383,7 +383,7 @@ def test_the_host_is_asked_for_super_frames_that_leave_in_one_call() -> None:
 
 
 @needs_tun
-def test_super_frames_that_are_malformed_or_too_coarse_are_dropped_and_counted(monkeypatch) -> None:
+def test_super_frames_that_are_malformed_are_dropped_and_counted_and_coarse_ones_are_cut(monkeypatch) -> None:
     device = TapDevice()
     reader, writer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
@@ -393,8 +393,9 @@ def test_super_frames_that_are_malformed_or_too_coarse_are_dropped_and_counted(m
         for header, frame in ((b"\1\1" + bytes(8), bytes(200)), coarse, fine, (bytes(10), bytes(2000))):
             writer.send(header + frame)
         monkeypatch.setattr(device, "_descriptor", reader.fileno())
-        assert [len(frame) for frame in device.read_batch(64)] == [1502, 1502, 158]
-        assert device.dropped == 1 + 13 + 1
+        sizes = [len(frame) for frame in one_by_one(device.read_batch(64))]
+        assert sizes == [2054] * 12 + [1054] + [1502, 1502, 158] + [2000]
+        assert device.dropped == 1
     finally:
         device.close()
         reader.close()

@@ -6,7 +6,8 @@ frames are sealed and queued as runs, so that what follows, UDP_SEGMENT above al
 What one source sends to one node keeps its order, as far as it goes the same way (UDP or TCP).
 
 Departures from tinc: fragments go to the owner, sealed end to end, and not to the relay on the way (5.7);
-a relayed datagram never goes back to where it came from; what is longer than a frame may be (1518) ends here.
+a relayed datagram never goes back to where it came from; what is longer than a frame may be (1518) and cannot
+be cut into fragments ends here.
 
 HOT PATH: no logging, no exception for an ordinary drop, no object for a frame (style.md 4.9). It must equal
 `pytinc.datapath.reference`.

@@ -77,7 +77,7 @@ class RawSocketDevice(SuperFrames):
         return self._descriptor
 
     def read_batch(self, limit: int) -> list[bytes | FrameRun]:
-        """Return about ``limit`` frames. What is too long for the VPN is dropped; tinc would cut it."""
+        """Return about ``limit`` frames, also such as are too long for the VPN (as `TapDevice` does)."""
         frames: list[bytes | FrameRun] = []
         receive, buffers = self._socket.recvmsg_into, (self._buffer,)
         room, left = MAX_BATCH_BYTES, limit
@@ -103,10 +103,7 @@ class RawSocketDevice(SuperFrames):
 
     def _tagged(self, frames: list[bytes | FrameRun], tag: bytes) -> list[bytes | FrameRun]:
         """Put the VLAN tag that the kernel keeps apart back into frames."""
-        tagged: list[bytes | FrameRun] = []
-        for frame in one_by_one(frames):
-            self._keep(tagged, frame[:12] + tag + frame[12:])
-        return tagged
+        return [frame[:12] + tag + frame[12:] for frame in one_by_one(frames)]
 
     def close(self) -> None:
         """Let the interface go; it stays as it is."""

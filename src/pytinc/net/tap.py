@@ -24,7 +24,6 @@ from pytinc.errors import DecodeError, DeviceError
 from pytinc.net.batch import one_by_one, write_each
 from pytinc.net.log import LogFunction, reason
 from pytinc.net.tun import OpenInterface
-from pytinc.wire.datagram import MTU_MAX
 
 if TYPE_CHECKING:
     from pytinc.datapath.coalesce import Write
@@ -141,36 +140,30 @@ class SuperFrames:
     _joins: bool
     """The kernel takes super-frames, as far as is known."""
     dropped: int
-    """Frames of the host that were too long for the VPN (tinc would cut them) or malformed."""
+    """Frames of the host that were malformed."""
 
     def _take(self, frames: list[bytes | FrameRun], buffer: bytearray, size: int) -> int:
         """Take what one read gave; return how many frames it was."""
         view = memoryview(buffer)
         if self._offload is None:
-            return self._keep(frames, bytes(view[:size]))
+            frames.append(bytes(view[:size]))
+            return 1
         if buffer[1]:  # segmentation
             return self._cut(frames, view[:VNET_HEADER_SIZE], view[VNET_HEADER_SIZE:size])
         frame = bytes(view[VNET_HEADER_SIZE:size])
         if buffer[0] & _NEEDS_CSUM:
             return self._fill(frames, frame, *_CHECKSUM_PLACE.unpack_from(buffer, 6))
-        return self._keep(frames, frame)
-
-    def _keep(self, frames: list[bytes | FrameRun], frame: bytes) -> int:
-        """Take a frame if it is not too long; return that it was one."""
-        if len(frame) <= MTU_MAX:
-            frames.append(frame)
-        else:
-            self.dropped += 1
+        frames.append(frame)
         return 1
 
     def _fill(self, frames: list[bytes | FrameRun], frame: bytes, start: int, offset: int) -> int:
         """Take a frame that lacks its checksum; return that it was one."""
         assert self._offload is not None
         try:
-            return self._keep(frames, self._offload.fill_checksum(frame, start, offset))
+            frames.append(self._offload.fill_checksum(frame, start, offset))
         except DecodeError:
             self.dropped += 1
-            return 1
+        return 1
 
     def _cut(self, frames: list[bytes | FrameRun], header: memoryview, frame: memoryview) -> int:
         """Take the frames in a super-frame; return how many they were."""
@@ -181,9 +174,7 @@ class SuperFrames:
             self.dropped += 1
             return 1
         if isinstance(pieces, list):
-            return sum(self._keep(frames, piece) for piece in pieces)
-        if pieces.size > MTU_MAX:
-            self.dropped += len(pieces)
+            frames += pieces
         else:
             frames.append(pieces)
         return len(pieces)
@@ -272,7 +263,10 @@ class TapDevice(SuperFrames):
         return self._descriptor
 
     def read_batch(self, limit: int) -> list[bytes | FrameRun]:
-        """Return about ``limit`` frames. What is too long for the VPN is dropped; tinc would cut it."""
+        """Return about ``limit`` frames, also such as are too long for the VPN.
+
+        `pytinc.datapath` answers those with ICMP or makes fragments; tinc cuts them before it does so.
+        """
         frames: list[bytes | FrameRun] = []
         plain: list[bytes] = []
         try:

@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
 from pytinc.net.batch import one_by_one, write_each
-from pytinc.wire.datagram import MTU_MAX
 from pytinc.wire.ethernet import HEADER_OF_IP, HEADER_SIZE
 
 if TYPE_CHECKING:
     from pytinc.datapath.runs import FrameRun
 
-_MAX_PACKET: Final = MTU_MAX - HEADER_SIZE
+_MAX_PACKET: Final = 65535
+"""Of IP. What is too long for the VPN is answered with ICMP, or cut into fragments, by `pytinc.datapath`."""
 
 
 class OpenInterface(Protocol):
@@ -44,6 +44,7 @@ class TunDevice:
     def __init__(self, interface: OpenInterface, path: str) -> None:
         self._interface = interface
         self._descriptor = interface.fileno()
+        self._buffer = bytearray(_MAX_PACKET)
         os.set_blocking(self._descriptor, False)
         self.name = interface.name
         self.path = path
@@ -53,20 +54,21 @@ class TunDevice:
         return self._descriptor
 
     def read_batch(self, limit: int) -> list[bytes]:
-        """Return up to ``limit`` packets as frames. What is no IP, or too long for the VPN, is dropped.
+        """Return up to ``limit`` packets as frames. What is no IP is dropped.
 
         The end of what comes is an `OSError`, too: behind a descriptor of others may be a socket or pipe.
         """
         frames: list[bytes] = []
-        read, descriptor, headers = os.read, self._descriptor, HEADER_OF_IP
+        readv, descriptor, headers = os.readv, self._descriptor, HEADER_OF_IP
+        buffers, view = (self._buffer,), memoryview(self._buffer)
         try:
             for _ in range(limit):
-                packet = read(descriptor, _MAX_PACKET + 1)
-                header = headers.get(packet[:1])
-                if not packet:
+                size = readv(descriptor, buffers)
+                if not size:
                     raise OSError(errno.EPIPE, "the other end has closed it")
-                if header is not None and len(packet) <= _MAX_PACKET:
-                    frames.append(header + packet)
+                header = headers.get(bytes(view[:1]))
+                if header is not None:
+                    frames.append(header + view[:size])
         except BlockingIOError:
             pass
         except OSError:

@@ -1,0 +1,198 @@
+"""Settings of the data plane in switch mode, played by C and pytinc: who gets a frame, and by which way.
+
+    left ──> relay <── right        an arrow: who connects to whom
+
+One network for all: each test starts it again with settings of its own.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+import pytest
+
+from pytinc.lab.frames import Port
+from pytinc.lab.network import Network
+from pytinc.lab.node import Kind, Node, wait_until
+from pytinc.lab.traffic import answers, ping
+
+# left, relay, right
+CASTS = ("CPC", "PCP")
+ROLES = ("left", "relay", "right")
+PATIENCE_S = 20
+QUIET_S = 0.2
+"""How long we wait for a frame that shall not come."""
+EXPERIMENT = "88b5"
+"""An ethertype that nobody speaks (IEEE 802, local experiments)."""
+EVERYONE = "ff" * 6
+NOBODY = "0200000000ee"
+"""A MAC address that nobody has: frames to it go the way of broadcasts."""
+
+Configure = Callable[..., Network]
+
+
+@pytest.fixture(scope="module")
+def plain(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Network:
+    network = new_network(
+        ("PingInterval", "3"),
+        ("PingTimeout", "2"),
+        ("MaxTimeout", "1"),
+        ("UDPDiscoveryKeepaliveInterval", "2"),
+        ("UDPDiscoveryTimeout", "5"),
+    )
+    for role, kind in zip(ROLES, cast, strict=True):
+        network.add(role, kind, connect_to=() if role == "relay" else ("relay",))
+        network[role].host.run("sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=1")
+    network.exchange_keys()
+    return network
+
+
+@pytest.fixture
+def configured(plain: Network) -> Iterator[Configure]:
+    """Start the network with variables for some roles, or for "all"; afterwards it is as it was."""
+    kept = {file: file.read_text() for node in plain for file in node.confbase.glob("*.conf")}
+    kept |= {file: file.read_text() for node in plain for file in (node.confbase / "hosts").iterdir()}
+
+    def start(**settings: tuple[tuple[str, str], ...]) -> Network:
+        for node in plain:
+            own = settings.get(node.name, ()) + settings.get("all", ())
+            node.add_lines("tinc.conf", own)
+        # Who is dialled first, so that nobody has to try again.
+        plain["relay"].start()
+        with ThreadPoolExecutor(2) as workers:
+            list(workers.map(Node.start, (plain["left"], plain["right"])))
+        plain.wait_converged()
+        return plain
+
+    yield start
+    plain.stop()
+    for file, text in kept.items():
+        file.write_text(text)
+    plain.lab.clear_faults()
+
+
+def frame(to: str, sender: Node, payload: bytes) -> bytes:
+    return bytes.fromhex(to + sender.mac.replace(":", "") + EXPERIMENT) + payload
+
+
+def who_gets(network: Network, sender: Node, to: str = EVERYONE, quiet: float = QUIET_S) -> dict[str, int]:
+    """How often each other node gets a frame that one has sent."""
+    others = [node for node in network if node is not sender]
+    sent = frame(to, sender, b"who gets this?".ljust(46, b"."))
+    with ExitStack() as ports:
+        taps = {node.name: ports.enter_context(Port(node.host, node.interface)) for node in others}
+        ports.enter_context(Port(sender.host, sender.interface)).send(sent)
+        time.sleep(quiet)
+        return {name: list(tap.frames(0.02)).count(sent) for name, tap in taps.items()}
+
+
+def wait_answers(one: Node, other: Node) -> None:
+    what = f"{one.name} is answered by {other.name}"
+    wait_until(lambda: answers(one.host, other.address), PATIENCE_S, what, interval=0.05)
+
+
+def knows(one: Node, other: Node) -> bool:
+    return f"{other.mac} owner {other.name}" in re.sub(
+        r"\b(\w):", r"0\1:", one.tinc("dump", "subnets").stdout
+    )
+
+
+def datagrams(port: Port, seconds: float, peer: Node | None = None) -> int:
+    """UDP packets that come from tinc's port (of one node) within this time."""
+    return sum(
+        data[12:14] == b"\x08\0"
+        and data[23] == 17
+        and data[34:36] == b"\x02\x8f"
+        and (peer is None or data[26:30] == socket.inet_aton(peer.host.address))
+        for data in port.frames(seconds)
+    )
+
+
+@pytest.mark.parametrize("role", ["left", "relay"])
+def test_with_tcp_only_nothing_goes_by_udp_and_frames_of_full_length_pass(
+    configured: Configure, role: str
+) -> None:
+    network = configured(**{role: (("TCPOnly", "yes"),)})
+    node = network[role]
+    neighbour = network["relay" if role == "left" else "left"]
+    with Port(node.host, "eth0") as wire:
+        wait_answers(node, neighbour)
+        for one, other in ((node, neighbour), (neighbour, node)):
+            assert ping(one.host, other.address, 5, interval=0.1, size=1472).lost == 0
+        assert datagrams(wire, 0.5) == 0
+    for one, other in ((node, neighbour), (neighbour, node)):
+        # Who has TCPOnly has IndirectData, too.
+        assert one.info(other.name)["Reachability"] == f"indirectly via {one.name}"
+    left, relay, right = network
+    # What C sends to a node with TCPOnly is lost at a relay of C.
+    if role == "left" and Kind.PY in (relay.kind, right.kind):
+        wait_answers(right, left)
+        # The first may be answered with what fits in a datagram to the relay.
+        assert ping(right.host, left.address, 5, interval=0.1, size=1472).lost <= 1
+
+
+@pytest.mark.parametrize(
+    ("way", "indirect", "who"),
+    [
+        ("mst", "no", {"left": "relay right", "relay": "left right", "right": "left relay"}),
+        ("direct", "yes", {"left": "relay", "relay": "left right", "right": "relay"}),
+        ("no", "no", {"left": "", "relay": "", "right": ""}),
+    ],
+)
+def test_who_gets_a_broadcast(configured: Configure, way: str, indirect: str, who: dict[str, str]) -> None:
+    network = configured(all=(("Broadcast", way),), left=(("IndirectData", indirect),))
+    for name, receivers in who.items():
+        expected = {other: int(other in receivers.split()) for other in ROLES if other != name}
+        for to in (EVERYONE, NOBODY):
+            assert who_gets(network, network[name], to) == expected
+    # Frames to one node go where they shall, whatever the way of broadcasts.
+    left, _, right = network
+    for one, other in ((left, right), (right, left)):
+        one.host.run("ip", "neigh", "replace", other.address, "lladdr", other.mac, "dev", one.interface)
+    wait_answers(left, right)
+
+
+def test_frames_of_a_node_with_indirect_data_go_through_the_relay_and_direct_only_sends_it_none(
+    configured: Configure,
+) -> None:
+    network = configured(left=(("IndirectData", "yes"),), right=(("DirectOnly", "yes"),))
+    left, relay, right = network
+    to_left, to_right = left.mac.replace(":", ""), right.mac.replace(":", "")
+    with Port(left.host, "eth0") as here, Port(right.host, "eth0") as there:
+        wait_answers(left, relay)
+        wait_answers(right, relay)
+        reached = {"relay": 0, "right": 1}
+        wait_until(lambda: who_gets(network, left, to_right) == reached, PATIENCE_S, "left reaches right")
+        assert who_gets(network, right, to_left) == {"left": 0, "relay": 0}
+        assert who_gets(network, right) == {"left": 1, "relay": 1}  # broadcasts are not concerned
+        assert datagrams(here, 0.05, right) == datagrams(there, 0.05, left) == 0
+    assert left.info("right")["Reachability"] == "indirectly via left"
+    assert right.info("left")["Reachability"] == "indirectly via relay"
+    assert right.nodes()["left"].via == "relay"
+
+
+@pytest.mark.parametrize(
+    ("forwarding", "who"),
+    [
+        ("internal", {"relay": 0, "right": 1}),
+        ("off", {"relay": 0, "right": 0}),
+        ("kernel", {"relay": 1, "right": 0}),
+    ],
+)
+def test_who_gets_what_the_relay_shall_forward(
+    configured: Configure, cast: tuple[Kind, ...], forwarding: str, who: dict[str, int]
+) -> None:
+    if cast[1] is Kind.C and Kind.PY in cast:
+        pytest.skip("who forwards is of C")
+    # With StrictSubnets left knows no MACs and floods, but relay knows whose they are.
+    network = configured(left=(("StrictSubnets", "yes"),), relay=(("Forwarding", forwarding),))
+    left, relay, right = network
+    who_gets(network, right)
+    wait_until(lambda: knows(relay, right), PATIENCE_S, "relay has learned of right")
+    assert not knows(left, right)
+    assert who_gets(network, left, right.mac.replace(":", "")) == who

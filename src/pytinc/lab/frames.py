@@ -1,0 +1,97 @@
+"""Raw Ethernet frames on an interface of a lab host: sent as they are, and seen with their VLAN tags.
+
+The socket is opened in the host's namespace by a thread that ends at once, and then used from here: no
+program has to be started for a frame. Used by the interop tests.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import socket
+import struct
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final, Self
+
+from pytinc.lab.namespaces import Host, LabError
+
+_CLONE_NEWNET: Final = 0x40000000
+_ALL_PROTOCOLS: Final = 3
+_SOL_PACKET: Final = 263
+_AUXDATA: Final = 8
+"""The kernel takes the outer tag out of a frame and tells it apart (struct tpacket_auxdata)."""
+_AUX: Final = struct.Struct("=IIIHHHH")
+_TAG_VALID: Final = 1 << 4
+_TPID_VALID: Final = 1 << 6
+_BUFFER: Final = 4 << 20
+_LONGEST: Final = 70000
+
+
+def _open(namespace: str, interface: str) -> socket.socket:
+    """Open a packet socket in a namespace. The calling thread stays in there, so that it must end."""
+    handle = os.open(Path("/run/netns") / namespace, os.O_RDONLY)
+    try:
+        kernel = ctypes.CDLL(None, use_errno=True)
+        if kernel.setns(handle, _CLONE_NEWNET) < 0:
+            raise LabError(f"cannot enter {namespace}: {os.strerror(ctypes.get_errno())}")
+    finally:
+        os.close(handle)
+    opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+    opened.setsockopt(_SOL_PACKET, _AUXDATA, 1)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
+    opened.bind((interface, _ALL_PROTOCOLS))
+    return opened
+
+
+class Port:
+    """An interface of a host, frame by frame; it sees only what others send. Use it in ``with``."""
+
+    def __init__(self, host: Host, interface: str) -> None:
+        with ThreadPoolExecutor(1) as thread:
+            self._socket = thread.submit(_open, host.namespace, interface).result()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """See nothing any more."""
+        self._socket.close()
+
+    def send(self, frame: bytes) -> None:
+        """Send a frame. Raises LabError when it is too long for the interface."""
+        try:
+            self._socket.send(frame)
+        except OSError as error:
+            raise LabError(f"cannot send {len(frame)} bytes: {error.strerror}") from error
+
+    def frames(self, seconds: float) -> Iterator[bytes]:
+        """Frames that come to the interface, from those that wait already, until the time is over."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self._socket.settimeout(left)
+            with contextlib.suppress(TimeoutError):
+                data, others, _, address = self._socket.recvmsg(_LONGEST, 256)
+                if address[2] != socket.PACKET_OUTGOING:
+                    yield _with_tag(data, others)
+
+    def until(self, wanted: Callable[[bytes], object], seconds: float) -> bytes | None:
+        """The first frame of this kind, or None when the time is over."""
+        return next((frame for frame in self.frames(seconds) if wanted(frame)), None)
+
+
+def _with_tag(frame: bytes, others: list[tuple[int, int, bytes]]) -> bytes:
+    """Put a VLAN tag back that the kernel has taken out."""
+    for level, kind, data in others:
+        if (level, kind) == (_SOL_PACKET, _AUXDATA):
+            status, *_, tag, protocol = _AUX.unpack(data[: _AUX.size])
+            if status & _TAG_VALID:
+                outer = protocol if status & _TPID_VALID else 0x8100
+                return frame[:12] + struct.pack("!HH", outer, tag) + frame[12:]
+    return frame
