@@ -11,7 +11,6 @@ from pytinc.datapath.runs import MIN_RUN, FrameRun
 from pytinc.datapath.segment import HEADER, NEEDS_CSUM, fill_checksum, gather
 from pytinc.errors import DecodeError
 
-LONGEST = 1518
 ALONE = bytes(HEADER.size)
 
 
@@ -31,18 +30,14 @@ def one_by_one(reads: list[bytes]) -> tuple[list[bytes], int]:
         flags, _, _, _, start, offset = HEADER.unpack_from(each)
         frame = each[HEADER.size :]
         try:
-            frame = fill_checksum(frame, start, offset) if flags & NEEDS_CSUM else frame
+            frames.append(fill_checksum(frame, start, offset) if flags & NEEDS_CSUM else frame)
         except DecodeError:
-            frame = bytes(LONGEST + 1)
-        if len(frame) <= LONGEST:
-            frames.append(frame)
-        else:
             dropped += 1
     return frames, dropped
 
 
 def checked(reads: list[bytes]) -> list[bytes | FrameRun]:
-    items, dropped = gather(reads, LONGEST)
+    items, dropped = gather(reads)
     frames = [frame for item in items for frame in ([item] if isinstance(item, bytes) else item.frames())]
     assert (frames, dropped) == one_by_one(reads)
     return items
@@ -86,10 +81,9 @@ def test_a_checksum_in_any_place_is_filled_in_or_the_frame_dropped(start: int, o
     checked([header + bytes(range(100))] * 12)
 
 
-def test_frames_that_are_too_long_are_left_out_and_counted() -> None:
-    long = ALONE + bytes(LONGEST + 1)
-    assert gather([read(), *[long] * 20, read()], LONGEST)[1] == 20
-    checked([read(), *[long] * 20, read()])
+def test_long_frames_make_a_run_as_well() -> None:
+    (run,) = checked([read(8000, number=number) for number in range(9)])
+    assert isinstance(run, FrameRun)
 
 
 def test_frames_without_an_ethernet_header_make_no_run() -> None:

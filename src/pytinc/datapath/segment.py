@@ -128,31 +128,26 @@ def fill_checksum(frame: bytes, start: int, offset: int) -> bytes:
     return frame[:at] + check + frame[at + 2 :]
 
 
-def gather(read: Sequence[bytes], longest: int) -> tuple[list[bytes | FrameRun], int]:
+def gather(read: Sequence[bytes]) -> tuple[list[bytes | FrameRun], int]:
     """Return the frames of several reads that gave one each, and how many were left out.
 
     Each of ``read`` is a virtio-net header without segmentation, and a frame. Checksums are filled in. Frames
-    of one length with one header that follow each other become a run. Left out are those longer than
-    ``longest``, or with a checksum beyond their end.
+    of one length with one header that follow each other become a run. Left out are those with a checksum
+    beyond their end.
     """
     frames: list[bytes | FrameRun] = []
     dropped, first = 0, 0
     while first < len(read):
         end = _end_of_equals(read, first)
         group = read[first:end]
-        run = _equal_run(group) if len(group) >= MIN_RUN and len(group[0]) <= HEADER.size + longest else None
+        run = _equal_run(group) if len(group) >= MIN_RUN else None
         if run is not None:
             frames.append(run)
         else:
             for each in group:
                 try:
-                    frame = _completed(each)
+                    frames.append(_completed(each))
                 except DecodeError:
-                    dropped += 1
-                    continue
-                if len(frame) <= longest:
-                    frames.append(frame)
-                else:
                     dropped += 1
         first = end
     return frames, dropped

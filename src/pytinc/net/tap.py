@@ -90,7 +90,7 @@ class Offload(NamedTuple):
 
     fill_checksum: Callable[[bytes, int, int], bytes]
     segment: Callable[[bytes | memoryview, bytes | memoryview], list[bytes] | FrameRun]
-    gather: Callable[[Sequence[bytes], int], tuple[list[bytes | FrameRun], int]]
+    gather: Callable[[Sequence[bytes]], tuple[list[bytes | FrameRun], int]]
     coalesce: Callable[[Sequence[bytes]], list[Write]]
     coalesce_run: Callable[[FrameRun], list[Write]]
 
@@ -296,7 +296,7 @@ class TapDevice(SuperFrames):
     def _gather(self, frames: list[bytes | FrameRun], plain: list[bytes]) -> None:
         """Take what was read frame by frame, with the header before each."""
         if plain and self._offload is not None:
-            taken, dropped = self._offload.gather(plain, MTU_MAX)
+            taken, dropped = self._offload.gather(plain)
             frames += taken
             self.dropped += dropped
             plain.clear()
