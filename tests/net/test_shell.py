@@ -299,6 +299,16 @@ def test_a_look_up_is_answered_to_the_node(on_loop, log) -> None:
     on_loop(main)
 
 
+def test_a_name_without_an_address_is_logged_with_the_peer(on_loop, log) -> None:
+    async def main() -> None:
+        async with world(log) as w:
+            w.do(Resolve("b", "127.0.0.1", "no such service"))
+            await until(lambda: ("resolved", "b", ()) in w.node.events)
+            assert "No address found for 127.0.0.1 port no such service of b" in log.messages
+
+    on_loop(main)
+
+
 def test_nothing_is_dialled_or_read_before_the_shell_is_open(on_loop, log) -> None:
     async def main() -> None:
         async with world(log, is_open=False) as w:

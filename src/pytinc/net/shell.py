@@ -239,8 +239,10 @@ class Shell:
         self.node.meta_closed(connection, reason, self._clock())
         self.settle()
 
-    def _resolved(self, peer: str, addresses: Sequence[Address]) -> None:
-        self.node.resolved(peer, addresses, self._clock())
+    def _resolved(self, asked: Resolve, addresses: Sequence[Address]) -> None:
+        if not addresses:
+            self._log(1, "error", f"No address found for {asked.host} port {asked.port} of {asked.peer}")
+        self.node.resolved(asked.peer, addresses, self._clock())
         self.settle()
 
     def _note_too_big(self, peer: str, size: int) -> None:
@@ -315,7 +317,7 @@ class Shell:
             return
         family = FAMILIES[self.node.settings.address_family]
         self._resolver.resolve(
-            action.host, action.port, family, lambda addresses: self._resolved(action.peer, addresses)
+            action.host, action.port, family, lambda addresses: self._resolved(action, addresses)
         )
 
     def _on_send_meta(self, action: SendMeta) -> None:
