@@ -36,6 +36,7 @@ from pytinc.net.metrics import MetricsServer, bind_metrics_socket, require_libra
 from pytinc.net.shell import Shell
 from pytinc.net.sockets import Listener, open_listeners, own_address, path_mtu
 from pytinc.net.tap import FrameDevice
+from pytinc.net.timers import uptime
 from pytinc.node.node import Node
 
 SHORT_WATCHDOG: Final = 2.0
@@ -89,7 +90,7 @@ class Service:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._callback_failed)
         cookie = secrets.token_hex(COOKIE_SIZE).upper()
-        self._control = ControlServer(loop, self, cookie, clock=time.monotonic)
+        self._control = ControlServer(loop, self, cookie, clock=uptime)
         try:
             status = await self._live(loop, tasks)
         except PytincError as error:
