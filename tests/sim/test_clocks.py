@@ -80,9 +80,11 @@ def test_a_reload_closes_what_has_a_new_host_file_however_the_wall_clock_was_set
     assert len(logged(hub, "has been changed")) == 1
 
 
+@pytest.mark.parametrize("udp", [True, False])
 @pytest.mark.parametrize("seconds", [90, HOURS])
-def test_a_node_that_slept_dials_at_once_and_asks_for_new_keys(seconds: float) -> None:
-    mesh, hub, left, right = running_mesh()
+def test_a_node_that_slept_dials_at_once_and_asks_for_new_keys(seconds: float, udp: bool) -> None:
+    # A node that UDP confirmed begins with its best address again anyway.
+    mesh, hub, left, right = running_mesh(tcp_only=not udp)
     session = left.node.peers["right"].session
     forget(mesh)
     left.sleep(seconds)

@@ -7,6 +7,7 @@ is `dialling`'s business.
 from __future__ import annotations
 
 import enum
+import math
 from typing import TYPE_CHECKING, Final
 
 from pytinc.config.settings import HostSettings
@@ -143,7 +144,11 @@ class Connections:
         self._next_number = 0
         self._to_flush: dict[int, Connection] = {}
         self._burst = Burst()
-        self._last_check: float | None = None
+        self._last_check = math.inf
+
+    def start(self, now: float) -> None:
+        """From now on a sleep is noticed."""
+        self._last_check = now
 
     def all(self) -> list[Connection]:
         """Return the connections, oldest first."""
@@ -513,7 +518,7 @@ class Connections:
         """Time out what is silent and ping what is idle (meta.md 5.2, tinc: timeout_handler())."""
         node = self._node
         last, self._last_check = self._last_check, now
-        if last is not None and now - last > 2 * node.settings.udp_discovery_timeout:
+        if now - last > 2 * node.settings.udp_discovery_timeout:
             self._awake(now - last, now)
             return
         for connection in self.all():
