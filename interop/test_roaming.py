@@ -1,4 +1,4 @@
-"""A node that is suddenly somewhere else: with another address, or with another UDP port after its NAT forgot it.
+"""A node that is suddenly somewhere else: with another address, or with another UDP port.
 
 One role moves and dials, the other stays. Times are printed to be compared; the bounds asserted are what the
 protocol permits, plus what a slow machine takes.
