@@ -23,7 +23,7 @@ ROLES = ("dialling", "dialled")
 PING_INTERVAL_S = 2
 PING_TIMEOUT_S = 1
 MAX_TIMEOUT_S = 2
-UDP_TIMEOUT_S = 2
+UDP_TIMEOUT_S = 1
 SLEEP_S = 2 * UDP_TIMEOUT_S + PING_TIMEOUT_S + 1
 # An attempt at the sleeper may be under way, the next one has to wait; and keys are exchanged again.
 BACK_S = PING_TIMEOUT_S + MAX_TIMEOUT_S + 5
