@@ -501,6 +501,22 @@ def test_hangup_opens_the_log_anew_and_reloads(network: Network) -> None:
     assert daemon.stop()[0] == 0
 
 
+def test_an_alarm_dials_again_what_waits(network: Network) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    network.configure("ConnectTo = beta")
+    (network.base / "hosts" / "beta").write_text(f"Address = 127.0.0.1 {port}\n")
+    daemon = network.start("-d1")
+    until(lambda: "re-establish outgoing connection in 5 seconds" in daemon.said)
+    with socket.create_server(("127.0.0.1", port)) as listener:
+        listener.settimeout(3)
+        daemon.signal(signal.SIGALRM)
+        caller, _ = listener.accept()
+        with caller:
+            assert caller.recv(100).startswith(b"0 ")
+    daemon.stop()
+
+
 def test_a_hangup_with_a_broken_configuration_ends_the_daemon_with_status_one(network: Network) -> None:
     network.script("tinc-down", f"touch {network.base}/ran")
     daemon = network.start()

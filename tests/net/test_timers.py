@@ -3,11 +3,12 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from pathlib import Path
 from time import monotonic as clock
 
 import pytest
 
-from pytinc.net.timers import Deadline, LagMeter
+from pytinc.net.timers import Deadline, LagMeter, uptime
 
 
 def test_it_calls_back_once_at_the_armed_time(on_loop) -> None:
@@ -123,3 +124,10 @@ def test_a_time_in_the_past_is_no_lag(on_loop) -> None:
         assert (lag.samples, lag.maximum < 50) == (1, True)
 
     on_loop(main)
+
+
+def test_the_daemons_clock_goes_on_with_the_time_and_counts_sleep() -> None:
+    start, kernel = uptime(), float(Path("/proc/uptime").read_text().split()[0])
+    time.sleep(0.05)
+    assert 0.05 <= uptime() - start < 5
+    assert abs(start - kernel) < 5  # the kernel's own figure includes sleep, too

@@ -115,9 +115,9 @@ def test_connections_show_how_far_they_are(stage: MakeStage) -> None:
 
 
 def test_a_neighbour_that_owes_a_pong_is_marked(stage: MakeStage) -> None:
-    alpha = stage("beta", ping_interval=60, ping_timeout=5)
+    alpha = stage("beta", ping_interval=20, ping_timeout=5)
     beta = alpha.neighbour("beta")
-    alpha.now = 61.0
+    alpha.now = 21.0
     alpha.node.connections.check_all(alpha.now)  # the PING has not reached beta yet
     (view,) = views.connections(alpha.node)
     assert view.status == PINGED | MST

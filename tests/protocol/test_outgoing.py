@@ -79,6 +79,18 @@ def test_without_configured_addresses_later_rounds_try_the_others_again() -> Non
     assert tried(a_round(outgoing, candidate)) == [1, 2]
 
 
+def test_while_no_configured_name_can_be_looked_up_later_rounds_try_the_others_again() -> None:
+    outgoing = Outgoing("a", 900)
+    candidate = Candidate((address(1),), (address(2),), (("a.example", "655"), ("b.example", "655")))
+    for _ in range(3):
+        assert tried(a_round(outgoing, candidate)) == [1, 2]
+    assert tried(a_round(outgoing, candidate, {"b.example": [address(3)]})) == [1, 2, 3]
+    assert tried(a_round(outgoing, candidate, {"b.example": [address(3)]})) == [3]
+    assert tried(a_round(outgoing, candidate, {"b.example": [address(1)]})) == [1]
+    assert tried(a_round(outgoing, candidate)) == []
+    assert tried(a_round(outgoing, candidate)) == [1, 2]
+
+
 def test_addresses_that_turn_up_during_a_round_are_tried_too() -> None:
     outgoing = Outgoing("a", 900)
     assert outgoing.next(Candidate((address(1),))) == Try(address(1))

@@ -108,6 +108,9 @@ class SimNode:
         self.key = key
         self.hosts = SimHosts()
         self.running = False
+        self.asleep = False
+        self.wall_offset = 0.0
+        """Seconds by which the wall clock was set since the start."""
         self.frames: list[bytes] = []
         self.scripts: list[tuple[str, dict[str, str]]] = []
         self.logs: list[str] = []
@@ -125,7 +128,7 @@ class SimNode:
             random_float=rng.random,
             path_mtu=lambda address: self.mesh.underlay.mtu,
             queued=lambda number: 0,
-            wall_clock=lambda: WALL_START + self.mesh.now,
+            wall_clock=lambda: WALL_START + self.wall_offset + self.mesh.now,
         )
         self.node.set_sockets([(4, self.address)])
         self.running = True
@@ -144,6 +147,17 @@ class SimNode:
         self.running = False
         for number in list(self.pipes):
             self._hang_up(number)
+
+    def sleep(self, seconds: float) -> None:
+        """Suspend the host: it hears nothing and runs no timer, but its clock goes on."""
+        self.asleep = True
+        self.mesh.underlay.cut.add(self.name)
+        self.mesh.at(self.mesh.now + seconds, self._wake)
+
+    def _wake(self) -> None:
+        self.asleep = False
+        self.mesh.underlay.cut.discard(self.name)
+        self._tick(self._armed)
 
     def send_frame(self, frame: bytes) -> None:
         self.node.frames([frame], self.mesh.now)
@@ -174,7 +188,7 @@ class SimNode:
             self.mesh.at(deadline, lambda: self._tick(deadline))
 
     def _tick(self, armed_for: float) -> None:
-        if not self.running or armed_for != self._armed:
+        if not self.running or self.asleep or armed_for != self._armed:
             return
         self._armed = float("inf")
         self.node.tick(self.mesh.now)

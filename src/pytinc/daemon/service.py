@@ -37,6 +37,7 @@ from pytinc.net.metrics import MetricsServer, bind_metrics_socket, require_libra
 from pytinc.net.shell import Shell
 from pytinc.net.sockets import Listener, open_listeners, own_address, path_mtu
 from pytinc.net.tap import FrameDevice
+from pytinc.net.timers import uptime
 from pytinc.net.upnp import PortMapper, missing_library, plan
 from pytinc.node.connections import REQUEST_LEVEL
 from pytinc.node.node import Node
@@ -94,7 +95,7 @@ class Service:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._callback_failed)
         cookie = secrets.token_hex(COOKIE_SIZE).upper()
-        self._control = ControlServer(loop, self, cookie, clock=time.monotonic)
+        self._control = ControlServer(loop, self, cookie, clock=uptime)
         try:
             status = await self._live(loop, tasks)
         except PytincError as error:

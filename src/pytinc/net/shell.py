@@ -11,7 +11,6 @@ The daemon (`pytinc.daemon.service`) makes a `Shell`, and calls `start`, `open` 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -34,7 +33,7 @@ from pytinc.net.resolver import Resolver
 from pytinc.net.sockets import FAMILIES, Listener
 from pytinc.net.statistics import DaemonStats
 from pytinc.net.tap import DeviceFeed, FrameDevice
-from pytinc.net.timers import Deadline
+from pytinc.net.timers import Deadline, uptime
 from pytinc.net.udp import UdpSockets
 from pytinc.node import views
 from pytinc.node.actions import (
@@ -86,7 +85,7 @@ class Shell:
         run_script: Callable[[str, Mapping[str, str]], None],
         on_fatal: Callable[[str], None],
         deliver_capture: Callable[[list[bytes]], None],
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = uptime,
     ) -> None:
         self.node = node
         self._files = files

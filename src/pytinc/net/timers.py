@@ -1,4 +1,4 @@
-"""The one armed deadline of the shell: when the node wants its next `tick`.
+"""The daemon's clock, and the one armed deadline of the shell: when the node wants its next `tick`.
 
 Re-armed after every event, so the common case (the same time again, or a later one) touches no timer. How
 late the loop calls back tells how long everything else, packets too, has to wait; `LagMeter` keeps it, at no
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,15 @@ LAG_INTERVAL: Final = 10.0
 """Seconds that are summed up together."""
 LAG_INTERVALS: Final = 6
 """So many of them are kept: the last minute, more or less."""
+
+
+def uptime() -> float:
+    """Seconds since the machine booted, its sleep included: what the node and everything around it go by.
+
+    Nobody can set this clock, unlike the wall clock. And unlike `time.monotonic` it tells the node by a leap
+    that the machine was suspended: its peers have long given it up then.
+    """
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Lag(NamedTuple):

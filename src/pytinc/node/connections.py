@@ -7,6 +7,7 @@ is `dialling`'s business.
 from __future__ import annotations
 
 import enum
+import math
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -67,6 +68,7 @@ class Connection:
     __slots__ = (
         "activated_at",
         "edge",
+        "host_mtime",
         "last_ping",
         "local",
         "meta",
@@ -91,6 +93,8 @@ class Connection:
         """The node at the other end, from activation on."""
         self.outgoing: Entry | None = None
         """The outgoing entry this connection serves."""
+        self.host_mtime: float | None = None
+        """When the host file that the peer was believed by had been modified; None while it is unknown."""
         self.options = 0
         self.weight = 0
         self.edge: Edge | None = None
@@ -167,8 +171,7 @@ class Connections:
         self._next_number = 0
         self._to_flush: dict[int, Connection] = {}
         self._burst = Burst()
-        self._last_check_wall: float | None = None
-        self._changed_check_wall = node.wall_clock()
+        self._last_check = math.inf
         self._tracing = False
 
     def trace_requests(self, wanted: bool) -> None:
@@ -182,6 +185,10 @@ class Connections:
 
     def _trace(self, connection: Connection) -> None:
         connection.meta.trace = partial(self._log_request, connection) if self._tracing else None
+
+    def start(self, now: float) -> None:
+        """From now on a sleep is noticed."""
+        self._last_check = now
 
     def all(self) -> list[Connection]:
         """Return the connections, oldest first."""
@@ -216,6 +223,7 @@ class Connections:
         """Open a connection for an outgoing entry."""
         connection = self._make(self._number(), entry.name, address, Address("", "0"), now)
         connection.outgoing = entry
+        connection.host_mtime = self._node.hosts.host_mtime(entry.name)
         self._node.log(1, "info", f"Trying to connect to {entry.name} ({address})")
         self._node.act(Dial(connection.number, entry.name, address))
         return connection
@@ -286,6 +294,7 @@ class Connections:
     def _on_event(self, connection: Connection, event: MetaEvent, now: float) -> None:
         match event:
             case Identified():
+                connection.host_mtime = self._node.hosts.host_mtime(connection.name)
                 if not connection.dialled:
                     connection.started = now  # our own ID has just gone out: the weight counts from here
             case Authenticated():
@@ -541,12 +550,14 @@ class Connections:
         return bool(found)
 
     def close_changed(self, now: float) -> None:
-        """Close connections whose host file is gone or newer than the last check (config.md 7)."""
+        """Close connections whose host file is gone or was changed since they were made (config.md 7).
+
+        Times of files are only compared with each other: the wall clock may have been set meanwhile.
+        """
         node = self._node
-        last, self._changed_check_wall = self._changed_check_wall, node.wall_clock()
         for connection in self.all():
             modified = node.hosts.host_mtime(connection.name)
-            if modified is None or modified > last:
+            if modified is None or modified != connection.host_mtime:
                 node.log(1, "info", f"Host config file of {connection.name} has been changed")
                 self.terminate(connection, now)
 
@@ -555,20 +566,25 @@ class Connections:
     def check_all(self, now: float) -> None:
         """Time out what is silent and ping what is idle (meta.md 5.2, tinc: timeout_handler())."""
         node = self._node
-        if self._has_slept():
-            node.log(0, "warning", "Awaking from dead after a long sleep: closing all connections")
-            for connection in self.all():
-                self.terminate(connection, now)
+        last, self._last_check = self._last_check, now
+        if now - last > 2 * node.settings.udp_discovery_timeout:
+            self._awake(now - last, now)
             return
         for connection in self.all():
             if connection.last_ping + node.settings.ping_timeout <= now:
                 self._check(connection, now)
 
-    def _has_slept(self) -> bool:
-        last, self._last_check_wall = self._last_check_wall, self._node.wall_clock()
-        return (
-            last is not None and self._last_check_wall - last > 2 * self._node.settings.udp_discovery_timeout
-        )
+    def _awake(self, seconds: float, now: float) -> None:
+        """Begin anew after the machine was suspended or the process stopped: the peers have given us up.
+
+        tinc goes on with the next address and the back-off of before; we dial at once, as if just started.
+        """
+        node = self._node
+        node.log(0, "warning", f"Awaking from dead after {seconds:.0f} seconds of sleep")
+        node.dialling.forget_failures()
+        for connection in self.all():
+            self.terminate(connection, now)
+        node.dialling.retry(now)
 
     def _check(self, connection: Connection, now: float) -> None:
         node = self._node

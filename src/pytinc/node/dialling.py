@@ -83,6 +83,12 @@ class Dialling:
             if entry.retry_at < math.inf:
                 self._start_entry(entry, now)
 
+    def forget_failures(self) -> None:
+        """Begin every search anew, without back-off: the machine may have been carried elsewhere."""
+        for entry in self._entries.values():
+            entry.state.reset_backoff()
+            entry.restart_addresses()
+
     def _configured(self) -> list[str]:
         me = self._node.me.name
         return [name for name in dict.fromkeys(self._node.settings.connect_to) if name != me]

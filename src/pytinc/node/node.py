@@ -145,6 +145,7 @@ class Node:
         self.topology.load_hosts()
         self.invitations.load()
         self.subnets.start(now)
+        self.connections.start(now)
         self.timers.start(now)
         self.dialling.start(now)
         self._settle(now)

@@ -84,12 +84,16 @@ class Outgoing:
     _tried: set[Address] = field(default_factory=set)
     _configured: int = 0
     """Index of the next ``Address`` line."""
+    _has_configured: bool = False
+    """An ``Address`` line led to an address in this round."""
     _resolved: list[Address] = field(default_factory=list)
 
     def next(self, candidate: Candidate) -> Next:
         """Say what to do next: cached addresses first, then those of the graph, then the configured ones.
 
-        Later rounds begin with the configured ones (if there are any) until `restart`.
+        Later rounds begin with the configured ones until `restart`, if there are any. Where they are names
+        that cannot be looked up now, the known addresses are all there is, and are tried again. (tinc does
+        not, and waits for the name server.)
         """
         while self._resolved:
             address = self._resolved.pop(0)
@@ -106,30 +110,35 @@ class Outgoing:
             address = normalise(host, port)
             if not address.family:
                 return ResolveNext(host, port)
+            self._has_configured |= address.is_usable
             if address.is_usable and address not in self._tried:
                 return self._try(address)
-        return self._end_round(bool(candidate.configured))
+        return self._end_round()
 
     def _try(self, address: Address) -> Try:
         self._tried.add(address)
         return Try(address)
 
-    def _end_round(self, has_configured: bool) -> Wait:
-        self._tried.clear()
-        self._configured = 0
-        self._known_done = has_configured
+    def _end_round(self) -> Wait:
+        self._known_done = self._has_configured
+        self._begin_round()
         self.backoff = min(self.backoff + BACKOFF_STEP, self.max_timeout)
         return Wait(self.backoff)
+
+    def _begin_round(self) -> None:
+        self._tried.clear()
+        self._configured = 0
+        self._has_configured = False
 
     def resolved(self, addresses: Sequence[Address]) -> None:
         """Take the result of a look-up; several addresses are tried in reverse order, as in tinc."""
         self._resolved = [address for address in reversed(addresses) if address.is_usable][:MAX_RESOLVED]
+        self._has_configured |= bool(self._resolved)
 
     def restart(self) -> None:
         """Begin anew with the cached addresses: the node was reached."""
         self._known_done = False
-        self._tried.clear()
-        self._configured = 0
+        self._begin_round()
         self._resolved.clear()
 
     def reset_backoff(self) -> None:

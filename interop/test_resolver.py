@@ -1,0 +1,125 @@
+"""A name server that says nothing for a while: it costs who asks it no connection, and holds up nothing else.
+
+The leaf is pytinc's: tincd stands still while it looks up a name. The host files of the leaf have names for
+the addresses of two others, one that runs and one that starts late.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from pytinc.lab.namespaces import Host, Lab
+from pytinc.lab.network import Network
+from pytinc.lab.node import Kind, Node, wait_until
+from pytinc.lab.traffic import answers, parse_ping, ping_command
+
+CASTS = ("PCC",)
+ROLES = ("leaf", "hub", "late")
+LOOK_UP_S = 2
+"""Until a look-up is given up."""
+DARK_S = 5
+MAX_TIMEOUT_S = 2
+PAUSE_S = 0.1
+SILENT = "table ip dark { chain in { type filter hook input priority 0; udp dport 53 drop; }; }\n"
+OPTIONS = f"options timeout:{LOOK_UP_S} attempts:1\n"
+
+NAME_SERVER = """
+import socket, sys
+names = dict(word.split("=") for word in sys.argv[1:])
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.bind(("", 53))
+while True:
+    query, client = server.recvfrom(512)
+    labels, at = [], 12
+    while query[at]:
+        labels.append(query[at + 1 : at + 1 + query[at]].decode())
+        at += 1 + query[at]
+    question = query[12 : at + 5]
+    address = names.get(".".join(labels)) if question[-4:-2] == b"\\0\\1" else None
+    header = query[:2] + b"\\x81\\x80\\0\\1" + bytes([0, address is not None]) + bytes(4)
+    record = b"\\xc0\\x0c\\0\\1\\0\\1\\0\\0\\0\\x01\\0\\4" + socket.inet_aton(address) if address else b""
+    server.sendto(header + question + record, client)
+"""
+"""Knows the address (type A) of each NAME=ADDRESS, and answers all else that there is nothing."""
+
+
+@pytest.fixture
+def name_server(own_lab: Lab) -> Host:
+    return own_lab.host("names")
+
+
+@pytest.fixture
+def network(
+    own_network: Callable[..., Network], cast: tuple[Kind, ...], name_server: Host
+) -> Iterator[Network]:
+    """leaf and hub run; late does not yet."""
+    network = own_network(("PingInterval", "3"), ("PingTimeout", "2"), ("MaxTimeout", str(MAX_TIMEOUT_S)))
+    for role, kind in zip(ROLES, cast, strict=True):
+        network.add(role, kind, connect_to=() if role != "leaf" else ("hub", "late"))
+    network.exchange_keys()
+    leaf = network["leaf"]
+    for node in (network["hub"], network["late"]):
+        file = leaf.confbase / "hosts" / node.name
+        file.write_text(file.read_text().replace(node.host.address, name_of(node)))
+    known = [f"{name_of(node)}={node.host.address}" for node in (network["hub"], network["late"])]
+    name_server.spawn(sys.executable, "-c", NAME_SERVER, *known)
+    # ip netns exec puts these files in place of the system's.
+    own_files = Path("/etc/netns") / leaf.host.namespace
+    own_files.mkdir(parents=True)
+    try:
+        (own_files / "resolv.conf").write_text(f"nameserver {name_server.address}\n{OPTIONS}")
+        network["hub"].start()
+        leaf.start()
+        network.wait_converged()
+        yield network
+    finally:
+        shutil.rmtree(own_files)
+
+
+def name_of(node: Node) -> str:
+    return f"{node.name}.pytinc.test"
+
+
+def longest_gap(times: dict[int, float], sent: int) -> int:
+    """How many pings in a row had no answer."""
+    marks = [0, *sorted(times), sent + 1]
+    return max(later - earlier - 1 for earlier, later in pairwise(marks))
+
+
+def test_a_name_server_that_says_nothing_holds_up_nothing(network: Network, name_server: Host) -> None:
+    leaf, hub, late = (network[role] for role in ROLES)
+    wait_until(lambda: answers(leaf.host, hub.address), 10, "the hub answers")
+    name_server.run("nft", "-f", "-", stdin=SILENT)
+    wait_until(lambda: f"No address found for {name_of(late)}" in leaf.log(), 30, "a look-up failed")
+    connections = leaf.connections()
+    pings = leaf.host.spawn(*ping_command(hub.address, int(DARK_S / PAUSE_S), PAUSE_S, 1, 56))
+    end = time.monotonic() + DARK_S
+    slowest = 0.0
+    while time.monotonic() < end:
+        start = time.monotonic()
+        assert leaf.nodes()["hub"].reachable
+        slowest = max(slowest, time.monotonic() - start)
+        time.sleep(PAUSE_S)
+    report = parse_ping(pings.communicate(timeout=20)[0])
+    gap = longest_gap(report.times_ms, report.sent)
+    print(f"{report.lost} of {report.sent} pings lost, {gap} in a row; dump nodes: {slowest:.2f} s at most")
+    # A look-up takes two seconds: whoever waits for it loses twenty in a row.
+    assert gap < 10
+    assert leaf.connections() == connections
+    # A connection that is lost meanwhile comes back without a name: the address is remembered.
+    late.start()
+    hub.stop()
+    wait_until(lambda: not leaf.sees([hub]), 5, "the leaf sees the hub go")
+    hub.start()
+    wait_until(lambda: leaf.sees([hub]), 2 * (LOOK_UP_S + MAX_TIMEOUT_S) + 2, "the leaf is back at the hub")
+    assert not leaf.sees([late])
+    name_server.run("nft", "delete", "table", "ip", "dark")
+    took = wait_until(lambda: leaf.sees([late]), LOOK_UP_S + MAX_TIMEOUT_S + 2, "the late one is found")
+    print(f"found {took:.1f} s after the name server spoke again")

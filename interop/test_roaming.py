@@ -1,0 +1,117 @@
+"""A node that is suddenly somewhere else: with another address, or with another UDP port.
+
+One role moves and dials, the other stays. Times are printed to be compared; the bounds asserted are what the
+protocol permits, plus what a slow machine takes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from pytinc.lab.network import Network
+from pytinc.lab.node import ConnectionView, Kind, Node, wait_until
+from pytinc.lab.traffic import answers, parse_ping, ping, ping_command
+
+CASTS = ("PC", "CP", "PP")
+ROLES = ("moving", "staying")
+PING_INTERVAL_S = 2
+PING_TIMEOUT_S = 1
+MAX_TIMEOUT_S = 2
+# The dead connection is pinged, then given up; an attempt may hang, and the next one has to wait.
+NOTICED_S = PING_INTERVAL_S + 2 * PING_TIMEOUT_S
+REMADE_S = NOTICED_S + PING_TIMEOUT_S + MAX_TIMEOUT_S + 4
+NEW_ADDRESS = "192.0.2.222"
+NEW_PORTS = range(30000, 30010)
+NEW_MAPPING = f"""
+table ip rebound {{
+  chain leaving {{
+    type nat hook postrouting priority srcnat;
+    oifname "eth0" udp sport 655 masquerade to :{NEW_PORTS.start}-{NEW_PORTS.stop - 1}
+  }}
+  chain forgotten {{ type filter hook prerouting priority raw; iifname "eth0" udp dport 655 drop; }}
+}}
+"""
+"""Its UDP leaves from another port from now on, and what comes to the old one is lost: a NAT that forgot."""
+
+
+@pytest.fixture(scope="module")
+def pair(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> tuple[Node, Node]:
+    """Both talk by UDP."""
+    network = new_network(
+        ("PingInterval", str(PING_INTERVAL_S)),
+        ("PingTimeout", str(PING_TIMEOUT_S)),
+        ("MaxTimeout", str(MAX_TIMEOUT_S)),
+    )
+    staying = network.add(ROLES[1], cast[1])
+    moving = network.add(ROLES[0], cast[0], connect_to=[ROLES[1]])
+    network.exchange_keys()
+    network.start()
+    network.wait_converged()
+    wait_until(lambda: both_by_udp(moving, staying), 20, "UDP both ways")
+    return moving, staying
+
+
+def both_by_udp(one: Node, other: Node) -> bool:
+    answers(one.host, other.address)
+    return one.nodes()[other.name].by_udp and other.nodes()[one.name].by_udp
+
+
+def connection_of(node: Node, peer: Node) -> ConnectionView | None:
+    return next((view for view in node.connections() if view.name == peer.name), None)
+
+
+def is_remade(moving: Node, staying: Node) -> bool:
+    """Whether the connection is one from the new address."""
+    view = connection_of(staying, moving)
+    return view is not None and view.address == NEW_ADDRESS
+
+
+def assert_steady(moving: Node, staying: Node) -> None:
+    for one, other in ((moving, staying), (staying, moving)):
+        assert ping(one.host, other.address, 15, interval=0.05).lost == 0
+
+
+def test_a_new_port_of_its_udp_costs_neither_the_connection_nor_a_second_of_traffic(
+    pair: tuple[Node, Node],
+) -> None:
+    moving, staying = pair
+    before = connection_of(staying, moving)
+    assert before is not None
+    assert staying.nodes()[moving.name].port == "655"
+    pings = moving.host.spawn(*ping_command(staying.address, 30, 0.1, 1, 56))
+    wait_until(lambda: answers(moving.host, staying.address), 5, "an answer")
+    moving.host.run("nft", "-f", "-", stdin=NEW_MAPPING)
+    report = parse_ping(pings.communicate(timeout=20)[0])
+    print(f"{moving.kind.title} to {staying.kind.title}: {report.lost} of {report.sent} pings lost")
+    assert report.lost < 10
+    assert int(staying.nodes()[moving.name].port) in NEW_PORTS
+    assert_steady(moving, staying)
+    moving.host.run("nft", "delete", "table", "ip", "rebound")
+    wait_until(lambda: both_by_udp(moving, staying), 20, "UDP from the old port")
+    assert staying.nodes()[moving.name].port == "655"
+    assert connection_of(staying, moving) == before
+
+
+def test_a_new_address_costs_no_more_than_the_connection_and_keys(pair: tuple[Node, Node]) -> None:
+    moving, staying = pair
+    title = f"{moving.kind.title} to {staying.kind.title}"
+    host = moving.host
+    host.run("ip", "address", "flush", "dev", "eth0")
+    host.run("ip", "address", "add", f"{NEW_ADDRESS}/24", "dev", "eth0")
+    host.address = NEW_ADDRESS
+    start = time.monotonic()
+    seconds = wait_until(lambda: answers(host, staying.address, wait=0.3), REMADE_S, "traffic", interval=0.05)
+    print(f"{title}: an answer {seconds:.1f} s after the move")
+    if staying.kind is Kind.PY:
+        # It goes by what comes. tincd mostly answers to the old address until the connection is made anew.
+        assert not is_remade(moving, staying)
+    wait_until(lambda: is_remade(moving, staying), REMADE_S, "the connection is made anew")
+    wait_until(lambda: moving.sees([staying]) and staying.sees([moving]), 5, "both see each other")
+    print(f"{title}: connected {time.monotonic() - start:.1f} s after the move")
+    wait_until(lambda: both_by_udp(moving, staying), 20, "UDP both ways")
+    print(f"{title}: UDP both ways {time.monotonic() - start:.1f} s after the move")
+    assert staying.nodes()[moving.name].address == NEW_ADDRESS
+    assert_steady(moving, staying)

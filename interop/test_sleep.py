@@ -1,0 +1,74 @@
+"""A node that was suspended: it closes all connections, and the network is whole again at once.
+
+The daemon is stopped by a signal, which is the same to it as a lid that was closed: the clock went on. One
+role dials the other, and either sleeps longer than the
+other waits for it, and longer than two times UDPDiscoveryTimeout.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+
+import pytest
+
+from pytinc.lab.network import Network
+from pytinc.lab.node import Kind, Node, wait_until
+from pytinc.lab.traffic import answers, ping
+
+CASTS = ("PC", "CP")
+ROLES = ("dialling", "dialled")
+PING_INTERVAL_S = 2
+PING_TIMEOUT_S = 1
+MAX_TIMEOUT_S = 2
+UDP_TIMEOUT_S = 1
+SLEEP_S = 2 * UDP_TIMEOUT_S + PING_TIMEOUT_S + 1
+# An attempt at the sleeper may be under way, the next one has to wait; and keys are exchanged again.
+BACK_S = PING_TIMEOUT_S + MAX_TIMEOUT_S + 5
+
+
+@pytest.fixture(scope="module")
+def network(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Network:
+    network = new_network(
+        ("PingInterval", str(PING_INTERVAL_S)),
+        ("PingTimeout", str(PING_TIMEOUT_S)),
+        ("MaxTimeout", str(MAX_TIMEOUT_S)),
+        ("UDPDiscoveryTimeout", str(UDP_TIMEOUT_S)),
+        ("UDPDiscoveryKeepaliveInterval", "1"),
+    )
+    network.add("dialled", cast[1])
+    network.add("dialling", cast[0], connect_to=["dialled"])
+    network.exchange_keys()
+    network.start()
+    network.wait_converged()
+    time.sleep(PING_TIMEOUT_S + 1)  # tincd looks at its clock for the first time after PingTimeout
+    return network
+
+
+@pytest.mark.parametrize("sleeper", ROLES)
+def test_the_network_is_whole_again_soon_after_a_node_slept(network: Network, sleeper: str) -> None:
+    node = network[sleeper]
+    (other,) = (one for one in network if one is not node)
+    wait_until(lambda: answers(node.host, other.address), 20, "an answer before the sleep")
+    put_to_sleep(node, SLEEP_S)
+    start = time.monotonic()
+    wait_until(lambda: answers(node.host, other.address, wait=0.3), BACK_S, "an answer", interval=0.05)
+    print(
+        f"{node.kind.title} slept ({sleeper}), {other.kind.title} did not: "
+        f"an answer after {time.monotonic() - start:.1f} s"
+    )
+    assert "Awaking from dead after" in node.log()
+    wait_until(lambda: ping(other.host, node.address, 5, interval=0.1).lost == 0, 10, "traffic is steady")
+    assert network.converged()
+
+
+def put_to_sleep(node: Node, seconds: float) -> None:
+    pid = node.pid()
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        time.sleep(seconds)
+    finally:
+        os.kill(pid, signal.SIGCONT)
