@@ -10,6 +10,7 @@ from datapath.super_frames import TAGS, super_frame
 from pytinc.datapath.runs import MIN_RUN, FrameRun
 from pytinc.datapath.segment import HEADER, NEEDS_CSUM, fill_checksum, gather
 from pytinc.errors import DecodeError
+from pytinc.net.marks import mark_of
 
 ALONE = bytes(HEADER.size)
 
@@ -57,7 +58,7 @@ def test_equal_frames_become_one_run_with_their_checksums(
 
 
 def test_frames_that_need_no_checksum_become_a_run_as_they_are() -> None:
-    (run,) = checked([ALONE + bytes(12) + b"\x88\xb5" + bytes([number]) * 50 for number in range(MIN_RUN)])
+    (run,) = checked([ALONE + bytes(12) + b"\x88\xb5\0\0" + bytes([number]) * 50 for number in range(MIN_RUN)])
     assert isinstance(run, FrameRun)
 
 
@@ -72,6 +73,13 @@ def test_a_run_ends_where_the_length_or_the_ethernet_header_changes() -> None:
     runs = checked([*[read(64)] * 9, *[read(65)] * 10, *[bytes(other)] * 8, read(64)])
     assert [len(run) for run in runs[:3]] == [9, 10, 8]
     assert len(runs) == 4
+
+
+def test_all_packets_of_a_run_are_of_one_class() -> None:
+    urgent = bytearray(read())
+    urgent[HEADER.size + 15] = 0xB8
+    runs = checked([*[read()] * 9, *[bytes(urgent)] * 9])
+    assert [mark_of(run) for run in runs] == [0, 0xB8]
 
 
 @pytest.mark.parametrize("start", [0, 13, 33, 34, 35, 36, 100, 0xFFFF])

@@ -59,7 +59,8 @@ _PLACE: Final = struct.Struct("=HH")
 """csum_start and csum_offset, ..."""
 _PLACE_AT: Final = 6
 """... and where they are in a virtio-net header."""
-_TOP: Final = HEADER.size + ethernet.HEADER_SIZE
+_TOP: Final = HEADER.size + ethernet.HEADER_SIZE + 2
+"""Headers, and the two bytes of IP that tell its class: a run has one mark (`pytinc.net.marks`)."""
 
 
 class _Layout(NamedTuple):
@@ -132,7 +133,7 @@ def gather(read: Sequence[bytes]) -> tuple[list[bytes | FrameRun], int]:
     """Return the frames of several reads that gave one each, and how many were left out.
 
     Each of ``read`` is a virtio-net header without segmentation, and a frame. Checksums are filled in. Frames
-    of one length with one header that follow each other become a run. Left out are those with a checksum
+    of one length, header and class that follow each other become a run. Left out are those with a checksum
     beyond their end.
     """
     frames: list[bytes | FrameRun] = []
@@ -159,7 +160,7 @@ def _completed(read: bytes) -> bytes:
 
 
 def _end_of_equals(read: Sequence[bytes], first: int) -> int:
-    """Return the end of the frames of one length with the same headers, virtio-net's and Ethernet's.
+    """Return the end of the frames of one length with the same headers (virtio-net's, Ethernet's) and class.
 
     It may be any end below ``first + MIN_RUN`` if there are not so many.
     """

@@ -23,7 +23,7 @@ _DSCP = 0xFC
 def mark_of(frame: bytes | FrameRun) -> int:
     """Return the class of the IP packet in a frame, as the TOS byte has it; 0 for all other frames.
 
-    A packet behind a VLAN tag counts as another frame, as in tinc. Frames cut from one packet are alike.
+    A packet behind a VLAN tag counts as another frame, as in tinc. All frames of a run are alike.
     """
     if not isinstance(frame, bytes):
         frame = frame.last_frame()
