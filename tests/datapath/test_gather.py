@@ -58,7 +58,8 @@ def test_equal_frames_become_one_run_with_their_checksums(
 
 
 def test_frames_that_need_no_checksum_become_a_run_as_they_are() -> None:
-    (run,) = checked([ALONE + bytes(12) + b"\x88\xb5\0\0" + bytes([number]) * 50 for number in range(MIN_RUN)])
+    header = bytes(12) + b"\x88\xb5\0\0"
+    (run,) = checked([ALONE + header + bytes([number]) * 50 for number in range(MIN_RUN)])
     assert isinstance(run, FrameRun)
 
 
