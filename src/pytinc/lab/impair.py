@@ -101,7 +101,7 @@ class Side:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
         self._socket.bind((interface, _ALL_PROTOCOLS))
         self.overruns = 0
-        """Frames that the kernel did not take; there should be none."""
+        """Frames that the kernel did not take: a loss nobody asked for, rare unless the machine is overloaded."""
 
     def fileno(self) -> int:
         """Return the descriptor to wait on."""
