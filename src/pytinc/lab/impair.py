@@ -101,7 +101,7 @@ class Side:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
         self._socket.bind((interface, _ALL_PROTOCOLS))
         self.overruns = 0
-        """Frames that the kernel did not take: a loss nobody asked for, rare unless the machine is overloaded."""
+        """Frames that the kernel did not take: more loss than was asked for, on an overloaded machine."""
 
     def fileno(self) -> int:
         """Return the descriptor to wait on."""
