@@ -42,6 +42,8 @@ _COUNTER_ZERO_SHORT: Final = bytes(12)
 _NONCE_ZERO: Final = bytes(4)
 _NONCE_ZERO_LONG: Final = bytes(8)
 """What stands before a sequence number of 8 and of 4 bytes in a nonce of RFC 8439."""
+_NONCE_SUPER_FRAME: Final = b"\0\0\0\1"
+"""The same for a super-frame: no record of another kind has keystream or MAC key in common with it."""
 _NO_ASSOCIATED_DATA: Final = bytes(8)
 """The length of the associated data, which the MAC of RFC 8439 covers just before that of the ciphertext."""
 _LENGTHS_AT: Final = slice(-TAG_SIZE - 16, -TAG_SIZE - 8)
@@ -128,6 +130,26 @@ class RecordCipher:
             return self._aead.decrypt(_NONCE_ZERO + seqno.to_bytes(8, "big"), sealed, None)
         except InvalidTag:
             return None
+
+    def seal_super_frame(self, number: int, plaintext: bytes | bytearray, sealed: memoryview) -> None:
+        """Write the ciphertext and the tag of RFC 8439 into ``sealed``, which is 16 bytes longer."""
+        nonce = _NONCE_SUPER_FRAME + number.to_bytes(8, "big")
+        if HAS_ROWS:
+            self._aead.encrypt_into(nonce, plaintext, None, sealed)
+        else:
+            sealed[:] = self._aead.encrypt(nonce, plaintext, None)
+
+    def open_super_frame(self, number: int, sealed: memoryview) -> bytearray | None:
+        """Return the plaintext of a super-frame; None if the tag is not right, or there is none."""
+        nonce = _NONCE_SUPER_FRAME + number.to_bytes(8, "big")
+        try:
+            if not HAS_ROWS or len(sealed) < TAG_SIZE:
+                return bytearray(self._aead.decrypt(nonce, sealed, None))
+            plaintext = bytearray(len(sealed) - TAG_SIZE)
+            self._aead.decrypt_into(nonce, sealed, None, plaintext)
+        except InvalidTag:
+            return None
+        return plaintext
 
     def _is_authentic(self, seqno: int, ciphertext: bytes, tag: bytes) -> bool:
         context = self._context

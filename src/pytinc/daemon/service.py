@@ -36,7 +36,7 @@ from pytinc.net.loop import Tasks, run
 from pytinc.net.metrics import MetricsServer, bind_metrics_socket, require_library
 from pytinc.net.shell import Shell
 from pytinc.net.sockets import Listener, open_listeners, own_address, path_mtu
-from pytinc.net.tap import FrameDevice
+from pytinc.net.tap import FrameDevice, TapDevice
 from pytinc.net.timers import uptime
 from pytinc.net.upnp import PortMapper, missing_library, plan
 from pytinc.node.connections import REQUEST_LEVEL
@@ -170,6 +170,7 @@ class Service:
             wall_clock=time.time,
             own_address=own_address,
             insecure=self._launch.options.bypass_security,
+            takes_super_frames=isinstance(device, TapDevice) and "TSO4" in device.offloads,
         )
         node.set_sockets([(listener.family, listener.address) for listener in listeners])
         return Shell(

@@ -30,6 +30,7 @@ from pytinc.datapath.segment import (
     TCP_CHECKSUM,
     TCP_PSH,
 )
+from pytinc.datapath.super_frames import SuperFrame
 from pytinc.wire import ethernet, ip
 
 NULL_HEADER: Final = bytes(HEADER.size)
@@ -106,6 +107,8 @@ def coalesce(frames: Sequence[bytes]) -> list[Write]:
 
 def coalesce_run(run: FrameRun) -> list[Write]:
     """Do what `coalesce` does, for the frames of a run."""
+    if isinstance(run, SuperFrame):
+        return [run.for_device()]
     rows, size, last = run.rows, run.size, run.last
     layout = None
     if len(rows) >= MIN_RUN and MIN_SIZE <= size <= MAX_IP_SIZE:

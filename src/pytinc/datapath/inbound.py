@@ -18,9 +18,11 @@ from pytinc.datapath.compression import expand
 from pytinc.datapath.outbound import Outbound
 from pytinc.datapath.output import Output, Probe
 from pytinc.datapath.table import ForwardingTable, PeerSlot
+from pytinc.errors import DecodeError
 from pytinc.protocol.sptps.datagram import DatagramSession
 from pytinc.wire.address import SockAddr
 from pytinc.wire.datagram import (
+    DATAGRAM_OVERHEAD,
     ID_SIZE,
     MAX_DATAGRAM_SIZE,
     MIN_DATAGRAM_SIZE,
@@ -34,9 +36,11 @@ from pytinc.wire.datagram import (
     TYPE_PROBE,
 )
 from pytinc.wire.ethernet import HEADER_OF_IP, HEADER_SIZE, NO_TYPE
+from pytinc.wire.super_frame import PIECE_HEAD_SIZE, SUPER_FRAME_ID
 
 if TYPE_CHECKING:
     from pytinc.datapath.runs import DatagramRun
+    from pytinc.datapath.super_frames import Assembly, Sealed
 
 _COMPRESSED: Final = (TYPE_PACKET | TYPE_COMPRESSED, TYPE_MAC | TYPE_COMPRESSED)
 _MAX_PACKET: Final = MTU_MAX - HEADER_SIZE
@@ -105,6 +109,8 @@ class Inbound:
         source = self._table.by_id.get(ids[ID_SIZE:])
         if source is None or source.is_me:
             self._table.drops.unknown_source += len(datagrams)
+        elif ids[:ID_SIZE] == SUPER_FRAME_ID:
+            self._pieces(source, datagrams, address, now, out)
         elif ids[:ID_SIZE] == NULL_ID:
             self._direct(source, datagrams, address, socket, now, out)
         else:
@@ -239,6 +245,60 @@ class Inbound:
         self._outbound.switch_run(source, run, now, out)
         return True
 
+    def _pieces(
+        self,
+        source: PeerSlot,
+        datagrams: list[bytes] | DatagramRun,
+        address: SockAddr,
+        now: float,
+        out: Output,
+    ) -> None:
+        """Take pieces of super-frames, and switch those that are complete (docs/protocol.md).
+
+        They count only from where the peer is known to be: until they are complete nothing is proved.
+        """
+        session, drops = source.session, self._table.drops
+        expected = source.address is not None and address[:2] == source.address[:2]
+        if session is None:
+            drops.no_key += len(datagrams)
+            source.drops.no_key += len(datagrams)
+            if expected:
+                out.upcalls.no_session[source] = None
+            return
+        if not (expected and source.confirmed and session.accepts_super_frames):
+            drops.unknown_source += len(datagrams)
+            return
+        assembly = source.assembly
+        if assembly is None:
+            assembly = source.assembly = _new_assembly()
+        for sealed in assembly.add(datagrams):
+            self._super_frame(source, session, sealed, now, out)
+        if assembly.incomplete:
+            drops.incomplete += assembly.incomplete
+            source.drops.incomplete += assembly.incomplete
+            assembly.incomplete = 0
+            out.upcalls.incomplete[source] = None
+
+    def _super_frame(
+        self, source: PeerSlot, session: DatagramSession, sealed: Sealed, now: float, out: Output
+    ) -> None:
+        """Open a super-frame and switch it."""
+        drops = self._table.drops
+        try:
+            run = sealed.open(session)
+        except DecodeError:
+            drops.bad_record += 1
+            source.drops.bad_record += 1
+            return
+        if run is None:
+            drops.not_authentic += sealed.pieces
+            source.drops.not_authentic += sealed.pieces
+            out.upcalls.failed[source] = None
+            return
+        longest = len(sealed.record) // sealed.pieces + PIECE_HEAD_SIZE - DATAGRAM_OVERHEAD
+        self._count(source, len(run), run.total, longest, direct=True)
+        self._outbound.switch_run(source, run, now, out)
+
     def _count(self, source: PeerSlot, packets: int, total: int, longest: int, *, direct: bool) -> None:
         source.in_packets += packets
         source.in_bytes += total
@@ -303,3 +363,9 @@ class Inbound:
             self._open(source, [data], None, 0, now, out, direct=False, trusted=True)
         else:
             self._outbound.relay(destination, source, None, [data], now, out)
+
+
+def _new_assembly() -> Assembly:
+    from pytinc.datapath.super_frames import Assembly  # loads numpy
+
+    return Assembly()

@@ -28,6 +28,7 @@ from pytinc.datapath.ttl import TimeToLive
 from pytinc.protocol.sptps.datagram import DatagramSession
 from pytinc.wire.datagram import (
     DATAGRAM_OVERHEAD,
+    ID_SIZE,
     MAX_DATAGRAM_SIZE,
     MTU_MAX,
     PREFIX_SIZE,
@@ -288,7 +289,11 @@ class Outbound:
             or (via.clamp_mss and _may_need_clamping(run, min(source.mtu, via.mtu)))
         ):
             return False
-        datagrams = run.seal(session, path.prefix, self._record_type)
+        datagrams = None
+        if session.peer_accepts_super_frames and path.relay is owner:
+            datagrams = run.in_pieces(session, path.prefix[ID_SIZE:], path.limit)
+        if datagrams is None:
+            datagrams = run.seal(session, path.prefix, self._record_type)
         if datagrams is None:
             return False
         owner.out_packets += len(run)
@@ -453,6 +458,8 @@ def _path_for(slot: PeerSlot, size: int) -> UdpPath | None:
 
 def _may_need_clamping(run: FrameRun, mtu: int) -> bool:
     """Tell whether a frame of a run may be a SYN to clamp; of longer frames only the last can be one."""
+    if run.is_data:
+        return False
     if run.size <= LONGEST_SYN:
         return run.may_have_syn()
     if run.last > LONGEST_SYN:

@@ -38,6 +38,7 @@ class Upcalls:
     __slots__ = (
         "failed",
         "handshakes",
+        "incomplete",
         "learn",
         "moved",
         "no_session",
@@ -62,6 +63,8 @@ class Upcalls:
         """Peers whose session took a handshake record by UDP: its answer waits in the session."""
         self.failed: dict[PeerSlot, None] = {}
         """Peers from whose proved address came a record that did not open."""
+        self.incomplete: dict[PeerSlot, None] = {}
+        """Peers of whose super-frames some pieces did not come."""
         self.no_session: dict[PeerSlot, None] = {}
         """Peers that sent us a record although we have no key with them."""
         self.moved: dict[PeerSlot, tuple[SockAddr, int]] = {}
@@ -80,6 +83,7 @@ class Upcalls:
             or self.probes
             or self.handshakes
             or self.failed
+            or self.incomplete
             or self.no_session
             or self.moved
             or self.relayed

@@ -63,8 +63,8 @@ _TOP: Final = HEADER.size + ethernet.HEADER_SIZE + 2
 """Headers, and the two bytes of IP that tell its class: a run has one mark (`pytinc.net.marks`)."""
 
 
-class _Layout(NamedTuple):
-    """Where a super-frame has its headers."""
+class Layout(NamedTuple):
+    """Where a super-frame has its headers, and where its data begins."""
 
     network: int
     is_ipv4: bool
@@ -96,12 +96,12 @@ def segment_run(
     if start + offset + 2 > len(frame):
         raise DecodeError("the checksum lies beyond the frame")
     # The kernel's hdr_len is a hint, and not always the length of the headers.
-    layout = _parse(bytes(frame[: start + _LONGEST_TCP_HEADER]), kind & ~GSO_ECN, start, offset)
+    layout = parse(bytes(frame[: start + _LONGEST_TCP_HEADER]), kind & ~GSO_ECN, start, offset)
     if gso_size == 0 or layout.payload > len(frame):
         raise DecodeError("a super-frame that cannot be cut")
     if len(frame) - layout.payload <= gso_size:
         return [fill_checksum(bytes(frame), start, offset)]
-    run = _cut(np.frombuffer(frame, np.uint8), layout, gso_size)
+    run = cut(np.frombuffer(frame, np.uint8), layout, gso_size)
     return run if len(run) >= MIN_RUN else run.frames()
 
 
@@ -191,7 +191,7 @@ def _equal_run(group: Sequence[bytes]) -> FrameRun | None:
     return FrameRun(rows, size, size)
 
 
-def _parse(top: bytes, kind: int, start: int, offset: int) -> _Layout:
+def parse(top: bytes, kind: int, start: int, offset: int) -> Layout:
     """Find the headers of a super-frame in its first bytes; they must agree with the virtio-net header."""
     network = ethernet.HEADER_SIZE
     while top[network - 2 : network] in _VLAN_TYPES:
@@ -212,7 +212,7 @@ def _parse(top: bytes, kind: int, start: int, offset: int) -> _Layout:
     size = (top[transport + 12] >> 4) * 4 if is_tcp else UDP_HEADER_SIZE
     if is_tcp and size < ip.TCP_HEADER_SIZE:
         raise DecodeError("a TCP header that is too short")
-    return _Layout(network, is_ipv4, transport, is_tcp, transport + size)
+    return Layout(network, is_ipv4, transport, is_tcp, transport + size)
 
 
 def _after_ipv4(top: bytes, network: int) -> tuple[int, int]:
@@ -235,7 +235,7 @@ def _after_ipv6(top: bytes, network: int) -> tuple[int, int]:
     return position, protocol
 
 
-def _cut(frame: Bytes, layout: _Layout, mss: int) -> FrameRun:
+def cut(frame: Bytes, layout: Layout, mss: int) -> FrameRun:
     """Cut a super-frame into frames with ``mss`` bytes each, fewer in the last.
 
     One frame is one row. Transport headers are aligned to 32 bits there, which the columns and the sums need.
@@ -263,7 +263,7 @@ def _cut(frame: Bytes, layout: _Layout, mss: int) -> FrameRun:
     return FrameRun(rows, start + mss, start + mss - shorter)
 
 
-def _prepare_header(header: bytearray, lead: int, layout: _Layout, mss: int, size: int) -> tuple[int, int]:
+def _prepare_header(header: bytearray, lead: int, layout: Layout, mss: int, size: int) -> tuple[int, int]:
     """Turn the headers of a super-frame (``size`` bytes of payload) into those of a full frame in its middle.
 
     Return the TCP flags that only the first and only the last frame have.
@@ -287,9 +287,7 @@ def _prepare_header(header: bytearray, lead: int, layout: _Layout, mss: int, siz
     return flags & TCP_CWR, flags & (TCP_FIN | TCP_PSH)
 
 
-def _write_columns(
-    rows: Bytes, header: bytearray, lead: int, layout: _Layout, mss: int, shorter: int
-) -> None:
+def _write_columns(rows: Bytes, header: bytearray, lead: int, layout: Layout, mss: int, shorter: int) -> None:
     """Write what differs from frame to frame; all else is in ``header``. The last frame is ``shorter``."""
     network, transport = lead + layout.network, lead + layout.transport
     field = (transport + (TCP_CHECKSUM if layout.is_tcp else UDP_CHECKSUM)) // 2

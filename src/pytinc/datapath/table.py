@@ -10,12 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pytinc.datapath.routes import RouteTable
 from pytinc.protocol.sptps.datagram import DatagramSession
 from pytinc.wire.address import SockAddr
 from pytinc.wire.datagram import MTU_MAX, NULL_ID, NodeId, node_id
+
+if TYPE_CHECKING:
+    from pytinc.datapath.super_frames import Assembly
 
 BROADCAST_MAC: Final = b"\xff" * 6
 NO_PATH: Final = -1
@@ -40,6 +43,7 @@ class PeerSlot:
 
     __slots__ = (
         "address",
+        "assembly",
         "clamp_mss",
         "compression",
         "confirmed",
@@ -73,6 +77,8 @@ class PeerSlot:
         # Tunnel.
         self.session: DatagramSession | None = None
         """The datagram session, from its first key on (``validkey``); None before that."""
+        self.assembly: Assembly | None = None
+        """The pieces of its super-frames; None before the first one."""
         self.connection: int | None = None
         """The activated meta connection with this node, if it is a neighbour."""
         # Route (tinc's words): both None while unreachable.
@@ -125,6 +131,8 @@ class Drops:
     not_authentic: int = 0
     bad_record: int = 0
     oversized: int = 0
+    incomplete: int = 0
+    """Super-frames that some pieces are missing of."""
     ttl_exceeded: int = 0
 
 

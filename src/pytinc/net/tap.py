@@ -344,10 +344,11 @@ def load_offload() -> Offload | None:
     """Return what cuts and what joins super-frames; None without numpy, which is loaded only here."""
     try:
         from pytinc.datapath.coalesce import coalesce, coalesce_run
-        from pytinc.datapath.segment import fill_checksum, gather, segment_run
+        from pytinc.datapath.segment import fill_checksum, gather
+        from pytinc.datapath.super_frames import take
     except ImportError:
         return None
-    return Offload(fill_checksum, segment_run, gather, coalesce, coalesce_run)
+    return Offload(fill_checksum, take, gather, coalesce, coalesce_run)
 
 
 def _open_with_header(name: str, flags: int, path: str) -> Any:

@@ -88,6 +88,7 @@ class Node:
         wall_clock: Callable[[], float],
         own_address: Callable[[bytes], bytes | None] | None = None,
         insecure: bool = False,
+        takes_super_frames: bool = False,
     ) -> None:
         self.settings = settings
         self.private_key = private_key
@@ -101,6 +102,8 @@ class Node:
         self.wall_clock = wall_clock
         self.insecure = insecure
         """``--bypass-security``: meta connections in plain text."""
+        self.takes_super_frames = takes_super_frames
+        """The device takes super-frames as they come from other nodes."""
         self.sockets: tuple[tuple[int, Address], ...] = ()
         """Family (4 or 6) and bound address of each listening socket."""
         self.output = Output()
@@ -356,8 +359,16 @@ class Node:
             timeout=settings.udp_discovery_timeout,
             local_discovery=settings.local_discovery,
             ping_interval=settings.ping_interval,
-            capabilities=Capability.FAST_TAG if settings.fast_tag else Capability.NONE,
+            capabilities=self._capabilities(),
         )
+
+    def _capabilities(self) -> Capability:
+        if not self.settings.fast_tag:
+            return Capability.NONE
+        # A router looks at each packet.
+        if self.takes_super_frames and not self.table.rules.router:
+            return Capability.FAST_TAG | Capability.SUPER_FRAMES
+        return Capability.FAST_TAG
 
     def _apply_settings(self) -> None:
         self.table.rules = switch_rules(self.settings)

@@ -39,6 +39,7 @@ class Peer:
         "failure_mark",
         "fast_until",
         "has_address",
+        "incomplete_told",
         "key_asked",
         "key_attempts",
         "key_since",
@@ -95,7 +96,9 @@ class Peer:
         self.failure_mark = 0
         """``slot.in_packets`` at that time."""
         self.fast_until = NEVER
-        """Until when its last word that it takes the fast tag holds."""
+        """Until when its last word that it takes the fast tag (or super-frames) holds."""
+        self.incomplete_told = NEVER
+        """When we last told it that pieces of its super-frames are lost."""
         # Addresses.
         self.roaming: Address | None = None
         """An address from which authentic data came, not yet proved by a probe."""

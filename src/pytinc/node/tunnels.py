@@ -53,6 +53,8 @@ EDGE_ADDRESS_TURN: Final = 3
 """Every third packet to an unproved node goes to its own address, the others to those of its edges."""
 FAST_TAG_PROBES: Final = 3
 """So many of our requests in a row without its word that it takes the fast tag, and a peer gets tinc's."""
+INCOMPLETE_INTERVAL: Final = 0.2
+"""Seconds between two requests to a peer to send no super-frames: one may be lost as well."""
 UDP_INFO_VERSION: Final = 5
 MTU_INFO_VERSION: Final = 6
 SPTPS_PACKET_VERSION: Final = 7
@@ -113,7 +115,7 @@ class Tunnels:
         if not peer.valid_key:
             self._request_key(peer, now)
         elif now >= peer.fast_until or not node.settings.fast_tag:
-            self._use_fast_tag(peer, allowed=False)
+            self._use_forms(peer, Capability.NONE)
         via = peer.route.via if peer.route.via != node.me.name else peer.route.nexthop
         if via != peer.name:
             relay = node.peers[via]
@@ -155,8 +157,11 @@ class Tunnels:
         session = peer.slot.session
         if session is None or not session.can_send:
             return
-        if self._node.settings.fast_tag:
+        announced = peer.path.capabilities
+        if Capability.FAST_TAG in announced:
             session.accept_fast()  # the probe says that we do
+        if Capability.SUPER_FRAMES in announced:
+            session.accept_super_frames()
         datagram = NULL_ID + self._node.me.slot.id + session.seal(TYPE_PROBE, payload)
         self._node.act(SendDatagram(socket, address, datagram, peer.name))
 
@@ -526,6 +531,8 @@ class Tunnels:
                 self._on_handshake_by_udp(self._node.of_slot(slot))
             for slot in upcalls.failed:
                 self._on_failure(self._node.of_slot(slot), now)
+            for slot in upcalls.incomplete:
+                self._on_incomplete(self._node.of_slot(slot), now)
             for slot in upcalls.no_session:
                 self._request_key(self._node.of_slot(slot), now)
             for sender, source, target in upcalls.relayed:
@@ -557,6 +564,14 @@ class Tunnels:
             peer.failed_since, peer.failure_mark = now, peer.slot.in_packets
         elif now - peer.failed_since > SILENCE:
             self._restart_after_failure(peer, now)
+
+    def _on_incomplete(self, peer: Peer, now: float) -> None:
+        """Pieces of super-frames were lost on the way: ask for none for a while (docs/protocol.md)."""
+        if now < peer.incomplete_told + INCOMPLETE_INTERVAL:
+            return
+        peer.incomplete_told = now
+        peer.path.withhold_super_frames(now)
+        self._send_probe(peer, peer.path.make_request(self._node.random_bytes))
 
     def _on_moved(self, peer: Peer, address: Address, now: float) -> None:
         """Authentic data came from a new address: probe it first if the old one is proved, else take it."""
@@ -595,20 +610,28 @@ class Tunnels:
         forwarding.write_path(node, peer)
 
     def _learn_capabilities(self, peer: Peer, capabilities: Capability, now: float) -> None:
-        """Note whether a peer takes the fast tag under the present key (docs/protocol.md)."""
+        """Note what a peer takes under the present key (docs/protocol.md)."""
         session = peer.slot.session
         if session is None or session.state is State.REKEY_ACK:
             return  # we seal under the new key already, and the probe came under the old one
         settings = peer.path.settings
         interval = settings.keepalive_interval if settings.udp_discovery else settings.ping_interval
         peer.fast_until = now + FAST_TAG_PROBES * interval
-        self._use_fast_tag(peer, allowed=self._node.settings.fast_tag and Capability.FAST_TAG in capabilities)
+        self._use_forms(peer, capabilities & settings.capabilities)
 
-    def _use_fast_tag(self, peer: Peer, *, allowed: bool) -> None:
+    def _use_forms(self, peer: Peer, allowed: Capability) -> None:
+        """Send a peer data in these forms, besides tinc's own."""
         session = peer.slot.session
-        if session is not None and session.peer_accepts_fast is not allowed:
-            session.peer_accepts_fast = allowed
-            self._node.log(4, "debug", f"Data for {peer.name} gets the {'fast' if allowed else 'usual'} tag")
+        if session is None:
+            return
+        fast, super_frames = Capability.FAST_TAG in allowed, Capability.SUPER_FRAMES in allowed
+        if session.peer_accepts_fast is not fast:
+            session.peer_accepts_fast = fast
+            self._node.log(4, "debug", f"Data for {peer.name} gets the {'fast' if fast else 'usual'} tag")
+        if session.peer_accepts_super_frames is not super_frames:
+            session.peer_accepts_super_frames = super_frames
+            how = "whole" if super_frames else "cut"
+            self._node.log(4, "debug", f"Super-frames for {peer.name} are sent {how}")
 
     def _take_proved_address(self, peer: Peer, address: Address) -> None:
         """A probe reply came from ``address``: it is where the peer is, unless a proved one stands."""

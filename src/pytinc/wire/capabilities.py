@@ -28,6 +28,8 @@ class Capability(enum.IntFlag):
     NONE = 0
     FAST_TAG = 1
     """It takes data records with RFC 8439's tag under the present key."""
+    SUPER_FRAMES = 2
+    """It takes super-frames in pieces under the present key (`pytinc.wire.super_frame`)."""
 
 
 def format_block(capabilities: Capability) -> bytes:

@@ -77,6 +77,9 @@ class DatagramSession:
         self.peer_accepts_fast = False
         """The node's to set: data by UDP gets the fast tag. A new key begins without."""
         self._accepts_fast = False
+        self.peer_accepts_super_frames = False
+        """The node's to set, as above: `seal_super_frame` may be used."""
+        self._accepts_super_frames = False
         self._fast_seen = False
         """The tag on the last record that was opened was the fast one: the next will have it, too."""
         self.window = ReplayWindow(replay_window)
@@ -127,6 +130,15 @@ class DatagramSession:
         There is no way back: the peer hears late or never that we would rather not.
         """
         self._accepts_fast = True
+
+    @property
+    def accepts_super_frames(self) -> bool:
+        """Super-frames are taken."""
+        return self._accepts_super_frames
+
+    def accept_super_frames(self) -> None:
+        """Take super-frames from now on: the peer is being told that we do. There is no way back, either."""
+        self._accepts_super_frames = True
 
     # -- handshake --
 
@@ -326,7 +338,7 @@ class DatagramSession:
             self._output.append(self._frame(TYPE_HANDSHAKE, message))
         if step.new_out is not None:
             self._sealer, self._out_count = RecordCipher(step.new_out), 0
-            self.peer_accepts_fast = False
+            self.peer_accepts_fast = self.peer_accepts_super_frames = False
         if step.pending_in is not None:
             self._pending_opener = RecordCipher(step.pending_in)
         if step.new_in is not None:
@@ -398,6 +410,39 @@ class DatagramSession:
         """Take the records that `open_rows` has just opened."""
         self.window.accept_run(first_seqno, count)
         self._usable_old_opener()  # forgets it when it is due
+
+    def seal_super_frame(self, plain: bytes | bytearray, pieces: int, sealed: memoryview) -> int | None:
+        """Seal a super-frame that is sent in so many pieces; return its number, that of its first piece.
+
+        ``sealed`` is 16 bytes longer than ``plain``. None: not this way, nothing is sealed.
+        """
+        sealer, first = self._sealer, self._out_seqno
+        if (
+            sealer is None
+            or not self.peer_accepts_super_frames
+            or self._out_count + pieces > KEY_LIMIT
+            or first + pieces > _SEQNO_MASK
+        ):
+            return None
+        # As in `seal_batch`: taken before they are used.
+        self._out_seqno = first + pieces
+        self._out_count += pieces
+        sealer.seal_super_frame(first, plain, sealed)
+        return first
+
+    def open_super_frame(self, number: int, pieces: int, sealed: memoryview) -> bytearray | None:
+        """Return the plaintext of a super-frame that came in so many pieces; None if it is rejected.
+
+        It must be under the present key and later than everything else that came.
+        """
+        opener = self._opener
+        if opener is None or not self._accepts_super_frames or not self.window.is_later(number, pieces):
+            return None
+        plain = opener.open_super_frame(number, sealed)
+        if plain is not None:
+            self.window.accept_later(number, pieces)
+            self._usable_old_opener()  # forgets it when it is due
+        return plain
 
     def open_batch(self, datagrams: Sequence[bytes], offset: int) -> list[tuple[int, bytes] | None]:
         """Open each datagram from ``offset`` on: type and payload, None where it is rejected.

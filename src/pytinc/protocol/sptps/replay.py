@@ -59,6 +59,23 @@ class ReplayWindow:
             self._missing &= ~self._ring(self.next, count - 1)
         self.next += count - 1
 
+    def is_later(self, seqno: int, count: int) -> bool:
+        """Tell whether ``count`` numbers from ``seqno`` on come after all that were accepted."""
+        return seqno >= self.next and seqno + count < _MOD
+
+    def accept_later(self, seqno: int, count: int) -> None:
+        """Accept these numbers, for which `is_later` is true, however far away they are.
+
+        Only for authentic super-frames, each of which takes many numbers: a few lost ones are no reason to
+        doubt the next (tinc's rule for single records from far away would).
+        """
+        if self._span:
+            self._missing = (self._missing | self._ring(self.next, seqno - self.next)) & ~self._ring(
+                seqno, count
+            )
+        self.far = 0
+        self.next = seqno + count
+
     def is_missing(self, seqno: int) -> bool:
         """Tell whether ``seqno`` was skipped, lies inside the window and has not come since."""
         if seqno >= self.next or seqno < self.next - self._span or not self._span:
