@@ -144,6 +144,20 @@ def test_a_report_tells_of_the_fast_tag_if_the_daemon_does(
     assert COLOUR.sub("", ask.on_terminal("info beta")) == ask.piped("info beta") + line
 
 
+@pytest.mark.parametrize(
+    ("sending", "accepting", "told"),
+    [(True, True, "sending accepting"), (False, True, "accepting"), (False, False, "no")],
+)
+def test_a_report_tells_whether_super_frames_go_whole(
+    ask: Asker, daemon: ScriptedDaemon, sending: bool, accepting: bool, told: str
+) -> None:
+    node = {"name": "beta", "fast_tag_sending": True, "fast_tag_accepting": False}
+    node |= {"super_frames_sending": sending, "super_frames_accepting": accepting}
+    daemon.answers["4096"] = statistics_rows(node, {"device_offloads": []})
+    added = f"Fast tag:     sending\nSuper-frames: {told}\n"
+    assert COLOUR.sub("", ask.on_terminal("info beta")) == ask.piped("info beta") + added
+
+
 def test_a_report_about_the_own_node_tells_of_offloads(ask: Asker, daemon: ScriptedDaemon) -> None:
     node = {"name": "alpha", "fast_tag_sending": None, "fast_tag_accepting": None}
     daemon.answers["4096"] = statistics_rows(node, {"device_offloads": ["checksum", "TSO4"]})

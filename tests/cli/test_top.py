@@ -79,6 +79,8 @@ UNKNOWN = {
     "pmtu": None,
     "key_age_s": None,
     "fast_tag_sending": None,
+    "super_frames_sending": None,
+    "super_frames_accepting": None,
     "drops": DROPS,
 }
 TOLD = Statistics(

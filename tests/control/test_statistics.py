@@ -36,6 +36,8 @@ NODE_VALUES = {
     "rtt_us": None,
     "fast_tag_sending": True,
     "fast_tag_accepting": None,
+    "super_frames_sending": False,
+    "super_frames_accepting": True,
     "drops": NO_DROPS | {"no_key": 3},
 }
 
@@ -82,7 +84,8 @@ def test_reasons_that_are_left_out_never_occurred() -> None:
 
 
 def test_a_daemon_from_before_the_fast_tag_and_offloads_were_told_is_understood() -> None:
-    added = ("fast_tag_sending", "fast_tag_accepting", "device_offloads", "udp_offloads")
+    tags = ("fast_tag_sending", "fast_tag_accepting", "super_frames_sending", "super_frames_accepting")
+    added = (*tags, "device_offloads", "udp_offloads")
     older = [
         {key: values[key] for key in values if key not in added} for values in (NODE_VALUES, DAEMON_VALUES)
     ]

@@ -13,7 +13,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datapath.super_frames import frame_run
+from datapath.super_frames import Super, frame_run, super_frame
 from pytinc.crypto.keys import PrivateKey
 from pytinc.datapath.compression import compress, expand
 from pytinc.datapath.inbound import Inbound
@@ -21,7 +21,10 @@ from pytinc.datapath.outbound import Outbound
 from pytinc.datapath.output import Output, Upcalls
 from pytinc.datapath.reference import Reference
 from pytinc.datapath.router import Router
-from pytinc.datapath.runs import DatagramRun
+from pytinc.datapath.runs import DatagramRun, FrameRun
+from pytinc.datapath.segment import HEADER
+from pytinc.datapath.segment_reference import segment
+from pytinc.datapath.super_frames import Assembly, SuperFrame, take
 from pytinc.datapath.table import Drops, ForwardingTable, PeerSlot, SwitchRules
 from pytinc.protocol.sptps.datagram import DatagramSession
 from pytinc.protocol.sptps.handshake import Role
@@ -30,6 +33,7 @@ from pytinc.wire import ip
 from pytinc.wire.datagram import NULL_ID, PREFIX_SIZE, TYPE_COMPRESSED, TYPE_MAC, TYPE_PACKET, node_id
 from pytinc.wire.ethernet import HEADER_OF_IP
 from pytinc.wire.subnet import Subnet, parse_subnet
+from pytinc.wire.super_frame import HEAD, SUPER_FRAME_ID
 
 PEERS = ("b", "c", "d")
 KEYS = {name: PrivateKey.from_seed(name.encode() * 32) for name in ("a", *PEERS)}
@@ -70,6 +74,7 @@ class PeerPlan:
     upkeep_due: float
     socket: int
     fast_tag: bool
+    super_frames: bool
     compression: int
 
 
@@ -124,6 +129,9 @@ class World:
                     if peer.fast_tag:
                         session.accept_fast()
                         session.peer_accepts_fast = True
+                    if peer.fast_tag and peer.super_frames and not plan.rules["router"]:
+                        session.accept_super_frames()
+                        session.peer_accepts_super_frames = True
             slot.connection = number if peer.neighbour else None
             slot.compression = peer.compression
             slot.minmtu, slot.mtu, slot.tcp_only = peer.minmtu, peer.mtu, peer.tcp_only
@@ -175,6 +183,40 @@ class World:
         self.sent[peer].append(datagram)
         return datagram
 
+    def pieces(self, spec: PiecesSpec) -> list[bytes]:
+        """The datagrams in which a peer sends a super-frame, but for what happens to them on the way."""
+        far = self.far.get(spec.peer)
+        plain = bytearray(HEAD.pack(1, spec.mss, 34 if spec.good else 35) + spec.frame)
+        sealed = bytearray(len(plain) + 16)
+        number = far and far.seal_super_frame(plain, spec.count, memoryview(sealed))
+        if number is None:
+            number = 5
+        if spec.tampered:
+            sealed[9] ^= 1
+        part = -(-len(sealed) // spec.count)
+        made = [
+            SUPER_FRAME_ID
+            + node_id(spec.peer)
+            + (number + index).to_bytes(4, "big")
+            + bytes((index, spec.count))
+            + sealed[index * part : (index + 1) * part]
+            for index in range(spec.count)
+        ]
+        return [made[index % len(made)] for index in spec.order or range(len(made))]
+
+
+@dataclass(frozen=True)
+class PiecesSpec:
+    peer: str
+    frame: bytes
+    mss: int
+    count: int
+    good: bool
+    tampered: bool
+    order: list[int] | None
+    """Which pieces come, if not all of them in order."""
+    address: tuple[str, int]
+
 
 @dataclass(frozen=True)
 class DatagramSpec:
@@ -214,6 +256,7 @@ class Told:
         self.errors: Counter[str] = Counter()
         self.error_bytes: Counter[str] = Counter()
         self.whole_runs = 0
+        self.whole_super_frames = 0
         out = world.out
         self.frame_runs = sum(not isinstance(frame, bytes) for frame in out.frames)
         for frame in out.frames:
@@ -223,6 +266,9 @@ class Told:
             assert datagrams
             if not isinstance(datagrams, list):
                 self.whole_runs += 1
+                if bytes(datagrams.data[:6]) == SUPER_FRAME_ID:
+                    self._pieces(path.address, path.relay.name, datagrams)
+                    continue
             for datagram in datagrams if isinstance(datagrams, list) else datagrams.datagrams():
                 self._sealed(("udp", path.address, path.relay.name), datagram[:PREFIX_SIZE], datagram[12:])
         upcalls = out.upcalls
@@ -232,6 +278,16 @@ class Told:
             self._frame(("packet", slot.name), slot.name, frame)
         self.upcalls = told_upcalls(upcalls)
         self.upcalls_at_all = bool(upcalls)
+
+    def _pieces(self, address: object, name: str, pieces: DatagramRun) -> None:
+        """A super-frame is told as its frames, as those would have gone."""
+        (sealed,) = Assembly().add(pieces)
+        self.whole_super_frames += 1
+        opened = sealed.open(self.world.far[name])
+        assert opened is not None
+        way = ("udp", address, name)
+        for frame in opened.frames():
+            self._frame((way, NULL_ID + self.world.table.me.id, "fast tag"), name, frame)
 
     def _sealed(self, way: object, prefix: bytes, record: bytes) -> None:
         table = self.world.table
@@ -280,6 +336,7 @@ def told_upcalls(upcalls: Upcalls) -> dict[str, object]:
         "touched": {slot.name for slot in upcalls.touched},
         "probes": [probe._replace(source=probe.source.name) for probe in upcalls.probes],  # type: ignore[arg-type]
         "handshakes": {slot.name for slot in upcalls.handshakes},
+        "incomplete": {slot.name for slot in upcalls.incomplete},
         "failed": {slot.name for slot in upcalls.failed},
         "no_session": {slot.name for slot in upcalls.no_session},
         "moved": {slot.name: where for slot, where in upcalls.moved.items()},
@@ -342,6 +399,7 @@ def plans(draw: st.DrawFn) -> Plan:
             upkeep_due=draw(st.sampled_from((0.0, NEVER))),
             socket=draw(st.sampled_from((0, 0, 1))),
             fast_tag=draw(st.booleans()),
+            super_frames=draw(st.booleans()),
             compression=draw(st.sampled_from((0, 0, 1, 9, 10, 12))),
         )
     rules = {
@@ -499,7 +557,40 @@ def datagram_runs(draw: st.DrawFn) -> list[DatagramSpec]:
     return [*run[:-1], replace(run[-1], body=spec.body[:last])]
 
 
+@st.composite
+def tcp_super_frames(draw: st.DrawFn) -> Super:
+    """Such as go whole."""
+    macs = st.sampled_from(MACS)
+    made = super_frame(
+        payload=draw(st.binary(min_size=100, max_size=100)) * draw(st.integers(2, 60)),
+        gso_size=draw(st.sampled_from((99, 500, 1000, 1400, 1500))),
+        flags=draw(st.sampled_from((0x10, 0x18, 0x19, 0xD0))),
+        tags=draw(st.sampled_from((b"", b"", b"\x81\x00\x00\x05"))),
+        is_ipv4=draw(st.booleans()),
+    )
+    return Super(made.header, draw(macs) + draw(macs) + made.frame[12:])
+
+
+@st.composite
+def pieces(draw: st.DrawFn) -> PiecesSpec:
+    made, peer = draw(tcp_super_frames()), draw(st.sampled_from(PEERS))
+    count = draw(st.integers(1, 6))
+    often = st.sampled_from((True, True, True, True, False))
+    return PiecesSpec(
+        peer,
+        made.frame,
+        mss=HEADER.unpack(made.header)[3],
+        count=count,
+        good=draw(often),
+        tampered=not draw(often),
+        order=None if draw(often) else draw(st.lists(st.integers(0, count), min_size=1, max_size=9)),
+        address=draw(st.sampled_from((ADDRESSES[peer],) * 6 + (ADDRESSES["b"], STRANGER))),
+    )
+
+
 steps = st.one_of(
+    st.tuples(st.just("super"), st.lists(tcp_super_frames(), min_size=1, max_size=3)),
+    st.tuples(st.just("pieces"), st.lists(pieces(), min_size=1, max_size=3)),
     st.tuples(st.just("run"), st.lists(frame_runs(), min_size=1, max_size=2)),
     st.tuples(st.just("udp run"), datagram_runs()),
     st.tuples(st.just("device"), st.lists(frames(), min_size=1, max_size=12)),
@@ -536,6 +627,20 @@ def push(fast: World, plain: World, kind: str, items: list[Any], now: float) -> 
             fast.outbound.frames_from_device([frame_run(run) for run in items], now, fast.out)
             for frame in itertools.chain.from_iterable(items):
                 plain.reference.frame_from_device(frame, now, plain.out)
+        case "super":
+            batch: list[bytes | FrameRun] = []
+            for item in items:
+                taken = take(*item)
+                batch += taken if isinstance(taken, list) else [taken]
+            fast.outbound.frames_from_device(batch, now, fast.out)
+            for frame in itertools.chain.from_iterable(segment(*item) for item in items):
+                plain.reference.frame_from_device(frame, now, plain.out)
+        case "pieces":
+            for spec in items:
+                for run in runs_of(fast.pieces(spec)):
+                    fast.inbound.datagram_run(run, spec.address, 0, now, fast.out)
+                for datagram in plain.pieces(spec):
+                    plain.reference.datagram(datagram, spec.address, 0, now, plain.out)
         case "udp run":
             both = [(fast.datagram(spec), plain.datagram(spec)) for spec in items]
             both = [pair for pair, spec in zip(both, items, strict=True) if spec.kind != "lost"]
@@ -582,6 +687,8 @@ def test_the_generated_tables_reach_every_way_and_every_drop() -> None:
             push(fast, plain, kind, items, 1.0 + number)
             told = Told(fast)
             seen.update(map(str, told.ways))
+            seen["super-frame sent"] += told.whole_super_frames
+            seen["super-frame taken"] += sum(isinstance(frame, SuperFrame) for frame in fast.out.frames)
             seen.update(name for name, value in told.upcalls.items() if value)
             seen["icmp"] += sum(told.errors.values())
             fast.out.clear()
@@ -590,8 +697,10 @@ def test_the_generated_tables_reach_every_way_and_every_drop() -> None:
 
     collect()
     tags = {"fast tag", "usual tag"}
-    expected = {"device", "udp", "tcp", "packet", "icmp", *tags, *asdict(Drops()), *told_upcalls(Upcalls())}
-    missing = {name for name in expected if not any(name in str(key) for key in seen)}
+    whole = {"super-frame sent", "super-frame taken"}
+    ways = {"device", "udp", "tcp", "packet", "icmp", *tags, *whole}
+    expected = {*ways, *asdict(Drops()), *told_upcalls(Upcalls())}
+    missing = {name for name in expected if not any(name in str(key) and seen[key] for key in seen)}
     assert not missing
 
 

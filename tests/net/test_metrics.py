@@ -45,6 +45,8 @@ def peer(name: str, path: PathKind, **changes: object) -> PeerStats:
         "key_age_s": None,
         "fast_tag_sending": None,
         "fast_tag_accepting": None,
+        "super_frames_sending": None,
+        "super_frames_accepting": None,
         "macs": 1,
         "rx_packets": 10,
         "rx_bytes": 1000,
@@ -80,6 +82,8 @@ BETA = peer(
     key_age_s=60.0,
     fast_tag_sending=False,
     fast_tag_accepting=True,
+    super_frames_sending=True,
+    super_frames_accepting=False,
     drops={"no_key": 3},
 )
 
@@ -109,6 +113,8 @@ def test_everything_is_told() -> None:
     assert found["pytinc_peer_key_age_seconds", "beta"] == 60
     assert found["pytinc_peer_fast_tag_sending", "beta"] == 0
     assert found["pytinc_peer_fast_tag_accepting", "beta"] == 1
+    assert found["pytinc_peer_super_frames_sending", "beta"] == 1
+    assert found["pytinc_peer_super_frames_accepting", "beta"] == 0
     assert found["pytinc_peer_sent_packets_total", "gamma"] == 20
     offloads = {key[1:] for key, value in found.items() if key[0] == "pytinc_offload" and value == 1}
     assert offloads == {("TSO4", "device"), ("checksum", "device"), ("GSO", "udp")}

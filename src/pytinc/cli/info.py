@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -106,8 +107,14 @@ def _told(row: NodeRow, statistics: Statistics | None) -> list[str]:
     node = statistics.nodes.get(row.name)
     if node is None or node["fast_tag_sending"] is None:
         return []
-    ways = (("sending", node["fast_tag_sending"]), ("accepting", node["fast_tag_accepting"]))
-    return [_list("Fast tag:", [way for way, is_so in ways if is_so] or ["no"])]
+    lines = [_list("Fast tag:", _ways(node, "fast_tag"))]
+    if node["super_frames_sending"] is not None:
+        lines.append(_list("Super-frames:", _ways(node, "super_frames")))
+    return lines
+
+
+def _ways(node: Mapping[str, Any], what: str) -> list[str]:
+    return [way for way in ("sending", "accepting") if node[f"{what}_{way}"]] or ["no"]
 
 
 def _reachability(row: NodeRow) -> list[str]:

@@ -40,6 +40,7 @@ DROPS: Final = (
     "not_authentic",
     "bad_record",
     "oversized",
+    "incomplete",
     "ttl_exceeded",
 )
 """The reasons for which frames and datagrams are dropped: the fields of `pytinc.datapath.table.Drops`."""
@@ -66,6 +67,8 @@ NODE_FIELDS: Final[Mapping[str, tuple[type, ...]]] = {
     "key_age_s": _COUNT_OR_NONE,
     "fast_tag_sending": _FLAG_OR_NONE,
     "fast_tag_accepting": _FLAG_OR_NONE,
+    "super_frames_sending": _FLAG_OR_NONE,
+    "super_frames_accepting": _FLAG_OR_NONE,
     "macs": _COUNT,
     "rx_packets": _COUNT,
     "rx_bytes": _COUNT,

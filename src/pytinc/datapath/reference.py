@@ -15,9 +15,12 @@ from pytinc.datapath.compression import compress, expand
 from pytinc.datapath.icmp import ErrorLimit, Reason
 from pytinc.datapath.output import Output, Probe
 from pytinc.datapath.routes import NoOwner
+from pytinc.datapath.segment_reference import segment
+from pytinc.datapath.super_frames import SuperFrame
 from pytinc.datapath.table import ForwardingTable, PeerSlot, UdpPath
 from pytinc.datapath.too_big import TooBig
 from pytinc.datapath.ttl import TimeToLive
+from pytinc.errors import DecodeError
 from pytinc.protocol.sptps.datagram import DatagramSession
 from pytinc.wire.address import SockAddr
 from pytinc.wire.datagram import (
@@ -45,6 +48,8 @@ from pytinc.wire.ethernet import (
     NO_TYPE,
     SOURCE,
 )
+from pytinc.wire.records import TAG_SIZE
+from pytinc.wire.super_frame import MAX_SUPER_FRAME, PIECE_HEAD_SIZE, SUPER_FRAME_ID
 
 _ZERO_MAC = bytes(6)
 
@@ -57,6 +62,10 @@ class Reference:
         self._limit = ErrorLimit()
         self._too_big = TooBig(self._limit)
         self._ttl = TimeToLive(table.me.id, self._limit, table.own_address)
+        self._pieces: dict[PeerSlot, list[tuple[int, int, bytes]]] = {}
+        """What has come of a peer's super-frame: its number, how many pieces it has, and a part, for each."""
+        self._lost: dict[PeerSlot, int] = {}
+        """Number of each peer's last super-frame that was given up."""
 
     # -- where packets come in --
 
@@ -92,6 +101,8 @@ class Reference:
             table.drops.oversized += 1
         elif source is None or source is table.me:
             table.drops.unknown_source += 1
+        elif destination_id == SUPER_FRAME_ID:
+            self._piece(source, datagram, address, now, out)
         elif destination_id == NULL_ID:
             self._direct(source, datagram, address, socket, now, out)
         else:
@@ -129,6 +140,71 @@ class Reference:
                 source.socket = socket
             else:
                 out.upcalls.moved[source] = (address, socket)
+
+    def _piece(self, source: PeerSlot, datagram: bytes, address: SockAddr, now: float, out: Output) -> None:
+        """Take a piece of a super-frame, and the super-frame if it is the last (docs/protocol.md)."""
+        drops, session = self._table.drops, source.session
+        expected = source.address is not None and address[:2] == source.address[:2]
+        if session is None:
+            drops.no_key += 1
+            source.drops.no_key += 1
+            if expected:
+                out.upcalls.no_session[source] = None
+            return
+        if not expected or not source.confirmed or not session.accepts_super_frames:
+            drops.unknown_source += 1
+            return
+        index, pieces = datagram[PREFIX_SIZE + 4], datagram[PREFIX_SIZE + 5]
+        number = int.from_bytes(datagram[PREFIX_SIZE : PREFIX_SIZE + 4], "big") - index
+        so_far = self._pieces.pop(source, [])
+        begins = index == 0 and number >= 0
+        if so_far and (begins or (number, pieces) != so_far[0][:2] or index != len(so_far)):
+            self._give_up(source, so_far[0][0], out)
+            so_far = []
+        if not so_far and not begins:
+            self._give_up(source, number, out)
+            return
+        so_far.append((number, pieces, datagram[PIECE_HEAD_SIZE:]))
+        record = b"".join(part for _, _, part in so_far)
+        if len(so_far) > pieces or len(record) > MAX_SUPER_FRAME + TAG_SIZE:
+            self._give_up(source, number, out)
+        elif len(so_far) < pieces:
+            self._pieces[source] = so_far
+        else:
+            self._super_frame(source, number, pieces, record, now, out)
+
+    def _give_up(self, source: PeerSlot, number: int, out: Output) -> None:
+        """Count a super-frame of which not all pieces came in order, once."""
+        if self._lost.get(source) == number:
+            return
+        self._lost[source] = number
+        self._table.drops.incomplete += 1
+        source.drops.incomplete += 1
+        out.upcalls.incomplete[source] = None
+
+    def _super_frame(
+        self, source: PeerSlot, number: int, pieces: int, record: bytes, now: float, out: Output
+    ) -> None:
+        """Open a super-frame and take its frames."""
+        drops, session = self._table.drops, source.session
+        assert session is not None
+        plain = session.open_super_frame(number, pieces, memoryview(record))
+        if plain is None:
+            drops.not_authentic += pieces
+            source.drops.not_authentic += pieces
+            out.upcalls.failed[source] = None
+            return
+        try:
+            header, frame = SuperFrame(plain).for_device()
+        except DecodeError:
+            drops.bad_record += 1
+            source.drops.bad_record += 1
+            return
+        if not self._table.rules.compression:
+            longest = len(record) // pieces + PIECE_HEAD_SIZE - DATAGRAM_OVERHEAD
+            source.maxrecentlen = max(source.maxrecentlen, longest)
+        for each in segment(header, bytes(frame)):
+            self._frame_of_peer(source, each, now, out)
 
     def _indirect(
         self,

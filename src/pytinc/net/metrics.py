@@ -307,6 +307,16 @@ _PEER_GAUGES: Final[tuple[tuple[str, str, Callable[[PeerStats], float | None]], 
         "1 if the node was told that we take the fast tag.",
         lambda peer: peer.fast_tag_accepting,
     ),
+    (
+        "pytinc_peer_super_frames_sending",
+        "1 if super-frames for the node go as they are.",
+        lambda peer: peer.super_frames_sending,
+    ),
+    (
+        "pytinc_peer_super_frames_accepting",
+        "1 if the node is being told that we take super-frames.",
+        lambda peer: peer.super_frames_accepting,
+    ),
     ("pytinc_peer_macs", "MAC addresses that the node owns.", lambda peer: peer.macs),
 )
 """Name, help and value; a node without a value has no sample."""

@@ -60,6 +60,8 @@ def _node_row(peer: PeerStats) -> str:
         "key_age_s": None if peer.key_age_s is None else int(peer.key_age_s),
         "fast_tag_sending": peer.fast_tag_sending,
         "fast_tag_accepting": peer.fast_tag_accepting,
+        "super_frames_sending": peer.super_frames_sending,
+        "super_frames_accepting": peer.super_frames_accepting,
         "macs": peer.macs,
         "rx_packets": peer.rx_packets,
         "rx_bytes": peer.rx_bytes,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from pytinc.datapath.table import Drops
 from pytinc.node.peer import NEVER
+from pytinc.wire.capabilities import Capability
 
 if TYPE_CHECKING:
     from pytinc.datapath.table import PeerSlot
@@ -56,6 +57,10 @@ class PeerStats:
     """Data for it that leaves by UDP gets the fast tag (docs/protocol.md); None without a key."""
     fast_tag_accepting: bool | None
     """It was told that we take the fast tag; None without a key."""
+    super_frames_sending: bool | None
+    """Super-frames for it go as they are (docs/protocol.md); None without a key."""
+    super_frames_accepting: bool | None
+    """It is being told that we take super-frames; None without a key."""
     macs: int
     """MAC addresses that it owns."""
     rx_packets: int
@@ -119,6 +124,10 @@ def _peer_stats(peer: Peer, macs: int, now: float) -> PeerStats:
         key_age_s=None if session is None or peer.key_since == NEVER else now - peer.key_since,
         fast_tag_sending=None if session is None else session.peer_accepts_fast,
         fast_tag_accepting=None if session is None else session.accepts_fast,
+        super_frames_sending=None if session is None else session.peer_accepts_super_frames,
+        super_frames_accepting=None
+        if session is None
+        else session.accepts_super_frames and Capability.SUPER_FRAMES in peer.path.capabilities,
         macs=macs,
         rx_packets=slot.in_packets,
         rx_bytes=slot.in_bytes,
