@@ -17,6 +17,7 @@ from datapath.super_frames import Super
 from pytinc.config.settings import Mode, Settings
 from pytinc.errors import DeviceError
 from pytinc.net import raw
+from pytinc.net.batch import one_by_one
 from pytinc.net.devices import open_device
 from pytinc.net.raw import RawSocketDevice
 from pytinc.wire.datagram import MTU_MAX
@@ -68,7 +69,7 @@ def send(station: socket.socket, frame: bytes, header: bytes = bytes(10)) -> Non
 def read(device: RawSocketDevice, count: int) -> list[bytes]:
     frames: list[bytes] = []
     while len(frames) < count and select.select([device.fileno()], [], [], 5)[0]:
-        frames += device.read_batch(64)
+        frames += one_by_one(device.read_batch(64))
     return frames
 
 
