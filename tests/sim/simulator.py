@@ -15,6 +15,8 @@ from dataclasses import dataclass, field, replace
 
 from pytinc.config.settings import HostPort, HostSettings, Mode, Settings
 from pytinc.crypto.keys import PrivateKey
+from pytinc.datapath.runs import FrameRun
+from pytinc.net.batch import one_by_one
 from pytinc.node import actions
 from pytinc.node.node import Node
 from pytinc.protocol.meta import MetaConnection
@@ -111,6 +113,8 @@ class SimNode:
         self.asleep = False
         self.wall_offset = 0.0
         """Seconds by which the wall clock was set since the start."""
+        self.takes_super_frames = False
+        """Set before the start: the device does."""
         self.frames: list[bytes] = []
         self.scripts: list[tuple[str, dict[str, str]]] = []
         self.logs: list[str] = []
@@ -129,6 +133,7 @@ class SimNode:
             path_mtu=lambda address: self.mesh.underlay.mtu,
             queued=lambda number: 0,
             wall_clock=lambda: WALL_START + self.wall_offset + self.mesh.now,
+            takes_super_frames=self.takes_super_frames,
         )
         self.node.set_sockets([(4, self.address)])
         self.running = True
@@ -163,6 +168,11 @@ class SimNode:
         self.node.frames([frame], self.mesh.now)
         self.settle()
 
+    def send_run(self, run: FrameRun) -> None:
+        """Send what a device with offload gives at once."""
+        self.node.frames([run], self.mesh.now)
+        self.settle()
+
     def call(self, function: Callable[[Node, float], object]) -> None:
         """Run something on the node and carry out what it asks for."""
         function(self.node, self.mesh.now)
@@ -173,9 +183,9 @@ class SimNode:
         output = self.node.output
         frames, runs = list(output.frames), list(output.runs)
         output.clear()
-        self.frames += frames
+        self.frames += one_by_one(frames)
         for path, datagrams in runs:
-            for datagram in datagrams:
+            for datagram in datagrams if isinstance(datagrams, list) else datagrams.datagrams():
                 self._send_datagram(path.address, datagram, path.relay.name)
         for action in self.node.take_actions():
             self._perform(action)

@@ -93,7 +93,7 @@ _ROWS: Final = (
     ("Ed25519PublicKey", "H", ValueType.KEY, "", "c", "public key of the node, 43 characters"),
     ("Ed25519PublicKeyFile", "S H", _P, "host file", "c", "PEM file, used without Ed25519PublicKey"),
     ("ExperimentalProtocol", "S", _B, "", "n", "no: legacy protocol only, which pytinc does not speak"),
-    ("FastTag", "S", _B, "yes", "y", "use a faster tag for data between pytinc nodes; tinc does not know it"),
+    ("FastTag", "S", _B, "yes", "y", "send data to pytinc nodes in faster forms; tinc does not know it"),
     ("Forwarding", "S", _K, "internal", "k", "off, internal or kernel: forwarding of packets for others"),
     ("FWMark", "S", _I, "0", "n", "firewall mark on sockets (Linux)"),
     ("GraphDumpFile", "S o", _P, "", "", "ignored"),

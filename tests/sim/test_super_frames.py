@@ -1,0 +1,119 @@
+"""Super-frames in a mesh: agreed on by probes, given up where pieces are lost (docs/protocol.md)."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from datapath.super_frames import super_frame
+from pytinc.datapath.runs import FrameRun
+from pytinc.datapath.super_frames import SuperFrame, take
+from pytinc.protocol.pmtu import WITHHELD_FIRST
+from pytinc.wire.address import SockAddr
+from pytinc.wire.super_frame import SUPER_FRAME_ID
+from sim.simulator import Mesh, ethernet
+
+MACS = {name: bytes((2, 0, 0, 0, 0, number)) for number, name in enumerate(("one", "two"))}
+KEEPALIVE = 10.0
+
+
+class Wire:
+    """Two nodes, and the pieces that pass between them."""
+
+    def __init__(self, *, takes: tuple[str, ...] = ("one", "two"), **settings: object) -> None:
+        mesh = self.mesh = Mesh(5)
+        mesh.add("one")
+        mesh.add("two", connect_to=["one"], **settings)
+        self.pieces = 0
+        self.lose: int | None = None
+        """The piece after so many is lost."""
+        for name, sim in mesh.nodes.items():
+            sim.takes_super_frames = name in takes
+            deliver = sim._send_datagram
+
+            def send(sockaddr: SockAddr, data: bytes, relay: str, deliver: object = deliver) -> None:
+                if data.startswith(SUPER_FRAME_ID):
+                    self.pieces += 1
+                    if self.lose is not None:
+                        self.lose -= 1
+                        if self.lose == -1:
+                            self.lose = None
+                            return
+                deliver(sockaddr, data, relay)  # type: ignore[operator]
+
+            sim._send_datagram = send  # type: ignore[method-assign]
+        mesh.start()
+        mesh.run_until(mesh.converged, 30)
+        self.chat(15)
+
+    def chat(self, seconds: float) -> None:
+        """Let both send a small frame now and then."""
+        for _ in range(round(seconds * 2)):
+            for name, other in (("one", "two"), ("two", "one")):
+                self.mesh.nodes[name].send_frame(ethernet(MACS[other], MACS[name], bytes(700)))
+            self.mesh.run(0.5)
+
+    def send(self) -> bool:
+        """Send a super-frame from one to two; return whether all of its frames arrive."""
+        made = super_frame(payload=os.urandom(50_000), gso_size=1300, flags=0x18)
+        run = take(made.header, MACS["two"] + MACS["one"] + made.frame[12:])
+        assert isinstance(run, SuperFrame)
+        two = self.mesh.nodes["two"]
+        before = len(two.frames)
+        self.mesh.nodes["one"].send_run(run)
+        self.mesh.run(0.3)
+        return two.frames[before:] == run.frames()
+
+    def went_whole(self) -> bool:
+        """Send one, which must arrive; tell how it went."""
+        before = self.pieces
+        assert self.send()
+        return self.pieces > before
+
+
+def test_a_super_frame_goes_whole_to_who_takes_it_and_arrives_as_its_frames() -> None:
+    wire = Wire()
+    assert wire.went_whole()
+    assert wire.pieces < 45
+
+
+@pytest.mark.parametrize(
+    "wire_of",
+    [lambda: Wire(takes=("one",)), lambda: Wire(fast_tag=False)],
+    ids=["no device for it", "FastTag=no"],
+)
+def test_who_does_not_take_it_gets_its_frames(wire_of: object) -> None:
+    wire = wire_of()  # type: ignore[operator]
+    assert not wire.went_whole()
+
+
+def test_a_run_of_other_frames_is_cut() -> None:
+    wire = Wire()
+    assert isinstance(take(*super_frame(payload=bytes(9000), gso_size=1000, is_tcp=False)), FrameRun)
+    wire.chat(1)
+    assert wire.pieces == 0
+
+
+def test_a_path_that_loses_pieces_gets_none_for_a_while_and_then_for_longer() -> None:
+    wire = Wire()
+    assert wire.went_whole()
+    for patience in (WITHHELD_FIRST, 2 * WITHHELD_FIRST, 4 * WITHHELD_FIRST):
+        wire.lose = 20
+        assert not wire.send()
+        wire.send()  # only now it is seen that a piece is missing, at the latest
+        wire.mesh.run(0.5)
+        assert not wire.went_whole()
+        wire.chat(patience - 3)
+        assert not wire.went_whole()
+        wire.chat(2 * KEEPALIVE)
+        assert wire.went_whole()
+
+
+def test_a_super_frame_that_is_lost_altogether_changes_nothing() -> None:
+    wire = Wire()
+    wire.mesh.underlay.loss = 1.0
+    for _ in range(4):
+        assert not wire.send()
+    wire.mesh.underlay.loss = 0.0
+    assert wire.went_whole()
