@@ -140,6 +140,7 @@ def test_a_report_tells_of_the_fast_tag_if_the_daemon_does(
     ask: Asker, daemon: ScriptedDaemon, sending: bool | None, accepting: bool | None, line: str
 ) -> None:
     node = {"name": "beta", "fast_tag_sending": sending, "fast_tag_accepting": accepting}
+    node |= {"super_frames_sending": None, "super_frames_accepting": None}
     daemon.answers["4096"] = statistics_rows(node, {"device_offloads": []})
     assert COLOUR.sub("", ask.on_terminal("info beta")) == ask.piped("info beta") + line
 
@@ -160,6 +161,7 @@ def test_a_report_tells_whether_super_frames_go_whole(
 
 def test_a_report_about_the_own_node_tells_of_offloads(ask: Asker, daemon: ScriptedDaemon) -> None:
     node = {"name": "alpha", "fast_tag_sending": None, "fast_tag_accepting": None}
+    node |= {"super_frames_sending": None, "super_frames_accepting": None}
     daemon.answers["4096"] = statistics_rows(node, {"device_offloads": ["checksum", "TSO4"]})
     added = "Device:       checksum TSO4\nUDP:          no offloads\n"
     assert COLOUR.sub("", ask.on_terminal("info alpha")) == ask.piped("info alpha") + added
