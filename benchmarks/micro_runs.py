@@ -4,6 +4,7 @@
 
 Cut from a super-frame, seal, look at what came by UDP_GRO, open, join: everything but the kernel. With both
 tags, and for the lengths that matter: 8 frames (`runs.MIN_RUN`), and the 44 that fit one call of UDP_SEGMENT.
+Then the same for super-frames that travel as they are.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import micro_sptps
 from pytinc.datapath.coalesce import coalesce_run
 from pytinc.datapath.runs import DatagramRun, FrameRun
 from pytinc.datapath.segment import segment_run
+from pytinc.datapath.super_frames import Assembly, SuperFrame, take
 from pytinc.wire.datagram import NULL_ID, TYPE_MAC
 
 PAYLOAD = 1373
@@ -33,6 +35,8 @@ def main() -> None:
     for tag in ("tag of tinc", "fast tag"):
         for count in (8, 23, 44):
             print(f"{tag:12} run of {count:2}: {line(count, fast=tag == 'fast tag')}")
+    for count in (2, 8, 23, 44):
+        print(f"super-frame of {count:8}: {whole_line(count)}")
 
 
 def line(count: int, *, fast: bool) -> str:
@@ -63,6 +67,36 @@ def line(count: int, *, fast: bool) -> str:
         "look": measure(sealed, lambda datagrams: datagrams.prefix()),
         "open": measure(sealed, lambda datagrams: datagrams.open(theirs, TYPE_MAC)),
         "join": measure(lambda: opened, coalesce_run),
+    }
+    return "  ".join(f"{name} {cost / count:5.2f}" for name, cost in costs.items())
+
+
+def whole_line(count: int) -> str:
+    """Measure a super-frame that stands for ``count`` frames and travels as it is."""
+    ours, theirs = micro_sptps.established()
+    theirs.accept_super_frames()
+    ours.peer_accepts_super_frames = True
+    header, frame = micro_offload.super_frame(count)
+    run = take(header, frame)
+    assert isinstance(run, SuperFrame)
+
+    def sealed() -> DatagramRun:
+        pieces = run.in_pieces(ours, b"source", 1439)
+        assert pieces is not None
+        return pieces
+
+    def opened(pieces: DatagramRun) -> SuperFrame:
+        (complete,) = Assembly().add(pieces)
+        made = complete.open(theirs)
+        assert made is not None
+        return made
+
+    assert opened(sealed()).frames() == run.frames()
+    costs = {
+        "take": measure(lambda: None, lambda _: take(header, frame)),
+        "seal": measure(lambda: None, lambda _: sealed()),
+        "open": measure(sealed, opened),
+        "give": measure(lambda: run, coalesce_run),
     }
     return "  ".join(f"{name} {cost / count:5.2f}" for name, cost in costs.items())
 
