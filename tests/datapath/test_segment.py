@@ -112,6 +112,16 @@ def test_a_lying_header_is_told_by_name(change: dict[str, int], message: str) ->
         segment(HEADER.pack(*(fields | change).values()), frame)
 
 
+@pytest.mark.parametrize("is_ipv4", [True, False])
+@pytest.mark.parametrize("is_tcp", [True, False])
+def test_frames_too_long_for_their_own_length_field_are_not_made(is_ipv4: bool, is_tcp: bool) -> None:
+    made = super_frame(is_ipv4=is_ipv4, is_tcp=is_tcp, payload=bytes(60000), gso_size=1000)
+    flags, kind, size, _, start, offset = HEADER.unpack(made.header)
+    longer = made.frame + bytes(8000)  # what a virtual machine behind a raw socket may write
+    with pytest.raises(DecodeError, match="cannot be cut"):
+        segment(HEADER.pack(flags, kind, size, 65535, start, offset), longer)
+
+
 @given(TAGS, st.booleans())
 def test_the_largest_super_frame_loses_nothing(tags: bytes, is_ipv4: bool) -> None:
     payload = os.urandom(65535 - 60)

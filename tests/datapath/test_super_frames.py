@@ -248,6 +248,17 @@ def test_any_pieces_are_looked_at_without_harm(bodies: list[bytes], as_run: bool
     assert all(sealed.open(theirs) is None for sealed in complete)
 
 
+@pytest.mark.parametrize("first", [2**32 - 1, 2**32 - 4, 2**32 - 9])
+def test_numbers_at_their_end_are_looked_at_without_harm(first: int) -> None:
+    _, theirs = established()
+    datagrams = [
+        SUPER_FRAME_ID + ME + ((first + index) % 2**32).to_bytes(4, "big") + bytes((index, 9)) + bytes(100)
+        for index in range(9)
+    ]
+    for portion in (datagrams, DatagramRun(memoryview(b"".join(datagrams)), len(datagrams[0]))):
+        assert all(sealed.open(theirs) is None for sealed in Assembly().add(portion))
+
+
 def test_pieces_that_never_end_are_not_kept() -> None:
     assembly = Assembly()
     for number in range(3 * MAX_PIECES):

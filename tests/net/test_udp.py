@@ -131,6 +131,15 @@ def test_a_run_that_is_too_big_is_sent_singly_and_the_smallest_refused_size_told
     assert udp.segments
 
 
+def test_a_small_path_mtu_is_not_taken_for_a_kernel_that_cannot_segment(kernel, log) -> None:
+    kernel.segment_error, kernel.limit = errno.EINVAL, 1000  # as kernels before 2025 say it
+    udp = sockets_of(kernel, log)
+    assert udp.send_run(0, HERE, [bytes(1400), bytes(1400)]) == 1400
+    assert udp.send_run(0, HERE, DatagramRun(memoryview(bytes(14000)), 1400)) == 1400
+    assert udp.segments
+    assert log == []
+
+
 @pytest.mark.parametrize("error", [errno.EAGAIN, errno.EINTR, errno.ENOBUFS])
 def test_a_full_queue_loses_datagrams_without_a_word(kernel, log, error: int) -> None:
     kernel.error = kernel.segment_error = error

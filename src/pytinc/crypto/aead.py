@@ -250,6 +250,15 @@ class RecordCipher:
             at += rows.sealed_step
         return True
 
+    def open_rows_strict(self, first_seqno: int, sealed: memoryview, plain: memoryview, rows: Rows) -> bool:
+        """Do what `open_rows` does where the peer may use the fast tag as well (see `open_strict`)."""
+        if any(
+            record[_LENGTHS_AT] == _NO_ASSOCIATED_DATA
+            for record in _views(sealed, rows.sealed, rows.sealed_step, rows, TAG_SIZE)
+        ):
+            return False
+        return self.open_rows(first_seqno, sealed, plain, rows)
+
     def open_rows_fast(self, first_seqno: int, sealed: memoryview, plain: memoryview, rows: Rows) -> bool:
         """Do what `open_rows` does, with the tag of RFC 8439."""
         if not HAS_ROWS:

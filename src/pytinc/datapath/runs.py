@@ -80,6 +80,11 @@ class FrameRun:
             frames[-1] = frames[-1][: self.last]
         return frames
 
+    @property
+    def top(self) -> bytes:
+        """The Ethernet header and the two bytes after it, which tell the class of an IP packet."""
+        return self.rows[0, LEAD : LEAD + min(self.size, HEADER_SIZE + 2)].tobytes()
+
     def may_have_syn(self) -> bool:
         """Tell whether any frame may be a TCP SYN, or hide one. Plain UDP and other TCP are told for sure."""
         rows, at, ethertype = self.rows, LEAD + HEADER_SIZE, self.header[12:]

@@ -50,6 +50,8 @@ _VLAN_TYPES: Final = (b"\x81\x00", b"\x88\xa8")
 _EXTENSIONS: Final = (0, 43, 60)
 """IPv6 headers between IPv6 and TCP: hop-by-hop options, routing, destination options (RFC 8200, 4)."""
 _LONGEST_TCP_HEADER: Final = 60
+_MAX_LENGTH: Final = 0xFFFF
+"""What the length field of an IP packet can tell. A virtual machine behind a raw socket may ask for more."""
 _LONG: Final = 512
 """From this size on numpy adds up a single frame faster than a big integer (measured)."""
 
@@ -97,7 +99,8 @@ def segment_run(
         raise DecodeError("the checksum lies beyond the frame")
     # The kernel's hdr_len is a hint, and not always the length of the headers.
     layout = parse(bytes(frame[: start + _LONGEST_TCP_HEADER]), kind & ~GSO_ECN, start, offset)
-    if gso_size == 0 or layout.payload > len(frame):
+    is_too_long = layout.payload - layout.network + gso_size > _MAX_LENGTH
+    if gso_size == 0 or layout.payload > len(frame) or is_too_long:
         raise DecodeError("a super-frame that cannot be cut")
     if len(frame) - layout.payload <= gso_size:
         return [fill_checksum(bytes(frame), start, offset)]

@@ -43,6 +43,8 @@ _ACK: Final = 0x10
 _NEITHER_DATA: Final = 0x26
 """SYN, RST and URG: a segment with one of them is more than data."""
 _NUMBER_END: Final = PREFIX_SIZE + SEQNO_SIZE
+_NUMBERS: Final = 1 << 8 * SEQNO_SIZE
+"""So many sequence numbers there are."""
 
 
 class SuperFrame(FrameRun):
@@ -93,6 +95,11 @@ class SuperFrame(FrameRun):
     def header(self) -> bytes:
         """The Ethernet header."""
         return bytes(self.plain[HEAD.size : HEAD.size + ethernet.HEADER_SIZE])
+
+    @property
+    def top(self) -> bytes:
+        """The Ethernet header and the two bytes after it."""
+        return bytes(self.plain[HEAD.size : HEAD.size + ethernet.HEADER_SIZE + 2])
 
     def for_device(self) -> tuple[bytes, memoryview]:
         """Return virtio-net header and frame for a device that takes super-frames."""
@@ -211,7 +218,7 @@ class Assembly:
             return None
         index, pieces = data[_NUMBER_END], data[_NUMBER_END + 1]
         number = int.from_bytes(data[PREFIX_SIZE:_NUMBER_END], "big") - index
-        if number < 0 or index + count > pieces:
+        if number < 0 or index + count > pieces or number + pieces > _NUMBERS:
             return None
         if run.column(PREFIX_SIZE, PIECE_HEAD_SIZE) != _places(number, index, count, pieces).tobytes():
             return None

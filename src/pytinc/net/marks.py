@@ -26,7 +26,7 @@ def mark_of(frame: bytes | FrameRun) -> int:
     A packet behind a VLAN tag counts as another frame, as in tinc. All frames of a run are alike.
     """
     if not isinstance(frame, bytes):
-        frame = frame.last_frame()
+        frame = frame.top
     kind = frame[ETHERTYPE]
     if len(frame) > HEADER_SIZE + 1:
         if kind == IPV4:

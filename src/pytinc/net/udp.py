@@ -42,7 +42,8 @@ _TYPE_OF_SERVICE: Final = (socket.IPPROTO_IP, socket.IP_TOS)
 _TRAFFIC_CLASS: Final = (socket.IPPROTO_IPV6, socket.IPV6_TCLASS)
 _MARK: Final = struct.Struct("i")
 _GIVE_UP: Final = (errno.EIO, errno.EINVAL, errno.ENOPROTOOPT)
-"""Errors that say "never again": a device without checksum offload, a kernel without the option."""
+"""Errors that say "never again" where single datagrams pass: a device without checksum offload, a kernel
+without the option."""
 _LOST: Final = (errno.EAGAIN, errno.EINTR, errno.ENOBUFS)
 """Errors after which a datagram is lost without a word, as on any network."""
 
@@ -205,17 +206,39 @@ class UdpSockets:
             return self._send_whole(index, address, datagrams)
         refused: int | None = None
         for group in _groups(datagrams) if self._segments else ((datagram,) for datagram in datagrams):
-            if len(group) > 1 and self._send_segments(index, address, group, len(group[0])):
-                continue
-            refused = _smaller(refused, self._send_each(index, address, group))
+            refused = _smaller(refused, self._send_group(index, address, group, len(group[0])))
         return refused
 
     def _send_whole(self, index: int, address: SockAddr, run: DatagramRun) -> int | None:
         """Send datagrams that lie in one buffer."""
         refused: int | None = None
         for part in run.parts(_most_segments(run.step)):
-            if not self._segments or not self._send_segments(index, address, (part.data,), part.step):
+            if not self._segments:
                 refused = _smaller(refused, self._send_each(index, address, part.datagrams()))
+                continue
+            error = self._send_segments(index, address, (part.data,), part.step)
+            if error is not None:
+                refused = _smaller(refused, self._send_after(error, index, address, part.datagrams()))
+        return refused
+
+    def _send_group(self, index: int, address: SockAddr, group: Sequence[bytes], size: int) -> int | None:
+        """Send datagrams of ``size``, of which the last may be shorter."""
+        if len(group) == 1:
+            return self._send_each(index, address, group)
+        error = self._send_segments(index, address, group, size)
+        return None if error is None else self._send_after(error, index, address, group)
+
+    def _send_after(
+        self, error: OSError, index: int, address: SockAddr, datagrams: Sequence[bytes]
+    ) -> int | None:
+        """Send singly what could not go in one call, and find out whether anything can.
+
+        Kernels before 2025 say EINVAL for a path with a small MTU, too: there single ones are refused, too.
+        """
+        refused = self._send_each(index, address, datagrams)
+        if refused is None and error.errno in _GIVE_UP and self._segments:
+            self._segments = False
+            self._log(1, "info", f"UDP segmentation offload is not available: {reason(error)}")
         return refused
 
     def _send_each(self, index: int, address: SockAddr, datagrams: Sequence[bytes]) -> int | None:
@@ -227,22 +250,21 @@ class UdpSockets:
 
     def _send_segments(
         self, index: int, address: SockAddr, buffers: Sequence[bytes | memoryview], size: int
-    ) -> bool:
-        """Send datagrams of ``size`` (the last may be shorter) in one call. False: send them singly."""
+    ) -> OSError | None:
+        """Send datagrams of ``size`` (the last may be shorter) in one call; return why they must go singly.
+
+        None: they are gone, or lost as single ones would be.
+        """
         control = [(socket.IPPROTO_UDP, _UDP_SEGMENT, _SEGMENT_SIZE.pack(size))]
         if self.mark:
             control.append(self._mark_control(address))
         try:
             self._sockets[index].sendmsg(buffers, control, 0, address)
         except OSError as error:
-            if error.errno == errno.EMSGSIZE:
-                return False
-            if error.errno in _GIVE_UP:
-                self._segments = False
-                self._log(1, "info", f"UDP segmentation offload is not available: {reason(error)}")
-                return False
+            if error.errno == errno.EMSGSIZE or error.errno in _GIVE_UP:
+                return error
             self._report(address, error)
-        return True
+        return None
 
     def _report(self, address: SockAddr, error: OSError) -> None:
         if error.errno not in _LOST:

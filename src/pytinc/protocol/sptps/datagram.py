@@ -404,7 +404,8 @@ class DatagramSession:
             return False
         if not self._accepts_fast:
             return opener.open_rows(first_seqno, sealed, plain, rows)
-        return self._fast_seen and opener.open_rows_fast(first_seqno, sealed, plain, rows)
+        open_all = opener.open_rows_fast if self._fast_seen else opener.open_rows_strict
+        return open_all(first_seqno, sealed, plain, rows)
 
     def accept_rows(self, first_seqno: int, count: int) -> None:
         """Take the records that `open_rows` has just opened."""
