@@ -1,10 +1,10 @@
 """What changes of a large mesh cost: whole nodes in one process, a virtual clock (tests/sim/simulator.py).
 
-    .venv/bin/python benchmarks/scale.py [--nodes 10 30 100 300] [--results DIRECTORY]
+    .venv/bin/python benchmarks/scale.py [--nodes 10 30 100 300] [--cpu SECONDS] [--results DIRECTORY]
 
-For each number of nodes: all start at once, all restart at once, ten restart one after the other, the mesh
-falls in two and comes together again, one link flaps for a minute, and a node restarts while another one
-hears everything two seconds late. Counted are the announcements (ADD_EDGE, DEL_EDGE, ADD_SUBNET, DEL_SUBNET)
+For each number of nodes: all start at once, all restart at once, ten restart one after the other, one link
+flaps for a minute, a node restarts while another one hears everything two seconds late, and the mesh falls in
+two and comes together again. Counted are the announcements (ADD_EDGE, DEL_EDGE, ADD_SUBNET, DEL_SUBNET)
 of all nodes together, and the bytes of all requests. The time until all agree is virtual; the CPU time is
 that of this process, for all nodes. Writes scale.json, scale.md and (with matplotlib) scale.png into
 benchmarks/results.
@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import math
 import platform
 import sys
 import time
@@ -70,6 +71,8 @@ class Row:
     seconds: float | None
     """Virtual, until all agree; None: they did not within `LIMIT`, or there was a storm."""
     storm: bool
+    cut: bool
+    """Given up, as it took too much CPU time here."""
     cpu: float
     tinc: bool
     """By tinc's rules."""
@@ -115,16 +118,19 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--nodes", type=int, nargs="+", default=NODES)
+    parser.add_argument(
+        "--cpu", type=float, default=900, help="seconds after which an event is given up (900)"
+    )
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results")
     options = parser.parse_args()
     rows: list[Row] = []
     memory: dict[int, tuple[float, float]] = {}
     for nodes in options.nodes:
-        for row in events(nodes, tinc=False):
+        for row in events(nodes, options.cpu, tinc=False):
             rows.append(row)
             print(line(row), flush=True)
         with tinc_rules():
-            for row in events(nodes, tinc=True):
+            for row in events(nodes, options.cpu, tinc=True):
                 rows.append(row)
                 print(line(row), flush=True)
         memory[nodes] = memory_per_peer(nodes)
@@ -132,11 +138,16 @@ def main() -> None:
             f"{nodes} nodes: {memory[nodes][0]:.1f} KB per peer, {memory[nodes][1]:.1f} KB with a key",
             flush=True,
         )
-    options.results.mkdir(parents=True, exist_ok=True)
+        write(rows, memory, options.results)
+
+
+def write(rows: list[Row], memory: dict[int, tuple[float, float]], results: Path) -> None:
+    """Write what is known by now."""
+    results.mkdir(parents=True, exist_ok=True)
     data = {"rows": [asdict(row) for row in rows], "kilobytes_per_peer": memory}
-    (options.results / "scale.json").write_text(json.dumps(data, indent=1) + "\n")
-    (options.results / "scale.md").write_text(report(rows, memory))
-    plot(rows, options.results / "scale.png")
+    (results / "scale.json").write_text(json.dumps(data, indent=1) + "\n")
+    (results / "scale.md").write_text(report(rows, memory))
+    plot(rows, results / "scale.png")
 
 
 def build(nodes: int, seed: int = 1) -> Mesh:
@@ -170,10 +181,11 @@ def agreed(mesh: Mesh) -> bool:
 class Watch:
     """Counts announcements while the clock goes on, and ends a storm."""
 
-    def __init__(self, mesh: Mesh, counter: RequestCounter) -> None:
+    def __init__(self, mesh: Mesh, counter: RequestCounter, max_cpu: float) -> None:
         self.mesh = mesh
         self.counter = counter
         self.limit = STORM * full_exchange(mesh)
+        self.end = time.process_time() + max_cpu
 
     def sent(self) -> int:
         """Return the announcements by now."""
@@ -183,16 +195,24 @@ class Watch:
         """Tell whether there are far too many."""
         return self.sent() > self.limit
 
+    def cut(self) -> bool:
+        """Tell whether it has taken more CPU time than it may."""
+        return time.process_time() > self.end
+
+    def given_up(self) -> bool:
+        """Tell whether there is no point in going on."""
+        return self.storm() or self.cut()
+
     def run(self, seconds: float) -> None:
-        """Let the clock go on, unless there is a storm."""
+        """Let the clock go on, until it is given up."""
         end = self.mesh.now + seconds
-        while self.mesh.now < end and not self.storm():
+        while self.mesh.now < end and not self.given_up():
             self.mesh.run(min(LOOK, end - self.mesh.now))
 
     def settle(self) -> float | None:
         """Let the clock go on until all agree; return the virtual seconds, None if they do not."""
         start = self.mesh.now
-        while self.mesh.now - start <= LIMIT and not self.storm():
+        while self.mesh.now - start <= LIMIT and not self.given_up():
             self.run(STEP)
             if agreed(self.mesh):
                 return self.mesh.now - start
@@ -208,23 +228,23 @@ def full_exchange(mesh: Mesh) -> int:
 def settle(mesh: Mesh) -> None:
     """Let the clock go on until all agree."""
     with RequestCounter() as counter:
-        Watch(mesh, counter).settle()
+        Watch(mesh, counter, math.inf).settle()
 
 
-def events(nodes: int, *, tinc: bool) -> Iterator[Row]:
-    """Do everything to a mesh of ``nodes``; give a row for each event, up to a storm."""
+def events(nodes: int, max_cpu: float, *, tinc: bool) -> Iterator[Row]:
+    """Do everything to a mesh of ``nodes``; give a row for each event, up to one that is given up."""
     mesh = build(nodes)
     plan: Sequence[tuple[str, Callable[[Watch], None]]] = (
         ("start", lambda watch: watch.mesh.start()),
         ("restart of all", restart_all),
         ("10 restarts in turn", restart_ten),
-        ("parted and merged", part_and_merge),
         ("a link flaps 10 times", flap),
         ("a slow node", beside_a_slow_one),
+        ("parted and merged", part_and_merge),
     )
     for event, act in plan:
         with RequestCounter() as counter, cpu() as used:
-            watch = Watch(mesh, counter)
+            watch = Watch(mesh, counter, max_cpu)
             act(watch)
             seconds = watch.settle()
             watch.run(QUIET)
@@ -236,10 +256,11 @@ def events(nodes: int, *, tinc: bool) -> Iterator[Row]:
             counter.bytes / 1000,
             seconds,
             watch.storm(),
+            watch.cut(),
             used[0],
             tinc,
         )
-        if watch.storm():
+        if watch.given_up():
             return
 
 
@@ -345,9 +366,16 @@ def cells(row: Row) -> tuple[str, ...]:
         "tinc's" if row.tinc else "pytinc's",
         f"{row.announcements:,}",
         f"{row.kilobytes:,.0f}",
-        "storm" if row.storm else "never" if row.seconds is None else f"{row.seconds:.1f}",
+        _ending(row),
         f"{row.cpu:.1f}",
     )
+
+
+def _ending(row: Row) -> str:
+    """Return when all agreed, or why that is not known."""
+    if row.storm or row.cut:
+        return "storm" if row.storm else "cut"
+    return "never" if row.seconds is None else f"{row.seconds:.1f}"
 
 
 def line(row: Row) -> str:
@@ -362,8 +390,8 @@ def report(rows: list[Row], memory: dict[int, tuple[float, float]]) -> str:
         "",
         "Written by `benchmarks/scale.py`, which says what is counted. Seconds are virtual, until all agree",
         f'on the nodes and the links that work ("never": not within {LIMIT:g}; "storm": more than {STORM}',
-        "times the lines with which everybody tells everything to every neighbour; given up there). CPU time",
-        "is that of all nodes together, in one process.",
+        'times the lines with which everybody tells everything to every neighbour, given up there; "cut":',
+        "given up as it took too much CPU time). CPU time is that of all nodes together, in one process.",
         "",
         f"Python {platform.python_version()}, Linux {platform.release()}.",
         "",
