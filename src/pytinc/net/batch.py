@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 if TYPE_CHECKING:
     from pytinc.datapath.runs import FrameRun
 
 Write = TypeVar("Write")
+
+YIELD_AFTER: Final = 32
+"""After so many writes in a row others may use the processor. Where there are few, whoever reads these
+packets from a socket would find it full otherwise, and more of them lost than needs be (docs/performance.md)."""
 
 
 def write_each(write: Callable[[Write], None], frames: Iterable[Write]) -> None:
@@ -18,7 +23,7 @@ def write_each(write: Callable[[Write], None], frames: Iterable[Write]) -> None:
     Frames that meet a full queue of the kernel are lost without a word, as on any busy Ethernet.
     """
     failed: OSError | None = None
-    for frame in frames:
+    for number, frame in enumerate(frames, 1):
         try:
             write(frame)
         except BlockingIOError:
@@ -27,6 +32,8 @@ def write_each(write: Callable[[Write], None], frames: Iterable[Write]) -> None:
             # A packet socket says so where a tap says that it would block.
             if error.errno != errno.ENOBUFS:
                 failed = failed or error
+        if number % YIELD_AFTER == 0:
+            os.sched_yield()
     if failed is not None:
         raise failed
 

@@ -1,0 +1,45 @@
+"""Writing many frames: all of them, in order, whatever happens to one, and not for ever at a stretch."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+import pytest
+
+from pytinc.net.batch import YIELD_AFTER, write_each
+
+
+def test_what_fails_keeps_nothing_else_from_being_written_and_the_first_error_is_told() -> None:
+    written = []
+
+    def write(frame: bytes) -> None:
+        if frame in (b"1", b"3"):
+            raise OSError(errno.EIO if frame == b"1" else errno.EPERM, "refused")
+        written.append(frame)
+
+    with pytest.raises(OSError, match="refused") as caught:
+        write_each(write, [b"%d" % number for number in range(5)])
+    assert caught.value.errno == errno.EIO
+    assert written == [b"0", b"2", b"4"]
+
+
+@pytest.mark.parametrize("error", [errno.EAGAIN, errno.ENOBUFS])
+def test_a_full_queue_loses_a_frame_without_a_word(error: int) -> None:
+    def write(frame: bytes) -> None:
+        raise OSError(error, "full")
+
+    write_each(write, [b"a", b"b"])
+
+
+def test_others_get_their_turn_during_a_long_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[object] = []
+    monkeypatch.setattr(os, "sched_yield", lambda: done.append("turn"))
+    write_each(done.append, range(YIELD_AFTER - 1))
+    assert "turn" not in done
+    done.clear()
+    write_each(done.append, range(2 * YIELD_AFTER + 1))
+    assert [number for number, what in enumerate(done) if what == "turn"] == [
+        YIELD_AFTER,
+        2 * YIELD_AFTER + 1,
+    ]
