@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 Write = TypeVar("Write")
 
 YIELD_AFTER: Final = 32
-"""After so many writes in a row others may use the processor: where there are few, whoever reads these packets
-loses fewer of them that way (docs/performance.md)."""
+"""After so many writes in a row others may use the processor: where there are few, whoever reads these
+packets loses fewer of them that way (docs/performance.md)."""
 
 
 def write_each(write: Callable[[Write], None], frames: Iterable[Write]) -> None:
