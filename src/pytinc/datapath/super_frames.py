@@ -35,6 +35,8 @@ from pytinc.wire.datagram import DATAGRAM_OVERHEAD, MTU_MAX, PREFIX_SIZE
 from pytinc.wire.records import SEQNO_SIZE, TAG_SIZE
 from pytinc.wire.super_frame import HEAD, MAX_PIECES, MAX_SUPER_FRAME, PIECE_HEAD_SIZE, SUPER_FRAME_ID
 
+MIN_MSS: Final = 256
+"""Bytes of data in each frame. With fewer a peer could make us send many times what it sends."""
 _TCP_KINDS: Final = (GSO_TCPV4, GSO_TCPV6)
 _LONGEST_HEADERS: Final = 256
 """Bytes; more than the headers of a plain super-frame can have."""
@@ -65,7 +67,7 @@ class SuperFrame(FrameRun):
         top = bytes(plain[HEAD.size : HEAD.size + _LONGEST_HEADERS])
         layout = parse(top, kind & ~GSO_ECN, transport, TCP_CHECKSUM)
         data = len(plain) - HEAD.size - layout.payload
-        if not _is_plain(top, layout, len(plain) - HEAD.size) or not 0 < mss < data:
+        if not _is_plain(top, layout, len(plain) - HEAD.size) or not MIN_MSS <= mss < data:
             raise DecodeError("a super-frame with something special in it")
         self._layout: Layout = layout
         self._mss: int = mss

@@ -248,6 +248,7 @@ class Tunnels:
     def forget_session(self, peer: Peer) -> None:
         """Drop all keys with ``peer``."""
         peer.session = peer.collision = peer.slot.session = None
+        peer.slot.assembly = None
         peer.waiting_for_key = False
         peer.last_req_key = NEVER
         peer.key_attempts = 0
