@@ -9,8 +9,10 @@ import pytest
 from datapath.super_frames import super_frame
 from pytinc.datapath.runs import FrameRun
 from pytinc.datapath.super_frames import SuperFrame, take
-from pytinc.protocol.pmtu import WITHHELD_FIRST
+from pytinc.protocol.pmtu import WITHHELD_FIRST, PathMtu, PathSettings
 from pytinc.wire.address import SockAddr
+from pytinc.wire.capabilities import Capability
+from pytinc.wire.datagram import DATAGRAM_OVERHEAD
 from pytinc.wire.super_frame import SUPER_FRAME_ID
 from sim.simulator import Mesh, ethernet
 
@@ -26,8 +28,11 @@ class Wire:
         mesh.add("one")
         mesh.add("two", connect_to=["one"], **settings)
         self.pieces = 0
+        self.longest = 0
         self.lose: int | None = None
         """The piece after so many is lost."""
+        self.damage = False
+        """Pieces arrive with other content."""
         for name, sim in mesh.nodes.items():
             sim.takes_super_frames = name in takes
             deliver = sim._send_datagram
@@ -35,6 +40,9 @@ class Wire:
             def send(sockaddr: SockAddr, data: bytes, relay: str, deliver: object = deliver) -> None:
                 if data.startswith(SUPER_FRAME_ID):
                     self.pieces += 1
+                    self.longest = max(self.longest, len(data))
+                    if self.damage:
+                        data = data[:-1] + bytes((data[-1] ^ 1,))
                     if self.lose is not None:
                         self.lose -= 1
                         if self.lose == -1:
@@ -108,6 +116,58 @@ def test_a_path_that_loses_pieces_gets_none_for_a_while_and_then_for_longer() ->
         assert not wire.went_whole()
         wire.chat(2 * KEEPALIVE)
         assert wire.went_whole()
+
+
+def test_pieces_are_no_longer_than_the_frames_they_replace() -> None:
+    wire = Wire()
+    assert wire.went_whole()
+    assert 1300 < wire.longest <= 14 + 20 + 20 + 1300 + DATAGRAM_OVERHEAD
+
+
+def test_what_cannot_leave_in_one_call_goes_in_frames() -> None:
+    wire = Wire()
+    wire.mesh.nodes["one"].node.table.segments = False
+    assert not wire.went_whole()
+
+
+def test_whatever_keeps_them_from_opening_ends_them() -> None:
+    wire = Wire()
+    wire.damage = True
+    assert not wire.send()
+    assert not wire.went_whole()
+    wire.damage = False
+    wire.chat(WITHHELD_FIRST + KEEPALIVE)
+    assert wire.went_whole()
+
+
+def test_one_that_a_later_record_overtakes_arrives() -> None:
+    wire = Wire()
+    one, two = wire.mesh.nodes["one"], wire.mesh.nodes["two"]
+    late: list[tuple[SockAddr, bytes, str]] = []
+    deliver = one._send_datagram
+
+    def hold(sockaddr: SockAddr, data: bytes, relay: str) -> None:
+        if data.startswith(SUPER_FRAME_ID):
+            late.append((sockaddr, data, relay))
+        else:
+            deliver(sockaddr, data, relay)
+
+    one._send_datagram = hold  # type: ignore[method-assign]
+    assert not wire.send()
+    one.send_frame(ethernet(MACS["two"], MACS["one"], bytes(100)))
+    wire.mesh.run(0.3)
+    before = len(two.frames)
+    for piece in late:
+        deliver(*piece)
+    wire.mesh.run(0.3)
+    assert len(two.frames) - before == -(-50_000 // 1300)
+
+
+def test_who_has_not_proved_the_peers_address_does_not_ask_for_them() -> None:
+    path = PathMtu(PathSettings(capabilities=Capability.FAST_TAG | Capability.SUPER_FRAMES))
+    assert path.capabilities == Capability.FAST_TAG
+    path.udp_confirmed = True
+    assert path.capabilities == Capability.FAST_TAG | Capability.SUPER_FRAMES
 
 
 def test_a_super_frame_that_is_lost_altogether_changes_nothing() -> None:

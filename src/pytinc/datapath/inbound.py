@@ -294,6 +294,8 @@ class Inbound:
             drops.not_authentic += sealed.pieces
             source.drops.not_authentic += sealed.pieces
             out.upcalls.failed[source] = None
+            # Whatever is wrong, frames are the safer way.
+            out.upcalls.incomplete[source] = None
             return
         longest = len(sealed.record) // sealed.pieces + PIECE_HEAD_SIZE - DATAGRAM_OVERHEAD
         self._count(source, len(run), run.total, longest, direct=True)

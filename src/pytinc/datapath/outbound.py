@@ -290,8 +290,9 @@ class Outbound:
         ):
             return False
         datagrams = None
-        if session.peer_accepts_super_frames and path.relay is owner:
-            datagrams = run.in_pieces(session, path.prefix[ID_SIZE:], path.limit)
+        if session.peer_accepts_super_frames and path.relay is owner and self._table.segments:
+            # No longer than the frames: a path that carries those must not lose the pieces.
+            datagrams = run.in_pieces(session, path.prefix[ID_SIZE:], min(path.limit, size))
         if datagrams is None:
             datagrams = run.seal(session, path.prefix, self._record_type)
         if datagrams is None:

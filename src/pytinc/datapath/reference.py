@@ -193,6 +193,7 @@ class Reference:
             drops.not_authentic += pieces
             source.drops.not_authentic += pieces
             out.upcalls.failed[source] = None
+            out.upcalls.incomplete[source] = None
             return
         try:
             header, frame = SuperFrame(plain).for_device()

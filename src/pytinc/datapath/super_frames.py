@@ -3,8 +3,8 @@
 To cut a super-frame of the host, seal each frame, open it and join the frames again is most of what a fast
 TCP stream costs. A peer that says so gets the super-frame itself: one record, spread over as many datagrams
 as it takes. `SuperFrame` is such a one; to everything else it is a run of frames, which is cut when somebody
-asks for them. `Assembly` puts pieces together again. No piece waits for long: as soon as one does not
-continue what came before, that is forgotten, and counted.
+asks for them. `Assembly` puts pieces together again: as soon as one does not continue what came before, that
+is forgotten, and counted.
 
 Importing this module loads numpy, as `pytinc.datapath.segment` does.
 """
@@ -33,7 +33,15 @@ from pytinc.protocol.sptps.datagram import DatagramSession
 from pytinc.wire import ethernet, ip
 from pytinc.wire.datagram import DATAGRAM_OVERHEAD, MTU_MAX, PREFIX_SIZE
 from pytinc.wire.records import SEQNO_SIZE, TAG_SIZE
-from pytinc.wire.super_frame import HEAD, MAX_PIECES, MAX_SUPER_FRAME, PIECE_HEAD_SIZE, SUPER_FRAME_ID
+from pytinc.wire.super_frame import (
+    HEAD,
+    MAX_PIECES,
+    MAX_SUPER_FRAME,
+    ONE_CALL_BYTES,
+    ONE_CALL_PIECES,
+    PIECE_HEAD_SIZE,
+    SUPER_FRAME_ID,
+)
 
 MIN_MSS: Final = 256
 """Bytes of data in each frame. With fewer a peer could make us send many times what it sends."""
@@ -116,8 +124,8 @@ class SuperFrame(FrameRun):
         """
         total = len(self.plain) + TAG_SIZE
         longest = limit + DATAGRAM_OVERHEAD - PIECE_HEAD_SIZE
-        count = -(-total // longest) if longest > MAX_PIECES else MAX_PIECES + 1
-        if count > MAX_PIECES:
+        count = -(-total // max(longest, 1))
+        if count > ONE_CALL_PIECES or count * PIECE_HEAD_SIZE + total > ONE_CALL_BYTES:
             return None
         # All of about one length: the last is as good as the others for what the path carries.
         part = -(-total // count)
@@ -190,7 +198,7 @@ class Assembly:
         self._number = self._pieces = self._next = self._size = 0
         self._parts: list[memoryview] = []
         """What has come of the present one: pieces number 0 to ``_next`` - 1."""
-        self._lost = -1
+        self._lost: int | None = None
         """Number of the last one that was given up."""
         self.incomplete = 0
         """Super-frames of which some pieces came and others did not, or not in order."""

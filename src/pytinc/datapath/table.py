@@ -162,6 +162,8 @@ class ForwardingTable:
 
     me: PeerSlot
     rules: SwitchRules = field(default_factory=SwitchRules)
+    segments: bool = True
+    """The sockets send a run of datagrams in one call, as far as is known: all of them or none."""
     slots: dict[str, PeerSlot] = field(default_factory=dict)
     by_id: dict[bytes, PeerSlot] = field(default_factory=dict)
     confirmed: dict[tuple[str, int], PeerSlot] = field(default_factory=dict)

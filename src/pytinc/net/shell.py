@@ -183,6 +183,7 @@ class Shell:
             refused = self._udp.send_run(path.socket, path.address, datagrams)
             if refused is not None:
                 self._note_too_big(path.relay.name, refused)
+        self.node.table.segments = self._udp.segments
         output.clear()
 
     # -- events of the network --

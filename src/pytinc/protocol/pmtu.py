@@ -267,7 +267,10 @@ class PathMtu:
     def capabilities(self) -> Capability:
         """What our probes announce to this peer now."""
         wanted = self.settings.capabilities
-        return wanted & ~Capability.SUPER_FRAMES if self._withholds else wanted
+        # Pieces count only from an address that is proved to us (`pytinc.datapath.inbound`).
+        if self._withholds or not self.udp_confirmed:
+            return wanted & ~Capability.SUPER_FRAMES
+        return wanted
 
     def withhold_super_frames(self, now: float) -> None:
         """Announce no super-frames for a while, each time for longer: the path loses pieces of them."""

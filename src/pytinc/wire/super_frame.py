@@ -21,6 +21,11 @@ SUPER_FRAME_ID: Final = NodeId(b"pytinc")
 PIECE_HEAD_SIZE: Final = PREFIX_SIZE + SEQNO_SIZE + 2
 MAX_PIECES: Final = 255
 
+ONE_CALL_PIECES: Final = 64
+ONE_CALL_BYTES: Final = 65507
+"""What one call of UDP_SEGMENT carries (UDP_MAX_SEGMENTS of older kernels, the largest UDP payload). A
+super-frame that takes more is cut: of several calls one may find the socket's buffer full."""
+
 HEAD: Final = struct.Struct(">BHH")
 """In front of the frame: the kind of segmentation, the bytes of data in each of its frames, and where its TCP
 header is. The kind is that of a virtio-net header (virtio 1.2, 5.1.6): 1 for IPv4 and 4 for IPv6, plus 0x80

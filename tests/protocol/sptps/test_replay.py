@@ -155,3 +155,34 @@ def test_a_run_with_the_next_numbers_is_ahead() -> None:
     assert not window.is_ahead(99, 50)
     assert not window.is_ahead(5000, 50)
     assert not ReplayWindow(16, MOD - 10).is_ahead(MOD - 10, 20)
+
+
+@given(
+    size=st.integers(1, 4),
+    script=st.lists(
+        st.tuples(st.integers(-40, 60), st.sampled_from((1, 1, 1, 2, 5, 20, 50))), min_size=1, max_size=40
+    ),
+)
+def test_numbers_of_super_frames_and_of_records_are_taken_once_and_only_from_the_window(
+    size: int, script: list[tuple[int, int]]
+) -> None:
+    window = ReplayWindow(size, 100)
+    window.believe_far()
+    taken: set[int] = set()
+    for offset, count in script:
+        first, edge = max(window.next + offset, 0), window.next
+        numbers = set(range(first, first + count))
+        if count == 1:
+            accepted = window.accept(first)
+        else:
+            accepted = window.are_free(first, count)
+            if accepted:
+                window.accept_free(first, count)
+        if accepted:
+            assert not numbers & taken
+            assert first >= edge - 8 * size
+            taken |= numbers
+            assert window.next == max(edge, first + count)
+        else:
+            # Something has come, or is too old, or was there before the window began.
+            assert any(number < edge for number in numbers)

@@ -138,7 +138,9 @@ class DatagramSession:
 
     def accept_super_frames(self) -> None:
         """Take super-frames from now on: the peer is being told that we do. There is no way back, either."""
-        self._accepts_super_frames = True
+        if not self._accepts_super_frames:
+            self._accepts_super_frames = True
+            self.window.believe_far()
 
     # -- handshake --
 
@@ -434,14 +436,19 @@ class DatagramSession:
     def open_super_frame(self, number: int, pieces: int, sealed: memoryview) -> bytearray | None:
         """Return the plaintext of a super-frame that came in so many pieces; None if it is rejected.
 
-        It must be under the present key and later than everything else that came.
+        As with single records one under the old key is taken where it fills a gap.
         """
-        opener = self._opener
-        if opener is None or not self._accepts_super_frames or not self.window.is_later(number, pieces):
+        opener, window = self._opener, self.window
+        if opener is None or not self._accepts_super_frames or not window.are_free(number, pieces):
             return None
         plain = opener.open_super_frame(number, sealed)
+        if plain is None:
+            old = self._usable_old_opener()
+            if old is None or number + pieces > window.next:
+                return None
+            plain = old.open_super_frame(number, sealed)
         if plain is not None:
-            self.window.accept_later(number, pieces)
+            window.accept_free(number, pieces)
             self._usable_old_opener()  # forgets it when it is due
         return plain
 

@@ -59,22 +59,30 @@ class ReplayWindow:
             self._missing &= ~self._ring(self.next, count - 1)
         self.next += count - 1
 
-    def is_later(self, seqno: int, count: int) -> bool:
-        """Tell whether ``count`` numbers from ``seqno`` on come after all that were accepted."""
-        return seqno >= self.next and seqno + count < _MOD
+    def are_free(self, seqno: int, count: int) -> bool:
+        """Tell whether none of ``count`` numbers from ``seqno`` on has come, and each may still come."""
+        if seqno + count >= _MOD:
+            return False
+        late = range(seqno, min(seqno + count, self.next))
+        return not self._span or all(map(self.is_missing, late))
 
-    def accept_later(self, seqno: int, count: int) -> None:
-        """Accept these numbers, for which `is_later` is true, however far away they are.
-
-        Only for authentic super-frames, each of which takes many numbers: a few lost ones are no reason to
-        doubt the next (tinc's rule for single records from far away would).
-        """
+    def accept_free(self, seqno: int, count: int) -> None:
+        """Accept these numbers, for which `are_free` is true, however far away they are."""
+        end = seqno + count
         if self._span:
-            self._missing = (self._missing | self._ring(self.next, seqno - self.next)) & ~self._ring(
-                seqno, count
-            )
-        self.far = 0
-        self.next = seqno + count
+            if seqno > self.next:
+                self._skip(seqno - self.next)
+            self._missing &= ~self._ring(seqno, count)
+        if end > self.next:
+            self.far = 0
+            self.next = end
+
+    def believe_far(self) -> None:
+        """Take numbers from the far future at once, which tinc does only after a few of them.
+
+        A super-frame takes many numbers: what is lost of a few of them would keep out what follows.
+        """
+        self._far_limit = 0
 
     def is_missing(self, seqno: int) -> bool:
         """Tell whether ``seqno`` was skipped, lies inside the window and has not come since."""
