@@ -122,7 +122,7 @@ def test_every_node_is_answered_by_every_other_by_ipv4_and_ipv6(network: Network
     for one, other in permutations(network, 2):
         for address in (other.address, v6(other)):
             wait_answer(one, address)
-            assert ping(one.host, address, 5, interval=0.05).lost == 0
+            assert ping(one.host, address, 5, interval=0.05, wait=5).lost == 0
 
 
 def test_on_a_tap_all_others_have_one_mac_that_does_not_exist(network: Network, device: str) -> None:
