@@ -23,11 +23,11 @@ import math
 import platform
 import sys
 import time
-import tracemalloc
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -324,29 +324,36 @@ def memory_per_peer(nodes: int) -> tuple[float, float]:
     mesh.start()
     settle(mesh)
     sim = next(iter(mesh.nodes.values()))
-    sim.crash()
+    restart(mesh, sim)
+    settle(mesh)
     mesh.run(QUIET)
+    known = held(sim.node)
+    for number, name in enumerate(mesh.nodes):
+        if name != sim.name:
+            mac = b"\x02\x00" + number.to_bytes(4, "big")
+            sim.call(lambda node, now, name=name, mac=mac: learn(node, name, mac))  # type: ignore[misc]
+            sim.send_frame(ethernet(mac, b"\x02\x01" + bytes(4), bytes(64)))
+    mesh.run(QUIET)
+    return known / 1000 / (nodes - 1), held(sim.node) / 1000 / (nodes - 1)
+
+
+def held(root: object) -> int:
+    """Return the bytes of all objects reached from this one; code and the mesh around do not count."""
     gc.collect()
-    tracemalloc.start()
-    try:
-        sim.start()
-        settle(mesh)
-        mesh.run(QUIET)
-        gc.collect()
-        known = tracemalloc.get_traced_memory()[0]
-        for number, name in enumerate(mesh.nodes):
-            if name != sim.name:
-                mac = b"\x02\x00" + number.to_bytes(4, "big")
-                sim.call(lambda node, now, name=name, mac=mac: learn(node, name, mac))  # type: ignore[misc]
-                sim.send_frame(ethernet(mac, b"\x02\x01" + bytes(4), bytes(64)))
-        mesh.run(QUIET)
-        gc.collect()
-        with_key = tracemalloc.get_traced_memory()[0]
-    finally:
-        tracemalloc.stop()
-    # The other ends of the sessions are in this process, too.
-    keys = 2 * sum(peer.slot.session is not None for peer in sim.node.peers.values())
-    return known / 1000 / (nodes - 1), known / 1000 / (nodes - 1) + (with_key - known) / 1000 / max(keys, 1)
+    seen = {id(root)}
+    found, total = [root], 0
+    while found:
+        each = found.pop()
+        total += sys.getsizeof(each)
+        inside = each.__closure__ or () if isinstance(each, FunctionType) else gc.get_referents(each)
+        for other in inside:
+            if id(other) not in seen and not isinstance(other, _OUTSIDE):
+                seen.add(id(other))
+                found.append(other)
+    return total
+
+
+_OUTSIDE = (type, ModuleType, CodeType, SimNode, Mesh)
 
 
 def learn(node: Node, name: str, mac: bytes) -> None:
