@@ -138,6 +138,10 @@ class Settings:
     local_discovery: bool = True
     fast_tag: bool = True
     """Agree with pytinc peers on RFC 8439's tag for data by UDP (docs/protocol.md); not known to tinc."""
+    neighbour_guard: bool = True
+    """Watch over addresses that several nodes hold (docs/virtual-ip.md); not known to tinc."""
+    guard_interval: int = 100
+    """Milliseconds between two probes of a node that is watched."""
     # Switching.
     mode: Mode = Mode.ROUTER
     broadcast: Broadcast = Broadcast.MST

@@ -1,0 +1,127 @@
+"""A picture of the guard for those who watch it: numbers, names and words, nothing that refers to live state.
+
+`pytinc.vip.guard.Guard.view` takes it; `pytinc.net.shell` hands it on to the control socket and the metrics.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+
+class HolderState(enum.Enum):
+    """What the guard knows of the node behind a holder of an address."""
+
+    OWN = "own"
+    """The holder is behind this node's own device."""
+    ALIVE = "alive"
+    """Watched, and it answers."""
+    SUSPECT = "suspect"
+    """Watched; probes are missing, a burst is on its way."""
+    SILENT = "silent"
+    """Watched; neither probes nor the burst were answered."""
+    UNREACHABLE = "unreachable"
+    """The node has left the mesh, or nobody owns the MAC address."""
+    UNWATCHED = "unwatched"
+    """Reachable; nobody here needs to know more."""
+
+
+@dataclass(frozen=True, slots=True)
+class HolderView:
+    """A MAC address that answers for an address."""
+
+    mac: str
+    node: str | None
+    """The node that owns the MAC address; None if nobody does now."""
+    state: HolderState
+    rtt_s: float | None
+    """Smoothed round trip time of probes to the node; None if it is not watched."""
+    answered_s: float
+    """Seconds since the holder last answered for the address, as far as this node saw."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientView:
+    """A station that uses an address."""
+
+    mac: str
+    address: str | None
+    """Its own address of the same family; None if it never said."""
+    node: str | None
+    """The node behind which it stands."""
+    holder: str | None
+    """The MAC address of the holder that it uses, where this node can know."""
+    idle_s: float
+    """Seconds since this node last saw it use the address."""
+
+
+@dataclass(frozen=True, slots=True)
+class FailoverView:
+    """The last time the clients of an address were led to another holder."""
+
+    ago_s: float
+    """Seconds since it began."""
+    reason: str
+    """``silent``, ``unreachable`` or ``withdrawn``."""
+    from_node: str
+    to_node: str | None
+    """The node that was seen to answer, or was asked for; None if there was none."""
+    silent_s: float
+    """How long the old holder had been silent when the clients' questions were asked."""
+    seconds: float | None
+    """From the last sign of life of the old holder to the first sign of the new one; None: none was seen (the
+    answers for clients behind other nodes pass elsewhere)."""
+    clients: int
+    """In whose names questions were asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddressView:
+    """An address that somebody uses."""
+
+    address: str
+    shared: bool
+    """It has holders behind more than one node: the guard can do something."""
+    holders: tuple[HolderView, ...]
+    clients: tuple[ClientView, ...]
+    failover: FailoverView | None
+
+
+@dataclass(frozen=True, slots=True)
+class GuardCounters:
+    """Counts since the start."""
+
+    failovers: int = 0
+    suspicions: int = 0
+    false_suspicions: int = 0
+    """Suspicions after which the node answered."""
+    stalls: int = 0
+    """How often this node itself was late, and therefore suspected nobody for a while."""
+    probes: int = 0
+    probe_bytes: int = 0
+    """UDP payload."""
+    questions: int = 0
+    """Asked in clients' names."""
+    lone_questions: int = 0
+    """Asked in our own name, to know the holders."""
+    corrections: int = 0
+    """Clients told again where they were after another holder had led them away."""
+    rewritten: int = 0
+    """ARP requests whose sender would have led clients away."""
+    withheld: int = 0
+    """Answers for a shared address that were not let out while withdrawing."""
+
+
+@dataclass(frozen=True, slots=True)
+class GuardView:
+    """Everything that is told."""
+
+    enabled: bool
+    interval_s: float
+    watched: int
+    """Peers that are being probed now."""
+    last_failover_s: float | None
+    """`FailoverView.seconds` of the latest one of all addresses, or ``silent_s`` where that is all we know."""
+    counters: GuardCounters
+    addresses: tuple[AddressView, ...]
+    """Shared ones first, then by address."""
