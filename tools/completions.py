@@ -16,8 +16,27 @@ from pytinc.daemon.options import help_text
 
 NOTE = "Made by tools/generate.py of pytinc from its tables of commands and variables: do not edit."
 
-DUMP_WORDS = ("reachable", "nodes", "edges", "subnets", "connections", "graph", "digraph", "invitations")
-SCRIPTS = ("tinc.conf", "tinc-up", "tinc-down", "host-up", "host-down", "subnet-up", "subnet-down")
+DUMP_WORDS = (
+    "reachable",
+    "nodes",
+    "edges",
+    "subnets",
+    "connections",
+    "shared",
+    "graph",
+    "digraph",
+    "invitations",
+)
+SCRIPTS = (
+    "tinc.conf",
+    "tinc-up",
+    "tinc-down",
+    "host-up",
+    "host-down",
+    "subnet-up",
+    "subnet-down",
+    "vip-changed",
+)
 NOT_OFFERED = ("config",)
 """As in tinc's own completion (cli.md 2)."""
 WITHOUT_HELP = {

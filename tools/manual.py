@@ -49,7 +49,12 @@ COMMAND_TEXTS = {
     "pid": "The pid is asked of the daemon itself.",
     "generate-keys": "Old keys are disabled, not removed: a # is put before their lines.",
     "generate-ed25519-keys": "The same as generate-keys.",
-    "dump": "Piped, each row is a line in tinc's form; on a terminal the rows are laid out. A graph is "
+    "dump": "Piped, each row is a line in tinc's form; on a terminal the rows are laid out. Of shared "
+    "addresses (not in tinc) there are lines of four kinds: ADDRESS shared yes|no holders COUNT clients "
+    "COUNT; ADDRESS failover REASON from NODE to NODE silent SECONDS took SECONDS clients COUNT ago SECONDS; "
+    "ADDRESS holder MAC node NODE state STATE rtt MILLISECONDS answered SECONDS clients COUNT; "
+    "ADDRESS client MAC at ADDRESS node NODE holder MAC of NODE idle SECONDS. A dash stands for what is not "
+    "known. A graph is "
     "text for Graphviz. With --svg FILE or --png FILE after graph, the mesh is drawn into that file "
     "(Graphviz must be installed): this node is marked, unreachable nodes are red, and direct, relayed "
     "and TCP-only ways from this node are told apart.",
@@ -126,9 +131,13 @@ VARIABLE_TEXTS = {
     "[TTL]. fd needs Device = NUMBER, a descriptor that the daemon inherits, or the path of a UNIX socket "
     "(with @: abstract) that passes one; it carries IP packets, so not in switch mode. vde needs Device = "
     "DIRECTORY, that of a vde_switch(1).",
+    "GuardInterval": "From 20 to 1000. A node is watched only while somebody uses an address that it shares; "
+    "two probes that are missed make it suspect, and a burst of further ones decides.",
     "Interface": "At most 15 characters.",
     "Mode": "All nodes of a network must have the same mode.",
     "Name": "Letters, digits and underscores. It stands for the node in the whole network.",
+    "NeighbourGuard": "In switch mode the same address on several nodes needs nothing else. It also passes over "
+    "a silent one of several nodes that announce the same Subnet in router mode.",
     "Port": "In the own host file: listen there. In another one: its Addresses without a port mean this one.",
     "Subnet": "ADDRESS[/PREFIX][#WEIGHT], an IPv4, IPv6 or MAC address; the lowest weight is preferred, "
     "10 is the default. In switch mode MAC addresses are learned, and this is not needed.",
@@ -325,6 +334,10 @@ def _pytincd() -> str:
             "unreachable: NODE, REMOTEADDRESS, REMOTEPORT.",
             "subnet-up, subnet-down": "A subnet came or went, learned MAC addresses included: SUBNET, "
             "WEIGHT, NODE.",
+            "vip-changed": "Clients of a shared address were led to another node, see NeighbourGuard in "
+            "tinc.conf(5): VIP (the address), OLDNODE, NODE (empty if none is known), REASON (silent, "
+            "unreachable or withdrawn), CLIENTS (their number), SILENCE (seconds, with decimals, for which "
+            "OLDNODE had been silent). Only pytinc runs it.",
         }
     )
     lines += _section(
@@ -356,6 +369,8 @@ def _tinc_conf() -> str:
             "is there, too, and is what other nodes need a copy of.",
             "ed25519_key.priv": "The private key.",
             "tinc-up": "The script that sets the interface up, see pytincd(8).",
+            "vip-changed": "The script that is run when clients of a shared address were led to another "
+            "node, see pytincd(8).",
             "cache/": "Addresses at which nodes were reached, written by the daemon.",
         },
         "I",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         ("tinc.conf", "tinc.conf"),
         ("tinc-up", "tinc-up"),
         ("subnet-down", "subnet-down"),
+        ("vip-changed", "vip-changed"),
         ("beta", "hosts/beta"),
         ("hosts/beta", "hosts/beta"),
         ("beta-up", "hosts/beta-up"),

@@ -174,6 +174,14 @@ def test_scripts_are_checked(fsck: Run, conf: Path) -> None:
     assert len(fsck().err.splitlines()) == 4
 
 
+def test_the_script_of_the_guard_is_checked_if_it_is_there(fsck: Run, conf: Path) -> None:
+    assert fsck().err == ""
+    (conf / "vip-changed").touch(0o644)
+    assert fsck().err == "WARNING: cannot read and execute conf/vip-changed: Permission denied\n"
+    fsck("--force")
+    assert fsck().err == ""
+
+
 def test_a_missing_hosts_directory_is_a_failure(fsck: Run, conf: Path) -> None:
     for file in (conf / "hosts").iterdir():
         file.unlink()

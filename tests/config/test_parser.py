@@ -246,6 +246,9 @@ class TestSettings:
             ("DeviceStandby = yes", "device_standby", True),
             ("DirectOnly = yes", "direct_only", True),
             ("FastTag = no", "fast_tag", False),
+            ("NeighbourGuard = No", "neighbour_guard", False),
+            ("GuardInterval = 20", "guard_interval", 20),
+            ("GuardInterval = 1000", "guard_interval", 1000),
             ("FWMark = 7", "fwmark", 7),
             ("Hostnames = yes", "hostnames", True),
             ("IffOneQueue = yes", "iff_one_queue", True),
@@ -332,6 +335,8 @@ class TestSettings:
             ("UDPSndBuf = -1", "UDPSndBuf cannot be smaller than 0!"),
             ("MaxConnectionBurst = 0", "MaxConnectionBurst cannot be smaller than 1!"),
             ("MaxTimeout = 0", "MaxTimeout cannot be smaller than 1!"),
+            ("GuardInterval = 19", "GuardInterval must be 20 to 1000 milliseconds, not 19!"),
+            ("guardinterval = 1001", "guardinterval must be 20 to 1000 milliseconds, not 1001!"),
             ("Subnet = 10.0.0.1/8", "Network address and prefix length do not match"),
             ("Subnet = nowhere", "Malformed subnet definition nowhere"),
             ("Compression = 13", "Bogus compression level 13"),
@@ -465,6 +470,14 @@ class TestSettings:
         assert after.proxy == before.proxy
         assert after.hostnames
         assert len(after.warnings) == 4
+
+    @pytest.mark.parametrize("value", ["19", "1001", "-5"])
+    def test_a_guard_interval_out_of_range_at_reload_keeps_the_previous_one(self, value: str) -> None:
+        after = settings(f"GuardInterval = {value}", settings("GuardInterval = 50"))
+        assert after.guard_interval == 50
+        (warning,) = after.warnings
+        assert f"not {value}!" in warning
+        assert f"{CONF} line 1" in warning
 
     def test_a_line_removed_before_a_reload_restores_the_default(self) -> None:
         assert settings("", settings("Mode = switch\nMaxTimeout = 30")) == Settings(name="alpha")

@@ -11,11 +11,12 @@ SAFE = (
     "LocalDiscovery MACExpire MaxConnectionBurst MaxOutputBufferSize MaxTimeout Mode MTUInfoInterval "
     "PingInterval PingTimeout ReplayWindow StrictSubnets TunnelServer UDPDiscovery UDPDiscoveryInterval "
     "UDPDiscoveryKeepaliveInterval UDPDiscoveryTimeout UDPInfoInterval "
-    "ClampMSS Compression IndirectData Subnet TCPOnly Weight"
+    "ClampMSS Compression IndirectData Subnet TCPOnly Weight "
+    "GuardInterval NeighbourGuard"
 )
 
 
-EXTENSIONS = {"FastTag", "MetricsListen", "Offload"}
+EXTENSIONS = {"FastTag", "GuardInterval", "MetricsListen", "NeighbourGuard", "Offload"}
 """Variables that tinc does not have."""
 
 

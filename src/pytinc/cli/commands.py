@@ -74,6 +74,7 @@ _DUMP: Final = Command(
         ("  edges", "- all known connections in the VPN"),
         ("  subnets", "- all known subnets in the VPN"),
         ("  connections", "- all meta connections with ourself"),
+        ("  shared", "- addresses that several nodes hold, and others in use"),
         ("  [di]graph", "- graph of the VPN in dotty format"),
         ("  invitations", "- outstanding invitations"),
     ),

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _SCRIPT_ENDS: Final = ("-up", "-down")
 _SCRIPTS: Final = ("tinc", "host", "subnet")
+_GUARD_SCRIPT: Final = "vip-changed"
+"""The one script with another ending, which only pytinc runs."""
 
 
 def fsck(session: Session, words: list[str]) -> int:
@@ -236,6 +238,8 @@ class Fsck:
                 told_names = True
                 self._say(f"The only scripts in {confbase} executed by tinc are:")
                 self._say("tinc-up, tinc-down, host-up, host-down, subnet-up and subnet-down.")
+        if Path(confbase, _GUARD_SCRIPT).exists():
+            self._check_script(f"{confbase}/{_GUARD_SCRIPT}")
         for name in self._scripts_in(f"{confbase}/hosts"):
             self._check_script(f"{confbase}/hosts/{name}")
 

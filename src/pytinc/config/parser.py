@@ -45,6 +45,10 @@ MAX_LINE_LENGTH: Final = 2048
 NO_PINGS: Final = 86400
 """PingInterval when a value below 1 asks for none: once a day."""
 
+GUARD_INTERVALS: Final = (20, 1000)
+"""The shortest and the longest GuardInterval, in milliseconds: not shorter than the gaps of a burst of probes,
+and not so long that the guard would hardly be quicker than pings are."""
+
 _ASSIGNMENT: Final = re.compile(r"([^ \t=]*)[ \t]*=?[ \t]*(.*)", re.DOTALL)
 _T = TypeVar("_T")
 
@@ -205,6 +209,15 @@ class _Reader:
         if value >= lowest or entry is None:
             return value
         self.reject(entry, f"{entry.variable} cannot be smaller than {lowest}!")
+        return kept
+
+    def fatal_outside(self, lowest: int, highest: int, unit: str, name: str, default: int, kept: int) -> int:
+        """Read an integer; one that is not from ``lowest`` to ``highest`` is rejected."""
+        value = self.integer(name, default)
+        entry = self._pool.first(name)
+        if lowest <= value <= highest or entry is None:
+            return value
+        self.reject(entry, f"{entry.variable} must be {lowest} to {highest} {unit}, not {value}!")
         return kept
 
     def keyword(self, name: str, words: Mapping[str, _T], default: _T, kept: _T, complaint: str) -> _T:
@@ -408,6 +421,10 @@ def build_settings(pool: Pool, name: str | None = None, previous: Settings | Non
         mtu_info_interval=read.at_least(0, "MTUInfoInterval", default.mtu_info_interval),
         local_discovery=read.boolean("LocalDiscovery", default.local_discovery),
         fast_tag=read.boolean("FastTag", default.fast_tag),
+        neighbour_guard=read.boolean("NeighbourGuard", default.neighbour_guard),
+        guard_interval=read.fatal_outside(
+            *GUARD_INTERVALS, "milliseconds", "GuardInterval", default.guard_interval, kept.guard_interval
+        ),
         mode=mode,
         broadcast=read.keyword(
             "Broadcast", _BROADCASTS, default.broadcast, kept.broadcast, "Invalid broadcast mode!"

@@ -146,7 +146,7 @@ function __pytinc_variables
         set -l host (string replace -r '\..*' '' -- $word)
         printf "$host.%s\n" Address Cipher ClampMSS Compression Digest Ed25519PublicKey Ed25519PublicKeyFile IndirectData MACLength PMTU PMTUDiscovery Port PublicKey PublicKeyFile Subnet TCPOnly Weight
     else
-        printf '%s\n' Address AddressFamily AutoConnect BindToAddress BindToInterface Broadcast BroadcastSubnet Cipher ClampMSS Compression ConnectTo DecrementTTL Device DeviceStandby DeviceType Digest DirectOnly Ed25519PrivateKeyFile Ed25519PublicKey Ed25519PublicKeyFile ExperimentalProtocol FastTag Forwarding FWMark GraphDumpFile Hostnames IffOneQueue IndirectData Interface InvitationExpire KeyExpire ListenAddress LocalDiscovery LogLevel MACExpire MACLength MaxConnectionBurst MaxOutputBufferSize MaxTimeout MetricsListen Mode MTUInfoInterval Name Offload PingInterval PingTimeout PMTU PMTUDiscovery Port PriorityInheritance PrivateKey PrivateKeyFile ProcessPriority Proxy PublicKey PublicKeyFile ReplayWindow Sandbox ScriptsExtension ScriptsInterpreter StrictSubnets Subnet TCPOnly TunnelServer UDPDiscovery UDPDiscoveryInterval UDPDiscoveryKeepaliveInterval UDPDiscoveryTimeout UDPInfoInterval UDPRcvBuf UDPSndBuf UPnP UPnPDiscoverWait UPnPRefreshPeriod VDEGroup VDEPort Weight
+        printf '%s\n' Address AddressFamily AutoConnect BindToAddress BindToInterface Broadcast BroadcastSubnet Cipher ClampMSS Compression ConnectTo DecrementTTL Device DeviceStandby DeviceType Digest DirectOnly Ed25519PrivateKeyFile Ed25519PublicKey Ed25519PublicKeyFile ExperimentalProtocol FastTag Forwarding FWMark GraphDumpFile GuardInterval Hostnames IffOneQueue IndirectData Interface InvitationExpire KeyExpire ListenAddress LocalDiscovery LogLevel MACExpire MACLength MaxConnectionBurst MaxOutputBufferSize MaxTimeout MetricsListen Mode MTUInfoInterval Name NeighbourGuard Offload PingInterval PingTimeout PMTU PMTUDiscovery Port PriorityInheritance PrivateKey PrivateKeyFile ProcessPriority Proxy PublicKey PublicKeyFile ReplayWindow Sandbox ScriptsExtension ScriptsInterpreter StrictSubnets Subnet TCPOnly TunnelServer UDPDiscovery UDPDiscoveryInterval UDPDiscoveryKeepaliveInterval UDPDiscoveryTimeout UDPInfoInterval UDPRcvBuf UDPSndBuf UPnP UPnPDiscoverWait UPnPRefreshPeriod VDEGroup VDEPort Weight
         for host in (__pytinc_hosts)
             printf '%s.\n' $host
         end
@@ -160,7 +160,7 @@ end
 
 function __pytinc_values
     switch (string lower -- (string replace -r '.*\.' '' -- (__pytinc_given)[2]))
-        case (string split '|' 'autoconnect|clampmss|decrementttl|devicestandby|directonly|experimentalprotocol|fasttag|hostnames|iffonequeue|indirectdata|localdiscovery|offload|pmtudiscovery|priorityinheritance|strictsubnets|tcponly|tunnelserver|udpdiscovery')
+        case (string split '|' 'autoconnect|clampmss|decrementttl|devicestandby|directonly|experimentalprotocol|fasttag|hostnames|iffonequeue|indirectdata|localdiscovery|neighbourguard|offload|pmtudiscovery|priorityinheritance|strictsubnets|tcponly|tunnelserver|udpdiscovery')
             printf 'yes\nno\n'
         case (string split '|' 'connectto|name')
             __pytinc_hosts
@@ -224,7 +224,7 @@ complete -c pytinc -n '__pytinc_pending -n --net' -a '(__pytinc_networks)'
 complete -c pytinc -n '__pytinc_pending -c --config' -a '(__fish_complete_directories)'
 complete -c pytinc -n '__pytinc_pending --pidfile' -F
 complete -c pytinc -n '__pytinc_command dump list info network fsck; or __pytinc_first get' -l json
-complete -c pytinc -n '__pytinc_first dump list' -a 'reachable nodes edges subnets connections graph digraph invitations'
+complete -c pytinc -n '__pytinc_first dump list' -a 'reachable nodes edges subnets connections shared graph digraph invitations'
 complete -c pytinc -n '__pytinc_after reachable' -a nodes
 complete -c pytinc -n '__pytinc_after graph digraph' -l svg -r -F -d 'Draw into a file'
 complete -c pytinc -n '__pytinc_after graph digraph' -l png -r -F -d 'Draw into a file'
@@ -234,7 +234,7 @@ complete -c pytinc -n '__pytinc_first info disconnect' -a '(__pytinc_nodes)'
 complete -c pytinc -n '__pytinc_first connect verify' -a '(__pytinc_hosts)'
 complete -c pytinc -n '__pytinc_command verify; and not __pytinc_first verify' -F
 complete -c pytinc -n '__pytinc_first network' -a '(__pytinc_networks)'
-complete -c pytinc -n '__pytinc_first edit' -a 'tinc.conf tinc-up tinc-down host-up host-down subnet-up subnet-down (__pytinc_hosts)'
+complete -c pytinc -n '__pytinc_first edit' -a 'tinc.conf tinc-up tinc-down host-up host-down subnet-up subnet-down vip-changed (__pytinc_hosts)'
 complete -c pytinc -n '__pytinc_first debug log' -a '0 1 2 3 4 5 10'
 complete -c pytinc -n '__pytinc_command sign' -F
 complete -c pytinc -n '__pytinc_command start restart' -a '-c --config -n --net -D --no-detach -d --debug -L --mlock --logfile -s --syslog --pidfile -o --option -R --chroot -U --user --bypass-security --help --version'
