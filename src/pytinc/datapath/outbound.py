@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from pytinc.datapath.clamp import LONGEST_SYN, clamp_mss
 from pytinc.datapath.compression import compress
+from pytinc.datapath.guard import note_use, screen
 from pytinc.datapath.icmp import ErrorLimit
 from pytinc.datapath.output import Output
 from pytinc.datapath.table import ForwardingTable, PeerSlot, UdpPath
@@ -35,13 +36,17 @@ from pytinc.wire.datagram import (
     TYPE_COMPRESSED,
     TYPE_MAC,
 )
-from pytinc.wire.ethernet import DESTINATION, HEADER_SIZE, IPV4, IPV6, NO_TYPE, SOURCE, VLAN, is_group
+from pytinc.wire.ethernet import ARP, DESTINATION, HEADER_SIZE, IPV4, IPV6, NO_TYPE, SOURCE, VLAN, is_group
+from pytinc.wire.neighbour import GUARD_MAC
 
 if TYPE_CHECKING:
     from pytinc.datapath.runs import DatagramRun, FrameRun
 
-_ZERO_MAC = bytes(6)
+_NOBODYS = frozenset((bytes(6), GUARD_MAC))
+"""MACs that no node owns. A guard's question may come back from our LAN, by way of another node on it."""
 _IP_TYPES = frozenset((IPV4, IPV6, VLAN))
+_NEIGHBOUR_TYPES = frozenset((ARP, IPV6))
+"""What may be ARP or neighbour discovery."""
 
 
 class Outbound:
@@ -99,6 +104,7 @@ class Outbound:
         if rules.kernel and not from_device:
             self._to_device(frames, out)
             return
+        guard = table.guard
         waiting: dict[PeerSlot, list[bytes]] = {}
         for header, run in _runs_by_header(frames):
             if len(header) < HEADER_SIZE:
@@ -110,12 +116,19 @@ class Outbound:
                 if header[12:] == NO_TYPE:
                     drops.bad_record += len(run)  # a tinc peer would take it for a probe
                     continue
+            for_device = run
+            if guard is not None and header[12:] in _NEIGHBOUR_TYPES:
+                run, for_device = screen(guard, source, run, out)
+                if not run:
+                    continue
             owner = None if rules.hub else table.owner_of(header[DESTINATION])
+            if guard is not None and header[DESTINATION] in guard.macs:
+                note_use(guard, run[0], now, out)
             if owner is None:
                 if waiting:
                     self._forward_all(source, waiting, now, out)
                     waiting = {}
-                self._flood(source, run, now, out)
+                self._flood(source, run, for_device, now, out)
             elif owner is source:
                 drops.looped += len(run)
             elif not (rules.forward or from_device or owner is me):
@@ -132,7 +145,7 @@ class Outbound:
         own_macs = self._table.own_macs
         if mac in own_macs:
             own_macs[mac] = now
-        elif not is_group(mac) and mac != _ZERO_MAC:
+        elif not is_group(mac) and mac not in _NOBODYS:
             out.upcalls.learn[mac] = None
 
     def _forward_all(
@@ -256,6 +269,12 @@ class Outbound:
         owner = table.owner_of(header[DESTINATION])
         if owner is None or owner is source or header[12:] == NO_TYPE:
             return False
+        guard = table.guard
+        if guard is not None:
+            if header[12:] in _NEIGHBOUR_TYPES and (header[12:] == ARP or run.may_be_icmpv6()):
+                return False
+            if header[DESTINATION] in guard.macs:
+                note_use(guard, run.head, now, out)
         from_device = source is me
         if from_device:
             self._learn(header[SOURCE], now, out)
@@ -306,11 +325,13 @@ class Outbound:
 
     # -- everyone --
 
-    def _flood(self, source: PeerSlot, frames: list[bytes], now: float, out: Output) -> None:
+    def _flood(
+        self, source: PeerSlot, frames: list[bytes], for_device: list[bytes], now: float, out: Output
+    ) -> None:
         """Send broadcast frames, and those for unknown MACs, to all (dataplane.md 5.5).
 
-        Frames of a peer go to the own device, too, and never back to the neighbour they came from.
-        ``Forwarding = off`` does not stop them, as in tinc.
+        Frames of a peer go to the own device, too, in the form that is ``for_device``, and never back to the
+        neighbour they came from. ``Forwarding = off`` does not stop them, as in tinc.
         """
         table = self._table
         mode = table.rules.broadcast
@@ -318,8 +339,9 @@ class Outbound:
         targets: tuple[PeerSlot, ...] = ()
         if not source.is_me:
             if table.rules.decrement_ttl:
-                frames = self._decrement_ttl(source, frames, now, out)
-            self._to_device(frames, out)
+                aged = self._decrement_ttl(source, frames, now, out)
+                frames, for_device = aged, aged if for_device is frames else for_device
+            self._to_device(for_device, out)
             origin = source.nexthop
         if mode == "mst":
             targets = table.tree
@@ -328,6 +350,19 @@ class Outbound:
         for slot in targets:
             if slot is not origin:
                 self._send(slot, frames, now, out)
+
+    # -- the guard's own frames --
+
+    def inject(self, frame: bytes, now: float, out: Output) -> None:
+        """Send a frame of the guard to the owner of its destination; if it is for all, to our device, too."""
+        me, owner = self._table.me, self._table.owner_of(frame[DESTINATION])
+        if owner is None:
+            self._to_device([frame], out)
+            self._flood(me, [frame], [], now, out)
+        elif owner is me:
+            self._to_device([frame], out)
+        else:
+            self._forward(me, owner, [frame], now, out)
 
     # -- HOT PATH: sealing and choosing the way (3.1 to 3.5) --
 

@@ -14,6 +14,7 @@ from pytinc.wire.address import SockAddr
 
 if TYPE_CHECKING:
     from pytinc.datapath.runs import DatagramRun, FrameRun
+    from pytinc.wire.neighbour import Message
 
 
 class Probe(NamedTuple):
@@ -40,6 +41,7 @@ class Upcalls:
         "handshakes",
         "incomplete",
         "learn",
+        "messages",
         "moved",
         "no_session",
         "packets",
@@ -47,6 +49,7 @@ class Upcalls:
         "relayed",
         "sptps_packets",
         "touched",
+        "uses",
     )
 
     def __init__(self) -> None:
@@ -69,6 +72,11 @@ class Upcalls:
         """Peers that sent us a record although we have no key with them."""
         self.moved: dict[PeerSlot, tuple[SockAddr, int]] = {}
         """Peers whose authentic direct datagram came from another address, and which socket took it."""
+        self.messages: list[tuple[PeerSlot, Message]] = []
+        """ARP and neighbour discovery for the guard, each with the node it came from (own: the device)."""
+        self.uses: list[tuple[bytes, bytes]] = []
+        """Stations that began to use a MAC that the guard watches: destination and source MAC of the frame,
+        and how it begins."""
         self.relayed: dict[tuple[PeerSlot, PeerSlot, PeerSlot], None] = {}
         """Sender, source and destination of datagrams that came by way of a relay."""
 
@@ -87,6 +95,8 @@ class Upcalls:
             or self.no_session
             or self.moved
             or self.relayed
+            or self.messages
+            or self.uses
         )
 
 

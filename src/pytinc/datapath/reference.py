@@ -12,6 +12,7 @@ from __future__ import annotations
 from pytinc.datapath import icmp, neighbour
 from pytinc.datapath.clamp import clamp_mss
 from pytinc.datapath.compression import compress, expand
+from pytinc.datapath.guard import note_use, screen
 from pytinc.datapath.icmp import ErrorLimit, Reason
 from pytinc.datapath.output import Output, Probe
 from pytinc.datapath.routes import NoOwner
@@ -48,6 +49,7 @@ from pytinc.wire.ethernet import (
     NO_TYPE,
     SOURCE,
 )
+from pytinc.wire.neighbour import GUARD_MAC
 from pytinc.wire.records import TAG_SIZE
 from pytinc.wire.super_frame import MAX_SUPER_FRAME, PIECE_HEAD_SIZE, SUPER_FRAME_ID
 
@@ -335,9 +337,17 @@ class Reference:
         if source is me and frame[ETHERTYPE] == NO_TYPE:
             table.drops.bad_record += 1
             return
+        for_device = frame
+        if table.guard is not None:
+            left, devices = screen(table.guard, source, [frame], out)
+            if not left:
+                return
+            (frame,), (for_device,) = left, devices
         owner = None if rules.hub else self._owner(frame[DESTINATION])
+        if table.guard is not None and frame[DESTINATION] in table.guard.macs:
+            note_use(table.guard, frame, now, out)
         if owner is None:
-            self._flood(source, frame, now, out)
+            self._flood(source, frame, for_device, now, out)
         elif owner is source:
             table.drops.looped += 1
         elif owner is me:
@@ -352,7 +362,7 @@ class Reference:
         is_group = bool(mac[0] & 1)
         if mac in self._table.own_macs:
             self._table.own_macs[mac] = now
-        elif not is_group and mac != _ZERO_MAC:
+        elif not is_group and mac not in (_ZERO_MAC, GUARD_MAC):
             out.upcalls.learn[mac] = None
 
     def _owner(self, mac: bytes) -> PeerSlot | None:
@@ -401,15 +411,15 @@ class Reference:
             self._answer(source, error, now, out)
         return aged
 
-    def _flood(self, source: PeerSlot, frame: bytes, now: float, out: Output) -> None:
-        """Send a frame to all (5.5)."""
+    def _flood(self, source: PeerSlot, frame: bytes, for_device: bytes, now: float, out: Output) -> None:
+        """Send a frame to all (5.5), to the own device in a form of its own."""
         table = self._table
         aged = self._aged(source, frame, now, out)
         if aged is None:
             return
         from_me = source is table.me
         if not from_me:
-            self._to_device(aged, out)
+            self._to_device(aged if for_device is frame else for_device, out)
         targets: tuple[PeerSlot, ...] = ()
         if table.rules.broadcast == "mst":
             targets = tuple(slot for slot in table.tree if from_me or slot is not source.nexthop)
@@ -454,7 +464,7 @@ class Reference:
             self._refuse(source, frame, icmp.OWNER_UNREACHABLE, now, out)
             return
         if not isinstance(owner, PeerSlot):
-            self._flood(source, frame, now, out)
+            self._flood(source, frame, frame, now, out)
             return
         if owner is source:
             drops.looped += 1

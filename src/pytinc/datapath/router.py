@@ -61,7 +61,7 @@ class Router(Outbound):
                 if waiting:
                     self._forward_all(source, waiting, now, out)
                     waiting = {}
-                self._flood(source, run, now, out)
+                self._flood(source, run, run, now, out)
             elif owner is NoOwner.UNKNOWN:
                 table.drops.unknown_destination += len(run)
                 self._refuse(source, run, icmp.NO_SUBNET, now, out)

@@ -80,8 +80,8 @@ class RouteTable:
     def lookup(self, address: bytes) -> PeerSlot | NoOwner:
         """Return the node that packets to ``address`` (4 or 16 bytes) go to, or why there is none.
 
-        The first subnet counts whose owner is reachable: when that of the longest prefix is gone, the next
-        weight takes over, then a shorter prefix.
+        The first subnet counts whose owner is reachable and not silent: when that of the longest prefix is
+        gone, the next weight takes over, then a shorter prefix.
         """
         found = self._kept.get(address)
         if found is None:
@@ -92,14 +92,16 @@ class RouteTable:
 
     def _find(self, address: bytes) -> PeerSlot | NoOwner:
         size, value = len(address), int.from_bytes(address, "big")
-        answer = NoOwner.UNKNOWN
+        answer: PeerSlot | NoOwner = NoOwner.UNKNOWN
         for prefix in self._prefixes[size]:
             for entry in self._networks[size, prefix].get(value >> (size * 8 - prefix), ()):
                 if entry.slot is None:
                     return NoOwner.BROADCAST
-                if entry.slot.reachable:
+                if entry.slot.reachable and not entry.slot.silent:
                     return entry.slot
-                answer = NoOwner.UNREACHABLE
+                if answer is NoOwner.UNKNOWN or (answer is NoOwner.UNREACHABLE and entry.slot.reachable):
+                    # One that is only silent is better than none.
+                    answer = entry.slot if entry.slot.reachable else NoOwner.UNREACHABLE
         return answer
 
     def _note_prefixes(self, size: int) -> None:

@@ -19,12 +19,20 @@ from pytinc.crypto.aead import ROOM_BEFORE_PLAIN, ROOM_BEFORE_SEALED, Rows
 from pytinc.protocol.sptps.datagram import DatagramSession
 from pytinc.wire.datagram import DATAGRAM_OVERHEAD, MTU_MAX, PREFIX_SIZE
 from pytinc.wire.ethernet import HEADER_SIZE, IPV4, IPV6
-from pytinc.wire.ip import IPV4_HEADER_SIZE, IPV6_HEADER_SIZE, PROTOCOL_TCP, PROTOCOL_UDP, TCP_SYN
+from pytinc.wire.ip import (
+    IPV4_HEADER_SIZE,
+    IPV6_HEADER_SIZE,
+    PROTOCOL_ICMPV6,
+    PROTOCOL_TCP,
+    PROTOCOL_UDP,
+    TCP_SYN,
+)
 from pytinc.wire.records import SEQNO_SIZE
 
 LEAD: Final = ROOM_BEFORE_PLAIN + 2
 """Bytes before each frame: zeros for the cipher, and the type of the record. IP and TCP headers come to
 lie on 32 bits."""
+IPV6_PAYLOAD: Final = HEADER_SIZE + IPV6_HEADER_SIZE
 MIN_RUN: Final = 8
 """Fewer frames or datagrams are treated one by one, which costs less (benchmarks/micro_offload.py)."""
 
@@ -84,6 +92,17 @@ class FrameRun:
     def top(self) -> bytes:
         """The Ethernet header and the two bytes after it, which tell the class of an IP packet."""
         return self.rows[0, LEAD : LEAD + min(self.size, HEADER_SIZE + 2)].tobytes()
+
+    @property
+    def head(self) -> bytes:
+        """The first 54 bytes of the first frame, or all of a shorter one: Ethernet and IP header."""
+        return self.rows[0, LEAD : LEAD + min(self.size, IPV6_PAYLOAD)].tobytes()
+
+    def may_be_icmpv6(self) -> bool:
+        """Tell whether any frame may be ICMPv6, neighbour discovery among it."""
+        if self.is_data or self.size < IPV6_PAYLOAD or self.header[12:] != IPV6:
+            return False
+        return bool((self.rows[:, LEAD + HEADER_SIZE + 6] == PROTOCOL_ICMPV6).any())
 
     def may_have_syn(self) -> bool:
         """Tell whether any frame may be a TCP SYN, or hide one. Plain UDP and other TCP are told for sure."""

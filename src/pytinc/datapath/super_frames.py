@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from pytinc.datapath.runs import Bytes, DatagramRun, FrameRun, numbers
+from pytinc.datapath.runs import IPV6_PAYLOAD, Bytes, DatagramRun, FrameRun, numbers
 from pytinc.datapath.segment import (
     GSO_ECN,
     GSO_TCPV4,
@@ -110,6 +110,11 @@ class SuperFrame(FrameRun):
     def top(self) -> bytes:
         """The Ethernet header and the two bytes after it."""
         return bytes(self.plain[HEAD.size : HEAD.size + ethernet.HEADER_SIZE + 2])
+
+    @property
+    def head(self) -> bytes:
+        """The first 54 bytes of the frame, or all of a shorter one."""
+        return bytes(self.plain[HEAD.size : HEAD.size + IPV6_PAYLOAD])
 
     def for_device(self) -> tuple[bytes, memoryview]:
         """Return virtio-net header and frame for a device that takes super-frames."""

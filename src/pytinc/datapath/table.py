@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from pytinc.datapath.guard import GuardTable
 from pytinc.datapath.routes import RouteTable
 from pytinc.protocol.sptps.datagram import DatagramSession
 from pytinc.wire.address import SockAddr
@@ -63,6 +64,7 @@ class PeerSlot:
         "paths",
         "reachable",
         "session",
+        "silent",
         "socket",
         "tcp_only",
         "upkeep_due",
@@ -74,6 +76,8 @@ class PeerSlot:
         self.id: NodeId = node_id(name)
         self.is_me = is_me
         self.reachable = is_me
+        self.silent = False
+        """The guard hears nothing of it: another owner of the same subnet is preferred, if there is one."""
         # Tunnel.
         self.session: DatagramSession | None = None
         """The datagram session, from its first key on (``validkey``); None before that."""
@@ -184,6 +188,9 @@ class ForwardingTable:
     direct: tuple[PeerSlot, ...] = ()
     """Reachable nodes reached without relay (``Broadcast = direct``)."""
     drops: Drops = field(default_factory=Drops)
+    guard: GuardTable | None = None
+    """What the guard of shared addresses wants to know and to change; None: there is none, or nothing for it
+    to do in this mode."""
     capture: list[bytes] | None = None
     """Frames that entered the switch (control.md 5.2), while a pcap client listens; the shell empties it."""
 
