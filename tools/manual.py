@@ -136,8 +136,8 @@ VARIABLE_TEXTS = {
     "Interface": "At most 15 characters.",
     "Mode": "All nodes of a network must have the same mode.",
     "Name": "Letters, digits and underscores. It stands for the node in the whole network.",
-    "NeighbourGuard": "In switch mode the same address on several nodes needs nothing else. It also passes over "
-    "a silent one of several nodes that announce the same Subnet in router mode.",
+    "NeighbourGuard": "In switch mode the same address on several nodes needs nothing else. It also passes "
+    "over a silent one of several nodes that announce the same Subnet in router mode.",
     "Port": "In the own host file: listen there. In another one: its Addresses without a port mean this one.",
     "Subnet": "ADDRESS[/PREFIX][#WEIGHT], an IPv4, IPv6 or MAC address; the lowest weight is preferred, "
     "10 is the default. In switch mode MAC addresses are learned, and this is not needed.",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytinc.control import shared
 from pytinc.control.statistics import DAEMON_FIELDS, DROPS, NODE_FIELDS, format_row
 
 if TYPE_CHECKING:
@@ -235,7 +236,53 @@ def test_info_about_an_address(ask: Run) -> None:
     check(found, "info subnet")
     (subnet,) = found["subnets"]
     check(subnet, "dump subnets")
-    assert subnet["owner"] == "alpha"
+    assert (subnet["owner"], found["shared"]) == ("alpha", None)
+
+
+def shared_rows() -> str:
+    guard = {**dict.fromkeys(shared.GUARD_FIELDS, 7), "enabled": True, "last_failover_ms": None}
+    holder = {**dict.fromkeys(shared.HOLDER_FIELDS, 5), "mac": "02:00:00:00:00:03", "node": "node_3"}
+    holder |= {"state": "silent", "rtt_us": None}
+    client = {**dict.fromkeys(shared.CLIENT_FIELDS, None), "mac": "06:00:00:00:00:01", "idle_ms": 4}
+    failover = {**dict.fromkeys(shared.FAILOVER_FIELDS, 3), "reason": "silent", "from_node": "node_3"}
+    failover |= {"to_node": None, "took_ms": None}
+    address = {"address": "10.21.3.4", "shared": True, "holders_total": 1, "holders": [holder]}
+    address |= {"clients_total": 9, "clients": [client], "failover": failover}
+    used = {**address, "address": "fd00::1", "shared": False, "holders": [], "clients": [], "failover": None}
+    rows = [shared.format_guard(guard), shared.format_address(address), shared.format_address(used)]
+    return "\n".join([*rows, "18 4097\n"])
+
+
+def check_address(found: Any) -> None:
+    check(found, "shared address")
+    for holder in found["holders"]:
+        check(holder, "shared holder")
+    for client in found["clients"]:
+        check(client, "shared client")
+    if found["failover"] is not None:
+        check(found["failover"], "shared failover")
+
+
+def test_shared_addresses(ask: Run, daemon: ScriptedDaemon) -> None:
+    daemon.answers["4097"] = shared_rows()
+    found = parsed(ask("dump", "shared", "--json"))
+    check(found, "dump shared")
+    assert [address["address"] for address in found["addresses"]] == ["10.21.3.4", "fd00::1"]
+    for address in found["addresses"]:
+        check_address(address)
+    assert found["addresses"][0]["clients_total"] == 9
+
+
+def test_info_about_an_address_that_the_guard_knows(ask: Run, daemon: ScriptedDaemon) -> None:
+    daemon.answers["4097"] = shared_rows()
+    found = parsed(ask("info", "10.21.3.4", "--json"))
+    check(found, "info subnet")
+    assert [subnet["subnet"] for subnet in found["subnets"]] == ["10.21.0.0/16#20"]
+    check_address(found["shared"])
+    found = parsed(ask("info", "fd00::1", "--json"))
+    check(found, "info subnet")
+    assert (found["subnets"], found["shared"]["address"]) == ([], "fd00::1")
+    assert parsed(ask("info", "10.21.0.0/16", "--json"))["shared"] is None
 
 
 def test_what_is_unknown_is_an_error_without_a_document(ask: Run) -> None:

@@ -45,7 +45,7 @@ class _List(NamedTuple):
 
 
 def dump(session: Session, words: list[str]) -> int:
-    """Print nodes, edges, subnets, connections, a graph or outstanding invitations."""
+    """Print nodes, edges, subnets, connections, shared addresses, a graph or outstanding invitations."""
     what = [word.lower() for word in words]
     only_reachable = what[:1] == ["reachable"] and len(what) > 1
     if only_reachable:
@@ -58,6 +58,10 @@ def dump(session: Session, words: list[str]) -> int:
         raise click.UsageError("Invalid number of arguments.")
     if what[0] == "invitations":
         return _dump_invitations(session, Path(session.confbase) / "invitations")
+    if what[0] == "shared":
+        from pytinc.cli.shared import dump_shared
+
+        return dump_shared(session)
     client = session.client()
     known = _LISTS.get(what[0])
     if known is None:

@@ -18,6 +18,7 @@ from pytinc.wire.subnet import Subnet, SubnetKind, parse_subnet
 if TYPE_CHECKING:
     from pytinc.cli.session import Session
     from pytinc.control.client import ControlClient
+    from pytinc.control.shared import Values
     from pytinc.control.statistics import Statistics
 
 _STATUS = (
@@ -162,20 +163,42 @@ def _info_subnet(session: Session, client: ControlClient, item: str) -> int:
             "#" not in item or subnet.weight == wanted.weight
         ):
             found.append(row)
-    if not found:
+    known = None
+    if not is_subnet and "#" not in item:
+        from pytinc.cli.shared import find_shared
+
+        known = find_shared(client, wanted)
+    if not found and known is None:
         raise click.ClickException(f"Unknown {'subnet' if is_subnet else 'address'} {item}.")
     if session.json:
         from pytinc.cli import machine
 
-        machine.print_json({"kind": "subnets", "subnets": [machine.subnet(row) for row in found]})
-    elif session.pretty:
+        subnets = [machine.subnet(row) for row in found]
+        machine.print_json({"kind": "subnets", "subnets": subnets, "shared": known})
+        return 0
+    if session.pretty:
         from pytinc.cli.tables import print_list
 
-        print_list("subnets", found)
+        if found:
+            print_list("subnets", found)
     else:
         for row in found:
             print(f"Subnet: {row.subnet}\nOwner:  {row.owner}")
+    if known is not None:
+        _print_shared(session, known)
     return 0
+
+
+def _print_shared(session: Session, known: Values) -> None:
+    from pytinc.cli.shared import address_report
+
+    report = address_report(known)
+    if session.pretty:
+        from pytinc.cli.tables import print_shared_report
+
+        print_shared_report(report, known)
+    else:
+        print("\n".join(report))
 
 
 def _matches(subnet: Subnet, wanted: Subnet, *, exactly: bool) -> bool:

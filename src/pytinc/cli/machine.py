@@ -22,6 +22,7 @@ from pytinc.control.messages import (
     SubnetRow,
     protocol_minor,
 )
+from pytinc.control.shared import Shared
 from pytinc.control.statistics import Statistics
 from pytinc.wire.address import UNKNOWN, UNSPEC, Address
 from pytinc.wire.subnet import SubnetKind
@@ -79,6 +80,11 @@ def statistics_of(row: NodeRow, statistics: Statistics | None) -> Json:
         "stats": statistics.nodes.get(row.name),
         "daemon": statistics.daemon if row.is_self else None,
     }
+
+
+def shared(told: Shared) -> Json:
+    """Return what is known of shared addresses."""
+    return {**told.guard, "addresses": list(told.addresses)}
 
 
 def edge(row: EdgeRow) -> Json:

@@ -15,7 +15,9 @@ from rich.text import Text
 
 from pytinc.cli.dump import milliseconds
 from pytinc.cli.reach import Reach, reach_of
+from pytinc.cli.shared import clock_time, seconds
 from pytinc.control.messages import ConnectionRow, EdgeRow, NodeRow, Options, SubnetRow
+from pytinc.control.shared import Shared, Values
 from pytinc.wire.address import UNKNOWN, UNSPEC, Address
 
 STYLES: Final = {
@@ -27,6 +29,16 @@ STYLES: Final = {
     Reach.TCP: "cyan",
     Reach.FORWARDED: "yellow",
 }
+_STATES: Final = {
+    "own": "bold green",
+    "alive": "green",
+    "suspect": "yellow",
+    "silent": "red",
+    "unreachable": "red",
+}
+"""The styles of holders; others are dim."""
+_MAX_NAMED: Final = 3
+"""Clients of a holder that are named in a table, so that it is not too wide; the others are counted."""
 _DIM: Final = "dim"
 _NOTHING: Final = Text("-", _DIM)
 _UNITS: Final = ("", "K", "M", "G", "T", "P", "E")
@@ -45,12 +57,35 @@ class _Layout(NamedTuple):
 def print_list(what: str, rows: list[Any]) -> None:
     """Print one of the lists of `dump`: nodes, edges, subnets or connections."""
     layout = _LAYOUTS[what]
+    _print_table(layout.columns, [layout.cells(row) for row in rows])
+
+
+def _print_table(columns: tuple[_Column, ...], rows: list[list[Text]]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in layout.columns:
+    for column in columns:
         table.add_column(column.title, justify="right" if column.right else "left", no_wrap=True)
     for row in rows:
-        table.add_row(*layout.cells(row))
+        table.add_row(*row)
     _console().print(table)
+
+
+def print_shared(shared: Shared) -> None:
+    """Print who holds which address for whom, and the last failovers if there were any."""
+    _print_table(_HOLDER_COLUMNS, [row for address in shared.addresses for row in _holders(address)])
+    failed_over = [address for address in shared.addresses if address["failover"] is not None]
+    if failed_over:
+        _console().print()
+        _print_table(_FAILOVER_COLUMNS, [_failover(address) for address in failed_over])
+
+
+def print_shared_report(lines: list[str], address: Values) -> None:
+    """Print the lines of `info` about an address, with its labels set off and its holders coloured."""
+    console = _console()
+    states = iter([holder["state"] for holder in address["holders"]])
+    for line in lines:
+        label, colon, value = line.partition(":")
+        style = _STATES.get(next(states, ""), _DIM) if label == "Held by" else ""
+        console.print(Text(label + colon, "bold").append(value, style), soft_wrap=True)
 
 
 def print_report(lines: list[str], reach: Reach) -> None:
@@ -124,6 +159,53 @@ def _connection(row: ConnectionRow) -> list[Text]:
     ]
 
 
+def _holders(address: Values) -> list[list[Text]]:
+    """Return a row for each holder of an address, and one for clients of which no holder is known."""
+    clients = address["clients"]
+    rows = []
+    for holder in address["holders"]:
+        style = _STATES.get(holder["state"], _DIM)
+        rows.append(
+            [
+                Text(holder["node"] or "nobody", style),
+                Text(holder["mac"], _DIM),
+                Text(holder["state"], style),
+                _NOTHING if holder["rtt_us"] is None else Text(f"{milliseconds(holder['rtt_us'])} ms"),
+                _clients([each for each in clients if each["holder"] == holder["mac"]], holder["clients"]),
+            ]
+        )
+    others = address["clients_total"] - sum(holder["clients"] for holder in address["holders"])
+    if others > 0 or not rows:
+        told = {holder["mac"] for holder in address["holders"]}
+        unknown = [each for each in clients if each["holder"] not in told]
+        rows.append([_NOTHING, _NOTHING, _NOTHING, _NOTHING, _clients(unknown, max(others, len(unknown)))])
+    heads = [[Text(address["address"]), Text("yes") if address["shared"] else Text("no", _DIM)]]
+    heads += [[Text(), Text()]] * (len(rows) - 1)
+    return [[*head, *row] for head, row in zip(heads, rows, strict=True)]
+
+
+def _clients(clients: list[Values], total: int) -> Text:
+    if total == 0:
+        return _NOTHING
+    named = [client["address"] or client["mac"] for client in clients[:_MAX_NAMED]]
+    more = total - len(named)
+    return Text(" ".join([*named, *([f"+{more}"] if more > 0 else [])]))
+
+
+def _failover(address: Values) -> list[Text]:
+    told = address["failover"]
+    return [
+        Text(address["address"]),
+        Text(clock_time(told["ago_ms"], "%Y-%m-%d %H:%M:%S")),
+        Text(told["reason"]),
+        Text(told["from_node"]),
+        _NOTHING if told["to_node"] is None else Text(told["to_node"]),
+        Text(f"{seconds(told['silent_ms'])} s"),
+        _NOTHING if told["took_ms"] is None else Text(f"{seconds(told['took_ms'])} s"),
+        _number(str(told["clients"])),
+    ]
+
+
 def _address(address: Address, *, own: bool = False) -> Text:
     if address in (UNSPEC, UNKNOWN):
         return _NOTHING
@@ -148,6 +230,25 @@ def _amount(count: int) -> str:
     return f"{value:.{digits}f} {_UNITS[unit]}B"
 
 
+_HOLDER_COLUMNS: Final = (
+    _Column("Address"),
+    _Column("Shared"),
+    _Column("Held by"),
+    _Column("MAC address"),
+    _Column("State"),
+    _Column("RTT", right=True),
+    _Column("Clients"),
+)
+_FAILOVER_COLUMNS: Final = (
+    _Column("Address"),
+    _Column("Last failover"),
+    _Column("Reason"),
+    _Column("From"),
+    _Column("To"),
+    _Column("Silent", right=True),
+    _Column("Took", right=True),
+    _Column("Clients", right=True),
+)
 _LAYOUTS: Final = {
     "nodes": _Layout(
         (

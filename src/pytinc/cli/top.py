@@ -1,7 +1,7 @@
 """top: traffic of all nodes on a full screen, refreshed every second (cli.md 10).
 
-The key ``d`` shows the paths to the nodes instead of traffic, if the daemon is pytinc's; tinc has nothing
-like it.
+If the daemon is pytinc's, the key ``d`` shows the paths to the nodes instead of traffic, and the line below
+the title, empty in tinc, tells of a shared address; tinc has nothing like it.
 
 `Table` computes what is shown; only `top` and `_Screen` know curses.
 """
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
 
+from pytinc.cli.shared import headline, shared_addresses
 from pytinc.cli.statistics import statistics
 from pytinc.control.messages import Request, TrafficRow
 from pytinc.control.statistics import Statistics, Values
@@ -103,7 +104,8 @@ class Table:
         self.sort = SORT_KEYS["n"]
         self.unit = UNITS["b"]
         self.note = ""
-        """A remark for the line below the title."""
+        """A remark for the line below the title; it comes before what that tells of shared addresses."""
+        self.shared = ""
         self._netname = netname
         self._nodes: dict[str, _Traffic] = {}
         self._polled_at = 0.0
@@ -153,6 +155,10 @@ class Table:
         count = sum(node.known for node in self._nodes.values())
         mode = "Cumulative" if self.cumulative else "Current"
         return f"Tinc {self._netname:<16}  Nodes: {count:4}  Sort: {self.sort.label:<10}  {mode}"
+
+    def second_line(self) -> str:
+        """Return the line below the title."""
+        return self.note or self.shared
 
     def heading(self) -> str:
         """Return the line above the columns."""
@@ -239,6 +245,7 @@ class _Screen:
         self._table = table
         self._client = client
         self._delay_s = 1.0
+        self._tells_of_shared = True
         self._styles = {"bold": curses.A_BOLD, "dim": curses.A_DIM, "normal": curses.A_NORMAL}
         self._reverse = curses.A_REVERSE
 
@@ -249,6 +256,7 @@ class _Screen:
             self._table.update(self._poll(), time.monotonic())
             if self._table.shows_paths:
                 self._table.update_paths(statistics(self._client))
+            self._poll_shared()
             self._draw()
             running = self._read_key()
 
@@ -258,11 +266,19 @@ class _Screen:
         except DecodeError as error:
             raise ControlError("Unable to parse dump from tincd.") from error
 
+    def _poll_shared(self) -> None:
+        if not self._tells_of_shared:
+            return
+        told = shared_addresses(self._client)
+        if told is None:  # it will not learn it
+            self._tells_of_shared = False
+        self._table.shared = "" if told is None else headline(told)
+
     def _draw(self) -> None:
         height, _ = self._window.getmaxyx()
         self._window.erase()
         self._put(0, self._table.title(), self._styles["normal"])
-        self._put(1, self._table.note, self._styles["normal"])
+        self._put(1, self._table.second_line(), self._styles["normal"])
         self._put(2, self._table.heading(), self._reverse)
         for row, (style, text) in enumerate(self._table.lines()[: max(height - _FIRST_ROW, 0)], _FIRST_ROW):
             self._put(row, text, self._styles[style])

@@ -46,8 +46,8 @@ NO_PINGS: Final = 86400
 """PingInterval when a value below 1 asks for none: once a day."""
 
 GUARD_INTERVALS: Final = (20, 1000)
-"""The shortest and the longest GuardInterval, in milliseconds: not shorter than the gaps of a burst of probes,
-and not so long that the guard would hardly be quicker than pings are."""
+"""The shortest and the longest GuardInterval, in milliseconds: not shorter than the gaps of a burst of
+probes, and not so long that the guard would hardly be quicker than pings are."""
 
 _ASSIGNMENT: Final = re.compile(r"([^ \t=]*)[ \t]*=?[ \t]*(.*)", re.DOTALL)
 _T = TypeVar("_T")

@@ -31,8 +31,9 @@ from pytinc.errors import ControlError, DecodeError
 
 REPLY_TIMEOUT: Final = 5.0
 """Seconds to wait for a line, as tinc after 1.1pre18 does. Scripts of the daemon delay all its answers."""
-MAX_LINE: Final = 8192
-"""The longest reply: a row of nodes with three names of 2,048 characters. (C: 4,095.)"""
+MAX_LINE: Final = 65536
+"""The longest reply: a shared address with many clients (`pytinc.control.shared.MAX_ROW`). What tinc tells
+fits into 8 KiB: a row of nodes with three names of 2,048 characters. (C: 4,095.)"""
 _CHUNK: Final = 65536
 _TIMED_OUT: Final = "Timed out waiting for the server to reply."
 

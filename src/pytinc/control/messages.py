@@ -54,6 +54,8 @@ class Request(IntEnum):
     LOG = 15
     DUMP_STATISTICS = 4096
     """Only in pytinc, and far from the numbers that tinc may use one day. See `pytinc.control.statistics`."""
+    DUMP_SHARED = 4097
+    """Only in pytinc. See `pytinc.control.shared`."""
 
 
 class Options(IntFlag):

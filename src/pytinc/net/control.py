@@ -54,6 +54,7 @@ _DUMPS: Final = (
     Request.DUMP_CONNECTIONS,
     Request.DUMP_TRAFFIC,
     Request.DUMP_STATISTICS,
+    Request.DUMP_SHARED,
 )
 
 

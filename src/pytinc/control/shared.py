@@ -1,0 +1,198 @@
+"""What pytinc's daemon knows of shared addresses, as lines of the control socket (docs/json.md). Not in tinc.
+
+The request is `pytinc.control.messages.Request.DUMP_SHARED`. Its answer has the form of every dump: rows,
+then an end. Each row is ``18 4097 KIND OBJECT`` where OBJECT is JSON without blanks: first one of KIND
+``guard``, then one of KIND ``address`` for each address. All numbers are integers, and no text has blanks in
+it. The server's side (`pytinc.net.shared`) formats what the client's side (`pytinc.cli.shared`) parses. A C
+daemon answers that it does not know the request.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from pytinc.control.messages import CONTROL, Request
+from pytinc.errors import DecodeError
+
+Values: TypeAlias = dict[str, Any]
+
+GUARD: Final = "guard"
+ADDRESS: Final = "address"
+
+MAX_ROW: Final = 60_000
+"""Characters of a row; clients that would make it longer are left out. Our client takes lines of 64 KiB."""
+MAX_HOLDERS: Final = 16
+"""Holders told of an address, those that answered last: more are a mistake or an attack, and all with the
+longest names they still fit into a row."""
+MAX_CLIENTS: Final = 64
+"""Clients told of an address, those that were active last: enough to see who is served by whom."""
+MAX_CLIENTS_IN_ALL: Final = 4096
+"""Clients told in one answer: it is made while packets wait."""
+MAX_ADDRESSES: Final = 1024
+"""Addresses told in one answer, the shared ones first, for the same reason."""
+
+_COUNT: Final = (int,)
+_COUNT_OR_NONE: Final = (int, type(None))
+_WORD: Final = (str,)
+_WORD_OR_NONE: Final = (str, type(None))
+_FLAG: Final = (bool,)
+_ROWS: Final = (list,)
+_ROW_OR_NONE: Final = (dict, type(None))
+_Fields: TypeAlias = Mapping[str, tuple[type, ...]]
+
+COUNTERS: Final = (
+    "failovers",
+    "suspicions",
+    "false_suspicions",
+    "stalls",
+    "probes",
+    "probe_bytes",
+    "questions",
+    "lone_questions",
+    "corrections",
+    "rewritten",
+    "withheld",
+)
+"""Counts since the daemon's start: the fields of `pytinc.vip.views.GuardCounters`."""
+
+GUARD_FIELDS: Final[_Fields] = {
+    "enabled": _FLAG,
+    "interval_ms": _COUNT,
+    "watched": _COUNT,
+    "last_failover_ms": _COUNT_OR_NONE,
+    "addresses_total": _COUNT,
+    **dict.fromkeys(COUNTERS, _COUNT),
+}
+"""What is told of the guard, and the types of values."""
+ADDRESS_FIELDS: Final[_Fields] = {
+    "address": _WORD,
+    "shared": _FLAG,
+    "holders_total": _COUNT,
+    "holders": _ROWS,
+    "clients_total": _COUNT,
+    "clients": _ROWS,
+    "failover": _ROW_OR_NONE,
+}
+"""What is told of each address."""
+HOLDER_FIELDS: Final[_Fields] = {
+    "mac": _WORD,
+    "node": _WORD_OR_NONE,
+    "state": _WORD,
+    "rtt_us": _COUNT_OR_NONE,
+    "answered_ms": _COUNT,
+    "clients": _COUNT,
+}
+"""What is told of each holder; ``clients`` counts those that use it."""
+CLIENT_FIELDS: Final[_Fields] = {
+    "mac": _WORD,
+    "address": _WORD_OR_NONE,
+    "node": _WORD_OR_NONE,
+    "holder": _WORD_OR_NONE,
+    "idle_ms": _COUNT,
+}
+"""What is told of each client; ``holder`` is the MAC address of the holder that it uses."""
+FAILOVER_FIELDS: Final[_Fields] = {
+    "ago_ms": _COUNT,
+    "reason": _WORD,
+    "from_node": _WORD,
+    "to_node": _WORD_OR_NONE,
+    "silent_ms": _COUNT,
+    "took_ms": _COUNT_OR_NONE,
+    "clients": _COUNT,
+}
+"""What is told of the last failover of an address."""
+
+_TEXT: Final = re.compile(r"[!-~]+")
+_MAX_COUNT: Final = 2**63
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """An answer."""
+
+    guard: Values
+    """The fields of `GUARD_FIELDS`."""
+    addresses: tuple[Values, ...]
+    """The fields of `ADDRESS_FIELDS` each, in the order of the daemon: shared addresses first."""
+
+
+def format_guard(values: Mapping[str, object]) -> str:
+    """Return the row of the guard."""
+    return _row(GUARD, values)
+
+
+def format_address(values: Mapping[str, Any]) -> str:
+    """Return the row of an address. Of its clients the last ones are left out if it would be too long."""
+    row = _row(ADDRESS, values)
+    while len(row) > MAX_ROW and values["clients"]:
+        clients = values["clients"]
+        values = {**values, "clients": clients[: len(clients) // 2]}
+        row = _row(ADDRESS, values)
+    return row
+
+
+def _row(kind: str, values: Mapping[str, object]) -> str:
+    text = json.dumps(values, separators=(",", ":"))
+    return f"{CONTROL} {Request.DUMP_SHARED:d} {kind} {text}"
+
+
+def parse_rows(lines: Iterable[str]) -> Shared:
+    """Parse the rows of an answer. Fields and kinds that are not known are left out. Raises `DecodeError`."""
+    guard: Values | None = None
+    addresses: list[Values] = []
+    for line in lines:
+        words = line.split(" ", 3)
+        if len(words) != 4:
+            raise DecodeError("malformed row of shared addresses")
+        values = _object(words[3])
+        if words[2] == GUARD:
+            guard = _checked(values, GUARD_FIELDS)
+        elif words[2] == ADDRESS:
+            addresses.append(_address(values))
+    if guard is None:
+        raise DecodeError("shared addresses without a row of the guard")
+    return Shared(guard, tuple(addresses))
+
+
+def _object(text: str) -> Values:
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DecodeError("shared addresses are no JSON") from error
+    if not isinstance(values, dict):
+        raise DecodeError("shared addresses are no object")
+    return values
+
+
+def _address(values: Values) -> Values:
+    checked = _checked(values, ADDRESS_FIELDS)
+    failover = checked["failover"]
+    return {
+        **checked,
+        "holders": [_checked(holder, HOLDER_FIELDS) for holder in checked["holders"]],
+        "clients": [_checked(client, CLIENT_FIELDS) for client in checked["clients"]],
+        "failover": None if failover is None else _checked(failover, FAILOVER_FIELDS),
+    }
+
+
+def _checked(values: object, fields: _Fields) -> Values:
+    if not isinstance(values, dict):
+        raise DecodeError("a part of a shared address is no object")
+    checked = {name: values.get(name) for name in fields}
+    # `type` and not `isinstance`: a boolean is no number here.
+    if any(type(checked[name]) not in kinds for name, kinds in fields.items()):
+        raise DecodeError("a shared address with a missing or odd field")
+    if not all(map(_is_sound, checked.values())):
+        raise DecodeError("a shared address with an odd value")
+    return checked
+
+
+def _is_sound(value: object) -> bool:
+    """Tell whether a value can be shown: text is one word, and a number could have been counted."""
+    if isinstance(value, str):
+        return _TEXT.fullmatch(value) is not None
+    return not isinstance(value, int) or 0 <= value < _MAX_COUNT
