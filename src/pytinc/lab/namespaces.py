@@ -137,6 +137,19 @@ class Host:
         self.run("ip", "link", "set", "eth0", "mtu", str(mtu))
         run("ip", "-n", self.lab.switch, "link", "set", "dev", self.name, "mtu", str(mtu))
 
+    def crash(self) -> None:
+        """Lose power: the link is down and every process is gone, and nobody is told."""
+        # In this order: the kernel has no way left to take leave of the processes' peers.
+        self.run("ip", "link", "set", "eth0", "down")
+        for pid in processes_in(self.namespace):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._reap()
+
+    def boot(self) -> None:
+        """Have the link up again after ``crash``; the processes are the caller's to start."""
+        self.run("ip", "link", "set", "eth0", "up")
+
     def set_delay(self, milliseconds: float) -> None:
         """Delay what this host sends (0: not any more); LabError where the kernel has no netem."""
         if milliseconds == 0:
@@ -160,6 +173,9 @@ class Host:
     def end_processes(self) -> None:
         """End everything that runs on this host: what ``spawn`` started and daemons that detached."""
         end_processes_in(self.namespace)
+        self._reap()
+
+    def _reap(self) -> None:
         for process in self._processes:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(TERM_GRACE_S)
@@ -174,6 +190,7 @@ class Faults:
     def __init__(self) -> None:
         self.udp_blocked: set[frozenset[str]] = set()
         self.cut_off: set[str] = set()
+        self.muted: set[str] = set()
         self.loss_percent: dict[str, int] = {}
 
     def ruleset(self, addresses: dict[str, str]) -> str:
@@ -189,7 +206,7 @@ class Faults:
         return "\n".join(lines) + "\n"
 
     def _rules_for_sender(self, name: str, address: str, addresses: dict[str, str]) -> Iterator[str]:
-        if name in self.cut_off:
+        if name in self.cut_off | self.muted:
             yield "drop"
             return
         for other in sorted(self.cut_off):
@@ -274,6 +291,16 @@ class Lab:
     def reconnect(self, host: Host) -> None:
         """Undo ``cut_off``."""
         self._faults.cut_off.discard(host.name)
+        self._apply_faults()
+
+    def mute(self, host: Host) -> None:
+        """Drop everything a host sends; what others send to it still arrives."""
+        self._faults.muted.add(host.name)
+        self._apply_faults()
+
+    def unmute(self, host: Host) -> None:
+        """Undo ``mute``."""
+        self._faults.muted.discard(host.name)
         self._apply_faults()
 
     def set_loss(self, host: Host, percent: int) -> None:
