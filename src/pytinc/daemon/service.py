@@ -228,6 +228,7 @@ class Service:
 
     async def _bring_down(self) -> None:
         self._notifier.send("STOPPING=1")
+        await self._shell.withdraw()
         self._shell.close()
         await self._scripts.idle()
         if not self._settings.device_standby:

@@ -15,6 +15,7 @@ Cold path, but for `note_use`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -41,13 +42,13 @@ class GuardTable:
     """Holders' MACs whose use is noted."""
     uses: dict[bytes, float] = field(default_factory=dict)
     """When a frame went from one station to a MAC of `macs` last, by destination and source MAC."""
-    senders: dict[bytes, bytes] = field(default_factory=dict)
+    senders: Mapping[bytes, bytes] = field(default_factory=dict)
     """Shared addresses with a holder behind the own device: who is to be the sender of its questions."""
-    known: set[bytes] = field(default_factory=set)
+    known: frozenset[bytes] = frozenset()
     """Other addresses of hosts behind the own device: their questions go out as they are."""
-    withheld: set[bytes] = field(default_factory=set)
+    withheld: frozenset[bytes] = frozenset()
     """Addresses for which nothing on our side answers any more."""
-    in_use: dict[bytes, bytes] = field(default_factory=dict)
+    in_use: Mapping[bytes, bytes] = field(default_factory=dict)
     """Shared addresses, and the MAC that stations behind the own device use for each."""
     rewritten: int = 0
     """Questions whose sender was changed."""

@@ -11,6 +11,7 @@ The daemon (`pytinc.daemon.service`) makes a `Shell`, and calls `start`, `open` 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -24,7 +25,7 @@ from pytinc.control.messages import (
     TrafficRow,
 )
 from pytinc.errors import ConfigError
-from pytinc.net import statistics
+from pytinc.net import shared, statistics
 from pytinc.net.hostnames import HostNames
 from pytinc.net.log import LogFunction
 from pytinc.net.marks import runs_by_mark
@@ -47,6 +48,7 @@ from pytinc.node.actions import (
     SaveAddressCache,
     SendDatagram,
     SendMeta,
+    Withdrawn,
 )
 from pytinc.node.node import HostSource, Node
 from pytinc.node.stats import node_stats
@@ -55,6 +57,8 @@ from pytinc.wire.address import Address, SockAddr
 if TYPE_CHECKING:
     from pytinc.datapath.runs import DatagramRun, FrameRun
 
+LONGEST_WITHDRAWAL: Final = 3.0
+"""Seconds after which the daemon stops whatever the node has to say: far more than it takes."""
 MAX_CAPTURED: Final = 1024
 """Frames kept for pcap clients between two events; one event brings far fewer."""
 
@@ -114,6 +118,7 @@ class Shell:
         self._deadline = Deadline(loop, clock, self._tick)
         self._started_at = clock()
         self._too_big: dict[str, int] = {}
+        self._withdrawn = asyncio.Event()
         self._held: list[Action] | None = []
         """Actions that wait until the daemon is ready: nothing is dialled before."""
         self._perform: dict[type[Action], Callable[[Any], None]] = {
@@ -125,6 +130,7 @@ class Shell:
             RunScript: self._on_run_script,
             AppendPublicKey: self._on_append_public_key,
             SaveAddressCache: self._on_save_address_cache,
+            Withdrawn: self._on_withdrawn,
             Log: self._on_log,
         }
 
@@ -144,6 +150,13 @@ class Shell:
         for action in held:
             self._perform[type(action)](action)
         self._deadline.arm(self.node.next_deadline())
+
+    async def withdraw(self) -> None:
+        """Lead the clients of shared addresses elsewhere before `close`; traffic goes on meanwhile."""
+        self.node.withdraw(self._clock())
+        self.settle()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._withdrawn.wait(), LONGEST_WITHDRAWAL)
 
     def close(self) -> None:
         """Stop the node, whose down scripts are queued, and close all connections and sockets.
@@ -349,6 +362,9 @@ class Shell:
             # Only a short cut is lost, and a daemon without privileges may never be able to write the file.
             self._log(1, "warning", str(error))
 
+    def _on_withdrawn(self, action: Withdrawn) -> None:
+        self._withdrawn.set()
+
     def _on_log(self, action: Log) -> None:
         message = action.message
         if self.node.settings.hostnames:
@@ -375,6 +391,8 @@ class Shell:
                 return [TrafficRow(*view).format() for view in views.traffic(node)]
             case Request.DUMP_STATISTICS:
                 return statistics.rows(self.statistics())
+            case Request.DUMP_SHARED:
+                return shared.rows(self.node.guard_view(self._clock()))
             case _:
                 return self._connection_lines(control_rows)
 
@@ -387,6 +405,7 @@ class Shell:
             self._deadline.lag.recent(now),
             self._device.offloads,
             self._udp.offloads,
+            self.node.guard_view(now),
         )
 
     def _connection_lines(self, control_rows: list[tuple[float, ConnectionRow]]) -> list[str]:

@@ -91,6 +91,11 @@ class SaveAddressCache:
 
 
 @dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """`Node.withdraw` is over: the node may stop."""
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """Write a log line. ``level`` is tinc's debug level (daemon.md 6.3), ``priority`` a syslog word."""
 
@@ -108,5 +113,6 @@ Action: TypeAlias = (
     | RunScript
     | AppendPublicKey
     | SaveAddressCache
+    | Withdrawn
     | Log
 )

@@ -524,6 +524,7 @@ class Connections:
         if peer is not None and peer.connection is connection:
             peer.connection = None
             peer.slot.connection = None
+            node.guard.connection_closed(peer, now)
         if connection.edge is not None and peer is not None:
             graph = node.topology.graph
             if report and not node.settings.tunnel_server:
@@ -603,6 +604,11 @@ class Connections:
             node.log(1, "info", f"{connection.describe()} didn't respond to PING in time")
             self.terminate(connection, now)
         elif connection.last_ping + node.settings.ping_interval <= now:
+            self.ping(connection, now)
+
+    def ping(self, connection: Connection, now: float) -> None:
+        """Send a PING; without an answer within PingTimeout the connection ends."""
+        if not connection.pinged:
             connection.pinged = True
             connection.last_ping = now
             self.send(connection, Ping())
@@ -616,6 +622,8 @@ class Connections:
     def pong(self, connection: Connection, now: float) -> None:
         """A PONG came: the connection lives, and its address is worth remembering."""
         connection.pinged = False
+        if connection.peer is not None:
+            self._node.guard.meta_answered(connection.peer, now)
         if connection.outgoing is not None and connection.peer is not None:
             self._node.dialling.proved(connection.outgoing, connection.peer, connection.remote)
 

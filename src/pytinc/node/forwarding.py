@@ -75,6 +75,12 @@ def write_routes(node: Node) -> None:
     write_macs(node)
 
 
+def write_owners(node: Node) -> None:
+    """Work out all owners anew: a node fell silent, or answers again."""
+    node.table.routes.flush()
+    write_macs(node)
+
+
 def write_macs(node: Node) -> None:
     """Work out the owner of every MAC anew: after reachability changed."""
     subnets = node.subnets

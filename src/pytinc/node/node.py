@@ -10,6 +10,7 @@ time in seconds), then sends `Node.output`, carries out `take_actions()`, and co
 * `topology`: graph, reachability, scripts, forwarding table (tinc: graph.c)
 * `subnets`: own subnets and learned MACs (tinc: protocol_subnet.c, route.c)
 * `tunnels`: keys, UDP discovery, path MTU, UDP_INFO and MTU_INFO (tinc: net_packet.c, protocol_key.c)
+* `guard`: shared addresses, and what becomes of their clients (`pytinc.vip`)
 * `requests_*`: what each meta request does
 """
 
@@ -32,6 +33,7 @@ from pytinc.node.corrections import Corrections
 from pytinc.node.dialling import Dialling
 from pytinc.node.flood import Deletions, SeenCache
 from pytinc.node.forwarding import switch_rules
+from pytinc.node.guard import NodeGuard, hears_neighbours
 from pytinc.node.half_edges import HalfEdges
 from pytinc.node.invitations import InvitationFiles, Invitations
 from pytinc.node.peer import Peer
@@ -46,6 +48,7 @@ from pytinc.wire.requests import OptionBits, Request
 
 if TYPE_CHECKING:
     from pytinc.datapath.runs import DatagramRun, FrameRun
+    from pytinc.vip.views import GuardView
 
 COMPLAINT_INTERVAL: Final = 600.0
 MAX_COMPLAINTS: Final = 64
@@ -129,6 +132,7 @@ class Node:
         self.dialling = Dialling(self)
         self.invitations = Invitations(self)
         self.connections = Connections(self)
+        self.guard = NodeGuard(self)
         self.timers = Timers(self)
         self._apply_settings()
 
@@ -151,7 +155,17 @@ class Node:
         self.connections.start(now)
         self.timers.start(now)
         self.dialling.start(now)
+        self.guard.configure(now)
         self._settle(now)
+
+    def withdraw(self, now: float) -> None:
+        """Lead the clients of shared addresses elsewhere before the stop; `Withdrawn` tells that it is done."""
+        self.guard.withdraw(now)
+        self._settle(now)
+
+    def guard_view(self, now: float) -> GuardView:
+        """Return what the guard of shared addresses knows."""
+        return self.guard.view(now)
 
     def stop(self, now: float) -> None:
         """Close all meta connections without a word and run the down scripts."""
@@ -170,6 +184,7 @@ class Node:
         self.subnets.reload(now)
         self.dialling.reload(now)
         self.connections.close_changed(now)
+        self.guard.configure(now)
         self._settle(now)
 
     def retry(self, now: float) -> None:
@@ -363,12 +378,15 @@ class Node:
         )
 
     def _capabilities(self) -> Capability:
-        if not self.settings.fast_tag:
-            return Capability.NONE
-        # A router looks at each packet.
-        if self.takes_super_frames and not self.table.rules.router:
-            return Capability.FAST_TAG | Capability.SUPER_FRAMES
-        return Capability.FAST_TAG
+        capabilities = Capability.NONE
+        if self.settings.neighbour_guard and hears_neighbours(self.settings):
+            capabilities |= Capability.GUARD
+        if self.settings.fast_tag:
+            capabilities |= Capability.FAST_TAG
+            # A router looks at each packet.
+            if self.takes_super_frames and not self.table.rules.router:
+                capabilities |= Capability.SUPER_FRAMES
+        return capabilities
 
     def _apply_settings(self) -> None:
         self.table.rules = switch_rules(self.settings)

@@ -40,6 +40,7 @@ class Peer:
         "fast_until",
         "has_address",
         "incomplete_told",
+        "is_guard",
         "key_asked",
         "key_attempts",
         "key_since",
@@ -99,6 +100,8 @@ class Peer:
         """Until when its last word that it takes the fast tag (or super-frames) holds."""
         self.incomplete_told = NEVER
         """When we last told it that pieces of its super-frames are lost."""
+        self.is_guard = False
+        """Its probes say that it takes care of its own stations (`pytinc.vip`)."""
         # Addresses.
         self.roaming: Address | None = None
         """An address from which authentic data came, not yet proved by a probe."""

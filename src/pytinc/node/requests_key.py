@@ -54,6 +54,7 @@ def on_req_key(node: Node, connection: Connection, request: ReqKey, line: str, n
         case Number.REQ_PUBKEY:
             node.tunnels.on_public_key_request(source, now)
         case Number.ANS_PUBKEY:
+            node.guard.meta_answered(source, now)
             node.tunnels.on_public_key(source, request.data, now)
         case Number.SPTPS_PACKET:
             record = _record(request.data)

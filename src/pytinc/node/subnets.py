@@ -156,9 +156,15 @@ class Subnets:
         return deleted
 
     def mac_owner(self, mac: bytes) -> PeerSlot | None:
-        """Return the node that frames for ``mac`` go to; None for broadcast and unknown ones."""
-        owner = self.table.mac_owner(mac, lambda name: self._node.peers[name].reachable)
-        return None if owner is None else self._node.peers[owner].slot
+        """Return the node that frames for ``mac`` go to; None for broadcast and unknown ones.
+
+        A node that is silent has it only if all others that are reachable are so, too.
+        """
+        peers = self._node.peers
+        owner = self.table.mac_owner(mac, lambda name: peers[name].reachable and not peers[name].slot.silent)
+        if owner is not None and peers[owner].slot.silent:
+            owner = self.table.mac_owner(mac, lambda name: peers[name].reachable)
+        return None if owner is None else peers[owner].slot
 
     def run_script(self, peer: Peer, subnet: Subnet, *, up: bool) -> None:
         """Run subnet-up or subnet-down for one subnet of ``peer`` (config.md 8)."""

@@ -40,11 +40,14 @@ class Timers:
             node.tunnels.next_deadline(),
             node.corrections.next_deadline(),
             node.topology.next_deadline(),
+            node.guard.next_deadline(),
         )
 
     def run(self, now: float) -> None:
         """Do everything that is due."""
         node = self._node
+        # First: whatever else is to be done must not make it late.
+        node.guard.tick(now)
         node.dialling.tick(now)
         node.corrections.tick(now)
         if now >= self._ping:

@@ -171,6 +171,7 @@ class Topology:
             node.tunnels.set_address(peer, None)
             peer.options = 0
         self._count_reachable(1 if peer.reachable else -1)
+        node.guard.reachability(peer, now)
 
     def _count_reachable(self, change: int) -> None:
         """With DeviceStandby the device is up while any other node is reachable (dataplane.md 6.1)."""

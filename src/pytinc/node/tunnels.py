@@ -55,6 +55,8 @@ FAST_TAG_PROBES: Final = 3
 """So many of our requests in a row without its word that it takes the fast tag, and a peer gets tinc's."""
 INCOMPLETE_INTERVAL: Final = 0.2
 """Seconds between two requests to a peer to send no super-frames: one may be lost as well."""
+PROBE_NONCE: Final = slice(14, 18)
+"""Random bytes of a request that come back in the answer."""
 UDP_INFO_VERSION: Final = 5
 MTU_INFO_VERSION: Final = 6
 SPTPS_PACKET_VERSION: Final = 7
@@ -164,6 +166,12 @@ class Tunnels:
             session.accept_super_frames()
         datagram = NULL_ID + self._node.me.slot.id + session.seal(TYPE_PROBE, payload)
         self._node.act(SendDatagram(socket, address, datagram, peer.name))
+
+    def send_guard_probe(self, peer: Peer, nonce: bytes) -> None:
+        """Send a probe for the guard (`pytinc.vip`): its answer brings ``nonce`` back, whoever answers."""
+        if peer.slot.confirmed and peer.slot.address is not None:
+            request = peer.path.make_request(lambda size: nonce)
+            self._send_probe_to(peer, request, peer.slot.socket, peer.slot.address)
 
     def datagram_too_big(self, name: str, size: int, now: float) -> None:
         """The kernel refused a datagram: the path MTU is smaller (tinc: reduce_mtu())."""
@@ -524,6 +532,7 @@ class Tunnels:
             upcalls = output.take_upcalls()
             self._send_by_tcp(upcalls)
             self._node.subnets.learn(upcalls.learn, now)
+            self._node.guard.take(upcalls, now)
             for slot, (address, _) in upcalls.moved.items():
                 self._on_moved(self._node.of_slot(slot), from_sockaddr(address), now)
             for probe in upcalls.probes:
@@ -593,9 +602,13 @@ class Tunnels:
         if not probe.direct:
             return  # it says nothing about the path between us, and nobody sends such
         peer.path.maxrecentlen = peer.slot.maxrecentlen
+        timed = True
         if probe.is_reply:
             self._take_proved_address(peer, from_sockaddr(probe.address))
-        result = peer.path.on_probe(probe.payload, now, peer.version)
+            timed = not node.guard.probe_answered(peer, probe.payload[PROBE_NONCE], now)
+        else:
+            node.guard.heard(peer, now)
+        result = peer.path.on_probe(probe.payload, now, peer.version, timed=timed)
         self._next_timeout = min(self._next_timeout, peer.path.next_deadline())
         if result.capabilities is not None:
             self._learn_capabilities(peer, result.capabilities, now)
@@ -612,6 +625,7 @@ class Tunnels:
 
     def _learn_capabilities(self, peer: Peer, capabilities: Capability, now: float) -> None:
         """Note what a peer takes under the present key (docs/protocol.md)."""
+        peer.is_guard = Capability.GUARD in capabilities
         session = peer.slot.session
         if session is None or session.state is State.REKEY_ACK:
             return  # we seal under the new key already, and the probe came under the old one

@@ -379,8 +379,11 @@ class PathMtu:
 
     # -- receiving --
 
-    def on_probe(self, payload: bytes, now: float, version: int) -> ProbeResult:
-        """Take a probe: answer a request, learn from a reply. Anything too short is ignored."""
+    def on_probe(self, payload: bytes, now: float, version: int, *, timed: bool = True) -> ProbeResult:
+        """Take a probe: answer a request, learn from a reply. Anything too short is ignored.
+
+        ``timed``: a reply may be the one to the request of the last `upkeep`, and tell the round trip time.
+        """
         self.maxrecentlen = min(max(self.maxrecentlen, len(payload)), MTU_MAX)
         if not payload:
             return ProbeResult()
@@ -390,10 +393,10 @@ class PathMtu:
         if payload[0] == REPLY_SHORT:
             if len(payload) < 3:
                 return ProbeResult()
-            confirmed = self._on_reply(int.from_bytes(payload[1:3], "big"), now)
+            confirmed = self._on_reply(int.from_bytes(payload[1:3], "big"), now, timed=timed)
             return ProbeResult(confirmed=confirmed, capabilities=parse_block(payload, IN_SHORT_REPLY))
         # The whole request came back, our own block included.
-        return ProbeResult(confirmed=self._on_reply(len(payload), now))
+        return ProbeResult(confirmed=self._on_reply(len(payload), now, timed=timed))
 
     def _reply_to(self, request: bytes, version: int) -> bytes:
         if version < SHORT_REPLY_VERSION:
@@ -404,10 +407,10 @@ class PathMtu:
     def _short_reply(self, length: int, rest: bytes) -> bytes:
         return self._announce(bytes((REPLY_SHORT,)) + length.to_bytes(2, "big") + rest, IN_SHORT_REPLY)
 
-    def _on_reply(self, length: int, now: float) -> bool:
+    def _on_reply(self, length: int, now: float, *, timed: bool) -> bool:
         """Take a reply to a request of ``length`` bytes; tell if it is the first (tinc: udp_probe_h())."""
         length = min(length, MTU_MAX)
-        if self.ping_sent:
+        if self.ping_sent and timed:
             self.udp_ping_rtt = round((now - self.udp_ping_sent) * 1_000_000)
             self.ping_sent = False
         first = not self.udp_confirmed

@@ -36,6 +36,10 @@ class SubnetTable:
         """When each MAC learned from the own device was seen last; the oldest first after `expire`."""
         self._given_up: set[bytes] = set()
         self._count = 0
+        self._owners: dict[tuple[SubnetKind, bytes, int], dict[str, int]] = {}
+        """How many subnets each node has of one network: they may differ in weight."""
+        self._contested: set[tuple[SubnetKind, bytes, int]] = set()
+        """Networks with more than one owner."""
 
     def __len__(self) -> int:
         """Return the number of subnets."""
@@ -57,6 +61,12 @@ class SubnetTable:
     def _insert(self, owner: str | None, subnet: Subnet) -> None:
         self._by_owner.setdefault(owner, {})[subnet] = None
         self._count += 1
+        if owner is not None:
+            network = (subnet.kind, subnet.address, subnet.prefix)
+            owners = self._owners.setdefault(network, {})
+            owners[owner] = owners.get(owner, 0) + 1
+            if len(owners) > 1:
+                self._contested.add(network)
         self._sorted.pop(owner, None)
         if owner is None:
             self._note_broadcast_macs()
@@ -70,6 +80,8 @@ class SubnetTable:
             return False
         del subnets[subnet]
         self._count -= 1
+        if owner is not None:
+            self._leave_network(owner, (subnet.kind, subnet.address, subnet.prefix))
         self._sorted.pop(owner, None)
         if not subnets:
             del self._by_owner[owner]
@@ -81,6 +93,20 @@ class SubnetTable:
             if not owners:
                 del self._mac_owners[subnet.address]
         return True
+
+    def _leave_network(self, owner: str, network: tuple[SubnetKind, bytes, int]) -> None:
+        owners = self._owners[network]
+        owners[owner] -= 1
+        if not owners[owner]:
+            del owners[owner]
+        if len(owners) < 2:
+            self._contested.discard(network)
+        if not owners:
+            del self._owners[network]
+
+    def rivals(self) -> set[str]:
+        """Return the nodes that own a network which another node owns as well."""
+        return {owner for network in self._contested for owner in self._owners[network]}
 
     def _note_broadcast_macs(self) -> None:
         subnets = self._by_owner.get(None, ())

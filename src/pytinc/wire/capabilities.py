@@ -30,6 +30,8 @@ class Capability(enum.IntFlag):
     """It takes data records with RFC 8439's tag under the present key."""
     SUPER_FRAMES = 2
     """It takes super-frames in pieces under the present key (`pytinc.wire.super_frame`)."""
+    GUARD = 4
+    """It takes care of the stations behind it that use shared addresses (`pytinc.vip`)."""
 
 
 def format_block(capabilities: Capability) -> bytes:

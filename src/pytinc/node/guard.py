@@ -1,0 +1,250 @@
+"""Translates between the node and the guard of shared addresses (`pytinc.vip`).
+
+What the data path reports and what happens to peers goes in; probes, questions and new rules for the data path
+come out. The guard knows nodes by name and MAC addresses by their bytes, and nothing else of the node.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from pytinc.config.settings import Broadcast, Forwarding, Mode, Settings
+from pytinc.datapath.guard import GuardTable
+from pytinc.node import forwarding
+from pytinc.node.actions import RunScript, Withdrawn
+from pytinc.vip import actions
+from pytinc.vip.guard import Guard
+from pytinc.wire import neighbour
+from pytinc.wire.ethernet import DESTINATION
+from pytinc.wire.requests import Number, ReqKey
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytinc.datapath.output import Upcalls
+    from pytinc.node.node import Node
+    from pytinc.node.peer import Peer
+    from pytinc.vip.views import GuardView
+
+USES_LIFE: Final = 60.0
+"""Seconds for which it is remembered that a station sent to a holder."""
+USES_INTERVAL: Final = 10.0
+RIVAL_USE: Final = 10.0
+"""Seconds after the last frame for a node for which it counts as used."""
+
+
+def hears_neighbours(settings: Settings) -> bool:
+    """Tell whether ARP and neighbour discovery pass a node with these settings, and questions reach all."""
+    return (
+        settings.mode is Mode.SWITCH
+        and settings.forwarding is not Forwarding.KERNEL
+        and settings.broadcast is not Broadcast.NO
+        and not settings.tunnel_server
+    )
+
+
+class NodeGuard:
+    """The guard of this node. It implements `pytinc.vip.actions.Mesh`."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._guard = Guard(node.me.name, node.me.slot.id, self, node.random_float)
+        self._next_pruning = math.inf
+        self._traffic: dict[str, tuple[int, float]] = {}
+        """Frames sent to each rival so far, and when that number changed."""
+        self._perform: dict[type[actions.Action], Callable[[Any, float], None]] = {
+            actions.SendProbe: self._send_probe,
+            actions.AskMeta: self._ask_meta,
+            actions.KeepWarm: self._keep_warm,
+            actions.SendFrame: self._send_frame,
+            actions.SetSilent: self._set_silent,
+            actions.Notice: lambda action, now: node.log(action.level, action.priority, action.message),
+            actions.Changed: lambda action, now: node.act(RunScript("vip-changed", action.environment)),
+            actions.NewRules: lambda action, now: self._write_rules(),
+            actions.Gone: lambda action, now: node.act(Withdrawn()),
+        }
+
+    # -- life --
+
+    def configure(self, now: float) -> None:
+        """Take over the settings: at the start, and at a reload."""
+        settings = self._node.settings
+        hears_all = hears_neighbours(settings)
+        enabled = settings.neighbour_guard and settings.mode is not Mode.HUB
+        table = self._node.table
+        table.guard = (table.guard or GuardTable()) if enabled and hears_all else None
+        self._guard.configure(
+            now, enabled=enabled, addresses=hears_all, interval=settings.guard_interval / 1000
+        )
+        self._next_pruning = now + USES_INTERVAL
+        self._write_rules()
+        self.settle(now)
+
+    def withdraw(self, now: float) -> None:
+        """Lead the clients of our own holders elsewhere; the action `Withdrawn` tells the end."""
+        self._guard.withdraw(now)
+        self.settle(now)
+
+    def view(self, now: float) -> GuardView:
+        """Take a picture."""
+        view = self._guard.view(now)
+        table = self._node.table.guard
+        if table is None:
+            return view
+        counters = replace(view.counters, rewritten=table.rewritten, withheld=table.answers_withheld)
+        return replace(view, counters=counters)
+
+    # -- time --
+
+    def next_deadline(self) -> float:
+        """Return when `tick` has something to do."""
+        return self._guard.next_deadline()
+
+    def tick(self, now: float) -> None:
+        """Do what is due."""
+        table = self._node.table.guard
+        if table is not None and now >= self._next_pruning:
+            self._next_pruning = now + USES_INTERVAL
+            for key in [key for key, seen in table.uses.items() if now - seen > USES_LIFE]:
+                del table.uses[key]
+        self._guard.tick(now)
+        self.settle(now)
+
+    def settle(self, now: float) -> None:
+        """Carry out what the guard asked for."""
+        for action in self._guard.take_actions():
+            self._perform[type(action)](action, now)
+
+    # -- what happens --
+
+    def take(self, upcalls: Upcalls, now: float) -> None:
+        """Take what the data path reported."""
+        if not (upcalls.messages or upcalls.uses):
+            return
+        for source, message in upcalls.messages:
+            self._guard.message(message, now, from_device=source.is_me)
+        for key, head in upcalls.uses:
+            ends = neighbour.ends_of(head)
+            if ends is not None:
+                self._guard.used(key[DESTINATION], key[6:], *ends, now)
+        self.settle(now)
+
+    def probe_answered(self, peer: Peer, nonce: bytes, now: float) -> bool:
+        """Take the answer to a probe; False if the guard did not ask."""
+        known = self._guard.probe_answered(peer.name, nonce, now)
+        if not known:
+            self._guard.heard(peer.name, now)
+        self.settle(now)
+        return known
+
+    def heard(self, peer: Peer, now: float) -> None:
+        """A probe of a peer came."""
+        self._guard.heard(peer.name, now)
+
+    def meta_answered(self, peer: Peer, now: float) -> None:
+        """A peer answered over meta connections."""
+        self._guard.meta_answered(peer.name, now)
+
+    def connection_closed(self, peer: Peer, now: float) -> None:
+        """A meta connection with a peer ended."""
+        self._guard.connection_closed(peer.name, now)
+
+    def reachability(self, peer: Peer, now: float) -> None:
+        """A peer became reachable, or unreachable."""
+        self._guard.reachability(peer.name, now, reachable=peer.reachable)
+        self.settle(now)
+
+    # -- facts --
+
+    def owner(self, mac: bytes) -> str | None:
+        """Return the node that owns a MAC address."""
+        slot = self._node.table.owner_of(mac)
+        return None if slot is None else slot.name
+
+    def is_reachable(self, node: str) -> bool:
+        """Tell whether a node can be reached."""
+        peer = self._node.peers.get(node)
+        return peer is not None and peer.reachable
+
+    def first_hop(self, node: str) -> str | None:
+        """Return the node that datagrams for ``node`` are sent to."""
+        peer = self._node.peers.get(node)
+        if peer is None or not peer.reachable or peer.slot.session is None or not peer.slot.paths:
+            return None
+        relay = peer.slot.paths[0].relay
+        return relay.name if relay.confirmed and relay.session is not None else None
+
+    def received(self, node: str) -> int:
+        """Return how many frames came from a node."""
+        peer = self._node.peers.get(node)
+        return 0 if peer is None else peer.slot.in_packets
+
+    def last_use(self, holder: bytes, client: bytes) -> float:
+        """Return when a frame went from a client to a holder last."""
+        table = self._node.table.guard
+        return -math.inf if table is None else table.uses.get(holder + client, -math.inf)
+
+    def is_guard(self, node: str) -> bool:
+        """Tell whether a node guards its own clients."""
+        peer = self._node.peers.get(node)
+        return peer is not None and peer.is_guard
+
+    def name_of(self, node_id: bytes) -> str | None:
+        """Return the node with this id."""
+        slot = self._node.table.by_id.get(node_id)
+        return None if slot is None else slot.name
+
+    def rivals(self, now: float) -> Iterable[str]:
+        """Return the nodes in use that own a subnet which another node owns as well."""
+        used = []
+        for name in self._node.subnets.table.rivals():
+            peer = self._node.peers.get(name)
+            if peer is None or peer is self._node.me:
+                continue
+            sent = peer.slot.out_packets
+            before, changed = self._traffic.get(name, (sent, -math.inf))
+            if sent != before:
+                changed = now
+            self._traffic[name] = (sent, changed)
+            if now - changed < RIVAL_USE:
+                used.append(name)
+        return used
+
+    # -- actions --
+
+    def _send_probe(self, action: actions.SendProbe, now: float) -> None:
+        self._node.tunnels.send_guard_probe(self._node.peers[action.node], action.nonce)
+
+    def _ask_meta(self, action: actions.AskMeta, now: float) -> None:
+        """Ask a node for a sign of life: a neighbour by PING, others for their public key."""
+        node, peer = self._node, self._node.peers.get(action.node)
+        if peer is None:
+            return
+        if peer.connection is not None:
+            node.connections.ping(peer.connection, now)
+        else:
+            node.tunnels.send_to_next_hop(peer, ReqKey(node.me.name, peer.name, Number.REQ_PUBKEY).format())
+
+    def _keep_warm(self, action: actions.KeepWarm, now: float) -> None:
+        peer = self._node.peers.get(action.node)
+        if peer is not None:
+            self._node.tunnels.upkeep(peer, now, search_mtu=True)
+
+    def _send_frame(self, action: actions.SendFrame, now: float) -> None:
+        self._node.outbound.inject(action.frame, now, self._node.output)
+
+    def _set_silent(self, action: actions.SetSilent, now: float) -> None:
+        peer = self._node.peers.get(action.node)
+        if peer is not None and peer.slot.silent is not action.silent:
+            peer.slot.silent = action.silent
+            forwarding.write_owners(self._node)
+
+    def _write_rules(self) -> None:
+        table, rules = self._node.table.guard, self._guard.rules
+        if table is None:
+            return
+        table.macs, table.known, table.withheld = rules.macs, rules.known, rules.withheld
+        table.senders, table.in_use = rules.senders, rules.in_use

@@ -1,0 +1,114 @@
+"""What the guard asks for, and what it wants to know: `pytinc.node.guard` does the one and tells the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol, TypeAlias
+
+
+class Mesh(Protocol):
+    """The facts about the mesh that the guard reads. Nodes are named; MAC addresses are 6 bytes."""
+
+    def owner(self, mac: bytes) -> str | None:
+        """Return the node that owns a MAC address; None if none does."""
+
+    def is_reachable(self, node: str) -> bool:
+        """Tell whether a node can be reached by the graph; the own node can."""
+
+    def first_hop(self, node: str) -> str | None:
+        """Return the node that datagrams for ``node`` are sent to; None if none are sent by UDP."""
+
+    def received(self, node: str) -> int:
+        """Return how many frames came from a node so far, in authentic datagrams."""
+
+    def last_use(self, holder: bytes, client: bytes) -> float:
+        """Return when a frame went from a client to a holder through this node last; minus infinity if never."""
+
+    def is_guard(self, node: str) -> bool:
+        """Tell whether a node has said that it guards its own clients."""
+
+    def name_of(self, node_id: bytes) -> str | None:
+        """Return the node with this id."""
+
+    def rivals(self, now: float) -> Iterable[str]:
+        """Return the nodes that are used now and own a subnet which another node owns as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class SendProbe:
+    """Send a UDP probe with these four bytes in it; the answer brings them back."""
+
+    node: str
+    nonce: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class AskMeta:
+    """Ask a node over the meta connections for a sign of life."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeepWarm:
+    """Keep key and UDP path with a node in order, as if there were traffic."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class SendFrame:
+    """Send an Ethernet frame to where its destination is."""
+
+    frame: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SetSilent:
+    """Prefer other owners of a node's subnets, or no longer."""
+
+    node: str
+    silent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Write a log line at tinc's debug ``level``."""
+
+    level: int
+    priority: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """Run the script ``vip-changed``."""
+
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class NewRules:
+    """`Guard.rules` is another one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The withdrawal that was asked for is over."""
+
+
+Action: TypeAlias = (
+    SendProbe | AskMeta | KeepWarm | SendFrame | SetSilent | Notice | Changed | NewRules | Gone
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the data path is to do; the fields of `pytinc.datapath.guard.GuardTable`."""
+
+    macs: frozenset[bytes] = frozenset()
+    senders: Mapping[bytes, bytes] = field(default_factory=dict)
+    known: frozenset[bytes] = frozenset()
+    withheld: frozenset[bytes] = frozenset()
+    in_use: Mapping[bytes, bytes] = field(default_factory=dict)

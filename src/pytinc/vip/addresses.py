@@ -1,0 +1,225 @@
+"""Who uses which address, and who has it: what ARP and neighbour discovery tell to those who listen.
+
+An `AddressRecord` is made when somebody asks for an address. Its holders are the MAC addresses that answer. Who
+answers one and the same question is told from who answered at different times: only an address for which two
+holders behind two nodes answered one question is *shared*. So a machine that moved, a new lease of DHCP, or a
+virtual MAC address that VRRP moves, makes no shared address.
+
+Every table here is fed by the network and bounded.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from pytinc.vip.views import FailoverView
+
+MAX_ADDRESSES: Final = 1024
+"""Addresses in use that are remembered. A scan fills the rest of the table, not the place of shared ones."""
+MAX_HOLDERS: Final = 32
+MAX_CLIENTS: Final = 4096
+"""Of one address. The one not seen for longest gives way."""
+MAX_ALL_CLIENTS: Final = 16_384
+"""Of all addresses together."""
+MAX_CALLERS: Final = 64
+ROUND_TIME: Final = 1.0
+"""Seconds in which a question is answered."""
+MISSED_ROUNDS: Final = 3
+"""A holder that did not answer so many questions in a row is none any more."""
+DOUBTFUL_ROUNDS: Final = 2
+"""One that did not answer so many is asked for nothing."""
+CALLER_LIFE: Final = 75.0
+"""Seconds for which a guard that asked counts as one that goes on asking."""
+
+
+class Holder:
+    """A MAC address that answers for an address."""
+
+    __slots__ = ("answered", "mac", "missed")
+
+    def __init__(self, mac: bytes, now: float) -> None:
+        self.mac = mac
+        self.answered = now
+        self.missed = 0
+        """Rounds in a row in which it did not answer."""
+
+
+class Client:
+    """A station that uses an address."""
+
+    __slots__ = ("address", "corrected", "corrections", "holder", "mac", "seen")
+
+    def __init__(self, mac: bytes, address: bytes, now: float) -> None:
+        self.mac = mac
+        self.address = address
+        """Its own address, of the same family."""
+        self.seen = now
+        self.holder: bytes | None = None
+        """The holder that it uses, as far as questions and announcements that reached us tell."""
+        self.corrected = -math.inf
+        self.corrections = 0
+
+
+class AddressRecord:
+    """One address in use."""
+
+    def __init__(self, address: bytes, now: float) -> None:
+        self.address = address
+        self.seen = now
+        """When somebody asked for it last."""
+        self.own_seen = -math.inf
+        """When a host behind the own device used it as its own."""
+        self.holders: dict[bytes, Holder] = {}
+        self.clients: dict[bytes, Client] = {}
+        self.callers: dict[bytes, float] = {}
+        """Ids of the guards that asked for it, and when they did last."""
+        self.next_question = math.inf
+        """When we ask, if we do."""
+        self.asked = -math.inf
+        """When we asked ourselves."""
+        self.rest = 0.0
+        """Seconds between two questions while the address is not shared; grows."""
+        self.claimed_until = -math.inf
+        """Until then a host may be making sure that nobody has the address: our question would disturb it."""
+        self.verified = False
+        """A round has shown who answers."""
+        self.reported = False
+        """A person was told that it is shared."""
+        self.failover: FailoverView | None = None
+        self.failover_at = -math.inf
+        self._together = False
+        """Two holders answered one question."""
+        self._round_since = -math.inf
+        self._answers: set[bytes] | None = None
+        """Who answered the question of the round that is open; None: none is."""
+
+    # -- holders --
+
+    def begin_round(self, now: float) -> None:
+        """A question was asked of which we hear every answer."""
+        if self._answers is not None and now < self._round_since + ROUND_TIME:
+            return  # answers to both cannot be told apart
+        self.end_round(now)
+        self._answers, self._round_since = set(), now
+
+    def round_end(self) -> float:
+        """Return when the open round ends."""
+        return math.inf if self._answers is None else self._round_since + ROUND_TIME
+
+    def end_round(self, now: float) -> None:
+        """Draw the conclusions of a round whose time is over."""
+        answers = self._answers
+        if answers is None or now < self._round_since + ROUND_TIME:
+            return
+        self._answers = None
+        if not answers:
+            return  # a lost question says nothing about the holders
+        self.verified = True
+        for mac, holder in list(self.holders.items()):
+            holder.missed = 0 if mac in answers else holder.missed + 1
+            if holder.missed >= MISSED_ROUNDS:
+                del self.holders[mac]
+        if len(answers) > 1:
+            self._together = True
+        elif len(self.holders) < 2:
+            self._together = False
+
+    def answer(self, mac: bytes, now: float) -> None:
+        """A MAC address answered, or announced itself."""
+        holder = self.holders.get(mac)
+        if holder is None:
+            if len(self.holders) >= MAX_HOLDERS:
+                return
+            holder = self.holders[mac] = Holder(mac, now)
+        holder.answered, holder.missed = now, 0
+        if self._answers is not None and now < self._round_since + ROUND_TIME:
+            self._answers.add(mac)
+            if len(self._answers) > 1:
+                self._together = self.verified = True
+
+    def present(self) -> list[Holder]:
+        """Return the holders that can be expected to answer."""
+        return [holder for holder in self.holders.values() if holder.missed < DOUBTFUL_ROUNDS]
+
+    def is_shared(self, owner: Callable[[bytes], str | None]) -> bool:
+        """Tell whether holders behind more than one node answered the same question."""
+        if not self._together:
+            return False
+        nodes = {owner(holder.mac) for holder in self.present()}
+        return len(nodes - {None}) > 1 or (None in nodes and len(nodes) > 1)
+
+    # -- callers --
+
+    def heard_caller(self, node_id: bytes, now: float) -> None:
+        """Another guard asked for the address."""
+        self.callers.pop(node_id, None)
+        if len(self.callers) >= MAX_CALLERS:
+            del self.callers[next(iter(self.callers))]
+        self.callers[node_id] = now
+
+    def present_callers(self, now: float) -> list[bytes]:
+        """Return the guards that go on asking."""
+        return [node_id for node_id, heard in self.callers.items() if now - heard < CALLER_LIFE]
+
+
+class AddressTable:
+    """All addresses in use."""
+
+    def __init__(self) -> None:
+        self._records: dict[bytes, AddressRecord] = {}
+        self._clients = 0
+
+    def __iter__(self) -> Iterator[AddressRecord]:
+        return iter(self._records.values())
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def get(self, address: bytes) -> AddressRecord | None:
+        """Return what is known of an address; None if nobody uses it."""
+        return self._records.get(address)
+
+    def use(self, address: bytes, now: float) -> AddressRecord:
+        """Return the record of an address that somebody uses, made if it is new."""
+        record = self._records.pop(address, None)
+        if record is None:
+            if len(self._records) >= MAX_ADDRESSES:
+                self._make_room()
+            record = AddressRecord(address, now)
+        # Those used last stand at the end.
+        self._records[address] = record
+        record.seen = now
+        return record
+
+    def _make_room(self) -> None:
+        """Forget the address not used for longest, one that was never shared if there is any."""
+        found = next((record for record in self if not record.reported), None)
+        self.forget(found or next(iter(self)))
+
+    def forget(self, record: AddressRecord) -> None:
+        """Forget an address."""
+        del self._records[record.address]
+        self._clients -= len(record.clients)
+
+    def client(self, record: AddressRecord, mac: bytes, address: bytes, now: float) -> Client:
+        """Return the client ``mac`` of an address, made if it is new; it is seen now."""
+        client = record.clients.pop(mac, None)
+        if client is None:
+            if len(record.clients) >= MAX_CLIENTS or self._clients >= MAX_ALL_CLIENTS:
+                self._drop_client(record)
+            client = Client(mac, address, now)
+            self._clients += 1
+        record.clients[mac] = client
+        client.address, client.seen = address, now
+        return client
+
+    def _drop_client(self, record: AddressRecord) -> None:
+        crowded = record if record.clients else max(self, key=lambda record: len(record.clients))
+        self.drop_client(crowded, next(iter(crowded.clients)))
+
+    def drop_client(self, record: AddressRecord, mac: bytes) -> None:
+        """Forget a client."""
+        del record.clients[mac]
+        self._clients -= 1

@@ -1,0 +1,222 @@
+"""Is one peer still there? Probes every tenth of a second, suspicion, a burst, and a verdict.
+
+::
+
+    ALIVE ── two probes in a row unanswered, or its connection closed ──> SUSPECT ── five more ──> SILENT
+      ^────────────────────── any authentic datagram of the peer ───────────┴─────────────────────────┘
+
+The verdict takes a bit more than `LEAST_SILENCE` after the last sign of life, and longer for a peer that has been
+found slow lately: one that answered after a suspicion is given half as much time again as it took, for ten
+minutes. Nothing is decided about a peer that has not answered yet since the watch began.
+
+The verdict is only as good as our own attention. Whoever calls `tick` tells `excuse` how late it is, and what the
+peer could not have told us in that time does not count against it.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from typing import Final
+
+MISSES: Final = 2
+"""Probes in a row without an answer that make a peer suspect."""
+BURST: Final = 5
+"""Probes sent to a suspect. With 1 % loss each way, all seven are lost once in 10^12 times."""
+BURST_INTERVAL: Final = 0.02
+LEAST_SILENCE: Final = 0.3
+"""Seconds of silence before a verdict."""
+LONGEST_PATIENCE: Final = 1.0
+"""Seconds that a slow peer is given at the most."""
+PATIENCE: Final = 1.5
+"""What a peer is given, as a multiple of the longest silence that it broke."""
+MEMORY: Final = 600.0
+"""Seconds for which such a silence is remembered."""
+FIRST_TIMEOUT: Final = 0.2
+"""Seconds in which a probe should be answered, before a round trip was measured."""
+SHORTEST_TIMEOUT: Final = 0.03
+LONGEST_TIMEOUT: Final = 0.5
+MARGIN: Final = 0.02
+"""Seconds beyond the measured round trip and its spread."""
+SLIGHT_DELAY: Final = 0.05
+"""Seconds by which a tick may be late without consequences."""
+LONG_DELAY: Final = 0.25
+"""From so much on everything begins anew."""
+LONGEST_LISTENING: Final = 1.0
+"""Seconds for which nobody is suspected after a long delay, at the most; else as long as the delay was."""
+STEADY_AFTER: Final = 3.0
+"""Seconds after its return in which a peer is no candidate for anything."""
+PATIENT_INTERVAL: Final = 1.0
+"""Seconds between probes of a peer that has been silent for `PATIENT_AFTER`."""
+PATIENT_AFTER: Final = 5.0
+MAX_UNANSWERED: Final = 32
+"""Probes whose answers are awaited; older ones are lost."""
+
+
+class State(enum.Enum):
+    """What is known of the peer."""
+
+    ALIVE = enum.auto()
+    SUSPECT = enum.auto()
+    SILENT = enum.auto()
+
+
+class Detector:
+    """Watches one peer. Methods that may change its `state` say so; who calls them compares."""
+
+    def __init__(self, interval: float, now: float) -> None:
+        self.interval = interval
+        """Seconds between two probes."""
+        self.state = State.ALIVE
+        self.proved = False
+        """It has been heard since the watch began."""
+        self.last_heard = now
+        self.suspect_since = -math.inf
+        self.srtt: float | None = None
+        """Smoothed round trip time in seconds (RFC 6298, 2)."""
+        self._variation = 0.0
+        self._awaited: dict[bytes, float] = {}
+        """When each probe was sent that may still be answered."""
+        self._unanswered: list[float] = []
+        """When the probes since the last sign of life were sent, as far as they count."""
+        self._next_probe = now
+        self._burst = 0
+        """Probes of the burst that are still to be sent."""
+        self._last_of_burst = now
+        self._hurried = False
+        self._listen_until = now
+        self._returned = -math.inf
+        self._slowness = 0.0
+        self._slowness_seen = -math.inf
+
+    # -- what happens --
+
+    def heard(self, now: float) -> None:
+        """Take a sign of life: an authentic datagram of the peer. It becomes ALIVE."""
+        silence = now - self.last_heard
+        if self.state is not State.ALIVE and self.proved and silence < LONGEST_PATIENCE:
+            if now - self._slowness_seen > MEMORY or silence > self._slowness:
+                self._slowness, self._slowness_seen = silence, now
+        if self.state is State.SILENT:
+            self._returned = now
+        self.state = State.ALIVE
+        self.proved = True
+        self.last_heard = now
+        self._unanswered.clear()
+        self._burst, self._hurried = 0, False
+
+    def answered(self, nonce: bytes, now: float) -> bool:
+        """Take the answer to a probe; False if it is none of ours. The peer becomes ALIVE."""
+        sent = self._awaited.pop(nonce, None)
+        if sent is None:
+            return False
+        self._measure(now - sent)
+        self.heard(now)
+        return True
+
+    def _measure(self, rtt: float) -> None:
+        if self.srtt is None:
+            self.srtt, self._variation = rtt, rtt / 2
+            return
+        self._variation += (abs(self.srtt - rtt) - self._variation) / 4
+        self.srtt += (rtt - self.srtt) / 8
+
+    def hurry(self, now: float) -> None:
+        """The peer closed a connection: it may be dead. It becomes SUSPECT, and the burst alone decides."""
+        if self.state is State.ALIVE and self.proved and now >= self._listen_until:
+            self._suspect(now)
+            self._hurried = True
+
+    def excuse(self, now: float, delay: float) -> None:
+        """The tick is late by ``delay`` seconds: the peer may have talked to us in vain.
+
+        A SUSPECT becomes ALIVE if the delay was long.
+        """
+        if delay <= SLIGHT_DELAY:
+            return
+        if delay <= LONG_DELAY:
+            self._unanswered = [min(sent + delay, now) for sent in self._unanswered]
+            self._last_of_burst = min(self._last_of_burst + delay, now)
+            self.last_heard = min(self.last_heard + delay, now)
+            return
+        self._unanswered.clear()
+        self._burst, self._hurried = 0, False
+        self._next_probe = now
+        self._listen_until = now + min(delay, LONGEST_LISTENING)
+        self.last_heard = now
+        if self.state is State.SUSPECT:
+            self.state = State.ALIVE
+
+    # -- time --
+
+    def tick(self, now: float) -> bool:
+        """Do what is due; tell whether a probe is to be sent now. The peer may become SUSPECT or SILENT."""
+        if self.state is State.ALIVE and now >= self._suspicion_due():
+            self._suspect(now)
+        if self.state is State.SUSPECT and now >= self._verdict_due():
+            self.state = State.SILENT
+        return now >= self._probe_due()
+
+    def sent(self, nonce: bytes, now: float) -> None:
+        """A probe has been sent, as `tick` asked for."""
+        if len(self._awaited) >= MAX_UNANSWERED:
+            del self._awaited[next(iter(self._awaited))]
+        self._awaited[nonce] = now
+        if len(self._unanswered) < MAX_UNANSWERED:
+            self._unanswered.append(now)
+        if self._burst:
+            self._burst -= 1
+            self._last_of_burst = now
+        self._next_probe = now + (BURST_INTERVAL if self._burst else self._patience(now))
+
+    def next_deadline(self) -> float:
+        """Return when `tick` has something to do."""
+        due = self._probe_due()
+        if self.state is State.ALIVE:
+            return min(due, self._suspicion_due())
+        return min(due, self._verdict_due()) if self.state is State.SUSPECT else due
+
+    # -- questions --
+
+    @property
+    def timeout(self) -> float:
+        """Seconds in which a probe should be answered."""
+        if self.srtt is None:
+            return FIRST_TIMEOUT
+        return min(max(self.srtt + 4 * self._variation + MARGIN, SHORTEST_TIMEOUT), LONGEST_TIMEOUT)
+
+    def is_steady(self, now: float) -> bool:
+        """Tell whether clients may be led to the peer: it answers, and not only just again."""
+        return self.state is State.ALIVE and now - self._returned >= STEADY_AFTER
+
+    # -- inside --
+
+    def _patience(self, now: float) -> float:
+        if self.state is State.SILENT and now - self.last_heard > PATIENT_AFTER:
+            return max(PATIENT_INTERVAL, self.interval)
+        return self.interval
+
+    def _suspect(self, now: float) -> None:
+        self.state = State.SUSPECT
+        self.suspect_since = self._next_probe = now
+        self._burst = BURST
+
+    def _probe_due(self) -> float:
+        return self._next_probe
+
+    def _suspicion_due(self) -> float:
+        if not self.proved or len(self._unanswered) < MISSES:
+            return math.inf
+        return max(self._unanswered[MISSES - 1] + self.timeout, self._listen_until)
+
+    def _verdict_due(self) -> float:
+        if self._burst:
+            return math.inf
+        due = self._last_of_burst + self.timeout
+        return due if self._hurried else max(due, self.last_heard + self._limit())
+
+    def _limit(self) -> float:
+        """Return the silence after which a verdict is possible."""
+        if self._last_of_burst - self._slowness_seen > MEMORY:
+            return LEAST_SILENCE
+        return min(max(LEAST_SILENCE, PATIENCE * self._slowness), LONGEST_PATIENCE)

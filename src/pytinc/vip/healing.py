@@ -1,0 +1,141 @@
+"""Leads the clients of an address from a holder that is gone to one that is there.
+
+Nobody's table is changed by assertion: the guard asks "who has the address?" in the client's name, and what the
+new holder answers is the truth. The question goes to one holder, the same one whoever asks and however often,
+chosen by a hash of address, client and holder. So repeated questions, and questions of several guards, do not
+push a client to and fro, and the clients of a dead holder are spread over all others. Only where no other holder
+is known are all asked.
+
+A `Healing` is one such move: the clients it concerns, and rounds of questions until the clients' frames go
+elsewhere or the last round is over. `pytinc.vip.guard` makes it and sends what it says.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterable
+from typing import Final, NamedTuple
+
+from pytinc.vip.addresses import AddressRecord, Client
+
+ROUNDS: Final = (0.0, 0.1, 0.3, 1.1, 3.0)
+"""Seconds after the beginning at which questions are asked. One may be lost, and a kernel takes no answer for an
+entry that changed within the last second (locktime of Linux)."""
+QUIET_ROUNDS: Final = 3
+"""So many rounds are left out where another guard has asked already."""
+PACE: Final = 500
+"""Questions in one go, ..."""
+PAUSE: Final = 0.1
+"""... and seconds until the next ones."""
+
+
+class Question(NamedTuple):
+    """A question to ask in a client's name."""
+
+    client: Client
+    to: bytes | None
+    """The MAC address of the holder that is asked; None: all are."""
+
+
+def choose(address: bytes, client: bytes, holders: Iterable[bytes]) -> bytes | None:
+    """Return the holder (a MAC address) for a client: the same whoever asks, and evenly spread.
+
+    This is rendezvous hashing: when a holder goes, only its clients get another one.
+    """
+    return max(holders, key=lambda mac: (_hash(address + client + mac), mac), default=None)
+
+
+def _hash(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=8).digest()
+
+
+class Healing:
+    """One move of the clients of an address."""
+
+    def __init__(
+        self,
+        record: AddressRecord,
+        node: str,
+        gone: frozenset[bytes],
+        clients: Iterable[Client],
+        *,
+        reason: str,
+        silent_s: float,
+        begin: float,
+        remote: bool,
+    ) -> None:
+        self.record = record
+        self.node = node
+        """The node whose holders are left."""
+        self.gone = gone
+        """The MAC addresses of these holders."""
+        self.waiting = {client.mac: client for client in clients}
+        """Clients that were not seen to use another holder yet."""
+        self.reason = reason
+        self.silent_s = silent_s
+        """Seconds of silence before the first question."""
+        self.begin = begin
+        self.remote = remote
+        """The clients are behind other nodes: their frames do not pass here."""
+        self.asked = 0
+        """Clients in whose names questions were asked."""
+        self.new_holder: bytes | None = None
+        """The holder that was seen to answer, or to be used."""
+        self.seconds: float | None = None
+        """From the last sign of life of the old holder to the first of the new one."""
+        self.chosen: bytes | None = None
+        """The holder that was asked for the client asked for last."""
+        self.told = False
+        """A person was told."""
+        self._round = 0
+        self._queue: list[Client] = []
+        self._next = begin
+
+    def next_deadline(self) -> float:
+        """Return when `questions` has something to ask; infinite at the end."""
+        return self._next
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing is left to ask."""
+        return self._next == math.inf
+
+    def hush(self) -> None:
+        """Another guard has asked: leave the first rounds to it."""
+        if self._round == 0:
+            self._round = QUIET_ROUNDS
+            self._next = self.begin + ROUNDS[QUIET_ROUNDS]
+
+    def moved(self, client: bytes) -> None:
+        """A client uses another holder now."""
+        self.waiting.pop(client, None)
+        if not self.waiting:
+            self.end()
+
+    def end(self) -> None:
+        """Ask no more."""
+        self.waiting.clear()
+        self._queue.clear()
+        self._next = math.inf
+
+    def questions(self, now: float, candidates: Callable[[Client], list[bytes]]) -> list[Question]:
+        """Return the questions that are due; ``candidates`` gives the holders that may be asked."""
+        if now < self._next:
+            return []
+        if not self._queue:
+            self._queue = list(self.waiting.values())
+            self.asked = max(self.asked, len(self._queue))
+            self._round += 1
+        batch, self._queue = self._queue[:PACE], self._queue[PACE:]
+        if self._queue:
+            self._next = now + PAUSE
+        elif self._round < len(ROUNDS) and self.waiting:
+            self._next = max(self.begin + ROUNDS[self._round], now)
+        else:
+            self._next = math.inf
+        asked = [
+            Question(client, choose(self.record.address, client.mac, candidates(client))) for client in batch
+        ]
+        self.chosen = next((question.to for question in reversed(asked) if question.to), self.chosen)
+        return asked

@@ -1,0 +1,74 @@
+"""The hosts behind the own device, and the addresses that they show: needed to let their questions out unharmed."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pytinc.wire.neighbour import NOBODY
+
+MAX_STATIONS: Final = 64
+"""MAC addresses that are remembered. A device that is bridged to a large network has more; what hosts beyond that
+ask goes out as it is."""
+MAX_ADDRESSES: Final = 8
+"""Of one station."""
+LIFE: Final = 600.0
+"""Seconds for which an address is remembered."""
+_IPV4_SIZE: Final = 4
+_LEAST_PREFIX: Final = 2
+"""Bytes that two IPv4 addresses of a host must have in common for one to stand for the other."""
+
+
+class OwnStations:
+    """Addresses by station."""
+
+    def __init__(self) -> None:
+        self._addresses: dict[bytes, dict[bytes, float]] = {}
+
+    @property
+    def is_full(self) -> bool:
+        """No more stations are remembered."""
+        return len(self._addresses) >= MAX_STATIONS
+
+    def note(self, mac: bytes, address: bytes, now: float) -> None:
+        """A station showed an address."""
+        if mac not in self._addresses and self.is_full:
+            return
+        known = self._addresses.setdefault(mac, {})
+        known.pop(address, None)
+        if len(known) >= MAX_ADDRESSES:
+            del known[next(iter(known))]
+        known[address] = now
+
+    def addresses(self) -> set[bytes]:
+        """Return all addresses."""
+        return {address for known in self._addresses.values() for address in known}
+
+    def other_address(self, mac: bytes, address: bytes, shared: set[bytes]) -> bytes | None:
+        """Return the sender that a station's question gets in place of a shared address.
+
+        For IPv4 that is an address of its own in the same network, else `NOBODY`. For IPv6 one of its own is
+        needed, best a link-local one; None if it never showed any.
+        """
+        others = [
+            other
+            for other in self._addresses.get(mac, ())
+            if len(other) == len(address) and other not in shared
+        ]
+        if len(address) == _IPV4_SIZE:
+            near = [other for other in others if other[:_LEAST_PREFIX] == address[:_LEAST_PREFIX]]
+            return max(near, key=lambda other: _common(other, address), default=NOBODY)
+        return min(others, key=lambda other: (not other.startswith(b"\xfe\x80"), other), default=None)
+
+    def prune(self, now: float) -> None:
+        """Forget what was not shown for long."""
+        for mac, known in list(self._addresses.items()):
+            for address in [address for address, seen in known.items() if now - seen > LIFE]:
+                del known[address]
+            if not known:
+                del self._addresses[mac]
+
+
+def _common(one: bytes, other: bytes) -> int:
+    """Return how many leading bits two addresses have in common."""
+    difference = int.from_bytes(one, "big") ^ int.from_bytes(other, "big")
+    return 8 * len(one) - difference.bit_length()
