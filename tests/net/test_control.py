@@ -116,6 +116,8 @@ def test_each_request_gets_its_answer(on_loop, tmp_path) -> None:
                 "18 12 nosuch": "18 12 -2",
                 "18 12": "18 12 -1",
                 "18 13": "18 13 row 0\n18 13 row 1\n18 13",
+                "18 4096": "18 4096 row 0\n18 4096 row 1\n18 4096",
+                "18 4097": "18 4097 row 0\n18 4097 row 1\n18 4097",
                 "18 99": "18 -1",
                 "18 -7": "18 -1",
             }.items():

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -19,6 +21,7 @@ from pytinc.net.metrics import MetricsServer, bind_metrics_socket, exposition, r
 from pytinc.net.statistics import DaemonStats
 from pytinc.net.timers import Lag
 from pytinc.node.stats import NodeStats, PathKind, PeerStats
+from pytinc.vip.views import AddressView, GuardCounters, GuardView
 from pytinc.wire.address import Address
 
 ANYWHERE = Address("127.0.0.1", "0")
@@ -60,7 +63,10 @@ def peer(name: str, path: PathKind, **changes: object) -> PeerStats:
 LATE = Lag(3, 0.001, 0.25)
 
 
-def daemon(*peers: PeerStats, lag: Lag = LATE) -> DaemonStats:
+IDLE = GuardView(True, 0.1, 0, None, GuardCounters(), ())
+
+
+def daemon(*peers: PeerStats, lag: Lag = LATE, guard: GuardView = IDLE) -> DaemonStats:
     node = NodeStats(
         name="alpha",
         peers=(peer("alpha", PathKind.SELF), *peers),
@@ -71,7 +77,7 @@ def daemon(*peers: PeerStats, lag: Lag = LATE) -> DaemonStats:
         macs_learned=5,
         macs_moved=2,
     )
-    return DaemonStats(node, 12.5, lag, ("checksum", "TSO4"), ("GSO",))
+    return DaemonStats(node, 12.5, lag, ("checksum", "TSO4"), ("GSO",), guard)
 
 
 BETA = peer(
@@ -141,6 +147,40 @@ def test_the_own_node_is_no_peer_and_reasons_that_never_occurred_make_no_series(
     assert [key for key in found if key[0].startswith("pytinc_peer_dropped")] == [
         ("pytinc_peer_dropped_packets_total", "beta", "no_key")
     ]
+
+
+def test_the_guard_is_told() -> None:
+    counters = GuardCounters(
+        failovers=3, suspicions=9, false_suspicions=6, probes=500, probe_bytes=40000, questions=7
+    )
+    addresses = tuple(AddressView(f"10.1.1.{n}", n < 2, (), (), None) for n in range(5))
+    found = samples(exposition(daemon(guard=GuardView(True, 0.1, 4, 0.412, counters, addresses))))
+    assert found["pytinc_failovers_total",] == 3
+    assert found["pytinc_last_failover_seconds",] == 0.412
+    assert found["pytinc_suspicions_total",] == 9
+    assert found["pytinc_false_suspicions_total",] == 6
+    assert found["pytinc_watched_peers",] == 4
+    assert found["pytinc_guard_probes_total",] == 500
+    assert found["pytinc_guard_probe_bytes_total",] == 40000
+    assert found["pytinc_guard_questions_total",] == 7
+    assert found["pytinc_shared_addresses",] == 2
+
+
+def test_before_the_first_failover_it_took_no_time_that_could_be_told() -> None:
+    found = samples(exposition(daemon()))
+    assert found["pytinc_failovers_total",] == 0
+    assert ("pytinc_last_failover_seconds",) not in found
+
+
+def test_the_document_names_every_metric() -> None:
+    document = (Path(__file__).resolve().parents[2] / "docs/deployment.md").read_text()
+    named = set(re.findall(r"`(pytinc_\w+)`", document))
+    for prefix, one, other, end in re.findall(r"`(pytinc_\w*)\{(\w+),(\w+)\}(\S*)`", document):
+        ends = re.findall(r"_\{(\w+),(\w+)\}(\w+)", end)[0]
+        named |= {f"{prefix}{way}_{what}{ends[2]}" for way in (one, other) for what in ends[:2]}
+    guard = GuardView(True, 0.1, 0, 0.5, GuardCounters(), ())
+    found = {key[0] for key in samples(exposition(daemon(BETA, guard=guard)))}
+    assert found <= named
 
 
 def test_nothing_of_the_process_is_told() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from pytinc.config.settings import HostPort, HostSettings, Mode, Settings
 from pytinc.control.messages import ConnectionRow, ConnectionStatus, EdgeRow, NodeRow, Request
+from pytinc.control.shared import parse_rows
 from pytinc.crypto.keys import PrivateKey
 from pytinc.datapath.output import Output
 from pytinc.datapath.table import PeerSlot, UdpPath
@@ -488,6 +489,9 @@ def test_dumps_of_a_real_node_have_the_form_of_the_control_protocol(on_loop, log
                 "18 5 ff00::/8 (broadcast)",
             ]
             assert shell.dump(Request.DUMP_TRAFFIC, []) == ["18 13 alpha 0 0 0 0"]
+            shared = parse_rows(shell.dump(Request.DUMP_SHARED, []))
+            assert (shared.guard["enabled"], shared.guard["interval_ms"]) == (True, 100)
+            assert shared.addresses == ()
             with socket.create_connection(listeners[0].tcp.getsockname()):
                 await until(lambda: any("Connection from" in line for line in log.messages))
                 mine = ConnectionRow(

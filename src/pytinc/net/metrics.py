@@ -21,6 +21,7 @@ from pytinc.errors import DeviceError
 from pytinc.net.log import reason
 from pytinc.net.statistics import DaemonStats
 from pytinc.node.stats import NodeStats, PathKind, PeerStats
+from pytinc.vip.views import GuardView
 from pytinc.wire.address import Address, from_sockaddr
 
 if TYPE_CHECKING:
@@ -242,6 +243,7 @@ class _Collector:
     def collect(self) -> Iterator[Metric]:
         yield from _of_daemon(self._stats)
         yield from _of_node(self._stats.node)
+        yield from _of_guard(self._stats.guard)
         yield from _of_peers([peer for peer in self._stats.node.peers if peer.path is not PathKind.SELF])
 
 
@@ -286,6 +288,27 @@ def _of_node(node: NodeStats) -> Iterator[Metric]:
         ("pytinc_device_sent_bytes", "Bytes written to the device.", own.tx_bytes),
     ):
         yield CounterMetricFamily(name, text, value)
+
+
+def _of_guard(guard: GuardView) -> Iterator[Metric]:
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+    counters = guard.counters
+    for name, text, value in (
+        ("pytinc_failovers", "Times that clients of an address were led elsewhere.", counters.failovers),
+        ("pytinc_suspicions", "Times that a watched node missed probes.", counters.suspicions),
+        ("pytinc_false_suspicions", "Suspicions after which it answered.", counters.false_suspicions),
+        ("pytinc_guard_probes", "Probes sent to watched nodes.", counters.probes),
+        ("pytinc_guard_probe_bytes", "UDP payload of these probes.", counters.probe_bytes),
+        ("pytinc_guard_questions", "Questions asked in clients' names.", counters.questions),
+    ):
+        yield CounterMetricFamily(name, text, value)
+    shared = sum(address.shared for address in guard.addresses)
+    yield GaugeMetricFamily("pytinc_shared_addresses", "Addresses that several nodes hold.", shared)
+    yield GaugeMetricFamily("pytinc_watched_peers", "Nodes that are being probed.", guard.watched)
+    if guard.last_failover_s is not None:
+        took = guard.last_failover_s
+        yield GaugeMetricFamily("pytinc_last_failover_seconds", "How long the last failover took.", took)
 
 
 _PEER_GAUGES: Final[tuple[tuple[str, str, Callable[[PeerStats], float | None]], ...]] = (

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pytinc.control.statistics import DAEMON, NODE, format_row
 from pytinc.net.timers import Lag
 from pytinc.node.stats import NodeStats, PeerStats
+from pytinc.vip.views import GuardView
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,8 @@ class DaemonStats:
     """What the kernel leaves to us at the device (`pytinc.net.tap.TapDevice.offloads`)."""
     udp_offloads: tuple[str, ...]
     """What it does for us at the sockets (`pytinc.net.udp.UdpSockets.offloads`)."""
+    guard: GuardView
+    """The guard of shared addresses; only the metrics tell of it, as DUMP_SHARED tells more."""
 
 
 def rows(stats: DaemonStats) -> list[str]:
