@@ -223,6 +223,8 @@ class Guard:
             return
         detector = self._watch.get(node)
         silence = now - detector.last_heard if detector is not None and detector.proved else 0.0
+        self._watch.forget(node)
+        self._apply_changes(now)
         self._holder_gone(node, "unreachable", silence, now)
 
     # -- what passes through the switch --
@@ -292,7 +294,7 @@ class Guard:
                 healing.record is record
                 and now >= healing.begin
                 and message.mac not in healing.gone
-                and (message.to in healing.waiting or healing.remote)
+                and (message.to in healing.waiting or message.mac == healing.chosen)
             ):
                 self._note_evidence(healing, message.mac, now)
 
@@ -396,6 +398,9 @@ class Guard:
                 self._log(2, "info", f"{node} is silent for {silence:.2f} s")
                 for silent in self._behind(node):
                     self._holder_gone(silent, "silent", silence, now)
+            case None:
+                # Whoever is not watched does not count as silent.
+                self._actions.append(SetSilent(node, silent=False))
             case State.ALIVE:
                 if change.before is State.SUSPECT:
                     self._count(false_suspicions=1)
@@ -541,7 +546,7 @@ class Guard:
         wanted.discard(self._me)
         hops = {hop for node in wanted if (hop := self._mesh.first_hop(node)) is not None}
         # Whoever is silent stays watched, even where its frames go another way meanwhile.
-        hops |= {node for node in wanted if node in self._watch}
+        hops |= {node for node in wanted if node in self._watch and self._mesh.is_reachable(node)}
         self._watch.set_wanted(hops, now)
         self._apply_changes(now)
         self._keep_warm(wanted, warm - wanted - {self._me}, now)
@@ -570,11 +575,12 @@ class Guard:
                     used.add(owner)
             elif is_caller and self._uses(record, client, now) and not self._is_guarded(client):
                 return everyone
+        used |= everyone & self._left.keys()
         suspect = any(
             (detector := self._watch.get(node)) is not None and detector.state is not State.ALIVE
-            for node in used
+            for node in used - self._left.keys()
         )
-        # Whom to ask instead matters only now.
+        # Whom to ask instead matters only while somebody is suspect.
         return everyone if suspect else used
 
     def _is_guarded(self, client: Client) -> bool:
@@ -598,6 +604,9 @@ class Guard:
                 self._table.forget(record)
         for claimed in [address for address, until in self._claims.items() if now >= until]:
             del self._claims[claimed]
+        for node in [node for node, since in self._left.items() if now - since > IDLE_LIFE]:
+            if node not in self._watch:
+                del self._left[node]
         self._own.prune(now)
 
     def _report_shared(self, record: AddressRecord) -> None:
@@ -895,6 +904,9 @@ class Guard:
 
     def _end_withdrawal(self) -> None:
         self._gone = True
+        for healing in self._healings:
+            if not healing.told:
+                self._tell(healing)
         self._actions.append(Gone())
 
     # -- to look at --

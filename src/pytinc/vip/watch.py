@@ -23,7 +23,8 @@ class Change(NamedTuple):
 
     node: str
     before: State
-    after: State
+    after: State | None
+    """None: it is not watched any more."""
 
 
 class Watch:
@@ -71,8 +72,7 @@ class Watch:
         detector = self._detectors.pop(node, None)
         self._received.pop(node, None)
         if detector is not None and detector.state is not State.ALIVE:
-            # Whoever is not watched is not silent.
-            self._changes.append(Change(node, detector.state, State.ALIVE))
+            self._changes.append(Change(node, detector.state, None))
 
     # -- what happens --
 
