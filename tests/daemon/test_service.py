@@ -19,6 +19,7 @@ import pytest
 
 from pytinc.control.client import ControlClient
 from pytinc.control.messages import ConnectionRow, NodeRow, Request
+from pytinc.control.shared import parse_rows as parse_shared
 from pytinc.control.statistics import parse_rows
 from pytinc.crypto.keys import PrivateKey, format_private_key
 
@@ -421,6 +422,18 @@ def test_statistics_are_told_over_the_control_socket(network: Network) -> None:
     daemon.stop()
 
 
+def test_the_guard_is_told_over_the_control_socket_and_tuned_by_a_reload(network: Network) -> None:
+    daemon = network.start()
+    with network.client() as client:
+        told = parse_shared(client.dump(Request.DUMP_SHARED))
+        assert (told.guard["enabled"], told.guard["interval_ms"], told.addresses) == (True, 100, ())
+        network.configure("NeighbourGuard = no", "GuardInterval = 250")
+        assert client.command(Request.RELOAD) == 0
+        told = parse_shared(client.dump(Request.DUMP_SHARED))
+        assert (told.guard["enabled"], told.guard["interval_ms"]) == (False, 250)
+    daemon.stop()
+
+
 def scrape(port: int) -> bytes:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE) as answer:
         text: bytes = answer.read()
@@ -442,6 +455,15 @@ def test_metrics_are_told_where_they_are_asked_for_and_nowhere_else(network: Net
     status, said = daemon.stop()
     assert status == 0
     assert "nonsense is not ADDRESS:PORT" in said
+
+
+def test_a_guard_interval_out_of_range_is_named_with_file_and_line(network: Network) -> None:
+    network.configure("GuardInterval = 5")
+    status, said = network.fail()
+    assert status == 1
+    assert (
+        f"20 to 1000 milliseconds, not 5! (variable GuardInterval in {network.base}/tinc.conf line 5)" in said
+    )
 
 
 def test_a_bad_place_for_metrics_is_named_with_file_and_line(network: Network) -> None:
