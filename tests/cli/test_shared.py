@@ -211,7 +211,8 @@ def test_an_address_without_a_subnet_is_described_alone_however_it_is_written(as
         ({"reason": "withdrawn"}, "node_2 withdrew, 2 clients asked, node_3 answered after 0.41 s"),
         ({"reason": "unreachable", "clients": 1}, "node_2 unreachable for 0.30 s, 1 client asked, node_3 "),
         ({"took_ms": None}, "2 clients asked, node_3 was asked for\n"),
-        ({"to_node": None, "took_ms": None}, "2 clients asked, nobody answers\n"),
+        ({"to_node": None, "took_ms": None}, "2 clients asked, no answer was seen\n"),
+        ({"to_node": None}, "2 clients asked, another holder answered after 0.41 s\n"),
     ],
 )
 def test_a_failover_is_told_in_words(

@@ -183,12 +183,12 @@ def _client_words(client: Values, nodes: dict[str | None, str | None]) -> str:
 def _failover_words(failover: Values) -> str:
     to_node, took = failover["to_node"], failover["took_ms"]
     asked = f"{failover['clients']} {'client' if failover['clients'] == 1 else 'clients'} asked"
-    if to_node is None:
-        answer = "nobody answers"
-    elif took is None:
+    if took is not None:
+        answer = f"{to_node or 'another holder'} answered after {seconds(took)} s"
+    elif to_node is not None:
         answer = f"{to_node} was asked for"
     else:
-        answer = f"{to_node} answered after {seconds(took)} s"
+        answer = "no answer was seen"
     when = clock_time(failover["ago_ms"], "%Y-%m-%d %H:%M:%S")
     return f"{when}, {failover['from_node']} {_reason_words(failover)}, {asked}, {answer}"
 
