@@ -34,6 +34,11 @@ class World:
             self.slots[name].reachable = False
         self.routes.flush()
 
+    def silence(self, *names: str) -> None:
+        for name, slot in self.slots.items():
+            slot.silent = name in names
+        self.routes.flush()
+
     def owner(self, address: str) -> str | NoOwner:
         found = self.routes.lookup(parse_subnet(address).address)
         return found if isinstance(found, NoOwner) else found.name
@@ -85,6 +90,37 @@ def test_when_an_owner_is_lost_the_next_weight_takes_over_and_then_a_shorter_pre
     assert world.owner("10.1.0.1") is NoOwner.UNREACHABLE
 
 
+def test_a_silent_owner_is_passed_over_until_it_is_heard_again(world: World) -> None:
+    world.add("10.1.0.0/16#1", "a")
+    world.add("10.1.0.0/16#2", "b")
+    world.add("10.0.0.0/8", "c")
+    world.silence("a")
+    assert world.owner("10.1.0.1") == "b"
+    world.silence("a", "b")
+    assert world.owner("10.1.0.1") == "c"
+    world.silence()
+    assert world.owner("10.1.0.1") == "a"
+
+
+def test_an_owner_that_is_only_silent_is_better_than_none(world: World) -> None:
+    world.add("10.1.0.0/16#1", "a")
+    world.add("10.1.0.0/16#2", "b")
+    world.silence("a", "b")
+    assert world.owner("10.1.0.1") == "a"
+    world.lose("a")
+    assert world.owner("10.1.0.1") == "b"
+    world.lose("b")
+    assert world.owner("10.1.0.1") is NoOwner.UNREACHABLE
+
+
+def test_packets_for_a_silent_owner_within_a_broadcast_subnet_go_to_all(world: World) -> None:
+    world.add("224.1.0.0/16", "a")
+    world.routes.add(parse_subnet("224.0.0.0/4"), None)
+    assert world.owner("224.1.0.1") == "a"
+    world.silence("a")
+    assert world.owner("224.1.0.1") is NoOwner.BROADCAST
+
+
 def test_no_node_can_take_a_broadcast_subnet_but_part_of_one(world: World) -> None:
     world.add("224.0.0.0/4#-100", "a")
     for subnet in DEFAULT_BROADCAST_SUBNETS:
@@ -118,22 +154,28 @@ def test_a_scan_of_a_network_does_not_fill_the_memory(world: World) -> None:
 # -- against the spec's words --
 
 
-def by_the_spec(subnets: set[Owned], reachable: set[str], address: bytes) -> str | NoOwner:
-    """Go through all subnets in the order of meta.md 3.2, broadcast ones before others alike."""
+def by_the_spec(subnets: set[Owned], reachable: set[str], silent: set[str], address: bytes) -> str | NoOwner:
+    """Go through all subnets in the order of meta.md 3.2, broadcast ones before others alike.
+
+    Those of silent nodes count only where the walk finds nobody else.
+    """
 
     def order(owned: Owned) -> tuple[int, bool, bytes, int, str]:
         subnet, owner = owned
         return -subnet.prefix, owner is not None, subnet.address, subnet.weight, owner or ""
 
-    answer = NoOwner.UNKNOWN
+    answer: str | NoOwner = NoOwner.UNKNOWN
     for subnet, owner in sorted(subnets, key=order):
         if not subnet.contains(address):
             continue
         if owner is None:
             return NoOwner.BROADCAST
-        if owner in reachable:
+        if owner in reachable - silent:
             return owner
-        answer = NoOwner.UNREACHABLE
+        if owner not in reachable and answer is NoOwner.UNKNOWN:
+            answer = NoOwner.UNREACHABLE
+        if owner in reachable and isinstance(answer, NoOwner):
+            answer = owner
     return answer
 
 
@@ -152,10 +194,11 @@ def subnets(draw: st.DrawFn) -> Subnet:
     owned=st.sets(st.tuples(subnets(), st.sampled_from((*NAMES, None))), max_size=20),
     gone=st.sets(st.integers(0, 19)),
     reachable=st.sets(st.sampled_from(NAMES)),
+    silent=st.sets(st.sampled_from(NAMES)),
     addresses=st.lists(subnets().map(lambda subnet: subnet.address), min_size=1, max_size=10),
 )
 def test_a_look_up_finds_what_a_walk_through_the_sorted_list_finds(
-    owned: set[Owned], gone: set[int], reachable: set[str], addresses: list[bytes]
+    owned: set[Owned], gone: set[int], reachable: set[str], silent: set[str], addresses: list[bytes]
 ) -> None:
     world = World()
     for subnet, name in owned:
@@ -167,6 +210,8 @@ def test_a_look_up_finds_what_a_walk_through_the_sorted_list_finds(
             world.routes.delete(subnet, None if name is None else world.slots[name])
             owned.remove((subnet, name))
     world.lose(*(set(NAMES) - reachable))
+    world.silence(*silent)
     for address in addresses:
         found = world.routes.lookup(address)
-        assert (found if isinstance(found, NoOwner) else found.name) == by_the_spec(owned, reachable, address)
+        expected = by_the_spec(owned, reachable, silent, address)
+        assert (found if isinstance(found, NoOwner) else found.name) == expected

@@ -230,6 +230,35 @@ def test_what_peers_announce_cannot_stop_learning(
     learned(table, MAC_A)
 
 
+# -- networks with more than one owner --
+
+
+def test_nodes_that_own_the_same_network_are_rivals_whatever_the_weight(table: SubnetTable) -> None:
+    table.add("a", parse_subnet("10.0.0.0/8"))
+    table.add("b", parse_subnet("10.0.0.0/8#5"))
+    table.add("c", parse_subnet("10.0.0.0/16"))
+    assert table.rivals() == {"a", "b"}
+    table.delete("a", parse_subnet("10.0.0.0/8"))
+    assert table.rivals() == set()
+
+
+def test_a_node_with_two_weights_for_one_network_is_no_rival_of_itself(table: SubnetTable) -> None:
+    table.add("a", parse_subnet("10.0.0.0/8"))
+    table.add("a", parse_subnet("10.0.0.0/8#5"))
+    assert table.rivals() == set()
+    table.add("b", parse_subnet("10.0.0.0/8"))
+    table.delete("a", parse_subnet("10.0.0.0/8"))
+    assert table.rivals() == {"a", "b"}
+    table.delete("a", parse_subnet("10.0.0.0/8#5"))
+    assert table.rivals() == set()
+
+
+def test_nobody_is_the_rival_of_a_broadcast_subnet(table: SubnetTable) -> None:
+    table.add(None, parse_subnet("224.0.0.0/4"))
+    table.add("a", parse_subnet("224.0.0.0/4"))
+    assert table.rivals() == set()
+
+
 # -- all of it, against a model --
 
 OWNERS = ("a", "b", "c")
@@ -333,6 +362,17 @@ class SwitchMachine(RuleBasedStateMachine):
             assert self.table.of(owner) == sorted(self.owned(owner), key=lambda subnet: subnet.sort_key)
         assert set(self.table.macs()) == {s.address for _, s in self.model if len(s.address) == 6}
         assert {s.address for s in SUBNETS if self.table.is_learned(s)} == set(self.seen)
+
+    @invariant()
+    def rivals_are_those_of_the_model(self) -> None:
+        rivals = {
+            owner
+            for owner, mine in self.model
+            for other, theirs in self.model
+            if owner != other
+            and (mine.kind, mine.address, mine.prefix) == (theirs.kind, theirs.address, theirs.prefix)
+        }
+        assert self.table.rivals() == rivals
 
     @invariant()
     def macs_go_where_the_model_says(self) -> None:
