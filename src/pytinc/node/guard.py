@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pytinc.node.peer import Peer
     from pytinc.vip.views import GuardView
 
-USES_LIFE: Final = 60.0
+USES_LIFE: Final = 600.0
 """Seconds for which it is remembered that a station sent to a holder."""
 USES_INTERVAL: Final = 10.0
 RIVAL_USE: Final = 10.0

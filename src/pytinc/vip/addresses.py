@@ -1,9 +1,9 @@
 """Who uses which address, and who has it: what ARP and neighbour discovery tell to those who listen.
 
-An `AddressRecord` is made when somebody asks for an address. Its holders are the MAC addresses that answer. Who
-answers one and the same question is told from who answered at different times: only an address for which two
-holders behind two nodes answered one question is *shared*. So a machine that moved, a new lease of DHCP, or a
-virtual MAC address that VRRP moves, makes no shared address.
+An `AddressRecord` is made when somebody asks for an address. Its holders are the MAC addresses that answer.
+Who answers one and the same question is told from who answered at different times: only an address for which
+two holders behind two nodes answered one question is *shared*. So a machine that moved, a new lease of DHCP,
+or a virtual MAC address that VRRP moves, makes no shared address.
 
 Every table here is fed by the network and bounded.
 """
@@ -73,6 +73,8 @@ class AddressRecord:
         """When a host behind the own device used it as its own."""
         self.holders: dict[bytes, Holder] = {}
         self.clients: dict[bytes, Client] = {}
+        self.withdrawn: dict[str, float] = {}
+        """Nodes that said they would leave the address, and when."""
         self.callers: dict[bytes, float] = {}
         """Ids of the guards that asked for it, and when they did last."""
         self.next_question = math.inf
@@ -147,8 +149,7 @@ class AddressRecord:
         """Tell whether holders behind more than one node answered the same question."""
         if not self._together:
             return False
-        nodes = {owner(holder.mac) for holder in self.present()}
-        return len(nodes - {None}) > 1 or (None in nodes and len(nodes) > 1)
+        return len({owner(holder.mac) for holder in self.present()} - {None}) > 1
 
     # -- callers --
 

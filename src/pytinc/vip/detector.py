@@ -5,13 +5,12 @@
     ALIVE ── two probes in a row unanswered, or its connection closed ──> SUSPECT ── five more ──> SILENT
       ^────────────────────── any authentic datagram of the peer ───────────┴─────────────────────────┘
 
-The verdict takes a bit more than `LEAST_SILENCE` after the last sign of life, and longer for a peer that has been
-found slow lately: one that answered after a suspicion is given half as much time again as it took, for ten
-minutes. Nothing is decided about a peer that has not answered yet since the watch began.
+The verdict takes a bit more than `LEAST_SILENCE` after the last sign of life, and longer for a peer that has
+been found slow lately: one that answered after a suspicion is given half as much time again as it took, for
+ten minutes. Nothing is decided about a peer that has not answered yet since the watch began.
 
-The verdict is only as good as our own attention. Whoever calls `tick` tells `excuse` how late it is, and what the
-peer could not have told us in that time does not count against it.
-"""
+The verdict is only as good as our own attention. Whoever calls `tick` tells `excuse` how late it is, and what
+the peer could not have told us in that time does not count against it."""
 
 from __future__ import annotations
 
@@ -94,9 +93,8 @@ class Detector:
     def heard(self, now: float) -> None:
         """Take a sign of life: an authentic datagram of the peer. It becomes ALIVE."""
         silence = now - self.last_heard
-        if self.state is not State.ALIVE and self.proved and silence < LONGEST_PATIENCE:
-            if now - self._slowness_seen > MEMORY or silence > self._slowness:
-                self._slowness, self._slowness_seen = silence, now
+        if self.state is not State.ALIVE and silence < LONGEST_PATIENCE:
+            self._note_slowness(silence, now)
         if self.state is State.SILENT:
             self._returned = now
         self.state = State.ALIVE
@@ -104,6 +102,10 @@ class Detector:
         self.last_heard = now
         self._unanswered.clear()
         self._burst, self._hurried = 0, False
+
+    def _note_slowness(self, silence: float, now: float) -> None:
+        if now - self._slowness_seen > MEMORY or silence > self._slowness:
+            self._slowness, self._slowness_seen = silence, now
 
     def answered(self, nonce: bytes, now: float) -> bool:
         """Take the answer to a probe; False if it is none of ours. The peer becomes ALIVE."""

@@ -1,10 +1,10 @@
 """Leads the clients of an address from a holder that is gone to one that is there.
 
-Nobody's table is changed by assertion: the guard asks "who has the address?" in the client's name, and what the
-new holder answers is the truth. The question goes to one holder, the same one whoever asks and however often,
-chosen by a hash of address, client and holder. So repeated questions, and questions of several guards, do not
-push a client to and fro, and the clients of a dead holder are spread over all others. Only where no other holder
-is known are all asked.
+Nobody's table is changed by assertion: the guard asks "who has the address?" in the client's name, and what
+the new holder answers is the truth. The question goes to one holder, the same one whoever asks and however
+often, chosen by a hash of address, client and holder. So repeated questions, and questions of several guards,
+do not push a client to and fro, and the clients of a dead holder are spread over all others. Only where no
+other holder is known are all asked.
 
 A `Healing` is one such move: the clients it concerns, and rounds of questions until the clients' frames go
 elsewhere or the last round is over. `pytinc.vip.guard` makes it and sends what it says.
@@ -20,8 +20,8 @@ from typing import Final, NamedTuple
 from pytinc.vip.addresses import AddressRecord, Client
 
 ROUNDS: Final = (0.0, 0.1, 0.3, 1.1, 3.0)
-"""Seconds after the beginning at which questions are asked. One may be lost, and a kernel takes no answer for an
-entry that changed within the last second (locktime of Linux)."""
+"""Seconds after the beginning at which questions are asked. One may be lost, and a kernel takes no answer for
+an entry that changed within the last second (locktime of Linux)."""
 QUIET_ROUNDS: Final = 3
 """So many rounds are left out where another guard has asked already."""
 PACE: Final = 500
@@ -59,11 +59,11 @@ class Healing:
         node: str,
         gone: frozenset[bytes],
         clients: Iterable[Client],
-        *,
         reason: str,
         silent_s: float,
-        begin: float,
-        remote: bool,
+        now: float,
+        *,
+        remote: bool = False,
     ) -> None:
         self.record = record
         self.node = node
@@ -73,9 +73,10 @@ class Healing:
         self.waiting = {client.mac: client for client in clients}
         """Clients that were not seen to use another holder yet."""
         self.reason = reason
+        """``silent``, ``unreachable`` or ``withdrawn``."""
         self.silent_s = silent_s
-        """Seconds of silence before the first question."""
-        self.begin = begin
+        """Seconds of silence before it was noticed."""
+        self.noticed = self.begin = now
         self.remote = remote
         """The clients are behind other nodes: their frames do not pass here."""
         self.asked = 0
@@ -90,7 +91,11 @@ class Healing:
         """A person was told."""
         self._round = 0
         self._queue: list[Client] = []
-        self._next = begin
+        self._next = now
+
+    def postpone(self, begin: float) -> None:
+        """Begin later."""
+        self.begin = self._next = begin
 
     def next_deadline(self) -> float:
         """Return when `questions` has something to ask; infinite at the end."""

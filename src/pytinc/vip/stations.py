@@ -1,4 +1,5 @@
-"""The hosts behind the own device, and the addresses that they show: needed to let their questions out unharmed."""
+"""The hosts behind the own device, and the addresses that they show: needed to let their questions out
+unharmed."""
 
 from __future__ import annotations
 
@@ -7,8 +8,8 @@ from typing import Final
 from pytinc.wire.neighbour import NOBODY
 
 MAX_STATIONS: Final = 64
-"""MAC addresses that are remembered. A device that is bridged to a large network has more; what hosts beyond that
-ask goes out as it is."""
+"""MAC addresses that are remembered. A device that is bridged to a large network has more; what hosts beyond
+that ask goes out as it is."""
 MAX_ADDRESSES: Final = 8
 """Of one station."""
 LIFE: Final = 600.0

@@ -121,7 +121,8 @@ class GuardView:
     watched: int
     """Peers that are being probed now."""
     last_failover_s: float | None
-    """`FailoverView.seconds` of the latest one of all addresses, or ``silent_s`` where that is all we know."""
+    """`FailoverView.seconds` of the latest one of all addresses, or ``silent_s`` where that is all we
+    know."""
     counters: GuardCounters
     addresses: tuple[AddressView, ...]
     """Shared ones first, then by address."""

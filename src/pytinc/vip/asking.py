@@ -1,0 +1,188 @@
+"""Who has the addresses in use? Every guard wants to know, and one question serves all.
+
+A *lone question* is asked in no client's name. Its answers go to a MAC address that nobody owns, so switches
+send them to every node: who hears the question hears the answers as well. It names the guard that asks. So
+guards know of each other; for each address the `CALLERS` first ones, by a hash, go on asking, and take care
+of clients behind C nodes. The others stand by."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from typing import Final
+
+from pytinc.vip.addresses import CALLER_LIFE, AddressRecord
+from pytinc.vip.core import Core
+from pytinc.wire import neighbour
+from pytinc.wire.neighbour import GUARD_ADDRESS, GUARD_MAC, NOBODY, Message
+
+CALLERS: Final = 3
+"""Guards that ask for a shared address, and work for clients behind C nodes."""
+FIRST_QUESTION: Final = (0.2, 0.7)
+"""Seconds after its first use until we ask for an address, chosen at random between these."""
+SHARED_REST: Final = 30.0
+"""Seconds between two questions of one guard for a shared address."""
+FIRST_REST: Final = 60.0
+LONGEST_REST: Final = 600.0
+"""Seconds between two questions for an address that is not shared; twice as long each time."""
+SPREAD: Final = (0.75, 1.25)
+"""These times are multiplied by a number chosen at random between these."""
+QUESTIONS_PER_SECOND: Final = 10.0
+QUESTION_BURST: Final = 20.0
+CLAIM_TIME: Final = 10.0
+"""Seconds for which nothing is asked about an address that a host is claiming (RFC 5227: 5 to 7)."""
+MAX_CLAIMS: Final = 256
+WITHDRAWAL_MEMORY: Final = 60.0
+"""Seconds for which it is remembered that a node said it would leave an address."""
+_IPV4_SIZE: Final = 4
+
+
+class Asking:
+    """Asks for addresses, and listens to those who do."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._due = math.inf
+        self._credit = QUESTION_BURST
+        self._credit_at = -math.inf
+        self._claims: dict[bytes, float] = {}
+        self._asked_v6 = -math.inf
+
+    # -- what is heard --
+
+    def used(self, record: AddressRecord, now: float) -> None:
+        """Somebody uses an address: find out who has it, unless that is on its way."""
+        if record.next_question == math.inf:
+            record.next_question = now + self._core.between(FIRST_QUESTION)
+        self._wake(record.next_question)
+
+    def doubt(self, record: AddressRecord, now: float) -> None:
+        """Something unknown says that it has an address: ask soon."""
+        record.next_question = min(record.next_question, now + FIRST_QUESTION[1])
+        self._wake(record.next_question)
+
+    def begin_round(self, record: AddressRecord, now: float) -> None:
+        """A question was asked of which we hear all answers."""
+        record.begin_round(now)
+        self._wake(record.round_end())
+
+    def claimed(self, address: bytes, now: float) -> None:
+        """A host makes sure that nobody has an address: a question of ours would look like a rival."""
+        self._claims.pop(address, None)
+        if len(self._claims) >= MAX_CLAIMS:
+            del self._claims[next(iter(self._claims))]
+        self._claims[address] = now + CLAIM_TIME
+
+    def heard(self, record: AddressRecord, message: Message, now: float) -> None:
+        """Another guard asked."""
+        leaving = self._core.mesh.name_of(inverted(message.note))
+        if leaving is not None:
+            record.withdrawn[leaving] = now
+        else:
+            record.heard_caller(message.note, now)
+        self.begin_round(record, now)
+        if not self._core.is_shared(record):
+            record.next_question = now + self._rest(record)
+
+    def looked_for(self, message: Message, now: float) -> None:
+        """A host that answered a question makes sure that the guard still is there (RFC 4861, 7.3.3)."""
+        if now - self._asked_v6 < SHARED_REST:
+            self._core.send(neighbour.guard_answer(message.mac, message.address))
+
+    # -- time --
+
+    def next_deadline(self) -> float:
+        """Return when `tick` has something to do."""
+        return self._due
+
+    def tick(self, now: float) -> bool:
+        """End rounds and ask what is due; tell whether a round has ended."""
+        if now < self._due:
+            return False
+        due, ended = math.inf, False
+        for record in self._core.table:
+            if now >= record.round_end():
+                record.end_round(now)
+                ended = True
+            if now >= record.next_question:
+                self._ask_if_useful(record, now)
+            due = min(due, record.round_end(), record.next_question)
+        self._due = due
+        return ended
+
+    def prune(self, now: float) -> None:
+        """Forget what is over."""
+        for address in [address for address, until in self._claims.items() if now >= until]:
+            del self._claims[address]
+
+    # -- asking --
+
+    def ask(self, record: AddressRecord, now: float, *, leaving: bool = False) -> None:
+        """Ask for an address in no client's name; ``leaving``: and say that our holder is about to go."""
+        source = NOBODY if len(record.address) == _IPV4_SIZE else GUARD_ADDRESS
+        note = inverted(self._core.my_id) if leaving else self._core.my_id
+        self._core.send(neighbour.question(GUARD_MAC, source, record.address, note=note))
+        if source:
+            self._asked_v6 = now
+        record.asked = now
+        self.begin_round(record, now)
+        self._core.count(lone_questions=1)
+
+    def may_ask(self, now: float) -> bool:
+        """Take leave for one more question in our own name."""
+        earned = max(now - self._credit_at, 0.0) * QUESTIONS_PER_SECOND
+        self._credit = min(QUESTION_BURST, self._credit + earned)
+        self._credit_at = now
+        if self._credit < 1:
+            return False
+        self._credit -= 1
+        return True
+
+    def rank(self, record: AddressRecord, now: float) -> int:
+        """Return how many guards that ask for the address come before us."""
+        mesh = self._core.mesh
+        mine = _hash(record.address + self._core.my_id)
+        return sum(
+            _hash(record.address + node_id) < mine
+            for node_id in record.present_callers(now)
+            if (name := mesh.name_of(node_id)) is not None
+            and mesh.is_reachable(name)
+            and name not in self._core.left
+        )
+
+    def is_caller(self, record: AddressRecord, now: float) -> bool:
+        """Tell whether we take care of clients behind C nodes."""
+        return now - record.asked < CALLER_LIFE and self.rank(record, now) < CALLERS
+
+    def _ask_if_useful(self, record: AddressRecord, now: float) -> None:
+        claimed = self._claims.get(record.address, -math.inf)
+        if now < claimed:
+            record.next_question = claimed
+        elif not self._core.is_used(record, now):
+            record.next_question = math.inf
+        elif self._core.is_shared(record) and self.rank(record, now) >= CALLERS:
+            record.next_question = now + self._core.between(SPREAD) * SHARED_REST
+        elif not self.may_ask(now):
+            record.next_question = now + 1 / QUESTIONS_PER_SECOND
+        else:
+            self.ask(record, now)
+            record.next_question = now + self._rest(record)
+
+    def _rest(self, record: AddressRecord) -> float:
+        if self._core.is_shared(record):
+            record.rest = 0.0
+            return self._core.between(SPREAD) * SHARED_REST
+        record.rest = min(max(2 * record.rest, FIRST_REST), LONGEST_REST)
+        return self._core.between(SPREAD) * record.rest
+
+    def _wake(self, due: float) -> None:
+        self._due = min(self._due, due)
+
+
+def inverted(node_id: bytes) -> bytes:
+    """Return the note of a guard whose holder is about to go; of that, the id of its node."""
+    return bytes(byte ^ 0xFF for byte in node_id)
+
+
+def _hash(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=8).digest()

@@ -1,0 +1,141 @@
+"""What all parts of the guard share: the tables, the facts about the mesh, and small services.
+
+It knows none of the parts. `pytinc.vip.guard` makes it and hands it to each.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+from pytinc.vip.actions import Action, Mesh, Notice, SendFrame
+from pytinc.vip.addresses import AddressRecord, AddressTable, Client
+from pytinc.vip.detector import State
+from pytinc.vip.stations import OwnStations
+from pytinc.vip.views import GuardCounters
+from pytinc.vip.watch import Watch
+
+LOCAL_USE = 10.0
+"""Seconds after its last frame for which a station behind the own device uses a holder."""
+RECENT_USE = 600.0
+"""Seconds for which the last frame tells which holder a station would use: as long as its MAC is
+announced."""
+GRACE = 60.0
+"""Seconds for which a client is remembered whose MAC address nobody owns."""
+IDLE_LIFE = 600.0
+"""Seconds for which an address is remembered that nobody uses."""
+_NONCES = 1 << 32
+
+
+class Core:
+    """The guard's knowledge."""
+
+    def __init__(self, me: str, my_id: bytes, mesh: Mesh, random_float: Callable[[], float]) -> None:
+        self.me = me
+        self.my_id = my_id
+        self.mesh = mesh
+        self.table = AddressTable()
+        self.own = OwnStations()
+        self.watch = Watch(mesh, int(random_float() * _NONCES))
+        self.left: dict[str, float] = {}
+        """Nodes whose clients were led elsewhere, and when, until they are back."""
+        self.withdrawing = False
+        """This node is about to stop."""
+        self.counters = GuardCounters()
+        self.actions: list[Action] = []
+        self._random = random_float
+
+    # -- services --
+
+    def send(self, frame: bytes) -> None:
+        """Send an Ethernet frame."""
+        self.actions.append(SendFrame(frame))
+
+    def log(self, level: int, priority: str, text: str) -> None:
+        """Write a log line."""
+        self.actions.append(Notice(level, priority, text))
+
+    def count(self, **increments: int) -> None:
+        """Add to counters."""
+        values = {name: getattr(self.counters, name) + by for name, by in increments.items()}
+        self.counters = replace(self.counters, **values)
+
+    def between(self, ends: tuple[float, float]) -> float:
+        """Return a random number between two."""
+        low, high = ends
+        return low + self._random() * (high - low)
+
+    # -- facts --
+
+    def is_shared(self, record: AddressRecord) -> bool:
+        """Tell whether an address is shared."""
+        return record.is_shared(self.mesh.owner)
+
+    def is_local(self, client: Client) -> bool:
+        """Tell whether a client is behind the own device."""
+        return self.mesh.owner(client.mac) == self.me
+
+    def is_guarded(self, client: Client) -> bool:
+        """Tell whether the client's own node takes care of it."""
+        owner = self.mesh.owner(client.mac)
+        return owner is not None and owner != self.me and self.mesh.is_guard(owner)
+
+    def last_use(self, record: AddressRecord, client: Client) -> tuple[float, bytes | None]:
+        """Return when frames of a client last passed us on their way to a holder, and which one."""
+        return max(
+            ((self.mesh.last_use(holder, client.mac), holder) for holder in record.holders),
+            default=(-math.inf, None),
+        )
+
+    def holder_of(self, record: AddressRecord, client: Client, now: float) -> bytes | None:
+        """Return the holder that a client uses: by its frames if we see them, else by what was said."""
+        since, used = self.last_use(record, client)
+        return used if now - since < RECENT_USE else client.holder
+
+    def uses(self, record: AddressRecord, client: Client, now: float) -> bool:
+        """Tell whether a client uses an address now; of those behind other nodes we see only that they
+        live."""
+        if self.is_local(client):
+            return now - max(client.seen, self.last_use(record, client)[0]) < LOCAL_USE
+        return now - client.seen < GRACE or self.mesh.owner(client.mac) is not None
+
+    def is_used(self, record: AddressRecord, now: float) -> bool:
+        """Tell whether anybody uses an address."""
+        if now - record.own_seen < IDLE_LIFE:
+            return True
+        return any(self.uses(record, client, now) for client in record.clients.values())
+
+    def own_holders(self, record: AddressRecord) -> frozenset[bytes]:
+        """Return the holders of an address that are behind the own device."""
+        return frozenset(mac for mac in record.holders if self.mesh.owner(mac) == self.me)
+
+    def serves(self, record: AddressRecord, mac: bytes) -> bool:
+        """Tell whether a holder can be expected to serve."""
+        owner = self.mesh.owner(mac)
+        if mac not in record.holders or owner is None or owner in self.left:
+            return False
+        if owner == self.me:
+            return not self.withdrawing
+        hop = self.mesh.first_hop(owner)
+        detectors = [self.watch.get(node) for node in (owner, hop) if node is not None]
+        return self.mesh.is_reachable(owner) and all(
+            detector is None or detector.state is State.ALIVE for detector in detectors
+        )
+
+    def is_steady(self, mac: bytes, now: float) -> bool:
+        """Tell whether the node of a holder is known to be well."""
+        owner = self.mesh.owner(mac)
+        detector = self.watch.get(owner) if owner is not None else None
+        return owner == self.me or (detector is not None and detector.proved and detector.is_steady(now))
+
+
+def address_text(address: bytes) -> str:
+    """Return an IP address as text."""
+    return str(ipaddress.ip_address(address))
+
+
+def mac_text(mac: bytes) -> str:
+    """Return a MAC address as text."""
+    return mac.hex(":")

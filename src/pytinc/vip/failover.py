@@ -1,0 +1,323 @@
+"""What happens when a holder goes: whose clients are led where, and what is told about it.
+
+A holder goes because its node fell silent, left the mesh, or is this node and stops. `Healing` asks the
+questions; this module finds the clients, looks for signs of success, and tells people.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from functools import partial
+from typing import Final
+
+from pytinc.vip.actions import Changed, Gone
+from pytinc.vip.addresses import AddressRecord, Client
+from pytinc.vip.asking import WITHDRAWAL_MEMORY, Asking
+from pytinc.vip.core import RECENT_USE, Core, address_text
+from pytinc.vip.healing import Healing, choose
+from pytinc.vip.views import FailoverView
+from pytinc.wire import neighbour
+from pytinc.wire.neighbour import GUARD_MAC, Message
+
+REMOTE_DELAY: Final = (0.01, 0.05)
+"""Seconds after the verdict until we ask for clients of other nodes, chosen at random between these. A guard
+with the very holder that they get asks at once."""
+EVIDENCE_TIME: Final = 1.0
+"""Seconds after which a failover is told without having seen the new holder."""
+FORGET_HEALING: Final = 10.0
+SHORTEST_WITHDRAWAL: Final = 0.35
+LONGEST_WITHDRAWAL: Final = 1.3
+QUIET_TIME: Final = 0.2
+"""Seconds without a frame of a client after which a withdrawal is over."""
+WITHDRAWAL_STEP: Final = 0.05
+
+
+class Failovers:
+    """All moves of clients that are under way."""
+
+    def __init__(self, core: Core, asking: Asking) -> None:
+        self._core = core
+        self._asking = asking
+        self._healings: list[Healing] = []
+        self._meta_answers: dict[str, float] = {}
+        self._withdrawn_since = -math.inf
+        self._withdrawal_due = math.inf
+        self.last_s: float | None = None
+        """How long the last failover took, as far as we saw."""
+
+    def __iter__(self) -> Iterator[Healing]:
+        return iter(self._healings)
+
+    # -- what happens --
+
+    def holder_gone(self, node: str, reason: str, silence: float, now: float) -> None:
+        """Lead the clients of a node's holders elsewhere."""
+        core = self._core
+        if node in core.left or node == core.me:
+            return
+        core.left[node] = now
+        for record in list(core.table):
+            gone = frozenset(mac for mac in record.holders if core.mesh.owner(mac) == node)
+            if not gone or not core.is_shared(record):
+                continue
+            local, remote = self._clients_of(record, gone, node, now)
+            if local:
+                self._heal(Healing(record, node, gone, local, reason, silence, now))
+            if remote and self._cares(record, node, reason, now):
+                healing = Healing(record, node, gone, remote, reason, silence, now, remote=True)
+                self._delay(healing, now)
+                self._heal(healing)
+
+    def back(self, node: str) -> None:
+        """A node that was silent answers: its clients stay where they are."""
+        self._core.left.pop(node, None)
+        for healing in self._healings:
+            if healing.node == node and healing.reason == "silent":
+                healing.end()
+
+    def meta_answered(self, node: str, now: float) -> None:
+        """A node answered over meta connections."""
+        if node in self._core.watch:
+            self._meta_answers[node] = now
+
+    def heard_caller(self, record: AddressRecord) -> None:
+        """Another guard asks for an address: if it takes care of the same clients, let it."""
+        for healing in self._healings:
+            if healing.record is record and healing.remote:
+                healing.hush()
+
+    def heard_answer(self, record: AddressRecord, message: Message, now: float) -> None:
+        """A holder answered: that may be what we waited for."""
+        for healing in self._healings:
+            if healing.record is not record or message.mac in healing.gone:
+                continue
+            to_client = message.to in healing.waiting
+            to_guards = message.to == GUARD_MAC and message.mac == healing.chosen
+            if healing.asked and (to_client or to_guards):
+                self._note_evidence(healing, message.mac, now)
+
+    # -- time --
+
+    def next_deadline(self) -> float:
+        """Return when `tick` has something to do."""
+        dues = [healing.next_deadline() for healing in self._healings]
+        dues += [healing.begin + EVIDENCE_TIME for healing in self._healings if not healing.told]
+        return (
+            min(dues, default=math.inf)
+            if self._withdrawal_due == math.inf
+            else min([*dues, self._withdrawal_due])
+        )
+
+    def tick(self, now: float) -> None:
+        """Ask in the clients' names what is due, and see whether they have moved."""
+        for healing in self._healings:
+            self._look_for_moves(healing)
+            first = not healing.asked
+            questions = healing.questions(now, partial(self._candidates, healing, now))
+            if questions and first and healing.remote and self._asking.may_ask(now):
+                self._asking.ask(healing.record, now)
+            for client, to in questions:
+                question = neighbour.question(client.mac, client.address, healing.record.address, to=to)
+                self._core.send(question)
+                if to is not None:
+                    client.holder = to
+            self._core.count(questions=len(questions))
+            if not healing.told and now >= healing.begin + EVIDENCE_TIME:
+                self._tell(healing)
+        if now >= self._withdrawal_due:
+            self._look_for_end(now)
+
+    def prune(self, now: float) -> None:
+        """Forget moves that are over."""
+        self._healings = [
+            healing
+            for healing in self._healings
+            if not (healing.is_over and healing.told and now > healing.begin + FORGET_HEALING)
+        ]
+
+    # -- who is concerned --
+
+    def _cares(self, record: AddressRecord, node: str, reason: str, now: float) -> bool:
+        """Tell whether we lead clients of other nodes away from ``node``."""
+        if not self._asking.is_caller(record, now):
+            return False
+        if reason != "silent":
+            # A node that withdraws has done it itself, and knows better who its clients are.
+            return now - record.withdrawn.get(node, -math.inf) > WITHDRAWAL_MEMORY
+        if self._core.mesh.first_hop(node) not in (node, None):
+            return False  # a relay is silent: that says nothing about their path
+        detector = self._core.watch.get(node)
+        answered = self._meta_answers.get(node, -math.inf)
+        # One that answers over meta connections is there; only our UDP path to it is broken.
+        return detector is None or answered < detector.suspect_since
+
+    def _clients_of(
+        self, record: AddressRecord, gone: frozenset[bytes], node: str, now: float
+    ) -> tuple[list[Client], list[Client]]:
+        """Return the clients that may use a holder that is gone: our own, and those of C nodes."""
+        core = self._core
+        local: list[Client] = []
+        remote: list[Client] = []
+        for client in record.clients.values():
+            owner = core.mesh.owner(client.mac)
+            if client.mac in record.holders or owner is None or owner == node:
+                continue
+            holder = core.holder_of(record, client, now)
+            if holder is not None and holder not in gone and core.serves(record, holder):
+                continue
+            if owner == core.me:
+                local.append(client)
+            elif core.mesh.is_reachable(owner) and not core.is_guarded(client):
+                remote.append(client)
+        return local, remote
+
+    def _delay(self, healing: Healing, now: float) -> None:
+        """Let a guard go first that has the holder which the clients get."""
+        own = self._core.own_holders(healing.record)
+        first = next(iter(healing.waiting.values()))
+        chosen = choose(healing.record.address, first.mac, self._candidates(healing, now, first))
+        if chosen not in own:
+            healing.postpone(now + self._core.between(REMOTE_DELAY))
+
+    def _heal(self, healing: Healing) -> None:
+        self._healings.append(healing)
+        self._core.count(failovers=1)
+
+    def _candidates(self, healing: Healing, now: float, client: Client) -> list[bytes]:
+        """Return the holders to which a client may be led: those known to be well if there are any."""
+        serving = [
+            holder.mac
+            for holder in healing.record.present()
+            if holder.mac not in healing.gone
+            and holder.mac != client.mac
+            and self._core.serves(healing.record, holder.mac)
+        ]
+        return [mac for mac in serving if self._core.is_steady(mac, now)] or serving
+
+    # -- signs of success --
+
+    def _look_for_moves(self, healing: Healing) -> None:
+        """Take the frames of clients to other holders as what was wanted."""
+        if not healing.asked:
+            return
+        for client in list(healing.waiting.values()):
+            since, holder = self._core.last_use(healing.record, client)
+            if holder is not None and since >= healing.begin and holder not in healing.gone:
+                client.holder = holder
+                self._note_evidence(healing, holder, since)
+                healing.moved(client.mac)
+
+    def _note_evidence(self, healing: Healing, holder: bytes, seen: float) -> None:
+        if healing.new_holder is None:
+            healing.new_holder = holder
+            healing.seconds = seen - healing.noticed + healing.silent_s
+            if not healing.told:
+                self._tell(healing)
+
+    def _tell(self, healing: Healing) -> None:
+        healing.told = True
+        if not healing.asked:
+            return
+        core, record = self._core, healing.record
+        to = healing.new_holder or healing.chosen
+        node = None if to is None else core.mesh.owner(to)
+        address = address_text(record.address)
+        core.log(0, "notice", f"{address}: {_what(healing)}; {_end(healing, node)}")
+        record.failover_at = healing.begin
+        record.failover = FailoverView(
+            0.0, healing.reason, healing.node, node, healing.silent_s, healing.seconds, healing.asked
+        )
+        self.last_s = healing.silent_s if healing.seconds is None else healing.seconds
+        core.actions.append(
+            Changed(
+                {
+                    "VIP": address,
+                    "OLDNODE": healing.node,
+                    "NODE": node or "",
+                    "REASON": healing.reason,
+                    "CLIENTS": str(healing.asked),
+                    "SILENCE": f"{healing.silent_s:.3f}",
+                }
+            )
+        )
+
+    # -- withdrawal --
+
+    def withdraw(self, now: float) -> None:
+        """Lead our own clients elsewhere; the action `Gone` tells the end."""
+        core = self._core
+        found = [moved for record in core.table if (moved := self._withdrawal(record, now)) is not None]
+        core.withdrawing = True
+        for healing in found:
+            self._heal(healing)
+            self._asking.ask(healing.record, now, leaving=True)
+            if not healing.waiting:
+                healing.end()
+        self._withdrawn_since = now
+        if any(healing.waiting for healing in found):
+            self._withdrawal_due = now + WITHDRAWAL_STEP
+        else:
+            self._end_withdrawal()
+
+    @property
+    def withdrawn(self) -> frozenset[bytes]:
+        """Addresses for which nothing behind the own device answers any more."""
+        return frozenset(
+            healing.record.address for healing in self._healings if healing.reason == "withdrawn"
+        )
+
+    def _withdrawal(self, record: AddressRecord, now: float) -> Healing | None:
+        core, own = self._core, self._core.own_holders(record)
+        others = any(core.serves(record, holder.mac) for holder in record.present() if holder.mac not in own)
+        if not own or not others or not core.is_shared(record):
+            return None
+        clients = [
+            client
+            for client in record.clients.values()
+            if client.mac not in record.holders
+            and not core.is_local(client)
+            and (
+                client.holder in own
+                or any(now - core.mesh.last_use(mac, client.mac) < RECENT_USE for mac in own)
+            )
+        ]
+        return Healing(record, core.me, own, clients, "withdrawn", 0.0, now)
+
+    def _look_for_end(self, now: float) -> None:
+        """End the withdrawal when no client sends to us any more, or some may for ever."""
+        self._withdrawal_due = now + WITHDRAWAL_STEP
+        if now < self._withdrawn_since + SHORTEST_WITHDRAWAL:
+            return
+        busy = any(
+            now - self._core.mesh.last_use(mac, client) < QUIET_TIME
+            for healing in self._healings
+            for mac in healing.gone
+            for client in healing.record.clients
+        )
+        if not busy or now >= self._withdrawn_since + LONGEST_WITHDRAWAL:
+            self._end_withdrawal()
+
+    def _end_withdrawal(self) -> None:
+        self._withdrawal_due = math.inf
+        for healing in self._healings:
+            if not healing.told:
+                self._tell(healing)
+        self._core.actions.append(Gone())
+
+
+def _what(healing: Healing) -> str:
+    match healing.reason:
+        case "silent":
+            return f"{healing.node} is silent for {healing.silent_s:.2f} s"
+        case "unreachable":
+            return f"{healing.node} has left the mesh"
+        case _:
+            return f"{healing.node} withdraws"
+
+
+def _end(healing: Healing, node: str | None) -> str:
+    asked = "1 client" if healing.asked == 1 else f"{healing.asked} clients"
+    if healing.new_holder is not None:
+        return f"{asked} asked; {node or 'a holder of no known node'} answers"
+    return f"{asked} asked; {'all holders were' if node is None else f'{node} was'} asked"

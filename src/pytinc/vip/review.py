@@ -1,0 +1,185 @@
+"""Once a second: who is to be watched, what the data path is to do, and what may be forgotten."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from pytinc.vip.actions import KeepWarm, NewRules, Rules
+from pytinc.vip.addresses import AddressRecord
+from pytinc.vip.asking import Asking
+from pytinc.vip.core import GRACE, IDLE_LIFE, LOCAL_USE, RECENT_USE, Core, address_text, mac_text
+from pytinc.vip.detector import State
+from pytinc.vip.failover import Failovers
+
+INTERVAL: Final = 1.0
+SOON: Final = 0.02
+"""Seconds from something new to a look at all of it: there may be more of it."""
+PRUNE_INTERVAL: Final = 30.0
+CLIENT_LIFE: Final = 86_400.0
+"""Seconds after its last question for which a client counts whose MAC address is still announced: a kernel
+may live on one answer for as long as it has traffic."""
+WARM_INTERVAL: Final = 8.0
+MAX_WARM: Final = 256
+"""Nodes of clients to which a caller keeps a path."""
+
+
+class Review:
+    """Looks at everything now and then."""
+
+    def __init__(self, core: Core, asking: Asking, failovers: Failovers) -> None:
+        self._core = core
+        self._asking = asking
+        self._failovers = failovers
+        self._due = math.inf
+        self._next_prune = -math.inf
+        self._next_warm = -math.inf
+        self.rules = Rules()
+
+    def soon(self, now: float) -> None:
+        """Something is new."""
+        self._due = min(self._due, now + SOON)
+
+    def next_deadline(self) -> float:
+        """Return when `tick` has something to do."""
+        return self._due
+
+    def tick(self, now: float) -> None:
+        """Look, if it is time."""
+        if now >= self._due:
+            self.now(now)
+
+    def now(self, now: float) -> None:
+        """Look at everything now."""
+        core = self._core
+        if now >= self._next_prune:
+            self._next_prune = now + PRUNE_INTERVAL
+            self._prune(now)
+        shared = [record for record in core.table if core.is_shared(record)]
+        for record in shared:
+            if not record.reported and record.round_end() == math.inf:
+                self._report(record)
+        wanted = set(core.mesh.rivals(now)).union(*(self._wanted(record, now) for record in shared))
+        wanted.discard(core.me)
+        hops = {hop for node in wanted if (hop := core.mesh.first_hop(node)) is not None}
+        # Whoever is silent stays watched, even where its frames go another way meanwhile.
+        hops |= {node for node in wanted if node in core.watch and core.mesh.is_reachable(node)}
+        core.watch.set_wanted(hops, now)
+        self._keep_warm(wanted, shared, now)
+        self._failovers.prune(now)
+        self.set_rules(self._make_rules(shared, now))
+        self._due = now + INTERVAL
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._due = math.inf
+
+    # -- who is watched --
+
+    def _wanted(self, record: AddressRecord, now: float) -> set[str]:
+        """Return the nodes behind a shared address of which we must know whether they are there."""
+        core = self._core
+        owners = {mac: owner for mac in record.holders if (owner := core.mesh.owner(mac)) is not None}
+        everyone = set(owners.values()) - {core.me}
+        is_caller = self._asking.is_caller(record, now)
+        used = everyone & core.left.keys()
+        for client in record.clients.values():
+            if core.is_local(client):
+                since, holder = core.last_use(record, client)
+                if holder is not None and now - since < LOCAL_USE:
+                    used |= {owners[holder]} & everyone if holder in owners else set()
+            elif is_caller and core.uses(record, client, now) and not core.is_guarded(client):
+                return everyone
+        # Whom to ask instead matters only while somebody is suspect.
+        suspect = any(
+            (detector := core.watch.get(node)) is not None and detector.state is not State.ALIVE
+            for node in used - core.left.keys()
+        )
+        return everyone if suspect else used
+
+    def _keep_warm(self, wanted: set[str], shared: list[AddressRecord], now: float) -> None:
+        """Keep keys and paths with those who are watched, and with the nodes of clients that we care for."""
+        core = self._core
+        core.actions += [KeepWarm(node) for node in sorted(wanted)]
+        if now < self._next_warm:
+            return
+        self._next_warm = now + WARM_INTERVAL
+        nodes = {
+            owner
+            for record in shared
+            if self._asking.is_caller(record, now)
+            for mac in record.clients
+            if (owner := core.mesh.owner(mac)) is not None
+        }
+        core.actions += [KeepWarm(node) for node in sorted(nodes - wanted - {core.me})[:MAX_WARM]]
+
+    # -- rules for the data path --
+
+    def set_rules(self, rules: Rules) -> None:
+        """Have the data path do something else."""
+        if rules != self.rules:
+            self.rules = rules
+            self._core.actions.append(NewRules())
+
+    def _make_rules(self, shared: list[AddressRecord], now: float) -> Rules:
+        core = self._core
+        addresses = {record.address for record in shared}
+        senders: dict[bytes, bytes] = {}
+        in_use: dict[bytes, bytes] = {}
+        for record in shared:
+            own = core.own_holders(record)
+            if not own:
+                self._note_use(record, in_use, now)
+            for mac in own:
+                sender = core.own.other_address(mac, record.address, addresses)
+                if sender is not None:
+                    senders[record.address] = sender
+        known = {
+            address
+            for address in core.own.addresses()
+            if address not in addresses and self._is_verified(address)
+        }
+        macs = frozenset(mac for record in shared for mac in record.holders)
+        return Rules(macs, senders, frozenset(known), self._failovers.withdrawn, in_use)
+
+    def _note_use(self, record: AddressRecord, in_use: dict[bytes, bytes], now: float) -> None:
+        core = self._core
+        since, holder = max(
+            (core.last_use(record, client) for client in record.clients.values() if core.is_local(client)),
+            default=(-math.inf, None),
+        )
+        if holder is not None and now - since < RECENT_USE and core.serves(record, holder):
+            in_use[record.address] = holder
+
+    def _is_verified(self, address: bytes) -> bool:
+        """Tell whether it is known who has an address, or nobody is going to find out."""
+        record = self._core.table.get(address)
+        return record is None or record.verified
+
+    # -- telling and forgetting --
+
+    def _report(self, record: AddressRecord) -> None:
+        record.reported = True
+        mesh = self._core.mesh
+        holders = [f"{mesh.owner(holder.mac)} ({mac_text(holder.mac)})" for holder in record.present()]
+        self._core.log(
+            0,
+            "notice",
+            f"{address_text(record.address)} is held by {' and '.join(sorted(holders))}: guarded as a shared "
+            "address. If it is no virtual IP, these hosts have the same address by mistake.",
+        )
+
+    def _prune(self, now: float) -> None:
+        core = self._core
+        for record in list(core.table):
+            for client in list(record.clients.values()):
+                age = now - client.seen
+                if age > CLIENT_LIFE or (age > GRACE and core.mesh.owner(client.mac) is None):
+                    core.table.drop_client(record, client.mac)
+            if not record.clients and now - max(record.seen, record.own_seen) > IDLE_LIFE:
+                core.table.forget(record)
+        for node in [node for node, since in core.left.items() if now - since > IDLE_LIFE]:
+            if node not in core.watch:
+                del core.left[node]
+        self._asking.prune(now)
+        core.own.prune(now)
