@@ -23,6 +23,8 @@ from rich.text import Text
 PLAIN_WIDTH: Final = 110
 MAX_WIDTH: Final = 120  # wider tables are hard to read
 REFRESH_PER_S: Final = 10
+PLAIN_INTERVAL_S: Final = 5.0
+"""Seconds between two lines that would replace each other in a terminal."""
 ACCENT: Final = "cyan"
 
 
@@ -88,6 +90,37 @@ class Narrator:
         else:
             self.say(("OK: " if good else "FAILED: ") + text)
 
+    def note(self, text: str) -> None:
+        """What a chapter has shown, where it is neither good nor bad."""
+        if self.live:
+            self.console.print(Panel(text, border_style="yellow", expand=False))
+        else:
+            self.say(f"NOTE: {text}")
+
+    @contextmanager
+    def lines(self) -> Iterator[Callable[[Sequence[str]], None]]:
+        """Lines that are replaced in place; the function it gives sets them, and the last ones stay."""
+        if self.live:
+            with Live(console=self.console, auto_refresh=False) as live:
+                yield lambda lines: live.update(_unwrapped(lines), refresh=True)
+            return
+        last: Sequence[str] = ()
+        told = time.monotonic()
+
+        def show(lines: Sequence[str]) -> None:
+            nonlocal last, told
+            last = lines
+            if time.monotonic() - told >= PLAIN_INTERVAL_S:
+                told = time.monotonic()
+                self._say_all(lines)
+
+        yield show
+        self._say_all(last)
+
+    def _say_all(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.say(line)
+
     @contextmanager
     def step(self, text: str) -> Iterator[Callable[[str], None]]:
         """A piece of work with a spinner; the function it gives sets the text behind it."""
@@ -122,3 +155,11 @@ class Narrator:
                 self.console.print(f"[red]✗[/] {text}  {elapsed()}")
                 raise
         self.console.print(f"[green]✓[/] {text}  {elapsed()}")
+
+
+def _unwrapped(lines: Iterable[str]) -> Text:
+    """One row of the terminal for each line, however narrow it is."""
+    text = Text.from_markup("\n".join(lines))
+    text.no_wrap = True
+    text.overflow = "crop"
+    return text
