@@ -6,12 +6,14 @@ means an entry in one event queue. Hours of protocol time pass in seconds.
 
 from __future__ import annotations
 
+import functools
 import heapq
 import itertools
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from pytinc.config.settings import HostPort, HostSettings, Mode, Settings
 from pytinc.crypto.keys import PrivateKey
@@ -85,6 +87,8 @@ class Underlay:
     """A smaller MTU somewhere on the way: larger datagrams vanish."""
     no_udp: set[frozenset[str]] = field(default_factory=set)
     """Pairs between which no datagram passes."""
+    mute: set[str] = field(default_factory=set)
+    """Hosts of which nothing arrives; what is sent to them does."""
     cut: set[str] = field(default_factory=set)
     """Hosts that neither send nor receive anything."""
     island: set[str] = field(default_factory=set)
@@ -93,10 +97,19 @@ class Underlay:
     """Seconds by which what is sent to a host comes later."""
 
     def carries(self, one: str, two: str) -> bool:
-        return one not in self.cut and two not in self.cut and (one in self.island) == (two in self.island)
+        if one in self.cut or two in self.cut or one in self.mute:
+            return False
+        return (one in self.island) == (two in self.island)
 
     def delay_to(self, name: str) -> float:
         return self.delay + self.slow.get(name, 0.0)
+
+
+class Station(Protocol):
+    """A host behind a device, or several."""
+
+    def receive(self, frame: bytes) -> None:
+        """Take a frame that the node wrote to its device."""
 
 
 class SimNode:
@@ -110,17 +123,22 @@ class SimNode:
         self.key = key
         self.hosts = SimHosts()
         self.running = False
+        self.withdrawn = False
         self.asleep = False
         self.wall_offset = 0.0
         """Seconds by which the wall clock was set since the start."""
         self.takes_super_frames = False
         """Set before the start: the device does."""
         self.frames: list[bytes] = []
+        self.host: Station | None = None
+        """What is behind the device; None: the test itself."""
         self.scripts: list[tuple[str, dict[str, str]]] = []
         self.logs: list[str] = []
         self.errors: list[str] = []
         self.pipes: dict[int, Pipe] = {}
         self._armed = float("inf")
+        self._waiting: list[Callable[[], object]] = []
+        """What came while the process was stopped."""
 
     def start(self) -> None:
         rng = self.mesh.rng
@@ -164,6 +182,18 @@ class SimNode:
         self.mesh.underlay.cut.discard(self.name)
         self._tick(self._armed)
 
+    def stall(self, seconds: float) -> None:
+        """Stop the process: what comes meanwhile waits, and no timer runs."""
+        self.asleep = True
+        self.mesh.at(self.mesh.now + seconds, self._go_on)
+
+    def _go_on(self) -> None:
+        self.asleep = False
+        waiting, self._waiting = self._waiting, []
+        self._tick(self._armed)
+        for function in waiting:
+            self._if_running(function)
+
     def send_frame(self, frame: bytes) -> None:
         self.node.frames([frame], self.mesh.now)
         self.settle()
@@ -183,13 +213,22 @@ class SimNode:
         output = self.node.output
         frames, runs = list(output.frames), list(output.runs)
         output.clear()
-        self.frames += one_by_one(frames)
+        self._deliver(one_by_one(frames))
         for path, datagrams in runs:
             for datagram in datagrams if isinstance(datagrams, list) else datagrams.datagrams():
                 self._send_datagram(path.address, datagram, path.relay.name)
         for action in self.node.take_actions():
             self._perform(action)
         self._arm()
+
+    def _deliver(self, frames: list[bytes]) -> None:
+        """Give frames to the host behind the device, or keep them for the test if there is none."""
+        host = self.host
+        if host is None:
+            self.frames += frames
+            return
+        for frame in frames:
+            self.mesh.at(self.mesh.now, functools.partial(host.receive, frame))
 
     def _arm(self) -> None:
         deadline = self.node.next_deadline()
@@ -227,6 +266,8 @@ class SimNode:
                         lambda: self.node.resolved(peer, [Address(host, port)], self.mesh.now)
                     ),
                 )
+            case actions.Withdrawn():
+                self.withdrawn = True
             case actions.RunScript(name, environment):
                 self.scripts.append((name, dict(environment)))
             case actions.AppendPublicKey(peer, key):
@@ -237,8 +278,10 @@ class SimNode:
             case actions.SaveAddressCache(peer, addresses):
                 self.hosts.caches[peer] = addresses
 
-    def _if_running(self, function: Callable[[], None]) -> None:
-        if self.running:
+    def _if_running(self, function: Callable[[], object]) -> None:
+        if self.running and self.asleep:
+            self._waiting.append(function)
+        elif self.running:
             function()
             self.settle()
 
@@ -284,8 +327,7 @@ class SimNode:
             if not mesh.underlay.carries(self.name, peer.name):
                 return
             if peer.running and theirs in peer.pipes:
-                peer.node.meta_data(theirs, data, mesh.now)
-                peer.settle()
+                peer._if_running(lambda: peer.node.meta_data(theirs, data, mesh.now))
 
         mesh.at(mesh.now + mesh.underlay.delay_to(peer.name), arrive)
 

@@ -9,12 +9,17 @@ With one, a frame pays a look-up of its destination, and ARP and neighbour disco
   to this host: it goes out with another sender (docs/virtual-ip.md). So does the first question from an
   address of which nobody knows yet whether it is shared.
 * Such a question of another node's host goes to the own device without sender.
+* After this node was stopped for a while (SIGSTOP, a suspended machine), what its host answers for a shared
+  address may be the answer to an old question, and the client elsewhere by now: it ends here for a second.
+* An answer for an address that comes to a station on our side which did not ask, and uses another holder, is
+  such an old one, too.
 
 Cold path, but for `note_use`.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -25,12 +30,18 @@ from pytinc.wire.neighbour import GUARD_MAC, NOBODY, Kind, Message
 
 if TYPE_CHECKING:
     from pytinc.datapath.output import Output
-    from pytinc.datapath.table import PeerSlot
+    from pytinc.datapath.table import ForwardingTable, PeerSlot
 
 MAX_MESSAGES: Final = 256
 """Reported of one batch. What a flood has beyond that is switched like any frame, and told to nobody."""
 MAX_USES: Final = 16_384
 """Pairs of stations noted between two prunings: as many as the node learns MACs."""
+LONG_PAUSE: Final = 0.5
+"""Seconds without a tick after which others may have taken us for dead."""
+DOUBT_TIME: Final = 1.0
+"""Seconds in which old questions are through: the kernel's queues are short."""
+ANSWER_TIME: Final = 2.0
+"""Seconds in which a question is answered."""
 _IPV4_SIZE: Final = 4
 
 
@@ -50,42 +61,73 @@ class GuardTable:
     """Addresses for which nothing on our side answers any more."""
     in_use: Mapping[bytes, bytes] = field(default_factory=dict)
     """Shared addresses, and the MAC that stations behind the own device use for each."""
+    own: frozenset[bytes] = frozenset()
+    """Shared addresses with a holder behind the own device."""
+    asked: dict[bytes, float] = field(default_factory=dict)
+    """When a station behind the own device asked for an address of `in_use` last."""
+    heartbeat: float = math.inf
+    """When the guard ticked last; it does so several times a second while there is anything in `own`."""
+    doubt_until: float = -math.inf
+    """Until then our own answers for shared addresses may be old ones."""
     rewritten: int = 0
     """Questions whose sender was changed."""
     answers_withheld: int = 0
 
+    def beat(self, now: float) -> None:
+        """The guard ticks: note if it has not for too long."""
+        if self.own and now - self.heartbeat > LONG_PAUSE:
+            self.doubt_until = now + DOUBT_TIME
+        self.heartbeat = now
+
 
 def screen(
-    guard: GuardTable, source: PeerSlot, frames: list[bytes], out: Output
+    table: ForwardingTable, source: PeerSlot, frames: list[bytes], now: float, out: Output
 ) -> tuple[list[bytes], list[bytes]]:
     """Look at frames that may be ARP or neighbour discovery.
 
     Returns what is left of them, and the form in which they go to the own device if they are for all. Both
-    are ``frames`` itself where there is nothing to change.
+    are ``frames`` itself where there is nothing to change. Without a guard there is not.
     """
+    guard = table.guard
+    if guard is None:
+        return frames, frames
     messages = [neighbour.parse(frame) for frame in frames]
     if not any(messages):
         return frames, frames
     told = out.upcalls.messages
     told += [(source, message) for message in messages if message][: max(MAX_MESSAGES - len(told), 0)]
+    pairs = list(zip(frames, messages, strict=True))
     if not source.is_me:
-        arriving = [_arriving(guard, *pair) for pair in zip(frames, messages, strict=True)]
-        return frames, arriving
-    left = [
-        frame for pair in zip(frames, messages, strict=True) if (frame := _leaving(guard, *pair)) is not None
-    ]
+        left = [
+            frame for frame, message in pairs if message is None or not _is_old(table, guard, message, now)
+        ]
+        return left, [_arriving(guard, frame, message) for frame, message in pairs]
+    left = [kept for frame, message in pairs if (kept := _leaving(guard, frame, message, now)) is not None]
     return left, left
 
 
-def _leaving(guard: GuardTable, frame: bytes, message: Message | None) -> bytes | None:
+def _is_old(table: ForwardingTable, guard: GuardTable, message: Message, now: float) -> bool:
+    """Tell whether an answer comes too late: its station did not ask, and is well where it is."""
+    return (
+        message.kind is Kind.ANSWER
+        and guard.in_use.get(message.address, message.mac) != message.mac
+        and now - guard.asked.get(message.address, -math.inf) > ANSWER_TIME
+        and table.owner_of(message.to) is table.me
+    )
+
+
+def _leaving(guard: GuardTable, frame: bytes, message: Message | None, now: float) -> bytes | None:
     """Return what goes out of a frame of the own device."""
     if message is None or message.mac == GUARD_MAC:
         return frame
     if message.kind in (Kind.ANSWER, Kind.ANNOUNCEMENT):
-        if message.address in guard.withheld:
+        doubtful = now < guard.doubt_until or now - guard.heartbeat > LONG_PAUSE
+        if message.address in guard.withheld or (doubtful and message.address in guard.own):
             guard.answers_withheld += 1
             return None
         return frame
+    if message.target in guard.in_use:
+        guard.asked[message.target] = now
     if message.kind is Kind.PROBE or not is_group(message.to) or message.address in guard.known:
         return frame
     sender = guard.senders.get(message.address)

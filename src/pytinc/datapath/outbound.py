@@ -118,7 +118,7 @@ class Outbound:
                     continue
             for_device = run
             if guard is not None and header[12:] in _NEIGHBOUR_TYPES:
-                run, for_device = screen(guard, source, run, out)
+                run, for_device = screen(table, source, run, now, out)
                 if not run:
                     continue
             owner = None if rules.hub else table.owner_of(header[DESTINATION])

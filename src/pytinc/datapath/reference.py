@@ -337,12 +337,10 @@ class Reference:
         if source is me and frame[ETHERTYPE] == NO_TYPE:
             table.drops.bad_record += 1
             return
-        for_device = frame
-        if table.guard is not None:
-            left, devices = screen(table.guard, source, [frame], out)
-            if not left:
-                return
-            (frame,), (for_device,) = left, devices
+        left, devices = screen(table, source, [frame], now, out)
+        if not left:
+            return
+        (frame,), (for_device,) = left, devices
         owner = None if rules.hub else self._owner(frame[DESTINATION])
         if table.guard is not None and frame[DESTINATION] in table.guard.macs:
             note_use(table.guard, frame, now, out)

@@ -1,7 +1,7 @@
 """Translates between the node and the guard of shared addresses (`pytinc.vip`).
 
-What the data path reports and what happens to peers goes in; probes, questions and new rules for the data path
-come out. The guard knows nodes by name and MAC addresses by their bytes, and nothing else of the node.
+What the data path reports and what happens to peers goes in; probes, questions and new rules for the data
+path come out. The guard knows nodes by name and MAC addresses by their bytes, and nothing else of the node.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class NodeGuard:
             actions.SetSilent: self._set_silent,
             actions.Notice: lambda action, now: node.log(action.level, action.priority, action.message),
             actions.Changed: lambda action, now: node.act(RunScript("vip-changed", action.environment)),
-            actions.NewRules: lambda action, now: self._write_rules(),
+            actions.NewRules: lambda action, now: self._write_rules(now),
             actions.Gone: lambda action, now: node.act(Withdrawn()),
         }
 
@@ -80,7 +80,7 @@ class NodeGuard:
             now, enabled=enabled, addresses=hears_all, interval=settings.guard_interval / 1000
         )
         self._next_pruning = now + USES_INTERVAL
-        self._write_rules()
+        self._write_rules(now)
         self.settle(now)
 
     def withdraw(self, now: float) -> None:
@@ -106,6 +106,8 @@ class NodeGuard:
     def tick(self, now: float) -> None:
         """Do what is due."""
         table = self._node.table.guard
+        if table is not None:
+            table.beat(now)
         if table is not None and now >= self._next_pruning:
             self._next_pruning = now + USES_INTERVAL
             for key in [key for key, seen in table.uses.items() if now - seen > USES_LIFE]:
@@ -242,9 +244,13 @@ class NodeGuard:
             peer.slot.silent = action.silent
             forwarding.write_owners(self._node)
 
-    def _write_rules(self) -> None:
+    def _write_rules(self, now: float) -> None:
         table, rules = self._node.table.guard, self._guard.rules
         if table is None:
             return
+        if not table.own:
+            table.heartbeat = now  # nobody had to tick until now
         table.macs, table.known, table.withheld = rules.macs, rules.known, rules.withheld
-        table.senders, table.in_use = rules.senders, rules.in_use
+        table.senders, table.in_use, table.own = rules.senders, rules.in_use, rules.own
+        for address in table.asked.keys() - rules.in_use.keys():
+            del table.asked[address]

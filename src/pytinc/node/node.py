@@ -159,7 +159,7 @@ class Node:
         self._settle(now)
 
     def withdraw(self, now: float) -> None:
-        """Lead the clients of shared addresses elsewhere before the stop; `Withdrawn` tells that it is done."""
+        """Lead the clients of shared addresses elsewhere before the stop; `Withdrawn` tells the end."""
         self.guard.withdraw(now)
         self._settle(now)
 

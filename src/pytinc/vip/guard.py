@@ -34,6 +34,8 @@ from pytinc.vip.views import GuardView
 from pytinc.wire.ethernet import is_group
 from pytinc.wire.neighbour import GUARD_ADDRESS, GUARD_MAC, NOBODY, Kind, Message
 
+HEARTBEAT: Final = 0.2
+"""Seconds between two ticks at the most while a shared address has a holder behind the own device."""
 _IPV6_SIZE: Final = 16
 _LINK_LOCAL: Final = b"\xfe\x80"
 
@@ -49,6 +51,7 @@ class Guard:
         self._withdrawing = False
         self._due = math.inf
         """When `tick` wanted to be called."""
+        self._next_beat = math.inf
 
     def _make_parts(self) -> None:
         core = self._core
@@ -90,7 +93,7 @@ class Guard:
             self._withdrawing = True
             self._failovers.withdraw(now)
             if self._enabled:
-                self._review.now(now)
+                self._review_now(now)
                 self._failovers.tick(now)
 
     # -- what happens in the mesh --
@@ -128,6 +131,7 @@ class Guard:
         self._core.watch.forget(node)
         self._apply_changes(now)
         self._failovers.holder_gone(node, "unreachable", silence, now)
+        self._review_now(now)
 
     # -- what passes through the switch --
 
@@ -208,7 +212,9 @@ class Guard:
     def next_deadline(self) -> float:
         """Return when `tick` has something to do."""
         parts = (self._core.watch, self._asking, self._failovers, self._corrections, self._review)
-        self._due = min(part.next_deadline() for part in parts) if self._enabled else math.inf
+        due = min(part.next_deadline() for part in parts) if self._enabled else math.inf
+        # A host that stood still for a while must not answer old questions: the data path looks at our ticks.
+        self._due = min(due, self._next_beat) if self.rules.own else due
         return self._due
 
     def tick(self, now: float) -> None:
@@ -216,6 +222,7 @@ class Guard:
         if not self._enabled:
             return
         core = self._core
+        self._next_beat = now + HEARTBEAT
         if now > self._due:
             core.watch.excuse(now, now - self._due)
         core.actions += core.watch.tick(now)
@@ -254,6 +261,12 @@ class Guard:
         self._core.log(2, "info", f"{node} is silent for {silence:.2f} s")
         for silent in self._behind(node):
             self._failovers.holder_gone(silent, "silent", silence, now)
+        # At once: the data path must let the answers through.
+        self._review_now(now)
+
+    def _review_now(self, now: float) -> None:
+        self._review.now(now)
+        self._next_beat = now + HEARTBEAT
 
     def _behind(self, hop: str) -> list[str]:
         """Return the nodes that are as silent as ``hop``: itself, and those that it relays to."""

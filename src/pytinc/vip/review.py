@@ -140,7 +140,8 @@ class Review:
             if address not in addresses and self._is_verified(address)
         }
         macs = frozenset(mac for record in shared for mac in record.holders)
-        return Rules(macs, senders, frozenset(known), self._failovers.withdrawn, in_use)
+        own_shared = frozenset(record.address for record in shared if core.own_holders(record))
+        return Rules(macs, senders, frozenset(known), self._failovers.withdrawn, own_shared, in_use)
 
     def _note_use(self, record: AddressRecord, in_use: dict[bytes, bytes], now: float) -> None:
         core = self._core

@@ -43,6 +43,8 @@ _SOLICITATION_SIZE: Final = 24
 _MAX_ND_SIZE: Final = 512
 """Longer neighbour messages carry more options than anybody sends."""
 _HOPS: Final = 255
+_MULTICAST: Final = 0xFF
+"""First byte of a multicast IPv6 address."""
 _OPTION_UNIT: Final = 8
 _SOURCE_LINK_LAYER: Final = 1
 _TARGET_LINK_LAYER: Final = 2
@@ -122,8 +124,8 @@ def _parse_nd(frame: bytes) -> Message | None:
     if not _SOLICITATION_SIZE <= length == len(body) <= _MAX_ND_SIZE or frame[21] != _HOPS or body[1] != 0:
         return None
     type_, source, target = body[0], frame[22:38], body[8:24]
-    if type_ not in (_SOLICITATION, _ADVERTISEMENT) or is_group(target):
-        return None  # a multicast IPv6 address begins with 0xff as well
+    if type_ not in (_SOLICITATION, _ADVERTISEMENT) or target[0] == _MULTICAST:
+        return None
     pseudo = ip.pseudo_header_v6(source, frame[38:54], length, ip.PROTOCOL_ICMPV6)
     options = _options(body)
     if options is None or ip.checksum(pseudo + body) != 0:
