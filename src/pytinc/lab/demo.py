@@ -152,8 +152,9 @@ class Demo:
             self._await_contrast()
         marks = self._marks
         self.tell.say(
-            f"  It also makes a TCP connection every 20 ms. One mark is {CELL_S:g} s of pings: {marks.all} all are\n"
-            f"  answered, {marks.some} some, {marks.none} none."
+            "  It also makes a TCP connection every 20 ms. "
+            f"One mark stands for the pings of {CELL_S:g} s:\n"
+            f"  {marks.all} all are answered, {marks.some} some, {marks.none} none."
         )
         self._show(lambda: True, BEFORE_S, BEFORE_S)
         self._tell_owner()
@@ -183,8 +184,8 @@ class Demo:
         with contextlib.suppress(LabError):
             wait_until(lambda: "holders 3" in shared_lines(client), FOUND_LIMIT_S, "all holders are found")
         self.tell.say(
-            f"  {client.name}'s neighbour guard has found out who has the address, and who uses it. Nothing is\n"
-            f"  configured for that ({GUIDE}). pytinc dump shared says:"
+            f"  {client.name}'s neighbour guard has found out who has the address, and who uses it. Nothing\n"
+            f"  is configured for that ({GUIDE}). pytinc dump shared says:"
         )
         self.tell.say(escape(shared_lines(client)))
 
@@ -240,7 +241,7 @@ class Demo:
     def _come_back(self, node: Node, deed: Callable[[], object], how: str) -> None:
         """Bring a node back; the clients of another one should stay there."""
         self.tell.say(f"  Now {node.name} {how}.")
-        before, begin = self.stage.answering(), time.monotonic()
+        before, begin = self.stage.served_by(), time.monotonic()
         with ThreadPoolExecutor(1) as worker:
             coming = worker.submit(deed)
             self._show(lambda: coming.done() and self.stage.served(begin), RETURN_S, SHOWN_S)
@@ -248,10 +249,12 @@ class Demo:
         after = self.stage.outcome(how, node, begin, SHOWN_S)
         if after.successor is None:
             raise LabError(f"{VIP} is not answered after {node.name} {how}")
-        stays = after.successor == before
-        where = f"{'stays with' if stays else 'moved to'} [bold]{after.successor}[/]"
-        tell = self.tell.result if stays else self.tell.note
-        tell(f"{node.name} is back; the client {where}; {after.brief}")
+        if before is None:
+            self.tell.note(f"{node.name} is back; [bold]{after.successor}[/] answers the client")
+        elif after.successor == before:
+            self.tell.result(f"{node.name} is back; the client stays with [bold]{before}[/]; {after.brief}")
+        else:
+            self.tell.note(f"{node.name} is back; the client moves to {after.successor}; {after.brief}")
 
     def end_contrast(self) -> None:
         """Look at the network beside until its address has moved, or its time is over."""
@@ -275,7 +278,7 @@ class Demo:
         self.tell.chapter("What the clients noticed")
         self.tell.table("Measured by the clients", COLUMNS, (outcome.row() for outcome in self.outcomes))
         self.tell.say(
-            "  Pings leave every 0.01 s, connections every 0.02 s: a silence of that length means that none is lost."
+            "  Pings leave every 0.01 s, connections every 0.02 s: no time between two of them is shorter."
         )
         if not self._guarded:
             return True
@@ -285,7 +288,7 @@ class Demo:
             self.tell.result(complaint, good=False)
         if not complaints:
             self.tell.say(
-                f"  All this is automatic: three nodes have the address, and nothing else is set. See {GUIDE}."
+                f"  All this is automatic: three nodes have the address, nothing else is set. See {GUIDE}."
             )
         return not complaints
 

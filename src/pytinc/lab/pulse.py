@@ -101,7 +101,7 @@ class Outcome:
         )
 
     def _seconds(self, measured: float) -> str:
-        return f"{measured:.2f} s" if self.successor else f"more than {int(measured)} s"
+        return f"{measured:.2f} s" if self.successor else f"more than {math.floor(measured * 10) / 10} s"
 
 
 COLUMNS: Final = ("fault", "daemons", "who answers", "longest silence", "pings lost", "no new TCP connection")
@@ -110,7 +110,7 @@ COLUMNS: Final = ("fault", "daemons", "who answers", "longest silence", "pings l
 def measure(
     fault: str, network: str, holders: tuple[str, str | None], since: float, until: float
 ) -> Callable[[Trace], Outcome]:
-    """Return the question for a trace: what was a fault at ``since`` like, as far as is known at ``until``?"""
+    """Return the question for a trace: what was a fault at ``since`` like, as far as known at ``until``?"""
     holder, successor = holders
 
     def ask(trace: Trace) -> Outcome:

@@ -90,9 +90,12 @@ class Stage:
 
     def start(self, detail: Callable[[str], None]) -> None:
         """Start the daemons, and on the holders a server for the client's connections."""
-        for node in self.network:
-            detail(node.name)
-            node.start()
+        detail(ENTRY)
+        self.network[ENTRY].start()
+        others = [node for node in self.network if node.name != ENTRY]
+        detail(", ".join(node.name for node in others))
+        with ThreadPoolExecutor(WORKERS) as workers:
+            list(workers.map(Node.start, others))
         for name in HOLDERS:
             serve(self.network[name].host, PORT)
 
@@ -141,6 +144,10 @@ class Stage:
         mac, _ = neighbour(self.client.host, VIP)
         return next((node.name for node in self.network if node.mac == mac), None)
 
+    def served_by(self) -> str | None:
+        """The node that has served the client well of late; None if there is none."""
+        return self.answering() if self.served(0) else None
+
     def holder(self) -> Node:
         """The node that answers the client; LabError if there is none."""
         name = self.answering()
@@ -160,8 +167,7 @@ class Stage:
         """What a fault of a holder was like; nothing after ``limit`` seconds counts."""
         until = min(time.monotonic(), since + limit)
         successor = self.answering() if self.served(since) else None
-        question = measure(fault, self.kind.title, (holder.name, successor), since, until)
-        return self.watch.ask(question)
+        return self.watch.ask(measure(fault, self.kind.title, (holder.name, successor), since, until))
 
     def log_sizes(self) -> dict[str, int]:
         """How much each daemon has logged."""
