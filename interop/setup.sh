@@ -3,7 +3,7 @@
 #
 #   setup.sh demo          what the lab needs to build hosts
 #   setup.sh test          that, what the interop tests measure with, and the real tincd
-#   setup.sh bench         that, and other VPN programs to compare with, those that there are
+#   setup.sh bench         that, and other programs to compare with (VPNs, keepalived), those that there are
 #   setup.sh containers    a Docker engine and what its images are made with
 #   setup.sh PACKAGE...    just these packages
 set -eu
@@ -46,7 +46,7 @@ proxies="tinyproxy:tinyproxy-bin danted:dante-server microsocks:microsocks socat
 upnp="miniupnpd:miniupnpd-nftables"
 # What the command's own output is given to: drawings, completion scripts, man pages.
 readers="dot:graphviz zsh:zsh fish:fish mandoc:mandoc"
-others="openvpn:openvpn edge:n2n wireguard-go:wireguard-go wg:wireguard-tools openssl:openssl"
+others="openvpn:openvpn edge:n2n wireguard-go:wireguard-go wg:wireguard-tools openssl:openssl keepalived:keepalived"
 containers="docker:docker.io dockerd:docker.io debootstrap:debootstrap"
 
 case "${1:-}" in
@@ -67,7 +67,7 @@ case "${1:-}" in
         sh "$0" test
         # shellcheck disable=SC2086
         for package in $(missing_of $others); do
-            (install "$package") || echo "setup: no $package: its pair will be skipped" >&2
+            (install "$package") || echo "setup: no $package: it will be left out" >&2
         done
         ;;
     containers)

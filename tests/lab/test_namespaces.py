@@ -42,6 +42,14 @@ def test_a_host_that_is_cut_off_neither_sends_nor_receives() -> None:
     assert lines == ["drop", "ip daddr 192.0.2.1 drop"]
 
 
+def test_a_muted_host_sends_nothing_and_receives() -> None:
+    faults = Faults()
+    faults.muted.add("b-1")
+    lines = [line.strip() for line in faults.ruleset(ADDRESSES).splitlines()]
+    assert lines[lines.index("chain from_b_1 {") + 2] == "drop"
+    assert lines.count("drop") == 1
+
+
 def test_a_command_that_fails_raises_with_its_output() -> None:
     with pytest.raises(LabError, match="status 3\nsorry"):
         run("sh", "-c", "echo sorry; exit 3")
