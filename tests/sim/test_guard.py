@@ -315,7 +315,12 @@ def test_all_of_100_clients_are_told_with_30_percent_loss() -> None:
     mesh = Mesh(5)
     hosts = []
     for number, name in enumerate(("n1", *MEMBERS), 1):
-        sim = mesh.add(name, connect_to=() if name == "n1" else ("n1",), neighbour_guard=name != "n1")
+        sim = mesh.add(
+            name,
+            connect_to=() if name == "n1" else ("n1",),
+            neighbour_guard=name != "n1",
+            max_connection_burst=1000,
+        )
         addresses = [own_address(number, VIP)] + ([VIP] if name in MEMBERS else [])
         hosts.append(Host(sim, mac_of(number), *addresses))
     clients = []
@@ -379,7 +384,7 @@ def test_a_bystander_leads_clients_back_where_they_were_known_to_be() -> None:
     world.mesh.run(2)
     assert world.holder() == "n2"
     world.hosts["n3"].ask(own_address(1, VIP))
-    world.mesh.run(0.01)
+    world.mesh.run(0.015)
     assert world.holder() == "n3"
     world.mesh.run(0.1)
     assert world.holder() == "n2"
@@ -453,7 +458,7 @@ def test_what_is_shown_tells_who_answers_whom_and_how_long_the_last_failover_too
 
 
 def test_half_an_hour_with_losses_stalls_and_a_suspended_machine_has_no_failover() -> None:
-    world = build(CASTS["pytinc"], interval=2.0, seed=3)
+    world = build(CASTS["pytinc"], interval=2.0, warm_up=10.0, seed=3)
     mesh = world.mesh
     mesh.underlay.loss = 0.01
     holder = world.holder()

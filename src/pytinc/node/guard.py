@@ -171,6 +171,10 @@ class NodeGuard:
         peer = self._node.peers.get(node)
         return peer is not None and peer.reachable
 
+    def is_alone(self) -> bool:
+        """Tell whether no other node can be reached."""
+        return not any(peer.reachable for peer in self._node.peers.values() if peer is not self._node.me)
+
     def first_hop(self, node: str) -> str | None:
         """Return the node that datagrams for ``node`` are sent to."""
         peer = self._node.peers.get(node)

@@ -17,6 +17,9 @@ class Mesh(Protocol):
     def is_reachable(self, node: str) -> bool:
         """Tell whether a node can be reached by the graph; the own node can."""
 
+    def is_alone(self) -> bool:
+        """Tell whether no other node can be reached."""
+
     def first_hop(self, node: str) -> str | None:
         """Return the node that datagrams for ``node`` are sent to; None if none are sent by UDP."""
 

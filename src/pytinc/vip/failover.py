@@ -54,8 +54,8 @@ class Failovers:
     def holder_gone(self, node: str, reason: str, silence: float, now: float) -> None:
         """Lead the clients of a node's holders elsewhere."""
         core = self._core
-        if node in core.left or node == core.me:
-            return
+        if node in core.left or node == core.me or core.mesh.is_alone():
+            return  # who reaches nobody knows nothing about others
         core.left[node] = now
         for record in list(core.table):
             gone = frozenset(mac for mac in record.holders if core.mesh.owner(mac) == node)

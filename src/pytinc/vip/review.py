@@ -103,7 +103,6 @@ class Review:
         core.actions += [KeepWarm(node) for node in sorted(wanted)]
         if now < self._next_warm:
             return
-        self._next_warm = now + WARM_INTERVAL
         nodes = {
             owner
             for record in shared
@@ -111,6 +110,8 @@ class Review:
             for mac in record.clients
             if (owner := core.mesh.owner(mac)) is not None
         }
+        if nodes:
+            self._next_warm = now + WARM_INTERVAL
         core.actions += [KeepWarm(node) for node in sorted(nodes - wanted - {core.me})[:MAX_WARM]]
 
     # -- rules for the data path --
