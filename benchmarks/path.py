@@ -3,8 +3,8 @@
     .venv/bin/python benchmarks/path.py [--profile outbound|inbound]
 
 Frames of 1,450 and 64 bytes (TCP segments and bare acknowledgements) in batches of 1, 8 and 64. "Sealing" and
-"opening" are what the session alone costs for the same frames; the rest is ours. Good for comparing with each
-other on one machine in one run.
+"opening" are what the session alone costs for the same frames; the rest is ours. A second table tells what
+the guard of shared addresses adds. Good for comparing with each other on one machine in one run.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pytinc.crypto.keys import PrivateKey
+from pytinc.datapath.guard import GuardTable
 from pytinc.datapath.inbound import Inbound
 from pytinc.datapath.outbound import Outbound
 from pytinc.datapath.output import Output
@@ -31,6 +32,7 @@ from pytinc.wire.datagram import NULL_ID, PREFIX_SIZE, TYPE_MAC
 
 FRAMES = 1024
 ROUNDS = 9
+GUARD_ROUNDS = 25
 SIZES = (1450, 64)
 BATCHES = (1, 8, 64)
 MTU = 1451
@@ -147,6 +149,41 @@ def measure(world: World) -> None:
             print(f"inbound         {size:5} {count:5}  {all_:6.2f}  {session:6.2f}")
 
 
+def guards() -> dict[str, GuardTable | None]:
+    """No guard; one with nothing to guard; one for which every frame is a use to be noted."""
+    uses = {MAC_THERE + MAC_HERE: 0.0, MAC_HERE + MAC_THERE: 0.0}
+    macs = frozenset((MAC_THERE, MAC_HERE))
+    return {"none": None, "idle": GuardTable(), "watching": GuardTable(macs=macs, uses=uses)}
+
+
+def measure_guard(world: World) -> None:
+    """Print what the guard of shared addresses costs per frame; its states take turns in every round."""
+    print("µs per frame     size  batch   " + "".join(f"{name + ' guard':>16}" for name in guards()))
+    for size in SIZES:
+        out, into = tcp_frame(MAC_THERE, MAC_HERE, size), tcp_frame(MAC_HERE, MAC_THERE, size)
+        for count in BATCHES:
+            frames, answers = batches_of(out, count), batches_of(into, count)
+            sent, received = (
+                _by_guard(world, world.send, lambda f=frames: f),
+                _by_guard(world, world.receive, lambda f=answers: world.sealed_by_b(f)),
+            )
+            for name, costs in (("outbound", sent), ("inbound", received)):
+                print(f"{name:15} {size:5} {count:5}   " + "".join(f"{cost:16.2f}" for cost in costs))
+    world.table.guard = None
+
+
+def _by_guard(world: World, run: Step, prepare: Callable[[], list[list[bytes]]]) -> list[float]:
+    costs: dict[str, list[float]] = {name: [] for name in guards()}
+    for _ in range(GUARD_ROUNDS):
+        for name, guard in guards().items():
+            world.table.guard = guard
+            batches = prepare()
+            start = time.perf_counter()
+            run(batches)
+            costs[name].append((time.perf_counter() - start) / FRAMES * 1e6)
+    return [statistics.median(of_one) for of_one in costs.values()]
+
+
 def profile(world: World, direction: str) -> None:
     """Show where the time of single frames goes."""
     outbound = direction == "outbound"
@@ -179,6 +216,7 @@ def main() -> None:
         profile(world, options.profile)
     else:
         measure(world)
+        measure_guard(world)
 
 
 if __name__ == "__main__":
