@@ -25,7 +25,7 @@ def probe(total: int, lost: set[int] | range = range(0)) -> Trace:
 
 
 def outcome(silence: float = 0.34, lost: int = 30, successor: str | None = "node_2") -> Outcome:
-    return Outcome("silent cut", "pytincd", "node_3", successor, silence, lost, 0.4, 15.0)
+    return Outcome("cut off", "pytincd", "node_3", successor, silence, lost, 0.4, 15.0)
 
 
 def test_a_mark_tells_whether_all_some_or_none_of_its_pings_were_answered() -> None:
@@ -65,19 +65,19 @@ def test_quiet_counts_from_the_last_answered_ping() -> None:
 def test_a_fault_is_measured_between_the_pings_that_were_answered() -> None:
     # Cut at the hundredth ping; the next 34 are lost.
     trace = probe(3 * SECOND, range(100, 134))
-    found = measure("silent cut", "pytincd", ("node_3", "node_2"), 11.0, 13.0)(trace)
+    found = measure("cut off", "pytincd", ("node_3", "node_2"), 11.0, 13.0)(trace)
     assert found.silence == pytest.approx(0.35)
     assert found.lost == 34
     assert found.connection_gap == pytest.approx(0.35)
     assert found.brief == "silence 0.35 s, 34 pings lost"
-    assert found.row() == ("silent cut", "pytincd", "node_3 -> node_2", "0.35 s", "34", "0.35 s")
+    assert found.row() == ("cut off", "pytincd", "node_3 -> node_2", "0.35 s", "34", "0.35 s")
 
 
 def test_a_silence_that_goes_on_is_said_to_be_longer() -> None:
     found = measure("cut", "tincd (C)", ("node_3", None), 11.0, 13.0)(probe(3 * SECOND, range(100, 300)))
     assert not found.moved
-    assert found.row()[2:4] == ("node_3 -> nobody", "more than 2.0 s")
-    assert found.row()[4].startswith("more than 1")
+    assert found.row()[2:4] == ("node_3 -> nobody", "> 2.0 s")
+    assert found.row()[4].startswith("> 1")
     assert len(found.row()) == len(COLUMNS)
 
 
@@ -96,7 +96,7 @@ def test_an_address_that_moves_in_time_meets_no_objection() -> None:
 def test_an_address_that_stays_or_is_slow_is_objected_to() -> None:
     bad = [outcome(silence=5.5), outcome(successor=None), outcome(successor="node_3")]
     assert objections(bad, 5) == [
-        "silent cut: the silence of 5.50 s is over 5 s",
-        "silent cut: no other node answers after 15 s",
-        "silent cut: no other node answers after 15 s",
+        "cut off: the silence of 5.50 s is over 5 s",
+        "cut off: no other node answers after 15 s",
+        "cut off: no other node answers after 15 s",
     ]

@@ -24,7 +24,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -55,8 +55,8 @@ UDP_LIMIT_S: Final = 10.0
 MOST_MARKS: Final = 60
 BESIDE_MARKS: Final = 40
 """Columns that the words beside the marks take."""
-CUT: Final = "silent cut"
-STOP: Final = "planned stop"
+CUT: Final = "cut off"
+STOP: Final = "stopped"
 
 
 class Demo:
@@ -91,14 +91,13 @@ class Demo:
         with self.tell.step("making hosts, keys and configuration") as detail:
             stage.build(detail)
         self.tell.table(
-            "Hosts",
-            ("node", "role", "outside address", "inside addresses", "tap's MAC address", "daemon"),
+            f"Hosts, each with a {stage.kind.title}",
+            ("node", "role", "outside", "inside", "MAC address inside"),
             (
-                (node.name, roles()[node.name], node.host.address, ", ".join(node.addresses), node.mac,
-                 node.kind.title)
+                (node.name, roles()[node.name], node.host.address, ", ".join(plain(node.addresses)), node.mac)
                 for node in stage.network
             ),
-        )  # fmt: skip
+        )
         with self.tell.step("starting the daemons") as detail:
             stage.start(detail)
         with self.tell.step("waiting until every node sees every other"):
@@ -278,7 +277,8 @@ class Demo:
         self.tell.chapter("What the clients noticed")
         self.tell.table("Measured by the clients", COLUMNS, (outcome.row() for outcome in self.outcomes))
         self.tell.say(
-            "  Pings leave every 0.01 s, connections every 0.02 s: no time between two of them is shorter."
+            "  Silence: the longest time between two answered pings; they leave every 0.01 s.\n"
+            "  TCP: the longest time between two new connections, which are begun every 0.02 s."
         )
         if not self._guarded:
             return True
@@ -317,6 +317,11 @@ class Demo:
     def _in_view(self) -> bool:
         cut = self._contrast_cut
         return cut is None or time.monotonic() < cut[1] + SHOWN_S
+
+
+def plain(addresses: Iterable[str]) -> Iterator[str]:
+    """Addresses without their prefix lengths."""
+    return (address.partition("/")[0] for address in addresses)
 
 
 def udp_confirmed(node: Node) -> bool:

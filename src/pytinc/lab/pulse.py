@@ -96,15 +96,15 @@ class Outcome:
             self.network,
             f"{self.holder} -> {self.successor or 'nobody'}",
             self._seconds(self.silence),
-            str(self.lost) if self.successor else f"more than {self.lost}",
+            str(self.lost) if self.successor else f"> {self.lost}",
             self._seconds(self.connection_gap),
         )
 
     def _seconds(self, measured: float) -> str:
-        return f"{measured:.2f} s" if self.successor else f"more than {math.floor(measured * 10) / 10} s"
+        return f"{measured:.2f} s" if self.successor else f"> {math.floor(measured * 10) / 10} s"
 
 
-COLUMNS: Final = ("fault", "daemons", "who answers", "longest silence", "pings lost", "no new TCP connection")
+COLUMNS: Final = ("holder", "daemons", "who answers", "silence", "pings lost", "TCP")
 
 
 def measure(

@@ -37,7 +37,7 @@ QUIET_S: Final = 0.15
 
 def roles() -> dict[str, str]:
     """What each node is in the story."""
-    return {ENTRY: "entry", **dict.fromkeys(HOLDERS, "holds the VIP"), CLIENT: "client"}
+    return {ENTRY: "entry", **dict.fromkeys(HOLDERS, "holder"), CLIENT: "client"}
 
 
 class Stage:
