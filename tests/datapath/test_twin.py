@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from datapath.super_frames import Super, frame_run, super_frame
 from pytinc.crypto.keys import PrivateKey
 from pytinc.datapath.compression import compress, expand
+from pytinc.datapath.guard import GuardTable
 from pytinc.datapath.inbound import Inbound
 from pytinc.datapath.outbound import Outbound
 from pytinc.datapath.output import Output, Upcalls
@@ -32,6 +33,7 @@ from pytinc.protocol.sptps.replay import ReplayWindow
 from pytinc.wire import ip
 from pytinc.wire.datagram import NULL_ID, PREFIX_SIZE, TYPE_COMPRESSED, TYPE_MAC, TYPE_PACKET, node_id
 from pytinc.wire.ethernet import HEADER_OF_IP
+from pytinc.wire.neighbour import GUARD_MAC, NOBODY, Kind
 from pytinc.wire.subnet import Subnet, parse_subnet
 from pytinc.wire.super_frame import HEAD, SUPER_FRAME_ID
 
@@ -51,6 +53,8 @@ SUBNETS = tuple(
 BROADCAST_SUBNETS = (parse_subnet("224.0.0.0/4"), parse_subnet("ff00::/8"))
 V4 = tuple(map(bytes, ((10, 0, 0, 1), (10, 1, 0, 1), (10, 2, 0, 1), (224, 0, 0, 1), (192, 0, 2, 1))))
 V6 = tuple(bytes((first, 0)) + bytes(13) + bytes((last,)) for first in (0xFD, 0xFF, 0x20) for last in (1, 2))
+SHARED = (V4[0], V4[1], bytes((10, 0, 0, 9)), V6[4], V6[5])
+"""Addresses that stations have, and that the guard has something to say about."""
 IP_ID = b"\x12\x34"
 """ICMP errors made by the data path have 0 there."""
 
@@ -79,6 +83,32 @@ class PeerPlan:
 
 
 @dataclass
+class GuardPlan:
+    macs: set[bytes]
+    senders: dict[bytes, bytes]
+    known: set[bytes]
+    withheld: set[bytes]
+    in_use: dict[bytes, bytes]
+    own: set[bytes]
+    asked: dict[bytes, float]
+    heartbeat: float
+    doubt_until: float
+
+    def table(self) -> GuardTable:
+        return GuardTable(
+            macs=frozenset(self.macs),
+            senders=self.senders,
+            known=frozenset(self.known),
+            withheld=frozenset(self.withheld),
+            in_use=self.in_use,
+            own=frozenset(self.own),
+            asked=dict(self.asked),
+            heartbeat=self.heartbeat,
+            doubt_until=self.doubt_until,
+        )
+
+
+@dataclass
 class Plan:
     peers: dict[str, PeerPlan]
     rules: dict[str, Any]
@@ -90,6 +120,13 @@ class Plan:
     tree: list[str]
     direct: list[str]
     capture: bool
+    guard: GuardPlan | None = None
+    """Heeded only where ARP passes the node: see `pytinc.node.guard.hears_neighbours`."""
+
+    @property
+    def hears_neighbours(self) -> bool:
+        rules = self.rules
+        return not (rules["router"] or rules["hub"] or rules["kernel"] or rules["broadcast"] == "no")
 
 
 def established(name: str) -> tuple[DatagramSession, DatagramSession]:
@@ -116,6 +153,8 @@ class World:
         table.me.via = table.me.nexthop = table.me
         table.me.clamp_mss = plan.clamp
         table.capture = [] if plan.capture else None
+        if plan.guard is not None and plan.hears_neighbours:
+            table.guard = plan.guard.table()
         for name in PEERS:
             table.add(name)
         for number, (name, peer) in enumerate(plan.peers.items()):
@@ -341,6 +380,8 @@ def told_upcalls(upcalls: Upcalls) -> dict[str, object]:
         "no_session": {slot.name for slot in upcalls.no_session},
         "moved": {slot.name: where for slot, where in upcalls.moved.items()},
         "relayed": {tuple(slot.name for slot in three) for three in upcalls.relayed},
+        "messages": [(slot.name, message) for slot, message in upcalls.messages],
+        "uses": list(upcalls.uses),
     }
 
 
@@ -356,6 +397,7 @@ def assert_same(fast: World, plain: World, error_bytes: list[Counter[str]]) -> N
     assert fast.table.capture == plain.table.capture
     assert fast.table.own_macs == plain.table.own_macs
     assert fast.table.hwaddr == plain.table.hwaddr
+    assert fast.table.guard == plain.table.guard
     for told, total in zip((one, two), error_bytes, strict=True):
         total.update(told.error_bytes)
         told.world.out.clear()
@@ -696,7 +738,7 @@ def test_the_generated_tables_reach_every_way_and_every_drop() -> None:
     collect()
     tags = {"fast tag", "usual tag"}
     expected = {"device", "udp", "tcp", "packet", "icmp", *tags, *asdict(Drops()), *told_upcalls(Upcalls())}
-    expected -= {"incomplete"}  # below
+    expected -= {"incomplete", "messages", "uses"}  # below
     missing = {name for name in expected if not any(name in str(key) for key in seen)}
     assert not missing
 
@@ -780,5 +822,131 @@ def test_the_generated_runs_go_whole_in_every_way() -> None:
     collect()
     expected = {"run, sealed, fast tag", "run, sealed, usual tag", "udp run, to the device"}
     expected |= {"super-frame, sealed", "pieces, to the device", "incomplete"}
+    missing = expected - set(+seen)
+    assert not missing
+
+
+# -- with a guard of shared addresses --
+
+
+@st.composite
+def guard_plans(draw: st.DrawFn) -> GuardPlan:
+    shared = st.sets(st.sampled_from(SHARED), max_size=3)
+    return GuardPlan(
+        macs=draw(st.sets(st.sampled_from(MACS), max_size=4)),
+        senders={
+            address: draw(st.sampled_from((NOBODY, V4[2]) if len(address) == 4 else (V6[4],)))
+            for address in draw(shared)
+        },
+        known=draw(shared),
+        withheld=draw(shared),
+        in_use=draw(st.dictionaries(st.sampled_from(SHARED), st.sampled_from(MACS), max_size=4)),
+        own=draw(shared),
+        asked=draw(st.dictionaries(st.sampled_from(SHARED), st.sampled_from((-5.0, 0.5)), max_size=2)),
+        heartbeat=draw(st.sampled_from((1e9, 1e9, 0.9))),
+        doubt_until=draw(st.sampled_from((-1e9, -1e9, 1.6))),
+    )
+
+
+def advertisement(mac: bytes, address: bytes, target: bytes) -> bytes:
+    body = b"\x88\0\0\0\x60\0\0\0" + address + b"\2\1" + mac
+    sum_ = ip.checksum(ip.pseudo_header_v6(address, target, len(body), 58) + body)
+    body = body[:2] + sum_.to_bytes(2, "big") + body[4:]
+    return b"\x60\0\0\0" + len(body).to_bytes(2, "big") + b"\x3a\xff" + address + target + body
+
+
+def solicitation(mac: bytes, address: bytes, target: bytes) -> bytes:
+    body = b"\x87\0\0\0" + bytes(4) + target + b"\1\1" + mac
+    group = bytes.fromhex("ff0200000000000000000001ff") + target[13:]
+    sum_ = ip.checksum(ip.pseudo_header_v6(address, group, len(body), 58) + body)
+    body = body[:2] + sum_.to_bytes(2, "big") + body[4:]
+    return b"\x60\0\0\0" + len(body).to_bytes(2, "big") + b"\x3a\xff" + address + group + body
+
+
+@st.composite
+def messages(draw: st.DrawFn) -> bytes:
+    """Well-formed ARP and neighbour discovery, mostly of stations that have the guard's addresses."""
+    mac = draw(st.sampled_from((*MACS, GUARD_MAC)))
+    to = draw(st.sampled_from((b"\xff" * 6, b"\xff" * 6, *MACS)))
+    address, target = draw(st.sampled_from(SHARED)), draw(st.sampled_from(SHARED))
+    is_answer = draw(st.booleans())
+    if len(address) == 16:
+        target = target if len(target) == 16 else V6[4]
+        if not is_answer and draw(st.booleans()):
+            address = bytes(16)
+        made = (advertisement if is_answer else solicitation)(mac, address, target)
+        return to + mac + b"\x86\xdd" + made
+    target = target if len(target) == 4 else V4[0]
+    if not is_answer and draw(st.booleans()):
+        address = bytes(4)
+    operation = b"\2" if is_answer else b"\1"
+    return to + mac + b"\x08\x06\0\1\x08\0\6\4\0" + operation + mac + address + bytes(6) + target
+
+
+@st.composite
+def message_runs(draw: st.DrawFn) -> list[bytes]:
+    """Messages in a run, all alike, or with other frames of the same header and length between them."""
+    frame = draw(messages())
+    other = frame[:20] + b"\x11" + frame[21:]
+    return [draw(st.sampled_from((frame, frame, other))) for _ in range(draw(st.integers(8, 12)))]
+
+
+@st.composite
+def guarded_plans(draw: st.DrawFn) -> Plan:
+    plan = draw(ordinary_plans())
+    rules = plan.rules | {"broadcast": draw(st.sampled_from(("mst", "mst", "direct"))), "compression": 0}
+    rules["decrement_ttl"] = False
+    peers = {name: replace(peer, compression=0) for name, peer in plan.peers.items()}
+    return replace(plan, peers=peers, rules=rules, guard=draw(guard_plans()))
+
+
+def of_peer(peer: str, bodies: list[bytes]) -> list[DatagramSpec]:
+    return [DatagramSpec("record", peer, None, NULL_ID, TYPE_MAC, body, ADDRESSES[peer]) for body in bodies]
+
+
+some_frames = st.lists(messages() | messages() | frames(), min_size=1, max_size=8)
+guarded_steps = st.one_of(
+    st.tuples(st.just("device"), some_frames),
+    st.tuples(st.just("run"), st.lists(message_runs() | frame_runs(), min_size=1, max_size=2)),
+    st.tuples(st.just("packet"), some_frames),
+    st.tuples(st.just("udp"), st.builds(of_peer, st.sampled_from(PEERS), some_frames)),
+    st.tuples(st.just("udp run"), st.builds(of_peer, st.sampled_from(PEERS), message_runs())),
+)
+
+
+@settings(max_examples=300)
+@given(plan=guarded_plans(), script=st.lists(guarded_steps, min_size=1, max_size=4))
+def test_what_is_done_for_the_guard_is_the_same_in_both(
+    plan: Plan, script: list[tuple[str, list[Any]]]
+) -> None:
+    fast, plain = World(plan), World(plan)
+    error_bytes: list[Counter[str]] = [Counter(), Counter()]
+    for number, (kind, items) in enumerate(script):
+        push(fast, plain, kind, items, 1.0 + number)
+        assert_same(fast, plain, error_bytes)
+
+
+def test_the_generated_messages_are_told_changed_and_withheld() -> None:
+    seen: Counter[str] = Counter()
+
+    @settings(max_examples=300, database=None, derandomize=True)
+    @given(plan=guarded_plans(), script=st.lists(guarded_steps, min_size=1, max_size=4))
+    def collect(plan: Plan, script: list[tuple[str, list[Any]]]) -> None:
+        fast, plain = World(plan), World(plan)
+        for number, (kind, items) in enumerate(script):
+            push(fast, plain, kind, items, 1.0 + number)
+            for source, message in fast.out.upcalls.messages:
+                seen[f"{message.kind.name} of {'device' if source.is_me else 'peer'}"] += 1
+                seen[kind] += 1
+            seen["uses"] += len(fast.out.upcalls.uses)
+            fast.out.clear()
+            fast.out.take_upcalls()
+        guard = fast.table.guard
+        assert guard is not None
+        seen.update({"rewritten": guard.rewritten, "withheld": guard.answers_withheld})
+
+    collect()
+    expected = {f"{kind.name} of {end}" for kind in Kind for end in ("device", "peer")}
+    expected |= {"device", "run", "packet", "udp", "udp run", "uses", "rewritten", "withheld"}
     missing = expected - set(+seen)
     assert not missing
