@@ -1,9 +1,9 @@
 """Hosts behind simulated nodes, as far as ARP and neighbour discovery go: what kernels believe and answer.
 
 A `Host` behaves as Linux does (net/ipv4/arp.c, net/core/neighbour.c): it answers questions for its addresses,
-takes over the sender of a question for one of them, and updates an entry by any message of its address, but
-within `LOCKTIME` of a change only by a question for itself or an announcement. Entries do not expire: the guard
-has to work without that.
+takes over the sender of a question for one of them, and updates an entry by any message of its address; but
+in the `LOCKTIME` after a change only by a question for itself or an announcement. Entries do not expire: the
+guard has to work without that.
 """
 
 from __future__ import annotations

@@ -290,7 +290,7 @@ def test_a_client_behind_a_dead_relay_is_led_to_a_holder_that_it_reaches_otherwi
 
 
 def test_of_two_nodes_that_do_not_answer_us_neither_client_is_led_to_the_other() -> None:
-    """One that is cut off itself must not believe that all others are dead, and lead its clients in circles."""
+    """One that is cut off itself must not lead its clients in circles."""
     world = build(CASTS["client"])
     holder = world.holder()
     world.mesh.underlay.cut.add("n5")

@@ -215,7 +215,8 @@ class NodeGuard:
             if sent != before:
                 changed = now
             self._traffic[name] = (sent, changed)
-            if now - changed < RIVAL_USE:
+            # One that is passed over gets no frames, and must not come back before it answers.
+            if now - changed < RIVAL_USE or peer.slot.silent:
                 used.append(name)
         return used
 
