@@ -419,8 +419,9 @@ def play(narrator: Narrator, kind: Kind, *, keep: bool) -> int:
             return 1
         if keep:
             leave_up(narrator, stage)
-        narrator.chapter("The end")
-        with narrator.step("taking everything down"):
+        else:
+            narrator.chapter("The end")
+        with narrator.step("taking everything else down" if stage.kept else "taking everything down"):
             stack.close()
     return 0 if survived else 1
 

@@ -45,6 +45,7 @@ class Stage:
 
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
+        self.kept = False
         self.lab = Lab()
         self.network = Network(self.lab)
         self._watch: Watch | None = None
@@ -66,6 +67,7 @@ class Stage:
         """Leave the network up, without pings."""
         self.stop_watching()
         self.lab.keep()
+        self.kept = True
 
     @property
     def client(self) -> Node:
