@@ -23,7 +23,7 @@ from pytinc.wire.neighbour import GUARD_MAC, NOBODY, Kind
 BROADCAST = b"\xff" * 6
 OWN, NEAR, FAR, NEW = (bytes((2, 0, 0, 0, 0, number)) for number in (1, 2, 3, 9))
 VIP, OWN_IP, NEAR_IP, FAR_IP, ELSE = (bytes((10, 1, 1, last)) for last in (10, 1, 2, 3, 99))
-VIP6, OWN_IP6, NEAR_IP6 = (bytes.fromhex("2001") + bytes(13) + bytes((last,)) for last in (10, 1, 2))
+VIP6, OWN_IP6, NEAR_IP6 = (bytes.fromhex("fd00") + bytes(13) + bytes((last,)) for last in (10, 1, 2))
 LOCAL6 = bytes.fromhex("fe80") + bytes(13) + b"\1"
 NOW = 1.0
 

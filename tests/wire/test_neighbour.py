@@ -30,13 +30,13 @@ from pytinc.wire.neighbour import (
 BROADCAST = b"\xff" * 6
 ASKER, HOLDER, OTHER = (bytes((2, 0, 0, 0, 0, number)) for number in (1, 2, 3))
 IP4, VIP4, MORE4 = bytes((10, 1, 1, 1)), bytes((10, 1, 1, 10)), bytes((10, 1, 1, 77))
-IP6, VIP6, MORE6 = (bytes.fromhex("2001") + bytes(13) + bytes((last,)) for last in (1, 10, 77))
+IP6, VIP6, MORE6 = (bytes.fromhex("fd00") + bytes(13) + bytes((last,)) for last in (1, 10, 77))
 ALL_NODES = bytes.fromhex("ff02") + bytes(13) + b"\1"
 NOTE = b"node-x"
 
 stations = st.binary(min_size=6, max_size=6).map(lambda mac: bytes((mac[0] & 0xFE,)) + mac[1:])
 v4 = st.binary(min_size=4, max_size=4).filter(any)
-v6 = st.binary(min_size=15, max_size=15).map(lambda rest: b"\x20" + rest)
+v6 = st.binary(min_size=15, max_size=15).map(lambda rest: b"\xfd" + rest)
 notes = st.binary(min_size=6, max_size=6)
 
 
@@ -50,7 +50,7 @@ def arp(
 def ones_complement(data: bytes) -> int:
     if len(data) % 2:
         data += b"\0"
-    total = sum(word for (word,) in struct.iter_unpack("!H", data))
+    total: int = sum(word for (word,) in struct.iter_unpack("!H", data))
     while total > 0xFFFF:
         total = (total >> 16) + (total & 0xFFFF)
     return total
