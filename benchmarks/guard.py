@@ -11,7 +11,8 @@ benchmarks/results.
 
 The second form lets ten nodes run for so many virtual hours with 1 % loss each way, a stall of 100 ms of
 every node each minute, clock steps and suspended machines, and prints how many suspicions and failovers there
-were. """
+were.
+"""
 
 from __future__ import annotations
 
@@ -182,22 +183,33 @@ def soak(hours: float) -> None:
 
 def report(runs: list[Run], addresses: int, clients: int) -> str:
     """The figures as Markdown."""
+    rows = {
+        "nodes / guards": lambda run: f"{run.nodes} / {run.guards}",
+        "probes a second, quiet minute": lambda run: f"{_mean(run, 'probes'):,.0f}",
+        "per guard": lambda run: f"{_mean(run, 'probes') / run.guards:.1f}",
+        "lone questions a second, quiet minute": lambda run: f"{_mean(run, 'lone_questions'):.1f}",
+        "lone questions in the busiest second": lambda run: f"{max(run.series['lone_questions']):,}",
+        "peers watched by one node, at most": lambda run: f"{run.watched_most}",
+        "clients of the holder that was cut off": lambda run: f"{run.moved}",
+        "until the last of them used another one": lambda run: f"{run.moved_s:.2f} s",
+        "questions asked in clients' names": lambda run: f"{sum(run.series['questions']):,}",
+        "suspicions": lambda run: f"{sum(run.series['suspicions'])}",
+        "false suspicions": lambda run: f"{sum(run.series['false_suspicions'])}",
+        "CPU time of all nodes": lambda run: f"{run.cpu_s:.0f} s",
+    }
     lines = [
-        "# The guard of shared addresses in a large mesh", "", "Written by `benchmarks/guard.py`, which says
-        what is counted. All figures are of all nodes together.", "", f"{addresses} shared addresses with
-        {HOLDERS} holders each, {clients} clients. " f"Python {platform.python_version()}, Linux
-        {platform.release()}.", "", "| | " + " | ".join(run.name for run in runs) + " |", "|---|" + "---|" *
-        len(runs), ] rows = { "nodes / guards": lambda run: f"{run.nodes} / {run.guards}", "probes a second,
-        quiet minute": lambda run: f"{_mean(run, 'probes'):,.0f}", "per guard": lambda run: f"{_mean(run,
-        'probes') / run.guards:.1f}", "lone questions a second, quiet minute": lambda run: f"{_mean(run,
-        'lone_questions'):.1f}", "lone questions in the busiest second": lambda run:
-        f"{max(run.series['lone_questions']):,}", "peers watched by one node, at most": lambda run:
-        f"{run.watched_most}", "clients of the holder that was cut off": lambda run: f"{run.moved}", "until
-        the last of them used another one": lambda run: f"{run.moved_s:.2f} s", "questions asked in clients'
-        names": lambda run: f"{sum(run.series['questions']):,}", "suspicions / false ones": lambda run: (
-        f"{sum(run.series['suspicions'])} / {sum(run.series['false_suspicions'])}" ), "CPU time of all nodes":
-        lambda run: f"{run.cpu_s:.0f} s", } lines += [f"| {title} | " + " | ".join(map(figure, runs)) + " |"
-        for title, figure in rows.items()] return "\n".join([*lines, ""])
+        "# The guard of shared addresses in a large mesh",
+        "",
+        "Written by `benchmarks/guard.py`, which says what is counted. All figures are of all nodes together.",
+        "",
+        f"{addresses} shared addresses with {HOLDERS} holders each, {clients} clients.",
+        f"Python {platform.python_version()}, Linux {platform.release()}.",
+        "",
+        "| | " + " | ".join(run.name for run in runs) + " |",
+        "|---|" + "---|" * len(runs),
+        *(f"| {title} | " + " | ".join(map(figure, runs)) + " |" for title, figure in rows.items()),
+    ]
+    return "\n".join([*lines, ""])
 
 
 def _mean(run: Run, name: str) -> float:
