@@ -200,7 +200,7 @@ def report(runs: list[Run], addresses: int, clients: int) -> str:
     lines = [
         "# The guard of shared addresses in a large mesh",
         "",
-        "Written by `benchmarks/guard.py`, which says what is counted. All figures are of all nodes together.",
+        "Written by `benchmarks/guard.py`, which says what is counted. Figures are of all nodes together.",
         "",
         f"{addresses} shared addresses with {HOLDERS} holders each, {clients} clients.",
         f"Python {platform.python_version()}, Linux {platform.release()}.",

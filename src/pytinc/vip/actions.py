@@ -1,5 +1,4 @@
-"""What the guard asks for, and what it wants to know: `pytinc.node.guard` does the one and tells the
-other."""
+"""What the guard asks for, and what it wants to know (`pytinc.node.guard` does and tells it)."""
 
 from __future__ import annotations
 
@@ -27,8 +26,7 @@ class Mesh(Protocol):
         """Return how many frames came from a node so far, in authentic datagrams."""
 
     def last_use(self, holder: bytes, client: bytes) -> float:
-        """Return when a frame went from a client to a holder through this node last; minus infinity if
-        never."""
+        """Return when a frame of a client to a holder passed this node last; minus infinity if never."""
 
     def is_guard(self, node: str) -> bool:
         """Tell whether a node has said that it guards its own clients."""

@@ -3,7 +3,8 @@
 A *lone question* is asked in no client's name. Its answers go to a MAC address that nobody owns, so switches
 send them to every node: who hears the question hears the answers as well. It names the guard that asks. So
 guards know of each other; for each address the `CALLERS` first ones, by a hash, go on asking, and take care
-of clients behind C nodes. The others stand by."""
+of clients behind C nodes. The others stand by.
+"""
 
 from __future__ import annotations
 

@@ -4,7 +4,8 @@ A host that has the virtual IP as its first address names it as the sender of it
 who hears one takes over the MAC address (docs/virtual-ip.md). pytinc members do not let such questions out.
 For C members, the first guard of an address tells each client where it was, 20 ms later, by a question for
 its own address: a kernel believes that at any time. Stations behind our own device do not hear such questions
-at all."""
+at all.
+"""
 
 from __future__ import annotations
 

@@ -10,7 +10,8 @@ been found slow lately: one that answered after a suspicion is given half as muc
 ten minutes. Nothing is decided about a peer that has not answered yet since the watch began.
 
 The verdict is only as good as our own attention. Whoever calls `tick` tells `excuse` how late it is, and what
-the peer could not have told us in that time does not count against it."""
+the peer could not have told us in that time does not count against it.
+"""
 
 from __future__ import annotations
 

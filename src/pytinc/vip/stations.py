@@ -1,5 +1,4 @@
-"""The hosts behind the own device, and the addresses that they show: needed to let their questions out
-unharmed."""
+"""The hosts behind the own device and the addresses that they show, to let their questions out unharmed."""
 
 from __future__ import annotations
 
