@@ -95,7 +95,7 @@ class Core:
         return used if now - since < RECENT_USE else client.holder
 
     def uses(self, record: AddressRecord, client: Client, now: float) -> bool:
-        """Tell whether a client uses an address now. Of those behind other nodes we see only that they live."""
+        """Tell whether a client uses an address now. Behind other nodes we see only that it lives."""
         if self.is_local(client):
             return now - max(client.seen, self.last_use(record, client)[0]) < LOCAL_USE
         return now - client.seen < GRACE or self.mesh.owner(client.mac) is not None
