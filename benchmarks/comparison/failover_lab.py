@@ -41,6 +41,8 @@ SETTLE_S: Final = 3.0
 START_TIMEOUT_S: Final = 40.0
 CLAIM_TIMEOUT_S: Final = 10.0
 POLL_S: Final = 0.1
+BASE_REACHABLE_MS: Final = 30000
+"""Linux's own."""
 CURES: Final = (4.0, 12.0, 40.0)
 """Seconds until a network that has had a fault must be well: by itself, after the faulty node was started
 afresh, after all were."""
@@ -224,6 +226,14 @@ class Group:
     def forget(self, family: str) -> None:
         """Make the client ask again."""
         self.client.host.run("ip", "neigh", "del", VIPS[family], "dev", "vpn", check=False)
+
+    def draw_reachable_time(self, family: str) -> None:
+        """Have the client's kernel draw anew for how long it is sure of a neighbour (15 to 45 s).
+
+        It does so by itself every five minutes only: runs in a row would all be the same.
+        """
+        variable = f"net.{family}.neigh.vpn.base_reachable_time_ms"
+        self.client.host.run("sysctl", "-qw", f"{variable}={BASE_REACHABLE_MS}")
 
     def claim(self, node: Node, family: str) -> None:
         """Have a member hold the virtual address: the others let go of it while the client asks."""

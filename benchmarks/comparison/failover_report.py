@@ -29,10 +29,10 @@ the longest time between the sending of two pings that were answered within a se
 between two connections that came about. {LIMIT_S:g} s without service end a run; a figure with ">" has such
 runs in it. *Back* is the longest silence while everything is put right and the faulty node comes back.
 
-The client's neighbour entry is REACHABLE at every fault; a C client then believes in it for up to 45 s, and
-asks in vain for 3 s more. For a planned stop of a keepalived host, keepalived stops before its tincd, so that
-its own goodbye moves the address. It dies with its host; the other faults leave it alone. The lanes (a cast
-and a family each) ran side by side on one machine.
+The client's neighbour entry is REACHABLE at every fault; a kernel then believes in it for 15 to 45 s (drawn
+anew for each run) and asks in vain for some more. For a planned stop of a keepalived host, keepalived stops
+before its tincd, so that its own goodbye moves the address. It dies with its host; the other faults leave it
+alone. The lanes (a cast and a family each) ran side by side on one machine.
 """
 
 

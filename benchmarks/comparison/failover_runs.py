@@ -139,6 +139,7 @@ class Lane:
     def _run(self, group: Group, fault: str) -> Run:
         deed = DEEDS[fault]
         vip = VIPS[self._family]
+        group.draw_reachable_time(self._family)
         if deed.topology is not Topology.STAR:
             self._claim(group, group.network[TAIL_MEMBER])
         with Watch(group.client.host, vip, PORT) as watch:
