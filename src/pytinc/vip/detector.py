@@ -25,7 +25,11 @@ BURST: Final = 5
 """Probes sent to a suspect. With 1 % loss each way, all seven are lost once in 10^12 times."""
 BURST_INTERVAL: Final = 0.02
 LEAST_SILENCE: Final = 0.3
-"""Seconds of silence before a verdict."""
+"""Seconds of silence before a verdict, ..."""
+LEAST_INTERVALS: Final = 3
+"""... or so many intervals, if whoever runs the node wants it sooner, ..."""
+SHORTEST_SILENCE: Final = 0.15
+"""... but never less."""
 LONGEST_PATIENCE: Final = 1.0
 """Seconds that a slow peer is given at the most."""
 PATIENCE: Final = 1.5
@@ -220,6 +224,7 @@ class Detector:
 
     def _limit(self) -> float:
         """Return the silence after which a verdict is possible."""
+        least = min(LEAST_SILENCE, max(LEAST_INTERVALS * self.interval, SHORTEST_SILENCE))
         if self._last_of_burst - self._slowness_seen > MEMORY:
-            return LEAST_SILENCE
-        return min(max(LEAST_SILENCE, PATIENCE * self._slowness), LONGEST_PATIENCE)
+            return least
+        return min(max(least, PATIENCE * self._slowness), LONGEST_PATIENCE)
