@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
@@ -92,7 +93,7 @@ class Cell:
 
     def p50(self, name: str) -> float:
         """The median of a figure."""
-        return percentile(self.figures(name), 50)
+        return statistics.median(self.figures(name))
 
     def p99(self, name: str) -> float:
         """The 99th percentile of a figure: of fewer than a hundred runs, the worst."""

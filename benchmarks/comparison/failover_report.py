@@ -202,7 +202,7 @@ def plot(path: Path, facts: Facts, results: Results) -> str | None:
     figure, panels = pyplot.subplots(
         1,
         len(families),
-        figsize=(6.5 * len(families), height),
+        figsize=(6 * len(families) + 3, height),
         sharey=True,
         squeeze=False,
         layout="constrained",
@@ -236,7 +236,7 @@ def plot(path: Path, facts: Facts, results: Results) -> str | None:
     panels[0][0].set_ylim(len(faults) - 0.5, -0.5)
     figure.suptitle("How long a client is without its virtual address", fontsize=12)
     figure.supxlabel("\n".join(facts.values()), fontsize=6, color="#666666")
-    figure.legend(loc="outside upper center", ncols=3, fontsize=8, frameon=False)
+    figure.legend(loc="outside right upper", fontsize=8, frameon=False)
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
     return None

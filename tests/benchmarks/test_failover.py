@@ -6,7 +6,7 @@ from comparison.failover_figures import FAULTS
 from comparison.failover_keepalived import configuration
 from comparison.failover_lab import VIP_PREFIXES, count_flips, flapping
 from comparison.failover_runs import narrate
-from failover import parse, runs_of
+from failover import in_order, parse, runs_of
 
 MONITORED = """\
 10.1.1.10 lladdr 02:00:00:00:00:02 REACHABLE
@@ -61,6 +61,13 @@ def test_a_quick_run_has_few_cells_unless_told_otherwise() -> None:
     assert options.flips == 0
     assert runs_of(options, "members", "cut", "ipv4") == 2
     assert runs_of(parse(["--quick", "--runs", "7"]), "C", "cut", "ipv4") == 7
+
+
+def test_lanes_with_most_to_do_come_first() -> None:
+    lanes = in_order(parse([]), ["client", "members", "C"])
+    assert lanes[0] == ("members", "ipv4")
+    assert lanes[-1] == ("C", "ipv6")
+    assert len(lanes) == 6
 
 
 def test_faults_can_be_left_out() -> None:
