@@ -178,9 +178,8 @@ class SimNode:
         self.mesh.at(self.mesh.now + seconds, self._wake)
 
     def _wake(self) -> None:
-        self.asleep = False
         self.mesh.underlay.cut.discard(self.name)
-        self._tick(self._armed)
+        self._go_on()
 
     def stall(self, seconds: float) -> None:
         """Stop the process: what comes meanwhile waits, and no timer runs."""
@@ -324,7 +323,8 @@ class SimNode:
         mesh = self.mesh
 
         def arrive() -> None:
-            if not mesh.underlay.carries(self.name, peer.name):
+            # TCP sends again what a suspended host did not take.
+            if not (mesh.underlay.carries(self.name, peer.name) or peer.asleep):
                 return
             if peer.running and theirs in peer.pipes:
                 peer._if_running(lambda: peer.node.meta_data(theirs, data, mesh.now))

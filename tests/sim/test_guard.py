@@ -131,8 +131,9 @@ def test_a_client_is_led_away_from_a_holder_whose_daemon_was_killed(cast: str) -
 
 
 @pytest.mark.parametrize("vip", [VIP, VIP6], ids=["IPv4", "IPv6"])
-def test_a_planned_stop_of_a_member_loses_no_ping(vip: bytes) -> None:
-    world = build(CASTS["members"], vip=vip)
+@pytest.mark.parametrize("cast", ["members", "pytinc"])
+def test_a_planned_stop_of_a_member_loses_no_ping(cast: str, vip: bytes) -> None:
+    world = build(CASTS[cast], vip=vip)
     start, name = world.mesh.now, world.holder()
     sim = world.mesh.nodes[name]
     sim.call(lambda node, now: node.withdraw(now))
@@ -333,10 +334,11 @@ def test_all_of_100_clients_are_told_with_30_percent_loss() -> None:
     pings = [client.ping(VIP, 0.5) for client in clients]
     mesh.run(12)
     gone = "n3"
-    mac = next(host.mac for host in hosts if host.sim.name == gone)
-    for client in clients:
-        client.entries[VIP].mac = mac
+    host = next(host for host in hosts if host.sim.name == gone)
+    mac = host.mac
+    host.announce(VIP)
     mesh.run(2)
+    assert all(client.entries[VIP].mac == mac for client in clients)
     mesh.underlay.loss = 0.3
     mesh.underlay.cut.add(gone)
     start = mesh.now

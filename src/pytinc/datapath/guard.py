@@ -11,8 +11,8 @@ With one, a frame pays a look-up of its destination, and ARP and neighbour disco
 * Such a question of another node's host goes to the own device without sender.
 * After this node was stopped for a while (SIGSTOP, a suspended machine), what its host answers for a shared
   address may be the answer to an old question, and the client elsewhere by now: it ends here for a second.
-* An answer for an address that comes to a station on our side which did not ask, and uses another holder, is
-  such an old one, too.
+* An answer of a holder that was left not long ago, to a station on our side that did not ask and uses another
+  one, is such an old one, too.
 
 Cold path, but for `note_use`.
 """
@@ -61,6 +61,8 @@ class GuardTable:
     """Addresses for which nothing on our side answers any more."""
     in_use: Mapping[bytes, bytes] = field(default_factory=dict)
     """Shared addresses, and the MAC that stations behind the own device use for each."""
+    left: frozenset[bytes] = frozenset()
+    """Holders' MACs from which stations were led away not long ago."""
     own: frozenset[bytes] = frozenset()
     """Shared addresses with a holder behind the own device."""
     asked: dict[bytes, float] = field(default_factory=dict)
@@ -110,6 +112,7 @@ def _is_old(table: ForwardingTable, guard: GuardTable, message: Message, now: fl
     """Tell whether an answer comes too late: its station did not ask, and is well where it is."""
     return (
         message.kind is Kind.ANSWER
+        and message.mac in guard.left
         and guard.in_use.get(message.address, message.mac) != message.mac
         and now - guard.asked.get(message.address, -math.inf) > ANSWER_TIME
         and table.owner_of(message.to) is table.me

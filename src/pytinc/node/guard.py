@@ -256,6 +256,7 @@ class NodeGuard:
         if not table.own:
             table.heartbeat = now  # nobody had to tick until now
         table.macs, table.known, table.withheld = rules.macs, rules.known, rules.withheld
-        table.senders, table.in_use, table.own = rules.senders, rules.in_use, rules.own
+        table.senders, table.in_use = rules.senders, rules.in_use
+        table.left, table.own = rules.left, rules.own
         for address in table.asked.keys() - rules.in_use.keys():
             del table.asked[address]

@@ -114,5 +114,6 @@ class Rules:
     senders: Mapping[bytes, bytes] = field(default_factory=dict)
     known: frozenset[bytes] = frozenset()
     withheld: frozenset[bytes] = frozenset()
+    left: frozenset[bytes] = frozenset()
     own: frozenset[bytes] = frozenset()
     in_use: Mapping[bytes, bytes] = field(default_factory=dict)

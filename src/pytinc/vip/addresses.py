@@ -49,7 +49,7 @@ class Holder:
 class Client:
     """A station that uses an address."""
 
-    __slots__ = ("address", "corrected", "corrections", "holder", "mac", "seen")
+    __slots__ = ("address", "corrected", "corrections", "holder", "mac", "seen", "told")
 
     def __init__(self, mac: bytes, address: bytes, now: float) -> None:
         self.mac = mac
@@ -58,8 +58,14 @@ class Client:
         self.seen = now
         self.holder: bytes | None = None
         """The holder that it uses, as far as questions and announcements that reached us tell."""
+        self.told = -math.inf
+        """When they told that. What its frames said before that is out of date."""
         self.corrected = -math.inf
         self.corrections = 0
+
+    def believe(self, holder: bytes | None, now: float) -> None:
+        """Something tells which holder the client uses from now on; None: any of them."""
+        self.holder, self.told = holder, now
 
 
 class AddressRecord:

@@ -21,6 +21,8 @@ CALLERS: Final = 3
 """Guards that ask for a shared address, and work for clients behind C nodes."""
 FIRST_QUESTION: Final = (0.2, 0.7)
 """Seconds after its first use until we ask for an address, chosen at random between these."""
+FIRST_CALL: Final = (0.5, 5.0)
+"""Seconds from the discovery that an address is shared to our question, unless enough others ask before."""
 SHARED_REST: Final = 30.0
 """Seconds between two questions of one guard for a shared address."""
 FIRST_REST: Final = 60.0
@@ -60,6 +62,11 @@ class Asking:
     def doubt(self, record: AddressRecord, now: float) -> None:
         """Something unknown says that it has an address: ask soon."""
         record.next_question = min(record.next_question, now + FIRST_QUESTION[1])
+        self._wake(record.next_question)
+
+    def shared(self, record: AddressRecord, now: float) -> None:
+        """An address has turned out to be shared: it needs its callers now, not at its next turn."""
+        record.next_question = min(record.next_question, now + self._core.between(FIRST_CALL))
         self._wake(record.next_question)
 
     def begin_round(self, record: AddressRecord, now: float) -> None:

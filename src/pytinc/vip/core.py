@@ -19,9 +19,8 @@ from pytinc.vip.watch import Watch
 
 LOCAL_USE = 10.0
 """Seconds after its last frame for which a station behind the own device uses a holder."""
-RECENT_USE = 600.0
-"""Seconds for which the last frame tells which holder a station would use: as long as its MAC is
-announced."""
+RECENT_USE = 60.0
+"""Seconds for which the last frame tells which holder a station uses."""
 GRACE = 60.0
 """Seconds for which a client is remembered whose MAC address nobody owns."""
 IDLE_LIFE = 600.0
@@ -92,7 +91,7 @@ class Core:
     def holder_of(self, record: AddressRecord, client: Client, now: float) -> bytes | None:
         """Return the holder that a client uses: by its frames if we see them, else by what was said."""
         since, used = self.last_use(record, client)
-        return used if now - since < RECENT_USE else client.holder
+        return used if since >= client.told and now - since < RECENT_USE else client.holder
 
     def uses(self, record: AddressRecord, client: Client, now: float) -> bool:
         """Tell whether a client uses an address now. Behind other nodes we see only that it lives."""

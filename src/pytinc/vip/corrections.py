@@ -51,7 +51,7 @@ class Corrections:
         if not is_group(message.to):
             client = record.clients.get(message.to)
             if client is not None and message.mac in record.holders:
-                client.holder = message.mac
+                client.believe(message.mac, now)
             return
         if message.mac not in record.holders:
             self._asking.doubt(record, now)
@@ -62,7 +62,7 @@ class Corrections:
                 continue
             holder = core.holder_of(record, client, now)
             if holder is None or not core.serves(record, holder):
-                client.holder = message.mac
+                client.believe(message.mac, now)
             elif holder != message.mac and leads:
                 self._correct_soon(record, client, holder, now)
 

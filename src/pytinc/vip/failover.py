@@ -14,18 +14,19 @@ from typing import Final
 from pytinc.vip.actions import Changed, Gone
 from pytinc.vip.addresses import AddressRecord, Client
 from pytinc.vip.asking import WITHDRAWAL_MEMORY, Asking
-from pytinc.vip.core import RECENT_USE, Core, address_text
+from pytinc.vip.core import Core, address_text
 from pytinc.vip.healing import Healing, choose
 from pytinc.vip.views import FailoverView
 from pytinc.wire import neighbour
 from pytinc.wire.neighbour import GUARD_MAC, Message
 
 REMOTE_DELAY: Final = (0.01, 0.05)
-"""Seconds after the verdict until we ask for clients of other nodes, chosen at random between these. A guard
-with the very holder that they get asks at once."""
+"""Seconds after the verdict until we ask for clients whose frames we do not see, chosen at random between
+these."""
 EVIDENCE_TIME: Final = 1.0
 """Seconds after which a failover is told without having seen the new holder."""
-FORGET_HEALING: Final = 10.0
+FORGET_HEALING: Final = 60.0
+"""Seconds for which a move is remembered, and with it that its old holder may still send old answers."""
 SHORTEST_WITHDRAWAL: Final = 0.35
 LONGEST_WITHDRAWAL: Final = 1.3
 QUIET_TIME: Final = 0.2
@@ -61,12 +62,13 @@ class Failovers:
             gone = frozenset(mac for mac in record.holders if core.mesh.owner(mac) == node)
             if not gone or not core.is_shared(record):
                 continue
-            local, remote = self._clients_of(record, gone, node, now)
-            if local:
-                self._heal(Healing(record, node, gone, local, reason, silence, now))
-            if remote and self._cares(record, node, reason, now):
-                healing = Healing(record, node, gone, remote, reason, silence, now, remote=True)
-                self._delay(healing, now)
+            seen, unseen = self._clients_of(record, gone, node, self._cares(record, node, reason, now), now)
+            if seen:
+                self._heal(Healing(record, node, gone, seen, reason, silence, now))
+            if unseen:
+                healing = Healing(record, node, gone, unseen, reason, silence, now, remote=True)
+                # Let a guard go first that sees their frames, if there is one.
+                healing.postpone(now + core.between(REMOTE_DELAY))
                 self._heal(healing)
 
     def back(self, node: str) -> None:
@@ -114,14 +116,14 @@ class Failovers:
         for healing in self._healings:
             self._look_for_moves(healing)
             first = not healing.asked
-            questions = healing.questions(now, partial(self._candidates, healing, now))
-            if questions and first and healing.remote and self._asking.may_ask(now):
+            questions = healing.questions(now, partial(self._candidates, healing.record, healing.gone, now))
+            if questions and first and not self._is_local(healing) and self._asking.may_ask(now):
                 self._asking.ask(healing.record, now)
             for client, to in questions:
                 question = neighbour.question(client.mac, client.address, healing.record.address, to=to)
                 self._core.send(question)
                 if to is not None:
-                    client.holder = to
+                    client.believe(to, now)
             self._core.count(questions=len(questions))
             if not healing.told and now >= healing.begin + EVIDENCE_TIME:
                 self._tell(healing)
@@ -153,12 +155,16 @@ class Failovers:
         return detector is None or answered < detector.suspect_since
 
     def _clients_of(
-        self, record: AddressRecord, gone: frozenset[bytes], node: str, now: float
+        self, record: AddressRecord, gone: frozenset[bytes], node: str, cares: bool, now: float
     ) -> tuple[list[Client], list[Client]]:
-        """Return the clients that may use a holder that is gone: our own, and those of C nodes."""
+        """Return the clients that may use a holder that is gone; ``cares``: those of C nodes as well.
+
+        First those whose frames will pass here, as they are ours or get our own holder; then the others.
+        """
         core = self._core
-        local: list[Client] = []
-        remote: list[Client] = []
+        own = core.own_holders(record)
+        seen: list[Client] = []
+        unseen: list[Client] = []
         for client in record.clients.values():
             owner = core.mesh.owner(client.mac)
             if client.mac in record.holders or owner is None or owner == node:
@@ -167,31 +173,28 @@ class Failovers:
             if holder is not None and holder not in gone and core.serves(record, holder):
                 continue
             if owner == core.me:
-                local.append(client)
-            elif core.mesh.is_reachable(owner) and not core.is_guarded(client):
-                remote.append(client)
-        return local, remote
-
-    def _delay(self, healing: Healing, now: float) -> None:
-        """Let a guard go first that has the holder which the clients get."""
-        own = self._core.own_holders(healing.record)
-        first = next(iter(healing.waiting.values()))
-        chosen = choose(healing.record.address, first.mac, self._candidates(healing, now, first))
-        if chosen not in own:
-            healing.postpone(now + self._core.between(REMOTE_DELAY))
+                seen.append(client)
+            elif cares and core.mesh.is_reachable(owner) and not core.is_guarded(client):
+                chosen = choose(record.address, client.mac, self._candidates(record, gone, now, client))
+                (seen if chosen in own else unseen).append(client)
+        return seen, unseen
 
     def _heal(self, healing: Healing) -> None:
         self._healings.append(healing)
         self._core.count(failovers=1)
 
-    def _candidates(self, healing: Healing, now: float, client: Client) -> list[bytes]:
+    def _is_local(self, healing: Healing) -> bool:
+        """Tell whether no other guard can be at work for the same clients."""
+        return healing.reason == "withdrawn" or all(map(self._core.is_local, healing.waiting.values()))
+
+    def _candidates(
+        self, record: AddressRecord, gone: frozenset[bytes], now: float, client: Client
+    ) -> list[bytes]:
         """Return the holders to which a client may be led: those known to be well if there are any."""
         serving = [
             holder.mac
-            for holder in healing.record.present()
-            if holder.mac not in healing.gone
-            and holder.mac != client.mac
-            and self._core.serves(healing.record, holder.mac)
+            for holder in record.present()
+            if holder.mac not in gone and holder.mac != client.mac and self._core.serves(record, holder.mac)
         ]
         return [mac for mac in serving if self._core.is_steady(mac, now)] or serving
 
@@ -204,7 +207,7 @@ class Failovers:
         for client in list(healing.waiting.values()):
             since, holder = self._core.last_use(healing.record, client)
             if holder is not None and since >= healing.begin and holder not in healing.gone:
-                client.holder = holder
+                client.believe(holder, since)
                 self._note_evidence(healing, holder, since)
                 healing.moved(client.mac)
 
@@ -267,6 +270,13 @@ class Failovers:
             healing.record.address for healing in self._healings if healing.reason == "withdrawn"
         )
 
+    @property
+    def gone(self) -> frozenset[bytes]:
+        """MAC addresses of holders that were left not long ago."""
+        return frozenset().union(
+            *(healing.gone for healing in self._healings if healing.reason != "withdrawn")
+        )
+
     def _withdrawal(self, record: AddressRecord, now: float) -> Healing | None:
         core, own = self._core, self._core.own_holders(record)
         others = any(core.serves(record, holder.mac) for holder in record.present() if holder.mac not in own)
@@ -277,10 +287,7 @@ class Failovers:
             for client in record.clients.values()
             if client.mac not in record.holders
             and not core.is_local(client)
-            and (
-                client.holder in own
-                or any(now - core.mesh.last_use(mac, client.mac) < RECENT_USE for mac in own)
-            )
+            and (client.holder in own or any(core.mesh.last_use(mac, client.mac) > -math.inf for mac in own))
         ]
         return Healing(record, core.me, own, clients, "withdrawn", 0.0, now)
 

@@ -155,7 +155,7 @@ class Guard:
         """A station with address ``own`` began to send to ``address`` at a holder that is watched."""
         record = self._core.table.get(address)
         if record is not None and holder in record.holders:
-            self._core.table.client(record, client, own, now).holder = holder
+            self._core.table.client(record, client, own, now).believe(holder, now)
             self._review.soon(now)
 
     def _on_question(self, message: Message, now: float, *, from_device: bool) -> None:
@@ -169,10 +169,11 @@ class Guard:
         record = table.use(message.target, now)
         client = table.client(record, message.mac, message.address, now)
         if is_group(message.to):
+            client.believe(None, now)
             if from_device:
                 self._asking.begin_round(record, now)
         elif message.to in record.holders:
-            client.holder = message.to  # it makes sure that this one is still there
+            client.believe(message.to, now)  # it makes sure that this one is still there
         self._asking.used(record, now)
 
     def _on_answer(self, message: Message, now: float, *, from_device: bool) -> None:
@@ -184,7 +185,7 @@ class Guard:
         record.answer(message.mac, now)
         if message.kind is Kind.ANNOUNCEMENT:
             for client in record.clients.values():
-                client.holder = message.mac
+                client.believe(message.mac, now)
         else:
             self._failovers.heard_answer(record, message, now)
 

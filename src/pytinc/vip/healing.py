@@ -20,8 +20,10 @@ from typing import Final, NamedTuple
 from pytinc.vip.addresses import AddressRecord, Client
 
 ROUNDS: Final = (0.0, 0.1, 0.3, 1.1, 3.0)
-"""Seconds after the beginning at which questions are asked. One may be lost, and a kernel takes no answer for
-an entry that changed within the last second (locktime of Linux)."""
+"""Seconds after the beginning at which questions are asked where nobody sees what comes of them. One may be
+lost, and a kernel takes no answer for an entry that changed within the last second (locktime of Linux)."""
+SEEN_ROUNDS: Final = (0.0, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.1, 1.4, 2.0, 3.0)
+"""The same where the clients' frames pass: they end the questions."""
 QUIET_ROUNDS: Final = 3
 """So many rounds are left out where another guard has asked already."""
 PACE: Final = 500
@@ -78,7 +80,7 @@ class Healing:
         """Seconds of silence before it was noticed."""
         self.noticed = self.begin = now
         self.remote = remote
-        """The clients are behind other nodes: their frames do not pass here."""
+        """The clients are behind other nodes, and get a holder there: their frames do not pass here."""
         self.asked = 0
         """Clients in whose names questions were asked."""
         self.new_holder: bytes | None = None
@@ -89,6 +91,7 @@ class Healing:
         """The holder that was asked for the client asked for last."""
         self.told = False
         """A person was told."""
+        self._rounds = ROUNDS if remote else SEEN_ROUNDS
         self._round = 0
         self._queue: list[Client] = []
         self._next = now
@@ -110,7 +113,7 @@ class Healing:
         """Another guard has asked: leave the first rounds to it."""
         if self._round == 0:
             self._round = QUIET_ROUNDS
-            self._next = self.begin + ROUNDS[QUIET_ROUNDS]
+            self._next = self.begin + self._rounds[QUIET_ROUNDS]
 
     def moved(self, client: bytes) -> None:
         """A client uses another holder now."""
@@ -135,8 +138,8 @@ class Healing:
         batch, self._queue = self._queue[:PACE], self._queue[PACE:]
         if self._queue:
             self._next = now + PAUSE
-        elif self._round < len(ROUNDS) and self.waiting:
-            self._next = max(self.begin + ROUNDS[self._round], now)
+        elif self._round < len(self._rounds) and self.waiting:
+            self._next = max(self.begin + self._rounds[self._round], now)
         else:
             self._next = math.inf
         asked = [

@@ -59,6 +59,7 @@ class Review:
         for record in shared:
             if not record.reported and record.round_end() == math.inf:
                 self._report(record)
+                self._asking.shared(record, now)
         wanted = set(core.mesh.rivals(now)).union(*(self._wanted(record, now) for record in shared))
         wanted.discard(core.me)
         hops = {hop for node in wanted if (hop := core.mesh.first_hop(node)) is not None}
@@ -142,7 +143,8 @@ class Review:
         }
         macs = frozenset(mac for record in shared for mac in record.holders)
         own_shared = frozenset(record.address for record in shared if core.own_holders(record))
-        return Rules(macs, senders, frozenset(known), self._failovers.withdrawn, own_shared, in_use)
+        moves = self._failovers
+        return Rules(macs, senders, frozenset(known), moves.withdrawn, moves.gone, own_shared, in_use)
 
     def _note_use(self, record: AddressRecord, in_use: dict[bytes, bytes], now: float) -> None:
         core = self._core
