@@ -284,16 +284,21 @@ def test_of_frames_with_one_header_only_the_misleading_one_is_changed() -> None:
 
 
 def test_an_answer_that_our_host_asked_for_is_not_changed() -> None:
-    world = World(GuardTable(in_use={VIP: FAR}, withheld=frozenset((VIP,)), senders={VIP: OWN_IP}))
+    guard = GuardTable(
+        in_use={VIP: FAR}, left=frozenset((NEAR,)), withheld=frozenset((VIP,)), senders={VIP: OWN_IP}
+    )
+    world = World(guard)
     world.send(asks(OWN, OWN_IP, VIP))
     frame = answers(NEAR, VIP, OWN_IP, to=OWN)
     assert world.arrive(frame, now=NOW + 1.5) == {"a": [frame], "b": [], "c": []}
 
 
-def test_an_answer_that_nobody_of_us_asked_for_does_not_lead_our_host_away() -> None:
+def test_an_answer_that_nobody_of_us_asked_for_does_not_lead_our_host_back_to_a_holder_that_was_left() -> (
+    None
+):
     """It waited in a host that was stopped meanwhile."""
     frame = answers(NEAR, VIP, OWN_IP, to=OWN)
-    world = World(GuardTable(in_use={VIP: FAR}))
+    world = World(GuardTable(in_use={VIP: FAR}, left=frozenset((NEAR,))))
     assert world.arrive(frame) == {"a": [], "b": [], "c": []}
     assert world.told() == [("b", Kind.ANSWER)]
     world.send(asks(OWN, OWN_IP, VIP), now=NOW)
@@ -302,13 +307,20 @@ def test_an_answer_that_nobody_of_us_asked_for_does_not_lead_our_host_away() -> 
 
 
 def test_answers_of_the_holder_in_use_and_those_for_other_nodes_always_pass() -> None:
-    world = World(GuardTable(in_use={VIP: NEAR}))
+    world = World(GuardTable(in_use={VIP: NEAR}, left=frozenset((NEAR, NEW))))
     of_the_holder = answers(NEAR, VIP, OWN_IP, to=OWN)
     assert world.arrive(of_the_holder)["a"] == [of_the_holder]
     for_others = answers(NEW, VIP, FAR_IP, to=FAR)
     assert world.arrive(for_others)["c"] == [for_others]
     of_another_address = answers(NEW, ELSE, OWN_IP, to=OWN)
     assert world.arrive(of_another_address)["a"] == [of_another_address]
+
+
+def test_an_answer_that_a_guard_has_asked_for_in_our_hosts_name_passes() -> None:
+    """By a new holder, while the data path still knows the one before."""
+    frame = answers(NEAR, VIP, OWN_IP, to=OWN)
+    world = World(GuardTable(in_use={VIP: FAR}, left=frozenset((FAR,))))
+    assert world.arrive(frame)["a"] == [frame]
 
 
 # -- a node that was stopped --

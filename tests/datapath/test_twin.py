@@ -89,6 +89,7 @@ class GuardPlan:
     known: set[bytes]
     withheld: set[bytes]
     in_use: dict[bytes, bytes]
+    left: set[bytes]
     own: set[bytes]
     asked: dict[bytes, float]
     heartbeat: float
@@ -101,6 +102,7 @@ class GuardPlan:
             known=frozenset(self.known),
             withheld=frozenset(self.withheld),
             in_use=self.in_use,
+            left=frozenset(self.left),
             own=frozenset(self.own),
             asked=dict(self.asked),
             heartbeat=self.heartbeat,
@@ -841,6 +843,7 @@ def guard_plans(draw: st.DrawFn) -> GuardPlan:
         known=draw(shared),
         withheld=draw(shared),
         in_use=draw(st.dictionaries(st.sampled_from(SHARED), st.sampled_from(MACS), max_size=4)),
+        left=draw(st.sets(st.sampled_from(MACS), max_size=4)),
         own=draw(shared),
         asked=draw(st.dictionaries(st.sampled_from(SHARED), st.sampled_from((-5.0, 0.5)), max_size=2)),
         heartbeat=draw(st.sampled_from((1e9, 1e9, 0.9))),

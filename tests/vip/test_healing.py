@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytinc.vip.addresses import MAX_CLIENTS, AddressRecord, Client
-from pytinc.vip.healing import PACE, PAUSE, ROUNDS, Healing, Question, choose
+from pytinc.vip.healing import PACE, PAUSE, ROUNDS, SEEN_ROUNDS, Healing, Question, choose
 
 VIP = bytes((10, 1, 1, 10))
 A, B, C = HOLDERS = tuple(bytes((2, 0, 0, 0, 0, number)) for number in (1, 2, 3))
@@ -83,11 +84,19 @@ def play(move: Healing, until: float = 10.0) -> list[tuple[float, list[Question]
     return asked
 
 
-def test_questions_are_asked_in_five_rounds_and_then_no_more() -> None:
-    asked = play(healing(2, now=100.0), until=200.0)
+def test_for_clients_that_are_not_seen_five_rounds_are_asked_and_then_no_more() -> None:
+    asked = play(healing(2, now=100.0, remote=True), until=200.0)
     assert [when for when, _ in asked] == [100.0, 100.1, 100.3, 101.1, 103.0]
     assert all(len(questions) == 2 for _, questions in asked)
-    assert ROUNDS[-1] == 3.0
+
+
+def test_for_clients_that_are_seen_rounds_are_closer_as_their_frames_end_them() -> None:
+    asked = play(healing(2, now=100.0), until=200.0)
+    times = [when - 100.0 for when, _ in asked]
+    assert times == pytest.approx(SEEN_ROUNDS)
+    assert set(ROUNDS) <= set(SEEN_ROUNDS)
+    assert all(later - sooner >= 0.1 - 1e-6 for sooner, later in itertools.pairwise(times))
+    assert times[-1] == pytest.approx(3.0)
 
 
 def test_every_round_asks_the_same_holder_for_a_client() -> None:
@@ -148,7 +157,7 @@ def test_once_we_have_asked_another_guards_question_changes_nothing() -> None:
 
 
 def test_thousands_of_clients_are_asked_for_at_a_bounded_pace() -> None:
-    move = healing(MAX_CLIENTS)
+    move = healing(MAX_CLIENTS, remote=True)
     asked = play(move, until=100.0)
     assert max(len(questions) for _, questions in asked) == PACE == 500
     times = [when for when, _ in asked]
