@@ -98,7 +98,7 @@ class World:
         """All counters of all guards."""
         totals: Counter[str] = Counter()
         for sim in self.guards():
-            counters = sim.node.guard_view(self.mesh.now).counters
+            counters = sim.node.guard_summary().counters
             totals.update({name: getattr(counters, name) for name in COUNTED})
         return totals
 
@@ -111,7 +111,7 @@ class World:
             for name in COUNTED:
                 run.series[name].append(after[name] - before[name])
             before = after
-            watched = max(sim.node.guard_view(self.mesh.now).watched for sim in self.guards())
+            watched = max(sim.node.guard_summary().watched for sim in self.guards())
             run.watched_most = max(run.watched_most, watched)
 
 

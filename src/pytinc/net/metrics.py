@@ -21,7 +21,7 @@ from pytinc.errors import DeviceError
 from pytinc.net.log import reason
 from pytinc.net.statistics import DaemonStats
 from pytinc.node.stats import NodeStats, PathKind, PeerStats
-from pytinc.vip.views import GuardView
+from pytinc.vip.views import GuardSummary
 from pytinc.wire.address import Address, from_sockaddr
 
 if TYPE_CHECKING:
@@ -290,7 +290,7 @@ def _of_node(node: NodeStats) -> Iterator[Metric]:
         yield CounterMetricFamily(name, text, value)
 
 
-def _of_guard(guard: GuardView) -> Iterator[Metric]:
+def _of_guard(guard: GuardSummary) -> Iterator[Metric]:
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
     counters = guard.counters
@@ -303,8 +303,7 @@ def _of_guard(guard: GuardView) -> Iterator[Metric]:
         ("pytinc_guard_questions", "Questions asked in clients' names.", counters.questions),
     ):
         yield CounterMetricFamily(name, text, value)
-    shared = sum(address.shared for address in guard.addresses)
-    yield GaugeMetricFamily("pytinc_shared_addresses", "Addresses that several nodes hold.", shared)
+    yield GaugeMetricFamily("pytinc_shared_addresses", "Addresses that several nodes hold.", guard.shared)
     yield GaugeMetricFamily("pytinc_watched_peers", "Nodes that are being probed.", guard.watched)
     if guard.last_failover_s is not None:
         took = guard.last_failover_s

@@ -405,7 +405,7 @@ class Shell:
             self._deadline.lag.recent(now),
             self._device.offloads,
             self._udp.offloads,
-            self.node.guard_view(now),
+            self.node.guard_summary(),
         )
 
     def _connection_lines(self, control_rows: list[tuple[float, ConnectionRow]]) -> list[str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pytinc.control.statistics import DAEMON, NODE, format_row
 from pytinc.net.timers import Lag
 from pytinc.node.stats import NodeStats, PeerStats
-from pytinc.vip.views import GuardView
+from pytinc.vip.views import GuardSummary
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class DaemonStats:
     """What the kernel leaves to us at the device (`pytinc.net.tap.TapDevice.offloads`)."""
     udp_offloads: tuple[str, ...]
     """What it does for us at the sockets (`pytinc.net.udp.UdpSockets.offloads`)."""
-    guard: GuardView
+    guard: GuardSummary
     """The guard of shared addresses; only the metrics tell of it, as DUMP_SHARED tells more."""
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pytinc.datapath.output import Upcalls
     from pytinc.node.node import Node
     from pytinc.node.peer import Peer
-    from pytinc.vip.views import GuardView
+    from pytinc.vip.views import GuardCounters, GuardSummary, GuardView
 
 USES_LIFE: Final = 600.0
 """Seconds for which it is remembered that a station sent to a holder."""
@@ -88,14 +88,22 @@ class NodeGuard:
         self._guard.withdraw(now)
         self.settle(now)
 
+    def summary(self) -> GuardSummary:
+        """Return the numbers alone."""
+        summary = self._guard.summary()
+        return replace(summary, counters=self._completed(summary.counters))
+
     def view(self, now: float) -> GuardView:
         """Take a picture."""
         view = self._guard.view(now)
+        return replace(view, counters=self._completed(view.counters))
+
+    def _completed(self, counters: GuardCounters) -> GuardCounters:
+        """Add what the data path counts."""
         table = self._node.table.guard
         if table is None:
-            return view
-        counters = replace(view.counters, rewritten=table.rewritten, withheld=table.answers_withheld)
-        return replace(view, counters=counters)
+            return counters
+        return replace(counters, rewritten=table.rewritten, withheld=table.answers_withheld)
 
     # -- time --
 

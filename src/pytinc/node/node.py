@@ -48,7 +48,7 @@ from pytinc.wire.requests import OptionBits, Request
 
 if TYPE_CHECKING:
     from pytinc.datapath.runs import DatagramRun, FrameRun
-    from pytinc.vip.views import GuardView
+    from pytinc.vip.views import GuardSummary, GuardView
 
 COMPLAINT_INTERVAL: Final = 600.0
 MAX_COMPLAINTS: Final = 64
@@ -166,6 +166,10 @@ class Node:
     def guard_view(self, now: float) -> GuardView:
         """Return what the guard of shared addresses knows."""
         return self.guard.view(now)
+
+    def guard_summary(self) -> GuardSummary:
+        """Return the numbers of the guard alone."""
+        return self.guard.summary()
 
     def stop(self, now: float) -> None:
         """Close all meta connections without a word and run the down scripts."""

@@ -27,10 +27,10 @@ from pytinc.vip.core import Core
 from pytinc.vip.corrections import Corrections
 from pytinc.vip.detector import State
 from pytinc.vip.failover import Failovers
-from pytinc.vip.picture import guard_view
+from pytinc.vip.picture import guard_summary, guard_view
 from pytinc.vip.review import Review
 from pytinc.vip.stations import OwnStations
-from pytinc.vip.views import GuardView
+from pytinc.vip.views import GuardSummary, GuardView
 from pytinc.wire.ethernet import is_group
 from pytinc.wire.neighbour import GUARD_ADDRESS, GUARD_MAC, NOBODY, Kind, Message
 
@@ -281,6 +281,10 @@ class Guard:
         return sorted({hop} | nodes)
 
     # -- to look at --
+
+    def summary(self) -> GuardSummary:
+        """Return the numbers alone."""
+        return guard_summary(self._core, last_failover_s=self._failovers.last_s)
 
     def view(self, now: float) -> GuardView:
         """Take a picture."""

@@ -9,7 +9,15 @@ from typing import Final
 from pytinc.vip.addresses import AddressRecord, Client
 from pytinc.vip.core import Core, address_text, mac_text
 from pytinc.vip.detector import State
-from pytinc.vip.views import AddressView, ClientView, GuardView, HolderState, HolderView
+from pytinc.vip.views import (
+    AddressView,
+    ClientView,
+    GuardCounters,
+    GuardSummary,
+    GuardView,
+    HolderState,
+    HolderView,
+)
 
 PROBE_SIZE: Final = 51
 """Bytes of UDP payload of a probe."""
@@ -20,19 +28,29 @@ _STATES: Final = {
 }
 
 
+def guard_summary(core: Core, *, last_failover_s: float | None) -> GuardSummary:
+    """Return the numbers alone."""
+    shared = sum(map(core.is_shared, core.table))
+    return GuardSummary(len(core.watch), shared, last_failover_s, _counters(core))
+
+
 def guard_view(core: Core, now: float, *, enabled: bool, last_failover_s: float | None) -> GuardView:
     """Return everything that is told."""
     views = [_address(core, record, now) for record in core.table]
-    watch = core.watch
     return GuardView(
         enabled,
-        watch.interval,
-        len(watch),
+        core.watch.interval,
+        len(core.watch),
         last_failover_s,
-        replace(
-            core.counters, stalls=watch.stalls, probes=watch.probes, probe_bytes=watch.probes * PROBE_SIZE
-        ),
+        _counters(core),
         tuple(sorted(views, key=lambda view: (not view.shared, len(view.address), view.address))),
+    )
+
+
+def _counters(core: Core) -> GuardCounters:
+    watch = core.watch
+    return replace(
+        core.counters, stalls=watch.stalls, probes=watch.probes, probe_bytes=watch.probes * PROBE_SIZE
     )
 
 

@@ -113,6 +113,19 @@ class GuardCounters:
 
 
 @dataclass(frozen=True, slots=True)
+class GuardSummary:
+    """The guard in numbers, without the addresses: what is asked for often."""
+
+    watched: int
+    """Peers that are being probed now."""
+    shared: int
+    """Addresses that are shared."""
+    last_failover_s: float | None
+    """As in `GuardView`."""
+    counters: GuardCounters
+
+
+@dataclass(frozen=True, slots=True)
 class GuardView:
     """Everything that is told."""
 
