@@ -1,0 +1,256 @@
+"""What tests of shared addresses have in common: hosts that hold one, and clients that use it.
+
+Members have the address as their first, as people type it: the kernel takes it as the source of whatever they
+send. A client pings all the time, so that its kernel believes its neighbour table for long: without a guard
+it takes 20 s and more until it asks anew.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+
+from pytinc.lab.namespaces import Host
+from pytinc.lab.network import Network
+from pytinc.lab.node import Kind, Node, wait_until
+from pytinc.lab.traffic import answers, neighbour, parse_ping
+
+VIP4, VIP6 = "10.1.1.10", "2001:db8:1::10"
+VIPS = (VIP4, VIP6)
+PATIENCE_S = 10
+"""How long a client may be without its server. C alone takes 20 s at the least, and a minute at the most."""
+PATIENCE_OF_C_S = 100
+SETTLE_S = 20
+FREEZE_S = 5
+LOCKTIME_S = 1.0
+"""A kernel takes no answer for an entry that changed so short a time ago."""
+
+Moved = dict[str, str]
+"""The MAC address that a client has for each address."""
+
+
+# -- building --
+
+
+def addresses(number: int, *shared: str) -> list[str]:
+    """A host's addresses: shared ones first, then its own."""
+    own = (f"10.1.1.{100 + number}", f"2001:db8:1::{100 + number}")
+    return [f"{address}/64 nodad" if ":" in address else f"{address}/24" for address in (*shared, *own)]
+
+
+def own(node: Node, version: int = 4) -> str:
+    """The address that a node has for itself alone."""
+    number = int(node.mac[-2:], 16)
+    return f"10.1.1.{100 + number}" if version == 4 else f"2001:db8:1::{100 + number}"
+
+
+def guards(network: Network) -> list[Node]:
+    return [node for node in network if node.kind is Kind.PY]
+
+
+def patience(network: Network) -> float:
+    return PATIENCE_S if guards(network) else PATIENCE_OF_C_S
+
+
+def wait_guarded(network: Network, vips: Iterable[str] = VIPS) -> None:
+    """Wait until the pytinc nodes that are going to act know that the addresses are shared."""
+    client = network["client"]
+    for node in [client] if client.kind is Kind.PY else guards(network):
+        for vip in vips:
+            wait_until(lambda: f" {vip} is held by " in node.log(), SETTLE_S, f"{node.name} guards {vip}")  # noqa: B023
+
+
+# -- a client at work --
+
+
+@contextmanager
+def pinging(host: Host, vips: Iterable[str] = VIPS) -> Iterator[None]:
+    """Ping addresses all the time."""
+    pings = [host.spawn("ping", "-n", "-q", "-i", "0.05", vip, output=subprocess.DEVNULL) for vip in vips]
+    try:
+        yield
+    finally:
+        for process in pings:
+            process.kill()
+            process.wait()
+
+
+@contextmanager
+def counting_pings(host: Host, vip: str = VIP4) -> Iterator[Callable[[], int]]:
+    """Ping every 10 ms while the block runs. What is given tells afterwards how many were not answered."""
+    process = host.spawn("ping", "-n", "-q", "-i", "0.01", "-W", "1", vip)
+    lost: list[int] = []
+    try:
+        yield lambda: lost[0]
+    finally:
+        process.send_signal(signal.SIGINT)
+        text = process.communicate(timeout=10)[0]
+    # The last one may be under way.
+    lost.append(max(parse_ping(text).lost - 1, 0))
+
+
+def entries(host: Host, vips: Iterable[str] = VIPS) -> dict[str, str | None]:
+    return {vip: neighbour(host, vip)[0] for vip in vips}
+
+
+def gather(client: Host, holder: Node, vips: Sequence[str] = VIPS) -> None:
+    """Have a client use this holder, which announces its addresses, and wait until its kernel is sure."""
+    client.run("sysctl", "-qw", "net.ipv4.neigh.vpn.delay_first_probe_time=1")
+    client.run("sysctl", "-qw", "net.ipv6.neigh.vpn.delay_first_probe_time=1")
+    holder.host.run("sysctl", "-qw", f"net.ipv4.conf.{holder.interface}.arp_notify=1")
+    holder.host.run("sysctl", "-qw", f"net.ipv6.conf.{holder.interface}.ndisc_notify=1")
+
+    def sure() -> bool:
+        found = [neighbour(client, vip) for vip in vips]
+        if any(mac != holder.mac for mac, _ in found):
+            # The kernel announces its addresses when the interface gets a MAC address, be it the old one.
+            holder.host.run("ip", "link", "set", "dev", holder.interface, "address", holder.mac)
+        return found == [(holder.mac, "REACHABLE")] * len(vips)
+
+    wait_until(sure, SETTLE_S, f"the client is served by {holder.name} and sure of it", interval=0.3)
+    time.sleep(LOCKTIME_S)
+
+
+def served(client: Host, by: Iterable[Node], vip: str) -> bool:
+    return neighbour(client, vip)[0] in {node.mac for node in by} and answers(client, vip, wait=0.3)
+
+
+def wait_served(client: Host, by: Sequence[Node], timeout: float, vips: Sequence[str] = VIPS) -> Moved:
+    """Wait until a client is served by one of these nodes: by whom."""
+    end = time.monotonic() + timeout
+    for vip in vips:
+        left = max(end - time.monotonic(), 0.0)
+        what = f"{vip} answers from {' or '.join(node.name for node in by)}"
+        wait_until(partial(served, client, by, vip), left, what, interval=0.05)
+    found = entries(client, vips)
+    return {vip: mac for vip, mac in found.items() if mac is not None}
+
+
+# -- faults --
+
+
+def send_signal(node: Node, number: signal.Signals) -> None:
+    pid = node.pid()
+    assert pid is not None
+    os.kill(pid, number)
+
+
+@contextmanager
+def cut_off(node: Node) -> Iterator[None]:
+    lab = node.host.lab
+    lab.cut_off(node.host)
+    try:
+        yield
+    finally:
+        lab.reconnect(node.host)
+
+
+@contextmanager
+def killed(node: Node) -> Iterator[None]:
+    node.kill()
+    try:
+        yield
+    finally:
+        node.start()
+
+
+@contextmanager
+def stopped(node: Node) -> Iterator[None]:
+    node.stop()
+    try:
+        yield
+    finally:
+        node.start()
+
+
+@contextmanager
+def frozen(node: Node) -> Iterator[None]:
+    """Stop a daemon by a signal, for five seconds at least."""
+    start = time.monotonic()
+    send_signal(node, signal.SIGSTOP)
+    try:
+        yield
+        time.sleep(max(start + FREEZE_S - time.monotonic(), 0))
+    finally:
+        send_signal(node, signal.SIGCONT)
+
+
+FAULTS = {"cut": cut_off, "kill": killed, "stop": stopped, "freeze": frozen}
+
+
+@contextmanager
+def sysctls(host: Host, values: Mapping[str, int]) -> Iterator[None]:
+    """Set variables under net for a while."""
+    before = {name: host.run("cat", f"/proc/sys/net/{name}").stdout.strip() for name in values}
+    try:
+        for name, value in values.items():
+            host.run("sysctl", "-qw", f"net/{name}={value}")
+        yield
+    finally:
+        for name, text in before.items():
+            host.run("sysctl", "-qw", f"net/{name}={text}")
+
+
+@contextmanager
+def asking_all_the_time(node: Node, others: Iterable[str]) -> Iterator[None]:
+    """Have a host forget its neighbours and ask for them again, many times a second."""
+    pings = " ".join(f"ping -n -q -c 1 -W 0.1 {other} &" for other in others)
+    script = f"while :; do ip neigh flush dev {node.interface}; {pings} sleep 0.2; done"
+    process = node.host.spawn("sh", "-c", script, output=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+# -- what is told --
+
+
+@contextmanager
+def told(network: Network, pattern: str) -> Iterator[None]:
+    """A pytinc node has logged this by the end of the block, or soon after, and not only before."""
+    marks = {node.name: len(node.log()) for node in guards(network)}
+    yield
+    if marks:
+        wait_until(
+            lambda: any(re.search(pattern, node.log()[marks[node.name] :]) for node in guards(network)),
+            SETTLE_S,
+            f"a log says {pattern!r}",
+        )
+
+
+class Moves:
+    """The MAC addresses that a host had for an address, one after the other. Use it in ``with``."""
+
+    def __init__(self, host: Host, vips: Iterable[str] = VIPS) -> None:
+        self._host = host
+        self._vips = tuple(vips)
+        self._text = ""
+
+    def __enter__(self) -> Moves:
+        self._before = entries(self._host, self._vips)
+        self._stack = ExitStack()
+        self._process = self._host.spawn("ip", "monitor", "neigh")
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._process.terminate()
+        self._text = self._process.communicate(timeout=10)[0]
+
+    def of(self, vip: str) -> list[str]:
+        """All MAC addresses, beginning with the first; each differs from the one before."""
+        macs = [mac] if (mac := self._before[vip]) is not None else []
+        for found in re.finditer(rf"^{re.escape(vip)} dev \S+ lladdr (\S+)", self._text, re.MULTILINE):
+            if not macs or found[1] != macs[-1]:
+                macs.append(found[1])
+        return macs
+
+    def count(self, vip: str) -> int:
+        return max(len(self.of(vip)) - 1, 0)
