@@ -39,6 +39,8 @@ MTU = 1451
 PATIENCE = 1e9
 """No upkeep is due during the run: it would be the node's business."""
 MAC_HERE, MAC_THERE = b"\x02\0\0\0\0\x01", b"\x02\0\0\0\0\x02"
+IP_THERE = bytes((10, 0, 0, 2))
+"""The destination in all frames."""
 ADDRESS = ("192.0.2.2", 655)
 
 Step = Callable[[list[list[bytes]]], None]
@@ -151,9 +153,10 @@ def measure(world: World) -> None:
 
 def guards() -> dict[str, GuardTable | None]:
     """No guard; one with nothing to guard; one for which every frame is a use to be noted."""
-    uses = {MAC_THERE + MAC_HERE: 0.0, MAC_HERE + MAC_THERE: 0.0}
+    uses = {MAC_THERE + MAC_HERE + IP_THERE: 0.0, MAC_HERE + MAC_THERE + IP_THERE: 0.0}
     macs = frozenset((MAC_THERE, MAC_HERE))
-    return {"none": None, "idle": GuardTable(), "watching": GuardTable(macs=macs, uses=uses)}
+    watching = GuardTable(macs=macs, addresses=frozenset((IP_THERE,)), uses=uses)
+    return {"none": None, "idle": GuardTable(), "watching": watching}
 
 
 def measure_guard(world: World) -> None:

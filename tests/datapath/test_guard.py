@@ -18,6 +18,7 @@ from pytinc.datapath.outbound import Outbound
 from pytinc.datapath.output import Output
 from pytinc.datapath.table import ForwardingTable, PeerSlot
 from pytinc.wire import ip, neighbour
+from pytinc.wire.datagram import node_id
 from pytinc.wire.neighbour import GUARD_MAC, NOBODY, Kind
 
 BROADCAST = b"\xff" * 6
@@ -103,6 +104,11 @@ class World:
 
 def to_all(frame: bytes) -> dict[str, list[bytes]]:
     return {"a": [], "b": [frame], "c": [frame]}
+
+
+def with_own_note(frame: bytes) -> bytes:
+    """What tells other guards that it is node a which changed a question."""
+    return frame[:32] + node_id("a") + frame[38:]
 
 
 def past_a(frame: bytes, for_device: bytes) -> dict[str, list[bytes]]:
@@ -198,13 +204,13 @@ def test_answers_of_other_nodes_are_never_withheld() -> None:
 def test_a_question_that_names_a_shared_address_goes_out_with_the_other_sender() -> None:
     guard = GuardTable(senders={VIP: OWN_IP})
     got = World(guard).send(asks(OWN, VIP, NEAR_IP))
-    assert got == to_all(asks(OWN, OWN_IP, NEAR_IP))
+    assert got == to_all(with_own_note(asks(OWN, OWN_IP, NEAR_IP)))
     assert guard.rewritten == 1
 
 
 def test_a_question_that_names_a_shared_address_goes_out_without_sender_where_there_is_no_other() -> None:
     got = World(GuardTable(senders={VIP: NOBODY})).send(asks(OWN, VIP, NEAR_IP))
-    assert got == to_all(asks(OWN, bytes(4), NEAR_IP))
+    assert got == to_all(with_own_note(asks(OWN, bytes(4), NEAR_IP)))
 
 
 def test_a_solicitation_that_names_a_shared_address_goes_out_with_the_other_sender() -> None:
@@ -214,7 +220,8 @@ def test_a_solicitation_that_names_a_shared_address_goes_out_with_the_other_send
 
 def test_a_question_from_an_address_that_nobody_knows_yet_goes_out_without_sender() -> None:
     guard = GuardTable()
-    assert World(guard).send(asks(OWN, OWN_IP, NEAR_IP)) == to_all(asks(OWN, bytes(4), NEAR_IP))
+    expected = to_all(with_own_note(asks(OWN, bytes(4), NEAR_IP)))
+    assert World(guard).send(asks(OWN, OWN_IP, NEAR_IP)) == expected
     assert guard.rewritten == 1
 
 
@@ -241,11 +248,30 @@ def test_what_misleads_nobody_goes_out_as_it_is(frame: bytes) -> None:
     assert guard.rewritten == 0
 
 
-def test_a_question_to_one_station_keeps_its_sender() -> None:
-    """The kernel makes sure of an entry: nobody else hears it, and the answer is awaited."""
+def test_a_question_to_one_station_does_not_lead_it_here_either() -> None:
+    """The kernel makes sure of an entry: its station may have been led elsewhere meanwhile."""
     frame = asks(OWN, VIP, NEAR_IP, to=NEAR)
     got = World(GuardTable(senders={VIP: OWN_IP})).send(frame)
-    assert got == {"a": [], "b": [frame], "c": []}
+    assert got == {"a": [], "b": [with_own_note(asks(OWN, OWN_IP, NEAR_IP, to=NEAR))], "c": []}
+
+
+def test_a_question_to_one_station_keeps_a_sender_of_which_nothing_is_known() -> None:
+    frame = asks(OWN, OWN_IP, NEAR_IP, to=NEAR)
+    assert World(GuardTable()).send(frame) == {"a": [], "b": [frame], "c": []}
+
+
+def test_a_question_of_a_holder_that_is_not_in_use_reaches_our_host_without_sender() -> None:
+    guard = GuardTable(in_use={VIP: FAR})
+    frame = asks(NEAR, VIP, OWN_IP, to=OWN)
+    assert World(guard).arrive(frame) == {"a": [asks(NEAR, bytes(4), OWN_IP, to=OWN)], "b": [], "c": []}
+    frame = asks(FAR, VIP, OWN_IP, to=OWN)
+    assert World(guard).arrive(frame) == {"a": [frame], "b": [], "c": []}
+
+
+def test_frames_for_other_addresses_of_a_watched_mac_are_no_use() -> None:
+    guard = GuardTable(macs=frozenset((NEAR,)), addresses=frozenset((ELSE,)))
+    World(guard).send(udp(NEAR, OWN))
+    assert guard.uses == {}
 
 
 # -- questions of others' hosts --
@@ -357,52 +383,52 @@ def test_a_node_without_a_shared_address_may_rest_between_two_ticks() -> None:
 
 
 def test_the_first_frame_to_a_watched_mac_is_told_and_later_ones_renew_it() -> None:
-    guard = GuardTable(macs=frozenset((NEAR,)))
+    guard = GuardTable(macs=frozenset((NEAR,)), addresses=frozenset((VIP,)))
     world = World(guard)
     frame = udp(NEAR, OWN)
     world.send(frame, frame, now=5.0)
-    assert world.out.upcalls.uses == [(NEAR + OWN, frame[:54])]
-    assert guard.uses == {NEAR + OWN: 5.0}
+    assert world.out.upcalls.uses == [(NEAR + OWN + VIP, frame[:54])]
+    assert guard.uses == {NEAR + OWN + VIP: 5.0}
     world.out.take_upcalls()
     world.send(frame, now=7.0)
     assert world.out.upcalls.uses == []
-    assert guard.uses == {NEAR + OWN: 7.0}
+    assert guard.uses == {NEAR + OWN + VIP: 7.0}
 
 
 def test_frames_to_other_macs_and_for_all_are_no_use() -> None:
-    guard = GuardTable(macs=frozenset((NEAR,)))
+    guard = GuardTable(macs=frozenset((NEAR,)), addresses=frozenset((VIP,)))
     world = World(guard)
     world.send(udp(FAR, OWN), udp(BROADCAST, OWN), udp(NEW, OWN))
     assert guard.uses == {}
 
 
 def test_use_is_noted_of_frames_of_other_nodes_on_their_way_to_our_device_as_well() -> None:
-    guard = GuardTable(macs=frozenset((OWN,)))
+    guard = GuardTable(macs=frozenset((OWN,)), addresses=frozenset((VIP,)))
     world = World(guard)
     world.arrive(udp(OWN, NEAR), now=3.0)
-    assert guard.uses == {OWN + NEAR: 3.0}
+    assert guard.uses == {OWN + NEAR + VIP: 3.0}
 
 
 def test_a_run_of_frames_is_one_use() -> None:
-    guard = GuardTable(macs=frozenset((OWN,)))
+    guard = GuardTable(macs=frozenset((OWN,)), addresses=frozenset((VIP,)))
     world = World(guard)
     frames = [udp(OWN, NEAR, 200)] * 12
     world.outbound.switch_run(world.b, frame_run(frames), 4.0, world.out)
     assert not isinstance(world.out.frames[0], bytes)
-    assert world.out.upcalls.uses == [(OWN + NEAR, frames[0][:54])]
-    assert guard.uses == {OWN + NEAR: 4.0}
+    assert world.out.upcalls.uses == [(OWN + NEAR + VIP, frames[0][:54])]
+    assert guard.uses == {OWN + NEAR + VIP: 4.0}
 
 
 def test_made_up_sources_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guard_module, "MAX_USES", 100)
-    guard = GuardTable(macs=frozenset((OWN,)))
+    guard = GuardTable(macs=frozenset((OWN,)), addresses=frozenset((VIP,)))
     world = World(guard)
     world.arrive(udp(OWN, NEAR), now=1.0)
     flood = [udp(OWN, bytes((6, 0, 0, 0)) + number.to_bytes(2, "big")) for number in range(300)]
     assert len(world.arrive(*flood)["a"]) == 300
     assert len(guard.uses) == len(world.out.upcalls.uses) == 100
     world.arrive(udp(OWN, NEAR), now=9.0)
-    assert guard.uses[OWN + NEAR] == 9.0
+    assert guard.uses[OWN + NEAR + VIP] == 9.0
     assert MAX_USES == 16_384
 
 

@@ -85,6 +85,7 @@ class PeerPlan:
 @dataclass
 class GuardPlan:
     macs: set[bytes]
+    addresses: set[bytes]
     senders: dict[bytes, bytes]
     known: set[bytes]
     withheld: set[bytes]
@@ -98,6 +99,7 @@ class GuardPlan:
     def table(self) -> GuardTable:
         return GuardTable(
             macs=frozenset(self.macs),
+            addresses=frozenset(self.addresses),
             senders=self.senders,
             known=frozenset(self.known),
             withheld=frozenset(self.withheld),
@@ -836,6 +838,7 @@ def guard_plans(draw: st.DrawFn) -> GuardPlan:
     shared = st.sets(st.sampled_from(SHARED), max_size=3)
     return GuardPlan(
         macs=draw(st.sets(st.sampled_from(MACS), max_size=4)),
+        addresses=draw(st.sets(st.sampled_from((*V4, *V6, *SHARED)), max_size=8)),
         senders={
             address: draw(st.sampled_from((NOBODY, V4[2]) if len(address) == 4 else (V6[4],)))
             for address in draw(shared)
@@ -898,7 +901,6 @@ def message_runs(draw: st.DrawFn) -> list[bytes]:
 def guarded_plans(draw: st.DrawFn) -> Plan:
     plan = draw(ordinary_plans())
     rules = plan.rules | {"broadcast": draw(st.sampled_from(("mst", "mst", "direct"))), "compression": 0}
-    rules["decrement_ttl"] = False
     peers = {name: replace(peer, compression=0) for name, peer in plan.peers.items()}
     return replace(plan, peers=peers, rules=rules, guard=draw(guard_plans()))
 

@@ -181,12 +181,16 @@ def test_jitter_of_the_path_is_no_silence() -> None:
 def test_any_sign_of_life_ends_a_suspicion() -> None:
     run = Run().until(2.0)
     run.cut()
-    run.until(2.16)
-    assert run.is_in(State.SUSPECT)
-    run.detector.heard(2.16)
+    while not run.is_in(State.SUSPECT):
+        run.until(run.now + 0.01)
+    suspected = run.now
+    assert suspected < 2.4
+    run.answers_at = lambda reached: reached
+    run.detector.heard(suspected)
     assert run.is_in(State.ALIVE)
-    run.until(2.3)
+    run.until(suspected + 10.0)
     assert run.is_in(State.ALIVE)
+    assert run.when(State.SILENT) is None
 
 
 def test_frames_alone_keep_a_peer_alive_whose_answers_are_lost() -> None:
@@ -253,7 +257,7 @@ def test_a_stall_of_ourselves_leads_to_no_verdict(seconds: float, phase: float) 
     assert run.is_in(State.ALIVE)
 
 
-@pytest.mark.parametrize("seconds", [0.3, 0.6, 2.0, 60.0])
+@pytest.mark.parametrize("seconds", [0.4, 0.6, 2.0, 60.0])
 def test_after_a_long_stall_nobody_is_suspect_until_we_have_listened_for_as_long(seconds: float) -> None:
     run = Run().until(2.0)
     run.cut()
@@ -262,15 +266,16 @@ def test_after_a_long_stall_nobody_is_suspect_until_we_have_listened_for_as_long
     suspected = run.when(State.SUSPECT)
     assert suspected is not None
     listened = suspected - (2.0 + seconds)
-    assert min(seconds, 1.0) - 1e-6 <= listened <= min(seconds, 1.0) + 0.35
+    # How late we are is counted from the tick that was due.
+    assert min(seconds - INTERVAL, 1.0) - 1e-6 <= listened <= min(seconds, 1.0) + 0.35
     assert run.when(State.SILENT) is not None
 
 
 def test_a_suspicion_does_not_survive_our_own_stall() -> None:
     run = Run().until(2.0)
     run.cut()
-    run.until(2.16)
-    assert run.is_in(State.SUSPECT)
+    while not run.is_in(State.SUSPECT):
+        run.until(run.now + 0.01)
     run.sleep(2.0)
     run.until(4.9)
     assert run.is_in(State.ALIVE)
@@ -307,31 +312,6 @@ def test_a_closed_connection_says_nothing_while_we_listen_after_a_stall_or_know_
     unheard = Detector(INTERVAL, 0.0)
     unheard.hurry(1.0)
     assert unheard.state is State.ALIVE
-
-
-# -- return --
-
-
-def test_a_peer_that_is_back_is_steady_after_some_seconds() -> None:
-    run = Run().until(2.0)
-    assert run.detector.is_steady(2.0)
-    run.cut()
-    run.until(4.0)
-    assert not run.detector.is_steady(4.0)
-    run.answers_at = lambda reached: reached
-    run.until(4.5)
-    assert run.is_in(State.ALIVE)
-    assert not run.detector.is_steady(4.5)
-    run.until(8.0)
-    assert run.detector.is_steady(8.0)
-
-
-def test_a_false_suspicion_leaves_a_peer_steady() -> None:
-    run = Run()
-    run.stalls(2.05, 0.25)
-    run.until(2.4)
-    assert run.when(State.SUSPECT) is not None
-    assert run.detector.is_steady(2.4)
 
 
 # -- answers --

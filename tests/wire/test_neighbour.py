@@ -339,15 +339,15 @@ def test_the_answer_for_the_guards_address_is_an_advertisement_of_it() -> None:
 
 
 @given(mac=stations, address=v4, target=v4, target_mac=notes, other=v4, padding=st.binary(max_size=20))
-def test_another_sender_in_an_arp_request_changes_four_bytes(
+def test_another_sender_in_an_arp_request_changes_four_bytes_and_the_note(
     mac: bytes, address: bytes, target: bytes, target_mac: bytes, other: bytes, padding: bytes
 ) -> None:
     frame = arp(1, mac, address, target_mac, target) + padding
-    changed = with_sender(frame, other)
-    assert changed[28:32] == other
-    assert changed[:28] + changed[32:] == frame[:28] + frame[32:]
-    nobody = with_sender(frame, NOBODY)
-    assert nobody == frame[:28] + bytes(4) + frame[32:]
+    changed = with_sender(frame, other, NOTE)
+    assert changed[28:38] == other + NOTE
+    assert changed[:28] + changed[38:] == frame[:28] + frame[38:]
+    nobody = with_sender(frame, NOBODY, NO_NOTE)
+    assert nobody == frame[:28] + bytes(10) + frame[38:]
     message = parse(nobody)
     assert message is not None
     assert (message.kind, message.mac, message.target) == (Kind.PROBE, mac, target)
@@ -365,7 +365,7 @@ def test_another_sender_in_a_solicitation_keeps_all_else_and_its_checksum_is_goo
     mac: bytes, address: bytes, target: bytes, other: bytes, options: list[bytes], padding: bytes
 ) -> None:
     frame = solicitation(address, target, *options, mac=mac) + padding
-    changed = with_sender(frame, other)
+    changed = with_sender(frame, other, NO_NOTE)
     assert changed[22:38] == other
     assert changed[:22] + changed[38:56] + changed[58:] == frame[:22] + frame[38:56] + frame[58:]
     assert checksum_is_good(changed)

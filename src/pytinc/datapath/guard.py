@@ -8,7 +8,8 @@ With one, a frame pays a look-up of its destination, and ARP and neighbour disco
 * A question of the own host that names a shared address as its sender would lead all clients of that address
   to this host: it goes out with another sender (docs/virtual-ip.md). So does the first question from an
   address of which nobody knows yet whether it is shared.
-* Such a question of another node's host goes to the own device without sender.
+* Such a question of another node's host goes to the own device without sender, unless that host is the one in
+  use there.
 * After this node was stopped for a while (SIGSTOP, a suspended machine), what its host answers for a shared
   address may be the answer to an old question, and the client elsewhere by now: it ends here for a second.
 * An answer of a holder that was left not long ago, to a station on our side that did not ask and uses another
@@ -25,7 +26,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from pytinc.wire import neighbour
-from pytinc.wire.ethernet import is_group
+from pytinc.wire.ethernet import IPV4, IPV6, is_group
 from pytinc.wire.neighbour import GUARD_MAC, NOBODY, Kind, Message
 
 if TYPE_CHECKING:
@@ -51,8 +52,11 @@ class GuardTable:
 
     macs: frozenset[bytes] = frozenset()
     """Holders' MACs whose use is noted."""
+    addresses: frozenset[bytes] = frozenset()
+    """Shared addresses."""
     uses: dict[bytes, float] = field(default_factory=dict)
-    """When a frame went from one station to a MAC of `macs` last, by destination and source MAC."""
+    """When a frame for one of `addresses` went to one of `macs` last, by destination MAC, source MAC and that
+    address."""
     senders: Mapping[bytes, bytes] = field(default_factory=dict)
     """Shared addresses with a holder behind the own device: who is to be the sender of its questions."""
     known: frozenset[bytes] = frozenset()
@@ -98,28 +102,24 @@ def screen(
         return frames, frames
     told = out.upcalls.messages
     told += [(source, message) for message in messages if message][: max(MAX_MESSAGES - len(told), 0)]
-    pairs = list(zip(frames, messages, strict=True))
-    if not source.is_me:
-        left = [
-            frame for frame, message in pairs if message is None or not _is_old(table, guard, message, now)
-        ]
-        return left, [_arriving(guard, frame, message) for frame, message in pairs]
-    left = [kept for frame, message in pairs if (kept := _leaving(guard, frame, message, now)) is not None]
-    return left, left
+    pairs = zip(frames, messages, strict=True)
+    if source.is_me:
+        left = [kept for pair in pairs if (kept := _leaving(table, guard, *pair, now)) is not None]
+        return left, left
+    passed: list[bytes] = []
+    arriving: list[bytes] = []
+    for frame, message in pairs:
+        own_form = frame if message is None else _arriving(table, guard, frame, message, now)
+        if own_form is not None:
+            # What is for us alone goes nowhere else.
+            passed.append(frame if message is None or is_group(message.to) else own_form)
+            arriving.append(own_form)
+    return passed, arriving
 
 
-def _is_old(table: ForwardingTable, guard: GuardTable, message: Message, now: float) -> bool:
-    """Tell whether an answer comes too late: its station did not ask, and is well where it is."""
-    return (
-        message.kind is Kind.ANSWER
-        and message.mac in guard.left
-        and guard.in_use.get(message.address, message.mac) != message.mac
-        and now - guard.asked.get(message.address, -math.inf) > ANSWER_TIME
-        and table.owner_of(message.to) is table.me
-    )
-
-
-def _leaving(guard: GuardTable, frame: bytes, message: Message | None, now: float) -> bytes | None:
+def _leaving(
+    table: ForwardingTable, guard: GuardTable, frame: bytes, message: Message | None, now: float
+) -> bytes | None:
     """Return what goes out of a frame of the own device."""
     if message is None or message.mac == GUARD_MAC:
         return frame
@@ -131,33 +131,47 @@ def _leaving(guard: GuardTable, frame: bytes, message: Message | None, now: floa
         return frame
     if message.target in guard.in_use:
         guard.asked[message.target] = now
-    if message.kind is Kind.PROBE or not is_group(message.to) or message.address in guard.known:
+    if message.kind is Kind.PROBE or message.address in guard.known:
         return frame
     sender = guard.senders.get(message.address)
     if sender is None:
-        if len(message.address) != _IPV4_SIZE:
+        # A host that does not know yet who has its address tells it to one station at the most.
+        if len(message.address) != _IPV4_SIZE or not is_group(message.to):
             return frame
         sender = NOBODY
     guard.rewritten += 1
-    return neighbour.with_sender(frame, sender)
+    return neighbour.with_sender(frame, sender, table.me.id)
 
 
-def _arriving(guard: GuardTable, frame: bytes, message: Message | None) -> bytes:
-    """Return the form in which a frame of another node, meant for all, goes to the own device."""
-    if (
-        message is None
-        or message.kind is not Kind.QUESTION
-        or len(message.address) != _IPV4_SIZE
-        or guard.in_use.get(message.address, message.mac) == message.mac
-    ):
+def _arriving(
+    table: ForwardingTable, guard: GuardTable, frame: bytes, message: Message, now: float
+) -> bytes | None:
+    """Return the form in which a message of another node goes to the own device, if it goes there.
+
+    None: it ends here.
+    """
+    used = guard.in_use.get(message.address, message.mac)
+    if used == message.mac or not (is_group(message.to) or table.owner_of(message.to) is table.me):
+        return frame
+    if message.kind is Kind.ANSWER:
+        asked = now - guard.asked.get(message.address, -math.inf) <= ANSWER_TIME
+        return None if message.mac in guard.left and not asked else frame
+    if message.kind is not Kind.QUESTION or len(message.address) != _IPV4_SIZE:
         return frame
     guard.rewritten += 1
-    return neighbour.with_sender(frame, NOBODY)
+    return neighbour.with_sender(frame, NOBODY, neighbour.NO_NOTE)
 
 
 def note_use(guard: GuardTable, head: bytes, now: float, out: Output) -> None:
-    """Note that a frame goes to a MAC of `GuardTable.macs`; ``head`` is how the frame begins."""
-    key, uses = head[:12], guard.uses
+    """Note that a frame goes to a MAC of `GuardTable.macs`; ``head`` is how the frame begins.
+
+    Frames with one Ethernet header may go to several addresses: the first of a batch stands for them.
+    """
+    kind, uses = head[12:14], guard.uses
+    address = head[30:34] if kind == IPV4 else head[38:54] if kind == IPV6 else b""
+    if address not in guard.addresses:
+        return
+    key = head[:12] + address
     if key in uses:
         uses[key] = now
     elif len(uses) < MAX_USES:

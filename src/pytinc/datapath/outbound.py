@@ -228,6 +228,21 @@ class Outbound:
                 self._answer(source, error, now, out)
         return alive
 
+    def _age_for_all(
+        self, source: PeerSlot, frames: list[bytes], for_device: list[bytes], now: float, out: Output
+    ) -> tuple[list[bytes], list[bytes]]:
+        """Take a hop from frames for all; those whose form for the device is another have none to lose."""
+        if for_device is frames:
+            aged = self._decrement_ttl(source, frames, now, out)
+            return aged, aged
+        passed: list[bytes] = []
+        arriving: list[bytes] = []
+        for frame, own_form in zip(frames, for_device, strict=True):
+            aged = self._decrement_ttl(source, [frame], now, out)
+            passed += aged
+            arriving += aged if own_form is frame else [own_form]
+        return passed, arriving
+
     def _answer(self, source: PeerSlot, frame: bytes, now: float, out: Output) -> None:
         """Send an ICMP error back to where the frame came from."""
         if source.is_me:
@@ -339,8 +354,7 @@ class Outbound:
         targets: tuple[PeerSlot, ...] = ()
         if not source.is_me:
             if table.rules.decrement_ttl:
-                aged = self._decrement_ttl(source, frames, now, out)
-                frames, for_device = aged, aged if for_device is frames else for_device
+                frames, for_device = self._age_for_all(source, frames, for_device, now, out)
             self._to_device(for_device, out)
             origin = source.nexthop
         if mode == "mst":

@@ -75,8 +75,8 @@ class Upcalls:
         self.messages: list[tuple[PeerSlot, Message]] = []
         """ARP and neighbour discovery for the guard, each with the node it came from (own: the device)."""
         self.uses: list[tuple[bytes, bytes]] = []
-        """Stations that began to use a MAC that the guard watches: destination and source MAC of the frame,
-        and how it begins."""
+        """Stations that began to use a shared address at a MAC that the guard watches: destination MAC,
+        source MAC and address, and how the frame begins."""
         self.relayed: dict[tuple[PeerSlot, PeerSlot, PeerSlot], None] = {}
         """Sender, source and destination of datagrams that came by way of a relay."""
 

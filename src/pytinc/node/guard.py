@@ -18,7 +18,7 @@ from pytinc.node.actions import RunScript, Withdrawn
 from pytinc.vip import actions
 from pytinc.vip.guard import Guard
 from pytinc.wire import neighbour
-from pytinc.wire.ethernet import DESTINATION
+from pytinc.wire.ethernet import DESTINATION, SOURCE
 from pytinc.wire.requests import Number, ReqKey
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ class NodeGuard:
         for key, head in upcalls.uses:
             ends = neighbour.ends_of(head)
             if ends is not None:
-                self._guard.used(key[DESTINATION], key[6:], *ends, now)
+                self._guard.used(key[DESTINATION], key[SOURCE], *ends, now)
         self.settle(now)
 
     def probe_answered(self, peer: Peer, nonce: bytes, now: float) -> bool:
@@ -196,10 +196,10 @@ class NodeGuard:
         peer = self._node.peers.get(node)
         return 0 if peer is None else peer.slot.in_packets
 
-    def last_use(self, holder: bytes, client: bytes) -> float:
-        """Return when a frame went from a client to a holder last."""
+    def last_use(self, holder: bytes, client: bytes, address: bytes) -> float:
+        """Return when a frame went from a client to an address at a holder last."""
         table = self._node.table.guard
-        return -math.inf if table is None else table.uses.get(holder + client, -math.inf)
+        return -math.inf if table is None else table.uses.get(holder + client + address, -math.inf)
 
     def is_guard(self, node: str) -> bool:
         """Tell whether a node guards its own clients."""
@@ -231,7 +231,9 @@ class NodeGuard:
     # -- actions --
 
     def _send_probe(self, action: actions.SendProbe, now: float) -> None:
-        self._node.tunnels.send_guard_probe(self._node.peers[action.node], action.nonce)
+        peer = self._node.peers.get(action.node)
+        if peer is not None:  # else it was purged just now
+            self._node.tunnels.send_guard_probe(peer, action.nonce)
 
     def _ask_meta(self, action: actions.AskMeta, now: float) -> None:
         """Ask a node for a sign of life: a neighbour by PING, others for their public key."""
@@ -263,7 +265,8 @@ class NodeGuard:
             return
         if not table.own:
             table.heartbeat = now  # nobody had to tick until now
-        table.macs, table.known, table.withheld = rules.macs, rules.known, rules.withheld
+        table.macs, table.addresses = rules.macs, rules.addresses
+        table.known, table.withheld = rules.known, rules.withheld
         table.senders, table.in_use = rules.senders, rules.in_use
         table.left, table.own = rules.left, rules.own
         for address in table.asked.keys() - rules.in_use.keys():

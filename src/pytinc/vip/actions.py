@@ -25,8 +25,11 @@ class Mesh(Protocol):
     def received(self, node: str) -> int:
         """Return how many frames came from a node so far, in authentic datagrams."""
 
-    def last_use(self, holder: bytes, client: bytes) -> float:
-        """Return when a frame of a client to a holder passed this node last; minus infinity if never."""
+    def last_use(self, holder: bytes, client: bytes, address: bytes) -> float:
+        """Return when a frame of a client to an address at a holder passed this node last.
+
+        Minus infinity if never.
+        """
 
     def is_guard(self, node: str) -> bool:
         """Tell whether a node has said that it guards its own clients."""
@@ -111,6 +114,7 @@ class Rules:
     """What the data path is to do; the fields of `pytinc.datapath.guard.GuardTable`."""
 
     macs: frozenset[bytes] = frozenset()
+    addresses: frozenset[bytes] = frozenset()
     senders: Mapping[bytes, bytes] = field(default_factory=dict)
     known: frozenset[bytes] = frozenset()
     withheld: frozenset[bytes] = frozenset()

@@ -23,6 +23,8 @@ MAX_CLIENTS: Final = 4096
 """Of one address. The one not seen for longest gives way."""
 MAX_ALL_CLIENTS: Final = 16_384
 """Of all addresses together."""
+CROWD: Final = MAX_ALL_CLIENTS // MAX_ADDRESSES
+"""Clients of an address from which room is made: there is one as crowded whenever the table is full."""
 MAX_CALLERS: Final = 64
 ROUND_TIME: Final = 1.0
 """Seconds in which a question is answered."""
@@ -176,6 +178,8 @@ class AddressTable:
 
     def __init__(self) -> None:
         self._records: dict[bytes, AddressRecord] = {}
+        self._crowded: AddressRecord | None = None
+        """One with many clients, from the last time that room was needed."""
         self._clients = 0
 
     def __iter__(self) -> Iterator[AddressRecord]:
@@ -208,6 +212,8 @@ class AddressTable:
     def forget(self, record: AddressRecord) -> None:
         """Forget an address."""
         del self._records[record.address]
+        if self._crowded is record:
+            self._crowded = None
         self._clients -= len(record.clients)
 
     def client(self, record: AddressRecord, mac: bytes, address: bytes, now: float) -> Client:
@@ -223,7 +229,12 @@ class AddressTable:
         return client
 
     def _drop_client(self, record: AddressRecord) -> None:
-        crowded = record if record.clients else max(self, key=lambda record: len(record.clients))
+        """Make room for a client: the address with most of them gives way, unless this one has its fill."""
+        crowded = record
+        if len(record.clients) < MAX_CLIENTS:
+            if self._crowded is None or len(self._crowded.clients) < CROWD:
+                self._crowded = max(self, key=lambda record: len(record.clients))
+            crowded = self._crowded
         self.drop_client(crowded, next(iter(crowded.clients)))
 
     def drop_client(self, record: AddressRecord, mac: bytes) -> None:

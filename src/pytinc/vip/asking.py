@@ -32,11 +32,14 @@ SPREAD: Final = (0.75, 1.25)
 """These times are multiplied by a number chosen at random between these."""
 QUESTIONS_PER_SECOND: Final = 10.0
 QUESTION_BURST: Final = 20.0
+STEP: Final = 0.05
+"""Seconds between two looks at all addresses, at least."""
 CLAIM_TIME: Final = 10.0
 """Seconds for which nothing is asked about an address that a host is claiming (RFC 5227: 5 to 7)."""
 MAX_CLAIMS: Final = 256
-WITHDRAWAL_MEMORY: Final = 60.0
-"""Seconds for which it is remembered that a node said it would leave an address."""
+WITHDRAWAL_MEMORY: Final = 5.0
+"""Seconds for which it is remembered that a node said it would leave an address. It needs less, and anybody
+in the network can say so."""
 _IPV4_SIZE: Final = 4
 
 
@@ -46,6 +49,7 @@ class Asking:
     def __init__(self, core: Core) -> None:
         self._core = core
         self._due = math.inf
+        self._ticked = -math.inf
         self._credit = QUESTION_BURST
         self._credit_at = -math.inf
         self._claims: dict[bytes, float] = {}
@@ -107,6 +111,7 @@ class Asking:
         """End rounds and ask what is due; tell whether a round has ended."""
         if now < self._due:
             return False
+        self._ticked = now
         due, ended = math.inf, False
         for record in self._core.table:
             if now >= record.round_end():
@@ -115,7 +120,8 @@ class Asking:
             if now >= record.next_question:
                 self._ask_if_useful(record, now)
             due = min(due, record.round_end(), record.next_question)
-        self._due = due
+        # One look for many of them: after a scan there are a thousand, each with a time of its own.
+        self._due = max(due, now + STEP)
         return ended
 
     def prune(self, now: float) -> None:
@@ -136,7 +142,11 @@ class Asking:
         self.begin_round(record, now)
         self._core.count(lone_questions=1)
 
-    def may_ask(self, now: float) -> bool:
+    def may_ask_about(self, record: AddressRecord, now: float) -> bool:
+        """Tell whether a question would disturb nobody, and take leave for it."""
+        return now >= self._claims.get(record.address, -math.inf) and self._take_leave(now)
+
+    def _take_leave(self, now: float) -> bool:
         """Take leave for one more question in our own name."""
         earned = max(now - self._credit_at, 0.0) * QUESTIONS_PER_SECOND
         self._credit = min(QUESTION_BURST, self._credit + earned)
@@ -170,7 +180,7 @@ class Asking:
             record.next_question = math.inf
         elif self._core.is_shared(record) and self.rank(record, now) >= CALLERS:
             record.next_question = now + self._core.between(SPREAD) * SHARED_REST
-        elif not self.may_ask(now):
+        elif not self._take_leave(now):
             record.next_question = now + 1 / QUESTIONS_PER_SECOND
         else:
             self.ask(record, now)
@@ -184,7 +194,7 @@ class Asking:
         return self._core.between(SPREAD) * record.rest
 
     def _wake(self, due: float) -> None:
-        self._due = min(self._due, due)
+        self._due = min(self._due, max(due, self._ticked + STEP))
 
 
 def inverted(node_id: bytes) -> bytes:

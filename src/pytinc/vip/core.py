@@ -21,6 +21,8 @@ LOCAL_USE = 10.0
 """Seconds after its last frame for which a station behind the own device uses a holder."""
 RECENT_USE = 60.0
 """Seconds for which the last frame tells which holder a station uses."""
+STEADY_AFTER = 3.0
+"""Seconds after its return in which a node gets no clients."""
 GRACE = 60.0
 """Seconds for which a client is remembered whose MAC address nobody owns."""
 IDLE_LIFE = 600.0
@@ -40,6 +42,8 @@ class Core:
         self.watch = Watch(mesh, int(random_float() * _NONCES))
         self.left: dict[str, float] = {}
         """Nodes whose clients were led elsewhere, and when, until they are back."""
+        self.returned: dict[str, float] = {}
+        """When such a node came back last."""
         self.withdrawing = False
         """This node is about to stop."""
         self.counters = GuardCounters()
@@ -84,7 +88,7 @@ class Core:
     def last_use(self, record: AddressRecord, client: Client) -> tuple[float, bytes | None]:
         """Return when frames of a client last passed us on their way to a holder, and which one."""
         return max(
-            ((self.mesh.last_use(holder, client.mac), holder) for holder in record.holders),
+            ((self.mesh.last_use(mac, client.mac, record.address), mac) for mac in record.holders),
             default=(-math.inf, None),
         )
 
@@ -122,11 +126,21 @@ class Core:
             detector is None or detector.state is State.ALIVE for detector in detectors
         )
 
-    def is_steady(self, mac: bytes, now: float) -> bool:
-        """Tell whether the node of a holder is known to be well."""
+    def is_well(self, mac: bytes) -> bool:
+        """Tell whether the node of a holder is known to be there now."""
         owner = self.mesh.owner(mac)
         detector = self.watch.get(owner) if owner is not None else None
-        return owner == self.me or (detector is not None and detector.proved and detector.is_steady(now))
+        is_watched = detector is not None and detector.proved and detector.state is State.ALIVE
+        return owner == self.me or is_watched
+
+    def came_back(self, node: str, now: float) -> None:
+        """A node whose clients were led elsewhere is there again."""
+        if self.left.pop(node, None) is not None:
+            self.returned[node] = now
+
+    def is_new(self, mac: bytes, now: float) -> bool:
+        """Tell whether the node of a holder is back only just now: it may go again as soon."""
+        return now - self.returned.get(self.mesh.owner(mac) or "", -math.inf) < STEADY_AFTER
 
 
 def address_text(address: bytes) -> str:

@@ -48,11 +48,11 @@ LONG_DELAY: Final = 0.25
 """From so much on everything begins anew."""
 LONGEST_LISTENING: Final = 1.0
 """Seconds for which nobody is suspected after a long delay, at the most; else as long as the delay was."""
-STEADY_AFTER: Final = 3.0
-"""Seconds after its return in which a peer is no candidate for anything."""
 PATIENT_INTERVAL: Final = 1.0
 """Seconds between probes of a peer that has been silent for `PATIENT_AFTER`."""
 PATIENT_AFTER: Final = 5.0
+ROUNDING: Final = 1e-6
+"""Share of an interval that times may be wrong by."""
 MAX_UNANSWERED: Final = 32
 """Probes whose answers are awaited; older ones are lost."""
 
@@ -89,7 +89,6 @@ class Detector:
         self._last_of_burst = now
         self._hurried = False
         self._listen_until = now
-        self._returned = -math.inf
         self._slowness = 0.0
         self._slowness_seen = -math.inf
 
@@ -100,8 +99,6 @@ class Detector:
         silence = now - self.last_heard
         if self.state is not State.ALIVE and silence < LONGEST_PATIENCE:
             self._note_slowness(silence, now)
-        if self.state is State.SILENT:
-            self._returned = now
         self.state = State.ALIVE
         self.proved = True
         self.last_heard = now
@@ -174,7 +171,7 @@ class Detector:
         if self._burst:
             self._burst -= 1
             self._last_of_burst = now
-        self._next_probe = now + (BURST_INTERVAL if self._burst else self._patience(now))
+        self._next_probe = now + BURST_INTERVAL if self._burst else self._after(now)
 
     def next_deadline(self) -> float:
         """Return when `tick` has something to do."""
@@ -192,16 +189,15 @@ class Detector:
             return FIRST_TIMEOUT
         return min(max(self.srtt + 4 * self._variation + MARGIN, SHORTEST_TIMEOUT), LONGEST_TIMEOUT)
 
-    def is_steady(self, now: float) -> bool:
-        """Tell whether clients may be led to the peer: it answers, and not only just again."""
-        return self.state is State.ALIVE and now - self._returned >= STEADY_AFTER
-
     # -- inside --
 
-    def _patience(self, now: float) -> float:
-        if self.state is State.SILENT and now - self.last_heard > PATIENT_AFTER:
-            return max(PATIENT_INTERVAL, self.interval)
-        return self.interval
+    def _after(self, now: float) -> float:
+        """Return when the next probe is due: at the same moments for all peers, so one tick serves all."""
+        interval = self.interval
+        quiet = self.state is State.SILENT or not self.proved
+        if quiet and now - self.last_heard > PATIENT_AFTER:
+            interval = max(PATIENT_INTERVAL, interval)
+        return (math.floor(now / interval + ROUNDING) + 1) * interval
 
     def _suspect(self, now: float) -> None:
         self.state = State.SUSPECT

@@ -71,9 +71,9 @@ class Failovers:
                 healing.postpone(now + core.between(REMOTE_DELAY))
                 self._heal(healing)
 
-    def back(self, node: str) -> None:
+    def back(self, node: str, now: float) -> None:
         """A node that was silent answers: its clients stay where they are."""
-        self._core.left.pop(node, None)
+        self._core.came_back(node, now)
         for healing in self._healings:
             if healing.node == node and healing.reason == "silent":
                 healing.end()
@@ -117,7 +117,12 @@ class Failovers:
             self._look_for_moves(healing)
             first = not healing.asked
             questions = healing.questions(now, partial(self._candidates, healing.record, healing.gone, now))
-            if questions and first and not self._is_local(healing) and self._asking.may_ask(now):
+            if (
+                questions
+                and first
+                and not self._is_local(healing)
+                and self._asking.may_ask_about(healing.record, now)
+            ):
                 self._asking.ask(healing.record, now)
             for client, to in questions:
                 question = neighbour.question(client.mac, client.address, healing.record.address, to=to)
@@ -191,12 +196,14 @@ class Failovers:
         self, record: AddressRecord, gone: frozenset[bytes], now: float, client: Client
     ) -> list[bytes]:
         """Return the holders to which a client may be led: those known to be well if there are any."""
+        core = self._core
         serving = [
             holder.mac
             for holder in record.present()
-            if holder.mac not in gone and holder.mac != client.mac and self._core.serves(record, holder.mac)
+            if holder.mac not in gone and holder.mac != client.mac and core.serves(record, holder.mac)
         ]
-        return [mac for mac in serving if self._core.is_steady(mac, now)] or serving
+        settled = [mac for mac in serving if not core.is_new(mac, now)]
+        return [mac for mac in settled if core.is_well(mac)] or settled or serving
 
     # -- signs of success --
 
@@ -253,9 +260,12 @@ class Failovers:
         found = [moved for record in core.table if (moved := self._withdrawal(record, now)) is not None]
         core.withdrawing = True
         for healing in found:
-            self._heal(healing)
-            self._asking.ask(healing.record, now, leaving=True)
-            if not healing.waiting:
+            self._healings.append(healing)
+            if self._asking.may_ask_about(healing.record, now):
+                self._asking.ask(healing.record, now, leaving=True)
+            if healing.waiting:
+                core.count(failovers=1)
+            else:
                 healing.end()
         self._withdrawn_since = now
         if any(healing.waiting for healing in found):
@@ -287,7 +297,10 @@ class Failovers:
             for client in record.clients.values()
             if client.mac not in record.holders
             and not core.is_local(client)
-            and (client.holder in own or any(core.mesh.last_use(mac, client.mac) > -math.inf for mac in own))
+            and (
+                client.holder in own
+                or any(core.mesh.last_use(mac, client.mac, record.address) > -math.inf for mac in own)
+            )
         ]
         return Healing(record, core.me, own, clients, "withdrawn", 0.0, now)
 
@@ -297,7 +310,7 @@ class Failovers:
         if now < self._withdrawn_since + SHORTEST_WITHDRAWAL:
             return
         busy = any(
-            now - self._core.mesh.last_use(mac, client) < QUIET_TIME
+            now - self._core.mesh.last_use(mac, client, healing.record.address) < QUIET_TIME
             for healing in self._healings
             for mac in healing.gone
             for client in healing.record.clients

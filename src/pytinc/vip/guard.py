@@ -20,7 +20,7 @@ import math
 from collections.abc import Callable
 from typing import Final
 
-from pytinc.vip.actions import Action, AskMeta, Mesh, Rules, SetSilent
+from pytinc.vip.actions import Action, AskMeta, Gone, Mesh, Rules, SetSilent
 from pytinc.vip.addresses import AddressTable
 from pytinc.vip.asking import Asking
 from pytinc.vip.core import Core
@@ -38,6 +38,8 @@ HEARTBEAT: Final = 0.2
 """Seconds between two ticks at the most while a shared address has a holder behind the own device."""
 _IPV6_SIZE: Final = 16
 _LINK_LOCAL: Final = b"\xfe\x80"
+_FIRST_MULTICAST: Final = 224
+"""First byte of the first IPv4 address that is none of a host."""
 
 
 class Guard:
@@ -57,6 +59,7 @@ class Guard:
         core = self._core
         core.table, core.own = AddressTable(), OwnStations()
         core.left.clear()
+        core.returned.clear()
         self._asking = Asking(core)
         self._failovers = Failovers(core, self._asking)
         self._corrections = Corrections(core, self._asking)
@@ -69,13 +72,16 @@ class Guard:
         self._core.watch.set_interval(interval)
         self._has_addresses = enabled and addresses
         self._enabled = enabled
+        if not enabled:
+            self._core.watch.set_wanted((), now)
+            self._apply_changes(now)
+        if not self._has_addresses:
+            self._review.set_rules(Rules())
+            self._make_parts()
+            if self._withdrawing:
+                self._core.actions.append(Gone())  # who waits for it need not wait
         if enabled:
             self._review.soon(now)
-            return
-        self._core.watch.set_wanted((), now)
-        self._apply_changes(now)
-        self._review.set_rules(Rules())
-        self._make_parts()
 
     @property
     def rules(self) -> Rules:
@@ -124,7 +130,7 @@ class Guard:
             return
         self._review.soon(now)
         if reachable:
-            self._core.left.pop(node, None)
+            self._core.came_back(node, now)
             return
         detector = self._core.watch.get(node)
         silence = now - detector.last_heard if detector is not None and detector.proved else 0.0
@@ -146,6 +152,8 @@ class Guard:
                 self._asking.looked_for(message, now)
             case Kind.QUESTION:
                 self._on_question(message, now, from_device=from_device)
+            case Kind.PROBE if self._core.mesh.name_of(message.note) is not None:
+                self._on_changed_question(message, now)
             case Kind.PROBE:
                 self._asking.claimed(message.target, now)
             case _:
@@ -163,8 +171,8 @@ class Guard:
             self._note_own(message, now)
         else:
             self._corrections.on_assertion(message, now)
-        if _is_link_local(message.target):
-            return  # those of hosts are no virtual IPs, and each host has one
+        if not _may_be_shared(message.target):
+            return
         table = self._core.table
         record = table.use(message.target, now)
         client = table.client(record, message.mac, message.address, now)
@@ -175,6 +183,12 @@ class Guard:
         elif message.to in record.holders:
             client.believe(message.to, now)  # it makes sure that this one is still there
         self._asking.used(record, now)
+
+    def _on_changed_question(self, message: Message, now: float) -> None:
+        """A host asks whose node left out the sender (`pytinc.datapath.guard`)."""
+        record = self._core.table.get(message.target)
+        if record is not None:
+            self._asking.used(record, now)
 
     def _on_answer(self, message: Message, now: float, *, from_device: bool) -> None:
         if from_device:
@@ -200,7 +214,7 @@ class Guard:
         if message.address == NOBODY or message.mac == GUARD_MAC:
             return
         self._core.own.note(message.mac, message.address, now)
-        if _is_link_local(message.address):
+        if not _may_be_shared(message.address):
             return
         if self._core.own.is_full and self._core.table.get(message.address) is None:
             return
@@ -253,7 +267,7 @@ class Guard:
                 self._core.log(2, "info", f"{node} answers again")
                 for alive in self._behind(node):
                     if self._core.mesh.is_reachable(alive):
-                        self._failovers.back(alive)
+                        self._failovers.back(alive, now)
 
     def _on_silence(self, node: str, now: float) -> None:
         detector = self._core.watch.get(node)
@@ -291,5 +305,11 @@ class Guard:
         return guard_view(self._core, now, enabled=self._enabled, last_failover_s=self._failovers.last_s)
 
 
-def _is_link_local(address: bytes) -> bool:
-    return len(address) == _IPV6_SIZE and address.startswith(_LINK_LOCAL)
+def _may_be_shared(address: bytes) -> bool:
+    """Tell whether an address can be a virtual IP: of a host, and for more than one link.
+
+    Each host has a link-local IPv6 address of its own.
+    """
+    if len(address) == _IPV6_SIZE:
+        return not address.startswith(_LINK_LOCAL) and any(address)
+    return 0 < address[0] < _FIRST_MULTICAST

@@ -139,7 +139,8 @@ class Healing:
         if self._queue:
             self._next = now + PAUSE
         elif self._round < len(self._rounds) and self.waiting:
-            self._next = max(self.begin + self._rounds[self._round], now)
+            pause = PAUSE if len(batch) == PACE else 0.0
+            self._next = max(self.begin + self._rounds[self._round], now + pause)
         else:
             self._next = math.inf
         asked = [

@@ -15,6 +15,7 @@ from pytinc.vip.failover import Failovers
 INTERVAL: Final = 1.0
 SOON: Final = 0.02
 """Seconds from something new to a look at all of it: there may be more of it."""
+LEAST_INTERVAL: Final = 0.1
 PRUNE_INTERVAL: Final = 30.0
 CLIENT_LIFE: Final = 86_400.0
 """Seconds after its last question for which a client counts whose MAC address is still announced: a kernel
@@ -32,13 +33,14 @@ class Review:
         self._asking = asking
         self._failovers = failovers
         self._due = math.inf
+        self._last = -math.inf
         self._next_prune = -math.inf
         self._next_warm = -math.inf
         self.rules = Rules()
 
     def soon(self, now: float) -> None:
         """Something is new."""
-        self._due = min(self._due, now + SOON)
+        self._due = min(self._due, max(now + SOON, self._last + LEAST_INTERVAL))
 
     def next_deadline(self) -> float:
         """Return when `tick` has something to do."""
@@ -51,6 +53,7 @@ class Review:
 
     def now(self, now: float) -> None:
         """Look at everything now."""
+        self._last = now
         core = self._core
         if now >= self._next_prune:
             self._next_prune = now + PRUNE_INTERVAL
@@ -70,10 +73,6 @@ class Review:
         self._failovers.prune(now)
         self.set_rules(self._make_rules(shared, now))
         self._due = now + INTERVAL
-
-    def stop(self) -> None:
-        """Look no more."""
-        self._due = math.inf
 
     # -- who is watched --
 
@@ -144,7 +143,16 @@ class Review:
         macs = frozenset(mac for record in shared for mac in record.holders)
         own_shared = frozenset(record.address for record in shared if core.own_holders(record))
         moves = self._failovers
-        return Rules(macs, senders, frozenset(known), moves.withdrawn, moves.gone, own_shared, in_use)
+        return Rules(
+            macs,
+            frozenset(addresses),
+            senders,
+            frozenset(known),
+            moves.withdrawn,
+            moves.gone,
+            own_shared,
+            in_use,
+        )
 
     def _note_use(self, record: AddressRecord, in_use: dict[bytes, bytes], now: float) -> None:
         core = self._core
@@ -185,5 +193,7 @@ class Review:
         for node in [node for node, since in core.left.items() if now - since > IDLE_LIFE]:
             if node not in core.watch:
                 del core.left[node]
+        for node in [node for node, since in core.returned.items() if now - since > IDLE_LIFE]:
+            del core.returned[node]
         self._asking.prune(now)
         core.own.prune(now)

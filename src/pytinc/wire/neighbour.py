@@ -204,13 +204,14 @@ def guard_answer(to: bytes, address: bytes) -> bytes:
     return to + GUARD_MAC + _ipv6(GUARD_ADDRESS, address, body)
 
 
-def with_sender(frame: bytes, address: bytes) -> bytes:
+def with_sender(frame: bytes, address: bytes, note: bytes) -> bytes:
     """Return the question in ``frame`` as asked from another address of the asker.
 
-    ``address`` may be `NOBODY` for IPv4: then the answer comes all the same, and changes no table.
+    ``address`` may be `NOBODY` for IPv4: then the answer comes all the same, and changes no table. An ARP
+    request gets the ``note``: so other guards can tell it from that of a host which claims an address.
     """
     if frame[12:14] == ARP:
-        return frame[:28] + (address or _NO_IPV4) + frame[32:]
+        return frame[:28] + (address or _NO_IPV4) + note + frame[38:]
     length = int.from_bytes(frame[18:20], "big")
     body = bytearray(frame[_IPV6_BODY : _IPV6_BODY + length])
     body[2:4] = bytes(2)
