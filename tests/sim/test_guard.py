@@ -177,6 +177,33 @@ def test_a_member_without_another_one_stops_at_once_and_withholds_nothing() -> N
     assert any(message.mac == world.hosts[name].mac for message in world.client.received)
 
 
+@pytest.mark.parametrize("cast", ["bystander", "members", "pytinc"])
+def test_a_client_that_uses_two_holders_for_two_addresses_is_led_away_from_the_one_that_dies(
+    cast: str,
+) -> None:
+    world = build(CASTS[cast])
+    mesh, client = world.mesh, world.client
+    for number, name in enumerate(world.hosts, 1):
+        world.hosts[name].addresses.append(own_address(number, VIP6))
+        if name in MEMBERS:
+            world.hosts[name].addresses.append(VIP6)
+    ping6 = client.ping(VIP6, 0.01)
+    mesh.run(6)
+    # Each family has a holder of its own.
+    world.hosts["n3"].announce(VIP)
+    mesh.run(1)
+    client.entries[VIP6].mac = world.hosts["n2"].mac
+    mesh.run(6)
+    assert client.entries[VIP].mac == world.hosts["n3"].mac
+    start = mesh.now
+    mesh.underlay.cut.add("n3")
+    mesh.run(4)
+    assert client.entries[VIP].mac != world.hosts["n3"].mac
+    assert world.ping.longest_silence(start - 0.5) < 0.5
+    assert client.entries[VIP6].mac != world.hosts["n3"].mac
+    assert ping6.lost(start, mesh.now - 0.5) <= 2
+
+
 @pytest.mark.parametrize("cast", CASTS)
 def test_a_holder_that_comes_back_moves_nobody(cast: str) -> None:
     world = build(CASTS[cast])

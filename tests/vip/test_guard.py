@@ -165,10 +165,12 @@ class World:
     def _stream(self) -> None:
         self._next_stream = self.now + 0.01
         for client, holder in self.streams.items():
-            new = (holder, client, VIP) not in self.mesh.uses
-            self.mesh.uses[holder, client, VIP] = self.now
-            if new:
-                self.guard.used(holder, client, ip_of(client), VIP, self.now)
+            for address in self.servers:
+                new = (holder, client, address) not in self.mesh.uses
+                self.mesh.uses[holder, client, address] = self.now
+                if new:
+                    own = ip_of(client) if len(address) == 4 else ip6_of(client)
+                    self.guard.used(holder, client, own, address, self.now)
         self.take()
 
     def _happen(self, event: Message | tuple[str, bytes]) -> None:
@@ -531,7 +533,7 @@ def test_a_holder_of_ipv6_is_left_as_well() -> None:
     for server in SERVERS:
         world.later(0.003, answers(server, LOCAL, VIP6))
     world.until(1.0)
-    world.mesh.uses[ALPHA, LOCAL, VIP] = 1.0
+    world.mesh.uses[ALPHA, LOCAL, VIP6] = 1.0
     world.guard.used(ALPHA, LOCAL, ip6_of(LOCAL), VIP6, 1.0)
     world.until(3.0)
     world.kill("alpha")

@@ -151,6 +151,14 @@ class Detector:
         if self.state is State.SUSPECT:
             self.state = State.ALIVE
 
+    def pause(self, now: float) -> None:
+        """No probe can be sent now. A SUSPECT becomes ALIVE: its silence proves nothing any more."""
+        self._unanswered.clear()
+        self._burst, self._hurried = 0, False
+        self._next_probe = self._after(now)
+        if self.state is State.SUSPECT:
+            self.state = State.ALIVE
+
     # -- time --
 
     def tick(self, now: float) -> bool:

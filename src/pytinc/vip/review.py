@@ -67,7 +67,7 @@ class Review:
         wanted.discard(core.me)
         hops = {hop for node in wanted if (hop := core.mesh.first_hop(node)) is not None}
         # Whoever is silent stays watched, even where its frames go another way meanwhile.
-        hops |= {node for node in wanted if node in core.watch and core.mesh.is_reachable(node)}
+        hops |= {node for node in wanted if self._is_silent(node) and core.mesh.is_reachable(node)}
         core.watch.set_wanted(hops, now)
         self._keep_warm(wanted, shared, now)
         self._failovers.prune(now)
@@ -75,6 +75,10 @@ class Review:
         self._due = now + INTERVAL
 
     # -- who is watched --
+
+    def _is_silent(self, node: str) -> bool:
+        detector = self._core.watch.get(node)
+        return detector is not None and detector.state is State.SILENT
 
     def _wanted(self, record: AddressRecord, now: float) -> set[str]:
         """Return the nodes behind a shared address of which we must know whether they are there."""

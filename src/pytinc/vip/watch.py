@@ -124,7 +124,10 @@ class Watch:
             if received != self._received[node]:
                 self._received[node] = received
                 detector.heard(now)
-            if detector.tick(now):
+            if self._mesh.first_hop(node) != node:
+                # Its address has changed, or its datagrams go by way of a relay now.
+                detector.pause(now)
+            elif detector.tick(now):
                 self._nonce = (self._nonce + 1) % (1 << 8 * NONCE_SIZE)
                 nonce = self._nonce.to_bytes(NONCE_SIZE, "big")
                 detector.sent(nonce, now)
