@@ -114,10 +114,10 @@ def test_a_client_is_led_away_from_a_holder_that_is_cut_off_silently(cast: str, 
     gone = cut(world)
     world.mesh.run(3)
     assert world.holder() != gone
-    assert 0.25 < world.ping.longest_silence(start - 0.5) < 0.45, world.mesh.story()
+    assert 0.2 < world.ping.longest_silence(start - 0.5) < 0.4, world.mesh.story()
     assert world.total("failovers") >= 1
     lines = [line for sim in world.guards() for line in sim.logs if "client asked" in line]
-    assert any(f"{gone} is silent for 0.3" in line for line in lines), lines
+    assert any(f"{gone} is silent for 0.2" in line for line in lines), lines
 
 
 @pytest.mark.parametrize("cast", CASTS)
@@ -370,7 +370,8 @@ def test_all_of_100_clients_are_told_with_30_percent_loss() -> None:
     mesh.underlay.cut.add(gone)
     start = mesh.now
     took = mesh.run_until(lambda: all(client.entries[VIP].mac != mac for client in clients), 5)
-    assert took < 0.4 + 3.1
+    assert took < 1.5
+    mesh.run(1)
     by_holder = [sum(client.entries[VIP].mac == host.mac for client in clients) for host in hosts]
     assert sorted(by_holder)[-1] <= 70, by_holder
     assert all(ping.sent[-1] > start for ping in pings)
@@ -480,7 +481,7 @@ def test_what_is_shown_tells_who_answers_whom_and_how_long_the_last_failover_too
         gone,
         world.holder(),
     )
-    assert 0.3 <= (view.failover.seconds or 0) < 0.5
+    assert 0.2 <= (view.failover.seconds or 0) < 0.4
     scripts = [env for name, env in world.mesh.nodes["n5"].scripts if name == "vip-changed"]
     assert len(scripts) == 1
     assert (scripts[0]["VIP"], scripts[0]["OLDNODE"]) == ("10.1.1.10", gone)

@@ -228,7 +228,7 @@ class World:
             if sent.at >= after
             and sent.message.kind is Kind.QUESTION
             and sent.message.target in self.servers
-            and sent.message.mac != GUARD_MAC
+            and GUARD_MAC not in (sent.message.mac, sent.message.to)
         ]
 
     def lone(self, address: bytes = VIP) -> list[Sent]:
@@ -428,7 +428,7 @@ def test_a_person_and_the_script_are_told_who_fell_silent_and_who_answers() -> N
     world.until(10.0)
     to = OWNERS[world.streams[LOCAL]]
     notice = world.notices()[-1]
-    assert notice.startswith("10.1.1.10: alpha is silent for 0.3")
+    assert notice.startswith("10.1.1.10: alpha is silent for 0.2")
     assert "1 client" in notice
     assert notice.endswith(f"{to} answers")
     (changed,) = world.all(Changed)

@@ -51,7 +51,7 @@ class Holder:
 class Client:
     """A station that uses an address."""
 
-    __slots__ = ("address", "corrected", "corrections", "holder", "mac", "seen", "told")
+    __slots__ = ("address", "corrected", "corrections", "holder", "mac", "noticed", "seen", "told")
 
     def __init__(self, mac: bytes, address: bytes, now: float) -> None:
         self.mac = mac
@@ -62,6 +62,8 @@ class Client:
         """The holder that it uses, as far as questions and announcements that reached us tell."""
         self.told = -math.inf
         """When they told that. What its frames said before that is out of date."""
+        self.noticed = -math.inf
+        """When a notice told of it last."""
         self.corrected = -math.inf
         self.corrections = 0
 

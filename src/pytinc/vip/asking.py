@@ -85,16 +85,19 @@ class Asking:
             del self._claims[next(iter(self._claims))]
         self._claims[address] = now + CLAIM_TIME
 
-    def heard(self, record: AddressRecord, message: Message, now: float) -> None:
-        """Another guard asked."""
-        leaving = self._core.mesh.name_of(inverted(message.note))
+    def heard(self, record: AddressRecord, message: Message, now: float) -> bool:
+        """Another guard asked; tell whether it is one that has not asked for a while."""
+        mesh, is_new = self._core.mesh, False
+        leaving = mesh.name_of(inverted(message.note))
         if leaving is not None:
             record.withdrawn[leaving] = now
-        else:
+        elif mesh.name_of(message.note) is not None:
+            is_new = message.note not in record.present_callers(now)
             record.heard_caller(message.note, now)
         self.begin_round(record, now)
         if not self._core.is_shared(record):
             record.next_question = now + self._rest(record)
+        return is_new
 
     def looked_for(self, message: Message, now: float) -> None:
         """A host that answered a question makes sure that the guard still is there (RFC 4861, 7.3.3)."""

@@ -24,9 +24,9 @@ MISSES: Final = 2
 BURST: Final = 5
 """Probes sent to a suspect. With 1 % loss each way, all seven are lost once in 10^12 times."""
 BURST_INTERVAL: Final = 0.02
-LEAST_SILENCE: Final = 0.3
+LEAST_SILENCE: Final = 0.25
 """Seconds of silence before a verdict, ..."""
-LEAST_INTERVALS: Final = 3
+LEAST_INTERVALS: Final = 2.5
 """... or so many intervals, if whoever runs the node wants it sooner, ..."""
 SHORTEST_SILENCE: Final = 0.15
 """... but never less."""
@@ -213,6 +213,10 @@ class Detector:
         self._burst = BURST
 
     def _probe_due(self) -> float:
+        if self.state is State.ALIVE and self.proved and len(self._unanswered) == 1:
+            # The second one follows as soon as the first is missed, if nothing else was heard for as long.
+            missed = max(self._unanswered[0] + self.timeout, self.last_heard + self.interval)
+            return min(self._next_probe, max(missed, self._listen_until))
         return self._next_probe
 
     def _suspicion_due(self) -> float:

@@ -27,12 +27,13 @@ from pytinc.vip.core import Core
 from pytinc.vip.corrections import Corrections
 from pytinc.vip.detector import State
 from pytinc.vip.failover import Failovers
+from pytinc.vip.notices import Notices
 from pytinc.vip.picture import guard_summary, guard_view
 from pytinc.vip.review import Review
 from pytinc.vip.stations import OwnStations
 from pytinc.vip.views import GuardSummary, GuardView
 from pytinc.wire.ethernet import is_group
-from pytinc.wire.neighbour import GUARD_ADDRESS, GUARD_MAC, NOBODY, Kind, Message
+from pytinc.wire.neighbour import GUARD_ADDRESS, GUARD_MAC, NO_NOTE, NOBODY, Kind, Message
 
 HEARTBEAT: Final = 0.2
 """Seconds between two ticks at the most while a shared address has a holder behind the own device."""
@@ -63,6 +64,7 @@ class Guard:
         self._asking = Asking(core)
         self._failovers = Failovers(core, self._asking)
         self._corrections = Corrections(core, self._asking)
+        self._notices = Notices(core)
         self._review = Review(core, self._asking, self._failovers)
 
     # -- life --
@@ -131,6 +133,7 @@ class Guard:
         self._review.soon(now)
         if reachable:
             self._core.came_back(node, now)
+            self._on_return(node, now)
             return
         detector = self._core.watch.get(node)
         silence = now - detector.last_heard if detector is not None and detector.proved else 0.0
@@ -138,6 +141,15 @@ class Guard:
         self._apply_changes(now)
         self._failovers.holder_gone(node, "unreachable", silence, now)
         self._review_now(now)
+
+    def _on_return(self, node: str, now: float) -> None:
+        """A node is in the mesh that was not: if it has to do with an address, it has missed its clients."""
+        for record in self._core.table:
+            if self._core.is_shared(record) and (
+                any(self._core.mesh.owner(mac) == node for mac in record.holders)
+                or any(self._core.mesh.name_of(node_id) == node for node_id in record.callers)
+            ):
+                self._notices.newcomer(record, now)
 
     # -- what passes through the switch --
 
@@ -148,6 +160,8 @@ class Guard:
         match message.kind:
             case Kind.QUESTION | Kind.PROBE if message.mac == GUARD_MAC:
                 self._on_lone_question(message, now)
+            case Kind.QUESTION if message.to == GUARD_MAC and message.target != GUARD_ADDRESS:
+                self._on_notice(message, now)
             case Kind.QUESTION if message.target == GUARD_ADDRESS:
                 self._asking.looked_for(message, now)
             case Kind.QUESTION:
@@ -155,6 +169,8 @@ class Guard:
             case Kind.PROBE if self._core.mesh.name_of(message.note) is not None:
                 self._on_changed_question(message, now)
             case Kind.PROBE:
+                if from_device and len(message.target) == _IPV6_SIZE:
+                    self._note_own(message, now)
                 self._asking.claimed(message.target, now)
             case _:
                 self._on_answer(message, now, from_device=from_device)
@@ -163,7 +179,9 @@ class Guard:
         """A station with address ``own`` began to send to ``address`` at a holder that is watched."""
         record = self._core.table.get(address)
         if record is not None and holder in record.holders:
-            self._core.table.client(record, client, own, now).believe(holder, now)
+            user = self._core.table.client(record, client, own, now)
+            user.believe(holder, now)
+            self._notices.used(record, user, holder, now)
             self._review.soon(now)
 
     def _on_question(self, message: Message, now: float, *, from_device: bool) -> None:
@@ -182,6 +200,17 @@ class Guard:
                 self._asking.begin_round(record, now)
         elif message.to in record.holders:
             client.believe(message.to, now)  # it makes sure that this one is still there
+        self._asking.used(record, now)
+
+    def _on_notice(self, message: Message, now: float) -> None:
+        """Another guard tells of a client."""
+        if not _may_be_shared(message.target):
+            return
+        record = self._core.table.use(message.target, now)
+        client = self._core.table.client(record, message.mac, message.address, now)
+        if message.note != NO_NOTE and not self._core.is_local(client):
+            client.believe(message.note, now)
+        self._notices.heard(record, client, now)
         self._asking.used(record, now)
 
     def _on_changed_question(self, message: Message, now: float) -> None:
@@ -206,14 +235,18 @@ class Guard:
     def _on_lone_question(self, message: Message, now: float) -> None:
         record = self._core.table.get(message.target)
         if record is not None and message.note != self._core.my_id:
-            self._asking.heard(record, message, now)
+            if self._asking.heard(record, message, now):
+                self._notices.newcomer(record, now)
             self._failovers.heard_caller(record)
 
     def _note_own(self, message: Message, now: float) -> None:
         """A host behind our device has an address."""
-        if message.address == NOBODY or message.mac == GUARD_MAC:
+        if message.mac == GUARD_MAC:
             return
-        self._core.own.note(message.mac, message.address, now)
+        # One that is only claimed may become another sender for this host's questions.
+        self._core.own.note(message.mac, message.address or message.target, now)
+        if message.address == NOBODY:
+            return
         if not _may_be_shared(message.address):
             return
         if self._core.own.is_full and self._core.table.get(message.address) is None:
@@ -226,8 +259,10 @@ class Guard:
 
     def next_deadline(self) -> float:
         """Return when `tick` has something to do."""
-        parts = (self._core.watch, self._asking, self._failovers, self._corrections, self._review)
-        due = min(part.next_deadline() for part in parts) if self._enabled else math.inf
+        parts = (self._asking, self._failovers, self._corrections, self._notices, self._review)
+        due = min(self._core.watch.next_deadline(), *(part.next_deadline() for part in parts))
+        if not self._enabled:
+            due = math.inf
         # A host that stood still for a while must not answer old questions: the data path looks at our ticks.
         self._due = min(due, self._next_beat) if self.rules.own else due
         return self._due
@@ -248,6 +283,7 @@ class Guard:
         self._apply_changes(now)
         self._failovers.tick(now)
         self._corrections.tick(now)
+        self._notices.tick(now)
 
     def _apply_changes(self, now: float) -> None:
         """Draw the conclusions from what the detectors found."""

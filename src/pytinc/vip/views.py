@@ -104,6 +104,8 @@ class GuardCounters:
     """Asked in clients' names."""
     lone_questions: int = 0
     """Asked in our own name, to know the holders."""
+    notices: int = 0
+    """Clients that other guards were told of."""
     corrections: int = 0
     """Clients told again where they were after another holder had led them away."""
     rewritten: int = 0
