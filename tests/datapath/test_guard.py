@@ -284,6 +284,14 @@ def test_a_question_that_would_lead_our_clients_away_has_no_sender_for_the_devic
     assert guard.rewritten == 1
 
 
+def test_a_solicitation_that_would_lead_our_clients_away_does_not_tell_its_senders_mac_to_the_device() -> (
+    None
+):
+    frame = asks6(NEAR, VIP6, OWN_IP6)
+    got = World(GuardTable(in_use={VIP6: FAR})).arrive(frame)
+    assert got == past_a(frame, for_device=neighbour.without_sender(frame))
+
+
 @pytest.mark.parametrize(
     "frame",
     [
@@ -291,9 +299,9 @@ def test_a_question_that_would_lead_our_clients_away_has_no_sender_for_the_devic
         asks(NEAR, NEAR_IP, VIP),
         asks(NEAR, bytes(4), VIP),
         asks(NEAR, VIP, VIP),
-        asks6(NEAR, VIP6, OWN_IP6),
+        neighbour.without_sender(asks6(NEAR, VIP6, OWN_IP6)),
     ],
-    ids=["of the one that is used", "from another address", "probe", "announcement", "solicitation"],
+    ids=["of the one that is used", "from another address", "probe", "announcement", "bare solicitation"],
 )
 def test_other_messages_for_all_reach_the_device_unchanged(frame: bytes) -> None:
     guard = GuardTable(in_use={VIP: FAR, VIP6: FAR})

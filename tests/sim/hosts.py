@@ -121,7 +121,7 @@ class Host:
                     self._believe(message.address, message.mac)
             elif entry.mac != message.mac and (forced or now - entry.updated > LOCKTIME):
                 self._believe(message.address, message.mac)
-        if for_me and message.kind in (Kind.QUESTION, Kind.PROBE):
+        if for_me and message.kind in (Kind.QUESTION, Kind.PROBE, Kind.ENQUIRY):
             self._answer(message)
 
     def _wants(self, address: bytes) -> bool:

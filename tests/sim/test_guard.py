@@ -377,12 +377,30 @@ def test_all_of_100_clients_are_told_with_30_percent_loss() -> None:
     assert all(ping.sent[-1] > start for ping in pings)
 
 
-def test_a_member_with_the_shared_address_first_leads_no_client_away_by_its_own_questions() -> None:
-    world = build(CASTS["members"], vip_first=True)
+def test_members_that_restart_one_after_the_other_learn_of_the_clients_from_those_that_know_them() -> None:
+    world = build(CASTS["members"])
+    for _ in range(4):
+        start, gone = world.mesh.now, world.holder()
+        world.mesh.underlay.cut.add(gone)
+        world.mesh.run(3)
+        assert world.holder() != gone
+        assert world.ping.longest_silence(start - 0.5) < 0.5, world.mesh.story()
+        sim = world.mesh.nodes[gone]
+        sim.crash()
+        world.mesh.underlay.cut.discard(gone)
+        world.mesh.run(1)
+        sim.start()
+        world.mesh.run_until(world.mesh.converged, 60)
+        world.mesh.run(12)
+
+
+@pytest.mark.parametrize("vip", [VIP, VIP6], ids=["IPv4", "IPv6"])
+def test_a_member_with_the_shared_address_first_leads_no_client_away_by_its_questions(vip: bytes) -> None:
+    world = build(CASTS["members"], vip=vip, vip_first=True)
     holder, moves = world.holder(), len(world.client.moves)
     for _ in range(10):
         for name in MEMBERS:
-            world.hosts[name].ask(own_address(1, VIP))
+            world.hosts[name].ask(own_address(1, vip))
             world.mesh.run(0.7)
     assert world.holder() == holder
     assert len(world.client.moves) == moves
@@ -397,12 +415,14 @@ def test_a_member_s_question_is_answered_although_its_sender_is_another() -> Non
     assert own_address(5, VIP) in member.entries
 
 
-def test_questions_of_members_without_guard_do_not_reach_a_client_whose_node_has_one() -> None:
-    world = build(CASTS["client"], vip_first=True)
+@pytest.mark.parametrize("vip", [VIP, VIP6], ids=["IPv4", "IPv6"])
+def test_questions_of_members_without_guard_do_not_mislead_a_client_whose_node_has_one(vip: bytes) -> None:
+    world = build(CASTS["client"], vip=vip, vip_first=True)
     holder, moves = world.holder(), len(world.client.moves)
     for _ in range(10):
         for name in MEMBERS:
-            world.hosts[name].ask(own_address(1, VIP))
+            world.hosts[name].ask(own_address(1, vip))
+            world.hosts[name].ask(own_address(5, vip))
             world.mesh.run(0.7)
     assert world.holder() == holder
     assert len(world.client.moves) == moves

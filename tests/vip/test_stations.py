@@ -43,8 +43,8 @@ def test_another_shared_address_or_another_hosts_address_does_not_stand_for_it()
 def test_for_ipv6_a_link_local_address_is_best_and_without_any_other_there_is_none() -> None:
     assert station("fd00::3", "fe80::3", "10.1.1.3").other_address(ONE, VIP6, {VIP6}) == ip("fe80::3")
     assert station("fd00::3", "fd00::10").other_address(ONE, VIP6, {VIP6}) == ip("fd00::3")
-    assert station("fd00::10").other_address(ONE, VIP6, {VIP6}) is None
-    assert OwnStations().other_address(ONE, VIP6, set()) is None
+    assert station("fd00::10").other_address(ONE, VIP6, {VIP6}) == NOBODY
+    assert OwnStations().other_address(ONE, VIP6, set()) == NOBODY
 
 
 def test_an_address_that_was_not_shown_for_long_is_forgotten() -> None:

@@ -25,6 +25,7 @@ from pytinc.wire.neighbour import (
     parse,
     question,
     with_sender,
+    without_sender,
 )
 
 BROADCAST = b"\xff" * 6
@@ -149,9 +150,20 @@ def test_a_neighbour_solicitation_is_a_question() -> None:
     assert parse(frame) == Message(Kind.QUESTION, ASKER, IP6, VIP6, frame[:6])
 
 
-def test_a_unicast_solicitation_needs_no_link_layer_option() -> None:
+def test_a_solicitation_without_link_layer_option_says_nothing_about_its_sender() -> None:
     message = parse(solicitation(IP6, VIP6, to=HOLDER))
-    assert message == Message(Kind.QUESTION, ASKER, IP6, VIP6, HOLDER)
+    assert message == Message(Kind.ENQUIRY, ASKER, IP6, VIP6, HOLDER)
+
+
+def test_a_question_without_sender_asks_the_same() -> None:
+    arp_form = parse(without_sender(question(ASKER, IP4, VIP4)))
+    assert arp_form is not None
+    assert (arp_form.kind, arp_form.target) == (Kind.PROBE, VIP4)
+    frame = without_sender(question(ASKER, IP6, VIP6, note=NOTE))
+    message = parse(frame)
+    assert message is not None
+    assert (message.kind, message.address, message.target) == (Kind.ENQUIRY, IP6, VIP6)
+    assert checksum_is_good(frame)
 
 
 def test_the_link_layer_option_counts_more_than_the_frames_source() -> None:

@@ -131,7 +131,7 @@ def _leaving(
         return frame
     if message.target in guard.in_use:
         guard.asked[message.target] = now
-    if message.kind is Kind.PROBE or message.address in guard.known:
+    if message.kind is not Kind.QUESTION or message.address in guard.known:
         return frame
     sender = guard.senders.get(message.address)
     if sender is None:
@@ -140,6 +140,8 @@ def _leaving(
             return frame
         sender = NOBODY
     guard.rewritten += 1
+    if sender == NOBODY and len(message.address) != _IPV4_SIZE:
+        return neighbour.without_sender(frame)
     return neighbour.with_sender(frame, sender, table.me.id)
 
 
@@ -156,10 +158,10 @@ def _arriving(
     if message.kind is Kind.ANSWER:
         asked = now - guard.asked.get(message.address, -math.inf) <= ANSWER_TIME
         return None if message.mac in guard.left and not asked else frame
-    if message.kind is not Kind.QUESTION or len(message.address) != _IPV4_SIZE:
+    if message.kind is not Kind.QUESTION:
         return frame
     guard.rewritten += 1
-    return neighbour.with_sender(frame, NOBODY, neighbour.NO_NOTE)
+    return neighbour.without_sender(frame)
 
 
 def note_use(guard: GuardTable, head: bytes, now: float, out: Output) -> None:

@@ -166,6 +166,8 @@ class Guard:
                 self._asking.looked_for(message, now)
             case Kind.QUESTION:
                 self._on_question(message, now, from_device=from_device)
+            case Kind.ENQUIRY:
+                self._on_changed_question(message, now)
             case Kind.PROBE if self._core.mesh.name_of(message.note) is not None:
                 self._on_changed_question(message, now)
             case Kind.PROBE:

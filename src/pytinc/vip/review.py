@@ -136,9 +136,7 @@ class Review:
             if not own:
                 self._note_use(record, in_use, now)
             for mac in own:
-                sender = core.own.other_address(mac, record.address, addresses)
-                if sender is not None:
-                    senders[record.address] = sender
+                senders[record.address] = core.own.other_address(mac, record.address, addresses)
         known = {
             address
             for address in core.own.addresses()

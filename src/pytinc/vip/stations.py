@@ -43,11 +43,11 @@ class OwnStations:
         """Return all addresses."""
         return {address for known in self._addresses.values() for address in known}
 
-    def other_address(self, mac: bytes, address: bytes, shared: set[bytes]) -> bytes | None:
+    def other_address(self, mac: bytes, address: bytes, shared: set[bytes]) -> bytes:
         """Return the sender that a station's question gets in place of a shared address.
 
-        For IPv4 that is an address of its own in the same network, else `NOBODY`. For IPv6 one of its own is
-        needed, best a link-local one; None if it never showed any.
+        That is an address of its own: for IPv4 in the same network, for IPv6 best a link-local one. `NOBODY`
+        if it never showed any.
         """
         others = [
             other
@@ -57,7 +57,7 @@ class OwnStations:
         if len(address) == _IPV4_SIZE:
             near = [other for other in others if other[:_LEAST_PREFIX] == address[:_LEAST_PREFIX]]
             return max(near, key=lambda other: _common(other, address), default=NOBODY)
-        return min(others, key=lambda other: (not other.startswith(b"\xfe\x80"), other), default=None)
+        return min(others, key=lambda other: (not other.startswith(b"\xfe\x80"), other), default=NOBODY)
 
     def prune(self, now: float) -> None:
         """Forget what was not shown for long."""

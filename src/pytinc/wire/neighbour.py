@@ -61,6 +61,8 @@ class Kind(enum.Enum):
     PROBE = enum.auto()
     """Who has ``target``? Asked without an address: a host makes sure that nobody has it (RFC 5227, 2.1.1;
     RFC 4862, 5.4)."""
+    ENQUIRY = enum.auto()
+    """The same in a form that changes no table: a solicitation from an address, without the sender's MAC."""
     ANSWER = enum.auto()
     """``mac`` has ``address``; told to ``target``."""
     ANNOUNCEMENT = enum.auto()
@@ -138,7 +140,8 @@ def _parse_nd(frame: bytes) -> Message | None:
             return None
         if source == _NO_IPV6:
             return Message(Kind.PROBE, mac, NOBODY, target, to, note)
-        return Message(Kind.QUESTION, mac, source, target, to, note)
+        kind = Kind.QUESTION if _SOURCE_LINK_LAYER in options else Kind.ENQUIRY
+        return Message(kind, mac, source, target, to, note)
     mac = options.get(_TARGET_LINK_LAYER, frame[SOURCE])
     if is_group(mac):
         return None
@@ -202,6 +205,18 @@ def guard_answer(to: bytes, address: bytes) -> bytes:
     body = bytes((_ADVERTISEMENT, 0, 0, 0, 0x40 | _OVERRIDE, 0, 0, 0)) + GUARD_ADDRESS
     body += bytes((_TARGET_LINK_LAYER, 1)) + GUARD_MAC
     return to + GUARD_MAC + _ipv6(GUARD_ADDRESS, address, body)
+
+
+def without_sender(frame: bytes) -> bytes:
+    """Return the question in ``frame`` in a form that changes no table of whoever hears it.
+
+    An ARP request loses its sender. A solicitation loses the option with its MAC address: who answers looks
+    for that anew (RFC 4861, 4.3).
+    """
+    if frame[12:14] == ARP:
+        return with_sender(frame, NOBODY, NO_NOTE)
+    body = frame[_IPV6_BODY : _IPV6_BODY + _SOLICITATION_SIZE]
+    return frame[:12] + _ipv6(frame[22:38], frame[38:54], body[:2] + bytes(2) + body[4:])
 
 
 def with_sender(frame: bytes, address: bytes, note: bytes) -> bytes:
