@@ -21,7 +21,7 @@ from pytinc.lab.network import Network
 from pytinc.lab.node import Kind, Node, wait_until
 from pytinc.lab.traffic import answers, neighbour, parse_ping
 
-VIP4, VIP6 = "10.1.1.10", "2001:db8:1::10"
+VIP4, VIP6 = "10.1.1.10", "fd00:1::10"
 VIPS = (VIP4, VIP6)
 PATIENCE_S = 10
 """How long a client may be without its server. C alone takes 20 s at the least, and a minute at the most."""
@@ -40,14 +40,14 @@ Moved = dict[str, str]
 
 def addresses(number: int, *shared: str) -> list[str]:
     """A host's addresses: shared ones first, then its own."""
-    own = (f"10.1.1.{100 + number}", f"2001:db8:1::{100 + number}")
+    own = (f"10.1.1.{100 + number}", f"fd00:1::{100 + number}")
     return [f"{address}/64 nodad" if ":" in address else f"{address}/24" for address in (*shared, *own)]
 
 
 def own(node: Node, version: int = 4) -> str:
     """The address that a node has for itself alone."""
     number = int(node.mac[-2:], 16)
-    return f"10.1.1.{100 + number}" if version == 4 else f"2001:db8:1::{100 + number}"
+    return f"10.1.1.{100 + number}" if version == 4 else f"fd00:1::{100 + number}"
 
 
 def guards(network: Network) -> list[Node]:

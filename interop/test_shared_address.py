@@ -43,14 +43,18 @@ from shared_address import (
 )
 
 # entry, bystander, one, two, three, client
-CASTS = ("CPCCCC", "CCCCCP")
+CASTS = ("CPCCCC", "CCPPPC", "CCCCCP", "PPPPPP")
 ROLES = ("entry", "bystander", "one", "two", "three", "client")
 MEMBERS = ("one", "two", "three")
+THOROUGH = CASTS[:2]
+"""Casts that are played with every fault; the others with the silent cut alone, which takes the most."""
 VIP4_BYTES = ip_address(VIP4).packed
-FEW = 5
+FEW = 10
 """So many of hundreds of pings may be lost on a machine that does much else."""
-ASKING_S = 8
+ASKING_S = 6
 WATCH_S = 1.5
+QUESTIONS_END_S = 3.5
+"""The guard asks for the last time 3 s after its verdict, and might move a client that far."""
 
 
 @pytest.fixture(scope="module")
@@ -72,12 +76,18 @@ def members(network: Network, *but: Node) -> list[Node]:
     return [network[name] for name in MEMBERS if network[name] not in but]
 
 
+def is_thorough(cast: tuple[Kind, ...]) -> bool:
+    return "".join("P" if kind is Kind.PY else "C" for kind in cast) in THOROUGH
+
+
 @pytest.mark.parametrize(
     ("fault", "role"), list(zip(FAULTS, (*MEMBERS, "one"), strict=True)), ids=list(FAULTS)
 )
 def test_a_client_is_served_by_another_holder_and_stays_there_when_the_first_is_back(
-    network: Network, fault: str, role: str
+    network: Network, cast: tuple[Kind, ...], fault: str, role: str
 ) -> None:
+    if fault != "cut" and Kind.PY in cast and not is_thorough(cast):
+        pytest.skip("played with other casts")
     client, holder = network["client"].host, network[role]
     gather(client, holder)
     with told(network, rf"{VIP4}: {role} (is silent for|has left|withdraws)"), ExitStack() as later:
@@ -85,7 +95,7 @@ def test_a_client_is_served_by_another_holder_and_stays_there_when_the_first_is_
             wait_served(client, members(network, holder), patience(network))
             moves = later.enter_context(Moves(client))
         network.wait_converged()
-        time.sleep(WATCH_S)
+        time.sleep(QUESTIONS_END_S)
     # It may go from one of the others to the third: hosts of C members lead clients to themselves.
     assert not [vip for vip in VIPS if holder.mac in moves.of(vip)]
 
@@ -121,9 +131,10 @@ def test_a_planned_stop_of_a_pytinc_member_is_not_noticed(network: Network, role
 def test_a_client_that_takes_no_announcements_is_healed_as_well(network: Network) -> None:
     client, holder = network["client"].host, network["two"]
     gather(client, holder)
-    hardened = {"ipv4/conf/all/drop_gratuitous_arp": 1, "ipv6/conf/all/drop_unsolicited_na": 1}
+    hardened = {"ipv4/conf/all/drop_gratuitous_arp": 1, "ipv6/conf/vpn/drop_unsolicited_na": 1}
     with sysctls(client, hardened), cut_off(holder):
         wait_served(client, members(network, holder), patience(network))
+        time.sleep(QUESTIONS_END_S)
 
 
 def test_a_client_stays_where_it_is_while_members_ask_for_others_all_the_time(network: Network) -> None:
