@@ -1,0 +1,340 @@
+"""Odd cases of shared addresses: mistakes, look-alikes, and clients that are hard to reach.
+
+    bystander, one, two, branch ──> entry;  client ──> one        an arrow: who connects to whom
+
+one and two hold the address. The client knows the mesh by one of them only. Behind branch's node there is a
+bridge with another client.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from ipaddress import ip_address
+from typing import Any
+
+import pytest
+
+from pytinc.lab.frames import Port
+from pytinc.lab.namespaces import Host
+from pytinc.lab.network import Network
+from pytinc.lab.node import Kind, Node, wait_until
+from pytinc.lab.traffic import answers, neighbour
+from pytinc.wire.neighbour import Kind as What
+from pytinc.wire.neighbour import parse, question
+from shared_address import (
+    PATIENCE_S,
+    SETTLE_S,
+    VIP4,
+    VIPS,
+    addresses,
+    cut_off,
+    gather,
+    guards,
+    own,
+    patience,
+    pinging,
+    send_signal,
+    sysctls,
+    wait_guarded,
+    wait_served,
+)
+
+# entry, bystander, one, two, client, branch
+CASTS = ("CPCCCC", "CCPCPP")
+ROLES = ("entry", "bystander", "one", "two", "client", "branch")
+MEMBERS = ("one", "two")
+SURELY_NOT_HEALED_S = 5
+QUESTIONS_END_S = 3.5
+"""The guard asks for the last time 3 s after its verdict."""
+LONE_QUESTION_S = 2.5
+"""In this time a guard has asked who has an address that is new to it, and has drawn its conclusions."""
+QUIET_S = 0.2
+"""At the least a member that stops says so long nothing before it ends."""
+VIP_BYTES = ip_address(VIP4).packed
+VIRTUAL_MAC = "00:00:5e:00:01:45"
+MISTAKE, ON_LO, MOVING, BEHIND = "10.1.1.66", "10.1.1.67", "10.1.1.69", "10.77.0.1"
+
+
+@pytest.fixture(scope="module")
+def network(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Iterator[Network]:
+    network = new_network()
+    for number, (role, kind) in enumerate(zip(ROLES, cast, strict=True), 1):
+        shared = VIPS if role in MEMBERS else ()
+        to = {"entry": (), "client": ("one",)}.get(role, ("entry",))
+        network.add(role, kind, addresses(number, *shared), to)
+    network.exchange_keys()
+    network.start()
+    network.wait_converged()
+    with pinging(network["client"].host):
+        wait_served(network["client"].host, members(network), SETTLE_S)
+        wait_guarded(network)
+        yield network
+
+
+def members(network: Network) -> list[Node]:
+    return [network[name] for name in MEMBERS]
+
+
+def shared(node: Node) -> dict[str, Any]:
+    """The shared addresses that a guard tells of, and what it tells of each."""
+    told = json.loads(node.tinc("dump", "shared", "--json").stdout)
+    return {each["address"]: each for each in told["addresses"] if each["shared"]}
+
+
+def all_shared(network: Network) -> dict[str, set[str]]:
+    return {node.name: set(shared(node)) for node in guards(network)}
+
+
+def ask_again(host: Host, address: str, times: int = 3) -> None:
+    """Have a host forget an address and ask for it, and give guards the time to ask as well."""
+    for _ in range(times):
+        host.run("ip", "neigh", "flush", "to", address)
+        answers(host, address, wait=0.5)
+        time.sleep(LONE_QUESTION_S / times)
+
+
+@contextmanager
+def address_on(host: Host, interface: str, address: str) -> Iterator[None]:
+    host.run("ip", "address", "add", address, "dev", interface)
+    try:
+        yield
+    finally:
+        host.run("ip", "address", "del", address, "dev", interface)
+
+
+# -- clients that are hard to reach --
+
+
+def test_a_client_whose_only_meta_neighbour_is_the_dead_holder_is_healed(network: Network) -> None:
+    if not guards(network):
+        pytest.skip("tinc alone needs the meta neighbour back")
+    client = network["client"].host
+    gather(client, network["one"])
+    with cut_off(network["one"]):
+        wait_served(client, [network["two"]], patience(network))
+    network.wait_converged()
+
+
+def test_the_commands_tell_of_holders_clients_and_the_failover(network: Network) -> None:
+    client, two = network["client"], network["two"]
+    if not guards(network):
+        pytest.skip("tinc tells nothing")
+    guard = client if client.kind is Kind.PY else guards(network)[0]
+    gather(client.host, two)
+    with cut_off(two):
+        wait_served(client.host, [network["one"]], patience(network))
+        wait_until(
+            lambda: (shared(guard)[VIP4]["failover"] or {}).get("from_node") == "two", SETTLE_S, "told"
+        )
+        told = shared(guard)[VIP4]
+        lines = guard.tinc("dump", "shared").stdout
+        info = guard.tinc("info", VIP4).stdout
+    network.wait_converged()
+    holders = {holder["node"]: holder for holder in told["holders"]}
+    assert set(holders) == set(MEMBERS)
+    assert {node: holder["mac"] for node, holder in holders.items()} == {n: network[n].mac for n in MEMBERS}
+    assert holders["two"]["state"] == "silent"
+    assert holders["one"]["state"] == "alive"
+    (mine,) = [each for each in told["clients"] if each["mac"] == client.mac]
+    assert (mine["address"], mine["node"], mine["holder"]) == (own(client), "client", network["one"].mac)
+    failover = told["failover"]
+    assert (failover["reason"], failover["to_node"], failover["clients"]) == ("silent", "one", 1)
+    assert 200 <= failover["silent_ms"] <= 1000 * PATIENCE_S
+    for pattern in (
+        r"shared yes holders 2 clients \d+$",
+        r"failover silent from two to one silent \S+ took \S+ clients 1 ago \S+$",
+        rf"holder {two.mac} node two state silent ",
+        rf"client {client.mac} at {own(client)} node client holder {network['one'].mac} of one ",
+    ):
+        assert re.search(rf"^{VIP4} {pattern}", lines, re.MULTILINE), pattern
+    for pattern in (
+        rf"Address: +{VIP4}$",
+        "Shared: +yes$",
+        rf"Held by: +two \({two.mac}\), silent",
+        rf"Client: +{own(client)} \({client.mac}\) behind client, answered by one",
+        r"Failover: .* two silent for \S+ s, 1 client asked, one (answered after|was asked for)",
+    ):
+        assert re.search(f"^{pattern}", info, re.MULTILINE), pattern
+
+
+def test_a_client_behind_a_bridge_is_healed(network: Network) -> None:
+    branch, pc = network["branch"].host, network.lab.host("pc")
+    branch.run("ip", "link", "add", "br0", "type", "bridge")
+    branch.run("ip", "link", "add", "lan", "type", "veth", "peer", "name", "vpn", "netns", pc.namespace)
+    for port in (network["branch"].interface, "lan"):
+        branch.run("ip", "link", "set", "dev", port, "master", "br0", "up")
+    branch.run("ip", "link", "set", "br0", "up")
+    pc.run("ip", "link", "set", "vpn", "up")
+    for address in addresses(200 - 100):
+        pc.run("ip", "address", "add", *address.split(), "dev", "vpn")
+    wait_until(lambda: all(answers(pc, vip) for vip in VIPS), SETTLE_S, "the bridge works")
+    time.sleep(LONE_QUESTION_S)
+    with pinging(pc):
+        for holder, other in (("one", "two"), ("two", "one")):
+            gather(pc, network[holder])
+            with cut_off(network[holder]):
+                wait_served(pc, [network[other]], patience(network))
+            network.wait_converged()
+            time.sleep(QUESTIONS_END_S)
+
+
+# -- a planned stop --
+
+
+def test_a_member_that_stops_answers_no_more_before_it_ends(network: Network) -> None:
+    client, one = network["client"], network["one"]
+    if one.kind is Kind.C:
+        pytest.skip("a C member just goes")
+    gather(client.host, one)
+    ask = question(bytes.fromhex(client.mac.replace(":", "")), ip_address(own(client)).packed, VIP_BYTES)
+    ask = ask[:6] + bytes.fromhex(client.mac.replace(":", "")) + ask[12:]
+    heard: dict[str, list[float]] = {node.mac: [] for node in members(network)}
+
+    def listen(port: Port, seconds: float) -> None:
+        for frame in port.frames(seconds):
+            message = parse(frame)
+            if message is not None and message.kind is What.ANSWER and message.address == VIP_BYTES:
+                heard[message.mac.hex(":")].append(time.monotonic())
+
+    with Port(client.host, client.interface) as port:
+        for _ in range(20):
+            port.send(ask)
+            listen(port, 0.03)
+        before = len(heard[one.mac])
+        pid = one.pid()
+        stop = time.monotonic()
+        send_signal(one, signal.SIGTERM)
+        while one.pid() == pid and one.running():
+            assert time.monotonic() < stop + SETTLE_S
+            port.send(ask)
+            listen(port, 0.03)
+        end = time.monotonic()
+        listen(port, 0.3)
+    one.started = False
+    one.start()
+    network.wait_converged()
+    time.sleep(QUESTIONS_END_S)
+    late = [round(end - at, 3) for at in heard[one.mac] if at > stop]
+    print(f"stop took {end - stop:.2f} s; answers of one so long before its end: {late}")
+    assert before > 0
+    assert [at for at in heard[network["two"].mac] if at > stop]
+    assert min(late, default=1.0) >= QUIET_S
+
+
+# -- look-alikes --
+
+
+def test_an_address_that_is_claimed_while_clients_ask_for_it_is_free(network: Network) -> None:
+    claimer, client, entry = network["one"], network["client"].host, network["entry"].host
+    for number in range(3):
+        address = f"fd00:1::7{number}"
+        with ExitStack() as stack:
+            stack.enter_context(pinging(client, [address]))
+            stack.enter_context(pinging(entry, [address]))
+            time.sleep(0.4 * number)  # a guard asks for the first time after 0.2 to 0.7 s
+            stack.enter_context(address_on(claimer.host, claimer.interface, f"{address}/64"))
+
+            def state() -> str:
+                show = ("ip", "-6", "address", "show", "dev", claimer.interface, "to", address)  # noqa: B023
+                return claimer.host.run(*show).stdout
+
+            assert "tentative" in state()
+            wait_until(lambda: "tentative" not in state() or "dadfailed" in state(), SETTLE_S, "DAD is over")
+            assert "dadfailed" not in state()
+            wait_until(lambda: answers(client, address), SETTLE_S, f"{address} answers")  # noqa: B023
+
+
+def test_an_address_on_lo_with_arp_ignore_and_proxy_arp_make_nothing_shared(network: Network) -> None:
+    client, entry, two = network["client"].host, network["entry"], network["two"]
+    before = all_shared(network)
+    client.run("ip", "route", "add", "10.77.0.0/24", "dev", "vpn")
+    try:
+        with ExitStack() as stack:
+            enter = stack.enter_context
+            enter(address_on(entry.host, entry.interface, f"{ON_LO}/24"))
+            enter(sysctls(two.host, {"ipv4/conf/all/arp_ignore": 1}))
+            enter(address_on(two.host, "lo", f"{ON_LO}/32"))
+            ask_again(client, ON_LO)
+            assert neighbour(client, ON_LO)[0] == entry.mac
+        values = {f"ipv4/conf/{two.interface}/proxy_arp": 1, "ipv4/ip_forward": 1}
+        with sysctls(two.host, values), address_on(two.host, "eth0", "10.77.0.254/24"):
+            ask_again(client, BEHIND)
+            assert neighbour(client, BEHIND)[0] == two.mac
+            assert all_shared(network) == before
+    finally:
+        client.run("ip", "route", "del", "10.77.0.0/24", "dev", "vpn")
+
+
+@contextmanager
+def virtual_router(node: Node) -> Iterator[None]:
+    """Have an address with a MAC address of its own, and announce it, as VRRP does."""
+    host = node.host
+    host.run("ip", "link", "add", "vrrp", "link", node.interface, "address", VIRTUAL_MAC, "type", "macvlan",
+             "mode", "bridge")  # fmt: skip
+    try:
+        with sysctls(host, {"ipv4/conf/all/arp_ignore": 1}):
+            host.run("sysctl", "-qw", "net.ipv4.conf.vrrp.arp_notify=1")
+            host.run("ip", "address", "add", f"{MOVING}/24", "dev", "vrrp")
+            host.run("ip", "link", "set", "vrrp", "up")
+            yield
+    finally:
+        host.run("ip", "link", "del", "vrrp")
+
+
+def test_a_mac_address_that_moves_with_its_address_is_left_alone(network: Network) -> None:
+    client = network["client"].host
+    before = all_shared(network)
+    with pinging(client, [MOVING]):
+        for name in ("one", "two", "one"):
+            with virtual_router(network[name]):
+                wait_until(lambda: answers(client, MOVING), SETTLE_S, f"{MOVING} answers from {name}")
+                ask_again(client, MOVING)
+                assert neighbour(client, MOVING)[0] == VIRTUAL_MAC
+    assert all_shared(network) == before
+    for node in guards(network):
+        assert not re.search(rf" {MOVING}(:| is held)", node.log())
+
+
+def test_the_same_address_on_two_hosts_by_mistake_is_told_once(network: Network) -> None:
+    client = network["client"].host
+    with ExitStack() as stack:
+        for name in ("entry", "branch"):
+            # The bridge of the branch would hide an address of its port.
+            interface = "br0" if "br0" in network[name].host.run("ip", "-br", "link").stdout else "vpn"
+            stack.enter_context(address_on(network[name].host, interface, f"{MISTAKE}/24"))
+        stack.enter_context(pinging(client, [MISTAKE]))
+
+        def lines() -> Iterable[int]:
+            return [len(re.findall(rf" {MISTAKE} is held by ", node.log())) for node in guards(network)]
+
+        def told() -> bool:
+            ask_again(client, MISTAKE, 1)
+            return all(lines())
+
+        wait_until(told, SETTLE_S, "every guard tells of the mistake")
+        ask_again(client, MISTAKE)
+        assert set(lines()) <= {1}
+
+
+# -- no guard --
+
+
+def test_without_a_guard_nobody_is_healed(network: Network) -> None:
+    if len(guards(network)) > 1:
+        pytest.skip("others guard as well")
+    client, one = network["client"].host, network["one"]
+    for guard in guards(network):
+        guard.tinc("set", "NeighbourGuard", "no")
+        guard.tinc("reload")
+        wait_until(lambda: "is off" in guard.tinc("dump", "shared").stderr, SETTLE_S, "the guard is off")  # noqa: B023
+    gather(client, one)
+    with cut_off(one):
+        end = time.monotonic() + SURELY_NOT_HEALED_S
+        while time.monotonic() < end:
+            assert neighbour(client, VIP4)[0] in (one.mac, None)
+            assert not answers(client, VIP4, wait=0.5)
