@@ -30,8 +30,8 @@ def client(number: int, *, idle_s: float = 0.31, holder: str | None = "02:00:00:
 
 
 FAILOVER = FailoverView(12.3456, "silent", "node_2", "node_3", 0.3052, 0.4118, 2)
-SHARED = AddressView("10.1.1.10", True, HOLDERS, (client(1), client(2, holder=None)), FAILOVER)
-USED = AddressView("fd00::1", False, (), (), None)
+SHARED = AddressView("10.1.1.10", True, HOLDERS, (client(1), client(2, holder=None)), 2, FAILOVER)
+USED = AddressView("fd00::1", False, (), (), 0, None)
 VIEW = GuardView(
     enabled=True,
     interval_s=0.1,

@@ -28,6 +28,7 @@ from pytinc.vip.actions import (
     SetSilent,
 )
 from pytinc.vip.addresses import MAX_ADDRESSES, MAX_ALL_CLIENTS
+from pytinc.vip.asking import MAX_CLAIMS
 from pytinc.vip.guard import Guard
 from pytinc.vip.views import AddressView, HolderState
 from pytinc.wire.neighbour import GUARD_ADDRESS, GUARD_MAC, NO_NOTE, NOBODY, Kind, Message, parse
@@ -438,7 +439,7 @@ def test_a_person_and_the_script_are_told_who_fell_silent_and_who_answers() -> N
     failover = world.view().failover
     assert failover is not None
     assert failover.seconds is not None
-    assert 0.3 <= failover.seconds <= 0.45
+    assert 0.2 <= failover.seconds <= 0.4
     assert world.guard.view(world.now).last_failover_s == failover.seconds
 
 
@@ -866,9 +867,7 @@ def test_made_up_claims_are_bounded() -> None:
     world = World()
     for number in range(100_000):
         world.hear(Message(Kind.PROBE, OTHER, NOBODY, number.to_bytes(4, "big"), BROADCAST))
-    world.hear(asks(REMOTE))
-    world.until(3.0)
-    assert world.lone()[0].at <= 0.8
+    assert len(world.guard._asking._claims) <= MAX_CLAIMS
 
 
 # -- rules for the data path --

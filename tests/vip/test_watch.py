@@ -104,13 +104,17 @@ def test_a_peer_that_dies_and_returns_is_told_of_once_in_each_state() -> None:
     assert world.states() == [("b", State.SUSPECT), ("b", State.SILENT), ("b", State.ALIVE)]
 
 
-def test_frames_of_a_peer_are_signs_of_life() -> None:
+def test_frames_of_a_peer_are_signs_of_life_as_long_as_it_answers_now_and_then() -> None:
     world = World("b").until(1.0)
     world.dead.add("b")
-    for step in range(100):
-        world.mesh.frames["b"] = step
+    for step in range(9):
+        world.mesh.frames["b"] = step + 1
         world.until(1.1 + step / 10)
     assert world.states() == []
+    for step in range(10):
+        world.mesh.frames["b"] = step + 100
+        world.until(2.1 + step / 10)
+    assert world.states()[-1] == ("b", State.SILENT)
 
 
 def test_frames_that_came_before_the_watch_are_none() -> None:

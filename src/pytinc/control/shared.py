@@ -53,6 +53,7 @@ COUNTERS: Final = (
     "probe_bytes",
     "questions",
     "lone_questions",
+    "notices",
     "corrections",
     "rewritten",
     "withheld",

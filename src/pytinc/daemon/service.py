@@ -126,6 +126,8 @@ class Service:
         finally:
             if self._metrics is not None:
                 self._metrics.close()
+            if self._ending is None or self._ending.orderly:
+                await self._shell.withdraw()
             if self._port_mapper is not None:
                 await self._port_mapper.stop()
             if self._ending is None or self._ending.orderly:
@@ -228,7 +230,6 @@ class Service:
 
     async def _bring_down(self) -> None:
         self._notifier.send("STOPPING=1")
-        await self._shell.withdraw()
         self._shell.close()
         await self._scripts.idle()
         if not self._settings.device_standby:

@@ -64,7 +64,7 @@ class GuardTable:
     withheld: frozenset[bytes] = frozenset()
     """Addresses for which nothing on our side answers any more."""
     in_use: Mapping[bytes, bytes] = field(default_factory=dict)
-    """Shared addresses, and the MAC that stations behind the own device use for each."""
+    """Shared addresses, and the MAC that stations on our side use for each; none if it is not the same."""
     left: frozenset[bytes] = frozenset()
     """Holders' MACs from which stations were led away not long ago."""
     own: frozenset[bytes] = frozenset()
@@ -75,6 +75,8 @@ class GuardTable:
     """When the guard ticked last; it does so several times a second while there is anything in `own`."""
     doubt_until: float = -math.inf
     """Until then our own answers for shared addresses may be old ones."""
+    lenient: bool = False
+    """There are more addresses behind the own device than the guard knows: unknown senders stay."""
     rewritten: int = 0
     """Questions whose sender was changed."""
     answers_withheld: int = 0
@@ -136,7 +138,7 @@ def _leaving(
     sender = guard.senders.get(message.address)
     if sender is None:
         # A host that does not know yet who has its address tells it to one station at the most.
-        if len(message.address) != _IPV4_SIZE or not is_group(message.to):
+        if guard.lenient or len(message.address) != _IPV4_SIZE or not is_group(message.to):
             return frame
         sender = NOBODY
     guard.rewritten += 1
@@ -176,6 +178,8 @@ def note_use(guard: GuardTable, head: bytes, now: float, out: Output) -> None:
     key = head[:12] + address
     if key in uses:
         uses[key] = now
-    elif len(uses) < MAX_USES:
+    elif len(out.upcalls.uses) < MAX_MESSAGES:
+        if len(uses) >= MAX_USES:
+            del uses[next(iter(uses))]
         uses[key] = now
         out.upcalls.uses.append((key, head[:54]))

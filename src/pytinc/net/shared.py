@@ -52,7 +52,7 @@ def _address(view: AddressView, clients: list[ClientView]) -> Values:
         "shared": view.shared,
         "holders_total": len(view.holders),
         "holders": [_holder(holder, used[holder.mac]) for holder in holders],
-        "clients_total": len(view.clients),
+        "clients_total": view.clients_total,
         "clients": [_client(client) for client in clients],
         "failover": None if view.failover is None else _failover(view.failover),
     }

@@ -214,12 +214,13 @@ class NodeGuard:
     def rivals(self, now: float) -> Iterable[str]:
         """Return the nodes in use that own a subnet which another node owns as well."""
         used = []
+        traffic, self._traffic = self._traffic, {}
         for name in self._node.subnets.table.rivals():
             peer = self._node.peers.get(name)
             if peer is None or peer is self._node.me:
                 continue
             sent = peer.slot.out_packets
-            before, changed = self._traffic.get(name, (sent, -math.inf))
+            before, changed = traffic.get(name, (sent, -math.inf))
             if sent != before:
                 changed = now
             self._traffic[name] = (sent, changed)
@@ -268,6 +269,6 @@ class NodeGuard:
         table.macs, table.addresses = rules.macs, rules.addresses
         table.known, table.withheld = rules.known, rules.withheld
         table.senders, table.in_use = rules.senders, rules.in_use
-        table.left, table.own = rules.left, rules.own
+        table.left, table.own, table.lenient = rules.left, rules.own, rules.lenient
         for address in table.asked.keys() - rules.in_use.keys():
             del table.asked[address]

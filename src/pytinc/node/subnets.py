@@ -10,6 +10,7 @@ from pytinc.node import forwarding
 from pytinc.node.actions import RunScript
 from pytinc.node.peer import Peer
 from pytinc.protocol.switch import SubnetTable
+from pytinc.wire.neighbour import GUARD_MAC
 from pytinc.wire.requests import AddSubnet, DelSubnet
 from pytinc.wire.subnet import DEFAULT_BROADCAST_SUBNETS, Subnet, SubnetKind
 
@@ -158,8 +159,11 @@ class Subnets:
     def mac_owner(self, mac: bytes) -> PeerSlot | None:
         """Return the node that frames for ``mac`` go to; None for broadcast and unknown ones.
 
-        A node that is silent has it only if all others that are reachable are so, too.
+        A node that is silent has it only if all others that are reachable are so, too. That of the guards is
+        nobody's, whoever announces it.
         """
+        if mac == GUARD_MAC:
+            return None
         peers = self._node.peers
         owner = self.table.mac_owner(mac, lambda name: peers[name].reachable and not peers[name].slot.silent)
         if owner is not None and peers[owner].slot.silent:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
+
+NO_HOLDER: Final = b""
+"""In place of a holder's MAC address: not the same one for all."""
 
 
 class Mesh(Protocol):
@@ -121,3 +124,4 @@ class Rules:
     left: frozenset[bytes] = frozenset()
     own: frozenset[bytes] = frozenset()
     in_use: Mapping[bytes, bytes] = field(default_factory=dict)
+    lenient: bool = False

@@ -51,7 +51,7 @@ class Holder:
 class Client:
     """A station that uses an address."""
 
-    __slots__ = ("address", "corrected", "corrections", "holder", "mac", "noticed", "seen", "told")
+    __slots__ = ("address", "corrected", "corrections", "holder", "mac", "noticed", "owned", "seen", "told")
 
     def __init__(self, mac: bytes, address: bytes, now: float) -> None:
         self.mac = mac
@@ -62,6 +62,8 @@ class Client:
         """The holder that it uses, as far as questions and announcements that reached us tell."""
         self.told = -math.inf
         """When they told that. What its frames said before that is out of date."""
+        self.owned = now
+        """When some node owned its MAC address last, as far as was looked."""
         self.noticed = -math.inf
         """When a notice told of it last."""
         self.corrected = -math.inf
@@ -93,10 +95,11 @@ class AddressRecord:
         """When we asked ourselves."""
         self.rest = 0.0
         """Seconds between two questions while the address is not shared; grows."""
-        self.claimed_until = -math.inf
-        """Until then a host may be making sure that nobody has the address: our question would disturb it."""
+        self.asserted = -math.inf
+        """When a host said last, without being asked, that it has the address."""
         self.verified = False
-        """A round has shown who answers."""
+        """A round has shown who answers, or several that nobody does."""
+        self._unanswered = 0
         self.reported = False
         """A person was told that it is shared."""
         self.failover: FailoverView | None = None
@@ -104,17 +107,18 @@ class AddressRecord:
         self._together = False
         """Two holders answered one question."""
         self._round_since = -math.inf
+        self._spared: frozenset[bytes] = frozenset()
         self._answers: set[bytes] | None = None
         """Who answered the question of the round that is open; None: none is."""
 
     # -- holders --
 
-    def begin_round(self, now: float) -> None:
-        """A question was asked of which we hear every answer."""
+    def begin_round(self, now: float, spared: frozenset[bytes] = frozenset()) -> None:
+        """A question was asked of which we hear every answer, but for those of ``spared`` holders."""
         if self._answers is not None and now < self._round_since + ROUND_TIME:
             return  # answers to both cannot be told apart
         self.end_round(now)
-        self._answers, self._round_since = set(), now
+        self._answers, self._round_since, self._spared = set(), now, spared
 
     def round_end(self) -> float:
         """Return when the open round ends."""
@@ -127,9 +131,14 @@ class AddressRecord:
             return
         self._answers = None
         if not answers:
-            return  # a lost question says nothing about the holders
+            # A lost question says nothing about the holders.
+            self._unanswered += 1
+            self.verified = self.verified or self._unanswered >= MISSED_ROUNDS
+            return
         self.verified = True
         for mac, holder in list(self.holders.items()):
+            if mac in self._spared:
+                continue
             holder.missed = 0 if mac in answers else holder.missed + 1
             if holder.missed >= MISSED_ROUNDS:
                 del self.holders[mac]

@@ -21,7 +21,7 @@ CALLERS: Final = 3
 """Guards that ask for a shared address, and work for clients behind C nodes."""
 FIRST_QUESTION: Final = (0.2, 0.7)
 """Seconds after its first use until we ask for an address, chosen at random between these."""
-FIRST_CALL: Final = (0.5, 5.0)
+FIRST_CALL: Final = (0.1, 1.0)
 """Seconds from the discovery that an address is shared to our question, unless enough others ask before."""
 SHARED_REST: Final = 30.0
 """Seconds between two questions of one guard for a shared address."""
@@ -73,9 +73,9 @@ class Asking:
         record.next_question = min(record.next_question, now + self._core.between(FIRST_CALL))
         self._wake(record.next_question)
 
-    def begin_round(self, record: AddressRecord, now: float) -> None:
-        """A question was asked of which we hear all answers."""
-        record.begin_round(now)
+    def begin_round(self, record: AddressRecord, now: float, spared: frozenset[bytes] = frozenset()) -> None:
+        """A question was asked of which we hear all answers, but for those of ``spared`` holders."""
+        record.begin_round(now, spared)
         self._wake(record.round_end())
 
     def claimed(self, address: bytes, now: float) -> None:

@@ -23,8 +23,8 @@ RECENT_USE = 60.0
 """Seconds for which the last frame tells which holder a station uses."""
 STEADY_AFTER = 3.0
 """Seconds after its return in which a node gets no clients."""
-GRACE = 60.0
-"""Seconds for which a client is remembered whose MAC address nobody owns."""
+GRACE = 300.0
+"""Seconds for which a client is remembered whose MAC address nobody owns: its node may come back."""
 IDLE_LIFE = 600.0
 """Seconds for which an address is remembered that nobody uses."""
 _NONCES = 1 << 32
@@ -42,6 +42,8 @@ class Core:
         self.watch = Watch(mesh, int(random_float() * _NONCES))
         self.left: dict[str, float] = {}
         """Nodes whose clients were led elsewhere, and when, until they are back."""
+        self.wanted: set[str] = set()
+        """Nodes of which it matters whether they are there."""
         self.returned: dict[str, float] = {}
         """When such a node came back last."""
         self.withdrawing = False

@@ -20,6 +20,9 @@ from pytinc.wire.ethernet import is_group
 from pytinc.wire.neighbour import Message
 
 DELAY: Final = 0.02
+REST: Final = 0.02
+"""Seconds between two misleading questions about one address that are looked at: there may be thousands of
+clients to look at."""
 RESTS: Final = (1.0, 10.0, 30.0)
 """Seconds from one correction of a client to the next."""
 FORGIVEN: Final = 60.0
@@ -56,9 +59,12 @@ class Corrections:
         if message.mac not in record.holders:
             self._asking.doubt(record, now)
             return
+        if now - record.asserted <= REST:
+            return
+        record.asserted = now
         leads = self._asking.rank(record, now) == 0
         for client in record.clients.values():
-            if client.mac == message.mac or core.is_local(client):
+            if client.mac == message.mac or core.is_local(client) or core.is_guarded(client):
                 continue
             holder = core.holder_of(record, client, now)
             if holder is None or not core.serves(record, holder):

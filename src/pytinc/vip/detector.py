@@ -48,6 +48,8 @@ LONG_DELAY: Final = 0.25
 """From so much on everything begins anew."""
 LONGEST_LISTENING: Final = 1.0
 """Seconds for which nobody is suspected after a long delay, at the most; else as long as the delay was."""
+FRAMES_SUFFICE: Final = 1.0
+"""Seconds without an answer to a probe after which frames of the peer are no sign of life any more."""
 PATIENT_INTERVAL: Final = 1.0
 """Seconds between probes of a peer that has been silent for `PATIENT_AFTER`."""
 PATIENT_AFTER: Final = 5.0
@@ -79,6 +81,7 @@ class Detector:
         self.srtt: float | None = None
         """Smoothed round trip time in seconds (RFC 6298, 2)."""
         self._variation = 0.0
+        self._last_answer = -math.inf
         self._awaited: dict[bytes, float] = {}
         """When each probe was sent that may still be answered."""
         self._unanswered: list[float] = []
@@ -109,12 +112,21 @@ class Detector:
         if now - self._slowness_seen > MEMORY or silence > self._slowness:
             self._slowness, self._slowness_seen = silence, now
 
+    def heard_frame(self, now: float) -> None:
+        """Take a frame of the peer for a sign of life, while it answers us now and then.
+
+        One that does not hear us is no use.
+        """
+        if now - self._last_answer <= FRAMES_SUFFICE:
+            self.heard(now)
+
     def answered(self, nonce: bytes, now: float) -> bool:
         """Take the answer to a probe; False if it is none of ours. The peer becomes ALIVE."""
         sent = self._awaited.pop(nonce, None)
         if sent is None:
             return False
         self._measure(now - sent)
+        self._last_answer = now
         self.heard(now)
         return True
 

@@ -71,6 +71,27 @@ class Failovers:
                 healing.postpone(now + core.between(REMOTE_DELAY))
                 self._heal(healing)
 
+    def relay_gone(self, hop: str, silence: float, now: float) -> None:
+        """A relay is silent: clients of our own holders behind it get nothing of us any more."""
+        core = self._core
+        for record in list(core.table):
+            own = core.own_holders(record)
+            if not own or not core.is_shared(record):
+                continue
+            clients = [
+                client
+                for client in record.clients.values()
+                if core.holder_of(record, client, now) in own and self._is_behind(client, hop)
+            ]
+            if clients:
+                self._heal(Healing(record, hop, own, clients, "silent", silence, now, remote=True))
+
+    def _is_behind(self, client: Client, hop: str) -> bool:
+        """Tell whether a client's node is reached by way of ``hop``."""
+        mesh = self._core.mesh
+        owner = mesh.owner(client.mac)
+        return owner is not None and owner not in (self._core.me, hop) and mesh.first_hop(owner) == hop
+
     def back(self, node: str, now: float) -> None:
         """A node that was silent answers: its clients stay where they are."""
         self._core.came_back(node, now)
@@ -117,12 +138,7 @@ class Failovers:
             self._look_for_moves(healing)
             first = not healing.asked
             questions = healing.questions(now, partial(self._candidates, healing.record, healing.gone, now))
-            if (
-                questions
-                and first
-                and not self._is_local(healing)
-                and self._asking.may_ask_about(healing.record, now)
-            ):
+            if questions and first and healing.remote and self._asking.may_ask_about(healing.record, now):
                 self._asking.ask(healing.record, now)
             for client, to in questions:
                 question = neighbour.question(client.mac, client.address, healing.record.address, to=to)
@@ -187,10 +203,6 @@ class Failovers:
     def _heal(self, healing: Healing) -> None:
         self._healings.append(healing)
         self._core.count(failovers=1)
-
-    def _is_local(self, healing: Healing) -> bool:
-        """Tell whether no other guard can be at work for the same clients."""
-        return healing.reason == "withdrawn" or all(map(self._core.is_local, healing.waiting.values()))
 
     def _candidates(
         self, record: AddressRecord, gone: frozenset[bytes], now: float, client: Client

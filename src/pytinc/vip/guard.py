@@ -37,6 +37,8 @@ from pytinc.wire.neighbour import GUARD_ADDRESS, GUARD_MAC, NO_NOTE, NOBODY, Kin
 
 HEARTBEAT: Final = 0.2
 """Seconds between two ticks at the most while a shared address has a holder behind the own device."""
+ASSERTION_REST: Final = 0.02
+"""Seconds between two announcements or misleading questions about one address that are taken for news."""
 _IPV6_SIZE: Final = 16
 _LINK_LOCAL: Final = b"\xfe\x80"
 _FIRST_MULTICAST: Final = 224
@@ -52,6 +54,8 @@ class Guard:
         self._enabled = False
         self._has_addresses = False
         self._withdrawing = False
+        self._silenced: dict[str, list[str]] = {}
+        """Nodes that are as silent as one that is watched."""
         self._due = math.inf
         """When `tick` wanted to be called."""
         self._next_beat = math.inf
@@ -199,7 +203,8 @@ class Guard:
         if is_group(message.to):
             client.believe(None, now)
             if from_device:
-                self._asking.begin_round(record, now)
+                # What hosts on its own LAN answer does not pass here.
+                self._asking.begin_round(record, now, self._core.own_holders(record))
         elif message.to in record.holders:
             client.believe(message.to, now)  # it makes sure that this one is still there
         self._asking.used(record, now)
@@ -229,8 +234,10 @@ class Guard:
             return
         record.answer(message.mac, now)
         if message.kind is Kind.ANNOUNCEMENT:
-            for client in record.clients.values():
-                client.believe(message.mac, now)
+            if now - record.asserted > ASSERTION_REST:
+                record.asserted = now
+                for client in record.clients.values():
+                    client.believe(message.mac, now)
         else:
             self._failovers.heard_answer(record, message, now)
 
@@ -298,7 +305,8 @@ class Guard:
             elif after is State.SILENT:
                 self._on_silence(node, now)
             elif before is State.SILENT:
-                self._core.actions.append(SetSilent(node, silent=False))
+                for silent in self._silenced.pop(node, ()):
+                    self._core.actions.append(SetSilent(silent, silent=False))
             elif after is State.ALIVE:
                 self._core.count(false_suspicions=1)
             if after is State.ALIVE and before is State.SILENT:
@@ -310,10 +318,12 @@ class Guard:
     def _on_silence(self, node: str, now: float) -> None:
         detector = self._core.watch.get(node)
         silence = now - detector.last_heard if detector is not None else 0.0
-        self._core.actions.append(SetSilent(node, silent=True))
         self._core.log(2, "info", f"{node} is silent for {silence:.2f} s")
-        for silent in self._behind(node):
+        self._silenced[node] = behind = self._behind(node)
+        for silent in behind:
+            self._core.actions.append(SetSilent(silent, silent=True))
             self._failovers.holder_gone(silent, "silent", silence, now)
+        self._failovers.relay_gone(node, silence, now)
         # At once: the data path must let the answers through.
         self._review_now(now)
 
@@ -324,13 +334,7 @@ class Guard:
     def _behind(self, hop: str) -> list[str]:
         """Return the nodes that are as silent as ``hop``: itself, and those that it relays to."""
         mesh = self._core.mesh
-        nodes = {
-            owner
-            for record in self._core.table
-            for holder in record.holders
-            if (owner := mesh.owner(holder)) is not None and mesh.first_hop(owner) == hop
-        }
-        return sorted({hop} | nodes)
+        return sorted({hop} | {node for node in self._core.wanted if mesh.first_hop(node) == hop})
 
     # -- to look at --
 

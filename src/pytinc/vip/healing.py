@@ -1,6 +1,6 @@
 """Leads the clients of an address from a holder that is gone to one that is there.
 
-Nobody's table is changed by assertion: the guard asks "who has the address?" in the client's name, and what
+No table is changed by assertion: the guard asks "who has the address?" in the client's name, and what
 the new holder answers is the truth. The question goes to one holder, the same one whoever asks and however
 often, chosen by a hash of address, client and holder. So repeated questions, and questions of several guards,
 do not push a client to and fro, and the clients of a dead holder are spread over all others. Only where no
@@ -135,6 +135,8 @@ class Healing:
             self._queue = list(self.waiting.values())
             self.asked = max(self.asked, len(self._queue))
             self._round += 1
+            while self._round < len(self._rounds) and self.begin + self._rounds[self._round] <= now:
+                self._round += 1  # we are late: rounds that were missed are not made up for
         batch, self._queue = self._queue[:PACE], self._queue[PACE:]
         if self._queue:
             self._next = now + PAUSE

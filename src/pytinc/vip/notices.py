@@ -40,7 +40,6 @@ class Notices:
         self._newcomers: list[tuple[float, bytes]] = []
         """When to tell of all clients of an address."""
         self._due = math.inf
-        self._next_portion = -math.inf
 
     def used(self, record: AddressRecord, client: Client, holder: bytes, now: float) -> None:
         """A client behind another node began to use a holder; if it is ours, only we know."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from typing import Final
 
 from pytinc.vip.addresses import AddressRecord, Client
@@ -19,6 +20,8 @@ from pytinc.vip.views import (
     HolderView,
 )
 
+MAX_CLIENTS: Final = 256
+"""Clients of one address that are shown: those that asked last."""
 PROBE_SIZE: Final = 51
 """Bytes of UDP payload of a probe."""
 _STATES: Final = {
@@ -56,11 +59,13 @@ def _counters(core: Core) -> GuardCounters:
 
 def _address(core: Core, record: AddressRecord, now: float) -> AddressView:
     failover = record.failover
+    latest = list(islice(reversed(record.clients.values()), MAX_CLIENTS))
     return AddressView(
         address_text(record.address),
         core.is_shared(record),
         tuple(_holders(core, record, now)),
-        tuple(_client(core, record, client, now) for client in record.clients.values()),
+        tuple(_client(core, record, client, now) for client in latest),
+        len(record.clients),
         None if failover is None else replace(failover, ago_s=now - record.failover_at),
     )
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from typing import Final
 
-from pytinc.vip.actions import KeepWarm, NewRules, Rules
+from pytinc.vip.actions import NO_HOLDER, KeepWarm, NewRules, Rules
 from pytinc.vip.addresses import AddressRecord
 from pytinc.vip.asking import Asking
 from pytinc.vip.core import GRACE, IDLE_LIFE, LOCAL_USE, RECENT_USE, Core, address_text, mac_text
@@ -16,6 +17,9 @@ INTERVAL: Final = 1.0
 SOON: Final = 0.02
 """Seconds from something new to a look at all of it: there may be more of it."""
 LEAST_INTERVAL: Final = 0.1
+MAX_REPORTS: Final = 32
+"""Shared addresses reported at level 0 within `REPORT_TIME`; the others at level 2."""
+REPORT_TIME: Final = 600.0
 PRUNE_INTERVAL: Final = 30.0
 CLIENT_LIFE: Final = 86_400.0
 """Seconds after its last question for which a client counts whose MAC address is still announced: a kernel
@@ -36,6 +40,7 @@ class Review:
         self._last = -math.inf
         self._next_prune = -math.inf
         self._next_warm = -math.inf
+        self._reports: deque[float] = deque()
         self.rules = Rules()
 
     def soon(self, now: float) -> None:
@@ -61,20 +66,54 @@ class Review:
         shared = [record for record in core.table if core.is_shared(record)]
         for record in shared:
             if not record.reported and record.round_end() == math.inf:
-                self._report(record)
+                self._report(record, now)
                 self._asking.shared(record, now)
         wanted = set(core.mesh.rivals(now)).union(*(self._wanted(record, now) for record in shared))
         wanted.discard(core.me)
+        wanted = wanted.union(*(self._relayed(record, now) for record in shared))
         hops = {hop for node in wanted if (hop := core.mesh.first_hop(node)) is not None}
         # Whoever is silent stays watched, even where its frames go another way meanwhile.
         hops |= {node for node in wanted if self._is_silent(node) and core.mesh.is_reachable(node)}
         core.watch.set_wanted(hops, now)
+        core.wanted = wanted
+        self._welcome_back(now)
         self._keep_warm(wanted, shared, now)
         self._failovers.prune(now)
         self.set_rules(self._make_rules(shared, now))
         self._due = now + INTERVAL
 
     # -- who is watched --
+
+    def _relayed(self, record: AddressRecord, now: float) -> set[str]:
+        """Return the nodes of clients that use a holder of ours and are reached by way of a relay."""
+        core = self._core
+        own = core.own_holders(record)
+        if not own:
+            return set()
+        return {
+            owner
+            for client in record.clients.values()
+            if (owner := core.mesh.owner(client.mac)) is not None
+            and owner != core.me
+            and core.mesh.first_hop(owner) not in (owner, None)
+            and now - core.last_use(record, client)[0] < LOCAL_USE
+            and core.holder_of(record, client, now) in own
+        }
+
+    def _welcome_back(self, now: float) -> None:
+        """See who is there again of those whose clients were led elsewhere, whatever way led to that."""
+        core = self._core
+        for node, since in list(core.left.items()):
+            hop = core.mesh.first_hop(node)
+            detector = None if hop is None else core.watch.get(hop)
+            if (
+                detector is not None
+                and detector.proved
+                and detector.state is State.ALIVE
+                and detector.last_heard > since
+                and core.mesh.is_reachable(node)
+            ):
+                self._failovers.back(node, now)
 
     def _is_silent(self, node: str) -> bool:
         detector = self._core.watch.get(node)
@@ -154,16 +193,20 @@ class Review:
             moves.gone,
             own_shared,
             in_use,
+            core.own.has_more,
         )
 
     def _note_use(self, record: AddressRecord, in_use: dict[bytes, bytes], now: float) -> None:
+        """Note the holder that our stations use; `NO_HOLDER` if it is not the same for all."""
         core = self._core
-        since, holder = max(
-            (core.last_use(record, client) for client in record.clients.values() if core.is_local(client)),
-            default=(-math.inf, None),
-        )
-        if holder is not None and now - since < RECENT_USE and core.serves(record, holder):
-            in_use[record.address] = holder
+        uses = [core.last_use(record, client) for client in record.clients.values() if core.is_local(client)]
+        holders = {
+            holder
+            for since, holder in uses
+            if holder is not None and now - since < RECENT_USE and core.serves(record, holder)
+        }
+        if holders:
+            in_use[record.address] = holders.pop() if len(holders) == 1 else NO_HOLDER
 
     def _is_verified(self, address: bytes) -> bool:
         """Tell whether it is known who has an address, or nobody is going to find out."""
@@ -172,12 +215,17 @@ class Review:
 
     # -- telling and forgetting --
 
-    def _report(self, record: AddressRecord) -> None:
+    def _report(self, record: AddressRecord, now: float) -> None:
+        """Tell a person, but not too often: whoever is in the network can make up shared addresses."""
         record.reported = True
+        while self._reports and now - self._reports[0] > REPORT_TIME:
+            self._reports.popleft()
+        if (level := 0 if len(self._reports) < MAX_REPORTS else 2) == 0:
+            self._reports.append(now)
         mesh = self._core.mesh
         holders = [f"{mesh.owner(holder.mac)} ({mac_text(holder.mac)})" for holder in record.present()]
         self._core.log(
-            0,
+            level,
             "notice",
             f"{address_text(record.address)} is held by {' and '.join(sorted(holders))}: guarded as a shared "
             "address. If it is no virtual IP, these hosts have the same address by mistake.",
@@ -187,14 +235,14 @@ class Review:
         core = self._core
         for record in list(core.table):
             for client in list(record.clients.values()):
-                age = now - client.seen
-                if age > CLIENT_LIFE or (age > GRACE and core.mesh.owner(client.mac) is None):
+                if core.mesh.owner(client.mac) is not None:
+                    client.owned = now
+                if now - client.seen > CLIENT_LIFE or now - client.owned > GRACE:
                     core.table.drop_client(record, client.mac)
             if not record.clients and now - max(record.seen, record.own_seen) > IDLE_LIFE:
                 core.table.forget(record)
         for node in [node for node, since in core.left.items() if now - since > IDLE_LIFE]:
-            if node not in core.watch:
-                del core.left[node]
+            del core.left[node]
         for node in [node for node, since in core.returned.items() if now - since > IDLE_LIFE]:
             del core.returned[node]
         self._asking.prune(now)

@@ -9,7 +9,7 @@ from pytinc.wire.neighbour import NOBODY
 MAX_STATIONS: Final = 64
 """MAC addresses that are remembered. A device that is bridged to a large network has more; what hosts beyond
 that ask goes out as it is."""
-MAX_ADDRESSES: Final = 8
+MAX_ADDRESSES: Final = 16
 """Of one station."""
 LIFE: Final = 600.0
 """Seconds for which an address is remembered."""
@@ -28,6 +28,11 @@ class OwnStations:
     def is_full(self) -> bool:
         """No more stations are remembered."""
         return len(self._addresses) >= MAX_STATIONS
+
+    @property
+    def has_more(self) -> bool:
+        """There may be stations or addresses that are not remembered."""
+        return self.is_full or any(len(known) >= MAX_ADDRESSES for known in self._addresses.values())
 
     def note(self, mac: bytes, address: bytes, now: float) -> None:
         """A station showed an address."""

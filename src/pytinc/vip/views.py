@@ -84,6 +84,8 @@ class AddressView:
     """It has holders behind more than one node: the guard can do something."""
     holders: tuple[HolderView, ...]
     clients: tuple[ClientView, ...]
+    """The latest ones; there may be thousands."""
+    clients_total: int
     failover: FailoverView | None
 
 

@@ -123,7 +123,7 @@ class Watch:
             received = self._mesh.received(node)
             if received != self._received[node]:
                 self._received[node] = received
-                detector.heard(now)
+                detector.heard_frame(now)
             if self._mesh.first_hop(node) != node:
                 # Its address has changed, or its datagrams go by way of a relay now.
                 detector.pause(now)
