@@ -435,7 +435,7 @@ def test_made_up_sources_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch)
     flood = [udp(OWN, bytes((6, 0, 0, 0)) + number.to_bytes(2, "big")) for number in range(300)]
     assert len(world.arrive(*flood)["a"]) == 300
     assert len(guard.uses) == 100
-    assert len(world.out.upcalls.uses) == guard_module.MAX_MESSAGES
+    assert len(world.out.take_upcalls().uses) == guard_module.MAX_MESSAGES
     world.arrive(udp(OWN, NEAR), now=9.0)
     assert guard.uses[OWN + NEAR + VIP] == 9.0
     assert MAX_USES == 16_384

@@ -91,7 +91,9 @@ def test_an_address_is_told_with_holders_clients_and_failover() -> None:
 
 def test_of_many_clients_those_that_were_active_last_are_told_and_all_are_counted() -> None:
     clients = tuple(client(number, idle_s=float(4096 - number)) for number in range(4096))
-    (told,) = parse_rows(rows(replace(VIEW, addresses=(replace(SHARED, clients=clients),)))).addresses
+    (told,) = parse_rows(
+        rows(replace(VIEW, addresses=(replace(SHARED, clients=clients, clients_total=len(clients)),)))
+    ).addresses
     assert [each["idle_ms"] for each in told["clients"]] == [1000 * n for n in range(1, MAX_CLIENTS + 1)]
     assert told["clients_total"] == 4096
     assert told["holders"][0]["clients"] == 4096
@@ -110,7 +112,8 @@ def test_of_many_holders_those_that_answered_last_are_told() -> None:
 def test_an_answer_has_a_bound_whatever_the_guard_knows() -> None:
     clients = tuple(client(number) for number in range(MAX_CLIENTS))
     addresses = tuple(
-        replace(SHARED, address=f"10.2.{n >> 8}.{n & 255}", clients=clients) for n in range(MAX_ADDRESSES + 5)
+        replace(SHARED, address=f"10.2.{n >> 8}.{n & 255}", clients=clients, clients_total=len(clients))
+        for n in range(MAX_ADDRESSES + 5)
     )
     told = parse_rows(rows(replace(VIEW, addresses=addresses)))
     assert len(told.addresses) == MAX_ADDRESSES

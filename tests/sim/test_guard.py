@@ -407,6 +407,24 @@ def test_a_member_with_the_shared_address_first_leads_no_client_away_by_its_ques
     assert world.total("rewritten") > 0
 
 
+def test_a_client_that_was_asked_first_and_never_asked_itself_is_cared_for_as_well() -> None:
+    world = build(CASTS["client"], vip_first=True)
+    world.ping.running = False
+    world.mesh.run(700)  # forgotten
+    client = world.client
+    client.entries.clear()
+    for name in MEMBERS:
+        world.hosts[name].ask(own_address(5, VIP))
+        world.mesh.run(0.5)
+    world.ping.running = True
+    client._next_ping(world.ping)
+    world.mesh.run(5)
+    start, gone = world.mesh.now, cut(world)
+    world.mesh.run(3)
+    assert world.holder() != gone
+    assert world.ping.longest_silence(start - 0.5) < 0.5
+
+
 def test_a_member_s_question_is_answered_although_its_sender_is_another() -> None:
     world = build(CASTS["members"], vip_first=True)
     member = world.hosts["n2"]

@@ -100,6 +100,8 @@ class AddressRecord:
         self.verified = False
         """A round has shown who answers, or several that nobody does."""
         self._unanswered = 0
+        self.called = False
+        """It was found shared, and guards are asked to take care of it."""
         self.reported = False
         """A person was told that it is shared."""
         self.failover: FailoverView | None = None
@@ -147,18 +149,21 @@ class AddressRecord:
         elif len(self.holders) < 2:
             self._together = False
 
-    def answer(self, mac: bytes, now: float) -> None:
-        """A MAC address answered, or announced itself."""
+    def answer(self, mac: bytes, now: float) -> bool:
+        """A MAC address answered, or announced itself; tell whether it is the second one to one question."""
         holder = self.holders.get(mac)
         if holder is None:
             if len(self.holders) >= MAX_HOLDERS:
-                return
+                return False
             holder = self.holders[mac] = Holder(mac, now)
         holder.answered, holder.missed = now, 0
         if self._answers is not None and now < self._round_since + ROUND_TIME:
+            before = self._together
             self._answers.add(mac)
             if len(self._answers) > 1:
                 self._together = self.verified = True
+            return self._together and not before
+        return False
 
     def present(self) -> list[Holder]:
         """Return the holders that can be expected to answer."""

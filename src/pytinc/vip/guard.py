@@ -194,7 +194,7 @@ class Guard:
         if from_device:
             self._note_own(message, now)
         else:
-            self._corrections.on_assertion(message, now)
+            self._on_assertion(message, now)
         if not _may_be_shared(message.target):
             return
         table = self._core.table
@@ -208,6 +208,16 @@ class Guard:
         elif message.to in record.holders:
             client.believe(message.to, now)  # it makes sure that this one is still there
         self._asking.used(record, now)
+
+    def _on_assertion(self, message: Message, now: float) -> None:
+        """A question of another node's host says by the way that its sender has an address."""
+        station = self._core.own.station(message.target)
+        if station is not None and _may_be_shared(message.address):
+            # Ours learns that from the question, and may use it without ever asking.
+            record = self._core.table.use(message.address, now)
+            self._core.table.client(record, station, message.target, now)
+            self._asking.used(record, now)
+        self._corrections.on_assertion(message, now)
 
     def _on_notice(self, message: Message, now: float) -> None:
         """Another guard tells of a client."""
@@ -232,7 +242,8 @@ class Guard:
         record = self._core.table.get(message.address)
         if record is None or message.mac == GUARD_MAC:
             return
-        record.answer(message.mac, now)
+        if record.answer(message.mac, now):
+            self._review.soon(now)  # it may have become a shared one
         if message.kind is Kind.ANNOUNCEMENT:
             if now - record.asserted > ASSERTION_REST:
                 record.asserted = now

@@ -67,6 +67,8 @@ class Review:
         for record in shared:
             if not record.reported and record.round_end() == math.inf:
                 self._report(record, now)
+            if not record.called:
+                record.called = True
                 self._asking.shared(record, now)
         wanted = set(core.mesh.rivals(now)).union(*(self._wanted(record, now) for record in shared))
         wanted.discard(core.me)

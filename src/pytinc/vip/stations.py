@@ -44,6 +44,10 @@ class OwnStations:
             del known[next(iter(known))]
         known[address] = now
 
+    def station(self, address: bytes) -> bytes | None:
+        """Return the MAC address of the station that has an address; None if it is none of ours."""
+        return next((mac for mac, known in self._addresses.items() if address in known), None)
+
     def addresses(self) -> set[bytes]:
         """Return all addresses."""
         return {address for known in self._addresses.values() for address in known}
