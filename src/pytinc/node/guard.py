@@ -184,12 +184,14 @@ class NodeGuard:
         return not any(peer.reachable for peer in self._node.peers.values() if peer is not self._node.me)
 
     def first_hop(self, node: str) -> str | None:
-        """Return the node that datagrams for ``node`` are sent to."""
+        """Return the node that frames for ``node`` are sent to, if it can be probed."""
         peer = self._node.peers.get(node)
-        if peer is None or not peer.reachable or peer.slot.session is None or not peer.slot.paths:
+        if peer is None or not peer.reachable:
             return None
-        relay = peer.slot.paths[0].relay
-        return relay.name if relay.confirmed and relay.session is not None else None
+        # Without UDP frames go by TCP through the next hop, which may well answer probes.
+        relay = peer.slot.paths[0].relay if peer.slot.paths else peer.slot.nexthop
+        is_probed = relay is not None and relay.confirmed and relay.session is not None
+        return relay.name if relay is not None and is_probed else None
 
     def received(self, node: str) -> int:
         """Return how many frames came from a node."""

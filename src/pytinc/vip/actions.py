@@ -23,7 +23,7 @@ class Mesh(Protocol):
         """Tell whether no other node can be reached."""
 
     def first_hop(self, node: str) -> str | None:
-        """Return the node that datagrams for ``node`` are sent to; None if none are sent by UDP."""
+        """Return the node that frames for ``node`` are sent to; None if it takes no UDP."""
 
     def received(self, node: str) -> int:
         """Return how many frames came from a node so far, in authentic datagrams."""

@@ -110,6 +110,12 @@ class Failovers:
             if healing.record is record and healing.remote:
                 healing.hush()
 
+    def announced(self, record: AddressRecord, holder: bytes) -> None:
+        """A holder told all that it has the address: nobody needs to be led anywhere else."""
+        for healing in self._healings:
+            if healing.record is record and holder not in healing.gone:
+                healing.end()
+
     def heard_answer(self, record: AddressRecord, message: Message, now: float) -> None:
         """A holder answered: that may be what we waited for."""
         for healing in self._healings:

@@ -249,6 +249,7 @@ class Guard:
                 record.asserted = now
                 for client in record.clients.values():
                     client.believe(message.mac, now)
+                self._failovers.announced(record, message.mac)
         else:
             self._failovers.heard_answer(record, message, now)
 

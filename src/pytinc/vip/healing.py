@@ -92,6 +92,7 @@ class Healing:
         self.told = False
         """A person was told."""
         self._rounds = ROUNDS if remote else SEEN_ROUNDS
+        self._choices: dict[bytes, bytes] = {}
         self._round = 0
         self._queue: list[Client] = []
         self._next = now
@@ -127,6 +128,16 @@ class Healing:
         self._queue.clear()
         self._next = math.inf
 
+    def _holder_for(self, client: Client, candidates: list[bytes]) -> bytes | None:
+        """Return the holder to ask: as long as it serves, the same in every round."""
+        before = self._choices.get(client.mac)
+        if before in candidates:
+            return before
+        chosen = choose(self.record.address, client.mac, candidates)
+        if chosen is not None:
+            self._choices[client.mac] = chosen
+        return chosen
+
     def questions(self, now: float, candidates: Callable[[Client], list[bytes]]) -> list[Question]:
         """Return the questions that are due; ``candidates`` gives the holders that may be asked."""
         if now < self._next:
@@ -145,8 +156,6 @@ class Healing:
             self._next = max(self.begin + self._rounds[self._round], now + pause)
         else:
             self._next = math.inf
-        asked = [
-            Question(client, choose(self.record.address, client.mac, candidates(client))) for client in batch
-        ]
+        asked = [Question(client, self._holder_for(client, candidates(client))) for client in batch]
         self.chosen = next((question.to for question in reversed(asked) if question.to), self.chosen)
         return asked
