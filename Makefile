@@ -90,6 +90,7 @@ bench: $(STAMP)
 	    || echo "no matplotlib: the comparison will have no plot" >&2
 	@set -e; for script in graph micro_sptps micro_offload micro_runs path; do echo "== $$script"; $(PY) "benchmarks/$$script.py"; done
 	@echo "== pairs"; $(PY) benchmarks/pairs.py $(ARGS)
+	@echo "== failover"; $(PY) benchmarks/failover.py $(ARGS)
 
 report:
 	@cat interop/results/*.md 2>/dev/null || true

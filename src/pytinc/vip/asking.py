@@ -25,9 +25,10 @@ FIRST_CALL: Final = (0.1, 1.0)
 """Seconds from the discovery that an address is shared to our question, unless enough others ask before."""
 SHARED_REST: Final = 30.0
 """Seconds between two questions of one guard for a shared address."""
-FIRST_REST: Final = 60.0
+FIRST_REST: Final = 2.0
 LONGEST_REST: Final = 600.0
-"""Seconds between two questions for an address that is not shared; twice as long each time."""
+"""Seconds between two questions for an address that is not shared; twice as long each time. In a young mesh
+answers get lost: nodes have no keys with each other yet."""
 SPREAD: Final = (0.75, 1.25)
 """These times are multiplied by a number chosen at random between these."""
 QUESTIONS_PER_SECOND: Final = 10.0
