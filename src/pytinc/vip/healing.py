@@ -7,7 +7,7 @@ do not push a client to and fro, and the clients of a dead holder are spread ove
 other holder is known are all asked.
 
 A `Healing` is one such move: the clients it concerns, and rounds of questions until the clients' frames go
-elsewhere or the last round is over. `pytinc.vip.guard` makes it and sends what it says.
+elsewhere or the last round is over. `pytinc.vip.failover` makes it and sends what it says.
 """
 
 from __future__ import annotations

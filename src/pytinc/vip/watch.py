@@ -1,6 +1,6 @@
 """The peers that are being watched: a detector for each, and what their verdicts lead to.
 
-Whom to watch is decided by `pytinc.vip.guard`: the nodes behind holders of shared addresses that somebody
+Whom to watch is decided by `pytinc.vip.review`: the nodes behind holders of shared addresses that somebody
 uses, and nobody else. A node that is reached through a relay is as silent as the relay.
 """
 
