@@ -170,6 +170,10 @@ def soak(hours: float) -> None:
         if minute % 60 == 59:
             totals = world.totals()
             used = ", ".join(f"{name} {totals[name]:,}" for name in COUNTED)
+            for sim in mesh.nodes.values():
+                for line in [line for line in sim.logs if " asked; " in line]:
+                    print(f"  {sim.name}: {line}", flush=True)
+                sim.logs.clear()
             print(
                 f"{(minute + 1) / 60:.0f} h ({time.process_time() - start:.0f} s of CPU time): {used}",
                 flush=True,
