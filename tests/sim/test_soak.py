@@ -3,6 +3,8 @@ number of requests one change costs stays bounded."""
 
 from __future__ import annotations
 
+import pytest
+
 from pytinc.wire.requests import Number
 from sim.simulator import Mesh, RequestCounter, SimNode
 
@@ -39,6 +41,7 @@ def change(mesh: Mesh, step: int) -> tuple[str, SimNode]:
     return kind, sim
 
 
+@pytest.mark.timeout(900)
 def test_an_hour_of_changes_converges_each_time_with_a_bounded_number_of_requests() -> None:
     mesh = build(7)
     with RequestCounter() as counter:

@@ -112,6 +112,9 @@ class Mesh:
     def name_of(self, node_id: bytes) -> str | None:
         return self.ids.get(node_id)
 
+    def has_rivals(self) -> bool:
+        return bool(self.rival_nodes)
+
     def rivals(self, now: float) -> Iterable[str]:
         return self.rival_nodes
 

@@ -213,6 +213,10 @@ class NodeGuard:
         slot = self._node.table.by_id.get(node_id)
         return None if slot is None else slot.name
 
+    def has_rivals(self) -> bool:
+        """Tell whether any subnet has more than one owner."""
+        return self._node.subnets.table.has_rivals
+
     def rivals(self, now: float) -> Iterable[str]:
         """Return the nodes in use that own a subnet which another node owns as well."""
         used = []

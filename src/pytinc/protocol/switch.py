@@ -104,6 +104,11 @@ class SubnetTable:
         if not owners:
             del self._owners[network]
 
+    @property
+    def has_rivals(self) -> bool:
+        """Tell whether any network has more than one owner."""
+        return bool(self._contested)
+
     def rivals(self) -> set[str]:
         """Return the nodes that own a network which another node owns as well."""
         return {owner for network in self._contested for owner in self._owners[network]}

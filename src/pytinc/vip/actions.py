@@ -40,6 +40,9 @@ class Mesh(Protocol):
     def name_of(self, node_id: bytes) -> str | None:
         """Return the node with this id."""
 
+    def has_rivals(self) -> bool:
+        """Tell whether any subnet has more than one owner."""
+
     def rivals(self, now: float) -> Iterable[str]:
         """Return the nodes that are used now and own a subnet which another node owns as well."""
 

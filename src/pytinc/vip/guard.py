@@ -143,8 +143,9 @@ class Guard:
         silence = now - detector.last_heard if detector is not None and detector.proved else 0.0
         self._core.watch.forget(node)
         self._apply_changes(now)
-        self._failovers.holder_gone(node, "unreachable", silence, now)
-        self._review_now(now)
+        if len(self._core.table):
+            self._failovers.holder_gone(node, "unreachable", silence, now)
+            self._review_now(now)
 
     def _on_return(self, node: str, now: float) -> None:
         """A node is in the mesh that was not: if it has to do with an address, it has missed its clients."""

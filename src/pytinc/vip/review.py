@@ -14,6 +14,8 @@ from pytinc.vip.detector import State
 from pytinc.vip.failover import Failovers
 
 INTERVAL: Final = 1.0
+IDLE_INTERVAL: Final = 10.0
+"""Seconds between two looks where there is nothing to look at."""
 SOON: Final = 0.02
 """Seconds from something new to a look at all of it: there may be more of it."""
 LEAST_INTERVAL: Final = 0.1
@@ -82,7 +84,8 @@ class Review:
         self._keep_warm(wanted, shared, now)
         self._failovers.prune(now)
         self.set_rules(self._make_rules(shared, now))
-        self._due = now + INTERVAL
+        has_work = len(core.table) or len(core.watch) or core.mesh.has_rivals()
+        self._due = now + (INTERVAL if has_work else IDLE_INTERVAL)
 
     # -- who is watched --
 
