@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,6 +32,12 @@ def mac(number: int) -> bytes:
 
 def address(number: int) -> bytes:
     return (0x0B000000 + number).to_bytes(4, "big")
+
+
+@pytest.fixture(autouse=True)
+def _no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rounds alone decide here."""
+    monkeypatch.setattr(addresses, "HOLDER_LIFE", 0.0)
 
 
 class Network:

@@ -29,7 +29,9 @@ MAX_CALLERS: Final = 64
 ROUND_TIME: Final = 1.0
 """Seconds in which a question is answered."""
 MISSED_ROUNDS: Final = 3
-"""A holder that did not answer so many questions in a row is none any more."""
+"""A holder that did not answer so many questions in a row, ..."""
+HOLDER_LIFE: Final = 75.0
+"""... nor anything else for so many seconds, is none any more: a failover brings many questions at once."""
 DOUBTFUL_ROUNDS: Final = 2
 """One that did not answer so many is asked for nothing."""
 CALLER_LIFE: Final = 75.0
@@ -142,7 +144,7 @@ class AddressRecord:
             if mac in self._spared:
                 continue
             holder.missed = 0 if mac in answers else holder.missed + 1
-            if holder.missed >= MISSED_ROUNDS:
+            if holder.missed >= MISSED_ROUNDS and now - holder.answered > HOLDER_LIFE:
                 del self.holders[mac]
         if len(answers) > 1:
             self._together = True

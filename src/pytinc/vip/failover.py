@@ -23,6 +23,8 @@ from pytinc.wire.neighbour import GUARD_MAC, Message
 REMOTE_DELAY: Final = (0.01, 0.05)
 """Seconds after the verdict until we ask for clients whose frames we do not see, chosen at random between
 these."""
+SURE_USE: Final = 1.5
+"""Seconds without a frame after which a client of our own holder may be anywhere."""
 EVIDENCE_TIME: Final = 1.0
 """Seconds after which a failover is told without having seen the new holder."""
 FORGET_HEALING: Final = 60.0
@@ -64,7 +66,9 @@ class Failovers:
                 continue
             seen, unseen = self._clients_of(record, gone, node, self._cares(record, node, reason, now), now)
             if seen:
-                self._heal(Healing(record, node, gone, seen, reason, silence, now))
+                healing = Healing(record, node, gone, seen, reason, silence, now)
+                self._keep_own(healing, now)
+                self._heal(healing)
             if unseen:
                 healing = Healing(record, node, gone, unseen, reason, silence, now, remote=True)
                 # Let a guard go first that sees their frames, if there is one.
@@ -98,6 +102,18 @@ class Failovers:
         for healing in self._healings:
             if healing.node == node and healing.reason == "silent":
                 healing.end()
+
+    def answered(self, holder: bytes, now: float) -> None:
+        """A holder answered: its node is there, also if nobody watches it."""
+        core = self._core
+        owner = core.mesh.owner(holder)
+        if (
+            owner in core.left
+            and owner is not None
+            and owner not in core.watch
+            and core.mesh.is_reachable(owner)
+        ):
+            self.back(owner, now)
 
     def meta_answered(self, node: str, now: float) -> None:
         """A node answered over meta connections."""
@@ -198,6 +214,11 @@ class Failovers:
                 continue
             holder = core.holder_of(record, client, now)
             if holder is not None and holder not in gone and core.serves(record, holder):
+                # One that sent to us may have left while we were cut off and heard nothing.
+                since, _ = core.last_use(record, client)
+                if owner == core.me or holder not in own or not cares or now - since < SURE_USE:
+                    continue
+                seen.append(client)
                 continue
             if owner == core.me:
                 seen.append(client)
@@ -205,6 +226,14 @@ class Failovers:
                 chosen = choose(record.address, client.mac, self._candidates(record, gone, now, client))
                 (seen if chosen in own else unseen).append(client)
         return seen, unseen
+
+    def _keep_own(self, healing: Healing, now: float) -> None:
+        """Ask our own holder for clients that seem to use it: nothing changes for those that do."""
+        own = self._core.own_holders(healing.record)
+        for client in healing.waiting.values():
+            holder = self._core.holder_of(healing.record, client, now)
+            if holder is not None and holder in own:
+                healing.prefer(client, holder)
 
     def _heal(self, healing: Healing) -> None:
         self._healings.append(healing)

@@ -243,6 +243,7 @@ class Guard:
         record = self._core.table.get(message.address)
         if record is None or message.mac == GUARD_MAC:
             return
+        self._failovers.answered(message.mac, now)
         if record.answer(message.mac, now):
             self._review.soon(now)  # it may have become a shared one
         if message.kind is Kind.ANNOUNCEMENT:

@@ -110,6 +110,10 @@ class Healing:
         """Nothing is left to ask."""
         return self._next == math.inf
 
+    def prefer(self, client: Client, holder: bytes) -> None:
+        """Ask this holder for a client, as long as it serves."""
+        self._choices[client.mac] = holder
+
     def hush(self) -> None:
         """Another guard has asked: leave the first rounds to it."""
         if self._round == 0:
