@@ -267,7 +267,7 @@ class Play:
 
 
 def play(lab: Lab, kinds: Iterable[Kind]) -> Recording:
-    network = Network(lab, SETTINGS)
+    network = Network(lab, [*SETTINGS, ("NeighbourGuard", "no")])
     for name, kind in zip(ROLES, kinds, strict=True):
         node = network.add(name, kind, connect_to=() if name == "middle" else ("middle",))
         node.host.run("sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=1")

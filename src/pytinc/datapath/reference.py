@@ -464,8 +464,6 @@ class Reference:
         if not isinstance(owner, PeerSlot):
             self._flood(source, frame, frame, now, out)
             return
-        if source is not me and owner is not me and table.routes.is_among_owners(address, me):
-            owner = me
         if owner is source:
             drops.looped += 1
             return
