@@ -6,8 +6,8 @@ there are no MACs: frames have a made-up header here, which never leaves.
 
 HOT PATH, as `outbound`; it must equal `pytinc.datapath.reference`.
 
-Departures from tinc: no ICMP error is made about another one or about a packet for many; a
-broadcast subnet cannot be taken by a node that announces it; and those of `outbound`.
+Departures from tinc: no ICMP error is made about another one or about a packet for many, a broadcast subnet
+cannot be taken by a node that announces it, and those of `outbound`.
 """
 
 from __future__ import annotations

@@ -8,12 +8,12 @@ of clients behind C nodes. The others stand by.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from typing import Final
 
 from pytinc.vip.addresses import CALLER_LIFE, AddressRecord
 from pytinc.vip.core import Core
+from pytinc.vip.rendezvous import weight
 from pytinc.wire import neighbour
 from pytinc.wire.neighbour import GUARD_ADDRESS, GUARD_MAC, NOBODY, Message
 
@@ -163,9 +163,9 @@ class Asking:
     def rank(self, record: AddressRecord, now: float) -> int:
         """Return how many guards that ask for the address come before us."""
         mesh = self._core.mesh
-        mine = _hash(record.address + self._core.my_id)
+        mine = weight(record.address + self._core.my_id)
         return sum(
-            _hash(record.address + node_id) < mine
+            weight(record.address + node_id) < mine
             for node_id in record.present_callers(now)
             if (name := mesh.name_of(node_id)) is not None
             and mesh.is_reachable(name)
@@ -204,7 +204,3 @@ class Asking:
 def inverted(node_id: bytes) -> bytes:
     """Return the note of a guard whose holder is about to go; of that, the id of its node."""
     return bytes(byte ^ 0xFF for byte in node_id)
-
-
-def _hash(data: bytes) -> bytes:
-    return hashlib.blake2b(data, digest_size=8).digest()

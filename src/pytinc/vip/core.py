@@ -122,18 +122,15 @@ class Core:
             return False
         if owner == self.me:
             return not self.withdrawing
-        hop = self.mesh.first_hop(owner)
-        detectors = [self.watch.get(node) for node in (owner, hop) if node is not None]
         return self.mesh.is_reachable(owner) and all(
-            detector is None or detector.state is State.ALIVE for detector in detectors
+            self.watch.state(node) in (None, State.ALIVE) for node in (owner, self.mesh.first_hop(owner))
         )
 
     def is_well(self, mac: bytes) -> bool:
         """Tell whether the node of a holder is known to be there now."""
         owner = self.mesh.owner(mac)
         detector = self.watch.get(owner) if owner is not None else None
-        is_watched = detector is not None and detector.proved and detector.state is State.ALIVE
-        return owner == self.me or is_watched
+        return owner == self.me or (detector is not None and detector.is_there)
 
     def came_back(self, node: str, now: float) -> None:
         """A node whose clients were led elsewhere is there again."""

@@ -203,6 +203,11 @@ class Detector:
     # -- questions --
 
     @property
+    def is_there(self) -> bool:
+        """The peer is known to be there: it has been heard, and is not suspect."""
+        return self.proved and self.state is State.ALIVE
+
+    @property
     def timeout(self) -> float:
         """Seconds in which a probe should be answered."""
         if self.srtt is None:

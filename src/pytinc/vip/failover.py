@@ -7,7 +7,6 @@ questions; this module finds the clients, looks for signs of success, and tells 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from functools import partial
 from typing import Final
 
@@ -48,9 +47,6 @@ class Failovers:
         self._withdrawal_due = math.inf
         self.last_s: float | None = None
         """How long the last failover took, as far as we saw."""
-
-    def __iter__(self) -> Iterator[Healing]:
-        return iter(self._healings)
 
     # -- what happens --
 
@@ -148,11 +144,7 @@ class Failovers:
         """Return when `tick` has something to do."""
         dues = [healing.next_deadline() for healing in self._healings]
         dues += [healing.begin + EVIDENCE_TIME for healing in self._healings if not healing.told]
-        return (
-            min(dues, default=math.inf)
-            if self._withdrawal_due == math.inf
-            else min([*dues, self._withdrawal_due])
-        )
+        return min([*dues, self._withdrawal_due])
 
     def tick(self, now: float) -> None:
         """Ask in the clients' names what is due, and see whether they have moved."""

@@ -53,7 +53,6 @@ class Guard:
         self._make_parts()
         self._enabled = False
         self._has_addresses = False
-        self._withdrawing = False
         self._silenced: dict[str, list[str]] = {}
         """Nodes that are as silent as one that is watched."""
         self._due = math.inf
@@ -84,7 +83,7 @@ class Guard:
         if not self._has_addresses:
             self._review.set_rules(Rules())
             self._make_parts()
-            if self._withdrawing:
+            if self._core.withdrawing:
                 self._core.actions.append(Gone())  # who waits for it need not wait
         if enabled:
             self._review.soon(now)
@@ -101,8 +100,7 @@ class Guard:
 
     def withdraw(self, now: float) -> None:
         """Lead our own clients elsewhere before the node stops. The action `Gone` tells when that is done."""
-        if not self._withdrawing:
-            self._withdrawing = True
+        if not self._core.withdrawing:
             self._failovers.withdraw(now)
             if self._enabled:
                 self._review_now(now)
@@ -282,10 +280,11 @@ class Guard:
 
     def next_deadline(self) -> float:
         """Return when `tick` has something to do."""
+        if not self._enabled:
+            self._due = math.inf
+            return self._due
         parts = (self._asking, self._failovers, self._corrections, self._notices, self._review)
         due = min(self._core.watch.next_deadline(), *(part.next_deadline() for part in parts))
-        if not self._enabled:
-            due = math.inf
         # A host that stood still for a while must not answer old questions: the data path looks at our ticks.
         self._due = min(due, self._next_beat) if self.rules.own else due
         return self._due
@@ -321,13 +320,16 @@ class Guard:
             elif before is State.SILENT:
                 for silent in self._silenced.pop(node, ()):
                     self._core.actions.append(SetSilent(silent, silent=False))
+                if after is State.ALIVE:
+                    self._on_answer_again(node, now)
             elif after is State.ALIVE:
                 self._core.count(false_suspicions=1)
-            if after is State.ALIVE and before is State.SILENT:
-                self._core.log(2, "info", f"{node} answers again")
-                for alive in self._behind(node):
-                    if self._core.mesh.is_reachable(alive):
-                        self._failovers.back(alive, now)
+
+    def _on_answer_again(self, node: str, now: float) -> None:
+        self._core.log(2, "info", f"{node} answers again")
+        for alive in self._behind(node):
+            if self._core.mesh.is_reachable(alive):
+                self._failovers.back(alive, now)
 
     def _on_silence(self, node: str, now: float) -> None:
         detector = self._core.watch.get(node)

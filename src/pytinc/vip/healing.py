@@ -12,12 +12,12 @@ elsewhere or the last round is over. `pytinc.vip.failover` makes it and sends wh
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
 from pytinc.vip.addresses import AddressRecord, Client
+from pytinc.vip.rendezvous import weight
 
 ROUNDS: Final = (0.0, 0.1, 0.3, 1.1, 3.0)
 """Seconds after the beginning at which questions are asked where nobody sees what comes of them. One may be
@@ -45,11 +45,7 @@ def choose(address: bytes, client: bytes, holders: Iterable[bytes]) -> bytes | N
 
     This is rendezvous hashing: when a holder goes, only its clients get another one.
     """
-    return max(holders, key=lambda mac: (_hash(address + client + mac), mac), default=None)
-
-
-def _hash(data: bytes) -> bytes:
-    return hashlib.blake2b(data, digest_size=8).digest()
+    return max(holders, key=lambda mac: (weight(address + client + mac), mac), default=None)
 
 
 class Healing:

@@ -77,7 +77,9 @@ class Review:
         wanted = wanted.union(*(self._relayed(record, now) for record in shared))
         hops = {hop for node in wanted if (hop := core.mesh.first_hop(node)) is not None}
         # Whoever is silent stays watched, even where its frames go another way meanwhile.
-        hops |= {node for node in wanted if self._is_silent(node) and core.mesh.is_reachable(node)}
+        hops |= {
+            node for node in wanted if core.watch.state(node) is State.SILENT and core.mesh.is_reachable(node)
+        }
         core.watch.set_wanted(hops, now)
         core.wanted = wanted
         self._welcome_back(now)
@@ -113,16 +115,11 @@ class Review:
             detector = None if hop is None else core.watch.get(hop)
             if (
                 detector is not None
-                and detector.proved
-                and detector.state is State.ALIVE
+                and detector.is_there
                 and detector.last_heard > since
                 and core.mesh.is_reachable(node)
             ):
                 self._failovers.back(node, now)
-
-    def _is_silent(self, node: str) -> bool:
-        detector = self._core.watch.get(node)
-        return detector is not None and detector.state is State.SILENT
 
     def _wanted(self, record: AddressRecord, now: float) -> set[str]:
         """Return the nodes behind a shared address of which we must know whether they are there."""
@@ -139,10 +136,7 @@ class Review:
             elif is_caller and core.uses(record, client, now) and not core.is_guarded(client):
                 return everyone
         # Whom to ask instead matters only while somebody is suspect.
-        suspect = any(
-            (detector := core.watch.get(node)) is not None and detector.state is not State.ALIVE
-            for node in used - core.left.keys()
-        )
+        suspect = any(core.watch.state(node) not in (None, State.ALIVE) for node in used - core.left.keys())
         return everyone if suspect else used
 
     def _keep_warm(self, wanted: set[str], shared: list[AddressRecord], now: float) -> None:
@@ -187,7 +181,6 @@ class Review:
             if address not in addresses and self._is_verified(address)
         }
         macs = frozenset(mac for record in shared for mac in record.holders)
-        own_shared = frozenset(record.address for record in shared if core.own_holders(record))
         moves = self._failovers
         return Rules(
             macs,
@@ -196,7 +189,7 @@ class Review:
             frozenset(known),
             moves.withdrawn,
             moves.gone,
-            own_shared,
+            frozenset(senders),
             in_use,
             core.own.has_more,
         )
@@ -246,9 +239,8 @@ class Review:
                     core.table.drop_client(record, client.mac)
             if not record.clients and now - max(record.seen, record.own_seen) > IDLE_LIFE:
                 core.table.forget(record)
-        for node in [node for node, since in core.left.items() if now - since > IDLE_LIFE]:
-            del core.left[node]
-        for node in [node for node, since in core.returned.items() if now - since > IDLE_LIFE]:
-            del core.returned[node]
+        for known in (core.left, core.returned):
+            for node in [node for node, since in known.items() if now - since > IDLE_LIFE]:
+                del known[node]
         self._asking.prune(now)
         core.own.prune(now)

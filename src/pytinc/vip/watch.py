@@ -51,6 +51,11 @@ class Watch:
         """Return the detector of a peer that is watched."""
         return self._detectors.get(node)
 
+    def state(self, node: str | None) -> State | None:
+        """Return what is known of a peer; None if it is not watched."""
+        detector = None if node is None else self._detectors.get(node)
+        return None if detector is None else detector.state
+
     def set_wanted(self, nodes: Iterable[str], now: float) -> None:
         """Watch these peers, and no others."""
         wanted = sorted(set(nodes))[:MAX_WATCHED]
