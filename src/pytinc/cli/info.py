@@ -18,7 +18,7 @@ from pytinc.wire.subnet import Subnet, SubnetKind, parse_subnet
 if TYPE_CHECKING:
     from pytinc.cli.session import Session
     from pytinc.control.client import ControlClient
-    from pytinc.control.shared import Values
+    from pytinc.control.objects import Values
     from pytinc.control.statistics import Statistics
 
 _STATUS = (

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 from pytinc.cli.dump import milliseconds
 from pytinc.cli.session import say
-from pytinc.control.messages import Request
-from pytinc.control.shared import Shared, Values, parse_rows
+from pytinc.control.messages import NOT_PARSED, Request
+from pytinc.control.objects import Values
+from pytinc.control.shared import Shared, parse_rows
 from pytinc.errors import ControlError, DecodeError
 from pytinc.wire.subnet import Subnet, SubnetKind, parse_subnet
 
@@ -26,13 +27,7 @@ _NOTHING: Final = "-"
 
 def shared_addresses(client: ControlClient) -> Shared | None:
     """Return what the daemon's guard knows; None from one that has none: a C daemon, or an older pytinc."""
-    lines = client.dump_if_known(Request.DUMP_SHARED)
-    if lines is None:
-        return None
-    try:
-        return parse_rows(lines)
-    except DecodeError as error:
-        raise ControlError("Unable to parse dump from tincd.") from error
+    return client.parsed_dump_if_known(Request.DUMP_SHARED, parse_rows)
 
 
 def dump_shared(session: Session) -> int:
@@ -139,7 +134,7 @@ def _is(text: str, wanted: Subnet) -> bool:
     try:
         found = parse_subnet(text)
     except DecodeError as error:
-        raise ControlError("Unable to parse dump from tincd.") from error
+        raise ControlError(NOT_PARSED) from error
     return (found.kind, found.address) == (wanted.kind, wanted.address)
 
 
@@ -210,7 +205,7 @@ def clock_time(ago_ms: int, form: str) -> str:
     try:
         return time.strftime(form, time.localtime(time.time() - ago_ms / 1000))
     except (OverflowError, ValueError, OSError) as error:
-        raise ControlError("Unable to parse dump from tincd.") from error
+        raise ControlError(NOT_PARSED) from error
 
 
 # -- top ---------------------------------------------------------------------------------------------------

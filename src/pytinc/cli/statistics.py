@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from pytinc.control.messages import Request
 from pytinc.control.statistics import Statistics, parse_rows
-from pytinc.errors import ControlError, DecodeError
 
 if TYPE_CHECKING:
     from pytinc.control.client import ControlClient
@@ -14,10 +13,4 @@ if TYPE_CHECKING:
 
 def statistics(client: ControlClient) -> Statistics | None:
     """Return the statistics of the daemon, None from one that has none: a C daemon, or an older pytinc."""
-    lines = client.dump_if_known(Request.DUMP_STATISTICS)
-    if lines is None:
-        return None
-    try:
-        return parse_rows(lines)
-    except DecodeError as error:
-        raise ControlError("Unable to parse dump from tincd.") from error
+    return client.parsed_dump_if_known(Request.DUMP_STATISTICS, parse_rows)

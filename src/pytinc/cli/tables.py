@@ -17,7 +17,8 @@ from pytinc.cli.dump import milliseconds
 from pytinc.cli.reach import Reach, reach_of
 from pytinc.cli.shared import clock_time, seconds
 from pytinc.control.messages import ConnectionRow, EdgeRow, NodeRow, Options, SubnetRow
-from pytinc.control.shared import Shared, Values
+from pytinc.control.objects import Values
+from pytinc.control.shared import Shared
 from pytinc.wire.address import UNKNOWN, UNSPEC, Address
 
 STYLES: Final = {

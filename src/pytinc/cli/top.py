@@ -16,8 +16,9 @@ import click
 
 from pytinc.cli.shared import headline, shared_addresses
 from pytinc.cli.statistics import statistics
-from pytinc.control.messages import Request, TrafficRow
-from pytinc.control.statistics import Statistics, Values
+from pytinc.control.messages import NOT_PARSED, Request, TrafficRow
+from pytinc.control.objects import Values
+from pytinc.control.statistics import Statistics
 from pytinc.errors import ControlError, DecodeError
 
 if TYPE_CHECKING:
@@ -264,7 +265,7 @@ class _Screen:
         try:
             return [TrafficRow.parse(line) for line in self._client.dump(Request.DUMP_TRAFFIC)]
         except DecodeError as error:
-            raise ControlError("Unable to parse dump from tincd.") from error
+            raise ControlError(NOT_PARSED) from error
 
     def _poll_shared(self) -> None:
         if not self._tells_of_shared:

@@ -9,16 +9,17 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import Final, TypeVar
 
 from pytinc.control.messages import (
     CONTROL,
     MAX_LOG_PAYLOAD,
     MAX_PCAP_PAYLOAD,
     NOT_IMPLEMENTED,
+    NOT_PARSED,
     Request,
     format_hello,
     format_request,
@@ -35,6 +36,7 @@ MAX_LINE: Final = 65536
 """The longest reply: a shared address with many clients (`pytinc.control.shared.MAX_ROW`). What tinc tells
 fits into 8 KiB: a row of nodes with three names of 2,048 characters. (C: 4,095.)"""
 _CHUNK: Final = 65536
+_Parsed = TypeVar("_Parsed")
 _TIMED_OUT: Final = "Timed out waiting for the server to reply."
 
 
@@ -161,7 +163,7 @@ class ControlClient:
         while True:
             words = line.split()
             if words[:2] != end:
-                raise ControlError("Unable to parse dump from tincd.")
+                raise ControlError(NOT_PARSED)
             if len(words) == 2:
                 return rows
             rows.append(line)
@@ -174,6 +176,16 @@ class ControlClient:
         if line is None or line == NOT_IMPLEMENTED:
             return None
         return self._rows(request, line)
+
+    def parsed_dump_if_known(self, request: Request, parse: Callable[[list[str]], _Parsed]) -> _Parsed | None:
+        """Return what ``parse`` makes of a dump; None from a daemon that does not know the request."""
+        lines = self.dump_if_known(request)
+        if lines is None:
+            return None
+        try:
+            return parse(lines)
+        except DecodeError as error:
+            raise ControlError(NOT_PARSED) from error
 
     def stop(self) -> None:
         """Ask the daemon to stop and wait for its end, however long that takes. End of stream is success."""

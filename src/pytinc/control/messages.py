@@ -20,6 +20,7 @@ CONTROL_VERSION: Final = 0
 """The control protocol version."""
 PROTOCOL_MAJOR: Final = 17
 """The major version of the meta protocol, as told in the greeting."""
+NOT_PARSED: Final = "Unable to parse dump from tincd."
 NOT_IMPLEMENTED: Final = f"{CONTROL} -1"
 """The answer to a request the daemon does not know."""
 

@@ -9,16 +9,24 @@ daemon answers that it does not know the request.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
-from pytinc.control.messages import CONTROL, Request
+from pytinc.control.messages import Request
+from pytinc.control.objects import (
+    COUNT,
+    COUNT_OR_NONE,
+    WORD,
+    WORD_OR_NONE,
+    Fields,
+    Values,
+    check_types,
+    format_object,
+    parse_object,
+)
 from pytinc.errors import DecodeError
-
-Values: TypeAlias = dict[str, Any]
 
 GUARD: Final = "guard"
 ADDRESS: Final = "address"
@@ -35,14 +43,10 @@ MAX_CLIENTS_IN_ALL: Final = 4096
 MAX_ADDRESSES: Final = 1024
 """Addresses told in one answer, the shared ones first, for the same reason."""
 
-_COUNT: Final = (int,)
-_COUNT_OR_NONE: Final = (int, type(None))
-_WORD: Final = (str,)
-_WORD_OR_NONE: Final = (str, type(None))
 _FLAG: Final = (bool,)
 _ROWS: Final = (list,)
 _ROW_OR_NONE: Final = (dict, type(None))
-_Fields: TypeAlias = Mapping[str, tuple[type, ...]]
+_WHAT: Final = "shared addresses"
 
 COUNTERS: Final = (
     "failovers",
@@ -60,50 +64,50 @@ COUNTERS: Final = (
 )
 """Counts since the daemon's start: the fields of `pytinc.vip.views.GuardCounters`."""
 
-GUARD_FIELDS: Final[_Fields] = {
+GUARD_FIELDS: Final[Fields] = {
     "enabled": _FLAG,
-    "interval_ms": _COUNT,
-    "watched": _COUNT,
-    "last_failover_ms": _COUNT_OR_NONE,
-    "addresses_total": _COUNT,
-    **dict.fromkeys(COUNTERS, _COUNT),
+    "interval_ms": COUNT,
+    "watched": COUNT,
+    "last_failover_ms": COUNT_OR_NONE,
+    "addresses_total": COUNT,
+    **dict.fromkeys(COUNTERS, COUNT),
 }
 """What is told of the guard, and the types of values."""
-ADDRESS_FIELDS: Final[_Fields] = {
-    "address": _WORD,
+ADDRESS_FIELDS: Final[Fields] = {
+    "address": WORD,
     "shared": _FLAG,
-    "holders_total": _COUNT,
+    "holders_total": COUNT,
     "holders": _ROWS,
-    "clients_total": _COUNT,
+    "clients_total": COUNT,
     "clients": _ROWS,
     "failover": _ROW_OR_NONE,
 }
 """What is told of each address."""
-HOLDER_FIELDS: Final[_Fields] = {
-    "mac": _WORD,
-    "node": _WORD_OR_NONE,
-    "state": _WORD,
-    "rtt_us": _COUNT_OR_NONE,
-    "answered_ms": _COUNT,
-    "clients": _COUNT,
+HOLDER_FIELDS: Final[Fields] = {
+    "mac": WORD,
+    "node": WORD_OR_NONE,
+    "state": WORD,
+    "rtt_us": COUNT_OR_NONE,
+    "answered_ms": COUNT,
+    "clients": COUNT,
 }
 """What is told of each holder; ``clients`` counts those that use it."""
-CLIENT_FIELDS: Final[_Fields] = {
-    "mac": _WORD,
-    "address": _WORD_OR_NONE,
-    "node": _WORD_OR_NONE,
-    "holder": _WORD_OR_NONE,
-    "idle_ms": _COUNT,
+CLIENT_FIELDS: Final[Fields] = {
+    "mac": WORD,
+    "address": WORD_OR_NONE,
+    "node": WORD_OR_NONE,
+    "holder": WORD_OR_NONE,
+    "idle_ms": COUNT,
 }
 """What is told of each client; ``holder`` is the MAC address of the holder that it uses."""
-FAILOVER_FIELDS: Final[_Fields] = {
-    "ago_ms": _COUNT,
-    "reason": _WORD,
-    "from_node": _WORD,
-    "to_node": _WORD_OR_NONE,
-    "silent_ms": _COUNT,
-    "took_ms": _COUNT_OR_NONE,
-    "clients": _COUNT,
+FAILOVER_FIELDS: Final[Fields] = {
+    "ago_ms": COUNT,
+    "reason": WORD,
+    "from_node": WORD,
+    "to_node": WORD_OR_NONE,
+    "silent_ms": COUNT,
+    "took_ms": COUNT_OR_NONE,
+    "clients": COUNT,
 }
 """What is told of the last failover of an address."""
 
@@ -137,8 +141,7 @@ def format_address(values: Mapping[str, Any]) -> str:
 
 
 def _row(kind: str, values: Mapping[str, object]) -> str:
-    text = json.dumps(values, separators=(",", ":"))
-    return f"{CONTROL} {Request.DUMP_SHARED:d} {kind} {text}"
+    return format_object(Request.DUMP_SHARED, kind, values)
 
 
 def parse_rows(lines: Iterable[str]) -> Shared:
@@ -146,27 +149,14 @@ def parse_rows(lines: Iterable[str]) -> Shared:
     guard: Values | None = None
     addresses: list[Values] = []
     for line in lines:
-        words = line.split(" ", 3)
-        if len(words) != 4:
-            raise DecodeError("malformed row of shared addresses")
-        values = _object(words[3])
-        if words[2] == GUARD:
+        kind, values = parse_object(line, _WHAT)
+        if kind == GUARD:
             guard = _checked(values, GUARD_FIELDS)
-        elif words[2] == ADDRESS:
+        elif kind == ADDRESS:
             addresses.append(_address(values))
     if guard is None:
         raise DecodeError("shared addresses without a row of the guard")
     return Shared(guard, tuple(addresses))
-
-
-def _object(text: str) -> Values:
-    try:
-        values = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise DecodeError("shared addresses are no JSON") from error
-    if not isinstance(values, dict):
-        raise DecodeError("shared addresses are no object")
-    return values
 
 
 def _address(values: Values) -> Values:
@@ -180,13 +170,11 @@ def _address(values: Values) -> Values:
     }
 
 
-def _checked(values: object, fields: _Fields) -> Values:
+def _checked(values: object, fields: Fields) -> Values:
     if not isinstance(values, dict):
         raise DecodeError("a part of a shared address is no object")
     checked = {name: values.get(name) for name in fields}
-    # `type` and not `isinstance`: a boolean is no number here.
-    if any(type(checked[name]) not in kinds for name, kinds in fields.items()):
-        raise DecodeError("a shared address with a missing or odd field")
+    check_types(checked, fields, _WHAT)
     if not all(map(_is_sound, checked.values())):
         raise DecodeError("a shared address with an odd value")
     return checked

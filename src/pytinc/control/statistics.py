@@ -9,24 +9,29 @@ C daemon answers that it does not know the request.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Final
 
-from pytinc.control.messages import CONTROL, Request
+from pytinc.control.messages import Request
+from pytinc.control.objects import (
+    COUNT,
+    COUNT_OR_NONE,
+    WORD,
+    WORD_OR_NONE,
+    Fields,
+    Values,
+    check_types,
+    format_object,
+    parse_object,
+)
 from pytinc.errors import DecodeError
-
-Values: TypeAlias = dict[str, Any]
 
 DAEMON: Final = "daemon"
 NODE: Final = "node"
-_COUNT: Final = (int,)
-_COUNT_OR_NONE: Final = (int, type(None))
-_WORD: Final = (str,)
-_WORD_OR_NONE: Final = (str, type(None))
 _FLAG_OR_NONE: Final = (bool, type(None))
 _WORDS: Final = (list,)
+_WHAT: Final = "statistics"
 
 DROPS: Final = (
     "short",
@@ -45,35 +50,35 @@ DROPS: Final = (
 )
 """The reasons for which frames and datagrams are dropped: the fields of `pytinc.datapath.table.Drops`."""
 
-DAEMON_FIELDS: Final[Mapping[str, tuple[type, ...]]] = {
-    "uptime_s": _COUNT,
-    "connections": _COUNT,
-    "macs": _COUNT,
-    "own_macs": _COUNT,
-    "macs_learned": _COUNT,
-    "macs_moved": _COUNT,
-    "lag_max_us": _COUNT_OR_NONE,
-    "lag_mean_us": _COUNT_OR_NONE,
+DAEMON_FIELDS: Final[Fields] = {
+    "uptime_s": COUNT,
+    "connections": COUNT,
+    "macs": COUNT,
+    "own_macs": COUNT,
+    "macs_learned": COUNT,
+    "macs_moved": COUNT,
+    "lag_max_us": COUNT_OR_NONE,
+    "lag_mean_us": COUNT_OR_NONE,
     "device_offloads": _WORDS,
     "udp_offloads": _WORDS,
     "drops": (dict,),
 }
 """What is told of the daemon, and the types of values."""
-NODE_FIELDS: Final[Mapping[str, tuple[type, ...]]] = {
-    "path": _WORD,
-    "relay": _WORD_OR_NONE,
-    "pmtu": _COUNT_OR_NONE,
-    "rtt_us": _COUNT_OR_NONE,
-    "key_age_s": _COUNT_OR_NONE,
+NODE_FIELDS: Final[Fields] = {
+    "path": WORD,
+    "relay": WORD_OR_NONE,
+    "pmtu": COUNT_OR_NONE,
+    "rtt_us": COUNT_OR_NONE,
+    "key_age_s": COUNT_OR_NONE,
     "fast_tag_sending": _FLAG_OR_NONE,
     "fast_tag_accepting": _FLAG_OR_NONE,
     "super_frames_sending": _FLAG_OR_NONE,
     "super_frames_accepting": _FLAG_OR_NONE,
-    "macs": _COUNT,
-    "rx_packets": _COUNT,
-    "rx_bytes": _COUNT,
-    "tx_packets": _COUNT,
-    "tx_bytes": _COUNT,
+    "macs": COUNT,
+    "rx_packets": COUNT,
+    "rx_bytes": COUNT,
+    "tx_packets": COUNT,
+    "tx_bytes": COUNT,
     "drops": (dict,),
 }
 """What is told of each node besides its ``name``."""
@@ -91,8 +96,7 @@ class Statistics:
 
 def format_row(kind: str, values: Mapping[str, object]) -> str:
     """Return a row; ``values`` are plain numbers, text, flags, None, and lists and dictionaries of them."""
-    text = json.dumps(values, separators=(",", ":"))
-    return f"{CONTROL} {Request.DUMP_STATISTICS:d} {kind} {text}"
+    return format_object(Request.DUMP_STATISTICS, kind, values)
 
 
 def parse_rows(lines: Iterable[str]) -> Statistics:
@@ -100,13 +104,10 @@ def parse_rows(lines: Iterable[str]) -> Statistics:
     daemon: Values | None = None
     nodes: dict[str, Values] = {}
     for line in lines:
-        words = line.split(" ", 3)
-        if len(words) != 4:
-            raise DecodeError("malformed row of statistics")
-        values = _object(words[3])
-        if words[2] == DAEMON:
+        kind, values = parse_object(line, _WHAT)
+        if kind == DAEMON:
             daemon = _checked(values, DAEMON_FIELDS)
-        elif words[2] == NODE:
+        elif kind == NODE:
             name = values.get("name")
             if not isinstance(name, str):
                 raise DecodeError("statistics of a node without name")
@@ -116,22 +117,10 @@ def parse_rows(lines: Iterable[str]) -> Statistics:
     return Statistics(daemon, nodes)
 
 
-def _object(text: str) -> Values:
-    try:
-        values = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise DecodeError("statistics are no JSON") from error
-    if not isinstance(values, dict):
-        raise DecodeError("statistics are no object")
-    return values
-
-
-def _checked(values: Values, fields: Mapping[str, tuple[type, ...]]) -> Values:
+def _checked(values: Values, fields: Fields) -> Values:
     # A daemon that is older than this program does not tell of its offloads.
     checked = {name: values.get(name, [] if kinds is _WORDS else None) for name, kinds in fields.items()}
-    # `type` and not `isinstance`: a boolean is no number here.
-    if any(type(checked[name]) not in kinds for name, kinds in fields.items()):
-        raise DecodeError("statistics with a missing or odd field")
+    check_types(checked, fields, _WHAT)
     lists = [value for value in checked.values() if isinstance(value, list)]
     if any(type(word) is not str for words in lists for word in words):
         raise DecodeError("statistics with an odd word")

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import asdict
 
+from pytinc.control.objects import Values
 from pytinc.control.shared import (
     MAX_ADDRESSES,
     MAX_CLIENTS,
     MAX_CLIENTS_IN_ALL,
     MAX_HOLDERS,
-    Values,
     format_address,
     format_guard,
 )
