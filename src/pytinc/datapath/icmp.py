@@ -130,12 +130,8 @@ def _error_v6(
     frame: bytes, start: int, source: bytes, kind: tuple[int, int], rest: int, packet: bytes
 ) -> bytes:
     destination = frame[start + 8 : start + 24]
-    body = _body(kind, rest, packet[:_QUOTE_V6])
-    pseudo = ip.pseudo_header_v6(source, destination, len(body), ip.PROTOCOL_ICMPV6)
-    body[2:4] = ip.checksum(pseudo + bytes(body)).to_bytes(2, "big")
-    header = bytes((0x60, 0, 0, 0)) + len(body).to_bytes(2, "big")
-    header += bytes((ip.PROTOCOL_ICMPV6, _HOPS)) + source + destination
-    return _swapped(frame, start) + header + bytes(body)
+    body = bytes(_body(kind, rest, packet[:_QUOTE_V6]))
+    return _swapped(frame, start) + ip.packet_icmpv6(source, destination, body, _HOPS)
 
 
 def _swapped(frame: bytes, start: int) -> bytes:

@@ -84,8 +84,5 @@ def parse_solicitation(frame: bytes) -> Question | None:
 
 
 def _advertisement(target: bytes, to: bytes, mac: bytes) -> bytes:
-    body = bytearray((_ADVERTISEMENT, 0, 0, 0)) + _SOLICITED + target + _TARGET_LINK_LAYER + router_mac(mac)
-    pseudo = ip.pseudo_header_v6(target, to, len(body), ip.PROTOCOL_ICMPV6)
-    body[2:4] = ip.checksum(pseudo + bytes(body)).to_bytes(2, "big")
-    header = bytes((0x60, 0, 0, 0)) + len(body).to_bytes(2, "big") + bytes((ip.PROTOCOL_ICMPV6, _HOPS))
-    return header + target + to + bytes(body)
+    body = bytes((_ADVERTISEMENT, 0, 0, 0)) + _SOLICITED + target + _TARGET_LINK_LAYER + router_mac(mac)
+    return ip.packet_icmpv6(target, to, body, _HOPS)

@@ -42,6 +42,14 @@ def update_checksum(old: int, before: int, after: int) -> int:
     return ~total & 0xFFFF
 
 
+def packet_icmpv6(source: bytes, destination: bytes, body: bytes, hops: int) -> bytes:
+    """Return the IPv6 packet with an ICMPv6 message, whose checksum (bytes 2 and 3) is still zero."""
+    pseudo = pseudo_header_v6(source, destination, len(body), PROTOCOL_ICMPV6)
+    head = bytes((0x60, 0, 0, 0)) + len(body).to_bytes(2, "big") + bytes((PROTOCOL_ICMPV6, hops))
+    checked = body[:2] + checksum(pseudo + body).to_bytes(2, "big") + body[4:]
+    return head + source + destination + checked
+
+
 def pseudo_header_v6(source: bytes, destination: bytes, length: int, protocol: int) -> bytes:
     """Return the IPv6 pseudo header that upper checksums cover (RFC 8200, 8.1)."""
     return source + destination + length.to_bytes(4, "big") + bytes((0, 0, 0, protocol))

@@ -14,7 +14,7 @@ import enum
 from typing import Final, NamedTuple
 
 from pytinc.wire import ip
-from pytinc.wire.ethernet import ARP, DESTINATION, HEADER_SIZE, IPV6, SOURCE, is_group
+from pytinc.wire.ethernet import ARP, DESTINATION, HEADER_SIZE, IPV4, IPV6, SOURCE, is_group
 
 GUARD_MAC: Final = bytes.fromhex("027079746e63")
 """The MAC address in which every guard asks: locally administered ("pytnc"), and nobody's. tinc's switches do
@@ -237,10 +237,7 @@ def with_sender(frame: bytes, address: bytes, note: bytes) -> bytes:
 
 def _ipv6(source: bytes, destination: bytes, body: bytes) -> bytes:
     """Return ethertype and packet of an ICMPv6 message whose checksum (bytes 2 and 3) is still zero."""
-    pseudo = ip.pseudo_header_v6(source, destination, len(body), ip.PROTOCOL_ICMPV6)
-    body = body[:2] + ip.checksum(pseudo + body).to_bytes(2, "big") + body[4:]
-    head = bytes((0x60, 0, 0, 0)) + len(body).to_bytes(2, "big") + bytes((ip.PROTOCOL_ICMPV6, _HOPS))
-    return IPV6 + head + source + destination + body
+    return IPV6 + ip.packet_icmpv6(source, destination, body, _HOPS)
 
 
 def ends_of(head: bytes) -> tuple[bytes, bytes] | None:
@@ -249,7 +246,7 @@ def ends_of(head: bytes) -> tuple[bytes, bytes] | None:
     ``head`` is at least the first 54 bytes of the frame, or all of a shorter one.
     """
     kind = head[12:14]
-    if kind == b"\x08\x00" and len(head) >= HEADER_SIZE + ip.IPV4_HEADER_SIZE:
+    if kind == IPV4 and len(head) >= HEADER_SIZE + ip.IPV4_HEADER_SIZE:
         return head[26:30], head[30:34]
     if kind == IPV6 and len(head) >= _IPV6_BODY:
         return head[22:38], head[38:54]
