@@ -53,6 +53,8 @@ class NodeGuard:
         self._node = node
         self._guard = Guard(node.me.name, node.me.slot.id, self, node.random_float)
         self._next_pruning = math.inf
+        self._owners_changed = False
+        """Nodes fell silent, or answer again, and the owners of MACs and subnets are still the old ones."""
         self._traffic: dict[str, tuple[int, float]] = {}
         """Frames sent to each rival so far, and when that number changed."""
         self._perform: dict[type[actions.Action], Callable[[Any, float], None]] = {
@@ -127,6 +129,7 @@ class NodeGuard:
         """Carry out what the guard asked for."""
         for action in self._guard.take_actions():
             self._perform[type(action)](action, now)
+        self._write_owners()
 
     # -- what happens --
 
@@ -258,12 +261,19 @@ class NodeGuard:
             self._node.tunnels.upkeep(peer, now, search_mtu=True)
 
     def _send_frame(self, action: actions.SendFrame, now: float) -> None:
+        self._write_owners()
         self._node.outbound.inject(action.frame, now, self._node.output)
 
     def _set_silent(self, action: actions.SetSilent, now: float) -> None:
         peer = self._node.peers.get(action.node)
         if peer is not None and peer.slot.silent is not action.silent:
             peer.slot.silent = action.silent
+            self._owners_changed = True
+
+    def _write_owners(self) -> None:
+        """Write the owners once for all nodes behind a relay: it takes as long for one as for a hundred."""
+        if self._owners_changed:
+            self._owners_changed = False
             forwarding.write_owners(self._node)
 
     def _write_rules(self, now: float) -> None:
