@@ -32,6 +32,7 @@ from typing import Any, Final
 from comparison.failover_figures import CASTS, FAMILIES, FAULTS, PLAIN, Results
 from comparison.failover_report import as_json, markdown, plot
 from comparison.failover_runs import Lane, narrate
+from comparison.machine import commit, processor
 from pytinc.lab.namespaces import LabError, run, sweep
 from pytinc.lab.node import Kind
 from pytinc.lab.privileges import ensure_root
@@ -219,9 +220,6 @@ class Lanes:
 
 def facts(arguments: Sequence[str], started: float) -> dict[str, str]:
     """Where, when and how was measured."""
-    commit = run("git", "-C", str(RESULTS), "describe", "--always", "--dirty", check=False).stdout.strip()
-    cpuinfo = Path("/proc/cpuinfo").read_text().splitlines()
-    model = next((line.partition(":")[2].strip() for line in cpuinfo if line.startswith("model name")), "")
     try:
         tincd = run(Kind.C.programs()[1], "--version", check=False).stdout.splitlines()[0]
     except (LabError, IndexError):
@@ -232,9 +230,9 @@ def facts(arguments: Sequence[str], started: float) -> dict[str, str]:
         keepalived = version[0].partition("(")[0].strip() if version else "keepalived"
     return {
         "Date": time.strftime("%Y-%m-%d %H:%M %Z", time.localtime(started)),
-        "Machine": f"{os.cpu_count()} x {model or platform.machine()}",
+        "Machine": f"{os.cpu_count()} x {processor()}",
         "System": f"Linux {platform.release()}, Python {platform.python_version()}",
-        "Programs": f"pytinc commit {commit or 'unknown'}; {tincd}; {keepalived}",
+        "Programs": f"pytinc commit {commit() or 'unknown'}; {tincd}; {keepalived}",
         "Command": " ".join(("benchmarks/failover.py", *arguments)),
     }
 

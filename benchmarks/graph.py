@@ -12,11 +12,10 @@ import os
 import platform
 import random
 import statistics
-import subprocess
 import time
 from collections.abc import Callable
-from pathlib import Path
 
+from comparison.machine import commit, processor
 from pytinc.protocol.graph import Edge, Graph
 from pytinc.wire.address import Address
 from pytinc.wire.requests import OptionBits
@@ -27,19 +26,9 @@ GOAL_MS = 30.0
 
 def machine() -> str:
     """Where these figures come from."""
-    commit = subprocess.run(
-        ("git", "describe", "--always", "--dirty"),
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout.strip()
-    cpuinfo = Path("/proc/cpuinfo").read_text().splitlines()
-    models = [line for line in cpuinfo if line.startswith("model name")]
-    model = models[0].partition(":")[2].strip() if models else platform.machine()
     return (
-        f"{os.cpu_count()} x {model}, kernel {platform.release()}, "
-        f"Python {platform.python_version()}, commit {commit or 'none'}"
+        f"{os.cpu_count()} x {processor()}, kernel {platform.release()}, "
+        f"Python {platform.python_version()}, commit {commit() or 'none'}"
     )
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from comparison.figures import BASE, Results, cpu_ticks, memory_mib, percentile, share_percent
+from comparison.machine import commit, processor
 from comparison.report import as_json, markdown, plot
 from comparison.tunnels import BUILDERS, SPOKES, Pair, build
 from pytinc.lab.namespaces import Host, Lab, LabError
@@ -187,22 +187,12 @@ def ticks(pids: Sequence[int]) -> int:
 
 def facts(rounds: int, seconds: int) -> dict[str, str]:
     """Where, when and how long is measured."""
-    commit = subprocess.run(
-        ("git", "describe", "--always", "--dirty"),
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout.strip()
-    cpuinfo = Path("/proc/cpuinfo").read_text().splitlines()
-    models = [line for line in cpuinfo if line.startswith("model name")]
-    model = models[0].partition(":")[2].strip() if models else platform.machine()
     load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
     return {
         "Date": time.strftime("%Y-%m-%d %H:%M %Z"),
-        "Machine": f"{os.cpu_count()} x {model}, load before: {load}",
+        "Machine": f"{os.cpu_count()} x {processor()}, load before: {load}",
         "System": f"Linux {platform.release()}, Python {platform.python_version()}",
-        "pytinc": f"commit {commit or 'unknown'}",
+        "pytinc": f"commit {commit() or 'unknown'}",
         "Run": f"{rounds} rounds, {seconds} s each measurement",
     }
 

@@ -7,13 +7,12 @@ it takes 20 s and more until it asks anew.
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import partial
 
 from pytinc.lab.namespaces import Host
@@ -27,7 +26,6 @@ PATIENCE_S = 10
 """How long a client may be without its server. C alone takes 20 s at the least, and a minute at the most."""
 PATIENCE_OF_C_S = 100
 SETTLE_S = 20
-FREEZE_S = 5
 LOCKTIME_S = 1.0
 """A kernel takes no answer for an entry that changed so short a time ago."""
 
@@ -132,56 +130,7 @@ def wait_served(client: Host, by: Sequence[Node], timeout: float, vips: Sequence
     return {vip: mac for vip, mac in found.items() if mac is not None}
 
 
-# -- faults --
-
-
-def send_signal(node: Node, number: signal.Signals) -> None:
-    pid = node.pid()
-    assert pid is not None
-    os.kill(pid, number)
-
-
-@contextmanager
-def cut_off(node: Node) -> Iterator[None]:
-    lab = node.host.lab
-    lab.cut_off(node.host)
-    try:
-        yield
-    finally:
-        lab.reconnect(node.host)
-
-
-@contextmanager
-def killed(node: Node) -> Iterator[None]:
-    node.kill()
-    try:
-        yield
-    finally:
-        node.start()
-
-
-@contextmanager
-def stopped(node: Node) -> Iterator[None]:
-    node.stop()
-    try:
-        yield
-    finally:
-        node.start()
-
-
-@contextmanager
-def frozen(node: Node) -> Iterator[None]:
-    """Stop a daemon by a signal, for five seconds at least."""
-    start = time.monotonic()
-    send_signal(node, signal.SIGSTOP)
-    try:
-        yield
-        time.sleep(max(start + FREEZE_S - time.monotonic(), 0))
-    finally:
-        send_signal(node, signal.SIGCONT)
-
-
-FAULTS = {"cut": cut_off, "kill": killed, "stop": stopped, "freeze": frozen}
+# -- how hosts behave --
 
 
 @contextmanager
@@ -236,7 +185,6 @@ class Moves:
 
     def __enter__(self) -> Moves:
         self._before = entries(self._host, self._vips)
-        self._stack = ExitStack()
         self._process = self._host.spawn("ip", "monitor", "neigh")
         return self
 

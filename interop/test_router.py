@@ -10,12 +10,12 @@ right serves 10.88.0.1, and middle is its backup there.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import permutations
 
 import pytest
 
+from faults import stopped
 from pytinc.lab.network import Network
 from pytinc.lab.node import Kind, Node, wait_until
 from pytinc.lab.traffic import answers, neighbour, ping
@@ -107,15 +107,6 @@ def wait_answer(node: Node, address: str) -> None:
 def wait_said(node: Node, pattern: str, *words: str) -> None:
     """Ping until this is said: no node makes more than three ICMP errors in a second."""
     wait_until(lambda: re.search(pattern, ping_text(node, *words)), PATIENCE_S, pattern)
-
-
-@contextmanager
-def stopped(node: Node) -> Iterator[None]:
-    node.stop()
-    try:
-        yield
-    finally:
-        node.start()
 
 
 def test_every_node_is_answered_by_every_other_by_ipv4_and_ipv6(network: Network) -> None:

@@ -15,27 +15,24 @@ from ipaddress import ip_address
 
 import pytest
 
+from faults import FAULTS, cut_off, killed, stopped
 from pytinc.lab.frames import Port
 from pytinc.lab.network import Network
 from pytinc.lab.node import Kind, Node
 from pytinc.wire.neighbour import Kind as What
 from pytinc.wire.neighbour import parse
 from shared_address import (
-    FAULTS,
     VIP4,
     VIPS,
     Moves,
     addresses,
     asking_all_the_time,
     counting_pings,
-    cut_off,
     entries,
     gather,
-    killed,
     own,
     patience,
     pinging,
-    stopped,
     sysctls,
     told,
     wait_guarded,

@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from faults import cut_off, send_signal
 from pytinc.lab.frames import Port
 from pytinc.lab.namespaces import Host
 from pytinc.lab.network import Network
@@ -32,13 +33,11 @@ from shared_address import (
     VIP4,
     VIPS,
     addresses,
-    cut_off,
     gather,
     guards,
     own,
     patience,
     pinging,
-    send_signal,
     sysctls,
     wait_guarded,
     wait_served,

@@ -16,10 +16,15 @@ from functools import partial
 
 import pytest
 
+from faults import cut_off
 from pytinc.lab.network import Network
 from pytinc.lab.node import Kind, Node, wait_until
 from pytinc.lab.traffic import answers
-from shared_address import PATIENCE_S, cut_off, pinging, told
+from shared_address import (
+    PATIENCE_S,
+    pinging,
+    told,
+)
 
 # entry, one, two, client
 CASTS = ("CCCP", "CCPP")

@@ -80,7 +80,6 @@ class Lane:
         runs: Mapping[str, int],
         flips: float,
         tell: Tell,
-        seed: int | None = None,
     ) -> None:
         self._cast = PLAYERS[cast]
         self._family = family
