@@ -427,6 +427,20 @@ def test_a_run_of_frames_is_one_use() -> None:
     assert guard.uses == {OWN + NEAR + VIP: 4.0}
 
 
+@pytest.mark.parametrize("as_run", [False, True], ids=["frames", "run"])
+def test_the_shared_address_is_noted_behind_frames_for_another_address_of_the_holder(as_run: bool) -> None:
+    guard = GuardTable(macs=frozenset((OWN,)), addresses=frozenset((VIP,)))
+    world = World(guard)
+    shared = udp(OWN, NEAR)
+    other = shared[:30] + ELSE + shared[34:]
+    frames = [other] * 6 + [shared] * 2 + [other] * 4
+    if as_run:
+        world.outbound.switch_run(world.b, frame_run(frames), NOW, world.out)
+    else:
+        world.arrive(*frames)
+    assert guard.uses == {OWN + NEAR + VIP: NOW}
+
+
 def test_made_up_sources_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guard_module, "MAX_USES", 100)
     guard = GuardTable(macs=frozenset((OWN,)), addresses=frozenset((VIP,)))

@@ -15,7 +15,7 @@ With one, a frame pays a look-up of its destination, and ARP and neighbour disco
 * An answer of a holder that was left not long ago, to a station on our side that did not ask and uses another
   one, is such an old one, too.
 
-Cold path, but for `note_use`.
+Cold path, but for `note_uses`.
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ DOUBT_TIME: Final = 1.0
 """Seconds in which old questions are through: the kernel's queues are short."""
 ANSWER_TIME: Final = 2.0
 """Seconds in which a question is answered."""
+DESTINATIONS: Final = {IPV4: slice(30, 34), IPV6: slice(38, 54)}
+"""Where the destination address is in a frame, by EtherType."""
 _IPV4_SIZE: Final = 4
 
 
@@ -166,20 +168,29 @@ def _arriving(
     return neighbour.without_sender(frame)
 
 
-def note_use(guard: GuardTable, head: bytes, now: float, out: Output) -> None:
-    """Note that a frame goes to a MAC of `GuardTable.macs`; ``head`` is how the frame begins.
+def note_uses(guard: GuardTable, frames: list[bytes], now: float, out: Output) -> None:
+    """Note that frames with one Ethernet header, to a MAC of `GuardTable.macs`, go to shared addresses.
 
-    Frames with one Ethernet header may go to several addresses: the first of a batch stands for them.
+    The beginning of each frame will do: 54 bytes.
     """
-    kind, uses = head[12:14], guard.uses
-    address = head[30:34] if kind == IPV4 else head[38:54] if kind == IPV6 else b""
-    if address not in guard.addresses:
+    where = DESTINATIONS.get(frames[0][12:14])
+    if where is None:
         return
-    key = head[:12] + address
+    last = b""
+    for frame in frames:
+        address = frame[where]
+        if address != last:
+            last = address
+            if address in guard.addresses:
+                _note_use(guard, frame[:54], address, now, out)
+
+
+def _note_use(guard: GuardTable, head: bytes, address: bytes, now: float, out: Output) -> None:
+    uses, key = guard.uses, head[:12] + address
     if key in uses:
         uses[key] = now
     elif len(out.upcalls.uses) < MAX_MESSAGES:
         if len(uses) >= MAX_USES:
             del uses[next(iter(uses))]
         uses[key] = now
-        out.upcalls.uses.append((key, head[:54]))
+        out.upcalls.uses.append((key, head))

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from pytinc.datapath.clamp import LONGEST_SYN, clamp_mss
 from pytinc.datapath.compression import compress
-from pytinc.datapath.guard import note_use, screen
+from pytinc.datapath.guard import DESTINATIONS, note_uses, screen
 from pytinc.datapath.icmp import ErrorLimit
 from pytinc.datapath.output import Output
 from pytinc.datapath.table import ForwardingTable, PeerSlot, UdpPath
@@ -123,7 +123,7 @@ class Outbound:
                     continue
             owner = None if rules.hub else table.owner_of(header[DESTINATION])
             if guard is not None and header[DESTINATION] in guard.macs:
-                note_use(guard, run[0], now, out)
+                note_uses(guard, run, now, out)
             if owner is None:
                 if waiting:
                     self._forward_all(source, waiting, now, out)
@@ -289,7 +289,10 @@ class Outbound:
             if header[12:] in _NEIGHBOUR_TYPES and (header[12:] == ARP or run.may_be_icmpv6()):
                 return False
             if header[DESTINATION] in guard.macs:
-                note_use(guard, run.head, now, out)
+                where = DESTINATIONS.get(header[12:])
+                if where is not None and not run.all_have_the_first(where):
+                    return False
+                note_uses(guard, [run.head], now, out)
         from_device = source is me
         if from_device:
             self._learn(header[SOURCE], now, out)

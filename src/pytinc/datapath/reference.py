@@ -12,7 +12,7 @@ from __future__ import annotations
 from pytinc.datapath import icmp, neighbour
 from pytinc.datapath.clamp import clamp_mss
 from pytinc.datapath.compression import compress, expand
-from pytinc.datapath.guard import note_use, screen
+from pytinc.datapath.guard import note_uses, screen
 from pytinc.datapath.icmp import ErrorLimit, Reason
 from pytinc.datapath.output import Output, Probe
 from pytinc.datapath.routes import NoOwner
@@ -343,7 +343,7 @@ class Reference:
         (frame,), (for_device,) = left, devices
         owner = None if rules.hub else self._owner(frame[DESTINATION])
         if table.guard is not None and frame[DESTINATION] in table.guard.macs:
-            note_use(table.guard, frame, now, out)
+            note_uses(table.guard, [frame], now, out)
         if owner is None:
             self._flood(source, frame, for_device, now, out)
         elif owner is source:
@@ -464,6 +464,8 @@ class Reference:
         if not isinstance(owner, PeerSlot):
             self._flood(source, frame, frame, now, out)
             return
+        if source is not me and owner is not me and table.routes.is_among_owners(address, me):
+            owner = me
         if owner is source:
             drops.looped += 1
             return

@@ -6,8 +6,9 @@ there are no MACs: frames have a made-up header here, which never leaves.
 
 HOT PATH, as `outbound`; it must equal `pytinc.datapath.reference`.
 
-Departures from tinc: no ICMP error is made about another one or about a packet for many, a broadcast subnet
-cannot be taken by a node that announces it, and those of `outbound`.
+Departures from tinc: what another node sends us for a subnet that we own as well is ours, even if we would
+send it to an owner that we prefer; no ICMP error is made about another one or about a packet for many; a
+broadcast subnet cannot be taken by a node that announces it; and those of `outbound`.
 """
 
 from __future__ import annotations
@@ -53,6 +54,8 @@ class Router(Outbound):
         for destination, run in runs:
             owner = table.routes.lookup(destination)
             if isinstance(owner, PeerSlot):
+                if not (source.is_me or owner.is_me) and table.routes.is_among_owners(destination, table.me):
+                    owner = table.me  # who sent it to us has passed over the better owner
                 if owner in waiting:
                     waiting[owner] += run
                 else:

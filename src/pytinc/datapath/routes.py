@@ -90,6 +90,15 @@ class RouteTable:
             found = self._kept[address] = self._find(address)
         return found
 
+    def is_among_owners(self, address: bytes, slot: PeerSlot) -> bool:
+        """Tell whether a node owns the smallest network that has ``address``, be it the best owner or not."""
+        size, value = len(address), int.from_bytes(address, "big")
+        for prefix in self._prefixes[size]:
+            entries = self._networks[size, prefix].get(value >> (size * 8 - prefix))
+            if entries:
+                return any(entry.slot is slot for entry in entries)
+        return False
+
     def _find(self, address: bytes) -> PeerSlot | NoOwner:
         size, value = len(address), int.from_bytes(address, "big")
         answer: PeerSlot | NoOwner = NoOwner.UNKNOWN

@@ -98,6 +98,13 @@ class FrameRun:
         """The first 54 bytes of the first frame, or all of a shorter one: Ethernet and IP header."""
         return self.rows[0, LEAD : LEAD + min(self.size, IPV6_PAYLOAD)].tobytes()
 
+    def all_have_the_first(self, field: slice) -> bool:
+        """Tell whether all frames have the same bytes there as the first."""
+        if self.is_data:
+            return True
+        column = self.rows[:, LEAD + field.start : LEAD + field.stop]
+        return bool((column == column[0]).all())
+
     def may_be_icmpv6(self) -> bool:
         """Tell whether any frame may be ICMPv6, neighbour discovery among it."""
         if self.is_data or self.size < IPV6_PAYLOAD or self.header[12:] != IPV6:
