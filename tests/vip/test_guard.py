@@ -81,6 +81,8 @@ class Mesh:
     owners: dict[bytes, str] = field(default_factory=lambda: dict(OWNERS))
     unreachable: set[str] = field(default_factory=set)
     hops: dict[str, str | None] = field(default_factory=dict)
+    relayed: dict[str, tuple[str | None, float]] = field(default_factory=dict)
+    """Who brought a node's last datagram that did not come straight, and when."""
     frames: dict[str, int] = field(default_factory=dict)
     uses: dict[tuple[bytes, bytes, bytes], float] = field(default_factory=dict)
     guards: set[str] = field(default_factory=set)
@@ -99,6 +101,10 @@ class Mesh:
 
     def first_hop(self, node: str) -> str | None:
         return None if node in self.unreachable else self.hops.get(node, node)
+
+    def last_hop(self, node: str, since: float) -> str | None:
+        relay, at = self.relayed.get(node, (None, -math.inf))
+        return relay if at >= since else None
 
     def received(self, node: str) -> int:
         return self.frames.get(node, 0)
@@ -407,6 +413,46 @@ def test_the_relay_is_probed_for_a_node_that_is_behind_it() -> None:
     world.until(11.0)
     (first, *_) = world.in_names()
     assert first.message.to in (ALPHA, GAMMA)
+
+
+def test_the_relay_that_brings_a_holders_answers_is_probed_as_well() -> None:
+    world = World().local_client(BETA, until=4.0)
+    world.mesh.relayed["beta"] = ("relay", math.inf)
+    world.until(10.0)
+    assert world.probed(after=5.0) == {"beta", "relay"}
+    world.kill("relay")
+    world.until(11.0)
+    (first, *_) = world.in_names()
+    assert first.message.to in (ALPHA, GAMMA)
+    assert world.streams[LOCAL] == first.message.to
+    world.until(20.0)
+    assert len(world.in_names()) == 1
+
+
+def test_a_relay_that_brought_nothing_lately_takes_nobody_with_it() -> None:
+    world = World().local_client(BETA, until=4.0)
+    world.mesh.relayed["beta"] = ("relay", 4.0)
+    world.until(10.0)
+    assert world.probed(after=5.0) == {"beta", "relay"}
+    world.kill("relay")
+    world.until(20.0)
+    assert world.in_names() == []
+
+
+def test_a_client_moves_when_the_relay_dies_that_brings_its_frames_to_our_host() -> None:
+    world = World()
+    world.mesh.owners[ALPHA] = "me"
+    world.remote_client(ALPHA)
+    world.mesh.relayed["cee"] = ("relay", math.inf)
+    world.streams[REMOTE] = ALPHA
+    world.until(10.0)
+    assert "relay" in world.probed(after=5.0)
+    world.kill("relay")
+    world.until(11.0)
+    (first, *_) = world.in_names()
+    assert 10.0 < first.at < 10.5
+    assert first.message.mac == REMOTE
+    assert first.message.to in (BETA, GAMMA)
 
 
 # -- a holder falls silent: local clients --

@@ -29,6 +29,9 @@ class Facts:
     def first_hop(self, node: str) -> str | None:
         return node
 
+    def last_hop(self, node: str, since: float) -> str | None:
+        return None
+
     def received(self, node: str) -> int:
         return self.frames.get(node, 0)
 

@@ -196,6 +196,13 @@ class NodeGuard:
         is_probed = relay is not None and relay.confirmed and relay.session is not None
         return relay.name if relay is not None and is_probed else None
 
+    def last_hop(self, node: str, since: float) -> str | None:
+        """Return the relay that brought the last frame of a node; None if it came straight."""
+        peer = self._node.peers.get(node)
+        if peer is None or peer.relayed_at < since or peer.relayed_packets != peer.slot.in_packets:
+            return None
+        return peer.last_relay
+
     def received(self, node: str) -> int:
         """Return how many frames came from a node."""
         peer = self._node.peers.get(node)

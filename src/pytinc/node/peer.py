@@ -45,6 +45,7 @@ class Peer:
         "key_attempts",
         "key_since",
         "keys_noted",
+        "last_relay",
         "last_req_key",
         "last_state_change",
         "learned_key",
@@ -53,6 +54,8 @@ class Peer:
         "options",
         "out_compression",
         "path",
+        "relayed_at",
+        "relayed_packets",
         "roaming",
         "roaming_sent",
         "route",
@@ -106,6 +109,12 @@ class Peer:
         self.roaming: Address | None = None
         """An address from which authentic data came, not yet proved by a probe."""
         self.roaming_sent = NEVER
+        self.last_relay: str | None = None
+        """Who brought its last datagram that did not come straight, ..."""
+        self.relayed_at = NEVER
+        """... and when."""
+        self.relayed_packets = 0
+        """``slot.in_packets`` at that time: what is counted later came straight."""
         self.udp_info_sent = NEVER
         self.mtu_info_sent = NEVER
         self.configured_mtu: int | None = None

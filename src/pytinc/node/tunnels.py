@@ -673,6 +673,8 @@ class Tunnels:
         if sender.name != via and target_via == self._node.me.name:
             self.udp_info_to(source, now)
         if target is self._node.me:
+            source.last_relay, source.relayed_at = sender.name, now
+            source.relayed_packets = source.slot.in_packets
             self.send_mtu_info(self._node.me, sender, MTU_MAX, now)
 
     def udp_info_to(self, peer: Peer, now: float) -> None:

@@ -25,6 +25,12 @@ class Mesh(Protocol):
     def first_hop(self, node: str) -> str | None:
         """Return the node that frames for ``node`` are sent to; None if it takes no UDP."""
 
+    def last_hop(self, node: str, since: float) -> str | None:
+        """Return the relay that brought the last frame of ``node``.
+
+        None: it came straight, or before ``since``.
+        """
+
     def received(self, node: str) -> int:
         """Return how many frames came from a node so far, in authentic datagrams."""
 

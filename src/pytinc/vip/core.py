@@ -23,6 +23,8 @@ RECENT_USE = 60.0
 """Seconds for which the last frame tells which holder a station uses."""
 STEADY_AFTER = 3.0
 """Seconds after its return in which a node gets no clients."""
+RELAYED_LATELY = 3.0
+"""Seconds: whose frames a relay brought so shortly before it fell silent is behind it."""
 GRACE = 300.0
 """Seconds for which a client is remembered whose MAC address nobody owns: its node may come back."""
 IDLE_LIFE = 600.0
@@ -42,6 +44,8 @@ class Core:
         self.watch = Watch(mesh, int(random_float() * _NONCES))
         self.left: dict[str, float] = {}
         """Nodes whose clients were led elsewhere, and when, until they are back."""
+        self.silenced: dict[str, set[str]] = {}
+        """Peers that are watched and silent, each with itself and those behind it, as silent."""
         self.wanted: set[str] = set()
         """Nodes of which it matters whether they are there."""
         self.returned: dict[str, float] = {}
@@ -73,6 +77,10 @@ class Core:
         return low + self._random() * (high - low)
 
     # -- facts --
+
+    def is_behind(self, node: str, hop: str, since: float) -> bool:
+        """Tell whether frames for a node go by way of ``hop``, or its own came that way from ``since`` on."""
+        return hop in (self.mesh.first_hop(node), self.mesh.last_hop(node, since))
 
     def is_shared(self, record: AddressRecord) -> bool:
         """Tell whether an address is shared."""

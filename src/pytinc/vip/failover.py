@@ -50,8 +50,10 @@ class Failovers:
 
     # -- what happens --
 
-    def holder_gone(self, node: str, reason: str, silence: float, now: float) -> None:
-        """Lead the clients of a node's holders elsewhere."""
+    def holder_gone(
+        self, node: str, reason: str, silence: float, now: float, *, hop: str | None = None
+    ) -> None:
+        """Lead the clients of a node's holders elsewhere; ``hop``: the peer that is silent, it or a relay."""
         core = self._core
         if node in core.left or node == core.me or core.mesh.is_alone():
             return  # who reaches nobody knows nothing about others
@@ -60,7 +62,9 @@ class Failovers:
             gone = frozenset(mac for mac in record.holders if core.mesh.owner(mac) == node)
             if not gone or not core.is_shared(record):
                 continue
-            seen, unseen = self._clients_of(record, gone, node, self._cares(record, node, reason, now), now)
+            seen, unseen = self._clients_of(
+                record, gone, node, self._cares(record, node, reason, hop, now), now
+            )
             if seen:
                 healing = Healing(record, node, gone, seen, reason, silence, now)
                 self._keep_own(healing, now)
@@ -71,8 +75,11 @@ class Failovers:
                 healing.postpone(now + core.between(REMOTE_DELAY))
                 self._heal(healing)
 
-    def relay_gone(self, hop: str, silence: float, now: float) -> None:
-        """A relay is silent: clients of our own holders behind it get nothing of us any more."""
+    def relay_gone(self, hop: str, silence: float, since: float, now: float) -> None:
+        """A relay is silent: clients of our own holders behind it get nothing of us any more, or we of them.
+
+        What it brought from ``since`` on counts as behind it.
+        """
         core = self._core
         for record in list(core.table):
             own = core.own_holders(record)
@@ -81,16 +88,15 @@ class Failovers:
             clients = [
                 client
                 for client in record.clients.values()
-                if core.holder_of(record, client, now) in own and self._is_behind(client, hop)
+                if core.holder_of(record, client, now) in own and self._is_behind(client, hop, since)
             ]
             if clients:
                 self._heal(Healing(record, hop, own, clients, "silent", silence, now, remote=True))
 
-    def _is_behind(self, client: Client, hop: str) -> bool:
-        """Tell whether a client's node is reached by way of ``hop``."""
-        mesh = self._core.mesh
-        owner = mesh.owner(client.mac)
-        return owner is not None and owner not in (self._core.me, hop) and mesh.first_hop(owner) == hop
+    def _is_behind(self, client: Client, hop: str, since: float) -> bool:
+        core = self._core
+        owner = core.mesh.owner(client.mac)
+        return owner is not None and owner not in (core.me, hop) and core.is_behind(owner, hop, since)
 
     def back(self, node: str, now: float) -> None:
         """A node that was silent answers: its clients stay where they are."""
@@ -175,14 +181,14 @@ class Failovers:
 
     # -- who is concerned --
 
-    def _cares(self, record: AddressRecord, node: str, reason: str, now: float) -> bool:
+    def _cares(self, record: AddressRecord, node: str, reason: str, hop: str | None, now: float) -> bool:
         """Tell whether we lead clients of other nodes away from ``node``."""
         if not self._asking.is_caller(record, now):
             return False
         if reason != "silent":
             # A node that withdraws has done it itself, and knows better who its clients are.
             return now - record.withdrawn.get(node, -math.inf) > WITHDRAWAL_MEMORY
-        if self._core.mesh.first_hop(node) not in (node, None):
+        if hop != node:
             return False  # a relay is silent: that says nothing about their path
         detector = self._core.watch.get(node)
         answered = self._meta_answers.get(node, -math.inf)

@@ -23,7 +23,7 @@ from typing import Final
 from pytinc.vip.actions import Action, AskMeta, Gone, Mesh, Rules, SetSilent
 from pytinc.vip.addresses import AddressTable
 from pytinc.vip.asking import Asking
-from pytinc.vip.core import Core
+from pytinc.vip.core import RELAYED_LATELY, Core
 from pytinc.vip.corrections import Corrections
 from pytinc.vip.detector import State
 from pytinc.vip.failover import Failovers
@@ -53,8 +53,6 @@ class Guard:
         self._make_parts()
         self._enabled = False
         self._has_addresses = False
-        self._silenced: dict[str, list[str]] = {}
-        """Nodes that are as silent as one that is watched."""
         self._due = math.inf
         """When `tick` wanted to be called."""
         self._next_beat = math.inf
@@ -318,16 +316,18 @@ class Guard:
             elif after is State.SILENT:
                 self._on_silence(node, now)
             elif before is State.SILENT:
-                for silent in self._silenced.pop(node, ()):
-                    self._core.actions.append(SetSilent(silent, silent=False))
-                if after is State.ALIVE:
-                    self._on_answer_again(node, now)
+                self._on_end_of_silence(node, now, answers=after is State.ALIVE)
             elif after is State.ALIVE:
                 self._core.count(false_suspicions=1)
 
-    def _on_answer_again(self, node: str, now: float) -> None:
+    def _on_end_of_silence(self, node: str, now: float, *, answers: bool) -> None:
+        """A silent peer answers again, or it is not watched any more."""
+        behind = self._core.silenced.pop(node, set())
+        self._core.actions += [SetSilent(silent, silent=False) for silent in sorted(behind)]
+        if not answers:
+            return
         self._core.log(2, "info", f"{node} answers again")
-        for alive in self._behind(node):
+        for alive in sorted(behind | self._behind(node, now)):
             if self._core.mesh.is_reachable(alive):
                 self._failovers.back(alive, now)
 
@@ -335,11 +335,12 @@ class Guard:
         detector = self._core.watch.get(node)
         silence = now - detector.last_heard if detector is not None else 0.0
         self._core.log(2, "info", f"{node} is silent for {silence:.2f} s")
-        self._silenced[node] = behind = self._behind(node)
-        for silent in behind:
+        since = now - silence - RELAYED_LATELY
+        self._core.silenced[node] = behind = self._behind(node, since)
+        for silent in sorted(behind):
             self._core.actions.append(SetSilent(silent, silent=True))
-            self._failovers.holder_gone(silent, "silent", silence, now)
-        self._failovers.relay_gone(node, silence, now)
+            self._failovers.holder_gone(silent, "silent", silence, now, hop=node)
+        self._failovers.relay_gone(node, silence, since, now)
         # At once: the data path must let the answers through.
         self._review_now(now)
 
@@ -347,10 +348,10 @@ class Guard:
         self._review.now(now)
         self._next_beat = now + HEARTBEAT
 
-    def _behind(self, hop: str) -> list[str]:
-        """Return the nodes that are as silent as ``hop``: itself, and those that it relays to."""
-        mesh = self._core.mesh
-        return sorted({hop} | {node for node in self._core.wanted if mesh.first_hop(node) == hop})
+    def _behind(self, hop: str, since: float) -> set[str]:
+        """Return the nodes that are as silent as ``hop``: itself, and those for which it relays."""
+        core = self._core
+        return {hop} | {node for node in core.wanted if core.is_behind(node, hop, since)}
 
     # -- to look at --
 

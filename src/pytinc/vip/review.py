@@ -75,7 +75,12 @@ class Review:
         wanted = set(core.mesh.rivals(now)).union(*(self._wanted(record, now) for record in shared))
         wanted.discard(core.me)
         wanted = wanted.union(*(self._relayed(record, now) for record in shared))
-        hops = {hop for node in wanted if (hop := core.mesh.first_hop(node)) is not None}
+        hops = {
+            hop
+            for node in wanted
+            for hop in (core.mesh.first_hop(node), core.mesh.last_hop(node, now - LOCAL_USE))
+            if hop is not None
+        }
         # Whoever is silent stays watched, even where its frames go another way meanwhile.
         hops |= {
             node for node in wanted if core.watch.state(node) is State.SILENT and core.mesh.is_reachable(node)
@@ -92,7 +97,7 @@ class Review:
     # -- who is watched --
 
     def _relayed(self, record: AddressRecord, now: float) -> set[str]:
-        """Return the nodes of clients that use a holder of ours and are reached by way of a relay."""
+        """Return the nodes of clients that use a holder of ours with a relay on the way there or back."""
         core = self._core
         own = core.own_holders(record)
         if not own:
@@ -102,7 +107,10 @@ class Review:
             for client in record.clients.values()
             if (owner := core.mesh.owner(client.mac)) is not None
             and owner != core.me
-            and core.mesh.first_hop(owner) not in (owner, None)
+            and (
+                core.mesh.first_hop(owner) not in (owner, None)
+                or core.mesh.last_hop(owner, now - LOCAL_USE) is not None
+            )
             and now - core.last_use(record, client)[0] < LOCAL_USE
             and core.holder_of(record, client, now) in own
         }
@@ -111,6 +119,8 @@ class Review:
         """See who is there again of those whose clients were led elsewhere, whatever way led to that."""
         core = self._core
         for node, since in list(core.left.items()):
+            if any(node in nodes for nodes in core.silenced.values()):
+                continue
             hop = core.mesh.first_hop(node)
             detector = None if hop is None else core.watch.get(hop)
             if (
