@@ -22,6 +22,7 @@ from pytinc.lab.node import Kind, Node
 from pytinc.wire.neighbour import Kind as What
 from pytinc.wire.neighbour import parse
 from shared_address import (
+    PATIENCE_S,
     VIP4,
     VIPS,
     Moves,
@@ -121,6 +122,29 @@ def test_a_planned_stop_of_a_pytinc_member_is_not_noticed(network: Network, role
         with stopped(holder):
             assert holder.mac not in entries(client).values()
             time.sleep(0.5)
+    print(f"{lost()} pings lost")
+    assert lost() <= FEW
+
+
+@pytest.mark.parametrize("role", MEMBERS[:2])
+def test_an_address_that_is_taken_from_a_pytinc_member_is_served_by_another(
+    network: Network, role: str
+) -> None:
+    client, holder = network["client"].host, network[role]
+    if holder.kind is Kind.C:
+        pytest.skip("a C member does not notice")
+    gather(client, holder)
+    # Else the kernel takes all other addresses of the network away with the first one.
+    promote = {"ipv4/conf/vpn/promote_secondaries": 1}
+    with sysctls(holder.host, promote), counting_pings(client) as lost:
+        time.sleep(0.5)
+        for vip in addresses(0, *VIPS)[:2]:
+            holder.host.run("ip", "address", "del", vip.split()[0], "dev", holder.interface)
+        wait_served(client, members(network, holder), PATIENCE_S)
+        time.sleep(0.5)
+        for vip in addresses(0, *VIPS)[:2]:
+            holder.host.run("ip", "address", "add", *vip.split(), "dev", holder.interface)
+        time.sleep(0.5)
     print(f"{lost()} pings lost")
     assert lost() <= FEW
 

@@ -336,8 +336,8 @@ def _pytincd() -> str:
             "WEIGHT, NODE.",
             "vip-changed": "Clients of a shared address were led to another node, see NeighbourGuard in "
             "tinc.conf(5): VIP (the address), OLDNODE, NODE (empty if none is known), REASON (silent, "
-            "unreachable or withdrawn), CLIENTS (their number), SILENCE (seconds, with decimals, for which "
-            "OLDNODE had been silent). Only pytinc runs it.",
+            "unreachable, withdrawn or removed), CLIENTS (their number), SILENCE (seconds, with decimals, "
+            "for which OLDNODE had been silent). Only pytinc runs it.",
         }
     )
     lines += _section(

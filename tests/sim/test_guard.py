@@ -147,6 +147,56 @@ def test_a_planned_stop_of_a_member_loses_no_ping(cast: str, vip: bytes) -> None
     assert messages, "it answered before"
 
 
+@pytest.mark.parametrize("vip", [VIP, VIP6], ids=["IPv4", "IPv6"])
+@pytest.mark.parametrize("cast", ["members", "pytinc"])
+def test_clients_are_led_away_from_a_host_that_gives_up_the_address(cast: str, vip: bytes) -> None:
+    world = build(CASTS[cast], vip=vip)
+    start, name = world.mesh.now, world.holder()
+    sim, host = world.mesh.nodes[name], world.hosts[name]
+    host.addresses.remove(vip)
+    sim.call(lambda node, now: node.address_removed(vip, now))
+    world.mesh.run(2)
+    assert world.holder() != name
+    assert world.ping.lost(start, world.mesh.now - 0.5) <= 1
+    assert any(f"{name} has it no longer; 1 client asked" in line for line in sim.logs)
+    assert sum(address == vip for _, address, _ in world.client.moves) == 2
+    # It is a holder like the others when it has the address again.
+    host.addresses.append(vip)
+    host.announce(vip) if len(vip) == 4 else None
+    world.mesh.run(40)
+    assert name in [holder.node for holder in world.view(name).holders]
+    gone = world.holder()
+    start = world.mesh.now
+    world.mesh.underlay.cut.add(gone)
+    world.mesh.run(3)
+    assert world.holder() != gone
+    assert world.ping.longest_silence(start - 0.5) < 0.5
+
+
+@pytest.mark.parametrize("address", [bytes((10, 1, 1, 99)), bytes((10, 1, 1, 102))], ids=["unknown", "own"])
+def test_giving_up_another_address_moves_nobody(address: bytes) -> None:
+    world = build(CASTS["members"])
+    name = world.holder()
+    world.mesh.nodes[name].call(lambda node, now: node.address_removed(address, now))
+    world.mesh.run(2)
+    assert world.holder() == name
+    assert world.total("failovers") == 0
+
+
+def test_the_last_holder_that_gives_up_the_address_asks_nobody() -> None:
+    world = build(CASTS["members"])
+    name = world.holder()
+    for other in MEMBERS:
+        if other != name:
+            world.mesh.nodes[other].stop()
+    world.mesh.run(2)
+    before = world.total("questions")
+    world.hosts[name].addresses.remove(VIP)
+    world.mesh.nodes[name].call(lambda node, now: node.address_removed(VIP, now))
+    world.mesh.run(2)
+    assert world.total("questions") == before
+
+
 def test_a_member_that_withdraws_lets_out_no_answer_for_the_address() -> None:
     world = build(CASTS["members"])
     name = world.holder()

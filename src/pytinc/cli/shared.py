@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 NOT_TOLD: Final = "This daemon does not tell about shared addresses: it is not pytinc's, or an older one."
 _NOTHING: Final = "-"
+_REASONS: Final = {"withdrawn": "withdrew", "removed": "had it no longer"}
+"""Failovers without a silence before, in words."""
 
 
 def shared_addresses(client: ControlClient) -> Shared | None:
@@ -189,8 +191,8 @@ def _failover_words(failover: Values) -> str:
 
 
 def _reason_words(failover: Values) -> str:
-    if failover["reason"] == "withdrawn":
-        return "withdrew"
+    if (words := _REASONS.get(failover["reason"])) is not None:
+        return words
     return f"{failover['reason']} for {seconds(failover['silent_ms'])} s"
 
 

@@ -30,6 +30,7 @@ from pytinc.net.hostnames import HostNames
 from pytinc.net.log import LogFunction
 from pytinc.net.marks import runs_by_mark
 from pytinc.net.meta import MetaStreams
+from pytinc.net.own_addresses import OwnAddresses
 from pytinc.net.resolver import Resolver
 from pytinc.net.sockets import FAMILIES, Listener
 from pytinc.net.statistics import DaemonStats
@@ -110,6 +111,7 @@ class Shell:
             log=log,
             offload=node.settings.offload,
         )
+        self._own_addresses = OwnAddresses(loop, on_removed=self._address_removed, log=log)
         self._resolver = Resolver(loop)
         self._meta = MetaStreams(
             loop, self, node.settings, resolver=self._resolver, netname=netname, log=log, clock=clock
@@ -145,6 +147,7 @@ class Shell:
         """Begin to read from device and sockets, and dial."""
         self._device.start()
         self._udp.start()
+        self._own_addresses.start()
         self._meta.listen(self._listeners)
         held, self._held = self._held or [], None
         for action in held:
@@ -166,6 +169,7 @@ class Shell:
         self._deadline.cancel()
         self._device.stop()
         self._udp.stop()
+        self._own_addresses.stop()
         self._held = None
         self.node.stop(self._clock())
         self.settle()
@@ -250,6 +254,10 @@ class Shell:
     def meta_closed(self, connection: int, reason: str) -> None:
         """A TCP connection ended or could not be made."""
         self.node.meta_closed(connection, reason, self._clock())
+        self.settle()
+
+    def _address_removed(self, address: bytes) -> None:
+        self.node.address_removed(address, self._clock())
         self.settle()
 
     def _resolved(self, asked: Resolve, addresses: Sequence[Address]) -> None:

@@ -90,6 +90,11 @@ class NodeGuard:
         self._guard.withdraw(now)
         self.settle(now)
 
+    def address_removed(self, address: bytes, now: float) -> None:
+        """The host gave up an address."""
+        self._guard.address_removed(address, now)
+        self.settle(now)
+
     def summary(self) -> GuardSummary:
         """Return the numbers alone."""
         summary = self._guard.summary()

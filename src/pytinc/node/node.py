@@ -163,6 +163,11 @@ class Node:
         self.guard.withdraw(now)
         self._settle(now)
 
+    def address_removed(self, address: bytes, now: float) -> None:
+        """The host gave up an IP address (4 or 16 bytes)."""
+        self.guard.address_removed(address, now)
+        self._settle(now)
+
     def guard_view(self, now: float) -> GuardView:
         """Return what the guard of shared addresses knows."""
         return self.guard.view(now)

@@ -302,7 +302,11 @@ class Failovers:
     def withdraw(self, now: float) -> None:
         """Lead our own clients elsewhere; the action `Gone` tells the end."""
         core = self._core
-        found = [moved for record in core.table if (moved := self._withdrawal(record, now)) is not None]
+        found = [
+            moved
+            for record in core.table
+            if (moved := self._withdrawal(record, core.own_holders(record), "withdrawn", now)) is not None
+        ]
         core.withdrawing = True
         for healing in found:
             self._healings.append(healing)
@@ -332,8 +336,29 @@ class Failovers:
             *(healing.gone for healing in self._healings if healing.reason != "withdrawn")
         )
 
-    def _withdrawal(self, record: AddressRecord, now: float) -> Healing | None:
+    def address_removed(self, record: AddressRecord, now: float) -> None:
+        """Our host has an address no longer: lead those elsewhere who use it there."""
         core, own = self._core, self._core.own_holders(record)
+        if len(own) != 1:
+            return  # it never was our host's, or another one on its LAN has it as well
+        healing = self._withdrawal(record, own, "removed", now)
+        for mac in own:
+            del record.holders[mac]
+            core.own.forget(mac, record.address)
+        record.own_seen = -math.inf
+        if healing is None:
+            return
+        self._heal(healing)
+        if self._asking.may_ask_about(record, now):
+            self._asking.ask(record, now, leaving=True)
+        if not healing.waiting:
+            healing.end()
+
+    def _withdrawal(
+        self, record: AddressRecord, own: frozenset[bytes], reason: str, now: float
+    ) -> Healing | None:
+        """Return the move of all clients from our own holders; None if there is no other holder."""
+        core = self._core
         others = any(core.serves(record, holder.mac) for holder in record.present() if holder.mac not in own)
         if not own or not others or not core.is_shared(record):
             return None
@@ -341,13 +366,13 @@ class Failovers:
             client
             for client in record.clients.values()
             if client.mac not in record.holders
-            and not core.is_local(client)
+            and (reason == "removed" or not core.is_local(client))
             and (
                 client.holder in own
                 or any(core.mesh.last_use(mac, client.mac, record.address) > -math.inf for mac in own)
             )
         ]
-        return Healing(record, core.me, own, clients, "withdrawn", 0.0, now)
+        return Healing(record, core.me, own, clients, reason, 0.0, now)
 
     def _look_for_end(self, now: float) -> None:
         """End the withdrawal when no client sends to us any more, or some may for ever."""
@@ -375,6 +400,8 @@ def _what(healing: Healing) -> str:
     match healing.reason:
         case "silent":
             return f"{healing.node} is silent for {healing.silent_s:.2f} s"
+        case "removed":
+            return f"{healing.node} has it no longer"
         case "unreachable":
             return f"{healing.node} has left the mesh"
         case _:

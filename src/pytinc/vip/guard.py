@@ -104,6 +104,14 @@ class Guard:
                 self._review_now(now)
                 self._failovers.tick(now)
 
+    def address_removed(self, address: bytes, now: float) -> None:
+        """The host gave up an address: lead the clients that used it here elsewhere."""
+        record = self._core.table.get(address)
+        if record is not None and not self._core.withdrawing:
+            self._failovers.address_removed(record, now)
+            self._review.soon(now)
+            self._failovers.tick(now)
+
     # -- what happens in the mesh --
 
     def probe_answered(self, node: str, nonce: bytes, now: float) -> bool:

@@ -71,7 +71,7 @@ class Healing:
         self.waiting = {client.mac: client for client in clients}
         """Clients that were not seen to use another holder yet."""
         self.reason = reason
-        """``silent``, ``unreachable`` or ``withdrawn``."""
+        """``silent``, ``unreachable``, ``withdrawn`` or ``removed``."""
         self.silent_s = silent_s
         """Seconds of silence before it was noticed."""
         self.noticed = self.begin = now

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Iterator
 from typing import Final
 
 from pytinc.vip.actions import NO_HOLDER, KeepWarm, NewRules, Rules
@@ -28,7 +29,7 @@ CLIENT_LIFE: Final = 86_400.0
 may live on one answer for as long as it has traffic."""
 WARM_INTERVAL: Final = 8.0
 MAX_WARM: Final = 256
-"""Nodes of clients to which a caller keeps a path."""
+"""Nodes beside those that are watched to which a path is kept."""
 
 
 class Review:
@@ -150,7 +151,11 @@ class Review:
         return everyone if suspect else used
 
     def _keep_warm(self, wanted: set[str], shared: list[AddressRecord], now: float) -> None:
-        """Keep keys and paths with those who are watched, and with the nodes of clients that we care for."""
+        """Keep keys and paths with those to whom a question may have to go at once.
+
+        They are those who are watched, the nodes of clients that we care for, and where clients use our own
+        holder the nodes of the others.
+        """
         core = self._core
         core.actions += [KeepWarm(node) for node in sorted(wanted)]
         if now < self._next_warm:
@@ -158,13 +163,19 @@ class Review:
         nodes = {
             owner
             for record in shared
-            if self._asking.is_caller(record, now)
-            for mac in record.clients
+            for mac in self._to_be_asked(record, now)
             if (owner := core.mesh.owner(mac)) is not None
         }
         if nodes:
             self._next_warm = now + WARM_INTERVAL
         core.actions += [KeepWarm(node) for node in sorted(nodes - wanted - {core.me})[:MAX_WARM]]
+
+    def _to_be_asked(self, record: AddressRecord, now: float) -> Iterator[bytes]:
+        core = self._core
+        if self._asking.is_caller(record, now):
+            yield from record.clients
+        if core.own_holders(record) and core.is_used(record, now):
+            yield from record.holders
 
     # -- rules for the data path --
 

@@ -44,6 +44,10 @@ class OwnStations:
             del known[next(iter(known))]
         known[address] = now
 
+    def forget(self, mac: bytes, address: bytes) -> None:
+        """A station has an address no longer."""
+        self._addresses.get(mac, {}).pop(address, None)
+
     def station(self, address: bytes) -> bytes | None:
         """Return the MAC address of the station that has an address; None if it is none of ours."""
         return next((mac for mac, known in self._addresses.items() if address in known), None)

@@ -1,0 +1,60 @@
+"""What the kernel tells of the host's addresses: messages RTM_NEWADDR and RTM_DELADDR (rtnetlink(7))."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Final
+
+RTM_DELADDR: Final = 21
+RTMGRP_IPV4_IFADDR: Final = 0x10
+RTMGRP_IPV6_IFADDR: Final = 0x100
+
+_HEADER: Final = struct.Struct("=IHHII")
+"""Length of the message, type, flags, sequence number, port."""
+_ADDRESS_SIZE: Final = 8
+"""Length of struct ifaddrmsg, which comes before the attributes."""
+_ATTRIBUTE: Final = struct.Struct("=HH")
+"""Length and type."""
+_IFA_ADDRESS: Final = 1
+_IFA_LOCAL: Final = 2
+"""On a link with a peer IFA_ADDRESS is that of the peer, and this one the own."""
+
+
+def removed_addresses(data: bytes) -> list[bytes]:
+    """Return the IPv4 and IPv6 addresses that one datagram of the kernel says were taken from an interface.
+
+    What is cut off or of another kind is passed over.
+    """
+    found: list[bytes] = []
+    for type_, body in _messages(data):
+        if type_ == RTM_DELADDR:
+            attributes = dict(_attributes(body[_ADDRESS_SIZE:]))
+            address = attributes.get(_IFA_LOCAL, attributes.get(_IFA_ADDRESS, b""))
+            if len(address) in (4, 16):
+                found.append(address)
+    return found
+
+
+def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
+    position = 0
+    while position + _HEADER.size <= len(data):
+        length, type_, *_ = _HEADER.unpack_from(data, position)
+        if length < _HEADER.size:
+            return
+        yield type_, data[position + _HEADER.size : position + length]
+        position += _aligned(length)
+
+
+def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+    position = 0
+    while position + _ATTRIBUTE.size <= len(data):
+        length, type_ = _ATTRIBUTE.unpack_from(data, position)
+        if length < _ATTRIBUTE.size:
+            return
+        yield type_, data[position + _ATTRIBUTE.size : position + length]
+        position += _aligned(length)
+
+
+def _aligned(length: int) -> int:
+    return (length + 3) & ~3

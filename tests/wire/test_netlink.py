@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import struct
+from ipaddress import ip_address
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from pytinc.wire.netlink import RTM_DELADDR, removed_addresses
+
+RTM_NEWADDR = 20
+IFA_ADDRESS, IFA_LOCAL, IFA_LABEL = 1, 2, 3
+VIP, PEER = ip_address("10.1.1.10").packed, ip_address("10.1.1.1").packed
+VIP6 = ip_address("fd00:1::10").packed
+
+
+def attribute(type_: int, value: bytes) -> bytes:
+    return struct.pack("=HH", 4 + len(value), type_) + value + bytes(-len(value) % 4)
+
+
+def message(type_: int, *attributes: bytes) -> bytes:
+    body = struct.pack("=BBBBI", 2, 24, 0, 0, 7) + b"".join(attributes)
+    return struct.pack("=IHHII", 16 + len(body), type_, 0, 0, 0) + body
+
+
+# As Linux 6.18 sends it for `ip address del 10.1.1.10/24 dev vpn` and `ip address del fd00:1::10/64 dev vpn`.
+REAL = bytes.fromhex(
+    "4c000000150000003f210c6b441100000218800002000000080001000a01010a080002000a01010a0800030076706e00"
+    "080008008000000014000600ffffffffffffffff13c7180013c71800"
+)
+REAL6 = bytes.fromhex(
+    "480000001500000000000000000000000a4082000200000014000100fd00000100000000000000000000001014000600"
+    "ffffffffffffffff13c7180013c718000800080082000000"
+)
+
+
+def test_an_address_is_found_in_what_the_kernel_sends() -> None:
+    assert removed_addresses(REAL) == [VIP]
+    assert removed_addresses(REAL6) == [VIP6]
+
+
+def test_several_messages_stand_in_one_datagram() -> None:
+    data = message(RTM_DELADDR, attribute(IFA_LABEL, b"vpn\0"), attribute(IFA_LOCAL, VIP)) + message(
+        RTM_DELADDR, attribute(IFA_ADDRESS, VIP6)
+    )
+    assert removed_addresses(data) == [VIP, VIP6]
+
+
+def test_on_a_link_with_a_peer_the_own_address_counts() -> None:
+    data = message(RTM_DELADDR, attribute(IFA_ADDRESS, PEER), attribute(IFA_LOCAL, VIP))
+    assert removed_addresses(data) == [VIP]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        message(RTM_NEWADDR, attribute(IFA_LOCAL, VIP)),
+        message(RTM_DELADDR),
+        message(RTM_DELADDR, attribute(IFA_LOCAL, b"abc")),
+        message(RTM_DELADDR, attribute(IFA_LOCAL, VIP))[:30],
+        struct.pack("=IHHII", 3, RTM_DELADDR, 0, 0, 0),
+        b"",
+    ],
+)
+def test_what_tells_of_no_removed_address_is_passed_over(data: bytes) -> None:
+    assert removed_addresses(data) == []
+
+
+@example(message(RTM_DELADDR, struct.pack("=HH", 0, IFA_LOCAL)))
+@given(st.binary(max_size=200))
+def test_nothing_makes_it_fail(data: bytes) -> None:
+    assert all(len(address) in (4, 16) for address in removed_addresses(data))
