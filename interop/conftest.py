@@ -62,7 +62,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark everything."""
     for item in items:
         item.add_marker(pytest.mark.namespaces)
-        item.add_marker(pytest.mark.timeout(300))
+        item.add_marker(pytest.mark.timeout(900))
 
 
 @pytest.fixture(scope="module")

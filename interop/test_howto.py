@@ -34,7 +34,7 @@ def outcomes(request: pytest.FixtureRequest) -> dict[str, Outcome]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_the_how_to_works_word_for_word(letters: str, outcomes: dict[str, Outcome]) -> None:
     if letters not in outcomes:
         pytest.skip("there is no real tincd to play with")

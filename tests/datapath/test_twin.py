@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import itertools
 import random
+import warnings
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
+from hypothesis.errors import HypothesisWarning, NoSuchExample
 
 from datapath.super_frames import Super, frame_run, super_frame
 from pytinc.crypto.keys import PrivateKey
@@ -721,30 +724,56 @@ def test_fast_and_plain_code_do_the_same(plan: Plan, script: list[tuple[str, lis
         assert_same(fast, plain, error_bytes)
 
 
-def test_the_generated_tables_reach_every_way_and_every_drop() -> None:
-    """A comparison that never sees an ICMP error or a relayed datagram proves nothing about them."""
-    seen: Counter[str] = Counter()
+def missing_in(
+    plans: st.SearchStrategy[Plan],
+    steps: st.SearchStrategy[tuple[str, list[Any]]],
+    expected: set[str],
+    look: Callable[[str, World], Iterable[str]],
+    at_end: Callable[[World], Iterable[str]] = lambda _: (),
+) -> set[str]:
+    """Generate scripts until ``look`` has told of all that is expected; return what it has not told of.
 
-    @settings(max_examples=1000, database=None, derandomize=True)
-    @given(plan=plans(), script=st.lists(steps, min_size=1, max_size=5))
-    def collect(plan: Plan, script: list[tuple[str, list[Any]]]) -> None:
+    ``look`` is called after each step, ``at_end`` after each script. A comparison that never sees an ICMP
+    error or a relayed datagram proves nothing about them.
+    """
+    missing = set(expected)
+
+    def all_seen(example: tuple[Plan, list[tuple[str, list[Any]]]]) -> bool:
+        plan, script = example
         fast, plain = World(plan), World(plan)
         for number, (kind, items) in enumerate(script):
             push(fast, plain, kind, items, 1.0 + number)
-            told = Told(fast)
-            seen.update(map(str, told.ways))
-            seen.update(name for name, value in told.upcalls.items() if value)
-            seen["icmp"] += sum(told.errors.values())
+            missing.difference_update(look(kind, fast))
             fast.out.clear()
             fast.out.take_upcalls()
-        seen.update({name: value for name, value in asdict(fast.table.drops).items() if value})
+        missing.difference_update(at_end(fast))
+        return not missing
 
-    collect()
+    scripts = st.tuples(plans, st.lists(steps, min_size=1, max_size=5))
+    once = settings(max_examples=1000, database=None, derandomize=True, phases=[Phase.generate])
+    with suppress(NoSuchExample), warnings.catch_warnings():
+        warnings.simplefilter("ignore", HypothesisWarning)  # of its own words about what it found
+        find(scripts, all_seen, settings=once)
+    return missing
+
+
+def test_the_generated_tables_reach_every_way_and_every_drop() -> None:
     tags = {"fast tag", "usual tag"}
-    expected = {"device", "udp", "tcp", "packet", "icmp", *tags, *asdict(Drops()), *told_upcalls(Upcalls())}
+    ways = {"device", "udp", "tcp", "packet", *tags}
+    expected = {*ways, "icmp", *asdict(Drops()), *told_upcalls(Upcalls())}
     expected -= {"incomplete", "messages", "uses"}  # below
-    missing = {name for name in expected if not any(name in str(key) for key in seen)}
-    assert not missing
+
+    def look(_: str, fast: World) -> Iterator[str]:
+        told = Told(fast)
+        yield from (way for key in map(str, told.ways) for way in ways if way in key)
+        yield from (name for name, value in told.upcalls.items() if value)
+        if sum(told.errors.values()):
+            yield "icmp"
+
+    def drops(fast: World) -> Iterator[str]:
+        return (name for name, value in asdict(fast.table.drops).items() if value)
+
+    assert missing_in(plans(), steps, expected, look, drops) == set()
 
 
 # -- runs, where nothing keeps them from going whole, or one thing does --
@@ -806,29 +835,21 @@ def vars_of(window: ReplayWindow) -> dict[str, int]:
 
 
 def test_the_generated_runs_go_whole_in_every_way() -> None:
-    seen: Counter[str] = Counter()
-
-    @settings(max_examples=1000, database=None, derandomize=True)
-    @given(plan=ordinary_plans(), script=st.lists(ordinary_steps, min_size=1, max_size=5))
-    def collect(plan: Plan, script: list[tuple[str, list[Any]]]) -> None:
-        fast, plain = World(plan), World(plan)
-        for number, (kind, items) in enumerate(script):
-            push(fast, plain, kind, items, 1.0 + number)
-            told = Told(fast)
-            tags = {way[-1] for way in told.ways if told.whole_runs and isinstance(way, tuple)}
-            seen.update(f"{kind}, sealed, {tag}" for tag in tags)
-            seen[f"{kind}, to the device"] += told.frame_runs
-            seen["super-frame, sealed"] += told.whole_super_frames
-            seen["incomplete"] += len(told.upcalls["incomplete"])
-            fast.out.clear()
-            fast.out.take_upcalls()
-
-    collect()
     expected = {"run, sealed, fast tag", "run, sealed, usual tag", "udp run, to the device"}
     expected |= {"super-frame, sealed", "pieces, to the device", "incomplete"}
-    expected -= {"ENQUIRY of device"}  # too rare here; tests/datapath/test_guard.py has it
-    missing = expected - set(+seen)
-    assert not missing
+
+    def look(kind: str, fast: World) -> Iterator[str]:
+        told = Told(fast)
+        tags = {way[-1] for way in told.ways if told.whole_runs and isinstance(way, tuple)}
+        yield from (f"{kind}, sealed, {tag}" for tag in tags)
+        if told.frame_runs:
+            yield f"{kind}, to the device"
+        if told.whole_super_frames:
+            yield "super-frame, sealed"
+        if told.upcalls["incomplete"]:
+            yield "incomplete"
+
+    assert missing_in(ordinary_plans(), ordinary_steps, expected, look) == set()
 
 
 # -- with a guard of shared addresses --
@@ -935,27 +956,23 @@ def test_what_is_done_for_the_guard_is_the_same_in_both(
 
 
 def test_the_generated_messages_are_told_changed_and_withheld() -> None:
-    seen: Counter[str] = Counter()
-
-    @settings(max_examples=300, database=None, derandomize=True)
-    @given(plan=guarded_plans(), script=st.lists(guarded_steps, min_size=1, max_size=4))
-    def collect(plan: Plan, script: list[tuple[str, list[Any]]]) -> None:
-        fast, plain = World(plan), World(plan)
-        for number, (kind, items) in enumerate(script):
-            push(fast, plain, kind, items, 1.0 + number)
-            for source, message in fast.out.upcalls.messages:
-                seen[f"{message.kind.name} of {'device' if source.is_me else 'peer'}"] += 1
-                seen[kind] += 1
-            seen["uses"] += len(fast.out.upcalls.uses)
-            fast.out.clear()
-            fast.out.take_upcalls()
-        guard = fast.table.guard
-        assert guard is not None
-        seen.update({"rewritten": guard.rewritten, "withheld": guard.answers_withheld})
-
-    collect()
     expected = {f"{kind.name} of {end}" for kind in Kind for end in ("device", "peer")}
     expected |= {"device", "run", "packet", "udp", "udp run", "uses", "rewritten", "withheld"}
     expected -= {"ENQUIRY of device"}  # too rare here; tests/datapath/test_guard.py has it
-    missing = expected - set(+seen)
-    assert not missing
+
+    def look(kind: str, fast: World) -> Iterator[str]:
+        for source, message in fast.out.upcalls.messages:
+            yield f"{message.kind.name} of {'device' if source.is_me else 'peer'}"
+            yield kind
+        if fast.out.upcalls.uses:
+            yield "uses"
+
+    def at_end(fast: World) -> Iterator[str]:
+        guard = fast.table.guard
+        assert guard is not None
+        if guard.rewritten:
+            yield "rewritten"
+        if guard.answers_withheld:
+            yield "withheld"
+
+    assert missing_in(guarded_plans(), guarded_steps, expected, look, at_end) == set()

@@ -1,15 +1,18 @@
-"""An hour of a 50-node mesh with flapping links and restarts: it converges after every change, and the
-number of requests one change costs stays bounded."""
+"""A 50-node mesh with flapping links and restarts: it converges after every change, and the number of
+requests one change costs stays bounded.
+
+PYTINC_SOAK_CHANGES tells how many changes there are, one a minute; 60 make an hour.
+"""
 
 from __future__ import annotations
 
-import pytest
+import os
 
 from pytinc.wire.requests import Number
 from sim.simulator import Mesh, RequestCounter, SimNode
 
 NODES = 50
-HOUR = 3600.0
+CHANGES = int(os.environ.get("PYTINC_SOAK_CHANGES", "15"))
 CHANGE_EVERY = 60.0
 FLOODED = (Number.ADD_EDGE, Number.DEL_EDGE, Number.ADD_SUBNET, Number.DEL_SUBNET)
 
@@ -41,8 +44,7 @@ def change(mesh: Mesh, step: int) -> tuple[str, SimNode]:
     return kind, sim
 
 
-@pytest.mark.timeout(900)
-def test_an_hour_of_changes_converges_each_time_with_a_bounded_number_of_requests() -> None:
+def test_a_mesh_converges_after_each_change_with_a_bounded_number_of_requests() -> None:
     mesh = build(7)
     with RequestCounter() as counter:
         mesh.start()
@@ -50,7 +52,7 @@ def test_an_hour_of_changes_converges_each_time_with_a_bounded_number_of_request
         # Every edge and subnet is told once over each link, and everything once to each new neighbour.
         joined = counter.take()
         assert sum(joined[kind] for kind in FLOODED) < 4 * links(mesh) ** 2 * 2
-        for step in range(round(HOUR / CHANGE_EVERY)):
+        for step in range(CHANGES):
             before = links(mesh)
             kind, sim = change(mesh, step)
             mesh.run(2)
@@ -64,7 +66,7 @@ def test_an_hour_of_changes_converges_each_time_with_a_bounded_number_of_request
             bound = degree * (4 * 2 * before + 2 * 2 * before)
             assert flooded <= bound, f"step {step}: {kind} of {sim.name} cost {flooded} > {bound}"
     assert mesh.converged()
-    assert mesh.now >= HOUR
+    assert mesh.now >= CHANGES * CHANGE_EVERY
 
 
 def test_a_quiet_mesh_sends_no_announcements_at_all() -> None:
