@@ -14,6 +14,7 @@ from pytinc.net.own_addresses import OwnAddresses, is_own
 
 IN_A_NAMESPACE = """
 import asyncio, subprocess
+from ipaddress import ip_address
 from pytinc.net.own_addresses import OwnAddresses
 
 def ip(*words):
@@ -21,15 +22,19 @@ def ip(*words):
 
 async def main():
     removed = asyncio.Queue()
-    watch = OwnAddresses(asyncio.get_running_loop(), on_removed=removed.put_nowait, log=print)
+    names = "192.0.2.7", "192.0.2.8", "2001:db8::7"
+    watched = [ip_address(name).packed for name in names]
+    def note(address, macs):
+        removed.put_nowait((address.hex(), *sorted(mac.hex() for mac in macs)))
+    watch = OwnAddresses(asyncio.get_running_loop(), watched=lambda: watched, on_removed=note, log=print)
     ip("link", "set", "lo", "up")
     watch.start()
-    for address in ("192.0.2.7/32", "192.0.2.8/32", "192.0.2.8/31", "2001:db8::7/128"):
+    for address in ("192.0.2.7/32", "192.0.2.8/32", "192.0.2.8/31", "192.0.2.9/32", "2001:db8::7/128"):
         ip("address", "add", address, "dev", "lo")
-    for address in ("192.0.2.8/32", "2001:db8::7/128", "192.0.2.7/32"):
+    for address in ("192.0.2.9/32", "192.0.2.8/32", "2001:db8::7/128", "192.0.2.7/32"):
         ip("address", "del", address, "dev", "lo")
     for _ in range(2):
-        print((await asyncio.wait_for(removed.get(), 20)).hex(), flush=True)
+        print(*await asyncio.wait_for(removed.get(), 20), flush=True)
     watch.stop()
 
 asyncio.run(main())
@@ -46,16 +51,42 @@ def test_an_address_that_is_on_no_interface_any_more_is_told() -> None:
     )
     if "unshare" in done.stderr:
         pytest.skip("no network namespaces here")
-    # 192.0.2.8 is there still, with another prefix.
-    assert done.stdout.split() == ["20010db8000000000000000000000007", "c0000207"], done.stderr
+    # 192.0.2.8 is there still, with another prefix; nobody wants to know of 192.0.2.9. Interfaces: lo.
+    lines = [line.split() for line in done.stdout.splitlines()]
+    lo = "000000000000"
+    assert lines == [["20010db8000000000000000000000007", lo], ["c0000207", lo]], done.stderr
 
 
 @pytest.mark.parametrize(
     ("address", "own"),
-    [("127.0.0.1", True), ("127.3.2.1", True), ("192.0.2.77", False), ("2001:db8::77", False)],
+    [("127.0.0.1", True), ("192.0.2.77", False), ("2001:db8::77", False)],
 )
 def test_the_host_is_asked_whether_it_has_an_address(address: str, own: bool) -> None:
     assert is_own(ip_address(address).packed) is own
+
+
+@pytest.mark.parametrize("version", ["4", "6"])
+def test_where_any_address_can_be_bound_to_that_of_nobody_is_still_not_the_hosts(
+    version: str,
+) -> None:
+    name = {"4": "192.0.2.77", "6": "2001:db8::77"}[version]
+    code = (
+        "import socket; from ipaddress import ip_address; from pytinc.net.own_addresses import is_own\n"
+        f"family = socket.AF_INET{'6' if version == '6' else ''}\n"
+        f"open('/proc/sys/net/ipv{version}/ip_nonlocal_bind', 'w').write('1')\n"
+        f"socket.socket(family, socket.SOCK_DGRAM).bind(({name!r}, 0))\n"
+        f"print(is_own(ip_address({name!r}).packed))"
+    )
+    done = subprocess.run(
+        ["unshare", "--net", "--map-root-user", sys.executable, "-W", "ignore", "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    if "unshare" in done.stderr or "ip_nonlocal_bind" in done.stderr:
+        pytest.skip("no network namespaces here, or no such setting")
+    assert done.stdout == "False\n", done.stderr
 
 
 async def test_where_the_kernel_allows_no_socket_nothing_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,7 +96,10 @@ async def test_where_the_kernel_allows_no_socket_nothing_is_watched(monkeypatch:
     monkeypatch.setattr(own_addresses.socket, "socket", refuse)
     logs: list[str] = []
     watch = OwnAddresses(
-        asyncio.get_running_loop(), on_removed=lambda _: None, log=lambda level, kind, text: logs.append(text)
+        asyncio.get_running_loop(),
+        watched=list,
+        on_removed=lambda _, __: None,
+        log=lambda level, kind, text: logs.append(text),
     )
     watch.start()
     watch.stop()

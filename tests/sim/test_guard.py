@@ -154,11 +154,11 @@ def test_clients_are_led_away_from_a_host_that_gives_up_the_address(cast: str, v
     start, name = world.mesh.now, world.holder()
     sim, host = world.mesh.nodes[name], world.hosts[name]
     host.addresses.remove(vip)
-    sim.call(lambda node, now: node.address_removed(vip, now))
+    sim.call(lambda node, now: node.address_removed(vip, frozenset((host.mac,)), now))
     world.mesh.run(2)
     assert world.holder() != name
     assert world.ping.lost(start, world.mesh.now - 0.5) <= 1
-    assert any(f"{name} has it no longer; 1 client asked" in line for line in sim.logs)
+    assert any(f"{name} no longer has it; 1 client asked" in line for line in sim.logs)
     assert sum(address == vip for _, address, _ in world.client.moves) == 2
     # It is a holder like the others when it has the address again.
     host.addresses.append(vip)
@@ -173,11 +173,53 @@ def test_clients_are_led_away_from_a_host_that_gives_up_the_address(cast: str, v
     assert world.ping.longest_silence(start - 0.5) < 0.5
 
 
+@pytest.mark.parametrize("cast", ["members", "pytinc"])
+def test_nobody_is_led_to_a_host_that_gave_up_the_address_not_long_ago(cast: str) -> None:
+    for seed in range(1, 5):
+        world = build(CASTS[cast], seed=seed)
+        name = world.holder()
+        world.hosts[name].addresses.remove(VIP)
+        macs = frozenset((world.hosts[name].mac,))
+        world.mesh.nodes[name].call(lambda node, now: node.address_removed(VIP, macs, now))  # noqa: B023
+        world.mesh.run(3)
+        start, second = world.mesh.now, cut(world)
+        world.mesh.run(3)
+        assert world.holder() not in (name, second)
+        assert world.ping.longest_silence(start - 0.5) < 0.5, world.mesh.story()
+
+
+def test_the_address_of_another_host_on_the_lan_is_not_taken_for_the_one_that_our_host_gave_up() -> None:
+    world = build(CASTS["members"])
+    name = world.holder()
+    macs = frozenset((b"\x02\0\0\0\x77\x77",))
+    world.mesh.nodes[name].call(lambda node, now: node.address_removed(VIP, macs, now))
+    world.mesh.run(2)
+    assert world.holder() == name
+    assert world.total("failovers") == 0
+
+
+def test_clients_that_have_left_our_holder_are_not_moved_when_it_gives_up_the_address() -> None:
+    world = build(CASTS["members"])
+    first, host = world.holder(), world.hosts[world.holder()]
+    other = next(name for name in MEMBERS if name != first)
+    world.mesh.run(3)
+    world.client.entries[VIP].mac = world.hosts[other].mac
+    world.hosts[other].announce(VIP)
+    world.mesh.run(3)
+    moves = len(world.client.moves)
+    host.addresses.remove(VIP)
+    world.mesh.nodes[first].call(lambda node, now: node.address_removed(VIP, frozenset((host.mac,)), now))
+    world.mesh.run(3)
+    assert world.holder() == other
+    assert len(world.client.moves) == moves
+
+
 @pytest.mark.parametrize("address", [bytes((10, 1, 1, 99)), bytes((10, 1, 1, 102))], ids=["unknown", "own"])
 def test_giving_up_another_address_moves_nobody(address: bytes) -> None:
     world = build(CASTS["members"])
     name = world.holder()
-    world.mesh.nodes[name].call(lambda node, now: node.address_removed(address, now))
+    macs = frozenset((world.hosts[name].mac,))
+    world.mesh.nodes[name].call(lambda node, now: node.address_removed(address, macs, now))
     world.mesh.run(2)
     assert world.holder() == name
     assert world.total("failovers") == 0
@@ -192,7 +234,8 @@ def test_the_last_holder_that_gives_up_the_address_asks_nobody() -> None:
     world.mesh.run(2)
     before = world.total("questions")
     world.hosts[name].addresses.remove(VIP)
-    world.mesh.nodes[name].call(lambda node, now: node.address_removed(VIP, now))
+    macs = frozenset((world.hosts[name].mac,))
+    world.mesh.nodes[name].call(lambda node, now: node.address_removed(VIP, macs, now))
     world.mesh.run(2)
     assert world.total("questions") == before
 

@@ -30,6 +30,7 @@ from pytinc.vip.actions import (
 from pytinc.vip.addresses import MAX_ADDRESSES, MAX_ALL_CLIENTS
 from pytinc.vip.asking import MAX_CLAIMS
 from pytinc.vip.guard import Guard
+from pytinc.vip.healing import choose
 from pytinc.vip.views import AddressView, HolderState
 from pytinc.wire.neighbour import GUARD_ADDRESS, GUARD_MAC, NO_NOTE, NOBODY, Kind, Message, parse
 
@@ -432,11 +433,89 @@ def test_the_relay_that_brings_a_holders_answers_is_probed_as_well() -> None:
 def test_a_relay_that_brought_nothing_lately_takes_nobody_with_it() -> None:
     world = World().local_client(BETA, until=4.0)
     world.mesh.relayed["beta"] = ("relay", 4.0)
-    world.until(10.0)
+    world.until(15.0)
     assert world.probed(after=5.0) == {"beta", "relay"}
     world.kill("relay")
-    world.until(20.0)
+    world.until(25.0)
     assert world.in_names() == []
+    assert world.all(SetSilent) == []
+
+
+def silences(world: World, node: str) -> list[bool]:
+    """What the node was told of one, in order."""
+    return [action.silent for action in world.all(SetSilent) if action.node == node]
+
+
+def test_a_node_that_a_relay_leads_to_after_it_fell_silent_is_there_again() -> None:
+    world = World().local_client(ALPHA)
+    world.kill("alpha")
+    world.until(10.0)
+    assert silences(world, "alpha") == [True]
+    world.mesh.hops["alpha"] = "relay"
+    world.until(20.0)
+    assert silences(world, "alpha") == [True, False]
+    states = {holder.node: holder.state for holder in world.view().holders}
+    assert states["alpha"] is not HolderState.SILENT
+
+
+def test_a_node_that_is_silent_itself_stays_so_when_a_relay_of_its_frames_answers_again() -> None:
+    world = World().local_client(BETA, until=4.0)
+    world.mesh.relayed["beta"] = ("relay", math.inf)
+    world.until(10.0)
+    world.kill("relay")
+    world.kill("beta")
+    world.until(12.0)
+    world.dead.remove("relay")
+    world.until(20.0)
+    assert silences(world, "relay") == [True, False]
+    assert silences(world, "beta") == [True]
+    world.dead.remove("beta")
+    world.until(30.0)
+    assert silences(world, "beta") == [True, False]
+
+
+def test_a_node_whose_frames_a_silent_relay_brought_stays_silent_until_it_comes_another_way() -> None:
+    world = World().local_client(BETA, until=4.0)
+    world.mesh.relayed["beta"] = ("relay", 9.9)
+    world.until(10.0)
+    world.kill("relay")
+    world.until(60.0)
+    assert silences(world, "beta") == [True]
+    # A frame that came straight.
+    world.mesh.frames["beta"] = 1
+    world.until(65.0)
+    assert silences(world, "beta") == [True, False]
+    assert world.streams[LOCAL] in (ALPHA, GAMMA)
+
+
+@pytest.mark.parametrize("end", ["answers again", "leaves the mesh"])
+def test_a_node_behind_a_silent_relay_is_freed_by_the_relays_end(end: str) -> None:
+    world = World().local_client(BETA, until=4.0)
+    world.mesh.relayed["beta"] = ("relay", 9.9)
+    world.until(10.0)
+    world.kill("relay")
+    world.until(20.0)
+    assert silences(world, "beta") == [True]
+    if end == "answers again":
+        world.dead.remove("relay")
+    else:
+        world.mesh.unreachable.add("relay")
+        world.guard.reachability("relay", world.now, reachable=False)
+        world.take()
+    world.until(30.0)
+    assert silences(world, "beta") == [True, False]
+    states = {holder.node: holder.state for holder in world.view().holders}
+    assert states["beta"] is not HolderState.SILENT
+
+
+def test_who_does_not_answer_any_more_is_not_asked_for_ever() -> None:
+    """Its host lost the address, or stopped to answer, and nobody has noticed."""
+    world = World().local_client(ALPHA)
+    world.kill("alpha")
+    chosen = choose(VIP, LOCAL, (BETA, GAMMA))
+    world.servers[VIP] = tuple(mac for mac in SERVERS if mac != chosen)
+    world.until(8.0)
+    assert world.streams[LOCAL] == next(mac for mac in (BETA, GAMMA) if mac != chosen)
 
 
 def test_a_client_moves_when_the_relay_dies_that_brings_its_frames_to_our_host() -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 NOT_TOLD: Final = "This daemon does not tell about shared addresses: it is not pytinc's, or an older one."
 _NOTHING: Final = "-"
-_REASONS: Final = {"withdrawn": "withdrew", "removed": "had it no longer"}
+_REASONS: Final = {"withdrawn": "withdrew", "removed": "no longer had it"}
 """Failovers without a silence before, in words."""
 
 

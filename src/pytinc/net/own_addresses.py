@@ -7,25 +7,36 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 from pytinc.net.log import LogFunction
+from pytinc.net.tap import read_hwaddr
 from pytinc.wire.netlink import RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR, removed_addresses
 
 _DATAGRAM: Final = 32_768
 """The kernel sends no longer one."""
 _FAMILIES: Final = {4: socket.AF_INET, 16: socket.AF_INET6}
+_DISCARD: Final = 9
+"""Some port: nothing is sent to it."""
 
 
 class OwnAddresses:
     """Listens to the kernel (rtnetlink(7)) in the network namespace of the process."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, *, on_removed: Callable[[bytes], None], log: LogFunction
+        self,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        watched: Callable[[], Collection[bytes]],
+        on_removed: Callable[[bytes, frozenset[bytes]], None],
+        log: LogFunction,
     ) -> None:
+        """``watched`` gives the addresses of interest; ``on_removed`` gets one, and the host's MACs."""
         self._loop = loop
+        self._watched = watched
         self._on_removed = on_removed
         self._log = log
         self._socket: socket.socket | None = None
@@ -33,19 +44,11 @@ class OwnAddresses:
     def start(self) -> None:
         """Begin to listen. Where that is not allowed, nothing is noticed."""
         try:
-            route = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+            self._socket = _listen()
         except OSError as error:
-            self._log(2, "debug", f"Cannot watch the addresses of this host: {error.strerror}")
+            self._log(2, "debug", f"Cannot watch the addresses of this host: {os.strerror(error.errno or 0)}")
             return
-        route.setblocking(False)
-        try:
-            route.bind((0, RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR))
-        except OSError as error:
-            self._log(2, "debug", f"Cannot watch the addresses of this host: {error.strerror}")
-            route.close()
-            return
-        self._socket = route
-        self._loop.add_reader(route, self._read)
+        self._loop.add_reader(self._socket, self._read)
 
     def stop(self) -> None:
         """Listen no more."""
@@ -55,26 +58,53 @@ class OwnAddresses:
             self._socket = None
 
     def _read(self) -> None:
-        while self._socket is not None:
-            try:
-                data, (port, _) = self._socket.recvfrom(_DATAGRAM)
-            except BlockingIOError:
-                return
-            except OSError:
-                continue  # ENOBUFS: there was too much to tell, and some of it is lost
-            if port != 0:
-                continue  # another process may write to us, too
-            for address in removed_addresses(data):
-                if not is_own(address):
-                    self._on_removed(address)
+        if self._socket is None:
+            return
+        try:
+            data, (port, _) = self._socket.recvfrom(_DATAGRAM)
+        except OSError as error:
+            if error.errno == errno.ENOBUFS:
+                self._look_at(self._watched())  # there was too much to tell, and some of it is lost
+            return
+        if port == 0:  # another process may write to us, too
+            self._look_at(set(removed_addresses(data)).intersection(self._watched()))
+
+    def _look_at(self, addresses: Collection[bytes]) -> None:
+        removed = [address for address in addresses if not is_own(address)]
+        if not removed:
+            return
+        try:
+            macs = frozenset(read_hwaddr(name) for _, name in socket.if_nameindex())
+        except OSError as error:
+            self._log(2, "debug", f"Cannot list the interfaces of this host: {os.strerror(error.errno or 0)}")
+            return
+        for address in removed:
+            self._on_removed(address, macs)
+
+
+def _listen() -> socket.socket:
+    route = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+    try:
+        route.setblocking(False)
+        route.bind((0, RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR))
+    except OSError:
+        route.close()
+        raise
+    return route
 
 
 def is_own(address: bytes) -> bool:
-    """Tell whether the host has an address (4 or 16 bytes), on whatever interface."""
+    """Tell whether the host has an address (4 or 16 bytes), on whatever interface; if in doubt, it has.
+
+    The kernel chooses the address itself as the source for what goes to it. (`bind` would do for others as
+    well where ip_nonlocal_bind is set.)
+    """
     family = _FAMILIES[len(address)]
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.bind((socket.inet_ntop(family, address), 0))
-        except OSError as error:
-            return error.errno != errno.EADDRNOTAVAIL
-    return True
+    text = socket.inet_ntop(family, address)
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((text, _DISCARD))
+            return bool(probe.getsockname()[0] == text)
+    except OSError as error:
+        # No route: it is not here. Anything else (no more descriptors) tells nothing.
+        return error.errno not in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL)

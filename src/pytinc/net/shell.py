@@ -111,7 +111,9 @@ class Shell:
             log=log,
             offload=node.settings.offload,
         )
-        self._own_addresses = OwnAddresses(loop, on_removed=self._address_removed, log=log)
+        self._own_addresses = OwnAddresses(
+            loop, watched=node.guard.own_shared, on_removed=self._address_removed, log=log
+        )
         self._resolver = Resolver(loop)
         self._meta = MetaStreams(
             loop, self, node.settings, resolver=self._resolver, netname=netname, log=log, clock=clock
@@ -256,8 +258,8 @@ class Shell:
         self.node.meta_closed(connection, reason, self._clock())
         self.settle()
 
-    def _address_removed(self, address: bytes) -> None:
-        self.node.address_removed(address, self._clock())
+    def _address_removed(self, address: bytes, macs: frozenset[bytes]) -> None:
+        self.node.address_removed(address, macs, self._clock())
         self.settle()
 
     def _resolved(self, asked: Resolve, addresses: Sequence[Address]) -> None:

@@ -256,7 +256,7 @@ class TapDevice(SuperFrames):
     @property
     def hwaddr(self) -> bytes:
         """The interface's MAC address as it is now: tinc-up may change it."""
-        return _read_hwaddr(self.name)
+        return read_hwaddr(self.name)
 
     def fileno(self) -> int:
         """Return the descriptor to wait on."""
@@ -410,7 +410,7 @@ def _limit_super_frames(name: str) -> None:
         route.send(_LINK_MESSAGE.pack(*message, *interface, *attribute))
 
 
-def _read_hwaddr(name: str) -> bytes:
+def read_hwaddr(name: str) -> bytes:
     """Ask for the interface's address ourselves: pytun's getter cuts it at a NUL byte."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as anything:
         try:

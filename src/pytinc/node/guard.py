@@ -90,9 +90,13 @@ class NodeGuard:
         self._guard.withdraw(now)
         self.settle(now)
 
-    def address_removed(self, address: bytes, now: float) -> None:
+    def own_shared(self) -> list[bytes]:
+        """Return the shared addresses that hosts behind the own device hold."""
+        return self._guard.own_shared()
+
+    def address_removed(self, address: bytes, macs: frozenset[bytes], now: float) -> None:
         """The host gave up an address."""
-        self._guard.address_removed(address, now)
+        self._guard.address_removed(address, macs, now)
         self.settle(now)
 
     def summary(self) -> GuardSummary:

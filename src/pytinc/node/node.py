@@ -163,9 +163,9 @@ class Node:
         self.guard.withdraw(now)
         self._settle(now)
 
-    def address_removed(self, address: bytes, now: float) -> None:
-        """The host gave up an IP address (4 or 16 bytes)."""
-        self.guard.address_removed(address, now)
+    def address_removed(self, address: bytes, macs: frozenset[bytes], now: float) -> None:
+        """The host, whose interfaces have these MAC addresses, gave up an IP address (4 or 16 bytes)."""
+        self.guard.address_removed(address, macs, now)
         self._settle(now)
 
     def guard_view(self, now: float) -> GuardView:

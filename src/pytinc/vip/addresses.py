@@ -11,7 +11,7 @@ Every table here is fed by the network and bounded.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from pytinc.vip.views import FailoverView
@@ -166,6 +166,11 @@ class AddressRecord:
                 self._together = self.verified = True
             return self._together and not before
         return False
+
+    def doubt(self, holders: Iterable[bytes]) -> None:
+        """Expect no answer of these holders until one comes."""
+        for mac in holders:
+            self.holders[mac].missed = max(self.holders[mac].missed, DOUBTFUL_ROUNDS)
 
     def present(self) -> list[Holder]:
         """Return the holders that can be expected to answer."""

@@ -9,6 +9,7 @@ import ipaddress
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import NamedTuple
 
 from pytinc.vip.actions import Action, Mesh, Notice, SendFrame
 from pytinc.vip.addresses import AddressRecord, AddressTable, Client
@@ -23,13 +24,19 @@ RECENT_USE = 60.0
 """Seconds for which the last frame tells which holder a station uses."""
 STEADY_AFTER = 3.0
 """Seconds after its return in which a node gets no clients."""
-RELAYED_LATELY = 3.0
-"""Seconds: whose frames a relay brought so shortly before it fell silent is behind it."""
 GRACE = 300.0
 """Seconds for which a client is remembered whose MAC address nobody owns: its node may come back."""
 IDLE_LIFE = 600.0
 """Seconds for which an address is remembered that nobody uses."""
 _NONCES = 1 << 32
+
+
+class Silenced(NamedTuple):
+    """How things stood when a node was found to be as silent as the peer that it is behind."""
+
+    at: float
+    received: int
+    """Frames that had come from the node."""
 
 
 class Core:
@@ -44,7 +51,7 @@ class Core:
         self.watch = Watch(mesh, int(random_float() * _NONCES))
         self.left: dict[str, float] = {}
         """Nodes whose clients were led elsewhere, and when, until they are back."""
-        self.silenced: dict[str, set[str]] = {}
+        self.silenced: dict[str, dict[str, Silenced]] = {}
         """Peers that are watched and silent, each with itself and those behind it, as silent."""
         self.wanted: set[str] = set()
         """Nodes of which it matters whether they are there."""
@@ -77,6 +84,10 @@ class Core:
         return low + self._random() * (high - low)
 
     # -- facts --
+
+    def is_silenced(self, node: str) -> bool:
+        """Tell whether any silent peer makes a node silent."""
+        return any(node in nodes for nodes in self.silenced.values())
 
     def is_behind(self, node: str, hop: str, since: float) -> bool:
         """Tell whether frames for a node go by way of ``hop``, or its own came that way from ``since`` on."""

@@ -1,6 +1,7 @@
 """What happens when a holder goes: whose clients are led where, and what is told about it.
 
-A holder goes because its node fell silent, left the mesh, or is this node and stops. `Healing` asks the
+A holder goes because its node fell silent, left the mesh, or is this node and stops, or because this node's
+host gave up the address. `Healing` asks the
 questions; this module finds the clients, looks for signs of success, and tells people.
 """
 
@@ -24,6 +25,8 @@ REMOTE_DELAY: Final = (0.01, 0.05)
 these."""
 SURE_USE: Final = 1.5
 """Seconds without a frame after which a client of our own holder may be anywhere."""
+ANSWER_TIME: Final = 0.25
+"""Seconds after which a holder that has been asked has answered, if it ever will."""
 EVIDENCE_TIME: Final = 1.0
 """Seconds after which a failover is told without having seen the new holder."""
 FORGET_HEALING: Final = 60.0
@@ -157,8 +160,13 @@ class Failovers:
         for healing in self._healings:
             self._look_for_moves(healing)
             first = not healing.asked
-            questions = healing.questions(now, partial(self._candidates, healing.record, healing.gone, now))
-            if questions and first and healing.remote and self._asking.may_ask_about(healing.record, now):
+            since = healing.begin
+            candidates = partial(self._candidates, healing.record, healing.gone, now, since=since)
+            questions = healing.questions(now, candidates)
+            # Guards that see no frames ask who answers at once; it would keep the others from doing so.
+            late = now >= since + ANSWER_TIME and healing.record.asked < since
+            in_doubt = first if healing.remote else late
+            if questions and in_doubt and self._asking.may_ask_about(healing.record, now):
                 self._asking.ask(healing.record, now)
             for client, to in questions:
                 question = neighbour.question(client.mac, client.address, healing.record.address, to=to)
@@ -238,15 +246,26 @@ class Failovers:
         self._core.count(failovers=1)
 
     def _candidates(
-        self, record: AddressRecord, gone: frozenset[bytes], now: float, client: Client
+        self,
+        record: AddressRecord,
+        gone: frozenset[bytes],
+        now: float,
+        client: Client,
+        *,
+        since: float = math.inf,
     ) -> list[bytes]:
-        """Return the holders to which a client may be led: those known to be well if there are any."""
+        """Return the holders to which a client may be led: those known to be well if there are any.
+
+        A while after ``since``, when questions were asked, they are those who have answered.
+        """
         core = self._core
         serving = [
             holder.mac
             for holder in record.present()
             if holder.mac not in gone and holder.mac != client.mac and core.serves(record, holder.mac)
         ]
+        if now >= since + ANSWER_TIME:
+            serving = [mac for mac in serving if record.holders[mac].answered >= since] or serving
         settled = [mac for mac in serving if not core.is_new(mac, now)]
         return [mac for mac in settled if core.is_well(mac)] or settled or serving
 
@@ -336,43 +355,48 @@ class Failovers:
             *(healing.gone for healing in self._healings if healing.reason != "withdrawn")
         )
 
-    def address_removed(self, record: AddressRecord, now: float) -> None:
-        """Our host has an address no longer: lead those elsewhere who use it there."""
-        core, own = self._core, self._core.own_holders(record)
-        if len(own) != 1:
-            return  # it never was our host's, or another one on its LAN has it as well
-        healing = self._withdrawal(record, own, "removed", now)
-        for mac in own:
+    def address_removed(self, record: AddressRecord, macs: frozenset[bytes], now: float) -> None:
+        """Our host, which has these MAC addresses, no longer has an address: lead its clients elsewhere."""
+        core, gone = self._core, self._core.own_holders(record) & macs
+        if not gone:
+            return
+        healing = self._withdrawal(record, gone, "removed", now)
+        for mac in gone:
             del record.holders[mac]
             core.own.forget(mac, record.address)
-        record.own_seen = -math.inf
+        if not core.own_holders(record):
+            record.own_seen = -math.inf
         if healing is None:
             return
-        self._heal(healing)
         if self._asking.may_ask_about(record, now):
             self._asking.ask(record, now, leaving=True)
-        if not healing.waiting:
-            healing.end()
+        if healing.waiting:
+            self._heal(healing)
 
     def _withdrawal(
-        self, record: AddressRecord, own: frozenset[bytes], reason: str, now: float
+        self, record: AddressRecord, gone: frozenset[bytes], reason: str, now: float
     ) -> Healing | None:
-        """Return the move of all clients from our own holders; None if there is no other holder."""
+        """Return the move of all clients from holders of ours; None if there is no other holder."""
         core = self._core
-        others = any(core.serves(record, holder.mac) for holder in record.present() if holder.mac not in own)
-        if not own or not others or not core.is_shared(record):
+        others = any(core.serves(record, holder.mac) for holder in record.present() if holder.mac not in gone)
+        if not gone or not others or not core.is_shared(record):
             return None
         clients = [
             client
             for client in record.clients.values()
             if client.mac not in record.holders
             and (reason == "removed" or not core.is_local(client))
-            and (
-                client.holder in own
-                or any(core.mesh.last_use(mac, client.mac, record.address) > -math.inf for mac in own)
-            )
+            and self._may_use(record, client, gone, now)
         ]
-        return Healing(record, core.me, own, clients, reason, 0.0, now)
+        return Healing(record, core.me, gone, clients, reason, 0.0, now)
+
+    def _may_use(self, record: AddressRecord, client: Client, gone: frozenset[bytes], now: float) -> bool:
+        """Tell whether a client uses one of these holders of ours, or did so and nothing tells more."""
+        core = self._core
+        holder = core.holder_of(record, client, now)
+        if holder is not None and (holder in gone or core.serves(record, holder)):
+            return holder in gone
+        return any(core.mesh.last_use(mac, client.mac, record.address) > -math.inf for mac in gone)
 
     def _look_for_end(self, now: float) -> None:
         """End the withdrawal when no client sends to us any more, or some may for ever."""
@@ -401,7 +425,7 @@ def _what(healing: Healing) -> str:
         case "silent":
             return f"{healing.node} is silent for {healing.silent_s:.2f} s"
         case "removed":
-            return f"{healing.node} has it no longer"
+            return f"{healing.node} no longer has it"
         case "unreachable":
             return f"{healing.node} has left the mesh"
         case _:

@@ -11,7 +11,7 @@ asked for (`pytinc.vip.actions.Mesh`). Who does the work:
 
 * the clients' own node, for stations behind its own device: it sees whom they use;
 * for clients behind C nodes, a few guards of the mesh (`pytinc.vip.asking`);
-* a member that stops, for its own clients.
+* a member that stops, or whose host gives up the address, for its own clients.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Final
 from pytinc.vip.actions import Action, AskMeta, Gone, Mesh, Rules, SetSilent
 from pytinc.vip.addresses import AddressTable
 from pytinc.vip.asking import Asking
-from pytinc.vip.core import RELAYED_LATELY, Core
+from pytinc.vip.core import LOCAL_USE, Core, Silenced
 from pytinc.vip.corrections import Corrections
 from pytinc.vip.detector import State
 from pytinc.vip.failover import Failovers
@@ -104,11 +104,18 @@ class Guard:
                 self._review_now(now)
                 self._failovers.tick(now)
 
-    def address_removed(self, address: bytes, now: float) -> None:
-        """The host gave up an address: lead the clients that used it here elsewhere."""
+    def own_shared(self) -> list[bytes]:
+        """Return the shared addresses that hosts behind the own device hold."""
+        core = self._core
+        return [
+            record.address for record in core.table if core.is_shared(record) and core.own_holders(record)
+        ]
+
+    def address_removed(self, address: bytes, macs: frozenset[bytes], now: float) -> None:
+        """The host, which has these MAC addresses, gave up an address: lead its clients elsewhere."""
         record = self._core.table.get(address)
         if record is not None and not self._core.withdrawing:
-            self._failovers.address_removed(record, now)
+            self._failovers.address_removed(record, macs, now)
             self._review.soon(now)
             self._failovers.tick(now)
 
@@ -330,23 +337,26 @@ class Guard:
 
     def _on_end_of_silence(self, node: str, now: float, *, answers: bool) -> None:
         """A silent peer answers again, or it is not watched any more."""
-        behind = self._core.silenced.pop(node, set())
-        self._core.actions += [SetSilent(silent, silent=False) for silent in sorted(behind)]
+        core = self._core
+        behind = core.silenced.pop(node, {})
+        freed = [freed for freed in sorted(behind) if not core.is_silenced(freed)]
+        core.actions += [SetSilent(silent, silent=False) for silent in freed]
         if not answers:
             return
-        self._core.log(2, "info", f"{node} answers again")
-        for alive in sorted(behind | self._behind(node, now)):
-            if self._core.mesh.is_reachable(alive):
+        core.log(2, "info", f"{node} answers again")
+        for alive in freed:
+            if core.mesh.is_reachable(alive):
                 self._failovers.back(alive, now)
 
     def _on_silence(self, node: str, now: float) -> None:
         detector = self._core.watch.get(node)
         silence = now - detector.last_heard if detector is not None else 0.0
         self._core.log(2, "info", f"{node} is silent for {silence:.2f} s")
-        since = now - silence - RELAYED_LATELY
-        self._core.silenced[node] = behind = self._behind(node, since)
-        for silent in sorted(behind):
-            self._core.actions.append(SetSilent(silent, silent=True))
+        since = now - silence - LOCAL_USE
+        core, behind = self._core, sorted(self._behind(node, since))
+        core.actions += [SetSilent(silent, silent=True) for silent in behind if not core.is_silenced(silent)]
+        core.silenced[node] = {silent: Silenced(now, core.mesh.received(silent)) for silent in behind}
+        for silent in behind:
             self._failovers.holder_gone(silent, "silent", silence, now, hop=node)
         self._failovers.relay_gone(node, silence, since, now)
         # At once: the data path must let the answers through.

@@ -7,10 +7,10 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Final
 
-from pytinc.vip.actions import NO_HOLDER, KeepWarm, NewRules, Rules
+from pytinc.vip.actions import NO_HOLDER, KeepWarm, NewRules, Rules, SetSilent
 from pytinc.vip.addresses import AddressRecord
 from pytinc.vip.asking import Asking
-from pytinc.vip.core import GRACE, IDLE_LIFE, LOCAL_USE, RECENT_USE, Core, address_text, mac_text
+from pytinc.vip.core import GRACE, IDLE_LIFE, LOCAL_USE, RECENT_USE, Core, Silenced, address_text, mac_text
 from pytinc.vip.detector import State
 from pytinc.vip.failover import Failovers
 
@@ -86,6 +86,11 @@ class Review:
         hops |= {
             node for node in wanted if core.watch.state(node) is State.SILENT and core.mesh.is_reachable(node)
         }
+        hops |= {
+            hop
+            for hop, nodes in core.silenced.items()
+            if core.mesh.is_reachable(hop) and not wanted.isdisjoint(nodes)
+        }
         core.watch.set_wanted(hops, now)
         core.wanted = wanted
         self._welcome_back(now)
@@ -119,18 +124,39 @@ class Review:
     def _welcome_back(self, now: float) -> None:
         """See who is there again of those whose clients were led elsewhere, whatever way led to that."""
         core = self._core
-        for node, since in list(core.left.items()):
-            if any(node in nodes for nodes in core.silenced.values()):
+        for node in sorted(core.left.keys() | {node for nodes in core.silenced.values() for node in nodes}):
+            if not self._is_there(node):
                 continue
-            hop = core.mesh.first_hop(node)
-            detector = None if hop is None else core.watch.get(hop)
-            if (
-                detector is not None
-                and detector.is_there
-                and detector.last_heard > since
-                and core.mesh.is_reachable(node)
-            ):
-                self._failovers.back(node, now)
+            if core.is_silenced(node):
+                for nodes in core.silenced.values():
+                    nodes.pop(node, None)
+                core.actions.append(SetSilent(node, silent=False))
+            self._failovers.back(node, now)
+
+    def _is_there(self, node: str) -> bool:
+        """Tell whether a node can be reached, and reach us, without a peer that is silent."""
+        core = self._core
+        hop = core.mesh.first_hop(node)
+        detector = None if hop is None else core.watch.get(hop)
+        return (
+            detector is not None
+            and detector.is_there
+            and detector.last_heard > core.left.get(node, -math.inf)
+            and core.mesh.is_reachable(node)
+            and all(
+                self._comes_without(node, relay, nodes[node])
+                for relay, nodes in core.silenced.items()
+                if node in nodes and node != relay
+            )
+        )
+
+    def _comes_without(self, node: str, relay: str, silenced: Silenced) -> bool:
+        """Tell whether what a node sends us comes by another way than a relay that is silent."""
+        mesh = self._core.mesh
+        if mesh.received(node) != silenced.received:
+            return mesh.last_hop(node, silenced.at) != relay
+        # Nothing came since; did this relay bring what came before?
+        return mesh.last_hop(node, silenced.at - LOCAL_USE) != relay
 
     def _wanted(self, record: AddressRecord, now: float) -> set[str]:
         """Return the nodes behind a shared address of which we must know whether they are there."""
@@ -153,8 +179,8 @@ class Review:
     def _keep_warm(self, wanted: set[str], shared: list[AddressRecord], now: float) -> None:
         """Keep keys and paths with those to whom a question may have to go at once.
 
-        They are those who are watched, the nodes of clients that we care for, and where clients use our own
-        holder the nodes of the others.
+        They are those who are watched, the nodes of clients that we care for, and all holders of what our own
+        stations use, or of what others use at our own holder.
         """
         core = self._core
         core.actions += [KeepWarm(node) for node in sorted(wanted)]
@@ -174,7 +200,13 @@ class Review:
         core = self._core
         if self._asking.is_caller(record, now):
             yield from record.clients
-        if core.own_holders(record) and core.is_used(record, now):
+        own = core.own_holders(record)
+        if any(
+            core.uses(record, client, now)
+            if core.is_local(client)
+            else core.holder_of(record, client, now) in own
+            for client in record.clients.values()
+        ):
             yield from record.holders
 
     # -- rules for the data path --

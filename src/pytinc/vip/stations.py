@@ -45,7 +45,7 @@ class OwnStations:
         known[address] = now
 
     def forget(self, mac: bytes, address: bytes) -> None:
-        """A station has an address no longer."""
+        """A station no longer has an address."""
         self._addresses.get(mac, {}).pop(address, None)
 
     def station(self, address: bytes) -> bytes | None:

@@ -1,7 +1,8 @@
 """The peers that are being watched: a detector for each, and what their verdicts lead to.
 
 Whom to watch is decided by `pytinc.vip.review`: the nodes behind holders of shared addresses that somebody
-uses, and nobody else. A node that is reached through a relay is as silent as the relay.
+uses, and nobody else. A node that is reached through a relay, or whose frames a relay brings, is as silent as
+that relay.
 """
 
 from __future__ import annotations
