@@ -109,9 +109,12 @@ class Group:
         self._add_nodes(vip_first)
         self._reader = shutil.which("tinc", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
 
+    def _entries(self) -> list[str]:
+        return ["node_1", "node_7"] if self.topology is Topology.RELAY else ["node_1"]
+
     def _add_nodes(self, vip_first: bool) -> None:
         add, cast = self.network.add, self.cast
-        entries = ["node_1", "node_7"] if self.topology is Topology.RELAY else ["node_1"]
+        entries = self._entries()
         add("node_1", cast.entry, with_prefix(own_addresses(1)))
         for name, own in MEMBERS.items():
             parts = [own] if cast.keepalived else [VIPS, own] if vip_first else [own, VIPS]
@@ -169,6 +172,15 @@ class Group:
         views = {name: self.nodes(self.network[name]) for name in started}
         if not all(name in view and view[name].reachable for view in views.values() for name in started):
             return False
+        entries = self._entries()
+        linked = [
+            views[name][entry].nexthop == entry
+            for name in started
+            for entry in entries
+            if self.topology is Topology.RELAY and name not in entries
+        ]
+        if not all(linked):
+            return False  # with one relay only, its death is another fault
         self._warm_up()
         client = self.client.name
         direct = [

@@ -392,6 +392,28 @@ def test_the_question_gets_out_though_the_tree_ran_through_the_dead_holder(cast:
     assert world.ping.longest_silence(start - 0.5) < 0.5, world.mesh.story()
 
 
+@pytest.mark.parametrize("vip", [VIP, VIP6], ids=["IPv4", "IPv6"])
+def test_a_client_that_an_old_answer_has_led_back_unseen_is_led_away_when_that_holder_dies(
+    vip: bytes,
+) -> None:
+    """A server that stood still for a while answers what it was asked before; only C nodes see that."""
+    world = build(CASTS["bystander"], vip=vip)
+    first = cut(world)
+    world.mesh.run(3)
+    second = world.holder()
+    world.mesh.underlay.cut.discard(first)
+    world.mesh.run(5)
+    # As the client's kernel takes it; the answer goes straight from one C node to the other.
+    world.client.entries[vip].mac = world.hosts[first].mac
+    world.mesh.run(20)
+    assert world.holder() == first
+    start = world.mesh.now
+    world.mesh.underlay.cut.add(first)
+    world.mesh.run(4)
+    assert world.holder() == second
+    assert world.ping.longest_silence(start - 0.5) < 0.5, world.mesh.story()
+
+
 def test_a_client_behind_a_dead_relay_is_led_to_a_holder_that_it_reaches_otherwise() -> None:
     world = build(("n5",), warm_up=1.0, links={"n2": ("n1",), "n3": ("n1",), "n4": ("n1",)})
     name = world.holder()

@@ -112,7 +112,7 @@ class Shell:
             offload=node.settings.offload,
         )
         self._own_addresses = OwnAddresses(
-            loop, watched=node.guard.own_shared, on_removed=self._address_removed, log=log
+            loop, watched=node.own_shared, on_removed=self._address_removed, log=log
         )
         self._resolver = Resolver(loop)
         self._meta = MetaStreams(

@@ -163,6 +163,10 @@ class Node:
         self.guard.withdraw(now)
         self._settle(now)
 
+    def own_shared(self) -> list[bytes]:
+        """Return the shared addresses (`address_removed`) that hosts behind our device hold."""
+        return self.guard.own_shared()
+
     def address_removed(self, address: bytes, macs: frozenset[bytes], now: float) -> None:
         """The host, whose interfaces have these MAC addresses, gave up an IP address (4 or 16 bytes)."""
         self.guard.address_removed(address, macs, now)

@@ -53,7 +53,18 @@ class Holder:
 class Client:
     """A station that uses an address."""
 
-    __slots__ = ("address", "corrected", "corrections", "holder", "mac", "noticed", "owned", "seen", "told")
+    __slots__ = (
+        "address",
+        "assumed",
+        "corrected",
+        "corrections",
+        "holder",
+        "mac",
+        "noticed",
+        "owned",
+        "seen",
+        "told",
+    )
 
     def __init__(self, mac: bytes, address: bytes, now: float) -> None:
         self.mac = mac
@@ -64,6 +75,8 @@ class Client:
         """The holder that it uses, as far as questions and announcements that reached us tell."""
         self.told = -math.inf
         """When they told that. What its frames said before that is out of date."""
+        self.assumed = False
+        """Nobody saw that; see `believe`."""
         self.owned = now
         """When some node owned its MAC address last, as far as was looked."""
         self.noticed = -math.inf
@@ -71,9 +84,13 @@ class Client:
         self.corrected = -math.inf
         self.corrections = 0
 
-    def believe(self, holder: bytes | None, now: float) -> None:
-        """Something tells which holder the client uses from now on; None: any of them."""
-        self.holder, self.told = holder, now
+    def believe(self, holder: bytes | None, now: float, *, assumed: bool = False) -> None:
+        """Something tells which holder the client uses from now on; None: any of them.
+
+        ``assumed``: it is the one that we asked to answer the client. An old answer of the one that it had
+        before, which was not dead but stood still, may have led it back.
+        """
+        self.holder, self.told, self.assumed = holder, now, assumed
 
 
 class AddressRecord:

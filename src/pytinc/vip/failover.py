@@ -70,10 +70,11 @@ class Failovers:
             )
             if seen:
                 healing = Healing(record, node, gone, seen, reason, silence, now)
-                self._keep_own(healing, now)
+                self._keep(healing, now)
                 self._heal(healing)
             if unseen:
                 healing = Healing(record, node, gone, unseen, reason, silence, now, remote=True)
+                self._keep(healing, now)
                 # Let a guard go first that sees their frames, if there is one.
                 healing.postpone(now + core.between(REMOTE_DELAY))
                 self._heal(healing)
@@ -172,7 +173,7 @@ class Failovers:
                 question = neighbour.question(client.mac, client.address, healing.record.address, to=to)
                 self._core.send(question)
                 if to is not None:
-                    client.believe(to, now)
+                    client.believe(to, now, assumed=healing.remote)
             self._core.count(questions=len(questions))
             if not healing.told and now >= healing.begin + EVIDENCE_TIME:
                 self._tell(healing)
@@ -220,11 +221,9 @@ class Failovers:
                 continue
             holder = core.holder_of(record, client, now)
             if holder is not None and holder not in gone and core.serves(record, holder):
-                # One that sent to us may have left while we were cut off and heard nothing.
-                since, _ = core.last_use(record, client)
-                if owner == core.me or holder not in own or not cares or now - since < SURE_USE:
-                    continue
-                seen.append(client)
+                if owner != core.me and cares and self._is_doubtful(record, client, holder, own, now):
+                    # Asking the holder that it should have changes nothing if it has it.
+                    (seen if holder in own else unseen).append(client)
                 continue
             if owner == core.me:
                 seen.append(client)
@@ -233,12 +232,21 @@ class Failovers:
                 (seen if chosen in own else unseen).append(client)
         return seen, unseen
 
-    def _keep_own(self, healing: Healing, now: float) -> None:
-        """Ask our own holder for clients that seem to use it: nothing changes for those that do."""
-        own = self._core.own_holders(healing.record)
+    def _is_doubtful(
+        self, record: AddressRecord, client: Client, holder: bytes, own: frozenset[bytes], now: float
+    ) -> bool:
+        """Tell whether a client may use another holder than it seems."""
+        if holder in own:
+            # One that sent to us may have left while we were cut off and heard nothing.
+            since, _ = self._core.last_use(record, client)
+            return now - since >= SURE_USE
+        return client.assumed
+
+    def _keep(self, healing: Healing, now: float) -> None:
+        """Ask the holders that clients seem to use: nothing changes for those that do."""
         for client in healing.waiting.values():
             holder = self._core.holder_of(healing.record, client, now)
-            if holder is not None and holder in own:
+            if holder is not None and holder not in healing.gone:
                 healing.prefer(client, holder)
 
     def _heal(self, healing: Healing) -> None:
