@@ -1,15 +1,29 @@
 """For both pytest runs (``tests`` and ``interop``): says at the end what was skipped, and why.
 
+Signals do what they do by default, also where a shell has started pytest in the background or with nohup:
+what the tests start inherits it.
+
 With PYTINC_TEST_REPORT set, the list is also appended to that file; ``make test`` prints it at its end.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+DEFAULTS = {
+    signal.SIGHUP: signal.SIG_DFL,
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGQUIT: signal.SIG_DFL,
+    signal.SIGTERM: signal.SIG_DFL,
+}
+for _number, _handler in DEFAULTS.items():
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _handler)
 
 
 def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
