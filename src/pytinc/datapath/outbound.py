@@ -50,7 +50,9 @@ _NEIGHBOUR_TYPES = frozenset((ARP, IPV6))
 
 
 class Outbound:
-    """The way out. ``table`` is written by the node and only read here, but for counters and ``own_macs``.
+    """The way out.
+
+    The node writes ``table``; written here are counters, ``own_macs``, the guard's uses and the capture.
 
     `pytinc.datapath.router.Router` replaces the part that looks for the owner.
     """

@@ -2,8 +2,8 @@
 
 With checksum and segmentation offload the kernel leaves two jobs to whoever reads the TAP device: it hands
 over up to 64 KiB of a TCP or UDP flow as one frame, and checksums that are not filled in. A virtio-net header
-in front of each frame says what is left to do (virtio 1.2, 5.1.6). `net.tap` calls `segment` for every frame
-that needs it, so that the rest of the data path sees plain frames: byte for byte those that a kernel without
+in front of each frame says what is left to do (virtio 1.2, 5.1.6). `net.tap` gives what it has read
+to `gather`, so that the rest of the data path sees plain frames: byte for byte those that a kernel without
 offload sends.
 
 A super-frame is cut in one go. Its frames become the rows of a byte matrix, and each header field that

@@ -22,15 +22,13 @@ if TYPE_CHECKING:
     from pytinc.datapath.super_frames import Assembly
 
 BROADCAST_MAC: Final = b"\xff" * 6
-NO_PATH: Final = -1
-"""A limit no record fits in: the path does not exist."""
 
 
 class UdpPath(NamedTuple):
     """One way to send a sealed record by UDP: through which socket, to whom, under which id prefix."""
 
     limit: int
-    """Longest record payload that a probe has proved for this path; `NO_PATH` if there is none."""
+    """Longest record payload that a probe has proved for this path."""
     socket: int
     address: SockAddr
     prefix: bytes
@@ -91,9 +89,9 @@ class PeerSlot:
         self.tcp_only = False
         """TCPONLY in this node's options or in ours: no UDP with it."""
         self.clamp_mss = False
+        """CLAMP_MSS in the options of this node (for the own node: ours)."""
         self.compression = 0
         """The level at which the peer wants its packets compressed, as far as we can; 0: not at all."""
-        """CLAMP_MSS in the options of this node (for the own node: ours)."""
         # UDP.
         self.address: SockAddr | None = None
         self.socket = 0

@@ -1,8 +1,8 @@
 """The tun device of router mode: IP packets without Ethernet header (dataplane.md 6.2).
 
 The data path knows frames only, so each packet gets a header here that says IPv4 or IPv6 and has zero MACs,
-and loses it again when it is written. `pytinc.net.tap.open_device` opens the interface; `DeviceFeed` there
-waits for packets.
+and loses it again when it is written. `pytinc.net.devices.open_device` opens the interface;
+`pytinc.net.tap.DeviceFeed` waits for packets.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""Writes the forwarding table: the only way in which the control plane speaks to the data path."""
+"""Writes what follows from settings, routes and subnets into the forwarding table: rules, paths and owners.
+
+Some attributes of a slot are written by the part that knows them first: session, address and `upkeep_due` by
+`tunnels`, the connection by `connections`, reachability by `topology`, silence by `guard`.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """What dumps show: plain tuples with the fields of control.md 4, in its order.
 
-`pytinc.net.control` turns them into lines. Numbers and names only: nothing here refers to live state.
+`pytinc.net.shell` turns them into the rows of `pytinc.control.messages`, and those into lines. Numbers and
+names only: nothing here refers to live state.
 """
 
 from __future__ import annotations
