@@ -392,6 +392,18 @@ def test_the_question_gets_out_though_the_tree_ran_through_the_dead_holder(cast:
     assert world.ping.longest_silence(start - 0.5) < 0.5, world.mesh.story()
 
 
+@pytest.mark.parametrize("cast", CASTS)
+def test_a_client_whose_entry_has_just_changed_takes_the_new_holder_at_the_second_question(cast: str) -> None:
+    """Linux believes no answer for a second after an entry changed its state (locktime)."""
+    world = build(CASTS[cast])
+    start, gone = world.mesh.now, cut(world)
+    world.mesh.at(start + 0.2, lambda: setattr(world.client.entries[VIP], "updated", start + 0.2))
+    world.mesh.run(3)
+    assert world.holder() != gone
+    assert world.ping.longest_silence(start - 0.5) < 0.5, world.mesh.story()
+    assert sum(address == VIP for _, address, _ in world.client.moves) == 2
+
+
 @pytest.mark.parametrize("vip", [VIP, VIP6], ids=["IPv4", "IPv6"])
 def test_a_client_that_an_old_answer_has_led_back_unseen_is_led_away_when_that_holder_dies(
     vip: bytes,

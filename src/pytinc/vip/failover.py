@@ -170,10 +170,12 @@ class Failovers:
             if questions and in_doubt and self._asking.may_ask_about(healing.record, now):
                 self._asking.ask(healing.record, now)
             for client, to in questions:
-                question = neighbour.question(client.mac, client.address, healing.record.address, to=to)
-                self._core.send(question)
+                address = healing.record.address
+                self._core.send(neighbour.question(client.mac, client.address, address, to=to))
                 if to is not None:
                     client.believe(to, now, assumed=healing.remote)
+                if to is not None and not first and self._must_be_told(healing, to):
+                    self._core.send(neighbour.claim(to, address, client.mac, client.address))
             self._core.count(questions=len(questions))
             if not healing.told and now >= healing.begin + EVIDENCE_TIME:
                 self._tell(healing)
@@ -187,6 +189,15 @@ class Failovers:
             for healing in self._healings
             if not (healing.is_over and healing.told and now > healing.begin + FORGET_HEALING)
         ]
+
+    def _must_be_told(self, healing: Healing, holder: bytes) -> bool:
+        """Tell whether a client may have refused the answer that its new holder has given.
+
+        For a second after its entry changed, be it only its state, Linux takes no answer that names another
+        MAC address (locktime of ARP; IPv6 has none), but it takes a question for its own address.
+        """
+        known = healing.record.holders.get(holder)
+        return len(healing.record.address) == 4 and known is not None and known.answered >= healing.begin
 
     # -- who is concerned --
 
