@@ -191,7 +191,7 @@ class Zsh:
         self.read_until(b"READY> ")
 
     def read_until(self, wanted: bytes) -> None:
-        seen, end = b"", time.monotonic() + 20
+        seen, end = b"", time.monotonic() + 60
         while wanted not in seen:
             ready, _, _ = select.select([self.terminal], [], [], end - time.monotonic())
             assert ready, seen
@@ -201,7 +201,7 @@ class Zsh:
         """Type, press TAB, and return what the line became."""
         self.line.unlink(missing_ok=True)
         os.write(self.terminal, b"\x15" + typed.encode() + b"\t\x18")
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while not self.line.exists():
             assert time.monotonic() < end, "zsh does not answer"
             ready, _, _ = select.select([self.terminal], [], [], 0.05)

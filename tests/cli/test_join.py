@@ -76,7 +76,7 @@ class Inviter:
             while True:
                 connection, _ = self._listener.accept()
                 with connection, contextlib.suppress(OSError, ProtocolError):
-                    connection.settimeout(15)
+                    connection.settimeout(60)
                     self._talk(connection)
 
     def _talk(self, connection: socket.socket) -> None:

@@ -32,7 +32,7 @@ def with_runner(request, tmp_path, log) -> Callable[..., None]:
             everything = {"extension": "", "interpreter": None, "environment": {"NAME": "alpha"}, **context}
             runner = ScriptRunner(ScriptContext(str(tmp_path), **everything), log, lambda: 3)
             tasks.spawn("scripts", runner.run_forever())
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await test(runner)
 
         run(main, use_uvloop=request.param == "uvloop")

@@ -24,7 +24,7 @@ from pytinc.control.statistics import parse_rows
 from pytinc.crypto.keys import PrivateKey, format_private_key
 
 COMMAND = [sys.executable, "-m", "pytinc.daemon"]
-PATIENCE = 15.0
+PATIENCE = 60.0
 READY = re.compile("Watchdog (started|is disabled)\n")
 """The last line of the start: from then on requests and signals are answered."""
 
@@ -531,7 +531,7 @@ def test_an_alarm_dials_again_what_waits(network: Network) -> None:
     daemon = network.start("-d1")
     until(lambda: "re-establish outgoing connection in 5 seconds" in daemon.said)
     with socket.create_server(("127.0.0.1", port)) as listener:
-        listener.settimeout(3)
+        listener.settimeout(4.5)
         daemon.signal(signal.SIGALRM)
         caller, _ = listener.accept()
         with caller:

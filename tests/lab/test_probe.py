@@ -59,12 +59,12 @@ def port() -> Iterator[int]:
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
 def test_the_server_says_what_a_client_says_and_closes(port: int, address: str) -> None:
     for _ in range(3):
-        with socket.create_connection((address, port), timeout=5) as client:
+        with socket.create_connection((address, port), timeout=60) as client:
             client.sendall(b"?")
             assert client.recv(10) == b"?"
             assert client.recv(10) == b""
 
 
 def test_a_client_that_says_nothing_holds_nobody_up(port: int) -> None:
-    with socket.create_connection(("127.0.0.1", port), timeout=5):
+    with socket.create_connection(("127.0.0.1", port), timeout=60):
         test_the_server_says_what_a_client_says_and_closes(port, "127.0.0.1")

@@ -42,7 +42,7 @@ def on_loop(request: pytest.FixtureRequest) -> OnLoop:
 
         async def guarded(tasks: Tasks) -> None:
             asyncio.get_running_loop().set_exception_handler(lambda _, context: problems.append(context))
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await main()
 
         run(guarded, use_uvloop=use_uvloop)

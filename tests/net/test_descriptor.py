@@ -68,7 +68,7 @@ def giver(path: str, give: Callable[[socket.socket], None]) -> Iterator[None]:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind("\0" + path[1:] if path.startswith("@") else path)
         listener.listen()
-        listener.settimeout(10)
+        listener.settimeout(60)
 
         def serve() -> None:
             peer, _ = listener.accept()

@@ -28,10 +28,19 @@ OURS, THEIRS = f"pr{os.getpid() % 100000}a", f"pr{os.getpid() % 100000}b"
 MACS = bytes((2, 0, 0, 0, 0, 1)) + bytes((2, 0, 0, 0, 0, 2))
 LOCAL_EXPERIMENT = b"\x88\xb5"
 VLAN_7 = b"\x81\x00\x00\x07"
+PATIENCE_S = 60
 
 
 def ip(*words: str) -> None:
     subprocess.run(["ip", *words], check=True, capture_output=True)
+
+
+def wait_up(name: str) -> None:
+    """Wait until an interface sends: for a while after it is up the kernel drops what it is given."""
+    deadline = time.monotonic() + PATIENCE_S
+    while Path(f"/sys/class/net/{name}/operstate").read_text().strip() != "up":
+        assert time.monotonic() < deadline, f"{name} does not come up"
+        time.sleep(0.01)
 
 
 @pytest.fixture(scope="module")
@@ -45,11 +54,13 @@ def station() -> Iterator[socket.socket]:
         for name in (OURS, THEIRS):
             Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6").write_text("1")
             ip("link", "set", name, "up")
+        for name in (OURS, THEIRS):
+            wait_up(name)
         with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as end:
             end.setsockopt(raw._SOL_PACKET, raw._PACKET_VNET_HDR, 1)
             end.setsockopt(raw._SOL_PACKET, raw._PACKET_AUXDATA, 1)
             end.bind((THEIRS, 3))
-            end.settimeout(5)
+            end.settimeout(PATIENCE_S)
             yield end
     finally:
         ip("link", "del", OURS)
@@ -68,7 +79,7 @@ def send(station: socket.socket, frame: bytes, header: bytes = bytes(10)) -> Non
 
 def read(device: RawSocketDevice, count: int) -> list[bytes]:
     frames: list[bytes] = []
-    while len(frames) < count and select.select([device.fileno()], [], [], 5)[0]:
+    while len(frames) < count and select.select([device.fileno()], [], [], PATIENCE_S)[0]:
         frames += one_by_one(device.read_batch(64))
     return frames
 
@@ -161,9 +172,7 @@ def test_the_interface_going_down_is_a_read_error_and_then_it_goes_on(
     with pytest.raises(OSError, match="down"):
         device.write_batch([frame(b"lost")])
     ip("link", "set", OURS, "up")
-    deadline = time.monotonic() + 5
-    while Path(f"/sys/class/net/{THEIRS}/operstate").read_text() != "up\n" and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_up(THEIRS)
     send(station, frame(b"again"))
     assert read(device, 1) == [frame(b"again")]
 

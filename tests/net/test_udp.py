@@ -169,7 +169,7 @@ def test_runs_carry_the_mark_that_is_set(log, host: str, wanted, told, offload: 
     with socket.socket(family, socket.SOCK_DGRAM) as ours, socket.socket(family, socket.SOCK_DGRAM) as theirs:
         theirs.bind((host, 0))
         theirs.setsockopt(*wanted, 1)
-        theirs.settimeout(5)
+        theirs.settimeout(60)
         loop = asyncio.new_event_loop()
         loop.close()
         sockets = UdpSockets(

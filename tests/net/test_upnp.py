@@ -42,7 +42,7 @@ def play(log: Log, command: list[str], until: Callable[[], bool]) -> None:
     async def main(tasks: Tasks) -> None:
         mapper = PortMapper(Plan(("655/tcp", "655/udp"), wait=0, period=0), log, command=command)
         tasks.spawn("upnp", mapper.run_forever())
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not until():  # noqa: ASYNC110  # a file of another process has no event
                 await asyncio.sleep(0.02)
             await mapper.stop()
@@ -144,7 +144,7 @@ def test_the_helper_is_told_how_long_to_wait_and_what_to_map(log: Log, tmp_path:
         command = ["/bin/sh", "-c", f'echo "$*" >{told}.new; mv {told}.new {told}', "helper"]
         mapper = PortMapper(plan(["655"], udp_only=False, wait=7, period=60), log, command=command)
         tasks.spawn("upnp", mapper.run_forever())
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not told.exists():  # noqa: ASYNC110  # a file of another process has no event
                 await asyncio.sleep(0.02)
             await mapper.stop()
