@@ -458,6 +458,67 @@ def test_a_node_that_a_relay_leads_to_after_it_fell_silent_is_there_again() -> N
     assert states["alpha"] is not HolderState.SILENT
 
 
+def test_a_station_that_uses_such_a_node_again_is_not_moved_when_another_one_dies() -> None:
+    world = World().local_client(ALPHA)
+    world.kill("alpha")
+    world.until(10.0)
+    world.mesh.hops["alpha"] = "relay"
+    world.until(20.0)
+    world.streams[LOCAL] = ALPHA
+    world.until(30.0)
+    world.kill("beta")
+    world.kill("gamma")
+    world.until(40.0)
+    assert world.in_names(after=30.0) == []
+    assert world.streams[LOCAL] == ALPHA
+
+
+def test_a_client_that_was_led_away_is_asked_for_again_only_when_the_holder_dies_that_it_had() -> None:
+    world = World().remote_client(ALPHA)
+    world.kill("alpha")
+    world.until(12.0)
+    first = world.in_names()[0].message.to
+    world.dead.remove("alpha")
+    world.until(20.0)
+    third = next(mac for mac in (BETA, GAMMA) if mac != first)
+    world.kill(OWNERS[third])
+    world.until(30.0)
+    assert world.in_names(after=20.0) == []
+    world.kill("alpha")
+    world.until(35.0)
+    assert {sent.message.to for sent in world.in_names(after=30.0)} == {first}
+
+
+def test_a_client_is_told_of_the_holder_that_answered_from_the_second_question_on() -> None:
+    world = World().remote_client(ALPHA)
+    world.kill("alpha")
+    world.until(12.0)
+    asked = world.in_names()
+    claims = world.claims()
+    assert claims
+    assert {claim.message.mac for claim in claims} == {asked[0].message.to}
+    assert {claim.message.to for claim in claims} == {REMOTE}
+    assert min(claim.at for claim in claims) == asked[1].at
+
+
+@pytest.mark.parametrize("end", ["leaves the mesh", "falls silent"])
+def test_a_holder_that_says_it_will_leave_is_watched_over_until_it_has_left(end: str) -> None:
+    """With two holders, too: its own questions may be lost."""
+    world = World()
+    world.servers[VIP] = (ALPHA, BETA)
+    world.mesh.ids[b"alpha-"] = "alpha"
+    world.local_client(ALPHA, until=10.0)
+    world.kill("alpha")
+    world.hear(lone(bytes(byte ^ 0xFF for byte in b"alpha-")))
+    if end == "leaves the mesh":
+        world.until(10.1)
+        world.mesh.unreachable.add("alpha")
+        world.guard.reachability("alpha", world.now, reachable=False)
+        world.take()
+    world.until(12.0)
+    assert world.streams[LOCAL] == BETA
+
+
 def test_a_node_that_is_silent_itself_stays_so_when_a_relay_of_its_frames_answers_again() -> None:
     world = World().local_client(BETA, until=4.0)
     world.mesh.relayed["beta"] = ("relay", math.inf)

@@ -41,13 +41,15 @@ CALLER_LIFE: Final = 75.0
 class Holder:
     """A MAC address that answers for an address."""
 
-    __slots__ = ("answered", "mac", "missed")
+    __slots__ = ("answered", "leaving", "mac", "missed")
 
     def __init__(self, mac: bytes, now: float) -> None:
         self.mac = mac
         self.answered = now
         self.missed = 0
         """Rounds in a row in which it did not answer."""
+        self.leaving = False
+        """Its node has said that it will answer no more."""
 
 
 class Client:
@@ -55,10 +57,10 @@ class Client:
 
     __slots__ = (
         "address",
-        "assumed",
         "corrected",
         "corrections",
         "holder",
+        "led_from",
         "mac",
         "noticed",
         "owned",
@@ -75,8 +77,8 @@ class Client:
         """The holder that it uses, as far as questions and announcements that reached us tell."""
         self.told = -math.inf
         """When they told that. What its frames said before that is out of date."""
-        self.assumed = False
-        """Nobody saw that; see `believe`."""
+        self.led_from: frozenset[bytes] = frozenset()
+        """Holders that it may have gone back to; see `believe`."""
         self.owned = now
         """When some node owned its MAC address last, as far as was looked."""
         self.noticed = -math.inf
@@ -84,13 +86,13 @@ class Client:
         self.corrected = -math.inf
         self.corrections = 0
 
-    def believe(self, holder: bytes | None, now: float, *, assumed: bool = False) -> None:
+    def believe(self, holder: bytes | None, now: float, *, led_from: frozenset[bytes] = frozenset()) -> None:
         """Something tells which holder the client uses from now on; None: any of them.
 
-        ``assumed``: it is the one that we asked to answer the client. An old answer of the one that it had
-        before, which was not dead but stood still, may have led it back.
+        ``led_from``: nobody saw that, it is the one that we asked to answer the client. An old answer of one
+        of those that it was led away from, if that one only stood still, may have led it back.
         """
-        self.holder, self.told, self.assumed = holder, now, assumed
+        self.holder, self.told, self.led_from = holder, now, led_from
 
 
 class AddressRecord:
@@ -175,7 +177,7 @@ class AddressRecord:
             if len(self.holders) >= MAX_HOLDERS:
                 return False
             holder = self.holders[mac] = Holder(mac, now)
-        holder.answered, holder.missed = now, 0
+        holder.answered, holder.missed, holder.leaving = now, 0, False
         if self._answers is not None and now < self._round_since + ROUND_TIME:
             before = self._together
             self._answers.add(mac)
@@ -184,20 +186,24 @@ class AddressRecord:
             return self._together and not before
         return False
 
-    def doubt(self, holders: Iterable[bytes]) -> None:
+    def leave(self, holders: Iterable[bytes]) -> None:
         """Expect no answer of these holders until one comes."""
         for mac in holders:
-            self.holders[mac].missed = max(self.holders[mac].missed, DOUBTFUL_ROUNDS)
+            self.holders[mac].leaving = True
 
     def present(self) -> list[Holder]:
         """Return the holders that can be expected to answer."""
-        return [holder for holder in self.holders.values() if holder.missed < DOUBTFUL_ROUNDS]
+        return [holder for holder in self._answering() if not holder.leaving]
+
+    def _answering(self) -> Iterator[Holder]:
+        return (holder for holder in self.holders.values() if holder.missed < DOUBTFUL_ROUNDS)
 
     def is_shared(self, owner: Callable[[bytes], str | None]) -> bool:
         """Tell whether holders behind more than one node answered the same question."""
         if not self._together:
             return False
-        return len({owner(holder.mac) for holder in self.present()} - {None}) > 1
+        # One that is leaving still has clients.
+        return len({owner(holder.mac) for holder in self._answering()} - {None}) > 1
 
     # -- callers --
 

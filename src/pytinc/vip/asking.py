@@ -92,7 +92,7 @@ class Asking:
         leaving = mesh.name_of(inverted(message.note))
         if leaving is not None:
             record.withdrawn[leaving] = now
-            record.doubt(mac for mac in record.holders if mesh.owner(mac) == leaving)
+            record.leave(mac for mac in record.holders if mesh.owner(mac) == leaving)
         elif mesh.name_of(message.note) is not None:
             is_new = message.note not in record.present_callers(now)
             record.heard_caller(message.note, now)

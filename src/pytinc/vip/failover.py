@@ -27,6 +27,8 @@ SURE_USE: Final = 1.5
 """Seconds without a frame after which a client of our own holder may be anywhere."""
 ANSWER_TIME: Final = 0.25
 """Seconds after which a holder that has been asked has answered, if it ever will."""
+SECOND_QUESTION: Final = 0.05
+"""Seconds after which a question is another one."""
 EVIDENCE_TIME: Final = 1.0
 """Seconds after which a failover is told without having seen the new holder."""
 FORGET_HEALING: Final = 60.0
@@ -160,22 +162,12 @@ class Failovers:
         """Ask in the clients' names what is due, and see whether they have moved."""
         for healing in self._healings:
             self._look_for_moves(healing)
-            first = not healing.asked
-            since = healing.begin
-            candidates = partial(self._candidates, healing.record, healing.gone, now, since=since)
+            candidates = partial(self._candidates, healing.record, healing.gone, now, since=healing.begin)
             questions = healing.questions(now, candidates)
-            # Guards that see no frames ask who answers at once; it would keep the others from doing so.
-            late = now >= since + ANSWER_TIME and healing.record.asked < since
-            in_doubt = first if healing.remote else late
-            if questions and in_doubt and self._asking.may_ask_about(healing.record, now):
+            if questions and self._must_ask(healing, now) and self._asking.may_ask_about(healing.record, now):
                 self._asking.ask(healing.record, now)
             for client, to in questions:
-                address = healing.record.address
-                self._core.send(neighbour.question(client.mac, client.address, address, to=to))
-                if to is not None:
-                    client.believe(to, now, assumed=healing.remote)
-                if to is not None and not first and self._must_be_told(healing, to):
-                    self._core.send(neighbour.claim(to, address, client.mac, client.address))
+                self._ask(healing, client, to, now)
             self._core.count(questions=len(questions))
             if not healing.told and now >= healing.begin + EVIDENCE_TIME:
                 self._tell(healing)
@@ -189,6 +181,35 @@ class Failovers:
             for healing in self._healings
             if not (healing.is_over and healing.told and now > healing.begin + FORGET_HEALING)
         ]
+
+    def _must_ask(self, healing: Healing, now: float) -> bool:
+        """Tell whether we must find out who answers, as holders may have gone unnoticed.
+
+        Where frames pass here we see whether clients move, and ask late: a guard that asks keeps others from
+        asking for their clients. Else we ask at once, and again if somebody's answer may be lost.
+        """
+        record, begin = healing.record, healing.begin
+        if not healing.remote:
+            return now >= begin + ANSWER_TIME and record.asked < begin
+        if healing.rounds_begun == 1:
+            return record.asked < begin
+        is_second = healing.rounds_begun == 2 and record.asked < begin + SECOND_QUESTION
+        return is_second and any(
+            holder.answered < begin for holder in record.present() if holder.mac not in healing.gone
+        )
+
+    def _ask(self, healing: Healing, client: Client, to: bytes | None, now: float) -> None:
+        """Ask in a client's name; ``to``: the holder that is asked."""
+        address = healing.record.address
+        self._core.send(neighbour.question(client.mac, client.address, address, to=to))
+        if to is None:
+            return
+        if healing.rounds_begun > 1 and self._must_be_told(healing, to):
+            self._core.send(neighbour.claim(to, address, client.mac, client.address))
+        led_from: frozenset[bytes] = frozenset()
+        if healing.remote:
+            led_from = healing.gone | (client.led_from if client.holder == to else led_from)
+        client.believe(to, now, led_from=led_from - {to})
 
     def _must_be_told(self, healing: Healing, holder: bytes) -> bool:
         """Tell whether a client may have refused the answer that its new holder has given.
@@ -232,7 +253,12 @@ class Failovers:
                 continue
             holder = core.holder_of(record, client, now)
             if holder is not None and holder not in gone and core.serves(record, holder):
-                if owner != core.me and cares and self._is_doubtful(record, client, holder, own, now):
+                if (
+                    cares
+                    and owner != core.me
+                    and not core.is_guarded(client)
+                    and self._is_doubtful(record, client, holder, gone, now)
+                ):
                     # Asking the holder that it should have changes nothing if it has it.
                     (seen if holder in own else unseen).append(client)
                 continue
@@ -244,14 +270,14 @@ class Failovers:
         return seen, unseen
 
     def _is_doubtful(
-        self, record: AddressRecord, client: Client, holder: bytes, own: frozenset[bytes], now: float
+        self, record: AddressRecord, client: Client, holder: bytes, gone: frozenset[bytes], now: float
     ) -> bool:
-        """Tell whether a client may use another holder than it seems."""
-        if holder in own:
+        """Tell whether a client may use a holder that is gone, and not the one that it seems to use."""
+        if holder in self._core.own_holders(record):
             # One that sent to us may have left while we were cut off and heard nothing.
             since, _ = self._core.last_use(record, client)
             return now - since >= SURE_USE
-        return client.assumed
+        return not client.led_from.isdisjoint(gone)
 
     def _keep(self, healing: Healing, now: float) -> None:
         """Ask the holders that clients seem to use: nothing changes for those that do."""

@@ -271,7 +271,8 @@ class Guard:
         if record is not None and message.note != self._core.my_id:
             if self._asking.heard(record, message, now):
                 self._notices.newcomer(record, now)
-            self._failovers.heard_caller(record)
+            if self._core.mesh.name_of(message.note) is not None:  # not one that leaves
+                self._failovers.heard_caller(record)
 
     def _note_own(self, message: Message, now: float) -> None:
         """A host behind our device has an address."""

@@ -87,6 +87,8 @@ class Healing:
         """The holder that was asked for the client asked for last."""
         self.told = False
         """A person was told."""
+        self.rounds_begun = 0
+        """Rounds of questions that were begun; those that were missed do not count."""
         self._rounds = ROUNDS if remote else SEEN_ROUNDS
         self._choices: dict[bytes, bytes] = {}
         self._round = 0
@@ -145,6 +147,7 @@ class Healing:
         if not self._queue:
             self._queue = list(self.waiting.values())
             self.asked = max(self.asked, len(self._queue))
+            self.rounds_begun += 1
             self._round += 1
             while self._round < len(self._rounds) and self.begin + self._rounds[self._round] <= now:
                 self._round += 1  # we are late: rounds that were missed are not made up for

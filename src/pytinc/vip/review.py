@@ -84,7 +84,11 @@ class Review:
         }
         # Whoever is silent stays watched, even where its frames go another way meanwhile.
         hops |= {
-            node for node in wanted if core.watch.state(node) is State.SILENT and core.mesh.is_reachable(node)
+            node
+            for node in wanted
+            if core.watch.state(node) is State.SILENT
+            and core.is_silenced(node)
+            and core.mesh.is_reachable(node)
         }
         hops |= {
             hop
