@@ -162,8 +162,12 @@ def test_clients_are_led_away_from_a_host_that_gives_up_the_address(cast: str, v
     assert sum(address == vip for _, address, _ in world.client.moves) == 2
     # It is a holder like the others when it has the address again.
     host.addresses.append(vip)
-    host.announce(vip) if len(vip) == 4 else None
-    world.mesh.run(40)
+    sim.call(lambda node, now: node.address_added(vip, now))
+    world.mesh.run(0.5)
+    for guard in (sim, *(world.mesh.nodes[other] for other in MEMBERS)):
+        record = guard.node.guard._guard._core.table.get(vip)
+        assert host.mac in [holder.mac for holder in record.present()]
+    world.mesh.run(10)
     assert name in [holder.node for holder in world.view(name).holders]
     gone = world.holder()
     start = world.mesh.now

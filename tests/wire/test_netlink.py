@@ -7,9 +7,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pytinc.wire.netlink import RTM_DELADDR, removed_addresses
+from pytinc.wire.netlink import RTM_DELADDR, changed_addresses
 
-RTM_NEWADDR = 20
+RTM_NEWLINK = 16
 IFA_ADDRESS, IFA_LOCAL, IFA_LABEL = 1, 2, 3
 VIP, PEER = ip_address("10.1.1.10").packed, ip_address("10.1.1.1").packed
 VIP6 = ip_address("fd00:1::10").packed
@@ -36,26 +36,26 @@ REAL6 = bytes.fromhex(
 
 
 def test_an_address_is_found_in_what_the_kernel_sends() -> None:
-    assert removed_addresses(REAL) == [VIP]
-    assert removed_addresses(REAL6) == [VIP6]
+    assert changed_addresses(REAL) == [VIP]
+    assert changed_addresses(REAL6) == [VIP6]
 
 
 def test_several_messages_stand_in_one_datagram() -> None:
     data = message(RTM_DELADDR, attribute(IFA_LABEL, b"vpn\0"), attribute(IFA_LOCAL, VIP)) + message(
         RTM_DELADDR, attribute(IFA_ADDRESS, VIP6)
     )
-    assert removed_addresses(data) == [VIP, VIP6]
+    assert changed_addresses(data) == [VIP, VIP6]
 
 
 def test_on_a_link_with_a_peer_the_own_address_counts() -> None:
     data = message(RTM_DELADDR, attribute(IFA_ADDRESS, PEER), attribute(IFA_LOCAL, VIP))
-    assert removed_addresses(data) == [VIP]
+    assert changed_addresses(data) == [VIP]
 
 
 @pytest.mark.parametrize(
     "data",
     [
-        message(RTM_NEWADDR, attribute(IFA_LOCAL, VIP)),
+        message(RTM_NEWLINK, attribute(IFA_LOCAL, VIP)),
         message(RTM_DELADDR),
         message(RTM_DELADDR, attribute(IFA_LOCAL, b"abc")),
         message(RTM_DELADDR, attribute(IFA_LOCAL, VIP))[:30],
@@ -63,11 +63,11 @@ def test_on_a_link_with_a_peer_the_own_address_counts() -> None:
         b"",
     ],
 )
-def test_what_tells_of_no_removed_address_is_passed_over(data: bytes) -> None:
-    assert removed_addresses(data) == []
+def test_what_tells_of_no_address_is_passed_over(data: bytes) -> None:
+    assert changed_addresses(data) == []
 
 
 @example(message(RTM_DELADDR, struct.pack("=HH", 0, IFA_LOCAL)))
 @given(st.binary(max_size=200))
 def test_nothing_makes_it_fail(data: bytes) -> None:
-    assert all(len(address) in (4, 16) for address in removed_addresses(data))
+    assert all(len(address) in (4, 16) for address in changed_addresses(data))

@@ -1,6 +1,6 @@
-"""Notices when the host gives up an address: an operator or a script took it from its interface.
+"""Notices when the host gives up an address or gets it back: an operator or a script changed its interface.
 
-The guard of shared addresses then leads the clients of that address elsewhere (`pytinc.vip`).
+The guard of shared addresses leads the clients of an address that is gone elsewhere (`pytinc.vip`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final
 
 from pytinc.net.log import LogFunction
 from pytinc.net.tap import read_hwaddr
-from pytinc.wire.netlink import RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR, removed_addresses
+from pytinc.wire.netlink import RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR, changed_addresses
 
 _DATAGRAM: Final = 32_768
 """The kernel sends no longer one."""
@@ -31,13 +31,16 @@ class OwnAddresses:
         loop: asyncio.AbstractEventLoop,
         *,
         watched: Callable[[], Collection[bytes]],
-        on_removed: Callable[[bytes, frozenset[bytes]], None],
+        on_change: Callable[[bytes, frozenset[bytes] | None], None],
         log: LogFunction,
     ) -> None:
-        """``watched`` gives the addresses of interest; ``on_removed`` gets one, and the host's MACs."""
+        """``watched`` gives the addresses of interest.
+
+        ``on_change`` gets one that the host got or lost; with one that it lost the MACs of its interfaces.
+        """
         self._loop = loop
         self._watched = watched
-        self._on_removed = on_removed
+        self._on_change = on_change
         self._log = log
         self._socket: socket.socket | None = None
 
@@ -67,19 +70,21 @@ class OwnAddresses:
                 self._look_at(self._watched())  # there was too much to tell, and some of it is lost
             return
         if port == 0:  # another process may write to us, too
-            self._look_at(set(removed_addresses(data)).intersection(self._watched()))
+            self._look_at(set(changed_addresses(data)).intersection(self._watched()))
 
     def _look_at(self, addresses: Collection[bytes]) -> None:
-        removed = [address for address in addresses if not is_own(address)]
-        if not removed:
-            return
+        for address in addresses:
+            if is_own(address):
+                self._on_change(address, None)
+            elif (macs := self._macs()) is not None:
+                self._on_change(address, macs)
+
+    def _macs(self) -> frozenset[bytes] | None:
         try:
-            macs = frozenset(read_hwaddr(name) for _, name in socket.if_nameindex())
+            return frozenset(read_hwaddr(name) for _, name in socket.if_nameindex())
         except OSError as error:
             self._log(2, "debug", f"Cannot list the interfaces of this host: {os.strerror(error.errno or 0)}")
-            return
-        for address in removed:
-            self._on_removed(address, macs)
+            return None
 
 
 def _listen() -> socket.socket:

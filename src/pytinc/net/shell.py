@@ -112,7 +112,7 @@ class Shell:
             offload=node.settings.offload,
         )
         self._own_addresses = OwnAddresses(
-            loop, watched=node.own_shared, on_removed=self._address_removed, log=log
+            loop, watched=node.shared_addresses, on_change=self._address_changed, log=log
         )
         self._resolver = Resolver(loop)
         self._meta = MetaStreams(
@@ -258,8 +258,12 @@ class Shell:
         self.node.meta_closed(connection, reason, self._clock())
         self.settle()
 
-    def _address_removed(self, address: bytes, macs: frozenset[bytes]) -> None:
-        self.node.address_removed(address, macs, self._clock())
+    def _address_changed(self, address: bytes, lost_by: frozenset[bytes] | None) -> None:
+        now = self._clock()
+        if lost_by is None:
+            self.node.address_added(address, now)
+        else:
+            self.node.address_removed(address, lost_by, now)
         self.settle()
 
     def _resolved(self, asked: Resolve, addresses: Sequence[Address]) -> None:

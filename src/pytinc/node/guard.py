@@ -90,9 +90,14 @@ class NodeGuard:
         self._guard.withdraw(now)
         self.settle(now)
 
-    def own_shared(self) -> list[bytes]:
-        """Return the shared addresses that hosts behind the own device hold."""
-        return self._guard.own_shared()
+    def shared_addresses(self) -> list[bytes]:
+        """Return all shared addresses."""
+        return self._guard.shared_addresses()
+
+    def address_added(self, address: bytes, now: float) -> None:
+        """The host got an address."""
+        self._guard.address_added(address, now)
+        self.settle(now)
 
     def address_removed(self, address: bytes, macs: frozenset[bytes], now: float) -> None:
         """The host gave up an address."""

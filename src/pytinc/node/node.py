@@ -163,9 +163,14 @@ class Node:
         self.guard.withdraw(now)
         self._settle(now)
 
-    def own_shared(self) -> list[bytes]:
-        """Return the shared addresses (`address_removed`) that hosts behind our device hold."""
-        return self.guard.own_shared()
+    def shared_addresses(self) -> list[bytes]:
+        """Return the shared addresses: `address_added` and `address_removed` are about them."""
+        return self.guard.shared_addresses()
+
+    def address_added(self, address: bytes, now: float) -> None:
+        """The host got an IP address (4 or 16 bytes)."""
+        self.guard.address_added(address, now)
+        self._settle(now)
 
     def address_removed(self, address: bytes, macs: frozenset[bytes], now: float) -> None:
         """The host, whose interfaces have these MAC addresses, gave up an IP address (4 or 16 bytes)."""

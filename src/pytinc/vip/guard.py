@@ -104,12 +104,15 @@ class Guard:
                 self._review_now(now)
                 self._failovers.tick(now)
 
-    def own_shared(self) -> list[bytes]:
-        """Return the shared addresses that hosts behind the own device hold."""
-        core = self._core
-        return [
-            record.address for record in core.table if core.is_shared(record) and core.own_holders(record)
-        ]
+    def shared_addresses(self) -> list[bytes]:
+        """Return all shared addresses."""
+        return [record.address for record in self._core.table if self._core.is_shared(record)]
+
+    def address_added(self, address: bytes, now: float) -> None:
+        """The host got an address: have it answer, so that all guards know that it is a holder."""
+        record = self._core.table.get(address)
+        if record is not None and not self._core.withdrawing and self._asking.may_ask_about(record, now):
+            self._asking.ask(record, now)
 
     def address_removed(self, address: bytes, macs: frozenset[bytes], now: float) -> None:
         """The host, which has these MAC addresses, gave up an address: lead its clients elsewhere."""

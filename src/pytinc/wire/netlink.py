@@ -6,6 +6,7 @@ import struct
 from collections.abc import Iterator
 from typing import Final
 
+RTM_NEWADDR: Final = 20
 RTM_DELADDR: Final = 21
 RTMGRP_IPV4_IFADDR: Final = 0x10
 RTMGRP_IPV6_IFADDR: Final = 0x100
@@ -21,14 +22,14 @@ _IFA_LOCAL: Final = 2
 """On a link with a peer IFA_ADDRESS is that of the peer, and this one the own."""
 
 
-def removed_addresses(data: bytes) -> list[bytes]:
-    """Return the IPv4 and IPv6 addresses that one datagram of the kernel says were taken from an interface.
+def changed_addresses(data: bytes) -> list[bytes]:
+    """Return the IPv4 and IPv6 addresses that one datagram of the kernel says an interface got or lost.
 
     What is cut off or of another kind is passed over.
     """
     found: list[bytes] = []
     for type_, body in _messages(data):
-        if type_ == RTM_DELADDR:
+        if type_ in (RTM_NEWADDR, RTM_DELADDR):
             attributes = dict(_attributes(body[_ADDRESS_SIZE:]))
             address = attributes.get(_IFA_LOCAL, attributes.get(_IFA_ADDRESS, b""))
             if len(address) in (4, 16):
