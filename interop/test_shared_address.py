@@ -94,8 +94,10 @@ def test_a_client_is_served_by_another_holder_and_stays_there_when_the_first_is_
             moves = later.enter_context(Moves(client))
         network.wait_converged()
         time.sleep(QUESTIONS_END_S)
-    # It may go from one of the others to the third: hosts of C members lead clients to themselves.
-    assert not [vip for vip in VIPS if holder.mac in moves.of(vip)]
+    # It may go from one of the others to the third: hosts of C members lead clients to themselves. So may the
+    # one that is back, by a question to the client alone; only a pytinc node of either can prevent that.
+    if Kind.PY in (holder.kind, network["client"].kind):
+        assert not [vip for vip in VIPS if holder.mac in moves.of(vip)]
 
 
 def test_the_death_and_return_of_a_backup_is_not_noticed(network: Network) -> None:
