@@ -304,11 +304,14 @@ class Failovers:
         A while after ``since``, when questions were asked, they are those who have answered.
         """
         core = self._core
-        serving = [
+        others = [
             holder.mac
-            for holder in record.present()
+            for holder in record.holders.values()
             if holder.mac not in gone and holder.mac != client.mac and core.serves(record, holder.mac)
         ]
+        present = {holder.mac for holder in record.present()}
+        # One that is not expected to answer is better than none: it may have the address again.
+        serving = [mac for mac in others if mac in present] or others
         if now >= since + ANSWER_TIME:
             serving = [mac for mac in serving if record.holders[mac].answered >= since] or serving
         settled = [mac for mac in serving if not core.is_new(mac, now)]
