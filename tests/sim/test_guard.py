@@ -44,6 +44,11 @@ class World:
         mac = self.client.entries[self.ping.target].mac
         return next(name for name, host in self.hosts.items() if host.mac == mac)
 
+    def give_up(self, name: str, address: bytes, macs: frozenset[bytes] | None = None) -> None:
+        """A node's host loses an address; its interfaces have its own MAC address, or others."""
+        lost_by = frozenset((self.hosts[name].mac,)) if macs is None else macs
+        self.mesh.nodes[name].call(lambda node, now: node.address_removed(address, lost_by, now))
+
     def guards(self) -> list[SimNode]:
         return [sim for sim in self.mesh.running() if sim.settings.neighbour_guard]
 
@@ -154,7 +159,7 @@ def test_clients_are_led_away_from_a_host_that_gives_up_the_address(cast: str, v
     start, name = world.mesh.now, world.holder()
     sim, host = world.mesh.nodes[name], world.hosts[name]
     host.addresses.remove(vip)
-    sim.call(lambda node, now: node.address_removed(vip, frozenset((host.mac,)), now))
+    world.give_up(name, vip)
     world.mesh.run(2)
     assert world.holder() != name
     assert world.ping.lost(start, world.mesh.now - 0.5) <= 1
@@ -183,8 +188,7 @@ def test_nobody_is_led_to_a_host_that_gave_up_the_address_not_long_ago(cast: str
         world = build(CASTS[cast], seed=seed)
         name = world.holder()
         world.hosts[name].addresses.remove(VIP)
-        macs = frozenset((world.hosts[name].mac,))
-        world.mesh.nodes[name].call(lambda node, now: node.address_removed(VIP, macs, now))  # noqa: B023
+        world.give_up(name, VIP)
         world.mesh.run(3)
         start, second = world.mesh.now, cut(world)
         world.mesh.run(3)
@@ -195,8 +199,7 @@ def test_nobody_is_led_to_a_host_that_gave_up_the_address_not_long_ago(cast: str
 def test_the_address_of_another_host_on_the_lan_is_not_taken_for_the_one_that_our_host_gave_up() -> None:
     world = build(CASTS["members"])
     name = world.holder()
-    macs = frozenset((b"\x02\0\0\0\x77\x77",))
-    world.mesh.nodes[name].call(lambda node, now: node.address_removed(VIP, macs, now))
+    world.give_up(name, VIP, frozenset((b"\x02\0\0\0\x77\x77",)))
     world.mesh.run(2)
     assert world.holder() == name
     assert world.total("failovers") == 0
@@ -212,7 +215,7 @@ def test_clients_that_have_left_our_holder_are_not_moved_when_it_gives_up_the_ad
     world.mesh.run(3)
     moves = len(world.client.moves)
     host.addresses.remove(VIP)
-    world.mesh.nodes[first].call(lambda node, now: node.address_removed(VIP, frozenset((host.mac,)), now))
+    world.give_up(first, VIP)
     world.mesh.run(3)
     assert world.holder() == other
     assert len(world.client.moves) == moves
@@ -222,8 +225,7 @@ def test_clients_that_have_left_our_holder_are_not_moved_when_it_gives_up_the_ad
 def test_giving_up_another_address_moves_nobody(address: bytes) -> None:
     world = build(CASTS["members"])
     name = world.holder()
-    macs = frozenset((world.hosts[name].mac,))
-    world.mesh.nodes[name].call(lambda node, now: node.address_removed(address, macs, now))
+    world.give_up(name, address)
     world.mesh.run(2)
     assert world.holder() == name
     assert world.total("failovers") == 0
@@ -238,8 +240,7 @@ def test_the_last_holder_that_gives_up_the_address_asks_nobody() -> None:
     world.mesh.run(2)
     before = world.total("questions")
     world.hosts[name].addresses.remove(VIP)
-    macs = frozenset((world.hosts[name].mac,))
-    world.mesh.nodes[name].call(lambda node, now: node.address_removed(VIP, macs, now))
+    world.give_up(name, VIP)
     world.mesh.run(2)
     assert world.total("questions") == before
 

@@ -89,9 +89,14 @@ class Core:
         """Tell whether any silent peer makes a node silent."""
         return any(node in nodes for nodes in self.silenced.values())
 
-    def is_behind(self, node: str, hop: str, since: float) -> bool:
-        """Tell whether frames for a node go by way of ``hop``, or its own came that way from ``since`` on."""
-        return hop in (self.mesh.first_hop(node), self.mesh.last_hop(node, since))
+    def hops(self, node: str, since: float) -> set[str]:
+        """Return the peers on the way to a node and back: who takes its frames, and who brought them.
+
+        What came before ``since`` does not count.
+        """
+        return {
+            hop for hop in (self.mesh.first_hop(node), self.mesh.last_hop(node, since)) if hop is not None
+        }
 
     def is_shared(self, record: AddressRecord) -> bool:
         """Tell whether an address is shared."""

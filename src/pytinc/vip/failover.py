@@ -102,7 +102,7 @@ class Failovers:
     def _is_behind(self, client: Client, hop: str, since: float) -> bool:
         core = self._core
         owner = core.mesh.owner(client.mac)
-        return owner is not None and owner not in (core.me, hop) and core.is_behind(owner, hop, since)
+        return owner is not None and owner not in (core.me, hop) and hop in core.hops(owner, since)
 
     def back(self, node: str, now: float) -> None:
         """A node that was silent answers: its clients stay where they are."""

@@ -373,7 +373,7 @@ class Guard:
     def _behind(self, hop: str, since: float) -> set[str]:
         """Return the nodes that are as silent as ``hop``: itself, and those for which it relays."""
         core = self._core
-        return {hop} | {node for node in core.wanted if core.is_behind(node, hop, since)}
+        return {hop} | {node for node in core.wanted if hop in core.hops(node, since)}
 
     # -- to look at --
 

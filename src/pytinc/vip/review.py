@@ -76,20 +76,8 @@ class Review:
         wanted = set(core.mesh.rivals(now)).union(*(self._wanted(record, now) for record in shared))
         wanted.discard(core.me)
         wanted = wanted.union(*(self._relayed(record, now) for record in shared))
-        hops = {
-            hop
-            for node in wanted
-            for hop in (core.mesh.first_hop(node), core.mesh.last_hop(node, now - LOCAL_USE))
-            if hop is not None
-        }
-        # Whoever is silent stays watched, even where its frames go another way meanwhile.
-        hops |= {
-            node
-            for node in wanted
-            if core.watch.state(node) is State.SILENT
-            and core.is_silenced(node)
-            and core.mesh.is_reachable(node)
-        }
+        hops = set[str]().union(*(core.hops(node, now - LOCAL_USE) for node in wanted))
+        # Whoever makes nodes silent, itself or others, stays watched, even where frames go another way now.
         hops |= {
             hop
             for hop, nodes in core.silenced.items()
@@ -117,10 +105,7 @@ class Review:
             for client in record.clients.values()
             if (owner := core.mesh.owner(client.mac)) is not None
             and owner != core.me
-            and (
-                core.mesh.first_hop(owner) not in (owner, None)
-                or core.mesh.last_hop(owner, now - LOCAL_USE) is not None
-            )
+            and core.hops(owner, now - LOCAL_USE) - {owner}
             and now - core.last_use(record, client)[0] < LOCAL_USE
             and core.holder_of(record, client, now) in own
         }
