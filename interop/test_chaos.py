@@ -339,6 +339,9 @@ def reachable(node: Node) -> list[str]:
 
 
 BAD = re.compile(r"Traceback|Invalid|bogus", re.IGNORECASE)
+CROSSING = re.compile(r"Invalid packet seqno: 0 != 1 from")
+"""What a C node logs, and ignores, when its key request crosses with another node's (docs/architecture.md).
+Restarts and steady pings bring that about by chance."""
 
 
 @pytest.mark.timeout(SECONDS + 300)
@@ -396,5 +399,10 @@ def test_all_hosts_agree_about_the_network_in_the_end(mesh: Network) -> None:
 
 
 def test_no_log_speaks_of_anything_invalid(mesh: Network) -> None:
-    lines = [f"{node.name}: {line}" for node in mesh for line in node.log().splitlines() if BAD.search(line)]
+    lines = [
+        f"{node.name}: {line}"
+        for node in mesh
+        for line in node.log().splitlines()
+        if BAD.search(line) and not (node.kind is Kind.C and CROSSING.search(line))
+    ]
     assert lines == []
