@@ -166,7 +166,7 @@ def build(nodes: int, seed: int = 1) -> Mesh:
 
 def links(mesh: Mesh) -> int:
     """Return the number of meta connections."""
-    return sum(len(sim.node.connections.activated) for sim in mesh.running()) // 2
+    return sum(len(sim.node.core.activated) for sim in mesh.running()) // 2
 
 
 def agreed(mesh: Mesh) -> bool:
@@ -289,7 +289,7 @@ def part_and_merge(watch: Watch) -> None:
 def flap(watch: Watch) -> None:
     """Break a link ten times."""
     sim = watch.mesh.rng.choice(watch.mesh.running())
-    name = watch.mesh.rng.choice(sim.node.connections.activated).name
+    name = watch.mesh.rng.choice(sim.node.core.activated).name
     for _ in range(10):
         sim.call(lambda node, now: node.disconnect(name, now))
         watch.run(6)

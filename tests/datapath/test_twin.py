@@ -128,7 +128,7 @@ class Plan:
     direct: list[str]
     capture: bool
     guard: GuardPlan | None = None
-    """Heeded only where ARP passes the node: see `pytinc.node.guard.hears_neighbours`."""
+    """Heeded only where ARP passes the node: see `pytinc.node.rules.hears_neighbours`."""
 
     @property
     def hears_neighbours(self) -> bool:

@@ -9,8 +9,9 @@ import pytest
 from pytinc.crypto.keys import PrivateKey
 from pytinc.datapath.table import ForwardingTable, PeerSlot
 from pytinc.node.connections import Burst
+from pytinc.node.core import MAX_COMPLAINTS
 from pytinc.node.flood import MAX_CHARACTERS, SeenCache
-from pytinc.node.node import MAX_COMPLAINTS, Node
+from pytinc.node.node import Node
 from pytinc.wire.requests import Ping
 from pytinc.wire.subnet import parse_subnet
 from sim.simulator import Mesh, SimNode
@@ -30,8 +31,8 @@ def pair() -> tuple[Mesh, SimNode, SimNode]:
 
 def shout(mesh: Mesh, evil: SimNode, *lines: str) -> None:
     for line in lines:
-        evil.node.connections.broadcast(line, None)
-    evil.node.connections.flush()
+        evil.node.meta_output.broadcast_line(line, None)
+    evil.node.meta_output.flush()
     evil.settle()
     mesh.run(0.5)
 
@@ -48,14 +49,14 @@ def test_ever_new_complaints_do_not_fill_the_log() -> None:
 
     def complain(node: Node, now: float) -> None:
         for number in range(1000):
-            node.complain(f"{number} {'x' * 5000}", now)
+            node.core.complain(f"{number} {'x' * 5000}", now)
 
     hub.call(complain)
     loud = [line for line in hub.logs if line.split(" ", 2)[1] == "0" and "xxx" in line]
     assert len(loud) == MAX_COMPLAINTS
     assert max(map(len, loud)) < 400
     mesh.run(700)
-    hub.call(lambda node, now: node.complain("something new", now))
+    hub.call(lambda node, now: node.core.complain("something new", now))
     assert any("something new" in line and line.split(" ", 2)[1] == "0" for line in hub.logs)
 
 
@@ -181,11 +182,11 @@ def test_the_work_for_many_nodes_that_come_or_go_at_once_grows_no_faster_than_th
 
 def test_an_overlong_packet_by_tcp_is_counted_and_goes_nowhere() -> None:
     mesh, hub, evil = pair()
-    (connection,) = evil.node.connections.activated
+    (connection,) = evil.node.core.activated
     before = hub.node.table.drops.oversized
     for size in (1674, 32767):
         connection.meta.send_sptps_packet(hub.node.me.slot.id + evil.node.me.slot.id + bytes(size - 12))
-    evil.node.connections.send(connection, Ping())
+    evil.node.meta_output.send(connection, Ping())
     evil.call(lambda node, now: node.tick(now))
     mesh.run(1)
     assert hub.node.table.drops.oversized == before + 2
@@ -194,10 +195,10 @@ def test_an_overlong_packet_by_tcp_is_counted_and_goes_nowhere() -> None:
 
 def test_the_key_in_a_host_file_counts_more_than_a_learned_one() -> None:
     _, hub, evil = pair()
-    written = hub.node.public_key("evil")
+    written = hub.node.public_keys.of("evil")
     assert written is not None
     hub.node.peers["evil"].learned_key = PrivateKey.from_seed(bytes(32)).public.text
-    known = hub.node.public_key("evil")
+    known = hub.node.public_keys.of("evil")
     assert known is not None
     assert known.raw == written.raw == evil.key.public.raw
 

@@ -35,9 +35,9 @@ def test_from_half_full_on_frames_are_dropped_the_more_likely_the_fuller(
     beta = alpha.neighbour("beta")
     alpha.queued, alpha.chance = queued, chance
     if sealed:
-        connection = alpha.node.connections.get(beta.number)
+        connection = alpha.node.core.connections.get(beta.number)
         assert connection is not None
-        alpha.node.connections.send_sptps_packet(connection, bytes(100))
+        alpha.node.meta_output.send_sptps_packet(connection, bytes(100))
         alpha.call(lambda node, now: node.tick(now))
         assert bool(beta.packets) is passes
     else:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytinc.node.half_edges import EDGE_ANSWER, EDGE_QUESTION, MAX_QUESTIONS
-from pytinc.node.timers import AGEING_INTERVAL
+from pytinc.node.node import AGEING_INTERVAL
 from pytinc.wire import b64
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def rounds(stage: Stage, count: int) -> None:
     for _ in range(count):
         stage.now += AGEING_INTERVAL + 5
         stage.call(lambda node, now: node.half_edges.look(now))
-        stage.call(lambda node, now: node.connections.flush())
+        stage.call(lambda node, now: node.meta_output.flush())
 
 
 def asked(beta: Scripted) -> list[str]:

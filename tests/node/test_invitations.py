@@ -221,7 +221,7 @@ def test_the_first_line_must_name_another_node(content: bytes, name: str | None)
         assert FILE_NAME in world.files.taken
     else:
         assert InvitationReceived(content) in heard
-        assert world.node.connections.all()[0].name == name
+        assert next(iter(world.node.core.connections.values())).name == name
 
 
 def test_a_name_that_was_taken_meanwhile_is_refused() -> None:

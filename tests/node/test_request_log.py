@@ -17,7 +17,7 @@ def test_nothing_is_logged_and_no_connection_is_traced_until_somebody_wants_it(s
     alpha = stage("beta")
     beta = alpha.neighbour("beta")
     beta.say("8")
-    assert alpha.node.connections.all()[0].meta.trace is None
+    assert alpha.node.core.activated[0].meta.trace is None
     assert not [line for line in alpha.logged() if line.startswith(("Got ", "Sending "))]
 
 

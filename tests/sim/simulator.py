@@ -473,7 +473,7 @@ class Mesh:
         """
         links: set[frozenset[str]] = set()
         for sim in self.running():
-            links |= {frozenset((sim.name, c.name)) for c in sim.node.connections.activated}
+            links |= {frozenset((sim.name, c.name)) for c in sim.node.core.activated}
         for sim in self.running():
             graph = sim.node.topology.graph
             usable = {

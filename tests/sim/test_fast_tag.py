@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 
 from pytinc.crypto.aead import RecordCipher
-from pytinc.node.tunnels import FAST_TAG_PROBES
+from pytinc.node.probes import FAST_TAG_PROBES
 from pytinc.wire.address import SockAddr
 from pytinc.wire.datagram import PREFIX_SIZE, TYPE_MAC, TYPE_PROBE
 from sim.simulator import Mesh, SimNode, ethernet

@@ -437,7 +437,7 @@ def test_a_client_behind_a_dead_relay_is_led_to_a_holder_that_it_reaches_otherwi
     # No datagram passes between the client and its holder: a relay carries them.
     world.mesh.underlay.no_udp.add(frozenset(("n5", name)))
     sim = world.mesh.nodes["n5"]
-    sim.call(lambda node, now: node.tunnels.set_address(node.peers[name], node.peers[name].address))
+    sim.call(lambda node, now: node.addresses.set_address(node.peers[name], node.peers[name].address))
     world.mesh.run(20)
     assert world.holder() == name
     relay = sim.node.guard.first_hop(name)

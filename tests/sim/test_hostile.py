@@ -30,8 +30,8 @@ def mesh_with_insider(**settings: object) -> tuple[Mesh, SimNode, SimNode, SimNo
 def shout(mesh: Mesh, evil: SimNode, *lines: str) -> None:
     """Let the insider send request lines of its own making."""
     for line in lines:
-        evil.node.connections.broadcast(line, None)
-    evil.node.connections.flush()
+        evil.node.meta_output.broadcast_line(line, None)
+    evil.node.meta_output.flush()
     evil.settle()
     mesh.run(0.5)
 
@@ -169,7 +169,7 @@ def test_a_stranger_who_sends_a_byte_a_second_is_cut_off() -> None:
         hub.meta_data(number, b"0", mesh.now)
         mesh.nodes["hub"].settle()
         mesh.run(1)
-    assert hub.connections.get(number) is None
+    assert hub.core.connections.get(number) is None
     assert_honest_nodes_talk(mesh, one, two)
 
 
@@ -181,9 +181,9 @@ def test_strangers_who_only_connect_are_bounded_and_forgotten() -> None:
         hub.meta_accepted(Address("10.7.7.7", str(1024 + port)), Address("10.0.0.1", "655"), mesh.now)
         refused += any(isinstance(action, actions.CloseMeta) for action in hub.take_actions())
     assert refused >= 1980
-    assert len(hub.connections.all()) <= 3 + 11
+    assert len(hub.core.connections) <= 3 + 11
     mesh.run(10)
-    assert len(hub.connections.all()) == 3
+    assert len(hub.core.connections) == 3
     assert_honest_nodes_talk(mesh, one, two)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytinc.node import views
-from pytinc.node.peer import Peer
+from pytinc.node.records import Peer
 from pytinc.wire.requests import Number
 from sim.simulator import Mesh, RequestCounter, SimNode, ethernet
 
@@ -101,14 +101,14 @@ def test_key_requests_that_cross_end_with_keys_within_a_second(seed: int) -> Non
 def test_key_requests_that_cross_with_a_node_that_always_yields_end_with_keys(yielding: str) -> None:
     """A C node drops its own request for every REQ_KEY that comes, whatever the names."""
     mesh = hub_and_leaves(2)
-    tunnels = mesh.nodes[yielding].node.tunnels
-    as_we_do = tunnels.on_session_request
+    sessions = mesh.nodes[yielding].node.sessions
+    as_we_do = sessions.answer
 
-    def as_c_does(peer: Peer, record: bytes, now: float) -> None:
+    def as_c_does(peer: Peer, record: bytes, now: float) -> bool:
         peer.waiting_for_key = False
-        as_we_do(peer, record, now)
+        return as_we_do(peer, record, now)
 
-    tunnels.on_session_request = as_c_does  # type: ignore[method-assign]
+    sessions.answer = as_c_does  # type: ignore[method-assign]
     one, two = mesh.nodes["leaf0"], mesh.nodes["leaf1"]
     one.send_frame(ethernet(BROADCAST, mac(1)))
     two.send_frame(ethernet(BROADCAST, mac(2)))
@@ -131,7 +131,7 @@ def test_two_nodes_that_dial_each_other_at_once_keep_one_connection() -> None:
         mesh.run(3)
         assert mesh.converged()
         for sim in (one, two):
-            assert len(sim.node.connections.activated) == 1
+            assert len(sim.node.core.activated) == 1
         closings = sum("Closing connection" in line for sim in (one, two) for line in sim.logs)
         assert closings <= 2
 
@@ -316,7 +316,7 @@ def test_auto_connect_makes_about_three_connections() -> None:
     mesh.run(300)
     mesh.run_until(mesh.converged, 60)
     for sim in mesh.nodes.values():
-        assert len(sim.node.connections.activated) >= 3
+        assert len(sim.node.core.activated) >= 3
 
 
 def test_reload_starts_and_drops_connections_and_announces_subnets() -> None:
@@ -330,7 +330,7 @@ def test_reload_starts_and_drops_connections_and_announces_subnets() -> None:
     settings = replace(one.settings, connect_to=("leaf1",), subnets=(subnet,))
     one.call(lambda node, now: node.reload(settings, now))
     mesh.run(2)
-    assert [c.name for c in one.node.connections.activated] == ["leaf1"]
+    assert [c.name for c in one.node.core.activated] == ["leaf1"]
     assert mesh.nodes["hub"].node.subnets.table.has("leaf0", subnet)
     one.call(lambda node, now: node.reload(replace(settings, subnets=()), now))
     mesh.run(1)

@@ -41,7 +41,7 @@ def agreed(mesh: Mesh) -> bool:
 
 
 def links(mesh: Mesh) -> int:
-    return sum(len(sim.node.connections.activated) for sim in mesh.running()) // 2
+    return sum(len(sim.node.core.activated) for sim in mesh.running()) // 2
 
 
 def flooded(counter: RequestCounter) -> int:
@@ -97,7 +97,7 @@ def test_all_restart_at_once() -> None:
 def test_a_flapping_link_costs_the_same_each_time() -> None:
     mesh = build(4)
     sim = mesh.nodes["n7"]
-    name = sim.node.connections.activated[0].name
+    name = sim.node.core.activated[0].name
     bound = 2 * 2 * 4 * links(mesh)  # two edges that go and come, and everything told to the new neighbour
     with RequestCounter() as counter:
         for _ in range(8):

@@ -28,7 +28,7 @@ def build(seed: int) -> Mesh:
 
 def links(mesh: Mesh) -> int:
     """Meta connections in the whole mesh."""
-    return sum(len(sim.node.connections.activated) for sim in mesh.running()) // 2
+    return sum(len(sim.node.core.activated) for sim in mesh.running()) // 2
 
 
 def change(mesh: Mesh, step: int) -> tuple[str, SimNode]:
@@ -36,7 +36,7 @@ def change(mesh: Mesh, step: int) -> tuple[str, SimNode]:
     sim = mesh.rng.choice(mesh.running())
     kind = ("flap", "restart", "crash")[step % 3]
     if kind == "flap":
-        connection = mesh.rng.choice(sim.node.connections.activated)
+        connection = mesh.rng.choice(sim.node.core.activated)
         sim.call(lambda node, now: node.disconnect(connection.name, now))
     else:
         sim.stop() if kind == "restart" else sim.crash()
@@ -60,7 +60,7 @@ def test_a_mesh_converges_after_each_change_with_a_bounded_number_of_requests() 
             mesh.run(max(0.0, CHANGE_EVERY - 2 - took))
             sent = counter.take()
             flooded = sum(sent[number] for number in FLOODED)
-            degree = len(sim.node.connections.activated) + 2
+            degree = len(sim.node.core.activated) + 2
             # A link that goes and comes back: four announcements, each at most twice over a link, and
             # "everything" (two lines for each link of the mesh) to each neighbour that is new.
             bound = degree * (4 * 2 * before + 2 * 2 * before)

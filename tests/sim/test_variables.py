@@ -378,7 +378,7 @@ def test_a_quiet_neighbour_is_pinged_once_per_ping_interval(interval: int, least
 def test_a_neighbour_that_does_not_answer_a_ping_is_given_up_after_the_ping_timeout(timeout: int) -> None:
     mesh = pair(ping_interval=20, ping_timeout=timeout)
     mesh.underlay.delay = 0.1
-    (connection,) = mesh.nodes["one"].node.connections.activated
+    (connection,) = mesh.nodes["one"].node.core.activated
     mesh.run_until(lambda: connection.pinged, 60)
     mesh.underlay.cut.add("two")
     took = mesh.run_until(lambda: not mesh.nodes["one"].node.peers["two"].reachable, 60)
@@ -393,7 +393,7 @@ def test_auto_connect_decides_whether_a_node_dials_one_that_it_only_knows() -> N
         one = mesh.nodes["one"]
         mesh.start()
         mesh.run(60)
-        assert ([c.name for c in one.node.connections.activated] == ["two"]) == wanted
+        assert ([c.name for c in one.node.core.activated] == ["two"]) == wanted
 
 
 def test_a_node_is_dialled_at_the_addresses_of_its_host_file_and_at_its_port() -> None:

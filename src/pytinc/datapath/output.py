@@ -1,7 +1,7 @@
 """What one batch leads to: packets for the shell, and upcalls for the node (docs/architecture.md).
 
 The data path appends to plain lists and never decides anything about peers. Frames and datagrams stay
-until the shell has sent them; upcalls are taken by `pytinc.node.tunnels` after each batch. Every list is
+until the shell has sent them; upcalls are taken by `pytinc.node.upcalls` after each batch. Every list is
 bounded by the batch that fills it.
 """
 

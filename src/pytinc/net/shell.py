@@ -51,7 +51,8 @@ from pytinc.node.actions import (
     SendMeta,
     Withdrawn,
 )
-from pytinc.node.node import HostSource, Node
+from pytinc.node.hosts import HostSource
+from pytinc.node.node import Node
 from pytinc.node.stats import node_stats
 from pytinc.wire.address import Address, SockAddr
 

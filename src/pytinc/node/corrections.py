@@ -13,12 +13,13 @@ all neighbours hear it. tinc corrects at once, always, and stands still for a wh
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from pytinc.node.core import Core
+from pytinc.node.meta_output import MetaOutput
+from pytinc.node.subnets import Subnets
+from pytinc.node.topology import Topology
 from pytinc.wire.subnet import Subnet
-
-if TYPE_CHECKING:
-    from pytinc.node.node import Node
 
 OWN_REST: Final = 0.5
 """Seconds; the owner's word ends the matter, so it comes before the others' next one."""
@@ -33,8 +34,11 @@ Thing = tuple[str, str | Subnet]
 class Corrections:
     """Knows about what the node has spoken up a short while ago, and what it still has to say."""
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
+    def __init__(self, core: Core, meta_output: MetaOutput, topology: Topology, subnets: Subnets) -> None:
+        self._core = core
+        self._meta_output = meta_output
+        self._topology = topology
+        self._subnets = subnets
         self._until: dict[Thing, float] = {}
         """When each thing's rest ends."""
         self._held: set[Thing] = set()
@@ -42,7 +46,7 @@ class Corrections:
 
     def may_speak(self, thing: Thing, now: float) -> bool:
         """Tell whether a new line about ``thing`` may go out now; if not, it is looked at again later."""
-        if self._node.settings.tunnel_server:
+        if self._core.settings.tunnel_server:
             return True  # it passes nothing on, and what it says is for one neighbour
         if thing in self._until:
             self._held.add(thing)
@@ -53,7 +57,7 @@ class Corrections:
         return True
 
     def _rest(self, thing: Thing, now: float) -> None:
-        until = now + (OWN_REST if thing[0] == self._node.me.name else OTHERS_REST)
+        until = now + (OWN_REST if thing[0] == self._core.me.name else OTHERS_REST)
         self._until[thing] = until
         self._next = min(self._next, until)
 
@@ -75,19 +79,19 @@ class Corrections:
                 line = self._truth(thing, now)
                 if line is not None:
                     self._rest(thing, now)
-                    self._node.connections.broadcast(line, None)
+                    self._meta_output.broadcast_line(line, None)
 
     def _truth(self, thing: Thing, now: float) -> str | None:
         """Return the line that says how it is; None if it is not for us to say."""
-        node, (name, what) = self._node, thing
-        if node.topology.is_paused(now):
+        name, what = thing
+        if self._topology.is_paused(now):
             return None
-        is_own = name == node.me.name
+        is_own = name == self._core.me.name
         if isinstance(what, Subnet):
-            if not node.subnets.table.has(name, what):
-                return node.subnets.withdraw(name, what).format()
-            return node.subnets.announce(name, what).format() if is_own else None
-        edge = node.topology.graph.edge(name, what)
+            if not self._subnets.table.has(name, what):
+                return self._subnets.withdraw(name, what).format()
+            return self._subnets.announce(name, what).format() if is_own else None
+        edge = self._topology.graph.edge(name, what)
         if edge is None:
-            return node.topology.withdraw(name, what).format()
-        return node.topology.announce(edge).format() if is_own else None
+            return self._topology.withdraw(name, what).format()
+        return self._topology.announce(edge).format() if is_own else None

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from pytinc.node.actions import Resolve, SaveAddressCache
-from pytinc.node.peer import Peer
+from pytinc.node.actions import Resolve
+from pytinc.node.address_caches import AddressCaches
+from pytinc.node.connections import Connections
+from pytinc.node.core import Core
+from pytinc.node.records import Connection, Entry, Peer
+from pytinc.node.topology import Topology
 from pytinc.protocol.outgoing import (
-    AddressCache,
     Candidate,
     Outgoing,
     Prospect,
@@ -24,33 +26,18 @@ from pytinc.protocol.outgoing import (
 )
 from pytinc.wire.address import Address
 
-if TYPE_CHECKING:
-    from pytinc.node.connections import Connection
-    from pytinc.node.node import Node
-
-
-class Entry:
-    """One outgoing entry: a node we want to be connected to (tinc: outgoing_t)."""
-
-    def __init__(self, name: str, state: Outgoing) -> None:
-        self.name = name
-        self.state = state
-        self.connection: Connection | None = None
-        self.retry_at = math.inf
-        self.resolving = False
-
-    def restart_addresses(self) -> None:
-        """Begin anew with the most recent cached address."""
-        self.state.restart()
-
 
 class Dialling:
-    """All outgoing entries and the address caches."""
+    """All outgoing entries."""
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
+    def __init__(
+        self, core: Core, topology: Topology, caches: AddressCaches, connections: Connections
+    ) -> None:
+        self._core = core
+        self._topology = topology
+        self._caches = caches
+        self._connections = connections
         self._entries: dict[str, Entry] = {}
-        self._caches: dict[str, AddressCache] = {}
 
     # -- life --
 
@@ -73,7 +60,7 @@ class Dialling:
             if entry is None:
                 self._start_entry(self._make(name), now)
             else:
-                entry.state.max_timeout = self._node.settings.max_timeout
+                entry.state.max_timeout = self._core.settings.max_timeout
                 entry.state.reset_backoff()
 
     def retry(self, now: float) -> None:
@@ -83,19 +70,19 @@ class Dialling:
             if entry.retry_at < math.inf:
                 self._start_entry(entry, now)
 
-    def forget_failures(self) -> None:
+    def begin_anew(self, now: float) -> None:
         """Begin every search anew, without back-off: the machine may have been carried elsewhere."""
         for entry in self._entries.values():
-            entry.state.reset_backoff()
             entry.restart_addresses()
+        self.retry(now)
 
     def _configured(self) -> list[str]:
-        me = self._node.me.name
-        return [name for name in dict.fromkeys(self._node.settings.connect_to) if name != me]
+        me = self._core.me.name
+        return [name for name in dict.fromkeys(self._core.settings.connect_to) if name != me]
 
     def _make(self, name: str) -> Entry:
-        self._node.peer(name, limited=False)
-        entry = Entry(name, Outgoing(name, self._node.settings.max_timeout))
+        self._topology.peer(name, limited=False)
+        entry = Entry(name, Outgoing(name, self._core.settings.max_timeout))
         self._entries[name] = entry
         return entry
 
@@ -104,14 +91,14 @@ class Dialling:
         connection = entry.connection
         if connection is not None:
             connection.outgoing = None
-            self._node.connections.terminate(connection, now)
+            self._connections.terminate(connection, now)
 
     # -- dialling --
 
     def _start_entry(self, entry: Entry, now: float) -> None:
         """Begin a round of attempts, unless the node is connected already (meta.md 5.3)."""
         entry.retry_at = math.inf
-        peer = self._node.peer(entry.name, limited=False)
+        peer = self._topology.peer(entry.name, limited=False)
         if peer.connection is not None:
             self._adopt(entry, peer.connection)
             return
@@ -127,28 +114,27 @@ class Dialling:
     def _try_next(self, entry: Entry, now: float) -> None:
         match entry.state.next(self._candidate(entry.name)):
             case Try(address):
-                entry.connection = self._node.connections.dial(entry, address, now)
+                entry.connection = self._connections.dial(entry, address, now)
             case ResolveNext(host, port):
                 entry.resolving = True
-                self._node.act(Resolve(entry.name, host, port))
+                self._core.act(Resolve(entry.name, host, port))
             case Wait(seconds):
-                entry.retry_at = now + seconds + self._node.jitter()
-                self._node.log(
+                entry.retry_at = now + seconds + self._core.jitter()
+                self._core.log(
                     1, "info", f"Trying to re-establish outgoing connection in {seconds:.0f} seconds"
                 )
 
     def _candidate(self, name: str) -> Candidate:
         """Return what is known about where ``name`` can be reached."""
-        node = self._node
-        graph = node.topology.graph
+        graph = self._topology.graph
         reverses = [graph.edge(edge.target, name) for edge in graph.edges_from(name)]
-        host = node.hosts.host_settings(name)
+        host = self._core.hosts.host_settings(name)
         configured: list[tuple[str, str]] = []
         if host is not None:
             default = host.port or "655"
             configured = [(address.host, address.port or default) for address in host.addresses]
         return Candidate(
-            cached=self.cache(name).addresses,
+            cached=self._caches.of(name).addresses,
             from_graph=tuple(edge.address for edge in reversed(reverses) if edge is not None),
             configured=tuple(configured),
         )
@@ -174,7 +160,7 @@ class Dialling:
         if entry.state.backoff:
             entry.state.reset_backoff()
             entry.state.restart()
-            self.remember(peer, address)
+            self._caches.remember(peer, address)
 
     # -- time --
 
@@ -188,39 +174,24 @@ class Dialling:
             if entry.retry_at <= now:
                 self._start_entry(entry, now)
 
-    # -- address cache --
-
-    def cache(self, name: str) -> AddressCache:
-        """Return the address cache of a node, read from its file when first needed."""
-        cache = self._caches.get(name)
-        if cache is None:
-            cache = self._caches[name] = AddressCache(self._node.hosts.load_address_cache(name))
-        return cache
-
-    def remember(self, peer: Peer, address: Address) -> None:
-        """Put an address that worked first in the cache of ``peer``."""
-        cache = self.cache(peer.name)
-        if address.is_usable and cache.add(address):
-            self._node.act(SaveAddressCache(peer.name, cache.addresses))
-
     # -- AutoConnect --
 
     def auto_connect(self, now: float) -> None:
         """Keep about three connections (AutoConnect, meta.md 5.5)."""
-        node = self._node
-        if not node.settings.auto_connect or len(node.peers) < 2:
+        core = self._core
+        if not core.settings.auto_connect or len(core.peers) < 2:
             return
-        prospects = [self._prospect(peer) for name, peer in sorted(node.peers.items()) if peer is not node.me]
-        decision = auto_connect(prospects, node.random_float)
+        prospects = [self._prospect(peer) for name, peer in sorted(core.peers.items()) if peer is not core.me]
+        decision = auto_connect(prospects, core.random_float)
         if decision.disconnect is not None:
             entry = self._entries[decision.disconnect]
-            node.log(1, "info", f"Autodisconnecting from {decision.disconnect}")
+            core.log(1, "info", f"Autodisconnecting from {decision.disconnect}")
             self._drop(entry, now)
         if decision.drop_waiting:
             for name in [name for name, entry in self._entries.items() if entry.connection is None]:
                 del self._entries[name]
         if decision.connect is not None:
-            node.log(1, "info", f"Autoconnecting to {decision.connect}")
+            core.log(1, "info", f"Autoconnecting to {decision.connect}")
             self._start_entry(self._make(decision.connect), now)
 
     def _prospect(self, peer: Peer) -> Prospect:
@@ -232,5 +203,5 @@ class Dialling:
             has_entry=peer.name in self._entries,
             reachable=peer.reachable,
             has_address=peer.has_address,
-            edges=len(self._node.topology.graph.edges_from(peer.name)),
+            edges=len(self._topology.graph.edges_from(peer.name)),
         )

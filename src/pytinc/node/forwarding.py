@@ -1,114 +1,113 @@
-"""Writes what follows from settings, routes and subnets into the forwarding table: rules, paths and owners.
+"""Writes what follows from routes and subnets into the forwarding table: paths and owners.
 
 Some attributes of a slot are written by the part that knows them first: session, address and `upkeep_due` by
-`tunnels`, the connection by `connections`, reachability by `topology`, silence by `guard`.
+the parts that look after tunnels, the connection by `activation` and `connections`, reachability by
+`topology`, silence by `guard`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from pytinc.config.settings import Broadcast, Forwarding, Mode, Settings
-from pytinc.datapath.table import SwitchRules
+from pytinc.datapath.table import PeerSlot
+from pytinc.node.core import Core
+from pytinc.node.records import Peer
+from pytinc.node.topology import Topology
+from pytinc.protocol.switch import SubnetTable
+from pytinc.wire.neighbour import GUARD_MAC
 from pytinc.wire.requests import OptionBits
 from pytinc.wire.subnet import Subnet, SubnetKind
 
-if TYPE_CHECKING:
-    from pytinc.node.node import Node
-    from pytinc.node.peer import Peer
 
+class Forwarding:
+    """Keeps the forwarding table up to date."""
 
-def switch_rules(settings: Settings) -> SwitchRules:
-    """Return the rules about frames that follow from the settings."""
-    broadcast = Broadcast.NO if settings.tunnel_server else settings.broadcast
-    return SwitchRules(
-        router=settings.mode is Mode.ROUTER,
-        hub=settings.mode is Mode.HUB,
-        forward=settings.forwarding is not Forwarding.OFF,
-        kernel=settings.forwarding is Forwarding.KERNEL,
-        direct_only=settings.direct_only,
-        decrement_ttl=settings.decrement_ttl,
-        broadcast=broadcast.value,
-        compression=settings.compression,
-    )
+    def __init__(self, core: Core, topology: Topology, subnets: SubnetTable) -> None:
+        self._core = core
+        self._topology = topology
+        self._subnets = subnets
 
+    # -- paths --
 
-def write_path(node: Node, peer: Peer) -> None:
-    """Take over what the path MTU machine of ``peer`` found, and what depends on it."""
-    before = peer.slot.minmtu
-    _copy_path(peer)
-    if peer.slot.minmtu != before:
-        # The peer may be the relay of any other node.
-        node.table.refresh_all()
+    def write_path(self, peer: Peer) -> None:
+        """Take over what the path MTU machine of ``peer`` found, and what depends on it."""
+        before = peer.slot.minmtu
+        self._copy_path(peer)
+        if peer.slot.minmtu != before:
+            # The peer may be the relay of any other node.
+            self._core.table.refresh_all()
 
+    @staticmethod
+    def _copy_path(peer: Peer) -> None:
+        slot, path = peer.slot, peer.path
+        slot.maxrecentlen, slot.mtu, slot.minmtu = path.maxrecentlen, path.mtu, path.minmtu
 
-def _copy_path(peer: Peer) -> None:
-    slot, path = peer.slot, peer.path
-    slot.maxrecentlen, slot.mtu, slot.minmtu = path.maxrecentlen, path.mtu, path.minmtu
+    def write_routes(self) -> None:
+        """Take over the graph's result for every node: next hops, options, spanning tree, owners of MACs."""
+        core, table = self._core, self._core.table
+        our_tcp_only = core.settings.tcp_only
+        slots = table.slots
+        for peer in core.peers.values():
+            slot = peer.slot
+            route = peer.route
+            if slot.is_me:
+                continue
+            if route is None:
+                slot.via = slot.nexthop = None
+            else:
+                slot.via, slot.nexthop = slots[route.via], slots[route.nexthop]
+            slot.tcp_only = our_tcp_only or peer.tcp_only
+            slot.clamp_mss = bool(peer.options & OptionBits.CLAMP_MSS)
+            self._copy_path(peer)
+        connected = {peer.name for peer in core.peers.values() if peer.is_neighbour}
+        in_tree = self._topology.graph.tree_neighbours(core.me.name, connected)
+        table.tree = tuple(slots[name] for name in sorted(in_tree))
+        table.direct = tuple(
+            slot
+            for slot in slots.values()
+            if not slot.is_me
+            and slot.reachable
+            and (slot.via is slot or (slot.via is table.me and slot.nexthop is slot))
+        )
+        table.refresh_all()
+        self.write_owners()
 
+    # -- owners --
 
-def write_routes(node: Node) -> None:
-    """Take over the graph's result for every node: next hops, options, spanning tree, owners of MACs."""
-    table = node.table
-    our_tcp_only = node.settings.tcp_only
-    slots = table.slots
-    for peer in node.peers.values():
-        slot = peer.slot
-        route = peer.route
-        if slot.is_me:
-            continue
-        if route is None:
-            slot.via = slot.nexthop = None
-        else:
-            slot.via, slot.nexthop = slots[route.via], slots[route.nexthop]
-        slot.tcp_only = our_tcp_only or peer.tcp_only
-        slot.clamp_mss = bool(peer.options & OptionBits.CLAMP_MSS)
-        _copy_path(peer)
-    connected = {peer.name for peer in node.peers.values() if peer.is_neighbour}
-    in_tree = node.topology.graph.tree_neighbours(node.me.name, connected)
-    table.tree = tuple(slots[name] for name in sorted(in_tree))
-    table.direct = tuple(
-        slot
-        for slot in slots.values()
-        if not slot.is_me
-        and slot.reachable
-        and (slot.via is slot or (slot.via is table.me and slot.nexthop is slot))
-    )
-    table.refresh_all()
-    table.routes.flush()
-    write_macs(node)
+    def write_owners(self) -> None:
+        """Work out all owners anew: nodes became reachable or not, fell silent, or answer again."""
+        table = self._core.table
+        table.routes.flush()
+        table.macs = {
+            mac: owner for mac in self._subnets.macs() if (owner := self._mac_owner(mac)) is not None
+        }
 
+    def write_subnet(self, owner: str | None, subnet: Subnet, *, exists: bool) -> None:
+        """Take over a subnet that was added, or deleted; the owner of a broadcast subnet is None."""
+        core = self._core
+        if subnet.kind is not SubnetKind.MAC:
+            slot = None if owner is None else core.peers[owner].slot
+            if exists:
+                core.table.routes.add(subnet, slot)
+            else:
+                core.table.routes.delete(subnet, slot)
+        elif owner is not None:
+            best = self._mac_owner(subnet.address)
+            if best is None:
+                core.table.macs.pop(subnet.address, None)
+            else:
+                core.table.macs[subnet.address] = best
 
-def write_owners(node: Node) -> None:
-    """Work out all owners anew: a node fell silent, or answers again."""
-    node.table.routes.flush()
-    write_macs(node)
+    def _mac_owner(self, mac: bytes) -> PeerSlot | None:
+        """Return the node that frames for ``mac`` go to; None for broadcast and unknown ones.
 
-
-def write_macs(node: Node) -> None:
-    """Work out the owner of every MAC anew: after reachability changed."""
-    subnets = node.subnets
-    node.table.macs = {
-        mac: owner for mac in subnets.table.macs() if (owner := subnets.mac_owner(mac)) is not None
-    }
-
-
-def write_subnet(node: Node, owner: str | None, subnet: Subnet, *, exists: bool) -> None:
-    """Take over a subnet that was added, or deleted; the owner of a broadcast subnet is None."""
-    if subnet.kind is not SubnetKind.MAC:
-        slot = None if owner is None else node.peers[owner].slot
-        if exists:
-            node.table.routes.add(subnet, slot)
-        else:
-            node.table.routes.delete(subnet, slot)
-    elif owner is not None:
-        write_mac(node, subnet.address)
-
-
-def write_mac(node: Node, mac: bytes) -> None:
-    """Work out the owner of one MAC anew: after it was announced or withdrawn."""
-    owner = node.subnets.mac_owner(mac)
-    if owner is None:
-        node.table.macs.pop(mac, None)
-    else:
-        node.table.macs[mac] = owner
+        A node that is silent has it only if all others that are reachable are so, too. That of the guards is
+        nobody's, whoever announces it.
+        """
+        if mac == GUARD_MAC:
+            return None
+        peers = self._core.peers
+        owner = self._subnets.mac_owner(
+            mac, lambda name: peers[name].reachable and not peers[name].slot.silent
+        )
+        if owner is not None and peers[owner].slot.silent:
+            owner = self._subnets.mac_owner(mac, lambda name: peers[name].reachable)
+        return None if owner is None else peers[owner].slot

@@ -11,10 +11,17 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from pytinc.config.settings import Broadcast, Forwarding, Mode, Settings
+from pytinc.config.settings import Mode
 from pytinc.datapath.guard import GuardTable
-from pytinc.node import forwarding
 from pytinc.node.actions import RunScript, Withdrawn
+from pytinc.node.core import Core
+from pytinc.node.forwarding import Forwarding
+from pytinc.node.meta_output import MetaOutput
+from pytinc.node.probes import Probes
+from pytinc.node.records import Peer
+from pytinc.node.rules import hears_neighbours
+from pytinc.node.tunnels import Tunnels
+from pytinc.protocol.switch import SubnetTable
 from pytinc.vip import actions
 from pytinc.vip.guard import Guard
 from pytinc.wire import neighbour
@@ -24,9 +31,7 @@ from pytinc.wire.requests import Number, ReqKey
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytinc.datapath.output import Upcalls
-    from pytinc.node.node import Node
-    from pytinc.node.peer import Peer
+    from pytinc.datapath.output import Output, Upcalls
     from pytinc.vip.views import GuardCounters, GuardSummary, GuardView
 
 USES_LIFE: Final = 600.0
@@ -36,22 +41,28 @@ RIVAL_USE: Final = 10.0
 """Seconds after the last frame for a node for which it counts as used."""
 
 
-def hears_neighbours(settings: Settings) -> bool:
-    """Tell whether ARP and neighbour discovery pass a node with these settings, and questions reach all."""
-    return (
-        settings.mode is Mode.SWITCH
-        and settings.forwarding is not Forwarding.KERNEL
-        and settings.broadcast is not Broadcast.NO
-        and not settings.tunnel_server
-    )
-
-
 class NodeGuard:
     """The guard of this node. It implements `pytinc.vip.actions.Mesh`."""
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
-        self._guard = Guard(node.me.name, node.me.slot.id, self, node.random_float)
+    def __init__(
+        self,
+        core: Core,
+        meta_output: MetaOutput,
+        subnets: SubnetTable,
+        forwarding: Forwarding,
+        probes: Probes,
+        tunnels: Tunnels,
+        inject: Callable[[bytes, float, Output], None],
+    ) -> None:
+        self._core = core
+        self._meta_output = meta_output
+        self._subnets = subnets
+        self._forwarding = forwarding
+        self._probes = probes
+        self._tunnels = tunnels
+        self._inject = inject
+        """Sends a frame of our own into the switch."""
+        self._guard = Guard(core.me.name, core.me.slot.id, self, core.random_float)
         self._next_pruning = math.inf
         self._owners_changed = False
         """Nodes fell silent, or answer again, and the owners of MACs and subnets are still the old ones."""
@@ -63,20 +74,20 @@ class NodeGuard:
             actions.KeepWarm: self._keep_warm,
             actions.SendFrame: self._send_frame,
             actions.SetSilent: self._set_silent,
-            actions.Notice: lambda action, now: node.log(action.level, action.priority, action.message),
-            actions.Changed: lambda action, now: node.act(RunScript("vip-changed", action.environment)),
+            actions.Notice: lambda action, now: core.log(action.level, action.priority, action.message),
+            actions.Changed: lambda action, now: core.act(RunScript("vip-changed", action.environment)),
             actions.NewRules: lambda action, now: self._write_rules(now),
-            actions.Gone: lambda action, now: node.act(Withdrawn()),
+            actions.Gone: lambda action, now: core.act(Withdrawn()),
         }
 
     # -- life --
 
     def configure(self, now: float) -> None:
         """Take over the settings: at the start, and at a reload."""
-        settings = self._node.settings
+        settings = self._core.settings
         hears_all = hears_neighbours(settings)
         enabled = settings.neighbour_guard and settings.mode is not Mode.HUB
-        table = self._node.table
+        table = self._core.table
         table.guard = (table.guard or GuardTable()) if enabled and hears_all else None
         self._guard.configure(
             now, enabled=enabled, addresses=hears_all, interval=settings.guard_interval / 1000
@@ -116,7 +127,7 @@ class NodeGuard:
 
     def _completed(self, counters: GuardCounters) -> GuardCounters:
         """Add what the data path counts."""
-        table = self._node.table.guard
+        table = self._core.table.guard
         if table is None:
             return counters
         return replace(counters, rewritten=table.rewritten, withheld=table.answers_withheld)
@@ -129,7 +140,7 @@ class NodeGuard:
 
     def tick(self, now: float) -> None:
         """Do what is due."""
-        table = self._node.table.guard
+        table = self._core.table.guard
         if table is not None:
             table.beat(now)
         if table is not None and now >= self._next_pruning:
@@ -188,21 +199,21 @@ class NodeGuard:
 
     def owner(self, mac: bytes) -> str | None:
         """Return the node that owns a MAC address."""
-        slot = self._node.table.owner_of(mac)
+        slot = self._core.table.owner_of(mac)
         return None if slot is None else slot.name
 
     def is_reachable(self, node: str) -> bool:
         """Tell whether a node can be reached."""
-        peer = self._node.peers.get(node)
+        peer = self._core.peers.get(node)
         return peer is not None and peer.reachable
 
     def is_alone(self) -> bool:
         """Tell whether no other node can be reached."""
-        return not any(peer.reachable for peer in self._node.peers.values() if peer is not self._node.me)
+        return not any(peer.reachable for peer in self._core.peers.values() if peer is not self._core.me)
 
     def first_hop(self, node: str) -> str | None:
         """Return the node that frames for ``node`` are sent to, if it can be probed."""
-        peer = self._node.peers.get(node)
+        peer = self._core.peers.get(node)
         if peer is None or not peer.reachable:
             return None
         # Without UDP frames go by TCP through the next hop, which may well answer probes.
@@ -212,42 +223,42 @@ class NodeGuard:
 
     def last_hop(self, node: str, since: float) -> str | None:
         """Return the relay that brought the last frame of a node; None if it came straight."""
-        peer = self._node.peers.get(node)
+        peer = self._core.peers.get(node)
         if peer is None or peer.relayed_at < since or peer.relayed_packets != peer.slot.in_packets:
             return None
         return peer.last_relay
 
     def received(self, node: str) -> int:
         """Return how many frames came from a node."""
-        peer = self._node.peers.get(node)
+        peer = self._core.peers.get(node)
         return 0 if peer is None else peer.slot.in_packets
 
     def last_use(self, holder: bytes, client: bytes, address: bytes) -> float:
         """Return when a frame went from a client to an address at a holder last."""
-        table = self._node.table.guard
+        table = self._core.table.guard
         return -math.inf if table is None else table.uses.get(holder + client + address, -math.inf)
 
     def is_guard(self, node: str) -> bool:
         """Tell whether a node guards its own clients."""
-        peer = self._node.peers.get(node)
+        peer = self._core.peers.get(node)
         return peer is not None and peer.is_guard
 
     def name_of(self, node_id: bytes) -> str | None:
         """Return the node with this id."""
-        slot = self._node.table.by_id.get(node_id)
+        slot = self._core.table.by_id.get(node_id)
         return None if slot is None else slot.name
 
     def has_rivals(self) -> bool:
         """Tell whether any subnet has more than one owner."""
-        return self._node.subnets.table.has_rivals
+        return self._subnets.has_rivals
 
     def rivals(self, now: float) -> Iterable[str]:
         """Return the nodes in use that own a subnet which another node owns as well."""
         used = []
         traffic, self._traffic = self._traffic, {}
-        for name in self._node.subnets.table.rivals():
-            peer = self._node.peers.get(name)
-            if peer is None or peer is self._node.me:
+        for name in self._subnets.rivals():
+            peer = self._core.peers.get(name)
+            if peer is None or peer is self._core.me:
                 continue
             sent = peer.slot.out_packets
             before, changed = traffic.get(name, (sent, -math.inf))
@@ -262,31 +273,31 @@ class NodeGuard:
     # -- actions --
 
     def _send_probe(self, action: actions.SendProbe, now: float) -> None:
-        peer = self._node.peers.get(action.node)
+        peer = self._core.peers.get(action.node)
         if peer is not None:  # else it was purged just now
-            self._node.tunnels.send_guard_probe(peer, action.nonce)
+            self._probes.send_guard_probe(peer, action.nonce)
 
     def _ask_meta(self, action: actions.AskMeta, now: float) -> None:
         """Ask a node for a sign of life: a neighbour by PING, others for their public key."""
-        node, peer = self._node, self._node.peers.get(action.node)
+        me, peer = self._core.me.name, self._core.peers.get(action.node)
         if peer is None:
             return
         if peer.connection is not None:
-            node.connections.ping(peer.connection, now)
+            self._meta_output.ping(peer.connection, now)
         else:
-            node.tunnels.send_to_next_hop(peer, ReqKey(node.me.name, peer.name, Number.REQ_PUBKEY).format())
+            self._meta_output.send_towards(peer, ReqKey(me, peer.name, Number.REQ_PUBKEY).format())
 
     def _keep_warm(self, action: actions.KeepWarm, now: float) -> None:
-        peer = self._node.peers.get(action.node)
+        peer = self._core.peers.get(action.node)
         if peer is not None:
-            self._node.tunnels.upkeep(peer, now, search_mtu=True)
+            self._tunnels.upkeep(peer, now, search_mtu=True)
 
     def _send_frame(self, action: actions.SendFrame, now: float) -> None:
         self._write_owners()
-        self._node.outbound.inject(action.frame, now, self._node.output)
+        self._inject(action.frame, now, self._core.output)
 
     def _set_silent(self, action: actions.SetSilent, now: float) -> None:
-        peer = self._node.peers.get(action.node)
+        peer = self._core.peers.get(action.node)
         if peer is not None and peer.slot.silent is not action.silent:
             peer.slot.silent = action.silent
             self._owners_changed = True
@@ -295,10 +306,10 @@ class NodeGuard:
         """Write the owners once for all nodes behind a relay: it takes as long for one as for a hundred."""
         if self._owners_changed:
             self._owners_changed = False
-            forwarding.write_owners(self._node)
+            self._forwarding.write_owners()
 
     def _write_rules(self, now: float) -> None:
-        table, rules = self._node.table.guard, self._guard.rules
+        table, rules = self._core.table.guard, self._guard.rules
         if table is None:
             return
         if not table.own:

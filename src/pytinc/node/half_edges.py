@@ -11,18 +11,17 @@ who answer with the announcement that is true. It is a sub-request of REQ_KEY, w
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from pytinc.errors import DecodeError
-from pytinc.node.requests_edge import on_add_edge, on_del_edge
+from pytinc.node.core import Core
+from pytinc.node.meta_output import MetaOutput
+from pytinc.node.records import Connection, Peer
+from pytinc.node.requests_edge import EdgeRequests
+from pytinc.node.topology import Topology
 from pytinc.wire import b64
 from pytinc.wire.names import parse_name
 from pytinc.wire.requests import AddEdge, DelEdge, ReqKey, decode_line, parse_request
-
-if TYPE_CHECKING:
-    from pytinc.node.connections import Connection
-    from pytinc.node.node import Node
-    from pytinc.node.peer import Peer
 
 EDGE_QUESTION: Final = 4097
 """Sub-request, with a name: is there an edge from you to that node?"""
@@ -37,17 +36,19 @@ FACTOR: Final = 4
 class HalfEdges:
     """Knows which edges are half, and for how many rounds."""
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
+    def __init__(self, core: Core, meta_output: MetaOutput, topology: Topology, edges: EdgeRequests) -> None:
+        self._core = core
+        self._meta_output = meta_output
+        self._topology = topology
+        self._edges = edges
         self._rounds: dict[tuple[str, str], int] = {}
         """Missing edges, and the rounds in which each was."""
 
     def look(self, now: float) -> None:
         """Do one round: called every `AGEING_INTERVAL` seconds."""
-        node = self._node
-        if node.settings.tunnel_server:
+        if self._core.settings.tunnel_server:
             return  # it is not meant to know everything
-        missing = dict.fromkeys(node.topology.graph.missing_edges())
+        missing = dict.fromkeys(self._topology.graph.missing_edges())
         self._rounds = {ends: rounds for ends, rounds in self._rounds.items() if ends in missing}
         asked = 0
         for ends in missing:
@@ -62,26 +63,28 @@ class HalfEdges:
     def _ask(self, source: str, target: str) -> None:
         """Ask about a missing edge, and about the one there is."""
         for owner, other in ((source, target), (target, source)):
-            peer = self._node.peers.get(owner)
-            if peer is not None and peer is not self._node.me and peer.reachable:
+            peer = self._core.peers.get(owner)
+            if peer is not None and peer is not self._core.me and peer.reachable:
                 self._send(peer, EDGE_QUESTION, other)
 
     def _send(self, peer: Peer, sub: int, data: str) -> None:
-        node = self._node
-        node.tunnels.send_to_next_hop(peer, ReqKey(node.me.name, peer.name, sub, data).format())
+        self._meta_output.send_towards(peer, ReqKey(self._core.me.name, peer.name, sub, data).format())
 
     def on_question(self, asker: Peer, data: str) -> None:
         """Answer a node that asked about an edge of ours."""
-        node = self._node
-        if node.settings.tunnel_server:
+        if self._core.settings.tunnel_server:
             return
         try:
             target = parse_name(data)
         except DecodeError:
             return
-        edge = node.topology.graph.edge(node.me.name, target)
+        edge = self._topology.graph.edge(self._core.me.name, target)
         truth: AddEdge | DelEdge
-        truth = node.topology.withdraw(node.me.name, target) if edge is None else node.topology.announce(edge)
+        truth = (
+            self._topology.withdraw(self._core.me.name, target)
+            if edge is None
+            else self._topology.announce(edge)
+        )
         self._send(asker, EDGE_ANSWER, b64.encode(truth.format().encode("ascii")))
 
     def on_answer(self, owner: Peer, connection: Connection, data: str, now: float) -> None:
@@ -94,9 +97,9 @@ class HalfEdges:
         if not isinstance(request, AddEdge | DelEdge) or request.source != owner.name:
             return
         if isinstance(request, AddEdge):
-            on_add_edge(self._node, connection, request, line, now)
+            self._edges.on_add_edge(connection, request, line, now)
         else:
-            on_del_edge(self._node, connection, request, line, now)
+            self._edges.on_del_edge(connection, request, line, now)
 
 
 def _is_due(rounds: int) -> bool:

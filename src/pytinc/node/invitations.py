@@ -1,51 +1,32 @@
 """Invitations that strangers bring: what they get, and whom that makes known (invitations.md 4).
 
-The wire side is `pytinc.protocol.invitation`; files are the `InvitationFiles`' business. An invitation serves
-once: it is taken away before anything else happens.
+The wire side is `pytinc.protocol.invitation`; files are the business of `pytinc.node.hosts.InvitationFiles`.
+An invitation serves once: it is taken away before anything else happens.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final
 
 from pytinc.crypto.keys import PrivateKey, PublicKey, parse_private_key
 from pytinc.errors import AuthenticationError, ConfigError, DecodeError
 from pytinc.node.actions import RunScript, SaveAddressCache
+from pytinc.node.core import Core
+from pytinc.node.records import Connection
+from pytinc.node.topology import Topology
 from pytinc.wire.names import is_valid_name
-
-if TYPE_CHECKING:
-    from pytinc.node.connections import Connection
-    from pytinc.node.node import Node
 
 DEFAULT_PORT: Final = "655"
 _FIRST_LINE: Final = re.compile(rb"name(?=[ \t=])[ \t]*=?[ \t]*([^\n]*)", re.IGNORECASE)
 
 
-class InvitationFiles(Protocol):
-    """Where invitations are kept. Every method raises `ConfigError` for what the system refuses."""
-
-    def invitation_key_text(self) -> str | None:
-        """Return the private key file that invitations are made with, None if there is none."""
-
-    def take_invitation(self, file_name: str) -> tuple[bytes, float] | None:
-        """Take an open invitation away for good.
-
-        Return its content and when it was made (wall clock, seconds), None if there is none of that name.
-        """
-
-    def forget_taken(self, file_name: str) -> None:
-        """Remove what is left of a taken invitation."""
-
-    def add_host(self, name: str, public_key: str) -> bool:
-        """Make the host file of a new node; False, and nothing changed, if there is one already."""
-
-
 class Invitations:
-    """The inviter's part of `node.Node`."""
+    """The inviter's part of `core.Node`."""
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
+    def __init__(self, core: Core, topology: Topology) -> None:
+        self._core = core
+        self._topology = topology
         self.key: PrivateKey | None = None
         """The key that open invitations were made with; strangers are not served without."""
 
@@ -53,11 +34,11 @@ class Invitations:
         """Read the invitation key; called at start and for each reload, as in tinc."""
         self.key = None
         try:
-            text = self._node.hosts.invitation_key_text()
+            text = self._core.hosts.invitation_key_text()
             if text is not None:
                 self.key = parse_private_key(text)
         except (ConfigError, DecodeError) as error:
-            self._node.log(0, "error", f"Cannot use the invitation key: {error}")
+            self._core.log(0, "error", f"Cannot use the invitation key: {error}")
 
     def claim(self, connection: Connection, file_name: str) -> None:
         """Hand out the invitation with this name. `AuthenticationError` if there is none that is good."""
@@ -65,26 +46,26 @@ class Invitations:
         connection.meta.name = name
         connection.meta.invitation.offer(content)
         try:
-            self._node.hosts.forget_taken(file_name)
+            self._core.hosts.forget_taken(file_name)
         except ConfigError as error:
-            self._node.log(0, "warning", str(error))
-        self._node.log(1, "info", f"Invitation {file_name} successfully sent to {connection.describe()}")
+            self._core.log(0, "warning", str(error))
+        self._core.log(1, "info", f"Invitation {file_name} successfully sent to {connection.describe()}")
 
     def _take(self, file_name: str) -> tuple[bytes, str]:
-        node = self._node
+        core = self._core
         try:
-            taken = node.hosts.take_invitation(file_name)
+            taken = core.hosts.take_invitation(file_name)
         except ConfigError as error:
             raise AuthenticationError(str(error)) from error
         if taken is None:
             raise AuthenticationError(f"no invitation {file_name}: it is made up, or was used before")
         content, modified = taken
-        if modified + node.settings.invitation_expire < node.wall_clock():
+        if modified + core.settings.invitation_expire < core.wall_clock():
             raise AuthenticationError(f"invitation {file_name} has expired")
         name = _invited_name(content)
         if name is None:
             raise AuthenticationError(f"the first line of invitation {file_name} tells no valid Name")
-        if name == node.me.name:
+        if name == core.me.name:
             raise AuthenticationError(f"invitation {file_name} is for this node itself")
         return content, name
 
@@ -93,18 +74,18 @@ class Invitations:
 
         `AuthenticationError` if there is a node of that name, or its file cannot be written.
         """
-        node, name = self._node, connection.name
-        node.peer(name, limited=False)
+        core, name = self._core, connection.name
+        self._topology.peer(name, limited=False)
         try:
-            is_new = node.hosts.add_host(name, key.text)
+            is_new = core.hosts.add_host(name, key.text)
         except ConfigError as error:
             raise AuthenticationError(str(error)) from error
         if not is_new:
             raise AuthenticationError(f"host config file of {name} already exists")
-        node.log(1, "info", f"Key successfully received from {connection.describe()}")
+        core.log(1, "info", f"Key successfully received from {connection.describe()}")
         # Departure from tinc, which keeps the port that the joining command was given by chance.
-        node.act(SaveAddressCache(name, (connection.remote.with_port(DEFAULT_PORT),)))
-        node.act(RunScript("invitation-accepted", {"NODE": name, "REMOTEADDRESS": connection.remote.host}))
+        core.act(SaveAddressCache(name, (connection.remote.with_port(DEFAULT_PORT),)))
+        core.act(RunScript("invitation-accepted", {"NODE": name, "REMOTEADDRESS": connection.remote.host}))
         connection.meta.invitation.accept()
 
 

@@ -1,82 +1,95 @@
 """The node: the front door of the core. Events in, actions and packets out; no I/O, no clock.
 
-The shell (`pytinc.net.shell`) calls one method for each thing that happens, always with ``now`` (loop
-time in seconds), then sends `Node.output`, carries out `take_actions()`, and comes back at
-`next_deadline()`. What the node knows is spread over parts with one subject each:
+The shell (`pytinc.net.shell`) calls one method for each thing that happens, always with ``now`` (loop time in
+seconds), then sends `Node.output`, carries out `take_actions()`, and comes back at `next_deadline()`. What
+the node does is spread over parts with one subject each. A part is given the parts that it needs; imports and
+needs go one way, in this order:
 
-* `connections`: meta connections from greeting to close, PING, duplicates (tinc: net.c, protocol_auth.c)
-* `invitations`: what strangers with an invitation get (tinc: protocol_auth.c)
-* `dialling`: whom to connect to, address cache, AutoConnect (tinc: net_socket.c, autoconnect.c)
-* `topology`: graph, reachability, scripts, forwarding table (tinc: graph.c)
+* `core`, `records`, `changes`: what all share: settings, peers, connections, actions, what has changed
+* `meta_output`: what goes out on meta connections (tinc: meta.c)
+* `topology`: the graph, and who is reachable (tinc: graph.c)
 * `subnets`: own subnets and learned MACs (tinc: protocol_subnet.c, route.c)
-* `tunnels`: keys, UDP discovery, path MTU, UDP_INFO and MTU_INFO (tinc: net_packet.c, protocol_key.c)
+* `forwarding`: the forwarding table; `scripts`: what runs when nodes and subnets come and go
+* `addresses`, `sessions`, `probes`, `path_info`: UDP addresses, keys, UDP discovery and path MTU, UDP_INFO
+  and MTU_INFO (tinc: net_packet.c, protocol_key.c); `tunnels`: these four together
 * `guard`: shared addresses, and what becomes of their clients (`pytinc.vip`)
-* `requests_*`: what each meta request does
+* `connections`: meta connections from beginning to end, PING (tinc: net.c); `activation`: the end of the
+  login; `dialling`: whom to connect to, AutoConnect (tinc: net_socket.c, autoconnect.c)
+* `corrections`, `flood`, `half_edges`: announcements that are wrong, late or lost
+* `requests_*`: what each meta request does; `invitations`: what strangers with an invitation get
+* `meta_events`, `upcalls`: what comes on connections, and from the data path, reaches all these
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
-from pytinc.config.settings import HostSettings, Settings
-from pytinc.crypto.keys import PrivateKey, PublicKey
+from pytinc.config.settings import Settings
+from pytinc.crypto.keys import PrivateKey
 from pytinc.datapath.inbound import Inbound
 from pytinc.datapath.outbound import Outbound
 from pytinc.datapath.output import Output
 from pytinc.datapath.router import Router
-from pytinc.datapath.table import ForwardingTable, PeerSlot
-from pytinc.errors import AuthenticationError
-from pytinc.node.actions import Action, Log
+from pytinc.datapath.table import ForwardingTable
+from pytinc.node.actions import Action
+from pytinc.node.activation import Activation
+from pytinc.node.address_caches import AddressCaches
+from pytinc.node.addresses import Addresses
+from pytinc.node.changes import (
+    Change,
+    ConnectionEnded,
+    PeerForgotten,
+    RoutesChanged,
+    Slept,
+    SubnetAdded,
+    SubnetDeleted,
+)
 from pytinc.node.connections import Connections
+from pytinc.node.core import Core
 from pytinc.node.corrections import Corrections
 from pytinc.node.dialling import Dialling
 from pytinc.node.flood import Deletions, SeenCache
-from pytinc.node.forwarding import switch_rules
-from pytinc.node.guard import NodeGuard, hears_neighbours
+from pytinc.node.forwarding import Forwarding
+from pytinc.node.guard import NodeGuard
 from pytinc.node.half_edges import HalfEdges
-from pytinc.node.invitations import InvitationFiles, Invitations
-from pytinc.node.peer import Peer
+from pytinc.node.hosts import HostSource
+from pytinc.node.invitations import Invitations
+from pytinc.node.meta_events import MetaEvents
+from pytinc.node.meta_output import MetaOutput
+from pytinc.node.path_info import PathInfo
+from pytinc.node.probes import Probes
+from pytinc.node.public_keys import PublicKeys
+from pytinc.node.purge import Purge
+from pytinc.node.records import Peer
+from pytinc.node.requests import Requests
+from pytinc.node.requests_edge import EdgeRequests
+from pytinc.node.requests_key import KeyRequests
+from pytinc.node.requests_misc import MiscRequests
+from pytinc.node.requests_subnet import SubnetRequests
+from pytinc.node.rules import own_options, switch_rules
+from pytinc.node.scripts import Scripts
+from pytinc.node.sessions import Sessions
 from pytinc.node.subnets import Subnets
-from pytinc.node.timers import Timers
+from pytinc.node.tcp_packets import TcpPackets
+from pytinc.node.timers import Periodic, Timed
 from pytinc.node.topology import Topology
 from pytinc.node.tunnels import Tunnels
-from pytinc.protocol.pmtu import PathMtu, PathSettings
+from pytinc.node.upcalls import UpcallHandler
 from pytinc.wire.address import Address, SockAddr
-from pytinc.wire.capabilities import Capability
-from pytinc.wire.requests import OptionBits, Request
+from pytinc.wire.requests import PROTOCOL_MINOR
 
 if TYPE_CHECKING:
     from pytinc.datapath.runs import DatagramRun, FrameRun
     from pytinc.vip.views import GuardSummary, GuardView
 
-COMPLAINT_INTERVAL: Final = 600.0
-MAX_COMPLAINTS: Final = 64
-"""Different complaints logged in full within `COMPLAINT_INTERVAL`; nobody reads more of them."""
-MAX_COMPLAINT_LENGTH: Final = 300
-"""Characters; names and errors in a complaint are the peer's words."""
-MAX_JITTER: Final = 0.131071
-"""Seconds; tinc spreads its timers by a random 0 to 131,071 microseconds."""
-
-
-class HostSource(InvitationFiles, Protocol):
-    """Where the node finds host files: `pytinc.config.store.ConfigTree`; a dictionary in tests."""
-
-    def host_settings(self, name: str) -> HostSettings | None:
-        """Return the host configuration of ``name``, None if there is no readable file."""
-
-    def host_names(self) -> list[str]:
-        """Return the names that have a host file."""
-
-    def host_mtime(self, name: str) -> float | None:
-        """Return when the host file of ``name`` was last modified (wall clock)."""
-
-    def load_address_cache(self, name: str) -> tuple[Address, ...]:
-        """Return the cached addresses of ``name``, most recent first."""
+PERIODIC_INTERVAL: Final = 5.0
+AGEING_INTERVAL: Final = 10.0
+PING_CHECK_INTERVAL: Final = 1.0
 
 
 class Node:
-    """One tinc node. All state of the mesh as this node sees it hangs here."""
+    """One tinc node. It makes the parts, hands each event to those it concerns, and settles what follows."""
 
     def __init__(
         self,
@@ -93,54 +106,159 @@ class Node:
         insecure: bool = False,
         takes_super_frames: bool = False,
     ) -> None:
-        self.settings = settings
-        self.private_key = private_key
-        self.hosts = hosts
-        self.random_bytes = random_bytes
-        self.random_float = random_float
-        self.path_mtu = path_mtu
-        """Gives the IP MTU the kernel knows for a destination, None if it does not tell."""
-        self.queued = queued
-        """Gives how many bytes wait in the output of a meta connection."""
-        self.wall_clock = wall_clock
-        self.insecure = insecure
-        """``--bypass-security``: meta connections in plain text."""
-        self.takes_super_frames = takes_super_frames
-        """The device takes super-frames as they come from other nodes."""
-        self.sockets: tuple[tuple[int, Address], ...] = ()
-        """Family (4 or 6) and bound address of each listening socket."""
-        self.output = Output()
-        self._actions: list[Action] = []
-        self._complaints: dict[str, float] = {}
+        """Make a node that does nothing yet.
 
-        me_slot = PeerSlot(settings.name, is_me=True)
-        self.table = ForwardingTable(me_slot, switch_rules(settings))
-        if self.table.rules.router:
-            self.table.own_address = own_address
-        self.outbound = (Router if self.table.rules.router else Outbound)(self.table)
-        self.inbound = Inbound(self.table, self.outbound)
-        self.peers: dict[str, Peer] = {}
-        self.me = self.peers[settings.name] = Peer(settings.name, me_slot, PathMtu(self._path_settings()))
-        me_slot.via = me_slot.nexthop = me_slot
+        ``path_mtu`` gives the IP MTU the kernel knows for a destination, ``queued`` the bytes that wait in
+        the output of a meta connection, ``own_address`` the address of this host towards another one (router
+        mode). ``insecure``: meta connections in plain text. ``takes_super_frames``: the device takes them as
+        they come from other nodes.
+        """
+        self.core = core = Core(
+            settings,
+            private_key,
+            hosts,
+            random_bytes=random_bytes,
+            random_float=random_float,
+            path_mtu=path_mtu,
+            queued=queued,
+            wall_clock=wall_clock,
+            insecure=insecure,
+            takes_super_frames=takes_super_frames,
+        )
+        table = core.table
+        if table.rules.router:
+            table.own_address = own_address
+        core.me.slot.via = core.me.slot.nexthop = core.me.slot
+        self._outbound = (Router if table.rules.router else Outbound)(table)
+        self.inbound = Inbound(table, self._outbound)
+
+        self.meta_output = out = MetaOutput(core)
+        self.public_keys = PublicKeys(core)
+        self.topology = topology = Topology(core, out)
+        self.subnets = subnets = Subnets(core, topology, out)
+        self._forwarding = forwarding = Forwarding(core, topology, subnets.table)
+        self._scripts = Scripts(core, subnets.table)
+        # Tunnels.
+        self._caches = AddressCaches(core)
+        self.addresses = addresses = Addresses(core, topology, forwarding)
+        self.sessions = sessions = Sessions(core, out, self.public_keys)
+        self.probes = probes = Probes(core, topology, forwarding, addresses, self._caches)
+        self.path_info = path_info = PathInfo(core, out, forwarding)
+        self.tunnels = tunnels = Tunnels(core, forwarding, addresses, sessions, probes, path_info)
+        self._tcp_packets = TcpPackets(core, self.inbound, path_info)
+        self.guard = NodeGuard(core, out, subnets.table, forwarding, probes, tunnels, self._outbound.inject)
+        # Connections.
         self.seen = SeenCache()
+        self._invitations = Invitations(core, topology)
+        self.connections = connections = Connections(
+            core, out, self.public_keys, self.seen, topology, tunnels, self._invitations
+        )
+        self._activation = Activation(core, out, topology, subnets, connections)
+        self.dialling = Dialling(core, topology, self._caches, connections)
+        # Requests.
         self.deletions = Deletions()
-        self.corrections = Corrections(self)
-        self.topology = Topology(self)
-        self.half_edges = HalfEdges(self)
-        self.subnets = Subnets(self)
-        self.tunnels = Tunnels(self)
-        self.dialling = Dialling(self)
-        self.invitations = Invitations(self)
-        self.connections = Connections(self)
-        self.guard = NodeGuard(self)
-        self.timers = Timers(self)
+        self.corrections = Corrections(core, out, topology, subnets)
+        edges = EdgeRequests(core, out, topology, self.seen, self.deletions, self.corrections)
+        self.half_edges = HalfEdges(core, out, topology, edges)
+        requests = Requests(
+            core,
+            edges,
+            SubnetRequests(core, out, topology, subnets, self.seen, self.deletions, self.corrections),
+            KeyRequests(
+                core,
+                out,
+                self.seen,
+                self.half_edges,
+                path_info,
+                sessions,
+                tunnels,
+                self._tcp_packets,
+                self.guard,
+                self._update_graph,
+            ),
+            MiscRequests(
+                core, out, connections, self.dialling, addresses, path_info, self.guard, self._update_graph
+            ),
+        )
+        # What comes in.
+        self._meta_events = MetaEvents(
+            core,
+            out,
+            self.inbound,
+            self._tcp_packets,
+            connections,
+            self._activation,
+            self._invitations,
+            requests,
+        )
+        self._upcalls = UpcallHandler(
+            core, out, subnets, addresses, sessions, probes, path_info, tunnels, self.guard
+        )
+        self._purge = Purge(core, out, topology, subnets, self._update_graph)
+
+        self._ping_check = Periodic(core, lambda: PING_CHECK_INTERVAL, (connections.check_all,))
+        self._periodic = Periodic(
+            core, lambda: PERIODIC_INTERVAL, (topology.check_contradictions, self.dialling.auto_connect)
+        )
+        self._ageing = Periodic(
+            core, lambda: AGEING_INTERVAL, (self._age_seen, subnets.age, self.half_edges.look)
+        )
+        self._key_expiry = Periodic(core, lambda: max(core.settings.key_expire, 1), (sessions.rekey_all,))
+        self._timed: tuple[Timed, ...] = (
+            self.guard,  # first: whatever else is to be done must not make it late
+            self.dialling,
+            self.corrections,
+            self._ping_check,
+            self._periodic,
+            self._ageing,
+            self._key_expiry,
+            tunnels,
+            topology,
+        )
+        core.changes.tell = self._tell
         self._apply_settings()
+
+    # -- what those who look at the node may read --
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        return self.core.settings
+
+    @property
+    def hosts(self) -> HostSource:
+        """Where host files are found."""
+        return self.core.hosts
+
+    @hosts.setter
+    def hosts(self, hosts: HostSource) -> None:
+        self.core.hosts = hosts
+
+    @property
+    def me(self) -> Peer:
+        """The own node."""
+        return self.core.me
+
+    @property
+    def peers(self) -> dict[str, Peer]:
+        """All nodes by name."""
+        return self.core.peers
+
+    @property
+    def table(self) -> ForwardingTable:
+        """The forwarding table."""
+        return self.core.table
+
+    @property
+    def output(self) -> Output:
+        """Frames and datagrams to be sent."""
+        return self.core.output
 
     # -- what the shell calls --
 
     def set_sockets(self, sockets: Sequence[tuple[int, Address]]) -> None:
         """Tell which sockets listen: family (4 or 6) and bound address of each, by index."""
-        self.sockets = tuple(sockets)
+        self.core.sockets = tuple(sockets)
 
     def set_hwaddr(self, hwaddr: bytes | None) -> None:
         """Tell the MAC address of the device; None if it is one without (tun)."""
@@ -148,12 +266,16 @@ class Node:
 
     def start(self, now: float) -> None:
         """Announce own subnets to ourselves, start the timers and the outgoing connections."""
-        self.me.last_state_change = int(self.wall_clock())
+        self.core.me.last_state_change = int(self.core.wall_clock())
         self.topology.load_hosts()
-        self.invitations.load()
-        self.subnets.start(now)
+        self._invitations.load()
+        self.subnets.start()
+        self.core.changes.settle(now)
         self.connections.start(now)
-        self.timers.start(now)
+        self._ping_check.start(now, self.settings.ping_timeout)
+        self._periodic.start(now, 0)
+        self._ageing.start(now)
+        self._key_expiry.start(now)
         self.dialling.start(now)
         self.guard.configure(now)
         self._settle(now)
@@ -189,17 +311,19 @@ class Node:
         """Close all meta connections without a word and run the down scripts."""
         self.dialling.stop()
         self.connections.close_all(now)
-        self.topology.update(now)
-        self.subnets.stop()
+        self._update_graph(now)
+        for subnet in self.subnets.table.of(self.me.name):
+            self._scripts.subnet(self.me, subnet, up=False)
         self._settle(now)
 
     def reload(self, settings: Settings, now: float) -> None:
         """Take over changed settings and host files (config.md 7)."""
-        self.settings = settings
+        self.core.settings = settings
         self._apply_settings()
         self.topology.load_hosts()
-        self.invitations.load()
-        self.subnets.reload(now)
+        self._invitations.load()
+        self.subnets.reload()
+        self.core.changes.settle(now)
         self.dialling.reload(now)
         self.connections.close_changed(now)
         self.guard.configure(now)
@@ -210,12 +334,13 @@ class Node:
         # First give up what is half-way, so that it does not hit the attempts that begin here.
         self.connections.time_out_dialled(now)
         self.connections.check_all(now)
+        self.core.changes.settle(now)
         self.dialling.retry(now)
         self._settle(now)
 
     def purge(self, now: float) -> None:
         """Forget unreachable nodes, telling the peers (meta.md 4.5)."""
-        self.topology.purge(now)
+        self._purge.run(now)
         self._settle(now)
 
     def disconnect(self, name: str, now: float) -> bool:
@@ -237,7 +362,7 @@ class Node:
 
     def meta_data(self, connection: int, data: bytes, now: float) -> None:
         """Bytes arrived on a meta connection."""
-        self.connections.data(connection, data, now)
+        self._meta_events.data(connection, data, now)
         self._settle(now)
 
     def meta_closed(self, connection: int, reason: str, now: float) -> None:
@@ -255,7 +380,7 @@ class Node:
 
         If not, which is the usual case, there are no actions and the deadline is what it was.
         """
-        self.outbound.frames_from_device(frames, now, self.output)
+        self._outbound.frames_from_device(frames, now, self.output)
         return self._settle_packets(now)
 
     def datagrams(
@@ -272,17 +397,19 @@ class Node:
 
     def datagram_too_big(self, peer: str, size: int, now: float) -> None:
         """The kernel refused a UDP payload of ``size`` bytes to ``peer`` (EMSGSIZE)."""
-        self.tunnels.datagram_too_big(peer, size, now)
+        self.probes.datagram_too_big(peer, size, now)
         self._settle(now)
 
     def tick(self, now: float) -> None:
         """Do what is due."""
-        self.timers.run(now)
+        for part in self._timed:
+            part.tick(now)
+            self.core.changes.settle(now)
         self._settle(now)
 
     def next_deadline(self) -> float:
         """Return when `tick` wants to be called."""
-        return self.timers.next_deadline()
+        return min(part.next_deadline() for part in self._timed)
 
     @property
     def capture(self) -> list[bytes] | None:
@@ -299,131 +426,82 @@ class Node:
 
     def take_actions(self) -> list[Action]:
         """Return what the shell has to do, in order, and forget it."""
-        actions, self._actions = self._actions, []
-        return actions
+        return self.core.take_actions()
 
-    # -- what the parts use --
-
-    def act(self, action: Action) -> None:
-        """Ask the shell for something."""
-        self._actions.append(action)
-
-    def log(self, level: int, priority: str, message: str) -> None:
-        """Write a log line at tinc's debug ``level``."""
-        self._actions.append(Log(level, priority, message))
-
-    def complain(self, message: str, now: float) -> None:
-        """Log what a peer provoked at level 0 the first time, and repeats of the last ten minutes at level 2.
-
-        A peer must not be able to fill our log, with ever new words neither: once `MAX_COMPLAINTS` were
-        logged within that time, all others count as repeats.
-        """
-        message = message[:MAX_COMPLAINT_LENGTH]
-        complaints = self._complaints
-        while complaints and now - complaints[oldest := next(iter(complaints))] >= COMPLAINT_INTERVAL:
-            del complaints[oldest]
-        repeated = message in complaints or len(complaints) >= MAX_COMPLAINTS
-        if not repeated:
-            complaints[message] = now
-        self.log(2 if repeated else 0, "error", message)
-
-    def peer(self, name: str, *, limited: bool = True) -> Peer:
-        """Return the node ``name``, made if it is new.
-
-        `LimitError` when there are too many. Nodes of our own configuration are not ``limited``: those that
-        peers make up must not keep them out.
-        """
-        peer = self.peers.get(name)
-        if peer is None:
-            self.topology.graph.add_node(name, limited=limited)
-            peer = self.peers[name] = Peer(name, self.table.add(name), PathMtu(self._path_settings()))
-        return peer
-
-    def of_slot(self, slot: PeerSlot) -> Peer:
-        """Return the node behind a slot of the forwarding table."""
-        return self.peers[slot.name]
-
-    def nonce(self) -> int:
-        """Return 32 random bits: no two announcements may be equal."""
-        return int.from_bytes(self.random_bytes(4), "big")
-
-    def jitter(self) -> float:
-        """Return the random seconds that spread a timer."""
-        return self.random_float() * MAX_JITTER
-
-    def broadcast(self, request: Request) -> None:
-        """Send a request to every activated meta connection."""
-        self.connections.broadcast(request.format(), None)
-
-    def public_key(self, name: str) -> PublicKey | None:
-        """Return the Ed25519 key of ``name``: of its host file, else a learned one; None if there is none."""
-        host = self.hosts.host_settings(name)
-        if host is not None and host.public_key is not None:
-            return PublicKey(host.public_key)
-        # One that was learned just now, or could not be written there.
-        peer = self.peers.get(name)
-        return None if peer is None or peer.learned_key is None else PublicKey.from_text(peer.learned_key)
-
-    def login_key(self, name: str) -> PublicKey | None:
-        """Return the key a peer must log in with; `AuthenticationError` if it has no host file."""
-        if self.hosts.host_settings(name) is None:
-            raise AuthenticationError(f"peer has unknown identity ({name}): no readable host file")
-        return self.public_key(name)
-
-    def own_options(self) -> int:
-        """Return the option bits that hold for every peer of ours."""
-        options = 0
-        if self.settings.indirect_data:
-            options |= OptionBits.INDIRECT
-        if self.settings.tcp_only:
-            options |= OptionBits.TCPONLY | OptionBits.INDIRECT
-        if self.settings.pmtu_discovery and not options & OptionBits.TCPONLY:
-            options |= OptionBits.PMTU_DISCOVERY
-        if self.settings.clamp_mss:
-            options |= OptionBits.CLAMP_MSS
-        return options
-
-    def _path_settings(self) -> PathSettings:
-        settings = self.settings
-        return PathSettings(
-            udp_discovery=settings.udp_discovery,
-            interval=settings.udp_discovery_interval,
-            keepalive_interval=settings.udp_discovery_keepalive_interval,
-            timeout=settings.udp_discovery_timeout,
-            local_discovery=settings.local_discovery,
-            ping_interval=settings.ping_interval,
-            capabilities=self._capabilities(),
-        )
-
-    def _capabilities(self) -> Capability:
-        capabilities = Capability.NONE
-        if self.settings.neighbour_guard and hears_neighbours(self.settings):
-            capabilities |= Capability.GUARD
-        if self.settings.fast_tag:
-            capabilities |= Capability.FAST_TAG
-            # A router looks at each packet.
-            if self.takes_super_frames and not self.table.rules.router:
-                capabilities |= Capability.SUPER_FRAMES
-        return capabilities
+    # -- what follows --
 
     def _apply_settings(self) -> None:
-        self.table.rules = switch_rules(self.settings)
-        self.me.options = self.own_options() | (7 << 24)
-        self.table.me.clamp_mss = self.settings.clamp_mss
-        paths = self._path_settings()
-        for peer in self.peers.values():
-            peer.path.settings = paths
+        core = self.core
+        core.table.rules = switch_rules(core.settings)
+        core.me.options = own_options(core.settings) | PROTOCOL_MINOR << 24
+        core.me.slot.clamp_mss = core.settings.clamp_mss
+        core.apply_path_settings()
+
+    def _age_seen(self, now: float) -> None:
+        self.seen.age(now - self.settings.ping_interval)
 
     def _settle_packets(self, now: float) -> bool:
         """Finish an event of the data path, of which nothing is left to do but for upcalls."""
-        if not self.output.upcalls:
+        if not self.core.output.upcalls:
             return False
         self._settle(now)
         return True
 
     def _settle(self, now: float) -> None:
-        """Finish an event: upcalls of the data path, the graph if edges changed, output of connections."""
-        self.tunnels.handle_output(now)
+        """Finish an event: changes, upcalls, the graph if edges changed, output of connections."""
+        changes = self.core.changes
+        changes.settle(now)
+        self._upcalls.handle(now)
+        changes.settle(now)
         self.topology.settle(now)
-        self.tunnels.handle_output(now)
-        self.connections.flush()
+        changes.settle(now)
+        self._upcalls.handle(now)
+        changes.settle(now)
+        self.meta_output.flush()
+
+    def _update_graph(self, now: float) -> None:
+        """Have the graph tell who is reachable now, in the middle of an event."""
+        self.topology.update(now)
+        self.core.changes.settle(now)
+
+    def _tell(self, change: Change, now: float) -> None:
+        """Tell those whom a change concerns, in the order in which they must hear of it."""
+        match change:
+            case RoutesChanged(flipped, addresses):
+                for peer, address in addresses:
+                    self.addresses.set_address(peer, address)
+                for peer in flipped:
+                    self.sessions.forget(peer)
+                    peer.path.reset()
+                # Once for all that changed: it takes as long for one node as for a thousand.
+                self._forwarding.write_routes()
+                for peer in sorted(flipped, key=lambda peer: peer.name):
+                    self._tell_reachability(peer, now)
+            case SubnetAdded(owner, subnet) | SubnetDeleted(owner, subnet):
+                is_new = isinstance(change, SubnetAdded)
+                self._forwarding.write_subnet(owner, subnet, exists=is_new)
+                if owner is not None and (peer := self.peers[owner]).reachable:
+                    self._scripts.subnet(peer, subnet, up=is_new)
+            case ConnectionEnded(connection, neighbour):
+                if neighbour is not None:
+                    self.guard.connection_closed(neighbour, now)
+                if connection.outgoing is not None:
+                    self.dialling.connection_ended(connection.outgoing, now)
+            case Slept():
+                self.dialling.begin_anew(now)
+            case PeerForgotten(peer):
+                self.tunnels.forget_peer(peer)
+
+    def _tell_reachability(self, peer: Peer, now: float) -> None:
+        peer.last_state_change = int(self.core.wall_clock())
+        word = "reachable" if peer.reachable else "unreachable"
+        where = peer.address or "unknown port unknown"
+        self.core.log(1, "info", f"Node {peer.name} ({where}) became {word}")
+        if peer.reachable and peer.connection is not None and peer.connection.outgoing is not None:
+            self._caches.remember(peer, peer.connection.remote)
+        self._scripts.reachability(peer)
+        if not peer.reachable:
+            self.addresses.set_address(peer, None)
+            peer.options = 0
+        self._scripts.count_reachable(peer)
+        self.guard.reachability(peer, now)

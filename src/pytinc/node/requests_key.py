@@ -1,85 +1,144 @@
 """REQ_KEY, ANS_KEY and KEY_CHANGED (tinc: protocol_key.c, meta.md 2.8-2.10 and 6).
 
 Requests between two nodes travel along next hops; a relay passes them on and may add what it knows.
-What happens to the sessions is in `tunnels`.
+What happens to the keys is in `sessions`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from pytinc.config.settings import Forwarding
 from pytinc.errors import DecodeError
 from pytinc.node import half_edges
+from pytinc.node.core import Core
+from pytinc.node.flood import SeenCache
+from pytinc.node.guard import NodeGuard
+from pytinc.node.half_edges import HalfEdges
+from pytinc.node.meta_output import MetaOutput
+from pytinc.node.path_info import PathInfo
+from pytinc.node.records import Connection, Peer
+from pytinc.node.sessions import Sessions
+from pytinc.node.tcp_packets import TcpPackets
+from pytinc.node.tunnels import Tunnels
 from pytinc.wire import b64
 from pytinc.wire.requests import MAX_LINE_LENGTH, AnsKey, KeyChanged, Number, ReqKey
-
-if TYPE_CHECKING:
-    from pytinc.node.connections import Connection
-    from pytinc.node.node import Node
-    from pytinc.node.peer import Peer
 
 SPTPS_ONLY: Final = -1
 """Cipher, digest and MAC length in an ANS_KEY that carries an SPTPS handshake record."""
 MAX_COMPRESSION: Final = 12
 
 
-def on_key_changed(node: Node, connection: Connection, request: KeyChanged, line: str, now: float) -> None:
-    """A node dropped its legacy keys. Nothing changes for SPTPS nodes, so it stops here for them."""
-    if node.seen.seen(line, now):
-        return
-    peer = node.peers.get(request.name)
-    if peer is not None and not peer.sptps:
-        node.connections.forward(line, connection)
+class KeyRequests:
+    """Acts on requests about keys, and passes on those between other nodes."""
 
+    def __init__(
+        self,
+        core: Core,
+        meta_output: MetaOutput,
+        seen: SeenCache,
+        half_edges: HalfEdges,
+        path_info: PathInfo,
+        sessions: Sessions,
+        tunnels: Tunnels,
+        tcp_packets: TcpPackets,
+        guard: NodeGuard,
+        update_graph: Callable[[float], None],
+    ) -> None:
+        self._core = core
+        self._meta_output = meta_output
+        self._seen = seen
+        self._half_edges = half_edges
+        self._path_info = path_info
+        self._sessions = sessions
+        self._tunnels = tunnels
+        self._tcp_packets = tcp_packets
+        self._guard = guard
+        self._update_graph = update_graph
 
-def on_req_key(node: Node, connection: Connection, request: ReqKey, line: str, now: float) -> None:
-    """Pass a request for another node on, or act on one for us."""
-    node.topology.update(now)
-    source, target = node.peers.get(request.source), node.peers.get(request.target)
-    if source is None or target is None or source is node.me:
-        return
-    if target is not node.me:
-        _relay_req_key(node, source, target, request, line, now)
-        return
-    if not source.reachable:
-        return
-    match request.sub:
-        case Number.REQ_KEY:
-            record = _record(request.data)
-            if record is not None:
-                node.tunnels.udp_info_to(source, now)
-                node.tunnels.on_session_request(source, record, now)
-        case Number.REQ_PUBKEY:
-            node.tunnels.on_public_key_request(source, now)
-        case Number.ANS_PUBKEY:
-            node.guard.meta_answered(source, now)
-            node.tunnels.on_public_key(source, request.data, now)
-        case Number.SPTPS_PACKET:
-            record = _record(request.data)
-            if record is not None:
-                node.tunnels.sptps_packet(source, node.me.slot.id + source.slot.id + record, now)
-        case half_edges.EDGE_QUESTION:
-            node.half_edges.on_question(source, request.data)
-        case half_edges.EDGE_ANSWER:
-            node.half_edges.on_answer(source, connection, request.data, now)
-        case _:
-            node.log(2, "debug", f"Ignoring REQ_KEY {request.sub} from {source.name}")
+    def on_key_changed(self, connection: Connection, request: KeyChanged, line: str, now: float) -> None:
+        """A node dropped its legacy keys. Nothing changes for SPTPS nodes, so it stops here for them."""
+        if self._seen.seen(line, now):
+            return
+        peer = self._core.peers.get(request.name)
+        if peer is not None and not peer.sptps:
+            self._meta_output.forward(line, connection)
 
+    def on_req_key(self, connection: Connection, request: ReqKey, line: str, now: float) -> None:
+        """Pass a request for another node on, or act on one for us."""
+        self._update_graph(now)
+        source, target = self._core.peers.get(request.source), self._core.peers.get(request.target)
+        if source is None or target is None or source is self._core.me:
+            return
+        if target is not self._core.me:
+            self._relay_req_key(source, target, request, line, now)
+            return
+        if not source.reachable:
+            return
+        match request.sub:
+            case Number.REQ_KEY:
+                record = _record(request.data)
+                if record is not None:
+                    self._tunnels.session_request(source, record, now)
+            case Number.REQ_PUBKEY:
+                self._sessions.on_public_key_request(source, now)
+            case Number.ANS_PUBKEY:
+                self._guard.meta_answered(source, now)
+                self._sessions.on_public_key(source, request.data, now)
+            case Number.SPTPS_PACKET:
+                record = _record(request.data)
+                if record is not None:
+                    self._tcp_packets.received(source, self._core.me.slot.id + source.slot.id + record, now)
+            case half_edges.EDGE_QUESTION:
+                self._half_edges.on_question(source, request.data)
+            case half_edges.EDGE_ANSWER:
+                self._half_edges.on_answer(source, connection, request.data, now)
+            case _:
+                self._core.log(2, "debug", f"Ignoring REQ_KEY {request.sub} from {source.name}")
 
-def _relay_req_key(node: Node, source: Peer, target: Peer, request: ReqKey, line: str, now: float) -> None:
-    if node.settings.tunnel_server or not target.reachable:
-        return
-    is_static_relay = target.route is not None and target.route.via == node.me.name
-    if is_static_relay and request.sub in (Number.REQ_KEY, Number.SPTPS_PACKET):
-        node.tunnels.udp_info_to(source, now)
-    if request.sub != Number.SPTPS_PACKET:
-        node.tunnels.send_to_next_hop(target, line)
-        return
-    record = _record(request.data)
-    if record is not None and node.settings.forwarding is Forwarding.INTERNAL:
-        node.tunnels.relay_record(source, target, record, now)
+    def _relay_req_key(self, source: Peer, target: Peer, request: ReqKey, line: str, now: float) -> None:
+        if self._core.settings.tunnel_server or not target.reachable:
+            return
+        is_static_relay = target.route is not None and target.route.via == self._core.me.name
+        if is_static_relay and request.sub in (Number.REQ_KEY, Number.SPTPS_PACKET):
+            self._path_info.udp_info_to(source, now)
+        if request.sub != Number.SPTPS_PACKET:
+            self._meta_output.send_towards(target, line)
+            return
+        record = _record(request.data)
+        if record is not None and self._core.settings.forwarding is Forwarding.INTERNAL:
+            self._tcp_packets.relay(source, target, record, now)
+
+    def on_ans_key(self, connection: Connection, request: AnsKey, line: str, now: float) -> None:
+        """Pass an answer on, with the address of its sender as we see it; or feed it to our session."""
+        self._update_graph(now)
+        source, target = self._core.peers.get(request.source), self._core.peers.get(request.target)
+        if source is None or target is None or source is self._core.me:
+            return
+        if target is not self._core.me:
+            self._relay_ans_key(source, target, request, line)
+            return
+        is_sptps = (request.cipher, request.digest, request.mac_length) == (SPTPS_ONLY,) * 3
+        if not source.reachable or not is_sptps or not 0 <= request.compression <= MAX_COMPRESSION:
+            return
+        record = _record(request.key)
+        if record is not None:
+            self._tunnels.handshake(source, record, request.compression, request.address, now)
+
+    def _relay_ans_key(self, source: Peer, target: Peer, request: AnsKey, line: str) -> None:
+        if self._core.settings.tunnel_server or not target.reachable:
+            return
+        if (
+            request.address is None
+            and source.address is not None
+            and source.address.is_usable
+            and target.path.minmtu > 0
+        ):
+            with_address = replace(request, address=source.address).format()
+            line = with_address if len(with_address) <= MAX_LINE_LENGTH else line
+        self._meta_output.send_towards(target, line)
 
 
 def _record(text: str) -> bytes | None:
@@ -88,34 +147,3 @@ def _record(text: str) -> bytes | None:
         return b64.decode(text) or None
     except DecodeError:
         return None
-
-
-def on_ans_key(node: Node, connection: Connection, request: AnsKey, line: str, now: float) -> None:
-    """Pass an answer on, with the address of its sender as we see it; or feed it to our session."""
-    node.topology.update(now)
-    source, target = node.peers.get(request.source), node.peers.get(request.target)
-    if source is None or target is None or source is node.me:
-        return
-    if target is not node.me:
-        _relay_ans_key(node, source, target, request, line)
-        return
-    is_sptps = (request.cipher, request.digest, request.mac_length) == (SPTPS_ONLY,) * 3
-    if not source.reachable or not is_sptps or not 0 <= request.compression <= MAX_COMPRESSION:
-        return
-    record = _record(request.key)
-    if record is not None:
-        node.tunnels.on_handshake(source, record, request.compression, request.address, now)
-
-
-def _relay_ans_key(node: Node, source: Peer, target: Peer, request: AnsKey, line: str) -> None:
-    if node.settings.tunnel_server or not target.reachable:
-        return
-    if (
-        request.address is None
-        and source.address is not None
-        and source.address.is_usable
-        and target.path.minmtu > 0
-    ):
-        with_address = replace(request, address=source.address).format()
-        line = with_address if len(with_address) <= MAX_LINE_LENGTH else line
-    node.tunnels.send_to_next_hop(target, line)

@@ -13,13 +13,13 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Final
 
 from pytinc.datapath.table import Drops
-from pytinc.node.peer import NEVER
+from pytinc.node.records import NEVER
 from pytinc.wire.capabilities import Capability
 
 if TYPE_CHECKING:
     from pytinc.datapath.table import PeerSlot
     from pytinc.node.node import Node
-    from pytinc.node.peer import Peer
+    from pytinc.node.records import Peer
 
 _REASONS: Final = tuple(field.name for field in fields(Drops))
 
@@ -100,7 +100,7 @@ def node_stats(node: Node, now: float) -> NodeStats:
     return NodeStats(
         name=node.me.name,
         peers=tuple(_peer_stats(node.peers[name], owned[name], now) for name in sorted(node.peers)),
-        connections=len(node.connections.all()),
+        connections=len(node.core.connections),
         drops=asdict(table.drops),
         macs=len(table.macs),
         own_macs=len(table.own_macs),

@@ -1,68 +1,48 @@
-"""The node's clockwork: periodic work and one deadline for all of it (meta.md 5.1)."""
+"""The node's clockwork: jobs that come again and again, each with its own deadline (meta.md 5.1)."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from pytinc.node.node import Node
-
-PERIODIC_INTERVAL: Final = 5.0
-AGEING_INTERVAL: Final = 10.0
-PING_CHECK_INTERVAL: Final = 1.0
+from pytinc.node.core import Core
 
 
-class Timers:
-    """Knows when each periodic job is due."""
-
-    def __init__(self, node: Node) -> None:
-        self._node = node
-        self._ping = self._periodic = self._ageing = self._key_expire = math.inf
-
-    def start(self, now: float) -> None:
-        """Arm every timer; the periodic run is due at once."""
-        node = self._node
-        self._ping = now + node.settings.ping_timeout + node.jitter()
-        self._periodic = now
-        self._ageing = now + AGEING_INTERVAL + node.jitter()
-        self._key_expire = now + max(node.settings.key_expire, 1) + node.jitter()
+class Timed(Protocol):
+    """A part of the node that has something to do at certain times."""
 
     def next_deadline(self) -> float:
-        """Return the earliest time at which something is due."""
-        node = self._node
-        return min(
-            self._ping,
-            self._periodic,
-            self._ageing,
-            self._key_expire,
-            node.dialling.next_deadline(),
-            node.tunnels.next_deadline(),
-            node.corrections.next_deadline(),
-            node.topology.next_deadline(),
-            node.guard.next_deadline(),
-        )
+        """Return when `tick` has something to do, or a bit sooner; infinity for never."""
 
-    def run(self, now: float) -> None:
-        """Do everything that is due."""
-        node = self._node
-        # First: whatever else is to be done must not make it late.
-        node.guard.tick(now)
-        node.dialling.tick(now)
-        node.corrections.tick(now)
-        if now >= self._ping:
-            self._ping = now + PING_CHECK_INTERVAL + node.jitter()
-            node.connections.check_all(now)
-        if now >= self._periodic:
-            self._periodic = now + PERIODIC_INTERVAL + node.jitter()
-            node.topology.check_contradictions(now)
-            node.dialling.auto_connect(now)
-        if now >= self._ageing:
-            self._ageing = now + AGEING_INTERVAL + node.jitter()
-            node.seen.age(now - node.settings.ping_interval)
-            node.subnets.age(now)
-            node.half_edges.look(now)
-        if now >= self._key_expire:
-            self._key_expire = now + max(node.settings.key_expire, 1) + node.jitter()
-            node.tunnels.rekey_all(now)
-        node.tunnels.tick(now)
+    def tick(self, now: float) -> None:
+        """Do what is due."""
+
+
+class Periodic:
+    """Jobs that are done together, at an interval plus some random milliseconds, as in tinc."""
+
+    def __init__(
+        self, core: Core, interval: Callable[[], float], jobs: tuple[Callable[[float], None], ...]
+    ) -> None:
+        self._core = core
+        self._interval = interval
+        """Gives the seconds from one round to the next; settings may change."""
+        self._jobs = jobs
+        self._next = math.inf
+
+    def start(self, now: float, first: float | None = None) -> None:
+        """Begin: the first round comes after ``first`` seconds (at once if 0), or after one interval."""
+        wait = self._interval() if first is None else first
+        self._next = now + wait + (self._core.jitter() if wait else 0.0)
+
+    def next_deadline(self) -> float:
+        """Return when the next round is due."""
+        return self._next
+
+    def tick(self, now: float) -> None:
+        """Do a round if it is due."""
+        if now >= self._next:
+            self._next = now + self._interval() + self._core.jitter()
+            for job in self._jobs:
+                job(now)

@@ -12,7 +12,7 @@ from pytinc.wire.address import UNKNOWN, UNSPEC, Address
 
 if TYPE_CHECKING:
     from pytinc.node.node import Node
-    from pytinc.node.peer import Peer
+    from pytinc.node.records import Peer
 
 # Node status bits (control.md 4.6).
 VALIDKEY = 0x2
@@ -95,7 +95,7 @@ def nodes(node: Node) -> list[NodeView]:
 def _node_view(node: Node, peer: Peer) -> NodeView:
     slot, path, route = peer.slot, peer.path, peer.route
     if peer is node.me:
-        port = node.sockets[0][1].port if node.sockets else node.settings.port
+        port = node.core.sockets[0][1].port if node.core.sockets else node.settings.port
         address = Address("MYSELF", port)
     else:
         address = peer.address or UNKNOWN
@@ -129,7 +129,7 @@ def node_status(node: Node, peer: Peer) -> int:
     for flag, bit in (
         (peer.valid_key, VALIDKEY),
         (peer.waiting_for_key, WAITING_FOR_KEY),
-        (is_me or peer.visited, VISITED),
+        (is_me or peer.reachable, VISITED),
         (is_me or peer.reachable, REACHABLE),
         (not is_me and indirect, INDIRECT),
         (is_me or peer.sptps, SPTPS),
@@ -172,7 +172,7 @@ def connections(node: Node) -> list[ConnectionView]:
             connection.options,
             node.connections.status(connection),
         )
-        for connection in node.connections.all()
+        for connection in node.core.connections.values()
     ]
 
 

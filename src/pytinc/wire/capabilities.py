@@ -4,7 +4,7 @@ Layout: ``b"pytinc"`` | version (1) | be16 flags. A C node ignores it. But it co
 request into its reply, where they must not look like a block of its own. So a block in a request starts
 elsewhere than one in a reply: each at the first byte that nobody reads (dataplane.md 4.3).
 
-Called by `pytinc.protocol.pmtu`; what the flags lead to is decided in `pytinc.node.tunnels`.
+Called by `pytinc.protocol.pmtu`; what the flags lead to is decided in `pytinc.node.probes`.
 """
 
 from __future__ import annotations

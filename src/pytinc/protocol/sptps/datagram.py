@@ -1,6 +1,6 @@
 """SPTPS over datagrams: the session between two nodes (sptps.md 3.9-3.11).
 
-Called by `pytinc.node.tunnels` (handshakes, which travel over the meta connections) and by
+Called by `pytinc.node.sessions` (handshakes, which travel over the meta connections) and by
 `pytinc.datapath` (data, by UDP). The first handshake is plain and strictly in order; after it, records may
 be lost, reordered or repeated. `receive` and `seal` treat one record, in the clearest form; `seal_batch`
 and `open_batch` are the hot path and do the same for many. A datagram that is rejected is no exception but

@@ -1,22 +1,22 @@
-"""What the control plane knows of one node of the mesh (tinc: node_t). The own node has one, too.
+"""The plain records of the control plane: one node of the mesh, one meta connection, one outgoing entry.
 
-What the data path needs of it lives in its `PeerSlot`; path MTU and UDP discovery in its `PathMtu`.
+They hold facts and answer simple questions about themselves; the parts of the node act on them (tinc: node_t,
+connection_t, outgoing_t).
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from pytinc.datapath.table import PeerSlot
-from pytinc.protocol.graph import Route
+from pytinc.protocol.graph import Edge, Route
+from pytinc.protocol.meta import MetaConnection, State
+from pytinc.protocol.outgoing import Outgoing
 from pytinc.protocol.pmtu import PathMtu
 from pytinc.protocol.sptps.datagram import DatagramSession
 from pytinc.wire.address import Address
 from pytinc.wire.requests import OptionBits, options_version
-
-if TYPE_CHECKING:
-    from pytinc.node.connections import Connection
 
 NEVER: Final = -math.inf
 """The time of something that has not happened yet."""
@@ -27,13 +27,14 @@ RELAY_VERSION: Final = 4
 
 
 class Peer:
-    """One node of the mesh: its place in the graph, its session, its addresses."""
+    """One node of the mesh, the own one included: its place in the graph, its session, its addresses.
+
+    What the data path needs of it lives in its `PeerSlot`; path MTU and UDP discovery in its `PathMtu`.
+    """
 
     __slots__ = (
         "address",
-        "answering",
         "collision",
-        "configured_mtu",
         "connection",
         "failed_since",
         "failure_mark",
@@ -62,7 +63,6 @@ class Peer:
         "session",
         "slot",
         "udp_info_sent",
-        "visited",
         "waiting_for_key",
     )
 
@@ -72,7 +72,6 @@ class Peer:
         self.path = path
         self.route: Route | None = None
         self.options = 0
-        self.visited = False
         self.address: Address | None = None
         """Its UDP address as text; the slot holds the form for sockets."""
         self.has_address = False
@@ -117,7 +116,6 @@ class Peer:
         """``slot.in_packets`` at that time: what is counted later came straight."""
         self.udp_info_sent = NEVER
         self.mtu_info_sent = NEVER
-        self.configured_mtu: int | None = None
 
     def __repr__(self) -> str:
         """Name only: a peer refers to sessions and keys."""
@@ -160,3 +158,84 @@ class Peer:
     def is_neighbour(self) -> bool:
         """An activated meta connection leads to it."""
         return self.connection is not None
+
+
+class Connection:
+    """One meta connection and what the node keeps about it."""
+
+    __slots__ = (
+        "activated_at",
+        "edge",
+        "host_mtime",
+        "last_ping",
+        "local",
+        "meta",
+        "number",
+        "options",
+        "outgoing",
+        "peer",
+        "pinged",
+        "remote",
+        "started",
+        "weight",
+    )
+
+    def __init__(
+        self, number: int, meta: MetaConnection, remote: Address, local: Address, now: float
+    ) -> None:
+        self.number = number
+        self.meta = meta
+        self.remote = remote
+        self.local = local
+        self.peer: Peer | None = None
+        """The node at the other end, from activation on."""
+        self.outgoing: Entry | None = None
+        """The outgoing entry this connection serves."""
+        self.host_mtime: float | None = None
+        """When the host file that the peer was believed by had been modified; None while it is unknown."""
+        self.options = 0
+        self.weight = 0
+        self.edge: Edge | None = None
+        self.pinged = False
+        self.last_ping = now
+        self.started = now
+        self.activated_at = NEVER
+
+    @property
+    def name(self) -> str:
+        """Name of the peer as far as it is known (it may not be proved yet)."""
+        return self.meta.name or "<unknown>"
+
+    @property
+    def activated(self) -> bool:
+        """The login is complete; an edge exists."""
+        return self.meta.state is State.ACTIVE
+
+    @property
+    def dialled(self) -> bool:
+        """We opened this connection."""
+        return self.meta.dialled is not None
+
+    @property
+    def version(self) -> int:
+        """Protocol minor of the peer."""
+        return options_version(self.options)
+
+    def describe(self) -> str:
+        """Return name and address as log lines show them."""
+        return f"{self.name} ({self.remote})"
+
+
+class Entry:
+    """One outgoing entry: a node we want to be connected to (tinc: outgoing_t)."""
+
+    def __init__(self, name: str, state: Outgoing) -> None:
+        self.name = name
+        self.state = state
+        self.connection: Connection | None = None
+        self.retry_at = math.inf
+        self.resolving = False
+
+    def restart_addresses(self) -> None:
+        """Begin anew with the most recent cached address."""
+        self.state.restart()

@@ -1,0 +1,164 @@
+"""The end of the login: both sides send ACK, and an edge comes into being (tinc: send_ack(), ack_h())."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pytinc.config.settings import HostSettings
+from pytinc.node.connections import Connections
+from pytinc.node.core import Core
+from pytinc.node.meta_output import MetaOutput
+from pytinc.node.records import Connection, Peer
+from pytinc.node.rules import own_options
+from pytinc.node.subnets import Subnets
+from pytinc.node.topology import Topology
+from pytinc.protocol.graph import Edge
+from pytinc.wire.requests import PROTOCOL_MINOR, Ack, OptionBits
+
+SIMULTANEOUS: Final = 3.0
+"""Seconds within which two activations with one peer count as both ends dialling each other at once."""
+
+
+class Activation:
+    """Makes a neighbour of a peer that has logged in."""
+
+    def __init__(
+        self,
+        core: Core,
+        meta_output: MetaOutput,
+        topology: Topology,
+        subnets: Subnets,
+        connections: Connections,
+    ) -> None:
+        self._core = core
+        self._meta_output = meta_output
+        self._topology = topology
+        self._subnets = subnets
+        self._connections = connections
+
+    def send_ack(self, connection: Connection, now: float) -> None:
+        """Send ACK: UDP port, estimated weight, options (meta.md 1.4)."""
+        core = self._core
+        host = core.hosts.host_settings(connection.name)
+        connection.options = self._options_for(host)
+        connection.weight = self._weight_for(host, connection, now)
+        connection.meta.send(
+            Ack(self._udp_port(connection), connection.weight, connection.options | PROTOCOL_MINOR << 24)
+        )
+        self._meta_output.touch(connection)
+
+    def _options_for(self, host: HostSettings | None) -> int:
+        options = own_options(self._core.settings)
+        if host is not None:
+            if host.indirect_data:
+                options |= OptionBits.INDIRECT
+            if host.tcp_only:
+                options |= OptionBits.TCPONLY | OptionBits.INDIRECT
+            if host.clamp_mss is not None:
+                options &= ~OptionBits.CLAMP_MSS
+                options |= OptionBits.CLAMP_MSS if host.clamp_mss else 0
+        if options & OptionBits.TCPONLY:
+            options &= ~OptionBits.PMTU_DISCOVERY
+        return options
+
+    def _weight_for(self, host: HostSettings | None, connection: Connection, now: float) -> int:
+        if host is not None and host.weight is not None:
+            return host.weight
+        if self._core.settings.weight is not None:
+            return self._core.settings.weight
+        return round((now - connection.started) * 1000)
+
+    def _udp_port(self, connection: Connection) -> str:
+        """Return the port of our UDP socket of the connection's family."""
+        sockets = self._core.sockets
+        for family, bound in sockets:
+            if family == connection.local.family:
+                return bound.port
+        return sockets[0][1].port if sockets else self._core.settings.port
+
+    def activate(self, connection: Connection, ack: Ack, now: float) -> None:
+        """Accept the peer's ACK: from now on there is an edge (meta.md 1.5, tinc: ack_h())."""
+        core = self._core
+        peer = self._topology.peer(connection.name, limited=False)  # it has a host file
+        if peer.connection is not None and not self._replace(peer.connection, connection, now):
+            return
+        connection.peer = peer
+        peer.connection = connection
+        peer.slot.connection = connection.number
+        connection.activated_at = now
+        self._join_options(connection, peer, ack)
+        connection.meta.activate()
+        core.log(1, "notice", f"Connection with {connection.describe()} activated")
+        self._send_everything(connection, now)
+        self._add_edge(connection, peer, ack, now)
+
+    def _replace(self, old: Connection, new: Connection, now: float) -> bool:
+        """Decide between two connections with one peer; True if the new one goes on.
+
+        The newest activation wins, as in tinc. Only when both ends dialled each other at the same
+        moment does the one dialled by the node whose name sorts first survive, so that two pytinc
+        nodes do not each close the other's choice.
+        """
+        core = self._core
+        core.log(1, "notice", f"Established a second connection with {new.describe()}, closing one of them")
+        at_once = now - old.activated_at < SIMULTANEOUS and old.dialled != new.dialled
+        keep_dialled = core.me.name < new.name
+        loser, winner = (new, old) if at_once and old.dialled == keep_dialled else (old, new)
+        if loser.outgoing is not None and winner.outgoing is None:
+            winner.outgoing = loser.outgoing
+            winner.outgoing.connection = winner
+            loser.outgoing = None
+        self._connections.terminate(loser, now, report=False)
+        return winner is new
+
+    def _join_options(self, connection: Connection, peer: Peer, ack: Ack) -> None:
+        core = self._core
+        own, theirs = connection.options, ack.options
+        if not own & theirs & OptionBits.PMTU_DISCOVERY:
+            own &= ~OptionBits.PMTU_DISCOVERY
+            theirs &= ~OptionBits.PMTU_DISCOVERY
+        host = core.hosts.host_settings(peer.name)
+        options = own | theirs
+        if host is not None and host.clamp_mss is not None:
+            options &= ~OptionBits.CLAMP_MSS
+            options |= OptionBits.CLAMP_MSS if host.clamp_mss else 0
+        connection.options = options
+        for limit in (host.pmtu if host is not None else None, core.settings.pmtu):
+            if limit is not None:
+                peer.path.limit_mtu(limit)
+
+    def _add_edge(self, connection: Connection, peer: Peer, ack: Ack, now: float) -> None:
+        core = self._core
+        # All nodes are told this port: one that no packet can be sent to is left out, as 0 is in tinc.
+        is_port = connection.remote.with_port(ack.port).is_usable
+        port = str(int(ack.port)) if is_port else connection.remote.port
+        edge = Edge(
+            core.me.name,
+            peer.name,
+            connection.remote.with_port(port),
+            # By an exec proxy there is none. tinc's empty one is not understood by its peers (meta.md 2.5).
+            connection.local.with_port(self._udp_port(connection)) if connection.local.family else None,
+            connection.options,
+            int((ack.weight + connection.weight) / 2),
+        )
+        connection.edge = edge
+        self._topology.graph.set_edge(edge)
+        edge.line, edge.announced = self._topology.announce(edge).format(), now
+        if core.settings.tunnel_server:
+            self._meta_output.send_line(connection, edge.line)
+        else:
+            self._meta_output.broadcast_line(edge.line, None)
+
+    def _send_everything(self, connection: Connection, now: float) -> None:
+        """Tell a new neighbour all subnets and edges (tinc: send_everything())."""
+        core = self._core
+        if core.settings.tunnel_server:
+            for subnet in self._subnets.table.of(core.me.name):
+                connection.meta.send(self._subnets.announce(core.me.name, subnet))
+        else:
+            for name in sorted(core.peers):
+                for subnet in self._subnets.table.of(name):
+                    connection.meta.send_line(self._subnets.introduction(name, subnet, now))
+                for edge in self._topology.graph.edges_from(name):
+                    connection.meta.send_line(self._topology.introduction(edge, now))
+        self._meta_output.touch(connection)

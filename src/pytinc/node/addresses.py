@@ -1,0 +1,94 @@
+"""Where other nodes are reached by UDP (dataplane.md 3.6; tinc: update_node_udp(), choose_udp_address())."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pytinc.node.core import Core
+from pytinc.node.forwarding import Forwarding
+from pytinc.node.records import Peer
+from pytinc.node.topology import Topology
+from pytinc.wire.address import Address, SockAddr
+
+EDGE_ADDRESS_TURN: Final = 3
+"""Every third packet to an unproved node goes to its own address, the others to those of its edges."""
+
+
+class Addresses:
+    """The UDP addresses of all nodes."""
+
+    def __init__(self, core: Core, topology: Topology, forwarding: Forwarding) -> None:
+        self._core = core
+        self._topology = topology
+        self._forwarding = forwarding
+        self._unproved_sends = 0
+
+    def set_address(self, peer: Peer, address: Address | None, *, confirmed: bool = False) -> None:
+        """Set the UDP address of a node; nothing about the path is proved then (tinc: update_node_udp())."""
+        core = self._core
+        if peer is core.me:
+            return
+        peer.address = address
+        peer.roaming = None
+        peer.path.reset_path()
+        usable = address is not None and address.is_usable and address.host != ""
+        socket = self._socket_for(address.family) if address is not None and usable else None
+        if address is None or not usable or socket is None:
+            core.table.set_address(peer.slot, None, 0, confirmed=False)
+        else:
+            core.table.set_address(peer.slot, address.sockaddr(), socket, confirmed=confirmed)
+        # No path uses an address of which nothing is proved, so this works out paths anew only if one was.
+        self._forwarding.write_path(peer)
+
+    def confirm(self, peer: Peer) -> None:
+        """A probe reply proved the address of a node."""
+        slot = peer.slot
+        self._core.table.set_address(slot, slot.address, slot.socket, confirmed=True)
+
+    def unconfirm(self, peer: Peer) -> None:
+        """Nothing proves the address of a node any more."""
+        slot = peer.slot
+        self._core.table.set_address(slot, slot.address, slot.socket, confirmed=False)
+        self._forwarding.write_path(peer)
+
+    def take_proved(self, peer: Peer, address: Address) -> None:
+        """A probe reply came from ``address``: it is where the peer is, unless a proved one stands."""
+        if address == peer.address:
+            return
+        if not peer.slot.confirmed or peer.roaming == address:
+            self.set_address(peer, address)
+
+    def target(self, address: Address | None) -> tuple[int, SockAddr] | None:
+        """Return socket and address to send to; None for what no socket of ours can send to."""
+        if address is None or not address.is_usable:
+            return None
+        socket = self._socket_for(address.family)
+        return None if socket is None else (socket, address.sockaddr())
+
+    def remote_address(self, peer: Peer) -> tuple[int, SockAddr] | None:
+        """Return where a probe for ``peer`` goes (dataplane.md 3.6, tinc: choose_udp_address())."""
+        slot = peer.slot
+        own = None if slot.address is None else (slot.socket, slot.address)
+        if slot.confirmed:
+            return own
+        self._unproved_sends += 1
+        if self._unproved_sends % EDGE_ADDRESS_TURN == 0:
+            return own
+        graph = self._topology.graph
+        reverses = [graph.edge(edge.target, peer.name) for edge in graph.edges_from(peer.name)]
+        targets = [target for edge in reverses if edge and (target := self.target(edge.address))]
+        return self._choose(targets) or own
+
+    def local_address(self, peer: Peer) -> tuple[int, SockAddr] | None:
+        """Return an address of ``peer`` in its own network, for local discovery."""
+        edges = self._topology.graph.edges_from(peer.name)
+        return self._choose([target for edge in edges if (target := self.target(edge.local_address))])
+
+    def _choose(self, targets: list[tuple[int, SockAddr]]) -> tuple[int, SockAddr] | None:
+        return targets[int(self._core.random_float() * len(targets)) % len(targets)] if targets else None
+
+    def _socket_for(self, family: int) -> int | None:
+        for index, (socket_family, _) in enumerate(self._core.sockets):
+            if socket_family == family:
+                return index
+        return None

@@ -1,0 +1,62 @@
+"""Forgetting nodes that are unreachable (tinc: purge(), meta.md 4.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pytinc.node.changes import PeerForgotten
+from pytinc.node.core import Core
+from pytinc.node.meta_output import MetaOutput
+from pytinc.node.subnets import Subnets
+from pytinc.node.topology import Topology
+
+
+class Purge:
+    """Forgets unreachable nodes, and tells the peers that they have nothing left."""
+
+    def __init__(
+        self,
+        core: Core,
+        meta_output: MetaOutput,
+        topology: Topology,
+        subnets: Subnets,
+        update_graph: Callable[[float], None],
+    ) -> None:
+        self._core = core
+        self._meta_output = meta_output
+        self._topology = topology
+        self._subnets = subnets
+        self._update_graph = update_graph
+
+    def run(self, now: float) -> None:
+        """Tell the peers that unreachable nodes have nothing left, and forget what may be forgotten."""
+        core = self._core
+        self._update_graph(now)
+        for name in sorted(core.peers):
+            if not core.peers[name].reachable:
+                self._empty(name)
+        self._update_graph(now)
+        if core.settings.auto_connect:
+            return
+        pointed_to = {edge.target for edge in self._topology.graph.edges()}
+        for name in sorted(core.peers):
+            peer = core.peers[name]
+            if peer.reachable or peer is core.me:
+                continue
+            if name in pointed_to:
+                return
+            if core.settings.strict_subnets and self._subnets.table.of(name):
+                continue
+            self._topology.remove(peer)
+            core.changes.note(PeerForgotten(peer))
+
+    def _empty(self, name: str) -> None:
+        settings = self._core.settings
+        for subnet in list(self._subnets.table.of(name)):
+            self._meta_output.broadcast(self._subnets.withdraw(name, subnet))
+            if not settings.strict_subnets:
+                self._subnets.delete(name, subnet)
+        for edge in list(self._topology.graph.edges_from(name)):
+            if not settings.tunnel_server:
+                self._meta_output.broadcast(self._topology.withdraw(edge.source, edge.target))
+            self._topology.graph.delete_edge(edge.source, edge.target)

@@ -1,0 +1,297 @@
+"""Keys of the tunnels: the datagram session that each pair of nodes has (meta.md 6; tinc: protocol_key.c).
+
+The handshake travels along the meta connections (REQ_KEY, ANS_KEY). What a new key leads to is `tunnels`'
+business.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import Final
+
+from pytinc.crypto.keys import PublicKey
+from pytinc.datapath.compression import usable
+from pytinc.errors import DecodeError
+from pytinc.node.actions import AppendPublicKey
+from pytinc.node.core import Core
+from pytinc.node.meta_output import MetaOutput
+from pytinc.node.public_keys import PublicKeys
+from pytinc.node.records import NEVER, Peer
+from pytinc.protocol.sptps.datagram import DatagramSession
+from pytinc.protocol.sptps.handshake import Role
+from pytinc.wire import b64
+from pytinc.wire.requests import AnsKey, Number, ReqKey
+
+SESSION_RETRY: Final = 10.0
+"""Seconds after which an unanswered key request is repeated, and at least between two restarts."""
+FIRST_RETRIES: Final = (2.0, 4.0, 8.0)
+"""Seconds to wait after the first requests: one that met a route not ready yet costs no long gap."""
+COLLISION_WINDOW: Final = 2.0
+"""Seconds within which a REQ_KEY from a node counts as crossing with ours (meta.md 6.2)."""
+KEY_ASK_INTERVAL: Final = 1.0
+"""Seconds between two requests for a node's public key."""
+KEY_ANSWER_WINDOW: Final = 30.0
+"""Seconds for which an answer to such a request is awaited; an unasked key is not taken."""
+SILENCE: Final = 3.0
+"""Seconds of nothing but bad records from a confirmed address before the session is restarted."""
+REKEY_SPACING: Final = 0.2
+"""Seconds from one peer's new key to the next one's when keys expire: all at once they would fill the meta
+connections of a large mesh, and stop the traffic of slow nodes."""
+REKEY_SHARE: Final = 0.25
+"""The last one is due after at most so much of KeyExpire."""
+NO_LEGACY: Final = -1
+"""Cipher, digest and MAC length in an ANS_KEY that carries an SPTPS handshake record."""
+
+
+def udp_label(initiator: str, responder: str) -> bytes:
+    """Return the SPTPS label of a node session; its NUL byte is part of what is signed."""
+    return b"tinc UDP key expansion %s %s\0" % (initiator.encode(), responder.encode())
+
+
+class Sessions:
+    """The datagram sessions with all nodes."""
+
+    def __init__(self, core: Core, meta_output: MetaOutput, public_keys: PublicKeys) -> None:
+        self._core = core
+        self._meta_output = meta_output
+        self._public_keys = public_keys
+        self._rekeys: deque[str] = deque()
+        """Who is to get a new key, in this order."""
+        self._next_rekey = math.inf
+        self._rekey_step = 0.0
+
+    # -- starting --
+
+    def forget(self, peer: Peer) -> None:
+        """Drop all keys with ``peer``."""
+        peer.session = peer.collision = peer.slot.session = None
+        peer.slot.assembly = None
+        peer.waiting_for_key = False
+        peer.last_req_key = NEVER
+        peer.key_attempts = 0
+        peer.failed_since = NEVER
+        peer.slot.upkeep_due = NEVER
+
+    def request(self, peer: Peer, now: float) -> None:
+        """Ask for a key, unless we are waiting for one (tinc: try_sptps())."""
+        if not peer.sptps:
+            return
+        if peer.waiting_for_key:
+            attempt = peer.key_attempts - 1
+            patience = FIRST_RETRIES[attempt] if attempt < len(FIRST_RETRIES) else SESSION_RETRY
+            if now - peer.last_req_key < patience:
+                return
+            self._core.log(
+                3, "debug", f"No key from {peer.name} after {patience:.0f} seconds, restarting SPTPS"
+            )
+        self.start(peer, now)
+
+    def start(self, peer: Peer, now: float) -> None:
+        """Start a new session as initiator: REQ_KEY with the first handshake record."""
+        core = self._core
+        key = self._key_of(peer, now)
+        if key is None:
+            return
+        self._begin(peer, now)
+        peer.key_attempts += 1
+        session = peer.session = self._make_session(Role.INITIATOR, peer, key)
+        (first,) = session.start()
+        request = ReqKey(core.me.name, peer.name, Number.REQ_KEY, b64.encode(first))
+        self._meta_output.send_towards(peer, request.format())
+
+    def _begin(self, peer: Peer, now: float) -> None:
+        peer.collision = peer.slot.session = None
+        peer.waiting_for_key = True
+        peer.last_req_key = now
+        peer.failed_since = NEVER
+
+    def _make_session(self, role: Role, peer: Peer, key: PublicKey) -> DatagramSession:
+        me = self._core.me.name
+        label = udp_label(me, peer.name) if role is Role.INITIATOR else udp_label(peer.name, me)
+        return DatagramSession(
+            role,
+            self._core.private_key,
+            key,
+            label,
+            self._core.random_bytes,
+            self._core.settings.replay_window,
+        )
+
+    def _key_of(self, peer: Peer, now: float) -> PublicKey | None:
+        """Return the peer's public key; ask it for the key if we have none (meta.md 6.3).
+
+        While an answer is awaited the host file is not read again for every frame.
+        """
+        if peer.learned_key is None and now - peer.key_asked < KEY_ASK_INTERVAL:
+            return None
+        key = self._public_keys.of(peer.name)
+        if key is None:
+            peer.key_asked = now
+            request = ReqKey(self._core.me.name, peer.name, Number.REQ_PUBKEY)
+            self._meta_output.send_towards(peer, request.format())
+        return key
+
+    # -- public keys --
+
+    def on_public_key_request(self, peer: Peer, now: float) -> None:
+        """A node asks for our public key; ask for its key first if we lack it."""
+        self._key_of(peer, now)
+        me = self._core.me.name
+        answer = ReqKey(me, peer.name, Number.ANS_PUBKEY, self._core.private_key.public.text)
+        self._meta_output.send_towards(peer, answer.format())
+
+    def on_public_key(self, peer: Peer, text: str, now: float) -> None:
+        """Learn a node's public key that we asked for; trust on first use, as tinc does."""
+        core = self._core
+        if self._public_keys.of(peer.name) is not None or now - peer.key_asked > KEY_ANSWER_WINDOW:
+            return
+        try:
+            PublicKey.from_text(text)
+        except DecodeError:
+            core.log(2, "error", f"Got bad public key from {peer.name}")
+            return
+        core.log(2, "info", f"Learned Ed25519 public key from {peer.name}")
+        peer.learned_key = text
+        core.act(AppendPublicKey(peer.name, text))
+
+    # -- handshakes --
+
+    def answer(self, peer: Peer, record: bytes, now: float) -> bool:
+        """Answer a node that starts a session with us (REQ_KEY 15); False if nothing comes of it."""
+        core = self._core
+        key = self._key_of(peer, now)
+        if key is None:
+            return False
+        ours = peer.session
+        crossing = (
+            ours is not None
+            and ours.role is Role.INITIATOR
+            and peer.waiting_for_key
+            and now - peer.last_req_key < COLLISION_WINDOW
+        )
+        if crossing and core.me.name < peer.name:
+            # The other side yields: a C node always does, a pytinc node by the order of names.
+            core.log(3, "debug", f"Key requests crossed with {peer.name}, keeping ours")
+            return False
+        session = self._make_session(Role.RESPONDER, peer, key)
+        output = session.start()
+        if not session.receive_handshake(record):
+            core.log(5, "debug", f"Bad key request from {peer.name}")
+            return False
+        if crossing:
+            # We cannot know whether the other side yields (a C node) or keeps its own: hold both
+            # sessions until the first answer tells by its sequence number.
+            peer.collision = session
+        else:
+            self._begin(peer, now)
+            peer.key_attempts = 1
+            peer.session = session
+        self._send_handshake(peer, output + session.take_output())
+        return True
+
+    def receive(self, peer: Peer, record: bytes, compression: int, now: float) -> bool:
+        """Take a handshake record that came over the mesh (ANS_KEY); False if nothing comes of it."""
+        self._settle_collision(peer, record)
+        session = peer.session
+        if session is None:
+            return False
+        peer.out_compression = compression
+        peer.slot.compression = usable(compression)
+        if not session.receive_handshake(record):
+            self.restart_after_failure(peer, now)
+            return False
+        self._send_handshake(peer, session.take_output())
+        return True
+
+    def send_answers(self, peer: Peer) -> None:
+        """Send what the session answers to a handshake record that came by UDP."""
+        session = peer.slot.session
+        if session is not None:
+            self._send_handshake(peer, session.take_output())
+
+    def _settle_collision(self, peer: Peer, record: bytes) -> None:
+        """Tell by the first answer which of two crossing sessions goes on (sequence number 0: ours)."""
+        if peer.collision is None:
+            return
+        if int.from_bytes(record[:4], "big") != 0:
+            peer.session = peer.collision
+        peer.collision = None
+
+    def take_key(self, peer: Peer, now: float) -> bool:
+        """Use the session of a handshake once it has a key to send with; tell whether it is new."""
+        peer.note_key(now)
+        session = peer.session
+        if session is None or not session.can_send or peer.slot.session is session:
+            return False
+        peer.slot.session = session
+        peer.waiting_for_key = False
+        peer.key_attempts = 0
+        peer.slot.upkeep_due = NEVER
+        self._core.log(3, "info", f"SPTPS key exchange with {peer.name} successful")
+        return True
+
+    def _send_handshake(self, peer: Peer, records: list[bytes]) -> None:
+        me = self._core.me.name
+        level = self._core.settings.compression
+        for record in records:
+            answer = AnsKey(me, peer.name, b64.encode(record), NO_LEGACY, NO_LEGACY, NO_LEGACY, level)
+            self._meta_output.send_towards(peer, answer.format())
+
+    # -- new keys --
+
+    def restart_after_failure(self, peer: Peer, now: float) -> None:
+        """Records of a node do not open: start anew, unless that was tried a short while ago."""
+        if now - peer.last_req_key > SESSION_RETRY:
+            self._core.log(3, "debug", f"Restarting SPTPS with {peer.name}")
+            self.start(peer, now)
+
+    def failed(self, peer: Peer, now: float) -> None:
+        """Records from a peer's proved address do not open: restart if nothing good comes either.
+
+        A forger can make single records fail; only silence of the true peer makes us drop the keys.
+        """
+        if peer.failed_since == NEVER or peer.slot.in_packets != peer.failure_mark:
+            peer.failed_since, peer.failure_mark = now, peer.slot.in_packets
+        elif now - peer.failed_since > SILENCE:
+            self.restart_after_failure(peer, now)
+
+    def renew_worn_key(self, peer: Peer, now: float) -> None:
+        """Get a new key before the present one has sealed as many records as it may (sptps.md 3.11)."""
+        session = peer.slot.session
+        if session is None or not session.needs_rekey:
+            return
+        if not session.in_handshake:
+            self._rekey(peer)
+        elif not session.can_send:
+            self.restart_after_failure(peer, now)
+
+    def rekey_all(self, now: float) -> None:
+        """Exchange new keys inside every running session, one after the other (KeyExpire)."""
+        core = self._core
+        self._rekeys = deque(name for name, peer in core.peers.items() if peer.slot.session is not None)
+        if self._rekeys:
+            self._rekey_step = min(REKEY_SPACING, REKEY_SHARE * core.settings.key_expire / len(self._rekeys))
+            self._next_rekey = now
+
+    def next_deadline(self) -> float:
+        """Return when the next key of `rekey_all` is due."""
+        return self._next_rekey
+
+    def tick(self, now: float) -> None:
+        """Renew the keys that are due."""
+        if now < self._next_rekey:
+            return
+        while self._rekeys and now >= self._next_rekey:
+            peer = self._core.peers.get(self._rekeys.popleft())
+            if peer is not None:
+                self._rekey(peer)
+            self._next_rekey += self._rekey_step
+        if not self._rekeys:
+            self._next_rekey = math.inf
+
+    def _rekey(self, peer: Peer) -> None:
+        session = peer.slot.session
+        if session is not None and peer.reachable and not session.in_handshake:
+            session.force_rekey()
+            self._send_handshake(peer, session.take_output())

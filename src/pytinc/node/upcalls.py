@@ -1,0 +1,100 @@
+"""Hands what the data path could not decide by itself to the parts that can, in one order."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pytinc.datapath.output import Probe, Upcalls
+from pytinc.node.addresses import Addresses
+from pytinc.node.core import Core
+from pytinc.node.guard import NodeGuard
+from pytinc.node.meta_output import MetaOutput
+from pytinc.node.path_info import PathInfo
+from pytinc.node.probes import Probes
+from pytinc.node.records import NEVER
+from pytinc.node.sessions import Sessions
+from pytinc.node.subnets import Subnets
+from pytinc.node.tunnels import Tunnels
+from pytinc.wire.address import from_sockaddr
+
+PROBE_NONCE: Final = slice(14, 18)
+"""Random bytes of a request that come back in the answer."""
+
+
+class UpcallHandler:
+    """Acts on the upcalls of each batch."""
+
+    def __init__(
+        self,
+        core: Core,
+        meta_output: MetaOutput,
+        subnets: Subnets,
+        addresses: Addresses,
+        sessions: Sessions,
+        probes: Probes,
+        path_info: PathInfo,
+        tunnels: Tunnels,
+        guard: NodeGuard,
+    ) -> None:
+        self._core = core
+        self._meta_output = meta_output
+        self._subnets = subnets
+        self._addresses = addresses
+        self._sessions = sessions
+        self._probes = probes
+        self._path_info = path_info
+        self._tunnels = tunnels
+        self._guard = guard
+
+    def handle(self, now: float) -> None:
+        """Act on everything that was reported, then forget it.
+
+        Frames and datagrams stay in the output for the shell.
+        """
+        core = self._core
+        while core.output.upcalls:
+            upcalls = core.output.take_upcalls()
+            self._send_by_tcp(upcalls)
+            self._subnets.learn(upcalls.learn, now)
+            core.changes.settle(now)  # the guard asks for owners
+            self._guard.take(upcalls, now)
+            for slot, (address, _) in upcalls.moved.items():
+                self._probes.moved(core.of_slot(slot), from_sockaddr(address), now)
+            for probe in upcalls.probes:
+                self._on_probe(probe, now)
+            for slot in upcalls.handshakes:
+                self._sessions.send_answers(core.of_slot(slot))
+            for slot in upcalls.failed:
+                self._sessions.failed(core.of_slot(slot), now)
+            for slot in upcalls.incomplete:
+                self._probes.withhold_super_frames(core.of_slot(slot), now)
+            for slot in upcalls.no_session:
+                self._sessions.request(core.of_slot(slot), now)
+            for sender, source, target in upcalls.relayed:
+                peers = (core.of_slot(slot) for slot in (sender, source, target))
+                self._path_info.relayed(*peers, now=now)
+            for slot in upcalls.touched:
+                self._tunnels.upkeep(core.of_slot(slot), now, search_mtu=True)
+
+    def _send_by_tcp(self, upcalls: Upcalls) -> None:
+        core = self._core
+        for slot, frame in upcalls.packets:
+            connection = core.of_slot(slot).connection
+            if connection is not None:
+                self._meta_output.send_frame(connection, frame)
+        for target, source, record in upcalls.sptps_packets:
+            self._meta_output.send_record(core.of_slot(target), core.of_slot(source), record)
+
+    def _on_probe(self, probe: Probe, now: float) -> None:
+        peer = self._core.of_slot(probe.source)
+        peer.failed_since = NEVER
+        if not probe.direct:
+            return  # it says nothing about the path between us, and nobody sends such
+        peer.path.maxrecentlen = peer.slot.maxrecentlen
+        timed = True
+        if probe.is_reply:
+            self._addresses.take_proved(peer, from_sockaddr(probe.address))
+            timed = not self._guard.probe_answered(peer, probe.payload[PROBE_NONCE], now)
+        else:
+            self._guard.heard(peer, now)
+        self._tunnels.probe(peer, probe, now, timed=timed)
