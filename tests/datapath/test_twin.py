@@ -26,7 +26,6 @@ from pytinc.datapath.output import Output, Upcalls
 from pytinc.datapath.reference import Reference
 from pytinc.datapath.router import Router
 from pytinc.datapath.runs import DatagramRun, FrameRun
-from pytinc.datapath.segment import HEADER
 from pytinc.datapath.segment_reference import segment
 from pytinc.datapath.super_frames import Assembly, take
 from pytinc.datapath.table import Drops, ForwardingTable, PeerSlot, SwitchRules
@@ -39,6 +38,7 @@ from pytinc.wire.ethernet import HEADER_OF_IP
 from pytinc.wire.neighbour import GUARD_MAC, NOBODY, Kind, without_sender
 from pytinc.wire.subnet import Subnet, parse_subnet
 from pytinc.wire.super_frame import HEAD, SUPER_FRAME_ID
+from pytinc.wire.virtio import HEADER
 
 PEERS = ("b", "c", "d")
 KEYS = {name: PrivateKey.from_seed(name.encode() * 32) for name in ("a", *PEERS)}

@@ -45,7 +45,6 @@ _ANCILLARY_SIZE: Final = socket.CMSG_SPACE(_AUXDATA.size)
 _VLAN_VALID: Final = 0x10
 _VLAN_TYPE_VALID: Final = 0x40
 _VLAN: Final = 0x8100
-_NEEDS_CSUM: Final = 1
 
 
 class RawSocketDevice(SuperFrames):
