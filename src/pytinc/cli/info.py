@@ -10,10 +10,11 @@ import click
 
 from pytinc.cli.dump import dump_edges, dump_nodes, dump_subnets, milliseconds, subnet_of
 from pytinc.cli.reach import Reach, reach_of
-from pytinc.control.messages import PROTOCOL_MAJOR, NodeRow, NodeStatus, Options, protocol_minor
+from pytinc.control.messages import NodeRow, NodeStatus, Options, protocol_minor
 from pytinc.errors import ControlError, DecodeError
 from pytinc.wire.names import is_valid_name
 from pytinc.wire.subnet import Subnet, SubnetKind, parse_subnet
+from pytinc.wire.version import PROTOCOL_MAJOR
 
 if TYPE_CHECKING:
     from pytinc.cli.session import Session

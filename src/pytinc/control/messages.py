@@ -13,12 +13,12 @@ from typing import Final
 
 from pytinc.errors import DecodeError
 from pytinc.wire.address import Address
+from pytinc.wire.version import PROTOCOL_MAJOR
 
 CONTROL: Final = 18
 """The meta request number of every control request and reply."""
 CONTROL_VERSION: Final = 0
 """The control protocol version."""
-PROTOCOL_MAJOR: Final = 17
 """The major version of the meta protocol, as told in the greeting."""
 NOT_PARSED: Final = "Unable to parse dump from tincd."
 NOT_IMPLEMENTED: Final = f"{CONTROL} -1"

@@ -22,7 +22,6 @@ from pytinc.config.parser import Pool
 from pytinc.config.paths import Paths, chosen_netname, daemon_paths
 from pytinc.config.store import ConfigTree
 from pytinc.config.values import parse_integer
-from pytinc.control.messages import PROTOCOL_MAJOR
 from pytinc.daemon.detach import detach
 from pytinc.daemon.logging_setup import (
     DaemonLog,
@@ -36,8 +35,8 @@ from pytinc.daemon.logging_setup import (
 from pytinc.daemon.options import Options, help_text, parse_options
 from pytinc.daemon.umbilical import Umbilical
 from pytinc.errors import ConfigError, PytincError
+from pytinc.wire.version import PROTOCOL_MAJOR, PROTOCOL_MINOR
 
-PROTOCOL_MINOR: Final = 7
 TRACE_LEVEL: Final = 5
 """Debug level from which the way of an unexpected error is logged."""
 _EARLY_IDENT: Final = "tinc"

@@ -23,7 +23,7 @@ from pytinc.config.store import ConfigTree
 from pytinc.control.messages import ConnectionRow, Greeting, Request
 from pytinc.control.pidfile import COOKIE_SIZE, PidFile
 from pytinc.crypto.keys import PrivateKey, parse_private_key
-from pytinc.daemon.app import PROTOCOL_MINOR, TRACE_LEVEL, Launch
+from pytinc.daemon.app import TRACE_LEVEL, Launch
 from pytinc.daemon.logging_setup import trace_lines, unexpected
 from pytinc.daemon.notify import Notifier, watchdog_interval
 from pytinc.daemon.privileges import drop_privileges, prepare_directories, set_priority
@@ -41,6 +41,7 @@ from pytinc.net.timers import uptime
 from pytinc.net.upnp import PortMapper, missing_library, plan
 from pytinc.node.connections import REQUEST_LEVEL
 from pytinc.node.node import Node
+from pytinc.wire.version import PROTOCOL_MINOR
 
 SHORT_WATCHDOG: Final = 2.0
 """Seconds; a service manager that wants signs of life more often may lose patience with a busy daemon."""

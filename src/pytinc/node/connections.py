@@ -31,7 +31,6 @@ from pytinc.protocol.meta import (
 from pytinc.wire.address import Address
 from pytinc.wire.names import is_valid_name
 from pytinc.wire.requests import (
-    PROTOCOL_MINOR,
     Ack,
     Number,
     OptionBits,
@@ -40,6 +39,7 @@ from pytinc.wire.requests import (
     options_version,
     parse_number,
 )
+from pytinc.wire.version import PROTOCOL_MINOR
 
 if TYPE_CHECKING:
     from pytinc.node.dialling import Entry

@@ -45,6 +45,7 @@ from pytinc.protocol.pmtu import PathMtu, PathSettings
 from pytinc.wire.address import Address, SockAddr
 from pytinc.wire.capabilities import Capability
 from pytinc.wire.requests import OptionBits, Request
+from pytinc.wire.version import PROTOCOL_MINOR
 
 if TYPE_CHECKING:
     from pytinc.datapath.runs import DatagramRun, FrameRun
@@ -408,7 +409,7 @@ class Node:
 
     def _apply_settings(self) -> None:
         self.table.rules = switch_rules(self.settings)
-        self.me.options = self.own_options() | (7 << 24)
+        self.me.options = self.own_options() | (PROTOCOL_MINOR << 24)
         self.table.me.clamp_mss = self.settings.clamp_mss
         paths = self._path_settings()
         for peer in self.peers.values():
