@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from pytinc.errors import DecodeError, DeviceError
-from pytinc.net.batch import one_by_one, write_each
+from pytinc.net.batch import end_of_batch, one_by_one, write_each
 from pytinc.net.log import LogFunction, reason
 from pytinc.net.tun import OpenInterface
 from pytinc.wire.virtio import (
@@ -274,11 +274,8 @@ class TapDevice(SuperFrames):
         plain: list[bytes] = []
         try:
             self._read(frames, plain, limit)
-        except BlockingIOError:
-            pass
-        except OSError:
-            if not frames and not plain:
-                raise
+        except OSError as error:
+            end_of_batch(error, frames or plain)
         self._gather(frames, plain)
         return frames
 
