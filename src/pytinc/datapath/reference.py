@@ -3,8 +3,8 @@
 Not used by the daemon. Tests push the same packets through both and compare what comes out
 (`tests/datapath/test_twin.py`); it is also the best way to learn the fast code, which does the same with
 batches, runs and kept look-ups. It works out owner and UDP path of each packet itself, and gives every
-datagram as a run of its own. It shares with the fast code what is plain there already: `clamp_mss`, `TooBig`,
-`TimeToLive` and the containers.
+datagram as a run of its own. Super-frames it reads with a plain parser of its own. It shares with the fast
+code what is plain there already: `clamp_mss`, `TooBig`, `TimeToLive`, the guard's rules and the containers.
 """
 
 from __future__ import annotations
@@ -16,12 +16,10 @@ from pytinc.datapath.guard import note_uses, screen
 from pytinc.datapath.icmp import ErrorLimit, Reason
 from pytinc.datapath.output import Output, Probe
 from pytinc.datapath.routes import NoOwner
-from pytinc.datapath.segment_reference import segment
-from pytinc.datapath.super_frames import SuperFrame
+from pytinc.datapath.super_frames_reference import frames_in
 from pytinc.datapath.table import ForwardingTable, PeerSlot, UdpPath
 from pytinc.datapath.too_big import TooBig
 from pytinc.datapath.ttl import TimeToLive
-from pytinc.errors import DecodeError
 from pytinc.protocol.sptps.datagram import DatagramSession
 from pytinc.wire.address import SockAddr
 from pytinc.wire.datagram import (
@@ -197,16 +195,15 @@ class Reference:
             out.upcalls.failed[source] = None
             out.upcalls.incomplete[source] = None
             return
-        try:
-            header, frame = SuperFrame(plain).for_device()
-        except DecodeError:
+        frames = frames_in(bytes(plain))
+        if frames is None:
             drops.bad_record += 1
             source.drops.bad_record += 1
             return
         if not self._table.rules.compression:
             longest = len(record) // pieces + PIECE_HEAD_SIZE - DATAGRAM_OVERHEAD
             source.maxrecentlen = max(source.maxrecentlen, longest)
-        for each in segment(header, bytes(frame)):
+        for each in frames:
             self._frame_of_peer(source, each, now, out)
 
     def _indirect(
