@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytinc.datapath.output import Output, Probe
-from pytinc.datapath.table import ForwardingTable, PeerSlot, UdpPath
+from pytinc.datapath.table import Drops, ForwardingTable, PeerSlot, UdpPath
 from pytinc.wire.datagram import NULL_ID, node_id
 
 MAC = b"\x02\0\0\0\0\x01"
@@ -42,6 +42,19 @@ def test_a_node_is_found_by_name_and_by_id_until_it_is_removed() -> None:
     assert set(table.by_id) == {node_id("me")}
     assert table.confirmed == {}
     table.remove("one")
+
+
+def test_the_total_of_drops_has_those_of_every_node_and_of_none_and_never_falls() -> None:
+    table = table_with("one", "two")
+    table.drops.looped = 1
+    table.slots["one"].drops.looped = 10
+    table.slots["two"].drops.no_key = 100
+    table.me.drops.looped = 1000
+
+    assert table.total_drops() == Drops(looped=1011, no_key=100)
+    table.remove("one")
+    table.remove("two")
+    assert table.total_drops() == Drops(looped=1011, no_key=100)
 
 
 def test_a_slot_shows_only_its_name() -> None:

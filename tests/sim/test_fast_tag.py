@@ -86,7 +86,7 @@ class Wire:
         return self.sent[start:]
 
     def rejected(self) -> int:
-        return sum(sim.node.table.drops.not_authentic for sim in self.mesh.nodes.values())
+        return sum(sim.node.table.total_drops().not_authentic for sim in self.mesh.nodes.values())
 
     def reload(self, name: str, *, fast_tag: bool) -> None:
         settings = replace(self.node(name).settings, fast_tag=fast_tag)

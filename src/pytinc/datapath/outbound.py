@@ -168,7 +168,6 @@ class Outbound:
         table = self._table
         via = owner.via
         if via is None or not owner.reachable:
-            table.drops.unreachable += len(frames)
             owner.drops.unreachable += len(frames)
             return
         if table.rules.decrement_ttl and not source.is_me:
@@ -176,7 +175,6 @@ class Outbound:
         if via.is_me and owner.nexthop is not None:
             via = owner.nexthop
         if table.rules.direct_only and via is not owner:
-            table.drops.no_path += len(frames)
             owner.drops.no_path += len(frames)
             return
         self._send_fitting(source, owner, via, frames, now, out)
@@ -390,9 +388,7 @@ class Outbound:
         count = len(frames)
         if not count:
             return
-        drops = self._table.drops
         if not slot.reachable:
-            drops.unreachable += count
             slot.drops.unreachable += count
             return
         sizes = list(map(len, frames))
@@ -435,12 +431,10 @@ class Outbound:
         size = len(frame)
         session = slot.session if slot.session is not None and slot.session.can_send else None
         if size > MTU_MAX:
-            self._table.drops.oversized += 1
             slot.drops.oversized += 1
         elif slot.connection is not None and (session is None or size > slot.minmtu):
             out.upcalls.packets.append((slot, frame))
         elif session is None:
-            self._table.drops.no_key += 1
             slot.drops.no_key += 1
         elif (path := _path_for(slot, size - self._record_start)) is not None:
             out.queue(path, session.seal_batch(path.prefix, self._record_type, self._payloads([frame])))

@@ -79,13 +79,10 @@ class Reference:
     def frame_from_neighbour(self, source: PeerSlot, frame: bytes, now: float, out: Output) -> None:
         """Take a plain frame from a neighbour's meta connection (PACKET, 2.7)."""
         if len(frame) < HEADER_SIZE:
-            self._table.drops.short += 1
             source.drops.short += 1
         elif len(frame) > MTU_MAX:
-            self._table.drops.oversized += 1
             source.drops.oversized += 1
         elif frame[ETHERTYPE] == NO_TYPE:
-            self._table.drops.bad_record += 1
             source.drops.bad_record += 1
         else:
             self._frame_of_peer(source, frame, now, out)
@@ -146,7 +143,6 @@ class Reference:
         drops, session = self._table.drops, source.session
         expected = source.address is not None and address[:2] == source.address[:2]
         if session is None:
-            drops.no_key += 1
             source.drops.no_key += 1
             if expected:
                 out.upcalls.no_session[source] = None
@@ -178,7 +174,6 @@ class Reference:
         if self._lost.get(source) == number:
             return
         self._lost[source] = number
-        self._table.drops.incomplete += 1
         source.drops.incomplete += 1
         out.upcalls.incomplete[source] = None
 
@@ -186,18 +181,16 @@ class Reference:
         self, source: PeerSlot, number: int, pieces: int, record: bytes, now: float, out: Output
     ) -> None:
         """Open a super-frame and take its frames."""
-        drops, session = self._table.drops, source.session
+        session = source.session
         assert session is not None
         plain = session.open_super_frame(number, pieces, memoryview(record))
         if plain is None:
-            drops.not_authentic += pieces
             source.drops.not_authentic += pieces
             out.upcalls.failed[source] = None
             out.upcalls.incomplete[source] = None
             return
         frames = frames_in(bytes(plain))
         if frames is None:
-            drops.bad_record += 1
             source.drops.bad_record += 1
             return
         if not self._table.rules.compression:
@@ -270,16 +263,13 @@ class Reference:
         trusted: bool,
     ) -> bool:
         """Open a record of ``source`` (2.6); tell whether it was authentic."""
-        drops = self._table.drops
         if source.session is None:
-            drops.no_key += 1
             source.drops.no_key += 1
             if trusted:
                 out.upcalls.no_session[source] = None
             return False
         record = source.session.receive(datagram[PREFIX_SIZE:])
         if record is None:
-            drops.not_authentic += 1
             source.drops.not_authentic += 1
             if trusted:
                 out.upcalls.failed[source] = None
@@ -303,7 +293,6 @@ class Reference:
         elif type_ == TYPE_HANDSHAKE:
             out.upcalls.handshakes[source] = None
         else:
-            drops.bad_record += 1
             source.drops.bad_record += 1
         return True
 
@@ -369,14 +358,12 @@ class Reference:
         table = self._table
         via = owner.nexthop if owner.via is table.me else owner.via
         if not owner.reachable or via is None:
-            table.drops.unreachable += 1
             owner.drops.unreachable += 1
             return
         aged = self._aged(source, frame, now, out)
         if aged is None:
             return
         if table.rules.direct_only and via is not owner:
-            table.drops.no_path += 1
             owner.drops.no_path += 1
         else:
             self._send_fitting(source, owner, via, aged, now, out)
@@ -468,7 +455,6 @@ class Reference:
             return
         via = owner.nexthop if owner.via is me and owner is not me else owner.via
         if via is None:
-            drops.unreachable += 1
             owner.drops.unreachable += 1
             return
         passes_through = source is not me and owner is not me
@@ -484,7 +470,6 @@ class Reference:
         elif owner is me:
             self._to_device(clamp_mss(aged, source.mtu) if me.clamp_mss else aged, out)
         elif rules.direct_only and via is not owner:
-            drops.no_path += 1
             owner.drops.no_path += 1
             self._refuse(source, aged, icmp.PROHIBITED, now, out)
         else:
@@ -526,7 +511,6 @@ class Reference:
     def _send(self, slot: PeerSlot, frame: bytes, now: float, out: Output) -> None:
         """Send a frame to a node (3.1, 3.2, 3.4)."""
         if not slot.reachable:
-            self._table.drops.unreachable += 1
             slot.drops.unreachable += 1
             return
         slot.out_packets += 1
@@ -544,12 +528,10 @@ class Reference:
         ):
             return
         if len(frame) > MTU_MAX:
-            self._table.drops.oversized += 1
             slot.drops.oversized += 1
         elif is_neighbour and (not has_key or len(frame) > slot.minmtu):
             out.upcalls.packets.append((slot, frame))
         elif session is None or not has_key:
-            self._table.drops.no_key += 1
             slot.drops.no_key += 1
         else:
             router = self._table.rules.router

@@ -96,7 +96,6 @@ class Router(Outbound):
         table, rules, drops = self._table, self._table.rules, self._table.drops
         via = owner.via if owner.is_me or owner.via is not table.me else owner.nexthop
         if via is None:
-            drops.unreachable += len(frames)
             owner.drops.unreachable += len(frames)
             return
         if not (source.is_me or owner.is_me):
@@ -113,7 +112,6 @@ class Router(Outbound):
         elif owner.is_me:
             self._to_device(self._clamp_for_device(source, frames), out)
         elif rules.direct_only and via is not owner:
-            drops.no_path += len(frames)
             owner.drops.no_path += len(frames)
             self._refuse(source, frames, icmp.PROHIBITED, now, out)
         else:

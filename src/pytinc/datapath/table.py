@@ -9,7 +9,7 @@ address, route or MTU it calls `ForwardingTable.refresh`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pytinc.datapath.guard import GuardTable
@@ -111,7 +111,7 @@ class PeerSlot:
         self.out_packets = 0
         self.out_bytes = 0
         self.drops = Drops()
-        """Those of `ForwardingTable.drops` that are frames to or from this node, where that is known."""
+        """Frames and datagrams to or from this node that went nowhere."""
 
     def __repr__(self) -> str:
         """Name only: a slot refers to other slots and to keys."""
@@ -136,6 +136,17 @@ class Drops:
     incomplete: int = 0
     """Super-frames that some pieces are missing of."""
     ttl_exceeded: int = 0
+
+    def add(self, other: Drops) -> None:
+        """Count what ``other`` has counted."""
+        for reason in REASONS:
+            count = getattr(other, reason)
+            if count:
+                setattr(self, reason, getattr(self, reason) + count)
+
+
+REASONS: Final = tuple(each.name for each in fields(Drops))
+"""Why something goes nowhere: the names of the counters."""
 
 
 @dataclass(slots=True)
@@ -186,6 +197,7 @@ class ForwardingTable:
     direct: tuple[PeerSlot, ...] = ()
     """Reachable nodes reached without relay (``Broadcast = direct``)."""
     drops: Drops = field(default_factory=Drops)
+    """What went nowhere and is not counted with a node (`PeerSlot.drops`); `total_drops` has all."""
     guard: GuardTable | None = None
     """What the guard of shared addresses wants to know and to change; None: there is none, or nothing for it
     to do in this mode."""
@@ -210,6 +222,15 @@ class ForwardingTable:
         if slot is not None:
             self.by_id.pop(slot.id, None)
             self._unconfirm(slot)
+            self.drops.add(slot.drops)  # the sum never falls
+
+    def total_drops(self) -> Drops:
+        """Return all that went nowhere since the start, by reason."""
+        total = Drops()
+        total.add(self.drops)
+        for slot in self.slots.values():
+            total.add(slot.drops)
+        return total
 
     def set_address(self, slot: PeerSlot, address: SockAddr | None, socket: int, *, confirmed: bool) -> None:
         """Record where ``slot`` is reached by UDP and whether a probe reply proved it."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 import enum
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Final
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
-from pytinc.datapath.table import Drops
+from pytinc.datapath.table import REASONS
 from pytinc.node.peer import NEVER
 from pytinc.wire.capabilities import Capability
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from pytinc.datapath.table import PeerSlot
     from pytinc.node.node import Node
     from pytinc.node.peer import Peer
-
-_REASONS: Final = tuple(field.name for field in fields(Drops))
 
 
 class PathKind(enum.Enum):
@@ -101,7 +99,7 @@ def node_stats(node: Node, now: float) -> NodeStats:
         name=node.me.name,
         peers=tuple(_peer_stats(node.peers[name], owned[name], now) for name in sorted(node.peers)),
         connections=len(node.connections.all()),
-        drops=asdict(table.drops),
+        drops=asdict(table.total_drops()),
         macs=len(table.macs),
         own_macs=len(table.own_macs),
         macs_learned=node.subnets.learned,
@@ -133,7 +131,7 @@ def _peer_stats(peer: Peer, macs: int, now: float) -> PeerStats:
         rx_bytes=slot.in_bytes,
         tx_packets=slot.out_packets,
         tx_bytes=slot.out_bytes,
-        drops={reason: count for reason in _REASONS if (count := getattr(slot.drops, reason))},
+        drops={reason: count for reason in REASONS if (count := getattr(slot.drops, reason))},
     )
 
 
