@@ -51,12 +51,11 @@ class World:
 
     def __init__(self) -> None:
         self.table = ForwardingTable(PeerSlot("a", is_me=True))
-        self.table.me.via = self.table.me.nexthop = self.table.me
         self.table.me.clamp_mss = True
         self.b = self.table.add("b")
         self.b.session, self.far_end = established()
         self.b.connection, self.b.reachable, self.b.clamp_mss = 1, True, True
-        self.b.via = self.b.nexthop = self.b
+        self.table.set_route(self.b, self.b, self.b)
         self.b.mtu = self.b.minmtu = MTU
         self.b.upkeep_due = PATIENCE
         self.table.set_address(self.b, ADDRESS, 0, confirmed=True)

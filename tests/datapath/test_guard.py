@@ -65,10 +65,10 @@ class World:
         self.table = ForwardingTable(PeerSlot("a", is_me=True))
         self.table.guard = guard
         self.me = self.table.me
-        self.me.via = self.me.nexthop = self.me
         for number, name in enumerate("bc", 1):
             slot = self.table.add(name)
-            slot.reachable, slot.via, slot.nexthop, slot.connection = True, slot, slot, number
+            slot.reachable, slot.connection = True, number
+            self.table.set_route(slot, slot, slot)
         self.b, self.c = self.table.slots["b"], self.table.slots["c"]
         self.table.tree = (self.b, self.c)
         self.table.macs = {OWN: self.me, NEAR: self.b, FAR: self.c}

@@ -87,18 +87,18 @@ class World:
             SwitchRules(router=True, **rules),  # type: ignore[arg-type]
         )
         self.table.own_address = lambda remote: bytes((192, 0, 2, 77)) if len(remote) == 4 else None
-        me = self.me = self.table.me
-        me.via = me.nexthop = me
+        self.me = self.table.me
         self.far: dict[str, DatagramSession] = {}
         for number, name in enumerate("bcd", 1):
             slot = self.table.add(name)
-            slot.reachable, slot.via, slot.nexthop = True, slot, slot
+            slot.reachable = True
+            self.table.set_route(slot, slot, slot)
             slot.minmtu, slot.mtu, slot.upkeep_due = 1400, 1400, 1e9
             slot.session, self.far[name] = established(name)
             self.table.set_address(slot, (f"192.0.2.{number}", 655), 0, confirmed=True)
         self.b, self.c, self.d = (self.table.slots[name] for name in "bcd")
         self.b.connection, self.c.connection = 1, 2
-        self.d.nexthop = self.c
+        self.table.set_route(self.d, self.d, self.c)
         self.table.tree = self.table.direct = (self.b, self.c)
         for name, number in NUMBERS.items():
             self.own(f"10.{number}.0.0/16", name)
@@ -116,7 +116,8 @@ class World:
 
     def lose(self, name: str) -> None:
         slot = self.table.slots[name]
-        slot.reachable, slot.via, slot.nexthop = False, None, None
+        slot.reachable = False
+        self.table.set_route(slot, None, None)
         self.table.routes.flush()
 
     def send(self, *packets: bytes, now: float = NOW) -> None:
@@ -252,7 +253,7 @@ def test_multicast_and_broadcast_go_to_all_neighbours_of_the_tree(world: World) 
 
 
 def test_the_way_through_a_relay_carries_both_ids(world: World) -> None:
-    world.d.via = world.c
+    world.table.set_route(world.d, world.c, world.c)
     world.table.refresh_all()
     world.send(packet("10.1.0.9", "10.4.0.1"))
     ((path, (datagram,)),) = world.out.runs
@@ -348,7 +349,7 @@ def test_own_addresses_are_not_sent_out_and_others_not_back(world: World) -> Non
 
 
 def test_a_packet_never_goes_back_the_way_it_came(world: World) -> None:
-    world.d.via = world.c
+    world.table.set_route(world.d, world.c, world.c)
     world.table.refresh_all()
     world.receive("c", packet("10.3.0.9", "10.4.0.1"))
     assert world.table.total_drops().looped == 1
@@ -450,7 +451,7 @@ def test_a_last_hop_of_what_goes_to_all_is_not_answered() -> None:
 )
 def test_direct_only_refuses_what_a_relay_would_carry(ends: tuple[str, str], code: tuple[int, int]) -> None:
     world = World(direct_only=True)
-    world.d.via = world.c
+    world.table.set_route(world.d, world.c, world.c)
     world.send(packet(*ends))
     assert not world.sent()
     (error,) = world.out.frames

@@ -63,17 +63,17 @@ class World:
     def __init__(self) -> None:
         self.table = ForwardingTable(PeerSlot("a", is_me=True))
         self.me = self.table.me
-        self.me.via = self.me.nexthop = self.me
         self.far: dict[str, DatagramSession] = {}
         for number, name in enumerate("bcd", 1):
             slot = self.table.add(name)
-            slot.reachable, slot.via, slot.nexthop = True, slot, slot
+            slot.reachable = True
+            self.table.set_route(slot, slot, slot)
             slot.minmtu, slot.mtu, slot.upkeep_due = 1400, 1400, 1e9
             slot.session, self.far[name] = established(name)
             self.table.set_address(slot, (f"192.0.2.{number}", 655), 0, confirmed=True)
         self.b, self.c, self.d = (self.table.slots[name] for name in "bcd")
         self.b.connection, self.c.connection = 1, 2
-        self.d.nexthop = self.c
+        self.table.set_route(self.d, self.d, self.c)
         self.table.tree = self.table.direct = (self.b, self.c)
         self.table.macs = {OWN: self.me, NEAR: self.b, FAR: self.c, LOST: self.d}
         self.table.own_macs = {OWN: 0.0}
@@ -216,7 +216,8 @@ def test_a_neighbour_gets_what_does_not_fit_its_path_as_plain_frame_by_tcp(world
 
 
 def test_a_neighbours_own_path_decides_even_where_a_relay_would_carry_more(world: World) -> None:
-    world.b.via, world.b.minmtu = world.c, 500
+    world.table.set_route(world.b, world.c, world.b)
+    world.b.minmtu = 500
     world.table.refresh_all()
 
     world.send(frame(NEAR, OWN, 501))
@@ -230,7 +231,7 @@ def test_where_the_first_edge_is_indirect_the_next_hop_counts_as_the_relay(
     world: World, direct_only: bool, expected: int
 ) -> None:
     """The MTU and DirectOnly look at the node that the datagram is sent to, not at ourselves."""
-    world.d.via = world.me
+    world.table.set_route(world.d, world.me, world.c)
     world.c.mtu = 1000
     world.table.rules.direct_only = direct_only
     world.table.refresh_all()
@@ -281,7 +282,8 @@ def test_a_key_that_cannot_be_used_counts_as_none(world: World) -> None:
 
 
 def test_a_neighbour_behind_a_relay_gets_by_udp_only_what_its_own_path_has_proved(world: World) -> None:
-    world.b.via, world.b.minmtu = world.c, 150
+    world.table.set_route(world.b, world.c, world.b)
+    world.b.minmtu = 150
     world.table.refresh_all()
 
     world.send(frame(NEAR, OWN, 150), frame(NEAR, OWN, 151))
@@ -291,7 +293,8 @@ def test_a_neighbour_behind_a_relay_gets_by_udp_only_what_its_own_path_has_prove
 
 
 def test_a_neighbours_whole_batch_goes_by_tcp_if_only_the_relays_path_is_proved(world: World) -> None:
-    world.b.via, world.b.minmtu = world.c, 0
+    world.table.set_route(world.b, world.c, world.b)
+    world.b.minmtu = 0
     world.table.refresh_all()
 
     world.send(frame(NEAR, OWN))
@@ -329,7 +332,8 @@ def test_a_jumbo_packet_is_cut_into_fragments_or_its_sender_is_told_what_fits(wo
 
 
 def test_an_unreachable_owner_gets_nothing(world: World) -> None:
-    world.b.reachable, world.b.via, world.b.nexthop = False, None, None
+    world.b.reachable = False
+    world.table.set_route(world.b, None, None)
 
     world.send(frame(NEAR, OWN))
 
@@ -338,7 +342,7 @@ def test_an_unreachable_owner_gets_nothing(world: World) -> None:
 
 def test_with_direct_only_nothing_goes_by_a_relay(world: World) -> None:
     world.table.rules.direct_only = True
-    world.d.via = world.c
+    world.table.set_route(world.d, world.c, world.c)
 
     world.send(frame(LOST, OWN), frame(NEAR, OWN))
 
@@ -594,7 +598,7 @@ def test_strangers_cannot_use_us_as_a_relay(world: World) -> None:
 
 def test_a_datagram_is_never_relayed_back_to_where_it_came_from(world: World) -> None:
     assert world.c.address is not None
-    world.d.via = world.c
+    world.table.set_route(world.d, world.c, world.c)
     world.table.refresh_all()
 
     world.take(world.d.id + world.b.id + bytes(60), address=world.c.address)

@@ -157,7 +157,6 @@ class World:
     def __post_init__(self) -> None:
         plan = self.plan
         table = self.table = ForwardingTable(PeerSlot("a", is_me=True), SwitchRules(**plan.rules))
-        table.me.via = table.me.nexthop = table.me
         table.me.clamp_mss = plan.clamp
         table.capture = [] if plan.capture else None
         if plan.guard is not None and plan.hears_neighbours:
@@ -168,7 +167,7 @@ class World:
             slot = table.slots[name]
             slot.reachable = peer.reachable
             if peer.reachable:
-                slot.via, slot.nexthop = table.slots[peer.via], table.slots[peer.nexthop]
+                table.set_route(slot, table.slots[peer.via], table.slots[peer.nexthop])
             if peer.session:
                 slot.session, self.far[name] = established(name)
                 for session in (slot.session, self.far[name]):

@@ -166,42 +166,40 @@ class Outbound:
     ) -> None:
         """Send frames of ``source`` to the other node that owns their destination (steps 5 to 9 of 5.2)."""
         table = self._table
-        via = owner.via
-        if via is None or not owner.reachable:
+        relay = owner.relay
+        if relay is None or not owner.reachable:
             owner.drops.unreachable += len(frames)
             return
         if table.rules.decrement_ttl and not source.is_me:
             frames = self._decrement_ttl(source, frames, now, out)
-        if via.is_me and owner.nexthop is not None:
-            via = owner.nexthop
-        if table.rules.direct_only and via is not owner:
+        if table.rules.direct_only and relay is not owner:
             owner.drops.no_path += len(frames)
             return
-        self._send_fitting(source, owner, via, frames, now, out)
+        self._send_fitting(source, owner, relay, frames, now, out)
 
     def _send_fitting(
         self,
         source: PeerSlot,
         owner: PeerSlot,
-        via: PeerSlot,
+        relay: PeerSlot,
         frames: list[bytes],
         now: float,
         out: Output,
     ) -> None:
-        """Send frames to their owner, in a form that fits the way there; ``via`` knows its MTU."""
+        """Send frames to their owner, in a form that fits the path to ``relay``."""
         sizes = list(map(len, frames))
         if not sizes:
             return
-        if max(sizes) > via.mtu or (via.clamp_mss and min(sizes) <= LONGEST_SYN):
-            frames = self._fit(source, via, frames, now, out)
+        if max(sizes) > relay.mtu or (relay.clamp_mss and min(sizes) <= LONGEST_SYN):
+            frames = self._fit(source, relay, frames, now, out)
         self._send(owner, frames, now, out)
 
     def _fit(
-        self, source: PeerSlot, via: PeerSlot, frames: list[bytes], now: float, out: Output
+        self, source: PeerSlot, relay: PeerSlot, frames: list[bytes], now: float, out: Output
     ) -> list[bytes]:
         """Clamp the MSS of SYNs, and treat frames that exceed the MTU of the path (steps 8 and 9 of 5.2)."""
-        mtu = via.mtu
-        clamp = min(source.mtu, mtu) if via.clamp_mss else 0
+        mtu = relay.mtu
+        clamp = min(source.mtu, mtu) if relay.clamp_mss else 0
         fitting: list[bytes] = []
         for frame in frames:
             if len(frame) > mtu:
@@ -311,19 +309,17 @@ class Outbound:
         self, source: PeerSlot, owner: PeerSlot, run: FrameRun, now: float, out: Output
     ) -> bool:
         """Seal a run for its owner and queue it; False: nothing was done."""
-        via, session = owner.via, owner.session
-        if via is None or not owner.reachable or session is None or not owner.paths or owner.compression:
+        relay, session = owner.relay, owner.session
+        if relay is None or not owner.reachable or session is None or not owner.paths or owner.compression:
             return False
-        if via.is_me and owner.nexthop is not None:
-            via = owner.nexthop
-        if self._table.rules.direct_only and via is not owner:
+        if self._table.rules.direct_only and relay is not owner:
             return False
         size, path = run.size, owner.paths[0]
         if (
-            size > via.mtu
+            size > relay.mtu
             or size > path.limit
             or (size > owner.minmtu and owner.connection is not None)
-            or (via.clamp_mss and _may_need_clamping(run, min(source.mtu, via.mtu)))
+            or (relay.clamp_mss and _may_need_clamping(run, min(source.mtu, relay.mtu)))
         ):
             return False
         datagrams = None

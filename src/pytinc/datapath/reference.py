@@ -356,31 +356,31 @@ class Reference:
     def _forward(self, source: PeerSlot, owner: PeerSlot, frame: bytes, now: float, out: Output) -> None:
         """Send a frame to another node that owns its destination (steps 5 to 9 of 5.2)."""
         table = self._table
-        via = owner.nexthop if owner.via is table.me else owner.via
-        if not owner.reachable or via is None:
+        relay = owner.relay
+        if not owner.reachable or relay is None:
             owner.drops.unreachable += 1
             return
         aged = self._aged(source, frame, now, out)
         if aged is None:
             return
-        if table.rules.direct_only and via is not owner:
+        if table.rules.direct_only and relay is not owner:
             owner.drops.no_path += 1
         else:
-            self._send_fitting(source, owner, via, aged, now, out)
+            self._send_fitting(source, owner, relay, aged, now, out)
 
     def _send_fitting(
-        self, source: PeerSlot, owner: PeerSlot, via: PeerSlot, aged: bytes, now: float, out: Output
+        self, source: PeerSlot, owner: PeerSlot, relay: PeerSlot, aged: bytes, now: float, out: Output
     ) -> None:
         """Send a frame, in pieces if it must be, or tell its sender that it is too big."""
-        if len(aged) > via.mtu:
-            parts, error = self._too_big.handle(aged, via.mtu, now)
+        if len(aged) > relay.mtu:
+            parts, error = self._too_big.handle(aged, relay.mtu, now)
             if error is not None:
                 self._answer(source, error, now, out)
             for part in parts:
                 self._send(owner, part, now, out)
         else:
-            mtu = min(source.mtu, via.mtu)
-            self._send(owner, clamp_mss(aged, mtu) if via.clamp_mss else aged, now, out)
+            mtu = min(source.mtu, relay.mtu)
+            self._send(owner, clamp_mss(aged, mtu) if relay.clamp_mss else aged, now, out)
 
     def _aged(self, source: PeerSlot, frame: bytes, now: float, out: Output) -> bytes | None:
         """Return the frame with one hop less if it passes through us (DecrementTTL); None: it ends here."""
@@ -453,8 +453,8 @@ class Reference:
         if owner is source:
             drops.looped += 1
             return
-        via = owner.nexthop if owner.via is me and owner is not me else owner.via
-        if via is None:
+        relay = owner.relay
+        if relay is None:
             owner.drops.unreachable += 1
             return
         passes_through = source is not me and owner is not me
@@ -465,15 +465,15 @@ class Reference:
         aged = self._aged(source, frame, now, out) if passes_through else frame
         if aged is None:
             return
-        if via is source:
+        if relay is source:
             drops.looped += 1
         elif owner is me:
             self._to_device(clamp_mss(aged, source.mtu) if me.clamp_mss else aged, out)
-        elif rules.direct_only and via is not owner:
+        elif rules.direct_only and relay is not owner:
             owner.drops.no_path += 1
             self._refuse(source, aged, icmp.PROHIBITED, now, out)
         else:
-            self._send_fitting(source, owner, via, aged, now, out)
+            self._send_fitting(source, owner, relay, aged, now, out)
 
     def _refuse(self, source: PeerSlot, frame: bytes, reason: Reason, now: float, out: Output) -> None:
         """Tell the sender of a packet that it cannot be delivered."""
@@ -562,7 +562,7 @@ class Reference:
 
     def _path(self, slot: PeerSlot, size: int) -> UdpPath | None:
         """Return the way of a record with ``size`` bytes of payload (3.3); None: TCP."""
-        for relay in (slot.via, slot.nexthop):
+        for relay in (slot.relay, slot.nexthop):
             if relay is None or relay is self._table.me:
                 continue
             if relay.tcp_only or relay.address is None or relay.minmtu <= 0 or size > relay.minmtu:

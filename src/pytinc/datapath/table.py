@@ -61,12 +61,12 @@ class PeerSlot:
         "out_packets",
         "paths",
         "reachable",
+        "relay",
         "session",
         "silent",
         "socket",
         "tcp_only",
         "upkeep_due",
-        "via",
     )
 
     def __init__(self, name: str, *, is_me: bool = False) -> None:
@@ -83,9 +83,11 @@ class PeerSlot:
         """The pieces of its super-frames; None before the first one."""
         self.connection: int | None = None
         """The activated meta connection with this node, if it is a neighbour."""
-        # Route (tinc's words): both None while unreachable.
-        self.via: PeerSlot | None = None
+        # Route (`ForwardingTable.set_route`): both None while unreachable.
+        self.relay: PeerSlot | None = None
+        """Whom datagrams for this node are sent to first: the node itself if it is reached straight."""
         self.nexthop: PeerSlot | None = None
+        """The neighbour that its meta requests go to."""
         self.tcp_only = False
         """TCPONLY in this node's options or in ours: no UDP with it."""
         self.clamp_mss = False
@@ -205,6 +207,7 @@ class ForwardingTable:
     """Frames that entered the switch (control.md 5.2), while a pcap client listens; the shell empties it."""
 
     def __post_init__(self) -> None:
+        self.set_route(self.me, self.me, self.me)
         self.slots[self.me.name] = self.me
         self.by_id[self.me.id] = self.me
 
@@ -231,6 +234,14 @@ class ForwardingTable:
         for slot in self.slots.values():
             total.add(slot.drops)
         return total
+
+    def set_route(self, slot: PeerSlot, via: PeerSlot | None, nexthop: PeerSlot | None) -> None:
+        """Record the way to ``slot``, in tinc's words; both None: there is none. `refresh_all` must follow.
+
+        ``via`` is the last node on the path that may be sent UDP directly, the own node if that is none: then
+        datagrams go to the next hop, as meta requests do.
+        """
+        slot.relay, slot.nexthop = (nexthop if via is self.me else via), nexthop
 
     def set_address(self, slot: PeerSlot, address: SockAddr | None, socket: int, *, confirmed: bool) -> None:
         """Record where ``slot`` is reached by UDP and whether a probe reply proved it."""
@@ -273,7 +284,7 @@ class ForwardingTable:
         on by TCP; relays of versions before 4, which know no ids, are not looked for.
         """
         paths: list[UdpPath] = []
-        for relay in (slot.via, slot.nexthop):
+        for relay in (slot.relay, slot.nexthop):
             if relay is None or relay.is_me or any(path.relay is relay for path in paths):
                 continue
             if relay.tcp_only or relay.address is None or relay.minmtu <= 0:

@@ -58,9 +58,9 @@ def write_routes(node: Node) -> None:
         if slot.is_me:
             continue
         if route is None:
-            slot.via = slot.nexthop = None
+            table.set_route(slot, None, None)
         else:
-            slot.via, slot.nexthop = slots[route.via], slots[route.nexthop]
+            table.set_route(slot, slots[route.via], slots[route.nexthop])
         slot.tcp_only = our_tcp_only or peer.tcp_only
         slot.clamp_mss = bool(peer.options & OptionBits.CLAMP_MSS)
         _copy_path(peer)
@@ -68,11 +68,7 @@ def write_routes(node: Node) -> None:
     in_tree = node.topology.graph.tree_neighbours(node.me.name, connected)
     table.tree = tuple(slots[name] for name in sorted(in_tree))
     table.direct = tuple(
-        slot
-        for slot in slots.values()
-        if not slot.is_me
-        and slot.reachable
-        and (slot.via is slot or (slot.via is table.me and slot.nexthop is slot))
+        slot for slot in slots.values() if not slot.is_me and slot.reachable and slot.relay is slot
     )
     table.refresh_all()
     table.routes.flush()

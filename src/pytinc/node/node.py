@@ -122,7 +122,6 @@ class Node:
         self.inbound = Inbound(self.table, self.outbound)
         self.peers: dict[str, Peer] = {}
         self.me = self.peers[settings.name] = Peer(settings.name, me_slot, PathMtu(self._path_settings()))
-        me_slot.via = me_slot.nexthop = me_slot
         self.seen = SeenCache()
         self.deletions = Deletions()
         self.corrections = Corrections(self)

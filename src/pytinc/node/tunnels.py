@@ -118,9 +118,8 @@ class Tunnels:
             self._request_key(peer, now)
         elif now >= peer.fast_until or not node.settings.fast_tag:
             self._use_forms(peer, Capability.NONE)
-        via = peer.route.via if peer.route.via != node.me.name else peer.route.nexthop
-        if via != peer.name:
-            relay = node.peers[via]
+        if peer.slot.relay is not None and peer.slot.relay is not peer.slot:
+            relay = node.of_slot(peer.slot.relay)
             if relay.version >= RELAY_VERSION:
                 self.upkeep(relay, now, search_mtu=search_mtu)
             peer.slot.upkeep_due = relay.slot.upkeep_due if peer.valid_key else now
@@ -686,8 +685,9 @@ class Tunnels:
         node = self._node
         if target.route is None or not target.reachable:
             return
-        via = target.route.via if target.route.via != node.me.name else target.route.nexthop
-        relay = node.peers[via]
+        if target.slot.relay is None:
+            return
+        relay = node.of_slot(target.slot.relay)
         if relay is node.me or relay.route is None or not relay.reachable:
             return
         if node.settings.tcp_only or source.tcp_only or relay.tcp_only:
@@ -720,12 +720,11 @@ class Tunnels:
     def _known_mtu(self, source: Peer, mtu: int) -> int:
         """Return the MTU towards ``source`` after what we measured ourselves."""
         node = self._node
-        if source is node.me or source.route is None:
+        if source is node.me or source.route is None or source.slot.relay is None:
             return mtu
         if source.path.is_fixed and source.route.via == node.me.name:
             return source.path.minmtu
-        name = source.route.via if source.route.via != node.me.name else source.route.nexthop
-        relay = node.peers[name]
+        relay = node.of_slot(source.slot.relay)
         for candidate in (relay, node.peers.get(relay.route.nexthop) if relay.route else None):
             if candidate is not None and candidate.path.is_fixed:
                 return min(mtu, candidate.path.minmtu)
