@@ -58,7 +58,8 @@ class World:
         self.table.set_route(self.b, self.b, self.b)
         self.b.mtu = self.b.minmtu = MTU
         self.b.upkeep_due = PATIENCE
-        self.table.set_address(self.b, ADDRESS, 0, confirmed=True)
+        self.b.confirmed = True
+        self.table.set_address(self.b, ADDRESS, 0)
         self.table.refresh_all()
         self.table.macs = {MAC_HERE: self.table.me, MAC_THERE: self.b}
         self.table.own_macs = {MAC_HERE: 0.0}

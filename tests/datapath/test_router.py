@@ -95,7 +95,8 @@ class World:
             self.table.set_route(slot, slot, slot)
             slot.minmtu, slot.mtu, slot.upkeep_due = 1400, 1400, 1e9
             slot.session, self.far[name] = established(name)
-            self.table.set_address(slot, (f"192.0.2.{number}", 655), 0, confirmed=True)
+            slot.confirmed = True
+            self.table.set_address(slot, (f"192.0.2.{number}", 655), 0)
         self.b, self.c, self.d = (self.table.slots[name] for name in "bcd")
         self.b.connection, self.c.connection = 1, 2
         self.table.set_route(self.d, self.d, self.c)

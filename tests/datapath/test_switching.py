@@ -70,7 +70,8 @@ class World:
             self.table.set_route(slot, slot, slot)
             slot.minmtu, slot.mtu, slot.upkeep_due = 1400, 1400, 1e9
             slot.session, self.far[name] = established(name)
-            self.table.set_address(slot, (f"192.0.2.{number}", 655), 0, confirmed=True)
+            slot.confirmed = True
+            self.table.set_address(slot, (f"192.0.2.{number}", 655), 0)
         self.b, self.c, self.d = (self.table.slots[name] for name in "bcd")
         self.b.connection, self.c.connection = 1, 2
         self.table.set_route(self.d, self.d, self.c)
@@ -539,7 +540,8 @@ def test_a_peer_that_kept_its_key_is_asked_for_a_new_one_although_its_address_is
     world.b.session = None
     address = world.b.address
     assert address is not None
-    world.table.set_address(world.b, address, 0, confirmed=False)
+    world.b.confirmed = False
+    world.table.set_address(world.b, address, 0)
 
     world.take(NULL_ID + world.b.id + bytes(40), address=address)
 
@@ -549,7 +551,8 @@ def test_a_peer_that_kept_its_key_is_asked_for_a_new_one_although_its_address_is
 def test_forged_data_from_an_address_that_is_not_proved_is_only_counted(world: World) -> None:
     address = world.b.address
     assert address is not None
-    world.table.set_address(world.b, address, 0, confirmed=False)
+    world.b.confirmed = False
+    world.table.set_address(world.b, address, 0)
 
     world.take(NULL_ID + world.b.id + bytes(40), address=address)
 

@@ -23,7 +23,8 @@ def table_with(*names: str) -> ForwardingTable:
         slot.reachable = True
         table.set_route(slot, slot, slot)
         slot.minmtu = 1400
-        table.set_address(slot, address(number), 0, confirmed=True)
+        slot.confirmed = True
+        table.set_address(slot, address(number), 0)
     return table
 
 
@@ -179,7 +180,8 @@ def test_a_confirmed_address_always_belongs_to_a_node_that_has_it_confirmed(
         if removed:
             table.remove(name)
         slot = table.add(name)
-        table.set_address(slot, None if number is None else address(number), 0, confirmed=confirmed)
+        slot.confirmed = confirmed
+        table.set_address(slot, None if number is None else address(number), 0)
     holders: dict[tuple[str, int], set[str]] = {}
     for slot in table.slots.values():
         if slot.confirmed and slot.address is not None:
@@ -191,7 +193,8 @@ def test_a_confirmed_address_always_belongs_to_a_node_that_has_it_confirmed(
 def test_an_ipv6_address_is_known_by_host_and_port_alone() -> None:
     table = table_with("one")
 
-    table.set_address(table.slots["one"], ("2001:db8::1", 655, 0, 3), 1, confirmed=True)
+    table.slots["one"].confirmed = True
+    table.set_address(table.slots["one"], ("2001:db8::1", 655, 0, 3), 1)
 
     assert table.confirmed == {("2001:db8::1", 655): table.slots["one"]}
 

@@ -182,7 +182,8 @@ class World:
             slot.minmtu, slot.mtu, slot.tcp_only = peer.minmtu, peer.mtu, peer.tcp_only
             slot.clamp_mss, slot.upkeep_due = peer.clamp, peer.upkeep_due
             address = ADDRESSES[name] if peer.address else None
-            table.set_address(slot, address, peer.socket, confirmed=peer.confirmed)
+            slot.confirmed = peer.confirmed
+            table.set_address(slot, address, peer.socket)
         table.macs = {mac: table.slots[owner] for mac, owner in plan.macs.items()}
         table.own_macs = dict.fromkeys(plan.own_macs, 0.0)
         for subnet, name in plan.subnets:

@@ -127,7 +127,7 @@ def test_the_path_mtu_is_found_with_the_same_probes() -> None:
     for fast in (True, False):
         wire = settled(fast_tag=fast)
         sizes[fast] = [(each.sender, each.size) for each in wire.sent if each.type == TYPE_PROBE]
-        assert wire.node("one").node.peers["two"].path.minmtu == 1439
+        assert wire.node("one").node.peers["two"].slot.minmtu == 1439
     assert sizes[True] == sizes[False]
 
 

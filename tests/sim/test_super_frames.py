@@ -9,6 +9,7 @@ import pytest
 from datapath.super_frames import super_frame
 from pytinc.datapath.runs import FrameRun
 from pytinc.datapath.super_frames import SuperFrame, take
+from pytinc.datapath.table import PeerSlot
 from pytinc.protocol.pmtu import WITHHELD_FIRST, PathMtu, PathSettings
 from pytinc.wire.address import SockAddr
 from pytinc.wire.capabilities import Capability
@@ -164,9 +165,10 @@ def test_one_that_a_later_record_overtakes_arrives() -> None:
 
 
 def test_who_has_not_proved_the_peers_address_does_not_ask_for_them() -> None:
-    path = PathMtu(PathSettings(capabilities=Capability.FAST_TAG | Capability.SUPER_FRAMES))
+    slot = PeerSlot("peer")
+    path = PathMtu(PathSettings(capabilities=Capability.FAST_TAG | Capability.SUPER_FRAMES), slot)
     assert path.capabilities == Capability.FAST_TAG
-    path.udp_confirmed = True
+    slot.confirmed = True
     assert path.capabilities == Capability.FAST_TAG | Capability.SUPER_FRAMES
 
 

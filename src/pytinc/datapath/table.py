@@ -62,6 +62,7 @@ class PeerSlot:
         "paths",
         "reachable",
         "relay",
+        "routed_minmtu",
         "session",
         "silent",
         "socket",
@@ -97,12 +98,13 @@ class PeerSlot:
         # UDP.
         self.address: SockAddr | None = None
         self.socket = 0
+        # What probes proved about UDP straight to it (`pytinc.protocol.pmtu.UdpFacts`, set by `PathMtu`).
         self.confirmed = False
         self.minmtu = 0
-        """Longest payload proved to pass by UDP (mirrors the path MTU machine)."""
         self.mtu = MTU_MAX
         self.maxrecentlen = 0
-        """Longest probe or frame received by UDP since the last unrequested reply."""
+        self.routed_minmtu = 0
+        """What ``minmtu`` was when the UDP paths were worked out."""
         self.paths: tuple[UdpPath, ...] = ()
         """At most two, tried in order: via the static relay or straight, then via the next hop."""
         self.upkeep_due = 0.0
@@ -243,12 +245,17 @@ class ForwardingTable:
         """
         slot.relay, slot.nexthop = (nexthop if via is self.me else via), nexthop
 
-    def set_address(self, slot: PeerSlot, address: SockAddr | None, socket: int, *, confirmed: bool) -> None:
-        """Record where ``slot`` is reached by UDP and whether a probe reply proved it."""
+    def set_address(self, slot: PeerSlot, address: SockAddr | None, socket: int) -> None:
+        """Record where ``slot`` is reached by UDP, and look it up there if that is confirmed."""
         self._unconfirm(slot)
-        slot.address, slot.socket, slot.confirmed = address, socket, confirmed
-        if confirmed and address is not None:
-            self.confirmed[address[:2]] = slot
+        slot.address, slot.socket = address, socket
+        self.note_confirmed(slot)
+
+    def note_confirmed(self, slot: PeerSlot) -> None:
+        """Look ``slot`` up by its UDP address from now on if that is confirmed, else no longer."""
+        self._unconfirm(slot)
+        if slot.confirmed and slot.address is not None:
+            self.confirmed[slot.address[:2]] = slot
 
     def _unconfirm(self, slot: PeerSlot) -> None:
         address = slot.address
@@ -294,6 +301,12 @@ class ForwardingTable:
         slot.paths = tuple(paths)
 
     def refresh_all(self) -> None:
-        """Work out every node's paths: after a graph run, or when a relay's MTU changed."""
+        """Work out every node's paths: after a graph run, or when the way to a relay changed."""
         for slot in self.slots.values():
+            slot.routed_minmtu = slot.minmtu
             self.refresh(slot)
+
+    def note_minmtu(self, slot: PeerSlot) -> None:
+        """Work out paths anew if another ``minmtu`` is proved now: the peer may be the relay of any node."""
+        if slot.minmtu != slot.routed_minmtu:
+            self.refresh_all()

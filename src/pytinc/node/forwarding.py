@@ -15,7 +15,6 @@ from pytinc.wire.subnet import Subnet, SubnetKind
 
 if TYPE_CHECKING:
     from pytinc.node.node import Node
-    from pytinc.node.peer import Peer
 
 
 def switch_rules(settings: Settings) -> SwitchRules:
@@ -31,20 +30,6 @@ def switch_rules(settings: Settings) -> SwitchRules:
         broadcast=broadcast.value,
         compression=settings.compression,
     )
-
-
-def write_path(node: Node, peer: Peer) -> None:
-    """Take over what the path MTU machine of ``peer`` found, and what depends on it."""
-    before = peer.slot.minmtu
-    _copy_path(peer)
-    if peer.slot.minmtu != before:
-        # The peer may be the relay of any other node.
-        node.table.refresh_all()
-
-
-def _copy_path(peer: Peer) -> None:
-    slot, path = peer.slot, peer.path
-    slot.maxrecentlen, slot.mtu, slot.minmtu = path.maxrecentlen, path.mtu, path.minmtu
 
 
 def write_routes(node: Node) -> None:
@@ -63,7 +48,6 @@ def write_routes(node: Node) -> None:
             table.set_route(slot, slots[route.via], slots[route.nexthop])
         slot.tcp_only = our_tcp_only or peer.tcp_only
         slot.clamp_mss = bool(peer.options & OptionBits.CLAMP_MSS)
-        _copy_path(peer)
     connected = {peer.name for peer in node.peers.values() if peer.is_neighbour}
     in_tree = node.topology.graph.tree_neighbours(node.me.name, connected)
     table.tree = tuple(slots[name] for name in sorted(in_tree))

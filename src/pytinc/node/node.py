@@ -121,7 +121,8 @@ class Node:
         self.outbound = (Router if self.table.rules.router else Outbound)(self.table)
         self.inbound = Inbound(self.table, self.outbound)
         self.peers: dict[str, Peer] = {}
-        self.me = self.peers[settings.name] = Peer(settings.name, me_slot, PathMtu(self._path_settings()))
+        path = PathMtu(self._path_settings(), me_slot)
+        self.me = self.peers[settings.name] = Peer(settings.name, me_slot, path)
         self.seen = SeenCache()
         self.deletions = Deletions()
         self.corrections = Corrections(self)
@@ -336,7 +337,8 @@ class Node:
         peer = self.peers.get(name)
         if peer is None:
             self.topology.graph.add_node(name, limited=limited)
-            peer = self.peers[name] = Peer(name, self.table.add(name), PathMtu(self._path_settings()))
+            slot = self.table.add(name)
+            peer = self.peers[name] = Peer(name, slot, PathMtu(self._path_settings(), slot))
         return peer
 
     def of_slot(self, slot: PeerSlot) -> Peer:

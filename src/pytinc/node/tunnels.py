@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final
 from pytinc.datapath.compression import usable
 from pytinc.datapath.output import Probe, Upcalls
 from pytinc.errors import DecodeError
-from pytinc.node import forwarding
 from pytinc.node.actions import AppendPublicKey, SendDatagram
 from pytinc.node.connections import Connection
 from pytinc.node.peer import NEVER, RELAY_VERSION, Peer
@@ -136,7 +135,6 @@ class Tunnels:
 
     def _probe(self, peer: Peer, now: float, *, search_mtu: bool) -> None:
         path = peer.path
-        path.maxrecentlen = peer.slot.maxrecentlen
         for probe in path.upkeep(
             now,
             search_mtu=search_mtu,
@@ -147,7 +145,7 @@ class Tunnels:
             has_local_edge=self._local_address(peer) is not None,
         ):
             self._send_probe(peer, probe.payload, local=probe.local)
-        forwarding.write_path(self._node, peer)
+        self._node.table.note_minmtu(peer.slot)
 
     def _send_probe(self, peer: Peer, payload: bytes, *, local: bool = False) -> None:
         target = self._local_address(peer) if local else self._remote_address(peer)
@@ -179,7 +177,7 @@ class Tunnels:
             return
         before = peer.path.maxmtu
         peer.path.too_big(size - DATAGRAM_OVERHEAD, now)
-        forwarding.write_path(self._node, peer)
+        self._node.table.note_minmtu(peer.slot)
         if peer.valid_key and peer.path.maxmtu < before:
             self._probe(peer, now, search_mtu=True)
 
@@ -194,7 +192,7 @@ class Tunnels:
 
     # -- addresses --
 
-    def set_address(self, peer: Peer, address: Address | None, *, confirmed: bool = False) -> None:
+    def set_address(self, peer: Peer, address: Address | None) -> None:
         """Set the UDP address of a node; nothing about the path is proved then (tinc: update_node_udp())."""
         node = self._node
         if peer is node.me:
@@ -205,16 +203,15 @@ class Tunnels:
         usable = address is not None and address.is_usable and address.host != ""
         socket = self._socket_for(address.family) if address is not None and usable else None
         if address is None or not usable or socket is None:
-            node.table.set_address(peer.slot, None, 0, confirmed=False)
+            node.table.set_address(peer.slot, None, 0)
         else:
-            node.table.set_address(peer.slot, address.sockaddr(), socket, confirmed=confirmed)
+            node.table.set_address(peer.slot, address.sockaddr(), socket)
         # No path uses an address of which nothing is proved, so this works out paths anew only if one was.
-        forwarding.write_path(node, peer)
+        node.table.note_minmtu(peer.slot)
 
     def _unconfirm(self, peer: Peer) -> None:
-        slot = peer.slot
-        self._node.table.set_address(slot, slot.address, slot.socket, confirmed=False)
-        forwarding.write_path(self._node, peer)
+        self._node.table.note_confirmed(peer.slot)
+        self._node.table.note_minmtu(peer.slot)
 
     def _socket_for(self, family: int) -> int | None:
         for index, (socket_family, _) in enumerate(self._node.sockets):
@@ -600,7 +597,6 @@ class Tunnels:
         peer.failed_since = NEVER
         if not probe.direct:
             return  # it says nothing about the path between us, and nobody sends such
-        peer.path.maxrecentlen = peer.slot.maxrecentlen
         timed = True
         if probe.is_reply:
             self._take_proved_address(peer, from_sockaddr(probe.address))
@@ -613,14 +609,14 @@ class Tunnels:
             self._learn_capabilities(peer, result.capabilities, now)
         if result.reply is not None:
             self._send_probe_to(peer, result.reply, probe.socket, probe.address)
-            if not peer.path.udp_confirmed:
+            if not peer.slot.confirmed:
                 self.upkeep(peer, now, search_mtu=True)
         if result.confirmed:
             node.log(2, "info", f"UDP address of {peer.name} set to {peer.address}")
             self._confirm(peer)
             # Go on with the path MTU at once; tinc waits for the next packet.
             self.upkeep(peer, now, search_mtu=True)
-        forwarding.write_path(node, peer)
+        node.table.note_minmtu(peer.slot)
 
     def _learn_capabilities(self, peer: Peer, capabilities: Capability, now: float) -> None:
         """Note what a peer takes under the present key (docs/protocol.md)."""
@@ -655,8 +651,7 @@ class Tunnels:
             self.set_address(peer, address)
 
     def _confirm(self, peer: Peer) -> None:
-        slot = peer.slot
-        self._node.table.set_address(slot, slot.address, slot.socket, confirmed=True)
+        self._node.table.note_confirmed(peer.slot)
         edge = self._node.topology.graph.edge(self._node.me.name, peer.name)
         if peer.is_neighbour and edge is not None and edge.address.is_usable:
             self._node.dialling.remember(peer, edge.address)
@@ -723,11 +718,11 @@ class Tunnels:
         if source is node.me or source.route is None or source.slot.relay is None:
             return mtu
         if source.path.is_fixed and source.route.via == node.me.name:
-            return source.path.minmtu
+            return source.slot.minmtu
         relay = node.of_slot(source.slot.relay)
         for candidate in (relay, node.peers.get(relay.route.nexthop) if relay.route else None):
             if candidate is not None and candidate.path.is_fixed:
-                return min(mtu, candidate.path.minmtu)
+                return min(mtu, candidate.slot.minmtu)
         return mtu
 
     def _send_mtu_info_line(self, source: Peer, target: Peer, mtu: int) -> None:
@@ -737,6 +732,5 @@ class Tunnels:
 
     def provisional_mtu(self, peer: Peer, mtu: int) -> None:
         """Take an MTU that a relay told, until our own search is final."""
-        if not peer.path.is_fixed and peer.path.mtu != mtu:
-            peer.path.mtu = mtu
-            forwarding.write_path(self._node, peer)
+        if not peer.path.is_fixed:
+            peer.slot.mtu = mtu

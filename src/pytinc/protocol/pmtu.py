@@ -1,7 +1,7 @@
 """UDP discovery and path MTU search of one peer (dataplane.md 4; tinc: try_udp(), try_mtu()).
 
 Both are one conversation of *probes*: a request of some length is answered by an 18-byte reply that names
-the length. A reply proves that UDP works (``udp_confirmed``) and that this length passes (``minmtu``).
+the length. A reply proves that UDP works (``confirmed``) and that this length passes (``minmtu``).
 
 The node calls `upkeep` when it has traffic for the peer and sends what comes back; `next_upkeep` tells
 from when on that can be useful. Field names are tinc's. All MTUs count record payload bytes, that is
@@ -25,7 +25,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from pytinc.wire.capabilities import (
     BLOCK_SIZE,
@@ -92,8 +92,24 @@ class ProbeResult(NamedTuple):
     """What the peer announces; None if a probe of this kind does not tell."""
 
 
+class UdpFacts(Protocol):
+    """What probes have found out about UDP straight to one peer, kept where frames need it (the peer's slot).
+
+    `PathMtu` sets them; `maxrecentlen` is raised by received frames as well.
+    """
+
+    confirmed: bool
+    """A reply came: UDP works (tinc: udp_confirmed)."""
+    minmtu: int
+    """Longest payload proved to pass."""
+    mtu: int
+    """In use for fragmenting and clamping."""
+    maxrecentlen: int
+    """Longest frame or probe received by UDP since the last unrequested reply."""
+
+
 class PathMtu:
-    """What is known about the UDP path to one peer."""
+    """Finds out about the UDP path to one peer, and sets its ``facts``."""
 
     __slots__ = (
         "_again",
@@ -103,41 +119,32 @@ class PathMtu:
         "_withheld_for",
         "_withheld_until",
         "_withholds",
+        "facts",
         "maxmtu",
-        "maxrecentlen",
-        "minmtu",
-        "mtu",
         "mtu_ping_sent",
         "mtuprobes",
         "ping_sent",
         "settings",
-        "udp_confirmed",
         "udp_ping_rtt",
         "udp_ping_sent",
         "udp_reply_sent",
     )
 
-    def __init__(self, settings: PathSettings) -> None:
+    def __init__(self, settings: PathSettings, facts: UdpFacts) -> None:
         self.settings = settings
+        self.facts = facts
         self._withholds = False
         self._withheld_until = -math.inf
         """Until then our probes do not announce super-frames."""
         self._withheld_for = WITHHELD_FIRST
-        self.udp_confirmed = False
         self.udp_ping_sent = -math.inf
         self.ping_sent = False
         """A request is out and not answered."""
         self.udp_ping_rtt = -1
         """Microseconds; -1 unknown."""
         self.udp_reply_sent = -math.inf
-        self.maxrecentlen = 0
-        """Longest frame or probe received by UDP since the last unrequested reply."""
-        self.minmtu = 0
-        """Proved to pass."""
         self.maxmtu = MTU_MAX
-        """Not disproved."""
-        self.mtu = MTU_MAX
-        """In use for fragmenting and clamping."""
+        """Longest payload that is not disproved."""
         self.mtuprobes = 0
         self.mtu_ping_sent = -math.inf
         self._again = False
@@ -151,8 +158,8 @@ class PathMtu:
 
     def reset_path(self) -> None:
         """Forget what was proved: the address changed (dataplane.md 2.8). ``mtu`` stays."""
-        self.udp_confirmed = False
-        self.maxrecentlen = self.mtuprobes = self.minmtu = 0
+        self.facts.confirmed = False
+        self.facts.maxrecentlen = self.mtuprobes = self.facts.minmtu = 0
         self.maxmtu = MTU_MAX
         self._again = False
         self._timeout_at = math.inf
@@ -166,17 +173,17 @@ class PathMtu:
 
     def limit_mtu(self, limit: int) -> None:
         """Lower ``mtu`` to a configured bound (variable PMTU)."""
-        self.mtu = min(self.mtu, limit)
+        self.facts.mtu = min(self.facts.mtu, limit)
 
     @property
     def is_searching(self) -> bool:
         """A search has begun and is not over; it goes on with the next `upkeep`."""
-        return self.udp_confirmed and 0 < self.mtuprobes <= SEARCH_PROBES
+        return self.facts.confirmed and 0 < self.mtuprobes <= SEARCH_PROBES
 
     @property
     def is_fixed(self) -> bool:
         """The search is over and found an MTU worth telling others."""
-        return self.minmtu == self.maxmtu and self.minmtu >= MIN_MTU
+        return self.facts.minmtu == self.maxmtu and self.facts.minmtu >= MIN_MTU
 
     # -- timeout of UDP --
 
@@ -199,9 +206,9 @@ class PathMtu:
         due = math.inf
         if self.settings.udp_discovery:
             due = self.udp_ping_sent + self._request_interval()
-            if self.udp_confirmed and self._sends_replies:
+            if self.facts.confirmed and self._sends_replies:
                 due = min(due, self.udp_reply_sent + self.settings.keepalive_interval - 1)
-        if self._may_search and (self.udp_confirmed or not self.settings.udp_discovery):
+        if self._may_search and (self.facts.confirmed or not self.settings.udp_discovery):
             due = min(due, self.mtu_ping_sent + self._search_interval())
         return max(due, now)
 
@@ -238,25 +245,25 @@ class PathMtu:
         probes: list[ProbeOut] = []
         settings = self.settings
         if (
-            self.udp_confirmed
+            self.facts.confirmed
             and self._sends_replies
             and now - self.udp_reply_sent >= settings.keepalive_interval - 1
         ):
             self.udp_reply_sent = now
-            if self.maxrecentlen > 0:
-                reply = self._short_reply(self.maxrecentlen, bytes(11) + random_bytes(4))
+            if self.facts.maxrecentlen > 0:
+                reply = self._short_reply(self.facts.maxrecentlen, bytes(11) + random_bytes(4))
                 probes.append(ProbeOut(reply))
-                self.maxrecentlen = 0
+                self.facts.maxrecentlen = 0
         if now - self.udp_ping_sent >= self._request_interval():
             self.udp_ping_sent = now
             self.ping_sent = True
             probes.append(ProbeOut(self.make_request(random_bytes)))
-            if settings.local_discovery and not self.udp_confirmed and has_local_edge:
+            if settings.local_discovery and not self.facts.confirmed and has_local_edge:
                 probes.append(ProbeOut(self.make_request(random_bytes), local=True))
         return probes
 
     def _request_interval(self) -> float:
-        return self.settings.keepalive_interval if self.udp_confirmed else self.settings.interval
+        return self.settings.keepalive_interval if self.facts.confirmed else self.settings.interval
 
     def make_request(self, random_bytes: Callable[[int], bytes], size: int = MIN_PROBE_SIZE) -> bytes:
         """Return a request of ``size`` bytes."""
@@ -268,7 +275,7 @@ class PathMtu:
         """What our probes announce to this peer now."""
         wanted = self.settings.capabilities
         # Pieces count only from an address that is proved to us (`pytinc.datapath.inbound`).
-        if self._withholds or not self.udp_confirmed:
+        if self._withholds or not self.facts.confirmed:
             return wanted & ~Capability.SUPER_FRAMES
         return wanted
 
@@ -303,8 +310,8 @@ class PathMtu:
         random_bytes: Callable[[int], bytes],
         initial_maximum: Callable[[], int | None],
     ) -> list[ProbeOut]:
-        if self.settings.udp_discovery and not self.udp_confirmed:
-            self.maxrecentlen = self.mtuprobes = self.minmtu = 0
+        if self.settings.udp_discovery and not self.facts.confirmed:
+            self.facts.maxrecentlen = self.mtuprobes = self.facts.minmtu = 0
             self.maxmtu = MTU_MAX
             self._again = False
             return []
@@ -314,11 +321,11 @@ class PathMtu:
         self.mtu_ping_sent = now
         was_searching = self.mtuprobes >= 0
         self._fix_mtu()
-        if was_searching and self.mtuprobes == FIXED and self.minmtu < MIN_MTU:
+        if was_searching and self.mtuprobes == FIXED and self.facts.minmtu < MIN_MTU:
             # tinc would at once find that one byte more passes, and search without end.
             return []
         if self.mtuprobes <= LOST:
-            self.mtuprobes = self.minmtu = 0
+            self.mtuprobes = self.facts.minmtu = 0
         if self.mtuprobes < 0:
             sizes = self._check_sizes()
             self.mtuprobes -= 1
@@ -327,7 +334,7 @@ class PathMtu:
                 self.maxmtu = min(initial_maximum() or MTU_MAX, MTU_MAX)
                 if self.maxmtu < MIN_MTU:
                     self.maxmtu = MTU_MAX
-                self.minmtu = min(self.minmtu, self.maxmtu)
+                self.facts.minmtu = min(self.facts.minmtu, self.maxmtu)
             sizes = [self._search_size()]
             self.mtuprobes += 1
         return [ProbeOut(self.make_request(random_bytes, size)) for size in sizes]
@@ -340,7 +347,7 @@ class PathMtu:
 
     def _search_size(self) -> int:
         """Return the next length to try: near the maximum first, then exponentially down to the minimum."""
-        base = max(self.minmtu, MIN_MTU)
+        base = max(self.facts.minmtu, MIN_MTU)
         interval = self.maxmtu - base
         if interval <= 0:
             return base
@@ -351,11 +358,11 @@ class PathMtu:
 
     def _fix_mtu(self) -> None:
         """End the search when both bounds meet or enough was tried (tinc: fix_mtu())."""
-        if self.mtuprobes < 0 or (self.mtuprobes < SEARCH_PROBES and self.minmtu < self.maxmtu):
+        if self.mtuprobes < 0 or (self.mtuprobes < SEARCH_PROBES and self.facts.minmtu < self.maxmtu):
             return
-        self.maxmtu = self.minmtu
+        self.maxmtu = self.facts.minmtu
         # A search that found nothing worth having says nothing about TCP, which then carries the frames.
-        self.mtu = self.minmtu if self.minmtu >= MIN_MTU else MTU_MAX
+        self.facts.mtu = self.facts.minmtu if self.facts.minmtu >= MIN_MTU else MTU_MAX
         self.mtuprobes = FIXED
 
     def too_big(self, size: int, now: float) -> None:
@@ -365,14 +372,14 @@ class PathMtu:
         search starts anew and TCP carries large frames meanwhile (tinc loses them for up to a minute).
         """
         bound = max(size - 1, MIN_MTU)
-        self.mtu = min(self.mtu, bound)
+        self.facts.mtu = min(self.facts.mtu, bound)
         if bound >= self.maxmtu:
             return
         self.maxmtu = bound
         if self.mtuprobes < 0:
-            self.mtuprobes = self.minmtu = 0
+            self.mtuprobes = self.facts.minmtu = 0
         else:
-            self.minmtu = min(self.minmtu, bound)
+            self.facts.minmtu = min(self.facts.minmtu, bound)
             self.mtuprobes = max(self.mtuprobes - 1, 0)
             self._again = True
         self.mtu_ping_sent = -math.inf
@@ -384,7 +391,7 @@ class PathMtu:
 
         ``timed``: a reply may be the one to the request of the last `upkeep`, and tell the round trip time.
         """
-        self.maxrecentlen = min(max(self.maxrecentlen, len(payload)), MTU_MAX)
+        self.facts.maxrecentlen = min(max(self.facts.maxrecentlen, len(payload)), MTU_MAX)
         if not payload:
             return ProbeResult()
         if payload[0] == REQUEST:
@@ -413,20 +420,20 @@ class PathMtu:
         if self.ping_sent and timed:
             self.udp_ping_rtt = round((now - self.udp_ping_sent) * 1_000_000)
             self.ping_sent = False
-        first = not self.udp_confirmed
-        self.udp_confirmed = True
+        first = not self.facts.confirmed
+        self.facts.confirmed = True
         if self.settings.udp_discovery:
             self._timeout_at = now + self.settings.timeout
         if length > self.maxmtu:
             # The path has grown: search upwards.
-            self.minmtu, self.maxmtu, self.mtuprobes = length, MTU_MAX, 1
+            self.facts.minmtu, self.maxmtu, self.mtuprobes = length, MTU_MAX, 1
             return first
         if self.mtuprobes < 0 and length == self.maxmtu:
             self.mtuprobes = FIXED
             if length >= MIN_MTU:
                 # Otherwise every ping would postpone the next search.
                 self.mtu_ping_sent = now
-        if self.minmtu < length:
-            self.minmtu = length
+        if self.facts.minmtu < length:
+            self.facts.minmtu = length
             self._fix_mtu()
         return first
