@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from pytinc.datapath.table import PeerSlot
-from pytinc.protocol.pmtu import FIXED, MIN_PROBE_SIZE, PathMtu, PathSettings, ProbeOut, ProbeResult
+from pytinc.protocol.pmtu import (
+    MIN_PROBE_SIZE,
+    SEARCH_PROBES,
+    UNANSWERED_CHECKS,
+    PathMtu,
+    PathSettings,
+    ProbeOut,
+    ProbeResult,
+    Search,
+)
 from pytinc.wire.capabilities import Capability
 from pytinc.wire.datagram import MIN_MTU, MTU_MAX
 
@@ -94,8 +103,8 @@ class Path:
         return [size for size in self.sizes if size != MIN_PROBE_SIZE]
 
     @property
-    def state(self) -> tuple[int, int, int, int]:
-        return self.facts.minmtu, self.mtu.maxmtu, self.facts.mtu, self.mtu.mtuprobes
+    def state(self) -> tuple[int, int, int, Search]:
+        return self.facts.minmtu, self.mtu.maxmtu, self.facts.mtu, self.mtu.search
 
 
 # -- the search --
@@ -118,14 +127,14 @@ def test_without_an_answer_sizes_fall_exponentially_again_and_again(maximum: int
 def test_where_the_kernel_knows_the_path_one_probe_is_enough() -> None:
     path = Path(limit=1439, kernel=1439).prove()
     assert path.searched() == [1439]
-    assert path.state == (1439, 1439, 1439, FIXED)
+    assert path.state == (1439, 1439, 1439, Search.FIXED)
 
 
 def test_a_hidden_limit_is_found_nearly_in_twenty_probes() -> None:
     path = Path(limit=1339, kernel=1439)
     path.run(8)
     assert path.searched()[:4] == [1439, 861, 955, 989]
-    assert path.state == (1333, 1333, 1333, FIXED)
+    assert path.state == (1333, 1333, 1333, Search.FIXED)
     assert len(path.searched()) == 20
 
 
@@ -136,7 +145,7 @@ def test_a_path_that_grew_is_searched_upwards() -> None:
     path.sizes.clear()
     path.run(62)
     assert path.searched() == [1333, 1334, 1410, 1436, 1448, 1440, 1438, 1439]
-    assert path.state == (1439, 1439, 1439, FIXED)
+    assert path.state == (1439, 1439, 1439, Search.FIXED)
 
 
 @pytest.mark.parametrize("kernel_tells", [True, False])
@@ -158,7 +167,7 @@ def test_a_refused_growth_probe_changes_nothing() -> None:
     path.run(3)
     path.run(61)
     assert path.refused > 0
-    assert path.state == (1400, 1400, 1400, FIXED)
+    assert path.state == (1400, 1400, 1400, Search.FIXED)
 
 
 def test_a_path_that_shrank_is_noticed_by_three_lost_checks() -> None:
@@ -166,7 +175,7 @@ def test_a_path_that_shrank_is_noticed_by_three_lost_checks() -> None:
     path.run(1)
     path.limit = 1000
     path.run(59)
-    assert path.state == (1439, 1439, 1439, FIXED)
+    assert path.state == (1439, 1439, 1439, Search.FIXED)
     path.run(6)
     assert path.facts.minmtu < 1439, "frames of the old size go by TCP now"
     path.run(8)
@@ -185,7 +194,7 @@ def test_a_search_that_found_nothing_leaves_large_packets_to_tcp() -> None:
     path = Path(limit=40, kernel=1439)
     path.run(8)
     assert path.facts.confirmed
-    assert path.state == (18, 18, MTU_MAX, FIXED)
+    assert path.state == (18, 18, MTU_MAX, Search.FIXED)
 
 
 def test_a_search_that_found_nothing_is_repeated_each_ping_interval() -> None:
@@ -198,7 +207,7 @@ def test_a_search_that_found_nothing_is_repeated_each_ping_interval() -> None:
     assert 15 < len(path.searched()) < 40
     path.limit = 1439
     path.run(80)
-    assert path.state == (1439, 1439, 1439, FIXED)
+    assert path.state == (1439, 1439, 1439, Search.FIXED)
 
 
 def test_a_search_without_any_answer_does_not_leave_an_mtu_of_zero() -> None:
@@ -215,7 +224,7 @@ def test_an_mtu_below_the_floor_is_not_searched_for() -> None:
     path.kernel_tells = False
     path.run(8)
     assert all(size >= MIN_MTU for size in path.searched())
-    assert path.state == (18, 18, MTU_MAX, FIXED)
+    assert path.state == (18, 18, MTU_MAX, Search.FIXED)
 
 
 def test_a_useless_answer_of_the_kernel_is_ignored() -> None:
@@ -248,7 +257,7 @@ def test_no_search_before_udp_works() -> None:
     path = Path(limit=0)
     path.run(10)
     assert path.searched() == []
-    assert path.state == (0, MTU_MAX, MTU_MAX, 0)
+    assert path.state == (0, MTU_MAX, MTU_MAX, Search.FRESH)
 
 
 def test_a_limit_from_before_udp_worked_does_not_skip_the_kernels_word() -> None:
@@ -503,7 +512,7 @@ def test_udp_counts_as_broken_after_thirty_seconds_without_a_reply() -> None:
     assert not path.mtu.timeout(deadline - 0.1)
     assert path.mtu.timeout(deadline)
     assert not path.facts.confirmed
-    assert path.state == (0, MTU_MAX, 1439, 0)
+    assert path.state == (0, MTU_MAX, 1439, Search.FRESH)
     assert path.mtu.udp_ping_rtt == -1
     assert path.mtu.next_deadline() == math.inf
     assert not path.mtu.timeout(deadline + 1e6)
@@ -518,14 +527,14 @@ def test_every_reply_postpones_the_timeout() -> None:
     assert not path.facts.confirmed
     path.limit = 1439
     path.run(3)
-    assert path.state == (1439, 1439, 1439, FIXED)
+    assert path.state == (1439, 1439, 1439, Search.FIXED)
 
 
 def test_a_new_address_has_to_be_proved_anew() -> None:
     path = Path(limit=1439, kernel=1439).prove()
     path.mtu.reset_path()
     assert not path.facts.confirmed
-    assert path.state == (0, MTU_MAX, 1439, 0)
+    assert path.state == (0, MTU_MAX, 1439, Search.FRESH)
     assert path.mtu.next_deadline() == math.inf
 
 
@@ -637,8 +646,12 @@ class PathMachine(RuleBasedStateMachine):
         assert 0 <= mtu.facts.minmtu <= mtu.maxmtu <= MTU_MAX
         assert MIN_MTU <= mtu.facts.mtu <= MTU_MAX
         assert 0 <= mtu.facts.maxrecentlen <= MTU_MAX
-        assert -4 <= mtu.mtuprobes <= 20
-        assert mtu.mtuprobes >= 0 or mtu.facts.minmtu == mtu.maxmtu
+        is_over = mtu.search in (Search.FIXED, Search.UNANSWERED)
+        assert not is_over or mtu.facts.minmtu == mtu.maxmtu
+        assert 0 <= mtu._tried <= SEARCH_PROBES
+        assert (mtu._tried > 0) is (mtu.search is Search.SEARCHING)
+        assert 0 <= mtu._unanswered <= UNANSWERED_CHECKS
+        assert (mtu._unanswered > 0) is (mtu.search is Search.UNANSWERED)
         assert mtu.next_upkeep(self.path.now) >= self.path.now
         assert mtu.facts.confirmed or mtu.next_deadline() == math.inf
 

@@ -10,18 +10,22 @@ the Ethernet frame.
 Probes also carry what a pytinc node can do (`pytinc.wire.capabilities`), in bytes that a C node does not
 read; their sizes are the same with and without.
 
-``mtuprobes`` is the state of the search::
+The search is a state machine, `Search` (tinc keeps all of it in one number, mtuprobes)::
 
-    0         fresh: start with what the kernel believes
-    1 .. 19   searching, three probes a second
-    20        enough: take what is proved
-    -1        fixed; checked again every PingInterval, and one byte more is tried
-    -2, -3    the check was not answered
-    -4        the path shrank: begin again
+    from                what happens                                      to
+    FRESH               the first probe is sent                           SEARCHING
+    SEARCHING           enough was tried, or both bounds meet             FIXED
+    FIXED               a check is sent                                   UNANSWERED
+    UNANSWERED          the check is answered                             FIXED
+    UNANSWERED          three checks were not answered                    FRESH
+    FIXED, UNANSWERED   the kernel refuses a size that should pass        FRESH
+    any                 more passes than was thought: search upwards      SEARCHING
+    any                 the address changed, or UDP broke                 FRESH
 """
 
 from __future__ import annotations
 
+import enum
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -47,8 +51,8 @@ SHORT_REPLY_VERSION: Final = 3
 SEARCH_INTERVAL: Final = 1 / 3
 LOST_CHECK_INTERVAL: Final = 1.0
 SEARCH_PROBES: Final = 20
-FIXED: Final = -1
-LOST: Final = -4
+UNANSWERED_CHECKS: Final = 3
+"""So many checks in a row without an answer, and the path has shrunk: the search begins again."""
 PROBES_PER_CYCLE: Final = 8
 WITHHELD_FIRST: Final = 10.0
 """Seconds for which super-frames are not announced after a piece was lost: on such a path a record in 42
@@ -92,6 +96,19 @@ class ProbeResult(NamedTuple):
     """What the peer announces; None if a probe of this kind does not tell."""
 
 
+class Search(enum.Enum):
+    """How far the search for the path MTU is."""
+
+    FRESH = enum.auto()
+    """Nothing was tried: begin with what the kernel believes."""
+    SEARCHING = enum.auto()
+    """Three probes a second, until `SEARCH_PROBES` were tried or both bounds meet."""
+    FIXED = enum.auto()
+    """Found. It is checked every PingInterval, and one byte more is tried."""
+    UNANSWERED = enum.auto()
+    """A check is out; it is repeated every second until one is answered."""
+
+
 class UdpFacts(Protocol):
     """What probes have found out about UDP straight to one peer, kept where frames need it (the peer's slot).
 
@@ -116,14 +133,16 @@ class PathMtu:
         "_may_search",
         "_sends_replies",
         "_timeout_at",
+        "_tried",
+        "_unanswered",
         "_withheld_for",
         "_withheld_until",
         "_withholds",
         "facts",
         "maxmtu",
         "mtu_ping_sent",
-        "mtuprobes",
         "ping_sent",
+        "search",
         "settings",
         "udp_ping_rtt",
         "udp_ping_sent",
@@ -145,7 +164,11 @@ class PathMtu:
         self.udp_reply_sent = -math.inf
         self.maxmtu = MTU_MAX
         """Longest payload that is not disproved."""
-        self.mtuprobes = 0
+        self.search = Search.FRESH
+        self._tried = 0
+        """Probes of the present search."""
+        self._unanswered = 0
+        """Checks without an answer so far."""
         self.mtu_ping_sent = -math.inf
         self._again = False
         """The kernel refused the last search probe: the same step is to be done again at once."""
@@ -159,7 +182,8 @@ class PathMtu:
     def reset_path(self) -> None:
         """Forget what was proved: the address changed (dataplane.md 2.8). ``mtu`` stays."""
         self.facts.confirmed = False
-        self.facts.maxrecentlen = self.mtuprobes = self.facts.minmtu = 0
+        self._begin_search()
+        self.facts.maxrecentlen = 0
         self.maxmtu = MTU_MAX
         self._again = False
         self._timeout_at = math.inf
@@ -178,7 +202,11 @@ class PathMtu:
     @property
     def is_searching(self) -> bool:
         """A search has begun and is not over; it goes on with the next `upkeep`."""
-        return self.facts.confirmed and 0 < self.mtuprobes <= SEARCH_PROBES
+        return self.facts.confirmed and self.search is Search.SEARCHING
+
+    @property
+    def _is_over(self) -> bool:
+        return self.search in (Search.FIXED, Search.UNANSWERED)
 
     @property
     def is_fixed(self) -> bool:
@@ -298,11 +326,15 @@ class PathMtu:
     # -- the search --
 
     def _search_interval(self) -> float:
-        if self.mtuprobes == 0:
-            return 0.0
-        if self.mtuprobes > 0:
-            return SEARCH_INTERVAL
-        return self.settings.ping_interval if self.mtuprobes == FIXED else LOST_CHECK_INTERVAL
+        match self.search:
+            case Search.FRESH:
+                return 0.0
+            case Search.SEARCHING:
+                return SEARCH_INTERVAL
+            case Search.FIXED:
+                return self.settings.ping_interval
+            case Search.UNANSWERED:
+                return LOST_CHECK_INTERVAL
 
     def _search(
         self,
@@ -311,7 +343,8 @@ class PathMtu:
         initial_maximum: Callable[[], int | None],
     ) -> list[ProbeOut]:
         if self.settings.udp_discovery and not self.facts.confirmed:
-            self.facts.maxrecentlen = self.mtuprobes = self.facts.minmtu = 0
+            self._begin_search()
+            self.facts.maxrecentlen = 0
             self.maxmtu = MTU_MAX
             self._again = False
             return []
@@ -319,29 +352,39 @@ class PathMtu:
             return []
         again, self._again = self._again, False
         self.mtu_ping_sent = now
-        was_searching = self.mtuprobes >= 0
-        self._fix_mtu()
-        if was_searching and self.mtuprobes == FIXED and self.facts.minmtu < MIN_MTU:
+        if self._fix_mtu() and self.facts.minmtu < MIN_MTU:
             # tinc would at once find that one byte more passes, and search without end.
             return []
-        if self.mtuprobes <= LOST:
-            self.mtuprobes = self.facts.minmtu = 0
-        if self.mtuprobes < 0:
+        if self._unanswered >= UNANSWERED_CHECKS:
+            self._begin_search()
+        if self._is_over:
             sizes = self._check_sizes()
-            self.mtuprobes -= 1
+            self.search = Search.UNANSWERED
+            self._unanswered += 1
         else:
-            if self.mtuprobes == 0 and not again:
+            if self.search is Search.FRESH and not again:
                 self.maxmtu = min(initial_maximum() or MTU_MAX, MTU_MAX)
                 if self.maxmtu < MIN_MTU:
                     self.maxmtu = MTU_MAX
                 self.facts.minmtu = min(self.facts.minmtu, self.maxmtu)
             sizes = [self._search_size()]
-            self.mtuprobes += 1
+            self.search = Search.SEARCHING
+            self._tried += 1
         return [ProbeOut(self.make_request(random_bytes, size)) for size in sizes]
+
+    def _begin_search(self) -> None:
+        """Begin anew with nothing proved."""
+        self.search = Search.FRESH
+        self._tried = self._unanswered = 0
+        self.facts.minmtu = 0
+
+    def _fix(self) -> None:
+        self.search = Search.FIXED
+        self._tried = self._unanswered = 0
 
     def _check_sizes(self) -> list[int]:
         """Return the lengths that check a fixed MTU, and whether the path has grown."""
-        if self.mtuprobes == FIXED and self.maxmtu + 1 < MTU_MAX:
+        if self.search is Search.FIXED and self.maxmtu + 1 < MTU_MAX:
             return [self.maxmtu, self.maxmtu + 1]
         return [self.maxmtu]
 
@@ -352,18 +395,21 @@ class PathMtu:
         if interval <= 0:
             return base
         multiplier = 0.97 if self.maxmtu == MTU_MAX else 1.0
-        step = (PROBES_PER_CYCLE - 1) - self.mtuprobes % PROBES_PER_CYCLE
+        step = (PROBES_PER_CYCLE - 1) - self._tried % PROBES_PER_CYCLE
         exponent = multiplier * step / (PROBES_PER_CYCLE - 1)
         return base + round(math.pow(interval, exponent))
 
-    def _fix_mtu(self) -> None:
-        """End the search when both bounds meet or enough was tried (tinc: fix_mtu())."""
-        if self.mtuprobes < 0 or (self.mtuprobes < SEARCH_PROBES and self.facts.minmtu < self.maxmtu):
-            return
+    def _fix_mtu(self) -> bool:
+        """End the search if both bounds meet or enough was tried (tinc: fix_mtu()); tell if it ended."""
+        if self._is_over:
+            return False
+        if self._tried < SEARCH_PROBES and self.facts.minmtu < self.maxmtu:
+            return False
         self.maxmtu = self.facts.minmtu
         # A search that found nothing worth having says nothing about TCP, which then carries the frames.
         self.facts.mtu = self.facts.minmtu if self.facts.minmtu >= MIN_MTU else MTU_MAX
-        self.mtuprobes = FIXED
+        self._fix()
+        return True
 
     def too_big(self, size: int, now: float) -> None:
         """The kernel refused a payload of ``size`` bytes: less fits (tinc: reduce_mtu()).
@@ -376,11 +422,12 @@ class PathMtu:
         if bound >= self.maxmtu:
             return
         self.maxmtu = bound
-        if self.mtuprobes < 0:
-            self.mtuprobes = self.facts.minmtu = 0
+        if self._is_over:
+            self._begin_search()
         else:
             self.facts.minmtu = min(self.facts.minmtu, bound)
-            self.mtuprobes = max(self.mtuprobes - 1, 0)
+            self._tried = max(self._tried - 1, 0)
+            self.search = Search.SEARCHING if self._tried else Search.FRESH
             self._again = True
         self.mtu_ping_sent = -math.inf
 
@@ -426,10 +473,11 @@ class PathMtu:
             self._timeout_at = now + self.settings.timeout
         if length > self.maxmtu:
             # The path has grown: search upwards.
-            self.facts.minmtu, self.maxmtu, self.mtuprobes = length, MTU_MAX, 1
+            self.facts.minmtu, self.maxmtu = length, MTU_MAX
+            self.search, self._tried, self._unanswered = Search.SEARCHING, 1, 0
             return first
-        if self.mtuprobes < 0 and length == self.maxmtu:
-            self.mtuprobes = FIXED
+        if self._is_over and length == self.maxmtu:
+            self._fix()
             if length >= MIN_MTU:
                 # Otherwise every ping would postpone the next search.
                 self.mtu_ping_sent = now
