@@ -21,11 +21,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pytinc.crypto.keys import PrivateKey
-from pytinc.datapath.guard import GuardTable
+from pytinc.datapath.guard_table import GuardTable
 from pytinc.datapath.inbound import Inbound
 from pytinc.datapath.outbound import Outbound
 from pytinc.datapath.output import Output
-from pytinc.datapath.table import ForwardingTable, PeerSlot
+from pytinc.datapath.peer_slot import PeerSlot
+from pytinc.datapath.table import ForwardingTable
 from pytinc.protocol.sptps.datagram import DatagramSession
 from pytinc.protocol.sptps.handshake import Role
 from pytinc.wire.datagram import NULL_ID, PREFIX_SIZE, TYPE_MAC

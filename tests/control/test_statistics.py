@@ -18,7 +18,7 @@ from pytinc.control.statistics import (
     format_row,
     parse_rows,
 )
-from pytinc.datapath.table import Drops
+from pytinc.datapath.peer_slot import Drops
 from pytinc.errors import DecodeError
 
 NO_DROPS = dict.fromkeys(DROPS, 0)

@@ -15,8 +15,9 @@ import pytest
 from pytinc.crypto.keys import PrivateKey
 from pytinc.datapath.inbound import Inbound
 from pytinc.datapath.output import Output
+from pytinc.datapath.peer_slot import PeerSlot
 from pytinc.datapath.router import Router
-from pytinc.datapath.table import ForwardingTable, PeerSlot, SwitchRules
+from pytinc.datapath.table import ForwardingTable, SwitchRules
 from pytinc.protocol.sptps.datagram import DatagramSession
 from pytinc.protocol.sptps.handshake import Role
 from pytinc.wire import ip

@@ -16,7 +16,8 @@ from pytinc.crypto.keys import PrivateKey
 from pytinc.datapath.inbound import Inbound
 from pytinc.datapath.outbound import Outbound
 from pytinc.datapath.output import Output
-from pytinc.datapath.table import BROADCAST_MAC, ForwardingTable, PeerSlot
+from pytinc.datapath.peer_slot import PeerSlot
+from pytinc.datapath.table import BROADCAST_MAC, ForwardingTable
 from pytinc.protocol.sptps.datagram import DatagramSession
 from pytinc.protocol.sptps.handshake import Role
 from pytinc.wire.datagram import (

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytinc.datapath.output import Output, Probe
-from pytinc.datapath.table import Drops, ForwardingTable, PeerSlot, UdpPath
+from pytinc.datapath.peer_slot import Drops, PeerSlot, UdpPath
+from pytinc.datapath.table import ForwardingTable
 from pytinc.wire.datagram import NULL_ID, node_id
 
 MAC = b"\x02\0\0\0\0\x01"

@@ -19,16 +19,17 @@ from hypothesis.errors import HypothesisWarning, NoSuchExample
 from datapath.super_frames import Super, frame_run, super_frame
 from pytinc.crypto.keys import PrivateKey
 from pytinc.datapath.compression import compress, expand
-from pytinc.datapath.guard import GuardTable
+from pytinc.datapath.guard_table import GuardTable
 from pytinc.datapath.inbound import Inbound
 from pytinc.datapath.outbound import Outbound
 from pytinc.datapath.output import Output, Upcalls
+from pytinc.datapath.peer_slot import Drops, PeerSlot
 from pytinc.datapath.reference import Reference
 from pytinc.datapath.router import Router
 from pytinc.datapath.runs import DatagramRun, FrameRun
 from pytinc.datapath.segment_reference import segment
 from pytinc.datapath.super_frames import Assembly, take
-from pytinc.datapath.table import Drops, ForwardingTable, PeerSlot, SwitchRules
+from pytinc.datapath.table import ForwardingTable, SwitchRules
 from pytinc.protocol.sptps.datagram import DatagramSession
 from pytinc.protocol.sptps.handshake import Role
 from pytinc.protocol.sptps.replay import ReplayWindow

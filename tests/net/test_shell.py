@@ -14,7 +14,7 @@ from pytinc.control.messages import ConnectionRow, ConnectionStatus, EdgeRow, No
 from pytinc.control.shared import parse_rows
 from pytinc.crypto.keys import PrivateKey
 from pytinc.datapath.output import Output
-from pytinc.datapath.table import PeerSlot, UdpPath
+from pytinc.datapath.peer_slot import PeerSlot, UdpPath
 from pytinc.errors import ConfigError
 from pytinc.net import hostnames
 from pytinc.net.devices import DummyDevice

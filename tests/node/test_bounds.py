@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from pytinc.crypto.keys import PrivateKey
-from pytinc.datapath.table import ForwardingTable, PeerSlot
+from pytinc.datapath.peer_slot import PeerSlot
+from pytinc.datapath.table import ForwardingTable
 from pytinc.node.connections import Burst
 from pytinc.node.flood import MAX_CHARACTERS, SeenCache
 from pytinc.node.node import MAX_COMPLAINTS, Node

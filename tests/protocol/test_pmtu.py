@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from pytinc.datapath.table import PeerSlot
+from pytinc.datapath.peer_slot import PeerSlot
 from pytinc.protocol.pmtu import (
     MIN_PROBE_SIZE,
     SEARCH_PROBES,

@@ -7,9 +7,9 @@ import os
 import pytest
 
 from datapath.super_frames import super_frame
+from pytinc.datapath.peer_slot import PeerSlot
 from pytinc.datapath.runs import FrameRun
 from pytinc.datapath.super_frames import SuperFrame, take
-from pytinc.datapath.table import PeerSlot
 from pytinc.protocol.pmtu import WITHHELD_FIRST, PathMtu, PathSettings
 from pytinc.wire.address import SockAddr
 from pytinc.wire.capabilities import Capability

@@ -48,7 +48,7 @@ DROPS: Final = (
     "incomplete",
     "ttl_exceeded",
 )
-"""The reasons for which frames and datagrams are dropped: the fields of `pytinc.datapath.table.Drops`."""
+"""The reasons for which frames and datagrams are dropped: the fields of `pytinc.datapath.peer_slot.Drops`."""
 
 DAEMON_FIELDS: Final[Fields] = {
     "uptime_s": COUNT,

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Final
 from pytinc.datapath.compression import expand
 from pytinc.datapath.outbound import Outbound
 from pytinc.datapath.output import Output, Probe
-from pytinc.datapath.table import ForwardingTable, PeerSlot
+from pytinc.datapath.peer_slot import PeerSlot
+from pytinc.datapath.table import ForwardingTable
 from pytinc.errors import DecodeError
 from pytinc.protocol.sptps.datagram import DatagramSession
 from pytinc.wire.address import SockAddr

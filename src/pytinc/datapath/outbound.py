@@ -23,7 +23,8 @@ from pytinc.datapath.compression import compress
 from pytinc.datapath.guard import DESTINATIONS, note_uses, screen
 from pytinc.datapath.icmp import ErrorLimit
 from pytinc.datapath.output import Output
-from pytinc.datapath.table import ForwardingTable, PeerSlot, UdpPath
+from pytinc.datapath.peer_slot import PeerSlot, UdpPath
+from pytinc.datapath.table import ForwardingTable
 from pytinc.datapath.too_big import TooBig
 from pytinc.datapath.ttl import TimeToLive
 from pytinc.protocol.sptps.datagram import DatagramSession

@@ -15,9 +15,10 @@ from pytinc.datapath.compression import compress, expand
 from pytinc.datapath.guard import note_uses, screen
 from pytinc.datapath.icmp import ErrorLimit, Reason
 from pytinc.datapath.output import Output, Probe
+from pytinc.datapath.peer_slot import PeerSlot, UdpPath
 from pytinc.datapath.routes import NoOwner
 from pytinc.datapath.super_frames_reference import frames_in
-from pytinc.datapath.table import ForwardingTable, PeerSlot, UdpPath
+from pytinc.datapath.table import ForwardingTable
 from pytinc.datapath.too_big import TooBig
 from pytinc.datapath.ttl import TimeToLive
 from pytinc.protocol.sptps.datagram import DatagramSession

@@ -20,8 +20,8 @@ from pytinc.datapath import icmp, neighbour
 from pytinc.datapath.icmp import Reason
 from pytinc.datapath.outbound import Outbound
 from pytinc.datapath.output import Output
+from pytinc.datapath.peer_slot import PeerSlot
 from pytinc.datapath.routes import NoOwner
-from pytinc.datapath.table import PeerSlot
 from pytinc.wire import ip
 from pytinc.wire.datagram import TYPE_PACKET
 from pytinc.wire.ethernet import ARP, HEADER_SIZE, IPV4, IPV6

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from pytinc.config.settings import Broadcast, Forwarding, Mode, Settings
-from pytinc.datapath.guard import GuardTable
+from pytinc.datapath.guard_table import GuardTable
 from pytinc.node import forwarding
 from pytinc.node.actions import RunScript, Withdrawn
 from pytinc.vip import actions

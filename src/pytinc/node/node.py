@@ -24,8 +24,9 @@ from pytinc.crypto.keys import PrivateKey, PublicKey
 from pytinc.datapath.inbound import Inbound
 from pytinc.datapath.outbound import Outbound
 from pytinc.datapath.output import Output
+from pytinc.datapath.peer_slot import PeerSlot
 from pytinc.datapath.router import Router
-from pytinc.datapath.table import ForwardingTable, PeerSlot
+from pytinc.datapath.table import ForwardingTable
 from pytinc.errors import AuthenticationError
 from pytinc.node.actions import Action, Log
 from pytinc.node.connections import Connections

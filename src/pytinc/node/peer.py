@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
-from pytinc.datapath.table import PeerSlot
+from pytinc.datapath.peer_slot import PeerSlot
 from pytinc.protocol.graph import Route
 from pytinc.protocol.pmtu import PathMtu
 from pytinc.protocol.sptps.datagram import DatagramSession

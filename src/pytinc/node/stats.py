@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from pytinc.datapath.table import REASONS
+from pytinc.datapath.peer_slot import REASONS
 from pytinc.node.peer import NEVER
 from pytinc.wire.capabilities import Capability
 
 if TYPE_CHECKING:
-    from pytinc.datapath.table import PeerSlot
+    from pytinc.datapath.peer_slot import PeerSlot
     from pytinc.node.node import Node
     from pytinc.node.peer import Peer
 
@@ -66,8 +66,8 @@ class PeerStats:
     tx_packets: int
     tx_bytes: int
     drops: Mapping[str, int]
-    """Frames to or from it that went nowhere, by reason: those fields of `pytinc.datapath.table.Drops` that
-    are not 0. There may be thousands of nodes, and most lose nothing."""
+    """Frames to or from it that went nowhere, by reason: the fields of `pytinc.datapath.peer_slot.Drops`
+    that are not 0. There may be thousands of nodes, and most lose nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from pytinc.datapath.table import PeerSlot
+from pytinc.datapath.peer_slot import PeerSlot
 from pytinc.node import forwarding
 from pytinc.node.actions import RunScript
 from pytinc.node.peer import Peer
