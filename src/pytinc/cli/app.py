@@ -14,7 +14,8 @@ from typing import Any, cast
 import click
 
 from pytinc.cli.commands import COMMANDS, find
-from pytinc.cli.session import Session, guarded, run_command
+from pytinc.cli.run import guarded, run_command
+from pytinc.cli.session import Session
 
 
 class TincCommand(click.Command):

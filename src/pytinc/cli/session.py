@@ -1,7 +1,7 @@
 """What one run of the command knows: global options, paths, and the connection to the daemon.
 
-Every command function is given a `Session` and its words. Failures are raised (`click.ClickException` for
-those with no better type) and turned into messages and exit status by `guarded`, here and nowhere else.
+Every command function is given a `Session` and its words. It raises its failures (`click.ClickException` for
+those with no better type); `pytinc.cli.run.guarded` turns them into messages and an exit status.
 """
 
 from __future__ import annotations
@@ -9,23 +9,16 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-import click
-
-from pytinc.cli.commands import find
 from pytinc.cli.text import wants_colour
 from pytinc.config.paths import Paths, chosen_netname, cli_paths
-from pytinc.errors import ControlError, PytincError
+from pytinc.errors import ControlError
 from pytinc.wire.names import is_safe_netname
 
 if TYPE_CHECKING:
     from pytinc.config.store import ConfigTree
     from pytinc.control.client import ControlClient
-
-INTERRUPTED: Final = 130
-"""Exit status after Ctrl-C, as shells report a program that died of it."""
 
 
 def say(text: str) -> None:
@@ -173,7 +166,7 @@ class Session:
             return
         sys.stdout.flush()
         with contextlib.suppress(OSError):
-            _close_stdout()
+            close_stdout()
 
 
 def warn_unsafe_netname(name: str) -> None:
@@ -182,68 +175,11 @@ def warn_unsafe_netname(name: str) -> None:
         say("Warning: unsafe character in netname!")
 
 
-def run_command(session: Session, word: str, words: list[str]) -> int:
-    """Run one command: its exit status, and tinc's messages on stderr."""
-    command = find(word)
-    if command is None:
-        if session.in_shell:
-            say(f"Unknown command `{word}'.")
-            return 1
-        raise click.UsageError(f"Unknown command `{word}'.")
-    session.json, words = command.take_json(words)
-    complaint = command.wrong_count(words)
-    if complaint is not None:
-        raise click.ClickException(complaint)
-    return command.load()(session, words)
-
-
-def guarded(program: str, action: Callable[[], int]) -> int:
-    """Run ``action``; turn whatever goes wrong into a message and an exit status. No traceback gets out."""
-    try:
-        status = action()
-        sys.stdout.flush()
-        return status
-    except click.UsageError as error:
-        say(f"{_usage_message(program, error)}\nTry `{program} --help' for more information.")
-    except click.ClickException as error:
-        say(error.message)
-    except click.Abort:
-        # click turns Ctrl-C into this, and has ended the line already.
-        return INTERRUPTED
-    except KeyboardInterrupt:
-        say("")
-        return INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output has seen enough. Nothing may be written at exit either.
-        with contextlib.suppress(OSError):
-            _close_stdout()
-    except PytincError as error:
-        say(str(error))
-    except OSError as error:
-        say(f"{error.filename}: {error.strerror}" if error.filename else str(error))
-    return 1
-
-
-def _close_stdout() -> None:
+def close_stdout() -> None:
+    """End standard output: its reader sees the end, and what is still printed goes nowhere."""
     # A descriptor number must stay taken, or the next file opened would become standard output.
     null = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(null, sys.stdout.fileno())
     finally:
         os.close(null)
-
-
-def _usage_message(program: str, error: click.UsageError) -> str:
-    """Word click's complaints about global options as getopt does."""
-    if isinstance(error, click.NoSuchOption):
-        name = error.option_name
-        kind = f"unrecognized option '{name}'" if name.startswith("--") else f"invalid option -- '{name[1:]}'"
-        return f"{program}: {kind}"
-    if isinstance(error, click.BadOptionUsage):
-        name = error.option_name
-        if "not take a value" in error.message:
-            return f"{program}: option '{name}' doesn't allow an argument"
-        if name.startswith("--"):
-            return f"{program}: option '{name}' requires an argument"
-        return f"{program}: option requires an argument -- '{name[1:]}'"
-    return error.message

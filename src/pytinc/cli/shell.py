@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Final
 
-from pytinc.cli.session import INTERRUPTED, guarded, run_command
+from pytinc.cli.run import INTERRUPTED, guarded, run_command
 
 if TYPE_CHECKING:
     from pytinc.cli.session import Session
