@@ -63,7 +63,7 @@ def _variables(word: str) -> list[str]:
 
 
 def _known_to_daemon(session: Session) -> list[str]:
-    from pytinc.cli.dump import dump_nodes, dump_subnets
+    from pytinc.cli.lists import dump_nodes, dump_subnets
 
     with contextlib.suppress(PytincError):
         client = session.client()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
 
-from pytinc.cli.dump import dump_edges, dump_nodes
+from pytinc.cli.lists import dump_edges, dump_nodes
 from pytinc.cli.reach import Reach, reach_of
 from pytinc.control.messages import EdgeRow, NodeRow, Options
 

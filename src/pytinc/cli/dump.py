@@ -10,23 +10,22 @@ import re
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
+from pytinc.cli.lists import dump_connections, dump_edges, dump_nodes, dump_subnets
 from pytinc.cli.reach import Reach, reach_of
 from pytinc.cli.session import say
+from pytinc.cli.times import milliseconds
 from pytinc.control.messages import (
     ConnectionRow,
     EdgeRow,
     NodeRow,
     NodeStatus,
-    Request,
     SubnetRow,
 )
-from pytinc.errors import ControlError, DecodeError
 from pytinc.wire.names import is_valid_name
-from pytinc.wire.subnet import Subnet, parse_subnet
 
 if TYPE_CHECKING:
     from pytinc.cli.session import Session
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 
 _INVITATION_FILE: Final = re.compile(r"[A-Za-z0-9+/_-]{24}", re.ASCII)
 _MAX_INVITATION_LINE: Final = 4096
-_Row = TypeVar("_Row")
 
 
 class _List(NamedTuple):
@@ -87,45 +85,6 @@ def _show(session: Session, what: str, rows: list[Any]) -> None:
             print(_LISTS[what].line(row))
 
 
-# -- What the daemon knows ---------------------------------------------------------------------------------
-
-
-def dump_nodes(client: ControlClient) -> list[NodeRow]:
-    """Ask for all nodes."""
-    return _rows(client, Request.DUMP_NODES, NodeRow.parse)
-
-
-def dump_edges(client: ControlClient) -> list[EdgeRow]:
-    """Ask for all edges."""
-    return _rows(client, Request.DUMP_EDGES, EdgeRow.parse)
-
-
-def dump_subnets(client: ControlClient) -> list[SubnetRow]:
-    """Ask for all subnets."""
-    return _rows(client, Request.DUMP_SUBNETS, SubnetRow.parse)
-
-
-def dump_connections(client: ControlClient) -> list[ConnectionRow]:
-    """Ask for all connections, control programs included."""
-    return _rows(client, Request.DUMP_CONNECTIONS, ConnectionRow.parse)
-
-
-def _rows(client: ControlClient, request: Request, parse: Callable[[str], _Row]) -> list[_Row]:
-    try:
-        return [parse(line) for line in client.dump(request)]
-    except DecodeError as error:
-        kind = request.name.removeprefix("DUMP_").lower().removesuffix("s")
-        raise ControlError(f"Unable to parse {kind} dump from tincd.") from error
-
-
-def subnet_of(row: SubnetRow) -> Subnet:
-    """Return the subnet of a row. Raises `ControlError` if the daemon sent something else."""
-    try:
-        return parse_subnet(row.subnet)
-    except DecodeError as error:
-        raise ControlError("Unable to parse subnet dump from tincd.") from error
-
-
 # -- Lines -------------------------------------------------------------------------------------------------
 
 
@@ -157,11 +116,6 @@ def subnet_line(row: SubnetRow) -> str:
 def connection_line(row: ConnectionRow) -> str:
     """Return the line of a connection."""
     return f"{row.name} at {row.address} options {row.options:x} socket {row.socket} status {row.status:x}"
-
-
-def milliseconds(microseconds: int) -> str:
-    """Return a time as milliseconds with three decimals."""
-    return f"{microseconds // 1000}.{microseconds % 1000:03}"
 
 
 _LISTS: Final = {

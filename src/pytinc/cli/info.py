@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from pytinc.cli.dump import dump_edges, dump_nodes, dump_subnets, milliseconds, subnet_of
+from pytinc.cli.lists import dump_edges, dump_nodes, dump_subnets, subnet_of
 from pytinc.cli.reach import Reach, reach_of
+from pytinc.cli.times import milliseconds
 from pytinc.control.messages import NodeRow, NodeStatus, Options, protocol_minor
 from pytinc.errors import ControlError, DecodeError
 from pytinc.wire.names import is_valid_name

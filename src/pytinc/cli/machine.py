@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
-from pytinc.cli.dump import subnet_of
+from pytinc.cli.lists import subnet_of
 from pytinc.cli.reach import reach_of
 from pytinc.control.messages import (
     ConnectionRow,

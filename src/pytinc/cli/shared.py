@@ -6,11 +6,10 @@ terminal are laid out by `pytinc.cli.tables`, documents for programs by `pytinc.
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Final
 
-from pytinc.cli.dump import milliseconds
 from pytinc.cli.session import say
+from pytinc.cli.times import clock_time, milliseconds, seconds
 from pytinc.control.messages import NOT_PARSED, Request
 from pytinc.control.objects import Values
 from pytinc.control.shared import Shared, parse_rows
@@ -194,20 +193,6 @@ def _reason_words(failover: Values) -> str:
     if (words := _REASONS.get(failover["reason"])) is not None:
         return words
     return f"{failover['reason']} for {seconds(failover['silent_ms'])} s"
-
-
-def seconds(thousandths: int) -> str:
-    """Return a time in milliseconds as seconds, with the digits that a person looks at."""
-    value = thousandths / 1000
-    return f"{value:.2f}" if value < 100 else f"{value:.0f}"
-
-
-def clock_time(ago_ms: int, form: str) -> str:
-    """Return the local time of something that was so long ago."""
-    try:
-        return time.strftime(form, time.localtime(time.time() - ago_ms / 1000))
-    except (OverflowError, ValueError, OSError) as error:
-        raise ControlError(NOT_PARSED) from error
 
 
 # -- top ---------------------------------------------------------------------------------------------------

@@ -13,9 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pytinc.cli.dump import milliseconds
 from pytinc.cli.reach import Reach, reach_of
-from pytinc.cli.shared import clock_time, seconds
+from pytinc.cli.times import clock_time, milliseconds, seconds
 from pytinc.control.messages import ConnectionRow, EdgeRow, NodeRow, Options, SubnetRow
 from pytinc.control.objects import Values
 from pytinc.control.shared import Shared
