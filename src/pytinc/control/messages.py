@@ -19,7 +19,6 @@ CONTROL: Final = 18
 """The meta request number of every control request and reply."""
 CONTROL_VERSION: Final = 0
 """The control protocol version."""
-"""The major version of the meta protocol, as told in the greeting."""
 NOT_PARSED: Final = "Unable to parse dump from tincd."
 NOT_IMPLEMENTED: Final = f"{CONTROL} -1"
 """The answer to a request the daemon does not know."""

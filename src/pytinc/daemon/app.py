@@ -11,7 +11,6 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -19,11 +18,13 @@ import click
 
 import pytinc
 from pytinc.config.parser import Pool
-from pytinc.config.paths import Paths, chosen_netname, daemon_paths
+from pytinc.config.paths import chosen_netname, daemon_paths
 from pytinc.config.store import ConfigTree
 from pytinc.config.values import parse_integer
 from pytinc.daemon.detach import detach
+from pytinc.daemon.launch import Launch
 from pytinc.daemon.logging_setup import (
+    TRACE_LEVEL,
     DaemonLog,
     FileTarget,
     StderrTarget,
@@ -37,24 +38,8 @@ from pytinc.daemon.umbilical import Umbilical
 from pytinc.errors import ConfigError, PytincError
 from pytinc.wire.version import PROTOCOL_MAJOR, PROTOCOL_MINOR
 
-TRACE_LEVEL: Final = 5
-"""Debug level from which the way of an unexpected error is logged."""
 _EARLY_IDENT: Final = "tinc"
 _IGNORED_SIGNALS: Final = (signal.SIGPIPE, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH)
-
-
-@dataclass(slots=True)
-class Launch:
-    """What the first steps found out, for the service."""
-
-    options: Options
-    paths: Paths
-    tree: ConfigTree
-    log: DaemonLog
-    umbilical: Umbilical | None
-    foreground: bool
-    inherited_sockets: int = 0
-    """Listening sockets passed by the service manager."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

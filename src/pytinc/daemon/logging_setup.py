@@ -17,6 +17,8 @@ from typing import Final, Protocol, TextIO
 
 MAX_MESSAGE: Final = 1023
 """Bytes of a message, as in tinc; the C client refuses longer frames of a LOG stream."""
+TRACE_LEVEL: Final = 5
+"""The debug level from which `trace_lines` of an unexpected error are logged."""
 
 _NOTICE: Final = 25
 _PRIORITIES: Final = {

@@ -23,8 +23,8 @@ from pytinc.config.store import ConfigTree
 from pytinc.control.messages import ConnectionRow, Greeting, Request
 from pytinc.control.pidfile import COOKIE_SIZE, PidFile
 from pytinc.crypto.keys import PrivateKey, parse_private_key
-from pytinc.daemon.app import TRACE_LEVEL, Launch
-from pytinc.daemon.logging_setup import trace_lines, unexpected
+from pytinc.daemon.launch import Launch
+from pytinc.daemon.logging_setup import TRACE_LEVEL, trace_lines, unexpected
 from pytinc.daemon.notify import Notifier, watchdog_interval
 from pytinc.daemon.privileges import drop_privileges, prepare_directories, set_priority
 from pytinc.daemon.runfiles import RunFiles, contact_address
@@ -41,6 +41,7 @@ from pytinc.net.timers import uptime
 from pytinc.net.upnp import PortMapper, missing_library, plan
 from pytinc.node.connections import REQUEST_LEVEL
 from pytinc.node.node import Node
+from pytinc.wire.address import SockAddr
 from pytinc.wire.version import PROTOCOL_MINOR
 
 SHORT_WATCHDOG: Final = 2.0
@@ -152,7 +153,8 @@ class Service:
         self._shell = self._make_shell(loop, key, device, listeners)
         self._log.on_levels = self._trace_requests
         self._trace_requests()
-        self._log(0, "info", f"UDP offloads: {', '.join(self._shell.udp_offloads) or 'none'}")
+        offloads = self._shell.statistics().udp_offloads
+        self._log(0, "info", f"UDP offloads: {', '.join(offloads) or 'none'}")
         return listening
 
     def _make_shell(
@@ -168,8 +170,8 @@ class Service:
             self._tree,
             random_bytes=os.urandom,
             random_float=random.random,
-            path_mtu=lambda destination: path_mtu(destination, self._settings),
-            queued=lambda connection: self._shell.queued(connection),
+            path_mtu=self._path_mtu,
+            queued=self._queued,
             wall_clock=time.time,
             own_address=own_address,
             insecure=self._launch.options.bypass_security,
@@ -186,8 +188,16 @@ class Service:
             log=self._log,
             run_script=self._scripts.run,
             on_fatal=self._fatal,
-            deliver_capture=lambda frames: self._control.write_frames(frames),
+            deliver_capture=self._control.write_frames,
         )
+
+    def _path_mtu(self, destination: SockAddr) -> int | None:
+        """Return the kernel's MTU for a destination under the present settings."""
+        return path_mtu(destination, self._settings)
+
+    def _queued(self, connection: int) -> int:
+        """Return how many bytes wait in the output of a meta connection; the node asks when all runs."""
+        return self._shell.meta.queued(connection)
 
     def _trace_requests(self) -> None:
         self._shell.node.trace_requests(self._log.wants(REQUEST_LEVEL))
