@@ -136,7 +136,7 @@ def inviter() -> Iterator[Inviter]:
 
 @pytest.fixture(autouse=True)
 def usual_circumstances(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(join, "choose_port", lambda: join.DEFAULT_PORT)
+    monkeypatch.setattr("pytinc.cli.port.choose_port", lambda: 655)
     before = os.umask(0o022)
     yield
     os.umask(before)
@@ -271,7 +271,7 @@ def test_commands_of_an_invitation_are_disabled_unless_forced(
 def test_a_taken_port_is_replaced(
     run: Run, tmp_path: Path, inviter: Inviter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(join, "choose_port", lambda: 6146)
+    monkeypatch.setattr("pytinc.cli.port.choose_port", lambda: 6146)
     assert "Tinc will instead listen on port 6146." in run("-c", "new", "join", inviter.url).err
     assert (tmp_path / "new/hosts/beta").read_text().endswith("\nPort = 6146\n")
 
@@ -477,7 +477,7 @@ def test_a_directory_that_appears_meanwhile_is_not_overwritten(
         (tmp_path / "new/tinc.conf").write_text("Name = other\n")
         return 655
 
-    monkeypatch.setattr(join, "choose_port", somebody_else_is_faster)
+    monkeypatch.setattr("pytinc.cli.port.choose_port", somebody_else_is_faster)
     result = run("-c", "new", "join", inviter.url)
     assert result.status == 1
     assert "Configuration file new/tinc.conf already exists!" in result.err

@@ -103,9 +103,9 @@ COMMANDS: Final[dict[str, Command]] = {
     ),
     "pid": Command("requests.pid", 0, 0, (("pid", "Show PID of currently running pytincd."),)),
     "generate-keys": Command(
-        "init.generate_keys", 0, 0, (("generate-keys", "Generate a new Ed25519 public/private key pair."),)
+        "keys.generate_keys", 0, 0, (("generate-keys", "Generate a new Ed25519 public/private key pair."),)
     ),
-    "generate-ed25519-keys": Command("init.generate_keys", 0, 0, (("generate-ed25519-keys", "The same."),)),
+    "generate-ed25519-keys": Command("keys.generate_keys", 0, 0, (("generate-ed25519-keys", "The same."),)),
     "dump": _DUMP,
     "list": _DUMP._replace(help=()),
     "info": Command(

@@ -1,7 +1,4 @@
-"""join: takes up an invitation and makes the new node's configuration.
-
-(cli.md 12, invitations.md 5.) Also the choice of a free port, which init shares. The only module of `cli`
-that may use sockets.
+"""join: takes up an invitation and makes the new node's configuration (cli.md 12, invitations.md 5).
 
 The order of things makes a lost connection harmless: everything is on the disk, beside its place, before the
 inviter is told the new key, and it is renamed into its place as soon as the inviter has said that it knows
@@ -11,9 +8,7 @@ the key. The user is asked only after that, because the inviter waits a few seco
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-import random
 import secrets
 import socket
 import time
@@ -36,10 +31,6 @@ if TYPE_CHECKING:
     from pytinc.crypto.keys import PublicKey
     from pytinc.protocol.joining import Joiner, JoinEvent
 
-DEFAULT_PORT: Final = 655
-_TRIES: Final = 100
-_LOWEST_PORT: Final = 4096
-_HIGHEST_PORT: Final = 36863
 
 CONNECT_TIMEOUT_S: Final = 10.0
 REPLY_TIMEOUT_S: Final = 5.0
@@ -248,7 +239,7 @@ def _choose_network(session: Session, node: JoinedNode) -> bool:
 def _store(visit: _Visit, confbase: Path, node: JoinedNode, data: bytes) -> None:
     """Write everything, register the new key, then put everything in its place."""
     with staged(confbase) as staging:
-        key = fill(staging, node, data, port_line)
+        key = fill(staging, node, data)
         # From here on the inviter may know the key, and would take no other for this name.
         staging.keep = (
             f"The inviter was told the key of {node.name}. If it has stored it in hosts/{node.name}, "
@@ -256,47 +247,3 @@ def _store(visit: _Visit, confbase: Path, node: JoinedNode, data: bytes) -> None
         )
         visit.register(key)
         staging.publish()
-
-
-# -- the port of the new node ------------------------------------------------------------------------------
-
-
-def port_line() -> str:
-    """Return the line for the own host file that sets a port which is free; empty if tinc's own is."""
-    port = choose_port()
-    if port is None:
-        say(f"Warning: could not bind to port {DEFAULT_PORT}. Please change tinc's Port manually.")
-    elif port != DEFAULT_PORT:
-        say(f"Warning: could not bind to port {DEFAULT_PORT}. Tinc will instead listen on port {port}.")
-        return f"Port = {port}\n"
-    return ""
-
-
-def choose_port() -> int | None:
-    """Return `DEFAULT_PORT` if it can be bound here, else a random port that can; None if none was found."""
-    if _can_bind(DEFAULT_PORT):
-        return DEFAULT_PORT
-    ports = (random.randint(_LOWEST_PORT, _HIGHEST_PORT) for _ in range(_TRIES))
-    return next(filter(_can_bind, ports), None)
-
-
-def _can_bind(port: int) -> bool:
-    """Tell whether TCP ``port`` is free on all addresses of every family this machine has."""
-    bound = False
-    for family, address in ((socket.AF_INET, ""), (socket.AF_INET6, "")):
-        try:
-            with socket.socket(family, socket.SOCK_STREAM) as probe:
-                # As the daemon's own sockets: a port in TIME_WAIT is free, and the families do not mix.
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                if family == socket.AF_INET6:
-                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                probe.bind((address, port))
-                bound = True
-        except OSError as error:
-            if not _is_missing_family(error):
-                return False
-    return bound
-
-
-def _is_missing_family(error: OSError) -> bool:
-    return error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)

@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pytinc.cli.edit import editor_command
 from pytinc.cli.files import read_text, write_text
-from pytinc.cli.init import PRIVATE_MODE, append_public_key, generate_key, write_private_key
+from pytinc.cli.keys import PRIVATE_MODE, append_public_key, generate_key, write_private_key
+from pytinc.cli.port import port_line
 from pytinc.cli.session import say
 from pytinc.cli.staging import DIRECTORY_MODE, Staging, make_directory
 from pytinc.config.store import write_atomic
@@ -30,7 +30,7 @@ _OFFERED: Final = "tinc-up.invitation"
 _SCRIPT_MODE: Final = DIRECTORY_MODE
 
 
-def fill(staging: Staging, node: JoinedNode, data: bytes, port_line: Callable[[], str]) -> PublicKey:
+def fill(staging: Staging, node: JoinedNode, data: bytes) -> PublicKey:
     """Write all files of the new node, among them a new key, and return its public half."""
     directory = staging.path
     for below in ("hosts", "cache"):
