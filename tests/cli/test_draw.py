@@ -132,7 +132,7 @@ def test_without_graphviz_there_is_a_clear_message(
     monkeypatch.setenv("PATH", str(tmp_path))
     status, out, err = dump("graph", "--svg", "mesh.svg")
     assert (status, out) == (1, "")
-    assert "Graphviz is needed" in err
+    assert "Drawing needs Graphviz" in err
     assert not (tmp_path / "mesh.svg").exists()
 
 

@@ -16,7 +16,7 @@ _NO_MORE: Final = None
 
 
 def install(session: Session) -> None:
-    """Switch on line editing. Without the readline module the shell just reads lines."""
+    """Switch on line editing. Without the readline module, the shell only reads lines."""
     try:
         import readline
     except ImportError:
@@ -35,7 +35,7 @@ def install(session: Session) -> None:
 
 
 def candidates(session: Session, before: str, word: str) -> list[str]:
-    """Return what ``word`` can become after the text ``before`` it on the line."""
+    """Return the completions of ``word``, given the text ``before`` it on the line."""
     words = before.lower().split()
     if not words:
         return _matching([name for name in COMMANDS if name != "config"], word)

@@ -1,6 +1,6 @@
 """dump (also list): what the daemon knows, one line each (cli.md 7).
 
-The lines are byte for byte what tinc prints. On a terminal `pytinc.cli.tables` lays the same rows out for
+The lines are byte for byte those of tinc. On a terminal `pytinc.cli.tables` lays the same rows out for
 people, with ``--json`` `pytinc.cli.machine` writes them for programs, and `pytinc.cli.draw` makes pictures.
 """
 
@@ -36,7 +36,7 @@ _MAX_INVITATION_LINE: Final = 4096
 
 
 class _List(NamedTuple):
-    """One of the daemon's lists: how to ask for it, and tinc's line of a row."""
+    """One of the daemon's lists: how to ask for it, and how tinc prints a row."""
 
     ask: Callable[[ControlClient], list[Any]]
     line: Callable[[Any], str]
@@ -130,9 +130,9 @@ _LISTS: Final = {
 
 
 def _dump_graph(session: Session, words: list[str]) -> int:
-    """Print a graph for Graphviz, or with ``--svg FILE`` or ``--png FILE`` have it drawn."""
+    """Print a graph for Graphviz, or draw it with ``--svg FILE`` or ``--png FILE``."""
     if session.json:
-        raise click.UsageError("`--json' is not for graphs: dump nodes and edges.")
+        raise click.UsageError("`--json' does not apply to graphs: dump nodes and edges.")
     if len(words) == 3 and words[1] in ("--svg", "--png"):
         from pytinc.cli.draw import draw
 
@@ -147,7 +147,7 @@ def _dump_graph(session: Session, words: list[str]) -> int:
 
 
 def graph_lines(nodes: list[NodeRow], edges: list[EdgeRow], *, directed: bool) -> list[str]:
-    """Return a graph for Graphviz. Undirected, each pair of edges is one line."""
+    """Return a graph for Graphviz. In an undirected graph each pair of edges is one line."""
     lines = ["digraph {" if directed else "graph {"]
     lines += [_graph_node(row) for row in nodes]
     arrow = "->" if directed else "--"
@@ -177,7 +177,7 @@ def _colour(row: NodeRow) -> str:
 
 
 def _graph_weight(weight: int) -> str:
-    """Return 1 + 65536 / weight, computed and printed as C does with single precision."""
+    """Return 1 + 65536 / weight, computed and printed as C does in single precision."""
     if weight == 0:
         return "inf"
     return f"{_single(1.0 + _single(65536.0 / weight)):f}"
@@ -213,7 +213,7 @@ def _dump_invitations(session: Session, directory: Path) -> int:
 
 
 def _invited_node(file: Path) -> str | None:
-    """Return the node an invitation is for; complain and return None if the file is not as it must be."""
+    """Return the node that an invitation is for; None, with a complaint, if the file is not valid."""
     try:
         with file.open(encoding="utf-8", errors="surrogateescape", newline="\n") as opened:
             line = opened.readline(_MAX_INVITATION_LINE)

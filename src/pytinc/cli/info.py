@@ -45,7 +45,7 @@ _REACH: Final = {
 
 
 def info(session: Session, words: list[str]) -> int:
-    """Report about the node, subnet or address named."""
+    """Report on the named node, subnet or address."""
     item = words[0]
     client = session.client()
     if is_valid_name(item):
@@ -98,7 +98,7 @@ def node_report(row: NodeRow) -> list[str]:
 
 
 def _told(row: NodeRow, statistics: Statistics | None) -> list[str]:
-    """Return what pytinc's daemon tells besides, for people at a terminal."""
+    """Return what pytinc's daemon reports in addition, for people at a terminal."""
     if statistics is None:
         return []
     if row.is_self:

@@ -1,6 +1,6 @@
 """init: a new configuration directory (cli.md 4).
 
-A directory is complete or not there: `init` builds a new one beside its final place and renames it. In a
+A directory is either complete or absent: `init` builds a new one beside its final place and renames it. In a
 directory that exists already, tinc.conf is written last, and each file as a whole.
 """
 
@@ -65,7 +65,7 @@ def _ask_name(session: Session) -> str:
 
 
 def _build(confbase: Path, name: str) -> None:
-    """Make the directory beside its place, then rename it: nobody ever sees half of it."""
+    """Make the directory beside its final place, then rename it: no program sees half of it."""
     with staged(confbase) as staging:
         _fill(staging.path, name)
         staging.publish()

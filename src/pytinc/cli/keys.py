@@ -41,7 +41,7 @@ def _ask_file(session: Session, what: str, default: str) -> str:
 
 
 def generate_key() -> PrivateKey:
-    """Make a key pair for a node, and say so."""
+    """Make a key pair for a node, and report it."""
     say("Generating Ed25519 key pair:")
     key = PrivateKey.from_seed(os.urandom(SEED_SIZE))
     say("Done.")
@@ -49,19 +49,19 @@ def generate_key() -> PrivateKey:
 
 
 def write_private_key(path: Path, key: PrivateKey) -> None:
-    """Append the private key to its file, which nobody but its owner may read."""
+    """Append the private key to its file, which only its owner may read."""
     if path.exists():
         path.chmod(PRIVATE_MODE)
     _append(path, format_private_key(key), mode=PRIVATE_MODE)
 
 
 def append_public_key(path: Path, key: PrivateKey) -> None:
-    """Append the public key as a host file holds it."""
+    """Append the public key in the form of a host file."""
     _append(path, f"Ed25519PublicKey = {key.public.text}\n")
 
 
 def _append(path: Path, addition: str, *, mode: int | None = None) -> None:
-    """Add a key to a file; keys that are in it already are commented out.
+    """Add a key to a file, and comment out the keys that are in it already.
 
     Departure from tinc: a missing newline at the end of the old text is added.
     """

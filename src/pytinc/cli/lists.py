@@ -1,6 +1,6 @@
 """Asking the daemon for tinc's lists: nodes, edges, subnets and connections.
 
-Each function returns the rows of one list, or raises `ControlError` if the daemon sent something else.
+Each function returns the rows of one list, or raises `ControlError` if it cannot parse what the daemon sent.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def dump_subnets(client: ControlClient) -> list[SubnetRow]:
 
 
 def dump_connections(client: ControlClient) -> list[ConnectionRow]:
-    """Ask for all connections, control programs included."""
+    """Ask for all connections, including control connections."""
     return _rows(client, Request.DUMP_CONNECTIONS, ConnectionRow.parse)
 
 
@@ -47,7 +47,7 @@ def _rows(client: ControlClient, request: Request, parse: Callable[[str], _Row])
 
 
 def subnet_of(row: SubnetRow) -> Subnet:
-    """Return the subnet of a row. Raises `ControlError` if the daemon sent something else."""
+    """Return the subnet of a row. Raises `ControlError` if it cannot be parsed."""
     try:
         return parse_subnet(row.subnet)
     except DecodeError as error:

@@ -16,7 +16,7 @@ _HIGHEST_PORT: Final = 36863
 
 
 def port_line() -> str:
-    """Return the line for the own host file that sets a port which is free; empty if tinc's own is."""
+    """Return the line for the own host file that sets a free port; empty if tinc's own is free."""
     port = choose_port()
     if port is None:
         say(f"Warning: could not bind to port {DEFAULT_PORT}. Please change tinc's Port manually.")
@@ -27,7 +27,7 @@ def port_line() -> str:
 
 
 def choose_port() -> int | None:
-    """Return `DEFAULT_PORT` if it can be bound here, else a random port that can; None if none was found."""
+    """Return `DEFAULT_PORT` if it can be bound, else a random port that can; None if none was found."""
     if _can_bind(DEFAULT_PORT):
         return DEFAULT_PORT
     ports = (random.randint(_LOWEST_PORT, _HIGHEST_PORT) for _ in range(_TRIES))
@@ -35,12 +35,12 @@ def choose_port() -> int | None:
 
 
 def _can_bind(port: int) -> bool:
-    """Tell whether TCP ``port`` is free on all addresses of every family this machine has."""
+    """Return whether TCP ``port`` is free on all addresses of every family of this machine."""
     bound = False
     for family, address in ((socket.AF_INET, ""), (socket.AF_INET6, "")):
         try:
             with socket.socket(family, socket.SOCK_STREAM) as probe:
-                # As the daemon's own sockets: a port in TIME_WAIT is free, and the families do not mix.
+                # Like the daemon's sockets: a port in TIME_WAIT is free, and the families are separate.
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 if family == socket.AF_INET6:
                     probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)

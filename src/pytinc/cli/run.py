@@ -17,11 +17,11 @@ from pytinc.cli.session import Session, close_stdout, say
 from pytinc.errors import PytincError
 
 INTERRUPTED: Final = 130
-"""Exit status after Ctrl-C, as shells report a program that died of it."""
+"""Exit status after Ctrl-C: the one that shells report for a program killed by it."""
 
 
 def run_command(session: Session, word: str, words: list[str]) -> int:
-    """Run one command: its exit status, and tinc's messages on stderr."""
+    """Run one command and return its exit status; tinc's messages go to stderr."""
     command = find(word)
     if command is None:
         if session.in_shell:
@@ -36,7 +36,7 @@ def run_command(session: Session, word: str, words: list[str]) -> int:
 
 
 def guarded(program: str, action: Callable[[], int]) -> int:
-    """Run ``action``; turn whatever goes wrong into a message and an exit status. No traceback gets out."""
+    """Run ``action``; turn any failure into a message and an exit status, never a traceback."""
     try:
         status = action()
         sys.stdout.flush()
@@ -52,7 +52,7 @@ def guarded(program: str, action: Callable[[], int]) -> int:
         say("")
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader of our output has seen enough. Nothing may be written at exit either.
+        # The reader has closed the pipe. Nothing may be written at exit either.
         with contextlib.suppress(OSError):
             close_stdout()
     except PytincError as error:
@@ -63,7 +63,7 @@ def guarded(program: str, action: Callable[[], int]) -> int:
 
 
 def _usage_message(program: str, error: click.UsageError) -> str:
-    """Word click's complaints about global options as getopt does."""
+    """Return click's complaint about a global option in the words of getopt."""
     if isinstance(error, click.NoSuchOption):
         name = error.option_name
         kind = f"unrecognized option '{name}'" if name.startswith("--") else f"invalid option -- '{name[1:]}'"
