@@ -134,7 +134,7 @@ def test_remarks_hold_nothing_that_a_terminal_acts_on_and_are_few() -> None:
     assert own("\x1b[2Jx\udc9b = 1").messages == ("Ignoring unknown variable '?[2Jx?' in invitation.",)
     many = own("Nothing = 1\n" * 80).messages
     assert len(many) == joined.MAX_MESSAGES + 1
-    assert many[-1] == "30 more remarks about the invitation are left out."
+    assert many[-1] == "30 more messages about the invitation are left out."
 
 
 def test_odd_bytes_of_host_files_survive() -> None:

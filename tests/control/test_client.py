@@ -134,7 +134,7 @@ def test_a_line_without_end_is_an_error(serve: Serve) -> None:
         expect(connection, "18 5")
         connection.sendall(b"18" * 40000)
 
-    with serve(daemon).connect() as client, pytest.raises(ControlError, match="Too long"):
+    with serve(daemon).connect() as client, pytest.raises(ControlError, match="too long"):
         client.dump(Request.DUMP_SUBNETS)
 
 

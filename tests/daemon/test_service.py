@@ -446,7 +446,7 @@ def test_metrics_are_told_where_they_are_asked_for_and_nowhere_else(network: Net
     daemon.stop()
     network.configure("MetricsListen = 127.0.0.1:0")
     daemon = network.start("-d1")
-    (port,) = re.findall(r"Telling metrics on 127\.0\.0\.1 port ([0-9]+)\n", daemon.said)
+    (port,) = re.findall(r"Serving metrics on 127\.0\.0\.1 port ([0-9]+)\n", daemon.said)
     assert b'pytinc_info{name="alpha",version="' in scrape(int(port))
     network.configure("MetricsListen = nonsense")
     with network.client() as client:
@@ -616,7 +616,7 @@ def test_a_daemon_in_router_mode_starts_and_says_that_its_mode_stays_on_reload(n
         assert client.command(Request.RELOAD) == 0
     status, said = daemon.stop()
     assert status == 0
-    assert "Mode = router begins and ends with a restart only" in said
+    assert "Changing to or from Mode = router needs a restart" in said
 
 
 BROKEN_NODE = """

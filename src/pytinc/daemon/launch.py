@@ -1,4 +1,4 @@
-"""What the start of the daemon (`pytinc.daemon.app`) hands over to `pytinc.daemon.service`."""
+"""`Launch`: what the start of the daemon (`pytinc.daemon.app`) hands to `pytinc.daemon.service`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pytinc.daemon.umbilical import Umbilical
 
 @dataclass(slots=True)
 class Launch:
-    """What the first steps of the start found out and opened."""
+    """What the first steps of the start have read and opened."""
 
     options: Options
     paths: Paths
