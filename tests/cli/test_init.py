@@ -70,7 +70,7 @@ def test_a_network_gets_its_directory_with_parents(run: Run, tmp_path: Path) -> 
     assert run("network").out == "vpn\n"
 
 
-def test_what_is_there_already_is_left_alone(run: Run, conf: Path) -> None:
+def test_existing_files_are_left_alone(run: Run, conf: Path) -> None:
     assert run("-c", "conf", "init", "beta") == (
         1,
         "",
@@ -132,7 +132,7 @@ def test_a_port_that_is_taken_is_replaced(run: Run, tmp_path: Path, monkeypatch:
     assert (tmp_path / "new/hosts/alpha").read_text().endswith("\nPort = 6146\n")
 
 
-def test_a_machine_without_free_ports_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_free_ports_gets_a_warning(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pytinc.cli.port.choose_port", lambda: None)
     result = run("-c", "new", "init", "alpha")
     assert result.status == 0
