@@ -18,10 +18,11 @@ from collections.abc import Callable
 import numpy
 
 from pytinc.datapath.coalesce import MIN_RUN, coalesce
-from pytinc.datapath.segment import GSO_TCPV4, HEADER, NEEDS_CSUM, segment
+from pytinc.datapath.segment import segment
 from pytinc.errors import DeviceError
 from pytinc.net.tap import TapDevice
 from pytinc.wire.ip import checksum
+from pytinc.wire.virtio import GSO_TCPV4, HEADER, NEEDS_CSUM
 
 PAYLOAD = 1448
 ROUNDS = 9

@@ -21,11 +21,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pytinc.crypto.keys import PrivateKey
-from pytinc.datapath.guard import GuardTable
+from pytinc.datapath.guard_table import GuardTable
 from pytinc.datapath.inbound import Inbound
 from pytinc.datapath.outbound import Outbound
 from pytinc.datapath.output import Output
-from pytinc.datapath.table import ForwardingTable, PeerSlot
+from pytinc.datapath.peer_slot import PeerSlot
+from pytinc.datapath.table import ForwardingTable
 from pytinc.protocol.sptps.datagram import DatagramSession
 from pytinc.protocol.sptps.handshake import Role
 from pytinc.wire.datagram import NULL_ID, PREFIX_SIZE, TYPE_MAC
@@ -51,15 +52,15 @@ class World:
 
     def __init__(self) -> None:
         self.table = ForwardingTable(PeerSlot("a", is_me=True))
-        self.table.me.via = self.table.me.nexthop = self.table.me
         self.table.me.clamp_mss = True
         self.b = self.table.add("b")
         self.b.session, self.far_end = established()
         self.b.connection, self.b.reachable, self.b.clamp_mss = 1, True, True
-        self.b.via = self.b.nexthop = self.b
+        self.table.set_route(self.b, self.b, self.b)
         self.b.mtu = self.b.minmtu = MTU
         self.b.upkeep_due = PATIENCE
-        self.table.set_address(self.b, ADDRESS, 0, confirmed=True)
+        self.b.confirmed = True
+        self.table.set_address(self.b, ADDRESS, 0)
         self.table.refresh_all()
         self.table.macs = {MAC_HERE: self.table.me, MAC_THERE: self.b}
         self.table.own_macs = {MAC_HERE: 0.0}

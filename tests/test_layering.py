@@ -1,4 +1,4 @@
-"""Who may import whom: the table of docs/architecture.md, kept true.
+"""Who may import whom: the table of docs/architecture.md, kept true; and no modules that import each other.
 
 Every file of the package is parsed; relative imports are resolved; imports inside functions and under
 ``TYPE_CHECKING`` count like all others, because a dependency is one whenever it is written down.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,8 +29,8 @@ class Rule(NamedTuple):
     """Parts of pytinc: packages, or modules of one where not all of it is meant."""
     foreign: frozenset[str] = frozenset()
     """Third-party packages."""
-    only_in: dict[str, str] | None = None
-    """Module (foreign or of the standard library): the only file that may import it."""
+    only_in: dict[str, tuple[str, ...]] | None = None
+    """Module (foreign or of the standard library): the only files that may import it."""
     forbidden: frozenset[str] = frozenset()
     """Modules of the standard library that must not be imported."""
 
@@ -65,19 +65,19 @@ TABLE: dict[str, Rule] = {
     "crypto": Rule(
         frozenset({"errors", "wire"}),
         frozenset({"cryptography", "nacl", "cffi"}),
-        only_in={"cffi": "crypto/poly1305.py"},
+        only_in={"cffi": ("crypto/poly1305.py",)},
         forbidden=IMPURE,
     ),
     "config": Rule(
         frozenset({"errors", "wire"}),
-        only_in={"pathlib": "config/store.py"},
+        only_in={"pathlib": ("config/store.py",)},
         forbidden=LOOP,
     ),
     "protocol": Rule(frozenset({"errors", "wire", "crypto"}), forbidden=IMPURE),
     "datapath": Rule(
         frozenset({"errors", "wire", "crypto", "protocol.sptps", "protocol.switch"}),
         frozenset({"lz4", "lzallright", "numpy"}),
-        only_in={"lz4": "datapath/compression.py", "lzallright": "datapath/compression.py"},
+        only_in={"lz4": ("datapath/compression.py",), "lzallright": ("datapath/compression.py",)},
         forbidden=IMPURE,
     ),
     "vip": Rule(frozenset({"errors", "wire"}), forbidden=IMPURE),
@@ -86,23 +86,23 @@ TABLE: dict[str, Rule] = {
     ),
     "control": Rule(
         frozenset({"errors", "wire"}),
-        only_in={"socket": "control/client.py"},
+        only_in={"socket": ("control/client.py",)},
         forbidden=frozenset({"asyncio", "logging"}),
     ),
     "net": Rule(
         CORE | {"control"},
         frozenset({"miniupnpc", "uvloop", "pytun_pmd3", "prometheus_client"}),
         only_in={
-            "miniupnpc": "net/igd.py",
-            "prometheus_client": "net/metrics.py",
-            "uvloop": "net/loop.py",
+            "miniupnpc": ("net/igd.py",),
+            "prometheus_client": ("net/metrics.py",),
+            "uvloop": ("net/loop.py",),
         },
     ),
     "daemon": Rule(CORE | {"control", "net"}, frozenset({"click"})),
     "cli": Rule(
         frozenset({"errors", "wire", "crypto", "config", "control", "protocol"}),
         frozenset({"click", "rich"}),
-        only_in={"socket": "cli/join.py"},
+        only_in={"socket": ("cli/join.py", "cli/port.py")},
         forbidden=frozenset({"asyncio", "logging"}),
     ),
     # It runs the programs from outside; nothing inside imports it.
@@ -111,12 +111,38 @@ TABLE: dict[str, Rule] = {
 
 FILES = sorted(ROOT.rglob("*.py"))
 
+ALLOWED_CIRCLE: frozenset[str] = frozenset(
+    f"pytinc.node.{module}"
+    for module in (
+        "connections",
+        "corrections",
+        "dialling",
+        "forwarding",
+        "guard",
+        "half_edges",
+        "invitations",
+        "node",
+        "peer",
+        "requests",
+        "requests_edge",
+        "requests_key",
+        "requests_misc",
+        "requests_subnet",
+        "subnets",
+        "timers",
+        "topology",
+        "tunnels",
+    )
+)
+"""Modules that may still import each other, directly or through others of these."""
+
 
 class Import(NamedTuple):
-    """One imported module, and the line that imports it."""
+    """One imported module, the line that imports it, and what is imported from it (nothing: all of it)."""
 
     module: str
     line: int
+    names: tuple[str, ...] = ()
 
 
 def package_of(path: Path) -> str:
@@ -141,7 +167,7 @@ def imports_of(path: Path) -> Iterator[Import]:
                 for alias in node.names:
                     yield Import(f"pytinc.{alias.name}", node.lineno)
             else:
-                yield Import(module, node.lineno)
+                yield Import(module, node.lineno, tuple(alias.name for alias in node.names))
 
 
 def is_within(module: str, allowed: str) -> bool:
@@ -154,7 +180,7 @@ def problems_of(path: Path) -> list[str]:
     package, name = package_of(path), path.relative_to(ROOT).as_posix()
     rule = TABLE[package]
     problems = []
-    for module, line in imports_of(path):
+    for module, line, _ in imports_of(path):
         top = module.partition(".")[0]
         if top == "pytinc":
             inside = module.removeprefix("pytinc").removeprefix(".")
@@ -164,7 +190,7 @@ def problems_of(path: Path) -> list[str]:
                 or any(is_within(inside, allowed) for allowed in rule.inside)
             )
         elif rule.only_in is not None and top in rule.only_in:
-            fine = rule.only_in[top] == name
+            fine = name in rule.only_in[top]
         elif top in sys.stdlib_module_names:
             fine = top not in rule.forbidden
         else:
@@ -183,7 +209,9 @@ def test_every_package_has_a_row() -> None:
     assert {package_of(path) for path in FILES} <= set(TABLE)
 
 
-def test_the_check_sees_relative_nested_and_conditional_imports(tmp_path: Path, monkeypatch) -> None:
+def test_the_check_sees_relative_nested_and_conditional_imports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(globals(), "ROOT", tmp_path)
     file = tmp_path / "wire" / "bad.py"
     file.parent.mkdir()
@@ -205,6 +233,91 @@ def test_the_check_sees_relative_nested_and_conditional_imports(tmp_path: Path, 
         "wire/bad.py:8 imports numpy.linalg",
         "wire/bad.py:10 imports asyncio.events",
     ]
+
+
+# -- circles -----------------------------------------------------------------------------------------------
+
+
+def module_of(path: Path) -> str:
+    """Return the absolute name of a file's module; that of ``__init__.py`` is its package's."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(["pytinc", *(part for part in parts if part != "__init__")])
+
+
+def import_graph(files: Iterable[Path]) -> dict[str, set[str]]:
+    """Return which others of these modules each module imports."""
+    paths = {module_of(path): path for path in files}
+    graph: dict[str, set[str]] = {}
+    for module, path in paths.items():
+        imported = graph[module] = set()
+        for found in imports_of(path):
+            # What is imported from a package is one of its modules, or something its __init__ defines.
+            members = [f"{found.module}.{name}" for name in found.names]
+            imported.update(member if member in paths else found.module for member in members)
+            if not members:
+                imported.add(found.module)
+        imported &= paths.keys() - {module}
+    return graph
+
+
+def reachable(graph: dict[str, set[str]], start: str) -> set[str]:
+    """Return every module that ``start`` imports, directly or through others."""
+    seen: set[str] = set()
+    todo = [start]
+    while todo:
+        new = graph[todo.pop()] - seen
+        seen |= new
+        todo += new
+    return seen
+
+
+def circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """Return the groups of modules that all import each other, directly or through others, sorted.
+
+    These are the strongly connected components of more than one module.
+    """
+    imported = {module: reachable(graph, module) for module in graph}
+    groups = {
+        frozenset(other for other in imported[module] if module in imported[other])
+        for module in graph
+        if module in imported[module]
+    }
+    return sorted(sorted(group) for group in groups)
+
+
+def test_no_modules_import_each_other() -> None:
+    found = circles(import_graph(FILES))
+    assert [circle for circle in found if not ALLOWED_CIRCLE.issuperset(circle)] == []
+
+
+def test_the_check_finds_circles_however_they_are_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
+    files = {
+        "wire/__init__.py": "from pytinc.cli.words import WORD\n",
+        # Through a function, a type and the __init__ of a package.
+        "cli/words.py": "def f():\n    from pytinc.net import near\n",
+        "net/__init__.py": "",
+        "net/near.py": "if TYPE_CHECKING:\n    from . import far\n",
+        "net/far.py": "from pytinc.wire import names, WORD\n",
+        # Beside that circle: imported by it, and importing it.
+        "wire/names.py": "import struct\n",
+        "daemon.py": "import pytinc.net.far\nfrom pytinc import daemon\n",
+        # Two that know only each other.
+        "lab/one.py": "from .two import b\n",
+        "lab/two.py": "import pytinc.lab.one\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert circles(import_graph(tmp_path.rglob("*.py"))) == [
+        ["pytinc.cli.words", "pytinc.net.far", "pytinc.net.near", "pytinc.wire"],
+        ["pytinc.lab.one", "pytinc.lab.two"],
+    ]
+
+
+# -- start-up ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

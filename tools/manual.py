@@ -22,71 +22,70 @@ NOTE = "Made by tools/generate.py of pytinc: do not edit."
 
 GLOBAL_OPTIONS = {
     "--batch": "Never prompt, and print plain lists on a terminal.",
-    "--config": "Use the configuration in DIR, and not that of a network. Relative paths are kept.",
+    "--config": "Use the configuration in DIR instead of that of a network. Relative paths stay relative.",
     "--net": "Use the network NETNAME: its configuration is in /etc/tinc/NETNAME. The environment variable "
     "NETNAME does the same; an empty name or a dot stands for /etc/tinc itself.",
-    "--pidfile": "Read the pid and the cookie of the daemon from FILENAME; its socket is beside it.",
-    "--force": "Carry on where a command would refuse: overwrite host files on import, set unknown or "
+    "--pidfile": "Read the daemon's pid and cookie from FILENAME; the socket is beside that file.",
+    "--force": "Do what a command would otherwise refuse: overwrite host files on import, set unknown or "
     "obsolete variables, repair what fsck finds.",
 }
 
 COMMAND_TEXTS = {
-    "init": "A configuration directory with keys is made. Without a name it is asked for. When port 655 "
-    "is in use, a free one is written into the node's host file.",
-    "get": "Without HOST the variable is looked for in tinc.conf, or in the own host file if it belongs "
-    "there. `get Port' tells the port the running daemon really uses.",
-    "set": "The first line of the variable is replaced, further ones are removed with a warning. The "
-    "daemon is told to reload.",
-    "add": "For a variable that may occur once only this is the same as set.",
+    "init": "The directory also gets new keys. Without a name, init asks for one. If port 655 is in use, it "
+    "writes a free port into the node's host file.",
+    "get": "Without HOST, get looks for the variable in tinc.conf, or in the own host file if it belongs "
+    "there. `get Port' prints the port that the running daemon uses.",
+    "set": "The first line of the variable is replaced; others are removed with a warning. The daemon is "
+    "told to reload.",
+    "add": "For a variable that may occur only once, this is the same as set.",
     "del": "Values are compared without regard to case.",
     "config": "config VERB ... is the same as VERB ..., where VERB is get, set, add, del, replace or change. "
-    "Without a verb it gets or sets.",
-    "start": "The daemon is given the global options of this command as well. Its messages are shown "
-    "until it is ready.",
-    "stop": "Returns when the daemon is gone.",
-    "restart": "A daemon that does not run is started.",
+    "Without a verb, it gets or sets.",
+    "start": "The daemon also gets the global options of this command. Its messages are shown until it is "
+    "ready.",
+    "stop": "Returns when the daemon has ended.",
+    "restart": "If the daemon is not running, it is started.",
     "reload": "The daemon reads its configuration and all host files again.",
-    "pid": "The pid is asked of the daemon itself.",
-    "generate-keys": "Old keys are disabled, not removed: a # is put before their lines.",
+    "pid": "The daemon itself is asked for the pid.",
+    "generate-keys": "Old keys are not removed but disabled: their lines get a # in front.",
     "generate-ed25519-keys": "The same as generate-keys.",
-    "dump": "Piped, each row is a line in tinc's form; on a terminal the rows are laid out. Of shared "
-    "addresses (not in tinc) there are lines of four kinds: ADDRESS shared yes|no holders COUNT clients "
-    "COUNT; ADDRESS failover REASON from NODE to NODE silent SECONDS took SECONDS clients COUNT ago SECONDS; "
-    "ADDRESS holder MAC node NODE state STATE rtt MILLISECONDS answered SECONDS clients COUNT; "
-    "ADDRESS client MAC at ADDRESS node NODE holder MAC of NODE idle SECONDS. A dash stands for what is not "
-    "known. A graph is "
-    "text for Graphviz. With --svg FILE or --png FILE after graph, the mesh is drawn into that file "
-    "(Graphviz must be installed): this node is marked, unreachable nodes are red, and direct, relayed "
-    "and TCP-only ways from this node are told apart.",
+    "dump": "In a pipe, each row is a line in tinc's form; on a terminal, rows are laid out as a table. For "
+    "shared addresses (not in tinc) there are four kinds of lines: ADDRESS shared yes|no holders COUNT "
+    "clients COUNT; ADDRESS failover REASON from NODE to NODE silent SECONDS took SECONDS clients COUNT ago "
+    "SECONDS; ADDRESS holder MAC node NODE state STATE rtt MILLISECONDS answered SECONDS clients COUNT; "
+    "ADDRESS client MAC at ADDRESS node NODE holder MAC of NODE idle SECONDS. A dash stands for an unknown "
+    "value. A graph is text for Graphviz. With --svg FILE or --png FILE after graph, the mesh is drawn into "
+    "that file (Graphviz must be installed): this node is marked, unreachable nodes are red, and direct, "
+    "relayed and TCP-only paths from this node look different.",
     "list": "The same as dump.",
     "info": "About a node: its address, how it is reached, its path MTU, traffic, edges and subnets. "
-    "About an IP or MAC address: the subnets that contain it and their owners. A subnet is written with "
+    "About an IP or MAC address: the subnets that contain it, and their owners. A subnet is written with "
     "its /PREFIX.",
-    "purge": "They are forgotten by the whole network.",
+    "purge": "The whole network forgets them.",
     "debug": "0 is the quietest, 5 shows traffic; see pytincd(8).",
-    "retry": "Try all outgoing connections at once, without waiting for their time.",
+    "retry": "Try all outgoing connections now, without waiting for their time.",
     "connect": "Ask for a connection to NODE. No daemon implements this request; use add ConnectTo.",
     "disconnect": "An outgoing connection is made again later.",
-    "top": "The keys n i I o O t T choose what is sorted by, b k M G the unit; c changes between current and "
-    "cumulative, d shows paths, round trip times, path MTUs and what was dropped (if the daemon is pytinc's; "
-    "again d: traffic), s asks for the delay, q quits.",
+    "top": "The keys n i I o O t T choose the sort order, b k M G the unit; c switches between current and "
+    "cumulative values, d between traffic and paths, round trip times, path MTUs and drops (only with "
+    "pytinc's daemon); s asks for the delay, q quits.",
     "pcap": "Write the packets that the daemon handles to standard output, in the format of tcpdump(8).",
-    "log": "Write the messages of the daemon to standard output, until it ends or Ctrl-C is pressed.",
-    "export": "Print the own host file with a line that names the node: what another node needs to import.",
+    "log": "Write the daemon's log messages to standard output, until it ends or Ctrl-C is pressed.",
+    "export": "Print the own host file and a line with the node's name: what another node needs to import.",
     "export-all": "Print all host files.",
-    "import": "Read what export or export-all printed. Files that exist are kept, unless --force is given.",
-    "exchange": "For use over a connection such as ssh(1) to the same command on another host.",
+    "import": "Read what export or export-all has printed. Existing files are kept, unless --force is given.",
+    "exchange": "For use over a connection, such as ssh(1), to the same command on another host.",
     "exchange-all": "As exchange, with all host files.",
     "invite": "Prepare an invitation for a new node, and print the URL that it needs to join.",
     "join": "Join a network with the URL of an invitation; without one, it is read from standard input.",
-    "network": "In the shell, NETNAME is used from then on.",
-    "fsck": "Problems are reported on standard error. With --force, or if the answer to a question is "
-    "yes, what can be repaired is.",
+    "network": "In the shell, the commands that follow use NETNAME.",
+    "fsck": "Problems are reported on standard error. With --force, or if you answer yes, fsck repairs what "
+    "it can.",
     "edit": "Open tinc.conf, a script such as tinc-up, or the host file of that name in $VISUAL, $EDITOR or "
-    "vi(1), and make the daemon reload.",
-    "sign": "Print the file, or standard input, with a signature of this node before it.",
+    "vi(1), and tell the daemon to reload.",
+    "sign": "Print the file, or standard input, with a signature of this node in front.",
     "verify": "Print the content of a signed file if the signature is that of NODE; a dot stands for the own "
-    "node, * for any known one.",
+    "node, * for any known node.",
     "completion": "The scripts are also installed where the shells look for them.",
     "version": "The same as --version.",
     "help": "The same as --help.",
@@ -98,17 +97,18 @@ DAEMON_TEXTS = {
     "--net": "Use the network NET: its configuration is in /etc/tinc/NET. The environment variable "
     "NETNAME does the same.",
     "--no-detach": "Stay in the foreground and log to standard error.",
-    "--debug": "Each -d raises the debug level by one; with LEVEL it is set. 0: start, stop and serious "
-    "errors; 1: connections; 2: errors of peers and scripts; 3: requests; 4: their content; 5: traffic.",
+    "--debug": "Each -d raises the debug level by one; with LEVEL, it is set to that. 0: start, stop and "
+    "serious errors; 1: connections; 2: errors of peers and scripts; 3: requests; 4: their content; 5: "
+    "traffic.",
     "--mlock": "Lock the daemon's memory, so that no key is written to swap space.",
-    "--logfile": "Log to FILE, or to the default log file. HUP opens it again.",
-    "--syslog": "Log to syslog in the foreground as well.",
-    "--pidfile": "Write pid and cookie to FILE; the control socket is beside it.",
-    "--option": "Override a variable of tinc.conf, or with HOST. one of a host file. May be repeated.",
+    "--logfile": "Log to FILE, or to the default log file. HUP reopens it.",
+    "--syslog": "Log to syslog even in the foreground.",
+    "--pidfile": "Write pid and cookie to FILE; the control socket is beside that file.",
+    "--option": "Override a variable of tinc.conf or, with HOST., of a host file. May be repeated.",
     "--chroot": "Change the root directory to the configuration directory after the start.",
-    "--user": "Run as USER after the start. Later scripts run as that user, too.",
-    "--bypass-security": "Neither encrypt nor authenticate meta connections. Anybody can join: for "
-    "debugging only.",
+    "--user": "Run as USER after the start. Later scripts also run as that user.",
+    "--bypass-security": "Do not encrypt or authenticate meta connections: anybody can join. Only for "
+    "debugging.",
 }
 
 RELOAD_WORDS = {
@@ -116,33 +116,34 @@ RELOAD_WORDS = {
     Reload.APPLY_AND_LOOK_UP: "A reload applies changes.",
     Reload.APPLY_OR_DEFAULT: "A reload applies changes.",
     Reload.APPLY_OR_KEEP: "A reload applies changes (k: tinc keeps the old value when the line is removed).",
-    Reload.LOOK_UP: "Looked up for each new connection.",
-    Reload.START: "Read at start.",
+    Reload.LOOK_UP: "Read again for each new connection.",
+    Reload.START: "Read only at start.",
     Reload.IGNORED: "",
 }
 
 VARIABLE_TEXTS = {
-    "Address": "Tried in the order of the file, after addresses that worked before.",
-    "AutoConnect": "Needs nodes with an Address; ConnectTo is not necessary then.",
-    "Broadcast": "mst sends broadcasts along the spanning tree, direct straight to each node.",
-    "ConnectTo": "The node's host file must be there, with its key and an Address.",
-    "DeviceType": "dummy has no network interface: for relays. raw_socket is the interface that Interface "
-    "names (eth0), and must not be the one that the tunnels run over. multicast needs Device = ADDRESS PORT "
-    "[TTL]. fd needs Device = NUMBER, a descriptor that the daemon inherits, or the path of a UNIX socket "
-    "(with @: abstract) that passes one; it carries IP packets, so not in switch mode. vde needs Device = "
-    "DIRECTORY, that of a vde_switch(1).",
+    "Address": "Addresses are tried in the order of the file, after those that have worked before.",
+    "AutoConnect": "Needs nodes with an Address, and makes ConnectTo unnecessary.",
+    "Broadcast": "mst sends broadcasts along the spanning tree, direct sends them directly to each node.",
+    "ConnectTo": "There must be a host file of the node, with its key and an Address.",
+    "DeviceType": "dummy has no network interface: it is for relays. raw_socket uses the network interface "
+    "named by Interface (such as eth0), which must not be the one that the tunnels use. multicast needs "
+    "Device = ADDRESS PORT [TTL]. fd needs Device = NUMBER, a descriptor that the daemon inherits, or the "
+    "path of a UNIX socket (with @: abstract) that passes one; it carries IP packets, so it is not for "
+    "switch mode. vde needs Device = DIRECTORY, the directory of a vde_switch(1).",
     "GuardInterval": "From 20 to 1000. A node is watched only while somebody uses an address that it shares; "
-    "two probes that are missed make it suspect, and a burst of further ones decides.",
+    "after two missed probes it is suspect, and a burst of further probes decides.",
     "Interface": "At most 15 characters.",
     "Mode": "All nodes of a network must have the same mode.",
-    "Name": "Letters, digits and underscores. It stands for the node in the whole network.",
-    "NeighbourGuard": "In switch mode the same address on several nodes needs nothing else. It also passes "
-    "over a silent one of several nodes that announce the same Subnet in router mode.",
-    "Port": "In the own host file: listen there. In another one: its Addresses without a port mean this one.",
+    "Name": "Letters, digits and underscores. It must be unique in the whole network.",
+    "NeighbourGuard": "In switch mode, the same address on several nodes needs no other configuration. In "
+    "router mode, the guard passes over a silent node if others announce the same Subnet.",
+    "Port": "In the own host file: the port to listen on. In another host file: the port of its Addresses "
+    "without a port.",
     "Subnet": "ADDRESS[/PREFIX][#WEIGHT], an IPv4, IPv6 or MAC address; the lowest weight is preferred, "
-    "10 is the default. In switch mode MAC addresses are learned, and this is not needed.",
+    "10 is the default. Not needed in switch mode, where MAC addresses are learned.",
     "TunnelServer": "Clients of this node see neither each other nor the rest of the network.",
-    "Weight": "Of several ways with equally many steps the one of lowest weight is taken.",
+    "Weight": "Among ways with the same number of hops, the one with the lowest weight is used.",
 }
 
 
@@ -219,51 +220,50 @@ def _pytinc() -> str:
     lines += _section(
         "DESCRIPTION",
         "pytinc makes and changes the configuration of a node, starts and stops its daemon pytincd(8), and "
-        "shows what that daemon knows. It takes the command lines of tinc(8), and drives tinc's daemon "
-        "as well.",
-        "Without a command it reads commands from standard input, one a line, until the end, exit or "
-        "quit; on a terminal with history and completion.",
+        "shows what that daemon knows. It takes the command lines of tinc(8), and also works with "
+        "tinc's daemon.",
+        "Without a command it reads commands from standard input, one in each line, until the end of input, "
+        "exit or quit; on a terminal it offers history and completion.",
     )
-    lines += [".SH OPTIONS", "Options come before the command. Long ones may be shortened."]
+    lines += [".SH OPTIONS", "Options come before the command. Long options may be shortened."]
     lines += _options(options_of(OPTIONS_HELP), GLOBAL_OPTIONS)
-    lines += [".SH COMMANDS", _roff("Names of commands and variables are the same in any case.")]
+    lines += [".SH COMMANDS", _roff("Names of commands and variables may be written in upper or lower case.")]
     for name, command in COMMANDS.items():
         lines += _command(name, command)
     lines += _section(
         "OUTPUT",
-        "The lists of dump and info have tinc's form, to the byte, when standard output is no terminal, with "
+        "The lists of dump and info have exactly tinc's form when standard output is not a terminal, with "
         "--batch, or with PYTINC_PLAIN=1.",
-        "The commands dump (but not of graphs), info, get, network and fsck take the word --json, get "
-        "directly after its name, the others anywhere after it. They print one JSON document then. Its "
-        "fields are listed in docs/json.md of the source; none will be renamed.",
+        "The commands dump (except graphs), info, get, network and fsck take the word --json: get directly "
+        "after its name, the others anywhere after it. Then they print one JSON document. docs/json.md of "
+        "the source lists its fields; none will be renamed.",
     )
     lines += [
         ".SH ENVIRONMENT",
         *_items(
             {
                 "NETNAME": "The network, if there is no --net.",
-                "NO_COLOR": "If set, nothing is coloured.",
+                "NO_COLOR": "If set, output has no colours.",
                 "PYTINC_PLAIN": "If 1, lists on a terminal have tinc's form.",
                 "VISUAL, EDITOR": "The editor for edit.",
-                "PYTINC_SYSCONFDIR, PYTINC_LOCALSTATEDIR": "In place of /etc and /var.",
+                "PYTINC_SYSCONFDIR, PYTINC_LOCALSTATEDIR": "Used instead of /etc and /var.",
             }
         ),
         ".SH FILES",
         *_items(
             {
                 "/etc/tinc/NETNAME/": "The configuration of a network, see tinc.conf(5).",
-                "/var/run/tinc.NETNAME.pid": "Pid and cookie of the daemon; for an ordinary user pid in the "
-                "configuration directory.",
+                "/var/run/tinc.NETNAME.pid": "Pid and cookie of the daemon; for an ordinary user, the file "
+                "pid in the configuration directory.",
             },
             "I",
         ),
     ]
     lines += _section(
         "EXIT STATUS",
-        "0 on success, 1 on failure, 130 after Ctrl-C. The shell's status is that of all its commands "
-        "together.",
+        "0 on success, 1 on failure, 130 after Ctrl-C. The shell combines the statuses of all its commands.",
     )
-    lines += [".SH EXAMPLES", _roff("Make a node, and look at the mesh:")]
+    lines += [".SH EXAMPLES", _roff("Make a node and look at the mesh:")]
     lines += _example(
         "pytinc -n home init alice\npytinc -n home set Mode switch\npytinc -n home add ConnectTo bob\n"
         "pytinc -n home start\npytinc -n home dump nodes\npytinc -n home dump graph --svg mesh.svg\n"
@@ -301,40 +301,40 @@ def _pytincd() -> str:
     lines = _head("pytincd", 8, "the daemon of a tinc network", [".B pytincd", r"[\fIoptions\fR]"])
     lines += _section(
         "DESCRIPTION",
-        "pytincd is one node of a network of tinc 1.1: an Ethernet switch whose ports are a TAP "
-        "interface of this host and the other nodes, over encrypted tunnels. It is usually started and "
-        "stopped with pytinc(8).",
-        "It speaks SPTPS only; nodes that know nothing but the protocol of tinc 1.0 cannot join.",
+        "pytincd is one node of a network of tinc 1.1: an Ethernet switch whose ports are a TAP interface "
+        "of this host and the encrypted tunnels to the other nodes. It is usually started and stopped with "
+        "pytinc(8).",
+        "It speaks only SPTPS; nodes that know only the protocol of tinc 1.0 cannot join.",
     )
     lines += [
         ".SH OPTIONS",
-        _roff("Of options given twice the last one counts."),
+        _roff("If an option is given twice, the last one counts."),
         *_options(daemon_options(), DAEMON_TEXTS),
     ]
     lines += [
         ".SH SIGNALS",
         *_items(
             {
-                "TERM, INT, QUIT": "Take leave of the peers, run the down scripts, and end.",
-                "HUP": "Open the log file again and reload. If that fails, end with status 1.",
-                "ALRM": "Try outgoing connections at once.",
+                "TERM, INT, QUIT": "Close the connections with the peers, run the down scripts, and end.",
+                "HUP": "Reopen the log file and reload. If that fails, end with status 1.",
+                "ALRM": "Try outgoing connections now.",
             }
         ),
     ]
     lines += _section(
         "SCRIPTS",
-        "These files in the configuration directory are run, if they are there and executable. They run "
-        "in that directory, one after the other, while packets go on. The environment tells them more: "
-        "NETNAME, NAME, DEVICE, INTERFACE, and what is named here.",
+        "The daemon runs these files in the configuration directory if they exist and are executable. They "
+        "run in that directory, one after the other, while packets go on. Their environment has NETNAME, "
+        "NAME, DEVICE, INTERFACE, and the variables named here.",
     )
     lines += _items(
         {
-            "tinc-up, tinc-down": "The interface is there, or about to go. tinc-up gives it an address.",
-            "host-up, host-down, hosts/NODE-up, hosts/NODE-down": "A node became reachable, or "
+            "tinc-up, tinc-down": "The interface exists, or will be removed. tinc-up sets its address.",
+            "host-up, host-down, hosts/NODE-up, hosts/NODE-down": "A node has become reachable or "
             "unreachable: NODE, REMOTEADDRESS, REMOTEPORT.",
-            "subnet-up, subnet-down": "A subnet came or went, learned MAC addresses included: SUBNET, "
+            "subnet-up, subnet-down": "A subnet, or a learned MAC address, was added or removed: SUBNET, "
             "WEIGHT, NODE.",
-            "vip-changed": "Clients of a shared address were led to another node, see NeighbourGuard in "
+            "vip-changed": "Clients of a shared address were led to another node; see NeighbourGuard in "
             "tinc.conf(5): VIP (the address), OLDNODE, NODE (empty if none is known), REASON (silent, "
             "unreachable, withdrawn or removed), CLIENTS (their number), SILENCE (seconds, with decimals, "
             "for which OLDNODE had been silent). Only pytinc runs it.",
@@ -342,11 +342,11 @@ def _pytincd() -> str:
     )
     lines += _section(
         "SERVICE MANAGER",
-        "Listening sockets are taken over from systemd (LISTEN_PID, LISTEN_FDS), readiness and end are "
-        "reported (NOTIFY_SOCKET), and signs of life are sent if they are wanted (WATCHDOG_USEC).",
+        "The daemon takes over listening sockets from systemd (LISTEN_PID, LISTEN_FDS), reports readiness "
+        "and its end (NOTIFY_SOCKET), and sends watchdog messages if they are wanted (WATCHDOG_USEC).",
     )
     lines += _section(
-        "EXIT STATUS", "0 after an orderly end. 1 if the start failed; the log, or pytinc start, tells why."
+        "EXIT STATUS", "0 after an orderly end. 1 if the start failed; the log, or pytinc start, says why."
     )
     lines += _section("SEE ALSO", "pytinc(8), tinc.conf(5), tincd(8)")
     return "\n".join(lines) + "\n"
@@ -359,35 +359,35 @@ def _tinc_conf() -> str:
     lines = _head("tinc.conf", 5, "configuration of a node of a tinc network", [])
     lines += _section(
         "DESCRIPTION",
-        "The configuration of a node is a directory, /etc/tinc/NETNAME. In it are:",
+        "The configuration of a node is a directory, /etc/tinc/NETNAME, with these files:",
     )
     lines += _items(
         {
             "tinc.conf": "The configuration of the node itself.",
-            "conf.d/*.conf": "More of it.",
-            "hosts/NODE": "What all nodes know of NODE: its key, address, port and subnets. The own one "
-            "is there, too, and is what other nodes need a copy of.",
+            "conf.d/*.conf": "More files like tinc.conf.",
+            "hosts/NODE": "What all nodes know of NODE: its key, address, port and subnets. The node's own "
+            "host file is there as well; other nodes need a copy of it.",
             "ed25519_key.priv": "The private key.",
-            "tinc-up": "The script that sets the interface up, see pytincd(8).",
-            "vip-changed": "The script that is run when clients of a shared address were led to another "
-            "node, see pytincd(8).",
-            "cache/": "Addresses at which nodes were reached, written by the daemon.",
+            "tinc-up": "The script that sets up the interface; see pytincd(8).",
+            "vip-changed": "The script that runs when clients of a shared address were led to another node; "
+            "see pytincd(8).",
+            "cache/": "Addresses at which the daemon has reached nodes.",
         },
         "I",
     )
     lines += _section(
         "SYNTAX",
-        "A line is VARIABLE = VALUE; the equals sign may be left out. Lines that begin with # are "
-        "comments, and so are empty lines and blocks from -----BEGIN to -----END, which hold keys. "
-        "Nothing is quoted, and nothing may follow a value. Names of variables are the same in any "
-        "case. Of a variable that may occur only once, the first line counts.",
+        "A line is VARIABLE = VALUE; the equals sign may be left out. Lines that begin with # are comments. "
+        "Empty lines, and blocks from -----BEGIN to -----END, which hold keys, are skipped. There are no "
+        "quotes, and nothing may follow a value. Names of variables may be written in upper or lower case. "
+        "If a variable may occur only once, its first line counts.",
     )
     lines += _example("Name = alice\nMode = switch\nConnectTo = bob")
     lines += _section(
         "VARIABLES",
-        "Each is described with the kind of its value, its default, and the files it may stand in: server is "
-        "tinc.conf and conf.d, host the host file of a node. What is said about pytinc tells where it "
-        "is not as tinc.",
+        "Each variable is shown with the kind of its value, its default, and the files that may contain it: "
+        "server is tinc.conf and conf.d, host is the host file of a node. Remarks about pytinc say how it "
+        "differs from tinc.",
     )
     remarks = compatibility_remarks()
     for variable in VARIABLES.values():

@@ -41,12 +41,12 @@ def test_global_options_may_be_glued_clustered_shortened_and_repeated(
 
 
 @pytest.mark.parametrize("word", ["get", "GET", "Get"])
-def test_command_names_have_no_case(run: Run, conf: Path, word: str) -> None:
+def test_command_names_ignore_case(run: Run, conf: Path, word: str) -> None:
     assert run("-c", "conf", word, "name").out == "alpha\n"
 
 
 @pytest.mark.parametrize("word", ["ge", "gets", "generate-rsa-keys", "", "-"])
-def test_there_are_no_abbreviations_of_commands(run: Run, conf: Path, word: str) -> None:
+def test_commands_cannot_be_abbreviated(run: Run, conf: Path, word: str) -> None:
     result = run("-c", "conf", word)
     assert result == (1, "", f"Unknown command `{word}'.\nTry `pytinc --help' for more information.\n")
 
@@ -70,7 +70,7 @@ def test_words_after_the_command_are_not_options(run: Run, conf: Path) -> None:
         (["--batch=1"], "pytinc: option '--batch' doesn't allow an argument"),
     ],
 )
-def test_wrong_options_are_told_as_getopt_does(run: Run, options: list[str], complaint: str) -> None:
+def test_wrong_options_are_reported_as_getopt_does(run: Run, options: list[str], complaint: str) -> None:
     result = run(*options)
     assert result == (1, "", f"{complaint}\nTry `pytinc --help' for more information.\n")
 
@@ -99,7 +99,7 @@ def test_version_wins_over_help_and_lists_features(run: Run) -> None:
 
 
 @pytest.mark.parametrize("name", [".x", "a/b", "a\\b"])
-def test_a_network_name_that_is_no_directory_name_is_refused_first(run: Run, name: str) -> None:
+def test_a_network_name_that_is_not_a_directory_name_is_refused_first(run: Run, name: str) -> None:
     assert run("-n", name, "--help") == (1, "", "Invalid character in netname!\n")
 
 
@@ -132,7 +132,7 @@ def test_a_directory_wins_over_a_network_name(run: Run, conf: Path) -> None:
         (["verify", "a", "b", "c"], "Too many arguments!"),
     ],
 )
-def test_wrong_numbers_of_words_are_told_as_tinc_does(
+def test_wrong_numbers_of_words_are_reported_as_tinc_does(
     run: Run, conf: Path, words: list[str], complaint: str
 ) -> None:
     assert run("-c", "conf", *words) == (1, "", complaint + "\n")
@@ -183,14 +183,14 @@ def test_a_closed_pipe_ends_the_command_quietly(conf: Path) -> None:
     assert done.stderr == ""
 
 
-def test_an_unreadable_configuration_is_no_traceback(run: Run, conf: Path) -> None:
+def test_an_unreadable_configuration_gives_no_traceback(run: Run, conf: Path) -> None:
     (conf / "tinc.conf").unlink()
     (conf / "tinc.conf").mkdir()
     result = run("-c", "conf", "get", "Name")
     assert result == (1, "", "Could not open configuration file conf/tinc.conf: Is a directory\n")
 
 
-def test_an_interrupt_is_no_traceback(run: Run, conf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_gives_no_traceback(run: Run, conf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 

@@ -70,7 +70,7 @@ def table(title: str) -> dict[str, tuple[str, str]]:
 
 
 @pytest.mark.parametrize("title", ["Protocols", "Commands", "Options of the daemon", "Variables"])
-def test_what_is_not_the_same_has_a_reason(title: str) -> None:
+def test_everything_that_is_not_the_same_has_a_reason(title: str) -> None:
     assert [name for name, (status, why) in table(title).items() if status != "same" and not why] == []
 
 

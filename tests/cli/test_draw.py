@@ -59,7 +59,7 @@ def mesh() -> str:
     return picture(nodes, [EdgeRow.parse(line) for line in EDGES.splitlines()[:-1]])
 
 
-def test_each_way_has_its_own_colour_and_style() -> None:
+def test_each_kind_of_path_has_its_own_colour_and_style() -> None:
     assert lines_of(mesh()) == {
         frozenset(("alpha", "beta")): DIRECT.colour,
         frozenset(("alpha", "tcp")): TCP.colour,
@@ -73,7 +73,7 @@ def test_each_way_has_its_own_colour_and_style() -> None:
     assert len({line.colour for line in LINES}) == len(LINES)
 
 
-def test_a_meta_connection_of_others_that_is_tcp_only_shows_it() -> None:
+def test_a_tcp_only_meta_connection_of_others_is_shown_as_such() -> None:
     edge = EdgeRow("x", "y", UNSPEC, UNSPEC, 0x2, 1)
     assert lines_of(picture([], [edge])) == {frozenset("xy"): TCP.colour}
 
@@ -132,7 +132,7 @@ def test_without_graphviz_there_is_a_clear_message(
     monkeypatch.setenv("PATH", str(tmp_path))
     status, out, err = dump("graph", "--svg", "mesh.svg")
     assert (status, out) == (1, "")
-    assert "Graphviz is needed" in err
+    assert "Drawing needs Graphviz" in err
     assert not (tmp_path / "mesh.svg").exists()
 
 
@@ -153,9 +153,7 @@ def test_a_failure_of_graphviz_leaves_the_old_picture(
     assert (tmp_path / "mesh.svg").read_text() == "old"
 
 
-def test_a_graphviz_that_hangs_is_given_up(
-    dump: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_graphviz_that_hangs_is_stopped(dump: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_dot(tmp_path, "exec sleep 30", monkeypatch)
     monkeypatch.setattr(draw_module, "TIMEOUT_S", 0.2)
     assert "did not finish" in dump("graph", "--svg", "mesh.svg").err

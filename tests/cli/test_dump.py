@@ -115,12 +115,12 @@ def test_a_directed_graph_shows_every_edge(dump: Run) -> None:
         (["Traffic"], "Unknown dump type 'Traffic'."),
     ],
 )
-def test_wrong_words_are_told_with_a_hint(dump: Run, words: list[str], complaint: str) -> None:
+def test_wrong_words_are_reported_with_a_hint(dump: Run, words: list[str], complaint: str) -> None:
     result = dump(*words)
     assert result == (1, "", f"{complaint}\nTry `pytinc --help' for more information.\n")
 
 
-def test_the_type_is_looked_at_after_connecting(run: Run, conf: Path) -> None:
+def test_the_type_is_checked_after_connecting(run: Run, conf: Path) -> None:
     assert run("-c", "conf", "dump", "foo").err.startswith("Could not open pid file")
 
 

@@ -48,7 +48,7 @@ def editor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return script
 
 
-def test_the_daemon_is_told_after_a_change(
+def test_the_daemon_reloads_after_a_change(
     run: Run, daemon: ScriptedDaemon, conf: Path, editor: Path
 ) -> None:
     daemon.answers["1"] = "18 1 0\n"
@@ -57,7 +57,7 @@ def test_the_daemon_is_told_after_a_change(
     assert daemon.requests == ["18 1"]
 
 
-def test_the_failure_of_the_editor_is_ours(
+def test_a_failing_editor_fails_the_command(
     run: Run, daemon: ScriptedDaemon, conf: Path, editor: Path
 ) -> None:
     (conf / "tinc.conf").write_text("fail")

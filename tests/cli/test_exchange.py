@@ -67,7 +67,7 @@ def test_an_invalid_name_ends_the_import(run: Run, conf: Path) -> None:
     assert result == (1, "", "Invalid Name in input!\n")
 
 
-def test_a_name_that_makes_no_path_ends_the_import(run: Run, conf: Path) -> None:
+def test_a_name_that_cannot_be_a_path_ends_the_import(run: Run, conf: Path) -> None:
     result = run("-c", "x" * 3000, "import", stdin=f"Name = {'n' * 2000}\n")
     assert result.status == 1
     assert result.err.startswith("Filename too long: ")

@@ -94,7 +94,7 @@ def test_a_missing_private_key_suggests_to_make_one(fsck: Run, conf: Path) -> No
     assert "public Ed25519 key was found but no private key" in result.err
 
 
-def test_a_private_key_that_is_none_is_told(fsck: Run, conf: Path) -> None:
+def test_an_invalid_private_key_is_reported(fsck: Run, conf: Path) -> None:
     (conf / "ed25519_key.priv").write_text("junk")
     result = fsck()
     assert result.status == 1
@@ -118,7 +118,7 @@ def test_loose_permissions_are_fixed_on_request(fsck: Run, conf: Path) -> None:
     assert fsck() == (0, "", "")
 
 
-def test_permissions_of_somebody_else_are_left_alone(
+def test_permissions_of_another_users_files_are_left_alone(
     fsck: Run, conf: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (conf / "ed25519_key.priv").chmod(0o644)
@@ -191,7 +191,7 @@ def test_a_missing_hosts_directory_is_a_failure(fsck: Run, conf: Path) -> None:
     assert "ERROR: cannot read directory conf/hosts: No such file or directory" in result.err
 
 
-def test_misplaced_obsolete_and_repeated_variables_are_told(fsck: Run, conf: Path) -> None:
+def test_misplaced_obsolete_and_repeated_variables_are_reported(fsck: Run, conf: Path) -> None:
     add(conf / "tinc.conf", "subnet = 10.0.0.0/8\ngraphdumpfile = /x\nmode = hub\nMode = switch\nNew = 1\n")
     (conf / "conf.d").mkdir()
     (conf / "conf.d/x.conf").write_text("Port = 1\n")
@@ -208,6 +208,6 @@ def test_misplaced_obsolete_and_repeated_variables_are_told(fsck: Run, conf: Pat
     ]
 
 
-def test_fsck_needs_no_daemon_and_tells_none(fsck: Run, daemon: ScriptedDaemon) -> None:
+def test_fsck_neither_needs_nor_notifies_a_daemon(fsck: Run, daemon: ScriptedDaemon) -> None:
     assert fsck("--force").status == 0
     assert daemon.requests == []

@@ -500,7 +500,7 @@ def test_the_list_is_long_enough() -> None:
 
 
 @pytest.mark.parametrize("words", DIFFERENT)
-def test_what_is_listed_as_different_is(template: Path, words: str) -> None:
+def test_what_is_listed_as_different_is_different(template: Path, words: str) -> None:
     assert TINC is not None
     theirs = run_copy([TINC], template, words.split(), "")
     assert run_copy(PYTINC, template, words.split(), "") != theirs

@@ -116,5 +116,5 @@ def test_who_owns_an_address(info: Run, item: str, owners: list[tuple[str, str]]
         ("a-b", "Argument is not a node name, subnet or address."),
     ],
 )
-def test_what_is_not_known_is_an_error(info: Run, item: str, complaint: str) -> None:
+def test_an_unknown_node_or_subnet_is_an_error(info: Run, item: str, complaint: str) -> None:
     assert info(item) == (1, "", complaint + "\n")

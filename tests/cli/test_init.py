@@ -1,16 +1,14 @@
-"""init and generate-keys: a directory is complete or not there."""
+"""init: a directory is complete or not there."""
 
 from __future__ import annotations
 
 import os
-import socket
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from pytinc.cli import join
 from pytinc.cli.init import TINC_UP
 from pytinc.crypto.keys import parse_private_key
 
@@ -18,12 +16,11 @@ if TYPE_CHECKING:
     from conftest import Run
 
 PROGRESS = "Generating Ed25519 key pair:\nDone.\n"
-DISABLED = "Warning: old key(s) found and disabled.\n"
 
 
 @pytest.fixture(autouse=True)
 def usual_port(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(join, "choose_port", lambda: join.DEFAULT_PORT)
+    monkeypatch.setattr("pytinc.cli.port.choose_port", lambda: 655)
 
 
 @pytest.fixture(autouse=True)
@@ -73,7 +70,7 @@ def test_a_network_gets_its_directory_with_parents(run: Run, tmp_path: Path) -> 
     assert run("network").out == "vpn\n"
 
 
-def test_what_is_there_already_is_left_alone(run: Run, conf: Path) -> None:
+def test_existing_files_are_left_alone(run: Run, conf: Path) -> None:
     assert run("-c", "conf", "init", "beta") == (
         1,
         "",
@@ -121,13 +118,13 @@ def test_a_failure_half_way_leaves_nothing_behind(
     assert not (tmp_path / "new/tinc.conf").exists()
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(join, "choose_port", lambda: 655)
+    monkeypatch.setattr("pytinc.cli.port.choose_port", lambda: 655)
     assert run("-c", "new", "init", "alpha").status == 0
     assert run("-c", "new", "fsck") == (0, "", "")
 
 
 def test_a_port_that_is_taken_is_replaced(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(join, "choose_port", lambda: 6146)
+    monkeypatch.setattr("pytinc.cli.port.choose_port", lambda: 6146)
     result = run("-c", "new", "init", "alpha")
     assert result.err == PROGRESS + (
         "Warning: could not bind to port 655. Tinc will instead listen on port 6146.\n"
@@ -135,53 +132,8 @@ def test_a_port_that_is_taken_is_replaced(run: Run, tmp_path: Path, monkeypatch:
     assert (tmp_path / "new/hosts/alpha").read_text().endswith("\nPort = 6146\n")
 
 
-def test_a_machine_without_free_ports_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(join, "choose_port", lambda: None)
+def test_a_machine_without_free_ports_gets_a_warning(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pytinc.cli.port.choose_port", lambda: None)
     result = run("-c", "new", "init", "alpha")
     assert result.status == 0
     assert "Please change tinc's Port manually." in result.err
-
-
-def test_the_port_chosen_can_be_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.undo()
-    taken = socket.socket()
-    with taken:
-        taken.bind(("", 0))
-        taken.listen()
-        monkeypatch.setattr(join, "DEFAULT_PORT", taken.getsockname()[1])
-        port = join.choose_port()
-    assert port is not None
-    assert 4096 <= port <= 36863
-
-
-@pytest.mark.parametrize("command", ["generate-keys", "generate-ed25519-keys"])
-def test_old_keys_are_disabled_not_deleted(run: Run, conf: Path, command: str) -> None:
-    old_private = (conf / "ed25519_key.priv").read_text()
-    old_public = (conf / "hosts/alpha").read_text()
-    (conf / "ed25519_key.priv").chmod(0o644)
-    assert run("-c", "conf", command) == (0, "", PROGRESS + DISABLED * 2)
-    private = (conf / "ed25519_key.priv").read_text()
-    commented = "".join(f"#{line}" for line in old_private.splitlines(keepends=True))
-    assert private.startswith(commented)
-    public = parse_private_key(private).public.text
-    assert (conf / "hosts/alpha").read_text() == f"#{old_public}Ed25519PublicKey = {public}\n"
-    assert (conf / "ed25519_key.priv").stat().st_mode & 0o777 == 0o600
-    assert run("-c", "conf", "fsck") == (0, "", "")
-
-
-def test_a_missing_newline_is_added_before_a_key(run: Run, conf: Path) -> None:
-    (conf / "hosts/alpha").write_text("Port = 7")
-    run("-c", "conf", "generate-keys")
-    assert (conf / "hosts/alpha").read_text().startswith("Port = 7\nEd25519PublicKey = ")
-
-
-def test_without_a_name_the_public_key_gets_its_own_file(run: Run, conf: Path) -> None:
-    (conf / "tinc.conf").unlink()
-    assert run("-c", "conf", "generate-keys").status == 0
-    assert (conf / "ed25519_key.pub").read_text().startswith("Ed25519PublicKey = ")
-
-
-def test_keys_that_cannot_be_written_are_a_failure(run: Run, tmp_path: Path) -> None:
-    result = run("-c", "nowhere", "generate-keys")
-    assert result.status == 1
-    assert "Error opening file `nowhere/ed25519_key.priv'" in result.err

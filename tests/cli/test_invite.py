@@ -31,7 +31,7 @@ def invitations(conf: Path) -> list[Path]:
     return sorted(path for path in (conf / "invitations").iterdir() if len(path.name) == 24)
 
 
-def test_the_url_tells_address_port_key_and_cookie(run: Run, reachable: Path) -> None:
+def test_the_url_holds_address_port_key_and_cookie(run: Run, reachable: Path) -> None:
     result = run("-c", str(reachable), "invite", "delta")
     assert result.status == 0
     url = parse_url(result.out.removesuffix("\n"))
@@ -63,12 +63,12 @@ def test_the_port_of_the_url_replaces_that_of_the_host_file(run: Run, conf: Path
     assert path.read_text().endswith("Address = 192.0.2.1 7001\nPort = 7001\nPorter = 1\n")
 
 
-def test_an_ipv6_address_stands_in_brackets(run: Run, conf: Path) -> None:
+def test_an_ipv6_address_is_put_in_brackets(run: Run, conf: Path) -> None:
     (conf / "hosts/alpha").write_text("Address = 2001:db8::1\nPort = 655\n")
     assert run("-c", str(conf), "invite", "delta").out.startswith("[2001:db8::1]:655/")
 
 
-def test_tinc_conf_may_tell_address_and_port_but_the_host_file_goes_first(run: Run, conf: Path) -> None:
+def test_tinc_conf_may_set_address_and_port_but_the_host_file_comes_first(run: Run, conf: Path) -> None:
     (conf / "tinc.conf").write_text("Name = alpha\nAddress = 192.0.2.9\nPort = 7009\n")
     assert run("-c", str(conf), "invite", "delta").out.startswith("192.0.2.9:7009/")
     (conf / "hosts/alpha").write_text("Port = 7001\n")
@@ -105,7 +105,7 @@ def test_the_daemon_learns_of_a_new_key_at_once(run: Run, reachable: Path, daemo
     assert daemon.requests == ["18 3", "18 1", "18 3"]  # the key was known
 
 
-def test_a_daemon_that_cannot_reload_is_told_of(run: Run, reachable: Path, daemon: ScriptedDaemon) -> None:
+def test_a_daemon_that_cannot_reload_is_reported(run: Run, reachable: Path, daemon: ScriptedDaemon) -> None:
     daemon.answers = {"3": "18 3\n", "1": "18 1 22\n"}
     result = run("-c", str(reachable), f"--pidfile={daemon.pidfile}", "invite", "delta")
     assert result.status == 0
@@ -148,7 +148,7 @@ def test_what_cannot_be_invited_is_refused(
     assert not (reachable / "invitations").exists()
 
 
-def test_only_the_owner_can_read_what_invites(run: Run, reachable: Path) -> None:
+def test_only_the_owner_can_read_invitations_and_their_key(run: Run, reachable: Path) -> None:
     reachable.chmod(0o700)
     (reachable / "invitations").mkdir(mode=0o755)
     run("-c", str(reachable), "invite", "delta")
@@ -157,7 +157,7 @@ def test_only_the_owner_can_read_what_invites(run: Run, reachable: Path) -> None
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_expired_invitations_go_and_with_the_last_one_the_key(run: Run, reachable: Path) -> None:
+def test_expired_invitations_are_deleted_and_with_the_last_one_the_key(run: Run, reachable: Path) -> None:
     options = "-c", str(reachable), "invite"
     run(*options, "delta")
     key = (reachable / "invitations/ed25519_key.priv").read_text()
@@ -211,7 +211,7 @@ def test_the_script_may_edit_the_invitation_before_the_url_is_shown(run: Run, re
     assert path.read_text().endswith("Subnet = 10.9.0.0/16\n")
 
 
-def test_a_script_that_fails_is_reported_and_the_invitation_stands(run: Run, reachable: Path) -> None:
+def test_a_script_that_fails_is_reported_and_the_invitation_remains(run: Run, reachable: Path) -> None:
     script = reachable / "invitation-created"
     script.write_text("#!/bin/sh\nexit 3\n")
     script.chmod(0o755)

@@ -136,7 +136,7 @@ def inviter() -> Iterator[Inviter]:
 
 @pytest.fixture(autouse=True)
 def usual_circumstances(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(join, "choose_port", lambda: join.DEFAULT_PORT)
+    monkeypatch.setattr("pytinc.cli.port.choose_port", lambda: 655)
     before = os.umask(0o022)
     yield
     os.umask(before)
@@ -271,12 +271,12 @@ def test_commands_of_an_invitation_are_disabled_unless_forced(
 def test_a_taken_port_is_replaced(
     run: Run, tmp_path: Path, inviter: Inviter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(join, "choose_port", lambda: 6146)
+    monkeypatch.setattr("pytinc.cli.port.choose_port", lambda: 6146)
     assert "Tinc will instead listen on port 6146." in run("-c", "new", "join", inviter.url).err
     assert (tmp_path / "new/hosts/beta").read_text().endswith("\nPort = 6146\n")
 
 
-def test_what_the_user_has_prepared_is_kept(run: Run, tmp_path: Path, inviter: Inviter) -> None:
+def test_files_that_the_user_has_prepared_are_kept(run: Run, tmp_path: Path, inviter: Inviter) -> None:
     new = tmp_path / "new"
     (new / "hosts").mkdir(parents=True, mode=0o700)
     (new / "hosts/gamma").write_text("mine")
@@ -317,7 +317,7 @@ SECRET = "A" * 48
         (f"a\0b/{SECRET}", "Error looking up "),
     ],
 )
-def test_a_bad_url_is_told(run: Run, tmp_path: Path, url: str, complaint: str) -> None:
+def test_a_bad_url_is_reported(run: Run, tmp_path: Path, url: str, complaint: str) -> None:
     result = run("-c", "new", "join", url)
     assert result.status == 1
     assert result.err.startswith(complaint)
@@ -325,7 +325,7 @@ def test_a_bad_url_is_told(run: Run, tmp_path: Path, url: str, complaint: str) -
     assert left(tmp_path) == []
 
 
-def test_no_url_at_all_is_told(run: Run) -> None:
+def test_a_missing_url_is_reported(run: Run) -> None:
     assert run("join") == (1, "", "Error while reading stdin: end of file\n")
     assert run("join", "a", "b") == (1, "", "Too many arguments!\n")
 
@@ -340,7 +340,7 @@ def test_a_configured_directory_is_left_alone(run: Run, conf: Path, inviter: Inv
     assert modes(conf) == before
 
 
-def test_a_file_in_the_way_is_told_before_the_invitation_is_spent(
+def test_a_file_in_the_way_is_reported_before_the_invitation_is_used(
     run: Run, tmp_path: Path, inviter: Inviter
 ) -> None:
     (tmp_path / "file").touch()
@@ -349,7 +349,7 @@ def test_a_file_in_the_way_is_told_before_the_invitation_is_spent(
     assert not inviter.reached.is_set()
 
 
-def test_nobody_listens(run: Run) -> None:
+def test_an_inviter_that_does_not_listen_is_reported(run: Run) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
@@ -388,7 +388,7 @@ def test_every_address_is_tried(
 
 
 @pytest.mark.parametrize("raw", [b"SSH-2.0-x\r\n", b"0 alpha 18.1\n4 x\n", b"\xff" * 5000])
-def test_something_else_than_an_inviter_is_told(run: Run, inviter: Inviter, raw: bytes) -> None:
+def test_a_server_that_is_not_an_inviter_is_reported(run: Run, inviter: Inviter, raw: bytes) -> None:
     inviter.raw = raw
     inviter.hangs_up = True
     result = run("-c", "new", "join", inviter.url)
@@ -418,7 +418,7 @@ def test_an_inviter_that_stops_leaves_nothing_behind(
     assert run("-c", "new", "join", inviter.url).status == 0
 
 
-def test_an_inviter_may_not_take_for_ever(
+def test_an_inviter_may_not_take_forever(
     run: Run, tmp_path: Path, inviter: Inviter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(join, "TOTAL_TIMEOUT_S", 0.0)
@@ -429,7 +429,7 @@ def test_an_inviter_may_not_take_for_ever(
 
 
 @pytest.mark.parametrize("exists", [False, True], ids=["new", "existing"])
-def test_without_an_acknowledgement_the_key_is_kept_and_told(
+def test_without_an_acknowledgement_the_key_is_kept_and_its_place_is_printed(
     run: Run, tmp_path: Path, inviter: Inviter, monkeypatch: pytest.MonkeyPatch, exists: bool
 ) -> None:
     monkeypatch.setattr(join, "REPLY_TIMEOUT_S", 2.0)
@@ -477,7 +477,7 @@ def test_a_directory_that_appears_meanwhile_is_not_overwritten(
         (tmp_path / "new/tinc.conf").write_text("Name = other\n")
         return 655
 
-    monkeypatch.setattr(join, "choose_port", somebody_else_is_faster)
+    monkeypatch.setattr("pytinc.cli.port.choose_port", somebody_else_is_faster)
     result = run("-c", "new", "join", inviter.url)
     assert result.status == 1
     assert "Configuration file new/tinc.conf already exists!" in result.err
@@ -598,7 +598,7 @@ def test_a_program_killed_while_it_writes_leaves_a_whole_configuration_or_none(
     print(f"{command}: {sum(outcomes)} of {len(outcomes)} were finished when they were killed")
 
 
-def test_what_a_kill_left_behind_is_no_network(run: Run, tmp_path: Path, inviter: Inviter) -> None:
+def test_what_a_kill_leaves_behind_is_not_a_network(run: Run, tmp_path: Path, inviter: Inviter) -> None:
     inviter.stops_at = "accept"
     with started(tmp_path, "-n", "vpn", "join", inviter.url) as process:
         assert inviter.reached.wait(20)

@@ -79,7 +79,7 @@ def parsed(result: Any) -> Any:
     return json.loads(result.out)
 
 
-def test_the_checker_tells_right_from_wrong() -> None:
+def test_the_checker_accepts_right_documents_and_rejects_wrong_ones() -> None:
     check({"file": "x", "node": "y"}, "dump invitations")
     for wrong in ({"file": "x"}, {"file": "x", "node": None}, {"file": "x", "node": "y", "more": 1}):
         with pytest.raises(AssertionError):
@@ -99,13 +99,13 @@ def test_lists_have_the_documented_fields(ask: Run, what: str, rows: int) -> Non
         check(row, f"dump {what.removeprefix('reachable ')}")
 
 
-def test_the_word_may_stand_anywhere_after_dump(ask: Run) -> None:
+def test_the_word_may_come_anywhere_after_dump(ask: Run) -> None:
     expected = ask("dump", "reachable", "nodes", "--json")
     assert ask("dump", "--json", "reachable", "nodes") == expected
     assert ask("list", "reachable", "--json", "nodes") == expected
 
 
-def test_it_is_no_global_option_and_no_option_of_other_commands(ask: Run) -> None:
+def test_it_is_neither_a_global_option_nor_one_of_other_commands(ask: Run) -> None:
     assert "unrecognized option '--json'" in ask("--json", "dump", "nodes").err
     assert ask("pid", "--json").err == "Too many arguments!\n"
     assert ask("set", "--json", "x").status == 1
@@ -139,7 +139,7 @@ def test_a_node_is_described(ask: Run) -> None:
     assert (nodes["alpha"]["host"], nodes["alpha"]["port"]) == (None, "655")
 
 
-def test_subnets_are_taken_apart(ask: Run) -> None:
+def test_subnets_are_split_into_their_parts(ask: Run) -> None:
     broadcast, host, net = parsed(ask("dump", "subnets", "--json"))
     assert (broadcast["kind"], broadcast["owner"], broadcast["prefix"]) == ("mac", None, None)
     assert (host["subnet"], host["prefix"], host["weight"]) == ("10.20.0.1", 32, 10)
@@ -156,12 +156,12 @@ def test_connections_have_a_kind(ask: Run) -> None:
     ]
 
 
-def test_a_subnet_that_is_none_is_an_error(ask: Run, daemon: ScriptedDaemon) -> None:
+def test_an_invalid_subnet_is_an_error(ask: Run, daemon: ScriptedDaemon) -> None:
     daemon.answers["5"] = "18 5 nonsense alpha\n18 5\n"
     assert ask("dump", "subnets", "--json") == (1, "", "Unable to parse subnet dump from tincd.\n")
 
 
-def test_graphs_are_no_json(ask: Run) -> None:
+def test_graphs_have_no_json_form(ask: Run) -> None:
     result = ask("dump", "graph", "--json")
     assert (result.status, result.out) == (1, "")
     assert "dump nodes and edges" in result.err
@@ -195,7 +195,7 @@ def statistics_rows() -> str:
     return "\n".join([*rows, "18 4096\n"])
 
 
-def test_info_tells_the_statistics_of_a_pytinc_daemon(ask: Run, daemon: ScriptedDaemon) -> None:
+def test_info_includes_the_statistics_of_a_pytinc_daemon(ask: Run, daemon: ScriptedDaemon) -> None:
     daemon.answers["4096"] = statistics_rows()
     beta = parsed(ask("info", "--json", "beta"))
     check(beta, "dump nodes", "info node")
@@ -221,7 +221,7 @@ def test_a_daemon_without_statistics_leaves_them_out(
     assert (found["stats"], found["daemon"]) == (None, None)
 
 
-def test_odd_statistics_are_an_error(ask: Run, daemon: ScriptedDaemon) -> None:
+def test_malformed_statistics_are_an_error(ask: Run, daemon: ScriptedDaemon) -> None:
     daemon.answers["4096"] = "18 4096 daemon {}\n18 4096\n"
     assert ask("info", "--json", "alpha") == (1, "", "Unable to parse dump from tincd.\n")
 
@@ -300,7 +300,7 @@ def test_get(run: Run, conf: Path) -> None:
     assert found == {"variable": "Address", "host": "beta", "values": ["beta.example.org 655"]}
 
 
-def test_get_tells_the_port_in_use(ask: Run) -> None:
+def test_get_returns_the_port_in_use(ask: Run) -> None:
     assert parsed(ask("get", "--json", "Port"))["values"] == ["7777"]
 
 
@@ -314,7 +314,7 @@ def test_get_neither_sets_nor_takes_the_word_elsewhere(run: Run, conf: Path) -> 
     assert "Mode = --json\n" in (conf / "tinc.conf").read_text()
 
 
-def test_bytes_that_are_no_text_are_escaped(run: Run, conf: Path) -> None:
+def test_bytes_that_are_not_text_are_escaped(run: Run, conf: Path) -> None:
     (conf / "tinc.conf").write_bytes(b"Name = alpha\nDevice = /dev/\xff\n")
     assert parsed(run("-c", "conf", "get", "--json", "Device"))["values"] == ["/dev/\udcff"]
 
@@ -352,7 +352,7 @@ def spoil(conf: Path) -> None:
     (conf / "tinc-up").write_text("")
 
 
-def test_fsck_tells_what_it_finds_and_repairs(run: Run, conf: Path) -> None:
+def test_fsck_reports_what_it_finds_and_repairs(run: Run, conf: Path) -> None:
     spoil(conf)
     result = run("-c", "conf", "--force", "fsck", "--json")
     found = parsed(result)
@@ -381,7 +381,7 @@ def test_fsck_tells_what_it_finds_and_repairs(run: Run, conf: Path) -> None:
     assert by_code["syntax"]["severity"] == "error"
 
 
-def test_fsck_that_fails_prints_its_document_all_the_same(run: Run, conf: Path) -> None:
+def test_fsck_prints_its_document_even_if_it_fails(run: Run, conf: Path) -> None:
     (conf / "ed25519_key.priv").unlink()
     result = run("-c", "conf", "fsck", "--json")
     assert (result.status, result.err) == (1, "")
@@ -395,14 +395,14 @@ def test_fsck_that_fails_prints_its_document_all_the_same(run: Run, conf: Path) 
     assert codes == ["no-configuration", "no-name"]
 
 
-def test_fsck_says_in_both_forms_the_same(run: Run, conf: Path) -> None:
+def test_fsck_says_the_same_in_both_forms(run: Run, conf: Path) -> None:
     spoil(conf)
     plain = run("-c", "conf", "fsck").err
     for finding in json.loads(run("-c", "conf", "fsck", "--json").out)["findings"]:
         assert finding["message"] in plain
 
 
-def test_in_the_shell_it_holds_for_one_command(run: Run, daemon: ScriptedDaemon) -> None:
+def test_in_the_shell_it_applies_to_one_command(run: Run, daemon: ScriptedDaemon) -> None:
     daemon.answers["5"] = SUBNETS
     result = run("--pidfile", daemon.pidfile, stdin="dump subnets --json\ndump subnets\n")
     document, end = json.JSONDecoder().raw_decode(result.out)

@@ -72,7 +72,7 @@ def test_what_the_daemon_says_is_shown_until_it_is_ready(start: Run, tmp_path: P
     assert colour == "0"
 
 
-def test_batch_and_force_are_not_the_daemons(start: Run, tmp_path: Path) -> None:
+def test_batch_and_force_are_not_passed_to_the_daemon(start: Run, tmp_path: Path) -> None:
     assert start(READY, "-b", "--force", "-n", "vpn", "start").status == 0
     assert (tmp_path / "called").read_text() == "-c conf -n vpn --pidfile=conf/pid\n"
 
@@ -97,7 +97,7 @@ def test_start_waits_for_a_daemon_in_the_foreground(start: Run, tmp_path: Path) 
     assert (tmp_path / "done").exists()
 
 
-def test_a_daemon_that_runs_is_not_started_again(run: Run, daemon: ScriptedDaemon) -> None:
+def test_a_running_daemon_is_not_started_again(run: Run, daemon: ScriptedDaemon) -> None:
     assert run("-c", "conf", "start") == (0, "", "A tincd is already running with pid 4242.\n")
     options = ("-c", "conf", "-n", "vpn", "--pidfile", daemon.pidfile)
     assert run(*options, "start").err.endswith("A tincd is already running for net `vpn' with pid 4242.\n")
@@ -122,7 +122,7 @@ def test_stop_without_a_daemon_fails(run: Run, conf: Path) -> None:
     assert run("-c", "conf", "stop").status == 1
 
 
-def test_restart_goes_on_if_there_is_nothing_to_stop(start: Run, tmp_path: Path) -> None:
+def test_restart_starts_a_daemon_if_there_is_none_to_stop(start: Run, tmp_path: Path) -> None:
     result = start(READY, "restart", "-d2")
     assert result.status == 0
     assert result.err.startswith("Could not open pid file conf/pid: ")

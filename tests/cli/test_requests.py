@@ -26,7 +26,7 @@ def ask(run: Run, daemon: ScriptedDaemon) -> Run:
         (["disconnect", "beta"], "18 12 beta", "Could not disconnect beta."),
     ],
 )
-def test_success_is_silent_and_failure_is_told(
+def test_success_is_silent_and_failure_is_reported(
     ask: Run, daemon: ScriptedDaemon, words: list[str], request_line: str, complaint: str
 ) -> None:
     number = request_line.split()[1]
@@ -44,12 +44,12 @@ def test_the_name_is_checked_before_connecting(run: Run, conf: Path, words: list
     assert run("-c", "conf", *words) == (1, "", "Invalid name for node.\n")
 
 
-def test_pid_is_that_of_the_greeting(ask: Run) -> None:
+def test_pid_is_the_one_of_the_greeting(ask: Run) -> None:
     assert ask("pid") == (0, "4242\n", "")
 
 
 @pytest.mark.parametrize(("word", "level"), [("5", 5), ("-1", -1), ("x", 0), ("3x", 3)])
-def test_debug_tells_the_old_level(ask: Run, daemon: ScriptedDaemon, word: str, level: int) -> None:
+def test_debug_reports_the_old_level(ask: Run, daemon: ScriptedDaemon, word: str, level: int) -> None:
     daemon.answers["9"] = "18 9 2\n"
     assert ask("debug", word) == (0, "", f"Old level 2, new level {level}.\n")
     assert daemon.requests == [f"18 9 {level}"]

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytinc.cli import shared as told
 from pytinc.cli.shared import NOT_TOLD, headline
 from pytinc.cli.top import NO_PATHS, Table
 from pytinc.control.messages import TrafficRow
@@ -96,7 +95,7 @@ def answer(*addresses: dict[str, Any], **guard: object) -> str:
 def ask(run: Run, daemon: ScriptedDaemon, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
-    monkeypatch.setattr(told.time, "time", lambda: NOW)
+    monkeypatch.setattr(time, "time", lambda: NOW)
     daemon.answers |= {"5": SUBNETS, "4097": answer(SHARED, USED)}
     return lambda *words: run("-c", "conf", "--pidfile", daemon.pidfile, *words)
 
@@ -132,7 +131,7 @@ def test_what_is_not_known_of_a_failover_is_a_dash(
 
 
 @pytest.mark.parametrize("reply", [C_DAEMON, None])
-def test_a_daemon_without_a_guard_is_told_of_in_one_line(
+def test_a_daemon_without_a_guard_is_reported_in_one_line(
     ask: Run, daemon: ScriptedDaemon, reply: str | None
 ) -> None:
     del daemon.answers["4097"]
@@ -160,14 +159,14 @@ def test_why_something_is_missing_is_said_beside_the_list(
 
 
 @pytest.mark.parametrize("reply", ["18 4097 guard {}\n18 4097\n", "18 4097\n", "18 3\n", "17\n"])
-def test_an_odd_answer_is_an_error(ask: Run, daemon: ScriptedDaemon, reply: str) -> None:
+def test_a_malformed_answer_is_an_error(ask: Run, daemon: ScriptedDaemon, reply: str) -> None:
     daemon.answers["4097"] = reply
     result = ask("dump", "shared")
     assert (result.status, result.out) == (1, "")
     assert result.err == "Unable to parse dump from tincd.\n"
 
 
-def test_there_is_no_more_to_say_after_the_word(ask: Run) -> None:
+def test_shared_takes_no_other_words(ask: Run) -> None:
     assert ask("dump", "shared", "10.1.1.10").err.startswith("Invalid number of arguments.\n")
     assert ask("dump", "reachable", "shared").err.startswith("`reachable' only supported for nodes.\n")
 
@@ -216,14 +215,14 @@ def test_an_address_without_a_subnet_is_described_alone_however_it_is_written(as
         ({"to_node": None}, "2 clients asked, another holder answered after 0.41 s\n"),
     ],
 )
-def test_a_failover_is_told_in_words(
+def test_a_failover_is_described_in_words(
     ask: Run, daemon: ScriptedDaemon, failover: dict[str, object], end: str
 ) -> None:
     daemon.answers["4097"] = answer(SHARED | {"failover": FAILOVER | failover})
     assert end in ask("info", "10.1.1.10").out
 
 
-def test_clients_that_are_not_told_are_counted(ask: Run, daemon: ScriptedDaemon) -> None:
+def test_clients_that_are_not_reported_are_counted(ask: Run, daemon: ScriptedDaemon) -> None:
     daemon.answers["4097"] = answer(SHARED | {"clients_total": 4096, "holders": [], "holders_total": 0})
     lines = ask("info", "10.1.1.10").out.splitlines()
     assert "Client:       4094 more" in lines
@@ -258,12 +257,12 @@ def test_the_guard_is_asked_about_addresses_only(ask: Run, daemon: ScriptedDaemo
     assert "18 4097" not in daemon.requests
 
 
-def test_an_address_that_is_none_is_an_error(ask: Run, daemon: ScriptedDaemon) -> None:
+def test_an_invalid_address_is_an_error(ask: Run, daemon: ScriptedDaemon) -> None:
     daemon.answers["4097"] = answer(SHARED | {"address": "somewhere"})
     assert ask("info", "10.1.1.10") == (1, "", "Unable to parse dump from tincd.\n")
 
 
-def test_a_failover_before_all_time_is_an_error(ask: Run, daemon: ScriptedDaemon) -> None:
+def test_a_failover_at_an_impossible_time_is_an_error(ask: Run, daemon: ScriptedDaemon) -> None:
     daemon.answers["4097"] = answer(SHARED | {"failover": FAILOVER | {"ago_ms": 2**63 - 1}})
     result = ask("info", "10.1.1.10")
     assert result.status in (0, 1)  # some C libraries know such years
@@ -277,17 +276,17 @@ def test_a_failover_before_all_time_is_an_error(ask: Run, daemon: ScriptedDaemon
 def clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
-    monkeypatch.setattr(told.time, "time", lambda: NOW)
+    monkeypatch.setattr(time, "time", lambda: NOW)
 
 
 @pytest.mark.usefixtures("clock")
-def test_the_headline_tells_who_holds_a_shared_address_for_how_many_and_its_last_failover() -> None:
+def test_the_headline_shows_the_holder_of_a_shared_address_its_clients_and_its_last_failover() -> None:
     line = "shared 10.1.1.10: node_3 alive, 2 clients; last failover 0.41 s 19:57:04"
     assert headline(Shared(GUARD, (SHARED, USED))) == line
 
 
 @pytest.mark.usefixtures("clock")
-def test_of_several_shared_addresses_the_one_that_failed_over_last_is_told() -> None:
+def test_of_several_shared_addresses_the_one_that_failed_over_last_is_shown() -> None:
     quiet = SHARED | {"address": "10.1.1.11", "failover": None}
     earlier = SHARED | {"address": "10.1.1.12", "failover": FAILOVER | {"ago_ms": 99000}}
     line = headline(Shared(GUARD, (quiet, earlier, SHARED)))
@@ -295,7 +294,7 @@ def test_of_several_shared_addresses_the_one_that_failed_over_last_is_told() -> 
     assert line.endswith("; 2 more shared")
 
 
-def test_without_a_failover_the_first_shared_address_is_told() -> None:
+def test_without_a_failover_the_first_shared_address_is_shown() -> None:
     quiet = SHARED | {"failover": None, "clients_total": 1}
     other = quiet | {"address": "10.1.1.11"}
     assert headline(Shared(GUARD, (quiet,))) == "shared 10.1.1.10: node_3 alive, 1 client"
@@ -305,7 +304,7 @@ def test_without_a_failover_the_first_shared_address_is_told() -> None:
 
 
 @pytest.mark.usefixtures("clock")
-def test_where_the_new_holder_was_not_seen_the_silence_is_told() -> None:
+def test_if_the_new_holder_was_not_seen_the_silence_is_shown() -> None:
     address = SHARED | {"failover": FAILOVER | {"took_ms": None}}
     assert "last failover 0.30 s" in headline(Shared(GUARD, (address,)))
 
@@ -319,7 +318,7 @@ def test_without_shared_addresses_there_is_no_headline() -> None:
     assert headline(Shared(GUARD, (USED,))) == ""
 
 
-def test_the_line_below_the_title_tells_of_shared_addresses_unless_there_is_a_remark() -> None:
+def test_the_line_below_the_title_shows_a_shared_address_unless_there_is_a_remark() -> None:
     table = Table("vpn")
     table.update([TrafficRow("alpha", 1, 2, 3, 4)], 1.0)
     before = (table.title(), table.heading(), table.lines())

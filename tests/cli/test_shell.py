@@ -35,7 +35,7 @@ def test_only_a_hash_in_the_first_column_makes_a_comment(run: Run, conf: Path) -
     assert run("-c", "conf", stdin="#get Name\n # x\n") == (1, "", "Unknown command `#'.\n")
 
 
-def test_one_failure_makes_the_whole_fail_but_the_shell_goes_on(run: Run, conf: Path) -> None:
+def test_one_failure_fails_the_whole_script_but_the_shell_goes_on(run: Run, conf: Path) -> None:
     result = run("-c", "conf", stdin="nosuch x\nget Name\nget\n")
     assert result.status == 1
     assert result.out == "alpha\n"

@@ -32,11 +32,11 @@ def signed(conf: Path) -> str:
 
 
 @pytest.mark.parametrize("name", ["foo", "*"])
-def test_a_signature_of_tinc_holds(run: Run, signed: str, name: str) -> None:
+def test_a_signature_of_tinc_is_valid(run: Run, signed: str, name: str) -> None:
     assert run("-c", "conf", "verify", name, stdin=signed) == (0, CONTENT, "")
 
 
-def test_a_key_may_stand_in_a_pem_block(run: Run, conf: Path, signed: str) -> None:
+def test_a_key_may_be_in_a_pem_block(run: Run, conf: Path, signed: str) -> None:
     block = f"Port = 1\n-----BEGIN ED25519 PUBLIC KEY-----\n{KEY}\n-----END ED25519 PUBLIC KEY-----\n"
     (conf / "hosts/foo").write_text(block)
     assert run("-c", "conf", "verify", "foo", stdin=signed).out == CONTENT
@@ -84,11 +84,11 @@ def test_damage_is_found(run: Run, signed: str, damage: tuple[str, str], complai
         (["sign", "nofile"], "Could not open nofile: No such file or directory"),
     ],
 )
-def test_failures_are_told(run: Run, conf: Path, words: list[str], complaint: str) -> None:
+def test_failures_are_reported(run: Run, conf: Path, words: list[str], complaint: str) -> None:
     assert run("-c", "conf", *words) == (1, "", complaint + "\n")
 
 
-def test_a_signer_without_a_key_is_no_signer(run: Run, conf: Path, signed: str) -> None:
+def test_a_node_without_a_key_cannot_have_signed(run: Run, conf: Path, signed: str) -> None:
     (conf / "hosts/foo").write_text("Port = 1\n")
     result = run("-c", "conf", "verify", "*", stdin=signed)
     assert result == (1, "", "Could not read public key from conf/hosts/foo\n")
@@ -96,7 +96,7 @@ def test_a_signer_without_a_key_is_no_signer(run: Run, conf: Path, signed: str) 
     assert run("-c", "conf", "verify", "*", stdin=signed).err.startswith("Could not open conf/hosts/foo: ")
 
 
-def test_a_bad_private_key_is_told(run: Run, conf: Path) -> None:
+def test_a_bad_private_key_is_reported(run: Run, conf: Path) -> None:
     (conf / "ed25519_key.priv").write_text("junk")
     result = run("-c", "conf", "sign", stdin="x")
     assert result == (1, "", "Could not read private key from conf/ed25519_key.priv\n")

@@ -31,7 +31,7 @@ def publish(final: Path, meanwhile: Callable[[], None] = lambda: None) -> None:
 
 
 @pytest.mark.parametrize("exists", [False, True])
-def test_what_was_published_is_all_there_is(tmp_path: Path, exists: bool) -> None:
+def test_only_what_was_published_remains(tmp_path: Path, exists: bool) -> None:
     final = tmp_path / "etc/vpn"
     if exists:
         final.mkdir(parents=True, mode=0o700)
@@ -45,7 +45,7 @@ def test_what_was_published_is_all_there_is(tmp_path: Path, exists: bool) -> Non
     assert [path.name for path in final.parent.iterdir()] == ["vpn"]
 
 
-def test_a_failure_removes_it_unless_it_is_to_be_kept(
+def test_a_failure_removes_the_directory_unless_it_is_to_be_kept(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(keep: str) -> None:
@@ -92,7 +92,7 @@ with ended_by_signals():
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_the_program_tidies_up_and_then_dies_of_the_signal(number: signal.Signals) -> None:
+def test_the_program_cleans_up_and_then_dies_of_the_signal(number: signal.Signals) -> None:
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(int(number))],
         capture_output=True,

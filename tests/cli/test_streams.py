@@ -31,7 +31,7 @@ def test_log_prints_messages_until_the_daemon_ends(run: Run, daemon: ScriptedDae
     assert daemon.requests == ["18 15 3 0"]
 
 
-def test_an_interrupted_log_ends_well(
+def test_an_interrupted_log_ends_without_an_error(
     run: Run, daemon: ScriptedDaemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(*_: object) -> None:

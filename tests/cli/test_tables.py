@@ -115,7 +115,7 @@ def test_other_lists_are_laid_out_too(ask: Asker) -> None:
     assert re.search(r"^beta +192\.168\.77\.2 port 655 +pmtu", connections, re.MULTILINE)
 
 
-def test_colours_tell_how_nodes_are_reached(ask: Asker) -> None:
+def test_colours_show_how_nodes_are_reached(ask: Asker) -> None:
     seen = ask.on_terminal("dump nodes")
     colours = {name: code for code, name in re.findall(r"^\x1b\[([0-9;]*)m(\w+)", seen, re.MULTILINE)}
     assert colours["alpha"] == "1;32"
@@ -137,7 +137,7 @@ def test_a_report_about_a_node_keeps_its_words(ask: Asker) -> None:
         (None, None, ""),
     ],
 )
-def test_a_report_tells_of_the_fast_tag_if_the_daemon_does(
+def test_a_report_shows_the_fast_tag_if_the_daemon_reports_it(
     ask: Asker, daemon: ScriptedDaemon, sending: bool | None, accepting: bool | None, line: str
 ) -> None:
     node = {"name": "beta", "fast_tag_sending": sending, "fast_tag_accepting": accepting}
@@ -150,7 +150,7 @@ def test_a_report_tells_of_the_fast_tag_if_the_daemon_does(
     ("sending", "accepting", "told"),
     [(True, True, "sending accepting"), (False, True, "accepting"), (False, False, "no")],
 )
-def test_a_report_tells_whether_super_frames_go_whole(
+def test_a_report_shows_whether_super_frames_are_sent_whole(
     ask: Asker, daemon: ScriptedDaemon, sending: bool, accepting: bool, told: str
 ) -> None:
     node = {"name": "beta", "fast_tag_sending": True, "fast_tag_accepting": False}
@@ -160,7 +160,7 @@ def test_a_report_tells_whether_super_frames_go_whole(
     assert COLOUR.sub("", ask.on_terminal("info beta")) == ask.piped("info beta") + added
 
 
-def test_a_report_about_the_own_node_tells_of_offloads(ask: Asker, daemon: ScriptedDaemon) -> None:
+def test_a_report_about_the_own_node_shows_offloads(ask: Asker, daemon: ScriptedDaemon) -> None:
     node = {"name": "alpha", "fast_tag_sending": None, "fast_tag_accepting": None}
     node |= {"super_frames_sending": None, "super_frames_accepting": None}
     daemon.answers["4096"] = statistics_rows(node, {"device_offloads": ["checksum", "TSO4"]})
@@ -197,7 +197,7 @@ def shared_rows() -> str:
     return "\n".join([format_guard(guard), format_address(told), format_address(used), "18 4097\n"])
 
 
-def test_shared_addresses_are_laid_out_with_who_holds_them_for_whom(
+def test_shared_addresses_are_laid_out_with_their_holders_and_clients(
     ask: Asker, daemon: ScriptedDaemon
 ) -> None:
     daemon.answers["4097"] = shared_rows()
@@ -236,7 +236,7 @@ def test_plain_lines_about_shared_addresses_are_the_same_everywhere(
     assert "\x1b" not in plain
 
 
-def test_no_color_takes_the_colours_away(ask: Asker) -> None:
+def test_no_color_turns_colours_off(ask: Asker) -> None:
     seen = ask.on_terminal("dump nodes", NO_COLOR="1")
     assert not re.search(r"\x1b\[[0-9;]*3[0-7]", seen)
     assert "Reached" in seen
@@ -251,7 +251,7 @@ def test_plain_means_the_bytes_of_tinc(ask: Asker, words: str) -> None:
 
 
 @pytest.mark.parametrize("terminal", ["dumb", ""])
-def test_a_terminal_without_abilities_gets_plain_lines(ask: Asker, terminal: str) -> None:
+def test_a_dumb_terminal_gets_plain_lines(ask: Asker, terminal: str) -> None:
     assert ask.on_terminal("dump nodes", TERM=terminal) == ask.piped("dump nodes")
 
 
@@ -263,7 +263,7 @@ def test_json_is_never_laid_out(ask: Asker) -> None:
     assert ask.on_terminal("dump nodes --json") == ask.piped("dump nodes --json")
 
 
-def test_names_are_no_markup(ask: Asker, daemon: ScriptedDaemon) -> None:
+def test_names_are_not_read_as_markup(ask: Asker, daemon: ScriptedDaemon) -> None:
     daemon.answers["5"] = "18 5 10.0.0.1 [bold]x[/bold]:smile:\n18 5\n"
     assert "[bold]x[/bold]:smile:" in ask.on_terminal("dump subnets")
 

@@ -201,7 +201,7 @@ def test_a_restart_makes_a_new_daemon(pair: Pair) -> None:
     assert pair.pid("alpha") != before
 
 
-def test_wrong_options_of_the_daemon_are_its_own_complaint(pair: Pair) -> None:
+def test_the_daemon_complains_about_its_own_wrong_options(pair: Pair) -> None:
     pair.pytinc("alpha", "stop")
     done = pair.pytinc("alpha", "start", "--nosuch")
     assert done.returncode == 1
@@ -209,7 +209,7 @@ def test_wrong_options_of_the_daemon_are_its_own_complaint(pair: Pair) -> None:
     assert f"Error starting {pair.binaries}/pytincd\n" in done.stderr
 
 
-def test_info_for_programs_does_without_what_a_c_daemon_does_not_tell(pair: Pair) -> None:
+def test_json_info_works_without_what_a_c_daemon_does_not_report(pair: Pair) -> None:
     for node in ("alpha", "beta"):
         done = pair.pytinc("alpha", "info", "--json", node)
         assert (done.returncode, done.stderr) == (0, "")

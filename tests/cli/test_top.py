@@ -16,7 +16,7 @@ def polled_twice() -> Table:
     return table
 
 
-def test_the_title_is_tincs() -> None:
+def test_the_title_is_the_one_of_tinc() -> None:
     assert polled_twice().title() == "Tinc vpn               Nodes:    2  Sort: name        Current"
 
 
@@ -94,7 +94,7 @@ TOLD = Statistics(
 )
 
 
-def test_d_shows_paths_instead_of_traffic_and_traffic_again() -> None:
+def test_d_switches_between_traffic_and_paths() -> None:
     table = polled_twice()
     traffic = (table.heading(), table.lines())
     table.press("d")
@@ -118,7 +118,7 @@ def test_a_node_without_a_path_yet_has_a_line() -> None:
     assert [text.rstrip() for _, text in table.lines()] == ["alpha", "beta"]
 
 
-def test_a_daemon_that_tells_of_no_paths_is_no_reason_to_end() -> None:
+def test_top_goes_on_with_a_daemon_that_reports_no_paths() -> None:
     table = polled_twice()
     table.press("d")
     table.update_paths(None)

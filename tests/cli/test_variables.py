@@ -37,7 +37,7 @@ def test_a_variable_is_needed(words: list[str]) -> None:
         parse_target(words)
 
 
-def test_what_follows_the_verb_has_a_limit() -> None:
+def test_the_words_after_the_verb_have_a_limit() -> None:
     assert len(parse_target(["Mode", "x" * 5000]).value) == 4095 - len("Mode ")
 
 
@@ -106,7 +106,7 @@ def test_the_port_is_the_configured_one_without_a_daemon(run: Run, conf: Path) -
     assert run("-c", "conf", "get", "Port").out == "0\n"
 
 
-def test_a_change_tells_the_daemon(run: Run, conf: Path, daemon: ScriptedDaemon) -> None:
+def test_a_change_makes_the_daemon_reload(run: Run, conf: Path, daemon: ScriptedDaemon) -> None:
     daemon.answers["1"] = "18 1 22\n"
     assert run("-c", "conf", "add", "ConnectTo", "beta") == (0, "", "")
     assert daemon.requests == ["18 1"]

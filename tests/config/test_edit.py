@@ -28,10 +28,10 @@ class TestGet:
     def test_comments_indented_lines_and_keys_do_not_match(self) -> None:
         assert get_values("#Port = 1\n Port = 2\n" + KEY + "Port = 3", "Port") == ["3"]
 
-    def test_nothing_is_found_where_nothing_is(self) -> None:
+    def test_nothing_is_found_in_an_empty_file(self) -> None:
         assert get_values("", "Port") == []
 
-    def test_the_row_of_the_table_will_do_as_well_as_the_name(self) -> None:
+    def test_a_row_of_the_table_works_as_well_as_its_name(self) -> None:
         variable = lookup("port")
         assert variable is not None
         assert get_values("pOrT = 5", variable) == ["5"]
@@ -54,7 +54,7 @@ class TestSet:
         result = set_value(text, "MODE", "Switch")
         assert result == EditResult("Mode = Switch\n# note\n" + KEY, (), changed=True)
 
-    def test_losing_values_of_a_multi_valued_variable_is_worth_a_warning(self) -> None:
+    def test_losing_values_of_a_multi_valued_variable_gives_a_warning(self) -> None:
         result = set_value("ConnectTo = b\nConnectTo = D\nConnectTo = c\n", "ConnectTo", "d")
         assert result.text == "ConnectTo = d\n"
         assert result.warnings == ("Warning: removing ConnectTo = b", "Warning: removing ConnectTo = c")

@@ -77,7 +77,7 @@ def test_an_invitation_becomes_files() -> None:
         ("Name = beta\n#" + "x" * 1023 + "\n", "Line 2 of the invitation is longer"),
     ],
 )
-def test_what_cannot_be_used_is_refused_as_a_whole(text: str, why: str) -> None:
+def test_an_invitation_that_cannot_be_used_is_refused_as_a_whole(text: str, why: str) -> None:
     with pytest.raises(ConfigError, match=why):
         read(text)
 
@@ -86,7 +86,7 @@ def test_what_cannot_be_used_is_refused_as_a_whole(text: str, why: str) -> None:
     "name",
     ["", ".", "..", ".hidden", "a/b", "/etc", "a\\b", "a b", "$HOME", "a\x1bb", "a;`x`", "x\ty"],
 )
-def test_a_net_name_that_is_no_safe_directory_is_refused(name: str) -> None:
+def test_a_net_name_that_is_not_a_safe_directory_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="Unsafe NetName"):
         own(f"NetName = {name}")
     # Nobody looks at it where the user has chosen another.
@@ -120,7 +120,7 @@ def test_each_variable_goes_where_it_belongs_if_it_is_safe(variable: Variable) -
         assert forced.messages == (f"Warning: unsafe variable '{variable.name}' in invitation.",)
 
 
-def test_lines_that_mean_nothing_are_left_out_with_a_remark_or_without() -> None:
+def test_useless_lines_are_left_out_with_or_without_a_message() -> None:
     node = own("\n# Mode = hub\n Mode = hub\n\tMode = hub\nScriptsFoo = x\nMode =\nDisableBuggyPeers = yes\r")
     assert node.tinc_conf == "Name = beta\n"
     assert node.messages == (
@@ -130,23 +130,23 @@ def test_lines_that_mean_nothing_are_left_out_with_a_remark_or_without() -> None
     )
 
 
-def test_remarks_hold_nothing_that_a_terminal_acts_on_and_are_few() -> None:
+def test_messages_are_few_and_hold_nothing_that_a_terminal_acts_on() -> None:
     assert own("\x1b[2Jx\udc9b = 1").messages == ("Ignoring unknown variable '?[2Jx?' in invitation.",)
     many = own("Nothing = 1\n" * 80).messages
     assert len(many) == joined.MAX_MESSAGES + 1
-    assert many[-1] == "30 more remarks about the invitation are left out."
+    assert many[-1] == "30 more messages about the invitation are left out."
 
 
 def test_odd_bytes_of_host_files_survive() -> None:
     assert read("Name = beta\nName = alpha\nAddress = \udcff\r\n").hosts == {"alpha": "Address = \udcff\r\n"}
 
 
-def test_a_host_file_told_twice_is_the_later_one() -> None:
+def test_of_two_host_files_with_one_name_the_later_one_counts() -> None:
     text = "Name = beta\nName = alpha\nPort = 1\nName = gamma\nName = alpha\nPort = 2"
     assert read(text).hosts == {"alpha": "Port = 2\n", "gamma": ""}
 
 
-def test_host_files_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_host_files_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(joined, "MAX_HOSTS", 2)
     read("Name = beta\nName = a\nName = b\nName = a\n")
     with pytest.raises(ConfigError, match="More than 2"):
@@ -225,7 +225,7 @@ PIECES = st.sampled_from(
 
 
 @given(st.sampled_from(["Ifconfig", "Route"]), st.lists(PIECES | st.text(max_size=3), max_size=8))
-def test_whatever_is_asked_the_script_holds_known_commands_only(variable: str, pieces: list[str]) -> None:
+def test_the_script_holds_only_known_commands(variable: str, pieces: list[str]) -> None:
     with contextlib.suppress(ConfigError):
         node = own(f"{variable} = {''.join(pieces)}")
         if node.has_commands:

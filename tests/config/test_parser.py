@@ -104,7 +104,7 @@ class TestGrammar:
         assert pairs(head + "Mode = hub\nb = 1") == [("a", "x" * 2044), ("Mode", "hub"), ("b", "1")]
         assert pairs(head + "\nb = 1") == [("a", "x" * 2044), ("b", "1")]
 
-    def test_entries_know_where_they_stand(self) -> None:
+    def test_entries_know_their_place(self) -> None:
         entries, _ = parse_text("# first\nName = alpha\n", CONF)
         assert entries == [Entry("Name", "alpha", CONF, 2)]
         assert entries[0].where == f"{CONF} line 2"
@@ -136,7 +136,7 @@ class TestOptions:
         assert parse_option("Subnet=10.0.0.1", 1) == (None, Entry("Subnet", "10.0.0.1", None, 1))
 
     @pytest.mark.parametrize("text", ["Mode", "Mode=", "Mode ="])
-    def test_an_option_without_value_is_an_error(self, text: str) -> None:
+    def test_an_option_without_a_value_is_an_error(self, text: str) -> None:
         with pytest.raises(ConfigError, match=r"^No value for variable `Mode' in command line option 3$"):
             parse_option(text, 3)
 
@@ -163,7 +163,7 @@ class TestPool:
 
 
 class TestName:
-    def test_a_plain_name_is_taken_as_it_is(self) -> None:
+    def test_a_plain_name_is_used_unchanged(self) -> None:
         assert expand_name("alpha_1") == "alpha_1"
 
     def test_a_variable_of_the_environment_is_expanded(self) -> None:
@@ -194,7 +194,7 @@ class TestName:
         with pytest.raises(ConfigError, match="Invalid name for myself!"):
             expand_name("$NODE", {"NODE": ""})
 
-    def test_the_complaint_tells_file_and_line(self) -> None:
+    def test_the_error_names_file_and_line(self) -> None:
         with pytest.raises(ConfigError, match=f"{CONF} line 2") as caught:
             own_name(pool("\nName = a-b\n"))
         assert caught.value.line == 2
@@ -499,7 +499,7 @@ class TestSettings:
 
 
 class TestHostSettings:
-    def test_a_host_file_gives_what_stands_in_it_and_nothing_else(self) -> None:
+    def test_a_host_file_gives_only_its_own_variables(self) -> None:
         made = build_host_settings(
             "beta", pool("Address = b.example 1655\nSubnet = 10.2.0.0/16\n"), b"k" * 32
         )

@@ -31,7 +31,7 @@ class TestNetname:
         assert chosen_netname(".") is None
 
     @pytest.mark.parametrize("given", [None, "", "."])
-    def test_there_need_not_be_one(self, given: str | None) -> None:
+    def test_there_need_not_be_a_network_name(self, given: str | None) -> None:
         assert chosen_netname(given) is None
         assert cli_paths(given, None, None).ident == "tinc"
 
@@ -146,7 +146,7 @@ class TestAbsolute:
         (system / "link").symlink_to("etc")
         assert absolute("./link/../link/tinc") == os.path.realpath(system / "etc/tinc")
 
-    def test_any_other_path_is_put_behind_the_directory(self) -> None:
+    def test_any_other_path_is_appended_to_the_directory(self) -> None:
         assert absolute("conf/.//./log") == f"{os.getcwd()}/conf/.//./log"
 
 

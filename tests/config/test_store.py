@@ -86,7 +86,7 @@ class TestServer:
         with pytest.raises(ConfigError, match="No value for variable `Mode' on line 2"):
             ConfigTree(str(base)).load_settings()
 
-    def test_bytes_that_are_no_text_do_no_harm(self, base: Path) -> None:
+    def test_bytes_that_are_not_text_do_no_harm(self, base: Path) -> None:
         (base / "tinc.conf").write_bytes(b"# caf\xe9\nName = alpha\nInterface = \xff\n")
         made = ConfigTree(str(base)).load_settings()
         assert made.interface is not None
@@ -265,7 +265,7 @@ class TestPrivateKey:
     @pytest.mark.parametrize(
         ("mode", "insecure"), [(0o600, False), (0o700, False), (0o640, True), (0o602, True)]
     )
-    def test_permissions_for_others_are_told(self, base: Path, mode: int, insecure: bool) -> None:
+    def test_permissions_for_others_are_reported(self, base: Path, mode: int, insecure: bool) -> None:
         (base / "ed25519_key.priv").touch()
         (base / "ed25519_key.priv").chmod(mode)
         assert ConfigTree(str(base)).private_key_text()[2] is insecure
@@ -353,7 +353,7 @@ class TestWriteAtomic:
         assert path.read_text() == "new"
         assert (after.st_mode, after.st_uid, after.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
 
-    def test_a_symbolic_link_goes_on_pointing_to_the_file(self, tmp_path: Path) -> None:
+    def test_a_symbolic_link_keeps_pointing_to_the_file(self, tmp_path: Path) -> None:
         (tmp_path / "target").write_text("old")
         (tmp_path / "link").symlink_to("target")
         write_atomic(f"{tmp_path}/link", "new")
@@ -418,7 +418,7 @@ def test_an_overlong_invitation_is_refused(base: Path) -> None:
         ConfigTree(str(base)).take_invitation("f" * 24)
 
 
-def test_what_is_no_file_is_no_invitation(base: Path) -> None:
+def test_what_is_not_a_file_is_not_an_invitation(base: Path) -> None:
     (base / "invitations" / ("f" * 24)).mkdir(parents=True)
     with pytest.raises(ConfigError, match="Cannot open invitation"):
         ConfigTree(str(base)).take_invitation("f" * 24)

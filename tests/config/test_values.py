@@ -61,7 +61,7 @@ def test_an_integer_ends_where_the_digits_end(text: str, value: int | None) -> N
         ("fd00::1 655 # main", HostPort("fd00::1", "655")),
     ],
 )
-def test_an_address_is_a_host_and_perhaps_a_port(text: str, value: HostPort) -> None:
+def test_an_address_is_a_host_with_an_optional_port(text: str, value: HostPort) -> None:
     assert parse_host_port(text) == value
 
 
@@ -108,7 +108,7 @@ def test_a_bad_proxy_line_is_refused_in_tincs_words(text: str, complaint: str) -
 
 
 @pytest.mark.parametrize("text", ["socks5\thost\t1080\tme\tsecret", "http://me:secret@host:3128"])
-def test_a_line_that_is_not_understood_is_refused_without_repeating_a_password(text: str) -> None:
+def test_an_invalid_line_is_refused_without_repeating_a_password(text: str) -> None:
     with pytest.raises(DecodeError, match=r"Unknown proxy type (socks5|http)!") as refusal:
         parse_proxy(text)
     assert "secret" not in str(refusal.value)
@@ -145,7 +145,7 @@ def test_where_to_listen_is_a_numeric_address_with_a_port(text: str, host: str, 
     ["9655", ":9655", "127.0.0.1", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:65536", "127.0.0.1:-1",
      "localhost:9655", "::1:9655", "[127.0.0.1]:9655", "[::1]", "[]:1", "*:9655", "127.0.0.1:9 655"],
 )  # fmt: skip
-def test_anything_else_is_no_place_to_listen(text: str) -> None:
+def test_anything_else_is_not_an_address_to_listen_on(text: str) -> None:
     with pytest.raises(DecodeError, match="is not ADDRESS:PORT"):
         parse_listen(text)
 
@@ -158,7 +158,9 @@ def test_anything_else_is_no_place_to_listen(text: str) -> None:
         ("group.example tinc 255", MulticastGroup("group.example", "tinc", 255)),
     ],
 )
-def test_a_multicast_group_has_an_address_a_port_and_perhaps_a_ttl(text: str, group: MulticastGroup) -> None:
+def test_a_multicast_group_has_an_address_a_port_and_an_optional_ttl(
+    text: str, group: MulticastGroup
+) -> None:
     assert parse_multicast(text) == group
 
 

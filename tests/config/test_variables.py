@@ -91,7 +91,7 @@ def test_invitations_may_set_the_safe_variables_only() -> None:
     assert names(safe=True) == set(SAFE.split())
 
 
-def test_each_variable_stands_somewhere_and_is_explained() -> None:
+def test_each_variable_may_stand_somewhere_and_is_explained() -> None:
     for variable in VARIABLES.values():
         assert variable.server or variable.host
         assert variable.effect

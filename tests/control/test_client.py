@@ -76,7 +76,7 @@ def greet(connection: socket.socket) -> None:
     connection.sendall(GREETING)
 
 
-def test_the_greeting_tells_name_and_pid(serve: Serve) -> None:
+def test_the_greeting_has_name_and_pid(serve: Serve) -> None:
     with serve(greet).connect() as client:
         assert (client.daemon_name, client.pid) == ("alpha", 4242)
 
@@ -134,7 +134,7 @@ def test_a_line_without_end_is_an_error(serve: Serve) -> None:
         expect(connection, "18 5")
         connection.sendall(b"18" * 40000)
 
-    with serve(daemon).connect() as client, pytest.raises(ControlError, match="Too long"):
+    with serve(daemon).connect() as client, pytest.raises(ControlError, match="too long"):
         client.dump(Request.DUMP_SUBNETS)
 
 
@@ -159,7 +159,7 @@ def test_frames_follow_each_other_without_newlines(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("header", [b"18 15 1025\n", b"18 15 -1\n", b"18 14 3\n", b"x\n", b"18 -1\n"])
-def test_a_frame_that_cannot_be_is_an_error(serve: Serve, header: bytes) -> None:
+def test_an_impossible_frame_is_an_error(serve: Serve, header: bytes) -> None:
     def daemon(connection: socket.socket) -> None:
         greet(connection)
         expect(connection, "18 15 -1 0")
@@ -193,7 +193,7 @@ def test_a_silent_daemon_times_out(serve: Serve, monkeypatch: pytest.MonkeyPatch
         (b"0 alpha 17.7\n4 1 5\n", "Could not fully establish control socket connection"),
     ],
 )
-def test_a_bad_greeting_is_told_apart(serve: Serve, answer: bytes, complaint: str) -> None:
+def test_each_bad_greeting_has_its_own_error(serve: Serve, answer: bytes, complaint: str) -> None:
     def daemon(connection: socket.socket) -> None:
         expect(connection, f"0 ^{COOKIE} 0")
         connection.sendall(answer)
@@ -234,7 +234,7 @@ def test_no_process_has_an_impossible_pid(pid: int) -> None:
     assert not process_exists(pid)
 
 
-def test_a_missing_socket_is_named_and_the_pid_told(place: Place) -> None:
+def test_a_missing_socket_is_named_and_the_pid_returned(place: Place) -> None:
     with pytest.raises(
         NoDaemonError, match=f"Cannot connect to UNIX socket {place.socket}: No such file"
     ) as caught:

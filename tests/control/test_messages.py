@@ -192,7 +192,7 @@ def test_parsers_raise_nothing_but_decode_errors(parse: object, line: str) -> No
 
 
 @pytest.mark.parametrize("line", ["18 1", "18 1 0 0", "18 2 0", "17 1 0", "", "18 1 x", "18 1 ²"])
-def test_an_answer_to_something_else_is_no_result(line: str) -> None:
+def test_an_answer_to_another_request_is_not_a_result(line: str) -> None:
     with pytest.raises(DecodeError):
         parse_result(line, Request.RELOAD)
 

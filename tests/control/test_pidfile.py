@@ -40,7 +40,7 @@ def test_the_cookie_is_not_shown() -> None:
         LINE.replace(COOKIE, "^" * 64),
     ],
 )
-def test_anything_else_is_no_pid_file(text: str) -> None:
+def test_anything_else_is_not_a_pid_file(text: str) -> None:
     with pytest.raises(DecodeError):
         PidFile.parse(text)
 

@@ -71,7 +71,7 @@ def test_what_is_formatted_is_parsed() -> None:
     assert told.addresses == (ADDRESS, {**ADDRESS, "address": "fd00::1", "failover": None})
 
 
-def test_rows_are_told_from_the_end_by_their_words() -> None:
+def test_rows_differ_from_the_end_by_their_words() -> None:
     assert all(row.startswith("18 4097 ") and len(row.split()) == 4 for row in rows())
 
 
@@ -161,7 +161,7 @@ def test_other_rows_are_refused(lines: list[str]) -> None:
 
 
 @given(st.lists(st.text() | st.from_regex(r"18 4097 (guard|address) \{.*\}")))
-def test_whatever_comes_nothing_but_decode_errors_get_out(lines: list[str]) -> None:
+def test_any_rows_raise_nothing_but_decode_errors(lines: list[str]) -> None:
     with suppress(DecodeError):
         parse_rows(lines)
 
@@ -174,6 +174,6 @@ VALUES = st.recursive(
 
 
 @given(st.sampled_from(list(ADDRESS)), VALUES)
-def test_whatever_a_field_holds_nothing_but_decode_errors_get_out(name: str, value: object) -> None:
+def test_any_field_raises_nothing_but_decode_errors(name: str, value: object) -> None:
     with suppress(DecodeError):
         parse_rows(rows(**{name: value}))

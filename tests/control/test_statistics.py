@@ -18,7 +18,7 @@ from pytinc.control.statistics import (
     format_row,
     parse_rows,
 )
-from pytinc.datapath.table import Drops
+from pytinc.datapath.peer_slot import Drops
 from pytinc.errors import DecodeError
 
 NO_DROPS = dict.fromkeys(DROPS, 0)
@@ -52,7 +52,7 @@ def test_what_is_formatted_is_parsed() -> None:
     assert told.nodes == {"beta": NODE_VALUES}
 
 
-def test_rows_are_told_from_the_end_by_their_words() -> None:
+def test_rows_differ_from_the_end_by_their_words() -> None:
     assert all(row.startswith("18 4096 ") and len(row.split()) == 4 for row in rows())
 
 
@@ -78,12 +78,12 @@ def test_fields_and_kinds_of_a_newer_daemon_are_left_out() -> None:
     assert set(told.nodes["beta"]["drops"]) == set(DROPS)
 
 
-def test_reasons_that_are_left_out_never_occurred() -> None:
+def test_reasons_that_are_left_out_count_zero() -> None:
     told = parse_rows(rows({**NODE_VALUES, "drops": {"no_key": 3}}))
     assert told.nodes == {"beta": NODE_VALUES}
 
 
-def test_a_daemon_from_before_the_fast_tag_and_offloads_were_told_is_understood() -> None:
+def test_an_older_daemon_that_does_not_report_fast_tag_and_offloads_is_understood() -> None:
     tags = ("fast_tag_sending", "fast_tag_accepting", "super_frames_sending", "super_frames_accepting")
     added = (*tags, "device_offloads", "udp_offloads")
     older = [
@@ -121,6 +121,6 @@ def test_other_rows_are_refused(lines: list[str]) -> None:
 
 
 @given(st.lists(st.text() | st.from_regex(r"18 4096 (daemon|node) \{.*\}")))
-def test_whatever_comes_nothing_but_decode_errors_get_out(lines: list[str]) -> None:
+def test_any_rows_raise_nothing_but_decode_errors(lines: list[str]) -> None:
     with suppress(DecodeError):
         parse_rows(lines)

@@ -20,7 +20,7 @@ def test_help_is_on_standard_output(capsys) -> None:
 
 
 @pytest.mark.parametrize("words", [["word"], ["--nosuch"], ["-c"]])
-def test_a_wrong_command_line_gets_a_hint_and_status_one(capsys, words: list[str]) -> None:
+def test_a_wrong_command_line_gives_a_hint_and_status_one(capsys, words: list[str]) -> None:
     assert main(words) == 1
     said = capsys.readouterr().err
     assert "--help' for more information." in said

@@ -94,7 +94,7 @@ def test_lines_in_a_file_have_identity_and_pid(log: DaemonLog, tmp_path) -> None
     assert re.fullmatch(rf"{TIME} tinc\.vpn\[{os.getpid()}\]: Ready", line)
 
 
-def test_a_file_that_was_moved_away_is_made_anew_on_reopen(log: DaemonLog, tmp_path) -> None:
+def test_reopening_makes_a_new_file_if_the_old_one_was_moved(log: DaemonLog, tmp_path) -> None:
     path, moved = tmp_path / "log", tmp_path / "log.1"
     log.add(FileTarget(str(path), log.ident))
     log(0, "info", "first")
@@ -116,7 +116,7 @@ def test_if_reopening_fails_the_old_file_is_kept(log: DaemonLog, tmp_path) -> No
     assert "still here" in (tmp_path / "moved" / "log").read_text()
 
 
-def test_an_unopenable_file_is_an_os_error(tmp_path) -> None:
+def test_a_file_that_cannot_be_opened_is_an_os_error(tmp_path) -> None:
     with pytest.raises(OSError):
         FileTarget(str(tmp_path / "nosuch" / "log"), "tinc")
 
@@ -185,7 +185,7 @@ def test_errors_of_other_loggers_are_shown_and_their_chatter_is_not(log: DaemonL
     assert stream.getvalue().endswith("ERROR   broken\n")
 
 
-def test_a_target_that_fails_harms_nobody(log: DaemonLog) -> None:
+def test_a_target_that_fails_does_no_harm(log: DaemonLog) -> None:
     broken, stream = io.StringIO(), io.StringIO()
     log.add(StderrTarget(broken))
     log.add(StderrTarget(stream))
@@ -210,7 +210,7 @@ def test_an_unexpected_error_is_one_line_with_its_place() -> None:
     assert "raise ValueError" not in "".join(trace)
 
 
-def test_who_wants_to_know_is_told_when_other_levels_are_wanted(log: DaemonLog) -> None:
+def test_a_change_of_the_wanted_levels_is_reported(log: DaemonLog) -> None:
     told: list[bool] = []
     log.on_levels = lambda: told.append(log.wants(4))
     log.level = 4

@@ -36,7 +36,7 @@ def test_debug_counts_or_sets_the_level(words: str, level: int) -> None:
 
 
 @given(st.lists(st.text(max_size=12), max_size=5))
-def test_any_debug_level_is_taken(values: list[str]) -> None:
+def test_any_debug_level_is_accepted(values: list[str]) -> None:
     assert isinstance(debug_level(values), int)
 
 
@@ -61,7 +61,7 @@ def test_of_logfile_and_syslog_the_last_one_counts(
     assert (options.log_to_file, options.logfile, options.syslog) == (to_file, path, syslog)
 
 
-def test_all_other_options_have_their_places() -> None:
+def test_all_other_options_are_returned() -> None:
     assert parse(
         "-c", "dir", "-nnet", "-DLR", "-U", "user", "--pidfile=pid", "-oA=1", "-o", "b.C = 2"
     ) == Options(

@@ -25,7 +25,7 @@ def test_directories_are_made_and_get_their_modes(tmp_path) -> None:
     assert mode(tmp_path / "invitations") == 0o700
 
 
-def test_a_directory_that_cannot_be_made_is_no_matter(tmp_path) -> None:
+def test_a_directory_that_cannot_be_made_is_ignored(tmp_path) -> None:
     prepare_directories(str(tmp_path / "no" / "such"))
 
 

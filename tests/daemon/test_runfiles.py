@@ -16,7 +16,7 @@ def files_in(directory: Path) -> RunFiles:
     return RunFiles(str(directory / "pid"), str(directory / "pid.socket"))
 
 
-def test_the_pid_file_is_for_its_owner_alone_and_both_files_go_at_the_end(tmp_path) -> None:
+def test_only_its_owner_can_read_the_pid_file_and_both_files_are_removed_at_the_end(tmp_path) -> None:
     files = files_in(tmp_path)
     with files.create(CONTENT):
         assert (tmp_path / "pid").read_text() == f"4711 {'A' * 64} 127.0.0.1 port 655\n"

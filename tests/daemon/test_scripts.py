@@ -153,7 +153,7 @@ def test_more_scripts_than_may_wait_are_skipped_and_reported_once(
     ]
 
 
-def test_after_its_end_the_runner_keeps_nobody_waiting(tmp_path, log) -> None:
+def test_after_the_end_of_the_runner_nobody_waits(tmp_path, log) -> None:
     write(tmp_path / "never", "true")
 
     async def main(tasks: Tasks) -> None:

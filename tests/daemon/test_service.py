@@ -189,7 +189,7 @@ def test_scripts_run_in_order_with_their_environment_and_before_ready(network: N
     ]
 
 
-def test_with_device_standby_nothing_is_taken_up_or_down(network: Network) -> None:
+def test_with_device_standby_tinc_up_and_tinc_down_do_not_run(network: Network) -> None:
     network.configure("DeviceStandby = yes")
     for name in ("tinc-up", "tinc-down"):
         network.script(name, f"touch {network.base}/ran")
@@ -198,7 +198,7 @@ def test_with_device_standby_nothing_is_taken_up_or_down(network: Network) -> No
     assert not (network.base / "ran").exists()
 
 
-def test_scripts_have_the_extension_and_the_interpreter_that_were_asked_for(network: Network) -> None:
+def test_scripts_have_the_configured_extension_and_interpreter(network: Network) -> None:
     out = network.base / "out"
     for name in ("tinc-up", "tinc-up.sh"):
         network.script(name, f'echo "{name} $0" >> {out}')
@@ -209,7 +209,7 @@ def test_scripts_have_the_extension_and_the_interpreter_that_were_asked_for(netw
 
 
 @pytest.mark.parametrize(("words", "level"), [((), "3"), (("-d1",), "1")])
-def test_the_log_level_is_that_of_the_variable_unless_an_option_says_another(
+def test_the_log_level_is_that_of_the_variable_unless_an_option_sets_another(
     network: Network, words: tuple[str, ...], level: str
 ) -> None:
     network.script("tinc-up", f'echo "$DEBUG" > {network.base}/out')
@@ -243,7 +243,9 @@ def test_the_daemon_makes_its_directories(network: Network) -> None:
     daemon.stop()
 
 
-def test_detached_it_returns_at_once_and_tells_the_umbilical_when_it_is_ready(network: Network) -> None:
+def test_a_detached_start_returns_at_once_and_reports_by_the_umbilical_when_it_is_ready(
+    network: Network,
+) -> None:
     network.script("tinc-up", "sleep 0.3")
     reader, writer = os.pipe()
     log = network.base / "daemon.log"
@@ -320,7 +322,7 @@ def test_the_service_manager_is_kept_informed(network: Network) -> None:
         (["-U", "nosuchuser"], "unknown user"),
     ],
 )
-def test_what_cannot_work_is_said_and_ends_with_status_one(
+def test_settings_that_cannot_work_are_reported_and_end_with_status_one(
     network: Network, words: list[str], text: str
 ) -> None:
     status, said = network.fail(*words)
@@ -378,7 +380,7 @@ def test_a_second_daemon_does_not_disturb_the_first(network: Network) -> None:
         assert client.pid == daemon.pid
 
 
-def test_a_stale_socket_and_pid_file_are_no_obstacle(network: Network) -> None:
+def test_a_stale_socket_and_pid_file_do_not_prevent_the_start(network: Network) -> None:
     daemon = network.start()
     daemon.signal(signal.SIGKILL)
     daemon.finish()
@@ -409,7 +411,7 @@ def test_requests_of_the_control_socket_are_answered(network: Network) -> None:
     assert "NOTICE  Got 'reload' command\n" in said
 
 
-def test_statistics_are_told_over_the_control_socket(network: Network) -> None:
+def test_the_control_socket_returns_statistics(network: Network) -> None:
     daemon = network.start()
     with network.client() as client:
         until(lambda: parse_rows(client.dump(Request.DUMP_STATISTICS)).daemon["lag_max_us"] is not None)
@@ -422,7 +424,7 @@ def test_statistics_are_told_over_the_control_socket(network: Network) -> None:
     daemon.stop()
 
 
-def test_the_guard_is_told_over_the_control_socket_and_tuned_by_a_reload(network: Network) -> None:
+def test_the_control_socket_returns_the_guard_and_a_reload_tunes_it(network: Network) -> None:
     daemon = network.start()
     with network.client() as client:
         told = parse_shared(client.dump(Request.DUMP_SHARED))
@@ -440,13 +442,13 @@ def scrape(port: int) -> bytes:
     return text
 
 
-def test_metrics_are_told_where_they_are_asked_for_and_nowhere_else(network: Network) -> None:
+def test_metrics_are_served_at_their_address_and_nowhere_else(network: Network) -> None:
     daemon = network.start("-d1")
     assert "metrics" not in daemon.said
     daemon.stop()
     network.configure("MetricsListen = 127.0.0.1:0")
     daemon = network.start("-d1")
-    (port,) = re.findall(r"Telling metrics on 127\.0\.0\.1 port ([0-9]+)\n", daemon.said)
+    (port,) = re.findall(r"Serving metrics on 127\.0\.0\.1 port ([0-9]+)\n", daemon.said)
     assert b'pytinc_info{name="alpha",version="' in scrape(int(port))
     network.configure("MetricsListen = nonsense")
     with network.client() as client:
@@ -466,14 +468,14 @@ def test_a_guard_interval_out_of_range_is_named_with_file_and_line(network: Netw
     )
 
 
-def test_a_bad_place_for_metrics_is_named_with_file_and_line(network: Network) -> None:
+def test_a_bad_address_for_metrics_is_named_with_file_and_line(network: Network) -> None:
     network.configure("MetricsListen = 9655")
     status, said = network.fail()
     assert status == 1
     assert f"(variable MetricsListen in {network.base}/tinc.conf line 5)" in said
 
 
-def test_the_place_for_metrics_is_taken_after_tinc_up_which_may_set_its_address(network: Network) -> None:
+def test_metrics_are_bound_after_tinc_up_which_may_set_their_address(network: Network) -> None:
     out = network.base / "out"
     network.configure("MetricsListen = 203.0.113.1:0")
     for name in ("tinc-up", "tinc-down"):
@@ -510,7 +512,7 @@ def test_a_broken_configuration_fails_a_reload_request_and_changes_nothing(netwo
     assert "Host and port argument expected for proxy!" in said
 
 
-def test_hangup_opens_the_log_anew_and_reloads(network: Network) -> None:
+def test_hangup_reopens_the_log_and_reloads(network: Network) -> None:
     log, moved = network.base / "daemon.log", network.base / "daemon.log.1"
     daemon = network.launch(network.arguments("-D", f"--logfile={log}"))
     until(lambda: log.exists() and "Ready" in log.read_text())
@@ -523,7 +525,7 @@ def test_hangup_opens_the_log_anew_and_reloads(network: Network) -> None:
     assert daemon.stop()[0] == 0
 
 
-def test_an_alarm_dials_again_what_waits(network: Network) -> None:
+def test_an_alarm_dials_waiting_connections(network: Network) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     network.configure("ConnectTo = beta")
@@ -606,7 +608,7 @@ def test_log_lines_are_streamed_to_a_client(network: Network) -> None:
     daemon.stop()
 
 
-def test_a_daemon_in_router_mode_starts_and_says_that_its_mode_stays_on_reload(network: Network) -> None:
+def test_a_daemon_in_router_mode_starts_and_says_that_a_reload_keeps_its_mode(network: Network) -> None:
     file = network.base / "tinc.conf"
     switch = file.read_text()
     file.write_text(switch.replace("Mode = switch", "Mode = router"))
@@ -616,7 +618,7 @@ def test_a_daemon_in_router_mode_starts_and_says_that_its_mode_stays_on_reload(n
         assert client.command(Request.RELOAD) == 0
     status, said = daemon.stop()
     assert status == 0
-    assert "Mode = router begins and ends with a restart only" in said
+    assert "Changing to or from Mode = router needs a restart" in said
 
 
 BROKEN_NODE = """
@@ -633,7 +635,7 @@ sys.exit(main(sys.argv[1:]))
 
 
 @pytest.mark.parametrize("level", [0, 5])
-def test_an_error_nobody_foresaw_is_one_line_and_an_orderly_end_with_status_one(
+def test_an_unexpected_error_is_one_line_and_an_orderly_end_with_status_one(
     network: Network, level: int
 ) -> None:
     network.script("tinc-down", f"touch {network.base}/ran")

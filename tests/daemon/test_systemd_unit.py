@@ -81,7 +81,7 @@ def test_the_daemon_reports_its_start_its_life_and_its_end(
     assert "Got 'reload' command" in (tmp_path / "said").read_text()
 
 
-def test_signs_of_life_come_twice_as_often_as_the_watchdog_wants_them(
+def test_watchdog_messages_come_twice_as_often_as_needed(
     environment: dict[str, str], manager: socket.socket
 ) -> None:
     environment |= {"NOTIFY_SOCKET": manager.getsockname(), "WATCHDOG_USEC": "400000"}
@@ -102,7 +102,7 @@ def test_the_unit_keeps_the_capabilities_for_interface_and_port_and_no_others() 
     assert service["DeviceAllow"] == "/dev/net/tun rw"
 
 
-def test_systemd_finds_nothing_to_complain_about(tmp_path: Path) -> None:
+def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     program = shutil.which("systemd-analyze")
     if program is None:
         pytest.skip("systemd-analyze is not installed")

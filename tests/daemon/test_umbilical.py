@@ -8,7 +8,7 @@ from pytinc.daemon.umbilical import Umbilical
 
 
 @pytest.mark.parametrize("value", ["", "x", "-1", "99999", "12345678901234567890", "²"])
-def test_what_is_no_open_descriptor_is_ignored(value: str) -> None:
+def test_a_number_that_is_not_an_open_descriptor_is_ignored(value: str) -> None:
     assert Umbilical.find({"TINC_UMBILICAL": value}) is None
 
 

@@ -10,16 +10,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from pytinc.datapath.runs import LEAD, FrameRun
-from pytinc.datapath.segment import (
-    GSO_ECN,
-    GSO_NONE,
-    GSO_TCPV4,
-    GSO_TCPV6,
-    GSO_UDP_L4,
-    HEADER,
-    NEEDS_CSUM,
-)
 from pytinc.wire.ip import checksum
+from pytinc.wire.virtio import GSO_ECN, GSO_NONE, GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4, HEADER, NEEDS_CSUM
 
 
 class Super(NamedTuple):

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from datapath.super_frames import TAGS, frame_run, possible_runs, super_frame
 from pytinc.datapath import coalesce_reference
-from pytinc.datapath.coalesce import NULL_HEADER, coalesce, coalesce_run
-from pytinc.datapath.segment import HEADER, segment
+from pytinc.datapath.coalesce import coalesce, coalesce_run
+from pytinc.datapath.segment import segment
 from pytinc.wire.ip import checksum
+from pytinc.wire.virtio import HEADER, NULL_HEADER
 
 PAYLOAD = random.Random(1).randbytes(65536)
 

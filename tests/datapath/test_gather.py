@@ -8,11 +8,10 @@ from hypothesis import strategies as st
 
 from datapath.super_frames import TAGS, super_frame
 from pytinc.datapath.runs import MIN_RUN, FrameRun
-from pytinc.datapath.segment import HEADER, NEEDS_CSUM, fill_checksum, gather
+from pytinc.datapath.segment import fill_checksum, gather
 from pytinc.errors import DecodeError
 from pytinc.net.marks import mark_of
-
-ALONE = bytes(HEADER.size)
+from pytinc.wire.virtio import HEADER, NEEDS_CSUM, NULL_HEADER
 
 
 def read(
@@ -59,7 +58,7 @@ def test_equal_frames_become_one_run_with_their_checksums(
 
 def test_frames_that_need_no_checksum_become_a_run_as_they_are() -> None:
     header = bytes(12) + b"\x88\xb5\0\0"
-    (run,) = checked([ALONE + header + bytes([number]) * 50 for number in range(MIN_RUN)])
+    (run,) = checked([NULL_HEADER + header + bytes([number]) * 50 for number in range(MIN_RUN)])
     assert isinstance(run, FrameRun)
 
 
@@ -96,7 +95,7 @@ def test_long_frames_make_a_run_as_well() -> None:
 
 
 def test_frames_without_an_ethernet_header_make_no_run() -> None:
-    assert len(checked([ALONE + b"x" * 13] * 10)) == 10
+    assert len(checked([NULL_HEADER + b"x" * 13] * 10)) == 10
 
 
 @given(
@@ -121,6 +120,6 @@ def test_any_mixture_gives_the_same_frames_in_the_same_order(
     for count, size, is_tcp, is_ipv4, tags, done in pieces:
         for number in range(count):
             each = read(size, is_tcp=is_tcp, is_ipv4=is_ipv4, tags=tags, number=number)
-            reads.append(ALONE + each[HEADER.size :] if done else each)
+            reads.append(NULL_HEADER + each[HEADER.size :] if done else each)
     reads.insert(at, HEADER.pack(NEEDS_CSUM, 0, 0, 0, 20, 6) + odd)
     checked(reads)

@@ -12,11 +12,13 @@ import pytest
 
 from datapath.super_frames import frame_run
 from pytinc.datapath import guard as guard_module
-from pytinc.datapath.guard import MAX_MESSAGES, MAX_USES, GuardTable
+from pytinc.datapath.guard import MAX_MESSAGES, MAX_USES
+from pytinc.datapath.guard_table import GuardTable
 from pytinc.datapath.inbound import Inbound
 from pytinc.datapath.outbound import Outbound
 from pytinc.datapath.output import Output
-from pytinc.datapath.table import ForwardingTable, PeerSlot
+from pytinc.datapath.peer_slot import PeerSlot
+from pytinc.datapath.table import ForwardingTable
 from pytinc.wire import ip, neighbour
 from pytinc.wire.datagram import node_id
 from pytinc.wire.neighbour import GUARD_MAC, NOBODY, Kind
@@ -65,10 +67,10 @@ class World:
         self.table = ForwardingTable(PeerSlot("a", is_me=True))
         self.table.guard = guard
         self.me = self.table.me
-        self.me.via = self.me.nexthop = self.me
         for number, name in enumerate("bc", 1):
             slot = self.table.add(name)
-            slot.reachable, slot.via, slot.nexthop, slot.connection = True, slot, slot, number
+            slot.reachable, slot.connection = True, number
+            self.table.set_route(slot, slot, slot)
         self.b, self.c = self.table.slots["b"], self.table.slots["c"]
         self.table.tree = (self.b, self.c)
         self.table.macs = {OWN: self.me, NEAR: self.b, FAR: self.c}

@@ -15,8 +15,9 @@ import pytest
 from pytinc.crypto.keys import PrivateKey
 from pytinc.datapath.inbound import Inbound
 from pytinc.datapath.output import Output
+from pytinc.datapath.peer_slot import PeerSlot
 from pytinc.datapath.router import Router
-from pytinc.datapath.table import ForwardingTable, PeerSlot, SwitchRules
+from pytinc.datapath.table import ForwardingTable, SwitchRules
 from pytinc.protocol.sptps.datagram import DatagramSession
 from pytinc.protocol.sptps.handshake import Role
 from pytinc.wire import ip
@@ -87,18 +88,19 @@ class World:
             SwitchRules(router=True, **rules),  # type: ignore[arg-type]
         )
         self.table.own_address = lambda remote: bytes((192, 0, 2, 77)) if len(remote) == 4 else None
-        me = self.me = self.table.me
-        me.via = me.nexthop = me
+        self.me = self.table.me
         self.far: dict[str, DatagramSession] = {}
         for number, name in enumerate("bcd", 1):
             slot = self.table.add(name)
-            slot.reachable, slot.via, slot.nexthop = True, slot, slot
+            slot.reachable = True
+            self.table.set_route(slot, slot, slot)
             slot.minmtu, slot.mtu, slot.upkeep_due = 1400, 1400, 1e9
             slot.session, self.far[name] = established(name)
-            self.table.set_address(slot, (f"192.0.2.{number}", 655), 0, confirmed=True)
+            slot.confirmed = True
+            self.table.set_address(slot, (f"192.0.2.{number}", 655), 0)
         self.b, self.c, self.d = (self.table.slots[name] for name in "bcd")
         self.b.connection, self.c.connection = 1, 2
-        self.d.nexthop = self.c
+        self.table.set_route(self.d, self.d, self.c)
         self.table.tree = self.table.direct = (self.b, self.c)
         for name, number in NUMBERS.items():
             self.own(f"10.{number}.0.0/16", name)
@@ -116,7 +118,8 @@ class World:
 
     def lose(self, name: str) -> None:
         slot = self.table.slots[name]
-        slot.reachable, slot.via, slot.nexthop = False, None, None
+        slot.reachable = False
+        self.table.set_route(slot, None, None)
         self.table.routes.flush()
 
     def send(self, *packets: bytes, now: float = NOW) -> None:
@@ -225,7 +228,7 @@ def test_a_record_that_is_neither_ipv4_nor_ipv6_is_a_bad_one(world: World, first
     world.receive("b", packet("10.2.0.9", "10.1.0.1"), type_=TYPE_COMPRESSED)
     world.receive("b", packet("10.2.0.9", "10.1.0.1", 1505))
     assert world.out.frames == []
-    assert world.table.drops.bad_record == 4
+    assert world.table.total_drops().bad_record == 4
     world.receive("b", bytes(18), type_=TYPE_PROBE)
     assert len(world.out.upcalls.probes) == 1
 
@@ -252,7 +255,7 @@ def test_multicast_and_broadcast_go_to_all_neighbours_of_the_tree(world: World) 
 
 
 def test_the_way_through_a_relay_carries_both_ids(world: World) -> None:
-    world.d.via = world.c
+    world.table.set_route(world.d, world.c, world.c)
     world.table.refresh_all()
     world.send(packet("10.1.0.9", "10.4.0.1"))
     ((path, (datagram,)),) = world.out.runs
@@ -274,7 +277,7 @@ def test_an_address_of_nobody_is_answered_from_that_address(
     (error,) = world.out.frames
     assert error_of(error) == (target, host, *code, 0, data)
     assert not world.sent()
-    assert world.table.drops.unknown_destination == 1
+    assert world.table.total_drops().unknown_destination == 1
 
 
 @pytest.mark.parametrize(
@@ -287,7 +290,7 @@ def test_an_owner_that_cannot_be_reached_is_told(
     world.send(packet(host, target))
     (error,) = world.out.frames
     assert error_of(error)[:4] == (target, host, *code)
-    assert world.table.drops.unreachable == 1
+    assert world.table.total_drops().unreachable == 1
 
 
 def test_an_error_about_a_packet_of_a_peer_goes_back_to_it_sealed(world: World) -> None:
@@ -300,7 +303,7 @@ def test_an_error_about_a_packet_of_a_peer_goes_back_to_it_sealed(world: World) 
 def test_three_errors_are_made_in_a_second_and_all_drops_are_counted(world: World) -> None:
     world.send(*[packet("10.1.0.9", "10.99.0.1")] * 10)
     assert len(world.out.frames) == 3
-    assert world.table.drops.unknown_destination == 10
+    assert world.table.total_drops().unknown_destination == 10
     world.send(packet("10.1.0.9", "10.99.0.1"), now=NOW + 1)
     assert len(world.out.frames) == 4
 
@@ -322,7 +325,7 @@ def test_no_error_is_made_about_an_error_or_to_no_single_host(world: World, data
     world.send(data)
     assert world.out.frames == []
     assert not world.sent()
-    assert world.table.drops.unknown_destination == 1
+    assert world.table.total_drops().unknown_destination == 1
 
 
 def test_no_error_is_made_about_a_later_fragment(world: World) -> None:
@@ -342,16 +345,16 @@ def test_a_ping_is_answered(world: World, ping: tuple[int, str, str, int]) -> No
 def test_own_addresses_are_not_sent_out_and_others_not_back(world: World) -> None:
     world.send(packet("10.1.0.9", "10.1.0.1"))
     world.receive("b", packet("10.2.0.9", "10.2.0.1"))
-    assert world.table.drops.looped == 2
+    assert world.table.total_drops().looped == 2
     assert not world.sent()
     assert world.out.frames == []
 
 
 def test_a_packet_never_goes_back_the_way_it_came(world: World) -> None:
-    world.d.via = world.c
+    world.table.set_route(world.d, world.c, world.c)
     world.table.refresh_all()
     world.receive("c", packet("10.3.0.9", "10.4.0.1"))
-    assert world.table.drops.looped == 1
+    assert world.table.total_drops().looped == 1
     assert not world.sent()
 
 
@@ -371,7 +374,7 @@ def test_what_is_no_whole_ip_packet_goes_nowhere(world: World, frame: bytes) -> 
     world.router.frames_from_device([frame], NOW, world.out)
     assert not world.sent()
     assert world.out.frames == []
-    assert world.table.drops.short + world.table.drops.bad_record == 1
+    assert world.table.total_drops().short + world.table.total_drops().bad_record == 1
 
 
 # -- rules --
@@ -440,7 +443,7 @@ def test_decrement_ttl_takes_a_hop_between_others_and_answers_the_last_one(
 def test_a_last_hop_of_what_goes_to_all_is_not_answered() -> None:
     world = World(decrement_ttl=True)
     world.receive("b", packet("10.2.0.9", "224.0.0.251", ttl=1), packet("fd00:2::9", "ff02::fb", ttl=1))
-    assert world.table.drops.ttl_exceeded == 2
+    assert world.table.total_drops().ttl_exceeded == 2
     assert not world.sent()
     assert world.out.frames == []
 
@@ -450,7 +453,7 @@ def test_a_last_hop_of_what_goes_to_all_is_not_answered() -> None:
 )
 def test_direct_only_refuses_what_a_relay_would_carry(ends: tuple[str, str], code: tuple[int, int]) -> None:
     world = World(direct_only=True)
-    world.d.via = world.c
+    world.table.set_route(world.d, world.c, world.c)
     world.send(packet(*ends))
     assert not world.sent()
     (error,) = world.out.frames
@@ -592,5 +595,5 @@ def test_questions_of_peers_and_of_a_tun_are_not_answered(world: World, tap: Wor
     for each in (world, tap):
         assert each.out.frames == []
         assert not each.sent()
-        assert each.table.drops.bad_record == 1
+        assert each.table.total_drops().bad_record == 1
     assert tap.table.hwaddr == TAP

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytinc.datapath.peer_slot import PeerSlot
 from pytinc.datapath.routes import MAX_KEPT, NoOwner, RouteTable
-from pytinc.datapath.table import PeerSlot
 from pytinc.wire.subnet import DEFAULT_BROADCAST_SUBNETS, Subnet, SubnetKind, parse_subnet
 
 NAMES = ("a", "b", "c")

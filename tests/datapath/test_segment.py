@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from datapath.super_frames import TAGS, Super, super_frame, super_frames
 from pytinc.datapath import segment_reference
-from pytinc.datapath.segment import GSO_NONE, GSO_TCPV4, GSO_UDP_L4, HEADER, NEEDS_CSUM, segment
+from pytinc.datapath.segment import segment
 from pytinc.errors import DecodeError
 from pytinc.wire.ip import checksum
+from pytinc.wire.virtio import GSO_NONE, GSO_TCPV4, GSO_UDP_L4, HEADER, NEEDS_CSUM
 
 NOTHING = bytes(10)
 

@@ -16,7 +16,8 @@ from pytinc.crypto.keys import PrivateKey
 from pytinc.datapath.inbound import Inbound
 from pytinc.datapath.outbound import Outbound
 from pytinc.datapath.output import Output
-from pytinc.datapath.table import BROADCAST_MAC, ForwardingTable, PeerSlot
+from pytinc.datapath.peer_slot import PeerSlot
+from pytinc.datapath.table import BROADCAST_MAC, ForwardingTable
 from pytinc.protocol.sptps.datagram import DatagramSession
 from pytinc.protocol.sptps.handshake import Role
 from pytinc.wire.datagram import (
@@ -63,17 +64,18 @@ class World:
     def __init__(self) -> None:
         self.table = ForwardingTable(PeerSlot("a", is_me=True))
         self.me = self.table.me
-        self.me.via = self.me.nexthop = self.me
         self.far: dict[str, DatagramSession] = {}
         for number, name in enumerate("bcd", 1):
             slot = self.table.add(name)
-            slot.reachable, slot.via, slot.nexthop = True, slot, slot
+            slot.reachable = True
+            self.table.set_route(slot, slot, slot)
             slot.minmtu, slot.mtu, slot.upkeep_due = 1400, 1400, 1e9
             slot.session, self.far[name] = established(name)
-            self.table.set_address(slot, (f"192.0.2.{number}", 655), 0, confirmed=True)
+            slot.confirmed = True
+            self.table.set_address(slot, (f"192.0.2.{number}", 655), 0)
         self.b, self.c, self.d = (self.table.slots[name] for name in "bcd")
         self.b.connection, self.c.connection = 1, 2
-        self.d.nexthop = self.c
+        self.table.set_route(self.d, self.d, self.c)
         self.table.tree = self.table.direct = (self.b, self.c)
         self.table.macs = {OWN: self.me, NEAR: self.b, FAR: self.c, LOST: self.d}
         self.table.own_macs = {OWN: 0.0}
@@ -179,7 +181,7 @@ def test_frames_between_two_hosts_of_our_side_stay_there(world: World) -> None:
     world.send(frame(OWN, NEW))
 
     assert world.out.runs == []
-    assert world.table.drops.looped == 1
+    assert world.table.total_drops().looped == 1
 
 
 def test_a_mac_that_moved_to_us_is_not_sent_to_its_old_owner(world: World) -> None:
@@ -196,13 +198,13 @@ def test_a_mac_that_moved_to_us_is_not_sent_to_its_old_owner(world: World) -> No
 def test_a_frame_without_a_whole_header_is_counted_and_dropped(world: World, size: int) -> None:
     world.send(frame(NEAR, OWN, size))
 
-    assert (world.table.drops.short, world.out.runs, bool(world.out.upcalls)) == (1, [], False)
+    assert (world.table.total_drops().short, world.out.runs, bool(world.out.upcalls)) == (1, [], False)
 
 
 def test_a_frame_that_a_peer_would_take_for_a_probe_is_dropped(world: World) -> None:
     world.send(frame(NEAR, OWN, kind=b"\0\0"))
 
-    assert (world.table.drops.bad_record, world.out.runs) == (1, [])
+    assert (world.table.total_drops().bad_record, world.out.runs) == (1, [])
 
 
 # -- ways --
@@ -216,7 +218,8 @@ def test_a_neighbour_gets_what_does_not_fit_its_path_as_plain_frame_by_tcp(world
 
 
 def test_a_neighbours_own_path_decides_even_where_a_relay_would_carry_more(world: World) -> None:
-    world.b.via, world.b.minmtu = world.c, 500
+    world.table.set_route(world.b, world.c, world.b)
+    world.b.minmtu = 500
     world.table.refresh_all()
 
     world.send(frame(NEAR, OWN, 501))
@@ -230,7 +233,7 @@ def test_where_the_first_edge_is_indirect_the_next_hop_counts_as_the_relay(
     world: World, direct_only: bool, expected: int
 ) -> None:
     """The MTU and DirectOnly look at the node that the datagram is sent to, not at ourselves."""
-    world.d.via = world.me
+    world.table.set_route(world.d, world.me, world.c)
     world.c.mtu = 1000
     world.table.rules.direct_only = direct_only
     world.table.refresh_all()
@@ -239,7 +242,7 @@ def test_where_the_first_edge_is_indirect_the_next_hop_counts_as_the_relay(
     world.send(frame(LOST, OWN, 100), LOST + OWN + b"\x08\x00" + packet)
 
     assert [(path.relay.name, len(run)) for path, run in world.out.runs] == [("c", 1)] * expected
-    assert world.table.drops.no_path == 2 * direct_only
+    assert world.table.total_drops().no_path == 2 * direct_only
     assert [answer[:12] for answer in world.out.frames] == [OWN + LOST] * expected
 
 
@@ -264,7 +267,7 @@ def test_a_neighbour_without_a_key_gets_plain_frames_and_others_nothing(world: W
     world.send(frame(NEAR, OWN), frame(LOST, OWN))
 
     assert world.out.upcalls.packets == [(world.b, frame(NEAR, OWN))]
-    assert world.table.drops.no_key == 1
+    assert world.table.total_drops().no_key == 1
     assert set(world.out.upcalls.touched) == {world.b, world.d}
 
 
@@ -277,11 +280,12 @@ def test_a_key_that_cannot_be_used_counts_as_none(world: World) -> None:
     world.send(frame(NEAR, OWN), frame(LOST, OWN))
 
     assert world.out.upcalls.packets == [(world.b, frame(NEAR, OWN))]
-    assert (world.table.drops.no_key, world.out.runs) == (1, [])
+    assert (world.table.total_drops().no_key, world.out.runs) == (1, [])
 
 
 def test_a_neighbour_behind_a_relay_gets_by_udp_only_what_its_own_path_has_proved(world: World) -> None:
-    world.b.via, world.b.minmtu = world.c, 150
+    world.table.set_route(world.b, world.c, world.b)
+    world.b.minmtu = 150
     world.table.refresh_all()
 
     world.send(frame(NEAR, OWN, 150), frame(NEAR, OWN, 151))
@@ -291,7 +295,8 @@ def test_a_neighbour_behind_a_relay_gets_by_udp_only_what_its_own_path_has_prove
 
 
 def test_a_neighbours_whole_batch_goes_by_tcp_if_only_the_relays_path_is_proved(world: World) -> None:
-    world.b.via, world.b.minmtu = world.c, 0
+    world.table.set_route(world.b, world.c, world.b)
+    world.b.minmtu = 0
     world.table.refresh_all()
 
     world.send(frame(NEAR, OWN))
@@ -304,7 +309,7 @@ def test_nothing_longer_than_a_frame_may_be_leaves(world: World) -> None:
 
     world.send(frame(NEAR, OWN, 1519), frame(LOST, OWN, 1519), frame(NEAR, OWN, 1518))
 
-    assert world.table.drops.oversized == 2
+    assert world.table.total_drops().oversized == 2
     assert [len(plain) for _, plain in world.out.upcalls.packets] == [1518]
     assert world.out.upcalls.sptps_packets == []
 
@@ -325,24 +330,25 @@ def test_a_jumbo_packet_is_cut_into_fragments_or_its_sender_is_told_what_fits(wo
 
     (error,) = world.out.frames
     assert (error[:12], error[34:36], error[40:42]) == (OWN + NEAR, b"\x03\x04", (1386).to_bytes(2, "big"))
-    assert world.table.drops.oversized == 0
+    assert world.table.total_drops().oversized == 0
 
 
 def test_an_unreachable_owner_gets_nothing(world: World) -> None:
-    world.b.reachable, world.b.via, world.b.nexthop = False, None, None
+    world.b.reachable = False
+    world.table.set_route(world.b, None, None)
 
     world.send(frame(NEAR, OWN))
 
-    assert (world.table.drops.unreachable, world.out.runs, world.b.out_packets) == (1, [], 0)
+    assert (world.table.total_drops().unreachable, world.out.runs, world.b.out_packets) == (1, [], 0)
 
 
 def test_with_direct_only_nothing_goes_by_a_relay(world: World) -> None:
     world.table.rules.direct_only = True
-    world.d.via = world.c
+    world.table.set_route(world.d, world.c, world.c)
 
     world.send(frame(LOST, OWN), frame(NEAR, OWN))
 
-    assert world.table.drops.no_path == 1
+    assert world.table.total_drops().no_path == 1
     assert world.sent_to("b") == [frame(NEAR, OWN)]
 
 
@@ -396,7 +402,7 @@ def test_without_forwarding_peers_reach_only_us_but_their_broadcasts_all(world: 
 
     world.receive("b", frame(FAR, NEAR), frame(OWN, NEAR), frame(BROADCAST_MAC, NEAR))
 
-    assert world.table.drops.not_for_us == 1
+    assert world.table.total_drops().not_for_us == 1
     assert world.out.frames == [frame(OWN, NEAR), frame(BROADCAST_MAC, NEAR)]
     assert world.sent_to("c") == [frame(BROADCAST_MAC, NEAR)]
 
@@ -413,7 +419,7 @@ def test_with_forwarding_in_the_kernel_everything_of_peers_goes_to_the_device(wo
 def test_a_frame_never_goes_back_to_the_node_it_came_from(world: World) -> None:
     world.receive("b", frame(NEAR, FAR))
 
-    assert (world.table.drops.looped, world.out.runs) == (1, [])
+    assert (world.table.total_drops().looped, world.out.runs) == (1, [])
 
 
 def test_with_decrement_ttl_only_what_passes_through_loses_a_hop(world: World) -> None:
@@ -435,7 +441,7 @@ def test_with_decrement_ttl_a_broadcast_of_a_peer_loses_a_hop_before_anyone_gets
 
     assert [sent[14 + 8] for sent in world.sent_to("c")] == [63]
     assert [sent[14 + 8] for sent in world.out.frames] == [63]
-    assert world.table.drops.ttl_exceeded == 1
+    assert world.table.total_drops().ttl_exceeded == 1
 
 
 def test_a_packet_without_hops_is_answered_to_the_node_it_came_from(world: World) -> None:
@@ -445,7 +451,7 @@ def test_a_packet_without_hops_is_answered_to_the_node_it_came_from(world: World
 
     (error,) = world.sent_to("b")
     assert (error[:12], error[34:36]) == (NEAR + FAR, b"\x0b\x00")
-    assert world.table.drops.ttl_exceeded == 1
+    assert world.table.total_drops().ttl_exceeded == 1
 
 
 def test_a_syn_is_clamped_to_the_shorter_of_both_ways(world: World) -> None:
@@ -477,7 +483,7 @@ def test_frames_are_counted_where_they_come_from_and_where_they_go(world: World)
 def test_datagrams_of_impossible_size_are_dropped_before_any_look_up(world: World, size: int) -> None:
     world.take((NULL_ID + world.b.id + bytes(size))[:size])
 
-    drops = world.table.drops
+    drops = world.table.total_drops()
     assert (drops.short, drops.oversized) == ((0, 1) if size else (1, 0)) or drops.short == 1
     assert not world.out.upcalls
 
@@ -496,7 +502,7 @@ def test_a_replayed_datagram_is_dropped_and_counted(world: World) -> None:
     world.take(datagram, datagram, address=world.b.address)
 
     assert len(world.out.frames) == 1
-    assert world.table.drops.not_authentic == 1
+    assert world.table.total_drops().not_authentic == 1
 
 
 def test_authentic_data_from_elsewhere_is_taken_and_the_address_reported(world: World) -> None:
@@ -516,7 +522,7 @@ def test_forged_data_is_reported_only_when_it_comes_from_a_proved_address(world:
     assert not world.out.upcalls
     world.take(forged, address=world.b.address)
     assert list(world.out.upcalls.failed) == [world.b]
-    assert world.table.drops.not_authentic == 2
+    assert world.table.total_drops().not_authentic == 2
 
 
 def test_a_stranger_cannot_make_us_ask_for_keys(world: World) -> None:
@@ -535,7 +541,8 @@ def test_a_peer_that_kept_its_key_is_asked_for_a_new_one_although_its_address_is
     world.b.session = None
     address = world.b.address
     assert address is not None
-    world.table.set_address(world.b, address, 0, confirmed=False)
+    world.b.confirmed = False
+    world.table.set_address(world.b, address, 0)
 
     world.take(NULL_ID + world.b.id + bytes(40), address=address)
 
@@ -545,12 +552,13 @@ def test_a_peer_that_kept_its_key_is_asked_for_a_new_one_although_its_address_is
 def test_forged_data_from_an_address_that_is_not_proved_is_only_counted(world: World) -> None:
     address = world.b.address
     assert address is not None
-    world.table.set_address(world.b, address, 0, confirmed=False)
+    world.b.confirmed = False
+    world.table.set_address(world.b, address, 0)
 
     world.take(NULL_ID + world.b.id + bytes(40), address=address)
 
     assert not world.out.upcalls
-    assert world.table.drops.not_authentic == 1
+    assert world.table.total_drops().not_authentic == 1
 
 
 def test_an_answer_goes_out_of_the_socket_that_took_the_last_good_datagram(world: World) -> None:
@@ -585,12 +593,16 @@ def test_a_relayed_datagram_that_fits_no_path_goes_on_by_tcp(world: World) -> No
 def test_strangers_cannot_use_us_as_a_relay(world: World) -> None:
     world.take(world.c.id + world.b.id + bytes(60))
 
-    assert (world.out.runs, bool(world.out.upcalls), world.table.drops.unknown_source) == ([], False, 1)
+    assert (world.out.runs, bool(world.out.upcalls), world.table.total_drops().unknown_source) == (
+        [],
+        False,
+        1,
+    )
 
 
 def test_a_datagram_is_never_relayed_back_to_where_it_came_from(world: World) -> None:
     assert world.c.address is not None
-    world.d.via = world.c
+    world.table.set_route(world.d, world.c, world.c)
     world.table.refresh_all()
 
     world.take(world.d.id + world.b.id + bytes(60), address=world.c.address)
@@ -598,7 +610,7 @@ def test_a_datagram_is_never_relayed_back_to_where_it_came_from(world: World) ->
     world.take(world.d.id + world.d.id + bytes(60), address=world.b.address or STRANGER)
 
     assert (world.out.runs, world.out.upcalls.sptps_packets) == ([], [])
-    assert world.table.drops.looped == 3
+    assert world.table.total_drops().looped == 3
 
 
 def test_what_came_by_a_relay_proves_nothing_about_the_straight_path(world: World) -> None:
@@ -630,7 +642,7 @@ def test_probes_go_up_to_the_node_with_where_they_came_from(world: World) -> Non
 def test_records_of_other_types_are_counted_and_dropped(world: World, type_: int) -> None:
     world.receive("b", frame(OWN, NEAR), type_=type_)
 
-    assert (world.table.drops.bad_record, world.out.frames) == (1, [])
+    assert (world.table.total_drops().bad_record, world.out.frames) == (1, [])
     assert not world.out.upcalls
 
 
@@ -656,7 +668,7 @@ def test_plain_frames_of_a_neighbour_are_switched_and_a_c_nodes_keyless_probes_a
         world.b, [frame(OWN, NEAR), bytes(18), bytes(13), frame(OWN, NEAR, 1519)], NOW, world.out
     )
 
-    drops = world.table.drops
+    drops = world.table.total_drops()
     assert world.out.frames == [frame(OWN, NEAR)]
     assert (drops.bad_record, drops.short, drops.oversized) == (1, 1, 1)
     assert (world.b.in_packets, world.b.maxrecentlen) == (1, 0)
@@ -679,7 +691,7 @@ def test_a_probe_by_tcp_is_an_error(world: World) -> None:
 
     world.inbound.sptps_packet(probe, NOW, world.out)
 
-    assert (world.table.drops.bad_record, world.out.upcalls.probes) == (1, [])
+    assert (world.table.total_drops().bad_record, world.out.upcalls.probes) == (1, [])
 
 
 @given(st.lists(st.binary(max_size=80), max_size=5), st.binary(max_size=40), st.booleans())
@@ -725,6 +737,6 @@ def test_what_is_dropped_is_counted_for_the_peer_it_came_from_or_was_for(world: 
     world.table.macs[LOST] = world.c
     world.send(frame(LOST, OWN))
 
-    drops = world.table.drops
+    drops = world.table.total_drops()
     assert (drops.short, world.b.drops.short, world.c.drops.short) == (1, 1, 0)
     assert (drops.unreachable, world.b.drops.unreachable, world.c.drops.unreachable) == (1, 0, 1)

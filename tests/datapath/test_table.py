@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytinc.datapath.output import Output, Probe
-from pytinc.datapath.table import ForwardingTable, PeerSlot, UdpPath
+from pytinc.datapath.peer_slot import Drops, PeerSlot, UdpPath
+from pytinc.datapath.table import ForwardingTable
 from pytinc.wire.datagram import NULL_ID, node_id
 
 MAC = b"\x02\0\0\0\0\x01"
@@ -18,12 +19,13 @@ def address(number: int) -> tuple[str, int]:
 
 def table_with(*names: str) -> ForwardingTable:
     table = ForwardingTable(PeerSlot("me", is_me=True))
-    table.me.via = table.me.nexthop = table.me
     for number, name in enumerate(names, 1):
         slot = table.add(name)
-        slot.reachable, slot.via, slot.nexthop = True, slot, slot
+        slot.reachable = True
+        table.set_route(slot, slot, slot)
         slot.minmtu = 1400
-        table.set_address(slot, address(number), 0, confirmed=True)
+        slot.confirmed = True
+        table.set_address(slot, address(number), 0)
     return table
 
 
@@ -44,10 +46,38 @@ def test_a_node_is_found_by_name_and_by_id_until_it_is_removed() -> None:
     table.remove("one")
 
 
+def test_the_total_of_drops_has_those_of_every_node_and_of_none_and_never_falls() -> None:
+    table = table_with("one", "two")
+    table.drops.looped = 1
+    table.slots["one"].drops.looped = 10
+    table.slots["two"].drops.no_key = 100
+    table.me.drops.looped = 1000
+
+    assert table.total_drops() == Drops(looped=1011, no_key=100)
+    table.remove("one")
+    table.remove("two")
+    assert table.total_drops() == Drops(looped=1011, no_key=100)
+
+
 def test_a_slot_shows_only_its_name() -> None:
     slot = table_with("one").slots["one"]
 
     assert repr(slot) == "<PeerSlot one>"
+
+
+# -- routes --
+
+
+def test_datagrams_go_to_the_last_node_that_takes_udp_or_else_to_the_next_hop() -> None:
+    table = table_with("hop", "relay", "far")
+    hop, relay, far = (table.slots[name] for name in ("hop", "relay", "far"))
+
+    for via, expected in ((far, far), (relay, relay), (table.me, hop)):
+        table.set_route(far, via, hop)
+        assert (far.relay, far.nexthop) == (expected, hop)
+    table.set_route(far, None, None)
+    assert (far.relay, far.nexthop) == (None, None)
+    assert table.me.relay is table.me
 
 
 # -- paths --
@@ -65,7 +95,7 @@ def test_a_node_reached_straight_has_one_path_with_no_destination_id() -> None:
 def test_a_node_behind_a_static_relay_is_named_in_the_prefix_and_the_relay_sets_the_limit() -> None:
     table = table_with("relay", "far")
     relay, far = table.slots["relay"], table.slots["far"]
-    far.via = far.nexthop = relay
+    table.set_route(far, relay, relay)
     relay.minmtu = 1200
 
     table.refresh(far)
@@ -86,7 +116,7 @@ def test_where_the_straight_way_is_shorter_than_the_next_hop_both_are_kept_in_or
 def test_when_the_first_indirect_edge_is_ours_only_the_next_hop_is_used() -> None:
     table = table_with("hop", "far")
     hop, far = table.slots["hop"], table.slots["far"]
-    far.via, far.nexthop = table.me, hop
+    table.set_route(far, table.me, hop)
 
     table.refresh(far)
 
@@ -96,10 +126,10 @@ def test_when_the_first_indirect_edge_is_ours_only_the_next_hop_is_used() -> Non
 def test_nothing_goes_by_udp_without_proof_or_address_or_where_it_is_forbidden() -> None:
     table = table_with("one")
     slot = table.slots["one"]
-    for name, value in (("minmtu", 0), ("address", None), ("tcp_only", True), ("via", None)):
+    for name, value in (("minmtu", 0), ("address", None), ("tcp_only", True), ("relay", None)):
         before = getattr(slot, name)
         setattr(slot, name, value)
-        if name == "via":
+        if name == "relay":
             slot.nexthop = None
         table.refresh(slot)
         assert slot.paths == ()
@@ -109,7 +139,7 @@ def test_nothing_goes_by_udp_without_proof_or_address_or_where_it_is_forbidden()
 def test_a_change_of_a_relay_reaches_all_who_use_it() -> None:
     table = table_with("relay", "one", "two")
     for name in ("one", "two"):
-        table.slots[name].via = table.slots[name].nexthop = table.slots["relay"]
+        table.set_route(table.slots[name], table.slots["relay"], table.slots["relay"])
 
     table.slots["relay"].minmtu = 900
     table.refresh_all()
@@ -119,7 +149,7 @@ def test_a_change_of_a_relay_reaches_all_who_use_it() -> None:
 
 def test_the_socket_that_took_a_datagram_is_used_for_answers_and_by_those_behind() -> None:
     table = table_with("relay", "far")
-    table.slots["far"].via = table.slots["relay"]
+    table.set_route(table.slots["far"], table.slots["relay"], table.slots["far"])
     table.refresh_all()
 
     table.use_socket(table.slots["relay"], 1)
@@ -151,7 +181,8 @@ def test_a_confirmed_address_always_belongs_to_a_node_that_has_it_confirmed(
         if removed:
             table.remove(name)
         slot = table.add(name)
-        table.set_address(slot, None if number is None else address(number), 0, confirmed=confirmed)
+        slot.confirmed = confirmed
+        table.set_address(slot, None if number is None else address(number), 0)
     holders: dict[tuple[str, int], set[str]] = {}
     for slot in table.slots.values():
         if slot.confirmed and slot.address is not None:
@@ -163,7 +194,8 @@ def test_a_confirmed_address_always_belongs_to_a_node_that_has_it_confirmed(
 def test_an_ipv6_address_is_known_by_host_and_port_alone() -> None:
     table = table_with("one")
 
-    table.set_address(table.slots["one"], ("2001:db8::1", 655, 0, 3), 1, confirmed=True)
+    table.slots["one"].confirmed = True
+    table.set_address(table.slots["one"], ("2001:db8::1", 655, 0, 3), 1)
 
     assert table.confirmed == {("2001:db8::1", 655): table.slots["one"]}
 

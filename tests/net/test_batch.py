@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from pytinc.net.batch import YIELD_AFTER, write_each
+from pytinc.net.batch import YIELD_AFTER, end_of_batch, write_each
 
 
 def test_what_fails_keeps_nothing_else_from_being_written_and_the_first_error_is_told() -> None:
@@ -43,3 +43,11 @@ def test_others_get_their_turn_during_a_long_batch(monkeypatch: pytest.MonkeyPat
         YIELD_AFTER,
         2 * YIELD_AFTER + 1,
     ]
+
+
+def test_a_read_error_is_told_only_if_the_batch_is_empty_and_waiting_is_no_error() -> None:
+    broken = OSError(errno.EBADFD, "gone")
+    end_of_batch(BlockingIOError(), [])
+    end_of_batch(broken, [b"frame"])
+    with pytest.raises(OSError, match="gone"):
+        end_of_batch(broken, [])

@@ -20,9 +20,10 @@ from typing import TypeVar
 import pytest
 
 from datapath.super_frames import super_frame
-from pytinc.datapath.coalesce import NULL_HEADER, Write, coalesce
+from pytinc.datapath.coalesce import Write, coalesce
 from pytinc.datapath.segment import segment
 from pytinc.net.tap import MAX_BATCH, TapDevice
+from pytinc.wire.virtio import NULL_HEADER
 
 CLONE_NEWNET = 0x40000000
 T = TypeVar("T")

@@ -14,7 +14,7 @@ from pytinc.control.messages import ConnectionRow, ConnectionStatus, EdgeRow, No
 from pytinc.control.shared import parse_rows
 from pytinc.crypto.keys import PrivateKey
 from pytinc.datapath.output import Output
-from pytinc.datapath.table import PeerSlot, UdpPath
+from pytinc.datapath.peer_slot import PeerSlot, UdpPath
 from pytinc.errors import ConfigError
 from pytinc.net import hostnames
 from pytinc.net.devices import DummyDevice
@@ -252,7 +252,7 @@ def test_a_dialled_connection_carries_bytes_both_ways_until_it_is_closed(on_loop
                     await until(lambda: "meta_connected" in w.node.names())
                     assert w.node.events[-1] == ("meta_connected", 3, Address(remote[0], str(remote[1])))
                     w.do(SendMeta(3, b"hello"))
-                    assert w.shell.queued(3) == 0
+                    assert w.shell.meta.queued(3) == 0
                     assert await asyncio.get_running_loop().sock_recv(stream, 99) == b"hello"
                     stream.send(b"answer")
                     await until(lambda: ("meta_data", 3, b"answer") in w.node.events)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytinc.datapath.table import PeerSlot, UdpPath
+from pytinc.datapath.peer_slot import PeerSlot, UdpPath
 from pytinc.node.stats import NodeStats, PathKind, PeerStats, node_stats, path_of
 from sim.simulator import Mesh, SimNode, ethernet
 

@@ -11,7 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from pytinc.protocol.pmtu import FIXED, MIN_PROBE_SIZE, PathMtu, PathSettings, ProbeOut, ProbeResult
+from pytinc.datapath.peer_slot import PeerSlot
+from pytinc.protocol.pmtu import (
+    MIN_PROBE_SIZE,
+    SEARCH_PROBES,
+    UNANSWERED_CHECKS,
+    PathMtu,
+    PathSettings,
+    ProbeOut,
+    ProbeResult,
+    Search,
+)
 from pytinc.wire.capabilities import Capability
 from pytinc.wire.datagram import MIN_MTU, MTU_MAX
 
@@ -41,7 +51,8 @@ class Path:
         self.kernel_tells = True
         self.lost: Callable[[], bool] = lambda: False
         self.now = 1000.0
-        self.mtu = PathMtu(PathSettings(**settings))  # type: ignore[arg-type]
+        self.facts = PeerSlot("peer")
+        self.mtu = PathMtu(PathSettings(**settings), self.facts)  # type: ignore[arg-type]
         self.sizes: list[int] = []
         """Lengths of all probes that were tried, refused ones included."""
         self.refused = 0
@@ -92,8 +103,8 @@ class Path:
         return [size for size in self.sizes if size != MIN_PROBE_SIZE]
 
     @property
-    def state(self) -> tuple[int, int, int, int]:
-        return self.mtu.minmtu, self.mtu.maxmtu, self.mtu.mtu, self.mtu.mtuprobes
+    def state(self) -> tuple[int, int, int, Search]:
+        return self.facts.minmtu, self.mtu.maxmtu, self.facts.mtu, self.mtu.search
 
 
 # -- the search --
@@ -116,14 +127,14 @@ def test_without_an_answer_sizes_fall_exponentially_again_and_again(maximum: int
 def test_where_the_kernel_knows_the_path_one_probe_is_enough() -> None:
     path = Path(limit=1439, kernel=1439).prove()
     assert path.searched() == [1439]
-    assert path.state == (1439, 1439, 1439, FIXED)
+    assert path.state == (1439, 1439, 1439, Search.FIXED)
 
 
 def test_a_hidden_limit_is_found_nearly_in_twenty_probes() -> None:
     path = Path(limit=1339, kernel=1439)
     path.run(8)
     assert path.searched()[:4] == [1439, 861, 955, 989]
-    assert path.state == (1333, 1333, 1333, FIXED)
+    assert path.state == (1333, 1333, 1333, Search.FIXED)
     assert len(path.searched()) == 20
 
 
@@ -134,7 +145,7 @@ def test_a_path_that_grew_is_searched_upwards() -> None:
     path.sizes.clear()
     path.run(62)
     assert path.searched() == [1333, 1334, 1410, 1436, 1448, 1440, 1438, 1439]
-    assert path.state == (1439, 1439, 1439, FIXED)
+    assert path.state == (1439, 1439, 1439, Search.FIXED)
 
 
 @pytest.mark.parametrize("kernel_tells", [True, False])
@@ -143,7 +154,7 @@ def test_a_smaller_local_mtu_is_found_at_once(kernel_tells: bool) -> None:
     path.kernel, path.kernel_tells = 1239, kernel_tells
     path.sizes.clear()
     path.mtu.too_big(1439, path.now)
-    assert path.mtu.minmtu == 0, "TCP carries everything until a size is proved"
+    assert path.facts.minmtu == 0, "TCP carries everything until a size is proved"
     path.step()
     assert path.searched()[-1] == 1239 or not kernel_tells
     path.run(8)
@@ -156,7 +167,7 @@ def test_a_refused_growth_probe_changes_nothing() -> None:
     path.run(3)
     path.run(61)
     assert path.refused > 0
-    assert path.state == (1400, 1400, 1400, FIXED)
+    assert path.state == (1400, 1400, 1400, Search.FIXED)
 
 
 def test_a_path_that_shrank_is_noticed_by_three_lost_checks() -> None:
@@ -164,11 +175,11 @@ def test_a_path_that_shrank_is_noticed_by_three_lost_checks() -> None:
     path.run(1)
     path.limit = 1000
     path.run(59)
-    assert path.state == (1439, 1439, 1439, FIXED)
+    assert path.state == (1439, 1439, 1439, Search.FIXED)
     path.run(6)
-    assert path.mtu.minmtu < 1439, "frames of the old size go by TCP now"
+    assert path.facts.minmtu < 1439, "frames of the old size go by TCP now"
     path.run(8)
-    assert 980 <= path.mtu.mtu == path.mtu.minmtu <= 1000
+    assert 980 <= path.facts.mtu == path.facts.minmtu <= 1000
 
 
 def test_checks_of_a_fixed_mtu_come_once_per_ping_interval() -> None:
@@ -182,8 +193,8 @@ def test_checks_of_a_fixed_mtu_come_once_per_ping_interval() -> None:
 def test_a_search_that_found_nothing_leaves_large_packets_to_tcp() -> None:
     path = Path(limit=40, kernel=1439)
     path.run(8)
-    assert path.mtu.udp_confirmed
-    assert path.state == (18, 18, MTU_MAX, FIXED)
+    assert path.facts.confirmed
+    assert path.state == (18, 18, MTU_MAX, Search.FIXED)
 
 
 def test_a_search_that_found_nothing_is_repeated_each_ping_interval() -> None:
@@ -196,7 +207,7 @@ def test_a_search_that_found_nothing_is_repeated_each_ping_interval() -> None:
     assert 15 < len(path.searched()) < 40
     path.limit = 1439
     path.run(80)
-    assert path.state == (1439, 1439, 1439, FIXED)
+    assert path.state == (1439, 1439, 1439, Search.FIXED)
 
 
 def test_a_search_without_any_answer_does_not_leave_an_mtu_of_zero() -> None:
@@ -205,7 +216,7 @@ def test_a_search_without_any_answer_does_not_leave_an_mtu_of_zero() -> None:
     path.mtu.on_probe(reply_of(18), path.now, VERSION)
     path.limit = 0
     path.run(8)
-    assert path.mtu.mtu == MTU_MAX
+    assert path.facts.mtu == MTU_MAX
 
 
 def test_an_mtu_below_the_floor_is_not_searched_for() -> None:
@@ -213,7 +224,7 @@ def test_an_mtu_below_the_floor_is_not_searched_for() -> None:
     path.kernel_tells = False
     path.run(8)
     assert all(size >= MIN_MTU for size in path.searched())
-    assert path.state == (18, 18, MTU_MAX, FIXED)
+    assert path.state == (18, 18, MTU_MAX, Search.FIXED)
 
 
 def test_a_useless_answer_of_the_kernel_is_ignored() -> None:
@@ -246,7 +257,7 @@ def test_no_search_before_udp_works() -> None:
     path = Path(limit=0)
     path.run(10)
     assert path.searched() == []
-    assert path.state == (0, MTU_MAX, MTU_MAX, 0)
+    assert path.state == (0, MTU_MAX, MTU_MAX, Search.FRESH)
 
 
 def test_a_limit_from_before_udp_worked_does_not_skip_the_kernels_word() -> None:
@@ -262,8 +273,8 @@ def test_the_largest_size_that_passes_is_found_nearly(limit: int, kernel: int, t
     path.kernel_tells = tells
     path.run(200, interval=0.1)
     truth = min(limit, kernel)
-    assert path.mtu.minmtu == path.mtu.maxmtu == path.mtu.mtu
-    assert 0.98 * truth <= path.mtu.mtu <= truth
+    assert path.facts.minmtu == path.mtu.maxmtu == path.facts.mtu
+    assert 0.98 * truth <= path.facts.mtu <= truth
 
 
 @given(st.lists(st.booleans(), min_size=20, max_size=200))
@@ -273,7 +284,7 @@ def test_losses_never_prove_what_does_not_pass(losses: list[bool]) -> None:
     path.lost = lambda: next(fates)
     for _ in range(60):
         path.run(1, interval=0.1)
-        assert path.mtu.minmtu <= 1200
+        assert path.facts.minmtu <= 1200
 
 
 # -- discovery --
@@ -285,7 +296,7 @@ def test_an_unproved_peer_is_asked_every_two_seconds_and_a_proved_one_every_ten(
     assert path.sizes == [18] * 5
     path.limit = 18
     path.run(1)
-    assert path.mtu.udp_confirmed
+    assert path.facts.confirmed
     path.sizes.clear()
     path.run(40)
     requests = [size for size in path.sizes if size == 18]
@@ -314,7 +325,7 @@ def test_unproved_peers_in_reach_are_asked_in_their_own_network_too() -> None:
 
     assert probes() == [False, True]
     path.mtu.on_probe(reply_of(18), path.now, VERSION)
-    path.mtu.maxrecentlen = 0
+    path.facts.maxrecentlen = 0
     path.now += 10
     assert probes() == [False]
     path.mtu.reset()
@@ -357,9 +368,9 @@ def test_without_discovery_the_search_alone_proves_the_path() -> None:
     path = Path(limit=1439, kernel=1439, udp_discovery=False)
     path.step()
     assert path.sizes[0] == 1439
-    assert path.mtu.udp_confirmed
+    assert path.facts.confirmed
     assert path.mtu.next_deadline() == math.inf
-    assert path.mtu.mtu == 1439
+    assert path.facts.mtu == 1439
     assert path.mtu.next_upkeep(path.now) == path.now + 60
 
 
@@ -371,8 +382,8 @@ def test_a_request_is_answered_by_its_length_and_its_random_bytes() -> None:
     result = path.mtu.on_probe(bytes(14) + RANDOM + bytes(1421), path.now, VERSION)
     assert result.reply == b"\x02" + (1439).to_bytes(2, "big") + bytes(11) + RANDOM
     assert not result.confirmed
-    assert path.mtu.maxrecentlen == 1439
-    assert not path.mtu.udp_confirmed
+    assert path.facts.maxrecentlen == 1439
+    assert not path.facts.confirmed
 
 
 def test_the_recorded_request_has_the_recorded_reply() -> None:
@@ -393,7 +404,7 @@ BLOCK = bytes.fromhex("7079 7469 6e63 01 0001")
 
 
 def announcing(capabilities: Capability = Capability.FAST_TAG) -> PathMtu:
-    return PathMtu(PathSettings(capabilities=capabilities))
+    return PathMtu(PathSettings(capabilities=capabilities), PeerSlot("peer"))
 
 
 def c_reply(request: bytes) -> bytes:
@@ -411,7 +422,7 @@ def test_the_block_has_its_place_in_every_probe_and_changes_no_size(size: int) -
 
 def test_an_unrequested_reply_has_the_block_too() -> None:
     mtu = announcing()
-    mtu.udp_confirmed, mtu.maxrecentlen, mtu.udp_ping_sent = True, 700, 0
+    mtu.facts.confirmed, mtu.facts.maxrecentlen, mtu.udp_ping_sent = True, 700, 0
     (probe,) = mtu.upkeep(
         1,
         search_mtu=False,
@@ -454,8 +465,8 @@ def test_the_first_reply_of_either_kind_proves_udp() -> None:
         mtu = Path().mtu
         assert mtu.on_probe(reply, 0, VERSION).confirmed
         assert not mtu.on_probe(reply, 1, VERSION).confirmed
-        assert mtu.udp_confirmed
-        assert mtu.minmtu == length
+        assert mtu.facts.confirmed
+        assert mtu.facts.minmtu == length
 
 
 def test_round_trip_time_is_measured_in_microseconds() -> None:
@@ -473,22 +484,22 @@ def test_round_trip_time_is_measured_in_microseconds() -> None:
 def test_too_short_a_probe_is_ignored(payload: bytes) -> None:
     mtu = Path().mtu
     assert mtu.on_probe(payload, 0, VERSION) == ProbeResult()
-    assert not mtu.udp_confirmed
+    assert not mtu.facts.confirmed
 
 
 def test_a_peer_cannot_claim_more_than_a_frame_has() -> None:
     mtu = Path().mtu
     mtu.on_probe(reply_of(65535), 0, VERSION)
-    assert mtu.minmtu == mtu.maxmtu == MTU_MAX
+    assert mtu.facts.minmtu == mtu.maxmtu == MTU_MAX
 
 
 def test_a_claim_beyond_what_the_kernel_sends_is_not_believed() -> None:
     path = Path(limit=1239, kernel=1239)
     path.mtu.on_probe(reply_of(1400), path.now, VERSION)
     path.step()
-    assert path.mtu.minmtu <= path.mtu.maxmtu <= 1239
+    assert path.facts.minmtu <= path.mtu.maxmtu <= 1239
     path.run(8)
-    assert path.mtu.mtu == 1239
+    assert path.facts.mtu == 1239
 
 
 # -- timeouts, resets, deadlines --
@@ -500,8 +511,8 @@ def test_udp_counts_as_broken_after_thirty_seconds_without_a_reply() -> None:
     assert 29 < deadline - path.now <= 30
     assert not path.mtu.timeout(deadline - 0.1)
     assert path.mtu.timeout(deadline)
-    assert not path.mtu.udp_confirmed
-    assert path.state == (0, MTU_MAX, 1439, 0)
+    assert not path.facts.confirmed
+    assert path.state == (0, MTU_MAX, 1439, Search.FRESH)
     assert path.mtu.udp_ping_rtt == -1
     assert path.mtu.next_deadline() == math.inf
     assert not path.mtu.timeout(deadline + 1e6)
@@ -510,20 +521,20 @@ def test_udp_counts_as_broken_after_thirty_seconds_without_a_reply() -> None:
 def test_every_reply_postpones_the_timeout() -> None:
     path = Path(limit=1439, kernel=1439)
     path.run(120)
-    assert path.mtu.udp_confirmed
+    assert path.facts.confirmed
     path.limit = 0
     path.run(31)
-    assert not path.mtu.udp_confirmed
+    assert not path.facts.confirmed
     path.limit = 1439
     path.run(3)
-    assert path.state == (1439, 1439, 1439, FIXED)
+    assert path.state == (1439, 1439, 1439, Search.FIXED)
 
 
 def test_a_new_address_has_to_be_proved_anew() -> None:
     path = Path(limit=1439, kernel=1439).prove()
     path.mtu.reset_path()
-    assert not path.mtu.udp_confirmed
-    assert path.state == (0, MTU_MAX, 1439, 0)
+    assert not path.facts.confirmed
+    assert path.state == (0, MTU_MAX, 1439, Search.FRESH)
     assert path.mtu.next_deadline() == math.inf
 
 
@@ -540,7 +551,7 @@ def test_a_configured_limit_lowers_the_mtu_only() -> None:
     mtu = Path().mtu
     mtu.limit_mtu(1300)
     mtu.limit_mtu(1400)
-    assert (mtu.mtu, mtu.maxmtu) == (1300, MTU_MAX)
+    assert (mtu.facts.mtu, mtu.maxmtu) == (1300, MTU_MAX)
 
 
 @pytest.mark.parametrize("pmtu_option", [True, False])
@@ -627,18 +638,22 @@ class PathMachine(RuleBasedStateMachine):
     def silence(self) -> None:
         self.path.now = max(self.path.now, self.path.mtu.next_deadline())
         assert self.path.mtu.timeout(self.path.now)
-        assert not self.path.mtu.udp_confirmed
+        assert not self.path.facts.confirmed
 
     @invariant()
     def bounds_hold(self) -> None:
         mtu = self.path.mtu
-        assert 0 <= mtu.minmtu <= mtu.maxmtu <= MTU_MAX
-        assert MIN_MTU <= mtu.mtu <= MTU_MAX
-        assert 0 <= mtu.maxrecentlen <= MTU_MAX
-        assert -4 <= mtu.mtuprobes <= 20
-        assert mtu.mtuprobes >= 0 or mtu.minmtu == mtu.maxmtu
+        assert 0 <= mtu.facts.minmtu <= mtu.maxmtu <= MTU_MAX
+        assert MIN_MTU <= mtu.facts.mtu <= MTU_MAX
+        assert 0 <= mtu.facts.maxrecentlen <= MTU_MAX
+        is_over = mtu.search in (Search.FIXED, Search.UNANSWERED)
+        assert not is_over or mtu.facts.minmtu == mtu.maxmtu
+        assert 0 <= mtu._tried <= SEARCH_PROBES
+        assert (mtu._tried > 0) is (mtu.search is Search.SEARCHING)
+        assert 0 <= mtu._unanswered <= UNANSWERED_CHECKS
+        assert (mtu._unanswered > 0) is (mtu.search is Search.UNANSWERED)
         assert mtu.next_upkeep(self.path.now) >= self.path.now
-        assert mtu.udp_confirmed or mtu.next_deadline() == math.inf
+        assert mtu.facts.confirmed or mtu.next_deadline() == math.inf
 
 
 TestPathMachine = PathMachine.TestCase

@@ -86,7 +86,7 @@ class Wire:
         return self.sent[start:]
 
     def rejected(self) -> int:
-        return sum(sim.node.table.drops.not_authentic for sim in self.mesh.nodes.values())
+        return sum(sim.node.table.total_drops().not_authentic for sim in self.mesh.nodes.values())
 
     def reload(self, name: str, *, fast_tag: bool) -> None:
         settings = replace(self.node(name).settings, fast_tag=fast_tag)
@@ -127,7 +127,7 @@ def test_the_path_mtu_is_found_with_the_same_probes() -> None:
     for fast in (True, False):
         wire = settled(fast_tag=fast)
         sizes[fast] = [(each.sender, each.size) for each in wire.sent if each.type == TYPE_PROBE]
-        assert wire.node("one").node.peers["two"].path.minmtu == 1439
+        assert wire.node("one").node.peers["two"].slot.minmtu == 1439
     assert sizes[True] == sizes[False]
 
 

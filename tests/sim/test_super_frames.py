@@ -7,6 +7,7 @@ import os
 import pytest
 
 from datapath.super_frames import super_frame
+from pytinc.datapath.peer_slot import PeerSlot
 from pytinc.datapath.runs import FrameRun
 from pytinc.datapath.super_frames import SuperFrame, take
 from pytinc.protocol.pmtu import WITHHELD_FIRST, PathMtu, PathSettings
@@ -164,9 +165,10 @@ def test_one_that_a_later_record_overtakes_arrives() -> None:
 
 
 def test_who_has_not_proved_the_peers_address_does_not_ask_for_them() -> None:
-    path = PathMtu(PathSettings(capabilities=Capability.FAST_TAG | Capability.SUPER_FRAMES))
+    slot = PeerSlot("peer")
+    path = PathMtu(PathSettings(capabilities=Capability.FAST_TAG | Capability.SUPER_FRAMES), slot)
     assert path.capabilities == Capability.FAST_TAG
-    path.udp_confirmed = True
+    slot.confirmed = True
     assert path.capabilities == Capability.FAST_TAG | Capability.SUPER_FRAMES
 
 

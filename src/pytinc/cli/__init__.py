@@ -1,1 +1,1 @@
-"""The `tinc` command line."""
+"""The ``pytinc`` command, which takes the commands of ``tinc``."""

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Final
 
 import pytinc
 from pytinc.cli.commands import COMMANDS
-from pytinc.control.messages import PROTOCOL_MAJOR
+from pytinc.wire.version import PROTOCOL_MAJOR, PROTOCOL_MINOR
 
 if TYPE_CHECKING:
     from pytinc.cli.session import Session
 
-PROTOCOL_MINOR: Final = 7
 _COLUMN: Final = 27
 
 OPTIONS_HELP: Final = """\

@@ -1,8 +1,8 @@
 """The grammar of the command line (cli.md 1): global options, then a command whose words are left alone.
 
-``pytinc`` enters at `main`. click does the options; the two classes here keep tinc's rules: command names in
-any case, long options shortened to a unique prefix, everything after the command untouched, exit status 1.
-Nothing but click may be imported here: a command imports what it needs when it runs.
+``pytinc`` starts at `main`. click parses the options; the two classes here keep tinc's rules: command names
+in any case, long options shortened to a unique prefix, everything after the command untouched, exit status 1.
+Only click may be imported here: a command imports what it needs when it runs.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from typing import Any, cast
 import click
 
 from pytinc.cli.commands import COMMANDS, find
-from pytinc.cli.session import Session, guarded, run_command
+from pytinc.cli.run import guarded, run_command
+from pytinc.cli.session import Session
 
 
 class TincCommand(click.Command):
-    """A command that is given its words as they are: ``-5`` and ``--help`` are words, not options."""
+    """A command that takes its words as they are: ``-5`` and ``--help`` are words, not options."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Take all words; click's own parser is not asked."""
+        """Take all words, without click's own parser."""
         ctx.args = list(args)
         return ctx.args
 
@@ -34,7 +35,7 @@ class TincGroup(click.Group):
     """Global options before a command of the table `COMMANDS`; without a command, the shell."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the global options; ``--version`` and ``--help`` act after all of them have been read."""
+        """Parse all global options, then act on ``--version`` and ``--help``."""
         rest = super().parse_args(ctx, expand_long_options(self.params, args))
         given = ctx.params
         program = cast(str, ctx.info_name)
@@ -82,7 +83,7 @@ class TincGroup(click.Group):
 def expand_long_options(params: Sequence[click.Parameter], args: Sequence[str]) -> list[str]:
     """Replace each global long option that is shortened to a unique prefix by its full name.
 
-    Stops at the first word that is not an option. What is not known is left for click to complain about.
+    Stops at the first word that is not an option. Unknown options are left for click to complain about.
     """
     takes_value = {name: not cast(click.Option, param).is_flag for param in params for name in param.opts}
     words = list(args)
@@ -134,10 +135,10 @@ def grammar(ctx: click.Context, /, **options: object) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line given, by default the program's, and return its exit status."""
+    """Run the given command line, by default that of the program, and return the exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     program = sys.argv[0] if sys.argv[0] not in ("", "-c") else "pytinc"
-    # Files and arguments may hold any bytes; what was read is written back as it was. No newline is changed.
+    # Files and arguments may hold any bytes, and are written back as they were read, newlines included.
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")

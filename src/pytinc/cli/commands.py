@@ -1,7 +1,7 @@
 """The table of commands: name, where its code is, how many words it takes, its help (cli.md 1.5).
 
-The grammar (`pytinc.cli.app`), the shell and the help text read it. A command's module is imported when the
-command runs, and not before, so that a light command starts quickly.
+The grammar (`pytinc.cli.app`), the shell and the help text read it. A command's module is imported only when
+the command runs, so that a light command starts quickly.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from pytinc.cli.session import Session
 
 Run: TypeAlias = "Callable[[Session, list[str]], int]"
-"""What a command is: words in, exit status out."""
+"""A command: takes a session and words, returns an exit status."""
 
 ANY: Final = 1 << 30
 """No limit for the number of words."""
 JSON: Final = "--json"
-"""The word that asks for output for machines (docs/json.md)."""
+"""The word that asks for JSON output (docs/json.md)."""
 
 
 class Json(Enum):
-    """Where a command takes the word ``--json`` for the option that it is, not for one of its words."""
+    """Where on its command line a command accepts the option ``--json``; elsewhere it is a word."""
 
     NOWHERE = 0
     FIRST = 1
@@ -33,7 +33,7 @@ class Json(Enum):
 
 
 class Command(NamedTuple):
-    """One row of the table. ``help`` holds (left column, right column) pairs; none: not in the help text."""
+    """One row of the table. ``help`` holds (left column, right column) pairs; if empty, the help omits it."""
 
     function: str
     """``MODULE.FUNCTION`` below `pytinc.cli`."""
@@ -43,7 +43,7 @@ class Command(NamedTuple):
     json: Json = Json.NOWHERE
 
     def take_json(self, words: list[str]) -> tuple[bool, list[str]]:
-        """Tell whether ``--json`` is among the words, and return the others."""
+        """Return whether ``--json`` is given, and the other words."""
         if self.json is Json.FIRST and words[:1] == [JSON]:
             return True, words[1:]
         if self.json is Json.ANYWHERE and JSON in words:
@@ -103,9 +103,9 @@ COMMANDS: Final[dict[str, Command]] = {
     ),
     "pid": Command("requests.pid", 0, 0, (("pid", "Show PID of currently running pytincd."),)),
     "generate-keys": Command(
-        "init.generate_keys", 0, 0, (("generate-keys", "Generate a new Ed25519 public/private key pair."),)
+        "keys.generate_keys", 0, 0, (("generate-keys", "Generate a new Ed25519 public/private key pair."),)
     ),
-    "generate-ed25519-keys": Command("init.generate_keys", 0, 0, (("generate-ed25519-keys", "The same."),)),
+    "generate-ed25519-keys": Command("keys.generate_keys", 0, 0, (("generate-ed25519-keys", "The same."),)),
     "dump": _DUMP,
     "list": _DUMP._replace(help=()),
     "info": Command(
@@ -181,5 +181,5 @@ COMMANDS: Final[dict[str, Command]] = {
 
 
 def find(word: str) -> Command | None:
-    """Return the command of this name, in any case. There are no abbreviations."""
+    """Return the command of this name, in upper or lower case. There are no abbreviations."""
     return COMMANDS.get(word.lower())

@@ -16,7 +16,7 @@ _NO_MORE: Final = None
 
 
 def install(session: Session) -> None:
-    """Switch on line editing. Without the readline module the shell just reads lines."""
+    """Switch on line editing. Without the readline module, the shell only reads lines."""
     try:
         import readline
     except ImportError:
@@ -35,7 +35,7 @@ def install(session: Session) -> None:
 
 
 def candidates(session: Session, before: str, word: str) -> list[str]:
-    """Return what ``word`` can become after the text ``before`` it on the line."""
+    """Return the completions of ``word``, given the text ``before`` it on the line."""
     words = before.lower().split()
     if not words:
         return _matching([name for name in COMMANDS if name != "config"], word)
@@ -63,7 +63,7 @@ def _variables(word: str) -> list[str]:
 
 
 def _known_to_daemon(session: Session) -> list[str]:
-    from pytinc.cli.dump import dump_nodes, dump_subnets
+    from pytinc.cli.lists import dump_nodes, dump_subnets
 
     with contextlib.suppress(PytincError):
         client = session.client()

@@ -1,7 +1,7 @@
 """Pictures of the mesh: ``dump graph --svg FILE`` and ``--png FILE``, drawn by Graphviz.
 
-What tinc's graph shows, the meta connections, and what it does not: how packets get from this node to each
-other one. `picture` is pure and makes the text; `draw` runs Graphviz's ``dot`` on it.
+A picture shows the meta connections, as tinc's graph does, and how packets get from this node to each other
+one, which tinc's graph does not. `picture` is pure and makes the text; `draw` runs Graphviz's ``dot`` on it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
 
-from pytinc.cli.dump import dump_edges, dump_nodes
+from pytinc.cli.lists import dump_edges, dump_nodes
 from pytinc.cli.reach import Reach, reach_of
 from pytinc.control.messages import EdgeRow, NodeRow, Options
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from pytinc.cli.session import Session
 
 TIMEOUT_S: Final = 120
-"""A mesh of a thousand nodes takes seconds; a Graphviz that takes minutes is stuck."""
+"""A mesh of a thousand nodes takes seconds; after this time Graphviz is stuck."""
 
 
 class Line(NamedTuple):
-    """How a line of the picture looks, and what the legend says of it."""
+    """How a line of the picture looks, and its meaning in the legend."""
 
     colour: str
     style: str
@@ -37,9 +37,9 @@ class Line(NamedTuple):
 DIRECT: Final = Line("#1a7f37", "solid", 2.5, "\u2501\u2501\u2501\u2501", "direct, UDP")
 RELAYED: Final = Line("#d9730d", "dashed", 2, "\u2501 \u2501 \u2501", "relayed")
 TCP: Final = Line("#0969da", "dotted", 2.5, "\u00b7 \u00b7 \u00b7 \u00b7", "TCP only")
-OTHER: Final = Line("#8c959f", "solid", 1, "\u2500\u2500\u2500\u2500", "connection, no data of ours")
+OTHER: Final = Line("#8c959f", "solid", 1, "\u2500\u2500\u2500\u2500", "connection without our data")
 LINES: Final = (DIRECT, RELAYED, TCP, OTHER)
-"""Those of the legend, in its order."""
+"""The lines of the legend, in its order."""
 OWN_COLOUR: Final = "#b7e4c7"
 LOST_COLOUR: Final = "red"
 
@@ -52,11 +52,11 @@ _WAYS: Final = {
 
 
 def draw(session: Session, kind: str, file: str) -> int:
-    """Draw the mesh as ``kind`` (svg or png) into ``file``, which is complete or untouched."""
+    """Draw the mesh as ``kind`` (svg or png) into ``file``; a failure leaves the file as it was."""
     dot = shutil.which("dot")
     if dot is None:
         raise click.ClickException(
-            "Graphviz is needed to draw, but its program `dot' was not found. Install graphviz, or use "
+            "Drawing needs Graphviz, but its program `dot' was not found. Install graphviz, or use "
             "`dump graph' alone and draw its output elsewhere."
         )
     client = session.client()
@@ -79,7 +79,7 @@ def _write(file: str, image: bytes) -> None:
 
     path = Path(file)
     if path.exists() and not path.is_file():
-        path.write_bytes(image)  # a device or a pipe: there is nothing to replace
+        path.write_bytes(image)  # a device or a pipe cannot be replaced
     else:
         write_atomic(file, image)
 
@@ -88,7 +88,7 @@ def _write(file: str, image: bytes) -> None:
 
 
 def picture(nodes: list[NodeRow], edges: list[EdgeRow]) -> str:
-    """Return the mesh in Graphviz's language, seen from the node that was asked."""
+    """Return the mesh in Graphviz's language, as the node of the daemon sees it."""
     ways = _ways(nodes)
     lines = ["graph mesh {", " layout = neato; overlap = false; splines = true; sep = 0.4;"]
     lines += [f" label = <{_legend()}>; labelloc = b;", ' fontname = "sans-serif";']
@@ -100,7 +100,7 @@ def picture(nodes: list[NodeRow], edges: list[EdgeRow]) -> str:
         if pair not in drawn:
             drawn.add(pair)
             lines.append(_line(edge.from_name, edge.to_name, _looks(edge, ways.get(pair))))
-    # Packets also go where there is no meta connection.
+    # Packets also flow between nodes without a meta connection.
     for pair, way in ways.items():
         if pair not in drawn:
             one, other = sorted(pair)
@@ -110,7 +110,7 @@ def picture(nodes: list[NodeRow], edges: list[EdgeRow]) -> str:
 
 
 def _ways(nodes: list[NodeRow]) -> dict[frozenset[str], Line]:
-    """Return how packets get from this node to each other one that they reach."""
+    """Return how packets get from this node to each node that they reach."""
     own = next((row.name for row in nodes if row.is_self), None)
     if own is None:
         return {}
@@ -118,7 +118,7 @@ def _ways(nodes: list[NodeRow]) -> dict[frozenset[str], Line]:
 
 
 def _looks(edge: EdgeRow, way: Line | None) -> Line:
-    """Return the line of a meta connection: our way to its other end, or what its ends say of it."""
+    """Return the line of a meta connection: our way to its other end, or what its options say."""
     if way is not None:
         return way
     return TCP if edge.options & Options.TCPONLY else OTHER

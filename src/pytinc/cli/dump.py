@@ -1,6 +1,6 @@
 """dump (also list): what the daemon knows, one line each (cli.md 7).
 
-The lines are byte for byte what tinc prints. On a terminal `pytinc.cli.tables` lays the same rows out for
+The lines are byte for byte those of tinc. On a terminal `pytinc.cli.tables` lays the same rows out for
 people, with ``--json`` `pytinc.cli.machine` writes them for programs, and `pytinc.cli.draw` makes pictures.
 """
 
@@ -10,23 +10,22 @@ import re
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
+from pytinc.cli.lists import dump_connections, dump_edges, dump_nodes, dump_subnets
 from pytinc.cli.reach import Reach, reach_of
 from pytinc.cli.session import say
+from pytinc.cli.times import milliseconds
 from pytinc.control.messages import (
     ConnectionRow,
     EdgeRow,
     NodeRow,
     NodeStatus,
-    Request,
     SubnetRow,
 )
-from pytinc.errors import ControlError, DecodeError
 from pytinc.wire.names import is_valid_name
-from pytinc.wire.subnet import Subnet, parse_subnet
 
 if TYPE_CHECKING:
     from pytinc.cli.session import Session
@@ -34,11 +33,10 @@ if TYPE_CHECKING:
 
 _INVITATION_FILE: Final = re.compile(r"[A-Za-z0-9+/_-]{24}", re.ASCII)
 _MAX_INVITATION_LINE: Final = 4096
-_Row = TypeVar("_Row")
 
 
 class _List(NamedTuple):
-    """One of the daemon's lists: how to ask for it, and tinc's line of a row."""
+    """One of the daemon's lists: how to ask for it, and how tinc prints a row."""
 
     ask: Callable[[ControlClient], list[Any]]
     line: Callable[[Any], str]
@@ -87,45 +85,6 @@ def _show(session: Session, what: str, rows: list[Any]) -> None:
             print(_LISTS[what].line(row))
 
 
-# -- What the daemon knows ---------------------------------------------------------------------------------
-
-
-def dump_nodes(client: ControlClient) -> list[NodeRow]:
-    """Ask for all nodes."""
-    return _rows(client, Request.DUMP_NODES, NodeRow.parse)
-
-
-def dump_edges(client: ControlClient) -> list[EdgeRow]:
-    """Ask for all edges."""
-    return _rows(client, Request.DUMP_EDGES, EdgeRow.parse)
-
-
-def dump_subnets(client: ControlClient) -> list[SubnetRow]:
-    """Ask for all subnets."""
-    return _rows(client, Request.DUMP_SUBNETS, SubnetRow.parse)
-
-
-def dump_connections(client: ControlClient) -> list[ConnectionRow]:
-    """Ask for all connections, control programs included."""
-    return _rows(client, Request.DUMP_CONNECTIONS, ConnectionRow.parse)
-
-
-def _rows(client: ControlClient, request: Request, parse: Callable[[str], _Row]) -> list[_Row]:
-    try:
-        return [parse(line) for line in client.dump(request)]
-    except DecodeError as error:
-        kind = request.name.removeprefix("DUMP_").lower().removesuffix("s")
-        raise ControlError(f"Unable to parse {kind} dump from tincd.") from error
-
-
-def subnet_of(row: SubnetRow) -> Subnet:
-    """Return the subnet of a row. Raises `ControlError` if the daemon sent something else."""
-    try:
-        return parse_subnet(row.subnet)
-    except DecodeError as error:
-        raise ControlError("Unable to parse subnet dump from tincd.") from error
-
-
 # -- Lines -------------------------------------------------------------------------------------------------
 
 
@@ -159,11 +118,6 @@ def connection_line(row: ConnectionRow) -> str:
     return f"{row.name} at {row.address} options {row.options:x} socket {row.socket} status {row.status:x}"
 
 
-def milliseconds(microseconds: int) -> str:
-    """Return a time as milliseconds with three decimals."""
-    return f"{microseconds // 1000}.{microseconds % 1000:03}"
-
-
 _LISTS: Final = {
     "nodes": _List(dump_nodes, node_line),
     "edges": _List(dump_edges, edge_line),
@@ -176,9 +130,9 @@ _LISTS: Final = {
 
 
 def _dump_graph(session: Session, words: list[str]) -> int:
-    """Print a graph for Graphviz, or with ``--svg FILE`` or ``--png FILE`` have it drawn."""
+    """Print a graph for Graphviz, or draw it with ``--svg FILE`` or ``--png FILE``."""
     if session.json:
-        raise click.UsageError("`--json' is not for graphs: dump nodes and edges.")
+        raise click.UsageError("`--json' does not apply to graphs: dump nodes and edges.")
     if len(words) == 3 and words[1] in ("--svg", "--png"):
         from pytinc.cli.draw import draw
 
@@ -193,7 +147,7 @@ def _dump_graph(session: Session, words: list[str]) -> int:
 
 
 def graph_lines(nodes: list[NodeRow], edges: list[EdgeRow], *, directed: bool) -> list[str]:
-    """Return a graph for Graphviz. Undirected, each pair of edges is one line."""
+    """Return a graph for Graphviz. In an undirected graph each pair of edges is one line."""
     lines = ["digraph {" if directed else "graph {"]
     lines += [_graph_node(row) for row in nodes]
     arrow = "->" if directed else "--"
@@ -223,7 +177,7 @@ def _colour(row: NodeRow) -> str:
 
 
 def _graph_weight(weight: int) -> str:
-    """Return 1 + 65536 / weight, computed and printed as C does with single precision."""
+    """Return 1 + 65536 / weight, computed and printed as C does in single precision."""
     if weight == 0:
         return "inf"
     return f"{_single(1.0 + _single(65536.0 / weight)):f}"
@@ -259,7 +213,7 @@ def _dump_invitations(session: Session, directory: Path) -> int:
 
 
 def _invited_node(file: Path) -> str | None:
-    """Return the node an invitation is for; complain and return None if the file is not as it must be."""
+    """Return the node that an invitation is for; None, with a complaint, if the file is not valid."""
     try:
         with file.open(encoding="utf-8", errors="surrogateescape", newline="\n") as opened:
             line = opened.readline(_MAX_INVITATION_LINE)

@@ -23,7 +23,7 @@ _IN_CONFBASE: Final = frozenset(
 def edit(session: Session, words: list[str]) -> int:
     """Run the editor on a file; if it succeeds, the daemon reloads.
 
-    Departure from tinc: the editor's failure is our failure.
+    Departure from tinc: the command fails if the editor fails.
     """
     path = f"{session.confbase}/{relative_path(words[0])}"
     if subprocess.run(editor_command(path), shell=True, check=False).returncode != 0:  # noqa: S602
@@ -33,7 +33,7 @@ def edit(session: Session, words: list[str]) -> int:
 
 
 def relative_path(name: str) -> str:
-    """Return where below the configuration directory the file or script ``name`` is."""
+    """Return the path of the file or script ``name``, relative to the configuration directory."""
     if name in _IN_CONFBASE:
         return name
     name = name.removeprefix("hosts/")
@@ -46,7 +46,7 @@ def relative_path(name: str) -> str:
 def editor_command(path: str) -> str:
     """Return the shell command that edits ``path``: VISUAL, else EDITOR, else vi.
 
-    The variable may name a program whose path has spaces, or a program with options.
+    The variable may hold a path with spaces, or a program with options.
     """
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
     program = shlex.quote(editor) if shutil.which(editor) else editor

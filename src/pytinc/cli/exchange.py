@@ -21,13 +21,13 @@ SEPARATOR: Final = "#-----------------------------------------------------------
 MAX_PATH: Final = 4096
 """PATH_MAX of the systems tinc runs on."""
 MAX_LINE: Final = 4095
-"""Longer input lines are cut there, as by tinc's line buffer."""
+"""Longer input lines are cut at this length, as tinc's line buffer does."""
 _NAME_LINE: Final = re.compile(r"Name\s*=\s*(\S+)", re.ASCII)
 _VARIABLE: Final = re.compile(r"[^\t =]*")
 
 
 def export(session: Session, words: list[str]) -> int:
-    """Print the own host file, with the own name in front."""
+    """Print the node's own host file, with its name in front."""
     _print_export(session)
     session.end_output()
     return 0
@@ -41,7 +41,7 @@ def export_all(session: Session, words: list[str]) -> int:
 
 
 def exchange(session: Session, words: list[str]) -> int:
-    """Export, then import: two ends connected by a pipe or a terminal each get the other's file."""
+    """Export, then import: two commands connected by a pipe or a terminal each get the other's file."""
     return export(session, []) or import_(session, [])
 
 
@@ -101,7 +101,7 @@ def _print_all(session: Session) -> int:
 
 
 class Import:
-    """Takes the lines of an export and writes the host files in it."""
+    """Takes the lines of an export and writes the host files they hold."""
 
     def __init__(self, hosts: str, *, force: bool) -> None:
         self.count = 0
@@ -138,7 +138,7 @@ class Import:
         self._path = path
 
     def finish(self) -> None:
-        """Write the host file begun, if there is one."""
+        """Write the host file that was begun, if any."""
         if self._path is None:
             return
         try:

@@ -1,4 +1,4 @@
-"""Reading and writing the files that commands work on as text, whatever bytes they hold."""
+"""Reading and writing files as text, whatever bytes they hold."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ _NAME_LINE: Final = re.compile(r"name(?=[ \t=])[ \t]*=?[ \t]*(.*)", re.IGNORECAS
 
 
 def read_text(path: str) -> str:
-    """Return a file's text. Bytes that are no UTF-8 survive reading and writing. Raises `OSError`."""
+    """Return a file's text. Bytes that are not UTF-8 survive reading and writing. Raises `OSError`."""
     with Path(path).open(encoding="utf-8", errors="surrogateescape", newline="\n") as file:
         return file.read()
 
 
 def split_lines(text: str) -> list[str]:
-    """Split at newlines only, and keep them: other line separators of Unicode are text like any other."""
+    """Split at newlines only, and keep them: Unicode's other line separators are ordinary text."""
     return _LINE.findall(text)
 
 
 def write_text(path: str, text: str, *, mode: int | None = None) -> None:
-    """Replace a file as a whole: its readers see the old text or the new, never a part."""
+    """Replace a file as a whole: its readers see the old text or the new one, never a part."""
     from pytinc.config.store import write_atomic
 
     write_atomic(path, text.encode("utf-8", "surrogateescape"), mode=mode)
@@ -36,7 +36,7 @@ def open_failure(path: str, error: OSError) -> click.ClickException:
 
 
 def own_name(tinc_conf: str) -> str:
-    """Return the node's own name as tinc.conf tells it (tinc: get_my_name()); raise with tinc's words."""
+    """Return the node's own name from tinc.conf (tinc: get_my_name()). Errors have tinc's wording."""
     from pytinc.config.parser import expand_name
 
     try:

@@ -1,7 +1,7 @@
 """fsck: check the configuration for problems, without a daemon, and fix some of them (cli.md 13).
 
-pytinc has no legacy protocol, so what tinc's fsck says about RSA keys has no place here. Everything found is
-kept as a `Finding`; it is said on stderr at once, or with ``--json`` printed at the end (docs/json.md).
+pytinc has no legacy protocol, so it omits what tinc's fsck says about RSA keys. Every problem is kept as a
+`Finding`: it is reported on stderr at once, or with ``--json`` printed at the end (docs/json.md).
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 _SCRIPT_ENDS: Final = ("-up", "-down")
 _SCRIPTS: Final = ("tinc", "host", "subnet")
 _GUARD_SCRIPT: Final = "vip-changed"
-"""The one script with another ending, which only pytinc runs."""
+"""The one script here that does not end in -up or -down; only pytinc runs it."""
 
 
 def fsck(session: Session, words: list[str]) -> int:
-    """Report problems on stderr; the status is 1 for those with which no daemon can run."""
+    """Report problems on stderr; the status is 1 if one of them keeps the daemon from running."""
     check = Fsck(session)
     status = check.run()
     if session.json:
@@ -47,7 +47,7 @@ class Finding:
     """One problem; the field names are those of ``--json``."""
 
     code: str
-    """What kind of problem it is: a word of docs/json.md."""
+    """The kind of problem: a word listed in docs/json.md."""
     severity: str
     """``error`` or ``warning``."""
     message: str
@@ -81,12 +81,12 @@ class Fsck:
     # -- Saying and asking ---------------------------------------------------------------------------------
 
     def _say(self, text: str) -> None:
-        """Say something that belongs to the last finding."""
+        """Print text that belongs to the last finding."""
         if not self._session.json:
             say(text)
 
     def _find(self, code: str, text: str, path: str | None = None, line: int | None = None) -> None:
-        """Report a problem. What readers of files say has no prefix: those are errors."""
+        """Report a problem. Messages of the file readers have no prefix: they are errors."""
         prefix, colon, message = text.partition(": ")
         if prefix not in ("ERROR", "WARNING") or not colon:
             prefix, message = "ERROR", text
@@ -94,7 +94,7 @@ class Fsck:
         self._say(text)
 
     def _find_once(self, code: str, error: ConfigError, path: str) -> None:
-        """Report what a reader of files complains of, once for the same file."""
+        """Report the complaint of a file reader, once for each file."""
         if all(finding.message != str(error) for finding in self.findings):
             self._find(code, str(error), path)
 
@@ -111,7 +111,7 @@ class Fsck:
         self._say(text)
 
     def _may_fix(self) -> bool:
-        """Tell whether the problem just reported is to be fixed; ask if somebody is there to answer."""
+        """Return whether to fix the problem just reported; ask the user if there is one."""
         if self._session.force:
             return True
         while self._session.tty and not self._session.json and not self._no_more_fixes:

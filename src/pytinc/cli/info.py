@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from pytinc.cli.dump import dump_edges, dump_nodes, dump_subnets, milliseconds, subnet_of
+from pytinc.cli.lists import dump_edges, dump_nodes, dump_subnets, subnet_of
 from pytinc.cli.reach import Reach, reach_of
-from pytinc.control.messages import PROTOCOL_MAJOR, NodeRow, NodeStatus, Options, protocol_minor
+from pytinc.cli.times import milliseconds
+from pytinc.control.messages import NodeRow, NodeStatus, Options, protocol_minor
 from pytinc.errors import ControlError, DecodeError
 from pytinc.wire.names import is_valid_name
 from pytinc.wire.subnet import Subnet, SubnetKind, parse_subnet
+from pytinc.wire.version import PROTOCOL_MAJOR
 
 if TYPE_CHECKING:
     from pytinc.cli.session import Session
@@ -43,7 +45,7 @@ _REACH: Final = {
 
 
 def info(session: Session, words: list[str]) -> int:
-    """Report about the node, subnet or address named."""
+    """Report on the named node, subnet or address."""
     item = words[0]
     client = session.client()
     if is_valid_name(item):
@@ -96,7 +98,7 @@ def node_report(row: NodeRow) -> list[str]:
 
 
 def _told(row: NodeRow, statistics: Statistics | None) -> list[str]:
-    """Return what pytinc's daemon tells besides, for people at a terminal."""
+    """Return what pytinc's daemon reports in addition, for people at a terminal."""
     if statistics is None:
         return []
     if row.is_self:

@@ -1,7 +1,7 @@
 """invite: makes an invitation and prints its URL (cli.md 12, invitations.md 2). `join` takes it up.
 
-The address for the URL is settled first, so that a failure leaves nothing behind. Departure from tinc: no web
-service is asked for it.
+The address for the URL is found first, so that a failure leaves nothing behind. Departure from tinc: pytinc
+does not ask a web service for it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from pytinc.config.parser import Pool
 
 DEFAULT_EXPIRE: Final = 604800
-"""Seconds: `InvitationExpire` where the configuration does not tell."""
+"""Seconds; the default of `InvitationExpire`."""
 SCRIPT: Final = "invitation-created"
 _PRIVATE_DIRECTORY: Final = 0o700
 _PRIVATE_FILE: Final = 0o600
@@ -71,7 +71,7 @@ def invite(session: Session, words: list[str]) -> int:
 
 
 def _check(session: Session, name: str) -> str:
-    """Refuse what cannot be invited; return our own name."""
+    """Refuse a name that cannot be invited; return our own name."""
     if not is_valid_name(name):
         raise click.ClickException("Invalid name for node.")
     own_name = session.own_name()
@@ -88,7 +88,7 @@ def _daemon_knows(session: Session, name: str) -> bool:
     try:
         rows = session.client().dump(Request.DUMP_NODES)
     except ControlError:
-        return False  # nobody to ask
+        return False  # no daemon to ask
     return any(NodeRow.parse(row).name == name for row in rows)
 
 
@@ -129,7 +129,7 @@ def _port_of_daemon(session: Session) -> str:
 
 
 def _ask_address(session: Session, own_name: str) -> str:
-    """Have the user tell our address, and keep it in the host file; tinc would ask a web service."""
+    """Ask the user for our address, and keep it in the host file; tinc would ask a web service."""
     answer = None
     if session.tty:
         answer = session.ask("Enter your host's public address or hostname: ")
@@ -152,7 +152,7 @@ def _ask_address(session: Session, own_name: str) -> str:
 
 @contextlib.contextmanager
 def _invitations(session: Session) -> Iterator[Path]:
-    """Make the directory if it is missing and hold its lock: two commands must not both make a key."""
+    """Make the directory if it is missing, and hold its lock: two commands must not both make a key."""
     directory = Path(session.confbase) / "invitations"
     _set_mode(directory.parent, _CONFBASE_MODE)
     try:
@@ -180,7 +180,7 @@ def _expiry(session: Session) -> int:
 
 
 def _remove_expired(directory: Path, expire: int) -> None:
-    """Delete what nobody can use any more; without an open invitation the key goes, too."""
+    """Delete invitations that have expired; if none is left, delete the key as well."""
     deadline = time.time() - expire
     is_open = False
     for path in directory.iterdir():
@@ -188,7 +188,7 @@ def _remove_expired(directory: Path, expire: int) -> None:
             try:
                 expired = path.stat().st_mtime < deadline
             except FileNotFoundError:
-                continue  # the daemon took it this moment
+                continue  # the daemon has just taken it
             if expired:
                 path.unlink(missing_ok=True)
             else:
@@ -198,7 +198,7 @@ def _remove_expired(directory: Path, expire: int) -> None:
 
 
 def _key(session: Session, directory: Path) -> PrivateKey:
-    """Return the key of all open invitations; a new one is made known to the daemon at once."""
+    """Return the key of all open invitations; if it is new, tell the daemon at once."""
     path = directory.parent / INVITATION_KEY
     try:
         return parse_private_key(read_text(str(path)))
@@ -213,7 +213,7 @@ def _key(session: Session, directory: Path) -> PrivateKey:
 
 
 def _tell_daemon(session: Session) -> None:
-    """Have the daemon read the new key. It must have done so before anybody can use the URL."""
+    """Make the daemon read the new key: it needs the key before anybody can use the URL."""
     from pytinc.control.messages import Request
 
     try:
@@ -222,7 +222,7 @@ def _tell_daemon(session: Session) -> None:
         say(f"{error}\nCould not signal the tinc daemon. Please restart or reload it manually.")
     else:
         if result != 0:
-            say("The tinc daemon could not reload its configuration: until it can, invitations are useless.")
+            say("The tinc daemon could not reload its configuration. Until it does, no invitation works.")
 
 
 # -- what the joining node gets ----------------------------------------------------------------------------

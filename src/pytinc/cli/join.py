@@ -1,19 +1,14 @@
-"""join: takes up an invitation and makes the new node's configuration.
+"""join: accepts an invitation and makes the new node's configuration (cli.md 12, invitations.md 5).
 
-(cli.md 12, invitations.md 5.) Also the choice of a free port, which init shares. The only module of `cli`
-that may use sockets.
-
-The order of things makes a lost connection harmless: everything is on the disk, beside its place, before the
-inviter is told the new key, and it is renamed into its place as soon as the inviter has said that it knows
-the key. The user is asked only after that, because the inviter waits a few seconds and no longer.
+The order of the steps makes a lost connection harmless: everything is on disk, beside its final place, before
+the inviter is told the new key, and it is renamed as soon as the inviter has confirmed the key. The user is
+asked only after that, because the inviter waits only a few seconds.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-import random
 import secrets
 import socket
 import time
@@ -36,16 +31,12 @@ if TYPE_CHECKING:
     from pytinc.crypto.keys import PublicKey
     from pytinc.protocol.joining import Joiner, JoinEvent
 
-DEFAULT_PORT: Final = 655
-_TRIES: Final = 100
-_LOWEST_PORT: Final = 4096
-_HIGHEST_PORT: Final = 36863
 
 CONNECT_TIMEOUT_S: Final = 10.0
 REPLY_TIMEOUT_S: Final = 5.0
 """How long the inviter may be silent."""
 TOTAL_TIMEOUT_S: Final = 60.0
-"""How long an inviter may take that sends a byte now and then. tinc's allows the joiner 5 seconds for all."""
+"""How long an inviter may take in all, even if it sends a byte now and then (tinc: 5 seconds)."""
 _READ_SIZE: Final = 65536
 _MAX_PORT: Final = 65535
 _PARTS_OF_CONFBASE: Final = frozenset({"hosts", "cache", "invitations"})
@@ -58,7 +49,7 @@ _SILENT: Final = "Timed out waiting for the server to reply."
 
 
 def join(session: Session, words: list[str]) -> int:
-    """Make the configuration that an invitation describes, and register the new node at the inviter."""
+    """Make the configuration that an invitation describes, and register the new node with the inviter."""
     if len(words) > 1:
         raise click.ClickException("Too many arguments!")
     netname_before = session.netname
@@ -87,17 +78,17 @@ def join(session: Session, words: list[str]) -> int:
 
 
 def _check_place(confbase: Path, *, explicit: bool) -> None:
-    """Refuse a directory that is configured or cannot be written, before an invitation is spent on it."""
+    """Refuse a directory that is configured or not writable, before the invitation is used up."""
     if explicit and (confbase / "tinc.conf").exists():
         raise click.ClickException(f"Configuration file {confbase}/tinc.conf already exists!")
-    # Nothing is made yet: what there is of the path has to allow it later.
+    # Nothing is made yet: the part of the path that exists must allow it later.
     place = next(path for path in (confbase, *confbase.absolute().parents) if path.exists())
     if not place.is_dir() or not os.access(place, os.R_OK | os.W_OK | os.X_OK):
         raise click.ClickException(f"No permission to write in directory {place}.")
 
 
 def _read_url(session: Session, words: list[str]) -> InvitationUrl:
-    """Return the URL that was given, or is read from standard input."""
+    """Return the given URL, or read one from standard input."""
     text = words[0] if words else session.ask("Enter invitation URL: " if session.tty else "")
     if text is None:
         raise click.ClickException("Error while reading stdin: end of file")
@@ -106,7 +97,7 @@ def _read_url(session: Session, words: list[str]) -> InvitationUrl:
     except DecodeError as error:
         raise click.ClickException(f"Invalid invitation URL: {error}.") from error
     port = url.port
-    # The system's look-up would take any number, modulo 65536.
+    # getaddrinfo() would take any number modulo 65536.
     if port is not None and port.isdecimal() and not 0 < int(port[:6]) <= _MAX_PORT:
         raise click.ClickException("Invalid invitation URL: there is no such port.")
     return url
@@ -116,9 +107,9 @@ def _read_url(session: Session, words: list[str]) -> InvitationUrl:
 
 
 class _Visit:
-    """A connection to the inviter and the machine that speaks on it.
+    """A connection to the inviter, and the state machine that speaks on it.
 
-    What goes wrong is raised as `OSError` or `ProtocolError`, silence as `TimeoutError`.
+    Failures raise `OSError` or `ProtocolError`; silence raises `TimeoutError`.
     """
 
     def __init__(self, connection: socket.socket, joiner: Joiner) -> None:
@@ -131,7 +122,7 @@ class _Visit:
         self._socket.close()
 
     def next_event(self) -> JoinEvent:
-        """Return what the inviter did next."""
+        """Wait for the inviter's next step and return it."""
         while True:
             event = self._joiner.next_event()
             self._socket.sendall(self._joiner.take_output())
@@ -145,7 +136,7 @@ class _Visit:
             self._joiner.feed(data)
 
     def invitation(self) -> bytes:
-        """Return the whole invitation. Then the inviter waits for a key."""
+        """Return the whole invitation. After that the inviter waits for a key."""
         from pytinc.protocol.joining import InvitationReceived
 
         event = self.next_event()
@@ -153,13 +144,13 @@ class _Visit:
         return event.data
 
     def register(self, key: PublicKey) -> None:
-        """Tell the inviter the new node's key, and wait until it has stored it."""
+        """Send the new node's key, and wait until the inviter has stored it."""
         self._joiner.register(key)
         self.next_event()
 
 
 def _find_inviter(url: InvitationUrl) -> _Visit:
-    """Try all addresses; return the first connection to a peer that sends the right key."""
+    """Try all addresses; return the first connection to a peer with the right key."""
     port = url.port or DEFAULT_URL_PORT
     try:
         addresses = socket.getaddrinfo(url.host, port, type=socket.SOCK_STREAM)
@@ -174,7 +165,7 @@ def _find_inviter(url: InvitationUrl) -> _Visit:
 
 
 def _call_at(family: int, address: tuple[Any, ...], url: InvitationUrl) -> _Visit | None:
-    """Return the connection, None if nobody there speaks as an inviter does."""
+    """Return the connection; None if no inviter answers there."""
     from pytinc.crypto.keys import SEED_SIZE, PrivateKey
     from pytinc.protocol.joining import Joiner
 
@@ -216,7 +207,7 @@ def _reason(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _cancelled_by_failure() -> Iterator[None]:
-    """Tell what failed, and that there is no new node because of it."""
+    """Turn a failure into a message that says what failed and that the invitation is cancelled."""
     try:
         yield
     except (ProtocolError, ConfigError, OSError) as error:
@@ -234,10 +225,10 @@ def _read(data: bytes, *, force: bool, want_netname: bool) -> JoinedNode:
 
 
 def _choose_network(session: Session, node: JoinedNode) -> bool:
-    """Let the invitation choose the network; tell whether its name was taken, so that another is used."""
+    """Use the invitation's network name; return True if it is taken, and another is used instead."""
     session.netname = node.netname
     confdir = Path(session.paths.confdir)
-    # In a configuration without a net name, some names are those of its parts.
+    # In a configuration without a net name, some names are those of its own directories.
     is_part = node.netname in _PARTS_OF_CONFBASE and (confdir / "tinc.conf").exists()
     if not is_part and not Path(session.tinc_conf).exists():
         return False
@@ -246,57 +237,13 @@ def _choose_network(session: Session, node: JoinedNode) -> bool:
 
 
 def _store(visit: _Visit, confbase: Path, node: JoinedNode, data: bytes) -> None:
-    """Write everything, register the new key, then put everything in its place."""
+    """Write everything, register the new key, then move everything to its final place."""
     with staged(confbase) as staging:
-        key = fill(staging, node, data, port_line)
-        # From here on the inviter may know the key, and would take no other for this name.
+        key = fill(staging, node, data)
+        # From here on the inviter may know the key, and accepts no other for this name.
         staging.keep = (
             f"The inviter was told the key of {node.name}. If it has stored it in hosts/{node.name}, "
-            f"all that is left to do is to move what was made to {confbase}. It was kept in"
+            f"you only need to move the new configuration to {confbase}. It was kept in"
         )
         visit.register(key)
         staging.publish()
-
-
-# -- the port of the new node ------------------------------------------------------------------------------
-
-
-def port_line() -> str:
-    """Return the line for the own host file that sets a port which is free; empty if tinc's own is."""
-    port = choose_port()
-    if port is None:
-        say(f"Warning: could not bind to port {DEFAULT_PORT}. Please change tinc's Port manually.")
-    elif port != DEFAULT_PORT:
-        say(f"Warning: could not bind to port {DEFAULT_PORT}. Tinc will instead listen on port {port}.")
-        return f"Port = {port}\n"
-    return ""
-
-
-def choose_port() -> int | None:
-    """Return `DEFAULT_PORT` if it can be bound here, else a random port that can; None if none was found."""
-    if _can_bind(DEFAULT_PORT):
-        return DEFAULT_PORT
-    ports = (random.randint(_LOWEST_PORT, _HIGHEST_PORT) for _ in range(_TRIES))
-    return next(filter(_can_bind, ports), None)
-
-
-def _can_bind(port: int) -> bool:
-    """Tell whether TCP ``port`` is free on all addresses of every family this machine has."""
-    bound = False
-    for family, address in ((socket.AF_INET, ""), (socket.AF_INET6, "")):
-        try:
-            with socket.socket(family, socket.SOCK_STREAM) as probe:
-                # As the daemon's own sockets: a port in TIME_WAIT is free, and the families do not mix.
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                if family == socket.AF_INET6:
-                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                probe.bind((address, port))
-                bound = True
-        except OSError as error:
-            if not _is_missing_family(error):
-                return False
-    return bound
-
-
-def _is_missing_family(error: OSError) -> bool:
-    return error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)

@@ -1,18 +1,18 @@
 """The files that join makes, and what it asks about them once they are in place (invitations.md 5.2-5.3).
 
-`pytinc.cli.join` speaks with the inviter and calls this.
+`pytinc.cli.join` talks to the inviter and calls these functions.
 """
 
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pytinc.cli.edit import editor_command
 from pytinc.cli.files import read_text, write_text
-from pytinc.cli.init import PRIVATE_MODE, append_public_key, generate_key, write_private_key
+from pytinc.cli.keys import PRIVATE_MODE, append_public_key, generate_key, write_private_key
+from pytinc.cli.port import port_line
 from pytinc.cli.session import say
 from pytinc.cli.staging import DIRECTORY_MODE, Staging, make_directory
 from pytinc.config.store import write_atomic
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 _KEY_FILE: Final = "ed25519_key.priv"
 _SCRIPT: Final = "tinc-up"
 _OFFERED: Final = "tinc-up.invitation"
-"""The script as the invitation wants it, which nobody runs before the user has agreed."""
+"""The script of the invitation, which does not run before the user agrees."""
 _SCRIPT_MODE: Final = DIRECTORY_MODE
 
 
-def fill(staging: Staging, node: JoinedNode, data: bytes, port_line: Callable[[], str]) -> PublicKey:
-    """Write all files of the new node, among them a new key, and return its public half."""
+def fill(staging: Staging, node: JoinedNode, data: bytes) -> PublicKey:
+    """Write all files of the new node, including a new key; return the public key."""
     directory = staging.path
     for below in ("hosts", "cache"):
         make_directory(directory / below)
-    # These need not be on the disk before the key is registered, and there may be many.
+    # There may be many of these, and they need not be on disk before the key is registered.
     write_atomic(str(directory / "invitation-data"), data, durable=False)
     for name, text in node.hosts.items():
         write_atomic(str(directory / "hosts" / name), text, durable=False)
@@ -43,7 +43,7 @@ def fill(staging: Staging, node: JoinedNode, data: bytes, port_line: Callable[[]
     own_host = directory / "hosts" / node.name
     key_file = directory / _KEY_FILE
     if (staging.final / _KEY_FILE).exists():
-        # It stays in the file, commented out, as with every new key.
+        # The old key stays in the file, commented out, as with every new key.
         write_text(str(key_file), read_text(str(staging.final / _KEY_FILE)), mode=PRIVATE_MODE)
     key = generate_key()
     write_private_key(key_file, key)
@@ -67,7 +67,7 @@ def _write_script(staging: Staging, node: JoinedNode) -> None:
 
 
 def settle_script(session: Session) -> None:
-    """Have the user decide about the commands of the invitation; without a terminal, --force decides."""
+    """Let the user decide about the commands of the invitation; without a terminal, --force decides."""
     offered = Path(session.confbase) / _OFFERED
     if session.tty:
         agreed = _ask_about(session, offered)
@@ -94,7 +94,7 @@ def _ask_about(session: Session, offered: Path) -> bool:
 
 
 def rename_network(session: Session) -> None:
-    """Have the user name the network, as the invitation's name was taken; no answer keeps the present one."""
+    """Ask for a network name, as the invitation's name is taken; no answer keeps the present one."""
     if not session.tty:
         return
     while answer := (session.ask("Enter a new netname: ") or "").strip():

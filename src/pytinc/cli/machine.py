@@ -1,8 +1,8 @@
 """What ``--json`` prints (docs/json.md): rows of the daemon's lists as dictionaries, and the writing.
 
-The commands call these functions instead of those that make tinc's lines. Names and types of fields are a
-promise: a field may be added, none is renamed or changes its type (tests/cli/test_json.py holds the
-document and the program together).
+The commands call these functions instead of those that make tinc's lines. Programs rely on the names and
+types of fields: a field may be added, none is renamed or changes its type (tests/cli/test_json.py compares
+the document with the program).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
-from pytinc.cli.dump import subnet_of
+from pytinc.cli.lists import subnet_of
 from pytinc.cli.reach import reach_of
 from pytinc.control.messages import (
     ConnectionRow,
@@ -35,7 +35,7 @@ _KINDS: Final = {"<control>": "control", "<unknown>": "unknown"}
 
 
 def print_json(document: Json | list[Json]) -> None:
-    """Write one document and a newline. Only ASCII, so that bytes that are no UTF-8 do no harm."""
+    """Write one document and a newline. Only ASCII, so that bytes that are not UTF-8 do no harm."""
     print(json.dumps(document, indent=2))
 
 
@@ -73,7 +73,7 @@ def node(row: NodeRow) -> Json:
 
 
 def statistics_of(row: NodeRow, statistics: Statistics | None) -> Json:
-    """Return what `info` tells of a node besides; nothing but nulls if its daemon has no statistics."""
+    """Return what `info` adds about a node; only nulls if the daemon has no statistics."""
     if statistics is None:
         return {"stats": None, "daemon": None}
     return {
@@ -118,7 +118,7 @@ def subnet(row: SubnetRow) -> Json:
 
 
 def connection(row: ConnectionRow) -> Json:
-    """Return a meta connection, or that of a control program."""
+    """Return a meta connection or a control connection."""
     host, port = _endpoint(row.address)
     kind = _KINDS.get(row.name, "node")
     return {
@@ -138,7 +138,7 @@ ROWS: Final[dict[str, Callable[[Any], Json]]] = {
     "subnets": subnet,
     "connections": connection,
 }
-"""The words of ``dump`` and what makes an object of a row of theirs."""
+"""For each list of ``dump``, the function that makes an object of a row."""
 
 
 def _endpoint(address: Address) -> tuple[str | None, str | None]:
@@ -158,5 +158,5 @@ def _options(options: int) -> Json:
 
 
 def _words(bits: NodeStatus | Options) -> list[str]:
-    """Return the names of the bits that are set, lowest first; those without a name are left out."""
+    """Return the names of the bits that are set, lowest first, without those that have no name."""
     return [str(bit.name).lower() for bit in type(bits) if bit in bits]

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 def network(session: Session, words: list[str]) -> int:
-    """List networks, or check a name and, in the shell, use it from now on."""
+    """List networks; or check a name and, in the shell, switch to that network."""
     if not words:
         return _list(session)
     if session.json:
-        raise click.ClickException("`network --json' only lists: give no name.")
+        raise click.ClickException("`network --json' lists networks and takes no name.")
     name = words[0]
     if name == ".":
         session.switch_network(None)

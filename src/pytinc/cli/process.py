@@ -44,7 +44,7 @@ def start(session: Session, words: list[str]) -> int:
 
 
 def stop(session: Session, words: list[str]) -> int:
-    """Stop the daemon and wait until it has gone."""
+    """Stop the daemon and wait until it has ended."""
     try:
         client = session.client()
     except NoDaemonError as error:
@@ -58,7 +58,7 @@ def stop(session: Session, words: list[str]) -> int:
 
 
 def restart(session: Session, words: list[str]) -> int:
-    """Stop the daemon, if there is one, and start it with the options given."""
+    """Stop the daemon, if there is one, and start it with the given options."""
     try:
         stop(session, [])
     except (PytincError, click.ClickException) as error:
@@ -67,7 +67,7 @@ def restart(session: Session, words: list[str]) -> int:
 
 
 def daemon_command(program: str) -> list[str]:
-    """Return how to run pytincd: beside the command itself, else from PATH, else as a module."""
+    """Return the command for pytincd: the program beside this one, else that of PATH, else the module."""
     directory, slash, _ = program.rpartition("/")
     if slash:
         beside = Path(directory or "/") / "pytincd"
@@ -81,19 +81,19 @@ def daemon_command(program: str) -> list[str]:
 def _run_with_umbilical(command: list[str]) -> bool:
     """Run the daemon and copy what it says to stderr; tell whether it reported success (daemon.md 5).
 
-    Our end reads until the daemon closes the other: after ``Ready`` and a NUL byte, or by failing.
+    We read until the daemon closes its end: after ``Ready`` and a NUL byte, or when it fails.
     """
     ours, theirs = os.pipe()
     try:
         os.set_inheritable(theirs, True)
         environment = {**os.environ, "TINC_UMBILICAL": f"{theirs} {int(wants_colour(sys.stderr))}"}
         try:
-            # What we have inherited goes on to the daemon: DeviceType = fd may want it. Nothing else of
+            # The daemon inherits what we inherited: DeviceType = fd may need it. Nothing else of
             # ours can, because Python makes its descriptors close on exec.
             child = subprocess.Popen(command, close_fds=False, env=environment)
         finally:
             os.close(theirs)
-        # From here on Ctrl-C is the daemon's business: in the foreground it ends it, and so us.
+        # From here on Ctrl-C is for the daemon: in the foreground it ends the daemon, and so us.
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             ready = _copy_to_stderr(ours)

@@ -1,6 +1,6 @@
 """How the daemon reaches a node, judged as tinc does from one row of its list (cli.md 7 and 8.1).
 
-`info`, `dump graph`, the lists for people and the lists for machines all tell it, each in its own words.
+`info`, `dump graph`, the lists for people and the JSON lists all show it, each in its own words.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from pytinc.control.messages import NodeRow, NodeStatus
 
 
 class Reach(Enum):
-    """The way packets take to a node. The values are the words of ``--json``."""
+    """How packets get to a node. The values are the words of ``--json``."""
 
     SELF = "self"
     UNREACHABLE = "unreachable"
     RELAYED = "relayed"
-    """By way of the node `NodeRow.via`: this node cannot be spoken to directly."""
+    """Through the node `NodeRow.via`: there is no direct way."""
     UNKNOWN = "unknown"
-    """There is no key yet, so nothing has been tried."""
+    """There is no key yet, so no way has been tried."""
     UDP = "udp"
     TCP = "tcp"
-    """Through the meta connection with the node itself."""
+    """Over the meta connection with the node itself."""
     FORWARDED = "forwarded"
-    """Through the meta connection with `NodeRow.nexthop`: UDP does not work (yet)."""
+    """Over the meta connection with `NodeRow.nexthop`: UDP does not work (yet)."""
 
 
 def reach_of(row: NodeRow) -> Reach:

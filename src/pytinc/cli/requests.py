@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 
 def reload(session: Session, words: list[str]) -> int:
-    """Make the daemon read its configuration again."""
+    """Tell the daemon to read its configuration again."""
     return _request(session, Request.RELOAD, "Could not reload configuration.")
 
 
 def purge(session: Session, words: list[str]) -> int:
-    """Make the daemon forget unreachable nodes."""
+    """Tell the daemon to forget unreachable nodes."""
     return _request(session, Request.PURGE, "Could not purge old information.")
 
 
 def retry(session: Session, words: list[str]) -> int:
-    """Make the daemon try all outgoing connections now."""
+    """Tell the daemon to try all outgoing connections now."""
     return _request(session, Request.RETRY, "Could not retry outgoing connections.")
 
 
@@ -40,7 +40,7 @@ def pid(session: Session, words: list[str]) -> int:
 
 
 def debug(session: Session, words: list[str]) -> int:
-    """Set the daemon's debug level; tell the old one."""
+    """Set the daemon's debug level, and report the old one."""
     level = atoi(words[0])
     old = session.client().command(Request.SET_DEBUG, level)
     say(f"Old level {old}, new level {level}.")
@@ -48,7 +48,7 @@ def debug(session: Session, words: list[str]) -> int:
 
 
 def connect(session: Session, words: list[str]) -> int:
-    """Ask for a connection to a node. No daemon implements it, so this always fails, as with tinc."""
+    """Ask for a connection to a node. No daemon implements this, so it always fails, as in tinc."""
     return _node_request(session, words[0], Request.CONNECT, f"Could not connect to {words[0]}.")
 
 

@@ -1,7 +1,7 @@
-"""What one run of the command knows: global options, paths, and the connection to the daemon.
+"""`Session`: the global options of one run, its paths, and its connection to the daemon.
 
-Every command function is given a `Session` and its words. Failures are raised (`click.ClickException` for
-those with no better type) and turned into messages and exit status by `guarded`, here and nowhere else.
+Every command function takes a `Session` and its words. It raises its failures (`click.ClickException` if no
+other type fits); `pytinc.cli.run.guarded` turns them into messages and an exit status.
 """
 
 from __future__ import annotations
@@ -9,32 +9,25 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-import click
-
-from pytinc.cli.commands import find
 from pytinc.cli.text import wants_colour
 from pytinc.config.paths import Paths, chosen_netname, cli_paths
-from pytinc.errors import ControlError, PytincError
+from pytinc.errors import ControlError
 from pytinc.wire.names import is_safe_netname
 
 if TYPE_CHECKING:
     from pytinc.config.store import ConfigTree
     from pytinc.control.client import ControlClient
 
-INTERRUPTED: Final = 130
-"""Exit status after Ctrl-C, as shells report a program that died of it."""
-
 
 def say(text: str) -> None:
-    """Print a progress message, a warning or an error: everything the user did not ask for."""
+    """Print a progress message, a warning or an error on stderr: what the user did not ask for."""
     print(text, file=sys.stderr, flush=True)
 
 
 class Session:
-    """Global options and what follows from them. In the shell one session serves all commands."""
+    """Global options and what follows from them. In the shell, one session serves all commands."""
 
     def __init__(
         self,
@@ -55,7 +48,7 @@ class Session:
         self.given_pidfile = pidfile
         self.in_shell = in_shell
         self.json = False
-        """The running command was asked for output for machines."""
+        """The running command prints JSON."""
         self.tty = not batch and sys.stdin.isatty() and sys.stdout.isatty()
         self._client: ControlClient | None = None
         if confbase is not None and self.netname is not None:
@@ -65,12 +58,12 @@ class Session:
 
     @property
     def paths(self) -> Paths:
-        """Where everything is. Worked out anew each time: a daemon started meanwhile moves its pid file."""
+        """All paths, found anew each time: a daemon that has started since may use another pid file."""
         return cli_paths(self.netname, self.given_confbase, self.given_pidfile)
 
     @property
     def confbase(self) -> str:
-        """The configuration directory, as the user gave it."""
+        """The configuration directory as the user gave it."""
         return self.paths.confbase
 
     @property
@@ -90,7 +83,7 @@ class Session:
         return ConfigTree(self.confbase)
 
     def own_name(self) -> str:
-        """Return the own node's name. Raises with tinc's words if tinc.conf does not tell one."""
+        """Return this node's name. Raises an error with tinc's wording if tinc.conf has none."""
         from pytinc.cli.files import own_name
 
         return own_name(self.tinc_conf)
@@ -99,14 +92,14 @@ class Session:
 
     @property
     def suggestion(self) -> str:
-        """The beginning of a command line that reaches the same configuration: program and options."""
+        """Program and options of a command line for the same configuration."""
         if self.given_confbase is not None:
             return f"{self.program} -c {self.given_confbase}"
         return f"{self.program} -n {self.netname}" if self.netname else self.program
 
     @property
     def daemon_options(self) -> list[str]:
-        """The global options for the daemon: it has no -b and no --force."""
+        """The global options to give to the daemon, which has no -b and no --force."""
         options: list[str] = []
         if self.given_confbase is not None:
             options += ["-c", self.given_confbase]
@@ -118,11 +111,11 @@ class Session:
 
     @property
     def pretty(self) -> bool:
-        """Whether lists are laid out for a person, and not for a program that knows tinc's lines."""
+        """Whether lists are laid out for people instead of programs that read tinc's lines."""
         return not self.batch and wants_colour(sys.stdout) and os.environ.get("PYTINC_PLAIN") != "1"
 
     def ask(self, prompt: str) -> str | None:
-        """Prompt on stderr and return a line of stdin without its newline; None at its end."""
+        """Prompt on stderr and return a line of stdin without its newline; None at the end of stdin."""
         print(prompt, end="", file=sys.stderr, flush=True)
         line = sys.stdin.readline()
         return line.rstrip("\n") if line else None
@@ -130,7 +123,7 @@ class Session:
     # -- The daemon ----------------------------------------------------------------------------------------
 
     def client(self) -> ControlClient:
-        """Return a connection to the daemon, kept from an earlier command of the shell."""
+        """Return a connection to the daemon; in the shell, the one of earlier commands if it still works."""
         from pytinc.control.client import ControlClient
 
         if self._client is not None:
@@ -149,9 +142,9 @@ class Session:
             self._client = None
 
     def reload_quietly(self) -> None:
-        """Tell the daemon to reload, if there is one, and wait until it has. Failure is ignored.
+        """Tell the daemon, if there is one, to reload, and wait until it has. Failure is ignored.
 
-        Departure from tinc, which does not wait: a following command would see the old state.
+        Departure from tinc, which does not wait: the next command would see the old state.
         """
         from pytinc.control.messages import Request
 
@@ -168,82 +161,25 @@ class Session:
         self.disconnect()
 
     def end_output(self) -> None:
-        """Tell the reader of a pipe that there is no more output (``exchange`` waits for that)."""
+        """Tell the reader of a pipe that the output ends (``exchange`` waits for that)."""
         if self.tty or self.in_shell:
             return
         sys.stdout.flush()
         with contextlib.suppress(OSError):
-            _close_stdout()
+            close_stdout()
 
 
 def warn_unsafe_netname(name: str) -> None:
-    """Warn of a network name that a shell would stumble over."""
+    """Warn of a network name with characters that a shell would interpret."""
     if not is_safe_netname(name):
         say("Warning: unsafe character in netname!")
 
 
-def run_command(session: Session, word: str, words: list[str]) -> int:
-    """Run one command: its exit status, and tinc's messages on stderr."""
-    command = find(word)
-    if command is None:
-        if session.in_shell:
-            say(f"Unknown command `{word}'.")
-            return 1
-        raise click.UsageError(f"Unknown command `{word}'.")
-    session.json, words = command.take_json(words)
-    complaint = command.wrong_count(words)
-    if complaint is not None:
-        raise click.ClickException(complaint)
-    return command.load()(session, words)
-
-
-def guarded(program: str, action: Callable[[], int]) -> int:
-    """Run ``action``; turn whatever goes wrong into a message and an exit status. No traceback gets out."""
-    try:
-        status = action()
-        sys.stdout.flush()
-        return status
-    except click.UsageError as error:
-        say(f"{_usage_message(program, error)}\nTry `{program} --help' for more information.")
-    except click.ClickException as error:
-        say(error.message)
-    except click.Abort:
-        # click turns Ctrl-C into this, and has ended the line already.
-        return INTERRUPTED
-    except KeyboardInterrupt:
-        say("")
-        return INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output has seen enough. Nothing may be written at exit either.
-        with contextlib.suppress(OSError):
-            _close_stdout()
-    except PytincError as error:
-        say(str(error))
-    except OSError as error:
-        say(f"{error.filename}: {error.strerror}" if error.filename else str(error))
-    return 1
-
-
-def _close_stdout() -> None:
-    # A descriptor number must stay taken, or the next file opened would become standard output.
+def close_stdout() -> None:
+    """End standard output: its reader sees the end, and later output is discarded."""
+    # The descriptor must stay in use, or the next file opened would become standard output.
     null = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(null, sys.stdout.fileno())
     finally:
         os.close(null)
-
-
-def _usage_message(program: str, error: click.UsageError) -> str:
-    """Word click's complaints about global options as getopt does."""
-    if isinstance(error, click.NoSuchOption):
-        name = error.option_name
-        kind = f"unrecognized option '{name}'" if name.startswith("--") else f"invalid option -- '{name[1:]}'"
-        return f"{program}: {kind}"
-    if isinstance(error, click.BadOptionUsage):
-        name = error.option_name
-        if "not take a value" in error.message:
-            return f"{program}: option '{name}' doesn't allow an argument"
-        if name.startswith("--"):
-            return f"{program}: option '{name}' requires an argument"
-        return f"{program}: option requires an argument -- '{name[1:]}'"
-    return error.message

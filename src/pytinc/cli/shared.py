@@ -1,16 +1,15 @@
-"""Shared addresses, which only pytinc's daemon knows of: `dump shared`, and what `info` and `top` add.
+"""Shared addresses, which only pytinc's daemon reports: `dump shared`, and what `info` and `top` add.
 
-The lines of `dump shared` are a promise, as those of tinc's lists are: a word keeps its place. Tables for a
-terminal are laid out by `pytinc.cli.tables`, documents for programs by `pytinc.cli.machine`.
+Programs rely on the lines of `dump shared` as on those of tinc's lists: each word keeps its place.
+`pytinc.cli.tables` lays out tables for a terminal, `pytinc.cli.machine` makes documents for programs.
 """
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Final
 
-from pytinc.cli.dump import milliseconds
 from pytinc.cli.session import say
+from pytinc.cli.times import clock_time, milliseconds, seconds
 from pytinc.control.messages import NOT_PARSED, Request
 from pytinc.control.objects import Values
 from pytinc.control.shared import Shared, parse_rows
@@ -21,19 +20,19 @@ if TYPE_CHECKING:
     from pytinc.cli.session import Session
     from pytinc.control.client import ControlClient
 
-NOT_TOLD: Final = "This daemon does not tell about shared addresses: it is not pytinc's, or an older one."
+NOT_TOLD: Final = "This daemon does not report shared addresses: it is not pytinc's, or an older one."
 _NOTHING: Final = "-"
 _REASONS: Final = {"withdrawn": "withdrew", "removed": "no longer had it"}
-"""Failovers without a silence before, in words."""
+"""Words for the reasons of failovers without silence."""
 
 
 def shared_addresses(client: ControlClient) -> Shared | None:
-    """Return what the daemon's guard knows; None from one that has none: a C daemon, or an older pytinc."""
+    """Return what the daemon's guard knows; None if it has no guard: a C daemon, or an older pytinc."""
     return client.parsed_dump_if_known(Request.DUMP_SHARED, parse_rows)
 
 
 def dump_shared(session: Session) -> int:
-    """Print every address that the guard knows, shared ones first."""
+    """Print every address that the guard knows, shared addresses first."""
     shared = shared_addresses(session.client())
     if shared is None:
         raise ControlError(NOT_TOLD)
@@ -67,7 +66,7 @@ def _say_what_is_missing(shared: Shared) -> None:
 
 
 def address_lines(address: Values) -> list[str]:
-    """Return the lines of an address: one about it, one for its last failover, each holder and client."""
+    """Return the lines of an address: itself, its last failover, its holders and its clients."""
     about = [
         f"shared {'yes' if address['shared'] else 'no'}",
         f"holders {address['holders_total']}",
@@ -107,7 +106,7 @@ def _client_line(client: Values, nodes: dict[str | None, str | None]) -> str:
 
 
 def nodes_by_mac(address: Values) -> dict[str | None, str | None]:
-    """Return the nodes of an address's holders by MAC address."""
+    """Return the node of each holder of an address, by MAC address."""
     return {holder["mac"]: holder["node"] for holder in address["holders"]}
 
 
@@ -123,7 +122,7 @@ def _number(thousandths: int | None) -> str:
 
 
 def find_shared(client: ControlClient, wanted: Subnet) -> Values | None:
-    """Return what is known of an IP address; None if that is nothing."""
+    """Return what the guard knows of an IP address; None if nothing."""
     if wanted.kind is SubnetKind.MAC:
         return None
     shared = shared_addresses(client)
@@ -141,7 +140,7 @@ def _is(text: str, wanted: Subnet) -> bool:
 
 
 def address_report(address: Values) -> list[str]:
-    """Return the lines about an address: label and value, as in the report about a node."""
+    """Return the report about an address: lines of label and value, as in that about a node."""
     nodes = nodes_by_mac(address)
     lines = [
         f"Address:      {address['address']}",
@@ -196,25 +195,11 @@ def _reason_words(failover: Values) -> str:
     return f"{failover['reason']} for {seconds(failover['silent_ms'])} s"
 
 
-def seconds(thousandths: int) -> str:
-    """Return a time in milliseconds as seconds, with the digits that a person looks at."""
-    value = thousandths / 1000
-    return f"{value:.2f}" if value < 100 else f"{value:.0f}"
-
-
-def clock_time(ago_ms: int, form: str) -> str:
-    """Return the local time of something that was so long ago."""
-    try:
-        return time.strftime(form, time.localtime(time.time() - ago_ms / 1000))
-    except (OverflowError, ValueError, OSError) as error:
-        raise ControlError(NOT_PARSED) from error
-
-
 # -- top ---------------------------------------------------------------------------------------------------
 
 
 def headline(shared: Shared) -> str:
-    """Return the line about shared addresses; of several, that of the latest failover. Empty without any."""
+    """Return a line about the shared address with the latest failover; empty if there is none."""
     addresses = [address for address in shared.addresses if address["shared"]]
     if not addresses:
         return ""
@@ -233,7 +218,7 @@ def _since_failover(address: Values) -> float:
 
 
 def _main_holder(address: Values) -> str:
-    """Return the holder that most clients use, and its state."""
+    """Return the holder with the most clients, and its state."""
     if not address["holders"]:
         return "held by nobody"
     holder = max(address["holders"], key=lambda each: (each["clients"], -each["answered_ms"]))

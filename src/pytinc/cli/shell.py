@@ -1,7 +1,7 @@
 """The shell: commands from standard input until its end, ``exit`` or ``quit`` (cli.md 2).
 
-Runs when `pytinc` is called without a command. One session, and so one connection to the daemon, serves all
-commands. On a terminal there is line editing with history and completion.
+It runs when `pytinc` is called without a command. One session, and so one connection to the daemon, serves
+all commands. On a terminal it offers line editing with history and completion.
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Final
 
-from pytinc.cli.session import INTERRUPTED, guarded, run_command
+from pytinc.cli.run import INTERRUPTED, guarded, run_command
 
 if TYPE_CHECKING:
     from pytinc.cli.session import Session
 
 MAX_LINE: Final = 4095
-"""Longer lines are split there, as by tinc's line buffer."""
+"""Longer lines are split at this length, as tinc's line buffer does."""
 
 
 def run_shell(session: Session) -> int:
-    """Run all commands; return the bitwise OR of their exit status."""
+    """Run all commands; return the bitwise OR of their exit statuses."""
     session.in_shell = True
     if session.tty:
         from pytinc.cli.completion import install
@@ -44,7 +44,7 @@ def run_shell(session: Session) -> int:
 
 
 def split(line: str) -> list[str]:
-    """Split a line into words at spaces, tabs and newlines; nothing quotes."""
+    """Split a line into words at spaces, tabs and newlines; there are no quotes."""
     return [word for word in line.replace("\t", " ").replace("\n", " ").split(" ") if word]
 
 
@@ -53,7 +53,7 @@ def _run(session: Session, words: list[str]) -> int:
 
 
 def _read_line(session: Session) -> str | None:
-    """Return the next line or part of a long one; None at the end of input."""
+    """Return the next line, or part of a long line; None at the end of input."""
     if not session.tty:
         return sys.stdin.readline(MAX_LINE) or None
     try:

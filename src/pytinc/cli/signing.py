@@ -32,7 +32,7 @@ _FIRST_LINE: Final = re.compile(rb"Signature\s*=\s*(\S+)\s+([+-]?[0-9]{1,19})\s+
 
 
 class Document(NamedTuple):
-    """A signed file, taken apart."""
+    """The parts of a signed file."""
 
     signer: str
     time: int
@@ -41,7 +41,7 @@ class Document(NamedTuple):
 
 
 def sign(session: Session, words: list[str]) -> int:
-    """Print a file with a line in front that holds our signature over it."""
+    """Print a file with our signature over it in a line in front."""
     name = session.own_name()
     path = f"{session.confbase}/ed25519_key.priv"
     try:
@@ -56,7 +56,7 @@ def sign(session: Session, words: list[str]) -> int:
 
 
 def verify(session: Session, words: list[str]) -> int:
-    """Print the content of a signed file, if a node's signature over it holds; nothing otherwise."""
+    """Print the content of a signed file if a node's signature over it is valid; otherwise nothing."""
     wanted = words[0]
     if wanted == ".":
         wanted = session.own_name()
@@ -74,7 +74,7 @@ def verify(session: Session, words: list[str]) -> int:
 
 
 def parse_document(data: bytes) -> Document:
-    """Split a signed file. The time is part of what was signed, but not judged."""
+    """Split a signed file. The time is part of what was signed, but is not checked."""
     line, newline, content = data.partition(b"\n")
     match = _FIRST_LINE.match(line)
     if not newline or len(line) > MAX_FIRST_LINE or match is None:
@@ -108,7 +108,7 @@ def _read_config(path: str) -> str:
 
 
 def _read_input(words: list[str]) -> bytes:
-    """Return the content of the file named, or of stdin, through the text layer that the shell reads."""
+    """Return the content of the named file, or of stdin, read as text as the shell reads it."""
     if not words:
         return sys.stdin.read().encode("utf-8", "surrogateescape")
     try:

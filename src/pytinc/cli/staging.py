@@ -1,8 +1,8 @@
-"""A configuration directory in the making: complete, or not there, whatever ends the program.
+"""Making a configuration directory that is either complete or absent, however the program ends.
 
-`init` and `join` use it. What is written is first beside its place, where no program looks for it. A
-directory that is new appears by one rename. Into one that exists already, the files are moved one by one,
-and tinc.conf, which makes it a configuration, comes last.
+`init` and `join` use it. Files are first written beside their final place, where no program looks for them. A
+new directory appears by one rename. Into one that exists already, the files are moved one by one, and
+tinc.conf, which makes it a configuration, comes last.
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ _SIGNALS: Final = (signal.SIGHUP, signal.SIGTERM)
 
 
 def make_directory(path: Path) -> None:
-    """Make a directory with its parents; one that exists gets the same mode."""
+    """Make a directory and its parents; if it exists, set the same mode."""
     path.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
     if path.stat().st_mode & 0o7777 != DIRECTORY_MODE:
         path.chmod(DIRECTORY_MODE)
 
 
 class Staging:
-    """The directory ``path`` that is going to be ``final``, or to be moved into it if that exists."""
+    """The directory ``path`` that will become ``final``, or whose files move there if ``final`` exists."""
 
     def __init__(self, final: Path) -> None:
         self.final = final
-        # Within one file system, so that files can be renamed. The dot hides it from `network`.
+        # In the same file system, so that files can be renamed. The dot hides it from `network`.
         self._exists = final.exists()
         suffix = f"{os.getpid()}-{os.urandom(4).hex()}"
         name = f".new-{suffix}" if self._exists else f".{final.name}.{suffix}"
         self.path = (final if self._exists else final.parent) / name
         self.keep = ""
-        """If set, a failure removes nothing; the user is told this text and the path."""
+        """If set, a failure removes nothing; the user sees this text and the path."""
 
     def publish(self) -> None:
-        """Put everything in its place. Raises `OSError`, and `click.ClickException` if the place is taken."""
+        """Move everything to its final place. Raises `OSError`; `click.ClickException` if that is taken."""
         for path in [*self.path.rglob("*"), self.path]:
             _write_back(path)
         if (self.final / _LAST).exists():
@@ -60,7 +60,7 @@ class Staging:
 
     def _move_in(self) -> None:
         make_directory(self.final)
-        # Sorted, so that a directory is there before its files.
+        # Sorted, so that a directory is made before its files.
         paths = sorted(path for path in self.path.rglob("*") if path != self.path / _LAST)
         for path in paths:
             target = self.final / path.relative_to(self.path)
@@ -77,9 +77,9 @@ class Staging:
 
 @contextlib.contextmanager
 def staged(final: Path) -> Iterator[Staging]:
-    """Make a directory that the caller fills and publishes. A failure removes it, unless it is to be kept.
+    """Make a directory that the caller fills and publishes. A failure removes it, unless ``keep`` is set.
 
-    SIGTERM and SIGHUP end the program only after that. A directory that SIGKILL leaves behind harms nobody.
+    SIGTERM and SIGHUP end the program only after that. A directory that SIGKILL leaves behind does no harm.
     """
     staging = Staging(final)
     with ended_by_signals():
@@ -105,7 +105,7 @@ class _Ended(BaseException):
 
 @contextlib.contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the block by an exception, so that it can tidy up; then die of it."""
+    """Let SIGTERM and SIGHUP raise an exception in the block, so that it cleans up; then die of them."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -134,7 +134,7 @@ def ended_by_signals() -> Iterator[None]:
 
 
 def _write_back(path: Path) -> None:
-    """Wait until a file, or the names in a directory, are on the disk."""
+    """Wait until a file, or the names in a directory, are on disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

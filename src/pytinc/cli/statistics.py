@@ -1,4 +1,4 @@
-"""Asking the daemon for its statistics, which only pytinc's has (`info --json`, `top`)."""
+"""Asking the daemon for its statistics, which only pytinc's daemon has (`info --json`, `top`)."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ if TYPE_CHECKING:
 
 
 def statistics(client: ControlClient) -> Statistics | None:
-    """Return the statistics of the daemon, None from one that has none: a C daemon, or an older pytinc."""
+    """Return the daemon's statistics; None if it has none: a C daemon, or an older pytinc."""
     return client.parsed_dump_if_known(Request.DUMP_STATISTICS, parse_rows)

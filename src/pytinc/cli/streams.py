@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pytinc.cli.session import Session
 
 FOLLOW_DAEMON: Final = -1
-"""The log level that means: what the daemon itself logs."""
+"""The log level that stands for the daemon's own level."""
 _FILE_HEADER: Final = struct.Struct("=IHHIIII")
 _RECORD_HEADER: Final = struct.Struct("=IIII")
 _MAGIC: Final = 0xA1B2C3D4
@@ -23,7 +23,7 @@ _ETHERNET: Final = 1
 
 
 def log(session: Session, words: list[str]) -> int:
-    """Print the daemon's log messages as they come. Ctrl-C ends it in peace."""
+    """Print the daemon's log messages as they come. Ctrl-C ends it without an error."""
     level = atoi(words[0]) if words else FOLLOW_DAEMON
     output = sys.stdout.buffer
     try:
@@ -39,7 +39,7 @@ def log(session: Session, words: list[str]) -> int:
 
 
 def pcap(session: Session, words: list[str]) -> int:
-    """Write the packets the daemon routes to stdout, as a pcap file."""
+    """Write the packets that the daemon routes to stdout, as a pcap file."""
     snaplen = max(atoi(words[0]), 0) if words else 0
     output = sys.stdout.buffer
     try:
@@ -55,11 +55,11 @@ def pcap(session: Session, words: list[str]) -> int:
 
 
 def file_header(snaplen: int) -> bytes:
-    """Return the header of a pcap file; no ``snaplen`` (0) means the largest frame."""
+    """Return the header of a pcap file; ``snaplen`` 0 means the largest frame."""
     return _FILE_HEADER.pack(_MAGIC, 2, 4, 0, 0, (snaplen or MAX_PCAP_PAYLOAD) & 0xFFFFFFFF, _ETHERNET)
 
 
 def record(frame: bytes, now_ns: int) -> bytes:
-    """Return one packet of a pcap file with its time of arrival, nanoseconds since 1970."""
+    """Return a packet as a record of a pcap file; its time of arrival is in nanoseconds since 1970."""
     seconds, rest = divmod(now_ns, 1_000_000_000)
     return _RECORD_HEADER.pack(seconds & 0xFFFFFFFF, rest // 1000, len(frame), len(frame)) + frame

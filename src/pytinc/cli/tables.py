@@ -1,7 +1,7 @@
 """Lists and reports laid out for people, with rich. Loaded only when standard output is a terminal.
 
-What programs read is made elsewhere: `pytinc.cli.dump` prints tinc's lines, `pytinc.cli.machine` JSON.
-Colours follow NO_COLOR; PYTINC_PLAIN=1 keeps this module out (`Session.pretty`).
+For programs, `pytinc.cli.dump` prints tinc's lines and `pytinc.cli.machine` JSON. NO_COLOR switches colours
+off; with PYTINC_PLAIN=1 this module is not used (`Session.pretty`).
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pytinc.cli.dump import milliseconds
 from pytinc.cli.reach import Reach, reach_of
-from pytinc.cli.shared import clock_time, seconds
+from pytinc.cli.times import clock_time, milliseconds, seconds
 from pytinc.control.messages import ConnectionRow, EdgeRow, NodeRow, Options, SubnetRow
 from pytinc.control.objects import Values
 from pytinc.control.shared import Shared
@@ -37,9 +36,9 @@ _STATES: Final = {
     "silent": "red",
     "unreachable": "red",
 }
-"""The styles of holders; others are dim."""
+"""The styles of holders by state; holders in other states are dim."""
 _MAX_NAMED: Final = 3
-"""Clients of a holder that are named in a table, so that it is not too wide; the others are counted."""
+"""How many clients of a holder a table names, to limit its width; it counts the others."""
 _DIM: Final = "dim"
 _NOTHING: Final = Text("-", _DIM)
 _UNITS: Final = ("", "K", "M", "G", "T", "P", "E")
@@ -71,7 +70,7 @@ def _print_table(columns: tuple[_Column, ...], rows: list[list[Text]]) -> None:
 
 
 def print_shared(shared: Shared) -> None:
-    """Print who holds which address for whom, and the last failovers if there were any."""
+    """Print the holders of each address with their clients, and the last failovers if there were any."""
     _print_table(_HOLDER_COLUMNS, [row for address in shared.addresses for row in _holders(address)])
     failed_over = [address for address in shared.addresses if address["failover"] is not None]
     if failed_over:
@@ -80,7 +79,7 @@ def print_shared(shared: Shared) -> None:
 
 
 def print_shared_report(lines: list[str], address: Values) -> None:
-    """Print the lines of `info` about an address, with its labels set off and its holders coloured."""
+    """Print the lines of `info` about an address, with bold labels and coloured holders."""
     console = _console()
     states = iter([holder["state"] for holder in address["holders"]])
     for line in lines:
@@ -90,7 +89,7 @@ def print_shared_report(lines: list[str], address: Values) -> None:
 
 
 def print_report(lines: list[str], reach: Reach) -> None:
-    """Print the lines of `info` about a node, with its labels set off and its state coloured."""
+    """Print the lines of `info` about a node, with bold labels and a coloured state."""
     console = _console()
     for line in lines:
         label, colon, value = line.partition(":")
@@ -101,7 +100,7 @@ def print_report(lines: list[str], reach: Reach) -> None:
 
 
 def _console() -> Console:
-    # Names and addresses come from other machines: nothing in them is markup or an emoji.
+    # Names and addresses come from other machines: they must not be read as markup or emoji.
     return Console(markup=False, emoji=False, highlight=False)
 
 
@@ -161,7 +160,7 @@ def _connection(row: ConnectionRow) -> list[Text]:
 
 
 def _holders(address: Values) -> list[list[Text]]:
-    """Return a row for each holder of an address, and one for clients of which no holder is known."""
+    """Return a row for each holder of an address, and one for the clients without a known holder."""
     clients = address["clients"]
     rows = []
     for holder in address["holders"]:
@@ -223,7 +222,7 @@ def _number(text: str) -> Text:
 
 
 def _amount(count: int) -> str:
-    """Return a number of bytes with three digits and a unit of 1000s."""
+    """Return a number of bytes with up to three digits and a decimal unit (1 KB is 1000 B)."""
     value, unit = float(count), 0
     while value >= 999.5 and unit < len(_UNITS) - 1:
         value, unit = value / 1000, unit + 1

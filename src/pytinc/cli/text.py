@@ -1,4 +1,4 @@
-"""Small readings of text that several commands share."""
+"""Small text functions that several commands share."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ def atoi(text: str) -> int:
 
 
 def wants_colour(stream: TextIO) -> bool:
-    """Tell whether ANSI colours make sense on ``stream``: a terminal, and TERM is set and not ``dumb``."""
+    """Return whether ``stream`` shows ANSI colours: it is a terminal, and TERM is set and not ``dumb``."""
     return stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb")

@@ -1,7 +1,7 @@
 """top: traffic of all nodes on a full screen, refreshed every second (cli.md 10).
 
-If the daemon is pytinc's, the key ``d`` shows the paths to the nodes instead of traffic, and the line below
-the title, empty in tinc, tells of a shared address; tinc has nothing like it.
+With pytinc's daemon, the key ``d`` shows the paths to the nodes instead of traffic, and the line below the
+title, empty in tinc, shows a shared address. tinc has neither.
 
 `Table` computes what is shown; only `top` and `_Screen` know curses.
 """
@@ -37,13 +37,13 @@ _PATH_COLUMNS: Final = (
     ("tag", 5),
     ("dropped", 10),
 )
-"""Headings and widths. The tag is that of the data that we send."""
+"""Headings and widths. The tag is the one of the data that we send."""
 _TAGS: Final = {True: "fast", False: "usual", None: "-"}
 NO_PATHS: Final = "This daemon does not tell about paths: it is not pytinc's."
 
 
 class Rates(NamedTuple):
-    """Numbers of one node, in the order of the columns: totals, or per second."""
+    """The numbers of one node in the order of the columns: totals, or rates per second."""
 
     in_packets: float = 0.0
     in_bytes: float = 0.0
@@ -55,7 +55,7 @@ _NOTHING: Final = Rates()
 
 
 class SortKey(NamedTuple):
-    """A way to sort: its name on the screen, and the columns whose sum counts."""
+    """A way to sort: its name on the screen, and the columns whose sum is compared."""
 
     label: str
     columns: tuple[int, ...]
@@ -93,11 +93,11 @@ class _Traffic:
     rate: Rates = _NOTHING
     known: bool = True
     path: Values | None = None
-    """What the statistics tell of it, while they are shown and it is known."""
+    """The node's statistics, while the screen shows them and the daemon knows the node."""
 
 
 class Table:
-    """Counters of all nodes seen so far, as polls report them."""
+    """The counters of all nodes seen so far."""
 
     def __init__(self, netname: str) -> None:
         self.cumulative = False
@@ -105,14 +105,14 @@ class Table:
         self.sort = SORT_KEYS["n"]
         self.unit = UNITS["b"]
         self.note = ""
-        """A remark for the line below the title; it comes before what that tells of shared addresses."""
+        """A remark for the line below the title; it takes the place of the shared address."""
         self.shared = ""
         self._netname = netname
         self._nodes: dict[str, _Traffic] = {}
         self._polled_at = 0.0
 
     def update(self, rows: list[TrafficRow], now: float) -> None:
-        """Take the counters reported at ``now``; rates are differences per second since the last poll."""
+        """Take the counters reported at ``now``; rates are per second since the last poll."""
         elapsed = now - self._polled_at
         self._polled_at = now
         for known in self._nodes.values():
@@ -130,7 +130,7 @@ class Table:
             node.known = True
 
     def update_paths(self, told: Statistics | None) -> None:
-        """Take the statistics; with None, from a daemon that has none, traffic is shown again."""
+        """Take the statistics; with None (the daemon has none), show traffic again."""
         if told is None:
             self.shows_paths = False
             self.note = NO_PATHS
@@ -139,7 +139,7 @@ class Table:
             node.path = told.nodes.get(name)
 
     def press(self, key: str) -> bool:
-        """Act on a key; return False for the one that ends the program."""
+        """Act on a key; return False if it ends the program."""
         self.note = ""
         if key in SORT_KEYS:
             self.sort = SORT_KEYS[key]
@@ -251,7 +251,7 @@ class _Screen:
         self._reverse = curses.A_REVERSE
 
     def run(self) -> None:
-        """Refresh once per delay, and at once after a key."""
+        """Refresh after each delay, and at once after a key."""
         running = True
         while running:
             self._table.update(self._poll(), time.monotonic())
@@ -271,7 +271,7 @@ class _Screen:
         if not self._tells_of_shared:
             return
         told = shared_addresses(self._client)
-        if told is None:  # it will not learn it
+        if told is None:  # it never will
             self._tells_of_shared = False
         self._table.shared = "" if told is None else headline(told)
 
@@ -288,7 +288,7 @@ class _Screen:
     def _put(self, row: int, text: str, style: int) -> None:
         height, width = self._window.getmaxyx()
         if row < height:
-            # The last cell of a line cannot be written without an error from curses.
+            # curses raises an error when the last cell of a line is written.
             self._window.addnstr(row, 0, text, width - 1, style)
 
     def _read_key(self) -> bool:

@@ -1,6 +1,6 @@
 """get, set, add, del and config: single variables of tinc.conf and host files (cli.md 3).
 
-The decisions are here; `pytinc.config.edit` changes the text.
+This module decides; `pytinc.config.edit` changes the text.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from pytinc.cli.session import Session
 
 MAX_WORDS_LENGTH: Final = 4095
-"""What follows the verb is cut there, as by tinc's buffer."""
+"""The words after the verb are cut at this length, as tinc's buffer does."""
 _ASSIGNMENT: Final = re.compile(r"([^\t =]*)[\t ]*=?[\t ]*(.*)", re.DOTALL)
 
 
 class Target(NamedTuple):
-    """What a command line names: ``[HOST.]VARIABLE [VALUE]``. An absent value is empty."""
+    """The words ``[HOST.]VARIABLE [VALUE]`` of a command line. An absent value is empty."""
 
     host: str | None
     name: str
@@ -35,11 +35,11 @@ class Target(NamedTuple):
 
 
 def get(session: Session, words: list[str]) -> int:
-    """Print the values of a variable; with a value it is `set_`."""
+    """Print the values of a variable; with a value, do what `set_` does."""
     target = parse_target(words)
     if target.value:
         if session.json:
-            raise click.ClickException("`get --json' only prints: give no value.")
+            raise click.ClickException("`get --json' only prints values and takes none.")
         return _change(session, target, _set)
     if target.name.lower() == "port" and (port := _port_in_use(session, target.host)) is not None:
         return _print_values(session, target, [port])
@@ -67,7 +67,7 @@ def _print_values(session: Session, target: Target, values: list[str]) -> int:
 
 
 def set_(session: Session, words: list[str]) -> int:
-    """Make a value the only one of a variable."""
+    """Set a variable to one value."""
     return _change(session, parse_target(words), _set)
 
 
@@ -113,7 +113,7 @@ def config(session: Session, words: list[str]) -> int:
 
 
 def parse_target(words: list[str]) -> Target:
-    """Split the words after a verb: ``Mode switch``, ``Mode=switch`` and ``Mode = switch`` are the same."""
+    """Parse the words after a verb: ``Mode switch``, ``Mode=switch`` and ``Mode = switch`` are the same."""
     match = _ASSIGNMENT.fullmatch(" ".join(words)[:MAX_WORDS_LENGTH])
     assert match is not None, "the pattern matches every text"
     host, dot, name = match[1].partition(".")
@@ -185,7 +185,7 @@ def _check_host(target: Target) -> None:
 
 
 def _file(session: Session, target: Target, variable: Variable | None) -> str:
-    """Return the file in which the variable belongs."""
+    """Return the file to which the variable belongs."""
     if target.host is not None:
         return session.host_file(target.host)
     if variable is not None and not variable.server:
@@ -206,9 +206,9 @@ def _write(session: Session, path: str, result: EditResult) -> None:
 
 
 def _port_in_use(session: Session, host: str | None) -> str | None:
-    """Return the port the running daemon really uses; None, with a message, if there is no daemon.
+    """Return the port that the running daemon uses; None, with a message, if there is no daemon.
 
-    Departure from tinc: only for the own node, and only from the pid file of a living process.
+    Departure from tinc: only for this node, and only from the pid file of a live process.
     """
     from pytinc.control.client import NoDaemonError, process_exists, read_pidfile
 

@@ -1,7 +1,7 @@
 """Changing single variables in the text of tinc.conf or a host file (cli.md 3): `get`, `set`, `add`, `del`.
 
-Pure functions of the text; the command reads and writes the file. Comments, PEM blocks and every line of
-another variable are copied as they are. Whether a variable may be changed, and where, is decided before.
+These are pure functions of the text; the command reads and writes the file. Comments, PEM blocks and the
+lines of other variables are copied as they are. The command first decides whether a variable may be changed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class EditResult:
     text: str
     warnings: tuple[str, ...]
     changed: bool
-    """False if the file need not be written. For `delete_values` that means: nothing matched."""
+    """False if the file need not be written; for `delete_values`, if nothing matched."""
 
 
 def get_values(text: str, variable: Variable | str) -> list[str]:
@@ -36,20 +36,20 @@ def get_values(text: str, variable: Variable | str) -> list[str]:
 
 
 def set_value(text: str, variable: Variable | str, value: str) -> EditResult:
-    """Make ``value`` the only one: the first line of the variable is replaced, further ones are dropped.
+    """Make ``value`` the only one: replace the first line of the variable and drop the others.
 
-    White space around the value is removed, as reading it would. For a multi-valued variable a warning
-    names each other value that is lost. Raises `ConfigError` for a value that a line cannot hold.
+    White space around the value is removed, as the parser does. For a multi-valued variable a warning names
+    each other value that is lost. Raises `ConfigError` for a value that a line cannot hold.
     """
     known = _known(variable)
     return _set(text, variable, value.strip(_BLANKS), warn=known is not None and known.multiple)
 
 
 def add_value(text: str, variable: Variable | str, value: str) -> EditResult:
-    """Add a value: append a line unless it is there already (compared without case).
+    """Add a value: append a line, unless the value is there already (case is ignored).
 
-    A single-valued variable is set instead, with a warning if it had another value. Unknown variables count
-    as multi-valued. Raises `ConfigError` for a value that a line cannot hold.
+    A single-valued variable is set instead, with a warning if it had another value. Unknown variables are
+    treated as multi-valued. Raises `ConfigError` for a value that a line cannot hold.
     """
     known = _known(variable)
     value = value.strip(_BLANKS)
@@ -61,7 +61,7 @@ def add_value(text: str, variable: Variable | str, value: str) -> EditResult:
 
 
 def delete_values(text: str, variable: Variable | str, value: str | None = None) -> EditResult:
-    """Remove every line of the variable, or only those with this value (compared without case)."""
+    """Remove every line of the variable, or only those with this value (case is ignored)."""
     kept: list[str] = []
     removed = False
     for line, old in _scan(text, _spelling(variable)):
@@ -114,7 +114,7 @@ def _known(variable: Variable | str) -> Variable | None:
 
 
 def _spelling(variable: Variable | str) -> str:
-    """Return the official spelling; an unknown name stays as it is given."""
+    """Return the official spelling; an unknown name is returned unchanged."""
     known = _known(variable)
     if known is not None:
         return known.name
@@ -131,7 +131,7 @@ def _terminated(text: str) -> str:
 
 
 def _line(name: str, value: str) -> str:
-    """Return the line that assigns ``value``. One that reads back differently must not get into the file."""
+    """Return the line that assigns ``value``. Raises `ConfigError` if it would read back differently."""
     line = f"{name} = {value}"
     entries, _ = parse_text(line, "")
     if [(entry.variable, entry.value) for entry in entries] != [(name, value)] or "\0" in line:

@@ -1,9 +1,9 @@
 """What the text of an invitation becomes: the files of a new node (invitations.md 5.2 and 5.3).
 
-`pytinc join` gives the text it received to `read_invitation` and writes what that returns. Nothing here
-touches the disk. The inviter decides over every byte of the text, so: names are checked before they can be
-names of files, variables are taken only if the table calls them safe, and a script gets nothing but addresses
-that were parsed and written anew.
+`pytinc join` passes the received text to `read_invitation` and writes what that returns. Nothing here
+touches the disk. The inviter controls every byte of the text, so: names are checked before they become names
+of files, variables are accepted only if the table marks them as safe, and a script gets only addresses that
+were parsed and formatted again.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from pytinc.wire.names import is_safe_netname, is_valid_name
 from pytinc.wire.subnet import Subnet, SubnetKind, parse_subnet
 
 MAX_LINE: Final = 1023
-"""Characters of a line. tinc's joiner reads no longer ones."""
+"""Characters of a line. tinc's joiner reads no longer lines."""
 MAX_HOSTS: Final = 1000
-"""Host files that one invitation may bring: more than any network of this kind has nodes."""
+"""Host files that one invitation may contain: more than the nodes of any network of this kind."""
 MAX_MESSAGES: Final = 50
-"""Remarks about lines that were left out: an inviter must not flood the terminal."""
+"""Messages about ignored lines: an inviter must not flood the terminal."""
 SCRIPT_START: Final = '#!/bin/sh\nip link set "$INTERFACE" up\n'
 UNCONFIGURED: Final = """\
 
@@ -36,29 +36,29 @@ echo 'Unconfigured tinc-up script, please edit '$0'!'
 
 @dataclass(frozen=True, slots=True)
 class JoinedNode:
-    """The configuration that an invitation describes, but for keys and port."""
+    """The configuration that an invitation describes, except keys and port."""
 
     name: str
     """The new node's name, valid."""
     netname: str | None
-    """The network's name, safe as the name of a directory; None if there is none or it was not asked for."""
+    """The network's name, safe as the name of a directory; None if there is none or none is wanted."""
     tinc_conf: str
     own_host: str
-    """What the own host file begins with."""
+    """The beginning of the own host file."""
     hosts: Mapping[str, str]
     """Text of the other nodes' host files, by valid name."""
     script: str
     """Text of tinc-up."""
     has_commands: bool
-    """Whether the invitation brought commands for the script: then the user must agree to it."""
+    """Whether the invitation has commands for the script: then the user must agree to it."""
     messages: tuple[str, ...]
-    """What the user should know about lines that were left out."""
+    """Messages for the user about ignored lines."""
 
 
 def read_invitation(text: str, *, force: bool, want_netname: bool) -> JoinedNode:
     """Turn the text of an invitation into files. Raises `ConfigError` if it cannot be used.
 
-    ``force`` takes unsafe variables, too. ``want_netname``: the user has named no network.
+    ``force`` also accepts unsafe variables. ``want_netname``: the user has not named a network.
     """
     lines = [_Line.parse(number, line) for number, line in _split(text)]
     if not lines or lines[0].variable != "name":
@@ -77,7 +77,7 @@ class _Line:
     number: int
     text: str
     spelling: str
-    """The variable as it is written."""
+    """The variable as written."""
     value: str
 
     @classmethod
@@ -90,7 +90,7 @@ class _Line:
 
 
 def _split(text: str) -> Iterator[tuple[int, str]]:
-    """Yield the lines with their numbers, without their newlines."""
+    """Yield number and text of each line, without newlines."""
     if "\0" in text:
         raise ConfigError("Zero byte found in invitation!")
     for number, line in enumerate(text.removesuffix("\n").split("\n"), 1):
@@ -100,7 +100,7 @@ def _split(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _find_netname(lines: list[_Line]) -> str | None:
-    """Return the first NetName, wherever it is, as tinc does."""
+    """Return the first NetName of all lines, as tinc does."""
     value = next((line.value for line in lines if line.variable == "netname"), None)
     if value is not None and not is_safe_netname(value):
         raise ConfigError("Unsafe NetName found in invitation!")
@@ -108,13 +108,13 @@ def _find_netname(lines: list[_Line]) -> str | None:
 
 
 def _shown(text: str) -> str:
-    """Make text of the inviter fit for a message: nothing that a terminal would act on."""
+    """Make the inviter's text safe for a message: without anything that a terminal would act on."""
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
 @dataclass(slots=True)
 class _Reader:
-    """Takes line after line; first the own part, then the host files of others."""
+    """Takes one line after the other: first the own part, then the host files of others."""
 
     name: str
     force: bool
@@ -124,12 +124,12 @@ class _Reader:
     commands: list[str] = field(default_factory=list)
     messages: list[str] = field(default_factory=list)
     _host: list[str] | None = None
-    """Lines of the host file being read; None while we are in the own part."""
+    """Lines of the host file being read; None in the own part."""
 
     def result(self, netname: str | None) -> JoinedNode:
         left_out = len(self.messages) - MAX_MESSAGES
         if left_out > 0:
-            self.messages[MAX_MESSAGES:] = [f"{left_out} more remarks about the invitation are left out."]
+            self.messages[MAX_MESSAGES:] = [f"{left_out} more messages about the invitation are left out."]
         return JoinedNode(
             self.name,
             netname,
@@ -197,7 +197,7 @@ class _Reader:
 
 
 def _ifconfig(value: str) -> list[str]:
-    """Return the commands that give the interface an address (tinc: ifconfig_*())."""
+    """Return the commands that set an address of the interface (tinc: ifconfig_*())."""
     if value.lower() in _AUTOMATIC:
         return list(_AUTOMATIC[value.lower()])
     address = parse_subnet(value)
@@ -207,7 +207,7 @@ def _ifconfig(value: str) -> list[str]:
 
 
 def _route(value: str) -> list[str]:
-    """Return the command for a route, through the interface or through a gateway behind it."""
+    """Return the command for a route through the interface, directly or by a gateway."""
     words = value.split(maxsplit=1)
     if not words:
         raise DecodeError("no network")

@@ -1,7 +1,7 @@
 """From the text of tinc.conf and host files to settings (config.md 2 and 5).
 
-`pytinc.config.store` reads the files, `parse_text` cuts them into entries, a `Pool` puts the entries of
-several files into tinc's order, and `build_settings` and `build_host_settings` make typed settings of them.
+`pytinc.config.store` reads the files, `parse_text` parses them into entries, a `Pool` puts the entries of
+several files into tinc's order, and `build_settings` and `build_host_settings` turn them into typed settings.
 Nothing here touches the disk.
 """
 
@@ -43,11 +43,11 @@ from pytinc.wire.subnet import Subnet
 MAX_LINE_LENGTH: Final = 2048
 """A longer line is cut, and its remainder counts as a new line (config.md 2.1)."""
 NO_PINGS: Final = 86400
-"""PingInterval when a value below 1 asks for none: once a day."""
+"""PingInterval, once a day, for a value below 1, which switches pings off."""
 
 GUARD_INTERVALS: Final = (20, 1000)
-"""The shortest and the longest GuardInterval, in milliseconds: not shorter than the gaps of a burst of
-probes, and not so long that the guard would hardly be quicker than pings are."""
+"""The shortest and the longest GuardInterval, in milliseconds: no shorter than the gaps in a burst of probes,
+and not so long that the guard would hardly be faster than pings."""
 
 _ASSIGNMENT: Final = re.compile(r"([^ \t=]*)[ \t]*=?[ \t]*(.*)", re.DOTALL)
 _T = TypeVar("_T")
@@ -67,21 +67,21 @@ class Entry:
 
     @property
     def where(self) -> str:
-        """The place in words, for messages."""
+        """The place, in words for messages."""
         if self.path is None:
             return f"command line option {self.line}"
         return f"{self.path} line {self.line}"
 
 
 def split_assignment(line: str) -> tuple[str, str]:
-    """Split ``VARIABLE [=] VALUE``; a line that begins with a blank has an empty variable."""
+    """Split ``VARIABLE [=] VALUE``; in a line that begins with a blank the variable is empty."""
     match = _ASSIGNMENT.fullmatch(line.rstrip(" \t"))
     assert match is not None, "the pattern matches every text"
     return match[1], match[2]
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
-    """Yield the lines of a file with their numbers, cutting long ones as tinc's buffer does."""
+    """Yield number and text of each line; long lines are cut as tinc's buffer cuts them."""
     number = 0
     for whole in text.split("\n"):
         line = whole.removesuffix("\r")
@@ -91,10 +91,10 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
 
 
 def parse_text(text: str, path: str) -> tuple[list[Entry], ConfigError | None]:
-    """Return the entries of a configuration or host file, and the error that ended the reading, if any.
+    """Return the entries of a configuration or host file, and the error at which reading ended, if any.
 
-    Only a variable without a value is an error; the entries before it are returned all the same. Comments
-    and PEM blocks are skipped, unknown variables kept. A line that begins with blanks has an empty name.
+    Only a variable without a value is an error; the entries before it are still returned. Comments and PEM
+    blocks are skipped, unknown variables are kept. A line that begins with blanks has an empty name.
     """
     entries: list[Entry] = []
     in_block = False
@@ -143,12 +143,12 @@ class Pool:
             self._by_name.setdefault(entry.variable.lower(), []).append(entry)
 
     def first(self, name: str) -> Entry | None:
-        """Return the entry that counts for a single-valued variable; names are compared without case."""
+        """Return the first entry of a variable, which counts if it is single-valued; case is ignored."""
         found = self._by_name.get(name.lower())
         return found[0] if found else None
 
     def all(self, name: str) -> list[Entry]:
-        """Return every entry of a variable, in order."""
+        """Return all entries of a variable, in order."""
         return list(self._by_name.get(name.lower(), ()))
 
 
@@ -157,9 +157,9 @@ def _order(entry: Entry) -> tuple[str, bool, int, str]:
 
 
 class _Reader:
-    """Takes typed values out of a pool and collects complaints that are not fatal.
+    """Reads typed values from a pool, and collects complaints that are not fatal.
 
-    With ``tolerant``, as for a reload, what would be fatal at start is a complaint too.
+    With ``tolerant``, as in a reload, what is fatal at the start is also a complaint.
     """
 
     def __init__(self, pool: Pool, *, tolerant: bool) -> None:
@@ -192,9 +192,9 @@ class _Reader:
         return value
 
     def at_least(self, lowest: int, name: str, default: int) -> int:
-        """Read an integer; a smaller one is reported and replaced by the default.
+        """Read an integer; one below ``lowest`` is reported and replaced by the default.
 
-        tinc takes it and then runs its timers without pause.
+        tinc accepts it, and then its timers run without pause.
         """
         value = self.integer(name, default)
         entry = self._pool.first(name)
@@ -212,7 +212,7 @@ class _Reader:
         return kept
 
     def fatal_outside(self, lowest: int, highest: int, unit: str, name: str, default: int, kept: int) -> int:
-        """Read an integer; one that is not from ``lowest`` to ``highest`` is rejected."""
+        """Read an integer; one outside ``lowest`` to ``highest`` is rejected."""
         value = self.integer(name, default)
         entry = self._pool.first(name)
         if lowest <= value <= highest or entry is None:
@@ -266,7 +266,7 @@ class _Reader:
             return kept
 
     def node_names(self, name: str, own_name: str) -> tuple[str, ...]:
-        """Read node names; invalid ones are reported, the own name is left out."""
+        """Read node names; invalid names are reported, and the own name is left out."""
         found: dict[str, None] = {}
         for entry in self._pool.all(name):
             if not is_valid_name(entry.value):
@@ -282,7 +282,7 @@ class _Reader:
         self.warnings.append(str(error))
 
     def report_unknown(self) -> None:
-        """Complain about names that mean nothing, with the nearest one that does."""
+        """Report unknown variables, with the most similar known one."""
         for entry in self._pool.entries:
             name = entry.variable.lower()
             if not name:
@@ -302,7 +302,7 @@ def _located(entry: Entry, complaint: str) -> ConfigError:
 
 
 def _suggestion(name: str) -> str:
-    from difflib import get_close_matches  # rarely needed
+    from difflib import get_close_matches  # seldom needed
 
     nearest = get_close_matches(name, VARIABLES, n=1, cutoff=0.7)
     known = lookup(nearest[0]) if nearest else None
@@ -310,7 +310,7 @@ def _suggestion(name: str) -> str:
 
 
 def _without_odd_characters(text: str) -> str:
-    """Replace every byte that is not an ASCII letter or digit by ``_`` (bytes, because tinc counts those)."""
+    """Replace every byte that is not an ASCII letter or digit by ``_``: bytes, as in tinc."""
     raw = text.encode("utf-8", "surrogateescape").decode("latin-1")
     return "".join(c if c.isascii() and c.isalnum() else "_" for c in raw)
 
@@ -318,7 +318,7 @@ def _without_odd_characters(text: str) -> str:
 def expand_name(text: str, environment: Mapping[str, str] | None = None) -> str:
     """Return the node name that the value of ``Name`` means (config.md 4); raise `ConfigError` if none.
 
-    ``$VAR`` is taken from ``environment`` (default: the process's); ``$HOST`` falls back on the host name.
+    ``$VAR`` comes from ``environment`` (default: that of the process); ``$HOST`` falls back to the host name.
     """
     name = text
     if text.startswith("$"):
@@ -334,7 +334,7 @@ def expand_name(text: str, environment: Mapping[str, str] | None = None) -> str:
 
 
 def own_name(pool: Pool) -> str:
-    """Return the name of the own node, with ``$VAR`` expanded. Raises `ConfigError`."""
+    """Return the own node's name, with ``$VAR`` expanded. Raises `ConfigError`."""
     entry = pool.first("Name")
     if entry is None:
         raise ConfigError("Name for tinc daemon required!")
@@ -346,7 +346,7 @@ def own_name(pool: Pool) -> str:
 
 MAX_COMPRESSION: Final = 12
 _COMPRESSION_EXTRAS: Final = {10: ("lzallright", "lzo"), 11: ("lzallright", "lzo"), 12: ("lz4", "lz4")}
-"""By the level that needs one: a library that may be missing, and the extra of pytinc that brings it."""
+"""By level: a library that it needs and that may be missing, and the extra of pytinc that installs it."""
 _DEFAULTS: Final = Settings(name="")
 _MODES: Final = {mode.value: mode for mode in Mode}
 _BROADCASTS: Final = {mode.value: mode for mode in Broadcast} | {"yes": Broadcast.MST}
@@ -358,7 +358,7 @@ _PRIORITIES: Final = {word: word for word in ("low", "normal", "high")}
 
 
 def build_settings(pool: Pool, name: str | None = None, previous: Settings | None = None) -> Settings:
-    """Make the own settings of a pool of server configuration and own host file.
+    """Make the own settings from a pool of server configuration and own host file.
 
     ``name`` is the own node's name if the caller knows it already, else the Name of the pool is expanded.
     Wrong types and unknown variables end in ``warnings``; what tinc refuses to start with raises
@@ -482,11 +482,11 @@ _DEVICE_NEEDED: Final = {
     "multicast": "Device variable required for multicast socket: Device = ADDRESS PORT [TTL]",
 }
 _DEVICE_VARIABLE: Final = {"raw_socket": "Interface", "multicast": "Device", "fd": "Device", "vde": "Device"}
-"""What says most about a device of this type."""
+"""The variable that says most about a device of each type."""
 
 
 def _device_type(read: _Reader, pool: Pool, mode: Mode, kept: str | None) -> str | None:
-    """Return the DeviceType if everything else that it needs is there."""
+    """Return the DeviceType if the variables that it needs are set."""
     entry = pool.first("DeviceType")
     if entry is None:
         return None
@@ -513,7 +513,7 @@ def _device_place(pool: Pool, kind: str | None) -> str:
 def _multicast(
     read: _Reader, pool: Pool, kind: str | None, kept: MulticastGroup | None
 ) -> MulticastGroup | None:
-    """Return the group that Device means, `ADDRESS PORT [TTL]`."""
+    """Return the group given as Device: `ADDRESS PORT [TTL]`."""
     entry = pool.first("Device")
     if kind != "multicast" or entry is None:
         return None
@@ -525,7 +525,7 @@ def _multicast(
 
 
 def _compression(read: _Reader, pool: Pool, kept: int) -> int:
-    """Return the level we ask peers for; it is refused if what expands such packets is not installed."""
+    """Return the level that we ask peers for; refuse it if the library that expands it is not installed."""
     level = read.integer("Compression", 0)
     entry = pool.first("Compression")
     if entry is None:
@@ -555,23 +555,23 @@ def _sandbox(read: _Reader, pool: Pool) -> str:
 
 
 def _upnp(pool: Pool) -> str:
-    """Return the UPnP word; other words count as ``no``."""
+    """Return the UPnP word; unknown words count as ``no``."""
     entry = pool.first("UPnP")
     word = "no" if entry is None else entry.value.lower()
     return word if word in ("yes", "udponly") else "no"
 
 
 def _check_unsupported(read: _Reader, pool: Pool) -> None:
-    """Complain about valid settings that ask for what pytinc does not have."""
+    """Report valid settings for what pytinc does not have."""
     entry = pool.first("ExperimentalProtocol")
     if entry is not None and parse_boolean(entry.value) is False:
         read.warnings.append("ExperimentalProtocol = no asks for the legacy protocol, which is not supported")
 
 
 def build_host_settings(name: str, pool: Pool, public_key: bytes | None) -> HostSettings:
-    """Make the settings of one peer of the pool of its host configuration.
+    """Make the settings of one peer from the pool of its host configuration.
 
-    Nothing in it is fatal: wrong values are reported in ``warnings`` and count as absent.
+    No error is fatal: wrong values are reported in ``warnings`` and count as absent.
     """
     read = _Reader(pool, tolerant=True)
     read.report_unknown()

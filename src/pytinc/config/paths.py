@@ -1,7 +1,7 @@
 """Where everything is: configuration base, pid file, control socket, log file (cli.md 1.2-1.4, daemon.md 1).
 
 The command and the daemon follow different rules; each calls its own function here once it has its options.
-Looks at the disk only to find out which files may be used.
+The disk is read only to find out which files may be used.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LOCALSTATEDIR: Final = "/var"
 
 @dataclass(frozen=True, slots=True)
 class Paths:
-    """Names that follow from the options. ``ident`` is the prompt and the identity in logs."""
+    """The paths and names that follow from the options. ``ident`` is the prompt and the name in logs."""
 
     confdir: str
     """The directory of all networks."""
@@ -28,17 +28,17 @@ class Paths:
     pidfile: str
     socket: str
     logfile: str
-    """Default log file, or for the daemon the one that was given."""
+    """The default log file; for the daemon, the given one if any."""
     netname: str | None
     ident: str
     warnings: tuple[str, ...] = ()
-    """What to tell the user about the choice."""
+    """Messages for the user about the choice."""
 
 
 def chosen_netname(given: str | None) -> str | None:
     """Return the network name: ``given`` by -n, else from NETNAME; None if that is empty or ``.``.
 
-    Raises `ConfigError` if it cannot be the name of a directory.
+    Raises `ConfigError` if it is not valid as the name of a directory.
     """
     return _checked_netname(os.environ.get("NETNAME") if given is None else given)
 
@@ -81,14 +81,14 @@ def daemon_paths(
 
 
 def absolute(path: str) -> str:
-    """Return ``path`` made absolute as tinc does: resolved if it exists, else put behind the directory."""
+    """Return ``path`` made absolute as in tinc: resolved if it exists, else appended to the directory."""
     if not path or path.startswith("/"):
         return path
     return os.path.realpath(path) if os.path.exists(path) else f"{os.getcwd()}/{path}"  # noqa: PTH110
 
 
 def socket_path(pidfile: str) -> str:
-    """Return the control socket's path, which follows from that of the pid file."""
+    """Return the path of the control socket, which follows from that of the pid file."""
     if pidfile.endswith(".pid") and pidfile != ".pid":
         return pidfile.removesuffix(".pid") + ".socket"
     return pidfile + ".socket"

@@ -1,4 +1,4 @@
-"""What the program uses: frozen, typed settings. Made by `pytinc.config.parser`, never by hand in the daemon.
+"""Frozen, typed settings for the program. In the daemon only `pytinc.config.parser` makes them.
 
 One field for one variable of config.md 5, in snake_case of its name. `Settings` is the pool "own
 settings" (server configuration plus own host file); `HostSettings` is the host file of one peer.
@@ -30,7 +30,7 @@ class Broadcast(enum.Enum):
 
 
 class Forwarding(enum.Enum):
-    """What is done with packets for others (variable ``Forwarding``)."""
+    """What happens to packets for others (variable ``Forwarding``)."""
 
     OFF = "off"
     INTERNAL = "internal"
@@ -70,16 +70,16 @@ class MulticastGroup:
     """Variable ``Device`` with ``DeviceType = multicast`` (config.md 5.1): where frames are sent."""
 
     address: str
-    """As written; a name is looked up when the device is opened."""
+    """As written; a name is resolved when the device is opened."""
     port: str
     """A number or a service name."""
     ttl: int = 1
-    """How many routers a datagram may pass, plus one."""
+    """The number of routers that a datagram may pass, plus one."""
 
 
 @dataclass(frozen=True, slots=True)
 class HostSettings:
-    """The host configuration of one node. ``None`` means: the variable is not in the file."""
+    """The host configuration of one node. ``None``: the variable is not in the file."""
 
     name: str
     addresses: tuple[HostPort, ...] = ()
@@ -95,16 +95,16 @@ class HostSettings:
     tcp_only: bool | None = None
     weight: int | None = None
     warnings: tuple[str, ...] = ()
-    """What is wrong in the file without making it unusable: wrong types, unknown variables, bad subnets."""
+    """Errors that leave the file usable: wrong types, unknown variables, bad subnets."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Own settings, with tinc's defaults. Seconds and bytes unless a field says otherwise."""
+    """Own settings, with tinc's defaults, in seconds and bytes unless a field says otherwise."""
 
     name: str
     ed25519_private_key_file: str | None = None
-    """As configured; `pytinc.config.store.ConfigTree.private_key_path` says which file is meant."""
+    """As configured; `pytinc.config.store.ConfigTree.private_key_path` returns the actual file."""
     # Where and how to listen and to connect.
     port: str = "655"
     address_family: AddressFamily = AddressFamily.ANY
@@ -115,7 +115,7 @@ class Settings:
     udp_rcvbuf: int = 1048576
     udp_sndbuf: int = 1048576
     udp_buffers_explicit: bool = False
-    """True if UDPRcvBuf or UDPSndBuf stands in the configuration: then a smaller result is reported."""
+    """True if UDPRcvBuf or UDPSndBuf is configured: then a smaller buffer is reported."""
     connect_to: tuple[str, ...] = ()
     auto_connect: bool = True
     max_timeout: int = 900
@@ -146,14 +146,14 @@ class Settings:
     mode: Mode = Mode.ROUTER
     broadcast: Broadcast = Broadcast.MST
     broadcast_subnets: tuple[Subnet, ...] = ()
-    """Those of BroadcastSubnet only: `pytinc.wire.subnet.DEFAULT_BROADCAST_SUBNETS` always count as well."""
+    """Only those of BroadcastSubnet; `pytinc.wire.subnet.DEFAULT_BROADCAST_SUBNETS` always count as well."""
     forwarding: Forwarding = Forwarding.INTERNAL
     direct_only: bool = False
     decrement_ttl: bool = False
     priority_inheritance: bool = False
     strict_subnets: bool = False
     tunnel_server: bool = False
-    # Per-path properties, for which a host file may say otherwise.
+    # Properties of a path, which a host file may override.
     subnets: tuple[Subnet, ...] = ()
     clamp_mss: bool = True
     compression: int = 0
@@ -169,15 +169,15 @@ class Settings:
     device: str | None = None
     device_type: str | None = None
     device_place: str = ""
-    """The variable that says most about the device, and where it stands, for messages."""
+    """The variable that says most about the device, and its place, for messages."""
     multicast: MulticastGroup | None = None
-    """What ``device`` means if ``device_type`` is multicast."""
+    """The meaning of ``device`` if ``device_type`` is multicast."""
     interface: str | None = None
     vde_port: int = 0
     vde_group: str | None = None
     iff_one_queue: bool = False
     offload: bool = True
-    """Of the device and of the UDP sockets: super-frames and runs of datagrams in one call."""
+    """Use offloads of the device and of the UDP sockets: super-frames, and runs of datagrams in one call."""
     device_standby: bool = False
     scripts_extension: str = ""
     scripts_interpreter: str | None = None

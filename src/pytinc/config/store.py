@@ -1,7 +1,7 @@
-"""The files of a configuration directory: the only place where configuration touches the disk.
+"""The files of a configuration directory. Only this module reads and writes configuration on disk.
 
 The daemon and the commands make one `ConfigTree` and ask it for settings, host files, keys and address
-caches. Every text is read as UTF-8 with odd bytes kept (surrogateescape), and files are replaced as a
+caches. Text is read as UTF-8, other bytes are kept (surrogateescape), and files are replaced as a
 whole. Nothing is remembered between calls: a reload is simply asking again. (config.md 1 and 6)
 """
 
@@ -54,10 +54,10 @@ def _read(path: str) -> str:
 
 
 def write_atomic(path: str, data: str | bytes, *, mode: int | None = None, durable: bool = True) -> None:
-    """Replace a file as a whole, or make it. Readers see the old content or the new, never a part.
+    """Replace a file as a whole, or make it. Readers see the old content or the new one, never a part.
 
-    Mode and owner of an existing file are kept, and a symbolic link goes on pointing to it. ``mode`` is for
-    a new file (less the umask; default 0666). ``durable`` waits until the content is on the disk. Raises
+    Mode and owner of an existing file are kept, and a symbolic link keeps pointing to it. ``mode`` is that
+    of a new file (less the umask; default 0666). ``durable`` waits until the content is on disk. Raises
     `ConfigError`; then nothing has changed.
     """
     content = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data
@@ -88,17 +88,17 @@ def _replace_file(path: str, content: bytes, mode: int, durable: bool) -> None:
 def _copy_mode_and_owner(old: os.stat_result, descriptor: int) -> None:
     new = os.fstat(descriptor)
     if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
-        with contextlib.suppress(PermissionError):  # only root may give a file away: then it becomes ours
+        with contextlib.suppress(PermissionError):  # not root: the file becomes ours
             os.fchown(descriptor, old.st_uid, old.st_gid)
     os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
 
 
 @dataclass(frozen=True, slots=True)
 class HostFile:
-    """What a host file holds. ``problem`` says why it could not be read, or not to its end."""
+    """The content of a host file. ``problem`` says why it could not be read to its end, if so."""
 
     pool: Pool
-    """Entries up to the problem, after the command line's for this node."""
+    """The entries of the command line for this node, then those of the file up to the problem."""
     text: str
     problem: ConfigError | None
 
@@ -119,11 +119,11 @@ class ConfigTree:
     # -- Paths ---------------------------------------------------------------------------------------------
 
     def path(self, relative: str) -> str:
-        """Return where a file of the configuration is; an absolute path stays as it is."""
+        """Return the path of a file of the configuration; an absolute path is returned unchanged."""
         return relative if relative.startswith("/") else f"{self.confbase}/{relative}"
 
     def host_path(self, name: str) -> str:
-        """Return the path of a host file. Raises `ConfigError` if ``name`` is no node name."""
+        """Return the path of a host file. Raises `ConfigError` if ``name`` is not a node name."""
         return self.path(f"hosts/{_checked(name)}")
 
     def private_key_path(self, settings: Settings) -> str:
@@ -133,7 +133,7 @@ class ConfigTree:
     # -- Own configuration ---------------------------------------------------------------------------------
 
     def read_server(self) -> Pool:
-        """Read the server configuration: options, tinc.conf, conf.d. Raises `ConfigError` if any is bad."""
+        """Read the server configuration: options, tinc.conf, conf.d. Raises `ConfigError` for errors."""
         entries = list(self._options.get(None, ()))
         for path in [self.path("tinc.conf"), *self._further_files()]:
             found, problem = parse_text(self._server_text(path), path)
@@ -162,7 +162,7 @@ class ConfigTree:
         return [f"{directory}/{name}" for name in wanted]
 
     def own_name(self) -> str:
-        """Return the name of this node. Raises `ConfigError` without readable configuration or valid Name."""
+        """Return this node's name. Raises `ConfigError` without readable configuration or valid Name."""
         return own_name(self.read_server())
 
     def own_pool(self) -> Pool:
@@ -177,8 +177,8 @@ class ConfigTree:
     def load_settings(self, previous: Settings | None = None) -> Settings:
         """Read everything the daemon uses for itself.
 
-        A bad own host file is only reported in ``warnings``; its entries before the error count. On a
-        reload give the ``previous`` settings: see `pytinc.config.parser.build_settings`. Raises
+        An invalid own host file is only reported in ``warnings``; its entries before the error count. For a
+        reload pass the ``previous`` settings: see `pytinc.config.parser.build_settings`. Raises
         `ConfigError`.
         """
         server = self.read_server()
@@ -190,7 +190,7 @@ class ConfigTree:
         return replace(settings, warnings=(str(host.problem), *settings.warnings))
 
     def private_key_text(self) -> tuple[str, str, bool]:
-        """Return the own private key file: its text, its path, and whether others than its owner may use it.
+        """Return text and path of the own private key file, and whether others than its owner may use it.
 
         Raises `ConfigError`.
         """
@@ -220,7 +220,7 @@ class ConfigTree:
     def host_settings(self, name: str) -> HostSettings | None:
         """Return the settings of a peer; None if its host file cannot be read or has a line without a value.
 
-        `read_host` tells the reason.
+        `read_host` returns the reason.
         """
         if not is_valid_name(name):
             return None
@@ -278,7 +278,7 @@ class ConfigTree:
     # -- Invitations (invitations.md 4) ---------------------------------------------------------------------
 
     def invitation_key_text(self) -> str | None:
-        """Return the private key file that invitations are made with, None if there is none.
+        """Return the text of the private key file of open invitations; None if there is none.
 
         Raises `ConfigError`.
         """
@@ -291,9 +291,9 @@ class ConfigTree:
             raise ConfigError(f"Cannot open {path}: {error.strerror}", path) from error
 
     def take_invitation(self, file_name: str) -> tuple[bytes, float] | None:
-        """Rename an open invitation so that nobody can use it again; return its content and time of making.
+        """Rename an open invitation so that nobody can use it again; return its content and when it was made.
 
-        The time is that of the wall clock, in seconds. None if there is no such file. Raises `ConfigError`.
+        The time is wall-clock time in seconds. None if there is no such file. Raises `ConfigError`.
         """
         path = self.path(f"invitations/{file_name}")
         try:
@@ -318,12 +318,12 @@ class ConfigTree:
             raise ConfigError(f"Cannot remove {path}: {error.strerror}", path) from error
 
     def add_host(self, name: str, public_key: str) -> bool:
-        """Make the host file of a new node, as a whole; False if it has one already. Raises `ConfigError`."""
+        """Make the host file of a new node as a whole; False if it exists already. Raises `ConfigError`."""
         path = self.host_path(name)
         temporary = f"{path}.{os.urandom(6).hex()}.tmp"
         write_atomic(temporary, f"Ed25519PublicKey = {public_key}\n")
         try:
-            os.link(temporary, path)  # unlike a rename it replaces nothing
+            os.link(temporary, path)  # unlike a rename, a link does not replace a file
         except FileExistsError:
             return False
         except OSError as error:
@@ -335,7 +335,7 @@ class ConfigTree:
     # -- Address caches ------------------------------------------------------------------------------------
 
     def load_address_cache(self, name: str) -> tuple[Address, ...]:
-        """Return a node's remembered addresses, most recent first; none for a missing or foreign file."""
+        """Return a node's cached addresses, most recent first; none if the file is missing or not ours."""
         from pytinc.wire.address_cache import unpack_addresses
 
         try:
@@ -344,13 +344,13 @@ class ConfigTree:
             return ()
 
     def save_address_cache(self, name: str, addresses: Iterable[Address]) -> None:
-        """Remember the addresses of a node, most recent first. Raises `ConfigError`."""
+        """Cache the addresses of a node, most recent first. Raises `ConfigError`."""
         from pytinc.wire.address_cache import pack_addresses
 
         path = self._cache_path(name)
-        with contextlib.suppress(OSError):  # whatever is wrong, writing will tell
+        with contextlib.suppress(OSError):  # the write reports any error
             Path(path).parent.mkdir(mode=0o755, exist_ok=True)
-        # Not worth waiting for the disk: without the file the node only has to look for addresses again.
+        # No wait for the disk: without the file the node only has to find the addresses again.
         write_atomic(path, pack_addresses(addresses), durable=False)
 
     def _cache_path(self, name: str) -> str:
@@ -358,7 +358,7 @@ class ConfigTree:
 
 
 def _checked(name: str) -> str:
-    """Return ``name`` if it is a node name: nothing else may become part of a path."""
+    """Return ``name`` if it is a node name: only node names may become part of a path."""
     if not is_valid_name(name):
         raise ConfigError(f"Invalid name for node {name!r}")
     return name

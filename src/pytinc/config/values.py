@@ -1,7 +1,7 @@
 """Single values of configuration variables: text in, typed value out (config.md 2.2, 3 and 5.2).
 
-Called by `pytinc.config.parser`, which knows files and lines and turns the `DecodeError` raised here into
-a message that names them.
+`pytinc.config.parser` calls these functions; it knows files and lines, and turns the `DecodeError` raised
+here into a message that names them.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ def parse_boolean(text: str) -> bool | None:
 
 
 def parse_integer(text: str) -> int | None:
-    """Read the integer that ``text`` begins with; what follows it is ignored. None if there are no digits.
+    """Read the integer at the beginning of ``text``; the rest is ignored. None if there are no digits.
 
-    A number beyond 32 bits becomes the nearest one that fits, as wide as tinc's variables are.
+    A number beyond 32 bits, the width of tinc's variables, becomes the nearest one that fits.
     """
     match = _LEADING_INTEGER.match(text)
     if match is None:
@@ -45,9 +45,9 @@ def parse_host_port(text: str) -> HostPort:
 
 
 def parse_listen(text: str) -> Address:
-    """Read ``ADDRESS:PORT`` with a numeric address, an IPv6 one in brackets. Raises `DecodeError`.
+    """Read ``ADDRESS:PORT`` with a numeric address; IPv6 in brackets. Raises `DecodeError`.
 
-    Names are not looked up: what they mean can change, and then more would be told to the world than meant.
+    Names are not resolved: their meaning can change, and then more would be published than intended.
     """
     host, colon, port = text.rpartition(":")
     in_brackets = host.startswith("[") and host.endswith("]")
@@ -69,7 +69,7 @@ def parse_multicast(text: str) -> MulticastGroup:
 
 
 def parse_configured_subnet(text: str) -> Subnet:
-    """Read a subnet as a configuration file may hold it: with no host bits. Raises `DecodeError`."""
+    """Read a subnet of a configuration file, which must have no host bits. Raises `DecodeError`."""
     try:
         subnet = parse_subnet(text)
     except DecodeError:
@@ -84,7 +84,7 @@ def parse_proxy(text: str) -> ProxySettings:
     kind_text, _, rest = text.partition(" ")
     kind = kind_text.lower()
     if "\0" in text:
-        raise DecodeError("A proxy cannot have a zero byte in it")
+        raise DecodeError("A proxy must not contain a zero byte")
     if kind == "none":
         return ProxySettings()
     if kind == "exec":
@@ -92,7 +92,7 @@ def parse_proxy(text: str) -> ProxySettings:
             raise DecodeError("Argument expected for proxy type exec!")
         return ProxySettings(kind, command=rest)
     if kind not in ("socks4", "socks4a", "socks5", "http"):
-        # Of tabs in place of spaces, or of a URL, the rest of the word may hold the password.
+        # With tabs instead of spaces, or with a URL, the rest of the word may hold the password.
         raise DecodeError(f"Unknown proxy type {re.split('[^A-Za-z0-9_-]', kind_text)[0]}!")
     host, port, user, password, *_ = [*rest.split(" "), "", "", "", ""]
     if not host or not port:

@@ -1,7 +1,7 @@
 """The table of configuration variables (config.md 5): the one place that says what a variable is.
 
 The parser, `get`/`set`/`add`/`del`, `fsck`, invitations, reload and the documentation all read it.
-It holds facts only; what a value does is up to the code that uses `pytinc.config.settings`.
+It holds only facts; the code that uses `pytinc.config.settings` decides what a value does.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ class Reload(enum.Enum):
 
     APPLY = "y"
     APPLY_AND_LOOK_UP = "y, c"
-    """Applied, and for peers looked up anew for each connection."""
+    """Applied; for peers, read again for each connection."""
     APPLY_OR_DEFAULT = "d"
     """Applied; removing the line restores the default."""
     APPLY_OR_KEEP = "k"
     """Applied. In tinc, removing the line keeps the old value until the daemon is restarted."""
     LOOK_UP = "c"
-    """Looked up anew for each connection or socket."""
+    """Read again for each connection or socket."""
     START = "n"
-    """Read at start only."""
+    """Read only at start."""
     IGNORED = ""
 
 
@@ -54,7 +54,7 @@ class Variable:
     name: str
     type: ValueType
     default: str
-    """In words, for the documentation; empty if there is none."""
+    """In words for the documentation; empty if there is none."""
     server: bool
     """May stand in tinc.conf."""
     host: bool
@@ -65,7 +65,7 @@ class Variable:
     obsolete: bool
     reload: Reload
     effect: str
-    """One line for the documentation."""
+    """The effect, in one line for the documentation."""
 
 
 # Name, where (S server, H host) and flags (m multiple, s safe, o obsolete), type, default, reload, effect.
@@ -74,8 +74,8 @@ _K, _SEC, _BYTES = ValueType.KEYWORD, ValueType.SECONDS, ValueType.BYTES
 _ROWS: Final = (
     ("Address", "H m", ValueType.HOST_PORT, "", "c", "where to reach the node; PORT defaults to its Port"),
     ("AddressFamily", "S s", _K, "any", "k", "ipv4, ipv6 or any: family of sockets and of look-ups"),
-    ("AutoConnect", "S s", _B, "yes", "d", "keep about three connections by itself"),
-    ("BindToAddress", "S m", ValueType.HOST_PORT, "", "n", "listen here and use it for outgoing connections"),
+    ("AutoConnect", "S s", _B, "yes", "d", "let the node keep about three connections by itself"),
+    ("BindToAddress", "S m", ValueType.HOST_PORT, "", "n", "local address for listening and connecting"),
     ("BindToInterface", "S", _S, "", "c", "bind sockets to a network interface"),
     ("Broadcast", "S s", _K, "mst", "k", "no, mst (= yes) or direct: how broadcast packets are forwarded"),
     ("BroadcastSubnet", "S m s", ValueType.SUBNET, "", "y", "further addresses whose packets are broadcast"),
@@ -84,8 +84,8 @@ _ROWS: Final = (
     ("Compression", "S H s", _I, "0", "n", "ask peers to compress: 0 no, 1 to 9 zlib, 10 and 11 LZO, 12 LZ4"),
     ("ConnectTo", "S m s", ValueType.NAME, "", "y", "keep an outgoing connection to this node"),
     ("DecrementTTL", "S s", _B, "no", "k", "decrement the TTL of forwarded packets"),
-    ("Device", "S", _P, "/dev/net/tun", "n", "device file, or what DeviceType makes of it"),
-    ("DeviceStandby", "S", _B, "no", "n", "tinc-up only when the first node becomes reachable"),
+    ("Device", "S", _P, "/dev/net/tun", "n", "device file; DeviceType may give it another meaning"),
+    ("DeviceStandby", "S", _B, "no", "n", "run tinc-up only when the first node becomes reachable"),
     ("DeviceType", "S", _K, "tun in router mode, else tap", "n", "kind of the virtual network device"),
     ("Digest", "S H", _S, "sha256", "n", "digest of the legacy protocol; not used by pytinc"),
     ("DirectOnly", "S s", _B, "no", "k", "drop packets that would need relaying"),
@@ -93,13 +93,13 @@ _ROWS: Final = (
     ("Ed25519PublicKey", "H", ValueType.KEY, "", "c", "public key of the node, 43 characters"),
     ("Ed25519PublicKeyFile", "S H", _P, "host file", "c", "PEM file, used without Ed25519PublicKey"),
     ("ExperimentalProtocol", "S", _B, "", "n", "no: legacy protocol only, which pytinc does not speak"),
-    ("FastTag", "S", _B, "yes", "y", "send data to pytinc nodes in faster forms; tinc does not know it"),
+    ("FastTag", "S", _B, "yes", "y", "send data to pytinc nodes in faster forms; not in tinc"),
     ("Forwarding", "S", _K, "internal", "k", "off, internal or kernel: forwarding of packets for others"),
     ("FWMark", "S", _I, "0", "n", "firewall mark on sockets (Linux)"),
     ("GraphDumpFile", "S o", _P, "", "", "ignored"),
     ("GuardInterval", "S s", _I, "100", "y", "milliseconds between probes of a watched node; not in tinc"),
     ("Hostnames", "S", _B, "no", "k", "resolve addresses to names in logs and dumps"),
-    ("IffOneQueue", "S", _B, "no", "n", "a flag of Linux devices without effect today"),
+    ("IffOneQueue", "S", _B, "no", "n", "a flag of Linux devices that has no effect today"),
     ("IndirectData", "S H s", _B, "no", "y, c", "only peers with a meta connection talk to us directly"),
     ("Interface", "S", _S, "the net name", "n", "name of the virtual network interface"),
     ("InvitationExpire", "S", _SEC, "604800", "d", "life time of invitations"),
@@ -112,9 +112,9 @@ _ROWS: Final = (
     ("MaxConnectionBurst", "S s", _I, "10", "n", "accepted connections per burst; at least 1"),
     ("MaxOutputBufferSize", "S s", _BYTES, "15180", "n", "limit for packets queued for TCP"),
     ("MaxTimeout", "S s", _SEC, "900", "d", "longest delay between attempts to connect; at least 1"),
-    ("MetricsListen", "S", ValueType.ADDRESS_PORT, "", "n", "tell statistics to Prometheus here, over HTTP"),
+    ("MetricsListen", "S", ValueType.ADDRESS_PORT, "", "n", "serve statistics to Prometheus here, over HTTP"),
     ("Mode", "S s", _K, "router", "k", "router, switch or hub: how packets find their way"),
-    ("MTUInfoInterval", "S s", _SEC, "5", "k", "least time between MTU informations to a peer"),
+    ("MTUInfoInterval", "S s", _SEC, "5", "k", "least time between two MTU_INFO messages to a peer"),
     ("Name", "S", ValueType.NAME, "", "n", "name of this node; $VAR and $HOST are expanded"),
     ("NeighbourGuard", "S s", _B, "yes", "y", "watch over addresses that several nodes hold; not in tinc"),
     ("Offload", "S", _B, "yes", "n", "use the kernel's TAP and UDP offloads where it has them"),
@@ -131,23 +131,23 @@ _ROWS: Final = (
     ("PublicKey", "H o", ValueType.KEY, "", "c", "RSA key of the legacy protocol; not used by pytinc"),
     ("PublicKeyFile", "S H o", _P, "host file", "c", "RSA key of the legacy protocol; not used by pytinc"),
     ("ReplayWindow", "S s", _BYTES, "16", "n", "size of the replay window, 8 packets a byte; 0 = off"),
-    ("Sandbox", "S", _K, "off", "n", "pytinc has none and accepts only off"),
+    ("Sandbox", "S", _K, "off", "n", "pytinc has no sandbox, and accepts only off"),
     ("ScriptsExtension", "S", _S, "", "d", "appended to script names"),
     ("ScriptsInterpreter", "S", _S, "", "d", "put in front of the path of scripts"),
     ("StrictSubnets", "S s", _B, "no", "n", "accept only Subnets from local host files"),
     ("Subnet", "H m s", ValueType.SUBNET, "", "y", "a network the node serves"),
     ("TCPOnly", "S H s", _B, "no", "y, c", "do not use UDP; implies IndirectData"),
-    ("TunnelServer", "S s", _B, "no", "n", "pass on nothing between peers; implies StrictSubnets"),
-    ("UDPDiscovery", "S s", _B, "yes", "k", "find out whether UDP works to each peer"),
+    ("TunnelServer", "S s", _B, "no", "n", "do not tell peers about other nodes; implies StrictSubnets"),
+    ("UDPDiscovery", "S s", _B, "yes", "k", "find out whether UDP works with each peer"),
     ("UDPDiscoveryInterval", "S s", _SEC, "2", "k", "time between probes while UDP does not work"),
     ("UDPDiscoveryKeepaliveInterval", "S s", _SEC, "10", "k", "time between probes once UDP works"),
-    ("UDPDiscoveryTimeout", "S s", _SEC, "30", "k", "UDP counts as broken after this silence"),
-    ("UDPInfoInterval", "S s", _SEC, "5", "k", "least time between UDP informations to a peer"),
+    ("UDPDiscoveryTimeout", "S s", _SEC, "30", "k", "UDP counts as broken after this time without an answer"),
+    ("UDPInfoInterval", "S s", _SEC, "5", "k", "least time between two UDP_INFO messages to a peer"),
     ("UDPRcvBuf", "S", _BYTES, "1048576", "n", "receive buffer of UDP sockets; 0 = the system's default"),
     ("UDPSndBuf", "S", _BYTES, "1048576", "n", "send buffer of UDP sockets; 0 = the system's default"),
     ("UPnP", "S", _K, "no", "n", "yes, udponly or no: have the router map our port"),
-    ("UPnPDiscoverWait", "S", _SEC, "5", "n", "time for routers to answer"),
-    ("UPnPRefreshPeriod", "S", _SEC, "60", "n", "interval of mapping the port again"),
+    ("UPnPDiscoverWait", "S", _SEC, "5", "n", "time that routers have to answer"),
+    ("UPnPRefreshPeriod", "S", _SEC, "60", "n", "time after which the port is mapped again"),
     ("VDEGroup", "S", _S, "", "n", "group that may use our socket (DeviceType vde)"),
     ("VDEPort", "S", _I, "", "n", "port of the switch (DeviceType vde)"),
     ("Weight", "H s", _I, "measured", "c", "weight of the edge to this node"),

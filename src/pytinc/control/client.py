@@ -1,7 +1,7 @@
 """A blocking client of the control socket, for the command (control.md 2-6). Never used by the daemon.
 
-Only this module of `control` opens sockets. It waits at most `REPLY_TIMEOUT` seconds for an answer, and
-as long as it takes for the frames of a stream and for the daemon's end after STOP.
+Only this module of `control` opens sockets. It waits at most `REPLY_TIMEOUT` seconds for an answer, but
+without a limit for the frames of a stream and for the daemon's end after STOP.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from pytinc.errors import ControlError, DecodeError
 REPLY_TIMEOUT: Final = 5.0
 """Seconds to wait for a line, as tinc after 1.1pre18 does. Scripts of the daemon delay all its answers."""
 MAX_LINE: Final = 65536
-"""The longest reply: a shared address with many clients (`pytinc.control.shared.MAX_ROW`). What tinc tells
-fits into 8 KiB: a row of nodes with three names of 2,048 characters. (C: 4,095.)"""
+"""The longest reply: a shared address with many clients (`pytinc.control.shared.MAX_ROW`). The rows of tinc
+fit into 8 KiB: a row of DUMP_NODES has three names of 2,048 characters. (C: 4,095.)"""
 _CHUNK: Final = 65536
 _Parsed = TypeVar("_Parsed")
 _TIMED_OUT: Final = "Timed out waiting for the server to reply."
 
 
 class NoDaemonError(ControlError):
-    """There is no daemon to talk to. ``pid`` is set if the pid file named a process that is alive."""
+    """No daemon can be reached. ``pid`` is set if the pid file names a running process."""
 
     def __init__(self, text: str, pid: int | None = None) -> None:
         super().__init__(text)
@@ -49,7 +49,7 @@ class NoDaemonError(ControlError):
 
 
 def read_pidfile(path: str) -> PidFile:
-    """Read and parse the pid file; `NoDaemonError` says why not, in tinc's words."""
+    """Read and parse the pid file. Raises `NoDaemonError` with tinc's message."""
     try:
         with Path(path).open("rb") as file:
             text = file.read(MAX_PIDFILE_SIZE)
@@ -62,7 +62,7 @@ def read_pidfile(path: str) -> PidFile:
 
 
 def process_exists(pid: int) -> bool:
-    """Tell whether there is a process with this pid (it need not be ours)."""
+    """Return whether there is a process with this pid, ours or another user's."""
     if pid <= 0:
         return False
     try:
@@ -85,7 +85,7 @@ class ControlClient:
 
     @classmethod
     def connect(cls, pidfile: str, socket_path: str) -> ControlClient:
-        """Connect and authenticate. Raises `NoDaemonError`; stale files of a dead daemon are removed.
+        """Connect and authenticate. Raises `NoDaemonError`, and removes stale files of a dead daemon.
 
         Following control.md 6, and the order of its table.
         """
@@ -101,7 +101,7 @@ class ControlClient:
             connection.connect(socket_path)
         except OSError as error:
             connection.close()
-            # A path that is too long has no errno and so no strerror.
+            # For a path that is too long the error has no errno, and so no strerror.
             reason = error.strerror or str(error)
             raise NoDaemonError(
                 f"Cannot connect to UNIX socket {socket_path}: {reason}", known.pid
@@ -124,12 +124,12 @@ class ControlClient:
         self.close()
 
     def close(self) -> None:
-        """Close the connection; may be called twice."""
+        """Close the connection; a second call does nothing."""
         self._socket.close()
 
     @property
     def is_stale(self) -> bool:
-        """Tell whether unread data or the end of the stream is pending: then the connection is of no use."""
+        """Return whether unread data or the end of the stream is pending: the connection is useless then."""
         if self._buffer:
             return True
         self._socket.settimeout(0)
@@ -145,7 +145,7 @@ class ControlClient:
         return True
 
     def command(self, request: Request, *arguments: str | int) -> int:
-        """Send a request and return the result of its answer: 0 is success, -1 not implemented."""
+        """Send a request and return the result of its answer: 0 for success, -1 for not implemented."""
         self._send(request, *arguments)
         try:
             return parse_result(self._line(), request)
@@ -170,7 +170,7 @@ class ControlClient:
             line = self._line()
 
     def dump_if_known(self, request: Request) -> list[str] | None:
-        """Return the lines of a dump as `dump` does; None from a daemon that does not know the request."""
+        """Return the lines of a dump as `dump` does; None if the daemon does not know the request."""
         self._send(request)
         line = self._read_line()
         if line is None or line == NOT_IMPLEMENTED:
@@ -178,7 +178,7 @@ class ControlClient:
         return self._rows(request, line)
 
     def parsed_dump_if_known(self, request: Request, parse: Callable[[list[str]], _Parsed]) -> _Parsed | None:
-        """Return what ``parse`` makes of a dump; None from a daemon that does not know the request."""
+        """Return what ``parse`` makes of a dump; None if the daemon does not know the request."""
         lines = self.dump_if_known(request)
         if lines is None:
             return None
@@ -214,7 +214,7 @@ class ControlClient:
             except DecodeError as error:
                 raise ControlError("Unexpected answer from tincd.") from error
             if not 0 <= size <= limit:
-                raise ControlError("Too long a message from tincd.")
+                raise ControlError("Message from tincd is too long.")
             payload = self._read_exactly(size)
             if payload is None:
                 return
@@ -225,10 +225,10 @@ class ControlClient:
             self._write(format_hello(cookie))
             name, _ = parse_greeting_id(self._line())
         except (ControlError, DecodeError) as error:
-            # A daemon does not answer one who shows another cookie than its own.
+            # A daemon does not answer a client with the wrong cookie.
             raise ControlError(
                 f"Cannot read greeting from control socket: {error}\n"
-                "If the daemon runs, the cookie in the pid file is not the one it wrote there."
+                "If the daemon is running, the cookie in the pid file is not the one that it wrote."
             ) from error
         try:
             return name, parse_greeting_ack(self._line())
@@ -254,7 +254,7 @@ class ControlClient:
     def _read_line(self) -> str | None:
         while (end := self._buffer.find(b"\n")) < 0:
             if len(self._buffer) > MAX_LINE:
-                raise ControlError("Too long a line from tincd.")
+                raise ControlError("Line from tincd is too long.")
             if not self._fill():
                 return None
         line = self._buffer[:end].decode("utf-8", "replace")

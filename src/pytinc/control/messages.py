@@ -1,7 +1,7 @@
 """Requests and replies of the control socket as values (control.md 2-5). Pure text, no I/O.
 
 The client (`pytinc.control.client`) parses what the daemon's server side (`pytinc.net.control`) formats,
-and the other way round. A line is handled without its newline. Parsers raise `DecodeError` only.
+and the other way round. Lines are passed without their newline. Parsers raise only `DecodeError`.
 """
 
 from __future__ import annotations
@@ -13,13 +13,12 @@ from typing import Final
 
 from pytinc.errors import DecodeError
 from pytinc.wire.address import Address
+from pytinc.wire.version import PROTOCOL_MAJOR
 
 CONTROL: Final = 18
 """The meta request number of every control request and reply."""
 CONTROL_VERSION: Final = 0
 """The control protocol version."""
-PROTOCOL_MAJOR: Final = 17
-"""The major version of the meta protocol, as told in the greeting."""
 NOT_PARSED: Final = "Unable to parse dump from tincd."
 NOT_IMPLEMENTED: Final = f"{CONTROL} -1"
 """The answer to a request the daemon does not know."""
@@ -54,9 +53,9 @@ class Request(IntEnum):
     PCAP = 14
     LOG = 15
     DUMP_STATISTICS = 4096
-    """Only in pytinc, and far from the numbers that tinc may use one day. See `pytinc.control.statistics`."""
+    """Only in pytinc, with a number far from those that tinc may use one day: `pytinc.control.statistics`."""
     DUMP_SHARED = 4097
-    """Only in pytinc. See `pytinc.control.shared`."""
+    """Only in pytinc: `pytinc.control.shared`."""
 
 
 class Options(IntFlag):
@@ -111,7 +110,7 @@ def protocol_minor(options: int) -> int:
 
 
 def format_hello(cookie: str) -> str:
-    """Return the first line of a client."""
+    """Return the first line that a client sends."""
     return f"0 ^{cookie} {CONTROL_VERSION}"
 
 
@@ -177,7 +176,7 @@ def parse_request(line: str) -> tuple[int, list[str]]:
 
 
 def format_result(request: int, result: int) -> str:
-    """Return the daemon's answer to a request that is no dump."""
+    """Return the daemon's answer to a request other than a dump."""
     return f"{CONTROL} {int(request)} {result}"
 
 
@@ -212,7 +211,7 @@ class NodeRow:
     node_id: str
     """12 lower case hexadecimal digits."""
     address: Address
-    """``MYSELF`` is the host of the local node; `pytinc.wire.address.UNKNOWN` if it was never known."""
+    """The host is ``MYSELF`` for the local node; `pytinc.wire.address.UNKNOWN` if it was never known."""
     cipher: int = 0
     digest: int = 0
     mac_length: int = 0
@@ -236,7 +235,7 @@ class NodeRow:
 
     @property
     def is_self(self) -> bool:
-        """Tell whether this is the daemon's own node."""
+        """Whether this is the daemon's own node."""
         return self.address.host == "MYSELF"
 
     def format(self) -> str:

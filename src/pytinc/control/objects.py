@@ -1,6 +1,6 @@
 """Rows of the control socket that only pytinc's daemon has: ``18 REQUEST KIND OBJECT``, the object as JSON.
 
-`pytinc.control.statistics` and `pytinc.control.shared` say which kinds and fields there are.
+`pytinc.control.statistics` and `pytinc.control.shared` define the kinds and fields.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ def format_object(request: Request, kind: str, values: Mapping[str, object]) -> 
 
 
 def parse_object(line: str, what: str) -> tuple[str, Values]:
-    """Return kind and values of a row about ``what``. Raises `DecodeError`."""
+    """Return the kind and the values of a row about ``what``. Raises `DecodeError`."""
     words = line.split(" ", 3)
     if len(words) != 4:
         raise DecodeError(f"malformed row of {what}")
     try:
         values = json.loads(words[3])
     except (ValueError, RecursionError) as error:
-        raise DecodeError(f"{what} are no JSON") from error
+        raise DecodeError(f"{what} are not JSON") from error
     if not isinstance(values, dict):
-        raise DecodeError(f"{what} are no object")
+        raise DecodeError(f"{what} are not an object")
     return words[2], values
 
 
 def check_types(values: Values, fields: Fields, what: str) -> None:
     """Raise `DecodeError` unless each field has a value of one of its types."""
-    # `type` and not `isinstance`: a boolean is no number here.
+    # `type` and not `isinstance`: a boolean is not a number here.
     if any(type(values[name]) not in kinds for name, kinds in fields.items()):
-        raise DecodeError(f"{what} with a missing or odd field")
+        raise DecodeError(f"{what} with a missing or wrong field")

@@ -1,6 +1,6 @@
 """The daemon's pid file as a value (daemon.md 4). Written by the daemon, read by the command.
 
-It holds the cookie that authenticates control connections: whoever can read it commands the daemon.
+It holds the cookie that authenticates control connections: whoever can read it controls the daemon.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pytinc.errors import DecodeError
 COOKIE_SIZE: Final = 32
 """Random bytes in a cookie, written as 64 upper case hexadecimal digits."""
 MAX_PIDFILE_SIZE: Final = 4096
-"""Nothing longer is a pid file: five words, of which the longest is the cookie."""
+"""Longer files are not pid files: a pid file has five words, and the longest is the cookie."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,8 @@
 
 The request is `pytinc.control.messages.Request.DUMP_SHARED`. Its answer has the form of every dump: rows,
 then an end. Each row is ``18 4097 KIND OBJECT`` where OBJECT is JSON without blanks: first one of KIND
-``guard``, then one of KIND ``address`` for each address. All numbers are integers, and no text has blanks in
-it. The server's side (`pytinc.net.shared`) formats what the client's side (`pytinc.cli.shared`) parses. A C
+``guard``, then one of KIND ``address`` for each address. All numbers are integers, and texts have no blanks.
+The server's side (`pytinc.net.shared`) formats what the client's side (`pytinc.cli.shared`) parses. A C
 daemon answers that it does not know the request.
 """
 
@@ -32,16 +32,16 @@ GUARD: Final = "guard"
 ADDRESS: Final = "address"
 
 MAX_ROW: Final = 60_000
-"""Characters of a row; clients that would make it longer are left out. Our client takes lines of 64 KiB."""
+"""Characters of a row; clients that do not fit are left out. Our client reads lines of up to 64 KiB."""
 MAX_HOLDERS: Final = 16
-"""Holders told of an address, those that answered last: more are a mistake or an attack, and all with the
-longest names they still fit into a row."""
+"""Holders reported for an address, those that answered last. More are a mistake or an attack; this many fit
+into a row even with the longest names."""
 MAX_CLIENTS: Final = 64
-"""Clients told of an address, those that were active last: enough to see who is served by whom."""
+"""Clients reported for an address, those that were active last: enough to see which holder serves whom."""
 MAX_CLIENTS_IN_ALL: Final = 4096
-"""Clients told in one answer: it is made while packets wait."""
+"""Clients reported in one answer: packets wait while it is made."""
 MAX_ADDRESSES: Final = 1024
-"""Addresses told in one answer, the shared ones first, for the same reason."""
+"""Addresses reported in one answer, shared ones first, for the same reason."""
 
 _FLAG: Final = (bool,)
 _ROWS: Final = (list,)
@@ -72,7 +72,7 @@ GUARD_FIELDS: Final[Fields] = {
     "addresses_total": COUNT,
     **dict.fromkeys(COUNTERS, COUNT),
 }
-"""What is told of the guard, and the types of values."""
+"""The fields of the guard, and the types of their values."""
 ADDRESS_FIELDS: Final[Fields] = {
     "address": WORD,
     "shared": _FLAG,
@@ -82,7 +82,7 @@ ADDRESS_FIELDS: Final[Fields] = {
     "clients": _ROWS,
     "failover": _ROW_OR_NONE,
 }
-"""What is told of each address."""
+"""The fields of each address."""
 HOLDER_FIELDS: Final[Fields] = {
     "mac": WORD,
     "node": WORD_OR_NONE,
@@ -91,7 +91,7 @@ HOLDER_FIELDS: Final[Fields] = {
     "answered_ms": COUNT,
     "clients": COUNT,
 }
-"""What is told of each holder; ``clients`` counts those that use it."""
+"""The fields of each holder; ``clients`` counts the clients that use it."""
 CLIENT_FIELDS: Final[Fields] = {
     "mac": WORD,
     "address": WORD_OR_NONE,
@@ -99,7 +99,7 @@ CLIENT_FIELDS: Final[Fields] = {
     "holder": WORD_OR_NONE,
     "idle_ms": COUNT,
 }
-"""What is told of each client; ``holder`` is the MAC address of the holder that it uses."""
+"""The fields of each client; ``holder`` is the MAC address of the holder that it uses."""
 FAILOVER_FIELDS: Final[Fields] = {
     "ago_ms": COUNT,
     "reason": WORD,
@@ -109,7 +109,7 @@ FAILOVER_FIELDS: Final[Fields] = {
     "took_ms": COUNT_OR_NONE,
     "clients": COUNT,
 }
-"""What is told of the last failover of an address."""
+"""The fields of the last failover of an address."""
 
 _TEXT: Final = re.compile(r"[!-~]+")
 _MAX_COUNT: Final = 2**63
@@ -117,12 +117,12 @@ _MAX_COUNT: Final = 2**63
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """An answer."""
+    """The answer to DUMP_SHARED."""
 
     guard: Values
-    """The fields of `GUARD_FIELDS`."""
+    """The values of `GUARD_FIELDS`."""
     addresses: tuple[Values, ...]
-    """The fields of `ADDRESS_FIELDS` each, in the order of the daemon: shared addresses first."""
+    """The values of `ADDRESS_FIELDS` for each address, in the daemon's order: shared addresses first."""
 
 
 def format_guard(values: Mapping[str, object]) -> str:
@@ -131,7 +131,7 @@ def format_guard(values: Mapping[str, object]) -> str:
 
 
 def format_address(values: Mapping[str, Any]) -> str:
-    """Return the row of an address. Of its clients the last ones are left out if it would be too long."""
+    """Return the row of an address, without its last clients if it would be too long."""
     row = _row(ADDRESS, values)
     while len(row) > MAX_ROW and values["clients"]:
         clients = values["clients"]
@@ -145,7 +145,7 @@ def _row(kind: str, values: Mapping[str, object]) -> str:
 
 
 def parse_rows(lines: Iterable[str]) -> Shared:
-    """Parse the rows of an answer. Fields and kinds that are not known are left out. Raises `DecodeError`."""
+    """Parse the rows of an answer, without unknown fields and kinds. Raises `DecodeError`."""
     guard: Values | None = None
     addresses: list[Values] = []
     for line in lines:
@@ -172,16 +172,16 @@ def _address(values: Values) -> Values:
 
 def _checked(values: object, fields: Fields) -> Values:
     if not isinstance(values, dict):
-        raise DecodeError("a part of a shared address is no object")
+        raise DecodeError("a part of a shared address is not an object")
     checked = {name: values.get(name) for name in fields}
     check_types(checked, fields, _WHAT)
     if not all(map(_is_sound, checked.values())):
-        raise DecodeError("a shared address with an odd value")
+        raise DecodeError("a shared address with a wrong value")
     return checked
 
 
 def _is_sound(value: object) -> bool:
-    """Tell whether a value can be shown: text is one word, and a number could have been counted."""
+    """Return whether a value can be shown: text is one word, a number is in the range of a counter."""
     if isinstance(value, str):
         return _TEXT.fullmatch(value) is not None
     return not isinstance(value, int) or 0 <= value < _MAX_COUNT

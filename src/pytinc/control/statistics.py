@@ -1,4 +1,4 @@
-"""Statistics of pytinc's daemon as lines of the control socket (docs/json.md). tinc has nothing like it.
+"""Statistics of pytinc's daemon as lines of the control socket (docs/json.md). tinc has none.
 
 The request is `pytinc.control.messages.Request.DUMP_STATISTICS`. Its answer has the form of every dump: rows,
 then an end. Each row is ``18 4096 KIND OBJECT`` where OBJECT is JSON without blanks: first one of KIND
@@ -48,7 +48,7 @@ DROPS: Final = (
     "incomplete",
     "ttl_exceeded",
 )
-"""The reasons for which frames and datagrams are dropped: the fields of `pytinc.datapath.table.Drops`."""
+"""The reasons for which frames and datagrams are dropped: the fields of `pytinc.datapath.peer_slot.Drops`."""
 
 DAEMON_FIELDS: Final[Fields] = {
     "uptime_s": COUNT,
@@ -63,7 +63,7 @@ DAEMON_FIELDS: Final[Fields] = {
     "udp_offloads": _WORDS,
     "drops": (dict,),
 }
-"""What is told of the daemon, and the types of values."""
+"""The fields of the daemon, and the types of their values."""
 NODE_FIELDS: Final[Fields] = {
     "path": WORD,
     "relay": WORD_OR_NONE,
@@ -81,17 +81,17 @@ NODE_FIELDS: Final[Fields] = {
     "tx_bytes": COUNT,
     "drops": (dict,),
 }
-"""What is told of each node besides its ``name``."""
+"""The fields of each node besides its ``name``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """An answer."""
+    """The answer to DUMP_STATISTICS."""
 
     daemon: Values
-    """The fields of `DAEMON_FIELDS`."""
+    """The values of `DAEMON_FIELDS`."""
     nodes: Mapping[str, Values]
-    """The fields of `NODE_FIELDS`, by name of the node."""
+    """The values of `NODE_FIELDS`, by name of the node."""
 
 
 def format_row(kind: str, values: Mapping[str, object]) -> str:
@@ -100,7 +100,7 @@ def format_row(kind: str, values: Mapping[str, object]) -> str:
 
 
 def parse_rows(lines: Iterable[str]) -> Statistics:
-    """Parse the rows of an answer. Fields and kinds that are not known are left out. Raises `DecodeError`."""
+    """Parse the rows of an answer, without unknown fields and kinds. Raises `DecodeError`."""
     daemon: Values | None = None
     nodes: dict[str, Values] = {}
     for line in lines:
@@ -110,7 +110,7 @@ def parse_rows(lines: Iterable[str]) -> Statistics:
         elif kind == NODE:
             name = values.get("name")
             if not isinstance(name, str):
-                raise DecodeError("statistics of a node without name")
+                raise DecodeError("statistics of a node without a name")
             nodes[name] = _checked(values, NODE_FIELDS)
     if daemon is None:
         raise DecodeError("statistics without a row of the daemon")
@@ -118,13 +118,13 @@ def parse_rows(lines: Iterable[str]) -> Statistics:
 
 
 def _checked(values: Values, fields: Fields) -> Values:
-    # A daemon that is older than this program does not tell of its offloads.
+    # A daemon that is older than this program does not report its offloads.
     checked = {name: values.get(name, [] if kinds is _WORDS else None) for name, kinds in fields.items()}
     check_types(checked, fields, _WHAT)
     lists = [value for value in checked.values() if isinstance(value, list)]
     if any(type(word) is not str for words in lists for word in words):
-        raise DecodeError("statistics with an odd word")
+        raise DecodeError("statistics with an invalid word")
     drops = {reason: values["drops"].get(reason, 0) for reason in DROPS}
     if any(type(count) is not int for count in drops.values()):
-        raise DecodeError("statistics with an odd counter of drops")
+        raise DecodeError("statistics with an invalid drop counter")
     return {**checked, "drops": drops}

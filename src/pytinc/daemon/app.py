@@ -1,8 +1,7 @@
 """pytincd: the start of the daemon, up to the point where it waits for something (daemon.md 1-3).
 
-`main` is the console script. Steps 1 to 11 of the start-up sequence are here, in order; they load neither
-asyncio nor the node, because forking comes among them. From step 12 on the daemon is in
-`pytinc.daemon.service`.
+`main` is the console script. Steps 1 to 11 of the start are here, in order. They load neither asyncio nor the
+node, because one of them forks. From step 12 on, `pytinc.daemon.service` runs the daemon.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -19,12 +17,13 @@ import click
 
 import pytinc
 from pytinc.config.parser import Pool
-from pytinc.config.paths import Paths, chosen_netname, daemon_paths
+from pytinc.config.paths import chosen_netname, daemon_paths
 from pytinc.config.store import ConfigTree
 from pytinc.config.values import parse_integer
-from pytinc.control.messages import PROTOCOL_MAJOR
 from pytinc.daemon.detach import detach
+from pytinc.daemon.launch import Launch
 from pytinc.daemon.logging_setup import (
+    TRACE_LEVEL,
     DaemonLog,
     FileTarget,
     StderrTarget,
@@ -36,30 +35,14 @@ from pytinc.daemon.logging_setup import (
 from pytinc.daemon.options import Options, help_text, parse_options
 from pytinc.daemon.umbilical import Umbilical
 from pytinc.errors import ConfigError, PytincError
+from pytinc.wire.version import PROTOCOL_MAJOR, PROTOCOL_MINOR
 
-PROTOCOL_MINOR: Final = 7
-TRACE_LEVEL: Final = 5
-"""Debug level from which the way of an unexpected error is logged."""
 _EARLY_IDENT: Final = "tinc"
 _IGNORED_SIGNALS: Final = (signal.SIGPIPE, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH)
 
 
-@dataclass(slots=True)
-class Launch:
-    """What the first steps found out, for the service."""
-
-    options: Options
-    paths: Paths
-    tree: ConfigTree
-    log: DaemonLog
-    umbilical: Umbilical | None
-    foreground: bool
-    inherited_sockets: int = 0
-    """Listening sockets passed by the service manager."""
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the daemon with the command line given, by default the program's; return its exit status."""
+    """Run the daemon with the given command line, by default that of the program; return the exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     program = Path(sys.argv[0]).name if sys.argv[0] not in ("", "-c") else "pytincd"
     if program == "__main__.py":
@@ -76,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.show_help:
         sys.stdout.write(help_text(program))
         return 0
-    # A key press before the main loop ends the daemon without further ado, and without a Python traceback.
+    # Before the main loop, Ctrl-C ends the daemon at once, without a Python traceback.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
@@ -113,7 +96,7 @@ def _complain(text: str) -> None:
 
 
 def _launch(options: Options) -> Launch:
-    """Find out names, change the directory, open the log. Raises `PytincError`."""
+    """Determine the paths, change the directory, open the log. Raises `PytincError`."""
     paths = daemon_paths(chosen_netname(options.netname), options.confbase, options.pidfile, options.logfile)
     tree = ConfigTree(paths.confbase, options.settings)
     try:
@@ -145,7 +128,7 @@ def _add_file(log: DaemonLog, path: str) -> bool:
 
 
 def _is_activated() -> bool:
-    """Tell whether the service manager passed sockets to this very process; forget its mark."""
+    """Return whether the service manager passed sockets to this process; remove its variable."""
     return os.environ.pop("LISTEN_PID", None) == str(os.getpid())
 
 
@@ -179,7 +162,7 @@ def _run(launch: Launch) -> int:
 
 
 def _read_configuration(launch: Launch) -> None:
-    """Read what decides about start and level; everything else is read again in the background."""
+    """Read what the start needs, and the debug level; the rest is read again in the background."""
     pool = launch.tree.read_server()
     _check_sandbox(pool)
     entry = pool.first("LogLevel")

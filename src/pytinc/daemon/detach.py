@@ -7,7 +7,7 @@ from typing import NoReturn
 
 
 def detach() -> None:
-    """Fork; the parent exits at once, the child has a new session and no standard streams.
+    """Fork: the parent exits at once; the child has a new session and no standard streams.
 
     Raises `OSError`.
     """
@@ -22,5 +22,5 @@ def detach() -> None:
 
 
 def _leave() -> NoReturn:
-    """End the parent without running anything that belongs to the child now."""
+    """End the parent without exit handlers and buffered output, which belong to the child now."""
     os._exit(0)

@@ -1,7 +1,7 @@
 """Where log lines go, and how they look (daemon.md 6). Built on the standard library's logging.
 
 Every line is a record of the logger ``pytinc`` with two extra fields: tinc's debug level and the syslog word.
-Records of other loggers (asyncio, say) are shown as well: errors at level 0, the rest at level 5.
+Records of other loggers (such as asyncio) are logged as well: errors at level 0, the rest at level 5.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from typing import Final, Protocol, TextIO
 
 MAX_MESSAGE: Final = 1023
 """Bytes of a message, as in tinc; the C client refuses longer frames of a LOG stream."""
+TRACE_LEVEL: Final = 5
+"""The debug level from which `trace_lines` of an unexpected error are logged."""
 
 _NOTICE: Final = 25
 _PRIORITIES: Final = {
@@ -39,16 +41,16 @@ class LogStream(Protocol):
     """The clients of the control socket that want log lines."""
 
     def log_level(self, own_level: int) -> int:
-        """Return the highest level that one of them wants, -1 if there is none."""
+        """Return the highest level that a client wants, -1 if there is no client."""
 
     def write_log(self, level: int, own_level: int, plain: bytes, coloured: bytes) -> None:
-        """Send them a line."""
+        """Send a line to the clients."""
 
 
 class DaemonLog:
-    """The daemon's log: called with level, priority and message, it writes to all targets that want the line.
+    """The daemon's log. Call it with level, priority and message: it writes to all targets that want it.
 
-    Use `install` once, and `uninstall` in tests.
+    Call `install` once, and `uninstall` in tests.
     """
 
     def __init__(self, ident: str, level: int = 0) -> None:
@@ -75,19 +77,19 @@ class DaemonLog:
             self.remove(handler)
 
     def add(self, handler: _Target) -> None:
-        """Write to one more target."""
+        """Add a target."""
         handler.addFilter(self._wanted_by_us if handler.own_level_only else self._wanted_by_anyone)
         self._handlers.append(handler)
         self._root.addHandler(handler)
 
     def remove(self, handler: _Target) -> None:
-        """Write to a target no more, and close it."""
+        """Remove a target and close it."""
         self._handlers.remove(handler)
         self._root.removeHandler(handler)
         handler.close()
 
     def reopen(self) -> None:
-        """Open the log file anew, if there is one, after it was moved away."""
+        """Reopen the log file, if there is one, after it was moved."""
         for handler in self._handlers:
             handler.reopen()
 
@@ -95,7 +97,7 @@ class DaemonLog:
 
     @property
     def level(self) -> int:
-        """The debug level: lines of a higher one are not written."""
+        """The debug level: lines of higher levels are not written."""
         return self._level
 
     @level.setter
@@ -109,14 +111,14 @@ class DaemonLog:
         self.streams_changed()
 
     def streams_changed(self) -> None:
-        """Ask the clients again which levels they want."""
+        """Ask the clients again for the levels they want."""
         wanted = -1 if self._stream is None else self._stream.log_level(self._level)
         self._highest = max(self._level, wanted)
         if self.on_levels is not None:
             self.on_levels()
 
     def wants(self, level: int) -> bool:
-        """Tell whether anybody wants lines of this level."""
+        """Return whether anybody wants lines of this level."""
         return level <= self._highest
 
     # -- writing --
@@ -128,7 +130,7 @@ class DaemonLog:
             self._logger.log(number, "%s", message, extra={"tinc_level": level, "priority": priority})
 
     def write_to_stream(self, record: logging.LogRecord) -> None:
-        """Give a record to the clients of the control socket."""
+        """Send a record to the clients of the control socket."""
         if self._stream is not None:
             plain = console_line(record).encode("utf-8", "replace")
             coloured = console_line(record, coloured=True).encode("utf-8", "replace")
@@ -159,7 +161,7 @@ def priority_of(record: logging.LogRecord) -> str:
 
 
 def message_of(record: logging.LogRecord) -> str:
-    """Return the text: one line without control characters, not longer than tinc's."""
+    """Return the text: one line without control characters, no longer than in tinc."""
     text = record.getMessage().removesuffix("\n")
     if not text.isprintable():
         text = "".join(letter if letter.isprintable() else "?" for letter in text)
@@ -175,7 +177,7 @@ def timestamp(record: logging.LogRecord) -> str:
 
 
 def console_line(record: logging.LogRecord, *, coloured: bool = False) -> str:
-    """Return the form of stderr, umbilical and LOG streams."""
+    """Return a line in the form of stderr, the umbilical and LOG streams."""
     priority = priority_of(record).upper()
     if not coloured:
         return f"{timestamp(record)} {priority:<7} {message_of(record)}"
@@ -187,16 +189,16 @@ def console_line(record: logging.LogRecord, *, coloured: bool = False) -> str:
 
 
 class _Target(logging.Handler):
-    """Something that lines are written to. Failing to write a line is no error of the daemon."""
+    """A target for log lines. A line that cannot be written is not an error of the daemon."""
 
     own_level_only = True
-    """Only lines up to the daemon's own level; otherwise what anyone wants."""
+    """Takes only lines up to the daemon's own level; if false, all lines that anybody wants."""
 
     def reopen(self) -> None:
-        """Open anew what may have been moved away."""
+        """Reopen what may have been moved."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a line; trouble with the target is swallowed: there is no other place to report it."""
+        """Write a line. Errors of the target are ignored: there is no other place to report them."""
         with contextlib.suppress(OSError, ValueError):
             self.write(record)
 
@@ -232,7 +234,7 @@ class FileTarget(_Target):
         return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
 
     def reopen(self) -> None:
-        """Open the file anew; if that fails go on with the old one."""
+        """Reopen the file; if that fails, keep the old one."""
         try:
             descriptor = self._open()
         except OSError:
@@ -258,7 +260,7 @@ class SyslogTarget(_Target):
 
     def __init__(self, ident: str) -> None:
         super().__init__()
-        # Connected now: after a chroot the socket of the system's log is out of reach.
+        # Connect now: after a chroot the socket of the system's log cannot be reached.
         syslog.openlog(ident, syslog.LOG_PID | syslog.LOG_CONS | syslog.LOG_NDELAY, syslog.LOG_DAEMON)
 
     def write(self, record: logging.LogRecord) -> None:
@@ -287,7 +289,7 @@ class UmbilicalTarget(_Target):
 
 
 class _ToClients(_Target):
-    """The clients of LOG."""
+    """The clients of LOG streams."""
 
     own_level_only = False
 
@@ -301,9 +303,9 @@ class _ToClients(_Target):
 
 
 def unexpected(error: BaseException) -> str:
-    """Return one line about an error that nobody foresaw: its type, its text and where it was raised.
+    """Return one line about an unexpected error: its type, its text and where it was raised.
 
-    No traceback: that is for `trace_lines`, at a debug level where the user has asked for everything.
+    The traceback comes from `trace_lines`, at a debug level at which the user asks for everything.
     """
     while isinstance(error, BaseExceptionGroup) and error.exceptions:
         error = error.exceptions[0]
@@ -317,7 +319,7 @@ def unexpected(error: BaseException) -> str:
 
 
 def trace_lines(error: BaseException) -> list[str]:
-    """Return the places an error came through, innermost last; source lines and values are not shown."""
+    """Return the places of an error's traceback, innermost last, without source lines and values."""
     while isinstance(error, BaseExceptionGroup) and error.exceptions:
         error = error.exceptions[0]
     lines, trace = [], error.__traceback__

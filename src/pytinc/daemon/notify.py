@@ -1,6 +1,6 @@
 """Messages to the service manager: ready, stopping, still alive (daemon.md 9; sd_notify(3)).
 
-Errors are ignored: without a service manager there is nobody to tell.
+Errors are ignored: without a service manager nobody listens.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Notifier:
         self._address = "\0" + address[1:] if address.startswith("@") else address
         self._socket: socket.socket | None = None
         if address:
-            # Opened and connected now: after a chroot the path leads nowhere.
+            # Open and connect now: after a chroot the path does not exist.
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             self._socket.setblocking(False)
             try:
@@ -36,14 +36,14 @@ class Notifier:
                 self._socket.send(state.encode("ascii"))
 
     def close(self) -> None:
-        """Send no more."""
+        """Close the socket; later messages are dropped."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
 
 
 def watchdog_interval(environment: Mapping[str, str], pid: int) -> float | None:
-    """Return the seconds within which the service manager wants a sign of life; None if it does not."""
+    """Return the seconds within which the service manager expects a message; None if it expects none."""
     microseconds = environment.get("WATCHDOG_USEC", "")
     if not microseconds.isascii() or not microseconds.isdecimal() or int(microseconds) == 0:
         return None

@@ -1,7 +1,7 @@
 """The command line of pytincd (daemon.md 1): words in, `Options` out. Loads click and nothing of the daemon.
 
-click parses; what it does not do as tinc does is done here: long options shortened to a unique prefix,
-``-d`` that counts or sets, and ``--logfile`` and ``-s`` of which the last one wins.
+click parses the options. This module adds what tinc does and click does not: long options shortened to a
+unique prefix, ``-d`` that counts or sets, and of ``--logfile`` and ``-s`` the last one wins.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any, Final
 import click
 
 _NO_VALUE: Final = "\0"
-"""Stands for an option given without its optional value; no argument of a program can hold it."""
+"""Marks an option given without its optional value; no program argument can contain it."""
 _LEADING_INTEGER: Final = re.compile(r"\s*([+-]?[0-9]{1,9})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What was asked for."""
+    """The options of the command line."""
 
     confbase: str | None = None
     netname: str | None = None
@@ -42,10 +42,10 @@ class Options:
 
 
 class _Command(click.Command):
-    """Reads the whole line, then answers with `Options`."""
+    """Parses the whole line and returns `Options`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse, and remember in which order options came."""
+        """Parse the options, and keep their order."""
         expanded = _expand_long_options(self.params, args)
         _, _, order = self.make_parser(ctx).parse_args(list(expanded))
         ctx.meta["order"] = [param.name for param in order]
@@ -124,7 +124,7 @@ def _grammar(ctx: click.Context, /, words: tuple[str, ...], **given: Any) -> Opt
 
 
 def debug_level(values: Sequence[str]) -> int:
-    """Return the level that the ``-d`` options give, in order: one more for each without value."""
+    """Return the level from the ``-d`` options in order: each without a value adds one."""
     level = 0
     for value in values:
         if value == _NO_VALUE:

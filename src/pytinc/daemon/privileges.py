@@ -30,15 +30,15 @@ _NEEDED_LATER: Final = (
     "encodings.punycode",
     "pytinc.wire.address_cache",
 )
-"""Modules that we and the libraries load when first used; in a chroot they would not be found."""
+"""Modules that we and the libraries load at first use; in a chroot they would not be found."""
 _DIRECTORIES: Final = (("", 0o755), ("cache", 0o755), ("hosts", 0o755), ("invitations", 0o700))
 
 
 def lock_memory(*, gives_up_root: bool) -> None:
     """Keep all memory, present and future, from being swapped out. Raises `DeviceError`.
 
-    ``gives_up_root``: the process is going to be another user's (--user), who gets no memory beyond
-    RLIMIT_MEMLOCK then; the usual limit is a few megabytes, so it is lifted, or refused where it cannot be.
+    ``gives_up_root``: the process will change its user (--user), and then gets no memory beyond
+    RLIMIT_MEMLOCK. The usual limit is a few megabytes, so it is lifted first.
     """
     if gives_up_root:
         try:
@@ -46,8 +46,8 @@ def lock_memory(*, gives_up_root: bool) -> None:
         except (OSError, ValueError):
             limit = resource.getrlimit(resource.RLIMIT_MEMLOCK)[1]
             raise DeviceError(
-                f"--mlock with --user: the limit of {limit} bytes of locked memory cannot be lifted here; "
-                "the daemon would be out of memory at once. Lift it before (LimitMEMLOCK, ulimit -l)"
+                f"--mlock with --user: the limit of {limit} bytes of locked memory cannot be raised here; "
+                "the daemon would run out of memory at once. Raise it first (LimitMEMLOCK, ulimit -l)"
             ) from None
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.mlockall(_MCL_CURRENT | _MCL_FUTURE) != 0:
@@ -66,7 +66,7 @@ def set_priority(word: str) -> None:
 
 
 def prepare_directories(confbase: str) -> None:
-    """Make the directories the daemon writes to; give them and ``confbase`` their modes. Never fails."""
+    """Make the directories that the daemon writes to; set their modes and that of ``confbase``. No errors."""
     for name, mode in _DIRECTORIES:
         path = Path(confbase, name) if name else Path(confbase or "/")
         with contextlib.suppress(OSError):
@@ -75,7 +75,7 @@ def prepare_directories(confbase: str) -> None:
 
 
 def drop_privileges(user: str | None, chroot_to: str | None) -> None:
-    """Become ``user`` and make ``chroot_to`` the root directory, as far as given. Raises `DeviceError`."""
+    """Change to ``user`` and make ``chroot_to`` the root directory, if given. Raises `DeviceError`."""
     account = None if user is None else _account(user)
     try:
         if account is not None:
@@ -102,6 +102,6 @@ def _load_what_is_needed_later() -> None:
     time.tzset()
     time.localtime()
     with contextlib.suppress(KeyError):
-        grp.getgrgid(os.getgid())  # loads the C library's name services, which are files as well
+        grp.getgrgid(os.getgid())  # loads the name services of the C library, which are files, too
     for module in _NEEDED_LATER:
         importlib.import_module(module)

@@ -1,6 +1,6 @@
 """Pid file and control socket: made in the right order, removed only by who made them (daemon.md 4).
 
-Unlike tinc, a second daemon finds out that it is the second before it touches the files of the first.
+Unlike in tinc, a second daemon notices the first one before it touches the first one's files.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ class RunFiles:
         self._pidfile = pidfile
         self._socket_path = socket_path
         self._ours: list[tuple[str, tuple[int, int]]] = []
-        """Path and identity (device, inode) of what we made."""
+        """Path and identity (device, inode) of each file that we made."""
 
     def create(self, content: PidFile) -> socket.socket:
         """Write the pid file and return the listening control socket.
 
-        Raises `DeviceError` or `ConfigError`, also if another daemon is alive; its files are left alone.
+        Raises `DeviceError` or `ConfigError`, also if another daemon is running; its files stay untouched.
         """
         if is_socket_in_use(self._socket_path):
             raise DeviceError(f"UNIX socket {self._socket_path} is still in use!")
-        with contextlib.suppress(OSError):  # a stale one may have the wrong mode: it holds a secret now
+        with contextlib.suppress(OSError):  # a stale file may have the wrong mode, and now it gets a secret
             Path(self._pidfile).unlink()
         write_atomic(self._pidfile, content.format(), mode=0o600, durable=False)
         self._remember(self._pidfile)
@@ -44,7 +44,7 @@ class RunFiles:
         return listening
 
     def remove(self) -> None:
-        """Remove what we made, as far as we still may and it is still ours."""
+        """Remove the files that are still ours, as far as permissions allow."""
         for path, identity in reversed(self._ours):
             with contextlib.suppress(OSError):
                 if _identity(path) == identity:
@@ -61,5 +61,5 @@ def _identity(path: str) -> tuple[int, int]:
 
 
 def contact_address(host: str) -> str:
-    """Return the host under which a listening address can be reached from this machine."""
+    """Return the host by which this machine reaches a listening address."""
     return _WILDCARDS.get(host, host)

@@ -1,7 +1,7 @@
 """Runs the scripts of the configuration directory, one after the other, beside the data path (config.md 8).
 
-tinc stops the world while a script runs. Here scripts keep their order, but frames and requests go on;
-only the daemon's start and end wait for them (`ScriptRunner.idle`).
+tinc does nothing else while a script runs. Here scripts keep their order, but frames and requests go on; only
+the start and the end of the daemon wait for scripts (`ScriptRunner.idle`).
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from typing import Final
 from pytinc.net.log import LogFunction, reason
 
 MAX_WAITING: Final = 4096
-"""Scripts that wait for their turn. A mesh that flaps faster than its scripts run would fill the memory;
-beyond this the newest are skipped, which is logged."""
+"""Limit of waiting scripts. A mesh that changes faster than its scripts run would fill the memory; beyond
+this limit new scripts are skipped, which is logged."""
 _SHELL: Final = "/bin/sh"
 
 
 @dataclass(frozen=True, slots=True)
 class ScriptContext:
-    """What all scripts of this daemon are told."""
+    """What applies to all scripts of this daemon."""
 
     confbase: str
     extension: str
@@ -35,7 +35,7 @@ class ScriptContext:
 
 
 class ScriptRunner:
-    """The queue of scripts. `run_forever` must be spawned; `context` may be replaced at any time."""
+    """The queue of scripts. Spawn `run_forever` as a task; `context` may be replaced at any time."""
 
     def __init__(self, context: ScriptContext, log: LogFunction, debug_level: Callable[[], int]) -> None:
         self.context = context
@@ -49,7 +49,7 @@ class ScriptRunner:
         self._ended = False
 
     def run(self, name: str, environment: Mapping[str, str]) -> None:
-        """Run the script ``name`` when those before it are done; one that does not exist is skipped."""
+        """Run the script ``name`` after those before it; a script that does not exist is skipped."""
         if self._ended:
             return
         if len(self._waiting) >= MAX_WAITING:
@@ -58,17 +58,17 @@ class ScriptRunner:
                 self._log(0, "error", f"Too many scripts are waiting: {name} and further ones are skipped")
             return
         if not self._waiting and self._idle.is_set() and not self._exists(name):
-            return  # the usual case is worth no task switch
+            return  # the usual case: no script, and so no task switch
         self._waiting.append((name, environment))
         self._idle.clear()
         self._work.set()
 
     async def idle(self) -> None:
-        """Wait until all scripts asked for so far, and those that come meanwhile, have run."""
+        """Wait until all queued scripts have run, including those queued meanwhile."""
         await self._idle.wait()
 
     async def run_forever(self) -> None:
-        """Take scripts from the queue until cancelled; after that none run and nobody waits."""
+        """Run the scripts of the queue until cancelled; after that no script runs and nobody waits."""
         try:
             while True:
                 await self._work.wait()

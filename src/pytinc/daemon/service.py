@@ -1,7 +1,7 @@
 """The running daemon: from network set-up to ``Terminating`` (daemon.md 2, steps 12 to 18, and 7).
 
-`pytinc.daemon.app` calls `Service.run` in the process that stays. The service puts node and shell
-together, answers signals and the control socket, and undoes at the end what it did at the beginning.
+`pytinc.daemon.app` calls `Service.run` in the process that stays. The service connects node and shell,
+answers signals and the control socket, and at the end undoes what it did at the start.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from pytinc.config.store import ConfigTree
 from pytinc.control.messages import ConnectionRow, Greeting, Request
 from pytinc.control.pidfile import COOKIE_SIZE, PidFile
 from pytinc.crypto.keys import PrivateKey, parse_private_key
-from pytinc.daemon.app import PROTOCOL_MINOR, TRACE_LEVEL, Launch
-from pytinc.daemon.logging_setup import trace_lines, unexpected
+from pytinc.daemon.launch import Launch
+from pytinc.daemon.logging_setup import TRACE_LEVEL, trace_lines, unexpected
 from pytinc.daemon.notify import Notifier, watchdog_interval
 from pytinc.daemon.privileges import drop_privileges, prepare_directories, set_priority
 from pytinc.daemon.runfiles import RunFiles, contact_address
@@ -41,9 +41,11 @@ from pytinc.net.timers import uptime
 from pytinc.net.upnp import PortMapper, missing_library, plan
 from pytinc.node.connections import REQUEST_LEVEL
 from pytinc.node.node import Node
+from pytinc.wire.address import SockAddr
+from pytinc.wire.version import PROTOCOL_MINOR
 
 SHORT_WATCHDOG: Final = 2.0
-"""Seconds; a service manager that wants signs of life more often may lose patience with a busy daemon."""
+"""Seconds; with a shorter watchdog interval a service manager may kill a busy daemon."""
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
 
@@ -53,11 +55,11 @@ class Ending:
 
     status: int
     orderly: bool = True
-    """Close connections and run the down scripts first."""
+    """Before the end, close the connections and run the down scripts."""
 
 
 class Service:
-    """One run of the daemon. It is the target of control requests (`pytinc.net.control.ControlTarget`)."""
+    """One run of the daemon; also the target of control requests (`pytinc.net.control.ControlTarget`)."""
 
     def __init__(self, launch: Launch) -> None:
         self._launch = launch
@@ -79,7 +81,7 @@ class Service:
         self._shell: Shell
 
     def run(self) -> int:
-        """Live until told to stop; return the exit status."""
+        """Run until told to stop; return the exit status."""
         try:
             return run(self._main)
         except BaseExceptionGroup as group:
@@ -109,12 +111,12 @@ class Service:
         return status
 
     async def _live(self, loop: asyncio.AbstractEventLoop, tasks: Tasks) -> int:
-        """Steps 12 to 18, the main loop and the way back. Raises `PytincError`."""
+        """Do steps 12 to 18, run the main loop, and take everything down again. Raises `PytincError`."""
         listening = self._set_up(loop)
         try:
             tasks.spawn("scripts", self._scripts.run_forever())
             await self._run_up_scripts()
-            # Its address may be one that tinc-up has set just now.
+            # tinc-up may only just have set the address that it binds to.
             self._bind_metrics()
             self._give_up_privileges()
             await self._control.start(listening, login_timeout=self._settings.ping_timeout)
@@ -134,7 +136,7 @@ class Service:
                 await self._bring_down()
 
     def _set_up(self, loop: asyncio.AbstractEventLoop) -> socket.socket:
-        """Step 12 and 13: everything that can fail without having changed anything outside."""
+        """Do steps 12 and 13: everything that can fail before anything outside has changed."""
         self._settings = self._load_settings()
         key = self._load_private_key()
         device = self._device = open_device(self._settings, self._launch.paths.netname, self._log)
@@ -151,7 +153,8 @@ class Service:
         self._shell = self._make_shell(loop, key, device, listeners)
         self._log.on_levels = self._trace_requests
         self._trace_requests()
-        self._log(0, "info", f"UDP offloads: {', '.join(self._shell.udp_offloads) or 'none'}")
+        offloads = self._shell.statistics().udp_offloads
+        self._log(0, "info", f"UDP offloads: {', '.join(offloads) or 'none'}")
         return listening
 
     def _make_shell(
@@ -167,8 +170,8 @@ class Service:
             self._tree,
             random_bytes=os.urandom,
             random_float=random.random,
-            path_mtu=lambda destination: path_mtu(destination, self._settings),
-            queued=lambda connection: self._shell.queued(connection),
+            path_mtu=self._path_mtu,
+            queued=self._queued,
             wall_clock=time.time,
             own_address=own_address,
             insecure=self._launch.options.bypass_security,
@@ -185,8 +188,16 @@ class Service:
             log=self._log,
             run_script=self._scripts.run,
             on_fatal=self._fatal,
-            deliver_capture=lambda frames: self._control.write_frames(frames),
+            deliver_capture=self._control.write_frames,
         )
+
+    def _path_mtu(self, destination: SockAddr) -> int | None:
+        """Return the MTU that the kernel knows for a destination; None if it knows none."""
+        return path_mtu(destination, self._settings)
+
+    def _queued(self, connection: int) -> int:
+        """Return how many bytes wait in the output of a meta connection; the node asks only once it runs."""
+        return self._shell.meta.queued(connection)
 
     def _trace_requests(self) -> None:
         self._shell.node.trace_requests(self._log.wants(REQUEST_LEVEL))
@@ -199,7 +210,7 @@ class Service:
         if self._metrics_socket is not None:
             self._metrics = MetricsServer(loop, self._shell.statistics)
             address = await self._metrics.start(self._metrics_socket)
-            self._log(1, "notice", f"Telling metrics on {address}")
+            self._log(1, "notice", f"Serving metrics on {address}")
 
     async def _run_up_scripts(self) -> None:
         if not self._settings.device_standby:
@@ -224,7 +235,7 @@ class Service:
         self._start_upnp(tasks)
         self._notifier.send("READY=1")
         self._start_watchdog(tasks)
-        # What is there now stays: not to look at it again spares packets a pause of 7 ms each time.
+        # The present objects stay: if the collector skips them, packets are spared a pause of 7 ms each time.
         gc.collect()
         gc.freeze()
 
@@ -237,7 +248,7 @@ class Service:
             await self._scripts.idle()
 
     async def _let_clients_go(self) -> None:
-        """Close control connections last: for the clients their end is the end of the daemon."""
+        """Close control connections last: clients take the end of their connection for that of the daemon."""
         self._log.attach_stream(None)
         await asyncio.sleep(0)  # the last log lines leave
         self._control.close()
@@ -286,7 +297,7 @@ class Service:
         )
 
     def _give_up_privileges(self) -> None:
-        """Steps 16 and 17."""
+        """Do steps 16 and 17."""
         options = self._launch.options
         if self._settings.process_priority is not None:
             set_priority(self._settings.process_priority)
@@ -305,7 +316,7 @@ class Service:
         if self._launch.options.chroot:
             problem: str | None = "UPnP does not work together with --chroot; no ports are mapped"
         elif not ports:
-            problem = "UPnP maps ports of IPv4 only, and we do not listen for it"
+            problem = "UPnP maps only IPv4 ports, and this node does not listen on IPv4"
         else:
             problem = missing_library()
         if problem is not None:
@@ -350,7 +361,7 @@ class Service:
         self._end(Ending(1))
 
     def _callback_failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """An error that nobody foresaw, in a callback of the loop."""
+        """Handle an unexpected error in a callback of the loop."""
         error = context.get("exception")
         if isinstance(error, Exception):
             self._report_unexpected(error)
@@ -386,7 +397,7 @@ class Service:
     # -- requests of the control socket --
 
     def greeting(self) -> Greeting:
-        """Return who answers."""
+        """Return the daemon's greeting."""
         return Greeting(self._settings.name, PROTOCOL_MINOR, os.getpid())
 
     def stop(self) -> None:
@@ -395,7 +406,7 @@ class Service:
         self._end(Ending(0))
 
     def reload(self) -> int:
-        """Read the configuration again; 0 or an errno."""
+        """Read the configuration again; return 0 or an errno."""
         self._log(0, "notice", "Got 'reload' command")
         return self._reload_configuration()
 
@@ -407,9 +418,9 @@ class Service:
             return errno.EINVAL
         self._report(settings)
         if (settings.mode is Mode.ROUTER) != (self._settings.mode is Mode.ROUTER):
-            # Router mode has a data path of its own, and mostly another kind of device.
+            # Router mode has a data path of its own, and usually another kind of device.
             self._log(
-                0, "error", "Mode = router begins and ends with a restart only: the mode stays as it was"
+                0, "error", "Changing to or from Mode = router needs a restart: the mode stays as it was"
             )
             settings = replace(settings, mode=self._settings.mode)
         self._settings = settings
@@ -426,15 +437,15 @@ class Service:
         self._shell.purge()
 
     def retry(self) -> None:
-        """Try waiting outgoing connections now."""
+        """Try the waiting outgoing connections now."""
         self._shell.retry()
 
     def disconnect(self, name: str) -> bool:
-        """Close the connections with a node; tell whether there were any."""
+        """Close the connections with a node; return whether there were any."""
         return self._shell.disconnect(name)
 
     def set_debug(self, level: int) -> int:
-        """Set the debug level unless it is negative; return the one before."""
+        """Set the debug level unless it is negative; return the previous one."""
         before = self._log.level
         if level >= 0:
             self._log.level = level
@@ -445,6 +456,6 @@ class Service:
         return self._shell.dump(request, control_rows)
 
     def streams_changed(self) -> None:
-        """Clients began or ceased to want log lines or frames."""
+        """Note that clients have begun or ended streams of log lines or frames."""
         self._log.streams_changed()
         self._shell.capture(wanted=self._control.wants_frames)

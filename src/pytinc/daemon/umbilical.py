@@ -10,7 +10,7 @@ VARIABLE = "TINC_UMBILICAL"
 
 
 class Umbilical:
-    """A descriptor that log lines are copied to until the daemon is ready. `Umbilical.find` makes it."""
+    """A pipe that gets a copy of the log lines until the daemon is ready. `Umbilical.find` makes it."""
 
     def __init__(self, descriptor: int, *, coloured: bool) -> None:
         self._descriptor = descriptor
@@ -30,18 +30,18 @@ class Umbilical:
         return cls(int(words[0]), coloured=len(words) > 1 and words[1] == "1")
 
     def write(self, data: bytes) -> None:
-        """Send bytes; nobody may be listening any more."""
+        """Send bytes; the reader may have gone."""
         if self._descriptor >= 0:
             with contextlib.suppress(OSError):
                 os.write(self._descriptor, data)
 
     def finish(self) -> None:
-        """Tell that the start succeeded, and let go."""
+        """Report that the start succeeded, and close the pipe."""
         self.write(b"\0")
         self.close()
 
     def close(self) -> None:
-        """Let go; without `finish` this means failure."""
+        """Close the pipe; without `finish` this means failure."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1

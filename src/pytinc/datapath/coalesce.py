@@ -22,19 +22,11 @@ import numpy as np
 from numpy import count_nonzero
 
 from pytinc.datapath.runs import LEAD, Bytes, FrameRun
-from pytinc.datapath.segment import (
-    GSO_TCPV4,
-    GSO_TCPV6,
-    HEADER,
-    NEEDS_CSUM,
-    TCP_CHECKSUM,
-    TCP_PSH,
-)
 from pytinc.datapath.super_frames import SuperFrame
 from pytinc.wire import ethernet, ip
+from pytinc.wire.ip import TCP_ACK, TCP_CHECKSUM, TCP_ECE, TCP_PSH
+from pytinc.wire.virtio import GSO_TCPV4, GSO_TCPV6, HEADER, NEEDS_CSUM, NULL_HEADER
 
-NULL_HEADER: Final = bytes(HEADER.size)
-"""The virtio-net header of a frame with which nothing is left to do."""
 MIN_SIZE: Final = 200
 """Bytes; smaller frames are not looked at: acknowledgements carry nothing to join."""
 MIN_RUN: Final = 6
@@ -43,14 +35,11 @@ MAX_IP_SIZE: Final = 65535
 """The largest length that an IPv4 header can tell; the same limit is kept for IPv6. Longer frames are not
 looked at either."""
 
-TCP_ACK: Final = 0x10
-TCP_ECE: Final = 0x40
 MAX_TAGS: Final = 2
 """VLAN tags before the IP header: 802.1Q, or 802.1ad with one more inside."""
 
 _LEAD: Final = 2
 """Bytes before each frame in the matrix: they align the headers behind Ethernet's 14 bytes to 32 bits."""
-_VLAN_TYPES: Final = (b"\x81\x00", b"\x88\xa8")
 _NO_CHECKSUM: Final = 0xFFFF
 """Means the same as zero, which is what cutting gives: a frame with it would not come out the same again."""
 
@@ -137,7 +126,7 @@ def _is_laid_out_alike(rows: Bytes, layout: _Layout) -> bool:
 def _parse(frame: bytes) -> _Layout | None:
     """Find the headers of a frame that may begin a run; None if it may not. Checksums are not looked at."""
     network, tags = ethernet.HEADER_SIZE, 0
-    while frame[network - 2 : network] in _VLAN_TYPES and tags < MAX_TAGS:
+    while frame[network - 2 : network] in ethernet.VLAN_TYPES and tags < MAX_TAGS:
         network += ethernet.VLAN_TAG_SIZE
         tags += 1
     ethertype, is_ipv4 = frame[network - 2 : network], False

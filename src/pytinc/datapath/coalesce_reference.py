@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from pytinc.datapath.coalesce import MAX_IP_SIZE, MIN_RUN, MIN_SIZE, NULL_HEADER
-from pytinc.datapath.segment import GSO_TCPV4, GSO_TCPV6, HEADER, NEEDS_CSUM
+from pytinc.datapath.coalesce import MAX_IP_SIZE, MIN_RUN, MIN_SIZE
 from pytinc.wire.ip import checksum
+from pytinc.wire.virtio import GSO_TCPV4, GSO_TCPV6, HEADER, NEEDS_CSUM, NULL_HEADER
 
 _TAGS = (0x8100, 0x88A8)
 _ACK, _PSH, _ECE = 0x10, 0x08, 0x40

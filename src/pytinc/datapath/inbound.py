@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Final
 from pytinc.datapath.compression import expand
 from pytinc.datapath.outbound import Outbound
 from pytinc.datapath.output import Output, Probe
-from pytinc.datapath.table import ForwardingTable, PeerSlot
+from pytinc.datapath.peer_slot import PeerSlot
+from pytinc.datapath.table import ForwardingTable
 from pytinc.errors import DecodeError
 from pytinc.protocol.sptps.datagram import DatagramSession
 from pytinc.wire.address import SockAddr
@@ -182,9 +183,8 @@ class Inbound:
         ``address`` is None for records that came by TCP. ``trusted`` tells that who sent the datagrams is
         known, so that the node is to hear of it when they do not open; anyone can write ids.
         """
-        session, drops, upcalls = source.session, self._table.drops, out.upcalls
+        session, upcalls = source.session, out.upcalls
         if session is None:
-            drops.no_key += len(datagrams)
             source.drops.no_key += len(datagrams)
             if trusted:
                 upcalls.no_session[source] = None
@@ -212,10 +212,8 @@ class Inbound:
             elif type_ == TYPE_HANDSHAKE:
                 upcalls.handshakes[source] = None
             else:
-                drops.bad_record += 1
                 source.drops.bad_record += 1
         if rejected:
-            drops.not_authentic += rejected
             source.drops.not_authentic += rejected
             if trusted:
                 upcalls.failed[source] = None
@@ -257,16 +255,15 @@ class Inbound:
 
         They count only from where the peer is known to be: until they are complete nothing is proved.
         """
-        session, drops = source.session, self._table.drops
+        session = source.session
         expected = source.address is not None and address[:2] == source.address[:2]
         if session is None:
-            drops.no_key += len(datagrams)
             source.drops.no_key += len(datagrams)
             if expected:
                 out.upcalls.no_session[source] = None
             return
         if not (expected and source.confirmed and session.accepts_super_frames):
-            drops.unknown_source += len(datagrams)
+            self._table.drops.unknown_source += len(datagrams)
             return
         assembly = source.assembly
         if assembly is None:
@@ -274,7 +271,6 @@ class Inbound:
         for sealed in assembly.add(datagrams):
             self._super_frame(source, session, sealed, now, out)
         if assembly.incomplete:
-            drops.incomplete += assembly.incomplete
             source.drops.incomplete += assembly.incomplete
             assembly.incomplete = 0
             out.upcalls.incomplete[source] = None
@@ -283,15 +279,12 @@ class Inbound:
         self, source: PeerSlot, session: DatagramSession, sealed: Sealed, now: float, out: Output
     ) -> None:
         """Open a super-frame and switch it."""
-        drops = self._table.drops
         try:
             run = sealed.open(session)
         except DecodeError:
-            drops.bad_record += 1
             source.drops.bad_record += 1
             return
         if run is None:
-            drops.not_authentic += sealed.pieces
             source.drops.not_authentic += sealed.pieces
             out.upcalls.failed[source] = None
             # Whatever is wrong, frames are the safer way.
@@ -325,18 +318,14 @@ class Inbound:
         self, source: PeerSlot, frames: Sequence[bytes], now: float, out: Output
     ) -> None:
         """Switch plain frames from a neighbour's meta connection (PACKET)."""
-        drops = self._table.drops
         good: list[bytes] = []
         for frame in frames:
             if len(frame) < HEADER_SIZE:
-                drops.short += 1
                 source.drops.short += 1
             elif len(frame) > MTU_MAX:
-                drops.oversized += 1
                 source.drops.oversized += 1
             elif frame[12:14] == NO_TYPE:
-                drops.bad_record += 1  # a C node's probe that had no key (13.1)
-                source.drops.bad_record += 1
+                source.drops.bad_record += 1  # a C node's probe that had no key (13.1)
             else:
                 good.append(frame)
         if good:

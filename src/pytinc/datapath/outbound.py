@@ -23,7 +23,8 @@ from pytinc.datapath.compression import compress
 from pytinc.datapath.guard import DESTINATIONS, note_uses, screen
 from pytinc.datapath.icmp import ErrorLimit
 from pytinc.datapath.output import Output
-from pytinc.datapath.table import ForwardingTable, PeerSlot, UdpPath
+from pytinc.datapath.peer_slot import PeerSlot, UdpPath
+from pytinc.datapath.table import ForwardingTable
 from pytinc.datapath.too_big import TooBig
 from pytinc.datapath.ttl import TimeToLive
 from pytinc.protocol.sptps.datagram import DatagramSession
@@ -166,44 +167,40 @@ class Outbound:
     ) -> None:
         """Send frames of ``source`` to the other node that owns their destination (steps 5 to 9 of 5.2)."""
         table = self._table
-        via = owner.via
-        if via is None or not owner.reachable:
-            table.drops.unreachable += len(frames)
+        relay = owner.relay
+        if relay is None or not owner.reachable:
             owner.drops.unreachable += len(frames)
             return
         if table.rules.decrement_ttl and not source.is_me:
             frames = self._decrement_ttl(source, frames, now, out)
-        if via.is_me and owner.nexthop is not None:
-            via = owner.nexthop
-        if table.rules.direct_only and via is not owner:
-            table.drops.no_path += len(frames)
+        if table.rules.direct_only and relay is not owner:
             owner.drops.no_path += len(frames)
             return
-        self._send_fitting(source, owner, via, frames, now, out)
+        self._send_fitting(source, owner, relay, frames, now, out)
 
     def _send_fitting(
         self,
         source: PeerSlot,
         owner: PeerSlot,
-        via: PeerSlot,
+        relay: PeerSlot,
         frames: list[bytes],
         now: float,
         out: Output,
     ) -> None:
-        """Send frames to their owner, in a form that fits the way there; ``via`` knows its MTU."""
+        """Send frames to their owner, in a form that fits the path to ``relay``."""
         sizes = list(map(len, frames))
         if not sizes:
             return
-        if max(sizes) > via.mtu or (via.clamp_mss and min(sizes) <= LONGEST_SYN):
-            frames = self._fit(source, via, frames, now, out)
+        if max(sizes) > relay.mtu or (relay.clamp_mss and min(sizes) <= LONGEST_SYN):
+            frames = self._fit(source, relay, frames, now, out)
         self._send(owner, frames, now, out)
 
     def _fit(
-        self, source: PeerSlot, via: PeerSlot, frames: list[bytes], now: float, out: Output
+        self, source: PeerSlot, relay: PeerSlot, frames: list[bytes], now: float, out: Output
     ) -> list[bytes]:
         """Clamp the MSS of SYNs, and treat frames that exceed the MTU of the path (steps 8 and 9 of 5.2)."""
-        mtu = via.mtu
-        clamp = min(source.mtu, mtu) if via.clamp_mss else 0
+        mtu = relay.mtu
+        clamp = min(source.mtu, mtu) if relay.clamp_mss else 0
         fitting: list[bytes] = []
         for frame in frames:
             if len(frame) > mtu:
@@ -313,19 +310,17 @@ class Outbound:
         self, source: PeerSlot, owner: PeerSlot, run: FrameRun, now: float, out: Output
     ) -> bool:
         """Seal a run for its owner and queue it; False: nothing was done."""
-        via, session = owner.via, owner.session
-        if via is None or not owner.reachable or session is None or not owner.paths or owner.compression:
+        relay, session = owner.relay, owner.session
+        if relay is None or not owner.reachable or session is None or not owner.paths or owner.compression:
             return False
-        if via.is_me and owner.nexthop is not None:
-            via = owner.nexthop
-        if self._table.rules.direct_only and via is not owner:
+        if self._table.rules.direct_only and relay is not owner:
             return False
         size, path = run.size, owner.paths[0]
         if (
-            size > via.mtu
+            size > relay.mtu
             or size > path.limit
             or (size > owner.minmtu and owner.connection is not None)
-            or (via.clamp_mss and _may_need_clamping(run, min(source.mtu, via.mtu)))
+            or (relay.clamp_mss and _may_need_clamping(run, min(source.mtu, relay.mtu)))
         ):
             return False
         datagrams = None
@@ -390,9 +385,7 @@ class Outbound:
         count = len(frames)
         if not count:
             return
-        drops = self._table.drops
         if not slot.reachable:
-            drops.unreachable += count
             slot.drops.unreachable += count
             return
         sizes = list(map(len, frames))
@@ -435,12 +428,10 @@ class Outbound:
         size = len(frame)
         session = slot.session if slot.session is not None and slot.session.can_send else None
         if size > MTU_MAX:
-            self._table.drops.oversized += 1
             slot.drops.oversized += 1
         elif slot.connection is not None and (session is None or size > slot.minmtu):
             out.upcalls.packets.append((slot, frame))
         elif session is None:
-            self._table.drops.no_key += 1
             slot.drops.no_key += 1
         elif (path := _path_for(slot, size - self._record_start)) is not None:
             out.queue(path, session.seal_batch(path.prefix, self._record_type, self._payloads([frame])))

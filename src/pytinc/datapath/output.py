@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from pytinc.datapath.table import PeerSlot, UdpPath
+from pytinc.datapath.peer_slot import PeerSlot, UdpPath
 from pytinc.wire.address import SockAddr
 
 if TYPE_CHECKING:

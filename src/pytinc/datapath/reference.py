@@ -3,8 +3,8 @@
 Not used by the daemon. Tests push the same packets through both and compare what comes out
 (`tests/datapath/test_twin.py`); it is also the best way to learn the fast code, which does the same with
 batches, runs and kept look-ups. It works out owner and UDP path of each packet itself, and gives every
-datagram as a run of its own. It shares with the fast code what is plain there already: `clamp_mss`, `TooBig`,
-`TimeToLive` and the containers.
+datagram as a run of its own. Super-frames it reads with a plain parser of its own. It shares with the fast
+code what is plain there already: `clamp_mss`, `TooBig`, `TimeToLive`, the guard's rules and the containers.
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ from pytinc.datapath.compression import compress, expand
 from pytinc.datapath.guard import note_uses, screen
 from pytinc.datapath.icmp import ErrorLimit, Reason
 from pytinc.datapath.output import Output, Probe
+from pytinc.datapath.peer_slot import PeerSlot, UdpPath
 from pytinc.datapath.routes import NoOwner
-from pytinc.datapath.segment_reference import segment
-from pytinc.datapath.super_frames import SuperFrame
-from pytinc.datapath.table import ForwardingTable, PeerSlot, UdpPath
+from pytinc.datapath.super_frames_reference import frames_in
+from pytinc.datapath.table import ForwardingTable
 from pytinc.datapath.too_big import TooBig
 from pytinc.datapath.ttl import TimeToLive
-from pytinc.errors import DecodeError
 from pytinc.protocol.sptps.datagram import DatagramSession
 from pytinc.wire.address import SockAddr
 from pytinc.wire.datagram import (
@@ -81,13 +80,10 @@ class Reference:
     def frame_from_neighbour(self, source: PeerSlot, frame: bytes, now: float, out: Output) -> None:
         """Take a plain frame from a neighbour's meta connection (PACKET, 2.7)."""
         if len(frame) < HEADER_SIZE:
-            self._table.drops.short += 1
             source.drops.short += 1
         elif len(frame) > MTU_MAX:
-            self._table.drops.oversized += 1
             source.drops.oversized += 1
         elif frame[ETHERTYPE] == NO_TYPE:
-            self._table.drops.bad_record += 1
             source.drops.bad_record += 1
         else:
             self._frame_of_peer(source, frame, now, out)
@@ -148,7 +144,6 @@ class Reference:
         drops, session = self._table.drops, source.session
         expected = source.address is not None and address[:2] == source.address[:2]
         if session is None:
-            drops.no_key += 1
             source.drops.no_key += 1
             if expected:
                 out.upcalls.no_session[source] = None
@@ -180,7 +175,6 @@ class Reference:
         if self._lost.get(source) == number:
             return
         self._lost[source] = number
-        self._table.drops.incomplete += 1
         source.drops.incomplete += 1
         out.upcalls.incomplete[source] = None
 
@@ -188,25 +182,22 @@ class Reference:
         self, source: PeerSlot, number: int, pieces: int, record: bytes, now: float, out: Output
     ) -> None:
         """Open a super-frame and take its frames."""
-        drops, session = self._table.drops, source.session
+        session = source.session
         assert session is not None
         plain = session.open_super_frame(number, pieces, memoryview(record))
         if plain is None:
-            drops.not_authentic += pieces
             source.drops.not_authentic += pieces
             out.upcalls.failed[source] = None
             out.upcalls.incomplete[source] = None
             return
-        try:
-            header, frame = SuperFrame(plain).for_device()
-        except DecodeError:
-            drops.bad_record += 1
+        frames = frames_in(bytes(plain))
+        if frames is None:
             source.drops.bad_record += 1
             return
         if not self._table.rules.compression:
             longest = len(record) // pieces + PIECE_HEAD_SIZE - DATAGRAM_OVERHEAD
             source.maxrecentlen = max(source.maxrecentlen, longest)
-        for each in segment(header, bytes(frame)):
+        for each in frames:
             self._frame_of_peer(source, each, now, out)
 
     def _indirect(
@@ -273,16 +264,13 @@ class Reference:
         trusted: bool,
     ) -> bool:
         """Open a record of ``source`` (2.6); tell whether it was authentic."""
-        drops = self._table.drops
         if source.session is None:
-            drops.no_key += 1
             source.drops.no_key += 1
             if trusted:
                 out.upcalls.no_session[source] = None
             return False
         record = source.session.receive(datagram[PREFIX_SIZE:])
         if record is None:
-            drops.not_authentic += 1
             source.drops.not_authentic += 1
             if trusted:
                 out.upcalls.failed[source] = None
@@ -306,7 +294,6 @@ class Reference:
         elif type_ == TYPE_HANDSHAKE:
             out.upcalls.handshakes[source] = None
         else:
-            drops.bad_record += 1
             source.drops.bad_record += 1
         return True
 
@@ -370,33 +357,31 @@ class Reference:
     def _forward(self, source: PeerSlot, owner: PeerSlot, frame: bytes, now: float, out: Output) -> None:
         """Send a frame to another node that owns its destination (steps 5 to 9 of 5.2)."""
         table = self._table
-        via = owner.nexthop if owner.via is table.me else owner.via
-        if not owner.reachable or via is None:
-            table.drops.unreachable += 1
+        relay = owner.relay
+        if not owner.reachable or relay is None:
             owner.drops.unreachable += 1
             return
         aged = self._aged(source, frame, now, out)
         if aged is None:
             return
-        if table.rules.direct_only and via is not owner:
-            table.drops.no_path += 1
+        if table.rules.direct_only and relay is not owner:
             owner.drops.no_path += 1
         else:
-            self._send_fitting(source, owner, via, aged, now, out)
+            self._send_fitting(source, owner, relay, aged, now, out)
 
     def _send_fitting(
-        self, source: PeerSlot, owner: PeerSlot, via: PeerSlot, aged: bytes, now: float, out: Output
+        self, source: PeerSlot, owner: PeerSlot, relay: PeerSlot, aged: bytes, now: float, out: Output
     ) -> None:
         """Send a frame, in pieces if it must be, or tell its sender that it is too big."""
-        if len(aged) > via.mtu:
-            parts, error = self._too_big.handle(aged, via.mtu, now)
+        if len(aged) > relay.mtu:
+            parts, error = self._too_big.handle(aged, relay.mtu, now)
             if error is not None:
                 self._answer(source, error, now, out)
             for part in parts:
                 self._send(owner, part, now, out)
         else:
-            mtu = min(source.mtu, via.mtu)
-            self._send(owner, clamp_mss(aged, mtu) if via.clamp_mss else aged, now, out)
+            mtu = min(source.mtu, relay.mtu)
+            self._send(owner, clamp_mss(aged, mtu) if relay.clamp_mss else aged, now, out)
 
     def _aged(self, source: PeerSlot, frame: bytes, now: float, out: Output) -> bytes | None:
         """Return the frame with one hop less if it passes through us (DecrementTTL); None: it ends here."""
@@ -469,9 +454,8 @@ class Reference:
         if owner is source:
             drops.looped += 1
             return
-        via = owner.nexthop if owner.via is me and owner is not me else owner.via
-        if via is None:
-            drops.unreachable += 1
+        relay = owner.relay
+        if relay is None:
             owner.drops.unreachable += 1
             return
         passes_through = source is not me and owner is not me
@@ -482,16 +466,15 @@ class Reference:
         aged = self._aged(source, frame, now, out) if passes_through else frame
         if aged is None:
             return
-        if via is source:
+        if relay is source:
             drops.looped += 1
         elif owner is me:
             self._to_device(clamp_mss(aged, source.mtu) if me.clamp_mss else aged, out)
-        elif rules.direct_only and via is not owner:
-            drops.no_path += 1
+        elif rules.direct_only and relay is not owner:
             owner.drops.no_path += 1
             self._refuse(source, aged, icmp.PROHIBITED, now, out)
         else:
-            self._send_fitting(source, owner, via, aged, now, out)
+            self._send_fitting(source, owner, relay, aged, now, out)
 
     def _refuse(self, source: PeerSlot, frame: bytes, reason: Reason, now: float, out: Output) -> None:
         """Tell the sender of a packet that it cannot be delivered."""
@@ -529,7 +512,6 @@ class Reference:
     def _send(self, slot: PeerSlot, frame: bytes, now: float, out: Output) -> None:
         """Send a frame to a node (3.1, 3.2, 3.4)."""
         if not slot.reachable:
-            self._table.drops.unreachable += 1
             slot.drops.unreachable += 1
             return
         slot.out_packets += 1
@@ -547,12 +529,10 @@ class Reference:
         ):
             return
         if len(frame) > MTU_MAX:
-            self._table.drops.oversized += 1
             slot.drops.oversized += 1
         elif is_neighbour and (not has_key or len(frame) > slot.minmtu):
             out.upcalls.packets.append((slot, frame))
         elif session is None or not has_key:
-            self._table.drops.no_key += 1
             slot.drops.no_key += 1
         else:
             router = self._table.rules.router
@@ -583,7 +563,7 @@ class Reference:
 
     def _path(self, slot: PeerSlot, size: int) -> UdpPath | None:
         """Return the way of a record with ``size`` bytes of payload (3.3); None: TCP."""
-        for relay in (slot.via, slot.nexthop):
+        for relay in (slot.relay, slot.nexthop):
             if relay is None or relay is self._table.me:
                 continue
             if relay.tcp_only or relay.address is None or relay.minmtu <= 0 or size > relay.minmtu:

@@ -20,8 +20,8 @@ from pytinc.datapath import icmp, neighbour
 from pytinc.datapath.icmp import Reason
 from pytinc.datapath.outbound import Outbound
 from pytinc.datapath.output import Output
+from pytinc.datapath.peer_slot import PeerSlot
 from pytinc.datapath.routes import NoOwner
-from pytinc.datapath.table import PeerSlot
 from pytinc.wire import ip
 from pytinc.wire.datagram import TYPE_PACKET
 from pytinc.wire.ethernet import ARP, HEADER_SIZE, IPV4, IPV6
@@ -93,10 +93,9 @@ class Router(Outbound):
         self, source: PeerSlot, owner: PeerSlot, frames: list[bytes], now: float, out: Output
     ) -> None:
         """Send packets of ``source`` to the other node that owns their destination."""
-        table, rules, drops = self._table, self._table.rules, self._table.drops
-        via = owner.via if owner.is_me or owner.via is not table.me else owner.nexthop
-        if via is None:
-            drops.unreachable += len(frames)
+        rules, drops = self._table.rules, self._table.drops
+        relay = owner.relay
+        if relay is None:
             owner.drops.unreachable += len(frames)
             return
         if not (source.is_me or owner.is_me):
@@ -108,16 +107,15 @@ class Router(Outbound):
                 frames = self._decrement_ttl(source, frames, now, out)
                 if not frames:
                     return
-        if via is source:
+        if relay is source:
             drops.looped += len(frames)
         elif owner.is_me:
             self._to_device(self._clamp_for_device(source, frames), out)
-        elif rules.direct_only and via is not owner:
-            drops.no_path += len(frames)
+        elif rules.direct_only and relay is not owner:
             owner.drops.no_path += len(frames)
             self._refuse(source, frames, icmp.PROHIBITED, now, out)
         else:
-            self._send_fitting(source, owner, via, frames, now, out)
+            self._send_fitting(source, owner, relay, frames, now, out)
 
     def _payloads(self, frames: list[bytes]) -> list[bytes]:
         """Return the IP packets: peers in router mode have no use for the header."""

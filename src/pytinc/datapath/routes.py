@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from pytinc.wire.subnet import Subnet
 
 if TYPE_CHECKING:
-    from pytinc.datapath.table import PeerSlot
+    from pytinc.datapath.peer_slot import PeerSlot
 
 MAX_KEPT: Final = 4096
 """Addresses whose owner is kept, as in tinc. A scan of a network fills this; then it begins anew."""

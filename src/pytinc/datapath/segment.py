@@ -2,8 +2,8 @@
 
 With checksum and segmentation offload the kernel leaves two jobs to whoever reads the TAP device: it hands
 over up to 64 KiB of a TCP or UDP flow as one frame, and checksums that are not filled in. A virtio-net header
-in front of each frame says what is left to do (virtio 1.2, 5.1.6). `net.tap` gives what it has read
-to `gather`, so that the rest of the data path sees plain frames: byte for byte those that a kernel without
+in front of each frame says what is left to do (`pytinc.wire.virtio`). `net.tap` gives what it has read to
+`gather`, so that the rest of the data path sees plain frames: byte for byte those that a kernel without
 offload sends.
 
 A super-frame is cut in one go. Its frames become the rows of a byte matrix, and each header field that
@@ -25,28 +25,20 @@ import numpy as np
 from pytinc.datapath.runs import LEAD, MIN_RUN, Bytes, FrameRun
 from pytinc.errors import DecodeError
 from pytinc.wire import ethernet, ip
+from pytinc.wire.ip import TCP_CHECKSUM, TCP_CWR, TCP_FIN, TCP_PSH, UDP_CHECKSUM, UDP_HEADER_SIZE
+from pytinc.wire.virtio import (
+    CHECKSUM_PLACE,
+    CHECKSUM_PLACE_AT,
+    FLAGS,
+    GSO_ECN,
+    GSO_NONE,
+    GSO_TCPV4,
+    GSO_TCPV6,
+    GSO_UDP_L4,
+    HEADER,
+    NEEDS_CSUM,
+)
 
-HEADER: Final = struct.Struct("=BBHHHH")
-"""struct virtio_net_hdr: flags, gso_type, hdr_len, gso_size, csum_start, csum_offset; host byte order."""
-NEEDS_CSUM: Final = 1
-"""Flag: the checksum field holds the sum of the pseudo header only."""
-GSO_NONE: Final = 0
-GSO_TCPV4: Final = 1
-GSO_TCPV6: Final = 4
-GSO_UDP_L4: Final = 5
-GSO_ECN: Final = 0x80
-"""Flag beside the TCP types: the CWR flag is set."""
-
-TCP_FIN: Final = 0x01
-TCP_PSH: Final = 0x08
-TCP_CWR: Final = 0x80
-UDP_HEADER_SIZE: Final = 8
-TCP_CHECKSUM: Final = 16
-UDP_CHECKSUM: Final = 6
-"""Where a TCP and a UDP header have their checksums."""
-
-_VLAN_TYPES: Final = (b"\x81\x00", b"\x88\xa8")
-"""802.1Q, and 802.1ad for the outer one of two tags."""
 _EXTENSIONS: Final = (0, 43, 60)
 """IPv6 headers between IPv6 and TCP: hop-by-hop options, routing, destination options (RFC 8200, 4)."""
 _LONGEST_TCP_HEADER: Final = 60
@@ -57,10 +49,6 @@ _LONG: Final = 512
 
 
 _WORD: Final = struct.Struct("!H")
-_PLACE: Final = struct.Struct("=HH")
-"""csum_start and csum_offset, ..."""
-_PLACE_AT: Final = 6
-"""... and where they are in a virtio-net header."""
 _TOP: Final = HEADER.size + ethernet.HEADER_SIZE + 2
 """Headers, and the two bytes of IP that tell its class: a run has one mark (`pytinc.net.marks`)."""
 
@@ -159,7 +147,9 @@ def gather(read: Sequence[bytes]) -> tuple[list[bytes | FrameRun], int]:
 
 def _completed(read: bytes) -> bytes:
     frame = read[HEADER.size :]
-    return fill_checksum(frame, *_PLACE.unpack_from(read, _PLACE_AT)) if read[0] & NEEDS_CSUM else frame
+    if not read[FLAGS] & NEEDS_CSUM:
+        return frame
+    return fill_checksum(frame, *CHECKSUM_PLACE.unpack_from(read, CHECKSUM_PLACE_AT))
 
 
 def _end_of_equals(read: Sequence[bytes], first: int) -> int:
@@ -197,7 +187,7 @@ def _equal_run(group: Sequence[bytes]) -> FrameRun | None:
 def parse(top: bytes, kind: int, start: int, offset: int) -> Layout:
     """Find the headers of a super-frame in its first bytes; they must agree with the virtio-net header."""
     network = ethernet.HEADER_SIZE
-    while top[network - 2 : network] in _VLAN_TYPES:
+    while top[network - 2 : network] in ethernet.VLAN_TYPES:
         network += ethernet.VLAN_TAG_SIZE
     ethertype = top[network - 2 : network]
     is_ipv4, is_tcp = ethertype == ethernet.IPV4, kind in (GSO_TCPV4, GSO_TCPV6)

@@ -7,8 +7,8 @@ the pieces, and nothing from the checksum field: it works out the pseudo header 
 
 from __future__ import annotations
 
-from pytinc.datapath.segment import GSO_ECN, GSO_NONE, HEADER, NEEDS_CSUM
 from pytinc.wire.ip import checksum
+from pytinc.wire.virtio import GSO_ECN, GSO_NONE, HEADER, NEEDS_CSUM
 
 _TAGS = (0x8100, 0x88A8)
 _TCP = 6

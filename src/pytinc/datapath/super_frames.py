@@ -16,22 +16,12 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from pytinc.datapath.runs import IPV6_PAYLOAD, Bytes, DatagramRun, FrameRun, numbers
-from pytinc.datapath.segment import (
-    GSO_ECN,
-    GSO_TCPV4,
-    GSO_TCPV6,
-    HEADER,
-    NEEDS_CSUM,
-    TCP_CHECKSUM,
-    Layout,
-    cut,
-    parse,
-    segment_run,
-)
+from pytinc.datapath.segment import Layout, cut, parse, segment_run
 from pytinc.errors import DecodeError
 from pytinc.protocol.sptps.datagram import DatagramSession
 from pytinc.wire import ethernet, ip
 from pytinc.wire.datagram import DATAGRAM_OVERHEAD, MTU_MAX, PREFIX_SIZE
+from pytinc.wire.ip import TCP_ACK, TCP_CHECKSUM
 from pytinc.wire.records import SEQNO_SIZE, TAG_SIZE
 from pytinc.wire.super_frame import (
     HEAD,
@@ -42,6 +32,7 @@ from pytinc.wire.super_frame import (
     PIECE_HEAD_SIZE,
     SUPER_FRAME_ID,
 )
+from pytinc.wire.virtio import GSO_ECN, GSO_TCPV4, GSO_TCPV6, HEADER, NEEDS_CSUM
 
 MIN_MSS: Final = 256
 """Bytes of data in each frame. With fewer a peer could make us send many times what it sends."""
@@ -49,7 +40,6 @@ _TCP_KINDS: Final = (GSO_TCPV4, GSO_TCPV6)
 _LONGEST_HEADERS: Final = 256
 """Bytes; more than the headers of a plain super-frame can have."""
 _MAX_TAGS: Final = 2
-_ACK: Final = 0x10
 _NEITHER_DATA: Final = 0x26
 """SYN, RST and URG: a segment with one of them is more than data."""
 _NUMBER_END: Final = PREFIX_SIZE + SEQNO_SIZE
@@ -171,7 +161,7 @@ def _is_plain(top: bytes, layout: Layout, size: int) -> bool:
     if network > ethernet.HEADER_SIZE + _MAX_TAGS * ethernet.VLAN_TAG_SIZE:
         return False
     flags = top[transport + 13]
-    if flags & _NEITHER_DATA or not flags & _ACK:
+    if flags & _NEITHER_DATA or not flags & TCP_ACK:
         return False
     if layout.is_ipv4:
         length = int.from_bytes(top[network + 2 : network + 4], "big")

@@ -1,141 +1,24 @@
 """The forwarding table: what the control plane tells the data path, and the counters that come back.
 
 `pytinc.node.forwarding` writes it, `outbound` and `inbound` read it for every batch. One `PeerSlot`
-stands for one node of the mesh (the own node included); it holds exactly what a frame needs on its
-way, so that the data path never asks the node anything. After the node changed a slot's session,
-address, route or MTU it calls `ForwardingTable.refresh`.
+(`pytinc.datapath.peer_slot`) stands for one node of the mesh, the own node included, so that the data path
+never asks the node anything. After the node changed a slot's session, address, route or MTU it calls
+`ForwardingTable.refresh`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final
 
-from pytinc.datapath.guard import GuardTable
+from pytinc.datapath.guard_table import GuardTable
+from pytinc.datapath.peer_slot import Drops, PeerSlot, UdpPath
 from pytinc.datapath.routes import RouteTable
-from pytinc.protocol.sptps.datagram import DatagramSession
 from pytinc.wire.address import SockAddr
-from pytinc.wire.datagram import MTU_MAX, NULL_ID, NodeId, node_id
-
-if TYPE_CHECKING:
-    from pytinc.datapath.super_frames import Assembly
+from pytinc.wire.datagram import NULL_ID
 
 BROADCAST_MAC: Final = b"\xff" * 6
-
-
-class UdpPath(NamedTuple):
-    """One way to send a sealed record by UDP: through which socket, to whom, under which id prefix."""
-
-    limit: int
-    """Longest record payload that a probe has proved for this path."""
-    socket: int
-    address: SockAddr
-    prefix: bytes
-    """12 bytes: destination id (zeros when sent straight to the destination) and own id."""
-    relay: PeerSlot
-    """The node the datagram is addressed to; its path MTU is the one an EMSGSIZE speaks of."""
-
-
-class PeerSlot:
-    """One node of the mesh as the data path sees it. Attributes are plain on purpose (hot path)."""
-
-    __slots__ = (
-        "address",
-        "assembly",
-        "clamp_mss",
-        "compression",
-        "confirmed",
-        "connection",
-        "drops",
-        "id",
-        "in_bytes",
-        "in_packets",
-        "is_me",
-        "maxrecentlen",
-        "minmtu",
-        "mtu",
-        "name",
-        "nexthop",
-        "out_bytes",
-        "out_packets",
-        "paths",
-        "reachable",
-        "session",
-        "silent",
-        "socket",
-        "tcp_only",
-        "upkeep_due",
-        "via",
-    )
-
-    def __init__(self, name: str, *, is_me: bool = False) -> None:
-        self.name = name
-        self.id: NodeId = node_id(name)
-        self.is_me = is_me
-        self.reachable = is_me
-        self.silent = False
-        """The guard hears nothing of it: another owner of the same subnet is preferred, if there is one."""
-        # Tunnel.
-        self.session: DatagramSession | None = None
-        """The datagram session, from its first key on (``validkey``); None before that."""
-        self.assembly: Assembly | None = None
-        """The pieces of its super-frames; None before the first one."""
-        self.connection: int | None = None
-        """The activated meta connection with this node, if it is a neighbour."""
-        # Route (tinc's words): both None while unreachable.
-        self.via: PeerSlot | None = None
-        self.nexthop: PeerSlot | None = None
-        self.tcp_only = False
-        """TCPONLY in this node's options or in ours: no UDP with it."""
-        self.clamp_mss = False
-        """CLAMP_MSS in the options of this node (for the own node: ours)."""
-        self.compression = 0
-        """The level at which the peer wants its packets compressed, as far as we can; 0: not at all."""
-        # UDP.
-        self.address: SockAddr | None = None
-        self.socket = 0
-        self.confirmed = False
-        self.minmtu = 0
-        """Longest payload proved to pass by UDP (mirrors the path MTU machine)."""
-        self.mtu = MTU_MAX
-        self.maxrecentlen = 0
-        """Longest probe or frame received by UDP since the last unrequested reply."""
-        self.paths: tuple[UdpPath, ...] = ()
-        """At most two, tried in order: via the static relay or straight, then via the next hop."""
-        self.upkeep_due = 0.0
-        """No call of the node's tunnel upkeep is needed before this time."""
-        # Counters since start, frame lengths (dataplane.md 7).
-        self.in_packets = 0
-        self.in_bytes = 0
-        self.out_packets = 0
-        self.out_bytes = 0
-        self.drops = Drops()
-        """Those of `ForwardingTable.drops` that are frames to or from this node, where that is known."""
-
-    def __repr__(self) -> str:
-        """Name only: a slot refers to other slots and to keys."""
-        return f"<PeerSlot {self.name}>"
-
-
-@dataclass(slots=True)
-class Drops:
-    """Frames and datagrams that went nowhere, by reason. The data path counts and never logs."""
-
-    short: int = 0
-    looped: int = 0
-    unreachable: int = 0
-    no_key: int = 0
-    no_path: int = 0
-    not_for_us: int = 0
-    unknown_source: int = 0
-    unknown_destination: int = 0
-    not_authentic: int = 0
-    bad_record: int = 0
-    oversized: int = 0
-    incomplete: int = 0
-    """Super-frames that some pieces are missing of."""
-    ttl_exceeded: int = 0
 
 
 @dataclass(slots=True)
@@ -186,6 +69,7 @@ class ForwardingTable:
     direct: tuple[PeerSlot, ...] = ()
     """Reachable nodes reached without relay (``Broadcast = direct``)."""
     drops: Drops = field(default_factory=Drops)
+    """What went nowhere and is not counted with a node (`PeerSlot.drops`); `total_drops` has all."""
     guard: GuardTable | None = None
     """What the guard of shared addresses wants to know and to change; None: there is none, or nothing for it
     to do in this mode."""
@@ -193,6 +77,7 @@ class ForwardingTable:
     """Frames that entered the switch (control.md 5.2), while a pcap client listens; the shell empties it."""
 
     def __post_init__(self) -> None:
+        self.set_route(self.me, self.me, self.me)
         self.slots[self.me.name] = self.me
         self.by_id[self.me.id] = self.me
 
@@ -210,13 +95,35 @@ class ForwardingTable:
         if slot is not None:
             self.by_id.pop(slot.id, None)
             self._unconfirm(slot)
+            self.drops.add(slot.drops)  # the sum never falls
 
-    def set_address(self, slot: PeerSlot, address: SockAddr | None, socket: int, *, confirmed: bool) -> None:
-        """Record where ``slot`` is reached by UDP and whether a probe reply proved it."""
+    def total_drops(self) -> Drops:
+        """Return all that went nowhere since the start, by reason."""
+        total = Drops()
+        total.add(self.drops)
+        for slot in self.slots.values():
+            total.add(slot.drops)
+        return total
+
+    def set_route(self, slot: PeerSlot, via: PeerSlot | None, nexthop: PeerSlot | None) -> None:
+        """Record the way to ``slot``, in tinc's words; both None: there is none. `refresh_all` must follow.
+
+        ``via`` is the last node on the path that may be sent UDP directly, the own node if that is none: then
+        datagrams go to the next hop, as meta requests do.
+        """
+        slot.relay, slot.nexthop = (nexthop if via is self.me else via), nexthop
+
+    def set_address(self, slot: PeerSlot, address: SockAddr | None, socket: int) -> None:
+        """Record where ``slot`` is reached by UDP, and look it up there if that is confirmed."""
         self._unconfirm(slot)
-        slot.address, slot.socket, slot.confirmed = address, socket, confirmed
-        if confirmed and address is not None:
-            self.confirmed[address[:2]] = slot
+        slot.address, slot.socket = address, socket
+        self.note_confirmed(slot)
+
+    def note_confirmed(self, slot: PeerSlot) -> None:
+        """Look ``slot`` up by its UDP address from now on if that is confirmed, else no longer."""
+        self._unconfirm(slot)
+        if slot.confirmed and slot.address is not None:
+            self.confirmed[slot.address[:2]] = slot
 
     def _unconfirm(self, slot: PeerSlot) -> None:
         address = slot.address
@@ -252,7 +159,7 @@ class ForwardingTable:
         on by TCP; relays of versions before 4, which know no ids, are not looked for.
         """
         paths: list[UdpPath] = []
-        for relay in (slot.via, slot.nexthop):
+        for relay in (slot.relay, slot.nexthop):
             if relay is None or relay.is_me or any(path.relay is relay for path in paths):
                 continue
             if relay.tcp_only or relay.address is None or relay.minmtu <= 0:
@@ -262,6 +169,12 @@ class ForwardingTable:
         slot.paths = tuple(paths)
 
     def refresh_all(self) -> None:
-        """Work out every node's paths: after a graph run, or when a relay's MTU changed."""
+        """Work out every node's paths: after a graph run, or when the way to a relay changed."""
         for slot in self.slots.values():
+            slot.routed_minmtu = slot.minmtu
             self.refresh(slot)
+
+    def note_minmtu(self, slot: PeerSlot) -> None:
+        """Work out paths anew if another ``minmtu`` is proved now: the peer may be the relay of any node."""
+        if slot.minmtu != slot.routed_minmtu:
+            self.refresh_all()

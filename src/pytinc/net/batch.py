@@ -1,10 +1,10 @@
-"""Writing batches of frames, the same for every kind of device (`pytinc.net.tap`, `pytinc.net.tun`)."""
+"""What reading and writing a batch of frames has in common for all devices (`pytinc.net.devices`)."""
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final, TypeVar
 
 if TYPE_CHECKING:
@@ -13,8 +13,18 @@ if TYPE_CHECKING:
 Write = TypeVar("Write")
 
 YIELD_AFTER: Final = 32
-"""After so many writes in a row others may use the processor: where there are few, whoever reads these
-packets loses fewer of them that way (docs/performance.md)."""
+"""Yield the CPU after this many writes: on few cores the packets' reader must run, or its queue overflows
+(docs/performance.md)."""
+
+
+def end_of_batch(error: OSError, read: Sequence[object]) -> None:
+    """End a batch in which reading failed, after ``read``. Raises ``error`` if it is one for the caller.
+
+    It is not where a read would only have to wait, or where something was read before: then the error comes
+    again with the next batch.
+    """
+    if not isinstance(error, BlockingIOError) and not read:
+        raise error
 
 
 def write_each(write: Callable[[Write], None], frames: Iterable[Write]) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pytinc.config.settings import MulticastGroup
 from pytinc.errors import DeviceError
-from pytinc.net.batch import one_by_one, write_each
+from pytinc.net.batch import end_of_batch, one_by_one, write_each
 from pytinc.net.log import reason
 from pytinc.net.tap import BROADCAST_MAC
 from pytinc.wire.datagram import MTU_MAX
@@ -63,11 +63,8 @@ class MulticastDevice:
                     self.dropped += 1
                 elif not self._is_own(frame):
                     frames.append(frame)
-        except BlockingIOError:
-            pass
-        except OSError:
-            if not frames:
-                raise
+        except OSError as error:
+            end_of_batch(error, frames)
         return frames
 
     def write_batch(self, frames: Sequence[bytes | FrameRun]) -> None:

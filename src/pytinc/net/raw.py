@@ -17,7 +17,7 @@ import struct
 from typing import TYPE_CHECKING, Final
 
 from pytinc.errors import DeviceError
-from pytinc.net.batch import one_by_one
+from pytinc.net.batch import end_of_batch, one_by_one
 from pytinc.net.log import reason
 from pytinc.net.tap import (
     BROADCAST_MAC,
@@ -45,7 +45,6 @@ _ANCILLARY_SIZE: Final = socket.CMSG_SPACE(_AUXDATA.size)
 _VLAN_VALID: Final = 0x10
 _VLAN_TYPE_VALID: Final = 0x40
 _VLAN: Final = 0x8100
-_NEEDS_CSUM: Final = 1
 
 
 class RawSocketDevice(SuperFrames):
@@ -94,11 +93,8 @@ class RawSocketDevice(SuperFrames):
                 tag = _vlan_tag(ancillary)
                 if tag:
                     frames[first:] = self._tagged(frames[first:], tag)
-        except BlockingIOError:
-            pass
-        except OSError:
-            if not frames:
-                raise
+        except OSError as error:
+            end_of_batch(error, frames)
         return frames
 
     def _tagged(self, frames: list[bytes | FrameRun], tag: bytes) -> list[bytes | FrameRun]:

@@ -116,7 +116,7 @@ class Shell:
             loop, watched=node.shared_addresses, on_change=self._address_changed, log=log
         )
         self._resolver = Resolver(loop)
-        self._meta = MetaStreams(
+        self.meta = MetaStreams(
             loop, self, node.settings, resolver=self._resolver, netname=netname, log=log, clock=clock
         )
         self._names = HostNames(loop, clock)
@@ -151,7 +151,7 @@ class Shell:
         self._device.start()
         self._udp.start()
         self._own_addresses.start()
-        self._meta.listen(self._listeners)
+        self.meta.listen(self._listeners)
         held, self._held = self._held or [], None
         for action in held:
             self._perform[type(action)](action)
@@ -177,7 +177,7 @@ class Shell:
         self.node.stop(self._clock())
         self.settle()
         self._deadline.cancel()
-        self._meta.close_all()
+        self.meta.close_all()
         for listener in self._listeners:
             listener.close()
 
@@ -290,7 +290,7 @@ class Shell:
 
     def reload(self, settings: Settings) -> None:
         """Take over changed settings and host files."""
-        self._meta.settings = settings
+        self.meta.settings = settings
         self.node.reload(settings, self._clock())
         self.settle()
 
@@ -322,22 +322,13 @@ class Shell:
         """Look for files in another place: the root directory has changed."""
         self._files = self.node.hosts = files
 
-    @property
-    def udp_offloads(self) -> tuple[str, ...]:
-        """What the kernel does for the UDP sockets, in words for the log."""
-        return self._udp.offloads
-
-    def queued(self, connection: int) -> int:
-        """Return how many bytes wait in the output of a meta connection; the node asks."""
-        return self._meta.queued(connection)
-
     # -- actions of the node --
 
     def _on_dial(self, action: Dial) -> None:
         if self._held is not None:
             self._held.append(action)
         else:
-            self._meta.dial(action.connection, action.peer, action.address)
+            self.meta.dial(action.connection, action.peer, action.address)
 
     def _on_resolve(self, action: Resolve) -> None:
         if self._held is not None:
@@ -349,13 +340,13 @@ class Shell:
         )
 
     def _on_send_meta(self, action: SendMeta) -> None:
-        self._meta.send(action.connection, action.data)
+        self.meta.send(action.connection, action.data)
 
     def _on_close_meta(self, action: CloseMeta) -> None:
         if self._held is not None:
             self._held.append(action)
         else:
-            self._meta.close(action.connection, tarpit=action.tarpit)
+            self.meta.close(action.connection, tarpit=action.tarpit)
 
     def _on_send_datagram(self, action: SendDatagram) -> None:
         if not self._udp.send(action.socket, action.address, action.data):
@@ -426,7 +417,7 @@ class Shell:
     def _connection_lines(self, control_rows: list[tuple[float, ConnectionRow]]) -> list[str]:
         rows = list(control_rows)
         for view in views.connections(self.node):
-            descriptor, opened = self._meta.describe(view.number)
+            descriptor, opened = self.meta.describe(view.number)
             address = self._shown(view.address)
             rows.append((opened, ConnectionRow(view.name, address, view.options, descriptor, view.status)))
         return [row.format() for _, row in sorted(rows, key=lambda entry: entry[0])]

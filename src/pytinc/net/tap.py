@@ -21,9 +21,18 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from pytinc.errors import DecodeError, DeviceError
-from pytinc.net.batch import one_by_one, write_each
+from pytinc.net.batch import end_of_batch, one_by_one, write_each
 from pytinc.net.log import LogFunction, reason
 from pytinc.net.tun import OpenInterface
+from pytinc.wire.virtio import (
+    CHECKSUM_PLACE,
+    CHECKSUM_PLACE_AT,
+    FLAGS,
+    GSO_TYPE,
+    HEADER,
+    NEEDS_CSUM,
+    NULL_HEADER,
+)
 
 if TYPE_CHECKING:
     from pytinc.datapath.coalesce import Write
@@ -61,16 +70,10 @@ _OFFLOADS: Final = (
     (0x00, ()),
 )
 """Values for TUNSETOFFLOAD (TUN_F_CSUM, TUN_F_TSO4 ...) and what they mean, the best first."""
-VNET_HEADER_SIZE: Final = 10
-"""Bytes of a virtio-net header, before every frame in both directions."""
-_NEEDS_CSUM: Final = 1
-"""Flag in its first byte; the second is 0 where nothing is to be segmented."""
-_CHECKSUM_PLACE: Final = struct.Struct("=HH")
-"""Its sixth byte and the following: where to begin to add up, and where from there the result goes."""
-_NULL_HEADER: Final = bytes(VNET_HEADER_SIZE)
-"""Nothing is left to do for this frame."""
-READ_SIZE: Final = VNET_HEADER_SIZE + 65536 + 512
-"""The longest super-frame (GSO_LEGACY_MAX_SIZE), and room for Ethernet header and tags."""
+_HEADER_SIZE: Final = HEADER.size
+READ_SIZE: Final = _HEADER_SIZE + 65536 + 512
+"""The longest super-frame (GSO_LEGACY_MAX_SIZE) behind its virtio-net header, and room for Ethernet header
+and tags."""
 _GSO_MAX_SIZE: Final = 60_800
 """What the host's TCP may put into a super-frame, headers included: so many frames of the VPN leave in one
 call of UDP_SEGMENT, which carries 65,507 bytes of datagrams. With the kernel's 65,536 each would take two."""
@@ -148,11 +151,11 @@ class SuperFrames:
         if self._offload is None:
             frames.append(bytes(view[:size]))
             return 1
-        if buffer[1]:  # segmentation
-            return self._cut(frames, view[:VNET_HEADER_SIZE], view[VNET_HEADER_SIZE:size])
-        frame = bytes(view[VNET_HEADER_SIZE:size])
-        if buffer[0] & _NEEDS_CSUM:
-            return self._fill(frames, frame, *_CHECKSUM_PLACE.unpack_from(buffer, 6))
+        if buffer[GSO_TYPE]:
+            return self._cut(frames, view[:_HEADER_SIZE], view[_HEADER_SIZE:size])
+        frame = bytes(view[_HEADER_SIZE:size])
+        if buffer[FLAGS] & NEEDS_CSUM:
+            return self._fill(frames, frame, *CHECKSUM_PLACE.unpack_from(buffer, CHECKSUM_PLACE_AT))
         frames.append(frame)
         return 1
 
@@ -204,7 +207,7 @@ class SuperFrames:
         try:
             os.writev(self._descriptor, write)
         except OSError as error:
-            if error.errno != errno.EINVAL or write[0] == _NULL_HEADER or self._offload is None:
+            if error.errno != errno.EINVAL or write[0] == NULL_HEADER or self._offload is None:
                 raise
             # This kernel takes no such super-frames: from now on everything is written frame by frame.
             self._joins = False
@@ -216,7 +219,7 @@ class SuperFrames:
         if self._offload is None:
             os.write(self._descriptor, frame)
         else:
-            os.writev(self._descriptor, (_NULL_HEADER, frame))
+            os.writev(self._descriptor, (NULL_HEADER, frame))
 
 
 class TapDevice(SuperFrames):
@@ -271,11 +274,8 @@ class TapDevice(SuperFrames):
         plain: list[bytes] = []
         try:
             self._read(frames, plain, limit)
-        except BlockingIOError:
-            pass
-        except OSError:
-            if not frames and not plain:
-                raise
+        except OSError as error:
+            end_of_batch(error, frames or plain)
         self._gather(frames, plain)
         return frames
 
@@ -286,7 +286,7 @@ class TapDevice(SuperFrames):
         while left > 0 and room > 0:
             size = readv(descriptor, buffers)
             room -= size
-            if offload is None or buffer[1]:  # segmentation
+            if offload is None or buffer[GSO_TYPE]:
                 self._gather(frames, plain)
                 left -= self._take(frames, buffer, size)
             else:
@@ -360,7 +360,7 @@ def _open_with_header(name: str, flags: int, path: str) -> Any:
     except OSError:
         return None  # the plain way works, or tells why nothing does
     try:
-        fcntl.ioctl(device.fileno(), _TUNSETVNETHDRSZ, struct.pack("=i", VNET_HEADER_SIZE))
+        fcntl.ioctl(device.fileno(), _TUNSETVNETHDRSZ, struct.pack("=i", _HEADER_SIZE))
     except OSError:
         device.close()
         return None

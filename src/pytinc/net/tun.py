@@ -12,7 +12,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
-from pytinc.net.batch import one_by_one, write_each
+from pytinc.net.batch import end_of_batch, one_by_one, write_each
 from pytinc.wire.ethernet import HEADER_OF_IP, HEADER_SIZE
 
 if TYPE_CHECKING:
@@ -69,11 +69,8 @@ class TunDevice:
                 header = headers.get(bytes(view[:1]))
                 if header is not None:
                     frames.append(header + view[:size])
-        except BlockingIOError:
-            pass
-        except OSError:
-            if not frames:
-                raise
+        except OSError as error:
+            end_of_batch(error, frames)
         return frames
 
     def write(self, frame: bytes) -> None:

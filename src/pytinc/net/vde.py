@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pytinc.errors import DeviceError
-from pytinc.net.batch import one_by_one, write_each
+from pytinc.net.batch import end_of_batch, one_by_one, write_each
 from pytinc.net.log import reason
 from pytinc.net.tap import BROADCAST_MAC
 from pytinc.wire.datagram import MTU_MAX
@@ -103,11 +103,8 @@ class VdeDevice:
                     frames.append(frame)
                 else:
                     self.dropped += 1
-        except BlockingIOError:
-            pass
-        except OSError:
-            if not frames:
-                raise
+        except OSError as error:
+            end_of_batch(error, frames)
         return frames
 
     def write_batch(self, frames: Sequence[bytes | FrameRun]) -> None:

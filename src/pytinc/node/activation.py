@@ -13,7 +13,8 @@ from pytinc.node.rules import own_options
 from pytinc.node.subnets import Subnets
 from pytinc.node.topology import Topology
 from pytinc.protocol.graph import Edge
-from pytinc.wire.requests import PROTOCOL_MINOR, Ack, OptionBits
+from pytinc.wire.requests import Ack, OptionBits
+from pytinc.wire.version import PROTOCOL_MINOR
 
 SIMULTANEOUS: Final = 3.0
 """Seconds within which two activations with one peer count as both ends dialling each other at once."""

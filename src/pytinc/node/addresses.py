@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 from pytinc.node.core import Core
-from pytinc.node.forwarding import Forwarding
 from pytinc.node.records import Peer
 from pytinc.node.topology import Topology
 from pytinc.wire.address import Address, SockAddr
@@ -17,13 +16,12 @@ EDGE_ADDRESS_TURN: Final = 3
 class Addresses:
     """The UDP addresses of all nodes."""
 
-    def __init__(self, core: Core, topology: Topology, forwarding: Forwarding) -> None:
+    def __init__(self, core: Core, topology: Topology) -> None:
         self._core = core
         self._topology = topology
-        self._forwarding = forwarding
         self._unproved_sends = 0
 
-    def set_address(self, peer: Peer, address: Address | None, *, confirmed: bool = False) -> None:
+    def set_address(self, peer: Peer, address: Address | None) -> None:
         """Set the UDP address of a node; nothing about the path is proved then (tinc: update_node_udp())."""
         core = self._core
         if peer is core.me:
@@ -34,22 +32,20 @@ class Addresses:
         usable = address is not None and address.is_usable and address.host != ""
         socket = self._socket_for(address.family) if address is not None and usable else None
         if address is None or not usable or socket is None:
-            core.table.set_address(peer.slot, None, 0, confirmed=False)
+            core.table.set_address(peer.slot, None, 0)
         else:
-            core.table.set_address(peer.slot, address.sockaddr(), socket, confirmed=confirmed)
+            core.table.set_address(peer.slot, address.sockaddr(), socket)
         # No path uses an address of which nothing is proved, so this works out paths anew only if one was.
-        self._forwarding.write_path(peer)
+        core.table.note_minmtu(peer.slot)
 
     def confirm(self, peer: Peer) -> None:
         """A probe reply proved the address of a node."""
-        slot = peer.slot
-        self._core.table.set_address(slot, slot.address, slot.socket, confirmed=True)
+        self._core.table.note_confirmed(peer.slot)
 
     def unconfirm(self, peer: Peer) -> None:
         """Nothing proves the address of a node any more."""
-        slot = peer.slot
-        self._core.table.set_address(slot, slot.address, slot.socket, confirmed=False)
-        self._forwarding.write_path(peer)
+        self._core.table.note_confirmed(peer.slot)
+        self._core.table.note_minmtu(peer.slot)
 
     def take_proved(self, peer: Peer, address: Address) -> None:
         """A probe reply came from ``address``: it is where the peer is, unless a proved one stands."""

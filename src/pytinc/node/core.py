@@ -14,7 +14,8 @@ from typing import Final
 from pytinc.config.settings import Settings
 from pytinc.crypto.keys import PrivateKey
 from pytinc.datapath.output import Output
-from pytinc.datapath.table import ForwardingTable, PeerSlot
+from pytinc.datapath.peer_slot import PeerSlot
+from pytinc.datapath.table import ForwardingTable
 from pytinc.node.actions import Action, Log
 from pytinc.node.changes import Changes
 from pytinc.node.hosts import HostSource
@@ -78,7 +79,8 @@ class Core:
 
     def new_peer(self, slot: PeerSlot) -> Peer:
         """Return the record of a node whose slot is new."""
-        return Peer(slot.name, slot, PathMtu(path_settings(self.settings, self._takes_super_frames)))
+        settings = path_settings(self.settings, self._takes_super_frames)
+        return Peer(slot.name, slot, PathMtu(settings, slot))
 
     def apply_path_settings(self) -> None:
         """Have all nodes probed as the settings say by now."""

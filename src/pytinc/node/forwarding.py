@@ -7,9 +7,8 @@ the parts that look after tunnels, the connection by `activation` and `connectio
 
 from __future__ import annotations
 
-from pytinc.datapath.table import PeerSlot
+from pytinc.datapath.peer_slot import PeerSlot
 from pytinc.node.core import Core
-from pytinc.node.records import Peer
 from pytinc.node.topology import Topology
 from pytinc.protocol.switch import SubnetTable
 from pytinc.wire.neighbour import GUARD_MAC
@@ -25,21 +24,6 @@ class Forwarding:
         self._topology = topology
         self._subnets = subnets
 
-    # -- paths --
-
-    def write_path(self, peer: Peer) -> None:
-        """Take over what the path MTU machine of ``peer`` found, and what depends on it."""
-        before = peer.slot.minmtu
-        self._copy_path(peer)
-        if peer.slot.minmtu != before:
-            # The peer may be the relay of any other node.
-            self._core.table.refresh_all()
-
-    @staticmethod
-    def _copy_path(peer: Peer) -> None:
-        slot, path = peer.slot, peer.path
-        slot.maxrecentlen, slot.mtu, slot.minmtu = path.maxrecentlen, path.mtu, path.minmtu
-
     def write_routes(self) -> None:
         """Take over the graph's result for every node: next hops, options, spanning tree, owners of MACs."""
         core, table = self._core, self._core.table
@@ -51,21 +35,16 @@ class Forwarding:
             if slot.is_me:
                 continue
             if route is None:
-                slot.via = slot.nexthop = None
+                table.set_route(slot, None, None)
             else:
-                slot.via, slot.nexthop = slots[route.via], slots[route.nexthop]
+                table.set_route(slot, slots[route.via], slots[route.nexthop])
             slot.tcp_only = our_tcp_only or peer.tcp_only
             slot.clamp_mss = bool(peer.options & OptionBits.CLAMP_MSS)
-            self._copy_path(peer)
         connected = {peer.name for peer in core.peers.values() if peer.is_neighbour}
         in_tree = self._topology.graph.tree_neighbours(core.me.name, connected)
         table.tree = tuple(slots[name] for name in sorted(in_tree))
         table.direct = tuple(
-            slot
-            for slot in slots.values()
-            if not slot.is_me
-            and slot.reachable
-            and (slot.via is slot or (slot.via is table.me and slot.nexthop is slot))
+            slot for slot in slots.values() if not slot.is_me and slot.reachable and slot.relay is slot
         )
         table.refresh_all()
         self.write_owners()

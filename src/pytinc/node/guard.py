@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from pytinc.config.settings import Mode
-from pytinc.datapath.guard import GuardTable
+from pytinc.datapath.guard_table import GuardTable
 from pytinc.node.actions import RunScript, Withdrawn
 from pytinc.node.core import Core
 from pytinc.node.forwarding import Forwarding

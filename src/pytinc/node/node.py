@@ -77,7 +77,7 @@ from pytinc.node.topology import Topology
 from pytinc.node.tunnels import Tunnels
 from pytinc.node.upcalls import UpcallHandler
 from pytinc.wire.address import Address, SockAddr
-from pytinc.wire.requests import PROTOCOL_MINOR
+from pytinc.wire.version import PROTOCOL_MINOR
 
 if TYPE_CHECKING:
     from pytinc.datapath.runs import DatagramRun, FrameRun
@@ -128,7 +128,6 @@ class Node:
         table = core.table
         if table.rules.router:
             table.own_address = own_address
-        core.me.slot.via = core.me.slot.nexthop = core.me.slot
         self._outbound = (Router if table.rules.router else Outbound)(table)
         self.inbound = Inbound(table, self._outbound)
 
@@ -140,11 +139,11 @@ class Node:
         self._scripts = Scripts(core, subnets.table)
         # Tunnels.
         self._caches = AddressCaches(core)
-        self.addresses = addresses = Addresses(core, topology, forwarding)
+        self.addresses = addresses = Addresses(core, topology)
         self.sessions = sessions = Sessions(core, out, self.public_keys)
-        self.probes = probes = Probes(core, topology, forwarding, addresses, self._caches)
-        self.path_info = path_info = PathInfo(core, out, forwarding)
-        self.tunnels = tunnels = Tunnels(core, forwarding, addresses, sessions, probes, path_info)
+        self.probes = probes = Probes(core, topology, addresses, self._caches)
+        self.path_info = path_info = PathInfo(core, out)
+        self.tunnels = tunnels = Tunnels(core, addresses, sessions, probes, path_info)
         self._tcp_packets = TcpPackets(core, self.inbound, path_info)
         self.guard = NodeGuard(core, out, subnets.table, forwarding, probes, tunnels, self._outbound.inject)
         # Connections.

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Final
 
 from pytinc.node.core import Core
-from pytinc.node.forwarding import Forwarding
 from pytinc.node.meta_output import MetaOutput
 from pytinc.node.records import Peer
 from pytinc.wire.datagram import MTU_MAX
@@ -21,10 +20,9 @@ MTU_INFO_VERSION: Final = 6
 class PathInfo:
     """Tells other nodes, and takes from them, what is known about UDP paths."""
 
-    def __init__(self, core: Core, meta_output: MetaOutput, forwarding: Forwarding) -> None:
+    def __init__(self, core: Core, meta_output: MetaOutput) -> None:
         self._core = core
         self._meta_output = meta_output
-        self._forwarding = forwarding
 
     def relayed(self, sender: Peer, source: Peer, target: Peer, *, now: float) -> None:
         """A datagram came by way of ``sender``: help both ends to a straight path (dataplane.md 2.5, 4.7)."""
@@ -46,8 +44,9 @@ class PathInfo:
         core = self._core
         if target.route is None or not target.reachable:
             return
-        via = target.route.via if target.route.via != core.me.name else target.route.nexthop
-        relay = core.peers[via]
+        if target.slot.relay is None:
+            return
+        relay = core.of_slot(target.slot.relay)
         if relay is core.me or relay.route is None or not relay.reachable:
             return
         if core.settings.tcp_only or source.tcp_only or relay.tcp_only:
@@ -80,15 +79,14 @@ class PathInfo:
     def _known_mtu(self, source: Peer, mtu: int) -> int:
         """Return the MTU towards ``source`` after what we measured ourselves."""
         core = self._core
-        if source is core.me or source.route is None:
+        if source is core.me or source.route is None or source.slot.relay is None:
             return mtu
         if source.path.is_fixed and source.route.via == core.me.name:
-            return source.path.minmtu
-        name = source.route.via if source.route.via != core.me.name else source.route.nexthop
-        relay = core.peers[name]
+            return source.slot.minmtu
+        relay = core.of_slot(source.slot.relay)
         for candidate in (relay, core.peers.get(relay.route.nexthop) if relay.route else None):
             if candidate is not None and candidate.path.is_fixed:
-                return min(mtu, candidate.path.minmtu)
+                return min(mtu, candidate.slot.minmtu)
         return mtu
 
     def send_mtu_info_line(self, source: Peer, target: Peer, mtu: int) -> None:
@@ -99,6 +97,5 @@ class PathInfo:
 
     def provisional_mtu(self, peer: Peer, mtu: int) -> None:
         """Take an MTU that a relay told, until our own search is final."""
-        if not peer.path.is_fixed and peer.path.mtu != mtu:
-            peer.path.mtu = mtu
-            self._forwarding.write_path(peer)
+        if not peer.path.is_fixed:
+            peer.slot.mtu = mtu

@@ -12,7 +12,6 @@ from pytinc.node.actions import SendDatagram
 from pytinc.node.address_caches import AddressCaches
 from pytinc.node.addresses import Addresses
 from pytinc.node.core import Core
-from pytinc.node.forwarding import Forwarding
 from pytinc.node.records import Peer
 from pytinc.node.topology import Topology
 from pytinc.protocol.sptps.handshake import State
@@ -45,13 +44,11 @@ class Probes:
         self,
         core: Core,
         topology: Topology,
-        forwarding: Forwarding,
         addresses: Addresses,
         caches: AddressCaches,
     ) -> None:
         self._core = core
         self._topology = topology
-        self._forwarding = forwarding
         self._addresses = addresses
         self._caches = caches
 
@@ -60,7 +57,6 @@ class Probes:
     def probe(self, peer: Peer, now: float, *, search_mtu: bool) -> None:
         """Send the probes that are due to a node that we have a key with."""
         path = peer.path
-        path.maxrecentlen = peer.slot.maxrecentlen
         for probe in path.upkeep(
             now,
             search_mtu=search_mtu,
@@ -71,7 +67,7 @@ class Probes:
             has_local_edge=self._addresses.local_address(peer) is not None,
         ):
             self._send(peer, probe.payload, local=probe.local)
-        self._forwarding.write_path(peer)
+        self._core.table.note_minmtu(peer.slot)
 
     def _send(self, peer: Peer, payload: bytes, *, local: bool = False) -> None:
         target = self._addresses.local_address(peer) if local else self._addresses.remote_address(peer)
@@ -103,7 +99,7 @@ class Probes:
             return
         before = peer.path.maxmtu
         peer.path.too_big(size - DATAGRAM_OVERHEAD, now)
-        self._forwarding.write_path(peer)
+        self._core.table.note_minmtu(peer.slot)
         if peer.valid_key and peer.path.maxmtu < before:
             self.probe(peer, now, search_mtu=True)
 
@@ -129,7 +125,7 @@ class Probes:
             self._learn_capabilities(peer, result.capabilities, now)
         if result.reply is not None:
             self._send_to(peer, result.reply, probe.socket, probe.address)
-        return Heard(result.reply is not None and not path.udp_confirmed, result.confirmed)
+        return Heard(result.reply is not None and not peer.slot.confirmed, result.confirmed)
 
     def withhold_super_frames(self, peer: Peer, now: float) -> None:
         """Pieces of super-frames were lost on the way: ask for none for a while (docs/protocol.md)."""

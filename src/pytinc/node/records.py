@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from pytinc.datapath.table import PeerSlot
+from pytinc.datapath.peer_slot import PeerSlot
 from pytinc.protocol.graph import Edge, Route
 from pytinc.protocol.meta import MetaConnection, State
 from pytinc.protocol.outgoing import Outgoing

@@ -134,7 +134,7 @@ class KeyRequests:
             request.address is None
             and source.address is not None
             and source.address.is_usable
-            and target.path.minmtu > 0
+            and target.slot.minmtu > 0
         ):
             with_address = replace(request, address=source.address).format()
             line = with_address if len(with_address) <= MAX_LINE_LENGTH else line

@@ -9,19 +9,17 @@ from __future__ import annotations
 import enum
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Final
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
-from pytinc.datapath.table import Drops
+from pytinc.datapath.peer_slot import REASONS
 from pytinc.node.records import NEVER
 from pytinc.wire.capabilities import Capability
 
 if TYPE_CHECKING:
-    from pytinc.datapath.table import PeerSlot
+    from pytinc.datapath.peer_slot import PeerSlot
     from pytinc.node.node import Node
     from pytinc.node.records import Peer
-
-_REASONS: Final = tuple(field.name for field in fields(Drops))
 
 
 class PathKind(enum.Enum):
@@ -68,8 +66,8 @@ class PeerStats:
     tx_packets: int
     tx_bytes: int
     drops: Mapping[str, int]
-    """Frames to or from it that went nowhere, by reason: those fields of `pytinc.datapath.table.Drops` that
-    are not 0. There may be thousands of nodes, and most lose nothing."""
+    """Frames to or from it that went nowhere, by reason: the fields of `pytinc.datapath.peer_slot.Drops`
+    that are not 0. There may be thousands of nodes, and most lose nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +99,7 @@ def node_stats(node: Node, now: float) -> NodeStats:
         name=node.me.name,
         peers=tuple(_peer_stats(node.peers[name], owned[name], now) for name in sorted(node.peers)),
         connections=len(node.core.connections),
-        drops=asdict(table.drops),
+        drops=asdict(table.total_drops()),
         macs=len(table.macs),
         own_macs=len(table.own_macs),
         macs_learned=node.subnets.learned,
@@ -133,7 +131,7 @@ def _peer_stats(peer: Peer, macs: int, now: float) -> PeerStats:
         rx_bytes=slot.in_bytes,
         tx_packets=slot.out_packets,
         tx_bytes=slot.out_bytes,
-        drops={reason: count for reason in _REASONS if (count := getattr(slot.drops, reason))},
+        drops={reason: count for reason in REASONS if (count := getattr(slot.drops, reason))},
     )
 
 

@@ -11,7 +11,6 @@ import math
 from pytinc.datapath.output import Probe
 from pytinc.node.addresses import Addresses
 from pytinc.node.core import Core
-from pytinc.node.forwarding import Forwarding
 from pytinc.node.path_info import PathInfo
 from pytinc.node.probes import Probes
 from pytinc.node.records import RELAY_VERSION, Peer
@@ -28,14 +27,12 @@ class Tunnels:
     def __init__(
         self,
         core: Core,
-        forwarding: Forwarding,
         addresses: Addresses,
         sessions: Sessions,
         probes: Probes,
         path_info: PathInfo,
     ) -> None:
         self._core = core
-        self._forwarding = forwarding
         self._addresses = addresses
         self._sessions = sessions
         self._probes = probes
@@ -80,9 +77,8 @@ class Tunnels:
             self._sessions.request(peer, now)
         elif now >= peer.fast_until or not core.settings.fast_tag:
             self._probes.use_forms(peer, Capability.NONE)
-        via = peer.route.via if peer.route.via != core.me.name else peer.route.nexthop
-        if via != peer.name:
-            relay = core.peers[via]
+        if peer.slot.relay is not None and peer.slot.relay is not peer.slot:
+            relay = core.of_slot(peer.slot.relay)
             if relay.version >= RELAY_VERSION:
                 self.upkeep(relay, now, search_mtu=search_mtu)
             peer.slot.upkeep_due = relay.slot.upkeep_due if peer.valid_key else now
@@ -132,7 +128,7 @@ class Tunnels:
             self._probes.confirm(peer)
             # Go on with the path MTU at once; tinc waits for the next packet.
             self.upkeep(peer, now, search_mtu=True)
-        self._forwarding.write_path(peer)
+        self._core.table.note_minmtu(peer.slot)
 
     # -- the end --
 

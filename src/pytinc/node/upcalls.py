@@ -90,7 +90,6 @@ class UpcallHandler:
         peer.failed_since = NEVER
         if not probe.direct:
             return  # it says nothing about the path between us, and nobody sends such
-        peer.path.maxrecentlen = peer.slot.maxrecentlen
         timed = True
         if probe.is_reply:
             self._addresses.take_proved(peer, from_sockaddr(probe.address))

@@ -26,8 +26,6 @@ from pytinc.protocol.sptps.stream import StreamSession
 from pytinc.wire.names import is_valid_name
 from pytinc.wire.requests import (
     MAX_LINE_LENGTH,
-    PROTOCOL_MAJOR,
-    PROTOCOL_MINOR,
     Ack,
     Id,
     Number,
@@ -38,6 +36,7 @@ from pytinc.wire.requests import (
     parse_number,
     parse_request,
 )
+from pytinc.wire.version import PROTOCOL_MAJOR, PROTOCOL_MINOR
 
 HANDSHAKE_RECORD: Final = 128
 REQUEST_RECORD: Final = 0

@@ -1,7 +1,7 @@
 """UDP discovery and path MTU search of one peer (dataplane.md 4; tinc: try_udp(), try_mtu()).
 
 Both are one conversation of *probes*: a request of some length is answered by an 18-byte reply that names
-the length. A reply proves that UDP works (``udp_confirmed``) and that this length passes (``minmtu``).
+the length. A reply proves that UDP works (``confirmed``) and that this length passes (``minmtu``).
 
 The node calls `upkeep` when it has traffic for the peer and sends what comes back; `next_upkeep` tells
 from when on that can be useful. Field names are tinc's. All MTUs count record payload bytes, that is
@@ -10,22 +10,26 @@ the Ethernet frame.
 Probes also carry what a pytinc node can do (`pytinc.wire.capabilities`), in bytes that a C node does not
 read; their sizes are the same with and without.
 
-``mtuprobes`` is the state of the search::
+The search is a state machine, `Search` (tinc keeps all of it in one number, mtuprobes)::
 
-    0         fresh: start with what the kernel believes
-    1 .. 19   searching, three probes a second
-    20        enough: take what is proved
-    -1        fixed; checked again every PingInterval, and one byte more is tried
-    -2, -3    the check was not answered
-    -4        the path shrank: begin again
+    from                what happens                                      to
+    FRESH               the first probe is sent                           SEARCHING
+    SEARCHING           enough was tried, or both bounds meet             FIXED
+    FIXED               a check is sent                                   UNANSWERED
+    UNANSWERED          the check is answered                             FIXED
+    UNANSWERED          three checks were not answered                    FRESH
+    FIXED, UNANSWERED   the kernel refuses a size that should pass        FRESH
+    any                 more passes than was thought: search upwards      SEARCHING
+    any                 the address changed, or UDP broke                 FRESH
 """
 
 from __future__ import annotations
 
+import enum
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from pytinc.wire.capabilities import (
     BLOCK_SIZE,
@@ -47,8 +51,8 @@ SHORT_REPLY_VERSION: Final = 3
 SEARCH_INTERVAL: Final = 1 / 3
 LOST_CHECK_INTERVAL: Final = 1.0
 SEARCH_PROBES: Final = 20
-FIXED: Final = -1
-LOST: Final = -4
+UNANSWERED_CHECKS: Final = 3
+"""So many checks in a row without an answer, and the path has shrunk: the search begins again."""
 PROBES_PER_CYCLE: Final = 8
 WITHHELD_FIRST: Final = 10.0
 """Seconds for which super-frames are not announced after a piece was lost: on such a path a record in 42
@@ -92,53 +96,79 @@ class ProbeResult(NamedTuple):
     """What the peer announces; None if a probe of this kind does not tell."""
 
 
+class Search(enum.Enum):
+    """How far the search for the path MTU is."""
+
+    FRESH = enum.auto()
+    """Nothing was tried: begin with what the kernel believes."""
+    SEARCHING = enum.auto()
+    """Three probes a second, until `SEARCH_PROBES` were tried or both bounds meet."""
+    FIXED = enum.auto()
+    """Found. It is checked every PingInterval, and one byte more is tried."""
+    UNANSWERED = enum.auto()
+    """A check is out; it is repeated every second until one is answered."""
+
+
+class UdpFacts(Protocol):
+    """What probes have found out about UDP straight to one peer, kept where frames need it (the peer's slot).
+
+    `PathMtu` sets them; `maxrecentlen` is raised by received frames as well.
+    """
+
+    confirmed: bool
+    """A reply came: UDP works (tinc: udp_confirmed)."""
+    minmtu: int
+    """Longest payload proved to pass."""
+    mtu: int
+    """In use for fragmenting and clamping."""
+    maxrecentlen: int
+    """Longest frame or probe received by UDP since the last unrequested reply."""
+
+
 class PathMtu:
-    """What is known about the UDP path to one peer."""
+    """Finds out about the UDP path to one peer, and sets its ``facts``."""
 
     __slots__ = (
         "_again",
         "_may_search",
         "_sends_replies",
         "_timeout_at",
+        "_tried",
+        "_unanswered",
         "_withheld_for",
         "_withheld_until",
         "_withholds",
+        "facts",
         "maxmtu",
-        "maxrecentlen",
-        "minmtu",
-        "mtu",
         "mtu_ping_sent",
-        "mtuprobes",
         "ping_sent",
+        "search",
         "settings",
-        "udp_confirmed",
         "udp_ping_rtt",
         "udp_ping_sent",
         "udp_reply_sent",
     )
 
-    def __init__(self, settings: PathSettings) -> None:
+    def __init__(self, settings: PathSettings, facts: UdpFacts) -> None:
         self.settings = settings
+        self.facts = facts
         self._withholds = False
         self._withheld_until = -math.inf
         """Until then our probes do not announce super-frames."""
         self._withheld_for = WITHHELD_FIRST
-        self.udp_confirmed = False
         self.udp_ping_sent = -math.inf
         self.ping_sent = False
         """A request is out and not answered."""
         self.udp_ping_rtt = -1
         """Microseconds; -1 unknown."""
         self.udp_reply_sent = -math.inf
-        self.maxrecentlen = 0
-        """Longest frame or probe received by UDP since the last unrequested reply."""
-        self.minmtu = 0
-        """Proved to pass."""
         self.maxmtu = MTU_MAX
-        """Not disproved."""
-        self.mtu = MTU_MAX
-        """In use for fragmenting and clamping."""
-        self.mtuprobes = 0
+        """Longest payload that is not disproved."""
+        self.search = Search.FRESH
+        self._tried = 0
+        """Probes of the present search."""
+        self._unanswered = 0
+        """Checks without an answer so far."""
         self.mtu_ping_sent = -math.inf
         self._again = False
         """The kernel refused the last search probe: the same step is to be done again at once."""
@@ -151,8 +181,9 @@ class PathMtu:
 
     def reset_path(self) -> None:
         """Forget what was proved: the address changed (dataplane.md 2.8). ``mtu`` stays."""
-        self.udp_confirmed = False
-        self.maxrecentlen = self.mtuprobes = self.minmtu = 0
+        self.facts.confirmed = False
+        self._begin_search()
+        self.facts.maxrecentlen = 0
         self.maxmtu = MTU_MAX
         self._again = False
         self._timeout_at = math.inf
@@ -166,17 +197,21 @@ class PathMtu:
 
     def limit_mtu(self, limit: int) -> None:
         """Lower ``mtu`` to a configured bound (variable PMTU)."""
-        self.mtu = min(self.mtu, limit)
+        self.facts.mtu = min(self.facts.mtu, limit)
 
     @property
     def is_searching(self) -> bool:
         """A search has begun and is not over; it goes on with the next `upkeep`."""
-        return self.udp_confirmed and 0 < self.mtuprobes <= SEARCH_PROBES
+        return self.facts.confirmed and self.search is Search.SEARCHING
+
+    @property
+    def _is_over(self) -> bool:
+        return self.search in (Search.FIXED, Search.UNANSWERED)
 
     @property
     def is_fixed(self) -> bool:
         """The search is over and found an MTU worth telling others."""
-        return self.minmtu == self.maxmtu and self.minmtu >= MIN_MTU
+        return self.facts.minmtu == self.maxmtu and self.facts.minmtu >= MIN_MTU
 
     # -- timeout of UDP --
 
@@ -199,9 +234,9 @@ class PathMtu:
         due = math.inf
         if self.settings.udp_discovery:
             due = self.udp_ping_sent + self._request_interval()
-            if self.udp_confirmed and self._sends_replies:
+            if self.facts.confirmed and self._sends_replies:
                 due = min(due, self.udp_reply_sent + self.settings.keepalive_interval - 1)
-        if self._may_search and (self.udp_confirmed or not self.settings.udp_discovery):
+        if self._may_search and (self.facts.confirmed or not self.settings.udp_discovery):
             due = min(due, self.mtu_ping_sent + self._search_interval())
         return max(due, now)
 
@@ -238,25 +273,25 @@ class PathMtu:
         probes: list[ProbeOut] = []
         settings = self.settings
         if (
-            self.udp_confirmed
+            self.facts.confirmed
             and self._sends_replies
             and now - self.udp_reply_sent >= settings.keepalive_interval - 1
         ):
             self.udp_reply_sent = now
-            if self.maxrecentlen > 0:
-                reply = self._short_reply(self.maxrecentlen, bytes(11) + random_bytes(4))
+            if self.facts.maxrecentlen > 0:
+                reply = self._short_reply(self.facts.maxrecentlen, bytes(11) + random_bytes(4))
                 probes.append(ProbeOut(reply))
-                self.maxrecentlen = 0
+                self.facts.maxrecentlen = 0
         if now - self.udp_ping_sent >= self._request_interval():
             self.udp_ping_sent = now
             self.ping_sent = True
             probes.append(ProbeOut(self.make_request(random_bytes)))
-            if settings.local_discovery and not self.udp_confirmed and has_local_edge:
+            if settings.local_discovery and not self.facts.confirmed and has_local_edge:
                 probes.append(ProbeOut(self.make_request(random_bytes), local=True))
         return probes
 
     def _request_interval(self) -> float:
-        return self.settings.keepalive_interval if self.udp_confirmed else self.settings.interval
+        return self.settings.keepalive_interval if self.facts.confirmed else self.settings.interval
 
     def make_request(self, random_bytes: Callable[[int], bytes], size: int = MIN_PROBE_SIZE) -> bytes:
         """Return a request of ``size`` bytes."""
@@ -268,7 +303,7 @@ class PathMtu:
         """What our probes announce to this peer now."""
         wanted = self.settings.capabilities
         # Pieces count only from an address that is proved to us (`pytinc.datapath.inbound`).
-        if self._withholds or not self.udp_confirmed:
+        if self._withholds or not self.facts.confirmed:
             return wanted & ~Capability.SUPER_FRAMES
         return wanted
 
@@ -291,11 +326,15 @@ class PathMtu:
     # -- the search --
 
     def _search_interval(self) -> float:
-        if self.mtuprobes == 0:
-            return 0.0
-        if self.mtuprobes > 0:
-            return SEARCH_INTERVAL
-        return self.settings.ping_interval if self.mtuprobes == FIXED else LOST_CHECK_INTERVAL
+        match self.search:
+            case Search.FRESH:
+                return 0.0
+            case Search.SEARCHING:
+                return SEARCH_INTERVAL
+            case Search.FIXED:
+                return self.settings.ping_interval
+            case Search.UNANSWERED:
+                return LOST_CHECK_INTERVAL
 
     def _search(
         self,
@@ -303,8 +342,9 @@ class PathMtu:
         random_bytes: Callable[[int], bytes],
         initial_maximum: Callable[[], int | None],
     ) -> list[ProbeOut]:
-        if self.settings.udp_discovery and not self.udp_confirmed:
-            self.maxrecentlen = self.mtuprobes = self.minmtu = 0
+        if self.settings.udp_discovery and not self.facts.confirmed:
+            self._begin_search()
+            self.facts.maxrecentlen = 0
             self.maxmtu = MTU_MAX
             self._again = False
             return []
@@ -312,51 +352,64 @@ class PathMtu:
             return []
         again, self._again = self._again, False
         self.mtu_ping_sent = now
-        was_searching = self.mtuprobes >= 0
-        self._fix_mtu()
-        if was_searching and self.mtuprobes == FIXED and self.minmtu < MIN_MTU:
+        if self._fix_mtu() and self.facts.minmtu < MIN_MTU:
             # tinc would at once find that one byte more passes, and search without end.
             return []
-        if self.mtuprobes <= LOST:
-            self.mtuprobes = self.minmtu = 0
-        if self.mtuprobes < 0:
+        if self._unanswered >= UNANSWERED_CHECKS:
+            self._begin_search()
+        if self._is_over:
             sizes = self._check_sizes()
-            self.mtuprobes -= 1
+            self.search = Search.UNANSWERED
+            self._unanswered += 1
         else:
-            if self.mtuprobes == 0 and not again:
+            if self.search is Search.FRESH and not again:
                 self.maxmtu = min(initial_maximum() or MTU_MAX, MTU_MAX)
                 if self.maxmtu < MIN_MTU:
                     self.maxmtu = MTU_MAX
-                self.minmtu = min(self.minmtu, self.maxmtu)
+                self.facts.minmtu = min(self.facts.minmtu, self.maxmtu)
             sizes = [self._search_size()]
-            self.mtuprobes += 1
+            self.search = Search.SEARCHING
+            self._tried += 1
         return [ProbeOut(self.make_request(random_bytes, size)) for size in sizes]
+
+    def _begin_search(self) -> None:
+        """Begin anew with nothing proved."""
+        self.search = Search.FRESH
+        self._tried = self._unanswered = 0
+        self.facts.minmtu = 0
+
+    def _fix(self) -> None:
+        self.search = Search.FIXED
+        self._tried = self._unanswered = 0
 
     def _check_sizes(self) -> list[int]:
         """Return the lengths that check a fixed MTU, and whether the path has grown."""
-        if self.mtuprobes == FIXED and self.maxmtu + 1 < MTU_MAX:
+        if self.search is Search.FIXED and self.maxmtu + 1 < MTU_MAX:
             return [self.maxmtu, self.maxmtu + 1]
         return [self.maxmtu]
 
     def _search_size(self) -> int:
         """Return the next length to try: near the maximum first, then exponentially down to the minimum."""
-        base = max(self.minmtu, MIN_MTU)
+        base = max(self.facts.minmtu, MIN_MTU)
         interval = self.maxmtu - base
         if interval <= 0:
             return base
         multiplier = 0.97 if self.maxmtu == MTU_MAX else 1.0
-        step = (PROBES_PER_CYCLE - 1) - self.mtuprobes % PROBES_PER_CYCLE
+        step = (PROBES_PER_CYCLE - 1) - self._tried % PROBES_PER_CYCLE
         exponent = multiplier * step / (PROBES_PER_CYCLE - 1)
         return base + round(math.pow(interval, exponent))
 
-    def _fix_mtu(self) -> None:
-        """End the search when both bounds meet or enough was tried (tinc: fix_mtu())."""
-        if self.mtuprobes < 0 or (self.mtuprobes < SEARCH_PROBES and self.minmtu < self.maxmtu):
-            return
-        self.maxmtu = self.minmtu
+    def _fix_mtu(self) -> bool:
+        """End the search if both bounds meet or enough was tried (tinc: fix_mtu()); tell if it ended."""
+        if self._is_over:
+            return False
+        if self._tried < SEARCH_PROBES and self.facts.minmtu < self.maxmtu:
+            return False
+        self.maxmtu = self.facts.minmtu
         # A search that found nothing worth having says nothing about TCP, which then carries the frames.
-        self.mtu = self.minmtu if self.minmtu >= MIN_MTU else MTU_MAX
-        self.mtuprobes = FIXED
+        self.facts.mtu = self.facts.minmtu if self.facts.minmtu >= MIN_MTU else MTU_MAX
+        self._fix()
+        return True
 
     def too_big(self, size: int, now: float) -> None:
         """The kernel refused a payload of ``size`` bytes: less fits (tinc: reduce_mtu()).
@@ -365,15 +418,16 @@ class PathMtu:
         search starts anew and TCP carries large frames meanwhile (tinc loses them for up to a minute).
         """
         bound = max(size - 1, MIN_MTU)
-        self.mtu = min(self.mtu, bound)
+        self.facts.mtu = min(self.facts.mtu, bound)
         if bound >= self.maxmtu:
             return
         self.maxmtu = bound
-        if self.mtuprobes < 0:
-            self.mtuprobes = self.minmtu = 0
+        if self._is_over:
+            self._begin_search()
         else:
-            self.minmtu = min(self.minmtu, bound)
-            self.mtuprobes = max(self.mtuprobes - 1, 0)
+            self.facts.minmtu = min(self.facts.minmtu, bound)
+            self._tried = max(self._tried - 1, 0)
+            self.search = Search.SEARCHING if self._tried else Search.FRESH
             self._again = True
         self.mtu_ping_sent = -math.inf
 
@@ -384,7 +438,7 @@ class PathMtu:
 
         ``timed``: a reply may be the one to the request of the last `upkeep`, and tell the round trip time.
         """
-        self.maxrecentlen = min(max(self.maxrecentlen, len(payload)), MTU_MAX)
+        self.facts.maxrecentlen = min(max(self.facts.maxrecentlen, len(payload)), MTU_MAX)
         if not payload:
             return ProbeResult()
         if payload[0] == REQUEST:
@@ -413,20 +467,21 @@ class PathMtu:
         if self.ping_sent and timed:
             self.udp_ping_rtt = round((now - self.udp_ping_sent) * 1_000_000)
             self.ping_sent = False
-        first = not self.udp_confirmed
-        self.udp_confirmed = True
+        first = not self.facts.confirmed
+        self.facts.confirmed = True
         if self.settings.udp_discovery:
             self._timeout_at = now + self.settings.timeout
         if length > self.maxmtu:
             # The path has grown: search upwards.
-            self.minmtu, self.maxmtu, self.mtuprobes = length, MTU_MAX, 1
+            self.facts.minmtu, self.maxmtu = length, MTU_MAX
+            self.search, self._tried, self._unanswered = Search.SEARCHING, 1, 0
             return first
-        if self.mtuprobes < 0 and length == self.maxmtu:
-            self.mtuprobes = FIXED
+        if self._is_over and length == self.maxmtu:
+            self._fix()
             if length >= MIN_MTU:
                 # Otherwise every ping would postpone the next search.
                 self.mtu_ping_sent = now
-        if self.minmtu < length:
-            self.minmtu = length
+        if self.facts.minmtu < length:
+            self.facts.minmtu = length
             self._fix_mtu()
         return first

@@ -123,7 +123,7 @@ Action: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the data path is to do; the fields of `pytinc.datapath.guard.GuardTable`."""
+    """What the data path is to do; the fields of `pytinc.datapath.guard_table.GuardTable`."""
 
     macs: frozenset[bytes] = frozenset()
     addresses: frozenset[bytes] = frozenset()

@@ -14,6 +14,9 @@ IPV4: Final = b"\x08\x00"
 IPV6: Final = b"\x86\xdd"
 ARP: Final = b"\x08\x06"
 VLAN: Final = b"\x81\x00"
+"""A tag of 802.1Q."""
+VLAN_TYPES: Final = (VLAN, b"\x88\xa8")
+"""802.1Q, and 802.1ad for the outer one of two tags."""
 NO_TYPE: Final = b"\0\0"
 """Never a real frame: where a frame has its ethertype, a UDP probe has zeros."""
 

@@ -17,7 +17,17 @@ ICMPV6_FIRST_QUERY: Final = 128
 ICMP_TIME_EXCEEDED: Final = 11
 ICMPV6_TIME_EXCEEDED: Final = 3
 TCP_HEADER_SIZE: Final = 20
+TCP_FIN: Final = 0x01
 TCP_SYN: Final = 0x02
+TCP_PSH: Final = 0x08
+TCP_ACK: Final = 0x10
+TCP_ECE: Final = 0x40
+TCP_CWR: Final = 0x80
+TCP_CHECKSUM: Final = 16
+"""Where a TCP header has its checksum, ..."""
+UDP_HEADER_SIZE: Final = 8
+UDP_CHECKSUM: Final = 6
+"""... and where a UDP header has it."""
 DONT_FRAGMENT: Final = 0x4000
 MORE_FRAGMENTS: Final = 0x2000
 OFFSET_MASK: Final = 0x1FFF

@@ -1,8 +1,9 @@
 """ARP and neighbour discovery: who asks for the MAC address of an address, who answers, who announces.
 
 Both families come out as one `Message` (RFC 826 and 5227 for IPv4; RFC 4861 for IPv6), because the guard of
-shared addresses (`pytinc.vip`) treats them alike. Only untagged Ethernet frames are understood. A frame that
-is malformed, or says nothing about an address, is no message: `parse` returns None and never raises.
+shared addresses (`pytinc.vip`) treats them alike; the layout of the packets is in `pytinc.wire.arp`. Only
+untagged Ethernet frames are understood. A frame that is malformed, or says nothing about an address, is no
+message: `parse` returns None and never raises.
 
 `question` makes the frames that the guard sends, `claim` those that correct a client, and `with_sender`
 changes the question of a host that would lead clients away.
@@ -13,7 +14,8 @@ from __future__ import annotations
 import enum
 from typing import Final, NamedTuple
 
-from pytinc.wire import ip
+from pytinc.wire import arp, ip
+from pytinc.wire.arp import IPV6_BODY, NO_IPV4, NO_IPV6, NO_MAC, OPTIONS_AT, Arp
 from pytinc.wire.ethernet import ARP, DESTINATION, HEADER_SIZE, IPV4, IPV6, SOURCE, is_group
 
 GUARD_MAC: Final = bytes.fromhex("027079746e63")
@@ -28,29 +30,10 @@ NOTE_SIZE: Final = 6
 NO_NOTE: Final = bytes(NOTE_SIZE)
 
 _BROADCAST: Final = b"\xff" * 6
-_ARP_HEAD: Final = bytes((0, 1, 8, 0, 6, 4))
-"""Ethernet, IPv4, and the lengths of their addresses."""
-_ARP_SIZE: Final = HEADER_SIZE + 28
-_REQUEST: Final = b"\0\1"
-_REPLY: Final = b"\0\2"
-_NO_IPV4: Final = bytes(4)
-_NO_IPV6: Final = bytes(16)
-_IPV6_BODY: Final = HEADER_SIZE + ip.IPV6_HEADER_SIZE
-_SOLICITATION: Final = 135
-_ADVERTISEMENT: Final = 136
-_SOLICITATION_SIZE: Final = 24
-"""Type, code, checksum, reserved or flags (4), target (16)."""
 _MAX_ND_SIZE: Final = 512
 """Longer neighbour messages carry more options than anybody sends."""
-_HOPS: Final = 255
 _MULTICAST: Final = 0xFF
 """First byte of a multicast IPv6 address."""
-_OPTION_UNIT: Final = 8
-_SOURCE_LINK_LAYER: Final = 1
-_TARGET_LINK_LAYER: Final = 2
-_NONCE: Final = 14
-"""RFC 3971, 5.3.2: the answer copies it or leaves it out, and hosts that do neither ignore it."""
-_OVERRIDE: Final = 0x20
 
 
 class Kind(enum.Enum):
@@ -96,70 +79,47 @@ def parse(frame: bytes) -> Message | None:
 
 
 def _parse_arp(frame: bytes) -> Message | None:
-    if len(frame) < _ARP_SIZE or frame[14:20] != _ARP_HEAD:
+    packet = arp.parse_arp(frame)
+    if packet is None or is_group(packet.mac):
         return None
-    operation, mac, address, note, target = (
-        frame[20:22],
-        frame[22:28],
-        frame[28:32],
-        frame[32:38],
-        frame[38:42],
-    )
+    operation, mac, address, note, target = packet
     to = frame[DESTINATION]
-    if is_group(mac):
-        return None
-    if operation == _REQUEST:
-        if address == _NO_IPV4:
+    if operation == arp.REQUEST:
+        if address == NO_IPV4:
             return Message(Kind.PROBE, mac, NOBODY, target, to, note)
         if address == target:
             return Message(Kind.ANNOUNCEMENT, mac, address, target, to)
         return Message(Kind.QUESTION, mac, address, target, to, note)
-    if operation != _REPLY or address == _NO_IPV4:
+    if operation != arp.REPLY or address == NO_IPV4:
         return None
     kind = Kind.ANNOUNCEMENT if address == target or is_group(to) else Kind.ANSWER
     return Message(kind, mac, address, target, to)
 
 
 def _parse_nd(frame: bytes) -> Message | None:
-    length = int.from_bytes(frame[18:20], "big")
-    body = frame[_IPV6_BODY : _IPV6_BODY + length]
-    if not _SOLICITATION_SIZE <= length == len(body) <= _MAX_ND_SIZE or frame[21] != _HOPS or body[1] != 0:
+    if int.from_bytes(frame[18:20], "big") > _MAX_ND_SIZE or frame[21:22] != bytes((arp.HOPS,)):
         return None
-    type_, source, target = body[0], frame[22:38], body[8:24]
-    if type_ not in (_SOLICITATION, _ADVERTISEMENT) or target[0] == _MULTICAST:
+    packet = arp.parse_neighbour(frame)
+    if packet is None or packet.target[0] == _MULTICAST:
         return None
-    pseudo = ip.pseudo_header_v6(source, frame[38:54], length, ip.PROTOCOL_ICMPV6)
-    options = _options(body)
-    if options is None or ip.checksum(pseudo + body) != 0:
+    options = arp.first_options(packet.options)
+    if options is None:
         return None
     to = frame[DESTINATION]
-    if type_ == _SOLICITATION:
-        mac = options.get(_SOURCE_LINK_LAYER, frame[SOURCE])
-        note = options.get(_NONCE, NO_NOTE)
+    if packet.type == arp.SOLICITATION:
+        mac = options.get(arp.SOURCE_LINK_LAYER, frame[SOURCE])
+        note = options.get(arp.NONCE, NO_NOTE)
         if is_group(mac):
             return None
-        if source == _NO_IPV6:
-            return Message(Kind.PROBE, mac, NOBODY, target, to, note)
-        kind = Kind.QUESTION if _SOURCE_LINK_LAYER in options else Kind.ENQUIRY
-        return Message(kind, mac, source, target, to, note)
-    mac = options.get(_TARGET_LINK_LAYER, frame[SOURCE])
+        if packet.source == NO_IPV6:
+            return Message(Kind.PROBE, mac, NOBODY, packet.target, to, note)
+        kind = Kind.QUESTION if arp.SOURCE_LINK_LAYER in options else Kind.ENQUIRY
+        return Message(kind, mac, packet.source, packet.target, to, note)
+    mac = options.get(arp.TARGET_LINK_LAYER, frame[SOURCE])
     if is_group(mac):
         return None
     kind = Kind.ANNOUNCEMENT if is_group(to) else Kind.ANSWER
-    return Message(kind, mac, target, frame[38:54], to)
-
-
-def _options(body: bytes) -> dict[int, bytes] | None:
-    """Return the first six bytes of each option, by its type; None if they are malformed."""
-    options: dict[int, bytes] = {}
-    at = _SOLICITATION_SIZE
-    while at < len(body):
-        size = _OPTION_UNIT * body[at + 1] if at + 1 < len(body) else 0
-        if size == 0 or at + size > len(body):
-            return None
-        options.setdefault(body[at], body[at + 2 : at + 8])
-        at += size
-    return options
+    return Message(kind, mac, packet.target, packet.destination, to)
 
 
 # -- frames to send --
@@ -175,14 +135,14 @@ def question(
     asks, so that no switch learns a client in a wrong place.
     """
     if len(target) == 4:
-        body = _ARP_HEAD + _REQUEST + mac + (address or _NO_IPV4) + note + target
-        return (to or _BROADCAST) + GUARD_MAC + ARP + body
-    options = bytes((_SOURCE_LINK_LAYER, 1)) + mac
+        packet = arp.format_arp(Arp(arp.REQUEST, mac, address or NO_IPV4, note, target))
+        return (to or _BROADCAST) + GUARD_MAC + ARP + packet
+    options = arp.option(arp.SOURCE_LINK_LAYER, mac)
     if note != NO_NOTE:
-        options += bytes((_NONCE, 1)) + note
-    group = bytes.fromhex("ff0200000000000000000001ff") + target[13:]
-    body = bytes((_SOLICITATION, 0, 0, 0)) + bytes(4) + target + options
-    return (to or b"\x33\x33" + group[12:]) + GUARD_MAC + _ipv6(address, group, body)
+        options += arp.option(arp.NONCE, note)
+    group = arp.solicited_group(target)
+    packet = arp.solicitation(address, group, target, options)
+    return (to or b"\x33\x33" + group[12:]) + GUARD_MAC + IPV6 + packet
 
 
 def claim(mac: bytes, address: bytes, client_mac: bytes, client: bytes) -> bytes:
@@ -191,10 +151,10 @@ def claim(mac: bytes, address: bytes, client_mac: bytes, client: bytes) -> bytes
     Every host takes over the sender of a question for itself, however young its entry is.
     """
     if len(address) == 4:
-        body = _ARP_HEAD + _REQUEST + mac + address + NO_NOTE + client
-        return client_mac + GUARD_MAC + ARP + body
-    body = bytes((_SOLICITATION, 0, 0, 0)) + bytes(4) + client + bytes((_SOURCE_LINK_LAYER, 1)) + mac
-    return client_mac + GUARD_MAC + _ipv6(address, client, body)
+        packet = arp.format_arp(Arp(arp.REQUEST, mac, address, NO_MAC, client))
+        return client_mac + GUARD_MAC + ARP + packet
+    packet = arp.solicitation(address, client, client, arp.option(arp.SOURCE_LINK_LAYER, mac))
+    return client_mac + GUARD_MAC + IPV6 + packet
 
 
 def guard_answer(to: bytes, address: bytes) -> bytes:
@@ -202,9 +162,8 @@ def guard_answer(to: bytes, address: bytes) -> bytes:
 
     A host that answered a guard's question makes sure later that the guard still is there.
     """
-    body = bytes((_ADVERTISEMENT, 0, 0, 0, 0x40 | _OVERRIDE, 0, 0, 0)) + GUARD_ADDRESS
-    body += bytes((_TARGET_LINK_LAYER, 1)) + GUARD_MAC
-    return to + GUARD_MAC + _ipv6(GUARD_ADDRESS, address, body)
+    flags = arp.SOLICITED | arp.OVERRIDE
+    return to + GUARD_MAC + IPV6 + arp.advertisement(GUARD_ADDRESS, GUARD_MAC, address, flags)
 
 
 def without_sender(frame: bytes) -> bytes:
@@ -215,8 +174,9 @@ def without_sender(frame: bytes) -> bytes:
     """
     if frame[12:14] == ARP:
         return with_sender(frame, NOBODY, NO_NOTE)
-    body = frame[_IPV6_BODY : _IPV6_BODY + _SOLICITATION_SIZE]
-    return frame[:12] + _ipv6(frame[22:38], frame[38:54], body[:2] + bytes(2) + body[4:])
+    body = frame[IPV6_BODY : IPV6_BODY + OPTIONS_AT]
+    packet = arp.message_packet(frame[22:38], frame[38:54], body[:2] + bytes(2) + body[4:])
+    return frame[:14] + packet
 
 
 def with_sender(frame: bytes, address: bytes, note: bytes) -> bytes:
@@ -226,18 +186,13 @@ def with_sender(frame: bytes, address: bytes, note: bytes) -> bytes:
     request gets the ``note``: so other guards can tell it from that of a host which claims an address.
     """
     if frame[12:14] == ARP:
-        return frame[:28] + (address or _NO_IPV4) + note + frame[38:]
+        return frame[:28] + (address or NO_IPV4) + note + frame[38:]
     length = int.from_bytes(frame[18:20], "big")
-    body = bytearray(frame[_IPV6_BODY : _IPV6_BODY + length])
+    body = bytearray(frame[IPV6_BODY : IPV6_BODY + length])
     body[2:4] = bytes(2)
     pseudo = ip.pseudo_header_v6(address, frame[38:54], length, ip.PROTOCOL_ICMPV6)
     body[2:4] = ip.checksum(pseudo + bytes(body)).to_bytes(2, "big")
-    return frame[:22] + address + frame[38:_IPV6_BODY] + bytes(body) + frame[_IPV6_BODY + length :]
-
-
-def _ipv6(source: bytes, destination: bytes, body: bytes) -> bytes:
-    """Return ethertype and packet of an ICMPv6 message whose checksum (bytes 2 and 3) is still zero."""
-    return IPV6 + ip.packet_icmpv6(source, destination, body, _HOPS)
+    return frame[:22] + address + frame[38:IPV6_BODY] + bytes(body) + frame[IPV6_BODY + length :]
 
 
 def ends_of(head: bytes) -> tuple[bytes, bytes] | None:
@@ -248,6 +203,6 @@ def ends_of(head: bytes) -> tuple[bytes, bytes] | None:
     kind = head[12:14]
     if kind == IPV4 and len(head) >= HEADER_SIZE + ip.IPV4_HEADER_SIZE:
         return head[26:30], head[30:34]
-    if kind == IPV6 and len(head) >= _IPV6_BODY:
+    if kind == IPV6 and len(head) >= IPV6_BODY:
         return head[22:38], head[38:54]
     return None

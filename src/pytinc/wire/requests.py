@@ -18,9 +18,6 @@ from pytinc.wire.datagram import MIN_MTU
 from pytinc.wire.names import parse_name
 from pytinc.wire.subnet import Subnet, parse_subnet
 
-PROTOCOL_MAJOR: Final = 17
-PROTOCOL_MINOR: Final = 7
-
 MAX_LINE_LENGTH: Final = 2175
 """Characters of a request without its newline; tinc can neither send nor buffer a longer one."""
 MAX_STRING_LENGTH: Final = 2048

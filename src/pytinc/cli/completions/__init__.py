@@ -1,7 +1,7 @@
-"""completion: print the script that teaches a shell to complete our command lines.
+"""completion: print the script with which a shell completes our command lines.
 
-The scripts beside this file are made by ``tools/generate.py`` from the tables of commands and variables;
-they are also installed where shells look for them (pyproject.toml).
+``tools/generate.py`` makes the scripts beside this file from the tables of commands and variables. They are
+also installed where shells look for them (pyproject.toml).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pytinc.cli.session import Session
 
 FILES: Final = {"bash": "pytinc.bash", "zsh": "_pytinc", "fish": "pytinc.fish"}
-"""For each shell the script's name, which is the one that the shell looks for."""
+"""The file name of each shell's script: the one that the shell looks for."""
 
 
 def completion(session: Session, words: list[str]) -> int:

@@ -1,0 +1,27 @@
+"""Times as the lists and reports show them."""
+
+from __future__ import annotations
+
+import time
+
+from pytinc.control.messages import NOT_PARSED
+from pytinc.errors import ControlError
+
+
+def milliseconds(microseconds: int) -> str:
+    """Return a time in microseconds as milliseconds with three decimals; likewise milliseconds as seconds."""
+    return f"{microseconds // 1000}.{microseconds % 1000:03}"
+
+
+def seconds(thousandths: int) -> str:
+    """Return a time in milliseconds as seconds, with two decimals below 100 s and none above."""
+    value = thousandths / 1000
+    return f"{value:.2f}" if value < 100 else f"{value:.0f}"
+
+
+def clock_time(ago_ms: int, form: str) -> str:
+    """Return the local time of something that happened ``ago_ms`` ago, in a form of strftime."""
+    try:
+        return time.strftime(form, time.localtime(time.time() - ago_ms / 1000))
+    except (OverflowError, ValueError, OSError) as error:
+        raise ControlError(NOT_PARSED) from error
