@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.poly1305 import Poly1305
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytinc.crypto import aead
 from pytinc.crypto.aead import RecordCipher
 
 VECTORS = json.loads((Path(__file__).parents[1] / "data/vectors/chacha_poly1305.json").read_text())
@@ -172,3 +174,30 @@ def test_a_fast_batch_equals_its_records_one_at_a_time(
 def test_what_is_too_short_for_a_tag_is_rejected_in_either_form(seqno: int, sealed: bytes) -> None:
     assert RecordCipher(KEY).open_fast(seqno, sealed) is None
     assert RecordCipher(KEY).open_strict(seqno, sealed) is None
+
+
+# -- super-frames --
+
+
+@pytest.mark.parametrize("has_rows", [True, False], ids=["into a buffer", "older library"])
+def test_a_super_frame_has_a_nonce_of_its_own_and_opens_only_under_its_number(
+    monkeypatch: pytest.MonkeyPatch, has_rows: bool
+) -> None:
+    monkeypatch.setattr(aead, "HAS_ROWS", has_rows)
+    cipher, sealed = RecordCipher(KEY), bytearray(1016)
+    cipher.seal_super_frame(7, bytes(range(250)) * 4, memoryview(sealed))
+    nonce = bytes.fromhex("000000010000000000000007")
+    assert sealed == ChaCha20Poly1305(KEY[:32]).encrypt(nonce, bytes(range(250)) * 4, None)
+    assert cipher.open_super_frame(7, memoryview(sealed)) == bytes(range(250)) * 4
+    assert cipher.open_super_frame(8, memoryview(sealed)) is None
+    sealed[500] ^= 1
+    assert cipher.open_super_frame(7, memoryview(sealed)) is None
+
+
+@pytest.mark.parametrize("has_rows", [True, False], ids=["into a buffer", "older library"])
+@pytest.mark.parametrize("size", [0, 15])
+def test_a_super_frame_that_is_too_short_for_a_tag_is_rejected(
+    monkeypatch: pytest.MonkeyPatch, has_rows: bool, size: int
+) -> None:
+    monkeypatch.setattr(aead, "HAS_ROWS", has_rows)
+    assert RecordCipher(KEY).open_super_frame(7, memoryview(bytearray(size))) is None

@@ -236,8 +236,10 @@ def test_nodes_that_own_the_same_network_are_rivals_whatever_the_weight(table: S
     table.add("b", parse_subnet("10.0.0.0/8#5"))
     table.add("c", parse_subnet("10.0.0.0/16"))
     assert table.rivals() == {"a", "b"}
+    assert table.has_rivals
     table.delete("a", parse_subnet("10.0.0.0/8"))
     assert table.rivals() == set()
+    assert not table.has_rivals
 
 
 def test_a_node_with_two_weights_for_one_network_is_no_rival_of_itself(table: SubnetTable) -> None:

@@ -152,6 +152,57 @@ def test_a_run_with_the_next_numbers_is_ahead() -> None:
     assert not ReplayWindow(16, MOD - 10).is_ahead(MOD - 10, 20)
 
 
+def test_a_run_after_a_gap_fills_nothing_of_it_and_goes_on_behind() -> None:
+    window = ReplayWindow(16, 100)
+    window.accept_run(103, 4)
+    assert window.next == 107
+    assert [n for n in range(90, 120) if window.is_missing(n)] == [100, 101, 102]
+    window.accept_run(107, 3)
+    assert window.next == 110
+    assert window.is_missing(102)
+
+
+def test_a_run_around_the_end_of_the_ring_leaves_nothing_of_its_own_missing() -> None:
+    window = ReplayWindow(1, 4)
+    assert window.accept(6)
+    window.accept_run(7, 4)
+    assert [n for n in range(12) if window.is_missing(n)] == [4, 5]
+
+
+def test_the_numbers_of_a_super_frame_are_free_once_wherever_they_are() -> None:
+    window = ReplayWindow(16, 100)
+    assert window.are_free(5000, 50)
+    window.accept_free(5000, 50)
+    assert window.next == 5050
+    assert not window.are_free(5049, 2), "one of them has come"
+    assert not window.are_free(4000, 50), "too old"
+    assert window.are_free(4950, 50), "skipped, and inside the window"
+    window.accept_free(4950, 50)
+    assert window.next == 5050
+    assert not window.are_free(4999, 1)
+    window.accept_free(5050, 10)
+    assert window.next == 5060
+    assert not window.are_free(MOD - 10, 10)
+
+
+def test_where_nothing_is_checked_every_number_is_free() -> None:
+    window = ReplayWindow(0, 100)
+    assert window.are_free(20, 50)
+    window.accept_free(20, 50)
+    assert window.next == 100
+    window.accept_free(90, 50)
+    assert window.next == 140
+
+
+def test_a_window_that_believes_the_far_future_moves_at_once() -> None:
+    window = ReplayWindow(16, 100)
+    assert not window.accept(5000)
+    window.believe_far()
+    assert window.accept(5000)
+    assert window.next == 5001
+    assert window.is_missing(4999)
+
+
 @given(
     size=st.integers(1, 4),
     script=st.lists(
