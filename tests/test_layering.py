@@ -183,7 +183,9 @@ def test_every_package_has_a_row() -> None:
     assert {package_of(path) for path in FILES} <= set(TABLE)
 
 
-def test_the_check_sees_relative_nested_and_conditional_imports(tmp_path: Path, monkeypatch) -> None:
+def test_the_check_sees_relative_nested_and_conditional_imports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(globals(), "ROOT", tmp_path)
     file = tmp_path / "wire" / "bad.py"
     file.parent.mkdir()

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytinc.cli import shared as told
 from pytinc.cli.shared import NOT_TOLD, headline
 from pytinc.cli.top import NO_PATHS, Table
 from pytinc.control.messages import TrafficRow
 from pytinc.control.shared import GUARD_FIELDS, Shared, format_address, format_guard
 
 if TYPE_CHECKING:
-    from conftest import Run, ScriptedDaemon
+    from cli.conftest import Run, ScriptedDaemon
 
 ROOT = Path(__file__).resolve().parents[2]
 NOW = 1795377436.0
@@ -96,7 +95,7 @@ def answer(*addresses: dict[str, Any], **guard: object) -> str:
 def ask(run: Run, daemon: ScriptedDaemon, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
-    monkeypatch.setattr(told.time, "time", lambda: NOW)
+    monkeypatch.setattr(time, "time", lambda: NOW)
     daemon.answers |= {"5": SUBNETS, "4097": answer(SHARED, USED)}
     return lambda *words: run("-c", "conf", "--pidfile", daemon.pidfile, *words)
 
@@ -277,7 +276,7 @@ def test_a_failover_before_all_time_is_an_error(ask: Run, daemon: ScriptedDaemon
 def clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
-    monkeypatch.setattr(told.time, "time", lambda: NOW)
+    monkeypatch.setattr(time, "time", lambda: NOW)
 
 
 @pytest.mark.usefixtures("clock")

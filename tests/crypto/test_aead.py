@@ -184,11 +184,11 @@ def test_a_super_frame_has_a_nonce_of_its_own_and_opens_only_under_its_number(
     monkeypatch: pytest.MonkeyPatch, has_rows: bool
 ) -> None:
     monkeypatch.setattr(aead, "HAS_ROWS", has_rows)
-    cipher, sealed = RecordCipher(KEY), bytearray(1016)
-    cipher.seal_super_frame(7, bytes(range(250)) * 4, memoryview(sealed))
+    cipher, sealed, plaintext = RecordCipher(KEY), bytearray(1016), bytearray(range(250)) * 4
+    cipher.seal_super_frame(7, plaintext, memoryview(sealed))
     nonce = bytes.fromhex("000000010000000000000007")
-    assert sealed == ChaCha20Poly1305(KEY[:32]).encrypt(nonce, bytes(range(250)) * 4, None)
-    assert cipher.open_super_frame(7, memoryview(sealed)) == bytes(range(250)) * 4
+    assert sealed == ChaCha20Poly1305(KEY[:32]).encrypt(nonce, bytes(plaintext), None)
+    assert cipher.open_super_frame(7, memoryview(sealed)) == plaintext
     assert cipher.open_super_frame(8, memoryview(sealed)) is None
     sealed[500] ^= 1
     assert cipher.open_super_frame(7, memoryview(sealed)) is None

@@ -90,7 +90,9 @@ def test_one_wrong_bit_or_number_and_nothing_opens(fast: bool, rows: Rows, data:
 
 
 @pytest.mark.parametrize("missing", ["sodium", "HAS_ROWS"])
-def test_where_a_library_cannot_do_it_nothing_is_written(monkeypatch, missing: str) -> None:
+def test_where_a_library_cannot_do_it_nothing_is_written(
+    monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
     monkeypatch.setattr(aead, missing, None)
     rows = Rows(2, 10, 10, 64, 80, 64, 42)
     cipher, buffer = RecordCipher(KEY), bytearray(200)

@@ -18,7 +18,7 @@ from pytinc.crypto.keys import PrivateKey
 from pytinc.errors import UsageError
 from pytinc.protocol.sptps import datagram as module
 from pytinc.protocol.sptps.datagram import DatagramSession
-from pytinc.protocol.sptps.handshake import Role, State
+from pytinc.protocol.sptps.handshake import REKEY_AFTER, Role, State
 from pytinc.wire.records import Record
 
 FOLDER = Path(__file__).parents[2] / "data/vectors"
@@ -492,7 +492,7 @@ def test_keys_change_under_any_disorder_and_no_number_is_taken_twice(rng: random
 def test_a_session_tells_when_new_keys_are_due_and_seals_nothing_at_the_end() -> None:
     a, b = established()
     assert not a.needs_rekey
-    a._out_count = module.REKEY_AFTER
+    a._out_count = REKEY_AFTER
     assert a.needs_rekey
     a._out_count = module.KEY_LIMIT - 2
     assert len(a.seal_batch(b"", 0, [b"", b"", b""])) == 0
@@ -810,6 +810,9 @@ def test_rows_that_a_library_cannot_seal_leave_their_numbers_to_others(
 # -- super-frames --
 
 
+SUPER = bytearray(b"super" * 600)
+
+
 def with_super_frames() -> Pair:
     a, b = established()
     assert not b.accepts_super_frames
@@ -821,7 +824,7 @@ def with_super_frames() -> Pair:
 
 def sealed_super_frame(session: DatagramSession, pieces: int = 3) -> tuple[int | None, bytearray]:
     sealed = bytearray(3016)
-    return session.seal_super_frame(b"super" * 600, pieces, memoryview(sealed)), sealed
+    return session.seal_super_frame(SUPER, pieces, memoryview(sealed)), sealed
 
 
 def test_a_super_frame_takes_a_number_for_each_piece_and_is_taken_once() -> None:
@@ -831,7 +834,7 @@ def test_a_super_frame_takes_a_number_for_each_piece_and_is_taken_once() -> None
     assert number == before + 1
     after = a.seal(0, b"after")
     assert int.from_bytes(after[:4], "big") == number + 3
-    assert b.open_super_frame(number, 3, memoryview(sealed)) == b"super" * 600
+    assert b.open_super_frame(number, 3, memoryview(sealed)) == SUPER
     assert b.open_super_frame(number, 3, memoryview(sealed)) is None
     assert b.receive(after) == Record(0, b"after")
 
@@ -843,7 +846,7 @@ def test_a_super_frame_that_came_wrong_uses_up_no_number() -> None:
     sealed[7] ^= 1
     assert b.open_super_frame(number, 3, memoryview(sealed)) is None
     sealed[7] ^= 1
-    assert b.open_super_frame(number, 3, memoryview(sealed)) == b"super" * 600
+    assert b.open_super_frame(number, 3, memoryview(sealed)) == SUPER
 
 
 def test_a_super_frame_is_neither_sent_nor_taken_without_the_others_word() -> None:
@@ -877,7 +880,7 @@ def test_a_super_frame_under_the_old_key_is_taken_where_it_fills_a_gap() -> None
     rekey(a, b)
     assert b.receive(a.seal(0, b"new")) == Record(0, b"new")
     assert b.open_super_frame(lost, 3, memoryview(sealed[::-1])) is None, "under neither key"
-    assert b.open_super_frame(lost, 3, memoryview(sealed)) == b"super" * 600
+    assert b.open_super_frame(lost, 3, memoryview(sealed)) == SUPER
     assert b.open_super_frame(lost, 3, memoryview(sealed)) is None
     assert b.open_super_frame(b.window.next, 3, memoryview(sealed)) is None, "it must not move the window"
 
