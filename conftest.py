@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
-DEFAULTS = {
+Handler = Callable[[int, FrameType | None], Any] | signal.Handlers
+DEFAULTS: dict[signal.Signals, Handler] = {
     signal.SIGHUP: signal.SIG_DFL,
     signal.SIGINT: signal.default_int_handler,
     signal.SIGQUIT: signal.SIG_DFL,

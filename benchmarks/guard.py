@@ -23,6 +23,7 @@ import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -127,9 +128,7 @@ def measure(name: str, nodes: int, addresses: int, clients: int, guards: int) ->
     mesh.run_until(mesh.converged, 300)
     print(f"{name}: {nodes} nodes agree after {time.process_time() - start:.0f} s of CPU time", flush=True)
     for number, client in enumerate(world.clients):
-        mesh.at(
-            mesh.now + number * 0.01, lambda c=client, n=number: c.ping(shared(n % addresses), PING_INTERVAL)
-        )
+        mesh.at(mesh.now + number * 0.01, partial(client.ping, shared(number % addresses), PING_INTERVAL))
     world.count(run, SETTLE + QUIET)
     used = Counter(entry.mac for client in world.clients for entry in client.entries.values())
     mac = used.most_common(1)[0][0]

@@ -13,7 +13,9 @@ import platform
 import socket
 import struct
 import time
+from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 import numpy
 
@@ -36,8 +38,8 @@ def main() -> None:
         header, frame = super_frame(count)
         frames = segment(header, frame)
         assert count < MIN_RUN or len(coalesce(frames)) == 1
-        report(f"cut into {count}", count, lambda header=header, frame=frame: segment(header, frame))
-        report(f"join {count}", count, lambda frames=frames: coalesce(frames))
+        report(f"cut into {count}", count, partial(segment, header, frame))
+        report(f"join {count}", count, partial(coalesce, frames))
     report_writes(segment(*super_frame(45)))
 
 
@@ -64,7 +66,7 @@ def report_writes(frames: list[bytes]) -> None:
         return
     try:
         up(device.name)
-        report("write one by one", len(frames), lambda: [device.write(frame) for frame in frames])
+        report("write one by one", len(frames), lambda: deque(map(device.write, frames), 0))
         report("join and write", len(frames), lambda: device.write_batch(frames))
     finally:
         device.close()

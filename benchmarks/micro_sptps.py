@@ -62,7 +62,6 @@ def main() -> None:
         lambda: [a.seal_batch(prefix, TYPE_MAC, run) for run in runs],
         lambda sealed: [b.open_batch(run, PREFIX_SIZE) for run in sealed],
     )
-    report("verify", lambda: a.seal(TYPE_MAC, payloads[0]), lambda one: [b.verify(one) for _ in payloads])
     report(
         "open_batch of garbage",
         lambda: [os.urandom(PAYLOAD_SIZE + 33)] * RECORDS,

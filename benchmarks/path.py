@@ -18,6 +18,7 @@ import statistics
 import subprocess
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from pytinc.crypto.keys import PrivateKey
@@ -145,10 +146,10 @@ def measure(world: World) -> None:
         into = tcp_frame(MAC_HERE, MAC_THERE, size)
         for count in BATCHES:
             frames, answers = batches_of(out, count), batches_of(into, count)
-            all_, session = cost(world.send, lambda f=frames: f), cost(world.seal, lambda f=frames: f)
+            all_, session = cost(world.send, partial(_same, frames)), cost(world.seal, partial(_same, frames))
             print(f"outbound        {size:5} {count:5}  {all_:6.2f}  {session:6.2f}")
-            all_ = cost(world.receive, lambda f=answers: world.sealed_by_b(f))
-            session = cost(world.open, lambda f=answers: world.sealed_by_b(f))
+            all_ = cost(world.receive, partial(world.sealed_by_b, answers))
+            session = cost(world.open, partial(world.sealed_by_b, answers))
             print(f"inbound         {size:5} {count:5}  {all_:6.2f}  {session:6.2f}")
 
 
@@ -168,12 +169,16 @@ def measure_guard(world: World) -> None:
         for count in BATCHES:
             frames, answers = batches_of(out, count), batches_of(into, count)
             sent, received = (
-                _by_guard(world, world.send, lambda f=frames: f),
-                _by_guard(world, world.receive, lambda f=answers: world.sealed_by_b(f)),
+                _by_guard(world, world.send, partial(_same, frames)),
+                _by_guard(world, world.receive, partial(world.sealed_by_b, answers)),
             )
             for name, costs in (("outbound", sent), ("inbound", received)):
                 print(f"{name:15} {size:5} {count:5}   " + "".join(f"{cost:16.2f}" for cost in costs))
     world.table.guard = None
+
+
+def _same(batches: list[list[bytes]]) -> list[list[bytes]]:
+    return batches
 
 
 def _by_guard(world: World, run: Step, prepare: Callable[[], list[list[bytes]]]) -> list[float]:

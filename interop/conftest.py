@@ -12,15 +12,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from pytinc.lab.namespaces import Lab, missing_means
+from pytinc.lab.namespaces import Lab, LabError, missing_means
 from pytinc.lab.network import Network
-from pytinc.lab.node import Kind, LabError
+from pytinc.lab.node import Kind
 
 KINDS = {"C": Kind.C, "P": Kind.PY}
 BUG = re.compile(r"Traceback|Unexpected \w+(Error|Exception)")
@@ -133,7 +132,9 @@ def _no_traceback() -> Iterator[None]:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[Any]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show the ends of all logs with a failure; with PYTINC_INTEROP_LOGS=DIR whole logs are copied there."""
     report = yield
     if report.failed:

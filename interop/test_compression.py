@@ -6,6 +6,7 @@ Debian's tincd knows zlib and LZO; LZ4 came after it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -20,6 +21,10 @@ COUNT, SIZE, INTERVAL = 20, 1200, 0.05
 def sent(node: Node) -> int:
     """Bytes that the host has sent on the network below."""
     return int(node.host.run("cat", "/sys/class/net/eth0/statistics/tx_bytes").stdout)
+
+
+def knows_mtu(here: Node, there: Node) -> bool:
+    return here.nodes()[there.name].mtu_known
 
 
 @pytest.mark.parametrize(("mode", "level"), [("switch", 6), ("router", 11), ("switch", 12)])
@@ -41,7 +46,7 @@ def test_packets_arrive_and_take_less_room(
     network.wait_converged()
     wait_until(lambda: answers(left.host, right.address), 20, "they answer")
     for here, there in ((left, right), (right, left)):
-        wait_until(lambda here=here, there=there: here.nodes()[there.name].mtu_known, 30, "the MTU is known")
+        wait_until(partial(knows_mtu, here, there), 30, "the MTU is known")
     for here, there in ((left, right), (right, left)):
         before = sent(here)
         report = ping(here.host, there.address, COUNT, interval=INTERVAL, size=SIZE)

@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Callable
+from functools import partial
 from itertools import combinations, permutations
 
 import pytest
@@ -37,7 +38,7 @@ def trio(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Network
     network.start()
     network.wait_converged()
     for one, other in combinations(network, 2):
-        wait_until(lambda one=one, other=other: answers(one.host, other.address), 20, "all answer")
+        wait_until(partial(answers, one.host, other.address), 20, "all answer")
     return network
 
 
@@ -95,4 +96,4 @@ def told(node: Node, peer: str) -> tuple[bool | None, bool | None]:
 @pytest.mark.slow
 def test_the_path_mtu_is_found_from_both_sides_in_spite_of_the_block(trio: Network) -> None:
     for one, other in permutations(trio, 2):
-        wait_until(lambda one=one, other=other: found(one, other), 30, f"{one.name}'s MTU to {other.name}")
+        wait_until(partial(found, one, other), 30, f"{one.name}'s MTU to {other.name}")

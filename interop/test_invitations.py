@@ -81,6 +81,9 @@ def test_an_invited_node_joins_starts_and_is_reached(network: Network, cast: tup
     wait_until(lambda: answers(inviter.host, invitee.address), 20, "they answer")
 
 
+Spoil = Callable[[Network, str, Kind], str]
+
+
 class Bad:
     """A bad invitation: what is done to the URL, or on the inviter's side."""
 
@@ -109,7 +112,7 @@ class Bad:
         return f"{address}/{'A' * 24}{secret[24:]}"
 
 
-BAD = {
+BAD: dict[Spoil, str] = {
     Bad.used: "",
     Bad.expired: "",
     Bad.truncated: "Invalid invitation URL",
@@ -120,7 +123,7 @@ BAD = {
 
 @pytest.mark.parametrize("spoil", BAD, ids=lambda spoil: spoil.__name__)
 def test_a_bad_invitation_fails_clearly_and_leaves_no_configuration(
-    network: Network, cast: tuple[Kind, ...], spoil: Callable[[Network, str, Kind], str]
+    network: Network, cast: tuple[Kind, ...], spoil: Spoil
 ) -> None:
     if cast == (Kind.C, Kind.C) and not BAD[spoil]:
         pytest.skip("tincd says nothing to one it refuses, and tinc 1.1pre18's join waits for ever")

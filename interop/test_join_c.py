@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from pytinc.crypto.keys import parse_private_key
-from pytinc.lab.node import Kind, LabError
+from pytinc.lab.namespaces import LabError
+from pytinc.lab.node import Kind
 
 TIMEOUT_S = 30
 

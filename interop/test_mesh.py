@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from itertools import permutations
 
@@ -66,7 +66,7 @@ def traffic(*flows: tuple[Host, str]) -> Iterator[None]:
             process.communicate()
 
 
-def traffic_between(*nodes: Node) -> object:
+def traffic_between(*nodes: Node) -> AbstractContextManager[None]:
     return traffic(*((one.host, other.address) for one, other in permutations(nodes, 2)))
 
 
@@ -127,6 +127,19 @@ def is_without_udp(here: Node, there: Node) -> bool:
     return here.info(there.name)["Reachability"] != "directly with UDP"
 
 
+def is_by_udp(here: Node, there: Node) -> bool:
+    return here.nodes()[there.name].by_udp
+
+
+def found_the_small_mtu(here: Node, there: Node) -> bool:
+    return here.nodes()[there.name].pmtu == PMTU_1280
+
+
+def sees_none_of(watcher: Node, names: list[str]) -> bool:
+    views = watcher.nodes()
+    return not any(name in views and views[name].reachable for name in names)
+
+
 @pytest.mark.mixed
 def test_blocked_udp_falls_back_and_comes_back(mesh: Network, lab: Lab) -> None:
     leaf, entry, far = mesh["leaf_a"], mesh["entry"], mesh["leaf_b"]
@@ -145,7 +158,7 @@ def test_blocked_udp_falls_back_and_comes_back(mesh: Network, lab: Lab) -> None:
         for one, other in blocked:
             for here, there in ((one, other), (other, one)):
                 wait_until(
-                    lambda here=here, there=there: here.nodes()[there.name].by_udp,
+                    partial(is_by_udp, here, there),
                     60, f"{here.name} finds UDP to {there.name} again", interval=0.5,
                 )  # fmt: skip
                 wait_answers(here, there)
@@ -159,7 +172,7 @@ def test_a_link_mtu_of_1280_is_found_from_both_ends(mesh: Network) -> None:
         with traffic_between(leaf, entry):
             for here, there in ((leaf, entry), (entry, leaf)):
                 wait_until(
-                    lambda here=here, there=there: here.nodes()[there.name].pmtu == PMTU_1280,
+                    partial(found_the_small_mtu, here, there),
                     90, f"{here.name} finds the MTU to {there.name}", interval=0.5,
                 )  # fmt: skip
             # Larger frames still arrive, in whatever way.
@@ -178,7 +191,7 @@ def test_a_node_cut_off_silently_is_dropped_in_time_and_used_again(mesh: Network
     for watcher in watchers:
         views = [node.name for node in lost]
         wait_until(
-            lambda watcher=watcher, views=views: not any(watcher.nodes()[name].reachable for name in views),
+            partial(sees_none_of, watcher, views),
             DEAD_AFTER_S, f"{watcher.name} drops the lost nodes", interval=0.1,
         )  # fmt: skip
     for node in lost:
@@ -195,7 +208,7 @@ def test_a_killed_relay_takes_its_leaf_along_and_both_come_back(mesh: Network) -
     relay.kill()
     for watcher in others:
         wait_until(
-            lambda watcher=watcher: not watcher.sees([relay]) and not watcher.sees([leaf]),
+            partial(sees_none_of, watcher, [relay.name, leaf.name]),
             DEAD_AFTER_S, f"{watcher.name} drops the relay and its leaf",
         )  # fmt: skip
         assert watcher.sees(node for node in others if node is not watcher)

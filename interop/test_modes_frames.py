@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -38,7 +39,7 @@ def network(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Netw
     left.start()
     network.wait_converged()
     for one, other in ((left, right), (right, left)):
-        wait_until(lambda one=one, other=other: mtu_known(one, other), 40, "the path MTU is known")
+        wait_until(partial(mtu_known, one, other), 40, "the path MTU is known")
     return network
 
 
@@ -82,7 +83,7 @@ def test_a_frame_with_tags_comes_out_as_it_went_in(
 
 
 def checksum(data: bytes) -> int:
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF

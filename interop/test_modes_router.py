@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
@@ -118,7 +119,7 @@ def test_the_clients_of_a_tunnel_server_do_not_learn_of_each_other(configured: C
     left, relay, right = network
     wait_until(lambda: relay.sees(network), PATIENCE_S, "the server sees its clients")
     for client in (left, right):
-        wait_until(lambda client=client: client.sees([relay]), PATIENCE_S, "a client sees the server")
+        wait_until(partial(client.sees, [relay]), PATIENCE_S, "a client sees the server")
         wait_answer(client, relay.address)
         wait_answer(relay, client.address)
     for client, other in ((left, right), (right, left)):

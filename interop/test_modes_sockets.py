@@ -29,7 +29,7 @@ table inet marks {
   }
 }
 """
-Configure = Callable[..., Network]
+Configure = Callable[..., tuple[Node, Node]]
 
 
 @pytest.fixture(scope="module")

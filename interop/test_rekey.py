@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
+from functools import partial
 from itertools import combinations
 
 import pytest
@@ -30,7 +31,7 @@ def trio(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Network
     network.start()
     network.wait_converged()
     for one, other in combinations(network, 2):
-        wait_until(lambda one=one, other=other: answers(one.host, other.address), 20, "all answer")
+        wait_until(partial(answers, one.host, other.address), 20, "all answer")
     return network
 
 

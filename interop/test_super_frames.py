@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from itertools import combinations
 
 import pytest
@@ -29,8 +30,8 @@ def trio(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Network
     network.start()
     network.wait_converged()
     for one, other in combinations(network, 2):
-        wait_until(lambda one=one, other=other: answers(one.host, other.address), 20, "all answer")
-        wait_until(lambda one=one, other=other: found(one, other), 30, "the path MTU is known")
+        wait_until(partial(answers, one.host, other.address), 20, "all answer")
+        wait_until(partial(found, one, other), 30, "the path MTU is known")
     return network
 
 
@@ -57,7 +58,7 @@ def agreed(node: Node, other: Node) -> bool:
 def test_two_pytinc_nodes_agree_and_carry_tcp_both_ways(trio: Network) -> None:
     hub, spoke = trio["hub"], trio["spoke"]
     for one, other in ((hub, spoke), (spoke, hub)):
-        wait_until(lambda one=one, other=other: agreed(one, other), 30, "super-frames are agreed on")
+        wait_until(partial(agreed, one, other), 30, "super-frames are agreed on")
     for one, other in ((hub, spoke), (spoke, hub)):
         before = stats(other, one.name)["rx_packets"]
         report = iperf(one.host, other.host, other.address, SECONDS)

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 
@@ -182,7 +183,7 @@ def network(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Netw
     left, right = network["left"], network["right"]
     wait_until(lambda: answers(left.host, right.address), 20, "they answer")
     for here, there in ((left, "right"), (right, "left")):
-        wait_until(lambda here=here, there=there: here.nodes()[there].mtu_known, 30, "the MTU is known")
+        wait_until(partial(knows_mtu, here, there), 30, "the MTU is known")
     return network
 
 
@@ -272,6 +273,10 @@ LEFT_ADDRESS, RIGHT_ADDRESS = "10.8.8.1", "10.8.8.2"
 ONLY_IN_20 = "10.8.8.20"
 
 
+def knows_mtu(here: Node, there: str) -> bool:
+    return here.nodes()[there].mtu_known
+
+
 def host_on_access_port(network: Network, node: Node, vlan: int, address: str) -> Host:
     """Add a host to a VLAN of the switch behind a node."""
     host = network.lab.host(f"{node.name}{vlan}")
@@ -304,7 +309,7 @@ def trunk(network: Network) -> Iterator[Trunk]:
     trunk.right[20].run("ip", "address", "add", f"{ONLY_IN_20}/24", "dev", "lan")
     for vlan in VLANS:
         wait_until(
-            lambda vlan=vlan: answers(trunk.left[vlan], RIGHT_ADDRESS),
+            partial(answers, trunk.left[vlan], RIGHT_ADDRESS),
             20,
             f"VLAN {vlan} passes the trunk",
         )

@@ -13,7 +13,7 @@ from pytinc.cli.app import expand_long_options, grammar
 from pytinc.cli.commands import COMMANDS
 
 if TYPE_CHECKING:
-    from conftest import Run
+    from cli.conftest import Run
 
 
 @pytest.mark.parametrize(

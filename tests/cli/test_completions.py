@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from pytinc.cli.completions import FILES
 from pytinc.config.variables import VARIABLES
 
 if TYPE_CHECKING:
-    from conftest import Run, ScriptedDaemon
+    from cli.conftest import Run, ScriptedDaemon
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "src/pytinc/cli/completions"
 NODES = (
@@ -106,6 +107,7 @@ def ask_fish(tmp_path: Path, *words: str) -> set[str]:
     return {row.partition("\t")[0] for row in done.stdout.splitlines()}
 
 
+Ask = Callable[..., set[str]]
 ASKERS = [
     pytest.param(ask_bash, marks=needs("bash"), id="bash"),
     pytest.param(ask_fish, marks=needs("fish"), id="fish"),
@@ -141,18 +143,20 @@ def _words(value: list[str] | set[str]) -> str:
 
 @pytest.mark.parametrize("ask", ASKERS)
 @pytest.mark.parametrize(("words", "offered"), CASES, ids=_words)
-def test_words_are_offered(ask, words: list[str], offered: set[str], program: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_words_are_offered(
+    ask: Ask, words: list[str], offered: set[str], program: Path, tmp_path: Path
+) -> None:
     assert ask(tmp_path, "pytinc", *words) == offered
 
 
 @pytest.mark.parametrize("ask", ASKERS)
-def test_every_command_is_offered(ask, program: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_every_command_is_offered(ask: Ask, program: Path, tmp_path: Path) -> None:
     assert ask(tmp_path, "pytinc", "") >= {name for name in COMMANDS if name != "config"}
 
 
 @pytest.mark.parametrize("ask", ASKERS)
-def test_nodes_of_the_running_daemon_are_offered(  # type: ignore[no-untyped-def]
-    ask, program: Path, daemon: ScriptedDaemon, tmp_path: Path
+def test_nodes_of_the_running_daemon_are_offered(
+    ask: Ask, program: Path, daemon: ScriptedDaemon, tmp_path: Path
 ) -> None:
     daemon.answers["3"] = NODES
     words = ("pytinc", "-c", "conf", "--pidfile", "conf/pid")

@@ -17,7 +17,7 @@ from pytinc.control.messages import EdgeRow, NodeRow
 from pytinc.wire.address import UNSPEC
 
 if TYPE_CHECKING:
-    from conftest import Run, ScriptedDaemon
+    from cli.conftest import Run, ScriptedDaemon
 
 NODES = """\
 18 3 alpha ba3ce58667ca MYSELF port 655 0 0 0 0 700000c 858 alpha alpha 0 1518 0 1518 1795377436 -1 5 418 4 356

@@ -11,7 +11,7 @@ import pytest
 from pytinc.cli.edit import relative_path
 
 if TYPE_CHECKING:
-    from conftest import Run, ScriptedDaemon
+    from cli.conftest import Run, ScriptedDaemon
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from conftest import Run
+    from cli.conftest import Run
 
 SEPARATOR = "#---------------------------------------------------------------#\n"
 

@@ -11,7 +11,7 @@ import pytest
 from pytinc.cli import fsck as fsck_module
 
 if TYPE_CHECKING:
-    from conftest import Run, ScriptedDaemon
+    from cli.conftest import Run, ScriptedDaemon
 
 PUBLIC_KEY = "gLeZdAjSACcESEAsVpLQtAzCV2LsvSaebOuiGKc9bUN"
 OTHER_KEY = "CQw+4p+sBvP6vIsuyIryi0TAwoUCXKdliq4+UtbRI1H"

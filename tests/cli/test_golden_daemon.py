@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from conftest import ScriptedDaemon
+    from cli.conftest import ScriptedDaemon
 
 TINC = shutil.which("tinc", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 pytestmark = [

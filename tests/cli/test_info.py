@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from conftest import Result, Run, ScriptedDaemon
+    from cli.conftest import Result, Run, ScriptedDaemon
 
 SUBNETS = """\
 18 5 ff:ff:ff:ff:ff:ff (broadcast)

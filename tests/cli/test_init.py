@@ -13,7 +13,7 @@ from pytinc.cli.init import TINC_UP
 from pytinc.crypto.keys import parse_private_key
 
 if TYPE_CHECKING:
-    from conftest import Run
+    from cli.conftest import Run
 
 PROGRESS = "Generating Ed25519 key pair:\nDone.\n"
 

@@ -14,7 +14,7 @@ from pytinc.crypto.keys import invitation_file_name, key_hash, parse_private_key
 from pytinc.wire.invitation import parse_url
 
 if TYPE_CHECKING:
-    from conftest import Run, ScriptedDaemon
+    from cli.conftest import Run, ScriptedDaemon
 
 NODE_ROW = "18 3 delta 485d4d17037c unknown port unknown 0 0 0 0 0 20 - - -1 1518 0 1518 0 -1 0 0 0 0\n"
 

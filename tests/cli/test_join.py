@@ -29,7 +29,7 @@ from pytinc.wire.invitation import CHUNK, LABEL, SEPARATOR, InvitationUrl
 from pytinc.wire.records import TYPE_HANDSHAKE
 
 if TYPE_CHECKING:
-    from conftest import Run
+    from cli.conftest import Run
 
 KEY = PrivateKey.from_seed(b"i" * 32)
 OTHER_KEY = PrivateKey.from_seed(b"o" * 32)

@@ -13,7 +13,7 @@ from pytinc.control import shared
 from pytinc.control.statistics import DAEMON_FIELDS, DROPS, NODE_FIELDS, format_row
 
 if TYPE_CHECKING:
-    from conftest import Run, ScriptedDaemon
+    from cli.conftest import Run, ScriptedDaemon
 
 DOCUMENT = (Path(__file__).resolve().parents[2] / "docs/json.md").read_text()
 NODES = """\
@@ -185,7 +185,11 @@ def test_info_about_a_node(ask: Run) -> None:
 
 def statistics_rows() -> str:
     drops = dict.fromkeys(DROPS, 0)
-    daemon = {**dict.fromkeys(DAEMON_FIELDS, 7), "lag_mean_us": None, "drops": drops | {"short": 2}}
+    daemon: dict[str, object] = {
+        **dict.fromkeys(DAEMON_FIELDS, 7),
+        "lag_mean_us": None,
+        "drops": drops | {"short": 2},
+    }
     daemon |= {"device_offloads": ["checksum", "TSO4"], "udp_offloads": []}
     node = {**dict.fromkeys(NODE_FIELDS, 5), "path": "udp", "relay": None, "drops": drops}
     node |= {"fast_tag_sending": True, "fast_tag_accepting": None}

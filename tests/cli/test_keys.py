@@ -10,7 +10,7 @@ import pytest
 from pytinc.crypto.keys import parse_private_key
 
 if TYPE_CHECKING:
-    from conftest import Run
+    from cli.conftest import Run
 
 PROGRESS = "Generating Ed25519 key pair:\nDone.\n"
 DISABLED = "Warning: old key(s) found and disabled.\n"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from conftest import Run
+    from cli.conftest import Run
 
 
 def test_every_directory_with_a_configuration_is_a_network(run: Run, tmp_path: Path) -> None:

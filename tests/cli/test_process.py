@@ -15,7 +15,7 @@ from pytinc.cli.process import daemon_command
 from pytinc.cli.session import Session
 
 if TYPE_CHECKING:
-    from conftest import Run, ScriptedDaemon
+    from cli.conftest import Run, ScriptedDaemon
 
 PROGRAM = """\
 #!/bin/sh

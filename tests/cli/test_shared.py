@@ -15,7 +15,7 @@ from pytinc.control.messages import TrafficRow
 from pytinc.control.shared import GUARD_FIELDS, Shared, format_address, format_guard
 
 if TYPE_CHECKING:
-    from conftest import Run, ScriptedDaemon
+    from cli.conftest import Run, ScriptedDaemon
 
 ROOT = Path(__file__).resolve().parents[2]
 NOW = 1795377436.0

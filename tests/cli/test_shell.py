@@ -12,7 +12,7 @@ from pytinc.cli.session import Session
 from pytinc.cli.shell import split
 
 if TYPE_CHECKING:
-    from conftest import Run, ScriptedDaemon
+    from cli.conftest import Run, ScriptedDaemon
 
 
 def test_a_script_is_run_line_by_line(run: Run, conf: Path) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pytinc.cli.signing import parse_document
 
 if TYPE_CHECKING:
-    from conftest import Run
+    from cli.conftest import Run
 
 # Made by tinc (cli.md 14).
 KEY = "gLeZdAjSACcESEAsVpLQtAzCV2LsvSaebOuiGKc9bUN"

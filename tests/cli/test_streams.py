@@ -13,7 +13,7 @@ import pytest
 from pytinc.cli.streams import file_header, record
 
 if TYPE_CHECKING:
-    from conftest import Run, ScriptedDaemon
+    from cli.conftest import Run, ScriptedDaemon
 
 
 def test_log_prints_messages_until_the_daemon_ends(run: Run, daemon: ScriptedDaemon) -> None:

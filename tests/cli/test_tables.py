@@ -16,7 +16,7 @@ from pytinc.control.shared import GUARD_FIELDS, format_address, format_guard
 from pytinc.control.statistics import DAEMON_FIELDS, NODE_FIELDS, format_row
 
 if TYPE_CHECKING:
-    from conftest import ScriptedDaemon
+    from cli.conftest import ScriptedDaemon
 
 NODES = """\
 18 3 alpha ba3ce58667ca MYSELF port 655 0 0 0 0 700000c 858 alpha alpha 0 1518 0 1518 1795377436 -1 5 418 4 356

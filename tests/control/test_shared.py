@@ -176,4 +176,4 @@ VALUES = st.recursive(
 @given(st.sampled_from(list(ADDRESS)), VALUES)
 def test_any_field_raises_nothing_but_decode_errors(name: str, value: object) -> None:
     with suppress(DecodeError):
-        parse_rows(rows(**{name: value}))
+        parse_rows([format_guard(GUARD), format_address({**ADDRESS, name: value})])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import fields
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -22,14 +23,14 @@ from pytinc.datapath.peer_slot import Drops
 from pytinc.errors import DecodeError
 
 NO_DROPS = dict.fromkeys(DROPS, 0)
-DAEMON_VALUES = {
+DAEMON_VALUES: dict[str, Any] = {
     **dict.fromkeys(DAEMON_FIELDS, 7),
     "lag_max_us": None,
     "device_offloads": ["checksum", "TSO4"],
     "udp_offloads": [],
     "drops": NO_DROPS,
 }
-NODE_VALUES = {
+NODE_VALUES: dict[str, Any] = {
     **dict.fromkeys(NODE_FIELDS, 5),
     "path": "udp",
     "relay": None,
@@ -42,7 +43,7 @@ NODE_VALUES = {
 }
 
 
-def rows(node: dict[str, object] = NODE_VALUES, daemon: dict[str, object] = DAEMON_VALUES) -> list[str]:
+def rows(node: dict[str, Any] = NODE_VALUES, daemon: dict[str, Any] = DAEMON_VALUES) -> list[str]:
     return [format_row(DAEMON, daemon), format_row(NODE, {"name": "beta", **node})]
 
 
@@ -63,7 +64,7 @@ def test_reasons_are_those_of_the_data_path() -> None:
 def test_a_row_fits_the_client_with_the_longest_names() -> None:
     from pytinc.control.client import MAX_LINE
 
-    node = dict.fromkeys(NODE_FIELDS, 2**64) | {"path": "relayed", "relay": "r" * 2048}
+    node: dict[str, Any] = dict.fromkeys(NODE_FIELDS, 2**64) | {"path": "relayed", "relay": "r" * 2048}
     node["drops"] = dict.fromkeys(DROPS, 2**64)
     assert len(format_row(NODE, {"name": "n" * 2048, **node})) < MAX_LINE
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -73,3 +75,26 @@ def test_without_libsodium_openssl_makes_the_same_records() -> None:
 
     done = subprocess.run([sys.executable, "-c", WITHOUT_SODIUM], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == RecordCipher(bytes(range(64))).seal(7, b"payload").hex()
+
+
+@pytest.fixture
+def by_openssl(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The module as it is where libsodium cannot be reached."""
+    monkeypatch.setitem(sys.modules, "cffi", None)
+    spec = importlib.util.find_spec("pytinc.crypto.poly1305")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.sodium is None
+    return module
+
+
+@pytest.mark.parametrize("size", [0, 15, 16, 1500])
+def test_openssl_makes_and_takes_the_same_tags(by_openssl: ModuleType, size: int) -> None:
+    key, data = bytes(range(64)), bytes(size)
+    tag = by_openssl.generate_tag(key, data)
+    assert tag == poly1305.generate_tag(key, data)
+    assert by_openssl.verify_tag(tag, key, data)
+    assert not by_openssl.verify_tag(tag, key, data + b"x")
+    assert not by_openssl.verify_tag(tag[:15], key, data)

@@ -90,7 +90,9 @@ def test_one_wrong_bit_or_number_and_nothing_opens(fast: bool, rows: Rows, data:
 
 
 @pytest.mark.parametrize("missing", ["sodium", "HAS_ROWS"])
-def test_where_a_library_cannot_do_it_nothing_is_written(monkeypatch, missing: str) -> None:
+def test_where_a_library_cannot_do_it_nothing_is_written(
+    monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
     monkeypatch.setattr(aead, missing, None)
     rows = Rows(2, 10, 10, 64, 80, 64, 42)
     cipher, buffer = RecordCipher(KEY), bytearray(200)
@@ -100,3 +102,34 @@ def test_where_a_library_cannot_do_it_nothing_is_written(monkeypatch, missing: s
         assert not cipher.seal_rows_fast(0, memoryview(plain_buffer(rows)), memoryview(buffer), rows)
         assert not cipher.open_rows_fast(0, memoryview(buffer), memoryview(bytearray(300)), rows)
     assert buffer == bytes(200)
+
+
+THREE = Rows(records=3, size=40, last=9, plain=64, plain_step=104, sealed=64, sealed_step=72)
+
+
+@TAGS
+def test_three_records_of_which_the_last_is_shorter(fast: bool) -> None:
+    sealed, cipher = sealed_in_rows(THREE, 5, fast=fast), RecordCipher(KEY)
+    seal = cipher.seal_fast if fast else cipher.seal
+    assert [record(sealed, THREE, number) for number in range(3)] == [
+        seal(5, b"\1" * 40),
+        seal(6, b"\2" * 40),
+        seal(7, b"\3" * 9),
+    ]
+    opened = bytearray(len(plain_buffer(THREE)))
+    open_ = cipher.open_rows_fast if fast else cipher.open_rows_strict
+    assert open_(5, memoryview(sealed), memoryview(opened), THREE)
+    assert opened == plain_buffer(THREE)
+    sealed[THREE.sealed + THREE.sealed_step] ^= 1
+    assert not open_(5, memoryview(sealed), memoryview(opened), THREE)
+
+
+def test_a_record_in_rows_cannot_be_made_longer_by_what_the_fast_tag_covers() -> None:
+    cipher = RecordCipher(KEY)
+    fast = cipher.seal_fast(5, b"x" * 16)
+    longer = fast[:16] + bytes(8) + (16).to_bytes(8, "little") + fast[16:]
+    rows = Rows(records=1, size=32, last=32, plain=64, plain_step=96, sealed=64, sealed_step=64)
+    sealed, opened = bytearray(64) + longer, bytearray(96)
+    # By tinc's rule alone it is authentic.
+    assert cipher.open_rows(5, memoryview(sealed), memoryview(opened), rows)
+    assert not cipher.open_rows_strict(5, memoryview(sealed), memoryview(opened), rows)

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 import pytinc
 from pytinc.daemon.app import main
 
 
-def test_version_wins_over_help_and_has_the_lines_programs_read(capsys) -> None:
+def test_version_wins_over_help_and_has_the_lines_programs_read(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help", "--version"]) == 0
     first, second, *_ = capsys.readouterr().out.splitlines()
     assert first.startswith(f"tinc version {pytinc.__version__} (")
@@ -14,24 +16,28 @@ def test_version_wins_over_help_and_has_the_lines_programs_read(capsys) -> None:
     assert second == "Features: watchdog"
 
 
-def test_help_is_on_standard_output(capsys) -> None:
+def test_help_is_on_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     assert "Usage:" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("words", [["word"], ["--nosuch"], ["-c"]])
-def test_a_wrong_command_line_gives_a_hint_and_status_one(capsys, words: list[str]) -> None:
+def test_a_wrong_command_line_gives_a_hint_and_status_one(
+    capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
     assert main(words) == 1
     said = capsys.readouterr().err
     assert "--help' for more information." in said
 
 
 @pytest.mark.parametrize("name", ["a/b", ".hidden", "a\\b", "a\tb"])
-def test_an_impossible_netname_is_refused(capsys, name: str) -> None:
+def test_an_impossible_netname_is_refused(capsys: pytest.CaptureFixture[str], name: str) -> None:
     assert main(["-n", name]) == 1
     assert "Invalid character in netname" in capsys.readouterr().err
 
 
-def test_an_option_without_a_value_is_refused_by_its_number(capsys, tmp_path) -> None:
+def test_an_option_without_a_value_is_refused_by_its_number(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     assert main(["-c", str(tmp_path), "-o", "A=1", "-o", "B"]) == 1
     assert "No value for variable `B' in command line option 2" in capsys.readouterr().err

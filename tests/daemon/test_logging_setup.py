@@ -4,11 +4,12 @@ import io
 import logging
 import os
 import re
+import syslog
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from pytinc.daemon import logging_setup
 from pytinc.daemon.logging_setup import (
     DaemonLog,
     FileTarget,
@@ -71,7 +72,7 @@ def test_lines_above_the_level_are_not_written(log: DaemonLog) -> None:
     assert stream.getvalue().count("\n") == 1
 
 
-def test_a_terminal_gets_colours_unless_it_is_dumb(log: DaemonLog, monkeypatch) -> None:
+def test_a_terminal_gets_colours_unless_it_is_dumb(log: DaemonLog, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     stream = Terminal()
     log.add(StderrTarget(stream))
@@ -84,7 +85,7 @@ def test_a_terminal_gets_colours_unless_it_is_dumb(log: DaemonLog, monkeypatch) 
     assert "\x1b" not in plain.getvalue()
 
 
-def test_lines_in_a_file_have_identity_and_pid(log: DaemonLog, tmp_path) -> None:
+def test_lines_in_a_file_have_identity_and_pid(log: DaemonLog, tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_text("before\n")
     log.add(FileTarget(str(path), log.ident))
@@ -94,7 +95,7 @@ def test_lines_in_a_file_have_identity_and_pid(log: DaemonLog, tmp_path) -> None
     assert re.fullmatch(rf"{TIME} tinc\.vpn\[{os.getpid()}\]: Ready", line)
 
 
-def test_reopening_makes_a_new_file_if_the_old_one_was_moved(log: DaemonLog, tmp_path) -> None:
+def test_reopening_makes_a_new_file_if_the_old_one_was_moved(log: DaemonLog, tmp_path: Path) -> None:
     path, moved = tmp_path / "log", tmp_path / "log.1"
     log.add(FileTarget(str(path), log.ident))
     log(0, "info", "first")
@@ -106,7 +107,7 @@ def test_reopening_makes_a_new_file_if_the_old_one_was_moved(log: DaemonLog, tmp
     assert path.read_text().endswith("third\n")
 
 
-def test_if_reopening_fails_the_old_file_is_kept(log: DaemonLog, tmp_path) -> None:
+def test_if_reopening_fails_the_old_file_is_kept(log: DaemonLog, tmp_path: Path) -> None:
     directory = tmp_path / "directory"
     directory.mkdir()
     log.add(FileTarget(str(directory / "log"), log.ident))
@@ -116,16 +117,16 @@ def test_if_reopening_fails_the_old_file_is_kept(log: DaemonLog, tmp_path) -> No
     assert "still here" in (tmp_path / "moved" / "log").read_text()
 
 
-def test_a_file_that_cannot_be_opened_is_an_os_error(tmp_path) -> None:
+def test_a_file_that_cannot_be_opened_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(OSError):
         FileTarget(str(tmp_path / "nosuch" / "log"), "tinc")
 
 
-def test_syslog_gets_the_message_with_its_priority(log: DaemonLog, monkeypatch) -> None:
+def test_syslog_gets_the_message_with_its_priority(log: DaemonLog, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[tuple[int, str]] = []
     opened: list[tuple[object, ...]] = []
-    monkeypatch.setattr(logging_setup.syslog, "openlog", lambda *arguments: opened.append(arguments))
-    monkeypatch.setattr(logging_setup.syslog, "syslog", lambda *arguments: sent.append(arguments))
+    monkeypatch.setattr(syslog, "openlog", lambda *arguments: opened.append(arguments))
+    monkeypatch.setattr(syslog, "syslog", lambda *arguments: sent.append(arguments))
     log.add(SyslogTarget(log.ident))
     log(0, "notice", "Ready")
     log(0, "critical", "bad")
@@ -134,7 +135,8 @@ def test_syslog_gets_the_message_with_its_priority(log: DaemonLog, monkeypatch) 
 
 
 def test_the_umbilical_gets_lines_coloured_if_asked(log: DaemonLog) -> None:
-    plain, coloured = [], []
+    plain: list[bytes] = []
+    coloured: list[bytes] = []
     log.add(UmbilicalTarget(plain.append, coloured=False))
     log.add(UmbilicalTarget(coloured.append, coloured=True))
     log(0, "error", "no")

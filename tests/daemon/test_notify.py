@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -8,7 +9,7 @@ from pytinc.daemon.notify import Notifier, watchdog_interval
 
 
 @pytest.mark.parametrize("abstract", [False, True])
-def test_states_are_sent_as_datagrams(tmp_path, abstract: bool) -> None:
+def test_states_are_sent_as_datagrams(tmp_path: Path, abstract: bool) -> None:
     name = f"@pytinc-test-{tmp_path.name}" if abstract else str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind("\0" + name[1:] if abstract else name)
@@ -19,7 +20,7 @@ def test_states_are_sent_as_datagrams(tmp_path, abstract: bool) -> None:
         notifier.send("STOPPING=1")
 
 
-def test_without_a_service_manager_nothing_happens(tmp_path) -> None:
+def test_without_a_service_manager_nothing_happens(tmp_path: Path) -> None:
     Notifier({}).send("READY=1")
     Notifier({"NOTIFY_SOCKET": str(tmp_path / "nobody")}).send("READY=1")
 

@@ -18,14 +18,14 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_directories_are_made_and_get_their_modes(tmp_path) -> None:
+def test_directories_are_made_and_get_their_modes(tmp_path: Path) -> None:
     (tmp_path / "invitations").mkdir(mode=0o777)
     prepare_directories(str(tmp_path))
     assert mode(tmp_path) == mode(tmp_path / "cache") == mode(tmp_path / "hosts") == 0o755
     assert mode(tmp_path / "invitations") == 0o700
 
 
-def test_a_directory_that_cannot_be_made_is_ignored(tmp_path) -> None:
+def test_a_directory_that_cannot_be_made_is_ignored(tmp_path: Path) -> None:
     prepare_directories(str(tmp_path / "no" / "such"))
 
 
@@ -47,7 +47,7 @@ def test_an_unknown_user_is_refused_by_name() -> None:
 
 
 @needs_root
-def test_user_and_root_directory_are_changed_and_files_are_still_found(tmp_path) -> None:
+def test_user_and_root_directory_are_changed_and_files_are_still_found(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     (tmp_path / "here").write_text("inside")
     code = (

@@ -16,7 +16,7 @@ def files_in(directory: Path) -> RunFiles:
     return RunFiles(str(directory / "pid"), str(directory / "pid.socket"))
 
 
-def test_only_its_owner_can_read_the_pid_file_and_both_files_are_removed_at_the_end(tmp_path) -> None:
+def test_only_its_owner_can_read_the_pid_file_and_both_files_are_removed_at_the_end(tmp_path: Path) -> None:
     files = files_in(tmp_path)
     with files.create(CONTENT):
         assert (tmp_path / "pid").read_text() == f"4711 {'A' * 64} 127.0.0.1 port 655\n"
@@ -26,14 +26,14 @@ def test_only_its_owner_can_read_the_pid_file_and_both_files_are_removed_at_the_
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_stale_pid_file_with_a_loose_mode_is_replaced(tmp_path) -> None:
+def test_a_stale_pid_file_with_a_loose_mode_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "pid").write_text("stale")
     (tmp_path / "pid").chmod(0o666)
     files_in(tmp_path).create(CONTENT).close()
     assert stat.S_IMODE((tmp_path / "pid").stat().st_mode) == 0o600
 
 
-def test_a_second_daemon_leaves_the_files_of_the_first_alone(tmp_path) -> None:
+def test_a_second_daemon_leaves_the_files_of_the_first_alone(tmp_path: Path) -> None:
     first, second = files_in(tmp_path), files_in(tmp_path)
     with first.create(CONTENT):
         with pytest.raises(DeviceError, match="still in use"):
@@ -43,7 +43,7 @@ def test_a_second_daemon_leaves_the_files_of_the_first_alone(tmp_path) -> None:
         assert (tmp_path / "pid.socket").exists()
 
 
-def test_files_that_are_no_longer_ours_are_not_removed(tmp_path) -> None:
+def test_files_that_are_no_longer_ours_are_not_removed(tmp_path: Path) -> None:
     files = files_in(tmp_path)
     with files.create(CONTENT):
         (tmp_path / "pid").rename(tmp_path / "old")
@@ -52,7 +52,7 @@ def test_files_that_are_no_longer_ours_are_not_removed(tmp_path) -> None:
     assert (tmp_path / "pid").read_text() == "another daemon's"
 
 
-def test_a_directory_that_cannot_be_written_is_reported(tmp_path) -> None:
+def test_a_directory_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     with pytest.raises(PytincError):
         files_in(tmp_path / "nosuch").create(CONTENT)
 

@@ -18,13 +18,16 @@ class Log(list[tuple[int, str, str]]):
         self.append((level, priority, message))
 
 
+WithRunner = Callable[..., None]
+
+
 @pytest.fixture
 def log() -> Log:
     return Log()
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
-def with_runner(request, tmp_path, log) -> Callable[..., None]:
+def with_runner(request: pytest.FixtureRequest, tmp_path: Path, log: Log) -> WithRunner:
     """Run a test with a runner on one of the loops."""
 
     def run_it(test: Callable[[ScriptRunner], Coroutine[Any, Any, None]], **context: Any) -> None:
@@ -46,7 +49,7 @@ def write(path: Path, *lines: str, mode: int = 0o755) -> None:
     path.chmod(mode)
 
 
-def test_scripts_run_one_after_the_other_in_order(with_runner, tmp_path, log) -> None:
+def test_scripts_run_one_after_the_other_in_order(with_runner: WithRunner, tmp_path: Path, log: Log) -> None:
     out = tmp_path / "out"
     write(tmp_path / "host-up", f"sleep 0.1; echo up $NODE >> {out}")
     write(tmp_path / "hosts" / "b-up", f"echo own >> {out}")
@@ -65,7 +68,7 @@ def test_scripts_run_one_after_the_other_in_order(with_runner, tmp_path, log) ->
     assert len(log) == 4
 
 
-def test_the_loop_goes_on_while_a_script_runs(with_runner, tmp_path) -> None:
+def test_the_loop_goes_on_while_a_script_runs(with_runner: WithRunner, tmp_path: Path) -> None:
     write(tmp_path / "slow", "sleep 0.3")
 
     async def test(runner: ScriptRunner) -> None:
@@ -80,7 +83,9 @@ def test_the_loop_goes_on_while_a_script_runs(with_runner, tmp_path) -> None:
     with_runner(test)
 
 
-def test_a_script_sees_its_environment(with_runner, tmp_path, monkeypatch) -> None:
+def test_a_script_sees_its_environment(
+    with_runner: WithRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "out"
     monkeypatch.setenv("FROM_OUTSIDE", "outside")
     write(tmp_path / "subnet-up", f'echo "$NAME,$DEBUG,$SUBNET,$WEIGHT,$FROM_OUTSIDE,$#" > {out}')
@@ -93,7 +98,9 @@ def test_a_script_sees_its_environment(with_runner, tmp_path, monkeypatch) -> No
     assert out.read_text() == "alpha,3,10.0.0.0/8,,outside,0\n"
 
 
-def test_failures_are_logged_and_have_no_other_consequence(with_runner, tmp_path, log) -> None:
+def test_failures_are_logged_and_have_no_other_consequence(
+    with_runner: WithRunner, tmp_path: Path, log: Log
+) -> None:
     write(tmp_path / "fails", "exit 3")
     write(tmp_path / "dies", "kill -9 $$")
     write(tmp_path / "not-executable", "true", mode=0o644)
@@ -112,7 +119,7 @@ def test_failures_are_logged_and_have_no_other_consequence(with_runner, tmp_path
     assert errors[2] == "Script not-executable exited with non-zero status 126"
 
 
-def test_extension_and_interpreter_are_put_around_the_path(with_runner, tmp_path) -> None:
+def test_extension_and_interpreter_are_put_around_the_path(with_runner: WithRunner, tmp_path: Path) -> None:
     out = tmp_path / "out"
     (tmp_path / "tinc-up.sh").write_text(f"echo $0 > {out}\n")
 
@@ -124,7 +131,7 @@ def test_extension_and_interpreter_are_put_around_the_path(with_runner, tmp_path
     assert out.read_text() == f"{tmp_path}/tinc-up.sh\n"
 
 
-def test_idle_returns_at_once_when_there_is_nothing_to_run(with_runner) -> None:
+def test_idle_returns_at_once_when_there_is_nothing_to_run(with_runner: WithRunner) -> None:
     async def test(runner: ScriptRunner) -> None:
         runner.run("nosuch", {})
         await runner.idle()
@@ -133,7 +140,7 @@ def test_idle_returns_at_once_when_there_is_nothing_to_run(with_runner) -> None:
 
 
 def test_more_scripts_than_may_wait_are_skipped_and_reported_once(
-    with_runner, tmp_path, log, monkeypatch
+    with_runner: WithRunner, tmp_path: Path, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scripts, "MAX_WAITING", 3)
     out = tmp_path / "out"
@@ -153,7 +160,7 @@ def test_more_scripts_than_may_wait_are_skipped_and_reported_once(
     ]
 
 
-def test_after_the_end_of_the_runner_nobody_waits(tmp_path, log) -> None:
+def test_after_the_end_of_the_runner_nobody_waits(tmp_path: Path, log: Log) -> None:
     write(tmp_path / "never", "true")
 
     async def main(tasks: Tasks) -> None:

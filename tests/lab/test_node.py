@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from pytinc.lab.namespaces import LabError
@@ -65,7 +67,7 @@ def test_info_is_read_by_its_labels() -> None:
 
 
 def test_waiting_ends_when_the_condition_holds_and_treats_errors_of_the_lab_as_not_yet() -> None:
-    calls = iter([False, LabError("not up"), True])
+    calls: Iterator[bool | LabError] = iter([False, LabError("not up"), True])
 
     def condition() -> bool:
         answer = next(calls)

@@ -237,6 +237,27 @@ def test_made_up_weights_neither_keep_a_run_going_nor_make_anybody_unreachable(
     assert looked_at <= limit + 24 + edge_count
 
 
+def test_the_tree_leaves_out_the_heaviest_edge_of_a_ring() -> None:
+    graph = graph_of(
+        *both_ways("me", "a", 1), *both_ways("a", "b", 2), *both_ways("b", "me", 9), *both_ways("b", "c", 3),
+        edge("c", "nobody"), *both_ways("x", "y", 0),
+    )  # fmt: skip
+    assert {frozenset(pair) for pair in graph.tree()} == {
+        frozenset(pair) for pair in (("me", "a"), ("a", "b"), ("b", "c"))
+    }
+    assert graph.tree_neighbours("me", {"a", "b"}) == {"a"}
+    assert graph.tree_neighbours("a", {"me", "b"}) == {"me", "b"}
+    assert graph.tree_neighbours("a", {"me"}) == {"me"}, "without a connection there is no neighbour"
+
+
+def test_of_two_paths_with_as_many_hops_the_lighter_one_is_taken_though_found_later() -> None:
+    graph = graph_of(
+        *both_ways("me", "a", 9), *both_ways("me", "b", 1), *both_ways("a", "z", 1), *both_ways("b", "z", 1)
+    )
+    route = graph.run()["z"]
+    assert (route.nexthop, route.weighted_distance) == ("b", 2)
+
+
 # -- the table --
 
 
@@ -322,3 +343,8 @@ def test_there_is_always_room_for_our_own_edges_and_nodes(monkeypatch: pytest.Mo
 
 def test_an_edge_shows_its_ends() -> None:
     assert repr(edge("a", "b")) == "<Edge a to b>"
+
+
+def test_edges_whose_reverse_is_missing_are_named_by_it() -> None:
+    graph = graph_of(*both_ways("me", "a"), edge("a", "b"), edge("c", "b"))
+    assert sorted(graph.missing_edges()) == [("b", "a"), ("b", "c")]

@@ -22,7 +22,7 @@ from pytinc.protocol.meta import (
     SptpsPacketReceived,
     State,
 )
-from pytinc.wire.requests import Ack, Ping
+from pytinc.wire.requests import MAX_LINE_LENGTH, Ack, Ping
 
 ALPHA, BETA = (PrivateKey.from_seed(bytes([number]) * 32) for number in (1, 2))
 KEYS = {"alpha": ALPHA.public, "beta": BETA.public}
@@ -247,3 +247,68 @@ def test_many_empty_packets_at_once_are_taken_one_after_the_other() -> None:
     stream = one.take_output() * 5000
     one.send(Ping())
     assert events(two, stream + one.take_output()) == [Received(Ping(), "8")]
+
+
+# -- what only some connections have --
+
+
+@pytest.mark.parametrize("insecure", [False, True])
+def test_both_directions_of_every_request_are_traced(insecure: bool) -> None:
+    one = connection("alpha", "beta", insecure=insecure)
+    two = connection("beta", insecure=insecure)
+    seen: list[tuple[str, str]] = []
+    one.trace = lambda direction, line: seen.append((direction, line))
+    one.connected()
+    for _ in range(4):
+        events(two, one.take_output())
+        events(one, two.take_output())
+    assert one.state is State.ACTIVE
+    two.send(Ping())
+    events(one, two.take_output())
+    assert seen == [
+        ("Sending", "0 alpha 17.7"),
+        ("Got", "0 beta 17.7"),
+        ("Sending", "4 655 1 700000c"),
+        ("Got", "4 655 1 700000c"),
+        ("Got", "8"),
+    ]
+
+
+def test_a_request_that_no_peer_would_take_is_not_sent() -> None:
+    one, two = logged_in()
+    one.send_line("8 " + "x" * (MAX_LINE_LENGTH - 2))
+    with pytest.raises(DecodeError, match="too long"):
+        one.send_line("8 " + "x" * (MAX_LINE_LENGTH - 1))
+    assert len(events(two, one.take_output())) == 1
+
+
+def test_nothing_but_the_greeting_is_sent_in_plain_text() -> None:
+    meta = connection("alpha", "beta")
+    meta.connected()
+    meta.take_output()
+    with pytest.raises(ProtocolError, match="secure"):
+        meta.send(Ping())
+    assert meta.take_output() == b""
+
+
+def test_a_change_of_keys_by_the_peer_is_no_event() -> None:
+    one, two = logged_in()
+    assert one._session is not None
+    data = one._session.force_rekey()
+    while data:
+        assert events(two, data) == []
+        assert events(one, two.take_output()) == []
+        data = one.take_output()
+    one.send(Ping())
+    assert events(two, one.take_output()) == [Received(Ping(), "8")]
+
+
+def test_an_edge_that_has_come_before_is_not_read_again() -> None:
+    one, two = logged_in()
+    two.is_old_news = lambda line: line.startswith("12 0 ")
+    one.send_line("12 0 no edge at all, but known")
+    one.send(Ping())
+    assert events(two, one.take_output()) == [Received(Ping(), "8")]
+    one.send_line("12 1 no edge at all, and news")
+    with pytest.raises(DecodeError):
+        events(two, one.take_output())

@@ -16,6 +16,8 @@ from pytinc.protocol.pmtu import (
     MIN_PROBE_SIZE,
     SEARCH_PROBES,
     UNANSWERED_CHECKS,
+    WITHHELD_FIRST,
+    WITHHELD_LONGEST,
     PathMtu,
     PathSettings,
     ProbeOut,
@@ -105,6 +107,27 @@ class Path:
     @property
     def state(self) -> tuple[int, int, int, Search]:
         return self.facts.minmtu, self.mtu.maxmtu, self.facts.mtu, self.mtu.search
+
+
+# -- what the node asks --
+
+
+def test_a_search_is_under_way_until_it_ends_in_a_fixed_mtu() -> None:
+    path = Path(limit=1339, kernel=1439)
+    assert not path.mtu.is_searching
+    path.run(1)
+    assert path.mtu.is_searching
+    assert not path.mtu.is_fixed
+    path.run(7)
+    assert not path.mtu.is_searching
+    assert path.mtu.is_fixed
+
+
+def test_an_mtu_below_the_floor_is_not_worth_telling() -> None:
+    path = Path(limit=100, kernel=100)
+    path.run(60)
+    assert path.facts.minmtu == path.mtu.maxmtu
+    assert not path.mtu.is_fixed
 
 
 # -- the search --
@@ -433,6 +456,36 @@ def test_an_unrequested_reply_has_the_block_too() -> None:
         has_local_edge=False,
     )
     assert probe.payload == b"\x02" + (700).to_bytes(2, "big") + BLOCK + bytes(2) + RANDOM
+
+
+def test_super_frames_are_announced_from_a_proved_address_only_and_not_while_they_are_withheld() -> None:
+    both = Capability.FAST_TAG | Capability.SUPER_FRAMES
+    path = Path(capabilities=both)
+    assert path.mtu.capabilities == Capability.FAST_TAG
+    path.prove()
+    assert path.mtu.capabilities == both
+    path.mtu.withhold_super_frames(path.now)
+    assert path.mtu.capabilities == Capability.FAST_TAG
+
+
+def withheld_for(path: Path) -> float:
+    """Withhold super-frames now, and return after how many seconds they are announced again."""
+    path.mtu.withhold_super_frames(path.now)
+    before = path.now
+    while Capability.SUPER_FRAMES not in path.mtu.capabilities:
+        path.mtu.withhold_super_frames(path.now)  # more losses, before the peer has heard: no longer for them
+        path.now += 1
+        path.upkeep()
+    return path.now - before
+
+
+def test_each_time_super_frames_are_withheld_for_longer_until_the_path_was_good_for_long() -> None:
+    path = Path(capabilities=Capability.SUPER_FRAMES).prove()
+    times = [withheld_for(path) for _ in range(12)]
+    assert times[:3] == [WITHHELD_FIRST, 2 * WITHHELD_FIRST, 4 * WITHHELD_FIRST]
+    assert times[-1] == WITHHELD_LONGEST
+    path.now += WITHHELD_LONGEST + 1
+    assert withheld_for(path) == WITHHELD_FIRST
 
 
 def test_both_ends_learn_from_one_request_and_its_reply() -> None:

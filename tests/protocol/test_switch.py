@@ -90,12 +90,10 @@ def test_dumps_are_ordered_by_subnet_and_then_by_owner(table: SubnetTable) -> No
     assert [owner for owner, _ in table.all()] == ["z", "c", None, "a", "b"]
 
 
-def test_a_node_is_removed_with_all_it_owns(table: SubnetTable) -> None:
-    table.add("a", parse_subnet("10.0.0.0/8"))
+def test_a_subnet_of_two_owners_is_deleted_for_one_of_them(table: SubnetTable) -> None:
     table.add("a", Subnet.mac(MAC_A))
     table.add("b", Subnet.mac(MAC_A))
-    table.remove_owner("a")
-    table.remove_owner("nobody")
+    table.delete("a", Subnet.mac(MAC_A))
     assert table.all() == [("b", Subnet.mac(MAC_A))]
     assert table.mac_owner(MAC_A, everyone) == "b"
 
@@ -111,7 +109,7 @@ def test_a_peer_cannot_fill_the_table(table: SubnetTable, monkeypatch: pytest.Mo
     with pytest.raises(ProtocolError):
         table.add("c", parse_subnet("10.3.0.0/16"))
     assert not table.add("a", parse_subnet("10.0.0.0/8"))
-    table.remove_owner("a")
+    table.delete("a", parse_subnet("10.0.0.0/8"))
     assert table.add("c", parse_subnet("10.3.0.0/16"))
 
 
@@ -123,7 +121,7 @@ def test_a_mac_goes_to_the_smallest_weight_and_then_to_the_first_name(table: Sub
     table.add("c", parse_subnet("02:00:00:00:00:01#5"))
     table.add("a", Subnet.mac(MAC_A))
     assert table.mac_owner(MAC_A, everyone) == "c"
-    table.remove_owner("c")
+    table.delete("c", parse_subnet("02:00:00:00:00:01#5"))
     assert table.mac_owner(MAC_A, everyone) == "a"
     assert table.mac_owner(MAC_A, lambda name: name == "b") == "b"
     assert table.mac_owner(MAC_B, everyone) is None
@@ -238,8 +236,10 @@ def test_nodes_that_own_the_same_network_are_rivals_whatever_the_weight(table: S
     table.add("b", parse_subnet("10.0.0.0/8#5"))
     table.add("c", parse_subnet("10.0.0.0/16"))
     assert table.rivals() == {"a", "b"}
+    assert table.has_rivals
     table.delete("a", parse_subnet("10.0.0.0/8"))
     assert table.rivals() == set()
+    assert not table.has_rivals
 
 
 def test_a_node_with_two_weights_for_one_network_is_no_rival_of_itself(table: SubnetTable) -> None:
@@ -313,7 +313,8 @@ class SwitchMachine(RuleBasedStateMachine):
 
     @rule(owner=st.sampled_from(OWNERS))
     def remove_owner(self, owner: str) -> None:
-        self.table.remove_owner(owner)
+        for subnet in self.table.of(owner):
+            assert self.table.delete(owner, subnet)
         self.model -= {(owner, subnet) for subnet in self.owned(owner)}
 
     @rule(seconds=st.sampled_from((0.5, 3.0, 8.0)))

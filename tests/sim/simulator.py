@@ -394,7 +394,7 @@ class Mesh:
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
 
-    def at(self, when: float, function: Callable[[], None]) -> None:
+    def at(self, when: float, function: Callable[[], object]) -> None:
         heapq.heappush(self._queue, (max(when, self.now), next(self._order), function))
 
     def add(self, name: str, *, connect_to: Iterable[str] = (), **changes: object) -> SimNode:

@@ -35,7 +35,7 @@ class Facts:
     def received(self, node: str) -> int:
         return self.frames.get(node, 0)
 
-    def last_use(self, holder: bytes, client: bytes) -> float:
+    def last_use(self, holder: bytes, client: bytes, address: bytes) -> float:
         return -math.inf
 
     def is_guard(self, node: str) -> bool:
@@ -43,6 +43,9 @@ class Facts:
 
     def name_of(self, node_id: bytes) -> str | None:
         return None
+
+    def has_rivals(self) -> bool:
+        return False
 
     def rivals(self, now: float) -> Iterable[str]:
         return ()

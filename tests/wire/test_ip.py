@@ -28,6 +28,19 @@ def test_the_example_of_rfc_1071() -> None:
     assert ip.checksum(bytes.fromhex("0001f203f4f5f6f7")) == 0xFFFF - 0xDDF2
 
 
+def test_a_last_odd_byte_counts_as_the_upper_half_of_a_word() -> None:
+    assert ip.checksum(b"\x12\x34\x56") == 0xFFFF - (0x1234 + 0x5600)
+
+
+def test_a_sum_of_all_ones_is_not_taken_for_zero() -> None:
+    assert ip.checksum(b"\xff\xff") == 0
+    assert ip.checksum(b"\xff\xfe\0\1") == 0
+
+
+def test_the_example_of_rfc_1624() -> None:
+    assert ip.update_checksum(0xDD2F, 0x5555, 0x3285) == 0
+
+
 def test_nothing_and_zeros_sum_up_to_zero() -> None:
     assert ip.checksum(b"") == 0xFFFF
     assert ip.checksum(bytes(20)) == 0xFFFF

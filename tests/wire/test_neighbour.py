@@ -347,7 +347,27 @@ def test_the_answer_for_the_guards_address_is_an_advertisement_of_it() -> None:
     assert checksum_is_good(frame)
 
 
+def test_a_claim_tells_one_client_who_has_the_address() -> None:
+    for made, by_hand in (
+        (claim(HOLDER, VIP4, ASKER, IP4), arp(1, HOLDER, VIP4, bytes(6), IP4, to=ASKER)),
+        (
+            claim(HOLDER, VIP6, ASKER, IP6),
+            ASKER
+            + HOLDER
+            + b"\x86\xdd"
+            + icmpv6(VIP6, IP6, b"\x87\0\0\0" + bytes(4) + IP6 + option(1, HOLDER)),
+        ),
+    ):
+        assert made == by_hand[:6] + GUARD_MAC + by_hand[12:]
+
+
 # -- another sender --
+
+
+def test_a_question_is_asked_again_from_another_address() -> None:
+    assert with_sender(arp(1, ASKER, IP4, bytes(6), VIP4), MORE4, NOTE) == arp(1, ASKER, MORE4, NOTE, VIP4)
+    asked = solicitation(IP6, VIP6, option(1, ASKER)) + b"padding"
+    assert with_sender(asked, MORE6, NO_NOTE) == solicitation(MORE6, VIP6, option(1, ASKER)) + b"padding"
 
 
 @given(mac=stations, address=v4, target=v4, target_mac=notes, other=v4, padding=st.binary(max_size=20))

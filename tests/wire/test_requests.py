@@ -21,6 +21,7 @@ from pytinc.wire.requests import (
     KeyChanged,
     MtuInfo,
     Number,
+    OptionBits,
     Packet,
     Ping,
     Pong,
@@ -30,6 +31,7 @@ from pytinc.wire.requests import (
     TermReq,
     UdpInfo,
     decode_line,
+    options_version,
     parse_number,
     parse_request,
 )
@@ -190,6 +192,13 @@ def test_one_newline_is_taken_off_and_text_must_be_ascii() -> None:
         decode_line(b"8 \xff\n")
     with pytest.raises(DecodeError):
         decode_line(b"8" * 3000)
+    with pytest.raises(DecodeError):
+        decode_line(b"8 \x1b\n")
+
+
+def test_the_top_byte_of_options_is_the_version() -> None:
+    assert options_version(0x0700000C) == 7
+    assert options_version(OptionBits.CLAMP_MSS) == 0
 
 
 def test_numbers_are_those_of_tinc() -> None:

@@ -105,10 +105,6 @@ class RecordCipher:
         # The context has just given block 0: it stands where the data starts.
         return self._context.update(ciphertext)
 
-    def verify(self, seqno: int, sealed: bytes) -> bool:
-        """Tell whether `open` would succeed, without decrypting."""
-        return self._is_authentic(seqno, sealed[:-TAG_SIZE], sealed[-TAG_SIZE:])
-
     def open_strict(self, seqno: int, sealed: bytes) -> bytes | None:
         """Do what `open` does where the peer may use the fast tag as well.
 

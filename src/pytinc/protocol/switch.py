@@ -139,11 +139,6 @@ class SubnetTable:
         everything.sort(key=lambda item: (item[1].sort_key, item[0] or ""))
         return everything
 
-    def remove_owner(self, owner: str) -> None:
-        """Delete all subnets of a node."""
-        for subnet in self.of(owner):
-            self.delete(owner, subnet)
-
     # -- MACs --
 
     def macs(self) -> Iterator[bytes]:

@@ -110,11 +110,6 @@ class DatagramSession:
         return self._sealer is not None and self._out_count < KEY_LIMIT
 
     @property
-    def can_receive(self) -> bool:
-        """Application records can be opened."""
-        return self._opener is not None
-
-    @property
     def needs_rekey(self) -> bool:
         """So many records were sealed under the present key that a new one is due."""
         return self._out_count >= REKEY_AFTER
@@ -159,10 +154,6 @@ class DatagramSession:
         """Return the handshake datagrams to send, in order, and forget them."""
         output, self._output = self._output, []
         return output
-
-    def forget_old_key(self) -> None:
-        """Stop opening records under the key before the present one."""
-        self._old_opener = None
 
     def receive_handshake(self, datagram: bytes) -> bool:
         """Take a handshake datagram that came over a meta connection; tell whether it was accepted.
@@ -213,19 +204,6 @@ class DatagramSession:
             return None
         seqno, sealed = int.from_bytes(datagram[:SEQNO_SIZE], "big"), datagram[SEQNO_SIZE:]
         return self._judge(seqno, sealed, open_(seqno, sealed))
-
-    def verify(self, datagram: bytes) -> bool:
-        """Tell whether a datagram of unknown origin belongs to this session; nothing changes."""
-        opener, pending, old = self._opener, self._pending_opener, self._usable_old_opener()
-        if opener is None or len(datagram) < SEALED_DATAGRAM_MIN:
-            return False
-        seqno, sealed = int.from_bytes(datagram[:SEQNO_SIZE], "big"), datagram[SEQNO_SIZE:]
-        if self.window.check(seqno) and (
-            self._verify(opener, seqno, sealed)
-            or (pending is not None and self._verify(pending, seqno, sealed))
-        ):
-            return True
-        return old is not None and self.window.is_missing(seqno) and self._verify(old, seqno, sealed)
 
     def _receive_plain(self, datagram: bytes) -> Record | None:
         if len(datagram) < PLAIN_DATAGRAM_MIN:
@@ -312,11 +290,6 @@ class DatagramSession:
         if plaintext is None and self._accepts_fast:
             plaintext = cipher.open_fast(seqno, sealed)
         return plaintext
-
-    def _verify(self, cipher: RecordCipher, seqno: int, sealed: bytes) -> bool:
-        if not self._accepts_fast:
-            return cipher.verify(seqno, sealed)
-        return self._open_either(cipher, seqno, sealed) is not None
 
     def _usable_old_opener(self) -> RecordCipher | None:
         if self._old_opener is not None:

@@ -27,14 +27,6 @@ class ReplayWindow:
         self.far = 0
         """Records from the far future since the last accepted one."""
 
-    def check(self, seqno: int) -> bool:
-        """Tell whether ``seqno`` would be accepted; nothing changes."""
-        if seqno == self.next or not self._span:
-            return True
-        if self._is_far(seqno):
-            return self.far >= self._far_limit
-        return seqno > self.next or self.is_missing(seqno)
-
     def accept(self, seqno: int) -> bool:
         """Tell whether ``seqno`` is accepted, and remember it if so."""
         if seqno != self.next and self._span and not self._admit(seqno):
