@@ -1,7 +1,7 @@
 """What ``--json`` prints (docs/json.md): rows of the daemon's lists as dictionaries, and the writing.
 
 The commands call these functions instead of those that make tinc's lines. Names and types of fields are a
-promise: a field may be added, none is renamed or changes its type (tests/cli/test_json.py holds the
+promise: a field may be added, none is renamed or changes its type (tests/cli/test_machine.py holds the
 document and the program together).
 """
 
