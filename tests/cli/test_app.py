@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytinc.cli.app import expand_long_options, grammar
-from pytinc.cli.commands import COMMANDS
 
 if TYPE_CHECKING:
     from cli.conftest import Run
@@ -75,72 +74,9 @@ def test_wrong_options_are_reported_as_getopt_does(run: Run, options: list[str],
     assert result == (1, "", f"{complaint}\nTry `pytinc --help' for more information.\n")
 
 
-def test_help_names_every_command_that_tinc_lists(run: Run) -> None:
-    result = run("--help")
-    assert result.status == 0
-    assert result.out.startswith("Usage: pytinc [options] command\n")
-    assert "Valid options are" in result.out
-    assert "Valid commands are" in result.out
-    hidden = {"config", "list", "connect"}
-    for name in set(COMMANDS) - hidden:
-        assert f"\n  {name} " in result.out, name
-    assert run("help", "whatever").out == result.out
-    assert run("--he", "nosuch").out == result.out
-
-
-def test_version_wins_over_help_and_lists_features(run: Run) -> None:
-    result = run("--help", "--version")
-    assert result.out.startswith("tinc version ")
-    assert "protocol 17.7)\n" in result.out
-    (features,) = [line for line in result.out.splitlines() if line.startswith("Features:")]
-    assert set(features.split()[1:]) <= {"readline", "curses"}
-    assert run("version").out == result.out
-    assert run("version", "x") == (1, "", "Too many arguments!\n")
-
-
 @pytest.mark.parametrize("name", [".x", "a/b", "a\\b"])
 def test_a_network_name_that_is_not_a_directory_name_is_refused_first(run: Run, name: str) -> None:
     assert run("-n", name, "--help") == (1, "", "Invalid character in netname!\n")
-
-
-def test_the_network_name_may_come_from_the_environment(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "etc/tinc/vpn").mkdir(parents=True)
-    (tmp_path / "etc/tinc/vpn/tinc.conf").write_text("Name = here\n")
-    monkeypatch.setenv("NETNAME", "vpn")
-    assert run("get", "Name").out == "here\n"
-    assert run("-n", "", "get", "Name").status == 1
-
-
-def test_a_directory_wins_over_a_network_name(run: Run, conf: Path) -> None:
-    result = run("-n", "vpn", "-c", "conf", "get", "Name")
-    assert result.out == "alpha\n"
-    assert result.err == "Both netname and configuration directory given, using the latter...\n"
-
-
-@pytest.mark.parametrize(
-    ("words", "complaint"),
-    [
-        (["stop", "now"], "Too many arguments!"),
-        (["log", "1", "2"], "Too many arguments!"),
-        (["generate-keys", "2048"], "Too many arguments!"),
-        (["debug"], "Invalid number of arguments."),
-        (["info", "a", "b"], "Invalid number of arguments."),
-        (["get"], "Invalid number of arguments."),
-        (["verify"], "Not enough arguments!"),
-        (["verify", "a", "b", "c"], "Too many arguments!"),
-    ],
-)
-def test_wrong_numbers_of_words_are_reported_as_tinc_does(
-    run: Run, conf: Path, words: list[str], complaint: str
-) -> None:
-    assert run("-c", "conf", *words) == (1, "", complaint + "\n")
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_of_the_table_can_be_loaded(name: str) -> None:
-    assert callable(COMMANDS[name].load())
 
 
 def test_prefixes_are_expanded_up_to_the_first_word() -> None:
@@ -172,27 +108,3 @@ def test_a_get_loads_nothing_heavy(conf: Path) -> None:
 def test_the_module_can_be_run(conf: Path) -> None:
     words = [sys.executable, "-m", "pytinc", "-c", str(conf), "get", "Name"]
     assert subprocess.run(words, capture_output=True, text=True, check=True).stdout == "alpha\n"
-
-
-def test_a_closed_pipe_ends_the_command_quietly(conf: Path) -> None:
-    with (conf / "tinc.conf").open("a") as file:
-        file.writelines(f"ConnectTo = node_{number}\n" for number in range(40000))
-    words = f"{sys.executable} -m pytinc -c {conf} get ConnectTo | head -n 1"
-    done = subprocess.run(words, shell=True, capture_output=True, text=True, check=True)
-    assert done.stdout == "node_0\n"
-    assert done.stderr == ""
-
-
-def test_an_unreadable_configuration_gives_no_traceback(run: Run, conf: Path) -> None:
-    (conf / "tinc.conf").unlink()
-    (conf / "tinc.conf").mkdir()
-    result = run("-c", "conf", "get", "Name")
-    assert result == (1, "", "Could not open configuration file conf/tinc.conf: Is a directory\n")
-
-
-def test_an_interrupt_gives_no_traceback(run: Run, conf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("pytinc.cli.variables.get", interrupted)
-    assert run("-c", "conf", "get", "Name") == (130, "", "\n")

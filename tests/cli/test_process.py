@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -12,7 +11,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from pytinc.cli.process import daemon_command
-from pytinc.cli.session import Session
 
 if TYPE_CHECKING:
     from cli.conftest import Run, ScriptedDaemon
@@ -141,12 +139,3 @@ def test_the_daemon_is_looked_for_beside_the_command_and_in_the_path(
     assert daemon_command("/nowhere/pytinc") == module
     monkeypatch.setenv("PATH", "/nowhere")
     assert daemon_command("pytinc") == module
-
-
-def test_the_daemons_options_follow_the_shell(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    run()
-    session = Session("pytinc", batch=True, force=True, confbase="conf", pidfile="x")
-    assert session.daemon_options == ["-c", "conf", "--pidfile=x"]
-    session.switch_network("vpn")
-    assert session.daemon_options == ["-n", "vpn"]
-    assert os.environ.get("NETNAME") is None

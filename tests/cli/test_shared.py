@@ -1,4 +1,4 @@
-"""Shared addresses: `dump shared`, and what `info` and `top` add. The schema of ``--json``: test_json.py."""
+"""Shared addresses: `dump shared`, and what `info` and `top` add. For ``--json`` see test_machine.py."""
 
 from __future__ import annotations
 

@@ -10,7 +10,6 @@ from pytinc.lab.namespaces import LabError
 from pytinc.lab.narrator import Narrator
 from pytinc.lab.node import Kind
 from pytinc.lab.pulse import Outcome
-from pytinc.lab.stage import ADDRESSES, CLIENT, ENTRY, HOLDERS, VIP, roles
 
 
 def outcome(network: str = "pytincd", silence: float = 0.34, successor: str | None = "node_2") -> Outcome:
@@ -28,13 +27,6 @@ def sum_up(kind: Kind, *outcomes: Outcome) -> bool:
     told = Demo(Narrator(plain=True), StageStub(kind), None)  # type: ignore[arg-type]
     told.outcomes += outcomes
     return told.sum_up()
-
-
-def test_the_network_has_the_shape_of_the_how_to() -> None:
-    assert ADDRESSES[ENTRY] == ["10.1.1.1/24"]
-    assert ADDRESSES[CLIENT] == ["10.1.1.2/24"]
-    assert [ADDRESSES[name] for name in HOLDERS] == [[f"10.1.1.10{n}/24", f"{VIP}/24"] for n in (2, 3, 4)]
-    assert set(roles()) == set(ADDRESSES)
 
 
 def test_it_runs_pytinc_unless_told_otherwise() -> None:

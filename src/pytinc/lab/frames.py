@@ -41,14 +41,21 @@ def _open(namespace: str, interface: str) -> socket.socket:
     finally:
         os.close(handle)
     opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
-    opened.setsockopt(_SOL_PACKET, _AUXDATA, 1)
-    opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
-    opened.bind((interface, _ALL_PROTOCOLS))
+    try:
+        opened.setsockopt(_SOL_PACKET, _AUXDATA, 1)
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
+        opened.bind((interface, _ALL_PROTOCOLS))
+    except OSError as error:
+        opened.close()
+        raise LabError(f"cannot open {interface}: {error.strerror}") from error
     return opened
 
 
 class Port:
-    """An interface of a host, frame by frame; it sees only what others send. Use it in ``with``."""
+    """An interface of a host, frame by frame; it sees only what others send. Use it in ``with``.
+
+    Raises LabError when the interface cannot be opened.
+    """
 
     def __init__(self, host: Host, interface: str) -> None:
         with ThreadPoolExecutor(1) as thread:

@@ -1,0 +1,44 @@
+"""help and version."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytinc.cli.about import version_text
+from pytinc.cli.commands import COMMANDS
+
+if TYPE_CHECKING:
+    from cli.conftest import Run
+
+
+def test_help_names_every_command_that_tinc_lists(run: Run) -> None:
+    result = run("--help")
+    assert result.status == 0
+    assert result.out.startswith("Usage: pytinc [options] command\n")
+    assert "Valid options are" in result.out
+    assert "Valid commands are" in result.out
+    hidden = {"config", "list", "connect"}
+    for name in set(COMMANDS) - hidden:
+        assert f"\n  {name} " in result.out, name
+    assert run("help", "whatever").out == result.out
+    assert run("--he", "nosuch").out == result.out
+
+
+def test_version_wins_over_help_and_lists_features(run: Run) -> None:
+    result = run("--help", "--version")
+    assert result.out.startswith("tinc version ")
+    assert "protocol 17.7)\n" in result.out
+    (features,) = [line for line in result.out.splitlines() if line.startswith("Features:")]
+    assert set(features.split()[1:]) <= {"readline", "curses"}
+    assert run("version").out == result.out
+    assert run("version", "x") == (1, "", "Too many arguments!\n")
+
+
+def test_a_python_without_readline_does_not_list_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "readline" else found(name))
+    (features,) = [line for line in version_text().splitlines() if line.startswith("Features:")]
+    assert "readline" not in features

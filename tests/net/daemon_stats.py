@@ -1,0 +1,65 @@
+"""A daemon in numbers, made up."""
+
+from __future__ import annotations
+
+from pytinc.net.statistics import DaemonStats
+from pytinc.net.timers import Lag
+from pytinc.node.stats import NodeStats, PathKind, PeerStats
+from pytinc.vip.views import GuardCounters, GuardSummary
+
+
+def peer(name: str, path: PathKind, **changes: object) -> PeerStats:
+    values: dict[str, object] = {
+        "name": name,
+        "reachable": path is not PathKind.NONE,
+        "path": path,
+        "relay": None,
+        "pmtu": None,
+        "rtt_us": None,
+        "key_age_s": None,
+        "fast_tag_sending": None,
+        "fast_tag_accepting": None,
+        "super_frames_sending": None,
+        "super_frames_accepting": None,
+        "macs": 1,
+        "rx_packets": 10,
+        "rx_bytes": 1000,
+        "tx_packets": 20,
+        "tx_bytes": 2000,
+        "drops": {},
+    }
+    return PeerStats(**(values | changes))  # type: ignore[arg-type]
+
+
+LATE = Lag(3, 0.001, 0.25)
+
+
+IDLE = GuardSummary(0, 0, None, GuardCounters())
+
+
+def daemon(*peers: PeerStats, lag: Lag = LATE, guard: GuardSummary = IDLE) -> DaemonStats:
+    node = NodeStats(
+        name="alpha",
+        peers=(peer("alpha", PathKind.SELF), *peers),
+        connections=1,
+        drops={"no_key": 4, "oversized": 0},
+        macs=3,
+        own_macs=1,
+        macs_learned=5,
+        macs_moved=2,
+    )
+    return DaemonStats(node, 12.5, lag, ("checksum", "TSO4"), ("GSO",), guard)
+
+
+BETA = peer(
+    "beta",
+    PathKind.UDP,
+    pmtu=1439,
+    rtt_us=1500,
+    key_age_s=60.0,
+    fast_tag_sending=False,
+    fast_tag_accepting=True,
+    super_frames_sending=True,
+    super_frames_accepting=False,
+    drops={"no_key": 3},
+)

@@ -1,0 +1,26 @@
+"""How errors of the system are told in log lines."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from pytinc.net.log import reason
+
+
+def test_the_systems_words_are_told_without_number_and_file() -> None:
+    with pytest.raises(OSError) as failure:
+        Path("/nonexistent/file").read_text()
+    assert reason(failure.value) == "No such file or directory"
+
+
+def test_a_name_that_cannot_be_resolved_has_words_as_well() -> None:
+    error = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+    assert reason(error) == "Name or service not known"
+
+
+@pytest.mark.parametrize("error", [OSError("something odd"), TimeoutError("something odd")])
+def test_an_error_without_a_number_is_told_in_its_own_words(error: OSError) -> None:
+    assert reason(error) == "something odd"
