@@ -1,4 +1,4 @@
-"""init and generate-keys: a new configuration directory and new keys (cli.md 4 and 5).
+"""init and generate-keys: a new configuration directory and new keys (docs/tinc-program.md, "init and keys").
 
 A directory is complete or not there: `init` builds a new one beside its final place and renames it. In a
 directory that exists already, tinc.conf is written last, and each file as a whole.

@@ -1,7 +1,7 @@
 """join: takes up an invitation and makes the new node's configuration.
 
-(cli.md 12, invitations.md 5.) Also the choice of a free port, which init shares. The only module of `cli`
-that may use sockets.
+See docs/protocol-invitations.md, "Joiner". The choice of a free port, which init shares, is here as well. The
+only module of `cli` that may use sockets.
 
 The order of things makes a lost connection harmless: everything is on the disk, beside its place, before the
 inviter is told the new key, and it is renamed into its place as soon as the inviter has said that it knows

@@ -1,4 +1,6 @@
-"""The command line of pytincd (daemon.md 1): words in, `Options` out. Loads click and nothing of the daemon.
+"""The command line of pytincd: words in, `Options` out. Loads click and nothing of the daemon.
+
+See docs/tinc-program.md, "Options of the daemon".
 
 click parses; what it does not do as tinc does is done here: long options shortened to a unique prefix,
 ``-d`` that counts or sets, and ``--logfile`` and ``-s`` of which the last one wins.

@@ -1,4 +1,6 @@
-"""Pid file and control socket: made in the right order, removed only by who made them (daemon.md 4).
+"""Pid file and control socket: made in the right order, removed only by who made them.
+
+See docs/tinc-program.md, "Pid file".
 
 Unlike tinc, a second daemon finds out that it is the second before it touches the files of the first.
 """

@@ -1,4 +1,6 @@
-"""Runs the scripts of the configuration directory, one after the other, beside the data path (config.md 8).
+"""Runs the scripts of the configuration directory, one after the other, beside the data path.
+
+See docs/tinc-program.md, "Scripts".
 
 tinc stops the world while a script runs. Here scripts keep their order, but frames and requests go on;
 only the daemon's start and end wait for them (`ScriptRunner.idle`).
