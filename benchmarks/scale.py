@@ -9,9 +9,9 @@ of all nodes together, and the bytes of all requests. The time until all agree i
 that of this process, for all nodes. Writes scale.json, scale.md and (with matplotlib) scale.png into
 benchmarks/results.
 
-Everything is done twice: by pytinc's rules, and with the same nodes by tinc's (meta.md 2): a new neighbour is
-told of each edge in new words, what was deleted is forgotten at once, what is wrong is corrected at once and
-always, and nobody asks about half edges.
+Everything is done twice: by pytinc's rules, and with the same nodes by tinc's (docs/protocol-meta.md): a new
+neighbour is told of each edge in new words, what was deleted is forgotten at once, what is wrong is corrected
+at once and always, and nobody asks about half edges.
 """
 
 from __future__ import annotations

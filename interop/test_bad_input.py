@@ -176,7 +176,7 @@ def test_a_second_daemon_cannot_take_the_port_and_leaves_the_first_alone(victim:
 
 def test_a_second_daemon_on_the_same_configuration_leaves_the_first_alone(victim: Node) -> None:
     if victim.kind is Kind.C:
-        pytest.skip("tincd removes the pid file of the daemon that runs (daemon.md 2)")
+        pytest.skip("tincd removes the pid file of the daemon that runs")
     pid = victim.pid()
     done = victim.start(check=False)
     assert done.returncode == 0, "start is content with a daemon that runs"

@@ -38,7 +38,7 @@ SCRIPTS = (
     "vip-changed",
 )
 NOT_OFFERED = ("config",)
-"""As in tinc's own completion (cli.md 2)."""
+"""As in tinc's own completion (docs/tinc-program.md, "Shell")."""
 WITHOUT_HELP = {
     "list": "The same as dump",
     "connect": "Connect to a node",

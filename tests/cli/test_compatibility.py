@@ -56,7 +56,7 @@ TINC_COMMANDS = [
     "verify",
     "version",
 ]
-"""Those of cli.md 1.5."""
+"""All commands of tinc."""
 
 
 def table(title: str) -> dict[str, tuple[str, str]]:

@@ -1,4 +1,7 @@
-"""`pytinc invite`: what is refused, what an invitation holds, and the address in its URL (invitations.md)."""
+"""`pytinc invite`: what is refused, what an invitation holds, and the address in its URL.
+
+See docs/protocol-invitations.md.
+"""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from pytinc.cli.signing import parse_document
 if TYPE_CHECKING:
     from cli.conftest import Run
 
-# Made by tinc (cli.md 14).
+# Made by tinc (docs/tinc-program.md, "sign and verify").
 KEY = "gLeZdAjSACcESEAsVpLQtAzCV2LsvSaebOuiGKc9bUN"
 FIRST = (
     "Signature = foo 1795379367 "

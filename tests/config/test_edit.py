@@ -1,4 +1,4 @@
-"""get, set, add and del on the text of a file: cli.md 3."""
+"""get, set, add and del on the text of a file: docs/tinc-program.md, "get, set, add and del"."""
 
 from __future__ import annotations
 

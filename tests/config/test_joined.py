@@ -1,4 +1,7 @@
-"""From the text of an invitation to the files of a node: invitations.md 5.2 and 5.3."""
+"""From the text of an invitation to the files of a node.
+
+See docs/protocol-invitations.md, "Files of a new node".
+"""
 
 from __future__ import annotations
 

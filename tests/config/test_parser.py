@@ -1,4 +1,4 @@
-"""The grammar of configuration files, their order, and the settings made of them: config.md 2, 4, 5."""
+"""The grammar of configuration files, their order, and the settings made of them: docs/tinc-program.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where everything is: cli.md 1.2-1.4, daemon.md 1."""
+"""Where everything is: docs/tinc-program.md, "Paths" and "Options of the daemon"."""
 
 from __future__ import annotations
 

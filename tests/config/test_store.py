@@ -1,4 +1,7 @@
-"""The configuration directory on disk: config.md 1, 2.3-2.5, 6; sptps.md 2.4."""
+"""The configuration directory on disk.
+
+See docs/tinc-program.md, "Configuration files" and "Lines"; docs/protocol-sptps.md, "Where keys are kept".
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Single values: config.md 2.2, 3 and 5.2."""
+"""Single values: docs/tinc-program.md, "Values"; docs/protocol-meta.md, "Subnets"."""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""The table of variables: config.md 5, invitations.md 5.2, cli.md 3."""
+"""The table of variables.
+
+See docs/tinc-program.md, "Variables"; docs/protocol-invitations.md, "Files of a new node";
+docs/tinc-program.md, "get, set, add and del".
+"""
 
 from __future__ import annotations
 
@@ -56,7 +60,7 @@ def test_host_only_variables_are_those_that_the_command_puts_into_the_own_host_f
     }
 
 
-def test_variables_of_both_files_are_those_of_the_specification() -> None:
+def test_variables_of_both_files_are_those_of_tinc() -> None:
     assert names(host=True, server=True) == {
         "Cipher",
         "ClampMSS",
@@ -72,7 +76,7 @@ def test_variables_of_both_files_are_those_of_the_specification() -> None:
     }
 
 
-def test_multi_valued_variables_are_those_of_the_specification() -> None:
+def test_multi_valued_variables_are_those_of_tinc() -> None:
     assert names(multiple=True) == {
         "Address",
         "BindToAddress",
@@ -83,7 +87,7 @@ def test_multi_valued_variables_are_those_of_the_specification() -> None:
     }
 
 
-def test_obsolete_variables_are_those_of_the_specification() -> None:
+def test_obsolete_variables_are_those_of_tinc() -> None:
     assert names(obsolete=True) == {"GraphDumpFile", "PrivateKey", "PublicKey", "PublicKeyFile"}
 
 

@@ -38,7 +38,7 @@ from pytinc.wire.address import UNKNOWN, UNSPEC, Address
 
 COOKIE = "9D43B81CF40ABAD0E9C3DE0F2722365FF3FEBD4CDC922AE9900DA093657CD1DE"
 
-# Lines of a real daemon (control.md 4).
+# Lines of a real daemon (docs/protocol-control.md, "Dumps").
 SELF = (
     "18 3 alpha ba3ce58667ca MYSELF port 655 0 0 0 0 700000c 858 alpha alpha 0 1518 0 1518 "
     "1795377436 -1 9 702 7 578"

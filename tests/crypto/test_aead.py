@@ -1,4 +1,6 @@
-"""ChaCha20-Poly1305 of SPTPS (sptps.md 1.1): vectors/chacha_poly1305.json, and an independent twin.
+"""ChaCha20-Poly1305 of SPTPS: vectors/chacha_poly1305.json, and an independent twin.
+
+See docs/protocol-sptps.md, "Record cipher".
 
 The fast tag is checked against the construction of RFC 8439, section 2.8, written out.
 """

@@ -1,4 +1,4 @@
-"""Keys, key files and hashes (sptps.md 1.3-1.4, 2.2-2.7): five vector files, and properties."""
+"""Keys, key files and hashes (docs/protocol-sptps.md): five vector files, and properties."""
 
 from __future__ import annotations
 

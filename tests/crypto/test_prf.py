@@ -1,4 +1,4 @@
-"""Key expansion (sptps.md 1.2): vectors/prf.json."""
+"""Key expansion (docs/protocol-sptps.md, "Key expansion"): vectors/prf.json."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Compressed packets: levels, bounds, and that damage costs nothing but the packet (dataplane.md 8)."""
+"""Compressed packets: levels, bounds, and that damage costs nothing but the packet.
+
+See docs/protocol-data.md, "Compression".
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What router mode does with packets, seen from outside, rule by rule (dataplane.md 5.8).
+"""What router mode does with packets, seen from outside, rule by rule (docs/protocol-data.md, "Router mode").
 
 Node a, with neighbours b and c; d is behind c. Each owns 10.NUMBER.0.0/16 and fd00:NUMBER::/32. Whether the
 fast code equals its plain twin in every combination is told by test_twin.py.
@@ -179,7 +179,8 @@ def test_a_packet_goes_to_the_owner_of_its_destination_without_ethernet_header(
     assert world.sent_to("b") == [data]
     ((path, (datagram,)),) = world.out.runs
     assert path.relay is world.b
-    assert len(datagram) == len(data) + DATAGRAM_OVERHEAD  # dataplane.md 11: 84 bytes make 117
+    # docs/protocol-data.md, "Captured datagrams": 84 bytes make 117
+    assert len(datagram) == len(data) + DATAGRAM_OVERHEAD
     assert not world.out.upcalls
     assert world.out.frames == []
     assert world.b.out_bytes == world.me.in_bytes == len(data) + 14

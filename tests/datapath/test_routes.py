@@ -151,11 +151,13 @@ def test_a_scan_of_a_network_does_not_fill_the_memory(world: World) -> None:
     assert world.owner("10.0.0.1") == "a"
 
 
-# -- against the spec's words --
+# -- against the documented rules --
 
 
 def by_the_spec(subnets: set[Owned], reachable: set[str], silent: set[str], address: bytes) -> str | NoOwner:
-    """Go through all subnets in the order of meta.md 3.2, broadcast ones before others alike.
+    """Go through all subnets in their order, broadcast ones before others alike.
+
+    See docs/protocol-meta.md, "Subnets".
 
     Those of silent nodes count only where the walk finds nobody else.
     """

@@ -1,4 +1,7 @@
-"""Connections through proxies, with small proxies of the test's own on loopback (meta.md 7)."""
+"""Connections through proxies, with small proxies of the test's own on loopback.
+
+See docs/protocol-meta.md, "Proxies".
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""UPnP: how what the helper process finds out becomes log lines, and its bounds (config.md, UPnP)."""
+"""UPnP: how what the helper process finds out becomes log lines, and its bounds.
+
+See docs/tinc-program.md, "Variables".
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""False claims about our own edges and subnets: the sender is told, nobody else (meta.md 9.3 and 2.7)."""
+"""False claims about our own edges and subnets: the sender is told, nobody else.
+
+See docs/protocol-meta.md, "Traces" and "Contradictions".
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Random early drop: packets by TCP give way before requests have to wait (dataplane.md 3.5)."""
+"""Random early drop: packets by TCP give way before requests have to wait.
+
+See docs/protocol-data.md, "Early drop".
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What the daemon does with who brings an invitation (invitations.md 4 and 7), against our own joiner."""
+"""What the daemon does with who brings an invitation, against our own joiner.
+
+See docs/protocol-invitations.md, "Inviter" and "Failures of invitations".
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The login as tinc does it: byte counts of meta.md 9.1's trace, ACK, and what a new neighbour is told."""
+"""The login as tinc does it: byte counts, ACK, what a new neighbour is told.
+
+See docs/protocol-meta.md, "Traces".
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TunnelServer and StrictSubnets: what is told, what is taken, what is passed on (meta.md 2.1, 2.3-2.6)."""
+"""TunnelServer and StrictSubnets: what is told, what is taken, what is passed on (docs/protocol-meta.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The bits and fields that dumps show of nodes, edges, subnets and connections (control.md 4)."""
+"""The bits and fields that dumps show of nodes, edges, subnets and connections.
+
+See docs/protocol-control.md, "Dumps".
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shortest paths and spanning tree: against meta.md 4 word by word, and the table's bounds."""
+"""Shortest paths and spanning tree: against docs/protocol-meta.md word by word, and the table's bounds."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def both_ways(one: str, other: str, weight: int = 1, options: int = 0) -> tuple[
     return edge(one, other, weight, options), edge(other, one, weight, options)
 
 
-# -- the specification, literally --
+# -- the documented rules, literally --
 
 
 @dataclass
@@ -53,7 +53,7 @@ class NaiveNode:
 
 
 def naive_paths(edges: dict[tuple[str, str], Edge], me: str) -> dict[str, NaiveNode]:
-    """Meta.md 4.1."""
+    """docs/protocol-meta.md, "Shortest paths"."""
     nodes = {name: NaiveNode() for pair in edges for name in pair}
     nodes[me] = NaiveNode(visited=True, indirect=False, distance=0, wdist=0, nexthop=me, via=me)
     queue = deque([me])
@@ -79,7 +79,7 @@ def naive_paths(edges: dict[tuple[str, str], Edge], me: str) -> dict[str, NaiveN
 
 
 def naive_tree(edges: dict[tuple[str, str], Edge], reachable: set[str]) -> set[frozenset[str]]:
-    """Meta.md 4.3."""
+    """docs/protocol-meta.md, "Spanning tree"."""
     in_order = sorted(edges.values(), key=lambda e: (e.weight, e.source, e.target))
     marked: set[str] = set()
     for e in in_order:
@@ -114,7 +114,7 @@ def random_edges(draw: st.DrawFn) -> dict[tuple[str, str], Edge]:
 
 
 @given(random_edges())
-def test_paths_equal_those_of_the_specification(edges: dict[tuple[str, str], Edge]) -> None:
+def test_paths_equal_those_of_the_documented_rules(edges: dict[tuple[str, str], Edge]) -> None:
     routes = graph_of(*edges.values()).run()
     naive = naive_paths(edges, "me")
     assert routes.keys() == naive.keys()
@@ -132,7 +132,7 @@ def test_paths_equal_those_of_the_specification(edges: dict[tuple[str, str], Edg
 
 
 @given(random_edges())
-def test_the_tree_equals_that_of_the_specification(edges: dict[tuple[str, str], Edge]) -> None:
+def test_the_tree_equals_that_of_the_documented_rules(edges: dict[tuple[str, str], Edge]) -> None:
     graph = graph_of(*edges.values())
     reachable = set(naive_paths(edges, "me"))
     tree = naive_tree(edges, reachable)

@@ -1,4 +1,4 @@
-"""The inviter's machine behind a meta connection, against our own joiner (invitations.md 3, 4 and 8)."""
+"""The inviter's machine behind a meta connection, against our own joiner (docs/protocol-invitations.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The joiner's machine against a small inviter built on a stream session (invitations.md 3, 7 and 8)."""
+"""The joiner's machine against a small inviter built on a stream session (docs/protocol-invitations.md)."""
 
 from __future__ import annotations
 

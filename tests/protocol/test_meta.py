@@ -1,4 +1,7 @@
-"""One meta connection: the login of meta.md 1.2-1.4, framing, and everything that must be refused."""
+"""One meta connection: the login, framing, and everything that must be refused.
+
+See docs/protocol-meta.md, "Login" and "ACK".
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Whom to dial next: order of addresses, back-off, address cache, AutoConnect (meta.md 5.3 to 5.5)."""
+"""Whom to dial next: order of addresses, back-off, address cache, AutoConnect.
+
+See docs/protocol-meta.md, "Dialling" to "AutoConnect".
+"""
 
 from __future__ import annotations
 

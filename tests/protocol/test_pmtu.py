@@ -1,4 +1,7 @@
-"""UDP discovery and path MTU search, on a simulated path (dataplane.md 4.3 to 4.6, 13.4, 13.12)."""
+"""UDP discovery and path MTU search, on a simulated path.
+
+See docs/protocol-data.md, "Probes" and "Path MTU search".
+"""
 
 from __future__ import annotations
 
@@ -410,7 +413,7 @@ def test_a_request_is_answered_by_its_length_and_its_random_bytes() -> None:
 
 
 def test_the_recorded_request_has_the_recorded_reply() -> None:
-    """Dataplane.md 11."""
+    """docs/protocol-data.md, "Captured datagrams"."""
     request = bytes.fromhex("00" * 14 + "f022b070")
     reply = bytes.fromhex("020012" + "00" * 11 + "f022b070")
     assert Path().mtu.on_probe(request, 0, VERSION).reply == reply
@@ -431,7 +434,10 @@ def announcing(capabilities: Capability = Capability.FAST_TAG) -> PathMtu:
 
 
 def c_reply(request: bytes) -> bytes:
-    """What a C node answers (dataplane.md 4.3): the first 18 bytes, with kind and length written over."""
+    """What a C node answers: the first 18 bytes, with kind and length written over.
+
+    See docs/protocol-data.md, "Probes".
+    """
     return b"\x02" + len(request).to_bytes(2, "big") + request[3:18]
 
 

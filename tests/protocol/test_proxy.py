@@ -1,4 +1,7 @@
-"""Requests to proxies, byte for byte: meta.md 7, RFC 1928, RFC 1929, RFC 9110 9.3.6."""
+"""Requests to proxies, byte for byte: RFC 1928, RFC 1929, RFC 9110 9.3.6.
+
+See docs/protocol-meta.md, "Proxies".
+"""
 
 from __future__ import annotations
 

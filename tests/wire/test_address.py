@@ -1,4 +1,4 @@
-"""Addresses of the meta protocol: meta.md 3.3."""
+"""Addresses of the meta protocol: docs/protocol-meta.md, "Addresses"."""
 
 from __future__ import annotations
 

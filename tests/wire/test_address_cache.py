@@ -1,4 +1,4 @@
-"""The address cache file: meta.md 5.4."""
+"""The address cache file: docs/protocol-meta.md, "Address cache"."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def header(version: int, count: int) -> bytes:
     return struct.pack("=II", version, count)
 
 
-@pytest.mark.skipif(sys.byteorder != "little", reason="the example of the specification is little endian")
+@pytest.mark.skipif(sys.byteorder != "little", reason="the example is little endian")
 def test_the_file_has_tincs_layout() -> None:
     packed = pack_addresses([Address("10.99.0.2", "655")])
     assert packed.hex().startswith("01000000010000000200028f0a63000200")

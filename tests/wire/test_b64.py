@@ -1,4 +1,7 @@
-"""tinc's base64 (sptps.md 2.1): vectors/base64.json, and the definition written out as a twin."""
+"""tinc's base64: vectors/base64.json, and the definition written out as a twin.
+
+See docs/protocol-sptps.md, "Base64".
+"""
 
 from __future__ import annotations
 

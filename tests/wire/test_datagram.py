@@ -1,4 +1,4 @@
-"""The prefix of UDP packets: dataplane.md 2, sptps.md 2.6."""
+"""The prefix of UDP packets: docs/protocol-data.md, "Datagrams"; docs/protocol-sptps.md, "Hashes"."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_node_id_is_the_start_of_the_hash_of_the_name() -> None:
     assert hashlib.sha512(b"gamma").digest().startswith(node_id("gamma"))
 
 
-def test_the_sizes_add_up_to_those_of_the_specification() -> None:
+def test_the_sizes_add_up_to_those_of_tinc() -> None:
     assert bytes(6) == NULL_ID
     assert PREFIX_SIZE == 12
     assert DATAGRAM_OVERHEAD == 33

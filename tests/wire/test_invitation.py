@@ -1,4 +1,4 @@
-"""The URL of an invitation: invitations.md 2 and 5.1, with the values of section 8."""
+"""The URL of an invitation: docs/protocol-invitations.md, "Inviting" and "Trace of an invitation"."""
 
 from __future__ import annotations
 

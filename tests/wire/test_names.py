@@ -1,4 +1,4 @@
-"""Node and network names: meta.md 3.1, cli.md 1.2."""
+"""Node and network names: docs/protocol-meta.md, "Names"; docs/tinc-program.md, "Paths"."""
 
 from __future__ import annotations
 

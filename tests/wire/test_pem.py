@@ -1,4 +1,4 @@
-"""PEM-like blocks: sptps.md 2.3; the table is vectors/keyfiles.json of the specification."""
+"""PEM-like blocks: docs/protocol-sptps.md, "Key files"; the table is vectors/keyfiles.json."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Layouts of SPTPS messages (sptps.md 3.2-3.4)."""
+"""Layouts of SPTPS messages (docs/protocol-sptps.md, "Records" and "Handshake")."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_a_kex_is_version_nonce_and_public_value() -> None:
     assert parse_kex(format_kex(NONCE, POINT)) == Kex(NONCE, POINT)
 
 
-def test_the_sizes_are_those_of_the_specification() -> None:
+def test_the_sizes_are_those_of_tinc() -> None:
     assert (KEX_SIZE, PLAIN_DATAGRAM_MIN, SEALED_DATAGRAM_MIN) == (65, 5, 21)
 
 

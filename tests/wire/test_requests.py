@@ -1,4 +1,4 @@
-"""Meta requests: the forms of meta.md 2, round trips, and what must be refused."""
+"""Meta requests: the forms of docs/protocol-meta.md, round trips, and what must be refused."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from pytinc.wire.requests import (
 )
 from pytinc.wire.subnet import Subnet, parse_subnet
 
-# Lines as real daemons sent them (meta.md 9).
+# Lines as real daemons sent them (docs/protocol-meta.md, "Traces").
 TRACES = [
     "0 alpha 17.7",
     "4 655 1 700000c",

@@ -1,4 +1,4 @@
-"""Subnets in text form: the tables of config.md 3 and meta.md 3.2."""
+"""Subnets in text form: docs/protocol-meta.md, "Subnets"."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""``help`` and ``version`` (cli.md 14): texts that tell what this program is."""
+"""``help`` and ``version``: texts that tell what this program is.
+
+See docs/tinc-program.md, "help and version".
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The grammar of the command line (cli.md 1): global options, then a command whose words are left alone.
+"""The grammar of the command line: global options, then a command whose words are left alone.
+
+See docs/tinc-program.md, "Command line".
 
 ``pytinc`` starts at `main`. click parses the options; the two classes here keep tinc's rules: command names
 in any case, long options shortened to a unique prefix, everything after the command untouched, exit status 1.

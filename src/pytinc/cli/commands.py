@@ -1,4 +1,6 @@
-"""The table of commands: name, where its code is, how many words it takes, its help (cli.md 1.5).
+"""The table of commands: name, where its code is, how many words it takes, its help.
+
+See docs/tinc-program.md, "Command line".
 
 The grammar (`pytinc.cli.app`), the shell and the help text read it. A command's module is imported only when
 the command runs, so that a light command starts quickly.

@@ -1,4 +1,7 @@
-"""Line editing in the shell on a terminal: history and TAB completion with readline (cli.md 2)."""
+"""Line editing in the shell on a terminal: history and TAB completion with readline.
+
+See docs/tinc-program.md, "Shell".
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""dump (also list): what the daemon knows, one line each (cli.md 7).
+"""dump (also list): what the daemon knows, one line each (docs/tinc-program.md, "dump and info").
 
 The lines are byte for byte those of tinc. On a terminal `pytinc.cli.tables` lays the same rows out for
 people, with ``--json`` `pytinc.cli.machine` writes them for programs, and `pytinc.cli.draw` makes pictures.

@@ -1,4 +1,7 @@
-"""edit: open a configuration file in the user's editor, then tell the daemon (cli.md 15)."""
+"""edit: open a configuration file in the user's editor, then tell the daemon.
+
+See docs/tinc-program.md, "edit".
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""export, import and exchange: host files passed between nodes by hand (cli.md 12)."""
+"""export, import and exchange: host files passed between nodes by hand.
+
+See docs/tinc-program.md, "export and import".
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""fsck: check the configuration for problems, without a daemon, and fix some of them (cli.md 13).
+"""fsck: check the configuration for problems, without a daemon, and fix some of them.
+
+See docs/tinc-program.md, "fsck".
 
 pytinc has no legacy protocol, so it omits what tinc's fsck says about RSA keys. Every problem is kept as a
 `Finding`: it is reported on stderr at once, or with ``--json`` printed at the end (docs/json.md).

@@ -1,4 +1,4 @@
-"""info: a report about a node, or who owns a subnet or an address (cli.md 8)."""
+"""info: a report about a node, or who owns a subnet or an address (docs/tinc-program.md, "dump and info")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""init: a new configuration directory (cli.md 4).
+"""init: a new configuration directory (docs/tinc-program.md, "init and keys").
 
 A directory is either complete or absent: `init` builds a new one beside its final place and renames it. In a
 directory that exists already, tinc.conf is written last, and each file as a whole.

@@ -1,4 +1,6 @@
-"""invite: makes an invitation and prints its URL (cli.md 12, invitations.md 2). `join` takes it up.
+"""invite: makes an invitation and prints its URL. `join` takes it up.
+
+See docs/protocol-invitations.md, "Inviting".
 
 The address for the URL is found first, so that a failure leaves nothing behind. Departure from tinc: pytinc
 does not ask a web service for it.
@@ -96,7 +98,7 @@ def _daemon_knows(session: Session, name: str) -> bool:
 
 
 def _contact(session: Session, own_name: str) -> tuple[str, str]:
-    """Return host and port for the URL (invitations.md 2.2)."""
+    """Return host and port for the URL (docs/protocol-invitations.md, "Inviting")."""
     tree = session.tree
     pools = [tree.read_host(own_name).pool, tree.read_server()]
     host, port = _first_address(pools)
@@ -229,7 +231,7 @@ def _tell_daemon(session: Session) -> None:
 
 
 def _content(session: Session, name: str, own_name: str, port: str) -> str:
-    """Return the text of an invitation (invitations.md 2.1)."""
+    """Return the text of an invitation (docs/protocol-invitations.md, "Inviting")."""
     lines = [f"Name = {name}\n"]
     if session.netname is not None and is_safe_netname(session.netname):
         lines.append(f"NetName = {session.netname}\n")

@@ -1,4 +1,6 @@
-"""join: accepts an invitation and makes the new node's configuration (cli.md 12, invitations.md 5).
+"""join: accepts an invitation and makes the new node's configuration.
+
+See docs/protocol-invitations.md, "Joiner".
 
 The order of the steps makes a lost connection harmless: everything is on disk, beside its final place, before
 the inviter is told the new key, and it is renamed as soon as the inviter has confirmed the key. The user is

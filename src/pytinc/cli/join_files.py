@@ -1,4 +1,6 @@
-"""The files that join makes, and what it asks about them once they are in place (invitations.md 5.2-5.3).
+"""The files that join makes, and what it asks about them once they are in place.
+
+See docs/protocol-invitations.md, "Files of a new node".
 
 `pytinc.cli.join` talks to the inviter and calls these functions.
 """

@@ -1,4 +1,7 @@
-"""generate-keys: a new Ed25519 key pair (cli.md 5), which init and join make for a new node as well."""
+"""generate-keys: a new Ed25519 key pair, which init and join make for a new node as well.
+
+See docs/tinc-program.md, "init and keys".
+"""
 
 from __future__ import annotations
 

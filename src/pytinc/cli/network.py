@@ -1,4 +1,7 @@
-"""network: list the networks configured on this machine, or switch the shell to another one (cli.md 11)."""
+"""network: list the networks configured on this machine, or switch the shell to another one.
+
+See docs/tinc-program.md, "network".
+"""
 
 from __future__ import annotations
 

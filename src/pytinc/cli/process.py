@@ -1,4 +1,4 @@
-"""start, stop and restart: the life of the daemon's process (cli.md 6)."""
+"""start, stop and restart: the life of the daemon's process (docs/tinc-program.md, "start and stop")."""
 
 from __future__ import annotations
 
@@ -79,7 +79,9 @@ def daemon_command(program: str) -> list[str]:
 
 
 def _run_with_umbilical(command: list[str]) -> bool:
-    """Run the daemon and copy what it says to stderr; tell whether it reported success (daemon.md 5).
+    """Run the daemon and copy what it says to stderr; tell whether it reported success.
+
+    See docs/tinc-program.md, "Umbilical".
 
     We read until the daemon closes its end: after ``Ready`` and a NUL byte, or when it fails.
     """

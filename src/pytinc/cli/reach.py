@@ -1,4 +1,6 @@
-"""How the daemon reaches a node, judged as tinc does from one row of its list (cli.md 7 and 8.1).
+"""How the daemon reaches a node, judged as tinc does from one row of its list.
+
+See docs/tinc-program.md, "dump and info".
 
 `info`, `dump graph`, the lists for people and the JSON lists all show it, each in its own words.
 """

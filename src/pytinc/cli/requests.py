@@ -1,6 +1,6 @@
 """Commands that are one request to the daemon: reload, pid, purge, debug, retry, connect, disconnect.
 
-cli.md 6 and 9.
+docs/tinc-program.md, "start and stop".
 """
 
 from __future__ import annotations

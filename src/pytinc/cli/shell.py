@@ -1,4 +1,6 @@
-"""The shell: commands from standard input until its end, ``exit`` or ``quit`` (cli.md 2).
+"""The shell: commands from standard input until its end, ``exit`` or ``quit``.
+
+See docs/tinc-program.md, "Shell".
 
 It runs when `pytinc` is called without a command. One session, and so one connection to the daemon, serves
 all commands. On a terminal it offers line editing with history and completion.

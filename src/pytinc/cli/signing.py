@@ -1,4 +1,4 @@
-"""sign and verify: files signed with a node's key (cli.md 14)."""
+"""sign and verify: files signed with a node's key (docs/tinc-program.md, "sign and verify")."""
 
 from __future__ import annotations
 

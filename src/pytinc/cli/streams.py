@@ -1,4 +1,7 @@
-"""log and pcap: streams from the daemon, copied until one side ends them (cli.md 10)."""
+"""log and pcap: streams from the daemon, copied until one side ends them.
+
+See docs/tinc-program.md, "log, pcap and top".
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""top: traffic of all nodes on a full screen, refreshed every second (cli.md 10).
+"""top: traffic of all nodes on a full screen, refreshed every second.
+
+See docs/tinc-program.md, "log, pcap and top".
 
 With pytinc's daemon, the key ``d`` shows the paths to the nodes instead of traffic, and the line below the
 title, empty in tinc, shows a shared address. tinc has neither.

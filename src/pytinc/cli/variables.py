@@ -1,4 +1,6 @@
-"""get, set, add, del and config: single variables of tinc.conf and host files (cli.md 3).
+"""get, set, add, del and config: single variables of tinc.conf and host files.
+
+See docs/tinc-program.md, "get, set, add and del".
 
 This module decides; `pytinc.config.edit` changes the text.
 """

@@ -1,4 +1,6 @@
-"""Changing single variables in the text of tinc.conf or a host file (cli.md 3): `get`, `set`, `add`, `del`.
+"""Changing single variables in the text of tinc.conf or a host file: `get`, `set`, `add`, `del`.
+
+See docs/tinc-program.md, "get, set, add and del".
 
 These are pure functions of the text; the command reads and writes the file. Comments, PEM blocks and the
 lines of other variables are copied as they are. The command first decides whether a variable may be changed.

@@ -1,4 +1,6 @@
-"""What the text of an invitation becomes: the files of a new node (invitations.md 5.2 and 5.3).
+"""What the text of an invitation becomes: the files of a new node.
+
+See docs/protocol-invitations.md, "Files of a new node".
 
 `pytinc join` passes the received text to `read_invitation` and writes what that returns. Nothing here
 touches the disk. The inviter controls every byte of the text, so: names are checked before they become names

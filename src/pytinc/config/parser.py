@@ -1,4 +1,4 @@
-"""From the text of tinc.conf and host files to settings (config.md 2 and 5).
+"""From the text of tinc.conf and host files to settings (docs/tinc-program.md, "Lines" and "Variables").
 
 `pytinc.config.store` reads the files, `parse_text` parses them into entries, a `Pool` puts the entries of
 several files into tinc's order, and `build_settings` and `build_host_settings` turn them into typed settings.
@@ -41,7 +41,7 @@ from pytinc.wire.names import is_valid_name
 from pytinc.wire.subnet import Subnet
 
 MAX_LINE_LENGTH: Final = 2048
-"""A longer line is cut, and its remainder counts as a new line (config.md 2.1)."""
+"""A longer line is cut, and its remainder counts as a new line (docs/tinc-program.md, "Lines")."""
 NO_PINGS: Final = 86400
 """PingInterval, once a day, for a value below 1, which switches pings off."""
 
@@ -115,7 +115,9 @@ def parse_text(text: str, path: str) -> tuple[list[Entry], ConfigError | None]:
 
 
 def parse_option(text: str, number: int) -> tuple[str | None, Entry]:
-    """Read the argument of ``-o``, number ``number`` (from 1), `[NODE.]VAR=VALUE` (config.md 2.3).
+    """Read the argument of ``-o``, number ``number`` (from 1), `[NODE.]VAR=VALUE`.
+
+    See docs/tinc-program.md, "Lines".
 
     Returns the node whose host configuration is meant, None for the server configuration, and the entry.
     Raises `ConfigError` if there is no value.
@@ -130,7 +132,7 @@ def parse_option(text: str, number: int) -> tuple[str | None, Entry]:
 
 
 class Pool:
-    """Entries of several sources in the order in which tinc looks at them (config.md 2.4).
+    """Entries of several sources in the order in which tinc looks at them (docs/tinc-program.md, "Lines").
 
     Sorted by variable; then command line options first; then by line number, whatever the file; then by
     file name. A single-valued variable takes the first entry.
@@ -316,7 +318,9 @@ def _without_odd_characters(text: str) -> str:
 
 
 def expand_name(text: str, environment: Mapping[str, str] | None = None) -> str:
-    """Return the node name that the value of ``Name`` means (config.md 4); raise `ConfigError` if none.
+    """Return the node name that the value of ``Name`` means; raise `ConfigError` if none.
+
+    See docs/tinc-program.md, "Values".
 
     ``$VAR`` comes from ``environment`` (default: that of the process); ``$HOST`` falls back to the host name.
     """
@@ -363,7 +367,7 @@ def build_settings(pool: Pool, name: str | None = None, previous: Settings | Non
     ``name`` is the own node's name if the caller knows it already, else the Name of the pool is expanded.
     Wrong types and unknown variables end in ``warnings``; what tinc refuses to start with raises
     `ConfigError`. On a reload ``previous`` settings are given: then such values are reported in ``warnings``
-    and the previous ones stay in force (config.md 7).
+    and the previous ones stay in force (docs/tinc-program.md, "Reload").
 
     Long because it is the table of settings written out.
     """
@@ -545,7 +549,10 @@ def _compression(read: _Reader, pool: Pool, kept: int) -> int:
 
 
 def _sandbox(read: _Reader, pool: Pool) -> str:
-    """Return the Sandbox word. There is no sandbox, so only ``off`` can be asked for (daemon.md 8)."""
+    """Return the Sandbox word. There is no sandbox, so only ``off`` can be asked for.
+
+    See docs/tinc-program.md, "Signals and privileges".
+    """
     entry = pool.first("Sandbox")
     if entry is not None and entry.value.lower() in ("normal", "high"):
         read.reject(entry, f"Sandbox {entry.value} is not supported on this platform")

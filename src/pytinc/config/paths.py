@@ -1,4 +1,6 @@
-"""Where everything is: configuration base, pid file, control socket, log file (cli.md 1.2-1.4, daemon.md 1).
+"""Where everything is: configuration base, pid file, control socket, log file.
+
+See docs/tinc-program.md, "Paths" and "Options of the daemon".
 
 The command and the daemon follow different rules; each calls its own function here once it has its options.
 The disk is read only to find out which files may be used.
@@ -44,7 +46,9 @@ def chosen_netname(given: str | None) -> str | None:
 
 
 def cli_paths(netname: str | None, confbase: str | None, pidfile: str | None) -> Paths:
-    """Return the command's paths: those of a running daemon if one can be found (cli.md 1.4).
+    """Return the command's paths: those of a running daemon if one can be found.
+
+    See docs/tinc-program.md, "Paths".
 
     ``netname`` None means none (see `chosen_netname`); relative paths stay as they are. Raises `ConfigError`.
     """
@@ -57,7 +61,9 @@ def cli_paths(netname: str | None, confbase: str | None, pidfile: str | None) ->
 def daemon_paths(
     netname: str | None, confbase: str | None, pidfile: str | None, logfile: str | None = None
 ) -> Paths:
-    """Return the daemon's paths, all absolute: call it before the working directory changes (daemon.md 1).
+    """Return the daemon's paths, all absolute: call it before the working directory changes.
+
+    See docs/tinc-program.md, "Options of the daemon".
 
     ``netname`` None means none (see `chosen_netname`). Raises `ConfigError`.
     """

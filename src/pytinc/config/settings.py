@@ -1,7 +1,7 @@
 """Frozen, typed settings for the program. In the daemon only `pytinc.config.parser` makes them.
 
-One field for one variable of config.md 5, in snake_case of its name. `Settings` is the pool "own
-settings" (server configuration plus own host file); `HostSettings` is the host file of one peer.
+One field for one variable (docs/tinc-program.md, "Variables"), in snake_case of its name. `Settings` is the
+pool "own settings" (server configuration plus own host file); `HostSettings` is the host file of one peer.
 """
 
 from __future__ import annotations
@@ -55,7 +55,10 @@ class HostPort:
 
 @dataclass(frozen=True, slots=True)
 class ProxySettings:
-    """Variable ``Proxy`` (config.md 5.2). ``kind`` is one of none, socks4, socks4a, socks5, http, exec."""
+    """Variable ``Proxy``. ``kind`` is one of none, socks4, socks4a, socks5, http, exec.
+
+    See docs/tinc-program.md, "Values".
+    """
 
     kind: str = "none"
     host: str = ""
@@ -67,7 +70,10 @@ class ProxySettings:
 
 @dataclass(frozen=True, slots=True)
 class MulticastGroup:
-    """Variable ``Device`` with ``DeviceType = multicast`` (config.md 5.1): where frames are sent."""
+    """Variable ``Device`` with ``DeviceType = multicast``: where frames are sent.
+
+    See docs/protocol-data.md, "Devices".
+    """
 
     address: str
     """As written; a name is resolved when the device is opened."""
@@ -86,7 +92,10 @@ class HostSettings:
     port: str | None = None
     subnets: tuple[Subnet, ...] = ()
     public_key: bytes | None = None
-    """32 bytes: Ed25519PublicKey, else the key file, else a PEM block in the host file (sptps.md 2.4)."""
+    """32 bytes: Ed25519PublicKey, else the key file, else a PEM block in the host file.
+
+    See docs/protocol-sptps.md, "Where keys are kept".
+    """
     clamp_mss: bool | None = None
     compression: int | None = None
     indirect_data: bool | None = None
@@ -164,7 +173,10 @@ class Settings:
     """Default: yes unless TCPOnly."""
     weight: int | None = None
     replay_window: int = 16
-    """Bytes. Without the variable tinc uses 16 for SPTPS, whatever its manual says (sptps.md 3.10)."""
+    """Bytes. Without the variable tinc uses 16 for SPTPS, whatever its manual says.
+
+    See docs/protocol-sptps.md, "Replay window".
+    """
     # Device and scripts.
     device: str | None = None
     device_type: str | None = None

@@ -2,7 +2,8 @@
 
 The daemon and the commands make one `ConfigTree` and ask it for settings, host files, keys and address
 caches. Text is read as UTF-8, other bytes are kept (surrogateescape), and files are replaced as a
-whole. Nothing is remembered between calls: a reload is simply asking again. (config.md 1 and 6)
+whole. Nothing is remembered between calls: a reload is simply asking again. (docs/tinc-program.md,
+"Configuration files")
 """
 
 from __future__ import annotations
@@ -127,7 +128,7 @@ class ConfigTree:
         return self.path(f"hosts/{_checked(name)}")
 
     def private_key_path(self, settings: Settings) -> str:
-        """Return where the own private key is (sptps.md 2.4)."""
+        """Return where the own private key is (docs/protocol-sptps.md, "Where keys are kept")."""
         return self.path(settings.ed25519_private_key_file or _DEFAULT_PRIVATE_KEY)
 
     # -- Own configuration ---------------------------------------------------------------------------------
@@ -230,7 +231,9 @@ class ConfigTree:
         return build_host_settings(name, host.pool, self.public_key(host.pool, host.text))
 
     def public_key(self, pool: Pool, host_text: str) -> bytes | None:
-        """Return the Ed25519 public key (32 bytes) that a host configuration tells (sptps.md 2.4).
+        """Return the Ed25519 public key (32 bytes) that a host configuration tells.
+
+        See docs/protocol-sptps.md, "Where keys are kept".
 
         ``pool`` is that of the host file, for the own node also `own_pool`. An invalid Ed25519PublicKey, or a
         key file without a key, means no key: there is no fallback from one place to the next.
@@ -263,7 +266,10 @@ class ConfigTree:
             return None
 
     def append_public_key(self, name: str, key_text: str) -> None:
-        """Add a learned public key to a node's host file (config.md 6.1). Raises `ConfigError`."""
+        """Add a learned public key to a node's host file. Raises `ConfigError`.
+
+        See docs/tinc-program.md, "Configuration files".
+        """
         path = self.host_path(name)
         try:
             text = _read(path)
@@ -275,7 +281,7 @@ class ConfigTree:
             text += "\n"
         write_atomic(path, f"{text}\n{_ADDED_BY_US}\nEd25519PublicKey = {key_text}\n")
 
-    # -- Invitations (invitations.md 4) ---------------------------------------------------------------------
+    # -- Invitations (docs/protocol-invitations.md, "Inviter") -----------------------------------------------
 
     def invitation_key_text(self) -> str | None:
         """Return the text of the private key file of open invitations; None if there is none.

@@ -1,4 +1,6 @@
-"""Single values of configuration variables: text in, typed value out (config.md 2.2, 3 and 5.2).
+"""Single values of configuration variables: text in, typed value out.
+
+See docs/tinc-program.md, "Values"; docs/protocol-meta.md, "Subnets".
 
 `pytinc.config.parser` calls these functions; it knows files and lines, and turns the `DecodeError` raised
 here into a message that names them.
@@ -58,7 +60,10 @@ def parse_listen(text: str) -> Address:
 
 
 def parse_multicast(text: str) -> MulticastGroup:
-    """Read ``ADDRESS PORT [TTL]``, the multicast group of a device (config.md 5.1). Raises `DecodeError`."""
+    """Read ``ADDRESS PORT [TTL]``, the multicast group of a device. Raises `DecodeError`.
+
+    See docs/protocol-data.md, "Devices".
+    """
     words = text.split()
     if len(words) < 2:
         raise DecodeError(f"Port number required for multicast socket: {text} is not ADDRESS PORT [TTL]")
@@ -80,7 +85,10 @@ def parse_configured_subnet(text: str) -> Subnet:
 
 
 def parse_proxy(text: str) -> ProxySettings:
-    """Read the value of Proxy (config.md 5.2). Raises `DecodeError`, which never quotes a password."""
+    """Read the value of Proxy. Raises `DecodeError`, which never quotes a password.
+
+    See docs/tinc-program.md, "Values".
+    """
     kind_text, _, rest = text.partition(" ")
     kind = kind_text.lower()
     if "\0" in text:

@@ -1,4 +1,6 @@
-"""The table of configuration variables (config.md 5): the one place that says what a variable is.
+"""The table of configuration variables: the one place that says what a variable is.
+
+See docs/tinc-program.md, "Variables".
 
 The parser, `get`/`set`/`add`/`del`, `fsck`, invitations, reload and the documentation all read it.
 It holds only facts; the code that uses `pytinc.config.settings` decides what a value does.
@@ -14,7 +16,7 @@ from typing import Final
 
 
 class ValueType(enum.Enum):
-    """Form of a value (config.md 2.2); the value is the word used in documentation."""
+    """Form of a value (docs/tinc-program.md, "Values"); the value is the word used in documentation."""
 
     BOOL = "yes or no"
     INTEGER = "integer"
@@ -31,7 +33,7 @@ class ValueType(enum.Enum):
 
 
 class Reload(enum.Enum):
-    """What a reload does with a changed variable. The values are the letters of config.md 5."""
+    """What a reload does with a changed variable: the letters of docs/tinc-program.md, "Variables"."""
 
     APPLY = "y"
     APPLY_AND_LOOK_UP = "y, c"

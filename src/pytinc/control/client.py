@@ -1,4 +1,6 @@
-"""A blocking client of the control socket, for the command (control.md 2-6). Never used by the daemon.
+"""A blocking client of the control socket, for the command. Never used by the daemon.
+
+See docs/protocol-control.md.
 
 Only this module of `control` opens sockets. It waits at most `REPLY_TIMEOUT` seconds for an answer, but
 without a limit for the frames of a stream and for the daemon's end after STOP.
@@ -87,7 +89,7 @@ class ControlClient:
     def connect(cls, pidfile: str, socket_path: str) -> ControlClient:
         """Connect and authenticate. Raises `NoDaemonError`, and removes stale files of a dead daemon.
 
-        Following control.md 6, and the order of its table.
+        Following docs/protocol-control.md, "Client", and the order of its table.
         """
         known = read_pidfile(pidfile)
         if not process_exists(known.pid):

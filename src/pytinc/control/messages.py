@@ -1,4 +1,4 @@
-"""Requests and replies of the control socket as values (control.md 2-5). Pure text, no I/O.
+"""Requests and replies of the control socket as values (docs/protocol-control.md). Pure text, no I/O.
 
 The client (`pytinc.control.client`) parses what the daemon's server side (`pytinc.net.control`) formats,
 and the other way round. Lines are passed without their newline. Parsers raise only `DecodeError`.
@@ -34,7 +34,7 @@ _COOKIE: Final = re.compile(r"[0-9A-F]{64}", re.ASCII)
 
 
 class Request(IntEnum):
-    """What a client can ask for (control.md 3)."""
+    """What a client can ask for (docs/protocol-control.md, "Control requests")."""
 
     STOP = 0
     RELOAD = 1
@@ -59,7 +59,10 @@ class Request(IntEnum):
 
 
 class Options(IntFlag):
-    """Option bits of nodes, edges and connections (control.md 4.6). Bits 24-31: `protocol_minor`."""
+    """Option bits of nodes, edges and connections. Bits 24-31: `protocol_minor`.
+
+    See docs/protocol-control.md, "Status bits".
+    """
 
     INDIRECT = 0x1
     TCPONLY = 0x2
@@ -68,7 +71,7 @@ class Options(IntFlag):
 
 
 class NodeStatus(IntFlag):
-    """Status bits of a node (control.md 4.6)."""
+    """Status bits of a node (docs/protocol-control.md, "Status bits")."""
 
     VALIDKEY = 0x2
     WAITING_FOR_KEY = 0x4
@@ -85,7 +88,10 @@ class NodeStatus(IntFlag):
 
 
 class ConnectionStatus(IntFlag):
-    """Status bits of a connection (control.md 4.6), with the numbers of tinc after 1.1pre18."""
+    """Status bits of a connection, with the numbers of tinc after 1.1pre18.
+
+    See docs/protocol-control.md, "Status bits".
+    """
 
     PINGED = 0x1
     CONNECTING = 0x4
@@ -167,7 +173,8 @@ def format_request(request: int, *arguments: str | int) -> str:
 def parse_request(line: str) -> tuple[int, list[str]]:
     """Split a request line into its type and arguments. The type need not be one of `Request`.
 
-    Raises `DecodeError` where the daemon must close the connection (control.md 3).
+    Raises `DecodeError` where the daemon must close the connection (docs/protocol-control.md,
+    "Control requests").
     """
     words = line.split()
     if len(words) < 2 or words[0] != str(CONTROL):
@@ -196,7 +203,10 @@ def format_end(request: int) -> str:
 
 
 def format_frame(request: int, payload: bytes) -> bytes:
-    """Return one frame of a LOG or PCAP stream (control.md 5): there is no newline after the payload."""
+    """Return one frame of a LOG or PCAP stream: there is no newline after the payload.
+
+    See docs/protocol-control.md, "Streams".
+    """
     return b"%d %d %d\n%b" % (CONTROL, int(request), len(payload), payload)
 
 
@@ -205,7 +215,7 @@ def format_frame(request: int, payload: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeRow:
-    """A row of DUMP_NODES (control.md 4.1)."""
+    """A row of DUMP_NODES (docs/protocol-control.md, "Dumps")."""
 
     name: str
     node_id: str
@@ -279,7 +289,10 @@ class NodeRow:
 
 @dataclass(frozen=True, slots=True)
 class EdgeRow:
-    """A row of DUMP_EDGES (control.md 4.2). `pytinc.wire.address.UNSPEC` stands for an unknown address."""
+    """A row of DUMP_EDGES. `pytinc.wire.address.UNSPEC` stands for an unknown address.
+
+    See docs/protocol-control.md, "Dumps".
+    """
 
     from_name: str
     to_name: str
@@ -311,7 +324,7 @@ class EdgeRow:
 
 @dataclass(frozen=True, slots=True)
 class SubnetRow:
-    """A row of DUMP_SUBNETS (control.md 4.3). ``subnet`` is text without ``#10``."""
+    """A row of DUMP_SUBNETS (docs/protocol-control.md, "Dumps"). ``subnet`` is text without ``#10``."""
 
     subnet: str
     owner: str = "(broadcast)"
@@ -329,7 +342,7 @@ class SubnetRow:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionRow:
-    """A row of DUMP_CONNECTIONS (control.md 4.4)."""
+    """A row of DUMP_CONNECTIONS (docs/protocol-control.md, "Dumps")."""
 
     name: str
     """A node name, ``<control>`` or ``<unknown>``."""
@@ -361,7 +374,7 @@ LOCAL_CLIENT: Final = Address("localhost", "unix")
 
 @dataclass(frozen=True, slots=True)
 class TrafficRow:
-    """A row of DUMP_TRAFFIC (control.md 4.5): counters since the daemon's start."""
+    """A row of DUMP_TRAFFIC (docs/protocol-control.md, "Dumps"): counters since the daemon's start."""
 
     name: str
     rx_packets: int

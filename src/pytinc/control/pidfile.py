@@ -1,4 +1,6 @@
-"""The daemon's pid file as a value (daemon.md 4). Written by the daemon, read by the command.
+"""The daemon's pid file as a value. Written by the daemon, read by the command.
+
+See docs/tinc-program.md, "Pid file".
 
 It holds the cookie that authenticates control connections: whoever can read it controls the daemon.
 """

@@ -1,4 +1,6 @@
-"""ChaCha20-Poly1305 as SPTPS uses it (sptps.md 1.1), and with the tag of RFC 8439 between pytinc nodes.
+"""ChaCha20-Poly1305 as SPTPS uses it, and with the tag of RFC 8439 between pytinc nodes.
+
+See docs/protocol-sptps.md, "Record cipher".
 
 The nonce is the record's sequence number as 64 bits and the block counter has 64 bits (the original
 construction); the tag covers the bare ciphertext: no associated data, no padding, no lengths. Only the

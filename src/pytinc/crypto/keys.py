@@ -1,4 +1,4 @@
-"""Ed25519 and ECDH keys as tinc uses them, and its key files (sptps.md 1.3-1.4, 2.2-2.7).
+"""Ed25519 and ECDH keys as tinc uses them, and its key files (docs/protocol-sptps.md).
 
 tinc stores the expanded private key and throws the seed away; `cryptography` signs only with a seed, so
 signing goes through PyNaCl's scalar arithmetic, which runs in constant time and gives the same signatures.
@@ -195,7 +195,7 @@ def format_public_key(key: PublicKey) -> str:
 def disable_old_keys(text: str, kind: str) -> str | None:
     """Return ``text`` with keys of ``kind`` ("Ed25519" or "RSA") commented out, None if there were none.
 
-    sptps.md 2.5 (tinc: disable_old_keys()).
+    docs/protocol-sptps.md, "Replacing keys" (tinc: disable_old_keys()).
     """
     marker = f" {kind.upper()} "
     result: list[str] = []
@@ -218,7 +218,7 @@ def _is_public_key_line(line: str) -> bool:
 
 
 def key_hash(public_text: str) -> bytes:
-    """Return the 18 bytes that stand for an invitation key in a URL (sptps.md 2.6).
+    """Return the 18 bytes that stand for an invitation key in a URL (docs/protocol-sptps.md, "Hashes").
 
     ``public_text`` is hashed as it was received; `DecodeError` if it cannot be the text of a key.
     """
@@ -232,7 +232,10 @@ def invitation_file_name(cookie: bytes, public_text: str) -> str:
 
 
 def document_message(content: bytes, name: str, time: int) -> bytes:
-    """Return what ``tinc sign`` signs for a file: content, node name and Unix time (sptps.md 2.7)."""
+    """Return what ``tinc sign`` signs for a file: content, node name and Unix time.
+
+    See docs/protocol-sptps.md, "Signed files".
+    """
     return content + b" %s %d" % (_ascii(name), time)
 
 

@@ -1,4 +1,6 @@
-"""Key expansion of SPTPS (sptps.md 1.2). Called by the handshake, once for each key exchange.
+"""Key expansion of SPTPS. Called by the handshake, once for each key exchange.
+
+See docs/protocol-sptps.md, "Key expansion".
 
 Like TLS's P_hash, but the running value starts as zeros and is fed back together with the seed.
 """

@@ -1,4 +1,6 @@
-"""pytincd: the start of the daemon, up to the point where it waits for something (daemon.md 1-3).
+"""pytincd: the start of the daemon, up to the point where it waits for something.
+
+See docs/tinc-program.md, "Options of the daemon" and "Start".
 
 `main` is the console script. Steps 1 to 11 of the start are here, in order. They load neither asyncio nor the
 node, because one of them forks. From step 12 on, `pytinc.daemon.service` runs the daemon.
@@ -171,7 +173,7 @@ def _read_configuration(launch: Launch) -> None:
 
 
 def _check_sandbox(pool: Pool) -> None:
-    """Only ``off`` is possible: there is no sandbox (daemon.md 8)."""
+    """Only ``off`` is possible: there is no sandbox (docs/tinc-program.md, "Signals and privileges")."""
     entry = pool.first("Sandbox")
     if entry is None or entry.value.lower() == "off":
         return
@@ -193,7 +195,7 @@ def _go_into_background(launch: Launch) -> None:
 
 
 def _reopen_log(launch: Launch) -> None:
-    """Begin anew with the log's final target and identity (daemon.md 6.1)."""
+    """Begin anew with the log's final target and identity (docs/tinc-program.md, "Log")."""
     log, options = launch.log, launch.options
     level = log.level
     log.uninstall()

@@ -1,4 +1,7 @@
-"""Going into the background (daemon.md 3). Must happen before there is any thread or event loop."""
+"""Going into the background. Must happen before there is any thread or event loop.
+
+See docs/tinc-program.md, "Start".
+"""
 
 from __future__ import annotations
 

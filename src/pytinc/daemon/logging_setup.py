@@ -1,4 +1,6 @@
-"""Where log lines go, and how they look (daemon.md 6). Built on the standard library's logging.
+"""Where log lines go, and how they look. Built on the standard library's logging.
+
+See docs/tinc-program.md, "Log".
 
 Every line is a record of the logger ``pytinc`` with two extra fields: tinc's debug level and the syslog word.
 Records of other loggers (such as asyncio) are logged as well: errors at level 0, the rest at level 5.
@@ -275,7 +277,7 @@ class SyslogTarget(_Target):
 
 
 class UmbilicalTarget(_Target):
-    """The pipe to the program that started the daemon (daemon.md 5)."""
+    """The pipe to the program that started the daemon (docs/tinc-program.md, "Umbilical")."""
 
     def __init__(self, write: Callable[[bytes], None], *, coloured: bool) -> None:
         super().__init__()

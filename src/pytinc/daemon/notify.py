@@ -1,4 +1,6 @@
-"""Messages to the service manager: ready, stopping, still alive (daemon.md 9; sd_notify(3)).
+"""Messages to the service manager: ready, stopping, still alive: sd_notify(3).
+
+See docs/tinc-program.md, "Service manager".
 
 Errors are ignored: without a service manager nobody listens.
 """

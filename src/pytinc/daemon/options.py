@@ -1,4 +1,6 @@
-"""The command line of pytincd (daemon.md 1): words in, `Options` out. Loads click and nothing of the daemon.
+"""The command line of pytincd: words in, `Options` out. Loads click and nothing of the daemon.
+
+See docs/tinc-program.md, "Options of the daemon".
 
 click parses the options. This module adds what tinc does and click does not: long options shortened to a
 unique prefix, ``-d`` that counts or sets, and of ``--logfile`` and ``-s`` the last one wins.

@@ -1,4 +1,4 @@
-"""What needs root, and giving it up (daemon.md 2, steps 11, 16 and 17, and 7)."""
+"""What needs root, and giving it up (docs/tinc-program.md, "Start" and "Signals and privileges")."""
 
 from __future__ import annotations
 

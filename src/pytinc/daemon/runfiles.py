@@ -1,4 +1,6 @@
-"""Pid file and control socket: made in the right order, removed only by who made them (daemon.md 4).
+"""Pid file and control socket: made in the right order, removed only by who made them.
+
+See docs/tinc-program.md, "Pid file".
 
 Unlike in tinc, a second daemon notices the first one before it touches the first one's files.
 """

@@ -1,4 +1,6 @@
-"""Runs the scripts of the configuration directory, one after the other, beside the data path (config.md 8).
+"""Runs the scripts of the configuration directory, one after the other, beside the data path.
+
+See docs/tinc-program.md, "Scripts".
 
 tinc does nothing else while a script runs. Here scripts keep their order, but frames and requests go on; only
 the start and the end of the daemon wait for scripts (`ScriptRunner.idle`).

@@ -1,4 +1,4 @@
-"""The running daemon: from network set-up to ``Terminating`` (daemon.md 2, steps 12 to 18, and 7).
+"""The running daemon: from network set-up to ``Terminating`` (docs/tinc-program.md, "Start", steps 12 to 18).
 
 `pytinc.daemon.app` calls `Service.run` in the process that stays. The service connects node and shell,
 answers signals and the control socket, and at the end undoes what it did at the start.

@@ -1,4 +1,4 @@
-"""The inherited pipe that tells ``tinc start`` how the start went (daemon.md 5)."""
+"""The inherited pipe that tells ``tinc start`` how the start went (docs/tinc-program.md, "Umbilical")."""
 
 from __future__ import annotations
 

@@ -65,7 +65,9 @@ class SendDatagram:
 
 @dataclass(frozen=True, slots=True)
 class RunScript:
-    """Run a script of the configuration directory; a missing one is skipped (config.md 8).
+    """Run a script of the configuration directory; a missing one is skipped.
+
+    See docs/tinc-program.md, "Scripts".
 
     The shell adds NETNAME, NAME, DEVICE, INTERFACE and DEBUG. Scripts run one after the other, in order.
     """
@@ -97,7 +99,10 @@ class Withdrawn:
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """Write a log line. ``level`` is tinc's debug level (daemon.md 6.3), ``priority`` a syslog word."""
+    """Write a log line. ``level`` is tinc's debug level, ``priority`` a syslog word.
+
+    See docs/tinc-program.md, "Log".
+    """
 
     level: int
     priority: str

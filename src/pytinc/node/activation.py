@@ -38,7 +38,7 @@ class Activation:
         self._connections = connections
 
     def send_ack(self, connection: Connection, now: float) -> None:
-        """Send ACK: UDP port, estimated weight, options (meta.md 1.4)."""
+        """Send ACK: UDP port, estimated weight, options (docs/protocol-meta.md, "ACK")."""
         core = self._core
         host = core.hosts.host_settings(connection.name)
         connection.options = self._options_for(host)
@@ -78,7 +78,10 @@ class Activation:
         return sockets[0][1].port if sockets else self._core.settings.port
 
     def activate(self, connection: Connection, ack: Ack, now: float) -> None:
-        """Accept the peer's ACK: from now on there is an edge (meta.md 1.5, tinc: ack_h())."""
+        """Accept the peer's ACK: from now on there is an edge (tinc: ack_h()).
+
+        See docs/protocol-meta.md, "Activation".
+        """
         core = self._core
         peer = self._topology.peer(connection.name, limited=False)  # it has a host file
         if peer.connection is not None and not self._replace(peer.connection, connection, now):
@@ -137,7 +140,8 @@ class Activation:
             core.me.name,
             peer.name,
             connection.remote.with_port(port),
-            # By an exec proxy there is none. tinc's empty one is not understood by its peers (meta.md 2.5).
+            # By an exec proxy there is none. tinc's empty one is not understood by its peers
+            # (docs/protocol-meta.md, "ADD_EDGE and DEL_EDGE").
             connection.local.with_port(self._udp_port(connection)) if connection.local.family else None,
             connection.options,
             int((ack.weight + connection.weight) / 2),

@@ -1,4 +1,7 @@
-"""Where other nodes are reached by UDP (dataplane.md 3.6; tinc: update_node_udp(), choose_udp_address())."""
+"""Where other nodes are reached by UDP (tinc: update_node_udp(), choose_udp_address()).
+
+See docs/protocol-data.md, "Remote address".
+"""
 
 from __future__ import annotations
 
@@ -62,7 +65,10 @@ class Addresses:
         return None if socket is None else (socket, address.sockaddr())
 
     def remote_address(self, peer: Peer) -> tuple[int, SockAddr] | None:
-        """Return where a probe for ``peer`` goes (dataplane.md 3.6, tinc: choose_udp_address())."""
+        """Return where a probe for ``peer`` goes (tinc: choose_udp_address()).
+
+        See docs/protocol-data.md, "Remote address".
+        """
         slot = peer.slot
         own = None if slot.address is None else (slot.socket, slot.address)
         if slot.confirmed:

@@ -31,11 +31,14 @@ MAX_HALF_OPEN: Final = 512
 """Connections that have not finished their login; the newest is refused beyond this, so that strangers
 cannot use up memory in the PingTimeout seconds each of them has."""
 REQUEST_LEVEL: Final = 4
-"""Debug level at which every request is logged with its contents, as in tinc (daemon.md 6.3)."""
+"""Debug level at which every request is logged with its contents, as in tinc.
+
+See docs/tinc-program.md, "Log".
+"""
 
 
 class ConnectionStatus(enum.IntFlag):
-    """Status bits as dumps show them (control.md 4.6)."""
+    """Status bits as dumps show them (docs/protocol-control.md, "Status bits")."""
 
     PINGED = 0x1
     CONNECTING = 0x4
@@ -57,7 +60,10 @@ def _without_secrets(number: Number, line: str) -> str:
 
 
 class Burst:
-    """A leaky bucket that limits how fast strangers may connect (MaxConnectionBurst, meta.md 1.1)."""
+    """A leaky bucket that limits how fast strangers may connect (MaxConnectionBurst).
+
+    See docs/protocol-meta.md, "Connections".
+    """
 
     def __init__(self) -> None:
         self._level = 0.0
@@ -199,7 +205,10 @@ class Connections:
     def terminate(
         self, connection: Connection, now: float, *, report: bool = True, tarpit: bool = False
     ) -> None:
-        """End a connection: withdraw its edge and tell the others (meta.md 1.7)."""
+        """End a connection: withdraw its edge and tell the others.
+
+        See docs/protocol-meta.md, "End of a connection".
+        """
         core = self._core
         if self._core.connections.pop(connection.number, None) is None:
             return
@@ -235,7 +244,9 @@ class Connections:
         return bool(found)
 
     def close_changed(self, now: float) -> None:
-        """Close connections whose host file is gone or was changed since they were made (config.md 7).
+        """Close connections whose host file is gone or was changed since they were made.
+
+        See docs/tinc-program.md, "Reload".
 
         Times of files are only compared with each other: the wall clock may have been set meanwhile.
         """
@@ -249,7 +260,10 @@ class Connections:
     # -- checks --
 
     def check_all(self, now: float) -> None:
-        """Time out what is silent and ping what is idle (meta.md 5.2, tinc: timeout_handler())."""
+        """Time out what is silent and ping what is idle (tinc: timeout_handler()).
+
+        See docs/protocol-meta.md, "Pings".
+        """
         core = self._core
         last, self._last_check = self._last_check, now
         if now - last > 2 * core.settings.udp_discovery_timeout:

@@ -96,7 +96,10 @@ class Dialling:
     # -- dialling --
 
     def _start_entry(self, entry: Entry, now: float) -> None:
-        """Begin a round of attempts, unless the node is connected already (meta.md 5.3)."""
+        """Begin a round of attempts, unless the node is connected already.
+
+        See docs/protocol-meta.md, "Dialling".
+        """
         entry.retry_at = math.inf
         peer = self._topology.peer(entry.name, limited=False)
         if peer.connection is not None:
@@ -177,7 +180,7 @@ class Dialling:
     # -- AutoConnect --
 
     def auto_connect(self, now: float) -> None:
-        """Keep about three connections (AutoConnect, meta.md 5.5)."""
+        """Keep about three connections (AutoConnect, docs/protocol-meta.md, "AutoConnect")."""
         core = self._core
         if not core.settings.auto_connect or len(core.peers) < 2:
             return

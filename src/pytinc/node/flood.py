@@ -1,6 +1,6 @@
 """What keeps flooded announcements in order: each is acted on once, and what is gone stays gone.
 
-meta.md 2.1 (tinc: seen_request()); the memory of deletions is ours.
+docs/protocol-meta.md, "Flooding" (tinc: seen_request()); the memory of deletions is ours.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Invitations that strangers bring: what they get, and whom that makes known (invitations.md 4).
+"""Invitations that strangers bring: what they get, and whom that makes known.
+
+See docs/protocol-invitations.md, "Inviter".
 
 The wire side is `pytinc.protocol.invitation`; files are the business of `pytinc.node.hosts.InvitationFiles`.
 An invitation serves once: it is taken away before anything else happens.

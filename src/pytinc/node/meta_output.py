@@ -99,7 +99,10 @@ class MetaOutput:
             self.touch(connection)
 
     def _drops_early(self, connection: Connection) -> bool:
-        """Drop at random once the output queue is half full, always when it is full (dataplane.md 3.5)."""
+        """Drop at random once the output queue is half full, always when it is full.
+
+        See docs/protocol-data.md, "Early drop".
+        """
         half = max(self._core.settings.max_output_buffer_size / 2, 1)
         excess = self._core.queued(connection.number) - half
         return excess > 0 and excess > self._core.random_float() * half

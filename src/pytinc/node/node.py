@@ -316,7 +316,7 @@ class Node:
         self._settle(now)
 
     def reload(self, settings: Settings, now: float) -> None:
-        """Take over changed settings and host files (config.md 7)."""
+        """Take over changed settings and host files (docs/tinc-program.md, "Reload")."""
         self.core.settings = settings
         self._apply_settings()
         self.topology.load_hosts()
@@ -338,7 +338,7 @@ class Node:
         self._settle(now)
 
     def purge(self, now: float) -> None:
-        """Forget unreachable nodes, telling the peers (meta.md 4.5)."""
+        """Forget unreachable nodes, telling the peers (docs/protocol-meta.md, "Purge")."""
         self._purge.run(now)
         self._settle(now)
 

@@ -1,4 +1,6 @@
-"""UDP_INFO and MTU_INFO: nodes on the way help both ends to a straight path (meta.md 2.13, 2.14).
+"""UDP_INFO and MTU_INFO: nodes on the way help both ends to a straight path.
+
+See docs/protocol-meta.md, "UDP_INFO" and "MTU_INFO".
 
 tinc: send_udp_info(), send_mtu_info().
 """
@@ -25,7 +27,10 @@ class PathInfo:
         self._meta_output = meta_output
 
     def relayed(self, sender: Peer, source: Peer, target: Peer, *, now: float) -> None:
-        """A datagram came by way of ``sender``: help both ends to a straight path (dataplane.md 2.5, 4.7)."""
+        """A datagram came by way of ``sender``: help both ends to a straight path.
+
+        See docs/protocol-data.md, "Receiving"; docs/protocol-meta.md, "UDP_INFO".
+        """
         via = None if source.route is None else source.route.via
         target_via = None if target.route is None else target.route.via
         if sender.name != via and target_via == self._core.me.name:
@@ -40,7 +45,10 @@ class PathInfo:
         self.send_udp_info(self._core.me, peer, now)
 
     def send_udp_info(self, source: Peer, target: Peer, now: float) -> None:
-        """Send UDP_INFO about ``source`` towards ``target`` if the rules of meta.md 2.13 allow."""
+        """Send UDP_INFO about ``source`` towards ``target`` if the rules allow.
+
+        See docs/protocol-meta.md, "UDP_INFO".
+        """
         core = self._core
         if target.route is None or not target.reachable:
             return
@@ -66,7 +74,10 @@ class PathInfo:
             self._meta_output.send(connection, UdpInfo(source.name, relay.name, address))
 
     def send_mtu_info(self, source: Peer, target: Peer, mtu: int, now: float) -> None:
-        """Send MTU_INFO about ``source`` towards ``target`` if the rules of meta.md 2.14 allow."""
+        """Send MTU_INFO about ``source`` towards ``target`` if the rules allow.
+
+        See docs/protocol-meta.md, "MTU_INFO".
+        """
         core = self._core
         if target is core.me or not target.reachable:
             return

@@ -1,4 +1,6 @@
-"""UDP probes: proving that a path works, finding its MTU, and what nodes announce with them (dataplane.md 4).
+"""UDP probes: proving that a path works, finding its MTU, and what nodes announce with them.
+
+See docs/protocol-data.md, "Tunnel upkeep".
 
 What a probe's answer means is in `pytinc.protocol.pmtu`; here it meets addresses, sessions and the table.
 """

@@ -1,4 +1,4 @@
-"""Forgetting nodes that are unreachable (tinc: purge(), meta.md 4.5)."""
+"""Forgetting nodes that are unreachable (tinc: purge(); docs/protocol-meta.md, "Purge")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which method handles which meta request of an activated connection (meta.md 2).
+"""Which method handles which meta request of an activated connection (docs/protocol-meta.md, "Requests").
 
 A handler returns normally when the request was acted on or is to be ignored; it raises
 `ProtocolError` when the connection must be closed.

@@ -1,4 +1,4 @@
-"""ADD_EDGE and DEL_EDGE (tinc: protocol_edge.c, meta.md 2.5-2.6)."""
+"""ADD_EDGE and DEL_EDGE (tinc: protocol_edge.c; docs/protocol-meta.md, "ADD_EDGE and DEL_EDGE")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""REQ_KEY, ANS_KEY and KEY_CHANGED (tinc: protocol_key.c, meta.md 2.8-2.10 and 6).
+"""REQ_KEY, ANS_KEY and KEY_CHANGED (tinc: protocol_key.c).
+
+See docs/protocol-meta.md, "Key requests" and "Sessions between nodes".
 
 Requests between two nodes travel along next hops; a relay passes them on and may add what it knows.
 What happens to the keys is in `sessions`.

@@ -74,7 +74,10 @@ class MiscRequests:
             self._path_info.send_udp_info(source, target, now)
 
     def on_mtu_info(self, connection: Connection, request: MtuInfo, line: str, now: float) -> None:
-        """A relay tells the MTU towards FROM: use it until our search is final; pass it on (meta.md 2.14)."""
+        """A relay tells the MTU towards FROM: use it until our search is final; pass it on.
+
+        See docs/protocol-meta.md, "MTU_INFO".
+        """
         self._update_graph(now)
         source = self._core.peers.get(request.source)
         if source is None:

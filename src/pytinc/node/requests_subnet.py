@@ -1,4 +1,4 @@
-"""ADD_SUBNET and DEL_SUBNET (tinc: protocol_subnet.c, meta.md 2.3-2.4)."""
+"""ADD_SUBNET and DEL_SUBNET (tinc: protocol_subnet.c; docs/protocol-meta.md, "ADD_SUBNET and DEL_SUBNET")."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from pytinc.wire.subnet import Subnet
 
 
 class Scripts:
-    """Asks the shell to run the scripts of the configuration directory (config.md 8)."""
+    """Asks the shell to run the scripts of the configuration directory (docs/tinc-program.md, "Scripts")."""
 
     def __init__(self, core: Core, subnets: SubnetTable) -> None:
         self._core = core
@@ -27,7 +27,10 @@ class Scripts:
             self.subnet(peer, subnet, up=peer.reachable)
 
     def count_reachable(self, peer: Peer) -> None:
-        """With DeviceStandby the device is up while any other node is reachable (dataplane.md 6.1)."""
+        """With DeviceStandby the device is up while any other node is reachable.
+
+        See docs/protocol-data.md, "Devices".
+        """
         before = self._reachable_others
         self._reachable_others += 1 if peer.reachable else -1
         if self._core.settings.device_standby and 0 in (before, self._reachable_others):

@@ -1,4 +1,6 @@
-"""Keys of the tunnels: the datagram session that each pair of nodes has (meta.md 6; tinc: protocol_key.c).
+"""Keys of the tunnels: the datagram session that each pair of nodes has (tinc: protocol_key.c).
+
+See docs/protocol-meta.md, "Sessions between nodes".
 
 The handshake travels along the meta connections (REQ_KEY, ANS_KEY). What a new key leads to is `tunnels`'
 business.
@@ -28,7 +30,10 @@ SESSION_RETRY: Final = 10.0
 FIRST_RETRIES: Final = (2.0, 4.0, 8.0)
 """Seconds to wait after the first requests: one that met a route not ready yet costs no long gap."""
 COLLISION_WINDOW: Final = 2.0
-"""Seconds within which a REQ_KEY from a node counts as crossing with ours (meta.md 6.2)."""
+"""Seconds within which a REQ_KEY from a node counts as crossing with ours.
+
+See docs/protocol-meta.md, "Colliding requests".
+"""
 KEY_ASK_INTERVAL: Final = 1.0
 """Seconds between two requests for a node's public key."""
 KEY_ANSWER_WINDOW: Final = 30.0
@@ -119,7 +124,9 @@ class Sessions:
         )
 
     def _key_of(self, peer: Peer, now: float) -> PublicKey | None:
-        """Return the peer's public key; ask it for the key if we have none (meta.md 6.3).
+        """Return the peer's public key; ask it for the key if we have none.
+
+        See docs/protocol-meta.md, "Unknown keys".
 
         While an answer is awaited the host file is not read again for every frame.
         """
@@ -257,7 +264,10 @@ class Sessions:
             self.restart_after_failure(peer, now)
 
     def renew_worn_key(self, peer: Peer, now: float) -> None:
-        """Get a new key before the present one has sealed as many records as it may (sptps.md 3.11)."""
+        """Get a new key before the present one has sealed as many records as it may.
+
+        See docs/protocol-sptps.md, "Worn-out keys".
+        """
         session = peer.slot.session
         if session is None or not session.needs_rekey:
             return

@@ -1,4 +1,7 @@
-"""The node's clockwork: jobs that come again and again, each with its own deadline (meta.md 5.1)."""
+"""The node's clockwork: jobs that come again and again, each with its own deadline.
+
+See docs/protocol-meta.md, "Timers".
+"""
 
 from __future__ import annotations
 

@@ -181,7 +181,7 @@ class Topology:
     # -- two nodes with one name --
 
     def is_paused(self, now: float) -> bool:
-        """Tell whether corrections are suspended (meta.md 2.7)."""
+        """Tell whether corrections are suspended (docs/protocol-meta.md, "Contradictions")."""
         return now < self._paused_until
 
     def check_contradictions(self, now: float) -> None:

@@ -61,7 +61,7 @@ class Tunnels:
         self._addresses.unconfirm(peer)
         if peer.is_neighbour:
             # Our C neighbour may hold an MTU of 0 after a search without answers; this resets it
-            # (dataplane.md 13.12).
+            # (docs/protocol-data.md, "Path MTU search").
             self._path_info.send_mtu_info_line(self._core.me, peer, MTU_MAX)
 
     # -- upkeep --

@@ -1,4 +1,4 @@
-"""What dumps show: plain tuples with the fields of control.md 4, in its order.
+"""What dumps show: plain tuples with the fields of docs/protocol-control.md, "Dumps", in its order.
 
 `pytinc.net.shell` turns them into the rows of `pytinc.control.messages`, and those into lines. Numbers and
 names only: nothing here refers to live state.
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pytinc.node.node import Node
     from pytinc.node.records import Peer
 
-# Node status bits (control.md 4.6).
+# Node status bits (docs/protocol-control.md, "Status bits").
 VALIDKEY = 0x2
 WAITING_FOR_KEY = 0x4
 VISITED = 0x8

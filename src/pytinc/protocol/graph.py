@@ -1,4 +1,6 @@
-"""Nodes and edges; shortest paths, reachability and spanning tree as tinc decides them (meta.md 4).
+"""Nodes and edges; shortest paths, reachability and spanning tree as tinc decides them.
+
+See docs/protocol-meta.md, "Graph".
 
 An edge counts only if its reverse exists, too. All nodes of a mixed mesh must come to compatible
 results, so ties are broken exactly as the C code does: by the order of names.
@@ -184,7 +186,7 @@ class Graph:
         Fewest hops first, then the smaller sum of weights, then the first found. A path without
         INDIRECT edges replaces one with such edges even if it is longer. 1,000 nodes with 5,000
         connections take some ten milliseconds (benchmarks/graph.py). Long, because it is the rule of
-        meta.md 4.1 written out and the hot loop of every change.
+        docs/protocol-meta.md, "Shortest paths" written out and the hot loop of every change.
         """
         self.dirty = False
         me, all_edges = self.me, self._edges
@@ -237,7 +239,8 @@ class Graph:
         """Return the edges of the minimum spanning tree around the first edge from a reachable node.
 
         Edges are taken in order of weight, then of the names of their ends; again and again the first
-        one with exactly one marked end is added and its other end marked (meta.md 4.3).
+        one with exactly one marked end is added and its other end marked (docs/protocol-meta.md,
+        "Spanning tree").
         """
         edges = [
             edge

@@ -1,4 +1,6 @@
-"""The inviter's side of an invitation: from the joiner's ``0 ?KEY`` to "accepted" (invitations.md 3 and 4).
+"""The inviter's side of an invitation: from the joiner's ``0 ?KEY`` to "accepted".
+
+See docs/protocol-invitations.md, "Exchange" and "Inviter".
 
 `pytinc.protocol.meta` makes one `InvitationServer` when a joiner greets, and gives its events to the
 node. Which invitations are open, and what is in them, is `pytinc.node.invitations`' business. The

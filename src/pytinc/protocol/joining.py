@@ -1,4 +1,6 @@
-"""The joiner's side of an invitation: from the greeting to "accepted" (invitations.md 3 and 5).
+"""The joiner's side of an invitation: from the greeting to "accepted".
+
+See docs/protocol-invitations.md, "Exchange" and "Joiner".
 
 `pytinc join` makes one `Joiner` for each connection it tries, carries bytes between it and the socket, and
 acts on its events. What the invitation says is not looked at here (`pytinc.config.joined`). The inviter's

@@ -4,7 +4,7 @@ The node (`pytinc.node.connections`) owns one `MetaConnection` per TCP connectio
 takes `next_event()` until that is None, and writes what `take_output()` gives. This module knows
 who may say what during the login; what a request means is the node's business.
 
-meta.md 1.2-1.3 (tinc: id_h(), receive_meta_sptps()). The states, in order::
+docs/protocol-meta.md, "Login" (tinc: id_h(), receive_meta_sptps()). The states, in order::
 
     CONNECTING -> ID -> SPTPS -> ACK -> ACTIVE
     (outgoing)    plain  handshake  only ACK   everything
@@ -270,7 +270,10 @@ class MetaConnection:
         return Identified(name)
 
     def _on_joiner(self, greeting: Id) -> MetaEvent | None:
-        """Greet a node that has an invitation (invitations.md 3): it knows us by the hash of our key."""
+        """Greet a node that has an invitation: it knows us by the hash of our key.
+
+        See docs/protocol-invitations.md, "Exchange".
+        """
         if self.dialled is not None:
             raise AuthenticationError(f"peer wants an invitation instead of being {self.dialled}")
         if self._invitation_key is None:

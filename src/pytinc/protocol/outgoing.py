@@ -1,4 +1,6 @@
-"""Whom to dial next, at which address, and how long to wait (meta.md 5.3-5.5).
+"""Whom to dial next, at which address, and how long to wait.
+
+See docs/protocol-meta.md, "Dialling" to "AutoConnect".
 
 tinc: address_cache.c, the outgoing part of net_socket.c, autoconnect.c. Pure decisions: the node
 gives what is known and carries out what comes back.
@@ -171,7 +173,7 @@ class AutoConnect(NamedTuple):
 
 
 def auto_connect(prospects: Sequence[Prospect], random_float: Callable[[], float]) -> AutoConnect:
-    """Decide one run of AutoConnect (meta.md 5.5, tinc: do_autoconnect())."""
+    """Decide one run of AutoConnect (docs/protocol-meta.md, "AutoConnect"; tinc: do_autoconnect())."""
 
     def choose(among: Sequence[Prospect]) -> Prospect | None:
         return among[int(random_float() * len(among)) % len(among)] if among else None

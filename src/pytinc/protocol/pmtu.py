@@ -1,4 +1,6 @@
-"""UDP discovery and path MTU search of one peer (dataplane.md 4; tinc: try_udp(), try_mtu()).
+"""UDP discovery and path MTU search of one peer (tinc: try_udp(), try_mtu()).
+
+See docs/protocol-data.md, "Tunnel upkeep".
 
 Both are one conversation of *probes*: a request of some length is answered by an 18-byte reply that names
 the length. A reply proves that UDP works (``confirmed``) and that this length passes (``minmtu``).
@@ -180,7 +182,10 @@ class PathMtu:
     # -- resets --
 
     def reset_path(self) -> None:
-        """Forget what was proved: the address changed (dataplane.md 2.8). ``mtu`` stays."""
+        """Forget what was proved: the address changed. ``mtu`` stays.
+
+        See docs/protocol-data.md, "Address of a node".
+        """
         self.facts.confirmed = False
         self._begin_search()
         self.facts.maxrecentlen = 0

@@ -1,4 +1,6 @@
-"""Asking a proxy for a connection: SOCKS 4, SOCKS 5 (RFC 1928, 1929) and HTTP CONNECT (meta.md 7).
+"""Asking a proxy for a connection: SOCKS 4, SOCKS 5 (RFC 1928, 1929) and HTTP CONNECT.
+
+See docs/protocol-meta.md, "Proxies".
 
 `pytinc.net.meta` makes one `ProxyHandshake` for each connection that goes through a proxy, and carries bytes
 until it is done. Departure from tinc: the answer is awaited before the greeting follows, HTTP headers and

@@ -1,7 +1,8 @@
 """Subnets and who owns them; among them the MAC addresses that the switch has learned.
 
-MACs are subnets of type MAC in the same table as IP subnets, announced in the same way (dataplane.md 5.3,
-tinc: subnet.c). A node learns only the MACs behind its own device; those of others come announced.
+MACs are subnets of type MAC in the same table as IP subnets, announced in the same way
+(docs/protocol-data.md, "MAC table"; tinc: subnet.c). A node learns only the MACs behind its own device; those
+of others come announced.
 """
 
 from __future__ import annotations
@@ -134,7 +135,7 @@ class SubnetTable:
         return list(subnets)
 
     def all(self) -> list[tuple[str | None, Subnet]]:
-        """Return all subnets with their owners in the order of dumps (meta.md 3.2)."""
+        """Return all subnets with their owners in the order of dumps (docs/protocol-meta.md, "Subnets")."""
         everything = [(owner, subnet) for owner, subnets in self._by_owner.items() for subnet in subnets]
         everything.sort(key=lambda item: (item[1].sort_key, item[0] or ""))
         return everything

@@ -1,4 +1,6 @@
-"""Addresses as the meta protocol writes them: a host and a port, both text (meta.md 3.3).
+"""Addresses as the meta protocol writes them: a host and a port, both text.
+
+See docs/protocol-meta.md, "Addresses".
 
 A pair that is not numeric is *opaque*: kept, compared and forwarded as it is, never sent to.
 """

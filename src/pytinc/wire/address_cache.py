@@ -1,4 +1,6 @@
-"""The address cache file of one peer: up to eight socket addresses, most recent first (meta.md 5.4).
+"""The address cache file of one peer: up to eight socket addresses, most recent first.
+
+See docs/protocol-meta.md, "Address cache".
 
 A machine's own file in its own byte order and socket structures, shared with a tincd of the same machine.
 Read and written by `pytinc.config.store`, a few times a day, so the layout may be told with `construct`.

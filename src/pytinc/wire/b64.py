@@ -1,4 +1,4 @@
-"""tinc's base64: least significant bits first, no padding (sptps.md 2.1).
+"""tinc's base64: least significant bits first, no padding (docs/protocol-sptps.md, "Base64").
 
 Not RFC 4648's: the whole input is one little-endian number and its lowest six bits are the first character.
 Read backwards that is RFC 4648's, most significant bits first, so `binascii` does the work on the reversed

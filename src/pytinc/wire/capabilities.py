@@ -2,7 +2,7 @@
 
 Layout: ``b"pytinc"`` | version (1) | be16 flags. A C node ignores it. But it copies bytes 3 to 17 of a
 request into its reply, where they must not look like a block of its own. So a block in a request starts
-elsewhere than one in a reply: each at the first byte that nobody reads (dataplane.md 4.3).
+elsewhere than one in a reply: each at the first byte that nobody reads (docs/protocol-data.md, "Probes").
 
 Called by `pytinc.protocol.pmtu`; what the flags lead to is decided in `pytinc.node.probes`.
 """

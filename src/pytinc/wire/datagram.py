@@ -1,4 +1,4 @@
-"""The id prefix of UDP packets and the sizes around it (dataplane.md 2).
+"""The id prefix of UDP packets and the sizes around it (docs/protocol-data.md, "Datagrams").
 
 Layout of a datagram: destination id (6) | source id (6) | be32 sequence number | sealed (type | payload)
 | tag (16). A destination of zeros means "for you, from me".

@@ -1,4 +1,6 @@
-"""What both ends of an invitation share: the URL, and the records of the stream (invitations.md 2 and 3).
+"""What both ends of an invitation share: the URL, and the records of the stream.
+
+See docs/protocol-invitations.md, "Inviting" and "Exchange".
 
 No I/O and no keys: `pytinc.crypto.keys` computes the hashes that the URL holds.
 """

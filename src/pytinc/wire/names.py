@@ -1,4 +1,7 @@
-"""Node names and network names (meta.md 3.1, config.md 4, cli.md 1.2)."""
+"""Node names and network names.
+
+See docs/protocol-meta.md, "Names"; docs/tinc-program.md, "Values" and "Paths".
+"""
 
 from __future__ import annotations
 

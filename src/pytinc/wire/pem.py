@@ -1,4 +1,4 @@
-"""Reading the PEM-like blocks in which tinc keeps Ed25519 keys (sptps.md 2.3).
+"""Reading the PEM-like blocks in which tinc keeps Ed25519 keys (docs/protocol-sptps.md, "Key files").
 
 Used by `pytinc.config.store` for public keys in host files and by `pytinc.crypto.keys` for private ones.
 The content is tinc's own base64, not that of RFC 7468, and every line is decoded by itself.

@@ -1,4 +1,4 @@
-"""Layouts of SPTPS records and handshake messages (sptps.md 3.2-3.4).
+"""Layouts of SPTPS records and handshake messages (docs/protocol-sptps.md, "Records" and "Handshake").
 
     stream:    be16 length of the data | type | data          encrypted: be16 length | seal(type | data)
     datagram:  be32 sequence number    | type | data                     be32 number | seal(type | data)

@@ -1,6 +1,6 @@
 """Meta requests: one class per request, with `parse` for a received line and `format` for one to send.
 
-The text forms are those of meta.md section 2. Lines are `str` without the newline; a parser raises
+The text forms are those of docs/protocol-meta.md. Lines are `str` without the newline; a parser raises
 `DecodeError` and nothing else, whatever it is given. Which request is allowed when is decided in
 `pytinc.protocol.meta` and `pytinc.node`, not here.
 """

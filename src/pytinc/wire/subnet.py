@@ -1,7 +1,7 @@
 """Subnets in tinc's text form: what a node serves, as configuration files and ADD_SUBNET write it.
 
 Used by the configuration, the meta requests, the switch and the control rows. A value only: no owner,
-no life time. The text form is that of meta.md 3.2 and config.md 3.
+no life time. For the text form see docs/protocol-meta.md, "Subnets".
 """
 
 from __future__ import annotations
@@ -68,7 +68,10 @@ class Subnet:
 
     @property
     def sort_key(self) -> tuple[int, int, bytes, int]:
-        """Order of a node's subnets (meta.md 3.2): longer prefixes first. The owner's name comes after it."""
+        """Order of a node's subnets: longer prefixes first. The owner's name comes after it.
+
+        See docs/protocol-meta.md, "Subnets".
+        """
         return (self.kind, -self.prefix, self.address, self.weight)
 
     def contains(self, address: bytes) -> bool:
@@ -143,4 +146,4 @@ def parse_subnet(text: str) -> Subnet:
 DEFAULT_BROADCAST_SUBNETS: Final = tuple(
     parse_subnet(text) for text in ("ff:ff:ff:ff:ff:ff", "255.255.255.255", "224.0.0.0/4", "ff00::/8")
 )
-"""Packets to these are broadcast whatever BroadcastSubnet says (control.md 4.3)."""
+"""Packets to these are broadcast whatever BroadcastSubnet says (docs/protocol-control.md, "Dumps")."""

@@ -1,4 +1,7 @@
-"""SPTPS over datagrams (sptps.md 3.9-3.11): a recorded session, bad deliveries, disorder, changes of keys."""
+"""SPTPS over datagrams: a recorded session, bad deliveries, disorder, changes of keys.
+
+See docs/protocol-sptps.md, "Datagram sessions" to "Worn-out keys".
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The handshake machine (sptps.md 3.4-3.6) without framing: every state against every message."""
+"""The handshake machine without framing: every state against every message.
+
+See docs/protocol-sptps.md, "Handshake".
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The replay window (sptps.md 3.10): vectors/replay.json, and the specification's text as a twin."""
+"""The replay window: vectors/replay.json, and a twin that follows the document.
+
+See docs/protocol-sptps.md, "Replay window".
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ SIZES = st.sampled_from([0, 1, 3, 4, 16, 32])
 
 
 class Twin:
-    """Section 3.10 of the specification, line by line."""
+    """docs/protocol-sptps.md, "Replay window", case by case."""
 
     def __init__(self, size: int, next_seqno: int) -> None:
         self.size, self.next, self.far, self.late = size, next_seqno, 0, bytearray(size)
@@ -76,7 +79,7 @@ STARTS = st.one_of(st.integers(0, 300), st.integers(MOD - 300, MOD - 1), st.inte
 
 
 @given(SIZES, STARTS, STEPS)
-def test_every_verdict_equals_the_specification(size: int, start: int, steps: list[int]) -> None:
+def test_every_verdict_equals_the_documented_one(size: int, start: int, steps: list[int]) -> None:
     window, twin = ReplayWindow(size, start), Twin(size, start)
     for step in steps:
         seqno = (twin.next + step) % MOD

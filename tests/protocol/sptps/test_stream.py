@@ -1,4 +1,7 @@
-"""SPTPS over a stream (sptps.md 3.8): a recorded session, bad deliveries, any pieces, worn-out keys."""
+"""SPTPS over a stream: a recorded session, bad deliveries, any pieces, worn-out keys.
+
+See docs/protocol-sptps.md, "Stream sessions".
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""SPTPS over datagrams: the session between two nodes (sptps.md 3.9-3.11).
+"""SPTPS over datagrams: the session between two nodes.
+
+See docs/protocol-sptps.md, "Datagram sessions" to "Worn-out keys".
 
 Called by `pytinc.node.sessions` (handshakes, which travel over the meta connections) and by
 `pytinc.datapath` (data, by UDP). The first handshake is plain and strictly in order; after it, records may
@@ -41,7 +43,10 @@ from pytinc.wire.records import (
 )
 
 DEFAULT_REPLAY_WINDOW: Final = 16
-"""Bytes. tinc's manual says 32, but that is the legacy protocol's default (sptps.md 3.10)."""
+"""Bytes. tinc's manual says 32, but that is the legacy protocol's default.
+
+See docs/protocol-sptps.md, "Replay window".
+"""
 OLD_KEY_RECORDS: Final = 2**16
 """So many numbers after a change of keys the old one is forgotten. Data has no use for it beyond the replay
 window; this is how far data may be ahead of an ACK that is on its way by TCP: a second on a fast link."""

@@ -1,4 +1,4 @@
-"""The SPTPS handshake: who says what when, and which keys come out (sptps.md 3.4-3.6).
+"""The SPTPS handshake: who says what when, and which keys come out (docs/protocol-sptps.md, "Handshake").
 
 One `Handshake` lives in each session and handles its first key exchange and every later one. It sees
 the data of handshake records only; framing, sequence numbers and ciphers are the session's. The keys in
@@ -23,8 +23,11 @@ KEY_SIZE: Final = 64
 REKEY_AFTER: Final = 2**31
 """Records under one key after which a new key exchange is due: half of what there are numbers for."""
 KEY_LIMIT: Final = 2**32 - 2**16
-"""Records under one key after which it is used for no more data: no number may serve twice (sptps.md 3.11).
-The rest is left for the records of the key exchange itself."""
+"""Records under one key after which it is used for no more data: no number may serve twice.
+The rest is left for the records of the key exchange itself.
+
+See docs/protocol-sptps.md, "Worn-out keys".
+"""
 _SEED_PREFIX: Final = b"key expansion"
 
 

@@ -1,4 +1,6 @@
-"""The replay window of datagram sessions, with exactly tinc's verdicts (sptps.md 3.10).
+"""The replay window of datagram sessions, with exactly tinc's verdicts.
+
+See docs/protocol-sptps.md, "Replay window".
 
 Called by `pytinc.protocol.sptps.datagram` for every authentic record, so the ordinary case (the next
 number, nothing missing) comes first and touches no bits. It must only be asked about authentic numbers:

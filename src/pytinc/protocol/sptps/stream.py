@@ -1,4 +1,4 @@
-"""SPTPS over a byte stream: meta connections and invitations (sptps.md 3.8).
+"""SPTPS over a byte stream: meta connections and invitations (docs/protocol-sptps.md, "Stream sessions").
 
 Called by `pytinc.protocol.meta` and the joining command. The caller feeds bytes and takes records one at
 a time, because raw bytes may follow a record on the stream (SPTPS_PACKET): between two records it can
@@ -73,7 +73,8 @@ class StreamSession:
     def send(self, type_: int, data: bytes) -> bytes:
         """Return the record that carries ``data``; `UsageError` before keys are in force.
 
-        Once in billions of records a KEX record goes before it, as the keys are worn out (sptps.md 3.11).
+        Once in billions of records a KEX record goes before it, as the keys are worn out
+        (docs/protocol-sptps.md, "Worn-out keys").
         """
         if self._sealer is None or not 0 <= type_ < TYPE_HANDSHAKE:
             raise UsageError("application record before the handshake, or of a reserved type")
