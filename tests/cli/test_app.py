@@ -172,27 +172,3 @@ def test_a_get_loads_nothing_heavy(conf: Path) -> None:
 def test_the_module_can_be_run(conf: Path) -> None:
     words = [sys.executable, "-m", "pytinc", "-c", str(conf), "get", "Name"]
     assert subprocess.run(words, capture_output=True, text=True, check=True).stdout == "alpha\n"
-
-
-def test_a_closed_pipe_ends_the_command_quietly(conf: Path) -> None:
-    with (conf / "tinc.conf").open("a") as file:
-        file.writelines(f"ConnectTo = node_{number}\n" for number in range(40000))
-    words = f"{sys.executable} -m pytinc -c {conf} get ConnectTo | head -n 1"
-    done = subprocess.run(words, shell=True, capture_output=True, text=True, check=True)
-    assert done.stdout == "node_0\n"
-    assert done.stderr == ""
-
-
-def test_an_unreadable_configuration_gives_no_traceback(run: Run, conf: Path) -> None:
-    (conf / "tinc.conf").unlink()
-    (conf / "tinc.conf").mkdir()
-    result = run("-c", "conf", "get", "Name")
-    assert result == (1, "", "Could not open configuration file conf/tinc.conf: Is a directory\n")
-
-
-def test_an_interrupt_gives_no_traceback(run: Run, conf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("pytinc.cli.variables.get", interrupted)
-    assert run("-c", "conf", "get", "Name") == (130, "", "\n")
