@@ -421,8 +421,12 @@ def compatibility_remarks() -> dict[str, str]:
     rows = re.findall(
         r"^\| (\w+) \| (same|differs|absent) \| (.*?) ?\|$", text.partition("## Variables")[2], re.MULTILINE
     )
-    words = {"differs": "In pytinc: ", "absent": "Not in pytinc: "}
-    return {
-        name: words[status] + why.replace("`", "") + "." if status in words else ""
-        for name, status, why in rows
-    }
+    return {name: _remark(status, why.replace("`", "")) for name, status, why in rows}
+
+
+def _remark(status: str, why: str) -> str:
+    if status == "same":
+        return ""
+    if why.startswith("only in pytinc"):
+        return f"O{why[1:]}."
+    return f"{'In pytinc' if status == 'differs' else 'Not in pytinc'}: {why}."

@@ -124,17 +124,6 @@ def test_the_type_is_checked_after_connecting(run: Run, conf: Path) -> None:
     assert run("-c", "conf", "dump", "foo").err.startswith("Could not open pid file")
 
 
-@pytest.mark.parametrize("answer", ["18 4 x\n18 4\n", "18 4 a b c\n", "17\n", ""])
-def test_a_malformed_reply_is_an_error(run: Run, daemon: ScriptedDaemon, answer: str) -> None:
-    daemon.answers["4"] = answer
-    if not answer:
-        daemon.answers.clear()
-    result = run("-c", "conf", "--pidfile", daemon.pidfile, "list", "edges")
-    assert result.status == 1
-    assert result.out == ""
-    assert result.err.count("\n") == 1
-
-
 def test_outstanding_invitations_need_no_daemon(run: Run, conf: Path) -> None:
     directory = conf / "invitations"
     assert run("-c", "conf", "dump", "invitations") == (0, "", "No outstanding invitations.\n")

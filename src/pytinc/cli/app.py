@@ -111,7 +111,7 @@ def _full_name(name: str, known: dict[str, bool]) -> str:
 
 
 def _cluster_wants_value(word: str, known: dict[str, bool]) -> bool:
-    """Tell whether the value of a cluster such as ``-bc`` is the next word."""
+    """Return whether the value of a cluster such as ``-bc`` is the next word."""
     for position, letter in enumerate(word[1:], start=2):
         if known.get(f"-{letter}"):
             return position == len(word)

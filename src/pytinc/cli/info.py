@@ -65,15 +65,15 @@ def _info_node(session: Session, client: ControlClient, name: str) -> int:
         from pytinc.cli import machine
         from pytinc.cli.statistics import statistics
 
-        told = machine.statistics_of(row, statistics(client))
-        machine.print_json({"kind": "node", **machine.node(row), "edges": edges, "subnets": subnets, **told})
+        added = machine.statistics_of(row, statistics(client))
+        machine.print_json({"kind": "node", **machine.node(row), "edges": edges, "subnets": subnets, **added})
         return 0
     report = [*node_report(row), _list("Edges:", edges), _list("Subnets:", subnets)]
     if session.pretty:
         from pytinc.cli.statistics import statistics
         from pytinc.cli.tables import print_report
 
-        print_report(report + _told(row, statistics(client)), reach_of(row))
+        print_report(report + _statistics_lines(row, statistics(client)), reach_of(row))
     else:
         print("\n".join(report))
     return 0
@@ -97,7 +97,7 @@ def node_report(row: NodeRow) -> list[str]:
     ]
 
 
-def _told(row: NodeRow, statistics: Statistics | None) -> list[str]:
+def _statistics_lines(row: NodeRow, statistics: Statistics | None) -> list[str]:
     """Return what pytinc's daemon reports in addition, for people at a terminal."""
     if statistics is None:
         return []

@@ -82,9 +82,9 @@ def statistics_of(row: NodeRow, statistics: Statistics | None) -> Json:
     }
 
 
-def shared(told: Shared) -> Json:
+def shared(answer: Shared) -> Json:
     """Return what is known of shared addresses."""
-    return {**told.guard, "addresses": list(told.addresses)}
+    return {**answer.guard, "addresses": list(answer.addresses)}
 
 
 def edge(row: EdgeRow) -> Json:

@@ -58,7 +58,7 @@ class Session:
 
     @property
     def paths(self) -> Paths:
-        """All paths, found anew each time: a daemon that has started since may use another pid file."""
+        """All paths, found again each time: a daemon that has started since may use another pid file."""
         return cli_paths(self.netname, self.given_confbase, self.given_pidfile)
 
     @property

@@ -176,8 +176,8 @@ def _holders(address: Values) -> list[list[Text]]:
         )
     others = address["clients_total"] - sum(holder["clients"] for holder in address["holders"])
     if others > 0 or not rows:
-        told = {holder["mac"] for holder in address["holders"]}
-        unknown = [each for each in clients if each["holder"] not in told]
+        listed = {holder["mac"] for holder in address["holders"]}
+        unknown = [each for each in clients if each["holder"] not in listed]
         rows.append([_NOTHING, _NOTHING, _NOTHING, _NOTHING, _clients(unknown, max(others, len(unknown)))])
     heads = [[Text(address["address"]), Text("yes") if address["shared"] else Text("no", _DIM)]]
     heads += [[Text(), Text()]] * (len(rows) - 1)
@@ -193,16 +193,16 @@ def _clients(clients: list[Values], total: int) -> Text:
 
 
 def _failover(address: Values) -> list[Text]:
-    told = address["failover"]
+    failover = address["failover"]
     return [
         Text(address["address"]),
-        Text(clock_time(told["ago_ms"], "%Y-%m-%d %H:%M:%S")),
-        Text(told["reason"]),
-        Text(told["from_node"]),
-        _NOTHING if told["to_node"] is None else Text(told["to_node"]),
-        Text(f"{seconds(told['silent_ms'])} s"),
-        _NOTHING if told["took_ms"] is None else Text(f"{seconds(told['took_ms'])} s"),
-        _number(str(told["clients"])),
+        Text(clock_time(failover["ago_ms"], "%Y-%m-%d %H:%M:%S")),
+        Text(failover["reason"]),
+        Text(failover["from_node"]),
+        _NOTHING if failover["to_node"] is None else Text(failover["to_node"]),
+        Text(f"{seconds(failover['silent_ms'])} s"),
+        _NOTHING if failover["took_ms"] is None else Text(f"{seconds(failover['took_ms'])} s"),
+        _number(str(failover["clients"])),
     ]
 
 

@@ -41,7 +41,7 @@ _PATH_COLUMNS: Final = (
 )
 """Headings and widths. The tag is the one of the data that we send."""
 _TAGS: Final = {True: "fast", False: "usual", None: "-"}
-NO_PATHS: Final = "This daemon does not tell about paths: it is not pytinc's."
+NO_PATHS: Final = "This daemon does not report paths: it is not pytinc's."
 
 
 class Rates(NamedTuple):
@@ -131,14 +131,14 @@ class Table:
             node.total = total
             node.known = True
 
-    def update_paths(self, told: Statistics | None) -> None:
+    def update_paths(self, reported: Statistics | None) -> None:
         """Take the statistics; with None (the daemon has none), show traffic again."""
-        if told is None:
+        if reported is None:
             self.shows_paths = False
             self.note = NO_PATHS
             return
         for name, node in self._nodes.items():
-            node.path = told.nodes.get(name)
+            node.path = reported.nodes.get(name)
 
     def press(self, key: str) -> bool:
         """Act on a key; return False if it ends the program."""
@@ -248,7 +248,7 @@ class _Screen:
         self._table = table
         self._client = client
         self._delay_s = 1.0
-        self._tells_of_shared = True
+        self._reports_shared = True
         self._styles = {"bold": curses.A_BOLD, "dim": curses.A_DIM, "normal": curses.A_NORMAL}
         self._reverse = curses.A_REVERSE
 
@@ -270,12 +270,12 @@ class _Screen:
             raise ControlError(NOT_PARSED) from error
 
     def _poll_shared(self) -> None:
-        if not self._tells_of_shared:
+        if not self._reports_shared:
             return
-        told = shared_addresses(self._client)
-        if told is None:  # it never will
-            self._tells_of_shared = False
-        self._table.shared = "" if told is None else headline(told)
+        shared = shared_addresses(self._client)
+        if shared is None:  # it never will
+            self._reports_shared = False
+        self._table.shared = "" if shared is None else headline(shared)
 
     def _draw(self) -> None:
         height, _ = self._window.getmaxyx()

@@ -24,7 +24,7 @@ _BLANKS: Final = " \t\r\n\v\f"
 
 @dataclass(frozen=True, slots=True)
 class EditResult:
-    """The new text of the file, and what to tell the user: complete lines for stderr."""
+    """The new text of the file, and warnings for the user: complete lines for stderr."""
 
     text: str
     warnings: tuple[str, ...]

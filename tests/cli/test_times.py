@@ -1,0 +1,35 @@
+"""Times as lists and reports show them."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from pytinc.cli.times import clock_time, milliseconds, seconds
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0.000"), (632, "0.632"), (1000, "1.000"), (65_432_100, "65432.100")],
+)
+def test_milliseconds_have_three_decimals(value: int, text: str) -> None:
+    assert milliseconds(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0, "0.00"), (1234, "1.23"), (99_990, "99.99"), (100_000, "100"), (3_600_400, "3600")]
+)
+def test_seconds_lose_their_decimals_from_a_hundred_on(value: int, text: str) -> None:
+    assert seconds(value) == text
+
+
+def test_a_clock_time_is_local_and_so_long_ago(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time", lambda: 1_700_000_000.0)
+    monkeypatch.setenv("TZ", "UTC-2")
+    time.tzset()
+    try:
+        assert clock_time(20_000, "%Y-%m-%d %H:%M:%S") == "2023-11-15 00:13:00"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
