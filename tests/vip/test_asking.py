@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from pytinc.vip.asking import MAX_CLAIMS
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytinc.vip.addresses import CALLER_LIFE, AddressRecord
+from pytinc.vip.asking import MAX_CLAIMS, QUESTION_BURST, QUESTIONS_PER_SECOND, STEP, Asking, inverted
+from pytinc.vip.core import Core
 from pytinc.wire.neighbour import GUARD_ADDRESS, GUARD_MAC, NOBODY, Kind, Message
 from vip.world import (
     ALPHA,
+    BETA,
     BROADCAST,
     OTHER,
     REMOTE,
     SERVERS,
     VIP,
     VIP6,
+    Mesh,
     World,
     answers,
     asks,
     ip6_of,
+    ip_of,
+    lone,
 )
 
 
@@ -110,3 +120,138 @@ def test_made_up_claims_are_bounded() -> None:
     for number in range(100_000):
         world.hear(Message(Kind.PROBE, OTHER, NOBODY, number.to_bytes(4, "big"), BROADCAST))
     assert len(world.guard._asking._claims) <= MAX_CLAIMS
+
+
+# -- by itself --
+
+
+def make(my_id: bytes = b"me----") -> tuple[Asking, Core, Mesh, AddressRecord]:
+    """Return a part that asks, and an address that two nodes share and somebody uses."""
+    mesh = Mesh()
+    core = Core("me", my_id, mesh, lambda: 0.5)
+    record = core.table.use(VIP, 0.0)
+    record.begin_round(0.0)
+    for mac in (ALPHA, BETA):
+        record.answer(mac, 0.0)
+    core.table.client(record, REMOTE, ip_of(REMOTE), 0.0)
+    assert core.is_shared(record)
+    return Asking(core), core, mesh, record
+
+
+def test_questions_have_a_burst_and_then_a_pace() -> None:
+    asking, _, _, record = make()
+    at_once = sum(asking.may_ask_about(record, 100.0) for _ in range(1000))
+    assert at_once == QUESTION_BURST
+    later = sum(asking.may_ask_about(record, 100.0 + step / 1000) for step in range(1, 10_001))
+    assert later == pytest.approx(10 * QUESTIONS_PER_SECOND, abs=1)
+
+
+def test_many_addresses_that_are_due_do_not_make_many_ticks() -> None:
+    asking, core, _, _ = make()
+    for number in range(500):
+        record = core.table.use((0x0B000000 + number).to_bytes(4, "big"), 0.0)
+        core.table.client(record, REMOTE, ip_of(REMOTE), 0.0)
+        asking.used(record, number / 1000)
+    ticks = 0
+    while (due := asking.next_deadline()) < 2.0:
+        ticks += 1
+        asking.tick(due)
+    assert ticks <= 2.0 / STEP
+
+
+@given(
+    ids=st.sets(st.binary(min_size=6, max_size=6), min_size=1, max_size=8),
+    address=st.binary(min_size=4, max_size=4),
+)
+def test_all_guards_agree_on_their_order(ids: set[bytes], address: bytes) -> None:
+    ranks = []
+    for own in ids:
+        asking, core, mesh, _ = make(own)
+        mesh.ids = {node_id: node_id.hex() for node_id in ids}
+        record = core.table.use(address, 0.0)
+        for other in ids - {own}:
+            record.heard_caller(other, 0.0)
+        ranks.append(asking.rank(record, 1.0))
+    assert sorted(ranks) == list(range(len(ids)))
+
+
+@pytest.mark.parametrize("why", ["unknown", "unreachable", "left", "quiet"])
+def test_a_guard_that_is_not_there_has_no_rank(why: str) -> None:
+    asking, core, mesh, record = make()
+    others = [bytes((number,)) * 6 for number in range(20)]
+    mesh.ids = {node_id: f"guard{number}" for number, node_id in enumerate(others)}
+    for node_id in others:
+        record.heard_caller(node_id, 0.0)
+    assert asking.rank(record, 1.0) > 0
+    now = 1.0
+    if why == "unknown":
+        mesh.ids.clear()
+    elif why == "unreachable":
+        mesh.unreachable.update(mesh.ids.values())
+    elif why == "left":
+        core.left.update(dict.fromkeys(mesh.ids.values(), 0.0))
+    else:
+        now = CALLER_LIFE
+    assert asking.rank(record, now) == 0
+
+
+def test_only_a_guard_that_asked_lately_cares_for_clients_behind_c_nodes() -> None:
+    asking, _, _, record = make()
+    assert not asking.is_caller(record, 1.0)
+    asking.ask(record, 1.0)
+    assert asking.is_caller(record, CALLER_LIFE)
+    assert not asking.is_caller(record, 1.0 + CALLER_LIFE)
+
+
+def test_another_guards_question_counts_as_news_once_in_a_while() -> None:
+    asking, _, mesh, record = make()
+    mesh.ids[b"other-"] = "other"
+    assert [asking.heard(record, lone(b"other-"), now) for now in (0.0, 30.0, 60.0)] == [True, False, False]
+    assert asking.heard(record, lone(b"other-"), 60.0 + CALLER_LIFE)
+    assert not asking.heard(record, lone(b"nobody"), 61.0)
+
+
+def test_a_guard_that_says_its_holder_will_go_is_believed() -> None:
+    asking, _, mesh, record = make()
+    mesh.ids[b"alpha-"] = "alpha"
+    assert not asking.heard(record, lone(inverted(b"alpha-")), 5.0)
+    assert [holder.mac for holder in record.present()] == [BETA]
+    assert record.withdrawn == {"alpha": 5.0}
+    record.answer(ALPHA, 6.0)
+    assert [holder.mac for holder in record.present()] == [ALPHA, BETA]
+
+
+@given(node_id=st.binary(min_size=6, max_size=6))
+def test_a_note_of_leaving_names_the_node_that_leaves(node_id: bytes) -> None:
+    assert inverted(node_id) != node_id
+    assert inverted(inverted(node_id)) == node_id
+
+
+def test_for_an_address_that_is_not_shared_anothers_question_puts_ours_off() -> None:
+    asking, core, mesh, _ = make()
+    mesh.ids[b"other-"] = "other"
+    record = core.table.use(ip_of(OTHER), 0.0)
+    core.table.client(record, REMOTE, ip_of(REMOTE), 0.0)
+    asking.used(record, 0.0)
+    asking.heard(record, lone(b"other-", ip_of(OTHER)), 0.1)
+    while (due := asking.next_deadline()) < 1.0:
+        asking.tick(due)
+    assert core.actions == []
+    while (due := asking.next_deadline()) < 10.0:
+        asking.tick(due)
+    assert len(core.actions) >= 1
+
+
+def test_who_looks_for_the_guard_that_has_not_asked_gets_no_answer() -> None:
+    asking, core, _, record = make()
+    looking = asks(ALPHA, GUARD_ADDRESS, to=GUARD_MAC)
+    asking.looked_for(looking, 1.0)
+    asking.ask(record, 1.0)
+    assert len(core.actions) == 1, "a question for IPv4 comes from no address"
+    asking.looked_for(looking, 2.0)
+    assert len(core.actions) == 1
+    asking.ask(core.table.use(VIP6, 3.0), 3.0)
+    asking.looked_for(looking, 4.0)
+    assert len(core.actions) == 3
+    asking.looked_for(looking, 60.0)
+    assert len(core.actions) == 3

@@ -6,16 +6,20 @@ import itertools
 
 import pytest
 
+from pytinc.vip.corrections import MAX_WAITING
 from pytinc.wire.neighbour import GUARD_MAC, Kind, Message
 from vip.world import (
     ALPHA,
     BETA,
+    BROADCAST,
+    GAMMA,
     OTHER,
     REMOTE,
     VIP,
     World,
     asks,
     ip_of,
+    lone,
 )
 
 
@@ -68,3 +72,73 @@ def test_an_insider_who_says_to_have_the_address_is_not_followed_nor_helped() ->
     assert world.claims() == []
     # But somebody looks soon who answers, and not as often as the insider wants.
     assert 1 <= len([sent for sent in world.lone() if sent.at >= 8.0]) <= 8
+
+
+def test_a_client_that_a_holder_asks_itself_is_not_corrected() -> None:
+    """The holder has told it on purpose, or the client has asked for it."""
+    world = World().remote_client(ALPHA)
+    world.hear(asks(BETA, ip_of(REMOTE), address=VIP, to=REMOTE), 8.0)
+    misled(world, 8.5, by=BETA)
+    world.until(9.0)
+    assert world.claims() == []
+    misled(world, 9.0, by=GAMMA)
+    world.until(10.0)
+    assert [claim.message.mac for claim in world.claims()] == [BETA]
+
+
+def test_the_shortest_rest_counts_again_after_a_minute_without_corrections() -> None:
+    world = World().remote_client(ALPHA)
+    for at in (8.0, 9.5, 20.0, 100.0, 101.5):
+        misled(world, at)
+    world.until(200.0)
+    assert [claim.at for claim in world.claims()] == pytest.approx(
+        [8.02, 9.52, 20.02, 100.02, 101.52], abs=0.005
+    )
+
+
+def test_a_client_of_which_nothing_is_known_stays_where_it_was_led() -> None:
+    world = World().remote_client()
+    misled(world, 8.0, by=BETA)
+    misled(world, 8.5, by=GAMMA)
+    world.until(9.0)
+    assert [claim.message.mac for claim in world.claims()] == [BETA]
+
+
+def test_of_all_guards_only_the_first_one_corrects() -> None:
+    told = []
+    for number in range(20):
+        world = World().remote_client(ALPHA)
+        caller = bytes((number,)) * 6
+        world.mesh.ids[caller] = "other"
+        world.hear(lone(caller), 7.0)
+        misled(world, 8.0)
+        told.append(len(world.until(9.0).claims()))
+    assert set(told) == {0, 1}, "each of two guards is the first one for some other guards"
+
+
+def test_misleading_questions_in_quick_succession_cost_one_look() -> None:
+    """There may be thousands of clients to look at."""
+    world = World().remote_client()
+    for by in (BETA, GAMMA, ALPHA):
+        misled(world, 8.0, by=by)
+    (client,) = world.view().clients
+    assert client.holder == BETA.hex(":"), "the first question was looked at, and the others were not"
+    assert world.claims() == []
+    misled(world, 8.1, by=GAMMA)
+    world.until(9.0)
+    assert len(world.claims()) == 1
+
+
+def test_no_more_corrections_wait_than_the_bound() -> None:
+    world = World()
+    for number in range(MAX_WAITING + 200):
+        mac = b"\x06" + number.to_bytes(5, "big")
+        world.mesh.owners[mac] = "cee"
+        world.hear(Message(Kind.QUESTION, mac, b"\x0a\x02" + number.to_bytes(2, "big"), VIP, BROADCAST))
+    world.until(3.0)
+    for number in range(MAX_WAITING + 200):
+        mac = b"\x06" + number.to_bytes(5, "big")
+        world.hear(Message(Kind.QUESTION, mac, b"\x0a\x02" + number.to_bytes(2, "big"), VIP, ALPHA))
+    misled(world, 8.0)
+    world.until(8.5)
+    assert len(world.claims()) == MAX_WAITING
