@@ -123,6 +123,7 @@ def test_misleading_questions_in_quick_succession_cost_one_look() -> None:
         misled(world, 8.0, by=by)
     (client,) = world.view().clients
     assert client.holder == BETA.hex(":"), "the first question was looked at, and the others were not"
+    world.until(8.05)
     assert world.claims() == []
     misled(world, 8.1, by=GAMMA)
     world.until(9.0)

@@ -7,6 +7,7 @@ import math
 import pytest
 
 from pytinc.vip.actions import Changed, Gone, NewRules, SetSilent
+from pytinc.vip.failover import FORGET_HEALING
 from pytinc.vip.healing import choose
 from pytinc.wire.neighbour import GUARD_MAC, NO_NOTE, Kind
 from vip.world import (
@@ -389,3 +390,63 @@ def test_a_member_without_clients_withholds_and_ends_at_once() -> None:
     world.take()
     world.until(10.0)
     assert len(world.all(Gone)) == 1
+
+
+# -- the host gives up the address --
+
+
+def removed(world: World, *macs: bytes) -> None:
+    """The host with these MAC addresses no longer has the virtual IP."""
+    world.guard.address_removed(VIP, frozenset(macs), world.now)
+    world.take()
+
+
+def test_clients_are_led_elsewhere_at_once_when_the_host_gives_up_the_address() -> None:
+    world = member()
+    world.servers[VIP] = (ALPHA, BETA)
+    removed(world, LOCAL)
+    (sent,) = world.in_names()
+    assert sent.at == 3.0
+    assert (sent.message.mac, sent.message.to in (ALPHA, BETA)) == (REMOTE, True)
+    assert world.lone()[-1].at == 3.0, "all guards hear that the holder goes"
+    world.until(5.0)
+    assert [holder.node for holder in world.view().holders] == ["alpha", "beta"]
+    assert "me no longer has it" in world.notices()[-1]
+    assert world.all(Gone) == [], "the node itself goes on"
+
+
+def test_a_station_of_our_own_is_led_elsewhere_as_well() -> None:
+    world = member(clients=False)
+    world.mesh.owners[OTHER] = "me"
+    world.hear(asks(OTHER))
+    world.hear(asks(OTHER, to=LOCAL))
+    removed(world, LOCAL)
+    assert OTHER in {sent.message.mac for sent in world.in_names()}
+
+
+def test_another_host_behind_the_same_device_that_keeps_the_address_keeps_its_clients() -> None:
+    world = member()
+    removed(world, OTHER)
+    world.until(5.0)
+    assert world.in_names() == []
+    assert "me" in [holder.node for holder in world.view().holders]
+
+
+def test_without_another_holder_a_client_cannot_be_led_anywhere() -> None:
+    world = member()
+    world.mesh.unreachable |= {"alpha", "beta"}
+    removed(world, LOCAL)
+    world.until(5.0)
+    assert world.in_names() == []
+    assert world.all(Changed) == []
+
+
+def test_an_old_holder_is_remembered_for_a_minute_as_it_may_still_send_old_answers() -> None:
+    world = World().local_client(ALPHA)
+    world.kill("alpha")
+    world.until(8.0)
+    assert world.guard.rules.left == {ALPHA}
+    world.until(5.0 + FORGET_HEALING)
+    assert world.guard.rules.left == {ALPHA}
+    world.until(10.0 + FORGET_HEALING)
+    assert world.guard.rules.left == frozenset()

@@ -6,7 +6,9 @@ import math
 
 import pytest
 
-from pytinc.vip.actions import SendProbe, SetSilent
+from pytinc.vip.actions import KeepWarm, Notice, SendProbe, SetSilent
+from pytinc.vip.core import GRACE, IDLE_LIFE
+from pytinc.vip.review import CLIENT_LIFE, IDLE_INTERVAL, MAX_REPORTS, MAX_WARM, PRUNE_INTERVAL, REPORT_TIME
 from pytinc.vip.views import HolderState
 from vip.world import (
     ALPHA,
@@ -220,3 +222,79 @@ def test_at_the_verdict_the_data_path_lets_the_answers_through() -> None:
     while not world.in_names():
         world.until(world.now + 0.001)
     assert VIP not in world.guard.rules.in_use
+
+
+# -- what is told, kept in order and forgotten --
+
+
+def share(world: World, count: int) -> None:
+    """Have this many addresses found to be shared."""
+    addresses = [bytes((10, 3, number, 1)) for number in range(count)]
+    world.servers = dict.fromkeys(addresses, SERVERS)
+    for address in addresses:
+        world.hear(asks(LOCAL, address))
+        for server in SERVERS:
+            world.later(0.003, answers(server, LOCAL, address))
+    world.until(world.now + 3.0)
+
+
+def test_only_so_many_shared_addresses_are_reported_to_a_person() -> None:
+    """Whoever is in the network can make them up."""
+    world = World()
+    share(world, MAX_REPORTS + 10)
+    assert len(world.notices()) == MAX_REPORTS
+    told = [notice for notice in world.all(Notice) if "guarded as a shared address" in notice.message]
+    assert len(told) == MAX_REPORTS + 10, "the others are in the log of who wants to know more"
+    world.until(REPORT_TIME + 10.0)
+    world.servers = {VIP: SERVERS}
+    world.local_client(until=world.now + 3.0)
+    assert world.notices()[-1].startswith("10.1.1.10 is held by")
+
+
+def test_paths_to_those_who_may_have_to_be_asked_are_kept_warm() -> None:
+    world = World().local_client(ALPHA, until=20.0)
+    warm = [action.node for action in world.all(KeepWarm)]
+    assert set(warm) == {"alpha", "beta", "gamma"}
+    assert warm.count("alpha") > 2 * warm.count("beta"), "the one that is used is watched all the time"
+    assert warm.count("beta") >= 2
+
+
+def test_only_so_many_paths_are_kept_warm_beside_those_that_are_watched() -> None:
+    world = World()
+    for number in range(MAX_WARM + 50):
+        mac = b"\x06" + number.to_bytes(5, "big")
+        world.mesh.owners[mac] = f"node{number}"
+        world.hear(asks(mac))
+    world.until(5.0)
+    warm = {action.node for action in world.all(KeepWarm)} - {"alpha", "beta", "gamma"}
+    assert len(warm) == MAX_WARM
+
+
+def test_a_client_whose_node_is_gone_is_forgotten_after_a_while_and_then_its_address() -> None:
+    world = World().remote_client(ALPHA)
+    assert len(world.view().clients) == 1
+    del world.mesh.owners[REMOTE]
+    world.until(5.0 + GRACE + 2 * PRUNE_INTERVAL)
+    assert world.view().clients == ()
+    world.until(5.0 + IDLE_LIFE + 2 * PRUNE_INTERVAL)
+    assert world.guard.view(world.now).addresses == ()
+
+
+def test_a_client_that_is_still_in_the_mesh_is_remembered_for_a_day() -> None:
+    world = World().remote_client(ALPHA)
+    world.servers[VIP] = (ALPHA,)
+    world.until(CLIENT_LIFE - 60.0)
+    assert len(world.view().clients) == 1
+    world.until(5.0 + CLIENT_LIFE + 2 * PRUNE_INTERVAL)
+    assert all(view.clients == () for view in world.guard.view(world.now).addresses)
+
+
+def test_a_guard_without_anything_to_guard_looks_seldom() -> None:
+    world = World().until(100.0)
+    assert world.guard.next_deadline() - world.now <= IDLE_INTERVAL
+    ticks = 0
+    while (due := world.guard.next_deadline()) < 1000.0:
+        ticks += 1
+        world.until(due)
+    assert ticks <= 900.0 / IDLE_INTERVAL + 1
+    assert world.sent == []
