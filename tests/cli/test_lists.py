@@ -13,7 +13,7 @@ from pytinc.errors import ControlError
 from pytinc.wire.subnet import parse_subnet
 
 if TYPE_CHECKING:
-    from conftest import Run, ScriptedDaemon
+    from cli.conftest import Run, ScriptedDaemon
 
 CONNECTION = "18 6 beta 192.168.77.2 port 655 700000c 4 100\n"
 EDGE = "18 4 alpha beta 192.168.77.2 port 655 192.168.77.1 port 655 700000c 1\n"

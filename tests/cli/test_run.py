@@ -15,7 +15,7 @@ from pytinc.cli.session import Session
 from pytinc.errors import ConfigError
 
 if TYPE_CHECKING:
-    from conftest import Run
+    from cli.conftest import Run
 
 
 def failing(error: BaseException) -> int:
