@@ -62,6 +62,7 @@ from pytinc.node.probes import Probes
 from pytinc.node.public_keys import PublicKeys
 from pytinc.node.purge import Purge
 from pytinc.node.records import Peer
+from pytinc.node.request_log import RequestLog
 from pytinc.node.requests import Requests
 from pytinc.node.requests_edge import EdgeRequests
 from pytinc.node.requests_key import KeyRequests
@@ -148,9 +149,10 @@ class Node:
         self.guard = NodeGuard(core, out, subnets.table, forwarding, probes, tunnels, self._outbound.inject)
         # Connections.
         self.seen = SeenCache()
+        self._request_log = RequestLog(core)
         self._invitations = Invitations(core, topology)
         self.connections = connections = Connections(
-            core, out, self.public_keys, self.seen, topology, tunnels, self._invitations
+            core, out, self.public_keys, self.seen, self._request_log, topology, tunnels, self._invitations
         )
         self._activation = Activation(core, out, topology, subnets, connections)
         self.dialling = Dialling(core, topology, self._caches, connections)
@@ -421,7 +423,7 @@ class Node:
 
     def trace_requests(self, wanted: bool) -> None:
         """Log every request that connections send or get, or no longer, at level `REQUEST_LEVEL`."""
-        self.connections.trace_requests(wanted)
+        self._request_log.switch(wanted)
 
     def take_actions(self) -> list[Action]:
         """Return what the shell has to do, in order, and forget it."""
