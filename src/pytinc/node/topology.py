@@ -115,7 +115,7 @@ class Topology:
         return DelEdge(self._core.nonce(), source, target)
 
     def drop_when_unreachable(self, name: str) -> None:
-        """Delete the edge of ``name`` to us if the next graph run finds it unreachable, and tell the peers."""
+        """If the next graph run finds ``name`` unreachable, delete its edge to us, and tell the peers."""
         self._orphans.add(name)
 
     # -- the graph --
