@@ -13,10 +13,9 @@ from ipaddress import ip_address
 import pytest
 
 from pytinc.crypto.keys import PrivateKey
-from pytinc.datapath.inbound import Inbound
+from pytinc.datapath.datapath import DataPath
 from pytinc.datapath.output import Output
 from pytinc.datapath.peer_slot import PeerSlot
-from pytinc.datapath.router import Router
 from pytinc.datapath.table import ForwardingTable, SwitchRules
 from pytinc.protocol.sptps.datagram import DatagramSession
 from pytinc.protocol.sptps.handshake import Role
@@ -110,8 +109,8 @@ class World:
                 self.table.routes.add(subnet, None)
         self.table.refresh_all()
         self.out = Output()
-        self.router = Router(self.table)
-        self.inbound = Inbound(self.table, self.router)
+        self.datapath = DataPath(self.table)
+        self.inbound = self.datapath.inbound
 
     def own(self, text: str, name: str) -> None:
         self.table.routes.add(parse_subnet(text), self.table.slots[name])
@@ -123,7 +122,7 @@ class World:
         self.table.routes.flush()
 
     def send(self, *packets: bytes, now: float = NOW) -> None:
-        self.router.frames_from_device([framed(data) for data in packets], now, self.out)
+        self.datapath.frames_from_device([framed(data) for data in packets], now, self.out)
 
     def receive(self, name: str, *payloads: bytes, type_: int = TYPE_PACKET) -> None:
         slot = self.table.slots[name]
@@ -372,7 +371,7 @@ def test_a_packet_never_goes_back_the_way_it_came(world: World) -> None:
     ids=["short IPv4", "short IPv6", "empty", "short", "other", "VLAN"],
 )
 def test_what_is_no_whole_ip_packet_goes_nowhere(world: World, frame: bytes) -> None:
-    world.router.frames_from_device([frame], NOW, world.out)
+    world.datapath.frames_from_device([frame], NOW, world.out)
     assert not world.sent()
     assert world.out.frames == []
     assert world.table.total_drops().short + world.table.total_drops().bad_record == 1
@@ -558,7 +557,7 @@ def test_a_packet_for_a_tap_comes_from_the_routers_mac(tap: World) -> None:
 
 @pytest.mark.parametrize(("ask", "target"), [(arp_request, "10.2.0.1"), (solicitation, "fd00:2::1")])
 def test_a_question_for_the_mac_of_anothers_address_is_answered(tap: World, ask, target: str) -> None:
-    tap.router.frames_from_device([ask(target)], NOW, tap.out)
+    tap.datapath.frames_from_device([ask(target)], NOW, tap.out)
     (answer,) = tap.out.frames
     assert answer[:12] == TAP + TAPS_ROUTER
     assert TAPS_ROUTER in answer[14:]
@@ -576,7 +575,7 @@ def test_a_question_for_the_mac_of_anothers_address_is_answered(tap: World, ask,
     ],
 )
 def test_a_question_for_an_own_or_unknown_address_is_not_answered(tap: World, frame: bytes) -> None:
-    tap.router.frames_from_device([frame], NOW, tap.out)
+    tap.datapath.frames_from_device([frame], NOW, tap.out)
     assert tap.out.frames == []
     assert not tap.sent()
 
@@ -584,7 +583,7 @@ def test_a_question_for_an_own_or_unknown_address_is_not_answered(tap: World, fr
 @pytest.mark.parametrize(("ask", "target"), [(arp_request, "10.1.0.1"), (solicitation, "fd00:1::1")])
 def test_who_asks_gets_the_packets_from_then_on(tap: World, ask, target: str) -> None:
     station = bytes.fromhex("020000000055")
-    tap.router.frames_from_device([ask(target, station)], NOW, tap.out)
+    tap.datapath.frames_from_device([ask(target, station)], NOW, tap.out)
     tap.receive("b", packet("10.2.0.9", "10.1.0.1"))
     assert tap.out.frames[0][:12] == station + bytes.fromhex("0200000000aa")
 
@@ -592,7 +591,7 @@ def test_who_asks_gets_the_packets_from_then_on(tap: World, ask, target: str) ->
 @pytest.mark.parametrize("frame", [arp_request("10.3.0.1"), solicitation("fd00:3::1")])
 def test_questions_of_peers_and_of_a_tun_are_not_answered(world: World, tap: World, frame: bytes) -> None:
     tap.receive("b", frame, type_=TYPE_MAC)
-    world.router.frames_from_device([frame], NOW, world.out)
+    world.datapath.frames_from_device([frame], NOW, world.out)
     for each in (world, tap):
         assert each.out.frames == []
         assert not each.sent()

@@ -13,8 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytinc.crypto.keys import PrivateKey
-from pytinc.datapath.inbound import Inbound
-from pytinc.datapath.outbound import Outbound
+from pytinc.datapath.datapath import DataPath
 from pytinc.datapath.output import Output
 from pytinc.datapath.peer_slot import PeerSlot
 from pytinc.datapath.table import BROADCAST_MAC, ForwardingTable
@@ -81,11 +80,11 @@ class World:
         self.table.own_macs = {OWN: 0.0}
         self.table.refresh_all()
         self.out = Output()
-        self.outbound = Outbound(self.table)
-        self.inbound = Inbound(self.table, self.outbound)
+        self.datapath = DataPath(self.table)
+        self.inbound = self.datapath.inbound
 
     def send(self, *frames: bytes, now: float = NOW) -> None:
-        self.outbound.frames_from_device(frames, now, self.out)
+        self.datapath.frames_from_device(frames, now, self.out)
 
     def receive(self, name: str, *frames: bytes, type_: int = TYPE_MAC) -> None:
         """Frames of a peer, sent straight."""

@@ -1,9 +1,10 @@
 """The forwarding table: what the control plane tells the data path, and the counters that come back.
 
-`pytinc.node.forwarding` writes it, `outbound` and `inbound` read it for every batch. One `PeerSlot`
-(`pytinc.datapath.peer_slot`) stands for one node of the mesh, the own node included, so that the data path
-never asks the node anything. After the node changed a slot's session, address, route or MTU it calls
-`ForwardingTable.refresh`.
+The node writes it (`pytinc.node.forwarding` most of it, and whichever part knows a fact of a slot first); the
+parts of `pytinc.datapath.datapath` read it for every batch. One `PeerSlot` (`pytinc.datapath.peer_slot`)
+stands for one node of the mesh, the own node included, so that the data path never asks the node anything.
+UDP paths follow from routes, addresses and MTUs: whoever changes one of those has them worked out anew
+(`ForwardingTable.refresh_all`, `note_minmtu`).
 """
 
 from __future__ import annotations
