@@ -133,7 +133,7 @@ class World:
     def sent_to(self, name: str) -> list[bytes]:
         """What a node can open, in the order of the datagrams; router mode's records only."""
         payloads = []
-        for path, datagrams in self.out.runs:
+        for path, datagrams in self.out.datagrams:
             for datagram in datagrams:
                 if path.relay.name == name and datagram[:6] in (NULL_ID, node_id(name)):
                     record = self.far[name].receive(datagram[PREFIX_SIZE:])
@@ -143,7 +143,7 @@ class World:
         return payloads
 
     def sent(self) -> bool:
-        return bool(self.out.runs or self.out.upcalls.packets or self.out.upcalls.sptps_packets)
+        return bool(self.out.datagrams or self.out.upcalls.packets or self.out.upcalls.sptps_packets)
 
 
 @pytest.fixture
@@ -176,7 +176,7 @@ def test_a_packet_goes_to_the_owner_of_its_destination_without_ethernet_header(
     data = packet(host, target)
     world.send(data)
     assert world.sent_to("b") == [data]
-    ((path, (datagram,)),) = world.out.runs
+    ((path, (datagram,)),) = world.out.datagrams
     assert path.relay is world.b
     # docs/protocol-data.md, "Captured datagrams": 84 bytes make 117
     assert len(datagram) == len(data) + DATAGRAM_OVERHEAD
@@ -191,7 +191,7 @@ def test_one_batch_is_sorted_by_owner_and_keeps_the_order_of_each(world: World) 
     world.send(*(data for pair in zip(to_b, to_c, strict=True) for data in pair))
     assert world.sent_to("b") == to_b
     assert world.sent_to("c") == to_c
-    assert len(world.out.runs) == 2
+    assert len(world.out.datagrams) == 2
 
 
 @pytest.mark.parametrize(("host", "kind"), [("10.2.0.9", TUN_V4), ("fd00:2::9", TUN_V6)])
@@ -258,7 +258,7 @@ def test_the_way_through_a_relay_carries_both_ids(world: World) -> None:
     world.table.set_route(world.d, world.c, world.c)
     world.table.refresh_all()
     world.send(packet("10.1.0.9", "10.4.0.1"))
-    ((path, (datagram,)),) = world.out.runs
+    ((path, (datagram,)),) = world.out.datagrams
     assert path.relay is world.c
     assert datagram[:PREFIX_SIZE] == node_id("d") + node_id("a")
 
@@ -496,11 +496,11 @@ def test_the_record_of_a_relayed_packet_may_be_as_long_as_the_path_proved(world:
     world.d.minmtu, world.d.mtu = 1000, 1518
     world.table.refresh_all()
     world.send(packet("10.1.0.9", "10.4.0.1", 1000))
-    ((path, _),) = world.out.runs
+    ((path, _),) = world.out.datagrams
     assert path.relay is world.d
     world.out.clear()
     world.send(packet("10.1.0.9", "10.4.0.1", 1001))
-    ((path, _),) = world.out.runs
+    ((path, _),) = world.out.datagrams
     assert path.relay is world.c
     world.b.mtu = 1518
     world.send(packet("10.1.0.9", "10.2.0.1", 1387))

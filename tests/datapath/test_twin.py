@@ -307,7 +307,7 @@ class Told:
         for frame in out.frames:
             for each in (frame,) if isinstance(frame, bytes) else frame.frames():
                 self._frame("device", "a", each)
-        for path, datagrams in out.runs:
+        for path, datagrams in out.datagrams:
             assert datagrams
             if not isinstance(datagrams, list):
                 self.whole_runs += 1

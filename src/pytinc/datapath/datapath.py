@@ -1,9 +1,9 @@
 """The data path of one node, put together: the front door for the node, tests and benchmarks.
 
-    device ──> frames_from_device ──> Switch or Router ──> Delivery ──> Outbound ──> output.runs
+    device ──> frames_from_device ──> Switch or Router ──> Delivery ──> Outbound ──> output.datagrams
                                               ^               │
     UDP, TCP ──> Inbound ──── frames ─────────┘               └─────> output.frames
-                    └──────── datagrams for others ──> Outbound.relay ──> output.runs
+                    └──────── datagrams for others ──> Outbound.relay ──> output.datagrams
 
 All parts share one `ForwardingTable`, which the node writes; the parts write counters, ``own_macs``, the
 guard's uses and the capture in it. Everything that comes out is appended to an `Output`.

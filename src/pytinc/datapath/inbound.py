@@ -3,7 +3,7 @@
 Which node a datagram is from is told by the ids in front of it and proved by opening it; addresses decide
 only whether a stranger may use us as a relay, and whether it is worth a new key that something does not open.
 tinc goes by addresses first, and does not look at the source id of what comes straight from a known one.
-Consecutive datagrams with the same ids and address are opened in one go.
+A group, datagrams that follow each other with the same ids and address, is opened in one go.
 
 HOT PATH: no logging, no exception for an ordinary drop, no object for a datagram (style.md 4.9). It must
 equal `pytinc.datapath.reference`.
@@ -99,7 +99,7 @@ class Inbound:
         """Take what one wake-up read from the UDP socket with index ``socket``."""
         drops = self._table.drops
         ids, address = b"", None
-        run: list[bytes] = []
+        group: list[bytes] = []
         for datagram, its_address in zip(datagrams, addresses, strict=True):
             if not MIN_DATAGRAM_SIZE <= len(datagram) <= MAX_DATAGRAM_SIZE:
                 if len(datagram) < MIN_DATAGRAM_SIZE:
@@ -109,13 +109,13 @@ class Inbound:
                 continue
             its_ids = datagram[:PREFIX_SIZE]
             if its_ids == ids and its_address == address:
-                run.append(datagram)
+                group.append(datagram)
                 continue
             if address is not None:
-                self._run(ids, run, address, socket, now, out)
-            ids, address, run = its_ids, its_address, [datagram]
+                self._group(ids, group, address, socket, now, out)
+            ids, address, group = its_ids, its_address, [datagram]
         if address is not None:
-            self._run(ids, run, address, socket, now, out)
+            self._group(ids, group, address, socket, now, out)
 
     def datagram_run(self, run: DatagramRun, address: SockAddr, socket: int, now: float, out: Output) -> None:
         """Take datagrams that the kernel gave in one piece; its buffer is the caller's again afterwards."""
@@ -124,9 +124,9 @@ class Inbound:
             datagrams = run.datagrams()
             self.datagrams(datagrams, [address] * len(datagrams), socket, now, out)
         else:
-            self._run(ids, run, address, socket, now, out)
+            self._group(ids, run, address, socket, now, out)
 
-    def _run(
+    def _group(
         self,
         ids: bytes,
         datagrams: list[bytes] | DatagramRun,

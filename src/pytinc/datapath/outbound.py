@@ -1,6 +1,6 @@
 """From the own node to others: seal frames, choose relay and path, send by UDP or TCP (dataplane.md 3).
 
-Each node's frames are sealed and queued as runs, so that what follows, UDP_SEGMENT above all, sees many
+Each node's frames are sealed and queued together, so that what follows, UDP_SEGMENT above all, sees many
 packets at once. What one source sends to one node keeps its order, as far as it goes the same way (UDP or
 TCP). Datagrams between two other nodes are passed on here as well.
 
@@ -163,7 +163,7 @@ class Outbound:
         """Pass datagrams between two other nodes on unchanged; they start with both ids (3.3).
 
         ``sender`` is who sent them to us by UDP (None: they came by TCP). They never go back to it: while
-        nodes disagree about the graph they would run in circles.
+        nodes disagree about the graph they would go round in circles.
         """
         drops = self._table.drops
         if destination.upkeep_due <= now or destination.session is None:

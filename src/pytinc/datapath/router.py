@@ -50,28 +50,28 @@ class Router:
         if table.rules.kernel and not source.is_me:
             self._delivery.to_device(frames, out)
             return
-        runs, others = _runs_by_destination(frames)
+        groups, others = _groups_by_destination(frames)
         waiting: dict[PeerSlot, list[bytes]] = {}
-        for destination, run in runs:
+        for destination, group in groups:
             owner = table.routes.lookup(destination)
             if isinstance(owner, PeerSlot):
                 if not (source.is_me or owner.is_me) and table.routes.is_among_owners(destination, table.me):
                     owner = table.me  # who sent it to us has passed over the better owner
                 if owner in waiting:
-                    waiting[owner] += run
+                    waiting[owner] += group
                 else:
-                    waiting[owner] = run
+                    waiting[owner] = group
             elif owner is NoOwner.BROADCAST:
                 if waiting:
                     self._forward_all(source, waiting, now, out)
                     waiting = {}
-                self._delivery.to_all(source, run, run, now, out)
+                self._delivery.to_all(source, group, group, now, out)
             elif owner is NoOwner.UNKNOWN:
-                table.drops.unknown_destination += len(run)
-                self._refuse(source, run, icmp.NO_SUBNET, now, out)
+                table.drops.unknown_destination += len(group)
+                self._refuse(source, group, icmp.NO_SUBNET, now, out)
             else:
-                table.drops.unreachable += len(run)
-                self._refuse(source, run, icmp.OWNER_UNREACHABLE, now, out)
+                table.drops.unreachable += len(group)
+                self._refuse(source, group, icmp.OWNER_UNREACHABLE, now, out)
         if waiting:
             self._forward_all(source, waiting, now, out)
         for frame in others:
@@ -148,15 +148,15 @@ class Router:
             self._delivery.to_device([question.answer], out)
 
 
-def _runs_by_destination(frames: Sequence[bytes]) -> tuple[list[tuple[bytes, list[bytes]]], list[bytes]]:
-    """Cut a batch into runs of consecutive packets to the same IP address, each after that address.
+def _groups_by_destination(frames: Sequence[bytes]) -> tuple[list[tuple[bytes, list[bytes]]], list[bytes]]:
+    """Cut a batch into groups of packets to one IP address, each after that address.
 
     Apart from them come the frames that are not to be routed: other ethertypes, cut ones, questions for MACs.
     """
-    runs: list[tuple[bytes, list[bytes]]] = []
+    groups: list[tuple[bytes, list[bytes]]] = []
     others: list[bytes] = []
     last: bytes | None = None
-    run: list[bytes] = []
+    group: list[bytes] = []
     for frame in frames:
         kind = frame[12:14]
         if kind == IPV4 and len(frame) >= MIN_IPV4:
@@ -167,7 +167,7 @@ def _runs_by_destination(frames: Sequence[bytes]) -> tuple[list[tuple[bytes, lis
             others.append(frame)
             continue
         if destination != last:
-            last, run = destination, []
-            runs.append((destination, run))
-        run.append(frame)
-    return runs, others
+            last, group = destination, []
+            groups.append((destination, group))
+        group.append(frame)
+    return groups, others

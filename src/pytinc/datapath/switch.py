@@ -53,37 +53,37 @@ class Switch:
             return
         guard = table.guard
         waiting: dict[PeerSlot, list[bytes]] = {}
-        for header, run in _runs_by_header(frames):
+        for header, group in _groups_by_header(frames):
             if len(header) < HEADER_SIZE:
-                drops.short += len(run)
+                drops.short += len(group)
                 continue
             if from_device:
                 if not rules.hub:
                     self._learn(header[SOURCE], now, out)
                 if header[12:] == NO_TYPE:
-                    drops.bad_record += len(run)  # a tinc peer would take it for a probe
+                    drops.bad_record += len(group)  # a tinc peer would take it for a probe
                     continue
-            for_device = run
+            for_device = group
             if guard is not None and header[12:] in _NEIGHBOUR_TYPES:
-                run, for_device = screen(table, source, run, now, out)
-                if not run:
+                group, for_device = screen(table, source, group, now, out)
+                if not group:
                     continue
             owner = None if rules.hub else table.owner_of(header[DESTINATION])
             if guard is not None and header[DESTINATION] in guard.macs:
-                note_uses(guard, run, now, out)
+                note_uses(guard, group, now, out)
             if owner is None:
                 if waiting:
                     self._forward_all(source, waiting, now, out)
                     waiting = {}
-                self._delivery.to_all(source, run, for_device, now, out)
+                self._delivery.to_all(source, group, for_device, now, out)
             elif owner is source:
-                drops.looped += len(run)
+                drops.looped += len(group)
             elif not (rules.forward or from_device or owner is me):
-                drops.not_for_us += len(run)
+                drops.not_for_us += len(group)
             elif owner in waiting:
-                waiting[owner] += run
+                waiting[owner] += group
             else:
-                waiting[owner] = run
+                waiting[owner] = group
         if waiting:
             self._forward_all(source, waiting, now, out)
 
@@ -141,15 +141,15 @@ class Switch:
         return self._delivery.run_to_owner(source, owner, run, now, out)
 
 
-def _runs_by_header(frames: Sequence[bytes]) -> list[tuple[bytes, list[bytes]]]:
-    """Cut a batch into runs of consecutive frames with the same Ethernet header, each after its header."""
-    runs: list[tuple[bytes, list[bytes]]] = []
+def _groups_by_header(frames: Sequence[bytes]) -> list[tuple[bytes, list[bytes]]]:
+    """Cut a batch into groups of frames with one Ethernet header, each after its header."""
+    groups: list[tuple[bytes, list[bytes]]] = []
     last: bytes | None = None
-    run: list[bytes] = []
+    group: list[bytes] = []
     for frame in frames:
         header = frame[:HEADER_SIZE]
         if header != last:
-            last, run = header, []
-            runs.append((header, run))
-        run.append(frame)
-    return runs
+            last, group = header, []
+            groups.append((header, group))
+        group.append(frame)
+    return groups

@@ -49,7 +49,7 @@ class ForwardingTable:
     me: PeerSlot
     rules: SwitchRules = field(default_factory=SwitchRules)
     segments: bool = True
-    """The sockets send a run of datagrams in one call, as far as is known: all of them or none."""
+    """The sockets send a group of datagrams in one call, as far as is known: all of them or none."""
     slots: dict[str, PeerSlot] = field(default_factory=dict)
     by_id: dict[bytes, PeerSlot] = field(default_factory=dict)
     confirmed: dict[tuple[str, int], PeerSlot] = field(default_factory=dict)
@@ -170,7 +170,7 @@ class ForwardingTable:
         slot.paths = tuple(paths)
 
     def refresh_all(self) -> None:
-        """Work out every node's paths: after a graph run, or when the way to a relay changed."""
+        """Work out every node's paths: after the graph changed, or when the way to a relay changed."""
         for slot in self.slots.values():
             slot.routed_minmtu = slot.minmtu
             self.refresh(slot)
