@@ -13,8 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytinc.crypto.keys import PrivateKey
-from pytinc.datapath.inbound import Inbound
-from pytinc.datapath.outbound import Outbound
+from pytinc.datapath.datapath import DataPath
 from pytinc.datapath.output import Output
 from pytinc.datapath.peer_slot import PeerSlot
 from pytinc.datapath.table import BROADCAST_MAC, ForwardingTable
@@ -81,11 +80,11 @@ class World:
         self.table.own_macs = {OWN: 0.0}
         self.table.refresh_all()
         self.out = Output()
-        self.outbound = Outbound(self.table)
-        self.inbound = Inbound(self.table, self.outbound)
+        self.datapath = DataPath(self.table)
+        self.inbound = self.datapath.inbound
 
     def send(self, *frames: bytes, now: float = NOW) -> None:
-        self.outbound.frames_from_device(frames, now, self.out)
+        self.datapath.frames_from_device(frames, now, self.out)
 
     def receive(self, name: str, *frames: bytes, type_: int = TYPE_MAC) -> None:
         """Frames of a peer, sent straight."""
@@ -100,7 +99,7 @@ class World:
     def sent_to(self, name: str) -> list[bytes]:
         """Frames that a node can open, in the order of the datagrams."""
         frames = []
-        for path, datagrams in self.out.runs:
+        for path, datagrams in self.out.datagrams:
             for datagram in datagrams:
                 if path.relay.name == name and datagram[:6] in (NULL_ID, node_id(name)):
                     record = self.far[name].receive(datagram[PREFIX_SIZE:])
@@ -121,7 +120,7 @@ def test_a_frame_goes_sealed_to_the_owner_of_its_destination_alone(world: World)
     world.send(frame(NEAR, OWN))
 
     assert world.sent_to("b") == [frame(NEAR, OWN)]
-    assert len(world.out.runs) == 1
+    assert len(world.out.datagrams) == 1
     assert not world.out.upcalls
 
 
@@ -148,10 +147,10 @@ def test_frames_to_one_node_keep_their_order_whatever_they_are_mixed_with(world:
     assert world.sent_to("c") == [mixed[1], mixed[2]]
 
 
-def test_frames_of_one_flow_become_one_run(world: World) -> None:
+def test_frames_of_one_flow_are_queued_together(world: World) -> None:
     world.send(*(frame(NEAR, OWN, fill=number) for number in range(64)))
 
-    assert [len(datagrams) for _, datagrams in world.out.runs] == [64]
+    assert [len(datagrams) for _, datagrams in world.out.datagrams] == [64]
 
 
 def test_new_source_macs_are_reported_once_and_known_ones_are_renewed(world: World) -> None:
@@ -180,7 +179,7 @@ def test_a_hub_learns_nothing_and_tells_everything_to_all(world: World) -> None:
 def test_frames_between_two_hosts_of_our_side_stay_there(world: World) -> None:
     world.send(frame(OWN, NEW))
 
-    assert world.out.runs == []
+    assert world.out.datagrams == []
     assert world.table.total_drops().looped == 1
 
 
@@ -190,7 +189,7 @@ def test_a_mac_that_moved_to_us_is_not_sent_to_its_old_owner(world: World) -> No
     world.send(frame(NEAR, OWN))
     world.receive("c", frame(NEAR, FAR))
 
-    assert world.out.runs == []
+    assert world.out.datagrams == []
     assert world.out.frames == [frame(NEAR, FAR)]
 
 
@@ -198,13 +197,13 @@ def test_a_mac_that_moved_to_us_is_not_sent_to_its_old_owner(world: World) -> No
 def test_a_frame_without_a_whole_header_is_counted_and_dropped(world: World, size: int) -> None:
     world.send(frame(NEAR, OWN, size))
 
-    assert (world.table.total_drops().short, world.out.runs, bool(world.out.upcalls)) == (1, [], False)
+    assert (world.table.total_drops().short, world.out.datagrams, bool(world.out.upcalls)) == (1, [], False)
 
 
 def test_a_frame_that_a_peer_would_take_for_a_probe_is_dropped(world: World) -> None:
     world.send(frame(NEAR, OWN, kind=b"\0\0"))
 
-    assert (world.table.total_drops().bad_record, world.out.runs) == (1, [])
+    assert (world.table.total_drops().bad_record, world.out.datagrams) == (1, [])
 
 
 # -- ways --
@@ -225,7 +224,7 @@ def test_a_neighbours_own_path_decides_even_where_a_relay_would_carry_more(world
     world.send(frame(NEAR, OWN, 501))
 
     assert world.out.upcalls.packets == [(world.b, frame(NEAR, OWN, 501))]
-    assert world.out.runs == []
+    assert world.out.datagrams == []
 
 
 @pytest.mark.parametrize(("direct_only", "expected"), [(False, 1), (True, 0)])
@@ -241,7 +240,7 @@ def test_where_the_first_edge_is_indirect_the_next_hop_counts_as_the_relay(
 
     world.send(frame(LOST, OWN, 100), LOST + OWN + b"\x08\x00" + packet)
 
-    assert [(path.relay.name, len(run)) for path, run in world.out.runs] == [("c", 1)] * expected
+    assert [(path.relay.name, len(run)) for path, run in world.out.datagrams] == [("c", 1)] * expected
     assert world.table.total_drops().no_path == 2 * direct_only
     assert [answer[:12] for answer in world.out.frames] == [OWN + LOST] * expected
 
@@ -252,7 +251,7 @@ def test_another_node_gets_what_does_not_fit_its_path_by_the_next_hop(world: Wor
 
     world.send(frame(LOST, OWN, 500, fill=1), frame(LOST, OWN, 501, fill=2), frame(LOST, OWN, 1401, fill=3))
 
-    ways = [(path.relay.name, [datagram[:6] for datagram in run]) for path, run in world.out.runs]
+    ways = [(path.relay.name, [datagram[:6] for datagram in run]) for path, run in world.out.datagrams]
     assert ways == [("d", [NULL_ID]), ("c", [world.d.id])]
     ((target, source, record),) = world.out.upcalls.sptps_packets
     assert (target, source) == (world.d, world.me)
@@ -280,7 +279,7 @@ def test_a_key_that_cannot_be_used_counts_as_none(world: World) -> None:
     world.send(frame(NEAR, OWN), frame(LOST, OWN))
 
     assert world.out.upcalls.packets == [(world.b, frame(NEAR, OWN))]
-    assert (world.table.total_drops().no_key, world.out.runs) == (1, [])
+    assert (world.table.total_drops().no_key, world.out.datagrams) == (1, [])
 
 
 def test_a_neighbour_behind_a_relay_gets_by_udp_only_what_its_own_path_has_proved(world: World) -> None:
@@ -290,7 +289,7 @@ def test_a_neighbour_behind_a_relay_gets_by_udp_only_what_its_own_path_has_prove
 
     world.send(frame(NEAR, OWN, 150), frame(NEAR, OWN, 151))
 
-    assert [(path.relay, len(run)) for path, run in world.out.runs] == [(world.c, 1)]
+    assert [(path.relay, len(run)) for path, run in world.out.datagrams] == [(world.c, 1)]
     assert world.out.upcalls.packets == [(world.b, frame(NEAR, OWN, 151))]
 
 
@@ -301,7 +300,7 @@ def test_a_neighbours_whole_batch_goes_by_tcp_if_only_the_relays_path_is_proved(
 
     world.send(frame(NEAR, OWN))
 
-    assert (world.out.runs, len(world.out.upcalls.packets)) == ([], 1)
+    assert (world.out.datagrams, len(world.out.upcalls.packets)) == ([], 1)
 
 
 def test_nothing_longer_than_a_frame_may_be_leaves(world: World) -> None:
@@ -339,7 +338,7 @@ def test_an_unreachable_owner_gets_nothing(world: World) -> None:
 
     world.send(frame(NEAR, OWN))
 
-    assert (world.table.total_drops().unreachable, world.out.runs, world.b.out_packets) == (1, [], 0)
+    assert (world.table.total_drops().unreachable, world.out.datagrams, world.b.out_packets) == (1, [], 0)
 
 
 def test_with_direct_only_nothing_goes_by_a_relay(world: World) -> None:
@@ -367,20 +366,20 @@ def test_upkeep_is_asked_for_when_it_is_due(world: World) -> None:
 def test_a_frame_for_us_goes_to_the_device(world: World) -> None:
     world.receive("b", frame(OWN, NEAR))
 
-    assert (world.out.frames, world.out.runs) == ([frame(OWN, NEAR)], [])
+    assert (world.out.frames, world.out.datagrams) == ([frame(OWN, NEAR)], [])
 
 
 def test_a_broadcast_of_a_peer_goes_to_the_device_and_on_but_not_back(world: World) -> None:
     world.receive("b", frame(BROADCAST_MAC, NEAR))
 
     assert world.out.frames == [frame(BROADCAST_MAC, NEAR)]
-    assert [path.relay for path, _ in world.out.runs] == [world.c]
+    assert [path.relay for path, _ in world.out.datagrams] == [world.c]
 
 
 def test_a_broadcast_of_a_node_further_off_does_not_go_back_to_its_next_hop(world: World) -> None:
     world.receive("d", frame(BROADCAST_MAC, LOST))
 
-    assert [path.relay for path, _ in world.out.runs] == [world.b]
+    assert [path.relay for path, _ in world.out.datagrams] == [world.b]
 
 
 @pytest.mark.parametrize(("mode", "from_device", "from_peer"), [("direct", "bc", ""), ("no", "", "")])
@@ -389,11 +388,11 @@ def test_other_broadcast_modes_pass_nothing_on(
 ) -> None:
     world.table.rules.broadcast = mode
     world.send(frame(BROADCAST_MAC, OWN))
-    assert "".join(path.relay.name for path, _ in world.out.runs) == from_device
+    assert "".join(path.relay.name for path, _ in world.out.datagrams) == from_device
 
     world.out.clear()
     world.receive("b", frame(BROADCAST_MAC, NEAR))
-    assert "".join(path.relay.name for path, _ in world.out.runs) == from_peer
+    assert "".join(path.relay.name for path, _ in world.out.datagrams) == from_peer
     assert len(world.out.frames) == 1
 
 
@@ -413,13 +412,13 @@ def test_with_forwarding_in_the_kernel_everything_of_peers_goes_to_the_device(wo
 
     world.receive("b", *batch)
 
-    assert (world.out.frames, world.out.runs) == (batch, [])
+    assert (world.out.frames, world.out.datagrams) == (batch, [])
 
 
 def test_a_frame_never_goes_back_to_the_node_it_came_from(world: World) -> None:
     world.receive("b", frame(NEAR, FAR))
 
-    assert (world.table.total_drops().looped, world.out.runs) == (1, [])
+    assert (world.table.total_drops().looped, world.out.datagrams) == (1, [])
 
 
 def test_with_decrement_ttl_only_what_passes_through_loses_a_hop(world: World) -> None:
@@ -568,16 +567,16 @@ def test_an_answer_goes_out_of_the_socket_that_took_the_last_good_datagram(world
     world.take(*datagrams, address=world.b.address, socket=1)
     world.send(frame(NEAR, OWN))
 
-    assert [path.socket for path, _ in world.out.runs] == [1]
+    assert [path.socket for path, _ in world.out.datagrams] == [1]
 
 
-def test_datagrams_between_others_are_passed_on_unchanged_in_one_run(world: World) -> None:
+def test_datagrams_between_others_are_passed_on_unchanged_together(world: World) -> None:
     assert world.b.address is not None
     datagrams = [world.c.id + world.b.id + bytes((number,)) * 60 for number in range(5)]
 
     world.take(*datagrams, address=world.b.address)
 
-    assert [(path.relay, run) for path, run in world.out.runs] == [(world.c, datagrams)]
+    assert [(path.relay, run) for path, run in world.out.datagrams] == [(world.c, datagrams)]
     assert list(world.out.upcalls.relayed) == [(world.b, world.b, world.c)]
 
 
@@ -593,7 +592,7 @@ def test_a_relayed_datagram_that_fits_no_path_goes_on_by_tcp(world: World) -> No
 def test_strangers_cannot_use_us_as_a_relay(world: World) -> None:
     world.take(world.c.id + world.b.id + bytes(60))
 
-    assert (world.out.runs, bool(world.out.upcalls), world.table.total_drops().unknown_source) == (
+    assert (world.out.datagrams, bool(world.out.upcalls), world.table.total_drops().unknown_source) == (
         [],
         False,
         1,
@@ -609,7 +608,7 @@ def test_a_datagram_is_never_relayed_back_to_where_it_came_from(world: World) ->
     world.take(world.c.id + world.b.id + bytes(60), address=world.c.address)
     world.take(world.d.id + world.d.id + bytes(60), address=world.b.address or STRANGER)
 
-    assert (world.out.runs, world.out.upcalls.sptps_packets) == ([], [])
+    assert (world.out.datagrams, world.out.upcalls.sptps_packets) == ([], [])
     assert world.table.total_drops().looped == 3
 
 
@@ -683,7 +682,7 @@ def test_a_record_by_tcp_is_opened_or_passed_on_without_a_key_of_our_own(world: 
     world.inbound.sptps_packet(passing, NOW, world.out)
 
     assert world.out.frames == [frame(OWN, LOST)]
-    assert [run for _, run in world.out.runs] == [[passing]]
+    assert [run for _, run in world.out.datagrams] == [[passing]]
 
 
 def test_a_probe_by_tcp_is_an_error(world: World) -> None:

@@ -234,7 +234,7 @@ def test_every_kind_of_upcall_counts_as_something_reported() -> None:
         assert not out.upcalls
 
 
-def test_datagrams_queued_for_one_path_in_a_row_become_one_run() -> None:
+def test_datagrams_queued_for_one_path_in_a_row_become_one_entry() -> None:
     out = Output()
     table = table_with("one", "two")
     table.refresh_all()
@@ -245,9 +245,9 @@ def test_datagrams_queued_for_one_path_in_a_row_become_one_run() -> None:
     out.queue(two, [b"4"])
     out.queue(one, [b"5"])
 
-    assert out.runs == [(one, [b"1", b"2", b"3"]), (two, [b"4"]), (one, [b"5"])]
+    assert out.datagrams == [(one, [b"1", b"2", b"3"]), (two, [b"4"]), (one, [b"5"])]
     out.clear()
-    assert out.runs == []
+    assert out.datagrams == []
 
 
 def test_a_probe_tells_whether_it_answers() -> None:

@@ -2,8 +2,8 @@
 
 Not used by the daemon. Tests push the same packets through both and compare what comes out
 (`tests/datapath/test_twin.py`); it is also the best way to learn the fast code, which does the same with
-batches, runs and kept look-ups. It works out owner and UDP path of each packet itself, and gives every
-datagram as a run of its own. Super-frames it reads with a plain parser of its own. It shares with the fast
+batches, runs and kept look-ups. It works out owner and UDP path of each packet itself, and queues every
+datagram by itself. Super-frames it reads with a plain parser of its own. It shares with the fast
 code what is plain there already: `clamp_mss`, `TooBig`, `TimeToLive`, the guard's rules and the containers.
 """
 
@@ -249,7 +249,7 @@ class Reference:
         elif path is None:
             out.upcalls.sptps_packets.append((destination, source, datagram[PREFIX_SIZE:]))
         else:
-            out.runs.append((path, [datagram]))
+            out.datagrams.append((path, [datagram]))
 
     def _open(
         self,
@@ -542,7 +542,7 @@ class Reference:
             if path is None:
                 out.upcalls.sptps_packets.append((slot, self._table.me, record))
             else:
-                out.runs.append((path, [path.prefix + record]))
+                out.datagrams.append((path, [path.prefix + record]))
 
     def _sent_compressed(self, slot: PeerSlot, session: DatagramSession, frame: bytes, out: Output) -> bool:
         """Send a frame to who wants it compressed (8); False if that is of no use."""
@@ -558,7 +558,7 @@ class Reference:
         if path is None:
             out.upcalls.sptps_packets.append((slot, self._table.me, record))
         else:
-            out.runs.append((path, [path.prefix + record]))
+            out.datagrams.append((path, [path.prefix + record]))
         return True
 
     def _path(self, slot: PeerSlot, size: int) -> UdpPath | None:

@@ -1,9 +1,10 @@
 """The forwarding table: what the control plane tells the data path, and the counters that come back.
 
-`pytinc.node.forwarding` writes it, `outbound` and `inbound` read it for every batch. One `PeerSlot`
-(`pytinc.datapath.peer_slot`) stands for one node of the mesh, the own node included, so that the data path
-never asks the node anything. After the node changed a slot's session, address, route or MTU it calls
-`ForwardingTable.refresh`.
+The node writes it (`pytinc.node.forwarding` most of it, and whichever part knows a fact of a slot first); the
+parts of `pytinc.datapath.datapath` read it for every batch. One `PeerSlot` (`pytinc.datapath.peer_slot`)
+stands for one node of the mesh, the own node included, so that the data path never asks the node anything.
+UDP paths follow from routes, addresses and MTUs: whoever changes one of those has them worked out anew
+(`ForwardingTable.refresh_all`, `note_minmtu`).
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class ForwardingTable:
     me: PeerSlot
     rules: SwitchRules = field(default_factory=SwitchRules)
     segments: bool = True
-    """The sockets send a run of datagrams in one call, as far as is known: all of them or none."""
+    """The sockets send a group of datagrams in one call, as far as is known: all of them or none."""
     slots: dict[str, PeerSlot] = field(default_factory=dict)
     by_id: dict[bytes, PeerSlot] = field(default_factory=dict)
     confirmed: dict[tuple[str, int], PeerSlot] = field(default_factory=dict)
@@ -169,7 +170,7 @@ class ForwardingTable:
         slot.paths = tuple(paths)
 
     def refresh_all(self) -> None:
-        """Work out every node's paths: after a graph run, or when the way to a relay changed."""
+        """Work out every node's paths: after the graph changed, or when the way to a relay changed."""
         for slot in self.slots.values():
             slot.routed_minmtu = slot.minmtu
             self.refresh(slot)

@@ -1,6 +1,6 @@
 """``PriorityInheritance = yes``: a datagram gets the priority of the host's packet that it carries.
 
-The shell cuts what the device gave into runs of one mark, and has each run's datagrams sent with it. tinc
+The shell cuts what the device gave into groups of one mark, and has each group's datagrams sent with it. tinc
 marks only datagrams of the legacy protocol (dataplane.md 3.8). Only the class (DSCP) is copied: were the two
 ECN bits copied too, routers would mark our datagrams where they now drop some, and nobody would look at the
 marks (RFC 6040).
@@ -36,7 +36,7 @@ def mark_of(frame: bytes | FrameRun) -> int:
     return 0
 
 
-def runs_by_mark(frames: Sequence[bytes | FrameRun]) -> Iterator[tuple[int, list[bytes | FrameRun]]]:
-    """Cut a batch into runs of consecutive frames with the same mark, each after its mark."""
-    for mark, run in groupby(frames, mark_of):
-        yield mark, list(run)
+def groups_by_mark(frames: Sequence[bytes | FrameRun]) -> Iterator[tuple[int, list[bytes | FrameRun]]]:
+    """Cut a batch into groups of frames with one mark, each after its mark."""
+    for mark, group in groupby(frames, mark_of):
+        yield mark, list(group)

@@ -23,7 +23,7 @@ from pytinc.net.tap import (
     BROADCAST_MAC,
     MAX_BATCH_BYTES,
     READ_SIZE,
-    SuperFrames,
+    VirtioDevice,
     check_name,
     load_offload,
 )
@@ -47,7 +47,7 @@ _VLAN_TYPE_VALID: Final = 0x40
 _VLAN: Final = 0x8100
 
 
-class RawSocketDevice(SuperFrames):
+class RawSocketDevice(VirtioDevice):
     """A packet socket on ``interface``. Raises `DeviceError` if it cannot be had.
 
     With ``join``, frames of one flow are written together.

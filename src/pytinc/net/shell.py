@@ -28,7 +28,7 @@ from pytinc.errors import ConfigError
 from pytinc.net import shared, statistics
 from pytinc.net.hostnames import HostNames
 from pytinc.net.log import LogFunction
-from pytinc.net.marks import runs_by_mark
+from pytinc.net.marks import groups_by_mark
 from pytinc.net.meta import MetaStreams
 from pytinc.net.own_addresses import OwnAddresses
 from pytinc.net.resolver import Resolver
@@ -185,7 +185,7 @@ class Shell:
         """Carry out what the node asked for, then arm its next deadline."""
         node = self.node
         output = node.output
-        if output.frames or output.runs:
+        if output.frames or output.datagrams:
             self._send_output()
         for action in node.take_actions():
             self._perform[type(action)](action)
@@ -199,8 +199,8 @@ class Shell:
         output = self.node.output
         if output.frames:
             self._device.write_batch(output.frames)
-        for path, datagrams in output.runs:
-            refused = self._udp.send_run(path.socket, path.address, datagrams)
+        for path, datagrams in output.datagrams:
+            refused = self._udp.send_batch(path.socket, path.address, datagrams)
             if refused is not None:
                 self._note_too_big(path.relay.name, refused)
         self.node.table.segments = self._udp.segments
@@ -216,8 +216,8 @@ class Shell:
 
     def _marked_frames(self, frames: Sequence[bytes | FrameRun]) -> None:
         """Take frames of the device, and mark the datagrams that carry them as they are marked."""
-        for mark, run in runs_by_mark(frames):
-            more = self.node.frames(run, self._clock())
+        for mark, group in groups_by_mark(frames):
+            more = self.node.frames(group, self._clock())
             self._udp.mark = mark
             self._send_output()
             self._udp.mark = 0

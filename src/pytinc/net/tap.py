@@ -132,7 +132,7 @@ class FrameDevice(Protocol):
         """Let the device go; the interface disappears unless it is persistent."""
 
 
-class SuperFrames:
+class VirtioDevice:
     """What devices with a virtio-net header before every frame have in common: cutting and joining.
 
     Where ``_offload`` is None, there is no such header, and a frame is a frame.
@@ -222,7 +222,7 @@ class SuperFrames:
             os.writev(self._descriptor, (NULL_HEADER, frame))
 
 
-class TapDevice(SuperFrames):
+class TapDevice(VirtioDevice):
     """A Linux TAP interface. Raises `DeviceError` if it cannot be had.
 
     With ``offload`` it takes whatever offloads the kernel has; `offloads` tells which these are.

@@ -1,6 +1,6 @@
 """UDP: batches of datagrams in and out, with the kernel's offloads where they are to be had.
 
-The shell gives runs of datagrams for one destination and is told which size was refused. Whether a run
+The shell gives datagrams for one address and is told which size was refused. Whether a group of them
 goes out in one call (UDP_SEGMENT, dataplane.md 12.2) or one by one is nobody else's business: the choice
 is tried, and given up for good when the kernel or a device cannot do it. In the other direction the kernel
 joins datagrams of one peer (UDP_GRO), and they are taken apart here.
@@ -99,13 +99,13 @@ class UdpSockets:
         self._on_run = on_run
         self._log = log
         self._segments = offload
-        """The kernel takes runs in one call, as far as is known."""
+        """The kernel takes a group of datagrams in one call, as far as is known."""
         self._joins = offload and all(map(_ask_for_runs, sockets))
-        """The kernel gives runs in one call."""
+        """The kernel gives a run of datagrams in one call."""
         self._run, self._min_run = _load_runs() if self._joins else (None, 0)
         self._buffer = bytearray(RECEIVE_SIZE)
         self.mark = 0
-        """TOS byte or traffic class of the next runs; 0: what the system has there."""
+        """TOS byte or traffic class of the next datagrams; 0: what the system has there."""
 
     @classmethod
     def of_listeners(
@@ -124,7 +124,7 @@ class UdpSockets:
 
     @property
     def segments(self) -> bool:
-        """Whether runs still go out in one call."""
+        """Whether a group of datagrams still goes out in one call."""
         return self._segments
 
     @property
@@ -200,7 +200,9 @@ class UdpSockets:
         kind = _TRAFFIC_CLASS if len(address) == 4 else _TYPE_OF_SERVICE
         return (*kind, _MARK.pack(self.mark))
 
-    def send_run(self, index: int, address: SockAddr, datagrams: Sequence[bytes] | DatagramRun) -> int | None:
+    def send_batch(
+        self, index: int, address: SockAddr, datagrams: Sequence[bytes] | DatagramRun
+    ) -> int | None:
         """Send datagrams in order; return the size of the smallest one that was refused as too big."""
         if not isinstance(datagrams, Sequence):
             return self._send_whole(index, address, datagrams)
@@ -309,7 +311,7 @@ def _most_segments(size: int) -> int:
 
 
 def _groups(datagrams: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
-    """Cut a run into pieces that UDP_SEGMENT takes: equal lengths, of which only the last may be shorter."""
+    """Cut a batch into groups that UDP_SEGMENT takes: all of one length, only the last may be shorter."""
     start, count = 0, len(datagrams)
     while start < count:
         size = len(datagrams[start])

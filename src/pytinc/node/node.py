@@ -27,10 +27,8 @@ from typing import TYPE_CHECKING, Final
 
 from pytinc.config.settings import Settings
 from pytinc.crypto.keys import PrivateKey
-from pytinc.datapath.inbound import Inbound
-from pytinc.datapath.outbound import Outbound
+from pytinc.datapath.datapath import DataPath
 from pytinc.datapath.output import Output
-from pytinc.datapath.router import Router
 from pytinc.datapath.table import ForwardingTable
 from pytinc.node.actions import Action
 from pytinc.node.activation import Activation
@@ -129,8 +127,8 @@ class Node:
         table = core.table
         if table.rules.router:
             table.own_address = own_address
-        self._outbound = (Router if table.rules.router else Outbound)(table)
-        self.inbound = Inbound(table, self._outbound)
+        self._datapath = DataPath(table)
+        self.inbound = self._datapath.inbound
 
         self.meta_output = out = MetaOutput(core)
         self.public_keys = PublicKeys(core)
@@ -146,7 +144,7 @@ class Node:
         self.path_info = path_info = PathInfo(core, out)
         self.tunnels = tunnels = Tunnels(core, addresses, sessions, probes, path_info)
         self._tcp_packets = TcpPackets(core, self.inbound, path_info)
-        self.guard = NodeGuard(core, out, subnets.table, forwarding, probes, tunnels, self._outbound.inject)
+        self.guard = NodeGuard(core, out, subnets.table, forwarding, probes, tunnels, self._datapath.inject)
         # Connections.
         self.seen = SeenCache()
         self._request_log = RequestLog(core)
@@ -381,7 +379,7 @@ class Node:
 
         If not, which is the usual case, there are no actions and the deadline is what it was.
         """
-        self._outbound.frames_from_device(frames, now, self.output)
+        self._datapath.frames_from_device(frames, now, self.output)
         return self._settle_packets(now)
 
     def datagrams(
