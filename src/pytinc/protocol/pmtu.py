@@ -31,7 +31,7 @@ import enum
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, assert_never
 
 from pytinc.wire.capabilities import (
     BLOCK_SIZE,
@@ -340,6 +340,8 @@ class PathMtu:
                 return self.settings.ping_interval
             case Search.UNANSWERED:
                 return LOST_CHECK_INTERVAL
+            case _ as unreachable:
+                assert_never(unreachable)
 
     def _search(
         self,
