@@ -49,8 +49,8 @@ ACCEPT_PAUSE: Final = 1.0
 class MetaEvents(Protocol):
     """What the streams report to the shell."""
 
-    def meta_accepted(self, remote: Address, local: Address) -> int:
-        """A connection came in; returns the node's number for it. `settle` follows."""
+    def meta_accepted(self, remote: Address, local: Address, add: Callable[[int], None]) -> None:
+        """A connection came in. ``add`` is called with its number before anything is done with it."""
 
     def meta_connected(self, connection: int, local: Address) -> None:
         """A dialled connection is up."""
@@ -60,9 +60,6 @@ class MetaEvents(Protocol):
 
     def meta_closed(self, connection: int, reason: str) -> None:
         """A connection is over, or a dial failed; its socket is closed already."""
-
-    def settle(self) -> None:
-        """Carry out what the node asked for."""
 
 
 @dataclass(slots=True)
@@ -153,10 +150,12 @@ class MetaStreams:
         except OSError:  # it is gone already
             stream.close()
             return
-        number = self._events.meta_accepted(remote, local)
-        self._add(number, _Stream(stream, self._clock()))
-        self._loop.add_reader(stream.fileno(), self._readable, number)
-        self._events.settle()
+
+        def add(number: int) -> None:
+            self._add(number, _Stream(stream, self._clock()))
+            self._loop.add_reader(stream.fileno(), self._readable, number)
+
+        self._events.meta_accepted(remote, local, add)
 
     # -- dialling --
 

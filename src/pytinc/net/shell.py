@@ -240,9 +240,10 @@ class Shell:
         self.node.tick(self._clock())
         self.settle()
 
-    def meta_accepted(self, remote: Address, local: Address) -> int:
-        """A TCP connection came in; the streams call `settle` once they know its number."""
-        return self.node.meta_accepted(remote, local, self._clock())
+    def meta_accepted(self, remote: Address, local: Address, add: Callable[[int], None]) -> None:
+        """A TCP connection came in; ``add`` gets its number before the node's actions are carried out."""
+        add(self.node.meta_accepted(remote, local, self._clock()))
+        self.settle()
 
     def meta_connected(self, connection: int, local: Address) -> None:
         """A dialled TCP connection is up."""
