@@ -70,7 +70,7 @@ class Sodium:
         ffi.cdef(_BY_ADDRESS)
         by_address: Any = ffi.dlopen(path)
         self.tag_at: TagAt = getattr(by_address, _SYMBOL)
-        """Writes a tag. Arguments: the address of its 16 bytes, address and length of the data, the address of
+        """Writes a tag. Arguments: the address of its 16 bytes, address and length of the data, address of
         the key. The caller must make sure that the addresses are valid."""
         self.verify_at: TagAt = getattr(by_address, f"{_SYMBOL}_verify")
         """Takes the same arguments, with the address of a tag to check; returns 0 if the tag is right."""
