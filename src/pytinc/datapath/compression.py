@@ -1,4 +1,4 @@
-"""Compression of packets inside records, at tinc's levels 1 to 12 (dataplane.md 8).
+"""Compression of packets inside records, at tinc's levels 1 to 12 (docs/protocol-data.md, "Compression").
 
 A receiver announces the level it wants with its key; a sender uses it where that makes the packet shorter.
 Levels 1 to 9 are zlib. LZO (10 and 11) and LZ4 (12) are the work of the libraries lzallright and lz4, if they

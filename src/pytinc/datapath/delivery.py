@@ -2,10 +2,11 @@
 
 `Switch` and `Router` find out whose a frame is; what follows is the same for both and stands here. A frame
 that passes through loses a hop (DecrementTTL). The MSS of a TCP connection is lowered to what fits the path.
-An IP packet that is too long for it is cut into fragments, or its sender is told (steps 5 to 9 of
-dataplane.md 5.2). Then `Outbound` seals what goes to other nodes.
+An IP packet that is too long for it is cut into fragments, or its sender is told. Then `Outbound` seals what
+goes to other nodes.
 
-Departure from tinc: fragments go to the owner, sealed end to end, and not to the relay on the way (5.7).
+Departure from tinc: fragments go to the owner, sealed end to end, and not to the relay on the way
+(docs/protocol-data.md, "Large packets").
 
 HOT PATH, as `pytinc.datapath.outbound`.
 """
@@ -92,7 +93,7 @@ class Delivery:
     def _fit(
         self, source: PeerSlot, relay: PeerSlot, frames: list[bytes], now: float, out: Output
     ) -> list[bytes]:
-        """Clamp the MSS of SYNs, and treat frames that exceed the MTU of the path (steps 8 and 9 of 5.2)."""
+        """Clamp the MSS of SYNs, and treat frames that exceed the MTU of the path."""
         mtu = relay.mtu
         clamp = min(source.mtu, mtu) if relay.clamp_mss else 0
         fitting: list[bytes] = []
@@ -184,7 +185,7 @@ class Delivery:
     def to_all(
         self, source: PeerSlot, frames: list[bytes], for_device: list[bytes], now: float, out: Output
     ) -> None:
-        """Send broadcast frames, and those for unknown MACs, to all (dataplane.md 5.5).
+        """Send broadcast frames, and those for unknown MACs, to all (docs/protocol-data.md, "Broadcast").
 
         Frames of a peer go to the own device, too, in the form that is ``for_device``, and never back to the
         neighbour they came from. ``Forwarding = off`` does not stop them, as in tinc.

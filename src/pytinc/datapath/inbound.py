@@ -1,11 +1,13 @@
-"""From other nodes: find the source, relay or open, give the frames to the switch (dataplane.md 2.5 to 2.7).
+"""From other nodes: find the source, relay or open, give the frames to the switch.
+
+See docs/protocol-data.md, "Receiving" and "Hostile datagrams".
 
 Which node a datagram is from is told by the ids in front of it and proved by opening it; addresses decide
 only whether a stranger may use us as a relay, and whether it is worth a new key that something does not open.
 tinc goes by addresses first, and does not look at the source id of what comes straight from a known one.
 A group, datagrams that follow each other with the same ids and address, is opened in one go.
 
-HOT PATH: no logging, no exception for an ordinary drop, no object for a datagram (style.md 4.9). It must
+HOT PATH: no logging, no exception for an ordinary drop, no object for a datagram. It must
 equal `pytinc.datapath.reference`.
 """
 
@@ -295,7 +297,7 @@ class Inbound:
             source.maxrecentlen = longest
 
     def _expanded(self, type_: int, data: bytes) -> bytes | None:
-        """Return the frame in a compressed record, None if it is damaged or we have not asked for any (8)."""
+        """Return the frame in a compressed record, None if it is damaged or we have not asked for any."""
         payload = expand(self._table.rules.compression, data, MTU_MAX)
         if payload is None:
             return None
@@ -317,7 +319,7 @@ class Inbound:
             elif len(frame) > MTU_MAX:
                 source.drops.oversized += 1
             elif frame[12:14] == NO_TYPE:
-                source.drops.bad_record += 1  # a C node's probe that had no key (13.1)
+                source.drops.bad_record += 1  # a C node's probe that had no key
             else:
                 good.append(frame)
         if good:
@@ -328,7 +330,7 @@ class Inbound:
     def sptps_packet(self, data: bytes, now: float, out: Output) -> None:
         """Take destination id, source id and sealed record from a meta connection (SPTPS_PACKET).
 
-        Passed on whether or not we have a key with the destination ourselves (13.3).
+        Passed on whether or not we have a key with the destination ourselves.
         """
         table = self._table
         destination, source = table.by_id.get(data[:ID_SIZE]), table.by_id.get(data[ID_SIZE:PREFIX_SIZE])

@@ -1,4 +1,6 @@
-"""From the own node to others: seal frames, choose relay and path, send by UDP or TCP (dataplane.md 3).
+"""From the own node to others: seal frames, choose relay and path, send by UDP or TCP.
+
+See docs/protocol-data.md, "Sending" to "Choice of way".
 
 Each node's frames are sealed and queued together, so that what follows, UDP_SEGMENT above all, sees many
 packets at once. What one source sends to one node keeps its order, as far as it goes the same way (UDP or
@@ -7,7 +9,7 @@ TCP). Datagrams between two other nodes are passed on here as well.
 Departures from tinc: a relayed datagram never goes back to where it came from; what is longer than a frame
 may be (1518) and cannot be cut into fragments ends here.
 
-HOT PATH: no logging, no exception for an ordinary drop, no object for a frame (style.md 4.9). It must equal
+HOT PATH: no logging, no exception for an ordinary drop, no object for a frame. It must equal
 `pytinc.datapath.reference`.
 """
 
@@ -46,7 +48,7 @@ class Outbound:
         self._start = HEADER_SIZE if router else 0
         """How much of a frame's head a record leaves out: routers have no use for the Ethernet header."""
 
-    # -- HOT PATH (3.1 to 3.5) --
+    # -- HOT PATH --
 
     def send(self, slot: PeerSlot, frames: list[bytes], now: float, out: Output) -> None:
         """Seal frames for a node and queue them, by UDP where a probe has proved the size, else by TCP."""
@@ -132,7 +134,7 @@ class Outbound:
             out.upcalls.sptps_packets.append((slot, self._table.me, record))
 
     def _send_compressed(self, slot: PeerSlot, session: DatagramSession, frame: bytes, out: Output) -> None:
-        """Send a frame to a node that wants its packets compressed, if that makes this one shorter (8).
+        """Send a frame to a node that wants its packets compressed, if that makes this one shorter.
 
         What goes in plain frames by a meta connection stays as it is: tinc compresses it without saying so.
         """
@@ -160,7 +162,7 @@ class Outbound:
         now: float,
         out: Output,
     ) -> None:
-        """Pass datagrams between two other nodes on unchanged; they start with both ids (3.3).
+        """Pass datagrams between two other nodes on unchanged; they start with both ids.
 
         ``sender`` is who sent them to us by UDP (None: they came by TCP). They never go back to it: while
         nodes disagree about the graph they would go round in circles.

@@ -1,4 +1,4 @@
-"""Router mode: packets find their way by IP address (dataplane.md 5.8; tinc: route_ipv4(), route_ipv6()).
+"""Router mode: packets find their way by IP address (docs/protocol-data.md, "Router mode").
 
 Takes the place of the switch, chosen once for the node's life (`pytinc.datapath.datapath`). On a tap, the
 host asks who has an address by ARP or neighbour solicitation; `pytinc.datapath.neighbour` answers for all

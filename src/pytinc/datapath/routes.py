@@ -1,4 +1,6 @@
-"""Who owns an IP address: the subnets of all nodes, longest prefix first (dataplane.md 5.8, meta.md 3.2).
+"""Who owns an IP address: the subnets of all nodes, longest prefix first.
+
+See docs/protocol-data.md, "Router mode"; docs/protocol-meta.md, "Subnets".
 
 `pytinc.node.forwarding` adds and deletes, the router asks. Answers are kept for the addresses that traffic
 goes to, until a subnet changes or `RouteTable.flush` is called: when it is reachable who was not.

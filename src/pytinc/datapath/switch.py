@@ -1,10 +1,12 @@
-"""The switch: whose a frame is, by its destination MAC address (dataplane.md 5.1 to 5.3).
+"""The switch: whose a frame is, by its destination MAC address.
+
+See docs/protocol-data.md, "Switch" and "MAC table".
 
 Takes the frames of the own device and those of peers, learns who is behind the device, and hands each frame
 to `Delivery`: for its owner, or for all if nobody owns its destination. Frames are sorted by the node they go
 to, so that each node's are sealed together. In router mode `pytinc.datapath.router.Router` takes its place.
 
-HOT PATH: no logging, no exception for an ordinary drop, no object for a frame (style.md 4.9). It must equal
+HOT PATH: no logging, no exception for an ordinary drop, no object for a frame. It must equal
 `pytinc.datapath.reference`.
 """
 
@@ -38,7 +40,7 @@ class Switch:
         self._delivery = delivery
 
     def forward(self, source: PeerSlot, frames: Sequence[bytes], now: float, out: Output) -> None:
-        """Give frames of ``source`` (the own node: of the device) to their owners (dataplane.md 5.1, 5.2).
+        """Give frames of ``source`` (the own node: of the device) to their owners.
 
         What holds for one frame holds for all that follow it with the same header, so that a batch of one
         flow is looked at once. A frame for all waits until those before it have gone.
@@ -88,7 +90,7 @@ class Switch:
             self._forward_all(source, waiting, now, out)
 
     def _learn(self, mac: bytes, now: float, out: Output) -> None:
-        """Note that a source MAC was seen; the node takes up new ones (dataplane.md 5.3)."""
+        """Note that a source MAC was seen; the node takes up new ones."""
         own_macs = self._table.own_macs
         if mac in own_macs:
             own_macs[mac] = now

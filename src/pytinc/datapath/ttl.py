@@ -1,4 +1,4 @@
-"""DecrementTTL: what passes between two other nodes loses a hop (dataplane.md 5.7; tinc: do_decrement_ttl()).
+"""DecrementTTL: what passes between two other nodes loses a hop (docs/protocol-data.md, "TTL").
 
 Off by default, and cold: one frame at a time.
 """

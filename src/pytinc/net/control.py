@@ -1,4 +1,6 @@
-"""The control socket, server side (control.md): handshake, requests, dumps, LOG and PCAP streams.
+"""The control socket, server side: handshake, requests, dumps, LOG and PCAP streams.
+
+See docs/protocol-control.md.
 
 Lines come in and go out here; what a request does is asked of a `ControlTarget` (the shell). A client is
 trusted once it has shown the cookie, but nothing it does may hold up the daemon or make it grow: lines,

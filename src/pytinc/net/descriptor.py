@@ -1,4 +1,6 @@
-"""``DeviceType = fd``: IP packets through a descriptor that somebody else has opened (dataplane.md 6.3).
+"""``DeviceType = fd``: IP packets through a descriptor that somebody else has opened.
+
+See docs/protocol-data.md, "Devices".
 
 ``Device`` is the number of a descriptor that the daemon has inherited, or the path of a UNIX socket from
 which it gets one: so runs tinc where only another program may make network interfaces, as on Android.

@@ -1,4 +1,6 @@
-"""Which device the settings ask for: the one table of device types (config.md 5.1).
+"""Which device the settings ask for: the one table of device types.
+
+See docs/protocol-data.md, "Devices".
 
 The daemon calls `open_device` at its start. Each type is a small class in a module of its own, with the
 interface of `pytinc.net.tap.FrameDevice`; what is wrong with the configuration itself, `pytinc.config.parser`

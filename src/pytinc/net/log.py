@@ -1,4 +1,4 @@
-"""How the parts of the shell write log lines: a debug level, a priority and a text (daemon.md 6).
+"""How the parts of the shell write log lines: debug level, priority and text (docs/tinc-program.md, "Log").
 
 The function is handed to them; where lines go is decided in `pytinc.daemon.logging_setup`.
 """

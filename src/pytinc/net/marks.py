@@ -1,9 +1,9 @@
 """``PriorityInheritance = yes``: a datagram gets the priority of the host's packet that it carries.
 
 The shell cuts what the device gave into groups of one mark, and has each group's datagrams sent with it. tinc
-marks only datagrams of the legacy protocol (dataplane.md 3.8). Only the class (DSCP) is copied: were the two
-ECN bits copied too, routers would mark our datagrams where they now drop some, and nobody would look at the
-marks (RFC 6040).
+marks only datagrams of the legacy protocol (docs/protocol-data.md, "Type of service"). Only the class (DSCP)
+is copied: were the two ECN bits copied too, routers would mark our datagrams where they now drop some, and
+nobody would look at the marks (RFC 6040).
 """
 
 from __future__ import annotations

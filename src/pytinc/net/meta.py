@@ -35,7 +35,7 @@ MAX_QUEUED: Final = 16 * 1024 * 1024
 """Bytes waiting for a peer that does not read. The news of thousands of nodes fit; more is a dead peer that
 the ping timeout has not found yet."""
 TARPIT_SIZE: Final = 10
-"""Offenders' sockets kept open and silent, the newest ten, as in tinc (meta.md 1.1)."""
+"""Offenders' sockets kept open and silent, the newest ten, as in tinc."""
 PROXY_END: Final = 2.0
 """Seconds that a proxy command has to end, after which it is killed with all it has started."""
 PROXY_LOOK: Final = 0.02
@@ -160,7 +160,7 @@ class MetaStreams:
     # -- dialling --
 
     def dial(self, number: int, peer: str, address: Address) -> None:
-        """Connect to ``peer`` at ``address``, by way of a proxy if there is one (meta.md 7).
+        """Connect to ``peer`` at ``address``, by way of a proxy if there is one.
 
         `MetaEvents` hears how it went, later.
         """
@@ -258,7 +258,10 @@ class MetaStreams:
         return stream
 
     def _bind_source(self, stream: socket.socket, family: int) -> None:
-        """Leave from BindToAddress if exactly one such address has the right family (dataplane.md 1)."""
+        """Leave from BindToAddress if exactly one such address has the right family.
+
+        See docs/protocol-data.md, "UDP sockets".
+        """
         sources = [each.address for each in self._listeners if each.is_source and each.family == family]
         if len(sources) == 1:
             stream.bind(sources[0].with_port("0").sockaddr())

@@ -1,4 +1,6 @@
-"""``DeviceType = multicast``: each frame is a datagram to a multicast group (dataplane.md 6.3).
+"""``DeviceType = multicast``: each frame is a datagram to a multicast group.
+
+See docs/protocol-data.md, "Devices".
 
 All programs that have joined the group on this network are one Ethernet segment: other tinc daemons, and
 virtual machines whose emulator speaks this (QEMU's ``-netdev socket,mcast=``). `pytinc.net.devices` makes the

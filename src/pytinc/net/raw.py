@@ -1,4 +1,6 @@
-"""``DeviceType = raw_socket``: the frames of an interface, through a packet socket (dataplane.md 6.3).
+"""``DeviceType = raw_socket``: the frames of an interface, through a packet socket.
+
+See docs/protocol-data.md, "Devices".
 
 Frames that arrive at the interface go into the VPN, and so do those that the host itself sends there. What
 the VPN writes leaves the interface for the wire, and never comes to the host itself. The interface must not

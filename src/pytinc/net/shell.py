@@ -385,7 +385,7 @@ class Shell:
     # -- dumps --
 
     def dump(self, request: Request, control_rows: list[tuple[float, ConnectionRow]]) -> list[str]:
-        """Return the lines of a dump, without its end (control.md 4)."""
+        """Return the lines of a dump, without its end (docs/protocol-control.md, "Dumps")."""
         node = self.node
         match request:
             case Request.DUMP_NODES:

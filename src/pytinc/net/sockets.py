@@ -1,4 +1,4 @@
-"""Opening of listening sockets: which addresses, which options (dataplane.md 1, meta.md 1.1, daemon.md 9).
+"""Opening of listening sockets: which addresses, which options (docs/protocol-data.md, "UDP sockets").
 
 One TCP and one UDP socket for each address, on the same port. Called by the daemon at start; what is
 opened here is used by `pytinc.net.meta` and `pytinc.net.udp`.

@@ -1,4 +1,6 @@
-"""The virtual Ethernet device: frames of the host come in here and go out here (dataplane.md 6).
+"""The virtual Ethernet device: frames of the host come in here and go out here.
+
+See docs/protocol-data.md, "Devices" and "Offloads".
 
 `FrameDevice` is the seam: the shell reads and writes batches of frames, and does not know what is behind.
 `TapDevice` asks the kernel for its offloads: then a read gives up to 64 KiB of a flow at once, which

@@ -1,4 +1,4 @@
-"""The tun device of router mode: IP packets without Ethernet header (dataplane.md 6.2).
+"""The tun device of router mode: IP packets without Ethernet header (docs/protocol-data.md, "Devices").
 
 The data path knows frames only, so each packet gets a header here that says IPv4 or IPv6 and has zero MACs,
 and loses it again when it is written. `pytinc.net.devices.open_device` opens the interface;

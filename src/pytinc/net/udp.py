@@ -1,9 +1,9 @@
 """UDP: batches of datagrams in and out, with the kernel's offloads where they are to be had.
 
-The shell gives datagrams for one address and is told which size was refused. Whether a group of them
-goes out in one call (UDP_SEGMENT, dataplane.md 12.2) or one by one is nobody else's business: the choice
-is tried, and given up for good when the kernel or a device cannot do it. In the other direction the kernel
-joins datagrams of one peer (UDP_GRO), and they are taken apart here.
+The shell gives datagrams for one address and is told which size was refused. Whether a group of them goes out
+in one call (UDP_SEGMENT; docs/protocol-data.md, "UDP segmentation") or one by one is nobody else's business:
+the choice is tried, and given up for good when the kernel or a device cannot do it. In the other direction
+the kernel joins datagrams of one peer (UDP_GRO), and they are taken apart here.
 """
 
 from __future__ import annotations

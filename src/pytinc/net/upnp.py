@@ -1,4 +1,4 @@
-"""UPnP: asks the router of the local network to let others reach our port (UPnP = yes, config.md).
+"""UPnP: asks the router of the local network to let others reach our port (UPnP = yes).
 
 The daemon's service spawns `PortMapper.run_forever`. At start and then every UPnPRefreshPeriod seconds the
 router is looked for and our ports are mapped for twice as long, as tinc does. So a router that was restarted

@@ -1,4 +1,6 @@
-"""``DeviceType = vde``: a plug in a switch of Virtual Distributed Ethernet (config.md 5.1).
+"""``DeviceType = vde``: a plug in a switch of Virtual Distributed Ethernet.
+
+See docs/protocol-data.md, "Devices".
 
 ``Device`` is the directory of a vde_switch(1). We ask at its socket ``ctl`` for a port, telling a datagram
 socket of ours, and are told one of the switch's; each datagram between the two is a frame. The port is ours
