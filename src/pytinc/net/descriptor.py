@@ -62,7 +62,7 @@ def open_descriptor(device: str, name: str, log: LogFunction) -> Descriptor:
         except (OSError, OverflowError) as error:
             text = reason(error) if isinstance(error, OSError) else str(error)
             raise DeviceError(
-                f"Could not open descriptor {device}: {text}. Who starts the daemon opens it"
+                f"Could not open descriptor {device}: {text}. The program that starts the daemon must open it"
             ) from error
     else:
         number = _receive(device, log)

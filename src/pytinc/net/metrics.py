@@ -254,29 +254,30 @@ def _of_daemon(stats: DaemonStats) -> Iterator[Metric]:
         "pytinc", "The daemon.", value={"name": stats.node.name, "version": pytinc.__version__}
     )
     yield GaugeMetricFamily("pytinc_uptime_seconds", "Time since the daemon's start.", stats.uptime_s)
-    offloads = GaugeMetricFamily("pytinc_offload", "1 for each in use.", labels=["where", "offload"])
+    offloads = GaugeMetricFamily("pytinc_offload", "1 for each offload in use.", labels=["where", "offload"])
     for where, names in (("device", stats.device_offloads), ("udp", stats.udp_offloads)):
         for name in names:
             offloads.add_metric([where, name], 1)
     yield offloads
     if stats.lag.samples:
-        text = "How late the loop was in the last minute:"
-        yield GaugeMetricFamily("pytinc_loop_lag_max_seconds", f"{text} at most.", stats.lag.maximum)
-        yield GaugeMetricFamily("pytinc_loop_lag_mean_seconds", f"{text} on average.", stats.lag.mean)
+        text = "Delay of the event loop in the last minute,"
+        yield GaugeMetricFamily("pytinc_loop_lag_max_seconds", f"{text} maximum.", stats.lag.maximum)
+        yield GaugeMetricFamily("pytinc_loop_lag_mean_seconds", f"{text} average.", stats.lag.mean)
 
 
 def _of_node(node: NodeStats) -> Iterator[Metric]:
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
     yield GaugeMetricFamily("pytinc_connections", "Meta connections.", node.connections)
-    yield GaugeMetricFamily("pytinc_macs", "MAC addresses known of all nodes.", node.macs)
+    yield GaugeMetricFamily("pytinc_macs", "Known MAC addresses of all nodes.", node.macs)
     yield GaugeMetricFamily("pytinc_own_macs", "MAC addresses behind the own device.", node.own_macs)
-    learned, moved = "MAC addresses learned from the own device.", "MAC addresses that went to another node."
+    learned, moved = (
+        "MAC addresses learned from the own device.",
+        "Own MAC addresses that moved to another node.",
+    )
     yield CounterMetricFamily("pytinc_macs_learned", learned, node.macs_learned)
     yield CounterMetricFamily("pytinc_macs_moved", moved, node.macs_moved)
-    drops = CounterMetricFamily(
-        "pytinc_dropped_packets", "Frames and datagrams that went nowhere.", labels=["reason"]
-    )
+    drops = CounterMetricFamily("pytinc_dropped_packets", "Dropped frames and datagrams.", labels=["reason"])
     for why, count in node.drops.items():
         drops.add_metric([why], count)
     yield drops
@@ -295,9 +296,17 @@ def _of_guard(guard: GuardSummary) -> Iterator[Metric]:
 
     counters = guard.counters
     for name, text, value in (
-        ("pytinc_failovers", "Times that clients of an address were led elsewhere.", counters.failovers),
-        ("pytinc_suspicions", "Times that a watched node missed probes.", counters.suspicions),
-        ("pytinc_false_suspicions", "Suspicions after which it answered.", counters.false_suspicions),
+        (
+            "pytinc_failovers",
+            "Times that clients of an address were led to another node.",
+            counters.failovers,
+        ),
+        (
+            "pytinc_suspicions",
+            "Times that a watched node was suspected because it missed probes.",
+            counters.suspicions,
+        ),
+        ("pytinc_false_suspicions", "Suspicions after which the node answered.", counters.false_suspicions),
         ("pytinc_guard_probes", "Probes sent to watched nodes.", counters.probes),
         ("pytinc_guard_probe_bytes", "UDP payload of these probes.", counters.probe_bytes),
         ("pytinc_guard_questions", "Questions asked in clients' names.", counters.questions),
@@ -307,17 +316,17 @@ def _of_guard(guard: GuardSummary) -> Iterator[Metric]:
     yield GaugeMetricFamily("pytinc_watched_peers", "Nodes that are being probed.", guard.watched)
     if guard.last_failover_s is not None:
         took = guard.last_failover_s
-        yield GaugeMetricFamily("pytinc_last_failover_seconds", "How long the last failover took.", took)
+        yield GaugeMetricFamily("pytinc_last_failover_seconds", "Duration of the last failover.", took)
 
 
 _PEER_GAUGES: Final[tuple[tuple[str, str, Callable[[PeerStats], float | None]], ...]] = (
-    ("pytinc_peer_reachable", "1 if there is a way to the node.", lambda peer: int(peer.reachable)),
+    ("pytinc_peer_reachable", "1 if the node is reachable.", lambda peer: int(peer.reachable)),
     (
         "pytinc_peer_rtt_seconds",
         "Round trip time of the last UDP probe.",
         lambda peer: None if peer.rtt_us is None else peer.rtt_us / 1e6,
     ),
-    ("pytinc_peer_pmtu_bytes", "Longest frame that goes by UDP.", lambda peer: peer.pmtu),
+    ("pytinc_peer_pmtu_bytes", "Longest frame that UDP carries.", lambda peer: peer.pmtu),
     ("pytinc_peer_key_age_seconds", "Time since the key came into force.", lambda peer: peer.key_age_s),
     (
         "pytinc_peer_fast_tag_sending",
@@ -326,17 +335,17 @@ _PEER_GAUGES: Final[tuple[tuple[str, str, Callable[[PeerStats], float | None]], 
     ),
     (
         "pytinc_peer_fast_tag_accepting",
-        "1 if the node was told that we take the fast tag.",
+        "1 if we have announced to the node that we accept the fast tag.",
         lambda peer: peer.fast_tag_accepting,
     ),
     (
         "pytinc_peer_super_frames_sending",
-        "1 if super-frames for the node go as they are.",
+        "1 if super-frames for the node are sent uncut.",
         lambda peer: peer.super_frames_sending,
     ),
     (
         "pytinc_peer_super_frames_accepting",
-        "1 if the node is being told that we take super-frames.",
+        "1 if we announce to the node that we accept super-frames.",
         lambda peer: peer.super_frames_accepting,
     ),
     ("pytinc_peer_macs", "MAC addresses that the node owns.", lambda peer: peer.macs),
@@ -353,7 +362,7 @@ _PEER_COUNTERS: Final[tuple[tuple[str, str, Callable[[PeerStats], int]], ...]] =
 def _of_peers(peers: list[PeerStats]) -> Iterator[Metric]:
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-    paths = GaugeMetricFamily("pytinc_peer_path", "1 for the path frames take.", labels=["peer", "path"])
+    paths = GaugeMetricFamily("pytinc_peer_path", "1 for the path that frames take.", labels=["peer", "path"])
     for peer in peers:
         for kind in PathKind:
             if kind is not PathKind.SELF:
@@ -373,7 +382,7 @@ def _of_peers(peers: list[PeerStats]) -> Iterator[Metric]:
         yield counter
     drops = CounterMetricFamily(
         "pytinc_peer_dropped_packets",
-        "Frames to or from the node that went nowhere, where that is known.",
+        "Dropped frames to or from the node, as far as the node is known.",
         labels=["peer", "reason"],
     )
     for peer in peers:

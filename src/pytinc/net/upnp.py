@@ -142,7 +142,7 @@ class PortMapper:
             else:
                 self._say("", "warning", f"UPnP: {_words(report.get('error'))}; no ports are mapped")
         if not reports:
-            self._say("", "warning", f"UPnP: what talks to the router failed (status {status})")
+            self._say("", "warning", f"UPnP: the program that talks to the router failed (status {status})")
 
     def _report_port(self, port: str, error: object) -> None:
         if error is None:
