@@ -127,7 +127,7 @@ class DatagramSession:
     def accept_fast(self) -> None:
         """Take records with the fast tag from now on: the peer is being told that we do.
 
-        There is no way back: the peer hears late or never that we would rather not.
+        There is no way back: the peer might learn late, or never, that we changed our mind.
         """
         self._accepts_fast = True
 
