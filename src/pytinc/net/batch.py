@@ -18,10 +18,10 @@ YIELD_AFTER: Final = 32
 
 
 def end_of_batch(error: OSError, read: Sequence[object]) -> None:
-    """End a batch in which reading failed, after ``read``. Raises ``error`` if it is one for the caller.
+    """End a batch that has ``read`` so much before reading failed. Raises ``error`` if the caller must know.
 
-    It is not where a read would only have to wait, or where something was read before: then the error comes
-    again with the next batch.
+    `BlockingIOError` only says that there is nothing more to read. Other errors come again with the next
+    batch if this one has read something.
     """
     if not isinstance(error, BlockingIOError) and not read:
         raise error
@@ -30,7 +30,7 @@ def end_of_batch(error: OSError, read: Sequence[object]) -> None:
 def write_each(write: Callable[[Write], None], frames: Iterable[Write]) -> None:
     """Write frames (or what stands for them) in order. Raises the first `OSError` after all have been tried.
 
-    Frames that meet a full queue of the kernel are lost without a word, as on any busy Ethernet.
+    Frames that meet a full queue of the kernel are silently lost, as on any busy Ethernet.
     """
     failed: OSError | None = None
     for number, frame in enumerate(frames, 1):

@@ -3,7 +3,7 @@
 See docs/protocol-data.md, "Devices".
 
 ``Device`` is the number of a descriptor that the daemon has inherited, or the path of a UNIX socket from
-which it gets one: so runs tinc where only another program may make network interfaces, as on Android.
+which it gets one: tinc runs like this where only another program may make network interfaces, as on Android.
 `pytinc.net.devices` calls `open_descriptor`, and `pytinc.net.tun.TunDevice` does the rest.
 """
 
@@ -74,7 +74,7 @@ def open_descriptor(device: str, name: str, log: LogFunction) -> Descriptor:
 
 
 def _receive(path: str, log: LogFunction) -> int:
-    """Get a descriptor from who listens at a UNIX socket; ``@`` begins an abstract name."""
+    """Get a descriptor from the program that listens at a UNIX socket; ``@`` begins an abstract name."""
     raw = os.fsencode(path)
     if len(raw) > MAX_PATH:
         raise DeviceError(f"Unix socket path too long: {path} has more than {MAX_PATH} bytes")

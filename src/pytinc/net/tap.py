@@ -5,9 +5,9 @@ See docs/protocol-data.md, "Devices" and "Offloads".
 `FrameDevice` is the seam: the shell reads and writes batches of frames, and does not know what is behind.
 `TapDevice` asks the kernel for its offloads: then a read gives up to 64 KiB of a flow at once, which
 `pytinc.datapath.segment` cuts into frames, and a write takes what `pytinc.datapath.coalesce` has joined.
-Without them it does the same work one frame at a time.
-`DeviceFeed` does the waiting and follows tinc's policy for read errors. Interface state, addresses and
-MTU are the business of tinc-up, never of this module.
+Without them it does the same work one frame at a time. `DeviceFeed` does the waiting and follows tinc's
+policy for read errors. The script tinc-up sets the interface's state, addresses and MTU; this module never
+does.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ class FrameDevice(Protocol):
     def write_batch(self, frames: Sequence[bytes | FrameRun]) -> None:
         """Give frames to the host, in order. Raises the first `OSError` after all have been tried.
 
-        Frames that meet a full queue of the kernel are lost without a word, as on any busy Ethernet.
+        Frames that meet a full queue of the kernel are silently lost, as on any busy Ethernet.
         """
 
     def close(self) -> None:

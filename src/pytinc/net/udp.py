@@ -1,9 +1,9 @@
-"""UDP: batches of datagrams in and out, with the kernel's offloads where they are to be had.
+"""UDP: batches of datagrams in and out, with the kernel's offloads where they are available.
 
 The shell gives datagrams for one address and is told which size was refused. Whether a group of them goes out
-in one call (UDP_SEGMENT; docs/protocol-data.md, "UDP segmentation") or one by one is nobody else's business:
-the choice is tried, and given up for good when the kernel or a device cannot do it. In the other direction
-the kernel joins datagrams of one peer (UDP_GRO), and they are taken apart here.
+in one call (UDP_SEGMENT; docs/protocol-data.md, "UDP segmentation") or one by one is decided here: the first
+is tried, and given up for good when the kernel or a device cannot do it. In the other direction the kernel
+joins datagrams of one peer (UDP_GRO), and they are taken apart here.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _GIVE_UP: Final = (errno.EIO, errno.EINVAL, errno.ENOPROTOOPT)
 """Errors that say "never again" where single datagrams pass: a device without checksum offload, a kernel
 without the option."""
 _LOST: Final = (errno.EAGAIN, errno.EINTR, errno.ENOBUFS)
-"""Errors after which a datagram is lost without a word, as on any network."""
+"""Errors after which a datagram is silently lost, as on any network."""
 
 DatagramsReceived = Callable[[Sequence[bytes], Sequence[SockAddr], int], None]
 RunReceived = Callable[["DatagramRun", SockAddr, int], None]
