@@ -6,13 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from pytinc.crypto.keys import PrivateKey
 from pytinc.datapath.peer_slot import PeerSlot
 from pytinc.datapath.table import ForwardingTable
 from pytinc.node.connections import Burst
-from pytinc.node.core import MAX_COMPLAINTS
-from pytinc.node.flood import MAX_CHARACTERS, SeenCache
-from pytinc.node.node import Node
 from pytinc.wire.requests import Ping
 from pytinc.wire.subnet import parse_subnet
 from sim.simulator import Mesh, SimNode
@@ -43,33 +39,6 @@ def test_refused_connections_do_not_keep_the_bucket_full() -> None:
     assert [burst.is_exceeded(3, 0.0) for _ in range(50)] == [False] * 3 + [True] * 47
     assert not burst.is_exceeded(3, 1.0)
     assert burst.is_exceeded(3, 1.0)
-
-
-def test_ever_new_complaints_do_not_fill_the_log() -> None:
-    mesh, hub, _ = pair()
-
-    def complain(node: Node, now: float) -> None:
-        for number in range(1000):
-            node.core.complain(f"{number} {'x' * 5000}", now)
-
-    hub.call(complain)
-    loud = [line for line in hub.logs if line.split(" ", 2)[1] == "0" and "xxx" in line]
-    assert len(loud) == MAX_COMPLAINTS
-    assert max(map(len, loud)) < 400
-    mesh.run(700)
-    hub.call(lambda node, now: node.core.complain("something new", now))
-    assert any("something new" in line and line.split(" ", 2)[1] == "0" for line in hub.logs)
-
-
-def test_the_seen_cache_is_bounded_by_characters() -> None:
-    seen = SeenCache()
-    line = "x" * 2000
-    for number in range(MAX_CHARACTERS // 2000 + 100):
-        seen.seen(f"{number:06} {line}", 0.0)
-    assert len(seen) <= MAX_CHARACTERS // 2007
-    assert not seen.seen(f"{0:06} {line}", 0.0)  # forgotten
-    seen.age(1.0)
-    assert len(seen) == 0
 
 
 @pytest.mark.parametrize("port", ["0655359999", "99999", "655360", "0" * 1000 + "655", "port", "-1"])
@@ -192,16 +161,6 @@ def test_an_overlong_packet_by_tcp_is_counted_and_goes_nowhere() -> None:
     mesh.run(1)
     assert hub.node.table.total_drops().oversized == before + 2
     assert hub.node.peers["evil"].reachable
-
-
-def test_the_key_in_a_host_file_counts_more_than_a_learned_one() -> None:
-    _, hub, evil = pair()
-    written = hub.node.public_keys.of("evil")
-    assert written is not None
-    hub.node.peers["evil"].learned_key = PrivateKey.from_seed(bytes(32)).public.text
-    known = hub.node.public_keys.of("evil")
-    assert known is not None
-    assert known.raw == written.raw == evil.key.public.raw
 
 
 def test_an_address_that_no_packet_can_be_sent_to_gives_way_to_a_good_one() -> None:

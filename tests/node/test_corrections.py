@@ -14,7 +14,7 @@ from pytinc.node.topology import CONTRADICTION_LIMIT
 from pytinc.wire.subnet import parse_subnet
 
 if TYPE_CHECKING:
-    from conftest import MakeStage
+    from node.conftest import MakeStage
 
 LAN = parse_subnet("10.1.0.0/24#5")
 EDGE = "12 * alpha beta 10.99.0.2 655 700000c 3 10.99.0.1 655"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from conftest import MakeStage
+    from node.conftest import MakeStage
 
 FRAME = bytes.fromhex("ffffffffffff02000000000a88b5") + bytes(50)
 SIZE = 15180

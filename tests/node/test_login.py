@@ -14,7 +14,7 @@ from pytinc.wire.requests import Ack
 from pytinc.wire.subnet import parse_subnet
 
 if TYPE_CHECKING:
-    from conftest import MakeStage
+    from node.conftest import MakeStage
 
 LAN = parse_subnet("10.1.0.0/24")
 

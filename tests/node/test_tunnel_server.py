@@ -10,7 +10,7 @@ import pytest
 from pytinc.wire.subnet import parse_subnet
 
 if TYPE_CHECKING:
-    from conftest import MakeStage, Scripted, Stage
+    from node.conftest import MakeStage, Scripted, Stage
 
 LAN = parse_subnet("10.1.0.0/24")
 OF_BETA = parse_subnet("10.2.0.0/24")

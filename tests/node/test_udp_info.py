@@ -10,7 +10,7 @@ from pytinc.protocol.sptps.handshake import Role
 from pytinc.wire import b64
 
 if TYPE_CHECKING:
-    from conftest import MakeStage
+    from node.conftest import MakeStage
 
 
 def test_our_own_udp_info_names_the_udp_port_and_not_that_of_the_connection(stage: MakeStage) -> None:

@@ -146,7 +146,7 @@ def _parse(frame: bytes) -> _Layout | None:
     layout = _Layout(network, is_ipv4, transport, transport + size)
     if size < ip.TCP_HEADER_SIZE or layout.payload >= len(frame):
         return None
-    # PSH ends a chain; who has FIN, SYN, RST, URG or CWR is left alone.
+    # PSH ends a chain; a frame with FIN, SYN, RST, URG or CWR is left alone.
     if frame[transport + 13] & ~(TCP_PSH | TCP_ECE) != TCP_ACK or not layout.is_length_right(frame):
         return None
     return layout

@@ -2,8 +2,8 @@
 
 See docs/protocol-data.md, "Receiving" and "Hostile datagrams".
 
-Which node a datagram is from is told by the ids in front of it and proved by opening it; addresses decide
-only whether a stranger may use us as a relay, and whether it is worth a new key that something does not open.
+The ids in front of a datagram name its source, and opening it proves that. Addresses decide only whether a
+stranger may use us as a relay, and whether a datagram that does not open is worth a new key.
 tinc goes by addresses first, and does not look at the source id of what comes straight from a known one.
 A group, datagrams that follow each other with the same ids and address, is opened in one go.
 
@@ -51,7 +51,7 @@ _MAX_PACKET: Final = MTU_MAX - HEADER_SIZE
 
 
 BY_TCP: Final[SockAddr] = ("", 0)
-"""The address of what came by no datagram."""
+"""Stands for the address of what came by TCP."""
 
 
 class Forwarder(Protocol):

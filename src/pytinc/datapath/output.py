@@ -67,7 +67,7 @@ class Upcalls:
         self.failed: dict[PeerSlot, None] = {}
         """Peers from whose proved address came a record that did not open."""
         self.incomplete: dict[PeerSlot, None] = {}
-        """Peers of whose super-frames some pieces did not come."""
+        """Peers whose super-frames arrived with pieces missing."""
         self.no_session: dict[PeerSlot, None] = {}
         """Peers that sent us a record although we have no key with them."""
         self.moved: dict[PeerSlot, tuple[SockAddr, int]] = {}

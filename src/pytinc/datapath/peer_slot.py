@@ -131,7 +131,7 @@ class Drops:
     bad_record: int = 0
     oversized: int = 0
     incomplete: int = 0
-    """Super-frames that some pieces are missing of."""
+    """Super-frames of which some pieces are missing."""
     ttl_exceeded: int = 0
 
     def add(self, other: Drops) -> None:

@@ -56,7 +56,7 @@ class Router:
             owner = table.routes.lookup(destination)
             if isinstance(owner, PeerSlot):
                 if not (source.is_me or owner.is_me) and table.routes.is_among_owners(destination, table.me):
-                    owner = table.me  # who sent it to us has passed over the better owner
+                    owner = table.me  # its sender has passed over the better owner
                 if owner in waiting:
                     waiting[owner] += group
                 else:
@@ -128,7 +128,7 @@ class Router:
                 delivery.answer(source, icmp.unreachable(frame, reason), now, out)
 
     def _take_other(self, source: PeerSlot, frame: bytes, out: Output) -> None:
-        """Take what is no packet to be routed: the host's questions for MACs, and what ends here."""
+        """Take what is not routed: the host's questions for MACs, and what ends here."""
         table = self._table
         kind = frame[12:14]
         question: neighbour.Question | None = None

@@ -2,8 +2,8 @@
 
 The shell (`pytinc.net.shell`) calls one method for each thing that happens, always with ``now`` (loop time in
 seconds), then sends `Node.output`, carries out `take_actions()`, and comes back at `next_deadline()`. What
-the node does is spread over parts with one subject each. A part is given the parts that it needs; imports and
-needs go one way, in this order:
+the node does is spread over parts with one subject each. A part is given the parts that it needs,
+and never the other way round. From the lowest to the highest:
 
 * `core`, `records`, `changes`: what all share: settings, peers, connections, actions, what has changed
 * `meta_output`: what goes out on meta connections (tinc: meta.c)
@@ -375,7 +375,7 @@ class Node:
         self._settle(now)
 
     def frames(self, frames: Sequence[bytes | FrameRun], now: float) -> bool:
-        """Ethernet frames were read from the device; return whether more came of it than packets to send.
+        """Ethernet frames were read from the device; return True if they caused anything but packets to send.
 
         If not, which is the usual case, there are no actions and the deadline is what it was.
         """
@@ -440,7 +440,7 @@ class Node:
         self.seen.age(now - self.settings.ping_interval)
 
     def _settle_packets(self, now: float) -> bool:
-        """Finish an event of the data path, of which nothing is left to do but for upcalls."""
+        """Finish a batch of packets: only upcalls need more."""
         if not self.core.output.upcalls:
             return False
         self._settle(now)

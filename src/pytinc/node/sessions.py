@@ -276,7 +276,7 @@ class Sessions:
             self.restart_after_failure(peer, now)
 
     def rekey_all(self, now: float) -> None:
-        """Exchange new keys inside every running session, one after the other (KeyExpire)."""
+        """Queue all running sessions for new keys (KeyExpire); `tick` renews one after the other."""
         core = self._core
         self._rekeys = deque(name for name, peer in core.peers.items() if peer.slot.session is not None)
         if self._rekeys:
@@ -288,7 +288,7 @@ class Sessions:
         return self._next_rekey
 
     def tick(self, now: float) -> None:
-        """Renew the keys that are due."""
+        """Renew the keys that are due. Called by `Tunnels.tick`."""
         if now < self._next_rekey:
             return
         while self._rekeys and now >= self._next_rekey:

@@ -145,7 +145,7 @@ class Subnets:
     # -- learning --
 
     def learn(self, macs: Iterable[bytes], now: float) -> None:
-        """Own the source MACs of frames from the device, and tell the peers of new ones."""
+        """Own the source MACs of frames from the device, and tell all neighbours of new ones."""
         core = self._core
         for mac in macs:
             core.table.own_macs[mac] = now
