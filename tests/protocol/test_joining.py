@@ -139,7 +139,7 @@ def test_the_key_of_the_trace_matches_the_hash_in_its_url() -> None:
 def test_a_peer_with_another_key_is_refused() -> None:
     joiner = new_joiner(bytes(18))
     joiner.feed(Inviter(joiner).greeting())
-    with pytest.raises(AuthenticationError, match="another key than the invitation says"):
+    with pytest.raises(AuthenticationError, match="key is not the one in the invitation"):
         joiner.next_event()
     assert joiner.take_output().count(b"\n") == 1
 

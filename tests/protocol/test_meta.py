@@ -128,7 +128,7 @@ def test_frames_and_sptps_packets_stand_between_requests(insecure: bool) -> None
         (b"0 alpha 17", AuthenticationError, "legacy"),
         (b"0 alpha 17.1", AuthenticationError, "does not know our Ed25519 public key"),
         (b"0 ^" + b"A" * 64 + b" 0", DecodeError, "invalid"),
-        (b"4 655 1 700000c", UnexpectedRequest, "else than a greeting"),
+        (b"4 655 1 700000c", UnexpectedRequest, "other than a greeting"),
         (b"GET / HTTP/1.1", DecodeError, "without a number"),
         (b"\xff\xfe\x00", DecodeError, "not ASCII"),
     ],
