@@ -50,7 +50,7 @@ def test_a_ping_that_went_out_before_the_fault_can_be_lost_to_it() -> None:
     assert trace.lost(1, 1.99) == 42
 
 
-def test_an_answer_that_comes_after_a_second_is_none() -> None:
+def test_an_answer_after_more_than_a_second_does_not_count() -> None:
     trace = traced([*range(50), *range(100, 200)])
     for number in range(50, 100):
         trace.feed(f"pong {number} 1.855\n")
@@ -67,7 +67,7 @@ def test_a_server_that_answers_again_is_steady_after_a_while() -> None:
     assert trace.steady(since=1, now=1.95)
 
 
-def test_pings_alone_are_no_service() -> None:
+def test_a_server_that_only_answers_pings_is_not_steady() -> None:
     trace = traced(range(200))
     trace.connected = [pair for pair in trace.connected if pair[0] < 1]
     assert not trace.steady(since=1, now=1.9)
@@ -80,7 +80,7 @@ def test_a_second_answer_to_a_ping_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("line", ["", "ping\n", "ping x 1.0\n", "Traceback (most recent call last):\n"])
-def test_anything_else_the_probe_says_is_trouble(line: str) -> None:
+def test_any_other_output_of_the_probe_is_an_error(line: str) -> None:
     with pytest.raises(LabError, match="the probe says"):
         Trace().feed(line)
 
@@ -95,7 +95,7 @@ def lab() -> Iterable[Lab]:
 
 
 @pytest.mark.namespaces
-def test_a_probe_measures_what_a_host_is_silent(lab: Lab) -> None:
+def test_a_probe_measures_how_long_a_host_is_silent(lab: Lab) -> None:
     client, server = lab.host("client"), lab.host("server")
     serve(server, 7007)
     with Watch(client, server.address, 7007) as watch:
@@ -130,7 +130,7 @@ def test_a_host_that_crashed_boots_without_its_processes(lab: Lab) -> None:
 
 
 @pytest.mark.namespaces
-def test_a_probe_that_cannot_start_says_so(lab: Lab) -> None:
+def test_a_probe_that_cannot_start_is_an_error(lab: Lab) -> None:
     client = lab.host("client")
     with Watch(client, "2001:db8::1", 7007) as watch:
         time.sleep(1)
@@ -139,7 +139,7 @@ def test_a_probe_that_cannot_start_says_so(lab: Lab) -> None:
 
 
 @pytest.mark.namespaces
-def test_a_second_server_on_a_port_says_so(lab: Lab) -> None:
+def test_a_second_server_on_a_port_is_an_error(lab: Lab) -> None:
     host = lab.host("server")
     serve(host, 7007)
     with pytest.raises(LabError, match="no server for the probe"):
