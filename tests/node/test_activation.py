@@ -50,6 +50,7 @@ def test_the_new_neighbour_hears_everything_in_order_of_names_and_the_new_edge_l
         ({"clamp_mss": False}, {"clamp_mss": True}, "4 655 0 700000c"),
         ({"pmtu_discovery": False}, {}, "4 655 0 7000008"),
         ({"indirect_data": True}, {}, "4 655 0 700000d"),
+        ({}, {"clamp_mss": False}, "4 655 0 7000004"),
         ({}, {"tcp_only": True}, "4 655 0 700000b"),
         ({"tcp_only": True}, {}, "4 655 0 700000b"),
     ],
@@ -216,6 +217,9 @@ def test_one_that_comes_later_wins_and_takes_over_the_outgoing_entry(stage: Make
     assert first.closed
     assert of_beta(alpha) == second.number
     assert len(alpha.dialled) == 1
+    (connection,) = alpha.node.core.activated
+    assert connection.outgoing is not None
+    assert connection.outgoing.connection is connection
     alpha.run(60)
     assert len(alpha.dialled) == 1  # connected
     second.hang_up()

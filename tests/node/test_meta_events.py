@@ -112,6 +112,17 @@ def test_a_request_in_the_same_piece_sees_what_the_one_before_has_changed(stage:
     assert any(line.startswith("15 alpha beta 20 ") for line in beta.lines)
 
 
+def test_a_frame_in_the_same_piece_goes_where_the_line_before_it_leads(stage: MakeStage) -> None:
+    alpha = stage("beta", "gamma")
+    beta, gamma = alpha.neighbour("beta"), alpha.neighbour("gamma")
+    frame = bytes.fromhex("02000000000c02000000000b88b5") + bytes(50)
+    beta.meta.send_line("10 1 gamma 02:00:00:00:00:0c")
+    beta.meta.send_frame(frame)
+    beta.flush()
+    assert gamma.frames == [frame]
+    assert alpha.frames == []
+
+
 def test_bytes_on_a_connection_that_is_over_are_ignored(stage: MakeStage) -> None:
     alpha = stage("beta")
     alpha.call(lambda node, now: node.meta_data(99, b"8\n", now))

@@ -91,14 +91,14 @@ def test_a_mac_that_another_node_announces_is_given_up_at_the_next_ageing_unless
     stage: MakeStage, seen: bool
 ) -> None:
     alpha, beta, gamma = pair(stage)
-    alpha.call(lambda node, now: node.frames([FRAME], now))
+    alpha.read(FRAME)
     assert MAC in subnets(alpha, "alpha")
     alpha.now += 1
     beta.say(f"10 1 beta {MAC}")
     gamma.heard()
     if seen:
         alpha.now += 1
-        alpha.call(lambda node, now: node.frames([FRAME], now))
+        alpha.read(FRAME)
     alpha.call(lambda node, now: node.subnets.age(now))
     alpha.call(lambda node, now: node.meta_output.flush())
     assert (f"11 * alpha {MAC}" in gamma.heard()) is not seen
