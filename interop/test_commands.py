@@ -19,10 +19,10 @@ from pathlib import Path
 
 import pytest
 
+from pytinc.lab.echo import answers
 from pytinc.lab.namespaces import Completed
 from pytinc.lab.network import Network
 from pytinc.lab.node import Kind, Node, wait_until
-from pytinc.lab.traffic import answers
 
 CASTS = ("CP", "PC", "PP")
 ROLES = ("hub", "leaf")

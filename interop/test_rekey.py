@@ -10,9 +10,10 @@ from itertools import combinations
 
 import pytest
 
+from pytinc.lab.echo import answers
 from pytinc.lab.network import Network
 from pytinc.lab.node import Kind, Node, wait_until
-from pytinc.lab.traffic import answers, parse_ping, ping_command
+from pytinc.lab.traffic import parse_ping, ping_command
 
 CASTS = ("PCP",)
 ROLES = ("hub", "real", "spoke")

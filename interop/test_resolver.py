@@ -15,10 +15,11 @@ from pathlib import Path
 
 import pytest
 
+from pytinc.lab.echo import answers
 from pytinc.lab.namespaces import Host, Lab
 from pytinc.lab.network import Network
 from pytinc.lab.node import Kind, Node, wait_until
-from pytinc.lab.traffic import answers, parse_ping, ping_command
+from pytinc.lab.traffic import parse_ping, ping_command
 
 CASTS = ("PCC",)
 ROLES = ("leaf", "hub", "late")

@@ -11,9 +11,10 @@ from collections.abc import Callable
 
 import pytest
 
+from pytinc.lab.echo import answers, ping
 from pytinc.lab.network import Network
 from pytinc.lab.node import ConnectionView, Kind, Node, wait_until
-from pytinc.lab.traffic import answers, parse_ping, ping, ping_command
+from pytinc.lab.traffic import parse_ping, ping_command
 
 CASTS = ("PC", "CP", "PP")
 ROLES = ("moving", "staying")

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from pytinc.lab.echo import answers
 from pytinc.lab.network import Network
 from pytinc.lab.node import Kind, Node, wait_until
-from pytinc.lab.traffic import answers
 
 # hub, swap at first, far
 CASTS = ("CCP", "PCC")

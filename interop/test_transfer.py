@@ -18,10 +18,10 @@ from functools import partial
 import pytest
 
 from pytinc.lab.access_port import MEANS
+from pytinc.lab.echo import answers
 from pytinc.lab.namespaces import Host, LabError
 from pytinc.lab.network import Network
 from pytinc.lab.node import Kind, Node, wait_until
-from pytinc.lab.traffic import answers
 
 CASTS = ("PP", "PC", "CP")
 MEGABYTES = int(os.environ.get("PYTINC_INTEROP_TRANSFER_MB", "128"))

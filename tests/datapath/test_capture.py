@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from pytinc.lab.echo import answers
 from pytinc.lab.namespaces import Lab, missing_means
 from pytinc.lab.network import Network
 from pytinc.lab.node import Kind, wait_until
-from pytinc.lab.traffic import answers
 from sim.simulator import Mesh, SimNode, ethernet
 
 FROM, TO = b"\x02\0\0\0\0\x01", b"\x02\0\0\0\0\x02"

@@ -11,12 +11,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Self
 
+from pytinc.lab.echo import answers
 from pytinc.lab.namespaces import Lab, LabError
 from pytinc.lab.network import WORKERS, Network
 from pytinc.lab.node import Kind, Node, wait_until
 from pytinc.lab.outage import Watch, serve
 from pytinc.lab.pulse import Marks, Outcome, draw, measure, quiet
-from pytinc.lab.traffic import answers, neighbour
+from pytinc.lab.traffic import neighbour
 
 VIP: Final = "10.1.1.10"
 ENTRY: Final = "node_1"
