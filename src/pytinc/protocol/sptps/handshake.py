@@ -165,8 +165,7 @@ class Handshake:
         return self._private_key.sign(self._signed_message(own_initiator, self._own_kex, self._peer_kex))
 
     def _conclude(self, signature: bytes) -> tuple[bytes, bytes, tuple[bytes, ...]]:
-        """Check the peer's SIG; return our output key, our input key, and our SIG if it must still be
-        sent."""
+        """Check the peer's SIG; return output key, input key, and our SIG if it must still be sent."""
         if len(signature) != SIG_SIZE:
             raise DecodeError("SIG of wrong size")
         is_initiator = self.role is Role.INITIATOR
