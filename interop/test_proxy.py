@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from pytinc.lab.echo import answers
 from pytinc.lab.namespaces import Host
 from pytinc.lab.network import Network
 from pytinc.lab.node import Kind, Node, wait_until
-from pytinc.lab.traffic import answers
 
 CASTS = ("CP", "PP")
 HTTP_PORT, SOCKS_PORT, PASSWORD_PORT, SILENT_PORT = 8888, 1080, 1081, 1082

@@ -46,7 +46,7 @@ def test_a_fast_move_is_a_success_whatever_tincd_did(capsys: pytest.CaptureFixtu
 
 def test_a_slow_move_is_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
     assert not sum_up(Kind.PY, outcome(silence=MOVE_LIMIT_S + 1))
-    assert "FAILED: cut off: the silence of 6.00 s is over 5 s" in capsys.readouterr().out
+    assert "FAILED: cut off: the silence of 11.00 s is over 10 s" in capsys.readouterr().out
 
 
 def test_tincd_alone_cannot_fail() -> None:

@@ -181,6 +181,10 @@ class Stage:
             self.call(lambda node, now: node.tick(now))
         raise AssertionError("the node does not come to rest")
 
+    def read(self, *frames: bytes) -> None:
+        """Have the node read frames from its device."""
+        self.call(lambda node, now: node.frames(list(frames), now))
+
     def asked(self, kind: type[A]) -> list[A]:
         """Return what the node asked for, of one kind."""
         return [action for action in self.actions if isinstance(action, kind)]

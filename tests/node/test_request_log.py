@@ -1,4 +1,4 @@
-"""The requests that a node logs at debug level 4, in tinc's words."""
+"""The log of every request: in tinc's words, without secrets, and only while somebody wants it."""
 
 from __future__ import annotations
 
