@@ -26,8 +26,8 @@ from comparison.report import COLOURS, NOTHING, Facts, table
 EXPLANATION: Final = f"""\
 The client pings the virtual address every 10 ms and opens a TCP connection to it every 20 ms. *Silence* is
 the longest time between the sending of two pings that were answered within a second; *TCP* is the longest
-time between two successful connections. {LIMIT_S:g} s without service end a run; a figure with ">" includes such
-runs. *Back* is the longest silence while everything is repaired and the faulty node returns.
+time between two successful connections. {LIMIT_S:g} s without service end a run; a figure with ">" includes
+such runs. *Back* is the longest silence while everything is repaired and the faulty node returns.
 
 The client's neighbour entry is REACHABLE at every fault; a kernel then uses it for 15 to 45 s (a new random
 time for each run) and asks in vain for some more. For a planned stop of a keepalived host, keepalived stops
