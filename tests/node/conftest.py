@@ -262,6 +262,12 @@ class FarEnd:
 
     def finish(self) -> FarEnd:
         """Take what the node has answered so far, and go on with the handshake."""
+        while self.step():
+            pass
+        return self
+
+    def step(self) -> bool:
+        """Take the node's next answer, and reply to it; False if there is none."""
         start = f"16 {self.stage.name} {self.name} "
         while self._read < len(self.neighbour.lines):
             line = self.neighbour.lines[self._read]
@@ -270,7 +276,8 @@ class FarEnd:
                 assert self.session is not None
                 assert self.session.receive_handshake(b64.decode(line.split()[3]))
                 self.say_records(self.session.take_output())
-        return self
+                return True
+        return False
 
     def make(self, role: Role) -> DatagramSession:
         """Begin anew with an end of a session in which nothing has been said."""
