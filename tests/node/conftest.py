@@ -242,6 +242,8 @@ class FarEnd:
         self.stage = neighbour.stage
         self.address: SockAddr = (self.stage.host(self.name), 655)
         self.session: DatagramSession | None = None
+        self.seen: Address | None = None
+        """The address that a relay adds to our answers."""
         self._read = 0
 
     def open(self) -> FarEnd:
@@ -293,7 +295,7 @@ class FarEnd:
 
     def say_records(self, records: Iterable[bytes]) -> None:
         for record in records:
-            self.say(AnsKey(self.name, self.stage.name, b64.encode(record), -1, -1, -1, 0))
+            self.say(AnsKey(self.name, self.stage.name, b64.encode(record), -1, -1, -1, 0, self.seen))
 
     def send(
         self, type_: int, payload: bytes, *, by: str | None = None, source: SockAddr | None = None
