@@ -151,6 +151,26 @@ def test_a_proved_address_is_given_up_only_when_the_new_one_has_answered(pair: P
     assert pair.peer.slot.confirmed
 
 
+def test_an_answer_from_an_address_that_was_not_asked_does_not_move_a_proved_peer(pair: Pair) -> None:
+    pair.confirm()
+    pair.far.reply(source=AWAY)
+    assert pair.peer.slot.address == HOME
+    assert [address for address, _ in pair.far.heard()] == [AWAY]  # now it is asked there
+    pair.far.reply(source=AWAY)
+    assert pair.peer.slot.address == AWAY
+
+
+def test_an_answer_of_an_unproved_peer_from_another_address_proves_that_and_is_not_asked_for_again(
+    pair: Pair,
+) -> None:
+    pair.upkeep()
+    pair.far.heard()
+    pair.far.reply(source=AWAY)
+    assert pair.peer.slot.address == AWAY
+    assert pair.peer.slot.confirmed
+    assert len(pair.sizes()) == 1  # the search for the MTU begins
+
+
 # -- the guard's probes --
 
 
