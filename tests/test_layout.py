@@ -30,7 +30,6 @@ NOT_YET: Final = (
     "net/tun.py",
     "net/udp.py",
     "net/vde.py",
-    "node/",
 )
 """Packages (with a slash) and modules that are being rebuilt; they get their tests when they are done."""
 
