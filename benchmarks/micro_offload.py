@@ -3,7 +3,7 @@
     .venv/bin/python benchmarks/micro_offload.py
 
 Also what a write to a TAP device costs (only as root), without what the host's TCP then does with a frame and
-its acknowledgement, which a joined run saves as well. `coalesce.MIN_RUN` comes from these figures.
+its acknowledgement, which a joined chain saves as well. `coalesce.MIN_CHAIN` comes from these figures.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from functools import partial
 
 import numpy
 
-from pytinc.datapath.coalesce import MIN_RUN, coalesce
+from pytinc.datapath.coalesce import MIN_CHAIN, coalesce
 from pytinc.datapath.segment import segment
 from pytinc.errors import DeviceError
 from pytinc.net.tap import TapDevice
@@ -34,10 +34,10 @@ REPEAT = 100
 def main() -> None:
     """Print one line for each operation and length of a run."""
     print(f"Linux {platform.release()}, Python {platform.python_version()}, numpy {numpy.__version__}")
-    for count in (2, MIN_RUN, 16, 45):
+    for count in (2, MIN_CHAIN, 16, 45):
         header, frame = super_frame(count)
         frames = segment(header, frame)
-        assert count < MIN_RUN or len(coalesce(frames)) == 1
+        assert count < MIN_CHAIN or len(coalesce(frames)) == 1
         report(f"cut into {count}", count, partial(segment, header, frame))
         report(f"join {count}", count, partial(coalesce, frames))
     report_writes(segment(*super_frame(45)))

@@ -23,9 +23,10 @@ from comparison.figures import BASE, Results, cpu_ticks, memory_mib, percentile,
 from comparison.machine import commit, processor
 from comparison.report import as_json, markdown, plot
 from comparison.tunnels import BUILDERS, SPOKES, Pair, build
+from pytinc.lab.echo import MIN_SIZE, ping
 from pytinc.lab.namespaces import Host, Lab, LabError
 from pytinc.lab.privileges import ensure_root
-from pytinc.lab.traffic import IPERF_PORT, IperfReport, iperf, ping, udp_flood
+from pytinc.lab.traffic import IPERF_PORT, IperfReport, iperf, ping_times, udp_flood
 
 RESULTS: Final = Path(__file__).parent / "results"
 STREAMS: Final = 20
@@ -85,7 +86,7 @@ class Measurement:
 
     def _ping(self, pair: Pair, number: int, row: str) -> None:
         count = int(self.seconds / PING_INTERVAL_S)
-        report = ping(pair.client, pair.address, count, interval=PING_INTERVAL_S)
+        report = ping_times(pair.client, pair.address, count, interval=PING_INTERVAL_S)
         times = list(report.times_ms.values())
         if not times:
             raise LabError("no ping was answered")
@@ -119,7 +120,7 @@ class Measurement:
         """Floods of small and of large packets."""
         for size in UDP_SIZES:
             # Learns the path MTU. Without it the first packet that does not fit ends iperf3 with an error.
-            ping(pair.client, pair.address, 2, size=size)
+            ping(pair.client, pair.address, 2, size=max(size, MIN_SIZE), wait=1)
             report = udp_flood(pair.client, pair.server, pair.address, self.seconds, size)
             self.put(f"udp_{size}", pair, number, report.packets_per_second)
             self.put(f"udp_{size}_loss", pair, number, report.loss_percent)

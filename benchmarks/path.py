@@ -22,9 +22,8 @@ from functools import partial
 from pathlib import Path
 
 from pytinc.crypto.keys import PrivateKey
+from pytinc.datapath.datapath import DataPath
 from pytinc.datapath.guard_table import GuardTable
-from pytinc.datapath.inbound import Inbound
-from pytinc.datapath.outbound import Outbound
 from pytinc.datapath.output import Output
 from pytinc.datapath.peer_slot import PeerSlot
 from pytinc.datapath.table import ForwardingTable
@@ -65,22 +64,21 @@ class World:
         self.table.refresh_all()
         self.table.macs = {MAC_HERE: self.table.me, MAC_THERE: self.b}
         self.table.own_macs = {MAC_HERE: 0.0}
-        self.outbound = Outbound(self.table)
-        self.inbound = Inbound(self.table, self.outbound)
+        self.datapath = DataPath(self.table)
         self.out = Output()
         self.prefix = NULL_ID + self.b.id
 
     def send(self, batches: list[list[bytes]]) -> None:
         """Frames of the device, as the shell hands them over."""
         for batch in batches:
-            self.outbound.frames_from_device(batch, 1.0, self.out)
+            self.datapath.frames_from_device(batch, 1.0, self.out)
             assert not self.out.upcalls
             self.out.clear()
 
     def receive(self, batches: list[list[bytes]]) -> None:
         """Datagrams of b, as the shell hands them over."""
         for batch in batches:
-            self.inbound.datagrams(batch, [ADDRESS] * len(batch), 0, 1.0, self.out)
+            self.datapath.inbound.datagrams(batch, [ADDRESS] * len(batch), 0, 1.0, self.out)
             assert not self.out.upcalls
             self.out.clear()
 

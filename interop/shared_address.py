@@ -15,10 +15,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 
+from pytinc.lab.echo import answers
 from pytinc.lab.namespaces import Host
 from pytinc.lab.network import Network
 from pytinc.lab.node import Kind, Node, wait_until
-from pytinc.lab.traffic import answers, neighbour, parse_ping
+from pytinc.lab.traffic import neighbour, parse_ping
 
 VIP4, VIP6 = "10.1.1.10", "fd00:1::10"
 VIPS = (VIP4, VIP6)

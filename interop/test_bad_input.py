@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from pytinc.lab.echo import answers, ping
 from pytinc.lab.namespaces import Completed, Lab
 from pytinc.lab.network import BASE_SETTINGS, Network
 from pytinc.lab.node import Kind, Node, wait_until
-from pytinc.lab.traffic import answers, ping
 
 # The victim, its honest peer (always the real tincd) and one who attacks it.
 CASTS = ("PCC",)

@@ -25,10 +25,10 @@ from typing import TypeAlias
 
 import pytest
 
+from pytinc.lab.echo import answers, ping
 from pytinc.lab.namespaces import Lab, missing_means
 from pytinc.lab.network import Network
 from pytinc.lab.node import Kind, Node, wait_until
-from pytinc.lab.traffic import answers, ping
 
 CASTS = ("PCP", "CPC")
 ROLES = ("middle", "left", "right")

@@ -29,9 +29,9 @@ from pathlib import Path
 
 import pytest
 
+from pytinc.lab.echo import answers
 from pytinc.lab.network import Network
 from pytinc.lab.node import Kind, Node, wait_until
-from pytinc.lab.traffic import answers
 
 CASTS = (os.environ.get("PYTINC_INTEROP_CHAOS_CAST", "PCPCPPCCP"),)
 SECONDS = float(os.environ.get("PYTINC_INTEROP_CHAOS_SECONDS", "60"))

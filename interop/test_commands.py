@@ -19,10 +19,10 @@ from pathlib import Path
 
 import pytest
 
+from pytinc.lab.echo import answers
 from pytinc.lab.namespaces import Completed
 from pytinc.lab.network import Network
-from pytinc.lab.node import Kind, Node, wait_until
-from pytinc.lab.traffic import answers
+from pytinc.lab.node import PATIENCE_S, Kind, Node, wait_until
 
 CASTS = ("CP", "PC", "PP")
 ROLES = ("hub", "leaf")
@@ -32,19 +32,19 @@ PCAP_MAGIC = bytes.fromhex("d4c3b2a1")
 
 @pytest.fixture(scope="module")
 def network(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Network:
-    network = new_network(("PingInterval", "2"), ("MaxTimeout", "1"))
+    network = new_network(("MaxTimeout", "1"))
     for role, kind in zip(ROLES, cast, strict=True):
         network.add(role, kind, connect_to=() if role == "hub" else ("hub",))
     network.exchange_keys()
     network.start()
     network.wait_converged()
-    wait_until(lambda: answers(network["hub"].host, network["leaf"].address), 20, "they answer")
+    wait_until(lambda: answers(network["hub"].host, network["leaf"].address), PATIENCE_S, "they answer")
     return network
 
 
 def ask(command: Kind, node: Node, *words: str, check: bool = True) -> Completed:
     program, _ = command.programs()
-    return node.host.run(program, *node.globals, *words, check=check, timeout=20)
+    return node.host.run(program, *node.globals, *words, check=check)
 
 
 def spawn(command: Kind, node: Node, *words: str, terminal: int | None = None) -> subprocess.Popen[bytes]:
@@ -59,7 +59,7 @@ def spawn(command: Kind, node: Node, *words: str, terminal: int | None = None) -
     )
 
 
-def read_until(descriptor: int, wanted: bytes, timeout: float = 15) -> bytes:
+def read_until(descriptor: int, wanted: bytes, timeout: float = PATIENCE_S) -> bytes:
     """Read until ``wanted`` has come; what has been read in any case."""
     data, end = b"", time.monotonic() + timeout
     while wanted not in data and (left := end - time.monotonic()) > 0:
@@ -81,7 +81,7 @@ def streams() -> Iterator[list[subprocess.Popen[bytes]]]:
     for process in running:
         if process.poll() is None:
             process.terminate()
-        process.wait(10)
+        process.wait(PATIENCE_S)
         if process.stdout is not None:
             process.stdout.close()
 
@@ -113,7 +113,7 @@ def test_both_commands_print_the_same_about_a_daemon(network: Network, words: tu
 
         return (one.returncode, steady(one.stdout)) == (two.returncode, steady(two.stdout))
 
-    wait_until(same, 5, f"both commands print the same for {' '.join(words)}")
+    wait_until(same, PATIENCE_S, f"both commands print the same for {' '.join(words)}")
 
 
 @COMMANDS
@@ -140,11 +140,11 @@ def test_reload_takes_up_a_new_subnet(network: Network, command: Kind) -> None:
     try:
         hub.add_lines("hosts/hub", [("Subnet", subnet)])
         ask(command, hub, "reload")
-        wait_until(lambda: subnet in leaf.tinc("dump", "subnets").stdout, 5, "the subnet is known")
+        wait_until(lambda: subnet in leaf.tinc("dump", "subnets").stdout, PATIENCE_S, "the subnet is known")
     finally:
         own.write_text(before)
     ask(command, hub, "reload")
-    wait_until(lambda: subnet not in leaf.tinc("dump", "subnets").stdout, 5, "the subnet is gone")
+    wait_until(lambda: subnet not in leaf.tinc("dump", "subnets").stdout, PATIENCE_S, "the subnet is gone")
 
 
 @COMMANDS
@@ -167,9 +167,14 @@ def test_the_log_is_followed(network: Network, command: Kind, streams: list[subp
     follower = spawn(command, network["hub"], "log", "5")
     streams.append(follower)
     assert follower.stdout is not None
-    time.sleep(0.5)
-    ask(command, network["hub"], "reload")
-    assert b"Got 'reload' command" in read_until(follower.stdout.fileno(), b"Got 'reload' command")
+    descriptor = follower.stdout.fileno()
+
+    def followed() -> bool:
+        # Nobody tells from when on it follows.
+        ask(command, network["hub"], "reload")
+        return b"Got 'reload' command" in read_until(descriptor, b"Got 'reload' command", 1)
+
+    wait_until(followed, PATIENCE_S, "the log is followed")
 
 
 @COMMANDS
@@ -178,12 +183,19 @@ def test_frames_are_captured(network: Network, command: Kind, streams: list[subp
     capture = spawn(command, hub, "pcap")
     streams.append(capture)
     assert capture.stdout is not None
-    time.sleep(0.5)
-    assert answers(hub.host, leaf.address)
+    descriptor = capture.stdout.fileno()
     payload = bytes.fromhex("0200000000020200000000010800")
-    data = read_until(capture.stdout.fileno(), payload)
+    data = b""
+
+    def captured() -> bool:
+        # Nobody tells from when on it captures.
+        nonlocal data
+        answers(hub.host, leaf.address)
+        data += read_until(descriptor, payload, 1)
+        return payload in data
+
+    wait_until(captured, PATIENCE_S, "a frame is captured")
     assert data.startswith(PCAP_MAGIC)
-    assert payload in data
 
 
 @COMMANDS
@@ -197,8 +209,8 @@ def test_top_shows_the_nodes_until_q(
         os.close(theirs)
         assert b"leaf" in read_until(ours, b"leaf")
         os.write(ours, b"q")
-        read_until(ours, b"never", 2)
-        assert top.wait(10) == 0
+        read_until(ours, b"never")  # until it has ended: who does not read holds it up
+        assert top.wait(PATIENCE_S) == 0
     finally:
         os.close(ours)
 
@@ -207,7 +219,7 @@ def test_top_shows_the_nodes_until_q(
 def test_each_command_stops_each_daemon_and_its_own_starts_it_again(network: Network, command: Kind) -> None:
     hub = network["hub"]
     ask(command, hub, "stop")
-    wait_until(lambda: not hub.running(), 5, "the daemon has ended")
+    wait_until(lambda: not hub.running(), PATIENCE_S, "the daemon has ended")
     for asker in (Kind.C, Kind.PY):
         done = ask(asker, hub, "dump", "nodes", check=False)
         assert done.returncode == 1
@@ -267,5 +279,5 @@ def test_signals_of_the_shell_do_what_they_do_with_tinc(network: Network) -> Non
     assert pid is not None
     for number in (signal.SIGALRM, signal.SIGHUP):
         os.kill(pid, number)
-    wait_until(lambda: "angup" in hub.log() and "larm" in hub.log(), 5, "both signals are logged")
+    wait_until(lambda: "angup" in hub.log() and "larm" in hub.log(), PATIENCE_S, "both signals are logged")
     assert hub.running()

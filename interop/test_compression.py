@@ -10,9 +10,9 @@ from functools import partial
 
 import pytest
 
+from pytinc.lab.echo import answers, ping
 from pytinc.lab.network import Network
 from pytinc.lab.node import Kind, Node, wait_until
-from pytinc.lab.traffic import answers, ping
 
 CASTS = ("CP", "PC", "PP")
 COUNT, SIZE, INTERVAL = 20, 1200, 0.05

@@ -13,10 +13,10 @@ from collections.abc import Callable
 
 import pytest
 
+from pytinc.lab.echo import answers, ping
 from pytinc.lab.namespaces import Host, run
 from pytinc.lab.network import Network
 from pytinc.lab.node import Kind, Node, wait_until
-from pytinc.lab.traffic import answers, ping
 
 # left, right
 CASTS = ("PC", "CP", "PP")

@@ -6,14 +6,15 @@ import json
 import os
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import combinations, permutations
 
 import pytest
 
+from pytinc.lab.echo import EchoReport, answers, ping
 from pytinc.lab.network import Network
-from pytinc.lab.node import Kind, Node, wait_until
-from pytinc.lab.traffic import answers, parse_ping, ping_command
+from pytinc.lab.node import PATIENCE_S, Kind, Node, wait_until
 
 CASTS = ("PCP",)
 ROLES = ("hub", "real", "spoke")
@@ -23,9 +24,9 @@ DURATION_S = int(os.environ.get("PYTINC_INTEROP_FAST_TAG_S", "40"))
 PING_INTERVAL_S = 0.05
 BAD_RECORD = "Failed to decrypt and verify packet"
 """What the real daemon logs at level 5 for a record whose tag is not right, whoever sent it."""
-OVERTAKING = 3
-"""So many records under a new key may reach the real daemon before the last message of the key exchange. With
-the fast tag hundreds would fail."""
+OVERTAKING = 50
+"""Some records under a new key reach the real daemon before the last message of the key exchange; on a busy
+machine these are more. With the fast tag hundreds would fail."""
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,7 @@ def trio(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Network
     network.start()
     network.wait_converged()
     for one, other in combinations(network, 2):
-        wait_until(partial(answers, one.host, other.address), 20, "all answer")
+        wait_until(partial(answers, one.host, other.address), PATIENCE_S, "all answer")
     return network
 
 
@@ -55,16 +56,16 @@ def found(one: Node, other: Node) -> bool:
 @pytest.mark.slow
 def test_the_real_node_never_gets_the_fast_tag_and_loses_nothing(trio: Network) -> None:
     count = int(DURATION_S / PING_INTERVAL_S)
-    pings = {
-        (one.name, other.name): one.host.spawn(*ping_command(other.address, count, PING_INTERVAL_S, 1, 1200))
-        for one, other in combinations(trio, 2)
-    }
-    reports = {
-        pair: parse_ping(process.communicate(timeout=DURATION_S + 30)[0]) for pair, process in pings.items()
-    }
-    for pair, report in reports.items():
-        assert report.sent == count, pair
-        assert report.lost <= 1, pair
+    few = count // 100
+
+    def steadily(one: Node, other: Node) -> EchoReport:
+        return ping(one.host, other.address, count, interval=PING_INTERVAL_S, size=1200, may_lose=few)
+
+    pairs = list(combinations(trio, 2))
+    with ThreadPoolExecutor(len(pairs)) as workers:
+        reports = list(workers.map(steadily, *zip(*pairs, strict=True)))
+    for pair, report in zip(pairs, reports, strict=True):
+        assert report.lost <= few, pair
     for name, other in (("hub", "spoke"), ("spoke", "hub")):
         assert fast_peers(trio[name]) == ({other} if trio[name].kind is Kind.PY else set())
     assert trio["real"].log().count(BAD_RECORD) <= OVERTAKING
@@ -81,7 +82,7 @@ def test_info_tells_towards_whom_it_is_in_use(trio: Network, name: str) -> None:
         # A key is renewed every few seconds, and it is agreed on anew each time.
         return answers(node.host, trio[other].address) and told(node, other) == (True, True)
 
-    wait_until(agreed, 30, "it is agreed")
+    wait_until(agreed, PATIENCE_S, "it is agreed")
     assert told(node, "real") == (False, True)
     own = json.loads(node.tinc("info", "--json", name).stdout)["daemon"]
     assert {"TSO4", "checksum"} <= set(own["device_offloads"])
@@ -96,4 +97,4 @@ def told(node: Node, peer: str) -> tuple[bool | None, bool | None]:
 @pytest.mark.slow
 def test_the_path_mtu_is_found_from_both_sides_in_spite_of_the_block(trio: Network) -> None:
     for one, other in permutations(trio, 2):
-        wait_until(partial(found, one, other), 30, f"{one.name}'s MTU to {other.name}")
+        wait_until(partial(found, one, other), PATIENCE_S, f"{one.name}'s MTU to {other.name}")

@@ -15,10 +15,10 @@ from collections.abc import Callable
 
 import pytest
 
+from pytinc.lab.echo import answers
 from pytinc.lab.namespaces import Completed
 from pytinc.lab.network import BASE_SETTINGS, Network
 from pytinc.lab.node import Kind, Node, wait_until
-from pytinc.lab.traffic import answers
 
 CASTS = ("CC", "CP", "PC", "PP")
 ROLES = ("inviter", "invitee")

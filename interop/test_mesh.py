@@ -16,10 +16,10 @@ from itertools import permutations
 
 import pytest
 
+from pytinc.lab.echo import answers, ping
 from pytinc.lab.namespaces import Host, Lab
 from pytinc.lab.network import Network
 from pytinc.lab.node import Kind, Node, wait_until
-from pytinc.lab.traffic import answers, ping
 
 # In the order of ROLES. In the mixed ones entry and leaf_b are of one kind, relay, leaf_a and leaf_c of the
 # other.

@@ -16,10 +16,10 @@ from contextlib import ExitStack
 
 import pytest
 
+from pytinc.lab.echo import answers, ping
 from pytinc.lab.frames import Port
 from pytinc.lab.network import Network
 from pytinc.lab.node import Kind, Node, wait_until
-from pytinc.lab.traffic import answers, ping
 
 # left, relay, right
 CASTS = ("CPC", "PCP")

@@ -14,9 +14,9 @@ from functools import partial
 
 import pytest
 
+from pytinc.lab.echo import answers, ping
 from pytinc.lab.network import Network
 from pytinc.lab.node import Kind, Node, wait_until
-from pytinc.lab.traffic import answers, ping
 
 # left, relay, right
 CASTS = ("CPC", "PCP")

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from pytinc.lab.echo import answers, ping
 from pytinc.lab.namespaces import Host, Lab, run
 from pytinc.lab.network import Network
 from pytinc.lab.node import Kind, Node, wait_until
-from pytinc.lab.traffic import answers, iperf, ping
+from pytinc.lab.traffic import iperf
 
 CASTS = ("PCP", "CPC")
 ROLES = ("hub", "left", "right")

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
+from pytinc.lab.echo import answers
 from pytinc.lab.network import Network
 from pytinc.lab.node import Kind, Node, wait_until
-from pytinc.lab.traffic import answers
 
 # sender, receiver
 CASTS = ("PC", "PP")

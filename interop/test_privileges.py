@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from pytinc.lab.echo import answers
 from pytinc.lab.namespaces import run
 from pytinc.lab.network import Network
 from pytinc.lab.node import Kind, Node, wait_until
-from pytinc.lab.traffic import answers
 
 CASTS = ("P",)
 NOBODY = pwd.getpwnam("nobody")

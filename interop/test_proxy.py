@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from pytinc.lab.echo import answers
 from pytinc.lab.namespaces import Host
 from pytinc.lab.network import Network
 from pytinc.lab.node import Kind, Node, wait_until
-from pytinc.lab.traffic import answers
 
 CASTS = ("CP", "PP")
 HTTP_PORT, SOCKS_PORT, PASSWORD_PORT, SILENT_PORT = 8888, 1080, 1081, 1082
@@ -121,7 +121,7 @@ def test_a_proxy_of_another_kind_is_told_in_the_log(network: Network, proxy: Hos
     ("program", "value", "complaint"),
     [
         ("microsocks", "socks5 {address} 1081 me wr0ng", "the proxy refuses user name or password"),
-        ("microsocks", "socks5 {address} 1081", "the proxy wants another way of authentication"),
+        ("microsocks", "socks5 {address} 1081", "the proxy wants another authentication method"),
         ("socat", "socks5 {address} 1082", "Timeout while connecting to hub"),
     ],
     ids=["wrong-password", "no-password", "silent"],

@@ -16,9 +16,10 @@ from itertools import permutations
 import pytest
 
 from faults import stopped
+from pytinc.lab.echo import answers, ping
 from pytinc.lab.network import Network
 from pytinc.lab.node import Kind, Node, wait_until
-from pytinc.lab.traffic import answers, neighbour, ping
+from pytinc.lab.traffic import neighbour
 
 # left, middle, right
 CASTS = ("PCP", "CPC", "PPP")

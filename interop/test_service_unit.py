@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from pytinc.lab.echo import answers
 from pytinc.lab.network import Network
 from pytinc.lab.node import Kind, wait_until
-from pytinc.lab.traffic import answers
 
 CASTS = ("CP",)
 UNIT = Path(__file__).parent.parent / "systemd/pytinc@.service"

@@ -20,11 +20,12 @@ from typing import Any
 import pytest
 
 from faults import cut_off, send_signal
+from pytinc.lab.echo import answers
 from pytinc.lab.frames import Port
 from pytinc.lab.namespaces import Host
 from pytinc.lab.network import Network
 from pytinc.lab.node import Kind, Node, wait_until
-from pytinc.lab.traffic import answers, neighbour
+from pytinc.lab.traffic import neighbour
 from pytinc.wire.neighbour import Kind as What
 from pytinc.wire.neighbour import parse, question
 from shared_address import (

@@ -17,9 +17,9 @@ from functools import partial
 import pytest
 
 from faults import cut_off
+from pytinc.lab.echo import answers
 from pytinc.lab.network import Network
 from pytinc.lab.node import Kind, Node, wait_until
-from pytinc.lab.traffic import answers
 from shared_address import (
     PATIENCE_S,
     pinging,

@@ -14,9 +14,9 @@ from collections.abc import Callable
 
 import pytest
 
+from pytinc.lab.echo import answers, wait_steady
 from pytinc.lab.network import Network
-from pytinc.lab.node import Kind, Node, wait_until
-from pytinc.lab.traffic import answers, ping
+from pytinc.lab.node import PATIENCE_S, Kind, Node, wait_until
 
 CASTS = ("PC", "CP")
 ROLES = ("dialling", "dialled")
@@ -25,8 +25,6 @@ PING_TIMEOUT_S = 1
 MAX_TIMEOUT_S = 2
 UDP_TIMEOUT_S = 1
 SLEEP_S = 2 * UDP_TIMEOUT_S + PING_TIMEOUT_S + 1
-# An attempt at the sleeper may be under way, the next one has to wait; and keys are exchanged again.
-BACK_S = PING_TIMEOUT_S + MAX_TIMEOUT_S + 5
 
 
 @pytest.fixture(scope="module")
@@ -51,17 +49,18 @@ def network(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Netw
 def test_the_network_is_whole_again_soon_after_a_node_slept(network: Network, sleeper: str) -> None:
     node = network[sleeper]
     (other,) = (one for one in network if one is not node)
-    wait_until(lambda: answers(node.host, other.address), 20, "an answer before the sleep")
+    wait_until(lambda: answers(node.host, other.address), PATIENCE_S, "an answer before the sleep")
+    before = len(node.log())
     put_to_sleep(node, SLEEP_S)
     start = time.monotonic()
-    wait_until(lambda: answers(node.host, other.address, wait=0.3), BACK_S, "an answer", interval=0.05)
+    wait_until(lambda: answers(node.host, other.address, wait=0.3), PATIENCE_S, "an answer", interval=0.05)
     print(
         f"{node.kind.title} slept ({sleeper}), {other.kind.title} did not: "
         f"an answer after {time.monotonic() - start:.1f} s"
     )
-    assert "Awaking from dead after" in node.log()
-    wait_until(lambda: ping(other.host, node.address, 5, interval=0.1).lost == 0, 10, "traffic is steady")
-    assert network.converged()
+    wait_until(lambda: "Awaking from dead after" in node.log()[before:], PATIENCE_S, "it knows that it slept")
+    wait_steady(other.host, node.address, interval=0.1)
+    network.wait_converged()
 
 
 def put_to_sleep(node: Node, seconds: float) -> None:

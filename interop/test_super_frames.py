@@ -9,9 +9,10 @@ from itertools import combinations
 
 import pytest
 
+from pytinc.lab.echo import answers
 from pytinc.lab.network import Network
 from pytinc.lab.node import Kind, Node, wait_until
-from pytinc.lab.traffic import answers, iperf
+from pytinc.lab.traffic import iperf
 
 CASTS = ("PCP",)
 ROLES = ("hub", "real", "spoke")

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from pytinc.lab.echo import answers
 from pytinc.lab.network import Network
-from pytinc.lab.node import Kind, Node, wait_until
-from pytinc.lab.traffic import answers
+from pytinc.lab.node import PATIENCE_S, Kind, Node, wait_until
 
 # hub, swap at first, far
 CASTS = ("CCP", "PCC")
@@ -47,7 +47,7 @@ def network(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Netw
     write_script(swap, "hosts/far-up", 'echo "far-up $NAME" >>scripts-ran\n')
     network.start()
     network.wait_converged()
-    wait_until(lambda: all_answer(network), 20, "all answer")
+    wait_until(lambda: all_answer(network), PATIENCE_S, "all answer")
     return network
 
 
@@ -67,8 +67,12 @@ def contents(node: Node) -> dict[str, bytes]:
     return {str(path.relative_to(node.confbase)): path.read_bytes() for path in sorted(paths)}
 
 
-def scripts_ran(node: Node) -> set[str]:
-    return set((node.confbase / "scripts-ran").read_text().splitlines())
+def wait_scripts_ran(node: Node) -> None:
+    """Wait until all scripts have run: a daemon does not wait for them."""
+    path, wanted = node.confbase / "scripts-ran", {"host-up hub", "host-up far", "far-up swap"}
+    wait_until(
+        lambda: path.exists() and wanted <= set(path.read_text().splitlines()), PATIENCE_S, "scripts have run"
+    )
 
 
 def hand_over(network: Network, kind: Kind) -> None:
@@ -80,7 +84,7 @@ def hand_over(network: Network, kind: Kind) -> None:
     network.nodes["swap"] = after
     after.start()
     network.wait_converged()
-    wait_until(lambda: all_answer(network), 20, "all answer")
+    wait_until(lambda: all_answer(network), PATIENCE_S, "all answer")
 
 
 def complaints(log: str) -> list[str]:
@@ -97,13 +101,13 @@ def test_a_directory_changes_hands_and_peers_notice_nothing_but_a_reconnect(
     names = {peer.name: set(peer.nodes()) for peer in peers}
     files = {peer.name: contents(peer) for peer in peers}
     lengths = {peer.name: len(peer.log()) for peer in peers}
-    assert {"host-up hub", "host-up far", "far-up swap"} <= scripts_ran(swap)
+    wait_scripts_ran(swap)
     hand_over(network, kind)
     swap = network["swap"]
     assert swap.tinc("get", "Name").stdout.strip() == "swap"
     assert contents(swap) == before
     # The same scripts ran, by the other program.
-    assert {"host-up hub", "host-up far", "far-up swap"} <= scripts_ran(swap)
+    wait_scripts_ran(swap)
     for peer in peers:
         since = peer.log()[lengths[peer.name] :]
         assert set(peer.nodes()) == names[peer.name]

@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
+from pytinc.lab.echo import answers
 from pytinc.lab.network import Network
 from pytinc.lab.node import Kind, wait_until
-from pytinc.lab.traffic import answers, iperf
+from pytinc.lab.traffic import iperf
 
 CASTS = ("CCPP",)
 ROLES = ("real_1", "real_2", "own_1", "own_2")

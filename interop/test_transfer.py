@@ -18,16 +18,18 @@ from functools import partial
 import pytest
 
 from pytinc.lab.access_port import MEANS
+from pytinc.lab.echo import answers
 from pytinc.lab.namespaces import Host, LabError
 from pytinc.lab.network import Network
-from pytinc.lab.node import Kind, Node, wait_until
-from pytinc.lab.traffic import answers
+from pytinc.lab.node import PATIENCE_S, Kind, Node, wait_until
 
 CASTS = ("PP", "PC", "CP")
 MEGABYTES = int(os.environ.get("PYTINC_INTEROP_TRANSFER_MB", "128"))
 LOSSY_MEGABYTES = max(MEGABYTES // 16, 1)
 REORDERED_MEGABYTES = max(MEGABYTES // 2, 1)
 BLOCK_MEGABYTES = 4
+TRANSFER_S = 600
+"""Who stands still fails by this; how fast it goes is for benchmarks."""
 LOSS_PERCENT = 1
 REORDER_PERCENT = 3
 
@@ -65,25 +67,28 @@ import socket, sys
 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as here:
     here.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
     here.bind((sys.argv[1], 5998))
-    here.settimeout(20)
+    here.settimeout(60)
     print("listening", flush=True)
-    for _ in range(200):
-        data, sender = here.recvfrom(65535)
-        here.sendto(data, sender)
+    while (got := here.recvfrom(65535))[0] != b"end":
+        here.sendto(*got)
 """
 SEND_UDP = """
 import os, socket, sys
 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as here:
-    here.settimeout(2)
-    lost = 0
+    here.settimeout(5)
+    here.connect((sys.argv[1], 5998))
+    lost = wrong = 0
     for number in range(200):
-        data = os.urandom(8192 - number)
-        here.sendto(data, (sys.argv[1], 5998))
+        data = number.to_bytes(4, "big") + os.urandom(8192 - number)
+        here.send(data)
         try:
-            lost += here.recv(65535) != data
+            while (answer := here.recv(65535))[:4] != data[:4]:
+                pass  # a late one
+            wrong += answer != data
         except TimeoutError:
             lost += 1
-sys.exit(lost > 2)
+    here.send(b"end")
+sys.exit(wrong > 0 or lost > 2)
 """
 # Blocks of 8 KiB by UDP, eight on the way at once, as a file server reads ahead. Lost ones are sent again.
 RECEIVE_BLOCKS = """
@@ -91,21 +96,23 @@ import hashlib, socket, sys
 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as here:
     here.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
     here.bind((sys.argv[1], 5997))
-    here.settimeout(30)
+    here.settimeout(60)
     print("listening", flush=True)
-    blocks = {}
+    blocks, digest = {}, b""
     while True:
         data, sender = here.recvfrom(65535)
         number = int.from_bytes(data[:4], "big")
         if number == 0xffffffff:
-            digest = hashlib.sha256(b"".join(blocks[n] for n in sorted(blocks))).digest()
+            digest = digest or hashlib.sha256(b"".join(blocks[n] for n in sorted(blocks))).digest()
             here.sendto(digest, sender)
+        elif number == 0xfffffffe:
             break
-        blocks[number] = data[4:]
-        here.sendto(data[:4], sender)
+        else:
+            blocks[number] = data[4:]
+            here.sendto(data[:4], sender)
 """
 SEND_BLOCKS = """
-import hashlib, os, socket, sys
+import contextlib, hashlib, os, socket, sys
 count = int(sys.argv[2]) << 7
 blocks = [os.urandom(8192 - n % 100) for n in range(count)]
 left, waiting = list(range(count))[::-1], set()
@@ -123,29 +130,35 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as here:
             left += waiting
             waiting.clear()
     wanted = hashlib.sha256(b"".join(blocks)).digest()
-    for _ in range(40):
+    here.settimeout(0.5)
+    answer = b""
+    for _ in range(120):
         here.send(b"\\xff" * 4)
         try:
             while len(answer := here.recv(64)) != 32:
                 pass
-            sys.exit(answer != wanted)
+            break
         except TimeoutError:
             pass
-sys.exit(1)
+    with contextlib.suppress(OSError):
+        for _ in range(3):  # one may be lost
+            here.send(b"\\xff\\xff\\xff\\xfe")
+sys.exit(answer != wanted)
 """
-# What an interface carries until it has seen a megabyte of IPv4: which VLANs, and how long frames are.
+# What an interface carries for one host until that was a megabyte: in which VLANs, and how long frames are.
 WATCH = """
 import json, socket, sys
 with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)) as here:
     here.bind((sys.argv[1], 3))
     here.setsockopt(263, 8, 1)  # PACKET_AUXDATA: the kernel hands over the tag apart from the frame
     here.setsockopt(socket.SOL_SOCKET, 33, 32 << 20)  # SO_RCVBUFFORCE
-    here.settimeout(20)
+    here.settimeout(60)
+    mac = bytes.fromhex(sys.argv[2].replace(":", ""))
     print("watching", flush=True)
     vlans, longest, total = set(), 0, 0
     while total < 1 << 20:
         data, others, _, address = here.recvmsg(70000, 256)
-        if address[1] == 0x0800:
+        if address[1] == 0x0800 and data[:6] == mac:
             tag = int.from_bytes(others[0][2][16:18], sys.byteorder)
             vlans.add(tag & 0xfff)
             longest = max(longest, len(data))
@@ -181,9 +194,9 @@ def network(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Netw
             node.host.run("ip", "address", "add", f"10.7.7.{number}/24", "dev", "vlan7")
             node.host.run("ip", "link", "set", "vlan7", "up")
     left, right = network["left"], network["right"]
-    wait_until(lambda: answers(left.host, right.address), 20, "they answer")
+    wait_until(lambda: answers(left.host, right.address), PATIENCE_S, "they answer")
     for here, there in ((left, "right"), (right, "left")):
-        wait_until(partial(knows_mtu, here, there), 30, "the MTU is known")
+        wait_until(partial(knows_mtu, here, there), PATIENCE_S, "the MTU is known")
     return network
 
 
@@ -208,7 +221,7 @@ def exchange(
     if line != "listening\n":
         raise LabError(f"no receiver: {line}{listening.stdout.read()}")
     sender.run(sys.executable, "-c", scripts[1], address, *words, timeout=timeout)
-    assert listening.wait(20) == 0
+    assert listening.wait(PATIENCE_S) == 0
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -217,7 +230,7 @@ def test_random_bytes_arrive_as_they_were(network: Network, way: str) -> None:
         pytest.skip("this kernel has no VLAN interfaces")
     words = str(WAYS[way].family), str(MEGABYTES)
     left, right = network["left"].host, network["right"].host
-    exchange(left, right, (RECEIVE_TCP, SEND_TCP), words, WAYS[way].receiver, 120)
+    exchange(left, right, (RECEIVE_TCP, SEND_TCP), words, WAYS[way].receiver, TRANSFER_S)
 
 
 @pytest.mark.usefixtures("no_loss")
@@ -226,27 +239,28 @@ def test_random_bytes_arrive_as_they_were_over_a_lossy_network(network: Network)
     for host in (left, right):
         network.lab.set_loss(host, LOSS_PERCENT)
     words = str(WAYS["ipv4"].family), str(LOSSY_MEGABYTES)
-    exchange(left, right, (RECEIVE_TCP, SEND_TCP), words, WAYS["ipv4"].receiver, 120)
+    exchange(left, right, (RECEIVE_TCP, SEND_TCP), words, WAYS["ipv4"].receiver, TRANSFER_S)
 
 
 def test_random_bytes_arrive_as_they_were_over_a_lossy_and_reordering_network(network: Network) -> None:
     left, right = network["left"].host, network["right"].host
     words = str(WAYS["ipv4"].family), str(REORDERED_MEGABYTES)
     with network.lab.impair(right, loss=LOSS_PERCENT, reorder=REORDER_PERCENT) as report:
-        exchange(left, right, (RECEIVE_TCP, SEND_TCP), words, WAYS["ipv4"].receiver, 250)
+        exchange(left, right, (RECEIVE_TCP, SEND_TCP), words, WAYS["ipv4"].receiver, TRANSFER_S)
     assert report["lost"] > 0
     assert report["delayed"] > 0
-    assert report["overruns"] <= report["lost"]  # the lab lost no more than it was told to
 
 
 def test_fragmented_datagrams_arrive_whole(network: Network) -> None:
     left, right = network["left"].host, network["right"].host
-    exchange(left, right, (RECEIVE_UDP, SEND_UDP), (), WAYS["ipv4"].receiver, 120)
+    exchange(left, right, (RECEIVE_UDP, SEND_UDP), (), WAYS["ipv4"].receiver, TRANSFER_S)
 
 
 def test_blocks_in_fragments_arrive_as_they_were(network: Network) -> None:
     left, right = network["left"].host, network["right"].host
-    exchange(left, right, (RECEIVE_BLOCKS, SEND_BLOCKS), (str(BLOCK_MEGABYTES),), WAYS["ipv4"].receiver, 120)
+    exchange(
+        left, right, (RECEIVE_BLOCKS, SEND_BLOCKS), (str(BLOCK_MEGABYTES),), WAYS["ipv4"].receiver, TRANSFER_S
+    )
 
 
 def test_blocks_in_fragments_arrive_as_they_were_over_a_lossy_and_reordering_network(
@@ -255,7 +269,7 @@ def test_blocks_in_fragments_arrive_as_they_were_over_a_lossy_and_reordering_net
     left, right = network["left"].host, network["right"].host
     words = (str(BLOCK_MEGABYTES),)
     with network.lab.impair(right, loss=LOSS_PERCENT, reorder=REORDER_PERCENT) as report:
-        exchange(left, right, (RECEIVE_BLOCKS, SEND_BLOCKS), words, WAYS["ipv4"].receiver, 250)
+        exchange(left, right, (RECEIVE_BLOCKS, SEND_BLOCKS), words, WAYS["ipv4"].receiver, TRANSFER_S)
     assert report["delayed"] > 0
 
 
@@ -310,7 +324,7 @@ def trunk(network: Network) -> Iterator[Trunk]:
     for vlan in VLANS:
         wait_until(
             partial(answers, trunk.left[vlan], RIGHT_ADDRESS),
-            20,
+            PATIENCE_S,
             f"VLAN {vlan} passes the trunk",
         )
     yield trunk
@@ -328,7 +342,7 @@ def two_at_once(trunk: Trunk, megabytes: int, *, forth: bool) -> None:
     scripts, words = (RECEIVE_TCP, SEND_TCP), ("2", str(megabytes))
     with ThreadPoolExecutor() as threads:
         transfers = [
-            threads.submit(exchange, senders[vlan], receivers[vlan], scripts, words, address, 250)
+            threads.submit(exchange, senders[vlan], receivers[vlan], scripts, words, address, TRANSFER_S)
             for vlan in VLANS
         ]
     for transfer in transfers:
@@ -350,26 +364,29 @@ class TestTrunk:
         with network.lab.impair(host, loss=LOSS_PERCENT, reorder=REORDER_PERCENT) as report:
             two_at_once(trunk, max(MEGABYTES // 8, 1), forth=forth)
         assert report["lost"] > 0
-        assert report["overruns"] <= report["lost"]  # the lab lost no more than it was told to
 
     def test_frames_pass_the_trunk_with_their_tag_and_joined(self, network: Network, trunk: Trunk) -> None:
+        # Not all that passes: a connection of another test may still be saying goodbye in VLAN 20.
+        mac = trunk.right[10].run("cat", "/sys/class/net/lan/address").stdout.strip()
         watchers = {}
         for node in network:
-            watchers[node.name] = watcher = node.host.spawn(sys.executable, "-c", WATCH, node.interface)
+            watchers[node.name] = watcher = node.host.spawn(sys.executable, "-c", WATCH, node.interface, mac)
             assert watcher.stdout is not None
             assert watcher.stdout.readline() == "watching\n"
         words = "2", "4"
-        exchange(trunk.left[10], trunk.right[10], (RECEIVE_TCP, SEND_TCP), words, RIGHT_ADDRESS, 60)
+        exchange(trunk.left[10], trunk.right[10], (RECEIVE_TCP, SEND_TCP), words, RIGHT_ADDRESS, TRANSFER_S)
         for node in network:
-            seen = json.loads(watchers[node.name].communicate(timeout=30)[0])
+            seen = json.loads(watchers[node.name].communicate(timeout=PATIENCE_S)[0])
             assert seen["vlans"] == [10]
             if node.kind is Kind.PY:
                 assert seen["longest"] > 2 * 1518, node.name
 
     def test_blocks_in_fragments_arrive_as_they_were(self, trunk: Trunk) -> None:
         words = (str(BLOCK_MEGABYTES),)
-        exchange(trunk.left[20], trunk.right[20], (RECEIVE_BLOCKS, SEND_BLOCKS), words, RIGHT_ADDRESS, 120)
+        exchange(
+            trunk.left[20], trunk.right[20], (RECEIVE_BLOCKS, SEND_BLOCKS), words, RIGHT_ADDRESS, TRANSFER_S
+        )
 
     def test_nothing_leaks_from_one_vlan_to_the_other(self, trunk: Trunk) -> None:
-        assert answers(trunk.left[20], ONLY_IN_20)
+        wait_until(partial(answers, trunk.left[20], ONLY_IN_20), PATIENCE_S, "it answers in its own VLAN")
         assert not answers(trunk.left[10], ONLY_IN_20)

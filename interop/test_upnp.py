@@ -12,10 +12,10 @@ from collections.abc import Callable
 
 import pytest
 
+from pytinc.lab.echo import answers
 from pytinc.lab.namespaces import Host
 from pytinc.lab.network import Network
 from pytinc.lab.node import Kind, wait_until
-from pytinc.lab.traffic import answers
 
 CASTS = ("C", "P")
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"

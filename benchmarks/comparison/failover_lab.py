@@ -26,11 +26,12 @@ from typing import Final
 
 from comparison.failover_figures import CASTS
 from comparison.failover_keepalived import FIRST_PRIORITY, Keepalived, configuration
+from pytinc.lab.echo import answers
 from pytinc.lab.namespaces import Lab, LabError
 from pytinc.lab.network import Network
 from pytinc.lab.node import Kind, Node, NodeView, parse_nodes, wait_until
 from pytinc.lab.outage import serve
-from pytinc.lab.traffic import answers, neighbour
+from pytinc.lab.traffic import neighbour
 
 VIPS: Final = {"ipv4": "10.1.1.10", "ipv6": "fd00:1::10"}
 VIP_PREFIXES: Final = {"ipv4": "10.1.1.10/24", "ipv6": "fd00:1::10/64"}

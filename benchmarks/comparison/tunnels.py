@@ -15,10 +15,10 @@ from typing import Final
 
 from comparison.figures import BASE
 from pytinc.config.variables import lookup
+from pytinc.lab.echo import answers
 from pytinc.lab.namespaces import Host, Lab, LabError
 from pytinc.lab.network import Network
 from pytinc.lab.node import Kind, Node, wait_until
-from pytinc.lab.traffic import answers
 
 SPOKES: Final = 4
 """Peers that send at once in the row that is about many."""

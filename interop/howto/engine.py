@@ -20,8 +20,8 @@ from typing import Final, Self
 
 from pytinc.lab.namespaces import COMMAND_TIMEOUT_S, TUN, Completed, LabError, run
 
-START_LIMIT_S: Final = 30.0
-STOP_LIMIT_S: Final = 20.0
+START_LIMIT_S: Final = 60.0
+STOP_LIMIT_S: Final = 60.0
 STORAGE_DRIVERS: Final = ("overlay2", "vfs")  # the second works everywhere, and is slow
 _PREFIX: Final = "pytinc-engine-"
 

@@ -20,7 +20,7 @@ from typing import Final
 
 from howto.machines import Backend, Machine
 from pytinc.lab.namespaces import LabError
-from pytinc.lab.node import Kind, parse_labels, parse_nodes, wait_until
+from pytinc.lab.node import PATIENCE_S, Kind, parse_labels, parse_nodes, wait_until
 from pytinc.lab.traffic import parse_ping, ping_command
 
 NET: Final = "mynet"
@@ -35,8 +35,6 @@ ADDRESSES: Final = {
     **{name: [f"10.1.1.10{number}", VIP] for number, name in enumerate(HOLDERS, 2)},
     CLIENT: ["10.1.1.2"],
 }
-CONVERGE_LIMIT_S: Final = 30.0
-ANSWER_LIMIT_S: Final = 20.0
 TAKEOVER_LIMIT_S: Final = 120.0  # the kernel's neighbour entry lives 45 s at most, and 8 s of probes follow
 LOG: Final = f"/var/log/tinc.{NET}.log"
 LOG_TAIL_LINES: Final = 15
@@ -161,7 +159,7 @@ class Howto:
 
     def dump_nodes(self) -> str:
         """``tinc -n mynet dump nodes``: everybody is there, seen from each."""
-        took = wait_until(lambda: all(map(self._sees_all, self.machines.values())), CONVERGE_LIMIT_S,
+        took = wait_until(lambda: all(map(self._sees_all, self.machines.values())), PATIENCE_S,
                           "every node sees every other")  # fmt: skip
         return f"all see all after {took:.1f} s"
 
@@ -169,7 +167,7 @@ class Howto:
         """Ping each node's own address, then the virtual one."""
         own = [ADDRESSES[machine.name][0] for machine in self.machines.values() if machine is not self.client]
         for address in (*own, VIP):
-            wait_until(partial(self._answers, address), ANSWER_LIMIT_S, f"{address} answers")
+            wait_until(partial(self._answers, address), PATIENCE_S, f"{address} answers")
         return f"{len(own)} own addresses and {VIP}"
 
     def info(self) -> str:
@@ -234,7 +232,7 @@ class Howto:
             return "Owner" in found
 
         # A learned MAC address is announced when its node sends something; that may be on its way.
-        wait_until(known, 5, f"the network knows who owns {mac}")
+        wait_until(known, PATIENCE_S, f"the network knows who owns {mac}")
         if found["Owner"] not in HOLDERS:
             raise LabError(f"{mac}, which answers for {VIP}, belongs to {found['Owner']}")
         return found["Owner"], mac

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import struct
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from pytinc.lab.echo import answers
 from pytinc.lab.namespaces import Lab, missing_means
 from pytinc.lab.network import Network
-from pytinc.lab.node import Kind, wait_until
-from pytinc.lab.traffic import answers
+from pytinc.lab.node import PATIENCE_S, Kind, wait_until
 from sim.simulator import Mesh, SimNode, ethernet
 
 FROM, TO = b"\x02\0\0\0\0\x01", b"\x02\0\0\0\0\x02"
@@ -71,21 +70,22 @@ def test_the_pcap_command_shows_both_directions_of_a_ping() -> None:
         network.exchange_keys()
         network.start()
         network.wait_converged()
-        wait_until(lambda: answers(one.host, two.address), 20, "a first answer")
+        wait_until(lambda: answers(one.host, two.address), PATIENCE_S, "a first answer")
         file = one.confbase / "capture.pcap"
         with file.open("w") as output:
             client = one.host.spawn(one.tinc_program, *one.globals, "pcap", output=output)
             try:
-                wait_until(lambda: file.stat().st_size >= GLOBAL_HEADER, 10, "the client listens")
-                # The header is written when the request leaves; the daemon has to read it yet.
-                time.sleep(0.5)
-                assert answers(one.host, two.address)
-                wait_until(lambda: len(pings(file)) >= 2, 5, "the ping is captured")
+                wait_until(lambda: file.stat().st_size >= GLOBAL_HEADER, PATIENCE_S, "the client listens")
+
+                def both_ways() -> bool:
+                    # The header is written when the request leaves; the daemon may have to read it yet.
+                    answers(one.host, two.address)
+                    return {frame[6:12].hex(":") for frame in pings(file)} == {one.mac, two.mac}
+
+                wait_until(both_ways, PATIENCE_S, "a ping is captured both ways")
             finally:
                 client.terminate()
                 client.wait()
-        sources = [frame[6:12].hex(":") for frame in pings(file)]
-        assert sources == [one.mac, two.mac]
 
 
 def pings(file: Path) -> list[bytes]:

@@ -13,10 +13,9 @@ from ipaddress import ip_address
 import pytest
 
 from pytinc.crypto.keys import PrivateKey
-from pytinc.datapath.inbound import Inbound
+from pytinc.datapath.datapath import DataPath
 from pytinc.datapath.output import Output
 from pytinc.datapath.peer_slot import PeerSlot
-from pytinc.datapath.router import Router
 from pytinc.datapath.table import ForwardingTable, SwitchRules
 from pytinc.protocol.sptps.datagram import DatagramSession
 from pytinc.protocol.sptps.handshake import Role
@@ -110,8 +109,8 @@ class World:
                 self.table.routes.add(subnet, None)
         self.table.refresh_all()
         self.out = Output()
-        self.router = Router(self.table)
-        self.inbound = Inbound(self.table, self.router)
+        self.datapath = DataPath(self.table)
+        self.inbound = self.datapath.inbound
 
     def own(self, text: str, name: str) -> None:
         self.table.routes.add(parse_subnet(text), self.table.slots[name])
@@ -123,7 +122,7 @@ class World:
         self.table.routes.flush()
 
     def send(self, *packets: bytes, now: float = NOW) -> None:
-        self.router.frames_from_device([framed(data) for data in packets], now, self.out)
+        self.datapath.frames_from_device([framed(data) for data in packets], now, self.out)
 
     def receive(self, name: str, *payloads: bytes, type_: int = TYPE_PACKET) -> None:
         slot = self.table.slots[name]
@@ -134,7 +133,7 @@ class World:
     def sent_to(self, name: str) -> list[bytes]:
         """What a node can open, in the order of the datagrams; router mode's records only."""
         payloads = []
-        for path, datagrams in self.out.runs:
+        for path, datagrams in self.out.datagrams:
             for datagram in datagrams:
                 if path.relay.name == name and datagram[:6] in (NULL_ID, node_id(name)):
                     record = self.far[name].receive(datagram[PREFIX_SIZE:])
@@ -144,7 +143,7 @@ class World:
         return payloads
 
     def sent(self) -> bool:
-        return bool(self.out.runs or self.out.upcalls.packets or self.out.upcalls.sptps_packets)
+        return bool(self.out.datagrams or self.out.upcalls.packets or self.out.upcalls.sptps_packets)
 
 
 @pytest.fixture
@@ -177,7 +176,7 @@ def test_a_packet_goes_to_the_owner_of_its_destination_without_ethernet_header(
     data = packet(host, target)
     world.send(data)
     assert world.sent_to("b") == [data]
-    ((path, (datagram,)),) = world.out.runs
+    ((path, (datagram,)),) = world.out.datagrams
     assert path.relay is world.b
     # docs/protocol-data.md, "Captured datagrams": 84 bytes make 117
     assert len(datagram) == len(data) + DATAGRAM_OVERHEAD
@@ -192,7 +191,7 @@ def test_one_batch_is_sorted_by_owner_and_keeps_the_order_of_each(world: World) 
     world.send(*(data for pair in zip(to_b, to_c, strict=True) for data in pair))
     assert world.sent_to("b") == to_b
     assert world.sent_to("c") == to_c
-    assert len(world.out.runs) == 2
+    assert len(world.out.datagrams) == 2
 
 
 @pytest.mark.parametrize(("host", "kind"), [("10.2.0.9", TUN_V4), ("fd00:2::9", TUN_V6)])
@@ -259,7 +258,7 @@ def test_the_way_through_a_relay_carries_both_ids(world: World) -> None:
     world.table.set_route(world.d, world.c, world.c)
     world.table.refresh_all()
     world.send(packet("10.1.0.9", "10.4.0.1"))
-    ((path, (datagram,)),) = world.out.runs
+    ((path, (datagram,)),) = world.out.datagrams
     assert path.relay is world.c
     assert datagram[:PREFIX_SIZE] == node_id("d") + node_id("a")
 
@@ -372,7 +371,7 @@ def test_a_packet_never_goes_back_the_way_it_came(world: World) -> None:
     ids=["short IPv4", "short IPv6", "empty", "short", "other", "VLAN"],
 )
 def test_what_is_no_whole_ip_packet_goes_nowhere(world: World, frame: bytes) -> None:
-    world.router.frames_from_device([frame], NOW, world.out)
+    world.datapath.frames_from_device([frame], NOW, world.out)
     assert not world.sent()
     assert world.out.frames == []
     assert world.table.total_drops().short + world.table.total_drops().bad_record == 1
@@ -497,11 +496,11 @@ def test_the_record_of_a_relayed_packet_may_be_as_long_as_the_path_proved(world:
     world.d.minmtu, world.d.mtu = 1000, 1518
     world.table.refresh_all()
     world.send(packet("10.1.0.9", "10.4.0.1", 1000))
-    ((path, _),) = world.out.runs
+    ((path, _),) = world.out.datagrams
     assert path.relay is world.d
     world.out.clear()
     world.send(packet("10.1.0.9", "10.4.0.1", 1001))
-    ((path, _),) = world.out.runs
+    ((path, _),) = world.out.datagrams
     assert path.relay is world.c
     world.b.mtu = 1518
     world.send(packet("10.1.0.9", "10.2.0.1", 1387))
@@ -558,7 +557,7 @@ def test_a_packet_for_a_tap_comes_from_the_routers_mac(tap: World) -> None:
 
 @pytest.mark.parametrize(("ask", "target"), [(arp_request, "10.2.0.1"), (solicitation, "fd00:2::1")])
 def test_a_question_for_the_mac_of_anothers_address_is_answered(tap: World, ask, target: str) -> None:
-    tap.router.frames_from_device([ask(target)], NOW, tap.out)
+    tap.datapath.frames_from_device([ask(target)], NOW, tap.out)
     (answer,) = tap.out.frames
     assert answer[:12] == TAP + TAPS_ROUTER
     assert TAPS_ROUTER in answer[14:]
@@ -576,7 +575,7 @@ def test_a_question_for_the_mac_of_anothers_address_is_answered(tap: World, ask,
     ],
 )
 def test_a_question_for_an_own_or_unknown_address_is_not_answered(tap: World, frame: bytes) -> None:
-    tap.router.frames_from_device([frame], NOW, tap.out)
+    tap.datapath.frames_from_device([frame], NOW, tap.out)
     assert tap.out.frames == []
     assert not tap.sent()
 
@@ -584,7 +583,7 @@ def test_a_question_for_an_own_or_unknown_address_is_not_answered(tap: World, fr
 @pytest.mark.parametrize(("ask", "target"), [(arp_request, "10.1.0.1"), (solicitation, "fd00:1::1")])
 def test_who_asks_gets_the_packets_from_then_on(tap: World, ask, target: str) -> None:
     station = bytes.fromhex("020000000055")
-    tap.router.frames_from_device([ask(target, station)], NOW, tap.out)
+    tap.datapath.frames_from_device([ask(target, station)], NOW, tap.out)
     tap.receive("b", packet("10.2.0.9", "10.1.0.1"))
     assert tap.out.frames[0][:12] == station + bytes.fromhex("0200000000aa")
 
@@ -592,7 +591,7 @@ def test_who_asks_gets_the_packets_from_then_on(tap: World, ask, target: str) ->
 @pytest.mark.parametrize("frame", [arp_request("10.3.0.1"), solicitation("fd00:3::1")])
 def test_questions_of_peers_and_of_a_tun_are_not_answered(world: World, tap: World, frame: bytes) -> None:
     tap.receive("b", frame, type_=TYPE_MAC)
-    world.router.frames_from_device([frame], NOW, world.out)
+    world.datapath.frames_from_device([frame], NOW, world.out)
     for each in (world, tap):
         assert each.out.frames == []
         assert not each.sent()

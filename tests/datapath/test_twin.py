@@ -19,13 +19,11 @@ from hypothesis.errors import HypothesisWarning, NoSuchExample
 from datapath.super_frames import Super, frame_run, super_frame
 from pytinc.crypto.keys import PrivateKey
 from pytinc.datapath.compression import compress, expand
+from pytinc.datapath.datapath import DataPath
 from pytinc.datapath.guard_table import GuardTable
-from pytinc.datapath.inbound import Inbound
-from pytinc.datapath.outbound import Outbound
 from pytinc.datapath.output import Output, Upcalls
 from pytinc.datapath.peer_slot import Drops, PeerSlot
 from pytinc.datapath.reference import Reference
-from pytinc.datapath.router import Router
 from pytinc.datapath.runs import DatagramRun, FrameRun
 from pytinc.datapath.segment_reference import segment
 from pytinc.datapath.super_frames import Assembly, take
@@ -196,8 +194,8 @@ class World:
         table.direct = tuple(table.slots[name] for name in plan.direct)
         table.refresh_all()
         self.out = Output()
-        self.outbound = (Router if table.rules.router else Outbound)(table)
-        self.inbound = Inbound(table, self.outbound)
+        self.datapath = DataPath(self.table)
+        self.inbound = self.datapath.inbound
         self.reference = Reference(table)
         self.sent: dict[str, list[bytes]] = {name: [] for name in PEERS}
 
@@ -309,7 +307,7 @@ class Told:
         for frame in out.frames:
             for each in (frame,) if isinstance(frame, bytes) else frame.frames():
                 self._frame("device", "a", each)
-        for path, datagrams in out.runs:
+        for path, datagrams in out.datagrams:
             assert datagrams
             if not isinstance(datagrams, list):
                 self.whole_runs += 1
@@ -670,11 +668,11 @@ def push(fast: World, plain: World, kind: str, items: list[Any], now: float) -> 
     match kind:
         case "device" | "repeat":
             batch = items * (4 if kind == "repeat" else 1)
-            fast.outbound.frames_from_device(batch, now, fast.out)
+            fast.datapath.frames_from_device(batch, now, fast.out)
             for frame in batch:
                 plain.reference.frame_from_device(frame, now, plain.out)
         case "run":
-            fast.outbound.frames_from_device([frame_run(run) for run in items], now, fast.out)
+            fast.datapath.frames_from_device([frame_run(run) for run in items], now, fast.out)
             for frame in itertools.chain.from_iterable(items):
                 plain.reference.frame_from_device(frame, now, plain.out)
         case "super":
@@ -682,7 +680,7 @@ def push(fast: World, plain: World, kind: str, items: list[Any], now: float) -> 
             for item in items:
                 taken = take(*item)
                 batch += taken if isinstance(taken, list) else [taken]
-            fast.outbound.frames_from_device(batch, now, fast.out)
+            fast.datapath.frames_from_device(batch, now, fast.out)
             for frame in itertools.chain.from_iterable(segment(*item) for item in items):
                 plain.reference.frame_from_device(frame, now, plain.out)
         case "pieces":

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from pytinc.lab.access_port import MEANS
+from pytinc.lab.echo import answers
 from pytinc.lab.namespaces import Host, Lab, missing_means
-from pytinc.lab.traffic import answers
 
 pytestmark = [
     pytest.mark.namespaces,

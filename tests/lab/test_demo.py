@@ -46,7 +46,7 @@ def test_a_fast_move_is_a_success_whatever_tincd_did(capsys: pytest.CaptureFixtu
 
 def test_a_slow_move_is_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
     assert not sum_up(Kind.PY, outcome(silence=MOVE_LIMIT_S + 1))
-    assert "FAILED: cut off: the silence of 6.00 s is over 5 s" in capsys.readouterr().out
+    assert "FAILED: cut off: the silence of 11.00 s is over 10 s" in capsys.readouterr().out
 
 
 def test_tincd_alone_cannot_fail() -> None:
@@ -62,7 +62,7 @@ def test_the_words_for_a_move_and_for_none() -> None:
     )
 
 
-def test_without_tincd_the_comparison_is_left_out_with_a_line(
+def test_the_comparison_is_omitted_with_a_message_if_tincd_is_missing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def absent(_kind: Kind) -> tuple[str, str]:

@@ -25,14 +25,16 @@ class Events:
     connected: list[tuple[int, Address]] = field(default_factory=list)
     received: dict[int, bytes] = field(default_factory=dict)
     closed: list[tuple[int, str]] = field(default_factory=list)
-    settled: int = 0
     refuse: bool = False
     streams: MetaStreams | None = None
 
-    def meta_accepted(self, remote: Address, local: Address) -> int:
+    def meta_accepted(self, remote: Address, local: Address, add: Callable[[int], None]) -> None:
         number = 100 + len(self.accepted)
         self.accepted.append((number, remote, local))
-        return number
+        add(number)
+        if self.refuse:
+            assert self.streams is not None
+            self.streams.close(number, tarpit=True)
 
     def meta_connected(self, connection: int, local: Address) -> None:
         self.connected.append((connection, local))
@@ -42,12 +44,6 @@ class Events:
 
     def meta_closed(self, connection: int, reason: str) -> None:
         self.closed.append((connection, reason))
-
-    def settle(self) -> None:
-        self.settled += 1
-        if self.refuse:
-            assert self.streams is not None
-            self.streams.close(self.accepted[-1][0], tarpit=True)
 
 
 @dataclass
@@ -94,7 +90,6 @@ def test_both_ends_hear_of_a_connection_and_exchange_bytes(on_loop, log) -> None
             number, remote, local = w.events.accepted[0]
             assert w.events.connected == [(1, remote)]
             assert local == w.address
-            assert w.events.settled == 1
             w.streams.send(1, b"hello ")
             w.streams.send(1, b"there")
             w.streams.send(number, b"answer")

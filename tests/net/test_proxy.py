@@ -31,7 +31,7 @@ class Events:
     received: bytes = b""
     closed: list[str] = field(default_factory=list)
 
-    def meta_accepted(self, remote: Address, local: Address) -> int:
+    def meta_accepted(self, remote: Address, local: Address, add: Callable[[int], None]) -> None:
         raise AssertionError("nobody comes in")
 
     def meta_connected(self, connection: int, local: Address) -> None:
@@ -43,9 +43,6 @@ class Events:
 
     def meta_closed(self, connection: int, reason: str) -> None:
         self.closed.append(reason)
-
-    def settle(self) -> None:
-        pass
 
 
 class Names(Resolver):

@@ -185,10 +185,10 @@ def test_with_priority_inheritance_datagrams_are_marked_like_the_frames_they_car
     path = UdpPath(1400, 0, ("127.0.0.1", 9), b"", PeerSlot("b"))
     sent: list[tuple[int, list[bytes]]] = []
 
-    def send_run(udp: UdpSockets, index: int, address: SockAddr, datagrams: Sequence[bytes]) -> None:
+    def send_batch(udp: UdpSockets, index: int, address: SockAddr, datagrams: Sequence[bytes]) -> None:
         sent.append((udp.mark, list(datagrams)))
 
-    monkeypatch.setattr(UdpSockets, "send_run", send_run)
+    monkeypatch.setattr(UdpSockets, "send_batch", send_batch)
 
     async def main() -> None:
         async with world(log) as w:
@@ -216,7 +216,7 @@ def test_datagrams_go_to_the_node_with_their_senders_and_socket(on_loop, log) ->
                 await until(lambda: "datagrams" in w.node.names())
                 assert w.node.events[-1] == ("datagrams", [b"datagram"], [peer.getsockname()], 0)
                 path = UdpPath(1400, 0, peer.getsockname(), bytes(12), PeerSlot("b"))
-                w.node.output.runs.append((path, [b"x" * 50, b"y" * 50]))
+                w.node.output.datagrams.append((path, [b"x" * 50, b"y" * 50]))
                 w.do(SendDatagram(0, peer.getsockname(), b"probe", "b"))
                 assert [peer.recv(99) for _ in range(3)] == [b"x" * 50, b"y" * 50, b"probe"]
 
@@ -228,7 +228,7 @@ def test_what_is_too_big_is_told_once_per_peer_and_from_the_loop(on_loop, log) -
         async with world(log) as w:
             address = w.listener.udp.getsockname()
             path = UdpPath(70000, 0, address, bytes(12), PeerSlot("relay"))
-            w.node.output.runs.append((path, [bytes(66000), bytes(65999)]))
+            w.node.output.datagrams.append((path, [bytes(66000), bytes(65999)]))
             before = len(w.node.events)
             w.do(SendDatagram(0, address, bytes(65800), "b"), SendDatagram(0, address, bytes(65700), "b"))
             assert len(w.node.events) == before

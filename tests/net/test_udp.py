@@ -76,17 +76,17 @@ def test_grouping_keeps_every_datagram_in_order_and_the_kernels_limits(run: list
 
 def test_equal_datagrams_and_a_shorter_last_one_go_in_one_call(kernel, log) -> None:
     run = [b"a" * 100, b"b" * 100, b"c" * 40]
-    assert sockets_of(kernel, log).send_run(0, HERE, run) is None
+    assert sockets_of(kernel, log).send_batch(0, HERE, run) is None
     assert kernel.grouped == [run]
     assert kernel.single == []
 
 
 def test_one_call_never_holds_more_than_64_datagrams_or_65507_bytes(kernel, log) -> None:
     udp = sockets_of(kernel, log)
-    udp.send_run(0, HERE, [bytes(20)] * 130)
+    udp.send_batch(0, HERE, [bytes(20)] * 130)
     assert [len(group) for group in kernel.grouped] == [64, 64, 2]
     kernel.grouped.clear()
-    udp.send_run(0, HERE, [bytes(1472)] * 64)
+    udp.send_batch(0, HERE, [bytes(1472)] * 64)
     assert [len(group) for group in kernel.grouped] == [44, 20]
 
 
@@ -97,13 +97,13 @@ def test_with_offload_no_the_kernel_is_never_asked_to_segment(kernel, log) -> No
         loop, [kernel], on_datagrams=lambda *_: None, on_run=lambda *_: None, log=log, offload=False
     )
     run = [b"a" * 100, b"b" * 100]
-    assert udp.send_run(0, HERE, run) is None
+    assert udp.send_batch(0, HERE, run) is None
     assert kernel.single == run
     assert (kernel.grouped, log) == ([], [])
 
 
 def test_a_single_datagram_is_sent_plainly(kernel, log) -> None:
-    sockets_of(kernel, log).send_run(0, HERE, [b"only"])
+    sockets_of(kernel, log).send_batch(0, HERE, [b"only"])
     assert kernel.single == [b"only"]
 
 
@@ -112,11 +112,11 @@ def test_a_kernel_that_cannot_segment_is_never_asked_again(kernel, log, error: i
     kernel.segment_error = error
     udp = sockets_of(kernel, log)
     run = [b"a" * 10, b"b" * 10]
-    assert udp.send_run(0, HERE, run) is None
+    assert udp.send_batch(0, HERE, run) is None
     assert kernel.single == run
     assert not udp.segments
     kernel.segment_error = None
-    udp.send_run(0, HERE, run)
+    udp.send_batch(0, HERE, run)
     assert kernel.grouped == []
     assert kernel.single == run * 2
     assert len(log) == 1
@@ -126,7 +126,7 @@ def test_a_run_that_is_too_big_is_sent_singly_and_the_smallest_refused_size_told
     kernel.limit = 1000
     udp = sockets_of(kernel, log)
     run = [bytes(1400), bytes(1400), bytes(1200), bytes(900)]
-    assert udp.send_run(0, HERE, run) == 1200
+    assert udp.send_batch(0, HERE, run) == 1200
     assert [len(datagram) for datagram in kernel.single] == [900]
     assert udp.segments
 
@@ -134,8 +134,8 @@ def test_a_run_that_is_too_big_is_sent_singly_and_the_smallest_refused_size_told
 def test_a_small_path_mtu_is_not_taken_for_a_kernel_that_cannot_segment(kernel, log) -> None:
     kernel.segment_error, kernel.limit = errno.EINVAL, 1000  # as kernels before 2025 say it
     udp = sockets_of(kernel, log)
-    assert udp.send_run(0, HERE, [bytes(1400), bytes(1400)]) == 1400
-    assert udp.send_run(0, HERE, DatagramRun(memoryview(bytes(14000)), 1400)) == 1400
+    assert udp.send_batch(0, HERE, [bytes(1400), bytes(1400)]) == 1400
+    assert udp.send_batch(0, HERE, DatagramRun(memoryview(bytes(14000)), 1400)) == 1400
     assert udp.segments
     assert log == []
 
@@ -144,7 +144,7 @@ def test_a_small_path_mtu_is_not_taken_for_a_kernel_that_cannot_segment(kernel, 
 def test_a_full_queue_loses_datagrams_without_a_word(kernel, log, error: int) -> None:
     kernel.error = kernel.segment_error = error
     udp = sockets_of(kernel, log)
-    assert udp.send_run(0, HERE, [b"aa", b"bb"]) is None
+    assert udp.send_batch(0, HERE, [b"aa", b"bb"]) is None
     assert udp.send(0, HERE, b"a")
     assert log == []
     assert udp.segments
@@ -178,7 +178,7 @@ def test_runs_carry_the_mark_that_is_set(log, host: str, wanted, told, offload: 
         sent = [b"x" * 100, b"x" * 100, b"y"]
         for mark in (0xB8, 0):
             sockets.mark = mark
-            assert sockets.send_run(0, theirs.getsockname(), sent) is None
+            assert sockets.send_batch(0, theirs.getsockname(), sent) is None
             for datagram in sent:
                 data, ancillary, _, _ = theirs.recvmsg(200, 100)
                 assert data == datagram
@@ -192,7 +192,7 @@ def test_a_marked_datagram_that_is_too_big_is_told(log) -> None:
         loop.close()
         sockets = UdpSockets(loop, [ours], on_datagrams=lambda *_: None, on_run=lambda *_: None, log=log)
         sockets.mark = 0xB8
-        assert sockets.send_run(0, HERE, [b"x" * 65508]) == 65508
+        assert sockets.send_batch(0, HERE, [b"x" * 65508]) == 65508
 
 
 def control(step: int, level: int = 17, kind: int = 104) -> list[tuple[int, int, bytes]]:
@@ -329,7 +329,7 @@ def test_what_goes_out_arrives_datagram_by_datagram(on_loop, log, sizes: list[in
             assert udp.offloads == (("GSO", "GRO") if offload else ())
             udp.start()
             sent = [bytes([number % 256]) * size for number, size in enumerate(sizes)]
-            assert udp.send_run(0, two.getsockname(), sent) is None
+            assert udp.send_batch(0, two.getsockname(), sent) is None
             await done.wait()
             udp.stop()
             assert received == sent
@@ -379,7 +379,7 @@ def test_a_run_of_another_sender_is_not_mixed_with_the_first(on_loop, log) -> No
 
             udp = UdpSockets(loop, [one, two, target], on_datagrams=on_datagrams, on_run=on_run, log=log)
             for index, letter in ((0, b"1"), (1, b"2"), (0, b"3"), (1, b"4")):
-                udp.send_run(index, target.getsockname(), [letter * 500] * 10)
+                udp.send_batch(index, target.getsockname(), [letter * 500] * 10)
             udp.start()
             await done.wait()
             udp.stop()

@@ -159,7 +159,7 @@ def test_the_helper_is_told_how_long_to_wait_and_what_to_map(log: Log, tmp_path:
 def test_what_prints_without_end_is_read_no_further_than_the_bound(log: Log) -> None:
     play(log, ["/bin/sh", "-c", "exec yes"], lambda: bool(log))
     ((_, _, text),) = log
-    assert text.startswith("UPnP: what talks to the router failed")
+    assert text.startswith("UPnP: the program that talks to the router failed")
 
 
 def test_a_helper_that_hangs_is_ended_in_time(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -150,7 +150,7 @@ class Stage:
         function(self.node, self.now)
         output = self.node.output
         self.frames += [frame for frame in output.frames if isinstance(frame, bytes)]
-        for path, run in output.runs:
+        for path, run in output.datagrams:
             datagrams = run if isinstance(run, list) else run.datagrams()
             self.datagrams += [(path.address, datagram) for datagram in datagrams]
         output.clear()

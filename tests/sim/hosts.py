@@ -14,7 +14,7 @@ from itertools import pairwise
 from pytinc.wire import neighbour
 from pytinc.wire.ethernet import IPV4, IPV6, is_group
 from pytinc.wire.neighbour import Kind, Message
-from sim.simulator import Mesh, SimNode
+from sim.simulator import Mesh, SimNode, Station
 
 LOCKTIME = 1.0
 BROADCAST = b"\xff" * 6
@@ -49,8 +49,19 @@ class Ping:
         )
 
 
+class Lan:
+    """Several hosts behind one node. They hear the node only, and not each other."""
+
+    def __init__(self, *stations: Station) -> None:
+        self.stations = stations
+
+    def receive(self, frame: bytes) -> None:
+        for station in self.stations:
+            station.receive(frame)
+
+
 class Host:
-    """One host behind a node."""
+    """One host behind a node, perhaps beside others."""
 
     def __init__(self, sim: SimNode, mac: bytes, *addresses: bytes) -> None:
         self.sim = sim
@@ -64,7 +75,7 @@ class Host:
         self.pings: list[Ping] = []
         self.received: list[Message] = []
         self.alive = True
-        sim.host = self
+        sim.host = self if sim.host is None else Lan(sim.host, self)
 
     # -- what it does by itself --
 

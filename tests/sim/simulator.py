@@ -197,7 +197,7 @@ class SimNode:
         self.node.frames([frame], self.mesh.now)
         self.settle()
 
-    def send_run(self, run: FrameRun) -> None:
+    def send_batch(self, run: FrameRun) -> None:
         """Send what a device with offload gives at once."""
         self.node.frames([run], self.mesh.now)
         self.settle()
@@ -210,7 +210,7 @@ class SimNode:
     def settle(self) -> None:
         """Do what the daemon's shell does after every event."""
         output = self.node.output
-        frames, runs = list(output.frames), list(output.runs)
+        frames, runs = list(output.frames), list(output.datagrams)
         output.clear()
         self._deliver(one_by_one(frames))
         for path, datagrams in runs:

@@ -472,7 +472,7 @@ def test_with_one_way_loss_the_client_is_served_by_a_holder_whose_answers_arrive
 
 
 def test_all_of_100_clients_are_told_with_30_percent_loss() -> None:
-    mesh = Mesh(5)
+    mesh = Mesh(6)
     hosts = []
     for number, name in enumerate(("n1", *MEMBERS), 1):
         sim = mesh.add(
@@ -484,9 +484,9 @@ def test_all_of_100_clients_are_told_with_30_percent_loss() -> None:
         addresses = [own_address(number, VIP)] + ([VIP] if name in MEMBERS else [])
         hosts.append(Host(sim, mac_of(number), *addresses))
     clients = []
+    entries = [mesh.add(f"c{number}", connect_to=("n1",), neighbour_guard=False) for number in range(20)]
     for number in range(10, 110):
-        sim = mesh.add(f"c{number}", connect_to=("n1",), neighbour_guard=False)
-        clients.append(Host(sim, mac_of(number), bytes((10, 1, 2, number))))
+        clients.append(Host(entries[number % 20], mac_of(number), bytes((10, 1, 2, number))))
     mesh.start()
     mesh.run_until(mesh.converged, 60)
     mesh.run(3)

@@ -1,7 +1,7 @@
-"""A 50-node mesh with flapping links and restarts: it converges after every change, and the number of
-requests one change costs stays bounded.
+"""A mesh with flapping links and restarts: it converges after every change, and the number of requests that
+one change costs stays bounded.
 
-PYTINC_SOAK_CHANGES tells how many changes there are, one a minute; 60 make an hour.
+PYTINC_SOAK_CHANGES is the number of changes, one a minute (60 make an hour), PYTINC_SOAK_NODES that of nodes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 from pytinc.wire.requests import Number
 from sim.simulator import Mesh, RequestCounter, SimNode
 
-NODES = 50
+NODES = int(os.environ.get("PYTINC_SOAK_NODES", "20"))
 CHANGES = int(os.environ.get("PYTINC_SOAK_CHANGES", "15"))
 CHANGE_EVERY = 60.0
 FLOODED = (Number.ADD_EDGE, Number.DEL_EDGE, Number.ADD_SUBNET, Number.DEL_SUBNET)

@@ -70,7 +70,7 @@ class Wire:
         assert isinstance(run, SuperFrame)
         two = self.mesh.nodes["two"]
         before = len(two.frames)
-        self.mesh.nodes["one"].send_run(run)
+        self.mesh.nodes["one"].send_batch(run)
         self.mesh.run(0.3)
         return two.frames[before:] == run.frames()
 

@@ -182,6 +182,21 @@ def test_a_node_with_indirect_data_is_reached_by_its_neighbour_only(
     assert found == path
 
 
+@pytest.mark.parametrize("indirect", [False, True])
+def test_a_worn_key_is_renewed_on_a_straight_path_and_behind_a_relay(
+    indirect: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pytinc.protocol.sptps.datagram.REKEY_AFTER", 60)
+    mesh = trio(indirect_data=indirect)
+    chat(mesh)
+    session = mesh.nodes["one"].node.peers["two"].slot.session
+    assert session is not None
+    changes = session.key_changes
+    assert chat(mesh, 20) >= 0.99
+    assert mesh.nodes["one"].node.peers["two"].slot.session is session
+    assert changes < session.key_changes < changes + 10
+
+
 @pytest.mark.parametrize(("searches", "longest"), [(True, 1500 - 28), (False, 100)])
 def test_without_path_mtu_discovery_no_long_probe_is_sent(searches: bool, longest: int) -> None:
     mesh = Mesh(1)

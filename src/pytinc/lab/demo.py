@@ -33,15 +33,15 @@ from rich.markup import escape
 
 from pytinc.lab.namespaces import LabError, sweep
 from pytinc.lab.narrator import Narrator
-from pytinc.lab.node import Kind, Node, wait_until
+from pytinc.lab.node import PATIENCE_S, Kind, Node, wait_until
 from pytinc.lab.privileges import ensure_root, is_rootless
 from pytinc.lab.pulse import CELL_S, COLOURED, COLUMNS, PLAIN, Marks, Outcome, objections
 from pytinc.lab.stage import ENTRY, VIP, Stage, roles
 
 COMMAND: Final = "python -m pytinc.lab.demo"
 GUIDE: Final = "docs/virtual-ip.md"
-MOVE_LIMIT_S: Final = 5.0
-"""An address that takes longer to move does not survive; ten times what an idle machine needs."""
+MOVE_LIMIT_S: Final = 10.0
+"""An address that takes longer to move does not survive; twenty times what an idle machine needs."""
 SHOWN_S: Final = 15.0
 """So long a fault is shown at most."""
 BEFORE_S: Final = 3.0
@@ -49,7 +49,6 @@ AFTER_S: Final = 2.5
 """Seconds of pings that are shown before a fault, and from its beginning."""
 RETURN_S: Final = 3.5
 REFRESH_S: Final = 0.1
-READY_LIMIT_S: Final = 20.0
 FOUND_LIMIT_S: Final = 3.0
 UDP_LIMIT_S: Final = 10.0
 MOST_MARKS: Final = 60
@@ -147,7 +146,7 @@ class Demo:
         begin = time.monotonic()
         self.stage.start_watching()
         with self.tell.step("waiting until the pings are answered"):
-            self.stage.watch.wait_steady(begin, READY_LIMIT_S)
+            self.stage.watch.wait_steady(begin, PATIENCE_S)
             self._await_contrast()
         marks = self._marks
         self.tell.say(
@@ -162,7 +161,7 @@ class Demo:
     def _await_contrast(self) -> None:
         if self.contrast is not None:
             try:
-                self.contrast.watch.wait_steady(time.monotonic(), READY_LIMIT_S)
+                self.contrast.watch.wait_steady(time.monotonic(), PATIENCE_S)
             except LabError as error:
                 self._drop_contrast(str(error))
 

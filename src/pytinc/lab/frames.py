@@ -1,25 +1,20 @@
 """Raw Ethernet frames on an interface of a lab host: sent as they are, and seen with their VLAN tags.
 
-The socket is opened in the host's namespace by a thread that ends at once, and then used from here: no
-program has to be started for a frame. Used by the interop tests.
+The socket is opened on the host and used from here: no program has to be started for a frame. Used by the
+interop tests.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import os
 import socket
 import struct
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Final, Self
 
 from pytinc.lab.namespaces import Host, LabError
 
-_CLONE_NEWNET: Final = 0x40000000
 _ALL_PROTOCOLS: Final = 3
 _SOL_PACKET: Final = 263
 _AUXDATA: Final = 8
@@ -31,15 +26,7 @@ _BUFFER: Final = 4 << 20
 _LONGEST: Final = 70000
 
 
-def _open(namespace: str, interface: str) -> socket.socket:
-    """Open a packet socket in a namespace. The calling thread stays in there, so that it must end."""
-    handle = os.open(Path("/run/netns") / namespace, os.O_RDONLY)
-    try:
-        kernel = ctypes.CDLL(None, use_errno=True)
-        if kernel.setns(handle, _CLONE_NEWNET) < 0:
-            raise LabError(f"cannot enter {namespace}: {os.strerror(ctypes.get_errno())}")
-    finally:
-        os.close(handle)
+def _open(interface: str) -> socket.socket:
     opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     try:
         opened.setsockopt(_SOL_PACKET, _AUXDATA, 1)
@@ -58,8 +45,7 @@ class Port:
     """
 
     def __init__(self, host: Host, interface: str) -> None:
-        with ThreadPoolExecutor(1) as thread:
-            self._socket = thread.submit(_open, host.namespace, interface).result()
+        self._socket = host.open_socket(lambda: _open(interface))
 
     def __enter__(self) -> Self:
         return self

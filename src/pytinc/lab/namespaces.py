@@ -15,17 +15,20 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import ctypes
 import itertools
 import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import IO, Final, Self
@@ -40,6 +43,8 @@ TERM_GRACE_S: Final = 2.0  # what a process in a namespace gets between SIGTERM 
 COMMAND_TIMEOUT_S: Final = 60.0
 GRO_FLUSH_NS: Final = 200_000  # as long as a card that is told to interrupt seldom
 TUN: Final = Path("/dev/net/tun")
+NAMESPACES: Final = Path("/run/netns")  # where ip keeps them
+_CLONE_NEWNET: Final = 0x40000000
 TOOLS: Final = {"ip": "iproute2", "nft": "nftables"}
 
 
@@ -131,6 +136,27 @@ class Host:
         )
         self._processes.append(process)
         return process
+
+    def open_socket(self, make: Callable[[], socket.socket]) -> socket.socket:
+        """Return the socket that ``make()`` opens on this host; LabError when the host is gone.
+
+        A thread that ends at once enters the namespace, so that no program has to be started for it.
+        """
+
+        def enter_and_make() -> socket.socket:
+            try:
+                handle = os.open(NAMESPACES / self.namespace, os.O_RDONLY)
+            except OSError as error:
+                raise LabError(f"cannot enter {self.namespace}: {error.strerror}") from error
+            try:
+                if ctypes.CDLL(None, use_errno=True).setns(handle, _CLONE_NEWNET) < 0:
+                    raise LabError(f"cannot enter {self.namespace}: {os.strerror(ctypes.get_errno())}")
+            finally:
+                os.close(handle)
+            return make()
+
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(enter_and_make).result()
 
     def set_link_mtu(self, mtu: int) -> None:
         """Give the link between this host and the switch an MTU; larger frames towards the host vanish."""
@@ -338,7 +364,7 @@ class Lab:
             with self._carrier(host.name, middle, *faults) as carrier:
                 yield report
                 carrier.terminate()
-                report |= json.loads(carrier.communicate(timeout=TERM_GRACE_S)[0])
+                report |= json.loads(carrier.communicate(timeout=COMMAND_TIMEOUT_S)[0])
         finally:
             run(*self._link, "del", "dev", middle)
             run(*self._link, "set", "dev", host.name, "master", "br0")

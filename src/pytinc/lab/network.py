@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from pytinc.lab.namespaces import Lab
-from pytinc.lab.node import Kind, Node, Settings, wait_until
+from pytinc.lab.node import PATIENCE_S, Kind, Node, Settings, wait_until
 
 # A lab wants its topology as drawn and its faults noticed soon.
 BASE_SETTINGS: Final = (
@@ -83,7 +83,7 @@ class Network:
         started = [node for node in self.nodes.values() if node.started]
         return all(node.sees(started) for node in started)
 
-    def wait_converged(self, timeout: float = 30) -> float:
+    def wait_converged(self, timeout: float = PATIENCE_S) -> float:
         """Wait until all started nodes see each other; the seconds it took."""
         return wait_until(self.converged, timeout, "all nodes see each other")
 

@@ -20,7 +20,8 @@ from typing import Final
 
 from pytinc.lab.namespaces import Completed, Host, LabError
 
-START_TIMEOUT_S: Final = 30.0
+PATIENCE_S: Final = 60.0
+"""How long to wait for what comes soon unless something is broken: a busy machine may take its time."""
 REACHABLE: Final = 0x10  # node status bits, control protocol
 UDP_CONFIRMED: Final = 0x80
 CONTROL_CONNECTION: Final = 0x200
@@ -244,7 +245,7 @@ class Node:
         return ("-c", str(self.confbase), f"--pidfile={self.pidfile}")
 
     def tinc(
-        self, *words: str, stdin: str | None = None, check: bool = True, timeout: float = 20
+        self, *words: str, stdin: str | None = None, check: bool = True, timeout: float = PATIENCE_S
     ) -> Completed:
         """Run the control program of the node's kind on its host; as ``namespaces.run``."""
         return self.host.run(self._program, *self.globals, *words, stdin=stdin, check=check, timeout=timeout)
@@ -281,7 +282,7 @@ class Node:
     def start(self, *options: str, check: bool = True) -> Completed:
         """Run ``tinc start``; returns when the daemon is ready (or, without ``check``, has failed)."""
         words = ("start", f"-d{self.debug}", f"--logfile={self.log_path}", *options)
-        done = self.tinc(*words, check=check, timeout=START_TIMEOUT_S)
+        done = self.tinc(*words, check=check, timeout=PATIENCE_S)
         self.started = done.returncode == 0
         return done
 
@@ -309,7 +310,7 @@ class Node:
             raise LabError(f"{self.name} does not run")
         os.kill(pid, signal.SIGKILL)
         self.started = False
-        wait_until(lambda: not self.running(), 5, f"{self.name} is gone", interval=0.02)
+        wait_until(lambda: not self.running(), PATIENCE_S, f"{self.name} is gone", interval=0.02)
 
     def nodes(self) -> dict[str, NodeView]:
         """``dump nodes`` by name."""

@@ -11,12 +11,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Self
 
+from pytinc.lab.echo import answers
 from pytinc.lab.namespaces import Lab, LabError
 from pytinc.lab.network import WORKERS, Network
-from pytinc.lab.node import Kind, Node, wait_until
+from pytinc.lab.node import PATIENCE_S, Kind, Node, wait_until
 from pytinc.lab.outage import Watch, serve
 from pytinc.lab.pulse import Marks, Outcome, draw, measure, quiet
-from pytinc.lab.traffic import answers, neighbour
+from pytinc.lab.traffic import neighbour
 
 VIP: Final = "10.1.1.10"
 ENTRY: Final = "node_1"
@@ -28,7 +29,6 @@ ADDRESSES: Final = {
     CLIENT: ["10.1.1.2/24"],
 }
 PORT: Final = 7007
-ANSWER_LIMIT_S: Final = 20.0
 LOOK_S: Final = 0.5
 """Seconds between two looks at the client's neighbour table."""
 QUIET_S: Final = 0.15
@@ -109,7 +109,7 @@ class Stage:
 
     def wait_for_answer(self, address: str) -> None:
         """Ping from the client until there is an answer."""
-        wait_until(lambda: answers(self.client.host, address), ANSWER_LIMIT_S, f"{address} answers")
+        wait_until(lambda: answers(self.client.host, address), PATIENCE_S, f"{address} answers")
 
     # The client's pings
 

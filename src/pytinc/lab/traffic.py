@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from pytinc.lab.namespaces import Host, LabError
-from pytinc.lab.node import wait_until
+from pytinc.lab.node import PATIENCE_S, wait_until
 
 IPERF_PORT: Final = 5201
-IPERF_SLACK_S: Final = 20.0  # beyond the measured time: connecting, and a report from a busy machine
+IPERF_SLACK_S: Final = PATIENCE_S  # beyond the measured time: connecting, and a report from a busy machine
 
 _PING: Final = re.compile(r"(\d+) packets transmitted, (\d+) received")
 _REPLY: Final = re.compile(r"icmp_seq=(\d+) ttl=\d+ time=([\d.]+)")
@@ -47,22 +47,17 @@ def parse_ping(text: str) -> PingReport:
 
 
 def ping_command(address: str, count: int, interval: float, wait: float, size: int) -> tuple[str, ...]:
-    """The ping command; ``wait`` is how many seconds the last echo may take."""
+    """The ping command; ``wait`` is how many seconds the first echo may take. Later ones get less."""
     return ("ping", "-n", "-c", str(count), "-i", str(interval), "-W", str(wait), "-s", str(size), address)
 
 
-def ping(
-    host: Host, address: str, count: int = 1, *, interval: float = 0.2, wait: float = 1.0, size: int = 56
-) -> PingReport:
-    """Ping an address from a host, to the end."""
-    timeout = count * (interval + wait) + 10
-    command = ping_command(address, count, interval, wait, size)
-    return parse_ping(host.run(*command, check=False, timeout=timeout).stdout)
+def ping_times(host: Host, address: str, count: int, *, interval: float = 0.2) -> PingReport:
+    """Ping an address from a host to measure round trips.
 
-
-def answers(host: Host, address: str, *, wait: float = 1.0) -> bool:
-    """Whether one ping is answered."""
-    return ping(host, address, wait=wait).received == 1
+    What comes late is lost, see ``lab.echo``, where there is patience.
+    """
+    command = ping_command(address, count, interval, 1, 56)
+    return parse_ping(host.run(*command, check=False, timeout=count * interval + PATIENCE_S).stdout)
 
 
 def neighbour(host: Host, address: str) -> tuple[str | None, str]:
@@ -143,7 +138,9 @@ def _listener(server: Host, port: int) -> Iterator[None]:
     listener = server.spawn("iperf3", "--server", "--one-off", "--port", str(port), output=subprocess.DEVNULL)
     try:
         listening = f"sport = :{port}"
-        wait_until(lambda: server.run("ss", "-Htln", listening).stdout, 5, "iperf3 listens", interval=0.05)
+        wait_until(
+            lambda: server.run("ss", "-Htln", listening).stdout, PATIENCE_S, "iperf3 listens", interval=0.05
+        )
         yield
     finally:
         listener.terminate()

@@ -1,8 +1,9 @@
-"""Which device the settings ask for: the one table of device types (config.md 5.1).
+"""The table of device types, and the choice of the device that the settings ask for.
+
+See docs/protocol-data.md, "Devices".
 
 The daemon calls `open_device` at its start. Each type is a small class in a module of its own, with the
-interface of `pytinc.net.tap.FrameDevice`; what is wrong with the configuration itself, `pytinc.config.parser`
-has refused before.
+interface of `pytinc.net.tap.FrameDevice`; `pytinc.config.parser` has already refused invalid configurations.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ Opener = Callable[[Settings, str | None, LogFunction], FrameDevice]
 
 
 class DummyDevice:
-    """``DeviceType = dummy``: no frames come, what is written vanishes."""
+    """``DeviceType = dummy``: no frames arrive, and written frames vanish."""
 
     name = "dummy"
     path = "dummy"
@@ -44,7 +45,7 @@ class DummyDevice:
         return []
 
     def write_batch(self, frames: Sequence[bytes | FrameRun]) -> None:
-        """Forget the frames."""
+        """Discard the frames."""
 
     def close(self) -> None:
         """Do nothing."""

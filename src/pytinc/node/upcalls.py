@@ -90,7 +90,7 @@ class UpcallHandler:
         peer = self._core.of_slot(probe.source)
         peer.failed_since = NEVER
         if not probe.direct:
-            return  # it says nothing about the path between us, and nobody sends such
+            return  # it says nothing about the path between us, and no known node sends these
         timed = True
         if probe.is_reply:
             self._addresses.take_proved(peer, from_sockaddr(probe.address))
