@@ -8,11 +8,10 @@ import pytest
 
 from pytinc.lab.echo import answers
 from pytinc.lab.network import Network
-from pytinc.lab.node import Kind, Node, wait_until
+from pytinc.lab.node import PATIENCE_S, Kind, Node, wait_until
 
 # sender, receiver
 CASTS = ("PC", "PP")
-PATIENCE_S = 20
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +23,12 @@ def network(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Netw
     network.start()
     network.wait_converged()
     sender, _ = network
-    wait_until(lambda: sender.nodes()["receiver"].mtu_known, PATIENCE_S, "UDP works")
-    for address in ("10.1.1.2", "fd00:1::2"):
-        wait_until(lambda: answers(sender.host, address), PATIENCE_S, f"{address} answers")  # noqa: B023
+
+    def ready() -> bool:
+        answering = all(answers(sender.host, address) for address in ("10.1.1.2", "fd00:1::2"))
+        return answering and sender.nodes()["receiver"].mtu_known
+
+    wait_until(ready, PATIENCE_S, "both addresses answer by UDP")
     return network
 
 
