@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 
 import pytest
@@ -39,8 +40,10 @@ def outer_tos(node: Node, count: int, *ping: str) -> list[str]:
     watch = node.host.spawn("tcpdump", "-vnlt", "-i", "eth0", "-c", str(count), "-Q", "out", these)
     assert watch.stdout is not None
     assert "listening on" in watch.stdout.readline()
-    node.host.run("ping", "-n", "-c", str(count), "-i", "0.1", "-s", "500", *ping)
+    pings = node.host.spawn("ping", "-n", "-q", "-i", "0.1", "-s", "500", *ping, output=subprocess.DEVNULL)
     lines = [line for line in watch.stdout if "(tos " in line]
+    pings.kill()
+    pings.wait()
     return [line.split("(tos ")[1].split(",")[0] for line in lines]
 
 
