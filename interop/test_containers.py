@@ -125,7 +125,7 @@ def exit_code(engine: Engine, container: str) -> int:
 
 
 def stop_and_see_it_gone(engine: Engine, container: str, hub: ContainerMachine, name: str) -> None:
-    engine.docker("stop", container)
+    engine.docker("stop", "--time", "50", container)
     assert exit_code(engine, container) == 0, logs(engine, container)
     wait_until(lambda: not reachable(hub, name), AT_ONCE_S, "the peer knows that the node is gone", 0.05)
 

@@ -27,7 +27,7 @@ URL = re.compile(r"[0-9.]+:655/[\w-]{48}")
 
 @pytest.fixture(scope="module")
 def network(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Network:
-    network = new_network(("Broadcast", "mst"), ("PingTimeout", "3"))
+    network = new_network(("Broadcast", "mst"))
     inviter = network.add("inviter", cast[0])
     inviter.add_lines("hosts/inviter", [("Port", "655")])
     script = inviter.confbase / "invitation-accepted"
