@@ -293,8 +293,13 @@ def reference() -> Iterator[Future[Recording]]:
     means = missing_means()
     if means is not None:
         pytest.skip(means)
-    with Lab() as lab, ThreadPoolExecutor(1) as worker:
-        yield worker.submit(play, lab, [Kind.C] * len(ROLES))
+
+    def play_alone() -> Recording:
+        with Lab() as lab:
+            return play(lab, [Kind.C] * len(ROLES))
+
+    with ThreadPoolExecutor(1) as worker:
+        yield worker.submit(play_alone)
 
 
 @pytest.fixture(scope="module")
