@@ -242,6 +242,8 @@ class FarEnd:
         self.stage = neighbour.stage
         self.address: SockAddr = (self.stage.host(self.name), 655)
         self.session: DatagramSession | None = None
+        self.seen: Address | None = None
+        """The address that a relay adds to our answers."""
         self._read = 0
 
     def open(self) -> FarEnd:
@@ -262,6 +264,12 @@ class FarEnd:
 
     def finish(self) -> FarEnd:
         """Take what the node has answered so far, and go on with the handshake."""
+        while self.step():
+            pass
+        return self
+
+    def step(self) -> bool:
+        """Take the node's next answer, and reply to it; False if there is none."""
         start = f"16 {self.stage.name} {self.name} "
         while self._read < len(self.neighbour.lines):
             line = self.neighbour.lines[self._read]
@@ -270,7 +278,8 @@ class FarEnd:
                 assert self.session is not None
                 assert self.session.receive_handshake(b64.decode(line.split()[3]))
                 self.say_records(self.session.take_output())
-        return self
+                return True
+        return False
 
     def make(self, role: Role) -> DatagramSession:
         """Begin anew with an end of a session in which nothing has been said."""
@@ -286,7 +295,7 @@ class FarEnd:
 
     def say_records(self, records: Iterable[bytes]) -> None:
         for record in records:
-            self.say(AnsKey(self.name, self.stage.name, b64.encode(record), -1, -1, -1, 0))
+            self.say(AnsKey(self.name, self.stage.name, b64.encode(record), -1, -1, -1, 0, self.seen))
 
     def send(
         self, type_: int, payload: bytes, *, by: str | None = None, source: SockAddr | None = None

@@ -57,6 +57,7 @@ def test_what_exceeds_the_burst_is_refused_and_the_own_machine_is_not(stage: Mak
     alpha = stage("beta", max_connection_burst=2)
     numbers = [accept(alpha) for _ in range(4)]
     assert closed(alpha) == {numbers[2]: True, numbers[3]: True}
+    assert list(alpha.node.core.connections) == numbers[:2]
     local = [accept(alpha, host) for host in ("127.0.0.1", "127.9.9.9", "::1") for _ in range(3)]
     assert set(closed(alpha)).isdisjoint(local)
     assert len(set(numbers + local)) == 13  # no number twice, refused ones included
@@ -123,6 +124,16 @@ def test_after_a_sleep_all_connections_end_and_we_dial_at_once(stage: MakeStage)
     assert gamma.closed
     assert [dial.peer for dial in alpha.dialled] == ["beta", "beta"]
     assert any(line.startswith("Awaking from dead after 62 seconds") for line in alpha.logged(0))
+
+
+def test_retry_gives_up_only_what_we_are_dialling(stage: MakeStage) -> None:
+    alpha = stage("beta", "gamma", connect_to=("beta", "gamma"))
+    hanging = alpha.dialled[0].connection
+    gamma, number = alpha.answer_dial(), accept(alpha)
+    alpha.call(lambda node, now: node.retry(now))
+    assert closed(alpha) == {hanging: False}
+    assert not gamma.closed
+    assert number in alpha.node.core.connections
 
 
 # -- the end --

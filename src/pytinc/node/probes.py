@@ -139,6 +139,8 @@ class Probes:
 
     def moved(self, peer: Peer, address: Address, now: float) -> None:
         """Authentic data came from a new address: probe it first if the old one is proved, else take it."""
+        if address == peer.address:
+            return  # it has just answered from there
         if not peer.slot.confirmed:
             self._addresses.set_address(peer, address)
             return

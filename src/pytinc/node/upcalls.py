@@ -58,10 +58,11 @@ class UpcallHandler:
             self._subnets.learn(upcalls.learn, now)
             core.changes.settle(now)  # the guard asks for owners
             self._guard.take(upcalls, now)
-            for slot, (address, _) in upcalls.moved.items():
-                self._probes.moved(core.of_slot(slot), from_sockaddr(address), now)
             for probe in upcalls.probes:
                 self._on_probe(probe, now)
+            # After the probes: one that comes from a new address is no answer to what is sent there now.
+            for slot, (address, _) in upcalls.moved.items():
+                self._probes.moved(core.of_slot(slot), from_sockaddr(address), now)
             for slot in upcalls.handshakes:
                 self._sessions.send_answers(core.of_slot(slot))
             for slot in upcalls.failed:
