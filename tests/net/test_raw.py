@@ -85,7 +85,7 @@ def read(device: RawSocketDevice, count: int) -> list[bytes]:
 
 
 def receive(station: socket.socket) -> bytes:
-    """Return the next frame that the station gets from somebody else."""
+    """Return the next frame that the station gets from another sender."""
     while True:
         data, ancillary, _, address = station.recvmsg(70000, 100)
         if address[2] != socket.PACKET_OUTGOING:  # type: ignore[index]
