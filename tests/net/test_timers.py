@@ -52,7 +52,7 @@ def test_an_earlier_time_replaces_a_later_one(on_loop) -> None:
     on_loop(main)
 
 
-def test_infinity_and_cancel_mean_never(on_loop) -> None:
+def test_infinity_and_cancel_prevent_the_callback(on_loop) -> None:
     async def main() -> None:
         calls: list[int] = []
         deadline = Deadline(asyncio.get_running_loop(), clock, lambda: calls.append(1))
@@ -84,7 +84,7 @@ def test_the_callback_may_arm_again(on_loop) -> None:
     on_loop(main)
 
 
-def test_the_meter_tells_mean_and_maximum_of_the_last_minute() -> None:
+def test_the_meter_has_mean_and_maximum_of_the_last_minute() -> None:
     meter = LagMeter()
     assert meter.recent(1000.0) == (0, 0.0, 0.0)
     meter.note(0.5, 1000.0)
@@ -106,7 +106,7 @@ def test_a_busy_loop_is_measured(on_loop) -> None:
     async def main() -> None:
         deadline = Deadline(asyncio.get_running_loop(), clock, lambda: None)
         deadline.arm(clock() + 0.01)
-        time.sleep(0.2)  # noqa: ASYNC251  # what must not happen in a loop
+        time.sleep(0.2)  # noqa: ASYNC251  # which must not happen in a loop
         await asyncio.sleep(0.05)
         lag = deadline.lag.recent(clock())
         assert lag.samples == 1
@@ -115,7 +115,7 @@ def test_a_busy_loop_is_measured(on_loop) -> None:
     on_loop(main)
 
 
-def test_a_time_in_the_past_is_no_lag(on_loop) -> None:
+def test_a_time_in_the_past_does_not_count_as_lag(on_loop) -> None:
     async def main() -> None:
         deadline = Deadline(asyncio.get_running_loop(), clock, lambda: None)
         deadline.arm(clock() - 100)
@@ -126,7 +126,7 @@ def test_a_time_in_the_past_is_no_lag(on_loop) -> None:
     on_loop(main)
 
 
-def test_the_daemons_clock_goes_on_with_the_time_and_counts_sleep() -> None:
+def test_the_clock_of_the_daemon_advances_and_counts_sleep() -> None:
     start, kernel = uptime(), float(Path("/proc/uptime").read_text().split()[0])
     time.sleep(0.05)
     assert 0.05 <= uptime() - start < 5
