@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from sim.simulator import WALL_START, Mesh, SimNode, ethernet
@@ -13,7 +15,7 @@ BROADCAST = b"\xff" * 6
 NAMES = ("hub", "left", "right")
 
 
-def running_mesh(**changes: object) -> tuple[Mesh, SimNode, SimNode, SimNode]:
+def running_mesh(**changes: Any) -> tuple[Mesh, SimNode, SimNode, SimNode]:
     """left and right dial hub, know each other's MAC address, and talk by UDP."""
     mesh = Mesh(4)
     hub = mesh.add("hub", **changes)
