@@ -421,7 +421,7 @@ def test_the_c_command_works_with_it(on_loop, tmp_path) -> None:
             (tmp_path / "pid.socket").symlink_to(w.path)
             command = ["/usr/sbin/tinc", "-c", str(tmp_path), f"--pidfile={tmp_path}/pid", "debug", "5"]
             done = await asyncio.to_thread(
-                subprocess.run, command, capture_output=True, text=True, timeout=10
+                subprocess.run, command, capture_output=True, text=True, timeout=60
             )
             assert done.returncode == 0, done.stderr
             assert w.target.level == 5

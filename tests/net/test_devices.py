@@ -9,11 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from pytinc.config.parser import DEVICE_WORDS
 from pytinc.config.settings import Mode, MulticastGroup, Settings
 from pytinc.errors import DeviceError
-from pytinc.net.devices import open_device
+from pytinc.net.devices import OPENERS, open_device
 
 IFF_ONE_QUEUE = 0x2000
+
+
+def test_every_type_that_the_configuration_allows_has_an_opener_and_no_other() -> None:
+    assert set(OPENERS) == set(DEVICE_WORDS)
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ class Service:
 
     def answer(self, host: str) -> str | None:
         self.asked.append(host)
-        self.go.wait(10)
+        self.go.wait(60)
         return self.names.get(host)
 
 

@@ -320,7 +320,7 @@ def test_nothing_is_dialled_or_read_before_the_shell_is_open(on_loop, log) -> No
                 Resolve("d", "127.0.0.1", "1"),
             )
             w.device.host.send(b"early")
-            await asyncio.sleep(0.03)
+            await until(lambda: w.scripts)
             assert w.scripts == [("subnet-up", {"SUBNET": "x"})]
             assert w.node.names() == ["start"]
             w.node.deadline = math.inf

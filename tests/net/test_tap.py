@@ -140,7 +140,7 @@ def test_frames_arrive_in_bounded_batches(on_loop, log, pipe) -> None:
         for frame in sent:
             pipe.host.send(frame)
         feed.start()
-        await asyncio.sleep(0.05)
+        await until(lambda: sum(map(len, batches)) >= len(sent))
         feed.stop()
         assert [frame for batch in batches for frame in batch] == sent
         assert max(map(len, batches)) == MAX_BATCH

@@ -110,6 +110,11 @@ class Stage:
     """The node under test, its clock and its peers."""
 
     def __init__(self, name: str, peers: Iterable[str], **changes: object) -> None:
+        """Start a node that knows some peers.
+
+        ``changes`` are its settings; ``takes_super_frames`` is about its device.
+        """
+        takes_super_frames = bool(changes.pop("takes_super_frames", False))
         self.name = name
         self.now = 0.0
         self.rng = random.Random(3)
@@ -141,6 +146,7 @@ class Stage:
             path_mtu=lambda address: 1500,
             queued=lambda number: self.queued,
             wall_clock=lambda: WALL_START + self.now,
+            takes_super_frames=takes_super_frames,
         )
         self.node.set_sockets([(4, Address("0.0.0.0", "655"))])
         self.call(lambda node, now: node.start(now))

@@ -11,7 +11,7 @@ from node.conftest import FarEnd
 from pytinc.config.settings import Mode
 from pytinc.node.actions import Dial, Log, RunScript
 from pytinc.wire.address import Address
-from pytinc.wire.datagram import TYPE_PROBE
+from pytinc.wire.datagram import TYPE_MAC, TYPE_PROBE
 from pytinc.wire.subnet import parse_subnet
 from sim.simulator import WALL_START
 
@@ -44,22 +44,23 @@ def test_at_the_stop_connections_end_then_nodes_and_own_subnets_go_down(stage: M
     assert not alpha.node.peers["beta"].reachable
 
 
-def test_packets_alone_need_no_settling(stage: MakeStage) -> None:
+def test_the_shell_is_told_whether_more_than_packets_came_of_datagrams(stage: MakeStage) -> None:
     alpha = stage("beta", ping_interval=1000)
     far = FarEnd(alpha.neighbour("beta")).open()
     alpha.read(FRAME)
-    assert far.session is not None
-    results = []
+    frame = MAC + bytes.fromhex("02000000000b") + b"\x88\xb5" + bytes(50)
+    results: list[bool] = []
 
     def deliver(type_: int, payload: bytes) -> None:
         assert far.session is not None
         datagram = bytes(6) + alpha.node.peers["beta"].slot.id + far.session.seal(type_, payload)
         alpha.call(lambda node, now: results.append(node.datagrams([datagram], [far.address], 0, now)))
 
-    for _ in range(2):
-        deliver(0, MAC + FRAME[6:12] + FRAME[12:])
+    deliver(TYPE_MAC, frame)
+    deliver(TYPE_MAC, frame)
     deliver(TYPE_PROBE, bytes(18))
-    assert results[-2:] == [False, True]
+    assert results[1:] == [False, True]
+    assert alpha.frames == [frame, frame]
 
 
 def test_the_next_deadline_is_the_earliest_of_all_parts_and_comes_to_rest(stage: MakeStage) -> None:
@@ -180,14 +181,6 @@ def test_announcements_are_remembered_for_a_ping_interval(stage: MakeStage, seco
     beta.say("9")
     alpha.run(seconds - 50)
     assert ("10 1 beta 10.2.0.0/24" in alpha.node.seen) is (seconds < 100)
-
-
-def test_addresses_of_the_host_are_told_to_the_guard(stage: MakeStage) -> None:
-    alpha = stage("beta")
-    address = bytes((10, 1, 1, 10))
-    alpha.call(lambda node, now: node.address_added(address, now))
-    alpha.call(lambda node, now: node.address_removed(address, frozenset((MAC,)), now))
-    assert alpha.node.shared_addresses() == []
 
 
 def test_a_socket_s_index_is_its_place_in_the_list(stage: MakeStage) -> None:

@@ -107,18 +107,22 @@ def test_a_probe_by_way_of_a_relay_says_nothing_about_the_straight_path(pair: tu
     assert not alpha.node.peers["gamma"].slot.confirmed
 
 
-def test_an_answer_to_the_guard_does_not_tell_the_round_trip_time(pair: tuple[Stage, Scripted]) -> None:
+@pytest.mark.parametrize(("to_guard", "rtt"), [(False, 20_000), (True, -1)])
+def test_an_answer_tells_the_round_trip_time_unless_the_guard_asked_for_it(
+    pair: tuple[Stage, Scripted], monkeypatch: pytest.MonkeyPatch, to_guard: bool, rtt: int
+) -> None:
     alpha, beta = pair
     far = FarEnd(beta).open()
     peer = alpha.node.peers["beta"]
     alpha.call(lambda node, now: node.tunnels.upkeep(peer, now, search_mtu=False))
+    monkeypatch.setattr(alpha.node.guard, "probe_answered", lambda peer, nonce, now: to_guard)
     alpha.now += 0.02
     far.reply()
-    assert peer.path.udp_ping_rtt == 20_000
+    assert peer.path.udp_ping_rtt == rtt
+    assert peer.slot.confirmed
 
 
 def test_what_handling_leads_to_is_handled_as_well(pair: tuple[Stage, Scripted]) -> None:
-    """A frame that the guard sends is an event of the data path itself."""
     alpha, beta = pair
     alpha.node.output.upcalls.learn[STATION] = None
     alpha.node.output.upcalls.touched[alpha.node.peers["gamma"].slot] = None

@@ -13,7 +13,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from pytinc.config.settings import HostPort, HostSettings, Mode, Settings
 from pytinc.crypto.keys import PrivateKey
@@ -220,7 +220,7 @@ class SimNode:
             self._perform(action)
         self._arm()
 
-    def _deliver(self, frames: list[bytes]) -> None:
+    def _deliver(self, frames: Iterable[bytes]) -> None:
         """Give frames to the host behind the device, or keep them for the test if there is none."""
         host = self.host
         if host is None:
@@ -391,22 +391,22 @@ class Mesh:
         self.nodes: dict[str, SimNode] = {}
         self.by_ip: dict[str, SimNode] = {}
         self.datagrams = 0
-        self._queue: list[tuple[float, int, Callable[[], None]]] = []
+        self._queue: list[tuple[float, int, Callable[[], object]]] = []
         self._order = itertools.count()
 
     def at(self, when: float, function: Callable[[], object]) -> None:
         heapq.heappush(self._queue, (max(when, self.now), next(self._order), function))
 
-    def add(self, name: str, *, connect_to: Iterable[str] = (), **changes: object) -> SimNode:
+    def add(self, name: str, *, connect_to: Iterable[str] = (), **changes: Any) -> SimNode:
         """Add a host (not started); it and every other one know each other."""
         index = len(self.nodes) + 1
         ip = f"10.{index >> 16 & 255}.{index >> 8 & 255}.{index & 255}"
-        defaults: dict[str, object] = {
+        defaults: dict[str, Any] = {
             "mode": Mode.SWITCH,
             "auto_connect": False,
             "connect_to": tuple(connect_to),
         }
-        settings = Settings(name=name, **(defaults | changes))  # type: ignore[arg-type]
+        settings = Settings(name=name, **(defaults | changes))
         key = PrivateKey.from_seed(self.rng.randbytes(32))
         new = SimNode(self, name, ip, settings, key)
         file = HostSettings(name, addresses=(HostPort(ip),), public_key=key.public.raw)
@@ -507,7 +507,7 @@ class RequestCounter:
             self.bytes += len(line) + 1
             original(meta, line)
 
-        MetaConnection.send_line = send_line  # type: ignore[method-assign]
+        MetaConnection.send_line = send_line  # type: ignore[method-assign,assignment]
         return self
 
     def __exit__(self, *exc: object) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -35,7 +35,7 @@ class Wire:
     sent: list[Sent]
     lose_probes_of: str = ""
 
-    def __init__(self, one: dict[str, object] | None = None, two: dict[str, object] | None = None) -> None:
+    def __init__(self, one: dict[str, Any] | None = None, two: dict[str, object] | None = None) -> None:
         mesh = self.mesh = Mesh(3)
         mesh.add("one", **(one or {}))
         mesh.add("two", connect_to=["one"], **(two or {}))
@@ -98,7 +98,7 @@ def tags(records: list[Sent], sender: str = "") -> set[bool]:
     return {each.fast for each in records if each.type == TYPE_MAC and sender in ("", each.sender)}
 
 
-def settled(**settings: object) -> Wire:
+def settled(**settings: Any) -> Wire:
     wire = Wire(settings, settings)
     wire.chat(1)
     return wire

@@ -5,7 +5,9 @@ Nodes without the guard act as C nodes: they only switch frames.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 
@@ -81,9 +83,9 @@ def build(
     interval: float = 0.01,
     warm_up: float = 4.0,
     vip_first: bool = False,
-    links: dict[str, tuple[str, ...]] | None = None,
+    links: Mapping[str, tuple[str, ...]] | None = None,
     seed: int = 1,
-    **changes: object,
+    **changes: Any,
 ) -> World:
     mesh = Mesh(seed)
     hosts: dict[str, Host] = {}
@@ -171,6 +173,7 @@ def test_clients_are_led_away_from_a_host_that_gives_up_the_address(cast: str, v
     world.mesh.run(0.5)
     for guard in (sim, *(world.mesh.nodes[other] for other in MEMBERS)):
         record = guard.node.guard._guard._core.table.get(vip)
+        assert record is not None
         assert host.mac in [holder.mac for holder in record.present()]
     world.mesh.run(10)
     assert name in [holder.node for holder in world.view(name).holders]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,7 +18,7 @@ BROADCAST = b"\xff" * 6
 ONE, TWO = b"\2\0\0\0\0\1", b"\2\0\0\0\0\2"
 
 
-def mesh_with_insider(**settings: object) -> tuple[Mesh, SimNode, SimNode, SimNode]:
+def mesh_with_insider(**settings: Any) -> tuple[Mesh, SimNode, SimNode, SimNode]:
     """Two honest leaves and an insider on one hub."""
     mesh = Mesh(3)
     mesh.add("hub", **settings)

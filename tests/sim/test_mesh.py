@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from pytinc.node import views
@@ -16,7 +18,7 @@ def mac(number: int) -> bytes:
     return bytes((2, 0, 0, 0, 0, number))
 
 
-def hub_and_leaves(leaves: int = 3, seed: int = 1, **settings: object) -> Mesh:
+def hub_and_leaves(leaves: int = 3, seed: int = 1, **settings: Any) -> Mesh:
     mesh = Mesh(seed)
     mesh.add("hub", **settings)
     for number in range(leaves):

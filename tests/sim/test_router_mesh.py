@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from ipaddress import ip_address
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ def packet(source: str, target: str, size: int = 100) -> bytes:
 def router_mesh(**services: str) -> Mesh:
     """A relay, a client behind it (10.1.0.0/16), and nodes with one subnet each."""
     mesh = Mesh(1)
-    options: dict[str, object] = {"mode": Mode.ROUTER, "ping_interval": 5, "ping_timeout": 2}
+    options: dict[str, Any] = {"mode": Mode.ROUTER, "ping_interval": 5, "ping_timeout": 2}
     mesh.add("relay", **options)
     subnets = {"client": "10.1.0.0/16", **services}
     for name, subnet in subnets.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ KEEPALIVE = 10.0
 class Wire:
     """Two nodes, and the pieces that pass between them."""
 
-    def __init__(self, *, takes: tuple[str, ...] = ("one", "two"), **settings: object) -> None:
+    def __init__(self, *, takes: tuple[str, ...] = ("one", "two"), **settings: Any) -> None:
         mesh = self.mesh = Mesh(5)
         mesh.add("one")
         mesh.add("two", connect_to=["one"], **settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ EVERYBODY = b"\xff" * 6
 ONE, TWO = bytes((2, 0, 0, 0, 0, 1)), bytes((2, 0, 0, 0, 0, 2))
 
 
-def pair(**settings: object) -> Mesh:
+def pair(**settings: Any) -> Mesh:
     """Two neighbours, one and two."""
     mesh = Mesh(1)
     mesh.add("one", **settings)
@@ -25,7 +26,7 @@ def pair(**settings: object) -> Mesh:
     return started(mesh)
 
 
-def trio(one: dict[str, object] | None = None, hub: dict[str, object] | None = None, **both: object) -> Mesh:
+def trio(one: dict[str, Any] | None = None, hub: dict[str, Any] | None = None, **both: Any) -> Mesh:
     """One and two are neighbours only of hub; ``one`` and ``hub`` are settings of only these nodes."""
     mesh = Mesh(1)
     mesh.add("hub", **both | (hub or {}))
