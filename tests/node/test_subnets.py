@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytinc.node.actions import RunScript
 from pytinc.wire.subnet import DEFAULT_BROADCAST_SUBNETS, parse_subnet
 
 if TYPE_CHECKING:
@@ -164,3 +165,34 @@ def test_a_mac_that_another_node_takes_over_is_counted_as_moved(stage: MakeStage
     assert alpha.node.subnets.moved == 1
     alpha.read(frame(2))
     assert alpha.node.subnets.moved == 2
+
+
+# -- the end --
+
+
+def test_what_is_deleted_belongs_to_nobody_any_more(stage: MakeStage) -> None:
+    alpha, beta = pair(stage, subnets=(parse_subnet(mac(1)),))
+    alpha.read(frame(1))
+    beta.say(f"10 1 beta {mac(2)}")
+    table = alpha.node.table
+    one, two = (bytes.fromhex(mac(number).replace(":", "")) for number in (1, 2))
+    assert {one, two} <= set(table.macs)
+    beta.say(f"11 2 beta {mac(2)}")
+    assert two not in table.macs
+    assert table.own_macs == {one: alpha.now}
+    alpha.reload(subnets=())
+    assert one not in table.macs
+    assert table.own_macs == {}
+
+
+def test_what_is_not_there_is_not_deleted(stage: MakeStage) -> None:
+    alpha, _ = pair(stage)
+    alpha.actions.clear()
+    assert not alpha.node.subnets.delete("beta", LAN)
+    alpha.call(lambda node, now: node.tick(now))
+    assert alpha.asked(RunScript) == []
+    assert alpha.node.subnets.add("beta", LAN)
+    assert not alpha.node.subnets.add("beta", LAN)
+    assert alpha.node.subnets.delete("beta", LAN)
+    alpha.call(lambda node, now: node.tick(now))
+    assert [script.name for script in alpha.asked(RunScript)] == ["subnet-up", "subnet-down"]

@@ -132,6 +132,7 @@ def test_a_run_tells_who_became_reachable_and_their_addresses_and_only_once(told
     assert list(change.flipped) == [beta, gamma]
     assert list(change.addresses) == [(beta, ADDRESS), (gamma, UNSPEC)]
     assert beta.reachable
+    assert (told.core.me.route and told.core.me.route.via) == "alpha"
     assert (gamma.route and gamma.route.nexthop, gamma.options) == ("beta", 0x0700000C)
     assert told.settle() == []
     told.topology.graph.delete_edge("gamma", "beta")
@@ -199,6 +200,18 @@ def test_a_small_mesh_does_not_rest(told: Told) -> None:
     assert len(told.settle(10.0)) == 1
     told.link("beta", "delta")
     assert len(told.settle(10.0)) == 1
+
+
+@pytest.mark.parametrize(("server", "told"), [(False, ["13 * gamma alpha"]), (True, [])])
+def test_a_node_that_is_cut_off_loses_its_edge_to_us_of_which_a_tunnel_server_says_nothing(
+    stage: MakeStage, server: bool, told: list[str]
+) -> None:
+    alpha = stage("beta", "gamma", tunnel_server=server)
+    beta = alpha.neighbour("beta")
+    beta.link("beta", "gamma")
+    beta.say("12 5 gamma alpha 10.99.0.1 655 c 1")
+    assert beta.say("13 6 beta gamma") == told
+    assert alpha.node.topology.graph.edge("gamma", "alpha") is None
 
 
 # -- words --

@@ -130,3 +130,30 @@ def test_what_handling_leads_to_is_handled_as_well(pair: tuple[Stage, Scripted])
     assert not alpha.node.output.upcalls
     assert "gamma" in keys_asked(beta)
     assert STATION in alpha.node.table.own_macs
+
+
+AWAY = ("10.7.0.1", 4000)
+
+
+def test_a_peer_that_moves_is_asked_at_its_new_address_and_is_there_when_it_answers(
+    pair: tuple[Stage, Scripted],
+) -> None:
+    alpha, beta = pair
+    far = FarEnd(beta).open()
+    peer = alpha.node.peers["beta"]
+    alpha.call(lambda node, now: node.tunnels.upkeep(peer, now, search_mtu=False))
+    far.reply()
+    far.heard()
+    far.send_frame(frame(), source=AWAY)
+    assert [address for address, _ in far.heard()] == [AWAY]
+    assert peer.slot.address == far.address
+    far.reply(source=AWAY)
+    assert peer.slot.address == AWAY
+
+
+def test_a_peer_whose_super_frames_lose_pieces_is_asked_to_send_none(pair: tuple[Stage, Scripted]) -> None:
+    alpha, beta = pair
+    far = FarEnd(beta).open()
+    alpha.node.output.upcalls.incomplete[alpha.node.peers["beta"].slot] = None
+    alpha.call(lambda node, now: node.tick(now))
+    assert len(far.heard()) == 1
