@@ -7,6 +7,7 @@ import select
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,6 +17,9 @@ from pytinc.net import multicast
 from pytinc.net.devices import open_device
 from pytinc.net.multicast import MulticastDevice
 from pytinc.wire.datagram import MTU_MAX
+
+if TYPE_CHECKING:
+    from net.conftest import LogLines
 
 PORT = str(20000 + os.getpid() % 20000)
 _IF_INET6 = Path("/proc/net/if_inet6")
@@ -65,7 +69,7 @@ def devices(request: pytest.FixtureRequest) -> Iterator[tuple[MulticastDevice, M
     other.close()
 
 
-def test_frames_go_to_the_others_and_do_not_return(devices) -> None:
+def test_frames_go_to_the_others_and_do_not_return(devices: tuple[MulticastDevice, MulticastDevice]) -> None:
     one, other = devices
     sent = [frame_of(1, b"a"), frame_of(2, b"b"), frame_of(1, b"a"), frame_of(3, b"c")]
     one.write_batch(sent)
@@ -75,7 +79,9 @@ def test_frames_go_to_the_others_and_do_not_return(devices) -> None:
     assert read(other, 1, 0.1) == []
 
 
-def test_the_same_frame_from_another_is_not_taken_for_ours(devices) -> None:
+def test_the_same_frame_from_another_is_not_taken_for_ours(
+    devices: tuple[MulticastDevice, MulticastDevice],
+) -> None:
     one, other = devices
     one.write_batch([frame_of(1)])
     assert read(other, 1) == [frame_of(1)]
@@ -84,7 +90,9 @@ def test_the_same_frame_from_another_is_not_taken_for_ours(devices) -> None:
     assert read(one, 1) == [frame_of(1)]
 
 
-def test_datagrams_that_cannot_be_frames_are_dropped_and_counted(devices) -> None:
+def test_datagrams_that_cannot_be_frames_are_dropped_and_counted(
+    devices: tuple[MulticastDevice, MulticastDevice],
+) -> None:
     one, other = devices
     longest = frame_of(1).ljust(MTU_MAX, b"x")
     one.write_batch([b"x" * 13, longest + b"x", longest])
@@ -92,14 +100,16 @@ def test_datagrams_that_cannot_be_frames_are_dropped_and_counted(devices) -> Non
     assert other.dropped == 2
 
 
-def test_the_size_of_a_batch_is_bounded(devices) -> None:
+def test_the_size_of_a_batch_is_bounded(devices: tuple[MulticastDevice, MulticastDevice]) -> None:
     one, other = devices
     one.write_batch([frame_of(number) for number in range(5)])
     select.select([other.fileno()], [], [], 2)
     assert [len(other.read_batch(3)), len(other.read_batch(3))] == [3, 2]
 
 
-def test_the_number_of_remembered_frames_is_bounded(devices, monkeypatch) -> None:
+def test_the_number_of_remembered_frames_is_bounded(
+    devices: tuple[MulticastDevice, MulticastDevice], monkeypatch: pytest.MonkeyPatch
+) -> None:
     one, _other = devices
     monkeypatch.setattr(multicast, "MAX_OWN", 2)
     one.write_batch([frame_of(number) for number in range(4)])
@@ -129,7 +139,7 @@ def test_a_group_that_cannot_be_joined_is_explained(group: MulticastGroup, compl
         MulticastDevice(group, "path", "")
 
 
-def test_the_log_names_the_group(log) -> None:
+def test_the_log_names_the_group(log: LogLines) -> None:
     group = MulticastGroup("239.192.77.77", PORT)
     make(group).close()
     text = f"{group.address} {group.port}"

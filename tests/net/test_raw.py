@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -21,6 +22,9 @@ from pytinc.net.batch import one_by_one
 from pytinc.net.devices import open_device
 from pytinc.net.raw import RawSocketDevice
 from pytinc.wire.datagram import MTU_MAX
+
+if TYPE_CHECKING:
+    from net.conftest import LogLines
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -88,7 +92,7 @@ def receive(station: socket.socket) -> bytes:
     """Return the next frame that the station gets from another sender."""
     while True:
         data, ancillary, _, address = station.recvmsg(70000, 100)
-        if address[2] != socket.PACKET_OUTGOING:  # type: ignore[index]
+        if address[2] != socket.PACKET_OUTGOING:
             tag = raw._vlan_tag(ancillary)
             return data[10:22] + tag + data[22:]
 
@@ -152,7 +156,9 @@ def test_frames_that_are_too_long_for_the_vpn_are_read_whole(
     assert read(device, 2) == [plain, tagged]
 
 
-def test_it_works_frame_by_frame_without_numpy(station: socket.socket, monkeypatch) -> None:
+def test_it_works_frame_by_frame_without_numpy(
+    station: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(raw, "load_offload", lambda: None)
     device = RawSocketDevice(OURS, "label")
     try:
@@ -179,7 +185,7 @@ def test_reading_continues_after_the_read_error_of_an_interface_going_down(
     assert read(device, 1) == [frame(b"again")]
 
 
-def test_the_log_contains_label_and_offloads(station: socket.socket, log) -> None:
+def test_the_log_contains_label_and_offloads(station: socket.socket, log: LogLines) -> None:
     settings = Settings("a", mode=Mode.SWITCH, device_type="raw_socket", interface=OURS, offload=False)
     device = open_device(settings, None, log)
     assert log.messages == [f"{OURS} is a raw_socket", "Device offloads: none"]

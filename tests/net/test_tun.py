@@ -8,6 +8,7 @@ import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -17,6 +18,9 @@ from pytinc.net.devices import open_device
 from pytinc.net.tap import TapDevice
 from pytinc.net.tun import TunDevice
 from pytinc.wire import ip
+
+if TYPE_CHECKING:
+    from net.conftest import LogLines
 
 needs_tun = pytest.mark.skipif(
     os.geteuid() != 0 or not Path("/dev/net/tun").exists(), reason="needs root and /dev/net/tun"
@@ -91,7 +95,7 @@ def test_a_device_that_cannot_be_read_raises_an_error(pair: PairInterface) -> No
 
 @needs_tun
 @pytest.mark.parametrize("kind", [None, "tun"])
-def test_router_mode_opens_a_tun_that_reads_and_writes_packets(kind: str | None, log) -> None:
+def test_router_mode_opens_a_tun_that_reads_and_writes_packets(kind: str | None, log: LogLines) -> None:
     name = f"pu{os.getpid() % 100000}"
     device = open_device(Settings("a", device_type=kind, interface=name), None, log)
     try:
@@ -121,7 +125,7 @@ def test_router_mode_opens_a_tun_that_reads_and_writes_packets(kind: str | None,
 
 
 @needs_tun
-def test_router_mode_opens_a_tap_if_configured(log) -> None:
+def test_router_mode_opens_a_tap_if_configured(log: LogLines) -> None:
     device = open_device(Settings("a", device_type="tap"), None, log)
     try:
         assert isinstance(device, TapDevice)

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -20,6 +21,9 @@ from pytinc.net import vde
 from pytinc.net.devices import open_device
 from pytinc.net.vde import VdeDevice
 from pytinc.wire.datagram import MTU_MAX
+
+if TYPE_CHECKING:
+    from net.conftest import LogLines
 
 needs_vde = pytest.mark.skipif(shutil.which("vde_switch") is None, reason="needs Debian's package vde2")
 
@@ -54,7 +58,7 @@ def switch(tmp_path: Path) -> Iterator[str]:
 
 
 @needs_vde
-def test_frames_go_through_the_switch_and_closing_leaves_no_files(switch: str, log) -> None:
+def test_frames_go_through_the_switch_and_closing_leaves_no_files(switch: str, log: LogLines) -> None:
     before = names_in(switch)
     settings = Settings("a", mode=Mode.SWITCH, device_type="vde", device=switch, vde_port=5)
     one = open_device(settings, "net", log)
@@ -81,7 +85,7 @@ def test_frames_go_through_the_switch_and_closing_leaves_no_files(switch: str, l
 
 @needs_vde
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-def test_a_group_may_use_our_socket_and_others_may_not(switch: str, log) -> None:
+def test_a_group_may_use_our_socket_and_others_may_not(switch: str, log: LogLines) -> None:
     for group, mode in ((None, 0o700), ("daemon", 0o770)):
         settings = Settings("a", mode=Mode.SWITCH, device_type="vde", device=switch, vde_group=group)
         device = open_device(settings, None, log)
@@ -119,7 +123,7 @@ class Switch:
             opened.close()
 
 
-def test_the_request_equals_that_of_vde_plug_and_invalid_datagrams_are_dropped(tmp_path) -> None:
+def test_the_request_equals_that_of_vde_plug_and_invalid_datagrams_are_dropped(tmp_path: Path) -> None:
     switch = Switch(tmp_path, None)
     device = VdeDevice(str(tmp_path), "", port=7)
     try:
@@ -150,7 +154,7 @@ def test_the_request_equals_that_of_vde_plug_and_invalid_datagrams_are_dropped(t
     ],
 )
 def test_a_switch_that_gives_no_port_is_reported(
-    tmp_path, answer: bytes, complaint: str, monkeypatch
+    tmp_path: Path, answer: bytes, complaint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(vde, "TIMEOUT", 0.05 if answer == b"wait" else 10.0)
     switch = Switch(tmp_path, answer)
