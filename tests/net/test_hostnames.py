@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pytinc.net import hostnames
 from pytinc.net.hostnames import FRESH, MAX_LOOKUPS, RETRY, HostNames, look_up
 from pytinc.wire.address import UNKNOWN, Address
+
+if TYPE_CHECKING:
+    from net.conftest import OnLoop
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -45,7 +50,9 @@ class Clock:
 LINE = "Connection with a (192.0.2.7 port 655) and b (2001:db8::1 port 1) at 12:30:01"
 
 
-def test_an_address_is_a_number_until_its_name_is_known(on_loop, monkeypatch) -> None:
+def test_an_address_is_a_number_until_its_name_is_known(
+    on_loop: OnLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def main() -> None:
         service = Service(monkeypatch, {"192.0.2.7": "seven.example", "2001:db8::1": "one.example."})
         service.go.clear()
@@ -64,7 +71,9 @@ def test_an_address_is_a_number_until_its_name_is_known(on_loop, monkeypatch) ->
 
 
 @pytest.mark.parametrize(("name", "interval"), [("seven.example", FRESH), (None, RETRY)])
-def test_an_answer_is_valid_for_a_while(on_loop, monkeypatch, name: str | None, interval: float) -> None:
+def test_an_answer_is_valid_for_a_while(
+    on_loop: OnLoop, monkeypatch: pytest.MonkeyPatch, name: str | None, interval: float
+) -> None:
     async def main() -> None:
         service = Service(monkeypatch, {} if name is None else {"192.0.2.7": name})
         clock = Clock()
@@ -83,7 +92,9 @@ def test_an_answer_is_valid_for_a_while(on_loop, monkeypatch, name: str | None, 
     on_loop(main)
 
 
-def test_text_that_is_not_a_numeric_address_is_unchanged(on_loop, monkeypatch) -> None:
+def test_text_that_is_not_a_numeric_address_is_unchanged(
+    on_loop: OnLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def main() -> None:
         service = Service(monkeypatch, {})
         names = HostNames(asyncio.get_running_loop(), Clock())
@@ -101,7 +112,7 @@ def test_text_that_is_not_a_numeric_address_is_unchanged(on_loop, monkeypatch) -
     on_loop(main)
 
 
-def test_threads_queue_and_memory_are_bounded(on_loop, monkeypatch) -> None:
+def test_threads_queue_and_memory_are_bounded(on_loop: OnLoop, monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         monkeypatch.setattr(hostnames, "MAX_WAITING", 5)
         monkeypatch.setattr(hostnames, "MAX_KNOWN", 3)
@@ -137,8 +148,8 @@ def test_threads_queue_and_memory_are_bounded(on_loop, monkeypatch) -> None:
         ("x" * 254, None),
     ],
 )
-def test_only_a_valid_name_is_shown(monkeypatch, found: str, shown: str | None) -> None:
-    monkeypatch.setattr(hostnames.socket, "getnameinfo", lambda address, flags: (found, "0"))
+def test_only_a_valid_name_is_shown(monkeypatch: pytest.MonkeyPatch, found: str, shown: str | None) -> None:
+    monkeypatch.setattr(socket, "getnameinfo", lambda address, flags: (found, "0"))
     assert look_up("192.0.2.7") == shown
 
 

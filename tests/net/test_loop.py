@@ -20,10 +20,12 @@ def test_tasks_left_behind_are_cancelled_when_main_returns(use_uvloop: bool) -> 
     cancelled: list[str] = []
 
     async def forever() -> None:
+        task = asyncio.current_task()
+        assert task is not None
         try:
             await asyncio.Event().wait()
         finally:
-            cancelled.append(asyncio.current_task().get_name())  # type: ignore[union-attr]
+            cancelled.append(task.get_name())
 
     async def main(tasks: Tasks) -> None:
         tasks.spawn("left behind", forever())

@@ -5,6 +5,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,6 +16,9 @@ from pytinc.net.meta import TARPIT_SIZE, MetaStreams
 from pytinc.net.resolver import Resolver
 from pytinc.net.sockets import Listener, open_listeners
 from pytinc.wire.address import Address
+
+if TYPE_CHECKING:
+    from net.conftest import LogLines, OnLoop
 
 
 @dataclass
@@ -58,8 +62,10 @@ class World:
 
 
 @asynccontextmanager
-async def world(log, **changes: object) -> AsyncIterator[World]:
-    settings = Settings("a", port="0", listen_address=(HostPort("127.0.0.1"),), **changes)  # type: ignore[arg-type]
+async def world(log: LogLines, *, bind_to_address: tuple[HostPort, ...] = ()) -> AsyncIterator[World]:
+    settings = Settings(
+        "a", port="0", listen_address=(HostPort("127.0.0.1"),), bind_to_address=bind_to_address
+    )
     listeners = open_listeners(settings, log)
     loop = asyncio.get_running_loop()
     events = Events()
@@ -82,7 +88,7 @@ async def until(condition: Callable[[], object]) -> None:
         await asyncio.sleep(0.002)
 
 
-def test_both_ends_report_a_connection_and_exchange_bytes(on_loop, log) -> None:
+def test_both_ends_report_a_connection_and_exchange_bytes(on_loop: OnLoop, log: LogLines) -> None:
     async def main() -> None:
         async with world(log) as w:
             w.streams.dial(1, "peer", w.address)
@@ -100,7 +106,7 @@ def test_both_ends_report_a_connection_and_exchange_bytes(on_loop, log) -> None:
     on_loop(main)
 
 
-def test_a_refused_dial_is_reported_with_the_text_of_the_system(on_loop, log) -> None:
+def test_a_refused_dial_is_reported_with_the_text_of_the_system(on_loop: OnLoop, log: LogLines) -> None:
     async def main() -> None:
         with socket.create_server(("127.0.0.1", 0)) as unused:
             port = str(unused.getsockname()[1])
@@ -114,7 +120,9 @@ def test_a_refused_dial_is_reported_with_the_text_of_the_system(on_loop, log) ->
 
 
 @pytest.mark.parametrize("address", [Address("host.example", "655"), Address("192.0.2.1", "x")])
-def test_a_dial_to_an_opaque_address_fails_later_and_not_at_once(on_loop, log, address: Address) -> None:
+def test_a_dial_to_an_opaque_address_fails_later_and_not_at_once(
+    on_loop: OnLoop, log: LogLines, address: Address
+) -> None:
     async def main() -> None:
         async with world(log) as w:
             w.streams.dial(1, "peer", address)
@@ -125,7 +133,7 @@ def test_a_dial_to_an_opaque_address_fails_later_and_not_at_once(on_loop, log, a
     on_loop(main)
 
 
-def test_a_dial_that_is_closed_early_is_never_reported(on_loop, log) -> None:
+def test_a_dial_that_is_closed_early_is_never_reported(on_loop: OnLoop, log: LogLines) -> None:
     async def main() -> None:
         async with world(log) as w:
             w.streams.dial(1, "peer", w.address)
@@ -137,7 +145,7 @@ def test_a_dial_that_is_closed_early_is_never_reported(on_loop, log) -> None:
     on_loop(main)
 
 
-def test_sending_while_dialling_is_an_error(on_loop, log) -> None:
+def test_sending_while_dialling_is_an_error(on_loop: OnLoop, log: LogLines) -> None:
     async def main() -> None:
         async with world(log) as w:
             w.streams.dial(1, "peer", w.address)
@@ -147,7 +155,9 @@ def test_sending_while_dialling_is_an_error(on_loop, log) -> None:
     on_loop(main)
 
 
-def test_the_end_of_a_connection_is_reported_once_and_later_calls_have_no_effect(on_loop, log) -> None:
+def test_the_end_of_a_connection_is_reported_once_and_later_calls_have_no_effect(
+    on_loop: OnLoop, log: LogLines
+) -> None:
     async def main() -> None:
         async with world(log) as w:
             with socket.create_connection((w.address.host, int(w.address.port))):
@@ -163,7 +173,9 @@ def test_the_end_of_a_connection_is_reported_once_and_later_calls_have_no_effect
     on_loop(main)
 
 
-def test_output_waits_while_the_peer_does_not_read_and_arrives_complete(on_loop, log) -> None:
+def test_output_waits_while_the_peer_does_not_read_and_arrives_complete(
+    on_loop: OnLoop, log: LogLines
+) -> None:
     async def main() -> None:
         async with world(log) as w:
             with socket.create_connection((w.address.host, int(w.address.port))) as peer:
@@ -182,7 +194,9 @@ def test_output_waits_while_the_peer_does_not_read_and_arrives_complete(on_loop,
     on_loop(main)
 
 
-def test_a_peer_that_never_reads_is_disconnected_at_the_limit(on_loop, log, monkeypatch) -> None:
+def test_a_peer_that_never_reads_is_disconnected_at_the_limit(
+    on_loop: OnLoop, log: LogLines, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(meta, "MAX_QUEUED", 100_000)
 
     async def main() -> None:
@@ -200,7 +214,7 @@ def test_a_peer_that_never_reads_is_disconnected_at_the_limit(on_loop, log, monk
     on_loop(main)
 
 
-def test_a_failed_write_is_reported_by_the_loop(on_loop, log) -> None:
+def test_a_failed_write_is_reported_by_the_loop(on_loop: OnLoop, log: LogLines) -> None:
     async def main() -> None:
         async with world(log) as w:
             peer = socket.create_connection((w.address.host, int(w.address.port)))
@@ -217,14 +231,14 @@ def test_a_failed_write_is_reported_by_the_loop(on_loop, log) -> None:
     on_loop(main)
 
 
-def test_the_tarpit_is_silent_and_keeps_the_newest_ten(on_loop, log) -> None:
+def test_the_tarpit_is_silent_and_keeps_the_newest_ten(on_loop: OnLoop, log: LogLines) -> None:
     async def main() -> None:
         async with world(log) as w:
             w.events.refuse = True
             peers = []
-            for count in range(TARPIT_SIZE + 2):
+            for _ in range(TARPIT_SIZE + 2):
                 peers.append(socket.create_connection((w.address.host, int(w.address.port))))
-                await until(lambda count=count: len(w.events.accepted) == count + 1)
+                await until(lambda: len(w.events.accepted) == len(peers))
             await asyncio.sleep(0.02)
             for peer in peers:
                 peer.setblocking(False)
@@ -243,7 +257,7 @@ def test_the_tarpit_is_silent_and_keeps_the_newest_ten(on_loop, log) -> None:
     on_loop(main)
 
 
-def test_a_single_bind_to_address_of_the_family_is_the_source(on_loop, log) -> None:
+def test_a_single_bind_to_address_of_the_family_is_the_source(on_loop: OnLoop, log: LogLines) -> None:
     async def main() -> None:
         async with world(log, bind_to_address=(HostPort("127.0.0.3"),)) as w:
             w.streams.dial(1, "peer", w.address)
@@ -253,7 +267,7 @@ def test_a_single_bind_to_address_of_the_family_is_the_source(on_loop, log) -> N
     on_loop(main)
 
 
-def test_with_two_bind_to_addresses_the_system_chooses(on_loop, log) -> None:
+def test_with_two_bind_to_addresses_the_system_chooses(on_loop: OnLoop, log: LogLines) -> None:
     async def main() -> None:
         async with world(log, bind_to_address=(HostPort("127.0.0.3"), HostPort("127.0.0.4"))) as w:
             w.streams.dial(1, "peer", w.address)

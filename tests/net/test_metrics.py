@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -24,6 +25,9 @@ from pytinc.net.timers import Lag
 from pytinc.node.stats import PathKind
 from pytinc.vip.views import GuardCounters, GuardSummary
 from pytinc.wire.address import Address
+
+if TYPE_CHECKING:
+    from net.conftest import OnLoop
 
 ANYWHERE = Address("127.0.0.1", "0")
 
@@ -166,7 +170,7 @@ async def world(*, timeout: float = 5.0) -> AsyncIterator[World]:  # noqa: ASYNC
         await asyncio.sleep(0.01)
 
 
-def test_a_scrape_returns_the_text(on_loop) -> None:
+def test_a_scrape_returns_the_text(on_loop: OnLoop) -> None:
     async def main() -> None:
         async with world() as w:
             for request in (GET, b"GET /metrics?x=y HTTP/1.0\n\n"):
@@ -178,7 +182,7 @@ def test_a_scrape_returns_the_text(on_loop) -> None:
     on_loop(main)
 
 
-def test_all_clients_that_ask_while_a_text_is_made_get_this_text(on_loop) -> None:
+def test_all_clients_that_ask_while_a_text_is_made_get_this_text(on_loop: OnLoop) -> None:
     async def main() -> None:
         async with world() as w:
             answers = await asyncio.gather(*(w.ask(GET) for _ in range(metrics.MAX_CLIENTS)))
@@ -189,7 +193,7 @@ def test_all_clients_that_ask_while_a_text_is_made_get_this_text(on_loop) -> Non
 
 
 def test_a_client_that_leaves_before_the_text_is_made_does_no_harm(
-    on_loop, monkeypatch: pytest.MonkeyPatch
+    on_loop: OnLoop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def slowly(stats: DaemonStats) -> bytes:
         time.sleep(0.2)
@@ -208,7 +212,7 @@ def test_a_client_that_leaves_before_the_text_is_made_does_no_harm(
     on_loop(main)
 
 
-def test_a_text_is_reused_for_a_while(on_loop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_text_is_reused_for_a_while(on_loop: OnLoop, monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         async with world() as w:
             monkeypatch.setattr(metrics, "FRESH", 60.0)
@@ -221,7 +225,7 @@ def test_a_text_is_reused_for_a_while(on_loop, monkeypatch: pytest.MonkeyPatch) 
     on_loop(main)
 
 
-def test_other_requests_are_refused_without_making_a_text(on_loop) -> None:
+def test_other_requests_are_refused_without_making_a_text(on_loop: OnLoop) -> None:
     async def main() -> None:
         async with world() as w:
             for request, status in {
@@ -242,7 +246,7 @@ def test_other_requests_are_refused_without_making_a_text(on_loop) -> None:
     on_loop(main)
 
 
-def test_a_request_in_pieces_is_one_request(on_loop) -> None:
+def test_a_request_in_pieces_is_one_request(on_loop: OnLoop) -> None:
     async def main() -> None:
         async with world() as w:
             reader, writer = await w.connect()
@@ -255,7 +259,7 @@ def test_a_request_in_pieces_is_one_request(on_loop) -> None:
     on_loop(main)
 
 
-def test_only_the_first_of_several_requests_is_answered(on_loop) -> None:
+def test_only_the_first_of_several_requests_is_answered(on_loop: OnLoop) -> None:
     async def main() -> None:
         async with world() as w:
             assert (await w.ask(GET * 3)).count(b"HTTP/1.1") == 1
@@ -263,7 +267,7 @@ def test_only_the_first_of_several_requests_is_answered(on_loop) -> None:
     on_loop(main)
 
 
-def test_endless_headers_are_refused(on_loop) -> None:
+def test_endless_headers_are_refused(on_loop: OnLoop) -> None:
     async def main() -> None:
         async with world() as w:
             reader, writer = await w.connect()
@@ -274,7 +278,7 @@ def test_endless_headers_are_refused(on_loop) -> None:
     on_loop(main)
 
 
-def test_silent_and_slow_clients_are_disconnected_in_time(on_loop) -> None:
+def test_silent_and_slow_clients_are_disconnected_in_time(on_loop: OnLoop) -> None:
     async def main() -> None:
         async with world(timeout=0.1) as w:
             for begin in (b"", b"GET /metr"):
@@ -289,7 +293,7 @@ def test_silent_and_slow_clients_are_disconnected_in_time(on_loop) -> None:
 
 
 def test_a_client_that_does_not_read_the_answer_is_disconnected_in_time(
-    on_loop, monkeypatch: pytest.MonkeyPatch
+    on_loop: OnLoop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def main() -> None:
         monkeypatch.setattr(metrics, "exposition", lambda stats: b"x" * 50_000_000)
@@ -302,7 +306,7 @@ def test_a_client_that_does_not_read_the_answer_is_disconnected_in_time(
     on_loop(main)
 
 
-def test_the_number_of_clients_is_bounded_and_leaving_makes_room(on_loop) -> None:
+def test_the_number_of_clients_is_bounded_and_leaving_makes_room(on_loop: OnLoop) -> None:
     async def main() -> None:
         async with world() as w:
             held = [await w.connect() for _ in range(metrics.MAX_CLIENTS)]
@@ -319,7 +323,7 @@ def test_the_number_of_clients_is_bounded_and_leaving_makes_room(on_loop) -> Non
     on_loop(main)
 
 
-def test_closing_aborts_present_connections(on_loop) -> None:
+def test_closing_aborts_present_connections(on_loop: OnLoop) -> None:
     async def main() -> None:
         async with world() as w:
             _, writer = await w.connect()

@@ -3,13 +3,13 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import socket
 import subprocess
 import sys
 from ipaddress import ip_address
 
 import pytest
 
-from pytinc.net import own_addresses
 from pytinc.net.own_addresses import OwnAddresses, is_own
 
 IN_A_NAMESPACE = """
@@ -101,7 +101,7 @@ async def test_nothing_is_watched_if_the_kernel_allows_no_socket(monkeypatch: py
     def refuse(*_: object) -> None:
         raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
 
-    monkeypatch.setattr(own_addresses.socket, "socket", refuse)
+    monkeypatch.setattr(socket, "socket", refuse)
     logs: list[str] = []
     watch = OwnAddresses(
         asyncio.get_running_loop(),

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -20,6 +21,9 @@ from pytinc.config.settings import ProxySettings, Settings
 from pytinc.net.meta import MetaStreams
 from pytinc.net.resolver import Answer, Resolver
 from pytinc.wire.address import UNSPEC, Address
+
+if TYPE_CHECKING:
+    from net.conftest import LogLines, OnLoop
 
 TARGET = Address("192.0.2.1", "655")
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -56,7 +60,9 @@ class Names(Resolver):
         asyncio.get_running_loop().call_soon(answer, self._addresses)
 
 
-def streams_with(proxy: ProxySettings, events: Events, log, resolver: Resolver | None = None) -> MetaStreams:
+def streams_with(
+    proxy: ProxySettings, events: Events, log: LogLines, resolver: Resolver | None = None
+) -> MetaStreams:
     loop = asyncio.get_running_loop()
     return MetaStreams(
         loop,
@@ -119,7 +125,7 @@ async def willing_socks5(reader: asyncio.StreamReader, writer: asyncio.StreamWri
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 @pytest.mark.parametrize(("kind", "serve"), [("http", willing_http), ("socks5", willing_socks5)])
 def test_a_connection_is_up_once_the_proxy_has_made_it(
-    on_loop, log, kind: str, serve: Serve, host: str
+    on_loop: OnLoop, log: LogLines, kind: str, serve: Serve, host: str
 ) -> None:
     async def main() -> None:
         async with proxy_server(serve) as port:
@@ -146,7 +152,7 @@ def test_a_connection_is_up_once_the_proxy_has_made_it(
     ],
 )
 def test_a_refusal_by_the_proxy_fails_the_dial_with_its_reason(
-    on_loop, log, answer: bytes, complaint: str
+    on_loop: OnLoop, log: LogLines, answer: bytes, complaint: str
 ) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -172,7 +178,7 @@ def test_a_refusal_by_the_proxy_fails_the_dial_with_its_reason(
     ],
 )
 def test_an_unusable_proxy_fails_the_dial(
-    on_loop, log, proxy: ProxySettings, target: Address, complaint: str
+    on_loop: OnLoop, log: LogLines, proxy: ProxySettings, target: Address, complaint: str
 ) -> None:
     async def main() -> None:
         events = Events()
@@ -183,7 +189,7 @@ def test_an_unusable_proxy_fails_the_dial(
     on_loop(main)
 
 
-def test_every_address_of_the_proxy_is_tried_until_one_answers(on_loop, log) -> None:
+def test_every_address_of_the_proxy_is_tried_until_one_answers(on_loop: OnLoop, log: LogLines) -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
         with socket.socket() as deaf:
@@ -210,7 +216,7 @@ def test_every_address_of_the_proxy_is_tried_until_one_answers(on_loop, log) -> 
     on_loop(main)
 
 
-def test_a_dial_closed_during_the_look_up_of_the_proxy_is_not_made(on_loop, log) -> None:
+def test_a_dial_closed_during_the_look_up_of_the_proxy_is_not_made(on_loop: OnLoop, log: LogLines) -> None:
     async def main() -> None:
         events = Events()
         with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -228,7 +234,7 @@ def test_a_dial_closed_during_the_look_up_of_the_proxy_is_not_made(on_loop, log)
     on_loop(main)
 
 
-def test_a_command_carries_the_connection_and_knows_its_target(on_loop, log) -> None:
+def test_a_command_carries_the_connection_and_knows_its_target(on_loop: OnLoop, log: LogLines) -> None:
     async def main() -> None:
         events = Events()
         command = 'echo "$NAME $NODE $REMOTEADDRESS $REMOTEPORT $NETNAME"; exec cat'
@@ -245,7 +251,7 @@ def test_a_command_carries_the_connection_and_knows_its_target(on_loop, log) -> 
 
 
 def test_a_command_ends_the_connection_when_it_ends_and_is_killed_otherwise(
-    on_loop, log, tmp_path: Path
+    on_loop: OnLoop, log: LogLines, tmp_path: Path
 ) -> None:
     async def main() -> None:
         events = Events()
@@ -264,7 +270,9 @@ def test_a_command_ends_the_connection_when_it_ends_and_is_killed_otherwise(
     on_loop(main)
 
 
-def test_a_stubborn_command_is_killed_when_everything_is_closed(on_loop, log, tmp_path: Path) -> None:
+def test_a_stubborn_command_is_killed_when_everything_is_closed(
+    on_loop: OnLoop, log: LogLines, tmp_path: Path
+) -> None:
     async def main() -> None:
         pid_file = tmp_path / "pid"
         stubborn = ProxySettings("exec", command=f"trap '' TERM; echo $$ >{pid_file}; sleep 1000; sleep 1000")
@@ -280,7 +288,9 @@ def test_a_stubborn_command_is_killed_when_everything_is_closed(on_loop, log, tm
     on_loop(main)
 
 
-def test_processes_that_a_command_has_started_end_with_it(on_loop, log, tmp_path: Path) -> None:
+def test_processes_that_a_command_has_started_end_with_it(
+    on_loop: OnLoop, log: LogLines, tmp_path: Path
+) -> None:
     async def main() -> None:
         pid_file = tmp_path / "pid"
         # The shell ends when asked to; the process that it has started does not.

@@ -4,12 +4,17 @@ import asyncio
 import socket
 import threading
 from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pytinc.net import resolver
 from pytinc.net.resolver import MAX_LOOKUPS, Resolver, look_up
 from pytinc.wire.address import Address
+
+if TYPE_CHECKING:
+    from net.conftest import OnLoop
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -35,7 +40,7 @@ def test_the_family_limits_the_answer() -> None:
     assert look_up("127.0.0.1", "655", socket.AF_INET6) == ()
 
 
-def test_answers_arrive_on_the_loop(on_loop) -> None:
+def test_answers_arrive_on_the_loop(on_loop: OnLoop) -> None:
     async def main() -> None:
         answer: asyncio.Future[tuple[Address, ...]] = asyncio.get_running_loop().create_future()
         Resolver(asyncio.get_running_loop()).resolve("::1", "655", socket.AF_UNSPEC, answer.set_result)
@@ -45,7 +50,7 @@ def test_answers_arrive_on_the_loop(on_loop) -> None:
     on_loop(main)
 
 
-def test_the_number_of_look_ups_at_once_is_bounded(on_loop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_look_ups_at_once_is_bounded(on_loop: OnLoop, monkeypatch: pytest.MonkeyPatch) -> None:
     running, most = 0, 0
     lock, release = threading.Lock(), threading.Event()
 
@@ -74,7 +79,9 @@ def test_the_number_of_look_ups_at_once_is_bounded(on_loop, monkeypatch: pytest.
     assert most == MAX_LOOKUPS
 
 
-def test_a_look_up_fails_at_once_if_the_queue_is_full(on_loop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_look_up_fails_at_once_if_the_queue_is_full(
+    on_loop: OnLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     release = threading.Event()
 
     def slow(host: str, port: str, family: int) -> tuple[Address, ...]:
@@ -86,11 +93,13 @@ def test_a_look_up_fails_at_once_if_the_queue_is_full(on_loop, monkeypatch: pyte
 
     async def main() -> None:
         answers: list[int] = []
+
+        def note(number: int, found: tuple[Address, ...]) -> None:
+            answers.append(number)
+
         lookups = Resolver(asyncio.get_running_loop())
         for number in range(MAX_LOOKUPS + 3):
-            lookups.resolve(
-                "host", "1", socket.AF_UNSPEC, lambda found, number=number: answers.append(number)
-            )
+            lookups.resolve("host", "1", socket.AF_UNSPEC, partial(note, number))
         await until(lambda: answers)
         assert answers == [MAX_LOOKUPS + 2]
         release.set()

@@ -6,6 +6,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -17,8 +18,9 @@ from pytinc.datapath.output import Output
 from pytinc.datapath.peer_slot import PeerSlot, UdpPath
 from pytinc.errors import ConfigError
 from pytinc.net import hostnames
+from pytinc.net.batch import one_by_one
 from pytinc.net.devices import DummyDevice
-from pytinc.net.shell import Shell
+from pytinc.net.shell import HostFiles, Shell
 from pytinc.net.sockets import Listener, open_listeners
 from pytinc.net.udp import UdpSockets
 from pytinc.node import views
@@ -37,6 +39,10 @@ from pytinc.node.actions import (
 from pytinc.node.node import Node
 from pytinc.wire.address import UNSPEC, Address, SockAddr
 
+if TYPE_CHECKING:
+    from net.conftest import LogLines, OnLoop
+    from pytinc.datapath.runs import FrameRun
+
 
 class NodeDouble:
     """Records the events it gets, and answers with given actions."""
@@ -51,7 +57,7 @@ class NodeDouble:
         self.at_work = False
         self.accepted_then: list[Action] = []
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> Callable[..., None]:
         def event(*arguments: object) -> None:
             assert not self.at_work, "the node was called while its actions were carried out"
             self.events.append((name, *arguments[:-1]))
@@ -79,19 +85,24 @@ class NodeDouble:
         return [event[0] for event in self.events]
 
 
-class Device(DummyDevice):
+class Device:
+    """A device whose other end belongs to the test."""
+
+    name = path = "pair"
+    hwaddr = bytes(6)
+
     def __init__(self) -> None:
         self.host, self.ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.ours.setblocking(False)
 
-    def fileno(self) -> int:  # type: ignore[override]
+    def fileno(self) -> int:
         return self.ours.fileno()
 
     def read_batch(self, limit: int) -> list[bytes]:
         return [self.ours.recv(2000)]
 
-    def write_batch(self, frames: Sequence[bytes]) -> None:
-        for frame in frames:
+    def write_batch(self, frames: Sequence[bytes | FrameRun]) -> None:
+        for frame in one_by_one(frames):
             self.ours.send(frame)
 
     def close(self) -> None:
@@ -131,7 +142,7 @@ class World:
 
 
 @asynccontextmanager
-async def world(log, *, is_open: bool = True) -> AsyncIterator[World]:
+async def world(log: LogLines, *, is_open: bool = True) -> AsyncIterator[World]:
     settings = Settings("a", port="0", listen_address=(HostPort("127.0.0.1"),))
     node, device, files = NodeDouble(settings), Device(), Files()
     scripts: list[tuple[str, Mapping[str, str]]] = []
@@ -139,10 +150,10 @@ async def world(log, *, is_open: bool = True) -> AsyncIterator[World]:
     listeners = open_listeners(settings, lambda *_: None)
     shell = Shell(
         asyncio.get_running_loop(),
-        node,  # type: ignore[arg-type]
+        cast(Node, node),
         device,
         listeners,
-        files=files,  # type: ignore[arg-type]
+        files=cast(HostFiles, files),
         log=log,
         run_script=lambda name, environment: scripts.append((name, environment)),
         on_fatal=lambda text: log(0, "error", text),
@@ -164,7 +175,9 @@ async def until(condition: Callable[[], object]) -> None:
         await asyncio.sleep(0.002)
 
 
-def test_frames_of_the_device_go_to_the_node_and_its_frames_to_the_device(on_loop, log) -> None:
+def test_frames_of_the_device_go_to_the_node_and_its_frames_to_the_device(
+    on_loop: OnLoop, log: LogLines
+) -> None:
     async def main() -> None:
         async with world(log) as w:
             w.device.host.send(b"from the host")
@@ -177,7 +190,9 @@ def test_frames_of_the_device_go_to_the_node_and_its_frames_to_the_device(on_loo
     on_loop(main)
 
 
-def test_priority_inheritance_gives_datagrams_the_mark_of_their_frames(on_loop, log, monkeypatch) -> None:
+def test_priority_inheritance_gives_datagrams_the_mark_of_their_frames(
+    on_loop: OnLoop, log: LogLines, monkeypatch: pytest.MonkeyPatch
+) -> None:
     head = bytes(12) + b"\x08\x00\x45"
     frames = [head + bytes((mark,)) + bytes(18) for mark in (0xB8, 0xB8, 0)]
     path = UdpPath(1400, 0, ("127.0.0.1", 9), b"", PeerSlot("b"))
@@ -205,7 +220,7 @@ def test_priority_inheritance_gives_datagrams_the_mark_of_their_frames(on_loop, 
     on_loop(main)
 
 
-def test_datagrams_go_to_the_node_with_their_senders_and_socket(on_loop, log) -> None:
+def test_datagrams_go_to_the_node_with_their_senders_and_socket(on_loop: OnLoop, log: LogLines) -> None:
     async def main() -> None:
         async with world(log) as w:
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
@@ -221,7 +236,7 @@ def test_datagrams_go_to_the_node_with_their_senders_and_socket(on_loop, log) ->
     on_loop(main)
 
 
-def test_a_refused_size_is_reported_once_per_peer_and_from_the_loop(on_loop, log) -> None:
+def test_a_refused_size_is_reported_once_per_peer_and_from_the_loop(on_loop: OnLoop, log: LogLines) -> None:
     async def main() -> None:
         async with world(log) as w:
             address = w.listener.udp.getsockname()
@@ -239,7 +254,9 @@ def test_a_refused_size_is_reported_once_per_peer_and_from_the_loop(on_loop, log
     on_loop(main)
 
 
-def test_a_dialled_connection_carries_bytes_both_ways_until_it_is_closed(on_loop, log) -> None:
+def test_a_dialled_connection_carries_bytes_both_ways_until_it_is_closed(
+    on_loop: OnLoop, log: LogLines
+) -> None:
     async def main() -> None:
         async with world(log) as w:
             with socket.create_server(("127.0.0.1", 0)) as peer:
@@ -261,7 +278,9 @@ def test_a_dialled_connection_carries_bytes_both_ways_until_it_is_closed(on_loop
     on_loop(main)
 
 
-def test_a_connection_that_fails_while_actions_are_performed_is_reported_later(on_loop, log) -> None:
+def test_a_connection_that_fails_while_actions_are_performed_is_reported_later(
+    on_loop: OnLoop, log: LogLines
+) -> None:
     async def main() -> None:
         async with world(log) as w:
             w.node.at_work = True
@@ -272,7 +291,7 @@ def test_a_connection_that_fails_while_actions_are_performed_is_reported_later(o
     on_loop(main)
 
 
-def test_an_accepted_connection_may_be_refused_at_once(on_loop, log) -> None:
+def test_an_accepted_connection_may_be_refused_at_once(on_loop: OnLoop, log: LogLines) -> None:
     async def main() -> None:
         async with world(log) as w:
             w.node.accepted_then = [CloseMeta(7, tarpit=True)]
@@ -288,7 +307,7 @@ def test_an_accepted_connection_may_be_refused_at_once(on_loop, log) -> None:
     on_loop(main)
 
 
-def test_the_node_gets_the_answer_of_a_look_up(on_loop, log) -> None:
+def test_the_node_gets_the_answer_of_a_look_up(on_loop: OnLoop, log: LogLines) -> None:
     async def main() -> None:
         async with world(log) as w:
             w.do(Resolve("b", "127.0.0.1", "655"))
@@ -298,7 +317,7 @@ def test_the_node_gets_the_answer_of_a_look_up(on_loop, log) -> None:
     on_loop(main)
 
 
-def test_a_name_without_an_address_is_logged_with_the_peer(on_loop, log) -> None:
+def test_a_name_without_an_address_is_logged_with_the_peer(on_loop: OnLoop, log: LogLines) -> None:
     async def main() -> None:
         async with world(log) as w:
             w.do(Resolve("b", "127.0.0.1", "no such service"))
@@ -308,7 +327,7 @@ def test_a_name_without_an_address_is_logged_with_the_peer(on_loop, log) -> None
     on_loop(main)
 
 
-def test_nothing_is_dialled_or_read_before_the_shell_is_open(on_loop, log) -> None:
+def test_nothing_is_dialled_or_read_before_the_shell_is_open(on_loop: OnLoop, log: LogLines) -> None:
     async def main() -> None:
         async with world(log, is_open=False) as w:
             w.node.deadline = 0.0
@@ -332,7 +351,7 @@ def test_nothing_is_dialled_or_read_before_the_shell_is_open(on_loop, log) -> No
     on_loop(main)
 
 
-def test_the_node_is_ticked_at_its_deadline(on_loop, log) -> None:
+def test_the_node_is_ticked_at_its_deadline(on_loop: OnLoop, log: LogLines) -> None:
     async def main() -> None:
         async with world(log) as w:
             w.node.deadline = 0.0
@@ -345,7 +364,7 @@ def test_the_node_is_ticked_at_its_deadline(on_loop, log) -> None:
     on_loop(main)
 
 
-def test_files_and_log_lines_are_written_in_order(on_loop, log) -> None:
+def test_files_and_log_lines_are_written_in_order(on_loop: OnLoop, log: LogLines) -> None:
     async def main() -> None:
         async with world(log) as w:
             addresses = (Address("192.0.2.1", "655"),)
@@ -356,7 +375,9 @@ def test_files_and_log_lines_are_written_in_order(on_loop, log) -> None:
     on_loop(main)
 
 
-def test_logs_and_dumps_show_names_with_hostnames(on_loop, log, monkeypatch) -> None:
+def test_logs_and_dumps_show_names_with_hostnames(
+    on_loop: OnLoop, log: LogLines, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(hostnames, "look_up", lambda host: f"name-of-{host}.example")
     b = "192.0.2.7"
     edge = views.EdgeView("a", "b", Address(b, "655"), UNSPEC, 0, 1)
@@ -378,7 +399,7 @@ def test_logs_and_dumps_show_names_with_hostnames(on_loop, log, monkeypatch) -> 
     on_loop(main)
 
 
-def test_a_full_disk_is_only_reported(on_loop, log) -> None:
+def test_a_full_disk_is_only_reported(on_loop: OnLoop, log: LogLines) -> None:
     async def main() -> None:
         async with world(log) as w:
             w.files.broken = True
@@ -388,7 +409,7 @@ def test_a_full_disk_is_only_reported(on_loop, log) -> None:
     on_loop(main)
 
 
-def test_captured_frames_are_delivered_and_forgotten(on_loop, log) -> None:
+def test_captured_frames_are_delivered_and_forgotten(on_loop: OnLoop, log: LogLines) -> None:
     async def main() -> None:
         async with world(log) as w:
             w.shell.capture(wanted=True)
@@ -403,7 +424,7 @@ def test_captured_frames_are_delivered_and_forgotten(on_loop, log) -> None:
     on_loop(main)
 
 
-def test_requests_reach_the_node(on_loop, log) -> None:
+def test_requests_reach_the_node(on_loop: OnLoop, log: LogLines) -> None:
     async def main() -> None:
         async with world(log) as w:
             settings = Settings("a", mode=Mode.HUB)
@@ -446,7 +467,7 @@ class NoHosts:
         return False
 
 
-def test_dumps_of_a_real_node_have_the_form_of_the_control_protocol(on_loop, log) -> None:
+def test_dumps_of_a_real_node_have_the_form_of_the_control_protocol(on_loop: OnLoop, log: LogLines) -> None:
     async def main() -> None:
         settings = Settings("alpha", mode=Mode.SWITCH, port="0", listen_address=(HostPort("127.0.0.1"),))
         listeners = open_listeners(settings, log)
@@ -466,7 +487,7 @@ def test_dumps_of_a_real_node_have_the_form_of_the_control_protocol(on_loop, log
             node,
             DummyDevice(),
             listeners,
-            files=Files(),  # type: ignore[arg-type]
+            files=cast(HostFiles, Files()),
             log=log,
             run_script=lambda name, environment: None,
             on_fatal=lambda text: None,

@@ -6,10 +6,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from time import monotonic as clock
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pytinc.net.timers import Deadline, LagMeter, uptime
+
+if TYPE_CHECKING:
+    from net.conftest import OnLoop
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -20,7 +24,7 @@ async def until(condition: Callable[[], object]) -> None:
     await asyncio.sleep(0.01)
 
 
-def test_it_calls_back_once_at_the_armed_time(on_loop) -> None:
+def test_it_calls_back_once_at_the_armed_time(on_loop: OnLoop) -> None:
     async def main() -> None:
         calls: list[float] = []
         deadline = Deadline(asyncio.get_running_loop(), clock, lambda: calls.append(clock()))
@@ -33,7 +37,7 @@ def test_it_calls_back_once_at_the_armed_time(on_loop) -> None:
     on_loop(main)
 
 
-def test_a_later_time_replaces_an_earlier_one(on_loop) -> None:
+def test_a_later_time_replaces_an_earlier_one(on_loop: OnLoop) -> None:
     async def main() -> None:
         calls: list[float] = []
         deadline = Deadline(asyncio.get_running_loop(), clock, lambda: calls.append(clock()))
@@ -47,7 +51,7 @@ def test_a_later_time_replaces_an_earlier_one(on_loop) -> None:
     on_loop(main)
 
 
-def test_an_earlier_time_replaces_a_later_one(on_loop) -> None:
+def test_an_earlier_time_replaces_a_later_one(on_loop: OnLoop) -> None:
     async def main() -> None:
         calls: list[int] = []
         deadline = Deadline(asyncio.get_running_loop(), clock, lambda: calls.append(1))
@@ -59,7 +63,7 @@ def test_an_earlier_time_replaces_a_later_one(on_loop) -> None:
     on_loop(main)
 
 
-def test_infinity_and_cancel_prevent_the_callback(on_loop) -> None:
+def test_infinity_and_cancel_prevent_the_callback(on_loop: OnLoop) -> None:
     async def main() -> None:
         calls: list[int] = []
         deadline = Deadline(asyncio.get_running_loop(), clock, lambda: calls.append(1))
@@ -74,7 +78,7 @@ def test_infinity_and_cancel_prevent_the_callback(on_loop) -> None:
     on_loop(main)
 
 
-def test_the_callback_may_arm_again(on_loop) -> None:
+def test_the_callback_may_arm_again(on_loop: OnLoop) -> None:
     async def main() -> None:
         calls: list[int] = []
 
@@ -97,8 +101,11 @@ def test_the_meter_has_mean_and_maximum_of_the_last_minute() -> None:
     meter.note(0.5, 1000.0)
     meter.note(0.1, 1030.0)
     meter.note(-0.001, 1031.0)  # early, by rounding
-    assert meter.recent(1031.0) == (3, pytest.approx(0.2), 0.5)
-    assert meter.recent(1065.0) == (2, pytest.approx(0.05), 0.1)
+    first, second = meter.recent(1031.0), meter.recent(1065.0)
+    assert (first.samples, first.maximum) == (3, 0.5)
+    assert first.mean == pytest.approx(0.2)
+    assert (second.samples, second.maximum) == (2, 0.1)
+    assert second.mean == pytest.approx(0.05)
     assert meter.recent(5000.0).samples == 0
 
 
@@ -109,7 +116,7 @@ def test_the_meter_does_not_grow() -> None:
     assert meter.recent(9999.0).samples == 60
 
 
-def test_a_busy_loop_is_measured(on_loop) -> None:
+def test_a_busy_loop_is_measured(on_loop: OnLoop) -> None:
     async def main() -> None:
         deadline = Deadline(asyncio.get_running_loop(), clock, lambda: None)
         deadline.arm(clock() + 0.01)
@@ -122,7 +129,7 @@ def test_a_busy_loop_is_measured(on_loop) -> None:
     on_loop(main)
 
 
-def test_a_time_in_the_past_does_not_count_as_lag(on_loop) -> None:
+def test_a_time_in_the_past_does_not_count_as_lag(on_loop: OnLoop) -> None:
     async def main() -> None:
         deadline = Deadline(asyncio.get_running_loop(), clock, lambda: None)
         deadline.arm(clock() - 100)

@@ -10,7 +10,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -19,8 +19,11 @@ from pytinc.net import upnp
 from pytinc.net.loop import Tasks, run
 from pytinc.net.upnp import MAX_LEASE, Plan, PortMapper, missing_library, plan
 
-ROUTER = {"router": "198.51.100.1", "address": "192.0.2.1"}
-MAPPED = [{"port": "655/tcp", "error": None}, {"port": "655/udp", "error": None}]
+Line = Mapping[str, object]
+"""A line of the helper's output."""
+
+ROUTER: Line = {"router": "198.51.100.1", "address": "192.0.2.1"}
+MAPPED: list[Line] = [{"port": "655/tcp", "error": None}, {"port": "655/udp", "error": None}]
 MAPPED_LINES = [
     (1, "info", "UPnP: the router's address is 198.51.100.1"),
     (1, "info", "UPnP: mapped port 655/tcp for 2 seconds at a time"),
@@ -53,7 +56,7 @@ def play(log: Log, command: list[str], until: Callable[[], bool]) -> None:
     run(main)
 
 
-def helper(path: Path, *turns: list[dict[str, object]]) -> list[str]:
+def helper(path: Path, *turns: Sequence[Line]) -> list[str]:
     """A helper with a different output in each run; the last one repeats."""
     script = path / "helper.sh"
     count = path / "count"
@@ -105,7 +108,7 @@ class TestReports:
         assert log == MAPPED_LINES
 
     def test_a_failure_is_logged_once_and_so_is_its_end(self, tmp_path: Path, log: Log) -> None:
-        bad: list[dict[str, object]] = [{"error": "no router answers in the local network"}]
+        bad: list[Line] = [{"error": "no router answers in the local network"}]
         good = [ROUTER, *MAPPED]
         play(log, helper(tmp_path, good, bad, bad, good), turns_done(tmp_path, 5))
         failure = (0, "warning", "UPnP: no router answers in the local network; no ports are mapped")
