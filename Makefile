@@ -76,7 +76,7 @@ interop: $(STAMP) containers
 	@sh interop/setup.sh test
 	@rm -f interop/results/*.md
 	$(PY) -m pytinc.lab $(PY) -m pytest $(MEASURING)
-	$(PY) -m pytinc.lab $(PY) -m pytest -n $(LABS) --dist loadfile interop $(addprefix --ignore=,$(MEASURING))
+	$(PY) -m pytinc.lab $(PY) -m pytest -n $(LABS) --dist loadfile --no-loadscope-reorder interop $(addprefix --ignore=,$(MEASURING))
 
 control: $(STAMP)
 	@sh interop/setup.sh test

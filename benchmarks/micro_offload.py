@@ -1,9 +1,9 @@
-"""What cutting and joining super-frames costs: microseconds per frame of 1,448 bytes of TCP, best of rounds.
+"""The cost of cutting and joining super-frames: microseconds per frame of 1,448 bytes of TCP, best of rounds.
 
     .venv/bin/python benchmarks/micro_offload.py
 
-Also what a write to a TAP device costs (only as root), without what the host's TCP then does with a frame and
-its acknowledgement, which a joined chain saves as well. `coalesce.MIN_CHAIN` comes from these figures.
+As root, it also measures a write to a TAP device, but not the work of the host's TCP for a frame and its
+acknowledgement, which a joined chain also saves. `coalesce.MIN_CHAIN` is based on these figures.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def super_frame(count: int) -> tuple[bytes, bytes]:
-    """Return a virtio-net header and a frame as the kernel hands them over."""
+    """Return a virtio-net header and a frame as the kernel delivers them."""
     length = 52 + count * PAYLOAD
     network = struct.pack("!BBHHHBBH", 0x45, 0, length, 7, 0x4000, 64, 6, 0) + bytes(range(1, 9))
     network = network[:10] + checksum(network).to_bytes(2, "big") + network[12:]
@@ -58,7 +58,7 @@ def super_frame(count: int) -> tuple[bytes, bytes]:
 
 
 def report_writes(frames: list[bytes]) -> None:
-    """Print what writing to a TAP device costs, frame by frame and joined."""
+    """Print the cost of writing to a TAP device, frame by frame and joined."""
     try:
         device = TapDevice()
     except DeviceError as error:
@@ -73,7 +73,7 @@ def report_writes(frames: list[bytes]) -> None:
 
 
 def up(name: str) -> None:
-    """Set an interface up, which has no address and so answers nothing."""
+    """Set an interface up; without an address it answers nothing."""
     import fcntl
 
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:

@@ -22,6 +22,11 @@ from pytinc.lab.network import Network
 from pytinc.lab.node import Kind
 
 KINDS = {"C": Kind.C, "P": Kind.PY}
+LONGEST = (
+    "test_containers", "test_capture", "test_paths", "test_shared_address", "test_mesh", "test_transfer",
+    "test_chaos", "test_router", "test_shared_address_odd", "test_howto",
+)  # fmt: skip
+"""Modules that take minutes, which nobody shall wait for in the end."""
 BUG = re.compile(r"Traceback|Unexpected \w+(Error|Exception)")
 Cast = tuple[Kind, ...]
 
@@ -58,7 +63,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark everything."""
+    """Mark everything, and let modules that take minutes begin."""
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
     for item in items:
         item.add_marker(pytest.mark.namespaces)
         item.add_marker(pytest.mark.timeout(900))

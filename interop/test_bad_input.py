@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from pytinc.lab.echo import answers, ping
+from pytinc.lab.echo import wait_steady
 from pytinc.lab.namespaces import Completed, Lab
 from pytinc.lab.network import BASE_SETTINGS, Network
-from pytinc.lab.node import Kind, Node, wait_until
+from pytinc.lab.node import PATIENCE_S, Kind, Node, wait_until
 
 # The victim, its honest peer (always the real tincd) and one who attacks it.
 CASTS = ("PCC",)
@@ -26,7 +26,7 @@ TCP_GARBAGE = r"""
 import os, socket, sys, time
 port = int(sys.argv[2])
 def send(data, wait=0.05):
-    with socket.create_connection((sys.argv[1], port), 2) as s:
+    with socket.create_connection((sys.argv[1], port), 60) as s:
         try:
             s.sendall(data); time.sleep(wait); s.settimeout(0.05); s.recv(100)
         except OSError:
@@ -40,7 +40,7 @@ for data in (
     b'GET / HTTP/1.0\r\n\r\n', b'0 peer 17.7\n' + b'\xff\xff' + b'a' * 70000,
 ):
     send(data)
-half_open = [socket.create_connection((sys.argv[1], port), 2) for _ in range(30)]
+half_open = [socket.create_connection((sys.argv[1], port), 60) for _ in range(30)]
 time.sleep(0.2)
 """
 
@@ -72,7 +72,7 @@ for destination in (bytes.fromhex(sys.argv[2].replace(':', '')), bytes([255] * 6
 
 @pytest.fixture(scope="module")
 def network(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Network:
-    network = new_network(("PingInterval", "3"), ("PingTimeout", "2"))
+    network = new_network()
     for role, kind in zip(ROLES, cast, strict=True):
         network.add(role, kind, connect_to=() if role == "victim" else ("victim",))
     network.exchange_keys()
@@ -82,8 +82,8 @@ def network(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Netw
     (network["victim"].confbase / "hosts" / "mallory").write_text(f"{key}\n")
     network["victim"].start()
     network["peer"].start()
-    wait_until(lambda: network["victim"].sees([network["peer"]]), 20, "victim and peer are connected")
-    wait_until(lambda: answers(network["peer"].host, network["victim"].address), 20, "the victim answers")
+    wait_until(lambda: network["victim"].sees([network["peer"]]), PATIENCE_S, "victim and peer are connected")
+    wait_steady(network["peer"].host, network["victim"].address)
     return network
 
 
@@ -95,7 +95,7 @@ def victim(network: Network) -> Iterator[Node]:
     yield victim
     assert victim.running()
     assert victim.pid() == pid
-    wait_until(lambda: ping(peer.host, victim.address, 5, interval=0.02).lost == 0, 20, "frames flow again")
+    wait_steady(peer.host, victim.address, interval=0.02)
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +136,7 @@ def test_a_peer_with_the_wrong_key_is_refused_and_named_in_the_log(victim: Node,
     mallory = network["mallory"]
     before = len(victim.log())
     mallory.start()
-    wait_until(lambda: "mallory" in victim.log()[before:], 10, "the victim's log names mallory")
+    wait_until(lambda: "mallory" in victim.log()[before:], PATIENCE_S, "the victim's log names mallory")
     assert not victim.sees([mallory])
     mallory.stop()
 
@@ -158,15 +158,13 @@ def test_a_frame_too_large_is_dropped_and_smaller_ones_still_flow(victim: Node, 
     try:
         peer = network["peer"]
         victim.host.run(sys.executable, "-c", LARGE_FRAMES, victim.interface, peer.mac, victim.mac)
-        assert ping(victim.host, peer.address, 3, size=1300).received == 3
+        wait_steady(victim.host, peer.address, 3, size=1300)
     finally:
         victim.host.run("ip", "link", "set", victim.interface, "mtu", "1500")
 
 
 def test_a_second_daemon_cannot_take_the_port_and_leaves_the_first_alone(victim: Node, spare: Node) -> None:
-    done = victim.host.run(
-        spare.tincd_program, *spare.globals, "-D", "-o", "Interface=second", check=False, timeout=20
-    )
+    done = victim.host.run(spare.tincd_program, *spare.globals, "-D", "-o", "Interface=second", check=False)
     assert done.returncode == 1
     assert "Can't bind to 0.0.0.0 port 655/tcp" in done.stderr
     assert "Unable to create any listening socket" in done.stderr
@@ -180,7 +178,7 @@ def test_a_second_daemon_on_the_same_configuration_leaves_the_first_alone(victim
     pid = victim.pid()
     done = victim.start(check=False)
     assert done.returncode == 0, "start is content with a daemon that runs"
-    done = victim.host.run(victim.tincd_program, *victim.globals, "-D", check=False, timeout=20)
+    done = victim.host.run(victim.tincd_program, *victim.globals, "-D", check=False)
     assert done.returncode == 1
     assert victim.pid() == pid
     assert victim.nodes()
@@ -196,9 +194,7 @@ def test_without_permission_it_says_so(spare: Node) -> None:
     spare.host.run("chown", "-R", "65534:65534", str(spare.confbase))
     # Port 655 is privileged as well: take one that is not, to come as far as the device.
     nobody = ("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups")
-    done = spare.host.run(
-        *nobody, spare.tincd_program, *spare.globals, "-D", "-o", "Port=7655", check=False, timeout=20
-    )
+    done = spare.host.run(*nobody, spare.tincd_program, *spare.globals, "-D", "-o", "Port=7655", check=False)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert any(text in done.stderr for text in ("Permission denied", "Operation not permitted")), done.stderr

@@ -31,7 +31,7 @@ import pytest
 
 from pytinc.lab.echo import answers
 from pytinc.lab.network import Network
-from pytinc.lab.node import Kind, Node, wait_until
+from pytinc.lab.node import PATIENCE_S, Kind, Node, wait_until
 
 CASTS = (os.environ.get("PYTINC_INTEROP_CHAOS_CAST", "PCPCPPCCP"),)
 SECONDS = float(os.environ.get("PYTINC_INTEROP_CHAOS_SECONDS", "60"))
@@ -49,20 +49,21 @@ PAIRS = (
 
 PING_EVERY_S = 0.2
 PING_INTERVAL_S, PING_TIMEOUT_S, MAX_TIMEOUT_S = 10, 2, 3  # tinc's variables of these names
+BUSY_S = 3  # so late everything may be on a machine that does much else
 KEY_RETRY_S = 10  # tinc's own limit: a key request that was lost is repeated only after this time
 ARP_RETRY_S = 1
-# An echo takes milliseconds; on a machine with much else to do, and behind a wait for ARP, some more.
-UNDER_WAY_S = 1.0
+# An echo takes milliseconds, and behind a wait for ARP a second.
+UNDER_WAY_S = ARP_RETRY_S + BUSY_S
 # From "the daemon is ready" to the last lost ping, for a path that ends at the restarted host. All of these
 # may come one after the other: the first attempt to connect meets a neighbour that still holds the old
 # connection (PingTimeout), or that is not there and is tried again (MaxTimeout); a key request gets lost; and
 # ARP asks once a second.
-END_RECOVERS_S = PING_TIMEOUT_S + MAX_TIMEOUT_S + KEY_RETRY_S + ARP_RETRY_S
+END_RECOVERS_S = PING_TIMEOUT_S + MAX_TIMEOUT_S + KEY_RETRY_S + ARP_RETRY_S + BUSY_S
 # The same for a host that only carried: its neighbours see the closed TCP connections at once, the graph has
 # other paths, and what was in its queues is lost. It counts from the moment it goes, as nobody waits for its
 # return, and again from its return, as shorter paths then lead through it before it knows all others. Only a
 # relay that goes while a path's end is just coming back may take a key request with it.
-RELAY_RECOVERS_S = PING_TIMEOUT_S + ARP_RETRY_S
+RELAY_RECOVERS_S = PING_TIMEOUT_S + ARP_RETRY_S + BUSY_S
 
 PINGER = """
 import json, select, signal, socket, struct, sys, time
@@ -95,7 +96,7 @@ def receive():
 sequence, due, stop_at = 0, time.monotonic(), None
 while stop_at is None or time.monotonic() < stop_at:
     if ended and stop_at is None:
-        stop_at = time.monotonic() + 2
+        stop_at = time.monotonic() + 5
     left = due - time.monotonic()
     if left > 0:
         if select.select([here], [], [], left)[0]:
@@ -238,7 +239,7 @@ def mesh(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Network
     network.wait_converged()
     for one, other in PAIRS:
         is_answered = partial(answers, network[one].host, network[other].address)
-        wait_until(is_answered, 30, f"{one} is answered by {other}")
+        wait_until(is_answered, PATIENCE_S, f"{one} is answered by {other}")
     return network
 
 
@@ -262,7 +263,7 @@ class Pings:
         flows = {}
         names = {node.address: node.name for node in self._network}
         for sender, process in self._processes.items():
-            sent, answered = json.loads(process.communicate(timeout=30)[0])
+            sent, answered = json.loads(process.communicate(timeout=PATIENCE_S)[0])
             for address, times in sent.items():
                 flows[sender, names[address]] = Flow(
                     {int(number): when for number, when in times.items()},
@@ -283,7 +284,7 @@ def bring_down(node: Node, how: str) -> None:
         os.kill(pid, 15)
         os.kill(pid, 9)
         node.started = False
-        wait_until(lambda: not node.running(), 5, f"{node.name} is gone", interval=0.02)
+        wait_until(lambda: not node.running(), PATIENCE_S, f"{node.name} is gone", interval=0.02)
 
 
 def restarts(network: Network, choose: random.Random, until: float) -> Iterator[Restart]:
@@ -395,7 +396,7 @@ def test_all_hosts_agree_about_the_network_in_the_end(mesh: Network) -> None:
         return reachable(node) == list(NAMES) and edges == expected
 
     for node in mesh:
-        wait_until(partial(knows_all, node), 30, f"{node.name} knows all edges and reaches all")
+        wait_until(partial(knows_all, node), PATIENCE_S, f"{node.name} knows all edges and reaches all")
 
 
 def test_no_log_speaks_of_anything_invalid(mesh: Network) -> None:

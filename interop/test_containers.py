@@ -20,12 +20,13 @@ from howto.machines import Backend
 from howto.report import write
 from howto.story import CASTS, NODES, Outcome, play_all
 from pytinc.lab.namespaces import Completed, LabError
-from pytinc.lab.node import Kind, parse_nodes, wait_until
+from pytinc.lab.node import PATIENCE_S, Kind, parse_nodes, wait_until
 
 CONTROL = "CCCCC"
 USUAL = ("CPCPP", "PPPPP")
 NET = "mynet"
-AT_ONCE_S = 2.0  # `docker stop` and asking the peer take their time as well
+AT_ONCE_S = 30
+"""Who just goes is missed only after PingInterval, which is a minute."""
 pytestmark = pytest.mark.slow
 
 
@@ -124,7 +125,7 @@ def exit_code(engine: Engine, container: str) -> int:
 
 
 def stop_and_see_it_gone(engine: Engine, container: str, hub: ContainerMachine, name: str) -> None:
-    engine.docker("stop", container)
+    engine.docker("stop", "--time", "50", container)
     assert exit_code(engine, container) == 0, logs(engine, container)
     wait_until(lambda: not reachable(hub, name), AT_ONCE_S, "the peer knows that the node is gone", 0.05)
 
@@ -139,7 +140,9 @@ def test_a_container_joins_by_invitation_without_root_and_says_goodbye(
     container, _ = network.run("box", images[Kind.PY], "-d3", options=options)
     try:
         wait_until(
-            lambda: reachable(hub, "box") and pings(hub, "10.1.1.5"), 30, "the container is in the network"
+            lambda: reachable(hub, "box") and pings(hub, "10.1.1.5"),
+            PATIENCE_S,
+            "the container is in the network",
         )
     except LabError as error:
         pytest.fail(f"{error}\n{logs(engine, container)}")
@@ -149,10 +152,10 @@ def test_a_container_joins_by_invitation_without_root_and_says_goodbye(
     assert int(fields["CapEff"], 16) == int(fields["CapBnd"], 16) == 1 << 12 | 1 << 10
     # A restart goes on with what the first start made: the invitation is used up.
     engine.docker("restart", container)
-    wait_until(lambda: reachable(hub, "box"), 30, "it is back after a restart")
+    wait_until(lambda: reachable(hub, "box"), PATIENCE_S, "it is back after a restart")
     # Its interface is a new one with another MAC address; the hub's kernel goes on with the old one for long.
     hub.run("ip", "neigh", "flush", "dev", NET)
-    wait_until(lambda: pings(hub, "10.1.1.5"), 30, "it answers after a restart")
+    wait_until(lambda: pings(hub, "10.1.1.5"), PATIENCE_S, "it answers after a restart")
     stop_and_see_it_gone(engine, container, hub, "box")
 
 
@@ -176,7 +179,9 @@ def test_a_container_runs_a_mounted_directory_and_leaves_its_owners_alone(
     container, _ = network.run("box", images[Kind.PY], options=mount)
     try:
         wait_until(
-            lambda: reachable(hub, "box") and pings(hub, "10.1.1.5"), 30, "the container is in the network"
+            lambda: reachable(hub, "box") and pings(hub, "10.1.1.5"),
+            PATIENCE_S,
+            "the container is in the network",
         )
     except LabError as error:
         pytest.fail(f"{error}\n{logs(engine, container)}")
@@ -196,7 +201,7 @@ def test_the_capabilities_in_compose_yaml_suffice_for_a_new_node(
     healthy = engine.docker("inspect", "--format", "{{index .Config.Healthcheck.Test 1}}", container).stdout
     check = ("exec", container, "sh", "-c", healthy.strip())
     try:
-        wait_until(lambda: engine.docker(*check, check=False).returncode == 0, 20, "the daemon runs")
+        wait_until(lambda: engine.docker(*check, check=False).returncode == 0, PATIENCE_S, "the daemon runs")
         shown = engine.docker("exec", container, "ip", "address", "show", "dev", NET).stdout
         assert "inet 10.1.1.5/24" in shown
         assert "inet 10.1.1.10/24" in shown

@@ -13,14 +13,13 @@ from collections.abc import Callable
 
 import pytest
 
-from pytinc.lab.echo import answers, ping
+from pytinc.lab.echo import answers, wait_steady
 from pytinc.lab.namespaces import Host, run
 from pytinc.lab.network import Network
-from pytinc.lab.node import Kind, Node, wait_until
+from pytinc.lab.node import PATIENCE_S, Kind, Node, wait_until
 
 # left, right
 CASTS = ("PC", "CP", "PP")
-PATIENCE_S = 20
 STANDBY = {"DeviceStandby": "yes"}
 """For the right node: its device is open all the time, but tinc-up runs only with the first peer."""
 GROUP = "239.192.7.7 5007"
@@ -118,8 +117,7 @@ def test_stations_behind_raw_sockets_are_on_one_ethernet(network: Network, cast:
             assert "port is a raw_socket" in node.log()
     for one, address in ((a, "10.5.0.2"), (b, "10.5.0.1"), (a, "fd00:5::2")):
         wait_until(lambda: answers(one, address), PATIENCE_S, f"{one.name} reaches {address}")  # noqa: B023
-    report = ping(a, "10.5.0.2", 10, size=1300)
-    assert report.received == report.sent
+    wait_steady(a, "10.5.0.2", 10, size=1300)
     for sender, receiver, address in ((a, b, "10.5.0.2"), (b, a, "10.5.0.1")):
         assert transfer(sender, receiver, address) == SIZE
     stop(left, right)
@@ -166,8 +164,7 @@ def test_a_multicast_group_is_one_ethernet_with_other_daemons(
     wait_until(lambda: said_by_tinc_up(right) == said_by_tinc_up(left) != "", PATIENCE_S, "tinc-up has run")
     for one, other in ((a, b), (b, a)):
         wait_until(lambda: answers(one.host, other.address), PATIENCE_S, f"{one.name} reaches {other.name}")  # noqa: B023
-    report = ping(a.host, b.address, 10, size=1300)
-    assert report.received == report.sent
+    wait_steady(a.host, b.address, 10, size=1300)
     if Kind.C not in cast:
         # C's daemon counts its own datagrams, which come back, as read errors, and rests after each.
         assert transfer(a.host, b.host, b.address) == SIZE
@@ -277,8 +274,8 @@ def transfer(sender: Host, receiver: Host, address: str) -> int:
         sys.executable,
         "-c",
         "import socket\n"
-        f"with socket.create_connection(('{address}', 5555), 10) as peer: peer.sendall(bytes({SIZE}))",
-        timeout=60,
+        f"with socket.create_connection(('{address}', 5555), 60) as peer: peer.sendall(bytes({SIZE}))",
+        timeout=300,
     )
     return int(process.stdout.readline())
 

@@ -18,17 +18,16 @@ import pytest
 from pytinc.lab.echo import answers
 from pytinc.lab.namespaces import Completed
 from pytinc.lab.network import BASE_SETTINGS, Network
-from pytinc.lab.node import Kind, Node, wait_until
+from pytinc.lab.node import PATIENCE_S, Kind, Node, wait_until
 
 CASTS = ("CC", "CP", "PC", "PP")
 ROLES = ("inviter", "invitee")
 URL = re.compile(r"[0-9.]+:655/[\w-]{48}")
-JOIN_TIMEOUT_S = 30.0  # C makes an RSA key
 
 
 @pytest.fixture(scope="module")
 def network(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Network:
-    network = new_network(("Broadcast", "mst"), ("PingTimeout", "3"))
+    network = new_network(("Broadcast", "mst"))
     inviter = network.add("inviter", cast[0])
     inviter.add_lines("hosts/inviter", [("Port", "655")])
     script = inviter.confbase / "invitation-accepted"
@@ -53,7 +52,7 @@ def stranger(network: Network, kind: Kind, name: str) -> Node:
 
 
 def join(node: Node, url: str) -> Completed:
-    return node.tinc("join", url, check=False, timeout=JOIN_TIMEOUT_S)
+    return node.tinc("join", url, check=False)
 
 
 def test_an_invited_node_joins_starts_and_is_reached(network: Network, cast: tuple[Kind, ...]) -> None:
@@ -69,7 +68,7 @@ def test_an_invited_node_joins_starts_and_is_reached(network: Network, cast: tup
     key = invitee.tinc("get", "invitee.Ed25519PublicKey").stdout
     assert inviter.tinc("get", "invitee.Ed25519PublicKey").stdout == key
     assert (invitee.confbase / "hosts/inviter").read_text() == inviter.host_file()
-    wait_until(lambda: (inviter.confbase / "accepted").exists(), 5, "invitation-accepted has run")
+    wait_until(lambda: (inviter.confbase / "accepted").exists(), PATIENCE_S, "invitation-accepted has run")
     assert (inviter.confbase / "accepted").read_text() == f"invitee {invitee.host.address}\n"
     assert not [path for path in (inviter.confbase / "invitations").iterdir() if len(path.name) == 24]
 
@@ -78,7 +77,7 @@ def test_an_invited_node_joins_starts_and_is_reached(network: Network, cast: tup
     invitee.start()
     network.nodes["invitee"] = invitee
     network.wait_converged()
-    wait_until(lambda: answers(inviter.host, invitee.address), 20, "they answer")
+    wait_until(lambda: answers(inviter.host, invitee.address), PATIENCE_S, "they answer")
 
 
 Spoil = Callable[[Network, str, Kind], str]

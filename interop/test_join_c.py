@@ -19,7 +19,7 @@ from pytinc.crypto.keys import parse_private_key
 from pytinc.lab.namespaces import LabError
 from pytinc.lab.node import Kind
 
-TIMEOUT_S = 30
+TIMEOUT_S = 60
 
 
 def free_port() -> int:

@@ -12,14 +12,13 @@ from functools import partial
 
 import pytest
 
-from pytinc.lab.echo import answers, ping
+from pytinc.lab.echo import answers, wait_steady
 from pytinc.lab.frames import Port
 from pytinc.lab.network import Network
-from pytinc.lab.node import Kind, Node, wait_until
+from pytinc.lab.node import PATIENCE_S, Kind, Node, wait_until
 
 # left, right
 CASTS = ("CP", "PC")
-PATIENCE_S = 20
 QUIET_S = 0.5
 PMTU_1500 = 1439
 EXPERIMENT = 0x88B5
@@ -29,7 +28,7 @@ TAG, SERVICE_TAG = 0x8100, 0x88A8
 
 @pytest.fixture(scope="module")
 def network(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Network:
-    network = new_network(("PingInterval", "3"), ("PingTimeout", "2"), ("MaxTimeout", "1"))
+    network = new_network(("MaxTimeout", "1"))
     left = network.add("left", cast[0], connect_to=["right"])
     right = network.add("right", cast[1])
     left.mtu = 9000
@@ -39,7 +38,7 @@ def network(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Netw
     left.start()
     network.wait_converged()
     for one, other in ((left, right), (right, left)):
-        wait_until(partial(mtu_known, one, other), 40, "the path MTU is known")
+        wait_until(partial(mtu_known, one, other), PATIENCE_S, "the path MTU is known")
     return network
 
 
@@ -53,7 +52,7 @@ def ether(to: Node, sender: Node, *tags: tuple[int, int], kind: int = EXPERIMENT
     return head + b"".join(struct.pack("!HH", *tag) for tag in tags) + struct.pack("!H", kind)
 
 
-def carried(sender: Node, receiver: Node, frame: bytes, seconds: float = 3) -> bytes | None:
+def carried(sender: Node, receiver: Node, frame: bytes, seconds: float = PATIENCE_S) -> bytes | None:
     """What comes out at the far tap (of the same sender, and of its kind) when this goes in."""
     with Port(receiver.host, receiver.interface) as far, Port(sender.host, sender.interface) as near:
         near.send(frame)
@@ -147,15 +146,21 @@ def test_frames_that_are_too_long_do_no_harm_and_hosts_learn_what_fits(network: 
     longest = ether(right, left).ljust(1518, b"!")
     assert carried(left, right, longest) == longest
     say = ("ping", "-n", "-c", "2", "-i", "0.1", "-W", "1", "-s", "8000")
-    told = left.host.run(*say, "-M", "do", right.address, check=False).stdout
-    assert f"Frag needed and DF set (mtu = {PMTU_1500 - 14})" in told
-    assert "2 received" in left.host.run(*say, "-M", "dont", right.address, check=False).stdout
+
+    def wait_said(text: str, *words: str) -> None:
+        what = f"ping {' '.join(words)} says: {text}"
+        wait_until(
+            lambda: text in left.host.run(*say, *words, right.address, check=False).stdout, PATIENCE_S, what
+        )
+
+    wait_said(f"Frag needed and DF set (mtu = {PMTU_1500 - 14})", "-M", "do")
+    wait_said("2 received", "-M", "dont")
     if left.kind is Kind.PY:
         # The host has forgotten it, and the node makes the fragments (C would cut the packet).
         left.host.run("ip", "route", "flush", "cache")
-        assert "2 received" in left.host.run(*say, "-M", "dont", right.address, check=False).stdout
+        wait_said("2 received", "-M", "dont")
     for one, other in ((left, right), (right, left)):
-        assert ping(one.host, other.address, 5, interval=0.05).lost == 0
+        wait_steady(one.host, other.address)
     assert right.connections() == connections
     for node, before in zip(network, lines, strict=True):
         assert len(node.log().splitlines()) - before < 20, node.name

@@ -14,14 +14,13 @@ from functools import partial
 
 import pytest
 
-from pytinc.lab.echo import answers, ping
+from pytinc.lab.echo import answers, wait_steady
 from pytinc.lab.network import Network
-from pytinc.lab.node import Kind, Node, wait_until
+from pytinc.lab.node import PATIENCE_S, Kind, Node, wait_until
 
 # left, relay, right
 CASTS = ("CPC", "PCP")
 ROLES = ("left", "relay", "right")
-PATIENCE_S = 20
 BEHIND_RIGHT = "10.77.0.1"
 Lines = tuple[tuple[str, str], ...]
 Configure = Callable[..., Network]
@@ -85,7 +84,7 @@ def wait_said(node: Node, pattern: str, address: str) -> None:
     """Ping until this is said: no node makes more than three ICMP errors in a second."""
 
     def said() -> object:
-        text = node.host.run("ping", "-n", "-c", "1", "-W", "1", address, check=False, timeout=10).stdout
+        text = node.host.run("ping", "-n", "-c", "1", "-W", "1", address, check=False).stdout
         return re.search(pattern, text)
 
     wait_until(said, PATIENCE_S, pattern, interval=0.1)
@@ -164,7 +163,7 @@ def test_who_forwards_between_two_others(
             assert not answers(left.host, BEHIND_RIGHT, wait=0.5)
         else:
             wait_answer(left, BEHIND_RIGHT)
-            assert ping(left.host, BEHIND_RIGHT, 5, interval=0.05, size=1000).lost == 0
+            wait_steady(left.host, BEHIND_RIGHT, size=1000)
     hop.run("sysctl", "-qw", "net.ipv4.ip_forward=0")
 
 

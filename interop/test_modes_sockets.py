@@ -11,13 +11,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from pytinc.lab.echo import answers, ping
+from pytinc.lab.echo import answers, wait_steady
 from pytinc.lab.network import Network
-from pytinc.lab.node import Kind, Node, wait_until
+from pytinc.lab.node import PATIENCE_S, Kind, Node, wait_until
 
 # left, right
 CASTS = ("PC",)
-PATIENCE_S = 20
 FIRST, SECOND = "192.0.2.1", "192.0.2.101"
 MARK_COUNTERS = """
 table inet marks {
@@ -34,7 +33,7 @@ Configure = Callable[..., tuple[Node, Node]]
 
 @pytest.fixture(scope="module")
 def plain(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Network:
-    network = new_network(("PingInterval", "3"), ("PingTimeout", "2"), ("MaxTimeout", "1"))
+    network = new_network(("MaxTimeout", "1"))
     left = network.add("left", cast[0], connect_to=["right"])
     network.add("right", cast[1])
     assert left.host.address == FIRST
@@ -87,7 +86,7 @@ def wait_udp(one: Node, other: Node) -> None:
         )
 
     wait_until(works, PATIENCE_S, "they speak by UDP")
-    assert ping(one.host, other.address, 5, interval=0.05, size=1300).lost == 0
+    wait_steady(one.host, other.address, size=1300)
 
 
 @pytest.mark.parametrize(("address", "port"), [(FIRST, "655"), (SECOND, "700")])

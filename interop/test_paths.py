@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from pytinc.lab.echo import answers, ping
+from pytinc.lab.echo import answers, wait_steady
 from pytinc.lab.namespaces import Host, Lab, run
 from pytinc.lab.network import Network
-from pytinc.lab.node import Kind, Node, wait_until
+from pytinc.lab.node import PATIENCE_S, Kind, Node, wait_until
 from pytinc.lab.traffic import iperf
 
 CASTS = ("PCP", "CPC")
@@ -65,12 +65,14 @@ def reaches(one: Node, other: Node, way: str) -> bool:
 
 
 def wait_way(one: Node, other: Node, way: str = "directly with UDP") -> None:
-    wait_until(partial(reaches, one, other, way), 40, f"{one.name} reaches {other.name} {way}", interval=0.5)
+    wait_until(
+        partial(reaches, one, other, way), PATIENCE_S, f"{one.name} reaches {other.name} {way}", interval=0.5
+    )
 
 
 def assert_steady(one: Node, other: Node) -> None:
-    """Four seconds of pings without a loss."""
-    assert ping(one.host, other.address, 40, interval=0.1).lost == 0
+    """Two seconds of pings without a loss."""
+    wait_steady(one.host, other.address, 40)
 
 
 def knows_narrow_link(one: Node, other: Node) -> bool:
@@ -108,7 +110,9 @@ def test_two_nodes_behind_two_routers(
     wait_way(right, hub)
     # By way of the hub: such routers let nothing in from who was not sent anything at that port (two C nodes
     # find no straight way there, either).
-    wait_until(lambda: answers(left.host, right.address), 40, "an answer from behind the other router")
+    wait_until(
+        lambda: answers(left.host, right.address), PATIENCE_S, "an answer from behind the other router"
+    )
     assert_steady(left, right)
 
 
@@ -157,8 +161,10 @@ def test_a_relay_behind_a_narrow_link(
     start(network)
     wait_way(left, hub)
     wait_way(right, hub)
-    wait_until(lambda: answers(left.host, right.address), 40, "an answer by way of the relay")
-    wait_until(lambda: knows_narrow_link(left, hub), 60, "the narrow link is measured", interval=0.5)
+    wait_until(lambda: answers(left.host, right.address), PATIENCE_S, "an answer by way of the relay")
+    wait_until(
+        lambda: knows_narrow_link(left, hub), 2 * PATIENCE_S, "the narrow link is measured", interval=0.5
+    )
     for size in (56, 1000, 1400):
-        assert ping(left.host, right.address, 10, interval=0.1, size=size).lost <= 1
+        wait_steady(left.host, right.address, 10, size=size)
     assert iperf(left.host, right.host, right.address, 2).megabits > 1

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 
 import pytest
 
 from pytinc.lab.echo import answers
 from pytinc.lab.network import Network
-from pytinc.lab.node import Kind, Node, wait_until
+from pytinc.lab.node import PATIENCE_S, Kind, Node, wait_until
 
 # sender, receiver
 CASTS = ("PC", "PP")
-PATIENCE_S = 20
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +24,12 @@ def network(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Netw
     network.start()
     network.wait_converged()
     sender, _ = network
-    wait_until(lambda: sender.nodes()["receiver"].mtu_known, PATIENCE_S, "UDP works")
-    for address in ("10.1.1.2", "fd00:1::2"):
-        wait_until(lambda: answers(sender.host, address), PATIENCE_S, f"{address} answers")  # noqa: B023
+
+    def ready() -> bool:
+        answering = all(answers(sender.host, address) for address in ("10.1.1.2", "fd00:1::2"))
+        return answering and sender.nodes()["receiver"].mtu_known
+
+    wait_until(ready, PATIENCE_S, "both addresses answer by UDP")
     return network
 
 
@@ -37,8 +40,10 @@ def outer_tos(node: Node, count: int, *ping: str) -> list[str]:
     watch = node.host.spawn("tcpdump", "-vnlt", "-i", "eth0", "-c", str(count), "-Q", "out", these)
     assert watch.stdout is not None
     assert "listening on" in watch.stdout.readline()
-    node.host.run("ping", "-n", "-c", str(count), "-i", "0.1", "-s", "500", *ping)
+    pings = node.host.spawn("ping", "-n", "-q", "-i", "0.1", "-s", "500", *ping, output=subprocess.DEVNULL)
     lines = [line for line in watch.stdout if "(tos " in line]
+    pings.kill()
+    pings.wait()
     return [line.split("(tos ")[1].split(",")[0] for line in lines]
 
 

@@ -18,7 +18,7 @@ import pytest
 from pytinc.lab.echo import answers
 from pytinc.lab.namespaces import run
 from pytinc.lab.network import Network
-from pytinc.lab.node import Kind, Node, wait_until
+from pytinc.lab.node import PATIENCE_S, Kind, Node, wait_until
 
 CASTS = ("P",)
 NOBODY = pwd.getpwnam("nobody")
@@ -119,20 +119,22 @@ def test_a_daemon_that_gave_up_everything_works_on(network: Network, odd: Node) 
     assert Path(f"/proc/{odd.pid()}/root").readlink() == root
     assert nice(odd) == -10
     network.wait_converged()
-    wait_until(lambda: answers(plain.host, odd.address), 20, "they answer")
-    wait_until(lambda: (root / "out/up").exists(), 10, "the script has run")
-    assert (root / "out/up").read_text() == "plain\n"
+    wait_until(lambda: answers(plain.host, odd.address), PATIENCE_S, "they answer")
+    up = root / "out/up"
+    wait_until(lambda: up.exists() and up.read_text() == "plain\n", PATIENCE_S, "the script has run")
     assert (root / "out/up").stat().st_uid == NOBODY.pw_uid
     # What needs files and modules again: another configuration, a host name, an invitation, a new connection.
     odd.add_lines("tinc.conf", [("ConnectTo", "named")])
     (root / "hosts/named").write_text("Address = localhost 1\n")
     odd.tinc("reload")
-    wait_until(lambda: "named" in odd.log().partition("Got 'reload' command")[2], 10, "the name is looked up")
+    wait_until(
+        lambda: "named" in odd.log().partition("Got 'reload' command")[2], PATIENCE_S, "the name is looked up"
+    )
     odd.tinc("disconnect", "plain", check=False)
     network.wait_converged()
     for words in (("dump", "connections"), ("info", "plain"), ("retry",), ("purge",)):
         assert odd.tinc(*words, check=False).stderr == ""
-    wait_until(lambda: answers(plain.host, odd.address), 20, "they answer")
+    wait_until(lambda: answers(plain.host, odd.address), PATIENCE_S, "they answer")
     assert "No module named" not in odd.log()
     assert "Cannot allocate memory" not in odd.log()
     odd.stop()

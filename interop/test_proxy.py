@@ -17,7 +17,7 @@ import pytest
 from pytinc.lab.echo import answers
 from pytinc.lab.namespaces import Host
 from pytinc.lab.network import Network
-from pytinc.lab.node import Kind, Node, wait_until
+from pytinc.lab.node import PATIENCE_S, Kind, Node, wait_until
 
 CASTS = ("CP", "PP")
 HTTP_PORT, SOCKS_PORT, PASSWORD_PORT, SILENT_PORT = 8888, 1080, 1081, 1082
@@ -96,13 +96,13 @@ def test_a_node_reaches_the_mesh_through_a_proxy(network: Network, proxy: Host, 
     with_proxy(spoke, value.format(address=proxy.address))
     spoke.start()
     try:
-        wait_until(lambda: spoke.sees([hub]) and hub.sees([spoke]), 20, "they see each other")
-        wait_until(lambda: answers(spoke.host, hub.address), 20, "they answer")
+        wait_until(lambda: spoke.sees([hub]) and hub.sees([spoke]), PATIENCE_S, "they see each other")
+        wait_until(lambda: answers(spoke.host, hub.address), PATIENCE_S, "they answer")
         peers = {connection.name: connection for connection in hub.connections()}
         assert "spoke" in peers
     finally:
         spoke.stop()
-    wait_until(lambda: not hub.sees([spoke]), 10, "the hub has noticed")
+    wait_until(lambda: not hub.sees([spoke]), PATIENCE_S, "the hub has noticed")
 
 
 def test_a_proxy_of_another_kind_is_told_in_the_log(network: Network, proxy: Host) -> None:
@@ -112,7 +112,7 @@ def test_a_proxy_of_another_kind_is_told_in_the_log(network: Network, proxy: Hos
     with_proxy(spoke, f"http {proxy.address} {SOCKS_PORT}")
     spoke.start()
     try:
-        wait_until(lambda: "the proxy closed it" in spoke.log(), 10, "the log tells why")
+        wait_until(lambda: "the proxy closed it" in spoke.log(), PATIENCE_S, "the log tells why")
     finally:
         spoke.stop()
 
@@ -136,7 +136,7 @@ def test_a_proxy_that_refuses_or_says_nothing_is_told_in_the_log_without_the_pas
     before = len(spoke.log())
     spoke.start()
     try:
-        wait_until(lambda: complaint in spoke.log()[before:], 15, "the log tells why")
+        wait_until(lambda: complaint in spoke.log()[before:], PATIENCE_S, "the log tells why")
     finally:
         spoke.stop()
     assert "wr0ng" not in spoke.log()
@@ -150,12 +150,12 @@ def test_a_stubborn_command_ends_with_the_daemon(network: Network, proxy: Host) 
     with_proxy(spoke, f"exec trap '' TERM; echo $$ >{file}; sleep 1000; sleep 1000")
     spoke.start()
     try:
-        wait_until(lambda: file.exists() and file.read_text().endswith("\n"), 10, "the command runs")
+        wait_until(lambda: file.exists() and file.read_text().endswith("\n"), PATIENCE_S, "the command runs")
         pid = int(file.read_text())
         assert Path(f"/proc/{pid}").exists()
     finally:
         spoke.stop()
-    assert not Path(f"/proc/{pid}").exists()
+    wait_until(lambda: not Path(f"/proc/{pid}").exists(), PATIENCE_S, "the command has ended")
 
 
 def test_a_user_name_that_is_not_utf8_does_no_harm(network: Network, proxy: Host) -> None:
@@ -164,7 +164,7 @@ def test_a_user_name_that_is_not_utf8_does_no_harm(network: Network, proxy: Host
     before = len(spoke.log())
     spoke.start()
     try:
-        wait_until(lambda: "Closing connection with hub" in spoke.log()[before:], 15, "it was tried")
+        wait_until(lambda: "Closing connection with hub" in spoke.log()[before:], PATIENCE_S, "it was tried")
         assert spoke.pid() is not None
         assert "CRITICAL" not in spoke.log()[before:]
     finally:

@@ -16,9 +16,9 @@ from itertools import permutations
 import pytest
 
 from faults import stopped
-from pytinc.lab.echo import answers, ping
+from pytinc.lab.echo import answers, wait_steady
 from pytinc.lab.network import Network
-from pytinc.lab.node import Kind, Node, wait_until
+from pytinc.lab.node import PATIENCE_S, Kind, Node, wait_until
 from pytinc.lab.traffic import neighbour
 
 # left, middle, right
@@ -30,7 +30,6 @@ BEHIND_RIGHT = ("10.77.0.0/16", "fd00:77::/32")
 SERVICE = "10.88.0.1"
 RIGHTS_TTL = 99
 """By the TTL of its answers right is told from middle."""
-PATIENCE_S = 20
 
 
 @pytest.fixture(scope="module", params=["tun", "tap"])
@@ -50,6 +49,8 @@ def network(new_network: Callable[..., Network], cast: tuple[Kind, ...], device:
         ("DecrementTTL", "yes"),
         ("PingInterval", "3"),
         ("PingTimeout", "2"),
+        ("UDPDiscoveryKeepaliveInterval", "3"),
+        ("UDPDiscoveryTimeout", "10"),
         ("MaxTimeout", "3"),
     ]
     for number, (role, kind) in enumerate(zip(ROLES, cast, strict=True), 1):
@@ -97,7 +98,7 @@ def v6(node: Node) -> str:
 
 def ping_text(node: Node, *words: str) -> str:
     """What one ping says, errors included."""
-    done = node.host.run("ping", "-n", "-c", "1", "-W", "2", *words, check=False, timeout=10)
+    done = node.host.run("ping", "-n", "-c", "1", "-W", "2", *words, check=False)
     return done.stdout + done.stderr
 
 
@@ -113,8 +114,7 @@ def wait_said(node: Node, pattern: str, *words: str) -> None:
 def test_every_node_is_answered_by_every_other_by_ipv4_and_ipv6(network: Network) -> None:
     for one, other in permutations(network, 2):
         for address in (other.address, v6(other)):
-            wait_answer(one, address)
-            assert ping(one.host, address, 5, interval=0.05, wait=5).lost == 0
+            wait_steady(one.host, address)
 
 
 def test_on_a_tap_all_others_have_one_mac_that_does_not_exist(network: Network, device: str) -> None:
@@ -130,10 +130,10 @@ def test_on_a_tap_all_others_have_one_mac_that_does_not_exist(network: Network, 
 def test_who_routes_between_two_others_is_a_hop(network: Network, target: str, hop: str) -> None:
     left, _, right = network
     wait_answer(left, target)
-    assert "ttl=" in ping_text(left, "-t", "2", target)
+    wait_said(left, "ttl=", "-t", "2", target)
     wait_said(left, rf"From {hop} icmp_seq=1 Time (to live exceeded|exceeded: Hop limit)", "-t", "1", target)
     # From end to end there is no hop between.
-    assert "ttl=" in ping_text(left, "-t", "1", right.address)
+    wait_said(left, "ttl=", "-t", "1", right.address)
 
 
 @pytest.mark.parametrize(
@@ -152,17 +152,16 @@ def test_a_packet_that_is_too_big_is_answered_with_the_mtu_that_fits(network: Ne
     left, _, right = network
 
     def mtu_known() -> bool:
-        ping(left.host, right.address)
-        return left.nodes()[right.name].mtu_known
+        return answers(left.host, right.address) and left.nodes()[right.name].mtu_known
 
-    wait_until(mtu_known, 40, "the path MTU is known")
+    wait_until(mtu_known, PATIENCE_S, "the path MTU is known")
     assert left.nodes()[right.name].pmtu == PMTU_1500
     for address, size in ((right.address, 1472), (v6(right), 1452)):
         wait_said(left, rf"mtu ?= ?{INNER_MTU}", "-M", "do", "-s", str(size), address)
     # Without DF, fragments are made on the way, to an address for which the host keeps no MTU.
     wait_answer(left, "10.77.0.1")
-    assert "ttl=" in ping_text(left, "-M", "dont", "-s", "1472", "10.77.0.1")
-    assert ping(left.host, right.address, 3, size=INNER_MTU - 28).lost == 0
+    wait_said(left, "ttl=", "-M", "dont", "-s", "1472", "10.77.0.1")
+    wait_steady(left.host, right.address, 3, size=INNER_MTU - 28)
 
 
 def test_without_udp_between_them_left_and_right_talk_through_middle(network: Network) -> None:
@@ -171,19 +170,15 @@ def test_without_udp_between_them_left_and_right_talk_through_middle(network: Ne
     lab.block_udp(left.host, right.host)
     try:
         for address in (right.address, v6(right)):
-            wait_until(
-                lambda: ping(left.host, address, 5, interval=0.1).lost == 0,  # noqa: B023
-                45,
-                f"{address} answers through the relay",
-            )
+            wait_steady(left.host, address, interval=0.1)
 
         def both_know() -> bool:
-            ping(left.host, right.address, 3)
+            answers(left.host, right.address)
             return not (left.nodes()[right.name].by_udp or right.nodes()[left.name].by_udp)
 
-        wait_until(both_know, 60, "left and right know that there is no UDP between them")
+        wait_until(both_know, 2 * PATIENCE_S, "left and right know that there is no UDP between them")
         assert left.nodes()[right.name].nexthop == middle.name
-        assert ping(left.host, right.address, 10, interval=0.05, size=1300).lost == 0
+        wait_steady(left.host, right.address, 10, size=1300)
     finally:
         lab.clear_faults()
 

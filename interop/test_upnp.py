@@ -15,7 +15,7 @@ import pytest
 from pytinc.lab.echo import answers
 from pytinc.lab.namespaces import Host
 from pytinc.lab.network import Network
-from pytinc.lab.node import Kind, wait_until
+from pytinc.lab.node import PATIENCE_S, Kind, wait_until
 
 CASTS = ("C", "P")
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
@@ -92,7 +92,7 @@ def start_miniupnpd(router: Host) -> None:
     log = router.lab.directory / "miniupnpd.log"
     with log.open("w") as output:
         router.spawn("miniupnpd", "-d", "-f", str(file), "-P", f"{file}.pid", output=output)
-    wait_until(lambda: "HTTP listening" in log.read_text(), 10, "miniupnpd listens")
+    wait_until(lambda: "HTTP listening" in log.read_text(), PATIENCE_S, "miniupnpd listens")
 
 
 def mapped(router: Host) -> set[tuple[str, str, str]]:
@@ -109,12 +109,14 @@ def test_a_node_outside_reaches_the_one_behind_the_router(network: Network, rout
     start_miniupnpd(router)
     target = f"{inside.host.address}:655"
     wait_until(
-        lambda: mapped(router) == {("tcp", "655", target), ("udp", "655", target)}, 20, "ports are mapped"
+        lambda: mapped(router) == {("tcp", "655", target), ("udp", "655", target)},
+        PATIENCE_S,
+        "ports are mapped",
     )
     outside.start()
     network.wait_converged()
-    wait_until(lambda: answers(outside.host, inside.address), 20, "they answer")
-    wait_until(lambda: outside.nodes()["inside"].mtu_known, 30, "UDP passes")
+    wait_until(lambda: answers(outside.host, inside.address), PATIENCE_S, "they answer")
+    wait_until(lambda: outside.nodes()["inside"].mtu_known, PATIENCE_S, "UDP passes")
 
 
 def test_mappings_are_renewed_and_run_out_after_the_end(network: Network, router: Host) -> None:
@@ -122,4 +124,4 @@ def test_mappings_are_renewed_and_run_out_after_the_end(network: Network, router
     time.sleep(8)  # longer than one lease
     assert mapped(router) == before != set()
     network["inside"].stop()
-    wait_until(lambda: not mapped(router), 20, "the lease is over")
+    wait_until(lambda: not mapped(router), PATIENCE_S, "the lease is over")

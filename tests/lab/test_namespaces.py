@@ -169,7 +169,7 @@ class TestRealLab:
             tag = process.stdout.readline().strip()
             assert f"{tag}-one" in namespaces_there()
             process.send_signal(number)
-            process.wait(10)
+            process.wait(60)
         if number is signal.SIGKILL:
             assert tag in sweep(), "nobody can act on SIGKILL: the next lab sweeps"
         deadline = time.monotonic() + 60

@@ -1,4 +1,4 @@
-"""A daemon in numbers, made up."""
+"""Made-up statistics of a daemon."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def test_all_frames_of_a_run_have_the_mark_of_the_run(is_ipv4: bool) -> None:
 
 
 @given(st.lists(st.sampled_from([MACS + V4 + bytes((0x45, tos)) for tos in (0, 1, 0xB8, 0x28)])))
-def test_groups_keep_every_frame_in_order_and_have_one_mark(frames: list[bytes]) -> None:
+def test_groups_keep_every_frame_in_order_and_have_one_mark_each(frames: list[bytes]) -> None:
     groups = list(groups_by_mark(frames))
     assert [frame for _, group in groups for frame in group] == frames
     assert all(mark_of(frame) == mark for mark, group in groups for frame in group)

@@ -19,7 +19,7 @@ from pytinc.wire.address import Address
 
 @dataclass
 class Events:
-    """Notes what the streams report."""
+    """Records the reports of the streams."""
 
     accepted: list[tuple[int, Address, Address]] = field(default_factory=list)
     connected: list[tuple[int, Address]] = field(default_factory=list)
@@ -77,12 +77,12 @@ async def world(log, **changes: object) -> AsyncIterator[World]:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Wait for something the test cannot be told of."""
+    """Poll for a condition that has no event."""
     while not condition():  # noqa: ASYNC110
         await asyncio.sleep(0.002)
 
 
-def test_both_ends_hear_of_a_connection_and_exchange_bytes(on_loop, log) -> None:
+def test_both_ends_report_a_connection_and_exchange_bytes(on_loop, log) -> None:
     async def main() -> None:
         async with world(log) as w:
             w.streams.dial(1, "peer", w.address)
@@ -100,7 +100,7 @@ def test_both_ends_hear_of_a_connection_and_exchange_bytes(on_loop, log) -> None
     on_loop(main)
 
 
-def test_a_refused_dial_is_reported_with_the_systems_words(on_loop, log) -> None:
+def test_a_refused_dial_is_reported_with_the_text_of_the_system(on_loop, log) -> None:
     async def main() -> None:
         with socket.create_server(("127.0.0.1", 0)) as unused:
             port = str(unused.getsockname()[1])
@@ -114,7 +114,7 @@ def test_a_refused_dial_is_reported_with_the_systems_words(on_loop, log) -> None
 
 
 @pytest.mark.parametrize("address", [Address("host.example", "655"), Address("192.0.2.1", "x")])
-def test_an_opaque_address_fails_later_not_at_once(on_loop, log, address: Address) -> None:
+def test_a_dial_to_an_opaque_address_fails_later_and_not_at_once(on_loop, log, address: Address) -> None:
     async def main() -> None:
         async with world(log) as w:
             w.streams.dial(1, "peer", address)
@@ -125,7 +125,7 @@ def test_an_opaque_address_fails_later_not_at_once(on_loop, log, address: Addres
     on_loop(main)
 
 
-def test_a_dial_that_is_closed_before_it_succeeds_is_never_reported(on_loop, log) -> None:
+def test_a_dial_that_is_closed_early_is_never_reported(on_loop, log) -> None:
     async def main() -> None:
         async with world(log) as w:
             w.streams.dial(1, "peer", w.address)
@@ -137,7 +137,7 @@ def test_a_dial_that_is_closed_before_it_succeeds_is_never_reported(on_loop, log
     on_loop(main)
 
 
-def test_nothing_may_be_sent_while_dialling(on_loop, log) -> None:
+def test_sending_while_dialling_is_an_error(on_loop, log) -> None:
     async def main() -> None:
         async with world(log) as w:
             w.streams.dial(1, "peer", w.address)
@@ -147,7 +147,7 @@ def test_nothing_may_be_sent_while_dialling(on_loop, log) -> None:
     on_loop(main)
 
 
-def test_the_end_of_a_connection_is_reported_once_and_its_number_is_dead(on_loop, log) -> None:
+def test_the_end_of_a_connection_is_reported_once_and_later_calls_have_no_effect(on_loop, log) -> None:
     async def main() -> None:
         async with world(log) as w:
             with socket.create_connection((w.address.host, int(w.address.port))):
@@ -163,12 +163,12 @@ def test_the_end_of_a_connection_is_reported_once_and_its_number_is_dead(on_loop
     on_loop(main)
 
 
-def test_output_waits_while_the_peer_does_not_read_and_arrives_whole(on_loop, log) -> None:
+def test_output_waits_while_the_peer_does_not_read_and_arrives_complete(on_loop, log) -> None:
     async def main() -> None:
         async with world(log) as w:
             with socket.create_connection((w.address.host, int(w.address.port))) as peer:
                 await until(lambda: w.events.accepted)
-                data = bytes(range(256)) * 40_000  # 10 MB: more than the kernel takes
+                data = bytes(range(256)) * 40_000  # 10 MB: more than the kernel buffers
                 for start in range(0, len(data), 1_000_000):
                     w.streams.send(100, data[start : start + 1_000_000])
                 assert 0 < w.streams.queued(100) < len(data)
@@ -182,7 +182,7 @@ def test_output_waits_while_the_peer_does_not_read_and_arrives_whole(on_loop, lo
     on_loop(main)
 
 
-def test_a_peer_that_never_reads_is_given_up_at_the_limit(on_loop, log, monkeypatch) -> None:
+def test_a_peer_that_never_reads_is_disconnected_at_the_limit(on_loop, log, monkeypatch) -> None:
     monkeypatch.setattr(meta, "MAX_QUEUED", 100_000)
 
     async def main() -> None:
@@ -191,7 +191,7 @@ def test_a_peer_that_never_reads_is_given_up_at_the_limit(on_loop, log, monkeypa
                 await until(lambda: w.events.accepted)
                 for _ in range(200):
                     w.streams.send(100, bytes(100_000))
-                    # Told by the loop, never from inside send.
+                    # The report comes from the loop, never from inside send.
                     assert w.events.closed == []
                 assert w.streams.queued(100) <= 200_000
                 await until(lambda: w.events.closed)

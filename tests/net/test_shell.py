@@ -39,7 +39,7 @@ from pytinc.wire.address import UNSPEC, Address, SockAddr
 
 
 class NodeDouble:
-    """Notes the events it is told, and answers with the actions it was given."""
+    """Records the events it gets, and answers with given actions."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -53,7 +53,7 @@ class NodeDouble:
 
     def __getattr__(self, name: str):
         def event(*arguments: object) -> None:
-            assert not self.at_work, "the node was entered while its actions were carried out"
+            assert not self.at_work, "the node was called while its actions were carried out"
             self.events.append((name, *arguments[:-1]))
 
         if name.startswith("_"):
@@ -159,7 +159,7 @@ async def world(log, *, is_open: bool = True) -> AsyncIterator[World]:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Wait for something the test cannot be told of."""
+    """Poll for a condition that has no event."""
     while not condition():  # noqa: ASYNC110
         await asyncio.sleep(0.002)
 
@@ -177,9 +177,7 @@ def test_frames_of_the_device_go_to_the_node_and_its_frames_to_the_device(on_loo
     on_loop(main)
 
 
-def test_with_priority_inheritance_datagrams_are_marked_like_the_frames_they_carry(
-    on_loop, log, monkeypatch
-) -> None:
+def test_priority_inheritance_gives_datagrams_the_mark_of_their_frames(on_loop, log, monkeypatch) -> None:
     head = bytes(12) + b"\x08\x00\x45"
     frames = [head + bytes((mark,)) + bytes(18) for mark in (0xB8, 0xB8, 0)]
     path = UdpPath(1400, 0, ("127.0.0.1", 9), b"", PeerSlot("b"))
@@ -223,7 +221,7 @@ def test_datagrams_go_to_the_node_with_their_senders_and_socket(on_loop, log) ->
     on_loop(main)
 
 
-def test_what_is_too_big_is_told_once_per_peer_and_from_the_loop(on_loop, log) -> None:
+def test_a_refused_size_is_reported_once_per_peer_and_from_the_loop(on_loop, log) -> None:
     async def main() -> None:
         async with world(log) as w:
             address = w.listener.udp.getsockname()
@@ -263,7 +261,7 @@ def test_a_dialled_connection_carries_bytes_both_ways_until_it_is_closed(on_loop
     on_loop(main)
 
 
-def test_a_connection_that_fails_while_actions_are_performed_is_told_later(on_loop, log) -> None:
+def test_a_connection_that_fails_while_actions_are_performed_is_reported_later(on_loop, log) -> None:
     async def main() -> None:
         async with world(log) as w:
             w.node.at_work = True
@@ -290,7 +288,7 @@ def test_an_accepted_connection_may_be_refused_at_once(on_loop, log) -> None:
     on_loop(main)
 
 
-def test_a_look_up_is_answered_to_the_node(on_loop, log) -> None:
+def test_the_node_gets_the_answer_of_a_look_up(on_loop, log) -> None:
     async def main() -> None:
         async with world(log) as w:
             w.do(Resolve("b", "127.0.0.1", "655"))
@@ -322,7 +320,7 @@ def test_nothing_is_dialled_or_read_before_the_shell_is_open(on_loop, log) -> No
                 Resolve("d", "127.0.0.1", "1"),
             )
             w.device.host.send(b"early")
-            await asyncio.sleep(0.03)
+            await until(lambda: w.scripts)
             assert w.scripts == [("subnet-up", {"SUBNET": "x"})]
             assert w.node.names() == ["start"]
             w.node.deadline = math.inf
@@ -358,7 +356,7 @@ def test_files_and_log_lines_are_written_in_order(on_loop, log) -> None:
     on_loop(main)
 
 
-def test_with_hostnames_logs_and_dumps_show_names(on_loop, log, monkeypatch) -> None:
+def test_logs_and_dumps_show_names_with_hostnames(on_loop, log, monkeypatch) -> None:
     monkeypatch.setattr(hostnames, "look_up", lambda host: f"name-of-{host}.example")
     b = "192.0.2.7"
     edge = views.EdgeView("a", "b", Address(b, "655"), UNSPEC, 0, 1)
@@ -370,7 +368,7 @@ def test_with_hostnames_logs_and_dumps_show_names(on_loop, log, monkeypatch) -> 
                 w.do(Log(1, "info", f"Connected to b ({b} port 655)"))
             assert log.messages == [f"Connected to b ({b} port 655)"] * 2
             assert w.shell.dump(Request.DUMP_EDGES, []) == [EdgeRow(*edge).format()]
-            w.node.settings = replace(w.node.settings, hostnames=True)  # as by a reload
+            w.node.settings = replace(w.node.settings, hostnames=True)  # as after a reload
             w.do(Log(1, "info", f"Lost b ({b} port 655)"))
             named = edge._replace(address=Address(f"name-of-{b}.example", "655"))
             await until(lambda: w.shell.dump(Request.DUMP_EDGES, []) == [EdgeRow(*named).format()])
@@ -380,7 +378,7 @@ def test_with_hostnames_logs_and_dumps_show_names(on_loop, log, monkeypatch) -> 
     on_loop(main)
 
 
-def test_a_full_disk_is_reported_and_no_more(on_loop, log) -> None:
+def test_a_full_disk_is_only_reported(on_loop, log) -> None:
     async def main() -> None:
         async with world(log) as w:
             w.files.broken = True

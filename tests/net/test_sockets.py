@@ -45,7 +45,7 @@ def test_every_address_gets_a_tcp_and_a_udp_socket_on_one_port(log) -> None:
         assert log.messages == [f"Listening on 127.0.0.1 port {port}", f"Listening on ::1 port {port}"]
 
 
-def test_without_addresses_the_wildcard_of_each_allowed_family_is_used(log) -> None:
+def test_the_wildcard_of_each_allowed_family_is_the_default(log) -> None:
     with listening(settings_for(address_family=AddressFamily.IPV4), log) as listeners:
         assert [listener.address.host for listener in listeners] == ["0.0.0.0"]
     with listening(settings_for(address_family=AddressFamily.IPV6), log) as listeners:
@@ -61,7 +61,7 @@ def test_duplicates_are_opened_once(log) -> None:
         assert len(found) == 1
 
 
-def test_the_port_is_that_of_the_variable_unless_an_address_has_its_own(log) -> None:
+def test_the_variable_port_applies_unless_an_address_has_its_own(log) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         free = str(other.getsockname()[1])
     with listening(settings_for("127.0.0.1", "127.0.0.2 0", port=free), log) as (first, second):
@@ -142,10 +142,10 @@ def test_tcp_sockets_send_at_once(log) -> None:
         assert only.tcp.getsockopt(socket.IPPROTO_IP, socket.IP_TOS) == 0x10
 
 
-def test_a_buffer_size_asked_for_is_read_back(log, monkeypatch) -> None:
+def test_a_configured_buffer_size_is_read_back(log, monkeypatch) -> None:
     too_much = 2**31 - 1
     with listening(settings_for("127.0.0.1", udp_rcvbuf=too_much), log):
-        assert len(log) == 1  # a default that does not fit is nobody's business
+        assert len(log) == 1  # a default size that the system does not grant is not reported
     log.clear()
     with listening(
         settings_for("127.0.0.1", udp_rcvbuf=too_much, udp_sndbuf=0, udp_buffers_explicit=True), log
@@ -154,14 +154,14 @@ def test_a_buffer_size_asked_for_is_read_back(log, monkeypatch) -> None:
 
 
 @pytest.mark.parametrize(("receive", "send"), [(20_000, 30_000), (30_000, 20_000)])
-def test_udp_sockets_have_the_buffers_that_were_asked_for(log, receive: int, send: int) -> None:
+def test_udp_sockets_have_the_configured_buffers(log, receive: int, send: int) -> None:
     with listening(settings_for("127.0.0.1", udp_rcvbuf=receive, udp_sndbuf=send), log) as (only,):
-        # Linux doubles what it is told, for its own bookkeeping.
+        # Linux doubles the size, for its own bookkeeping.
         assert only.udp.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) == 2 * receive
         assert only.udp.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == 2 * send
 
 
-def test_a_buffer_size_of_0_leaves_the_systems_own(log) -> None:
+def test_a_buffer_size_of_0_keeps_the_default_of_the_system(log) -> None:
     with (
         listening(settings_for("127.0.0.1", udp_rcvbuf=0, udp_sndbuf=0), log) as (only,),
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as plain,
@@ -203,7 +203,7 @@ def test_inherited_sockets_are_used_and_get_a_udp_socket_each(log, monkeypatch) 
             assert not only.is_source
 
 
-def test_an_inherited_descriptor_that_is_no_tcp_socket_is_refused(log, monkeypatch) -> None:
+def test_an_inherited_descriptor_that_is_not_a_tcp_socket_is_refused(log, monkeypatch) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         monkeypatch.setattr(sockets, "FIRST_INHERITED", os.dup(ours.fileno()))
@@ -212,22 +212,22 @@ def test_an_inherited_descriptor_that_is_no_tcp_socket_is_refused(log, monkeypat
     assert "is not a TCP socket" in log.messages[0]
 
 
-def test_the_kernel_tells_the_path_mtu_of_a_destination() -> None:
+def test_the_kernel_knows_the_path_mtu_of_a_destination() -> None:
     assert path_mtu(("127.0.0.1", 655), Settings("a")) == 65535  # the longest IPv4 packet
     assert path_mtu(("::1", 655, 0, 0), Settings("a")) == 65536
 
 
-def test_without_route_or_interface_there_is_no_path_mtu() -> None:
+def test_there_is_no_path_mtu_without_route_or_interface() -> None:
     assert path_mtu(("127.0.0.1", 655), Settings("a", bind_to_interface="nosuchif0")) is None
     assert path_mtu(("255.255.255.255", 1), Settings("a")) is None
 
 
-def test_the_kernel_tells_the_own_address_towards_another_host() -> None:
+def test_the_kernel_knows_the_own_address_towards_another_host() -> None:
     assert own_address(bytes((127, 0, 0, 9))) == bytes((127, 0, 0, 1))
     assert own_address(bytes(15) + b"\1") == bytes(15) + b"\1"
 
 
-def test_towards_what_is_no_single_host_there_is_no_own_address() -> None:
+def test_there_is_no_own_address_towards_a_broadcast_or_link_local_address() -> None:
     assert own_address(bytes((255,) * 4)) is None
     assert own_address(b"\xfe\x80" + bytes(13) + b"\1") is None  # of which interface?
 

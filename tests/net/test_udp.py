@@ -17,7 +17,7 @@ HERE = ("127.0.0.1", 655)
 
 
 class KernelDouble:
-    """Takes what is sent, or refuses it as told."""
+    """Accepts sent datagrams, or refuses them as the test wants."""
 
     def __init__(self) -> None:
         self.single: list[bytes] = []
@@ -64,7 +64,7 @@ def sockets_of(kernel: KernelDouble, log) -> UdpSockets:
 
 
 @given(st.lists(st.binary(min_size=1, max_size=1600), max_size=200))
-def test_grouping_keeps_every_datagram_in_order_and_the_kernels_limits(run: list[bytes]) -> None:
+def test_grouping_keeps_datagrams_in_order_and_respects_limits_of_the_kernel(run: list[bytes]) -> None:
     groups = list(_groups(run))
     assert [datagram for group in groups for datagram in group] == run
     for group in groups:
@@ -81,7 +81,7 @@ def test_equal_datagrams_and_a_shorter_last_one_go_in_one_call(kernel, log) -> N
     assert kernel.single == []
 
 
-def test_one_call_never_holds_more_than_64_datagrams_or_65507_bytes(kernel, log) -> None:
+def test_one_call_has_at_most_64_datagrams_and_65507_bytes(kernel, log) -> None:
     udp = sockets_of(kernel, log)
     udp.send_batch(0, HERE, [bytes(20)] * 130)
     assert [len(group) for group in kernel.grouped] == [64, 64, 2]
@@ -90,7 +90,7 @@ def test_one_call_never_holds_more_than_64_datagrams_or_65507_bytes(kernel, log)
     assert [len(group) for group in kernel.grouped] == [44, 20]
 
 
-def test_with_offload_no_the_kernel_is_never_asked_to_segment(kernel, log) -> None:
+def test_the_kernel_is_never_asked_to_segment_with_offload_no(kernel, log) -> None:
     loop = asyncio.new_event_loop()
     loop.close()
     udp = UdpSockets(
@@ -102,7 +102,7 @@ def test_with_offload_no_the_kernel_is_never_asked_to_segment(kernel, log) -> No
     assert (kernel.grouped, log) == ([], [])
 
 
-def test_a_single_datagram_is_sent_plainly(kernel, log) -> None:
+def test_a_single_datagram_is_sent_without_segmentation(kernel, log) -> None:
     sockets_of(kernel, log).send_batch(0, HERE, [b"only"])
     assert kernel.single == [b"only"]
 
@@ -122,7 +122,7 @@ def test_a_kernel_that_cannot_segment_is_never_asked_again(kernel, log, error: i
     assert len(log) == 1
 
 
-def test_a_run_that_is_too_big_is_sent_singly_and_the_smallest_refused_size_told(kernel, log) -> None:
+def test_a_run_that_is_too_big_is_sent_singly_and_the_smallest_refused_size_returned(kernel, log) -> None:
     kernel.limit = 1000
     udp = sockets_of(kernel, log)
     run = [bytes(1400), bytes(1400), bytes(1200), bytes(900)]
@@ -132,7 +132,7 @@ def test_a_run_that_is_too_big_is_sent_singly_and_the_smallest_refused_size_told
 
 
 def test_a_small_path_mtu_is_not_taken_for_a_kernel_that_cannot_segment(kernel, log) -> None:
-    kernel.segment_error, kernel.limit = errno.EINVAL, 1000  # as kernels before 2025 say it
+    kernel.segment_error, kernel.limit = errno.EINVAL, 1000  # as kernels before 2025 report it
     udp = sockets_of(kernel, log)
     assert udp.send_batch(0, HERE, [bytes(1400), bytes(1400)]) == 1400
     assert udp.send_batch(0, HERE, DatagramRun(memoryview(bytes(14000)), 1400)) == 1400
@@ -141,7 +141,7 @@ def test_a_small_path_mtu_is_not_taken_for_a_kernel_that_cannot_segment(kernel, 
 
 
 @pytest.mark.parametrize("error", [errno.EAGAIN, errno.EINTR, errno.ENOBUFS])
-def test_a_full_queue_loses_datagrams_without_a_word(kernel, log, error: int) -> None:
+def test_a_full_queue_loses_datagrams_silently(kernel, log, error: int) -> None:
     kernel.error = kernel.segment_error = error
     udp = sockets_of(kernel, log)
     assert udp.send_batch(0, HERE, [b"aa", b"bb"]) is None
@@ -164,7 +164,7 @@ def test_other_errors_are_logged_at_level_five(kernel, log) -> None:
     ],
 )
 @pytest.mark.parametrize("offload", [True, False])
-def test_runs_carry_the_mark_that_is_set(log, host: str, wanted, told, offload: bool) -> None:
+def test_runs_have_the_mark_that_is_set(log, host: str, wanted, told, offload: bool) -> None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as ours, socket.socket(family, socket.SOCK_DGRAM) as theirs:
         theirs.bind((host, 0))
@@ -186,7 +186,7 @@ def test_runs_carry_the_mark_that_is_set(log, host: str, wanted, told, offload: 
                 assert ((level, kind), value[0]) == (told, mark)
 
 
-def test_a_marked_datagram_that_is_too_big_is_told(log) -> None:
+def test_a_marked_datagram_that_is_too_big_is_reported(log) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ours:
         loop = asyncio.new_event_loop()
         loop.close()
@@ -200,7 +200,7 @@ def control(step: int, level: int = 17, kind: int = 104) -> list[tuple[int, int,
 
 
 class ReceivingDouble(KernelDouble):
-    """Gives what it is told, with the control messages it is told; then nothing is there."""
+    """Returns given datagrams with given control messages; then there is nothing to read."""
 
     def __init__(self, *given: tuple[bytes, list[tuple[int, int, bytes]]] | OSError) -> None:
         super().__init__()
@@ -223,14 +223,14 @@ class ReceivingDouble(KernelDouble):
 
 
 class LoopDouble:
-    """Is ready to read whenever the test says so."""
+    """Is ready to read when the test wants."""
 
     def add_reader(self, descriptor: int, callback, *args) -> None:
         self.readable = lambda: callback(*args)
 
 
 def wake_up(kernel: ReceivingDouble, log) -> tuple[UdpSockets, list[list[bytes]]]:
-    """What each of two readiness events brings."""
+    """Return the datagrams of each of two readiness events."""
     batches: list[list[bytes]] = []
     loop = LoopDouble()
 
@@ -249,7 +249,7 @@ def wake_up(kernel: ReceivingDouble, log) -> tuple[UdpSockets, list[list[bytes]]
     return udp, batches
 
 
-def test_a_run_is_taken_apart_by_the_size_that_the_kernel_tells(log) -> None:
+def test_a_run_is_split_by_the_size_that_the_kernel_reports(log) -> None:
     kernel = ReceivingDouble((b"aaabbbc", control(3)), (b"dd", []), (b"eee", control(3)))
     udp, batches = wake_up(kernel, log)
     assert udp.offloads == ("GSO", "GRO")
@@ -267,12 +267,12 @@ def test_a_run_is_taken_apart_by_the_size_that_the_kernel_tells(log) -> None:
         [(17, 104, b"")],
     ],
 )
-def test_without_a_size_that_makes_sense_it_is_one_datagram(log, messages) -> None:
+def test_a_buffer_without_a_valid_size_is_one_datagram(log, messages) -> None:
     _, batches = wake_up(ReceivingDouble((b"aaabbb", messages)), log)
     assert batches == [[b"aaabbb"]]
 
 
-def test_a_kernel_that_gives_no_runs_is_read_one_by_one(log) -> None:
+def test_datagrams_of_a_kernel_without_runs_are_read_one_by_one(log) -> None:
     kernel = ReceivingDouble((b"one", []), (b"", []), (b"two", []))
     kernel.refuses = True
     with_gro, batches = wake_up(kernel, log)
@@ -280,7 +280,7 @@ def test_a_kernel_that_gives_no_runs_is_read_one_by_one(log) -> None:
     assert batches == [[b"one", b"", b"two"]]
 
 
-def test_one_event_reads_a_bounded_number_and_the_next_goes_on(log) -> None:
+def test_one_event_reads_a_bounded_number_and_the_next_one_continues(log) -> None:
     run = (bytes(30 * 10), control(10))
     _, batches = wake_up(ReceivingDouble(*[run] * 5), log)
     assert [len(batch) for batch in batches] == [30] * 5
@@ -288,7 +288,7 @@ def test_one_event_reads_a_bounded_number_and_the_next_goes_on(log) -> None:
     assert [len(batch) for batch in batches] == [MAX_BATCH, 100 - MAX_BATCH]
 
 
-def test_what_came_before_an_error_is_handed_on(log) -> None:
+def test_datagrams_that_arrived_before_an_error_are_delivered(log) -> None:
     kernel = ReceivingDouble((b"one", []), OSError(errno.ECONNREFUSED, "refused"), (b"two", []))
     _, batches = wake_up(kernel, log)
     assert batches == [[b"one"], [b"two"]]
@@ -297,7 +297,7 @@ def test_what_came_before_an_error_is_handed_on(log) -> None:
 
 @pytest.mark.parametrize("sizes", [[100] * 10, [1200] * 50 + [7], [10, 20, 30, 30, 5, 5]])
 @pytest.mark.parametrize("offload", [True, False])
-def test_what_goes_out_arrives_datagram_by_datagram(on_loop, log, sizes: list[int], offload: bool) -> None:
+def test_sent_datagrams_arrive_one_by_one(on_loop, log, sizes: list[int], offload: bool) -> None:
     async def main() -> None:
         received: list[bytes] = []
         senders: set[SockAddr] = set()
@@ -338,7 +338,7 @@ def test_what_goes_out_arrives_datagram_by_datagram(on_loop, log, sizes: list[in
     on_loop(main)
 
 
-def test_emsgsize_of_the_real_kernel_is_told(on_loop, log) -> None:
+def test_emsgsize_of_the_real_kernel_is_reported(on_loop, log) -> None:
     async def main() -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
             one.bind(("127.0.0.1", 0))

@@ -1,4 +1,4 @@
-"""UPnP: how what the helper process finds out becomes log lines, and its bounds.
+"""UPnP: the log lines for the helper process's results, and the bounds of the helper.
 
 See docs/tinc-program.md, "Variables".
 """
@@ -40,7 +40,7 @@ def log() -> Log:
 
 
 def play(log: Log, command: list[str], until: Callable[[], bool]) -> None:
-    """Run a mapper that takes ``command`` for the helper, with a period of no time, until something holds."""
+    """Run a mapper with ``command`` as the helper and a period of zero until a condition holds."""
 
     async def main(tasks: Tasks) -> None:
         mapper = PortMapper(Plan(("655/tcp", "655/udp"), wait=0, period=0), log, command=command)
@@ -54,7 +54,7 @@ def play(log: Log, command: list[str], until: Callable[[], bool]) -> None:
 
 
 def helper(path: Path, *turns: list[dict[str, object]]) -> list[str]:
-    """A helper that says one thing after the other, and the last of them ever after."""
+    """A helper with a different output in each run; the last one repeats."""
     script = path / "helper.sh"
     count = path / "count"
     for number, turn in enumerate(turns):
@@ -85,7 +85,7 @@ def test_udponly_leaves_tcp_out() -> None:
     assert plan(["655"], udp_only=True, wait=5, period=60).ports == ("655/udp",)
 
 
-def test_no_lease_is_longer_than_routers_take() -> None:
+def test_no_lease_is_longer_than_routers_accept() -> None:
     assert plan(["655"], udp_only=True, wait=5, period=10_000_000).lease == MAX_LEASE
 
 
@@ -100,25 +100,25 @@ class TestReports:
     def _lease(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(Plan, "lease", 2)
 
-    def test_success_is_told_once(self, tmp_path: Path, log: Log) -> None:
+    def test_success_is_logged_once(self, tmp_path: Path, log: Log) -> None:
         play(log, helper(tmp_path, [ROUTER, *MAPPED]), turns_done(tmp_path, 3))
         assert log == MAPPED_LINES
 
-    def test_a_failure_is_told_once_and_so_is_its_end(self, tmp_path: Path, log: Log) -> None:
+    def test_a_failure_is_logged_once_and_so_is_its_end(self, tmp_path: Path, log: Log) -> None:
         bad: list[dict[str, object]] = [{"error": "no router answers in the local network"}]
         good = [ROUTER, *MAPPED]
         play(log, helper(tmp_path, good, bad, bad, good), turns_done(tmp_path, 5))
         failure = (0, "warning", "UPnP: no router answers in the local network; no ports are mapped")
         assert log == [*MAPPED_LINES, failure, *MAPPED_LINES]
 
-    def test_a_port_that_is_refused_is_named(self, tmp_path: Path, log: Log) -> None:
+    def test_a_refused_port_is_named(self, tmp_path: Path, log: Log) -> None:
         turn = [ROUTER, MAPPED[0], {"port": "655/udp", "error": "ConflictInMappingEntry"}]
         play(log, helper(tmp_path, turn), turns_done(tmp_path, 2))
         assert log[2] == (
             0, "warning", "UPnP: the router refused to map port 655/udp: ConflictInMappingEntry",
         )  # fmt: skip
 
-    def test_words_from_the_network_are_short_and_printable(self, tmp_path: Path, log: Log) -> None:
+    def test_texts_from_the_network_are_short_and_printable(self, tmp_path: Path, log: Log) -> None:
         play(log, helper(tmp_path, [{"error": "\x1b[2J\nReady" + "x" * 5000}]), turns_done(tmp_path, 2))
         ((_, _, text),) = log
         assert "\x1b" not in text
@@ -126,7 +126,7 @@ class TestReports:
         assert len(text) < 300
 
     @pytest.mark.parametrize("output", ["", "nonsense", "[1]", '{"port": {}, "error": []}', "\\377\\000"])
-    def test_nonsense_is_one_warning(self, output: str, tmp_path: Path, log: Log) -> None:
+    def test_malformed_output_gives_one_warning(self, output: str, tmp_path: Path, log: Log) -> None:
         play(
             log,
             ["/bin/sh", "-c", f"printf '%b' '{output}'; echo >>{tmp_path}/runs; exit 3"],
@@ -135,7 +135,7 @@ class TestReports:
         ((level, priority, _),) = log
         assert (level, priority) == (0, "warning")
 
-    def test_a_helper_that_cannot_be_run_is_one_warning(self, log: Log) -> None:
+    def test_a_helper_that_cannot_be_run_gives_one_warning(self, log: Log) -> None:
         play(log, ["/nonexistent/python"], lambda: bool(log))
         assert log == [(0, "warning", "UPnP: could not run /nonexistent/python: No such file or directory")]
 
@@ -156,7 +156,7 @@ def test_the_helper_is_told_how_long_to_wait_and_what_to_map(log: Log, tmp_path:
     assert told.read_text() == "7000 120 655/tcp 655/udp\n"
 
 
-def test_what_prints_without_end_is_read_no_further_than_the_bound(log: Log) -> None:
+def test_endless_output_is_read_only_up_to_the_bound(log: Log) -> None:
     play(log, ["/bin/sh", "-c", "exec yes"], lambda: bool(log))
     ((_, _, text),) = log
     assert text.startswith("UPnP: the program that talks to the router failed")
@@ -179,8 +179,8 @@ def test_the_helper_ends_with_the_daemon(log: Log, tmp_path: Path) -> None:
         os.kill(int(pid.read_text()), 0)
 
 
-def test_the_real_helper_says_in_json_that_there_is_no_router() -> None:
-    # In a namespace without any network nobody can answer.
+def test_the_real_helper_reports_in_json_that_there_is_no_router() -> None:
+    # In a namespace without any network no router can answer.
     command = [sys.executable, "-P", "-m", "pytinc.net.igd", "200", "120", "655/udp"]
     done = subprocess.run(
         ["unshare", "--net", "--map-root-user", *command],

@@ -60,6 +60,6 @@ def test_what_does_not_fit_costs_no_connection_and_is_complained_of_once_without
     assert not beta.closed
     complaints = [action for action in alpha.asked(Log) if action.priority == "error"]
     assert [line.level for line in complaints] == [0, 2, 2, 2, 2]
-    assert all("beta tells of more than fits" in line.message for line in complaints)
+    assert all("beta announces too much" in line.message for line in complaints)
     assert not any("ghost" in line.message for line in complaints)
     assert set(alpha.node.peers) == {"alpha", "beta"}

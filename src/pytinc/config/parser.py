@@ -356,8 +356,8 @@ _MODES: Final = {mode.value: mode for mode in Mode}
 _BROADCASTS: Final = {mode.value: mode for mode in Broadcast} | {"yes": Broadcast.MST}
 _FORWARDINGS: Final = {mode.value: mode for mode in Forwarding}
 _FAMILIES: Final = {family.value: family for family in AddressFamily}
-_DEVICE_WORDS: Final = ("tun", "tap", "dummy", "raw_socket", "multicast", "fd", "vde")
-_DEVICE_TYPES: Final = {word: word for word in _DEVICE_WORDS}
+DEVICE_WORDS: Final = ("tun", "tap", "dummy", "raw_socket", "multicast", "fd", "vde")
+_DEVICE_TYPES: Final = {word: word for word in DEVICE_WORDS}
 _PRIORITIES: Final = {word: word for word in ("low", "normal", "high")}
 
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pytinc.datapath.delivery import Delivery
-from pytinc.datapath.inbound import Inbound
+from pytinc.datapath.inbound import Forwarder, Inbound
 from pytinc.datapath.outbound import Outbound
 from pytinc.datapath.output import Output
 from pytinc.datapath.router import Router
@@ -24,7 +24,6 @@ from pytinc.datapath.table import ForwardingTable
 from pytinc.wire.ethernet import DESTINATION
 
 if TYPE_CHECKING:
-    from pytinc.datapath.inbound import Forwarder
     from pytinc.datapath.runs import FrameRun
 
 

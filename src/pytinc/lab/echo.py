@@ -110,6 +110,8 @@ def wait_steady(
     reports: list[EchoReport] = []
 
     def steady() -> bool:
+        if ping(host, address, wait=1, size=size).lost:
+            return False
         reports.append(ping(host, address, count, interval=interval, wait=LATE_S, size=size))
         return reports[-1].lost == 0
 

@@ -55,7 +55,7 @@ def open_device(settings: Settings, netname: str | None, log: LogFunction) -> Fr
     """Open the device that the settings ask for. Raises `DeviceError`, which names the place in a file."""
     kind = settings.device_type or ("tun" if settings.mode is Mode.ROUTER else "tap")
     try:
-        return _OPENERS[kind](settings, netname, log)
+        return OPENERS[kind](settings, netname, log)
     except DeviceError as error:
         if not settings.device_place:
             raise
@@ -124,7 +124,7 @@ def _log_offloads(names: tuple[str, ...], log: LogFunction) -> None:
     log(0, "info", f"Device offloads: {', '.join(names) or 'none'}")
 
 
-_OPENERS: Final[dict[str, Opener]] = {
+OPENERS: Final[dict[str, Opener]] = {
     "tun": _open_tun,
     "tap": _open_tap,
     "dummy": _open_dummy,

@@ -1,12 +1,12 @@
 """Edges of which one direction stays missing: the nodes that ought to know are asked.
 
 An edge counts only in both directions. While many links change at once (parts of a mesh that come together
-again) an announcement can get lost behind one that says otherwise, and a table lacks one direction of a link
-that works, or keeps one of a link that is gone. In tinc that lasts until the link changes.
+again) a late announcement can contradict a newer one, and a table lacks one direction of a link that works,
+or keeps one of a link that is gone. In tinc that lasts until the link changes.
 
 So if an edge has been half for at least one round, the owners of both directions are asked, and answer with
 the true announcement. It is a sub-request of REQ_KEY, which all nodes pass on
-(docs/protocol.md): a C node that is asked writes a line into its log, and nothing else happens.
+(docs/protocol.md): a C node that is asked writes a line into its log and does nothing else.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ docs/protocol-meta.md, "Login" (tinc: id_h(), receive_meta_sptps()). The states,
 
     CONNECTING -> ID -> SPTPS -> ACK -> ACTIVE
     (outgoing)    plain  handshake  only ACK   everything
-                     `-> INVITATION (a joiner, who never becomes a neighbour: pytinc.protocol.invitation)
+                     `-> INVITATION (a joiner, which never becomes a neighbour: pytinc.protocol.invitation)
 """
 
 from __future__ import annotations
@@ -278,7 +278,7 @@ class MetaConnection:
         if self.dialled is not None:
             raise AuthenticationError(f"peer wants an invitation instead of being {self.dialled}")
         if self._invitation_key is None:
-            raise AuthenticationError("somebody wants to join, but there is no invitation key")
+            raise AuthenticationError("a joiner connects, but there is no invitation key")
         # A minor version of 2 or more would announce that SPTPS with our node key follows at once.
         if greeting.major != PROTOCOL_MAJOR or greeting.minor > 1:
             raise UnexpectedRequest(f"joining with protocol version {greeting.major}.{greeting.minor}")

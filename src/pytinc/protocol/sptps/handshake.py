@@ -189,7 +189,7 @@ class Handshake:
 
 
 _TABLE: Final[dict[State, tuple[Callable[[Handshake, bytes], Step], State]]] = {
-    # waits for            who takes it                and then waits for
+    # waits for            handled by                  and then waits for
     State.FIRST_KEX: (Handshake._take_kex, State.FIRST_SIG),
     State.FIRST_SIG: (Handshake._take_first_sig, State.ESTABLISHED),
     State.ESTABLISHED: (Handshake._answer_kex, State.REKEY_SIG),  # the peer starts a key exchange
