@@ -288,6 +288,11 @@ def test_two_nodes_whose_stations_answer_one_question_share_the_address(
         alpha.call(lambda node, now: node.tick(now))
     assert alpha.node.shared_addresses() == [VIP]
     assert alpha.node.guard_summary().shared == 1
+    # The host gets it as well: all holders are asked, so that everybody hears that there is one more.
+    alpha.run(10)
+    gamma.frames.clear()
+    alpha.call(lambda node, now: node.address_added(VIP, now))
+    assert any(frame.startswith(b"\xff" * 6) and VIP in frame for frame in gamma.frames)
 
 
 def test_the_numbers_have_what_the_data_path_counted(trio: tuple[Stage, Scripted, Scripted]) -> None:

@@ -76,6 +76,18 @@ def test_without_a_key_upkeep_is_due_at_once_and_with_one_when_the_next_probe_is
     assert slot.upkeep_due == alpha.now + alpha.node.settings.udp_discovery_interval
 
 
+def test_a_node_that_is_reached_by_a_relay_is_not_probed_itself_and_is_looked_after_when_the_relay_is(
+    stage: MakeStage,
+) -> None:
+    alpha, beta = mesh(stage)
+    relay, far = FarEnd(beta).open(), FarEnd(beta, "delta").open()
+    upkeep(alpha, "delta")
+    assert len(relay.heard()) == 1
+    assert far.heard() == []
+    slots = alpha.node.table.slots
+    assert slots["delta"].upkeep_due == slots["beta"].upkeep_due > alpha.now
+
+
 def test_as_initiator_we_probe_as_soon_as_there_is_a_key_and_as_responder_we_wait(stage: MakeStage) -> None:
     for initiator, probes in ((True, 1), (False, 0)):
         alpha, beta = mesh(stage)
