@@ -27,6 +27,7 @@ import os, socket, sys, time
 port = int(sys.argv[2])
 def send(data, wait=0.05):
     with socket.create_connection((sys.argv[1], port), 60) as s:
+        s.settimeout(2)  # who does not like it may just read no more
         try:
             s.sendall(data); time.sleep(wait); s.settimeout(0.05); s.recv(100)
         except OSError:

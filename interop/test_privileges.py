@@ -94,7 +94,7 @@ def test_memory_that_cannot_stay_locked_without_root_is_refused(odd: Node) -> No
         odd.tincd_program, *odd.globals, "-D", "--mlock", "-U", "nobody", check=False,
     )  # fmt: skip
     assert done.returncode == 1
-    assert "the limit of 65536 bytes of locked memory cannot be lifted" in done.stderr
+    assert "the limit of 65536 bytes of locked memory cannot be raised here" in done.stderr
 
 
 def may_lift_the_limit() -> bool:
