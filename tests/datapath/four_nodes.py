@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import TYPE_CHECKING
 
 from pytinc.crypto.keys import PrivateKey
 from pytinc.datapath.datapath import DataPath
@@ -11,12 +12,16 @@ from pytinc.datapath.peer_slot import PeerSlot
 from pytinc.datapath.table import ForwardingTable
 from pytinc.protocol.sptps.datagram import DatagramSession
 from pytinc.protocol.sptps.handshake import Role
+from pytinc.wire.address import SockAddr
 from pytinc.wire.datagram import (
     NULL_ID,
     PREFIX_SIZE,
     TYPE_MAC,
     node_id,
 )
+
+if TYPE_CHECKING:
+    from pytinc.datapath.runs import DatagramRun, FrameRun
 
 KEYS = {name: PrivateKey.from_seed(name.encode() * 32) for name in "abcd"}
 OWN, NEAR, FAR, LOST = (bytes((2, 0, 0, 0, 0, number)) for number in range(1, 5))
@@ -30,6 +35,17 @@ def frame(
     destination: bytes, source: bytes, size: int = 100, kind: bytes = b"\x88\xb5", fill: int = 0
 ) -> bytes:
     return (destination + source + kind + bytes((fill,)) * size)[:size]
+
+
+def single(frame: bytes | FrameRun) -> bytes:
+    """Return an entry of `Output.frames`, which must be one frame and not a run."""
+    assert isinstance(frame, bytes)
+    return frame
+
+
+def one_by_one(datagrams: list[bytes] | DatagramRun) -> list[bytes]:
+    """Return the datagrams of an entry of `Output.datagrams`, whether or not they are a run."""
+    return datagrams if isinstance(datagrams, list) else datagrams.datagrams()
 
 
 def established(name: str) -> tuple[DatagramSession, DatagramSession]:
@@ -80,14 +96,14 @@ class World:
         datagrams = self.far[name].seal_batch(NULL_ID + slot.id, type_, frames)
         self.take(*datagrams, address=slot.address)
 
-    def take(self, *datagrams: bytes, address: tuple[str, int] = STRANGER, socket: int = 0) -> None:
+    def take(self, *datagrams: bytes, address: SockAddr = STRANGER, socket: int = 0) -> None:
         self.inbound.datagrams(datagrams, [address] * len(datagrams), socket, NOW, self.out)
 
     def sent_to(self, name: str) -> list[bytes]:
         """Frames that a node can open, in the order of the datagrams."""
         frames = []
         for path, datagrams in self.out.datagrams:
-            for datagram in datagrams if isinstance(datagrams, list) else datagrams.datagrams():
+            for datagram in one_by_one(datagrams):
                 if path.relay.name == name and datagram[:6] in (NULL_ID, node_id(name)):
                     record = self.far[name].receive(datagram[PREFIX_SIZE:])
                     assert record is not None

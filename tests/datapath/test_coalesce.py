@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from datapath.super_frames import TAGS, frame_run, possible_runs, super_frame
 from pytinc.datapath import coalesce_reference
-from pytinc.datapath.coalesce import coalesce, coalesce_run
+from pytinc.datapath.coalesce import Write, coalesce, coalesce_run
 from pytinc.datapath.segment import segment
 from pytinc.wire.ip import checksum
 from pytinc.wire.virtio import HEADER, NULL_HEADER
@@ -48,11 +48,11 @@ def wire_frames(
     )
 
 
-def cut(writes: list[tuple[bytes, bytes]]) -> list[bytes]:
+def cut(writes: list[Write]) -> list[bytes]:
     return [frame for header, super_ in writes for frame in segment(header, super_)]
 
 
-def checked(frames: list[bytes]) -> list[tuple[bytes, bytes]]:
+def checked(frames: list[bytes]) -> list[Write]:
     """What is written for a batch, after the two laws that always hold."""
     writes = coalesce(frames)
     assert cut(writes) == frames

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import random
 import struct
+from collections.abc import Callable
 from ipaddress import ip_address
 
 import pytest
 
+from datapath.four_nodes import one_by_one, single
 from pytinc.crypto.keys import PrivateKey
 from pytinc.datapath.datapath import DataPath
 from pytinc.datapath.output import Output
@@ -81,10 +83,23 @@ def established(name: str) -> tuple[DatagramSession, DatagramSession]:
 class World:
     """The four nodes. Everyone has keys and a proved path of 1,400 bytes; a has a tun."""
 
-    def __init__(self, **rules: object) -> None:
+    def __init__(
+        self,
+        *,
+        forward: bool = True,
+        kernel: bool = False,
+        direct_only: bool = False,
+        decrement_ttl: bool = False,
+    ) -> None:
         self.table = ForwardingTable(
             PeerSlot("a", is_me=True),
-            SwitchRules(router=True, **rules),  # type: ignore[arg-type]
+            SwitchRules(
+                router=True,
+                forward=forward,
+                kernel=kernel,
+                direct_only=direct_only,
+                decrement_ttl=decrement_ttl,
+            ),
         )
         self.table.own_address = lambda remote: bytes((192, 0, 2, 77)) if len(remote) == 4 else None
         self.me = self.table.me
@@ -134,7 +149,7 @@ class World:
         """What a node can open, in the order of the datagrams; router mode's records only."""
         payloads = []
         for path, datagrams in self.out.datagrams:
-            for datagram in datagrams:
+            for datagram in one_by_one(datagrams):
                 if path.relay.name == name and datagram[:6] in (NULL_ID, node_id(name)):
                     record = self.far[name].receive(datagram[PREFIX_SIZE:])
                     assert record is not None
@@ -176,7 +191,8 @@ def test_a_packet_goes_to_the_owner_of_its_destination_without_ethernet_header(
     data = packet(host, target)
     world.send(data)
     assert world.sent_to("b") == [data]
-    ((path, (datagram,)),) = world.out.datagrams
+    ((path, datagrams),) = world.out.datagrams
+    (datagram,) = one_by_one(datagrams)
     assert path.relay is world.b
     # docs/protocol-data.md, "Captured datagrams": 84 bytes make 117
     assert len(datagram) == len(data) + DATAGRAM_OVERHEAD
@@ -258,7 +274,8 @@ def test_the_way_through_a_relay_carries_both_ids(world: World) -> None:
     world.table.set_route(world.d, world.c, world.c)
     world.table.refresh_all()
     world.send(packet("10.1.0.9", "10.4.0.1"))
-    ((path, (datagram,)),) = world.out.datagrams
+    ((path, datagrams),) = world.out.datagrams
+    (datagram,) = one_by_one(datagrams)
     assert path.relay is world.c
     assert datagram[:PREFIX_SIZE] == node_id("d") + node_id("a")
 
@@ -274,7 +291,7 @@ def test_an_address_of_nobody_is_answered_from_that_address(
 ) -> None:
     data = packet(host, target)
     world.send(data)
-    (error,) = world.out.frames
+    (error,) = map(single, world.out.frames)
     assert error_of(error) == (target, host, *code, 0, data)
     assert not world.sent()
     assert world.table.total_drops().unknown_destination == 1
@@ -288,7 +305,7 @@ def test_an_owner_that_cannot_be_reached_is_told(
 ) -> None:
     world.lose("b")
     world.send(packet(host, target))
-    (error,) = world.out.frames
+    (error,) = map(single, world.out.frames)
     assert error_of(error)[:4] == (target, host, *code)
     assert world.table.total_drops().unreachable == 1
 
@@ -456,7 +473,7 @@ def test_direct_only_refuses_what_a_relay_would_carry(ends: tuple[str, str], cod
     world.table.set_route(world.d, world.c, world.c)
     world.send(packet(*ends))
     assert not world.sent()
-    (error,) = world.out.frames
+    (error,) = map(single, world.out.frames)
     assert error_of(error)[:4] == (*reversed(ends), *code)
     world.send(packet("10.1.0.9", "10.3.0.1"))
     assert len(world.sent_to("c")) == 1
@@ -472,9 +489,9 @@ def test_a_packet_that_just_fits_goes_out_whole(world: World) -> None:
 
 def test_a_packet_that_is_too_big_is_answered_with_the_mtu_or_cut(world: World) -> None:
     world.send(packet("10.1.0.9", "10.2.0.1", 1387, df=True))
-    assert error_of(world.out.frames.pop())[2:5] == (3, 4, 1386)
+    assert error_of(single(world.out.frames.pop()))[2:5] == (3, 4, 1386)
     world.send(packet("fd00:1::9", "fd00:2::1", 1387))
-    assert error_of(world.out.frames.pop())[2:5] == (2, 0, 1386)
+    assert error_of(single(world.out.frames.pop()))[2:5] == (2, 0, 1386)
     assert not world.sent()
     world.send(packet("10.1.0.9", "10.2.0.1", 1500))
     fragments = world.sent_to("b")
@@ -515,7 +532,7 @@ def test_the_mss_is_clamped_both_ways(world: World, received: bool) -> None:
         world.me.clamp_mss = True
         data = data[:12] + data[16:20] + data[12:16] + data[20:]
         world.receive("b", data)
-        (after,) = (frame[14:] for frame in world.out.frames)
+        (after,) = (single(frame)[14:] for frame in world.out.frames)
     else:
         world.b.clamp_mss = True
         world.send(data)
@@ -552,13 +569,15 @@ def test_a_packet_for_a_tap_comes_from_the_routers_mac(tap: World) -> None:
     tap.receive("b", data)
     tap.send(packet("10.1.0.9", "10.99.0.1"))
     assert tap.out.frames[0] == TAP + TAPS_ROUTER + V4 + data
-    assert tap.out.frames[1][:12] == TAP + TAPS_ROUTER
+    assert single(tap.out.frames[1])[:12] == TAP + TAPS_ROUTER
 
 
 @pytest.mark.parametrize(("ask", "target"), [(arp_request, "10.2.0.1"), (solicitation, "fd00:2::1")])
-def test_a_question_for_the_mac_of_anothers_address_is_answered(tap: World, ask, target: str) -> None:
+def test_a_question_for_the_mac_of_anothers_address_is_answered(
+    tap: World, ask: Callable[[str], bytes], target: str
+) -> None:
     tap.datapath.frames_from_device([ask(target)], NOW, tap.out)
-    (answer,) = tap.out.frames
+    (answer,) = map(single, tap.out.frames)
     assert answer[:12] == TAP + TAPS_ROUTER
     assert TAPS_ROUTER in answer[14:]
     assert not tap.sent()
@@ -581,11 +600,13 @@ def test_a_question_for_an_own_or_unknown_address_is_not_answered(tap: World, fr
 
 
 @pytest.mark.parametrize(("ask", "target"), [(arp_request, "10.1.0.1"), (solicitation, "fd00:1::1")])
-def test_who_asks_gets_the_packets_from_then_on(tap: World, ask, target: str) -> None:
+def test_who_asks_gets_the_packets_from_then_on(
+    tap: World, ask: Callable[[str, bytes], bytes], target: str
+) -> None:
     station = bytes.fromhex("020000000055")
     tap.datapath.frames_from_device([ask(target, station)], NOW, tap.out)
     tap.receive("b", packet("10.2.0.9", "10.1.0.1"))
-    assert tap.out.frames[0][:12] == station + bytes.fromhex("0200000000aa")
+    assert single(tap.out.frames[0])[:12] == station + bytes.fromhex("0200000000aa")
 
 
 @pytest.mark.parametrize("frame", [arp_request("10.3.0.1"), solicitation("fd00:3::1")])

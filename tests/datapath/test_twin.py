@@ -249,7 +249,7 @@ class World:
         far = self.far.get(spec.peer)
         plain = bytearray(HEAD.pack(1, spec.mss, 34 if spec.good else 35) + spec.frame)
         sealed = bytearray(len(plain) + 16)
-        number = far and far.seal_super_frame(plain, spec.count, memoryview(sealed))
+        number = None if far is None else far.seal_super_frame(plain, spec.count, memoryview(sealed))
         if number is None:
             number = 5
         if spec.tampered:
@@ -350,21 +350,22 @@ class Told:
         for frame in opened.frames():
             self._frame((way, NULL_ID + self.world.table.me.id, "fast tag"), name, frame)
 
-    def _sealed(self, way: object, prefix: bytes, record: bytes) -> None:
+    def _sealed(self, way: tuple[object, ...], prefix: bytes, record: bytes) -> None:
         table = self.world.table
         if prefix[6:] != table.me.id:
             self.ways.setdefault(way, []).append((prefix, record))
             return
         slot = table.by_id.get(prefix[:6])
-        name = slot.name if slot is not None else str(way[2])  # type: ignore[index]
+        name = slot.name if slot is not None else str(way[2])
         far = self.world.far[name]
         opened = far.receive(record)
         assert opened is not None
         router = table.rules.router
         type_, data = opened
         if type_ & TYPE_COMPRESSED:
-            data = expand(table.slots[name].compression, data, 1518)
-            assert data is not None
+            expanded = expand(table.slots[name].compression, data, 1518)
+            assert expanded is not None
+            data = expanded
         assert type_ & ~TYPE_COMPRESSED == (TYPE_PACKET if router else TYPE_MAC)
         frame = HEADER_OF_IP[data[:1]] + data if router else data
         self._frame((way, prefix, "fast tag" if far._fast_seen else "usual tag"), name, frame)
@@ -395,7 +396,7 @@ def told_upcalls(upcalls: Upcalls) -> dict[str, object]:
     return {
         "learn": set(upcalls.learn),
         "touched": {slot.name for slot in upcalls.touched},
-        "probes": [probe._replace(source=probe.source.name) for probe in upcalls.probes],  # type: ignore[arg-type]
+        "probes": [(probe.source.name, *probe[1:]) for probe in upcalls.probes],
         "handshakes": {slot.name for slot in upcalls.handshakes},
         "incomplete": {slot.name for slot in upcalls.incomplete},
         "failed": {slot.name for slot in upcalls.failed},
@@ -686,11 +687,11 @@ def push(fast: World, plain: World, kind: str, items: list[Any], now: float) -> 
             for frame in itertools.chain.from_iterable(items):
                 plain.reference.frame_from_device(frame, now, plain.out)
         case "super":
-            batch: list[bytes | FrameRun] = []
+            taken: list[bytes | FrameRun] = []
             for item in items:
-                taken = take(*item)
-                batch += taken if isinstance(taken, list) else [taken]
-            fast.datapath.frames_from_device(batch, now, fast.out)
+                one = take(*item)
+                taken += one if isinstance(one, list) else [one]
+            fast.datapath.frames_from_device(taken, now, fast.out)
             for frame in itertools.chain.from_iterable(segment(*item) for item in items):
                 plain.reference.frame_from_device(frame, now, plain.out)
         case "pieces":
