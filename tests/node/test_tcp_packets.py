@@ -8,6 +8,7 @@ import pytest
 
 from node.conftest import FarEnd
 from pytinc.wire.datagram import DATAGRAM_OVERHEAD, MAX_PACKET_SIZE, MTU_MAX, TYPE_MAC, node_id
+from pytinc.wire.requests import Ack
 
 if TYPE_CHECKING:
     from node.conftest import MakeStage, Scripted, Stage
@@ -54,6 +55,21 @@ def test_a_record_for_another_node_is_passed_on_as_it_is(pair: tuple[Stage, Scri
     assert gamma.packets == [GAMMA + BETA + bytes(100), DELTA + BETA + bytes(100)]
     assert beta.packets == []
     assert alpha.frames == []
+
+
+@pytest.mark.parametrize(
+    ("options", "told"), [(0x0700000D, ["22 alpha delta 10.99.0.1 655"]), (0x0700000C, [])]
+)
+def test_the_relay_of_an_indirect_node_tells_the_sender_how_the_relay_is_reached(
+    stage: MakeStage, options: int, told: list[str]
+) -> None:
+    alpha = stage("beta", "gamma", "delta")
+    beta, gamma = alpha.neighbour("beta"), alpha.peer("gamma", ack=Ack("655", 7, options))
+    gamma.say(f"12 1 gamma alpha 10.99.0.1 655 {options:x} 1")
+    beta.link("beta", "delta")
+    beta.heard()
+    send(beta, GAMMA + DELTA + bytes(100))
+    assert [line for line in beta.heard() if line.startswith("22 ")] == told
 
 
 @pytest.mark.parametrize("ids", [b"nobody" + BETA, ALPHA + b"nobody", GAMMA + ALPHA])
