@@ -1,14 +1,14 @@
-"""Measure how long a client is without its virtual address, in network namespaces, for many faults and casts.
+"""Measure how long a client is without its virtual address, for many faults and casts, in network namespaces.
 
     .venv/bin/python benchmarks/failover.py [--quick] [--casts C,members] [--faults cut,kill] [--runs N]
 
-Several nodes hold one address; the one that the client uses fails, in one of eight ways; a probe on the
-client's host tells for how long nothing came through. Casts differ in who is pytinc; all C, and keepalived
-inside the same tinc network, stand beside them. The report goes to ``benchmarks/results/failover.*`` and says
-what each figure is.
+Several nodes hold one address, and the node that the client uses fails in one of eight ways. A probe on the
+client's host measures for how long it got no answers. Casts differ in the nodes that run pytinc; for
+comparison there are also a network of C nodes only, and keepalived inside the same tinc network. The report
+goes to ``benchmarks/results/failover.*`` and explains each figure.
 
-A cast and a family make a lane: a process of its own with networks of its own. Lanes of casts with pytinc run
-a few at once (``--jobs``); all the others run beside them, since they do little but wait.
+Each combination of cast and family is a lane: a separate process with its own networks. A few lanes of casts
+with pytinc run at once (``--jobs``); all other lanes run at the same time, because they mostly wait.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ RUNS: Final = 10
 PLAIN_RUNS: Final = 3
 MANY_RUNS: Final = 50
 MANY: Final = frozenset((("bystander", "cut", "ipv4"), ("members", "cut", "ipv4")))
-"""Cells whose 99th percentile somebody asks for."""
+"""Cells with enough runs for a 99th percentile."""
 QUICK_RUNS: Final = 2
 QUICK_CASTS: Final = ("bystander", "members", "pytinc")
 QUICK_FAULTS: Final = ("stop", "kill", "cut")
@@ -52,7 +52,7 @@ END_TIMEOUT_S: Final = 30.0
 
 
 def names(allowed: Mapping[str, str], *, none: bool = False) -> Any:
-    """The type of an option that takes names with commas between."""
+    """The type of an option that takes names separated by commas."""
 
     def parse(text: str) -> list[str]:
         if none and text == "none":
@@ -67,7 +67,7 @@ def names(allowed: Mapping[str, str], *, none: bool = False) -> Any:
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """The options; ends the program when they are wrong."""
+    """Parse the options; end the program if they are wrong."""
     parser = argparse.ArgumentParser(
         description="Measure how long a client is without its virtual address",
         epilog=f"casts: {', '.join(CASTS)}; faults: {', '.join(FAULTS)}; families: {', '.join(FAMILIES)}",
@@ -77,7 +77,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         type=int,
         help=f"of each cell ({RUNS}; {PLAIN_RUNS} without pytinc; {MANY_RUNS} for silent cuts, C client)",
     )
-    parser.add_argument("--quick", action="store_true", help="two runs of a few cells, unless told otherwise")
+    parser.add_argument(
+        "--quick", action="store_true", help="two runs of a few cells, unless other options say otherwise"
+    )
     parser.add_argument("--casts", type=names(CASTS), metavar="NAME,...")
     parser.add_argument("--faults", type=names(FAULTS, none=True), metavar="NAME,...", help='or "none"')
     parser.add_argument("--families", type=names(FAMILIES), metavar="NAME,...")
@@ -85,7 +87,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--flips",
         type=float,
         metavar="SECONDS",
-        help=f"count moves without a fault for so long ({FLIPS_S:g}; 0: not at all)",
+        help=f"count moves without a fault for this time ({FLIPS_S:g}; 0: not at all)",
     )
     parser.add_argument("--jobs", type=int, default=JOBS, help=f"lanes with pytinc at once ({JOBS})")
     parser.add_argument(
@@ -107,7 +109,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def runs_of(options: argparse.Namespace, cast: str, fault: str, family: str) -> int:
-    """How often a cell is measured."""
+    """Return how often a cell is measured."""
     if options.runs is not None:
         return int(options.runs)
     if options.quick:
@@ -118,7 +120,7 @@ def runs_of(options: argparse.Namespace, cast: str, fault: str, family: str) -> 
 
 
 def in_order(options: argparse.Namespace, casts: Sequence[str]) -> list[tuple[str, str]]:
-    """The lanes, those with most to do first: none of them shall be left alone at the end."""
+    """Return the lanes, those with most work first, so that none of them runs alone at the end."""
 
     def work(lane: tuple[str, str]) -> int:
         cast, family = lane
@@ -128,12 +130,12 @@ def in_order(options: argparse.Namespace, casts: Sequence[str]) -> list[tuple[st
 
 
 def tell(kind: str, fields: Mapping[str, Any]) -> None:
-    """Pass on what a lane has found out."""
+    """Print the results of a lane for the parent."""
     print(json.dumps([kind, fields]), flush=True)
 
 
 def be_lane(options: argparse.Namespace) -> int:
-    """Measure one lane; the parent reads what is told."""
+    """Measure one lane; the parent reads the output."""
     cast, family = options.lane.split(":")
     runs = {fault: runs_of(options, cast, fault, family) for fault in options.faults}
     try:
@@ -144,7 +146,7 @@ def be_lane(options: argparse.Namespace) -> int:
 
 
 class Lanes:
-    """Runs the lanes and collects what they tell."""
+    """Runs the lanes and collects their results."""
 
     def __init__(self, arguments: Sequence[str], jobs: int) -> None:
         self._arguments = arguments
@@ -156,12 +158,12 @@ class Lanes:
         self.notes: list[str] = []
 
     def run(self, lanes: Sequence[tuple[str, str]]) -> None:
-        """Run them all; ends those that run when the user does not want to wait."""
+        """Run all lanes; end the running ones if the user interrupts."""
         plain = [lane for lane in lanes if lane[0] in PLAIN]
         ours = [lane for lane in lanes if lane[0] not in PLAIN]
         with ThreadPoolExecutor(len(plain) + self._jobs) as workers, contextlib.ExitStack() as stack:
             stack.callback(self._end)
-            # Those without pytinc come first, so that each of them has a worker from the beginning.
+            # The lanes without pytinc come first, so that each of them has a worker from the start.
             turns: list[Future[None]] = [workers.submit(self._follow, *lane) for lane in (*plain, *ours)]
             for turn in turns:
                 turn.result()
@@ -204,7 +206,7 @@ class Lanes:
             self.notes.append(text)
 
     def _end(self) -> None:
-        """Have what still runs end; each lane takes its network down."""
+        """End the running lanes; each removes its network."""
         with self._lock:
             self._ended = True
         for process in self._processes:
@@ -219,7 +221,7 @@ class Lanes:
 
 
 def facts(arguments: Sequence[str], started: float) -> dict[str, str]:
-    """Where, when and how was measured."""
+    """Return where, when and how the figures were measured."""
     try:
         tincd = run(Kind.C.programs()[1], "--version", check=False).stdout.splitlines()[0]
     except (LabError, IndexError):
@@ -246,7 +248,7 @@ def report(options: argparse.Namespace, about: dict[str, str], results: Results,
     base.with_suffix(".json").write_text(as_json(about, results, notes))
     print(text)
     picture = base.with_suffix(".png")
-    # One of an earlier run would not belong to these figures.
+    # A plot of an earlier run does not belong to these figures.
     picture.unlink(missing_ok=True)
     trouble = plot(picture, about, results)
     if trouble is not None:
@@ -254,7 +256,7 @@ def report(options: argparse.Namespace, about: dict[str, str], results: Results,
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure, print and write the report; the exit status."""
+    """Measure, print and write the report; return the exit status."""
     options = parse(arguments)
     if options.lane:
         return be_lane(options)
@@ -271,7 +273,7 @@ def main(arguments: Sequence[str]) -> int:
     if "keepalived" in casts and shutil.which("keepalived") is None:
         casts.remove("keepalived")
         lanes.notes.append("keepalived: not installed (interop/setup.sh bench)")
-    # Leave by the way out that takes everything down.
+    # Raise an exception, so that everything is removed on the way out.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     status = 0
     try:

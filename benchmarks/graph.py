@@ -1,8 +1,8 @@
 """One graph run of a large mesh: ``python benchmarks/graph.py [--nodes N] [--connections N] [--rounds N]``.
 
-A run is what follows a change of an edge: the order of one node's edges made anew, shortest paths to every
-node, and the spanning tree. The mesh is connected and otherwise random, a tenth of its edges INDIRECT.
-Output names machine, kernel, Python and commit.
+A run is the work after a change of an edge: sorting one node's edges, the shortest paths to every node, and
+the spanning tree. The mesh is connected and otherwise random, a tenth of its edges INDIRECT. The output names
+machine, kernel, Python and commit.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ GOAL_MS = 30.0
 
 
 def machine() -> str:
-    """Where these figures come from."""
+    """Return machine, kernel, Python and commit."""
     return (
         f"{os.cpu_count()} x {processor()}, kernel {platform.release()}, "
         f"Python {platform.python_version()}, commit {commit() or 'none'}"
@@ -33,7 +33,7 @@ def machine() -> str:
 
 
 def build(nodes: int, connections: int, seed: int = 1) -> Graph:
-    """A connected random mesh; every connection is two edges."""
+    """Return the edges of a connected random mesh; every connection has two edges."""
     rng = random.Random(seed)
     names = [f"node{number:05d}" for number in range(nodes)]
     pairs = {(rng.randrange(number), number) for number in range(1, nodes)}
@@ -50,7 +50,7 @@ def build(nodes: int, connections: int, seed: int = 1) -> Graph:
 
 
 def time_ms(action: Callable[[], object], rounds: int) -> float:
-    """The median of several runs."""
+    """Return the median of several runs."""
     taken: list[float] = []
     for _ in range(rounds):
         start = time.perf_counter()

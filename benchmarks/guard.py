@@ -1,17 +1,17 @@
-"""What the guard of shared addresses costs in a large mesh, and whether it moves anybody without need.
+"""The cost of the guard of shared addresses in a large mesh, and whether it moves clients without need.
 
     .venv/bin/python benchmarks/guard.py [--nodes 300] [--addresses 20] [--clients 200]
     .venv/bin/python benchmarks/guard.py --soak HOURS
 
-Whole nodes in one process on a virtual clock (tests/sim). The first form counts probes, questions in clients'
-names and lone questions of all nodes, second by second: while all start to use the addresses, for a quiet
-minute, while a holder is cut off, and after it. Once with the guard on every node, once on ten of them (the
-others stand for C nodes). It writes guard.json, guard.md and (with matplotlib) guard.png into
-benchmarks/results.
+It runs whole nodes in one process on a virtual clock (tests/sim). The first form counts probes, questions in
+clients' names and lone questions of all nodes in each second: while all clients start to use the addresses,
+during a quiet minute, while a holder is cut off, and afterwards; once with the guard on every node, and once
+on ten of them (the others act as C nodes). It writes guard.json, guard.md and (with matplotlib) guard.png
+into benchmarks/results.
 
-The second form lets ten nodes run for so many virtual hours with 1 % loss each way, a stall of 100 ms of
-every node each minute, clock steps and suspended machines, and prints how many suspicions and failovers there
-were.
+The second form runs ten nodes for the given number of virtual hours with 1 % loss in each direction, a stall
+of 100 ms of every node each minute, clock steps and suspended machines. It prints the numbers of suspicions
+and failovers.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ AFTER = 20
 
 @dataclass
 class Run:
-    """What one mesh did."""
+    """The results of one mesh."""
 
     name: str
     nodes: int
     guards: int
     series: dict[str, list[int]] = field(default_factory=lambda: {name: [] for name in COUNTED})
-    """Counts of each virtual second."""
+    """The counts in each virtual second."""
     watched_most: int = 0
-    """Peers watched by one node, at the most."""
+    """The highest number of peers that one node watched."""
     moved_s: float = 0.0
     """Virtual seconds from the cut until no client used the dead holder any more."""
     moved: int = 0
@@ -60,12 +60,12 @@ class Run:
 
 
 def mac_of(number: int) -> bytes:
-    """The MAC address of a host."""
+    """Return the MAC address of a host."""
     return b"\x02\x00\x00\x00" + number.to_bytes(2, "big")
 
 
 def shared(number: int) -> bytes:
-    """A shared address."""
+    """Return a shared address."""
     return bytes((10, 9, 0, number))
 
 
@@ -92,11 +92,11 @@ class World:
         self.addresses = addresses
 
     def guards(self) -> list[SimNode]:
-        """The nodes with a guard."""
+        """Return the nodes with a guard."""
         return [sim for sim in self.mesh.nodes.values() if sim.settings.neighbour_guard]
 
     def totals(self) -> Counter[str]:
-        """All counters of all guards."""
+        """Return the sum of the counters of all guards."""
         totals: Counter[str] = Counter()
         for sim in self.guards():
             counters = sim.node.guard_summary().counters
@@ -104,7 +104,7 @@ class World:
         return totals
 
     def count(self, run: Run, seconds: int) -> None:
-        """Let the clock go on, and note what was sent in each second."""
+        """Let time pass, and record the messages sent in each second."""
         before = self.totals()
         for _ in range(seconds):
             self.mesh.run(1)
@@ -117,7 +117,7 @@ class World:
 
 
 def measure(name: str, nodes: int, addresses: int, clients: int, guards: int) -> Run:
-    """Play the whole story with so many guards."""
+    """Run the whole scenario with this number of ``guards``."""
     run = Run(name, nodes, guards)
     start = time.process_time()
     world = World(nodes, addresses, clients, guards)
@@ -146,7 +146,7 @@ def measure(name: str, nodes: int, addresses: int, clients: int, guards: int) ->
 
 
 def soak(hours: float) -> None:
-    """Ten nodes, with everything that is no fault."""
+    """Run ten nodes with disturbances that are not faults."""
     world = World(10, 2, 2, 10)
     mesh = world.mesh
     mesh.start()
@@ -161,7 +161,7 @@ def soak(hours: float) -> None:
             for sim in mesh.nodes.values():
                 sim.wall_offset += mesh.rng.choice((-3600.0, 3600.0))
         if minute % 120 == 60:
-            mesh.nodes["n000"].sleep(20)  # an entry: nobody's holder
+            mesh.nodes["n000"].sleep(20)  # an entry, which holds no address
             mesh.run(20)
         for sim in mesh.nodes.values():
             sim.stall(0.1)
@@ -185,7 +185,7 @@ def soak(hours: float) -> None:
 
 
 def report(runs: list[Run], addresses: int, clients: int) -> str:
-    """The figures as Markdown."""
+    """Return the figures as Markdown."""
     rows = {
         "nodes / guards": lambda run: f"{run.nodes} / {run.guards}",
         "probes a second, quiet minute": lambda run: f"{_mean(run, 'probes'):,.0f}",
@@ -203,7 +203,7 @@ def report(runs: list[Run], addresses: int, clients: int) -> str:
     lines = [
         "# The guard of shared addresses in a large mesh",
         "",
-        "Written by `benchmarks/guard.py`, which says what is counted. Figures are of all nodes together.",
+        "Written by `benchmarks/guard.py`, which explains the counts. Figures are of all nodes together.",
         "",
         f"{addresses} shared addresses with {HOLDERS} holders each, {clients} clients.",
         f"Python {platform.python_version()}, Linux {platform.release()}.",
@@ -221,7 +221,7 @@ def _mean(run: Run, name: str) -> float:
 
 
 def plot(runs: list[Run], path: Path) -> None:
-    """Draw the series, if matplotlib is there."""
+    """Draw the series if matplotlib is installed."""
     try:
         import matplotlib as mpl
 
@@ -244,7 +244,7 @@ def plot(runs: list[Run], path: Path) -> None:
 
 
 def main() -> None:
-    """Measure, or soak."""
+    """Run the measurement or the soak test."""
     parser = argparse.ArgumentParser(description="The guard of shared addresses in a large mesh")
     parser.add_argument("--nodes", type=int, default=300)
     parser.add_argument("--addresses", type=int, default=20)

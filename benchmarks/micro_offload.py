@@ -1,9 +1,9 @@
-"""What cutting and joining super-frames costs: microseconds per frame of 1,448 bytes of TCP, best of rounds.
+"""The cost of cutting and joining super-frames: microseconds per frame of 1,448 bytes of TCP, best of rounds.
 
     .venv/bin/python benchmarks/micro_offload.py
 
-Also what a write to a TAP device costs (only as root), without what the host's TCP then does with a frame and
-its acknowledgement, which a joined run saves as well. `coalesce.MIN_RUN` comes from these figures.
+As root, it also measures a write to a TAP device, but not the work of the host's TCP for a frame and its
+acknowledgement, which a joined chain also saves. `coalesce.MIN_CHAIN` is based on these figures.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from functools import partial
 
 import numpy
 
-from pytinc.datapath.coalesce import MIN_RUN, coalesce
+from pytinc.datapath.coalesce import MIN_CHAIN, coalesce
 from pytinc.datapath.segment import segment
 from pytinc.errors import DeviceError
 from pytinc.net.tap import TapDevice
@@ -34,17 +34,17 @@ REPEAT = 100
 def main() -> None:
     """Print one line for each operation and length of a run."""
     print(f"Linux {platform.release()}, Python {platform.python_version()}, numpy {numpy.__version__}")
-    for count in (2, MIN_RUN, 16, 45):
+    for count in (2, MIN_CHAIN, 16, 45):
         header, frame = super_frame(count)
         frames = segment(header, frame)
-        assert count < MIN_RUN or len(coalesce(frames)) == 1
+        assert count < MIN_CHAIN or len(coalesce(frames)) == 1
         report(f"cut into {count}", count, partial(segment, header, frame))
         report(f"join {count}", count, partial(coalesce, frames))
     report_writes(segment(*super_frame(45)))
 
 
 def super_frame(count: int) -> tuple[bytes, bytes]:
-    """Return a virtio-net header and a frame as the kernel hands them over."""
+    """Return a virtio-net header and a frame as the kernel delivers them."""
     length = 52 + count * PAYLOAD
     network = struct.pack("!BBHHHBBH", 0x45, 0, length, 7, 0x4000, 64, 6, 0) + bytes(range(1, 9))
     network = network[:10] + checksum(network).to_bytes(2, "big") + network[12:]
@@ -58,7 +58,7 @@ def super_frame(count: int) -> tuple[bytes, bytes]:
 
 
 def report_writes(frames: list[bytes]) -> None:
-    """Print what writing to a TAP device costs, frame by frame and joined."""
+    """Print the cost of writing to a TAP device, frame by frame and joined."""
     try:
         device = TapDevice()
     except DeviceError as error:
@@ -73,7 +73,7 @@ def report_writes(frames: list[bytes]) -> None:
 
 
 def up(name: str) -> None:
-    """Set an interface up, which has no address and so answers nothing."""
+    """Set an interface up; without an address it answers nothing."""
     import fcntl
 
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:

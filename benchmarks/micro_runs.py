@@ -1,10 +1,10 @@
-"""What a run costs on its way: microseconds per frame of 1,373 bytes of TCP, lower decile of rounds.
+"""The cost of each step of a run: microseconds per frame of 1,373 bytes of TCP, lower decile of rounds.
 
     .venv/bin/python benchmarks/micro_runs.py
 
-Cut from a super-frame, seal, look at what came by UDP_GRO, open, join: everything but the kernel. With both
-tags, and for the lengths that matter: 8 frames (`runs.MIN_RUN`), and the 44 that fit one call of UDP_SEGMENT.
-Then the same for super-frames that travel as they are.
+The steps are: cut from a super-frame, seal, examine the datagrams from UDP_GRO, open, and join; the kernel's
+part is left out. It measures both tags and the important lengths: 8 frames (`runs.MIN_RUN`), and the 44 that
+fit one call of UDP_SEGMENT; then the same for super-frames that travel uncut.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def line(count: int, *, fast: bool) -> str:
     assert isinstance(run, FrameRun)
 
     def sealed() -> DatagramRun:
-        """Return what arrives, with the numbers that are expected next."""
+        """Return the arriving datagrams, with the numbers expected next."""
         theirs.window.next = ours._out_seqno
         datagrams = run.seal(ours, PREFIX, TYPE_MAC)
         assert datagrams is not None
@@ -72,7 +72,7 @@ def line(count: int, *, fast: bool) -> str:
 
 
 def whole_line(count: int) -> str:
-    """Measure a super-frame that stands for ``count`` frames and travels as it is."""
+    """Measure a super-frame that replaces ``count`` frames and travels uncut."""
     ours, theirs = micro_sptps.established()
     theirs.accept_super_frames()
     ours.peer_accepts_super_frames = True
@@ -102,7 +102,7 @@ def whole_line(count: int) -> str:
 
 
 def measure(prepare: Callable[[], T], action: Callable[[T], object]) -> float:
-    """Return the microseconds that ``action`` takes on what ``prepare`` gives."""
+    """Return the microseconds that ``action`` takes for the result of ``prepare``."""
     costs = []
     for _ in range(ROUNDS):
         prepared = prepare()

@@ -1,8 +1,8 @@
-"""What sealing and opening one record costs: microseconds for each 1,450-byte payload, median of rounds.
+"""The cost of sealing and opening one record: microseconds for each 1,450-byte payload, median of rounds.
 
     .venv/bin/python benchmarks/micro_sptps.py
 
-Good for comparing with each other on one machine in one run; the last lines split the cost of one record up.
+Compare only figures of the same run on the same machine; the last lines split the cost of one record.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PAYLOAD_SIZE = 1450
 RECORDS = 2000
 ROUNDS = 9
 BATCH = 40
-"""About what one super-frame of 64 KB gives."""
+"""About the number of records from one super-frame of 64 KB."""
 
 
 def main() -> None:
@@ -104,7 +104,7 @@ def main() -> None:
 
 
 def report(name: str, prepare: Callable[[], T], run: Callable[[T], object]) -> None:
-    """Time ``run`` on what ``prepare`` gives, and print the cost of one of its RECORDS operations."""
+    """Time ``run`` on the result of ``prepare``, and print the cost of one of its RECORDS operations."""
     costs = []
     for _ in range(ROUNDS):
         prepared = prepare()
@@ -130,7 +130,7 @@ def established() -> tuple[DatagramSession, DatagramSession]:
 
 
 def commit() -> str:
-    """Return what is checked out here."""
+    """Return the commit that is checked out."""
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
 

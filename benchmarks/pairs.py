@@ -2,9 +2,9 @@
 
     .venv/bin/python benchmarks/pairs.py [--quick] [--rounds N] [--seconds N] [--only PAIR,...]
 
-Absolute figures of a shared machine move by half from hour to hour; a ratio inside one run is the figure. So
-all pairs are up at once and take turns at every measurement, and each round has its own ratio.
-``docs/performance.md`` says what the rows mean. The report goes to ``benchmarks/results/``.
+Absolute figures of a shared machine vary by half from hour to hour; only ratios within one run count. So all
+pairs run at the same time and take turns at every measurement, and each round has its own ratio.
+``docs/performance.md`` explains the rows. The report goes to ``benchmarks/results/``.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ CLOCK_TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 class Measurement:
-    """One run: who takes part, how long each measurement takes, and what came out."""
+    """One run: the pairs, the length of each measurement, and the results."""
 
     def __init__(self, pairs: list[Pair], rounds: int, seconds: int, notes: list[str]) -> None:
         self.pairs = pairs
@@ -47,7 +47,7 @@ class Measurement:
         self.results = Results(rounds, [pair.name for pair in pairs])
 
     def run(self) -> None:
-        """Do everything; what fails is noted and left out."""
+        """Run all measurements; those that fail are noted and left out."""
         self._take_turns(self.memory_at_rest, self.pairs, 0)
         for number in range(self.rounds):
             for step in (self.idle_ping, self.tcp, self.many_streams, self.loaded_ping, self.udp):
@@ -56,7 +56,7 @@ class Measurement:
         self.peers()
 
     def _take_turns(self, step: Callable[[Pair, int], None], pairs: Sequence[Pair], number: int) -> None:
-        # Every other round the other way round: nobody always comes after the same neighbour.
+        # Every other round is reversed, so that no pair always follows the same one.
         for pair in pairs if number % 2 == 0 else reversed(pairs):
             try:
                 step(pair, number)
@@ -65,19 +65,19 @@ class Measurement:
                 print(f"round {number + 1}: {pair.name}: {error}", file=sys.stderr)
 
     def put(self, row: str, pair: Pair, number: int, figure: float) -> None:
-        """Note a figure and show it."""
+        """Record a figure and print it."""
         self.results.put(row, pair.name, number, figure)
         print(f"round {number + 1}: {pair.name:20} {row:18} {figure:12.2f}", file=sys.stderr)
 
     def idle_ping(self, pair: Pair, number: int) -> None:
-        """Ping without other traffic."""
+        """Measure pings without other traffic."""
         self._ping(pair, number, "ping_idle")
 
     def loaded_ping(self, pair: Pair, number: int) -> None:
-        """Ping beside one TCP stream."""
+        """Measure pings during one TCP stream."""
         with ThreadPoolExecutor(1) as workers:
             stream = workers.submit(iperf, pair.client, pair.server, pair.address, self.seconds + 2)
-            # Until then iperf3 has started.
+            # By then iperf3 has started.
             time.sleep(1)
             try:
                 self._ping(pair, number, "ping_load")
@@ -94,7 +94,7 @@ class Measurement:
             self.put(f"{row}_p{percent}", pair, number, percentile(times, percent))
 
     def tcp(self, pair: Pair, number: int) -> None:
-        """One stream each way, and what the daemons took for it."""
+        """Measure one stream in each direction, and the daemons' CPU time for it."""
         before = ticks(pair.pids())
         up = self._stream(pair)
         down = self._stream(pair, reverse=True)
@@ -109,7 +109,7 @@ class Measurement:
         return iperf(pair.client, pair.server, pair.address, self.seconds, reverse=reverse, streams=streams)
 
     def many_streams(self, pair: Pair, number: int) -> None:
-        """Many TCP streams at once, also in percent of the one stream of this round."""
+        """Measure many TCP streams at once, also as a percentage of the one stream of this round."""
         rate = self._stream(pair, streams=STREAMS).megabits
         self.put("tcp_20", pair, number, rate)
         share = share_percent(rate, self.results.get("tcp_up", pair.name)[number])
@@ -117,20 +117,21 @@ class Measurement:
             self.put("tcp_20_share", pair, number, share)
 
     def udp(self, pair: Pair, number: int) -> None:
-        """Floods of small and of large packets."""
+        """Measure floods of small and of large packets."""
         for size in UDP_SIZES:
-            # Learns the path MTU. Without it the first packet that does not fit ends iperf3 with an error.
+            # The ping learns the path MTU. Without it, the first packet that does not fit ends iperf3 with an
+            # error.
             ping(pair.client, pair.address, 2, size=max(size, MIN_SIZE), wait=1)
             report = udp_flood(pair.client, pair.server, pair.address, self.seconds, size)
             self.put(f"udp_{size}", pair, number, report.packets_per_second)
             self.put(f"udp_{size}_loss", pair, number, report.loss_percent)
 
     def memory_at_rest(self, pair: Pair, number: int) -> None:
-        """Before anything was sent, the larger of the daemons."""
+        """Return the memory of the larger daemon before any traffic."""
         self._memory(pair, number, "memory_rest", "VmRSS")
 
     def memory_peak(self, pair: Pair, number: int) -> None:
-        """The most that was ever used, by the larger of the daemons."""
+        """Return the peak memory of the larger daemon."""
         self._memory(pair, number, "memory_load", "VmHWM")
 
     def _memory(self, pair: Pair, number: int, row: str, name: str) -> None:
@@ -139,9 +140,9 @@ class Measurement:
             self.put(row, pair, number, max(sizes))
 
     def peers(self) -> None:
-        """Several clients that send to the server at once, in percent of one that has it for itself.
+        """Measure several clients that send to the server at once, as a percentage of one client alone.
 
-        Comes last: the further daemons would disturb everything else.
+        This comes last, because the additional daemons disturb everything else.
         """
         clients: dict[str, list[Host]] = {}
         for pair in self.pairs:
@@ -174,7 +175,7 @@ class Measurement:
 
 
 def about_process(pid: int, file: str) -> str:
-    """A file of /proc/PID; LabError when the daemon has died."""
+    """Read a file of /proc/PID; LabError if the daemon has died."""
     try:
         return Path(f"/proc/{pid}/{file}").read_text()
     except OSError as error:
@@ -182,12 +183,12 @@ def about_process(pid: int, file: str) -> str:
 
 
 def ticks(pids: Sequence[int]) -> int:
-    """The processor time of all these processes so far."""
+    """Return the CPU time of all these processes so far."""
     return sum(cpu_ticks(about_process(pid, "stat")) for pid in pids)
 
 
 def facts(rounds: int, seconds: int) -> dict[str, str]:
-    """Where, when and how long is measured."""
+    """Return where, when and how long the figures are measured."""
     load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
     return {
         "Date": time.strftime("%Y-%m-%d %H:%M %Z"),
@@ -199,12 +200,12 @@ def facts(rounds: int, seconds: int) -> dict[str, str]:
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """The options; ends the program when they are wrong."""
+    """Parse the options; end the program if they are wrong."""
     parser = argparse.ArgumentParser(description="Compare pairs of nodes in network namespaces")
     parser.add_argument("--rounds", type=int, help="how often everything is measured (3)")
     parser.add_argument("--seconds", type=int, help="of each measurement (5)")
     parser.add_argument(
-        "--quick", action="store_true", help="one round of two seconds, unless told otherwise"
+        "--quick", action="store_true", help="one round of two seconds, unless other options say otherwise"
     )
     parser.add_argument(
         "--only",
@@ -223,7 +224,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def compare(names: Sequence[str], rounds: int, seconds: int) -> tuple[Results, list[str]]:
-    """Build the pairs, measure, take everything down; the figures, and notes about what is not there."""
+    """Build the pairs, measure, and remove everything; return the figures and notes about missing ones."""
     notes: list[str] = []
     with Lab() as lab:
         pairs: list[Pair] = []
@@ -243,7 +244,7 @@ def compare(names: Sequence[str], rounds: int, seconds: int) -> tuple[Results, l
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure, print and write the report; the exit status."""
+    """Measure, print and write the report; return the exit status."""
     options = parse(arguments)
     names = [name for name in BUILDERS if not options.only or name in (BASE, *options.only)]
     about = facts(options.rounds, options.seconds)
@@ -261,7 +262,7 @@ def main(arguments: Sequence[str]) -> int:
     (options.results / "latest.json").write_text(as_json(about, results, notes))
     print(text)
     picture = options.results / "latest.png"
-    # One of an earlier run would not belong to these figures.
+    # A plot of an earlier run does not belong to these figures.
     picture.unlink(missing_ok=True)
     trouble = plot(picture, about, results)
     if trouble is not None:

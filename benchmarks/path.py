@@ -1,10 +1,11 @@
-"""The data path alone: microseconds per frame, outbound and inbound, with real sessions and no kernel.
+"""The cost of the data path: microseconds per frame, outbound and inbound, with real sessions, no kernel.
 
     .venv/bin/python benchmarks/path.py [--profile outbound|inbound]
 
-Frames of 1,450 and 64 bytes (TCP segments and bare acknowledgements) in batches of 1, 8 and 64. "Sealing" and
-"opening" are what the session alone costs for the same frames; the rest is ours. A second table tells what
-the guard of shared addresses adds. Good for comparing with each other on one machine in one run.
+It uses frames of 1,450 and 64 bytes (TCP segments and bare acknowledgements) in batches of 1, 8 and 64.
+"Sealing" and "opening" are the cost of the session alone for the same frames; the rest is the data path. A
+second table shows the additional cost of the guard of shared addresses. Compare only figures of the same run
+on the same machine.
 """
 
 from __future__ import annotations
@@ -22,9 +23,8 @@ from functools import partial
 from pathlib import Path
 
 from pytinc.crypto.keys import PrivateKey
+from pytinc.datapath.datapath import DataPath
 from pytinc.datapath.guard_table import GuardTable
-from pytinc.datapath.inbound import Inbound
-from pytinc.datapath.outbound import Outbound
 from pytinc.datapath.output import Output
 from pytinc.datapath.peer_slot import PeerSlot
 from pytinc.datapath.table import ForwardingTable
@@ -39,7 +39,7 @@ SIZES = (1450, 64)
 BATCHES = (1, 8, 64)
 MTU = 1451
 PATIENCE = 1e9
-"""No upkeep is due during the run: it would be the node's business."""
+"""No upkeep is due during the run, because this is the node's work."""
 MAC_HERE, MAC_THERE = b"\x02\0\0\0\0\x01", b"\x02\0\0\0\0\x02"
 IP_THERE = bytes((10, 0, 0, 2))
 """The destination in all frames."""
@@ -49,7 +49,7 @@ Step = Callable[[list[list[bytes]]], None]
 
 
 class World:
-    """Node a, with neighbour b behind a proved path, and b's end of their session."""
+    """Node a with its neighbour b behind a proved path, and b's end of their session."""
 
     def __init__(self) -> None:
         self.table = ForwardingTable(PeerSlot("a", is_me=True))
@@ -65,27 +65,26 @@ class World:
         self.table.refresh_all()
         self.table.macs = {MAC_HERE: self.table.me, MAC_THERE: self.b}
         self.table.own_macs = {MAC_HERE: 0.0}
-        self.outbound = Outbound(self.table)
-        self.inbound = Inbound(self.table, self.outbound)
+        self.datapath = DataPath(self.table)
         self.out = Output()
         self.prefix = NULL_ID + self.b.id
 
     def send(self, batches: list[list[bytes]]) -> None:
-        """Frames of the device, as the shell hands them over."""
+        """Handle frames of the device, as the shell passes them."""
         for batch in batches:
-            self.outbound.frames_from_device(batch, 1.0, self.out)
+            self.datapath.frames_from_device(batch, 1.0, self.out)
             assert not self.out.upcalls
             self.out.clear()
 
     def receive(self, batches: list[list[bytes]]) -> None:
-        """Datagrams of b, as the shell hands them over."""
+        """Handle datagrams of b, as the shell passes them."""
         for batch in batches:
-            self.inbound.datagrams(batch, [ADDRESS] * len(batch), 0, 1.0, self.out)
+            self.datapath.inbound.datagrams(batch, [ADDRESS] * len(batch), 0, 1.0, self.out)
             assert not self.out.upcalls
             self.out.clear()
 
     def sealed_by_b(self, batches: list[list[bytes]]) -> list[list[bytes]]:
-        """The same batches as datagrams from b."""
+        """Return the same batches as datagrams from b."""
         return [self.far_end.seal_batch(self.prefix, TYPE_MAC, batch) for batch in batches]
 
     def seal(self, batches: list[list[bytes]]) -> None:
@@ -102,7 +101,7 @@ class World:
 
 
 def established() -> tuple[DatagramSession, DatagramSession]:
-    """Two ends of a session whose keys are in force."""
+    """Return two ends of a session whose keys are in force."""
     keys = [PrivateKey.from_seed(os.urandom(32)) for _ in range(2)]
     a = DatagramSession(Role.INITIATOR, keys[0], keys[1].public, b"benchmark", os.urandom)
     b = DatagramSession(Role.RESPONDER, keys[1], keys[0].public, b"benchmark", os.urandom)
@@ -115,20 +114,20 @@ def established() -> tuple[DatagramSession, DatagramSession]:
 
 
 def tcp_frame(destination: bytes, source: bytes, size: int) -> bytes:
-    """A TCP acknowledgement with whatever data fills it up."""
+    """Return a TCP acknowledgement, filled up with data."""
     header = bytes.fromhex("4500000000004000400600000a0000010a000002") + bytes(12) + b"\x50\x10" + bytes(6)
     frame = destination + source + b"\x08\x00" + header
     return frame + bytes(size - len(frame))
 
 
 def batches_of(frame: bytes, count: int) -> list[list[bytes]]:
-    """FRAMES distinct frames in batches."""
+    """Return FRAMES distinct frames in batches."""
     frames = [frame[:-2] + number.to_bytes(2, "big") for number in range(FRAMES)]
     return [frames[start : start + count] for start in range(0, FRAMES, count)]
 
 
 def cost(run: Step, prepare: Callable[[], list[list[bytes]]]) -> float:
-    """Microseconds per frame, median of rounds."""
+    """Return microseconds per frame, median of rounds."""
     costs = []
     for _ in range(ROUNDS):
         batches = prepare()
@@ -154,7 +153,7 @@ def measure(world: World) -> None:
 
 
 def guards() -> dict[str, GuardTable | None]:
-    """No guard; one with nothing to guard; one for which every frame is a use to be noted."""
+    """Return the states: no guard, one without shared addresses, one that notes every frame as a use."""
     uses = {MAC_THERE + MAC_HERE + IP_THERE: 0.0, MAC_HERE + MAC_THERE + IP_THERE: 0.0}
     macs = frozenset((MAC_THERE, MAC_HERE))
     watching = GuardTable(macs=macs, addresses=frozenset((IP_THERE,)), uses=uses)
@@ -162,7 +161,7 @@ def guards() -> dict[str, GuardTable | None]:
 
 
 def measure_guard(world: World) -> None:
-    """Print what the guard of shared addresses costs per frame; its states take turns in every round."""
+    """Print the cost of the guard of shared addresses per frame; its states take turns in every round."""
     print("µs per frame     size  batch   " + "".join(f"{name + ' guard':>16}" for name in guards()))
     for size in SIZES:
         out, into = tcp_frame(MAC_THERE, MAC_HERE, size), tcp_frame(MAC_HERE, MAC_THERE, size)
@@ -194,7 +193,7 @@ def _by_guard(world: World, run: Step, prepare: Callable[[], list[list[bytes]]])
 
 
 def profile(world: World, direction: str) -> None:
-    """Show where the time of single frames goes."""
+    """Profile single frames."""
     outbound = direction == "outbound"
     macs = (MAC_THERE, MAC_HERE) if outbound else (MAC_HERE, MAC_THERE)
     profiler = cProfile.Profile()
@@ -209,13 +208,13 @@ def profile(world: World, direction: str) -> None:
 
 
 def commit() -> str:
-    """Return what is checked out here."""
+    """Return the commit that is checked out."""
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
 
 
 def main() -> None:
-    """Measure, or profile one direction."""
+    """Measure both directions, or profile one."""
     parser = argparse.ArgumentParser(description="Cost of the data path per frame")
     parser.add_argument("--profile", choices=("outbound", "inbound"))
     options = parser.parse_args()

@@ -1,17 +1,17 @@
-"""What changes of a large mesh cost: whole nodes in one process, a virtual clock (tests/sim/simulator.py).
+"""The cost of changes of a large mesh: whole nodes in one process, virtual clock (tests/sim/simulator.py).
 
     .venv/bin/python benchmarks/scale.py [--nodes 10 30 100 300] [--cpu SECONDS] [--results DIRECTORY]
 
-For each number of nodes: all start at once, all restart at once, ten restart one after the other, one link
-flaps for a minute, a node restarts while another one hears everything two seconds late, and the mesh falls in
-two and comes together again. Counted are the announcements (ADD_EDGE, DEL_EDGE, ADD_SUBNET, DEL_SUBNET)
-of all nodes together, and the bytes of all requests. The time until all agree is virtual; the CPU time is
-that of this process, for all nodes. Writes scale.json, scale.md and (with matplotlib) scale.png into
-benchmarks/results.
+For each number of nodes, it measures these changes: all start at once, all restart at once, ten restart one
+after the other, one link flaps for a minute, a node restarts while another one receives everything two
+seconds late, and the mesh splits in two and rejoins. It counts the announcements (ADD_EDGE, DEL_EDGE,
+ADD_SUBNET, DEL_SUBNET) of all nodes together, and the bytes of all requests. The time until all agree is
+virtual; the CPU time is that of this process, for all nodes. It writes scale.json, scale.md and (with
+matplotlib) scale.png into benchmarks/results.
 
-Everything is done twice: by pytinc's rules, and with the same nodes by tinc's (docs/protocol-meta.md): a new
-neighbour is told of each edge in new words, what was deleted is forgotten at once, what is wrong is corrected
-at once and always, and nobody asks about half edges.
+Everything is measured twice: by pytinc's rules, and with the same nodes by tinc's (docs/protocol-meta.md): a
+new neighbour gets each edge in a new line with a new nonce, a deleted edge is forgotten at once, a false
+announcement is corrected at once and every time, and no node asks about half edges.
 """
 
 from __future__ import annotations
@@ -47,15 +47,15 @@ FLOODED = (Number.ADD_EDGE, Number.DEL_EDGE, Number.ADD_SUBNET, Number.DEL_SUBNE
 NODES = (10, 30, 100, 300)
 LINKS_PER_NODE = 3
 STEP = 0.25
-"""Virtual seconds between two looks at whether all agree."""
+"""Virtual seconds between two checks whether all agree."""
 LOOK = 0.02
-"""Virtual seconds between two looks at how much was sent: a storm grows within as much."""
+"""Virtual seconds between two checks of the amount sent: a storm grows within this time."""
 STORM = 20
-"""Times as many announcements as when everybody tells everything to every neighbour; then the event and all
-after it are given up."""
+"""An event is given up, with all later ones, after this many times the announcements that are needed when
+every node sends everything to every neighbour."""
 LIMIT = 300.0
 QUIET = 20.0
-"""Virtual seconds after an event for late announcements."""
+"""Virtual seconds to wait for late announcements after an event."""
 SLOW = 2.0
 
 
@@ -69,18 +69,18 @@ class Row:
     announcements: int
     kilobytes: float
     seconds: float | None
-    """Virtual, until all agree; None: they did not within `LIMIT`, or there was a storm."""
+    """Virtual seconds until all agree; None: not within `LIMIT`, or there was a storm."""
     storm: bool
     cut: bool
-    """Given up, as it took too much CPU time here."""
+    """Given up, because it took too much CPU time."""
     cpu: float
     tinc: bool
-    """By tinc's rules."""
+    """Measured by tinc's rules."""
 
 
 @contextmanager
 def tinc_rules() -> Iterator[None]:
-    """Let all nodes flood as tinc does: new words for each neighbour, and no memory of what was deleted."""
+    """Let all nodes flood as tinc does: a new line for each neighbour, and no memory of deleted edges."""
     kept = (Topology.introduction, Subnets.introduction, Deletions.is_recent)
     more = (Corrections.may_speak, HalfEdges.look)
 
@@ -142,7 +142,7 @@ def main() -> None:
 
 
 def write(rows: list[Row], memory: dict[int, tuple[float, float]], results: Path) -> None:
-    """Write what is known by now."""
+    """Write the results so far."""
     results.mkdir(parents=True, exist_ok=True)
     data = {"rows": [asdict(row) for row in rows], "kilobytes_per_peer": memory}
     (results / "scale.json").write_text(json.dumps(data, indent=1) + "\n")
@@ -151,7 +151,7 @@ def write(rows: list[Row], memory: dict[int, tuple[float, float]], results: Path
 
 
 def build(nodes: int, seed: int = 1) -> Mesh:
-    """Return a mesh, not started, in which everyone dials three others that were there before."""
+    """Return a mesh, not started, in which every node dials three earlier ones."""
     mesh = Mesh(seed)
     for number in range(nodes):
         known = list(mesh.nodes)
@@ -170,7 +170,7 @@ def links(mesh: Mesh) -> int:
 
 
 def agreed(mesh: Mesh) -> bool:
-    """Tell whether all agree on who is there and on the links that work; looks at the cheap sign first."""
+    """Return whether all agree on the nodes and the working links; checks the cheap sign first."""
     expected = len(mesh.running())
     for sim in mesh.running():
         if sum(peer.reachable for peer in sim.node.peers.values()) != expected:
@@ -179,7 +179,7 @@ def agreed(mesh: Mesh) -> bool:
 
 
 class Watch:
-    """Counts announcements while the clock goes on, and ends a storm."""
+    """Counts announcements while time passes, and ends a storm."""
 
     def __init__(self, mesh: Mesh, counter: RequestCounter, max_cpu: float) -> None:
         self.mesh = mesh
@@ -188,29 +188,29 @@ class Watch:
         self.end = time.process_time() + max_cpu
 
     def sent(self) -> int:
-        """Return the announcements by now."""
+        """Return the number of announcements so far."""
         return sum(self.counter.sent[kind] for kind in FLOODED)
 
     def storm(self) -> bool:
-        """Tell whether there are far too many."""
+        """Return whether there are far too many announcements."""
         return self.sent() > self.limit
 
     def cut(self) -> bool:
-        """Tell whether it has taken more CPU time than it may."""
+        """Return whether the event has taken more CPU time than allowed."""
         return time.process_time() > self.end
 
     def given_up(self) -> bool:
-        """Tell whether there is no point in going on."""
+        """Return whether the event must be given up."""
         return self.storm() or self.cut()
 
     def run(self, seconds: float) -> None:
-        """Let the clock go on, until it is given up."""
+        """Let time pass until the event is given up."""
         end = self.mesh.now + seconds
         while self.mesh.now < end and not self.given_up():
             self.mesh.run(min(LOOK, end - self.mesh.now))
 
     def settle(self) -> float | None:
-        """Let the clock go on until all agree; return the virtual seconds, None if they do not."""
+        """Let time pass until all agree; return the virtual seconds, None if they do not."""
         start = self.mesh.now
         while self.mesh.now - start <= LIMIT and not self.given_up():
             self.run(STEP)
@@ -220,19 +220,19 @@ class Watch:
 
 
 def full_exchange(mesh: Mesh) -> int:
-    """Return the lines when both edges of each link that was set up cross each such link both ways."""
+    """Return the number of lines if both edges of each link cross each link in both directions."""
     planned = sum(len(sim.settings.connect_to) for sim in mesh.nodes.values())
     return (2 * planned) ** 2
 
 
 def settle(mesh: Mesh) -> None:
-    """Let the clock go on until all agree."""
+    """Let time pass until all agree."""
     with RequestCounter() as counter:
         Watch(mesh, counter, math.inf).settle()
 
 
 def events(nodes: int, max_cpu: float, *, tinc: bool) -> Iterator[Row]:
-    """Do everything to a mesh of ``nodes``; give a row for each event, up to one that is given up."""
+    """Apply all events to a mesh of ``nodes``; yield a row for each, up to the first that is given up."""
     mesh = build(nodes)
     plan: Sequence[tuple[str, Callable[[Watch], None]]] = (
         ("start", lambda watch: watch.mesh.start()),
@@ -280,14 +280,14 @@ def restart_ten(watch: Watch) -> None:
 
 
 def part_and_merge(watch: Watch) -> None:
-    """Part the mesh in two until everybody has noticed, and put it together again."""
+    """Split the mesh in two until all nodes have noticed, and join it again."""
     watch.mesh.underlay.island = set(list(watch.mesh.nodes)[::2])
     watch.run(90)
     watch.mesh.underlay.island = set()
 
 
 def flap(watch: Watch) -> None:
-    """Break a link ten times."""
+    """Interrupt a link ten times."""
     sim = watch.mesh.rng.choice(watch.mesh.running())
     name = watch.mesh.rng.choice(sim.node.core.activated).name
     for _ in range(10):
@@ -296,14 +296,14 @@ def flap(watch: Watch) -> None:
 
 
 def beside_a_slow_one(watch: Watch) -> None:
-    """Restart a node while another one hears everything late."""
+    """Restart a node while another one receives everything late."""
     slow, other = watch.mesh.rng.sample(list(watch.mesh.nodes.values()), 2)
     watch.mesh.underlay.slow[slow.name] = SLOW
     restart(watch.mesh, other)
 
 
 def restart(mesh: Mesh, sim: SimNode) -> None:
-    """Stop a node in good order, and start it a second later."""
+    """Stop a node in an orderly way, and start it a second later."""
     sim.stop()
     mesh.run(1)
     sim.start()
@@ -319,7 +319,7 @@ def cpu() -> Iterator[list[float]]:
 
 
 def memory_per_peer(nodes: int) -> tuple[float, float]:
-    """Return the kilobytes of Python objects that a node holds for each peer: known, and with a key."""
+    """Return the kilobytes of Python objects per peer in a node: for known peers, and with a key."""
     mesh = build(nodes)
     mesh.start()
     settle(mesh)
@@ -338,7 +338,7 @@ def memory_per_peer(nodes: int) -> tuple[float, float]:
 
 
 def held(root: object) -> int:
-    """Return the bytes of all objects reached from this one; code and the mesh around do not count."""
+    """Return the bytes of all objects reachable from this one, without code and the surrounding mesh."""
     gc.collect()
     seen = {id(root)}
     found, total = [root], 0
@@ -357,7 +357,7 @@ _OUTSIDE = (type, ModuleType, CodeType, SimNode, Mesh)
 
 
 def learn(node: Node, name: str, mac: bytes) -> None:
-    """Let a node know whose a MAC is, so that it needs a key with that one."""
+    """Tell a node the owner of a MAC, so that it needs a key with the owner."""
     node.table.macs[mac] = node.peers[name].slot
 
 
@@ -379,7 +379,7 @@ def cells(row: Row) -> tuple[str, ...]:
 
 
 def _ending(row: Row) -> str:
-    """Return when all agreed, or why that is not known."""
+    """Return the time until all agreed, or why it is unknown."""
     if row.storm or row.cut:
         return "storm" if row.storm else "cut"
     return "never" if row.seconds is None else f"{row.seconds:.1f}"
@@ -395,10 +395,10 @@ def report(rows: list[Row], memory: dict[int, tuple[float, float]]) -> str:
     lines = [
         "# Changes of a large mesh",
         "",
-        "Written by `benchmarks/scale.py`, which says what is counted. Seconds are virtual, until all agree",
+        "Written by `benchmarks/scale.py`, which explains the counts. Seconds are virtual, until all agree",
         f'on the nodes and the links that work ("never": not within {LIMIT:g}; "storm": more than {STORM}',
-        'times the lines with which everybody tells everything to every neighbour, given up there; "cut":',
-        "given up as it took too much CPU time). CPU time is that of all nodes together, in one process.",
+        'times the lines with which every node sends everything to every neighbour, given up; "cut":',
+        "given up because it took too much CPU time). CPU time is of all nodes together, in one process.",
         "",
         f"Python {platform.python_version()}, Linux {platform.release()}.",
         "",
@@ -415,7 +415,7 @@ def report(rows: list[Row], memory: dict[int, tuple[float, float]]) -> str:
 
 
 def plot(rows: list[Row], path: Path) -> None:
-    """Draw announcements and time by number of nodes, if matplotlib is there."""
+    """Draw announcements and time by number of nodes, if matplotlib is installed."""
     try:
         import matplotlib as mpl
 

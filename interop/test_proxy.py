@@ -121,7 +121,7 @@ def test_a_proxy_of_another_kind_is_told_in_the_log(network: Network, proxy: Hos
     ("program", "value", "complaint"),
     [
         ("microsocks", "socks5 {address} 1081 me wr0ng", "the proxy refuses user name or password"),
-        ("microsocks", "socks5 {address} 1081", "the proxy wants another way of authentication"),
+        ("microsocks", "socks5 {address} 1081", "the proxy wants another authentication method"),
         ("socat", "socks5 {address} 1082", "Timeout while connecting to hub"),
     ],
     ids=["wrong-password", "no-password", "silent"],

@@ -14,8 +14,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-NOT_YET = ("src/pytinc/datapath/", "src/pytinc/net/")
-"""Folders whose citations are still to be converted."""
 MADE_BY_RUNS = ("interop/results/*.md", "results/capture-CAST.md", "results/chaos.md", "chaos.md")
 """What runs of the interop tests leave behind; not kept in the repository."""
 TINC_PAGES = "docs/[pt]*-*.md"
@@ -39,7 +37,7 @@ def texts() -> Iterator[tuple[str, str]]:
     ]
     for file in sorted(files):
         name = file.relative_to(ROOT).as_posix()
-        if not name.startswith((*NOT_YET, "interop/results/")) and file != Path(__file__):
+        if not name.startswith("interop/results/") and file != Path(__file__):
             yield name, re.sub(r"\s*\n[ \t]*(#:? )?", " ", file.read_text())
 
 

@@ -1,1 +1,1 @@
-"""What ``benchmarks/pairs.py`` is made of: tunnels to compare, their figures, and the report."""
+"""The parts of ``benchmarks/pairs.py`` and ``failover.py``: networks to compare, figures, and reports."""

@@ -1,4 +1,4 @@
-"""Runs of the fail-over benchmark, gathered into cells, and what a cell comes to. Knows no lab."""
+"""Runs of the fail-over benchmark, collected in cells, and the figures of a cell. Independent of the lab."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any, Final
 from comparison.figures import percentile
 
 LIMIT_S: Final = 70.0
-"""So long a client is waited for; more counts as this much."""
+"""The longest wait for a client; a longer time counts as this one."""
 ALIKE_S: Final = 0.02
-"""Two pings: silences that differ by no more are as good as each other."""
+"""Two pings: silences that differ by no more are considered equal."""
 
 CASTS: Final = {
     "C": "all C, no guard",
@@ -34,34 +34,34 @@ FAULTS: Final = {
 }
 FAMILIES: Final = {"ipv4": "IPv4", "ipv6": "IPv6"}
 PLAIN: Final = frozenset(("C", "keepalived"))
-"""Casts without pytinc: they are there to be compared with."""
+"""Casts without pytinc, for comparison."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One fault and what the client noticed of it, in seconds and pings."""
+    """One fault and its effect on the client, in seconds and pings."""
 
     cast: str
     fault: str
     family: str
     holder: str
     successor: str
-    """Who answers when the client is served again."""
+    """The node that answers when the client is served again."""
     recovered: bool
-    """Whether it was, within the limit."""
+    """Whether the client was served again within the limit."""
     silence: float
     """Between the sending of two answered pings."""
     wait: float
-    """Between the coming of two answers."""
+    """Between the arrival of two answers."""
     lost: int
     tcp: float
-    """Between two TCP connections that came about."""
+    """Between two successful TCP connections."""
     back: float | None
-    """The silence while everything is put right again; None if the lab had to be cured by force."""
+    """The silence while everything is repaired; None if the lab had to be restarted by force."""
 
     @property
     def cell(self) -> tuple[str, str, str]:
-        """What was measured."""
+        """The identity of the cell."""
         return self.cast, self.fault, self.family
 
 
@@ -123,7 +123,7 @@ class Results:
         self.flips = list(flips)
 
     def add(self, kind: str, fields: Mapping[str, Any]) -> None:
-        """Take in a run or a count of flips as a lane tells it."""
+        """Add a run or a count of flips from the output of a lane."""
         if kind == "run":
             self.runs.append(Run(**fields))
         else:
@@ -135,7 +135,7 @@ class Results:
         return Cell(runs) if runs else None
 
     def cells(self) -> list[tuple[str, str, str]]:
-        """What there are runs of, in the order of the tables."""
+        """Return the cells with runs, in the order of the tables."""
         return [
             (cast, fault, family)
             for family in FAMILIES
@@ -145,13 +145,13 @@ class Results:
         ]
 
     def as_lists(self) -> dict[str, list[dict[str, Any]]]:
-        """All of it for programs."""
+        """Return all results in a form for programs."""
         return {"runs": [asdict(run) for run in self.runs], "flips": [asdict(each) for each in self.flips]}
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What issue 10 asks of some cells."""
+    """A target of issue 10 for some cells."""
 
     fault: str
     casts: tuple[str, ...]

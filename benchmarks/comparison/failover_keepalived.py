@@ -1,7 +1,7 @@
-"""keepalived on the members of a fail-over lab: VRRP through the tinc network, by which the VIP moves.
+"""keepalived on the members of a fail-over lab: it moves the VIP by VRRP through the tinc network.
 
-The rival of the benchmark, set up as well as we can: adverts every 0.1 s (the fastest that makes sense on a
-network without guarantees), by unicast, one instance for each family, no preemption.
+The benchmark compares pytinc with keepalived in its best configuration: adverts every 0.1 s (the fastest
+sensible rate on a network without guarantees), by unicast, one instance for each family, no preemption.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ END_TIMEOUT_S: Final = 5.0
 FIRST_PRIORITY: Final = 110
 IDS: Final = {"ipv4": 51, "ipv6": 52}
 LINK_LOCAL: Final = "fe80::10/64"
-"""VRRP wants one before any other IPv6 address."""
+"""VRRP needs a link-local address before any other IPv6 address."""
 
 
 def instance(family: str, priority: int, own: str, peers: Sequence[str], addresses: Sequence[str]) -> str:
@@ -68,14 +68,14 @@ class Keepalived:
 
     @property
     def running(self) -> bool:
-        """Whether its process is there."""
+        """Return whether its process exists."""
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start it; LabError when it is not installed."""
+        """Start it; LabError if it is not installed."""
         base = self._node.confbase
         for name in ("keepalived.pid", "vrrp.pid"):
-            # One that was killed leaves its file behind, and the number may belong to another process now.
+            # A killed keepalived leaves its pid file, and the number may belong to another process now.
             (base / name).unlink(missing_ok=True)
         command = (
             "keepalived", "--dont-fork", "--log-console", "--vrrp", "--use-file", str(self._file),
@@ -85,7 +85,7 @@ class Keepalived:
             self._process = self._node.host.spawn(*command, output=log)
 
     def stop(self) -> None:
-        """Stop it in an orderly way: it tells its peers, and takes its addresses away."""
+        """Stop it in an orderly way: it informs its peers, and removes its addresses."""
         if self._process is None:
             return
         self._process.send_signal(signal.SIGTERM)

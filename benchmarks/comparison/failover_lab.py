@@ -1,14 +1,14 @@
-"""The networks of the fail-over benchmark: who plays which part, what can be asked of them and done to them.
+"""The networks of the fail-over benchmark: the roles of the nodes, queries, and faults.
 
-Three topologies, each with an entry (node_1), members that hold the virtual address (node_2 to node_4) and a
-client (node_5):
+There are three topologies, each with an entry (node_1), members that hold the virtual address (node_2 to
+node_4) and a client (node_5):
 
-* star: everybody connects to the entry, nothing else;
-* tail: the client connects to the member node_2 instead, and that is its only meta connection;
-* relay: there is a second entry (node_7), everybody connects to both, and no UDP gets through between the
-  client and the member node_2, so that one of the entries carries what they say to each other.
+* star: all other nodes connect only to the entry;
+* tail: the client connects only to the member node_2 instead;
+* relay: there is a second entry (node_7), all nodes connect to both, and no UDP passes between the client and
+  the member node_2, so that one of the entries relays their traffic.
 
-In the cast with a bystander, node_6 is one more node that is neither member nor client.
+In the cast with a bystander, node_6 is an additional node that is neither member nor client.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ VIP_PREFIXES: Final = {"ipv4": "10.1.1.10/24", "ipv6": "fd00:1::10/64"}
 PORT: Final = 7007
 FREEZE_S: Final = 5.0
 SETTLE_S: Final = 3.0
-"""What a new network gets before the first fault: a guard finds out who uses what."""
+"""Seconds that a new network gets before the first fault, so that the guards learn the uses of addresses."""
 START_TIMEOUT_S: Final = 40.0
 CLAIM_TIMEOUT_S: Final = 10.0
 POLL_S: Final = 0.1
 BASE_REACHABLE_MS: Final = 30000
-"""Linux's own."""
+"""The default of Linux."""
 CURES: Final = (4.0, 12.0, 40.0)
-"""Seconds until a network that has had a fault must be well: by itself, after the faulty node was started
-afresh, after all were."""
+"""Seconds until a network must work again after a fault: by itself, after a restart of the faulty node, and
+after a restart of all nodes."""
 
 
 class Topology(Enum):
@@ -59,7 +59,7 @@ class Topology(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Cast:
-    """Which implementation plays which part."""
+    """The implementation in each role."""
 
     name: str
     entry: Kind = Kind.C
@@ -89,7 +89,7 @@ def own_addresses(number: int) -> dict[str, str]:
 
 
 def with_prefix(addresses: dict[str, str]) -> list[str]:
-    """Addresses as ``ip address add`` wants them. Without nodad, only the first member would keep the VIP."""
+    """Addresses in the form of ``ip address add``. Without nodad, only the first member keeps the VIP."""
     return [f"{addresses['ipv4']}/24", f"{addresses['ipv6']}/64 nodad"]
 
 
@@ -145,7 +145,7 @@ class Group:
         return [self.network[name] for name in MEMBERS]
 
     def start(self) -> None:
-        """Start everything and wait until it is well."""
+        """Start everything and wait until it works."""
         self._block_udp()
         self.network.start()
         for node in self.members:
@@ -168,7 +168,7 @@ class Group:
         return parse_nodes(node.host.run(program, *node.globals, "dump", "nodes").stdout)
 
     def connected(self) -> bool:
-        """Whether all see each other, and client and members talk by UDP; sends what it takes to find out."""
+        """Return whether all nodes reach each other, and client and members use UDP; this sends pings."""
         started = [node.name for node in self.network if node.started]
         views = {name: self.nodes(self.network[name]) for name in started}
         if not all(name in view and view[name].reachable for view in views.values() for name in started):
@@ -181,7 +181,7 @@ class Group:
             if self.topology is Topology.RELAY and name not in entries
         ]
         if not all(linked):
-            return False  # with one relay only, its death is another fault
+            return False  # with only one relay, its death is another fault
         self._warm_up()
         client = self.client.name
         direct = [
@@ -195,7 +195,7 @@ class Group:
         """One ping from the client to each member, and from each member to the next."""
         self._ping(self.client, list(MEMBERS.values()))
         if self.cast.keepalived:
-            # Not both ways at once: two C nodes that ask each other for a key wait ten seconds then.
+            # Not in both directions at once: two C nodes that request each other's key then wait ten seconds.
             for index, node in enumerate(self.members):
                 self._ping(node, list(MEMBERS.values())[index + 1 :])
 
@@ -223,33 +223,33 @@ class Group:
         ]
 
     def entry_state(self, family: str) -> tuple[Node | None, str]:
-        """Who the client believes holds the virtual address, and the state of its neighbour entry."""
+        """Return the holder in the client's neighbour entry, and the state of the entry."""
         mac, state = neighbour(self.client.host, VIPS[family])
         return next((node for node in self.members if node.mac == mac), None), state
 
     def relay(self, holder: Node) -> Node:
-        """The node that carries what the client sends to a member."""
+        """Return the node that relays the client's frames to a member."""
         view = self.nodes(self.client)[holder.name]
         if view.by_udp or view.nexthop == holder.name:
             raise LabError(f"nothing relays between {self.client.name} and {holder.name}")
         return self.network[view.nexthop]
 
-    # Deeds
+    # Actions
 
     def forget(self, family: str) -> None:
         """Make the client ask again."""
         self.client.host.run("ip", "neigh", "del", VIPS[family], "dev", "vpn", check=False)
 
     def draw_reachable_time(self, family: str) -> None:
-        """Have the client's kernel draw anew for how long it is sure of a neighbour (15 to 45 s).
+        """Make the client's kernel choose a new random time for which a neighbour is REACHABLE (15 to 45 s).
 
-        It does so by itself every five minutes only: runs in a row would all be the same.
+        By itself it does so only every five minutes, so consecutive runs would all be the same.
         """
         variable = f"net.{family}.neigh.vpn.base_reachable_time_ms"
         self.client.host.run("sysctl", "-qw", f"{variable}={BASE_REACHABLE_MS}")
 
     def claim(self, node: Node, family: str) -> None:
-        """Have a member hold the virtual address: the others let go of it while the client asks."""
+        """Make the client use a member: the others remove the virtual address while the client asks."""
         others = [other for other in self.members if other is not node]
         for other in others:
             self._let_go(other, family)
@@ -284,7 +284,7 @@ class Group:
         node.stop()
 
     def freeze(self, node: Node) -> None:
-        """Stop a daemon's process for a while, and let it go on."""
+        """Stop a daemon's process for a while, and continue it."""
         pid = node.pid()
         if pid is None:
             raise LabError(f"{node.name} does not run")
@@ -300,21 +300,21 @@ class Group:
         node.started = False
 
     def restart(self, node: Node) -> None:
-        """Start what does not run on a node, after ``boot`` if need be."""
+        """Start the stopped programs of a node, after ``boot`` if necessary."""
         if not node.started:
             node.start()
         if node.name in self._keepalived:
-            # An interface that was away and is back is more than it copes with.
+            # keepalived does not handle an interface that disappeared and returned.
             self._keepalived[node.name].restart()
 
     def boot(self, node: Node) -> None:
-        """Bring a host back that was killed."""
+        """Restart a host that was killed."""
         node.host.boot()
         serve(node.host, PORT)
         self.restart(node)
 
     def cure(self, faulty: Node) -> bool:
-        """Wait until the network is well after a fault; whether it came to that without force."""
+        """Wait until the network works after a fault; return whether this needed no force."""
         for patience, victims in zip(CURES, ([], [faulty], list(self.network)), strict=True):
             for node in victims:
                 self._afresh(node)
@@ -324,7 +324,7 @@ class Group:
         raise LabError("the network does not get well after the fault")
 
     def mend(self) -> None:
-        """Undo whatever a run that went wrong has left, and start every daemon afresh."""
+        """Undo all effects of a failed run, and restart every daemon."""
         self.lab.clear_faults()
         self._block_udp()
         for node in self.network:
@@ -359,11 +359,11 @@ done
 
 
 def flapping(family: str) -> str:
-    """What a member does all the time while flips are counted: forget its neighbours, and ask for them again.
+    """The actions of a member while flips are counted: it forgets its neighbours, and asks for them again.
 
-    As the how-to's members do (there the VIP is the primary address) it asks with the VIP for sender.
+    Like the how-to's members (there the VIP is the primary address), it asks with the VIP as sender.
     """
-    # An IPv6 host chooses its source among addresses of one prefix as it likes.
+    # An IPv6 host may choose any address of the prefix as its source.
     source = f"-I {VIPS['ipv6']}" if family == "ipv6" else ""
     targets = {"client": own_addresses(2)[family], "entry": own_addresses(1)[family]}
     return FLAPPING.format(source=source, **targets)
@@ -373,7 +373,7 @@ _MONITORED: Final = re.compile(r"^(?!Deleted)(?P<address>\S+) .*lladdr (?P<mac>\
 
 
 def count_flips(text: str, address: str) -> int:
-    """How often the MAC address of an address changes in what ``ip monitor neigh`` has printed."""
+    """Count the changes of an address's MAC address in the output of ``ip monitor neigh``."""
     matches = (_MONITORED.match(line) for line in text.splitlines())
     macs = [match["mac"] for match in matches if match is not None and match["address"] == address]
     return sum(before != after for before, after in pairwise(macs))

@@ -1,4 +1,4 @@
-"""What the fail-over benchmark leaves behind: Markdown tables, a JSON text and a plot.
+"""The output of the fail-over benchmark: Markdown tables, a JSON text and a plot.
 
 The plot needs matplotlib (dependency group ``bench``); everything else works without it.
 """
@@ -25,14 +25,14 @@ from comparison.report import COLOURS, NOTHING, Facts, table
 
 EXPLANATION: Final = f"""\
 The client pings the virtual address every 10 ms and opens a TCP connection to it every 20 ms. *Silence* is
-the longest time between the sending of two pings that were answered within a second; *TCP* the longest time
-between two connections that came about. {LIMIT_S:g} s without service end a run; a figure with ">" has such
-runs in it. *Back* is the longest silence while everything is put right and the faulty node comes back.
+the longest time between the sending of two pings that were answered within a second; *TCP* is the longest
+time between two successful connections. {LIMIT_S:g} s without service end a run; a figure with ">" includes
+such runs. *Back* is the longest silence while everything is repaired and the faulty node returns.
 
-The client's neighbour entry is REACHABLE at every fault; a kernel then believes in it for 15 to 45 s (drawn
-anew for each run) and asks in vain for some more. For a planned stop of a keepalived host, keepalived stops
-before its tincd, so that its own goodbye moves the address. It dies with its host; the other faults leave it
-alone. The lanes (a cast and a family each) ran side by side on one machine.
+The client's neighbour entry is REACHABLE at every fault; a kernel then uses it for 15 to 45 s (a new random
+time for each run) and asks in vain for some more. For a planned stop of a keepalived host, keepalived stops
+before its tincd, so that its own goodbye moves the address. keepalived dies with its host; the other faults
+do not affect it. The lanes (a cast and a family each) ran at the same time on one machine.
 """
 
 
@@ -61,7 +61,7 @@ def summary(results: Results, family: str) -> str:
 
 
 def worst(cell: Cell, name: str) -> str:
-    """The worst of a figure, marked if it is only known to be at least that."""
+    """The worst of a figure, marked if it is only a lower bound."""
     return seconds(cell.worst(name), over=cell.unrecovered > 0)
 
 
@@ -90,7 +90,7 @@ def details(results: Results) -> str:
 
 
 def verdict(results: Results, target: Target, cast: str, family: str) -> list[str] | None:
-    """A target's line for a cast and a family; None when it was not measured."""
+    """A target's line for a cast and a family; None if it was not measured."""
     cell = results.cell(cast, target.fault, family)
     if cell is None:
         return None

@@ -1,8 +1,7 @@
-"""One lane of the fail-over benchmark: a cast's networks, one after the other, and one family's runs in them.
+"""One lane of the fail-over benchmark: the networks of one cast, in sequence, and the runs of one family.
 
-A run waits until the client is well served and its kernel is sure of its neighbour, does the fault at a
-moment the daemons cannot know, waits until the client is served again, puts everything right, and says what
-it was like.
+A run waits until the client is served and its neighbour entry is REACHABLE, causes the fault at a random
+moment, waits until the client is served again, repairs everything, and reports the result.
 """
 
 from __future__ import annotations
@@ -25,22 +24,23 @@ FLOW_S: Final = 1.5
 """Traffic before a fault, at least; up to PHASE_S more at random."""
 PHASE_S: Final = 1.0
 AFTER_S: Final = 1.5
-"""A fault may show late (a daemon that takes leave): the client is watched at least so long."""
+"""A fault may take effect late (a daemon that stops slowly): the client is watched at least for this time."""
 SERVED_TIMEOUT_S: Final = 15.0
 SURE_TIMEOUT_S: Final = 15.0
 TRIES: Final = 5
-"""So often a moment is sought at which the client is well served."""
+"""The number of attempts to find a moment at which the client is served."""
 POLL_S: Final = 0.05
 FAILURES: Final = 3
-"""After so many runs that came to nothing, a network is built anew; after as many again it is given up."""
+"""After this number of failed runs, the network is built again; after the same number again it is given
+up."""
 
 Tell = Callable[[str, Mapping[str, Any]], None]
-"""Takes what a lane has to say: of which kind, and its fields."""
+"""Receives a report of a lane: its kind, and its fields."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """How a fault is done and undone. Both get the faulty node."""
+    """The functions that cause and undo a fault. Both get the faulty node."""
 
     inject: Callable[[Group, Node], None]
     repair: Callable[[Group, Node], None]
@@ -71,7 +71,7 @@ assert DEEDS.keys() == FAULTS.keys()
 
 
 class Lane:
-    """A cast and a family, and what is to be measured of them."""
+    """A cast and a family, and the measurements to make."""
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class Lane:
         self._random = random.Random()
 
     def go(self) -> None:
-        """Measure it all. What fails is told and left out."""
+        """Make all measurements. Those that fail are reported and left out."""
         for topology in Topology:
             faults = [fault for fault in self._left if DEEDS[fault].topology is topology]
             for _ in range(2):
@@ -117,7 +117,7 @@ class Lane:
             yield group
 
     def _take_turns(self, group: Group, faults: Sequence[str]) -> None:
-        """One run of each fault, and so on, until all is done or too much goes wrong."""
+        """Run each fault in turn until all runs are done or too many have failed."""
         failures = 0
         while any(self._left[fault] > 0 for fault in faults) and failures < FAILURES:
             for fault in faults:
@@ -171,13 +171,13 @@ class Lane:
             group.claim(member, self._family)
 
     def _wait_for_moment(self, group: Group, watch: Watch, topology: Topology) -> Node:
-        """Wait until the client has been well served for a while, and choose a moment; who serves it then."""
+        """Wait until the client has been served for a while, and choose a moment; return its server."""
         for _ in range(TRIES):
             since = time.monotonic()
             try:
                 watch.wait_steady(since, SERVED_TIMEOUT_S)
             except LabError:
-                # It may believe in somebody who has lost an election since.
+                # Its entry may name a node that has lost an election since.
                 group.forget(self._family)
                 continue
             time.sleep(max(0.0, since + FLOW_S - time.monotonic()) + self._random.uniform(0, PHASE_S))
@@ -195,7 +195,7 @@ class Lane:
         raise LabError("the client is not well served before the fault")
 
     def _wait_for_service(self, watch: Watch, start: float) -> bool:
-        """Wait until the client is served after a fault; False when that takes longer than the limit."""
+        """Wait until the client is served after a fault; False if this takes longer than the limit."""
         shown = time.monotonic() + AFTER_S
         while True:
             now = time.monotonic()
@@ -224,7 +224,7 @@ class Lane:
 
 
 def narrate(kind: str, fields: Mapping[str, Any]) -> str:
-    """What a lane has found out, in a line."""
+    """Return a result of a lane as a line."""
     if kind == "note":
         return str(fields["text"])
     head = f"{fields['cast']:10} {fields.get('fault', 'flips'):6} {fields['family']}: "

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 BASE: Final = "C-C"
-"""The pair all others are divided by."""
+"""The base of all ratios."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One thing that is measured of every pair."""
+    """One measurement of every pair."""
 
     key: str
     title: str
@@ -51,7 +51,7 @@ ROWS_WITHOUT_RATIO: Final = frozenset(row.key for row in ROWS if row.unit == "%"
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What issue 5 asks of a pair: a figure, or (``ratio``) its ratio to C-C, on one side of ``bound``."""
+    """A goal of issue 5 for a pair: a figure, or (``ratio``) its ratio to C-C, on one side of ``bound``."""
 
     pair: str
     row: str
@@ -101,7 +101,7 @@ class Results:
     figures: dict[str, dict[str, list[float | None]]] = field(default_factory=dict)
 
     def put(self, row: str, pair: str, number: int, figure: float) -> None:
-        """Note the figure of one round (0 is the first)."""
+        """Record the figure of one round (0 is the first)."""
         assert row in ROW
         by_pair = self.figures.setdefault(row, {})
         by_pair.setdefault(pair, [None] * self.rounds)[number] = figure
@@ -111,29 +111,29 @@ class Results:
         return self.figures.get(row, {}).get(pair, [None] * self.rounds)
 
     def median(self, row: str, pair: str) -> float | None:
-        """The median of the rounds that gave a figure; None without any."""
+        """The median of the rounds with a figure; None without any."""
         return median(self.get(row, pair))
 
     def ratio(self, row: str, pair: str) -> float | None:
-        """The median of each round's ratio to C-C; None when there is nothing to divide, or by."""
+        """The median of each round's ratio to C-C; None if either figure is missing everywhere."""
         return median_ratio(self.get(row, pair), self.get(row, BASE))
 
     def judged(self, goal: Goal) -> float | None:
-        """The figure a goal speaks of."""
+        """The figure of a goal."""
         return self.ratio(goal.row, goal.pair) if goal.ratio else self.median(goal.row, goal.pair)
 
 
 def median(figures: Sequence[float | None]) -> float | None:
-    """The median of the figures that are there; None without any."""
+    """The median of the existing figures; None without any."""
     there = [figure for figure in figures if figure is not None]
     return statistics.median(there) if there else None
 
 
 def median_ratio(figures: Sequence[float | None], bases: Sequence[float | None]) -> float | None:
-    """The median of the ratios of figures that belong together.
+    """The median of the ratios of corresponding figures.
 
-    Pairs of figures were taken close together in time, so a slow minute of the machine cancels out. Where one
-    is missing, or the base is 0, that ratio is left out; None without any.
+    Corresponding figures were measured close together in time, so a slow minute of the machine cancels out.
+    If one is missing, or the base is 0, the ratio is left out; None without any.
     """
     return median(
         [
@@ -153,19 +153,19 @@ def percentile(figures: Sequence[float], percent: float) -> float:
 
 
 def share_percent(part: float, whole: float | None) -> float | None:
-    """``part`` in percent of ``whole``; None where there is no whole."""
+    """``part`` as a percentage of ``whole``; None without a whole."""
     return 100 * part / whole if whole else None
 
 
 def cpu_ticks(stat: str) -> int:
     """User and system time of a process in clock ticks, from the text of /proc/PID/stat (proc(5))."""
-    # The second field is the program's name in brackets and may hold blanks and brackets itself.
+    # The second field is the program's name in parentheses and may contain spaces and parentheses itself.
     fields = stat.rpartition(")")[2].split()
     return int(fields[11]) + int(fields[12])
 
 
 def memory_mib(status: str, name: str) -> float:
-    """A ``VmRSS`` or ``VmHWM`` of the text of /proc/PID/status in MiB; ValueError when it is not there."""
+    """A ``VmRSS`` or ``VmHWM`` of the text of /proc/PID/status in MiB; ValueError if it is missing."""
     for line in status.splitlines():
         label, _, value = line.partition(":")
         if label == name:

@@ -1,4 +1,4 @@
-"""What a report says of the machine, and of the program that was measured."""
+"""The lines of a report about the machine, and about the measured program."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def commit() -> str:
-    """The commit of this checkout; empty where git does not know it."""
+    """The commit of this checkout; empty if git does not know it."""
     return subprocess.run(
         ("git", "describe", "--always", "--dirty"),
         cwd=Path(__file__).parent,

@@ -1,4 +1,4 @@
-"""What a comparison leaves behind: a Markdown table, a JSON text and a plot.
+"""The output of a comparison: a Markdown table, a JSON text and a plot.
 
 The plot needs matplotlib (dependency group ``bench``); everything else works without it.
 """
@@ -14,7 +14,7 @@ from comparison.figures import BASE, GOALS, ROW, ROWS, ROWS_WITHOUT_RATIO, Goal,
 
 NOTHING: Final = "–"
 Facts = Mapping[str, str]
-"""Where, when and how long was measured, by label."""
+"""Where, when and how long the figures were measured, by label."""
 
 PLOTTED: Final = (
     "tcp_up", "tcp_down", "tcp_20", "tcp_4_peers", "udp_64", "udp_1390", "udp_1400",
@@ -30,7 +30,7 @@ def number(figure: float | None, digits: int = 0) -> str:
 
 
 def cell(results: Results, row: Row, pair: str) -> str:
-    """The median, and its ratio to C-C where that says something."""
+    """The median, and its ratio to C-C where it is meaningful."""
     text = number(results.median(row.key, pair), row.digits)
     ratio = results.ratio(row.key, pair)
     if pair == BASE or ratio is None or row.key in ROWS_WITHOUT_RATIO:
@@ -45,7 +45,7 @@ def table(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
 
 
 def medians(results: Results) -> str:
-    """All medians as a Markdown table; rows nobody measured are left out."""
+    """All medians as a Markdown table; rows without figures are left out."""
     measured = [row for row in ROWS if row.key in results.figures]
     return table(
         ("", *results.pairs),
@@ -57,7 +57,7 @@ def medians(results: Results) -> str:
 
 
 def verdict(results: Results, goal: Goal) -> tuple[str, str]:
-    """The figure a goal speaks of, and whether it is met."""
+    """The figure of a goal, and whether it is met."""
     figure = results.judged(goal)
     if figure is None:
         return NOTHING, "not measured"

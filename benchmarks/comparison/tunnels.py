@@ -1,7 +1,7 @@
-"""The pairs that are compared: two hosts of a lab, and what joins them.
+"""The pairs that are compared: two hosts of a lab, and the tunnel between them.
 
-``TincPair`` is two tinc nodes of any kind, the others are other people's programs from Debian, and bare veth
-as the ceiling. All of them run at once, each pair on hosts of its own; idle ones cost next to nothing.
+``TincPair`` is two tinc nodes of any kind; the others are other VPN programs from Debian, and bare veth as
+the upper limit. All pairs run at once, each on its own hosts; idle ones cost almost nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pytinc.lab.network import Network
 from pytinc.lab.node import Kind, Node, wait_until
 
 SPOKES: Final = 4
-"""Peers that send at once in the row that is about many."""
+"""Peers that send at once in the row for many peers."""
 READY_S: Final = 30.0
 PROGRAM_PATH: Final = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
 
@@ -32,7 +32,7 @@ class SkippedError(Exception):
 
 @dataclass
 class Pair:
-    """Two hosts and the server's address for the client. ``pids`` are of all daemons in between."""
+    """Two hosts and the server's address for the client. ``pids`` are those of all daemons in between."""
 
     name: str
     title: str
@@ -42,7 +42,7 @@ class Pair:
     pids: Callable[[], list[int]]
 
     def wait_ready(self) -> None:
-        """Return when packets get through both ways; LabError after READY_S."""
+        """Return when packets pass in both directions; LabError after READY_S."""
         wait_until(lambda: answers(self.client, self.address), READY_S, f"{self.name}: an answer")
 
     def add_spokes(self) -> list[Host] | None:
@@ -51,7 +51,7 @@ class Pair:
 
 
 class TincPair(Pair):
-    """Two tinc nodes on a direct path; later more that connect to the server."""
+    """Two tinc nodes on a direct path; later more nodes that connect to the server."""
 
     def __init__(
         self, lab: Lab, name: str, tag: str, kinds: tuple[Kind, Kind], settings: dict[str, str]
@@ -107,7 +107,7 @@ class TincPair(Pair):
 
 
 def plain(lab: Lab) -> Pair:
-    """Nothing in between: the ceiling of this machine."""
+    """No tunnel: the upper limit of this machine."""
     client, server = lab.host("veth-1"), lab.host("veth-0")
     return Pair("veth", "plain veth, no tunnel", client, server, server.address, list)
 
@@ -175,10 +175,10 @@ def wireguard(lab: Lab) -> Pair:
         keys[host] = host.run(control, "pubkey", stdin=private).stdout.strip()
     processes = []
     for host, other, address in ((server, client, "10.1.1.1"), (client, server, "10.1.1.2")):
-        # Its control socket carries the interface's name and is the same directory for every namespace.
+        # Its control socket has the interface's name, and all namespaces share its directory.
         interface = host.namespace.replace("-", "")[-15:]
         processes.append(start(host, directory, program, "-f", interface))
-        # As soon as the control socket answers; until then this command fails.
+        # This succeeds as soon as the control socket answers.
         wait_until(functools.partial(host.run, control, "show", interface), READY_S, "wireguard-go is up")
         host.run(
             control, "set", interface, "private-key", str(directory / host.name), "listen-port", "51820",
@@ -190,7 +190,7 @@ def wireguard(lab: Lab) -> Pair:
 
 
 def installed(program: str) -> str:
-    """Where a program is; SkippedError when it is not there."""
+    """Return the path of a program; SkippedError if it is missing."""
     path = shutil.which(program, path=PROGRAM_PATH)
     if path is None:
         raise SkippedError(f"{program} is not installed (as root, interop/setup.sh bench installs it)")
@@ -216,7 +216,7 @@ Builder = Callable[[Lab], Pair]
 
 
 def tinc(name: str, tag: str, client: Kind, server: Kind, **settings: str) -> Builder:
-    """What builds a pair of tinc nodes."""
+    """Return the function that builds a pair of tinc nodes."""
     return lambda lab: TincPair(lab, name, tag, (client, server), settings)
 
 
@@ -235,7 +235,7 @@ BUILDERS: Final[dict[str, Builder]] = {
 
 
 def build(lab: Lab, names: Iterable[str]) -> Iterator[Pair | tuple[str, str]]:
-    """Each pair by name, ready; or its name and why it is skipped."""
+    """Yield each pair when it is ready, or its name and the reason why it is skipped."""
     for name in names:
         try:
             pair = BUILDERS[name](lab)

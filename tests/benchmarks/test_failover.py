@@ -20,15 +20,15 @@ fd00:1::10 lladdr 02:00:00:00:00:04 REACHABLE
 """
 
 
-def test_flips_are_changes_of_one_address_entry() -> None:
+def test_flips_are_changes_of_the_entry_of_one_address() -> None:
     assert count_flips(MONITORED, "10.1.1.10") == 2
     assert count_flips(MONITORED, "fd00:1::10") == 0
     assert count_flips("", "10.1.1.10") == 0
 
 
-def test_members_ask_with_the_virtual_address_for_sender() -> None:
+def test_members_ask_with_the_virtual_address_as_sender() -> None:
     assert "-I fd00:1::10 fd00:1::2" in flapping("ipv6")
-    assert "-I" not in flapping("ipv4"), "there it is the primary address"
+    assert "-I" not in flapping("ipv4"), "on these hosts it is the primary address"
 
 
 def test_keepalived_gets_an_instance_for_each_family() -> None:
@@ -53,7 +53,7 @@ def test_by_default_everything_is_measured() -> None:
     assert runs_of(options, "C", "cut", "ipv4") == 3
 
 
-def test_a_quick_run_has_few_cells_unless_told_otherwise() -> None:
+def test_a_quick_run_has_few_cells_unless_other_options_are_given() -> None:
     options = parse(["--quick", "--casts", "C"])
     assert options.casts == ["C"]
     assert options.faults == ["stop", "kill", "cut"]
@@ -63,7 +63,7 @@ def test_a_quick_run_has_few_cells_unless_told_otherwise() -> None:
     assert runs_of(parse(["--quick", "--runs", "7"]), "C", "cut", "ipv4") == 7
 
 
-def test_lanes_with_most_to_do_come_first() -> None:
+def test_lanes_with_the_most_work_come_first() -> None:
     lanes = in_order(parse([]), ["client", "members", "C"])
     assert lanes[0] == ("members", "ipv4")
     assert lanes[-1] == ("C", "ipv6")
@@ -78,15 +78,13 @@ def test_faults_can_be_left_out() -> None:
 @pytest.mark.parametrize(
     "arguments", [["--casts", "D"], ["--casts", "none"], ["--runs", "0"], ["--jobs", "0"]]
 )
-def test_options_that_are_wrong_end_the_program(
-    arguments: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_wrong_options_end_the_program(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         parse(arguments)
     assert "usage:" in capsys.readouterr().err
 
 
-def test_a_lane_says_what_it_has_found_in_a_line() -> None:
+def test_a_lane_reports_each_result_in_a_line() -> None:
     run = {
         "cast": "C", "fault": "cut", "family": "ipv4", "recovered": False, "silence": 70.01, "lost": 7000,
         "tcp": 70.02, "holder": "node_2", "successor": "nobody",

@@ -21,18 +21,18 @@ def test_a_cell_has_median_percentile_and_worst_of_its_runs() -> None:
     assert cell.worst("lost") == 30
 
 
-def test_of_few_runs_the_99th_percentile_is_the_worst() -> None:
+def test_the_99th_percentile_of_few_runs_is_the_worst() -> None:
     assert Cell(tuple(silences(0.1, 0.2, 0.9))).p99("silence") == 0.9
 
 
-def test_runs_without_recovery_and_returns_by_force_are_told_apart() -> None:
+def test_runs_without_recovery_differ_from_forced_returns() -> None:
     cell = Cell((RUN, replace(RUN, recovered=False, back=None), replace(RUN, back=0.5)))
     assert cell.unrecovered == 1
     assert cell.back == 0.5
     assert Cell((replace(RUN, back=None),)).back is None
 
 
-def test_results_gather_what_the_lanes_tell() -> None:
+def test_results_collect_the_output_of_the_lanes() -> None:
     results = Results()
     for run in silences(0.3, 0.4):
         results.add("run", asdict(run))
@@ -49,7 +49,7 @@ def test_results_gather_what_the_lanes_tell() -> None:
     assert len(results.as_lists()["runs"]) == 3
 
 
-def test_ours_is_compared_with_keepalived_by_medians() -> None:
+def test_pytinc_is_compared_with_keepalived_by_medians() -> None:
     keepalived = replace(RUN, cast="keepalived")
     results = Results([*silences(0.2, 0.3, 5.0), *silences(0.35, run=keepalived)])
     assert beats_keepalived(results, "members", "cut", "ipv4") is True
@@ -63,7 +63,7 @@ def test_ours_is_compared_with_keepalived_by_medians() -> None:
 
 
 @pytest.mark.parametrize(("lost", "met"), [(0, True), (1, False)])
-def test_a_planned_stop_may_lose_no_ping(lost: int, met: bool) -> None:
+def test_a_planned_stop_must_lose_no_ping(lost: int, met: bool) -> None:
     (target,) = [target for target in TARGETS if target.fault == "stop"]
     cell = Cell((RUN, replace(RUN, lost=0), replace(RUN, lost=lost)))
     assert not target.met_by(target.figure(cell)), "thirty were lost in one run"

@@ -31,7 +31,7 @@ def results() -> Results:
     )
 
 
-def test_times_have_the_digits_that_mean_something() -> None:
+def test_times_have_only_significant_digits() -> None:
     assert [seconds(figure) for figure in (0.01234, 0.3456, 34.56, None)] == ["0.012", "0.35", "34.6", "–"]
     assert seconds(70.02, over=True) == "> 70.0"
 
@@ -80,7 +80,7 @@ def test_a_plot_is_drawn_where_matplotlib_is(results: Results, tmp_path: Path) -
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_without_matplotlib_there_is_a_clear_message(
+def test_there_is_a_clear_message_without_matplotlib(
     results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)

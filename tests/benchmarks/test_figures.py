@@ -29,46 +29,46 @@ def test_a_median_leaves_out_rounds_that_failed() -> None:
 
 
 def test_a_ratio_is_the_median_of_the_ratios_of_each_round() -> None:
-    # The ratio of the medians would be 20 / 10.
+    # The ratio of the medians is 20 / 10.
     assert median_ratio([10.0, 20.0, 90.0], [10.0, 40.0, 9.0]) == 1.0
 
 
-def test_a_ratio_leaves_out_rounds_in_which_either_is_missing_or_the_base_is_nothing() -> None:
+def test_a_ratio_leaves_out_rounds_with_a_missing_figure_or_a_base_of_zero() -> None:
     assert median_ratio([4.0, None, 8.0, 5.0], [2.0, 1.0, None, 0.0]) == 2.0
     assert median_ratio([None], [1.0]) is None
 
 
 @given(st.lists(numbers, min_size=1))
-def test_everything_is_once_itself(figures: list[float]) -> None:
+def test_the_ratio_of_a_pair_to_itself_is_one(figures: list[float]) -> None:
     assert median_ratio(figures, figures) == 1
 
 
 @pytest.mark.parametrize(
     ("percent", "expected"), [(0, 1), (1, 1), (50, 50), (99, 99), (99.5, 100), (100, 100)]
 )
-def test_a_percentile_is_a_figure_that_was_seen(percent: float, expected: float) -> None:
+def test_a_percentile_is_one_of_the_figures(percent: float, expected: float) -> None:
     assert percentile([float(figure) for figure in range(100, 0, -1)], percent) == expected
 
 
 @given(st.lists(numbers, min_size=1), st.floats(min_value=0, max_value=100))
-def test_a_percentile_has_that_share_at_or_below_it(figures: list[float], percent: float) -> None:
+def test_a_percentile_has_its_share_of_figures_at_or_below_it(figures: list[float], percent: float) -> None:
     found = percentile(figures, percent)
     assert found in figures
     assert sum(figure <= found for figure in figures) >= len(figures) * percent / 100 - 1e-6
 
 
-def test_there_is_no_percentile_of_nothing() -> None:
+def test_there_is_no_percentile_without_figures() -> None:
     with pytest.raises(ValueError, match="no figures"):
         percentile([], 50)
 
 
-def test_a_share_of_nothing_is_unknown() -> None:
+def test_a_share_of_zero_is_unknown() -> None:
     assert share_percent(45.0, 50.0) == 90
     assert share_percent(45.0, 0.0) is None
     assert share_percent(45.0, None) is None
 
 
-def test_processor_time_is_found_behind_a_name_with_blanks_and_brackets() -> None:
+def test_cpu_time_is_found_after_a_name_with_spaces_and_parentheses() -> None:
     stat = "12 (a (b) c) S 1 12 12 0 -1 4194560 100 0 0 0 700 42 9 9 20 0 1 0 5000 1000 100"
     assert cpu_ticks(stat) == 742
 
@@ -80,7 +80,7 @@ def test_memory_is_given_in_mebibytes() -> None:
         memory_mib(status, "VmSwap")
 
 
-def test_results_keep_each_round_and_know_what_is_missing() -> None:
+def test_results_keep_each_round_and_list_missing_figures() -> None:
     results = Results(2, [BASE, "py-py"])
     results.put("tcp_up", BASE, 0, 100.0)
     results.put("tcp_up", BASE, 1, 200.0)
@@ -100,5 +100,5 @@ def test_a_goal_has_a_direction() -> None:
     assert not Goal("py-py", "memory_rest", 80, at_least=False).met_by(81)
 
 
-def test_every_goal_speaks_of_a_pair_and_a_row_that_are_measured() -> None:
+def test_every_goal_refers_to_a_measured_pair_and_row() -> None:
     assert all(goal.pair in BUILDERS and goal.row in ROW for goal in GOALS)

@@ -30,13 +30,13 @@ def test_a_missing_figure_is_a_dash() -> None:
     assert number(12345.678, 1) == "12,345.7"
 
 
-def test_a_cell_has_the_ratio_to_two_c_nodes_where_it_says_something(results: Results) -> None:
+def test_a_cell_has_the_ratio_to_two_c_nodes_where_it_is_meaningful(results: Results) -> None:
     assert cell(results, ROW["tcp_up"], BASE) == "1,000"
     assert cell(results, ROW["tcp_up"], "py-py") == "3,500 (3.50x)"
     assert cell(results, ROW["udp_64_loss"], "py-py") == "20"
 
 
-def test_the_report_has_medians_goals_and_what_was_left_out(results: Results) -> None:
+def test_the_report_has_medians_goals_and_a_list_of_missing_figures(results: Results) -> None:
     text = markdown(FACTS, results, ["n2n: edge is not installed"])
     assert "* Machine: two tin cans\n" in text
     assert "| TCP, client to server (Mbit/s) | 1,000 | 3,500 (3.50x) |\n" in text
@@ -53,7 +53,7 @@ def test_the_report_for_programs_has_every_round(results: Results) -> None:
     assert whole["ratios"]["tcp_up"]["py-py"] == 3.5
 
 
-def test_without_matplotlib_there_is_a_clear_message(
+def test_there_is_a_clear_message_without_matplotlib(
     results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
@@ -61,6 +61,6 @@ def test_without_matplotlib_there_is_a_clear_message(
     assert not (tmp_path / "plot.png").exists()
 
 
-def test_without_a_ratio_there_is_no_plot(tmp_path: Path) -> None:
+def test_there_is_no_plot_without_a_ratio(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     assert "no plot" in (plot(tmp_path / "plot.png", FACTS, Results(1, [BASE, "veth"])) or "")

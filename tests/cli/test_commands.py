@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         (["verify", "a", "b", "c"], "Too many arguments!"),
     ],
 )
-def test_wrong_numbers_of_words_are_told_as_tinc_does(
+def test_wrong_numbers_of_words_are_reported_as_tinc_does(
     run: Run, conf: Path, words: list[str], complaint: str
 ) -> None:
     assert run("-c", "conf", *words) == (1, "", complaint + "\n")
@@ -45,7 +45,7 @@ def test_a_command_is_found_in_any_case(word: str) -> None:
 
 
 @pytest.mark.parametrize("word", ["", "ge", "get ", "generate-rsa-keys"])
-def test_other_words_are_no_commands(word: str) -> None:
+def test_other_words_are_not_commands(word: str) -> None:
     assert find(word) is None
 
 

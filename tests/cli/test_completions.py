@@ -86,7 +86,7 @@ def ask_bash(tmp_path: Path, *words: str) -> set[str]:
         cwd=tmp_path,
         env=environment(tmp_path),
         check=True,
-        timeout=30,
+        timeout=60,
     )
     assert done.stderr == ""
     return set(done.stdout.split())
@@ -101,7 +101,7 @@ def ask_fish(tmp_path: Path, *words: str) -> set[str]:
         cwd=tmp_path,
         env=environment(tmp_path),
         check=True,
-        timeout=30,
+        timeout=60,
     )
     assert done.stderr == ""
     return {row.partition("\t")[0] for row in done.stdout.splitlines()}

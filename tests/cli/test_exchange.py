@@ -103,6 +103,6 @@ def test_two_ends_can_exchange_through_pipes(conf: Path, tmp_path: Path) -> None
     two = subprocess.Popen([*words, str(tmp_path / "other"), "exchange"], stdin=to_two, stdout=from_two)
     for end in (to_one, to_two, from_one, from_two):
         os.close(end)
-    assert (one.wait(20), two.wait(20)) == (0, 0)
+    assert (one.wait(60), two.wait(60)) == (0, 0)
     assert (conf / "hosts/delta").read_text() == "Port = 4\n"
     assert (tmp_path / "other/hosts/alpha").read_text() == (conf / "hosts/alpha").read_text()

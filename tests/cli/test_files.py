@@ -67,18 +67,18 @@ def test_the_own_name_is_found_in_tinc_conf(
 
 
 @pytest.mark.parametrize("text", ["", "Mode = switch\n", "Name\nName =\n", " Name = alpha\n"])
-def test_a_tinc_conf_without_a_name_is_told(text: str, tmp_path: Path) -> None:
+def test_a_tinc_conf_without_a_name_is_reported(text: str, tmp_path: Path) -> None:
     path = tmp_path / "tinc.conf"
     path.write_text(text)
     with pytest.raises(click.ClickException, match=r"^Could not find Name in .*/tinc\.conf\.$"):
         own_name(str(path))
 
 
-def test_a_tinc_conf_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+def test_a_tinc_conf_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
     with pytest.raises(click.ClickException, match=r"^Could not open .*/tinc\.conf: No such file"):
         own_name(str(tmp_path / "tinc.conf"))
 
 
-def test_a_file_that_cannot_be_opened_is_told_with_the_reason() -> None:
+def test_a_file_that_cannot_be_opened_is_reported_with_the_reason() -> None:
     failure = open_failure("hosts/x", PermissionError(13, "Permission denied"))
     assert failure.message == "Could not open configuration file hosts/x: Permission denied"

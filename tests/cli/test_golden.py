@@ -459,7 +459,7 @@ def run_copy(program: list[str], template: Path, words: list[str], stdin: str) -
         cwd=place,
         env=environment,
         check=False,
-        timeout=30,
+        timeout=60,
     )
     # An option's parser names the program by its path, and so do suggestions.
     err = done.stderr.replace(str(TINC), "tinc").replace("pytinc", "tinc")

@@ -108,7 +108,7 @@ def ask(program: list[str], daemon: ScriptedDaemon, words: str) -> tuple[object,
         capture_output=True,
         text=True,
         check=False,
-        timeout=30,
+        timeout=60,
         env={"PATH": os.environ["PATH"], "TZ": "Europe/Paris", "LANG": "C.UTF-8"},
     )
     err = done.stderr.replace(f"`{TINC} ", "`tinc ").replace("pytinc", "tinc")

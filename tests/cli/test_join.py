@@ -537,9 +537,9 @@ def test_a_program_that_is_ended_while_it_waits_leaves_no_half_configuration(
 ) -> None:
     inviter.stops_at = step
     with started(tmp_path, "-c", "new", "join", inviter.url) as process:
-        assert inviter.reached.wait(20)
+        assert inviter.reached.wait(60)
         process.send_signal(number)
-        _, err = process.communicate(timeout=20)
+        _, err = process.communicate(timeout=60)
         assert process.returncode == (130 if number == signal.SIGINT else -number)
     assert "Traceback" not in err
     assert not (tmp_path / "new").exists()
@@ -578,7 +578,7 @@ def test_a_program_killed_while_it_writes_leaves_a_whole_configuration_or_none(
             wait_for_files(watched, number, process)
             time.sleep(chance.uniform(0, 0.003))
             process.kill()
-            process.communicate(timeout=20)
+            process.communicate(timeout=60)
         outcomes.append(is_whole(place / "new"))
         assert exists or outcomes[-1] == (place / "new").exists()
         if not outcomes[-1]:
@@ -590,7 +590,7 @@ def test_a_program_killed_while_it_writes_leaves_a_whole_configuration_or_none(
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
-                timeout=20,
+                timeout=60,
                 check=False,
             )
             assert done.returncode == 0, done.stderr
@@ -601,9 +601,9 @@ def test_a_program_killed_while_it_writes_leaves_a_whole_configuration_or_none(
 def test_what_a_kill_leaves_behind_is_not_a_network(run: Run, tmp_path: Path, inviter: Inviter) -> None:
     inviter.stops_at = "accept"
     with started(tmp_path, "-n", "vpn", "join", inviter.url) as process:
-        assert inviter.reached.wait(20)
+        assert inviter.reached.wait(60)
         process.kill()
-        process.communicate(timeout=20)
+        process.communicate(timeout=60)
     assert len(left(tmp_path / "etc/tinc")) == 1
     assert run("network") == (0, "", "")
 
@@ -624,7 +624,7 @@ def on_terminal(tmp_path: Path, words: list[str], answers: str) -> tuple[int, st
             stdout=theirs,
             stderr=subprocess.PIPE,
             text=True,
-            timeout=30,
+            timeout=60,
             check=False,
         )
     finally:

@@ -67,7 +67,7 @@ def test_a_new_node_has_all_its_files(tmp_path: Path) -> None:
     assert mode_of(path / "tinc-up") == "-rwxr-xr-x"
 
 
-def test_the_new_key_is_private_and_its_public_half_is_told_and_written(tmp_path: Path) -> None:
+def test_the_new_key_is_private_and_its_public_half_is_returned_and_written(tmp_path: Path) -> None:
     path, key = made(tmp_path / "new")
     file = path / "ed25519_key.priv"
     assert mode_of(file) == "-rw-------"
@@ -95,7 +95,7 @@ def test_a_port_is_chosen_unless_the_invitation_gives_one(
     assert [each for each in lines if each.lower().startswith("port")] == ports
 
 
-def test_a_script_that_the_user_has_prepared_stays(tmp_path: Path) -> None:
+def test_a_script_that_the_user_has_prepared_is_kept(tmp_path: Path) -> None:
     (tmp_path / "tinc-up").write_text("mine\n")
     path, _ = made(tmp_path)
     assert not (path / "tinc-up").exists()

@@ -51,7 +51,7 @@ def start(conf: Path, tmp_path: Path) -> object:
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=60,
             check=False,
         )
         return Done(done.returncode, done.stdout, done.stderr)
@@ -113,7 +113,7 @@ def test_a_daemon_that_does_not_listen_gets_a_signal(run: Run, conf: Path) -> No
     assert result.status == 0
     assert result.err.startswith("Cannot connect to UNIX socket conf/pid.socket: ")
     assert result.err.endswith(f"Sent TERM signal to process with PID {process.pid}.\n")
-    assert process.wait(10) == -signal.SIGTERM
+    assert process.wait(60) == -signal.SIGTERM
 
 
 def test_stop_without_a_daemon_fails(run: Run, conf: Path) -> None:

@@ -44,6 +44,6 @@ def test_an_unreachable_node_is_unreachable_whatever_was_known_of_it() -> None:
         assert reach_of(replace(ROW, status=NodeStatus.VALIDKEY, via=via)) is Reach.UNREACHABLE
 
 
-def test_the_own_node_needs_no_way() -> None:
+def test_the_own_node_is_reached_as_self() -> None:
     assert reach_of(OWN) is Reach.SELF
     assert reach_of(replace(OWN, status=0)) is Reach.SELF

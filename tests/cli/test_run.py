@@ -46,6 +46,11 @@ def test_a_failure_is_a_message_and_status_one(
     assert capsys.readouterr() == ("", message)
 
 
+def test_a_bug_is_not_hidden() -> None:
+    with pytest.raises(KeyError):
+        failing(KeyError("bug"))
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), click.Abort()])
 def test_an_interrupt_has_a_status_of_its_own(error: BaseException) -> None:
     assert failing(error) == INTERRUPTED

@@ -1,4 +1,4 @@
-"""What all commands share: the network chosen, the connection to the daemon, and how failures are told."""
+"""What all commands share: the chosen network, its paths, and the connection to the daemon."""
 
 from __future__ import annotations
 
@@ -10,12 +10,9 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
 import pytest
 
-from pytinc.cli.run import guarded
 from pytinc.cli.session import Session, warn_unsafe_netname
-from pytinc.errors import ControlError
 
 if TYPE_CHECKING:
     from cli.conftest import Run, ScriptedDaemon
@@ -35,30 +32,6 @@ def test_a_directory_wins_over_a_network_name(run: Run, conf: Path) -> None:
     result = run("-n", "vpn", "-c", "conf", "get", "Name")
     assert result.out == "alpha\n"
     assert result.err == "Both netname and configuration directory given, using the latter...\n"
-
-
-def test_a_closed_pipe_ends_the_command_quietly(conf: Path) -> None:
-    with (conf / "tinc.conf").open("a") as file:
-        file.writelines(f"ConnectTo = node_{number}\n" for number in range(40000))
-    words = f"{sys.executable} -m pytinc -c {conf} get ConnectTo | head -n 1"
-    done = subprocess.run(words, shell=True, capture_output=True, text=True, check=True)
-    assert done.stdout == "node_0\n"
-    assert done.stderr == ""
-
-
-def test_an_unreadable_configuration_is_no_traceback(run: Run, conf: Path) -> None:
-    (conf / "tinc.conf").unlink()
-    (conf / "tinc.conf").mkdir()
-    result = run("-c", "conf", "get", "Name")
-    assert result == (1, "", "Could not open configuration file conf/tinc.conf: Is a directory\n")
-
-
-def test_an_interrupt_is_no_traceback(run: Run, conf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("pytinc.cli.variables.get", interrupted)
-    assert run("-c", "conf", "get", "Name") == (130, "", "\n")
 
 
 def test_commands_share_one_connection(run: Run, conf: Path, daemon: ScriptedDaemon) -> None:
@@ -91,39 +64,6 @@ def test_the_daemons_options_follow_the_shell(run: Run, monkeypatch: pytest.Monk
     session.switch_network("vpn")
     assert session.daemon_options == ["-n", "vpn"]
     assert os.environ.get("NETNAME") is None
-
-
-@pytest.mark.parametrize(
-    ("error", "complaint"),
-    [
-        (click.ClickException("No such thing"), "No such thing"),
-        (ControlError("the daemon is gone"), "the daemon is gone"),
-        (FileNotFoundError(2, "No such file or directory", "x/y"), "x/y: No such file or directory"),
-        (OSError("something odd"), "something odd"),
-        (click.UsageError("Odd usage"), "Odd usage\nTry `tinc --help' for more information."),
-    ],
-)
-def test_a_failure_is_one_message_and_status_1(
-    error: Exception, complaint: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def fail() -> int:
-        raise error
-
-    assert guarded("tinc", fail) == 1
-    assert capsys.readouterr() == ("", complaint + "\n")
-
-
-def test_a_bug_is_not_hidden() -> None:
-    def fail() -> int:
-        raise KeyError("bug")
-
-    with pytest.raises(KeyError):
-        guarded("tinc", fail)
-
-
-@pytest.mark.parametrize("status", [0, 1, 3])
-def test_the_status_of_a_command_is_that_of_the_program(status: int) -> None:
-    assert guarded("tinc", lambda: status) == status
 
 
 @pytest.mark.parametrize(

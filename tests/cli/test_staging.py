@@ -98,7 +98,7 @@ def test_the_program_cleans_up_and_then_dies_of_the_signal(number: signal.Signal
         capture_output=True,
         text=True,
         check=False,
-        timeout=30,
+        timeout=60,
     )
     assert (done.returncode, done.stdout, done.stderr) == (-number, "tidy\n", "")
 

@@ -27,7 +27,7 @@ def test_log_prints_messages_until_the_daemon_ends(run: Run, daemon: ScriptedDae
         assert process.stdout.readline() == b"Ready\n"
         assert process.stdout.readline() == b"bye!\n"
         daemon.close()
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
     assert daemon.requests == ["18 15 3 0"]
 
 
@@ -52,7 +52,7 @@ def test_pcap_asks_for_a_length_and_writes_its_header_first(
     assert process.stdout is not None
     with process, process.stdout:
         assert process.stdout.read() == file_header(snaplen)
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
     assert daemon.requests == [f"18 14 {snaplen}"]
 
 

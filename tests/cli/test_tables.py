@@ -60,7 +60,7 @@ class Asker:
             text=True,
             env=self._environment(more),
             check=True,
-            timeout=30,
+            timeout=60,
         )
         return done.stdout
 
@@ -78,7 +78,7 @@ class Asker:
             except OSError:  # Linux tells the end of the other side so
                 pass
             os.close(ours)
-            assert process.wait(30) == 0
+            assert process.wait(60) == 0
         return seen.decode().replace("\r\n", "\n")
 
 
@@ -275,5 +275,5 @@ def test_rich_is_loaded_for_a_terminal_only(daemon: ScriptedDaemon) -> None:
         f"main(['--pidfile', {daemon.pidfile!r}, 'dump', 'nodes']); "
         "sys.exit('rich' in sys.modules or 'json' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.DEVNULL, check=False, timeout=30)
+    done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.DEVNULL, check=False, timeout=60)
     assert done.returncode == 0

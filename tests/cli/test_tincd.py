@@ -82,7 +82,7 @@ class Pair:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=60,
             check=False,
         )
 
@@ -191,7 +191,7 @@ def test_the_log_of_a_daemon_is_followed(pair: Pair) -> None:
         assert any("Got 'reload' command" in line for line in iter(process.stdout.readline, ""))
         process.send_signal(signal.SIGINT)
         process.stdout.read()
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
 
 
 def test_a_restart_makes_a_new_daemon(pair: Pair) -> None:

@@ -174,7 +174,7 @@ def test_a_silent_daemon_times_out(serve: Serve, monkeypatch: pytest.MonkeyPatch
     over = threading.Event()
 
     def daemon(connection: socket.socket) -> None:
-        over.wait(10)
+        over.wait(60)
 
     place = serve(daemon)
     try:
@@ -252,14 +252,14 @@ def test_pending_data_makes_a_connection_stale(serve: Serve) -> None:
 
     def daemon(connection: socket.socket) -> None:
         greet(connection)
-        go.wait(10)
+        go.wait(60)
         connection.sendall(b"18 1 0\n")
         over.set()
 
     with serve(daemon).connect() as client:
         assert not client.is_stale
         go.set()
-        over.wait(10)
+        over.wait(60)
         assert client.is_stale
 
 
@@ -272,5 +272,5 @@ def test_the_end_of_the_stream_makes_a_connection_stale(serve: Serve) -> None:
         over.set()
 
     with serve(daemon).connect() as client:
-        over.wait(10)
+        over.wait(60)
         assert client.is_stale

@@ -40,15 +40,15 @@ def test_what_is_written_is_one_line_and_read_again(request: Request, values: di
     [
         ("", "malformed row of things"),
         ("18 4096 kind", "malformed row of things"),
-        ("18 4096 kind ", "things are no JSON"),
-        ("18 4096 kind {", "things are no JSON"),
-        ("18 4096 kind " + "[" * 100_000, "things are no JSON"),
-        ("18 4096 kind []", "things are no object"),
-        ("18 4096 kind 1", "things are no object"),
-        ("18 4096 kind null", "things are no object"),
+        ("18 4096 kind ", "things are not JSON"),
+        ("18 4096 kind {", "things are not JSON"),
+        ("18 4096 kind " + "[" * 100_000, "things are not JSON"),
+        ("18 4096 kind []", "things are not an object"),
+        ("18 4096 kind 1", "things are not an object"),
+        ("18 4096 kind null", "things are not an object"),
     ],
 )
-def test_other_lines_are_told(line: str, complaint: str) -> None:
+def test_other_lines_are_refused(line: str, complaint: str) -> None:
     with pytest.raises(DecodeError, match=f"^{complaint}$"):
         parse_object(line, "things")
 
@@ -80,6 +80,6 @@ def test_fields_of_the_right_types_are_fine_and_others_do_not_matter() -> None:
         ("other", []),
     ],
 )
-def test_a_field_of_another_type_is_told(name: str, value: object) -> None:
-    with pytest.raises(DecodeError, match=r"^things with a missing or odd field$"):
+def test_a_field_of_another_type_is_refused(name: str, value: object) -> None:
+    with pytest.raises(DecodeError, match=r"^things with a missing or wrong field$"):
         check_types({**GOOD, name: value}, FIELDS, "things")

@@ -86,7 +86,7 @@ def test_a_batch_equals_its_records_one_at_a_time(
 
 
 @given(SEQNOS, st.binary(max_size=15))
-def test_what_is_too_short_for_a_tag_is_rejected(seqno: int, sealed: bytes) -> None:
+def test_a_record_too_short_for_a_tag_is_rejected(seqno: int, sealed: bytes) -> None:
     assert RecordCipher(KEY).open(seqno, sealed) is None
 
 
@@ -102,7 +102,7 @@ def test_the_second_half_of_the_key_has_no_influence() -> None:
     assert RecordCipher(KEY).seal(7, b"x") == RecordCipher(KEY[:32] + bytes(32)).seal(7, b"x")
 
 
-def test_repr_shows_nothing_of_the_key() -> None:
+def test_repr_does_not_contain_the_key() -> None:
     assert repr(RecordCipher(KEY)) == "<RecordCipher>"
 
 
@@ -127,7 +127,7 @@ def test_the_fast_form_has_the_same_ciphertext_and_the_tag_of_the_rfc(
 
 
 @given(SEQNOS, st.binary(min_size=1, max_size=300))
-def test_neither_form_is_taken_for_the_other(seqno: int, plaintext: bytes) -> None:
+def test_a_record_of_one_form_does_not_open_as_the_other(seqno: int, plaintext: bytes) -> None:
     cipher = RecordCipher(KEY)
     usual, fast = cipher.seal(seqno, plaintext), cipher.seal_fast(seqno, plaintext)
     assert cipher.open_fast(seqno, usual) is None
@@ -137,7 +137,7 @@ def test_neither_form_is_taken_for_the_other(seqno: int, plaintext: bytes) -> No
 
 
 @given(SEQNOS, st.binary(min_size=1, max_size=300))
-def test_a_record_with_the_fast_tag_cannot_be_made_longer_by_what_the_tag_covers(
+def test_a_record_with_the_fast_tag_cannot_be_extended_by_the_padding_that_the_tag_covers(
     seqno: int, plaintext: bytes
 ) -> None:
     cipher = RecordCipher(KEY)
@@ -151,7 +151,7 @@ def test_a_record_with_the_fast_tag_cannot_be_made_longer_by_what_the_tag_covers
 
 
 @given(SEQNOS, st.binary(max_size=100), st.integers(0, 2000))
-def test_a_changed_bit_or_number_is_never_taken_with_the_fast_tag(
+def test_a_changed_bit_or_number_is_never_accepted_with_the_fast_tag(
     seqno: int, plaintext: bytes, at: int
 ) -> None:
     cipher = RecordCipher(KEY)
@@ -173,7 +173,7 @@ def test_a_fast_batch_equals_its_records_one_at_a_time(
 
 
 @given(SEQNOS, st.binary(max_size=15))
-def test_what_is_too_short_for_a_tag_is_rejected_in_either_form(seqno: int, sealed: bytes) -> None:
+def test_a_record_too_short_for_a_tag_is_rejected_in_either_form(seqno: int, sealed: bytes) -> None:
     assert RecordCipher(KEY).open_fast(seqno, sealed) is None
     assert RecordCipher(KEY).open_strict(seqno, sealed) is None
 

@@ -83,7 +83,7 @@ def test_signing_with_the_expanded_key_equals_rfc_8032_with_the_seed(seed: bytes
 
 
 @given(st.binary(max_size=100), st.binary(max_size=100))
-def test_verifying_garbage_is_a_plain_no(signature: bytes, message: bytes) -> None:
+def test_verifying_garbage_returns_false(signature: bytes, message: bytes) -> None:
     assert not PRIVATE.public.verify(signature, message)
     assert not PublicKey(b"\x02" + bytes(31)).verify(signature, message)
 
@@ -109,7 +109,7 @@ def test_public_keys_compare_by_value_and_can_be_looked_up() -> None:
     assert PRIVATE.public.text in repr(twin)
 
 
-def test_repr_shows_no_secret() -> None:
+def test_repr_contains_no_secret() -> None:
     ephemeral = EphemeralKey(bytes(range(32)))
     for shown in (repr(PRIVATE), repr(ephemeral)):
         for secret in (PRIVATE.blob[:64], bytes(range(32))):
@@ -150,7 +150,7 @@ def test_a_public_value_of_another_size_is_refused(size: int) -> None:
 
 
 @given(SEEDS, SEEDS)
-def test_both_sides_come_to_the_same_secret(a: bytes, b: bytes) -> None:
+def test_both_sides_derive_the_same_secret(a: bytes, b: bytes) -> None:
     assert EphemeralKey(a).shared(EphemeralKey(b).public) == EphemeralKey(b).shared(EphemeralKey(a).public)
 
 

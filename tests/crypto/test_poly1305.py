@@ -45,7 +45,7 @@ def test_a_short_key_is_never_read_beyond_its_end() -> None:
 
 @pytest.mark.skipif(poly1305.sodium is None, reason="libsodium's Poly1305 cannot be reached")
 @given(KEYS, st.binary(min_size=1, max_size=2000))
-def test_by_address_the_tag_is_the_same(key: bytes, data: bytes) -> None:
+def test_the_tag_is_the_same_by_address(key: bytes, data: bytes) -> None:
     assert poly1305.sodium is not None
     memory = np.frombuffer(bytearray(key[:32] + bytes(16) + data), np.uint8)
     at = memory.__array_interface__["data"][0]

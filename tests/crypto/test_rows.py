@@ -55,7 +55,7 @@ def record(buffer: bytearray, rows: Rows, number: int) -> bytes:
 
 @TAGS
 @given(rows=layouts(), first=st.integers(0, 2**32 - 20))
-def test_each_record_is_what_it_would_be_alone(fast: bool, rows: Rows, first: int) -> None:
+def test_each_record_equals_one_sealed_alone(fast: bool, rows: Rows, first: int) -> None:
     buffer = sealed_in_rows(rows, first, fast=fast)
     cipher = RecordCipher(KEY)
     seal = cipher.seal_fast if fast else cipher.seal
@@ -65,7 +65,7 @@ def test_each_record_is_what_it_would_be_alone(fast: bool, rows: Rows, first: in
 
 @TAGS
 @given(rows=layouts(), first=st.integers(0, 2**32 - 20))
-def test_what_was_sealed_opens(fast: bool, rows: Rows, first: int) -> None:
+def test_sealed_rows_open(fast: bool, rows: Rows, first: int) -> None:
     sealed, cipher = sealed_in_rows(rows, first, fast=fast), RecordCipher(KEY)
     opened = bytearray(rows.plain + rows.plain_step * rows.records)
     open_ = cipher.open_rows_fast if fast else cipher.open_rows
@@ -75,7 +75,7 @@ def test_what_was_sealed_opens(fast: bool, rows: Rows, first: int) -> None:
 
 @TAGS
 @given(rows=layouts(), data=st.data())
-def test_one_wrong_bit_or_number_and_nothing_opens(fast: bool, rows: Rows, data: st.DataObject) -> None:
+def test_one_wrong_bit_or_number_rejects_all_rows(fast: bool, rows: Rows, data: st.DataObject) -> None:
     sealed, cipher = sealed_in_rows(rows, 7, fast=fast), RecordCipher(KEY)
     number = data.draw(st.integers(0, rows.records - 1))
     at = rows.sealed + number * rows.sealed_step
@@ -90,9 +90,7 @@ def test_one_wrong_bit_or_number_and_nothing_opens(fast: bool, rows: Rows, data:
 
 
 @pytest.mark.parametrize("missing", ["sodium", "HAS_ROWS"])
-def test_where_a_library_cannot_do_it_nothing_is_written(
-    monkeypatch: pytest.MonkeyPatch, missing: str
-) -> None:
+def test_nothing_is_written_if_the_library_is_too_old(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
     monkeypatch.setattr(aead, missing, None)
     rows = Rows(2, 10, 10, 64, 80, 64, 42)
     cipher, buffer = RecordCipher(KEY), bytearray(200)
@@ -124,7 +122,7 @@ def test_three_records_of_which_the_last_is_shorter(fast: bool) -> None:
     assert not open_(5, memoryview(sealed), memoryview(opened), THREE)
 
 
-def test_a_record_in_rows_cannot_be_made_longer_by_what_the_fast_tag_covers() -> None:
+def test_a_record_in_rows_cannot_be_extended_by_the_padding_that_the_fast_tag_covers() -> None:
     cipher = RecordCipher(KEY)
     fast = cipher.seal_fast(5, b"x" * 16)
     longer = fast[:16] + bytes(8) + (16).to_bytes(8, "little") + fast[16:]

@@ -52,7 +52,7 @@ def test_the_parent_succeeds_in_silence_and_the_child_has_its_own_session(tmp_pa
     assert told["pid"] == told["session"] != told["parent"]
 
 
-def test_the_child_has_no_standard_streams_and_no_descriptor_more(tmp_path: Path) -> None:
+def test_the_child_has_no_standard_streams_and_no_other_descriptors(tmp_path: Path) -> None:
     _, usual, _ = run(tmp_path, "usual")
     assert usual["streams"] == ["/dev/null"] * 3
     _, closed, _ = run(tmp_path, "closed")
@@ -60,6 +60,6 @@ def test_the_child_has_no_standard_streams_and_no_descriptor_more(tmp_path: Path
     assert closed["more"] == usual["more"]
 
 
-def test_only_the_child_runs_what_was_prepared_for_the_end(tmp_path: Path) -> None:
+def test_only_the_child_runs_exit_handlers(tmp_path: Path) -> None:
     _, _, handlers = run(tmp_path, "usual")
     assert handlers == "tidied\n"

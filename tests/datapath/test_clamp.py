@@ -25,7 +25,7 @@ def mss_option(value: int) -> bytes:
 def plain_sum(data: bytes) -> int:
     if len(data) % 2:
         data += b"\0"
-    total = sum(word for (word,) in struct.iter_unpack(">H", data))
+    total: int = sum(word for (word,) in struct.iter_unpack(">H", data))
     while total > 0xFFFF:
         total = (total & 0xFFFF) + (total >> 16)
     return total

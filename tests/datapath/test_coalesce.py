@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from datapath.super_frames import TAGS, frame_run, possible_runs, super_frame
 from pytinc.datapath import coalesce_reference
-from pytinc.datapath.coalesce import coalesce, coalesce_run
+from pytinc.datapath.coalesce import Write, coalesce, coalesce_run
 from pytinc.datapath.segment import segment
 from pytinc.wire.ip import checksum
 from pytinc.wire.virtio import HEADER, NULL_HEADER
@@ -48,11 +48,11 @@ def wire_frames(
     )
 
 
-def cut(writes: list[tuple[bytes, bytes]]) -> list[bytes]:
+def cut(writes: list[Write]) -> list[bytes]:
     return [frame for header, super_ in writes for frame in segment(header, super_)]
 
 
-def checked(frames: list[bytes]) -> list[tuple[bytes, bytes]]:
+def checked(frames: list[bytes]) -> list[Write]:
     """What is written for a batch, after the two laws that always hold."""
     writes = coalesce(frames)
     assert cut(writes) == frames
@@ -65,7 +65,7 @@ def checked(frames: list[bytes]) -> list[tuple[bytes, bytes]]:
 @pytest.mark.parametrize("is_ipv4", [True, False])
 @pytest.mark.parametrize("tags", [b"", b"\x81\x00\x00\x05", b"\x88\xa8\x00\x07\x81\x00\x20\x05"])
 @pytest.mark.parametrize("last", [None, 1, 777])
-def test_a_run_becomes_one_write(is_ipv4: bool, tags: bytes, last: int | None) -> None:
+def test_a_chain_becomes_one_write(is_ipv4: bool, tags: bytes, last: int | None) -> None:
     frames = wire_frames(40, last=last, is_ipv4=is_ipv4, tags=tags)
     ((header, super_),) = checked(frames)
     assert HEADER.unpack(header)[3] == 1448
@@ -105,7 +105,7 @@ def test_interleaved_flows_are_left_alone() -> None:
         [bytes(12) + b"\x81\x00\x00\x05" * 10 + bytes(1000)] * 2,
     ],
 )
-def test_what_is_no_run_comes_out_as_it_is(frames: list[bytes]) -> None:
+def test_what_is_no_chain_comes_out_as_it_is(frames: list[bytes]) -> None:
     assert checked(frames) == [(NULL_HEADER, frame) for frame in frames]
 
 
@@ -155,7 +155,7 @@ def test_fin_syn_rst_urg_and_cwr_stand_alone(flag: int) -> None:
     assert alone == (NULL_HEADER, frames[8])
 
 
-def test_psh_ends_a_run() -> None:
+def test_psh_ends_a_chain() -> None:
     frames = wire_frames(7) + wire_frames(7, start=1000 + 7 * 1448, identification=14)
     assert len(checked(frames)) == 2
 
@@ -171,13 +171,13 @@ def test_sequence_numbers_and_ids_go_round() -> None:
     assert len(checked(wire_frames(9, start=2**32 - 2000, identification=0xFFFE))) == 1
 
 
-def test_the_shorter_end_of_a_run_too_short_to_join_may_begin_the_next_run() -> None:
+def test_the_shorter_end_of_a_chain_too_short_to_join_may_begin_the_next_chain() -> None:
     few = wire_frames(3, size=1000, last=500, flags=0x10)
     more = wire_frames(8, size=500, flags=0x10, start=1000 + 2500, identification=10)
     assert [len(super_) for _, super_ in checked(few + more)] == [1066, 1066, 66 + 9 * 500]
 
 
-def test_the_end_beyond_a_full_ip_packet_may_begin_the_next_run() -> None:
+def test_the_end_beyond_a_full_ip_packet_may_begin_the_next_chain() -> None:
     full = wire_frames(45, flags=0x10)
     more = wire_frames(9, size=500, flags=0x10, start=1000 + 45 * 1448, identification=52)
     assert [len(super_) for _, super_ in checked(full + more)] == [66 + 45 * 1448, 66 + 9 * 500]

@@ -12,10 +12,9 @@ import pytest
 
 from datapath.super_frames import frame_run
 from pytinc.datapath import guard as guard_module
+from pytinc.datapath.datapath import DataPath
 from pytinc.datapath.guard import MAX_MESSAGES, MAX_USES
 from pytinc.datapath.guard_table import GuardTable
-from pytinc.datapath.inbound import Inbound
-from pytinc.datapath.outbound import Outbound
 from pytinc.datapath.output import Output
 from pytinc.datapath.peer_slot import PeerSlot
 from pytinc.datapath.table import ForwardingTable
@@ -76,13 +75,13 @@ class World:
         self.table.macs = {OWN: self.me, NEAR: self.b, FAR: self.c}
         self.table.own_macs = {OWN: 0.0}
         self.table.refresh_all()
-        self.outbound = Outbound(self.table)
-        self.inbound = Inbound(self.table, self.outbound)
+        self.datapath = DataPath(self.table)
+        self.inbound = self.datapath.inbound
         self.out = Output()
 
     def send(self, *frames: bytes, now: float = NOW) -> dict[str, list[bytes]]:
         """The own host sends; return what each neighbour gets."""
-        self.outbound.frames_from_device(frames, now, self.out)
+        self.datapath.frames_from_device(frames, now, self.out)
         return self.take()
 
     def arrive(self, *frames: bytes, now: float = NOW) -> dict[str, list[bytes]]:
@@ -423,7 +422,7 @@ def test_a_run_of_frames_is_one_use() -> None:
     guard = GuardTable(macs=frozenset((OWN,)), addresses=frozenset((VIP,)))
     world = World(guard)
     frames = [udp(OWN, NEAR, 200)] * 12
-    world.outbound.switch_run(world.b, frame_run(frames), 4.0, world.out)
+    world.datapath.forwarder.forward_run(world.b, frame_run(frames), 4.0, world.out)
     assert not isinstance(world.out.frames[0], bytes)
     assert world.out.upcalls.uses == [(OWN + NEAR + VIP, frames[0][:54])]
     assert guard.uses == {OWN + NEAR + VIP: 4.0}
@@ -437,7 +436,7 @@ def test_the_shared_address_is_noted_behind_frames_for_another_address_of_the_ho
     other = shared[:30] + ELSE + shared[34:]
     frames = [other] * 6 + [shared] * 2 + [other] * 4
     if as_run:
-        world.outbound.switch_run(world.b, frame_run(frames), NOW, world.out)
+        world.datapath.forwarder.forward_run(world.b, frame_run(frames), NOW, world.out)
     else:
         world.arrive(*frames)
     assert guard.uses == {OWN + NEAR + VIP: NOW}
@@ -471,7 +470,7 @@ def test_the_mac_of_the_guards_is_never_learned() -> None:
 def test_a_frame_of_the_guard_goes_where_its_destination_is(to: bytes) -> None:
     world = World(GuardTable(senders={VIP: NOBODY}, withheld=frozenset((VIP,)), macs=frozenset((NEAR,))))
     frame = neighbour.question(FAR, FAR_IP, VIP, to=None if to == BROADCAST else to)
-    world.outbound.inject(frame, NOW, world.out)
+    world.datapath.inject(frame, NOW, world.out)
     expected = {BROADCAST: ("a", "b", "c"), NEAR: ("b",), OWN: ("a",)}[to]
     assert world.take() == {name: [frame] if name in expected else [] for name in "abc"}
     assert not world.out.upcalls.messages
@@ -485,7 +484,7 @@ def test_messages_that_come_as_a_run_are_screened_one_by_one() -> None:
     guard = GuardTable(withheld=frozenset((VIP,)))
     world = World(guard)
     run = [answers(OWN, (VIP, OWN_IP)[number % 2], NEAR_IP, to=NEAR) for number in range(12)]
-    world.outbound.frames_from_device([frame_run(run)], NOW, world.out)
+    world.datapath.frames_from_device([frame_run(run)], NOW, world.out)
     assert world.take()["b"] == [answers(OWN, OWN_IP, NEAR_IP, to=NEAR)] * 6
     assert guard.answers_withheld == 6
     assert world.told() == [("a", Kind.ANSWER)] * 12
@@ -497,7 +496,7 @@ def test_neighbour_discovery_anywhere_in_a_run_of_ipv6_is_screened(at: int) -> N
     other = message[:20] + b"\x11" + message[21:]
     run = [other] * at + [message] + [other] * (11 - at)
     world = World(GuardTable(withheld=frozenset((VIP6,))))
-    world.outbound.frames_from_device([frame_run(run)], NOW, world.out)
+    world.datapath.frames_from_device([frame_run(run)], NOW, world.out)
     assert world.take()["b"] == [other] * 11
     assert world.told() == [("a", Kind.ANSWER)]
 
@@ -506,7 +505,7 @@ def test_a_run_of_other_ipv6_is_not_taken_apart() -> None:
     message = asks6(NEAR, NEAR_IP6, OWN_IP6, to=OWN)
     world = World(GuardTable())
     other = message[:20] + b"\x11" + message[21:]
-    world.outbound.switch_run(world.b, frame_run([other] * 12), NOW, world.out)
+    world.datapath.forwarder.forward_run(world.b, frame_run([other] * 12), NOW, world.out)
     assert len(world.out.frames) == 1
     assert world.take()["a"] == [other] * 12
 
@@ -514,6 +513,6 @@ def test_a_run_of_other_ipv6_is_not_taken_apart() -> None:
 def test_messages_to_our_device_in_a_run_are_told() -> None:
     world = World(GuardTable())
     run = [answers(NEAR, VIP, OWN_IP, to=OWN)] * 9
-    world.outbound.switch_run(world.b, frame_run(run), NOW, world.out)
+    world.datapath.forwarder.forward_run(world.b, frame_run(run), NOW, world.out)
     assert world.take()["a"] == run
     assert world.told() == [("b", Kind.ANSWER)] * 9

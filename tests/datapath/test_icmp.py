@@ -23,7 +23,7 @@ SENDER_V6, TARGET_V6 = b"\xfd" + bytes(14) + b"\1", b"\xfd" + bytes(14) + b"\2"
 def plain_sum(data: bytes) -> int:
     if len(data) % 2:
         data += b"\0"
-    total = sum(word for (word,) in struct.iter_unpack(">H", data))
+    total: int = sum(word for (word,) in struct.iter_unpack(">H", data))
     while total > 0xFFFF:
         total = (total & 0xFFFF) + (total >> 16)
     return total

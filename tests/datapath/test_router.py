@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import random
 import struct
+from collections.abc import Callable
 from ipaddress import ip_address
 
 import pytest
 
+from datapath.four_nodes import one_by_one, single
 from pytinc.crypto.keys import PrivateKey
-from pytinc.datapath.inbound import Inbound
+from pytinc.datapath.datapath import DataPath
 from pytinc.datapath.output import Output
 from pytinc.datapath.peer_slot import PeerSlot
-from pytinc.datapath.router import Router
 from pytinc.datapath.table import ForwardingTable, SwitchRules
 from pytinc.protocol.sptps.datagram import DatagramSession
 from pytinc.protocol.sptps.handshake import Role
@@ -82,10 +83,23 @@ def established(name: str) -> tuple[DatagramSession, DatagramSession]:
 class World:
     """The four nodes. Everyone has keys and a proved path of 1,400 bytes; a has a tun."""
 
-    def __init__(self, **rules: object) -> None:
+    def __init__(
+        self,
+        *,
+        forward: bool = True,
+        kernel: bool = False,
+        direct_only: bool = False,
+        decrement_ttl: bool = False,
+    ) -> None:
         self.table = ForwardingTable(
             PeerSlot("a", is_me=True),
-            SwitchRules(router=True, **rules),  # type: ignore[arg-type]
+            SwitchRules(
+                router=True,
+                forward=forward,
+                kernel=kernel,
+                direct_only=direct_only,
+                decrement_ttl=decrement_ttl,
+            ),
         )
         self.table.own_address = lambda remote: bytes((192, 0, 2, 77)) if len(remote) == 4 else None
         self.me = self.table.me
@@ -110,8 +124,8 @@ class World:
                 self.table.routes.add(subnet, None)
         self.table.refresh_all()
         self.out = Output()
-        self.router = Router(self.table)
-        self.inbound = Inbound(self.table, self.router)
+        self.datapath = DataPath(self.table)
+        self.inbound = self.datapath.inbound
 
     def own(self, text: str, name: str) -> None:
         self.table.routes.add(parse_subnet(text), self.table.slots[name])
@@ -123,7 +137,7 @@ class World:
         self.table.routes.flush()
 
     def send(self, *packets: bytes, now: float = NOW) -> None:
-        self.router.frames_from_device([framed(data) for data in packets], now, self.out)
+        self.datapath.frames_from_device([framed(data) for data in packets], now, self.out)
 
     def receive(self, name: str, *payloads: bytes, type_: int = TYPE_PACKET) -> None:
         slot = self.table.slots[name]
@@ -134,8 +148,8 @@ class World:
     def sent_to(self, name: str) -> list[bytes]:
         """What a node can open, in the order of the datagrams; router mode's records only."""
         payloads = []
-        for path, datagrams in self.out.runs:
-            for datagram in datagrams:
+        for path, datagrams in self.out.datagrams:
+            for datagram in one_by_one(datagrams):
                 if path.relay.name == name and datagram[:6] in (NULL_ID, node_id(name)):
                     record = self.far[name].receive(datagram[PREFIX_SIZE:])
                     assert record is not None
@@ -144,7 +158,7 @@ class World:
         return payloads
 
     def sent(self) -> bool:
-        return bool(self.out.runs or self.out.upcalls.packets or self.out.upcalls.sptps_packets)
+        return bool(self.out.datagrams or self.out.upcalls.packets or self.out.upcalls.sptps_packets)
 
 
 @pytest.fixture
@@ -177,7 +191,8 @@ def test_a_packet_goes_to_the_owner_of_its_destination_without_ethernet_header(
     data = packet(host, target)
     world.send(data)
     assert world.sent_to("b") == [data]
-    ((path, (datagram,)),) = world.out.runs
+    ((path, datagrams),) = world.out.datagrams
+    (datagram,) = one_by_one(datagrams)
     assert path.relay is world.b
     # docs/protocol-data.md, "Captured datagrams": 84 bytes make 117
     assert len(datagram) == len(data) + DATAGRAM_OVERHEAD
@@ -192,7 +207,7 @@ def test_one_batch_is_sorted_by_owner_and_keeps_the_order_of_each(world: World) 
     world.send(*(data for pair in zip(to_b, to_c, strict=True) for data in pair))
     assert world.sent_to("b") == to_b
     assert world.sent_to("c") == to_c
-    assert len(world.out.runs) == 2
+    assert len(world.out.datagrams) == 2
 
 
 @pytest.mark.parametrize(("host", "kind"), [("10.2.0.9", TUN_V4), ("fd00:2::9", TUN_V6)])
@@ -259,7 +274,8 @@ def test_the_way_through_a_relay_carries_both_ids(world: World) -> None:
     world.table.set_route(world.d, world.c, world.c)
     world.table.refresh_all()
     world.send(packet("10.1.0.9", "10.4.0.1"))
-    ((path, (datagram,)),) = world.out.runs
+    ((path, datagrams),) = world.out.datagrams
+    (datagram,) = one_by_one(datagrams)
     assert path.relay is world.c
     assert datagram[:PREFIX_SIZE] == node_id("d") + node_id("a")
 
@@ -275,7 +291,7 @@ def test_an_address_of_nobody_is_answered_from_that_address(
 ) -> None:
     data = packet(host, target)
     world.send(data)
-    (error,) = world.out.frames
+    (error,) = map(single, world.out.frames)
     assert error_of(error) == (target, host, *code, 0, data)
     assert not world.sent()
     assert world.table.total_drops().unknown_destination == 1
@@ -289,7 +305,7 @@ def test_an_owner_that_cannot_be_reached_is_told(
 ) -> None:
     world.lose("b")
     world.send(packet(host, target))
-    (error,) = world.out.frames
+    (error,) = map(single, world.out.frames)
     assert error_of(error)[:4] == (target, host, *code)
     assert world.table.total_drops().unreachable == 1
 
@@ -372,7 +388,7 @@ def test_a_packet_never_goes_back_the_way_it_came(world: World) -> None:
     ids=["short IPv4", "short IPv6", "empty", "short", "other", "VLAN"],
 )
 def test_what_is_no_whole_ip_packet_goes_nowhere(world: World, frame: bytes) -> None:
-    world.router.frames_from_device([frame], NOW, world.out)
+    world.datapath.frames_from_device([frame], NOW, world.out)
     assert not world.sent()
     assert world.out.frames == []
     assert world.table.total_drops().short + world.table.total_drops().bad_record == 1
@@ -457,7 +473,7 @@ def test_direct_only_refuses_what_a_relay_would_carry(ends: tuple[str, str], cod
     world.table.set_route(world.d, world.c, world.c)
     world.send(packet(*ends))
     assert not world.sent()
-    (error,) = world.out.frames
+    (error,) = map(single, world.out.frames)
     assert error_of(error)[:4] == (*reversed(ends), *code)
     world.send(packet("10.1.0.9", "10.3.0.1"))
     assert len(world.sent_to("c")) == 1
@@ -473,9 +489,9 @@ def test_a_packet_that_just_fits_goes_out_whole(world: World) -> None:
 
 def test_a_packet_that_is_too_big_is_answered_with_the_mtu_or_cut(world: World) -> None:
     world.send(packet("10.1.0.9", "10.2.0.1", 1387, df=True))
-    assert error_of(world.out.frames.pop())[2:5] == (3, 4, 1386)
+    assert error_of(single(world.out.frames.pop()))[2:5] == (3, 4, 1386)
     world.send(packet("fd00:1::9", "fd00:2::1", 1387))
-    assert error_of(world.out.frames.pop())[2:5] == (2, 0, 1386)
+    assert error_of(single(world.out.frames.pop()))[2:5] == (2, 0, 1386)
     assert not world.sent()
     world.send(packet("10.1.0.9", "10.2.0.1", 1500))
     fragments = world.sent_to("b")
@@ -497,11 +513,11 @@ def test_the_record_of_a_relayed_packet_may_be_as_long_as_the_path_proved(world:
     world.d.minmtu, world.d.mtu = 1000, 1518
     world.table.refresh_all()
     world.send(packet("10.1.0.9", "10.4.0.1", 1000))
-    ((path, _),) = world.out.runs
+    ((path, _),) = world.out.datagrams
     assert path.relay is world.d
     world.out.clear()
     world.send(packet("10.1.0.9", "10.4.0.1", 1001))
-    ((path, _),) = world.out.runs
+    ((path, _),) = world.out.datagrams
     assert path.relay is world.c
     world.b.mtu = 1518
     world.send(packet("10.1.0.9", "10.2.0.1", 1387))
@@ -516,7 +532,7 @@ def test_the_mss_is_clamped_both_ways(world: World, received: bool) -> None:
         world.me.clamp_mss = True
         data = data[:12] + data[16:20] + data[12:16] + data[20:]
         world.receive("b", data)
-        (after,) = (frame[14:] for frame in world.out.frames)
+        (after,) = (single(frame)[14:] for frame in world.out.frames)
     else:
         world.b.clamp_mss = True
         world.send(data)
@@ -553,13 +569,15 @@ def test_a_packet_for_a_tap_comes_from_the_routers_mac(tap: World) -> None:
     tap.receive("b", data)
     tap.send(packet("10.1.0.9", "10.99.0.1"))
     assert tap.out.frames[0] == TAP + TAPS_ROUTER + V4 + data
-    assert tap.out.frames[1][:12] == TAP + TAPS_ROUTER
+    assert single(tap.out.frames[1])[:12] == TAP + TAPS_ROUTER
 
 
 @pytest.mark.parametrize(("ask", "target"), [(arp_request, "10.2.0.1"), (solicitation, "fd00:2::1")])
-def test_a_question_for_the_mac_of_anothers_address_is_answered(tap: World, ask, target: str) -> None:
-    tap.router.frames_from_device([ask(target)], NOW, tap.out)
-    (answer,) = tap.out.frames
+def test_a_question_for_the_mac_of_anothers_address_is_answered(
+    tap: World, ask: Callable[[str], bytes], target: str
+) -> None:
+    tap.datapath.frames_from_device([ask(target)], NOW, tap.out)
+    (answer,) = map(single, tap.out.frames)
     assert answer[:12] == TAP + TAPS_ROUTER
     assert TAPS_ROUTER in answer[14:]
     assert not tap.sent()
@@ -576,23 +594,25 @@ def test_a_question_for_the_mac_of_anothers_address_is_answered(tap: World, ask,
     ],
 )
 def test_a_question_for_an_own_or_unknown_address_is_not_answered(tap: World, frame: bytes) -> None:
-    tap.router.frames_from_device([frame], NOW, tap.out)
+    tap.datapath.frames_from_device([frame], NOW, tap.out)
     assert tap.out.frames == []
     assert not tap.sent()
 
 
 @pytest.mark.parametrize(("ask", "target"), [(arp_request, "10.1.0.1"), (solicitation, "fd00:1::1")])
-def test_who_asks_gets_the_packets_from_then_on(tap: World, ask, target: str) -> None:
+def test_who_asks_gets_the_packets_from_then_on(
+    tap: World, ask: Callable[[str, bytes], bytes], target: str
+) -> None:
     station = bytes.fromhex("020000000055")
-    tap.router.frames_from_device([ask(target, station)], NOW, tap.out)
+    tap.datapath.frames_from_device([ask(target, station)], NOW, tap.out)
     tap.receive("b", packet("10.2.0.9", "10.1.0.1"))
-    assert tap.out.frames[0][:12] == station + bytes.fromhex("0200000000aa")
+    assert single(tap.out.frames[0])[:12] == station + bytes.fromhex("0200000000aa")
 
 
 @pytest.mark.parametrize("frame", [arp_request("10.3.0.1"), solicitation("fd00:3::1")])
 def test_questions_of_peers_and_of_a_tun_are_not_answered(world: World, tap: World, frame: bytes) -> None:
     tap.receive("b", frame, type_=TYPE_MAC)
-    world.router.frames_from_device([frame], NOW, world.out)
+    world.datapath.frames_from_device([frame], NOW, world.out)
     for each in (world, tap):
         assert each.out.frames == []
         assert not each.sent()

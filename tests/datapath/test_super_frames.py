@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -43,8 +44,8 @@ def established(*, accepts: bool = True) -> tuple[DatagramSession, DatagramSessi
     return ours, theirs
 
 
-def tcp(data: int = 60000, mss: int = 1387, **more: object) -> Super:
-    return super_frame(payload=os.urandom(data), gso_size=mss, flags=0x18, **more)  # type: ignore[arg-type]
+def tcp(data: int = 60000, mss: int = 1387, *, is_ipv4: bool = True, tags: bytes = b"") -> Super:
+    return super_frame(payload=os.urandom(data), gso_size=mss, flags=0x18, is_ipv4=is_ipv4, tags=tags)
 
 
 def whole(made: Super) -> SuperFrame:
@@ -340,7 +341,7 @@ def test_the_plain_twin_meets_super_frames_of_all_kinds() -> None:
         )
 
     for tagged, is_ipv4 in itertools.product((False, True), repeat=2):
-        find(nearly_plain(), lambda made, t=tagged, v=is_ipv4: is_taken(made, tagged=t, is_ipv4=v))
+        find(nearly_plain(), partial(is_taken, tagged=tagged, is_ipv4=is_ipv4))
 
 
 @given(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytinc.datapath.output import Output, Probe
 from pytinc.datapath.peer_slot import Drops, PeerSlot, UdpPath
 from pytinc.datapath.table import ForwardingTable
 from pytinc.wire.datagram import NULL_ID, node_id
@@ -57,12 +56,6 @@ def test_the_total_of_drops_has_those_of_every_node_and_of_none_and_never_falls(
     table.remove("one")
     table.remove("two")
     assert table.total_drops() == Drops(looped=1011, no_key=100)
-
-
-def test_a_slot_shows_only_its_name() -> None:
-    slot = table_with("one").slots["one"]
-
-    assert repr(slot) == "<PeerSlot one>"
 
 
 # -- routes --
@@ -214,46 +207,3 @@ def test_a_mac_learned_here_is_ours_although_another_node_still_announces_it() -
 
 def test_nobody_owns_an_unknown_mac() -> None:
     assert table_with("one").owner_of(MAC) is None
-
-
-# -- output --
-
-
-def test_every_kind_of_upcall_counts_as_something_reported() -> None:
-    for name in Output().upcalls.__slots__:
-        out = Output()
-        assert not out.upcalls
-        kind = getattr(out.upcalls, name)
-        if isinstance(kind, dict):
-            kind[PeerSlot("one")] = None
-        else:
-            kind.append(PeerSlot("one"))
-        assert out.upcalls
-        taken = out.take_upcalls()
-        assert getattr(taken, name)
-        assert not out.upcalls
-
-
-def test_datagrams_queued_for_one_path_in_a_row_become_one_run() -> None:
-    out = Output()
-    table = table_with("one", "two")
-    table.refresh_all()
-    (one,), (two,) = table.slots["one"].paths, table.slots["two"].paths
-
-    out.queue(one, [b"1", b"2"])
-    out.queue(one, [b"3"])
-    out.queue(two, [b"4"])
-    out.queue(one, [b"5"])
-
-    assert out.runs == [(one, [b"1", b"2", b"3"]), (two, [b"4"]), (one, [b"5"])]
-    out.clear()
-    assert out.runs == []
-
-
-def test_a_probe_tells_whether_it_answers() -> None:
-    def probe(payload: bytes) -> Probe:
-        return Probe(PeerSlot("one"), payload, address(1), 0, True)
-
-    assert not probe(bytes(18)).is_reply
-    assert not probe(b"").is_reply
-    assert probe(b"\2" + bytes(17)).is_reply

@@ -21,7 +21,7 @@ MF = ip.MORE_FRAGMENTS
 
 
 def plain_sum(data: bytes) -> int:
-    total = sum(word for (word,) in struct.iter_unpack(">H", data))
+    total: int = sum(word for (word,) in struct.iter_unpack(">H", data))
     while total > 0xFFFF:
         total = (total & 0xFFFF) + (total >> 16)
     return total

@@ -21,8 +21,8 @@ ME = node_id("me")
 TIME_EXCEEDED_V4, TIME_EXCEEDED_V6 = bytes((11, 0)), bytes((3, 0))
 
 
-def plain_sum(data: bytes) -> int:
-    total = sum(word for (word,) in struct.iter_unpack(">H", data))
+def plain_sum(data: bytes | bytearray) -> int:
+    total: int = sum(word for (word,) in struct.iter_unpack(">H", data))
     while total > 0xFFFF:
         total = (total & 0xFFFF) + (total >> 16)
     return total

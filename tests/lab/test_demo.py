@@ -62,7 +62,7 @@ def test_the_words_for_a_move_and_for_none() -> None:
     )
 
 
-def test_without_tincd_the_comparison_is_left_out_with_a_line(
+def test_the_comparison_is_omitted_with_a_message_if_tincd_is_missing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def absent(_kind: Kind) -> tuple[str, str]:

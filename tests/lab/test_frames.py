@@ -56,7 +56,7 @@ def test_a_frame_arrives_as_it_was_sent(ports: tuple[Port, Port], tag: str) -> N
     assert other.until(lambda seen: tag.encode().ljust(46, b"\0") in seen, PATIENCE) == sent
 
 
-def test_frames_come_in_order_and_those_that_wait_already_come_first(ports: tuple[Port, Port]) -> None:
+def test_frames_arrive_in_order_including_those_already_waiting(ports: tuple[Port, Port]) -> None:
     one, other = ports
     for number in range(20):
         one.send(frame(b"number %d." % number))
@@ -69,7 +69,7 @@ def test_frames_come_in_order_and_those_that_wait_already_come_first(ports: tupl
     assert found == list(range(20))
 
 
-def test_what_the_host_itself_sends_is_not_seen(lab: Lab, ports: tuple[Port, Port]) -> None:
+def test_frames_of_the_host_itself_are_not_seen(lab: Lab, ports: tuple[Port, Port]) -> None:
     one, other = ports
     with Port(lab.hosts["one"], "eth0") as beside:
         beside.send(frame(b"from this host"))
@@ -82,11 +82,11 @@ def test_what_the_host_itself_sends_is_not_seen(lab: Lab, ports: tuple[Port, Por
     assert not any(b"from this host" in data for data in seen)
 
 
-def test_waiting_for_a_frame_that_does_not_come_has_an_end(ports: tuple[Port, Port]) -> None:
+def test_waiting_for_a_frame_that_does_not_come_ends(ports: tuple[Port, Port]) -> None:
     assert ports[0].until(lambda seen: b"never sent" in seen, 0.05) is None
 
 
-def test_a_frame_that_is_too_long_for_the_interface_is_told(ports: tuple[Port, Port]) -> None:
+def test_a_frame_too_long_for_the_interface_is_an_error(ports: tuple[Port, Port]) -> None:
     with pytest.raises(LabError, match=r"^cannot send 4000 bytes: Message too long$"):
         ports[0].send(bytes(4000))
 

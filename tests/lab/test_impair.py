@@ -21,7 +21,7 @@ def numbered(first: int, count: int) -> list[bytes]:
     return [number.to_bytes(4, "big") for number in range(first, first + count)]
 
 
-def test_a_network_without_faults_passes_everything_on_as_it_came() -> None:
+def test_a_network_without_faults_passes_all_frames_on_unchanged() -> None:
     way = Impairment(0, 0, random.Random(1))
     assert way.carry(numbered(0, 100), 5) == numbered(0, 100)
     assert (way.carried, way.lost, way.delayed, way.deadline) == (100, 0, 0, None)
@@ -51,14 +51,14 @@ def test_a_delayed_frame_leaves_after_a_while_even_if_no_other_comes() -> None:
     assert way.release(5 + HOLD_S) == [b"a"]
 
 
-def test_the_shares_of_lost_and_delayed_frames_are_as_asked_for() -> None:
+def test_the_requested_shares_of_frames_are_lost_and_delayed() -> None:
     way = Impairment(0.01, 0.03, random.Random(1))
     way.carry(numbered(0, 100_000), 0)
     assert 900 < way.lost < 1100
     assert 2800 < way.delayed < 3200
 
 
-def test_the_same_seed_brings_the_same_faults() -> None:
+def test_the_same_seed_makes_the_same_faults() -> None:
     one, other = (Impairment(0.1, 0.1, random.Random(7)) for _ in range(2))
     assert one.carry(numbered(0, 1000), 0) == other.carry(numbered(0, 1000), 0)
 

@@ -24,7 +24,7 @@ def test_the_command_may_do_what_root_may() -> None:
         assert done.stdout == "0\n"
 
 
-def test_without_a_command_it_says_how_it_is_called() -> None:
+def test_without_a_command_it_prints_its_usage() -> None:
     done = run()
     assert done.returncode == 1
     assert done.stderr.startswith("usage: ")

@@ -5,7 +5,7 @@ import pytest
 from pytinc.lab.narrator import Narrator
 
 
-def test_without_a_terminal_it_speaks_in_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_terminal_it_prints_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
     narrator = Narrator()
     assert not narrator.live
     with narrator.step("[bold]working[/]") as detail:
@@ -22,12 +22,12 @@ def test_without_a_terminal_it_speaks_in_plain_lines(capsys: pytest.CaptureFixtu
     assert "OK: it works\nFAILED: it does not\n" in said
 
 
-def test_a_step_that_fails_lets_the_error_out() -> None:
+def test_a_failing_step_raises_its_error() -> None:
     with pytest.raises(ZeroDivisionError), Narrator(plain=True).step("dividing"):
         raise ZeroDivisionError
 
 
-def test_lines_in_place_are_told_once_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_replaced_lines_are_printed_once_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     narrator = Narrator()
     with narrator.lines() as show:
         show(["[green]#[/]..  silent"])
@@ -36,7 +36,7 @@ def test_lines_in_place_are_told_once_without_a_terminal(capsys: pytest.CaptureF
     assert capsys.readouterr().out == "##.  silent\nsecond\nNOTE: neither good nor bad\n"
 
 
-def test_a_long_wait_is_told_now_and_then(
+def test_a_long_wait_is_reported_from_time_to_time(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     now = 0.0

@@ -101,7 +101,7 @@ def test_it_has_converged_when_every_started_node_sees_every_other(network: Netw
         network.wait_converged(timeout=0)
 
 
-def test_the_ends_of_all_logs_are_told_by_node(network: Network) -> None:
+def test_the_ends_of_all_logs_are_shown_by_node(network: Network) -> None:
     network["alpha"].log_path.write_text("".join(f"line {number}\n" for number in range(100)))
     told = network.logs()
     assert told.startswith("--- alpha (pytincd)\n")

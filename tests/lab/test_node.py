@@ -66,7 +66,7 @@ def test_info_is_read_by_its_labels() -> None:
     assert labels == {"Subnet": "02:00:00:00:00:04", "Owner": "leaf"}
 
 
-def test_waiting_ends_when_the_condition_holds_and_treats_errors_of_the_lab_as_not_yet() -> None:
+def test_waiting_ends_when_the_condition_holds_and_a_lab_error_counts_as_false() -> None:
     calls: Iterator[bool | LabError] = iter([False, LabError("not up"), True])
 
     def condition() -> bool:
@@ -78,7 +78,7 @@ def test_waiting_ends_when_the_condition_holds_and_treats_errors_of_the_lab_as_n
     assert wait_until(condition, 5, "it", interval=0) < 5
 
 
-def test_waiting_in_vain_says_what_for_and_the_last_error() -> None:
+def test_a_failed_wait_reports_its_condition_and_the_last_error() -> None:
     def condition() -> bool:
         raise LabError("no daemon")
 

@@ -44,7 +44,7 @@ def probe_answers(monkeypatch: pytest.MonkeyPatch, status: int, text: str = "") 
     return tried
 
 
-def test_root_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_root_continues(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(MARK, raising=False)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     ensure_root(["never", "run"])
@@ -65,20 +65,22 @@ def test_others_start_the_program_again_in_a_user_namespace(monkeypatch: pytest.
 
 
 @pytest.mark.usefixtures("ordinary_user")
-def test_where_user_namespaces_are_forbidden_the_reason_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_reason_is_reported_if_user_namespaces_are_forbidden(monkeypatch: pytest.MonkeyPatch) -> None:
     probe_answers(monkeypatch, 1, "unshare: Operation not permitted\n")
     with pytest.raises(LabError, match=r"not root, .*: unshare: Operation not permitted$"):
         ensure_root(["never", "run"])
 
 
 @pytest.mark.usefixtures("ordinary_user")
-def test_without_the_program_that_makes_them_the_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_package_is_named_if_unshare_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(LabError, match="util-linux"):
         ensure_root(["never", "run"])
 
 
-def test_in_the_namespace_the_program_goes_on_with_a_private_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_program_continues_in_the_namespace_with_a_private_run_directory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     tried = probe_answers(monkeypatch, 0)
     monkeypatch.setenv(MARK, "1")
     assert is_rootless()
@@ -88,7 +90,7 @@ def test_in_the_namespace_the_program_goes_on_with_a_private_run(monkeypatch: py
     assert words[-1] == "/run"
 
 
-def test_in_such_a_namespace_network_namespaces_can_be_made() -> None:
+def test_network_namespaces_can_be_made_in_such_a_user_namespace() -> None:
     """The real thing, as far as this system lets us."""
     code = (
         "from pytinc.lab.privileges import ensure_root; ensure_root([]); "

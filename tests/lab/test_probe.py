@@ -18,7 +18,7 @@ def answer(request: bytes, kind: int) -> bytes:
     return bytes([kind]) + request[1:]
 
 
-def test_a_message_with_its_checksum_sums_up_to_nothing() -> None:
+def test_a_message_with_its_checksum_sums_up_to_zero() -> None:
     assert checksum(echo_request(4, 0xBEEF, 70000)) == 0
     assert checksum(bytes.fromhex("ffff 0001 fffe")) == 0xFFFF ^ 0xFFFF
 
@@ -39,7 +39,7 @@ def test_an_answer_by_ipv6_comes_without_a_header() -> None:
 
 
 @pytest.mark.parametrize("packet", [b"", b"E", IP_HEADER, IP_HEADER + bytes(200)])
-def test_what_is_no_answer_of_ours_has_no_number(packet: bytes) -> None:
+def test_packets_other_than_our_answers_have_no_number(packet: bytes) -> None:
     assert echo_number(4, 0, packet) is None
     assert echo_number(6, 0, packet) is None
 
@@ -57,7 +57,7 @@ def port() -> Iterator[int]:
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
-def test_the_server_says_what_a_client_says_and_closes(port: int, address: str) -> None:
+def test_the_server_echoes_what_a_client_sends_and_closes(port: int, address: str) -> None:
     for _ in range(3):
         with socket.create_connection((address, port), timeout=60) as client:
             client.sendall(b"?")
@@ -65,6 +65,6 @@ def test_the_server_says_what_a_client_says_and_closes(port: int, address: str) 
             assert client.recv(10) == b""
 
 
-def test_a_client_that_says_nothing_holds_nobody_up(port: int) -> None:
+def test_a_silent_client_does_not_delay_others(port: int) -> None:
     with socket.create_connection(("127.0.0.1", port), timeout=60):
-        test_the_server_says_what_a_client_says_and_closes(port, "127.0.0.1")
+        test_the_server_echoes_what_a_client_sends_and_closes(port, "127.0.0.1")

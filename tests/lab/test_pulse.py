@@ -28,7 +28,7 @@ def outcome(silence: float = 0.34, lost: int = 30, successor: str | None = "node
     return Outcome("cut off", "pytincd", "node_3", successor, silence, lost, 0.4, 15.0)
 
 
-def test_a_mark_tells_whether_all_some_or_none_of_its_pings_were_answered() -> None:
+def test_a_mark_shows_whether_all_some_or_none_of_its_pings_were_answered() -> None:
     # Five pings a mark; 13 to 27 are lost: the end of the third mark, two whole ones, the start of another.
     line = draw(probe(50, range(13, 28)), 10.5 + 0.101, 10, PLAIN)
     assert line == "##+..+####"
@@ -44,14 +44,14 @@ def test_a_time_without_pings_stays_blank() -> None:
     assert draw(probe(10), 10.201 + 0.1, 4, PLAIN) == "##  "
 
 
-def test_an_answer_that_comes_too_late_is_none() -> None:
+def test_a_late_answer_does_not_count() -> None:
     trace = probe(5, range(5))
     for number in range(5):
         trace.feed(f"pong {number} 12.000000\n")
     assert draw(trace, 10.151, 1, PLAIN) == "."
 
 
-def test_a_line_is_as_long_with_colours() -> None:
+def test_a_line_has_the_same_length_with_colours() -> None:
     line = draw(probe(SECOND, range(30, 50)), 11.0, 20, COLOURED)
     assert len(re.sub(r"\[[^]]*\]", "", line)) == 20
 
@@ -73,7 +73,7 @@ def test_a_fault_is_measured_between_the_pings_that_were_answered() -> None:
     assert found.row() == ("cut off", "pytincd", "node_3 -> node_2", "0.35 s", "34", "0.35 s")
 
 
-def test_a_silence_that_goes_on_is_said_to_be_longer() -> None:
+def test_an_unfinished_silence_is_shown_as_a_lower_bound() -> None:
     found = measure("cut", "tincd (C)", ("node_3", None), 11.0, 13.0)(probe(3 * SECOND, range(100, 300)))
     assert not found.moved
     assert found.row()[2:4] == ("node_3 -> nobody", "> 2.0 s")
@@ -81,7 +81,7 @@ def test_a_silence_that_goes_on_is_said_to_be_longer() -> None:
     assert len(found.row()) == len(COLUMNS)
 
 
-def test_no_lost_ping_is_no_silence() -> None:
+def test_without_a_lost_ping_no_silence_is_shown() -> None:
     found = measure("stop", "pytincd", ("node_3", "node_2"), 11.0, 13.0)(probe(3 * SECOND))
     assert (found.lost, found.brief) == (0, "no ping lost")
     assert found.silence == pytest.approx(0.01)
@@ -89,11 +89,11 @@ def test_no_lost_ping_is_no_silence() -> None:
     assert one.brief == "silence 0.02 s, 1 ping lost"
 
 
-def test_an_address_that_moves_in_time_meets_no_objection() -> None:
+def test_an_address_that_moves_in_time_causes_no_complaint() -> None:
     assert objections([outcome(), outcome(silence=4.9)], 5) == []
 
 
-def test_an_address_that_stays_or_is_slow_is_objected_to() -> None:
+def test_an_address_that_stays_or_moves_slowly_causes_a_complaint() -> None:
     bad = [outcome(silence=5.5), outcome(successor=None), outcome(successor="node_3")]
     assert objections(bad, 5) == [
         "cut off: the silence of 5.50 s is over 5 s",

@@ -115,7 +115,7 @@ def test_the_answering_node_is_the_one_whose_mac_the_client_has(built: Stage, la
     assert built.answering() is None
 
 
-def test_without_an_entry_nobody_answers(built: Stage, lab: FakeLab) -> None:
+def test_without_a_neighbour_entry_nobody_answers(built: Stage, lab: FakeLab) -> None:
     believes_in(lab, None)
     assert built.answering() is None
     with pytest.raises(LabError, match=f"no MAC address for {VIP}"):
@@ -132,7 +132,7 @@ def test_a_node_serves_only_while_the_client_is_served_well(built: Stage, lab: F
     assert built.served_by() == "node_2"
 
 
-def test_a_long_silence_is_told_in_place_of_a_name(
+def test_a_long_silence_is_shown_instead_of_a_name(
     built: Stage, lab: FakeLab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     believes_in(lab, built.network["node_2"].mac)
@@ -149,7 +149,7 @@ def test_a_long_silence_is_told_in_place_of_a_name(
     assert "node_2" not in line
 
 
-def test_the_log_is_searched_from_a_point_on(built: Stage) -> None:
+def test_only_log_lines_after_a_point_are_searched(built: Stage) -> None:
     one = built.network["node_1"]
     one.log_path.write_text("2026-01-01 00:00:00 tinc[1]: 10.1.1.10 is old\n")
     sizes = built.log_sizes()
@@ -162,7 +162,7 @@ def test_the_log_is_searched_from_a_point_on(built: Stage) -> None:
     ]
 
 
-def test_at_the_end_all_is_taken_down_unless_it_is_kept(lab: FakeLab) -> None:
+def test_everything_is_taken_down_at_the_end_unless_it_is_kept(lab: FakeLab) -> None:
     with Stage(Kind.PY) as first:
         first.build(lambda _: None)
         first.start_watching()

@@ -59,5 +59,5 @@ def test_a_udp_report_counts_what_arrived_by_its_bytes() -> None:
     assert report.loss_percent == 25
 
 
-def test_a_udp_run_that_sent_nothing_lost_nothing() -> None:
+def test_a_udp_run_without_packets_has_no_loss() -> None:
     assert UdpReport(0, 0, 1.0).loss_percent == 0

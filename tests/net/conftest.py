@@ -1,4 +1,4 @@
-"""Both loops, and a log that can be asked."""
+"""Runs tests on both loops, and provides a log that tests can read."""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
-"""A daemon in numbers, made up."""
+"""Made-up statistics of a daemon."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from pytinc.net.statistics import DaemonStats
 from pytinc.net.timers import Lag
@@ -8,8 +10,8 @@ from pytinc.node.stats import NodeStats, PathKind, PeerStats
 from pytinc.vip.views import GuardCounters, GuardSummary
 
 
-def peer(name: str, path: PathKind, **changes: object) -> PeerStats:
-    values: dict[str, object] = {
+def peer(name: str, path: PathKind, **changes: Any) -> PeerStats:
+    values: dict[str, Any] = {
         "name": name,
         "reachable": path is not PathKind.NONE,
         "path": path,
@@ -28,7 +30,7 @@ def peer(name: str, path: PathKind, **changes: object) -> PeerStats:
         "tx_bytes": 2000,
         "drops": {},
     }
-    return PeerStats(**(values | changes))  # type: ignore[arg-type]
+    return PeerStats(**(values | changes))
 
 
 LATE = Lag(3, 0.001, 0.25)

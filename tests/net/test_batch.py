@@ -1,4 +1,4 @@
-"""Writing many frames: all of them, in order, whatever happens to one, and not for ever at a stretch."""
+"""Writing many frames: all of them, in order, despite failures, and with pauses for other processes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from pytinc.net.batch import YIELD_AFTER, end_of_batch, write_each
 
 
-def test_what_fails_keeps_nothing_else_from_being_written_and_the_first_error_is_told() -> None:
+def test_all_frames_are_written_despite_failures_and_the_first_error_is_raised() -> None:
     written = []
 
     def write(frame: bytes) -> None:
@@ -25,14 +25,14 @@ def test_what_fails_keeps_nothing_else_from_being_written_and_the_first_error_is
 
 
 @pytest.mark.parametrize("error", [errno.EAGAIN, errno.ENOBUFS])
-def test_a_full_queue_loses_a_frame_without_a_word(error: int) -> None:
+def test_a_full_queue_loses_a_frame_silently(error: int) -> None:
     def write(frame: bytes) -> None:
         raise OSError(error, "full")
 
     write_each(write, [b"a", b"b"])
 
 
-def test_others_get_their_turn_during_a_long_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_batch_yields_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[object] = []
     monkeypatch.setattr(os, "sched_yield", lambda: done.append("turn"))
     write_each(done.append, range(YIELD_AFTER - 1))
@@ -45,7 +45,7 @@ def test_others_get_their_turn_during_a_long_batch(monkeypatch: pytest.MonkeyPat
     ]
 
 
-def test_a_read_error_is_told_only_if_the_batch_is_empty_and_waiting_is_no_error() -> None:
+def test_a_read_error_is_raised_only_if_the_batch_is_empty_and_blocking_is_no_error() -> None:
     broken = OSError(errno.EBADFD, "gone")
     end_of_batch(BlockingIOError(), [])
     end_of_batch(broken, [b"frame"])

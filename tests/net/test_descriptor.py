@@ -1,4 +1,4 @@
-"""Descriptors of others: inherited, or received over a UNIX socket; and what is refused."""
+"""Descriptors of other programs, inherited or received over a UNIX socket; and those that are refused."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -20,6 +21,9 @@ from pytinc.net import descriptor
 from pytinc.net.descriptor import open_descriptor
 from pytinc.net.devices import open_device
 from pytinc.net.tun import TunDevice
+
+if TYPE_CHECKING:
+    from net.conftest import LogLines
 
 needs_tun = pytest.mark.skipif(
     os.geteuid() != 0 or not Path("/dev/net/tun").exists(), reason="needs root and /dev/net/tun"
@@ -32,7 +36,7 @@ def pair() -> tuple[socket.socket, socket.socket]:
     return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
 
-def test_an_inherited_number_carries_packets_and_is_not_inherited_further(log) -> None:
+def test_an_inherited_descriptor_carries_packets_and_is_not_passed_on(log: LogLines) -> None:
     host, ours = pair()
     number = ours.detach()
     os.set_inheritable(number, True)
@@ -57,14 +61,14 @@ def test_an_inherited_number_carries_packets_and_is_not_inherited_further(log) -
 
 
 @pytest.mark.parametrize("number", ["-1", "1000000", "99999999999999999999"])
-def test_a_number_that_is_no_open_descriptor_is_refused(number: str, log) -> None:
+def test_a_number_without_an_open_descriptor_is_refused(number: str, log: LogLines) -> None:
     with pytest.raises(DeviceError, match="Could not open"):
         open_descriptor(number, "", log)
 
 
 @contextmanager
-def giver(path: str, give: Callable[[socket.socket], None]) -> Iterator[None]:
-    """Listen at a UNIX socket and do ``give`` with the first who comes."""
+def giver(path: str, give: Callable[[socket.socket], object]) -> Iterator[None]:
+    """Listen at a UNIX socket and call ``give`` with the first connection."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind("\0" + path[1:] if path.startswith("@") else path)
         listener.listen()
@@ -82,7 +86,7 @@ def giver(path: str, give: Callable[[socket.socket], None]) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("abstract", [False, True])
-def test_a_unix_socket_passes_a_descriptor(tmp_path, abstract: bool, log) -> None:
+def test_a_unix_socket_passes_a_descriptor(tmp_path: Path, abstract: bool, log: LogLines) -> None:
     path = f"@pytinc-{os.getpid()}" if abstract else str(tmp_path / "socket")
     host, theirs = pair()
     with host, theirs:
@@ -98,7 +102,7 @@ def test_a_unix_socket_passes_a_descriptor(tmp_path, abstract: bool, log) -> Non
             received.close()
 
 
-def test_of_several_descriptors_only_the_first_stays_open(tmp_path, log) -> None:
+def test_of_several_descriptors_only_the_first_stays_open(tmp_path: Path, log: LogLines) -> None:
     path = str(tmp_path / "socket")
     host, theirs = pair()
     other_host, other = pair()
@@ -108,7 +112,7 @@ def test_of_several_descriptors_only_the_first_stays_open(tmp_path, log) -> None
             received = open_descriptor(path, "", log)
         theirs.close()
         other.close()
-        assert other_host.recv(10) == b""  # nobody has it open
+        assert other_host.recv(10) == b""  # no process has it open
         received.close()
 
 
@@ -120,7 +124,13 @@ def test_of_several_descriptors_only_the_first_stays_open(tmp_path, log) -> None
         (lambda peer: threading.Event().wait(0.3), "no answer within 0.05 seconds"),
     ],
 )
-def test_who_passes_no_descriptor_is_told_of(tmp_path, give, complaint: str, log, monkeypatch) -> None:
+def test_a_program_that_passes_no_descriptor_is_reported(
+    tmp_path: Path,
+    give: Callable[[socket.socket], object],
+    complaint: str,
+    log: LogLines,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(descriptor, "TIMEOUT", 0.05 if "no answer" in complaint else 10.0)
     path = str(tmp_path / "socket")
     with giver(path, give), pytest.raises(DeviceError) as caught:
@@ -128,7 +138,7 @@ def test_who_passes_no_descriptor_is_told_of(tmp_path, give, complaint: str, log
     assert str(caught.value) == f"Could not read from unix socket {path}: {complaint}"
 
 
-def test_a_path_that_is_too_long_or_leads_nowhere_is_refused(tmp_path, log) -> None:
+def test_a_path_that_is_too_long_or_does_not_exist_is_refused(tmp_path: Path, log: LogLines) -> None:
     with pytest.raises(DeviceError, match="Unix socket path too long"):
         open_descriptor("/" + "x" * 107, "", log)
     nowhere = str(tmp_path / "nowhere")
@@ -145,8 +155,8 @@ def test_a_path_that_is_too_long_or_leads_nowhere_is_refused(tmp_path, log) -> N
         (TUN | NO_PI | VNET_HDR, "has IFF_VNET_HDR"),
     ],
 )
-def test_an_interface_is_known_by_its_name_and_must_carry_bare_ip_packets(
-    flags: int, complaint: str | None, log
+def test_an_interface_has_its_name_and_must_carry_bare_ip_packets(
+    flags: int, complaint: str | None, log: LogLines
 ) -> None:
     number = os.open("/dev/net/tun", os.O_RDWR)
     name = f"pf{os.getpid() % 100000}"

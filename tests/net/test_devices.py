@@ -1,4 +1,4 @@
-"""The table of device types: what is opened for which settings, and what errors say."""
+"""The table of device types: the device that is opened for given settings, and the errors."""
 
 from __future__ import annotations
 
@@ -6,14 +6,23 @@ import os
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+from pytinc.config.parser import DEVICE_WORDS
 from pytinc.config.settings import Mode, MulticastGroup, Settings
 from pytinc.errors import DeviceError
-from pytinc.net.devices import open_device
+from pytinc.net.devices import OPENERS, open_device
+
+if TYPE_CHECKING:
+    from net.conftest import LogLines
 
 IFF_ONE_QUEUE = 0x2000
+
+
+def test_every_type_that_the_configuration_allows_has_an_opener_and_no_other() -> None:
+    assert set(OPENERS) == set(DEVICE_WORDS)
 
 
 @pytest.mark.parametrize(
@@ -28,7 +37,9 @@ IFF_ONE_QUEUE = 0x2000
         ),
     ],
 )
-def test_what_cannot_be_opened_is_told_with_its_place(settings: Settings, complaint: str, log) -> None:
+def test_the_error_names_the_place_of_a_device_that_cannot_be_opened(
+    settings: Settings, complaint: str, log: LogLines
+) -> None:
     for place in ("", "variable Device in /etc/tinc/tinc.conf line 3"):
         changed = Settings(**{field: getattr(settings, field) for field in FIELDS}, device_place=place)
         with pytest.raises(DeviceError) as caught:
@@ -40,7 +51,7 @@ def test_what_cannot_be_opened_is_told_with_its_place(settings: Settings, compla
 FIELDS = ("name", "mode", "device_type", "device", "interface", "multicast")
 
 
-def test_a_tun_needs_router_mode(log) -> None:
+def test_a_tun_needs_router_mode(log: LogLines) -> None:
     for mode in (Mode.SWITCH, Mode.HUB):
         with pytest.raises(DeviceError, match=f"Mode = {mode.value} needs: use tap"):
             open_device(Settings("a", mode=mode, device_type="tun"), None, log)
@@ -51,8 +62,8 @@ def test_a_tun_needs_router_mode(log) -> None:
 )
 @pytest.mark.parametrize("mode", [Mode.SWITCH, Mode.ROUTER])
 @pytest.mark.parametrize("one_queue", [False, True])
-def test_the_interface_has_the_name_and_the_queue_flag_that_were_asked_for(
-    mode: Mode, one_queue: bool, log
+def test_the_interface_has_the_configured_name_and_queue_flag(
+    mode: Mode, one_queue: bool, log: LogLines
 ) -> None:
     name = f"pq{os.getpid() % 100000}"
     device = open_device(Settings("a", mode=mode, interface=name, iff_one_queue=one_queue), "net", log)
@@ -68,7 +79,7 @@ def test_the_interface_has_the_name_and_the_queue_flag_that_were_asked_for(
     "settings",
     [Settings("a"), Settings("a", mode=Mode.SWITCH), Settings("a", mode=Mode.SWITCH, device_type="vde")],
 )
-def test_the_device_is_looked_for_where_the_variable_says(settings: Settings, tmp_path: Path, log) -> None:
+def test_the_variable_device_names_the_device_node(settings: Settings, tmp_path: Path, log: LogLines) -> None:
     place = str(tmp_path / "nowhere")
     with pytest.raises(DeviceError, match=re.escape(place)):
         open_device(replace(settings, device=place), None, log)

@@ -1,10 +1,12 @@
-"""Names of addresses in logs and dumps: never waited for, remembered, and only if they look like names."""
+"""Names of addresses in logs and dumps: nothing waits for them, they are remembered, and they are checked."""
 
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,15 +14,18 @@ from pytinc.net import hostnames
 from pytinc.net.hostnames import FRESH, MAX_LOOKUPS, RETRY, HostNames, look_up
 from pytinc.wire.address import UNKNOWN, Address
 
+if TYPE_CHECKING:
+    from net.conftest import OnLoop
+
 
 async def until(condition: Callable[[], object]) -> None:
-    """Wait for something the test cannot be told of."""
+    """Poll for a condition that has no event."""
     while not condition():  # noqa: ASYNC110
         await asyncio.sleep(0.002)
 
 
 class Service:
-    """A name service that notes what it is asked, and answers when it is told to."""
+    """A name service that records its questions, and answers when the test wants."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, names: dict[str, str]) -> None:
         self.asked: list[str] = []
@@ -31,7 +36,7 @@ class Service:
 
     def answer(self, host: str) -> str | None:
         self.asked.append(host)
-        self.go.wait(10)
+        self.go.wait(60)
         return self.names.get(host)
 
 
@@ -45,7 +50,9 @@ class Clock:
 LINE = "Connection with a (192.0.2.7 port 655) and b (2001:db8::1 port 1) at 12:30:01"
 
 
-def test_an_address_is_a_number_until_its_name_is_known(on_loop, monkeypatch) -> None:
+def test_an_address_is_a_number_until_its_name_is_known(
+    on_loop: OnLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def main() -> None:
         service = Service(monkeypatch, {"192.0.2.7": "seven.example", "2001:db8::1": "one.example."})
         service.go.clear()
@@ -64,7 +71,9 @@ def test_an_address_is_a_number_until_its_name_is_known(on_loop, monkeypatch) ->
 
 
 @pytest.mark.parametrize(("name", "interval"), [("seven.example", FRESH), (None, RETRY)])
-def test_the_answer_holds_for_a_while(on_loop, monkeypatch, name: str | None, interval: float) -> None:
+def test_an_answer_is_valid_for_a_while(
+    on_loop: OnLoop, monkeypatch: pytest.MonkeyPatch, name: str | None, interval: float
+) -> None:
     async def main() -> None:
         service = Service(monkeypatch, {} if name is None else {"192.0.2.7": name})
         clock = Clock()
@@ -77,13 +86,15 @@ def test_the_answer_holds_for_a_while(on_loop, monkeypatch, name: str | None, in
         assert names.of(address).host == expected
         assert len(service.asked) == 1
         clock.now += 1
-        assert names.of(address).host == expected  # the old one, until there is a new one
+        assert names.of(address).host == expected  # the old name, until there is a new one
         await until(lambda: len(service.asked) == 2 and not names._pending)
 
     on_loop(main)
 
 
-def test_what_is_no_numeric_address_is_left_alone(on_loop, monkeypatch) -> None:
+def test_text_that_is_not_a_numeric_address_is_unchanged(
+    on_loop: OnLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def main() -> None:
         service = Service(monkeypatch, {})
         names = HostNames(asyncio.get_running_loop(), Clock())
@@ -101,7 +112,7 @@ def test_what_is_no_numeric_address_is_left_alone(on_loop, monkeypatch) -> None:
     on_loop(main)
 
 
-def test_threads_queue_and_memory_are_bounded(on_loop, monkeypatch) -> None:
+def test_threads_queue_and_memory_are_bounded(on_loop: OnLoop, monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         monkeypatch.setattr(hostnames, "MAX_WAITING", 5)
         monkeypatch.setattr(hostnames, "MAX_KNOWN", 3)
@@ -125,7 +136,7 @@ def test_threads_queue_and_memory_are_bounded(on_loop, monkeypatch) -> None:
     [
         ("seven.example", "seven.example"),
         ("host_1-a.example.", "host_1-a.example."),
-        ("10.0.0.1", None),  # an owner who would like to be somebody else
+        ("10.0.0.1", None),  # an owner that poses as another host
         ("10.0.0.1.", None),
         ("2001:db8::1", None),
         ("a b", None),
@@ -137,10 +148,10 @@ def test_threads_queue_and_memory_are_bounded(on_loop, monkeypatch) -> None:
         ("x" * 254, None),
     ],
 )
-def test_only_what_looks_like_a_name_is_shown(monkeypatch, found: str, shown: str | None) -> None:
-    monkeypatch.setattr(hostnames.socket, "getnameinfo", lambda address, flags: (found, "0"))
+def test_only_a_valid_name_is_shown(monkeypatch: pytest.MonkeyPatch, found: str, shown: str | None) -> None:
+    monkeypatch.setattr(socket, "getnameinfo", lambda address, flags: (found, "0"))
     assert look_up("192.0.2.7") == shown
 
 
-def test_what_is_no_address_has_no_name() -> None:
+def test_an_invalid_address_has_no_name() -> None:
     assert look_up("not an address") is None

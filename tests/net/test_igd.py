@@ -1,4 +1,4 @@
-"""The program that talks to the router, with a library in miniupnpc's place that does as a test says."""
+"""The program that talks to the router, with a fake miniupnpc that each test controls."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class UPnP:
 
 
 def run(tmp_path: Path, *words: str, **script: Any) -> tuple[int, list[dict[str, Any]], list[Any]]:
-    """Run the program; return its exit status, what it says, and which mappings the library was asked for."""
+    """Run the program; return its exit status, its output, and the mappings requested from the library."""
     (tmp_path / "miniupnpc.py").write_text(LIBRARY)
     calls = tmp_path / "calls"
     calls.touch()
@@ -69,7 +69,7 @@ def run(tmp_path: Path, *words: str, **script: Any) -> tuple[int, list[dict[str,
     )
 
 
-def test_each_port_is_mapped_to_itself_for_the_time_that_was_asked_for(tmp_path: Path) -> None:
+def test_each_port_is_mapped_to_itself_for_the_given_time(tmp_path: Path) -> None:
     status, said, calls = run(tmp_path, "200", "120", "655/tcp", "656/udp")
     assert status == 0
     assert said == [
@@ -83,7 +83,7 @@ def test_each_port_is_mapped_to_itself_for_the_time_that_was_asked_for(tmp_path:
     ]
 
 
-def test_a_port_that_the_router_refuses_is_told_and_the_others_are_mapped(tmp_path: Path) -> None:
+def test_a_refused_port_is_reported_and_the_others_are_mapped(tmp_path: Path) -> None:
     status, said, calls = run(tmp_path, "200", "120", "655/tcp", "656/udp", refused=[655])
     assert status == 1
     assert said[1:] == [
@@ -102,14 +102,14 @@ def test_a_port_that_the_router_refuses_is_told_and_the_others_are_mapped(tmp_pa
         ({"crash": "no such luck"}, "no such luck"),
     ],
 )
-def test_without_a_usable_router_one_complaint_is_all_that_is_said(
+def test_the_only_output_without_a_usable_router_is_one_error(
     script: dict[str, Any], complaint: str, tmp_path: Path
 ) -> None:
     assert run(tmp_path, "200", "120", "655/tcp", **script) == (1, [{"error": complaint}], [])
 
 
 @pytest.mark.parametrize("words", [("200", "soon", "655/tcp"), ("200", "120", "port/tcp")])
-def test_arguments_that_are_no_numbers_are_a_failure_and_no_traceback(
+def test_arguments_that_are_not_numbers_fail_without_a_traceback(
     words: tuple[str, ...], tmp_path: Path
 ) -> None:
     status, said, calls = run(tmp_path, *words)
@@ -118,14 +118,14 @@ def test_arguments_that_are_no_numbers_are_a_failure_and_no_traceback(
     assert calls == []
 
 
-def test_what_makes_the_library_take_much_memory_ends_the_program_only(tmp_path: Path) -> None:
+def test_using_much_memory_ends_only_this_program(tmp_path: Path) -> None:
     status, _, calls = run(tmp_path, "200", "120", "655/tcp", greedy=True)
     assert status == 1
     assert calls == []
 
 
-def test_its_time_on_the_processor_has_a_bound(tmp_path: Path) -> None:
-    # The library's stand-in takes a tenth of it, so that the test is over sooner.
+def test_its_cpu_time_is_bounded(tmp_path: Path) -> None:
+    # The fake library lowers the limit to a tenth, so that the test ends sooner.
     status, said, _ = run(tmp_path, "200", "120", "655/tcp", busy=True)
     assert status < 0
     assert said == []

@@ -1,4 +1,4 @@
-"""Super-frames of `datapath.coalesce` in the hands of a real kernel, each test in namespaces of its own."""
+"""A real kernel accepts the super-frames of `datapath.coalesce`; each test has its own namespaces."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ import pytest
 from datapath.super_frames import super_frame
 from pytinc.datapath.coalesce import Write, coalesce
 from pytinc.datapath.segment import segment
+from pytinc.net.batch import one_by_one
 from pytinc.net.tap import MAX_BATCH, TapDevice
 from pytinc.wire.virtio import NULL_HEADER
 
@@ -34,7 +35,7 @@ pytestmark = pytest.mark.skipif(
 
 
 class Namespace:
-    """A thread with a network of its own, which is gone when the thread and all that it opened are."""
+    """A thread with its own network, which disappears with the thread and everything that it opened."""
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1)
@@ -56,7 +57,7 @@ class Namespace:
             raise OSError(f"{' '.join(command)}: {done.stderr}")
 
     def tap(self, *, offload: bool) -> TapDevice:
-        """Open a TAP device that is silent by itself."""
+        """Open a TAP device whose kernel side sends nothing by itself."""
         device = self.run(lambda: TapDevice(offload=offload))
         self.ip("link", "set", device.name, "txqueuelen", "20000", "addrgenmode", "none")
         return device
@@ -72,11 +73,11 @@ def cleanup() -> Iterator[ExitStack]:
 
 
 def read_all(device: TapDevice, count: int) -> list[bytes]:
-    """Read ``count`` frames, and then those that should not be there."""
+    """Read ``count`` frames, and then any surplus ones."""
     frames: list[bytes] = []
     while len(frames) < count and select.select([device], [], [], 5)[0]:
-        frames += device.read_batch(MAX_BATCH)
-    return frames + device.read_batch(MAX_BATCH)
+        frames += one_by_one(device.read_batch(MAX_BATCH))
+    return [*frames, *one_by_one(device.read_batch(MAX_BATCH))]
 
 
 def flow(*, is_ipv4: bool, count: int, last: int, flags: int, tags: bytes) -> list[bytes]:
@@ -92,11 +93,11 @@ def flow(*, is_ipv4: bool, count: int, last: int, flags: int, tags: bytes) -> li
             gso_size=1400,
         )
     )
-    # To everybody: the bridge has to hand it on.
+    # A broadcast, so that the bridge must forward it.
     return [b"\xff" * 6 + b"\x02" + bytes(5) + frame[12:] for frame in frames]
 
 
-def test_what_was_joined_is_cut_by_the_kernel_into_the_very_frames(cleanup: ExitStack) -> None:
+def test_the_kernel_cuts_joined_frames_into_the_original_frames(cleanup: ExitStack) -> None:
     here = cleanup.enter_context(closing(Namespace()))
     joins = cleanup.enter_context(closing(here.tap(offload=True)))
     plain = cleanup.enter_context(closing(here.tap(offload=False)))
@@ -158,7 +159,7 @@ def test_a_real_tcp_connection_gets_all_bytes_of_joined_frames(
     deadline = time.monotonic() + 60
     while received < len(data):
         assert time.monotonic() < deadline, f"{received} of {sent} bytes arrived"
-        waiting = [sender, listener, accepted or server]
+        waiting: list[TapDevice | socket.socket] = [sender, listener, accepted or server]
         readable, writable, _ = select.select(waiting, [client] if sent < len(data) else [], [], 1)
         if sender in readable:
             listener.write_batch(sender.read_batch(MAX_BATCH))
@@ -167,7 +168,7 @@ def test_a_real_tcp_connection_gets_all_bytes_of_joined_frames(
         if server in readable:
             accepted = cleanup.enter_context(server.accept()[0])
             accepted.setblocking(False)
-        if accepted in readable:
+        if accepted is not None and accepted in readable:
             piece = accepted.recv(1_000_000)
             digest.update(piece)
             received += len(piece)

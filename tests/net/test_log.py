@@ -1,4 +1,4 @@
-"""How errors of the system are told in log lines."""
+"""The text of system errors in log lines."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import pytest
 from pytinc.net.log import reason
 
 
-def test_the_systems_words_are_told_without_number_and_file() -> None:
+def test_the_text_of_a_system_error_has_no_number_and_file() -> None:
     with pytest.raises(OSError) as failure:
         Path("/nonexistent/file").read_text()
     assert reason(failure.value) == "No such file or directory"
 
 
-def test_a_name_that_cannot_be_resolved_has_words_as_well() -> None:
+def test_a_name_that_cannot_be_resolved_has_a_text_as_well() -> None:
     error = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
     assert reason(error) == "Name or service not known"
 
 
 @pytest.mark.parametrize("error", [OSError("something odd"), TimeoutError("something odd")])
-def test_an_error_without_a_number_is_told_in_its_own_words(error: OSError) -> None:
+def test_an_error_without_a_number_keeps_its_own_text(error: OSError) -> None:
     assert reason(error) == "something odd"

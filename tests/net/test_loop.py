@@ -20,10 +20,12 @@ def test_tasks_left_behind_are_cancelled_when_main_returns(use_uvloop: bool) -> 
     cancelled: list[str] = []
 
     async def forever() -> None:
+        task = asyncio.current_task()
+        assert task is not None
         try:
             await asyncio.Event().wait()
         finally:
-            cancelled.append(asyncio.current_task().get_name())  # type: ignore[union-attr]
+            cancelled.append(task.get_name())
 
     async def main(tasks: Tasks) -> None:
         tasks.spawn("left behind", forever())
@@ -33,7 +35,7 @@ def test_tasks_left_behind_are_cancelled_when_main_returns(use_uvloop: bool) -> 
     assert cancelled == ["left behind"]
 
 
-def test_a_task_that_fails_ends_main_and_its_error_comes_out() -> None:
+def test_a_failing_task_ends_main_and_its_error_is_raised() -> None:
     async def fail() -> None:
         raise ValueError("broken")
 
@@ -46,7 +48,7 @@ def test_a_task_that_fails_ends_main_and_its_error_comes_out() -> None:
     assert isinstance(caught.value.exceptions[0], ValueError)
 
 
-def test_uvloop_is_chosen_where_it_is_installed() -> None:
+def test_uvloop_is_used_if_it_is_installed() -> None:
     uvloop = pytest.importorskip("uvloop")
     loop = new_event_loop()
     try:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from datapath.super_frames import frame_run, super_frame
 from pytinc.datapath.super_frames import SuperFrame, take
-from pytinc.net.marks import mark_of, runs_by_mark
+from pytinc.net.marks import groups_by_mark, mark_of
 
 MACS = bytes(12)
 V4, V6, ARP, VLAN = b"\x08\x00", b"\x86\xdd", b"\x08\x06", b"\x81\x00"
@@ -47,8 +47,8 @@ def test_all_frames_of_a_run_have_the_mark_of_the_run(is_ipv4: bool) -> None:
 
 
 @given(st.lists(st.sampled_from([MACS + V4 + bytes((0x45, tos)) for tos in (0, 1, 0xB8, 0x28)])))
-def test_runs_keep_every_frame_in_order_and_have_one_mark(frames: list[bytes]) -> None:
-    runs = list(runs_by_mark(frames))
-    assert [frame for _, run in runs for frame in run] == frames
-    assert all(mark_of(frame) == mark for mark, run in runs for frame in run)
-    assert all(one != other for (one, _), (other, _) in pairwise(runs))
+def test_groups_keep_every_frame_in_order_and_have_one_mark_each(frames: list[bytes]) -> None:
+    groups = list(groups_by_mark(frames))
+    assert [frame for _, group in groups for frame in group] == frames
+    assert all(mark_of(frame) == mark for mark, group in groups for frame in group)
+    assert all(one != other for (one, _), (other, _) in pairwise(groups))

@@ -5,6 +5,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,23 +17,28 @@ from pytinc.net.resolver import Resolver
 from pytinc.net.sockets import Listener, open_listeners
 from pytinc.wire.address import Address
 
+if TYPE_CHECKING:
+    from net.conftest import LogLines, OnLoop
+
 
 @dataclass
 class Events:
-    """Notes what the streams report."""
+    """Records the reports of the streams."""
 
     accepted: list[tuple[int, Address, Address]] = field(default_factory=list)
     connected: list[tuple[int, Address]] = field(default_factory=list)
     received: dict[int, bytes] = field(default_factory=dict)
     closed: list[tuple[int, str]] = field(default_factory=list)
-    settled: int = 0
     refuse: bool = False
     streams: MetaStreams | None = None
 
-    def meta_accepted(self, remote: Address, local: Address) -> int:
+    def meta_accepted(self, remote: Address, local: Address, add: Callable[[int], None]) -> None:
         number = 100 + len(self.accepted)
         self.accepted.append((number, remote, local))
-        return number
+        add(number)
+        if self.refuse:
+            assert self.streams is not None
+            self.streams.close(number, tarpit=True)
 
     def meta_connected(self, connection: int, local: Address) -> None:
         self.connected.append((connection, local))
@@ -42,12 +48,6 @@ class Events:
 
     def meta_closed(self, connection: int, reason: str) -> None:
         self.closed.append((connection, reason))
-
-    def settle(self) -> None:
-        self.settled += 1
-        if self.refuse:
-            assert self.streams is not None
-            self.streams.close(self.accepted[-1][0], tarpit=True)
 
 
 @dataclass
@@ -62,8 +62,10 @@ class World:
 
 
 @asynccontextmanager
-async def world(log, **changes: object) -> AsyncIterator[World]:
-    settings = Settings("a", port="0", listen_address=(HostPort("127.0.0.1"),), **changes)  # type: ignore[arg-type]
+async def world(log: LogLines, *, bind_to_address: tuple[HostPort, ...] = ()) -> AsyncIterator[World]:
+    settings = Settings(
+        "a", port="0", listen_address=(HostPort("127.0.0.1"),), bind_to_address=bind_to_address
+    )
     listeners = open_listeners(settings, log)
     loop = asyncio.get_running_loop()
     events = Events()
@@ -81,12 +83,12 @@ async def world(log, **changes: object) -> AsyncIterator[World]:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Wait for something the test cannot be told of."""
+    """Poll for a condition that has no event."""
     while not condition():  # noqa: ASYNC110
         await asyncio.sleep(0.002)
 
 
-def test_both_ends_hear_of_a_connection_and_exchange_bytes(on_loop, log) -> None:
+def test_both_ends_report_a_connection_and_exchange_bytes(on_loop: OnLoop, log: LogLines) -> None:
     async def main() -> None:
         async with world(log) as w:
             w.streams.dial(1, "peer", w.address)
@@ -94,7 +96,6 @@ def test_both_ends_hear_of_a_connection_and_exchange_bytes(on_loop, log) -> None
             number, remote, local = w.events.accepted[0]
             assert w.events.connected == [(1, remote)]
             assert local == w.address
-            assert w.events.settled == 1
             w.streams.send(1, b"hello ")
             w.streams.send(1, b"there")
             w.streams.send(number, b"answer")
@@ -105,7 +106,7 @@ def test_both_ends_hear_of_a_connection_and_exchange_bytes(on_loop, log) -> None
     on_loop(main)
 
 
-def test_a_refused_dial_is_reported_with_the_systems_words(on_loop, log) -> None:
+def test_a_refused_dial_is_reported_with_the_text_of_the_system(on_loop: OnLoop, log: LogLines) -> None:
     async def main() -> None:
         with socket.create_server(("127.0.0.1", 0)) as unused:
             port = str(unused.getsockname()[1])
@@ -119,7 +120,9 @@ def test_a_refused_dial_is_reported_with_the_systems_words(on_loop, log) -> None
 
 
 @pytest.mark.parametrize("address", [Address("host.example", "655"), Address("192.0.2.1", "x")])
-def test_an_opaque_address_fails_later_not_at_once(on_loop, log, address: Address) -> None:
+def test_a_dial_to_an_opaque_address_fails_later_and_not_at_once(
+    on_loop: OnLoop, log: LogLines, address: Address
+) -> None:
     async def main() -> None:
         async with world(log) as w:
             w.streams.dial(1, "peer", address)
@@ -130,7 +133,7 @@ def test_an_opaque_address_fails_later_not_at_once(on_loop, log, address: Addres
     on_loop(main)
 
 
-def test_a_dial_that_is_closed_before_it_succeeds_is_never_reported(on_loop, log) -> None:
+def test_a_dial_that_is_closed_early_is_never_reported(on_loop: OnLoop, log: LogLines) -> None:
     async def main() -> None:
         async with world(log) as w:
             w.streams.dial(1, "peer", w.address)
@@ -142,7 +145,7 @@ def test_a_dial_that_is_closed_before_it_succeeds_is_never_reported(on_loop, log
     on_loop(main)
 
 
-def test_nothing_may_be_sent_while_dialling(on_loop, log) -> None:
+def test_sending_while_dialling_is_an_error(on_loop: OnLoop, log: LogLines) -> None:
     async def main() -> None:
         async with world(log) as w:
             w.streams.dial(1, "peer", w.address)
@@ -152,7 +155,9 @@ def test_nothing_may_be_sent_while_dialling(on_loop, log) -> None:
     on_loop(main)
 
 
-def test_the_end_of_a_connection_is_reported_once_and_its_number_is_dead(on_loop, log) -> None:
+def test_the_end_of_a_connection_is_reported_once_and_later_calls_have_no_effect(
+    on_loop: OnLoop, log: LogLines
+) -> None:
     async def main() -> None:
         async with world(log) as w:
             with socket.create_connection((w.address.host, int(w.address.port))):
@@ -168,12 +173,14 @@ def test_the_end_of_a_connection_is_reported_once_and_its_number_is_dead(on_loop
     on_loop(main)
 
 
-def test_output_waits_while_the_peer_does_not_read_and_arrives_whole(on_loop, log) -> None:
+def test_output_waits_while_the_peer_does_not_read_and_arrives_complete(
+    on_loop: OnLoop, log: LogLines
+) -> None:
     async def main() -> None:
         async with world(log) as w:
             with socket.create_connection((w.address.host, int(w.address.port))) as peer:
                 await until(lambda: w.events.accepted)
-                data = bytes(range(256)) * 40_000  # 10 MB: more than the kernel takes
+                data = bytes(range(256)) * 40_000  # 10 MB: more than the kernel buffers
                 for start in range(0, len(data), 1_000_000):
                     w.streams.send(100, data[start : start + 1_000_000])
                 assert 0 < w.streams.queued(100) < len(data)
@@ -187,7 +194,9 @@ def test_output_waits_while_the_peer_does_not_read_and_arrives_whole(on_loop, lo
     on_loop(main)
 
 
-def test_a_peer_that_never_reads_is_given_up_at_the_limit(on_loop, log, monkeypatch) -> None:
+def test_a_peer_that_never_reads_is_disconnected_at_the_limit(
+    on_loop: OnLoop, log: LogLines, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(meta, "MAX_QUEUED", 100_000)
 
     async def main() -> None:
@@ -196,7 +205,7 @@ def test_a_peer_that_never_reads_is_given_up_at_the_limit(on_loop, log, monkeypa
                 await until(lambda: w.events.accepted)
                 for _ in range(200):
                     w.streams.send(100, bytes(100_000))
-                    # Told by the loop, never from inside send.
+                    # The report comes from the loop, never from inside send.
                     assert w.events.closed == []
                 assert w.streams.queued(100) <= 200_000
                 await until(lambda: w.events.closed)
@@ -205,7 +214,7 @@ def test_a_peer_that_never_reads_is_given_up_at_the_limit(on_loop, log, monkeypa
     on_loop(main)
 
 
-def test_a_failed_write_is_reported_by_the_loop(on_loop, log) -> None:
+def test_a_failed_write_is_reported_by_the_loop(on_loop: OnLoop, log: LogLines) -> None:
     async def main() -> None:
         async with world(log) as w:
             peer = socket.create_connection((w.address.host, int(w.address.port)))
@@ -222,14 +231,14 @@ def test_a_failed_write_is_reported_by_the_loop(on_loop, log) -> None:
     on_loop(main)
 
 
-def test_the_tarpit_is_silent_and_keeps_the_newest_ten(on_loop, log) -> None:
+def test_the_tarpit_is_silent_and_keeps_the_newest_ten(on_loop: OnLoop, log: LogLines) -> None:
     async def main() -> None:
         async with world(log) as w:
             w.events.refuse = True
             peers = []
-            for count in range(TARPIT_SIZE + 2):
+            for _ in range(TARPIT_SIZE + 2):
                 peers.append(socket.create_connection((w.address.host, int(w.address.port))))
-                await until(lambda count=count: len(w.events.accepted) == count + 1)
+                await until(lambda: len(w.events.accepted) == len(peers))
             await asyncio.sleep(0.02)
             for peer in peers:
                 peer.setblocking(False)
@@ -248,7 +257,7 @@ def test_the_tarpit_is_silent_and_keeps_the_newest_ten(on_loop, log) -> None:
     on_loop(main)
 
 
-def test_a_single_bind_to_address_of_the_family_is_the_source(on_loop, log) -> None:
+def test_a_single_bind_to_address_of_the_family_is_the_source(on_loop: OnLoop, log: LogLines) -> None:
     async def main() -> None:
         async with world(log, bind_to_address=(HostPort("127.0.0.3"),)) as w:
             w.streams.dial(1, "peer", w.address)
@@ -258,7 +267,7 @@ def test_a_single_bind_to_address_of_the_family_is_the_source(on_loop, log) -> N
     on_loop(main)
 
 
-def test_with_two_bind_to_addresses_the_system_chooses(on_loop, log) -> None:
+def test_with_two_bind_to_addresses_the_system_chooses(on_loop: OnLoop, log: LogLines) -> None:
     async def main() -> None:
         async with world(log, bind_to_address=(HostPort("127.0.0.3"), HostPort("127.0.0.4"))) as w:
             w.streams.dial(1, "peer", w.address)

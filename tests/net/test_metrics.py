@@ -1,4 +1,4 @@
-"""The listener for Prometheus: its text, and clients that do not behave."""
+"""The listener for Prometheus: its text, and misbehaving clients."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -25,11 +26,14 @@ from pytinc.node.stats import PathKind
 from pytinc.vip.views import GuardCounters, GuardSummary
 from pytinc.wire.address import Address
 
+if TYPE_CHECKING:
+    from net.conftest import OnLoop
+
 ANYWHERE = Address("127.0.0.1", "0")
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Wait for something the test cannot be told of."""
+    """Poll for a condition that has no event."""
     async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.002)
@@ -39,7 +43,7 @@ GET = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 def samples(text: bytes) -> dict[tuple[str, ...], float]:
-    """Return what the library's own parser finds: name and labels (by name) to value."""
+    """Parse the text with the library's own parser: name and labels (by name) to value."""
     found: dict[tuple[str, ...], float] = {}
     for family in text_string_to_metric_families(text.decode()):
         for sample in family.samples:
@@ -50,7 +54,7 @@ def samples(text: bytes) -> dict[tuple[str, ...], float]:
 # -- the text --
 
 
-def test_everything_is_told() -> None:
+def test_all_statistics_are_exported() -> None:
     found = samples(exposition(daemon(BETA, peer("gamma", PathKind.NONE))))
     assert found["pytinc_uptime_seconds",] == 12.5
     assert found["pytinc_loop_lag_max_seconds",] == 0.25
@@ -71,13 +75,13 @@ def test_everything_is_told() -> None:
     assert (found["pytinc_peer_reachable", "beta"], found["pytinc_peer_reachable", "gamma"]) == (1, 0)
 
 
-def test_a_path_is_one_of_several() -> None:
+def test_a_peer_has_one_of_several_paths() -> None:
     found = samples(exposition(daemon(BETA)))
     paths = {key[1]: value for key, value in found.items() if key[0] == "pytinc_peer_path"}
     assert paths == {"udp": 1, "relayed": 0, "tcp": 0, "none": 0}
 
 
-def test_what_is_not_known_has_no_sample() -> None:
+def test_an_unknown_value_has_no_sample() -> None:
     found = samples(exposition(daemon(peer("gamma", PathKind.NONE), lag=Lag(0, 0.0, 0.0))))
     names = {key[0] for key in found}
     assert not names & {"pytinc_peer_rtt_seconds", "pytinc_peer_pmtu_bytes", "pytinc_peer_key_age_seconds"}
@@ -85,7 +89,7 @@ def test_what_is_not_known_has_no_sample() -> None:
     assert not any("lag" in name for name in names)
 
 
-def test_the_own_node_is_no_peer_and_reasons_that_never_occurred_make_no_series() -> None:
+def test_the_own_node_is_no_peer_and_unused_reasons_have_no_series() -> None:
     found = samples(exposition(daemon(BETA)))
     assert not [key for key in found if key[0].startswith("pytinc_peer") and "alpha" in key]
     assert [key for key in found if key[0].startswith("pytinc_peer_dropped")] == [
@@ -93,7 +97,7 @@ def test_the_own_node_is_no_peer_and_reasons_that_never_occurred_make_no_series(
     ]
 
 
-def test_the_guard_is_told() -> None:
+def test_the_guard_is_exported() -> None:
     counters = GuardCounters(
         failovers=3, suspicions=9, false_suspicions=6, probes=500, probe_bytes=40000, questions=7
     )
@@ -109,7 +113,7 @@ def test_the_guard_is_told() -> None:
     assert found["pytinc_shared_addresses",] == 2
 
 
-def test_before_the_first_failover_it_took_no_time_that_could_be_told() -> None:
+def test_there_is_no_failover_duration_before_the_first_failover() -> None:
     found = samples(exposition(daemon()))
     assert found["pytinc_failovers_total",] == 0
     assert ("pytinc_last_failover_seconds",) not in found
@@ -126,7 +130,7 @@ def test_the_document_names_every_metric() -> None:
     assert found <= named
 
 
-def test_nothing_of_the_process_is_told() -> None:
+def test_metrics_of_the_process_are_not_exported() -> None:
     assert {key[0].partition("_")[0] for key in samples(exposition(daemon(BETA)))} == {"pytinc"}
 
 
@@ -166,7 +170,7 @@ async def world(*, timeout: float = 5.0) -> AsyncIterator[World]:  # noqa: ASYNC
         await asyncio.sleep(0.01)
 
 
-def test_a_scrape(on_loop) -> None:
+def test_a_scrape_returns_the_text(on_loop: OnLoop) -> None:
     async def main() -> None:
         async with world() as w:
             for request in (GET, b"GET /metrics?x=y HTTP/1.0\n\n"):
@@ -178,7 +182,7 @@ def test_a_scrape(on_loop) -> None:
     on_loop(main)
 
 
-def test_all_who_ask_while_a_text_is_made_get_that_one(on_loop) -> None:
+def test_all_clients_that_ask_while_a_text_is_made_get_this_text(on_loop: OnLoop) -> None:
     async def main() -> None:
         async with world() as w:
             answers = await asyncio.gather(*(w.ask(GET) for _ in range(metrics.MAX_CLIENTS)))
@@ -188,7 +192,9 @@ def test_all_who_ask_while_a_text_is_made_get_that_one(on_loop) -> None:
     on_loop(main)
 
 
-def test_one_who_goes_before_the_text_is_made_does_no_harm(on_loop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_leaves_before_the_text_is_made_does_no_harm(
+    on_loop: OnLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def slowly(stats: DaemonStats) -> bytes:
         time.sleep(0.2)
         return b"done\n"
@@ -206,7 +212,7 @@ def test_one_who_goes_before_the_text_is_made_does_no_harm(on_loop, monkeypatch:
     on_loop(main)
 
 
-def test_a_text_is_given_out_again_for_a_while(on_loop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_text_is_reused_for_a_while(on_loop: OnLoop, monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         async with world() as w:
             monkeypatch.setattr(metrics, "FRESH", 60.0)
@@ -219,7 +225,7 @@ def test_a_text_is_given_out_again_for_a_while(on_loop, monkeypatch: pytest.Monk
     on_loop(main)
 
 
-def test_other_requests_are_refused_without_making_a_text(on_loop) -> None:
+def test_other_requests_are_refused_without_making_a_text(on_loop: OnLoop) -> None:
     async def main() -> None:
         async with world() as w:
             for request, status in {
@@ -240,7 +246,7 @@ def test_other_requests_are_refused_without_making_a_text(on_loop) -> None:
     on_loop(main)
 
 
-def test_a_request_in_pieces_is_one_request(on_loop) -> None:
+def test_a_request_in_pieces_is_one_request(on_loop: OnLoop) -> None:
     async def main() -> None:
         async with world() as w:
             reader, writer = await w.connect()
@@ -253,7 +259,7 @@ def test_a_request_in_pieces_is_one_request(on_loop) -> None:
     on_loop(main)
 
 
-def test_only_the_first_of_several_requests_is_answered(on_loop) -> None:
+def test_only_the_first_of_several_requests_is_answered(on_loop: OnLoop) -> None:
     async def main() -> None:
         async with world() as w:
             assert (await w.ask(GET * 3)).count(b"HTTP/1.1") == 1
@@ -261,7 +267,7 @@ def test_only_the_first_of_several_requests_is_answered(on_loop) -> None:
     on_loop(main)
 
 
-def test_headers_without_end_are_cut_off(on_loop) -> None:
+def test_endless_headers_are_refused(on_loop: OnLoop) -> None:
     async def main() -> None:
         async with world() as w:
             reader, writer = await w.connect()
@@ -272,7 +278,7 @@ def test_headers_without_end_are_cut_off(on_loop) -> None:
     on_loop(main)
 
 
-def test_silent_and_slow_clients_are_dropped_in_time(on_loop) -> None:
+def test_silent_and_slow_clients_are_disconnected_in_time(on_loop: OnLoop) -> None:
     async def main() -> None:
         async with world(timeout=0.1) as w:
             for begin in (b"", b"GET /metr"):
@@ -286,8 +292,8 @@ def test_silent_and_slow_clients_are_dropped_in_time(on_loop) -> None:
     on_loop(main)
 
 
-def test_one_who_does_not_read_the_answer_is_dropped_in_time(
-    on_loop, monkeypatch: pytest.MonkeyPatch
+def test_a_client_that_does_not_read_the_answer_is_disconnected_in_time(
+    on_loop: OnLoop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def main() -> None:
         monkeypatch.setattr(metrics, "exposition", lambda stats: b"x" * 50_000_000)
@@ -300,7 +306,7 @@ def test_one_who_does_not_read_the_answer_is_dropped_in_time(
     on_loop(main)
 
 
-def test_there_is_no_room_for_too_many_and_room_again_when_they_go(on_loop) -> None:
+def test_the_number_of_clients_is_bounded_and_leaving_makes_room(on_loop: OnLoop) -> None:
     async def main() -> None:
         async with world() as w:
             held = [await w.connect() for _ in range(metrics.MAX_CLIENTS)]
@@ -317,7 +323,7 @@ def test_there_is_no_room_for_too_many_and_room_again_when_they_go(on_loop) -> N
     on_loop(main)
 
 
-def test_closing_breaks_off_what_is_being_served(on_loop) -> None:
+def test_closing_aborts_present_connections(on_loop: OnLoop) -> None:
     async def main() -> None:
         async with world() as w:
             _, writer = await w.connect()

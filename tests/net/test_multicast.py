@@ -1,4 +1,4 @@
-"""Multicast groups as an Ethernet: frames of others come once, our own do not come back."""
+"""Multicast groups as an Ethernet: frames of others arrive once, our own frames do not return."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import select
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,6 +17,9 @@ from pytinc.net import multicast
 from pytinc.net.devices import open_device
 from pytinc.net.multicast import MulticastDevice
 from pytinc.wire.datagram import MTU_MAX
+
+if TYPE_CHECKING:
+    from net.conftest import LogLines
 
 PORT = str(20000 + os.getpid() % 20000)
 _IF_INET6 = Path("/proc/net/if_inet6")
@@ -49,7 +53,7 @@ def make(group: MulticastGroup) -> MulticastDevice:
 
 
 def read(device: MulticastDevice, count: int, seconds: float = 2.0) -> list[bytes]:
-    """Read until ``count`` frames have come or nothing more does."""
+    """Read until ``count`` frames have arrived or no more arrive."""
     frames: list[bytes] = []
     while len(frames) < count and select.select([device.fileno()], [], [], seconds)[0]:
         frames += device.read_batch(64)
@@ -59,23 +63,25 @@ def read(device: MulticastDevice, count: int, seconds: float = 2.0) -> list[byte
 @pytest.fixture(params=GROUPS, ids=["IPv4", "IPv6"])
 def devices(request: pytest.FixtureRequest) -> Iterator[tuple[MulticastDevice, MulticastDevice]]:
     one, other = make(request.param), make(request.param)
-    read(one, 1, 0.1)  # what the other one has tried
+    read(one, 1, 0.1)  # the other device's frames
     yield one, other
     one.close()
     other.close()
 
 
-def test_frames_go_to_the_others_and_not_back(devices) -> None:
+def test_frames_go_to_the_others_and_do_not_return(devices: tuple[MulticastDevice, MulticastDevice]) -> None:
     one, other = devices
     sent = [frame_of(1, b"a"), frame_of(2, b"b"), frame_of(1, b"a"), frame_of(3, b"c")]
     one.write_batch(sent)
     assert read(other, 4) == sent
     other.write_batch([frame_of(4)])
-    assert read(one, 1) == [frame_of(4)]  # and none of the four
+    assert read(one, 1) == [frame_of(4)]  # and none of its own four
     assert read(other, 1, 0.1) == []
 
 
-def test_the_same_frame_from_another_is_not_taken_for_ours(devices) -> None:
+def test_the_same_frame_from_another_is_not_taken_for_ours(
+    devices: tuple[MulticastDevice, MulticastDevice],
+) -> None:
     one, other = devices
     one.write_batch([frame_of(1)])
     assert read(other, 1) == [frame_of(1)]
@@ -84,7 +90,9 @@ def test_the_same_frame_from_another_is_not_taken_for_ours(devices) -> None:
     assert read(one, 1) == [frame_of(1)]
 
 
-def test_what_cannot_be_a_frame_is_dropped_and_counted(devices) -> None:
+def test_datagrams_that_cannot_be_frames_are_dropped_and_counted(
+    devices: tuple[MulticastDevice, MulticastDevice],
+) -> None:
     one, other = devices
     longest = frame_of(1).ljust(MTU_MAX, b"x")
     one.write_batch([b"x" * 13, longest + b"x", longest])
@@ -92,14 +100,16 @@ def test_what_cannot_be_a_frame_is_dropped_and_counted(devices) -> None:
     assert other.dropped == 2
 
 
-def test_a_batch_has_its_limit(devices) -> None:
+def test_the_size_of_a_batch_is_bounded(devices: tuple[MulticastDevice, MulticastDevice]) -> None:
     one, other = devices
     one.write_batch([frame_of(number) for number in range(5)])
     select.select([other.fileno()], [], [], 2)
     assert [len(other.read_batch(3)), len(other.read_batch(3))] == [3, 2]
 
 
-def test_only_so_many_frames_are_remembered(devices, monkeypatch) -> None:
+def test_the_number_of_remembered_frames_is_bounded(
+    devices: tuple[MulticastDevice, MulticastDevice], monkeypatch: pytest.MonkeyPatch
+) -> None:
     one, _other = devices
     monkeypatch.setattr(multicast, "MAX_OWN", 2)
     one.write_batch([frame_of(number) for number in range(4)])
@@ -129,7 +139,7 @@ def test_a_group_that_cannot_be_joined_is_explained(group: MulticastGroup, compl
         MulticastDevice(group, "path", "")
 
 
-def test_the_log_names_the_group(log) -> None:
+def test_the_log_names_the_group(log: LogLines) -> None:
     group = MulticastGroup("239.192.77.77", PORT)
     make(group).close()
     text = f"{group.address} {group.port}"

@@ -3,13 +3,13 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import socket
 import subprocess
 import sys
 from ipaddress import ip_address
 
 import pytest
 
-from pytinc.net import own_addresses
 from pytinc.net.own_addresses import OwnAddresses, is_own
 
 IN_A_NAMESPACE = """
@@ -32,7 +32,7 @@ async def main():
         ("add", "192.0.2.7/32"), ("add", "192.0.2.8/32"), ("add", "192.0.2.8/31"), ("add", "2001:db8::7/128"),
         ("del", "192.0.2.8/32"), ("del", "192.0.2.8/31"), ("del", "2001:db8::7/128"), ("del", "192.0.2.7/32"),
     ):
-        ip("address", "add", "192.0.2.9/32", "dev", "lo")  # nobody wants to know of it
+        ip("address", "add", "192.0.2.9/32", "dev", "lo")  # this address is not watched
         ip("address", "del", "192.0.2.9/32", "dev", "lo")
         ip("address", verb, address, "dev", "lo", *(["nodad"] if verb == "add" and ":" in address else []))
         print(verb, *await asyncio.wait_for(changes.get(), 60), flush=True)
@@ -42,7 +42,7 @@ asyncio.run(main())
 """
 
 
-def test_an_address_that_the_host_gets_or_has_lost_is_told_with_the_macs_that_lost_it() -> None:
+def test_a_gained_or_lost_address_is_reported_with_the_macs_that_lost_it() -> None:
     done = subprocess.run(
         ["unshare", "--net", "--map-root-user", sys.executable, "-c", IN_A_NAMESPACE],
         capture_output=True,
@@ -58,7 +58,7 @@ def test_an_address_that_the_host_gets_or_has_lost_is_told_with_the_macs_that_lo
         "add 192.0.2.8",
         "add 192.0.2.8",
         "add 2001:db8::7",
-        "del 192.0.2.8",  # it is there still, with the other prefix
+        "del 192.0.2.8",  # the address is still there, with the other prefix
         f"del 192.0.2.8 {lo}",
         f"del 2001:db8::7 {lo}",
         f"del 192.0.2.7 {lo}",
@@ -69,12 +69,12 @@ def test_an_address_that_the_host_gets_or_has_lost_is_told_with_the_macs_that_lo
     ("address", "own"),
     [("127.0.0.1", True), ("192.0.2.77", False), ("2001:db8::77", False)],
 )
-def test_the_host_is_asked_whether_it_has_an_address(address: str, own: bool) -> None:
+def test_is_own_tells_whether_the_host_has_an_address(address: str, own: bool) -> None:
     assert is_own(ip_address(address).packed) is own
 
 
 @pytest.mark.parametrize("version", ["4", "6"])
-def test_where_any_address_can_be_bound_to_that_of_nobody_is_still_not_the_hosts(
+def test_an_unused_address_is_not_own_even_if_it_can_be_bound(
     version: str,
 ) -> None:
     name = {"4": "192.0.2.77", "6": "2001:db8::77"}[version]
@@ -97,11 +97,11 @@ def test_where_any_address_can_be_bound_to_that_of_nobody_is_still_not_the_hosts
     assert done.stdout == "False\n", done.stderr
 
 
-async def test_where_the_kernel_allows_no_socket_nothing_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nothing_is_watched_if_the_kernel_allows_no_socket(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
 
-    monkeypatch.setattr(own_addresses.socket, "socket", refuse)
+    monkeypatch.setattr(socket, "socket", refuse)
     logs: list[str] = []
     watch = OwnAddresses(
         asyncio.get_running_loop(),

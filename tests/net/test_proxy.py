@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -20,6 +21,9 @@ from pytinc.config.settings import ProxySettings, Settings
 from pytinc.net.meta import MetaStreams
 from pytinc.net.resolver import Answer, Resolver
 from pytinc.wire.address import UNSPEC, Address
+
+if TYPE_CHECKING:
+    from net.conftest import LogLines, OnLoop
 
 TARGET = Address("192.0.2.1", "655")
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -31,7 +35,7 @@ class Events:
     received: bytes = b""
     closed: list[str] = field(default_factory=list)
 
-    def meta_accepted(self, remote: Address, local: Address) -> int:
+    def meta_accepted(self, remote: Address, local: Address, add: Callable[[int], None]) -> None:
         raise AssertionError("nobody comes in")
 
     def meta_connected(self, connection: int, local: Address) -> None:
@@ -43,9 +47,6 @@ class Events:
 
     def meta_closed(self, connection: int, reason: str) -> None:
         self.closed.append(reason)
-
-    def settle(self) -> None:
-        pass
 
 
 class Names(Resolver):
@@ -59,7 +60,9 @@ class Names(Resolver):
         asyncio.get_running_loop().call_soon(answer, self._addresses)
 
 
-def streams_with(proxy: ProxySettings, events: Events, log, resolver: Resolver | None = None) -> MetaStreams:
+def streams_with(
+    proxy: ProxySettings, events: Events, log: LogLines, resolver: Resolver | None = None
+) -> MetaStreams:
     loop = asyncio.get_running_loop()
     return MetaStreams(
         loop,
@@ -121,8 +124,8 @@ async def willing_socks5(reader: asyncio.StreamReader, writer: asyncio.StreamWri
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 @pytest.mark.parametrize(("kind", "serve"), [("http", willing_http), ("socks5", willing_socks5)])
-def test_a_connection_stands_once_the_proxy_has_made_it(
-    on_loop, log, kind: str, serve: Serve, host: str
+def test_a_connection_is_up_once_the_proxy_has_made_it(
+    on_loop: OnLoop, log: LogLines, kind: str, serve: Serve, host: str
 ) -> None:
     async def main() -> None:
         async with proxy_server(serve) as port:
@@ -148,8 +151,8 @@ def test_a_connection_stands_once_the_proxy_has_made_it(
         (b"HTTP/1.1 2", "the proxy closed it"),
     ],
 )
-def test_a_proxy_that_refuses_fails_the_dial_in_its_words(
-    on_loop, log, answer: bytes, complaint: str
+def test_a_refusal_by_the_proxy_fails_the_dial_with_its_reason(
+    on_loop: OnLoop, log: LogLines, answer: bytes, complaint: str
 ) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -174,8 +177,8 @@ def test_a_proxy_that_refuses_fails_the_dial_in_its_words(
         (ProxySettings("socks4", "127.0.0.1", "80"), Address("2001:db8::1", "655"), "IPv4 addresses only"),
     ],
 )
-def test_a_proxy_that_cannot_be_asked_fails_the_dial(
-    on_loop, log, proxy: ProxySettings, target: Address, complaint: str
+def test_an_unusable_proxy_fails_the_dial(
+    on_loop: OnLoop, log: LogLines, proxy: ProxySettings, target: Address, complaint: str
 ) -> None:
     async def main() -> None:
         events = Events()
@@ -186,7 +189,7 @@ def test_a_proxy_that_cannot_be_asked_fails_the_dial(
     on_loop(main)
 
 
-def test_every_address_of_the_proxy_is_tried_until_one_answers(on_loop, log) -> None:
+def test_every_address_of_the_proxy_is_tried_until_one_answers(on_loop: OnLoop, log: LogLines) -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
         with socket.socket() as deaf:
@@ -213,7 +216,7 @@ def test_every_address_of_the_proxy_is_tried_until_one_answers(on_loop, log) -> 
     on_loop(main)
 
 
-def test_a_dial_given_up_while_the_proxy_is_looked_up_is_not_made(on_loop, log) -> None:
+def test_a_dial_closed_during_the_look_up_of_the_proxy_is_not_made(on_loop: OnLoop, log: LogLines) -> None:
     async def main() -> None:
         events = Events()
         with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -231,7 +234,7 @@ def test_a_dial_given_up_while_the_proxy_is_looked_up_is_not_made(on_loop, log) 
     on_loop(main)
 
 
-def test_a_command_is_the_connection_and_is_told_where_it_leads(on_loop, log) -> None:
+def test_a_command_carries_the_connection_and_knows_its_target(on_loop: OnLoop, log: LogLines) -> None:
     async def main() -> None:
         events = Events()
         command = 'echo "$NAME $NODE $REMOTEADDRESS $REMOTEPORT $NETNAME"; exec cat'
@@ -247,8 +250,8 @@ def test_a_command_is_the_connection_and_is_told_where_it_leads(on_loop, log) ->
     on_loop(main)
 
 
-def test_a_command_that_ends_ends_the_connection_and_one_that_does_not_is_ended(
-    on_loop, log, tmp_path: Path
+def test_a_command_ends_the_connection_when_it_ends_and_is_killed_otherwise(
+    on_loop: OnLoop, log: LogLines, tmp_path: Path
 ) -> None:
     async def main() -> None:
         events = Events()
@@ -267,7 +270,9 @@ def test_a_command_that_ends_ends_the_connection_and_one_that_does_not_is_ended(
     on_loop(main)
 
 
-def test_a_stubborn_command_is_gone_once_everything_is_closed(on_loop, log, tmp_path: Path) -> None:
+def test_a_stubborn_command_is_killed_when_everything_is_closed(
+    on_loop: OnLoop, log: LogLines, tmp_path: Path
+) -> None:
     async def main() -> None:
         pid_file = tmp_path / "pid"
         stubborn = ProxySettings("exec", command=f"trap '' TERM; echo $$ >{pid_file}; sleep 1000; sleep 1000")
@@ -277,16 +282,18 @@ def test_a_stubborn_command_is_gone_once_everything_is_closed(on_loop, log, tmp_
         pid = int(pid_file.read_text())
         assert _is_alive(pid)
         streams.close_all()
-        # At once, for the daemon ends now: it will not get to it later.
+        # At once, because the daemon ends now and has no later opportunity.
         assert not _is_alive(pid)
 
     on_loop(main)
 
 
-def test_what_a_command_has_started_is_ended_with_it(on_loop, log, tmp_path: Path) -> None:
+def test_processes_that_a_command_has_started_end_with_it(
+    on_loop: OnLoop, log: LogLines, tmp_path: Path
+) -> None:
     async def main() -> None:
         pid_file = tmp_path / "pid"
-        # The shell ends when it is asked to, what it has started does not.
+        # The shell ends when asked to; the process that it has started does not.
         child = f"trap '' TERM; echo $(exec sh -c 'echo $PPID') >{pid_file}; sleep 1000; sleep 1000"
         stubborn = ProxySettings("exec", command=f"({child}) & wait")
         streams = streams_with(stubborn, Events(), log)
@@ -295,7 +302,7 @@ def test_what_a_command_has_started_is_ended_with_it(on_loop, log, tmp_path: Pat
         pid = int(pid_file.read_text())
         assert _is_alive(pid)
         streams.close_all()
-        # A child of the command becomes one of the first process, which may take its time with the zombie.
+        # A child of the command becomes a child of process 1, which may be slow to reap the zombie.
         await until(lambda: not _is_alive(pid))
 
     on_loop(main)

@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -21,6 +22,9 @@ from pytinc.net.batch import one_by_one
 from pytinc.net.devices import open_device
 from pytinc.net.raw import RawSocketDevice
 from pytinc.wire.datagram import MTU_MAX
+
+if TYPE_CHECKING:
+    from net.conftest import LogLines
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -85,10 +89,10 @@ def read(device: RawSocketDevice, count: int) -> list[bytes]:
 
 
 def receive(station: socket.socket) -> bytes:
-    """Return the next frame that the station gets from somebody else."""
+    """Return the next frame that the station gets from another sender."""
     while True:
         data, ancillary, _, address = station.recvmsg(70000, 100)
-        if address[2] != socket.PACKET_OUTGOING:  # type: ignore[index]
+        if address[2] != socket.PACKET_OUTGOING:
             tag = raw._vlan_tag(ancillary)
             return data[10:22] + tag + data[22:]
 
@@ -97,7 +101,7 @@ def frame(text: bytes, size: int = 60) -> bytes:
     return (MACS + LOCAL_EXPERIMENT + text).ljust(size, b"\0")
 
 
-def test_frames_come_and_go(device: RawSocketDevice, station: socket.socket) -> None:
+def test_frames_are_read_and_written(device: RawSocketDevice, station: socket.socket) -> None:
     assert (device.name, device.path) == (OURS, "label")
     for text in (b"one", b"two"):
         send(station, frame(text))
@@ -105,10 +109,10 @@ def test_frames_come_and_go(device: RawSocketDevice, station: socket.socket) -> 
     assert device.read_batch(64) == []
     device.write_batch([frame(b"three"), frame(b"four")])
     assert [receive(station), receive(station)] == [frame(b"three"), frame(b"four")]
-    assert device.read_batch(64) == []  # not what it has written itself
+    assert device.read_batch(64) == []  # not the frames that it has written itself
 
 
-def test_a_vlan_tag_that_the_kernel_took_out_is_there_again(
+def test_a_vlan_tag_that_the_kernel_removed_is_put_back(
     device: RawSocketDevice, station: socket.socket
 ) -> None:
     tagged = MACS + VLAN_7 + frame(b"in the VLAN")[12:]
@@ -118,7 +122,7 @@ def test_a_vlan_tag_that_the_kernel_took_out_is_there_again(
     assert receive(station) == tagged
 
 
-def test_what_the_kernel_left_to_do_is_done(device: RawSocketDevice, station: socket.socket) -> None:
+def test_a_super_frame_of_the_kernel_is_cut(device: RawSocketDevice, station: socket.socket) -> None:
     from pytinc.datapath.segment import segment
 
     sent = big_frame()
@@ -140,7 +144,9 @@ def big_frame() -> Super:
     return Super(header, MACS + b"\x08\x00" + bytes(network) + transport + payload)
 
 
-def test_what_is_too_long_for_the_vpn_is_read_whole(device: RawSocketDevice, station: socket.socket) -> None:
+def test_frames_that_are_too_long_for_the_vpn_are_read_whole(
+    device: RawSocketDevice, station: socket.socket
+) -> None:
     for name in (OURS, THEIRS):
         ip("link", "set", name, "mtu", "3000")
     plain = frame(b"too long", MTU_MAX + 1)
@@ -150,7 +156,9 @@ def test_what_is_too_long_for_the_vpn_is_read_whole(device: RawSocketDevice, sta
     assert read(device, 2) == [plain, tagged]
 
 
-def test_without_numpy_it_works_frame_by_frame(station: socket.socket, monkeypatch) -> None:
+def test_it_works_frame_by_frame_without_numpy(
+    station: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(raw, "load_offload", lambda: None)
     device = RawSocketDevice(OURS, "label")
     try:
@@ -163,7 +171,7 @@ def test_without_numpy_it_works_frame_by_frame(station: socket.socket, monkeypat
         device.close()
 
 
-def test_the_interface_going_down_is_a_read_error_and_then_it_goes_on(
+def test_reading_continues_after_the_read_error_of_an_interface_going_down(
     device: RawSocketDevice, station: socket.socket
 ) -> None:
     ip("link", "set", OURS, "down")
@@ -177,13 +185,13 @@ def test_the_interface_going_down_is_a_read_error_and_then_it_goes_on(
     assert read(device, 1) == [frame(b"again")]
 
 
-def test_the_log_tells_label_and_offloads(station: socket.socket, log) -> None:
+def test_the_log_contains_label_and_offloads(station: socket.socket, log: LogLines) -> None:
     settings = Settings("a", mode=Mode.SWITCH, device_type="raw_socket", interface=OURS, offload=False)
     device = open_device(settings, None, log)
     assert log.messages == [f"{OURS} is a raw_socket", "Device offloads: none"]
     device.close()
 
 
-def test_an_interface_that_is_not_there_is_named() -> None:
+def test_the_error_names_a_missing_interface() -> None:
     with pytest.raises(DeviceError, match="Can't find interface nowhere0: No such device"):
         RawSocketDevice("nowhere0", "label")

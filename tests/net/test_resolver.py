@@ -4,6 +4,8 @@ import asyncio
 import socket
 import threading
 from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,14 +13,17 @@ from pytinc.net import resolver
 from pytinc.net.resolver import MAX_LOOKUPS, Resolver, look_up
 from pytinc.wire.address import Address
 
+if TYPE_CHECKING:
+    from net.conftest import OnLoop
+
 
 async def until(condition: Callable[[], object]) -> None:
-    """Wait for something the test cannot be told of."""
+    """Poll for a condition that has no event."""
     while not condition():  # noqa: ASYNC110
         await asyncio.sleep(0.002)
 
 
-def test_a_numeric_host_is_its_own_answer() -> None:
+def test_a_numeric_host_resolves_to_itself() -> None:
     assert look_up("127.0.0.1", "655", socket.AF_UNSPEC) == (Address("127.0.0.1", "655"),)
 
 
@@ -27,15 +32,15 @@ def test_a_service_name_becomes_its_port() -> None:
 
 
 @pytest.mark.parametrize("host", ["no such host", "x" * 300, "..", "\udcff"])
-def test_what_cannot_be_looked_up_gives_no_addresses(host: str) -> None:
+def test_an_unknown_name_gives_no_addresses(host: str) -> None:
     assert look_up(host, "655", socket.AF_UNSPEC) == ()
 
 
-def test_a_family_limits_the_answer() -> None:
+def test_the_family_limits_the_answer() -> None:
     assert look_up("127.0.0.1", "655", socket.AF_INET6) == ()
 
 
-def test_answers_come_on_the_loop(on_loop) -> None:
+def test_answers_arrive_on_the_loop(on_loop: OnLoop) -> None:
     async def main() -> None:
         answer: asyncio.Future[tuple[Address, ...]] = asyncio.get_running_loop().create_future()
         Resolver(asyncio.get_running_loop()).resolve("::1", "655", socket.AF_UNSPEC, answer.set_result)
@@ -45,7 +50,7 @@ def test_answers_come_on_the_loop(on_loop) -> None:
     on_loop(main)
 
 
-def test_only_so_many_look_ups_run_at_once(on_loop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_look_ups_at_once_is_bounded(on_loop: OnLoop, monkeypatch: pytest.MonkeyPatch) -> None:
     running, most = 0, 0
     lock, release = threading.Lock(), threading.Event()
 
@@ -54,7 +59,7 @@ def test_only_so_many_look_ups_run_at_once(on_loop, monkeypatch: pytest.MonkeyPa
         with lock:
             running += 1
             most = max(most, running)
-        release.wait(10)
+        release.wait(60)
         with lock:
             running -= 1
         return ()
@@ -74,11 +79,13 @@ def test_only_so_many_look_ups_run_at_once(on_loop, monkeypatch: pytest.MonkeyPa
     assert most == MAX_LOOKUPS
 
 
-def test_beyond_the_queue_a_look_up_fails_at_once(on_loop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_look_up_fails_at_once_if_the_queue_is_full(
+    on_loop: OnLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     release = threading.Event()
 
     def slow(host: str, port: str, family: int) -> tuple[Address, ...]:
-        release.wait(10)
+        release.wait(60)
         return ()
 
     monkeypatch.setattr(resolver, "look_up", slow)
@@ -86,12 +93,14 @@ def test_beyond_the_queue_a_look_up_fails_at_once(on_loop, monkeypatch: pytest.M
 
     async def main() -> None:
         answers: list[int] = []
+
+        def note(number: int, found: tuple[Address, ...]) -> None:
+            answers.append(number)
+
         lookups = Resolver(asyncio.get_running_loop())
         for number in range(MAX_LOOKUPS + 3):
-            lookups.resolve(
-                "host", "1", socket.AF_UNSPEC, lambda found, number=number: answers.append(number)
-            )
-        await asyncio.sleep(0.05)
+            lookups.resolve("host", "1", socket.AF_UNSPEC, partial(note, number))
+        await until(lambda: answers)
         assert answers == [MAX_LOOKUPS + 2]
         release.set()
         await until(lambda: len(answers) >= MAX_LOOKUPS + 3)

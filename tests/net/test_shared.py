@@ -1,4 +1,4 @@
-"""The guard's view as rows: what is told, in which numbers, and how much of it at most."""
+"""The guard's view as rows: their content, their units, and their bounds."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ VIEW = GuardView(
 )
 
 
-def test_a_guard_is_told_in_whole_numbers() -> None:
+def test_the_row_of_a_guard_has_whole_numbers() -> None:
     told = parse_rows(rows(VIEW)).guard
     assert (told["enabled"], told["interval_ms"], told["watched"]) == (True, 100, 2)
     assert (told["last_failover_ms"], told["addresses_total"]) == (412, 2)
@@ -50,7 +50,7 @@ def test_a_guard_is_told_in_whole_numbers() -> None:
     assert parse_rows(rows(replace(VIEW, last_failover_s=None))).guard["last_failover_ms"] is None
 
 
-def test_an_address_is_told_with_holders_clients_and_failover() -> None:
+def test_the_row_of_an_address_has_holders_clients_and_failover() -> None:
     first, second = parse_rows(rows(VIEW)).addresses
     assert (first["address"], first["shared"]) == ("10.1.1.10", True)
     assert first["holders"] == [
@@ -89,7 +89,7 @@ def test_an_address_is_told_with_holders_clients_and_failover() -> None:
     )
 
 
-def test_of_many_clients_those_that_were_active_last_are_told_and_all_are_counted() -> None:
+def test_only_the_most_recently_active_clients_are_listed_but_all_are_counted() -> None:
     clients = tuple(client(number, idle_s=float(4096 - number)) for number in range(4096))
     (told,) = parse_rows(
         rows(replace(VIEW, addresses=(replace(SHARED, clients=clients, clients_total=len(clients)),)))
@@ -99,7 +99,7 @@ def test_of_many_clients_those_that_were_active_last_are_told_and_all_are_counte
     assert told["holders"][0]["clients"] == 4096
 
 
-def test_of_many_holders_those_that_answered_last_are_told() -> None:
+def test_only_the_holders_that_answered_last_are_listed() -> None:
     holders = tuple(
         HolderView(f"02:00:00:00:00:{n:02x}", None, HolderState.UNWATCHED, None, float(100 - n))
         for n in range(40)
@@ -109,7 +109,7 @@ def test_of_many_holders_those_that_answered_last_are_told() -> None:
     assert [each["mac"][-2:] for each in told["holders"]] == [f"{39 - n:02x}" for n in range(MAX_HOLDERS)]
 
 
-def test_an_answer_has_a_bound_whatever_the_guard_knows() -> None:
+def test_the_size_of_an_answer_is_bounded() -> None:
     clients = tuple(client(number) for number in range(MAX_CLIENTS))
     addresses = tuple(
         replace(SHARED, address=f"10.2.{n >> 8}.{n & 255}", clients=clients, clients_total=len(clients))
@@ -119,18 +119,18 @@ def test_an_answer_has_a_bound_whatever_the_guard_knows() -> None:
     assert len(told.addresses) == MAX_ADDRESSES
     assert told.guard["addresses_total"] == MAX_ADDRESSES + 5
     assert sum(len(address["clients"]) for address in told.addresses) == MAX_CLIENTS_IN_ALL
-    # Those at the end, which are the least interesting, go without; their clients are still counted.
+    # The last addresses, the least interesting ones, have no lists; their clients are still counted.
     assert told.addresses[-1]["clients"] == []
     assert told.addresses[-1]["clients_total"] == MAX_CLIENTS
 
 
-def test_a_time_that_lies_a_little_ahead_counts_as_now() -> None:
+def test_a_time_slightly_in_the_future_counts_as_now() -> None:
     late = replace(SHARED, clients=(client(1, idle_s=-0.25),))
     (told,) = parse_rows(rows(replace(VIEW, addresses=(late,)))).addresses
     assert told["clients"][0]["idle_ms"] == 0
 
 
-def test_every_state_is_a_word_of_the_document() -> None:
+def test_every_state_is_documented() -> None:
     document = (Path(__file__).resolve().parents[2] / "docs/json.md").read_text()
     (meaning,) = re.findall(r"^\| state \| string \| (.*)$", document, re.MULTILINE)
     assert re.findall(r"`(\w+)`", meaning) == [state.value for state in HolderState]

@@ -6,6 +6,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -17,8 +18,9 @@ from pytinc.datapath.output import Output
 from pytinc.datapath.peer_slot import PeerSlot, UdpPath
 from pytinc.errors import ConfigError
 from pytinc.net import hostnames
+from pytinc.net.batch import one_by_one
 from pytinc.net.devices import DummyDevice
-from pytinc.net.shell import Shell
+from pytinc.net.shell import HostFiles, Shell
 from pytinc.net.sockets import Listener, open_listeners
 from pytinc.net.udp import UdpSockets
 from pytinc.node import views
@@ -37,9 +39,13 @@ from pytinc.node.actions import (
 from pytinc.node.node import Node
 from pytinc.wire.address import UNSPEC, Address, SockAddr
 
+if TYPE_CHECKING:
+    from net.conftest import LogLines, OnLoop
+    from pytinc.datapath.runs import FrameRun
+
 
 class NodeDouble:
-    """Notes the events it is told, and answers with the actions it was given."""
+    """Records the events it gets, and answers with given actions."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -51,9 +57,9 @@ class NodeDouble:
         self.at_work = False
         self.accepted_then: list[Action] = []
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> Callable[..., None]:
         def event(*arguments: object) -> None:
-            assert not self.at_work, "the node was entered while its actions were carried out"
+            assert not self.at_work, "the node was called while its actions were carried out"
             self.events.append((name, *arguments[:-1]))
 
         if name.startswith("_"):
@@ -79,19 +85,24 @@ class NodeDouble:
         return [event[0] for event in self.events]
 
 
-class Device(DummyDevice):
+class Device:
+    """A device whose other end belongs to the test."""
+
+    name = path = "pair"
+    hwaddr = bytes(6)
+
     def __init__(self) -> None:
         self.host, self.ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.ours.setblocking(False)
 
-    def fileno(self) -> int:  # type: ignore[override]
+    def fileno(self) -> int:
         return self.ours.fileno()
 
     def read_batch(self, limit: int) -> list[bytes]:
         return [self.ours.recv(2000)]
 
-    def write_batch(self, frames: Sequence[bytes]) -> None:
-        for frame in frames:
+    def write_batch(self, frames: Sequence[bytes | FrameRun]) -> None:
+        for frame in one_by_one(frames):
             self.ours.send(frame)
 
     def close(self) -> None:
@@ -131,7 +142,7 @@ class World:
 
 
 @asynccontextmanager
-async def world(log, *, is_open: bool = True) -> AsyncIterator[World]:
+async def world(log: LogLines, *, is_open: bool = True) -> AsyncIterator[World]:
     settings = Settings("a", port="0", listen_address=(HostPort("127.0.0.1"),))
     node, device, files = NodeDouble(settings), Device(), Files()
     scripts: list[tuple[str, Mapping[str, str]]] = []
@@ -139,10 +150,10 @@ async def world(log, *, is_open: bool = True) -> AsyncIterator[World]:
     listeners = open_listeners(settings, lambda *_: None)
     shell = Shell(
         asyncio.get_running_loop(),
-        node,  # type: ignore[arg-type]
+        cast(Node, node),
         device,
         listeners,
-        files=files,  # type: ignore[arg-type]
+        files=cast(HostFiles, files),
         log=log,
         run_script=lambda name, environment: scripts.append((name, environment)),
         on_fatal=lambda text: log(0, "error", text),
@@ -159,12 +170,14 @@ async def world(log, *, is_open: bool = True) -> AsyncIterator[World]:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Wait for something the test cannot be told of."""
+    """Poll for a condition that has no event."""
     while not condition():  # noqa: ASYNC110
         await asyncio.sleep(0.002)
 
 
-def test_frames_of_the_device_go_to_the_node_and_its_frames_to_the_device(on_loop, log) -> None:
+def test_frames_of_the_device_go_to_the_node_and_its_frames_to_the_device(
+    on_loop: OnLoop, log: LogLines
+) -> None:
     async def main() -> None:
         async with world(log) as w:
             w.device.host.send(b"from the host")
@@ -177,18 +190,18 @@ def test_frames_of_the_device_go_to_the_node_and_its_frames_to_the_device(on_loo
     on_loop(main)
 
 
-def test_with_priority_inheritance_datagrams_are_marked_like_the_frames_they_carry(
-    on_loop, log, monkeypatch
+def test_priority_inheritance_gives_datagrams_the_mark_of_their_frames(
+    on_loop: OnLoop, log: LogLines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     head = bytes(12) + b"\x08\x00\x45"
     frames = [head + bytes((mark,)) + bytes(18) for mark in (0xB8, 0xB8, 0)]
     path = UdpPath(1400, 0, ("127.0.0.1", 9), b"", PeerSlot("b"))
     sent: list[tuple[int, list[bytes]]] = []
 
-    def send_run(udp: UdpSockets, index: int, address: SockAddr, datagrams: Sequence[bytes]) -> None:
+    def send_batch(udp: UdpSockets, index: int, address: SockAddr, datagrams: Sequence[bytes]) -> None:
         sent.append((udp.mark, list(datagrams)))
 
-    monkeypatch.setattr(UdpSockets, "send_run", send_run)
+    monkeypatch.setattr(UdpSockets, "send_batch", send_batch)
 
     async def main() -> None:
         async with world(log) as w:
@@ -207,7 +220,7 @@ def test_with_priority_inheritance_datagrams_are_marked_like_the_frames_they_car
     on_loop(main)
 
 
-def test_datagrams_go_to_the_node_with_their_senders_and_socket(on_loop, log) -> None:
+def test_datagrams_go_to_the_node_with_their_senders_and_socket(on_loop: OnLoop, log: LogLines) -> None:
     async def main() -> None:
         async with world(log) as w:
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
@@ -216,19 +229,19 @@ def test_datagrams_go_to_the_node_with_their_senders_and_socket(on_loop, log) ->
                 await until(lambda: "datagrams" in w.node.names())
                 assert w.node.events[-1] == ("datagrams", [b"datagram"], [peer.getsockname()], 0)
                 path = UdpPath(1400, 0, peer.getsockname(), bytes(12), PeerSlot("b"))
-                w.node.output.runs.append((path, [b"x" * 50, b"y" * 50]))
+                w.node.output.datagrams.append((path, [b"x" * 50, b"y" * 50]))
                 w.do(SendDatagram(0, peer.getsockname(), b"probe", "b"))
                 assert [peer.recv(99) for _ in range(3)] == [b"x" * 50, b"y" * 50, b"probe"]
 
     on_loop(main)
 
 
-def test_what_is_too_big_is_told_once_per_peer_and_from_the_loop(on_loop, log) -> None:
+def test_a_refused_size_is_reported_once_per_peer_and_from_the_loop(on_loop: OnLoop, log: LogLines) -> None:
     async def main() -> None:
         async with world(log) as w:
             address = w.listener.udp.getsockname()
             path = UdpPath(70000, 0, address, bytes(12), PeerSlot("relay"))
-            w.node.output.runs.append((path, [bytes(66000), bytes(65999)]))
+            w.node.output.datagrams.append((path, [bytes(66000), bytes(65999)]))
             before = len(w.node.events)
             w.do(SendDatagram(0, address, bytes(65800), "b"), SendDatagram(0, address, bytes(65700), "b"))
             assert len(w.node.events) == before
@@ -241,7 +254,9 @@ def test_what_is_too_big_is_told_once_per_peer_and_from_the_loop(on_loop, log) -
     on_loop(main)
 
 
-def test_a_dialled_connection_carries_bytes_both_ways_until_it_is_closed(on_loop, log) -> None:
+def test_a_dialled_connection_carries_bytes_both_ways_until_it_is_closed(
+    on_loop: OnLoop, log: LogLines
+) -> None:
     async def main() -> None:
         async with world(log) as w:
             with socket.create_server(("127.0.0.1", 0)) as peer:
@@ -263,7 +278,9 @@ def test_a_dialled_connection_carries_bytes_both_ways_until_it_is_closed(on_loop
     on_loop(main)
 
 
-def test_a_connection_that_fails_while_actions_are_performed_is_told_later(on_loop, log) -> None:
+def test_a_connection_that_fails_while_actions_are_performed_is_reported_later(
+    on_loop: OnLoop, log: LogLines
+) -> None:
     async def main() -> None:
         async with world(log) as w:
             w.node.at_work = True
@@ -274,7 +291,7 @@ def test_a_connection_that_fails_while_actions_are_performed_is_told_later(on_lo
     on_loop(main)
 
 
-def test_an_accepted_connection_may_be_refused_at_once(on_loop, log) -> None:
+def test_an_accepted_connection_may_be_refused_at_once(on_loop: OnLoop, log: LogLines) -> None:
     async def main() -> None:
         async with world(log) as w:
             w.node.accepted_then = [CloseMeta(7, tarpit=True)]
@@ -290,7 +307,7 @@ def test_an_accepted_connection_may_be_refused_at_once(on_loop, log) -> None:
     on_loop(main)
 
 
-def test_a_look_up_is_answered_to_the_node(on_loop, log) -> None:
+def test_the_node_gets_the_answer_of_a_look_up(on_loop: OnLoop, log: LogLines) -> None:
     async def main() -> None:
         async with world(log) as w:
             w.do(Resolve("b", "127.0.0.1", "655"))
@@ -300,7 +317,7 @@ def test_a_look_up_is_answered_to_the_node(on_loop, log) -> None:
     on_loop(main)
 
 
-def test_a_name_without_an_address_is_logged_with_the_peer(on_loop, log) -> None:
+def test_a_name_without_an_address_is_logged_with_the_peer(on_loop: OnLoop, log: LogLines) -> None:
     async def main() -> None:
         async with world(log) as w:
             w.do(Resolve("b", "127.0.0.1", "no such service"))
@@ -310,7 +327,7 @@ def test_a_name_without_an_address_is_logged_with_the_peer(on_loop, log) -> None
     on_loop(main)
 
 
-def test_nothing_is_dialled_or_read_before_the_shell_is_open(on_loop, log) -> None:
+def test_nothing_is_dialled_or_read_before_the_shell_is_open(on_loop: OnLoop, log: LogLines) -> None:
     async def main() -> None:
         async with world(log, is_open=False) as w:
             w.node.deadline = 0.0
@@ -322,7 +339,7 @@ def test_nothing_is_dialled_or_read_before_the_shell_is_open(on_loop, log) -> No
                 Resolve("d", "127.0.0.1", "1"),
             )
             w.device.host.send(b"early")
-            await asyncio.sleep(0.03)
+            await until(lambda: w.scripts)
             assert w.scripts == [("subnet-up", {"SUBNET": "x"})]
             assert w.node.names() == ["start"]
             w.node.deadline = math.inf
@@ -334,7 +351,7 @@ def test_nothing_is_dialled_or_read_before_the_shell_is_open(on_loop, log) -> No
     on_loop(main)
 
 
-def test_the_node_is_ticked_at_its_deadline(on_loop, log) -> None:
+def test_the_node_is_ticked_at_its_deadline(on_loop: OnLoop, log: LogLines) -> None:
     async def main() -> None:
         async with world(log) as w:
             w.node.deadline = 0.0
@@ -347,7 +364,7 @@ def test_the_node_is_ticked_at_its_deadline(on_loop, log) -> None:
     on_loop(main)
 
 
-def test_files_and_log_lines_are_written_in_order(on_loop, log) -> None:
+def test_files_and_log_lines_are_written_in_order(on_loop: OnLoop, log: LogLines) -> None:
     async def main() -> None:
         async with world(log) as w:
             addresses = (Address("192.0.2.1", "655"),)
@@ -358,7 +375,9 @@ def test_files_and_log_lines_are_written_in_order(on_loop, log) -> None:
     on_loop(main)
 
 
-def test_with_hostnames_logs_and_dumps_show_names(on_loop, log, monkeypatch) -> None:
+def test_logs_and_dumps_show_names_with_hostnames(
+    on_loop: OnLoop, log: LogLines, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(hostnames, "look_up", lambda host: f"name-of-{host}.example")
     b = "192.0.2.7"
     edge = views.EdgeView("a", "b", Address(b, "655"), UNSPEC, 0, 1)
@@ -370,7 +389,7 @@ def test_with_hostnames_logs_and_dumps_show_names(on_loop, log, monkeypatch) -> 
                 w.do(Log(1, "info", f"Connected to b ({b} port 655)"))
             assert log.messages == [f"Connected to b ({b} port 655)"] * 2
             assert w.shell.dump(Request.DUMP_EDGES, []) == [EdgeRow(*edge).format()]
-            w.node.settings = replace(w.node.settings, hostnames=True)  # as by a reload
+            w.node.settings = replace(w.node.settings, hostnames=True)  # as after a reload
             w.do(Log(1, "info", f"Lost b ({b} port 655)"))
             named = edge._replace(address=Address(f"name-of-{b}.example", "655"))
             await until(lambda: w.shell.dump(Request.DUMP_EDGES, []) == [EdgeRow(*named).format()])
@@ -380,7 +399,7 @@ def test_with_hostnames_logs_and_dumps_show_names(on_loop, log, monkeypatch) -> 
     on_loop(main)
 
 
-def test_a_full_disk_is_reported_and_no_more(on_loop, log) -> None:
+def test_a_full_disk_is_only_reported(on_loop: OnLoop, log: LogLines) -> None:
     async def main() -> None:
         async with world(log) as w:
             w.files.broken = True
@@ -390,7 +409,7 @@ def test_a_full_disk_is_reported_and_no_more(on_loop, log) -> None:
     on_loop(main)
 
 
-def test_captured_frames_are_delivered_and_forgotten(on_loop, log) -> None:
+def test_captured_frames_are_delivered_and_forgotten(on_loop: OnLoop, log: LogLines) -> None:
     async def main() -> None:
         async with world(log) as w:
             w.shell.capture(wanted=True)
@@ -405,7 +424,7 @@ def test_captured_frames_are_delivered_and_forgotten(on_loop, log) -> None:
     on_loop(main)
 
 
-def test_requests_reach_the_node(on_loop, log) -> None:
+def test_requests_reach_the_node(on_loop: OnLoop, log: LogLines) -> None:
     async def main() -> None:
         async with world(log) as w:
             settings = Settings("a", mode=Mode.HUB)
@@ -448,7 +467,7 @@ class NoHosts:
         return False
 
 
-def test_dumps_of_a_real_node_have_the_form_of_the_control_protocol(on_loop, log) -> None:
+def test_dumps_of_a_real_node_have_the_form_of_the_control_protocol(on_loop: OnLoop, log: LogLines) -> None:
     async def main() -> None:
         settings = Settings("alpha", mode=Mode.SWITCH, port="0", listen_address=(HostPort("127.0.0.1"),))
         listeners = open_listeners(settings, log)
@@ -468,7 +487,7 @@ def test_dumps_of_a_real_node_have_the_form_of_the_control_protocol(on_loop, log
             node,
             DummyDevice(),
             listeners,
-            files=Files(),  # type: ignore[arg-type]
+            files=cast(HostFiles, Files()),
             log=log,
             run_script=lambda name, environment: None,
             on_fatal=lambda text: None,

@@ -1,4 +1,4 @@
-"""The daemon's statistics as rows of the control socket: what the client reads is what was counted."""
+"""The daemon's statistics as rows of the control socket: the client reads the counted values."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_node_is_described() -> None:
     }
 
 
-def test_what_is_not_known_is_null() -> None:
+def test_an_unknown_value_is_null() -> None:
     told = parse_rows(rows(daemon(peer("gamma", PathKind.RELAYED, relay="beta")))).nodes["gamma"]
     assert told["relay"] == "beta"
     for name in ("pmtu", "rtt_us", "key_age_s", "fast_tag_sending", "super_frames_accepting"):
@@ -69,11 +69,11 @@ def test_what_is_not_known_is_null() -> None:
 
 
 @pytest.mark.parametrize(("samples", "told"), [(0, (None, None)), (1, (2000, 1000))])
-def test_lag_is_told_only_if_it_was_measured(samples: int, told: tuple[object, object]) -> None:
+def test_lag_is_reported_only_if_it_was_measured(samples: int, told: tuple[object, object]) -> None:
     found = parse_rows(rows(daemon(lag=Lag(samples, 0.001, 0.002)))).daemon
     assert (found["lag_max_us"], found["lag_mean_us"]) == told
 
 
-def test_parts_of_a_second_are_left_out() -> None:
+def test_the_age_of_a_key_is_in_whole_seconds() -> None:
     told = parse_rows(rows(daemon(peer("beta", PathKind.UDP, key_age_s=59.99)))).nodes["beta"]
     assert told["key_age_s"] == 59

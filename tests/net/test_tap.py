@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
@@ -21,8 +22,12 @@ from pytinc.errors import DeviceError
 from pytinc.net import tap
 from pytinc.net.batch import one_by_one
 from pytinc.net.devices import DummyDevice, open_device
-from pytinc.net.tap import MAX_BATCH, MAX_READ_ERRORS, DeviceFeed, TapDevice
+from pytinc.net.tap import MAX_BATCH, MAX_READ_ERRORS, DeviceFeed, FrameDevice, TapDevice
 from pytinc.wire.datagram import MTU_MAX
+
+if TYPE_CHECKING:
+    from net.conftest import LogLines, OnLoop
+    from pytinc.datapath.runs import FrameRun
 
 needs_tun = pytest.mark.skipif(
     os.geteuid() != 0 or not Path("/dev/net/tun").exists(), reason="needs root and /dev/net/tun"
@@ -33,13 +38,13 @@ SOL_PACKET, PACKET_VNET_HDR, SIOCSIFFLAGS, SIOCSIFTXQLEN, IFF_UP = 263, 15, 0x89
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Wait for something the test cannot be told of."""
+    """Poll for a condition that has no event."""
     while not condition():  # noqa: ASYNC110
         await asyncio.sleep(0.002)
 
 
 class Interface:
-    """A TAP interface that is up and silent, and a socket that sends frames through it as the host would."""
+    """A TAP interface that is up and silent, and a socket that sends frames through it as the host does."""
 
     def __init__(self, *, offload: bool) -> None:
         self.device = TapDevice(offload=offload)
@@ -47,13 +52,13 @@ class Interface:
         Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6").write_text("1")
         self.host = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
         self.host.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
-        # Room for all frames of the finest cut: the kernel makes them at once.
+        # Room for all frames of the finest cut, because the kernel makes them at once.
         fcntl.ioctl(self.host, SIOCSIFTXQLEN, struct.pack("16si20x", name.encode(), 20_000))
         fcntl.ioctl(self.host, SIOCSIFFLAGS, struct.pack("16sh14x", name.encode(), IFF_UP))
         self.host.bind((name, 0))
 
     def frames(self, given: Super) -> list[bytes]:
-        """Send what has a virtio-net header, and return all frames that the device reads."""
+        """Send frames with a virtio-net header, and return all frames that the device reads."""
         self.host.send(given.header + given.frame)
         frames: list[bytes] = []
         while more := list(one_by_one(self.device.read_batch(MAX_BATCH))):
@@ -86,7 +91,7 @@ class PipeDevice:
         self.errors_left = 1000
         self.write_error: OSError | None = None
         self.reads = 0
-        self.written: list[bytes] = []
+        self.written: list[bytes | FrameRun] = []
 
     def fileno(self) -> int:
         return self._ours.fileno()
@@ -96,7 +101,7 @@ class PipeDevice:
         if self.read_error is not None and self.errors_left > 0:
             self.errors_left -= 1
             raise self.read_error
-        frames = []
+        frames: list[bytes] = []
         try:
             while len(frames) < limit:
                 frames.append(self._ours.recv(2000))
@@ -104,7 +109,7 @@ class PipeDevice:
             pass
         return frames
 
-    def write_batch(self, frames: Sequence[bytes]) -> None:
+    def write_batch(self, frames: Sequence[bytes | FrameRun]) -> None:
         if self.write_error is not None:
             raise self.write_error
         self.written += frames
@@ -121,7 +126,13 @@ def pipe() -> Iterator[PipeDevice]:
     device.close()
 
 
-def feed_of(device, log, batches, fatal, clock=time.monotonic) -> DeviceFeed:
+def feed_of(
+    device: FrameDevice,
+    log: LogLines,
+    batches: list[Sequence[bytes | FrameRun]],
+    fatal: list[str],
+    clock: Callable[[], float] = time.monotonic,
+) -> DeviceFeed:
     return DeviceFeed(
         asyncio.get_running_loop(),
         device,
@@ -132,15 +143,15 @@ def feed_of(device, log, batches, fatal, clock=time.monotonic) -> DeviceFeed:
     )
 
 
-def test_frames_arrive_in_bounded_batches(on_loop, log, pipe) -> None:
+def test_frames_arrive_in_bounded_batches(on_loop: OnLoop, log: LogLines, pipe: PipeDevice) -> None:
     async def main() -> None:
-        batches: list[list[bytes]] = []
+        batches: list[Sequence[bytes | FrameRun]] = []
         feed = feed_of(pipe, log, batches, [])
         sent = [b"%d" % number for number in range(MAX_BATCH + 10)]
         for frame in sent:
             pipe.host.send(frame)
         feed.start()
-        await asyncio.sleep(0.05)
+        await until(lambda: sum(map(len, batches)) >= len(sent))
         feed.stop()
         assert [frame for batch in batches for frame in batch] == sent
         assert max(map(len, batches)) == MAX_BATCH
@@ -148,7 +159,7 @@ def test_frames_arrive_in_bounded_batches(on_loop, log, pipe) -> None:
     on_loop(main)
 
 
-def test_after_stop_nothing_is_read(on_loop, log, pipe) -> None:
+def test_after_stop_nothing_is_read(on_loop: OnLoop, log: LogLines, pipe: PipeDevice) -> None:
     async def main() -> None:
         feed = feed_of(pipe, log, [], [])
         feed.start()
@@ -160,7 +171,9 @@ def test_after_stop_nothing_is_read(on_loop, log, pipe) -> None:
     on_loop(main)
 
 
-def test_too_many_read_errors_in_a_row_are_fatal(on_loop, log, pipe, monkeypatch) -> None:
+def test_too_many_read_errors_in_a_row_are_fatal(
+    on_loop: OnLoop, log: LogLines, pipe: PipeDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tap, "READ_ERROR_DELAY", 0.001)
 
     async def main() -> None:
@@ -178,12 +191,14 @@ def test_too_many_read_errors_in_a_row_are_fatal(on_loop, log, pipe, monkeypatch
     on_loop(main)
 
 
-def test_a_good_read_makes_earlier_errors_forgotten(on_loop, log, pipe, monkeypatch) -> None:
+def test_a_successful_read_resets_the_count_of_errors(
+    on_loop: OnLoop, log: LogLines, pipe: PipeDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tap, "READ_ERROR_DELAY", 0.0)
 
     async def main() -> None:
         fatal: list[str] = []
-        batches: list[list[bytes]] = []
+        batches: list[Sequence[bytes | FrameRun]] = []
         feed = feed_of(pipe, log, batches, fatal)
         feed.start()
         for _ in range(3):
@@ -199,7 +214,9 @@ def test_a_good_read_makes_earlier_errors_forgotten(on_loop, log, pipe, monkeypa
     on_loop(main)
 
 
-def test_the_same_write_error_is_reported_once_a_minute(on_loop, log, pipe) -> None:
+def test_the_same_write_error_is_reported_once_a_minute(
+    on_loop: OnLoop, log: LogLines, pipe: PipeDevice
+) -> None:
     async def main() -> None:
         now = 100.0
         feed = feed_of(pipe, log, [], [], clock=lambda: now)
@@ -216,11 +233,11 @@ def test_the_same_write_error_is_reported_once_a_minute(on_loop, log, pipe) -> N
     on_loop(main)
 
 
-def test_the_dummy_device_is_called_dummy_and_never_reads(on_loop, log) -> None:
+def test_the_dummy_device_is_called_dummy_and_never_reads(on_loop: OnLoop, log: LogLines) -> None:
     async def main() -> None:
         device = open_device(Settings("a", mode=Mode.SWITCH, device_type="dummy"), "net", log)
-        assert isinstance(device, DummyDevice)
         assert (device.name, device.path, device.fileno()) == ("dummy", "dummy", None)
+        assert isinstance(device, DummyDevice)
         assert device.read_batch(5) == []
         feed = feed_of(device, log, [], [])
         feed.start()
@@ -233,19 +250,21 @@ def test_the_dummy_device_is_called_dummy_and_never_reads(on_loop, log) -> None:
 
 
 @pytest.mark.parametrize("name", ["a" * 16, "a/b", "a b", "..", "a:1"])
-def test_impossible_interface_names_are_refused_by_name(name: str) -> None:
+def test_the_error_for_an_impossible_interface_name_contains_it(name: str) -> None:
     with pytest.raises(DeviceError) as caught:
         TapDevice(name)
     assert name in str(caught.value)
 
 
-def test_a_missing_device_node_is_explained(tmp_path) -> None:
+def test_a_missing_device_node_is_explained(tmp_path: Path) -> None:
     with pytest.raises(DeviceError, match=r"No such file or directory\. Is the tun module loaded\?"):
         TapDevice("pytinctest", str(tmp_path / "tun"))
 
 
 @needs_tun
-def test_a_tap_device_has_name_and_whole_address_and_takes_frames(on_loop, log) -> None:
+def test_a_tap_device_has_its_name_and_whole_address_and_accepts_frames(
+    on_loop: OnLoop, log: LogLines
+) -> None:
     name = f"pt{os.getpid() % 100000}"
     device = TapDevice(name)
     try:
@@ -264,7 +283,9 @@ def test_a_tap_device_has_name_and_whole_address_and_takes_frames(on_loop, log) 
 
 @needs_tun
 @pytest.mark.parametrize("offload", [True, False])
-def test_one_frame_that_fails_does_not_keep_the_next_ones_back(monkeypatch, offload) -> None:
+def test_a_frame_that_fails_does_not_stop_the_next_ones(
+    monkeypatch: pytest.MonkeyPatch, offload: bool
+) -> None:
     device = TapDevice(offload=offload)
     reader, writer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
@@ -277,7 +298,7 @@ def test_one_frame_that_fails_does_not_keep_the_next_ones_back(monkeypatch, offl
         assert caught.value.errno == errno.EMSGSIZE
         header = bytes(10) if offload else b""
         assert [reader.recv(100), reader.recv(100)] == [header + b"one", header + b"two"]
-        device.write_batch([bytes(1500)] * 1000)  # the queue is full long before: no error
+        device.write_batch([bytes(1500)] * 1000)  # the queue is full long before, which is no error
     finally:
         device.close()
         reader.close()
@@ -285,7 +306,7 @@ def test_one_frame_that_fails_does_not_keep_the_next_ones_back(monkeypatch, offl
 
 
 @needs_tun
-def test_frames_that_are_too_long_for_the_vpn_are_read_whole(monkeypatch) -> None:
+def test_frames_that_are_too_long_for_the_vpn_are_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     device = TapDevice(offload=False)
     reader, writer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
@@ -304,17 +325,19 @@ def test_frames_that_are_too_long_for_the_vpn_are_read_whole(monkeypatch) -> Non
 @needs_tun
 @settings(suppress_health_check=[HealthCheck.filter_too_much])
 @given(sent=super_frames())
-def test_with_offload_the_same_frames_arrive_as_the_kernel_makes_without(interfaces, sent: Super) -> None:
+def test_the_frames_with_offload_equal_those_without(
+    interfaces: tuple[Interface, Interface], sent: Super
+) -> None:
     with_offload, without = interfaces
     try:
         frames = without.frames(sent)
     except OSError:
-        assume(False)  # nothing that the kernel itself would send
+        assume(False)  # no frames of the kernel itself
     assert with_offload.frames(sent) == frames
 
 
 @needs_tun
-def test_all_offloads_of_this_kernel_are_on_and_one_line_tells(log) -> None:
+def test_all_offloads_of_this_kernel_are_on_and_logged_in_one_line(log: LogLines) -> None:
     device = open_device(Settings("a", mode=Mode.SWITCH), None, log)
     try:
         assert isinstance(device, TapDevice)
@@ -325,7 +348,7 @@ def test_all_offloads_of_this_kernel_are_on_and_one_line_tells(log) -> None:
 
 
 @needs_tun
-def test_offload_no_turns_all_offloads_off(log) -> None:
+def test_offload_no_turns_all_offloads_off(log: LogLines) -> None:
     device = open_device(Settings("a", mode=Mode.SWITCH, offload=False), None, log)
     try:
         assert isinstance(device, TapDevice)
@@ -337,7 +360,9 @@ def test_offload_no_turns_all_offloads_off(log) -> None:
 
 @needs_tun
 @pytest.mark.parametrize("refused", [0x6F, 0x0F, 0x07, 0x01])
-def test_what_an_older_kernel_does_not_offer_is_done_without(monkeypatch, refused: int) -> None:
+def test_offloads_that_an_older_kernel_lacks_are_not_used(
+    monkeypatch: pytest.MonkeyPatch, refused: int
+) -> None:
     real = tap._set_offload
     monkeypatch.setattr(
         tap, "_set_offload", lambda descriptor, value: value < refused and real(descriptor, value)
@@ -350,7 +375,7 @@ def test_what_an_older_kernel_does_not_offer_is_done_without(monkeypatch, refuse
 
 
 @needs_tun
-def test_without_numpy_the_device_works_without_offloads(monkeypatch) -> None:
+def test_the_device_has_no_offloads_without_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pytinc.datapath.segment", None)
     device = TapDevice()
     try:
@@ -360,7 +385,9 @@ def test_without_numpy_the_device_works_without_offloads(monkeypatch) -> None:
 
 
 @needs_tun
-def test_a_batch_ends_at_its_limit_and_the_rest_comes_with_the_next(interfaces) -> None:
+def test_a_batch_ends_at_its_limit_and_the_next_one_has_the_rest(
+    interfaces: tuple[Interface, Interface],
+) -> None:
     interface = interfaces[0]
     long = super_frame(payload=bytes(60_000), gso_size=1000)
     for _ in range(3):
@@ -383,7 +410,9 @@ def test_the_host_is_asked_for_super_frames_that_leave_in_one_call() -> None:
 
 
 @needs_tun
-def test_super_frames_that_are_malformed_are_dropped_and_counted_and_coarse_ones_are_cut(monkeypatch) -> None:
+def test_malformed_super_frames_are_dropped_and_counted_and_large_ones_are_cut(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     device = TapDevice()
     reader, writer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:

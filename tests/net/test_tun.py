@@ -1,4 +1,4 @@
-"""The tun device: packets of the host with a made-up Ethernet header, and back without."""
+"""The tun device: packets of the host get an Ethernet header, and written frames lose it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,6 +19,9 @@ from pytinc.net.tap import TapDevice
 from pytinc.net.tun import TunDevice
 from pytinc.wire import ip
 
+if TYPE_CHECKING:
+    from net.conftest import LogLines
+
 needs_tun = pytest.mark.skipif(
     os.geteuid() != 0 or not Path("/dev/net/tun").exists(), reason="needs root and /dev/net/tun"
 )
@@ -27,7 +31,7 @@ _IFF_UP = 1
 
 
 class PairInterface:
-    """An "interface" whose other end the test holds."""
+    """An "interface" whose other end belongs to the test."""
 
     name = "pair0"
 
@@ -49,7 +53,7 @@ def pair() -> Iterator[PairInterface]:
     interface.host.close()
 
 
-def test_packets_get_a_header_that_tells_their_kind(pair: PairInterface) -> None:
+def test_packets_get_a_header_with_their_ethertype(pair: PairInterface) -> None:
     device = TunDevice(pair, "/dev/somewhere")
     assert (device.name, device.path, device.hwaddr) == ("pair0", "/dev/somewhere", None)
     assert device.fileno() == pair.fileno()
@@ -61,28 +65,28 @@ def test_packets_get_a_header_that_tells_their_kind(pair: PairInterface) -> None
     assert device.read_batch(64) == []
 
 
-def test_what_is_no_ip_is_dropped_and_the_others_are_read_however_long(pair: PairInterface) -> None:
+def test_packets_that_are_not_ip_are_dropped_and_others_of_any_length_are_read(pair: PairInterface) -> None:
     device = TunDevice(pair, "path")
     for packet in (b"\x50" + bytes(30), b"\x45".ljust(1504), b"\x45".ljust(65535), b"\x60"):
         pair.host.send(packet)
     assert [len(frame) for frame in device.read_batch(64)] == [1518, 65549, 15]
 
 
-def test_a_batch_has_its_limit(pair: PairInterface) -> None:
+def test_the_size_of_a_batch_is_bounded(pair: PairInterface) -> None:
     device = TunDevice(pair, "path")
     for _ in range(5):
         pair.host.send(b"\x45")
     assert [len(device.read_batch(3)), len(device.read_batch(3))] == [3, 2]
 
 
-def test_a_frame_is_written_without_its_header_and_only_if_it_holds_ip(pair: PairInterface) -> None:
+def test_a_frame_is_written_without_its_header_and_only_if_it_contains_ip(pair: PairInterface) -> None:
     device = TunDevice(pair, "path")
     for packet in (b"", b"\0\1\x08", b"\x45packet"):
         device.write(b"abcdefghijkl\x08\x00" + packet)
     assert pair.host.recv(100) == b"\x45packet"
 
 
-def test_a_device_that_cannot_be_read_says_so(pair: PairInterface) -> None:
+def test_a_device_that_cannot_be_read_raises_an_error(pair: PairInterface) -> None:
     device = TunDevice(pair, "path")
     pair.ours.close()
     with pytest.raises(OSError, match="Bad file descriptor"):
@@ -91,7 +95,7 @@ def test_a_device_that_cannot_be_read_says_so(pair: PairInterface) -> None:
 
 @needs_tun
 @pytest.mark.parametrize("kind", [None, "tun"])
-def test_router_mode_opens_a_tun_that_gives_and_takes_packets(kind: str | None, log) -> None:
+def test_router_mode_opens_a_tun_that_reads_and_writes_packets(kind: str | None, log: LogLines) -> None:
     name = f"pu{os.getpid() % 100000}"
     device = open_device(Settings("a", device_type=kind, interface=name), None, log)
     try:
@@ -102,7 +106,7 @@ def test_router_mode_opens_a_tun_that_gives_and_takes_packets(kind: str | None, 
         with pytest.raises(DeviceError):
             TapDevice(name)
         bring_up(name)
-        # The kernel itself speaks on a new interface: it asks for IPv6 routers, or joins groups.
+        # The kernel itself sends on a new interface: it solicits IPv6 routers, or joins groups.
         frames: list[bytes] = []
         deadline = time.monotonic() + 60
         while not frames and time.monotonic() < deadline:
@@ -121,7 +125,7 @@ def test_router_mode_opens_a_tun_that_gives_and_takes_packets(kind: str | None, 
 
 
 @needs_tun
-def test_router_mode_takes_a_tap_where_it_is_told_to(log) -> None:
+def test_router_mode_opens_a_tap_if_configured(log: LogLines) -> None:
     device = open_device(Settings("a", device_type="tap"), None, log)
     try:
         assert isinstance(device, TapDevice)

@@ -3,7 +3,8 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from hypothesis import given
@@ -13,11 +14,17 @@ from pytinc.datapath.runs import DatagramRun
 from pytinc.net.udp import MAX_BATCH, MAX_RUN_BYTES, MAX_SEGMENTS, UdpSockets, _groups
 from pytinc.wire.address import SockAddr
 
+if TYPE_CHECKING:
+    from net.conftest import LogLines, OnLoop
+
 HERE = ("127.0.0.1", 655)
+
+Control = list[tuple[int, int, bytes]]
+"""Control messages: level, type and data of each."""
 
 
 class KernelDouble:
-    """Takes what is sent, or refuses it as told."""
+    """Accepts sent datagrams, or refuses them as the test wants."""
 
     def __init__(self) -> None:
         self.single: list[bytes] = []
@@ -40,7 +47,18 @@ class KernelDouble:
         self.single.append(data)
         return len(data)
 
-    def sendmsg(self, buffers: Sequence[bytes], ancdata, flags: int, address: SockAddr) -> int:
+    def recvmsg_into(
+        self, buffers: Sequence[bytearray], ancbufsize: int
+    ) -> tuple[int, Control, int, SockAddr]:
+        raise BlockingIOError
+
+    def sendmsg(
+        self,
+        buffers: Sequence[bytes | memoryview],
+        ancdata: Sequence[tuple[int, int, bytes]],
+        flags: int,
+        address: SockAddr,
+    ) -> int:
         if self.segment_error is not None:
             raise OSError(self.segment_error, "refused")
         ((level, kind, size),) = ancdata
@@ -57,14 +75,14 @@ def kernel() -> KernelDouble:
     return KernelDouble()
 
 
-def sockets_of(kernel: KernelDouble, log) -> UdpSockets:
+def sockets_of(kernel: KernelDouble, log: LogLines) -> UdpSockets:
     loop = asyncio.new_event_loop()
     loop.close()
     return UdpSockets(loop, [kernel], on_datagrams=lambda *_: None, on_run=lambda *_: None, log=log)
 
 
 @given(st.lists(st.binary(min_size=1, max_size=1600), max_size=200))
-def test_grouping_keeps_every_datagram_in_order_and_the_kernels_limits(run: list[bytes]) -> None:
+def test_grouping_keeps_datagrams_in_order_and_respects_limits_of_the_kernel(run: list[bytes]) -> None:
     groups = list(_groups(run))
     assert [datagram for group in groups for datagram in group] == run
     for group in groups:
@@ -74,83 +92,89 @@ def test_grouping_keeps_every_datagram_in_order_and_the_kernels_limits(run: list
         assert len(group[-1]) <= len(group[0])
 
 
-def test_equal_datagrams_and_a_shorter_last_one_go_in_one_call(kernel, log) -> None:
+def test_equal_datagrams_and_a_shorter_last_one_go_in_one_call(kernel: KernelDouble, log: LogLines) -> None:
     run = [b"a" * 100, b"b" * 100, b"c" * 40]
-    assert sockets_of(kernel, log).send_run(0, HERE, run) is None
+    assert sockets_of(kernel, log).send_batch(0, HERE, run) is None
     assert kernel.grouped == [run]
     assert kernel.single == []
 
 
-def test_one_call_never_holds_more_than_64_datagrams_or_65507_bytes(kernel, log) -> None:
+def test_one_call_has_at_most_64_datagrams_and_65507_bytes(kernel: KernelDouble, log: LogLines) -> None:
     udp = sockets_of(kernel, log)
-    udp.send_run(0, HERE, [bytes(20)] * 130)
+    udp.send_batch(0, HERE, [bytes(20)] * 130)
     assert [len(group) for group in kernel.grouped] == [64, 64, 2]
     kernel.grouped.clear()
-    udp.send_run(0, HERE, [bytes(1472)] * 64)
+    udp.send_batch(0, HERE, [bytes(1472)] * 64)
     assert [len(group) for group in kernel.grouped] == [44, 20]
 
 
-def test_with_offload_no_the_kernel_is_never_asked_to_segment(kernel, log) -> None:
+def test_the_kernel_is_never_asked_to_segment_with_offload_no(kernel: KernelDouble, log: LogLines) -> None:
     loop = asyncio.new_event_loop()
     loop.close()
     udp = UdpSockets(
         loop, [kernel], on_datagrams=lambda *_: None, on_run=lambda *_: None, log=log, offload=False
     )
     run = [b"a" * 100, b"b" * 100]
-    assert udp.send_run(0, HERE, run) is None
+    assert udp.send_batch(0, HERE, run) is None
     assert kernel.single == run
     assert (kernel.grouped, log) == ([], [])
 
 
-def test_a_single_datagram_is_sent_plainly(kernel, log) -> None:
-    sockets_of(kernel, log).send_run(0, HERE, [b"only"])
+def test_a_single_datagram_is_sent_without_segmentation(kernel: KernelDouble, log: LogLines) -> None:
+    sockets_of(kernel, log).send_batch(0, HERE, [b"only"])
     assert kernel.single == [b"only"]
 
 
 @pytest.mark.parametrize("error", [errno.EIO, errno.EINVAL, errno.ENOPROTOOPT])
-def test_a_kernel_that_cannot_segment_is_never_asked_again(kernel, log, error: int) -> None:
+def test_a_kernel_that_cannot_segment_is_never_asked_again(
+    kernel: KernelDouble, log: LogLines, error: int
+) -> None:
     kernel.segment_error = error
     udp = sockets_of(kernel, log)
     run = [b"a" * 10, b"b" * 10]
-    assert udp.send_run(0, HERE, run) is None
+    assert udp.send_batch(0, HERE, run) is None
     assert kernel.single == run
     assert not udp.segments
     kernel.segment_error = None
-    udp.send_run(0, HERE, run)
+    udp.send_batch(0, HERE, run)
     assert kernel.grouped == []
     assert kernel.single == run * 2
     assert len(log) == 1
 
 
-def test_a_run_that_is_too_big_is_sent_singly_and_the_smallest_refused_size_told(kernel, log) -> None:
+def test_a_run_that_is_too_big_is_sent_singly_and_the_smallest_refused_size_returned(
+    kernel: KernelDouble, log: LogLines
+) -> None:
     kernel.limit = 1000
     udp = sockets_of(kernel, log)
     run = [bytes(1400), bytes(1400), bytes(1200), bytes(900)]
-    assert udp.send_run(0, HERE, run) == 1200
+    assert udp.send_batch(0, HERE, run) == 1200
     assert [len(datagram) for datagram in kernel.single] == [900]
     assert udp.segments
 
 
-def test_a_small_path_mtu_is_not_taken_for_a_kernel_that_cannot_segment(kernel, log) -> None:
-    kernel.segment_error, kernel.limit = errno.EINVAL, 1000  # as kernels before 2025 say it
+def test_a_small_path_mtu_is_not_taken_for_a_kernel_that_cannot_segment(
+    kernel: KernelDouble, log: LogLines
+) -> None:
+    kernel.segment_error, kernel.limit = errno.EINVAL, 1000  # as kernels before 2025 report it
     udp = sockets_of(kernel, log)
-    assert udp.send_run(0, HERE, [bytes(1400), bytes(1400)]) == 1400
-    assert udp.send_run(0, HERE, DatagramRun(memoryview(bytes(14000)), 1400)) == 1400
+    assert udp.send_batch(0, HERE, [bytes(1400), bytes(1400)]) == 1400
+    assert udp.send_batch(0, HERE, DatagramRun(memoryview(bytes(14000)), 1400)) == 1400
     assert udp.segments
     assert log == []
 
 
 @pytest.mark.parametrize("error", [errno.EAGAIN, errno.EINTR, errno.ENOBUFS])
-def test_a_full_queue_loses_datagrams_without_a_word(kernel, log, error: int) -> None:
+def test_a_full_queue_loses_datagrams_silently(kernel: KernelDouble, log: LogLines, error: int) -> None:
     kernel.error = kernel.segment_error = error
     udp = sockets_of(kernel, log)
-    assert udp.send_run(0, HERE, [b"aa", b"bb"]) is None
+    assert udp.send_batch(0, HERE, [b"aa", b"bb"]) is None
     assert udp.send(0, HERE, b"a")
     assert log == []
     assert udp.segments
 
 
-def test_other_errors_are_logged_at_level_five(kernel, log) -> None:
+def test_other_errors_are_logged_at_level_five(kernel: KernelDouble, log: LogLines) -> None:
     kernel.error = errno.ENETUNREACH
     assert sockets_of(kernel, log).send(0, HERE, b"a")
     assert log == [(5, "warning", "Error sending packet to 127.0.0.1 port 655: refused")]
@@ -164,7 +188,9 @@ def test_other_errors_are_logged_at_level_five(kernel, log) -> None:
     ],
 )
 @pytest.mark.parametrize("offload", [True, False])
-def test_runs_carry_the_mark_that_is_set(log, host: str, wanted, told, offload: bool) -> None:
+def test_runs_have_the_mark_that_is_set(
+    log: LogLines, host: str, wanted: tuple[int, int], told: tuple[int, int], offload: bool
+) -> None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as ours, socket.socket(family, socket.SOCK_DGRAM) as theirs:
         theirs.bind((host, 0))
@@ -178,7 +204,7 @@ def test_runs_carry_the_mark_that_is_set(log, host: str, wanted, told, offload: 
         sent = [b"x" * 100, b"x" * 100, b"y"]
         for mark in (0xB8, 0):
             sockets.mark = mark
-            assert sockets.send_run(0, theirs.getsockname(), sent) is None
+            assert sockets.send_batch(0, theirs.getsockname(), sent) is None
             for datagram in sent:
                 data, ancillary, _, _ = theirs.recvmsg(200, 100)
                 assert data == datagram
@@ -186,23 +212,23 @@ def test_runs_carry_the_mark_that_is_set(log, host: str, wanted, told, offload: 
                 assert ((level, kind), value[0]) == (told, mark)
 
 
-def test_a_marked_datagram_that_is_too_big_is_told(log) -> None:
+def test_a_marked_datagram_that_is_too_big_is_reported(log: LogLines) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ours:
         loop = asyncio.new_event_loop()
         loop.close()
         sockets = UdpSockets(loop, [ours], on_datagrams=lambda *_: None, on_run=lambda *_: None, log=log)
         sockets.mark = 0xB8
-        assert sockets.send_run(0, HERE, [b"x" * 65508]) == 65508
+        assert sockets.send_batch(0, HERE, [b"x" * 65508]) == 65508
 
 
-def control(step: int, level: int = 17, kind: int = 104) -> list[tuple[int, int, bytes]]:
+def control(step: int, level: int = 17, kind: int = 104) -> Control:
     return [(level, kind, step.to_bytes(4, "little"))]
 
 
 class ReceivingDouble(KernelDouble):
-    """Gives what it is told, with the control messages it is told; then nothing is there."""
+    """Returns given datagrams with given control messages; then there is nothing to read."""
 
-    def __init__(self, *given: tuple[bytes, list[tuple[int, int, bytes]]] | OSError) -> None:
+    def __init__(self, *given: tuple[bytes, Control] | OSError) -> None:
         super().__init__()
         self.given = list(given)
         self.refuses = False
@@ -211,7 +237,9 @@ class ReceivingDouble(KernelDouble):
         if self.refuses:
             raise OSError(errno.ENOPROTOOPT, "Protocol not available")
 
-    def recvmsg_into(self, buffers, ancbufsize: int):
+    def recvmsg_into(
+        self, buffers: Sequence[bytearray], ancbufsize: int
+    ) -> tuple[int, Control, int, SockAddr]:
         if not self.given:
             raise BlockingIOError
         piece = self.given.pop(0)
@@ -223,14 +251,14 @@ class ReceivingDouble(KernelDouble):
 
 
 class LoopDouble:
-    """Is ready to read whenever the test says so."""
+    """Is ready to read when the test wants."""
 
-    def add_reader(self, descriptor: int, callback, *args) -> None:
-        self.readable = lambda: callback(*args)
+    def add_reader(self, descriptor: int, callback: Callable[..., None], *args: object) -> None:
+        self.readable: Callable[[], None] = lambda: callback(*args)
 
 
-def wake_up(kernel: ReceivingDouble, log) -> tuple[UdpSockets, list[list[bytes]]]:
-    """What each of two readiness events brings."""
+def wake_up(kernel: ReceivingDouble, log: LogLines) -> tuple[UdpSockets, list[list[bytes]]]:
+    """Return the datagrams of each of two readiness events."""
     batches: list[list[bytes]] = []
     loop = LoopDouble()
 
@@ -242,14 +270,16 @@ def wake_up(kernel: ReceivingDouble, log) -> tuple[UdpSockets, list[list[bytes]]
         assert (address, index) == (HERE, 0)
         batches.append(run.datagrams())
 
-    udp = UdpSockets(loop, [kernel], on_datagrams=on_datagrams, on_run=on_run, log=log)
+    udp = UdpSockets(
+        cast(asyncio.AbstractEventLoop, loop), [kernel], on_datagrams=on_datagrams, on_run=on_run, log=log
+    )
     udp.start()
     loop.readable()
     loop.readable()
     return udp, batches
 
 
-def test_a_run_is_taken_apart_by_the_size_that_the_kernel_tells(log) -> None:
+def test_a_run_is_split_by_the_size_that_the_kernel_reports(log: LogLines) -> None:
     kernel = ReceivingDouble((b"aaabbbc", control(3)), (b"dd", []), (b"eee", control(3)))
     udp, batches = wake_up(kernel, log)
     assert udp.offloads == ("GSO", "GRO")
@@ -267,12 +297,12 @@ def test_a_run_is_taken_apart_by_the_size_that_the_kernel_tells(log) -> None:
         [(17, 104, b"")],
     ],
 )
-def test_without_a_size_that_makes_sense_it_is_one_datagram(log, messages) -> None:
+def test_a_buffer_without_a_valid_size_is_one_datagram(log: LogLines, messages: Control) -> None:
     _, batches = wake_up(ReceivingDouble((b"aaabbb", messages)), log)
     assert batches == [[b"aaabbb"]]
 
 
-def test_a_kernel_that_gives_no_runs_is_read_one_by_one(log) -> None:
+def test_datagrams_of_a_kernel_without_runs_are_read_one_by_one(log: LogLines) -> None:
     kernel = ReceivingDouble((b"one", []), (b"", []), (b"two", []))
     kernel.refuses = True
     with_gro, batches = wake_up(kernel, log)
@@ -280,7 +310,7 @@ def test_a_kernel_that_gives_no_runs_is_read_one_by_one(log) -> None:
     assert batches == [[b"one", b"", b"two"]]
 
 
-def test_one_event_reads_a_bounded_number_and_the_next_goes_on(log) -> None:
+def test_one_event_reads_a_bounded_number_and_the_next_one_continues(log: LogLines) -> None:
     run = (bytes(30 * 10), control(10))
     _, batches = wake_up(ReceivingDouble(*[run] * 5), log)
     assert [len(batch) for batch in batches] == [30] * 5
@@ -288,7 +318,7 @@ def test_one_event_reads_a_bounded_number_and_the_next_goes_on(log) -> None:
     assert [len(batch) for batch in batches] == [MAX_BATCH, 100 - MAX_BATCH]
 
 
-def test_what_came_before_an_error_is_handed_on(log) -> None:
+def test_datagrams_that_arrived_before_an_error_are_delivered(log: LogLines) -> None:
     kernel = ReceivingDouble((b"one", []), OSError(errno.ECONNREFUSED, "refused"), (b"two", []))
     _, batches = wake_up(kernel, log)
     assert batches == [[b"one"], [b"two"]]
@@ -297,7 +327,9 @@ def test_what_came_before_an_error_is_handed_on(log) -> None:
 
 @pytest.mark.parametrize("sizes", [[100] * 10, [1200] * 50 + [7], [10, 20, 30, 30, 5, 5]])
 @pytest.mark.parametrize("offload", [True, False])
-def test_what_goes_out_arrives_datagram_by_datagram(on_loop, log, sizes: list[int], offload: bool) -> None:
+def test_sent_datagrams_arrive_one_by_one(
+    on_loop: OnLoop, log: LogLines, sizes: list[int], offload: bool
+) -> None:
     async def main() -> None:
         received: list[bytes] = []
         senders: set[SockAddr] = set()
@@ -329,7 +361,7 @@ def test_what_goes_out_arrives_datagram_by_datagram(on_loop, log, sizes: list[in
             assert udp.offloads == (("GSO", "GRO") if offload else ())
             udp.start()
             sent = [bytes([number % 256]) * size for number, size in enumerate(sizes)]
-            assert udp.send_run(0, two.getsockname(), sent) is None
+            assert udp.send_batch(0, two.getsockname(), sent) is None
             await done.wait()
             udp.stop()
             assert received == sent
@@ -338,7 +370,7 @@ def test_what_goes_out_arrives_datagram_by_datagram(on_loop, log, sizes: list[in
     on_loop(main)
 
 
-def test_emsgsize_of_the_real_kernel_is_told(on_loop, log) -> None:
+def test_emsgsize_of_the_real_kernel_is_reported(on_loop: OnLoop, log: LogLines) -> None:
     async def main() -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
             one.bind(("127.0.0.1", 0))
@@ -354,7 +386,7 @@ def test_emsgsize_of_the_real_kernel_is_told(on_loop, log) -> None:
     on_loop(main)
 
 
-def test_a_run_of_another_sender_is_not_mixed_with_the_first(on_loop, log) -> None:
+def test_a_run_of_another_sender_is_not_mixed_with_the_first(on_loop: OnLoop, log: LogLines) -> None:
     async def main() -> None:
         received: list[tuple[bytes, SockAddr]] = []
         done = asyncio.Event()
@@ -379,7 +411,7 @@ def test_a_run_of_another_sender_is_not_mixed_with_the_first(on_loop, log) -> No
 
             udp = UdpSockets(loop, [one, two, target], on_datagrams=on_datagrams, on_run=on_run, log=log)
             for index, letter in ((0, b"1"), (1, b"2"), (0, b"3"), (1, b"4")):
-                udp.send_run(index, target.getsockname(), [letter * 500] * 10)
+                udp.send_batch(index, target.getsockname(), [letter * 500] * 10)
             udp.start()
             await done.wait()
             udp.stop()

@@ -1,4 +1,4 @@
-"""UPnP: how what the helper process finds out becomes log lines, and its bounds.
+"""UPnP: the log lines for the helper process's results, and the bounds of the helper.
 
 See docs/tinc-program.md, "Variables".
 """
@@ -10,7 +10,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -19,8 +19,11 @@ from pytinc.net import upnp
 from pytinc.net.loop import Tasks, run
 from pytinc.net.upnp import MAX_LEASE, Plan, PortMapper, missing_library, plan
 
-ROUTER = {"router": "198.51.100.1", "address": "192.0.2.1"}
-MAPPED = [{"port": "655/tcp", "error": None}, {"port": "655/udp", "error": None}]
+Line = Mapping[str, object]
+"""A line of the helper's output."""
+
+ROUTER: Line = {"router": "198.51.100.1", "address": "192.0.2.1"}
+MAPPED: list[Line] = [{"port": "655/tcp", "error": None}, {"port": "655/udp", "error": None}]
 MAPPED_LINES = [
     (1, "info", "UPnP: the router's address is 198.51.100.1"),
     (1, "info", "UPnP: mapped port 655/tcp for 2 seconds at a time"),
@@ -40,7 +43,7 @@ def log() -> Log:
 
 
 def play(log: Log, command: list[str], until: Callable[[], bool]) -> None:
-    """Run a mapper that takes ``command`` for the helper, with a period of no time, until something holds."""
+    """Run a mapper with ``command`` as the helper and a period of zero until a condition holds."""
 
     async def main(tasks: Tasks) -> None:
         mapper = PortMapper(Plan(("655/tcp", "655/udp"), wait=0, period=0), log, command=command)
@@ -53,8 +56,8 @@ def play(log: Log, command: list[str], until: Callable[[], bool]) -> None:
     run(main)
 
 
-def helper(path: Path, *turns: list[dict[str, object]]) -> list[str]:
-    """A helper that says one thing after the other, and the last of them ever after."""
+def helper(path: Path, *turns: Sequence[Line]) -> list[str]:
+    """A helper with a different output in each run; the last one repeats."""
     script = path / "helper.sh"
     count = path / "count"
     for number, turn in enumerate(turns):
@@ -85,7 +88,7 @@ def test_udponly_leaves_tcp_out() -> None:
     assert plan(["655"], udp_only=True, wait=5, period=60).ports == ("655/udp",)
 
 
-def test_no_lease_is_longer_than_routers_take() -> None:
+def test_no_lease_is_longer_than_routers_accept() -> None:
     assert plan(["655"], udp_only=True, wait=5, period=10_000_000).lease == MAX_LEASE
 
 
@@ -100,25 +103,25 @@ class TestReports:
     def _lease(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(Plan, "lease", 2)
 
-    def test_success_is_told_once(self, tmp_path: Path, log: Log) -> None:
+    def test_success_is_logged_once(self, tmp_path: Path, log: Log) -> None:
         play(log, helper(tmp_path, [ROUTER, *MAPPED]), turns_done(tmp_path, 3))
         assert log == MAPPED_LINES
 
-    def test_a_failure_is_told_once_and_so_is_its_end(self, tmp_path: Path, log: Log) -> None:
-        bad: list[dict[str, object]] = [{"error": "no router answers in the local network"}]
+    def test_a_failure_is_logged_once_and_so_is_its_end(self, tmp_path: Path, log: Log) -> None:
+        bad: list[Line] = [{"error": "no router answers in the local network"}]
         good = [ROUTER, *MAPPED]
         play(log, helper(tmp_path, good, bad, bad, good), turns_done(tmp_path, 5))
         failure = (0, "warning", "UPnP: no router answers in the local network; no ports are mapped")
         assert log == [*MAPPED_LINES, failure, *MAPPED_LINES]
 
-    def test_a_port_that_is_refused_is_named(self, tmp_path: Path, log: Log) -> None:
+    def test_a_refused_port_is_named(self, tmp_path: Path, log: Log) -> None:
         turn = [ROUTER, MAPPED[0], {"port": "655/udp", "error": "ConflictInMappingEntry"}]
         play(log, helper(tmp_path, turn), turns_done(tmp_path, 2))
         assert log[2] == (
             0, "warning", "UPnP: the router refused to map port 655/udp: ConflictInMappingEntry",
         )  # fmt: skip
 
-    def test_words_from_the_network_are_short_and_printable(self, tmp_path: Path, log: Log) -> None:
+    def test_texts_from_the_network_are_short_and_printable(self, tmp_path: Path, log: Log) -> None:
         play(log, helper(tmp_path, [{"error": "\x1b[2J\nReady" + "x" * 5000}]), turns_done(tmp_path, 2))
         ((_, _, text),) = log
         assert "\x1b" not in text
@@ -126,7 +129,7 @@ class TestReports:
         assert len(text) < 300
 
     @pytest.mark.parametrize("output", ["", "nonsense", "[1]", '{"port": {}, "error": []}', "\\377\\000"])
-    def test_nonsense_is_one_warning(self, output: str, tmp_path: Path, log: Log) -> None:
+    def test_malformed_output_gives_one_warning(self, output: str, tmp_path: Path, log: Log) -> None:
         play(
             log,
             ["/bin/sh", "-c", f"printf '%b' '{output}'; echo >>{tmp_path}/runs; exit 3"],
@@ -135,7 +138,7 @@ class TestReports:
         ((level, priority, _),) = log
         assert (level, priority) == (0, "warning")
 
-    def test_a_helper_that_cannot_be_run_is_one_warning(self, log: Log) -> None:
+    def test_a_helper_that_cannot_be_run_gives_one_warning(self, log: Log) -> None:
         play(log, ["/nonexistent/python"], lambda: bool(log))
         assert log == [(0, "warning", "UPnP: could not run /nonexistent/python: No such file or directory")]
 
@@ -156,10 +159,10 @@ def test_the_helper_is_told_how_long_to_wait_and_what_to_map(log: Log, tmp_path:
     assert told.read_text() == "7000 120 655/tcp 655/udp\n"
 
 
-def test_what_prints_without_end_is_read_no_further_than_the_bound(log: Log) -> None:
+def test_endless_output_is_read_only_up_to_the_bound(log: Log) -> None:
     play(log, ["/bin/sh", "-c", "exec yes"], lambda: bool(log))
     ((_, _, text),) = log
-    assert text.startswith("UPnP: what talks to the router failed")
+    assert text.startswith("UPnP: the program that talks to the router failed")
 
 
 def test_a_helper_that_hangs_is_ended_in_time(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,8 +182,8 @@ def test_the_helper_ends_with_the_daemon(log: Log, tmp_path: Path) -> None:
         os.kill(int(pid.read_text()), 0)
 
 
-def test_the_real_helper_says_in_json_that_there_is_no_router() -> None:
-    # In a namespace without any network nobody can answer.
+def test_the_real_helper_reports_in_json_that_there_is_no_router() -> None:
+    # In a namespace without any network no router can answer.
     command = [sys.executable, "-P", "-m", "pytinc.net.igd", "200", "120", "655/udp"]
     done = subprocess.run(
         ["unshare", "--net", "--map-root-user", *command],

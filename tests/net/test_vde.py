@@ -1,4 +1,4 @@
-"""Plugs in a VDE switch: the real one of Debian's vde2, and one that misbehaves."""
+"""Ports of a VDE switch: the real switch of Debian's vde2, and one that misbehaves."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -20,6 +21,9 @@ from pytinc.net import vde
 from pytinc.net.devices import open_device
 from pytinc.net.vde import VdeDevice
 from pytinc.wire.datagram import MTU_MAX
+
+if TYPE_CHECKING:
+    from net.conftest import LogLines
 
 needs_vde = pytest.mark.skipif(shutil.which("vde_switch") is None, reason="needs Debian's package vde2")
 
@@ -54,7 +58,7 @@ def switch(tmp_path: Path) -> Iterator[str]:
 
 
 @needs_vde
-def test_frames_go_through_the_switch_and_the_plug_leaves_nothing_behind(switch: str, log) -> None:
+def test_frames_go_through_the_switch_and_closing_leaves_no_files(switch: str, log: LogLines) -> None:
     before = names_in(switch)
     settings = Settings("a", mode=Mode.SWITCH, device_type="vde", device=switch, vde_port=5)
     one = open_device(settings, "net", log)
@@ -81,7 +85,7 @@ def test_frames_go_through_the_switch_and_the_plug_leaves_nothing_behind(switch:
 
 @needs_vde
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-def test_a_group_may_use_our_socket_and_others_may_not(switch: str, log) -> None:
+def test_a_group_may_use_our_socket_and_others_may_not(switch: str, log: LogLines) -> None:
     for group, mode in ((None, 0o700), ("daemon", 0o770)):
         settings = Settings("a", mode=Mode.SWITCH, device_type="vde", device=switch, vde_group=group)
         device = open_device(settings, None, log)
@@ -94,7 +98,7 @@ def test_a_group_may_use_our_socket_and_others_may_not(switch: str, log) -> None
 
 
 class Switch:
-    """A switch that answers one request as it is told, and whose end of the port the test holds."""
+    """A switch that answers one request as the test wants; the test has its end of the port."""
 
     def __init__(self, directory: Path, answer: bytes | None) -> None:
         self.listener = socket.socket(socket.AF_UNIX)
@@ -119,7 +123,7 @@ class Switch:
             opened.close()
 
 
-def test_a_request_is_one_of_vde_plug_and_odd_datagrams_are_dropped(tmp_path) -> None:
+def test_the_request_equals_that_of_vde_plug_and_invalid_datagrams_are_dropped(tmp_path: Path) -> None:
     switch = Switch(tmp_path, None)
     device = VdeDevice(str(tmp_path), "", port=7)
     try:
@@ -130,7 +134,7 @@ def test_a_request_is_one_of_vde_plug_and_odd_datagrams_are_dropped(tmp_path) ->
             switch.port.sendto(datagram, path)
         assert read(device, 1) == [bytes(MTU_MAX)]
         assert device.dropped == 2
-        for _ in range(1000):  # a switch that does not read: the rest is lost without a word
+        for _ in range(1000):  # a switch that does not read: the rest is lost silently
             device.write_batch([frame(1)])
     finally:
         switch.close()
@@ -149,7 +153,9 @@ def test_a_request_is_one_of_vde_plug_and_odd_datagrams_are_dropped(tmp_path) ->
         (bytes(110), "Could not plug into the switch"),
     ],
 )
-def test_a_switch_that_gives_no_port_is_told_of(tmp_path, answer: bytes, complaint: str, monkeypatch) -> None:
+def test_a_switch_that_gives_no_port_is_reported(
+    tmp_path: Path, answer: bytes, complaint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(vde, "TIMEOUT", 0.05 if answer == b"wait" else 10.0)
     switch = Switch(tmp_path, answer)
     with pytest.raises(DeviceError, match=complaint):

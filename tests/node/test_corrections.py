@@ -14,7 +14,7 @@ from pytinc.node.topology import CONTRADICTION_LIMIT
 from pytinc.wire.subnet import parse_subnet
 
 if TYPE_CHECKING:
-    from conftest import MakeStage
+    from node.conftest import MakeStage
 
 LAN = parse_subnet("10.1.0.0/24#5")
 EDGE = "12 * alpha beta 10.99.0.2 655 700000c 3 10.99.0.1 655"
@@ -149,3 +149,11 @@ def test_what_is_true_is_passed_on_in_the_same_words_to_all_others(stage: MakeSt
     assert gamma.say(*lines) == []  # seen
     assert delta.lines == lines
     assert beta.lines == []
+
+
+def test_a_tunnel_server_still_corrects_what_is_said_of_itself(stage: MakeStage) -> None:
+    alpha = stage("beta", subnets=(LAN,), tunnel_server=True)
+    beta = alpha.neighbour("beta")
+    assert beta.say("10 1 alpha 10.9.0.0/24") == ["11 * alpha 10.9.0.0/24"]
+    assert beta.say("13 2 alpha beta") == [EDGE]
+    assert beta.say("13 3 alpha beta") == [EDGE]  # it need not rest: the answer reaches nobody else

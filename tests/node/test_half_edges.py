@@ -11,7 +11,7 @@ from pytinc.node.node import AGEING_INTERVAL
 from pytinc.wire import b64
 
 if TYPE_CHECKING:
-    from conftest import MakeStage, Scripted, Stage
+    from node.conftest import MakeStage, Scripted, Stage
 
 LINKS = (("beta", "gamma"), ("beta", "delta"))
 HALF = "12 99 gamma delta 10.0.0.4 655 c 5"

@@ -1,4 +1,4 @@
-"""The requests that a node logs at debug level 4, in tinc's words."""
+"""The log of every request: in tinc's words, without secrets, and only while somebody wants it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pytinc.wire.address import Address
 
 if TYPE_CHECKING:
-    from conftest import MakeStage
+    from node.conftest import MakeStage
 
 BETA = "beta (10.99.0.2 port 40000)"
 KEY = "c2VjcmV0"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from pytinc.datapath.peer_slot import PeerSlot, UdpPath
@@ -13,7 +15,7 @@ def mac(number: int) -> bytes:
     return bytes((2, 0, 0, 0, 0, number))
 
 
-def started(**settings: object) -> Mesh:
+def started(**settings: Any) -> Mesh:
     """Two leaves of a hub that have talked for a while."""
     mesh = Mesh(1)
     mesh.add("hub", **settings)

@@ -15,7 +15,7 @@ from pytinc.wire.subnet import parse_subnet
 from sim.simulator import Mesh
 
 if TYPE_CHECKING:
-    from conftest import MakeStage, Stage
+    from node.conftest import MakeStage, Stage
 
 VALIDKEY, WAITING, VISITED, REACHABLE = 0x2, 0x4, 0x8, 0x10
 INDIRECT, SPTPS, UDP_CONFIRMED, HAS_ADDRESS = 0x20, 0x40, 0x80, 0x800

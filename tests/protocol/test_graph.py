@@ -1,4 +1,4 @@
-"""Shortest paths and spanning tree: against docs/protocol-meta.md word by word, and the table's bounds."""
+"""Shortest paths and spanning tree against the rules of docs/protocol-meta.md; bounds of the table."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def both_ways(one: str, other: str, weight: int = 1, options: int = 0) -> tuple[
     return edge(one, other, weight, options), edge(other, one, weight, options)
 
 
-# -- the documented rules, literally --
+# -- the documented rules, written out --
 
 
 @dataclass
@@ -99,7 +99,7 @@ def naive_tree(edges: dict[tuple[str, str], Edge], reachable: set[str]) -> set[f
 
 @st.composite
 def random_edges(draw: st.DrawFn) -> dict[tuple[str, str], Edge]:
-    """Few nodes, many edges; some INDIRECT, some without reverse, many of equal weight."""
+    """Draw few nodes and many edges; some INDIRECT, some without reverse, many of equal weight."""
     names = NAMES[: draw(st.integers(3, len(NAMES)))]
     weight = st.integers(*draw(st.sampled_from([(1, 2), (0, 9), (-4, 4), (1, 500)])))
     edges: dict[tuple[str, str], Edge] = {}
@@ -132,7 +132,7 @@ def test_paths_equal_those_of_the_documented_rules(edges: dict[tuple[str, str], 
 
 
 @given(random_edges())
-def test_the_tree_equals_that_of_the_documented_rules(edges: dict[tuple[str, str], Edge]) -> None:
+def test_the_tree_equals_the_one_of_the_documented_rules(edges: dict[tuple[str, str], Edge]) -> None:
     graph = graph_of(*edges.values())
     reachable = set(naive_paths(edges, "me"))
     tree = naive_tree(edges, reachable)
@@ -146,7 +146,7 @@ def test_the_tree_equals_that_of_the_documented_rules(edges: dict[tuple[str, str
 
 
 @given(random_edges(), st.randoms(use_true_random=False))
-def test_results_do_not_depend_on_the_order_of_arrival(
+def test_results_do_not_depend_on_the_order_in_which_edges_arrive(
     edges: dict[tuple[str, str], Edge], rng: Random
 ) -> None:
     shuffled = list(edges.values())
@@ -160,13 +160,13 @@ def test_results_do_not_depend_on_the_order_of_arrival(
 # -- single rules --
 
 
-def test_the_own_node_is_reached_without_leaving() -> None:
+def test_the_own_node_is_reachable_at_distance_zero() -> None:
     graph = Graph("me")
     assert graph.run() == {"me": ("me", "me", 0, 0, False, 0, None)}
     assert graph.tree() == []
 
 
-def test_an_edge_without_reverse_leads_nowhere() -> None:
+def test_an_edge_without_reverse_has_no_effect() -> None:
     graph = graph_of(edge("me", "a"))
     assert "a" not in graph.run()
     graph.set_edge(edge("a", "me"))
@@ -207,10 +207,10 @@ def test_a_longer_direct_path_changes_via_but_not_the_next_hop() -> None:
 
 
 @pytest.mark.parametrize("limit", [0, 3, 100, 10_000])
-def test_made_up_weights_neither_keep_a_run_going_nor_make_anybody_unreachable(
+def test_malicious_weights_cannot_prolong_a_run_or_make_a_node_unreachable(
     monkeypatch: pytest.MonkeyPatch, limit: int
 ) -> None:
-    # Each node of a layer is a better way to all of the next than the one before: all are visited again.
+    # Each node of a layer offers better paths to the next layer than the one before: all are visited again.
     layers = [[f"layer{depth}_{number}" for number in range(12)] for depth in range(6)]
     made_up = [e for name in layers[0] for e in both_ways("evil", name, 1000 - 10 * int(name[7:]))]
     for near, far in pairwise(layers):
@@ -250,7 +250,7 @@ def test_the_tree_leaves_out_the_heaviest_edge_of_a_ring() -> None:
     assert graph.tree_neighbours("a", {"me"}) == {"me"}, "without a connection there is no neighbour"
 
 
-def test_of_two_paths_with_as_many_hops_the_lighter_one_is_taken_though_found_later() -> None:
+def test_the_lighter_of_two_paths_with_equal_hops_is_used_even_if_found_later() -> None:
     graph = graph_of(
         *both_ways("me", "a", 9), *both_ways("me", "b", 1), *both_ways("a", "z", 1), *both_ways("b", "z", 1)
     )
@@ -261,7 +261,7 @@ def test_of_two_paths_with_as_many_hops_the_lighter_one_is_taken_though_found_la
 # -- the table --
 
 
-def test_edges_come_in_the_order_of_both_names() -> None:
+def test_edges_are_listed_in_the_order_of_both_names() -> None:
     graph = graph_of(edge("b", "a"), edge("a", "c"), edge("a", "B"), edge("_", "a"))
     assert [(e.source, e.target) for e in graph.edges()] == [("_", "a"), ("a", "B"), ("a", "c"), ("b", "a")]
     assert [e.target for e in graph.edges_from("a")] == ["B", "c"]
@@ -292,7 +292,7 @@ def test_only_changes_make_the_graph_dirty() -> None:
     assert graph.dirty
 
 
-def test_a_removed_node_takes_its_edges_along() -> None:
+def test_removing_a_node_removes_its_edges() -> None:
     graph = graph_of(*both_ways("me", "a"), *both_ways("a", "b"))
     graph.remove_node("a")
     assert set(graph.nodes) == {"me", "b"}
@@ -301,7 +301,7 @@ def test_a_removed_node_takes_its_edges_along() -> None:
     assert graph.tree() == []
 
 
-def test_a_peer_cannot_make_us_know_too_many_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_nodes_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graph_module, "MAX_NODES", 3)
     graph = graph_of(*both_ways("me", "a"), *both_ways("me", "b"))
     graph.add_node("a")
@@ -314,7 +314,7 @@ def test_a_peer_cannot_make_us_know_too_many_nodes(monkeypatch: pytest.MonkeyPat
     graph.add_node("c")
 
 
-def test_a_peer_cannot_make_us_know_too_many_edges(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_edges_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graph_module, "MAX_EDGES", 2)
     graph = graph_of(*both_ways("me", "a"))
     graph.set_edge(edge("me", "a", 9))
@@ -327,7 +327,7 @@ def test_a_peer_cannot_make_us_know_too_many_edges(monkeypatch: pytest.MonkeyPat
     graph.set_edge(edge("b", "a"))
 
 
-def test_there_is_always_room_for_our_own_edges_and_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_our_own_edges_and_nodes_always_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graph_module, "MAX_EDGES", 2)
     graph = graph_of(*both_ways("a", "b"))
     for own in both_ways("me", "c"):
@@ -345,6 +345,6 @@ def test_an_edge_shows_its_ends() -> None:
     assert repr(edge("a", "b")) == "<Edge a to b>"
 
 
-def test_edges_whose_reverse_is_missing_are_named_by_it() -> None:
+def test_missing_reverse_edges_are_reported() -> None:
     graph = graph_of(*both_ways("me", "a"), edge("a", "b"), edge("c", "b"))
     assert sorted(graph.missing_edges()) == [("b", "a"), ("b", "c")]

@@ -40,7 +40,7 @@ def new_joiner(cookie: bytes = COOKIE) -> Joiner:
 def talk(
     meta: MetaConnection, joiner: Joiner, step: int | None = None
 ) -> tuple[list[MetaEvent], list[JoinEvent]]:
-    """Carry bytes, in pieces of ``step``, until both ends are silent; return what each saw."""
+    """Carry bytes, in pieces of ``step``, until both ends are silent; return the events of each."""
     seen: list[MetaEvent] = []
     heard: list[JoinEvent] = []
     while (data := joiner.take_output()) or (answer := meta.take_output()):
@@ -61,9 +61,7 @@ def talk(
 
 @pytest.mark.parametrize("step", [None, 1, 2, 7, 100])
 @pytest.mark.parametrize("size", [1, 1023, 1024, 1025, 5000])
-def test_an_invitation_goes_over_and_a_key_comes_back_however_the_bytes_are_cut(
-    step: int | None, size: int
-) -> None:
+def test_the_exchange_works_however_the_bytes_are_cut(step: int | None, size: int) -> None:
     content = random.Random(3).randbytes(size)
     meta, joiner = inviter(), new_joiner()
     seen, heard = talk(meta, joiner, step)
@@ -77,7 +75,7 @@ def test_an_invitation_goes_over_and_a_key_comes_back_however_the_bytes_are_cut(
     assert talk(meta, joiner, step) == ([], [JoinAccepted()])
 
 
-def test_name_key_and_key_exchange_leave_in_one_write_as_the_c_joiner_needs_it() -> None:
+def test_name_key_and_kex_leave_in_one_write_as_the_c_joiner_requires() -> None:
     meta = inviter()
     meta.feed(new_joiner().take_output())
     assert meta.next_event() is None
@@ -89,14 +87,14 @@ def test_name_key_and_key_exchange_leave_in_one_write_as_the_c_joiner_needs_it()
     assert meta.state is State.INVITATION
 
 
-def test_a_long_invitation_goes_in_pieces_of_1024_bytes() -> None:
+def test_a_long_invitation_is_sent_in_pieces_of_1024_bytes() -> None:
     meta, joiner = inviter(), new_joiner()
     talk(meta, joiner)
     meta.invitation.offer(b"x" * 2695)
     assert len(meta.take_output()) == 1024 + 1024 + 647 + 3 * 19 + 19
 
 
-def test_without_an_invitation_key_a_joiner_is_not_answered() -> None:
+def test_a_joiner_is_not_answered_without_an_invitation_key() -> None:
     meta = inviter(None)
     meta.feed(new_joiner().take_output())
     with pytest.raises(ProtocolError, match="no invitation key"):
@@ -117,7 +115,7 @@ def test_without_an_invitation_key_a_joiner_is_not_answered() -> None:
         b"0 ?" + THROW_AWAY.public.text.encode() + b"\n",
     ],
 )
-def test_a_malformed_greeting_is_refused_before_anything_is_answered(greeting: bytes) -> None:
+def test_a_malformed_greeting_is_refused_without_an_answer(greeting: bytes) -> None:
     meta = inviter()
     meta.feed(greeting)
     with pytest.raises(ProtocolError):
@@ -166,7 +164,7 @@ class RawJoiner:
         (7, COOKIE),
     ],
 )
-def test_anything_but_a_cookie_is_refused_first(type_: int, data: bytes) -> None:
+def test_the_first_record_must_be_a_cookie(type_: int, data: bytes) -> None:
     joiner = RawJoiner(inviter())
     with pytest.raises(ProtocolError):
         joiner.say(type_, data)
@@ -184,7 +182,7 @@ def test_anything_but_a_cookie_is_refused_first(type_: int, data: bytes) -> None
         (2, b""),
     ],
 )
-def test_anything_but_a_key_is_refused_after_the_invitation_was_sent(type_: int, data: bytes) -> None:
+def test_after_the_invitation_only_a_key_is_accepted(type_: int, data: bytes) -> None:
     joiner = RawJoiner(inviter())
     assert joiner.say(0, COOKIE) == InvitationClaimed(FILE_NAME)
     joiner.meta.invitation.offer(b"Name = beta\n")
@@ -192,11 +190,11 @@ def test_anything_but_a_key_is_refused_after_the_invitation_was_sent(type_: int,
         joiner.say(type_, data)
 
 
-def test_a_cookie_serves_once_and_a_key_is_taken_once() -> None:
+def test_a_cookie_and_a_key_are_accepted_only_once() -> None:
     joiner = RawJoiner(inviter())
     joiner.say(0, COOKIE)
     with pytest.raises(ProtocolError):
-        joiner.say(1, NEW_KEY.public.text.encode())  # nothing was handed out yet
+        joiner.say(1, NEW_KEY.public.text.encode())  # no invitation was sent yet
     joiner = RawJoiner(inviter())
     joiner.say(0, COOKIE)
     joiner.meta.invitation.offer(b"Name = beta\n")
@@ -210,7 +208,7 @@ def test_a_connection_without_a_joiner_has_no_invitation() -> None:
         _ = inviter().invitation
 
 
-def test_the_file_name_is_that_of_the_spec_trace() -> None:
+def test_the_file_name_equals_the_one_of_the_documented_trace() -> None:
     from pytinc.wire import b64
 
     cookie = b64.decode("tasU-rTGw7nhXAcwtwBbrJYZ")

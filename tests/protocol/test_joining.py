@@ -42,7 +42,7 @@ def new_joiner(hash_: bytes | None = None) -> Joiner:
 
 
 class Inviter:
-    """The other end, as far as a test needs one."""
+    """The other end, as far as the tests need it."""
 
     def __init__(self, joiner: Joiner) -> None:
         self.joiner = joiner
@@ -55,14 +55,14 @@ class Inviter:
         return f"0 alpha 17.7\n4 {KEY.public.text}\n".encode() + self.session.start()
 
     def hear(self) -> bytes:
-        """Take what the joiner says; return what is to be answered by the handshake."""
+        """Handle the joiner's bytes; return the answer of the handshake."""
         self.session.feed(self.joiner.take_output())
         while (record := self.session.next_record()) is not None:
             self.records.append(record)
         return self.session.take_output()
 
     def handshake(self) -> None:
-        """Come to the point at which the cookie has arrived."""
+        """Run the exchange until the cookie has arrived."""
         assert self.joiner.take_output() == f"0 ?{THROW_AWAY.public.text} 17.1\n".encode()
         self.joiner.feed(self.greeting())
         assert self.joiner.next_event() == InviterGreeted("alpha")
@@ -77,7 +77,7 @@ class Inviter:
         self.joiner.feed(b"".join(self.session.send(type_, data) for type_, data in records))
 
 
-def test_the_whole_way_from_the_greeting_to_accepted() -> None:
+def test_the_exchange_runs_from_the_greeting_to_accepted() -> None:
     joiner = new_joiner()
     inviter = Inviter(joiner)
     inviter.handshake()
@@ -111,7 +111,7 @@ def test_it_makes_no_difference_how_the_bytes_are_cut() -> None:
     assert inviter.records[-1] == Record(0, COOKIE)
 
 
-def test_the_sizes_on_the_wire_are_those_of_the_trace() -> None:
+def test_the_sizes_on_the_wire_equal_those_of_the_trace() -> None:
     joiner = new_joiner()
     inviter = Inviter(joiner)
     sizes = [len(joiner.take_output())]
@@ -125,7 +125,7 @@ def test_the_sizes_on_the_wire_are_those_of_the_trace() -> None:
             pass
         joiner.feed(inviter.session.take_output())
         joiner.next_event()
-    # KEX; then, as our SIG waits for the inviter's KEX only, SIG; last the cookie.
+    # KEX; then SIG, which waits only for the inviter's KEX; last the cookie.
     assert sizes[0] == 52
     assert sum(sizes[1:]) + len(joiner.take_output()) == 68 + 67 + 37
 
@@ -139,7 +139,7 @@ def test_the_key_of_the_trace_matches_the_hash_in_its_url() -> None:
 def test_a_peer_with_another_key_is_refused() -> None:
     joiner = new_joiner(bytes(18))
     joiner.feed(Inviter(joiner).greeting())
-    with pytest.raises(AuthenticationError, match="another key than the invitation says"):
+    with pytest.raises(AuthenticationError, match="key is not the one in the invitation"):
         joiner.next_event()
     assert joiner.take_output().count(b"\n") == 1
 
@@ -147,7 +147,7 @@ def test_a_peer_with_another_key_is_refused() -> None:
 @pytest.mark.parametrize(
     ("hashed", "why"), [("A" * 42, "wrong length"), ("=" * 43, "base64"), ("A" * 44, "wrong length")]
 )
-def test_a_key_that_is_none_is_refused_even_if_its_hash_is_right(hashed: str, why: str) -> None:
+def test_an_invalid_key_is_refused_even_if_its_hash_matches(hashed: str, why: str) -> None:
     joiner = new_joiner(key_hash(hashed))
     joiner.feed(f"0 alpha 17.7\n4 {hashed}\n".encode())
     with pytest.raises(DecodeError, match=why):
@@ -172,7 +172,7 @@ def test_a_key_that_is_none_is_refused_even_if_its_hash_is_right(hashed: str, wh
         b"x" * 3000,
     ],
 )
-def test_what_does_not_greet_like_an_inviter_is_refused(greeting: bytes) -> None:
+def test_a_peer_that_does_not_greet_like_an_inviter_is_refused(greeting: bytes) -> None:
     joiner = new_joiner()
     joiner.feed(greeting)
     with pytest.raises(DecodeError):
@@ -180,7 +180,7 @@ def test_what_does_not_greet_like_an_inviter_is_refused(greeting: bytes) -> None
 
 
 @pytest.mark.parametrize("record", [(1, b""), (0, b"more"), (2, b""), (3, b"")])
-def test_nothing_may_come_before_our_key(record: tuple[int, bytes]) -> None:
+def test_no_record_may_arrive_before_our_key(record: tuple[int, bytes]) -> None:
     joiner = new_joiner()
     inviter = Inviter(joiner)
     inviter.handshake()
@@ -191,7 +191,7 @@ def test_nothing_may_come_before_our_key(record: tuple[int, bytes]) -> None:
         joiner.next_event()
 
 
-def test_accepted_comes_after_our_key_only() -> None:
+def test_accepted_may_arrive_only_after_our_key() -> None:
     joiner = new_joiner()
     inviter = Inviter(joiner)
     inviter.handshake()
@@ -200,7 +200,7 @@ def test_accepted_comes_after_our_key_only() -> None:
         joiner.next_event()
 
 
-def test_a_key_is_registered_once_and_not_too_early() -> None:
+def test_a_key_can_be_registered_only_once_and_after_the_invitation() -> None:
     joiner = new_joiner()
     with pytest.raises(UsageError):
         joiner.register(NODE_KEY.public)
@@ -225,7 +225,7 @@ def test_an_endless_invitation_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> No
         joiner.next_event()
 
 
-def test_a_later_key_exchange_does_not_show_the_cookie_again() -> None:
+def test_a_later_key_exchange_does_not_send_the_cookie_again() -> None:
     joiner = new_joiner()
     inviter = Inviter(joiner)
     inviter.handshake()
@@ -239,7 +239,7 @@ def test_a_later_key_exchange_does_not_show_the_cookie_again() -> None:
 
 
 @given(st.binary(max_size=200), st.integers(0, 300))
-def test_damage_is_a_protocol_error_and_nothing_else(junk: bytes, position: int) -> None:
+def test_damaged_bytes_raise_protocol_errors_only(junk: bytes, position: int) -> None:
     joiner = new_joiner()
     inviter = Inviter(joiner)
     joiner.feed((inviter.greeting()[:position] + junk).ljust(600, b"\0"))
@@ -250,6 +250,6 @@ def test_damage_is_a_protocol_error_and_nothing_else(junk: bytes, position: int)
         return
 
 
-def test_no_secret_is_shown() -> None:
+def test_repr_shows_no_secret() -> None:
     joiner = new_joiner()
     assert repr(joiner) == "<Joiner waits for its name>"

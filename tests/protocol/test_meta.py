@@ -1,4 +1,4 @@
-"""One meta connection: the login, framing, and everything that must be refused.
+"""One meta connection: the login, the framing, and everything that it must refuse.
 
 See docs/protocol-meta.md, "Login" and "ACK".
 """
@@ -75,7 +75,7 @@ def logged_in(*, insecure: bool = False, step: int | None = None) -> tuple[MetaC
     return one, two
 
 
-def test_the_dialling_side_greets_first_and_the_other_answers_with_its_kex_in_one_piece() -> None:
+def test_the_dialling_side_greets_first_and_the_answer_includes_the_kex() -> None:
     one, two = connection("alpha", "beta"), connection("beta")
     assert two.take_output() == b""
     one.connected()
@@ -89,14 +89,14 @@ def test_the_dialling_side_greets_first_and_the_other_answers_with_its_kex_in_on
 
 @pytest.mark.parametrize("step", [None, 1, 7, 67])
 @pytest.mark.parametrize("insecure", [False, True])
-def test_the_login_ends_with_both_active_however_the_bytes_are_cut(step: int | None, insecure: bool) -> None:
+def test_both_ends_become_active_however_the_bytes_are_cut(step: int | None, insecure: bool) -> None:
     one, two = logged_in(step=step, insecure=insecure)
     one.send(Ping())
     assert events(two, one.take_output()) == [Received(Ping(), "8")]
 
 
 @pytest.mark.parametrize("insecure", [False, True])
-def test_frames_and_sptps_packets_stand_between_requests(insecure: bool) -> None:
+def test_frames_and_sptps_packets_may_stand_between_requests(insecure: bool) -> None:
     one, two = logged_in(insecure=insecure)
     one.send(Ping())
     one.send_frame(b"f" * 60)
@@ -128,19 +128,19 @@ def test_frames_and_sptps_packets_stand_between_requests(insecure: bool) -> None
         (b"0 alpha 17", AuthenticationError, "legacy"),
         (b"0 alpha 17.1", AuthenticationError, "does not know our Ed25519 public key"),
         (b"0 ^" + b"A" * 64 + b" 0", DecodeError, "invalid"),
-        (b"4 655 1 700000c", UnexpectedRequest, "else than a greeting"),
+        (b"4 655 1 700000c", UnexpectedRequest, "other than a greeting"),
         (b"GET / HTTP/1.1", DecodeError, "without a number"),
         (b"\xff\xfe\x00", DecodeError, "not ASCII"),
     ],
 )
-def test_a_greeting_that_is_refused(line: bytes, error: type[ProtocolError], words: str) -> None:
+def test_an_invalid_greeting_is_refused(line: bytes, error: type[ProtocolError], words: str) -> None:
     meta = connection("beta")
     with pytest.raises(error, match=words):
         events(meta, line + b"\n")
-    assert meta.take_output() == b""  # nothing is told to a stranger
+    assert meta.take_output() == b""  # a stranger gets no answer
 
 
-def test_the_peer_must_be_the_one_that_was_dialled() -> None:
+def test_the_peer_must_be_the_dialled_one() -> None:
     meta = connection("alpha", "beta")
     meta.connected()
     with pytest.raises(AuthenticationError, match="instead of beta"):
@@ -153,7 +153,7 @@ def test_a_peer_without_a_known_key_is_refused_with_the_reason() -> None:
         events(meta, b"0 alpha 17.7\n")
 
 
-def test_a_peer_with_another_key_does_not_get_in() -> None:
+def test_a_peer_with_another_key_cannot_log_in() -> None:
     one = connection("alpha", "beta")
     two = connection("beta", peer_key=lambda name: BETA.public)
     one.connected()
@@ -171,7 +171,7 @@ def test_a_legacy_login_in_the_middle_of_the_handshake_is_refused() -> None:
         events(meta, b"1 427 672 0 0 " + b"AB" * 64 + b"\n")
 
 
-def test_a_greeting_without_end_is_cut_off() -> None:
+def test_an_endless_greeting_is_refused() -> None:
     meta = connection("beta")
     assert events(meta, b"0" * 2000) == []
     with pytest.raises(DecodeError):
@@ -179,7 +179,7 @@ def test_a_greeting_without_end_is_cut_off() -> None:
 
 
 @pytest.mark.parametrize("line", ["0 alpha 17.7", "4 655 1 c", "1 2 3", "18 3", "5", "x", "17 -1", "21 5"])
-def test_a_request_that_has_no_place_after_the_login(line: str) -> None:
+def test_a_login_request_after_the_login_is_refused(line: str) -> None:
     one, two = logged_in()
     one.send_line(line)
     with pytest.raises(ProtocolError):
@@ -203,7 +203,7 @@ def test_a_request_before_ack_is_refused() -> None:
             pass
 
 
-def test_a_packet_of_another_length_than_announced_is_refused() -> None:
+def test_a_packet_of_the_wrong_length_is_refused() -> None:
     one, two = logged_in()
     one.send_line("17 60")
     one.send_line("8")
@@ -211,7 +211,7 @@ def test_a_packet_of_another_length_than_announced_is_refused() -> None:
         events(two, one.take_output())
 
 
-def test_what_follows_a_newline_within_a_record_is_ignored() -> None:
+def test_text_after_a_newline_within_a_record_is_ignored() -> None:
     one, two = logged_in()
     assert one._session is not None
     data = one._session.send(0, b"8\n9\n")
@@ -244,7 +244,7 @@ def test_arbitrary_records_after_the_login_raise_protocol_errors_only(data: byte
         events(two, one._session.send(type_, data))
 
 
-def test_many_empty_packets_at_once_are_taken_one_after_the_other() -> None:
+def test_many_empty_packets_at_once_are_handled_one_by_one() -> None:
     one, two = logged_in(insecure=True)
     one.send_line("17 0")
     stream = one.take_output() * 5000
@@ -252,7 +252,7 @@ def test_many_empty_packets_at_once_are_taken_one_after_the_other() -> None:
     assert events(two, stream + one.take_output()) == [Received(Ping(), "8")]
 
 
-# -- what only some connections have --
+# -- optional features of a connection --
 
 
 @pytest.mark.parametrize("insecure", [False, True])
@@ -277,7 +277,7 @@ def test_both_directions_of_every_request_are_traced(insecure: bool) -> None:
     ]
 
 
-def test_a_request_that_no_peer_would_take_is_not_sent() -> None:
+def test_a_request_that_is_too_long_is_not_sent() -> None:
     one, two = logged_in()
     one.send_line("8 " + "x" * (MAX_LINE_LENGTH - 2))
     with pytest.raises(DecodeError, match="too long"):
@@ -285,7 +285,7 @@ def test_a_request_that_no_peer_would_take_is_not_sent() -> None:
     assert len(events(two, one.take_output())) == 1
 
 
-def test_nothing_but_the_greeting_is_sent_in_plain_text() -> None:
+def test_only_the_greeting_is_sent_in_plain_text() -> None:
     meta = connection("alpha", "beta")
     meta.connected()
     meta.take_output()
@@ -294,7 +294,7 @@ def test_nothing_but_the_greeting_is_sent_in_plain_text() -> None:
     assert meta.take_output() == b""
 
 
-def test_a_change_of_keys_by_the_peer_is_no_event() -> None:
+def test_a_change_of_keys_by_the_peer_gives_no_event() -> None:
     one, two = logged_in()
     assert one._session is not None
     data = one._session.force_rekey()
@@ -306,7 +306,7 @@ def test_a_change_of_keys_by_the_peer_is_no_event() -> None:
     assert events(two, one.take_output()) == [Received(Ping(), "8")]
 
 
-def test_an_edge_that_has_come_before_is_not_read_again() -> None:
+def test_an_edge_that_arrived_before_is_not_parsed_again() -> None:
     one, two = logged_in()
     two.is_old_news = lambda line: line.startswith("12 0 ")
     one.send_line("12 0 no edge at all, but known")

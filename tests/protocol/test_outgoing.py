@@ -1,4 +1,4 @@
-"""Whom to dial next: order of addresses, back-off, address cache, AutoConnect.
+"""Which node to dial next: order of addresses, back-off, address cache, AutoConnect.
 
 See docs/protocol-meta.md, "Dialling" to "AutoConnect".
 """
@@ -39,7 +39,7 @@ def configured(*numbers: int) -> tuple[tuple[str, str], ...]:
 def a_round(
     outgoing: Outgoing, candidate: Candidate, names: dict[str, list[Address]] | None = None
 ) -> list[Next]:
-    """Everything that is tried until there is nothing left; names are looked up at once."""
+    """Return all addresses that are tried until none is left; names are looked up at once."""
     steps: list[Next] = []
     while not steps or not isinstance(steps[-1], Wait):
         steps.append(outgoing.next(candidate))
@@ -55,19 +55,19 @@ def tried(steps: Sequence[Next]) -> list[int]:
 # -- order --
 
 
-def test_cached_addresses_come_first_then_those_of_the_graph_then_the_configured_ones() -> None:
+def test_the_order_is_cached_then_graph_then_configured_addresses() -> None:
     candidate = Candidate((address(3), address(2)), (address(9), address(8)), configured(5, 6))
     steps = a_round(Outgoing("a", 900), candidate)
     assert tried(steps) == [3, 2, 9, 8, 5, 6]
     assert steps[-1] == Wait(5)
 
 
-def test_an_address_is_tried_once_in_a_round() -> None:
+def test_an_address_is_tried_once_per_round() -> None:
     candidate = Candidate((address(1), address(2)), (address(2), address(3), address(3)), configured(3, 1, 4))
     assert tried(a_round(Outgoing("a", 900), candidate)) == [1, 2, 3, 4]
 
 
-def test_later_rounds_begin_with_the_configured_addresses_until_the_node_was_reached() -> None:
+def test_later_rounds_start_with_configured_addresses_until_the_node_is_reached() -> None:
     outgoing, candidate = Outgoing("a", 900), Candidate((address(1),), (address(2),), configured(3))
     assert tried(a_round(outgoing, candidate)) == [1, 2, 3]
     assert tried(a_round(outgoing, candidate)) == [3]
@@ -76,13 +76,13 @@ def test_later_rounds_begin_with_the_configured_addresses_until_the_node_was_rea
     assert tried(a_round(outgoing, candidate)) == [1, 2, 3]
 
 
-def test_without_configured_addresses_later_rounds_try_the_others_again() -> None:
+def test_later_rounds_repeat_the_others_if_no_address_is_configured() -> None:
     outgoing, candidate = Outgoing("a", 900), Candidate((address(1),), (address(2),))
     assert tried(a_round(outgoing, candidate)) == [1, 2]
     assert tried(a_round(outgoing, candidate)) == [1, 2]
 
 
-def test_while_no_configured_name_can_be_looked_up_later_rounds_try_the_others_again() -> None:
+def test_later_rounds_repeat_the_others_while_no_configured_name_resolves() -> None:
     outgoing = Outgoing("a", 900)
     candidate = Candidate((address(1),), (address(2),), (("a.example", "655"), ("b.example", "655")))
     for _ in range(3):
@@ -94,7 +94,7 @@ def test_while_no_configured_name_can_be_looked_up_later_rounds_try_the_others_a
     assert tried(a_round(outgoing, candidate)) == [1, 2]
 
 
-def test_addresses_that_turn_up_during_a_round_are_tried_too() -> None:
+def test_addresses_that_become_known_during_a_round_are_tried_too() -> None:
     outgoing = Outgoing("a", 900)
     assert outgoing.next(Candidate((address(1),))) == Try(address(1))
     assert outgoing.next(Candidate((address(1), address(2)))) == Try(address(2))
@@ -103,26 +103,26 @@ def test_addresses_that_turn_up_during_a_round_are_tried_too() -> None:
 @pytest.mark.parametrize(
     "bad", [UNSPEC, Address("unix", "socket"), Address("192.0.2.1", "0"), Address("", "")]
 )
-def test_what_is_no_address_is_skipped(bad: Address) -> None:
+def test_an_invalid_address_is_skipped(bad: Address) -> None:
     candidate = Candidate((bad, address(1)), (bad, address(2)))
     assert tried(a_round(Outgoing("a", 900), candidate)) == [1, 2]
 
 
-def test_a_node_without_any_address_is_waited_for() -> None:
+def test_a_node_without_any_address_gives_a_wait() -> None:
     assert a_round(Outgoing("a", 900), Candidate()) == [Wait(5)]
 
 
 # -- names --
 
 
-def test_the_addresses_of_a_name_are_tried_in_reverse_order() -> None:
+def test_addresses_of_a_name_are_tried_in_reverse_order() -> None:
     candidate = Candidate(configured=(("a.example", "655"), *configured(9)))
     steps = a_round(Outgoing("a", 900), candidate, {"a.example": [address(1), address(2), address(3)]})
     assert steps[0] == ResolveNext("a.example", "655")
     assert tried(steps) == [3, 2, 1, 9]
 
 
-def test_a_name_that_is_not_found_is_skipped_and_looked_up_again_in_the_next_round() -> None:
+def test_an_unknown_name_is_skipped_and_looked_up_again_in_the_next_round() -> None:
     outgoing, candidate = Outgoing("a", 900), Candidate(configured=(("a.example", "655"), *configured(9)))
     for _ in range(2):
         steps = a_round(outgoing, candidate)
@@ -140,13 +140,13 @@ def test_an_ipv6_address_is_tried_in_its_short_form() -> None:
     assert Outgoing("a", 900).next(candidate) == Try(Address("fd00::1", "655"))
 
 
-def test_a_name_server_cannot_keep_us_busy() -> None:
+def test_the_number_of_addresses_of_a_name_is_bounded() -> None:
     candidate = Candidate(configured=(("a.example", "655"),))
     answer = [address(number) for number in range(1, 200)]
     assert len(tried(a_round(Outgoing("a", 900), candidate, {"a.example": answer}))) == MAX_RESOLVED
 
 
-def test_an_address_that_was_tried_is_not_tried_again_under_its_name() -> None:
+def test_an_address_is_not_tried_again_under_its_name() -> None:
     candidate = Candidate((address(1),), (), (("a.example", "655"),))
     steps = a_round(Outgoing("a", 900), candidate, {"a.example": [address(1), UNSPEC, address(2)]})
     assert tried(steps) == [1, 2]
@@ -155,12 +155,12 @@ def test_an_address_that_was_tried_is_not_tried_again_under_its_name() -> None:
 # -- back-off --
 
 
-def test_each_round_is_waited_for_five_seconds_longer_up_to_the_maximum() -> None:
+def test_each_wait_is_five_seconds_longer_up_to_the_maximum() -> None:
     outgoing = Outgoing("a", 12)
     assert [a_round(outgoing, Candidate())[-1] for _ in range(4)] == [Wait(5), Wait(10), Wait(12), Wait(12)]
 
 
-def test_the_back_off_starts_again_when_it_is_reset() -> None:
+def test_a_reset_restarts_the_back_off() -> None:
     outgoing = Outgoing("a", 900)
     a_round(outgoing, Candidate())
     a_round(outgoing, Candidate())
@@ -208,7 +208,7 @@ def test_the_address_that_worked_last_is_first() -> None:
     assert cache.addresses == (address(2), address(3), address(1))
 
 
-def test_an_address_that_is_first_already_changes_nothing() -> None:
+def test_adding_the_first_address_again_changes_nothing() -> None:
     cache = AddressCache()
     assert cache.add(address(1))
     assert not cache.add(address(1))
@@ -243,11 +243,11 @@ def connected(count: int) -> list[Prospect]:
 
 
 def choices(prospects: Sequence[Prospect]) -> set[AutoConnect]:
-    """Every decision that chance can lead to."""
+    """Return every decision that the random numbers can lead to."""
     return {auto_connect(prospects, lambda number=number: number / 100) for number in range(100)}  # type: ignore[misc]
 
 
-def test_with_few_connections_one_more_is_made_to_any_node_that_may_answer() -> None:
+def test_with_few_connections_one_more_is_made_to_any_suitable_node() -> None:
     prospects = [
         *connected(2),
         prospect("reachable", has_address=False),
@@ -262,16 +262,16 @@ def test_a_node_that_is_dialled_already_is_not_dialled_again() -> None:
     assert choices([prospect("a", has_entry=True), prospect("b")]) == {AutoConnect(), AutoConnect("b")}
 
 
-def test_nobody_to_connect_to_is_no_error() -> None:
+def test_no_suitable_node_is_no_error() -> None:
     assert choices([]) == {AutoConnect()}
     assert choices(connected(2)) == {AutoConnect()}
 
 
-def test_three_connections_are_left_alone_but_waiting_entries_go() -> None:
+def test_with_three_connections_only_waiting_entries_are_dropped() -> None:
     assert choices([*connected(3), prospect("a")]) == {AutoConnect(drop_waiting=True)}
 
 
-def test_of_too_many_connections_a_dialled_one_that_the_peer_can_spare_goes() -> None:
+def test_with_too_many_connections_one_that_the_peer_can_spare_is_closed() -> None:
     prospects = [
         *connected(2),
         prospect("spare", dialled=True, edges=2),
@@ -283,7 +283,7 @@ def test_of_too_many_connections_a_dialled_one_that_the_peer_can_spare_goes() ->
     }
 
 
-def test_a_lost_part_of_the_mesh_is_looked_for_now_and_then() -> None:
+def test_an_unreachable_part_of_the_mesh_is_dialled_now_and_then() -> None:
     prospects = [
         *connected(3),
         prospect("lost", reachable=False),
@@ -293,5 +293,5 @@ def test_a_lost_part_of_the_mesh_is_looked_for_now_and_then() -> None:
     assert choices(prospects) == {AutoConnect(drop_waiting=True), AutoConnect("lost", drop_waiting=True)}
 
 
-def test_chance_may_say_one() -> None:
+def test_a_random_number_of_one_is_accepted() -> None:
     assert auto_connect([prospect("a")], lambda: 1.0) == AutoConnect("a")

@@ -46,8 +46,8 @@ def reply_of(length: int) -> bytes:
 class Path:
     """A simulated path to a peer that answers.
 
-    What is longer than ``kernel`` is refused at once (EMSGSIZE), what is longer than ``limit`` vanishes.
-    ``lost`` may lose more. The kernel names its MTU if ``kernel_tells``.
+    Probes longer than ``kernel`` are refused at once (EMSGSIZE), probes longer than ``limit`` vanish.
+    ``lost`` can lose more. The kernel reports its MTU if ``kernel_tells``.
     """
 
     def __init__(self, limit: int = MTU_MAX, kernel: int = MTU_MAX, **settings: float) -> None:
@@ -59,7 +59,7 @@ class Path:
         self.facts = PeerSlot("peer")
         self.mtu = PathMtu(PathSettings(**settings), self.facts)  # type: ignore[arg-type]
         self.sizes: list[int] = []
-        """Lengths of all probes that were tried, refused ones included."""
+        """Lengths of all probes that were tried, including refused ones."""
         self.refused = 0
 
     def upkeep(self, *, search_mtu: bool = True, pmtu_option: bool = True) -> list[ProbeOut]:
@@ -74,7 +74,7 @@ class Path:
         )
 
     def step(self) -> None:
-        """What the node does for each packet: send what is due, repeat at once what the kernel refused."""
+        """Send the probes that are due, as the node does per packet; repeat a step the kernel refused."""
         probes = self.upkeep()
         while probes:
             probe = probes.pop(0)
@@ -87,7 +87,7 @@ class Path:
                 self.answer(probe.payload)
 
     def prove(self) -> Path:
-        """Let traffic flow until both ends of a good path know of it."""
+        """Let traffic flow until both ends know that the path is good."""
         self.run(0.2)
         return self
 
@@ -96,7 +96,7 @@ class Path:
             self.mtu.on_probe(reply_of(len(payload)), self.now, VERSION)
 
     def run(self, seconds: float, interval: float = 0.05) -> None:
-        """Let traffic flow for so long."""
+        """Let traffic flow for ``seconds``."""
         end = self.now + seconds
         while self.now < end:
             self.mtu.timeout(self.now)
@@ -104,7 +104,7 @@ class Path:
             self.now += interval
 
     def searched(self) -> list[int]:
-        """Lengths tried by the search (all but discovery's pings)."""
+        """Return the lengths that the search tried (all except discovery's pings)."""
         return [size for size in self.sizes if size != MIN_PROBE_SIZE]
 
     @property
@@ -112,7 +112,7 @@ class Path:
         return self.facts.minmtu, self.mtu.maxmtu, self.facts.mtu, self.mtu.search
 
 
-# -- what the node asks --
+# -- queries of the node --
 
 
 def test_a_search_is_under_way_until_it_ends_in_a_fixed_mtu() -> None:
@@ -126,7 +126,7 @@ def test_a_search_is_under_way_until_it_ends_in_a_fixed_mtu() -> None:
     assert path.mtu.is_fixed
 
 
-def test_an_mtu_below_the_floor_is_not_worth_telling() -> None:
+def test_an_mtu_below_the_minimum_is_not_reported() -> None:
     path = Path(limit=100, kernel=100)
     path.run(60)
     assert path.facts.minmtu == path.mtu.maxmtu
@@ -144,19 +144,19 @@ def test_an_mtu_below_the_floor_is_not_worth_telling() -> None:
         (1518, [1330, 826, 632, 558, 530, 519, 515, 513]),
     ],
 )
-def test_without_an_answer_sizes_fall_exponentially_again_and_again(maximum: int, cycle: list[int]) -> None:
+def test_sizes_fall_exponentially_again_and_again_without_an_answer(maximum: int, cycle: list[int]) -> None:
     path = Path(limit=100, kernel=maximum)
     path.run(7)
     assert path.searched()[:20] == (cycle * 3)[:20]
 
 
-def test_where_the_kernel_knows_the_path_one_probe_is_enough() -> None:
+def test_one_probe_is_enough_if_the_kernel_knows_the_path_mtu() -> None:
     path = Path(limit=1439, kernel=1439).prove()
     assert path.searched() == [1439]
     assert path.state == (1439, 1439, 1439, Search.FIXED)
 
 
-def test_a_hidden_limit_is_found_nearly_in_twenty_probes() -> None:
+def test_twenty_probes_find_a_hidden_limit_approximately() -> None:
     path = Path(limit=1339, kernel=1439)
     path.run(8)
     assert path.searched()[:4] == [1439, 861, 955, 989]
@@ -164,7 +164,7 @@ def test_a_hidden_limit_is_found_nearly_in_twenty_probes() -> None:
     assert len(path.searched()) == 20
 
 
-def test_a_path_that_grew_is_searched_upwards() -> None:
+def test_the_search_goes_upwards_when_the_path_has_grown() -> None:
     path = Path(limit=1339, kernel=1439)
     path.run(8)
     path.limit = MTU_MAX
@@ -180,7 +180,7 @@ def test_a_smaller_local_mtu_is_found_at_once(kernel_tells: bool) -> None:
     path.kernel, path.kernel_tells = 1239, kernel_tells
     path.sizes.clear()
     path.mtu.too_big(1439, path.now)
-    assert path.facts.minmtu == 0, "TCP carries everything until a size is proved"
+    assert path.facts.minmtu == 0, "TCP carries all frames until a size is proved"
     path.step()
     assert path.searched()[-1] == 1239 or not kernel_tells
     path.run(8)
@@ -196,7 +196,7 @@ def test_a_refused_growth_probe_changes_nothing() -> None:
     assert path.state == (1400, 1400, 1400, Search.FIXED)
 
 
-def test_a_path_that_shrank_is_noticed_by_three_lost_checks() -> None:
+def test_three_lost_checks_show_that_the_path_has_shrunk() -> None:
     path = Path(limit=1439, kernel=1439)
     path.run(1)
     path.limit = 1000
@@ -208,7 +208,7 @@ def test_a_path_that_shrank_is_noticed_by_three_lost_checks() -> None:
     assert 980 <= path.facts.mtu == path.facts.minmtu <= 1000
 
 
-def test_checks_of_a_fixed_mtu_come_once_per_ping_interval() -> None:
+def test_a_fixed_mtu_is_checked_once_per_ping_interval() -> None:
     path = Path(limit=1439, kernel=1439, ping_interval=30)
     path.run(5)
     path.sizes.clear()
@@ -216,14 +216,14 @@ def test_checks_of_a_fixed_mtu_come_once_per_ping_interval() -> None:
     assert path.searched() == [1439, 1440] * 3
 
 
-def test_a_search_that_found_nothing_leaves_large_packets_to_tcp() -> None:
+def test_a_failed_search_leaves_large_packets_to_tcp() -> None:
     path = Path(limit=40, kernel=1439)
     path.run(8)
     assert path.facts.confirmed
     assert path.state == (18, 18, MTU_MAX, Search.FIXED)
 
 
-def test_a_search_that_found_nothing_is_repeated_each_ping_interval() -> None:
+def test_a_failed_search_is_repeated_each_ping_interval() -> None:
     path = Path(limit=40, kernel=1439)
     path.run(8)
     path.sizes.clear()
@@ -236,7 +236,7 @@ def test_a_search_that_found_nothing_is_repeated_each_ping_interval() -> None:
     assert path.state == (1439, 1439, 1439, Search.FIXED)
 
 
-def test_a_search_without_any_answer_does_not_leave_an_mtu_of_zero() -> None:
+def test_an_unanswered_search_does_not_leave_an_mtu_of_zero() -> None:
     path = Path(limit=1439, kernel=1439).prove()
     path.mtu.reset()
     path.mtu.on_probe(reply_of(18), path.now, VERSION)
@@ -245,7 +245,7 @@ def test_a_search_without_any_answer_does_not_leave_an_mtu_of_zero() -> None:
     assert path.facts.mtu == MTU_MAX
 
 
-def test_an_mtu_below_the_floor_is_not_searched_for() -> None:
+def test_the_search_tries_nothing_below_the_minimum() -> None:
     path = Path(limit=1439, kernel=300)
     path.kernel_tells = False
     path.run(8)
@@ -253,7 +253,7 @@ def test_an_mtu_below_the_floor_is_not_searched_for() -> None:
     assert path.state == (18, 18, MTU_MAX, Search.FIXED)
 
 
-def test_a_useless_answer_of_the_kernel_is_ignored() -> None:
+def test_a_useless_mtu_from_the_kernel_is_ignored() -> None:
     path = Path(limit=1439, kernel=MTU_MAX)
     maxima = itertools.cycle((100, None, 0, 9000))
     for maximum in itertools.islice(maxima, 4):
@@ -272,21 +272,21 @@ def test_a_useless_answer_of_the_kernel_is_ignored() -> None:
 
 
 @pytest.mark.parametrize(("search_mtu", "pmtu_option"), [(False, True), (True, False)])
-def test_no_search_without_traffic_or_without_the_peers_consent(search_mtu: bool, pmtu_option: bool) -> None:
+def test_there_is_no_search_without_traffic_or_the_peers_consent(search_mtu: bool, pmtu_option: bool) -> None:
     path = Path()
     path.mtu.on_probe(reply_of(18), path.now, VERSION)
     probes = path.upkeep(search_mtu=search_mtu, pmtu_option=pmtu_option)
-    assert [len(probe.payload) for probe in probes] == [18, 18]  # what came longest, and a ping
+    assert [len(probe.payload) for probe in probes] == [18, 18]  # the longest received length, and a ping
 
 
-def test_no_search_before_udp_works() -> None:
+def test_there_is_no_search_before_udp_works() -> None:
     path = Path(limit=0)
     path.run(10)
     assert path.searched() == []
     assert path.state == (0, MTU_MAX, MTU_MAX, Search.FRESH)
 
 
-def test_a_limit_from_before_udp_worked_does_not_skip_the_kernels_word() -> None:
+def test_an_early_refusal_does_not_replace_the_mtu_of_the_kernel() -> None:
     path = Path(limit=1439, kernel=1439)
     path.mtu.too_big(1500, path.now)
     path.run(1)
@@ -294,7 +294,7 @@ def test_a_limit_from_before_udp_worked_does_not_skip_the_kernels_word() -> None
 
 
 @given(limit=st.integers(600, MTU_MAX), kernel=st.integers(600, MTU_MAX), tells=st.booleans())
-def test_the_largest_size_that_passes_is_found_nearly(limit: int, kernel: int, tells: bool) -> None:
+def test_the_search_finds_the_largest_size_approximately(limit: int, kernel: int, tells: bool) -> None:
     path = Path(limit=limit, kernel=kernel, ping_interval=20)
     path.kernel_tells = tells
     path.run(200, interval=0.1)
@@ -304,7 +304,7 @@ def test_the_largest_size_that_passes_is_found_nearly(limit: int, kernel: int, t
 
 
 @given(st.lists(st.booleans(), min_size=20, max_size=200))
-def test_losses_never_prove_what_does_not_pass(losses: list[bool]) -> None:
+def test_losses_never_prove_a_size_that_does_not_pass(losses: list[bool]) -> None:
     path = Path(limit=1200, kernel=1439)
     fates: Iterator[bool] = itertools.cycle(losses)
     path.lost = lambda: next(fates)
@@ -316,7 +316,7 @@ def test_losses_never_prove_what_does_not_pass(losses: list[bool]) -> None:
 # -- discovery --
 
 
-def test_an_unproved_peer_is_asked_every_two_seconds_and_a_proved_one_every_ten() -> None:
+def test_an_unproved_peer_is_probed_every_2_seconds_and_a_proved_one_every_10() -> None:
     path = Path(limit=0, ping_interval=1e9)
     path.run(9.9)
     assert path.sizes == [18] * 5
@@ -334,7 +334,7 @@ def test_a_request_is_fourteen_zeros_and_random_bytes() -> None:
     assert probe == ProbeOut(bytes(14) + RANDOM, local=False)
 
 
-def test_unproved_peers_in_reach_are_asked_in_their_own_network_too() -> None:
+def test_an_unproved_peer_is_also_probed_in_its_own_network() -> None:
     path = Path()
 
     def probes() -> list[bool]:
@@ -359,7 +359,7 @@ def test_unproved_peers_in_reach_are_asked_in_their_own_network_too() -> None:
     assert probes() == [False]
 
 
-def test_a_proved_peer_is_told_the_longest_that_came() -> None:
+def test_a_proved_peer_is_told_the_longest_received_length() -> None:
     path = Path(ping_interval=1e9)
     path.mtu.on_probe(reply_of(18), path.now, VERSION)
     path.upkeep(search_mtu=False)
@@ -371,7 +371,7 @@ def test_a_proved_peer_is_told_the_longest_that_came() -> None:
     path.now += 0.9
     assert [probe.payload[0] for probe in path.upkeep(search_mtu=False)] == [0]
     path.now += 10
-    assert [probe.payload[0] for probe in path.upkeep(search_mtu=False)] == [0], "nothing came since"
+    assert [probe.payload[0] for probe in path.upkeep(search_mtu=False)] == [0], "nothing arrived since"
 
 
 def test_an_old_peer_gets_no_unrequested_replies() -> None:
@@ -390,7 +390,7 @@ def test_an_old_peer_gets_no_unrequested_replies() -> None:
     assert path.mtu.next_upkeep(path.now) == path.now + 10
 
 
-def test_without_discovery_the_search_alone_proves_the_path() -> None:
+def test_the_search_alone_proves_the_path_without_discovery() -> None:
     path = Path(limit=1439, kernel=1439, udp_discovery=False)
     path.step()
     assert path.sizes[0] == 1439
@@ -403,7 +403,7 @@ def test_without_discovery_the_search_alone_proves_the_path() -> None:
 # -- received probes --
 
 
-def test_a_request_is_answered_by_its_length_and_its_random_bytes() -> None:
+def test_a_reply_has_the_length_and_the_random_bytes_of_the_request() -> None:
     path = Path()
     result = path.mtu.on_probe(bytes(14) + RANDOM + bytes(1421), path.now, VERSION)
     assert result.reply == b"\x02" + (1439).to_bytes(2, "big") + bytes(11) + RANDOM
@@ -412,7 +412,7 @@ def test_a_request_is_answered_by_its_length_and_its_random_bytes() -> None:
     assert not path.facts.confirmed
 
 
-def test_the_recorded_request_has_the_recorded_reply() -> None:
+def test_the_recorded_request_gets_the_recorded_reply() -> None:
     """docs/protocol-data.md, "Captured datagrams"."""
     request = bytes.fromhex("00" * 14 + "f022b070")
     reply = bytes.fromhex("020012" + "00" * 11 + "f022b070")
@@ -434,7 +434,7 @@ def announcing(capabilities: Capability = Capability.FAST_TAG) -> PathMtu:
 
 
 def c_reply(request: bytes) -> bytes:
-    """What a C node answers: the first 18 bytes, with kind and length written over.
+    """Return a C node's reply: the first 18 bytes, with kind and length overwritten.
 
     See docs/protocol-data.md, "Probes".
     """
@@ -442,7 +442,7 @@ def c_reply(request: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("size", [18, 513, 1439])
-def test_the_block_has_its_place_in_every_probe_and_changes_no_size(size: int) -> None:
+def test_every_probe_contains_the_block_and_keeps_its_size(size: int) -> None:
     request = announcing().make_request(random_bytes, size)
     assert request == b"\0" + BLOCK + bytes(4) + random_bytes(size - 14)
     reply = announcing().on_probe(request, 0, VERSION).reply
@@ -464,7 +464,7 @@ def test_an_unrequested_reply_has_the_block_too() -> None:
     assert probe.payload == b"\x02" + (700).to_bytes(2, "big") + BLOCK + bytes(2) + RANDOM
 
 
-def test_super_frames_are_announced_from_a_proved_address_only_and_not_while_they_are_withheld() -> None:
+def test_super_frames_are_announced_only_from_a_proved_address_and_not_while_withheld() -> None:
     both = Capability.FAST_TAG | Capability.SUPER_FRAMES
     path = Path(capabilities=both)
     assert path.mtu.capabilities == Capability.FAST_TAG
@@ -475,17 +475,17 @@ def test_super_frames_are_announced_from_a_proved_address_only_and_not_while_the
 
 
 def withheld_for(path: Path) -> float:
-    """Withhold super-frames now, and return after how many seconds they are announced again."""
+    """Withhold super-frames now, and return the seconds until they are announced again."""
     path.mtu.withhold_super_frames(path.now)
     before = path.now
     while Capability.SUPER_FRAMES not in path.mtu.capabilities:
-        path.mtu.withhold_super_frames(path.now)  # more losses, before the peer has heard: no longer for them
+        path.mtu.withhold_super_frames(path.now)  # more losses before the peer knows do not prolong the time
         path.now += 1
         path.upkeep()
     return path.now - before
 
 
-def test_each_time_super_frames_are_withheld_for_longer_until_the_path_was_good_for_long() -> None:
+def test_super_frames_are_withheld_for_longer_each_time_until_the_path_is_good() -> None:
     path = Path(capabilities=Capability.SUPER_FRAMES).prove()
     times = [withheld_for(path) for _ in range(12)]
     assert times[:3] == [WITHHELD_FIRST, 2 * WITHHELD_FIRST, 4 * WITHHELD_FIRST]
@@ -503,11 +503,11 @@ def test_both_ends_learn_from_one_request_and_its_reply() -> None:
 
 
 @pytest.mark.parametrize("size", [18, 513, 1439])
-def test_our_block_that_comes_back_from_a_c_node_is_not_taken_for_its_own(size: int) -> None:
+def test_our_block_in_a_reply_of_a_c_node_is_not_taken_for_its_own(size: int) -> None:
     mtu = announcing()
     request = mtu.make_request(random_bytes, size)
     assert mtu.on_probe(c_reply(request), 0, VERSION).capabilities == Capability.NONE
-    # An old node sends the whole request back. That tells nothing, not even that it is no pytinc node.
+    # An old node sends the whole request back. This proves nothing, not even that it is not a pytinc node.
     assert mtu.on_probe(b"\x01" + request[1:], 0, 2).capabilities is None
 
 
@@ -540,19 +540,19 @@ def test_round_trip_time_is_measured_in_microseconds() -> None:
 
 
 @pytest.mark.parametrize("payload", [b"", b"\x02", b"\x02\x05"])
-def test_too_short_a_probe_is_ignored(payload: bytes) -> None:
+def test_a_probe_that_is_too_short_is_ignored(payload: bytes) -> None:
     mtu = Path().mtu
     assert mtu.on_probe(payload, 0, VERSION) == ProbeResult()
     assert not mtu.facts.confirmed
 
 
-def test_a_peer_cannot_claim_more_than_a_frame_has() -> None:
+def test_a_peer_cannot_claim_more_than_the_longest_frame() -> None:
     mtu = Path().mtu
     mtu.on_probe(reply_of(65535), 0, VERSION)
     assert mtu.facts.minmtu == mtu.maxmtu == MTU_MAX
 
 
-def test_a_claim_beyond_what_the_kernel_sends_is_not_believed() -> None:
+def test_a_claim_beyond_the_limit_of_the_kernel_is_not_believed() -> None:
     path = Path(limit=1239, kernel=1239)
     path.mtu.on_probe(reply_of(1400), path.now, VERSION)
     path.step()
@@ -589,7 +589,7 @@ def test_every_reply_postpones_the_timeout() -> None:
     assert path.state == (1439, 1439, 1439, Search.FIXED)
 
 
-def test_a_new_address_has_to_be_proved_anew() -> None:
+def test_a_new_address_must_be_proved_again() -> None:
     path = Path(limit=1439, kernel=1439).prove()
     path.mtu.reset_path()
     assert not path.facts.confirmed
@@ -597,7 +597,7 @@ def test_a_new_address_has_to_be_proved_anew() -> None:
     assert path.mtu.next_deadline() == math.inf
 
 
-def test_a_node_that_comes_back_is_asked_at_once() -> None:
+def test_a_node_that_returns_is_probed_at_once() -> None:
     path = Path(limit=1439, kernel=1439).prove()
     path.mtu.reset()
     assert not path.mtu.ping_sent
@@ -606,7 +606,7 @@ def test_a_node_that_comes_back_is_asked_at_once() -> None:
     assert len(path.upkeep()) == 1
 
 
-def test_a_configured_limit_lowers_the_mtu_only() -> None:
+def test_a_configured_limit_only_lowers_the_mtu() -> None:
     mtu = Path().mtu
     mtu.limit_mtu(1300)
     mtu.limit_mtu(1400)
@@ -616,7 +616,7 @@ def test_a_configured_limit_lowers_the_mtu_only() -> None:
 @pytest.mark.parametrize("pmtu_option", [True, False])
 @pytest.mark.parametrize("limit", [0, 18, 1000, 1439])
 def test_nothing_is_sent_before_upkeep_is_due(limit: int, pmtu_option: bool) -> None:
-    """Two equal paths; one is looked at only when due. Both send the same at the same time."""
+    """Of two equal paths one is served only when due. Both send the same at the same time."""
     eager, lazy = Path(limit, 1439), Path(limit, 1439)
     calls = 0
     for _ in range(2000):
@@ -661,7 +661,7 @@ class PathMachine(RuleBasedStateMachine):
         self.path.step()
         assert self.path.refused - refused <= MTU_MAX
         assert len(self.path.sizes) - tried <= MTU_MAX + 5
-        # Everything that can be sent at this time was sent, except where an answer gives new work.
+        # Everything that can be sent at this time was sent, unless an answer makes new work.
         for _ in range(4):
             self.path.step()
         assert self.path.upkeep() == []

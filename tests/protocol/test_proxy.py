@@ -20,7 +20,7 @@ BEHIND = b"0 peer 17.7\n"
 
 
 class Case:
-    """A proxy kind, what we say, and what a willing proxy answers to each."""
+    """A proxy kind, our messages, and the answers of a willing proxy to each."""
 
     def __init__(self, kind: str, target: Address, turns: list[tuple[bytes, bytes]], *user: str) -> None:
         self.kind = kind
@@ -54,7 +54,7 @@ CASES = [
         "me",
         "secret",
     ),
-    # A user without a password is none: tinc then asks for no authentication.
+    # A user without a password counts as no user: tinc then asks for no authentication.
     Case(
         "socks5",
         V4,
@@ -111,9 +111,7 @@ CASES = [
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.kind}-{case.target.family}")
 @pytest.mark.parametrize("step", [1, 2, 7, 60])
-def test_a_willing_proxy_is_asked_in_the_right_words_however_its_answers_are_cut(
-    case: Case, step: int
-) -> None:
+def test_a_willing_proxy_gets_the_right_requests_however_its_answers_are_cut(case: Case, step: int) -> None:
     proxy = case.new()
     said = proxy.start()
     for number, (expected, answer) in enumerate(case.turns):
@@ -138,8 +136,8 @@ def test_a_willing_proxy_is_asked_in_the_right_words_however_its_answers_are_cut
         ("socks4", b"\x00\x5b" + bytes(6), "rejected or failed"),
         ("socks4", b"\x00\x77" + bytes(6), "code 119"),
         ("socks4", b"HTTP/1.1", "does not speak SOCKS 4"),
-        ("socks5", b"\x05\xff", "another way of authentication"),
-        ("socks5", b"\x05\x02", "another way of authentication"),
+        ("socks5", b"\x05\xff", "another authentication method"),
+        ("socks5", b"\x05\x02", "another authentication method"),
         ("socks5", b"HT", "does not speak SOCKS 5"),
         ("socks5", b"\x05\x00\x05\x02\x00\x01\0", "not allowed by the rules"),
         ("socks5", b"\x05\x00\x05\x05\x00\x01\0", "connection refused"),
@@ -156,14 +154,14 @@ def test_a_willing_proxy_is_asked_in_the_right_words_however_its_answers_are_cut
         ("http", b"HTTP/1.1 200 OK\r\nX: " + b"x" * MAX_HTTP_ANSWER, "too long"),
     ],
 )
-def test_a_refusal_is_told_in_words(kind: str, answer: bytes, complaint: str) -> None:
+def test_a_refusal_is_reported_in_words(kind: str, answer: bytes, complaint: str) -> None:
     proxy = ProxyHandshake(kind, V4)
     proxy.start()
     with pytest.raises(ProtocolError, match=complaint):
         proxy.feed(answer)
 
 
-def test_wrong_credentials_are_told_without_repeating_them() -> None:
+def test_the_error_for_wrong_credentials_does_not_contain_them() -> None:
     proxy = ProxyHandshake("socks5", V4, "me", "secret")
     proxy.start()
     proxy.feed(b"\x05\x02")
@@ -172,7 +170,7 @@ def test_wrong_credentials_are_told_without_repeating_them() -> None:
     assert "secret" not in str(refusal.value)
 
 
-def test_what_a_kind_of_proxy_cannot_do_is_told_at_once() -> None:
+def test_a_target_that_a_kind_of_proxy_cannot_reach_is_refused_at_once() -> None:
     with pytest.raises(ProtocolError, match="IPv4"):
         ProxyHandshake("socks4", V6)
     with pytest.raises(ProtocolError, match="too long"):

@@ -72,7 +72,7 @@ def test_subnets_of_a_node_come_in_tincs_order(table: SubnetTable) -> None:
     assert [str(subnet) for subnet in table.of("a")] == list(in_order)
 
 
-def test_what_is_handed_out_is_not_the_tables_own(table: SubnetTable) -> None:
+def test_returned_collections_are_copies(table: SubnetTable) -> None:
     table.add("a", Subnet.mac(MAC_A))
     table.of("a").clear()
     assert table.of("a") == [Subnet.mac(MAC_A)]
@@ -98,7 +98,7 @@ def test_a_subnet_of_two_owners_is_deleted_for_one_of_them(table: SubnetTable) -
     assert table.mac_owner(MAC_A, everyone) == "b"
 
 
-def test_a_peer_cannot_fill_the_table(table: SubnetTable, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_subnets_is_bounded(table: SubnetTable, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(switch, "MAX_SUBNETS_PER_OWNER", 2)
     monkeypatch.setattr(switch, "MAX_SUBNETS", 3)
     table.add("a", parse_subnet("10.0.0.0/8"))
@@ -116,7 +116,7 @@ def test_a_peer_cannot_fill_the_table(table: SubnetTable, monkeypatch: pytest.Mo
 # -- look-up of a MAC --
 
 
-def test_a_mac_goes_to_the_smallest_weight_and_then_to_the_first_name(table: SubnetTable) -> None:
+def test_the_owner_of_a_mac_has_the_smallest_weight_and_then_the_first_name(table: SubnetTable) -> None:
     table.add("b", Subnet.mac(MAC_A))
     table.add("c", parse_subnet("02:00:00:00:00:01#5"))
     table.add("a", Subnet.mac(MAC_A))
@@ -127,13 +127,13 @@ def test_a_mac_goes_to_the_smallest_weight_and_then_to_the_first_name(table: Sub
     assert table.mac_owner(MAC_B, everyone) is None
 
 
-def test_if_no_owner_is_reachable_the_last_one_is_named(table: SubnetTable) -> None:
+def test_look_up_returns_the_last_owner_if_none_is_reachable(table: SubnetTable) -> None:
     table.add("a", Subnet.mac(MAC_A))
     table.add("b", Subnet.mac(MAC_A))
     assert table.mac_owner(MAC_A, lambda name: False) == "b"
 
 
-def test_no_node_can_take_the_broadcast_address_for_itself(table: SubnetTable) -> None:
+def test_no_node_can_claim_the_broadcast_address(table: SubnetTable) -> None:
     broadcast = b"\xff" * 6
     table.add("a", parse_subnet("ff:ff:ff:ff:ff:ff#0"))
     assert table.mac_owner(broadcast, everyone) == "a"
@@ -156,7 +156,7 @@ def test_every_owned_mac_is_listed(table: SubnetTable) -> None:
 # -- learning --
 
 
-def test_a_learned_mac_is_owned_until_it_was_silent_for_its_life_time(table: SubnetTable) -> None:
+def test_a_learned_mac_expires_after_its_life_time_of_silence(table: SubnetTable) -> None:
     learned(table, MAC_A, now=100)
     assert table.learn(ME, MAC_A, 150) == (False, [])
     assert table.is_learned(Subnet.mac(MAC_A))
@@ -192,7 +192,7 @@ def test_renewing_never_makes_a_mac_older(table: SubnetTable) -> None:
     assert table.expire(ME, 800.5, 600) == [Subnet.mac(MAC_A)]
 
 
-def test_a_mac_that_moved_to_another_node_goes_at_the_next_ageing(table: SubnetTable) -> None:
+def test_a_mac_that_moved_to_another_node_is_removed_at_the_next_ageing(table: SubnetTable) -> None:
     learned(table, MAC_A, MAC_B, now=100)
     table.hand_over(MAC_A)
     table.hand_over(MAC_C)
@@ -201,14 +201,14 @@ def test_a_mac_that_moved_to_another_node_goes_at_the_next_ageing(table: SubnetT
     assert table.has(ME, Subnet.mac(MAC_B))
 
 
-def test_a_mac_that_came_back_before_the_ageing_stays(table: SubnetTable) -> None:
+def test_a_mac_that_returned_before_the_ageing_stays(table: SubnetTable) -> None:
     learned(table, MAC_A, now=100)
     table.hand_over(MAC_A)
     table.learn(ME, MAC_A, 101)
     assert table.expire(ME, 102, 600) == []
 
 
-def test_when_too_many_are_learned_the_one_silent_for_longest_gives_way(
+def test_a_full_table_forgets_the_mac_that_was_silent_for_longest(
     table: SubnetTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(switch, "MAX_LEARNED", 2)
@@ -220,7 +220,7 @@ def test_when_too_many_are_learned_the_one_silent_for_longest_gives_way(
     assert table.of(ME) == [Subnet.mac(MAC_B), Subnet.mac(MAC_C)]
 
 
-def test_what_peers_announce_cannot_stop_learning(
+def test_announcements_of_peers_cannot_stop_learning(
     table: SubnetTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(switch, "MAX_SUBNETS", 1)
@@ -253,7 +253,7 @@ def test_a_node_with_two_weights_for_one_network_is_no_rival_of_itself(table: Su
     assert table.rivals() == set()
 
 
-def test_nobody_is_the_rival_of_a_broadcast_subnet(table: SubnetTable) -> None:
+def test_a_broadcast_subnet_has_no_rivals(table: SubnetTable) -> None:
     table.add(None, parse_subnet("224.0.0.0/4"))
     table.add("a", parse_subnet("224.0.0.0/4"))
     assert table.rivals() == set()
@@ -342,7 +342,7 @@ class SwitchMachine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def renew_and_expire(self, data: st.DataObject) -> None:
-        """As the node does: first tell when frames were seen, in any order, then age."""
+        """Do what the node does: first note when frames were seen, in any order, then age."""
         times = data.draw(st.dictionaries(st.sampled_from(MACS), st.floats(0, self.now)))
         for mac, seen in times.items():
             self.table.renew(mac, seen)

@@ -1,9 +1,9 @@
-"""Hosts behind simulated nodes, as far as ARP and neighbour discovery go: what kernels believe and answer.
+"""Hosts behind simulated nodes: the kernel's part of ARP and neighbour discovery.
 
 A `Host` behaves as Linux does (net/ipv4/arp.c, net/core/neighbour.c): it answers questions for its addresses,
-takes over the sender of a question for one of them, and updates an entry by any message of its address; but
-in the `LOCKTIME` after a change only by a question for itself or an announcement. Entries do not expire: the
-guard has to work without that.
+learns the sender of a question for one of them, and updates an entry from any message of its address; but
+within the `LOCKTIME` after a change only from a question for itself or an announcement. Entries do not
+expire, because the guard must work without that.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from itertools import pairwise
 from pytinc.wire import neighbour
 from pytinc.wire.ethernet import IPV4, IPV6, is_group
 from pytinc.wire.neighbour import Kind, Message
-from sim.simulator import Mesh, SimNode
+from sim.simulator import Mesh, SimNode, Station
 
 LOCKTIME = 1.0
 BROADCAST = b"\xff" * 6
@@ -38,38 +38,49 @@ class Ping:
     running: bool = True
 
     def longest_silence(self, since: float = 0.0) -> float:
-        """The longest time between two pings that were answered, in seconds."""
+        """The longest time between two answered pings, in seconds."""
         times = [self.sent[number] for number in sorted(self.answered) if self.sent[number] >= since]
         return max((later - earlier for earlier, later in pairwise(times)), default=float("inf"))
 
     def lost(self, since: float, until: float) -> int:
-        """How many pings of this time were not answered."""
+        """The number of unanswered pings in this time."""
         return sum(
             since <= sent < until and number not in self.answered for number, sent in enumerate(self.sent)
         )
 
 
+class Lan:
+    """Several hosts behind one node. They hear only the node, and not each other."""
+
+    def __init__(self, *stations: Station) -> None:
+        self.stations = stations
+
+    def receive(self, frame: bytes) -> None:
+        for station in self.stations:
+            station.receive(frame)
+
+
 class Host:
-    """One host behind a node."""
+    """One host behind a node; there may be others."""
 
     def __init__(self, sim: SimNode, mac: bytes, *addresses: bytes) -> None:
         self.sim = sim
         self.mesh: Mesh = sim.mesh
         self.mac = mac
         self.addresses = list(addresses)
-        """Its own first; the first of a family is the sender of its questions."""
+        """The own addresses first; the first of a family is the sender of its questions."""
         self.entries: dict[bytes, Entry] = {}
         self.moves: list[tuple[float, bytes, bytes]] = []
-        """When an entry changed, of which address, and to which MAC."""
+        """The changes of entries: time, address and new MAC."""
         self.pings: list[Ping] = []
         self.received: list[Message] = []
         self.alive = True
-        sim.host = self
+        sim.host = self if sim.host is None else Lan(sim.host, self)
 
-    # -- what it does by itself --
+    # -- what the host sends by itself --
 
     def ping(self, target: bytes, interval: float = 0.01) -> Ping:
-        """Begin to ask ``target`` for answers."""
+        """Start to ping ``target``."""
         stream = Ping(target, interval)
         self.pings.append(stream)
         self._next_ping(stream)
@@ -89,7 +100,7 @@ class Host:
         self.mesh.at(self.mesh.now + stream.interval, lambda: self._next_ping(stream))
 
     def ask(self, target: bytes, sender: bytes | None = None) -> None:
-        """Ask all for the MAC address of ``target``."""
+        """Broadcast a question for the MAC address of ``target``."""
         frame = neighbour.question(self.mac, sender or self._own(target), target)
         self._transmit(frame[:6] + self.mac + frame[12:])
 
@@ -98,7 +109,7 @@ class Host:
         body = bytes.fromhex("000108000604" + "0001") + self.mac + address + bytes(6) + address
         self._transmit(BROADCAST + self.mac + b"\x08\x06" + body)
 
-    # -- what it does with frames --
+    # -- what the host does with frames --
 
     def receive(self, frame: bytes) -> None:
         if not self.alive or (frame[:6] != self.mac and not is_group(frame[:6])):
@@ -166,14 +177,14 @@ class Host:
 
 
 def _packet(to: bytes, body: bytes) -> bytes:
-    """An IP packet of which only the addresses are looked at; ``body`` begins with both."""
+    """Return an IP packet of which only the addresses are read; ``body`` begins with both."""
     if len(to) == 4:
         return IPV4 + b"\x45" + bytes(11) + body
     return IPV6 + b"\x60" + bytes(5) + b"\x3b\x40" + body
 
 
 def _advertisement(template: bytes, mac: bytes, message: Message) -> bytes:
-    """A neighbour advertisement for the address that was asked for, made from one of another address."""
+    """Return a neighbour advertisement for the requested address, made from one of another address."""
     from pytinc.wire import ip
 
     body = bytearray(template[54:])

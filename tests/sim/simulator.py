@@ -1,7 +1,7 @@
 """A whole mesh in memory: real nodes, virtual clock, and an underlay that can lose, delay and cut.
 
-Each `SimNode` drives one `pytinc.node.node.Node` exactly as the daemon's shell does, but "sending"
-means an entry in one event queue. Hours of protocol time pass in seconds.
+Each `SimNode` drives one `pytinc.node.node.Node` exactly as the daemon's shell does, but sending adds an
+entry to the one event queue. Hours of protocol time pass in seconds.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from pytinc.config.settings import HostPort, HostSettings, Mode, Settings
 from pytinc.crypto.keys import PrivateKey
@@ -76,25 +76,25 @@ class Pipe:
 
 @dataclass
 class Underlay:
-    """What the network between the hosts does."""
+    """The behaviour of the network between the hosts."""
 
     delay: float = 0.005
     loss: float = 0.0
-    """Share of UDP datagrams lost."""
+    """The share of UDP datagrams that are lost."""
     mtu: int = 1500
-    """IP MTU of every path, known to the kernel of the sender (EMSGSIZE)."""
+    """The IP MTU of every path, known to the kernel of the sender (EMSGSIZE)."""
     hidden_mtu: int | None = None
-    """A smaller MTU somewhere on the way: larger datagrams vanish."""
+    """A smaller MTU somewhere on the path: larger datagrams vanish."""
     no_udp: set[frozenset[str]] = field(default_factory=set)
-    """Pairs between which no datagram passes."""
+    """Pairs of hosts between which no datagram passes."""
     mute: set[str] = field(default_factory=set)
-    """Hosts of which nothing arrives; what is sent to them does."""
+    """Hosts from which nothing arrives, although they receive everything."""
     cut: set[str] = field(default_factory=set)
     """Hosts that neither send nor receive anything."""
     island: set[str] = field(default_factory=set)
     """Hosts that reach only each other."""
     slow: dict[str, float] = field(default_factory=dict)
-    """Seconds by which what is sent to a host comes later."""
+    """Seconds by which everything that is sent to a host is delayed."""
 
     def carries(self, one: str, two: str) -> bool:
         if one in self.cut or two in self.cut or one in self.mute:
@@ -109,7 +109,7 @@ class Station(Protocol):
     """A host behind a device, or several."""
 
     def receive(self, frame: bytes) -> None:
-        """Take a frame that the node wrote to its device."""
+        """Receive a frame that the node wrote to its device."""
 
 
 class SimNode:
@@ -128,17 +128,17 @@ class SimNode:
         self.wall_offset = 0.0
         """Seconds by which the wall clock was set since the start."""
         self.takes_super_frames = False
-        """Set before the start: the device does."""
+        """Whether the device accepts super-frames; set before the start."""
         self.frames: list[bytes] = []
         self.host: Station | None = None
-        """What is behind the device; None: the test itself."""
+        """The host behind the device; None: the test itself."""
         self.scripts: list[tuple[str, dict[str, str]]] = []
         self.logs: list[str] = []
         self.errors: list[str] = []
         self.pipes: dict[int, Pipe] = {}
         self._armed = float("inf")
         self._waiting: list[Callable[[], object]] = []
-        """What came while the process was stopped."""
+        """The events that arrived while the process was stopped."""
 
     def start(self) -> None:
         rng = self.mesh.rng
@@ -160,19 +160,19 @@ class SimNode:
         self.settle()
 
     def stop(self) -> None:
-        """Stop in good order: peers see the connections end."""
+        """Stop in an orderly way: peers see the connections end."""
         self.node.stop(self.mesh.now)
         self.settle()
         self.running = False
 
     def crash(self) -> None:
-        """End without a word; the kernel resets the connections."""
+        """End without notice; the kernel resets the connections."""
         self.running = False
         for number in list(self.pipes):
             self._hang_up(number)
 
     def sleep(self, seconds: float) -> None:
-        """Suspend the host: it hears nothing and runs no timer, but its clock goes on."""
+        """Suspend the host: it receives nothing and runs no timer, but its clock continues."""
         self.asleep = True
         self.mesh.underlay.cut.add(self.name)
         self.mesh.at(self.mesh.now + seconds, self._wake)
@@ -182,7 +182,7 @@ class SimNode:
         self._go_on()
 
     def stall(self, seconds: float) -> None:
-        """Stop the process: what comes meanwhile waits, and no timer runs."""
+        """Stop the process: events wait meanwhile, and no timer runs."""
         self.asleep = True
         self.mesh.at(self.mesh.now + seconds, self._go_on)
 
@@ -197,20 +197,20 @@ class SimNode:
         self.node.frames([frame], self.mesh.now)
         self.settle()
 
-    def send_run(self, run: FrameRun) -> None:
-        """Send what a device with offload gives at once."""
+    def send_batch(self, run: FrameRun) -> None:
+        """Send the frames that a device with offload returns at once."""
         self.node.frames([run], self.mesh.now)
         self.settle()
 
     def call(self, function: Callable[[Node, float], object]) -> None:
-        """Run something on the node and carry out what it asks for."""
+        """Run something on the node and carry out its actions."""
         function(self.node, self.mesh.now)
         self.settle()
 
     def settle(self) -> None:
-        """Do what the daemon's shell does after every event."""
+        """Settle as the daemon's shell does after every event."""
         output = self.node.output
-        frames, runs = list(output.frames), list(output.runs)
+        frames, runs = list(output.frames), list(output.datagrams)
         output.clear()
         self._deliver(one_by_one(frames))
         for path, datagrams in runs:
@@ -220,7 +220,7 @@ class SimNode:
             self._perform(action)
         self._arm()
 
-    def _deliver(self, frames: list[bytes]) -> None:
+    def _deliver(self, frames: Iterable[bytes]) -> None:
         """Give frames to the host behind the device, or keep them for the test if there is none."""
         host = self.host
         if host is None:
@@ -299,7 +299,7 @@ class SimNode:
                 mesh.at(mesh.now + delay, refused)
                 return
             if not mesh.underlay.carries(self.name, target.name):
-                return  # lost: the node times out
+                return  # lost, so the node times out
             local = Address(self.address.host, str(mesh.rng.randrange(20000, 60000)))
             pipe = Pipe([(self, number), None])
             self.pipes[number] = pipe
@@ -323,7 +323,7 @@ class SimNode:
         mesh = self.mesh
 
         def arrive() -> None:
-            # TCP sends again what a suspended host did not take.
+            # TCP retransmits data that a suspended host did not receive.
             if not (mesh.underlay.carries(self.name, peer.name) or peer.asleep):
                 return
             if peer.running and theirs in peer.pipes:
@@ -391,22 +391,22 @@ class Mesh:
         self.nodes: dict[str, SimNode] = {}
         self.by_ip: dict[str, SimNode] = {}
         self.datagrams = 0
-        self._queue: list[tuple[float, int, Callable[[], None]]] = []
+        self._queue: list[tuple[float, int, Callable[[], object]]] = []
         self._order = itertools.count()
 
     def at(self, when: float, function: Callable[[], object]) -> None:
         heapq.heappush(self._queue, (max(when, self.now), next(self._order), function))
 
-    def add(self, name: str, *, connect_to: Iterable[str] = (), **changes: object) -> SimNode:
-        """Make a host (not started) that knows every other one, and is known to all."""
+    def add(self, name: str, *, connect_to: Iterable[str] = (), **changes: Any) -> SimNode:
+        """Add a host (not started); it and every other one know each other."""
         index = len(self.nodes) + 1
         ip = f"10.{index >> 16 & 255}.{index >> 8 & 255}.{index & 255}"
-        defaults: dict[str, object] = {
+        defaults: dict[str, Any] = {
             "mode": Mode.SWITCH,
             "auto_connect": False,
             "connect_to": tuple(connect_to),
         }
-        settings = Settings(name=name, **(defaults | changes))  # type: ignore[arg-type]
+        settings = Settings(name=name, **(defaults | changes))
         key = PrivateKey.from_seed(self.rng.randbytes(32))
         new = SimNode(self, name, ip, settings, key)
         file = HostSettings(name, addresses=(HostPort(ip),), public_key=key.public.raw)
@@ -425,7 +425,7 @@ class Mesh:
             sim.start()
 
     def run(self, seconds: float) -> None:
-        """Let the clock go on."""
+        """Let time pass."""
         end = self.now + seconds
         while self._queue and self._queue[0][0] <= end:
             when, _, function = heapq.heappop(self._queue)
@@ -434,9 +434,9 @@ class Mesh:
         self.now = end
 
     def run_until(self, condition: Callable[[], bool], limit: float) -> float:
-        """Let the clock go on until ``condition`` holds; return how long it took, or fail.
+        """Let time pass until ``condition`` holds; return the duration, or fail.
 
-        It is looked at every hundredth of a second.
+        The condition is checked every hundredth of a second.
         """
         start = self.now
         while not condition():
@@ -449,7 +449,7 @@ class Mesh:
         return [sim for sim in self.nodes.values() if sim.running]
 
     def converged(self) -> bool:
-        """Every running, uncut node reaches exactly the running, uncut ones, and all agree on the edges."""
+        """Return whether all running, uncut nodes reach exactly each other, and agree on the edges."""
         alive = [sim for sim in self.running() if sim.name not in self.underlay.cut]
         names = {sim.name for sim in alive}
         live_edges: list[set[tuple[str, str]]] = []
@@ -467,9 +467,9 @@ class Mesh:
         return all(edges == live_edges[0] for edges in live_edges[1:])
 
     def paths_agree(self) -> bool:
-        """Every running node counts exactly the live links as usable: those with an edge in both directions.
+        """Return whether every running node counts exactly the live links as usable (with both edges).
 
-        Weaker than `converged`: half of a dead link may be left in some table, where it has no effect.
+        This is weaker than `converged`: half of a dead link may remain in some table, without effect.
         """
         links: set[frozenset[str]] = set()
         for sim in self.running():
@@ -486,7 +486,7 @@ class Mesh:
         return True
 
     def story(self) -> str:
-        """The last log lines of every node, for a failed assertion."""
+        """Return the last log lines of every node, for a failed assertion."""
         return "\n".join(f"[{sim.name}]\n  " + "\n  ".join(sim.logs[-15:]) for sim in self.nodes.values())
 
 
@@ -507,14 +507,14 @@ class RequestCounter:
             self.bytes += len(line) + 1
             original(meta, line)
 
-        MetaConnection.send_line = send_line  # type: ignore[method-assign]
+        MetaConnection.send_line = send_line  # type: ignore[method-assign,assignment]
         return self
 
     def __exit__(self, *exc: object) -> None:
         MetaConnection.send_line = self._original  # type: ignore[method-assign]
 
     def take(self) -> Counter[Number]:
-        """Return the counts so far and start anew."""
+        """Return the counts so far and reset them."""
         sent = Counter(self.sent)
         self.sent.clear()
         return sent

@@ -1,17 +1,21 @@
-"""Clocks that leap: somebody sets the wall clock, or the machine was suspended."""
+"""Clocks that leap: the wall clock is set, or the machine was suspended."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 
 from sim.simulator import WALL_START, Mesh, SimNode, ethernet
 
 HOURS = 5 * 3600.0
+LONG_SLEEP = 2 * 3600.0
+"""Longer than KeyExpire."""
 BROADCAST = b"\xff" * 6
 NAMES = ("hub", "left", "right")
 
 
-def running_mesh(**changes: object) -> tuple[Mesh, SimNode, SimNode, SimNode]:
+def running_mesh(**changes: Any) -> tuple[Mesh, SimNode, SimNode, SimNode]:
     """left and right dial hub, know each other's MAC address, and talk by UDP."""
     mesh = Mesh(4)
     hub = mesh.add("hub", **changes)
@@ -33,7 +37,7 @@ def mac_of(sim: SimNode) -> bytes:
 
 
 def hears(mesh: Mesh, one: SimNode, other: SimNode) -> bool:
-    """Whether a frame arrives within half a second."""
+    """Return whether a frame arrives within half a second."""
     frame = ethernet(mac_of(other), mac_of(one))
     before = other.frames.count(frame)
     one.send_frame(frame)
@@ -64,7 +68,7 @@ def test_setting_the_wall_clock_costs_no_connection_no_key_and_no_frame(name: st
 
 
 @pytest.mark.parametrize("leap", [HOURS, 0, -HOURS])
-def test_a_reload_closes_what_has_a_new_host_file_however_the_wall_clock_was_set(leap: float) -> None:
+def test_a_reload_closes_connections_with_a_new_host_file_whatever_the_wall_clock(leap: float) -> None:
     mesh, hub, _, _ = running_mesh()
     hub.wall_offset += leap
     hub.call(lambda node, now: node.reload(hub.settings, now))
@@ -74,16 +78,16 @@ def test_a_reload_closes_what_has_a_new_host_file_however_the_wall_clock_was_set
     hub.call(lambda node, now: node.reload(hub.settings, now))
     assert len(logged(hub, "Host config file of left has been changed")) == 1
     assert not logged(hub, "of right has been changed")
-    # It comes back, and the next reload lets it live.
+    # The connection returns, and the next reload keeps it.
     mesh.run_until(mesh.converged, 10)
     hub.call(lambda node, now: node.reload(hub.settings, now))
     assert len(logged(hub, "has been changed")) == 1
 
 
 @pytest.mark.parametrize("udp", [True, False])
-@pytest.mark.parametrize("seconds", [90, HOURS])
+@pytest.mark.parametrize("seconds", [90, LONG_SLEEP])
 def test_a_node_that_slept_dials_at_once_and_asks_for_new_keys(seconds: float, udp: bool) -> None:
-    # A node that UDP confirmed begins with its best address again anyway.
+    # A node with confirmed UDP starts with its best address again anyway.
     mesh, hub, left, right = running_mesh(tcp_only=not udp)
     session = left.node.peers["right"].session
     forget(mesh)
@@ -98,7 +102,7 @@ def test_a_node_that_slept_dials_at_once_and_asks_for_new_keys(seconds: float, u
     assert left.node.peers["right"].session is not session
 
 
-def test_a_node_that_slept_where_it_was_dialled_is_found_again_after_the_wait_of_the_others() -> None:
+def test_a_node_that_slept_and_was_dialled_returns_after_the_wait_of_the_others() -> None:
     mesh, hub, left, right = running_mesh(max_timeout=10)
     hub.sleep(300)
     mesh.run(300)
@@ -107,7 +111,7 @@ def test_a_node_that_slept_where_it_was_dialled_is_found_again_after_the_wait_of
     assert hears(mesh, left, right) or hears(mesh, left, right)
 
 
-def test_a_short_sleep_costs_no_more_than_the_connections_that_the_others_gave_up() -> None:
+def test_a_short_sleep_costs_only_the_connections_that_the_others_gave_up() -> None:
     mesh, _, left, right = running_mesh()
     left.sleep(4)
     mesh.run(4)

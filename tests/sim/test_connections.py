@@ -1,4 +1,4 @@
-"""How connections begin, are tried again, and end: MaxConnectionBurst, the tarpit, MaxTimeout, retry."""
+"""How connections start, are retried, and end: MaxConnectionBurst, the tarpit, MaxTimeout, retry."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STRANGER = Address("10.7.0.1", "4000")
 
 
 def closes(sim: SimNode) -> dict[int, bool]:
-    """Have the node's closed connections noted: number, and whether it went to the tarpit."""
+    """Record the node's closed connections: number, and whether it went to the tarpit."""
     noted: dict[int, bool] = {}
     perform = sim._perform
 
@@ -36,7 +36,7 @@ def accept(mesh: Mesh, sim: SimNode, remote: Address = STRANGER) -> int:
 
 
 def waits(sim: SimNode) -> list[int]:
-    """Seconds of every wait that was logged."""
+    """Return the seconds of every logged wait."""
     found = [re.search(r"outgoing connection in (\d+) seconds", line) for line in sim.logs]
     return [int(match[1]) for match in found if match]
 
@@ -45,7 +45,7 @@ def attempts(sim: SimNode) -> int:
     return sum("Trying to connect to" in line for line in sim.logs)
 
 
-def test_what_comes_too_fast_goes_to_the_tarpit_and_one_more_is_served_each_second() -> None:
+def test_connections_beyond_the_burst_go_to_the_tarpit_except_one_per_second() -> None:
     mesh = Mesh(1)
     hub = mesh.add("hub", max_connection_burst=3)
     hub.start()
@@ -60,7 +60,7 @@ def test_what_comes_too_fast_goes_to_the_tarpit_and_one_more_is_served_each_seco
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.5.5.5", "::1"])
-def test_the_own_machine_may_connect_as_fast_as_it_likes(host: str) -> None:
+def test_the_own_machine_may_connect_at_any_rate(host: str) -> None:
     mesh = Mesh(1)
     hub = mesh.add("hub", max_connection_burst=3)
     hub.start()
@@ -70,7 +70,7 @@ def test_the_own_machine_may_connect_as_fast_as_it_likes(host: str) -> None:
     assert not closed
 
 
-def test_a_stranger_who_breaks_the_protocol_or_says_nothing_hears_nothing_of_the_end() -> None:
+def test_a_stranger_that_breaks_the_protocol_or_is_silent_goes_to_the_tarpit() -> None:
     mesh = Mesh(1)
     hub = mesh.add("hub")
     hub.start()
@@ -83,7 +83,7 @@ def test_a_stranger_who_breaks_the_protocol_or_says_nothing_hears_nothing_of_the
     assert closed == {wrong: True, gone: True, silent: True}
 
 
-def test_a_neighbour_that_does_not_answer_a_ping_and_a_dial_that_hangs_are_closed_properly() -> None:
+def test_a_neighbour_that_answers_no_ping_and_a_dial_that_hangs_are_closed_properly() -> None:
     mesh = Mesh(1)
     mesh.add("hub", ping_interval=10)
     leaf = mesh.add("leaf", connect_to=["hub"], ping_interval=10)
@@ -106,7 +106,7 @@ def test_the_wait_between_two_rounds_grows_by_five_seconds_up_to_max_timeout() -
     assert attempts(leaf) == len([0, 5, 15, 30, 47, 64, 81])
 
 
-def test_retry_dials_at_once_and_begins_with_the_shortest_wait_again() -> None:
+def test_retry_dials_at_once_and_resets_the_wait() -> None:
     mesh = Mesh(1)
     leaf = mesh.add("leaf", connect_to=["hub"])
     mesh.add("hub")
@@ -119,7 +119,7 @@ def test_retry_dials_at_once_and_begins_with_the_shortest_wait_again() -> None:
     assert waits(leaf) == [5]
 
 
-def test_retry_gives_up_an_attempt_that_hangs_and_goes_on_with_the_next_address() -> None:
+def test_retry_ends_an_attempt_that_hangs_and_tries_the_next_address() -> None:
     mesh = Mesh(1)
     leaf = mesh.add("leaf", connect_to=["hub"])
     hub = mesh.add("hub")
@@ -138,11 +138,11 @@ def test_retry_gives_up_an_attempt_that_hangs_and_goes_on_with_the_next_address(
 
 
 @pytest.mark.parametrize(("seconds", "waited"), [(10, [20, 20]), (90, [5, 10])])
-def test_the_wait_is_short_again_only_after_a_connection_that_has_answered_a_ping(
+def test_the_wait_is_reset_only_after_the_connection_has_answered_a_ping(
     seconds: float, waited: list[int]
 ) -> None:
     mesh = Mesh(1)
-    # Not by UDP: that a neighbour is reached so counts as well.
+    # Without UDP, because a neighbour that UDP reaches counts as well.
     leaf = mesh.add("leaf", connect_to=["hub"], ping_interval=60, max_timeout=20, tcp_only=True)
     hub = mesh.add("hub")
     leaf.start()

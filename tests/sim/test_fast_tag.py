@@ -1,9 +1,9 @@
-"""The fast tag in a mesh: agreed on by probes, for data by UDP, given up in good order (docs/protocol.md)."""
+"""The fast tag in a mesh: probes negotiate it, data by UDP has it, it ends cleanly (docs/protocol.md)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -17,7 +17,7 @@ MACS = {"one": bytes((2, 0, 0, 0, 0, 1)), "two": bytes((2, 0, 0, 0, 0, 2))}
 
 
 class Sent(NamedTuple):
-    """One record by UDP, as its sender's own key shows it."""
+    """One record by UDP, opened with its sender's own key."""
 
     at: float
     sender: str
@@ -29,13 +29,13 @@ class Sent(NamedTuple):
 
 @dataclass
 class Wire:
-    """Two nodes with a steady exchange of frames, and all that passes between them by UDP."""
+    """Two nodes with a steady exchange of frames, and all records between them by UDP."""
 
     mesh: Mesh
     sent: list[Sent]
     lose_probes_of: str = ""
 
-    def __init__(self, one: dict[str, object] | None = None, two: dict[str, object] | None = None) -> None:
+    def __init__(self, one: dict[str, Any] | None = None, two: dict[str, object] | None = None) -> None:
         mesh = self.mesh = Mesh(3)
         mesh.add("one", **(one or {}))
         mesh.add("two", connect_to=["one"], **(two or {}))
@@ -73,7 +73,7 @@ class Wire:
         return self.mesh.nodes[name]
 
     def chat(self, seconds: float) -> list[Sent]:
-        """Let both send a frame every tenth of a second; all must arrive. Return what passed meanwhile."""
+        """Let both send a frame every tenth of a second; all must arrive. Return the records."""
         start, before = len(self.sent), {name: len(self.node(name).frames) for name in MACS}
         rounds = round(seconds * 10)
         for _ in range(rounds):
@@ -94,11 +94,11 @@ class Wire:
 
 
 def tags(records: list[Sent], sender: str = "") -> set[bool]:
-    """Which tags the data had."""
+    """Return the tags of the data."""
     return {each.fast for each in records if each.type == TYPE_MAC and sender in ("", each.sender)}
 
 
-def settled(**settings: object) -> Wire:
+def settled(**settings: Any) -> Wire:
     wire = Wire(settings, settings)
     wire.chat(1)
     return wire
@@ -114,7 +114,7 @@ def test_two_nodes_agree_within_the_first_probes() -> None:
     assert wire.rejected() == 0
 
 
-def test_probes_keep_tincs_tag() -> None:
+def test_probes_keep_the_tag_of_tinc() -> None:
     wire = settled()
     wire.chat(65)
     probes = [each for each in wire.sent if each.type == TYPE_PROBE]
@@ -132,16 +132,16 @@ def test_the_path_mtu_is_found_with_the_same_probes() -> None:
 
 
 @pytest.mark.parametrize("refuser", ["one", "two"])
-def test_with_a_node_that_does_not_want_it_nobody_uses_it(refuser: str) -> None:
-    """As with a C node, which echoes part of our block in its replies."""
+def test_no_node_uses_it_with_a_node_that_does_not_announce_it(refuser: str) -> None:
+    """It behaves like a C node, which echoes part of our block in its replies."""
     wire = Wire(**{refuser: {"fast_tag": False}})  # type: ignore[arg-type]
     wire.chat(40)
     assert tags(wire.sent) == {False}
     assert wire.rejected() == 0
 
 
-def test_each_new_key_begins_with_tincs_tag() -> None:
-    wire = settled(key_expire=17)  # never at the time of a probe, which would come before the data
+def test_each_new_key_starts_with_the_tag_of_tinc() -> None:
+    wire = settled(key_expire=17)  # never at the time of a probe, which would precede the data
     wire.chat(70)
     assert wire.rejected() == 0
     for name in MACS:
@@ -151,12 +151,12 @@ def test_each_new_key_begins_with_tincs_tag() -> None:
                 by_key.setdefault(each.key, []).append(each.fast)
         later = list(by_key.values())[1:]
         assert not any(forms[0] for forms in later)
-        # One change and no way back. Keys that the other side's exchange replaces at once see none.
+        # There is one change and none back. Keys that the other side's exchange replaces at once have none.
         assert all(forms == sorted(forms) for forms in later)
         assert sum(forms[-1] for forms in later) >= 3
 
 
-def test_a_node_that_stops_announcing_gets_tincs_tag_again_and_loses_nothing() -> None:
+def test_a_node_that_stops_announcing_gets_the_tag_of_tinc_again_without_loss() -> None:
     wire = settled()
     wire.reload("two", fast_tag=False)
     wire.chat(12)
@@ -167,7 +167,7 @@ def test_a_node_that_stops_announcing_gets_tincs_tag_again_and_loses_nothing() -
     assert tags(wire.chat(12)) == {True}
 
 
-def test_a_peer_that_falls_silent_gets_tincs_tag_again() -> None:
+def test_a_peer_that_falls_silent_gets_the_tag_of_tinc_again() -> None:
     wire = settled(udp_discovery_timeout=600)
     patience = FAST_TAG_PROBES * wire.node("one").settings.udp_discovery_keepalive_interval
     wire.lose_probes_of = "two"
@@ -181,7 +181,7 @@ def test_a_peer_that_falls_silent_gets_tincs_tag_again() -> None:
     assert tags(wire.chat(3)) == {True}
 
 
-def test_a_restarted_node_starts_with_tincs_tag() -> None:
+def test_a_restarted_node_starts_with_the_tag_of_tinc() -> None:
     wire = settled()
     two = wire.node("two")
     two.crash()

@@ -1,6 +1,8 @@
-"""Peers that mean harm: insiders who passed the login, and outsiders who did not. The mesh goes on."""
+"""Hostile peers: insiders that passed the login, and outsiders that did not. The mesh continues to work."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -16,7 +18,7 @@ BROADCAST = b"\xff" * 6
 ONE, TWO = b"\2\0\0\0\0\1", b"\2\0\0\0\0\2"
 
 
-def mesh_with_insider(**settings: object) -> tuple[Mesh, SimNode, SimNode, SimNode]:
+def mesh_with_insider(**settings: Any) -> tuple[Mesh, SimNode, SimNode, SimNode]:
     """Two honest leaves and an insider on one hub."""
     mesh = Mesh(3)
     mesh.add("hub", **settings)
@@ -28,7 +30,7 @@ def mesh_with_insider(**settings: object) -> tuple[Mesh, SimNode, SimNode, SimNo
 
 
 def shout(mesh: Mesh, evil: SimNode, *lines: str) -> None:
-    """Let the insider send request lines of its own making."""
+    """Let the insider send arbitrary request lines."""
     for line in lines:
         evil.node.meta_output.broadcast_line(line, None)
     evil.node.meta_output.flush()
@@ -54,7 +56,7 @@ def loud_lines(sim: SimNode) -> list[str]:
     return [line for line in sim.logs if line.split(" ", 2)[1] == "0"]
 
 
-def test_more_subnets_than_fit_are_ignored_and_complained_of_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_subnets_are_ignored_and_reported_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(switch, "MAX_SUBNETS_PER_OWNER", 100)
     mesh, evil, one, two = mesh_with_insider()
     shout(mesh, evil, *(f"10 {n:x} evil 10.{n >> 8}.{n & 255}.1" for n in range(1000)))
@@ -65,7 +67,7 @@ def test_more_subnets_than_fit_are_ignored_and_complained_of_once(monkeypatch: p
     assert_honest_nodes_talk(mesh, one, two)
 
 
-def test_more_nodes_than_fit_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_nodes_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graph, "MAX_NODES", 20)
     mesh, evil, one, two = mesh_with_insider()
     shout(mesh, evil, *(f"12 {n:x} ghost{n} spook{n} 10.0.0.9 655 c 1" for n in range(500)))
@@ -76,7 +78,7 @@ def test_more_nodes_than_fit_are_ignored(monkeypatch: pytest.MonkeyPatch) -> Non
     assert_honest_nodes_talk(mesh, one, two)
 
 
-def test_claims_about_other_nodes_edges_are_corrected_by_those() -> None:
+def test_nodes_correct_false_claims_about_their_edges() -> None:
     mesh, evil, one, two = mesh_with_insider()
     shout(
         mesh,
@@ -95,7 +97,7 @@ def test_claims_about_other_nodes_edges_are_corrected_by_those() -> None:
     assert_honest_nodes_talk(mesh, one, two)
 
 
-def test_an_endless_quarrel_about_our_edges_ends_with_our_silence() -> None:
+def test_we_stop_answering_endless_false_claims_about_our_edges() -> None:
     mesh, evil, one, two = mesh_with_insider()
     with RequestCounter() as counter:
         for turn in range(300):
@@ -136,7 +138,7 @@ def test_a_broken_request_costs_only_the_connection_of_its_sender(line: str) -> 
     assert_honest_nodes_talk(mesh, one, two)
 
 
-def test_key_messages_in_others_names_and_broken_ones_change_nothing() -> None:
+def test_forged_and_broken_key_messages_change_nothing() -> None:
     mesh, evil, one, two = mesh_with_insider()
     assert_honest_nodes_talk(mesh, one, two)
     before = two.node.peers["one"].session
@@ -160,7 +162,7 @@ def test_key_messages_in_others_names_and_broken_ones_change_nothing() -> None:
     assert_honest_nodes_talk(mesh, one, two)
 
 
-def test_a_stranger_who_sends_a_byte_a_second_is_cut_off() -> None:
+def test_a_stranger_that_sends_a_byte_a_second_is_disconnected() -> None:
     mesh, _, one, two = mesh_with_insider()
     hub = mesh.nodes["hub"].node
     number = hub.meta_accepted(Address("10.7.7.7", "4000"), Address("10.0.0.1", "655"), mesh.now)
@@ -173,7 +175,7 @@ def test_a_stranger_who_sends_a_byte_a_second_is_cut_off() -> None:
     assert_honest_nodes_talk(mesh, one, two)
 
 
-def test_strangers_who_only_connect_are_bounded_and_forgotten() -> None:
+def test_the_number_of_silent_strangers_is_bounded_and_they_are_forgotten() -> None:
     mesh, _, one, two = mesh_with_insider()
     hub = mesh.nodes["hub"].node
     refused = 0
@@ -225,7 +227,7 @@ IDS = [bytes(6), *(node_id(name) for name in ("hub", "one", "two", "evil", "nobo
     ),
     st.sampled_from([("10.0.0.2", 655), ("10.0.0.3", 655), ("192.0.2.9", 1)]),
 )
-def test_no_datagram_from_outside_makes_a_node_fail_or_a_frame_appear(
+def test_no_datagram_from_outside_makes_a_node_fail_or_delivers_a_frame(
     parts: list[tuple[bytes, bytes, bytes]], source: tuple[str, int]
 ) -> None:
     hub = MESH.nodes["hub"]

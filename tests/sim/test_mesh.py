@@ -1,6 +1,8 @@
-"""Small meshes in memory: what users of a switch see, and what the control plane agrees on."""
+"""Small meshes in memory: the behaviour of the switch, and the agreement of the control plane."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 
@@ -16,7 +18,7 @@ def mac(number: int) -> bytes:
     return bytes((2, 0, 0, 0, 0, number))
 
 
-def hub_and_leaves(leaves: int = 3, seed: int = 1, **settings: object) -> Mesh:
+def hub_and_leaves(leaves: int = 3, seed: int = 1, **settings: Any) -> Mesh:
     mesh = Mesh(seed)
     mesh.add("hub", **settings)
     for number in range(leaves):
@@ -69,7 +71,7 @@ def test_a_unicast_frame_reaches_only_the_owner_of_its_mac() -> None:
     assert three.frames == []
 
 
-def test_two_leaves_talk_straight_by_udp_with_a_path_mtu() -> None:
+def test_two_leaves_exchange_frames_directly_by_udp_with_a_path_mtu() -> None:
     mesh = hub_and_leaves(2)
     chat(mesh, mesh.nodes["leaf0"], mesh.nodes["leaf1"])
     view = node_view(mesh.nodes["leaf0"], "leaf1")
@@ -136,7 +138,7 @@ def test_two_nodes_that_dial_each_other_at_once_keep_one_connection() -> None:
         assert closings <= 2
 
 
-def test_without_udp_between_two_leaves_a_relay_carries_their_frames_and_udp_comes_back() -> None:
+def test_a_relay_carries_frames_of_two_leaves_until_udp_between_them_works_again() -> None:
     mesh = hub_and_leaves(2)
     one, two = mesh.nodes["leaf0"], mesh.nodes["leaf1"]
     chat(mesh, one, two)
@@ -151,7 +153,7 @@ def test_without_udp_between_two_leaves_a_relay_carries_their_frames_and_udp_com
     assert chat(mesh, one, two) == 1.0
 
 
-def test_without_any_udp_frames_go_by_tcp() -> None:
+def test_frames_go_by_tcp_without_any_udp() -> None:
     mesh = hub_and_leaves(2)
     names = list(mesh.nodes)
     mesh.underlay.no_udp |= {frozenset((a, b)) for a in names for b in names if a != b}
@@ -185,7 +187,7 @@ def test_a_hidden_limit_on_the_path_is_found(hidden: int, least: int) -> None:
     assert chat(mesh, mesh.nodes["one"], mesh.nodes["two"], size=1400) == 1.0
 
 
-def test_a_smaller_mtu_of_the_own_link_is_taken_over_at_once() -> None:
+def test_a_smaller_mtu_of_the_own_link_is_used_at_once() -> None:
     mesh = hub_and_leaves(1)
     one, two = mesh.nodes["hub"], mesh.nodes["leaf0"]
     chat(mesh, one, two)
@@ -195,20 +197,20 @@ def test_a_smaller_mtu_of_the_own_link_is_taken_over_at_once() -> None:
     assert chat(mesh, one, two, size=1400) == 1.0
 
 
-def test_new_keys_under_traffic_lose_a_frame_at_most_now_and_then() -> None:
+def test_new_keys_under_traffic_rarely_lose_a_frame() -> None:
     mesh = hub_and_leaves(2, key_expire=3)
     one, two = mesh.nodes["leaf0"], mesh.nodes["leaf1"]
     chat(mesh, one, two)
     before = one.node.peers["leaf1"].session
     with RequestCounter() as counter:
-        # Ten key exchanges. A record under the new key that overtakes the SIG on its way over the hub
-        # cannot be opened by anyone.
+        # Ten key exchanges. No node can open a record under the new key that overtakes the SIG on its way
+        # over the hub.
         assert chat(mesh, one, two, 30) >= 0.99
     assert counter.sent[Number.ANS_KEY] >= 6 * 10
     assert one.node.peers["leaf1"].session is before
 
 
-def test_expired_keys_are_renewed_one_peer_after_the_other() -> None:
+def test_expired_keys_are_renewed_for_one_peer_after_the_other() -> None:
     mesh = Mesh(1)
     hub = mesh.add("hub", key_expire=40)
     for number in range(20):
@@ -227,7 +229,7 @@ def test_expired_keys_are_renewed_one_peer_after_the_other() -> None:
     assert max(renewed) <= 2
 
 
-def test_a_silently_dead_node_is_dropped_after_the_ping_timeout_and_used_again_when_back() -> None:
+def test_a_silently_dead_node_is_dropped_after_the_ping_timeout_and_reused_later() -> None:
     mesh = hub_and_leaves(2, ping_interval=3, ping_timeout=2)
     mesh.run(5)
     mesh.underlay.cut.add("leaf1")
@@ -241,7 +243,7 @@ def test_a_silently_dead_node_is_dropped_after_the_ping_timeout_and_used_again_w
     assert chat(mesh, mesh.nodes["leaf0"], mesh.nodes["leaf1"]) == 1.0
 
 
-def test_a_restarted_node_gets_new_keys_and_the_mesh_goes_on() -> None:
+def test_a_restarted_node_gets_new_keys_and_the_mesh_works_on() -> None:
     mesh = hub_and_leaves(2)
     one, two = mesh.nodes["leaf0"], mesh.nodes["leaf1"]
     chat(mesh, one, two)
@@ -277,7 +279,7 @@ def test_a_learned_mac_expires() -> None:
         assert mac(5) not in sim.node.table.macs
 
 
-def test_scripts_run_in_tincs_order_with_their_environment() -> None:
+def test_scripts_run_in_the_order_of_tinc_with_their_environment() -> None:
     mesh = hub_and_leaves(1)
     mesh.nodes["leaf0"].send_frame(ethernet(BROADCAST, mac(9)))
     mesh.run(1)
@@ -337,7 +339,7 @@ def test_reload_starts_and_drops_connections_and_announces_subnets() -> None:
     assert not mesh.nodes["hub"].node.subnets.table.has("leaf0", subnet)
 
 
-def test_purge_forgets_what_is_gone() -> None:
+def test_purge_forgets_unreachable_nodes() -> None:
     mesh = hub_and_leaves(2)
     mesh.nodes["leaf1"].send_frame(ethernet(BROADCAST, mac(3)))
     mesh.run(1)
@@ -352,7 +354,7 @@ def test_purge_forgets_what_is_gone() -> None:
     assert "leaf1" not in hub.node.peers
 
 
-def test_disconnect_closes_and_the_outgoing_side_comes_back() -> None:
+def test_disconnect_closes_the_connection_and_the_outgoing_side_dials_again() -> None:
     mesh = hub_and_leaves(1)
     leaf = mesh.nodes["leaf0"]
     found: list[bool] = []
@@ -364,8 +366,8 @@ def test_disconnect_closes_and_the_outgoing_side_comes_back() -> None:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_after_half_of_the_nodes_crashed_at_once_all_agree_on_the_links_again(seed: int) -> None:
-    """Announcements of what is gone chase those of what is new; none may win for good."""
+def test_all_nodes_agree_on_the_links_after_half_of_them_crashed_at_once(seed: int) -> None:
+    """Announcements of deleted links follow those of new ones; no outdated one may persist."""
     mesh = Mesh(seed)
     mesh.add("n0", auto_connect=True)
     for number in range(1, 16):

@@ -1,9 +1,10 @@
-"""A mesh in router mode: packets find the owner of their subnet, and its backup when it is gone."""
+"""A mesh in router mode: packets reach the owner of their subnet, or its backup when the owner fails."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from ipaddress import ip_address
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ def packet(source: str, target: str, size: int = 100) -> bytes:
 def router_mesh(**services: str) -> Mesh:
     """A relay, a client behind it (10.1.0.0/16), and nodes with one subnet each."""
     mesh = Mesh(1)
-    options: dict[str, object] = {"mode": Mode.ROUTER, "ping_interval": 5, "ping_timeout": 2}
+    options: dict[str, Any] = {"mode": Mode.ROUTER, "ping_interval": 5, "ping_timeout": 2}
     mesh.add("relay", **options)
     subnets = {"client": "10.1.0.0/16", **services}
     for name, subnet in subnets.items():
@@ -39,13 +40,13 @@ def send(one: SimNode, target: str, source: str = "10.1.0.1", size: int = 100) -
 
 
 def taken(sim: SimNode) -> list[bytes]:
-    """What the device of a node was given since the last time."""
+    """Return the packets that a node has written to its device since the last call."""
     frames, sim.frames[:] = list(sim.frames), []
     return frames
 
 
 def warm_up(mesh: Mesh, one: SimNode, *targets: str) -> None:
-    """Traffic, until keys and path MTUs are known."""
+    """Exchange traffic until keys and path MTUs are known."""
     for _ in range(30):
         for target in targets:
             send(one, target)
@@ -54,7 +55,7 @@ def warm_up(mesh: Mesh, one: SimNode, *targets: str) -> None:
         sim.frames.clear()
 
 
-def test_a_packet_arrives_at_the_owner_of_its_subnet_alone_and_is_answered() -> None:
+def test_a_packet_arrives_only_at_the_owner_of_its_subnet_and_is_answered() -> None:
     mesh = router_mesh(one="10.2.0.0/16", two="10.3.0.0/16")
     client, one, two = (mesh.nodes[name] for name in ("client", "one", "two"))
     warm_up(mesh, client, "10.2.0.1")
@@ -68,7 +69,7 @@ def test_a_packet_arrives_at_the_owner_of_its_subnet_alone_and_is_answered() -> 
     assert client.node.subnets.table.of("one") == [parse_subnet("10.2.0.0/16")]
 
 
-def test_a_backup_takes_over_when_the_owner_crashes_and_gives_back() -> None:
+def test_a_backup_replaces_a_crashed_owner_until_it_returns() -> None:
     mesh = router_mesh(main=SERVICE + "#1", backup=SERVICE + "#2")
     client, main, backup = (mesh.nodes[name] for name in ("client", "main", "backup"))
     warm_up(mesh, client, "10.9.0.1")
@@ -104,7 +105,7 @@ def test_an_owner_that_falls_silent_is_replaced_after_its_ping_timeout() -> None
     assert len(taken(backup)) == 1
 
 
-def test_without_a_backup_the_sender_is_told() -> None:
+def test_the_sender_gets_an_icmp_error_without_a_backup() -> None:
     mesh = router_mesh(main=SERVICE)
     client = mesh.nodes["client"]
     warm_up(mesh, client, "10.9.0.1")
@@ -118,7 +119,7 @@ def test_without_a_backup_the_sender_is_told() -> None:
     assert answer[14 + 20 : 14 + 22] == bytes((3, 6))
 
 
-def test_a_subnet_that_comes_or_goes_on_reload_counts_everywhere() -> None:
+def test_a_subnet_added_or_removed_by_a_reload_takes_effect_everywhere() -> None:
     mesh = router_mesh(one="10.2.0.0/16", two="10.3.0.0/16")
     client, two = mesh.nodes["client"], mesh.nodes["two"]
     warm_up(mesh, client, "10.2.0.1", "10.3.0.1")
@@ -140,7 +141,7 @@ def test_a_subnet_that_comes_or_goes_on_reload_counts_everywhere() -> None:
     assert len(taken(mesh.nodes["one"])) == 1
 
 
-def test_a_broadcast_subnet_of_the_configuration_reaches_all() -> None:
+def test_a_configured_broadcast_subnet_reaches_all_nodes() -> None:
     mesh = router_mesh(one="10.2.0.0/16", two="10.3.0.0/16")
     client = mesh.nodes["client"]
     shared = (parse_subnet("10.255.0.0/16"),)
@@ -151,12 +152,12 @@ def test_a_broadcast_subnet_of_the_configuration_reaches_all() -> None:
     send(client, "10.255.0.1")
     mesh.run(0.2)
     counts = {name: len(taken(sim)) for name, sim in mesh.nodes.items()}
-    # Leaves do not know of the second one: its owner is unknown there, and they tell so.
+    # The leaves do not know the second one: they have no owner for it, and report this.
     assert counts["relay"] == 2
     assert counts["one"] == counts["two"] == 1
 
 
-def test_a_purged_node_takes_its_routes_with_it() -> None:
+def test_purging_a_node_removes_its_routes() -> None:
     mesh = router_mesh(one="10.2.0.0/16")
     client = mesh.nodes["client"]
     mesh.nodes["one"].crash()
@@ -168,7 +169,7 @@ def test_a_purged_node_takes_its_routes_with_it() -> None:
 
 
 @pytest.mark.parametrize("mode", [Mode.SWITCH, Mode.HUB])
-def test_a_node_in_another_mode_gets_nothing_through_and_harms_nobody(mode: Mode) -> None:
+def test_packets_of_a_node_in_another_mode_are_dropped_and_do_no_harm(mode: Mode) -> None:
     mesh = router_mesh(one="10.2.0.0/16")
     stranger = mesh.add("stranger", connect_to=["relay"], mode=mode)
     for sim in mesh.nodes.values():
@@ -186,7 +187,7 @@ def test_a_node_in_another_mode_gets_nothing_through_and_harms_nobody(mode: Mode
 
 
 @pytest.mark.parametrize("weights", [("#1", "#2"), ("", "")], ids=["other weight", "same weight"])
-def test_a_silent_owner_is_passed_over_until_it_answers_again(weights: tuple[str, str]) -> None:
+def test_a_silent_owner_is_skipped_until_it_answers_again(weights: tuple[str, str]) -> None:
     first, second = weights
     mesh = router_mesh(main=SERVICE + first, nackup=SERVICE + second)
     client, main, backup = (mesh.nodes[name] for name in ("client", "main", "nackup"))
@@ -199,7 +200,7 @@ def test_a_silent_owner_is_passed_over_until_it_answers_again(weights: tuple[str
         arrived += [mesh.now] * len(taken(backup))
     assert arrived
     assert mesh.now - arrived[0] > 0.5  # within half a second
-    # It stays so, although the mesh has not given it up yet.
+    # This remains, although the mesh has not given the owner up yet.
     assert client.node.peers["main"].reachable
     for _ in range(40):
         send(client, "10.9.0.1")
@@ -214,7 +215,7 @@ def test_a_silent_owner_is_passed_over_until_it_answers_again(weights: tuple[str
     assert len(taken(main)) == 1
 
 
-def test_a_silent_owner_is_not_passed_over_if_nobody_else_has_the_subnet() -> None:
+def test_a_silent_owner_is_not_skipped_if_no_other_node_has_the_subnet() -> None:
     mesh = router_mesh(main=SERVICE)
     client = mesh.nodes["client"]
     warm_up(mesh, client, "10.9.0.1")
@@ -226,7 +227,7 @@ def test_a_silent_owner_is_not_passed_over_if_nobody_else_has_the_subnet() -> No
     assert (view.watched, view.counters.probes) == (0, 0)
 
 
-def test_with_neighbour_guard_no_a_silent_owner_keeps_its_subnet() -> None:
+def test_a_silent_owner_keeps_its_subnet_with_neighbour_guard_no() -> None:
     mesh = router_mesh(main=SERVICE + "#1", nackup=SERVICE + "#2")
     client, backup = mesh.nodes["client"], mesh.nodes["nackup"]
     settings = replace(client.settings, neighbour_guard=False)

@@ -1,7 +1,6 @@
-"""A 50-node mesh with flapping links and restarts: it converges after every change, and the number of
-requests one change costs stays bounded.
+"""A mesh with flapping links and restarts converges after every change, at a bounded number of requests.
 
-PYTINC_SOAK_CHANGES tells how many changes there are, one a minute; 60 make an hour.
+PYTINC_SOAK_CHANGES is the number of changes, one a minute (60 make an hour), PYTINC_SOAK_NODES that of nodes.
 """
 
 from __future__ import annotations
@@ -11,14 +10,14 @@ import os
 from pytinc.wire.requests import Number
 from sim.simulator import Mesh, RequestCounter, SimNode
 
-NODES = 50
+NODES = int(os.environ.get("PYTINC_SOAK_NODES", "20"))
 CHANGES = int(os.environ.get("PYTINC_SOAK_CHANGES", "15"))
 CHANGE_EVERY = 60.0
 FLOODED = (Number.ADD_EDGE, Number.DEL_EDGE, Number.ADD_SUBNET, Number.DEL_SUBNET)
 
 
 def build(seed: int) -> Mesh:
-    """A mesh in which everyone dials two others that were there before."""
+    """Return a mesh in which every node dials two earlier ones."""
     mesh = Mesh(seed)
     for number in range(NODES):
         known = list(mesh.nodes)
@@ -27,12 +26,12 @@ def build(seed: int) -> Mesh:
 
 
 def links(mesh: Mesh) -> int:
-    """Meta connections in the whole mesh."""
+    """Return the number of meta connections in the whole mesh."""
     return sum(len(sim.node.core.activated) for sim in mesh.running()) // 2
 
 
 def change(mesh: Mesh, step: int) -> tuple[str, SimNode]:
-    """Do one thing to the mesh: drop a link, or restart a node in order or by crash."""
+    """Change the mesh: drop a link, or restart a node after an orderly stop or a crash."""
     sim = mesh.rng.choice(mesh.running())
     kind = ("flap", "restart", "crash")[step % 3]
     if kind == "flap":
@@ -49,7 +48,7 @@ def test_a_mesh_converges_after_each_change_with_a_bounded_number_of_requests() 
     with RequestCounter() as counter:
         mesh.start()
         mesh.run_until(mesh.converged, 60)
-        # Every edge and subnet is told once over each link, and everything once to each new neighbour.
+        # Every edge and subnet is announced once over each link, and all of them once to each new neighbour.
         joined = counter.take()
         assert sum(joined[kind] for kind in FLOODED) < 4 * links(mesh) ** 2 * 2
         for step in range(CHANGES):
@@ -61,8 +60,8 @@ def test_a_mesh_converges_after_each_change_with_a_bounded_number_of_requests() 
             sent = counter.take()
             flooded = sum(sent[number] for number in FLOODED)
             degree = len(sim.node.core.activated) + 2
-            # A link that goes and comes back: four announcements, each at most twice over a link, and
-            # "everything" (two lines for each link of the mesh) to each neighbour that is new.
+            # A link that ends and returns gives four announcements, each at most twice over a link, and all
+            # announcements (two lines for each link of the mesh) to each new neighbour.
             bound = degree * (4 * 2 * before + 2 * 2 * before)
             assert flooded <= bound, f"step {step}: {kind} of {sim.name} cost {flooded} > {bound}"
     assert mesh.converged()

@@ -1,8 +1,9 @@
-"""Super-frames in a mesh: agreed on by probes, given up where pieces are lost (docs/protocol.md)."""
+"""Super-frames in a mesh: probes negotiate them, and lost pieces end them (docs/protocol.md)."""
 
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import pytest
 
@@ -24,14 +25,14 @@ KEEPALIVE = 10.0
 class Wire:
     """Two nodes, and the pieces that pass between them."""
 
-    def __init__(self, *, takes: tuple[str, ...] = ("one", "two"), **settings: object) -> None:
+    def __init__(self, *, takes: tuple[str, ...] = ("one", "two"), **settings: Any) -> None:
         mesh = self.mesh = Mesh(5)
         mesh.add("one")
         mesh.add("two", connect_to=["one"], **settings)
         self.pieces = 0
         self.longest = 0
         self.lose: int | None = None
-        """The piece after so many is lost."""
+        """The piece after this number of pieces is lost."""
         self.damage = False
         """Pieces arrive with other content."""
         for name, sim in mesh.nodes.items():
@@ -70,18 +71,18 @@ class Wire:
         assert isinstance(run, SuperFrame)
         two = self.mesh.nodes["two"]
         before = len(two.frames)
-        self.mesh.nodes["one"].send_run(run)
+        self.mesh.nodes["one"].send_batch(run)
         self.mesh.run(0.3)
         return two.frames[before:] == run.frames()
 
     def went_whole(self) -> bool:
-        """Send one, which must arrive; tell how it went."""
+        """Send one, which must arrive; return whether it went in pieces."""
         before = self.pieces
         assert self.send()
         return self.pieces > before
 
 
-def test_a_super_frame_goes_whole_to_who_takes_it_and_arrives_as_its_frames() -> None:
+def test_a_super_frame_travels_uncut_and_arrives_as_its_frames() -> None:
     wire = Wire()
     assert wire.went_whole()
     assert wire.pieces < 45
@@ -92,7 +93,7 @@ def test_a_super_frame_goes_whole_to_who_takes_it_and_arrives_as_its_frames() ->
     [lambda: Wire(takes=("one",)), lambda: Wire(fast_tag=False)],
     ids=["no device for it", "FastTag=no"],
 )
-def test_who_does_not_take_it_gets_its_frames(wire_of: object) -> None:
+def test_a_node_that_does_not_accept_super_frames_gets_frames(wire_of: object) -> None:
     wire = wire_of()  # type: ignore[operator]
     assert not wire.went_whole()
 
@@ -104,13 +105,13 @@ def test_a_run_of_other_frames_is_cut() -> None:
     assert wire.pieces == 0
 
 
-def test_a_path_that_loses_pieces_gets_none_for_a_while_and_then_for_longer() -> None:
+def test_a_path_that_loses_pieces_gets_no_super_frames_for_ever_longer_times() -> None:
     wire = Wire()
     assert wire.went_whole()
     for patience in (WITHHELD_FIRST, 2 * WITHHELD_FIRST, 4 * WITHHELD_FIRST):
         wire.lose = 20
         assert not wire.send()
-        wire.send()  # only now it is seen that a piece is missing, at the latest
+        wire.send()  # at the latest this shows that a piece is missing
         wire.mesh.run(0.5)
         assert not wire.went_whole()
         wire.chat(patience - 3)
@@ -125,13 +126,13 @@ def test_pieces_are_no_longer_than_the_frames_they_replace() -> None:
     assert 1300 < wire.longest <= 14 + 20 + 20 + 1300 + DATAGRAM_OVERHEAD
 
 
-def test_what_cannot_leave_in_one_call_goes_in_frames() -> None:
+def test_a_super_frame_that_does_not_fit_one_call_goes_in_frames() -> None:
     wire = Wire()
     wire.mesh.nodes["one"].node.table.segments = False
     assert not wire.went_whole()
 
 
-def test_whatever_keeps_them_from_opening_ends_them() -> None:
+def test_super_frames_that_cannot_be_opened_end_their_use() -> None:
     wire = Wire()
     wire.damage = True
     assert not wire.send()
@@ -141,7 +142,7 @@ def test_whatever_keeps_them_from_opening_ends_them() -> None:
     assert wire.went_whole()
 
 
-def test_one_that_a_later_record_overtakes_arrives() -> None:
+def test_a_super_frame_that_a_later_record_overtakes_arrives() -> None:
     wire = Wire()
     one, two = wire.mesh.nodes["one"], wire.mesh.nodes["two"]
     late: list[tuple[SockAddr, bytes, str]] = []
@@ -164,7 +165,7 @@ def test_one_that_a_later_record_overtakes_arrives() -> None:
     assert len(two.frames) - before == -(-50_000 // 1300)
 
 
-def test_who_has_not_proved_the_peers_address_does_not_ask_for_them() -> None:
+def test_a_node_without_a_proved_address_of_the_peer_does_not_announce_them() -> None:
     slot = PeerSlot("peer")
     path = PathMtu(PathSettings(capabilities=Capability.FAST_TAG | Capability.SUPER_FRAMES), slot)
     assert path.capabilities == Capability.FAST_TAG

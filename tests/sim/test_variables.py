@@ -1,8 +1,9 @@
-"""What a variable changes between nodes: each test sets one, and looks at the same mesh without it."""
+"""The effect of a variable between nodes: each test sets one, and compares with the same mesh without it."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ EVERYBODY = b"\xff" * 6
 ONE, TWO = bytes((2, 0, 0, 0, 0, 1)), bytes((2, 0, 0, 0, 0, 2))
 
 
-def pair(**settings: object) -> Mesh:
+def pair(**settings: Any) -> Mesh:
     """Two neighbours, one and two."""
     mesh = Mesh(1)
     mesh.add("one", **settings)
@@ -25,8 +26,8 @@ def pair(**settings: object) -> Mesh:
     return started(mesh)
 
 
-def trio(one: dict[str, object] | None = None, hub: dict[str, object] | None = None, **both: object) -> Mesh:
-    """One and two are neighbours of hub only; ``one`` and ``hub`` are settings of these alone."""
+def trio(one: dict[str, Any] | None = None, hub: dict[str, Any] | None = None, **both: Any) -> Mesh:
+    """One and two are neighbours only of hub; ``one`` and ``hub`` are settings of only these nodes."""
     mesh = Mesh(1)
     mesh.add("hub", **both | (hub or {}))
     mesh.add("one", connect_to=["hub"], **both | (one or {}))
@@ -56,7 +57,7 @@ def chat(mesh: Mesh, seconds: float = 4.0, size: int = 1000) -> float:
 
 
 def introduced(mesh: Mesh) -> Mesh:
-    """Let all learn the MAC of two."""
+    """Let all nodes learn the MAC of two."""
     mesh.nodes["two"].send_frame(ethernet(EVERYBODY, TWO))
     mesh.run(1)
     for sim in mesh.nodes.values():
@@ -73,7 +74,7 @@ def is_proved(mesh: Mesh) -> bool:
 
 
 def attempts(sim: SimNode) -> list[tuple[float, int]]:
-    """Note from now on when the node sends a datagram, and of what length, whether it passes or not."""
+    """Record time and length of every datagram that the node sends from now on, even if it is lost."""
     found: list[tuple[float, int]] = []
     send = sim._send_datagram
 
@@ -85,11 +86,11 @@ def attempts(sim: SimNode) -> list[tuple[float, int]]:
     return found
 
 
-# -- who gets a frame --
+# -- the receivers of a frame --
 
 
 @pytest.mark.parametrize(("mode", "hub", "two"), [(Mode.SWITCH, 0, 1), (Mode.HUB, 1, 1), (Mode.ROUTER, 0, 0)])
-def test_a_known_destination_is_told_to_one_by_a_switch_and_to_all_by_a_hub(
+def test_a_switch_sends_a_frame_to_the_known_destination_and_a_hub_to_all(
     mode: Mode, hub: int, two: int
 ) -> None:
     mesh = introduced(trio(mode=mode))
@@ -120,7 +121,7 @@ def test_broadcasts_are_passed_on_along_the_tree_only(mode: str, arrived: int) -
 def test_forwarding_decides_about_a_frame_of_one_peer_for_another(
     forwarding: Forwarding, hub: int, two: int
 ) -> None:
-    # A node in hub mode leaves it to its neighbour to find the owner.
+    # A node in hub mode lets its neighbour find the owner.
     mesh = introduced(trio(one={"mode": Mode.HUB}, hub={"forwarding": forwarding}))
     mesh.nodes["one"].send_frame(ethernet(TWO, ONE))
     mesh.run(1)
@@ -129,7 +130,7 @@ def test_forwarding_decides_about_a_frame_of_one_peer_for_another(
 
 
 @pytest.mark.parametrize(("decrements", "hops"), [(False, 64), (True, 63)])
-def test_a_packet_that_passes_through_loses_a_hop_if_it_shall(decrements: bool, hops: int) -> None:
+def test_a_forwarded_packet_loses_a_hop_if_configured(decrements: bool, hops: int) -> None:
     mesh = trio(hub={"decrement_ttl": decrements})
     packet = b"\x45\0\0\x28" + bytes(4) + b"\x40\x11" + bytes(30)
     mesh.nodes["one"].send_frame(ethernet(EVERYBODY, ONE, packet, 0x0800))
@@ -139,7 +140,7 @@ def test_a_packet_that_passes_through_loses_a_hop_if_it_shall(decrements: bool, 
 
 
 @pytest.mark.parametrize("direct_only", [False, True])
-def test_with_direct_only_an_indirect_node_gets_nothing(direct_only: bool) -> None:
+def test_an_indirect_node_gets_nothing_with_direct_only(direct_only: bool) -> None:
     mesh = trio(one={"direct_only": direct_only}, indirect_data=True)
     mesh = introduced(mesh)
     chat(mesh)
@@ -162,13 +163,13 @@ def test_the_mss_of_a_syn_is_clamped_unless_neither_end_wants_it(clamps: bool, m
     assert int.from_bytes(frame[14 + 20 + 22 : 14 + 20 + 24], "big") == mss
 
 
-# -- the way of a packet --
+# -- the path of a packet --
 
 
 @pytest.mark.parametrize(
     ("indirect", "path"), [(False, (PathKind.UDP, None)), (True, (PathKind.RELAYED, "hub"))]
 )
-def test_a_node_with_indirect_data_is_reached_by_its_neighbour_only(
+def test_a_node_with_indirect_data_is_reached_only_through_its_neighbour(
     indirect: bool, path: tuple[PathKind, str | None]
 ) -> None:
     mesh = trio(indirect_data=indirect)
@@ -182,8 +183,23 @@ def test_a_node_with_indirect_data_is_reached_by_its_neighbour_only(
     assert found == path
 
 
+@pytest.mark.parametrize("indirect", [False, True])
+def test_a_worn_key_is_renewed_on_a_straight_path_and_behind_a_relay(
+    indirect: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pytinc.protocol.sptps.datagram.REKEY_AFTER", 60)
+    mesh = trio(indirect_data=indirect)
+    chat(mesh)
+    session = mesh.nodes["one"].node.peers["two"].slot.session
+    assert session is not None
+    changes = session.key_changes
+    assert chat(mesh, 20) >= 0.99
+    assert mesh.nodes["one"].node.peers["two"].slot.session is session
+    assert changes < session.key_changes < changes + 10
+
+
 @pytest.mark.parametrize(("searches", "longest"), [(True, 1500 - 28), (False, 100)])
-def test_without_path_mtu_discovery_no_long_probe_is_sent(searches: bool, longest: int) -> None:
+def test_no_long_probe_is_sent_without_path_mtu_discovery(searches: bool, longest: int) -> None:
     mesh = Mesh(1)
     mesh.add("one", pmtu_discovery=searches)
     mesh.add("two", connect_to=["one"])
@@ -209,7 +225,7 @@ def test_pmtu_bounds_the_mtu_of_a_new_neighbour(where: str) -> None:
 
 
 @pytest.mark.parametrize(("window", "arrived"), [(16, 1), (0, 2)])
-def test_a_replay_window_of_0_takes_the_same_datagram_twice(window: int, arrived: int) -> None:
+def test_a_replay_window_of_0_accepts_the_same_datagram_twice(window: int, arrived: int) -> None:
     mesh = pair(replay_window=window)
     chat(mesh)
     two = mesh.nodes["two"]
@@ -231,7 +247,7 @@ def test_a_replay_window_of_0_takes_the_same_datagram_twice(window: int, arrived
 
 
 @pytest.mark.parametrize("level", [0, 6])
-def test_a_node_is_sent_what_is_compressed_if_it_asks_for_it(level: int) -> None:
+def test_a_node_gets_compressed_packets_if_it_asks_for_them(level: int) -> None:
     mesh = Mesh(1)
     mesh.add("one")
     mesh.add("two", connect_to=["one"], compression=level)
@@ -250,9 +266,7 @@ def test_a_node_is_sent_what_is_compressed_if_it_asks_for_it(level: int) -> None
 
 @pytest.mark.parametrize(("left", "right", "way"), [(10, 20, "left"), (20, 10, "right")])
 @pytest.mark.parametrize("where", ["tinc.conf", "host file"])
-def test_of_two_ways_the_one_with_the_smaller_weights_is_taken(
-    where: str, left: int, right: int, way: str
-) -> None:
+def test_the_path_with_the_smaller_weights_is_used(where: str, left: int, right: int, way: str) -> None:
     mesh = Mesh(1)
     for name, weight in (("left", left), ("right", right)):
         mesh.add(name, weight=weight if where == "tinc.conf" else 1)
@@ -275,14 +289,14 @@ def without_udp(mesh: Mesh) -> Mesh:
 
 
 def in_a_minute(mesh: Mesh) -> int:
-    """Count the datagrams that one sends while it and two talk."""
+    """Count the datagrams that one sends while it and two exchange frames."""
     chat(mesh)
     sent = attempts(mesh.nodes["one"])
     chat(mesh, 60)
     return len(sent)
 
 
-def test_without_udp_discovery_nobody_is_asked_whether_udp_works() -> None:
+def test_no_node_is_probed_without_udp_discovery() -> None:
     def asked(discovery: bool) -> int:
         mesh = Mesh(1)
         for name, connect_to in (("one", []), ("two", ["one"])):
@@ -294,7 +308,7 @@ def test_without_udp_discovery_nobody_is_asked_whether_udp_works() -> None:
 
 
 @pytest.mark.parametrize(("interval", "least", "most"), [(2, 25, 32), (10, 5, 7)])
-def test_an_unproved_address_is_asked_once_per_interval(interval: int, least: int, most: int) -> None:
+def test_an_unproved_address_is_probed_once_per_interval(interval: int, least: int, most: int) -> None:
     mesh = without_udp(pair(udp_discovery_interval=interval, local_discovery=False))
     mesh.run(40)
     assert not is_proved(mesh)
@@ -302,7 +316,7 @@ def test_an_unproved_address_is_asked_once_per_interval(interval: int, least: in
 
 
 @pytest.mark.parametrize(("local", "times"), [(True, 2), (False, 1)])
-def test_an_unproved_address_and_a_local_one_are_asked_together(local: bool, times: int) -> None:
+def test_an_unproved_address_and_a_local_one_are_probed_together(local: bool, times: int) -> None:
     mesh = without_udp(pair(local_discovery=local))
     mesh.run(40)
     assert not is_proved(mesh)
@@ -314,13 +328,15 @@ def test_an_unproved_address_and_a_local_one_are_asked_together(local: bool, tim
 
 
 @pytest.mark.parametrize(("keepalive", "least", "most"), [(10, 24, 33), (50, 3, 9)])
-def test_a_proved_address_is_asked_once_per_keepalive_interval(keepalive: int, least: int, most: int) -> None:
+def test_a_proved_address_is_probed_once_per_keepalive_interval(
+    keepalive: int, least: int, most: int
+) -> None:
     mesh = pair(udp_discovery_keepalive_interval=keepalive, udp_discovery_timeout=600, pmtu_discovery=False)
     chat(mesh)
     assert is_proved(mesh)
     sent = attempts(mesh.nodes["one"])
     mesh.run(100)
-    # In each interval a request, the reply to that of the other, and a reply that nobody asked for.
+    # Each interval has a request, the reply to the other's request, and an unrequested reply.
     assert least <= len(sent) <= most
 
 
@@ -333,7 +349,7 @@ def test_udp_is_given_up_after_its_timeout(timeout: int, least: float, most: flo
     assert least <= mesh.run_until(lambda: not is_proved(mesh), 60) <= most
 
 
-def test_nodes_behind_a_relay_are_told_an_address_once_per_udp_info_interval() -> None:
+def test_nodes_behind_a_relay_get_an_address_once_per_udp_info_interval() -> None:
     def told(seconds: int) -> int:
         mesh = without_udp(trio(udp_info_interval=seconds))
         return counted(mesh, Number.UDP_INFO)
@@ -342,7 +358,7 @@ def test_nodes_behind_a_relay_are_told_an_address_once_per_udp_info_interval() -
     assert told(5) >= 3 * told(30)
 
 
-def test_a_relay_that_is_no_neighbour_is_told_an_mtu_once_per_mtu_info_interval() -> None:
+def test_a_relay_that_is_no_neighbour_gets_an_mtu_once_per_mtu_info_interval() -> None:
     def told(seconds: int) -> int:
         mesh = Mesh(1)
         mesh.add("hub", mtu_info_interval=seconds)
@@ -356,7 +372,7 @@ def test_a_relay_that_is_no_neighbour_is_told_an_mtu_once_per_mtu_info_interval(
 
 
 def counted(mesh: Mesh, number: Number) -> int:
-    """Count the requests of one kind in a minute in which one and two talk."""
+    """Count the requests of one kind in a minute in which one and two exchange frames."""
     chat(mesh, 10)
     with RequestCounter() as counter:
         chat(mesh, 60)
@@ -371,11 +387,11 @@ def test_a_quiet_neighbour_is_pinged_once_per_ping_interval(interval: int, least
     mesh = pair(ping_interval=interval)
     with RequestCounter() as counter:
         mesh.run(120)
-    assert least <= counter.sent[Number.PING] <= most  # of both together
+    assert least <= counter.sent[Number.PING] <= most  # of both nodes together
 
 
 @pytest.mark.parametrize("timeout", [3, 15])
-def test_a_neighbour_that_does_not_answer_a_ping_is_given_up_after_the_ping_timeout(timeout: int) -> None:
+def test_a_neighbour_that_does_not_answer_a_ping_is_dropped_after_the_ping_timeout(timeout: int) -> None:
     mesh = pair(ping_interval=20, ping_timeout=timeout)
     mesh.underlay.delay = 0.1
     (connection,) = mesh.nodes["one"].node.core.activated
@@ -396,7 +412,7 @@ def test_auto_connect_decides_whether_a_node_dials_one_that_it_only_knows() -> N
         assert ([c.name for c in one.node.core.activated] == ["two"]) == wanted
 
 
-def test_a_node_is_dialled_at_the_addresses_of_its_host_file_and_at_its_port() -> None:
+def test_a_node_is_dialled_at_the_addresses_and_the_port_of_its_host_file() -> None:
     mesh = Mesh(1)
     one = mesh.add("one", connect_to=["two"])
     mesh.add("two")
@@ -416,7 +432,7 @@ def test_a_node_is_dialled_at_the_addresses_of_its_host_file_and_at_its_port() -
 
 
 @pytest.mark.parametrize("burst", [2, 10])
-def test_so_many_connections_are_accepted_at_once(burst: int) -> None:
+def test_the_number_of_connections_accepted_at_once_is_bounded(burst: int) -> None:
     mesh = Mesh(1)
     one = mesh.add("one", max_connection_burst=burst)
     one.start()

@@ -68,7 +68,7 @@ class Network:
 # -- shared, or not --
 
 
-def test_two_answers_to_one_question_make_it_shared() -> None:
+def test_two_answers_to_one_question_make_an_address_shared() -> None:
     network = Network()
     network.round([A])
     assert not network.shared
@@ -85,14 +85,14 @@ def test_the_second_answer_counts_at_once() -> None:
     assert network.record.verified
 
 
-def test_a_lease_that_moves_to_another_host_makes_nothing_shared() -> None:
+def test_a_lease_that_moves_to_another_host_does_not_make_an_address_shared() -> None:
     network = Network()
     for answering in [A], [A], [B], [B], [C], [A]:
         network.round(answering)
         assert not network.shared
 
 
-def test_announcements_between_questions_make_nothing_shared() -> None:
+def test_announcements_between_questions_do_not_make_an_address_shared() -> None:
     network = Network()
     network.round([A])
     network.record.answer(B, network.now + 5.0)
@@ -100,7 +100,7 @@ def test_announcements_between_questions_make_nothing_shared() -> None:
     assert not network.shared
 
 
-def test_an_answer_that_comes_after_the_round_does_not_belong_to_it() -> None:
+def test_an_answer_after_the_end_of_a_round_does_not_count_for_it() -> None:
     network = Network()
     network.record.begin_round(0.0)
     network.record.answer(A, 0.1)
@@ -108,7 +108,7 @@ def test_an_answer_that_comes_after_the_round_does_not_belong_to_it() -> None:
     assert not network.shared
 
 
-def test_a_virtual_mac_that_moves_between_nodes_makes_nothing_shared() -> None:
+def test_a_virtual_mac_that_moves_between_nodes_does_not_make_an_address_shared() -> None:
     network = Network()
     for owner in ("alpha", "beta", "alpha"):
         network.owners[A] = owner
@@ -116,7 +116,7 @@ def test_a_virtual_mac_that_moves_between_nodes_makes_nothing_shared() -> None:
         assert not network.shared
 
 
-def test_two_macs_behind_one_node_make_nothing_shared() -> None:
+def test_two_macs_behind_one_node_do_not_make_an_address_shared() -> None:
     network = Network()
     network.owners[B] = "alpha"
     network.round([A, B])
@@ -125,7 +125,7 @@ def test_two_macs_behind_one_node_make_nothing_shared() -> None:
     assert network.shared
 
 
-def test_a_mac_that_nobody_owns_yet_makes_nothing_shared() -> None:
+def test_a_mac_without_an_owner_does_not_make_an_address_shared() -> None:
     """The answer by UDP is faster than the announcement by TCP."""
     network = Network()
     del network.owners[B]
@@ -135,7 +135,7 @@ def test_a_mac_that_nobody_owns_yet_makes_nothing_shared() -> None:
     assert network.shared
 
 
-def test_an_address_is_shared_no_more_when_one_holder_is_left() -> None:
+def test_an_address_is_no_longer_shared_when_one_holder_is_left() -> None:
     network = Network()
     network.round([A, B])
     for _ in range(5):
@@ -202,7 +202,7 @@ def test_holders_are_those_who_answered_one_of_the_last_three_questions_that_wer
 # -- bounds --
 
 
-def test_an_insider_who_answers_with_a_million_macs_fills_a_bounded_table_and_pushes_nobody_out() -> None:
+def test_an_insider_who_answers_with_a_million_macs_fills_a_bounded_table_and_displaces_nobody() -> None:
     network = Network()
     network.round([A, B])
     network.round([A, B, *map(mac, range(100_000))])
@@ -213,7 +213,7 @@ def test_an_insider_who_answers_with_a_million_macs_fills_a_bounded_table_and_pu
     assert network.holders == {A, B}
 
 
-def test_a_scan_forgets_the_addresses_not_used_for_longest_but_no_shared_one() -> None:
+def test_a_scan_displaces_the_least_recently_used_addresses_but_no_shared_one() -> None:
     table = AddressTable()
     record = table.use(VIP, 0.0)
     record.reported = True
@@ -235,7 +235,7 @@ def test_shared_addresses_are_bounded_as_well() -> None:
     assert len(table) == MAX_ADDRESSES
 
 
-def test_of_too_many_clients_of_an_address_the_one_not_seen_for_longest_gives_way() -> None:
+def test_the_least_recently_seen_client_of_a_full_address_is_dropped() -> None:
     table = AddressTable()
     record = table.use(VIP, 0.0)
     for number in range(MAX_CLIENTS):
@@ -296,7 +296,7 @@ def test_callers_are_bounded_and_those_heard_last_count() -> None:
     assert mac(0) not in record.present_callers(1.0)
 
 
-def test_a_guard_that_asks_no_more_is_no_caller() -> None:
+def test_a_guard_that_has_stopped_asking_is_not_a_caller() -> None:
     record = AddressRecord(VIP, 0.0)
     record.heard_caller(A, 0.0)
     record.heard_caller(B, 50.0)

@@ -29,7 +29,7 @@ from vip.world import (
 )
 
 
-def test_an_address_that_a_station_elsewhere_asks_for_is_asked_for_in_our_own_name() -> None:
+def test_the_guard_asks_in_its_own_name_for_an_address_that_a_remote_station_uses() -> None:
     world = World().remote_client()
     sent = world.lone()[0]
     assert 0.2 <= sent.at <= 0.7
@@ -39,7 +39,7 @@ def test_an_address_that_a_station_elsewhere_asks_for_is_asked_for_in_our_own_na
     assert world.view().shared
 
 
-def test_an_address_that_nobody_uses_is_asked_for_no_more() -> None:
+def test_the_guard_stops_asking_for_an_unused_address() -> None:
     world = World().local_client()
     world.streams.clear()
     world.until(700.0)
@@ -49,7 +49,7 @@ def test_an_address_that_nobody_uses_is_asked_for_no_more() -> None:
     assert world.probed(after=100.0) == set()
 
 
-def test_an_address_that_is_not_shared_is_asked_for_ever_less_often() -> None:
+def test_the_guard_asks_less_and_less_often_for_an_address_that_is_not_shared() -> None:
     world = World()
     world.servers[VIP] = (ALPHA,)
     world.local_client(until=3600.0)
@@ -58,12 +58,12 @@ def test_an_address_that_is_not_shared_is_asked_for_ever_less_often() -> None:
     assert asked[-1].at - asked[-2].at > 400
 
 
-def test_a_shared_address_is_asked_for_every_half_minute() -> None:
+def test_the_guard_asks_for_a_shared_address_every_half_minute() -> None:
     world = World().local_client(until=300.0)
     assert 8 <= len(world.lone()) <= 14
 
 
-def test_a_lone_question_for_ipv6_comes_from_the_guards_address_and_is_answered_for_later() -> None:
+def test_a_lone_question_for_ipv6_comes_from_the_guards_address_which_then_answers() -> None:
     world = World()
     world.servers = {VIP6: SERVERS}
     world.hear(asks(REMOTE, VIP6))
@@ -75,7 +75,7 @@ def test_a_lone_question_for_ipv6_comes_from_the_guards_address_and_is_answered_
     assert world.sent[-1].message[:4] == (Kind.ANSWER, GUARD_MAC, GUARD_ADDRESS, ip6_of(ALPHA))
 
 
-def test_three_guards_of_many_care_and_the_others_stand_by() -> None:
+def test_three_of_many_guards_take_care_and_the_others_stand_by() -> None:
     worlds = {f"guard{number}": World(f"guard{number}", seed=number) for number in range(8)}
     for world in worlds.values():
         world.mesh.ids = {other.id: name for name, other in worlds.items()}
@@ -105,7 +105,7 @@ def test_three_guards_of_many_care_and_the_others_stand_by() -> None:
     assert len({s.message.to for world in worlds.values() for s in world.in_names(after=79.0)}) == 1
 
 
-def test_a_host_that_makes_sure_that_nobody_has_an_address_is_not_disturbed() -> None:
+def test_a_host_that_checks_that_nobody_has_an_address_is_not_disturbed() -> None:
     world = World()
     world.hear(Message(Kind.PROBE, OTHER, NOBODY, VIP, BROADCAST))
     world.hear(asks(REMOTE))
@@ -138,7 +138,7 @@ def make(my_id: bytes = b"me----") -> tuple[Asking, Core, Mesh, AddressRecord]:
     return Asking(core), core, mesh, record
 
 
-def test_questions_have_a_burst_and_then_a_pace() -> None:
+def test_questions_are_limited_to_a_burst_and_then_a_rate() -> None:
     asking, _, _, record = make()
     at_once = sum(asking.may_ask_about(record, 100.0) for _ in range(1000))
     assert at_once == QUESTION_BURST
@@ -146,7 +146,7 @@ def test_questions_have_a_burst_and_then_a_pace() -> None:
     assert later == pytest.approx(10 * QUESTIONS_PER_SECOND, abs=1)
 
 
-def test_many_addresses_that_are_due_do_not_make_many_ticks() -> None:
+def test_many_due_addresses_do_not_cause_many_ticks() -> None:
     asking, core, _, _ = make()
     for number in range(500):
         record = core.table.use((0x0B000000 + number).to_bytes(4, "big"), 0.0)
@@ -176,7 +176,7 @@ def test_all_guards_agree_on_their_order(ids: set[bytes], address: bytes) -> Non
 
 
 @pytest.mark.parametrize("why", ["unknown", "unreachable", "left", "quiet"])
-def test_a_guard_that_is_not_there_has_no_rank(why: str) -> None:
+def test_an_absent_guard_does_not_count_in_the_order(why: str) -> None:
     asking, core, mesh, record = make()
     others = [bytes((number,)) * 6 for number in range(20)]
     mesh.ids = {node_id: f"guard{number}" for number, node_id in enumerate(others)}
@@ -203,7 +203,7 @@ def test_only_a_guard_that_asked_lately_cares_for_clients_behind_c_nodes() -> No
     assert not asking.is_caller(record, 1.0 + CALLER_LIFE)
 
 
-def test_another_guards_question_counts_as_news_once_in_a_while() -> None:
+def test_a_guard_that_asks_again_soon_is_not_reported_as_new() -> None:
     asking, _, mesh, record = make()
     mesh.ids[b"other-"] = "other"
     assert [asking.heard(record, lone(b"other-"), now) for now in (0.0, 30.0, 60.0)] == [True, False, False]
@@ -227,7 +227,7 @@ def test_a_note_of_leaving_names_the_node_that_leaves(node_id: bytes) -> None:
     assert inverted(inverted(node_id)) == node_id
 
 
-def test_for_an_address_that_is_not_shared_anothers_question_puts_ours_off() -> None:
+def test_another_guards_question_postpones_ours_for_an_address_that_is_not_shared() -> None:
     asking, core, mesh, _ = make()
     mesh.ids[b"other-"] = "other"
     record = core.table.use(ip_of(OTHER), 0.0)
@@ -242,7 +242,7 @@ def test_for_an_address_that_is_not_shared_anothers_question_puts_ours_off() -> 
     assert len(core.actions) >= 1
 
 
-def test_who_looks_for_the_guard_that_has_not_asked_gets_no_answer() -> None:
+def test_a_host_that_looks_for_a_guard_that_has_not_asked_gets_no_answer() -> None:
     asking, core, _, record = make()
     looking = asks(ALPHA, GUARD_ADDRESS, to=GUARD_MAC)
     asking.looked_for(looking, 1.0)

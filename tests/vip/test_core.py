@@ -42,7 +42,7 @@ def client_of(core: Core, record: AddressRecord, mac: bytes, now: float = 0.0) -
 # -- which holder a client uses --
 
 
-def test_the_frames_of_a_client_tell_which_holder_it_uses() -> None:
+def test_the_frames_of_a_client_show_which_holder_it_uses() -> None:
     core, mesh, record = make(ALPHA, BETA)
     client = client_of(core, record, LOCAL)
     mesh.uses[ALPHA, LOCAL, VIP] = 1.0
@@ -51,7 +51,7 @@ def test_the_frames_of_a_client_tell_which_holder_it_uses() -> None:
     assert core.holder_of(record, client, 3.0) == BETA
 
 
-def test_what_a_client_was_told_after_its_last_frame_counts_more() -> None:
+def test_a_message_after_the_last_frame_of_a_client_counts_more_than_the_frame() -> None:
     core, mesh, record = make(ALPHA, BETA)
     client = client_of(core, record, LOCAL)
     mesh.uses[ALPHA, LOCAL, VIP] = 1.0
@@ -61,7 +61,7 @@ def test_what_a_client_was_told_after_its_last_frame_counts_more() -> None:
     assert core.holder_of(record, client, 3.0) == ALPHA
 
 
-def test_old_frames_tell_nothing() -> None:
+def test_old_frames_do_not_count() -> None:
     core, mesh, record = make(ALPHA)
     client = client_of(core, record, LOCAL)
     mesh.uses[ALPHA, LOCAL, VIP] = 1.0
@@ -121,7 +121,7 @@ def test_a_holder_serves_while_its_node_is_in_the_mesh_and_answers() -> None:
     assert not core.serves(record, BETA)
 
 
-def test_what_is_no_holder_or_belongs_to_nobody_serves_nobody() -> None:
+def test_a_mac_that_is_not_a_holder_or_has_no_owner_does_not_serve() -> None:
     core, mesh, record = make(ALPHA)
     assert not core.serves(record, BETA)
     del mesh.owners[ALPHA]
@@ -229,7 +229,7 @@ def test_counters_add_up_and_actions_keep_their_order() -> None:
     assert core.actions == [SendFrame(b"frame"), Notice(2, "info", "text")]
 
 
-def test_addresses_are_told_in_their_usual_form() -> None:
+def test_addresses_are_formatted_in_their_usual_form() -> None:
     assert address_text(VIP) == "10.1.1.10"
     assert address_text(bytes.fromhex("fd00") + bytes(13) + b"\x10") == "fd00::10"
     assert mac_text(ALPHA) == "02:00:00:00:00:01"

@@ -39,7 +39,7 @@ def test_a_client_that_was_led_away_is_told_where_it_was_after_20_ms() -> None:
     assert world.counters["corrections"] == 1
 
 
-def test_corrections_of_one_client_rest_longer_and_longer() -> None:
+def test_the_pauses_between_corrections_of_one_client_grow() -> None:
     world = World().remote_client(ALPHA)
     for step in range(600):
         misled(world, 8.0 + step / 10)
@@ -65,7 +65,7 @@ def test_nobody_is_led_back_to_a_holder_that_is_gone() -> None:
     assert world.claims() == []
 
 
-def test_an_insider_who_says_to_have_the_address_is_not_followed_nor_helped() -> None:
+def test_an_insider_who_claims_the_address_is_neither_believed_nor_helped() -> None:
     world = World().remote_client(ALPHA, until=8.0)
     for step in range(50):
         misled(world, 8.0 + step / 10, by=OTHER)
@@ -86,7 +86,7 @@ def test_a_client_that_a_holder_asks_itself_is_not_corrected() -> None:
     assert [claim.message.mac for claim in world.claims()] == [BETA]
 
 
-def test_the_shortest_rest_counts_again_after_a_minute_without_corrections() -> None:
+def test_the_pauses_start_again_from_the_shortest_after_a_minute_without_corrections() -> None:
     world = World().remote_client(ALPHA)
     for at in (8.0, 9.5, 20.0, 100.0, 101.5):
         misled(world, at)
@@ -96,7 +96,7 @@ def test_the_shortest_rest_counts_again_after_a_minute_without_corrections() -> 
     )
 
 
-def test_a_client_of_which_nothing_is_known_stays_where_it_was_led() -> None:
+def test_a_client_whose_holder_is_unknown_stays_where_it_was_led() -> None:
     world = World().remote_client()
     misled(world, 8.0, by=BETA)
     misled(world, 8.5, by=GAMMA)
@@ -104,7 +104,7 @@ def test_a_client_of_which_nothing_is_known_stays_where_it_was_led() -> None:
     assert [claim.message.mac for claim in world.claims()] == [BETA]
 
 
-def test_of_all_guards_only_the_first_one_corrects() -> None:
+def test_only_the_first_guard_corrects() -> None:
     told = []
     for number in range(20):
         world = World().remote_client(ALPHA)
@@ -116,7 +116,7 @@ def test_of_all_guards_only_the_first_one_corrects() -> None:
     assert set(told) == {0, 1}, "each of two guards is the first one for some other guards"
 
 
-def test_misleading_questions_in_quick_succession_cost_one_look() -> None:
+def test_misleading_questions_in_quick_succession_are_handled_once() -> None:
     """There may be thousands of clients to look at."""
     world = World().remote_client()
     for by in (BETA, GAMMA, ALPHA):

@@ -34,7 +34,7 @@ from vip.world import (
 # -- clients behind the own device --
 
 
-def test_a_local_client_is_asked_for_at_one_of_the_other_holders_and_moves() -> None:
+def test_the_guard_asks_another_holder_for_a_local_client_which_moves_there() -> None:
     world = World().local_client(ALPHA)
     world.kill("alpha")
     world.until(10.0)
@@ -68,7 +68,7 @@ def test_a_person_and_the_script_are_told_who_fell_silent_and_who_answers() -> N
     assert world.guard.view(world.now).last_failover_s == failover.seconds
 
 
-def test_a_client_that_does_not_move_is_asked_for_again_for_three_seconds_at_the_same_holder() -> None:
+def test_the_guard_repeats_its_question_to_one_holder_for_three_seconds_if_a_client_does_not_move() -> None:
     world = World()
     world.deaf.add(LOCAL)
     world.local_client(ALPHA)
@@ -94,7 +94,7 @@ def test_the_new_holders_death_moves_the_client_again() -> None:
     assert len(world.in_names()) == 2
 
 
-def test_where_no_other_holder_is_left_all_are_asked() -> None:
+def test_all_holders_are_asked_if_no_other_holder_is_left() -> None:
     world = World().local_client(ALPHA)
     world.mesh.unreachable |= {"beta", "gamma"}
     world.dead |= {"alpha", "beta", "gamma"}
@@ -111,7 +111,7 @@ def test_the_client_is_not_led_to_a_holder_that_died_at_the_same_time() -> None:
     assert world.streams[LOCAL] == GAMMA
 
 
-def test_a_node_that_leaves_the_graph_counts_at_once() -> None:
+def test_a_node_that_leaves_the_graph_counts_as_gone_at_once() -> None:
     world = World().local_client(ALPHA)
     world.kill("alpha")
     world.mesh.unreachable.add("alpha")
@@ -138,7 +138,7 @@ def test_clients_of_other_holders_stay_where_they_are() -> None:
     assert world.streams[OTHER] == BETA
 
 
-def test_a_holder_of_ipv6_is_left_as_well() -> None:
+def test_clients_of_an_ipv6_holder_are_moved_as_well() -> None:
     world = World()
     world.servers = {VIP6: SERVERS}
     world.hear(asks(LOCAL, VIP6, to=b"\x33\x33\xff\0\0\x10"))
@@ -155,7 +155,7 @@ def test_a_holder_of_ipv6_is_left_as_well() -> None:
     assert first.message.to in (BETA, GAMMA)
 
 
-def test_who_does_not_answer_any_more_is_not_asked_for_ever() -> None:
+def test_a_holder_that_no_longer_answers_is_not_asked_forever() -> None:
     """Its host lost the address, or stopped to answer, and nobody has noticed."""
     world = World().local_client(ALPHA)
     world.kill("alpha")
@@ -223,7 +223,7 @@ def test_a_silent_node_that_answers_over_meta_connections_has_not_gone() -> None
     assert world.in_names() == []
 
 
-def test_a_local_client_of_it_is_moved_all_the_same() -> None:
+def test_a_local_client_of_such_a_node_is_still_moved() -> None:
     """Its own frames go by UDP, too."""
     world = World().local_client(ALPHA, until=8.0)
     world.kill("alpha")
@@ -233,7 +233,7 @@ def test_a_local_client_of_it_is_moved_all_the_same() -> None:
     assert len(world.in_names()) == 1
 
 
-def test_a_client_that_was_led_away_is_asked_for_again_only_when_the_holder_dies_that_it_had() -> None:
+def test_a_client_that_was_led_away_is_moved_again_only_if_its_former_holder_dies() -> None:
     world = World().remote_client(ALPHA)
     world.kill("alpha")
     world.until(12.0)
@@ -343,7 +343,7 @@ def test_a_member_that_stops_leads_its_clients_away_and_withholds_its_answers() 
     assert "me withdraws" in world.notices()[-1]
 
 
-def test_a_withdrawal_waits_for_clients_that_go_on_sending_but_not_for_ever() -> None:
+def test_a_withdrawal_waits_for_clients_that_keep_sending_but_not_forever() -> None:
     world = member()
     world.guard.withdraw(world.now)
     world.take()
@@ -367,7 +367,7 @@ def test_a_withdrawal_without_other_holders_ends_at_once_and_withholds_nothing()
     assert world.in_names() == []
 
 
-def test_a_withdrawal_with_only_dead_holders_beside_ends_at_once_and_withholds_nothing() -> None:
+def test_a_withdrawal_with_only_dead_other_holders_ends_at_once_and_withholds_nothing() -> None:
     world = member()
     world.mesh.unreachable |= {"alpha", "beta"}
     world.guard.withdraw(world.now)
@@ -432,7 +432,7 @@ def test_another_host_behind_the_same_device_that_keeps_the_address_keeps_its_cl
     assert "me" in [holder.node for holder in world.view().holders]
 
 
-def test_without_another_holder_a_client_cannot_be_led_anywhere() -> None:
+def test_a_client_is_not_moved_if_there_is_no_other_holder() -> None:
     world = member()
     world.mesh.unreachable |= {"alpha", "beta"}
     removed(world, LOCAL)

@@ -38,7 +38,7 @@ def test_an_address_that_a_local_station_asks_for_and_two_nodes_answer_is_shared
     assert notice.startswith("10.1.1.10 is held by alpha (02:00:00:00:00:01) and beta")
 
 
-def test_one_mac_that_answers_for_many_addresses_makes_nothing_shared() -> None:
+def test_one_mac_that_answers_for_many_addresses_does_not_make_them_shared() -> None:
     """Proxy ARP."""
     world = World()
     addresses = [bytes((10, 1, 3, last)) for last in range(30)]
@@ -51,7 +51,7 @@ def test_one_mac_that_answers_for_many_addresses_makes_nothing_shared() -> None:
     assert world.notices() == []
 
 
-def test_one_host_with_two_macs_makes_nothing_shared() -> None:
+def test_one_host_with_two_macs_does_not_make_an_address_shared() -> None:
     world = World()
     world.mesh.owners[BETA] = "alpha"
     world.servers[VIP] = (ALPHA, BETA)
@@ -116,7 +116,7 @@ def test_a_false_suspicion_is_counted_and_harmless() -> None:
 
 
 @pytest.mark.parametrize("seconds", [0.4, 2.0, 30.0])
-def test_when_the_own_node_stood_still_nobody_is_asked(seconds: float) -> None:
+def test_no_client_is_moved_after_a_stall_of_the_own_node(seconds: float) -> None:
     world = World().local_client(ALPHA)
     world.sleep(seconds)
     world.until(5.0 + seconds + 10.0)
@@ -194,7 +194,7 @@ def test_a_guard_that_is_switched_off_forgets_everything() -> None:
     assert len(world.all(Gone)) == 1
 
 
-def test_a_guard_that_is_switched_on_again_begins_anew() -> None:
+def test_a_guard_that_is_switched_on_again_starts_afresh() -> None:
     world = World().local_client(ALPHA)
     world.guard.configure(world.now, enabled=False, addresses=False, interval=0.1)
     world.guard.configure(world.now, enabled=True, addresses=True, interval=0.1)
@@ -205,7 +205,7 @@ def test_a_guard_that_is_switched_on_again_begins_anew() -> None:
     assert world.streams[LOCAL] in (BETA, GAMMA)
 
 
-def test_in_router_mode_rivals_are_watched_and_silence_is_told() -> None:
+def test_rivals_are_watched_in_router_mode_and_their_silence_is_reported() -> None:
     world = World(addresses=False)
     world.mesh.rival_nodes = {"alpha", "me"}
     world.hear(asks(LOCAL))
@@ -221,7 +221,7 @@ def test_in_router_mode_rivals_are_watched_and_silence_is_told() -> None:
     assert world.guard.view(world.now).addresses == ()
 
 
-def test_a_rival_that_is_used_no_more_does_not_count_as_silent() -> None:
+def test_a_rival_that_is_no_longer_used_does_not_count_as_silent() -> None:
     world = World(addresses=False)
     world.mesh.rival_nodes = {"alpha"}
     world.until(5.0)

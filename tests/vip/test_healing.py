@@ -59,7 +59,7 @@ def test_a_client_does_not_get_the_same_holder_of_every_address() -> None:
     assert chosen == set(HOLDERS)
 
 
-def test_where_there_is_no_holder_all_are_asked() -> None:
+def test_no_holder_is_chosen_if_there_is_none() -> None:
     assert choose(VIP, client(1).mac, []) is None
 
 
@@ -84,13 +84,13 @@ def play(move: Healing, until: float = 10.0) -> list[tuple[float, list[Question]
     return asked
 
 
-def test_for_clients_that_are_not_seen_five_rounds_are_asked_and_then_no_more() -> None:
+def test_there_are_five_rounds_for_clients_that_are_not_seen() -> None:
     asked = play(healing(2, now=100.0, remote=True), until=200.0)
     assert [when for when, _ in asked] == [100.0, 100.1, 100.3, 101.1, 103.0]
     assert all(len(questions) == 2 for _, questions in asked)
 
 
-def test_for_clients_that_are_seen_rounds_are_closer_as_their_frames_end_them() -> None:
+def test_rounds_are_closer_together_for_clients_that_are_seen() -> None:
     asked = play(healing(2, now=100.0), until=200.0)
     times = [when - 100.0 for when, _ in asked]
     assert times == pytest.approx(SEEN_ROUNDS)
@@ -114,7 +114,7 @@ def test_nothing_is_asked_between_two_rounds() -> None:
     assert len(move.questions(0.1, others)) == 1
 
 
-def test_no_more_is_asked_for_a_client_that_has_moved() -> None:
+def test_there_are_no_more_questions_for_a_client_that_has_moved() -> None:
     move = healing(2)
     move.questions(0.0, others)
     move.moved(client(0).mac)
@@ -141,7 +141,7 @@ def test_it_can_be_ended_at_once() -> None:
     assert play(move) == []
 
 
-def test_where_another_guard_has_asked_the_first_rounds_are_left_out() -> None:
+def test_the_first_rounds_are_skipped_if_another_guard_has_asked() -> None:
     move = healing(now=100.0, remote=True)
     move.postpone(100.03)
     move.hush()
@@ -149,14 +149,14 @@ def test_where_another_guard_has_asked_the_first_rounds_are_left_out() -> None:
     assert [when for when, _ in asked] == [pytest.approx(101.13), pytest.approx(103.03)]
 
 
-def test_once_we_have_asked_another_guards_question_changes_nothing() -> None:
+def test_another_guards_question_changes_nothing_after_our_first_round() -> None:
     move = healing(remote=True)
     move.questions(0.0, others)
     move.hush()
     assert [when for when, _ in play(move)] == [0.1, 0.3, 1.1, 3.0]
 
 
-def test_thousands_of_clients_are_asked_for_at_a_bounded_pace() -> None:
+def test_questions_for_thousands_of_clients_are_sent_at_a_bounded_rate() -> None:
     move = healing(MAX_CLIENTS, remote=True)
     asked = play(move, until=100.0)
     assert max(len(questions) for _, questions in asked) == PACE == 500

@@ -43,7 +43,7 @@ class Told:
         return self.sent
 
 
-def test_a_client_that_begins_to_use_our_holder_is_told_of_once_and_soon() -> None:
+def test_one_notice_is_sent_soon_for_a_client_that_begins_to_use_our_holder() -> None:
     told = Told()
     client = told.client(REMOTE, LOCAL)
     told.notices.used(told.record, client, LOCAL, 0.0)
@@ -56,7 +56,7 @@ def test_a_client_that_begins_to_use_our_holder_is_told_of_once_and_soon() -> No
 
 
 @pytest.mark.parametrize("why", ["a holder elsewhere", "a station of our own", "a guarded node"])
-def test_clients_that_others_know_are_not_told_of(why: str) -> None:
+def test_no_notice_is_sent_for_clients_that_others_know(why: str) -> None:
     told = Told()
     client, holder = told.client(REMOTE, LOCAL), LOCAL
     if why == "a holder elsewhere":
@@ -78,7 +78,7 @@ def test_a_notice_names_no_holder_that_does_not_serve() -> None:
     assert message.note == NO_NOTE
 
 
-def test_a_newcomer_is_told_of_all_clients_three_times() -> None:
+def test_notices_of_all_clients_are_sent_three_times_for_a_newcomer() -> None:
     told = Told()
     told.client(REMOTE, ALPHA)
     told.client(OTHER)
@@ -92,7 +92,7 @@ def test_a_newcomer_is_told_of_all_clients_three_times() -> None:
         assert all(first <= at - 10.0 <= last + 0.1 for at, _ in pair)
 
 
-def test_what_another_guard_has_just_told_is_not_repeated() -> None:
+def test_a_recent_notice_of_another_guard_is_not_repeated() -> None:
     told = Told()
     client = told.client(REMOTE, LOCAL)
     told.notices.used(told.record, client, LOCAL, 0.0)
@@ -103,7 +103,7 @@ def test_what_another_guard_has_just_told_is_not_repeated() -> None:
     assert len(told.until(10.0)) == 1
 
 
-def test_a_client_or_address_that_is_forgotten_meanwhile_is_not_told_of() -> None:
+def test_no_notice_is_sent_for_a_client_or_address_that_was_forgotten_meanwhile() -> None:
     told = Told()
     for mac in (REMOTE, OTHER):
         told.notices.used(told.record, told.client(mac, LOCAL), LOCAL, 0.0)
@@ -113,7 +113,7 @@ def test_a_client_or_address_that_is_forgotten_meanwhile_is_not_told_of() -> Non
     assert told.until(100.0) == []
 
 
-def test_many_clients_are_told_of_at_a_bounded_pace_and_only_so_many_wait() -> None:
+def test_notices_of_many_clients_have_a_bounded_rate_and_a_bounded_queue() -> None:
     told = Told()
     for number in range(MAX_WAITING + 100):
         mac = b"\x06" + number.to_bytes(5, "big")

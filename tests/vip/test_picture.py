@@ -17,7 +17,7 @@ from vip.world import (
 )
 
 
-def test_the_picture_tells_who_holds_and_who_is_silent() -> None:
+def test_the_picture_shows_holders_and_whether_they_are_silent() -> None:
     world = World().local_client(ALPHA)
     states = {holder.node: holder.state for holder in world.view().holders}
     assert states == {
@@ -35,7 +35,7 @@ def test_the_picture_tells_who_holds_and_who_is_silent() -> None:
     assert client.holder == BETA.hex(":")
 
 
-def test_a_node_in_the_picture_can_be_the_own_one_a_suspect_or_nobody() -> None:
+def test_the_picture_shows_own_suspect_and_unowned_holders() -> None:
     world = World()
     world.mesh.owners[ALPHA] = "me"
     world.local_client(BETA)
@@ -57,7 +57,7 @@ def test_a_node_in_the_picture_can_be_the_own_one_a_suspect_or_nobody() -> None:
     assert 0.001 <= rtt <= 0.003, "the world's peers answer after 2 ms"
 
 
-def test_the_age_of_what_was_seen_is_told() -> None:
+def test_the_picture_shows_how_long_ago_things_were_seen() -> None:
     world = World().local_client(ALPHA)
     world.streams.clear()
     world.until(9.0)
@@ -84,7 +84,7 @@ def test_shared_addresses_come_first_and_the_others_in_order() -> None:
     assert [view.shared for view in views] == [True, False, False, False]
 
 
-def test_of_many_clients_the_latest_are_shown_and_all_are_counted() -> None:
+def test_the_picture_shows_the_latest_of_many_clients_and_counts_all() -> None:
     world = World()
     for number in range(MAX_CLIENTS + 50):
         world.hear(asks(b"\x06" + number.to_bytes(5, "big")))

@@ -17,7 +17,7 @@ def test_weights_are_those_that_guards_in_the_field_compute() -> None:
 
 
 @given(one=st.binary(max_size=24), other=st.binary(max_size=24))
-def test_data_that_differ_have_different_weights(one: bytes, other: bytes) -> None:
+def test_different_data_have_different_weights(one: bytes, other: bytes) -> None:
     assert (weight(one) == weight(other)) == (one == other)
 
 

@@ -67,7 +67,7 @@ def test_the_relay_that_brings_a_holders_answers_is_probed_as_well() -> None:
     assert len(world.in_names()) == 1
 
 
-def test_a_relay_that_brought_nothing_lately_takes_nobody_with_it() -> None:
+def test_a_relay_that_forwarded_nothing_lately_silences_no_other_node() -> None:
     world = World().local_client(BETA, until=4.0)
     world.mesh.relayed["beta"] = ("relay", 4.0)
     world.until(15.0)
@@ -83,7 +83,7 @@ def silences(world: World, node: str) -> list[bool]:
     return [action.silent for action in world.all(SetSilent) if action.node == node]
 
 
-def test_a_node_that_a_relay_leads_to_after_it_fell_silent_is_there_again() -> None:
+def test_a_silent_node_that_a_relay_reaches_is_there_again() -> None:
     world = World().local_client(ALPHA)
     world.kill("alpha")
     world.until(10.0)
@@ -111,7 +111,7 @@ def test_a_station_that_uses_such_a_node_again_is_not_moved_when_another_one_die
 
 
 @pytest.mark.parametrize("end", ["leaves the mesh", "falls silent"])
-def test_a_holder_that_says_it_will_leave_is_watched_over_until_it_has_left(end: str) -> None:
+def test_a_holder_that_announces_its_leaving_is_watched_until_it_has_left(end: str) -> None:
     """With two holders, too: its own questions may be lost."""
     world = World()
     world.servers[VIP] = (ALPHA, BETA)
@@ -128,7 +128,7 @@ def test_a_holder_that_says_it_will_leave_is_watched_over_until_it_has_left(end:
     assert world.streams[LOCAL] == BETA
 
 
-def test_a_node_that_is_silent_itself_stays_so_when_a_relay_of_its_frames_answers_again() -> None:
+def test_a_node_that_is_silent_itself_stays_silent_when_the_relay_of_its_frames_answers_again() -> None:
     world = World().local_client(BETA, until=4.0)
     world.mesh.relayed["beta"] = ("relay", math.inf)
     world.until(10.0)
@@ -238,7 +238,7 @@ def share(world: World, count: int) -> None:
     world.until(world.now + 3.0)
 
 
-def test_only_so_many_shared_addresses_are_reported_to_a_person() -> None:
+def test_the_number_of_shared_addresses_that_are_reported_is_bounded() -> None:
     """Whoever is in the network can make them up."""
     world = World()
     share(world, MAX_REPORTS + 10)
@@ -251,7 +251,7 @@ def test_only_so_many_shared_addresses_are_reported_to_a_person() -> None:
     assert world.notices()[-1].startswith("10.1.1.10 is held by")
 
 
-def test_paths_to_those_who_may_have_to_be_asked_are_kept_warm() -> None:
+def test_paths_to_nodes_that_may_have_to_be_asked_are_kept_up() -> None:
     world = World().local_client(ALPHA, until=20.0)
     warm = [action.node for action in world.all(KeepWarm)]
     assert set(warm) == {"alpha", "beta", "gamma"}
@@ -259,7 +259,7 @@ def test_paths_to_those_who_may_have_to_be_asked_are_kept_warm() -> None:
     assert warm.count("beta") >= 2
 
 
-def test_only_so_many_paths_are_kept_warm_beside_those_that_are_watched() -> None:
+def test_the_number_of_unwatched_paths_that_are_kept_up_is_bounded() -> None:
     world = World()
     for number in range(MAX_WARM + 50):
         mac = b"\x06" + number.to_bytes(5, "big")
@@ -289,7 +289,7 @@ def test_a_client_that_is_still_in_the_mesh_is_remembered_for_a_day() -> None:
     assert all(view.clients == () for view in world.guard.view(world.now).addresses)
 
 
-def test_a_guard_without_anything_to_guard_looks_seldom() -> None:
+def test_a_guard_without_anything_to_guard_reviews_seldom() -> None:
     world = World().until(100.0)
     assert world.guard.next_deadline() - world.now <= IDLE_INTERVAL
     ticks = 0

@@ -24,30 +24,30 @@ def station(*addresses: str) -> OwnStations:
     return own
 
 
-def test_the_nearest_of_a_hosts_own_addresses_stands_for_the_shared_one() -> None:
+def test_the_nearest_own_address_of_a_host_replaces_the_shared_one() -> None:
     own = station("10.1.200.1", "10.1.1.3", "10.1.2.1")
     assert own.other_address(ONE, VIP, {VIP}) == ip("10.1.1.3")
 
 
-def test_an_address_of_another_network_is_none_that_hosts_would_answer_to() -> None:
+def test_an_address_of_another_network_does_not_replace_the_shared_one() -> None:
     own = station("192.168.7.3", "10.2.1.10")
     assert own.other_address(ONE, VIP, {VIP}) == NOBODY
 
 
-def test_another_shared_address_or_another_hosts_address_does_not_stand_for_it() -> None:
+def test_another_shared_address_or_another_hosts_address_does_not_replace_it() -> None:
     own = station("10.1.1.10", "10.1.1.11")
     own.note(TWO, ip("10.1.1.3"), 0.0)
     assert own.other_address(ONE, VIP, {VIP, ip("10.1.1.11")}) == NOBODY
 
 
-def test_for_ipv6_a_link_local_address_is_best_and_without_any_other_there_is_none() -> None:
+def test_a_link_local_address_is_preferred_for_ipv6_and_there_may_be_none() -> None:
     assert station("fd00::3", "fe80::3", "10.1.1.3").other_address(ONE, VIP6, {VIP6}) == ip("fe80::3")
     assert station("fd00::3", "fd00::10").other_address(ONE, VIP6, {VIP6}) == ip("fd00::3")
     assert station("fd00::10").other_address(ONE, VIP6, {VIP6}) == NOBODY
     assert OwnStations().other_address(ONE, VIP6, set()) == NOBODY
 
 
-def test_an_address_that_was_not_shown_for_long_is_forgotten() -> None:
+def test_an_address_that_was_not_used_for_long_is_forgotten() -> None:
     own = station("10.1.1.3", "10.1.1.4")
     own.note(ONE, ip("10.1.1.3"), 500.0)
     own.prune(700.0)
@@ -65,7 +65,7 @@ def test_hosts_and_their_addresses_are_bounded() -> None:
     assert len(own.addresses()) == MAX_STATIONS * MAX_ADDRESSES
 
 
-def test_a_known_host_can_show_more_when_the_table_is_full_and_its_latest_addresses_count() -> None:
+def test_a_known_host_can_add_addresses_to_a_full_table_and_its_latest_ones_are_kept() -> None:
     own = station("10.1.1.3")
     for number in range(2 * MAX_STATIONS):
         own.note(bytes((6, 0, 0, 0)) + number.to_bytes(2, "big"), ip("10.9.9.9"), 0.0)

@@ -85,7 +85,7 @@ def test_every_wanted_peer_is_probed_ten_times_a_second_and_nobody_else() -> Non
     assert "d" not in world.watch
 
 
-def test_where_nobody_is_wanted_there_is_nothing_to_do() -> None:
+def test_there_is_nothing_to_do_if_no_peer_is_wanted() -> None:
     world = World()
     assert world.watch.next_deadline() == math.inf
     world.watch.set_wanted(["b"], 0.0)
@@ -101,7 +101,7 @@ def test_no_two_probes_have_the_same_nonce_of_four_bytes() -> None:
     assert {len(nonce) for nonce in world.nonces} == {4}
 
 
-def test_a_peer_that_dies_and_returns_is_told_of_once_in_each_state() -> None:
+def test_each_state_of_a_peer_that_dies_and_returns_is_reported_once() -> None:
     world = World("b", "c").until(1.0)
     world.dead.add("b")
     world.until(5.0)
@@ -110,7 +110,7 @@ def test_a_peer_that_dies_and_returns_is_told_of_once_in_each_state() -> None:
     assert world.states() == [("b", State.SUSPECT), ("b", State.SILENT), ("b", State.ALIVE)]
 
 
-def test_frames_of_a_peer_are_signs_of_life_as_long_as_it_answers_now_and_then() -> None:
+def test_frames_of_a_peer_are_signs_of_life_while_it_answers_from_time_to_time() -> None:
     world = World("b").until(1.0)
     world.dead.add("b")
     for step in range(9):
@@ -123,7 +123,7 @@ def test_frames_of_a_peer_are_signs_of_life_as_long_as_it_answers_now_and_then()
     assert world.states()[-1] == ("b", State.SILENT)
 
 
-def test_frames_that_came_before_the_watch_are_none() -> None:
+def test_frames_from_before_the_watch_are_not_signs_of_life() -> None:
     world = World()
     world.mesh.frames["b"] = 1000
     world.dead.add("b")
@@ -135,7 +135,7 @@ def test_frames_that_came_before_the_watch_are_none() -> None:
     assert world.states() == []
 
 
-def test_the_answer_of_one_peer_is_none_of_another() -> None:
+def test_the_answer_of_one_peer_does_not_count_for_another() -> None:
     world = World("b", "c")
     (probe, *_) = world.watch.tick(0.0)
     other = "c" if probe.node == "b" else "b"
@@ -144,7 +144,7 @@ def test_the_answer_of_one_peer_is_none_of_another() -> None:
     assert world.watch.answered(probe.node, probe.nonce, 0.01)
 
 
-def test_a_peer_that_is_watched_no_more_is_not_said_to_be_silent_nor_to_answer() -> None:
+def test_a_peer_that_is_no_longer_watched_is_reported_as_neither_silent_nor_answering() -> None:
     world = World("b", "c").until(1.0)
     world.dead.add("b")
     world.until(3.0)
@@ -155,7 +155,7 @@ def test_a_peer_that_is_watched_no_more_is_not_said_to_be_silent_nor_to_answer()
     assert world.watch.take_changes() == []
 
 
-def test_a_peer_that_goes_on_being_wanted_keeps_what_is_known_of_it() -> None:
+def test_the_state_of_a_peer_that_stays_wanted_is_kept() -> None:
     world = World("b").until(5.0)
     before = world.watch.get("b")
     world.watch.set_wanted(["b", "c"], 5.0)
@@ -174,13 +174,13 @@ def test_a_closed_connection_or_a_sign_of_life_of_a_stranger_does_nothing() -> N
 
 
 @pytest.mark.parametrize(("delay", "stalls"), [(0.04, 0), (0.2, 0), (0.3, 1), (5.0, 1)])
-def test_only_long_stalls_of_ourselves_are_counted(delay: float, stalls: int) -> None:
+def test_only_our_own_long_stalls_are_counted(delay: float, stalls: int) -> None:
     world = World("b").until(1.0)
     world.watch.excuse(1.0 + delay, delay)
     assert world.watch.stalls == stalls
 
 
-def test_a_stall_of_ourselves_clears_all_suspects() -> None:
+def test_our_own_stall_clears_all_suspects() -> None:
     world = World("b", "c").until(1.0)
     world.watch.hurry("b", 1.0)
     world.watch.take_changes()
@@ -188,7 +188,7 @@ def test_a_stall_of_ourselves_clears_all_suspects() -> None:
     assert world.watch.take_changes() == [Change("b", State.SUSPECT, State.ALIVE)]
 
 
-def test_another_interval_counts_for_those_who_are_watched_already() -> None:
+def test_a_new_interval_applies_to_peers_that_are_watched_already() -> None:
     world = World("b").until(1.0)
     world.watch.set_interval(0.5)
     world.watch.set_wanted(["b", "c"], 1.0)
@@ -198,7 +198,7 @@ def test_another_interval_counts_for_those_who_are_watched_already() -> None:
     assert set(world.probes) == {"b", "c"}
 
 
-def test_no_more_peers_are_watched_than_there_is_bandwidth_for() -> None:
+def test_the_number_of_watched_peers_is_bounded() -> None:
     world = World(*(f"node{number}" for number in range(3 * MAX_WATCHED)))
     assert len(world.watch) == MAX_WATCHED
     world.until(0.95)

@@ -61,13 +61,11 @@ def test_the_socket_form_has_two_items_for_ipv4_and_four_for_ipv6() -> None:
         (("::ffff:10.0.0.1", 655, 0, 0), Address("10.0.0.1", "655")),
     ],
 )
-def test_what_a_socket_gives_becomes_a_bare_address(
-    sockaddr: tuple[str | int, ...], address: Address
-) -> None:
+def test_a_socket_address_becomes_a_bare_address(sockaddr: tuple[str | int, ...], address: Address) -> None:
     assert from_sockaddr(sockaddr) == address
 
 
-def test_normalising_makes_the_host_canonical_and_cuts_the_scope() -> None:
+def test_normalising_makes_the_host_canonical_and_removes_the_scope() -> None:
     assert normalise("FD00:0::1", "655") == Address("fd00::1", "655")
     assert normalise("fe80::1%eth0", "655") == Address("fe80::1", "655")
 
@@ -84,7 +82,7 @@ def test_an_ipv4_address_survives_the_way_through_a_socket(host: str, port: int)
 
 
 @given(st.text(), st.text())
-def test_no_pair_of_texts_upsets_the_properties(host: str, port: str) -> None:
+def test_properties_never_raise_whatever_the_pair(host: str, port: str) -> None:
     address = Address(host, port)
     assert address.family in (0, 4, 6)
     assert address.is_usable in (True, False)

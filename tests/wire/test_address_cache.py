@@ -50,7 +50,7 @@ def test_no_addresses_give_an_empty_file_of_the_full_size() -> None:
     assert unpack_addresses(header(1, 0) + bytes(256)) == ()
 
 
-def test_what_cannot_be_sent_to_is_left_out() -> None:
+def test_addresses_that_nothing_can_be_sent_to_are_omitted() -> None:
     addresses = [Address("example.org", "655"), UNSPEC, Address("10.0.0.1", "0"), Address("10.0.0.1", "5")]
     assert unpack_addresses(pack_addresses(addresses)) == (Address("10.0.0.1", "5"),)
 

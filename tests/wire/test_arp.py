@@ -60,7 +60,7 @@ def test_a_message_with_a_wrong_byte_anywhere_is_not_understood() -> None:
     assert arp.parse_neighbour(frame[:-1]) is None
 
 
-def test_of_options_of_one_type_the_first_counts_and_malformed_ones_spoil_all() -> None:
+def test_the_first_option_of_a_type_counts_and_a_malformed_one_invalidates_all() -> None:
     first, second = arp.option(arp.NONCE, b"first_"), arp.option(arp.NONCE, b"second")
     long = bytes((200, 2)) + bytes(14)
     assert arp.first_options(first + long + second) == {arp.NONCE: b"first_", 200: bytes(6)}
@@ -70,7 +70,7 @@ def test_of_options_of_one_type_the_first_counts_and_malformed_ones_spoil_all() 
 
 
 @given(st.binary(max_size=100))
-def test_no_bytes_make_a_parser_raise(data: bytes) -> None:
+def test_parsers_never_raise(data: bytes) -> None:
     arp.parse_arp(data)
     arp.parse_neighbour(data)
     arp.first_options(data)

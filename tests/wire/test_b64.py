@@ -51,7 +51,7 @@ def test_a_character_outside_both_alphabets_is_an_error(text: str | bytes) -> No
 
 
 @pytest.mark.parametrize("text", ["hJ2Y\0", "hJ2Y\0=!", b"hJ2Y\0\xff", "hJ2Y\0é"])
-def test_what_follows_a_zero_byte_is_not_looked_at(text: str | bytes) -> None:
+def test_text_after_a_zero_byte_is_ignored(text: str | bytes) -> None:
     assert b64.decode(text) == b"abc"
 
 

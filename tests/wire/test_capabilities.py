@@ -21,7 +21,7 @@ def test_the_block_is_a_magic_word_a_version_and_flags() -> None:
 
 
 @given(st.integers(0, 0xFFFF), st.binary(max_size=30), st.binary(max_size=30))
-def test_what_is_announced_is_read_back_and_unknown_bits_do_no_harm(
+def test_announced_capabilities_are_read_back_and_unknown_bits_are_ignored(
     flags: int, before: bytes, after: bytes
 ) -> None:
     block = format_block(Capability(flags))
@@ -47,5 +47,5 @@ def test_any_other_bytes_announce_nothing(payload: bytes, offset: int) -> None:
         b"\x00pytinc\x01\x00\x01",
     ],
 )
-def test_another_version_a_cut_block_or_one_elsewhere_announces_nothing(payload: bytes) -> None:
+def test_a_block_of_another_version_truncated_or_elsewhere_announces_nothing(payload: bytes) -> None:
     assert parse_block(payload, 0) == Capability.NONE

@@ -43,6 +43,6 @@ def test_the_sizes_add_up_to_those_of_tinc() -> None:
     assert MIN_MTU < MTU_MAX < MAX_DATAGRAM_SIZE < MAX_PACKET_SIZE
 
 
-def test_flags_of_a_packet_can_be_told_from_probes_and_handshakes() -> None:
+def test_packet_flags_differ_from_probes_and_handshakes() -> None:
     assert (TYPE_COMPRESSED | TYPE_MAC) & TYPE_PROBE == 0
     assert TYPE_COMPRESSED | TYPE_MAC | TYPE_PROBE < TYPE_HANDSHAKE

@@ -22,7 +22,7 @@ def test_the_payload_of_an_untagged_frame_follows_its_header(kind: bytes) -> Non
     assert ethernet.ethertype(frame, start) == kind
 
 
-def test_one_tag_is_looked_behind() -> None:
+def test_the_payload_of_a_tagged_frame_follows_its_tag() -> None:
     frame = MACS + TAG + ethernet.IPV6 + b"payload"
 
     start = ethernet.payload_offset(frame)
@@ -53,7 +53,7 @@ def test_group_addresses_have_the_lowest_bit_of_their_first_byte(mac: str, expec
 
 
 @given(st.binary(max_size=20))
-def test_a_cut_frame_has_no_ethertype_that_means_anything(frame: bytes) -> None:
+def test_a_truncated_frame_has_no_known_ethertype(frame: bytes) -> None:
     start = ethernet.payload_offset(frame)
 
     if len(frame) < start:

@@ -63,13 +63,13 @@ def test_hosts_and_ports_in_all_forms(address: str, host: str, port: str | None)
         f"http://a/{SECRET}",
     ],
 )
-def test_what_is_no_invitation_url_is_refused_without_repeating_the_secret(text: str) -> None:
+def test_a_malformed_url_is_refused_without_repeating_the_secret(text: str) -> None:
     with pytest.raises(DecodeError) as caught:
         parse_url(text)
     assert SECRET[:-1] not in str(caught.value)
 
 
-def test_the_cookie_is_in_no_repr() -> None:
+def test_no_repr_contains_the_cookie() -> None:
     shown = repr(parse_url(f"a/{SECRET}"))
     assert repr(b64.decode(COOKIE)) not in shown
     assert COOKIE not in shown

@@ -26,7 +26,7 @@ def test_letters_digits_and_underscores_make_a_name(name: str) -> None:
     "name",
     ["", "a-b", "a.b", "a b", "a\n", "../x", "größe", "١", "a\0", "$HOST", "x" * (MAX_NAME_LENGTH + 1)],
 )
-def test_anything_else_is_no_name(name: str) -> None:
+def test_anything_else_is_not_a_name(name: str) -> None:
     assert not is_valid_name(name)
     with pytest.raises(DecodeError):
         parse_name(name)

@@ -189,7 +189,7 @@ def test_a_neighbour_advertisement_to_all_is_an_announcement() -> None:
     assert (message.kind, message.mac, message.address) == (Kind.ANNOUNCEMENT, HOLDER, VIP6)
 
 
-def test_options_of_other_types_are_passed_over() -> None:
+def test_options_of_other_types_are_skipped() -> None:
     others = option(14, b"nonce!"), option(200, bytes(30)), option(5, bytes(6))
     message = parse(advertisement(VIP6, IP6, *others, option(2, OTHER)))
     assert message is not None
@@ -208,23 +208,23 @@ QUESTIONS = (
 
 
 @pytest.mark.parametrize("frame", QUESTIONS)
-def test_a_frame_cut_anywhere_says_nothing(frame: bytes) -> None:
+def test_a_truncated_frame_is_not_a_message(frame: bytes) -> None:
     assert parse(frame) is not None
     assert [parse(frame[:size]) for size in range(len(frame))] == [None] * len(frame)
 
 
 @pytest.mark.parametrize("frame", QUESTIONS)
-def test_a_tagged_frame_is_not_looked_at(frame: bytes) -> None:
+def test_a_tagged_frame_is_ignored(frame: bytes) -> None:
     assert parse(frame[:12] + b"\x81\x00\x00\x05" + frame[12:]) is None
 
 
 @pytest.mark.parametrize("wrong", [1, 0x8000, 0xFFFE])
-def test_a_wrong_checksum_makes_it_no_message(wrong: int) -> None:
+def test_a_message_with_a_wrong_checksum_is_ignored(wrong: int) -> None:
     assert parse(solicitation(IP6, VIP6, option(1, ASKER), wrong=wrong)) is None
 
 
 @pytest.mark.parametrize("hops", [254, 64, 0])
-def test_a_neighbour_message_that_a_router_has_passed_on_is_none(hops: int) -> None:
+def test_a_neighbour_message_forwarded_by_a_router_is_ignored(hops: int) -> None:
     """RFC 4861, 7.1.1: it may come from outside."""
     assert parse(solicitation(IP6, VIP6, option(1, ASKER), hops=hops)) is None
 
@@ -233,7 +233,7 @@ def test_a_neighbour_message_that_a_router_has_passed_on_is_none(hops: int) -> N
     "options",
     [b"\1\0" + ASKER, b"\1\2" + ASKER, b"\1", option(1, ASKER) + b"\1", option(1, ASKER) + bytes(8)],
 )
-def test_options_that_do_not_add_up_make_it_no_message(options: bytes) -> None:
+def test_a_message_with_malformed_options_is_ignored(options: bytes) -> None:
     assert parse(solicitation(IP6, VIP6, options)) is None
 
 
@@ -252,12 +252,12 @@ def test_arp_of_other_hardware_or_protocols_is_not_understood(head: bytes) -> No
     assert parse(frame[:14] + head + frame[20:]) is None
 
 
-def test_an_arp_reply_from_no_address_and_other_operations_say_nothing() -> None:
+def test_an_arp_reply_without_an_address_and_other_operations_are_ignored() -> None:
     assert parse(arp(2, HOLDER, bytes(4), ASKER, IP4, to=ASKER)) is None
     assert parse(arp(3, HOLDER, VIP4, ASKER, IP4)) is None
 
 
-def test_other_icmpv6_is_no_message() -> None:
+def test_other_icmpv6_messages_are_ignored() -> None:
     echo = b"\x80\0\0\0" + bytes(4) + VIP6
     assert parse(HOLDER + ASKER + b"\x86\xdd" + icmpv6(IP6, VIP6, echo)) is None
 
@@ -328,7 +328,7 @@ def test_a_question_without_a_note_carries_none() -> None:
 
 
 @given(holder=stations, address=v4 | v6, client_mac=stations, client=v4 | v6)
-def test_a_claim_is_a_question_to_one_client_for_itself(
+def test_a_claim_asks_one_client_for_its_own_address(
     holder: bytes, address: bytes, client_mac: bytes, client: bytes
 ) -> None:
     if len(address) != len(client) or address == client:
@@ -409,7 +409,7 @@ def test_another_sender_in_a_solicitation_keeps_all_else_and_its_checksum_is_goo
 # -- source and destination --
 
 
-def test_the_ends_of_a_packet_are_read_from_its_head() -> None:
+def test_the_addresses_of_a_packet_are_read_from_its_head() -> None:
     v6_frame = solicitation(IP6, VIP6)
     assert ends_of(v6_frame[:54]) == ends_of(v6_frame) == (IP6, solicited(VIP6))
     v4_frame = HOLDER + ASKER + b"\x08\x00" + b"\x45" + bytes(11) + IP4 + VIP4
@@ -417,12 +417,12 @@ def test_the_ends_of_a_packet_are_read_from_its_head() -> None:
 
 
 @pytest.mark.parametrize("size", [0, 13, 14, 33])
-def test_a_head_that_is_cut_or_not_ip_has_no_ends(size: int) -> None:
+def test_a_truncated_head_or_one_without_ip_has_no_addresses(size: int) -> None:
     assert ends_of((HOLDER + ASKER + b"\x08\x00" + b"\x45" + bytes(19))[:size]) is None
     assert ends_of(solicitation(IP6, VIP6)[:53]) is None
     assert ends_of(arp(1, ASKER, IP4, bytes(6), VIP4)) is None
 
 
-def test_the_guards_mac_is_a_station_of_local_administration() -> None:
+def test_the_guards_mac_is_a_locally_administered_station_address() -> None:
     assert GUARD_MAC[0] & 0b11 == 0b10
     assert len(neighbour.GUARD_ADDRESS) == 16

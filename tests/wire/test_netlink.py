@@ -35,19 +35,19 @@ REAL6 = bytes.fromhex(
 )
 
 
-def test_an_address_is_found_in_what_the_kernel_sends() -> None:
+def test_an_address_is_found_in_a_message_of_the_kernel() -> None:
     assert changed_addresses(REAL) == [VIP]
     assert changed_addresses(REAL6) == [VIP6]
 
 
-def test_several_messages_stand_in_one_datagram() -> None:
+def test_one_datagram_may_hold_several_messages() -> None:
     data = message(RTM_DELADDR, attribute(IFA_LABEL, b"vpn\0"), attribute(IFA_LOCAL, VIP)) + message(
         RTM_DELADDR, attribute(IFA_ADDRESS, VIP6)
     )
     assert changed_addresses(data) == [VIP, VIP6]
 
 
-def test_on_a_link_with_a_peer_the_own_address_counts() -> None:
+def test_on_a_point_to_point_link_the_own_address_is_reported() -> None:
     data = message(RTM_DELADDR, attribute(IFA_ADDRESS, PEER), attribute(IFA_LOCAL, VIP))
     assert changed_addresses(data) == [VIP]
 
@@ -64,10 +64,10 @@ def test_on_a_link_with_a_peer_the_own_address_counts() -> None:
         b"",
     ],
 )
-def test_what_tells_of_no_address_is_passed_over(data: bytes) -> None:
+def test_messages_without_an_address_are_skipped(data: bytes) -> None:
     assert changed_addresses(data) == []
 
 
 @given(st.binary(max_size=200))
-def test_nothing_makes_it_fail(data: bytes) -> None:
+def test_no_bytes_raise_an_error(data: bytes) -> None:
     assert all(len(address) in (4, 16) for address in changed_addresses(data))

@@ -78,7 +78,7 @@ def test_only_the_first_block_of_the_kind_counts() -> None:
 
 
 @given(st.binary(min_size=96, max_size=96), st.sampled_from([3, 12, 48, 96]))
-def test_a_key_cut_into_whole_groups_is_put_together_again(secret: bytes, width: int) -> None:
+def test_a_key_split_into_whole_groups_is_joined_again(secret: bytes, width: int) -> None:
     lines = "".join(b64.encode(secret[i : i + width]) + "\n" for i in range(0, 96, width))
     assert read_block(BEGIN + lines + END, "ED25519 PRIVATE KEY", 96) == secret
 

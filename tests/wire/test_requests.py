@@ -129,7 +129,7 @@ def test_tinc_is_lenient_about(line: str, expected: Request) -> None:
         "15 a b 15 " + "A" * 2049,
     ],
 )
-def test_refused(line: str) -> None:
+def test_a_malformed_line_is_refused(line: str) -> None:
     with pytest.raises(DecodeError):
         parse_request(line)
 
@@ -186,7 +186,7 @@ def test_an_edge_is_read_back(
         assert AddEdge.parse(edge.format()) == edge
 
 
-def test_one_newline_is_taken_off_and_text_must_be_ascii() -> None:
+def test_one_newline_is_removed_and_text_must_be_ascii() -> None:
     assert decode_line(b"8\n") == "8"
     with pytest.raises(DecodeError):
         decode_line(b"8 \xff\n")

@@ -85,7 +85,7 @@ def test_a_malformed_subnet_is_refused(text: str) -> None:
         parse_subnet(text)
 
 
-def test_only_the_first_63_characters_are_looked_at() -> None:
+def test_only_the_first_63_characters_are_read() -> None:
     longest = "1.2.3.4#" + "0" * 54 + "7"
     assert parse_subnet(longest + "garbage").weight == 7
 

@@ -1,4 +1,4 @@
-"""``help`` and ``version``: texts that tell what this program is.
+"""``help`` and ``version``: texts about this program.
 
 See docs/tinc-program.md, "help and version".
 """

@@ -1,4 +1,4 @@
-"""The grammar of the command line: global options, then a command whose words are left alone.
+"""The grammar of the command line: global options, then a command whose words are not parsed.
 
 See docs/tinc-program.md, "Command line".
 

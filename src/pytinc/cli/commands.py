@@ -1,4 +1,4 @@
-"""The table of commands: name, where its code is, how many words it takes, its help.
+"""The table of commands: names, where their code is, how many words they take, their help.
 
 See docs/tinc-program.md, "Command line".
 

@@ -1,4 +1,4 @@
-"""invite: makes an invitation and prints its URL. `join` takes it up.
+"""invite: makes an invitation and prints its URL. `join` accepts it.
 
 See docs/protocol-invitations.md, "Inviting".
 

@@ -1,4 +1,4 @@
-"""What ``--json`` prints (docs/json.md): rows of the daemon's lists as dictionaries, and the writing.
+"""What ``--json`` prints (docs/json.md): rows of the daemon's lists as dictionaries, and their output.
 
 The commands call these functions instead of those that make tinc's lines. Programs rely on the names and
 types of fields: a field may be added, none is renamed or changes its type (tests/cli/test_machine.py compares

@@ -79,7 +79,7 @@ def daemon_command(program: str) -> list[str]:
 
 
 def _run_with_umbilical(command: list[str]) -> bool:
-    """Run the daemon and copy what it says to stderr; tell whether it reported success.
+    """Run the daemon and copy what it says to stderr; return whether it reported success.
 
     See docs/tinc-program.md, "Umbilical".
 

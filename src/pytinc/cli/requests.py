@@ -1,6 +1,6 @@
 """Commands that are one request to the daemon: reload, pid, purge, debug, retry, connect, disconnect.
 
-docs/tinc-program.md, "start and stop".
+See docs/tinc-program.md, "start and stop".
 """
 
 from __future__ import annotations

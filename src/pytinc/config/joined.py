@@ -1,4 +1,4 @@
-"""What the text of an invitation becomes: the files of a new node.
+"""Turning the text of an invitation into the files of a new node.
 
 See docs/protocol-invitations.md, "Files of a new node".
 

@@ -119,7 +119,7 @@ def parse_option(text: str, number: int) -> tuple[str | None, Entry]:
 
     See docs/tinc-program.md, "Lines".
 
-    Returns the node whose host configuration is meant, None for the server configuration, and the entry.
+    Returns the node whose host configuration it belongs to (None: the server configuration), and the entry.
     Raises `ConfigError` if there is no value.
     """
     variable, value = split_assignment(text)
@@ -318,7 +318,7 @@ def _without_odd_characters(text: str) -> str:
 
 
 def expand_name(text: str, environment: Mapping[str, str] | None = None) -> str:
-    """Return the node name that the value of ``Name`` means; raise `ConfigError` if none.
+    """Return the node name that the value of ``Name`` stands for. Raises `ConfigError` if it is not valid.
 
     See docs/tinc-program.md, "Values".
 
@@ -356,8 +356,8 @@ _MODES: Final = {mode.value: mode for mode in Mode}
 _BROADCASTS: Final = {mode.value: mode for mode in Broadcast} | {"yes": Broadcast.MST}
 _FORWARDINGS: Final = {mode.value: mode for mode in Forwarding}
 _FAMILIES: Final = {family.value: family for family in AddressFamily}
-_DEVICE_WORDS: Final = ("tun", "tap", "dummy", "raw_socket", "multicast", "fd", "vde")
-_DEVICE_TYPES: Final = {word: word for word in _DEVICE_WORDS}
+DEVICE_WORDS: Final = ("tun", "tap", "dummy", "raw_socket", "multicast", "fd", "vde")
+_DEVICE_TYPES: Final = {word: word for word in DEVICE_WORDS}
 _PRIORITIES: Final = {word: word for word in ("low", "normal", "high")}
 
 
@@ -549,7 +549,7 @@ def _compression(read: _Reader, pool: Pool, kept: int) -> int:
 
 
 def _sandbox(read: _Reader, pool: Pool) -> str:
-    """Return the Sandbox word. There is no sandbox, so only ``off`` can be asked for.
+    """Return the Sandbox word. There is no sandbox, so only ``off`` is possible.
 
     See docs/tinc-program.md, "Signals and privileges".
     """

@@ -1,6 +1,6 @@
 """Frozen, typed settings for the program. In the daemon only `pytinc.config.parser` makes them.
 
-One field for one variable (docs/tinc-program.md, "Variables"), in snake_case of its name. `Settings` is the
+Each variable (docs/tinc-program.md, "Variables") has a field with its name in snake_case. `Settings` is the
 pool "own settings" (server configuration plus own host file); `HostSettings` is the host file of one peer.
 """
 
@@ -146,9 +146,9 @@ class Settings:
     mtu_info_interval: int = 5
     local_discovery: bool = True
     fast_tag: bool = True
-    """Agree with pytinc peers on RFC 8439's tag for data by UDP (docs/protocol.md); not known to tinc."""
+    """Agree with pytinc peers on RFC 8439's tag for data by UDP (docs/protocol.md); not in tinc."""
     neighbour_guard: bool = True
-    """Watch over addresses that several nodes hold (docs/virtual-ip.md); not known to tinc."""
+    """Watch over addresses that several nodes hold (docs/virtual-ip.md); not in tinc."""
     guard_interval: int = 100
     """Milliseconds between two probes of a node that is watched."""
     # Switching.

@@ -1,9 +1,8 @@
 """The files of a configuration directory. Only this module reads and writes configuration on disk.
 
 The daemon and the commands make one `ConfigTree` and ask it for settings, host files, keys and address
-caches. Text is read as UTF-8, other bytes are kept (surrogateescape), and files are replaced as a
-whole. Nothing is remembered between calls: a reload is simply asking again. (docs/tinc-program.md,
-"Configuration files")
+caches. Text is read as UTF-8, other bytes are kept (surrogateescape), and files are replaced as a whole.
+Nothing is kept between calls: a reload asks again. See docs/tinc-program.md, "Configuration files".
 """
 
 from __future__ import annotations
@@ -128,7 +127,7 @@ class ConfigTree:
         return self.path(f"hosts/{_checked(name)}")
 
     def private_key_path(self, settings: Settings) -> str:
-        """Return where the own private key is (docs/protocol-sptps.md, "Where keys are kept")."""
+        """Return the path of the own private key (docs/protocol-sptps.md, "Where keys are kept")."""
         return self.path(settings.ed25519_private_key_file or _DEFAULT_PRIVATE_KEY)
 
     # -- Own configuration ---------------------------------------------------------------------------------
@@ -231,7 +230,7 @@ class ConfigTree:
         return build_host_settings(name, host.pool, self.public_key(host.pool, host.text))
 
     def public_key(self, pool: Pool, host_text: str) -> bytes | None:
-        """Return the Ed25519 public key (32 bytes) that a host configuration tells.
+        """Return the Ed25519 public key (32 bytes) of a host configuration.
 
         See docs/protocol-sptps.md, "Where keys are kept".
 

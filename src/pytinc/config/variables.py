@@ -1,4 +1,4 @@
-"""The table of configuration variables: the one place that says what a variable is.
+"""The table of configuration variables: the only place that defines a variable.
 
 See docs/tinc-program.md, "Variables".
 

@@ -34,7 +34,7 @@ _COOKIE: Final = re.compile(r"[0-9A-F]{64}", re.ASCII)
 
 
 class Request(IntEnum):
-    """What a client can ask for (docs/protocol-control.md, "Control requests")."""
+    """The requests of a client (docs/protocol-control.md, "Control requests")."""
 
     STOP = 0
     RELOAD = 1

@@ -4,19 +4,19 @@ See docs/protocol-sptps.md, "Record cipher".
 
 The nonce is the record's sequence number as 64 bits and the block counter has 64 bits (the original
 construction); the tag covers the bare ciphertext: no associated data, no padding, no lengths. Only the
-first half of the 64-byte key is used. `tests/data/vectors/chacha_poly1305.json` proves it.
+first half of the 64-byte key is used. The vectors in `tests/data/vectors/chacha_poly1305.json` prove it.
 
-Called by the sessions of `pytinc.protocol.sptps`, one object per key and direction. It keeps one cipher
-context and winds it back with `reset_nonce`: a new one costs more than encrypting a packet. One reset
-serves a whole record: block 0 of the keystream gives the MAC key, and the next `update` goes on with
-block 1, where the data starts. The tag comes from `pytinc.crypto.poly1305`.
+The sessions of `pytinc.protocol.sptps` use one object per key and direction. It keeps one cipher context and
+rewinds it with `reset_nonce`, because a new context costs more than encrypting a packet. One reset serves a
+whole record: block 0 of the keystream gives the MAC key, and the next `update` continues with block 1, where
+the data starts. The tag comes from `pytinc.crypto.poly1305`.
 
-It does not see to it that a number is used only once: the sessions do.
+The sessions, not this module, ensure that a number is used only once.
 
-The methods with "fast" in their names make and take the tag of RFC 8439's AEAD (docs/protocol.md, FastTag).
-The ciphertext is the same, as its nonce of 12 bytes is 32 zero bits and the sequence number as 64 bits, but
-the library makes ciphertext and tag in one call. Both tags come from one MAC key, so one of them must never
-be taken for the other: see `RecordCipher.open_strict`.
+The methods with "fast" in their names make and check the tag of RFC 8439's AEAD (docs/protocol.md, FastTag).
+The ciphertext is the same, because the nonce of 12 bytes is 32 zero bits and the sequence number as 64 bits;
+but the library makes ciphertext and tag in one call. Both tags come from one MAC key, so one of them must
+never be accepted in place of the other: see `RecordCipher.open_strict`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from pytinc.crypto.poly1305 import generate_tag, sodium, verify_tag
 from pytinc.wire.records import SEQNO_SIZE, TAG_SIZE
 
 CIPHER_KEY_SIZE: Final = 32
-"""What ChaCha20 takes of the 64 bytes that the handshake derives for each direction."""
+"""Bytes that ChaCha20 uses of the 64 that the handshake derives for each direction."""
 _SEQNO_MASK: Final = 0xFFFFFFFF
 _BLOCK_ZERO: Final = bytes(64)
 _COUNTER_ZERO: Final = bytes(8)
@@ -43,38 +43,38 @@ _COUNTER_ZERO_SHORT: Final = bytes(12)
 """Block counter, and the half of the nonce that is always zero."""
 _NONCE_ZERO: Final = bytes(4)
 _NONCE_ZERO_LONG: Final = bytes(8)
-"""What stands before a sequence number of 8 and of 4 bytes in a nonce of RFC 8439."""
+"""The bytes before a sequence number of 8 and of 4 bytes in a nonce of RFC 8439."""
 _NONCE_SUPER_FRAME: Final = b"\0\0\0\1"
-"""The same for a super-frame: no record of another kind has keystream or MAC key in common with it."""
+"""The same for a super-frame, so that it shares keystream and MAC key with no other kind of record."""
 _NO_ASSOCIATED_DATA: Final = bytes(8)
-"""The length of the associated data, which the MAC of RFC 8439 covers just before that of the ciphertext."""
+"""The length of the associated data. The MAC of RFC 8439 covers it just before that of the ciphertext."""
 _LENGTHS_AT: Final = slice(-TAG_SIZE - 16, -TAG_SIZE - 8)
-"""Where it would stand in a record if what the MAC covers were the whole ciphertext."""
+"""Its place in a record if everything that the MAC covers were ciphertext."""
 
 
 class Rows(NamedTuple):
-    """Where many plaintexts of one length lie in a buffer, and their records in another one."""
+    """The layout of many plaintexts of one length in a buffer, and of their records in another buffer."""
 
     records: int
     size: int
     """Length of a plaintext."""
     last: int
-    """Length of the last one, which may be shorter."""
+    """Length of the last plaintext, which may be shorter."""
     plain: int
-    """Where the first plaintext begins. What comes before is at least `ROOM_BEFORE_PLAIN`."""
+    """Offset of the first plaintext, at least `ROOM_BEFORE_PLAIN`."""
     plain_step: int
     """Distance from one plaintext to the next."""
     sealed: int
-    """Where the first ciphertext begins, with its tag behind it."""
+    """Offset of the first ciphertext, which its tag follows."""
     sealed_step: int
 
 
 ROOM_BEFORE_PLAIN: Final = 64
-"""Zeros before each plaintext that is sealed in rows: they become the block with the MAC key."""
+"""Zeros before each plaintext that is sealed in rows; they become the block with the MAC key."""
 ROOM_BEFORE_SEALED: Final = 64
-"""Bytes before each ciphertext made in rows, of which nobody must care: they are overwritten."""
+"""Bytes before each ciphertext that sealing in rows overwrites."""
 HAS_ROWS: Final = hasattr(ChaCha20Poly1305, "encrypt_into")
-"""Older versions of the library cannot write into a buffer."""
+"""Whether the library can write into a buffer; older versions cannot."""
 
 
 class RecordCipher:
@@ -88,11 +88,11 @@ class RecordCipher:
         self._context: CipherContext = Cipher(algorithm, mode=None).encryptor()
 
     def __repr__(self) -> str:
-        """Nothing of the key."""
+        """Show nothing of the key."""
         return "<RecordCipher>"
 
     def seal(self, seqno: int, plaintext: bytes) -> bytes:
-        """Return ciphertext and tag: 16 bytes more than ``plaintext``."""
+        """Return ciphertext and tag, 16 bytes more than ``plaintext``."""
         context = self._context
         context.reset_nonce(_COUNTER_ZERO + seqno.to_bytes(8, "big"))
         mac_key = context.update(_BLOCK_ZERO)
@@ -100,19 +100,20 @@ class RecordCipher:
         return ciphertext + generate_tag(mac_key, ciphertext)
 
     def open(self, seqno: int, sealed: bytes) -> bytes | None:
-        """Return the plaintext, None if the tag is not right (or ``sealed`` has none)."""
+        """Return the plaintext; None if the tag is wrong or missing."""
         ciphertext = sealed[:-TAG_SIZE]
         if not self._is_authentic(seqno, ciphertext, sealed[-TAG_SIZE:]):
             return None
-        # The context has just given block 0: it stands where the data starts.
+        # The context has just produced block 0, so it is at the start of the data.
         return self._context.update(ciphertext)
 
     def open_strict(self, seqno: int, sealed: bytes) -> bytes | None:
-        """Do what `open` does where the peer may use the fast tag as well.
+        """Do what `open` does, for a peer that may use the fast tag as well.
 
-        RFC 8439 makes its tag over the ciphertext, zeros up to a multiple of 16, and two lengths. Somebody
-        on the way could append just that to a record with the fast tag, and its tag would be right for the
-        longer record by tinc's rule. So what ends like that is refused; of honest records, one in 2**64.
+        The tag of RFC 8439 covers the ciphertext, zeros up to a multiple of 16, and two lengths. An attacker
+        on the path could append these zeros and lengths to a record with the fast tag; by tinc's rule, the
+        tag would be right for the longer record. So records that end like that are refused, which one in
+        2**64 honest records does.
         """
         if sealed[_LENGTHS_AT] == _NO_ASSOCIATED_DATA:
             return None
@@ -138,7 +139,7 @@ class RecordCipher:
             sealed[:] = self._aead.encrypt(nonce, plaintext, None)
 
     def open_super_frame(self, number: int, sealed: memoryview) -> bytearray | None:
-        """Return the plaintext of a super-frame; None if the tag is not right, or there is none."""
+        """Return the plaintext of a super-frame; None if the tag is wrong or missing."""
         nonce = _NONCE_SUPER_FRAME + number.to_bytes(8, "big")
         try:
             if not HAS_ROWS or len(sealed) < TAG_SIZE:
@@ -161,7 +162,7 @@ class RecordCipher:
     ) -> list[bytes]:
         """Return ``prefix | be32 number | seal(number, type_byte | payload)`` for each payload.
 
-        Numbers count up from ``first_seqno`` modulo 2**32. It is `seal` written out in a loop.
+        Numbers count up from ``first_seqno`` modulo 2**32. This is `seal`, inlined in a loop.
         """
         reset_nonce, update = self._context.reset_nonce, self._context.update
         seqno = first_seqno
@@ -190,13 +191,13 @@ class RecordCipher:
             seqno = (seqno + 1) & _SEQNO_MASK
         return result
 
-    # Rows: plaintexts and records in two buffers. The calls of a record are all that is left to do for it.
+    # Rows: plaintexts and records in two buffers. The only work per record is the calls into the library.
 
     def seal_rows(self, first_seqno: int, plain: memoryview, sealed: memoryview, rows: Rows) -> bool:
-        """Write the ciphertext and tag of each plaintext; tell whether that is possible here.
+        """Write the ciphertext and tag of each plaintext; return whether the library can do that.
 
-        Numbers count up from ``first_seqno`` and must not wrap. Before each plaintext are
-        `ROOM_BEFORE_PLAIN` zeros; what is before a ciphertext is spoilt.
+        Numbers count up from ``first_seqno`` and must not wrap. `ROOM_BEFORE_PLAIN` zeros must precede each
+        plaintext; the bytes before each ciphertext are overwritten.
         """
         if not HAS_ROWS or sodium is None:
             return False
@@ -206,7 +207,7 @@ class RecordCipher:
         targets = _views(sealed, rows.sealed - room, rows.sealed_step, rows, room)
         begin = sodium.address_of(sealed) + rows.sealed
         step, size = rows.sealed_step, rows.last
-        # From the end: what is spoilt before a record belongs to one that is written later.
+        # From the end: the bytes overwritten before a record belong to one that is written later.
         for index in range(rows.records - 1, -1, -1):
             reset_nonce(_COUNTER_ZERO + (first_seqno + index).to_bytes(8, "big"))
             update_into(sources[index], targets[index])
@@ -226,7 +227,7 @@ class RecordCipher:
         return True
 
     def open_rows(self, first_seqno: int, sealed: memoryview, plain: memoryview, rows: Rows) -> bool:
-        """Write the plaintext of each record; tell whether all are authentic (and it is possible here)."""
+        """Write the plaintext of each record; return whether that is possible and all are authentic."""
         if not HAS_ROWS or sodium is None:
             return False
         reset_nonce, update_into = self._context.reset_nonce, self._context.update_into
@@ -249,7 +250,7 @@ class RecordCipher:
         return True
 
     def open_rows_strict(self, first_seqno: int, sealed: memoryview, plain: memoryview, rows: Rows) -> bool:
-        """Do what `open_rows` does where the peer may use the fast tag as well (see `open_strict`)."""
+        """Do what `open_rows` does, for a peer that may use the fast tag as well (see `open_strict`)."""
         if any(
             record[_LENGTHS_AT] == _NO_ASSOCIATED_DATA
             for record in _views(sealed, rows.sealed, rows.sealed_step, rows, TAG_SIZE)

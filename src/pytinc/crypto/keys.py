@@ -1,7 +1,7 @@
 """Ed25519 and ECDH keys as tinc uses them, and its key files (docs/protocol-sptps.md).
 
-tinc stores the expanded private key and throws the seed away; `cryptography` signs only with a seed, so
-signing goes through PyNaCl's scalar arithmetic, which runs in constant time and gives the same signatures.
+tinc stores the expanded private key and not the seed, but `cryptography` can sign only with a seed. So this
+module signs with PyNaCl's scalar arithmetic, which runs in constant time and makes the same signatures.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ PRIVATE_BLOCK: Final = "ED25519 PRIVATE KEY"
 PUBLIC_BLOCK: Final = "ED25519 PUBLIC KEY"
 _BYTES_PER_LINE: Final = 48
 _P: Final = 2**255 - 19
-"""The prime of the field both forms of the curve are defined over."""
+"""The prime of the field over which both forms of the curve are defined."""
 _LINE: Final = re.compile(r"[^\n]*\n|[^\n]+")
 
 
@@ -55,7 +55,7 @@ def _public_of_seed(seed: bytes) -> bytes:
 
 
 class PublicKey:
-    """The long-term public key of a node: 32 bytes, not checked to be a curve point until it is used."""
+    """The long-term public key of a node: 32 bytes. Only its use checks that it is a point of the curve."""
 
     __slots__ = ("raw",)
 
@@ -66,7 +66,7 @@ class PublicKey:
 
     @classmethod
     def from_text(cls, text: str) -> PublicKey:
-        """Read the 43-character form; `DecodeError` if it is anything else."""
+        """Parse the 43-character form. Raises `DecodeError` for any other text."""
         if len(text) != PUBLIC_TEXT_LENGTH:
             raise DecodeError("public key text of wrong length")
         return cls(b64.decode(text))
@@ -89,7 +89,7 @@ class PublicKey:
         return f"PublicKey({self.text})"
 
     def verify(self, signature: bytes, message: bytes) -> bool:
-        """Tell whether ``signature`` over ``message`` was made with the private key (RFC 8032)."""
+        """Return whether ``signature`` over ``message`` was made with the private key (RFC 8032)."""
         try:
             Ed25519PublicKey.from_public_bytes(self.raw).verify(signature, message)
         except (InvalidSignature, ValueError):
@@ -108,12 +108,12 @@ class PrivateKey:
 
     @classmethod
     def from_seed(cls, seed: bytes) -> PrivateKey:
-        """Make the key that belongs to 32 random bytes."""
+        """Make the key for a seed of 32 random bytes."""
         return cls(_expand(seed), PublicKey(_public_of_seed(seed)))
 
     @classmethod
     def from_blob(cls, blob: bytes) -> PrivateKey:
-        """Take the 96 bytes of a key file; the public part is believed, as in tinc."""
+        """Make the key from the 96 bytes of a key file. The public part is not checked, as in tinc."""
         if len(blob) != BLOB_SIZE:
             raise DecodeError("private key of wrong length")
         return cls(blob[:EXPANDED_SIZE], PublicKey(blob[EXPANDED_SIZE:]))
@@ -124,7 +124,7 @@ class PrivateKey:
         return self._expanded + self.public.raw
 
     def __repr__(self) -> str:
-        """Only the public part."""
+        """Show only the public part."""
         return f"<PrivateKey of {self.public.text}>"
 
     def sign(self, message: bytes) -> bytes:
@@ -143,17 +143,17 @@ class EphemeralKey:
 
     def __init__(self, seed: bytes) -> None:
         self.public = _public_of_seed(seed)
-        # X25519 clamps by itself.
+        # X25519 clamps the scalar itself.
         self._private = X25519PrivateKey.from_private_bytes(hashlib.sha512(seed).digest()[:32])
 
     def __repr__(self) -> str:
-        """Nothing of the key."""
+        """Show nothing of the key."""
         return "<EphemeralKey>"
 
     def shared(self, peer_public: bytes) -> bytes:
         """Return the 32-byte shared secret; `AuthenticationError` if it would be all zero.
 
-        tinc goes on with zeros there. The peer's value is public, so plain integers leak nothing.
+        tinc continues with the zeros instead. The peer's value is public, so plain integers leak no secret.
         """
         if len(peer_public) != PUBLIC_SIZE:
             raise DecodeError("public value of wrong length")
@@ -173,12 +173,12 @@ def _block(kind: str, data: bytes) -> str:
 
 
 def parse_private_key(text: str) -> PrivateKey:
-    """Read the first private key block of a file's text; `DecodeError` if there is no usable one."""
+    """Parse the first private key block in a file's text. Raises `DecodeError` if there is no usable one."""
     return PrivateKey.from_blob(read_block(text, PRIVATE_BLOCK, BLOB_SIZE))
 
 
 def parse_public_key(text: str) -> PublicKey:
-    """Read the first public key block of a file's text; `DecodeError` if there is no usable one."""
+    """Parse the first public key block in a file's text. Raises `DecodeError` if there is no usable one."""
     return PublicKey(read_block(text, PUBLIC_BLOCK, PUBLIC_SIZE))
 
 
@@ -200,7 +200,7 @@ def disable_old_keys(text: str, kind: str) -> str | None:
     marker = f" {kind.upper()} "
     result: list[str] = []
     in_block = found = False
-    # Not splitlines(): tinc's lines end at LF only, and a form feed or a lone CR ends none.
+    # Not splitlines(): tinc's lines end only at LF, not at a form feed or a lone CR.
     for line in _LINE.findall(text):
         if not in_block and line.startswith("-----BEGIN ") and marker in line:
             in_block = found = True
@@ -218,9 +218,9 @@ def _is_public_key_line(line: str) -> bool:
 
 
 def key_hash(public_text: str) -> bytes:
-    """Return the 18 bytes that stand for an invitation key in a URL (docs/protocol-sptps.md, "Hashes").
+    """Return the 18-byte hash of an invitation key for a URL (docs/protocol-sptps.md, "Hashes").
 
-    ``public_text`` is hashed as it was received; `DecodeError` if it cannot be the text of a key.
+    ``public_text`` is hashed as received. Raises `DecodeError` if it cannot be the text of a key.
     """
     return hashlib.sha512(_ascii(public_text)).digest()[:HASH_SIZE]
 

@@ -1,11 +1,11 @@
-"""Poly1305 tags: by libsodium where its function can be reached, else by OpenSSL.
+"""Poly1305 tags, made by libsodium if its function is available, else by OpenSSL.
 
-OpenSSL's Poly1305 takes some 3 us to set up for each tag, libsodium's takes 0.4 (benchmarks/micro_sptps.py),
-and tinc's records need one tag each. PyNaCl brings libsodium along, but gives no access to this one of its
-functions. So it is looked up in PyNaCl's own library, through cffi, on which PyNaCl is built. It belongs to
-libsodium's public interface. Where it is not exported, or gives a wrong tag, OpenSSL does the work.
+For each tag, OpenSSL needs about 3 us of set-up and libsodium 0.4 us (benchmarks/micro_sptps.py); each of
+tinc's records needs one tag. PyNaCl includes libsodium but does not expose this function, which is part of
+libsodium's public interface. So this module looks it up in PyNaCl's library with cffi, on which PyNaCl is
+built. If the function is not exported, or makes a wrong tag, OpenSSL does the work.
 
-Called by `pytinc.crypto.aead` only.
+Only `pytinc.crypto.aead` uses this module.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _BY_ADDRESS: Final = f"""
 int {_SYMBOL}(uintptr_t out, uintptr_t in, unsigned long long inlen, uintptr_t k);
 int {_SYMBOL}_verify(uintptr_t h, uintptr_t in, unsigned long long inlen, uintptr_t k);
 """
-"""The same functions with plain numbers for pointers: to make a pointer takes longer than to make a tag."""
+"""The same functions with plain numbers for pointers: making a pointer takes longer than making a tag."""
 
 # RFC 8439, 2.5.2.
 _TEST_KEY: Final = bytes.fromhex("85d6be7857556d337f4452fe42d506a80103808afb0db2fd4abff6af4149f51b")
@@ -50,13 +50,13 @@ def _verify_by_openssl(tag: bytes, key: bytes, data: bytes) -> bool:
 
 
 class Sodium:
-    """libsodium's functions, for one thread. `OSError` or `AttributeError` where they cannot be had."""
+    """libsodium's functions, for one thread. Raises `OSError` or `AttributeError` if they are missing."""
 
     def __init__(self) -> None:
         import cffi
         from nacl import _sodium
 
-        # Chooses the fastest code for this processor, if PyNaCl has not done so already.
+        # Selects the fastest code for this processor, unless PyNaCl has done so already.
         _sodium.lib.sodium_init()
         path = _sodium.__file__
         self._ffi: Any = cffi.FFI()
@@ -70,10 +70,10 @@ class Sodium:
         ffi.cdef(_BY_ADDRESS)
         by_address: Any = ffi.dlopen(path)
         self.tag_at: TagAt = getattr(by_address, _SYMBOL)
-        """Writes a tag: addresses of 16 bytes for it and of the data, length of the data, address of the key.
-        Whoever calls it vouches for the addresses."""
+        """Writes a tag. Arguments: the address of its 16 bytes, address and length of the data, address of
+        the key. The caller must make sure that the addresses are valid."""
         self.verify_at: TagAt = getattr(by_address, f"{_SYMBOL}_verify")
-        """Takes the same, with the address of a tag; 0 if it is right."""
+        """Takes the same arguments, with the address of a tag to check; returns 0 if the tag is right."""
 
     def generate(self, key: bytes, data: bytes) -> bytes:
         """Do what `generate_tag` does."""
@@ -83,7 +83,7 @@ class Sodium:
         return bytes(self._tag)
 
     def address_of(self, buffer: bytearray | memoryview) -> int:
-        """Return where a writable buffer lies in memory: as long as it is kept, and not resized."""
+        """Return the address of a writable buffer. It is valid while the buffer exists and is not resized."""
         address: int = int(self._ffi.cast("uintptr_t", self._ffi.from_buffer(buffer)))
         return address
 
@@ -104,8 +104,8 @@ def _load() -> Sodium | None:
 
 
 sodium: Final = _load()
-"""None where libsodium's Poly1305 cannot be reached."""
+"""None if libsodium's Poly1305 is not available."""
 generate_tag: Final[GenerateTag] = _generate_by_openssl if sodium is None else sodium.generate
-"""Return the tag of ``data`` under a one-time key, of which the first 32 bytes count."""
+"""Return the tag of ``data`` under a one-time key, the first 32 bytes of its argument."""
 verify_tag: Final[VerifyTag] = _verify_by_openssl if sodium is None else sodium.verify
-"""Tell whether ``tag`` (the first argument) is that of ``data`` (the last) under a key."""
+"""Return whether ``tag`` (the first argument) is that of ``data`` (the last one) under a key."""

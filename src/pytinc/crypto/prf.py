@@ -1,8 +1,8 @@
-"""Key expansion of SPTPS. Called by the handshake, once for each key exchange.
+"""Key expansion of SPTPS. The handshake uses it once for each key exchange.
 
 See docs/protocol-sptps.md, "Key expansion".
 
-Like TLS's P_hash, but the running value starts as zeros and is fed back together with the seed.
+It is like TLS's P_hash, but the running value starts as zeros and is fed back together with the seed.
 """
 
 from __future__ import annotations

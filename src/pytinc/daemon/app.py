@@ -1,4 +1,4 @@
-"""pytincd: the start of the daemon, up to the point where it waits for something.
+"""pytincd: the start of the daemon, up to the point where it begins to wait for events.
 
 See docs/tinc-program.md, "Options of the daemon" and "Start".
 
@@ -195,7 +195,7 @@ def _go_into_background(launch: Launch) -> None:
 
 
 def _reopen_log(launch: Launch) -> None:
-    """Begin anew with the log's final target and identity (docs/tinc-program.md, "Log")."""
+    """Start the log again with its final target and identity (docs/tinc-program.md, "Log")."""
     log, options = launch.log, launch.options
     level = log.level
     log.uninstall()

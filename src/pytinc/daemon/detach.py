@@ -1,4 +1,4 @@
-"""Going into the background. Must happen before there is any thread or event loop.
+"""Going into the background. This must happen before there is a thread or an event loop.
 
 See docs/tinc-program.md, "Start".
 """

@@ -1,4 +1,4 @@
-"""Where log lines go, and how they look. Built on the standard library's logging.
+"""Where log lines go, and how they look; based on the standard library's logging.
 
 See docs/tinc-program.md, "Log".
 

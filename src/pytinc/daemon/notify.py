@@ -1,4 +1,4 @@
-"""Messages to the service manager: ready, stopping, still alive: sd_notify(3).
+"""Messages to the service manager, as sd_notify(3) sends them: ready, stopping, still alive.
 
 See docs/tinc-program.md, "Service manager".
 

@@ -1,4 +1,4 @@
-"""The command line of pytincd: words in, `Options` out. Loads click and nothing of the daemon.
+"""The command line of pytincd: words in, `Options` out. It loads click, and nothing of the daemon.
 
 See docs/tinc-program.md, "Options of the daemon".
 

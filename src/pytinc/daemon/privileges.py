@@ -1,4 +1,4 @@
-"""What needs root, and giving it up (docs/tinc-program.md, "Start" and "Signals and privileges")."""
+"""What needs root, and how to give that up (docs/tinc-program.md, "Start" and "Signals and privileges")."""
 
 from __future__ import annotations
 

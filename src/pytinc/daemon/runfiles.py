@@ -1,4 +1,4 @@
-"""Pid file and control socket: made in the right order, removed only by who made them.
+"""Pid file and control socket: made in the right order, removed only by the process that made them.
 
 See docs/tinc-program.md, "Pid file".
 

@@ -39,8 +39,8 @@ from pytinc.net.sockets import Listener, open_listeners, own_address, path_mtu
 from pytinc.net.tap import FrameDevice, TapDevice
 from pytinc.net.timers import uptime
 from pytinc.net.upnp import PortMapper, missing_library, plan
-from pytinc.node.connections import REQUEST_LEVEL
 from pytinc.node.node import Node
+from pytinc.node.request_log import REQUEST_LEVEL
 from pytinc.wire.address import SockAddr
 from pytinc.wire.version import PROTOCOL_MINOR
 

@@ -1,4 +1,4 @@
-"""The inherited pipe that tells ``tinc start`` how the start went (docs/tinc-program.md, "Umbilical")."""
+"""The inherited pipe by which ``tinc start`` learns of success (docs/tinc-program.md, "Umbilical")."""
 
 from __future__ import annotations
 

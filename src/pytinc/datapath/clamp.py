@@ -1,4 +1,4 @@
-"""Clamping of the TCP maximum segment size to the path MTU (dataplane.md 5.7; tinc: clamp_mss())."""
+"""Lowers the TCP maximum segment size to the path MTU (docs/protocol-data.md, "MSS clamping")."""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 A peer's frames leave for the TAP device in batches. Where its kernel takes super-frames, one write of up to
 64 KiB costs little more than the write of one frame, and the host's TCP sees one large packet. `net.tap`
-calls `coalesce` for every batch. A run is what is in the batch: nothing waits for more.
+calls `coalesce` for every batch. A chain (frames of which each continues the one before) ends with the batch:
+nothing waits for more.
 
 Only what can be cut again into exactly the same frames is joined. So checksums are verified first, and frames
 that are odd in any way are handed on alone, as they came. `datapath.coalesce_reference` does the same one
@@ -29,7 +30,7 @@ from pytinc.wire.virtio import GSO_TCPV4, GSO_TCPV6, HEADER, NEEDS_CSUM, NULL_HE
 
 MIN_SIZE: Final = 200
 """Bytes; smaller frames are not looked at: acknowledgements carry nothing to join."""
-MIN_RUN: Final = 6
+MIN_CHAIN: Final = 6
 """Frames; joining fewer costs more than writing them one by one (benchmarks/micro_offload.py)."""
 MAX_IP_SIZE: Final = 65535
 """The largest length that an IPv4 header can tell; the same limit is kept for IPv6. Longer frames are not
@@ -50,7 +51,7 @@ Bools = np.ndarray[Any, np.dtype[np.bool_]]
 
 
 class _Layout(NamedTuple):
-    """Where the frames of a run have their headers."""
+    """Where the frames of a stretch have their headers."""
 
     network: int
     is_ipv4: bool
@@ -82,10 +83,10 @@ def coalesce(frames: Sequence[bytes]) -> list[Write]:
     count, first = len(frames), 0
     while first < count:
         layout = None
-        if first + MIN_RUN <= count and MIN_SIZE <= sizes[first] <= MAX_IP_SIZE:
+        if first + MIN_CHAIN <= count and MIN_SIZE <= sizes[first] <= MAX_IP_SIZE:
             layout = _parse(frames[first])
         end = first if layout is None else _end_of_stretch(frames, sizes, first, layout)
-        if layout is None or end - first < MIN_RUN:
+        if layout is None or end - first < MIN_CHAIN:
             out.append((NULL_HEADER, frames[first]))
             first += 1
         else:
@@ -100,7 +101,7 @@ def coalesce_run(run: FrameRun) -> list[Write]:
         return [run.for_device()]
     rows, size, last = run.rows, run.size, run.last
     layout = None
-    if len(rows) >= MIN_RUN and MIN_SIZE <= size <= MAX_IP_SIZE:
+    if len(rows) >= MIN_CHAIN and MIN_SIZE <= size <= MAX_IP_SIZE:
         layout = _parse(rows[0, LEAD : LEAD + size].tobytes())
     if layout is None or not _is_laid_out_alike(rows, layout):
         return coalesce(run.frames())
@@ -124,7 +125,7 @@ def _is_laid_out_alike(rows: Bytes, layout: _Layout) -> bool:
 
 
 def _parse(frame: bytes) -> _Layout | None:
-    """Find the headers of a frame that may begin a run; None if it may not. Checksums are not looked at."""
+    """Find the headers of a frame that may begin a chain; None if it may not. Checksums are not looked at."""
     network, tags = ethernet.HEADER_SIZE, 0
     while frame[network - 2 : network] in ethernet.VLAN_TYPES and tags < MAX_TAGS:
         network += ethernet.VLAN_TAG_SIZE
@@ -145,7 +146,7 @@ def _parse(frame: bytes) -> _Layout | None:
     layout = _Layout(network, is_ipv4, transport, transport + size)
     if size < ip.TCP_HEADER_SIZE or layout.payload >= len(frame):
         return None
-    # PSH ends a run; who has FIN, SYN, RST, URG or CWR is left alone.
+    # PSH ends a chain; a frame with FIN, SYN, RST, URG or CWR is left alone.
     if frame[transport + 13] & ~(TCP_PSH | TCP_ECE) != TCP_ACK or not layout.is_length_right(frame):
         return None
     return layout
@@ -154,13 +155,13 @@ def _parse(frame: bytes) -> _Layout | None:
 def _end_of_stretch(frames: Sequence[bytes], sizes: Sequence[int], first: int, layout: _Layout) -> int:
     """Return the end of the frames that are of one size and laid out alike; the last may be shorter.
 
-    It may be any end below ``first + MIN_RUN`` if there are not so many.
+    It may be any end below ``first + MIN_CHAIN`` if there are not so many.
     """
     size, end, count = sizes[first], first + 1, len(frames)
     # Before the TCP header only what is cheap to compare: all of it is compared later.
     top, lengths = layout.network + 2, layout.transport + 12
     key, options = frames[first][:top], frames[first][lengths]
-    sixth = first + MIN_RUN - 1
+    sixth = first + MIN_CHAIN - 1
     if sizes[sixth] > size or frames[sixth][:top] != key:
         return end
     while end < count and sizes[end] == size:
@@ -191,7 +192,7 @@ class _Plan(NamedTuple):
     mask: Words
     """The bits that cutting gives back as they are, or counted up."""
     steps: Words
-    """What these words grow by from one frame of a run to the next."""
+    """What these words grow by from one frame of a chain to the next."""
     fixed: Words
     """The bits that tell fragments, other protocols, wrong lengths and flags that forbid joining."""
     length: int
@@ -265,18 +266,18 @@ class _Stretch(NamedTuple):
 def _join_stretch(stretch: _Stretch, layout: _Layout, out: list[Write]) -> int:
     """Join what can be joined.
 
-    Return how many were dealt with: a shorter one at the end that is not joined may begin a run of its own.
+    Return how many were dealt with: a shorter one at the end that is not joined may begin a chain of its own.
     """
     rows, size, last, _ = stretch
     links = _links(rows, size, last, layout)
     most = (MAX_IP_SIZE - (layout.payload - layout.network)) // (size - layout.payload)
     count = len(rows)
-    # A run ends where the next frame does not follow, and where an IP packet could hold no more.
+    # A chain ends where the next frame does not follow, and where an IP packet could hold no more.
     start = 0
     for end in [*((~links).nonzero()[0] + 1).tolist(), count]:
         for begin in range(start, end, most):
             stop = min(begin + most, end)
-            if stop - begin >= MIN_RUN:
+            if stop - begin >= MIN_CHAIN:
                 out.append(_joined(rows[begin:stop], size, last if stop == len(rows) else size, layout))
                 continue
             if stop == count and last < size:
@@ -342,7 +343,7 @@ def _native(word: int) -> int:
 
 
 def _joined(rows: Words, size: int, last: int, layout: _Layout) -> Write:
-    """Return the super-frame for a run, and the virtio-net header that says how to cut it."""
+    """Return the super-frame for a chain, and the virtio-net header that says how to cut it."""
     network, is_ipv4, transport, payload = layout
     step, count = size - payload, len(rows)
     every = rows.view(np.uint8)

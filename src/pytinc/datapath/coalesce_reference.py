@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from pytinc.datapath.coalesce import MAX_IP_SIZE, MIN_RUN, MIN_SIZE
+from pytinc.datapath.coalesce import MAX_IP_SIZE, MIN_CHAIN, MIN_SIZE
 from pytinc.wire.ip import checksum
 from pytinc.wire.virtio import GSO_TCPV4, GSO_TCPV6, HEADER, NEEDS_CSUM, NULL_HEADER
 
@@ -18,7 +18,7 @@ _ACK, _PSH, _ECE = 0x10, 0x08, 0x40
 
 
 class _Tcp(NamedTuple):
-    """A sound TCP frame that may be part of a run."""
+    """A sound TCP frame that may be part of a chain."""
 
     frame: bytes
     network: int
@@ -28,7 +28,7 @@ class _Tcp(NamedTuple):
 
     @property
     def same(self) -> tuple[object, ...]:
-        """Everything that all frames of a run have in common."""
+        """Everything that all frames of a chain have in common."""
         frame, network, transport = self.frame, self.network, self.transport
         if self.is_ipv4:
             top = frame[: network + 2] + frame[network + 6 : network + 10] + frame[network + 12 : transport]
@@ -58,17 +58,17 @@ class _Tcp(NamedTuple):
 def coalesce(frames: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
     """Return virtio-net header and frame for each write to the device, in order."""
     out: list[tuple[bytes, bytes]] = []
-    run: list[_Tcp] = []
+    chain: list[_Tcp] = []
     for frame in frames:
         tcp = _parse(frame)
-        while run and (tcp is None or not _continues(run, tcp)):
-            run = _finish(run, out)
+        while chain and (tcp is None or not _continues(chain, tcp)):
+            chain = _finish(chain, out)
         if tcp is None:
             out.append((NULL_HEADER, frame))
         else:
-            run.append(tcp)
-    while run:
-        run = _finish(run, out)
+            chain.append(tcp)
+    while chain:
+        chain = _finish(chain, out)
     return out
 
 
@@ -112,12 +112,12 @@ def _is_sound(data: bytes, at: int) -> bool:
     return checksum(data[:at] + bytes(2) + data[at + 2 :]) == int.from_bytes(data[at : at + 2], "big")
 
 
-def _continues(run: list[_Tcp], tcp: _Tcp) -> bool:
-    first, last = run[0], run[-1]
+def _continues(chain: list[_Tcp], tcp: _Tcp) -> bool:
+    first, last = chain[0], chain[-1]
     most = (MAX_IP_SIZE - (first.payload - first.network)) // first.size
     return (
         len(first.frame) >= MIN_SIZE
-        and len(run) < most
+        and len(chain) < most
         and tcp.same == last.same
         and last.size == first.size
         and tcp.size <= first.size
@@ -127,22 +127,22 @@ def _continues(run: list[_Tcp], tcp: _Tcp) -> bool:
     )
 
 
-def _finish(run: list[_Tcp], out: list[tuple[bytes, bytes]]) -> list[_Tcp]:
-    """Put what is written for a run into ``out``; return the run that goes on from there."""
-    if len(run) >= MIN_RUN:
-        out.append(_joined(run))
+def _finish(chain: list[_Tcp], out: list[tuple[bytes, bytes]]) -> list[_Tcp]:
+    """Put what is written for a chain into ``out``; return the chain that goes on from there."""
+    if len(chain) >= MIN_CHAIN:
+        out.append(_joined(chain))
         return []
-    # The shorter last one of a run that is too short may begin the next.
-    rest = run[-1:] if run[-1].size < run[0].size else []
-    out += [(NULL_HEADER, tcp.frame) for tcp in run[: len(run) - len(rest)]]
+    # The shorter last one of a chain that is too short may begin the next.
+    rest = chain[-1:] if chain[-1].size < chain[0].size else []
+    out += [(NULL_HEADER, tcp.frame) for tcp in chain[: len(chain) - len(rest)]]
     return rest
 
 
-def _joined(run: list[_Tcp]) -> tuple[bytes, bytes]:
-    first = run[0]
+def _joined(chain: list[_Tcp]) -> tuple[bytes, bytes]:
+    first = chain[0]
     network, transport = first.network, first.transport
-    new = bytearray(first.frame + b"".join(tcp.frame[tcp.payload :] for tcp in run[1:]))
-    new[transport + 13] |= run[-1].flags & _PSH
+    new = bytearray(first.frame + b"".join(tcp.frame[tcp.payload :] for tcp in chain[1:]))
+    new[transport + 13] |= chain[-1].flags & _PSH
     if first.is_ipv4:
         new[network + 2 : network + 4] = (len(new) - network).to_bytes(2, "big")
         new[network + 10 : network + 12] = bytes(2)

@@ -1,6 +1,6 @@
 """What the guard of shared addresses has the data path do: note who uses what, and screen ARP and ND.
 
-`pytinc.node.guard` writes a `GuardTable`; `outbound` and its twin ask it. Without one, a batch pays one test.
+`pytinc.node.guard` writes a `GuardTable`; the switch and its twin ask it. Without one, a batch pays one test.
 With one, a frame pays a look-up of its destination, and ARP and neighbour discovery are looked at.
 
 * Every message is reported to the node (`Upcalls.messages`).

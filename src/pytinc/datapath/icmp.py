@@ -1,4 +1,6 @@
-"""ICMP errors about frames that cannot go on (dataplane.md 5.7): made here, sent by `outbound`. Cold path.
+"""ICMP errors about frames that cannot go on: made here, sent by `delivery`. Cold path.
+
+See docs/protocol-data.md, "Large packets" and "Router mode".
 
 At most three in a second, all kinds together, as tinc does: whoever provokes them gets no amplifier.
 """
@@ -36,7 +38,7 @@ class Reason(NamedTuple):
 
 
 NO_SUBNET: Final = Reason(6, 3)
-"""Nobody has the address (dataplane.md 5.8 for all three)."""
+"""Nobody has the address. For when each is sent see "Router mode"."""
 OWNER_UNREACHABLE: Final = Reason(0, 0)
 PROHIBITED: Final = Reason(9, 1)
 """Forwarding and DirectOnly."""

@@ -1,18 +1,20 @@
-"""From the peers to the device: find the source, relay or open, then switch (dataplane.md 2.5 to 2.7).
+"""From other nodes: find the source, relay or open, give the frames to the switch.
 
-Which node a datagram is from is told by the ids in front of it and proved by opening it; addresses decide
-only whether a stranger may use us as a relay, and whether it is worth a new key that something does not open.
+See docs/protocol-data.md, "Receiving" and "Hostile datagrams".
+
+The ids in front of a datagram name its source, and opening it proves that. Addresses decide only whether a
+stranger may use us as a relay, and whether a datagram that does not open is worth a new key.
 tinc goes by addresses first, and does not look at the source id of what comes straight from a known one.
-Consecutive datagrams with the same ids and address are opened in one go.
+A group, datagrams that follow each other with the same ids and address, is opened in one go.
 
-HOT PATH: no logging, no exception for an ordinary drop, no object for a datagram (style.md 4.9). It must
+HOT PATH: no logging, no exception for an ordinary drop, no object for a datagram. It must
 equal `pytinc.datapath.reference`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from pytinc.datapath.compression import expand
 from pytinc.datapath.outbound import Outbound
@@ -40,7 +42,7 @@ from pytinc.wire.ethernet import HEADER_OF_IP, HEADER_SIZE, NO_TYPE
 from pytinc.wire.super_frame import PIECE_HEAD_SIZE, SUPER_FRAME_ID
 
 if TYPE_CHECKING:
-    from pytinc.datapath.runs import DatagramRun
+    from pytinc.datapath.runs import DatagramRun, FrameRun
     from pytinc.datapath.super_frames import Assembly, Sealed
 
 _COMPRESSED: Final = (TYPE_PACKET | TYPE_COMPRESSED, TYPE_MAC | TYPE_COMPRESSED)
@@ -48,11 +50,40 @@ _MAX_PACKET: Final = MTU_MAX - HEADER_SIZE
 """Longest IP packet: with its header it is no longer than a frame may be."""
 
 
-class Inbound:
-    """The way in. ``outbound`` takes the frames, and what is to be relayed."""
+BY_TCP: Final[SockAddr] = ("", 0)
+"""Stands for the address of what came by TCP."""
 
-    def __init__(self, table: ForwardingTable, outbound: Outbound) -> None:
+
+class Forwarder(Protocol):
+    """What decides where frames go: `pytinc.datapath.switch.Switch` or `pytinc.datapath.router.Router`."""
+
+    def forward(self, source: PeerSlot, frames: Sequence[bytes], now: float, out: Output) -> None:
+        """Send frames of ``source`` (the own node: of the device) where they belong."""
+
+    def forward_run(self, source: PeerSlot, run: FrameRun, now: float, out: Output) -> None:
+        """Do the same with the frames of a run."""
+
+
+Arrival: TypeAlias = tuple[PeerSlot, bool, SockAddr, int, float, Output]
+"""What datagrams that came together have in common, as they go from the socket to the device:
+
+* source: which node they are from, if they are authentic
+* is_direct: they are addressed to us by that node, not passed on by a relay
+* address: who sent them; `BY_TCP` for records that a meta connection brought
+* socket: which socket took them
+* now
+* out: where everything goes that comes of them
+
+A plain tuple: to make a named one for each small datagram would take 3 % of its way through here.
+"""
+
+
+class Inbound:
+    """The way in. ``forwarder`` takes the frames, and ``outbound`` what is to be relayed."""
+
+    def __init__(self, table: ForwardingTable, forwarder: Forwarder, outbound: Outbound) -> None:
         self._table = table
+        self._forwarder = forwarder
         self._outbound = outbound
         self._ip_headers = HEADER_OF_IP if table.rules.router else {}
         """The header that a packet without one gets, by its first byte; only routers take such packets."""
@@ -70,7 +101,7 @@ class Inbound:
         """Take what one wake-up read from the UDP socket with index ``socket``."""
         drops = self._table.drops
         ids, address = b"", None
-        run: list[bytes] = []
+        group: list[bytes] = []
         for datagram, its_address in zip(datagrams, addresses, strict=True):
             if not MIN_DATAGRAM_SIZE <= len(datagram) <= MAX_DATAGRAM_SIZE:
                 if len(datagram) < MIN_DATAGRAM_SIZE:
@@ -80,13 +111,13 @@ class Inbound:
                 continue
             its_ids = datagram[:PREFIX_SIZE]
             if its_ids == ids and its_address == address:
-                run.append(datagram)
+                group.append(datagram)
                 continue
             if address is not None:
-                self._run(ids, run, address, socket, now, out)
-            ids, address, run = its_ids, its_address, [datagram]
+                self._group(ids, group, address, socket, now, out)
+            ids, address, group = its_ids, its_address, [datagram]
         if address is not None:
-            self._run(ids, run, address, socket, now, out)
+            self._group(ids, group, address, socket, now, out)
 
     def datagram_run(self, run: DatagramRun, address: SockAddr, socket: int, now: float, out: Output) -> None:
         """Take datagrams that the kernel gave in one piece; its buffer is the caller's again afterwards."""
@@ -95,9 +126,9 @@ class Inbound:
             datagrams = run.datagrams()
             self.datagrams(datagrams, [address] * len(datagrams), socket, now, out)
         else:
-            self._run(ids, run, address, socket, now, out)
+            self._group(ids, run, address, socket, now, out)
 
-    def _run(
+    def _group(
         self,
         ids: bytes,
         datagrams: list[bytes] | DatagramRun,
@@ -110,45 +141,33 @@ class Inbound:
         source = self._table.by_id.get(ids[ID_SIZE:])
         if source is None or source.is_me:
             self._table.drops.unknown_source += len(datagrams)
-        elif ids[:ID_SIZE] == SUPER_FRAME_ID:
-            self._pieces(source, datagrams, address, now, out)
-        elif ids[:ID_SIZE] == NULL_ID:
-            self._direct(source, datagrams, address, socket, now, out)
+            return
+        destination = ids[:ID_SIZE]
+        if destination == NULL_ID:
+            self._direct(datagrams, (source, True, address, socket, now, out))
+        elif destination == SUPER_FRAME_ID:
+            self._pieces(datagrams, (source, True, address, socket, now, out))
         else:
-            self._indirect(source, ids[:ID_SIZE], datagrams, address, socket, now, out)
+            self._indirect(destination, datagrams, (source, False, address, socket, now, out))
 
-    def _direct(
-        self,
-        source: PeerSlot,
-        datagrams: list[bytes] | DatagramRun,
-        address: SockAddr,
-        socket: int,
-        now: float,
-        out: Output,
-    ) -> None:
+    def _direct(self, datagrams: list[bytes] | DatagramRun, came: Arrival) -> None:
         """Open datagrams that their source sent straight to us."""
-        expected = source.address is not None and address[:2] == source.address[:2]
+        source, _, address, socket, _, out = came
+        known = source.address
+        expected = known is not None and address[:2] == known[:2]
         # Before there is a key nothing is proved. A peer that kept its key while we lost ours must not
         # wait until its probes time out, so the address that the graph tells is good enough to ask it.
         trusted = expected and (source.confirmed or source.session is None)
-        if not self._open(source, datagrams, address, socket, now, out, direct=True, trusted=trusted):
+        if not self._open(datagrams, came, trusted=trusted):
             return
         if not expected:
             out.upcalls.moved[source] = (address, socket)
         elif source.socket != socket:
             self._table.use_socket(source, socket)
 
-    def _indirect(
-        self,
-        source: PeerSlot,
-        destination_id: bytes,
-        datagrams: list[bytes] | DatagramRun,
-        address: SockAddr,
-        socket: int,
-        now: float,
-        out: Output,
-    ) -> None:
+    def _indirect(self, destination_id: bytes, datagrams: list[bytes] | DatagramRun, came: Arrival) -> None:
         """Take datagrams with a destination id: relay them, or open what has come by way of a relay."""
+        source, _, address, _, now, out = came
         table = self._table
         sender = table.confirmed.get(address[:2])
         destination = table.by_id.get(destination_id)
@@ -163,26 +182,16 @@ class Inbound:
         elif not destination.is_me:
             out.upcalls.relayed[sender, source, destination] = None
             self._outbound.relay(destination, source, sender, datagrams, now, out)
-        elif self._open(source, datagrams, address, socket, now, out, direct=False, trusted=True):
+        elif self._open(datagrams, came, trusted=True):
             out.upcalls.relayed[sender, source, destination] = None
 
-    def _open(
-        self,
-        source: PeerSlot,
-        datagrams: list[bytes] | DatagramRun,
-        address: SockAddr | None,
-        socket: int,
-        now: float,
-        out: Output,
-        *,
-        direct: bool,
-        trusted: bool,
-    ) -> bool:
-        """Open records of ``source`` and switch their frames; tell whether any was authentic.
+    def _open(self, datagrams: list[bytes] | DatagramRun, came: Arrival, *, trusted: bool) -> bool:
+        """Open records and switch their frames; tell whether any was authentic.
 
-        ``address`` is None for records that came by TCP. ``trusted`` tells that who sent the datagrams is
-        known, so that the node is to hear of it when they do not open; anyone can write ids.
+        ``trusted`` tells that who sent the datagrams is known, so that the node is to hear of it when they do
+        not open; anyone can write ids.
         """
+        source, is_direct, address, socket, now, out = came
         session, upcalls = source.session, out.upcalls
         if session is None:
             source.drops.no_key += len(datagrams)
@@ -190,7 +199,7 @@ class Inbound:
                 upcalls.no_session[source] = None
             return False
         if not isinstance(datagrams, list):
-            if self._open_whole(source, session, datagrams, now, out, direct=direct):
+            if self._open_whole(session, datagrams, came):
                 return True
             datagrams = datagrams.datagrams()
         headers = self._ip_headers
@@ -207,8 +216,8 @@ class Inbound:
                 frames.append(headers[payload[:1]] + payload)
             elif type_ in _COMPRESSED and (frame := self._expanded(type_, payload)) is not None:
                 frames.append(frame)
-            elif type_ == TYPE_PROBE and address is not None:
-                upcalls.probes.append(Probe(source, payload, address, socket, direct))
+            elif type_ == TYPE_PROBE and address is not BY_TCP:
+                upcalls.probes.append(Probe(source, payload, address, socket, is_direct))
             elif type_ == TYPE_HANDSHAKE:
                 upcalls.handshakes[source] = None
             else:
@@ -219,44 +228,30 @@ class Inbound:
                 upcalls.failed[source] = None
         if frames:
             sizes = list(map(len, frames))
-            self._count(source, len(sizes), sum(sizes), max(sizes), direct=direct)
-            self._outbound.switch(source, frames, now, out)
+            self._count(source, len(sizes), sum(sizes), max(sizes), is_direct=is_direct)
+            self._forwarder.forward(source, frames, now, out)
         return rejected < len(datagrams)
 
-    def _open_whole(
-        self,
-        source: PeerSlot,
-        session: DatagramSession,
-        datagrams: DatagramRun,
-        now: float,
-        out: Output,
-        *,
-        direct: bool,
-    ) -> bool:
+    def _open_whole(self, session: DatagramSession, datagrams: DatagramRun, came: Arrival) -> bool:
         """Open a run of frames in one go, and switch it; False: nothing was done."""
         if self._ip_headers:
             return False  # a router looks at each packet
         run = datagrams.open(session, TYPE_MAC)
         if run is None:
             return False
-        self._count(source, len(run), run.total, run.size, direct=direct)
-        self._outbound.switch_run(source, run, now, out)
+        source, is_direct, _, _, now, out = came
+        self._count(source, len(run), run.total, run.size, is_direct=is_direct)
+        self._forwarder.forward_run(source, run, now, out)
         return True
 
-    def _pieces(
-        self,
-        source: PeerSlot,
-        datagrams: list[bytes] | DatagramRun,
-        address: SockAddr,
-        now: float,
-        out: Output,
-    ) -> None:
+    def _pieces(self, datagrams: list[bytes] | DatagramRun, came: Arrival) -> None:
         """Take pieces of super-frames, and switch those that are complete (docs/protocol.md).
 
         They count only from where the peer is known to be: until they are complete nothing is proved.
         """
-        session = source.session
-        expected = source.address is not None and address[:2] == source.address[:2]
+        source, _, address, _, _, out = came
+        session, known = source.session, source.address
+        expected = known is not None and address[:2] == known[:2]
         if session is None:
             source.drops.no_key += len(datagrams)
             if expected:
@@ -269,16 +264,15 @@ class Inbound:
         if assembly is None:
             assembly = source.assembly = _new_assembly()
         for sealed in assembly.add(datagrams):
-            self._super_frame(source, session, sealed, now, out)
+            self._super_frame(session, sealed, came)
         if assembly.incomplete:
             source.drops.incomplete += assembly.incomplete
             assembly.incomplete = 0
             out.upcalls.incomplete[source] = None
 
-    def _super_frame(
-        self, source: PeerSlot, session: DatagramSession, sealed: Sealed, now: float, out: Output
-    ) -> None:
+    def _super_frame(self, session: DatagramSession, sealed: Sealed, came: Arrival) -> None:
         """Open a super-frame and switch it."""
+        source, _, _, _, now, out = came
         try:
             run = sealed.open(session)
         except DecodeError:
@@ -291,19 +285,19 @@ class Inbound:
             out.upcalls.incomplete[source] = None
             return
         longest = len(sealed.record) // sealed.pieces + PIECE_HEAD_SIZE - DATAGRAM_OVERHEAD
-        self._count(source, len(run), run.total, longest, direct=True)
-        self._outbound.switch_run(source, run, now, out)
+        self._count(source, len(run), run.total, longest, is_direct=True)
+        self._forwarder.forward_run(source, run, now, out)
 
-    def _count(self, source: PeerSlot, packets: int, total: int, longest: int, *, direct: bool) -> None:
+    def _count(self, source: PeerSlot, packets: int, total: int, longest: int, *, is_direct: bool) -> None:
         source.in_packets += packets
         source.in_bytes += total
         # What a relay brought proves nothing about the straight path (tinc counts it, too), nor does the
         # length of what was compressed on the way.
-        if direct and longest > source.maxrecentlen and not self._table.rules.compression:
+        if is_direct and longest > source.maxrecentlen and not self._table.rules.compression:
             source.maxrecentlen = longest
 
     def _expanded(self, type_: int, data: bytes) -> bytes | None:
-        """Return the frame in a compressed record, None if it is damaged or we have not asked for any (8)."""
+        """Return the frame in a compressed record, None if it is damaged or we have not asked for any."""
         payload = expand(self._table.rules.compression, data, MTU_MAX)
         if payload is None:
             return None
@@ -325,18 +319,18 @@ class Inbound:
             elif len(frame) > MTU_MAX:
                 source.drops.oversized += 1
             elif frame[12:14] == NO_TYPE:
-                source.drops.bad_record += 1  # a C node's probe that had no key (13.1)
+                source.drops.bad_record += 1  # a C node's probe that had no key
             else:
                 good.append(frame)
         if good:
             source.in_packets += len(good)
             source.in_bytes += sum(map(len, good))
-            self._outbound.switch(source, good, now, out)
+            self._forwarder.forward(source, good, now, out)
 
     def sptps_packet(self, data: bytes, now: float, out: Output) -> None:
         """Take destination id, source id and sealed record from a meta connection (SPTPS_PACKET).
 
-        Passed on whether or not we have a key with the destination ourselves (13.3).
+        Passed on whether or not we have a key with the destination ourselves.
         """
         table = self._table
         destination, source = table.by_id.get(data[:ID_SIZE]), table.by_id.get(data[ID_SIZE:PREFIX_SIZE])
@@ -351,7 +345,7 @@ class Inbound:
         elif not destination.reachable:
             table.drops.unreachable += 1
         elif destination.is_me:
-            self._open(source, [data], None, 0, now, out, direct=False, trusted=True)
+            self._open([data], (source, False, BY_TCP, 0, now, out), trusted=True)
         else:
             self._outbound.relay(destination, source, None, [data], now, out)
 

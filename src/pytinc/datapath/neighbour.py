@@ -1,4 +1,6 @@
-"""ARP and neighbour discovery on a tap in router mode: the node answers for all others (dataplane.md 5.8).
+"""ARP and neighbour discovery on a tap in router mode: the node answers for all others.
+
+See docs/protocol-data.md, "Router mode".
 
 The host behind the tap believes that every address of the VPN is on its Ethernet, and asks for its MAC. It
 gets one that does not exist: its own with the last byte inverted. Called by `pytinc.datapath.router` and its

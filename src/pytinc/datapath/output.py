@@ -67,7 +67,7 @@ class Upcalls:
         self.failed: dict[PeerSlot, None] = {}
         """Peers from whose proved address came a record that did not open."""
         self.incomplete: dict[PeerSlot, None] = {}
-        """Peers of whose super-frames some pieces did not come."""
+        """Peers whose super-frames arrived with pieces missing."""
         self.no_session: dict[PeerSlot, None] = {}
         """Peers that sent us a record although we have no key with them."""
         self.moved: dict[PeerSlot, tuple[SockAddr, int]] = {}
@@ -103,26 +103,26 @@ class Upcalls:
 class Output:
     """Packets to send, and the upcalls collected since the node last took them."""
 
-    __slots__ = ("frames", "runs", "upcalls")
+    __slots__ = ("datagrams", "frames", "upcalls")
 
     def __init__(self) -> None:
         self.frames: list[bytes | FrameRun] = []
         """Ethernet frames for the device, in order."""
-        self.runs: list[tuple[UdpPath, list[bytes] | DatagramRun]] = []
-        """Datagrams in the order of sending; those of one entry go to one address."""
+        self.datagrams: list[tuple[UdpPath, list[bytes] | DatagramRun]] = []
+        """For the sockets, in order; those of one entry go along one path."""
         self.upcalls = Upcalls()
 
     def queue(self, path: UdpPath, datagrams: list[bytes]) -> None:
         """Send ``datagrams`` (the caller gives the list away) along a path, after what is queued already."""
-        runs = self.runs
-        if runs and runs[-1][0] is path and isinstance(last := runs[-1][1], list):
+        queued = self.datagrams
+        if queued and queued[-1][0] is path and isinstance(last := queued[-1][1], list):
             last.extend(datagrams)
         else:
-            runs.append((path, datagrams))
+            queued.append((path, datagrams))
 
     def queue_run(self, path: UdpPath, run: DatagramRun) -> None:
         """Send datagrams that lie in one buffer along a path, after what is queued already."""
-        self.runs.append((path, run))
+        self.datagrams.append((path, run))
 
     def take_upcalls(self) -> Upcalls:
         """Return the upcalls and begin a new collection."""
@@ -132,4 +132,4 @@ class Output:
     def clear(self) -> None:
         """Forget the packets: the shell has sent them."""
         self.frames.clear()
-        self.runs.clear()
+        self.datagrams.clear()

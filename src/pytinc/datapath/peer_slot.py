@@ -102,7 +102,7 @@ class PeerSlot:
         """At most two, tried in order: via the static relay or straight, then via the next hop."""
         self.upkeep_due = 0.0
         """No call of the node's tunnel upkeep is needed before this time."""
-        # Counters since start, frame lengths (dataplane.md 7).
+        # Counters since start, frame lengths (docs/protocol-data.md, "Counters").
         self.in_packets = 0
         self.in_bytes = 0
         self.out_packets = 0
@@ -131,7 +131,7 @@ class Drops:
     bad_record: int = 0
     oversized: int = 0
     incomplete: int = 0
-    """Super-frames that some pieces are missing of."""
+    """Super-frames of which some pieces are missing."""
     ttl_exceeded: int = 0
 
     def add(self, other: Drops) -> None:

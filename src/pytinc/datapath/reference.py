@@ -1,10 +1,12 @@
-"""The plain twin of `outbound` and `inbound`: one packet at a time, as dataplane.md tells it.
+"""The plain twin of `outbound` and `inbound`: one packet at a time, as docs/protocol-data.md tells it.
 
 Not used by the daemon. Tests push the same packets through both and compare what comes out
 (`tests/datapath/test_twin.py`); it is also the best way to learn the fast code, which does the same with
-batches, runs and kept look-ups. It works out owner and UDP path of each packet itself, and gives every
-datagram as a run of its own. Super-frames it reads with a plain parser of its own. It shares with the fast
+batches, runs and kept look-ups. It works out owner and UDP path of each packet itself, and queues every
+datagram by itself. Super-frames it reads with a plain parser of its own. It shares with the fast
 code what is plain there already: `clamp_mss`, `TooBig`, `TimeToLive`, the guard's rules and the containers.
+
+Titles in parentheses are sections of that page.
 """
 
 from __future__ import annotations
@@ -78,7 +80,7 @@ class Reference:
         self._route(me, frame, now, out)
 
     def frame_from_neighbour(self, source: PeerSlot, frame: bytes, now: float, out: Output) -> None:
-        """Take a plain frame from a neighbour's meta connection (PACKET, 2.7)."""
+        """Take a plain frame from a neighbour's meta connection (PACKET)."""
         if len(frame) < HEADER_SIZE:
             source.drops.short += 1
         elif len(frame) > MTU_MAX:
@@ -89,7 +91,7 @@ class Reference:
             self._frame_of_peer(source, frame, now, out)
 
     def datagram(self, datagram: bytes, address: SockAddr, socket: int, now: float, out: Output) -> None:
-        """Take a datagram from a UDP socket (2.5)."""
+        """Take a datagram from a UDP socket ("Receiving")."""
         table = self._table
         destination_id, source_id = datagram[:ID_SIZE], datagram[ID_SIZE:PREFIX_SIZE]
         source = table.by_id.get(source_id)
@@ -107,7 +109,7 @@ class Reference:
             self._indirect(destination_id, source, datagram, address, socket, now, out)
 
     def sptps_packet(self, data: bytes, now: float, out: Output) -> None:
-        """Take both ids and a sealed record from a meta connection (2.7)."""
+        """Take both ids and a sealed record from a meta connection."""
         table = self._table
         destination, source = table.by_id.get(data[:ID_SIZE]), table.by_id.get(data[ID_SIZE:PREFIX_SIZE])
         if len(data) < MIN_DATAGRAM_SIZE:
@@ -130,7 +132,7 @@ class Reference:
     def _direct(
         self, source: PeerSlot, datagram: bytes, address: SockAddr, socket: int, now: float, out: Output
     ) -> None:
-        """Open a datagram that its source sent straight to us (2.5, steps 10 to 12)."""
+        """Open a datagram that its source sent straight to us ("Receiving")."""
         expected = source.address is not None and address[:2] == source.address[:2]
         trusted = expected and (source.confirmed or source.session is None)
         if self._open(source, datagram, address, socket, now, out, direct=True, trusted=trusted):
@@ -210,7 +212,7 @@ class Reference:
         now: float,
         out: Output,
     ) -> None:
-        """Relay a datagram with a destination id, or open it if it is ours (2.5, steps 6 to 9)."""
+        """Relay a datagram with a destination id, or open it if it is ours ("Receiving")."""
         table = self._table
         sender = table.confirmed.get(address[:2])
         destination = table.by_id.get(destination_id)
@@ -237,7 +239,7 @@ class Reference:
         now: float,
         out: Output,
     ) -> None:
-        """Pass a datagram on as it is (3.3), but never back to the node that brought it by UDP."""
+        """Pass a datagram on as it is ("Choice of way"), but never back to who brought it by UDP."""
         if destination.session is None or destination.upkeep_due <= now:
             out.upcalls.touched[destination] = None
         path = self._path(destination, len(datagram) - DATAGRAM_OVERHEAD)
@@ -249,7 +251,7 @@ class Reference:
         elif path is None:
             out.upcalls.sptps_packets.append((destination, source, datagram[PREFIX_SIZE:]))
         else:
-            out.runs.append((path, [datagram]))
+            out.datagrams.append((path, [datagram]))
 
     def _open(
         self,
@@ -263,7 +265,7 @@ class Reference:
         direct: bool,
         trusted: bool,
     ) -> bool:
-        """Open a record of ``source`` (2.6); tell whether it was authentic."""
+        """Open a record of ``source`` ("Record types"); tell whether it was authentic."""
         if source.session is None:
             source.drops.no_key += 1
             if trusted:
@@ -305,7 +307,7 @@ class Reference:
     # -- switching --
 
     def _route(self, source: PeerSlot, frame: bytes, now: float, out: Output) -> None:
-        """Switch a frame of the device or of another node (5.1, 5.2)."""
+        """Switch a frame of the device or of another node ("Switch")."""
         table = self._table
         rules, me = table.rules, table.me
         if table.capture is not None:
@@ -343,7 +345,7 @@ class Reference:
             self._forward(source, owner, frame, now, out)
 
     def _learn(self, mac: bytes, now: float, out: Output) -> None:
-        """Note that the own node owns ``mac`` (5.3). The own table is asked, not the owner (13.5)."""
+        """Note that the own node owns ``mac``. The own table is asked, not the owner ("MAC table")."""
         is_group = bool(mac[0] & 1)
         if mac in self._table.own_macs:
             self._table.own_macs[mac] = now
@@ -355,7 +357,7 @@ class Reference:
         return self._table.me if mac in self._table.own_macs else self._table.macs.get(mac)
 
     def _forward(self, source: PeerSlot, owner: PeerSlot, frame: bytes, now: float, out: Output) -> None:
-        """Send a frame to another node that owns its destination (steps 5 to 9 of 5.2)."""
+        """Send a frame to another node that owns its destination ("Switch", steps 5 and 6)."""
         table = self._table
         relay = owner.relay
         if not owner.reachable or relay is None:
@@ -395,7 +397,7 @@ class Reference:
         return aged
 
     def _flood(self, source: PeerSlot, frame: bytes, for_device: bytes, now: float, out: Output) -> None:
-        """Send a frame to all (5.5), to the own device in a form of its own."""
+        """Send a frame to all ("Broadcast"), to the own device in a form of its own."""
         table = self._table
         aged = self._aged(source, frame, now, out)
         if aged is None:
@@ -414,7 +416,7 @@ class Reference:
     # -- routing --
 
     def _route_ip(self, source: PeerSlot, frame: bytes, now: float, out: Output) -> None:
-        """Route a packet, or answer the host's question for a MAC (5.8)."""
+        """Route a packet, or answer the host's question for a MAC ("Router mode")."""
         drops = self._table.drops
         kind = frame[ETHERTYPE]
         if kind == IPV4:
@@ -435,7 +437,7 @@ class Reference:
             drops.bad_record += 1
 
     def _route_to(self, address: bytes, source: PeerSlot, frame: bytes, now: float, out: Output) -> None:
-        """Send a packet to the owner of its destination, by the list in 5.8."""
+        """Send a packet to the owner of its destination, by the list in "Router mode"."""
         table, rules, drops, me = self._table, self._table.rules, self._table.drops, self._table.me
         owner = table.routes.lookup(address)
         if owner is NoOwner.UNKNOWN:
@@ -482,7 +484,7 @@ class Reference:
             self._answer(source, icmp.unreachable(frame, reason), now, out)
 
     def _tell_mac(self, source: PeerSlot, question: neighbour.Question | None, out: Output) -> None:
-        """Answer for another node; who asks is whom packets are for from now on (5.8)."""
+        """Answer for another node; who asks is whom packets are for from now on ("Router mode")."""
         table = self._table
         if question is None or source is not table.me or table.hwaddr is None:
             table.drops.bad_record += 1
@@ -501,7 +503,7 @@ class Reference:
             self._send(source, frame, now, out)
 
     def _to_device(self, frame: bytes, out: Output) -> None:
-        """Write a frame to the device; on a tap of a router, from the router's MAC (6.2)."""
+        """Write a frame to the device; on a tap of a router, from the router's MAC ("Router mode")."""
         hwaddr = self._table.hwaddr
         if self._table.rules.router and hwaddr is not None:
             frame = hwaddr + neighbour.router_mac(hwaddr) + frame[12:]
@@ -510,7 +512,7 @@ class Reference:
         out.frames.append(frame)
 
     def _send(self, slot: PeerSlot, frame: bytes, now: float, out: Output) -> None:
-        """Send a frame to a node (3.1, 3.2, 3.4)."""
+        """Send a frame to a node ("Sending")."""
         if not slot.reachable:
             slot.drops.unreachable += 1
             return
@@ -542,10 +544,10 @@ class Reference:
             if path is None:
                 out.upcalls.sptps_packets.append((slot, self._table.me, record))
             else:
-                out.runs.append((path, [path.prefix + record]))
+                out.datagrams.append((path, [path.prefix + record]))
 
     def _sent_compressed(self, slot: PeerSlot, session: DatagramSession, frame: bytes, out: Output) -> bool:
-        """Send a frame to who wants it compressed (8); False if that is of no use."""
+        """Send a frame to who wants it compressed ("Compression"); False if that is of no use."""
         start = HEADER_SIZE if self._table.rules.router else 0
         data = compress(slot.compression, frame[start:])
         if data is None or len(frame) > MTU_MAX:
@@ -558,11 +560,11 @@ class Reference:
         if path is None:
             out.upcalls.sptps_packets.append((slot, self._table.me, record))
         else:
-            out.runs.append((path, [path.prefix + record]))
+            out.datagrams.append((path, [path.prefix + record]))
         return True
 
     def _path(self, slot: PeerSlot, size: int) -> UdpPath | None:
-        """Return the way of a record with ``size`` bytes of payload (3.3); None: TCP."""
+        """Return the way of a record with ``size`` bytes of payload ("Choice of way"); None: TCP."""
         for relay in (slot.relay, slot.nexthop):
             if relay is None or relay is self._table.me:
                 continue

@@ -1,8 +1,8 @@
-"""Router mode: packets find their way by IP address (dataplane.md 5.8; tinc: route_ipv4(), route_ipv6()).
+"""Router mode: packets find their way by IP address (docs/protocol-data.md, "Router mode").
 
-Takes the place of the switch in `Outbound`, chosen once by `pytinc.node.node`. On a tap, the host asks who
-has an address by ARP or neighbour solicitation; `pytinc.datapath.neighbour` answers for all nodes. On a tun
-there are no MACs: frames have a made-up header here, which never leaves.
+Takes the place of the switch, chosen once for the node's life (`pytinc.datapath.datapath`). On a tap, the
+host asks who has an address by ARP or neighbour solicitation; `pytinc.datapath.neighbour` answers for all
+nodes. On a tun there are no MACs: frames have a made-up header here, which never leaves.
 
 HOT PATH, as `outbound`; it must equal `pytinc.datapath.reference`.
 
@@ -17,13 +17,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from pytinc.datapath import icmp, neighbour
+from pytinc.datapath.delivery import Delivery
 from pytinc.datapath.icmp import Reason
-from pytinc.datapath.outbound import Outbound
 from pytinc.datapath.output import Output
 from pytinc.datapath.peer_slot import PeerSlot
 from pytinc.datapath.routes import NoOwner
+from pytinc.datapath.table import ForwardingTable
 from pytinc.wire import ip
-from pytinc.wire.datagram import TYPE_PACKET
 from pytinc.wire.ethernet import ARP, HEADER_SIZE, IPV4, IPV6
 
 if TYPE_CHECKING:
@@ -33,52 +33,53 @@ MIN_IPV4: Final = HEADER_SIZE + ip.IPV4_HEADER_SIZE
 MIN_IPV6: Final = HEADER_SIZE + ip.IPV6_HEADER_SIZE
 
 
-class Router(Outbound):
-    """The way out, by IP address."""
+class Router:
+    """Finds the owner of each packet's destination address."""
 
-    _record_type = TYPE_PACKET
-    _record_start = HEADER_SIZE
+    def __init__(self, table: ForwardingTable, delivery: Delivery) -> None:
+        self._table = table
+        self._delivery = delivery
 
     # -- HOT PATH --
 
-    def switch(self, source: PeerSlot, frames: Sequence[bytes], now: float, out: Output) -> None:
+    def forward(self, source: PeerSlot, frames: Sequence[bytes], now: float, out: Output) -> None:
         """Give packets of ``source`` (the own node: of the device) to the owners of their destinations."""
         table = self._table
         if table.capture is not None:
             table.capture += frames
         if table.rules.kernel and not source.is_me:
-            self._to_device(frames, out)
+            self._delivery.to_device(frames, out)
             return
-        runs, others = _runs_by_destination(frames)
+        groups, others = _groups_by_destination(frames)
         waiting: dict[PeerSlot, list[bytes]] = {}
-        for destination, run in runs:
+        for destination, group in groups:
             owner = table.routes.lookup(destination)
             if isinstance(owner, PeerSlot):
                 if not (source.is_me or owner.is_me) and table.routes.is_among_owners(destination, table.me):
-                    owner = table.me  # who sent it to us has passed over the better owner
+                    owner = table.me  # its sender has passed over the better owner
                 if owner in waiting:
-                    waiting[owner] += run
+                    waiting[owner] += group
                 else:
-                    waiting[owner] = run
+                    waiting[owner] = group
             elif owner is NoOwner.BROADCAST:
                 if waiting:
                     self._forward_all(source, waiting, now, out)
                     waiting = {}
-                self._flood(source, run, run, now, out)
+                self._delivery.to_all(source, group, group, now, out)
             elif owner is NoOwner.UNKNOWN:
-                table.drops.unknown_destination += len(run)
-                self._refuse(source, run, icmp.NO_SUBNET, now, out)
+                table.drops.unknown_destination += len(group)
+                self._refuse(source, group, icmp.NO_SUBNET, now, out)
             else:
-                table.drops.unreachable += len(run)
-                self._refuse(source, run, icmp.OWNER_UNREACHABLE, now, out)
+                table.drops.unreachable += len(group)
+                self._refuse(source, group, icmp.OWNER_UNREACHABLE, now, out)
         if waiting:
             self._forward_all(source, waiting, now, out)
         for frame in others:
             self._take_other(source, frame, out)
 
-    def _switch_whole(self, source: PeerSlot, run: FrameRun, now: float, out: Output) -> bool:
-        """Do nothing: a router looks at each packet."""
-        return False
+    def forward_run(self, source: PeerSlot, run: FrameRun, now: float, out: Output) -> None:
+        """Do what `forward` does with the frames of a run: a router looks at each packet."""
+        self.forward(source, run.frames(), now, out)
 
     def _forward_all(
         self, source: PeerSlot, by_owner: dict[PeerSlot, list[bytes]], now: float, out: Output
@@ -93,7 +94,7 @@ class Router(Outbound):
         self, source: PeerSlot, owner: PeerSlot, frames: list[bytes], now: float, out: Output
     ) -> None:
         """Send packets of ``source`` to the other node that owns their destination."""
-        rules, drops = self._table.rules, self._table.drops
+        rules, drops, delivery = self._table.rules, self._table.drops, self._delivery
         relay = owner.relay
         if relay is None:
             owner.drops.unreachable += len(frames)
@@ -104,41 +105,30 @@ class Router(Outbound):
                 self._refuse(source, frames, icmp.PROHIBITED, now, out)
                 return
             if rules.decrement_ttl:
-                frames = self._decrement_ttl(source, frames, now, out)
+                frames = delivery.decrement_ttl(source, frames, now, out)
                 if not frames:
                     return
         if relay is source:
             drops.looped += len(frames)
         elif owner.is_me:
-            self._to_device(self._clamp_for_device(source, frames), out)
+            delivery.to_device(delivery.clamped(source, frames), out)
         elif rules.direct_only and relay is not owner:
             owner.drops.no_path += len(frames)
             self._refuse(source, frames, icmp.PROHIBITED, now, out)
         else:
-            self._send_fitting(source, owner, relay, frames, now, out)
-
-    def _payloads(self, frames: list[bytes]) -> list[bytes]:
-        """Return the IP packets: peers in router mode have no use for the header."""
-        return [frame[HEADER_SIZE:] for frame in frames]
-
-    def _to_device(self, frames: Sequence[bytes], out: Output) -> None:
-        """Write packets to the own device, as coming from the router that it is to the host."""
-        hwaddr = self._table.hwaddr
-        if hwaddr is not None:
-            macs = hwaddr + neighbour.router_mac(hwaddr)
-            frames = [macs + frame[12:] for frame in frames]
-        super()._to_device(frames, out)
+            delivery.to_relay(source, owner, relay, frames, now, out)
 
     # -- cold --
 
     def _refuse(self, source: PeerSlot, frames: list[bytes], reason: Reason, now: float, out: Output) -> None:
         """Tell the senders of packets that they cannot be delivered."""
+        delivery = self._delivery
         for frame in frames:
-            if icmp.deserves_answer(frame) and self._limit.allows(now):
-                self._answer(source, icmp.unreachable(frame, reason), now, out)
+            if icmp.deserves_answer(frame) and delivery.limit.allows(now):
+                delivery.answer(source, icmp.unreachable(frame, reason), now, out)
 
     def _take_other(self, source: PeerSlot, frame: bytes, out: Output) -> None:
-        """Take what is no packet to be routed: the host's questions for MACs, and what ends here."""
+        """Take what is not routed: the host's questions for MACs, and what ends here."""
         table = self._table
         kind = frame[12:14]
         question: neighbour.Question | None = None
@@ -155,18 +145,18 @@ class Router(Outbound):
         table.hwaddr = question.mac
         owner = table.routes.lookup(question.target)
         if owner is not table.me and owner is not NoOwner.UNKNOWN:
-            self._to_device([question.answer], out)
+            self._delivery.to_device([question.answer], out)
 
 
-def _runs_by_destination(frames: Sequence[bytes]) -> tuple[list[tuple[bytes, list[bytes]]], list[bytes]]:
-    """Cut a batch into runs of consecutive packets to the same IP address, each after that address.
+def _groups_by_destination(frames: Sequence[bytes]) -> tuple[list[tuple[bytes, list[bytes]]], list[bytes]]:
+    """Cut a batch into groups of packets to one IP address, each after that address.
 
     Apart from them come the frames that are not to be routed: other ethertypes, cut ones, questions for MACs.
     """
-    runs: list[tuple[bytes, list[bytes]]] = []
+    groups: list[tuple[bytes, list[bytes]]] = []
     others: list[bytes] = []
     last: bytes | None = None
-    run: list[bytes] = []
+    group: list[bytes] = []
     for frame in frames:
         kind = frame[12:14]
         if kind == IPV4 and len(frame) >= MIN_IPV4:
@@ -177,7 +167,7 @@ def _runs_by_destination(frames: Sequence[bytes]) -> tuple[list[tuple[bytes, lis
             others.append(frame)
             continue
         if destination != last:
-            last, run = destination, []
-            runs.append((destination, run))
-        run.append(frame)
-    return runs, others
+            last, group = destination, []
+            groups.append((destination, group))
+        group.append(frame)
+    return groups, others

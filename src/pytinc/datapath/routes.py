@@ -1,7 +1,9 @@
-"""Who owns an IP address: the subnets of all nodes, longest prefix first (dataplane.md 5.8, meta.md 3.2).
+"""Who owns an IP address: the subnets of all nodes, longest prefix first.
+
+See docs/protocol-data.md, "Router mode"; docs/protocol-meta.md, "Subnets".
 
 `pytinc.node.forwarding` adds and deletes, the router asks. Answers are kept for the addresses that traffic
-goes to, until a subnet changes or `RouteTable.flush` is called: when it is reachable who was not.
+goes to, until a subnet changes or `RouteTable.flush` is called because the reachability of owners changed.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ class _Entry(NamedTuple):
 
 
 class RouteTable:
-    """All IP subnets. Subnets of other kinds are no business of it."""
+    """All IP subnets. Subnets of other kinds are not kept here."""
 
     def __init__(self) -> None:
         self._networks: dict[tuple[int, int], dict[int, list[_Entry]]] = {}

@@ -1,4 +1,4 @@
-"""Runs: many frames, or many datagrams, of one length in one buffer (dataplane.md 12.2).
+"""Runs: many frames, or many datagrams, of one length in one buffer.
 
 What a host sends in a TCP stream comes from the device as super-frames, and what a pytinc node sends arrives
 as runs of equal datagrams. Where all of them go the same way, nothing is done for each frame but to seal or

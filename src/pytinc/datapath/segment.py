@@ -2,9 +2,9 @@
 
 With checksum and segmentation offload the kernel leaves two jobs to whoever reads the TAP device: it hands
 over up to 64 KiB of a TCP or UDP flow as one frame, and checksums that are not filled in. A virtio-net header
-in front of each frame says what is left to do (`pytinc.wire.virtio`). `net.tap` gives what it has read to
-`gather`, so that the rest of the data path sees plain frames: byte for byte those that a kernel without
-offload sends.
+in front of each frame says what is left to do (`pytinc.wire.virtio`). A device gives super-frames to
+`super_frames.take`, which calls `segment_run`, and the tap gives other frames to `gather`, so that the rest
+of the data path sees plain frames: byte for byte those that a kernel without offload sends.
 
 A super-frame is cut in one go. Its frames become the rows of a byte matrix, and each header field that
 differs between them is one operation on a column. `datapath.segment_reference` does the same one frame at a

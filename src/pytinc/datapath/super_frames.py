@@ -2,9 +2,9 @@
 
 To cut a super-frame of the host, seal each frame, open it and join the frames again is most of what a fast
 TCP stream costs. A peer that says so gets the super-frame itself: one record, spread over as many datagrams
-as it takes. `SuperFrame` is such a one; to everything else it is a run of frames, which is cut when somebody
-asks for them. `Assembly` puts pieces together again: as soon as one does not continue what came before, that
-is forgotten, and counted.
+as it takes. A `SuperFrame` stands for one; all other code sees a run of frames, which is cut when somebody
+asks for them. `Assembly` puts pieces together again: as soon as one does not continue those before it, these
+are forgotten and counted.
 
 Importing this module loads numpy, as `pytinc.datapath.segment` does.
 """
@@ -44,7 +44,7 @@ _NEITHER_DATA: Final = 0x26
 """SYN, RST and URG: a segment with one of them is more than data."""
 _NUMBER_END: Final = PREFIX_SIZE + SEQNO_SIZE
 _NUMBERS: Final = 1 << 8 * SEQNO_SIZE
-"""So many sequence numbers there are."""
+"""How many sequence numbers there are."""
 
 
 class SuperFrame(FrameRun):
@@ -55,7 +55,7 @@ class SuperFrame(FrameRun):
     is_data = True
 
     def __init__(self, plain: bytearray) -> None:
-        """Take the plaintext of a record: `HEAD` and frame. Raises `DecodeError` if it is not such a one."""
+        """Take the plaintext of a record: `HEAD` and frame. Raises `DecodeError` if it is none."""
         if not HEAD.size + ethernet.HEADER_SIZE <= len(plain) <= MAX_SUPER_FRAME:
             raise DecodeError("a super-frame of a strange length")
         self.plain = plain
@@ -172,7 +172,7 @@ def _is_plain(top: bytes, layout: Layout, size: int) -> bool:
 
 
 class Sealed(NamedTuple):
-    """A super-frame whose pieces are all there; whether it is authentic `open` tells."""
+    """A super-frame whose pieces are all there; `open` tells whether it is authentic."""
 
     number: int
     pieces: int

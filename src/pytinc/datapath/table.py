@@ -1,9 +1,10 @@
 """The forwarding table: what the control plane tells the data path, and the counters that come back.
 
-`pytinc.node.forwarding` writes it, `outbound` and `inbound` read it for every batch. One `PeerSlot`
-(`pytinc.datapath.peer_slot`) stands for one node of the mesh, the own node included, so that the data path
-never asks the node anything. After the node changed a slot's session, address, route or MTU it calls
-`ForwardingTable.refresh`.
+The node writes it (`pytinc.node.forwarding` most of it, and whichever part knows a fact of a slot first); the
+parts of `pytinc.datapath.datapath` read it for every batch. One `PeerSlot` (`pytinc.datapath.peer_slot`)
+stands for one node of the mesh, the own node included, so that the data path never asks the node anything.
+UDP paths follow from routes, addresses and MTUs: whoever changes one of those has them worked out anew
+(`ForwardingTable.refresh_all`, `note_minmtu`).
 """
 
 from __future__ import annotations
@@ -48,20 +49,20 @@ class ForwardingTable:
     me: PeerSlot
     rules: SwitchRules = field(default_factory=SwitchRules)
     segments: bool = True
-    """The sockets send a run of datagrams in one call, as far as is known: all of them or none."""
+    """The sockets send a group of datagrams in one call, as far as is known: all of them or none."""
     slots: dict[str, PeerSlot] = field(default_factory=dict)
     by_id: dict[bytes, PeerSlot] = field(default_factory=dict)
     confirmed: dict[tuple[str, int], PeerSlot] = field(default_factory=dict)
     """First two items of the confirmed UDP address of each peer (not the own node)."""
     macs: dict[bytes, PeerSlot] = field(default_factory=dict)
-    """Owner of each MAC that is not broadcast: the best reachable one (dataplane.md 5.3)."""
+    """Owner of each MAC that is not broadcast: the best one (docs/protocol-data.md, "MAC table")."""
     own_macs: dict[bytes, float] = field(default_factory=dict)
     """MACs that the own node owns by learning, and when a frame from each was seen last (loop time)."""
     routes: RouteTable = field(default_factory=RouteTable)
     """Owners of IP subnets; asked in router mode only."""
     hwaddr: bytes | None = None
     """Router mode: the MAC that frames for the device are addressed to; None: the device (a tun) takes none.
-    That of the tap, or of the last station on it that asked for an address (dataplane.md 5.8)."""
+    That of the tap, or of the last station on it that asked for an address."""
     own_address: Callable[[bytes], bytes | None] | None = None
     """Router mode: gives the address that this host has towards another one, for ICMP errors of its own."""
     tree: tuple[PeerSlot, ...] = ()
@@ -74,7 +75,7 @@ class ForwardingTable:
     """What the guard of shared addresses wants to know and to change; None: there is none, or nothing for it
     to do in this mode."""
     capture: list[bytes] | None = None
-    """Frames that entered the switch (control.md 5.2), while a pcap client listens; the shell empties it."""
+    """Frames that entered the switch, while a pcap client listens; the shell empties it."""
 
     def __post_init__(self) -> None:
         self.set_route(self.me, self.me, self.me)
@@ -137,7 +138,7 @@ class ForwardingTable:
                 return
 
     def use_socket(self, slot: PeerSlot, socket: int) -> None:
-        """Answer ``slot`` through the socket that took its last good datagram (dataplane.md 2.5, step 12)."""
+        """Answer ``slot`` through the socket that took its last good datagram."""
         slot.socket = socket
         if slot.minmtu > 0:
             self.refresh_all()
@@ -146,13 +147,13 @@ class ForwardingTable:
         """Return the node that owns a MAC; None if nobody does, as with broadcast and multicast.
 
         A MAC learned here is ours even if a node with a smaller name owns it, too: it has moved to us, and
-        that node has not noticed yet (dataplane.md 13.5).
+        that node has not noticed yet (docs/protocol-data.md, "MAC table").
         """
         owner = self.macs.get(mac)
         return self.me if owner is not self.me and mac in self.own_macs else owner
 
     def refresh(self, slot: PeerSlot) -> None:
-        """Work out the UDP paths of ``slot`` anew (dataplane.md 3.3).
+        """Work out the UDP paths of ``slot`` anew (docs/protocol-data.md, "Choice of way").
 
         First the static relay or the node itself, for records that are proved to fit; then the next
         hop. What fits neither goes by TCP. A relay that takes no UDP is passed over, where tinc would go
@@ -169,7 +170,7 @@ class ForwardingTable:
         slot.paths = tuple(paths)
 
     def refresh_all(self) -> None:
-        """Work out every node's paths: after a graph run, or when the way to a relay changed."""
+        """Work out every node's paths: after the graph changed, or when the way to a relay changed."""
         for slot in self.slots.values():
             slot.routed_minmtu = slot.minmtu
             self.refresh(slot)

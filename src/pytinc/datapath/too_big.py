@@ -1,4 +1,6 @@
-"""IP packets that exceed the MTU of their path: fragments, or an ICMP error back (dataplane.md 5.7).
+"""IP packets that exceed the MTU of their path: fragments, or an ICMP error back.
+
+See docs/protocol-data.md, "Large packets".
 
 Cold path: such frames are rare once MSS clamping and path MTU discovery have done their work.
 """

@@ -1,4 +1,4 @@
-"""DecrementTTL: what passes between two other nodes loses a hop (dataplane.md 5.7; tinc: do_decrement_ttl()).
+"""DecrementTTL: what passes between two other nodes loses a hop (docs/protocol-data.md, "TTL").
 
 Off by default, and cold: one frame at a time.
 """
@@ -36,7 +36,7 @@ class TimeToLive:
     def decrement(self, frame: bytes, now: float) -> tuple[bytes | None, bytes | None]:
         """Return the frame with one hop less (None: it ends here), and the ICMP error for its sender.
 
-        Frames other than IP pass as they are. A frame too short for its IP header ends here without a word.
+        Frames other than IP pass as they are. A frame too short for its IP header is dropped silently.
         """
         start = ethernet.payload_offset(frame)
         kind = ethernet.ethertype(frame, start)

@@ -1,4 +1,4 @@
-"""What reading and writing a batch of frames has in common for all devices (`pytinc.net.devices`)."""
+"""Reading and writing a batch of frames: the parts that all devices share (`pytinc.net.devices`)."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ YIELD_AFTER: Final = 32
 
 
 def end_of_batch(error: OSError, read: Sequence[object]) -> None:
-    """End a batch in which reading failed, after ``read``. Raises ``error`` if it is one for the caller.
+    """Handle a read error after ``read`` frames of a batch. Raises ``error`` if the caller must see it.
 
-    It is not where a read would only have to wait, or where something was read before: then the error comes
-    again with the next batch.
+    The caller need not see it if the read would only have to wait, or if frames were read before: then the
+    error occurs again with the next batch.
     """
     if not isinstance(error, BlockingIOError) and not read:
         raise error
 
 
 def write_each(write: Callable[[Write], None], frames: Iterable[Write]) -> None:
-    """Write frames (or what stands for them) in order. Raises the first `OSError` after all have been tried.
+    """Write frames in order, trying all of them. Raises the first `OSError` at the end.
 
-    Frames that meet a full queue of the kernel are lost without a word, as on any busy Ethernet.
+    Frames are lost silently when the kernel's queue is full, as on any busy Ethernet.
     """
     failed: OSError | None = None
     for number, frame in enumerate(frames, 1):
@@ -39,7 +39,7 @@ def write_each(write: Callable[[Write], None], frames: Iterable[Write]) -> None:
         except BlockingIOError:
             pass
         except OSError as error:
-            # A packet socket says so where a tap says that it would block.
+            # A packet socket reports ENOBUFS where a tap reports that it would block.
             if error.errno != errno.ENOBUFS:
                 failed = failed or error
         if number % YIELD_AFTER == 0:
@@ -49,7 +49,7 @@ def write_each(write: Callable[[Write], None], frames: Iterable[Write]) -> None:
 
 
 def one_by_one(frames: Iterable[bytes | FrameRun]) -> Iterator[bytes]:
-    """Give frames one by one, those in runs as well."""
+    """Yield frames one by one, including those in runs."""
     for frame in frames:
         if isinstance(frame, bytes):
             yield frame

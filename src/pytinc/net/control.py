@@ -1,8 +1,10 @@
-"""The control socket, server side (control.md): handshake, requests, dumps, LOG and PCAP streams.
+"""The control socket, server side: handshake, requests, dumps, LOG and PCAP streams.
 
-Lines come in and go out here; what a request does is asked of a `ControlTarget` (the shell). A client is
-trusted once it has shown the cookie, but nothing it does may hold up the daemon or make it grow: lines,
-waiting output and the number of clients have bounds.
+See docs/protocol-control.md.
+
+This module reads and writes lines; a `ControlTarget` (the shell) carries out the requests. A client is
+trusted once it has shown the cookie, but no client can block the daemon or make it grow: lines, waiting
+output and the number of clients have bounds.
 """
 
 from __future__ import annotations
@@ -35,13 +37,14 @@ from pytinc.errors import DecodeError, DeviceError
 from pytinc.net.log import reason
 
 BACKLOG: Final = 3
-"""Clients the kernel holds for us, as in tinc."""
+"""Clients that the kernel queues for us, as in tinc."""
 MAX_CLIENTS: Final = 64
-"""Clients at once: people and scripts at one machine. More would be a runaway script eating descriptors."""
+"""Clients at once: people and scripts on one machine. More can only be a runaway script that uses up
+descriptors."""
 MAX_LINE: Final = 2200
 """Bytes of a request line, newline included: tinc's input buffer."""
 MAX_STREAM_BACKLOG: Final = 1024 * 1024
-"""Bytes waiting for a client of LOG or PCAP; while there are more, frames for it are dropped."""
+"""Bytes waiting for a client of LOG or PCAP; while more are waiting, its frames are dropped."""
 MAX_SOCKET_PATH: Final = 107
 """sun_path less its NUL byte."""
 
@@ -59,10 +62,10 @@ _DUMPS: Final = (
 
 
 class ControlTarget(Protocol):
-    """What requests act on."""
+    """Carries out the requests."""
 
     def greeting(self) -> Greeting:
-        """Return who answers."""
+        """Return the greeting of the daemon."""
 
     def stop(self) -> None:
         """End the daemon; the control connections close when the process ends."""
@@ -74,19 +77,19 @@ class ControlTarget(Protocol):
         """Forget unreachable nodes."""
 
     def retry(self) -> None:
-        """Try waiting outgoing connections now."""
+        """Try waiting outgoing connections immediately."""
 
     def disconnect(self, name: str) -> bool:
-        """Close the connections with a node; tell whether there were any."""
+        """Close the connections with a node; return whether there were any."""
 
     def set_debug(self, level: int) -> int:
-        """Set the debug level unless it is negative; return the one before."""
+        """Set the debug level unless it is negative; return the previous one."""
 
     def dump(self, request: Request, control_rows: list[tuple[float, ConnectionRow]]) -> list[str]:
         """Return the lines of a dump. ``control_rows``: our own connections and when they were opened."""
 
     def streams_changed(self) -> None:
-        """Clients began or ceased to want log lines or frames."""
+        """Called when clients start or stop receiving log lines or frames."""
 
 
 class ControlServer:
@@ -111,16 +114,16 @@ class ControlServer:
         self._writing_log = False
 
     def __repr__(self) -> str:
-        """Without the cookie."""
+        """Show no cookie."""
         return f"<ControlServer with {len(self._clients)} clients>"
 
     async def start(self, listening: socket.socket, *, login_timeout: float) -> None:
-        """Begin to serve on a socket of `bind_control_socket`."""
+        """Start to serve on a socket from `bind_control_socket`."""
         self.login_timeout = login_timeout
         self._server = await self.loop.create_unix_server(lambda: ControlClient(self), sock=listening)
 
     def close(self) -> None:
-        """Serve no more and let the clients go: for them this is the end of the daemon."""
+        """Stop serving and disconnect the clients: for them the daemon has ended."""
         if self._server is not None:
             self._server.close()
         for client in list(self._clients):
@@ -129,11 +132,11 @@ class ControlServer:
     # -- streams --
 
     def log_level(self, own_level: int) -> int:
-        """Return the highest level a client wants, -1 if none wants any; ``own_level`` is the daemon's."""
+        """Return the highest level that a client wants, -1 for none; ``own_level`` is the daemon's."""
         return max((client.wanted_level(own_level) for client in self._clients), default=-1)
 
     def write_log(self, level: int, own_level: int, plain: bytes, coloured: bytes) -> None:
-        """Send a log line to the clients that want its level. Lines made meanwhile are not sent."""
+        """Send a log line to the clients that want its level. Lines that sending produces are not sent."""
         if self._writing_log:
             return
         self._writing_log = True
@@ -161,7 +164,7 @@ class ControlServer:
     # -- clients --
 
     def connected(self, client: ControlClient) -> bool:
-        """Take a client in, if there is room."""
+        """Add a client if there is room."""
         if len(self._clients) >= MAX_CLIENTS:
             return False
         self._clients[client] = None
@@ -175,7 +178,7 @@ class ControlServer:
                 self.target.streams_changed()
 
     def rows(self) -> list[tuple[float, ConnectionRow]]:
-        """Return our connections for DUMP_CONNECTIONS, with the time each was opened."""
+        """Return the control connections for DUMP_CONNECTIONS, with the time each was opened."""
         return [(client.opened, client.row()) for client in self._clients if client.authenticated]
 
 
@@ -192,7 +195,7 @@ class ControlClient(asyncio.Protocol):
         self.opened = server.clock()
         self.authenticated = False
         self.log_wanted: int | None = None
-        """None: no log lines; -1: those the daemon writes itself; else up to this level."""
+        """None: no log lines; -1: those that the daemon writes itself; otherwise lines up to this level."""
         self.log_colour = False
         self.snap_length: int | None = None
         """None: no frames; 0: whole frames."""
@@ -222,8 +225,8 @@ class ControlClient(asyncio.Protocol):
     # -- asyncio.Protocol --
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Wait for the first line, but not for ever."""
-        # uvloop's transports are no subclass of asyncio.Transport, but offer the same.
+        """Wait for the first line for a limited time."""
+        # uvloop's transports do not derive from asyncio.Transport, but have the same methods.
         transport = cast(asyncio.Transport, transport)
         self._transport = transport
         self._descriptor = transport.get_extra_info("socket").fileno()
@@ -233,22 +236,22 @@ class ControlClient(asyncio.Protocol):
         self._login_timer = self._server.loop.call_later(self._server.login_timeout, self.abort)
 
     def data_received(self, data: bytes) -> None:
-        """Carry out the complete lines."""
+        """Handle the complete lines."""
         self._buffer += data
         self._handle_lines()
 
     def eof_received(self) -> bool:
-        """Close once the answers are out: clients may send and go. While paused no end is seen either."""
+        """Close once the answers are sent: clients may send and close. A paused client's end is not seen."""
         return False
 
     def pause_writing(self) -> None:
-        """Read no requests while the client does not read answers."""
+        """Stop reading requests while the client does not read answers."""
         self._paused = True
         if self._transport is not None:
             self._transport.pause_reading()
 
     def resume_writing(self) -> None:
-        """Go on where `pause_writing` stopped."""
+        """Resume after `pause_writing`."""
         self._paused = False
         self._handle_lines()
         if self._transport is not None and not self._paused:
@@ -336,7 +339,7 @@ class ControlClient(asyncio.Protocol):
             self._transport.write(text.encode("ascii", "replace") + b"\n")
 
     def send_frame(self, kind: Request, payload: bytes) -> None:
-        """Send one frame of a stream, unless too much is waiting already."""
+        """Send one frame of a stream unless too much is waiting already."""
         transport = self._transport
         if transport is not None and transport.get_write_buffer_size() <= MAX_STREAM_BACKLOG:
             transport.write(format_frame(kind, payload))
@@ -355,7 +358,7 @@ class ControlClient(asyncio.Protocol):
 
 
 def _number(arguments: list[str], index: int, default: int | None = None) -> int:
-    """Return a numeric argument. Raises `DecodeError` if it is no number, or missing without default."""
+    """Return a numeric argument. Raises `DecodeError` if it is not a number, or missing without a default."""
     if index >= len(arguments):
         if default is None:
             raise DecodeError("argument missing")
@@ -371,14 +374,14 @@ def _number(arguments: list[str], index: int, default: int | None = None) -> int
 
 
 def is_socket_in_use(path: str) -> bool:
-    """Tell whether a daemon answers at the socket ``path``. Raises `DeviceError` if the path is too long."""
+    """Return whether a daemon answers at the socket ``path``. `DeviceError` if the path is too long."""
     if len(os.fsencode(path)) > MAX_SOCKET_PATH:
         raise DeviceError(f"UNIX socket path {path} is too long!")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         try:
             probe.connect(path)
-        except BlockingIOError:  # its backlog is full: very much alive
+        except BlockingIOError:  # its backlog is full, so a daemon listens
             return True
         except OSError:
             return False

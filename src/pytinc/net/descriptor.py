@@ -1,7 +1,9 @@
-"""``DeviceType = fd``: IP packets through a descriptor that somebody else has opened (dataplane.md 6.3).
+"""``DeviceType = fd``: IP packets through a descriptor that another program has opened.
+
+See docs/protocol-data.md, "Devices".
 
 ``Device`` is the number of a descriptor that the daemon has inherited, or the path of a UNIX socket from
-which it gets one: so runs tinc where only another program may make network interfaces, as on Android.
+which it gets one. tinc uses this where only another program may create network interfaces, as on Android.
 `pytinc.net.devices` calls `open_descriptor`, and `pytinc.net.tun.TunDevice` does the rest.
 """
 
@@ -30,7 +32,7 @@ _IFF_VNET_HDR: Final = 0x4000
 
 
 class Descriptor:
-    """An open descriptor, and the name of the interface behind it, as far as known."""
+    """An open descriptor, and the name of its interface if known."""
 
     def __init__(self, number: int, name: str) -> None:
         self._number = number
@@ -41,26 +43,26 @@ class Descriptor:
         return self._number
 
     def close(self) -> None:
-        """Let it go."""
+        """Close it."""
         os.close(self._number)
 
 
 def open_descriptor(device: str, name: str, log: LogFunction) -> Descriptor:
-    """Take the descriptor that ``device`` stands for. Raises `DeviceError`.
+    """Get the descriptor that ``device`` specifies. Raises `DeviceError`.
 
-    ``name`` is what to call the interface if the kernel does not know: it need not be one.
+    ``name`` is the interface's name if the kernel knows none: the descriptor need not be an interface.
     """
     if re.fullmatch(r"[+-]?\d+", device):
         number = int(device)
         try:
             if number < 0:
                 raise DeviceError(f"Could not open {device}: a descriptor has no negative number")
-            # Closed when a script or proxy is run, as if we had opened it ourselves.
+            # Close it when a script or proxy command runs, as if we had opened it ourselves.
             os.set_inheritable(number, False)
         except (OSError, OverflowError) as error:
             text = reason(error) if isinstance(error, OSError) else str(error)
             raise DeviceError(
-                f"Could not open descriptor {device}: {text}. Who starts the daemon opens it"
+                f"Could not open descriptor {device}: {text}. The program that starts the daemon must open it"
             ) from error
     else:
         number = _receive(device, log)
@@ -72,7 +74,7 @@ def open_descriptor(device: str, name: str, log: LogFunction) -> Descriptor:
 
 
 def _receive(path: str, log: LogFunction) -> int:
-    """Get a descriptor from who listens at a UNIX socket; ``@`` begins an abstract name."""
+    """Get a descriptor from the program at a UNIX socket; ``@`` begins an abstract name."""
     raw = os.fsencode(path)
     if len(raw) > MAX_PATH:
         raise DeviceError(f"Unix socket path too long: {path} has more than {MAX_PATH} bytes")
@@ -93,7 +95,7 @@ def _receive(path: str, log: LogFunction) -> int:
     for level, kind, content in ancillary:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
             numbers.frombytes(content[: len(content) - len(content) % numbers.itemsize])
-    # There may be room for a second one, because of the alignment.
+    # The buffer may hold a second one, because of the alignment.
     for more in numbers[1:]:
         os.close(more)
     if not numbers:
@@ -107,11 +109,11 @@ def _why(error: OSError) -> str:
 
 
 def _interface_name(number: int) -> str:
-    """Return the name of the interface behind a descriptor, if it is one; it must be one for IP packets."""
+    """Return the name of the descriptor's interface, if any. `DeviceError` if it has no IP packets."""
     try:
         answer = fcntl.ioctl(number, _TUNGETIFF, bytes(_IFREQ.size))
     except OSError:
-        return ""  # a socket or another device; anything that carries packets will do
+        return ""  # a socket or another device; anything that carries packets is accepted
     name, flags = _IFREQ.unpack(answer)
     text = os.fsdecode(name.rstrip(b"\0"))
     if flags & _IFF_TAP:

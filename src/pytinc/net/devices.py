@@ -1,8 +1,9 @@
-"""Which device the settings ask for: the one table of device types (config.md 5.1).
+"""The table of device types, and the choice of the device that the settings ask for.
+
+See docs/protocol-data.md, "Devices".
 
 The daemon calls `open_device` at its start. Each type is a small class in a module of its own, with the
-interface of `pytinc.net.tap.FrameDevice`; what is wrong with the configuration itself, `pytinc.config.parser`
-has refused before.
+interface of `pytinc.net.tap.FrameDevice`; `pytinc.config.parser` has already refused invalid configurations.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ Opener = Callable[[Settings, str | None, LogFunction], FrameDevice]
 
 
 class DummyDevice:
-    """``DeviceType = dummy``: no frames come, what is written vanishes."""
+    """``DeviceType = dummy``: no frames arrive, and written frames vanish."""
 
     name = "dummy"
     path = "dummy"
@@ -44,7 +45,7 @@ class DummyDevice:
         return []
 
     def write_batch(self, frames: Sequence[bytes | FrameRun]) -> None:
-        """Forget the frames."""
+        """Discard the frames."""
 
     def close(self) -> None:
         """Do nothing."""
@@ -54,7 +55,7 @@ def open_device(settings: Settings, netname: str | None, log: LogFunction) -> Fr
     """Open the device that the settings ask for. Raises `DeviceError`, which names the place in a file."""
     kind = settings.device_type or ("tun" if settings.mode is Mode.ROUTER else "tap")
     try:
-        return _OPENERS[kind](settings, netname, log)
+        return OPENERS[kind](settings, netname, log)
     except DeviceError as error:
         if not settings.device_place:
             raise
@@ -123,7 +124,7 @@ def _log_offloads(names: tuple[str, ...], log: LogFunction) -> None:
     log(0, "info", f"Device offloads: {', '.join(names) or 'none'}")
 
 
-_OPENERS: Final[dict[str, Opener]] = {
+OPENERS: Final[dict[str, Opener]] = {
     "tun": _open_tun,
     "tap": _open_tap,
     "dummy": _open_dummy,

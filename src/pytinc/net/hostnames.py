@@ -1,8 +1,8 @@
-"""``Hostnames = yes``: names instead of numeric hosts in log lines and dumps.
+"""``Hostnames = yes``: host names instead of numeric addresses in log lines and dumps.
 
 The shell asks here for every address that it shows. Nothing ever waits for the name service: an address is
-shown as it is until its name has been found, by a thread beside the loop (tinc stands still meanwhile). Names
-come from whoever owns the address, so that they are shown only if they look like names.
+shown as a number until a thread beside the loop has found its name (tinc blocks meanwhile). The owner of an
+address chooses its name, so a name is shown only if it looks like one.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from typing import Final
 from pytinc.wire.address import Address
 
 MAX_LOOKUPS: Final = 2
-"""Threads at work at once."""
+"""Threads that work at once."""
 MAX_WAITING: Final = 256
-"""Addresses that wait for a thread; those beyond stay numbers until they are shown again."""
+"""Addresses that wait for a thread; further ones stay numbers until they are shown again."""
 MAX_KNOWN: Final = 4096
-"""Addresses remembered, those without a name included; the one that was looked up first goes first."""
+"""Addresses remembered, including those without a name; the oldest entry is removed first."""
 FRESH: Final = 3600.0
 """Seconds before a name is looked up again."""
 RETRY: Final = 600.0
@@ -35,7 +35,7 @@ _NAME: Final = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?",
 
 
 class HostNames:
-    """Knows the names of addresses, and has those it does not know looked up."""
+    """Knows the names of addresses, and looks up those that it does not know."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, clock: Callable[[], float]) -> None:
         self._loop = loop
@@ -44,7 +44,7 @@ class HostNames:
         self._waiting: deque[str] = deque()
         self._pending: set[str] = set()
         self._known: dict[str, tuple[str, float]] = {}
-        """By numeric host: what to show, and until when that is fresh."""
+        """By numeric host: what to show, and until when it is valid."""
 
     def of(self, address: Address) -> Address:
         """Return the address with a name for its host, if one is known."""
@@ -53,7 +53,7 @@ class HostNames:
         return Address(self._show(address.host), address.port)
 
     def in_text(self, text: str) -> str:
-        """Return a log line with names in its addresses, as far as they are known."""
+        """Return a log line with the known names in its addresses."""
         return _ADDRESS.sub(lambda found: str(self.of(Address(found[1], found[2]))), text)
 
     def _show(self, host: str) -> str:
@@ -68,11 +68,11 @@ class HostNames:
         while self._waiting and self._running < MAX_LOOKUPS:
             self._running += 1
             host = self._waiting.popleft()
-            # A daemon thread: nothing waits for it when the daemon ends.
+            # A daemon thread, so that nothing waits for it when the daemon ends.
             threading.Thread(target=self._look_up, args=(host,), name="hostnames", daemon=True).start()
 
     def _look_up(self, host: str) -> None:
-        """Run in a thread of its own; touch nothing but the argument."""
+        """Run in a thread of its own; use nothing but the argument."""
         name = look_up(host)
         with contextlib.suppress(RuntimeError):  # the loop has been closed meanwhile
             self._loop.call_soon_threadsafe(self._finish, host, name)
@@ -88,7 +88,7 @@ class HostNames:
 
 
 def look_up(host: str) -> str | None:
-    """Ask the system's resolver for the name of a numeric host; None if it has none to show. Blocks."""
+    """Ask the system's resolver for the name of a numeric host; None if there is none to show. Blocks."""
     try:
         name, _ = socket.getnameinfo((host, 0), socket.NI_NAMEREQD)
     except (OSError, UnicodeError):

@@ -1,12 +1,12 @@
-"""The program that talks to the router: finds it by UPnP and has it map ports, with the library miniupnpc.
+"""The program that talks to the router: it finds it by UPnP and lets it map ports, by the library miniupnpc.
 
-`pytinc.net.upnp` runs it as a process of its own, once every UPnPRefreshPeriod. The library blocks, is
-written in C, and believes what anybody in the local network answers, for as long as they like. In here it
-knows no keys, and its memory and its time have bounds; the daemon ends it when it takes too long.
+`pytinc.net.upnp` runs it as a separate process, once every UPnPRefreshPeriod. The library blocks, is written
+in C, and trusts the answers of any host in the local network, however long they take. In this process it
+knows no keys, and its memory and time are limited; the daemon ends it when it takes too long.
 
-Arguments: milliseconds to wait for answers, seconds for which to map, then ``PORT/PROTOCOL`` for each port.
-It prints one JSON object a line: ``router`` and ``address`` once, then ``port`` and ``error`` (null: mapped)
-for each port; or only ``error``. Nothing else of pytinc is imported.
+Arguments: milliseconds to wait for answers, lifetime of the mappings in seconds, then ``PORT/PROTOCOL`` for
+each port. It prints one JSON object a line: ``router`` and ``address`` once, then ``port`` and ``error``
+(null: mapped) for each port; or only ``error``. It imports nothing else of pytinc.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ MAX_MEMORY: Final = 512 << 20
 MAX_CPU: Final = 10
 """Seconds; a usual run takes less than a tenth of one."""
 DESCRIPTION: Final = "tinc"
-"""What routers show in their lists, as tinc does."""
+"""The description that routers show in their lists, the same as tinc's."""
 
 
 def main(words: list[str]) -> int:
-    """Do it; return the exit status, 1 if nothing could be mapped."""
+    """Map the ports; return the exit status, 1 if nothing could be mapped."""
     resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
     resource.setrlimit(resource.RLIMIT_CPU, (MAX_CPU, MAX_CPU))
     wait, lease, *ports = words
     try:
         return _map(int(wait), int(lease), ports)
-    # The library raises nothing more special, whatever went wrong.
+    # The library raises nothing more specific, whatever went wrong.
     except Exception as error:
         _tell(error=str(error))
         return 1
@@ -60,7 +60,7 @@ def _map(wait: int, lease: int, ports: list[str]) -> int:
 
 
 def _map_port(library: Any, port: int, protocol: str, lease: int) -> str | None:
-    """Map one port to the same one here; return what is wrong, None if nothing."""
+    """Map one port to the same port of this host; return the error, None if there is none."""
     arguments = (port, protocol, library.lanaddr, port, DESCRIPTION, "", lease)
     try:
         library.addportmapping(*arguments)

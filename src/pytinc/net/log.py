@@ -1,6 +1,6 @@
-"""How the parts of the shell write log lines: a debug level, a priority and a text (daemon.md 6).
+"""How the parts of the shell write log lines: debug level, priority and text (docs/tinc-program.md, "Log").
 
-The function is handed to them; where lines go is decided in `pytinc.daemon.logging_setup`.
+The daemon hands them the function; `pytinc.daemon.logging_setup` decides where lines go.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ class LogFunction(Protocol):
     """Writes one line. ``level`` is tinc's debug level, ``priority`` a syslog word in lower case."""
 
     def __call__(self, level: int, priority: str, message: str, /) -> None:
-        """Write ``message`` if ``level`` is wanted by somebody."""
+        """Write ``message`` if any reader of the log wants ``level``."""
 
 
 def reason(error: OSError) -> str:
-    """Return the system's words for an error, without number and file name."""
+    """Return the system's text for an error, without number and file name."""
     return error.strerror or str(error)

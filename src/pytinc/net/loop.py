@@ -1,7 +1,7 @@
-"""The event loop: uvloop where it is installed, else asyncio's own. The only place that spawns tasks.
+"""The event loop: uvloop if it is installed, otherwise asyncio's own. Only this module spawns tasks.
 
-`pytinc.daemon.service` enters with `run`. Nearly everything in `net` is a callback of the loop; a task is for
-what waits several times in a row (scripts, the watchdog, the daemon's life itself).
+`pytinc.daemon.service` calls `run`. Nearly everything in `net` is a callback of the loop; only work that
+waits several times in a row is a task (scripts, the watchdog, the daemon's main function).
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ T = TypeVar("T")
 
 
 class Tasks:
-    """The daemon's tasks, each with a name, held by one task group: if one fails, all end."""
+    """The daemon's tasks, each with a name, in one task group: if one fails, all end."""
 
     def __init__(self, group: asyncio.TaskGroup) -> None:
         self._group = group
 
     def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Start ``work`` beside the others. An exception it raises ends the whole group."""
+        """Start ``work`` as a further task. If it raises an exception, the whole group ends."""
         return self._group.create_task(work, name=name)
 
 
 def new_event_loop(*, use_uvloop: bool | None = None) -> asyncio.AbstractEventLoop:
-    """Return a new loop. None: uvloop if it can be imported; True and False insist (for tests)."""
+    """Return a new loop. None: uvloop if it can be imported; True and False force the choice (for tests)."""
     if use_uvloop is not False:
         try:
             import uvloop
@@ -39,9 +39,9 @@ def new_event_loop(*, use_uvloop: bool | None = None) -> asyncio.AbstractEventLo
 
 
 def run(main: Callable[[Tasks], Coroutine[Any, Any, T]], *, use_uvloop: bool | None = None) -> T:
-    """Run ``main`` on a new loop until it returns; what it spawned and left behind is cancelled.
+    """Run ``main`` on a new loop until it returns; then cancel the tasks that still run.
 
-    What ``main`` or one of its tasks raises comes out as an `ExceptionGroup`.
+    An exception of ``main`` or one of its tasks is raised as an `ExceptionGroup`.
     """
 
     async def enter() -> T:

@@ -1,9 +1,9 @@
-"""``PriorityInheritance = yes``: a datagram gets the priority of the host's packet that it carries.
+"""``PriorityInheritance = yes``: a datagram gets the priority of the packet that it carries.
 
-The shell cuts what the device gave into runs of one mark, and has each run's datagrams sent with it. tinc
-marks only datagrams of the legacy protocol (dataplane.md 3.8). Only the class (DSCP) is copied: were the two
-ECN bits copied too, routers would mark our datagrams where they now drop some, and nobody would look at the
-marks (RFC 6040).
+The shell cuts a batch from the device into groups with the same mark, and sends each group's datagrams with
+it. tinc marks only datagrams of the legacy protocol (docs/protocol-data.md, "Type of service"). Only the
+class (DSCP) is copied. If the two ECN bits were copied too, routers would mark our datagrams instead of
+dropping some, and no receiver would read the marks (RFC 6040).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _DSCP = 0xFC
 
 
 def mark_of(frame: bytes | FrameRun) -> int:
-    """Return the class of the IP packet in a frame, as the TOS byte has it; 0 for all other frames.
+    """Return the class of the IP packet in a frame, as in the TOS byte; 0 for all other frames.
 
     A packet behind a VLAN tag counts as another frame, as in tinc. All frames of a run are alike.
     """
@@ -36,7 +36,7 @@ def mark_of(frame: bytes | FrameRun) -> int:
     return 0
 
 
-def runs_by_mark(frames: Sequence[bytes | FrameRun]) -> Iterator[tuple[int, list[bytes | FrameRun]]]:
-    """Cut a batch into runs of consecutive frames with the same mark, each after its mark."""
-    for mark, run in groupby(frames, mark_of):
-        yield mark, list(run)
+def groups_by_mark(frames: Sequence[bytes | FrameRun]) -> Iterator[tuple[int, list[bytes | FrameRun]]]:
+    """Cut a batch into groups of frames with the same mark; yield each mark and its group."""
+    for mark, group in groupby(frames, mark_of):
+        yield mark, list(group)

@@ -1,7 +1,8 @@
-"""TCP streams of meta connections, in and out: bytes, buffers and descriptors; what they mean is the node's.
+"""TCP streams of meta connections, in and out: bytes, buffers and descriptors. The node interprets the bytes.
 
-The shell tells it to dial, send and close, and is told of connections, data and ends. Nothing in here calls
-the node: every report goes through the loop or straight from a readiness event, never from inside `send`.
+The shell calls it to dial, send and close, and gets reports of connections, data and ends. Nothing in this
+module calls the node: every report comes from the loop or directly from a readiness event, never from inside
+`send`.
 """
 
 from __future__ import annotations
@@ -28,29 +29,29 @@ from pytinc.protocol.proxy import ProxyHandshake
 from pytinc.wire.address import UNSPEC, Address, from_sockaddr
 
 MAX_ACCEPTS: Final = 16
-"""Connections accepted for one readiness event."""
+"""Connections accepted per readiness event."""
 READ_SIZE: Final = 16384
-"""Bytes read for one readiness event of a stream: a few hundred requests."""
+"""Bytes read per readiness event of a stream: a few hundred requests."""
 MAX_QUEUED: Final = 16 * 1024 * 1024
-"""Bytes waiting for a peer that does not read. The news of thousands of nodes fit; more is a dead peer that
-the ping timeout has not found yet."""
+"""Bytes waiting for a peer that does not read. The announcements of thousands of nodes fit; if more are
+waiting, the peer is dead and the ping timeout has not noticed yet."""
 TARPIT_SIZE: Final = 10
-"""Offenders' sockets kept open and silent, the newest ten, as in tinc (meta.md 1.1)."""
+"""Sockets of offending peers that are kept open and silent; the newest ten, as in tinc."""
 PROXY_END: Final = 2.0
-"""Seconds that a proxy command has to end, after which it is killed with all it has started."""
+"""Seconds that a proxy command has to end; then it is killed with all processes it has started."""
 PROXY_LOOK: Final = 0.02
-"""Seconds between two looks whether a proxy command has ended."""
+"""Seconds between two checks whether a proxy command has ended."""
 MAX_PROXY_ADDRESSES: Final = 8
-"""Addresses of the proxy's name that are tried for one connection."""
+"""Addresses of the proxy's name that are tried for one connection, at most."""
 ACCEPT_PAUSE: Final = 1.0
-"""Seconds without accepting when the process is out of descriptors."""
+"""Seconds for which nothing is accepted when the process has no descriptors left."""
 
 
 class MetaEvents(Protocol):
-    """What the streams report to the shell."""
+    """The reports of the streams to the shell."""
 
-    def meta_accepted(self, remote: Address, local: Address) -> int:
-        """A connection came in; returns the node's number for it. `settle` follows."""
+    def meta_accepted(self, remote: Address, local: Address, add: Callable[[int], None]) -> None:
+        """A connection came in. ``add`` is called with its number before anything is done with it."""
 
     def meta_connected(self, connection: int, local: Address) -> None:
         """A dialled connection is up."""
@@ -59,10 +60,7 @@ class MetaEvents(Protocol):
         """Bytes arrived."""
 
     def meta_closed(self, connection: int, reason: str) -> None:
-        """A connection is over, or a dial failed; its socket is closed already."""
-
-    def settle(self) -> None:
-        """Carry out what the node asked for."""
+        """A connection ended, or a dial failed; its socket is already closed."""
 
 
 @dataclass(slots=True)
@@ -73,13 +71,13 @@ class _Stream:
     opened: float
     connecting: bool = False
     failed: bool = False
-    """A write failed or too much waits; the report is on its way."""
+    """A write failed or too much is waiting; the report will follow."""
     handshake: ProxyHandshake | None = None
-    """What is said to a proxy before the connection stands."""
+    """The exchange with a proxy before the connection is established."""
     others: tuple[Address, ...] = ()
-    """Where else the proxy may be, should it not be reached."""
+    """Further addresses of the proxy, if it cannot be reached."""
     process: subprocess.Popen[bytes] | None = None
-    """The command that is the connection (``Proxy = exec``)."""
+    """The command that carries the connection (``Proxy = exec``)."""
 
 
 class MetaStreams:
@@ -110,7 +108,7 @@ class MetaStreams:
         self._looking_up: set[int] = set()
         """Connections that wait for the address of the proxy."""
         self._ending: list[threading.Thread] = []
-        """Each ends one proxy command."""
+        """Threads, each of which ends one proxy command."""
         self._output: dict[int, bytearray] = {}
         self._tarpit: deque[socket.socket] = deque()
         self._accept_timer: asyncio.TimerHandle | None = None
@@ -150,20 +148,22 @@ class MetaStreams:
             stream.setblocking(False)
             set_tcp_options(stream)
             local = from_sockaddr(stream.getsockname())
-        except OSError:  # it is gone already
+        except OSError:  # the peer has closed it already
             stream.close()
             return
-        number = self._events.meta_accepted(remote, local)
-        self._add(number, _Stream(stream, self._clock()))
-        self._loop.add_reader(stream.fileno(), self._readable, number)
-        self._events.settle()
+
+        def add(number: int) -> None:
+            self._add(number, _Stream(stream, self._clock()))
+            self._loop.add_reader(stream.fileno(), self._readable, number)
+
+        self._events.meta_accepted(remote, local, add)
 
     # -- dialling --
 
     def dial(self, number: int, peer: str, address: Address) -> None:
-        """Connect to ``peer`` at ``address``, by way of a proxy if there is one (meta.md 7).
+        """Connect to ``peer`` at ``address``, through a proxy if one is configured.
 
-        `MetaEvents` hears how it went, later.
+        The result is reported to `MetaEvents` later.
         """
         proxy = self.settings.proxy
         try:
@@ -179,7 +179,7 @@ class MetaStreams:
             self._loop.call_soon(self._events.meta_closed, number, why)
 
     def _connect(self, number: int, addresses: tuple[Address, ...], handshake: ProxyHandshake | None) -> None:
-        """Connect to the first address that can be tried; the others are kept in case it does not answer."""
+        """Connect to the first usable address; keep the others in case it does not answer."""
         for position, address in enumerate(addresses, 1):
             others = addresses[position:]
             try:
@@ -198,7 +198,7 @@ class MetaStreams:
 
         def found(addresses: tuple[Address, ...]) -> None:
             if number not in self._looking_up:
-                return  # given up meanwhile
+                return  # closed meanwhile
             self._looking_up.discard(number)
             try:
                 if not addresses:
@@ -211,7 +211,7 @@ class MetaStreams:
         self._resolver.resolve(proxy.host, proxy.port, socket.AF_UNSPEC, found)
 
     def _run_proxy(self, number: int, peer: str, address: Address) -> None:
-        """Run the command whose standard input and output are the connection."""
+        """Run the command; its standard input and output are the connection."""
         environment = {
             **os.environ,
             "NAME": self.settings.name,
@@ -259,7 +259,10 @@ class MetaStreams:
         return stream
 
     def _bind_source(self, stream: socket.socket, family: int) -> None:
-        """Leave from BindToAddress if exactly one such address has the right family (dataplane.md 1)."""
+        """Bind to BindToAddress if exactly one such address has the right family.
+
+        See docs/protocol-data.md, "UDP sockets".
+        """
         sources = [each.address for each in self._listeners if each.is_source and each.family == family]
         if len(sources) == 1:
             stream.bind(sources[0].with_port("0").sockaddr())
@@ -267,7 +270,7 @@ class MetaStreams:
     # -- sending and closing --
 
     def send(self, number: int, data: bytes) -> None:
-        """Write bytes, now or when the peer reads again; nothing after the connection's end was reported."""
+        """Write bytes, now or when the peer reads again; nothing is written after the end was reported."""
         stream = self._streams.get(number)
         if stream is None or stream.failed:
             return
@@ -291,11 +294,11 @@ class MetaStreams:
             self._loop.add_writer(stream.socket.fileno(), self._writable, number)
 
     def queued(self, number: int) -> int:
-        """Return how many bytes wait to be written."""
+        """Return the number of bytes that wait to be written."""
         return len(self._output.get(number, b""))
 
     def close(self, number: int, *, tarpit: bool) -> None:
-        """Close a connection; with ``tarpit`` the peer only sees silence. Waiting output is dropped."""
+        """Close a connection and drop waiting output. With ``tarpit`` the socket stays open and silent."""
         self._looking_up.discard(number)
         stream = self._remove(number)
         if stream is None:
@@ -308,7 +311,7 @@ class MetaStreams:
             self._tarpit.popleft().close()
 
     def close_all(self) -> None:
-        """Close everything, listening sockets excepted (they are the daemon's)."""
+        """Close everything except the listening sockets (they belong to the daemon)."""
         if self._accept_timer is not None:
             self._accept_timer.cancel()
             self._accept_timer = None
@@ -317,13 +320,13 @@ class MetaStreams:
             self.close(number, tarpit=False)
         while self._tarpit:
             self._tarpit.popleft().close()
-        # Nobody would kill a stubborn command once we are gone. They all end at the same time.
+        # Wait, because nothing kills a stubborn command after we end. All of them end at the same time.
         for thread in self._ending:
             thread.join(2 * PROXY_END)
         self._ending.clear()
 
     def describe(self, number: int) -> tuple[int, float]:
-        """Return descriptor and opening time of a connection, for dumps; -1 for one that is no more."""
+        """Return descriptor and opening time of a connection, for dumps; -1 for a closed one."""
         stream = self._streams.get(number)
         return (-1, 0.0) if stream is None else (stream.socket.fileno(), stream.opened)
 
@@ -362,7 +365,7 @@ class MetaStreams:
             self._events.meta_data(number, rest)
 
     def _stands(self, number: int) -> None:
-        """The peer itself can be spoken to from now on."""
+        """Start the exchange with the peer itself."""
         stream = self._streams.get(number)
         if stream is None:
             return
@@ -448,18 +451,18 @@ class MetaStreams:
             self._events.meta_closed(number, why)
 
     def _fail_later(self, number: int, stream: _Stream, why: str) -> None:
-        """Report a failure seen while the shell performs actions: the node must not be entered there."""
+        """Report a failure from the loop: during the shell's actions the node must not be called."""
         stream.failed = True
         self._loop.call_soon(self._end, number, why)
 
 
 def _end_process(process: subprocess.Popen[bytes]) -> None:
-    """End a proxy command with all it has started. Runs in a thread of its own, because it waits."""
-    # The errors: where SIGCHLD is ignored, which is inherited, the system forgets children by itself.
+    """End a proxy command with all processes it has started. Runs in its own thread, because it waits."""
+    # These errors occur if SIGCHLD is ignored, which is inherited: then the system reaps children itself.
     with contextlib.suppress(ProcessLookupError, ChildProcessError):
         os.killpg(process.pid, signal.SIGTERM)
         until = time.monotonic() + PROXY_END
-        # As long as nobody has taken note of the end, the number of the process group is its own.
+        # WNOWAIT leaves the ended process unreaped, so that its process group number is not reused.
         look = os.WEXITED | os.WNOHANG | os.WNOWAIT
         while os.waitid(os.P_PID, process.pid, look) is None and time.monotonic() < until:
             time.sleep(PROXY_LOOK)

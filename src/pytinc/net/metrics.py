@@ -1,11 +1,11 @@
-"""The listener for Prometheus (MetricsListen): the daemon's statistics over HTTP, off unless configured.
+"""The listener for Prometheus (MetricsListen): the daemon's statistics over HTTP; off by default.
 
-It answers ``GET /metrics`` and nothing else, one request a connection. There is no login, so nothing secret
-is told; still, who can connect learns the names of the nodes. Clients are not trusted: the size of a request,
-the time for request and answer, and the number of connections have bounds, and the text is made at most once
-a second, however many ask. It is the work of the library prometheus-client, which is loaded only here, and
-only when it is needed. With a thousand nodes that takes a tenth of a second, so it is done in a thread, from
-a picture of the node that nobody changes: packets do not wait for it.
+It answers only ``GET /metrics``, one request per connection. There is no login, so the text contains no
+secrets; but every client that can connect learns the names of the nodes. Clients are not trusted: the size of
+a request, the time for request and answer, and the number of connections have bounds, and the text is made at
+most once a second, however many clients ask. The library prometheus-client makes it; it is loaded only here,
+and only when it is needed. With a thousand nodes this takes a tenth of a second, so a thread does it, from an
+immutable snapshot of the node: packets do not wait for it.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
 BACKLOG: Final = 8
 MAX_CLIENTS: Final = 8
-"""Connections at once: a scraper or two, and a person who looks. More would be eating our descriptors."""
+"""Connections at once: a scraper or two, and a person who looks. More would use up our descriptors."""
 MAX_REQUEST: Final = 8192
-"""Bytes of a request with all its headers, as many as other servers allow for a line."""
+"""Bytes of a request with all its headers; other servers allow the same for one line."""
 TIMEOUT: Final = 10.0
-"""Seconds from the connection to the end of the answer: Prometheus gives up after as many."""
+"""Seconds from the connection to the end of the answer; Prometheus gives up after the same time."""
 FRESH: Final = 1.0
-"""Seconds for which a text is given out again."""
+"""Seconds for which the same text answers further requests."""
 
 _PATH: Final = "/metrics"
 _REASONS: Final = {
@@ -50,7 +50,7 @@ _REASONS: Final = {
 def require_library() -> None:
     """Raise `DeviceError`, in words for the user, if prometheus-client is not installed."""
     try:
-        # Everything that is used later: after a change of the root directory nothing can be loaded.
+        # Import everything that is used later: after a change of the root directory nothing can be loaded.
         import prometheus_client.core  # noqa: F401
     except ImportError as error:
         raise DeviceError(
@@ -94,22 +94,22 @@ class MetricsServer:
         self._text = b""
         self._text_at = -math.inf
         self._waiting: list[Callable[[bytes], None]] = []
-        """Who waits for the text that is being made."""
+        """Clients that wait for the text that is being made."""
 
     async def start(self, listening: socket.socket) -> Address:
-        """Begin to serve on a socket of `bind_metrics_socket`; return where that is."""
+        """Start to serve on a socket from `bind_metrics_socket`; return its address."""
         self._server = await self.loop.create_server(lambda: MetricsClient(self), sock=listening)
         return from_sockaddr(listening.getsockname())
 
     def close(self) -> None:
-        """Serve no more, and break off what is being served."""
+        """Stop serving, and abort the present connections."""
         if self._server is not None:
             self._server.close()
         for client in list(self._clients):
             client.abort()
 
     def connected(self, client: MetricsClient) -> bool:
-        """Take a client in, if there is room."""
+        """Add a client if there is room."""
         if len(self._clients) >= MAX_CLIENTS:
             return False
         self._clients[client] = None
@@ -120,7 +120,7 @@ class MetricsServer:
         self._clients.pop(client, None)
 
     def ask(self, give: Callable[[bytes], None]) -> None:
-        """Call ``give`` with what is told now, or was a moment ago."""
+        """Call ``give`` with the present text, or with one made a moment ago."""
         if self.loop.time() - self._text_at < FRESH:
             give(self._text)
             return
@@ -149,8 +149,8 @@ class MetricsClient(asyncio.Protocol):
         self._answered = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Wait for the request, but not for ever."""
-        # uvloop's transports are no subclass of asyncio.Transport, but offer the same.
+        """Wait for the request for a limited time."""
+        # uvloop's transports do not derive from asyncio.Transport, but have the same methods.
         transport = cast(asyncio.Transport, transport)
         if not self._server.connected(self):
             transport.abort()
@@ -159,7 +159,7 @@ class MetricsClient(asyncio.Protocol):
         self._timer = self._server.loop.call_later(self._server.timeout, self.abort)
 
     def data_received(self, data: bytes) -> None:
-        """Answer once the headers are complete; what follows them is of no interest."""
+        """Answer once the headers are complete; the rest is ignored."""
         if self._answered:
             return
         self._buffer += data
@@ -169,7 +169,7 @@ class MetricsClient(asyncio.Protocol):
             self._answer(431)
 
     def eof_received(self) -> bool:
-        """Send the rest of the answer to one who has said everything."""
+        """Send the rest of the answer to a client that has closed its side."""
         return self._answered
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -193,7 +193,7 @@ class MetricsClient(asyncio.Protocol):
             self._send(status, "text/plain; charset=utf-8", f"{_REASONS[status]}\n".encode())
 
     def _send(self, status: int, kind: str, body: bytes) -> None:
-        if self._transport is None:  # went before the text was made
+        if self._transport is None:  # left before the text was made
             return
         allow = "Allow: GET\r\n" if status == 405 else ""
         head = (
@@ -201,12 +201,12 @@ class MetricsClient(asyncio.Protocol):
             f"{allow}X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n"
         )
         self._transport.write(head.encode("ascii") + body)
-        # Closes when everything is sent, or when the timer says that it takes too long.
+        # Closes when everything is sent, or when the timer ends.
         self._transport.close()
 
 
 def _status_of(line: bytes) -> int:
-    """Judge the first line of a request."""
+    """Return the status for the first line of a request."""
     words = line.decode("latin-1").split()
     if len(words) != 3 or not words[2].startswith("HTTP/1."):
         return 400
@@ -228,14 +228,14 @@ def exposition(stats: DaemonStats) -> bytes:
     """Return statistics in Prometheus' text format."""
     from prometheus_client import CollectorRegistry, generate_latest
 
-    # Not the library's own registry: its process metrics are not ours to choose.
+    # Not the library's own registry, which has process metrics that we do not want.
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Collector(stats))
     return generate_latest(registry)
 
 
 class _Collector:
-    """What the library asks for metrics."""
+    """The collector that the library asks for metrics."""
 
     def __init__(self, stats: DaemonStats) -> None:
         self._stats = stats
@@ -254,29 +254,30 @@ def _of_daemon(stats: DaemonStats) -> Iterator[Metric]:
         "pytinc", "The daemon.", value={"name": stats.node.name, "version": pytinc.__version__}
     )
     yield GaugeMetricFamily("pytinc_uptime_seconds", "Time since the daemon's start.", stats.uptime_s)
-    offloads = GaugeMetricFamily("pytinc_offload", "1 for each in use.", labels=["where", "offload"])
+    offloads = GaugeMetricFamily("pytinc_offload", "1 for each offload in use.", labels=["where", "offload"])
     for where, names in (("device", stats.device_offloads), ("udp", stats.udp_offloads)):
         for name in names:
             offloads.add_metric([where, name], 1)
     yield offloads
     if stats.lag.samples:
-        text = "How late the loop was in the last minute:"
-        yield GaugeMetricFamily("pytinc_loop_lag_max_seconds", f"{text} at most.", stats.lag.maximum)
-        yield GaugeMetricFamily("pytinc_loop_lag_mean_seconds", f"{text} on average.", stats.lag.mean)
+        text = "Delay of the event loop in the last minute,"
+        yield GaugeMetricFamily("pytinc_loop_lag_max_seconds", f"{text} maximum.", stats.lag.maximum)
+        yield GaugeMetricFamily("pytinc_loop_lag_mean_seconds", f"{text} average.", stats.lag.mean)
 
 
 def _of_node(node: NodeStats) -> Iterator[Metric]:
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
     yield GaugeMetricFamily("pytinc_connections", "Meta connections.", node.connections)
-    yield GaugeMetricFamily("pytinc_macs", "MAC addresses known of all nodes.", node.macs)
+    yield GaugeMetricFamily("pytinc_macs", "Known MAC addresses of all nodes.", node.macs)
     yield GaugeMetricFamily("pytinc_own_macs", "MAC addresses behind the own device.", node.own_macs)
-    learned, moved = "MAC addresses learned from the own device.", "MAC addresses that went to another node."
+    learned, moved = (
+        "MAC addresses learned from the own device.",
+        "Own MAC addresses that moved to another node.",
+    )
     yield CounterMetricFamily("pytinc_macs_learned", learned, node.macs_learned)
     yield CounterMetricFamily("pytinc_macs_moved", moved, node.macs_moved)
-    drops = CounterMetricFamily(
-        "pytinc_dropped_packets", "Frames and datagrams that went nowhere.", labels=["reason"]
-    )
+    drops = CounterMetricFamily("pytinc_dropped_packets", "Dropped frames and datagrams.", labels=["reason"])
     for why, count in node.drops.items():
         drops.add_metric([why], count)
     yield drops
@@ -295,9 +296,17 @@ def _of_guard(guard: GuardSummary) -> Iterator[Metric]:
 
     counters = guard.counters
     for name, text, value in (
-        ("pytinc_failovers", "Times that clients of an address were led elsewhere.", counters.failovers),
-        ("pytinc_suspicions", "Times that a watched node missed probes.", counters.suspicions),
-        ("pytinc_false_suspicions", "Suspicions after which it answered.", counters.false_suspicions),
+        (
+            "pytinc_failovers",
+            "Times that clients of an address were led to another node.",
+            counters.failovers,
+        ),
+        (
+            "pytinc_suspicions",
+            "Times that a watched node was suspected because it missed probes.",
+            counters.suspicions,
+        ),
+        ("pytinc_false_suspicions", "Suspicions after which the node answered.", counters.false_suspicions),
         ("pytinc_guard_probes", "Probes sent to watched nodes.", counters.probes),
         ("pytinc_guard_probe_bytes", "UDP payload of these probes.", counters.probe_bytes),
         ("pytinc_guard_questions", "Questions asked in clients' names.", counters.questions),
@@ -307,17 +316,17 @@ def _of_guard(guard: GuardSummary) -> Iterator[Metric]:
     yield GaugeMetricFamily("pytinc_watched_peers", "Nodes that are being probed.", guard.watched)
     if guard.last_failover_s is not None:
         took = guard.last_failover_s
-        yield GaugeMetricFamily("pytinc_last_failover_seconds", "How long the last failover took.", took)
+        yield GaugeMetricFamily("pytinc_last_failover_seconds", "Duration of the last failover.", took)
 
 
 _PEER_GAUGES: Final[tuple[tuple[str, str, Callable[[PeerStats], float | None]], ...]] = (
-    ("pytinc_peer_reachable", "1 if there is a way to the node.", lambda peer: int(peer.reachable)),
+    ("pytinc_peer_reachable", "1 if the node is reachable.", lambda peer: int(peer.reachable)),
     (
         "pytinc_peer_rtt_seconds",
         "Round trip time of the last UDP probe.",
         lambda peer: None if peer.rtt_us is None else peer.rtt_us / 1e6,
     ),
-    ("pytinc_peer_pmtu_bytes", "Longest frame that goes by UDP.", lambda peer: peer.pmtu),
+    ("pytinc_peer_pmtu_bytes", "Longest frame that UDP carries.", lambda peer: peer.pmtu),
     ("pytinc_peer_key_age_seconds", "Time since the key came into force.", lambda peer: peer.key_age_s),
     (
         "pytinc_peer_fast_tag_sending",
@@ -326,22 +335,22 @@ _PEER_GAUGES: Final[tuple[tuple[str, str, Callable[[PeerStats], float | None]], 
     ),
     (
         "pytinc_peer_fast_tag_accepting",
-        "1 if the node was told that we take the fast tag.",
+        "1 if we have announced to the node that we accept the fast tag.",
         lambda peer: peer.fast_tag_accepting,
     ),
     (
         "pytinc_peer_super_frames_sending",
-        "1 if super-frames for the node go as they are.",
+        "1 if super-frames for the node are sent uncut.",
         lambda peer: peer.super_frames_sending,
     ),
     (
         "pytinc_peer_super_frames_accepting",
-        "1 if the node is being told that we take super-frames.",
+        "1 if we announce to the node that we accept super-frames.",
         lambda peer: peer.super_frames_accepting,
     ),
     ("pytinc_peer_macs", "MAC addresses that the node owns.", lambda peer: peer.macs),
 )
-"""Name, help and value; a node without a value has no sample."""
+"""Name, help text and value; a node without a value has no sample."""
 _PEER_COUNTERS: Final[tuple[tuple[str, str, Callable[[PeerStats], int]], ...]] = (
     ("pytinc_peer_received_packets", "Frames received from the node.", lambda peer: peer.rx_packets),
     ("pytinc_peer_received_bytes", "Bytes received from the node.", lambda peer: peer.rx_bytes),
@@ -353,7 +362,7 @@ _PEER_COUNTERS: Final[tuple[tuple[str, str, Callable[[PeerStats], int]], ...]] =
 def _of_peers(peers: list[PeerStats]) -> Iterator[Metric]:
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-    paths = GaugeMetricFamily("pytinc_peer_path", "1 for the path frames take.", labels=["peer", "path"])
+    paths = GaugeMetricFamily("pytinc_peer_path", "1 for the path that frames take.", labels=["peer", "path"])
     for peer in peers:
         for kind in PathKind:
             if kind is not PathKind.SELF:
@@ -373,7 +382,7 @@ def _of_peers(peers: list[PeerStats]) -> Iterator[Metric]:
         yield counter
     drops = CounterMetricFamily(
         "pytinc_peer_dropped_packets",
-        "Frames to or from the node that went nowhere, where that is known.",
+        "Dropped frames to or from the node, as far as the node is known.",
         labels=["peer", "reason"],
     )
     for peer in peers:

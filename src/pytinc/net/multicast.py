@@ -1,4 +1,6 @@
-"""``DeviceType = multicast``: each frame is a datagram to a multicast group (dataplane.md 6.3).
+"""``DeviceType = multicast``: each frame is a datagram to a multicast group.
+
+See docs/protocol-data.md, "Devices".
 
 All programs that have joined the group on this network are one Ethernet segment: other tinc daemons, and
 virtual machines whose emulator speaks this (QEMU's ``-netdev socket,mcast=``). `pytinc.net.devices` makes the
@@ -29,15 +31,15 @@ MAX_OWN: Final = 1024
 
 
 class MulticastDevice:
-    """A UDP socket that has joined ``group``. Raises `DeviceError` if it cannot be had.
+    """A UDP socket that has joined ``group``. Raises `DeviceError` if it cannot be opened.
 
-    The kernel gives us our own datagrams too, because others on this host must have them. They are known by
-    their content. tinc goes by the source MAC of the last frame alone, which fails as soon as two stations
-    of the VPN speak.
+    The kernel returns our own datagrams too, because other programs on this host must get them. We recognise
+    them by their content. tinc compares only the source MAC of the last frame, which fails as soon as two
+    stations of the VPN send.
     """
 
     hwaddr = BROADCAST_MAC
-    """In router mode: who is on the segment is known only after the first ARP question."""
+    """In router mode: the host on the segment is known only after its first ARP request."""
 
     def __init__(self, group: MulticastGroup, path: str, name: str) -> None:
         self.name = name
@@ -53,7 +55,7 @@ class MulticastDevice:
         return self._socket.fileno()
 
     def read_batch(self, limit: int) -> list[bytes]:
-        """Return up to ``limit`` frames of others. What is too long for the VPN is dropped."""
+        """Return up to ``limit`` frames of others. Frames that are too long for the VPN are dropped."""
         frames: list[bytes] = []
         receive = self._socket.recv
         try:
@@ -74,13 +76,13 @@ class MulticastDevice:
     def _write(self, frame: bytes) -> None:
         self._socket.sendto(frame, self._address)
         own = self._own
-        # The newest last: the oldest, whose copy seems lost, goes first.
+        # The newest is last; the oldest, whose copy seems lost, is removed first.
         own[frame] = own.pop(frame, 0) + 1
         if len(own) > MAX_OWN:
             del own[next(iter(own))]
 
     def _is_own(self, frame: bytes) -> bool:
-        """Tell whether this is the copy of a frame of ours; there is one for each time it was sent."""
+        """Return whether this is the copy of a frame that we sent; each sent frame has one copy."""
         expected = self._own.get(frame)
         if expected is None:
             return False
@@ -106,7 +108,7 @@ def _look_up(group: MulticastGroup) -> tuple[socket.AddressFamily, Any]:
 
 
 def _open(family: socket.AddressFamily, address: Any, group: MulticastGroup) -> socket.socket:
-    """Open a socket that receives what is sent to the group. Raises `DeviceError`."""
+    """Open a socket that receives the group's datagrams. Raises `DeviceError`."""
     opened = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     with contextlib.ExitStack() as undo:
         undo.callback(opened.close)

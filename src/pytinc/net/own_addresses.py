@@ -1,6 +1,6 @@
-"""Notices when the host gives up an address or gets it back: an operator or a script changed its interface.
+"""Notices when the host loses an address or gets it back: its interfaces have been reconfigured.
 
-The guard of shared addresses leads the clients of an address that is gone elsewhere (`pytinc.vip`).
+The guard of shared addresses then leads the clients of a lost address to another node (`pytinc.vip`).
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from pytinc.net.tap import read_hwaddr
 from pytinc.wire.netlink import RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR, changed_addresses
 
 _DATAGRAM: Final = 32_768
-"""The kernel sends no longer one."""
+"""The kernel's messages are never longer."""
 _FAMILIES: Final = {4: socket.AF_INET, 16: socket.AF_INET6}
 _DISCARD: Final = 9
-"""Some port: nothing is sent to it."""
+"""An arbitrary port: nothing is sent to it."""
 
 
 class OwnAddresses:
@@ -34,9 +34,10 @@ class OwnAddresses:
         on_change: Callable[[bytes, frozenset[bytes] | None], None],
         log: LogFunction,
     ) -> None:
-        """``watched`` gives the addresses of interest.
+        """``watched`` returns the addresses to watch.
 
-        ``on_change`` gets one that the host got or lost; with one that it lost the MACs of its interfaces.
+        ``on_change`` is called with an address that the host got or lost; for a lost one also with the MACs
+        of its interfaces.
         """
         self._loop = loop
         self._watched = watched
@@ -45,7 +46,7 @@ class OwnAddresses:
         self._socket: socket.socket | None = None
 
     def start(self) -> None:
-        """Begin to listen. Where that is not allowed, nothing is noticed."""
+        """Start to listen. Where this is not allowed, no change is noticed."""
         try:
             self._socket = _listen()
         except OSError as error:
@@ -54,7 +55,7 @@ class OwnAddresses:
         self._loop.add_reader(self._socket, self._read)
 
     def stop(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         if self._socket is not None:
             self._loop.remove_reader(self._socket)
             self._socket.close()
@@ -67,9 +68,9 @@ class OwnAddresses:
             data, (port, _) = self._socket.recvfrom(_DATAGRAM)
         except OSError as error:
             if error.errno == errno.ENOBUFS:
-                self._look_at(self._watched())  # there was too much to tell, and some of it is lost
+                self._look_at(self._watched())  # there were too many messages, and some are lost
             return
-        if port == 0:  # another process may write to us, too
+        if port == 0:  # other processes can write to this socket, too
             self._look_at(set(changed_addresses(data)).intersection(self._watched()))
 
     def _look_at(self, addresses: Collection[bytes]) -> None:
@@ -99,10 +100,10 @@ def _listen() -> socket.socket:
 
 
 def is_own(address: bytes) -> bool:
-    """Tell whether the host has an address (4 or 16 bytes), on whatever interface; if in doubt, it has.
+    """Return whether the host has an address (4 or 16 bytes), on any interface; True if in doubt.
 
-    The kernel chooses the address itself as the source for what goes to it. (`bind` would do for others as
-    well where ip_nonlocal_bind is set.)
+    For packets to an own address the kernel chooses this address as the source. (`bind` is no test: it also
+    works for other addresses where ip_nonlocal_bind is set.)
     """
     family = _FAMILIES[len(address)]
     text = socket.inet_ntop(family, address)
@@ -111,5 +112,5 @@ def is_own(address: bytes) -> bool:
             probe.connect((text, _DISCARD))
             return bool(probe.getsockname()[0] == text)
     except OSError as error:
-        # No route: it is not here. Anything else (no more descriptors) tells nothing.
+        # No route: the host does not have it. Other errors (no more descriptors) prove nothing.
         return error.errno not in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL)

@@ -1,11 +1,13 @@
-"""``DeviceType = raw_socket``: the frames of an interface, through a packet socket (dataplane.md 6.3).
+"""``DeviceType = raw_socket``: the frames of an interface, through a packet socket.
 
-Frames that arrive at the interface go into the VPN, and so do those that the host itself sends there. What
-the VPN writes leaves the interface for the wire, and never comes to the host itself. The interface must not
-be the one that the tunnels run over: each datagram would go into the VPN again.
+See docs/protocol-data.md, "Devices".
 
-Packet sockets have the virtio-net header of the tap too (packet(7), PACKET_VNET_HDR). It is not only faster:
-without it, frames of a virtual interface have checksums that nobody has filled in, and those of most cards
+Frames that arrive at the interface go into the VPN, and so do those that the host itself sends on it. Frames
+from the VPN leave the interface for the wire, and never reach the host itself. The interface must not be the
+one that carries the tunnels: otherwise each datagram would go into the VPN again.
+
+Packet sockets support the virtio-net header of the tap, too (packet(7), PACKET_VNET_HDR). It is faster, and
+it is needed: without it, frames of a virtual interface lack their checksums, and frames of most network cards
 arrive joined. `pytinc.net.devices` makes the device; `pytinc.net.tap.DeviceFeed` waits for frames.
 """
 
@@ -23,7 +25,7 @@ from pytinc.net.tap import (
     BROADCAST_MAC,
     MAX_BATCH_BYTES,
     READ_SIZE,
-    SuperFrames,
+    VirtioDevice,
     check_name,
     load_offload,
 )
@@ -47,14 +49,14 @@ _VLAN_TYPE_VALID: Final = 0x40
 _VLAN: Final = 0x8100
 
 
-class RawSocketDevice(SuperFrames):
-    """A packet socket on ``interface``. Raises `DeviceError` if it cannot be had.
+class RawSocketDevice(VirtioDevice):
+    """A packet socket on ``interface``. Raises `DeviceError` if it cannot be opened.
 
     With ``join``, frames of one flow are written together.
     """
 
     hwaddr = BROADCAST_MAC
-    """In router mode: who is behind the interface is known only after the first ARP question."""
+    """In router mode: the host behind the interface is known only after its first ARP request."""
 
     def __init__(self, interface: str, path: str, *, join: bool = True) -> None:
         check_name(interface)
@@ -68,7 +70,7 @@ class RawSocketDevice(SuperFrames):
             self._offload = None
         self._joins = join and self._offload is not None
         self.offloads = ("checksum", "TSO4", "TSO6", "ECN", "USO") if self._joins else ()
-        """What is done for the interface, in words for the log."""
+        """The offloads in use, in words for the log."""
         self._buffer = bytearray(READ_SIZE)
 
     def fileno(self) -> int:
@@ -76,7 +78,7 @@ class RawSocketDevice(SuperFrames):
         return self._descriptor
 
     def read_batch(self, limit: int) -> list[bytes | FrameRun]:
-        """Return about ``limit`` frames, also such as are too long for the VPN (as `TapDevice` does)."""
+        """Return about ``limit`` frames, including those that are too long for the VPN (see `TapDevice`)."""
         frames: list[bytes | FrameRun] = []
         receive, buffers = self._socket.recvmsg_into, (self._buffer,)
         room, left = MAX_BATCH_BYTES, limit
@@ -102,14 +104,14 @@ class RawSocketDevice(SuperFrames):
         return [frame[:12] + tag + frame[12:] for frame in one_by_one(frames)]
 
     def close(self) -> None:
-        """Let the interface go; it stays as it is."""
+        """Close the socket; the interface stays as it is."""
         self._socket.close()
 
 
 def _open(interface: str) -> socket.socket:
     """Open a packet socket on an interface. Raises `DeviceError`."""
     try:
-        # Without a protocol, so that nothing of other interfaces arrives before it is bound.
+        # Without a protocol, so that no frames of other interfaces arrive before it is bound.
         opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
     except OSError as error:
         raise DeviceError(
@@ -128,7 +130,7 @@ def _open(interface: str) -> socket.socket:
 
 
 def _set_option(opened: socket.socket, option: int) -> bool:
-    """Set an option of packet sockets; False if this kernel does not have it."""
+    """Set an option of packet sockets; False if the kernel does not have it."""
     try:
         opened.setsockopt(_SOL_PACKET, option, 1)
     except OSError:
@@ -139,12 +141,12 @@ def _set_option(opened: socket.socket, option: int) -> bool:
 def _enlarge(opened: socket.socket) -> None:
     try:
         opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER)
-    except OSError:  # needs CAP_NET_ADMIN; the other has a limit
+    except OSError:  # needs CAP_NET_ADMIN; SO_RCVBUF has a limit
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
 
 
 def _vlan_tag(ancillary: list[tuple[int, int, bytes]]) -> bytes:
-    """Return the VLAN tag that the kernel took out of a frame; nothing if it had none."""
+    """Return the VLAN tag that the kernel removed from a frame; empty if it had none."""
     for level, kind, data in ancillary:
         if level == _SOL_PACKET and kind == _PACKET_AUXDATA and len(data) >= _AUXDATA.size:
             status, _, _, _, _, tag, ethertype = _AUXDATA.unpack_from(data)

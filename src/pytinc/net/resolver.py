@@ -1,7 +1,7 @@
-"""Looks up host names without holding up the loop.
+"""Looks up host names without blocking the loop.
 
-Plain daemon threads instead of the loop's executor, because a look-up can hang for half a minute and
-nothing may wait for it when the daemon ends.
+It uses plain daemon threads instead of the loop's executor, because a look-up can hang for half a minute and
+the end of the daemon must not wait for it.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ from typing import Final, cast
 from pytinc.wire.address import Address, SockAddr, from_sockaddr
 
 MAX_LOOKUPS: Final = 8
-"""Threads at work at once; further look-ups wait. The node asks at most once for each outgoing entry."""
+"""Threads that work at once; further look-ups wait. The node asks at most once for each outgoing entry."""
 MAX_WAITING: Final = 1024
-"""Look-ups that wait; a configuration with more unresolved names than this gets failures at once."""
+"""Look-ups that wait; with more unresolved names than this in the configuration, further look-ups fail at
+once."""
 
 Answer = Callable[[tuple[Address, ...]], None]
 
 
 class Resolver:
-    """Turns a host and a port (or service name) into addresses; none means that it failed."""
+    """Turns a host and a port (or service name) into addresses; no address means that it failed."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -33,7 +34,7 @@ class Resolver:
         self._waiting: deque[tuple[str, str, int, Answer]] = deque()
 
     def resolve(self, host: str, port: str, family: int, answer: Answer) -> None:
-        """Look up ``host`` in address family ``family`` (`socket.AF_UNSPEC`: any); answer on the loop."""
+        """Look up ``host`` in address family ``family`` (`socket.AF_UNSPEC`: any); call back on the loop."""
         if len(self._waiting) >= MAX_WAITING:
             self._loop.call_soon(answer, ())
             return
@@ -47,7 +48,7 @@ class Resolver:
             threading.Thread(target=self._look_up, args=job, name="resolver", daemon=True).start()
 
     def _look_up(self, host: str, port: str, family: int, answer: Answer) -> None:
-        """Run in a thread of its own; touch nothing but the arguments."""
+        """Run in a thread of its own; use nothing but the arguments."""
         addresses = look_up(host, port, family)
         with contextlib.suppress(RuntimeError):  # the loop has been closed meanwhile
             self._loop.call_soon_threadsafe(self._finish, addresses, answer)

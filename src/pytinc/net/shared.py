@@ -1,6 +1,6 @@
-"""The guard of shared addresses as rows of the control socket: what the node tells, made small enough.
+"""The guard of shared addresses as rows of the control socket: the node's report, cut to fit.
 
-`pytinc.net.shell` asks the node for the view; `pytinc.control.shared` says what a row looks like.
+`pytinc.net.shell` asks the node for the view; `pytinc.control.shared` defines the rows.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pytinc.vip.views import AddressView, ClientView, FailoverView, GuardView, H
 
 
 def rows(view: GuardView) -> list[str]:
-    """Return the rows of DUMP_SHARED: the guard, then each address."""
+    """Return the rows of DUMP_SHARED: first the guard, then each address."""
     made = [format_guard(_guard(view))]
     room = MAX_CLIENTS_IN_ALL
     for address in view.addresses[:MAX_ADDRESSES]:
@@ -92,5 +92,5 @@ def _failover(view: FailoverView) -> Values:
 
 
 def _ms(seconds: float) -> int:
-    # A clock that is read twice in one event may differ; a time since something is never negative.
+    # Two readings of the clock in one event may differ; a time since something is never negative.
     return max(round(seconds * 1000), 0)

@@ -1,8 +1,8 @@
 """The shell around the node: the one place where events go in and actions are carried out (style: pure core).
 
-Every event takes the same way: tell the node, then `Shell.settle`, which sends what the data path
-produced, performs the node's actions in order, hands out captured frames and arms the one deadline. The
-node is never entered while it is at work, nor while its actions are being performed: what fails there is
+Every event takes the same path: the shell calls the node, then `Shell.settle`, which sends the output of the
+data path, performs the node's actions in order, passes on captured frames and arms the one deadline. The node
+is never called while it is working, nor while its actions are being performed: failures of actions are
 reported from the loop.
 
 The daemon (`pytinc.daemon.service`) makes a `Shell`, and calls `start`, `open` and `close` in this order.
@@ -28,7 +28,7 @@ from pytinc.errors import ConfigError
 from pytinc.net import shared, statistics
 from pytinc.net.hostnames import HostNames
 from pytinc.net.log import LogFunction
-from pytinc.net.marks import runs_by_mark
+from pytinc.net.marks import groups_by_mark
 from pytinc.net.meta import MetaStreams
 from pytinc.net.own_addresses import OwnAddresses
 from pytinc.net.resolver import Resolver
@@ -60,13 +60,13 @@ if TYPE_CHECKING:
     from pytinc.datapath.runs import DatagramRun, FrameRun
 
 LONGEST_WITHDRAWAL: Final = 3.0
-"""Seconds after which the daemon stops whatever the node has to say: far more than it takes."""
+"""Seconds after which the daemon stops even if the node is not done: far more than it needs."""
 MAX_CAPTURED: Final = 1024
-"""Frames kept for pcap clients between two events; one event brings far fewer."""
+"""Frames kept for pcap clients between two events; one event produces far fewer."""
 
 
 class HostFiles(HostSource, Protocol):
-    """Where the node's knowledge is kept; `pytinc.config.store.ConfigTree` in the daemon."""
+    """Stores what the node learns; `pytinc.config.store.ConfigTree` in the daemon."""
 
     def append_public_key(self, name: str, key_text: str) -> None:
         """Add a learned key to a host file."""
@@ -76,7 +76,7 @@ class HostFiles(HostSource, Protocol):
 
 
 class Shell:
-    """Ties the node to device, sockets, files and scripts."""
+    """Connects the node with device, sockets, files and scripts."""
 
     def __init__(
         self,
@@ -125,7 +125,7 @@ class Shell:
         self._too_big: dict[str, int] = {}
         self._withdrawn = asyncio.Event()
         self._held: list[Action] | None = []
-        """Actions that wait until the daemon is ready: nothing is dialled before."""
+        """Actions that wait until the daemon is ready: nothing is dialled earlier."""
         self._perform: dict[type[Action], Callable[[Any], None]] = {
             Dial: self._on_dial,
             Resolve: self._on_resolve,
@@ -147,7 +147,7 @@ class Shell:
         self.settle()
 
     def open(self) -> None:
-        """Begin to read from device and sockets, and dial."""
+        """Start to read from device and sockets, and to dial."""
         self._device.start()
         self._udp.start()
         self._own_addresses.start()
@@ -158,14 +158,14 @@ class Shell:
         self._deadline.arm(self.node.next_deadline())
 
     async def withdraw(self) -> None:
-        """Lead the clients of shared addresses elsewhere before `close`; traffic goes on meanwhile."""
+        """Lead the clients of shared addresses to other nodes before `close`; traffic continues."""
         self.node.withdraw(self._clock())
         self.settle()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._withdrawn.wait(), LONGEST_WITHDRAWAL)
 
     def close(self) -> None:
-        """Stop the node, whose down scripts are queued, and close all connections and sockets.
+        """Stop the node, which queues its down scripts, and close all connections and sockets.
 
         The device stays open: scripts that take the interface down need it.
         """
@@ -182,10 +182,10 @@ class Shell:
             listener.close()
 
     def settle(self) -> None:
-        """Carry out what the node asked for, then arm its next deadline."""
+        """Perform the node's actions, then arm its next deadline."""
         node = self.node
         output = node.output
-        if output.frames or output.runs:
+        if output.frames or output.datagrams:
             self._send_output()
         for action in node.take_actions():
             self._perform[type(action)](action)
@@ -199,8 +199,8 @@ class Shell:
         output = self.node.output
         if output.frames:
             self._device.write_batch(output.frames)
-        for path, datagrams in output.runs:
-            refused = self._udp.send_run(path.socket, path.address, datagrams)
+        for path, datagrams in output.datagrams:
+            refused = self._udp.send_batch(path.socket, path.address, datagrams)
             if refused is not None:
                 self._note_too_big(path.relay.name, refused)
         self.node.table.segments = self._udp.segments
@@ -215,9 +215,9 @@ class Shell:
             self._settle_packets(more=self.node.frames(frames, self._clock()))
 
     def _marked_frames(self, frames: Sequence[bytes | FrameRun]) -> None:
-        """Take frames of the device, and mark the datagrams that carry them as they are marked."""
-        for mark, run in runs_by_mark(frames):
-            more = self.node.frames(run, self._clock())
+        """Handle frames of the device, and give each datagram the mark of the frame that it carries."""
+        for mark, group in groups_by_mark(frames):
+            more = self.node.frames(group, self._clock())
             self._udp.mark = mark
             self._send_output()
             self._udp.mark = 0
@@ -230,7 +230,7 @@ class Shell:
         self._settle_packets(more=self.node.datagram_run(run, address, socket, self._clock()))
 
     def _settle_packets(self, *, more: bool) -> None:
-        """Do what `settle` does, in a hurry when packets are all there is: most events are of this kind."""
+        """Do what `settle` does; take a short cut if there are only packets, as in most events."""
         if more or self.node.capture:
             self.settle()
         else:
@@ -240,9 +240,10 @@ class Shell:
         self.node.tick(self._clock())
         self.settle()
 
-    def meta_accepted(self, remote: Address, local: Address) -> int:
-        """A TCP connection came in; the streams call `settle` once they know its number."""
-        return self.node.meta_accepted(remote, local, self._clock())
+    def meta_accepted(self, remote: Address, local: Address, add: Callable[[int], None]) -> None:
+        """A TCP connection came in; ``add`` gets its number before the node's actions are carried out."""
+        add(self.node.meta_accepted(remote, local, self._clock()))
+        self.settle()
 
     def meta_connected(self, connection: int, local: Address) -> None:
         """A dialled TCP connection is up."""
@@ -274,7 +275,7 @@ class Shell:
         self.settle()
 
     def _note_too_big(self, peer: str, size: int) -> None:
-        """Remember a refused datagram; the node hears of it once its present actions are done."""
+        """Remember a refused datagram; the node is told once its present actions are done."""
         if not self._too_big:
             self._loop.call_soon(self._report_too_big)
         self._too_big[peer] = min(size, self._too_big.get(peer, size))
@@ -289,13 +290,13 @@ class Shell:
     # -- requests of the daemon --
 
     def reload(self, settings: Settings) -> None:
-        """Take over changed settings and host files."""
+        """Apply changed settings and host files."""
         self.meta.settings = settings
         self.node.reload(settings, self._clock())
         self.settle()
 
     def retry(self) -> None:
-        """Try waiting outgoing connections now."""
+        """Try waiting outgoing connections immediately."""
         self.node.retry(self._clock())
         self.settle()
 
@@ -305,13 +306,13 @@ class Shell:
         self.settle()
 
     def disconnect(self, name: str) -> bool:
-        """Close the meta connections with a node; tell whether there were any."""
+        """Close the meta connections with a node; return whether there were any."""
         found = self.node.disconnect(name, self._clock())
         self.settle()
         return found
 
     def capture(self, *, wanted: bool) -> None:
-        """Begin or cease to collect frames for pcap clients."""
+        """Start or stop collecting frames for pcap clients."""
         if wanted:
             if self.node.capture is None:
                 self.node.capture = []
@@ -319,7 +320,7 @@ class Shell:
             self.node.capture = None
 
     def use_files(self, files: HostFiles) -> None:
-        """Look for files in another place: the root directory has changed."""
+        """Use another directory for files, because the root directory has changed."""
         self._files = self.node.hosts = files
 
     # -- actions of the node --
@@ -365,7 +366,7 @@ class Shell:
         try:
             self._files.save_address_cache(action.peer, action.addresses)
         except ConfigError as error:
-            # Only a short cut is lost, and a daemon without privileges may never be able to write the file.
+            # The cache is only a short cut, and a daemon without privileges may never be able to write it.
             self._log(1, "warning", str(error))
 
     def _on_withdrawn(self, action: Withdrawn) -> None:
@@ -384,7 +385,7 @@ class Shell:
     # -- dumps --
 
     def dump(self, request: Request, control_rows: list[tuple[float, ConnectionRow]]) -> list[str]:
-        """Return the lines of a dump, without its end (control.md 4)."""
+        """Return the lines of a dump, without its end (docs/protocol-control.md, "Dumps")."""
         node = self.node
         match request:
             case Request.DUMP_NODES:
@@ -403,7 +404,7 @@ class Shell:
                 return self._connection_lines(control_rows)
 
     def statistics(self) -> DaemonStats:
-        """Return the daemon in numbers."""
+        """Return the statistics of the daemon."""
         now = self._clock()
         return DaemonStats(
             node_stats(self.node, now),

@@ -1,7 +1,7 @@
-"""Opening of listening sockets: which addresses, which options (dataplane.md 1, meta.md 1.1, daemon.md 9).
+"""Opens the listening sockets: their addresses and options (docs/protocol-data.md, "UDP sockets").
 
-One TCP and one UDP socket for each address, on the same port. Called by the daemon at start; what is
-opened here is used by `pytinc.net.meta` and `pytinc.net.udp`.
+There is one TCP and one UDP socket for each address, on the same port. The daemon calls this module at its
+start; `pytinc.net.meta` and `pytinc.net.udp` use the sockets.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from pytinc.net.log import LogFunction, reason
 from pytinc.wire.address import Address, SockAddr, from_sockaddr
 
 MAX_LISTENERS: Final = 8
-"""tinc's limit (MAXSOCKETS); node ids of sockets fit in it on both sides."""
+"""tinc's limit (MAXSOCKETS)."""
 BACKLOG: Final = 3
-"""Connections the kernel holds for us, as in tinc: nobody but other nodes connects here."""
+"""Connections that the kernel queues for us, as in tinc: only other nodes connect here."""
 FIRST_INHERITED: Final = 3
 """The first descriptor that a service manager passes (sd_listen_fds)."""
 
@@ -31,7 +31,7 @@ FAMILIES: Final = {
 }
 
 _IPTOS_LOWDELAY: Final = 0x10
-# linux/in.h and linux/in6.h: not all of them are in the socket module of Python 3.11.
+# From linux/in.h and linux/in6.h: Python 3.11's socket module does not have all of them.
 _IP_MTU_DISCOVER: Final = 10
 _IP_PMTUDISC_DO: Final = 2
 _IP_MTU: Final = 14
@@ -48,9 +48,9 @@ class Listener:
     tcp: socket.socket
     udp: socket.socket
     address: Address
-    """Where they are bound, with the real port."""
+    """The address they are bound to, with the real port."""
     is_source: bool = False
-    """From BindToAddress: outgoing connections leave from here, if it is the only one of its family."""
+    """From BindToAddress: outgoing connections use this address if it is the only one of its family."""
 
     @property
     def family(self) -> int:
@@ -64,10 +64,10 @@ class Listener:
 
 
 def open_listeners(settings: Settings, log: LogFunction, *, inherited: int = 0) -> list[Listener]:
-    """Open all listening sockets; ``inherited`` of them were passed by the service manager.
+    """Open all listening sockets; the service manager has passed ``inherited`` of them.
 
-    An address that cannot be used is reported and skipped. Raises `DeviceError` if none is left, or if
-    there are too many.
+    An unusable address is reported and skipped. Raises `DeviceError` if none is left, or if there are too
+    many.
     """
     if inherited > MAX_LISTENERS:
         raise DeviceError("Too many listening sockets")
@@ -99,7 +99,7 @@ def _append(listeners: list[Listener], listener: Listener | None) -> None:
 
 
 def _wanted(settings: Settings, log: LogFunction) -> Iterator[tuple[int, SockAddr, bool]]:
-    """Yield family, address and "is from BindToAddress" of each socket to open, without duplicates."""
+    """Yield family, address and whether it is from BindToAddress, for each socket, without duplicates."""
     seen: set[tuple[int, SockAddr]] = set()
     for entries, is_source in ((settings.bind_to_address, True), (settings.listen_address, False)):
         for entry in entries:
@@ -143,7 +143,7 @@ def _is_inet(family: int) -> bool:
 
 
 def _with_common_port(sockaddr: SockAddr, listeners: list[Listener]) -> SockAddr:
-    """Give a socket without port the one that the system chose for the first."""
+    """Give an address without a port the port that the system chose for the first socket."""
     if sockaddr[1] != 0 or not listeners:
         return sockaddr
     return cast("SockAddr", (sockaddr[0], int(listeners[0].address.port), *sockaddr[2:]))
@@ -190,7 +190,7 @@ def _adopt(descriptor: int, settings: Settings, log: LogFunction) -> Listener | 
 def _bound(
     family: int, kind: socket.SocketKind, sockaddr: SockAddr, settings: Settings, log: LogFunction
 ) -> socket.socket | None:
-    """Make a socket with tinc's options and bind it; None, after a report, if that is impossible."""
+    """Make a socket with tinc's options and bind it; report and return None if this is impossible."""
     try:
         made = socket.socket(family, kind)
     except OSError as error:
@@ -226,7 +226,7 @@ def _report(sockaddr: SockAddr, protocol: str, error: OSError, log: LogFunction)
 
 
 def set_tcp_options(stream: socket.socket) -> None:
-    """Ask for requests to leave at once: no waiting for more, low delay."""
+    """Set the socket to send requests at once: no waiting for more, low delay."""
     stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if stream.family == socket.AF_INET6:
         stream.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, _IPTOS_LOWDELAY)
@@ -235,7 +235,7 @@ def set_tcp_options(stream: socket.socket) -> None:
 
 
 def bind_to_path(made: socket.socket, settings: Settings, log: LogFunction) -> bool:
-    """Apply FWMark and BindToInterface; without the interface the socket must not be used."""
+    """Apply FWMark and BindToInterface; False if the interface fails: the socket must not be used."""
     if settings.fwmark:
         try:
             made.setsockopt(socket.SOL_SOCKET, _SO_MARK, settings.fwmark & 0xFFFFFFFF)
@@ -266,7 +266,7 @@ def _set_udp_options(made: socket.socket, settings: Settings, log: LogFunction) 
 
 
 def _set_buffer(made: socket.socket, option: int, name: str, size: int, log: LogFunction | None) -> None:
-    """Set a buffer size. ``log`` is given if the user asked for the size and may want to hear of it."""
+    """Set a buffer size. ``log`` is given if the user configured the size, to report problems."""
     try:
         made.setsockopt(socket.SOL_SOCKET, option, size)
     except OSError as error:
@@ -279,9 +279,9 @@ def _set_buffer(made: socket.socket, option: int, name: str, size: int, log: Log
 
 
 def path_mtu(destination: SockAddr, settings: Settings) -> int | None:
-    """Return the IP MTU the kernel knows for a destination; None if it does not tell.
+    """Return the IP MTU that the kernel knows for a destination; None if it knows none.
 
-    A socket is connected for that; nothing is sent (tinc: choose_initial_maxmtu()).
+    This connects a socket but sends nothing (tinc: choose_initial_maxmtu()).
     """
     family = socket.AF_INET6 if len(destination) == 4 else socket.AF_INET
     level, option = (
@@ -298,9 +298,9 @@ def path_mtu(destination: SockAddr, settings: Settings) -> int | None:
 
 
 def own_address(remote: bytes) -> bytes | None:
-    """Return the IP address (packed) that this host would use towards another one; None if it has none.
+    """Return the IP address (packed) that this host uses towards another one; None if it has none.
 
-    A socket is connected for that; nothing is sent (tinc does so for ICMP errors of its own).
+    This connects a socket but sends nothing (tinc does the same for its own ICMP errors).
     """
     family = socket.AF_INET if len(remote) == 4 else socket.AF_INET6
     try:

@@ -1,6 +1,6 @@
-"""The running daemon in numbers: what the node tells, and what only the shell knows.
+"""The statistics of the running daemon: those of the node, and those that only the shell knows.
 
-`pytinc.net.shell` makes it when somebody asks; the control socket tells it as rows (`rows`), the listener for
+`pytinc.net.shell` collects them on request; the control socket sends them as rows (`rows`), the listener for
 Prometheus as its text (`pytinc.net.metrics`).
 """
 
@@ -16,18 +16,18 @@ from pytinc.vip.views import GuardSummary
 
 @dataclass(frozen=True, slots=True)
 class DaemonStats:
-    """Everything that is told."""
+    """All statistics."""
 
     node: NodeStats
     uptime_s: float
     lag: Lag
-    """How late the loop's timer was in the last minute."""
+    """The delay of the loop's timer in the last minute."""
     device_offloads: tuple[str, ...]
-    """What the kernel leaves to us at the device (`pytinc.net.tap.TapDevice.offloads`)."""
+    """The offloads in use at the device (`pytinc.net.tap.TapDevice.offloads`)."""
     udp_offloads: tuple[str, ...]
-    """What it does for us at the sockets (`pytinc.net.udp.UdpSockets.offloads`)."""
+    """The offloads in use at the sockets (`pytinc.net.udp.UdpSockets.offloads`)."""
     guard: GuardSummary
-    """The guard of shared addresses; only the metrics tell of it, as DUMP_SHARED tells more."""
+    """The guard of shared addresses; only the metrics contain it, because DUMP_SHARED says more."""
 
 
 def rows(stats: DaemonStats) -> list[str]:

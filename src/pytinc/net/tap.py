@@ -1,11 +1,13 @@
-"""The virtual Ethernet device: frames of the host come in here and go out here (dataplane.md 6).
+"""The virtual Ethernet device: reads frames of the host and writes frames to it.
 
-`FrameDevice` is the seam: the shell reads and writes batches of frames, and does not know what is behind.
-`TapDevice` asks the kernel for its offloads: then a read gives up to 64 KiB of a flow at once, which
-`pytinc.datapath.segment` cuts into frames, and a write takes what `pytinc.datapath.coalesce` has joined.
-Without them it does the same work one frame at a time.
-`DeviceFeed` does the waiting and follows tinc's policy for read errors. Interface state, addresses and
-MTU are the business of tinc-up, never of this module.
+See docs/protocol-data.md, "Devices" and "Offloads".
+
+`FrameDevice` is the interface: the shell reads and writes batches of frames, and does not know the type of
+device. `TapDevice` asks the kernel for its offloads: then a read returns up to 64 KiB of a flow at once,
+which `pytinc.datapath.segment` cuts into frames, and a write accepts frames that `pytinc.datapath.coalesce`
+has joined. Without offloads it does the same work one frame at a time. `DeviceFeed` waits for frames and
+follows tinc's policy for read errors. The script tinc-up sets interface state, addresses and MTU; this module
+never does.
 """
 
 from __future__ import annotations
@@ -39,21 +41,22 @@ if TYPE_CHECKING:
     from pytinc.datapath.runs import FrameRun
 
 MAX_BATCH: Final = 64
-"""Frames read for one readiness event, so that sockets and timers get their turn."""
+"""Frames read per readiness event, so that sockets and timers get their turn."""
 MAX_BATCH_BYTES: Final = 131072
-"""Nothing more is read after so many bytes: two super-frames, or more than `MAX_BATCH` frames."""
+"""Reading stops after this many bytes: two super-frames, or more than `MAX_BATCH` frames."""
 MAX_READ_ERRORS: Final = 10
 """More read errors in a row than this end the daemon (tinc: handle_device_data())."""
 READ_ERROR_DELAY: Final = 0.05
-"""Seconds of rest after a read error, times the number of errors so far."""
+"""Seconds to pause after a read error, times the number of errors so far."""
 SAME_ERROR_INTERVAL: Final = 60.0
-"""Seconds before the same write error is reported again: an interface that is down would fill the log."""
+"""Seconds before the same write error is reported again: otherwise an interface that is down fills the
+log."""
 DEFAULT_DEVICE: Final = "/dev/net/tun"
 DEFAULT_HWADDR: Final = b"\xfe\xfd\x00\x00\x00\x00"
-"""Used where the device has no address of its own (tinc: net_setup.c)."""
+"""Used if the device has no address of its own (tinc: net_setup.c)."""
 
 BROADCAST_MAC: Final = b"\xff" * 6
-"""Who packets are for in router mode, until somebody behind a device has asked for a MAC."""
+"""The destination of frames in router mode until a host behind the device has asked for a MAC."""
 
 _IFF_TUN: Final = 0x0001
 _IFF_TAP: Final = 0x0002
@@ -75,8 +78,9 @@ READ_SIZE: Final = _HEADER_SIZE + 65536 + 512
 """The longest super-frame (GSO_LEGACY_MAX_SIZE) behind its virtio-net header, and room for Ethernet header
 and tags."""
 _GSO_MAX_SIZE: Final = 60_800
-"""What the host's TCP may put into a super-frame, headers included: so many frames of the VPN leave in one
-call of UDP_SEGMENT, which carries 65,507 bytes of datagrams. With the kernel's 65,536 each would take two."""
+"""What the host's TCP may put into a super-frame, headers included: its frames then leave in one call of
+UDP_SEGMENT, which carries 65,507 bytes of datagrams. With the kernel's 65,536 bytes each super-frame would
+take two calls."""
 _RTM_NEWLINK: Final = 16
 _NLM_F_REQUEST: Final = 1
 _IFLA_GSO_MAX_SIZE: Final = 41
@@ -89,7 +93,7 @@ _MAX_NAME: Final = 15
 
 
 class Offload(NamedTuple):
-    """What cuts and what joins super-frames."""
+    """The functions that cut and join super-frames."""
 
     fill_checksum: Callable[[bytes, int, int], bytes]
     segment: Callable[[bytes | memoryview, bytes | memoryview], list[bytes] | FrameRun]
@@ -99,7 +103,7 @@ class Offload(NamedTuple):
 
 
 class FrameDevice(Protocol):
-    """What gives and takes Ethernet frames."""
+    """A source and destination of Ethernet frames."""
 
     @property
     def name(self) -> str:
@@ -111,31 +115,31 @@ class FrameDevice(Protocol):
 
     @property
     def hwaddr(self) -> bytes | None:
-        """The interface's MAC address, six bytes; None if it has none, as a tun."""
+        """The interface's MAC address, six bytes; None if it has none, as for a tun."""
 
     def fileno(self) -> int | None:
-        """Return the descriptor to wait on, None if frames never come from this device."""
+        """Return the descriptor to wait on, None if this device never has frames."""
 
     def read_batch(self, limit: int) -> Sequence[bytes | FrameRun]:
-        """Return about ``limit`` frames that are ready. Raises `OSError` if not even one could be read.
+        """Return about ``limit`` frames that are ready. Raises `OSError` if none could be read.
 
-        They are more only where the last read gave several at once.
+        There can be more if the last read returned several at once.
         """
 
     def write_batch(self, frames: Sequence[bytes | FrameRun]) -> None:
         """Give frames to the host, in order. Raises the first `OSError` after all have been tried.
 
-        Frames that meet a full queue of the kernel are lost without a word, as on any busy Ethernet.
+        Frames are lost silently when the kernel's queue is full, as on any busy Ethernet.
         """
 
     def close(self) -> None:
-        """Let the device go; the interface disappears unless it is persistent."""
+        """Close the device; the interface disappears unless it is persistent."""
 
 
-class SuperFrames:
-    """What devices with a virtio-net header before every frame have in common: cutting and joining.
+class VirtioDevice:
+    """The common part of devices with a virtio-net header before every frame: cutting and joining.
 
-    Where ``_offload`` is None, there is no such header, and a frame is a frame.
+    If ``_offload`` is None, there is no such header, and frames are handled unchanged.
     """
 
     _descriptor: int
@@ -146,7 +150,7 @@ class SuperFrames:
     """Frames of the host that were malformed."""
 
     def _take(self, frames: list[bytes | FrameRun], buffer: bytearray, size: int) -> int:
-        """Take what one read gave; return how many frames it was."""
+        """Append the frames of one read; return how many there were."""
         view = memoryview(buffer)
         if self._offload is None:
             frames.append(bytes(view[:size]))
@@ -160,7 +164,7 @@ class SuperFrames:
         return 1
 
     def _fill(self, frames: list[bytes | FrameRun], frame: bytes, start: int, offset: int) -> int:
-        """Take a frame that lacks its checksum; return that it was one."""
+        """Append a frame that lacks its checksum; return 1, the number of frames."""
         assert self._offload is not None
         try:
             frames.append(self._offload.fill_checksum(frame, start, offset))
@@ -169,7 +173,7 @@ class SuperFrames:
         return 1
 
     def _cut(self, frames: list[bytes | FrameRun], header: memoryview, frame: memoryview) -> int:
-        """Take the frames in a super-frame; return how many they were."""
+        """Append the frames of a super-frame; return how many there were."""
         assert self._offload is not None
         try:
             pieces = self._offload.segment(header, frame)
@@ -209,23 +213,23 @@ class SuperFrames:
         except OSError as error:
             if error.errno != errno.EINVAL or write[0] == NULL_HEADER or self._offload is None:
                 raise
-            # This kernel takes no such super-frames: from now on everything is written frame by frame.
+            # This kernel refuses such super-frames: from now on everything is written frame by frame.
             self._joins = False
             frames = self._offload.segment(*write)
             write_each(self.write, frames if isinstance(frames, list) else frames.frames())
 
     def write(self, frame: bytes) -> None:
-        """Give one frame to the host. Raises `OSError`; the frame is lost then."""
+        """Give one frame to the host. If it raises `OSError`, the frame is lost."""
         if self._offload is None:
             os.write(self._descriptor, frame)
         else:
             os.writev(self._descriptor, (NULL_HEADER, frame))
 
 
-class TapDevice(SuperFrames):
-    """A Linux TAP interface. Raises `DeviceError` if it cannot be had.
+class TapDevice(VirtioDevice):
+    """A Linux TAP interface. Raises `DeviceError` if it cannot be opened.
 
-    With ``offload`` it takes whatever offloads the kernel has; `offloads` tells which these are.
+    With ``offload`` it uses all offloads of the kernel; `offloads` tells which these are.
     """
 
     def __init__(
@@ -247,7 +251,7 @@ class TapDevice(SuperFrames):
         self._joins = self._offload is not None
         self._descriptor: int = self._device.fileno()
         self.offloads = () if self._offload is None else _take_offloads(self._descriptor)
-        """What the kernel leaves to us, in words for the log."""
+        """The offloads in use, in words for the log."""
         self.dropped = 0
         os.set_blocking(self._descriptor, False)
         self._buffer = bytearray(READ_SIZE)
@@ -266,9 +270,9 @@ class TapDevice(SuperFrames):
         return self._descriptor
 
     def read_batch(self, limit: int) -> list[bytes | FrameRun]:
-        """Return about ``limit`` frames, also such as are too long for the VPN.
+        """Return about ``limit`` frames, including frames that are too long for the VPN.
 
-        `pytinc.datapath` answers those with ICMP or makes fragments; tinc cuts them before it does so.
+        `pytinc.datapath` answers the latter with ICMP or fragments them; tinc first truncates them.
         """
         frames: list[bytes | FrameRun] = []
         plain: list[bytes] = []
@@ -280,7 +284,7 @@ class TapDevice(SuperFrames):
         return frames
 
     def _read(self, frames: list[bytes | FrameRun], plain: list[bytes], limit: int) -> None:
-        """Read until there is nothing more, or enough. In ``plain`` is what is still to be gathered."""
+        """Read until there is nothing more, or enough. ``plain`` collects frames that still lack handling."""
         descriptor, buffer, readv, offload = self._descriptor, self._buffer, os.readv, self._offload
         buffers, view, room, left = (buffer,), memoryview(buffer), MAX_BATCH_BYTES, limit
         while left > 0 and room > 0:
@@ -294,7 +298,7 @@ class TapDevice(SuperFrames):
                 left -= 1
 
     def _gather(self, frames: list[bytes | FrameRun], plain: list[bytes]) -> None:
-        """Take what was read frame by frame, with the header before each."""
+        """Append the frames that were read one by one, each with its header."""
         if plain and self._offload is not None:
             taken, dropped = self._offload.gather(plain)
             frames += taken
@@ -302,7 +306,7 @@ class TapDevice(SuperFrames):
             plain.clear()
 
     def close(self) -> None:
-        """Let the device go."""
+        """Close the device."""
         self._device.close()
 
 
@@ -316,7 +320,7 @@ def open_tun(name: str, path: str, *, one_queue: bool) -> OpenInterface:
 
 
 def check_name(name: str) -> None:
-    """Raise `DeviceError` if this can be no interface's name."""
+    """Raise `DeviceError` if this cannot be the name of an interface."""
     if len(os.fsencode(name)) > _MAX_NAME:
         raise DeviceError(f"Interface name `{name}' is longer than {_MAX_NAME} characters")
     if "/" in name or name in (".", "..") or any(letter.isspace() or letter == ":" for letter in name):
@@ -341,7 +345,7 @@ def _why_not_opened(error: OSError, name: str, path: str) -> str:
 
 
 def load_offload() -> Offload | None:
-    """Return what cuts and what joins super-frames; None without numpy, which is loaded only here."""
+    """Return the functions that cut and join super-frames; None without numpy, which is loaded only here."""
     try:
         from pytinc.datapath.coalesce import coalesce, coalesce_run
         from pytinc.datapath.segment import fill_checksum, gather
@@ -352,13 +356,13 @@ def load_offload() -> Offload | None:
 
 
 def _open_with_header(name: str, flags: int, path: str) -> Any:
-    """Open a device that has a virtio-net header before each frame; None if it cannot be had."""
+    """Open a device that has a virtio-net header before each frame; None if this is not possible."""
     import pytun_pmd3
 
     try:
         device = pytun_pmd3.TunTapDevice(name, flags | _IFF_VNET_HDR, path)
     except OSError:
-        return None  # the plain way works, or tells why nothing does
+        return None  # opening without the header works, or reports the error
     try:
         fcntl.ioctl(device.fileno(), _TUNSETVNETHDRSZ, struct.pack("=i", _HEADER_SIZE))
     except OSError:
@@ -375,13 +379,13 @@ def _open_plain(name: str, flags: int, path: str) -> Any:
         device = pytun_pmd3.TunTapDevice(name, flags, path)
     except OSError as error:
         raise DeviceError(_why_not_opened(error, name, path)) from error
-    # A persistent interface remembers what its last user took over from the kernel.
+    # A persistent interface remembers the offloads of its last user.
     _set_offload(device.fileno(), 0)
     return device
 
 
 def _take_offloads(descriptor: int) -> tuple[str, ...]:
-    """Take over as much as this kernel leaves to us, and return what that is."""
+    """Enable all offloads that this kernel supports, and return their description."""
     for value, names in _OFFLOADS:
         if _set_offload(descriptor, value):
             return names
@@ -389,7 +393,7 @@ def _take_offloads(descriptor: int) -> tuple[str, ...]:
 
 
 def _set_offload(descriptor: int, value: int) -> bool:
-    """Tell the kernel what it may leave to us; False if it does not know how."""
+    """Enable these offloads; False if the kernel does not support them."""
     try:
         fcntl.ioctl(descriptor, _TUNSETOFFLOAD, value)
     except OSError:
@@ -398,7 +402,7 @@ def _set_offload(descriptor: int, value: int) -> bool:
 
 
 def _limit_super_frames(name: str) -> None:
-    """Ask the kernel for super-frames no longer than `_GSO_MAX_SIZE`; where it refuses, they stay longer."""
+    """Ask the kernel for super-frames up to `_GSO_MAX_SIZE`; if it refuses, they stay longer."""
     with (
         contextlib.suppress(OSError),
         socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as route,
@@ -411,7 +415,7 @@ def _limit_super_frames(name: str) -> None:
 
 
 def read_hwaddr(name: str) -> bytes:
-    """Ask for the interface's address ourselves: pytun's getter cuts it at a NUL byte."""
+    """Return the interface's address. pytun's getter is no use: it cuts the address at a NUL byte."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as anything:
         try:
             answer = fcntl.ioctl(anything, _SIOCGIFHWADDR, _IFREQ.pack(os.fsencode(name), 0, b""))
@@ -422,7 +426,7 @@ def read_hwaddr(name: str) -> bytes:
 
 
 class DeviceFeed:
-    """Waits for frames of a device, and copes with its errors. Frames go to ``on_frames`` in batches."""
+    """Waits for frames of a device, and handles its errors. ``on_frames`` gets the frames in batches."""
 
     def __init__(
         self,
@@ -446,18 +450,18 @@ class DeviceFeed:
 
     @property
     def offloads(self) -> tuple[str, ...]:
-        """What the kernel leaves to us; other devices than taps have none."""
+        """The offloads in use, in words; empty for devices without any."""
         return self._device.offloads if isinstance(self._device, TapDevice) else ()
 
     def start(self) -> None:
-        """Begin to read."""
+        """Start to read."""
         self._pause = None
         descriptor = self._device.fileno()
         if descriptor is not None:
             self._loop.add_reader(descriptor, self._readable)
 
     def stop(self) -> None:
-        """Read no more."""
+        """Stop reading."""
         if self._pause is not None:
             self._pause.cancel()
             self._pause = None
@@ -466,7 +470,7 @@ class DeviceFeed:
             self._loop.remove_reader(descriptor)
 
     def write_batch(self, frames: Sequence[bytes | FrameRun]) -> None:
-        """Give frames to the host; an error is reported, at most once a minute the same one."""
+        """Give frames to the host; an error is reported, the same one at most once a minute."""
         try:
             self._device.write_batch(frames)
         except OSError as error:

@@ -1,8 +1,8 @@
-"""The daemon's clock, and the one armed deadline of the shell: when the node wants its next `tick`.
+"""The daemon's clock, and the shell's one deadline: the time of the node's next `tick`.
 
-Re-armed after every event, so the common case (the same time again, or a later one) touches no timer. How
-late the loop calls back tells how long everything else, packets too, has to wait; `LagMeter` keeps it, at no
-cost per packet.
+The deadline is set after every event, so the common case (the same time again, or a later one) touches no
+timer. The delay of the loop's callbacks shows how long everything else, including packets, has to wait;
+`LagMeter` records it, at no cost per packet.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 LAG_INTERVAL: Final = 10.0
-"""Seconds that are summed up together."""
+"""Seconds in one period of the measurement."""
 LAG_INTERVALS: Final = 6
-"""So many of them are kept: the last minute, more or less."""
+"""Number of periods that are kept: about the last minute."""
 
 
 def uptime() -> float:
-    """Seconds since the machine booted, its sleep included: what the node and everything around it go by.
+    """Return the seconds since the machine booted, including its sleep: the clock of node and shell.
 
-    Nobody can set this clock, unlike the wall clock. And unlike `time.monotonic` it tells the node by a leap
-    that the machine was suspended: its peers have long given it up then.
+    Unlike the wall clock, this clock cannot be set. Unlike `time.monotonic`, it leaps when the machine was
+    suspended, which tells the node that its peers have long given it up.
     """
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Lag(NamedTuple):
-    """How late callbacks were, in seconds."""
+    """The delay of callbacks, in seconds."""
 
     samples: int
     """Callbacks that were measured."""
@@ -48,24 +48,24 @@ class _Interval:
 
 
 class LagMeter:
-    """How late the loop was in the last minute."""
+    """Measures the delay of the loop in the last minute."""
 
     def __init__(self) -> None:
         self._intervals: deque[_Interval] = deque(maxlen=LAG_INTERVALS)
 
     def note(self, late: float, now: float) -> None:
-        """Take in that a callback came ``late`` seconds after its time."""
+        """Record that a callback came ``late`` seconds after its time."""
         number = int(now // LAG_INTERVAL)
         if not self._intervals or self._intervals[-1].number != number:
             self._intervals.append(_Interval(number))
         interval = self._intervals[-1]
-        late = max(late, 0.0)  # loops round times, and may be early by that much
+        late = max(late, 0.0)  # loops round times, so a callback may be early by as much
         interval.count += 1
         interval.total += late
         interval.maximum = max(interval.maximum, late)
 
     def recent(self, now: float) -> Lag:
-        """Return what was measured in the last minute."""
+        """Return the measurements of the last minute."""
         oldest = int(now // LAG_INTERVAL) - LAG_INTERVALS
         intervals = [interval for interval in self._intervals if interval.number > oldest]
         count = sum(interval.count for interval in intervals)
@@ -87,18 +87,19 @@ class Deadline:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
         self._due = 0.0
-        """When the timer can fire at the earliest: later than wanted if that was in the past already."""
+        """The earliest time at which the timer can fire: later than asked for if that time had passed
+        already."""
         self.lag = LagMeter()
 
     def arm(self, when: float) -> None:
-        """Call back at ``when`` instead of any time armed before; infinity means never."""
+        """Call back at ``when`` instead of the time set before; infinity means never."""
         self._wanted = when
-        # A timer that is too early only has to look again; one that is too late would be a mistake.
+        # A timer that fires too early only has to check again; one that fires too late would be an error.
         if when < self._timer_at:
             self._set_timer(when)
 
     def cancel(self) -> None:
-        """Call back no more."""
+        """Cancel the callback."""
         self._wanted = math.inf
         if self._timer is not None:
             self._timer.cancel()

@@ -1,8 +1,8 @@
-"""The tun device of router mode: IP packets without Ethernet header (dataplane.md 6.2).
+"""The tun device of router mode: IP packets without Ethernet header (docs/protocol-data.md, "Devices").
 
-The data path knows frames only, so each packet gets a header here that says IPv4 or IPv6 and has zero MACs,
-and loses it again when it is written. `pytinc.net.devices.open_device` opens the interface;
-`pytinc.net.tap.DeviceFeed` waits for packets.
+The data path handles only frames, so each packet read gets an Ethernet header with the ethertype of IPv4 or
+IPv6 and zero MACs, and each frame loses its header when it is written. `pytinc.net.devices.open_device` opens
+the interface; `pytinc.net.tap.DeviceFeed` waits for packets.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pytinc.datapath.runs import FrameRun
 
 _MAX_PACKET: Final = 65535
-"""Of IP. What is too long for the VPN is answered with ICMP, or cut into fragments, by `pytinc.datapath`."""
+"""Of IP. `pytinc.datapath` answers packets that are too long for the VPN with ICMP, or fragments them."""
 
 
 class OpenInterface(Protocol):
@@ -33,7 +33,7 @@ class OpenInterface(Protocol):
         """Return the descriptor."""
 
     def close(self) -> None:
-        """Let it go."""
+        """Close it."""
 
 
 class TunDevice:
@@ -54,9 +54,9 @@ class TunDevice:
         return self._descriptor
 
     def read_batch(self, limit: int) -> list[bytes]:
-        """Return up to ``limit`` packets as frames. What is no IP is dropped.
+        """Return up to ``limit`` packets as frames. Packets that are not IP are dropped.
 
-        The end of what comes is an `OSError`, too: behind a descriptor of others may be a socket or pipe.
+        An end of file raises `OSError`, too: an inherited descriptor may be a socket or pipe.
         """
         frames: list[bytes] = []
         readv, descriptor, headers = os.readv, self._descriptor, HEADER_OF_IP
@@ -74,7 +74,7 @@ class TunDevice:
         return frames
 
     def write(self, frame: bytes) -> None:
-        """Give the packet in a frame to the host. What is no IP is dropped: the kernel would refuse it."""
+        """Give the packet in a frame to the host. Drop it if it is not IP: the kernel would refuse it."""
         packet = frame[HEADER_SIZE:]
         if packet[:1] in HEADER_OF_IP:
             os.write(self._descriptor, packet)
@@ -84,5 +84,5 @@ class TunDevice:
         write_each(self.write, one_by_one(frames))
 
     def close(self) -> None:
-        """Let the device go."""
+        """Close the device."""
         self._interface.close()

@@ -1,9 +1,9 @@
-"""UDP: batches of datagrams in and out, with the kernel's offloads where they are to be had.
+"""UDP: batches of datagrams in and out, with the kernel's offloads if they are available.
 
-The shell gives runs of datagrams for one destination and is told which size was refused. Whether a run
-goes out in one call (UDP_SEGMENT, dataplane.md 12.2) or one by one is nobody else's business: the choice
-is tried, and given up for good when the kernel or a device cannot do it. In the other direction the kernel
-joins datagrams of one peer (UDP_GRO), and they are taken apart here.
+The shell passes datagrams for one address and learns which size was refused. Only this module decides whether
+a group of them goes out in one call (UDP_SEGMENT; docs/protocol-data.md, "UDP segmentation") or one by one:
+it tries the former, and gives it up for good when the kernel or a device cannot do it. In the other direction
+the kernel joins datagrams of one peer (UDP_GRO), and this module splits them.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from pytinc.datapath.runs import DatagramRun
 
 MAX_BATCH: Final = 64
-"""So many datagrams read for one readiness event are enough (tinc: the same): nothing else may starve. The
-last call may have given a whole run."""
+"""Reading stops after this many datagrams per readiness event (as in tinc), so that nothing else starves. The
+last call may return a whole run."""
 MAX_SEGMENTS: Final = 64
-"""Datagrams in one call: what older kernels allow (UDP_MAX_SEGMENTS)."""
+"""Datagrams in one call: the limit of older kernels (UDP_MAX_SEGMENTS)."""
 MAX_RUN_BYTES: Final = 65507
-"""The largest UDP payload over IPv4, and so the most one call may carry."""
+"""The largest UDP payload over IPv4, and so the most that one call can carry."""
 
 RECEIVE_SIZE: Final = 65535
-"""No datagram is longer, and no run."""
+"""No datagram or run is longer."""
 
 _UDP_SEGMENT: Final = 103
 _UDP_GRO: Final = 104
@@ -42,18 +42,18 @@ _TYPE_OF_SERVICE: Final = (socket.IPPROTO_IP, socket.IP_TOS)
 _TRAFFIC_CLASS: Final = (socket.IPPROTO_IPV6, socket.IPV6_TCLASS)
 _MARK: Final = struct.Struct("i")
 _GIVE_UP: Final = (errno.EIO, errno.EINVAL, errno.ENOPROTOOPT)
-"""Errors that say "never again" where single datagrams pass: a device without checksum offload, a kernel
+"""Errors that mean "never again" if single datagrams pass: a device without checksum offload, a kernel
 without the option."""
 _LOST: Final = (errno.EAGAIN, errno.EINTR, errno.ENOBUFS)
-"""Errors after which a datagram is lost without a word, as on any network."""
+"""Errors after which a datagram is lost silently, as on any network."""
 
 DatagramsReceived = Callable[[Sequence[bytes], Sequence[SockAddr], int], None]
 RunReceived = Callable[["DatagramRun", SockAddr, int], None]
-"""What is given a run must not keep its buffer."""
+"""A function that handles a run; it must not keep the run's buffer."""
 
 
 class DatagramSocket(Protocol):
-    """The part of `socket.socket` that is used here (a seam for tests)."""
+    """The part of `socket.socket` that is used here (tests replace it)."""
 
     def fileno(self) -> int:
         """Return the descriptor."""
@@ -99,13 +99,13 @@ class UdpSockets:
         self._on_run = on_run
         self._log = log
         self._segments = offload
-        """The kernel takes runs in one call, as far as is known."""
+        """The kernel accepts a group of datagrams in one call, as far as is known."""
         self._joins = offload and all(map(_ask_for_runs, sockets))
-        """The kernel gives runs in one call."""
+        """The kernel returns a run of datagrams in one call."""
         self._run, self._min_run = _load_runs() if self._joins else (None, 0)
         self._buffer = bytearray(RECEIVE_SIZE)
         self.mark = 0
-        """TOS byte or traffic class of the next runs; 0: what the system has there."""
+        """TOS byte or traffic class of the next datagrams; 0: the system's default."""
 
     @classmethod
     def of_listeners(
@@ -124,21 +124,21 @@ class UdpSockets:
 
     @property
     def segments(self) -> bool:
-        """Whether runs still go out in one call."""
+        """Whether groups of datagrams still go out in one call."""
         return self._segments
 
     @property
     def offloads(self) -> tuple[str, ...]:
-        """What the kernel does for us: GSO until it has refused it, GRO."""
+        """The offloads in use: GSO until the kernel has refused it, GRO."""
         return ("GSO",) * self._segments + ("GRO",) * self._joins
 
     def start(self) -> None:
-        """Begin to receive."""
+        """Start to receive."""
         for index, source in enumerate(self._sockets):
             self._loop.add_reader(source.fileno(), self._readable, index)
 
     def stop(self) -> None:
-        """Receive no more; the sockets stay open for sending."""
+        """Stop receiving; the sockets stay open for sending."""
         for source in self._sockets:
             self._loop.remove_reader(source.fileno())
 
@@ -175,7 +175,7 @@ class UdpSockets:
             self._on_datagrams(datagrams, addresses, index)
 
     def send(self, index: int, address: SockAddr, datagram: bytes) -> bool:
-        """Send one datagram. False: it is larger than the path takes (EMSGSIZE). Other losses are silent."""
+        """Send one datagram. False: it is too large for the path (EMSGSIZE). Other losses are silent."""
         try:
             self._sockets[index].sendto(datagram, address)
         except OSError as error:
@@ -185,7 +185,7 @@ class UdpSockets:
         return True
 
     def _send_single(self, index: int, address: SockAddr, datagram: bytes) -> bool:
-        """Do what `send` does, with the mark."""
+        """Send one datagram as `send` does, with the mark."""
         if not self.mark:
             return self.send(index, address, datagram)
         try:
@@ -200,7 +200,9 @@ class UdpSockets:
         kind = _TRAFFIC_CLASS if len(address) == 4 else _TYPE_OF_SERVICE
         return (*kind, _MARK.pack(self.mark))
 
-    def send_run(self, index: int, address: SockAddr, datagrams: Sequence[bytes] | DatagramRun) -> int | None:
+    def send_batch(
+        self, index: int, address: SockAddr, datagrams: Sequence[bytes] | DatagramRun
+    ) -> int | None:
         """Send datagrams in order; return the size of the smallest one that was refused as too big."""
         if not isinstance(datagrams, Sequence):
             return self._send_whole(index, address, datagrams)
@@ -231,9 +233,10 @@ class UdpSockets:
     def _send_after(
         self, error: OSError, index: int, address: SockAddr, datagrams: Sequence[bytes]
     ) -> int | None:
-        """Send singly what could not go in one call, and find out whether anything can.
+        """Send singly the datagrams that were refused in one call, and find out whether GSO works at all.
 
-        Kernels before 2025 say EINVAL for a path with a small MTU, too: there single ones are refused, too.
+        Kernels before 2025 report EINVAL for a path with a small MTU, too; there single datagrams are refused
+        as well.
         """
         refused = self._send_each(index, address, datagrams)
         if refused is None and error.errno in _GIVE_UP and self._segments:
@@ -253,7 +256,7 @@ class UdpSockets:
     ) -> OSError | None:
         """Send datagrams of ``size`` (the last may be shorter) in one call; return why they must go singly.
 
-        None: they are gone, or lost as single ones would be.
+        None: they were sent, or lost as single ones would be.
         """
         control = [(socket.IPPROTO_UDP, _UDP_SEGMENT, _SEGMENT_SIZE.pack(size))]
         if self.mark:
@@ -274,7 +277,7 @@ class UdpSockets:
 
 
 def _ask_for_runs(source: DatagramSocket) -> bool:
-    """Ask the kernel to hand over runs of equal datagrams in one call; False if it cannot."""
+    """Ask the kernel to return runs of equal datagrams in one call; False if it cannot."""
     try:
         source.setsockopt(socket.IPPROTO_UDP, _UDP_GRO, 1)
     except OSError:
@@ -291,7 +294,7 @@ def _run_step(control: Sequence[tuple[int, int, bytes]]) -> int:
 
 
 def _load_runs() -> tuple[Callable[[memoryview, int], DatagramRun] | None, int]:
-    """Return what makes a run and the least number of datagrams for one; None without numpy."""
+    """Return the function that makes a run, and the least number of datagrams for it; None without numpy."""
     try:
         from pytinc.datapath.runs import MIN_RUN, DatagramRun
     except ImportError:
@@ -309,7 +312,7 @@ def _most_segments(size: int) -> int:
 
 
 def _groups(datagrams: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
-    """Cut a run into pieces that UDP_SEGMENT takes: equal lengths, of which only the last may be shorter."""
+    """Cut a batch into groups for UDP_SEGMENT: all of the same length, only the last may be shorter."""
     start, count = 0, len(datagrams)
     while start < count:
         size = len(datagrams[start])

@@ -1,10 +1,10 @@
-"""UPnP: asks the router of the local network to let others reach our port (UPnP = yes, config.md).
+"""UPnP: asks the router of the local network to make our port reachable (UPnP = yes).
 
-The daemon's service spawns `PortMapper.run_forever`. At start and then every UPnPRefreshPeriod seconds the
-router is looked for and our ports are mapped for twice as long, as tinc does. So a router that was restarted
-or changed is found again, and a mapping outlives the daemon for two periods at most: like tinc, pytinc does
-not take it back. What talks to the router is a process of its own, see `pytinc.net.igd`; the loop only waits
-for it. Nothing depends on its success: what fails is logged once, and tried again.
+The daemon's service spawns `PortMapper.run_forever`. At start and then every UPnPRefreshPeriod seconds it
+looks for the router and maps our ports for twice this time, as tinc does. So a router that was restarted or
+changed is found again, and a mapping outlives the daemon by two periods at most: like tinc, pytinc does not
+remove it. A separate process talks to the router, see `pytinc.net.igd`; the loop only waits for it. Nothing
+depends on its success: a failure is logged once, and the attempt is repeated.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from typing import Any, Final
 from pytinc.net.log import LogFunction, reason
 
 MAX_OUTPUT: Final = 16384
-"""Bytes that are read of what the process prints: some hundred for each of a few ports."""
+"""Bytes of the process's output that are read: it prints some hundred for each of a few ports."""
 MAX_LEASE: Final = 604800
-"""Seconds: what a router of version 2 takes at most (WANIPConnection:2, 2.3.8)."""
+"""Seconds: the longest lease of a router of version 2 (WANIPConnection:2, 2.3.8)."""
 MAX_WORDS: Final = 200
-"""Characters of a text from the network that get into a log line."""
+"""Characters of a text from the network that a log line contains at most."""
 TIMEOUT: Final = 60.0
-"""Seconds beyond the wait for answers: a router is slow, but one that sends for ever shall not hold us."""
+"""Seconds beyond the wait for answers: routers are slow, but one that sends for ever must not block us."""
 _PROGRAM: Final = "pytinc.net.igd"
 
 
 def missing_library() -> str | None:
-    """Return what to tell the user if miniupnpc is not installed, else None."""
+    """Return a message for the user if miniupnpc is not installed, otherwise None."""
     if importlib.util.find_spec("miniupnpc") is not None:
         return None
     return (
@@ -46,20 +46,20 @@ class Plan:
     """What to map, and how often."""
 
     ports: tuple[str, ...]
-    """As ``655/tcp``."""
+    """In the form ``655/tcp``."""
     wait: int
     """Seconds to wait for routers to answer (UPnPDiscoverWait)."""
     period: int
-    """Seconds from one time to the next (UPnPRefreshPeriod)."""
+    """Seconds between two mappings (UPnPRefreshPeriod)."""
 
     @property
     def lease(self) -> int:
-        """Seconds for which the router is asked to keep a mapping."""
+        """Seconds for which the router must keep a mapping."""
         return min(2 * self.period, MAX_LEASE)
 
 
 def plan(ports: Iterable[str], *, udp_only: bool, wait: int, period: int) -> Plan:
-    """Return the plan for the ports of the sockets that listen for IPv4, in their order."""
+    """Return the plan for the ports of the IPv4 listening sockets, in their order."""
     protocols = ("udp",) if udp_only else ("tcp", "udp")
     return Plan(
         tuple(f"{port}/{protocol}" for port in dict.fromkeys(ports) for protocol in protocols), wait, period
@@ -74,7 +74,7 @@ class PortMapper:
         self._log = log
         self._command = command or (sys.executable, "-P", "-m", _PROGRAM)
         self._known: dict[str, str] = {}
-        """The last thing said about each subject; it is said again only when it changes."""
+        """The last message about each subject; a message is repeated only when it changes."""
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = asyncio.Event()
         self._ended = asyncio.Event()
@@ -132,7 +132,7 @@ class PortMapper:
                 self._process.kill()
 
     def _report(self, output: bytes, status: int) -> None:
-        """Log what the process found out."""
+        """Log the results of the process."""
         reports = [report for line in output.splitlines() if (report := _report_of(line)) is not None]
         for report in reports:
             if "port" in report:
@@ -142,7 +142,7 @@ class PortMapper:
             else:
                 self._say("", "warning", f"UPnP: {_words(report.get('error'))}; no ports are mapped")
         if not reports:
-            self._say("", "warning", f"UPnP: what talks to the router failed (status {status})")
+            self._say("", "warning", f"UPnP: the program that talks to the router failed (status {status})")
 
     def _report_port(self, port: str, error: object) -> None:
         if error is None:
@@ -154,13 +154,13 @@ class PortMapper:
         if self._known.get(subject) == text:
             return
         if not subject and priority == "warning":
-            self._known.clear()  # once that is over, everything is news
+            self._known.clear()  # after this failure everything is logged again
         self._known[subject] = text
         self._log(0 if priority == "warning" else 1, priority, text)
 
 
 async def _read(process: asyncio.subprocess.Process) -> bytes:
-    """Return what a process prints, up to the bound; it is not waited for beyond that."""
+    """Return the output of a process, up to the bound; do not wait for more."""
     assert process.stdout is not None
     output = b""
     while len(output) < MAX_OUTPUT and (data := await process.stdout.read(MAX_OUTPUT - len(output))):
@@ -169,7 +169,7 @@ async def _read(process: asyncio.subprocess.Process) -> bytes:
 
 
 async def _drain(process: asyncio.subprocess.Process) -> None:
-    """Read what an ended process has left in its pipe; only then does the loop close that."""
+    """Read the rest of an ended process's output; the loop closes the pipe only after this."""
     assert process.stdout is not None
     while await process.stdout.read(MAX_OUTPUT):
         pass
@@ -184,5 +184,5 @@ def _report_of(line: bytes) -> dict[str, Any] | None:
 
 
 def _words(text: object) -> str:
-    """Return a text from the network as it may stand in a log line."""
+    """Return a text from the network in a form that is safe in a log line."""
     return "".join(char if char.isprintable() else "?" for char in str(text)[:MAX_WORDS])

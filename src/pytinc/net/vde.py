@@ -1,10 +1,12 @@
-"""``DeviceType = vde``: a plug in a switch of Virtual Distributed Ethernet (config.md 5.1).
+"""``DeviceType = vde``: a port of a switch of Virtual Distributed Ethernet.
 
-``Device`` is the directory of a vde_switch(1). We ask at its socket ``ctl`` for a port, telling a datagram
-socket of ours, and are told one of the switch's; each datagram between the two is a frame. The port is ours
-as long as the connection to ``ctl`` is open. The form of request and answer is not written down anywhere: it
-is what vde_plug(1) of Debian's vde2 was seen to send, and vde_switch to answer. `pytinc.net.devices` makes
-the device.
+See docs/protocol-data.md, "Devices".
+
+``Device`` is the directory of a vde_switch(1). We send a request for a port to its socket ``ctl``, with the
+path of our datagram socket, and get the path of a socket of the switch; each datagram between the two is a
+frame. The port is ours as long as the connection to ``ctl`` is open. Request and answer are not documented
+anywhere: their form was observed between vde_plug(1) of Debian's vde2 and vde_switch. `pytinc.net.devices`
+makes the device.
 """
 
 from __future__ import annotations
@@ -46,13 +48,13 @@ _numbers = itertools.count()
 
 
 class VdeDevice:
-    """A port of the switch in the directory ``path``. Raises `DeviceError` if it cannot be had.
+    """A port of the switch in the directory ``path``. Raises `DeviceError` if it cannot be opened.
 
-    ``port`` 0 is any; ``group`` names who besides us may use our socket, as the switch may have to.
+    ``port`` 0 means any; the group ``group`` may use our socket, which the switch may need.
     """
 
     hwaddr = BROADCAST_MAC
-    """In router mode: who is on the switch is known only after the first ARP question."""
+    """In router mode: the host on the switch is known only after its first ARP request."""
 
     def __init__(self, path: str, name: str, *, port: int = 0, group: str | None = None) -> None:
         if not 0 <= port <= MAX_PORT:
@@ -93,7 +95,7 @@ class VdeDevice:
         return self._socket.fileno()
 
     def read_batch(self, limit: int) -> list[bytes]:
-        """Return up to ``limit`` frames. What is too long for the VPN is dropped."""
+        """Return up to ``limit`` frames. Frames that are too long for the VPN are dropped."""
         frames: list[bytes] = []
         receive = self._socket.recv
         try:
@@ -115,13 +117,13 @@ class VdeDevice:
         self._socket.send(frame)
 
     def close(self) -> None:
-        """Pull the plug."""
+        """Close the port."""
         self._undo.close()
 
 
 def _bind(opened: socket.socket, path: str, group: str | None) -> None:
-    """Make our socket: for its owner only, or for a group too. Raises `OSError`, `DeviceError`."""
-    # Nobody else may send us frames in the time between.
+    """Make our socket, for its owner only or also for a group. Raises `OSError`, `DeviceError`."""
+    # Until the permissions are set, nobody else may send us frames.
     before = os.umask(0o077)
     try:
         opened.bind(path)

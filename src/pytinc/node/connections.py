@@ -1,15 +1,13 @@
 """The life of meta connections: accepting, dialling, PING, closing, and the end (tinc: net.c, meta.c).
 
-Each TCP connection is a `Connection` here and a `MetaConnection` (its protocol) inside. What comes on it is
-`meta_events`' business, the login's end that of `activation`, and whom to dial that of `dialling`. The end of
-a connection comes out as `ConnectionEnded`.
+Each TCP connection is a `Connection` here and a `MetaConnection` (its protocol) inside. `meta_events` acts on
+what comes in, `activation` ends the login, and `dialling` decides whom to dial. The end of a connection comes
+out as `ConnectionEnded`.
 """
 
 from __future__ import annotations
 
-import enum
 import math
-from functools import partial
 from typing import Final
 
 from pytinc.node.actions import CloseMeta, Dial
@@ -20,43 +18,15 @@ from pytinc.node.invitations import Invitations
 from pytinc.node.meta_output import MetaOutput
 from pytinc.node.public_keys import PublicKeys
 from pytinc.node.records import NEVER, Connection, Entry
+from pytinc.node.request_log import RequestLog
 from pytinc.node.topology import Topology
 from pytinc.node.tunnels import Tunnels
 from pytinc.protocol.meta import MetaConnection, State
 from pytinc.wire.address import Address
-from pytinc.wire.names import is_valid_name
-from pytinc.wire.requests import Number, parse_number
 
 MAX_HALF_OPEN: Final = 512
 """Connections that have not finished their login; the newest is refused beyond this, so that strangers
 cannot use up memory in the PingTimeout seconds each of them has."""
-REQUEST_LEVEL: Final = 4
-"""Debug level at which every request is logged with its contents, as in tinc.
-
-See docs/tinc-program.md, "Log".
-"""
-
-
-class ConnectionStatus(enum.IntFlag):
-    """Status bits as dumps show them (docs/protocol-control.md, "Status bits")."""
-
-    PINGED = 0x1
-    CONNECTING = 0x4
-    MST = 0x100
-
-
-def _without_secrets(number: Number, line: str) -> str:
-    """Return a request as it may be logged, its secret word (if it may have one) replaced by three dots.
-
-    ANS_KEY between legacy nodes, for which we only relay, holds a session key; and a control client that came
-    to the wrong socket greets with its cookie.
-    """
-    words = line.split()
-    if number is Number.ANS_KEY:
-        return " ".join([*words[:3], "...", *words[4:]])
-    if number is Number.ID and not is_valid_name(words[1]):
-        return " ".join([words[0], words[1][0] + "...", *words[2:]])
-    return line
 
 
 class Burst:
@@ -72,7 +42,7 @@ class Burst:
     def is_exceeded(self, limit: int, now: float) -> bool:
         """Count one connection; tell whether it is one too many.
 
-        What is refused does not count: who knocks all the time must not keep the bucket full for others.
+        Refused connections do not count: a host that keeps trying must not keep the bucket full for others.
         """
         self._level = max(0.0, self._level - (now - self._last))
         self._last = now
@@ -83,7 +53,7 @@ class Burst:
 
 
 class Connections:
-    """Makes and ends meta connections, and looks after those there are."""
+    """Makes, checks and ends meta connections."""
 
     def __init__(
         self,
@@ -91,6 +61,7 @@ class Connections:
         meta_output: MetaOutput,
         public_keys: PublicKeys,
         seen: SeenCache,
+        request_log: RequestLog,
         topology: Topology,
         tunnels: Tunnels,
         invitations: Invitations,
@@ -99,28 +70,16 @@ class Connections:
         self._meta_output = meta_output
         self._public_keys = public_keys
         self._seen = seen
+        self._request_log = request_log
         self._topology = topology
         self._tunnels = tunnels
         self._invitations = invitations
         self._next_number = 0
         self._burst = Burst()
         self._last_check = math.inf
-        self._tracing = False
-
-    def trace_requests(self, wanted: bool) -> None:
-        """Log every request from now on, or no longer: `REQUEST_LEVEL` is wanted by somebody.
-
-        It is switched at each connection, so that requests cost nothing more while nobody wants the lines.
-        """
-        self._tracing = wanted
-        for connection in self._core.connections.values():
-            self._trace(connection)
-
-    def _trace(self, connection: Connection) -> None:
-        connection.meta.trace = partial(self._log_request, connection) if self._tracing else None
 
     def start(self, now: float) -> None:
-        """From now on a sleep is noticed."""
+        """Begin to watch for a sleep of the machine."""
         self._last_check = now
 
     # -- beginnings --
@@ -174,16 +133,9 @@ class Connections:
         )
         meta.is_old_news = self._seen.__contains__
         connection = Connection(number, meta, remote, local, now)
-        self._trace(connection)
+        self._request_log.watch(connection)
         self._core.connections[number] = connection
         return connection
-
-    def _log_request(self, connection: Connection, direction: str, line: str) -> None:
-        """Log a request in tinc's words."""
-        number = parse_number(line)
-        to = "to" if direction == "Sending" else "from"
-        text = f"{direction} {number.name} {to} {connection.describe()}: {_without_secrets(number, line)}"
-        self._core.log(REQUEST_LEVEL, "debug", text)
 
     def _number(self) -> int:
         self._next_number += 1
@@ -294,7 +246,7 @@ class Connections:
             self.terminate(connection, now, tarpit=is_stranger)
             return
         assert connection.peer is not None
-        # tinc searches with traffic only; what has begun may as well be finished.
+        # tinc searches only while there is traffic. A search that has begun is finished here.
         self._tunnels.upkeep(connection.peer, now, search_mtu=connection.peer.path.is_searching)
         if connection.pinged:
             core.log(1, "info", f"{connection.describe()} didn't respond to PING in time")
@@ -307,17 +259,6 @@ class Connections:
         for connection in list(self._core.connections.values()):
             if connection.dialled and not connection.activated:
                 connection.last_ping = NEVER
-
-    def status(self, connection: Connection) -> int:
-        """Return the status bits for a dump."""
-        bits = ConnectionStatus(0)
-        if connection.pinged:
-            bits |= ConnectionStatus.PINGED
-        if connection.meta.state is State.CONNECTING:
-            bits |= ConnectionStatus.CONNECTING
-        if connection.peer is not None and connection.peer.slot in self._core.table.tree:
-            bits |= ConnectionStatus.MST
-        return int(bits)
 
 
 def _is_loopback(address: Address) -> bool:

@@ -34,7 +34,7 @@ MAX_JITTER: Final = 0.131071
 
 
 class Core:
-    """The ground that the parts of a node stand on."""
+    """Facts and services that all parts of a node share."""
 
     def __init__(
         self,

@@ -1,13 +1,14 @@
-"""New words about edges and subnets that others got wrong: at once the first time, then with a rest.
+"""Corrections of what others say about edges and subnets: at once, but not again and again.
 
-A line that floods the mesh is acted on once by each node, however often it comes. Corrections are new lines.
-While stale news of a mesh that was in two parts meets true ones, one wrong line can call forth a correction
-from several nodes, each of which is wrong for somebody else by the time it arrives: without a rest, 30 nodes
-were seen to send three times as many lines with every 20 ms (`tests/sim/test_scale.py`).
+Each node acts once on a line that floods the mesh, however often it comes. Corrections are new lines. When
+two parts of a mesh meet again and stale announcements meet true ones, one wrong line can cause corrections
+from several nodes, each of which is wrong for somebody else by the time it arrives. Without a limit, 30 nodes
+sent three times as many lines every 20 ms (`tests/sim/test_scale.py`).
 
-So each node speaks up about one thing at most once in `OWN_REST` (if it is its own) or `OTHERS_REST` seconds.
-What was held back is looked at again after the rest, when most lines have arrived: if it is still to be said,
-all neighbours hear it. tinc corrects at once, always, and stands still for a while when it was too often.
+So each node corrects one thing at most once in `OWN_REST` seconds (if it is its own) or `OTHERS_REST`
+seconds. A correction that was held back is looked at again after that time, when most lines have arrived; if
+it is still needed, all neighbours get it. tinc always corrects at once, and blocks for a while if that
+happens too often.
 """
 
 from __future__ import annotations
@@ -22,17 +23,17 @@ from pytinc.node.topology import Topology
 from pytinc.wire.subnet import Subnet
 
 OWN_REST: Final = 0.5
-"""Seconds; the owner's word ends the matter, so it comes before the others' next one."""
+"""Seconds. Shorter than for others, because the correction of the owner is final."""
 OTHERS_REST: Final = 2.0
 MAX_THINGS: Final = 16384
-"""Things in rest; beyond this there is no new word about any further one."""
+"""Things that were corrected a short while ago; beyond this number nothing else is corrected."""
 
 Thing = tuple[str, str | Subnet]
 """Source and target of an edge, or owner of a subnet and the subnet."""
 
 
 class Corrections:
-    """Knows about what the node has spoken up a short while ago, and what it still has to say."""
+    """Knows what was corrected a short while ago, and which corrections are still held back."""
 
     def __init__(self, core: Core, meta_output: MetaOutput, topology: Topology, subnets: Subnets) -> None:
         self._core = core
@@ -40,14 +41,14 @@ class Corrections:
         self._topology = topology
         self._subnets = subnets
         self._until: dict[Thing, float] = {}
-        """When each thing's rest ends."""
+        """When each thing may be corrected again."""
         self._held: set[Thing] = set()
         self._next = math.inf
 
     def may_speak(self, thing: Thing, now: float) -> bool:
-        """Tell whether a new line about ``thing`` may go out now; if not, it is looked at again later."""
+        """Tell whether a correction of ``thing`` may go out now; if not, it is looked at again later."""
         if self._core.settings.tunnel_server:
-            return True  # it passes nothing on, and what it says is for one neighbour
+            return True  # it passes nothing on, and its corrections go to one neighbour only
         if thing in self._until:
             self._held.add(thing)
             return False
@@ -62,11 +63,11 @@ class Corrections:
         self._next = min(self._next, until)
 
     def next_deadline(self) -> float:
-        """Return when the next rest ends."""
+        """Return when the next thing may be corrected again."""
         return self._next
 
     def tick(self, now: float) -> None:
-        """End what rests are over, and say what was held back."""
+        """Send the corrections that were held back and are still needed."""
         if now < self._next:
             return
         over = [thing for thing, until in self._until.items() if until <= now]
@@ -82,7 +83,7 @@ class Corrections:
                     self._meta_output.broadcast_line(line, None)
 
     def _truth(self, thing: Thing, now: float) -> str | None:
-        """Return the line that says how it is; None if it is not for us to say."""
+        """Return the line that tells the truth about a thing; None if it is not ours to tell."""
         name, what = thing
         if self._topology.is_paused(now):
             return None

@@ -71,7 +71,7 @@ class Dialling:
                 self._start_entry(entry, now)
 
     def begin_anew(self, now: float) -> None:
-        """Begin every search anew, without back-off: the machine may have been carried elsewhere."""
+        """Start every search afresh, without back-off: the machine may be in another network now."""
         for entry in self._entries.values():
             entry.restart_addresses()
         self.retry(now)

@@ -16,7 +16,7 @@ MAX_CHARACTERS: Final = 16 * 1024 * 1024
 """Of all lines together: an honest one has some 80, but a hostile one can have 2,175."""
 
 DELETION_MEMORY: Final = 30.0
-"""Seconds for which a deletion is remembered: some times as long as announcements chase each other."""
+"""Seconds for which a deletion is remembered: several times as long as late announcements keep coming."""
 MAX_DELETIONS: Final = 16384
 """Deletions remembered; beyond this the oldest are forgotten, which costs at worst a stale entry."""
 
@@ -24,9 +24,9 @@ MAX_DELETIONS: Final = 16384
 class Deletions:
     """Edges and subnets that were deleted a short while ago.
 
-    While many links change, an announcement of something that is gone may still be on its way, and
-    bring it back to life behind us. Its owner then corrects that with another deletion; we must pass it
-    on although we know nothing of the thing any more. tinc does not, and keeps dead entries for good.
+    While many links change, an announcement of something that is gone may still be on its way, and bring
+    it back to life at other nodes. Its owner then sends another deletion. We must pass that on although we
+    have already forgotten the thing. tinc does not, and some of its nodes keep dead entries for good.
     """
 
     def __init__(self) -> None:

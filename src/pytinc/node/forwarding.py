@@ -1,8 +1,9 @@
 """Writes what follows from routes and subnets into the forwarding table: paths and owners.
 
-Some attributes of a slot are written by the part that knows them first: session, address and `upkeep_due` by
-the parts that look after tunnels, the connection by `activation` and `connections`, reachability by
-`topology`, silence by `guard`.
+Some facts are written by the part that knows them first: session, compression and `upkeep_due` by `sessions`
+and `tunnels`, the address by `addresses`, MTUs and confirmation by `pytinc.protocol.pmtu`, the connection by
+`activation` and `connections`, slots and reachability by `topology`, own MACs by `subnets`, silence and the
+guard's table by `guard`, rules by `node`.
 """
 
 from __future__ import annotations
@@ -78,8 +79,8 @@ class Forwarding:
     def _mac_owner(self, mac: bytes) -> PeerSlot | None:
         """Return the node that frames for ``mac`` go to; None for broadcast and unknown ones.
 
-        A node that is silent has it only if all others that are reachable are so, too. That of the guards is
-        nobody's, whoever announces it.
+        A node that is silent has it only if all others that are reachable are so, too. Nobody can own
+        the MAC of the guards, not even by announcing it.
         """
         if mac == GUARD_MAC:
             return None

@@ -265,7 +265,7 @@ class NodeGuard:
             if sent != before:
                 changed = now
             self._traffic[name] = (sent, changed)
-            # One that is passed over gets no frames, and must not come back before it answers.
+            # A silent node gets no frames, and must not be used again before it answers.
             if now - changed < RIVAL_USE or peer.slot.silent:
                 used.append(name)
         return used
@@ -274,7 +274,7 @@ class NodeGuard:
 
     def _send_probe(self, action: actions.SendProbe, now: float) -> None:
         peer = self._core.peers.get(action.node)
-        if peer is not None:  # else it was purged just now
+        if peer is not None:  # otherwise it was purged just now
             self._probes.send_guard_probe(peer, action.nonce)
 
     def _ask_meta(self, action: actions.AskMeta, now: float) -> None:

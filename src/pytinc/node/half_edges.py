@@ -1,12 +1,12 @@
-"""Edges of which one direction stays missing: those who ought to know are asked.
+"""Edges of which one direction stays missing: the nodes that ought to know are asked.
 
 An edge counts only in both directions. While many links change at once (parts of a mesh that come together
-again) an announcement can get lost behind one that says otherwise, and a table lacks one direction of a link
-that works, or keeps one of a link that is gone. In tinc that lasts until the link changes.
+again) a late announcement can contradict a newer one, and a table lacks one direction of a link that works,
+or keeps one of a link that is gone. In tinc that lasts until the link changes.
 
-So what has been half for `AGEING_INTERVAL` seconds at least is a question to the owners of both directions,
-who answer with the announcement that is true. It is a sub-request of REQ_KEY, which all nodes pass on
-(docs/protocol.md): a C node that is asked writes a line into its log, and nothing else happens.
+So if an edge has been half for at least one round, the owners of both directions are asked, and answer with
+the true announcement. It is a sub-request of REQ_KEY, which all nodes pass on
+(docs/protocol.md): a C node that is asked writes a line into its log and does nothing else.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ EDGE_QUESTION: Final = 4097
 EDGE_ANSWER: Final = 4098
 """Sub-request, with an ADD_EDGE or DEL_EDGE in base64: so it is."""
 MAX_QUESTIONS: Final = 8
-"""Edges asked about at a time; the next ones come after these."""
+"""Edges asked about in one round; the others wait for the next ones."""
 FACTOR: Final = 4
-"""A question without effect is put again after so many times the rounds until the last one."""
+"""A question without effect is repeated after this many times the number of rounds so far."""
 
 
 class HalfEdges:
@@ -45,7 +45,7 @@ class HalfEdges:
         """Missing edges, and the rounds in which each was."""
 
     def look(self, now: float) -> None:
-        """Do one round: called every `AGEING_INTERVAL` seconds."""
+        """Do one round (every ten seconds)."""
         if self._core.settings.tunnel_server:
             return  # it is not meant to know everything
         missing = dict.fromkeys(self._topology.graph.missing_edges())
@@ -55,7 +55,7 @@ class HalfEdges:
             rounds = self._rounds.get(ends, 0)
             if rounds and _is_due(rounds):
                 if asked == MAX_QUESTIONS:
-                    continue  # its turn comes
+                    continue  # in a later round
                 asked += 1
                 self._ask(*ends)
             self._rounds[ends] = rounds + 1

@@ -1,4 +1,4 @@
-"""Invitations that strangers bring: what they get, and whom that makes known.
+"""Invitations that strangers bring: what they get, and how the new node becomes known.
 
 See docs/protocol-invitations.md, "Inviter".
 

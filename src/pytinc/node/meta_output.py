@@ -110,11 +110,11 @@ class MetaOutput:
     # -- to the shell --
 
     def touch(self, connection: Connection) -> None:
-        """The protocol of a connection has something to write: `flush` looks."""
+        """Note that the protocol of a connection may have something to write; `flush` collects it."""
         self._to_flush[connection.number] = connection
 
     def forget(self, connection: Connection) -> None:
-        """A connection ended: what it still had to write is lost."""
+        """Drop what a connection that ended still had to write."""
         self._to_flush.pop(connection.number, None)
 
     def flush(self) -> None:

@@ -2,8 +2,8 @@
 
 The shell (`pytinc.net.shell`) calls one method for each thing that happens, always with ``now`` (loop time in
 seconds), then sends `Node.output`, carries out `take_actions()`, and comes back at `next_deadline()`. What
-the node does is spread over parts with one subject each. A part is given the parts that it needs; imports and
-needs go one way, in this order:
+the node does is spread over parts with one subject each. A part is given the parts that it needs,
+and never the other way round. From the lowest to the highest:
 
 * `core`, `records`, `changes`: what all share: settings, peers, connections, actions, what has changed
 * `meta_output`: what goes out on meta connections (tinc: meta.c)
@@ -27,10 +27,8 @@ from typing import TYPE_CHECKING, Final
 
 from pytinc.config.settings import Settings
 from pytinc.crypto.keys import PrivateKey
-from pytinc.datapath.inbound import Inbound
-from pytinc.datapath.outbound import Outbound
+from pytinc.datapath.datapath import DataPath
 from pytinc.datapath.output import Output
-from pytinc.datapath.router import Router
 from pytinc.datapath.table import ForwardingTable
 from pytinc.node.actions import Action
 from pytinc.node.activation import Activation
@@ -62,6 +60,7 @@ from pytinc.node.probes import Probes
 from pytinc.node.public_keys import PublicKeys
 from pytinc.node.purge import Purge
 from pytinc.node.records import Peer
+from pytinc.node.request_log import RequestLog
 from pytinc.node.requests import Requests
 from pytinc.node.requests_edge import EdgeRequests
 from pytinc.node.requests_key import KeyRequests
@@ -128,8 +127,8 @@ class Node:
         table = core.table
         if table.rules.router:
             table.own_address = own_address
-        self._outbound = (Router if table.rules.router else Outbound)(table)
-        self.inbound = Inbound(table, self._outbound)
+        self._datapath = DataPath(table)
+        self.inbound = self._datapath.inbound
 
         self.meta_output = out = MetaOutput(core)
         self.public_keys = PublicKeys(core)
@@ -145,12 +144,13 @@ class Node:
         self.path_info = path_info = PathInfo(core, out)
         self.tunnels = tunnels = Tunnels(core, addresses, sessions, probes, path_info)
         self._tcp_packets = TcpPackets(core, self.inbound, path_info)
-        self.guard = NodeGuard(core, out, subnets.table, forwarding, probes, tunnels, self._outbound.inject)
+        self.guard = NodeGuard(core, out, subnets.table, forwarding, probes, tunnels, self._datapath.inject)
         # Connections.
         self.seen = SeenCache()
+        self._request_log = RequestLog(core)
         self._invitations = Invitations(core, topology)
         self.connections = connections = Connections(
-            core, out, self.public_keys, self.seen, topology, tunnels, self._invitations
+            core, out, self.public_keys, self.seen, self._request_log, topology, tunnels, self._invitations
         )
         self._activation = Activation(core, out, topology, subnets, connections)
         self.dialling = Dialling(core, topology, self._caches, connections)
@@ -375,11 +375,11 @@ class Node:
         self._settle(now)
 
     def frames(self, frames: Sequence[bytes | FrameRun], now: float) -> bool:
-        """Ethernet frames were read from the device; return whether more came of it than packets to send.
+        """Ethernet frames were read from the device; return True if they caused anything but packets to send.
 
         If not, which is the usual case, there are no actions and the deadline is what it was.
         """
-        self._outbound.frames_from_device(frames, now, self.output)
+        self._datapath.frames_from_device(frames, now, self.output)
         return self._settle_packets(now)
 
     def datagrams(
@@ -421,7 +421,7 @@ class Node:
 
     def trace_requests(self, wanted: bool) -> None:
         """Log every request that connections send or get, or no longer, at level `REQUEST_LEVEL`."""
-        self.connections.trace_requests(wanted)
+        self._request_log.switch(wanted)
 
     def take_actions(self) -> list[Action]:
         """Return what the shell has to do, in order, and forget it."""
@@ -440,7 +440,7 @@ class Node:
         self.seen.age(now - self.settings.ping_interval)
 
     def _settle_packets(self, now: float) -> bool:
-        """Finish an event of the data path, of which nothing is left to do but for upcalls."""
+        """Finish a batch of packets: only upcalls need more."""
         if not self.core.output.upcalls:
             return False
         self._settle(now)

@@ -25,16 +25,16 @@ from pytinc.wire.requests import OptionBits
 ROAMING_INTERVAL: Final = 1.0
 """Seconds between two probes of an address that a peer may have moved to."""
 FAST_TAG_PROBES: Final = 3
-"""So many of our requests in a row without its word that it takes the fast tag, and a peer gets tinc's."""
+"""After this many requests in a row without the announcement of the fast tag a peer gets tinc's tag."""
 INCOMPLETE_INTERVAL: Final = 0.2
 """Seconds between two requests to a peer to send no super-frames: one may be lost as well."""
 
 
 class Heard(NamedTuple):
-    """What a probe told about the path, as far as more is to be done."""
+    """What a received probe calls for."""
 
     is_searching: bool
-    """It was a request, and UDP with its sender is not proved in this direction."""
+    """It was a request, and UDP to its sender is not proved yet."""
     is_confirmed: bool
     """It was the first answer: UDP with its sender works."""
 
@@ -139,6 +139,8 @@ class Probes:
 
     def moved(self, peer: Peer, address: Address, now: float) -> None:
         """Authentic data came from a new address: probe it first if the old one is proved, else take it."""
+        if address == peer.address:
+            return  # it has just answered from there
         if not peer.slot.confirmed:
             self._addresses.set_address(peer, address)
             return
@@ -154,7 +156,7 @@ class Probes:
         peer.is_guard = Capability.GUARD in capabilities
         session = peer.slot.session
         if session is None or session.state is State.REKEY_ACK:
-            return  # we seal under the new key already, and the probe came under the old one
+            return  # we already seal under the new key, and the probe came under the old one
         settings = peer.path.settings
         interval = settings.keepalive_interval if settings.udp_discovery else settings.ping_interval
         peer.fast_until = now + FAST_TAG_PROBES * interval

@@ -95,11 +95,11 @@ class Peer:
         self.learned_key: str | None = None
         self.out_compression = 0
         self.failed_since = NEVER
-        """Since when records of a confirmed address do not open, with nothing good in between."""
+        """When the present series of bad records from its confirmed address began."""
         self.failure_mark = 0
         """``slot.in_packets`` at that time."""
         self.fast_until = NEVER
-        """Until when its last word that it takes the fast tag (or super-frames) holds."""
+        """When its last announcement of the fast tag (or super-frames) expires."""
         self.incomplete_told = NEVER
         """When we last told it that pieces of its super-frames are lost."""
         self.is_guard = False

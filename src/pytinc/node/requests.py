@@ -64,4 +64,4 @@ class Requests:
             handler(connection, request, line, now)
         except LimitError as error:
             # Without the peer's words: it could have as many different ones as it likes.
-            self._core.complain(f"{connection.name} tells of more than fits: ignoring that ({error})", now)
+            self._core.complain(f"{connection.name} announces too much, ignoring that ({error})", now)

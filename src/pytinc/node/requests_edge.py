@@ -104,8 +104,8 @@ class EdgeRequests:
         if self._seen.seen(line, now):
             if edge is None or edge.origin != connection.number:
                 return
-            # The peer that told us of the edge withdraws it, in words that had come another way before:
-            # what it told was out of date (see `Deletions`). New words reach whom we told.
+            # The peer that told us of the edge withdraws it, with a line that came another way before: its
+            # announcement was out of date (see `Deletions`). Only a new line reaches those we told.
             may_speak = self._corrections.may_speak(ends, now)
             words = self._topology.withdraw(*ends).format() if may_speak else None
         if self._is_foreign(connection, request):

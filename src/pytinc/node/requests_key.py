@@ -22,14 +22,12 @@ from pytinc.node.half_edges import HalfEdges
 from pytinc.node.meta_output import MetaOutput
 from pytinc.node.path_info import PathInfo
 from pytinc.node.records import Connection, Peer
-from pytinc.node.sessions import Sessions
+from pytinc.node.sessions import NO_LEGACY, Sessions
 from pytinc.node.tcp_packets import TcpPackets
 from pytinc.node.tunnels import Tunnels
 from pytinc.wire import b64
 from pytinc.wire.requests import MAX_LINE_LENGTH, AnsKey, KeyChanged, Number, ReqKey
 
-SPTPS_ONLY: Final = -1
-"""Cipher, digest and MAC length in an ANS_KEY that carries an SPTPS handshake record."""
 MAX_COMPRESSION: Final = 12
 
 
@@ -122,7 +120,7 @@ class KeyRequests:
         if target is not self._core.me:
             self._relay_ans_key(source, target, request, line)
             return
-        is_sptps = (request.cipher, request.digest, request.mac_length) == (SPTPS_ONLY,) * 3
+        is_sptps = (request.cipher, request.digest, request.mac_length) == (NO_LEGACY,) * 3
         if not source.reachable or not is_sptps or not 0 <= request.compression <= MAX_COMPRESSION:
             return
         record = _record(request.key)

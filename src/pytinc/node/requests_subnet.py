@@ -67,7 +67,7 @@ class SubnetRequests:
         if self._seen.seen(line, now):
             if not self._subnets.came_from(request.owner, request.subnet, connection.number):
                 return
-            # As for edges (`EdgeRequests.on_del_edge`): who told us of it withdraws it.
+            # As for edges (`EdgeRequests.on_del_edge`): the peer that told us of it withdraws it.
             may_speak = self._corrections.may_speak((request.owner, request.subnet), now)
             words = self._subnets.withdraw(request.owner, request.subnet).format() if may_speak else None
         if self._is_foreign(connection, request.owner):

@@ -2,8 +2,7 @@
 
 See docs/protocol-meta.md, "Sessions between nodes".
 
-The handshake travels along the meta connections (REQ_KEY, ANS_KEY). What a new key leads to is `tunnels`'
-business.
+The handshake travels along the meta connections (REQ_KEY, ANS_KEY). `tunnels` decides what follows a new key.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from pytinc.wire.requests import AnsKey, Number, ReqKey
 SESSION_RETRY: Final = 10.0
 """Seconds after which an unanswered key request is repeated, and at least between two restarts."""
 FIRST_RETRIES: Final = (2.0, 4.0, 8.0)
-"""Seconds to wait after the first requests: one that met a route not ready yet costs no long gap."""
+"""Seconds to wait after the first requests, which are often lost because routes are not known yet."""
 COLLISION_WINDOW: Final = 2.0
 """Seconds within which a REQ_KEY from a node counts as crossing with ours.
 
@@ -37,14 +36,14 @@ See docs/protocol-meta.md, "Colliding requests".
 KEY_ASK_INTERVAL: Final = 1.0
 """Seconds between two requests for a node's public key."""
 KEY_ANSWER_WINDOW: Final = 30.0
-"""Seconds for which an answer to such a request is awaited; an unasked key is not taken."""
+"""Seconds to wait for the answer to such a request. A key that was not asked for is ignored."""
 SILENCE: Final = 3.0
 """Seconds of nothing but bad records from a confirmed address before the session is restarted."""
 REKEY_SPACING: Final = 0.2
 """Seconds from one peer's new key to the next one's when keys expire: all at once they would fill the meta
 connections of a large mesh, and stop the traffic of slow nodes."""
 REKEY_SHARE: Final = 0.25
-"""The last one is due after at most so much of KeyExpire."""
+"""All keys are renewed within this share of KeyExpire."""
 NO_LEGACY: Final = -1
 """Cipher, digest and MAC length in an ANS_KEY that carries an SPTPS handshake record."""
 
@@ -62,7 +61,7 @@ class Sessions:
         self._meta_output = meta_output
         self._public_keys = public_keys
         self._rekeys: deque[str] = deque()
-        """Who is to get a new key, in this order."""
+        """Nodes that are due for a new key, in order."""
         self._next_rekey = math.inf
         self._rekey_step = 0.0
 
@@ -218,7 +217,7 @@ class Sessions:
             self._send_handshake(peer, session.take_output())
 
     def _settle_collision(self, peer: Peer, record: bytes) -> None:
-        """Tell by the first answer which of two crossing sessions goes on (sequence number 0: ours)."""
+        """Decide by the first answer which of two crossing sessions goes on (sequence number 0: ours)."""
         if peer.collision is None:
             return
         if int.from_bytes(record[:4], "big") != 0:
@@ -277,7 +276,7 @@ class Sessions:
             self.restart_after_failure(peer, now)
 
     def rekey_all(self, now: float) -> None:
-        """Exchange new keys inside every running session, one after the other (KeyExpire)."""
+        """Queue all running sessions for new keys (KeyExpire); `tick` renews one after the other."""
         core = self._core
         self._rekeys = deque(name for name, peer in core.peers.items() if peer.slot.session is not None)
         if self._rekeys:
@@ -289,7 +288,7 @@ class Sessions:
         return self._next_rekey
 
     def tick(self, now: float) -> None:
-        """Renew the keys that are due."""
+        """Renew the keys that are due. Called by `Tunnels.tick`."""
         if now < self._next_rekey:
             return
         while self._rekeys and now >= self._next_rekey:

@@ -102,11 +102,11 @@ class Subnets:
         self._meta_output.broadcast_line(line, None)
 
     def note_line(self, owner: str, subnet: Subnet, line: str, origin: int | None, now: float) -> None:
-        """Remember the words in which a subnet was announced, and by which connection, while it exists."""
+        """Remember the line that announced a subnet, and its connection, for as long as the subnet exists."""
         self._lines[owner, subnet] = (line, now, origin)
 
     def came_from(self, owner: str, subnet: Subnet, connection: int) -> bool:
-        """Tell whether it was this connection that told us of a subnet."""
+        """Tell whether a subnet was announced on this connection."""
         known = self._lines.get((owner, subnet))
         return known is not None and known[2] == connection
 
@@ -145,7 +145,7 @@ class Subnets:
     # -- learning --
 
     def learn(self, macs: Iterable[bytes], now: float) -> None:
-        """Own the source MACs of frames from the device, and tell the peers of new ones."""
+        """Own the source MACs of frames from the device, and tell all neighbours of new ones."""
         core = self._core
         for mac in macs:
             core.table.own_macs[mac] = now

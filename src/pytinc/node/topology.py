@@ -22,13 +22,13 @@ from pytinc.wire.requests import AddEdge, DelEdge
 CONTRADICTION_LIMIT: Final = 100
 """More corrections than this of both kinds within one periodic run: two nodes share a name."""
 MAX_WORD: Final = 255
-"""Characters of a name (a longer one cannot be that of a host file) or of one part of an address. Lines about
-nodes with longer ones could be too long to be passed on, and end the connection that we owe them to."""
+"""Characters of a name (a host file cannot have a longer one) or of one part of an address. Lines about nodes
+with longer names could be too long to be passed on, which would end the connection."""
 SMALL_MESH: Final = 50
 """Nodes up to which every event has its own run of the graph, which takes a millisecond or less."""
 REST_PER_NODE: Final = 0.0002
-"""Seconds of rest after a run for each node of a larger mesh: some ten times what the run takes. In a storm
-of changes the runs would else take longer than everything else."""
+"""Seconds to wait after a run for each node of a larger mesh, about ten times what the run takes. Otherwise
+the runs would take most of the time in a storm of changes."""
 MIN_PAUSE: Final = 10.0
 MAX_PAUSE: Final = 3600.0
 
@@ -101,10 +101,10 @@ class Topology:
     def introduction(self, edge: Edge, now: float) -> str:
         """Return the line that tells a new neighbour of ``edge``.
 
-        A young edge is told in the very words in which it was announced: who has heard of it, and of
-        its end meanwhile, will not believe in it again. (tinc uses new words each time, so that edges
-        which are gone come back to life while many links change, and flood the mesh.) An old line may
-        have been forgotten, or, in a C node, not: an old edge is told in new words.
+        For a young edge this is the very line that announced it: a node that has heard of the edge, and of
+        its end since then, ignores that line. (tinc sends a new line each time, so that edges which are gone
+        come back to life while many links change, and flood the mesh.) For an old edge it is a new line,
+        because C nodes may or may not remember the old one.
         """
         if edge.line is not None and now - edge.announced < self._core.settings.ping_interval:
             return edge.line
@@ -115,7 +115,7 @@ class Topology:
         return DelEdge(self._core.nonce(), source, target)
 
     def drop_when_unreachable(self, name: str) -> None:
-        """If the next graph run finds ``name`` unreachable, its edge to us goes, too, and peers are told."""
+        """If the next graph run finds ``name`` unreachable, delete its edge to us, and tell the peers."""
         self._orphans.add(name)
 
     # -- the graph --

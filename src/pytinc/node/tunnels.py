@@ -77,6 +77,7 @@ class Tunnels:
             self._sessions.request(peer, now)
         elif now >= peer.fast_until or not core.settings.fast_tag:
             self._probes.use_forms(peer, Capability.NONE)
+        self._sessions.renew_worn_key(peer, now)
         if peer.slot.relay is not None and peer.slot.relay is not peer.slot:
             relay = core.of_slot(peer.slot.relay)
             if relay.version >= RELAY_VERSION:
@@ -85,7 +86,6 @@ class Tunnels:
             return
         if peer.valid_key:
             self._probes.probe(peer, now, search_mtu=search_mtu)
-            self._sessions.renew_worn_key(peer, now)
         peer.slot.upkeep_due = peer.path.next_upkeep(now) if peer.valid_key else now
         nexthop = core.peers[peer.route.nexthop]
         if not peer.slot.confirmed and nexthop is not peer and nexthop.version >= RELAY_VERSION:

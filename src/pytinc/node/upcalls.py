@@ -58,10 +58,11 @@ class UpcallHandler:
             self._subnets.learn(upcalls.learn, now)
             core.changes.settle(now)  # the guard asks for owners
             self._guard.take(upcalls, now)
-            for slot, (address, _) in upcalls.moved.items():
-                self._probes.moved(core.of_slot(slot), from_sockaddr(address), now)
             for probe in upcalls.probes:
                 self._on_probe(probe, now)
+            # After the probes: one that comes from a new address is no answer to what is sent there now.
+            for slot, (address, _) in upcalls.moved.items():
+                self._probes.moved(core.of_slot(slot), from_sockaddr(address), now)
             for slot in upcalls.handshakes:
                 self._sessions.send_answers(core.of_slot(slot))
             for slot in upcalls.failed:
@@ -89,7 +90,7 @@ class UpcallHandler:
         peer = self._core.of_slot(probe.source)
         peer.failed_since = NEVER
         if not probe.direct:
-            return  # it says nothing about the path between us, and nobody sends such
+            return  # it says nothing about the path between us, and no known node sends these
         timed = True
         if probe.is_reply:
             self._addresses.take_proved(peer, from_sockaddr(probe.address))

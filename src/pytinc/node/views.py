@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from pytinc.protocol.meta import State
 from pytinc.wire.address import UNKNOWN, UNSPEC, Address
 
 if TYPE_CHECKING:
     from pytinc.node.node import Node
-    from pytinc.node.records import Peer
+    from pytinc.node.records import Connection, Peer
 
 # Node status bits (docs/protocol-control.md, "Status bits").
 VALIDKEY = 0x2
@@ -24,6 +25,10 @@ SPTPS = 0x40
 UDP_CONFIRMED = 0x80
 HAS_ADDRESS = 0x800
 PING_SENT = 0x1000
+# Connection status bits, from the same list.
+PINGED = 0x1
+CONNECTING = 0x4
+MST = 0x100
 
 
 class NodeView(NamedTuple):
@@ -170,10 +175,21 @@ def connections(node: Node) -> list[ConnectionView]:
             connection.name,
             connection.remote,
             connection.options,
-            node.connections.status(connection),
+            _connection_status(node, connection),
         )
         for connection in node.core.connections.values()
     ]
+
+
+def _connection_status(node: Node, connection: Connection) -> int:
+    bits = 0
+    if connection.pinged:
+        bits |= PINGED
+    if connection.meta.state is State.CONNECTING:
+        bits |= CONNECTING
+    if connection.peer is not None and connection.peer.slot in node.table.tree:
+        bits |= MST
+    return bits
 
 
 def traffic(node: Node) -> list[TrafficView]:

@@ -1,12 +1,12 @@
-"""Nodes and edges; shortest paths, reachability and spanning tree as tinc decides them.
+"""Nodes and edges: shortest paths, reachability and spanning tree as tinc computes them.
 
 See docs/protocol-meta.md, "Graph".
 
-An edge counts only if its reverse exists, too. All nodes of a mixed mesh must come to compatible
-results, so ties are broken exactly as the C code does: by the order of names.
+An edge counts only if its reverse exists, too. All nodes of a mixed mesh must compute compatible results, so
+ties are broken as the C code breaks them: by the order of names.
 
-`Graph` is told about changes and is `dirty` until `run`; it keeps no history. What a change of
-reachability leads to is `pytinc.node.topology`'s business.
+Every change makes `Graph` `dirty` until the next run; the graph keeps no history. `pytinc.node.topology` acts
+on changes of reachability.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from pytinc.wire.address import Address
 from pytinc.wire.requests import OptionBits
 
 MAX_NODES: Final = 10_000
-"""Ten times the largest mesh we plan for; what a peer invents beyond that is ignored."""
+"""Ten times the largest mesh we plan for. Nodes that a peer invents beyond this limit are ignored."""
 MAX_EDGES: Final = 200_000
 """Twenty for each node; AutoConnect gives three to six."""
 MAX_STEPS: Final = 1_000_000
-"""Edges looked at in one run by tinc's rule, some half a second of work. An honest mesh looks at each edge a
-few times; weights made up to have nodes visited over and over must not stop the daemon (negative ones might
-for ever)."""
+"""Edges examined in one run by tinc's rule, about half a second of work. In an honest mesh a run examines
+each edge a few times. A peer can choose weights that make a run visit nodes again and again (with negative
+weights even for ever); this limit keeps the daemon running."""
 
 _INDIRECT: Final = OptionBits.INDIRECT
 
 
 class Edge:
-    """One direction of a meta connection. Never changed once it is in a graph: replaced."""
+    """One direction of a meta connection. An edge in a graph is never changed, only replaced."""
 
     __slots__ = (
         "address",
@@ -66,11 +66,11 @@ class Edge:
         self.options = options
         self.weight = weight
         self.line: str | None = None
-        """The ADD_EDGE that told of it, for whoever passes it on, ..."""
+        """The ADD_EDGE line that announced it, for forwarding."""
         self.announced = 0.0
-        """... when that was, ..."""
+        """When that line arrived."""
         self.origin: int | None = None
-        """... and the number of the connection it came from; None for an edge of our own."""
+        """The number of the connection it arrived on; None for an edge of our own."""
 
     def __repr__(self) -> str:
         """Both ends."""
@@ -83,14 +83,14 @@ class Route(NamedTuple):
     nexthop: str
     """The neighbour that meta requests go to."""
     via: str
-    """The last node on the path that may be sent UDP directly; the own node if that is none."""
+    """The last node on the path that UDP can be sent to directly; the own node if there is none."""
     distance: int
     weighted_distance: int
     indirect: bool
     options: int
     """Options of the edge that leads to the node; the own node has 0."""
     address: Address | None
-    """Address in that edge."""
+    """The address in that edge."""
 
 
 class Graph:
@@ -101,7 +101,8 @@ class Graph:
         self.dirty = True
         self._edges: dict[str, dict[str, Edge]] = {me: {}}
         self._sorted: dict[str, list[Edge]] = {}
-        """Edges of a node in order of their targets; made when needed, dropped when one changes."""
+        """Edges of each node in the order of their targets; computed on demand, dropped when one of them
+        changes."""
         self._count = 0
 
     # -- nodes and edges --
@@ -112,7 +113,7 @@ class Graph:
         return self._edges.keys()
 
     def add_node(self, name: str, *, limited: bool = True) -> None:
-        """Make a node known. `LimitError` when there are too many, unless it is not ``limited``."""
+        """Add a node. `LimitError` when there are too many, unless ``limited`` is false."""
         if name in self._edges:
             return
         if limited and len(self._edges) >= MAX_NODES:
@@ -120,7 +121,7 @@ class Graph:
         self._edges[name] = {}
 
     def remove_node(self, name: str) -> None:
-        """Forget a node and the edges that start there; any that end there stay, and count for nothing."""
+        """Forget a node and the edges that start there. Edges that end there stay, without effect."""
         self._count -= len(self._edges.pop(name, {}))
         self._sorted.pop(name, None)
         self.dirty = True
@@ -132,8 +133,8 @@ class Graph:
     def set_edge(self, edge: Edge) -> None:
         """Add an edge, or replace the one with the same ends. `LimitError` when there are too many.
 
-        There is always room for those from and to us, two for each node: what others make up must not keep
-        our neighbours out.
+        Our own edges always fit (two for each node): edges that others invent must not keep our neighbours
+        out.
         """
         is_new = self.edge(edge.source, edge.target) is None
         if is_new and self._count >= MAX_EDGES and self.me not in (edge.source, edge.target):
@@ -153,7 +154,7 @@ class Graph:
             self._note_change(source, target)
 
     def _note_change(self, source: str, target: str) -> None:
-        """An edge whose reverse is not there counts for nothing: of two halves the second one matters."""
+        """Mark the graph as changed if the edge's reverse exists: a single direction has no effect."""
         self.dirty = self.dirty or source in self._edges.get(target, ())
 
     def edges_from(self, name: str) -> list[Edge]:
@@ -167,12 +168,12 @@ class Graph:
         return edges
 
     def edges(self) -> Iterator[Edge]:
-        """Give all edges, by the name of the source, then of the target."""
+        """Yield all edges, ordered by the names of their sources, then of their targets."""
         for name in sorted(self._edges):
             yield from self.edges_from(name)
 
     def missing_edges(self) -> Iterator[tuple[str, str]]:
-        """Give source and target of each edge that is not there although its reverse is."""
+        """Yield source and target of each edge that is missing although its reverse exists."""
         for source, edges in self._edges.items():
             for target in edges:
                 if source not in self._edges.get(target, ()):
@@ -183,10 +184,10 @@ class Graph:
     def run(self) -> dict[str, Route]:
         """Return the route to every reachable node, the own one included (tinc: sssp_bfs()).
 
-        Fewest hops first, then the smaller sum of weights, then the first found. A path without
-        INDIRECT edges replaces one with such edges even if it is longer. 1,000 nodes with 5,000
-        connections take some ten milliseconds (benchmarks/graph.py). Long, because it is the rule of
-        docs/protocol-meta.md, "Shortest paths" written out and the hot loop of every change.
+        Fewest hops first, then the smaller sum of weights, then the first found. A path without INDIRECT
+        edges replaces one with such edges even if it is longer. 1,000 nodes with 5,000 connections take some
+        ten milliseconds (benchmarks/graph.py). The function is long because it writes out the rule of
+        docs/protocol-meta.md, "Shortest paths", and is the hot loop of every change.
         """
         self.dirty = False
         me, all_edges = self.me, self._edges
@@ -197,7 +198,7 @@ class Graph:
         while queue:
             name = queue.popleft()
             if steps >= MAX_STEPS and name in visited:
-                continue  # who is left is still visited once: nobody may become unreachable by it
+                continue  # every other node is still visited once, so that none becomes unreachable
             visited.add(name)
             here = routes[name]
             hops = here.distance + 1
@@ -227,7 +228,7 @@ class Graph:
     def tree_neighbours(self, me: str, connected: Collection[str]) -> set[str]:
         """Return the neighbours whose connection is in the minimum spanning tree (tinc: mst_kruskal()).
 
-        Only broadcast frames use the tree. ``connected`` are the nodes we have a connection with.
+        Only broadcast frames use the tree. ``connected`` names the nodes we have a connection with.
         """
         return {
             target if source == me else source
@@ -238,9 +239,8 @@ class Graph:
     def tree(self) -> list[tuple[str, str]]:
         """Return the edges of the minimum spanning tree around the first edge from a reachable node.
 
-        Edges are taken in order of weight, then of the names of their ends; again and again the first
-        one with exactly one marked end is added and its other end marked (docs/protocol-meta.md,
-        "Spanning tree").
+        Edges are sorted by weight, then by the names of their ends. Each step adds the first edge with
+        exactly one marked end and marks its other end (docs/protocol-meta.md, "Spanning tree").
         """
         edges = [
             edge
@@ -254,7 +254,7 @@ class Graph:
         return [] if start is None else self._grow_tree(start, edges)
 
     def _grow_tree(self, start: str, edges: list[Edge]) -> list[tuple[str, str]]:
-        """Prim's algorithm with the order of ``edges`` as the order of preference."""
+        """Run Prim's algorithm, with the order of ``edges`` as the order of preference."""
         touching: dict[str, list[int]] = {}
         for index, edge in enumerate(edges):
             touching.setdefault(edge.source, []).append(index)

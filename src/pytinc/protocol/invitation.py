@@ -2,9 +2,9 @@
 
 See docs/protocol-invitations.md, "Exchange" and "Inviter".
 
-`pytinc.protocol.meta` makes one `InvitationServer` when a joiner greets, and gives its events to the
-node. Which invitations are open, and what is in them, is `pytinc.node.invitations`' business. The
-joiner's side is `pytinc.protocol.joining`.
+`pytinc.protocol.meta` makes one `InvitationServer` when a joiner greets, and passes its events to the node.
+`pytinc.node.invitations` knows which invitations are open and what they contain. The joiner's side is
+`pytinc.protocol.joining`.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from pytinc.wire.records import TYPE_HANDSHAKE
 
 @dataclass(frozen=True, slots=True)
 class InvitationClaimed:
-    """The joiner knows the cookie of the invitation that is kept under ``file_name``."""
+    """The joiner knows the cookie of the invitation in the file ``file_name``."""
 
     file_name: str
 
 
 @dataclass(frozen=True, slots=True)
 class InviteeKey:
-    """The joiner has read the invitation and tells the key it will log in with."""
+    """The joiner has read the invitation and sends the public key that it will log in with."""
 
     key: PublicKey
 
@@ -47,7 +47,7 @@ InvitationEvent: TypeAlias = InvitationClaimed | InviteeKey
 
 
 class _Stage(enum.Enum):
-    """What the joiner has to send next."""
+    """What the joiner must send next."""
 
     COOKIE = enum.auto()
     NOTHING = enum.auto()
@@ -55,7 +55,7 @@ class _Stage(enum.Enum):
 
 
 class InvitationServer:
-    """One joiner's visit. ``joiner_key`` is its throw-away key, ``key`` our invitation key."""
+    """One joiner's connection. ``joiner_key`` is its throw-away key, ``key`` our invitation key."""
 
     def __init__(self, key: PrivateKey, joiner_key: PublicKey, random_bytes: Callable[[int], bytes]) -> None:
         self._key_text = key.public.text
@@ -76,7 +76,7 @@ class InvitationServer:
     def next_event(self) -> InvitationEvent | None:
         """Return what the joiner did, None when more bytes are needed.
 
-        Raises `ProtocolError` for anything that must end the connection.
+        Raises `ProtocolError` for every fault that must end the connection.
         """
         while True:
             record = self._session.next_record()
@@ -104,7 +104,7 @@ class InvitationServer:
                 raise DecodeError("invitation cookie of wrong length")
             return InvitationClaimed(invitation_file_name(data, self._key_text))
         if stage is _Stage.KEY and type_ == RECORD_FINISH:
-            # tinc takes any text without a newline, and would write it to the host file.
+            # tinc accepts any text without a newline and writes it to the host file.
             return InviteeKey(_parse_key(data))
         raise UnexpectedRequest("unexpected record in an invitation")
 

@@ -3,8 +3,8 @@
 See docs/protocol-invitations.md, "Exchange" and "Joiner".
 
 `pytinc join` makes one `Joiner` for each connection it tries, carries bytes between it and the socket, and
-acts on its events. What the invitation says is not looked at here (`pytinc.config.joined`). The inviter's
-side is `pytinc.protocol.invitation`.
+acts on its events. `pytinc.config.joined` reads the invitation's content. The inviter's side is
+`pytinc.protocol.invitation`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ from pytinc.wire.records import TYPE_HANDSHAKE
 from pytinc.wire.requests import MAX_LINE_LENGTH, Id, decode_line
 
 VERSION: Final = "17.1"
-"""Protocol version in our greeting: with a minor of 2 or more the inviter would expect SPTPS at once."""
+"""The protocol version in our greeting: after a minor version of 2 or more the inviter expects SPTPS at
+once."""
 _MAJOR: Final = 17
 _KEY_NUMBER: Final = "4"
 _KEY_FIELDS: Final = 2
@@ -38,43 +39,43 @@ _KEY_FIELDS: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class InviterGreeted:
-    """The peer has the key that the URL tells of; ``name`` is what it calls itself."""
+    """The peer has the key whose hash the URL contains; ``name`` is the name it gave."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class InvitationReceived:
-    """All of the invitation is here. The inviter waits for our new key (`Joiner.register`)."""
+    """The whole invitation has arrived. The inviter waits for our new key (`Joiner.register`)."""
 
     data: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class JoinAccepted:
-    """The inviter has registered our key: the connection can be closed."""
+    """The inviter has registered our key; the connection can be closed."""
 
 
 JoinEvent: TypeAlias = InviterGreeted | InvitationReceived | JoinAccepted
 
 
 class Stage(enum.Enum):
-    """What the inviter has to send next."""
+    """What the inviter must send next."""
 
     IDENTITY = "its name"
     KEY = "its key"
     DATA = "the invitation"
     NOTHING = "nothing: it waits for our key"
     ACCEPTED = "the acknowledgement of our key"
-    DONE = "nothing: all is said"
+    DONE = "nothing: the exchange is complete"
 
 
 class Joiner:
-    """One visit at an inviter.
+    """One connection to an inviter.
 
     ``hash_`` and ``cookie`` are those of the URL, ``key`` is the throw-away key of this attempt. Any
-    `ProtocolError` is final: close the connection. Up to and with stage `Stage.KEY` the peer may just be
-    another program; an `AuthenticationError` there means that it is a tinc node, but not the inviter.
+    `ProtocolError` is final: close the connection. Up to and including stage `Stage.KEY` the peer may be some
+    other program; an `AuthenticationError` in these stages means that it is a tinc node, but not the inviter.
     """
 
     def __init__(
@@ -92,11 +93,11 @@ class Joiner:
         self._output = bytearray(f"0 ?{key.public.text} {VERSION}\n".encode("ascii"))
 
     def __repr__(self) -> str:
-        """What it waits for; no secrets."""
+        """Show what it waits for; no secrets."""
         return f"<Joiner waits for {self.stage.value}>"
 
     def take_output(self) -> bytes:
-        """Return the bytes to write, and forget them; there are some from the beginning."""
+        """Return the bytes to write, and forget them; the greeting is there from the start."""
         output = bytes(self._output)
         self._output.clear()
         return output
@@ -117,7 +118,7 @@ class Joiner:
         return event
 
     def register(self, key: PublicKey) -> None:
-        """Tell the inviter the key of the new node. Whatever it belongs to must be on the disk already."""
+        """Send the inviter the key of the new node. The node's files must be on the disk already."""
         if self._session is None or self.stage is not Stage.NOTHING:
             raise UsageError("key sent before the invitation was there, or twice")
         self._output += self._session.send(RECORD_FINISH, key.text.encode("ascii"))
@@ -160,9 +161,9 @@ class Joiner:
         if len(words) != _KEY_FIELDS or words[0] != _KEY_NUMBER:
             raise DecodeError("the peer did not send an invitation key")
         text = words[1]
-        # The text is hashed as it came: two texts can stand for one key.
+        # The hash covers the text as received: two texts can stand for one key.
         if key_hash(text) != self._hash:
-            raise AuthenticationError("the peer has another key than the invitation says")
+            raise AuthenticationError("the peer's key is not the one in the invitation")
         peer_key = PublicKey.from_text(text)
         session = StreamSession(Role.INITIATOR, self._key, peer_key, LABEL, self._random_bytes)
         self._output += session.start()
@@ -176,7 +177,7 @@ class Joiner:
 
     def _next_secure(self, session: StreamSession) -> JoinEvent | None:
         while (record := session.next_record()) is not None:
-            # Our part of the handshake must leave before anything that we say because it is complete.
+            # Our part of the handshake must leave before the records that its completion triggers.
             self._output += session.take_output()
             if record.type == TYPE_HANDSHAKE:
                 self._show_cookie(session)
@@ -187,7 +188,7 @@ class Joiner:
         return None
 
     def _show_cookie(self, session: StreamSession) -> None:
-        """Prove that we are invited, once; a later key exchange changes nothing."""
+        """Send the cookie, which proves that we are invited; a later key exchange does not send it again."""
         if self._cookie:
             self._output += session.send(RECORD_DATA, self._cookie)
             self._cookie = b""

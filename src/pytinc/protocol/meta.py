@@ -1,14 +1,14 @@
-"""One meta connection: greeting, SPTPS handshake, then requests and packets out of the byte stream.
+"""One meta connection: greeting, SPTPS handshake, then requests and packets from the byte stream.
 
-The node (`pytinc.node.connections`) owns one `MetaConnection` per TCP connection. It feeds bytes in,
-takes `next_event()` until that is None, and writes what `take_output()` gives. This module knows
-who may say what during the login; what a request means is the node's business.
+The node (`pytinc.node.connections`) owns one `MetaConnection` per TCP connection. It feeds bytes in, calls
+`next_event()` until that returns None, and writes what `take_output()` returns. This module knows which
+messages are allowed at each step of the login; the node knows what a request means.
 
 docs/protocol-meta.md, "Login" (tinc: id_h(), receive_meta_sptps()). The states, in order::
 
     CONNECTING -> ID -> SPTPS -> ACK -> ACTIVE
     (outgoing)    plain  handshake  only ACK   everything
-                     `-> INVITATION (a joiner, who never becomes a neighbour: pytinc.protocol.invitation)
+                     `-> INVITATION (a joiner, which never becomes a neighbour: pytinc.protocol.invitation)
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ HANDSHAKE_RECORD: Final = 128
 REQUEST_RECORD: Final = 0
 
 PeerKeyLookup: TypeAlias = Callable[[str], PublicKey | None]
-"""Gives the Ed25519 key of a peer, None if its host file has none; raises `AuthenticationError` for an
+"""Returns the Ed25519 key of a peer, None if its host file has none; raises `AuthenticationError` for an
 unknown peer (no host file)."""
 
 _ADD_EDGE: Final = f"{Number.ADD_EDGE:d} "
 
 
 class State(enum.Enum):
-    """Where the login stands."""
+    """The steps of the login."""
 
     CONNECTING = enum.auto()
     ID = enum.auto()
@@ -61,7 +61,7 @@ class State(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Identified:
-    """The peer said who it is and may go on; nothing is authenticated yet."""
+    """The peer gave its name and may continue; nothing is authenticated yet."""
 
     name: str
 
@@ -73,7 +73,7 @@ class Authenticated:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A request arrived. ``line`` is its text as received, for forwarding."""
+    """A request arrived. ``line`` is its text as received, so that it can be forwarded."""
 
     request: Request
     line: str
@@ -106,9 +106,9 @@ def tcp_label(initiator: str, responder: str) -> bytes:
 class MetaConnection:
     """The protocol side of one TCP connection to a peer.
 
-    ``dialled`` is the peer's name when we opened the connection, None when we accepted it.
-    ``invitation_key`` is the key that invitations are made with, None when there are none. ``insecure`` is
-    tinc's ``--bypass-security``: no keys, everything in plain text.
+    ``dialled`` is the peer's name if we opened the connection, None if we accepted it. ``invitation_key`` is
+    the key that signs invitations, None if there is none. ``insecure`` is tinc's ``--bypass-security``: no
+    keys, everything in plain text.
     """
 
     def __init__(
@@ -134,19 +134,20 @@ class MetaConnection:
         self._session: StreamSession | None = None
         self._invitation: InvitationServer | None = None
         self._plain = bytearray()
-        """Bytes not yet read, until SPTPS takes over the stream (for good when insecure)."""
+        """Bytes not yet read. Used until SPTPS takes over the stream; for the whole connection when
+        insecure."""
         self._output = bytearray()
         self._frame_length = 0
-        """Length of the frame that the next record must hold; 0: the next record is a request."""
+        """Length of the frame that the next record must hold; 0 if the next record is a request."""
         self.is_old_news: Callable[[str], bool] = lambda line: False
-        """Tells whether an ADD_EDGE has come before. Most have, and need not be read again."""
+        """Tells whether the same ADD_EDGE has arrived before. Most have, and need not be parsed again."""
         self._raw_length = 0
-        """Length of the SPTPS packet that follows on the stream; 0: a record follows."""
+        """Length of the SPTPS packet that follows on the stream; 0 if a record follows."""
         self.trace: Callable[[str, str], None] | None = None
-        """Is told of every request: the direction, "Sending" or "Got", and the request's text."""
+        """Called for every request with the direction ("Sending" or "Got") and the request's text."""
 
     def connected(self) -> None:
-        """Tell that the TCP connection we dialled is up: the greeting goes out."""
+        """Report that the TCP connection we dialled is up: the greeting goes out."""
         self.state = State.ID
         self._send_id()
 
@@ -165,7 +166,7 @@ class MetaConnection:
         self.send_line(request.format())
 
     def send_line(self, line: str) -> None:
-        """Send the text of a request as it is (forwarding)."""
+        """Send the text of a request unchanged (for forwarding)."""
         if len(line) > MAX_LINE_LENGTH:
             raise DecodeError("request too long to send")
         if self.trace is not None:
@@ -184,7 +185,7 @@ class MetaConnection:
 
     @property
     def invitation(self) -> InvitationServer:
-        """The invitation that the peer is taking, after an `InvitationEvent`."""
+        """The invitation exchange with this peer; valid after an `InvitationEvent`."""
         if self._invitation is None:
             raise UsageError("the peer takes no invitation")
         return self._invitation
@@ -198,9 +199,9 @@ class MetaConnection:
             secure.feed(data)
 
     def next_event(self) -> MetaEvent | None:
-        """Return the next thing that arrived, None when more bytes are needed.
+        """Return the next event, None when more bytes are needed.
 
-        Raises `ProtocolError` for anything that must end the connection.
+        Raises `ProtocolError` for every fault that must end the connection.
         """
         if self._invitation is not None:
             return self._invitation.next_event()
@@ -239,7 +240,7 @@ class MetaConnection:
 
     def _on_id(self, line: str) -> MetaEvent | None:
         if parse_number(line) is not Number.ID:
-            raise UnexpectedRequest("something else than a greeting")
+            raise UnexpectedRequest("something other than a greeting")
         greeting = Id.parse(line)
         if self.trace is not None:
             self.trace("Got", line)
@@ -270,15 +271,15 @@ class MetaConnection:
         return Identified(name)
 
     def _on_joiner(self, greeting: Id) -> MetaEvent | None:
-        """Greet a node that has an invitation: it knows us by the hash of our key.
+        """Answer the greeting of a node that has an invitation: it knows us by the hash of our key.
 
         See docs/protocol-invitations.md, "Exchange".
         """
         if self.dialled is not None:
             raise AuthenticationError(f"peer wants an invitation instead of being {self.dialled}")
         if self._invitation_key is None:
-            raise AuthenticationError("somebody wants to join, but there is no invitation key")
-        # From minor 2 on the greeting would mean that SPTPS with our node key follows at once.
+            raise AuthenticationError("a joiner connects, but there is no invitation key")
+        # A minor version of 2 or more would announce that SPTPS with our node key follows at once.
         if greeting.major != PROTOCOL_MAJOR or greeting.minor > 1:
             raise UnexpectedRequest(f"joining with protocol version {greeting.major}.{greeting.minor}")
         joiner_key = PublicKey.from_text(greeting.name[1:])
@@ -292,7 +293,7 @@ class MetaConnection:
 
     @staticmethod
     def _refuse_legacy(name: str, minor: int, key: PublicKey | None) -> None:
-        """Legacy login is not supported, on purpose: say which end lacks what."""
+        """Refuse a peer that cannot use SPTPS: there is no legacy login. The error says what is missing."""
         if key is None:
             raise AuthenticationError(
                 f"no Ed25519 public key of {name} is known (its host file has none); "
@@ -342,7 +343,7 @@ class MetaConnection:
                 if self.state is State.SPTPS:
                     self.state = State.ACK
                     return Authenticated()
-                continue  # a re-key by the peer: nothing to tell
+                continue  # a re-key by the peer: no event
             if self._frame_length:
                 return self._take_frame(record.data)
             event = self._on_line(decode_line(record.data.partition(b"\n")[0]))
@@ -351,7 +352,7 @@ class MetaConnection:
 
     def _take_frame(self, data: bytes) -> MetaEvent:
         if len(data) != self._frame_length:
-            raise DecodeError("PACKET of another length than announced")
+            raise DecodeError("PACKET of a length other than the announced one")
         self._frame_length = 0
         return FrameReceived(data)
 

@@ -1,9 +1,9 @@
-"""Whom to dial next, at which address, and how long to wait.
+"""Which node to dial next, at which address, and how long to wait.
 
 See docs/protocol-meta.md, "Dialling" to "AutoConnect".
 
-tinc: address_cache.c, the outgoing part of net_socket.c, autoconnect.c. Pure decisions: the node
-gives what is known and carries out what comes back.
+tinc: address_cache.c, the outgoing part of net_socket.c, autoconnect.c. This module only decides: the node
+passes in what it knows and carries out the decisions.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ from typing import Final, NamedTuple, TypeAlias
 from pytinc.wire.address import Address, normalise
 
 MAX_CACHED: Final = 8
-"""Addresses that a cache file holds."""
+"""Addresses in one cache file, at most."""
 MAX_RESOLVED: Final = 16
-"""Addresses tried for one host name; a name server's answer can be longer than is useful."""
+"""Addresses tried for one host name, at most; a name server's answer can be longer than is useful."""
 MAX_KNOWN: Final = 32
-"""Cached addresses and those of the graph tried in one round. Peers can tell us as many as they like."""
+"""Cached addresses and addresses of the graph that are tried in one round, at most. Peers can announce any
+number."""
 BACKOFF_STEP: Final = 5
-"""Seconds by which the wait grows after every fruitless round."""
+"""Seconds by which the wait grows after every failed round."""
 WANTED_CONNECTIONS: Final = 3
-"""What AutoConnect aims at."""
+"""The number of connections that AutoConnect aims at."""
 
 
 class AddressCache:
@@ -33,7 +34,7 @@ class AddressCache:
         self.addresses: tuple[Address, ...] = tuple(addresses)[:MAX_CACHED]
 
     def add(self, address: Address) -> bool:
-        """Put an address first; tell whether that changed anything."""
+        """Put an address first; return whether the cache changed."""
         if self.addresses[:1] == (address,):
             return False
         others = tuple(known for known in self.addresses if known != address)
@@ -55,7 +56,7 @@ class ResolveNext(NamedTuple):
 
 
 class Wait(NamedTuple):
-    """Nothing is left to try: ask again after so many seconds (plus jitter)."""
+    """Nothing is left to try: ask again after this many seconds (plus jitter)."""
 
     seconds: float
 
@@ -65,7 +66,7 @@ Next: TypeAlias = Try | ResolveNext | Wait
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """Where a node might be reached, as known now."""
+    """The addresses at which a node might be reachable, as known now."""
 
     cached: tuple[Address, ...] = ()
     from_graph: tuple[Address, ...] = ()
@@ -81,21 +82,21 @@ class Outgoing:
     name: str
     max_timeout: int
     backoff: int = 0
-    """Seconds waited after the last fruitless round."""
+    """Seconds waited after the last failed round."""
     _known_done: bool = False
     _tried: set[Address] = field(default_factory=set)
     _configured: int = 0
     """Index of the next ``Address`` line."""
     _has_configured: bool = False
-    """An ``Address`` line led to an address in this round."""
+    """An ``Address`` line gave an address in this round."""
     _resolved: list[Address] = field(default_factory=list)
 
     def next(self, candidate: Candidate) -> Next:
-        """Say what to do next: cached addresses first, then those of the graph, then the configured ones.
+        """Return what to do next: cached addresses first, then those of the graph, then the configured ones.
 
-        Later rounds begin with the configured ones until `restart`, if there are any. Where they are names
-        that cannot be looked up now, the known addresses are all there is, and are tried again. (tinc does
-        not, and waits for the name server.)
+        Later rounds begin with the configured ones, if there are any, until `restart`. If these are names
+        that cannot be looked up now, only the known addresses are left, and they are tried again. (tinc does
+        not try them and waits for the name server.)
         """
         while self._resolved:
             address = self._resolved.pop(0)
@@ -138,24 +139,24 @@ class Outgoing:
         self._has_configured |= bool(self._resolved)
 
     def restart(self) -> None:
-        """Begin anew with the cached addresses: the node was reached."""
+        """Start again with the cached addresses: the node was reached."""
         self._known_done = False
         self._begin_round()
         self._resolved.clear()
 
     def reset_backoff(self) -> None:
-        """Forget how long was waited."""
+        """Reset the wait."""
         self.backoff = 0
 
 
 class Prospect(NamedTuple):
-    """One node as AutoConnect looks at it (the own node is not among them)."""
+    """One node as AutoConnect sees it (never the own node)."""
 
     name: str
     connected: bool
-    """An activated connection exists ..."""
+    """An activated connection to it exists."""
     dialled: bool
-    """... and it has an outgoing entry."""
+    """That connection belongs to an outgoing entry."""
     has_entry: bool
     reachable: bool
     has_address: bool

@@ -2,15 +2,15 @@
 
 See docs/protocol-data.md, "Tunnel upkeep".
 
-Both are one conversation of *probes*: a request of some length is answered by an 18-byte reply that names
-the length. A reply proves that UDP works (``confirmed``) and that this length passes (``minmtu``).
+Both use the same *probes*: the peer answers a request of some length with an 18-byte reply that names this
+length. A reply proves that UDP works (``confirmed``) and that this length passes (``minmtu``).
 
-The node calls `upkeep` when it has traffic for the peer and sends what comes back; `next_upkeep` tells
-from when on that can be useful. Field names are tinc's. All MTUs count record payload bytes, that is
-the Ethernet frame.
+The node calls `upkeep` when it has traffic for the peer and sends the probes that this returns; `next_upkeep`
+returns the earliest useful time for the next call. Field names are tinc's. All MTUs count record payload
+bytes, that is the Ethernet frame.
 
-Probes also carry what a pytinc node can do (`pytinc.wire.capabilities`), in bytes that a C node does not
-read; their sizes are the same with and without.
+Probes also carry a pytinc node's capabilities (`pytinc.wire.capabilities`), in bytes that a C node does not
+read; the capabilities do not change a probe's size.
 
 The search is a state machine, `Search` (tinc keeps all of it in one number, mtuprobes)::
 
@@ -31,7 +31,7 @@ import enum
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, assert_never
 
 from pytinc.wire.capabilities import (
     BLOCK_SIZE,
@@ -46,28 +46,28 @@ from pytinc.wire.datagram import MIN_MTU, MTU_MAX
 MIN_PROBE_SIZE: Final = 18
 REQUEST: Final = 0
 REPLY_FULL: Final = 1
-"""Reply of the request's own length, to peers older than 17.3."""
+"""A reply of the request's own length, to peers older than 17.3."""
 REPLY_SHORT: Final = 2
-"""Reply of 18 bytes that names the request's length."""
+"""A reply of 18 bytes that names the request's length."""
 SHORT_REPLY_VERSION: Final = 3
 SEARCH_INTERVAL: Final = 1 / 3
 LOST_CHECK_INTERVAL: Final = 1.0
 SEARCH_PROBES: Final = 20
 UNANSWERED_CHECKS: Final = 3
-"""So many checks in a row without an answer, and the path has shrunk: the search begins again."""
+"""After this many unanswered checks in a row the path has shrunk, and the search starts again."""
 PROBES_PER_CYCLE: Final = 8
 WITHHELD_FIRST: Final = 10.0
 """Seconds for which super-frames are not announced after a piece was lost: on such a path a record in 42
-pieces is lost 42 times as often as one in a datagram. Twice as long each time, ..."""
+pieces is lost 42 times as often as a record in one datagram. Each further loss doubles the time."""
 WITHHELD_LONGEST: Final = 640.0
-"""... up to this; and after as long without a loss the first one again."""
+"""The longest such time; after the same time without a loss, the next one is short again."""
 _HEADER: Final = 14
-"""Zero bytes at the start of a request: where a frame has its MACs and ethertype."""
+"""Zero bytes at the start of a request, in the place of a frame's MACs and ethertype."""
 
 
 @dataclass(frozen=True, slots=True)
 class PathSettings:
-    """The variables that govern probes; seconds."""
+    """The configuration variables that govern probes; times in seconds."""
 
     udp_discovery: bool = True
     interval: float = 2
@@ -76,7 +76,7 @@ class PathSettings:
     local_discovery: bool = True
     ping_interval: float = 60
     capabilities: Capability = Capability.NONE
-    """What our probes announce."""
+    """The capabilities that our probes announce."""
 
 
 class ProbeOut(NamedTuple):
@@ -84,45 +84,45 @@ class ProbeOut(NamedTuple):
 
     payload: bytes
     local: bool = False
-    """To an address of the peer in its own network, instead of the one that edges tell."""
+    """Send it to the peer's address in its own network, instead of the address in its edges."""
 
 
 class ProbeResult(NamedTuple):
-    """What a received probe leads to."""
+    """The result of a received probe."""
 
     reply: bytes | None = None
-    """To be sent to where the request came from."""
+    """To be sent to the source of the request."""
     confirmed: bool = False
-    """This reply is the first: UDP with the peer works."""
+    """This reply is the first one: UDP with the peer works."""
     capabilities: Capability | None = None
-    """What the peer announces; None if a probe of this kind does not tell."""
+    """The capabilities that the peer announces; None if a probe of this kind carries none."""
 
 
 class Search(enum.Enum):
-    """How far the search for the path MTU is."""
+    """The states of the search for the path MTU."""
 
     FRESH = enum.auto()
-    """Nothing was tried: begin with what the kernel believes."""
+    """Nothing was tried yet: start with the size that the kernel reports."""
     SEARCHING = enum.auto()
-    """Three probes a second, until `SEARCH_PROBES` were tried or both bounds meet."""
+    """Three probes a second go out, until `SEARCH_PROBES` were tried or both bounds meet."""
     FIXED = enum.auto()
-    """Found. It is checked every PingInterval, and one byte more is tried."""
+    """The MTU is found. Every PingInterval it is checked, and one byte more is tried."""
     UNANSWERED = enum.auto()
-    """A check is out; it is repeated every second until one is answered."""
+    """A check was sent; it is repeated every second until one is answered."""
 
 
 class UdpFacts(Protocol):
-    """What probes have found out about UDP straight to one peer, kept where frames need it (the peer's slot).
+    """What probes have found out about direct UDP to one peer; kept in the peer's slot, for the data path.
 
     `PathMtu` sets them; `maxrecentlen` is raised by received frames as well.
     """
 
     confirmed: bool
-    """A reply came: UDP works (tinc: udp_confirmed)."""
+    """A reply arrived: UDP works (tinc: udp_confirmed)."""
     minmtu: int
     """Longest payload proved to pass."""
     mtu: int
-    """In use for fragmenting and clamping."""
+    """The MTU used for fragmenting and clamping."""
     maxrecentlen: int
     """Longest frame or probe received by UDP since the last unrequested reply."""
 
@@ -156,13 +156,13 @@ class PathMtu:
         self.facts = facts
         self._withholds = False
         self._withheld_until = -math.inf
-        """Until then our probes do not announce super-frames."""
+        """Our probes do not announce super-frames before this time."""
         self._withheld_for = WITHHELD_FIRST
         self.udp_ping_sent = -math.inf
         self.ping_sent = False
-        """A request is out and not answered."""
+        """A request was sent and is not answered yet."""
         self.udp_ping_rtt = -1
-        """Microseconds; -1 unknown."""
+        """Microseconds; -1 if unknown."""
         self.udp_reply_sent = -math.inf
         self.maxmtu = MTU_MAX
         """Longest payload that is not disproved."""
@@ -173,8 +173,8 @@ class PathMtu:
         """Checks without an answer so far."""
         self.mtu_ping_sent = -math.inf
         self._again = False
-        """The kernel refused the last search probe: the same step is to be done again at once."""
-        # What the last `upkeep` was told about the peer, for `next_upkeep`.
+        """The kernel refused the last search probe: the same step must be repeated at once."""
+        # The arguments of the last `upkeep`, for `next_upkeep`.
         self._may_search = True
         self._sends_replies = True
         self._timeout_at = math.inf
@@ -182,7 +182,7 @@ class PathMtu:
     # -- resets --
 
     def reset_path(self) -> None:
-        """Forget what was proved: the address changed. ``mtu`` stays.
+        """Forget everything that was proved, because the address changed. ``mtu`` stays.
 
         See docs/protocol-data.md, "Address of a node".
         """
@@ -206,7 +206,7 @@ class PathMtu:
 
     @property
     def is_searching(self) -> bool:
-        """A search has begun and is not over; it goes on with the next `upkeep`."""
+        """A search has begun and is not over; the next `upkeep` continues it."""
         return self.facts.confirmed and self.search is Search.SEARCHING
 
     @property
@@ -215,17 +215,17 @@ class PathMtu:
 
     @property
     def is_fixed(self) -> bool:
-        """The search is over and found an MTU worth telling others."""
+        """The search is over and has found an MTU worth reporting to others."""
         return self.facts.minmtu == self.maxmtu and self.facts.minmtu >= MIN_MTU
 
     # -- timeout of UDP --
 
     def next_deadline(self) -> float:
-        """Return when UDP counts as broken unless a reply comes first."""
+        """Return the time at which UDP counts as broken if no reply arrives first."""
         return self._timeout_at
 
     def timeout(self, now: float) -> bool:
-        """If the deadline has passed, give UDP up and return True."""
+        """Give UDP up and return True if the deadline has passed."""
         if now < self._timeout_at:
             return False
         self.reset_path()
@@ -235,7 +235,7 @@ class PathMtu:
     # -- sending --
 
     def next_upkeep(self, now: float) -> float:
-        """Return the earliest time, ``now`` or later, at which `upkeep` could have something to send."""
+        """Return the earliest time, ``now`` or later, at which `upkeep` may have something to send."""
         due = math.inf
         if self.settings.udp_discovery:
             due = self.udp_ping_sent + self._request_interval()
@@ -258,8 +258,8 @@ class PathMtu:
     ) -> list[ProbeOut]:
         """Return the probes that are due.
 
-        ``version`` is the peer's protocol minor, ``pmtu_option`` its PMTU_DISCOVERY bit;
-        ``initial_maximum`` gives what the kernel believes to pass, None if it does not say.
+        ``version`` is the peer's protocol minor, ``pmtu_option`` its PMTU_DISCOVERY bit; ``initial_maximum``
+        returns the largest size that passes according to the kernel, None if the kernel does not tell.
         """
         self._may_search = pmtu_option
         self._sends_replies = version >= SHORT_REPLY_VERSION
@@ -305,7 +305,7 @@ class PathMtu:
 
     @property
     def capabilities(self) -> Capability:
-        """What our probes announce to this peer now."""
+        """Return the capabilities that our probes announce to this peer now."""
         wanted = self.settings.capabilities
         # Pieces count only from an address that is proved to us (`pytinc.datapath.inbound`).
         if self._withholds or not self.facts.confirmed:
@@ -313,9 +313,9 @@ class PathMtu:
         return wanted
 
     def withhold_super_frames(self, now: float) -> None:
-        """Announce no super-frames for a while, each time for longer: the path loses pieces of them."""
+        """Stop announcing super-frames for a while, each time for longer: the path loses pieces of them."""
         if self._withholds:
-            return  # the peer has not heard of it yet
+            return  # the peer has not been told yet
         if now > self._withheld_until + WITHHELD_LONGEST:
             self._withheld_for = WITHHELD_FIRST
         self._withholds, self._withheld_until = True, now + self._withheld_for
@@ -340,6 +340,8 @@ class PathMtu:
                 return self.settings.ping_interval
             case Search.UNANSWERED:
                 return LOST_CHECK_INTERVAL
+            case _ as unreachable:
+                assert_never(unreachable)
 
     def _search(
         self,
@@ -358,7 +360,7 @@ class PathMtu:
         again, self._again = self._again, False
         self.mtu_ping_sent = now
         if self._fix_mtu() and self.facts.minmtu < MIN_MTU:
-            # tinc would at once find that one byte more passes, and search without end.
+            # tinc immediately finds that one byte more passes, and searches without end.
             return []
         if self._unanswered >= UNANSWERED_CHECKS:
             self._begin_search()
@@ -378,7 +380,7 @@ class PathMtu:
         return [ProbeOut(self.make_request(random_bytes, size)) for size in sizes]
 
     def _begin_search(self) -> None:
-        """Begin anew with nothing proved."""
+        """Start a new search with nothing proved."""
         self.search = Search.FRESH
         self._tried = self._unanswered = 0
         self.facts.minmtu = 0
@@ -394,7 +396,7 @@ class PathMtu:
         return [self.maxmtu]
 
     def _search_size(self) -> int:
-        """Return the next length to try: near the maximum first, then exponentially down to the minimum."""
+        """Return the next length to try: first near the maximum, then exponentially smaller."""
         base = max(self.facts.minmtu, MIN_MTU)
         interval = self.maxmtu - base
         if interval <= 0:
@@ -405,13 +407,13 @@ class PathMtu:
         return base + round(math.pow(interval, exponent))
 
     def _fix_mtu(self) -> bool:
-        """End the search if both bounds meet or enough was tried (tinc: fix_mtu()); tell if it ended."""
+        """End the search if both bounds meet or enough was tried (tinc: fix_mtu()); True if it ended."""
         if self._is_over:
             return False
         if self._tried < SEARCH_PROBES and self.facts.minmtu < self.maxmtu:
             return False
         self.maxmtu = self.facts.minmtu
-        # A search that found nothing worth having says nothing about TCP, which then carries the frames.
+        # A search without a useful result says nothing about TCP, which then carries the frames.
         self.facts.mtu = self.facts.minmtu if self.facts.minmtu >= MIN_MTU else MTU_MAX
         self._fix()
         return True
@@ -419,8 +421,8 @@ class PathMtu:
     def too_big(self, size: int, now: float) -> None:
         """The kernel refused a payload of ``size`` bytes: less fits (tinc: reduce_mtu()).
 
-        During the search the step is done again with the new bound; when the MTU was fixed, the
-        search starts anew and TCP carries large frames meanwhile (tinc loses them for up to a minute).
+        During the search the step is repeated with the new bound. If the MTU was fixed, a new search starts
+        and TCP carries large frames meanwhile (tinc loses them for up to a minute).
         """
         bound = max(size - 1, MIN_MTU)
         self.facts.mtu = min(self.facts.mtu, bound)
@@ -439,9 +441,9 @@ class PathMtu:
     # -- receiving --
 
     def on_probe(self, payload: bytes, now: float, version: int, *, timed: bool = True) -> ProbeResult:
-        """Take a probe: answer a request, learn from a reply. Anything too short is ignored.
+        """Handle a probe: answer a request, learn from a reply. A probe that is too short is ignored.
 
-        ``timed``: a reply may be the one to the request of the last `upkeep`, and tell the round trip time.
+        ``timed``: the reply may belong to the request of the last `upkeep` and so give the round trip time.
         """
         self.facts.maxrecentlen = min(max(self.facts.maxrecentlen, len(payload)), MTU_MAX)
         if not payload:
@@ -454,7 +456,7 @@ class PathMtu:
                 return ProbeResult()
             confirmed = self._on_reply(int.from_bytes(payload[1:3], "big"), now, timed=timed)
             return ProbeResult(confirmed=confirmed, capabilities=parse_block(payload, IN_SHORT_REPLY))
-        # The whole request came back, our own block included.
+        # The whole request came back, including our own block.
         return ProbeResult(confirmed=self._on_reply(len(payload), now, timed=timed))
 
     def _reply_to(self, request: bytes, version: int) -> bytes:
@@ -467,7 +469,7 @@ class PathMtu:
         return self._announce(bytes((REPLY_SHORT,)) + length.to_bytes(2, "big") + rest, IN_SHORT_REPLY)
 
     def _on_reply(self, length: int, now: float, *, timed: bool) -> bool:
-        """Take a reply to a request of ``length`` bytes; tell if it is the first (tinc: udp_probe_h())."""
+        """Handle a reply to a request of ``length`` bytes; True if it is the first (tinc: udp_probe_h())."""
         length = min(length, MTU_MAX)
         if self.ping_sent and timed:
             self.udp_ping_rtt = round((now - self.udp_ping_sent) * 1_000_000)
@@ -484,7 +486,7 @@ class PathMtu:
         if self._is_over and length == self.maxmtu:
             self._fix()
             if length >= MIN_MTU:
-                # Otherwise every ping would postpone the next search.
+                # Without this check every ping would postpone the next search.
                 self.mtu_ping_sent = now
         if self.facts.minmtu < length:
             self.facts.minmtu = length

@@ -3,8 +3,8 @@
 See docs/protocol-meta.md, "Proxies".
 
 `pytinc.net.meta` makes one `ProxyHandshake` for each connection that goes through a proxy, and carries bytes
-until it is done. Departure from tinc: the answer is awaited before the greeting follows, HTTP headers and
-version 1.0 are taken, and so is a SOCKS 5 answer with an address of another kind than ours.
+until it is done. Departures from tinc: the greeting waits for the proxy's answer; HTTP headers, HTTP version
+1.0 and a SOCKS 5 answer with an address of another kind than ours are accepted.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pytinc.errors import DecodeError, ProtocolError
 from pytinc.wire.address import Address
 
 MAX_HTTP_ANSWER: Final = 16384
-"""Bytes; a proxy's status line and headers are some hundred."""
+"""Bytes; a proxy's status line and headers take some hundred."""
 MAX_FIELD: Final = 255
 """Bytes of a user name or password in SOCKS 5, whose length is one byte."""
 
@@ -47,7 +47,8 @@ _HTTP: Final = b"HTTP/"
 _END_OF_HEADERS: Final = re.compile(rb"\r?\n\r?\n")
 
 Steps: TypeAlias = Generator[tuple[bytes, int], bytes, None]
-"""Gives what to send and how many bytes of answer to wait for (0: up to an empty line); takes the answer."""
+"""Yields what to send and how many bytes of answer to wait for (0: up to an empty line); receives the
+answer."""
 
 
 class ProxyHandshake:
@@ -66,10 +67,10 @@ class ProxyHandshake:
         return self._send
 
     def feed(self, data: bytes) -> tuple[bytes, bytes | None]:
-        """Take bytes from the proxy; return what to send, and what came from beyond the proxy.
+        """Handle bytes from the proxy; return the bytes to send, and the bytes that came from the target.
 
-        The latter is None until the connection stands. Raises `ProtocolError` if the proxy refuses or does
-        not speak the protocol.
+        The latter is None until the connection is established. Raises `ProtocolError` if the proxy refuses or
+        does not speak the protocol.
         """
         self._input += data
         output = b""
@@ -91,12 +92,12 @@ class ProxyHandshake:
 
 
 def _bytes(text: str) -> bytes:
-    """Return a word of the configuration as it stands in the file, bytes that are not UTF-8 included."""
+    """Return a word of the configuration as it stands in the file, including bytes that are not UTF-8."""
     return text.encode("utf-8", "surrogateescape")
 
 
 def _end_of_headers(data: bytearray) -> int | None:
-    # A server that greets first, as SSH does, never sends the empty line: no use in waiting for it.
+    # A server that greets first, as SSH does, never sends the empty line, so do not wait for it.
     if not data.startswith(_HTTP[: len(data)]):
         raise DecodeError("the proxy does not speak HTTP")
     end = _END_OF_HEADERS.search(data)
@@ -126,7 +127,7 @@ def _socks5(target: Address, user: bytes, password: bytes) -> Steps:
     if answer[0] != 5:
         raise DecodeError("the proxy does not speak SOCKS 5")
     if answer[1] != method:
-        raise ProtocolError("the proxy wants another way of authentication")
+        raise ProtocolError("the proxy wants another authentication method")
     if method == _USER_AND_PASSWORD:
         fields = bytes((1, len(user))) + user + bytes((len(password),)) + password
         answer = yield fields, 2
@@ -140,7 +141,7 @@ def _socks5(target: Address, user: bytes, password: bytes) -> Steps:
     if answer[1] != 0:
         reason = _SOCKS5_REASONS[answer[1]] if answer[1] < len(_SOCKS5_REASONS) else f"code {answer[1]}"
         raise ProtocolError(f"the proxy says: {reason}")
-    # The first byte of the address is here already: for a name it is the length.
+    # The first byte of the address has arrived already: for a name it is the length.
     rest = {_IPV4: 3, _IPV6: 15, _NAME: answer[4]}.get(answer[3])
     if rest is None:
         raise DecodeError("the proxy answers with an unknown kind of address")
@@ -148,7 +149,7 @@ def _socks5(target: Address, user: bytes, password: bytes) -> Steps:
 
 
 def _http(target: Address, user: bytes, password: bytes) -> Steps:
-    # Without brackets, as tinc writes IPv6 addresses, proxies do not understand them (RFC 9110, 9.3.6).
+    # tinc writes IPv6 addresses without brackets, which proxies do not understand (RFC 9110, 9.3.6).
     host = f"[{target.host}]" if target.family == 6 else target.host
     where = f"{host}:{target.port}"
     answer = yield f"CONNECT {where} HTTP/1.1\r\nHost: {where}\r\n\r\n".encode("ascii"), 0

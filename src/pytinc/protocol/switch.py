@@ -1,8 +1,8 @@
-"""Subnets and who owns them; among them the MAC addresses that the switch has learned.
+"""Subnets and their owners, including the MAC addresses that the switch has learned.
 
 MACs are subnets of type MAC in the same table as IP subnets, announced in the same way
-(docs/protocol-data.md, "MAC table"; tinc: subnet.c). A node learns only the MACs behind its own device; those
-of others come announced.
+(docs/protocol-data.md, "MAC table"; tinc: subnet.c). A node learns only the MACs behind its own device; other
+nodes announce theirs.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from pytinc.errors import LimitError
 from pytinc.wire.subnet import Subnet, SubnetKind
 
 MAX_SUBNETS_PER_OWNER: Final = 20_000
-"""More hosts than any LAN behind one node has; what a peer claims beyond it is ignored."""
+"""More hosts than any LAN behind one node has; further subnets that a peer claims are ignored."""
 MAX_SUBNETS: Final = 200_000
-"""Of all nodes together; some 100 MB in the worst case."""
+"""Subnets of all nodes together; about 100 MB in the worst case."""
 MAX_LEARNED: Final = 16_384
-"""MACs learned from the own device. The one not seen for longest gives way: it is the least likely to be
-asked for, and is learned again with its next frame."""
+"""MACs learned from the own device. When there are more, the one that was silent for longest is removed: it
+is the least likely to be needed, and its next frame teaches it again."""
 
 
 class SubnetTable:
@@ -31,14 +31,14 @@ class SubnetTable:
         self._by_owner: dict[str | None, dict[Subnet, None]] = {}
         self._sorted: dict[str | None, list[Subnet]] = {}
         self._mac_owners: dict[bytes, list[tuple[int, str]]] = {}
-        """Owners of each MAC in the order in which they are preferred: weight, then name."""
+        """Owners of each MAC in order of preference: weight, then name."""
         self._broadcast_macs: frozenset[bytes] = frozenset()
         self._learned: dict[bytes, float] = {}
-        """When each MAC learned from the own device was seen last; the oldest first after `expire`."""
+        """When each MAC learned from the own device was seen last; sorted, oldest first, after `expire`."""
         self._given_up: set[bytes] = set()
         self._count = 0
         self._owners: dict[tuple[SubnetKind, bytes, int], dict[str, int]] = {}
-        """How many subnets each node has of one network: they may differ in weight."""
+        """How many subnets each node has for one network; they may differ in weight."""
         self._contested: set[tuple[SubnetKind, bytes, int]] = set()
         """Networks with more than one owner."""
 
@@ -49,13 +49,13 @@ class SubnetTable:
     def add(self, owner: str | None, subnet: Subnet, *, limited: bool = True) -> bool:
         """Add a subnet; False if ``owner`` had exactly this one.
 
-        `LimitError` when the table is full, unless the subnet is one that is not ``limited``.
+        `LimitError` when the table is full, unless ``limited`` is false.
         """
         subnets = self._by_owner.get(owner, {})
         if subnet in subnets:
             return False
         if limited and (len(subnets) >= MAX_SUBNETS_PER_OWNER or self._count >= MAX_SUBNETS):
-            raise LimitError(f"more subnets of {owner} than fit")
+            raise LimitError(f"too many subnets of {owner}")
         self._insert(owner, subnet)
         return True
 
@@ -75,7 +75,7 @@ class SubnetTable:
             insort(self._mac_owners.setdefault(subnet.address, []), (subnet.weight, owner))
 
     def delete(self, owner: str | None, subnet: Subnet) -> bool:
-        """Delete a subnet; False if ``owner`` had none like it (the weight counts, too)."""
+        """Delete a subnet; False if ``owner`` does not have exactly this one (with this weight)."""
         subnets = self._by_owner.get(owner, {})
         if subnet not in subnets:
             return False
@@ -143,15 +143,15 @@ class SubnetTable:
     # -- MACs --
 
     def macs(self) -> Iterator[bytes]:
-        """Give every MAC that a node owns."""
+        """Yield every MAC that a node owns."""
         return iter(self._mac_owners)
 
     def mac_owner(self, mac: bytes, is_reachable: Callable[[str], bool]) -> str | None:
-        """Return the owner frames for ``mac`` go to: the first reachable one by weight and name.
+        """Return the owner to which frames for ``mac`` go: the first reachable one by weight and name.
 
-        If none is reachable, the last one (sending will fail then, as in tinc). None means broadcast:
-        nobody owns it, or it is a broadcast subnet, which no node can take for itself by announcing it
-        (in tinc one with a smaller weight can).
+        If none is reachable, return the last one (sending then fails, as in tinc). None means broadcast: no
+        node owns the MAC, or it is a broadcast subnet. A node cannot claim a broadcast subnet by announcing
+        it (in tinc a node with a smaller weight can).
         """
         owners = self._mac_owners.get(mac)
         if not owners or mac in self._broadcast_macs:
@@ -164,14 +164,14 @@ class SubnetTable:
     # -- learning, for the own node --
 
     def is_learned(self, subnet: Subnet) -> bool:
-        """Tell whether this subnet of the own node was learned (and so can expire)."""
+        """Return whether this subnet of the own node was learned (and so can expire)."""
         return subnet.kind is SubnetKind.MAC and subnet.address in self._learned
 
     def learn(self, me: str, mac: bytes, now: float) -> tuple[bool, list[Subnet]]:
-        """Own a MAC from which a frame came. Returns whether it is new, and what had to give way for it.
+        """Learn the source MAC of a frame. Returns whether it is new, and the subnet that was removed for it.
 
-        A configured MAC is never new, whatever its weight. Learning never fails: what peers announce
-        cannot fill the table against the own device.
+        A configured MAC is never new, whatever its weight. Learning never fails: announcements of peers
+        cannot fill the table so that MACs of the own device do not fit.
         """
         if any(owner == me for _, owner in self._mac_owners.get(mac, ())):
             self.renew(mac, now)
@@ -192,13 +192,13 @@ class SubnetTable:
             self._given_up.discard(mac)
 
     def hand_over(self, mac: bytes) -> None:
-        """Another node announced a MAC that we learned: it goes at the next `expire` unless seen here."""
+        """Mark a learned MAC that another node announced: `expire` removes it unless it is seen here."""
         if mac in self._learned:
             self._given_up.add(mac)
 
     def expire(self, me: str, now: float, lifetime: float) -> list[Subnet]:
         """Delete and return the learned MACs not seen for ``lifetime`` seconds, and those handed over."""
-        # `renew` is told late and in no order; nearly sorted as they are, this is cheap.
+        # `renew` is called late and in no order; the entries are nearly sorted, so sorting is cheap.
         self._learned = dict(sorted(self._learned.items(), key=itemgetter(1)))
         old = [mac for mac, seen in self._learned.items() if seen + lifetime < now or (mac in self._given_up)]
         return [self._forget(me, mac) for mac in old]

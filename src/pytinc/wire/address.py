@@ -2,7 +2,8 @@
 
 See docs/protocol-meta.md, "Addresses".
 
-A pair that is not numeric is *opaque*: kept, compared and forwarded as it is, never sent to.
+A pair that is not numeric is *opaque*: it is kept, compared and forwarded unchanged, and never
+sent to.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple, TypeAlias
 
 SockAddr: TypeAlias = tuple[str, int] | tuple[str, int, int, int]
-"""What `socket` takes and gives: two items for IPv4, four for IPv6."""
+"""An address as `socket` takes and returns it: two items for IPv4, four for IPv6."""
 
 
 class Address(NamedTuple):
@@ -28,12 +29,12 @@ class Address(NamedTuple):
 
     @property
     def family(self) -> int:
-        """4 or 6 for a numeric host with a numeric port, else 0."""
+        """4 or 6 for a numeric host with a numeric port; 0 for an opaque pair."""
         return _family(self.host, self.port)
 
     @property
     def is_usable(self) -> bool:
-        """Tell whether a packet can be sent there: numeric, and the port is not 0."""
+        """Return whether packets can be sent to it: it is numeric and the port is not 0."""
         return self.family != 0 and int(self.port) != 0
 
     def sockaddr(self) -> SockAddr:
@@ -50,7 +51,7 @@ class Address(NamedTuple):
 
 _BYTE: Final = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _IPV4: Final = re.compile(rf"{_BYTE}(?:\.{_BYTE}){{3}}")
-"""An IPv4 address in canonical form: nearly all there are, and `ipaddress` takes ten times as long."""
+"""An IPv4 address in canonical form. Nearly all addresses are; `ipaddress` would take ten times as long."""
 
 
 @lru_cache(maxsize=4096)
@@ -64,13 +65,13 @@ def _family(host: str, port: str) -> int:
 
 
 UNSPEC: Final = Address("unspec", "unspec")
-"""No address, as edges are dumped and sent."""
+"""No address, in dumps of edges and in ADD_EDGE."""
 UNKNOWN: Final = Address("unknown", "unknown")
-"""No address, as nodes are dumped."""
+"""No address, in dumps of nodes."""
 
 
 def from_sockaddr(sockaddr: tuple[str | int, ...]) -> Address:
-    """Turn what `socket` gives into an `Address`; IPv4-mapped IPv6 becomes IPv4, a scope is cut off."""
+    """Turn what `socket` gives into an `Address`; IPv4-mapped IPv6 becomes IPv4, a scope is removed."""
     host = str(sockaddr[0]).partition("%")[0]
     if host.startswith("::ffff:") and "." in host:
         host = host[7:]

@@ -2,8 +2,8 @@
 
 See docs/protocol-meta.md, "Address cache".
 
-A machine's own file in its own byte order and socket structures, shared with a tincd of the same machine.
-Read and written by `pytinc.config.store`, a few times a day, so the layout may be told with `construct`.
+The file has the byte order and the socket structures of the machine, so that tincd on the same machine can
+use it. `pytinc.config.store` reads and writes it a few times a day, so `construct` is fast enough here.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _AF_INET6: Final = 10  # Linux
 
 @functools.cache
 def _layout() -> Any:
-    """Return the layout of the file. Here and not above, because loading `construct` takes a while."""
+    """Return the layout of the file. It is built on demand because `construct` is slow to import."""
     from construct import Array, Bytes, FixedSized, Int16ub, Int16un, Int32ub, Int32un, Struct, Switch, this
 
     sockaddr_in = Struct("port" / Int16ub, "address" / Bytes(4))
@@ -61,7 +61,7 @@ def _slot(address: Address) -> dict[str, Any]:
 def pack_addresses(addresses: Iterable[Address]) -> bytes:
     """Return the file's content for ``addresses``, most recent first.
 
-    Those that cannot be sent to are left out, as are those beyond the eighth.
+    Addresses that nothing can be sent to are omitted, and those after the eighth.
     """
     slots = [_slot(address) for address in addresses if address.is_usable][:MAX_ADDRESSES]
     empty = {"family": 0, "body": None}
@@ -87,7 +87,7 @@ def _address(slot: Any) -> Address | None:
 def unpack_addresses(data: bytes) -> tuple[Address, ...]:
     """Return the addresses in a cache file; slots of an unknown kind are skipped.
 
-    Raises `DecodeError` for a file of another size or version. A count above eight means none, as in tinc.
+    Raises `DecodeError` if the size or version is wrong. A count above eight means no addresses, as in tinc.
     """
     if len(data) != FILE_SIZE:
         raise DecodeError("address cache of another size")

@@ -1,9 +1,8 @@
 """ARP and the neighbour messages of IPv6: what is in the packets (RFC 826; RFC 4861, 4.3, 4.4 and 4.6).
 
-Only untagged Ethernet frames are understood. What a packet means is told one layer up:
-`pytinc.wire.neighbour` puts both families into one form for the guard of shared addresses, and
-`pytinc.datapath.neighbour` answers the host of a node in router mode. Parsers return None for what they do
-not understand, and never raise.
+Only untagged Ethernet frames are understood. Two modules interpret the packets: `pytinc.wire.neighbour` puts
+both families into one form for the guard of shared addresses, and `pytinc.datapath.neighbour` answers the
+host of a node in router mode. Parsers never raise; they return None for what they do not understand.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from pytinc.wire.ethernet import HEADER_SIZE
 REQUEST: Final = b"\0\1"
 REPLY: Final = b"\0\2"
 NO_IPV4: Final = bytes(4)
-"""Sender of a question that comes from nobody (RFC 5227, 2.1.1)."""
+"""The sender address of a probe, whose sender has no address yet (RFC 5227, 2.1.1)."""
 NO_IPV6: Final = bytes(16)
 """The unspecified address, with the same meaning (RFC 4862, 5.4)."""
 NO_MAC: Final = bytes(6)
@@ -26,12 +25,12 @@ ADVERTISEMENT: Final = 136
 SOURCE_LINK_LAYER: Final = 1
 TARGET_LINK_LAYER: Final = 2
 NONCE: Final = 14
-"""RFC 3971, 5.3.2: the answer copies it or leaves it out, and hosts that do neither ignore it."""
+"""RFC 3971, 5.3.2: an answer copies this option or omits it; hosts without support ignore it."""
 SOLICITED: Final = 0x40
 OVERRIDE: Final = 0x20
 """Flags of an advertisement."""
 HOPS: Final = 255
-"""Hop limit of every neighbour message: it has passed no router."""
+"""Hop limit of every neighbour message, which proves that no router has forwarded it."""
 OPTIONS_AT: Final = 24
 """Bytes of a message before its options: type, code, checksum, reserved or flags (4), target (16)."""
 IPV6_BODY: Final = HEADER_SIZE + ip.IPV6_HEADER_SIZE
@@ -42,7 +41,7 @@ _ARP_HEAD: Final = bytes((0, 1, 8, 0, 6, 4))
 _ARP_SIZE: Final = HEADER_SIZE + 28
 _OPTION_UNIT: Final = 8
 _SOLICITED_NODE: Final = bytes.fromhex("ff0200000000000000000001ff")
-"""First 13 bytes of the multicast group that is asked for an address; its last three follow."""
+"""First 13 bytes of the multicast group of an address; the last three bytes of the address follow."""
 
 
 class Arp(NamedTuple):
@@ -55,11 +54,11 @@ class Arp(NamedTuple):
     """MAC and IPv4 address of the sender."""
     target_mac: bytes
     target: bytes
-    """MAC and IPv4 address of the target; in a request nobody looks at the MAC."""
+    """MAC and IPv4 address of the target; the MAC address in a request is ignored."""
 
 
 def parse_arp(frame: bytes) -> Arp | None:
-    """Read the ARP packet in a frame, whose ethertype tells that it is one."""
+    """Read the ARP packet in a frame; the caller has checked the ethertype."""
     if len(frame) < _ARP_SIZE or frame[14:20] != _ARP_HEAD:
         return None
     return Arp(frame[20:22], frame[22:28], frame[28:32], frame[32:38], frame[38:42])
@@ -80,7 +79,7 @@ class NeighbourMessage(NamedTuple):
     target: bytes
     """The address that the message is about."""
     options: bytes
-    """As they came: `first_options` reads them."""
+    """Unparsed; `first_options` reads them."""
 
 
 def parse_neighbour(frame: bytes) -> NeighbourMessage | None:
@@ -122,7 +121,7 @@ def solicitation(source: bytes, destination: bytes, target: bytes, options: byte
 
 
 def advertisement(target: bytes, mac: bytes, to: bytes, flags: int) -> bytes:
-    """Return the IPv6 packet in which ``target`` itself tells the address ``to`` that ``mac`` has it."""
+    """Return the IPv6 packet from ``target`` that tells the address ``to`` that ``mac`` has ``target``."""
     body = bytes((ADVERTISEMENT, 0, 0, 0, flags, 0, 0, 0)) + target + option(TARGET_LINK_LAYER, mac)
     return message_packet(target, to, body)
 

@@ -1,8 +1,8 @@
 """tinc's base64: least significant bits first, no padding (docs/protocol-sptps.md, "Base64").
 
-Not RFC 4648's: the whole input is one little-endian number and its lowest six bits are the first character.
-Read backwards that is RFC 4648's, most significant bits first, so `binascii` does the work on the reversed
-bytes. Used for keys, handshake records in requests and invitations; knows nothing of what it carries.
+It differs from RFC 4648: the whole input is one little-endian number, and its lowest six bits are the first
+character. The text read backwards is that of RFC 4648 for the reversed bytes, so `binascii` does the work.
+tinc uses this form for keys, invitations, and handshake records in requests.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def encode(data: bytes, *, urlsafe: bool = False) -> str:
 
 
 def decode(text: str | bytes) -> bytes:
-    """Return the bytes of ``text``: floor(6m/8) for m characters; both alphabets are accepted, mixed as well.
+    """Return the bytes of ``text``: floor(6m/8) for m characters. Both alphabets are accepted, even mixed.
 
     Reading ends at a zero byte. Left-over bits are ignored. Raises `DecodeError` for any other
     character (tinc reports that as "no bytes").

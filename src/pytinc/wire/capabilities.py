@@ -1,10 +1,11 @@
 """The capability block that pytinc nodes put into the padding of their UDP probes (docs/protocol.md).
 
-Layout: ``b"pytinc"`` | version (1) | be16 flags. A C node ignores it. But it copies bytes 3 to 17 of a
-request into its reply, where they must not look like a block of its own. So a block in a request starts
-elsewhere than one in a reply: each at the first byte that nobody reads (docs/protocol-data.md, "Probes").
+Layout: ``b"pytinc"`` | version (1) | be16 flags. C nodes ignore it, but they copy bytes 3 to 17 of a
+request into their replies; that copy must not look as if the C node had sent a block. So blocks in requests
+and in replies start at different offsets, each at the first byte that nobody reads (docs/protocol-data.md,
+"Probes").
 
-Called by `pytinc.protocol.pmtu`; what the flags lead to is decided in `pytinc.node.probes`.
+`pytinc.protocol.pmtu` calls this module; `pytinc.node.probes` decides what follows from the flags.
 """
 
 from __future__ import annotations
@@ -13,25 +14,25 @@ import enum
 from typing import Final
 
 IN_REQUEST: Final = 1
-"""Offset in a request: after its kind."""
+"""Offset in a request: after the kind."""
 IN_SHORT_REPLY: Final = 3
-"""Offset in a reply of 18 bytes: after its kind and the length of the request."""
+"""Offset in a reply of 18 bytes: after the kind and the length of the request."""
 _MAGIC: Final = b"pytinc\x01"
-"""With the version of the layout: a later one is no block for us."""
+"""Includes the version of the layout; a block of a later version is ignored."""
 _FLAGS_SIZE: Final = 2
 BLOCK_SIZE: Final = len(_MAGIC) + _FLAGS_SIZE
 
 
 class Capability(enum.IntFlag):
-    """What a node can do. Unknown bits are kept and mean nothing."""
+    """What a node can do. Unknown bits are kept and ignored."""
 
     NONE = 0
     FAST_TAG = 1
-    """It takes data records with RFC 8439's tag under the present key."""
+    """The node accepts data records with RFC 8439's tag under the current key."""
     SUPER_FRAMES = 2
-    """It takes super-frames in pieces under the present key (`pytinc.wire.super_frame`)."""
+    """The node accepts super-frames in pieces under the current key (`pytinc.wire.super_frame`)."""
     GUARD = 4
-    """It takes care of the stations behind it that use shared addresses (`pytinc.vip`)."""
+    """The node guards the stations behind it that use shared addresses (`pytinc.vip`)."""
 
 
 def format_block(capabilities: Capability) -> bytes:
@@ -40,7 +41,7 @@ def format_block(capabilities: Capability) -> bytes:
 
 
 def parse_block(payload: bytes, offset: int) -> Capability:
-    """Return what the block at ``offset`` announces; nothing if there is none that we know."""
+    """Return what the block at ``offset`` announces; no capabilities if there is no known block."""
     block = payload[offset : offset + BLOCK_SIZE]
     if len(block) < BLOCK_SIZE or not block.startswith(_MAGIC):
         return Capability.NONE

@@ -1,7 +1,7 @@
 """The id prefix of UDP packets and the sizes around it (docs/protocol-data.md, "Datagrams").
 
 Layout of a datagram: destination id (6) | source id (6) | be32 sequence number | sealed (type | payload)
-| tag (16). A destination of zeros means "for you, from me".
+| tag (16). A destination of all zeros means that the datagram is for the receiver, from the sender itself.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import hashlib
 from typing import Final, NewType
 
 NodeId = NewType("NodeId", bytes)
-"""First six bytes of SHA-512 of a node's name."""
+"""The first six bytes of the SHA-512 of a node's name."""
 
 ID_SIZE: Final = 6
 PREFIX_SIZE: Final = 2 * ID_SIZE
@@ -19,9 +19,9 @@ NULL_ID: Final = NodeId(bytes(ID_SIZE))
 SPTPS_DATAGRAM_OVERHEAD: Final = 21
 """Sequence number (4), type (1) and tag (16)."""
 DATAGRAM_OVERHEAD: Final = PREFIX_SIZE + SPTPS_DATAGRAM_OVERHEAD
-"""Bytes a UDP payload has beyond the record payload it carries."""
+"""Bytes that a UDP payload has in addition to the record's payload."""
 MIN_DATAGRAM_SIZE: Final = DATAGRAM_OVERHEAD
-"""A shorter UDP payload cannot be genuine: drop it before any look-up."""
+"""A shorter UDP payload cannot be genuine: it is dropped before any look-up."""
 
 MTU_MAX: Final = 1518
 """Longest record payload between nodes: a full Ethernet frame with one VLAN tag (tinc: MTU)."""

@@ -1,4 +1,4 @@
-"""Ethernet frames: offsets and the one VLAN tag we look behind."""
+"""Ethernet frames: offsets, and the one VLAN tag that the switch looks behind."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ VLAN: Final = b"\x81\x00"
 VLAN_TYPES: Final = (VLAN, b"\x88\xa8")
 """802.1Q, and 802.1ad for the outer one of two tags."""
 NO_TYPE: Final = b"\0\0"
-"""Never a real frame: where a frame has its ethertype, a UDP probe has zeros."""
+"""The ethertype field of a UDP probe, which no real frame has."""
 
 HEADER_OF_IP: Final = {
     bytes((version << 4 | rest,)): bytes(12) + kind
     for version, kind in ((4, IPV4), (6, IPV6))
     for rest in range(16)
 }
-"""By the first byte of an IP packet: the header it gets where it comes without one. The MACs are zero."""
+"""The header for an IP packet that has none, by the version in its first byte. The MACs are zero."""
 
 
 def is_group(mac: bytes) -> bool:
-    """Tell whether a MAC stands for many stations: multicast or broadcast."""
+    """Return whether a MAC address is that of a group: multicast or broadcast."""
     return bool(mac[0] & 1)
 
 
 def payload_offset(frame: bytes) -> int:
-    """Return where the payload begins: after the header, or after one 802.1Q tag."""
+    """Return the offset of the payload: after the header and one 802.1Q tag, if there is one."""
     return HEADER_SIZE + VLAN_TAG_SIZE if frame[ETHERTYPE] == VLAN else HEADER_SIZE
 
 
 def ethertype(frame: bytes, offset: int) -> bytes:
-    """Return the ethertype in front of ``offset`` (see `payload_offset`)."""
+    """Return the ethertype before the payload at ``offset`` (see `payload_offset`)."""
     return frame[offset - 2 : offset]

@@ -17,16 +17,16 @@ from pytinc.wire import b64
 COOKIE_SIZE: Final = 18
 """Random bytes that authenticate the joiner."""
 FILE_NAME_LENGTH: Final = 24
-"""Characters in the name of an open invitation's file."""
+"""Characters in the file name of an outstanding invitation."""
 LABEL: Final = b"tinc invitation"
 """SPTPS label; unlike other labels it has no NUL at its end."""
 RECORD_DATA: Final = 0
 """From the joiner: the cookie. From the inviter: a piece of the invitation."""
 RECORD_FINISH: Final = 1
-"""From the inviter: that was all of it. From the joiner: its new public key, as text."""
+"""From the inviter: the invitation is complete. From the joiner: its new public key, as text."""
 RECORD_ACCEPTED: Final = 2
 MAX_INVITATION_SIZE: Final = 1024 * 1024
-"""Bytes; a thousand host files. Either end keeps all of it in memory."""
+"""Bytes, enough for a thousand host files. Both ends keep the whole invitation in memory."""
 CHUNK: Final = 1024
 """Bytes of the invitation in one record."""
 SEPARATOR: Final = "#---------------------------------------------------------------#"
@@ -40,12 +40,12 @@ _ADDRESS: Final = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<host>[^\[\]:]+))(?::(
 
 @dataclass(frozen=True, slots=True)
 class InvitationUrl:
-    """``HOST[:PORT]/HASHCOOKIE``: where the inviter is, how to know it, and what it wants to hear."""
+    """``HOST[:PORT]/HASHCOOKIE``: where the inviter is, the hash of its key, and the secret."""
 
     host: str
     port: str | None
     key_hash: bytes
-    """The 18 bytes that stand for the invitation key (`pytinc.crypto.keys.key_hash`)."""
+    """The 18-byte hash of the invitation key (`pytinc.crypto.keys.key_hash`)."""
     cookie: bytes = field(repr=False)
 
     def text(self) -> str:
@@ -58,7 +58,7 @@ class InvitationUrl:
 
 
 def parse_url(text: str) -> InvitationUrl:
-    """Parse the URL of an invitation. Raises `DecodeError`, without repeating the secret in it."""
+    """Parse the URL of an invitation. Raises `DecodeError`, whose message does not contain the secret."""
     address, slash, secret = text.partition("/")
     if not slash:
         raise DecodeError("no slash in it")

@@ -12,7 +12,7 @@ PROTOCOL_TCP: Final = 6
 PROTOCOL_UDP: Final = 17
 PROTOCOL_ICMPV6: Final = 58
 ICMP_ERRORS: Final = frozenset((3, 4, 5, 11, 12))
-"""ICMP types that tell of a packet; of ICMPv6 it is those below 128."""
+"""ICMP types that report an error about a packet; in ICMPv6 these are the types below 128."""
 ICMPV6_FIRST_QUERY: Final = 128
 ICMP_TIME_EXCEEDED: Final = 11
 ICMPV6_TIME_EXCEEDED: Final = 3
@@ -24,10 +24,10 @@ TCP_ACK: Final = 0x10
 TCP_ECE: Final = 0x40
 TCP_CWR: Final = 0x80
 TCP_CHECKSUM: Final = 16
-"""Where a TCP header has its checksum, ..."""
+"""Offset of the checksum in a TCP header."""
 UDP_HEADER_SIZE: Final = 8
 UDP_CHECKSUM: Final = 6
-"""... and where a UDP header has it."""
+"""Offset of the checksum in a UDP header."""
 DONT_FRAGMENT: Final = 0x4000
 MORE_FRAGMENTS: Final = 0x2000
 OFFSET_MASK: Final = 0x1FFF
@@ -53,7 +53,7 @@ def update_checksum(old: int, before: int, after: int) -> int:
 
 
 def packet_icmpv6(source: bytes, destination: bytes, body: bytes, hops: int) -> bytes:
-    """Return the IPv6 packet with an ICMPv6 message, whose checksum (bytes 2 and 3) is still zero."""
+    """Return the IPv6 packet with an ICMPv6 message, whose checksum (bytes 2 and 3) must be zero before."""
     pseudo = pseudo_header_v6(source, destination, len(body), PROTOCOL_ICMPV6)
     head = bytes((0x60, 0, 0, 0)) + len(body).to_bytes(2, "big") + bytes((PROTOCOL_ICMPV6, hops))
     checked = body[:2] + checksum(pseudo + body).to_bytes(2, "big") + body[4:]
@@ -61,5 +61,5 @@ def packet_icmpv6(source: bytes, destination: bytes, body: bytes, hops: int) -> 
 
 
 def pseudo_header_v6(source: bytes, destination: bytes, length: int, protocol: int) -> bytes:
-    """Return the IPv6 pseudo header that upper checksums cover (RFC 8200, 8.1)."""
+    """Return the IPv6 pseudo header that is part of upper-layer checksums (RFC 8200, 8.1)."""
     return source + destination + length.to_bytes(4, "big") + bytes((0, 0, 0, protocol))

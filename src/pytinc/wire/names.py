@@ -11,14 +11,14 @@ from typing import Final
 from pytinc.errors import DecodeError
 
 MAX_NAME_LENGTH: Final = 2048
-"""tinc reads string fields of at most this many characters."""
+"""tinc reads string fields of up to this many characters."""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_]+", re.ASCII)
 _UNSAFE_IN_NETNAME: Final = frozenset(' $%<>:`"|?*')
 
 
 def is_valid_name(text: str) -> bool:
-    """Tell whether ``text`` can be the name of a node: letters, digits and ``_`` (tinc: check_id())."""
+    """Return whether ``text`` can be the name of a node: letters, digits and ``_`` (tinc: check_id())."""
     return len(text) <= MAX_NAME_LENGTH and _NAME.fullmatch(text) is not None
 
 
@@ -30,7 +30,7 @@ def parse_name(text: str) -> str:
 
 
 def is_valid_netname(text: str) -> bool:
-    """Tell whether ``text`` may name a network: not empty, no leading dot, slash or control character."""
+    """Return whether ``text`` may name a network: not empty, no leading dot, slash or control character."""
     return (
         text != ""
         and not text.startswith(".")
@@ -39,5 +39,5 @@ def is_valid_netname(text: str) -> bool:
 
 
 def is_safe_netname(text: str) -> bool:
-    """Tell whether a valid network name is also free of characters that a shell would stumble over."""
+    """Return whether ``text`` is a valid network name without characters that are special in a shell."""
     return is_valid_netname(text) and not _UNSAFE_IN_NETNAME.intersection(text)

@@ -1,9 +1,9 @@
-"""ARP and neighbour discovery: who asks for the MAC address of an address, who answers, who announces.
+"""ARP and neighbour discovery: questions, answers and announcements about the MAC address of an address.
 
-Both families come out as one `Message` (RFC 826 and 5227 for IPv4; RFC 4861 for IPv6), because the guard of
-shared addresses (`pytinc.vip`) treats them alike; the layout of the packets is in `pytinc.wire.arp`. Only
-untagged Ethernet frames are understood. A frame that is malformed, or says nothing about an address, is no
-message: `parse` returns None and never raises.
+Both families become one `Message` (RFC 826 and 5227 for IPv4; RFC 4861 for IPv6), because the guard of shared
+addresses (`pytinc.vip`) treats them alike; the layout of the packets is in `pytinc.wire.arp`. Only untagged
+Ethernet frames are understood. `parse` never raises: it returns None for a frame that is malformed or says
+nothing about an address.
 
 `question` makes the frames that the guard sends, `claim` those that correct a client, and `with_sender`
 changes the question of a host that would lead clients away.
@@ -19,19 +19,19 @@ from pytinc.wire.arp import IPV6_BODY, NO_IPV4, NO_IPV6, NO_MAC, OPTIONS_AT, Arp
 from pytinc.wire.ethernet import ARP, DESTINATION, HEADER_SIZE, IPV4, IPV6, SOURCE, is_group
 
 GUARD_MAC: Final = bytes.fromhex("027079746e63")
-"""The MAC address in which every guard asks: locally administered ("pytnc"), and nobody's. tinc's switches do
-not know it and send the answers to all nodes, so that one question serves all guards."""
+"""The MAC address from which every guard asks. It is locally administered ("pytnc"), and no station has it:
+tinc's switches do not know it and send the answers to all nodes, so that one question serves all guards."""
 GUARD_ADDRESS: Final = bytes.fromhex("fe80000000000000007079fffe746e63")
-"""The link-local IPv6 address that goes with it (RFC 4291, appendix A)."""
+"""The link-local IPv6 address that is derived from `GUARD_MAC` (RFC 4291, appendix A)."""
 NOBODY: Final = b""
-"""The address of a sender that has none yet, or does not tell it (0.0.0.0, ::)."""
+"""The address of a sender that has none yet or hides it (0.0.0.0, ::)."""
 NOTE_SIZE: Final = 6
-"""Bytes that a question of a guard carries where no host looks: it names the guard's node."""
+"""Bytes of the note: a guard's question carries the id of its node in a field that hosts ignore."""
 NO_NOTE: Final = bytes(NOTE_SIZE)
 
 _BROADCAST: Final = b"\xff" * 6
 _MAX_ND_SIZE: Final = 512
-"""Longer neighbour messages carry more options than anybody sends."""
+"""No real neighbour message has so many options that it is longer than this."""
 _MULTICAST: Final = 0xFF
 """First byte of a multicast IPv6 address."""
 
@@ -40,16 +40,16 @@ class Kind(enum.Enum):
     """What a message says."""
 
     QUESTION = enum.auto()
-    """Who has ``target``? ``mac`` wants to know, and says by the way that ``address`` is its own."""
+    """Who has ``target``? ``mac`` asks, and its question implies that it has ``address``."""
     PROBE = enum.auto()
-    """Who has ``target``? Asked without an address: a host makes sure that nobody has it (RFC 5227, 2.1.1;
-    RFC 4862, 5.4)."""
+    """Who has ``target``? Asked without a sender address: a host checks that nobody has the address
+    (RFC 5227, 2.1.1; RFC 4862, 5.4)."""
     ENQUIRY = enum.auto()
-    """The same in a form that changes no table: a solicitation from an address, without the sender's MAC."""
+    """A question that changes no table: a solicitation with the address but not the MAC of its sender."""
     ANSWER = enum.auto()
-    """``mac`` has ``address``; told to ``target``."""
+    """``mac`` has ``address``; an answer to ``target``."""
     ANNOUNCEMENT = enum.auto()
-    """``mac`` has ``address``; told to all, unasked (RFC 5227, 2.3; RFC 4861, 7.2.6)."""
+    """``mac`` has ``address``; sent to all without a question (RFC 5227, 2.3; RFC 4861, 7.2.6)."""
 
 
 class Message(NamedTuple):
@@ -57,7 +57,7 @@ class Message(NamedTuple):
 
     kind: Kind
     mac: bytes
-    """Of whom the message speaks: the asker, or the holder of the address."""
+    """The subject of the message: the asker, or the holder of the address."""
     address: bytes
     """4 or 16 bytes; `NOBODY` in a probe."""
     target: bytes
@@ -65,7 +65,7 @@ class Message(NamedTuple):
     to: bytes
     """The destination MAC address of the frame: a group, or one station."""
     note: bytes = NO_NOTE
-    """Of a question: what a guard wrote into it."""
+    """The note of the guard that sent a question."""
 
 
 def parse(frame: bytes) -> Message | None:
@@ -131,8 +131,8 @@ def question(
     """Return the question "who has ``target``?" that ``mac`` with ``address`` asks.
 
     ``address`` may be `NOBODY` for IPv4 only: such a question is answered and changes no table. ``to`` is the
-    MAC address of the one station that is asked; None: all are. The frame comes from `GUARD_MAC`, whoever
-    asks, so that no switch learns a client in a wrong place.
+    MAC address of the one station that is asked; None: all are. The frame always comes from
+    `GUARD_MAC`, so that no switch learns a client in the wrong place.
     """
     if len(target) == 4:
         packet = arp.format_arp(Arp(arp.REQUEST, mac, address or NO_IPV4, note, target))
@@ -146,9 +146,9 @@ def question(
 
 
 def claim(mac: bytes, address: bytes, client_mac: bytes, client: bytes) -> bytes:
-    """Return the question to ``client`` for its own address that tells it that ``mac`` has ``address``.
+    """Return a question to ``client`` for its own address, which tells it that ``mac`` has ``address``.
 
-    Every host takes over the sender of a question for itself, however young its entry is.
+    A host that is asked for its own address always takes over the sender, even if its entry is recent.
     """
     if len(address) == 4:
         packet = arp.format_arp(Arp(arp.REQUEST, mac, address, NO_MAC, client))
@@ -160,17 +160,17 @@ def claim(mac: bytes, address: bytes, client_mac: bytes, client: bytes) -> bytes
 def guard_answer(to: bytes, address: bytes) -> bytes:
     """Return the neighbour advertisement for `GUARD_ADDRESS` to ``address``, whose MAC address is ``to``.
 
-    A host that answered a guard's question makes sure later that the guard still is there.
+    A host that answered a guard's question later checks that the guard is still there.
     """
     flags = arp.SOLICITED | arp.OVERRIDE
     return to + GUARD_MAC + IPV6 + arp.advertisement(GUARD_ADDRESS, GUARD_MAC, address, flags)
 
 
 def without_sender(frame: bytes) -> bytes:
-    """Return the question in ``frame`` in a form that changes no table of whoever hears it.
+    """Return the question in ``frame`` in a form that changes no table of a receiver.
 
-    An ARP request loses its sender. A solicitation loses the option with its MAC address: who answers looks
-    for that anew (RFC 4861, 4.3).
+    An ARP request loses its sender address. A solicitation loses the option with its MAC address, so the host
+    that answers first asks for that address (RFC 4861, 4.3).
     """
     if frame[12:14] == ARP:
         return with_sender(frame, NOBODY, NO_NOTE)
@@ -180,10 +180,10 @@ def without_sender(frame: bytes) -> bytes:
 
 
 def with_sender(frame: bytes, address: bytes, note: bytes) -> bytes:
-    """Return the question in ``frame`` as asked from another address of the asker.
+    """Return the question in ``frame``, asked from another address of the asker.
 
-    ``address`` may be `NOBODY` for IPv4: then the answer comes all the same, and changes no table. An ARP
-    request gets the ``note``: so other guards can tell it from that of a host which claims an address.
+    ``address`` may be `NOBODY` for IPv4: the question is still answered, and it changes no table. An ARP
+    request gets the ``note``, so that other guards do not take it for that of a host which claims an address.
     """
     if frame[12:14] == ARP:
         return frame[:28] + (address or NO_IPV4) + note + frame[38:]
@@ -196,9 +196,9 @@ def with_sender(frame: bytes, address: bytes, note: bytes) -> bytes:
 
 
 def ends_of(head: bytes) -> tuple[bytes, bytes] | None:
-    """Return source and destination address of the IP packet that a frame begins with; None if it has none.
+    """Return the source and destination address of the IP packet in a frame; None if there is no IP packet.
 
-    ``head`` is at least the first 54 bytes of the frame, or all of a shorter one.
+    ``head`` is the first 54 bytes of the frame or more, or all of a shorter frame.
     """
     kind = head[12:14]
     if kind == IPV4 and len(head) >= HEADER_SIZE + ip.IPV4_HEADER_SIZE:

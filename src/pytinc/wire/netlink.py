@@ -1,4 +1,4 @@
-"""What the kernel tells of the host's addresses: messages RTM_NEWADDR and RTM_DELADDR (rtnetlink(7))."""
+"""The kernel's messages about changes of the host's addresses: RTM_NEWADDR and RTM_DELADDR (rtnetlink(7))."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ RTMGRP_IPV6_IFADDR: Final = 0x100
 _HEADER: Final = struct.Struct("=IHHII")
 """Length of the message, type, flags, sequence number, port."""
 _ADDRESS_SIZE: Final = 8
-"""Length of struct ifaddrmsg, which comes before the attributes."""
+"""Length of struct ifaddrmsg, which precedes the attributes."""
 _ATTRIBUTE: Final = struct.Struct("=HH")
 """Length and type."""
 _IFA_ADDRESS: Final = 1
 _IFA_LOCAL: Final = 2
-"""On a link with a peer IFA_ADDRESS is that of the peer, and this one the own."""
+"""The host's own address. On a point-to-point link, IFA_ADDRESS is the peer's."""
 
 
 def changed_addresses(data: bytes) -> list[bytes]:
-    """Return the IPv4 and IPv6 addresses that one datagram of the kernel says an interface got or lost.
+    """Return the IPv4 and IPv6 addresses that interfaces got or lost, from one datagram of the kernel.
 
-    What is cut off or of another kind is passed over.
+    Messages that are truncated or of another kind are skipped.
     """
     found: list[bytes] = []
     for type_, body in _messages(data):

@@ -1,7 +1,7 @@
 """Reading the PEM-like blocks in which tinc keeps Ed25519 keys (docs/protocol-sptps.md, "Key files").
 
 Used by `pytinc.config.store` for public keys in host files and by `pytinc.crypto.keys` for private ones.
-The content is tinc's own base64, not that of RFC 7468, and every line is decoded by itself.
+The content is tinc's own base64, not that of RFC 7468, and each line is decoded separately.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def read_block(text: str, kind: str, size: int) -> bytes:
             break
         if len(content) + len(piece) > size:
             if len(content) == size:
-                break  # more after the complete key does no harm
+                break  # further lines after the complete key are ignored
             raise DecodeError("Too much base64 data in PEM file")
         content += piece
     if len(content) < size:
@@ -43,7 +43,7 @@ def read_block(text: str, kind: str, size: int) -> bytes:
 
 
 def _decode_line(line: str) -> bytes:
-    """Return what one line holds; nothing if it is empty or not base64."""
+    """Return the bytes of one line; none if the line is empty or not base64."""
     try:
         return b64.decode(_LINE_END.split(line, maxsplit=1)[0])
     except DecodeError:

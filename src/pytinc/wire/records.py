@@ -3,7 +3,7 @@
     stream:    be16 length of the data | type | data          encrypted: be16 length | seal(type | data)
     datagram:  be32 sequence number    | type | data                     be32 number | seal(type | data)
 
-Used by `pytinc.protocol.sptps`; says nothing about when a record is allowed.
+`pytinc.protocol.sptps` uses these layouts and decides when a record is allowed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from pytinc.errors import DecodeError
 
 TYPE_HANDSHAKE: Final = 128
-"""Types below are the application's; 129 and 130 are reserved and everything above is invalid."""
+"""Lower types belong to the application; 129 and 130 are reserved, and higher types are invalid."""
 
 ACK: Final = b""
 """Data of an ACK message. A KEX has a layout (below); a SIG is a bare signature."""
@@ -30,7 +30,7 @@ SEQNO_SIZE: Final = 4
 PLAIN_DATAGRAM_MIN: Final = SEQNO_SIZE + 1
 SEALED_DATAGRAM_MIN: Final = SEQNO_SIZE + 1 + TAG_SIZE
 MAX_RECORD_DATA: Final = 65535
-"""What the length of a stream record can say; it counts the data only."""
+"""The largest length of a stream record; the length counts the data only."""
 
 
 class Record(NamedTuple):
@@ -53,7 +53,7 @@ def format_kex(nonce: bytes, public: bytes) -> bytes:
 
 
 def parse_kex(data: bytes) -> Kex:
-    """Read a KEX message; `DecodeError` for another size or version."""
+    """Parse a KEX message. Raises `DecodeError` if its size or version is wrong."""
     if len(data) != KEX_SIZE:
         raise DecodeError("KEX of wrong size")
     if data[0] != KEX_VERSION:

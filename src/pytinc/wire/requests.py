@@ -1,8 +1,8 @@
-"""Meta requests: one class per request, with `parse` for a received line and `format` for one to send.
+"""Meta requests: one class per request, with `parse` for received lines and `format` for lines to send.
 
-The text forms are those of docs/protocol-meta.md. Lines are `str` without the newline; a parser raises
-`DecodeError` and nothing else, whatever it is given. Which request is allowed when is decided in
-`pytinc.protocol.meta` and `pytinc.node`, not here.
+The text forms are those of docs/protocol-meta.md. Lines are `str` without the newline. Parsers raise
+`DecodeError` and nothing else, whatever the input. `pytinc.protocol.meta` and `pytinc.node` decide which
+request is allowed when.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _INT32_MAX: Final = 2**31 - 1
 _DECIMAL: Final = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
 _HEX: Final = re.compile(r"[0-9a-fA-F]{1,16}", re.ASCII)
 _CONTROL: Final = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f]")
-"""Control characters that are no white space. By way of an address they could get into logs and scripts."""
+"""Control characters other than white space: in an address they could reach logs and scripts."""
 _VERSION: Final = re.compile(r"([0-9]{1,2})(?:\.([0-9]{1,3}))?(?![0-9])", re.ASCII)
 
 
@@ -104,7 +104,7 @@ def _fields(line: str, what: str, least: int) -> list[str]:
 
 
 def parse_number(line: str) -> Number:
-    """Return the request number a line starts with; `DecodeError` for one that does not exist."""
+    """Return the request number at the start of a line. Raises `DecodeError` if there is no such request."""
     word = line.split(maxsplit=1)[0] if line.strip() else ""
     if not word.isascii() or not word.isdecimal() or len(word) > 9:
         raise DecodeError("request without a number")
@@ -138,7 +138,7 @@ class Id:
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """``4 UDPPORT WEIGHT OPTIONS``: ends the login."""
+    """``4 UDPPORT WEIGHT OPTIONS``: completes the login."""
 
     port: str
     weight: int
@@ -173,7 +173,7 @@ class TermReq:
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """``8``: to be answered by PONG at once."""
+    """``8``: the peer must answer with PONG at once."""
 
     number: ClassVar = Number.PING
 
@@ -255,7 +255,7 @@ def _edge_ends(source: str, target: str) -> tuple[str, str]:
 class AddEdge:
     """``12 NONCE FROM TO ADDR PORT OPTIONS WEIGHT [LOCALADDR LOCALPORT]``.
 
-    ``address`` is where FROM reaches TO by UDP; ``local_address`` FROM's own address on that connection.
+    ``address`` is where FROM reaches TO by UDP; ``local_address`` is FROM's own address on that connection.
     """
 
     nonce: int
@@ -286,7 +286,7 @@ class AddEdge:
         )
 
     def format(self) -> str:
-        """Return the line; never with an empty field, which tinc peers refuse."""
+        """Return the line. No field is ever empty, because tinc peers would refuse the line."""
         text = (
             f"{self.number:d} {self.nonce:x} {self.source} {self.target} "
             f"{self.address.host} {self.address.port} {self.options:x} {self.weight}"
@@ -433,7 +433,7 @@ class SptpsPacket:
 
     @classmethod
     def parse(cls, line: str) -> SptpsPacket:
-        """Read the line; fewer bytes than two node ids are an error, none at all are not."""
+        """Read the line; a length of 0 is allowed, a length of less than two node ids is an error."""
         length = _decimal(_fields(line, cls.number.name, 1)[0], "length", 0, MAX_PACKET_LENGTH)
         if 0 < length < 12:
             raise DecodeError("SPTPS_PACKET too short")
@@ -526,7 +526,7 @@ _CLASSES: Final[dict[Number, type[Request]]] = {
 
 
 def parse_request(line: str) -> Request:
-    """Parse any request line that has a class here; `DecodeError` for every other line."""
+    """Parse a line of any request that has a class here. Raises `DecodeError` for all other lines."""
     number = parse_number(line)
     request = _CLASSES.get(number)
     if request is None:
@@ -535,7 +535,7 @@ def parse_request(line: str) -> Request:
 
 
 def decode_line(data: bytes) -> str:
-    """Turn the bytes of one request (one trailing newline removed) into text; printable ASCII only."""
+    """Decode the bytes of one request, without its newline, into text. Only printable ASCII is allowed."""
     if data.endswith(b"\n"):
         data = data[:-1]
     if len(data) > MAX_LINE_LENGTH:

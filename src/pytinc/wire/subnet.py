@@ -1,7 +1,7 @@
-"""Subnets in tinc's text form: what a node serves, as configuration files and ADD_SUBNET write it.
+"""Subnets in tinc's text form, as configuration files and ADD_SUBNET have it: the addresses a node serves.
 
-Used by the configuration, the meta requests, the switch and the control rows. A value only: no owner,
-no life time. For the text form see docs/protocol-meta.md, "Subnets".
+The configuration, the meta requests, the switch and the control rows use them. A subnet here is a value
+without an owner or a life time. For the text form see docs/protocol-meta.md, "Subnets".
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final
 from pytinc.errors import DecodeError
 
 MAX_TEXT_LENGTH: Final = 63
-"""tinc looks at this many characters of a subnet; the longest sensible one has 61."""
+"""tinc reads this many characters of a subnet; the longest sensible one has 61."""
 DEFAULT_WEIGHT: Final = 10
 _MIN_WEIGHT: Final = -(2**31)
 _MAX_WEIGHT: Final = 2**31 - 1
@@ -50,32 +50,32 @@ class Subnet:
         return cls(SubnetKind.MAC, address, _ADDRESS_BITS[SubnetKind.MAC])
 
     def __str__(self) -> str:
-        """Return the form of the wire and of dumps: full prefixes and the default weight are left out."""
+        """Return the form for the wire and for dumps, which omits full prefixes and the default weight."""
         weight = "" if self.weight == DEFAULT_WEIGHT else f"#{self.weight}"
         return self.text_without_weight + weight
 
     @property
     def text_without_weight(self) -> str:
-        """The address and, if it is not the full one, the prefix (SUBNET of scripts)."""
+        """The address, and the prefix unless it is the full one (SUBNET in scripts)."""
         text = _FORMAT[self.kind](self.address)
         return text if self.prefix == _ADDRESS_BITS[self.kind] else f"{text}/{self.prefix}"
 
     @property
     def has_host_bits(self) -> bool:
-        """Tell whether a bit below the prefix is set. Configuration files may not have such a subnet."""
+        """Return whether a bit below the prefix is set, which configuration files must not have."""
         below = _ADDRESS_BITS[self.kind] - self.prefix
         return int.from_bytes(self.address, "big") & ((1 << below) - 1) != 0
 
     @property
     def sort_key(self) -> tuple[int, int, bytes, int]:
-        """Order of a node's subnets: longer prefixes first. The owner's name comes after it.
+        """The sort key of subnets: longer prefixes first. Equal subnets are sorted by the owner's name.
 
         See docs/protocol-meta.md, "Subnets".
         """
         return (self.kind, -self.prefix, self.address, self.weight)
 
     def contains(self, address: bytes) -> bool:
-        """Tell whether ``address`` (packed) lies in this subnet; one of another kind never does."""
+        """Return whether ``address`` (packed) is in this subnet; an address of another kind never is."""
         if len(address) != len(self.address):
             return False
         below = _ADDRESS_BITS[self.kind] - self.prefix
@@ -91,7 +91,7 @@ def _format_ipv4(address: bytes) -> str:
 
 
 def _format_ipv6(address: bytes) -> str:
-    """Write an address as inet_ntop() does: IPv4-mapped and -compatible ones end in a dotted quad."""
+    """Format an address like inet_ntop(): IPv4-mapped and -compatible ones end in a dotted quad."""
     if address[:12] == bytes(10) + b"\xff\xff":
         return "::ffff:" + _format_ipv4(address[12:])
     if address[:12] == bytes(12) and address[12:14] != bytes(2):
@@ -125,9 +125,9 @@ def _parse_address(text: str) -> tuple[SubnetKind, bytes]:
 
 
 def parse_subnet(text: str) -> Subnet:
-    """Read ``ADDRESS[/PREFIX][#WEIGHT]``; raise `DecodeError` if it has another form.
+    """Parse ``ADDRESS[/PREFIX][#WEIGHT]``. Raises `DecodeError` for any other form.
 
-    Host bits below the prefix may be set: whoever reads configuration checks `Subnet.has_host_bits`.
+    Host bits below the prefix may be set; the parser of configuration files checks `Subnet.has_host_bits`.
     """
     rest, hash_sign, weight_text = text[:MAX_TEXT_LENGTH].partition("#")
     address_text, slash, prefix_text = rest.partition("/")
@@ -146,4 +146,4 @@ def parse_subnet(text: str) -> Subnet:
 DEFAULT_BROADCAST_SUBNETS: Final = tuple(
     parse_subnet(text) for text in ("ff:ff:ff:ff:ff:ff", "255.255.255.255", "224.0.0.0/4", "ff00::/8")
 )
-"""Packets to these are broadcast whatever BroadcastSubnet says (docs/protocol-control.md, "Dumps")."""
+"""Packets to these are broadcast even without BroadcastSubnet (docs/protocol-control.md, "Dumps")."""

@@ -1,4 +1,4 @@
-"""The version of tinc's protocol that this program speaks. Both numbers stand here and nowhere else."""
+"""The version of tinc's protocol that this program speaks. Both numbers are defined only here."""
 
 from __future__ import annotations
 

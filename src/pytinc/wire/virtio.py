@@ -1,7 +1,7 @@
-"""The virtio-net header: what the kernel leaves to do for a frame (virtio 1.2, 5.1.6).
+"""The virtio-net header: the work that the kernel leaves to others for a frame (virtio 1.2, 5.1.6).
 
-A device with offloads has one in front of every frame, in both directions. It tells where a checksum is
-missing, and how a super-frame is to be cut. `pytinc.net` reads it, `pytinc.datapath` acts on it.
+A device with offloads puts one before every frame, in both directions. It says where a checksum is missing
+and how a super-frame must be split. `pytinc.net` reads it; `pytinc.datapath` does the work.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ FLAGS: Final = 0
 GSO_TYPE: Final = 1
 """Offsets of the first two fields, of one byte each."""
 CHECKSUM_PLACE: Final = struct.Struct("=HH")
-"""csum_start and csum_offset, ..."""
+"""The fields csum_start and csum_offset."""
 CHECKSUM_PLACE_AT: Final = 6
-"""... and where they are in the header."""
+"""Offset of csum_start in the header."""
 NULL_HEADER: Final = bytes(HEADER.size)
-"""The header of a frame with which nothing is left to do."""
+"""The header of a frame that needs no work."""
 
 NEEDS_CSUM: Final = 1
 """Flag: the checksum field holds the sum of the pseudo header only."""

@@ -84,7 +84,7 @@ def established(replay_window: int = 16) -> Pair:
 
 
 def settle(a: DatagramSession, b: DatagramSession) -> None:
-    """Carry handshake datagrams to and fro until both are silent."""
+    """Carry handshake datagrams both ways until both ends are silent."""
     while (from_a := a.take_output()) + (from_b := b.take_output()):
         assert all(b.receive_handshake(each) for each in from_a)
         assert all(a.receive_handshake(each) for each in from_b)
@@ -117,7 +117,7 @@ def at_the_acks(a: DatagramSession, b: DatagramSession) -> bytes:
 
 # -- vectors --
 
-# What pytinc takes and tinc does not, by step: what is received, state and number expected next afterwards.
+# Records that pytinc accepts and tinc does not, by step: the result, then state and next expected number.
 MORE_LENIENT = {
     "new-key record before the ACK: rejected, changes nothing": (
         [Record(0, b"new-key")],
@@ -126,13 +126,13 @@ MORE_LENIENT = {
     ),
     "the ACK": ([HANDSHAKE_TAKEN], "SECONDARY_KEX", 26),
     "old-key record after the ACK: rejected": ([Record(0, b"old-key")], "SECONDARY_KEX", 26),
-    # Taken already, before the ACK.
+    # It was accepted already, before the ACK.
     "the same new-key record after the ACK: accepted": ([], "SECONDARY_KEX", 26),
 }
 
 
 def perform(session: DatagramSession, step: dict[str, Any]) -> tuple[list[bytes], Record | None]:
-    """Do what a step of the vectors says; return the datagrams sent and the record received."""
+    """Carry out a step of the vectors; return the datagrams sent and the record received."""
     match step["do"]:
         case "start":
             return session.start(), None
@@ -146,7 +146,7 @@ def perform(session: DatagramSession, step: dict[str, Any]) -> tuple[list[bytes]
             return session.take_output(), record
 
 
-def test_a_recorded_session_with_rekeys_and_disorder_is_repeated_to_the_byte() -> None:
+def test_a_recorded_session_with_rekeys_and_disorder_is_reproduced_exactly() -> None:
     sessions, script = make_pair(VECTORS["setup"])
     lenient = set()
     for step in VECTORS["steps"]:
@@ -165,7 +165,9 @@ def test_a_recorded_session_with_rekeys_and_disorder_is_repeated_to_the_byte() -
             sent, record = perform(session, step)
             assert [item.hex() for item in sent] == [item["bytes"] for item in step["sent"]], where
             if record == HANDSHAKE_TAKEN and session.in_handshake:
-                assert expected == [], where  # a step of the handshake: tinc tells the application nothing
+                assert expected == [], (
+                    where
+                )  # a step of the handshake, which tinc does not report to the application
             else:
                 assert ([] if record is None else [record]) == expected, where
         assert not script.values, where
@@ -188,7 +190,7 @@ def reach(delivered: int) -> dict[str, DatagramSession]:
 
 
 @pytest.mark.parametrize("case", NEGATIVE, ids=lambda case: case["about"])
-def test_a_single_delivery_is_judged_as_the_vectors_say(case: dict[str, Any]) -> None:
+def test_a_single_delivery_has_the_result_of_the_vectors(case: dict[str, Any]) -> None:
     session, data = reach(case["delivered_before"])[case["who"]], bytes.fromhex(case["data"])
     record = session.receive(data)
     assert (record is not None) is case["ok"]
@@ -213,7 +215,7 @@ def test_records_may_be_lost_reordered_and_repeated() -> None:
     assert taken == [0, 3, 1, None, 5, None, 4]
 
 
-def test_a_window_of_zero_takes_replays() -> None:
+def test_a_window_of_zero_accepts_replays() -> None:
     a, b = established(replay_window=0)
     sent = a.seal(0, b"again")
     assert b.receive(sent) == b.receive(sent) == Record(0, b"again")
@@ -238,7 +240,7 @@ def test_nothing_is_sealed_before_keys_are_in_force() -> None:
 
 
 @given(st.integers(0, 4), st.sampled_from(list(OTHERS)), st.lists(st.binary(max_size=120), max_size=4))
-def test_any_datagram_raises_nothing_and_garbage_changes_no_window(
+def test_no_datagram_raises_an_error_and_garbage_does_not_move_the_window(
     delivered: int, who: str, datagrams: list[bytes]
 ) -> None:
     session = reach(delivered)[who]
@@ -253,7 +255,7 @@ def test_any_datagram_raises_nothing_and_garbage_changes_no_window(
 
 
 @given(st.integers(0, 7), st.integers(0, 400))
-def test_a_record_with_a_changed_bit_is_never_taken(bit: int, at: int) -> None:
+def test_a_record_with_a_changed_bit_is_never_accepted(bit: int, at: int) -> None:
     a, b = established()
     damaged = bytearray(a.seal(3, bytes(40)))
     damaged[at % len(damaged)] ^= 1 << bit
@@ -264,7 +266,7 @@ def test_a_record_with_a_changed_bit_is_never_taken(bit: int, at: int) -> None:
 
 
 @pytest.mark.parametrize("who", [0, 1], ids=["initiator", "responder"])
-def test_a_record_under_the_new_key_before_the_ack_is_taken_and_taken_for_the_ack(who: int) -> None:
+def test_a_record_under_the_new_key_before_the_ack_also_counts_as_the_ack(who: int) -> None:
     pair = established()
     a, b = pair[who], pair[1 - who]
     ack = at_the_acks(a, b)
@@ -272,12 +274,12 @@ def test_a_record_under_the_new_key_before_the_ack_is_taken_and_taken_for_the_ac
     assert b.receive(early) == Record(0, b"early")
     assert b.receive(early) is None
     assert not b.in_handshake
-    assert b.receive_handshake(ack), "it comes late, and does no harm"
+    assert b.receive_handshake(ack), "the late ACK does no harm"
     assert not b.in_handshake
     assert b.receive(a.seal(0, b"next")) == Record(0, b"next")
 
 
-def test_a_record_that_the_window_refuses_is_not_taken_for_the_ack() -> None:
+def test_a_record_that_the_window_refuses_does_not_count_as_the_ack() -> None:
     a, b = established()
     at_the_acks(a, b)
     a.seal_batch(b"", 0, [b"lost"] * 500)
@@ -285,7 +287,7 @@ def test_a_record_that_the_window_refuses_is_not_taken_for_the_ack() -> None:
     assert b.state is State.REKEY_ACK
 
 
-def test_garbage_is_not_taken_for_the_ack() -> None:
+def test_garbage_does_not_count_as_the_ack() -> None:
     a, b = established()
     at_the_acks(a, b)
     assert not b.receive_handshake(bytes(21))
@@ -306,7 +308,7 @@ def test_any_number_of_records_may_overtake_the_ack(who: int) -> None:
 
 
 @pytest.mark.parametrize("who", [0, 1], ids=["initiator", "responder"])
-def test_an_ack_that_was_lost_does_not_stop_the_next_change_of_keys(who: int) -> None:
+def test_a_lost_ack_does_not_stop_the_next_change_of_keys(who: int) -> None:
     pair = established()
     a, b = pair[who], pair[1 - who]
     at_the_acks(a, b)
@@ -317,7 +319,7 @@ def test_an_ack_that_was_lost_does_not_stop_the_next_change_of_keys(who: int) ->
     assert b.receive(a.seal(0, b"next")) == Record(0, b"next")
 
 
-def test_handshake_records_by_tcp_may_be_overtaken_by_more_data_than_the_window_holds() -> None:
+def test_more_data_than_the_window_holds_may_overtake_handshake_records_by_tcp() -> None:
     a, b = established()
     for starter, other in ((a, b), (b, a)):
         starter.force_rekey()
@@ -336,11 +338,11 @@ def test_handshake_records_by_tcp_may_be_far_ahead_of_data_that_is_all_lost() ->
     a.seal_batch(b"", 0, [b"lost"] * 5000)
     rekey(a, b)
     assert not b.in_handshake
-    # For data the window's rule holds: after four of them it believes the gap.
+    # For data the window's rule holds: after four such records it accepts the gap.
     assert [b.receive(a.seal(0, b"heard again")) for _ in range(5)][-1] == Record(0, b"heard again")
 
 
-def test_the_window_still_judges_handshake_records_that_come_by_udp() -> None:
+def test_the_window_applies_to_handshake_records_by_udp() -> None:
     a, b = established()
     a.force_rekey()
     (kex,) = a.take_output()
@@ -350,7 +352,7 @@ def test_the_window_still_judges_handshake_records_that_come_by_udp() -> None:
     assert b.state is State.ESTABLISHED
 
 
-def test_a_repeated_handshake_record_finds_no_use() -> None:
+def test_a_repeated_handshake_record_has_no_effect() -> None:
     a, b = established()
     a.force_rekey()
     seen: list[bytes] = []
@@ -368,7 +370,7 @@ def test_a_repeated_handshake_record_finds_no_use() -> None:
     assert b.receive(ack) is None
 
 
-def test_data_does_not_come_by_way_of_the_handshake() -> None:
+def test_data_is_refused_on_the_path_of_the_handshake() -> None:
     a, b = established()
     sealed = a.seal(0, b"data")
     assert not b.receive_handshake(sealed)
@@ -376,7 +378,7 @@ def test_data_does_not_come_by_way_of_the_handshake() -> None:
 
 
 @pytest.mark.parametrize("who", [0, 1], ids=["initiator", "responder"])
-def test_a_record_under_the_old_key_that_fills_a_gap_is_taken_once(who: int) -> None:
+def test_a_record_under_the_old_key_that_fills_a_gap_is_accepted_once(who: int) -> None:
     pair = established()
     a, b = pair[who], pair[1 - who]
     late = a.seal(0, b"late")
@@ -396,12 +398,12 @@ def test_a_record_under_the_old_key_never_moves_the_window() -> None:
     for _ in range(60):
         b.receive(a.seal(0, b"past the last number"))
     assert b.window.next < 100
-    # All of them look like the far future now, of which the ordinary rule believes the fifth.
+    # All of them look far ahead now; the ordinary rule accepts the fifth such record.
     assert [b.receive(each) for each in replays] == [None] * 20
     assert b.window.next < 100
 
 
-def test_no_record_under_the_old_key_is_taken_with_a_window_of_zero() -> None:
+def test_no_record_under_the_old_key_is_accepted_with_a_window_of_zero() -> None:
     a, b = established(replay_window=0)
     late = a.seal(0, b"late")
     rekey(a, b)
@@ -422,7 +424,7 @@ def test_the_old_key_is_forgotten_after_a_fixed_number_of_records(monkeypatch: p
     assert b._old_opener is None
 
 
-def test_what_is_under_no_key_at_all_fills_no_gap() -> None:
+def test_a_record_under_an_unknown_key_fills_no_gap() -> None:
     a, b = established()
     late = a.seal(0, b"late")
     rekey(a, b)
@@ -431,7 +433,7 @@ def test_what_is_under_no_key_at_all_fills_no_gap() -> None:
 
 
 @pytest.mark.parametrize("type_", [128, 129, 255])
-def test_under_the_old_key_only_application_records_and_an_ack_are_taken(type_: int) -> None:
+def test_only_application_records_and_an_ack_are_accepted_under_the_old_key(type_: int) -> None:
     a, b = established()
     late = a._frame(type_, b"data")
     rekey(a, b)
@@ -460,7 +462,7 @@ class Network:
                 assert session.receive_handshake(self.tcp[i].pop(0))
             case 3 | 4 if self.udp[i]:
                 at = self.rng.randrange(len(self.udp[i]))
-                record = session.receive(self.udp[i][at])  # stays: it may be replayed
+                record = session.receive(self.udp[i][at])  # it stays, so that it can be replayed
                 if record is not None:
                     self.taken[i].append(record.data)
             case _:
@@ -470,7 +472,7 @@ class Network:
 
 
 @given(st.randoms(use_true_random=False))
-def test_keys_change_under_any_disorder_and_no_number_is_taken_twice(rng: random.Random) -> None:
+def test_keys_change_under_any_disorder_and_no_number_is_accepted_twice(rng: random.Random) -> None:
     network = Network(rng)
     for _ in range(300):
         network.step()
@@ -485,14 +487,14 @@ def test_keys_change_under_any_disorder_and_no_number_is_taken_twice(rng: random
     assert not a.in_handshake
     assert not b.in_handshake
     for x, y in ((a, b), (b, a)):
-        # Five, because the window takes a far number only after four of them.
+        # Five, because the window accepts a far number only after four of them.
         assert [y.receive(x.seal(0, b"last")) for _ in range(5)][-1] == Record(0, b"last")
 
 
 # -- worn-out keys --
 
 
-def test_a_session_tells_when_new_keys_are_due_and_seals_nothing_at_the_end() -> None:
+def test_a_session_reports_that_new_keys_are_due_and_finally_seals_nothing() -> None:
     a, b = established()
     assert not a.needs_rekey
     a._out_count = REKEY_AFTER
@@ -509,7 +511,7 @@ def test_a_session_tells_when_new_keys_are_due_and_seals_nothing_at_the_end() ->
     assert not a.needs_rekey
 
 
-def test_numbers_go_on_after_the_last_one() -> None:
+def test_sequence_numbers_wrap_around() -> None:
     a, b = established()
     a._out_seqno = b.window.next = 2**32 - 2
     sealed = [*a.seal_batch(b"", 0, [b""] * 3), a.seal(0, b"")]
@@ -543,13 +545,13 @@ def test_what_one_side_seals_in_a_batch_the_other_opens(payloads: list[bytes], p
 
 
 def mixed_traffic(a: DatagramSession, b: DatagramSession, rng: random.Random) -> list[bytes]:
-    """Return what ``b`` may get around a change of keys that ``a`` starts: all of it by UDP, in disorder."""
+    """Return datagrams for ``b`` around a change of keys that ``a`` starts: all by UDP, in disorder."""
     traffic = a.seal_batch(b"", 2, [b"%d" % i for i in range(20)])
     a.force_rekey()
     for _ in range(3):
         handshake = a.take_output()
         traffic += [*handshake, a.seal(0, b"between"), a._frame(130, b"invalid"), rng.randbytes(40), b"short"]
-        # The twin of b answers here, so that b itself has yet to see everything.
+        # The twin of b answers here, so that b itself has not seen anything yet.
         for each in handshake:
             b.receive(each)
         for each in b.take_output():
@@ -595,7 +597,7 @@ def test_a_handshake_record_in_a_batch_takes_effect_for_the_next_record() -> Non
 
 
 def with_fast_tag(replay_window: int = 16) -> Pair:
-    """Two ends that announced it, and heard each other."""
+    """Return two ends that have both announced it to each other."""
     a, b = established(replay_window)
     for session in (a, b):
         session.accept_fast()
@@ -607,7 +609,7 @@ def fast_record(session: DatagramSession, data: bytes) -> bytes:
     return session.seal(0, data, may_be_fast=True)
 
 
-def test_both_tags_are_taken_in_any_order() -> None:
+def test_both_tags_are_accepted_in_any_order() -> None:
     a, b = with_fast_tag()
     records = [a.seal(0, b"%d" % i, may_be_fast=bool(i & 5)) for i in range(40)]
     random.Random(1).shuffle(records)
@@ -626,7 +628,7 @@ def test_a_batch_of_both_tags_equals_one_at_a_time(forms: list[bool], size: int)
         assert batch._fast_seen is single._fast_seen is forms[min(start + size, len(forms)) - 1]
 
 
-def test_a_session_that_announced_nothing_takes_no_fast_tag() -> None:
+def test_a_session_that_announced_nothing_refuses_the_fast_tag() -> None:
     a, b = established()
     a.peer_accepts_fast = True
     assert not b.accepts_fast
@@ -638,14 +640,14 @@ def test_a_session_that_announced_nothing_takes_no_fast_tag() -> None:
     assert b.receive(fast_record(a, b"now")) == Record(0, b"now")
 
 
-def test_without_the_peers_word_nothing_has_the_fast_tag() -> None:
+def test_nothing_gets_the_fast_tag_unless_the_peer_announced_it() -> None:
     (a, _), (twin, _) = established(), established()
     a.accept_fast()
     assert a.seal_batch(b"", 2, [b"x"]) == twin.seal_batch(b"", 2, [b"x"])
     assert fast_record(a, b"y") == twin.seal(0, b"y")
 
 
-def test_only_data_that_may_has_the_fast_tag() -> None:
+def test_only_records_that_may_be_fast_get_the_fast_tag() -> None:
     (a, _), (twin, _) = with_fast_tag(), established()
     assert a.seal(4, b"probe") == twin.seal(4, b"probe")
     (fast,), (usual,) = a.seal_batch(b"", 2, [b"data"]), twin.seal_batch(b"", 2, [b"data"])
@@ -666,7 +668,7 @@ def test_each_number_is_sealed_once_whatever_the_tag() -> None:
     assert numbers == list(range(numbers[0], numbers[0] + 5))
 
 
-def test_the_replay_window_judges_both_tags_alike() -> None:
+def test_the_replay_window_treats_both_tags_alike() -> None:
     (a, b), (c, d) = with_fast_tag(2), established(2)
     order = [0, 3, 1, 1, 40, 4, 24, 23, 39, 41, 3]
     fast = a.seal_batch(b"", 2, [b"%d" % i for i in range(42)])
@@ -676,8 +678,8 @@ def test_the_replay_window_judges_both_tags_alike() -> None:
 
 
 @pytest.mark.parametrize("likely", [False, True])
-def test_a_fast_record_cannot_be_made_longer_on_the_way(likely: bool) -> None:
-    """The tag of the RFC is tinc's tag over ciphertext, padding and lengths: nobody may write that out."""
+def test_an_attacker_cannot_lengthen_a_fast_record(likely: bool) -> None:
+    """The RFC's tag is tinc's tag over ciphertext, padding and lengths, so these must not form a record."""
     a, b = with_fast_tag()
     if likely:
         assert b.receive(fast_record(a, b"before"))
@@ -690,7 +692,7 @@ def test_a_fast_record_cannot_be_made_longer_on_the_way(likely: bool) -> None:
 
 
 @given(st.integers(0, 7), st.integers(0, 27))
-def test_a_fast_record_with_a_changed_bit_is_never_taken(bit: int, at: int) -> None:
+def test_a_fast_record_with_a_changed_bit_is_never_accepted(bit: int, at: int) -> None:
     a, b = with_fast_tag()
     record = bytearray(fast_record(a, b"1234567"))
     record[at] ^= 1 << bit
@@ -700,7 +702,7 @@ def test_a_fast_record_with_a_changed_bit_is_never_taken(bit: int, at: int) -> N
 
 
 @pytest.mark.parametrize("who", [0, 1])
-def test_a_new_key_begins_with_tincs_tag(who: int) -> None:
+def test_a_new_key_starts_with_the_tag_of_tinc(who: int) -> None:
     pair = with_fast_tag()
     a, b = pair[who], pair[1 - who]
     assert b.receive(fast_record(a, b"before"))
@@ -713,7 +715,7 @@ def test_a_new_key_begins_with_tincs_tag(who: int) -> None:
 
 
 @pytest.mark.parametrize("who", [0, 1])
-def test_fast_records_around_a_change_of_keys_are_taken_early_and_late(who: int) -> None:
+def test_early_and_late_fast_records_around_a_change_of_keys_are_accepted(who: int) -> None:
     pair = with_fast_tag()
     a, b = pair[who], pair[1 - who]
     late = fast_record(a, b"late")
@@ -742,7 +744,7 @@ def plain_rows() -> bytearray:
 
 
 def sealed_rows(session: DatagramSession) -> tuple[int | None, bytearray]:
-    """Seal `PLAINTEXTS` in rows; return the first number, and the buffer with numbers where they belong."""
+    """Seal `PLAINTEXTS` in rows; return the first number, and the buffer with the numbers filled in."""
     buffer = bytearray(ROWS.sealed + ROWS.sealed_step * ROWS.records)
     first = session.seal_rows(memoryview(plain_rows()), memoryview(buffer), ROWS)
     for number in range(ROWS.records if first is not None else 0):
@@ -763,7 +765,7 @@ def open_rows(session: DatagramSession, first: int, buffer: bytearray) -> bytear
 
 
 @pytest.mark.parametrize("pair", [established, with_fast_tag], ids=["tag of tinc", "fast tag"])
-def test_rows_are_the_datagrams_that_a_batch_would_be(pair: Callable[[], Pair]) -> None:
+def test_sealing_rows_equals_sealing_a_batch(pair: Callable[[], Pair]) -> None:
     (a, b), (twin, _) = pair(), pair()
     first, buffer = sealed_rows(a)
     assert first is not None
@@ -773,13 +775,13 @@ def test_rows_are_the_datagrams_that_a_batch_would_be(pair: Callable[[], Pair]) 
 
 
 @pytest.mark.parametrize("pair", [established, with_fast_tag], ids=["tag of tinc", "fast tag"])
-def test_rows_are_opened_at_once_and_taken_once(pair: Callable[[], Pair]) -> None:
+def test_rows_are_opened_together_and_accepted_once(pair: Callable[[], Pair]) -> None:
     a, b = pair()
     assert b.receive(a.seal(0, b"tells which tag is the likely one", may_be_fast=True))
     first, buffer = sealed_rows(a)
     assert first is not None
     assert open_rows(b, first, buffer) == plain_rows()
-    assert b.window.next == first, "nothing is accepted before it is looked at"
+    assert b.window.next == first, "nothing is accepted before it is examined"
     b.accept_rows(first, ROWS.records)
     assert b.window.next == first + ROWS.records
     assert open_rows(b, first, buffer) is None
@@ -801,7 +803,7 @@ def test_nothing_is_sealed_or_opened_in_rows_without_a_key() -> None:
     assert open_rows(session, 0, sealed_rows(established()[0])[1]) is None
 
 
-def test_rows_that_a_library_cannot_seal_leave_their_numbers_to_others(
+def test_rows_that_the_library_cannot_seal_use_up_no_numbers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (a, _), (twin, _) = established(), established()
@@ -830,7 +832,7 @@ def sealed_super_frame(session: DatagramSession, pieces: int = 3) -> tuple[int |
     return session.seal_super_frame(SUPER, pieces, memoryview(sealed)), sealed
 
 
-def test_a_super_frame_takes_a_number_for_each_piece_and_is_taken_once() -> None:
+def test_a_super_frame_uses_a_number_per_piece_and_is_accepted_once() -> None:
     a, b = with_super_frames()
     before = int.from_bytes(a.seal(0, b"before")[:4], "big")
     number, sealed = sealed_super_frame(a)
@@ -842,7 +844,7 @@ def test_a_super_frame_takes_a_number_for_each_piece_and_is_taken_once() -> None
     assert b.receive(after) == Record(0, b"after")
 
 
-def test_a_super_frame_that_came_wrong_uses_up_no_number() -> None:
+def test_a_damaged_super_frame_uses_up_no_number() -> None:
     a, b = with_super_frames()
     number, sealed = sealed_super_frame(a)
     assert number is not None
@@ -852,7 +854,7 @@ def test_a_super_frame_that_came_wrong_uses_up_no_number() -> None:
     assert b.open_super_frame(number, 3, memoryview(sealed)) == SUPER
 
 
-def test_a_super_frame_is_neither_sent_nor_taken_without_the_others_word() -> None:
+def test_super_frames_need_the_announcement_of_the_other_side() -> None:
     a, b = established()
     assert sealed_super_frame(a)[0] is None
     a.peer_accepts_super_frames = True
@@ -863,11 +865,11 @@ def test_a_super_frame_is_neither_sent_nor_taken_without_the_others_word() -> No
     b.accept_super_frames()
     assert b.open_super_frame(number, 3, memoryview(sealed)) is not None
     rekey(a, b)
-    assert sealed_super_frame(a)[0] is None, "the word was about the old key"
+    assert sealed_super_frame(a)[0] is None, "the announcement was for the old key"
 
 
-def test_a_super_frame_of_the_far_future_is_taken_at_once() -> None:
-    """Those before it, of which each took many numbers, were all lost."""
+def test_a_super_frame_from_the_far_future_is_accepted_at_once() -> None:
+    """All earlier ones, each of which used many numbers, were lost."""
     a, b = with_super_frames()
     for _ in range(100):
         number, sealed = sealed_super_frame(a)
@@ -876,7 +878,7 @@ def test_a_super_frame_of_the_far_future_is_taken_at_once() -> None:
     assert b.receive(a.seal(0, b"next")) == Record(0, b"next")
 
 
-def test_a_super_frame_under_the_old_key_is_taken_where_it_fills_a_gap() -> None:
+def test_a_super_frame_under_the_old_key_is_accepted_where_it_fills_a_gap() -> None:
     a, b = with_super_frames()
     lost, sealed = sealed_super_frame(a)
     assert lost is not None

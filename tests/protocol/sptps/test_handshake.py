@@ -37,7 +37,7 @@ def machine(role: Role, label: bytes = LABEL, seed: int = 0) -> Handshake:
 
 
 class Pair:
-    """Two machines; keeps what each has to send, and the keys each uses."""
+    """Two machines; keeps the messages that each must send, and the keys that each uses."""
 
     def __init__(self, **arguments: Any) -> None:
         self.ends = {role: machine(role, **arguments) for role in Role}
@@ -71,7 +71,7 @@ class Pair:
 
 
 @pytest.mark.parametrize("name", ["sptps_stream", "sptps_datagram"])
-def test_what_is_signed_and_derived_equals_the_vectors(name: str) -> None:
+def test_signed_messages_and_derived_keys_equal_the_vectors(name: str) -> None:
     vectors = json.loads((FOLDER / f"{name}.json").read_text())
     steps = vectors["steps"]
     signed = [(step["who"], step["signed"]) for step in steps if "signed" in step]
@@ -92,7 +92,7 @@ def test_the_first_handshake_gives_both_ends_the_same_keys() -> None:
 
 
 @given(st.lists(st.sampled_from(["initiator", "responder", "both"]), max_size=3), st.randoms())
-def test_any_sequence_of_key_exchanges_in_any_order_of_delivery_ends_in_agreement(
+def test_both_ends_agree_after_any_key_exchanges_in_any_order_of_delivery(
     starters: list[str], rng: random.Random
 ) -> None:
     pair = Pair()
@@ -143,7 +143,7 @@ EXPECTED = {
 @pytest.mark.parametrize("role", Role)
 @pytest.mark.parametrize("message", SIZES)
 @pytest.mark.parametrize("state", State)
-def test_each_state_takes_its_message_only_and_an_error_leaves_it_as_it_was(
+def test_each_state_accepts_only_its_message_and_an_error_changes_nothing(
     state: State, message: str, role: Role
 ) -> None:
     end = reach(state, role)
@@ -159,12 +159,12 @@ def test_each_state_takes_its_message_only_and_an_error_leaves_it_as_it_was(
 
 
 @pytest.mark.parametrize("state", [state for state in State if state is not State.ESTABLISHED])
-def test_a_key_exchange_can_be_forced_in_the_established_state_only(state: State) -> None:
+def test_a_key_exchange_can_be_forced_only_in_the_established_state(state: State) -> None:
     with pytest.raises(UsageError):
         reach(state, Role.INITIATOR).force()
 
 
-def test_starting_twice_is_a_bug_and_a_record_before_the_start_the_peers_fault() -> None:
+def test_starting_twice_is_a_usage_error_and_an_early_record_a_protocol_error() -> None:
     end = machine(Role.INITIATOR)
     with pytest.raises(UnexpectedRequest):
         end.receive(bytes(KEX_SIZE))
@@ -174,7 +174,7 @@ def test_starting_twice_is_a_bug_and_a_record_before_the_start_the_peers_fault()
 
 
 @pytest.mark.parametrize("role", Role)
-def test_own_kex_is_made_after_the_peers_was_checked(role: Role) -> None:
+def test_our_kex_is_made_after_the_peers_kex_was_checked(role: Role) -> None:
     def no_more(size: int) -> bytes:
         raise AssertionError("randomness was drawn for an invalid KEX")
 
@@ -216,7 +216,7 @@ def test_an_all_zero_shared_secret_fails_the_handshake(point: bytes) -> None:
 @given(
     st.sampled_from(State), st.sampled_from(Role), st.one_of(st.binary(), st.binary(min_size=64, max_size=65))
 )
-def test_any_data_raises_nothing_but_protocol_errors(state: State, role: Role, data: bytes) -> None:
+def test_arbitrary_data_raises_only_protocol_errors(state: State, role: Role, data: bytes) -> None:
     end = reach(state, role)
     try:
         end.receive(data)

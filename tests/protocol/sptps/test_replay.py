@@ -95,7 +95,7 @@ def test_no_number_is_accepted_twice(size: int, numbers: list[int]) -> None:
 
 
 @given(SIZES, STEPS, st.integers(-300, 5))
-def test_filling_a_gap_takes_what_is_missing_and_never_moves_the_window(
+def test_filling_a_gap_accepts_missing_numbers_and_never_moves_the_window(
     size: int, steps: list[int], step: int
 ) -> None:
     window = ReplayWindow(size, 1000)
@@ -111,13 +111,13 @@ def test_filling_a_gap_takes_what_is_missing_and_never_moves_the_window(
         assert before - 8 * size <= seqno < before
 
 
-def test_only_what_was_skipped_is_missing() -> None:
+def test_only_skipped_numbers_are_missing() -> None:
     window = ReplayWindow(16, 2)
     assert window.accept(5)
     assert [n for n in range(10) if window.is_missing(n)] == [2, 3, 4]
 
 
-def test_a_window_of_zero_takes_everything_and_misses_nothing() -> None:
+def test_a_window_of_zero_accepts_everything_and_has_no_missing_numbers() -> None:
     window = ReplayWindow(0, 2)
     assert all(window.accept(n) for n in (9, 9, 3, 0))
     assert window.next == 10
@@ -129,7 +129,7 @@ def test_a_window_of_zero_takes_everything_and_misses_nothing() -> None:
     st.sampled_from([0, 5, 200, MOD - 40]),
     st.lists(st.tuples(st.integers(-20, 300), st.integers(1, 300)), max_size=20),
 )
-def test_a_run_that_is_ahead_is_accepted_as_one_by_one(
+def test_accepting_a_run_equals_accepting_its_numbers_one_by_one(
     size: int, start: int, runs: list[tuple[int, int]]
 ) -> None:
     whole, single = ReplayWindow(size, start), ReplayWindow(size, start)
@@ -146,7 +146,7 @@ def test_a_run_that_is_ahead_is_accepted_as_one_by_one(
             assert getattr(whole, name) == getattr(single, name)
 
 
-def test_a_run_with_the_next_numbers_is_ahead() -> None:
+def test_a_run_of_the_next_numbers_is_ahead() -> None:
     window = ReplayWindow(16, 100)
     assert window.is_ahead(100, 50)
     assert window.is_ahead(110, 50)
@@ -155,7 +155,7 @@ def test_a_run_with_the_next_numbers_is_ahead() -> None:
     assert not ReplayWindow(16, MOD - 10).is_ahead(MOD - 10, 20)
 
 
-def test_a_run_after_a_gap_fills_nothing_of_it_and_goes_on_behind() -> None:
+def test_a_run_after_a_gap_leaves_the_gap_missing() -> None:
     window = ReplayWindow(16, 100)
     window.accept_run(103, 4)
     assert window.next == 107
@@ -165,19 +165,19 @@ def test_a_run_after_a_gap_fills_nothing_of_it_and_goes_on_behind() -> None:
     assert window.is_missing(102)
 
 
-def test_a_run_around_the_end_of_the_ring_leaves_nothing_of_its_own_missing() -> None:
+def test_no_number_of_a_run_around_the_end_of_the_ring_is_missing() -> None:
     window = ReplayWindow(1, 4)
     assert window.accept(6)
     window.accept_run(7, 4)
     assert [n for n in range(12) if window.is_missing(n)] == [4, 5]
 
 
-def test_the_numbers_of_a_super_frame_are_free_once_wherever_they_are() -> None:
+def test_the_numbers_of_a_super_frame_are_free_only_once() -> None:
     window = ReplayWindow(16, 100)
     assert window.are_free(5000, 50)
     window.accept_free(5000, 50)
     assert window.next == 5050
-    assert not window.are_free(5049, 2), "one of them has come"
+    assert not window.are_free(5049, 2), "one of them has arrived"
     assert not window.are_free(4000, 50), "too old"
     assert window.are_free(4950, 50), "skipped, and inside the window"
     window.accept_free(4950, 50)
@@ -188,7 +188,7 @@ def test_the_numbers_of_a_super_frame_are_free_once_wherever_they_are() -> None:
     assert not window.are_free(MOD - 10, 10)
 
 
-def test_where_nothing_is_checked_every_number_is_free() -> None:
+def test_every_number_is_free_with_a_window_of_zero() -> None:
     window = ReplayWindow(0, 100)
     assert window.are_free(20, 50)
     window.accept_free(20, 50)
@@ -197,7 +197,7 @@ def test_where_nothing_is_checked_every_number_is_free() -> None:
     assert window.next == 140
 
 
-def test_a_window_that_believes_the_far_future_moves_at_once() -> None:
+def test_a_window_that_expects_super_frames_accepts_far_numbers_at_once() -> None:
     window = ReplayWindow(16, 100)
     assert not window.accept(5000)
     window.believe_far()
@@ -212,7 +212,7 @@ def test_a_window_that_believes_the_far_future_moves_at_once() -> None:
         st.tuples(st.integers(-40, 60), st.sampled_from((1, 1, 1, 2, 5, 20, 50))), min_size=1, max_size=40
     ),
 )
-def test_numbers_of_super_frames_and_of_records_are_taken_once_and_only_from_the_window(
+def test_numbers_of_super_frames_and_records_are_accepted_once_and_within_the_window(
     size: int, script: list[tuple[int, int]]
 ) -> None:
     window = ReplayWindow(size, 100)
@@ -233,5 +233,5 @@ def test_numbers_of_super_frames_and_of_records_are_taken_once_and_only_from_the
             taken |= numbers
             assert window.next == max(edge, first + count)
         else:
-            # Something has come, or is too old, or was there before the window began.
+            # A number has arrived, is too old, or is older than the window.
             assert any(number < edge for number in numbers)

@@ -81,7 +81,7 @@ def established() -> tuple[StreamSession, StreamSession]:
 
 
 def settle(a: StreamSession, b: StreamSession) -> list[list[Record]]:
-    """Exchange handshake bytes until both are silent; return the records each got."""
+    """Exchange handshake bytes until both ends are silent; return the records of each."""
     records: list[list[Record]] = [take_all(a), take_all(b)]
     while (from_a := a.take_output()) + (from_b := b.take_output()):
         b.feed(from_a)
@@ -95,7 +95,7 @@ def settle(a: StreamSession, b: StreamSession) -> list[list[Record]]:
 
 
 def perform(session: StreamSession, step: dict[str, Any]) -> tuple[bytes, list[Record]]:
-    """Do what a step of the vectors says; return the bytes sent and the records received."""
+    """Carry out a step of the vectors; return the bytes sent and the records received."""
     match step["do"]:
         case "start":
             return session.start(), []
@@ -109,7 +109,7 @@ def perform(session: StreamSession, step: dict[str, Any]) -> tuple[bytes, list[R
             return session.take_output(), records
 
 
-def test_a_recorded_session_with_rekeys_by_either_side_and_by_both_is_repeated_to_the_byte() -> None:
+def test_a_recorded_session_with_rekeys_by_either_side_is_reproduced_exactly() -> None:
     sessions, script = make_pair(VECTORS["setup"])
     for step in VECTORS["steps"]:
         where = f"step {step['n']}, {step['about']}"
@@ -157,7 +157,7 @@ def delivery(case: dict[str, Any]) -> bytes:
 
 
 @pytest.mark.parametrize("case", NEGATIVE, ids=lambda case: case["about"])
-def test_a_single_delivery_is_judged_as_the_vectors_say(case: dict[str, Any]) -> None:
+def test_a_single_delivery_has_the_result_of_the_vectors(case: dict[str, Any]) -> None:
     session = reach(case["delivered_before"])[case["who"]]
     session.feed(delivery(case))
     if not case["ok"]:
@@ -192,14 +192,14 @@ def test_a_stream_may_be_cut_anywhere(data: st.DataObject) -> None:
     assert got == sent
 
 
-def test_the_whole_first_handshake_and_data_may_come_in_one_read() -> None:
-    sessions = reach(3)  # the responder's keys are in force, the initiator has not seen its SIG
+def test_the_whole_first_handshake_and_data_may_arrive_in_one_read() -> None:
+    sessions = reach(3)  # the responder's keys are in force; the initiator has not seen its SIG
     responder, initiator = sessions["responder"], sessions["initiator"]
     initiator.feed(responder.take_output() + responder.send(0, b"first") + responder.send(1, b""))
     assert take_all(initiator) == [KEYS_IN_FORCE, Record(0, b"first"), Record(1, b"")]
 
 
-def test_control_returns_after_each_record_so_that_raw_bytes_can_be_taken_between_two() -> None:
+def test_raw_bytes_can_be_taken_between_two_records() -> None:
     initiator, responder = established()
     raw = b"outside SPTPS, and not a record \xff\xff"
     responder.feed(initiator.send(0, b"21 34") + raw[:10])
@@ -258,7 +258,7 @@ def test_a_caller_that_takes_all_records_leaves_less_than_one_in_the_buffer() ->
     st.sampled_from(["initiator", "responder"]),
     st.lists(st.binary(max_size=200), max_size=4),
 )
-def test_any_bytes_raise_nothing_but_protocol_errors(delivered: int, who: str, pieces: list[bytes]) -> None:
+def test_arbitrary_bytes_raise_only_protocol_errors(delivered: int, who: str, pieces: list[bytes]) -> None:
     session = reach(delivered)[who]
     try:
         for piece in pieces:
@@ -269,7 +269,7 @@ def test_any_bytes_raise_nothing_but_protocol_errors(delivered: int, who: str, p
 
 
 @given(st.integers(0, 7), st.integers(0, 200))
-def test_a_record_with_a_changed_bit_is_never_taken(bit: int, at: int) -> None:
+def test_a_record_with_a_changed_bit_is_never_accepted(bit: int, at: int) -> None:
     initiator, responder = established()
     record = bytearray(initiator.send(3, bytes(40)))
     record[2 + at % (len(record) - 2)] ^= 1 << bit
@@ -303,11 +303,11 @@ def test_a_session_changes_worn_out_keys_by_itself(monkeypatch: pytest.MonkeyPat
         sizes.append(len(record))
         responder.feed(record)
         assert settle(initiator, responder)[1] in ([Record(0, b"x")], [Record(0, b"x"), KEYS_IN_FORCE])
-    assert set(sizes) == {20, 20 + 84}, "now and then a KEX record goes before the data"
+    assert set(sizes) == {20, 20 + 84}, "now and then a KEX record precedes the data"
     assert sizes.count(20 + 84) > 3
 
 
-def test_a_mere_receiver_asks_for_new_keys_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_session_that_only_receives_also_asks_for_new_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     initiator, responder = established()
     monkeypatch.setattr(stream, "REKEY_AFTER", 3)
     for _ in range(2):
@@ -330,7 +330,7 @@ def test_nothing_is_sent_under_a_key_that_is_used_up(monkeypatch: pytest.MonkeyP
         initiator.send(0, b"")
 
 
-def test_a_number_that_comes_again_under_the_same_key_ends_the_session(
+def test_a_repeated_number_under_the_same_key_ends_the_session(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     initiator, responder = established()
@@ -344,7 +344,7 @@ def test_a_number_that_comes_again_under_the_same_key_ends_the_session(
         responder.next_record()
 
 
-def test_numbers_go_on_after_the_last_one_when_the_keys_are_new() -> None:
+def test_sequence_numbers_wrap_around_under_new_keys() -> None:
     initiator, responder = established()
     initiator._out_seqno = responder._in_seqno = 2**32 - 2
     for data in (b"a", b"b", b"c"):
@@ -353,7 +353,7 @@ def test_numbers_go_on_after_the_last_one_when_the_keys_are_new() -> None:
     assert initiator._out_seqno == responder._in_seqno == 1
 
 
-def test_the_number_is_part_of_what_is_sealed() -> None:
+def test_the_sequence_number_is_authenticated() -> None:
     initiator, _ = established()
     record = initiator.send(5, b"abc")
     sealer = initiator._sealer

@@ -2,25 +2,26 @@
 
 See docs/protocol-sptps.md, "Datagram sessions" to "Worn-out keys".
 
-Called by `pytinc.node.sessions` (handshakes, which travel over the meta connections) and by
-`pytinc.datapath` (data, by UDP). The first handshake is plain and strictly in order; after it, records may
-be lost, reordered or repeated. `receive` and `seal` treat one record, in the clearest form; `seal_batch`
-and `open_batch` are the hot path and do the same for many. A datagram that is rejected is no exception but
-a None: the caller counts it.
+Called by `pytinc.node.sessions` (handshakes, which travel over the meta connections) and by `pytinc.datapath`
+(data, by UDP). The first handshake is plain and strictly in order; after it, records may be lost, reordered
+or repeated. `receive` and `seal` handle one record, in the clearest form; `seal_batch` and `open_batch` are
+the hot path and do the same for many. A rejected datagram gives None instead of an exception: the caller
+counts it.
 
-Around a key exchange, data and handshake records overtake each other, as they travel on different ways.
-pytinc takes what tinc loses there (and no number twice, whatever key it came under):
+During a key exchange, data and handshake records can overtake each other, because they travel on different
+paths. pytinc accepts records that tinc loses in this situation (but no number twice, under whatever key):
 
-* A record under the new key that overtakes the peer's ACK. It says what the ACK says (the peer has switched
-  to the new key), so it is taken for the ACK as well.
-* A record under the old key that comes after the ACK, if it fills a gap inside the replay window. Records
-  under the old key never move the window, and none is taken with a window of 0.
-* A handshake record that so much data has overtaken that its number has left the window; only where it came
-  over a meta connection (`receive_handshake`). The state machine takes each message once, so a replay of one
-  finds no use.
+* A record under the new key that overtakes the peer's ACK. It proves what the ACK says (the peer has switched
+  to the new key), so it also counts as the ACK.
+* A record under the old key that arrives after the ACK, if it fills a gap inside the replay window. Records
+  under the old key never move the window, and none is accepted with a window of 0.
+* A handshake record whose number has left the window because much data has overtaken it; only if it came over
+  a meta connection (`receive_handshake`). The state machine accepts each message once, so a replay has no
+  effect.
 
-Two pytinc nodes may agree on a faster tag for data by UDP (docs/protocol.md, FastTag). The node negotiates,
-by `accept_fast` and `peer_accepts_fast`; here it only matters which tag is made and which one is tried first.
+Two pytinc nodes may agree on a faster tag for data by UDP (docs/protocol.md, FastTag). The node negotiates
+it, with `accept_fast` and `peer_accepts_fast`; this module only chooses which tag to make and which one to
+try first.
 """
 
 from __future__ import annotations
@@ -48,8 +49,8 @@ DEFAULT_REPLAY_WINDOW: Final = 16
 See docs/protocol-sptps.md, "Replay window".
 """
 OLD_KEY_RECORDS: Final = 2**16
-"""So many numbers after a change of keys the old one is forgotten. Data has no use for it beyond the replay
-window; this is how far data may be ahead of an ACK that is on its way by TCP: a second on a fast link."""
+"""The old key is forgotten this many numbers after a change of keys. Data needs it no longer than the replay
+window. The number allows for data that runs ahead of an ACK on its way by TCP: a second on a fast link."""
 _SEQNO_MASK: Final = 0xFFFFFFFF
 _CONSUMED: Final = Record(TYPE_HANDSHAKE, b"")
 
@@ -70,7 +71,7 @@ class DatagramSession:
         self._sealer: RecordCipher | None = None
         self._opener: RecordCipher | None = None
         self._pending_opener: RecordCipher | None = None
-        """The key to come, from the peer's SIG to its ACK."""
+        """The next key; set from the peer's SIG until its ACK."""
         self._old_opener: RecordCipher | None = None
         self._switched_at = 0
         """The number expected next when the present key replaced the old one."""
@@ -78,15 +79,15 @@ class DatagramSession:
         self._out_count = 0
         """Records sealed under the present key."""
         self.key_changes = 0
-        """How often the peer's records came under a new key: 1 after the first handshake."""
+        """How many keys the peer's records have used: 1 after the first handshake."""
         self.peer_accepts_fast = False
-        """The node's to set: data by UDP gets the fast tag. A new key begins without."""
+        """Set by the node: data by UDP gets the fast tag. A new key starts without it."""
         self._accepts_fast = False
         self.peer_accepts_super_frames = False
-        """The node's to set, as above: `seal_super_frame` may be used."""
+        """Set by the node, as above: `seal_super_frame` may be used."""
         self._accepts_super_frames = False
         self._fast_seen = False
-        """The tag on the last record that was opened was the fast one: the next will have it, too."""
+        """The last opened record had the fast tag; the next one probably has it, too."""
         self.window = ReplayWindow(replay_window)
         self._output: list[bytes] = []
 
@@ -106,7 +107,7 @@ class DatagramSession:
 
     @property
     def in_handshake(self) -> bool:
-        """A key exchange is under way."""
+        """A key exchange is in progress."""
         return self._handshake.state is not State.ESTABLISHED
 
     @property
@@ -116,28 +117,28 @@ class DatagramSession:
 
     @property
     def needs_rekey(self) -> bool:
-        """So many records were sealed under the present key that a new one is due."""
+        """A new key is due, because many records were sealed under the present one."""
         return self._out_count >= REKEY_AFTER
 
     @property
     def accepts_fast(self) -> bool:
-        """Records with the fast tag are taken as well."""
+        """Records with the fast tag are accepted as well."""
         return self._accepts_fast
 
     def accept_fast(self) -> None:
-        """Take records with the fast tag from now on: the peer is being told that we do.
+        """Accept records with the fast tag from now on, because we announce to the peer that we do.
 
-        There is no way back: the peer hears late or never that we would rather not.
+        This cannot be undone: the peer might learn of the change late or never.
         """
         self._accepts_fast = True
 
     @property
     def accepts_super_frames(self) -> bool:
-        """Super-frames are taken."""
+        """Super-frames are accepted."""
         return self._accepts_super_frames
 
     def accept_super_frames(self) -> None:
-        """Take super-frames from now on: the peer is being told that we do. There is no way back, either."""
+        """Accept super-frames from now on, because we announce it to the peer. This is final, too."""
         if not self._accepts_super_frames:
             self._accepts_super_frames = True
             self.window.believe_far()
@@ -145,7 +146,7 @@ class DatagramSession:
     # -- handshake --
 
     def start(self) -> list[bytes]:
-        """Begin; return our KEX datagram in a list."""
+        """Begin the first handshake; return our KEX datagram in a list."""
         return [self._frame(TYPE_HANDSHAKE, self._handshake.start())]
 
     def force_rekey(self) -> None:
@@ -161,10 +162,10 @@ class DatagramSession:
         return output
 
     def receive_handshake(self, datagram: bytes) -> bool:
-        """Take a handshake datagram that came over a meta connection; tell whether it was accepted.
+        """Handle a handshake datagram that came over a meta connection; return whether it was accepted.
 
-        Its number may have left the replay window meanwhile, or be far ahead of it. Anything but a
-        handshake record is refused.
+        Its number may have left the replay window by now, or be far ahead of it. Every other kind of record
+        is refused.
         """
         opener = self._opener
         if opener is None:
@@ -176,7 +177,7 @@ class DatagramSession:
         if plaintext is None and self._pending_opener is not None:
             plaintext = self._open_usual(self._pending_opener, seqno, sealed)
             if plaintext is not None:
-                self._advance(ACK)  # was lost: what comes on this way comes in order
+                self._advance(ACK)  # was lost: datagrams on this path arrive in order
         if plaintext is None:
             return self._take_overtaken_ack(seqno, sealed)
         if plaintext[0] != TYPE_HANDSHAKE:
@@ -189,17 +190,17 @@ class DatagramSession:
     def seal(self, type_: int, data: bytes, *, may_be_fast: bool = False) -> bytes:
         """Return the datagram that carries ``data``: sequence number, sealed type and data.
 
-        ``may_be_fast``: with the fast tag if the peer takes it, as `seal_batch` does.
-        `UsageError` if not `can_send` or for a type that is not the application's.
+        ``may_be_fast``: use the fast tag if the peer accepts it, as `seal_batch` does. `UsageError` if not
+        `can_send`, or for a type reserved for the handshake.
         """
         if not self.can_send or not 0 <= type_ < TYPE_HANDSHAKE:
             raise UsageError("application record without a usable key, or of a reserved type")
         return self._frame(type_, data, fast=may_be_fast and self.peer_accepts_fast)
 
     def receive(self, datagram: bytes) -> Record | None:
-        """Take one datagram; None if it is rejected (the session goes on as if it had not come).
+        """Handle one datagram; None if it is rejected (the session goes on as if it had not arrived).
 
-        A handshake record that is accepted gives ``(128, b"")``; what it leads to is in `take_output`, and
+        An accepted handshake record gives ``(128, b"")``; `take_output` then returns our answers, and
         `in_handshake` tells whether (new) keys are in force.
         """
         open_ = self._likely_way()
@@ -216,14 +217,14 @@ class DatagramSession:
         seqno = int.from_bytes(datagram[:SEQNO_SIZE], "big")
         if seqno != self.window.next:
             return None
-        # The number is used up, whatever comes of the record.
+        # The number is used up, whatever the record contains.
         self.window.accept(seqno)
         if datagram[SEQNO_SIZE] != TYPE_HANDSHAKE:
             return None
         return self._advance(datagram[PLAIN_DATAGRAM_MIN:])
 
     def _judge(self, seqno: int, sealed: bytes, plaintext: bytes | None) -> Record | None:
-        """Go on with a record that the present key opened the likely way (or not: ``plaintext`` is None)."""
+        """Continue with a record after the likely way to open it; ``plaintext`` is None if that failed."""
         if plaintext is None and self._accepts_fast:
             plaintext = self._open_unlikely(seqno, sealed)
         if plaintext is not None:
@@ -236,16 +237,16 @@ class DatagramSession:
         return self._take_late(seqno, sealed)
 
     def _take_early(self, seqno: int, plaintext: bytes) -> Record | None:
-        """Take a record under the key to come: the peer has it and uses it, which is all an ACK says."""
+        """Accept a record under the next key: it proves that the peer uses this key, as an ACK does."""
         if not self.window.accept(seqno):
             return None
         self._advance(ACK)
         return self._dispatch(plaintext)
 
     def _take_late(self, seqno: int, sealed: bytes) -> Record | None:
-        """Take a record under the old key, if it fills a gap."""
+        """Accept a record under the old key if it fills a gap."""
         old = self._usable_old_opener()
-        # The window is asked first: garbage does not cost another tag.
+        # The window is checked first, so that garbage does not cost another tag.
         if old is None or not self.window.is_missing(seqno):
             return None
         plaintext = self._open_either(old, seqno, sealed)
@@ -258,7 +259,7 @@ class DatagramSession:
         return Record(type_, data) if type_ < TYPE_HANDSHAKE else None
 
     def _take_overtaken_ack(self, seqno: int, sealed: bytes) -> bool:
-        """Take an ACK whose work a record under the new key has done already."""
+        """Accept an ACK after a record under the new key has already had its effect."""
         old = self._usable_old_opener()
         if old is None or old.open(seqno, sealed) != bytes((TYPE_HANDSHAKE,)) + ACK:
             return False
@@ -268,7 +269,7 @@ class DatagramSession:
     # -- the two tags --
 
     def _likely_way(self) -> Callable[[int, bytes], bytes | None] | None:
-        """Return what opens records under the present key with the tag seen last; None without a key."""
+        """Return the function that opens records with the present key and the last tag; None without key."""
         opener = self._opener
         if opener is None:
             return None
@@ -277,7 +278,7 @@ class DatagramSession:
         return opener.open_fast if self._fast_seen else opener.open_strict
 
     def _open_unlikely(self, seqno: int, sealed: bytes) -> bytes | None:
-        """Open a record that has not the tag seen last; the other one is the likely one then."""
+        """Open a record that does not have the tag seen last; the other tag then becomes the likely one."""
         opener = self._opener
         assert opener is not None
         plaintext = (opener.open_strict if self._fast_seen else opener.open_fast)(seqno, sealed)
@@ -349,7 +350,7 @@ class DatagramSession:
         if sealer is None or self._out_count + count > KEY_LIMIT:
             return []
         first = self._out_seqno
-        # Numbers are taken before they are used: should sealing fail, none is used again.
+        # Numbers are reserved before they are used: if sealing fails, none is used again.
         self._out_seqno = (first + count) & _SEQNO_MASK
         self._out_count += count
         seal_all = sealer.seal_batch_fast if self.peer_accepts_fast else sealer.seal_batch
@@ -358,13 +359,14 @@ class DatagramSession:
     def seal_rows(self, plain: memoryview, sealed: memoryview, rows: Rows) -> int | None:
         """Write ciphertext and tag of plaintexts (type and payload) that lie in one buffer.
 
-        Return the sequence number of the first, which is the caller's to write, before each ciphertext. None:
-        not this way, nothing is sealed (`seal_batch` may do it). See `Rows` and `RecordCipher.seal_rows`.
+        Return the sequence number of the first; the caller writes the numbers before each ciphertext. None:
+        nothing is sealed because it cannot be done this way (`seal_batch` may be able to). See `Rows` and
+        `RecordCipher.seal_rows`.
         """
         sealer, count, first = self._sealer, rows.records, self._out_seqno
         if sealer is None or self._out_count + count > KEY_LIMIT or first + count > _SEQNO_MASK:
             return None
-        # As in `seal_batch`: taken before they are used.
+        # Reserved before they are used, as in `seal_batch`.
         self._out_seqno = first + count
         self._out_count += count
         seal_all = sealer.seal_rows_fast if self.peer_accepts_fast else sealer.seal_rows
@@ -376,8 +378,8 @@ class DatagramSession:
     def open_rows(self, first_seqno: int, sealed: memoryview, plain: memoryview, rows: Rows) -> bool:
         """Write the plaintexts (type and payload) of records that lie in one buffer, numbered in order.
 
-        Nothing is accepted yet: once the caller has seen the types it calls `accept_rows`. False: not all of
-        them are ordinary records under the present key (`open_batch` judges them one by one).
+        No number is accepted yet: the caller first checks the types and then calls `accept_rows`. False: not
+        all of them are ordinary records under the present key (`open_batch` handles them one by one).
         """
         opener = self._opener
         if opener is None or not self.window.is_ahead(first_seqno, rows.records):
@@ -388,14 +390,14 @@ class DatagramSession:
         return open_all(first_seqno, sealed, plain, rows)
 
     def accept_rows(self, first_seqno: int, count: int) -> None:
-        """Take the records that `open_rows` has just opened."""
+        """Accept the records that `open_rows` has just opened."""
         self.window.accept_run(first_seqno, count)
         self._usable_old_opener()  # forgets it when it is due
 
     def seal_super_frame(self, plain: bytes | bytearray, pieces: int, sealed: memoryview) -> int | None:
-        """Seal a super-frame that is sent in so many pieces; return its number, that of its first piece.
+        """Seal a super-frame that is sent in this many ``pieces``; return the number of the first piece.
 
-        ``sealed`` is 16 bytes longer than ``plain``. None: not this way, nothing is sealed.
+        ``sealed`` is 16 bytes longer than ``plain``. None: it cannot be done this way, and nothing is sealed.
         """
         sealer, first = self._sealer, self._out_seqno
         if (
@@ -405,16 +407,16 @@ class DatagramSession:
             or first + pieces > _SEQNO_MASK
         ):
             return None
-        # As in `seal_batch`: taken before they are used.
+        # Reserved before they are used, as in `seal_batch`.
         self._out_seqno = first + pieces
         self._out_count += pieces
         sealer.seal_super_frame(first, plain, sealed)
         return first
 
     def open_super_frame(self, number: int, pieces: int, sealed: memoryview) -> bytearray | None:
-        """Return the plaintext of a super-frame that came in so many pieces; None if it is rejected.
+        """Return the plaintext of a super-frame that came in this many ``pieces``; None if it is rejected.
 
-        As with single records one under the old key is taken where it fills a gap.
+        As with single records, one under the old key is accepted where it fills a gap.
         """
         opener, window = self._opener, self.window
         if opener is None or not self._accepts_super_frames or not window.are_free(number, pieces):
@@ -431,9 +433,9 @@ class DatagramSession:
         return plain
 
     def open_batch(self, datagrams: Sequence[bytes], offset: int) -> list[tuple[int, bytes] | None]:
-        """Open each datagram from ``offset`` on: type and payload, None where it is rejected.
+        """Open each datagram from ``offset`` on; return its type and payload, None where it is rejected.
 
-        Does exactly what `receive` does for each; handshake records take effect between two records.
+        The effect is that of `receive` for each; handshake records take effect between two records.
         """
         result: list[tuple[int, bytes] | None] = []
         append = result.append
@@ -453,7 +455,7 @@ class DatagramSession:
             if plaintext is not None and plaintext[0] < TYPE_HANDSHAKE:
                 append((plaintext[0], plaintext[1:]) if accept(seqno) else None)
             else:
-                # Cold: the other tag, another key, the handshake, or nothing good.
+                # Rare: the other tag, another key, the handshake, or garbage.
                 append(self._judge(seqno, sealed, plaintext))
                 open_ = self._likely_way()
         return result

@@ -1,11 +1,11 @@
-"""The SPTPS handshake: who says what when, and which keys come out (docs/protocol-sptps.md, "Handshake").
+"""The SPTPS handshake: its messages, their order and its keys (docs/protocol-sptps.md, "Handshake").
 
-One `Handshake` lives in each session and handles its first key exchange and every later one. It sees
-the data of handshake records only; framing, sequence numbers and ciphers are the session's. The keys in
-force at the moment of sending protect each record, so a `Step` lists what to send *before* keys change.
+Each session has one `Handshake`, which handles the first key exchange and every later one. It sees only the
+data of handshake records; the session handles framing, sequence numbers and ciphers. The keys in force at the
+moment of sending protect each record, so a `Step` lists what to send *before* keys change.
 
-Where tinc is careless this is strict: an all-zero shared secret is refused, and on a key exchange that
-the peer starts its KEX is checked before ours is made.
+This module is stricter than tinc in two places: it refuses an all-zero shared secret, and when the peer
+starts a key exchange, it checks the peer's KEX before it makes ours.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from pytinc.wire.records import ACK, KEX_SIZE, NONCE_SIZE, SIG_SIZE, format_kex,
 
 KEY_SIZE: Final = 64
 REKEY_AFTER: Final = 2**31
-"""Records under one key after which a new key exchange is due: half of what there are numbers for."""
+"""Records under one key after which a new key exchange is due: half of all sequence numbers."""
 KEY_LIMIT: Final = 2**32 - 2**16
-"""Records under one key after which it is used for no more data: no number may serve twice.
-The rest is left for the records of the key exchange itself.
+"""Records under one key after which it seals no more data: no number may be used twice. The remaining numbers
+are for the records of the key exchange itself.
 
 See docs/protocol-sptps.md, "Worn-out keys".
 """
@@ -32,14 +32,14 @@ _SEED_PREFIX: Final = b"key expansion"
 
 
 class Role(enum.Enum):
-    """Fixed for the life of a session, whoever starts a later key exchange."""
+    """Fixed for the life of a session, whichever side starts a later key exchange."""
 
     INITIATOR = "initiator"
     RESPONDER = "responder"
 
 
 class State(enum.Enum):
-    """What the machine waits for. tinc has four states and a flag; written out they are these."""
+    """What the machine waits for. tinc has four states and a flag, which together give these states."""
 
     NEW = "not started"
     FIRST_KEX = "first KEX"
@@ -51,7 +51,7 @@ class State(enum.Enum):
 
 
 class Step(NamedTuple):
-    """What one handshake message leads to, in this order."""
+    """The effects of one handshake message, in this order."""
 
     send: tuple[bytes, ...] = ()
     """Data of handshake records to send under the keys in force now."""
@@ -60,12 +60,12 @@ class Step(NamedTuple):
     new_in: bytes | None = None
     """Key for receiving from now on."""
     pending_in: bytes | None = None
-    """Key for receiving once the peer's ACK has come."""
+    """Key for receiving once the peer's ACK has arrived."""
     done: bool = False
     """(New) keys are in force in both directions."""
 
     def __repr__(self) -> str:
-        """Nothing of the keys."""
+        """Show no keys."""
         return f"<Step sends {len(self.send)}{', done' if self.done else ''}>"
 
 
@@ -113,7 +113,7 @@ class Handshake:
         return self._make_kex()
 
     def receive(self, data: bytes) -> Step:
-        """Take the data of one handshake record from the peer."""
+        """Handle the data of one handshake record from the peer."""
         entry = _TABLE.get(self.state)
         if entry is None:
             raise UnexpectedRequest("handshake record before the handshake was started")
@@ -165,7 +165,7 @@ class Handshake:
         return self._private_key.sign(self._signed_message(own_initiator, self._own_kex, self._peer_kex))
 
     def _conclude(self, signature: bytes) -> tuple[bytes, bytes, tuple[bytes, ...]]:
-        """Check the peer's SIG; return our output key, our input key, and our SIG if it is still due."""
+        """Check the peer's SIG; return output key, input key, and our SIG if it must still be sent."""
         if len(signature) != SIG_SIZE:
             raise DecodeError("SIG of wrong size")
         is_initiator = self.role is Role.INITIATOR
@@ -189,7 +189,7 @@ class Handshake:
 
 
 _TABLE: Final[dict[State, tuple[Callable[[Handshake, bytes], Step], State]]] = {
-    # waits for            who takes it                and then waits for
+    # waits for            handled by                  and then waits for
     State.FIRST_KEX: (Handshake._take_kex, State.FIRST_SIG),
     State.FIRST_SIG: (Handshake._take_first_sig, State.ESTABLISHED),
     State.ESTABLISHED: (Handshake._answer_kex, State.REKEY_SIG),  # the peer starts a key exchange
@@ -199,4 +199,4 @@ _TABLE: Final[dict[State, tuple[Callable[[Handshake, bytes], Step], State]]] = {
 }
 
 FIRST_HANDSHAKE_SIZES: Final = {State.FIRST_KEX: KEX_SIZE, State.FIRST_SIG: SIG_SIZE}
-"""The only lengths a plain record can have, by what is waited for."""
+"""The only lengths that a plain record can have, by the state."""

@@ -2,9 +2,9 @@
 
 See docs/protocol-sptps.md, "Replay window".
 
-Called by `pytinc.protocol.sptps.datagram` for every authentic record, so the ordinary case (the next
-number, nothing missing) comes first and touches no bits. It must only be asked about authentic numbers:
-what it accepts moves it.
+Called by `pytinc.protocol.sptps.datagram` for every authentic record, so the ordinary case (the next number,
+nothing missing) comes first and touches no bits. Callers must pass only numbers of authentic records, because
+each accepted number moves the window.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _MOD: Final = 1 << 32
 
 
 class ReplayWindow:
-    """Which sequence numbers were seen. ``size`` is in bytes: eight records each; 0 turns checking off."""
+    """Remembers sequence numbers that were seen. ``size``: bytes of eight records each; 0 checks nothing."""
 
     __slots__ = ("_far_limit", "_missing", "_span", "far", "next")
 
@@ -23,14 +23,14 @@ class ReplayWindow:
         self._span = 8 * size
         self._far_limit = size // 4
         self._missing = 0
-        """Bit number ``seqno % span`` is set for a number that was skipped and may still come."""
+        """Bit number ``seqno % span`` is set for a number that was skipped and may still arrive."""
         self.next = next_seqno
         """One more than the highest number accepted (modulo 2**32)."""
         self.far = 0
         """Records from the far future since the last accepted one."""
 
     def accept(self, seqno: int) -> bool:
-        """Tell whether ``seqno`` is accepted, and remember it if so."""
+        """Return whether ``seqno`` is accepted, and remember it if so."""
         if seqno != self.next and self._span and not self._admit(seqno):
             return False
         if self._missing:
@@ -41,27 +41,27 @@ class ReplayWindow:
         return True
 
     def is_ahead(self, seqno: int, count: int) -> bool:
-        """Tell whether ``count`` numbers from ``seqno`` on are all new, and `accept` would take each."""
+        """Return whether ``count`` numbers from ``seqno`` on are all new, and `accept` would accept each."""
         if seqno < self.next or seqno + count >= _MOD:
             return False
         return seqno == self.next or not self._span or not self._is_far(seqno)
 
     def accept_run(self, seqno: int, count: int) -> None:
-        """Do what `accept` does, for ``count`` numbers from ``seqno`` on for which `is_ahead` is true."""
+        """Do what `accept` does, for ``count`` numbers from ``seqno`` on. `is_ahead` must hold for them."""
         self.accept(seqno)
         if self._missing:
             self._missing &= ~self._ring(self.next, count - 1)
         self.next += count - 1
 
     def are_free(self, seqno: int, count: int) -> bool:
-        """Tell whether none of ``count`` numbers from ``seqno`` on has come, and each may still come."""
+        """Return whether none of ``count`` numbers from ``seqno`` on has arrived, and all still may."""
         if seqno + count >= _MOD:
             return False
         late = range(seqno, min(seqno + count, self.next))
         return not self._span or all(map(self.is_missing, late))
 
     def accept_free(self, seqno: int, count: int) -> None:
-        """Accept these numbers, for which `are_free` is true, however far away they are."""
+        """Accept these numbers, however far ahead they are. `are_free` must hold for them."""
         end = seqno + count
         if self._span:
             if seqno > self.next:
@@ -72,14 +72,15 @@ class ReplayWindow:
             self.next = end
 
     def believe_far(self) -> None:
-        """Take numbers from the far future at once, which tinc does only after a few of them.
+        """Accept numbers from the far future at once; tinc does so only after a few of them.
 
-        A super-frame takes many numbers: what is lost of a few of them would keep out what follows.
+        A super-frame uses many numbers, so the loss of a few super-frames would make later ones look too far
+        ahead.
         """
         self._far_limit = 0
 
     def is_missing(self, seqno: int) -> bool:
-        """Tell whether ``seqno`` was skipped, lies inside the window and has not come since."""
+        """Return whether ``seqno`` was skipped, lies inside the window and has not arrived since."""
         if seqno >= self.next or seqno < self.next - self._span or not self._span:
             return False
         return bool(self._missing >> seqno % self._span & 1)
@@ -92,16 +93,16 @@ class ReplayWindow:
         return True
 
     def _is_far(self, seqno: int) -> bool:
-        # Near 2**32 the sum wraps, and then nearly every number counts as far (as in tinc).
+        # Near 2**32 the sum wraps around, and then nearly every number counts as far (as in tinc).
         return seqno >= (self.next + self._span) % _MOD
 
     def _admit(self, seqno: int) -> bool:
-        """Judge a number that is not the next one; note what it shows to be missing."""
+        """Decide about a number that is not the next one; note the numbers that it shows to be missing."""
         if self._is_far(seqno):
             self.far += 1
             if self.far <= self._far_limit:
                 return False
-            # A long gap in the line, then: believe it, and take everything in the window as missing.
+            # There really was a long gap: move on, and count everything in the window as missing.
             self._missing = (1 << self._span) - 1
             return True
         if seqno < self.next:
@@ -114,7 +115,7 @@ class ReplayWindow:
         self._missing |= self._ring(self.next, count)
 
     def _ring(self, seqno: int, count: int) -> int:
-        """Return the bits of ``count`` numbers from ``seqno`` on, around the end of the ring."""
+        """Return the bits of ``count`` numbers from ``seqno`` on; they wrap around at the end of the ring."""
         everything = (1 << self._span) - 1
         if count >= self._span:
             return everything

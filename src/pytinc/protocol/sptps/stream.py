@@ -1,12 +1,12 @@
 """SPTPS over a byte stream: meta connections and invitations (docs/protocol-sptps.md, "Stream sessions").
 
-Called by `pytinc.protocol.meta` and the joining command. The caller feeds bytes and takes records one at
-a time, because raw bytes may follow a record on the stream (SPTPS_PACKET): between two records it can
-`take_raw`. It must not go on after a `ProtocolError`.
+Called by `pytinc.protocol.meta` and the `join` command. The caller feeds bytes and takes records one at a
+time, because raw bytes may follow a record on the stream (SPTPS_PACKET): between two records it can call
+`take_raw`. It must not continue after a `ProtocolError`.
 
-What is buffered is bounded by construction: a caller that takes all records after each `feed` leaves less
-than one record behind, which is 65,554 bytes at most (and 68 before keys are in force, as any other length
-is refused as soon as it is read). So the buffer never holds more than that and what one `feed` brings.
+The buffer is bounded: a caller that takes all records after each `feed` leaves less than one record behind,
+which is 65,554 bytes at most (68 before keys are in force, because any other length is refused as soon as it
+is read). So the buffer never holds more than that plus the bytes of one `feed`.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class StreamSession:
         self._out_seqno = 0
         self._in_seqno = 0
         self._out_count = 0
-        """Records sent under the present key; the sequence numbers go on over a change of keys."""
+        """Records sent under the present key; a change of keys does not reset the sequence numbers."""
         self._in_count = 0
         self._input = bytearray()
         self._output = bytearray()
@@ -67,13 +67,13 @@ class StreamSession:
         return self._handshake.state
 
     def start(self) -> bytes:
-        """Begin; return our KEX record."""
+        """Begin the first handshake; return our KEX record."""
         return self._frame(TYPE_HANDSHAKE, self._handshake.start())
 
     def send(self, type_: int, data: bytes) -> bytes:
         """Return the record that carries ``data``; `UsageError` before keys are in force.
 
-        Once in billions of records a KEX record goes before it, as the keys are worn out
+        Once in billions of records a KEX record precedes it, because the keys are worn out
         (docs/protocol-sptps.md, "Worn-out keys").
         """
         if self._sealer is None or not 0 <= type_ < TYPE_HANDSHAKE:
@@ -90,7 +90,7 @@ class StreamSession:
         return self._frame(TYPE_HANDSHAKE, self._handshake.force())
 
     def take_output(self) -> bytes:
-        """Return the handshake records that received ones led to, and forget them."""
+        """Return the handshake records that answer received ones, and forget them."""
         output = bytes(self._output)
         self._output.clear()
         return output
@@ -100,7 +100,7 @@ class StreamSession:
         self._input += data
 
     def take_raw(self, size: int) -> bytes | None:
-        """Take ``size`` bytes that are outside SPTPS, None if not all of them are there."""
+        """Take ``size`` bytes that are outside SPTPS; None if not all of them have arrived."""
         if len(self._input) < size:
             return None
         data = bytes(self._input[:size])
@@ -108,10 +108,9 @@ class StreamSession:
         return data
 
     def next_record(self) -> Record | None:
-        """Return the next application record, or ``(128, b"")`` when (new) keys came in force.
+        """Return the next application record, or ``(128, b"")`` when (new) keys came into force.
 
-        None when more bytes are needed. Handshake records that only advance the machine are taken
-        silently.
+        None when more bytes are needed. Handshake records that only advance the machine are not reported.
         """
         while True:
             plaintext = self._next_plaintext()
@@ -149,7 +148,7 @@ class StreamSession:
         return plaintext
 
     def _count_in(self) -> int:
-        """Return the number of the record that just came; refuse one that served before under this key."""
+        """Return the number of the record that just arrived; refuse a number used before under this key."""
         if self._in_count > _SEQNO_MASK:
             raise ProtocolError("the peer used up all numbers of a key")
         seqno, self._in_seqno = self._in_seqno, (self._in_seqno + 1) & _SEQNO_MASK

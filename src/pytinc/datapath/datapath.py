@@ -1,0 +1,72 @@
+"""The data path of one node, put together: the front door for the node, tests and benchmarks.
+
+    device ──> frames_from_device ──> Switch or Router ──> Delivery ──> Outbound ──> output.datagrams
+                                              ^               │
+    UDP, TCP ──> Inbound ──── frames ─────────┘               └─────> output.frames
+                    └──────── datagrams for others ──> Outbound.relay ──> output.datagrams
+
+All parts share one `ForwardingTable`, which the node writes; the parts write counters, ``own_macs``, the
+guard's uses and the capture in it. Everything that comes out is appended to an `Output`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pytinc.datapath.delivery import Delivery
+from pytinc.datapath.inbound import Forwarder, Inbound
+from pytinc.datapath.outbound import Outbound
+from pytinc.datapath.output import Output
+from pytinc.datapath.router import Router
+from pytinc.datapath.switch import Switch
+from pytinc.datapath.table import ForwardingTable
+from pytinc.wire.ethernet import DESTINATION
+
+if TYPE_CHECKING:
+    from pytinc.datapath.runs import FrameRun
+
+
+class DataPath:
+    """Both directions of one node. Whether it is a switch or a router is decided here, once for its life."""
+
+    def __init__(self, table: ForwardingTable) -> None:
+        self._table = table
+        outbound = Outbound(table)
+        self._delivery = Delivery(table, outbound)
+        self.forwarder: Forwarder = (Router if table.rules.router else Switch)(table, self._delivery)
+        self.inbound = Inbound(table, self.forwarder, outbound)
+
+    def frames_from_device(self, frames: Sequence[bytes | FrameRun], now: float, out: Output) -> None:
+        """Take the frames that one wake-up read from the device."""
+        me = self._table.me
+        single: list[bytes] = []
+        for frame in frames:
+            if isinstance(frame, bytes):
+                single.append(frame)
+                continue
+            if single:
+                self._single_from_device(single, now, out)
+                single = []
+            me.in_packets += len(frame)
+            me.in_bytes += frame.total
+            self.forwarder.forward_run(me, frame, now, out)
+        if single:
+            self._single_from_device(single, now, out)
+
+    def _single_from_device(self, frames: list[bytes], now: float, out: Output) -> None:
+        me = self._table.me
+        me.in_packets += len(frames)
+        me.in_bytes += sum(map(len, frames))
+        self.forwarder.forward(me, frames, now, out)
+
+    def inject(self, frame: bytes, now: float, out: Output) -> None:
+        """Send a frame of the guard to the owner of its destination; if it is for all, to our device, too."""
+        me, owner = self._table.me, self._table.owner_of(frame[DESTINATION])
+        if owner is None:
+            self._delivery.to_device([frame], out)
+            self._delivery.to_all(me, [frame], [], now, out)
+        elif owner is me:
+            self._delivery.to_device([frame], out)
+        else:
+            self._delivery.to_owner(me, owner, [frame], now, out)

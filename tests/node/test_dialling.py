@@ -1,0 +1,275 @@
+"""Whom the node dials, at which address, when again, and what AutoConnect changes."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pytinc.config.settings import HostPort
+from pytinc.node.actions import Dial, Resolve, SaveAddressCache
+from pytinc.wire.address import Address
+
+if TYPE_CHECKING:
+    from node.conftest import MakeStage, Stage
+
+
+def dialled(alpha: Stage) -> list[tuple[str, str]]:
+    """Return name and host of each attempt since the last time."""
+    found = [(dial.peer, dial.address.host) for dial in alpha.dialled]
+    alpha.dialled.clear()
+    return found
+
+
+def refuse(alpha: Stage) -> None:
+    """Have the last attempt fail."""
+    number = max(alpha.node.core.connections)
+    alpha.call(lambda node, now: node.meta_closed(number, "Connection refused", now))
+
+
+def waits(alpha: Stage) -> list[int]:
+    """Return the seconds of every wait that was logged since the last time."""
+    found = [re.search(r"outgoing connection in (\d+) seconds", line) for line in alpha.logged(1)]
+    alpha.actions.clear()
+    return [int(match[1]) for match in found if match]
+
+
+def with_addresses(alpha: Stage, name: str, *addresses: HostPort) -> None:
+    alpha.hosts.files[name] = replace(alpha.hosts.files[name], addresses=addresses)
+
+
+def test_every_connect_to_is_dialled_once_and_the_own_name_never(stage: MakeStage) -> None:
+    alpha = stage("beta", "gamma", connect_to=("beta", "alpha", "gamma", "beta"))
+    assert dialled(alpha) == [("beta", "10.99.0.2"), ("gamma", "10.99.0.3")]
+
+
+def test_cached_addresses_come_first_then_those_that_others_tell_then_the_configured_ones(
+    stage: MakeStage,
+) -> None:
+    alpha = stage("beta", "gamma")
+    gamma = alpha.neighbour("gamma")
+    gamma.say("12 1 beta gamma 10.0.0.3 655 c 1", "12 2 gamma beta 10.0.0.22 655 c 1")
+    alpha.hosts.caches["beta"] = (Address("10.0.0.11", "655"), Address("10.0.0.12", "655"))
+    alpha.reload(connect_to=("beta",))
+    for _ in range(3):
+        refuse(alpha)
+    assert dialled(alpha) == [
+        ("beta", "10.0.0.11"),
+        ("beta", "10.0.0.12"),
+        ("beta", "10.0.0.22"),
+        ("beta", "10.99.0.2"),
+    ]
+    refuse(alpha)
+    assert waits(alpha) == [5]
+
+
+def test_rounds_without_success_are_ever_further_apart_up_to_max_timeout(stage: MakeStage) -> None:
+    alpha = stage("beta", connect_to=("beta",), max_timeout=12, ping_timeout=1000)
+    for _ in range(4):
+        assert dialled(alpha) == [("beta", "10.99.0.2")]
+        refuse(alpha)
+        alpha.run(4.9)
+        assert dialled(alpha) == []
+        alpha.run(8)
+    assert waits(alpha) == [5, 10, 12, 12]
+
+
+def test_a_connection_that_ends_is_dialled_again_at_once_and_the_wait_has_not_grown(stage: MakeStage) -> None:
+    alpha = stage("beta")
+    with_addresses(alpha, "beta", HostPort("10.0.0.7"), HostPort("10.0.0.8"))
+    alpha.reload(connect_to=("beta",))
+    beta = alpha.answer_dial()
+    beta.link("beta", "alpha")
+    assert dialled(alpha) == [("beta", "10.0.0.7")]
+    beta.hang_up()
+    assert dialled(alpha) == [("beta", "10.0.0.8")]
+    refuse(alpha)
+    assert waits(alpha) == [5]
+
+
+def test_a_pong_ends_the_back_off_and_the_address_is_saved(stage: MakeStage) -> None:
+    alpha = stage("beta", connect_to=("beta",), ping_timeout=1000)
+    for _ in range(2):
+        refuse(alpha)
+        alpha.run(11)
+    beta = alpha.answer_dial()
+    alpha.actions.clear()
+    beta.say("9")
+    assert alpha.asked(SaveAddressCache) == [SaveAddressCache("beta", (Address("10.99.0.2", "655"),))]
+    alpha.actions.clear()
+    beta.say("9")
+    assert alpha.asked(SaveAddressCache) == []
+    beta.hang_up()
+    refuse(alpha)
+    assert waits(alpha) == [5]
+
+
+def test_names_are_looked_up_and_their_addresses_tried(stage: MakeStage) -> None:
+    alpha = stage("beta")
+    with_addresses(alpha, "beta", HostPort("beta.example", "4000"), HostPort("10.0.0.8"))
+    alpha.reload(connect_to=("beta",))
+    assert alpha.asked(Resolve) == [Resolve("beta", "beta.example", "4000")]
+    alpha.call(lambda node, now: node.retry(now))
+    assert dialled(alpha) == []  # the look-up goes on
+    found = [Address("10.0.1.1", "4000"), Address("10.0.1.2", "4000")]
+    alpha.call(lambda node, now: node.resolved("beta", found, now))
+    alpha.call(lambda node, now: node.resolved("beta", found, now))  # nobody asked
+    refuse(alpha)
+    refuse(alpha)
+    assert dialled(alpha) == [("beta", "10.0.1.2"), ("beta", "10.0.1.1"), ("beta", "10.0.0.8")]
+
+
+def test_a_name_that_is_not_found_is_passed_over(stage: MakeStage) -> None:
+    alpha = stage("beta")
+    with_addresses(alpha, "beta", HostPort("beta.example"), HostPort("10.0.0.8"))
+    alpha.reload(connect_to=("beta",))
+    alpha.call(lambda node, now: node.resolved("nobody", [], now))
+    assert dialled(alpha) == []
+    alpha.call(lambda node, now: node.resolved("beta", [], now))
+    assert dialled(alpha) == [("beta", "10.0.0.8")]
+
+
+def test_the_port_of_an_address_is_its_own_or_that_of_the_host_file(stage: MakeStage) -> None:
+    alpha = stage("beta")
+    with_addresses(alpha, "beta", HostPort("10.0.0.8"), HostPort("10.0.0.9", "4000"))
+    alpha.hosts.files["beta"] = replace(alpha.hosts.files["beta"], port="7000")
+    alpha.reload(connect_to=("beta",))
+    refuse(alpha)
+    assert [dial.address.port for dial in alpha.dialled] == ["7000", "4000"]
+
+
+def test_a_node_that_is_connected_already_is_not_dialled_until_that_ends(stage: MakeStage) -> None:
+    alpha = stage("beta")
+    beta = alpha.neighbour("beta")
+    alpha.reload(connect_to=("beta",))
+    assert dialled(alpha) == []
+    beta.hang_up()
+    assert dialled(alpha)[0][0] == "beta"
+
+
+def test_retry_tries_at_once_and_without_back_off(stage: MakeStage) -> None:
+    alpha = stage("beta", connect_to=("beta",), ping_timeout=1000)
+    for _ in range(2):
+        refuse(alpha)
+        alpha.run(11)
+    refuse(alpha)
+    dialled(alpha)
+    waits(alpha)
+    alpha.call(lambda node, now: node.retry(now))
+    assert dialled(alpha) == [("beta", "10.99.0.2")]
+    refuse(alpha)
+    assert waits(alpha) == [5]
+
+
+def test_retry_gives_up_what_hangs_and_not_what_it_begins(stage: MakeStage) -> None:
+    alpha = stage("beta", "gamma", connect_to=("beta", "gamma"))
+    refuse(alpha)  # gamma waits, beta hangs
+    hanging = alpha.dialled[0].connection
+    dialled(alpha)
+    alpha.call(lambda node, now: node.retry(now))
+    assert hanging not in alpha.node.core.connections
+    assert "gamma" in [connection.name for connection in alpha.node.core.connections.values()]
+
+
+def test_a_reload_dials_what_is_new_and_hangs_up_on_what_is_gone(stage: MakeStage) -> None:
+    alpha = stage("beta", "gamma", connect_to=("beta",))
+    beta = alpha.answer_dial()
+    alpha.reload(connect_to=("gamma",))
+    assert beta.closed
+    assert [name for name, _ in dialled(alpha)] == ["beta", "gamma"]
+    alpha.run(60)
+    assert "beta" not in [name for name, _ in dialled(alpha)]
+
+
+def test_a_reload_takes_over_max_timeout(stage: MakeStage) -> None:
+    alpha = stage("beta", connect_to=("beta",), max_timeout=900, ping_timeout=1000)
+    for _ in range(3):
+        refuse(alpha)
+        alpha.run(16)
+    assert waits(alpha) == [5, 10, 15]
+    alpha.reload(max_timeout=7)
+    for _ in range(3):
+        refuse(alpha)
+        alpha.run(16)
+    assert waits(alpha) == [5, 7, 7]
+
+
+def test_at_the_stop_nobody_is_dialled_again(stage: MakeStage) -> None:
+    alpha = stage("beta", "gamma", connect_to=("beta", "gamma"))
+    alpha.dialled.pop()
+    alpha.answer_dial()
+    dialled(alpha)
+    alpha.call(lambda node, now: node.stop(now))
+    assert alpha.node.core.connections == {}
+    assert dialled(alpha) == []
+    assert alpha.node.dialling.next_deadline() == float("inf")
+
+
+# -- AutoConnect --
+
+
+def test_auto_connect_dials_one_node_at_a_time_until_there_are_three_connections(stage: MakeStage) -> None:
+    alpha = stage("beta", "gamma", "delta", "epsilon", auto_connect=True, ping_timeout=1000)
+    alpha.chance = 0.0
+    names = []
+    for _ in range(5):
+        alpha.run(5.2)
+        names += [name for name, _ in dialled(alpha)]
+        if len(alpha.node.core.activated) < len(names):
+            number = max(alpha.node.core.connections)
+            _answer(alpha, number, names[-1])
+    assert names == ["beta", "delta", "epsilon"]
+    assert any("Autoconnecting to beta" in line for line in alpha.logged(1))
+
+
+def _answer(alpha: Stage, number: int, name: str) -> None:
+    """Be a node that was dialled, and tell of the link."""
+    alpha.dialled.append(Dial(number, name, Address(alpha.host(name), "655")))
+    alpha.answer_dial().link(name, alpha.name)
+    alpha.dialled.clear()
+
+
+def test_without_auto_connect_nobody_is_dialled(stage: MakeStage) -> None:
+    alpha = stage("beta", "gamma")
+    alpha.run(30)
+    assert dialled(alpha) == []
+
+
+def test_with_more_than_three_connections_one_that_the_peer_can_spare_is_ended(stage: MakeStage) -> None:
+    names = ("beta", "gamma", "delta", "epsilon")
+    alpha = stage(*names, connect_to=names, auto_connect=True, ping_interval=1000)
+    numbers = {dial.peer: dial.connection for dial in alpha.dialled}
+    for name, number in numbers.items():
+        _answer(alpha, number, name)
+    alpha.run(6)
+    assert len(alpha.node.core.activated) == 4  # each has no other connection
+    alpha.scripted[numbers["gamma"]].link("gamma", "delta")
+    alpha.run(6)
+    assert len(alpha.node.core.activated) == 3
+    assert any(re.search("Autodisconnecting from (gamma|delta)", line) for line in alpha.logged(1))
+    alpha.run(2)
+    assert dialled(alpha) == []  # it is not wanted any more
+
+
+def test_with_three_connections_nobody_is_waited_for(stage: MakeStage) -> None:
+    names = ("beta", "gamma", "delta", "epsilon")
+    alpha = stage(*names, connect_to=("epsilon",), auto_connect=True, ping_interval=1000)
+    alpha.chance = 0.0  # it would look for beta
+    refuse(alpha)
+    for name in names[:3]:
+        alpha.neighbour(name)
+    dialled(alpha)
+    alpha.run(20)
+    assert dialled(alpha) == []
+
+
+def test_after_a_sleep_the_search_begins_anew_with_the_cached_address(stage: MakeStage) -> None:
+    alpha = stage("beta", connect_to=("beta",), ping_interval=10_000)
+    beta = alpha.answer_dial()
+    beta.link("beta", "alpha")
+    alpha.hosts.files["beta"] = replace(alpha.hosts.files["beta"], addresses=(HostPort("10.0.0.8"),))
+    dialled(alpha)
+    alpha.run(1)
+    alpha.now += 200
+    alpha.call(lambda node, now: node.tick(now))
+    assert dialled(alpha) == [("beta", "10.99.0.2")]

@@ -1,0 +1,68 @@
+"""Each announcement is acted on once, and what was deleted is remembered for a while, both within bounds."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytinc.node.flood import DELETION_MEMORY, MAX_CHARACTERS, Deletions, SeenCache
+
+
+def test_a_line_is_new_once_until_it_is_forgotten() -> None:
+    seen = SeenCache()
+    assert not seen.seen("10 1 beta 10.0.0.0/8", 5.0)
+    assert seen.seen("10 1 beta 10.0.0.0/8", 6.0)
+    assert "10 1 beta 10.0.0.0/8" in seen
+    assert "10 2 beta 10.0.0.0/8" not in seen
+    seen.age(5.0)
+    assert seen.seen("10 1 beta 10.0.0.0/8", 7.0)
+    seen.age(5.1)  # its second coming does not count
+    assert not seen.seen("10 1 beta 10.0.0.0/8", 8.0)
+
+
+def test_to_ask_whether_a_line_came_does_not_remember_it() -> None:
+    seen = SeenCache()
+    assert "8" not in seen
+    assert len(seen) == 0
+    assert not seen.seen("8", 0.0)
+
+
+def test_the_oldest_line_gives_way_when_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pytinc.node.flood.MAX_ENTRIES", 3)
+    seen = SeenCache()
+    for line in ("a", "b", "c", "d"):
+        assert not seen.seen(line, 0.0)
+    assert len(seen) == 3
+    assert [line in seen for line in ("a", "b", "c", "d")] == [False, True, True, True]
+
+
+def test_the_seen_cache_is_bounded_by_characters() -> None:
+    seen = SeenCache()
+    line = "x" * 2000
+    for number in range(MAX_CHARACTERS // 2000 + 100):
+        seen.seen(f"{number:06} {line}", 0.0)
+    assert len(seen) <= MAX_CHARACTERS // 2007
+    assert not seen.seen(f"{0:06} {line}", 0.0)  # forgotten
+    seen.age(1.0)
+    assert len(seen) == 0
+    for number in range(1000):  # what was forgotten takes no room any more
+        assert not seen.seen(f"{number:06} {line}", 2.0)
+    assert len(seen) == 1000
+
+
+def test_a_deletion_is_recent_for_half_a_minute() -> None:
+    deletions = Deletions()
+    assert not deletions.is_recent(("beta", "gamma"), 0.0)
+    deletions.note(("beta", "gamma"), 10.0)
+    assert deletions.is_recent(("beta", "gamma"), 10.0 + DELETION_MEMORY - 1)
+    assert not deletions.is_recent(("gamma", "beta"), 10.0)
+    assert not deletions.is_recent(("beta", "gamma"), 10.0 + DELETION_MEMORY)
+    deletions.note(("beta", "gamma"), 100.0)
+    assert deletions.is_recent(("beta", "gamma"), 100.0)
+
+
+def test_the_oldest_deletion_gives_way_and_one_noted_again_is_young(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pytinc.node.flood.MAX_DELETIONS", 2)
+    deletions = Deletions()
+    for what in ("a", "b", "a", "c"):
+        deletions.note(what, 0.0)
+    assert [deletions.is_recent(what, 0.0) for what in ("a", "b", "c")] == [True, False, True]

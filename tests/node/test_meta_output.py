@@ -1,0 +1,160 @@
+"""What goes out on meta connections: to whom, in one write for each event, packets only while there is room.
+
+See docs/protocol-data.md, "Early drop".
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytinc.node.actions import CloseMeta, SendMeta
+from pytinc.wire.datagram import node_id
+from pytinc.wire.requests import Ack, Ping
+
+if TYPE_CHECKING:
+    from node.conftest import MakeStage, Stage
+    from pytinc.node.records import Connection
+
+FRAME = bytes.fromhex("ffffffffffff02000000000a88b5") + bytes(50)
+SIZE = 15180
+"""tinc's default of MaxOutputBufferSize."""
+
+
+@pytest.mark.parametrize(
+    ("queued", "chance", "passes"),
+    [
+        (0, 0.0, True),
+        (SIZE // 2, 0.0, True),
+        (SIZE // 2 + 1, 0.0, False),
+        (SIZE * 3 // 4, 0.49, False),
+        (SIZE * 3 // 4, 0.51, True),
+        (SIZE - 100, 0.999, True),
+        (SIZE, 0.999, False),
+        (SIZE * 9, 0.999, False),
+    ],
+)
+@pytest.mark.parametrize("sealed", [False, True])
+def test_from_half_full_on_frames_are_dropped_the_more_likely_the_fuller(
+    stage: MakeStage, queued: int, chance: float, passes: bool, sealed: bool
+) -> None:
+    alpha = stage("beta", max_output_buffer_size=SIZE)
+    beta = alpha.neighbour("beta")
+    alpha.queued, alpha.chance = queued, chance
+    if sealed:
+        connection = alpha.node.core.connections.get(beta.number)
+        assert connection is not None
+        alpha.node.meta_output.send_sptps_packet(connection, bytes(100))
+        alpha.call(lambda node, now: node.tick(now))
+        assert bool(beta.packets) is passes
+    else:
+        alpha.call(lambda node, now: node.frames([FRAME], now))
+        assert bool(beta.frames) is passes
+
+
+def test_requests_are_never_dropped(stage: MakeStage) -> None:
+    alpha = stage("beta")
+    beta = alpha.neighbour("beta")
+    alpha.queued, alpha.chance = 10**9, 0.0
+    assert beta.say("8", "10 1 alpha 10.9.0.0/16") == ["9", "11 * alpha 10.9.0.0/16"]
+
+
+def test_max_output_buffer_size_0_does_not_divide_by_it(stage: MakeStage) -> None:
+    alpha = stage("beta", max_output_buffer_size=0)
+    beta = alpha.neighbour("beta")
+    alpha.call(lambda node, now: node.frames([FRAME], now))
+    assert beta.frames == [FRAME]
+    alpha.queued = 2
+    alpha.call(lambda node, now: node.frames([FRAME], now))
+    assert beta.frames == [FRAME]
+
+
+# -- to whom --
+
+
+def connection(alpha: Stage, name: str) -> Connection:
+    """Return the connection with a neighbour."""
+    (found,) = (one for one in alpha.node.core.activated if one.name == name)
+    return found
+
+
+def test_all_that_one_event_puts_on_a_connection_leaves_in_one_write(stage: MakeStage) -> None:
+    alpha = stage("beta")
+    beta = alpha.neighbour("beta")
+    before = len(beta.bursts)
+    for line in ("8", "10 1 alpha 10.9.0.0/16", "8"):
+        beta.meta.send_line(line)
+    beta.flush()
+    assert beta.heard() == ["9", "11 * alpha 10.9.0.0/16", "9"]
+    assert len(beta.bursts) == before + 1
+
+
+def test_a_line_goes_to_all_that_have_logged_in_but_the_one_it_came_from(stage: MakeStage) -> None:
+    alpha = stage("beta", "gamma", "delta", "epsilon", connect_to=("epsilon",))
+    beta, gamma, delta = (alpha.neighbour(name) for name in ("beta", "gamma", "delta"))
+    beta.say("10 1 beta 10.2.0.0/16")
+    for peer, heard in ((beta, False), (gamma, True), (delta, True)):
+        assert ("10 * beta 10.2.0.0/16" in peer.heard()) is heard
+    assert {action.connection for action in alpha.asked(SendMeta)} <= {
+        beta.number,
+        gamma.number,
+        delta.number,
+    }
+
+
+def test_a_second_ping_waits_for_the_answer_to_the_first(stage: MakeStage) -> None:
+    alpha = stage("beta")
+    beta = alpha.neighbour("beta")
+    for _ in range(2):
+        alpha.call(lambda node, now: node.meta_output.ping(connection(alpha, "beta"), now))
+    alpha.call(lambda node, now: node.meta_output.flush())
+    assert beta.heard() == ["8"]
+    beta.say("9")
+    alpha.call(lambda node, now: node.meta_output.ping(connection(alpha, "beta"), now))
+    alpha.call(lambda node, now: node.meta_output.flush())
+    assert beta.heard() == ["8"]
+
+
+def test_what_is_meant_for_a_distant_node_leaves_by_its_next_hop_or_is_lost(stage: MakeStage) -> None:
+    alpha = stage("beta", "gamma", "delta", "epsilon")
+    beta, gamma = alpha.neighbour("beta"), alpha.neighbour("gamma")
+    beta.link("beta", "delta")
+    for name in ("delta", "epsilon"):
+        alpha.node.meta_output.send_towards(alpha.node.peers[name], f"15 alpha {name} 19")
+    alpha.call(lambda node, now: node.meta_output.flush())
+    assert beta.heard() == [
+        "12 * alpha gamma 10.99.0.3 655 700000c 3 10.99.0.1 655",
+        "12 * gamma alpha 10.99.0.1 655 700000c 1",
+        "15 alpha delta 19",
+    ]
+    assert [line for line in gamma.heard() if line.startswith("15 ")] == []
+
+
+@pytest.mark.parametrize(
+    ("version", "size", "packets", "lines"),
+    [(7, 100, 1, 0), (6, 100, 0, 1), (7, 1660, 1, 0), (6, 1660, 0, 0)],
+)
+def test_a_record_goes_as_it_is_or_to_an_older_neighbour_as_text_if_it_fits_a_line(
+    stage: MakeStage, version: int, size: int, packets: int, lines: int
+) -> None:
+    alpha = stage("beta")
+    beta = alpha.peer("beta", ack=Ack("655", 7, version << 24 | 0xC))
+    beta.link("beta", "alpha")
+    beta.heard()
+    me, peer = alpha.node.me, alpha.node.peers["beta"]
+    alpha.call(lambda node, now: node.meta_output.send_record(peer, me, bytes(size)))
+    alpha.call(lambda node, now: node.meta_output.flush())
+    assert beta.packets == [node_id("beta") + node_id("alpha") + bytes(size)] * packets
+    assert [line[:17] for line in beta.heard()] == ["15 alpha beta 21 "] * lines
+
+
+def test_what_an_ended_connection_still_had_to_write_is_lost(stage: MakeStage) -> None:
+    alpha = stage("beta")
+    alpha.neighbour("beta")
+    alpha.actions.clear()
+    ended = connection(alpha, "beta")
+    alpha.node.meta_output.send(ended, Ping())
+    alpha.call(lambda node, now: node.disconnect("beta", now))
+    assert alpha.asked(CloseMeta) == [CloseMeta(ended.number, tarpit=False)]
+    assert alpha.asked(SendMeta) == []

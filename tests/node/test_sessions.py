@@ -1,0 +1,409 @@
+"""Keys with other nodes: asked for, answered, crossing, renewed, and what bad records lead to.
+
+See docs/protocol-meta.md, "Sessions between nodes".
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from node.conftest import FarEnd, Stage
+from pytinc.config.settings import HostSettings
+from pytinc.crypto.keys import PrivateKey
+from pytinc.node.actions import AppendPublicKey
+from pytinc.node.sessions import (
+    COLLISION_WINDOW,
+    KEY_ANSWER_WINDOW,
+    REKEY_SPACING,
+    SESSION_RETRY,
+    SILENCE,
+    udp_label,
+)
+from pytinc.protocol.sptps.handshake import Role
+from pytinc.wire import b64
+from pytinc.wire.requests import AnsKey, ReqKey
+
+if TYPE_CHECKING:
+    from node.conftest import MakeStage, Scripted
+    from pytinc.node.records import Peer
+
+FRAME = bytes.fromhex("ffffffffffff02000000000b88b5") + bytes(50)
+
+
+def request(alpha: Stage, name: str) -> None:
+    """Have the node ask for a key, unless it waits for one."""
+    peer = alpha.node.peers[name]
+    alpha.call(lambda node, now: node.sessions.request(peer, now))
+    alpha.call(lambda node, now: node.meta_output.flush())
+
+
+def requests(peer: Scripted, name: str | None = None) -> int:
+    """Return how often a key was asked for since the last time."""
+    return sum(line.startswith(f"15 {peer.stage.name} {name or peer.name} 15 ") for line in peer.heard())
+
+
+def works(alpha: Stage, far: FarEnd) -> bool:
+    """Tell whether frames pass in both directions."""
+    peer = alpha.node.peers[far.name]
+    session = peer.slot.session
+    assert far.session is not None
+    if session is None or far.session.receive(session.seal(0, b"from alpha")) is None:
+        return False
+    before = len(alpha.frames)
+    far.send_frame(FRAME)
+    return len(alpha.frames) == before + 1
+
+
+def test_the_label_names_initiator_and_responder_and_ends_with_a_nul_byte() -> None:
+    assert udp_label("alpha", "beta") == b"tinc UDP key expansion alpha beta\0"
+
+
+# -- asking --
+
+
+def test_a_request_is_answered_and_frames_pass(stage: MakeStage) -> None:
+    alpha = stage("beta")
+    beta = alpha.neighbour("beta")
+    request(alpha, "beta")
+    peer = alpha.node.peers["beta"]
+    assert peer.waiting_for_key
+    assert not peer.valid_key
+    assert works(alpha, FarEnd(beta).answer())
+    assert not peer.waiting_for_key
+    assert "SPTPS key exchange with beta successful" in alpha.logged(3)
+
+
+def test_a_request_without_an_answer_is_repeated_after_2_4_8_and_then_every_10_seconds(
+    stage: MakeStage,
+) -> None:
+    alpha = stage("beta")
+    beta = alpha.neighbour("beta")
+    times = []
+    for tick in range(400):
+        alpha.now = tick / 10
+        request(alpha, "beta")
+        if requests(beta):
+            times.append(alpha.now)
+    assert times == [0.0, 2.0, 6.0, 14.0, 24.0, 34.0]
+
+
+def test_a_node_that_knows_no_sptps_is_not_asked(stage: MakeStage) -> None:
+    alpha = stage("beta")
+    beta = alpha.neighbour("beta")
+    beta.say("12 1 beta legacy 10.0.0.9 655 100000c 1", "12 2 legacy beta 10.0.0.9 655 100000c 1")
+    request(alpha, "legacy")
+    assert requests(beta, "legacy") == 0
+    assert not alpha.node.peers["legacy"].waiting_for_key
+
+
+# -- public keys --
+
+STRANGER = PrivateKey.from_seed(bytes(range(32)))
+
+
+@pytest.fixture
+def unknown(stage: MakeStage) -> tuple[Stage, Scripted]:
+    """Alpha with the neighbour beta, behind which is a node whose key nobody knows here."""
+    alpha = stage("beta")
+    alpha.hosts.files["stranger"] = HostSettings("stranger")
+    beta = alpha.neighbour("beta")
+    beta.link("beta", "stranger")
+    beta.heard()
+    return alpha, beta
+
+
+ASK = "15 alpha stranger 19"
+
+
+def test_an_unknown_key_is_asked_for_once_a_second_and_then_used_and_saved(
+    unknown: tuple[Stage, Scripted],
+) -> None:
+    alpha, beta = unknown
+    for now in (0.0, 0.5, 0.9, 1.0, 1.5):
+        alpha.now = now
+        request(alpha, "stranger")
+    assert beta.heard() == [ASK, ASK]
+    beta.say(f"15 stranger alpha 20 {STRANGER.public.text}")
+    assert alpha.asked(AppendPublicKey) == [AppendPublicKey("stranger", STRANGER.public.text)]
+    request(alpha, "stranger")
+    assert requests(beta, "stranger") == 1
+
+
+@pytest.mark.parametrize(("wait", "taken"), [(KEY_ANSWER_WINDOW, 1), (KEY_ANSWER_WINDOW + 0.1, 0)])
+def test_an_answer_that_comes_too_late_is_not_taken(
+    unknown: tuple[Stage, Scripted], wait: float, taken: int
+) -> None:
+    alpha, beta = unknown
+    request(alpha, "stranger")
+    alpha.now += wait
+    beta.say(f"15 stranger alpha 20 {STRANGER.public.text}")
+    assert len(alpha.asked(AppendPublicKey)) == taken
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "text"),
+    [
+        ("stranger", False, STRANGER.public.text),
+        ("stranger", True, "short"),
+        ("beta", True, STRANGER.public.text),  # its key is in its host file
+    ],
+)
+def test_a_key_that_nobody_needs_and_a_bad_one_are_not_taken(
+    unknown: tuple[Stage, Scripted], name: str, asked: bool, text: str
+) -> None:
+    alpha, beta = unknown
+    if asked:
+        request(alpha, name)
+    beta.say(f"15 {name} alpha 20 {text}")
+    assert alpha.asked(AppendPublicKey) == []
+    assert alpha.node.peers[name].learned_key is None
+    assert not beta.closed
+
+
+def test_who_asks_for_our_key_is_asked_for_its_own_first(unknown: tuple[Stage, Scripted]) -> None:
+    alpha, beta = unknown
+    assert beta.say("15 stranger alpha 19") == [
+        ASK,
+        f"15 alpha stranger 20 {alpha.keys['alpha'].public.text}",
+    ]
+
+
+# -- answering --
+
+
+def test_who_asks_for_a_key_gets_one(stage: MakeStage) -> None:
+    alpha = stage("beta")
+    far = FarEnd(alpha.neighbour("beta")).open()
+    assert works(alpha, far)
+
+
+def test_a_new_request_replaces_the_session(stage: MakeStage) -> None:
+    alpha = stage("beta")
+    beta = alpha.neighbour("beta")
+    old = FarEnd(beta).open()
+    alpha.now += 100
+    new = FarEnd(beta).open()
+    assert works(alpha, new)
+    assert not works(alpha, old)
+
+
+def test_a_request_with_a_bad_record_changes_nothing(stage: MakeStage) -> None:
+    alpha = stage("beta")
+    beta = alpha.neighbour("beta")
+    far = FarEnd(beta).open()
+    assert beta.say(f"15 beta alpha 15 {b64.encode(bytes(20))}") == []
+    assert works(alpha, far)
+
+
+def test_the_compression_that_a_peer_asks_for_is_noted(stage: MakeStage) -> None:
+    alpha = stage("beta")
+    beta = alpha.neighbour("beta")
+    far = FarEnd(beta)
+    first = far.make(Role.INITIATOR).start()
+    beta.say(ReqKey("beta", "alpha", 15, b64.encode(first[0])))
+    assert far.session is not None
+    for line in [line for line in beta.lines if line.startswith("16 alpha beta ")]:
+        assert far.session.receive_handshake(b64.decode(line.split(" ")[3]))
+    for record in far.session.take_output():
+        beta.say(AnsKey("beta", "alpha", b64.encode(record), -1, -1, -1, 9))
+    peer = alpha.node.peers["beta"]
+    assert (peer.out_compression, peer.slot.compression) == (9, 9)
+
+
+# -- requests that cross --
+
+
+def crossed(name: str) -> tuple[Stage, Scripted]:
+    """A node that has just asked its neighbour for a key."""
+    node = Stage(name, ("beta",))
+    beta = node.neighbour("beta")
+    request(node, "beta")
+    return node, beta
+
+
+def test_the_node_whose_name_sorts_first_keeps_its_own_request() -> None:
+    alpha, beta = crossed("alpha")
+    ours = FarEnd(beta)
+    theirs = FarEnd(beta).open()
+    assert not any(line.startswith("16 ") for line in beta.lines)
+    assert not works(alpha, theirs)
+    assert works(alpha, ours.answer())
+
+
+@pytest.mark.parametrize("peer_yields", [True, False])
+def test_the_other_one_holds_both_sessions_until_the_peer_shows_which_it_goes_on_with(
+    peer_yields: bool,
+) -> None:
+    omega, beta = crossed("omega")
+    theirs = FarEnd(beta)
+    first = theirs.make(Role.INITIATOR).start()
+    beta.say(ReqKey("beta", "omega", 15, b64.encode(first[0])))
+    far = FarEnd(beta).answer() if peer_yields else theirs.finish()
+    assert works(omega, far)
+    assert omega.node.peers["beta"].collision is None
+
+
+def test_a_request_that_comes_later_does_not_cross() -> None:
+    alpha, beta = crossed("alpha")
+    alpha.now += COLLISION_WINDOW
+    assert works(alpha, FarEnd(beta).open())
+
+
+# -- new keys --
+
+
+def rekeys(peer: Scripted) -> int:
+    """Return how many handshake records a peer got since the last time."""
+    return sum(line.startswith("16 ") for line in peer.heard())
+
+
+def test_expired_keys_are_renewed_one_peer_after_the_other(stage: MakeStage) -> None:
+    names = ("beta", "gamma", "delta", "epsilon")
+    alpha = stage(*names, key_expire=3600)
+    peers = [alpha.neighbour(name) for name in names]
+    ends = [FarEnd(peer).open() for peer in peers[:3]]
+    for peer in peers:
+        peer.heard()
+    sessions = alpha.node.sessions
+    sessions.rekey_all(10.0)
+    assert sessions.next_deadline() == 10.0
+    counts = []
+    for now in (10.0, 10.0 + REKEY_SPACING - 0.01, 10.0 + REKEY_SPACING, 10.0 + 2 * REKEY_SPACING):
+        alpha.now = now
+        alpha.call(lambda node, now: node.tick(now))
+        counts.append([rekeys(peer) for peer in peers])
+    # In the order in which the nodes became known, which is that of their names.
+    assert counts == [[1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 1, 0], [0, 1, 0, 0]]
+    assert sessions.next_deadline() == float("inf")
+    assert all(works(alpha, far) for far in ends)  # under the old key, until the peer has answered
+
+
+def test_many_keys_are_renewed_within_a_quarter_of_key_expire(stage: MakeStage) -> None:
+    names = ("beta", "gamma", "delta", "epsilon")
+    alpha = stage(*names, key_expire=1)
+    peers = [alpha.neighbour(name) for name in names]
+    for peer in peers:
+        FarEnd(peer).open()
+        peer.heard()
+    alpha.node.sessions.rekey_all(0.0)
+    alpha.now = 0.25
+    alpha.call(lambda node, now: node.sessions.tick(now))
+    alpha.call(lambda node, now: node.meta_output.flush())
+    assert [rekeys(peer) for peer in peers] == [1, 1, 1, 1]
+
+
+def test_a_peer_that_was_forgotten_meanwhile_or_has_no_key_is_passed_over(stage: MakeStage) -> None:
+    alpha = stage("beta", "gamma")
+    beta, gamma = alpha.neighbour("beta"), alpha.neighbour("gamma")
+    for peer in (beta, gamma):
+        FarEnd(peer).open()
+    alpha.node.sessions.rekey_all(0.0)
+    beta.hang_up()
+    gamma.heard()
+    alpha.now = 1.0
+    alpha.call(lambda node, now: node.sessions.tick(now))
+    alpha.call(lambda node, now: node.meta_output.flush())
+    assert rekeys(gamma) == 1
+    alpha.node.sessions.rekey_all(2.0)
+    assert alpha.node.sessions.next_deadline() == 2.0
+
+
+def test_after_the_exchange_the_new_key_is_in_force(stage: MakeStage) -> None:
+    alpha = stage("beta")
+    far = FarEnd(alpha.neighbour("beta")).open()
+    assert far.session is not None
+    alpha.node.sessions.rekey_all(0.0)
+    alpha.call(lambda node, now: node.tick(now))
+    far.finish()
+    assert far.session.key_changes == 2
+    assert works(alpha, far)
+
+
+def test_a_key_is_renewed_before_it_has_sealed_too_many_records(
+    stage: MakeStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alpha = stage("beta")
+    beta = alpha.neighbour("beta")
+    FarEnd(beta).open()
+    peer = alpha.node.peers["beta"]
+    beta.heard()
+    for limit, count in ((1000, 0), (0, 1), (0, 0)):  # once it is under way there is no second one
+        monkeypatch.setattr("pytinc.protocol.sptps.datagram.REKEY_AFTER", limit)
+        alpha.call(lambda node, now: node.sessions.renew_worn_key(peer, now))
+        alpha.call(lambda node, now: node.meta_output.flush())
+        assert rekeys(beta) == count
+
+
+# -- bad records --
+
+
+def restarts(alpha: Stage, beta: Scripted) -> int:
+    alpha.call(lambda node, now: node.meta_output.flush())
+    return requests(beta)
+
+
+def fail(alpha: Stage, peer: Peer, now: float) -> None:
+    alpha.now = now
+    alpha.call(lambda node, now: node.sessions.failed(peer, now))
+
+
+def test_keys_are_given_up_when_only_bad_records_came_for_three_seconds(stage: MakeStage) -> None:
+    alpha = stage("beta")
+    beta = alpha.neighbour("beta")
+    FarEnd(beta).open()
+    peer = alpha.node.peers["beta"]
+    for now in (20.0, 21.0, 20.0 + SILENCE):
+        fail(alpha, peer, now)
+        assert restarts(alpha, beta) == 0
+    fail(alpha, peer, 20.1 + SILENCE)
+    assert restarts(alpha, beta) == 1
+    assert not peer.valid_key
+
+
+def test_something_good_in_between_saves_them(stage: MakeStage) -> None:
+    alpha = stage("beta")
+    beta = alpha.neighbour("beta")
+    far = FarEnd(beta).open()
+    peer = alpha.node.peers["beta"]
+    for now in (20.0, 22.0, 24.0, 26.0, 28.0):
+        fail(alpha, peer, now)
+        far.send_frame(FRAME)
+    assert restarts(alpha, beta) == 0
+    assert works(alpha, far)
+
+
+@pytest.mark.parametrize(("wait", "count"), [(SESSION_RETRY, 0), (SESSION_RETRY + 0.1, 1)])
+def test_a_bad_answer_restarts_the_session_unless_it_has_just_begun(
+    stage: MakeStage, wait: float, count: int
+) -> None:
+    alpha = stage("beta")
+    beta = alpha.neighbour("beta")
+    far = FarEnd(beta).open()
+    alpha.now += wait
+    beta.heard()
+    far.say_records([bytes(60)])
+    assert restarts(alpha, beta) == count
+    assert alpha.node.peers["beta"].valid_key is (count == 0)
+
+
+def test_an_answer_without_a_question_is_ignored(stage: MakeStage) -> None:
+    alpha = stage("beta")
+    beta = alpha.neighbour("beta")
+    FarEnd(beta).say_records([bytes(60)])
+    assert restarts(alpha, beta) == 0
+    assert alpha.node.peers["beta"].session is None
+
+
+def test_a_node_that_comes_back_has_no_keys_and_is_asked_at_once(stage: MakeStage) -> None:
+    alpha = stage("beta")
+    beta = alpha.neighbour("beta")
+    FarEnd(beta).open()
+    peer = alpha.node.peers["beta"]
+    beta.hang_up()
+    assert not peer.valid_key
+    assert peer.session is None
+    again = alpha.neighbour("beta")
+    request(alpha, "beta")
+    assert requests(again) == 1
