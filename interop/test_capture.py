@@ -281,6 +281,8 @@ def play(lab: Lab, kinds: Iterable[Kind]) -> Recording:
     for name, kind in zip(ROLES, kinds, strict=True):
         node = network.add(name, kind, connect_to=() if name == "middle" else ("middle",))
         node.host.run("sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=1")
+        # Else tcpdump sees the datagrams of a batch (GSO) as one, which is as long as no frame.
+        node.host.run("ethtool", "-K", "eth0", "tx-udp-segmentation", "off")
     network.exchange_keys()
     return Play(network).run()
 
