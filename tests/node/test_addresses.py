@@ -40,7 +40,7 @@ class Known:
     def confirm(self) -> None:
         self.beta.slot.confirmed = True
         self.beta.slot.minmtu = 1400
-        self.addresses.confirm(self.beta)
+        self.addresses.follow_path(self.beta)
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_an_address_that_nothing_proves_any_more_is_not_looked_up(known: Known) 
     known.addresses.set_address(known.beta, ONE)
     known.confirm()
     known.beta.path.reset_path()
-    known.addresses.unconfirm(known.beta)
+    known.addresses.follow_path(known.beta)
     assert known.core.table.confirmed == {}
     assert known.beta.slot.paths == ()
     assert known.beta.slot.address == ("10.0.0.1", 655)

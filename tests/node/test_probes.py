@@ -67,7 +67,7 @@ def test_without_a_key_no_probe_is_sent(stage: MakeStage) -> None:
     alpha = stage("beta")
     alpha.neighbour("beta")
     peer = alpha.node.peers["beta"]
-    alpha.call(lambda node, now: node.probes.probe(peer, now, search_mtu=True))
+    alpha.call(lambda node, now: node.probes.send_due(peer, now, search_mtu=True))
     assert alpha.asked(SendDatagram) == []
 
 

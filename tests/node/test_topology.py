@@ -188,7 +188,7 @@ def test_a_large_mesh_rests_after_a_run_unless_a_request_needs_to_know(
     told.link("beta", "delta")
     assert told.settle(12.9) == []
     assert told.topology.next_deadline() == 13.0
-    told.topology.tick(13.0)
+    told.topology.settle(13.0)
     assert told.core.peers["delta"].reachable
     told.link("beta", "epsilon")
     told.topology.update(13.1)

@@ -41,7 +41,7 @@ class Delivery:
         self._outbound = outbound
         self._is_router = table.rules.router
         self.limit = ErrorLimit()
-        """Counts ICMP errors of all kinds."""
+        """Limits ICMP errors of all kinds."""
         self._too_big = TooBig(self.limit)
         self._ttl = TimeToLive(table.me.id, self.limit, table.own_address)
 
@@ -125,7 +125,7 @@ class Delivery:
     def _age_for_all(
         self, source: PeerSlot, frames: list[bytes], for_device: list[bytes], now: float, out: Output
     ) -> tuple[list[bytes], list[bytes]]:
-        """Take a hop from frames for all; those whose form for the device is another have none to lose."""
+        """Take a hop from frames for all; a frame that was rewritten for the device has none to lower."""
         if for_device is frames:
             aged = self.decrement_ttl(source, frames, now, out)
             return aged, aged
@@ -188,7 +188,7 @@ class Delivery:
         """Send broadcast frames, and those for unknown MACs, to all (docs/protocol-data.md, "Broadcast").
 
         Frames of a peer go to the own device, too, in the form that is ``for_device``, and never back to the
-        neighbour they came from. ``Forwarding = off`` does not stop them, as in tinc.
+        next hop towards their source. ``Forwarding = off`` does not stop them, as in tinc.
         """
         table = self._table
         mode = table.rules.broadcast

@@ -115,7 +115,7 @@ class Switch:
             self.forward(source, run.frames(), now, out)
 
     def _forward_whole(self, source: PeerSlot, run: FrameRun, now: float, out: Output) -> bool:
-        """Give a run to the one node that owns its destination; False: nothing was done."""
+        """Give a run to the one node that owns its destination; False: nothing was sent."""
         table = self._table
         rules, me = table.rules, table.me
         if rules.hub or rules.kernel or rules.decrement_ttl or table.capture is not None:

@@ -273,7 +273,7 @@ def _of_node(node: NodeStats) -> Iterator[Metric]:
     yield GaugeMetricFamily("pytinc_own_macs", "MAC addresses behind the own device.", node.own_macs)
     learned, moved = (
         "MAC addresses learned from the own device.",
-        "Own MAC addresses that moved to another node.",
+        "MAC addresses that moved from one node to another.",
     )
     yield CounterMetricFamily("pytinc_macs_learned", learned, node.macs_learned)
     yield CounterMetricFamily("pytinc_macs_moved", moved, node.macs_moved)

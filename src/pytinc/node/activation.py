@@ -112,7 +112,7 @@ class Activation:
             winner.outgoing = loser.outgoing
             winner.outgoing.connection = winner
             loser.outgoing = None
-        self._connections.terminate(loser, now, report=False)
+        self._connections.terminate(loser, report=False)
         return winner is new
 
     def _join_options(self, connection: Connection, peer: Peer, ack: Ack) -> None:

@@ -41,12 +41,8 @@ class Addresses:
         # No path uses an address of which nothing is proved, so this works out paths anew only if one was.
         core.table.note_minmtu(peer.slot)
 
-    def confirm(self, peer: Peer) -> None:
-        """A probe reply proved the address of a node."""
-        self._core.table.note_confirmed(peer.slot)
-
-    def unconfirm(self, peer: Peer) -> None:
-        """Nothing proves the address of a node any more."""
+    def follow_path(self, peer: Peer) -> None:
+        """Have the forwarding table follow what the probes found out: UDP works, or does not any more."""
         self._core.table.note_confirmed(peer.slot)
         self._core.table.note_minmtu(peer.slot)
 

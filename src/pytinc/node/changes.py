@@ -1,8 +1,8 @@
 """What changed in the mesh, as a list of plain facts that the parts of the node are told of.
 
 Events and requests change the mesh: graph, subnets, connections. Whoever changes it notes a fact here and
-does not know whom it concerns. `Changes.settle` then tells them all, in the order of their noting. Who is
-told, and in which order, is written in one place: `pytinc.node.node.Node`.
+does not know whom it concerns. `Changes.settle` then tells them all, in the order in which they were noted.
+Who is told, and in which order, is written in one place: `pytinc.node.node.Node`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class RoutesChanged:
     flipped: Sequence[Peer]
     """Nodes that became reachable or unreachable."""
     addresses: Sequence[tuple[Peer, Address]]
-    """UDP addresses that edges tell, of nodes without a usable one."""
+    """UDP addresses that edges tell, of nodes without a usable one and of those that became reachable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class ConnectionEnded:
 
     connection: Connection
     peer: Peer | None
-    """The node that it was the connection of, if its login was complete and no other one replaced it."""
+    """The node at the other end, if this was its current connection; another one may have taken its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ Change: TypeAlias = RoutesChanged | SubnetAdded | SubnetDeleted | ConnectionEnde
 
 
 class Changes:
-    """The changes that nobody was told of yet."""
+    """Changes that have not been reported yet."""
 
     def __init__(self) -> None:
         self._noted: list[Change] = []
@@ -79,7 +79,7 @@ class Changes:
         self._noted.append(change)
 
     def settle(self, now: float) -> None:
-        """Tell of all changes, those included that this leads to."""
+        """Report all changes, including those that reporting causes."""
         while self._noted:
             noted, self._noted = self._noted, []
             for change in noted:

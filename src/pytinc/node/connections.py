@@ -143,7 +143,7 @@ class Connections:
 
     # -- the end --
 
-    def closed(self, number: int, reason: str, now: float) -> None:
+    def closed(self, number: int, reason: str) -> None:
         """The shell says that a connection is over, or that a dial failed."""
         connection = self._core.connections.get(number)
         if connection is None:
@@ -152,11 +152,9 @@ class Connections:
             self._core.log(1, "error", f"Could not connect to {connection.describe()}: {reason}")
         else:
             self._core.log(1, "notice", f"Connection closed by {connection.describe()}: {reason}")
-        self.terminate(connection, now, tarpit=True)
+        self.terminate(connection, tarpit=True)
 
-    def terminate(
-        self, connection: Connection, now: float, *, report: bool = True, tarpit: bool = False
-    ) -> None:
+    def terminate(self, connection: Connection, *, report: bool = True, tarpit: bool = False) -> None:
         """End a connection: withdraw its edge and tell the others.
 
         See docs/protocol-meta.md, "End of a connection".
@@ -182,20 +180,20 @@ class Connections:
         core.act(CloseMeta(connection.number, tarpit))
         core.changes.note(ConnectionEnded(connection, peer if is_current else None))
 
-    def close_all(self, now: float) -> None:
+    def close_all(self) -> None:
         """Close everything silently: neighbours notice the EOF (daemon exit)."""
         for connection in list(self._core.connections.values()):
             connection.outgoing = None
-            self.terminate(connection, now, report=False)
+            self.terminate(connection, report=False)
 
-    def close_named(self, name: str, now: float) -> bool:
+    def close_named(self, name: str) -> bool:
         """Close every connection with ``name``."""
         found = [connection for connection in self._core.connections.values() if connection.name == name]
         for connection in found:
-            self.terminate(connection, now)
+            self.terminate(connection)
         return bool(found)
 
-    def close_changed(self, now: float) -> None:
+    def close_changed(self) -> None:
         """Close connections whose host file is gone or was changed since they were made.
 
         See docs/tinc-program.md, "Reload".
@@ -207,7 +205,7 @@ class Connections:
             modified = core.hosts.host_mtime(connection.name)
             if modified is None or modified != connection.host_mtime:
                 core.log(1, "info", f"Host config file of {connection.name} has been changed")
-                self.terminate(connection, now)
+                self.terminate(connection)
 
     # -- checks --
 
@@ -219,13 +217,13 @@ class Connections:
         core = self._core
         last, self._last_check = self._last_check, now
         if now - last > 2 * core.settings.udp_discovery_timeout:
-            self._awake(now - last, now)
+            self._awake(now - last)
             return
         for connection in list(self._core.connections.values()):
             if connection.last_ping + core.settings.ping_timeout <= now:
                 self._check(connection, now)
 
-    def _awake(self, seconds: float, now: float) -> None:
+    def _awake(self, seconds: float) -> None:
         """Begin anew after the machine was suspended or the process stopped: the peers have given us up.
 
         tinc goes on with the next address and the back-off of before; we dial at once, as if just started.
@@ -233,7 +231,7 @@ class Connections:
         self._core.log(0, "warning", f"Awaking from dead after {seconds:.0f} seconds of sleep")
         self._core.changes.note(Slept())
         for connection in list(self._core.connections.values()):
-            self.terminate(connection, now)
+            self.terminate(connection)
 
     def _check(self, connection: Connection, now: float) -> None:
         core = self._core
@@ -243,18 +241,18 @@ class Connections:
             else:
                 core.log(1, "warning", f"Timeout from {connection.describe()} during authentication")
             is_stranger = connection.meta.state not in (State.CONNECTING, State.INVITATION)
-            self.terminate(connection, now, tarpit=is_stranger)
+            self.terminate(connection, tarpit=is_stranger)
             return
         assert connection.peer is not None
         # tinc searches only while there is traffic. A search that has begun is finished here.
         self._tunnels.upkeep(connection.peer, now, search_mtu=connection.peer.path.is_searching)
         if connection.pinged:
             core.log(1, "info", f"{connection.describe()} didn't respond to PING in time")
-            self.terminate(connection, now)
+            self.terminate(connection)
         elif connection.last_ping + core.settings.ping_interval <= now:
             self._meta_output.ping(connection, now)
 
-    def time_out_dialled(self, now: float) -> None:
+    def time_out_dialled(self) -> None:
         """Give up connections still being set up (retry)."""
         for connection in list(self._core.connections.values()):
             if connection.dialled and not connection.activated:

@@ -26,7 +26,7 @@ from pytinc.wire.address import Address, SockAddr
 
 COMPLAINT_INTERVAL: Final = 600.0
 MAX_COMPLAINTS: Final = 64
-"""Different complaints logged in full within `COMPLAINT_INTERVAL`; nobody reads more of them."""
+"""Different complaints logged at level 0 within `COMPLAINT_INTERVAL`; nobody reads more of them."""
 MAX_COMPLAINT_LENGTH: Final = 300
 """Characters; names and errors in a complaint are the peer's words."""
 MAX_JITTER: Final = 0.131071
@@ -83,7 +83,7 @@ class Core:
         return Peer(slot.name, slot, PathMtu(settings, slot))
 
     def apply_path_settings(self) -> None:
-        """Have all nodes probed as the settings say by now."""
+        """Apply the current probe settings to all nodes."""
         settings = path_settings(self.settings, self._takes_super_frames)
         for peer in self.peers.values():
             peer.path.settings = settings

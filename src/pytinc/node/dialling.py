@@ -54,7 +54,7 @@ class Dialling:
         """Start what is new in the configuration, and drop what is gone, AutoConnect's entries included."""
         wanted = self._configured()
         for name in [name for name in self._entries if name not in wanted]:
-            self._drop(self._entries[name], now)
+            self._drop(self._entries[name])
         for name in wanted:
             entry = self._entries.get(name)
             if entry is None:
@@ -86,12 +86,12 @@ class Dialling:
         self._entries[name] = entry
         return entry
 
-    def _drop(self, entry: Entry, now: float) -> None:
+    def _drop(self, entry: Entry) -> None:
         self._entries.pop(entry.name, None)
         connection = entry.connection
         if connection is not None:
             connection.outgoing = None
-            self._connections.terminate(connection, now)
+            self._connections.terminate(connection)
 
     # -- dialling --
 
@@ -189,7 +189,7 @@ class Dialling:
         if decision.disconnect is not None:
             entry = self._entries[decision.disconnect]
             core.log(1, "info", f"Autodisconnecting from {decision.disconnect}")
-            self._drop(entry, now)
+            self._drop(entry)
         if decision.drop_waiting:
             for name in [name for name, entry in self._entries.items() if entry.connection is None]:
                 del self._entries[name]

@@ -24,7 +24,7 @@ _FIRST_LINE: Final = re.compile(rb"name(?=[ \t=])[ \t]*=?[ \t]*([^\n]*)", re.IGN
 
 
 class Invitations:
-    """The inviter's part of `core.Node`."""
+    """The inviter's part of the node."""
 
     def __init__(self, core: Core, topology: Topology) -> None:
         self._core = core

@@ -71,7 +71,7 @@ class MetaEvents:
                 f"Error while processing data from {connection.name} ({connection.remote.host}): {error}", now
             )
             # Who joins shall hear at once that it failed; tinc 1.1pre18 waits for ever otherwise.
-            self._connections.terminate(connection, now, tarpit=connection.meta.state is not State.INVITATION)
+            self._connections.terminate(connection, tarpit=connection.meta.state is not State.INVITATION)
 
     def _on_event(self, connection: Connection, event: MetaEvent, now: float) -> None:
         match event:

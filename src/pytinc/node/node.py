@@ -1,22 +1,24 @@
 """The node: the front door of the core. Events in, actions and packets out; no I/O, no clock.
 
-The shell (`pytinc.net.shell`) calls one method for each thing that happens, always with ``now`` (loop time in
-seconds), then sends `Node.output`, carries out `take_actions()`, and comes back at `next_deadline()`. What
-the node does is spread over parts with one subject each. A part is given the parts that it needs,
-and never the other way round. From the lowest to the highest:
+The shell (`pytinc.net.shell`) calls one method for each thing that happens, always with ``now`` (seconds, as
+`pytinc.net.timers.uptime`), then sends `Node.output`, carries out `take_actions()`, and comes back at
+`next_deadline()`. What the node does is spread over parts with one subject each. A part is given the parts
+that it needs, and never the other way round. From the lowest to the highest:
 
 * `core`, `records`, `changes`: what all share: settings, peers, connections, actions, what has changed
-* `meta_output`: what goes out on meta connections (tinc: meta.c)
+* `meta_output`: what goes out on meta connections (tinc: meta.c); `public_keys`, `address_caches`,
+  `request_log`
 * `topology`: the graph, and who is reachable (tinc: graph.c)
 * `subnets`: own subnets and learned MACs (tinc: protocol_subnet.c, route.c)
 * `forwarding`: the forwarding table; `scripts`: what runs when nodes and subnets come and go
 * `addresses`, `sessions`, `probes`, `path_info`: UDP addresses, keys, UDP discovery and path MTU, UDP_INFO
   and MTU_INFO (tinc: net_packet.c, protocol_key.c); `tunnels`: these four together
 * `guard`: shared addresses, and what becomes of their clients (`pytinc.vip`)
+* `flood`: announcements that came before; `invitations`: what strangers with an invitation get
 * `connections`: meta connections from beginning to end, PING (tinc: net.c); `activation`: the end of the
-  login; `dialling`: whom to connect to, AutoConnect (tinc: net_socket.c, autoconnect.c)
-* `corrections`, `flood`, `half_edges`: announcements that are wrong, late or lost
-* `requests_*`: what each meta request does; `invitations`: what strangers with an invitation get
+  login; `dialling`: which nodes to connect to, AutoConnect (tinc: net_socket.c, autoconnect.c)
+* `corrections`, `half_edges`: announcements that are wrong or lost; `requests_*`: what each meta request does
+* `tcp_packets`: records that come by TCP; `purge`: forgetting nodes; `timers`: jobs that come again
 * `meta_events`, `upcalls`: what comes on connections, and from the data path, reaches all these
 """
 
@@ -212,7 +214,6 @@ class Node:
             self._ageing,
             self._key_expiry,
             tunnels,
-            topology,
         )
         core.changes.tell = self._tell
         self._apply_settings()
@@ -253,14 +254,14 @@ class Node:
         """Frames and datagrams to be sent."""
         return self.core.output
 
-    # -- what the shell calls --
+    # -- what the shell and the daemon call --
 
     def set_sockets(self, sockets: Sequence[tuple[int, Address]]) -> None:
-        """Tell which sockets listen: family (4 or 6) and bound address of each, by index."""
+        """Set the listening sockets: family (4 or 6) and bound address of each, by index."""
         self.core.sockets = tuple(sockets)
 
     def set_hwaddr(self, hwaddr: bytes | None) -> None:
-        """Tell the MAC address of the device; None if it is one without (tun)."""
+        """Set the device's MAC address; None for a tun, which has none."""
         self.table.hwaddr = hwaddr
 
     def start(self, now: float) -> None:
@@ -280,7 +281,7 @@ class Node:
         self._settle(now)
 
     def withdraw(self, now: float) -> None:
-        """Lead the clients of shared addresses elsewhere before the stop; `Withdrawn` tells the end."""
+        """Lead the clients of shared addresses elsewhere before the stop; ends with `Withdrawn`."""
         self.guard.withdraw(now)
         self._settle(now)
 
@@ -309,7 +310,7 @@ class Node:
     def stop(self, now: float) -> None:
         """Close all meta connections without a word and run the down scripts."""
         self.dialling.stop()
-        self.connections.close_all(now)
+        self.connections.close_all()
         self._update_graph(now)
         for subnet in self.subnets.table.of(self.me.name):
             self._scripts.subnet(self.me, subnet, up=False)
@@ -324,14 +325,15 @@ class Node:
         self.subnets.reload()
         self.core.changes.settle(now)
         self.dialling.reload(now)
-        self.connections.close_changed(now)
+        self.connections.close_changed()
+        self.core.changes.settle(now)
         self.guard.configure(now)
         self._settle(now)
 
     def retry(self, now: float) -> None:
         """Try all waiting outgoing connections at once (SIGALRM, control "retry")."""
         # First give up what is half-way, so that it does not hit the attempts that begin here.
-        self.connections.time_out_dialled(now)
+        self.connections.time_out_dialled()
         self.connections.check_all(now)
         self.core.changes.settle(now)
         self.dialling.retry(now)
@@ -344,7 +346,7 @@ class Node:
 
     def disconnect(self, name: str, now: float) -> bool:
         """Close every meta connection with ``name``; tell whether there was one."""
-        found = self.connections.close_named(name, now)
+        found = self.connections.close_named(name)
         self._settle(now)
         return found
 
@@ -366,7 +368,7 @@ class Node:
 
     def meta_closed(self, connection: int, reason: str, now: float) -> None:
         """A meta connection ended (EOF, error) or a `Dial` failed."""
-        self.connections.closed(connection, reason, now)
+        self.connections.closed(connection, reason)
         self._settle(now)
 
     def resolved(self, peer: str, addresses: Sequence[Address], now: float) -> None:
@@ -408,11 +410,11 @@ class Node:
 
     def next_deadline(self) -> float:
         """Return when `tick` wants to be called."""
-        return min(part.next_deadline() for part in self._timed)
+        return min(self.topology.next_deadline(), *(part.next_deadline() for part in self._timed))
 
     @property
     def capture(self) -> list[bytes] | None:
-        """Frames that pass the switch, while a pcap client listens (else None)."""
+        """Frames that entered the switch or router, while a pcap client listens (else None)."""
         return self.table.capture
 
     @capture.setter
@@ -420,7 +422,7 @@ class Node:
         self.table.capture = frames
 
     def trace_requests(self, wanted: bool) -> None:
-        """Log every request that connections send or get, or no longer, at level `REQUEST_LEVEL`."""
+        """Start or stop logging each request sent or received, at level `REQUEST_LEVEL`."""
         self._request_log.switch(wanted)
 
     def take_actions(self) -> list[Action]:
@@ -459,7 +461,7 @@ class Node:
         self.meta_output.flush()
 
     def _update_graph(self, now: float) -> None:
-        """Have the graph tell who is reachable now, in the middle of an event."""
+        """Bring reachability up to date now, in the middle of an event."""
         self.topology.update(now)
         self.core.changes.settle(now)
 

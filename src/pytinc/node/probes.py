@@ -56,7 +56,7 @@ class Probes:
 
     # -- sending --
 
-    def probe(self, peer: Peer, now: float, *, search_mtu: bool) -> None:
+    def send_due(self, peer: Peer, now: float, *, search_mtu: bool) -> None:
         """Send the probes that are due to a node that we have a key with."""
         path = peer.path
         for probe in path.upkeep(
@@ -103,7 +103,7 @@ class Probes:
         peer.path.too_big(size - DATAGRAM_OVERHEAD, now)
         self._core.table.note_minmtu(peer.slot)
         if peer.valid_key and peer.path.maxmtu < before:
-            self.probe(peer, now, search_mtu=True)
+            self.send_due(peer, now, search_mtu=True)
 
     def _initial_maximum(self, peer: Peer) -> int | None:
         """Return the longest payload the kernel's own path MTU allows, None if it does not know."""
@@ -179,7 +179,7 @@ class Probes:
     def confirm(self, peer: Peer) -> None:
         """UDP with a node works: its address is proved, and worth remembering."""
         self._core.log(2, "info", f"UDP address of {peer.name} set to {peer.address}")
-        self._addresses.confirm(peer)
+        self._addresses.follow_path(peer)
         edge = self._topology.graph.edge(self._core.me.name, peer.name)
         if peer.is_neighbour and edge is not None and edge.address.is_usable:
             self._caches.remember(peer, edge.address)

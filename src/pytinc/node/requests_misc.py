@@ -41,7 +41,7 @@ class MiscRequests:
 
     def on_termreq(self, connection: Connection, request: TermReq, line: str, now: float) -> None:
         """The peer says goodbye."""
-        self._connections.terminate(connection, now, tarpit=True)
+        self._connections.terminate(connection, tarpit=True)
 
     def on_ping(self, connection: Connection, request: Ping, line: str, now: float) -> None:
         """Answer at once."""

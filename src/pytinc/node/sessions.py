@@ -25,7 +25,7 @@ from pytinc.wire import b64
 from pytinc.wire.requests import AnsKey, Number, ReqKey
 
 SESSION_RETRY: Final = 10.0
-"""Seconds after which an unanswered key request is repeated, and at least between two restarts."""
+"""Seconds after which an unanswered key request is repeated, and the shortest time between two restarts."""
 FIRST_RETRIES: Final = (2.0, 4.0, 8.0)
 """Seconds to wait after the first requests, which are often lost because routes are not known yet."""
 COLLISION_WINDOW: Final = 2.0
@@ -78,7 +78,7 @@ class Sessions:
         peer.slot.upkeep_due = NEVER
 
     def request(self, peer: Peer, now: float) -> None:
-        """Ask for a key, unless we are waiting for one (tinc: try_sptps())."""
+        """Ask for a key; again only after a while without an answer (tinc: try_sptps())."""
         if not peer.sptps:
             return
         if peer.waiting_for_key:
@@ -164,7 +164,7 @@ class Sessions:
     # -- handshakes --
 
     def answer(self, peer: Peer, record: bytes, now: float) -> bool:
-        """Answer a node that starts a session with us (REQ_KEY 15); False if nothing comes of it."""
+        """Answer a node that starts a session with us (REQ_KEY 15); False if it was ignored or refused."""
         core = self._core
         key = self._key_of(peer, now)
         if key is None:
@@ -197,7 +197,7 @@ class Sessions:
         return True
 
     def receive(self, peer: Peer, record: bytes, compression: int, now: float) -> bool:
-        """Take a handshake record that came over the mesh (ANS_KEY); False if nothing comes of it."""
+        """Take a handshake record that came over the mesh (ANS_KEY); False if it was ignored or refused."""
         self._settle_collision(peer, record)
         session = peer.session
         if session is None:
@@ -247,7 +247,7 @@ class Sessions:
     # -- new keys --
 
     def restart_after_failure(self, peer: Peer, now: float) -> None:
-        """Records of a node do not open: start anew, unless that was tried a short while ago."""
+        """Records of a node do not open: start anew, unless a session was started within `SESSION_RETRY`."""
         if now - peer.last_req_key > SESSION_RETRY:
             self._core.log(3, "debug", f"Restarting SPTPS with {peer.name}")
             self.start(peer, now)

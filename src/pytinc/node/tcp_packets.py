@@ -20,7 +20,7 @@ class TcpPackets:
         self._inbound = inbound
         self._path_info = path_info
 
-    def received(self, neighbour: Peer, data: bytes, now: float) -> None:
+    def received(self, bringer: Peer, data: bytes, now: float) -> None:
         """A record came: for us, or to be passed on. ``data`` starts with both node ids."""
         core, table = self._core, self._core.table
         if len(data) > MAX_PACKET_SIZE:  # a neighbour can announce up to 32,767 bytes
@@ -29,14 +29,14 @@ class TcpPackets:
         destination = table.by_id.get(data[:ID_SIZE])
         source = table.by_id.get(data[ID_SIZE : 2 * ID_SIZE])
         if destination is None or source is None or source.is_me:
-            core.log(3, "debug", f"SPTPS_PACKET with unknown ids from {neighbour.name}")
+            core.log(3, "debug", f"SPTPS_PACKET with unknown ids from {bringer.name}")
             return
-        sender, target = core.of_slot(source), core.of_slot(destination)
+        origin, target = core.of_slot(source), core.of_slot(destination)
         if target is core.me or (target.route is not None and target.route.via == core.me.name):
-            self._path_info.udp_info_to(sender, now)
+            self._path_info.udp_info_to(origin, now)
         self._inbound.sptps_packet(data, now, core.output)
         if target is core.me:
-            self._path_info.send_mtu_info(core.me, sender, MTU_MAX, now)
+            self._path_info.send_mtu_info(core.me, origin, MTU_MAX, now)
 
     def relay(self, source: Peer, target: Peer, record: bytes, now: float) -> None:
         """Pass on a record that came as REQ_KEY 21."""

@@ -132,10 +132,6 @@ class Topology:
         """Return when a run that was put off is due."""
         return self._next_run if self._is_due() else math.inf
 
-    def tick(self, now: float) -> None:
-        """Run the graph if that was put off until now."""
-        self.settle(now)
-
     def update(self, now: float) -> None:
         """Run the graph if an edge changed since the last run; the others are told by `Changes.settle`."""
         while self._is_due():

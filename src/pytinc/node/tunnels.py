@@ -58,7 +58,7 @@ class Tunnels:
 
     def _give_up_udp(self, peer: Peer) -> None:
         self._core.log(2, "info", f"No UDP ping response from {peer.name} for too long")
-        self._addresses.unconfirm(peer)
+        self._addresses.follow_path(peer)
         if peer.is_neighbour:
             # Our C neighbour may hold an MTU of 0 after a search without answers; this resets it
             # (docs/protocol-data.md, "Path MTU search").
@@ -67,7 +67,7 @@ class Tunnels:
     # -- upkeep --
 
     def upkeep(self, peer: Peer, now: float, *, search_mtu: bool) -> None:
-        """Keep what is needed to reach ``peer`` in order: key, UDP path, MTU, relays."""
+        """Maintain what is needed to reach ``peer``: key, UDP path, MTU, relays."""
         core = self._core
         if not peer.reachable or peer is core.me or peer.route is None:
             return
@@ -85,7 +85,7 @@ class Tunnels:
             peer.slot.upkeep_due = relay.slot.upkeep_due if peer.valid_key else now
             return
         if peer.valid_key:
-            self._probes.probe(peer, now, search_mtu=search_mtu)
+            self._probes.send_due(peer, now, search_mtu=search_mtu)
         peer.slot.upkeep_due = peer.path.next_upkeep(now) if peer.valid_key else now
         nexthop = core.peers[peer.route.nexthop]
         if not peer.slot.confirmed and nexthop is not peer and nexthop.version >= RELAY_VERSION:
@@ -118,7 +118,7 @@ class Tunnels:
             self._addresses.set_address(peer, reflexive)
         self._path_info.send_mtu_info(self._core.me, peer, MTU_MAX, now)
 
-    def probe(self, peer: Peer, probe: Probe, now: float, *, timed: bool) -> None:
+    def probe_received(self, peer: Peer, probe: Probe, now: float, *, timed: bool) -> None:
         """A probe came straight from its sender; ``timed`` as in `Probes.receive`."""
         heard = self._probes.receive(peer, probe, now, timed=timed)
         self._next_timeout = min(self._next_timeout, peer.path.next_deadline())

@@ -1,4 +1,4 @@
-"""Hands what the data path could not decide by itself to the parts that can, in one order."""
+"""Hands what the data path could not decide by itself to the parts that can, in a fixed order."""
 
 from __future__ import annotations
 
@@ -97,4 +97,4 @@ class UpcallHandler:
             timed = not self._guard.probe_answered(peer, probe.payload[PROBE_NONCE], now)
         else:
             self._guard.heard(peer, now)
-        self._tunnels.probe(peer, probe, now, timed=timed)
+        self._tunnels.probe_received(peer, probe, now, timed=timed)
