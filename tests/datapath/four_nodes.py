@@ -60,25 +60,35 @@ def established(name: str) -> tuple[DatagramSession, DatagramSession]:
     return ours, theirs
 
 
+def meet_others(table: ForwardingTable) -> dict[str, DatagramSession]:
+    """Make b and c neighbours of a, and d known behind c; return the sessions of their ends.
+
+    Everyone has keys and a proved path of 1,400 bytes. `ForwardingTable.refresh_all` must follow.
+    """
+    far: dict[str, DatagramSession] = {}
+    for number, name in enumerate("bcd", 1):
+        slot = table.add(name)
+        slot.reachable = True
+        table.set_route(slot, slot, slot)
+        slot.minmtu, slot.mtu, slot.upkeep_due = 1400, 1400, 1e9
+        slot.session, far[name] = established(name)
+        slot.confirmed = True
+        table.set_address(slot, (f"192.0.2.{number}", 655), 0)
+    b, c, d = (table.slots[name] for name in "bcd")
+    b.connection, c.connection = 1, 2
+    table.set_route(d, d, c)
+    table.tree = table.direct = (b, c)
+    return far
+
+
 class World:
     """Node a with neighbours b and c; d is behind c. Everyone has keys and a proved path of 1,400 bytes."""
 
     def __init__(self) -> None:
         self.table = ForwardingTable(PeerSlot("a", is_me=True))
         self.me = self.table.me
-        self.far: dict[str, DatagramSession] = {}
-        for number, name in enumerate("bcd", 1):
-            slot = self.table.add(name)
-            slot.reachable = True
-            self.table.set_route(slot, slot, slot)
-            slot.minmtu, slot.mtu, slot.upkeep_due = 1400, 1400, 1e9
-            slot.session, self.far[name] = established(name)
-            slot.confirmed = True
-            self.table.set_address(slot, (f"192.0.2.{number}", 655), 0)
+        self.far = meet_others(self.table)
         self.b, self.c, self.d = (self.table.slots[name] for name in "bcd")
-        self.b.connection, self.c.connection = 1, 2
-        self.table.set_route(self.d, self.d, self.c)
-        self.table.tree = self.table.direct = (self.b, self.c)
         self.table.macs = {OWN: self.me, NEAR: self.b, FAR: self.c, LOST: self.d}
         self.table.own_macs = {OWN: 0.0}
         self.table.refresh_all()

@@ -6,21 +6,17 @@ fast code equals its plain twin in every combination is told by test_twin.py.
 
 from __future__ import annotations
 
-import random
 import struct
 from collections.abc import Callable
 from ipaddress import ip_address
 
 import pytest
 
-from datapath.four_nodes import one_by_one, single
-from pytinc.crypto.keys import PrivateKey
+from datapath.four_nodes import meet_others, one_by_one, single
 from pytinc.datapath.datapath import DataPath
 from pytinc.datapath.output import Output
 from pytinc.datapath.peer_slot import PeerSlot
 from pytinc.datapath.table import ForwardingTable, SwitchRules
-from pytinc.protocol.sptps.datagram import DatagramSession
-from pytinc.protocol.sptps.handshake import Role
 from pytinc.wire import ip
 from pytinc.wire.datagram import (
     DATAGRAM_OVERHEAD,
@@ -34,7 +30,6 @@ from pytinc.wire.datagram import (
 )
 from pytinc.wire.subnet import DEFAULT_BROADCAST_SUBNETS, SubnetKind, parse_subnet
 
-KEYS = {name: PrivateKey.from_seed(name.encode() * 32) for name in "abcd"}
 NUMBERS = {"a": 1, "b": 2, "c": 3, "d": 4}
 NOW = 1.0
 TAP = bytes.fromhex("02000000000a")
@@ -68,18 +63,6 @@ def framed(data: bytes, macs: bytes = bytes(12)) -> bytes:
     return macs + (V4 if data[0] >> 4 == 4 else V6) + data
 
 
-def established(name: str) -> tuple[DatagramSession, DatagramSession]:
-    rng = random.Random(1)
-    ours = DatagramSession(Role.INITIATOR, KEYS["a"], KEYS[name].public, b"test", rng.randbytes)
-    theirs = DatagramSession(Role.RESPONDER, KEYS[name], KEYS["a"].public, b"test", rng.randbytes)
-    (first,), (answer,) = ours.start(), theirs.start()
-    theirs.receive(first)
-    ours.receive(answer)
-    theirs.receive(*ours.take_output())
-    ours.receive(*theirs.take_output())
-    return ours, theirs
-
-
 class World:
     """The four nodes. Everyone has keys and a proved path of 1,400 bytes; a has a tun."""
 
@@ -103,19 +86,8 @@ class World:
         )
         self.table.own_address = lambda remote: bytes((192, 0, 2, 77)) if len(remote) == 4 else None
         self.me = self.table.me
-        self.far: dict[str, DatagramSession] = {}
-        for number, name in enumerate("bcd", 1):
-            slot = self.table.add(name)
-            slot.reachable = True
-            self.table.set_route(slot, slot, slot)
-            slot.minmtu, slot.mtu, slot.upkeep_due = 1400, 1400, 1e9
-            slot.session, self.far[name] = established(name)
-            slot.confirmed = True
-            self.table.set_address(slot, (f"192.0.2.{number}", 655), 0)
+        self.far = meet_others(self.table)
         self.b, self.c, self.d = (self.table.slots[name] for name in "bcd")
-        self.b.connection, self.c.connection = 1, 2
-        self.table.set_route(self.d, self.d, self.c)
-        self.table.tree = self.table.direct = (self.b, self.c)
         for name, number in NUMBERS.items():
             self.own(f"10.{number}.0.0/16", name)
             self.own(f"fd00:{number}::/32", name)
