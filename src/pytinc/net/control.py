@@ -2,9 +2,9 @@
 
 See docs/protocol-control.md.
 
-This module reads and writes lines; a `ControlTarget` (the shell) carries out the requests. A client is
-trusted once it has shown the cookie, but no client can block the daemon or make it grow: lines, waiting
-output and the number of clients have bounds.
+This module reads and writes lines; a `ControlTarget` (the daemon's service) carries out the requests. A
+client is trusted once it has shown the cookie, but no client can block the daemon or make it grow: lines,
+waiting output and the number of clients have bounds.
 """
 
 from __future__ import annotations
