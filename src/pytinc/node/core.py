@@ -63,6 +63,7 @@ class Core:
         self.insecure = insecure
         """``--bypass-security``: meta connections in plain text."""
         self._takes_super_frames = takes_super_frames
+        self._path_settings = path_settings(settings, takes_super_frames)
         self.sockets: tuple[tuple[int, Address], ...] = ()
         """Family (4 or 6) and bound address of each listening socket."""
         self.output = Output()
@@ -79,14 +80,13 @@ class Core:
 
     def new_peer(self, slot: PeerSlot) -> Peer:
         """Return the record of a node whose slot is new."""
-        settings = path_settings(self.settings, self._takes_super_frames)
-        return Peer(slot.name, slot, PathMtu(settings, slot))
+        return Peer(slot.name, slot, PathMtu(self._path_settings, slot))
 
     def apply_path_settings(self) -> None:
         """Apply the current probe settings to all nodes."""
-        settings = path_settings(self.settings, self._takes_super_frames)
+        self._path_settings = path_settings(self.settings, self._takes_super_frames)
         for peer in self.peers.values():
-            peer.path.settings = settings
+            peer.path.settings = self._path_settings
 
     def of_slot(self, slot: PeerSlot) -> Peer:
         """Return the node behind a slot of the forwarding table."""
