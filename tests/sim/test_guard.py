@@ -5,13 +5,15 @@ Nodes without the guard act as C nodes: they only switch frames.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import pytest
 
 from pytinc.config.settings import Mode
+from pytinc.node.node import Node
 from pytinc.vip.views import AddressView, GuardView, HolderState
 from pytinc.wire import neighbour
 from pytinc.wire.neighbour import Kind
@@ -49,7 +51,17 @@ class World:
     def give_up(self, name: str, address: bytes, macs: frozenset[bytes] | None = None) -> None:
         """Let a node's host lose an address; its interfaces have its own MAC address, or others."""
         lost_by = frozenset((self.hosts[name].mac,)) if macs is None else macs
-        self.mesh.nodes[name].call(lambda node, now: node.address_removed(address, lost_by, now))
+        self._change(name, address, lambda node, now: node.address_removed(address, lost_by, now))
+
+    def take_up(self, name: str, address: bytes) -> None:
+        """Let a node's host get an address."""
+        self.hosts[name].addresses.append(address)
+        self._change(name, address, lambda node, now: node.address_added(address, now))
+
+    def _change(self, name: str, address: bytes, event: Callable[[Node, float], None]) -> None:
+        # As the shell does: other addresses are not watched.
+        if address in self.mesh.nodes[name].node.known_addresses():
+            self.mesh.nodes[name].call(event)
 
     def guards(self) -> list[SimNode]:
         return [sim for sim in self.mesh.running() if sim.settings.neighbour_guard]
@@ -168,8 +180,7 @@ def test_clients_are_led_away_from_a_host_that_gives_up_the_address(cast: str, v
     assert any(f"{name} no longer has it; 1 client asked" in line for line in sim.logs)
     assert sum(address == vip for _, address, _ in world.client.moves) == 2
     # With the address restored, it is a holder like the others.
-    host.addresses.append(vip)
-    sim.call(lambda node, now: node.address_added(vip, now))
+    world.take_up(name, vip)
     world.mesh.run(0.5)
     for guard in (sim, *(world.mesh.nodes[other] for other in MEMBERS)):
         record = guard.node.guard._guard._core.table.get(vip)
@@ -196,6 +207,51 @@ def test_no_client_is_led_to_a_host_that_gave_up_the_address_recently(cast: str)
         start, second = world.mesh.now, cut(world)
         world.mesh.run(3)
         assert world.holder() not in (name, second)
+        assert world.ping.longest_silence(start - 0.5) < 0.5, world.mesh.story()
+
+
+@pytest.mark.parametrize("cast", ["members", "pytinc"])
+@pytest.mark.parametrize("delay", [0.2, 0.7, 1.2, 1.9, 2.6, 5.0])
+def test_hosts_that_have_the_address_again_replace_the_one_that_led_them(cast: str, delay: float) -> None:
+    world = build(CASTS[cast])
+    first = world.holder()
+    others = [name for name in MEMBERS if name != first]
+    for name in others:
+        world.hosts[name].addresses.remove(VIP)
+        world.give_up(name, VIP)
+    # Several questions go unanswered, so that these hosts are not expected to answer any more.
+    for _ in range(3):
+        world.client.ask(VIP)
+        world.mesh.run(1.5)
+    assert world.holder() == first
+    for name in others:
+        world.take_up(name, VIP)
+    world.mesh.run(delay)
+    start = world.mesh.now
+    world.mesh.underlay.cut.add(first)
+    world.mesh.run(5)
+    assert world.holder() in others
+    assert world.ping.longest_silence(start - 0.5) < 0.5, world.mesh.story()
+
+
+@pytest.mark.parametrize("cast", ["members", "pytinc"])
+@pytest.mark.parametrize("again", [False, True], ids=["gone", "again"])
+@pytest.mark.parametrize("delay", [0.3, 0.9, 1.7, 2.5])
+def test_a_client_is_not_led_back_to_a_holder_that_dies_soon(cast: str, *, again: bool, delay: float) -> None:
+    """A host that gave up the address leads its clients to another for three seconds, and watches nobody."""
+    for seed in range(1, 4):
+        world = build(CASTS[cast], seed=seed)
+        first = world.holder()
+        world.hosts[first].addresses.remove(VIP)
+        world.give_up(first, VIP)
+        world.mesh.run_until(partial(lambda world, first: world.holder() != first, world, first), 3)
+        if again:
+            world.take_up(first, VIP)
+        world.mesh.run(delay)
+        start, second = world.mesh.now, cut(world)
+        world.mesh.run(5)
+        assert world.holder() != second, world.mesh.story()
+        assert again or world.holder() != first
         assert world.ping.longest_silence(start - 0.5) < 0.5, world.mesh.story()
 
 

@@ -68,6 +68,21 @@ class Network:
 # -- shared, or not --
 
 
+def test_a_holder_that_does_not_answer_for_a_while_may_still_replace_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(addresses, "HOLDER_LIFE", 60.0)
+    network = Network()
+    network.round([A, B])
+    for _ in range(4):
+        network.round([A])
+    assert network.shared
+    assert [holder.mac for holder in network.record.present()] == [A]
+    network.round([A])
+    network.round([A])
+    assert not network.shared
+
+
 def test_two_answers_to_one_question_make_an_address_shared() -> None:
     network = Network()
     network.round([A])

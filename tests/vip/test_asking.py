@@ -255,3 +255,35 @@ def test_a_host_that_looks_for_a_guard_that_has_not_asked_gets_no_answer() -> No
     assert len(core.actions) == 3
     asking.looked_for(looking, 60.0)
     assert len(core.actions) == 3
+
+
+def test_a_newcomer_is_asked_whether_it_has_an_address_that_is_not_shared() -> None:
+    world = World()
+    world.servers[VIP] = (ALPHA,)
+    world.mesh.unreachable.add("beta")
+    world.local_client(until=3600.0)
+    before = len(world.lone())
+    for _ in range(3):  # its connection is not steady
+        world.mesh.unreachable.discard("beta")
+        world.guard.reachability("beta", world.now, reachable=True)
+        world.until(world.now + 11.0)
+        world.mesh.unreachable.add("beta")
+        world.guard.reachability("beta", world.now, reachable=False)
+    assert len(world.lone()) == before + 1
+    world.until(world.now + 60.0)
+    assert not world.view().shared
+    world.servers[VIP] = (ALPHA, BETA)
+    world.mesh.unreachable.discard("beta")
+    world.guard.reachability("beta", world.now, reachable=True)
+    world.until(world.now + 11.0)
+    assert world.view().shared
+
+
+def test_an_address_that_nobody_uses_is_not_asked_for_when_a_node_comes() -> None:
+    world = World().local_client()
+    world.streams.clear()
+    world.until(3000.0)
+    before = len(world.lone())
+    world.guard.reachability("beta", world.now, reachable=True)
+    world.until(world.now + 60.0)
+    assert len(world.lone()) == before

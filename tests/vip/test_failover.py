@@ -7,9 +7,10 @@ import math
 import pytest
 
 from pytinc.vip.actions import Changed, Gone, NewRules, SetSilent
+from pytinc.vip.asking import CLAIM_TIME
 from pytinc.vip.failover import FORGET_HEALING
 from pytinc.vip.healing import choose
-from pytinc.wire.neighbour import GUARD_MAC, NO_NOTE, Kind
+from pytinc.wire.neighbour import GUARD_MAC, NO_NOTE, NOBODY, Kind, Message
 from vip.world import (
     ALPHA,
     BETA,
@@ -439,6 +440,82 @@ def test_a_client_is_not_moved_if_there_is_no_other_holder() -> None:
     world.until(5.0)
     assert world.in_names() == []
     assert world.all(Changed) == []
+
+
+def test_the_host_that_has_the_address_again_leads_nobody_away_any_more() -> None:
+    world = member()
+    world.servers[VIP] = (ALPHA, BETA)
+    removed(world, LOCAL)
+    world.until(3.15)
+    assert world.in_names()
+    world.servers[VIP] = (LOCAL, ALPHA, BETA)
+    world.guard.address_added(VIP, world.now)
+    world.take()
+    assert world.lone()[-1].at == world.now, "all guards hear that there is one more holder"
+    world.until(10.0)
+    assert world.in_names(after=3.15) == []
+    assert "me" in [holder.node for holder in world.view().holders]
+
+
+def test_an_address_that_the_host_claims_first_is_asked_for_later() -> None:
+    world = member()
+    world.hear(Message(Kind.PROBE, LOCAL, NOBODY, VIP, BROADCAST))
+    before = len(world.lone())
+    world.guard.address_added(VIP, world.now)
+    world.take()
+    assert len(world.lone()) == before
+    world.until(world.now + CLAIM_TIME + 0.5)
+    assert len(world.lone()) == before + 1
+
+
+def test_a_station_that_goes_back_to_a_silent_holder_is_led_away_again() -> None:
+    world = World().local_client(ALPHA)
+    world.kill("alpha")
+    world.until(6.0)
+    assert world.streams[LOCAL] != ALPHA
+    told, failovers = len(world.notices()), world.counters["failovers"]
+    world.streams[LOCAL] = ALPHA  # another node told it so
+    world.until(7.2)
+    assert world.streams[LOCAL] != ALPHA
+    assert len(world.notices()) == told, "a person was told already"
+    assert world.counters["failovers"] == failovers
+
+
+def test_a_station_that_cannot_be_led_away_again_is_not_asked_for_all_the_time() -> None:
+    world = World().local_client(ALPHA)
+    world.kill("alpha")
+    world.until(6.0)
+    world.servers[VIP] = (ALPHA,)
+    world.streams[LOCAL] = ALPHA
+    world.until(10.0)
+    assert world.in_names(after=6.0)
+    world.until(60.0)
+    assert world.in_names(after=11.0) == []
+
+
+def test_a_station_that_goes_back_to_a_holder_that_is_there_again_stays_there() -> None:
+    world = World().local_client(ALPHA)
+    world.kill("alpha")
+    world.until(6.0)
+    world.dead.discard("alpha")
+    world.until(8.0)
+    world.streams[LOCAL] = ALPHA
+    world.until(12.0)
+    assert world.streams[LOCAL] == ALPHA
+    assert world.in_names(after=8.0) == []
+
+
+def test_who_is_told_to_use_a_silent_holder_does_not_believe_it() -> None:
+    world = World().local_client(ALPHA)
+    world.kill("alpha")
+    world.until(6.0)
+    assert world.guard.rules.absent == {ALPHA}
+    holder = world.view().clients[0].holder
+    world.hear(asks(ALPHA, ip_of(LOCAL), address=VIP, to=LOCAL))
+    assert world.view().clients[0].holder == holder
+    world.dead.discard("alpha")
+    world.until(10.0)
+    assert world.guard.rules.absent == frozenset()
 
 
 def test_an_old_holder_is_remembered_for_a_minute_as_it_may_still_send_old_answers() -> None:

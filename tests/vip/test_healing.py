@@ -117,7 +117,7 @@ def test_nothing_is_asked_between_two_rounds() -> None:
 def test_there_are_no_more_questions_for_a_client_that_has_moved() -> None:
     move = healing(2)
     move.questions(0.0, others)
-    move.moved(client(0).mac)
+    move.moved(client(0), 0.05)
     (question,) = move.questions(0.1, others)
     assert question.client.mac == client(1).mac
     assert not move.is_over
@@ -127,7 +127,7 @@ def test_it_ends_when_all_have_moved() -> None:
     move = healing(2)
     move.questions(0.0, others)
     for number in range(2):
-        move.moved(client(number).mac)
+        move.moved(client(number), 0.05)
     assert move.is_over
     assert play(move) == []
     assert move.asked == 2

@@ -9,7 +9,7 @@ With one, a frame pays a look-up of its destination, and ARP and neighbour disco
   to this host: it goes out with another sender (docs/virtual-ip.md). So does the first question from an
   address of which nobody knows yet whether it is shared.
 * Such a question of another node's host goes to the own device without sender, unless that host is the one in
-  use there.
+  use there. So does one that names a holder whose node is silent: another guard may not know that yet.
 * After this node was stopped for a while (SIGSTOP, a suspended machine), what its host answers for a shared
   address may be the answer to an old question, and the client elsewhere by now: it ends here for a second.
 * An answer of a holder that was left not long ago, to a station on our side that did not ask and uses another
@@ -111,7 +111,8 @@ def _arriving(
     None: it ends here.
     """
     used = guard.in_use.get(message.address, message.mac)
-    if used == message.mac or not (is_group(message.to) or table.owner_of(message.to) is table.me):
+    misleads = used != message.mac or (message.kind is Kind.QUESTION and message.mac in guard.absent)
+    if not misleads or not (is_group(message.to) or table.owner_of(message.to) is table.me):
         return frame
     if message.kind is Kind.ANSWER:
         asked = now - guard.asked.get(message.address, -math.inf) <= ANSWER_TIME

@@ -37,6 +37,8 @@ class GuardTable:
     """Shared addresses, and the MAC that stations on our side use for each; none if it is not the same."""
     left: frozenset[bytes] = frozenset()
     """Holders' MACs from which stations were led away not long ago."""
+    absent: frozenset[bytes] = frozenset()
+    """Those of them whose nodes are silent, or not in the mesh, now."""
     own: frozenset[bytes] = frozenset()
     """Shared addresses with a holder behind the own device."""
     asked: dict[bytes, float] = field(default_factory=dict)

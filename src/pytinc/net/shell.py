@@ -113,7 +113,7 @@ class Shell:
             offload=node.settings.offload,
         )
         self._own_addresses = OwnAddresses(
-            loop, watched=node.shared_addresses, on_change=self._address_changed, log=log
+            loop, watched=node.known_addresses, on_change=self._address_changed, log=log
         )
         self._resolver = Resolver(loop)
         self.meta = MetaStreams(

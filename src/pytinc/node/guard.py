@@ -101,9 +101,9 @@ class NodeGuard:
         self._guard.withdraw(now)
         self.settle(now)
 
-    def shared_addresses(self) -> list[bytes]:
-        """Return all shared addresses."""
-        return self._guard.shared_addresses()
+    def known_addresses(self) -> list[bytes]:
+        """Return all addresses in use that the guard knows."""
+        return self._guard.known_addresses()
 
     def address_added(self, address: bytes, now: float) -> None:
         """The host got an address."""
@@ -317,6 +317,7 @@ class NodeGuard:
         table.macs, table.addresses = rules.macs, rules.addresses
         table.known, table.withheld = rules.known, rules.withheld
         table.senders, table.in_use = rules.senders, rules.in_use
-        table.left, table.own, table.lenient = rules.left, rules.own, rules.lenient
+        table.left, table.absent = rules.left, rules.absent
+        table.own, table.lenient = rules.own, rules.lenient
         for address in table.asked.keys() - rules.in_use.keys():
             del table.asked[address]

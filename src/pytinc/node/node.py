@@ -285,9 +285,9 @@ class Node:
         self.guard.withdraw(now)
         self._settle(now)
 
-    def shared_addresses(self) -> list[bytes]:
-        """Return the shared addresses: `address_added` and `address_removed` are about them."""
-        return self.guard.shared_addresses()
+    def known_addresses(self) -> list[bytes]:
+        """Return the addresses in use: `address_added` and `address_removed` are about them."""
+        return self.guard.known_addresses()
 
     def address_added(self, address: bytes, now: float) -> None:
         """The host got an IP address (4 or 16 bytes)."""

@@ -131,6 +131,7 @@ class Rules:
     known: frozenset[bytes] = frozenset()
     withheld: frozenset[bytes] = frozenset()
     left: frozenset[bytes] = frozenset()
+    absent: frozenset[bytes] = frozenset()
     own: frozenset[bytes] = frozenset()
     in_use: Mapping[bytes, bytes] = field(default_factory=dict)
     lenient: bool = False

@@ -114,6 +114,8 @@ class AddressRecord:
         """When we ask, if we do."""
         self.asked = -math.inf
         """When we asked ourselves."""
+        self.newcomer_asked = -math.inf
+        """When a newcomer was the reason to ask."""
         self.rest = 0.0
         """Seconds between two questions while the address is not shared; grows."""
         self.asserted = -math.inf
@@ -202,8 +204,8 @@ class AddressRecord:
         """Tell whether holders behind more than one node answered the same question."""
         if not self._together:
             return False
-        # One that is leaving still has clients.
-        return len({owner(holder.mac) for holder in self._answering()} - {None}) > 1
+        # One that is leaving still has clients, and one that does not answer now may do so again.
+        return len({owner(mac) for mac in self.holders} - {None}) > 1
 
     # -- callers --
 

@@ -25,6 +25,11 @@ FIRST_CALL: Final = (0.1, 1.0)
 """Seconds from the discovery that an address is shared to our question, unless enough others ask before."""
 SHARED_REST: Final = 30.0
 """Seconds between two questions of one guard for a shared address."""
+NEWCOMER_TIME: Final = (2.0, 10.0)
+"""Seconds after a node came into the mesh at which an address is asked for that is not shared: its host may
+have the address as well. Chosen at random between these."""
+NEWCOMER_REST: Final = 60.0
+"""Seconds between two such questions for one address, at least."""
 FIRST_REST: Final = 2.0
 LONGEST_REST: Final = 600.0
 """Seconds between two questions for an address that is not shared; twice as long each time. In a young mesh
@@ -72,6 +77,14 @@ class Asking:
     def shared(self, record: AddressRecord, now: float) -> None:
         """An address has turned out to be shared: it needs its callers now, not at its next turn."""
         record.next_question = min(record.next_question, now + self._core.between(FIRST_CALL))
+        self._wake(record.next_question)
+
+    def newcomer(self, record: AddressRecord, now: float) -> None:
+        """A node came into the mesh whose host may have an address that was nobody else's so far."""
+        if record.next_question == math.inf or now < record.newcomer_asked + NEWCOMER_REST:
+            return
+        record.newcomer_asked = now
+        record.next_question = min(record.next_question, now + self._core.between(NEWCOMER_TIME))
         self._wake(record.next_question)
 
     def begin_round(self, record: AddressRecord, now: float, spared: frozenset[bytes] = frozenset()) -> None:

@@ -52,9 +52,7 @@ class Corrections:
         if record is None or not core.is_shared(record):
             return
         if not is_group(message.to):
-            client = record.clients.get(message.to)
-            if client is not None and message.mac in record.holders:
-                client.believe(message.mac, now)
+            self._on_claim(record, message, now)
             return
         if message.mac not in record.holders:
             self._asking.doubt(record, now)
@@ -71,6 +69,15 @@ class Corrections:
                 client.believe(message.mac, now)
             elif holder != message.mac and leads:
                 self._correct_soon(record, client, holder, now)
+
+    def _on_claim(self, record: AddressRecord, message: Message, now: float) -> None:
+        """One client is told who has the address."""
+        client = record.clients.get(message.to)
+        if client is None or message.mac not in record.holders:
+            return
+        # Our own host does not hear of a holder that is silent (`pytinc.datapath.guard`).
+        if not self._core.is_local(client) or self._core.serves(record, message.mac):
+            client.believe(message.mac, now)
 
     def next_deadline(self) -> float:
         """Return when `tick` has something to do."""

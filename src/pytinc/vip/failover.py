@@ -99,6 +99,25 @@ class Failovers:
             if clients:
                 self._heal(Healing(record, hop, own, clients, "silent", silence, now, remote=True))
 
+    def look_for_relapses(self, now: float) -> None:
+        """Lead stations behind the own device away again that went back to a holder that is gone.
+
+        Another node may have told them so that did not know yet.
+        """
+        for healing in list(self._healings):
+            for client in healing.take_relapsed(partial(self._core.last_use, healing.record)):
+                self._lead_away_again(healing, client, now)
+
+    def _lead_away_again(self, healing: Healing, client: Client, now: float) -> None:
+        core, record = self._core, healing.record
+        if healing.node not in core.left or not core.is_local(client):
+            return
+        text = f"{address_text(record.address)}: a client went back to {healing.node}, which is gone"
+        core.log(2, "debug", text)
+        again = Healing(record, healing.node, healing.gone, [client], healing.reason, 0.0, now)
+        again.told = True
+        self._healings.append(again)
+
     def _is_behind(self, client: Client, hop: str, since: float) -> bool:
         core = self._core
         owner = core.mesh.owner(client.mac)
@@ -328,7 +347,7 @@ class Failovers:
             if holder is not None and since >= healing.begin and holder not in healing.gone:
                 client.believe(holder, since)
                 self._note_evidence(healing, holder, since)
-                healing.moved(client.mac)
+                healing.moved(client, since)
 
     def _note_evidence(self, healing: Healing, holder: bytes, seen: float) -> None:
         if healing.new_holder is None:
@@ -420,6 +439,12 @@ class Failovers:
             self._asking.ask(record, now, leaving=True)
         if healing.waiting:
             self._heal(healing)
+
+    def address_added(self, record: AddressRecord) -> None:
+        """Our host has the address, perhaps again: nobody needs to be led away from it any more."""
+        for healing in self._healings:
+            if healing.record is record and healing.reason == "removed":
+                healing.end()
 
     def _withdrawal(
         self, record: AddressRecord, gone: frozenset[bytes], reason: str, now: float

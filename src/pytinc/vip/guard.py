@@ -104,15 +104,20 @@ class Guard:
                 self._review_now(now)
                 self._failovers.tick(now)
 
-    def shared_addresses(self) -> list[bytes]:
-        """Return all shared addresses."""
-        return [record.address for record in self._core.table if self._core.is_shared(record)]
+    def known_addresses(self) -> list[bytes]:
+        """Return all addresses in use. Any of them may become a shared one when the own host gets it."""
+        return [record.address for record in self._core.table]
 
     def address_added(self, address: bytes, now: float) -> None:
         """The host got an address: have it answer, so that all guards know that it is a holder."""
         record = self._core.table.get(address)
-        if record is not None and not self._core.withdrawing and self._asking.may_ask_about(record, now):
+        if record is None or self._core.withdrawing:
+            return
+        self._failovers.address_added(record)
+        if self._asking.may_ask_about(record, now):
             self._asking.ask(record, now)
+        else:
+            self._asking.doubt(record, now)
 
     def address_removed(self, address: bytes, macs: frozenset[bytes], now: float) -> None:
         """The host, which has these MAC addresses, gave up an address: lead its clients elsewhere."""
@@ -163,10 +168,12 @@ class Guard:
 
     def _on_return(self, node: str, now: float) -> None:
         """A node is in the mesh that was not: if it has to do with an address, it has missed its clients."""
-        for record in self._core.table:
-            if self._core.is_shared(record) and (
-                any(self._core.mesh.owner(mac) == node for mac in record.holders)
-                or any(self._core.mesh.name_of(node_id) == node for node_id in record.callers)
+        core = self._core
+        for record in core.table:
+            if not core.is_shared(record):
+                self._asking.newcomer(record, now)
+            elif any(core.mesh.owner(mac) == node for mac in record.holders) or any(
+                core.mesh.name_of(node_id) == node for node_id in record.callers
             ):
                 self._notices.newcomer(record, now)
 

@@ -90,6 +90,8 @@ class Healing:
         self.rounds_begun = 0
         """Rounds of questions that were begun; those that were missed do not count."""
         self._rounds = ROUNDS if remote else SEEN_ROUNDS
+        self._moved: dict[bytes, tuple[Client, float]] = {}
+        """Clients that were seen to use another holder, and when."""
         self._choices: dict[bytes, bytes] = {}
         self._round = 0
         self._queue: list[Client] = []
@@ -118,11 +120,25 @@ class Healing:
             self._round = QUIET_ROUNDS
             self._next = self.begin + self._rounds[QUIET_ROUNDS]
 
-    def moved(self, client: bytes) -> None:
-        """A client uses another holder now."""
-        self.waiting.pop(client, None)
+    def moved(self, client: Client, seen: float) -> None:
+        """A client uses another holder now, as a frame has shown."""
+        self._moved[client.mac] = client, seen
+        self.waiting.pop(client.mac, None)
         if not self.waiting:
             self.end()
+
+    def take_relapsed(self, last_use: Callable[[Client], tuple[float, bytes | None]]) -> list[Client]:
+        """Return the clients that went back since to a holder that they had left; each move counts once.
+
+        ``last_use`` gives the time of a client's last frame and the holder that it went to.
+        """
+        found = []
+        for client, moved in list(self._moved.values()):
+            since, holder = last_use(client)
+            if holder in self.gone and since > moved:
+                del self._moved[client.mac]
+                found.append(client)
+        return found
 
     def end(self) -> None:
         """Ask no more."""

@@ -88,6 +88,7 @@ class Review:
         self._welcome_back(now)
         self._keep_warm(wanted, shared, now)
         self._failovers.prune(now)
+        self._failovers.look_for_relapses(now)
         self.set_rules(self._make_rules(shared, now))
         has_work = len(core.table) or len(core.watch) or core.mesh.has_rivals()
         self._due = now + (INTERVAL if has_work else IDLE_INTERVAL)
@@ -231,6 +232,7 @@ class Review:
             frozenset(known),
             moves.withdrawn,
             moves.gone,
+            frozenset(mac for mac in moves.gone if core.mesh.owner(mac) in core.left),
             frozenset(senders),
             in_use,
             core.own.has_more,
