@@ -143,3 +143,94 @@ class GuardView:
     counters: GuardCounters
     addresses: tuple[AddressView, ...]
     """Shared ones first, then by address."""
+
+
+# -- virtual IPs by policy --
+
+
+class MemberState(enum.Enum):
+    """What a member does with a virtual address."""
+
+    INIT = "init"
+    """It has started just now, and listens to the others."""
+    FAULT = "fault"
+    """Its checks fail."""
+    BACKUP = "backup"
+    """It is well, and another one serves."""
+    ACTIVE = "active"
+    """It serves."""
+    DRAIN = "drain"
+    """An operator wants it to serve no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemberView:
+    """A member of a virtual address, as this node knows it."""
+
+    node: str
+    state: MemberState
+    priority: int
+    heard_s: float | None
+    """Seconds since its last record came; None: the own node."""
+    alive: bool
+    """Its records count: it can be reached and is not silent."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckView:
+    """A health check of this node."""
+
+    text: str
+    """As configured."""
+    well: bool | None
+    """None: there was no result yet."""
+    detail: str
+    """What the last run found, for people."""
+    seconds: float | None
+    """How long the last run took."""
+    since_s: float | None
+    """Seconds since the result changed last."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransitionView:
+    """A change of the own state, or of the owner."""
+
+    ago_s: float
+    state: MemberState | None
+    """The own state afterwards; None: this node is no member."""
+    owner: str | None
+    reason: str
+    """For people, for example ``node_2 is silent`` or ``check tcp:80 failed``."""
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualIpView:
+    """A virtual address that this node is a member of, or knows from others."""
+
+    address: str
+    owner: str | None
+    """The node that serves it, as this node sees it; None: nobody does."""
+    state: MemberState | None
+    """The own state; None: this node is no member."""
+    term: int
+    """How often the owner changed, as counted by the members."""
+    frozen: bool
+    """The owner keeps it whatever its checks and the priorities say."""
+    preempt_s: float | None
+    members: tuple[MemberView, ...]
+    """Highest priority first."""
+    checks: tuple[CheckView, ...]
+    clients: int
+    """Stations that use it, as far as this node knows."""
+    transitions: tuple[TransitionView, ...]
+    """Latest first, at most 16."""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyView:
+    """All virtual addresses with members."""
+
+    draining: bool
+    """The own node was told to serve nothing."""
+    addresses: tuple[VirtualIpView, ...]
