@@ -13,6 +13,7 @@ from pytinc.control.objects import (
     WORD,
     WORD_OR_NONE,
     check_types,
+    checked,
     format_object,
     parse_object,
 )
@@ -83,3 +84,38 @@ def test_fields_of_the_right_types_are_fine_and_others_do_not_matter() -> None:
 def test_a_field_of_another_type_is_refused(name: str, value: object) -> None:
     with pytest.raises(DecodeError, match=r"^things with a missing or wrong field$"):
         check_types({**GOOD, name: value}, FIELDS, "things")
+
+
+def test_checked_values_have_their_fields_and_no_others() -> None:
+    assert checked({**GOOD, "unknown": []}, FIELDS, "things") == GOOD
+    assert checked({"count": 1, "word": "w"}, FIELDS, "things") == {**GOOD, "rest": None, "other": None}
+
+
+@pytest.mark.parametrize("word", ["", "two words", "w\n", "\x1b[31m", "\u00fc", "\x7f"])
+def test_a_word_is_one_of_ascii(word: str) -> None:
+    with pytest.raises(DecodeError, match=r"^things with a wrong value$"):
+        checked({**GOOD, "word": word}, FIELDS, "things")
+
+
+@pytest.mark.parametrize("text", ["", "two words", "\u00fc", "100 % [bold]"])
+def test_a_text_prints_on_one_line(text: str) -> None:
+    assert checked({**GOOD, "word": text}, FIELDS, "things", {"word"})["word"] == text
+
+
+@pytest.mark.parametrize("text", ["two\nlines", "a\ttab", "\x1b[31m", "\u202e", "\ud800", "\x00"])
+def test_a_text_that_would_do_something_to_a_terminal_is_refused(text: str) -> None:
+    with pytest.raises(DecodeError, match=r"^things with a wrong value$"):
+        checked({**GOOD, "word": text}, FIELDS, "things", {"word"})
+
+
+@pytest.mark.parametrize("count", [-1, 2**63])
+def test_a_number_is_in_the_range_of_a_counter(count: int) -> None:
+    assert checked({**GOOD, "count": 2**63 - 1, "rest": 0}, FIELDS, "things")["rest"] == 0
+    with pytest.raises(DecodeError, match=r"^things with a wrong value$"):
+        checked({**GOOD, "count": count}, FIELDS, "things")
+
+
+@pytest.mark.parametrize("part", [None, [], "x", 1])
+def test_a_part_that_is_no_object_is_refused(part: object) -> None:
+    with pytest.raises(DecodeError, match=r"^a part of things is not an object$"):
+        checked(part, FIELDS, "things")

@@ -1,12 +1,13 @@
 """Rows of the control socket that only pytinc's daemon has: ``18 REQUEST KIND OBJECT``, the object as JSON.
 
-`pytinc.control.statistics` and `pytinc.control.shared` define the kinds and fields.
+`pytinc.control.statistics`, `pytinc.control.shared` and `pytinc.control.vips` define the kinds and fields.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Container, Mapping
 from typing import Any, Final, TypeAlias
 
 from pytinc.control.messages import CONTROL, Request
@@ -20,6 +21,11 @@ COUNT: Final = (int,)
 COUNT_OR_NONE: Final = (int, type(None))
 WORD: Final = (str,)
 WORD_OR_NONE: Final = (str, type(None))
+FLAG: Final = (bool,)
+ROWS: Final = (list,)
+
+_WORD_TEXT: Final = re.compile(r"[!-~]+")
+_MAX_COUNT: Final = 2**63
 
 
 def format_object(request: Request, kind: str, values: Mapping[str, object]) -> str:
@@ -47,3 +53,24 @@ def check_types(values: Values, fields: Fields, what: str) -> None:
     # `type` and not `isinstance`: a boolean is not a number here.
     if any(type(values[name]) not in kinds for name, kinds in fields.items()):
         raise DecodeError(f"{what} with a missing or wrong field")
+
+
+def checked(values: object, fields: Fields, what: str, texts: Container[str] = ()) -> Values:
+    """Return the values of ``fields`` without any others, if they are right and can be shown.
+
+    A text is one word of ASCII; that of a field in ``texts`` is anything that prints on one line. A number is
+    in the range of a counter. Raises `DecodeError`.
+    """
+    if not isinstance(values, dict):
+        raise DecodeError(f"a part of {what} is not an object")
+    found = {name: values.get(name) for name in fields}
+    check_types(found, fields, what)
+    if not all(_is_sound(value, is_text=name in texts) for name, value in found.items()):
+        raise DecodeError(f"{what} with a wrong value")
+    return found
+
+
+def _is_sound(value: object, *, is_text: bool) -> bool:
+    if isinstance(value, str):
+        return value.isprintable() if is_text else _WORD_TEXT.fullmatch(value) is not None
+    return not isinstance(value, int) or 0 <= value < _MAX_COUNT

@@ -9,7 +9,6 @@ daemon answers that it does not know the request.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,11 +17,13 @@ from pytinc.control.messages import Request
 from pytinc.control.objects import (
     COUNT,
     COUNT_OR_NONE,
+    FLAG,
+    ROWS,
     WORD,
     WORD_OR_NONE,
     Fields,
     Values,
-    check_types,
+    checked,
     format_object,
     parse_object,
 )
@@ -43,8 +44,6 @@ MAX_CLIENTS_IN_ALL: Final = 4096
 MAX_ADDRESSES: Final = 1024
 """Addresses reported in one answer, shared ones first, for the same reason."""
 
-_FLAG: Final = (bool,)
-_ROWS: Final = (list,)
 _ROW_OR_NONE: Final = (dict, type(None))
 _WHAT: Final = "shared addresses"
 
@@ -65,7 +64,7 @@ COUNTERS: Final = (
 """Counts since the daemon's start: the fields of `pytinc.vip.views.GuardCounters`."""
 
 GUARD_FIELDS: Final[Fields] = {
-    "enabled": _FLAG,
+    "enabled": FLAG,
     "interval_ms": COUNT,
     "watched": COUNT,
     "last_failover_ms": COUNT_OR_NONE,
@@ -75,11 +74,11 @@ GUARD_FIELDS: Final[Fields] = {
 """The fields of the guard, and the types of their values."""
 ADDRESS_FIELDS: Final[Fields] = {
     "address": WORD,
-    "shared": _FLAG,
+    "shared": FLAG,
     "holders_total": COUNT,
-    "holders": _ROWS,
+    "holders": ROWS,
     "clients_total": COUNT,
-    "clients": _ROWS,
+    "clients": ROWS,
     "failover": _ROW_OR_NONE,
 }
 """The fields of each address."""
@@ -110,9 +109,6 @@ FAILOVER_FIELDS: Final[Fields] = {
     "clients": COUNT,
 }
 """The fields of the last failover of an address."""
-
-_TEXT: Final = re.compile(r"[!-~]+")
-_MAX_COUNT: Final = 2**63
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +147,7 @@ def parse_rows(lines: Iterable[str]) -> Shared:
     for line in lines:
         kind, values = parse_object(line, _WHAT)
         if kind == GUARD:
-            guard = _checked(values, GUARD_FIELDS)
+            guard = checked(values, GUARD_FIELDS, _WHAT)
         elif kind == ADDRESS:
             addresses.append(_address(values))
     if guard is None:
@@ -160,28 +156,11 @@ def parse_rows(lines: Iterable[str]) -> Shared:
 
 
 def _address(values: Values) -> Values:
-    checked = _checked(values, ADDRESS_FIELDS)
-    failover = checked["failover"]
+    told = checked(values, ADDRESS_FIELDS, _WHAT)
+    failover = told["failover"]
     return {
-        **checked,
-        "holders": [_checked(holder, HOLDER_FIELDS) for holder in checked["holders"]],
-        "clients": [_checked(client, CLIENT_FIELDS) for client in checked["clients"]],
-        "failover": None if failover is None else _checked(failover, FAILOVER_FIELDS),
+        **told,
+        "holders": [checked(holder, HOLDER_FIELDS, _WHAT) for holder in told["holders"]],
+        "clients": [checked(client, CLIENT_FIELDS, _WHAT) for client in told["clients"]],
+        "failover": None if failover is None else checked(failover, FAILOVER_FIELDS, _WHAT),
     }
-
-
-def _checked(values: object, fields: Fields) -> Values:
-    if not isinstance(values, dict):
-        raise DecodeError("a part of a shared address is not an object")
-    checked = {name: values.get(name) for name in fields}
-    check_types(checked, fields, _WHAT)
-    if not all(map(_is_sound, checked.values())):
-        raise DecodeError("a shared address with a wrong value")
-    return checked
-
-
-def _is_sound(value: object) -> bool:
-    """Return whether a value can be shown: text is one word, a number is in the range of a counter."""
-    if isinstance(value, str):
-        return _TEXT.fullmatch(value) is not None
-    return not isinstance(value, int) or 0 <= value < _MAX_COUNT
