@@ -32,6 +32,7 @@ from pytinc.crypto.keys import PrivateKey
 from pytinc.datapath.datapath import DataPath
 from pytinc.datapath.output import Output
 from pytinc.datapath.table import ForwardingTable
+from pytinc.errors import PolicyError
 from pytinc.node.actions import Action
 from pytinc.node.activation import Activation
 from pytinc.node.address_caches import AddressCaches
@@ -77,6 +78,7 @@ from pytinc.node.timers import Periodic, Timed
 from pytinc.node.topology import Topology
 from pytinc.node.tunnels import Tunnels
 from pytinc.node.upcalls import UpcallHandler
+from pytinc.vip.views import PolicyView
 from pytinc.wire.address import Address, SockAddr
 from pytinc.wire.version import PROTOCOL_MINOR
 
@@ -87,6 +89,7 @@ if TYPE_CHECKING:
 PERIODIC_INTERVAL: Final = 5.0
 AGEING_INTERVAL: Final = 10.0
 PING_CHECK_INTERVAL: Final = 1.0
+_NO_VIRTUAL_IPS: Final = "this node knows no virtual IPs"
 
 
 class Node:
@@ -306,6 +309,30 @@ class Node:
     def guard_summary(self) -> GuardSummary:
         """Return the numbers of the guard alone."""
         return self.guard.summary()
+
+    def policy_view(self, now: float) -> PolicyView:
+        """Return what this node knows of virtual IPs by policy."""
+        return PolicyView(draining=False, addresses=())
+
+    def vip_drain(self, now: float) -> None:
+        """Serve no virtual IP from now on."""
+        raise PolicyError(_NO_VIRTUAL_IPS)
+
+    def vip_undrain(self, now: float) -> None:
+        """Serve virtual IPs again."""
+        raise PolicyError(_NO_VIRTUAL_IPS)
+
+    def vip_move(self, address: bytes, target: str, now: float) -> None:
+        """Have another member serve a virtual IP. Raises `PolicyError`."""
+        raise PolicyError(_NO_VIRTUAL_IPS)
+
+    def vip_freeze(self, address: bytes, now: float) -> None:
+        """Let the owner of a virtual IP keep it. Raises `PolicyError`."""
+        raise PolicyError(_NO_VIRTUAL_IPS)
+
+    def vip_thaw(self, address: bytes, now: float) -> None:
+        """End `vip_freeze`. Raises `PolicyError`."""
+        raise PolicyError(_NO_VIRTUAL_IPS)
 
     def stop(self, now: float) -> None:
         """Close all meta connections without a word and run the down scripts."""
