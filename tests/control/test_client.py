@@ -97,6 +97,22 @@ def test_a_command_returns_the_result_of_its_answer(serve: Serve) -> None:
         assert client.command(Request.CONNECT, "beta") == -1
 
 
+def test_the_line_of_an_answer_is_returned_unless_the_daemon_does_not_know_the_request(serve: Serve) -> None:
+    def daemon(connection: socket.socket) -> None:
+        greet(connection)
+        expect(connection, "18 4099 move 10.1.1.10 beta")
+        connection.sendall(b"18 4099 -2 beta is no member\n")
+        expect(connection, "18 4099 drain")
+        connection.sendall(b"18 -1\n")
+        expect(connection, "18 4099 undrain")
+
+    with serve(daemon).connect() as client:
+        answer = client.answer_if_known(Request.VIP_ORDER, "move", "10.1.1.10", "beta")
+        assert answer == "18 4099 -2 beta is no member"
+        assert client.answer_if_known(Request.VIP_ORDER, "drain") is None
+        assert client.answer_if_known(Request.VIP_ORDER, "undrain") is None  # the daemon hangs up
+
+
 def test_a_dump_ends_with_its_end_marker_however_it_is_cut(serve: Serve) -> None:
     def daemon(connection: socket.socket) -> None:
         greet(connection)

@@ -21,6 +21,8 @@ from pytinc.control.client import ControlClient
 from pytinc.control.messages import ConnectionRow, NodeRow, Request
 from pytinc.control.shared import parse_rows as parse_shared
 from pytinc.control.statistics import parse_rows
+from pytinc.control.vips import parse_outcome
+from pytinc.control.vips import parse_rows as parse_vips
 from pytinc.crypto.keys import PrivateKey, format_private_key
 
 COMMAND = [sys.executable, "-m", "pytinc.daemon"]
@@ -437,6 +439,19 @@ def test_the_control_socket_returns_the_guard_and_a_reload_tunes_it(network: Net
         assert client.command(Request.RELOAD) == 0
         told = parse_shared(client.dump(Request.DUMP_SHARED))
         assert (told.guard["enabled"], told.guard["interval_ms"]) == (False, 250)
+    daemon.stop()
+
+
+def test_the_control_socket_returns_virtual_ips_and_takes_orders(network: Network) -> None:
+    daemon = network.start()
+    with network.client() as client:
+        told = parse_vips(client.dump(Request.DUMP_VIPS))
+        assert (told.policy, told.addresses) == ({"draining": False, "addresses_total": 0}, ())
+        answer = client.answer_if_known(Request.VIP_ORDER, "freeze", "10.1.1.10")
+        assert answer is not None
+        assert parse_outcome(answer)
+        assert client.command(Request.RELOAD) == 0
+    daemon.wait_said("Got 'vip freeze 10.1.1.10' command")
     daemon.stop()
 
 

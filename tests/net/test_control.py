@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from pytinc.control.messages import ConnectionRow, Greeting, Request
-from pytinc.errors import DeviceError
+from pytinc.control.vips import Move, Order, format_order
+from pytinc.errors import DeviceError, PolicyError
 from pytinc.net import control
 from pytinc.net.control import ControlServer, bind_control_socket, is_socket_in_use
 
@@ -63,6 +64,11 @@ class Target:
         if level >= 0:
             self.level = level
         return before
+
+    def vip_order(self, order: Order) -> None:
+        self.calls.append(" ".join(["vip", *format_order(order)]))
+        if isinstance(order, Move):
+            raise PolicyError(f"{order.node} is no member")
 
     def dump(self, request: Request, control_rows: list[tuple[float, ConnectionRow]]) -> list[str]:
         if request is Request.DUMP_CONNECTIONS:
@@ -122,13 +128,26 @@ def test_each_request_gets_its_answer(on_loop: OnLoop, tmp_path: Path) -> None:
                 "18 13": "18 13 row 0\n18 13 row 1\n18 13",
                 "18 4096": "18 4096 row 0\n18 4096 row 1\n18 4096",
                 "18 4097": "18 4097 row 0\n18 4097 row 1\n18 4097",
+                "18 4098": "18 4098 row 0\n18 4098 row 1\n18 4098",
+                "18 4099 drain": "18 4099 0",
+                "18 4099 move 10.1.1.10 beta": "18 4099 -2 beta is no member",
+                "18 4099": "18 4099 -2 unknown order, or a wrong number of words",
+                "18 4099 freeze 10.1.1.10/24": "18 4099 -2 not an IP address",
                 "18 99": "18 -1",
                 "18 -7": "18 -1",
             }.items():
                 writer.write(f"{request}\n".encode())
                 expected = f"{answer}\n".encode()
                 assert await reader.readexactly(len(expected)) == expected
-            assert w.target.calls == ["reload", "purge", "retry", "disconnect beta", "disconnect nosuch"]
+            assert w.target.calls == [
+                "reload",
+                "purge",
+                "retry",
+                "disconnect beta",
+                "disconnect nosuch",
+                "vip drain",
+                "vip move 10.1.1.10 beta",
+            ]
             writer.close()
 
     on_loop(main)

@@ -13,10 +13,12 @@ import pytest
 from pytinc.config.settings import HostPort, HostSettings, Mode, Settings
 from pytinc.control.messages import ConnectionRow, ConnectionStatus, EdgeRow, NodeRow, Request
 from pytinc.control.shared import parse_rows
+from pytinc.control.vips import Freeze
+from pytinc.control.vips import parse_rows as parse_vips
 from pytinc.crypto.keys import PrivateKey
 from pytinc.datapath.output import Output
 from pytinc.datapath.peer_slot import PeerSlot, UdpPath
-from pytinc.errors import ConfigError
+from pytinc.errors import ConfigError, PolicyError
 from pytinc.net import hostnames
 from pytinc.net.batch import one_by_one
 from pytinc.net.devices import DummyDevice
@@ -511,6 +513,10 @@ def test_dumps_of_a_real_node_have_the_form_of_the_control_protocol(on_loop: OnL
             shared = parse_rows(shell.dump(Request.DUMP_SHARED, []))
             assert (shared.guard["enabled"], shared.guard["interval_ms"]) == (True, 100)
             assert shared.addresses == ()
+            vips = parse_vips(shell.dump(Request.DUMP_VIPS, []))
+            assert (vips.policy["draining"], vips.addresses) == (False, ())
+            with pytest.raises(PolicyError):
+                shell.vip_order(Freeze(bytes((10, 1, 1, 10))))
             with socket.create_connection(listeners[0].tcp.getsockname()):
                 await until(lambda: any("Connection from" in line for line in log.messages))
                 mine = ConnectionRow(

@@ -189,6 +189,12 @@ class ControlClient:
         except DecodeError as error:
             raise ControlError(NOT_PARSED) from error
 
+    def answer_if_known(self, request: Request, *arguments: str | int) -> str | None:
+        """Send a request and return the line of its answer; None if the daemon does not know the request."""
+        self._send(request, *arguments)
+        line = self._read_line()
+        return None if line == NOT_IMPLEMENTED else line
+
     def stop(self) -> None:
         """Ask the daemon to stop and wait for its end, however long that takes. End of stream is success."""
         self._send(Request.STOP)

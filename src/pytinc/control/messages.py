@@ -56,6 +56,10 @@ class Request(IntEnum):
     """Only in pytinc, with a number far from those that tinc may use one day: `pytinc.control.statistics`."""
     DUMP_SHARED = 4097
     """Only in pytinc: `pytinc.control.shared`."""
+    DUMP_VIPS = 4098
+    """Only in pytinc: `pytinc.control.vips`."""
+    VIP_ORDER = 4099
+    """Only in pytinc: `pytinc.control.vips.Order`."""
 
 
 class Options(IntFlag):

@@ -22,6 +22,7 @@ from pytinc.config.settings import Mode, Settings
 from pytinc.config.store import ConfigTree
 from pytinc.control.messages import ConnectionRow, Greeting, Request
 from pytinc.control.pidfile import COOKIE_SIZE, PidFile
+from pytinc.control.vips import Order, format_order
 from pytinc.crypto.keys import PrivateKey, parse_private_key
 from pytinc.daemon.launch import Launch
 from pytinc.daemon.logging_setup import TRACE_LEVEL, trace_lines, unexpected
@@ -450,6 +451,11 @@ class Service:
         if level >= 0:
             self._log.level = level
         return before
+
+    def vip_order(self, order: Order) -> None:
+        """Carry out an order about virtual IPs. Raises `PolicyError`."""
+        self._log(0, "notice", f"Got 'vip {' '.join(format_order(order))}' command")
+        self._shell.vip_order(order)
 
     def dump(self, request: Request, control_rows: list[tuple[float, ConnectionRow]]) -> list[str]:
         """Return the lines of a dump."""

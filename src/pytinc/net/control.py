@@ -33,7 +33,8 @@ from pytinc.control.messages import (
     parse_hello,
     parse_request,
 )
-from pytinc.errors import DecodeError, DeviceError
+from pytinc.control.vips import Order, format_outcome, parse_order
+from pytinc.errors import DecodeError, DeviceError, PolicyError
 from pytinc.net.log import reason
 
 BACKLOG: Final = 3
@@ -58,6 +59,7 @@ _DUMPS: Final = (
     Request.DUMP_TRAFFIC,
     Request.DUMP_STATISTICS,
     Request.DUMP_SHARED,
+    Request.DUMP_VIPS,
 )
 
 
@@ -84,6 +86,9 @@ class ControlTarget(Protocol):
 
     def set_debug(self, level: int) -> int:
         """Set the debug level unless it is negative; return the previous one."""
+
+    def vip_order(self, order: Order) -> None:
+        """Carry out an order about virtual IPs. Raises `PolicyError`."""
 
     def dump(self, request: Request, control_rows: list[tuple[float, ConnectionRow]]) -> list[str]:
         """Return the lines of a dump. ``control_rows``: our own connections and when they were opened."""
@@ -306,6 +311,8 @@ class ControlClient(asyncio.Protocol):
                 self._send(format_result(kind, target.set_debug(_number(arguments, 0))))
             case Request.DISCONNECT:
                 self._disconnect(arguments)
+            case Request.VIP_ORDER:
+                self._send(format_outcome(self._vip_order(arguments)))
             case Request.LOG | Request.PCAP:
                 self._start_stream(kind, arguments)
             case _ if kind in _DUMPS:
@@ -319,6 +326,14 @@ class ControlClient(asyncio.Protocol):
         else:
             result = 0 if self._server.target.disconnect(arguments[0]) else -2
         self._send(format_result(Request.DISCONNECT, result))
+
+    def _vip_order(self, words: list[str]) -> str | None:
+        """Carry out an order; return why it is refused, or None."""
+        try:
+            self._server.target.vip_order(parse_order(words))
+        except (DecodeError, PolicyError) as error:
+            return str(error)
+        return None
 
     def _dump(self, request: Request) -> None:
         lines = self._server.target.dump(request, self._server.rows())

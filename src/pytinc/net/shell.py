@@ -24,8 +24,9 @@ from pytinc.control.messages import (
     SubnetRow,
     TrafficRow,
 )
+from pytinc.control.vips import Order
 from pytinc.errors import ConfigError
-from pytinc.net import shared, statistics
+from pytinc.net import shared, statistics, vips
 from pytinc.net.hostnames import HostNames
 from pytinc.net.log import LogFunction
 from pytinc.net.marks import groups_by_mark
@@ -311,6 +312,11 @@ class Shell:
         self.settle()
         return found
 
+    def vip_order(self, order: Order) -> None:
+        """Carry out an order about virtual IPs. Raises `PolicyError`."""
+        vips.carry_out(order, self.node, self._clock())
+        self.settle()
+
     def capture(self, *, wanted: bool) -> None:
         """Start or stop collecting frames for pcap clients."""
         if wanted:
@@ -400,6 +406,8 @@ class Shell:
                 return statistics.rows(self.statistics())
             case Request.DUMP_SHARED:
                 return shared.rows(self.node.guard_view(self._clock()))
+            case Request.DUMP_VIPS:
+                return vips.rows(self.node.policy_view(self._clock()))
             case _:
                 return self._connection_lines(control_rows)
 
