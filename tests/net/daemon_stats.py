@@ -7,7 +7,7 @@ from typing import Any
 from pytinc.net.statistics import DaemonStats
 from pytinc.net.timers import Lag
 from pytinc.node.stats import NodeStats, PathKind, PeerStats
-from pytinc.vip.views import GuardCounters, GuardSummary
+from pytinc.vip.views import GuardCounters, GuardSummary, PolicyView
 
 
 def peer(name: str, path: PathKind, **changes: Any) -> PeerStats:
@@ -39,7 +39,12 @@ LATE = Lag(3, 0.001, 0.25)
 IDLE = GuardSummary(0, 0, None, GuardCounters())
 
 
-def daemon(*peers: PeerStats, lag: Lag = LATE, guard: GuardSummary = IDLE) -> DaemonStats:
+NO_VIPS = PolicyView(draining=False, addresses=())
+
+
+def daemon(
+    *peers: PeerStats, lag: Lag = LATE, guard: GuardSummary = IDLE, policy: PolicyView = NO_VIPS
+) -> DaemonStats:
     node = NodeStats(
         name="alpha",
         peers=(peer("alpha", PathKind.SELF), *peers),
@@ -50,7 +55,7 @@ def daemon(*peers: PeerStats, lag: Lag = LATE, guard: GuardSummary = IDLE) -> Da
         macs_learned=5,
         macs_moved=2,
     )
-    return DaemonStats(node, 12.5, lag, ("checksum", "TSO4"), ("GSO",), guard)
+    return DaemonStats(node, 12.5, lag, ("checksum", "TSO4"), ("GSO",), guard, policy)
 
 
 BETA = peer(

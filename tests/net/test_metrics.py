@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,15 @@ from pytinc.net.metrics import MetricsServer, bind_metrics_socket, exposition, r
 from pytinc.net.statistics import DaemonStats
 from pytinc.net.timers import Lag
 from pytinc.node.stats import PathKind
-from pytinc.vip.views import GuardCounters, GuardSummary
+from pytinc.vip.views import (
+    CheckView,
+    GuardCounters,
+    GuardSummary,
+    MemberState,
+    MemberView,
+    PolicyView,
+    VirtualIpView,
+)
 from pytinc.wire.address import Address
 
 if TYPE_CHECKING:
@@ -119,6 +127,68 @@ def test_there_is_no_failover_duration_before_the_first_failover() -> None:
     assert ("pytinc_last_failover_seconds",) not in found
 
 
+MEMBERS = (
+    MemberView("alpha", MemberState.DRAIN, 150, None, True),
+    MemberView("beta", MemberState.ACTIVE, 100, 0.3, True),
+    MemberView("gamma", MemberState.FAULT, 50, 9.0, False),
+    MemberView("delta", MemberState.INIT, 50, 0.1, True),
+)
+CHECKS = (CheckView("tcp:80", False, "refused", 0.001, 3.0), CheckView("exec:x", None, "", None, None))
+SERVED = VirtualIpView(
+    address="10.1.1.10",
+    owner="beta",
+    state=MemberState.DRAIN,
+    term=4,
+    frozen=True,
+    preempt_s=None,
+    members=MEMBERS,
+    checks=CHECKS,
+    clients=12,
+    transitions=(),
+    transition_counts=(("silent", 2), ("drain", 1)),
+)
+FOREIGN = VirtualIpView("fd00::1", "epsilon", None, 1, False, None, (), (), 0, ())
+POLICY = PolicyView(draining=True, addresses=(SERVED, FOREIGN))
+
+
+def test_virtual_ips_are_exported() -> None:
+    found = samples(exposition(daemon(policy=POLICY)))
+    vips = {key: value for key, value in found.items() if key[0].startswith("pytinc_vip")}
+
+    def of(name: str) -> dict[str, float]:
+        return {key[2]: value for key, value in vips.items() if key[:2] == (name, "10.1.1.10")}
+
+    assert vips["pytinc_vip_draining",] == 1
+    assert vips["pytinc_vip_term", "10.1.1.10"] == 4
+    assert vips["pytinc_vip_members", "10.1.1.10"] == 3
+    assert vips["pytinc_vip_clients", "10.1.1.10"] == 12
+    assert (vips["pytinc_vip_frozen", "10.1.1.10"], vips["pytinc_vip_frozen", "fd00::1"]) == (1, 0)
+    assert of("pytinc_vip_state") == {"init": 0, "fault": 0, "backup": 0, "active": 0, "drain": 1}
+    assert of("pytinc_vip_owner") == {"alpha": 0, "beta": 1, "gamma": 0, "delta": 0}
+    assert of("pytinc_vip_member_up") == {"alpha": 1, "beta": 1, "gamma": 0, "delta": 1}
+    assert of("pytinc_vip_member_healthy") == {"alpha": 1, "beta": 1, "gamma": 0, "delta": 0}
+    assert of("pytinc_vip_transitions_total") == {"silent": 2, "drain": 1}
+
+
+def test_of_a_foreign_virtual_ip_there_is_an_owner_but_no_own_state() -> None:
+    found = samples(exposition(daemon(policy=POLICY)))
+    assert found["pytinc_vip_owner", "fd00::1", "epsilon"] == 1
+    assert not [key for key in found if key[:2] == ("pytinc_vip_state", "fd00::1")]
+
+
+def test_a_health_check_without_a_result_has_no_sample_and_one_given_twice_has_one() -> None:
+    twice = PolicyView(draining=False, addresses=(replace(SERVED, checks=(*CHECKS, *CHECKS)),))
+    text = exposition(daemon(policy=twice)).decode()
+    assert re.findall(r"^pytinc_vip_check_\w+\{.*", text, re.MULTILINE) == [
+        'pytinc_vip_check_up{address="10.1.1.10",check="tcp:80"} 0.0',
+        'pytinc_vip_check_seconds{address="10.1.1.10",check="tcp:80"} 0.001',
+    ]
+
+
+def test_without_virtual_ips_there_are_no_metrics_of_them() -> None:
+    assert b"pytinc_vip" not in exposition(daemon())
+
+
 def test_the_document_names_every_metric() -> None:
     document = (Path(__file__).resolve().parents[2] / "docs/deployment.md").read_text()
     named = set(re.findall(r"`(pytinc_\w+)`", document))
@@ -126,7 +196,7 @@ def test_the_document_names_every_metric() -> None:
         ends = re.findall(r"_\{(\w+),(\w+)\}(\w+)", end)[0]
         named |= {f"{prefix}{way}_{what}{ends[2]}" for way in (one, other) for what in ends[:2]}
     guard = GuardSummary(0, 0, 0.5, GuardCounters())
-    found = {key[0] for key in samples(exposition(daemon(BETA, guard=guard)))}
+    found = {key[0] for key in samples(exposition(daemon(BETA, guard=guard, policy=POLICY)))}
     assert found <= named
 
 

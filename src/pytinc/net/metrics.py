@@ -21,7 +21,7 @@ from pytinc.errors import DeviceError
 from pytinc.net.log import reason
 from pytinc.net.statistics import DaemonStats
 from pytinc.node.stats import NodeStats, PathKind, PeerStats
-from pytinc.vip.views import GuardSummary
+from pytinc.vip.views import GuardSummary, MemberState, PolicyView, VirtualIpView
 from pytinc.wire.address import Address, from_sockaddr
 
 if TYPE_CHECKING:
@@ -244,6 +244,8 @@ class _Collector:
         yield from _of_daemon(self._stats)
         yield from _of_node(self._stats.node)
         yield from _of_guard(self._stats.guard)
+        if self._stats.policy.addresses:
+            yield from _of_policy(self._stats.policy)
         yield from _of_peers([peer for peer in self._stats.node.peers if peer.path is not PathKind.SELF])
 
 
@@ -317,6 +319,97 @@ def _of_guard(guard: GuardSummary) -> Iterator[Metric]:
     if guard.last_failover_s is not None:
         took = guard.last_failover_s
         yield GaugeMetricFamily("pytinc_last_failover_seconds", "Duration of the last failover.", took)
+
+
+_HEALTHY: Final = (MemberState.BACKUP, MemberState.ACTIVE, MemberState.DRAIN)
+_VIP_GAUGES: Final[tuple[tuple[str, str, Callable[[VirtualIpView], int]], ...]] = (
+    ("pytinc_vip_term", "How often the owner changed, as counted by the members.", lambda vip: vip.term),
+    (
+        "pytinc_vip_members",
+        "Members that can be reached and are not silent.",
+        lambda vip: sum(member.alive for member in vip.members),
+    ),
+    ("pytinc_vip_frozen", "1 if the owner keeps the address by an operator's order.", lambda vip: vip.frozen),
+    (
+        "pytinc_vip_clients",
+        "Stations that use the address, as far as this node knows.",
+        lambda vip: vip.clients,
+    ),
+)
+
+
+def _of_policy(policy: PolicyView) -> Iterator[Metric]:
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+    yield GaugeMetricFamily(
+        "pytinc_vip_draining", "1 if this node was told to serve nothing.", policy.draining
+    )
+    for name, text, value_of in _VIP_GAUGES:
+        gauge = GaugeMetricFamily(name, text, labels=["address"])
+        for vip in policy.addresses:
+            gauge.add_metric([vip.address], value_of(vip))
+        yield gauge
+    transitions = CounterMetricFamily(
+        "pytinc_vip_transitions",
+        "Changes of the own state or of the owner.",
+        labels=["address", "reason"],
+    )
+    for vip in policy.addresses:
+        for kind, count in vip.transition_counts:
+            transitions.add_metric([vip.address, kind], count)
+    yield transitions
+    yield _vip_states(policy.addresses)
+    yield from _vip_members(policy.addresses)
+    yield from _vip_checks(policy.addresses)
+
+
+def _vip_states(vips: tuple[VirtualIpView, ...]) -> Metric:
+    from prometheus_client.core import GaugeMetricFamily
+
+    states = GaugeMetricFamily("pytinc_vip_state", "1 for the own state.", labels=["address", "state"])
+    for vip in vips:
+        if vip.state is not None:
+            for state in MemberState:
+                states.add_metric([vip.address, state.value], vip.state is state)
+    return states
+
+
+def _vip_members(vips: tuple[VirtualIpView, ...]) -> Iterator[Metric]:
+    from prometheus_client.core import GaugeMetricFamily
+
+    labels = ["address", "node"]
+    owners = GaugeMetricFamily("pytinc_vip_owner", "1 for the member that serves the address.", labels=labels)
+    up = GaugeMetricFamily(
+        "pytinc_vip_member_up", "1 if the member is reachable and not silent.", labels=labels
+    )
+    healthy = GaugeMetricFamily(
+        "pytinc_vip_member_healthy", "1 if the member says that it is well.", labels=labels
+    )
+    for vip in vips:
+        members = [member.node for member in vip.members]
+        for name in dict.fromkeys(members if vip.owner is None else [*members, vip.owner]):
+            owners.add_metric([vip.address, name], vip.owner == name)
+        for member in vip.members:
+            key = [vip.address, member.node]
+            up.add_metric(key, member.alive)
+            healthy.add_metric(key, member.state in _HEALTHY)
+    yield from (owners, up, healthy)
+
+
+def _vip_checks(vips: tuple[VirtualIpView, ...]) -> Iterator[Metric]:
+    from prometheus_client.core import GaugeMetricFamily
+
+    labels = ["address", "check"]
+    up = GaugeMetricFamily("pytinc_vip_check_up", "1 if the health check is good.", labels=labels)
+    took = GaugeMetricFamily("pytinc_vip_check_seconds", "Duration of the check's last run.", labels=labels)
+    for vip in vips:
+        # The same check twice would be the same series twice, which is no valid text.
+        for check in {check.text: check for check in vip.checks}.values():
+            if check.well is not None:
+                up.add_metric([vip.address, check.text], check.well)
+            if check.seconds is not None:
+                took.add_metric([vip.address, check.text], check.seconds)
+    yield from (up, took)
 
 
 _PEER_GAUGES: Final[tuple[tuple[str, str, Callable[[PeerStats], float | None]], ...]] = (

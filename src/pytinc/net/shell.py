@@ -421,6 +421,7 @@ class Shell:
             self._device.offloads,
             self._udp.offloads,
             self.node.guard_summary(),
+            self.node.policy_view(now),
         )
 
     def _connection_lines(self, control_rows: list[tuple[float, ConnectionRow]]) -> list[str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pytinc.control.statistics import DAEMON, NODE, format_row
 from pytinc.net.timers import Lag
 from pytinc.node.stats import NodeStats, PeerStats
-from pytinc.vip.views import GuardSummary
+from pytinc.vip.views import GuardSummary, PolicyView
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,8 @@ class DaemonStats:
     """The offloads in use at the sockets (`pytinc.net.udp.UdpSockets.offloads`)."""
     guard: GuardSummary
     """The guard of shared addresses; only the metrics contain it, because DUMP_SHARED says more."""
+    policy: PolicyView
+    """The virtual IPs by policy; only the metrics contain them, because DUMP_VIPS says more."""
 
 
 def rows(stats: DaemonStats) -> list[str]:

@@ -225,6 +225,9 @@ class VirtualIpView:
     """Stations that use it, as far as this node knows."""
     transitions: tuple[TransitionView, ...]
     """Latest first, at most 16."""
+    transition_counts: tuple[tuple[str, int], ...] = ()
+    """Transitions since the start by the kind of reason, for the metrics: a few fixed words such as
+    ``silent``, ``check``, ``drain``, and how often."""
 
 
 @dataclass(frozen=True, slots=True)
