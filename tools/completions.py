@@ -12,6 +12,7 @@ from typing import NamedTuple
 from pytinc.cli.about import OPTIONS_HELP
 from pytinc.cli.commands import COMMANDS
 from pytinc.config.variables import VARIABLES, ValueType
+from pytinc.control import vips
 from pytinc.daemon.options import help_text
 
 NOTE = "Made by tools/generate.py of pytinc from its tables of commands and variables: do not edit."
@@ -92,6 +93,7 @@ def scripts() -> dict[str, str]:
         "OPTIONS": " ".join(option for option, _ in global_options()),
         "COMMANDS": " ".join(name for name, _ in commands()),
         "DUMP": " ".join(DUMP_WORDS),
+        "VIP": " ".join(vips.VERBS),
         "SCRIPTS": " ".join(SCRIPTS),
         "VARIABLES": " ".join(variable.name for variable in every),
         "HOST_VARIABLES": " ".join(variable.name for variable in every if variable.host),
@@ -158,8 +160,9 @@ _pytinc_hosts() {
     done
 }
 
+# Print the first word of each line of a command of pytinc, which asks the running daemon.
 _pytinc_running() {
-    command "${COMP_WORDS[0]/#\~/$HOME}" --batch "${globals[@]}" dump nodes 2>/dev/null </dev/null |
+    command "${COMP_WORDS[0]/#\~/$HOME}" --batch "${globals[@]}" "$@" 2>/dev/null </dev/null |
         while read -r name _; do printf '%s\n' "$name"; done
 }
 
@@ -265,7 +268,7 @@ _pytinc() {
         info | disconnect)
             [[ $command == info && $cur == -* ]] && _pytinc_offer "$cur" --json
             ((count == 0)) || [[ $last == --json ]] &&
-                _pytinc_offer "$cur" $({ _pytinc_hosts; _pytinc_running; } | sort -u)
+                _pytinc_offer "$cur" $({ _pytinc_hosts; _pytinc_running dump nodes; } | sort -u)
             ;;
         connect | verify)
             if ((count == 0)); then
@@ -273,6 +276,14 @@ _pytinc() {
             elif [[ $command == verify ]]; then
                 _pytinc_files -f
             fi
+            ;;
+        vip)
+            case $count,${given[0],,} in
+                0,) _pytinc_offer "$cur" @VIP@ $(_pytinc_running vip) ;;
+                1,move | 1,freeze | 1,thaw) _pytinc_offer "$cur" $(_pytinc_running vip) ;;
+                2,move) _pytinc_offer "$cur" $(_pytinc_hosts) ;;
+            esac
+            [[ $cur == -* ]] && _pytinc_offer "$cur" --json --watch
             ;;
         network)
             _pytinc_networks
@@ -309,8 +320,9 @@ _pytinc_hosts() {
     reply=(${(M)${(f)"$(print -rl -- $confbase/hosts/*(N:t))"}:#[A-Za-z0-9_]##})
 }
 
+# The first word of each line of a command of pytinc, which asks the running daemon.
 _pytinc_running() {
-    reply=(${${(f)"$(command ${~words[1]} --batch $globals dump nodes 2>/dev/null </dev/null)"}%% *})
+    reply=(${${(f)"$(command ${~words[1]} --batch $globals "$@" 2>/dev/null </dev/null)"}%% *})
 }
 
 _pytinc_variable() {
@@ -420,7 +432,7 @@ _pytinc() {
             if [[ $#given -eq 0 || $last == --json ]]; then
                 _pytinc_hosts
                 names=($reply)
-                _pytinc_running
+                _pytinc_running dump nodes
                 names+=($reply)
                 _pytinc_offer ${(u)names}
             fi
@@ -432,6 +444,14 @@ _pytinc() {
             elif [[ $command == verify ]]; then
                 _files
             fi
+            ;;
+        (vip)
+            [[ $PREFIX == -* ]] && _pytinc_offer --json --watch
+            case $#given,${(L)given[1]} in
+                (0,) _pytinc_running vip; _pytinc_offer @VIP@ $reply ;;
+                (1,move|1,freeze|1,thaw) _pytinc_running vip; _pytinc_offer $reply ;;
+                (2,move) _pytinc_hosts; _pytinc_offer $reply ;;
+            esac
             ;;
         (network)
             [[ $PREFIX == -* ]] && _pytinc_offer --json
@@ -529,6 +549,13 @@ function __pytinc_after
     contains -- $given[1] dump list; and contains -- (string lower -- $given[-1]) $argv
 end
 
+# Does the word number $argv[1] of an order of vip follow, and is it one of these orders?
+function __pytinc_vip
+    set -l given (string match -v -- '--*' (__pytinc_given))
+    test "$given[1]" = vip; and test (count $given) -eq $argv[1]; or return 1
+    contains -- (string lower -- $given[2]) $argv[2..-1]
+end
+
 function __pytinc_confdir
     set -l etc /etc
     set -q PYTINC_SYSCONFDIR; and test -n "$PYTINC_SYSCONFDIR"; and set etc $PYTINC_SYSCONFDIR
@@ -586,12 +613,16 @@ function __pytinc_hosts
     end
 end
 
+# Print the first word of each line of a command of pytinc, which asks the running daemon.
+function __pytinc_running
+    set -l program (string replace -r '^~' $HOME -- (commandline -opc)[1])
+    command $program --batch (__pytinc_globals) $argv 2>/dev/null </dev/null | string replace -r ' .*' ''
+end
+
 function __pytinc_nodes
     begin
         __pytinc_hosts
-        set -l program (string replace -r '^~' $HOME -- (commandline -opc)[1])
-        command $program --batch (__pytinc_globals) dump nodes 2>/dev/null </dev/null |
-            string replace -r ' .*' ''
+        __pytinc_running dump nodes
     end | sort -u
 end
 
@@ -632,7 +663,7 @@ complete -c pytinc -f
 complete -c pytinc -n '__pytinc_pending -n --net' -a '(__pytinc_networks)'
 complete -c pytinc -n '__pytinc_pending -c --config' -a '(__fish_complete_directories)'
 complete -c pytinc -n '__pytinc_pending --pidfile' -F
-complete -c pytinc -n '__pytinc_command dump list info network fsck; or __pytinc_first get' -l json
+complete -c pytinc -n '__pytinc_command dump list info vip network fsck; or __pytinc_first get' -l json
 complete -c pytinc -n '__pytinc_first dump list' -a '@DUMP@'
 complete -c pytinc -n '__pytinc_after reachable' -a nodes
 complete -c pytinc -n '__pytinc_after graph digraph' -l svg -r -F -d 'Draw into a file'
@@ -642,6 +673,10 @@ complete -c pytinc -n __pytinc_has_value -a '(__pytinc_values)'
 complete -c pytinc -n '__pytinc_first info disconnect' -a '(__pytinc_nodes)'
 complete -c pytinc -n '__pytinc_first connect verify' -a '(__pytinc_hosts)'
 complete -c pytinc -n '__pytinc_command verify; and not __pytinc_first verify' -F
+complete -c pytinc -n '__pytinc_command vip' -l watch
+complete -c pytinc -n '__pytinc_first vip' -a '@VIP@ (__pytinc_running vip)'
+complete -c pytinc -n '__pytinc_vip 2 move freeze thaw' -a '(__pytinc_running vip)'
+complete -c pytinc -n '__pytinc_vip 3 move' -a '(__pytinc_hosts)'
 complete -c pytinc -n '__pytinc_first network' -a '(__pytinc_networks)'
 complete -c pytinc -n '__pytinc_first edit' -a '@SCRIPTS@ (__pytinc_hosts)'
 complete -c pytinc -n '__pytinc_first debug log' -a '0 1 2 3 4 5 10'

@@ -66,6 +66,13 @@ COMMAND_TEXTS = {
     "retry": "Try all outgoing connections now, without waiting for their time.",
     "connect": "Ask for a connection to NODE. No daemon implements this request; use add ConnectTo.",
     "disconnect": "An outgoing connection is made again later.",
+    "vip": "A virtual IP is an address that this node or others may serve, by a line VirtualIP in "
+    "tinc.conf(5) (not in tinc). With --watch, what is shown is refreshed every second until Ctrl-C is "
+    "pressed. In a pipe, there is a line for each address: ADDRESS owner NODE state STATE term COUNT frozen "
+    "yes|no members COUNT alive COUNT checks COUNT good COUNT clients COUNT changed SECONDS reason TEXT. "
+    "STATE is what this node does: init, fault, backup, active or drain; checks are those of this node. A "
+    "dash stands for an unknown value. Orders go to the daemon of this host: to drain another node, run the "
+    "command there. drain and move wait until another node serves, at most 5 seconds, and fail if none does.",
     "top": "The keys n i I o O t T choose the sort order, b k M G the unit; c switches between current and "
     "cumulative values, d between traffic and paths, round trip times, path MTUs and drops (only with "
     "pytinc's daemon); s asks for the delay, q quits.",
@@ -234,9 +241,9 @@ def _pytinc() -> str:
         "OUTPUT",
         "The lists of dump and info have exactly tinc's form when standard output is not a terminal, with "
         "--batch, or with PYTINC_PLAIN=1.",
-        "The commands dump (except graphs), info, get, network and fsck take the word --json: get directly "
-        "after its name, the others anywhere after it. Then they print one JSON document. docs/json.md of "
-        "the source lists its fields; none will be renamed.",
+        "The commands dump (except graphs), info, get, vip, network and fsck take the word --json: get "
+        "directly after its name, the others anywhere after it. Then they print one JSON document. "
+        "docs/json.md of the source lists its fields; none will be renamed.",
     )
     lines += [
         ".SH ENVIRONMENT",

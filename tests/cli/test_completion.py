@@ -24,6 +24,8 @@ if TYPE_CHECKING:
         ("get ", "beta.por", ["beta.Port"]),
         ("get ", "beta.connect", []),
         ("get Name ", "x", []),
+        ("vip ", "", ["drain", "undrain", "move", "freeze", "thaw"]),
+        ("VIP ", "UN", ["undrain"]),
         ("export ", "", []),
     ],
 )

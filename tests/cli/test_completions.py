@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cli.vip_answers import SERVED, answer
 from pytinc.cli.commands import COMMANDS
 from pytinc.cli.completions import FILES
 from pytinc.config.variables import VARIABLES
@@ -27,6 +28,8 @@ SCRIPTS = Path(__file__).resolve().parents[2] / "src/pytinc/cli/completions"
 NODES = (
     "18 3 onlyrunning 485d4d17037c unknown port unknown 0 0 0 0 0 20 - - -1 1518 0 1518 0 -1 0 0 0 0\n18 3\n"
 )
+
+VIPS = answer(SERVED, {**SERVED, "address": "10.1.1.11"})
 
 BASH = """\
 source "$1"
@@ -128,6 +131,11 @@ CASES: list[tuple[list[str], set[str]]] = [
     (["-c", "conf", "info", "b"], {"beta"}),
     (["-c", "conf", "verify", "ga"], {"gamma"}),
     (["-c", "conf", "edit", "hos"], {"host-up", "host-down"}),
+    (["vip", "u"], {"undrain"}),
+    (["VIP", "f"], {"freeze"}),
+    (["vip", "--w"], {"--watch"}),
+    (["-c", "conf", "vip", "move", "10.1.1.10", "g"], {"gamma"}),
+    (["-c", "conf", "vip", "freeze", "10.1.1.10", "g"], set()),
     (["network", "h"], {"homenet"}),
     (["config", "get", "AutoC"], {"AutoConnect"}),
     (["completion", "z"], {"zsh"}),
@@ -162,6 +170,17 @@ def test_nodes_of_the_running_daemon_are_offered(
     words = ("pytinc", "-c", "conf", "--pidfile", "conf/pid")
     assert ask(tmp_path, *words, "disconnect", "") == {"alpha", "beta", "gamma", "onlyrunning"}
     assert ask(tmp_path, *words, "info", "only") == {"onlyrunning"}
+
+
+@pytest.mark.parametrize("ask", ASKERS)
+def test_virtual_ips_of_the_running_daemon_are_offered(
+    ask: Ask, program: Path, daemon: ScriptedDaemon, tmp_path: Path
+) -> None:
+    daemon.answers["4098"] = VIPS
+    words = ("pytinc", "-c", "conf", "--pidfile", "conf/pid", "vip")
+    assert ask(tmp_path, *words, "1") == {"10.1.1.10", "10.1.1.11"}
+    assert ask(tmp_path, *words, "thaw", "") == {"10.1.1.10", "10.1.1.11"}
+    assert ask(tmp_path, *words, "drain", "1") == set()
 
 
 @needs("bash")
@@ -236,6 +255,12 @@ def test_zsh_completes(program: Path, daemon: ScriptedDaemon, tmp_path: Path) ->
         assert zsh.complete("pytinc set beta.sub") == "pytinc set beta.Subnet "
         assert zsh.complete("pytinc set AutoConnect y") == "pytinc set AutoConnect yes "
         assert zsh.complete("pytinc -c conf verify ga") == "pytinc -c conf verify gamma "
+        daemon.answers["4098"] = VIPS
+        assert zsh.complete("pytinc vip u") == "pytinc vip undrain "
+        assert zsh.complete("pytinc vip --w") == "pytinc vip --watch "
+        vip = "pytinc -c conf --pidfile conf/pid vip"
+        assert zsh.complete(f"{vip} move 10.1.1.11") == f"{vip} move 10.1.1.11 "
+        assert zsh.complete(f"{vip} move 10.1.1.11 ga") == f"{vip} move 10.1.1.11 gamma "
         running = "pytinc -c conf --pidfile conf/pid disconnect "
         assert zsh.complete(f"{running}on") == f"{running}onlyrunning "
         assert zsh.complete(f"{running}be") == f"{running}beta "

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from cli.vip_answers import FOREIGN, SERVED
+from cli.vip_answers import answer as vip_answer
 from pytinc.control import shared
 from pytinc.control.statistics import DAEMON_FIELDS, DROPS, NODE_FIELDS, format_row
 
@@ -287,6 +289,28 @@ def test_info_about_an_address_that_the_guard_knows(ask: Run, daemon: ScriptedDa
     check(found, "info subnet")
     assert (found["subnets"], found["shared"]["address"]) == ([], "fd00::1")
     assert parsed(ask("info", "10.21.0.0/16", "--json"))["shared"] is None
+
+
+def check_vip(found: Any) -> None:
+    check(found, "virtual IP")
+    for member in found["members"]:
+        check(member, "virtual IP member")
+    for health_check in found["checks"]:
+        check(health_check, "virtual IP check")
+    for transition in found["transitions"]:
+        check(transition, "virtual IP transition")
+
+
+def test_virtual_ips(ask: Run, daemon: ScriptedDaemon) -> None:
+    daemon.answers["4098"] = vip_answer(SERVED, FOREIGN)
+    found = parsed(ask("vip", "--json"))
+    check(found, "vip")
+    assert [address["address"] for address in found["addresses"]] == ["10.1.1.10", "fd00::7"]
+    for address in found["addresses"]:
+        check_vip(address)
+    one = parsed(ask("vip", "10.1.1.10", "--json"))
+    check_vip(one)
+    assert one == found["addresses"][0]
 
 
 def test_what_is_unknown_is_an_error_without_a_document(ask: Run) -> None:

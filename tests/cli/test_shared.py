@@ -209,6 +209,10 @@ def test_an_address_without_a_subnet_is_described_alone_however_it_is_written(as
     [
         ({"reason": "withdrawn"}, "node_2 withdrew, 2 clients asked, node_3 answered after 0.41 s"),
         ({"reason": "removed"}, "node_2 no longer had it, 2 clients asked, node_3 answered after 0.41 s"),
+        (
+            {"reason": "moved"},
+            "node_2 no longer serves it by policy, 2 clients asked, node_3 answered after 0.41 s",
+        ),
         ({"reason": "unreachable", "clients": 1}, "node_2 unreachable for 0.30 s, 1 client asked, node_3 "),
         ({"took_ms": None}, "2 clients asked, node_3 was asked for\n"),
         ({"to_node": None, "took_ms": None}, "2 clients asked, no answer was seen\n"),

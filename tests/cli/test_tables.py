@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cli.vip_answers import CHECKS, FOREIGN, MEMBERS, SERVED
+from cli.vip_answers import answer as vip_answer
 from pytinc.control.shared import GUARD_FIELDS, format_address, format_guard
 from pytinc.control.statistics import DAEMON_FIELDS, NODE_FIELDS, format_row
 
@@ -277,3 +279,55 @@ def test_rich_is_loaded_for_a_terminal_only(daemon: ScriptedDaemon) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.DEVNULL, check=False, timeout=60)
     assert done.returncode == 0
+
+
+def test_virtual_ips_are_laid_out_with_their_members(ask: Asker, daemon: ScriptedDaemon) -> None:
+    daemon.answers["4098"] = vip_answer(SERVED, FOREIGN)
+    seen = ask.on_terminal("vip", COLUMNS="160")
+    coloured = dict(re.findall(r"\x1b\[([0-9;]*)m(alpha|node_2|node_3 fault|node_4 gone)", seen)[1:])
+    assert coloured == {"32": "alpha", "1;32": "node_2", "31": "node_4 gone"}
+    rows = [re.split(r"  +", line) for line in COLOUR.sub("", seen).splitlines()]
+    assert rows[0][:6] == ["Address", "Served by", "This node", "Members", "Checks", "Clients"]
+    assert rows[1][:6] == [
+        "10.1.1.10",
+        "node_2 frozen",
+        "backup",
+        "alpha, node_2, node_3 fault, node_4 gone",
+        "1 of 3 good",
+        "12",
+    ]
+    assert rows[1][-1] == "alpha was drained"
+    assert rows[2][:8] == ["fd00::7", "nobody", "-", "node_4 gone +39", "-", "0", "-", "-"]
+
+
+def test_a_long_list_of_members_is_counted_and_checks_without_a_result_are_not_bad(
+    ask: Asker, daemon: ScriptedDaemon
+) -> None:
+    members = [{**MEMBERS[1], "node": f"node_{number}"} for number in range(6)]
+    checks = [CHECKS[0], CHECKS[2]]
+    daemon.answers["4098"] = vip_answer({**SERVED, "members": members, "members_total": 6, "checks": checks})
+    seen = ask.on_terminal("vip", COLUMNS="160")
+    assert "node_0, node_1, node_2, node_3 +2" in COLOUR.sub("", seen)
+    assert re.search(r"\x1b\[2m1 of 2 good", seen)
+
+
+@pytest.mark.parametrize("words", ["vip", "vip 10.1.1.10", "vip fd00::7"])
+def test_virtual_ips_have_the_same_words_in_plain_lines(
+    ask: Asker, daemon: ScriptedDaemon, words: str
+) -> None:
+    daemon.answers["4098"] = vip_answer(SERVED, FOREIGN)
+    piped = without_time(ask.piped(words))
+    plain = ask.on_terminal(words, PYTINC_PLAIN="1")
+    assert "\x1b" not in plain
+    assert without_time(plain) == piped
+    if words != "vip":
+        seen = ask.on_terminal(words)
+        assert COLOUR.search(seen)
+        assert without_time(COLOUR.sub("", seen)) == piped
+
+
+def test_texts_about_virtual_ips_are_not_read_as_markup(ask: Asker, daemon: ScriptedDaemon) -> None:
+    change = {"ago_ms": 1, "state": None, "owner": None, "reason": "[bold]x[/bold]:smile:"}
+    daemon.answers["4098"] = vip_answer({**SERVED, "transitions": [change]})
+    assert "[bold]x[/bold]:smile:" in ask.on_terminal("vip", COLUMNS="160")
+    assert "[bold]x[/bold]:smile:" in ask.on_terminal("vip 10.1.1.10")

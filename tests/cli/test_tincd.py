@@ -219,3 +219,12 @@ def test_json_info_works_without_what_a_c_daemon_does_not_report(pair: Pair) -> 
     done = pair.pytinc("alpha", stdin="info --json beta\npid\n")
     assert (done.returncode, done.stderr) == (0, "")
     assert f"{pair.pid('alpha')}\n" in done.stdout
+
+
+def test_a_c_daemon_is_said_to_know_no_virtual_ips(pair: Pair) -> None:
+    for words in (["vip"], ["vip", "--json"], ["vip", "drain"], ["vip", "freeze", "10.1.1.10"]):
+        done = pair.pytinc("alpha", *words)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == (
+            "This daemon does not know virtual IPs by policy: it is not pytinc's, or an older one.\n"
+        )

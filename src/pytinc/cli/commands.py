@@ -129,6 +129,20 @@ COMMANDS: Final[dict[str, Command]] = {
     "disconnect": Command(
         "requests.disconnect", 1, 1, (("disconnect NODE", "Close meta connection with NODE"),)
     ),
+    "vip": Command(
+        "vip.vip",
+        0,
+        ANY,
+        (
+            ("vip [ADDRESS] [--watch]", "Show virtual IPs, or one of them with members and checks, or:"),
+            ("  drain", "- have this node serve no virtual IP"),
+            ("  undrain", "- have this node serve virtual IPs again"),
+            ("  move ADDRESS NODE", "- have NODE serve ADDRESS"),
+            ("  freeze ADDRESS", "- let the owner of ADDRESS keep it"),
+            ("  thaw ADDRESS", "- let the owner of ADDRESS change again"),
+        ),
+        Json.ANYWHERE,
+    ),
     "top": Command("top.top", 0, 0, (("top", "Show real-time statistics"),)),
     "pcap": Command(
         "streams.pcap",

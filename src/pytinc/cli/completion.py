@@ -9,6 +9,7 @@ import contextlib
 from typing import TYPE_CHECKING, Final
 
 from pytinc.cli.commands import COMMANDS
+from pytinc.control.vips import VERBS
 from pytinc.errors import PytincError
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ def candidates(session: Session, before: str, word: str) -> list[str]:
         return _matching([name for name in COMMANDS if name != "config"], word)
     if words in (["dump"], ["list"]):
         return _matching(_DUMP_TYPES, word)
+    if words == ["vip"]:
+        return _matching(VERBS, word)
     if len(words) == 1 and words[0] in ("add", "del", "get", "set"):
         return _variables(word)
     if words == ["info"]:

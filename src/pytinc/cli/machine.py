@@ -24,6 +24,7 @@ from pytinc.control.messages import (
 )
 from pytinc.control.shared import Shared
 from pytinc.control.statistics import Statistics
+from pytinc.control.vips import Vips
 from pytinc.wire.address import UNKNOWN, UNSPEC, Address
 from pytinc.wire.subnet import SubnetKind
 
@@ -85,6 +86,11 @@ def statistics_of(row: NodeRow, statistics: Statistics | None) -> Json:
 def shared(answer: Shared) -> Json:
     """Return what is known of shared addresses."""
     return {**answer.guard, "addresses": list(answer.addresses)}
+
+
+def vips(answer: Vips) -> Json:
+    """Return what is known of virtual IPs by policy."""
+    return {**answer.policy, "addresses": list(answer.addresses)}
 
 
 def edge(row: EdgeRow) -> Json:

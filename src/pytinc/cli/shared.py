@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 NOT_TOLD: Final = "This daemon does not report shared addresses: it is not pytinc's, or an older one."
 _NOTHING: Final = "-"
-_REASONS: Final = {"withdrawn": "withdrew", "removed": "no longer had it"}
+_REASONS: Final = {
+    "withdrawn": "withdrew",
+    "removed": "no longer had it",
+    "moved": "no longer serves it by policy",
+}
 """Words for the reasons of failovers without silence."""
 
 

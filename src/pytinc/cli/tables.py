@@ -6,25 +6,32 @@ off; with PYTINC_PLAIN=1 this module is not used (`Session.pretty`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any, Final, NamedTuple, TypeAlias
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from pytinc.cli.reach import Reach, reach_of
 from pytinc.cli.times import clock_time, milliseconds, seconds
+from pytinc.cli.vip_report import good_checks, member_state
 from pytinc.control.messages import ConnectionRow, EdgeRow, NodeRow, Options, SubnetRow
 from pytinc.control.objects import Values
 from pytinc.control.shared import Shared
+from pytinc.control.vips import Vips
 from pytinc.wire.address import UNKNOWN, UNSPEC, Address
 
+Picture: TypeAlias = RenderableType
+"""What `redraw` shows."""
+
+_DIM: Final = "dim"
 STYLES: Final = {
     Reach.SELF: "bold green",
     Reach.UNREACHABLE: "red",
     Reach.RELAYED: "yellow",
-    Reach.UNKNOWN: "dim",
+    Reach.UNKNOWN: _DIM,
     Reach.UDP: "green",
     Reach.TCP: "cyan",
     Reach.FORWARDED: "yellow",
@@ -37,9 +44,21 @@ _STATES: Final = {
     "unreachable": "red",
 }
 """The styles of holders by state; holders in other states are dim."""
+_MEMBER_STYLES: Final = {
+    "active": "bold green",
+    "backup": "green",
+    "init": _DIM,
+    "drain": "yellow",
+    "fault": "red",
+    "gone": "red",
+}
+"""The styles of members of virtual IPs by what they do."""
+_CHECK_STYLES: Final = {False: "red", None: _DIM, True: "green"}
+"""The styles of health checks by their result, the worst first."""
 _MAX_NAMED: Final = 3
 """How many clients of a holder a table names, to limit its width; it counts the others."""
-_DIM: Final = "dim"
+_MAX_MEMBERS: Final = 4
+"""The same for members of a virtual IP, which has few."""
 _NOTHING: Final = Text("-", _DIM)
 _UNITS: Final = ("", "K", "M", "G", "T", "P", "E")
 
@@ -61,12 +80,16 @@ def print_list(what: str, rows: list[Any]) -> None:
 
 
 def _print_table(columns: tuple[_Column, ...], rows: list[list[Text]]) -> None:
+    _console().print(_table(columns, rows))
+
+
+def _table(columns: tuple[_Column, ...], rows: list[list[Text]]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column.title, justify="right" if column.right else "left", no_wrap=True)
     for row in rows:
         table.add_row(*row)
-    _console().print(table)
+    return table
 
 
 def print_shared(shared: Shared) -> None:
@@ -86,6 +109,41 @@ def print_shared_report(lines: list[str], address: Values) -> None:
         label, colon, value = line.partition(":")
         style = _STATES.get(next(states, ""), _DIM) if label == "Held by" else ""
         console.print(Text(label + colon, "bold").append(value, style), soft_wrap=True)
+
+
+def print_vips(known: Vips) -> None:
+    """Print a row for each virtual IP."""
+    _console().print(_vips(known))
+
+
+def vips_picture(known: Vips, remarks: list[str]) -> Picture:
+    """Return the same for `redraw`, with what must be said below it."""
+    return Group(_vips(known), *(Text(remark) for remark in remarks))
+
+
+def print_vip_report(lines: list[str], address: Values) -> None:
+    """Print the lines of `vip` about an address, with bold labels and coloured members and checks."""
+    _console().print(vip_picture(lines, address), soft_wrap=True)
+
+
+def vip_picture(lines: list[str], address: Values) -> Picture:
+    """Return the same for `redraw`."""
+    members = iter([_MEMBER_STYLES.get(member_state(member), "") for member in address["members"]])
+    checks = iter([_CHECK_STYLES[check["well"]] for check in address["checks"]])
+    styles = {"Member": members, "Check": checks}
+    text = Text()
+    for number, line in enumerate(lines):
+        label, colon, value = line.partition(":")
+        text.append("\n" if number else "").append(label + colon, "bold")
+        text.append(value, next(styles.get(label, iter(())), ""))
+    return text
+
+
+def redraw(pictures: Iterable[Picture]) -> None:
+    """Show one picture after the other in the same place."""
+    with Live(console=_console(), auto_refresh=False) as live:
+        for picture in pictures:
+            live.update(picture, refresh=True)
 
 
 def print_report(lines: list[str], reach: Reach) -> None:
@@ -206,6 +264,48 @@ def _failover(address: Values) -> list[Text]:
     ]
 
 
+def _vips(known: Vips) -> Table:
+    return _table(_VIP_COLUMNS, [_vip(address) for address in known.addresses])
+
+
+def _vip(address: Values) -> list[Text]:
+    state, changes = address["state"], address["transitions"]
+    return [
+        Text(address["address"]),
+        _owner(address),
+        _NOTHING if state is None else Text(state, _MEMBER_STYLES.get(state, "")),
+        _members(address),
+        _checks(address),
+        _number(str(address["clients"])),
+        Text(clock_time(changes[0]["ago_ms"], "%Y-%m-%d %H:%M:%S")) if changes else _NOTHING,
+        Text(changes[0]["reason"]) if changes else _NOTHING,
+    ]
+
+
+def _owner(address: Values) -> Text:
+    text = Text("nobody", "red") if address["owner"] is None else Text(address["owner"], "bold green")
+    return text.append(" frozen", "cyan") if address["frozen"] else text
+
+
+def _members(address: Values) -> Text:
+    """Return the members, highest priority first, each with its state unless it serves or is a backup."""
+    text = Text()
+    for member in address["members"][:_MAX_MEMBERS]:
+        state = member_state(member)
+        word = member["node"] if state in ("active", "backup") else f"{member['node']} {state}"
+        text.append(", " if text else "").append(word, _MEMBER_STYLES.get(state, ""))
+    more = address["members_total"] - min(len(address["members"]), _MAX_MEMBERS)
+    return text.append(f" +{more}") if more > 0 else text
+
+
+def _checks(address: Values) -> Text:
+    results = [check["well"] for check in address["checks"]]
+    if not results:
+        return _NOTHING
+    worst = next(style for result, style in _CHECK_STYLES.items() if result in results)
+    return Text(f"{good_checks(address)} of {len(results)} good", worst)
+
+
 def _address(address: Address, *, own: bool = False) -> Text:
     if address in (UNSPEC, UNKNOWN):
         return _NOTHING
@@ -248,6 +348,16 @@ _FAILOVER_COLUMNS: Final = (
     _Column("Silent", right=True),
     _Column("Took", right=True),
     _Column("Clients", right=True),
+)
+_VIP_COLUMNS: Final = (
+    _Column("Address"),
+    _Column("Served by"),
+    _Column("This node"),
+    _Column("Members"),
+    _Column("Checks"),
+    _Column("Clients", right=True),
+    _Column("Changed"),
+    _Column("Why"),
 )
 _LAYOUTS: Final = {
     "nodes": _Layout(

@@ -32,8 +32,9 @@ _pytinc_hosts() {
     done
 }
 
+# Print the first word of each line of a command of pytinc, which asks the running daemon.
 _pytinc_running() {
-    command "${COMP_WORDS[0]/#\~/$HOME}" --batch "${globals[@]}" dump nodes 2>/dev/null </dev/null |
+    command "${COMP_WORDS[0]/#\~/$HOME}" --batch "${globals[@]}" "$@" 2>/dev/null </dev/null |
         while read -r name _; do printf '%s\n' "$name"; done
 }
 
@@ -105,7 +106,7 @@ _pytinc() {
         if [[ $cur == -* ]]; then
             _pytinc_offer "$cur" -b --batch -c --config -n --net --pidfile --force --help --version
         else
-            _pytinc_offer "$cur" init get set add del start stop restart reload pid generate-keys generate-ed25519-keys dump list info purge debug retry connect disconnect top pcap log export export-all import exchange exchange-all invite join network fsck edit sign verify completion version help
+            _pytinc_offer "$cur" init get set add del start stop restart reload pid generate-keys generate-ed25519-keys dump list info purge debug retry connect disconnect vip top pcap log export export-all import exchange exchange-all invite join network fsck edit sign verify completion version help
         fi
         return
     fi
@@ -139,7 +140,7 @@ _pytinc() {
         info | disconnect)
             [[ $command == info && $cur == -* ]] && _pytinc_offer "$cur" --json
             ((count == 0)) || [[ $last == --json ]] &&
-                _pytinc_offer "$cur" $({ _pytinc_hosts; _pytinc_running; } | sort -u)
+                _pytinc_offer "$cur" $({ _pytinc_hosts; _pytinc_running dump nodes; } | sort -u)
             ;;
         connect | verify)
             if ((count == 0)); then
@@ -147,6 +148,14 @@ _pytinc() {
             elif [[ $command == verify ]]; then
                 _pytinc_files -f
             fi
+            ;;
+        vip)
+            case $count,${given[0],,} in
+                0,) _pytinc_offer "$cur" drain undrain move freeze thaw $(_pytinc_running vip) ;;
+                1,move | 1,freeze | 1,thaw) _pytinc_offer "$cur" $(_pytinc_running vip) ;;
+                2,move) _pytinc_offer "$cur" $(_pytinc_hosts) ;;
+            esac
+            [[ $cur == -* ]] && _pytinc_offer "$cur" --json --watch
             ;;
         network)
             _pytinc_networks

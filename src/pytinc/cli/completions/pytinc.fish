@@ -74,6 +74,13 @@ function __pytinc_after
     contains -- $given[1] dump list; and contains -- (string lower -- $given[-1]) $argv
 end
 
+# Does the word number $argv[1] of an order of vip follow, and is it one of these orders?
+function __pytinc_vip
+    set -l given (string match -v -- '--*' (__pytinc_given))
+    test "$given[1]" = vip; and test (count $given) -eq $argv[1]; or return 1
+    contains -- (string lower -- $given[2]) $argv[2..-1]
+end
+
 function __pytinc_confdir
     set -l etc /etc
     set -q PYTINC_SYSCONFDIR; and test -n "$PYTINC_SYSCONFDIR"; and set etc $PYTINC_SYSCONFDIR
@@ -131,12 +138,16 @@ function __pytinc_hosts
     end
 end
 
+# Print the first word of each line of a command of pytinc, which asks the running daemon.
+function __pytinc_running
+    set -l program (string replace -r '^~' $HOME -- (commandline -opc)[1])
+    command $program --batch (__pytinc_globals) $argv 2>/dev/null </dev/null | string replace -r ' .*' ''
+end
+
 function __pytinc_nodes
     begin
         __pytinc_hosts
-        set -l program (string replace -r '^~' $HOME -- (commandline -opc)[1])
-        command $program --batch (__pytinc_globals) dump nodes 2>/dev/null </dev/null |
-            string replace -r ' .*' ''
+        __pytinc_running dump nodes
     end | sort -u
 end
 
@@ -192,6 +203,7 @@ complete -c pytinc -n __pytinc_no_command -a debug -d 'Set debug level'
 complete -c pytinc -n __pytinc_no_command -a retry -d 'Retry all outgoing connections'
 complete -c pytinc -n __pytinc_no_command -a connect -d 'Connect to a node'
 complete -c pytinc -n __pytinc_no_command -a disconnect -d 'Close meta connection with NODE'
+complete -c pytinc -n __pytinc_no_command -a vip -d 'Show virtual IPs, or one of them with members and checks, or:'
 complete -c pytinc -n __pytinc_no_command -a top -d 'Show real-time statistics'
 complete -c pytinc -n __pytinc_no_command -a pcap -d 'Dump traffic in pcap format [up to snaplen bytes per packet]'
 complete -c pytinc -n __pytinc_no_command -a log -d 'Dump log output [up to the specified level]'
@@ -223,7 +235,7 @@ complete -c pytinc -n __pytinc_no_command -a --version -d 'Output version inform
 complete -c pytinc -n '__pytinc_pending -n --net' -a '(__pytinc_networks)'
 complete -c pytinc -n '__pytinc_pending -c --config' -a '(__fish_complete_directories)'
 complete -c pytinc -n '__pytinc_pending --pidfile' -F
-complete -c pytinc -n '__pytinc_command dump list info network fsck; or __pytinc_first get' -l json
+complete -c pytinc -n '__pytinc_command dump list info vip network fsck; or __pytinc_first get' -l json
 complete -c pytinc -n '__pytinc_first dump list' -a 'reachable nodes edges subnets connections shared graph digraph invitations'
 complete -c pytinc -n '__pytinc_after reachable' -a nodes
 complete -c pytinc -n '__pytinc_after graph digraph' -l svg -r -F -d 'Draw into a file'
@@ -233,6 +245,10 @@ complete -c pytinc -n __pytinc_has_value -a '(__pytinc_values)'
 complete -c pytinc -n '__pytinc_first info disconnect' -a '(__pytinc_nodes)'
 complete -c pytinc -n '__pytinc_first connect verify' -a '(__pytinc_hosts)'
 complete -c pytinc -n '__pytinc_command verify; and not __pytinc_first verify' -F
+complete -c pytinc -n '__pytinc_command vip' -l watch
+complete -c pytinc -n '__pytinc_first vip' -a 'drain undrain move freeze thaw (__pytinc_running vip)'
+complete -c pytinc -n '__pytinc_vip 2 move freeze thaw' -a '(__pytinc_running vip)'
+complete -c pytinc -n '__pytinc_vip 3 move' -a '(__pytinc_hosts)'
 complete -c pytinc -n '__pytinc_first network' -a '(__pytinc_networks)'
 complete -c pytinc -n '__pytinc_first edit' -a 'tinc.conf tinc-up tinc-down host-up host-down subnet-up subnet-down vip-changed (__pytinc_hosts)'
 complete -c pytinc -n '__pytinc_first debug log' -a '0 1 2 3 4 5 10'

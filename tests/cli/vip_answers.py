@@ -1,0 +1,55 @@
+"""Made-up answers of a daemon about virtual IPs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pytinc.control.vips import format_address, format_policy
+
+MEMBERS: list[dict[str, Any]] = [
+    {"node": "alpha", "state": "backup", "priority": 150, "heard_ms": None, "alive": True},
+    {"node": "node_2", "state": "active", "priority": 100, "heard_ms": 310, "alive": True},
+    {"node": "node_3", "state": "fault", "priority": 50, "heard_ms": 480, "alive": True},
+    {"node": "node_4", "state": "backup", "priority": 50, "heard_ms": 9000, "alive": False},
+]
+CHECKS: list[dict[str, Any]] = [
+    {"check": "tcp:80", "well": True, "detail": "", "took_us": 412, "since_ms": 312500},
+    {"check": "exec:look", "well": False, "detail": "exit status 1", "took_us": 3100, "since_ms": 12000},
+    {"check": "tcp:[::1]:443", "well": None, "detail": "", "took_us": None, "since_ms": None},
+]
+TRANSITIONS: list[dict[str, Any]] = [
+    {"ago_ms": 61204, "state": "backup", "owner": "node_2", "reason": "alpha was drained"},
+    {"ago_ms": 99000, "state": None, "owner": None, "reason": "start"},
+]
+SERVED: dict[str, Any] = {
+    "address": "10.1.1.10",
+    "owner": "node_2",
+    "state": "backup",
+    "term": 4,
+    "frozen": True,
+    "preempt_ms": 30000,
+    "members_total": 4,
+    "members": MEMBERS,
+    "checks": CHECKS,
+    "clients": 12,
+    "transitions": TRANSITIONS,
+}
+FOREIGN: dict[str, Any] = {
+    "address": "fd00::7",
+    "owner": None,
+    "state": None,
+    "term": 0,
+    "frozen": False,
+    "preempt_ms": None,
+    "members_total": 40,
+    "members": [MEMBERS[3]],
+    "checks": [],
+    "clients": 0,
+    "transitions": [],
+}
+
+
+def answer(*addresses: dict[str, Any], **policy: object) -> str:
+    """Return the lines of the answer to DUMP_VIPS."""
+    policy = {"draining": False, "addresses_total": len(addresses), **policy}
+    return "\n".join([format_policy(policy), *map(format_address, addresses), "18 4098\n"])
