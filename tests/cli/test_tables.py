@@ -293,9 +293,10 @@ def test_virtual_ips_are_laid_out_with_their_members(ask: Asker, daemon: Scripte
         "node_2 frozen",
         "backup",
         "alpha, node_2, node_3 fault, node_4 gone",
-        "1 of 3 good",
+        "1/3",
         "12",
     ]
+    assert rows[1][6] == "61 s"
     assert rows[1][-1] == "alpha was drained"
     assert rows[2][:8] == ["fd00::7", "nobody", "-", "node_4 gone +39", "-", "0", "-", "-"]
 
@@ -308,7 +309,7 @@ def test_a_long_list_of_members_is_counted_and_checks_without_a_result_are_not_b
     daemon.answers["4098"] = vip_answer({**SERVED, "members": members, "members_total": 6, "checks": checks})
     seen = ask.on_terminal("vip", COLUMNS="160")
     assert "node_0, node_1, node_2, node_3 +2" in COLOUR.sub("", seen)
-    assert re.search(r"\x1b\[2m1 of 2 good", seen)
+    assert re.search(r"\x1b\[2m1/2", seen)
 
 
 @pytest.mark.parametrize("words", ["vip", "vip 10.1.1.10", "vip fd00::7"])
@@ -331,3 +332,12 @@ def test_texts_about_virtual_ips_are_not_read_as_markup(ask: Asker, daemon: Scri
     daemon.answers["4098"] = vip_answer({**SERVED, "transitions": [change]})
     assert "[bold]x[/bold]:smile:" in ask.on_terminal("vip", COLUMNS="160")
     assert "[bold]x[/bold]:smile:" in ask.on_terminal("vip 10.1.1.10")
+
+
+def test_on_a_narrow_terminal_members_and_reason_are_wrapped_and_the_rest_stays_whole(
+    ask: Asker, daemon: ScriptedDaemon
+) -> None:
+    daemon.answers["4098"] = vip_answer(SERVED, FOREIGN)
+    seen = COLOUR.sub("", ask.on_terminal("vip", COLUMNS="80"))
+    assert "\u2026" not in seen
+    assert all(word in seen for word in ("10.1.1.10", "node_2 frozen", "backup", "1/3", "61 s", "node_3"))

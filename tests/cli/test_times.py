@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from pytinc.cli.times import clock_time, milliseconds, seconds
+from pytinc.cli.times import age, clock_time, milliseconds, seconds
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,23 @@ def test_milliseconds_have_three_decimals(value: int, text: str) -> None:
 )
 def test_seconds_lose_their_decimals_from_a_hundred_on(value: int, text: str) -> None:
     assert seconds(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0 s"),
+        (119_999, "119 s"),
+        (120_000, "2 min"),
+        (7_199_999, "119 min"),
+        (7_200_000, "2 h"),
+        (172_799_999, "47 h"),
+        (172_800_000, "2 d"),
+        (2**63, "106751991167 d"),
+    ],
+)
+def test_an_age_is_short(value: int, text: str) -> None:
+    assert age(value) == text
 
 
 def test_a_clock_time_is_local_and_so_long_ago(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pytinc.cli.reach import Reach, reach_of
-from pytinc.cli.times import clock_time, milliseconds, seconds
+from pytinc.cli.times import age, clock_time, milliseconds, seconds
 from pytinc.cli.vip_report import good_checks, member_state
 from pytinc.control.messages import ConnectionRow, EdgeRow, NodeRow, Options, SubnetRow
 from pytinc.control.objects import Values
@@ -66,6 +66,8 @@ _UNITS: Final = ("", "K", "M", "G", "T", "P", "E")
 class _Column(NamedTuple):
     title: str
     right: bool = False
+    wraps: bool = False
+    """On a narrow terminal its cells may have several lines, so that those of others stay whole."""
 
 
 class _Layout(NamedTuple):
@@ -86,7 +88,7 @@ def _print_table(columns: tuple[_Column, ...], rows: list[list[Text]]) -> None:
 def _table(columns: tuple[_Column, ...], rows: list[list[Text]]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column.title, justify="right" if column.right else "left", no_wrap=True)
+        table.add_column(column.title, justify="right" if column.right else "left", no_wrap=not column.wraps)
     for row in rows:
         table.add_row(*row)
     return table
@@ -277,7 +279,7 @@ def _vip(address: Values) -> list[Text]:
         _members(address),
         _checks(address),
         _number(str(address["clients"])),
-        Text(clock_time(changes[0]["ago_ms"], "%Y-%m-%d %H:%M:%S")) if changes else _NOTHING,
+        Text(age(changes[0]["ago_ms"])) if changes else _NOTHING,
         Text(changes[0]["reason"]) if changes else _NOTHING,
     ]
 
@@ -303,7 +305,7 @@ def _checks(address: Values) -> Text:
     if not results:
         return _NOTHING
     worst = next(style for result, style in _CHECK_STYLES.items() if result in results)
-    return Text(f"{good_checks(address)} of {len(results)} good", worst)
+    return Text(f"{good_checks(address)}/{len(results)}", worst)
 
 
 def _address(address: Address, *, own: bool = False) -> Text:
@@ -353,11 +355,11 @@ _VIP_COLUMNS: Final = (
     _Column("Address"),
     _Column("Served by"),
     _Column("This node"),
-    _Column("Members"),
+    _Column("Members", wraps=True),
     _Column("Checks"),
     _Column("Clients", right=True),
-    _Column("Changed"),
-    _Column("Why"),
+    _Column("For", right=True),
+    _Column("Reason", wraps=True),
 )
 _LAYOUTS: Final = {
     "nodes": _Layout(

@@ -25,3 +25,13 @@ def clock_time(ago_ms: int, form: str) -> str:
         return time.strftime(form, time.localtime(time.time() - ago_ms / 1000))
     except (OverflowError, ValueError, OSError) as error:
         raise ControlError(NOT_PARSED) from error
+
+
+def age(thousandths: int) -> str:
+    """Return a time in milliseconds in whole seconds, minutes, hours or days, short enough for a table."""
+    count = thousandths // 1000
+    for unit, size in (("s", 60), ("min", 60), ("h", 24)):
+        if count < 2 * size:
+            return f"{count} {unit}"
+        count //= size
+    return f"{count} d"
