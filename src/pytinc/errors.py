@@ -50,5 +50,9 @@ class DeviceError(PytincError):
     """The virtual network device or a socket cannot be opened or used."""
 
 
+class PolicyError(PytincError):
+    """A command about a virtual IP cannot be carried out; ``str()`` tells people why."""
+
+
 class ControlError(PytincError):
     """The daemon cannot be reached or did not answer as the control protocol says."""

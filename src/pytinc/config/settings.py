@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from pytinc.wire.address import Address
 from pytinc.wire.subnet import Subnet
+from pytinc.wire.virtual_ip import VirtualIP
 
 
 class Mode(enum.Enum):
@@ -91,6 +92,8 @@ class HostSettings:
     addresses: tuple[HostPort, ...] = ()
     port: str | None = None
     subnets: tuple[Subnet, ...] = ()
+    virtual_ips: tuple[bytes, ...] = ()
+    """Virtual addresses (4 or 16 bytes) that the node may serve."""
     public_key: bytes | None = None
     """32 bytes: Ed25519PublicKey, else the key file, else a PEM block in the host file.
 
@@ -151,6 +154,10 @@ class Settings:
     """Watch over addresses that several nodes hold (docs/virtual-ip.md); not in tinc."""
     guard_interval: int = 100
     """Milliseconds between two probes of a node that is watched."""
+    virtual_ips: tuple[VirtualIP, ...] = ()
+    """Virtual addresses of which this node is a member (docs/virtual-ip.md); not in tinc."""
+    strict_virtual_ips: bool = False
+    """Only nodes whose host file lists a virtual address may serve it."""
     # Switching.
     mode: Mode = Mode.ROUTER
     broadcast: Broadcast = Broadcast.MST

@@ -82,7 +82,9 @@ from pytinc.wire.version import PROTOCOL_MINOR
 
 if TYPE_CHECKING:
     from pytinc.datapath.runs import DatagramRun, FrameRun
-    from pytinc.vip.views import GuardSummary, GuardView
+    from pytinc.vip.health import Outcome
+    from pytinc.vip.views import GuardSummary, GuardView, PolicyView
+    from pytinc.wire.virtual_ip import Check
 
 PERIODIC_INTERVAL: Final = 5.0
 AGEING_INTERVAL: Final = 10.0
@@ -306,6 +308,40 @@ class Node:
     def guard_summary(self) -> GuardSummary:
         """Return the numbers of the guard alone."""
         return self.guard.summary()
+
+    def policy_view(self, now: float) -> PolicyView:
+        """Return the virtual IPs that have members, and who serves them."""
+        return self.guard.policy_view(now)
+
+    def check_result(self, address: bytes, check: Check, outcome: Outcome, now: float) -> None:
+        """A health check of a virtual IP has run."""
+        self.guard.check_result(address, check, outcome, now)
+        self._settle(now)
+
+    def vip_drain(self, now: float) -> None:
+        """Let other members serve all virtual IPs."""
+        self.guard.drain(now, on=True)
+        self._settle(now)
+
+    def vip_undrain(self, now: float) -> None:
+        """Serve virtual IPs again when it is this node's turn."""
+        self.guard.drain(now, on=False)
+        self._settle(now)
+
+    def vip_move(self, address: bytes, target: str, now: float) -> None:
+        """Have a member serve a virtual IP; PolicyError tells people why that is not possible."""
+        self.guard.move(address, target, now)
+        self._settle(now)
+
+    def vip_freeze(self, address: bytes, now: float) -> None:
+        """Keep a virtual IP where it is; PolicyError tells people why that is not possible."""
+        self.guard.freeze(address, now, on=True)
+        self._settle(now)
+
+    def vip_thaw(self, address: bytes, now: float) -> None:
+        """Let a virtual IP move again; PolicyError tells people why that is not possible."""
+        self.guard.freeze(address, now, on=False)
+        self._settle(now)
 
     def stop(self, now: float) -> None:
         """Close all meta connections without a word and run the down scripts."""
