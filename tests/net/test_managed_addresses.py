@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytinc.net import managed_addresses
-from pytinc.net.managed_addresses import ManagedAddresses, missing_library
+from pytinc.net.managed_addresses import ManagedAddresses
 from pytinc.wire.virtual_ip import VirtualIP
 
 if TYPE_CHECKING:
@@ -241,18 +241,3 @@ def test_an_address_that_cannot_be_removed_is_told_once(
 def test_nothing_is_done_for_addresses_that_tinc_up_sets(on_loop: OnLoop, log: LogLines) -> None:
     play(on_loop, log, [VirtualIP(TEN.address, 32)])
     assert log == []
-
-
-def test_the_library_is_missed_only_by_managed_addresses(
-    on_loop: OnLoop, log: LogLines, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert missing_library([TEN]) is None
-    monkeypatch.setattr(sys, "path", [])
-    monkeypatch.delitem(sys.modules, "pyroute2", raising=False)
-    assert missing_library([VirtualIP(TEN.address, 32)]) is None
-    play(on_loop, log, [TEN])
-    message = (
-        "manage=yes of VirtualIP needs the Python library pyroute2, which is not installed: "
-        "install pytinc[manage], or set the address in tinc-up"
-    )
-    assert log == [(0, "error", message)]

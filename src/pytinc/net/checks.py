@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from pytinc.net.http_check import HttpChecks, missing_library, target
+from pytinc.net.http_check import HttpChecks, target
 from pytinc.net.log import LogFunction, reason
 from pytinc.net.loop import OwnTasks
 from pytinc.net.own_addresses import is_own
@@ -89,8 +89,6 @@ class HealthChecks:
     def set(self, virtual_ips: Sequence[VirtualIP], next_run: NextRun) -> None:
         """Run these checks from now on. Those that ran already, at the same pace, are not disturbed."""
         self._next_run = next_run
-        if (problem := missing_library(virtual_ips)) is not None:
-            self._log(0, "error", f"{problem}; until then it fails")
         wanted = {(vip.address, check): vip for vip in virtual_ips for check in vip.checks}
         for key, running in list(self._running.items()):
             vip = wanted.get(key)

@@ -8,7 +8,6 @@ and what a server sends is not trusted: of the body no more than `MAX_BODY` is r
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from typing import Final
@@ -22,21 +21,9 @@ MAX_BODY: Final = 65_536
 """Bytes of the body in which the expected text is looked for: it belongs on the first page."""
 
 
-def needs_library(virtual_ips: Sequence[VirtualIP]) -> HttpCheck | None:
-    """Return the first check by HTTP; None if there is none."""
-    checks = (check for vip in virtual_ips for check in vip.checks)
-    return next((check for check in checks if isinstance(check, HttpCheck)), None)
-
-
-def missing_library(virtual_ips: Sequence[VirtualIP]) -> str | None:
-    """Return a message for the user if there are HTTP checks, but httpx is not installed; otherwise None."""
-    check = needs_library(virtual_ips)
-    if check is None or importlib.util.find_spec("httpx") is not None:
-        return None
-    return (
-        f"The check {check} needs the Python library httpx, which is not installed: "
-        "install pytinc[checks], or remove the check"
-    )
+def needs_library(virtual_ips: Sequence[VirtualIP]) -> bool:
+    """Return whether there is any check by HTTP."""
+    return any(isinstance(check, HttpCheck) for vip in virtual_ips for check in vip.checks)
 
 
 def load_library() -> None:

@@ -7,14 +7,14 @@ that source would lead those who hear it to this host. IPv4 knows no such thing,
 of a network: ``tinc-up`` has set the host's own.
 
 The library pyroute2, loaded only here and only when needed, talks to the kernel. Its objects want a loop of
-their own, so a thread works with them.
+their own, so a thread works with them. The configuration (`pytinc.config.virtual_ips`) makes sure that it is
+installed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
-import importlib.util
 import os
 import socket
 from collections.abc import Sequence
@@ -52,16 +52,6 @@ class Done(NamedTuple):
     """An errno, or 0."""
 
 
-def missing_library(virtual_ips: Sequence[VirtualIP]) -> str | None:
-    """Return a message for the user if an address needs pyroute2, but it is not installed; otherwise None."""
-    if not any(vip.manage for vip in virtual_ips) or importlib.util.find_spec("pyroute2") is not None:
-        return None
-    return (
-        "manage=yes of VirtualIP needs the Python library pyroute2, which is not installed: "
-        "install pytinc[manage], or set the address in tinc-up"
-    )
-
-
 class ManagedAddresses:
     """The addresses that this daemon has put on its interface."""
 
@@ -80,9 +70,6 @@ class ManagedAddresses:
 
     def set(self, virtual_ips: Sequence[VirtualIP]) -> None:
         """Have the managed ones of these addresses on the interface, and no others of ours, soon."""
-        if (problem := missing_library(virtual_ips)) is not None:
-            self._log(0, "error", problem)
-            virtual_ips = ()
         self._wanted = {vip.address: vip.prefix for vip in virtual_ips if vip.manage}
         if self._task is None and (self._wanted or self._ours):
             self._task = self._tasks.spawn("managed addresses", self._work())
