@@ -472,6 +472,35 @@ def test_a_guard_interval_out_of_range_is_named_with_file_and_line(network: Netw
     )
 
 
+@pytest.mark.parametrize(
+    ("lines", "complaint", "number"),
+    [
+        (["VirtualIP = 10.1.1.10 prio=5"], "prio is not a key of a virtual IP, did you mean priority?", 5),
+        (["VirtualIP = 10.1.1.10", "VirtualIP = 10.1.1.10/24"], "10.1.1.10 is there twice, the first", 6),
+        (["NeighbourGuard = no", "VirtualIP = 10.1.1.10"], "does not work with NeighbourGuard = no", 6),
+    ],
+)
+def test_a_virtual_ip_that_cannot_work_is_named_with_file_and_line(
+    network: Network, lines: list[str], complaint: str, number: int
+) -> None:
+    network.configure(*lines)
+    status, said = network.fail()
+    assert status == 1
+    assert complaint in said
+    assert f"(variable VirtualIP in {network.base}/tinc.conf line {number})" in said
+
+
+def test_a_bad_virtual_ip_at_a_reload_is_named_and_the_daemon_goes_on(network: Network) -> None:
+    network.configure("VirtualIP = 10.1.1.10")
+    daemon = network.start()
+    network.configure("VirtualIP = 10.1.1.10 rise=0")
+    with network.client() as client:
+        assert client.command(Request.RELOAD) == 0
+    status, said = daemon.stop()
+    assert status == 0
+    assert f"rise is a number from 1 to 100, not 0 (variable VirtualIP in {network.base}/tinc.conf" in said
+
+
 def test_a_bad_address_for_metrics_is_named_with_file_and_line(network: Network) -> None:
     network.configure("MetricsListen = 9655")
     status, said = network.fail()

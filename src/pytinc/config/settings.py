@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from pytinc.wire.address import Address
 from pytinc.wire.subnet import Subnet
+from pytinc.wire.virtual_ip import VirtualIP
 
 
 class Mode(enum.Enum):
@@ -103,8 +104,10 @@ class HostSettings:
     pmtu_discovery: bool | None = None
     tcp_only: bool | None = None
     weight: int | None = None
+    virtual_ips: tuple[bytes, ...] = ()
+    """Addresses (4 or 16 bytes) that the node may hold; at most `MAX_VIRTUAL_IPS`."""
     warnings: tuple[str, ...] = ()
-    """Errors that leave the file usable: wrong types, unknown variables, bad subnets."""
+    """Errors that leave the file usable: wrong types, unknown variables, bad subnets and addresses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +154,10 @@ class Settings:
     """Watch over addresses that several nodes hold (docs/virtual-ip.md); not in tinc."""
     guard_interval: int = 100
     """Milliseconds between two probes of a node that is watched."""
+    virtual_ips: tuple[VirtualIP, ...] = ()
+    """Addresses that this node may serve, in the order of the file; empty where settings forbid it."""
+    strict_virtual_ips: bool = False
+    """A node may hold an address only if its host file says so. Default: as StrictSubnets."""
     # Switching.
     mode: Mode = Mode.ROUTER
     broadcast: Broadcast = Broadcast.MST
