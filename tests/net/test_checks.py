@@ -273,7 +273,8 @@ def test_hanging_scripts_leave_no_process(on_loop: OnLoop, log: LogLines, tmp_pa
     )
 
     def alive() -> list[int]:
-        pids = [int(line) for line in (tmp_path / "pids").read_text().split()]
+        written = tmp_path / "pids"
+        pids = [int(line) for line in written.read_text().split()] if written.exists() else []
         return [pid for pid in pids if Path(f"/proc/{pid}/cmdline").exists() and _cmdline(pid)]
 
     async def main() -> None:
@@ -312,6 +313,8 @@ def test_a_script_that_cannot_be_killed_is_not_started_again(
                 await r.until(lambda: len(r.found[HERE, check]) >= 3)
                 hanging = r.checks._scripts[HERE, check]
                 details = [outcome.detail for outcome in r.found[HERE, check]]
+                while not (tmp_path / "starts").exists():  # noqa: ASYNC110
+                    await asyncio.sleep(0.005)
         assert details[:2] == ["no answer within 2 s", "its last run does not end, although it was killed"]
         await hanging.end()
         assert hanging.status is not None

@@ -137,6 +137,27 @@ def test_a_script_that_cannot_be_killed_is_waited_for_no_longer_than_a_moment(
     on_loop(main)
 
 
+def test_the_end_of_the_loop_leaves_no_process_either(on_loop: OnLoop) -> None:
+    scripts: list[ScriptCheck] = []
+
+    async def run_it() -> None:
+        script = started("sleep 600")
+        scripts.append(script)
+        try:
+            await script.exited()
+        finally:
+            await script.end()
+
+    async def main() -> None:
+        task = asyncio.ensure_future(run_it())
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.sleep(0)  # now it waits for the end, and is cancelled once more as the loop ends
+
+    on_loop(main)
+    assert [script.status for script in scripts] == [-signal.SIGKILL]
+
+
 def test_an_error_of_the_system_is_raised(on_loop: OnLoop, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise BlockingIOError("no more processes")

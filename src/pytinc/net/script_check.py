@@ -58,12 +58,23 @@ class ScriptCheck:
 
     async def end(self) -> None:
         """Kill what still runs, and wait for its end, but not for ever."""
-        if self._process.returncode is None:
-            self._kill_group()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._exited.wait(), GONE_WITHIN)
+        if self._process.returncode is not None:
+            return
+        self._kill_group()
+        try:
+            await asyncio.wait_for(self._exited.wait(), GONE_WITHIN)
+        except TimeoutError:
+            pass
+        except asyncio.CancelledError:
+            # The loop ends, and will not tell us of the exit any more.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(GONE_WITHIN)
+                self._forget()
+            raise
 
     def _poll(self) -> None:
+        if self._exited.is_set():
+            return
         # The process is not taken from the system yet: see the module's docstring.
         if os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
             self._loop.call_later(_POLL, self._poll)
@@ -71,12 +82,15 @@ class ScriptCheck:
             self._gone()
 
     def _gone(self) -> None:
+        self._kill_group()
+        self._process.wait()
+        self._forget()
+
+    def _forget(self) -> None:
         if self._descriptor is not None:
             self._loop.remove_reader(self._descriptor)
             os.close(self._descriptor)
             self._descriptor = None
-        self._kill_group()
-        self._process.wait()
         self._exited.set()
 
     def _kill_group(self) -> None:
