@@ -13,6 +13,7 @@ from pytinc.cli.about import OPTIONS_HELP
 from pytinc.cli.commands import COMMANDS
 from pytinc.config.variables import VARIABLES, ValueType
 from pytinc.daemon.options import help_text
+from pytinc.wire.virtual_ip import KEYS
 
 NOTE = "Made by tools/generate.py of pytinc from its tables of commands and variables: do not edit."
 
@@ -36,6 +37,8 @@ SCRIPTS = (
     "subnet-up",
     "subnet-down",
     "vip-changed",
+    "vip-up",
+    "vip-down",
 )
 NOT_OFFERED = ("config",)
 """As in tinc's own completion (docs/tinc-program.md, "Shell")."""
@@ -97,6 +100,7 @@ def scripts() -> dict[str, str]:
         "HOST_VARIABLES": " ".join(variable.name for variable in every if variable.host),
         "YES_NO": "|".join(v.name.lower() for v in every if v.type is ValueType.BOOL),
         "NODE_NAME": "|".join(v.name.lower() for v in every if v.type is ValueType.NAME),
+        "VIRTUAL_IP_KEYS": " ".join(f"{key}=" for key in KEYS),
         "DAEMON_OPTIONS": " ".join(name for option in daemon_options() for name in option.names),
         "ZSH_COMMANDS": "\n".join(f"        {_zsh_quoted(name, text)}" for name, text in commands()),
         "ZSH_OPTIONS": "\n".join(f"        {_zsh_quoted(name, text)}" for name, text in global_options()),
@@ -260,6 +264,10 @@ _pytinc() {
                 _pytinc_variable
             elif ((count == 1)) && [[ $command != get ]]; then
                 _pytinc_value "$last"
+            elif [[ $command == [as]* && ${given[0],,} == virtualip && $last != "=" && $cur != "=" ]]; then
+                # bash makes three words of priority=5.
+                compopt -o nospace 2>/dev/null
+                _pytinc_offer "$cur" @VIRTUAL_IP_KEYS@
             fi
             ;;
         info | disconnect)
@@ -413,6 +421,8 @@ _pytinc() {
                 _pytinc_variable
             elif [[ $#given -eq 1 && $command != get ]]; then
                 _pytinc_value "$last"
+            elif [[ $command == [as]* && ${(L)given[1]} == virtualip ]]; then
+                compadd -S '' -- @VIRTUAL_IP_KEYS@
             fi
             ;;
         (info|disconnect)
@@ -622,6 +632,13 @@ function __pytinc_values
     end
 end
 
+# Is it a virtual IP, with an address already?
+function __pytinc_has_address
+    set -l given (__pytinc_given)
+    contains -- $given[1] set add; and test (count $given) -gt 2
+    and test (string lower -- $given[2]) = virtualip
+end
+
 function __pytinc_pending
     contains -- (commandline -opc)[-1] $argv; and contains -- (__pytinc_given)[1] -
 end
@@ -639,6 +656,7 @@ complete -c pytinc -n '__pytinc_after graph digraph' -l svg -r -F -d 'Draw into 
 complete -c pytinc -n '__pytinc_after graph digraph' -l png -r -F -d 'Draw into a file'
 complete -c pytinc -n '__pytinc_first get set add del' -a '(__pytinc_variables)'
 complete -c pytinc -n __pytinc_has_value -a '(__pytinc_values)'
+complete -c pytinc -n __pytinc_has_address -a '@VIRTUAL_IP_KEYS@'
 complete -c pytinc -n '__pytinc_first info disconnect' -a '(__pytinc_nodes)'
 complete -c pytinc -n '__pytinc_first connect verify' -a '(__pytinc_hosts)'
 complete -c pytinc -n '__pytinc_command verify; and not __pytinc_first verify' -F

@@ -15,6 +15,18 @@ from completions import Option, daemon_options, options_of
 from pytinc.cli.about import OPTIONS_HELP
 from pytinc.cli.commands import COMMANDS, Command, Json
 from pytinc.config.variables import VARIABLES, Reload, Variable
+from pytinc.wire.virtual_ip import (
+    DEFAULT_FALL,
+    DEFAULT_INTERVAL,
+    DEFAULT_PRIORITY,
+    DEFAULT_RISE,
+    DEFAULT_STATUS,
+    DEFAULT_TIMEOUT,
+    KEYS,
+    MAX_CHECKS,
+    MAX_PRIORITY,
+    MAX_VIRTUAL_IPS,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 DATE = "2026-11-23"
@@ -140,10 +152,33 @@ VARIABLE_TEXTS = {
     "router mode, the guard passes over a silent node if others announce the same Subnet.",
     "Port": "In the own host file: the port to listen on. In another host file: the port of its Addresses "
     "without a port.",
+    "StrictVirtualIPs": "Without it, a node may also hold an address that no host file names.",
     "Subnet": "ADDRESS[/PREFIX][#WEIGHT], an IPv4, IPv6 or MAC address; the lowest weight is preferred, "
     "10 is the default. Not needed in switch mode, where MAC addresses are learned.",
     "TunnelServer": "Clients of this node see neither each other nor the rest of the network.",
+    "VirtualIP": "See VIRTUAL IPS below. In a host file: only an address, which the node may hold.",
     "Weight": "Among ways with the same number of hops, the one with the lowest weight is used.",
+}
+
+VIRTUAL_IP_TEXTS = {
+    "priority": f"1 to {MAX_PRIORITY}; {DEFAULT_PRIORITY} is the default. The highest one of the members "
+    "that are well serves, when a new one is needed.",
+    "preempt": "no (the default), or the seconds for which this node must have been well until it takes the "
+    "address from a member of lower priority.",
+    "check": f"A health check of this node, at most {MAX_CHECKS} of them; all must be well. tcp:PORT, "
+    "tcp:HOST:PORT or tcp:[IPV6]:PORT: a connection is accepted, without HOST at the virtual address itself. "
+    "http://... or https://...: GET returns an expected status and text. exec:SCRIPT: a file of the "
+    "configuration directory ends with status 0; 2 means that this node wants to serve no more.",
+    "status": "Of the http or https check before it: the expected status, such as 200 or 200-299; "
+    f"{DEFAULT_STATUS[0]}-{DEFAULT_STATUS[1]} is the default.",
+    "text": "Of the http or https check before it: what the body must contain.",
+    "verify": "Of the https check before it: yes or no (the default), whether to check the certificate.",
+    "interval": f"Seconds between two runs of a check; {DEFAULT_INTERVAL:g} is the default.",
+    "timeout": f"Seconds that a run may take; {DEFAULT_TIMEOUT:g} is the default.",
+    "rise": f"Good results in a row after which a check is well again; {DEFAULT_RISE} is the default.",
+    "fall": f"Bad results in a row after which a check is not well; {DEFAULT_FALL} is the default.",
+    "manage": "yes: the daemon puts the address on its interface, and takes it away when it ends. no (the "
+    "default): tinc-up does.",
 }
 
 
@@ -338,6 +373,8 @@ def _pytincd() -> str:
             "tinc.conf(5): VIP (the address), OLDNODE, NODE (empty if none is known), REASON (silent, "
             "unreachable, withdrawn or removed), CLIENTS (their number), SILENCE (seconds, with decimals, "
             "for which OLDNODE had been silent). Only pytinc runs it.",
+            "vip-up, vip-down": "This node begins, or ends, to serve a VirtualIP of tinc.conf(5): VIP (the "
+            "address). Only pytinc runs them.",
         }
     )
     lines += _section(
@@ -379,8 +416,8 @@ def _tinc_conf() -> str:
         "SYNTAX",
         "A line is VARIABLE = VALUE; the equals sign may be left out. Lines that begin with # are comments. "
         "Empty lines, and blocks from -----BEGIN to -----END, which hold keys, are skipped. There are no "
-        "quotes, and nothing may follow a value. Names of variables may be written in upper or lower case. "
-        "If a variable may occur only once, its first line counts.",
+        "quotes (but in VirtualIP), and nothing may follow a value. Names of variables may be written in "
+        "upper or lower case. If a variable may occur only once, its first line counts.",
     )
     lines += _example("Name = alice\nMode = switch\nConnectTo = bob")
     lines += _section(
@@ -392,6 +429,21 @@ def _tinc_conf() -> str:
     remarks = compatibility_remarks()
     for variable in VARIABLES.values():
         lines += _variable(variable, remarks[variable.name])
+    lines += _section(
+        "VIRTUAL IPS",
+        "Each line VirtualIP of tinc.conf makes this node a member of one address; there may be "
+        f"{MAX_VIRTUAL_IPS}. The members agree on one of them, and only this one answers for the address. "
+        "Keys follow, as in",
+    )
+    lines += _example("VirtualIP = 10.1.1.10/24 priority=150 check=tcp:80")
+    lines += _items({f"{key}=": VIRTUAL_IP_TEXTS[key] for key in KEYS})
+    lines += [
+        ".PP",
+        _roff(
+            'A value with blanks stands in double quotes, as in text="all is well", with a backslash before '
+            "a quote or a backslash in it."
+        ),
+    ]
     lines += _section("SEE ALSO", "pytinc(8), pytincd(8)")
     return "\n".join(lines) + "\n"
 

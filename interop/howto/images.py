@@ -60,7 +60,7 @@ class Images:
             wheels = Path(context) / "wheels"
             run(
                 sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", str(wheels),
-                f"{REPOSITORY}[fast]", *_build_requirements(), timeout=300,
+                f"{REPOSITORY}[fast,checks,manage]", *_build_requirements(), timeout=300,
             )  # fmt: skip
             # pytinc itself is to come from the sources in the build.
             for wheel in wheels.glob(_WHEEL_OF_PYTINC):

@@ -125,6 +125,11 @@ CASES: list[tuple[list[str], set[str]]] = [
     (["set", "beta.Mod"], set()),
     (["set", "AutoConnect", ""], {"yes", "no"}),
     (["-c", "conf", "add", "ConnectTo", ""], {"alpha", "beta", "gamma"}),
+    (["add", "virtualip", "10.1.1.10", "pr"], {"priority=", "preempt="}),
+    (["set", "VirtualIP", "10.1.1.10", "rise=2", "manag"], {"manage="}),
+    (["del", "VirtualIP", "10.1.1.10", "pr"], set()),
+    (["get", "VirtualIP", "10.1.1.10", "pr"], set()),
+    (["add", "ConnectTo", "beta", "pr"], set()),
     (["-c", "conf", "info", "b"], {"beta"}),
     (["-c", "conf", "verify", "ga"], {"gamma"}),
     (["-c", "conf", "edit", "hos"], {"host-up", "host-down"}),
@@ -235,6 +240,8 @@ def test_zsh_completes(program: Path, daemon: ScriptedDaemon, tmp_path: Path) ->
         assert zsh.complete("pytinc -c conf set gam") == "pytinc -c conf set gamma."
         assert zsh.complete("pytinc set beta.sub") == "pytinc set beta.Subnet "
         assert zsh.complete("pytinc set AutoConnect y") == "pytinc set AutoConnect yes "
+        address = "pytinc add VirtualIP 10.1.1.10 "
+        assert zsh.complete(f"{address}prio") == f"{address}priority="
         assert zsh.complete("pytinc -c conf verify ga") == "pytinc -c conf verify gamma "
         running = "pytinc -c conf --pidfile conf/pid disconnect "
         assert zsh.complete(f"{running}on") == f"{running}onlyrunning "

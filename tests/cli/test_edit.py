@@ -21,6 +21,8 @@ if TYPE_CHECKING:
         ("tinc-up", "tinc-up"),
         ("subnet-down", "subnet-down"),
         ("vip-changed", "vip-changed"),
+        ("vip-up", "vip-up"),
+        ("vip-down", "vip-down"),
         ("beta", "hosts/beta"),
         ("hosts/beta", "hosts/beta"),
         ("beta-up", "hosts/beta-up"),

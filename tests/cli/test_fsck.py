@@ -211,3 +211,74 @@ def test_misplaced_obsolete_and_repeated_variables_are_reported(fsck: Run, conf:
 def test_fsck_neither_needs_nor_notifies_a_daemon(fsck: Run, daemon: ScriptedDaemon) -> None:
     assert fsck("--force").status == 0
     assert daemon.requests == []
+
+
+# -- virtual IPs --
+
+
+@pytest.fixture
+def member(conf: Path) -> Path:
+    """Make the node a switch that serves an address."""
+    add(conf / "tinc.conf", "Mode = switch\nVirtualIP = 10.1.1.10/24 check=tcp:80\n")
+    return conf
+
+
+def test_a_good_virtual_ip_gives_no_output(fsck: Run, member: Path) -> None:
+    add(member / "hosts/beta", "VirtualIP = 10.1.1.10\n")
+    assert fsck() == (0, "", "")
+
+
+def test_bad_virtual_ips_are_failures_and_all_are_named(fsck: Run, member: Path) -> None:
+    add(member / "tinc.conf", "VirtualIP = 10.1.1.11 prio=5\nVirtualIP = 10.1.1.10\nNeighbourGuard = no\n")
+    result = fsck()
+    assert result.status == 1
+    unknown, double, forbidden = result.err.splitlines()
+    assert unknown.startswith("ERROR: prio is not a key of a virtual IP, did you mean priority?")
+    assert unknown.endswith("(variable VirtualIP in conf/tinc.conf line 4)")
+    assert double.startswith("ERROR: 10.1.1.10 is there twice, the first time in conf/tinc.conf line 3 ")
+    assert forbidden.startswith("ERROR: A virtual IP does not work with NeighbourGuard = no (conf/tinc.conf")
+    assert forbidden.endswith("(variable VirtualIP in conf/tinc.conf line 3)")
+
+
+def test_a_bad_virtual_ip_of_a_host_file_is_a_warning(fsck: Run, member: Path) -> None:
+    add(member / "hosts/beta", "VirtualIP = 10.1.1.10/24\n")
+    result = fsck()
+    assert result.status == 0
+    assert result.err.startswith("WARNING: 10.1.1.10/24 is more than an address: ")
+    assert result.err.endswith("(variable VirtualIP in conf/hosts/beta line 3)\n")
+
+
+def test_a_virtual_ip_that_the_own_host_file_does_not_allow_is_a_warning_with_advice(
+    fsck: Run, member: Path, run: Run
+) -> None:
+    add(member / "tinc.conf", "StrictVirtualIPs = yes\n")
+    result = fsck()
+    assert result.status == 0
+    assert result.err.startswith(
+        "WARNING: conf/hosts/alpha does not allow 10.1.1.10 of conf/tinc.conf line 3: "
+    )
+    assert "\n  pytinc -c conf add alpha.VirtualIP 10.1.1.10\n" in result.err
+    run("-c", "conf", "add", "alpha.VirtualIP", "10.1.1.10")
+    assert fsck() == (0, "", "")
+
+
+def test_scripts_of_checks_must_be_there_and_executable(fsck: Run, member: Path) -> None:
+    add(
+        member / "tinc.conf",
+        "VirtualIP = 10.1.1.11 check=exec:vip-check\nVirtualIP = 10.1.1.12 check=exec:vip-check\n",
+    )
+    missing = "ERROR: there is no script conf/vip-check, which is a check in conf/tinc.conf line 4\n"
+    assert fsck() == (0, "", missing)
+    (member / "vip-check").mkdir()
+    assert fsck() == (0, "", missing)
+    (member / "vip-check").rmdir()
+    (member / "vip-check").touch(0o644)
+    assert fsck().err == "WARNING: cannot read and execute conf/vip-check: Permission denied\n"
+    fsck("--force")
+    assert fsck() == (0, "", "")
+
+
+def test_scripts_about_virtual_ips_are_known(fsck: Run, conf: Path) -> None:
+    for name in ("vip-up", "vip-down"):
+        (conf / name).touch(0o755)
+    assert fsck() == (0, "", "")

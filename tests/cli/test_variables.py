@@ -114,3 +114,89 @@ def test_a_change_makes_the_daemon_reload(run: Run, conf: Path, daemon: Scripted
     assert run("-c", "conf", "add", "ConnectTo", "beta") == (0, "", "")
     assert run("-c", "conf", "get", "ConnectTo") == (0, "beta\n", "")
     assert daemon.requests == ["18 1"]
+
+
+# -- virtual IPs --
+
+
+def lines_of(path: Path) -> list[str]:
+    return [line for line in path.read_text().splitlines() if line.startswith("VirtualIP")]
+
+
+def test_a_virtual_ip_is_added_read_and_removed(run: Run, conf: Path) -> None:
+    line = "10.1.1.10/24 priority=150 check=tcp:80"
+    assert run("-c", "conf", "add", "VirtualIP", *line.split()) == (0, "", "")
+    assert run("-c", "conf", "add", "virtualip", "fd00:1::10") == (0, "", "")
+    assert run("-c", "conf", "get", "VirtualIP") == (0, f"{line}\nfd00:1::10\n", "")
+    assert run("-c", "conf", "del", "VirtualIP", "fd00:1:0::10") == (0, "", "")
+    assert lines_of(conf / "tinc.conf") == [f"VirtualIP = {line}"]
+    assert run("-c", "conf", "del", "VirtualIP", "10.1.1.10") == (0, "", "")
+    assert lines_of(conf / "tinc.conf") == []
+
+
+def test_what_a_node_may_hold_goes_to_its_host_file(run: Run, conf: Path) -> None:
+    for node in ("alpha", "beta"):
+        assert run("-c", "conf", "add", f"{node}.VirtualIP", "10.1.1.10") == (0, "", "")
+        assert lines_of(conf / "hosts" / node) == ["VirtualIP = 10.1.1.10"]
+    assert lines_of(conf / "tinc.conf") == []
+    assert run("-c", "conf", "del", "beta.VirtualIP", "10.1.1.10") == (0, "", "")
+    assert lines_of(conf / "hosts/beta") == []
+    result = run("-c", "conf", "add", "beta.VirtualIP", "10.1.1.10/24")
+    assert (result.status, result.out) == (1, "")
+    assert result.err.startswith("Malformed virtual IP: 10.1.1.10/24 is more than an address")
+
+
+@pytest.mark.parametrize("verb", ["add", "set", "get"])
+def test_a_malformed_virtual_ip_is_refused(run: Run, conf: Path, verb: str) -> None:
+    before = (conf / "tinc.conf").read_text()
+    result = run("-c", "conf", verb, "VirtualIP", "10.1.1.10", "prio=5")
+    assert (result.status, result.out) == (1, "")
+    assert result.err == ("Malformed virtual IP: prio is not a key of a virtual IP, did you mean priority?\n")
+    assert (conf / "tinc.conf").read_text() == before
+
+
+def test_a_second_line_for_an_address_is_refused_with_advice(run: Run, conf: Path) -> None:
+    assert run("-c", "conf", "add", "VirtualIP", "10.1.1.10/24 priority=5").status == 0
+    assert run("-c", "conf", "add", "VirtualIP", "10.1.1.10/24 PRIORITY=5") == (0, "", "")
+    result = run("-c", "conf", "add", "VirtualIP", "10.1.1.10")
+    assert (result.status, result.out) == (1, "")
+    assert "already: VirtualIP = 10.1.1.10/24 priority=5\n" in result.err
+    assert "`del VirtualIP 10.1.1.10'" in result.err
+    assert lines_of(conf / "tinc.conf") == ["VirtualIP = 10.1.1.10/24 priority=5"]
+
+
+def test_set_replaces_the_line_and_says_what_is_lost(run: Run, conf: Path) -> None:
+    run("-c", "conf", "add", "VirtualIP", "10.1.1.10")
+    result = run("-c", "conf", "set", "VirtualIP", "10.1.1.10", "priority=7")
+    assert result == (0, "", "Warning: removing VirtualIP = 10.1.1.10\n")
+    assert lines_of(conf / "tinc.conf") == ["VirtualIP = 10.1.1.10 priority=7"]
+
+
+def test_a_bad_line_can_be_removed(run: Run, conf: Path) -> None:
+    (conf / "tinc.conf").write_text("Name = alpha\nVirtualIP = nonsense\nVirtualIP = 10.1.1.10 prio=5\n")
+    assert run("-c", "conf", "del", "VirtualIP", "nonsense") == (0, "", "")
+    assert run("-c", "conf", "del", "VirtualIP", "10.1.1.11").status == 1
+    assert run("-c", "conf", "del", "VirtualIP", "10.1.1.10") == (0, "", "")
+    assert (conf / "tinc.conf").read_text() == "Name = alpha\n"
+
+
+def test_all_are_removed_together(run: Run, conf: Path) -> None:
+    (conf / "tinc.conf").write_text("Name = alpha\nVirtualIP = 10.1.1.10\nVirtualIP = 10.1.1.11 rise=1\n")
+    assert run("-c", "conf", "del", "VirtualIP") == (0, "", "")
+    assert (conf / "tinc.conf").read_text() == "Name = alpha\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "value"),
+    [
+        (["VirtualIP", "10.1.1.10", "text=all is well"], '10.1.1.10 text="all is well"'),
+        (["VirtualIP=10.1.1.10", 'Text=say "hi" \\o/'], r'10.1.1.10 Text="say \"hi\" \\o/"'),
+        (["VirtualIP", 'text="all is well"'], 'text="all is well"'),
+        (["a.virtualip", "text=ok", "fall=1 2"], "text=ok fall=1 2"),
+        (["VirtualIP", "10.1.1.10 text=a b"], "10.1.1.10 text=a b"),
+        (["VirtualIPs", "text=a b"], "text=a b"),
+        (["Proxy", "exec", "text=a b"], "exec text=a b"),
+    ],
+)
+def test_quotes_that_the_shell_has_taken_from_a_text_are_put_back(words: list[str], value: str) -> None:
+    assert parse_target(words).value == value

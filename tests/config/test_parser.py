@@ -16,9 +16,12 @@ from pytinc.config.parser import (
     build_host_settings,
     build_settings,
     expand_name,
+    held_addresses,
     own_name,
+    own_settings_pool,
     parse_option,
     parse_text,
+    rejected_virtual_ips,
 )
 from pytinc.config.settings import (
     AddressFamily,
@@ -33,6 +36,7 @@ from pytinc.config.settings import (
 from pytinc.errors import ConfigError
 from pytinc.wire.address import Address
 from pytinc.wire.subnet import parse_subnet
+from pytinc.wire.virtual_ip import MAX_VIRTUAL_IPS, TcpCheck, VirtualIP, parse_address
 
 CONF = "/etc/tinc/tinc.conf"
 
@@ -272,6 +276,10 @@ class TestSettings:
             ("ScriptsExtension = .sh", "scripts_extension", ".sh"),
             ("ScriptsInterpreter = /bin/sh", "scripts_interpreter", "/bin/sh"),
             ("StrictSubnets = yes", "strict_subnets", True),
+            ("StrictVirtualIPs = yes", "strict_virtual_ips", True),
+            ("StrictSubnets = yes", "strict_virtual_ips", True),
+            ("TunnelServer = yes", "strict_virtual_ips", True),
+            ("StrictSubnets = yes\nStrictVirtualIPs = no", "strict_virtual_ips", False),
             ("Subnet = 10.0.0.0/24", "subnets", (parse_subnet("10.0.0.0/24"),)),
             ("TCPOnly = yes", "tcp_only", True),
             ("TunnelServer = yes", "tunnel_server", True),
@@ -485,7 +493,17 @@ class TestSettings:
     @given(
         st.dictionaries(
             st.sampled_from(
-                ["Mode", "Subnet", "Proxy", "Address", "PingTimeout", "ConnectTo", "Compression", "X"]
+                [
+                    "Mode",
+                    "Subnet",
+                    "Proxy",
+                    "Address",
+                    "PingTimeout",
+                    "ConnectTo",
+                    "Compression",
+                    "VirtualIP",
+                    "X",
+                ]
             ),
             st.text(min_size=1),
         )
@@ -498,7 +516,142 @@ class TestSettings:
         build_host_settings("beta", Pool(entries), None)
 
 
+TEN = bytes([10, 1, 1, 10])
+ELEVEN = bytes([10, 1, 1, 11])
+SWITCH = "Mode = switch\n"
+
+
+class TestVirtualIPs:
+    def test_each_line_is_an_address_in_the_order_of_the_file(self) -> None:
+        made = settings(f"{SWITCH}VirtualIP = 10.1.1.11/24 priority=150 check=tcp:80\nvirtualip=10.1.1.10")
+        assert made.virtual_ips == (
+            VirtualIP(ELEVEN, 24, priority=150, checks=(TcpCheck(80),)),
+            VirtualIP(TEN, 32),
+        )
+        assert made.warnings == ()
+
+    @pytest.mark.parametrize(
+        ("line", "complaint"),
+        [
+            ("VirtualIP = node_2", r"node_2 is not ADDRESS\[/PREFIX\]"),
+            ("VirtualIP = 10.1.1.11 priority=0", "priority is a number from 1 to 254, not 0"),
+            ("VirtualIP = 10.1.1.11 prio=5", "prio is not a key of a virtual IP, did you mean priority"),
+            ("VirtualIP = 10.1.1.10/24", f"10.1.1.10 is there twice, the first time in {CONF} line 2 "),
+        ],
+    )
+    def test_a_bad_line_is_fatal_and_named(self, line: str, complaint: str) -> None:
+        with pytest.raises(ConfigError, match=complaint) as caught:
+            settings(f"{SWITCH}VirtualIP = 10.1.1.10\n{line}\n")
+        assert (caught.value.path, caught.value.line) == (CONF, 3)
+        assert f"(variable VirtualIP in {CONF} line 3)" in str(caught.value)
+
+    def test_a_node_has_a_limited_number_of_them(self) -> None:
+        most = SWITCH + "".join(f"VirtualIP = 10.1.1.{host}\n" for host in range(1, MAX_VIRTUAL_IPS + 1))
+        assert len(settings(most).virtual_ips) == MAX_VIRTUAL_IPS
+        with pytest.raises(ConfigError, match=f"at most {MAX_VIRTUAL_IPS} virtual IPs .* line 66"):
+            settings(f"{most}VirtualIP = fd00::1\n")
+
+    @pytest.mark.parametrize(
+        ("lines", "what"),
+        [
+            ("", "Mode = router: it needs Mode = switch"),
+            ("Mode = router\n", f"Mode = router ({CONF} line 1): it needs Mode = switch"),
+            ("Mode = hub\n", f"Mode = hub ({CONF} line 1): it needs Mode = switch"),
+            (f"{SWITCH}Broadcast = no\n", f"Broadcast = no ({CONF} line 2): questions"),
+            (f"{SWITCH}Forwarding = kernel\n", f"Forwarding = kernel ({CONF} line 2): questions"),
+            (f"{SWITCH}TunnelServer = yes\n", f"TunnelServer = yes ({CONF} line 2): the members"),
+            (f"{SWITCH}NeighbourGuard = no\n", f"NeighbourGuard = no ({CONF} line 2): the guard"),
+        ],
+    )
+    def test_a_setting_that_forbids_them_is_fatal_and_named(self, lines: str, what: str) -> None:
+        assert settings(lines).virtual_ips == ()
+        with pytest.raises(ConfigError) as caught:
+            settings(f"{lines}VirtualIP = 10.1.1.10\n")
+        assert str(caught.value).startswith(f"A virtual IP does not work with {what}")
+        assert caught.value.line == lines.count("\n") + 1
+
+    def test_a_device_without_an_interface_is_reported(self) -> None:
+        made = settings(f"{SWITCH}DeviceType = dummy\nVirtualIP = 10.1.1.10\n")
+        assert len(made.virtual_ips) == 1
+        assert made.warnings == (
+            f"With DeviceType = dummy no interface can have a virtual IP ({CONF} line 3)",
+        )
+
+    def test_what_the_host_lacks_is_fatal_and_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+        with pytest.raises(ConfigError, match=rf"install pytinc\[manage\].* {CONF} line 2"):
+            settings(f"{SWITCH}VirtualIP = 10.1.1.10 manage=yes")
+
+    def test_a_bad_line_at_a_reload_changes_none_of_them(self) -> None:
+        before = settings(f"{SWITCH}VirtualIP = 10.1.1.10 priority=5\nVirtualIP = 10.1.1.11")
+        after = settings(f"{SWITCH}VirtualIP = 10.1.1.10 priority=6\nVirtualIP = 10.1.1.11 rise=x", before)
+        assert after.virtual_ips == before.virtual_ips
+        (warning,) = after.warnings
+        assert "rise is a number" in warning
+        assert f"{CONF} line 3" in warning
+
+    def test_a_setting_that_forbids_them_at_a_reload_ends_them(self) -> None:
+        before = settings(f"{SWITCH}VirtualIP = 10.1.1.10")
+        after = settings(f"{SWITCH}NeighbourGuard = no\nVirtualIP = 10.1.1.10", before)
+        assert after.virtual_ips == ()
+        (warning,) = after.warnings
+        assert "does not work with NeighbourGuard = no" in warning
+
+    def test_a_change_to_router_mode_ends_them_only_after_a_restart(self) -> None:
+        before = settings(f"{SWITCH}VirtualIP = 10.1.1.10")
+        after = settings("Mode = router\nVirtualIP = 10.1.1.10", before)
+        assert after.virtual_ips == before.virtual_ips
+
+    def test_a_reload_from_router_mode_begins_none(self) -> None:
+        after = settings(f"{SWITCH}VirtualIP = 10.1.1.10", settings("Mode = router"))
+        assert after.virtual_ips == ()
+        (warning,) = after.warnings
+        assert "does not work with Mode = router" in warning
+
+    def test_all_that_is_wrong_is_told_to_fsck(self) -> None:
+        made, problems = rejected_virtual_ips(
+            pool(
+                "Mode = hub\nStrictVirtualIPs = yes\nVirtualIP = x\nVirtualIP = 10.1.1.10\nVirtualIP = ::\n"
+            ),
+            "alpha",
+        )
+        assert made.strict_virtual_ips
+        assert [problem.line for problem in problems] == [3, 5, 3]
+        assert "does not work with Mode = hub" in str(problems[-1])
+        assert rejected_virtual_ips(pool(f"{SWITCH}VirtualIP = 10.1.1.10\n"), "alpha")[1] == []
+
+    def test_the_own_host_file_says_what_is_allowed_not_what_is_served(self) -> None:
+        host = Pool([Entry("virtualip", "10.1.1.11", "/etc/tinc/hosts/alpha", 1), Entry("Port", "1", "", 2)])
+        both = own_settings_pool(pool(f"{SWITCH}VirtualIP = 10.1.1.10\n"), host)
+        made = build_settings(both, "alpha")
+        assert [virtual_ip.address for virtual_ip in made.virtual_ips] == [TEN]
+        assert made.port == "1"
+        assert held_addresses(host) == (ELEVEN,)
+
+
 class TestHostSettings:
+    def test_addresses_that_the_node_may_hold_come_without_repetitions(self) -> None:
+        made = build_host_settings(
+            "beta", pool("VirtualIP = 10.1.1.11\nVirtualIP = fd00::1\nVirtualIP = 10.1.1.11\n"), None
+        )
+        assert made.virtual_ips == (ELEVEN, parse_address("fd00::1"))
+        assert made.warnings == ()
+
+    @pytest.mark.parametrize("value", ["10.1.1.10/24", "10.1.1.10 priority=5", "beta", "fe80::1"])
+    def test_a_line_that_is_no_address_is_reported_and_allows_nothing(self, value: str) -> None:
+        made = build_host_settings("beta", pool(f"VirtualIP = {value}\nVirtualIP = 10.1.1.11\n"), None)
+        assert made.virtual_ips == (ELEVEN,)
+        (warning,) = made.warnings
+        assert f"(variable VirtualIP in {CONF} line 1)" in warning
+
+    def test_a_node_may_hold_a_limited_number_of_addresses(self) -> None:
+        lines = [f"VirtualIP = 10.1.{host}.1\n" for host in range(MAX_VIRTUAL_IPS + 1)]
+        made = build_host_settings("beta", pool("".join([*lines, lines[0]])), None)
+        assert len(made.virtual_ips) == MAX_VIRTUAL_IPS
+        (warning,) = made.warnings
+        assert f"at most {MAX_VIRTUAL_IPS} virtual IPs" in warning
+        assert f"line {MAX_VIRTUAL_IPS + 1}" in warning
+
     def test_a_host_file_gives_only_its_own_variables(self) -> None:
         made = build_host_settings(
             "beta", pool("Address = b.example 1655\nSubnet = 10.2.0.0/16\n"), b"k" * 32

@@ -155,6 +155,32 @@ class TestOwnSettings:
         assert "Invalid routing mode!" in after.warnings[0]
 
 
+class TestVirtualIPs:
+    @pytest.fixture
+    def member(self, base: Path) -> Path:
+        (base / "tinc.conf").write_text("Name = alpha\nMode = switch\nVirtualIP = 10.1.1.10 priority=5\n")
+        (base / "hosts/alpha").write_text("VirtualIP = 10.1.1.11\n")
+        return base
+
+    def test_tinc_conf_says_what_is_served_and_host_files_what_is_allowed(self, member: Path) -> None:
+        tree = ConfigTree(str(member), ["alpha.VirtualIP = 10.1.1.12"])
+        served = tree.load_settings().virtual_ips
+        assert [virtual_ip.address_text for virtual_ip in served] == ["10.1.1.10"]
+        assert [entry.value for entry in tree.own_pool().all("VirtualIP")] == ["10.1.1.10 priority=5"]
+        alpha = tree.host_settings("alpha")
+        assert alpha is not None
+        assert alpha.virtual_ips == (bytes([10, 1, 1, 12]), bytes([10, 1, 1, 11]))
+
+    def test_what_the_own_host_file_does_not_allow_is_reported_with_strict_virtual_ips(
+        self, member: Path
+    ) -> None:
+        assert ConfigTree(str(member)).load_settings().warnings == ()
+        (warning,) = ConfigTree(str(member), ["StrictVirtualIPs = yes"]).load_settings().warnings
+        assert warning.startswith(f"{member}/hosts/alpha has no line VirtualIP = 10.1.1.10: ")
+        (member / "hosts/alpha").write_text("VirtualIP = 10.1.1.10\n")
+        assert ConfigTree(str(member), ["StrictVirtualIPs = yes"]).load_settings().warnings == ()
+
+
 class TestHosts:
     def test_a_peer_gets_its_settings_from_its_host_file_only(self, base: Path) -> None:
         (base / "tinc.conf").write_text("Name = alpha\nTCPOnly = yes\n")

@@ -16,11 +16,19 @@ SAFE = (
     "PingInterval PingTimeout ReplayWindow StrictSubnets TunnelServer UDPDiscovery UDPDiscoveryInterval "
     "UDPDiscoveryKeepaliveInterval UDPDiscoveryTimeout UDPInfoInterval "
     "ClampMSS Compression IndirectData Subnet TCPOnly Weight "
-    "GuardInterval NeighbourGuard"
+    "GuardInterval NeighbourGuard StrictVirtualIPs"
 )
 
 
-EXTENSIONS = {"FastTag", "GuardInterval", "MetricsListen", "NeighbourGuard", "Offload"}
+EXTENSIONS = {
+    "FastTag",
+    "GuardInterval",
+    "MetricsListen",
+    "NeighbourGuard",
+    "Offload",
+    "StrictVirtualIPs",
+    "VirtualIP",
+}
 """Variables that tinc does not have."""
 
 
@@ -61,7 +69,7 @@ def test_host_only_variables_are_those_that_the_command_puts_into_the_own_host_f
 
 
 def test_variables_of_both_files_are_those_of_tinc() -> None:
-    assert names(host=True, server=True) == {
+    assert names(host=True, server=True) - EXTENSIONS == {
         "Cipher",
         "ClampMSS",
         "Compression",
@@ -77,7 +85,7 @@ def test_variables_of_both_files_are_those_of_tinc() -> None:
 
 
 def test_multi_valued_variables_are_those_of_tinc() -> None:
-    assert names(multiple=True) == {
+    assert names(multiple=True) - EXTENSIONS == {
         "Address",
         "BindToAddress",
         "BroadcastSubnet",
@@ -105,3 +113,7 @@ def test_each_variable_may_stand_somewhere_and_is_explained() -> None:
 def test_nothing_of_identity_or_listening_changes_by_a_reload() -> None:
     for name in ("Name", "Port", "StrictSubnets", "TunnelServer", "PingInterval", "DeviceType"):
         assert VARIABLES[name.lower()].reload is Reload.START
+
+
+def test_of_our_own_variables_only_virtual_ips_stand_in_host_files_or_several_times() -> None:
+    assert names(host=True) & EXTENSIONS == names(multiple=True) & EXTENSIONS == {"VirtualIP"}

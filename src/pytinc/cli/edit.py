@@ -19,7 +19,18 @@ if TYPE_CHECKING:
     from pytinc.cli.session import Session
 
 _IN_CONFBASE: Final = frozenset(
-    {"tinc.conf", "tinc-up", "tinc-down", "subnet-up", "subnet-down", "host-up", "host-down", "vip-changed"}
+    {
+        "tinc.conf",
+        "tinc-up",
+        "tinc-down",
+        "subnet-up",
+        "subnet-down",
+        "host-up",
+        "host-down",
+        "vip-changed",
+        "vip-up",
+        "vip-down",
+    }
 )
 
 

@@ -8,8 +8,10 @@ pytinc has no legacy protocol, so it omits what tinc's fsck says about RSA keys.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -18,17 +20,19 @@ import click
 
 from pytinc.cli.files import own_name, read_text, write_text
 from pytinc.cli.session import say
-from pytinc.config.parser import Entry, Pool
+from pytinc.config.parser import Entry, Pool, held_addresses, own_settings_pool, rejected_virtual_ips
 from pytinc.config.store import ConfigTree, HostFile
 from pytinc.config.variables import Variable, lookup
 from pytinc.crypto.keys import PrivateKey, disable_old_keys, format_public_key, parse_private_key
 from pytinc.errors import ConfigError, DecodeError
+from pytinc.wire.virtual_ip import ExecCheck, VirtualIP, parse_address, parse_virtual_ip
 
 if TYPE_CHECKING:
     from pytinc.cli.session import Session
 
 _SCRIPT_ENDS: Final = ("-up", "-down")
-_SCRIPTS: Final = ("tinc", "host", "subnet")
+_SCRIPTS: Final = ("tinc", "host", "subnet", "vip")
+"""Those of vip-up and vip-down are only pytinc's."""
 _GUARD_SCRIPT: Final = "vip-changed"
 """The one script here that does not end in -up or -down; only pytinc runs it."""
 
@@ -78,6 +82,7 @@ class Fsck:
         self._check_own_configuration(name)
         self._check_scripts()
         self._check_variables()
+        self._check_virtual_ips(name)
         return int(self._failed)
 
     # -- Saying and asking ---------------------------------------------------------------------------------
@@ -100,9 +105,9 @@ class Fsck:
         if all(finding.message != str(error) for finding in self.findings):
             self._find(code, str(error), path)
 
-    def _fail(self, code: str, text: str, path: str | None = None) -> None:
+    def _fail(self, code: str, text: str, path: str | None = None, line: int | None = None) -> None:
         self._failed = True
-        self._find(code, text, path)
+        self._find(code, text, path, line)
 
     def _suggest(self, text: str, command: str) -> None:
         self.findings[-1].hint = f"{self._session.suggestion} {command}"
@@ -302,3 +307,61 @@ class Fsck:
         if host is not None and not variable.host:
             text = f"WARNING: server variable {variable.name} found in host config {where}"
             self._find("misplaced-variable", text, entry.path, entry.line)
+
+    # -- Virtual IPs ---------------------------------------------------------------------------------------
+
+    def _check_virtual_ips(self, name: str) -> None:
+        """Check the lines VirtualIP, what they need, and what the host files say of them."""
+        for node in self._tree.host_names():
+            self._check_host_addresses(self._tree.read_host(node).pool)
+        try:
+            server = self._tree.read_server()
+        except ConfigError:
+            return  # reported with the other variables
+        host = self._tree.read_host(name)
+        settings, problems = rejected_virtual_ips(own_settings_pool(server, host.pool), name)
+        for problem in problems:
+            self._fail("virtual-ip", f"ERROR: {problem}", problem.path, problem.line)
+        held = held_addresses(host.pool)
+        scripts: dict[str, Entry] = {}
+        for entry, virtual_ip in _virtual_ips(server):
+            if settings.strict_virtual_ips and virtual_ip.address not in held:
+                self._miss_right(name, entry, virtual_ip)
+            for check in virtual_ip.checks:
+                if isinstance(check, ExecCheck):
+                    scripts.setdefault(check.script, entry)
+        for script, entry in scripts.items():
+            self._check_check_script(f"{self._session.confbase}/{script}", entry)
+
+    def _check_host_addresses(self, pool: Pool) -> None:
+        for entry in pool.all("VirtualIP"):
+            try:
+                parse_address(entry.value)
+            except DecodeError as error:
+                text = f"WARNING: {error} (variable {entry.variable} in {entry.where})"
+                self._find("virtual-ip", text, entry.path, entry.line)
+
+    def _miss_right(self, name: str, entry: Entry, virtual_ip: VirtualIP) -> None:
+        text = (
+            f"WARNING: {self._session.host_file(name)} does not allow {virtual_ip.address_text} of "
+            f"{entry.where}: nodes with StrictVirtualIPs will not let this node serve it."
+        )
+        self._find("virtual-ip-right", text, entry.path, entry.line)
+        self._suggest(
+            "You can allow it here, and then give the host file to the other nodes:",
+            f"add {name}.VirtualIP {virtual_ip.address_text}",
+        )
+
+    def _check_check_script(self, path: str, entry: Entry) -> None:
+        if Path(path).is_file():
+            self._check_script(path)
+        else:
+            text = f"ERROR: there is no script {path}, which is a check in {entry.where}"
+            self._find("check-script", text, entry.path, entry.line)
+
+
+def _virtual_ips(server: Pool) -> Iterator[tuple[Entry, VirtualIP]]:
+    """Yield the lines VirtualIP of the server configuration that can be read."""
+    for entry in server.all("VirtualIP"):
+        with contextlib.suppress(DecodeError):
+            yield entry, parse_virtual_ip(entry.value)

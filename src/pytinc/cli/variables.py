@@ -7,6 +7,7 @@ This module decides; `pytinc.config.edit` changes the text.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 MAX_WORDS_LENGTH: Final = 4095
 """The words after the verb are cut at this length, as tinc's buffer does."""
 _ASSIGNMENT: Final = re.compile(r"([^\t =]*)[\t ]*=?[\t ]*(.*)", re.DOTALL)
+_VIRTUAL_IP: Final = re.compile(r"(?:[^\t =.]*\.)?virtualip(?![^\t =])", re.IGNORECASE)
+_BLANK: Final = re.compile(r"[\t ]")
 
 
 class Target(NamedTuple):
@@ -75,7 +78,8 @@ def set_(session: Session, words: list[str]) -> int:
 
 def add(session: Session, words: list[str]) -> int:
     """Add a value to a variable."""
-    return _change(session, parse_target(words), add_value)
+    target = parse_target(words)
+    return _change(session, target, _add_virtual_ip if _is_virtual_ip(target) else add_value)
 
 
 def del_(session: Session, words: list[str]) -> int:
@@ -87,7 +91,8 @@ def del_(session: Session, words: list[str]) -> int:
     if variable is None:
         _warn_unknown(target.name)
     path = _file(session, target, variable)
-    result = delete_values(_read(path), variable or target.name, target.value or None)
+    delete = _delete_virtual_ip if _is_virtual_ip(target) else delete_values
+    result = delete(_read(path), variable or target.name, target.value or None)
     if not result.changed:
         raise click.ClickException("No configuration variables deleted.")
     _write(session, path, result)
@@ -116,6 +121,8 @@ def config(session: Session, words: list[str]) -> int:
 
 def parse_target(words: list[str]) -> Target:
     """Parse the words after a verb: ``Mode switch``, ``Mode=switch`` and ``Mode = switch`` are the same."""
+    if _VIRTUAL_IP.match(words[0]):
+        words = [_with_quotes(word) for word in words]
     match = _ASSIGNMENT.fullmatch(" ".join(words)[:MAX_WORDS_LENGTH])
     assert match is not None, "the pattern matches every text"
     host, dot, name = match[1].partition(".")
@@ -126,6 +133,74 @@ def parse_target(words: list[str]) -> Target:
     return Target(host if dot else None, name, match[2].rstrip("\t "))
 
 
+# -- Virtual IPs: a line for each address ------------------------------------------------------------------
+
+
+def _is_virtual_ip(target: Target) -> bool:
+    return target.name.lower() == "virtualip"
+
+
+def _with_quotes(word: str) -> str:
+    """Put the quotes back that the shell has taken from ``text="all is well"``."""
+    from pytinc.wire.virtual_ip import quote
+
+    key, equals, value = word.partition("=")
+    if key.lower() != "text" or not equals or value.startswith('"') or not _BLANK.search(value):
+        return word
+    return f"{key}={quote(value)}"
+
+
+def _check_virtual_ip(target: Target) -> None:
+    from pytinc.wire.virtual_ip import parse_address, parse_virtual_ip
+
+    try:
+        if target.host is None:
+            parse_virtual_ip(target.value)
+        else:
+            parse_address(target.value)
+    except DecodeError as error:
+        raise click.ClickException(f"Malformed virtual IP: {error}") from error
+
+
+def _add_virtual_ip(text: str, variable: Variable | str, value: str) -> EditResult:
+    """Add a line, unless there is another one for the address: the daemon would refuse the second."""
+    from pytinc.wire.virtual_ip import address_of
+
+    result = add_value(text, variable, value)
+    others = _lines_of(text, address_of(value))
+    if result.changed and others:
+        raise click.ClickException(
+            f"There is a line for this address already: VirtualIP = {others[0]}\n"
+            f"Remove it first, with `del VirtualIP {others[0].split()[0].partition('/')[0]}'."
+        )
+    return result
+
+
+def _delete_virtual_ip(text: str, variable: Variable | str, value: str | None) -> EditResult:
+    """Remove the line of an address, whatever follows it there; or exactly the line that is given."""
+    from pytinc.wire.virtual_ip import parse_address
+
+    try:
+        lines = _lines_of(text, parse_address(value or ""))
+    except DecodeError:
+        return delete_values(text, variable, value)
+    for line in lines:
+        text = delete_values(text, variable, line).text
+    return EditResult(text, (), changed=bool(lines))
+
+
+def _lines_of(text: str, address: bytes) -> list[str]:
+    """Return the values of the lines for an address."""
+    from pytinc.wire.virtual_ip import address_of
+
+    found = []
+    for value in get_values(text, "VirtualIP"):
+        with contextlib.suppress(DecodeError):
+            if address_of(value) == address:
+                found.append(value)
+    return found
+
+
 # -- Checks, in tinc's order -------------------------------------------------------------------------------
 
 
@@ -133,6 +208,8 @@ def _change(session: Session, target: Target, edit: Callable[[str, Variable | st
     if not target.value:
         raise click.ClickException("No value for variable given.")
     _check_subnet(target)
+    if _is_virtual_ip(target):
+        _check_virtual_ip(target)
     variable = lookup(target.name)
     if variable is not None and variable.obsolete:
         _refuse(session, f"{variable.name} is an obsolete variable!")

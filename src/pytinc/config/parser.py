@@ -11,7 +11,7 @@ import importlib.util
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from pytinc.config.settings import (
@@ -35,10 +35,12 @@ from pytinc.config.values import (
     parse_proxy,
 )
 from pytinc.config.variables import DAEMON_ONLY, VARIABLES, lookup
+from pytinc.config.virtual_ips import find_obstacle, missing
 from pytinc.errors import ConfigError, DecodeError
 from pytinc.wire.address import Address
 from pytinc.wire.names import is_valid_name
 from pytinc.wire.subnet import Subnet
+from pytinc.wire.virtual_ip import MAX_VIRTUAL_IPS, VirtualIP, parse_address, parse_virtual_ip
 
 MAX_LINE_LENGTH: Final = 2048
 """A longer line is cut, and its remainder counts as a new line (docs/tinc-program.md, "Lines")."""
@@ -154,6 +156,16 @@ class Pool:
         return list(self._by_name.get(name.lower(), ()))
 
 
+def own_settings_pool(server: Pool, host: Pool) -> Pool:
+    """Put the server configuration and the own host file together.
+
+    VirtualIP has one meaning in each, so the lines of the host file (see `held_addresses`) are left out.
+    """
+    return Pool(
+        [*server.entries, *(entry for entry in host.entries if entry.variable.lower() != "virtualip")]
+    )
+
+
 def _order(entry: Entry) -> tuple[str, bool, int, str]:
     return (entry.variable.lower(), entry.path is not None, entry.line, entry.path or "")
 
@@ -168,6 +180,8 @@ class _Reader:
         self._pool = pool
         self._tolerant = tolerant
         self.warnings: list[str] = []
+        self.rejected: list[ConfigError] = []
+        """What would be fatal at the start."""
 
     def text(self, name: str, default: _T) -> str | _T:
         entry = self._pool.first(name)
@@ -247,6 +261,44 @@ class _Reader:
                     self._report(entry, str(error))
         return tuple(found)
 
+    def held_addresses(self) -> tuple[bytes, ...]:
+        """Read the lines VirtualIP of a host file; bad ones are reported."""
+        found: dict[bytes, None] = {}
+        for entry in self._pool.all("VirtualIP"):
+            try:
+                address = parse_address(entry.value)
+            except DecodeError as error:
+                self._report(entry, str(error))
+                continue
+            if len(found) == MAX_VIRTUAL_IPS and address not in found:
+                self._report(entry, f"A node has at most {MAX_VIRTUAL_IPS} virtual IPs")
+            else:
+                found[address] = None
+        return tuple(found)
+
+    def virtual_ips(self, device_type: str | None) -> tuple[VirtualIP, ...] | None:
+        """Read the lines VirtualIP of the server configuration; bad ones are rejected, and make it None."""
+        found: dict[bytes, tuple[VirtualIP, Entry]] = {}
+        fine = True
+        for entry in self._pool.all("VirtualIP"):
+            try:
+                virtual_ip = parse_virtual_ip(entry.value)
+                complaint = missing(virtual_ip, device_type)
+            except DecodeError as error:
+                complaint = str(error)
+            else:
+                if virtual_ip.address in found:
+                    other = found[virtual_ip.address][1]
+                    complaint = f"{virtual_ip.address_text} is there twice, the first time in {other.where}"
+                elif len(found) == MAX_VIRTUAL_IPS:
+                    complaint = f"A node has at most {MAX_VIRTUAL_IPS} virtual IPs"
+                else:
+                    found[virtual_ip.address] = virtual_ip, entry
+            if complaint is not None:
+                self.reject(entry, complaint)
+                fine = False
+        return tuple(virtual_ip for virtual_ip, _ in found.values()) if fine else None
+
     def proxy(self, kept: ProxySettings) -> ProxySettings:
         entry = self._pool.first("Proxy")
         if entry is None:
@@ -281,6 +333,7 @@ class _Reader:
         error = _located(entry, complaint)
         if not self._tolerant:
             raise error
+        self.rejected.append(error)
         self.warnings.append(str(error))
 
     def report_unknown(self) -> None:
@@ -387,7 +440,8 @@ def build_settings(pool: Pool, name: str | None = None, previous: Settings | Non
         name = own_name(pool)
     read.report_unknown()
     _check_unsupported(read, pool)
-    return Settings(
+    strict_subnets = read.boolean("StrictSubnets", default.strict_subnets) or tunnel_server
+    settings = Settings(
         name=name,
         ed25519_private_key_file=read.text("Ed25519PrivateKeyFile", None),
         port=read.text("Port", default.port),
@@ -440,7 +494,8 @@ def build_settings(pool: Pool, name: str | None = None, previous: Settings | Non
         direct_only=read.boolean("DirectOnly", default.direct_only),
         decrement_ttl=read.boolean("DecrementTTL", default.decrement_ttl),
         priority_inheritance=read.boolean("PriorityInheritance", default.priority_inheritance),
-        strict_subnets=read.boolean("StrictSubnets", default.strict_subnets) or tunnel_server,
+        strict_subnets=strict_subnets,
+        strict_virtual_ips=read.boolean("StrictVirtualIPs", strict_subnets),
         tunnel_server=tunnel_server,
         subnets=read.subnets("Subnet", fatal=True),
         clamp_mss=read.boolean("ClampMSS", default.clamp_mss),
@@ -477,8 +532,51 @@ def build_settings(pool: Pool, name: str | None = None, previous: Settings | Non
         upnp=_upnp(pool),
         upnp_discover_wait=read.at_least(1, "UPnPDiscoverWait", default.upnp_discover_wait),
         upnp_refresh_period=read.at_least(1, "UPnPRefreshPeriod", default.upnp_refresh_period),
-        warnings=tuple(read.warnings),
     )
+    virtual_ips = _virtual_ips(read, pool, settings, previous)
+    return replace(settings, virtual_ips=virtual_ips, warnings=tuple(read.warnings))
+
+
+def _virtual_ips(
+    read: _Reader, pool: Pool, settings: Settings, previous: Settings | None
+) -> tuple[VirtualIP, ...]:
+    """Return the virtual IPs that work with these settings.
+
+    At a reload a bad line changes none of them, so that a slip of the pen does not move an address. With a
+    setting that forbids them there are none.
+    """
+    if previous is not None and (previous.mode is Mode.ROUTER) != (settings.mode is Mode.ROUTER):
+        settings = replace(settings, mode=previous.mode)  # the mode changes only at the next start
+    found = read.virtual_ips(settings.device_type)
+    entry = pool.first("VirtualIP")
+    obstacle = find_obstacle(settings)
+    if entry is not None and obstacle is not None:
+        cause = pool.first(obstacle.variable)
+        place = "" if cause is None else f" ({cause.where})"
+        what = f"{obstacle.variable} = {obstacle.value}{place}"
+        read.reject(entry, f"A virtual IP does not work with {what}: {obstacle.reason}")
+        return ()
+    if entry is not None and settings.device_type == "dummy":
+        read.warnings.append(f"With DeviceType = dummy no interface can have a virtual IP ({entry.where})")
+    if found is None:
+        return () if previous is None else previous.virtual_ips
+    return found
+
+
+def rejected_virtual_ips(pool: Pool, name: str) -> tuple[Settings, list[ConfigError]]:
+    """Return the own settings as far as they can be used, and what their lines VirtualIP are refused for.
+
+    For `pytinc fsck`, which reports all of it, and does not stop at the first.
+    """
+    settings = build_settings(pool, name, Settings(name))
+    read = _Reader(pool, tolerant=True)
+    _virtual_ips(read, pool, settings, None)
+    return settings, read.rejected
+
+
+def held_addresses(host: Pool) -> tuple[bytes, ...]:
+    """Return the addresses that a host file allows its node."""
+    return _Reader(host, tolerant=True).held_addresses()
 
 
 _DEVICE_NEEDED: Final = {
@@ -595,5 +693,6 @@ def build_host_settings(name: str, pool: Pool, public_key: bytes | None) -> Host
         pmtu_discovery=read.boolean("PMTUDiscovery", None),
         tcp_only=read.boolean("TCPOnly", None),
         weight=read.integer("Weight", None),
+        virtual_ips=read.held_addresses(),
         warnings=tuple(read.warnings),
     )

@@ -106,8 +106,10 @@ class HostSettings:
     pmtu_discovery: bool | None = None
     tcp_only: bool | None = None
     weight: int | None = None
+    virtual_ips: tuple[bytes, ...] = ()
+    """Addresses (4 or 16 bytes) that the node may hold; at most `MAX_VIRTUAL_IPS`."""
     warnings: tuple[str, ...] = ()
-    """Errors that leave the file usable: wrong types, unknown variables, bad subnets."""
+    """Errors that leave the file usable: wrong types, unknown variables, bad subnets and addresses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +157,9 @@ class Settings:
     guard_interval: int = 100
     """Milliseconds between two probes of a node that is watched."""
     virtual_ips: tuple[VirtualIP, ...] = ()
-    """Virtual addresses of which this node is a member (docs/virtual-ip.md); not in tinc."""
+    """Addresses that this node may serve, in the order of the file; empty where settings forbid it."""
     strict_virtual_ips: bool = False
-    """Only nodes whose host file lists a virtual address may serve it."""
+    """A node may hold an address only if its host file says so. Default: as StrictSubnets."""
     # Switching.
     mode: Mode = Mode.ROUTER
     broadcast: Broadcast = Broadcast.MST

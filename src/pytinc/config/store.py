@@ -20,7 +20,9 @@ from pytinc.config.parser import (
     Pool,
     build_host_settings,
     build_settings,
+    held_addresses,
     own_name,
+    own_settings_pool,
     parse_option,
     parse_text,
 )
@@ -168,11 +170,7 @@ class ConfigTree:
     def own_pool(self) -> Pool:
         """Return the own settings: server configuration and own host file in one pool."""
         server = self.read_server()
-        return self._with_own_host(server, self.read_host(own_name(server)))
-
-    @staticmethod
-    def _with_own_host(server: Pool, host: HostFile) -> Pool:
-        return Pool([*server.entries, *host.pool.entries])
+        return own_settings_pool(server, self.read_host(own_name(server)).pool)
 
     def load_settings(self, previous: Settings | None = None) -> Settings:
         """Read everything the daemon uses for itself.
@@ -184,10 +182,23 @@ class ConfigTree:
         server = self.read_server()
         name = own_name(server)
         host = self.read_host(name)
-        settings = build_settings(self._with_own_host(server, host), name, previous)
-        if host.problem is None:
-            return settings
-        return replace(settings, warnings=(str(host.problem), *settings.warnings))
+        settings = build_settings(own_settings_pool(server, host.pool), name, previous)
+        warnings = settings.warnings
+        if host.problem is not None:
+            warnings = (str(host.problem), *warnings)
+        if settings.strict_virtual_ips:
+            warnings += self._without_right(settings, host)
+        return replace(settings, warnings=warnings)
+
+    def _without_right(self, settings: Settings, host: HostFile) -> tuple[str, ...]:
+        """Return a warning for each virtual IP that the own host file does not allow."""
+        held = held_addresses(host.pool)
+        return tuple(
+            f"{self.host_path(settings.name)} has no line VirtualIP = {virtual_ip.address_text}: nodes with "
+            "StrictVirtualIPs will not let this node serve it"
+            for virtual_ip in settings.virtual_ips
+            if virtual_ip.address not in held
+        )
 
     def private_key_text(self) -> tuple[str, str, bool]:
         """Return text and path of the own private key file, and whether others than its owner may use it.

@@ -30,6 +30,7 @@ class ValueType(enum.Enum):
     HOST_PORT = "host [port]"
     ADDRESS_PORT = "address:port"
     KEY = "key"
+    VIRTUAL_IP = "address[/prefix] [key=value ...]"
 
 
 class Reload(enum.Enum):
@@ -137,6 +138,7 @@ _ROWS: Final = (
     ("ScriptsExtension", "S", _S, "", "d", "appended to script names"),
     ("ScriptsInterpreter", "S", _S, "", "d", "put in front of the path of scripts"),
     ("StrictSubnets", "S s", _B, "no", "n", "accept only Subnets from local host files"),
+    ("StrictVirtualIPs", "S s", _B, "as StrictSubnets", "y", "a node holds only VirtualIPs of its host file"),
     ("Subnet", "H m s", ValueType.SUBNET, "", "y", "a network the node serves"),
     ("TCPOnly", "S H s", _B, "no", "y, c", "do not use UDP; implies IndirectData"),
     ("TunnelServer", "S s", _B, "no", "n", "do not tell peers about other nodes; implies StrictSubnets"),
@@ -152,6 +154,7 @@ _ROWS: Final = (
     ("UPnPRefreshPeriod", "S", _SEC, "60", "n", "time after which the port is mapped again"),
     ("VDEGroup", "S", _S, "", "n", "group that may use our socket (DeviceType vde)"),
     ("VDEPort", "S", _I, "", "n", "port of the switch (DeviceType vde)"),
+    ("VirtualIP", "S H m", ValueType.VIRTUAL_IP, "", "y", "an address that this node may serve; not in tinc"),
     ("Weight", "H s", _I, "measured", "c", "weight of the edge to this node"),
 )  # fmt: skip
 

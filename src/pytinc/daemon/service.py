@@ -33,6 +33,7 @@ from pytinc.errors import ConfigError, DecodeError, PytincError
 from pytinc.net.control import ControlServer
 from pytinc.net.devices import open_device
 from pytinc.net.loop import Tasks, run
+from pytinc.net.managed_addresses import ManagedAddresses
 from pytinc.net.metrics import MetricsServer, bind_metrics_socket, require_library
 from pytinc.net.shell import Shell
 from pytinc.net.sockets import Listener, open_listeners, own_address, path_mtu
@@ -79,6 +80,7 @@ class Service:
         self._listeners: list[Listener]
         self._scripts: ScriptRunner
         self._shell: Shell
+        self._managed: ManagedAddresses
 
     def run(self) -> int:
         """Run until told to stop; return the exit status."""
@@ -145,6 +147,7 @@ class Service:
         )
         if self._settings.metrics_listen is not None:
             require_library()
+        self._managed = ManagedAddresses(loop, device.name, self._log)
         first = listeners[0].address
         listening = self._run_files.create(
             PidFile(os.getpid(), self._control.cookie, contact_address(first.host), first.port)
@@ -216,6 +219,9 @@ class Service:
         if not self._settings.device_standby:
             self._scripts.run("tinc-up", {})
             await self._scripts.idle()
+        # Only now, because tinc-up sets the host's own address, which must be the first one.
+        self._managed.set(self._settings.virtual_ips)
+        await self._managed.settled()
         assert self._device is not None
         # Only now: tinc-up may have given the interface another MAC address.
         self._shell.node.set_hwaddr(self._device.hwaddr)
@@ -243,6 +249,8 @@ class Service:
         self._notifier.send("STOPPING=1")
         self._shell.close()
         await self._scripts.idle()
+        self._managed.set(())
+        await self._managed.settled()
         if not self._settings.device_standby:
             self._scripts.run("tinc-down", {})
             await self._scripts.idle()
@@ -429,6 +437,7 @@ class Service:
             extension=settings.scripts_extension,
             interpreter=settings.scripts_interpreter,
         )
+        self._managed.set(settings.virtual_ips)
         self._shell.reload(self._settings)
         return 0
 

@@ -40,12 +40,12 @@ _pytinc_running() {
 _pytinc_variable() {
     local host=${cur%%.*} name
     if [[ $cur == *.* ]]; then
-        for name in Address Cipher ClampMSS Compression Digest Ed25519PublicKey Ed25519PublicKeyFile IndirectData MACLength PMTU PMTUDiscovery Port PublicKey PublicKeyFile Subnet TCPOnly Weight; do
+        for name in Address Cipher ClampMSS Compression Digest Ed25519PublicKey Ed25519PublicKeyFile IndirectData MACLength PMTU PMTUDiscovery Port PublicKey PublicKeyFile Subnet TCPOnly VirtualIP Weight; do
             _pytinc_offer "$cur" "$host.$name"
         done
         return
     fi
-    _pytinc_offer "$cur" Address AddressFamily AutoConnect BindToAddress BindToInterface Broadcast BroadcastSubnet Cipher ClampMSS Compression ConnectTo DecrementTTL Device DeviceStandby DeviceType Digest DirectOnly Ed25519PrivateKeyFile Ed25519PublicKey Ed25519PublicKeyFile ExperimentalProtocol FastTag Forwarding FWMark GraphDumpFile GuardInterval Hostnames IffOneQueue IndirectData Interface InvitationExpire KeyExpire ListenAddress LocalDiscovery LogLevel MACExpire MACLength MaxConnectionBurst MaxOutputBufferSize MaxTimeout MetricsListen Mode MTUInfoInterval Name NeighbourGuard Offload PingInterval PingTimeout PMTU PMTUDiscovery Port PriorityInheritance PrivateKey PrivateKeyFile ProcessPriority Proxy PublicKey PublicKeyFile ReplayWindow Sandbox ScriptsExtension ScriptsInterpreter StrictSubnets Subnet TCPOnly TunnelServer UDPDiscovery UDPDiscoveryInterval UDPDiscoveryKeepaliveInterval UDPDiscoveryTimeout UDPInfoInterval UDPRcvBuf UDPSndBuf UPnP UPnPDiscoverWait UPnPRefreshPeriod VDEGroup VDEPort Weight
+    _pytinc_offer "$cur" Address AddressFamily AutoConnect BindToAddress BindToInterface Broadcast BroadcastSubnet Cipher ClampMSS Compression ConnectTo DecrementTTL Device DeviceStandby DeviceType Digest DirectOnly Ed25519PrivateKeyFile Ed25519PublicKey Ed25519PublicKeyFile ExperimentalProtocol FastTag Forwarding FWMark GraphDumpFile GuardInterval Hostnames IffOneQueue IndirectData Interface InvitationExpire KeyExpire ListenAddress LocalDiscovery LogLevel MACExpire MACLength MaxConnectionBurst MaxOutputBufferSize MaxTimeout MetricsListen Mode MTUInfoInterval Name NeighbourGuard Offload PingInterval PingTimeout PMTU PMTUDiscovery Port PriorityInheritance PrivateKey PrivateKeyFile ProcessPriority Proxy PublicKey PublicKeyFile ReplayWindow Sandbox ScriptsExtension ScriptsInterpreter StrictSubnets StrictVirtualIPs Subnet TCPOnly TunnelServer UDPDiscovery UDPDiscoveryInterval UDPDiscoveryKeepaliveInterval UDPDiscoveryTimeout UDPInfoInterval UDPRcvBuf UDPSndBuf UPnP UPnPDiscoverWait UPnPRefreshPeriod VDEGroup VDEPort VirtualIP Weight
     for name in $(_pytinc_hosts); do _pytinc_offer "$cur" "$name."; done
     [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *. ]] && compopt -o nospace 2>/dev/null
     return 0
@@ -54,7 +54,7 @@ _pytinc_variable() {
 _pytinc_value() {
     local name=${1##*.}
     case ${name,,} in
-        autoconnect|clampmss|decrementttl|devicestandby|directonly|experimentalprotocol|fasttag|hostnames|iffonequeue|indirectdata|localdiscovery|neighbourguard|offload|pmtudiscovery|priorityinheritance|strictsubnets|tcponly|tunnelserver|udpdiscovery) _pytinc_offer "$cur" yes no ;;
+        autoconnect|clampmss|decrementttl|devicestandby|directonly|experimentalprotocol|fasttag|hostnames|iffonequeue|indirectdata|localdiscovery|neighbourguard|offload|pmtudiscovery|priorityinheritance|strictsubnets|strictvirtualips|tcponly|tunnelserver|udpdiscovery) _pytinc_offer "$cur" yes no ;;
         connectto|name) _pytinc_offer "$cur" $(_pytinc_hosts) ;;
     esac
 }
@@ -134,6 +134,10 @@ _pytinc() {
                 _pytinc_variable
             elif ((count == 1)) && [[ $command != get ]]; then
                 _pytinc_value "$last"
+            elif [[ $command == [as]* && ${given[0],,} == virtualip && $last != "=" && $cur != "=" ]]; then
+                # bash makes three words of priority=5.
+                compopt -o nospace 2>/dev/null
+                _pytinc_offer "$cur" priority= preempt= check= status= text= verify= interval= timeout= rise= fall= manage=
             fi
             ;;
         info | disconnect)
@@ -153,7 +157,7 @@ _pytinc() {
             [[ $cur == -* ]] && _pytinc_offer "$cur" --json
             ;;
         fsck) _pytinc_offer "$cur" --json ;;
-        edit) ((count == 0)) && _pytinc_offer "$cur" tinc.conf tinc-up tinc-down host-up host-down subnet-up subnet-down vip-changed $(_pytinc_hosts) ;;
+        edit) ((count == 0)) && _pytinc_offer "$cur" tinc.conf tinc-up tinc-down host-up host-down subnet-up subnet-down vip-changed vip-up vip-down $(_pytinc_hosts) ;;
         debug | log) ((count == 0)) && _pytinc_offer "$cur" 0 1 2 3 4 5 10 ;;
         sign) _pytinc_files -f ;;
         start | restart) _pytinc_offer "$cur" -c --config -n --net -D --no-detach -d --debug -L --mlock --logfile -s --syslog --pidfile -o --option -R --chroot -U --user --bypass-security --help --version ;;

@@ -144,9 +144,9 @@ function __pytinc_variables
     set -l word (commandline -ct)
     if string match -q '*.*' -- $word
         set -l host (string replace -r '\..*' '' -- $word)
-        printf "$host.%s\n" Address Cipher ClampMSS Compression Digest Ed25519PublicKey Ed25519PublicKeyFile IndirectData MACLength PMTU PMTUDiscovery Port PublicKey PublicKeyFile Subnet TCPOnly Weight
+        printf "$host.%s\n" Address Cipher ClampMSS Compression Digest Ed25519PublicKey Ed25519PublicKeyFile IndirectData MACLength PMTU PMTUDiscovery Port PublicKey PublicKeyFile Subnet TCPOnly VirtualIP Weight
     else
-        printf '%s\n' Address AddressFamily AutoConnect BindToAddress BindToInterface Broadcast BroadcastSubnet Cipher ClampMSS Compression ConnectTo DecrementTTL Device DeviceStandby DeviceType Digest DirectOnly Ed25519PrivateKeyFile Ed25519PublicKey Ed25519PublicKeyFile ExperimentalProtocol FastTag Forwarding FWMark GraphDumpFile GuardInterval Hostnames IffOneQueue IndirectData Interface InvitationExpire KeyExpire ListenAddress LocalDiscovery LogLevel MACExpire MACLength MaxConnectionBurst MaxOutputBufferSize MaxTimeout MetricsListen Mode MTUInfoInterval Name NeighbourGuard Offload PingInterval PingTimeout PMTU PMTUDiscovery Port PriorityInheritance PrivateKey PrivateKeyFile ProcessPriority Proxy PublicKey PublicKeyFile ReplayWindow Sandbox ScriptsExtension ScriptsInterpreter StrictSubnets Subnet TCPOnly TunnelServer UDPDiscovery UDPDiscoveryInterval UDPDiscoveryKeepaliveInterval UDPDiscoveryTimeout UDPInfoInterval UDPRcvBuf UDPSndBuf UPnP UPnPDiscoverWait UPnPRefreshPeriod VDEGroup VDEPort Weight
+        printf '%s\n' Address AddressFamily AutoConnect BindToAddress BindToInterface Broadcast BroadcastSubnet Cipher ClampMSS Compression ConnectTo DecrementTTL Device DeviceStandby DeviceType Digest DirectOnly Ed25519PrivateKeyFile Ed25519PublicKey Ed25519PublicKeyFile ExperimentalProtocol FastTag Forwarding FWMark GraphDumpFile GuardInterval Hostnames IffOneQueue IndirectData Interface InvitationExpire KeyExpire ListenAddress LocalDiscovery LogLevel MACExpire MACLength MaxConnectionBurst MaxOutputBufferSize MaxTimeout MetricsListen Mode MTUInfoInterval Name NeighbourGuard Offload PingInterval PingTimeout PMTU PMTUDiscovery Port PriorityInheritance PrivateKey PrivateKeyFile ProcessPriority Proxy PublicKey PublicKeyFile ReplayWindow Sandbox ScriptsExtension ScriptsInterpreter StrictSubnets StrictVirtualIPs Subnet TCPOnly TunnelServer UDPDiscovery UDPDiscoveryInterval UDPDiscoveryKeepaliveInterval UDPDiscoveryTimeout UDPInfoInterval UDPRcvBuf UDPSndBuf UPnP UPnPDiscoverWait UPnPRefreshPeriod VDEGroup VDEPort VirtualIP Weight
         for host in (__pytinc_hosts)
             printf '%s.\n' $host
         end
@@ -160,11 +160,18 @@ end
 
 function __pytinc_values
     switch (string lower -- (string replace -r '.*\.' '' -- (__pytinc_given)[2]))
-        case (string split '|' 'autoconnect|clampmss|decrementttl|devicestandby|directonly|experimentalprotocol|fasttag|hostnames|iffonequeue|indirectdata|localdiscovery|neighbourguard|offload|pmtudiscovery|priorityinheritance|strictsubnets|tcponly|tunnelserver|udpdiscovery')
+        case (string split '|' 'autoconnect|clampmss|decrementttl|devicestandby|directonly|experimentalprotocol|fasttag|hostnames|iffonequeue|indirectdata|localdiscovery|neighbourguard|offload|pmtudiscovery|priorityinheritance|strictsubnets|strictvirtualips|tcponly|tunnelserver|udpdiscovery')
             printf 'yes\nno\n'
         case (string split '|' 'connectto|name')
             __pytinc_hosts
     end
+end
+
+# Is it a virtual IP, with an address already?
+function __pytinc_has_address
+    set -l given (__pytinc_given)
+    contains -- $given[1] set add; and test (count $given) -gt 2
+    and test (string lower -- $given[2]) = virtualip
 end
 
 function __pytinc_pending
@@ -230,11 +237,12 @@ complete -c pytinc -n '__pytinc_after graph digraph' -l svg -r -F -d 'Draw into 
 complete -c pytinc -n '__pytinc_after graph digraph' -l png -r -F -d 'Draw into a file'
 complete -c pytinc -n '__pytinc_first get set add del' -a '(__pytinc_variables)'
 complete -c pytinc -n __pytinc_has_value -a '(__pytinc_values)'
+complete -c pytinc -n __pytinc_has_address -a 'priority= preempt= check= status= text= verify= interval= timeout= rise= fall= manage='
 complete -c pytinc -n '__pytinc_first info disconnect' -a '(__pytinc_nodes)'
 complete -c pytinc -n '__pytinc_first connect verify' -a '(__pytinc_hosts)'
 complete -c pytinc -n '__pytinc_command verify; and not __pytinc_first verify' -F
 complete -c pytinc -n '__pytinc_first network' -a '(__pytinc_networks)'
-complete -c pytinc -n '__pytinc_first edit' -a 'tinc.conf tinc-up tinc-down host-up host-down subnet-up subnet-down vip-changed (__pytinc_hosts)'
+complete -c pytinc -n '__pytinc_first edit' -a 'tinc.conf tinc-up tinc-down host-up host-down subnet-up subnet-down vip-changed vip-up vip-down (__pytinc_hosts)'
 complete -c pytinc -n '__pytinc_first debug log' -a '0 1 2 3 4 5 10'
 complete -c pytinc -n '__pytinc_command sign' -F
 complete -c pytinc -n '__pytinc_command start restart' -a '-c --config -n --net -D --no-detach -d --debug -L --mlock --logfile -s --syslog --pidfile -o --option -R --chroot -U --user --bypass-security --help --version'
