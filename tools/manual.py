@@ -47,8 +47,8 @@ COMMAND_TEXTS = {
     "writes a free port into the node's host file.",
     "get": "Without HOST, get looks for the variable in tinc.conf, or in the own host file if it belongs "
     "there. `get Port' prints the port that the running daemon uses.",
-    "set": "The first line of the variable is replaced; others are removed with a warning. The daemon is "
-    "told to reload.",
+    "set": "The first line of the variable is replaced; others are removed with a warning. In tinc.conf, a "
+    "VirtualIP replaces only the line of the same address. The daemon is told to reload.",
     "add": "For a variable that may occur only once, this is the same as set.",
     "del": "Values are compared without regard to case.",
     "config": "config VERB ... is the same as VERB ..., where VERB is get, set, add, del, replace or change. "

@@ -161,15 +161,29 @@ def test_a_second_line_for_an_address_is_refused_with_advice(run: Run, conf: Pat
     result = run("-c", "conf", "add", "VirtualIP", "10.1.1.10")
     assert (result.status, result.out) == (1, "")
     assert "already: VirtualIP = 10.1.1.10/24 priority=5\n" in result.err
-    assert "`del VirtualIP 10.1.1.10'" in result.err
+    assert "Change it with `set'" in result.err
     assert lines_of(conf / "tinc.conf") == ["VirtualIP = 10.1.1.10/24 priority=5"]
 
 
-def test_set_replaces_the_line_and_says_what_is_lost(run: Run, conf: Path) -> None:
-    run("-c", "conf", "add", "VirtualIP", "10.1.1.10")
-    result = run("-c", "conf", "set", "VirtualIP", "10.1.1.10", "priority=7")
+@pytest.mark.parametrize("verb", ["set", "get"])
+def test_set_changes_the_line_of_one_address_and_no_other(run: Run, conf: Path, verb: str) -> None:
+    for line in ("fd00::1", "10.1.1.10/24 rise=1", "10.1.1.11"):
+        run("-c", "conf", "add", "VirtualIP", line)
+    assert run("-c", "conf", verb, "VirtualIP", "10.1.1.10", "priority=7") == (0, "", "")
+    assert run("-c", "conf", verb, "VirtualIP", "10.1.1.12") == (0, "", "")
+    assert lines_of(conf / "tinc.conf") == [
+        "VirtualIP = fd00::1",
+        "VirtualIP = 10.1.1.10 priority=7",
+        "VirtualIP = 10.1.1.11",
+        "VirtualIP = 10.1.1.12",
+    ]
+
+
+def test_set_replaces_all_that_a_host_file_allows(run: Run, conf: Path) -> None:
+    run("-c", "conf", "add", "beta.VirtualIP", "10.1.1.10")
+    result = run("-c", "conf", "set", "beta.VirtualIP", "10.1.1.11")
     assert result == (0, "", "Warning: removing VirtualIP = 10.1.1.10\n")
-    assert lines_of(conf / "tinc.conf") == ["VirtualIP = 10.1.1.10 priority=7"]
+    assert lines_of(conf / "hosts/beta") == ["VirtualIP = 10.1.1.11"]
 
 
 def test_a_bad_line_can_be_removed(run: Run, conf: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pytinc.config.edit import EditResult, add_value, delete_values, get_values, set_value
+from pytinc.config.edit import EditResult, add_value, delete_values, get_values, replace_values, set_value
 from pytinc.config.parser import parse_text
 from pytinc.config.variables import VARIABLES, lookup
 from pytinc.errors import ConfigError
@@ -82,6 +82,21 @@ class TestSet:
     def test_a_name_that_would_not_read_back_is_refused(self, name: str) -> None:
         with pytest.raises(ConfigError):
             set_value("", name, "1")
+
+
+class TestReplace:
+    def test_only_the_old_values_give_way(self) -> None:
+        text = "ConnectTo = a1\nconnectto=b1\nPort = 1\nConnectTo = a2\n"
+        result = replace_values(text, "ConnectTo", " a3 ", lambda value: value.startswith("a"))
+        assert result.text == "ConnectTo = a3\nconnectto=b1\nPort = 1\n"
+        assert (result.warnings, result.changed) == ((), True)
+
+    def test_without_an_old_value_a_line_is_appended(self) -> None:
+        result = replace_values("ConnectTo = b", "connectto", "a", lambda value: False)
+        assert result.text == "ConnectTo = b\nConnectTo = a\n"
+
+    def test_the_same_value_changes_nothing(self) -> None:
+        assert not replace_values("ConnectTo = a\n", "ConnectTo", "a", lambda value: True).changed
 
 
 class TestAdd:

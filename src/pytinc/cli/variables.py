@@ -16,7 +16,7 @@ import click
 
 from pytinc.cli.files import open_failure, read_text, write_text
 from pytinc.cli.session import say
-from pytinc.config.edit import EditResult, add_value, delete_values, get_values, set_value
+from pytinc.config.edit import EditResult, add_value, delete_values, get_values, replace_values, set_value
 from pytinc.config.variables import Variable, lookup
 from pytinc.errors import ConfigError, DecodeError
 from pytinc.wire.names import is_valid_name
@@ -45,7 +45,7 @@ def get(session: Session, words: list[str]) -> int:
     if target.value:
         if session.json:
             raise click.ClickException("`get --json' only prints values and takes none.")
-        return _change(session, target, _set)
+        return _change(session, target, _setter(target))
     if target.name.lower() == "port" and (port := _port_in_use(session, target.host)) is not None:
         return _print_values(session, target, [port])
     _check_host(target)
@@ -73,7 +73,8 @@ def _print_values(session: Session, target: Target, values: list[str]) -> int:
 
 def set_(session: Session, words: list[str]) -> int:
     """Set a variable to one value."""
-    return _change(session, parse_target(words), _set)
+    target = parse_target(words)
+    return _change(session, target, _setter(target))
 
 
 def add(session: Session, words: list[str]) -> int:
@@ -140,6 +141,10 @@ def _is_virtual_ip(target: Target) -> bool:
     return target.name.lower() == "virtualip"
 
 
+def _setter(target: Target) -> Callable[[str, Variable | str, str], EditResult]:
+    return _set_virtual_ip if _is_virtual_ip(target) and target.host is None else set_value
+
+
 def _with_quotes(word: str) -> str:
     """Put the quotes back that the shell has taken from ``text="all is well"``."""
     from pytinc.wire.virtual_ip import quote
@@ -162,6 +167,14 @@ def _check_virtual_ip(target: Target) -> None:
         raise click.ClickException(f"Malformed virtual IP: {error}") from error
 
 
+def _set_virtual_ip(text: str, variable: Variable | str, value: str) -> EditResult:
+    """Change the line of one address; those of others stay, since each is a setting of its own."""
+    from pytinc.wire.virtual_ip import address_of
+
+    old = _lines_of(text, address_of(value))
+    return replace_values(text, variable, value, old.__contains__)
+
+
 def _add_virtual_ip(text: str, variable: Variable | str, value: str) -> EditResult:
     """Add a line, unless there is another one for the address: the daemon would refuse the second."""
     from pytinc.wire.virtual_ip import address_of
@@ -170,8 +183,7 @@ def _add_virtual_ip(text: str, variable: Variable | str, value: str) -> EditResu
     others = _lines_of(text, address_of(value))
     if result.changed and others:
         raise click.ClickException(
-            f"There is a line for this address already: VirtualIP = {others[0]}\n"
-            f"Remove it first, with `del VirtualIP {others[0].split()[0].partition('/')[0]}'."
+            f"There is a line for this address already: VirtualIP = {others[0]}\nChange it with `set'."
         )
     return result
 
@@ -229,10 +241,6 @@ def _change(session: Session, target: Target, edit: Callable[[str, Variable | st
     if result.changed:
         _write(session, path, result)
     return 0
-
-
-def _set(text: str, variable: Variable | str, value: str) -> EditResult:
-    return set_value(text, variable, value)
 
 
 def _refuse(session: Session, complaint: str) -> None:

@@ -9,7 +9,7 @@ lines of other variables are copied as they are. The command first decides wheth
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -47,6 +47,16 @@ def set_value(text: str, variable: Variable | str, value: str) -> EditResult:
     return _set(text, variable, value.strip(_BLANKS), warn=known is not None and known.multiple)
 
 
+def replace_values(
+    text: str, variable: Variable | str, value: str, is_old: Callable[[str], bool]
+) -> EditResult:
+    """Let ``value`` take the place of those values for which ``is_old`` is true, and leave the others alone.
+
+    If there is none, a line is appended. Raises `ConfigError` for a value that a line cannot hold.
+    """
+    return _set(text, variable, value.strip(_BLANKS), warn=False, is_old=is_old)
+
+
 def add_value(text: str, variable: Variable | str, value: str) -> EditResult:
     """Add a value: append a line, unless the value is there already (case is ignored).
 
@@ -76,14 +86,21 @@ def delete_values(text: str, variable: Variable | str, value: str | None = None)
     return EditResult(_terminated("".join(kept)), (), changed=True)
 
 
-def _set(text: str, variable: Variable | str, value: str, *, warn: bool) -> EditResult:
+def _set(
+    text: str,
+    variable: Variable | str,
+    value: str,
+    *,
+    warn: bool,
+    is_old: Callable[[str], bool] = lambda value: True,
+) -> EditResult:
     name = _spelling(variable)
     replacement = _line(name, value)
     lines: list[str] = []
     warnings: list[str] = []
     written = False
     for line, old in _scan(text, name):
-        if old is None:
+        if old is None or not is_old(old):
             lines.append(line)
             continue
         if warn and not _same(old, value):
