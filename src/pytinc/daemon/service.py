@@ -30,6 +30,7 @@ from pytinc.daemon.privileges import drop_privileges, prepare_directories, set_p
 from pytinc.daemon.runfiles import RunFiles, contact_address
 from pytinc.daemon.scripts import ScriptContext, ScriptRunner
 from pytinc.errors import ConfigError, DecodeError, PytincError
+from pytinc.net import http_check
 from pytinc.net.control import ControlServer
 from pytinc.net.devices import open_device
 from pytinc.net.loop import Tasks, run
@@ -120,6 +121,7 @@ class Service:
             await self._run_up_scripts()
             # tinc-up may only just have set the address that it binds to.
             self._bind_metrics()
+            await self._load_what_checks_need(loop)
             self._give_up_privileges()
             await self._control.start(listening, login_timeout=self._settings.ping_timeout)
             await self._start_metrics(loop)
@@ -190,6 +192,7 @@ class Service:
             netname=self._launch.paths.netname,
             log=self._log,
             run_script=self._scripts.run,
+            script_command=self._scripts.command,
             on_fatal=self._fatal,
             deliver_capture=self._control.write_frames,
         )
@@ -204,6 +207,11 @@ class Service:
 
     def _trace_requests(self) -> None:
         self._shell.node.trace_requests(self._log.wants(REQUEST_LEVEL))
+
+    async def _load_what_checks_need(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Load it now: after a change of the root directory it would not be found."""
+        if http_check.needs_library(self._settings.virtual_ips):
+            await loop.run_in_executor(None, http_check.load_library)
 
     def _bind_metrics(self) -> None:
         if self._settings.metrics_listen is not None:
