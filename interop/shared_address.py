@@ -170,7 +170,7 @@ def asking_all_the_time(node: Node, others: Iterable[str]) -> Iterator[None]:
 
 
 @contextmanager
-def told(network: Network, pattern: str) -> Iterator[None]:
+def logged(network: Network, pattern: str) -> Iterator[None]:
     """Check that a pytinc node logs a line that matches, in the block or soon after it."""
     marks = {node.name: len(node.log()) for node in guards(network)}
     yield

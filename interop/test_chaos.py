@@ -119,7 +119,7 @@ print(json.dumps([sent, answered]))
 
 @dataclass(frozen=True)
 class Restart:
-    """One restart. It ``began`` when the daemon was told to end, and the new one was ``ready`` (monotonic s)."""
+    """One restart: when the daemon was told to end, and when the new one was ready (monotonic seconds)."""
 
     name: str
     how: str

@@ -1,4 +1,4 @@
-"""FastTag in a network with tincd: pytinc nodes agree on it, and tincd never gets a record with the fast tag."""
+"""FastTag in a network with tincd: pytinc nodes agree on it, and tincd never gets a record with this tag."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ PING_INTERVAL_S = 0.05
 BAD_RECORD = "Failed to decrypt and verify packet"
 """tincd logs this at level 5 for a record with a wrong tag, whoever sent it."""
 OVERTAKING = 50
-"""How many wrong tags are allowed: some records under a new key reach tincd before the last message of the key
-exchange, more of them on a busy machine. With the fast tag, hundreds would fail."""
+"""How many wrong tags are allowed: some records under a new key reach tincd before the last message of the
+key exchange, more of them on a busy machine. With the fast tag, hundreds would fail."""
 
 
 @pytest.fixture(scope="module")

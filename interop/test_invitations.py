@@ -84,7 +84,7 @@ Spoil = Callable[[Network, str, Kind], str]
 
 
 class Bad:
-    """Ways to spoil an invitation: each changes the URL or files of the inviter, and returns the URL to use."""
+    """Ways to spoil an invitation: each changes the URL or the inviter's files, and returns the URL."""
 
     @staticmethod
     def used(network: Network, url: str, kind: Kind) -> str:

@@ -94,7 +94,7 @@ def joiner(tmp_path: Path) -> Iterator[Node]:
 
 
 def invite(inviter: Node, name: str, more: str = "") -> str:
-    """Make an invitation and return its URL; ``more`` is text that an administrator adds to the node's part."""
+    """Make an invitation and return its URL; ``more`` is what an administrator adds to the node's part."""
     before = set((inviter.confbase / "invitations").glob("*")) if more else set()
     url = inviter.run("invite", name).strip()
     if more:

@@ -1,4 +1,4 @@
-"""Five hosts, with C and pytinc in every role: frames flow, faults are noticed, and recovered nodes are used again.
+"""Five hosts, C and pytinc in every role: frames flow, faults are noticed, recovered nodes are used again.
 
     leaf_a ──> entry <── relay <── leaf_b        an arrow points from the node that connects
                  └─────> leaf_c

@@ -88,7 +88,7 @@ def who_gets(
 ) -> dict[str, int]:
     """Send a frame, and return how often each other node gets it.
 
-    A frame that comes after `QUIET_S` is not counted, unless it is ``wanted`` (how often it should come, by node).
+    ``wanted`` says how many frames to wait for at each node. Others count only if they come within `QUIET_S`.
     """
     others = [node for node in network if node is not sender]
     sent = frame(to, sender, b"who gets this?".ljust(46, b"."))

@@ -1,4 +1,4 @@
-"""How frames pass between C and pytinc: VLAN tags stay, the MSS of TCP is clamped, too long frames are dropped.
+"""How frames pass between C and pytinc: VLAN tags, the MSS of TCP, and frames that are too long.
 
 left ──> right        left connects to right
 """
@@ -53,7 +53,7 @@ def ether(to: Node, sender: Node, *tags: tuple[int, int], kind: int = EXPERIMENT
 
 
 def carried(sender: Node, receiver: Node, frame: bytes, seconds: float = PATIENCE_S) -> bytes | None:
-    """Send a frame into one tap, and return what comes out of the other (same addresses, same end), or None."""
+    """Send a frame into one tap; return what comes out of the other (same addresses, same end), or None."""
     with Port(receiver.host, receiver.interface) as far, Port(sender.host, sender.interface) as near:
         near.send(frame)
         return far.until(lambda came: came[:12] == frame[:12] and came[-16:] == frame[-16:], seconds)

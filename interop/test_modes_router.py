@@ -50,7 +50,7 @@ def plain(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Networ
 
 @pytest.fixture
 def configured(plain: Network) -> Iterator[Configure]:
-    """A function that starts the network with more lines in files; each role may get lines in its ``tinc.conf``.
+    """A function that starts the network with more lines in host files, and in ``tinc.conf`` of some roles.
 
     After the test the network is stopped, and its files are as before.
     """
@@ -58,7 +58,7 @@ def configured(plain: Network) -> Iterator[Configure]:
     kept |= {file: file.read_text() for node in plain for file in (node.confbase / "hosts").iterdir()}
 
     def start(*, subnets: dict[str, Lines] | None = None, seen: bool = True, **settings: Lines) -> Network:
-        """``subnets`` has pairs of owner and subnet, by the role whose host file of that owner gets the Subnet.
+        """``subnets`` are pairs of owner and subnet by role: the node's host file of the owner gets a Subnet.
 
         With ``seen``, wait until all nodes see each other.
         """
@@ -87,7 +87,7 @@ def wait_answer(node: Node, address: str) -> None:
 
 
 def wait_said(node: Node, pattern: str, address: str) -> None:
-    """Ping until ping prints this; it may take some pings, as a node sends at most three ICMP errors a second."""
+    """Ping until ping prints this; some get no answer, as a node sends at most three ICMP errors a second."""
 
     def said() -> object:
         text = node.host.run("ping", "-n", "-c", "1", "-W", "1", address, check=False).stdout

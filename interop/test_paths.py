@@ -37,7 +37,7 @@ def make_router(lab: Lab, name: str) -> Host:
 
 
 def put_behind(node: Node, router: Host, number: int) -> None:
-    """Move a node's host from the switch to the network behind a router; no other node has its new address."""
+    """Move a node's host from the switch to the network behind a router; no host file has its new address."""
     host, switch = node.host, node.host.lab.switch
     run("ip", "-n", switch, "link", "set", "dev", host.name, "netns", router.namespace)
     router.run("ip", "link", "set", "dev", host.name, "master", "lan", "up")

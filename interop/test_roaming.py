@@ -31,7 +31,7 @@ table ip rebound {{
   chain forgotten {{ type filter hook prerouting priority raw; iifname "eth0" udp dport 655 drop; }}
 }}
 """
-"""Datagrams leave from another port, and those to the old port are lost, like behind a NAT that lost its state."""
+"""Datagrams leave from another port, and those to the old port are lost, as if a NAT had lost its state."""
 
 
 @pytest.fixture(scope="module")

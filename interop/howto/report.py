@@ -17,8 +17,8 @@ _NAMES: Final = {Kind.C: "C", Kind.PY: "pytinc"}
 
 
 _NOTE: Final = (
-    "Seconds lost: from the kill of the node that answers until another node answers. Nearly all of that time",
-    "the client's kernel still uses its old neighbour entry, until the entry times out.",
+    "Seconds lost: from the kill of the node that answers until another node answers. For nearly all of that",
+    "time the client's kernel still uses its old neighbour entry, until the entry times out.",
 )
 
 
