@@ -163,7 +163,9 @@ def test_purge_is_accepted_and_keeps_reachable_nodes(network: Network, command: 
 
 
 @COMMANDS
-def test_log_follows_the_log(network: Network, command: Kind, streams: list[subprocess.Popen[bytes]]) -> None:
+def test_the_command_log_follows_the_log(
+    network: Network, command: Kind, streams: list[subprocess.Popen[bytes]]
+) -> None:
     follower = spawn(command, network["hub"], "log", "5")
     streams.append(follower)
     assert follower.stdout is not None
@@ -178,7 +180,7 @@ def test_log_follows_the_log(network: Network, command: Kind, streams: list[subp
 
 
 @COMMANDS
-def test_pcap_captures_frames(
+def test_the_command_pcap_captures_frames(
     network: Network, command: Kind, streams: list[subprocess.Popen[bytes]]
 ) -> None:
     hub, leaf = network["hub"], network["leaf"]

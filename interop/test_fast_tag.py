@@ -95,7 +95,7 @@ def fast_tag_of(node: Node, peer: str) -> tuple[bool | None, bool | None]:
 
 
 @pytest.mark.slow
-def test_both_sides_find_the_path_mtu_with_the_fast_tag_in_use(trio: Network) -> None:
+def test_all_pairs_find_the_path_mtu_although_probes_have_a_capability_block(trio: Network) -> None:
     for one, other in permutations(trio, 2):
         what = f"{one.name} knows its MTU to {other.name}"
         wait_until(partial(knows_mtu, one, other), PATIENCE_S, what)

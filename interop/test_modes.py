@@ -178,7 +178,7 @@ def test_the_broadcast_setting_decides_who_gets_a_broadcast(
     wait_answers(left, right)
 
 
-def test_indirect_data_sends_frames_through_the_relay_and_direct_only_does_not_send_them(
+def test_a_node_with_indirect_data_uses_the_relay_and_one_with_direct_only_sends_it_no_frames(
     configured: Configure,
 ) -> None:
     network = configured(left=(("IndirectData", "yes"),), right=(("DirectOnly", "yes"),))

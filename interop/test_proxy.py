@@ -105,7 +105,7 @@ def test_a_node_reaches_the_mesh_through_a_proxy(network: Network, proxy: Host, 
     wait_until(lambda: not hub.sees([spoke]), PATIENCE_S, "the hub has noticed")
 
 
-def test_a_proxy_of_another_kind_is_named_in_the_log(network: Network, proxy: Host) -> None:
+def test_the_log_says_why_a_proxy_of_another_kind_does_not_work(network: Network, proxy: Host) -> None:
     if shutil.which("danted", path=PATH) is None:
         pytest.skip("danted is not installed")
     spoke = network["spoke"]

@@ -186,7 +186,7 @@ def test_without_udp_between_them_left_and_right_reach_each_other_through_middle
         lab.clear_faults()
 
 
-def test_while_the_owner_is_gone_the_backup_serves_and_its_own_address_is_unreachable(
+def test_while_the_owner_is_gone_the_backup_serves_and_the_owners_address_is_unreachable(
     network: Network,
 ) -> None:
     left, _, right = network
