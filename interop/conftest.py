@@ -4,7 +4,7 @@ A test module lists in ``CASTS`` the combinations of daemons that it is run with
 the real tincd and P for pytinc. ``pytest interop --control`` runs everything with C nodes only, which checks
 the tests and the lab themselves.
 
-Each module builds one network, because that is slow, and its tests use it one after the other. A test that
+Building a network is slow, so each module builds one, and its tests use it one after the other. A test that
 breaks something repairs it before it ends.
 """
 

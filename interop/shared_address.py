@@ -25,7 +25,7 @@ from pytinc.lab.traffic import neighbour
 VIP4, VIP6 = "10.1.1.10", "fd00:1::10"
 VIPS = (VIP4, VIP6)
 HEALED_S = 15
-"""How many seconds a client may be without its server. With C nodes alone it takes 20 s to a minute."""
+"""How many seconds a client may be without its server. With C nodes alone it is 20 s to a minute."""
 HEALED_BY_C_S = 100
 MANY = 1_000_000
 FEW = 10

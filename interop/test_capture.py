@@ -230,7 +230,7 @@ class Play:
 
     def _login(self) -> None:
         self._udp("left", "middle", on=False)
-        # It starts with debug level 0; the level is raised while it runs, so that this way is tested as well.
+        # It starts with debug level 0; the level is raised while it runs, which tests that as well.
         self.network["middle"].start("-d0")
         self.network["middle"].tinc("debug", "5")
         self.network["left"].start("-d5")

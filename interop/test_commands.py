@@ -220,7 +220,7 @@ def test_top_shows_the_nodes_until_q(
 
 
 @COMMANDS
-def test_each_command_stops_each_daemon_and_finds_no_pid_file_then(network: Network, command: Kind) -> None:
+def test_each_command_stops_each_daemon_and_then_finds_no_pid_file(network: Network, command: Kind) -> None:
     hub = network["hub"]
     ask(command, hub, "stop")
     wait_until(lambda: not hub.running(), PATIENCE_S, "the daemon has ended")

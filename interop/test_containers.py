@@ -26,8 +26,8 @@ CONTROL = "CCCCC"
 USUAL = ("CPCPP", "PPPPP")
 NET = "mynet"
 AT_ONCE_S = 30
-"""A node that says goodbye is gone within this time. One that just vanished would be missed only after
-PingInterval, which is a minute."""
+"""A node that says goodbye is gone within this many seconds. One that just vanished would be missed only
+after PingInterval, which is a minute."""
 pytestmark = pytest.mark.slow
 
 

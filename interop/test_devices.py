@@ -87,7 +87,7 @@ def station(node: Node, number: int) -> Host:
     host.run("ip", "address", "add", f"fd00:5::{number}/64", "dev", "inside", "nodad")
     host.run("ip", "link", "set", "inside", "mtu", "1400", "up")
     if node.kind is Kind.C:
-        # tincd sends packets with the checksums they have, so the kernel must not leave these to a device.
+        # tincd sends packets with the checksums they have, so the kernel must fill them in.
         host.run("ethtool", "-K", "inside", "tx", "off", "tso", "off", "gso", "off")
         node.host.run("ethtool", "-K", "port", "gro", "off")
     return host

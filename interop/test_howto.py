@@ -1,4 +1,4 @@
-"""The how-to (`howto.story`), played in namespaces: with C in all roles, in each single one, and in none."""
+"""The how-to (`howto.story`), played in namespaces with each of `CASTS`."""
 
 from __future__ import annotations
 

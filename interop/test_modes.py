@@ -156,7 +156,7 @@ def test_with_tcp_only_no_datagrams_are_sent_and_frames_of_full_length_pass(
 
 
 @pytest.mark.parametrize(
-    ("broadcast", "indirect", "who"),
+    ("broadcast", "indirect", "receivers"),
     [
         ("mst", "no", {"left": "relay right", "relay": "left right", "right": "left relay"}),
         ("direct", "yes", {"left": "relay", "relay": "left right", "right": "relay"}),
@@ -164,11 +164,11 @@ def test_with_tcp_only_no_datagrams_are_sent_and_frames_of_full_length_pass(
     ],
 )
 def test_the_broadcast_setting_decides_who_gets_a_broadcast(
-    configured: Configure, broadcast: str, indirect: str, who: dict[str, str]
+    configured: Configure, broadcast: str, indirect: str, receivers: dict[str, str]
 ) -> None:
     network = configured(all=(("Broadcast", broadcast),), left=(("IndirectData", indirect),))
-    for name, receivers in who.items():
-        expected = {other: int(other in receivers.split()) for other in ROLES if other != name}
+    for name, wanted in receivers.items():
+        expected = {other: int(other in wanted.split()) for other in ROLES if other != name}
         for to in (EVERYONE, NOBODY):
             assert_gets(network, network[name], to, expected)
     # Frames to one node reach it with every setting of Broadcast.
@@ -200,7 +200,7 @@ def test_a_node_with_indirect_data_uses_the_relay_and_one_with_direct_only_sends
 
 
 @pytest.mark.parametrize(
-    ("forwarding", "who"),
+    ("forwarding", "counts"),
     [
         ("internal", {"relay": 0, "right": 1}),
         ("off", {"relay": 0, "right": 0}),
@@ -208,7 +208,7 @@ def test_a_node_with_indirect_data_uses_the_relay_and_one_with_direct_only_sends
     ],
 )
 def test_the_forwarding_setting_decides_who_gets_a_frame_for_a_third_node(
-    configured: Configure, cast: tuple[Kind, ...], forwarding: str, who: dict[str, int]
+    configured: Configure, cast: tuple[Kind, ...], forwarding: str, counts: dict[str, int]
 ) -> None:
     if cast[1] is Kind.C and Kind.PY in cast:
         pytest.skip("the node that forwards is a C node")
@@ -218,4 +218,4 @@ def test_the_forwarding_setting_decides_who_gets_a_frame_for_a_third_node(
     who_gets(network, right)
     wait_until(lambda: knows(relay, right), PATIENCE_S, "relay has learned of right")
     assert not knows(left, right)
-    assert_gets(network, left, right.mac.replace(":", ""), who)
+    assert_gets(network, left, right.mac.replace(":", ""), counts)

@@ -87,7 +87,7 @@ def wait_answer(node: Node, address: str) -> None:
 
 
 def wait_said(node: Node, pattern: str, address: str) -> None:
-    """Ping until ping prints this; some get no answer, as a node sends at most three ICMP errors a second."""
+    """Ping until the output matches. A node sends at most three ICMP errors a second, so it may take some."""
 
     def said() -> object:
         text = node.host.run("ping", "-n", "-c", "1", "-W", "1", address, check=False).stdout

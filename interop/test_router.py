@@ -107,7 +107,7 @@ def wait_answer(node: Node, address: str) -> None:
 
 
 def wait_said(node: Node, pattern: str, *words: str) -> None:
-    """Ping until ping prints this; some get no answer, as a node sends at most three ICMP errors a second."""
+    """Ping until the output matches. A node sends at most three ICMP errors a second, so it may take some."""
     wait_until(lambda: re.search(pattern, ping_text(node, *words)), PATIENCE_S, pattern)
 
 

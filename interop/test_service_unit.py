@@ -16,8 +16,8 @@ from pytinc.lab.node import PATIENCE_S, Kind, wait_until
 CASTS = ("CP",)
 UNIT = Path(__file__).parent.parent / "systemd/pytinc@.service"
 AT_ONCE_S = 30
-"""A node that says goodbye is gone within this time. One that just vanished would be missed only after
-PingInterval, which is a minute."""
+"""A node that says goodbye is gone within this many seconds. One that just vanished would be missed only
+after PingInterval, which is a minute."""
 
 
 def bounding_set() -> str:

@@ -1,4 +1,4 @@
-"""TCP (iperf3) between each two kinds of node neither stalls nor breaks.
+"""TCP (iperf3) neither stalls nor breaks between nodes of the same kind and of different kinds.
 
 ``benchmarks/pairs.py`` measures the speed.
 """

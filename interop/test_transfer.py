@@ -1,4 +1,4 @@
-"""Random bytes arrive unchanged between every two kinds of node, which is checked by digest.
+"""Random bytes arrive unchanged between pytinc nodes, and between pytinc and C; digests check this.
 
 The data path cuts and joins packets and computes headers anew on both ends; a single wrong byte shows here.
 The network below is good, or loses and reorders packets. The bytes go by IPv4, by IPv6, with a VLAN tag on
@@ -170,14 +170,14 @@ with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)) as here:
 
 
 @dataclass(frozen=True)
-class Way:
+class Target:
     """The receiver's address inside the VPN, and the address family of the socket."""
 
     receiver: str
     family: int
 
 
-WAYS = {"ipv4": Way("10.1.1.2", 2), "ipv6": Way("fd00::2", 10), "vlan": Way("10.7.7.2", 2)}
+TARGETS = {"ipv4": Target("10.1.1.2", 2), "ipv6": Target("fd00::2", 10), "vlan": Target("10.7.7.2", 2)}
 
 
 @pytest.fixture(scope="module")
@@ -226,13 +226,13 @@ def exchange(
     assert listening.wait(PATIENCE_S) == 0
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_random_bytes_arrive_unchanged(network: Network, way: str) -> None:
-    if way == "vlan" and "vlan7" not in network["left"].host.run("ip", "link", "show").stdout:
+@pytest.mark.parametrize("target", TARGETS)
+def test_random_bytes_arrive_unchanged(network: Network, target: str) -> None:
+    if target == "vlan" and "vlan7" not in network["left"].host.run("ip", "link", "show").stdout:
         pytest.skip("this kernel has no VLAN interfaces")
-    words = str(WAYS[way].family), str(MEGABYTES)
+    words = str(TARGETS[target].family), str(MEGABYTES)
     left, right = network["left"].host, network["right"].host
-    exchange(left, right, (RECEIVE_TCP, SEND_TCP), words, WAYS[way].receiver, TRANSFER_S)
+    exchange(left, right, (RECEIVE_TCP, SEND_TCP), words, TARGETS[target].receiver, TRANSFER_S)
 
 
 @pytest.mark.usefixtures("no_loss")
@@ -240,28 +240,33 @@ def test_random_bytes_arrive_unchanged_over_a_lossy_network(network: Network) ->
     left, right = network["left"].host, network["right"].host
     for host in (left, right):
         network.lab.set_loss(host, LOSS_PERCENT)
-    words = str(WAYS["ipv4"].family), str(LOSSY_MEGABYTES)
-    exchange(left, right, (RECEIVE_TCP, SEND_TCP), words, WAYS["ipv4"].receiver, TRANSFER_S)
+    words = str(TARGETS["ipv4"].family), str(LOSSY_MEGABYTES)
+    exchange(left, right, (RECEIVE_TCP, SEND_TCP), words, TARGETS["ipv4"].receiver, TRANSFER_S)
 
 
 def test_random_bytes_arrive_unchanged_over_a_lossy_and_reordering_network(network: Network) -> None:
     left, right = network["left"].host, network["right"].host
-    words = str(WAYS["ipv4"].family), str(REORDERED_MEGABYTES)
+    words = str(TARGETS["ipv4"].family), str(REORDERED_MEGABYTES)
     with network.lab.impair(right, loss=LOSS_PERCENT, reorder=REORDER_PERCENT) as report:
-        exchange(left, right, (RECEIVE_TCP, SEND_TCP), words, WAYS["ipv4"].receiver, TRANSFER_S)
+        exchange(left, right, (RECEIVE_TCP, SEND_TCP), words, TARGETS["ipv4"].receiver, TRANSFER_S)
     assert report["lost"] > 0
     assert report["delayed"] > 0
 
 
 def test_fragmented_datagrams_arrive_whole(network: Network) -> None:
     left, right = network["left"].host, network["right"].host
-    exchange(left, right, (RECEIVE_UDP, SEND_UDP), (), WAYS["ipv4"].receiver, TRANSFER_S)
+    exchange(left, right, (RECEIVE_UDP, SEND_UDP), (), TARGETS["ipv4"].receiver, TRANSFER_S)
 
 
 def test_blocks_in_fragments_arrive_unchanged(network: Network) -> None:
     left, right = network["left"].host, network["right"].host
     exchange(
-        left, right, (RECEIVE_BLOCKS, SEND_BLOCKS), (str(BLOCK_MEGABYTES),), WAYS["ipv4"].receiver, TRANSFER_S
+        left,
+        right,
+        (RECEIVE_BLOCKS, SEND_BLOCKS),
+        (str(BLOCK_MEGABYTES),),
+        TARGETS["ipv4"].receiver,
+        TRANSFER_S,
     )
 
 
@@ -271,7 +276,7 @@ def test_blocks_in_fragments_arrive_unchanged_over_a_lossy_and_reordering_networ
     left, right = network["left"].host, network["right"].host
     words = (str(BLOCK_MEGABYTES),)
     with network.lab.impair(right, loss=LOSS_PERCENT, reorder=REORDER_PERCENT) as report:
-        exchange(left, right, (RECEIVE_BLOCKS, SEND_BLOCKS), words, WAYS["ipv4"].receiver, TRANSFER_S)
+        exchange(left, right, (RECEIVE_BLOCKS, SEND_BLOCKS), words, TARGETS["ipv4"].receiver, TRANSFER_S)
     assert report["delayed"] > 0
 
 

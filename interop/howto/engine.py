@@ -151,7 +151,7 @@ class Engine:
 
 
 def _sweep() -> None:
-    """Remove the directories of engines that were killed before they could do it."""
+    """Remove the directories that were left behind by processes that were killed."""
     for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         pid = path.name.removeprefix(_PREFIX).partition("-")[0]
         if pid.isdecimal() and not Path(f"/proc/{pid}").exists():

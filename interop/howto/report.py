@@ -22,7 +22,7 @@ _NOTE: Final = (
 )
 
 
-def who(letters: str) -> str:
+def kinds_of(letters: str) -> str:
     """Return the kinds of these nodes in words."""
     names = [_NAMES[KINDS[letter]] for letter in letters]
     return names[0] if len(set(names)) == 1 else ", ".join(names)
@@ -39,9 +39,9 @@ def row(outcome: Outcome) -> tuple[str, ...]:
     return (
         outcome.backend,
         CASTS.get(cast, cast),
-        who(cast[0]),
-        who(cast[1:last]),
-        who(cast[last]),
+        kinds_of(cast[0]),
+        kinds_of(cast[1:last]),
+        kinds_of(cast[last]),
         f"{passed}/{len(STEPS)}",
         lost,
         failed,

@@ -1,6 +1,6 @@
 """``python -m pytinc.lab COMMAND...``: run a command where it may make network namespaces.
 
-As root the command is simply run, otherwise it is run inside a user namespace (``lab.privileges``). ``make
+As root it just runs the command, otherwise it runs it inside a user namespace (``lab.privileges``). ``make
 test`` runs the interop tests this way.
 """
 

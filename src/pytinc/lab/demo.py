@@ -277,7 +277,7 @@ class Demo:
         self.tell.table("Measured by the clients", COLUMNS, (outcome.row() for outcome in self.outcomes))
         self.tell.say(
             "  Silence: the longest time between two answered pings; they leave every 0.01 s.\n"
-            "  TCP: the longest time between two new connections, which are begun every 0.02 s."
+            "  TCP: the longest time between two new connections, which are started every 0.02 s."
         )
         if not self._guarded:
             return True
