@@ -19,7 +19,7 @@ COPY pyproject.toml README.md COPYING ./
 COPY man man
 COPY src src
 RUN python3 -m venv /opt/pytinc \
-    && /opt/pytinc/bin/pip install --no-cache-dir '.[fast]' \
+    && /opt/pytinc/bin/pip install --no-cache-dir '.[fast,checks,manage]' \
     && /opt/pytinc/bin/pip uninstall --yes pip setuptools
 
 FROM ${BASE}

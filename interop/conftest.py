@@ -1,11 +1,11 @@
 """Interop tests: networks of C and pytinc nodes in namespaces, driven through their own command lines.
 
-A test module names the casts it is played with in ``CASTS``: one letter per role, C for the real tincd and P
-for pytinc. ``pytest interop --control`` plays everything with C alone, which checks the tests and the lab
-themselves.
+A test module lists in ``CASTS`` the combinations of daemons that it is run with: one letter per role, C for
+the real tincd and P for pytinc. ``pytest interop --control`` runs everything with C nodes only, which checks
+the tests and the lab themselves.
 
-Each module builds one network and its tests use it one after the other, because a network is slow to build. A
-test that breaks something mends it before it ends.
+Building a network is slow, so each module builds one, and its tests use it one after the other. A test that
+breaks something repairs it before it ends.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LONGEST = (
     "test_containers", "test_capture", "test_paths", "test_shared_address", "test_mesh", "test_transfer",
     "test_chaos", "test_router", "test_shared_address_odd", "test_howto",
 )  # fmt: skip
-"""Modules that take minutes, which nobody shall wait for in the end."""
+"""Modules that take minutes. They start first, so that the run does not end with one of them alone."""
 BUG = re.compile(r"Traceback|Unexpected \w+(Error|Exception)")
 Cast = tuple[Kind, ...]
 
@@ -35,12 +35,14 @@ _networks: list[Network] = []
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--control", action="store_true", help="play with C nodes only, to check the tests themselves"
+        "--control", action="store_true", help="run with C nodes only, to check the tests themselves"
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "mixed: tells nothing new when all nodes are pytinc's; left out there")
+    config.addinivalue_line(
+        "markers", "mixed: not run when all nodes are pytinc's, because it would show nothing new"
+    )
 
 
 def _cast_id(letters: str) -> str:
@@ -48,7 +50,7 @@ def _cast_id(letters: str) -> str:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Play a test with each cast of its module."""
+    """Run a test with each cast of its module."""
     if "cast" not in metafunc.fixturenames:
         return
     casts = list(metafunc.module.CASTS)
@@ -63,7 +65,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark everything, and let modules that take minutes begin."""
+    """Mark all tests, and put the modules that take minutes first."""
     items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
     for item in items:
         item.add_marker(pytest.mark.namespaces)
@@ -89,7 +91,7 @@ def lab(cast: Cast) -> Iterator[Lab]:
 
 @pytest.fixture
 def own_lab(cast: Cast) -> Iterator[Lab]:
-    """An empty lab for one test that builds what others cannot use."""
+    """An empty lab for one test that builds something that other tests cannot use."""
     means = missing_means()
     if means is not None:
         pytest.skip(means)
@@ -99,13 +101,13 @@ def own_lab(cast: Cast) -> Iterator[Lab]:
 
 @pytest.fixture(scope="module")
 def new_network(lab: Lab, cast: Cast) -> Iterator[Callable[..., Network]]:
-    """Makes a network with the settings given to it; its logs are shown when a test fails."""
+    """A function that makes a network with the settings given to it; its logs are shown when a test fails."""
     yield from _network_maker(lab, cast)
 
 
 @pytest.fixture
 def own_network(own_lab: Lab, cast: Cast) -> Iterator[Callable[..., Network]]:
-    """Makes a network in the lab of one test."""
+    """A function that makes a network in the lab of one test."""
     yield from _network_maker(own_lab, cast)
 
 
@@ -114,7 +116,7 @@ def _network_maker(lab: Lab, cast: Cast) -> Iterator[Callable[..., Network]]:
         try:
             kind.programs()
         except LabError as error:
-            # pytinc itself must be there: only the foreign daemon may be absent.
+            # Only tincd may be missing; pytinc itself must be there.
             if kind is Kind.C:
                 pytest.skip(str(error))
             raise
@@ -130,7 +132,7 @@ def _network_maker(lab: Lab, cast: Cast) -> Iterator[Callable[..., Network]]:
 
 @pytest.fixture(autouse=True)
 def _no_traceback() -> Iterator[None]:
-    """No daemon ever writes a traceback, nor what pytincd logs in its place when it stumbles over a bug."""
+    """Check that no daemon logged a traceback, or the line that pytincd logs instead of one after a bug."""
     yield
     for network in _networks:
         for node in network:
@@ -141,7 +143,7 @@ def _no_traceback() -> Iterator[None]:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show the ends of all logs with a failure; with PYTINC_INTEROP_LOGS=DIR whole logs are copied there."""
+    """Show the ends of all logs with a failure; PYTINC_INTEROP_LOGS=DIR also copies the whole logs to DIR."""
     report = yield
     if report.failed:
         report.sections.extend(("logs of the nodes", network.logs()) for network in _networks)

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Print the Debian mirror that this machine's apt is configured for; the package lists of install-tincd.sh and the
-# base system of make-base.sh come from there.
+# Print the Debian mirror that this machine's apt is configured for. install-tincd.sh gets its package lists from it,
+# and make-base.sh its base system.
 set -eu
 
-# deb822 files first (bookworm's default), then one-line lists.
+# Look in deb822 files first (bookworm's default), then in files with one line per source.
 mirror=$(sed -n 's/^URIs:[[:space:]]*\([^[:space:]]*\).*/\1/p' /etc/apt/sources.list.d/*.sources 2>/dev/null \
     | grep -v -- '-security' | grep '/debian' | head -n 1 || true)
 if [ -z "$mirror" ]; then

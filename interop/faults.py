@@ -1,4 +1,4 @@
-"""What may happen to a node, for as long as a block of a test lasts."""
+"""Faults of a node, as context managers: each one lasts as long as the ``with`` block."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def stopped(node: Node) -> Iterator[None]:
 
 @contextmanager
 def frozen(node: Node) -> Iterator[None]:
-    """Stop a daemon by a signal, for five seconds at least."""
+    """Suspend a daemon with SIGSTOP, for at least `FREEZE_S` seconds."""
     start = time.monotonic()
     send_signal(node, signal.SIGSTOP)
     try:

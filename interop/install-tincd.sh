@@ -1,11 +1,10 @@
 #!/bin/sh
-# Install the real peer: Debian's tinc 1.1 package, which only the suite "experimental" has.
+# Install the real tincd: Debian's tinc 1.1 package, which is only in the suite "experimental".
 #
-# The suite is read next to the configured ones, from the same mirror (its line is derived from
-# the machine's own source list), for this one download only: the machine's apt configuration is
-# left as it was.
+# The package comes from the mirror that this machine's apt is configured for. The suite is used
+# for this one download only: the configuration of apt does not change.
 #
-#   install-tincd.sh                   install it, unless it is there
+#   install-tincd.sh                   install it, unless it is installed already
 #   install-tincd.sh --download DIR    only put the package file into DIR
 set -eu
 
@@ -13,7 +12,7 @@ download=
 if [ "${1:-}" = --download ]; then
     download=$(cd "$2" && pwd)
 elif command -v tincd >/dev/null 2>&1 && tincd --version 2>/dev/null | head -n 1 | grep -q ' 1\.1'; then
-    echo "tincd is there: $(tincd --version | head -n 1)"
+    echo "tincd is installed: $(tincd --version | head -n 1)"
     exit 0
 fi
 
@@ -43,7 +42,7 @@ experimental update
 
 # The package's dependencies come from the configured suites.
 [ -n "$(ls /var/lib/apt/lists/*Packages* 2>/dev/null)" ] || apt-get -qq update
-# Its postinst writes into /etc/tinc and fails where that directory was left out of the package.
+# The package's postinst writes into /etc/tinc, and fails if the package does not contain that directory.
 mkdir -p /etc/tinc
 DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends "$work"/tinc_*.deb >/dev/null
 tincd --version | head -n 1

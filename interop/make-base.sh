@@ -1,9 +1,9 @@
 #!/bin/sh
 # Make a small Debian system as a tar file, for container images where none can be pulled.
 #
-#   make-base.sh FILE PACKAGE...     FILE is written when all is done; the packages come with it
+#   make-base.sh FILE PACKAGE...     write FILE, with these packages in the system
 #
-# The system is of this machine's own suite, from its own mirror.
+# The system is of the same suite as this machine, from the same mirror. FILE appears only when it is complete.
 set -eu
 
 file=$1

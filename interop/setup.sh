@@ -1,17 +1,17 @@
 #!/bin/sh
-# Install the system packages that a make target needs; say nothing when all are there.
+# Install the system packages that a make target needs; print nothing if all are installed.
 #
 #   setup.sh demo          what the lab needs to build hosts
-#   setup.sh test          that, what the interop tests measure with, and the real tincd
-#   setup.sh bench         that, and other programs to compare with (VPNs, keepalived), those that there are
-#   setup.sh containers    a Docker engine and what its images are made with
-#   setup.sh PACKAGE...    just these packages
+#   setup.sh test          the same, the tools that the interop tests use, and the real tincd
+#   setup.sh bench         the same, and programs to compare with (VPNs, keepalived), as far as Debian has them
+#   setup.sh containers    a Docker engine and the tools that make its images
+#   setup.sh PACKAGE...    only these packages
 set -eu
 
 here=$(dirname "$0")
 PATH=$PATH:/usr/sbin:/sbin
 
-# "program:package" for each program that is missing.
+# Print the package for each missing program; the arguments are "program:package".
 missing_of() {
     for pair in "$@"; do
         command -v "${pair%%:*}" >/dev/null 2>&1 || printf '%s ' "${pair##*:}"
@@ -31,7 +31,7 @@ install() {
     echo "installing $* ..."
     [ -n "$(ls /var/lib/apt/lists/*Packages* 2>/dev/null)" ] || apt-get -qq update
     log=$(mktemp)
-    # Package lists that are there may be too old to fetch from: then once more with new ones.
+    # The package lists may be so old that the mirror no longer has the files: then try again with new lists.
     if ! apt_install "$@" >"$log" 2>&1 && ! { apt-get -qq update && apt_install "$@"; } >"$log" 2>&1; then
         cat "$log" >&2
         rm -f "$log"
@@ -44,7 +44,7 @@ lab="ip:iproute2 nft:nftables ping:iputils-ping unshare:util-linux"
 tests="iperf3:iperf3 tcpdump:tcpdump arping:iputils-arping ethtool:ethtool vde_switch:vde2"
 proxies="tinyproxy:tinyproxy-bin danted:dante-server microsocks:microsocks socat:socat"
 upnp="miniupnpd:miniupnpd-nftables"
-# What the command's own output is given to: drawings, completion scripts, man pages.
+# Programs that read what our command prints: drawings, completion scripts, man pages.
 readers="dot:graphviz zsh:zsh fish:fish mandoc:mandoc"
 others="openvpn:openvpn edge:n2n wireguard-go:wireguard-go wg:wireguard-tools openssl:openssl keepalived:keepalived"
 containers="docker:docker.io dockerd:docker.io debootstrap:debootstrap"

@@ -1,8 +1,8 @@
-"""What tests of shared addresses have in common: hosts that hold one, and clients that use it.
+"""Helpers of the tests of shared addresses: hosts that hold one, and clients that use it.
 
-Members have the address as their first, as people type it: the kernel takes it as the source of whatever they
-send. A client pings all the time, so that its kernel believes its neighbour table for long: without a guard
-it takes 20 s and more until it asks anew.
+Holders have the shared address as their first one, as people configure it: so the kernel uses it as the
+source of whatever they send. A client pings all the time, so that its kernel trusts its neighbour entry for a
+long time: without a guard, it takes 20 s and more until the kernel asks again.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from pytinc.lab.traffic import neighbour
 VIP4, VIP6 = "10.1.1.10", "fd00:1::10"
 VIPS = (VIP4, VIP6)
 HEALED_S = 15
-"""How long a client may be without its server. C alone takes 20 s at the least, and a minute at the most."""
+"""How many seconds a client may be without its server. With C nodes alone it is 20 s to a minute."""
 HEALED_BY_C_S = 100
 MANY = 1_000_000
 FEW = 10
-"""So many of hundreds of pings may be lost on a machine that does much else."""
+"""How many of some hundred pings may be lost on a busy machine."""
 LOCKTIME_S = 1.0
-"""A kernel takes no answer for an entry that changed so short a time ago."""
+"""A kernel ignores further answers for an entry that changed less than this many seconds ago."""
 
 Moved = dict[str, str]
 """The MAC address that a client has for each address."""
@@ -41,13 +41,13 @@ Moved = dict[str, str]
 
 
 def addresses(number: int, *shared: str) -> list[str]:
-    """A host's addresses: shared ones first, then its own."""
+    """Return a host's addresses with their prefix lengths: shared ones first, then its own."""
     own = (f"10.1.1.{100 + number}", f"fd00:1::{100 + number}")
     return [f"{address}/64 nodad" if ":" in address else f"{address}/24" for address in (*shared, *own)]
 
 
 def own(node: Node, version: int = 4) -> str:
-    """The address that a node has for itself alone."""
+    """Return the address that only this node has."""
     number = int(node.mac[-2:], 16)
     return f"10.1.1.{100 + number}" if version == 4 else f"fd00:1::{100 + number}"
 
@@ -61,19 +61,19 @@ def patience(network: Network) -> float:
 
 
 def wait_guarded(network: Network, vips: Iterable[str] = VIPS) -> None:
-    """Wait until the pytinc nodes that are going to act know that the addresses are shared."""
+    """Wait until the pytinc nodes that will act on a failover know that the addresses are shared."""
     client = network["client"]
     for node in [client] if client.kind is Kind.PY else guards(network):
         for vip in vips:
             wait_until(lambda: f" {vip} is held by " in node.log(), PATIENCE_S, f"{node.name} guards {vip}")  # noqa: B023
 
 
-# -- a client at work --
+# -- clients --
 
 
 @contextmanager
 def pinging(host: Host, vips: Iterable[str] = VIPS) -> Iterator[None]:
-    """Ping addresses all the time."""
+    """Ping addresses while the block runs."""
     pings = [host.spawn("ping", "-n", "-q", "-i", "0.05", vip, output=subprocess.DEVNULL) for vip in vips]
     try:
         yield
@@ -85,7 +85,7 @@ def pinging(host: Host, vips: Iterable[str] = VIPS) -> Iterator[None]:
 
 @contextmanager
 def few_lost_pings(host: Host, vip: str = VIP4) -> Iterator[None]:
-    """Ping every 10 ms while the block runs. Hardly any gets no answer at all."""
+    """Ping every 10 ms while the block runs. At most `FEW` pings may be lost."""
     enough = Event()
     with ThreadPoolExecutor(1) as worker:
         pings = worker.submit(ping, host, vip, MANY, interval=0.01, may_lose=FEW, enough=enough)
@@ -103,7 +103,7 @@ def entries(host: Host, vips: Iterable[str] = VIPS) -> dict[str, str | None]:
 
 
 def gather(client: Host, holder: Node, vips: Sequence[str] = VIPS) -> None:
-    """Have a client use this holder, which announces its addresses, and wait until its kernel is sure."""
+    """Make a client use this holder: it announces the addresses until the client's entries are REACHABLE."""
     client.run("sysctl", "-qw", "net.ipv4.neigh.vpn.delay_first_probe_time=1")
     client.run("sysctl", "-qw", "net.ipv6.neigh.vpn.delay_first_probe_time=1")
     holder.host.run("sysctl", "-qw", f"net.ipv4.conf.{holder.interface}.arp_notify=1")
@@ -112,11 +112,13 @@ def gather(client: Host, holder: Node, vips: Sequence[str] = VIPS) -> None:
     def sure() -> bool:
         found = [neighbour(client, vip) for vip in vips]
         if any(mac != holder.mac for mac, _ in found):
-            # The kernel announces its addresses when the interface gets a MAC address, be it the old one.
+            # The kernel announces its addresses when the MAC address is set, even to the same value.
             holder.host.run("ip", "link", "set", "dev", holder.interface, "address", holder.mac)
         return found == [(holder.mac, "REACHABLE")] * len(vips)
 
-    wait_until(sure, PATIENCE_S, f"the client is served by {holder.name} and sure of it", interval=0.3)
+    wait_until(
+        sure, PATIENCE_S, f"the client uses {holder.name}, and its entries are REACHABLE", interval=0.3
+    )
     time.sleep(LOCKTIME_S)
 
 
@@ -125,7 +127,7 @@ def served(client: Host, by: Iterable[Node], vip: str) -> bool:
 
 
 def wait_served(client: Host, by: Sequence[Node], timeout: float, vips: Sequence[str] = VIPS) -> Moved:
-    """Wait until a client is served by one of these nodes: by whom."""
+    """Wait until one of these nodes serves each address, and return the MAC addresses that the client has."""
     end = time.monotonic() + timeout
     for vip in vips:
         left = max(end - time.monotonic(), 0.0)
@@ -135,12 +137,12 @@ def wait_served(client: Host, by: Sequence[Node], timeout: float, vips: Sequence
     return {vip: mac for vip, mac in found.items() if mac is not None}
 
 
-# -- how hosts behave --
+# -- the behaviour of hosts --
 
 
 @contextmanager
 def sysctls(host: Host, values: Mapping[str, int]) -> Iterator[None]:
-    """Set variables under net for a while."""
+    """Set sysctl variables under ``net`` while the block runs."""
     before = {name: host.run("cat", f"/proc/sys/net/{name}").stdout.strip() for name in values}
     try:
         for name, value in values.items():
@@ -153,7 +155,7 @@ def sysctls(host: Host, values: Mapping[str, int]) -> Iterator[None]:
 
 @contextmanager
 def asking_all_the_time(node: Node, others: Iterable[str]) -> Iterator[None]:
-    """Have a host forget its neighbours and ask for them again, many times a second."""
+    """While the block runs, make a host forget its neighbours and ask again, several times a second."""
     pings = " ".join(f"ping -n -q -c 1 -W 0.1 {other} &" for other in others)
     script = f"while :; do ip neigh flush dev {node.interface}; {pings} sleep 0.2; done"
     process = node.host.spawn("sh", "-c", script, output=subprocess.DEVNULL)
@@ -164,12 +166,12 @@ def asking_all_the_time(node: Node, others: Iterable[str]) -> Iterator[None]:
         process.wait()
 
 
-# -- what is told --
+# -- logs and neighbour tables --
 
 
 @contextmanager
-def told(network: Network, pattern: str) -> Iterator[None]:
-    """A pytinc node has logged this by the end of the block, or soon after, and not only before."""
+def logged(network: Network, pattern: str) -> Iterator[None]:
+    """Check that a pytinc node logs a line that matches, in the block or soon after it."""
     marks = {node.name: len(node.log()) for node in guards(network)}
     yield
     if marks:
@@ -181,7 +183,7 @@ def told(network: Network, pattern: str) -> Iterator[None]:
 
 
 class Moves:
-    """The MAC addresses that a host had for an address, one after the other. Use it in ``with``."""
+    """The MAC addresses that a host had for each address, in order, while the ``with`` block ran."""
 
     def __init__(self, host: Host, vips: Iterable[str] = VIPS) -> None:
         self._host = host
@@ -198,7 +200,7 @@ class Moves:
         self._text = self._process.communicate(timeout=PATIENCE_S)[0]
 
     def of(self, vip: str) -> list[str]:
-        """All MAC addresses, beginning with the first; each differs from the one before."""
+        """Return all MAC addresses in order, with the first one; each differs from the one before."""
         macs = [mac] if (mac := self._before[vip]) is not None else []
         for found in re.finditer(rf"^{re.escape(vip)} dev \S+ lladdr (\S+)", self._text, re.MULTILINE):
             if not macs or found[1] != macs[-1]:

@@ -1,7 +1,7 @@
-"""What a daemon on a real host must survive or refuse: hostile packets, bad files, missing rights.
+"""A daemon on a real host survives hostile packets, and refuses to start with bad files or missing rights.
 
-One node is fed with garbage while it carries the frames of a peer; the others only try to start on a spare
-host, and must say clearly why they do not.
+One node, the victim, gets garbage while it carries the frames of a peer. Others only try to start on a spare
+host, and must say clearly why they cannot.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pytinc.lab.namespaces import Completed, Lab
 from pytinc.lab.network import BASE_SETTINGS, Network
 from pytinc.lab.node import PATIENCE_S, Kind, Node, wait_until
 
-# The victim, its honest peer (always the real tincd) and one who attacks it.
+# The victim, its honest peer (always the real tincd) and an attacker.
 CASTS = ("PCC",)
 ROLES = ("victim", "peer", "mallory")
 
@@ -27,7 +27,7 @@ import os, socket, sys, time
 port = int(sys.argv[2])
 def send(data, wait=0.05):
     with socket.create_connection((sys.argv[1], port), 60) as s:
-        s.settimeout(2)  # who does not like it may just read no more
+        s.settimeout(2)  # the victim may just stop reading
         try:
             s.sendall(data); time.sleep(wait); s.settimeout(0.05); s.recv(100)
         except OSError:
@@ -60,7 +60,7 @@ for size in [0, 1, 5, 6, 11, 12, 13, 16, 17, 20, 32, 33, 34, 1471, 1472, 9000, 6
 """
 
 
-# Frames that are no IP, so that nobody fragments them or answers with the right size.
+# These frames are not IP, so nobody fragments them or answers with the right size.
 LARGE_FRAMES = """
 import socket, sys
 s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
@@ -77,7 +77,7 @@ def network(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Netw
     for role, kind in zip(ROLES, cast, strict=True):
         network.add(role, kind, connect_to=() if role == "victim" else ("victim",))
     network.exchange_keys()
-    # The victim holds the key of another mallory.
+    # The victim's host file of mallory has the key of another node.
     wrong = network["peer"].host_file().splitlines()
     key = next(line for line in wrong if line.startswith("Ed25519PublicKey"))
     (network["victim"].confbase / "hosts" / "mallory").write_text(f"{key}\n")
@@ -90,7 +90,7 @@ def network(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Netw
 
 @pytest.fixture
 def victim(network: Network) -> Iterator[Node]:
-    """The node under attack; after the test the same process carries its peer's frames."""
+    """The node under attack; after the test the same process must still carry the frames of its peer."""
     victim, peer = network["victim"], network["peer"]
     pid = victim.pid()
     yield victim
@@ -101,7 +101,7 @@ def victim(network: Network) -> Iterator[Node]:
 
 @pytest.fixture(scope="module")
 def template(lab: Lab, cast: tuple[Kind, ...]) -> Node:
-    """A node of the victim's kind with a good configuration that is never started."""
+    """A node of the victim's kind with a good configuration, which `spare` restores after each test."""
     node = Node(lab.host("spare"), "spare", cast[0], mac="02:00:00:00:00:99", addresses=["10.1.1.99/24"])
     node.init([*BASE_SETTINGS, ("Interface", node.interface)])
     return node
@@ -109,7 +109,7 @@ def template(lab: Lab, cast: tuple[Kind, ...]) -> Node:
 
 @pytest.fixture
 def spare(template: Node) -> Iterator[Node]:
-    """A node for one test to spoil, on the spare host."""
+    """A node on the spare host, whose configuration a test may spoil."""
     good = template.confbase.with_name("spare.good")
     shutil.copytree(template.confbase, good)
     yield template
@@ -124,7 +124,7 @@ def everything_said(done: Completed, node: Node) -> str:
 
 
 def refuses_to_start(node: Node, *options: str) -> str:
-    """Start a node that cannot run; what it said about it."""
+    """Start a node that must refuse; return all that it said."""
     done = node.start(*options, check=False)
     said = everything_said(done, node)
     assert done.returncode == 1, said
@@ -148,13 +148,15 @@ def test_garbage_on_the_tcp_port_disturbs_nobody(victim: Node, network: Network)
 
 
 def test_garbage_on_the_udp_port_disturbs_nobody(victim: Node, network: Network) -> None:
-    # From a stranger, and from the address of the peer itself.
+    # Once from an unknown address, and once from the address of the peer.
     for name in ("mallory", "peer"):
         network[name].host.run(sys.executable, "-c", UDP_GARBAGE, victim.host.address, "655")
     assert network["peer"].sees([victim])
 
 
-def test_a_frame_too_large_is_dropped_and_smaller_ones_still_flow(victim: Node, network: Network) -> None:
+def test_frames_that_are_too_large_are_dropped_and_smaller_ones_still_flow(
+    victim: Node, network: Network
+) -> None:
     victim.host.run("ip", "link", "set", victim.interface, "mtu", "9000")
     try:
         peer = network["peer"]
@@ -178,7 +180,7 @@ def test_a_second_daemon_on_the_same_configuration_leaves_the_first_alone(victim
         pytest.skip("tincd removes the pid file of the daemon that runs")
     pid = victim.pid()
     done = victim.start(check=False)
-    assert done.returncode == 0, "start is content with a daemon that runs"
+    assert done.returncode == 0, "start accepts that the daemon runs already"
     done = victim.host.run(victim.tincd_program, *victim.globals, "-D", check=False)
     assert done.returncode == 1
     assert victim.pid() == pid
@@ -193,7 +195,7 @@ def test_a_missing_tun_device_is_named(spare: Node) -> None:
 
 def test_without_permission_it_says_so(spare: Node) -> None:
     spare.host.run("chown", "-R", "65534:65534", str(spare.confbase))
-    # Port 655 is privileged as well: take one that is not, to come as far as the device.
+    # Port 655 is privileged as well: use one that is not, so that the daemon gets as far as the device.
     nobody = ("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups")
     done = spare.host.run(*nobody, spare.tincd_program, *spare.globals, "-D", "-o", "Port=7655", check=False)
     assert done.returncode == 1

@@ -1,12 +1,13 @@
-"""What three hosts say to each other is of the same kinds whoever plays them.
+"""Three hosts send each other the same kinds of requests and datagrams, whether they run tincd or pytincd.
 
-    left ──> middle <── right          left pings middle, later right: by every way that there is
+    left ──> middle <── right          left pings middle, later right, over every kind of path
 
-A network of C nodes goes through `STEPS`, then one in which pytinc plays some of them. The switch lets no UDP
-through in some steps, so that the way of the frames does not depend on who is faster. Datagrams are read
-off the network, by their addresses, the node ids in front and their lengths; meta requests from the logs
-(debug level 5) of those who get them. The kinds must be the same but for what `missing` tells; that and more
-about the counts is explained in docs/compatibility.md. All counts are left in ``results/capture-CAST.md``.
+A network of C nodes goes through `STEPS`, and so does a network in which some nodes are pytinc's. In some
+steps the lab's switch blocks UDP, so that the path of the frames does not depend on which node is faster.
+Datagrams are captured, and told apart by their addresses, the node ids in front and their lengths. Meta
+requests are read from the logs (debug level 5) of their receivers. The kinds must be the same except for
+those that `missing` lists; docs/compatibility.md explains these and the counts. All counts are written to
+``results/capture-CAST.md``.
 """
 
 from __future__ import annotations
@@ -48,43 +49,43 @@ STEPS = (
     "new keys", "a node leaves",
 )  # fmt: skip
 LARGE = 1200
-OVERHEAD = 33  # two ids, sequence number, record type and tag around a record's payload
+OVERHEAD = 33  # bytes around a record's payload: two node ids, sequence number, record type and tag
 PROBE = 18  # the length of small probes, and of all replies
-# All frames there are (IPv6 is off): ARP, an echo of 56 bytes, one of LARGE bytes.
+# The lengths of all frames that occur (IPv6 is off): ARP, an echo of 56 bytes, an echo of LARGE bytes.
 FRAMES = {42: "small frame", 98: "small frame", LARGE + 42: "large frame"}
 
 Saying: TypeAlias = tuple[str, str, str]
-"""Who says it, to whom, and what kind it is."""
+"""Sender, receiver, and the kind of request or datagram."""
 
 
 PROBE_BY_TCP = "PACKET with a probe"
 ABSENT = {
     "KEY_CHANGED": "it concerns legacy keys only",
-    PROBE_BY_TCP: "a probe that tinc sends by TCP while there is no key yet: it can measure nothing",
+    PROBE_BY_TCP: "tinc sends such a probe while there is no key yet, although it can measure nothing",
 }
-"""What pytinc never says, and why."""
+"""The kinds that pytinc never sends, and why."""
 BY_CHANCE = "REQ_KEY"
 
 
 def missing(kinds: Mapping[str, Kind]) -> set[Saying]:
-    """What C nodes say on links where another network has a pytinc node, which does not."""
+    """Return what pytinc nodes do not send although C nodes in their place do."""
     links = (("left", "middle"), ("right", "middle"), ("middle", "left"), ("middle", "right"))
     return {(one, other, what) for one, other in links if kinds[one] is Kind.PY for what in ABSENT}
 
 
 @dataclass
 class Recording:
-    """How often everything was said, by kind and step."""
+    """How often each kind was sent in each step."""
 
     counts: Counter[tuple[Saying, str]] = field(default_factory=Counter)
     sent: Counter[Saying] = field(default_factory=Counter)
-    """Requests according to the logs of pytinc nodes that sent them."""
+    """Requests that pytinc nodes sent, according to their own logs."""
 
     def kinds(self) -> set[Saying]:
         return {kind for kind, _ in self.counts}
 
     def links_with(self, what: str) -> set[frozenset[str]]:
-        """Between whom a kind was said, by either of both."""
+        """Return the pairs of nodes between which a kind was sent, in either direction."""
         return {frozenset((one, other)) for one, other, kind in self.kinds() if kind == what}
 
     def rows(self) -> Iterator[tuple[Saying, list[int]]]:
@@ -100,7 +101,7 @@ def node_id(name: str) -> bytes:
 
 
 def datagrams(pcap: bytes) -> Iterator[tuple[float, str, bytes]]:
-    """The UDP datagrams of a capture of an Ethernet (IPv4 without options): time, destination, contents."""
+    """Yield the UDP datagrams of an Ethernet capture (IPv4 without options): time, destination, contents."""
     position = 24
     while position + 16 <= len(pcap):
         seconds, micros, length = struct.unpack_from("<III", pcap, position)
@@ -110,7 +111,7 @@ def datagrams(pcap: bytes) -> Iterator[tuple[float, str, bytes]]:
 
 
 def kind_of_datagram(data: bytes) -> str:
-    """Direct or relayed, and what its length tells about its record."""
+    """Return whether a datagram is direct or relayed, and what its record is, judged by its length."""
     relayed = {node_id(name): f"relayed to {name}" for name in ROLES}
     relayed[bytes(6)] = "direct"
     length = len(data) - OVERHEAD
@@ -119,7 +120,7 @@ def kind_of_datagram(data: bytes) -> str:
 
 
 class Sniffer:
-    """tcpdump on one host, for what the host sends."""
+    """tcpdump on one host; it captures the datagrams that the host sends."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -148,7 +149,7 @@ SENDING = re.compile(r"Sending ([A-Z_]+) to (\S+) \(\S+ port \d+\): ")
 
 
 def requests_got(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Sender and name of the requests that a log shows; without those of control programs."""
+    """Yield sender and name of the requests in a log, except those of control programs."""
     for line in lines:
         found = GOT.search(line)
         if found is None:
@@ -199,7 +200,7 @@ class Play:
         return self.recording
 
     def _end_step(self, name: str) -> None:
-        time.sleep(1.5)  # what the step has caused comes to its end
+        time.sleep(1.5)  # wait for everything that the step caused
         self._ends.append(time.time())
         for node in self.network:
             lines = node.log().splitlines()
@@ -212,13 +213,13 @@ class Play:
         (lab.unblock_udp if on else lab.block_udp)(self.network[one].host, self.network[other].host)
 
     def _ping(self, target: str, size: int = 56) -> None:
-        """Ping from left until there is an answer, then three times more."""
+        """Ping from left until an answer comes, then three more times without loss."""
         here, address = self.network["left"].host, self.network[target].address
         wait_until(partial(answers, here, address), PATIENCE_S, f"{target} answers left")
         wait_steady(here, address, 3, interval=0.2, size=size)
 
     def _until_measured(self, *links: tuple[str, str], target: str) -> None:
-        """Ping until both ends of links reach each other by UDP and know the MTU between them."""
+        """Ping until both ends of each link reach each other by UDP and know the MTU of the link."""
 
         def measured() -> bool:
             answers(self.network["left"].host, self.network[target].address)
@@ -229,7 +230,7 @@ class Play:
 
     def _login(self) -> None:
         self._udp("left", "middle", on=False)
-        # It tells nothing at first, and everything once it is asked to while it runs.
+        # It starts with debug level 0; the level is raised while it runs, which tests that as well.
         self.network["middle"].start("-d0")
         self.network["middle"].tinc("debug", "5")
         self.network["left"].start("-d5")
@@ -266,7 +267,7 @@ class Play:
         self._ping("right", LARGE)
 
     def _new_keys(self) -> None:
-        # Each daemon counts from its own start; PingInterval passes some times by the way.
+        # Each daemon counts KeyExpire from its own start. PingInterval passes several times meanwhile.
         while time.monotonic() < self._all_started + KEY_EXPIRE_S + 3:
             self._ping("right")
             time.sleep(1)
@@ -281,7 +282,7 @@ def play(lab: Lab, kinds: Iterable[Kind]) -> Recording:
     for name, kind in zip(ROLES, kinds, strict=True):
         node = network.add(name, kind, connect_to=() if name == "middle" else ("middle",))
         node.host.run("sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=1")
-        # Else tcpdump sees the datagrams of a batch (GSO) as one, which is as long as no frame.
+        # With GSO, tcpdump would see the datagrams of a batch as one, and its length would fit no frame.
         node.host.run("ethtool", "-K", "eth0", "tx-udp-segmentation", "off")
     network.exchange_keys()
     return Play(network).run()
@@ -292,7 +293,7 @@ def play(lab: Lab, kinds: Iterable[Kind]) -> Recording:
 
 @pytest.fixture(scope="session")
 def reference() -> Iterator[Future[Recording]]:
-    """What C nodes alone say; they play while the first cast does."""
+    """The recording of C nodes alone, which is made at the same time as that of the first cast."""
     means = missing_means()
     if means is not None:
         pytest.skip(means)
@@ -311,7 +312,7 @@ def recording(reference: Future[Recording], lab: Lab, cast: tuple[Kind, ...]) ->
 
 
 def table(recordings: Mapping[str, Recording]) -> list[str]:
-    """All kinds with their counts by step."""
+    """Return the lines of a Markdown table of all kinds, with their counts by step."""
     lines = [
         "| from | to | kind | network | " + " | ".join(STEPS) + " |",
         "| --- | --- | --- | --- |" + " --- |" * len(STEPS),
@@ -332,21 +333,21 @@ def test_the_kinds_of_requests_and_datagrams_are_those_of_tinc_alone(
     print("\n".join(report))
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"capture-{letters}.md").write_text("\n".join(report) + "\n")
-    # Which of two nodes asks the other for its key is chance: it is the one that has a frame first.
+    # Chance decides which of two nodes asks the other for its key: the one that has a frame first.
     assert recording.links_with(BY_CHANCE) == alone.links_with(BY_CHANCE)
     kinds = dict(zip(ROLES, cast, strict=True))
-    # So is whether a C node has a key before its first probe; pytinc never sends a probe by TCP.
+    # Chance also decides whether a C node has a key before its first probe. pytinc sends no probes by TCP.
     assert not [kind for kind in recording.kinds() if kind[2] == PROBE_BY_TCP and kinds[kind[0]] is Kind.PY]
     chance = (BY_CHANCE, PROBE_BY_TCP)
     both = [{kind for kind in each.kinds() if kind[2] not in chance} for each in (recording, alone)]
     assert both[0] == both[1] - missing(kinds)
 
 
-def test_what_pytinc_logs_as_sent_is_what_others_got(recording: Recording, cast: tuple[Kind, ...]) -> None:
+def test_pytinc_logs_as_sent_what_others_received(recording: Recording, cast: tuple[Kind, ...]) -> None:
     got: Counter[Saying] = Counter()
     for (kind, _), count in recording.counts.items():
         got[kind] += count
     assert bool(recording.sent) == (Kind.PY in cast)
-    # What is just under way in the end is missing here or there.
+    # Requests that are under way at the end of a recording may be missing on one side.
     for kind, count in recording.sent.items():
         assert abs(got[kind] - count) <= 2, kind

@@ -1,14 +1,14 @@
-"""Nine hosts, C and pytinc mixed, ping each other while one after the other is stopped, killed and started.
+"""Nine hosts, C and pytinc mixed, ping each other while hosts are restarted at random, one after the other.
 
-Every ping without an answer must have its cause in a restart: one of an end of its path, with the time it
-takes to find the way again, or one of a host that may have carried it, with the much shorter time in which
-the others notice that it is gone. Everything else must be answered.
+A restart must explain every ping without an answer: either a restart of an end of its path, which takes until
+that end finds its peers again, or a restart of a host that may have relayed it, which takes the much shorter
+time until the others notice that it is gone. All other pings must be answered.
 
     n1 ──> n2 ──> n3 ──> ... ──> n9 ──> n1        and the chords n1 ──> n4 ──> n7 ──> n1, n2 ──> n6
 
-``PYTINC_INTEROP_CHAOS_SECONDS`` says how long it lasts, ``_SEED`` repeats a sequence of restarts, ``_CAST``
+``PYTINC_INTEROP_CHAOS_SECONDS`` sets the duration, ``_SEED`` repeats a sequence of restarts, and ``_CAST``
 gives other kinds to the hosts (nine letters; ``CCCCCCCCC``, or ``--control``, shows what tinc alone does).
-The table of what was lost is printed and left in ``results/chaos.md``.
+The table of lost pings is printed and written to ``results/chaos.md``.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ RESULT = Path(__file__).parent / "results" / "chaos.md"
 NAMES = tuple(f"n{number}" for number in range(1, 10))
 CHORDS = (("n1", "n4"), ("n4", "n7"), ("n7", "n1"), ("n2", "n6"))
 LINKS = (*zip(NAMES, (*NAMES[1:], NAMES[0]), strict=True), *CHORDS)
-# Neighbours and hosts at the far side, each combination of kinds in both directions.
+# Pairs of neighbours and of distant hosts, with each combination of kinds in both directions.
 PAIRS = (
     ("n1", "n5"), ("n5", "n1"), ("n2", "n7"), ("n4", "n8"), ("n3", "n9"), ("n9", "n2"),
     ("n6", "n3"), ("n8", "n6"), ("n7", "n4"), ("n1", "n2"), ("n5", "n6"), ("n8", "n9"),
@@ -49,20 +49,21 @@ PAIRS = (
 
 PING_EVERY_S = 0.2
 PING_INTERVAL_S, PING_TIMEOUT_S, MAX_TIMEOUT_S = 10, 2, 3  # tinc's variables of these names
-BUSY_S = 3  # so late everything may be on a machine that does much else
-KEY_RETRY_S = 10  # tinc's own limit: a key request that was lost is repeated only after this time
+BUSY_S = 3  # everything may be late by this much on a busy machine
+KEY_RETRY_S = 10  # tinc's own limit: a lost key request is repeated only after this time
 ARP_RETRY_S = 1
-# An echo takes milliseconds, and behind a wait for ARP a second.
+# An echo takes milliseconds, or a second if it waits for ARP.
 UNDER_WAY_S = ARP_RETRY_S + BUSY_S
-# From "the daemon is ready" to the last lost ping, for a path that ends at the restarted host. All of these
-# may come one after the other: the first attempt to connect meets a neighbour that still holds the old
-# connection (PingTimeout), or that is not there and is tried again (MaxTimeout); a key request gets lost; and
-# ARP asks once a second.
+# The time from "the daemon is ready" to the last lost ping, for a path that ends at the restarted host. All
+# of these may happen one after the other: at the first attempt to connect, the neighbour still has the old
+# connection (PingTimeout), or it does not run and is tried again later (MaxTimeout); a key request gets lost;
+# and ARP asks once a second.
 END_RECOVERS_S = PING_TIMEOUT_S + MAX_TIMEOUT_S + KEY_RETRY_S + ARP_RETRY_S + BUSY_S
-# The same for a host that only carried: its neighbours see the closed TCP connections at once, the graph has
-# other paths, and what was in its queues is lost. It counts from the moment it goes, as nobody waits for its
-# return, and again from its return, as shorter paths then lead through it before it knows all others. Only a
-# relay that goes while a path's end is just coming back may take a key request with it.
+# The same for a host that is only a relay: its neighbours see at once that their TCP connections are closed,
+# and the graph has other paths, so only what was in its queues is lost. The time counts from the moment the
+# host goes down, because nobody waits for its return; and again from its return, because shorter paths then
+# lead through it before it knows all others. A key request is lost only if the relay goes down while an end
+# of the path is coming back.
 RELAY_RECOVERS_S = PING_TIMEOUT_S + ARP_RETRY_S + BUSY_S
 
 PINGER = """
@@ -118,7 +119,7 @@ print(json.dumps([sent, answered]))
 
 @dataclass(frozen=True)
 class Restart:
-    """One restart: when the host began to go, and when its daemon said it was ready again (loop seconds)."""
+    """One restart: when the daemon was told to end, and when the new one was ready (monotonic seconds)."""
 
     name: str
     how: str
@@ -128,14 +129,14 @@ class Restart:
 
 @dataclass
 class Flow:
-    """The pings of one pair: when each was sent, and which were answered when, by sequence number."""
+    """The pings of one pair, by sequence number: when each was sent, and when it was answered, if it was."""
 
     sent: dict[int, float] = field(default_factory=dict)
     answered: dict[int, float] = field(default_factory=dict)
 
     @property
     def lost(self) -> dict[int, float]:
-        """The pings without an answer, with the times they were sent at."""
+        """The pings without an answer, with the times at which they were sent."""
         return {number: when for number, when in self.sent.items() if number not in self.answered}
 
 
@@ -158,7 +159,10 @@ def distances(graph: Mapping[str, set[str]], start: str) -> dict[str, int]:
 
 
 def possible_relays(one: str, other: str, without: set[str]) -> set[str]:
-    """The hosts on any shortest path between two: tinc relays along one of those, whichever weighs less."""
+    """Return the hosts on all shortest paths between two hosts; tinc relays along the one with least weight.
+
+    Hosts in ``without`` count as down.
+    """
     graph = neighbours(link for link in LINKS if not without.intersection(link))
     if one not in graph or other not in graph:
         return set()
@@ -169,10 +173,10 @@ def possible_relays(one: str, other: str, without: set[str]) -> set[str]:
 
 
 class Causes:
-    """What the restarts explain.
+    """Finds the restarts that explain lost pings.
 
-    ``stall`` is the time by which the machine was late at worst, found at the pings themselves: so late may
-    everything else have been, too.
+    ``stall`` is the longest delay of a ping in seconds, caused by the load of the machine: everything else
+    may have been as late.
     """
 
     def __init__(self, done: list[Restart], stall: float) -> None:
@@ -180,12 +184,14 @@ class Causes:
         self._known: dict[tuple[tuple[str, str], float], Restart | None] = {}
 
     def is_recovering(self, restart: Restart, when: float) -> bool:
-        """Whether paths that end at the host may be broken at a time."""
+        """Whether paths that end at the restarted host may be broken at this time."""
         return restart.began - UNDER_WAY_S - self.stall <= when <= restart.ready + END_RECOVERS_S + self.stall
 
-    def relays_explain(self, restart: Restart, pair: tuple[str, str], when: float) -> bool:
-        """Whether the ping may have been lost at a relay: the host was on a path, with all others or without
-        those that were gone."""
+    def relay_explains(self, restart: Restart, pair: tuple[str, str], when: float) -> bool:
+        """Whether a ping may have been lost because the restarted host relayed it.
+
+        It is a possible relay if it is on a shortest path between all hosts, or between those that were up.
+        """
         gone = {other.name for other in self.done if self.is_recovering(other, when)} - {restart.name, *pair}
         if restart.name not in possible_relays(*pair, set()) | possible_relays(*pair, gone):
             return False
@@ -197,8 +203,10 @@ class Causes:
         return False
 
     def of(self, pair: tuple[str, str], when: float) -> Restart | None:
-        """The restart that best explains a ping lost at a time: an end before a relay, a later one before an
-        earlier one."""
+        """Return the restart that best explains a lost ping, or None.
+
+        The restart of an end is preferred to that of a relay, and a later restart to an earlier one.
+        """
         if (pair, when) not in self._known:
             self._known[pair, when] = self._find(pair, when)
         return self._known[pair, when]
@@ -210,14 +218,14 @@ class Causes:
             if (
                 self.is_recovering(restart, when)
                 if restart.name in pair
-                else self.relays_explain(restart, pair, when)
+                else self.relay_explains(restart, pair, when)
             )
         ]
         return max(found, key=lambda restart: (restart.name in pair, restart.began), default=None)
 
 
 def worst_stall(flows: Iterable[Flow]) -> float:
-    """By how many seconds a ping was late at worst."""
+    """Return the longest delay of a ping in seconds."""
     gaps = [0.0]
     for flow in flows:
         times = sorted(flow.sent.values())
@@ -244,7 +252,7 @@ def mesh(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Network
 
 
 class Pings:
-    """Steady pings between all pairs, one process per sending host."""
+    """Regular pings between all pairs, with one process per sending host."""
 
     def __init__(self, network: Network) -> None:
         self._network = network
@@ -257,7 +265,7 @@ class Pings:
         }
 
     def stop(self) -> dict[tuple[str, str], Flow]:
-        """End them and return what became of the pings."""
+        """End the processes and return the pings of each pair."""
         for process in self._processes.values():
             process.terminate()
         flows = {}
@@ -278,7 +286,7 @@ def bring_down(node: Node, how: str) -> None:
     elif how == "kill":
         node.kill()
     else:
-        # What an impatient service manager does: asked to go, and killed before it has gone.
+        # Ask the daemon to stop, and kill it before it has ended, as an impatient service manager does.
         pid = node.pid()
         assert pid is not None
         os.kill(pid, 15)
@@ -305,7 +313,7 @@ def restarts(network: Network, choose: random.Random, until: float) -> Iterator[
 def table(
     flows: Mapping[tuple[str, str], Flow], known: Causes, zero: float, cast: Mapping[str, Kind]
 ) -> tuple[list[str], list[str]]:
-    """The rows of the report, and the losses nothing explains."""
+    """Return the rows of the report, and the lost pings that no restart explains."""
     lines = ["| pair | kinds | sent | lost | explained by |", "| --- | --- | --- | --- | --- |"]
     unexplained = []
     for pair, flow in sorted(flows.items()):
@@ -327,7 +335,7 @@ def table(
 def recoveries(
     flows: Mapping[tuple[str, str], Flow], known: Causes
 ) -> Iterator[tuple[Restart, tuple[str, str], float]]:
-    """For each restart and path that ends there: the seconds from ready until the last ping that was lost."""
+    """For each restart and each pair with that host, yield the seconds from "ready" to the last lost ping."""
     for restart in known.done:
         for pair, flow in flows.items():
             if restart.name in pair:
@@ -341,8 +349,8 @@ def reachable(node: Node) -> list[str]:
 
 BAD = re.compile(r"Traceback|Invalid|bogus", re.IGNORECASE)
 CROSSING = re.compile(r"Invalid packet seqno: 0 != 1 from")
-"""What a C node logs, and ignores, when its key request crosses with another node's (docs/architecture.md).
-Restarts and steady pings bring that about by chance."""
+"""A C node logs this when its key request crosses with that of another node, and ignores the request
+(docs/architecture.md). Restarts and regular pings sometimes cause it."""
 
 
 @pytest.mark.timeout(SECONDS + 300)
@@ -387,7 +395,7 @@ def test_every_lost_ping_is_explained_by_a_restart(mesh: Network, cast: tuple[Ki
     assert not unexplained
 
 
-def test_all_hosts_agree_about_the_network_in_the_end(mesh: Network) -> None:
+def test_all_hosts_finally_agree_about_the_network(mesh: Network) -> None:
     mesh.wait_converged()
     expected = sorted(link for one, other in LINKS for link in ((one, other), (other, one)))
 
@@ -399,7 +407,7 @@ def test_all_hosts_agree_about_the_network_in_the_end(mesh: Network) -> None:
         wait_until(partial(knows_all, node), PATIENCE_S, f"{node.name} knows all edges and reaches all")
 
 
-def test_no_log_speaks_of_anything_invalid(mesh: Network) -> None:
+def test_no_log_mentions_anything_invalid(mesh: Network) -> None:
     lines = [
         f"{node.name}: {line}"
         for node in mesh

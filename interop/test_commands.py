@@ -1,8 +1,8 @@
-"""Either command with either daemon: `tinc` drives pytincd, `pytinc` drives tincd, request by request.
+"""Each command works with each daemon, request by request: `tinc` with pytincd and `pytinc` with tincd.
 
     leaf <──> hub, whose daemon both programs ask
 
-What both print about the same daemon must be the same; what they ask for must happen.
+Both must print the same about the same daemon, and the daemon must do what they ask for.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def ask(command: Kind, node: Node, *words: str, check: bool = True) -> Completed
 
 
 def spawn(command: Kind, node: Node, *words: str, terminal: int | None = None) -> subprocess.Popen[bytes]:
-    """Start a command that goes on until it is ended."""
+    """Start a command that runs until it is stopped."""
     program, _ = command.programs()
     return subprocess.Popen(
         node.host.command(program, *node.globals, *words),
@@ -60,7 +60,7 @@ def spawn(command: Kind, node: Node, *words: str, terminal: int | None = None) -
 
 
 def read_until(descriptor: int, wanted: bytes, timeout: float = PATIENCE_S) -> bytes:
-    """Read until ``wanted`` has come; what has been read in any case."""
+    """Read until ``wanted`` appears, the other end closes or the time is up; return all that was read."""
     data, end = b"", time.monotonic() + timeout
     while wanted not in data and (left := end - time.monotonic()) > 0:
         if select.select([descriptor], [], [], left)[0]:
@@ -106,7 +106,7 @@ def test_both_commands_print_the_same_about_a_daemon(network: Network, words: tu
     def same() -> bool:
         one, two = (ask(kind, hub, *words, check=False) for kind in (Kind.C, Kind.PY))
 
-        # Counters and times go on between the two.
+        # Counters and times change between the two commands.
         def steady(text: str) -> list[str]:
             moving = ("RX:", "TX:", "RTT:")
             return [line for line in text.splitlines() if not line.startswith(moving)]
@@ -117,7 +117,7 @@ def test_both_commands_print_the_same_about_a_daemon(network: Network, words: tu
 
 
 @COMMANDS
-def test_dumps_tell_of_the_peer(network: Network, command: Kind) -> None:
+def test_dumps_list_the_peer(network: Network, command: Kind) -> None:
     hub = network["hub"]
     assert "leaf id" in ask(command, hub, "dump", "nodes").stdout
     assert "leaf id" in ask(command, hub, "dump", "reachable", "nodes").stdout
@@ -132,7 +132,7 @@ def test_debug_level_is_read_and_set(network: Network, command: Kind) -> None:
 
 
 @COMMANDS
-def test_reload_takes_up_a_new_subnet(network: Network, command: Kind) -> None:
+def test_reload_announces_a_new_subnet_and_withdraws_a_deleted_one(network: Network, command: Kind) -> None:
     hub, leaf = network["hub"], network["leaf"]
     subnet = "02:00:00:00:77:01"
     own = hub.confbase / "hosts/hub"
@@ -157,20 +157,22 @@ def test_disconnect_and_retry(network: Network, command: Kind) -> None:
 
 
 @COMMANDS
-def test_purge_forgets_what_is_gone(network: Network, command: Kind) -> None:
+def test_purge_is_accepted_and_keeps_reachable_nodes(network: Network, command: Kind) -> None:
     ask(command, network["hub"], "purge")
     assert network["hub"].sees(network)
 
 
 @COMMANDS
-def test_the_log_is_followed(network: Network, command: Kind, streams: list[subprocess.Popen[bytes]]) -> None:
+def test_the_command_log_follows_the_log(
+    network: Network, command: Kind, streams: list[subprocess.Popen[bytes]]
+) -> None:
     follower = spawn(command, network["hub"], "log", "5")
     streams.append(follower)
     assert follower.stdout is not None
     descriptor = follower.stdout.fileno()
 
     def followed() -> bool:
-        # Nobody tells from when on it follows.
+        # The command does not say when it begins to follow the log, so repeat this.
         ask(command, network["hub"], "reload")
         return b"Got 'reload' command" in read_until(descriptor, b"Got 'reload' command", 1)
 
@@ -178,7 +180,9 @@ def test_the_log_is_followed(network: Network, command: Kind, streams: list[subp
 
 
 @COMMANDS
-def test_frames_are_captured(network: Network, command: Kind, streams: list[subprocess.Popen[bytes]]) -> None:
+def test_the_command_pcap_captures_frames(
+    network: Network, command: Kind, streams: list[subprocess.Popen[bytes]]
+) -> None:
     hub, leaf = network["hub"], network["leaf"]
     capture = spawn(command, hub, "pcap")
     streams.append(capture)
@@ -188,7 +192,7 @@ def test_frames_are_captured(network: Network, command: Kind, streams: list[subp
     data = b""
 
     def captured() -> bool:
-        # Nobody tells from when on it captures.
+        # The command does not say when it begins to capture, so repeat this.
         nonlocal data
         answers(hub.host, leaf.address)
         data += read_until(descriptor, payload, 1)
@@ -209,14 +213,14 @@ def test_top_shows_the_nodes_until_q(
         os.close(theirs)
         assert b"leaf" in read_until(ours, b"leaf")
         os.write(ours, b"q")
-        read_until(ours, b"never")  # until it has ended: who does not read holds it up
+        read_until(ours, b"never")  # read to the end: it could not end while its output is not read
         assert top.wait(PATIENCE_S) == 0
     finally:
         os.close(ours)
 
 
 @COMMANDS
-def test_each_command_stops_each_daemon_and_its_own_starts_it_again(network: Network, command: Kind) -> None:
+def test_each_command_stops_each_daemon_and_then_finds_no_pid_file(network: Network, command: Kind) -> None:
     hub = network["hub"]
     ask(command, hub, "stop")
     wait_until(lambda: not hub.running(), PATIENCE_S, "the daemon has ended")
@@ -228,7 +232,7 @@ def test_each_command_stops_each_daemon_and_its_own_starts_it_again(network: Net
     network.wait_converged()
 
 
-def test_a_stale_pid_file_is_told_and_does_not_hinder_a_start(network: Network) -> None:
+def test_a_stale_pid_file_is_reported_and_does_not_prevent_a_start(network: Network) -> None:
     hub = network["hub"]
     pid = hub.pid()
     hub.kill()
@@ -239,7 +243,7 @@ def test_a_stale_pid_file_is_told_and_does_not_hinder_a_start(network: Network) 
     network.wait_converged()
 
 
-def test_a_wrong_cookie_is_told(network: Network) -> None:
+def test_a_wrong_cookie_is_reported(network: Network) -> None:
     hub = network["hub"]
     before = hub.pidfile.read_text()
     words = before.split()
@@ -254,7 +258,7 @@ def test_a_wrong_cookie_is_told(network: Network) -> None:
 
 
 @pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv is not installed")
-def test_who_has_no_permission_for_the_socket_is_told(network: Network, tmp_path: Path) -> None:
+def test_a_missing_permission_for_the_socket_is_reported(network: Network, tmp_path: Path) -> None:
     hub = network["hub"]
     program, _ = Kind.PY.programs()
     copy = tmp_path / "pid"
@@ -272,8 +276,8 @@ def test_who_has_no_permission_for_the_socket_is_told(network: Network, tmp_path
     assert "Traceback" not in done.stderr
 
 
-def test_signals_of_the_shell_do_what_they_do_with_tinc(network: Network) -> None:
-    """SIGALRM retries, SIGHUP reloads: scripts send them to either daemon."""
+def test_sigalrm_and_sighup_are_handled_as_by_tincd(network: Network) -> None:
+    """SIGALRM retries connections and SIGHUP reloads; scripts send them to either daemon."""
     hub = network["hub"]
     pid = hub.pid()
     assert pid is not None

@@ -1,6 +1,6 @@
-"""Compression between the programs: packets arrive, and fewer bytes go over the network below.
+"""Compression between tincd and pytincd: packets arrive, and fewer bytes go over the network below.
 
-Debian's tincd knows zlib and LZO; LZ4 came after it.
+Debian's tincd has zlib and LZO, but not LZ4, which a later version added.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ COUNT, SIZE, INTERVAL = 20, 1200, 0.05
 
 
 def sent(node: Node) -> int:
-    """Bytes that the host has sent on the network below."""
+    """Return the number of bytes that the host has sent on the network below."""
     return int(node.host.run("cat", "/sys/class/net/eth0/statistics/tx_bytes").stdout)
 
 
@@ -28,7 +28,7 @@ def knows_mtu(here: Node, there: Node) -> bool:
 
 
 @pytest.mark.parametrize(("mode", "level"), [("switch", 6), ("router", 11), ("switch", 12)])
-def test_packets_arrive_and_take_less_room(
+def test_packets_arrive_and_take_fewer_bytes(
     own_network: Callable[..., Network], cast: tuple[Kind, ...], mode: str, level: int
 ) -> None:
     if level == 12 and Kind.C in cast:
@@ -50,5 +50,5 @@ def test_packets_arrive_and_take_less_room(
     for here, there in ((left, right), (right, left)):
         before = sent(here)
         assert ping(here.host, there.address, COUNT, interval=INTERVAL, size=SIZE).lost == 0
-        # What ping sends is the same few bytes over and over.
+        # The payload of a ping repeats a few bytes, so it compresses well.
         assert sent(here) - before < COUNT * SIZE / 2

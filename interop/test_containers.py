@@ -1,7 +1,7 @@
 """The image of this repository, and the how-to played in Docker containers.
 
-Needs a Docker engine: the one that is there, or dockerd, which is then started for this module alone
-(`howto.engine`). Two casts are played; PYTINC_INTEROP_DOCKER=all adds the others.
+The module needs a Docker engine: one that runs already, or dockerd, which is then started for this module
+only (`howto.engine`). Two casts are played; PYTINC_INTEROP_DOCKER=all adds the others.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ CONTROL = "CCCCC"
 USUAL = ("CPCPP", "PPPPP")
 NET = "mynet"
 AT_ONCE_S = 30
-"""Who just goes is missed only after PingInterval, which is a minute."""
+"""A node that says goodbye is gone within this many seconds. One that just vanished would be missed only
+after PingInterval, which is a minute."""
 pytestmark = pytest.mark.slow
 
 
@@ -46,7 +47,7 @@ def images(engine: Engine) -> Mapping[Kind, str]:
     try:
         images.prepare()
     except LabError as error:
-        pytest.skip(f"what the images are built from cannot be had: {error}")
+        pytest.skip(f"the images cannot be built here: {error}")
     return images.build()
 
 
@@ -74,7 +75,7 @@ def outcomes(
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("letters", list(CASTS), ids=[title.replace(" ", "-") for title in CASTS.values()])
-def test_the_how_to_works_in_containers(
+def test_the_howto_works_in_containers(
     letters: str, request: pytest.FixtureRequest, pytestconfig: pytest.Config
 ) -> None:
     if letters not in chosen(pytestconfig):
@@ -83,7 +84,7 @@ def test_the_how_to_works_in_containers(
     assert outcome.passed, f"{dict(zip(NODES, letters, strict=True))}: {outcome.failure}\n{outcome.logs}"
 
 
-# -- the image as it is meant to be run --
+# -- the image, run as its documentation says --
 
 
 @pytest.fixture
@@ -124,14 +125,14 @@ def exit_code(engine: Engine, container: str) -> int:
     return int(engine.docker("inspect", "--format", "{{.State.ExitCode}}", container).stdout)
 
 
-def stop_and_see_it_gone(engine: Engine, container: str, hub: ContainerMachine, name: str) -> None:
+def stop_and_wait_until_gone(engine: Engine, container: str, hub: ContainerMachine, name: str) -> None:
     engine.docker("stop", "--time", "50", container)
     assert exit_code(engine, container) == 0, logs(engine, container)
     wait_until(lambda: not reachable(hub, name), AT_ONCE_S, "the peer knows that the node is gone", 0.05)
 
 
 @pytest.mark.timeout(600)
-def test_a_container_joins_by_invitation_without_root_and_says_goodbye(
+def test_a_container_joins_by_invitation_runs_without_root_and_says_goodbye(
     engine: Engine, images: Mapping[Kind, str], network: Network, hub: ContainerMachine
 ) -> None:
     url = hub.tinc("-n", NET, "invite", "box").stdout.split()[-1]
@@ -150,21 +151,21 @@ def test_a_container_joins_by_invitation_without_root_and_says_goodbye(
     fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
     assert "0" not in fields["Uid"].split()
     assert int(fields["CapEff"], 16) == int(fields["CapBnd"], 16) == 1 << 12 | 1 << 10
-    # A restart goes on with what the first start made: the invitation is used up.
+    # After a restart it uses the configuration that the first start made; the invitation is used up.
     engine.docker("restart", container)
     wait_until(lambda: reachable(hub, "box"), PATIENCE_S, "it is back after a restart")
-    # Its interface is a new one with another MAC address; the hub's kernel goes on with the old one for long.
+    # Its new interface has another MAC address, and the hub's kernel would use the old one for a long time.
     hub.run("ip", "neigh", "flush", "dev", NET)
     wait_until(lambda: pings(hub, "10.1.1.5"), PATIENCE_S, "it answers after a restart")
-    stop_and_see_it_gone(engine, container, hub, "box")
+    stop_and_wait_until_gone(engine, container, hub, "box")
 
 
 @pytest.mark.timeout(600)
-def test_a_container_runs_a_mounted_directory_and_leaves_its_owners_alone(
+def test_a_container_runs_a_mounted_directory_and_leaves_the_owners_of_its_files_alone(
     engine: Engine, images: Mapping[Kind, str], network: Network, hub: ContainerMachine, tmp_path: Path
 ) -> None:
     mount = ("--volume", f"{tmp_path}:/etc/tinc")
-    # As a person makes it on the machine, as root.
+    # Make the directory as a person would on the machine, as root.
     once = ("run", "--rm", "--network", "none", "--entrypoint", "pytinc", *mount, images[Kind.PY], "-n", NET)
     engine.docker(*once, "init", "box")
     for words in (("Mode", "switch"), ("ConnectTo", "hub")):
@@ -186,7 +187,7 @@ def test_a_container_runs_a_mounted_directory_and_leaves_its_owners_alone(
     except LabError as error:
         pytest.fail(f"{error}\n{logs(engine, container)}")
     assert {path.stat().st_uid for path in (folder, *folder.rglob("*"))} == {0}
-    stop_and_see_it_gone(engine, container, hub, "box")
+    stop_and_wait_until_gone(engine, container, hub, "box")
 
 
 @pytest.mark.timeout(600)
@@ -211,7 +212,7 @@ def test_the_capabilities_in_compose_yaml_suffice_for_a_new_node(
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
-    ("options", "complaint"),
+    ("options", "message"),
     [
         (("--cap-add", "NET_ADMIN"), "--device /dev/net/tun"),
         (("--device", "/dev/net/tun"), "--cap-add NET_ADMIN"),
@@ -219,10 +220,10 @@ def test_the_capabilities_in_compose_yaml_suffice_for_a_new_node(
     ],
 )
 def test_a_container_says_what_it_lacks(
-    engine: Engine, images: Mapping[Kind, str], options: tuple[str, ...], complaint: str
+    engine: Engine, images: Mapping[Kind, str], options: tuple[str, ...], message: str
 ) -> None:
     done: Completed = engine.docker(
         "run", "--rm", "--network", "none", *options, images[Kind.PY], check=False
     )
     assert done.returncode == 1
-    assert complaint in done.stderr
+    assert message in done.stderr

@@ -1,8 +1,8 @@
-"""Devices that are no tap: raw sockets, multicast groups, inherited descriptors, plugs in a VDE switch.
+"""Devices other than a tap: raw sockets, multicast groups, inherited descriptors, plugs in a VDE switch.
 
-raw_socket   a ── left ══ right ── b            ──: a veth pair that the node has a raw socket on
-multicast    a ══ left ~~ right ══ b            ~~: the group; ══: a tunnel; a and b have taps
-fd           left ══ right                      both have a tun that the program opened who started them
+raw_socket   a ── left ══ right ── b            ──: a veth pair with a raw socket of the node; ══: a tunnel
+multicast    a ══ left ~~ right ══ b            ~~: the group; a and b have taps
+fd           left ══ right                      each has a tun that another program opened
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pytinc.lab.node import PATIENCE_S, Kind, Node, wait_until
 # left, right
 CASTS = ("PC", "CP", "PP")
 STANDBY = {"DeviceStandby": "yes"}
-"""For the right node: its device is open all the time, but tinc-up runs only with the first peer."""
+"""A setting of the right node: its device is open all the time, but tinc-up waits for the first peer."""
 GROUP = "239.192.7.7 5007"
 SIZE = 3_000_000
 
@@ -49,7 +49,7 @@ with socket.socket(socket.AF_UNIX) as listener:
 
 @pytest.fixture
 def network(new_network: Callable[..., Network]) -> Network:
-    """A network that this test fills; names of nodes are its own."""
+    """The module's network, to which each test adds nodes with names of their own."""
     return new_network()
 
 
@@ -61,7 +61,7 @@ def start(network: Network, *nodes: Node) -> None:
 
 
 def add(network: Network, name: str, kind: Kind, settings: dict[str, str], *connect_to: str) -> Node:
-    """Add a node; ``settings`` replace those of the network."""
+    """Add a node; ``settings`` replace the network's settings of the same names."""
     kept = network.settings
     network.settings = [(key, value) for key, value in kept if key not in settings] + list(settings.items())
     try:
@@ -76,7 +76,10 @@ def set_variable(node: Node, variable: str, value: str) -> None:
 
 
 def station(node: Node, number: int) -> Host:
-    """Put a host behind a node: it has "inside", the node's host "port", which is down and has no address."""
+    """Put a host behind a node, and return it.
+
+    A veth pair joins them: "inside" on the new host, and "port" (down, no address) on the node's host.
+    """
     host = node.host.lab.host(f"{node.host.name}-st")
     run("ip", "-n", node.host.namespace, "link", "add", "port", "type", "veth", "peer", "name", "inside",
         "netns", host.namespace)  # fmt: skip
@@ -84,7 +87,7 @@ def station(node: Node, number: int) -> Host:
     host.run("ip", "address", "add", f"fd00:5::{number}/64", "dev", "inside", "nodad")
     host.run("ip", "link", "set", "inside", "mtu", "1400", "up")
     if node.kind is Kind.C:
-        # C's daemon takes checksums as they are: nobody would have filled them in.
+        # tincd sends packets with the checksums they have, so the kernel must fill them in.
         host.run("ethtool", "-K", "inside", "tx", "off", "tso", "off", "gso", "off")
         node.host.run("ethtool", "-K", "port", "gro", "off")
     return host
@@ -94,7 +97,7 @@ def write_tinc_up(node: Node, *lines: str) -> None:
     (node.confbase / "tinc-up").write_text("\n".join(("#!/bin/sh", *lines)) + "\n")
 
 
-def said_by_tinc_up(node: Node) -> str:
+def written_by_tinc_up(node: Node) -> str:
     path = node.confbase / "device"
     return path.read_text() if path.exists() else ""
 
@@ -127,7 +130,7 @@ def test_a_router_on_a_raw_socket_serves_the_station_behind_it(
     network: Network, cast: tuple[Kind, ...]
 ) -> None:
     if cast[0] is Kind.C:
-        pytest.skip("C's daemon leaves the MAC addresses zero there")
+        pytest.skip("tincd sends frames with zero MAC addresses there")
     settings = {"DeviceType": "raw_socket", "Mode": "router", "Interface": "port"}
     left = add(network, "leftrr", cast[0], settings)
     right = add(network, "rightrr", cast[1], {"DeviceType": "tun", "Mode": "router"}, left.name)
@@ -140,7 +143,7 @@ def test_a_router_on_a_raw_socket_serves_the_station_behind_it(
     right.add_lines(f"hosts/{right.name}", [("Subnet", "10.5.0.2")])
     a = station(left, 1)
     start(network, left, right)
-    # The first packet comes from the VPN: nobody behind the raw socket has asked for a MAC yet.
+    # The first packet comes from the VPN: the station behind the raw socket has not asked for a MAC yet.
     wait_until(lambda: answers(right.host, "10.5.0.1"), PATIENCE_S, "the station answers the VPN")
     wait_until(lambda: answers(a, "10.5.0.2"), PATIENCE_S, "the VPN answers the station")
     assert transfer(a, right.host, "10.5.0.2") == SIZE
@@ -161,21 +164,21 @@ def test_a_multicast_group_is_one_ethernet_with_other_daemons(
     b = add(network, "bm", Kind.PY, {}, right.name)
     start(network, left, a)
     start(network, right, b)
-    wait_until(lambda: said_by_tinc_up(right) == said_by_tinc_up(left) != "", PATIENCE_S, "tinc-up has run")
+    wait_until(
+        lambda: written_by_tinc_up(right) == written_by_tinc_up(left) != "", PATIENCE_S, "tinc-up has run"
+    )
     for one, other in ((a, b), (b, a)):
         wait_until(lambda: answers(one.host, other.address), PATIENCE_S, f"{one.name} reaches {other.name}")  # noqa: B023
     wait_steady(a.host, b.address, 10, size=1300)
     if Kind.C not in cast:
-        # C's daemon counts its own datagrams, which come back, as read errors, and rests after each.
+        # tincd takes its own datagrams, which come back to it, for read errors, and pauses after each.
         assert transfer(a.host, b.host, b.address) == SIZE
     stop(left, right, a, b)
 
 
-def test_a_plug_in_a_vde_switch_reaches_what_else_is_plugged_in(
-    network: Network, cast: tuple[Kind, ...]
-) -> None:
+def test_a_plug_in_a_vde_switch_reaches_other_plugs(network: Network, cast: tuple[Kind, ...]) -> None:
     if cast[0] is Kind.C:
-        pytest.skip("Debian's tincd is built without it")
+        pytest.skip("Debian's tincd is built without VDE")
     if shutil.which("vde_switch") is None:
         pytest.skip("needs Debian's package vde2")
     left = add(network, "leftv", cast[0], {"DeviceType": "vde"})
@@ -184,7 +187,7 @@ def test_a_plug_in_a_vde_switch_reaches_what_else_is_plugged_in(
     set_variable(left, "Device", str(switch))
     write_tinc_up(left)
     left.host.spawn("vde_switch", "-x", "-s", str(switch), "-t", "inside", "-d", "-p", f"{switch}.pid")
-    wait_until(lambda: (switch / "ctl").exists(), PATIENCE_S, "the VDE switch is there")
+    wait_until(lambda: (switch / "ctl").exists(), PATIENCE_S, "the VDE switch runs")
     left.host.run("ip", "address", "add", "10.1.1.77/24", "dev", "inside")
     left.host.run("ip", "link", "set", "inside", "up")
     start(network, left, right)
@@ -194,7 +197,7 @@ def test_a_plug_in_a_vde_switch_reaches_what_else_is_plugged_in(
     assert not list(switch.glob(".pytinc*"))
 
 
-def test_packets_go_through_a_descriptor_of_who_starts_the_daemon(
+def test_packets_go_through_a_descriptor_that_the_daemon_inherits(
     network: Network, cast: tuple[Kind, ...]
 ) -> None:
     left, right = fd_pair(network, cast, "f")
@@ -257,7 +260,7 @@ def expect_packets(left: Node, right: Node) -> None:
 
 
 def transfer(sender: Host, receiver: Host, address: str) -> int:
-    """Send ``SIZE`` bytes by TCP, and return how many came."""
+    """Send ``SIZE`` bytes by TCP, and return how many arrived."""
     code = (
         "import socket\n"
         f"with socket.create_server(('{address}', 5555)) as listener:\n"
@@ -289,11 +292,11 @@ def test_without_its_interface_or_group_the_daemon_names_option_file_and_line(
     network: Network, cast: tuple[Kind, ...]
 ) -> None:
     if cast != (Kind.PY, Kind.PY):
-        pytest.skip("our messages")
+        pytest.skip("it checks messages of pytincd")
     node = add(network, "lonely", Kind.PY, {"DeviceType": "raw_socket"})
     file = node.confbase / "tinc.conf"
     common = "Name = lonely\nDeviceType = {}\n"
-    for kind, more, complaint in (
+    for kind, more, message in (
         ("raw_socket", "Interface = nowhere0", "Can't find interface nowhere0"),
         ("multicast", "Device = 192.0.2.77 5007", "Can't bind to 192.0.2.77 5007"),
         ("multicast", "Device = 239.1.2.3", "Port number required for multicast socket"),
@@ -304,6 +307,6 @@ def test_without_its_interface_or_group_the_daemon_names_option_file_and_line(
         done = node.start(check=False)
         assert done.returncode != 0
         text = done.stderr + node.log()
-        assert complaint in text, text
+        assert message in text, text
         line = 2 + len(more.splitlines())
         assert f"variable {more.splitlines()[-1].split()[0]} in {file} line {line}" in text, text

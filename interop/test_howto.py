@@ -1,4 +1,4 @@
-"""The how-to (`howto.story`), typed into namespaces: all C as the control, C in each role, all pytinc."""
+"""The how-to (`howto.story`), played in namespaces with each of `CASTS`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="module")
 def outcomes(request: pytest.FixtureRequest) -> dict[str, Outcome]:
-    """All plays, which run at the same time."""
+    """The outcomes of all plays, by their casts; the plays run at the same time."""
     reason = missing_means() or missing_mount_points()
     if reason is not None:
         pytest.skip(reason)
@@ -35,8 +35,8 @@ def outcomes(request: pytest.FixtureRequest) -> dict[str, Outcome]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_the_how_to_works_word_for_word(letters: str, outcomes: dict[str, Outcome]) -> None:
+def test_the_howto_works_word_for_word(letters: str, outcomes: dict[str, Outcome]) -> None:
     if letters not in outcomes:
-        pytest.skip("there is no real tincd to play with")
+        pytest.skip("tincd is not installed")
     outcome = outcomes[letters]
     assert outcome.passed, f"{dict(zip(NODES, letters, strict=True))}: {outcome.failure}\n{outcome.logs}"

@@ -1,4 +1,4 @@
-"""Hub mode: every frame goes to everyone, and nobody learns an address. C and pytinc together."""
+"""Hub mode, with C and pytinc nodes: every frame goes to all nodes, and no node learns a MAC address."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def network(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Netw
     return network
 
 
-def test_every_node_is_answered_by_every_other_and_each_frame_comes_once(network: Network) -> None:
+def test_every_node_answers_every_other_and_each_frame_comes_once(network: Network) -> None:
     for one, other in permutations(network, 2):
         assert wait_steady(one.host, other.address).duplicates == 0, f"{one.name} to {other.name}"
 
 
-def test_no_mac_is_learned(network: Network) -> None:
+def test_no_node_learns_a_mac(network: Network) -> None:
     for node in network:
         assert not any(other.mac in node.tinc("dump", "subnets").stdout for other in network)

@@ -1,9 +1,9 @@
-"""Invitations between the programs: each of C and pytinc invites each.
+"""Invitations from C and pytinc nodes to C and pytinc nodes, in all combinations.
 
-    inviter (a running daemon) ──URL──> invitee (nothing but its program)
+    inviter (a running daemon) ──URL──> invitee (only the program is installed)
 
-The invitee joins, starts, and the two ping each other. Then every way in which an invitation can be bad is
-tried: it must fail with a message and leave no configuration behind.
+The invitee joins and starts, and the inviter pings it. Then all kinds of bad invitations are tried: each must
+fail with a message and leave no configuration behind.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def invite(network: Network, name: str) -> str:
 
 
 def stranger(network: Network, kind: Kind, name: str) -> Node:
-    """A host that has the program and nothing else."""
+    """Return a node on a new host that has the program but no configuration."""
     number = len(network.lab.hosts) + 1
     host = network.lab.host(name)
     return Node(host, name, kind, f"02:00:00:00:00:{number:02x}", [f"10.1.1.{number}/24"])
@@ -55,7 +55,7 @@ def join(node: Node, url: str) -> Completed:
     return node.tinc("join", url, check=False)
 
 
-def test_an_invited_node_joins_starts_and_is_reached(network: Network, cast: tuple[Kind, ...]) -> None:
+def test_an_invited_node_joins_starts_and_answers(network: Network, cast: tuple[Kind, ...]) -> None:
     inviter = network["inviter"]
     invitee = stranger(network, cast[1], "invitee")
     url = invite(network, "invitee")
@@ -84,7 +84,7 @@ Spoil = Callable[[Network, str, Kind], str]
 
 
 class Bad:
-    """A bad invitation: what is done to the URL, or on the inviter's side."""
+    """Ways to spoil an invitation: each changes the URL or the inviter's files, and returns the URL."""
 
     @staticmethod
     def used(network: Network, url: str, kind: Kind) -> str:
@@ -125,7 +125,7 @@ def test_a_bad_invitation_fails_clearly_and_leaves_no_configuration(
     network: Network, cast: tuple[Kind, ...], spoil: Spoil
 ) -> None:
     if cast == (Kind.C, Kind.C) and not BAD[spoil]:
-        pytest.skip("tincd says nothing to one it refuses, and tinc 1.1pre18's join waits for ever")
+        pytest.skip("tincd refuses without an answer, and the join of tinc 1.1pre18 waits for ever")
     name = spoil.__name__
     url = spoil(network, invite(network, name), cast[1])
     invitee = stranger(network, cast[1], name.replace("_", "-")[:9])
@@ -139,7 +139,7 @@ def test_a_bad_invitation_fails_clearly_and_leaves_no_configuration(
     assert not (network["inviter"].confbase / "hosts" / name).exists() or spoil is Bad.used
 
 
-def test_who_has_a_configuration_cannot_join(network: Network, cast: tuple[Kind, ...]) -> None:
+def test_a_host_with_a_configuration_cannot_join(network: Network, cast: tuple[Kind, ...]) -> None:
     url = invite(network, "twice")
     node = stranger(network, cast[1], "twice")
     assert join(node, url).returncode == 0
@@ -150,7 +150,7 @@ def test_who_has_a_configuration_cannot_join(network: Network, cast: tuple[Kind,
     assert (node.confbase / "tinc.conf").read_bytes() == before
 
 
-def test_an_unreachable_inviter_is_told(network: Network, cast: tuple[Kind, ...]) -> None:
+def test_an_unreachable_inviter_is_reported(network: Network, cast: tuple[Kind, ...]) -> None:
     url = invite(network, "unreached").replace(":655/", ":9/")
     done = join(stranger(network, cast[1], "unreached"), url)
     assert done.returncode == 1

@@ -1,6 +1,6 @@
-"""`pytinc join` with an invitation of the real tinc, from the real tincd; then the new node logs in there.
+"""`pytinc join` with an invitation of tinc, at the real tincd; then the new node connects to it.
 
-The inviter has a device of type dummy and listens on 127.0.0.1, so that no namespace is needed.
+The inviter has a dummy device and listens on 127.0.0.1, so no namespace is needed.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def joiner(tmp_path: Path) -> Iterator[Node]:
 
 
 def invite(inviter: Node, name: str, more: str = "") -> str:
-    """Make an invitation; ``more`` is what an administrator adds to the invited node's part."""
+    """Make an invitation and return its URL; ``more`` is what an administrator adds to the node's part."""
     before = set((inviter.confbase / "invitations").glob("*")) if more else set()
     url = inviter.run("invite", name).strip()
     if more:
@@ -109,7 +109,7 @@ def is_connected(inviter: Node, name: str) -> bool:
     return any(line.startswith(f"{name} ") for line in inviter.run("dump", "connections").splitlines())
 
 
-def test_the_real_tincd_accepts_us_and_then_lets_us_log_in(inviter: Node, joiner: Node) -> None:
+def test_tincd_accepts_the_invitation_and_then_the_connection(inviter: Node, joiner: Node) -> None:
     done = joiner.try_("join", invite(inviter, "beta"))
     assert done.returncode == 0, done.stderr
     assert "Invitation successfully accepted.\n" in done.stderr
@@ -128,7 +128,7 @@ def test_the_real_tincd_accepts_us_and_then_lets_us_log_in(inviter: Node, joiner
         time.sleep(0.2)
 
 
-def test_an_invitation_works_once(inviter: Node, joiner: Node) -> None:
+def test_an_invitation_works_only_once(inviter: Node, joiner: Node) -> None:
     url = invite(inviter, "beta")
     joiner.run("join", url)
     shutil.move(joiner.confbase, joiner.confbase.with_name("first"))
@@ -157,7 +157,7 @@ def test_a_long_invitation_with_commands_names_its_network(inviter: Node, joiner
     )
 
 
-def test_what_is_wrong_with_the_url_is_told(inviter: Node, joiner: Node) -> None:
+def test_a_wrong_url_is_reported_and_does_not_use_up_the_invitation(inviter: Node, joiner: Node) -> None:
     url = invite(inviter, "beta")
     address, _, secret = url.partition("/")
     forged = ("A" if secret[0] != "A" else "B") + secret[1:]
@@ -171,5 +171,5 @@ def test_what_is_wrong_with_the_url_is_told(inviter: Node, joiner: Node) -> None
     assert done.returncode == 1
     assert "Invitation cancelled." in done.stderr
     assert not joiner.confbase.exists()
-    # Nothing of that has used up the invitation.
+    # The invitation still works after these attempts.
     joiner.run("join", url)

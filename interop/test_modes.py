@@ -1,8 +1,8 @@
-"""Settings of the data plane in switch mode, played by C and pytinc: who gets a frame, and by which way.
+"""Settings of the data path in switch mode, with C and pytinc: which nodes get a frame, and over which path.
 
-    left ──> relay <── right        an arrow: who connects to whom
+    left ──> relay <── right        an arrow points from the node that connects
 
-One network for all: each test starts it again with settings of its own.
+All tests use one network; each starts it again with its own settings.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from pytinc.lab.node import PATIENCE_S, Kind, Node, wait_until
 CASTS = ("CPC", "PCP")
 ROLES = ("left", "relay", "right")
 QUIET_S = 0.3
-"""How long we wait for a frame that shall not come."""
+"""How long a test waits for a frame that must not come."""
 EXPERIMENT = "88b5"
-"""An ethertype that nobody speaks (IEEE 802, local experiments)."""
+"""An ethertype that no protocol uses (IEEE 802, for local experiments)."""
 EVERYONE = "ff" * 6
 NOBODY = "0200000000ee"
-"""A MAC address that nobody has: frames to it go the way of broadcasts."""
+"""A MAC address that no host has: frames to it are flooded like broadcasts."""
 
 Configure = Callable[..., Network]
 
@@ -54,7 +54,10 @@ def plain(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Networ
 
 @pytest.fixture
 def configured(plain: Network) -> Iterator[Configure]:
-    """Start the network with variables for some roles, or for "all"; afterwards it is as it was."""
+    """A function that starts the network with variables for some roles, or for "all".
+
+    After the test the network is stopped, and its files are as before.
+    """
     kept = {file: file.read_text() for node in plain for file in node.confbase.glob("*.conf")}
     kept |= {file: file.read_text() for node in plain for file in (node.confbase / "hosts").iterdir()}
 
@@ -62,7 +65,7 @@ def configured(plain: Network) -> Iterator[Configure]:
         for node in plain:
             own = settings.get(node.name, ()) + settings.get("all", ())
             node.add_lines("tinc.conf", own)
-        # Who is dialled first, so that nobody has to try again.
+        # Start the node that the others connect to first, so that none has to try again.
         plain["relay"].start()
         with ThreadPoolExecutor(2) as workers:
             list(workers.map(Node.start, (plain["left"], plain["right"])))
@@ -83,9 +86,9 @@ def frame(to: str, sender: Node, payload: bytes) -> bytes:
 def who_gets(
     network: Network, sender: Node, to: str = EVERYONE, wanted: Mapping[str, int] | None = None
 ) -> dict[str, int]:
-    """How often each other node gets a frame that one has sent.
+    """Send a frame, and return how often each other node gets it.
 
-    Those that come too late to count are left out, unless they are ``wanted``.
+    ``wanted`` says how many frames to wait for at each node. Others count only if they come within `QUIET_S`.
     """
     others = [node for node in network if node is not sender]
     sent = frame(to, sender, b"who gets this?".ljust(46, b"."))
@@ -103,7 +106,7 @@ def who_gets(
 
 
 def assert_gets(network: Network, sender: Node, to: str, wanted: dict[str, int]) -> None:
-    """Exactly these nodes get a frame that one has sent."""
+    """Send a frame, and check that each other node gets it as often as wanted."""
     assert who_gets(network, sender, to, wanted) == wanted
 
 
@@ -119,7 +122,7 @@ def knows(one: Node, other: Node) -> bool:
 
 
 def datagrams(port: Port, seconds: float, peer: Node | None = None) -> int:
-    """UDP packets that come from tinc's port (of one node) within this time."""
+    """Return how many UDP packets from tinc's port (of ``peer``, if given) come within this time."""
     return sum(
         data[12:14] == b"\x08\0"
         and data[23] == 17
@@ -130,7 +133,7 @@ def datagrams(port: Port, seconds: float, peer: Node | None = None) -> int:
 
 
 @pytest.mark.parametrize("role", ["left", "relay"])
-def test_with_tcp_only_nothing_goes_by_udp_and_frames_of_full_length_pass(
+def test_with_tcp_only_no_datagrams_are_sent_and_frames_of_full_length_pass(
     configured: Configure, role: str
 ) -> None:
     network = configured(**{role: (("TCPOnly", "yes"),)})
@@ -142,38 +145,40 @@ def test_with_tcp_only_nothing_goes_by_udp_and_frames_of_full_length_pass(
             wait_steady(one.host, other.address, interval=0.1, size=1472)
         assert datagrams(wire, 0.5) == 0
     for one, other in ((node, neighbour), (neighbour, node)):
-        # Who has TCPOnly has IndirectData, too.
+        # TCPOnly implies IndirectData.
         assert one.info(other.name)["Reachability"] == f"indirectly via {one.name}"
     left, relay, right = network
-    # What C sends to a node with TCPOnly is lost at a relay of C.
+    # A C relay loses what a C node sends to a node with TCPOnly.
     if role == "left" and Kind.PY in (relay.kind, right.kind):
         wait_answers(right, left)
-        # The first may be answered with what fits in a datagram to the relay.
+        # The first large one may be answered with the MTU of a datagram to the relay.
         wait_steady(right.host, left.address, interval=0.1, size=1472)
 
 
 @pytest.mark.parametrize(
-    ("way", "indirect", "who"),
+    ("broadcast", "indirect", "receivers"),
     [
         ("mst", "no", {"left": "relay right", "relay": "left right", "right": "left relay"}),
         ("direct", "yes", {"left": "relay", "relay": "left right", "right": "relay"}),
         ("no", "no", {"left": "", "relay": "", "right": ""}),
     ],
 )
-def test_who_gets_a_broadcast(configured: Configure, way: str, indirect: str, who: dict[str, str]) -> None:
-    network = configured(all=(("Broadcast", way),), left=(("IndirectData", indirect),))
-    for name, receivers in who.items():
-        expected = {other: int(other in receivers.split()) for other in ROLES if other != name}
+def test_the_broadcast_setting_decides_who_gets_a_broadcast(
+    configured: Configure, broadcast: str, indirect: str, receivers: dict[str, str]
+) -> None:
+    network = configured(all=(("Broadcast", broadcast),), left=(("IndirectData", indirect),))
+    for name, wanted in receivers.items():
+        expected = {other: int(other in wanted.split()) for other in ROLES if other != name}
         for to in (EVERYONE, NOBODY):
             assert_gets(network, network[name], to, expected)
-    # Frames to one node go where they shall, whatever the way of broadcasts.
+    # Frames to one node reach it with every setting of Broadcast.
     left, _, right = network
     for one, other in ((left, right), (right, left)):
         one.host.run("ip", "neigh", "replace", other.address, "lladdr", other.mac, "dev", one.interface)
     wait_answers(left, right)
 
 
-def test_frames_of_a_node_with_indirect_data_go_through_the_relay_and_direct_only_sends_it_none(
+def test_a_node_with_indirect_data_uses_the_relay_and_one_with_direct_only_sends_it_no_frames(
     configured: Configure,
 ) -> None:
     network = configured(left=(("IndirectData", "yes"),), right=(("DirectOnly", "yes"),))
@@ -185,7 +190,9 @@ def test_frames_of_a_node_with_indirect_data_go_through_the_relay_and_direct_onl
         reached = {"relay": 0, "right": 1}
         wait_until(lambda: who_gets(network, left, to_right) == reached, PATIENCE_S, "left reaches right")
         assert_gets(network, right, to_left, {"left": 0, "relay": 0})
-        assert_gets(network, right, EVERYONE, {"left": 1, "relay": 1})  # broadcasts are not concerned
+        assert_gets(
+            network, right, EVERYONE, {"left": 1, "relay": 1}
+        )  # DirectOnly does not concern broadcasts
         assert datagrams(here, 0.05, right) == datagrams(there, 0.05, left) == 0
     assert left.info("right")["Reachability"] == "indirectly via left"
     assert right.info("left")["Reachability"] == "indirectly via relay"
@@ -193,22 +200,22 @@ def test_frames_of_a_node_with_indirect_data_go_through_the_relay_and_direct_onl
 
 
 @pytest.mark.parametrize(
-    ("forwarding", "who"),
+    ("forwarding", "counts"),
     [
         ("internal", {"relay": 0, "right": 1}),
         ("off", {"relay": 0, "right": 0}),
         ("kernel", {"relay": 1, "right": 0}),
     ],
 )
-def test_who_gets_what_the_relay_shall_forward(
-    configured: Configure, cast: tuple[Kind, ...], forwarding: str, who: dict[str, int]
+def test_the_forwarding_setting_decides_who_gets_a_frame_for_a_third_node(
+    configured: Configure, cast: tuple[Kind, ...], forwarding: str, counts: dict[str, int]
 ) -> None:
     if cast[1] is Kind.C and Kind.PY in cast:
-        pytest.skip("who forwards is of C")
-    # With StrictSubnets left knows no MACs and floods, but relay knows whose they are.
+        pytest.skip("the node that forwards is a C node")
+    # With StrictSubnets left knows no MAC addresses and floods, but relay knows their owners.
     network = configured(left=(("StrictSubnets", "yes"),), relay=(("Forwarding", forwarding),))
     left, relay, right = network
     who_gets(network, right)
     wait_until(lambda: knows(relay, right), PATIENCE_S, "relay has learned of right")
     assert not knows(left, right)
-    assert_gets(network, left, right.mac.replace(":", ""), who)
+    assert_gets(network, left, right.mac.replace(":", ""), counts)

@@ -1,6 +1,6 @@
-"""What becomes of frames on their way between C and pytinc: tags, the MSS of TCP, and what is too long.
+"""How frames pass between C and pytinc: VLAN tags, the MSS of TCP, and frames that are too long.
 
-left ──> right        an arrow: who connects to whom
+left ──> right        left connects to right
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CASTS = ("CP", "PC")
 QUIET_S = 0.5
 PMTU_1500 = 1439
 EXPERIMENT = 0x88B5
-"""An ethertype that nobody speaks (IEEE 802, local experiments)."""
+"""An ethertype that no protocol uses (IEEE 802, for local experiments)."""
 TAG, SERVICE_TAG = 0x8100, 0x88A8
 
 
@@ -47,13 +47,13 @@ def mtu_known(one: Node, other: Node) -> bool:
 
 
 def ether(to: Node, sender: Node, *tags: tuple[int, int], kind: int = EXPERIMENT) -> bytes:
-    """The head of a frame with VLAN tags, the outer first."""
+    """Return the header of a frame with VLAN tags, the outer tag first."""
     head = bytes.fromhex((to.mac + sender.mac).replace(":", ""))
     return head + b"".join(struct.pack("!HH", *tag) for tag in tags) + struct.pack("!H", kind)
 
 
 def carried(sender: Node, receiver: Node, frame: bytes, seconds: float = PATIENCE_S) -> bytes | None:
-    """What comes out at the far tap (of the same sender, and of its kind) when this goes in."""
+    """Send a frame into one tap; return what comes out of the other (same addresses, same end), or None."""
     with Port(receiver.host, receiver.interface) as far, Port(sender.host, sender.interface) as near:
         near.send(frame)
         return far.until(lambda came: came[:12] == frame[:12] and came[-16:] == frame[-16:], seconds)
@@ -72,7 +72,7 @@ def carried(sender: Node, receiver: Node, frame: bytes, seconds: float = PATIENC
     ],
     ids=["untagged", "vlan", "vlan-with-priority", "vlan-in-vlan", "qinq", "three-tags"],
 )
-def test_a_frame_with_tags_comes_out_as_it_went_in(
+def test_a_frame_with_tags_arrives_unchanged(
     network: Network, tags: tuple[tuple[int, int], ...], length: int
 ) -> None:
     for sender, receiver in ((network["left"], network["right"]), (network["right"], network["left"])):
@@ -89,7 +89,7 @@ def checksum(data: bytes) -> int:
 
 
 def tcp(family: int, flags: int, mss: int) -> tuple[bytes, bytes]:
-    """A TCP packet with the options of Linux, and its pseudo header."""
+    """Return a TCP packet with the options that Linux sends, and its pseudo header."""
     options = struct.pack("!BBH", 2, 4, mss) + bytes.fromhex("0402080a0000000100000000") + b"\x01\x03\x03\x07"
     segment = struct.pack("!HHIIBBHHH", 40000, 80, 1, 0, 10 << 4, flags, 65000, 0, 0) + options
     size = len(segment)
@@ -111,7 +111,7 @@ def tcp(family: int, flags: int, mss: int) -> tuple[bytes, bytes]:
 @pytest.mark.parametrize("tags", [(), ((TAG, 7),)], ids=["untagged", "vlan"])
 @pytest.mark.parametrize("family", [4, 6], ids=["ipv4", "ipv6"])
 @pytest.mark.parametrize("flags", [0x02, 0x12], ids=["syn", "syn-ack"])
-def test_the_mss_in_a_tcp_packet_becomes_what_fits(
+def test_the_mss_in_a_tcp_packet_is_lowered_to_what_fits(
     network: Network, family: int, flags: int, tags: tuple[tuple[int, int], ...]
 ) -> None:
     kind = 0x0800 if family == 4 else 0x86DD
@@ -125,7 +125,7 @@ def test_the_mss_in_a_tcp_packet_becomes_what_fits(
             segment = came[len(head) + (20 if family == 4 else 40) :]
             assert struct.unpack_from("!H", segment, 22)[0] == expected, f"to {receiver.name}, was {mss}"
             assert checksum(pseudo + segment) == 0
-            # Nothing else has changed.
+            # Nothing else changes.
             start = len(head) + len(packet) - len(segment)
             assert came[:start] == (head + packet)[:start]
             assert segment[:16] + segment[18:22] + segment[24:] == (
@@ -133,7 +133,7 @@ def test_the_mss_in_a_tcp_packet_becomes_what_fits(
             )
 
 
-def test_frames_that_are_too_long_do_no_harm_and_hosts_learn_what_fits(network: Network) -> None:
+def test_frames_that_are_too_long_do_no_harm_and_hosts_learn_the_mtu(network: Network) -> None:
     left, right = network["left"], network["right"]
     lines, connections = [len(node.log().splitlines()) for node in network], right.connections()
     with Port(right.host, right.interface) as far, Port(left.host, left.interface) as near:
@@ -141,7 +141,7 @@ def test_frames_that_are_too_long_do_no_harm_and_hosts_learn_what_fits(network: 
             for _ in range(20):
                 near.send(ether(right, left).ljust(length, b"."))
         came = [frame for frame in far.frames(QUIET_S) if frame[12:14] == b"\x88\xb5"]
-        # C cuts them.
+        # tincd truncates them and sends them on.
         assert not came or left.kind is Kind.C
     longest = ether(right, left).ljust(1518, b"!")
     assert carried(left, right, longest) == longest
@@ -156,7 +156,7 @@ def test_frames_that_are_too_long_do_no_harm_and_hosts_learn_what_fits(network: 
     wait_said(f"Frag needed and DF set (mtu = {PMTU_1500 - 14})", "-M", "do")
     wait_said("2 received", "-M", "dont")
     if left.kind is Kind.PY:
-        # The host has forgotten it, and the node makes the fragments (C would cut the packet).
+        # The host has forgotten the MTU, so the node makes the fragments (tincd would truncate the packet).
         left.host.run("ip", "route", "flush", "cache")
         wait_said("2 received", "-M", "dont")
     for one, other in ((left, right), (right, left)):

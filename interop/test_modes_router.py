@@ -1,8 +1,8 @@
-"""Settings of router mode, played by C and pytinc: whose subnets count, and who forwards what.
+"""Settings of router mode, with C and pytinc: which subnets count, and which node forwards packets.
 
-    left ──> relay <── right        an arrow: who connects to whom
+    left ──> relay <── right        an arrow points from the node that connects
 
-One network for all: each test starts it again with settings of its own.
+All tests use one network; each starts it again with its own settings.
 """
 
 from __future__ import annotations
@@ -50,18 +50,24 @@ def plain(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Networ
 
 @pytest.fixture
 def configured(plain: Network) -> Iterator[Configure]:
-    """Start the network with lines for files (those of ``tinc.conf`` by role); afterwards it is as it was."""
+    """A function that starts the network with more lines in host files, and in ``tinc.conf`` of some roles.
+
+    After the test the network is stopped, and its files are as before.
+    """
     kept = {file: file.read_text() for node in plain for file in node.confbase.glob("*.conf")}
     kept |= {file: file.read_text() for node in plain for file in (node.confbase / "hosts").iterdir()}
 
     def start(*, subnets: dict[str, Lines] | None = None, seen: bool = True, **settings: Lines) -> Network:
-        """``subnets`` are lines of the own host file, as ``others: owner subnet`` in the files of a role."""
+        """``subnets`` are pairs of owner and subnet by role: the node's host file of the owner gets a Subnet.
+
+        With ``seen``, wait until all nodes see each other.
+        """
         for node in plain:
             node.add_lines("tinc.conf", settings.get(node.name, ()))
         for role, lines in (subnets or {}).items():
             for owner, subnet in lines:
                 plain[role].add_lines(f"hosts/{owner}", [("Subnet", subnet)])
-        # Who is dialled first, so that nobody has to try again.
+        # Start the node that the others connect to first, so that none has to try again.
         plain["relay"].start()
         with ThreadPoolExecutor(2) as workers:
             list(workers.map(Node.start, (plain["left"], plain["right"])))
@@ -81,7 +87,7 @@ def wait_answer(node: Node, address: str) -> None:
 
 
 def wait_said(node: Node, pattern: str, address: str) -> None:
-    """Ping until this is said: no node makes more than three ICMP errors in a second."""
+    """Ping until the output matches. A node sends at most three ICMP errors a second, so it may take some."""
 
     def said() -> object:
         text = node.host.run("ping", "-n", "-c", "1", "-W", "1", address, check=False).stdout
@@ -91,7 +97,7 @@ def wait_said(node: Node, pattern: str, address: str) -> None:
 
 
 def owned(node: Node) -> set[tuple[str, str]]:
-    """The subnets that a node knows of, as (owner, subnet); without those for everybody."""
+    """Return the subnets that a node knows as (owner, subnet), without broadcast subnets."""
     words = [line.split() for line in node.tinc("dump", "subnets").stdout.splitlines()]
     return {(line[2], line[0].partition("#")[0]) for line in words if line[2] != "(broadcast)"}
 
@@ -100,11 +106,11 @@ OWN = {(role, f"10.1.1.{number}") for number, role in enumerate(ROLES, 1)}
 RIGHTS = ("right", BEHIND_RIGHT)
 
 
-def test_with_strict_subnets_only_those_of_local_host_files_count(configured: Configure) -> None:
-    # right announces one that left's file of it does not have.
+def test_with_strict_subnets_only_the_subnets_in_local_host_files_count(configured: Configure) -> None:
+    # right announces a subnet that is not in left's host file of right.
     network = configured(subnets={"right": (RIGHTS,)}, left=(("StrictSubnets", "yes"),))
     left, relay, right = network
-    wait_until(lambda: owned(relay) == OWN | {RIGHTS}, PATIENCE_S, "relay knows all")
+    wait_until(lambda: owned(relay) == OWN | {RIGHTS}, PATIENCE_S, "relay knows all subnets")
     assert owned(left) == OWN
     assert owned(right) == OWN | {RIGHTS}
     wait_answer(left, right.address)
@@ -112,8 +118,8 @@ def test_with_strict_subnets_only_those_of_local_host_files_count(configured: Co
     wait_said(left, "Destination Net Unknown", BEHIND_RIGHT)
 
 
-def test_the_clients_of_a_tunnel_server_do_not_learn_of_each_other(configured: Configure) -> None:
-    # right announces one that the server's file of it does not have.
+def test_clients_of_a_tunnel_server_do_not_learn_of_each_other(configured: Configure) -> None:
+    # right announces a subnet that is not in the server's host file of right.
     network = configured(seen=False, subnets={"right": (RIGHTS,)}, relay=(("TunnelServer", "yes"),))
     left, relay, right = network
     wait_until(lambda: relay.sees(network), PATIENCE_S, "the server sees its clients")
@@ -133,20 +139,20 @@ def test_the_clients_of_a_tunnel_server_do_not_learn_of_each_other(configured: C
 
 
 @pytest.mark.parametrize("forwarding", ["internal", "off", "kernel"])
-def test_who_forwards_between_two_others(
+def test_the_forwarding_setting_decides_who_forwards_between_two_others(
     configured: Configure, cast: tuple[Kind, ...], forwarding: str
 ) -> None:
     if cast[1] is Kind.C and Kind.PY in cast:
-        pytest.skip("who forwards is of C")
-    # left believes that relay has what in truth is right's: so relay really routes between two others.
+        pytest.skip("the node that forwards is a C node")
+    # left believes that relay has the subnet that is right's, so that relay has to route between two others.
     network = configured(
         subnets={"left": (("relay", BEHIND_RIGHT),), "right": (RIGHTS,)},
         left=(("StrictSubnets", "yes"),),
         relay=(("Forwarding", forwarding),),
     )
     left, relay, right = network
-    wait_until(lambda: RIGHTS in owned(relay), PATIENCE_S, "relay knows whose it is")
-    # What goes from end to end is not forwarded by anybody.
+    wait_until(lambda: RIGHTS in owned(relay), PATIENCE_S, "relay knows the owner")
+    # Packets that left sends to right itself are not forwarded by the relay.
     wait_answer(left, right.address)
     if forwarding == "off":
         wait_said(
@@ -167,7 +173,7 @@ def test_who_forwards_between_two_others(
     hop.run("sysctl", "-qw", "net.ipv4.ip_forward=0")
 
 
-def test_who_has_direct_only_refuses_what_would_be_relayed(configured: Configure) -> None:
+def test_a_node_with_direct_only_refuses_packets_that_would_be_relayed(configured: Configure) -> None:
     network = configured(left=(("IndirectData", "yes"),), right=(("DirectOnly", "yes"),))
     left, relay, right = network
     wait_answer(right, relay.address)

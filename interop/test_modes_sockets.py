@@ -1,8 +1,8 @@
-"""On which addresses, interfaces and ports a node listens, and from where it speaks to a C node.
+"""The addresses, interfaces and ports on which a node listens, and from which it sends to a C node.
 
-    left ──> right        an arrow: who connects to whom. left's host has a second address.
+    left ──> right        left connects to right, and its host has a second address
 
-One network for all: each test starts it again with settings of its own for left.
+All tests use one network; each starts it again with its own settings for left.
 """
 
 from __future__ import annotations
@@ -44,7 +44,10 @@ def plain(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Networ
 
 @pytest.fixture
 def configured(plain: Network) -> Iterator[Configure]:
-    """Start the network with lines for left's files; afterwards all is as it was."""
+    """A function that starts the network with more lines in left's ``tinc.conf``, and returns left and right.
+
+    After the test the network is stopped, and its files are as before.
+    """
     kept = {file: file.read_text() for node in plain for file in node.confbase.glob("*.conf")}
     kept |= {file: file.read_text() for node in plain for file in (node.confbase / "hosts").iterdir()}
 
@@ -60,14 +63,14 @@ def configured(plain: Network) -> Iterator[Configure]:
     plain.stop()
     for file, text in kept.items():
         file.write_text(text)
-    # Or an address that worked before is dialled first.
+    # Without this, an address that worked before would be dialled first.
     for node in plain:
         for file in (node.confbase / "cache").iterdir():
             file.unlink()
 
 
 def listening(node: Node) -> set[tuple[str, str]]:
-    """What the daemon listens on, as (protocol, address and port)."""
+    """Return the sockets on which the daemon listens, as (protocol, address and port)."""
     lines = node.host.run("ss", "-Hltunp").stdout.splitlines()
     words = [line.split() for line in lines if f"pid={node.pid()}," in line]
     return {(word[0], word[4]) for word in words}
@@ -78,19 +81,21 @@ def both(*addresses: str) -> set[tuple[str, str]]:
 
 
 def wait_udp(one: Node, other: Node) -> None:
-    """Until there is an answer, and UDP works in both directions."""
+    """Wait until there is an answer, and UDP works in both directions."""
 
     def works() -> bool:
         return answers(one.host, other.address) and all(
             here.nodes()[there.name].by_udp for here, there in ((one, other), (other, one))
         )
 
-    wait_until(works, PATIENCE_S, "they speak by UDP")
+    wait_until(works, PATIENCE_S, "UDP works in both directions")
     wait_steady(one.host, other.address, size=1300)
 
 
 @pytest.mark.parametrize(("address", "port"), [(FIRST, "655"), (SECOND, "700")])
-def test_with_bind_to_address_all_comes_from_there(configured: Configure, address: str, port: str) -> None:
+def test_with_bind_to_address_everything_comes_from_that_address(
+    configured: Configure, address: str, port: str
+) -> None:
     left, right = configured(("BindToAddress", address if port == "655" else f"{address} {port}"))
     assert listening(left) == both(f"{address}:{port}")
     wait_udp(left, right)
@@ -99,21 +104,21 @@ def test_with_bind_to_address_all_comes_from_there(configured: Configure, addres
     assert (view.address, view.port) == (address, port)
 
 
-def test_several_addresses_to_bind_to(configured: Configure) -> None:
+def test_a_node_binds_to_several_addresses(configured: Configure) -> None:
     left, right = configured(("BindToAddress", FIRST), ("BindToAddress", f"{SECOND} 700"))
     assert listening(left) == both(f"{FIRST}:655", f"{SECOND}:700")
     wait_udp(left, right)
-    # With two to choose from, the kernel chooses.
+    # With two addresses, the kernel chooses the one to connect from.
     assert [view.address for view in right.connections()] == [FIRST]
 
 
-def test_several_addresses_to_listen_on(configured: Configure) -> None:
+def test_a_node_listens_on_several_addresses(configured: Configure) -> None:
     left, right = configured(
         ("ListenAddress", SECOND), ("ListenAddress", f"{SECOND} 700"), ("ListenAddress", "127.0.0.1 701")
     )
     assert listening(left) == both(f"{SECOND}:655", f"{SECOND}:700", "127.0.0.1:701")
     wait_udp(left, right)
-    # It is no address to speak from by TCP.
+    # ListenAddress does not set the address to connect from.
     assert [view.address for view in right.connections()] == [FIRST]
     assert right.nodes()["left"].address == SECOND
 
@@ -132,7 +137,7 @@ def test_a_peer_connects_to_another_address_and_port(configured: Configure, plai
     assert (view.address, view.port) == (SECOND, "700")
 
 
-def test_with_bind_to_interface_only_that_one_counts(configured: Configure) -> None:
+def test_with_bind_to_interface_only_that_interface_is_used(configured: Configure) -> None:
     left, right = configured(("BindToInterface", "eth0"))
     assert listening(left) == both("0.0.0.0%eth0:655")
     wait_udp(left, right)
@@ -140,7 +145,7 @@ def test_with_bind_to_interface_only_that_one_counts(configured: Configure) -> N
     assert f"{FIRST}%eth0:" in connected
 
 
-def test_without_its_interface_a_node_has_no_sockets_and_says_so(plain: Network) -> None:
+def test_a_node_without_its_interface_does_not_start_and_logs_its_name(plain: Network) -> None:
     left, _ = plain
     file = left.confbase / "tinc.conf"
     kept = file.read_text()

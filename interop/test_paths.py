@@ -1,7 +1,7 @@
-"""Ways through less friendly networks: behind NAT, over IPv6 alone, through a narrow relay.
+"""Paths through less friendly networks: from behind NAT, over IPv6 only, through a relay with a small MTU.
 
-The nodes' hosts stand on one switch. A host that is to be behind a router has the other end of its cable
-moved into the router's namespace, which masquerades (nftables).
+All hosts are connected to one switch. To put a host behind a router, the other end of its veth pair is moved
+into the router's namespace. The router masquerades (nftables).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ table ip lab {
 
 
 def make_router(lab: Lab, name: str) -> Host:
-    """A host that routes and masquerades, with a bridge for those behind it."""
+    """Return a host that routes and masquerades, with a bridge for the hosts behind it."""
     router = lab.host(name)
     router.run("ip", "link", "add", "lan", "type", "bridge")
     router.run("ip", "address", "add", "192.168.7.1/24", "dev", "lan")
@@ -37,7 +37,7 @@ def make_router(lab: Lab, name: str) -> Host:
 
 
 def put_behind(node: Node, router: Host, number: int) -> None:
-    """Move a node's host from the switch to the network behind a router; nobody knows its new address."""
+    """Move a node's host from the switch to the network behind a router; no host file has its new address."""
     host, switch = node.host, node.host.lab.switch
     run("ip", "-n", switch, "link", "set", "dev", host.name, "netns", router.namespace)
     router.run("ip", "link", "set", "dev", host.name, "master", "lan", "up")
@@ -58,31 +58,30 @@ def start(network: Network) -> None:
     network.wait_converged()
 
 
-def reaches(one: Node, other: Node, way: str) -> bool:
-    """Whether ``info`` says so, after a packet has asked for it."""
+def reaches_by_udp(one: Node, other: Node) -> bool:
+    """Ping, and return whether ``info`` says that the other node is reached straight by UDP."""
     answers(one.host, other.address)
-    return one.info(other.name)["Reachability"] == way
+    return one.info(other.name)["Reachability"] == "directly with UDP"
 
 
-def wait_way(one: Node, other: Node, way: str = "directly with UDP") -> None:
-    wait_until(
-        partial(reaches, one, other, way), PATIENCE_S, f"{one.name} reaches {other.name} {way}", interval=0.5
-    )
+def wait_by_udp(one: Node, other: Node) -> None:
+    what = f"{one.name} reaches {other.name} directly with UDP"
+    wait_until(partial(reaches_by_udp, one, other), PATIENCE_S, what, interval=0.5)
 
 
 def assert_steady(one: Node, other: Node) -> None:
-    """Two seconds of pings without a loss."""
+    """Wait for two seconds of pings without a loss."""
     wait_steady(one.host, other.address, 40)
 
 
 def knows_narrow_link(one: Node, other: Node) -> bool:
-    """Whether the largest datagram over the narrow link was found."""
+    """Ping, and return whether a node has found the MTU of the narrow link."""
     answers(one.host, other.address)
     view = one.nodes()[other.name]
     return view.min_mtu == view.pmtu == PMTU_1280
 
 
-def test_a_node_behind_a_router_and_a_public_one(
+def test_a_node_behind_a_router_and_a_public_node_use_udp(
     own_network: Callable[..., Network], own_lab: Lab, cast: tuple[Kind, ...]
 ) -> None:
     network = own_network()
@@ -91,13 +90,13 @@ def test_a_node_behind_a_router_and_a_public_one(
     router = make_router(own_lab, "router")
     put_behind(left, router, 2)
     start(network)
-    wait_way(hub, left)
-    wait_way(left, hub)
+    wait_by_udp(hub, left)
+    wait_by_udp(left, hub)
     assert hub.nodes()["left"].address == router.address
     assert_steady(hub, left)
 
 
-def test_two_nodes_behind_two_routers(
+def test_two_nodes_behind_two_routers_reach_each_other_through_the_hub(
     own_network: Callable[..., Network], own_lab: Lab, cast: tuple[Kind, ...]
 ) -> None:
     network = own_network()
@@ -106,17 +105,17 @@ def test_two_nodes_behind_two_routers(
     for number, node in enumerate((left, right), 1):
         put_behind(node, make_router(own_lab, f"router{number}"), 2)
     start(network)
-    wait_way(left, hub)
-    wait_way(right, hub)
-    # By way of the hub: such routers let nothing in from who was not sent anything at that port (two C nodes
-    # find no straight way there, either).
+    wait_by_udp(left, hub)
+    wait_by_udp(right, hub)
+    # They use the hub as relay: such a router lets packets in only from a host and port that something was
+    # sent to (two C nodes find no straight path there, either).
     wait_until(
         lambda: answers(left.host, right.address), PATIENCE_S, "an answer from behind the other router"
     )
     assert_steady(left, right)
 
 
-def test_two_nodes_behind_one_router_find_the_way_between_them(
+def test_two_nodes_behind_one_router_find_their_local_addresses(
     own_network: Callable[..., Network], own_lab: Lab, cast: tuple[Kind, ...]
 ) -> None:
     network = own_network()
@@ -126,14 +125,16 @@ def test_two_nodes_behind_one_router_find_the_way_between_them(
     put_behind(left, router, 2)
     put_behind(right, router, 3)
     start(network)
-    wait_way(left, right)
-    wait_way(right, left)
+    wait_by_udp(left, right)
+    wait_by_udp(right, left)
     assert left.nodes()["right"].address == "192.168.7.3"
     assert right.nodes()["left"].address == "192.168.7.2"
     assert_steady(left, right)
 
 
-def test_an_underlay_of_ipv6_alone(own_network: Callable[..., Network], cast: tuple[Kind, ...]) -> None:
+def test_nodes_reach_each_other_over_ipv6_only(
+    own_network: Callable[..., Network], cast: tuple[Kind, ...]
+) -> None:
     network = own_network()
     add_nodes(network, cast)
     for number, node in enumerate(network, 1):
@@ -145,12 +146,12 @@ def test_an_underlay_of_ipv6_alone(own_network: Callable[..., Network], cast: tu
     for one in network:
         for other in network:
             if one is not other:
-                wait_way(one, other)
+                wait_by_udp(one, other)
     assert network["hub"].nodes()["left"].address == "fd00:7::2"
     assert_steady(network["left"], network["right"])
 
 
-def test_a_relay_behind_a_narrow_link(
+def test_frames_of_all_sizes_pass_a_relay_behind_a_narrow_link(
     own_network: Callable[..., Network], own_lab: Lab, cast: tuple[Kind, ...]
 ) -> None:
     network = own_network()
@@ -159,9 +160,9 @@ def test_a_relay_behind_a_narrow_link(
     own_lab.block_udp(left.host, right.host)
     hub.host.set_link_mtu(1280)
     start(network)
-    wait_way(left, hub)
-    wait_way(right, hub)
-    wait_until(lambda: answers(left.host, right.address), PATIENCE_S, "an answer by way of the relay")
+    wait_by_udp(left, hub)
+    wait_by_udp(right, hub)
+    wait_until(lambda: answers(left.host, right.address), PATIENCE_S, "an answer through the relay")
     wait_until(
         lambda: knows_narrow_link(left, hub), 2 * PATIENCE_S, "the narrow link is measured", interval=0.5
     )

@@ -1,4 +1,4 @@
-"""PriorityInheritance: pytinc's datagrams carry the class of the packets inside, over IPv4 and IPv6."""
+"""PriorityInheritance: pytinc's datagrams have the traffic class of the IPv4 and IPv6 packets inside."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def network(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Netw
 
 def outer_tos(node: Node, count: int, *ping: str) -> list[str]:
     """Return the TOS bytes that tcpdump shows for the next datagrams of this node while it pings."""
-    # Only those that carry our echoes: there are probes, too.
+    # Select the datagrams with our echoes by their length, because there are probes as well.
     these = "udp and src port 655 and greater 550 and less 650"
     watch = node.host.spawn("tcpdump", "-vnlt", "-i", "eth0", "-c", str(count), "-Q", "out", these)
     assert watch.stdout is not None
@@ -49,11 +49,11 @@ def outer_tos(node: Node, count: int, *ping: str) -> list[str]:
 
 @pytest.mark.parametrize("address", ["10.1.1.2", "fd00:1::2"])
 @pytest.mark.parametrize(("inner", "outer"), [("0xb8", "0xb8"), ("0x28", "0x28"), ("0", "0x0")])
-def test_the_class_of_a_packet_is_that_of_its_datagram(
+def test_a_datagram_has_the_class_of_its_packet(
     network: Network, address: str, inner: str, outer: str
 ) -> None:
     assert outer_tos(network["sender"], 4, "-Q", inner, address) == [outer] * 4
 
 
-def test_the_bits_of_congestion_stay_inside(network: Network) -> None:
+def test_the_congestion_bits_are_not_copied(network: Network) -> None:
     assert outer_tos(network["sender"], 4, "-Q", "0xba", "10.1.1.2") == ["0xb8"] * 4

@@ -1,7 +1,7 @@
-"""ProcessPriority, --mlock, --chroot and --user for real: what the kernel says about the daemon's process.
+"""ProcessPriority, --mlock, --chroot and --user, checked by what the kernel says about the daemon's process.
 
-The daemon in another root directory, without privileges and with its memory locked, must go on working: what
-it loads only when it needs it would not be found there.
+The daemon must go on working in another root directory, without privileges and with its memory locked:
+modules and files that it would load only later could not be found there.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def network(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Netw
 
 @pytest.fixture
 def odd(network: Network) -> Iterator[Node]:
-    """A node that each test starts in its own way."""
+    """A node that each test starts with its own options; it is stopped after the test."""
     node = network["odd"]
     yield node
     if node.running():
@@ -45,7 +45,7 @@ def odd(network: Network) -> Iterator[Node]:
 
 
 def status(node: Node) -> dict[str, str]:
-    """What the kernel tells about the daemon's process."""
+    """Return the fields of ``/proc/PID/status`` of the daemon."""
     lines = Path(f"/proc/{node.pid()}/status").read_text().splitlines()
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
@@ -55,7 +55,7 @@ def nice(node: Node) -> int:
 
 
 def give_shell(root: Path) -> None:
-    """Put a shell with its libraries into what will be a root directory."""
+    """Copy a shell and its libraries into a directory that will be the daemon's root directory."""
     libraries = re.findall(r"/\S+", run("ldd", "/bin/sh").stdout)
     for file in ("/bin/sh", *libraries):
         target = root / file[1:]
@@ -77,7 +77,7 @@ def test_all_memory_is_locked(network: Network, odd: Node) -> None:
     assert known["VmSwap"] == "0 kB"
 
 
-def test_who_may_not_lock_memory_is_told_so(odd: Node) -> None:
+def test_a_daemon_that_may_not_lock_memory_says_so(odd: Node) -> None:
     done = odd.host.run(
         "setpriv", "--bounding-set=-ipc_lock", "--inh-caps=-ipc_lock",
         "prlimit", "--memlock=65536",
@@ -87,7 +87,7 @@ def test_who_may_not_lock_memory_is_told_so(odd: Node) -> None:
     assert "System call `mlockall' failed" in done.stderr
 
 
-def test_memory_that_cannot_stay_locked_without_root_is_refused(odd: Node) -> None:
+def test_a_daemon_that_cannot_keep_memory_locked_without_root_refuses_to_start(odd: Node) -> None:
     done = odd.host.run(
         "setpriv", "--bounding-set=-sys_resource", "--inh-caps=-sys_resource",
         "prlimit", "--memlock=65536:65536",
@@ -98,11 +98,13 @@ def test_memory_that_cannot_stay_locked_without_root_is_refused(odd: Node) -> No
 
 
 def may_lift_the_limit() -> bool:
-    """Whether this machine lets root lock as much memory as it likes (not in every container)."""
+    """Whether root may lock any amount of memory on this machine; in some containers it may not."""
     return run("prlimit", "--memlock=unlimited:unlimited", "true", check=False).returncode == 0
 
 
-def test_a_daemon_that_gave_up_everything_works_on(network: Network, odd: Node) -> None:
+def test_a_daemon_without_privileges_in_another_root_directory_goes_on_working(
+    network: Network, odd: Node
+) -> None:
     plain, root = network["plain"], odd.confbase
     mlock = ["--mlock"] if may_lift_the_limit() else []
     give_shell(root)
@@ -123,7 +125,8 @@ def test_a_daemon_that_gave_up_everything_works_on(network: Network, odd: Node) 
     up = root / "out/up"
     wait_until(lambda: up.exists() and up.read_text() == "plain\n", PATIENCE_S, "the script has run")
     assert (root / "out/up").stat().st_uid == NOBODY.pw_uid
-    # What needs files and modules again: another configuration, a host name, an invitation, a new connection.
+    # Actions that need files and modules again: a reload, a look-up of a host name, a new connection,
+    # commands.
     odd.add_lines("tinc.conf", [("ConnectTo", "named")])
     (root / "hosts/named").write_text("Address = localhost 1\n")
     odd.tinc("reload")

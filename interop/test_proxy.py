@@ -3,7 +3,7 @@
     spoke (pytinc) ──TCP──> proxy ──TCP──> hub
           └────────────────UDP─────────────┘
 
-The straight way for TCP is closed, so that nothing but the proxy can lead to the hub.
+The spoke's own TCP packets to the hub are dropped, so that it reaches the hub's port only through the proxy.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def network(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Netw
 
 @pytest.fixture(scope="module")
 def proxy(network: Network) -> Iterator[Host]:
-    """A host that runs whatever proxies there are."""
+    """A host that runs all proxies that are installed."""
     host = network.lab.host("proxy")
     for program, text, words in (
         ("tinyproxy", TINYPROXY, ("-d", "-c")),
@@ -105,20 +105,20 @@ def test_a_node_reaches_the_mesh_through_a_proxy(network: Network, proxy: Host, 
     wait_until(lambda: not hub.sees([spoke]), PATIENCE_S, "the hub has noticed")
 
 
-def test_a_proxy_of_another_kind_is_told_in_the_log(network: Network, proxy: Host) -> None:
+def test_the_log_says_why_a_proxy_of_another_kind_does_not_work(network: Network, proxy: Host) -> None:
     if shutil.which("danted", path=PATH) is None:
         pytest.skip("danted is not installed")
     spoke = network["spoke"]
     with_proxy(spoke, f"http {proxy.address} {SOCKS_PORT}")
     spoke.start()
     try:
-        wait_until(lambda: "the proxy closed it" in spoke.log(), PATIENCE_S, "the log tells why")
+        wait_until(lambda: "the proxy closed it" in spoke.log(), PATIENCE_S, "the log says why")
     finally:
         spoke.stop()
 
 
 @pytest.mark.parametrize(
-    ("program", "value", "complaint"),
+    ("program", "value", "message"),
     [
         ("microsocks", "socks5 {address} 1081 me wr0ng", "the proxy refuses user name or password"),
         ("microsocks", "socks5 {address} 1081", "the proxy wants another authentication method"),
@@ -126,8 +126,8 @@ def test_a_proxy_of_another_kind_is_told_in_the_log(network: Network, proxy: Hos
     ],
     ids=["wrong-password", "no-password", "silent"],
 )
-def test_a_proxy_that_refuses_or_says_nothing_is_told_in_the_log_without_the_password(
-    network: Network, proxy: Host, program: str, value: str, complaint: str
+def test_a_proxy_that_refuses_or_does_not_answer_is_logged_without_the_password(
+    network: Network, proxy: Host, program: str, value: str, message: str
 ) -> None:
     if shutil.which(program, path=PATH) is None:
         pytest.skip(f"{program} is not installed")
@@ -136,14 +136,14 @@ def test_a_proxy_that_refuses_or_says_nothing_is_told_in_the_log_without_the_pas
     before = len(spoke.log())
     spoke.start()
     try:
-        wait_until(lambda: complaint in spoke.log()[before:], PATIENCE_S, "the log tells why")
+        wait_until(lambda: message in spoke.log()[before:], PATIENCE_S, "the log says why")
     finally:
         spoke.stop()
     assert "wr0ng" not in spoke.log()
     assert "s3cret" not in spoke.log()
 
 
-def test_a_stubborn_command_ends_with_the_daemon(network: Network, proxy: Host) -> None:
+def test_a_proxy_command_that_ignores_signals_ends_with_the_daemon(network: Network, proxy: Host) -> None:
     spoke = network["spoke"]
     file = network.lab.directory / "stubborn"
     file.unlink(missing_ok=True)
@@ -164,7 +164,9 @@ def test_a_user_name_that_is_not_utf8_does_no_harm(network: Network, proxy: Host
     before = len(spoke.log())
     spoke.start()
     try:
-        wait_until(lambda: "Closing connection with hub" in spoke.log()[before:], PATIENCE_S, "it was tried")
+        wait_until(
+            lambda: "Closing connection with hub" in spoke.log()[before:], PATIENCE_S, "the spoke has tried"
+        )
         assert spoke.pid() is not None
         assert "CRITICAL" not in spoke.log()[before:]
     finally:

@@ -1,4 +1,4 @@
-"""Keys that expire every five seconds, under a steady ping between each two kinds of node."""
+"""Keys expire every five seconds while all nodes, C and pytinc, ping each other."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def trio(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Network
     network = new_network(("KeyExpire", str(KEY_EXPIRE_S)))
     for role, kind in zip(ROLES, cast, strict=True):
         network.add(role, kind, connect_to=() if role == "hub" else ("hub",))
-    network["real"].debug = 4  # where tincd logs the requests that are counted below
+    network["real"].debug = 4  # at this level tincd logs the requests that are counted below
     network.exchange_keys()
     network.start()
     network.wait_converged()
@@ -37,7 +37,7 @@ def trio(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Network
 
 
 def rekeys_seen(real: Node) -> int:
-    """How often the spoke answered the real tincd with key material; the hub passes it on."""
+    """Return how often tincd got an answer with key material from the spoke, which the hub passes on."""
     return len(re.findall(r"Got ANS_KEY from hub .*: 16 spoke real", real.log()))
 
 
@@ -47,14 +47,14 @@ def test_rekeying_every_five_seconds_loses_at_most_one_ping(trio: Network) -> No
     rekeys_before = rekeys_seen(real)
     count = int(DURATION_S / PING_INTERVAL_S)
 
-    def steadily(one: Node, other: Node) -> EchoReport:
+    def ping_pair(one: Node, other: Node) -> EchoReport:
         return ping(one.host, other.address, count, interval=PING_INTERVAL_S, may_lose=1)
 
     pairs = list(combinations(trio, 2))
     with ThreadPoolExecutor(len(pairs)) as workers:
-        reports = list(workers.map(steadily, *zip(*pairs, strict=True)))
+        reports = list(workers.map(ping_pair, *zip(*pairs, strict=True)))
     lost = {(one.name, other.name): report.lost for (one, other), report in zip(pairs, reports, strict=True)}
     assert max(lost.values()) <= 1, lost
-    # The real tincd is the witness that keys were exchanged: pytinc's silence must not pass for success. How
-    # often is for tests of the timer.
+    # tincd's log proves that keys were renewed; if they were not, no ping would be lost either. How often
+    # they are renewed is checked by the tests of the timer.
     assert rekeys_seen(real) - rekeys_before >= DURATION_S // KEY_EXPIRE_S // 2

@@ -1,7 +1,7 @@
-"""A name server that says nothing for a while: it costs who asks it no connection, and holds up nothing else.
+"""A name server that does not answer for a while costs no connection and delays nothing else.
 
-The leaf is pytinc's: tincd stands still while it looks up a name. The host files of the leaf have names for
-the addresses of two others, one that runs and one that starts late.
+The leaf is a pytinc node, because tincd blocks while it looks up a name. Its host files give names instead of
+addresses for two other nodes: one that runs, and one that starts late.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from pytinc.lab.node import PATIENCE_S, Kind, Node, wait_until
 CASTS = ("PCC",)
 ROLES = ("leaf", "hub", "late")
 LOOK_UP_S = 5
-"""Until a look-up is given up."""
+"""A look-up fails after this many seconds without an answer."""
 MAX_TIMEOUT_S = 2
 DARK_S = LOOK_UP_S + MAX_TIMEOUT_S + 1
-"""Long enough for the whole of a look-up."""
+"""How many seconds the test watches: long enough for a whole look-up."""
 PAUSE_S = 0.1
 SILENT = "table ip dark { chain in { type filter hook input priority 0; udp dport 53 drop; }; }\n"
 OPTIONS = f"options timeout:{LOOK_UP_S} attempts:1\n"
@@ -48,7 +48,7 @@ while True:
     record = b"\\xc0\\x0c\\0\\1\\0\\1\\0\\0\\0\\x01\\0\\4" + socket.inet_aton(address) if address else b""
     server.sendto(header + question + record, client)
 """
-"""Knows the address (type A) of each NAME=ADDRESS, and answers all else that there is nothing."""
+"""Answers with the address (type A) of each NAME=ADDRESS, and with no records to all other questions."""
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def name_server(own_lab: Lab) -> Host:
 def network(
     own_network: Callable[..., Network], cast: tuple[Kind, ...], name_server: Host
 ) -> Iterator[Network]:
-    """leaf and hub run; late does not yet."""
+    """A network in which leaf and hub run, but late does not yet."""
     network = own_network(("MaxTimeout", str(MAX_TIMEOUT_S)))
     for role, kind in zip(ROLES, cast, strict=True):
         network.add(role, kind, connect_to=() if role != "leaf" else ("hub", "late"))
@@ -71,7 +71,7 @@ def network(
         file.write_text(file.read_text().replace(node.host.address, name_of(node)))
     known = [f"{name_of(node)}={node.host.address}" for node in (network["hub"], network["late"])]
     name_server.spawn(sys.executable, "-c", NAME_SERVER, *known)
-    # ip netns exec puts these files in place of the system's.
+    # ip netns exec mounts these files over those in /etc.
     own_files = Path("/etc/netns") / leaf.host.namespace
     own_files.mkdir(parents=True)
     try:
@@ -88,7 +88,7 @@ def name_of(node: Node) -> str:
     return f"{node.name}.pytinc.test"
 
 
-def test_a_name_server_that_says_nothing_holds_up_nothing(network: Network, name_server: Host) -> None:
+def test_a_name_server_that_does_not_answer_delays_nothing_else(network: Network, name_server: Host) -> None:
     leaf, hub, late = (network[role] for role in ROLES)
     wait_until(lambda: answers(leaf.host, hub.address), PATIENCE_S, "the hub answers")
     name_server.run("nft", "-f", "-", stdin=SILENT)
@@ -104,17 +104,17 @@ def test_a_name_server_that_says_nothing_holds_up_nothing(network: Network, name
             time.sleep(PAUSE_S)
         report = pings.result()
     print(f"slowest ping {report.slowest_s:.2f} s, slowest dump of nodes {slowest:.2f} s")
-    # Somebody who waits for a look-up answers when it is given up.
+    # A daemon that waited for the look-up would answer only after LOOK_UP_S.
     assert report.lost == 0
     assert max(report.slowest_s, slowest) < LOOK_UP_S * 0.9
     assert leaf.connections() == connections
-    # A connection that is lost meanwhile comes back without a name: the address is remembered.
+    # A connection that is lost meanwhile is made again without a look-up, because the address is cached.
     late.start()
     hub.stop()
-    wait_until(lambda: not leaf.sees([hub]), PATIENCE_S, "the leaf sees the hub go")
+    wait_until(lambda: not leaf.sees([hub]), PATIENCE_S, "the leaf sees that the hub is gone")
     hub.start()
-    wait_until(lambda: leaf.sees([hub]), PATIENCE_S, "the leaf is back at the hub")
+    wait_until(lambda: leaf.sees([hub]), PATIENCE_S, "the leaf is connected to the hub again")
     assert not leaf.sees([late])
     name_server.run("nft", "delete", "table", "ip", "dark")
-    took = wait_until(lambda: leaf.sees([late]), PATIENCE_S, "the late one is found")
-    print(f"found {took:.1f} s after the name server spoke again")
+    took = wait_until(lambda: leaf.sees([late]), PATIENCE_S, "the leaf is connected to the late node")
+    print(f"connected {took:.1f} s after the name server answers again")

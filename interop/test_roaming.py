@@ -1,6 +1,6 @@
-"""A node that is suddenly somewhere else: with another address, or with another UDP port.
+"""A node whose address or UDP port changes suddenly.
 
-One role moves and dials, the other stays. Times are printed to be compared.
+One node moves, and connects to the other, which stays. Times are printed for comparison.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ table ip rebound {{
   chain forgotten {{ type filter hook prerouting priority raw; iifname "eth0" udp dport 655 drop; }}
 }}
 """
-"""Its UDP leaves from another port from now on, and what comes to the old one is lost: a NAT that forgot."""
+"""Datagrams leave from another port, and those to the old port are lost, as if a NAT had lost its state."""
 
 
 @pytest.fixture(scope="module")
 def pair(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> tuple[Node, Node]:
-    """Both talk by UDP."""
+    """Two nodes, moving and staying, that reach each other by UDP."""
     network = new_network(
         ("PingInterval", str(PING_INTERVAL_S)),
         ("PingTimeout", str(PING_TIMEOUT_S)),
@@ -61,7 +61,7 @@ def connection_of(node: Node, peer: Node) -> ConnectionView | None:
 
 
 def is_remade(moving: Node, staying: Node) -> bool:
-    """Whether the connection is one from the new address."""
+    """Whether the connection comes from the new address."""
     view = connection_of(staying, moving)
     return view is not None and view.address == NEW_ADDRESS
 
@@ -71,7 +71,7 @@ def assert_steady(moving: Node, staying: Node) -> None:
         wait_steady(one.host, other.address, 15)
 
 
-def test_a_new_port_of_its_udp_costs_neither_the_connection_nor_a_second_of_traffic(
+def test_a_new_udp_port_costs_less_than_a_second_of_traffic_and_not_the_connection(
     pair: tuple[Node, Node],
 ) -> None:
     moving, staying = pair
@@ -96,7 +96,7 @@ def test_a_new_port_of_its_udp_costs_neither_the_connection_nor_a_second_of_traf
     assert connection_of(staying, moving) == before
 
 
-def test_a_new_address_costs_no_more_than_the_connection_and_keys(pair: tuple[Node, Node]) -> None:
+def test_after_a_change_of_address_traffic_and_connection_come_back(pair: tuple[Node, Node]) -> None:
     moving, staying = pair
     title = f"{moving.kind.title} to {staying.kind.title}"
     host, before = moving.host, len(staying.log())
@@ -106,9 +106,10 @@ def test_a_new_address_costs_no_more_than_the_connection_and_keys(pair: tuple[No
     start = time.monotonic()
     seconds = wait_until(lambda: answers(host, staying.address), PATIENCE_S, "traffic", interval=0.05)
     print(f"{title}: an answer {seconds:.1f} s after the move")
-    wait_until(lambda: is_remade(moving, staying), PATIENCE_S, "the connection is made anew")
+    wait_until(lambda: is_remade(moving, staying), PATIENCE_S, "the moved node has connected again")
     if staying.kind is Kind.PY:
-        # It goes by what comes. tincd mostly answers to the old address until the connection is made anew.
+        # pytincd follows the source address of datagrams at once. tincd mostly keeps the old address until
+        # there is a new connection.
         first, _, _ = staying.log()[before:].partition(f"Connection from {NEW_ADDRESS}")
         assert f"UDP address of moving set to {NEW_ADDRESS}" in first
     wait_until(lambda: moving.sees([staying]) and staying.sees([moving]), PATIENCE_S, "both see each other")

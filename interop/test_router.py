@@ -1,10 +1,10 @@
-"""Router mode: C and pytinc route IPv4 and IPv6 packets to each other, over tun and over tap devices.
+"""Router mode: C and pytinc route IPv4 and IPv6 packets to each other, with tun and with tap devices.
 
-    left ──> middle <── right        an arrow: who connects to whom
+    left ──> middle <── right        an arrow points from the node that connects
 
-Each node has an address of its own. left has StrictSubnets, and believes that middle owns what in truth is
-right's (10.77.0.0/16): so middle really routes between two others. Elsewhere all goes sealed from end to end.
-right serves 10.88.0.1, and middle is its backup there.
+Each node has an address of its own. left has StrictSubnets, and believes that middle owns 10.77.0.0/16, which
+is right's: so middle has to route between two others. All other packets are sealed from end to end. right
+serves 10.88.0.1, and middle is its backup.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ INNER_MTU = PMTU_1500 - 14
 BEHIND_RIGHT = ("10.77.0.0/16", "fd00:77::/32")
 SERVICE = "10.88.0.1"
 RIGHTS_TTL = 99
-"""By the TTL of its answers right is told from middle."""
+"""The TTL of right's answers, which tells them from those of middle."""
 
 
 @pytest.fixture(scope="module", params=["tun", "tap"])
@@ -66,9 +66,9 @@ def network(new_network: Callable[..., Network], cast: tuple[Kind, ...], device:
     add_subnets(left, middle.name, *BEHIND_RIGHT)
     add_subnets(right, right.name, *BEHIND_RIGHT)
     left.add_lines("tinc.conf", [("StrictSubnets", "yes")])
-    # Over a gateway, because the host's ARP for an address of nobody is not answered on a tap.
-    nobodys = (f"10.200.0.0/16 via {middle.address}", f"fd00:200::/32 via {v6(middle)}")
-    write_tinc_up(left, routes=(*BEHIND_RIGHT, "10.88.0.0/16", *nobodys))
+    # Nobody owns these networks. On a tap, nobody answers ARP for their addresses, so they need a gateway.
+    unowned = (f"10.200.0.0/16 via {middle.address}", f"fd00:200::/32 via {v6(middle)}")
+    write_tinc_up(left, routes=(*BEHIND_RIGHT, "10.88.0.0/16", *unowned))
     write_tinc_up(middle, f"{SERVICE}/32")
     write_tinc_up(right, "10.77.0.1/32", "fd00:77::1/128", f"{SERVICE}/32")
     right.host.run("sysctl", "-q", "-w", f"net.ipv4.ip_default_ttl={RIGHTS_TTL}")
@@ -78,12 +78,12 @@ def network(new_network: Callable[..., Network], cast: tuple[Kind, ...], device:
 
 
 def add_subnets(node: Node, owner: str, *subnets: str) -> None:
-    """Write subnets into one node's host file of another (or of itself)."""
+    """Write subnets into a node's host file of their owner, which may be the node itself."""
     node.add_lines(f"hosts/{owner}", [("Subnet", subnet) for subnet in subnets])
 
 
 def write_tinc_up(node: Node, *more_addresses: str, routes: tuple[str, ...] = ()) -> None:
-    """A tun has no MAC address, so that the lab's own script will not do."""
+    """Write a tinc-up that works for a tun as well: the lab's own sets a MAC address, which a tun lacks."""
     lines = ["#!/bin/sh", f'ip link set dev "$INTERFACE" mtu {node.mtu} up']
     for address in (*node.addresses, *more_addresses):
         nodad = " nodad" if ":" in address else ""
@@ -97,7 +97,7 @@ def v6(node: Node) -> str:
 
 
 def ping_text(node: Node, *words: str) -> str:
-    """What one ping says, errors included."""
+    """Ping once, and return what ping prints, errors included."""
     done = node.host.run("ping", "-n", "-c", "1", "-W", "2", *words, check=False)
     return done.stdout + done.stderr
 
@@ -107,17 +107,17 @@ def wait_answer(node: Node, address: str) -> None:
 
 
 def wait_said(node: Node, pattern: str, *words: str) -> None:
-    """Ping until this is said: no node makes more than three ICMP errors in a second."""
+    """Ping until the output matches. A node sends at most three ICMP errors a second, so it may take some."""
     wait_until(lambda: re.search(pattern, ping_text(node, *words)), PATIENCE_S, pattern)
 
 
-def test_every_node_is_answered_by_every_other_by_ipv4_and_ipv6(network: Network) -> None:
+def test_every_node_answers_every_other_by_ipv4_and_ipv6(network: Network) -> None:
     for one, other in permutations(network, 2):
         for address in (other.address, v6(other)):
             wait_steady(one.host, address)
 
 
-def test_on_a_tap_all_others_have_one_mac_that_does_not_exist(network: Network, device: str) -> None:
+def test_on_a_tap_all_other_addresses_have_the_same_made_up_mac(network: Network, device: str) -> None:
     left, middle, right = network
     for address in (middle.address, right.address, v6(right)):
         wait_answer(left, address)
@@ -127,25 +127,27 @@ def test_on_a_tap_all_others_have_one_mac_that_does_not_exist(network: Network, 
 
 
 @pytest.mark.parametrize(("target", "hop"), [("10.77.0.1", "10.1.1.2"), ("fd00:77::1", "fd00:1::2")])
-def test_who_routes_between_two_others_is_a_hop(network: Network, target: str, hop: str) -> None:
+def test_a_node_that_routes_between_two_others_is_a_hop(network: Network, target: str, hop: str) -> None:
     left, _, right = network
     wait_answer(left, target)
     wait_said(left, "ttl=", "-t", "2", target)
     wait_said(left, rf"From {hop} icmp_seq=1 Time (to live exceeded|exceeded: Hop limit)", "-t", "1", target)
-    # From end to end there is no hop between.
+    # Packets that are sealed from end to end pass no hop.
     wait_said(left, "ttl=", "-t", "1", right.address)
 
 
 @pytest.mark.parametrize(
-    ("target", "told"),
+    ("target", "answer"),
     [
         ("10.200.0.1", "Destination Net Unknown"),
         ("fd00:200::1", "Destination unreachable: Address unreachable"),
     ],
 )
-def test_an_address_of_nobody_is_unknown(network: Network, target: str, told: str) -> None:
+def test_an_address_without_an_owner_is_answered_with_an_error(
+    network: Network, target: str, answer: str
+) -> None:
     left = next(iter(network))
-    wait_said(left, f"From {target} icmp_seq=1 {told}", target)
+    wait_said(left, f"From {target} icmp_seq=1 {answer}", target)
 
 
 def test_a_packet_that_is_too_big_is_answered_with_the_mtu_that_fits(network: Network) -> None:
@@ -158,13 +160,14 @@ def test_a_packet_that_is_too_big_is_answered_with_the_mtu_that_fits(network: Ne
     assert left.nodes()[right.name].pmtu == PMTU_1500
     for address, size in ((right.address, 1472), (v6(right), 1452)):
         wait_said(left, rf"mtu ?= ?{INNER_MTU}", "-M", "do", "-s", str(size), address)
-    # Without DF, fragments are made on the way, to an address for which the host keeps no MTU.
+    # Without DF, the node makes fragments. The host has no MTU for this address, so it does not make them
+    # itself.
     wait_answer(left, "10.77.0.1")
     wait_said(left, "ttl=", "-M", "dont", "-s", "1472", "10.77.0.1")
     wait_steady(left.host, right.address, 3, size=INNER_MTU - 28)
 
 
-def test_without_udp_between_them_left_and_right_talk_through_middle(network: Network) -> None:
+def test_without_udp_between_them_left_and_right_reach_each_other_through_middle(network: Network) -> None:
     left, middle, right = network
     lab = network.lab
     lab.block_udp(left.host, right.host)
@@ -183,13 +186,15 @@ def test_without_udp_between_them_left_and_right_talk_through_middle(network: Ne
         lab.clear_faults()
 
 
-def test_the_backup_serves_while_the_owner_is_gone_whose_own_address_is_unreachable(network: Network) -> None:
+def test_while_the_owner_is_gone_the_backup_serves_and_the_owners_address_is_unreachable(
+    network: Network,
+) -> None:
     left, _, right = network
 
     def right_serves() -> bool:
         return f"ttl={RIGHTS_TTL} " in ping_text(left, SERVICE)
 
-    # The test before this one cut right off from left, which passes it over until it hears from it again.
+    # In the test before, left stopped hearing from right. It passes right over until it hears from it again.
     wait_until(right_serves, PATIENCE_S, "right serves")
     with stopped(right):
         wait_until(

@@ -1,4 +1,4 @@
-"""pytincd with the capabilities that ``systemd/pytinc@.service`` leaves it, on a real TAP, beside tincd."""
+"""pytincd with the capabilities that ``systemd/pytinc@.service`` leaves it, with a real tap and a C peer."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from pytinc.lab.node import PATIENCE_S, Kind, wait_until
 CASTS = ("CP",)
 UNIT = Path(__file__).parent.parent / "systemd/pytinc@.service"
 AT_ONCE_S = 30
-"""Who just goes is missed only after PingInterval, which is a minute."""
+"""A node that says goodbye is gone within this many seconds. One that just vanished would be missed only
+after PingInterval, which is a minute."""
 
 
 def bounding_set() -> str:
-    """The unit's capabilities in setpriv's words."""
+    """Return the unit's capabilities in the form that setpriv takes."""
     match = re.search(r"^CapabilityBoundingSet=(.*)$", UNIT.read_text(), re.MULTILINE)
     assert match is not None
     names = [word.removeprefix("CAP_").lower() for word in match[1].split()]
@@ -37,7 +38,7 @@ def test_the_units_capabilities_suffice_and_peers_learn_of_a_stop_at_once(
     box = network.add("box", cast[1], connect_to=["hub"])
     network.exchange_keys()
     hub.start()
-    # As the unit starts it: root with few capabilities, in the foreground.
+    # Start it as the unit does: as root with few capabilities, in the foreground.
     limits = ("setpriv", "--no-new-privs", "--bounding-set", bounding_set())
     with box.log_path.open("w") as log:
         words = ("-c", str(box.confbase), f"--pidfile={box.pidfile}", "-D", "-d3")

@@ -1,9 +1,9 @@
-"""An address that several hosts hold survives each of them, whoever is a pytinc node (the neighbour guard).
+"""A shared address still answers when one of its holders fails (the neighbour guard of pytinc nodes).
 
-    bystander, one, two, three, client ──> entry        an arrow: who connects to whom
+    bystander, one, two, three, client ──> entry        all others connect to entry
 
 one, two and three hold the address. No timer of tinc helps here: a node that is cut off stays in the graph
-for longer than a test lasts. Played with C alone all this holds as well, but for the time it takes.
+for longer than a test lasts. With C nodes alone the tests pass as well, but a failover takes longer.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from shared_address import (
     entries,
     few_lost_pings,
     gather,
+    logged,
     own,
     patience,
     pinging,
     sysctls,
-    told,
     wait_guarded,
     wait_served,
 )
@@ -43,33 +43,33 @@ from shared_address import (
 # entry, bystander, one, two, three, client
 CASTS = ("CPCCCC", "CCPPPC", "CCCCCP", "PPPPPP")
 ROLES = ("entry", "bystander", "one", "two", "three", "client")
-MEMBERS = ("one", "two", "three")
+HOLDERS = ("one", "two", "three")
 THOROUGH = CASTS[:2]
-"""Casts that are played with every fault; the others with the silent cut alone, which takes the most."""
+"""The casts that are tested with every fault. The others are only cut off, which is the hardest fault."""
 VIP4_BYTES = ip_address(VIP4).packed
 ASKING_S = 6
 WATCH_S = 1.5
 QUESTIONS_END_S = 3.5
-"""The guard asks for the last time 3 s after its verdict, and might move a client that far."""
+"""The guard asks for the last time 3 s after it declared a holder dead; until then it may move clients."""
 
 
 @pytest.fixture(scope="module")
 def network(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Iterator[Network]:
     network = new_network()
     for number, (role, kind) in enumerate(zip(ROLES, cast, strict=True), 1):
-        shared = VIPS if role in MEMBERS else ()
+        shared = VIPS if role in HOLDERS else ()
         network.add(role, kind, addresses(number, *shared), () if role == "entry" else ("entry",))
     network.exchange_keys()
     network.start()
     network.wait_converged()
     with pinging(network["client"].host):
-        wait_served(network["client"].host, members(network), PATIENCE_S)
+        wait_served(network["client"].host, holders(network), PATIENCE_S)
         wait_guarded(network)
         yield network
 
 
-def members(network: Network, *but: Node) -> list[Node]:
-    return [network[name] for name in MEMBERS if network[name] not in but]
+def holders(network: Network, *but: Node) -> list[Node]:
+    return [network[name] for name in HOLDERS if network[name] not in but]
 
 
 def is_thorough(cast: tuple[Kind, ...]) -> bool:
@@ -77,31 +77,32 @@ def is_thorough(cast: tuple[Kind, ...]) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("fault", "role"), list(zip(FAULTS, (*MEMBERS, "one"), strict=True)), ids=list(FAULTS)
+    ("fault", "role"), list(zip(FAULTS, (*HOLDERS, "one"), strict=True)), ids=list(FAULTS)
 )
-def test_a_client_is_served_by_another_holder_and_stays_there_when_the_first_is_back(
+def test_another_holder_serves_the_client_and_keeps_it_when_the_first_is_back(
     network: Network, cast: tuple[Kind, ...], fault: str, role: str
 ) -> None:
     if fault != "cut" and Kind.PY in cast and not is_thorough(cast):
-        pytest.skip("played with other casts")
+        pytest.skip("tested with other casts")
     client, holder = network["client"].host, network[role]
     gather(client, holder)
-    with told(network, rf"{VIP4}: {role} (is silent for|has left|withdraws)"), ExitStack() as later:
+    with logged(network, rf"{VIP4}: {role} (is silent for|has left|withdraws)"), ExitStack() as later:
         with FAULTS[fault](holder):
-            wait_served(client, members(network, holder), patience(network))
+            wait_served(client, holders(network, holder), patience(network))
             moves = later.enter_context(Moves(client))
         network.wait_converged()
         time.sleep(QUESTIONS_END_S)
-    # It may go from one of the others to the third: hosts of C members lead clients to themselves. So may the
-    # one that is back, by a question to the client alone; only a pytinc node of either can prevent that.
+    # The client may move between the two other holders, because the kernels of C holders lead clients to
+    # themselves. So may the host that is back, with a question to the client only; this is prevented only if
+    # the holder or the client is a pytinc node.
     if Kind.PY in (holder.kind, network["client"].kind):
         assert not [vip for vip in VIPS if holder.mac in moves.of(vip)]
 
 
-def test_the_death_and_return_of_a_backup_is_not_noticed(network: Network) -> None:
+def test_a_client_does_not_notice_the_death_and_return_of_a_backup(network: Network) -> None:
     client = network["client"].host
     used = set(entries(client).values())
-    backup = next(member for member in members(network) if member.mac not in used)
+    backup = next(holder for holder in holders(network) if holder.mac not in used)
     with Moves(client) as moves, few_lost_pings(client):
         with killed(backup):
             time.sleep(WATCH_S)
@@ -110,11 +111,11 @@ def test_the_death_and_return_of_a_backup_is_not_noticed(network: Network) -> No
     assert [moves.count(vip) for vip in VIPS] == [0, 0]
 
 
-@pytest.mark.parametrize("role", MEMBERS[:2])
-def test_a_planned_stop_of_a_pytinc_member_is_not_noticed(network: Network, role: str) -> None:
+@pytest.mark.parametrize("role", HOLDERS[:2])
+def test_a_client_does_not_notice_a_planned_stop_of_a_pytinc_holder(network: Network, role: str) -> None:
     client, holder = network["client"].host, network[role]
     if holder.kind is Kind.C:
-        pytest.skip("a C member just goes")
+        pytest.skip("a C holder stops without telling anybody")
     gather(client, holder)
     with few_lost_pings(client):
         time.sleep(0.5)
@@ -123,43 +124,43 @@ def test_a_planned_stop_of_a_pytinc_member_is_not_noticed(network: Network, role
             time.sleep(0.5)
 
 
-@pytest.mark.parametrize("role", MEMBERS[:2])
-def test_an_address_that_is_taken_from_a_pytinc_member_is_served_by_another(
+@pytest.mark.parametrize("role", HOLDERS[:2])
+def test_another_holder_serves_an_address_that_is_removed_from_a_pytinc_holder(
     network: Network, role: str
 ) -> None:
     client, holder = network["client"].host, network[role]
     if holder.kind is Kind.C:
-        pytest.skip("a C member does not notice")
+        pytest.skip("a C holder does not notice that its address is removed")
     gather(client, holder)
-    # Else the kernel takes all other addresses of the network away with the first one.
+    # Without this, the kernel removes all other addresses of the network together with the first one.
     promote = {"ipv4/conf/vpn/promote_secondaries": 1}
     with sysctls(holder.host, promote), few_lost_pings(client):
         time.sleep(0.5)
         for vip in addresses(0, *VIPS)[:2]:
             holder.host.run("ip", "address", "del", vip.split()[0], "dev", holder.interface)
-        wait_served(client, members(network, holder), HEALED_S)
+        wait_served(client, holders(network, holder), HEALED_S)
         time.sleep(0.5)
         for vip in addresses(0, *VIPS)[:2]:
             holder.host.run("ip", "address", "add", *vip.split(), "dev", holder.interface)
         time.sleep(0.5)
 
 
-def test_a_client_that_takes_no_announcements_is_healed_as_well(network: Network) -> None:
+def test_a_client_that_ignores_announcements_is_served_again_as_well(network: Network) -> None:
     client, holder = network["client"].host, network["two"]
     gather(client, holder)
     hardened = {"ipv4/conf/all/drop_gratuitous_arp": 1, "ipv6/conf/vpn/drop_unsolicited_na": 1}
     with sysctls(client, hardened), cut_off(holder):
-        wait_served(client, members(network, holder), patience(network))
+        wait_served(client, holders(network, holder), patience(network))
         time.sleep(QUESTIONS_END_S)
 
 
-def test_a_client_stays_where_it_is_while_members_ask_for_others_all_the_time(network: Network) -> None:
-    """Their kernels ask with the shared address as the sender, which leads everybody to them."""
+def test_a_client_keeps_its_server_while_holders_ask_for_others_all_the_time(network: Network) -> None:
+    """Kernels of holders ask with the shared address as the sender, which leads all who hear it to them."""
     client, entry = network["client"].host, network["entry"]
     gather(client, network["one"])
     with Moves(client) as moves, ExitStack() as asking, Port(entry.host, entry.interface) as port:
-        for member in members(network):
-            asking.enter_context(asking_all_the_time(member, (own(entry), own(network["client"]))))
+        for holder in holders(network):
+            asking.enter_context(asking_all_the_time(holder, (own(entry), own(network["client"]))))
         asked = [
             message
             for frame in port.frames(ASKING_S)
@@ -167,10 +168,10 @@ def test_a_client_stays_where_it_is_while_members_ask_for_others_all_the_time(ne
         ]
     flips = moves.count(VIP4)
     print(f"{flips} flips of {VIP4} in {ASKING_S} s; {len(asked)} questions heard")
-    for member in members(network):
-        mine = [message for message in asked if message.mac.hex(":") == member.mac]
-        assert mine or member.kind is Kind.C
-        if member.kind is Kind.PY:
+    for holder in holders(network):
+        mine = [message for message in asked if message.mac.hex(":") == holder.mac]
+        assert mine or holder.kind is Kind.C
+        if holder.kind is Kind.PY:
             assert VIP4_BYTES not in {message.address for message in mine}
-    if all(member.kind is Kind.PY for member in members(network)) or network["client"].kind is Kind.PY:
+    if all(holder.kind is Kind.PY for holder in holders(network)) or network["client"].kind is Kind.PY:
         assert flips == 0

@@ -1,8 +1,8 @@
-"""Odd cases of shared addresses: mistakes, look-alikes, and clients that are hard to reach.
+"""Odd cases of shared addresses: mistakes, addresses that only look shared, clients that are hard to reach.
 
-    bystander, one, two, branch ──> entry;  client ──> one        an arrow: who connects to whom
+    bystander, one, two, branch ──> entry;  client ──> one        an arrow points from the node that connects
 
-one and two hold the address. The client knows the mesh by one of them only. Behind branch's node there is a
+one and two hold the address. The client's only neighbour is one of them. Behind branch's node there is a
 bridge with another client.
 """
 
@@ -46,12 +46,12 @@ from shared_address import (
 # entry, bystander, one, two, client, branch
 CASTS = ("CPCCCC", "CCPCPP")
 ROLES = ("entry", "bystander", "one", "two", "client", "branch")
-MEMBERS = ("one", "two")
+HOLDERS = ("one", "two")
 SURELY_NOT_HEALED_S = 5
 QUESTIONS_END_S = 3.5
-"""The guard asks for the last time 3 s after its verdict."""
+"""The guard asks for the last time 3 s after it has declared a holder dead."""
 LONE_QUESTION_S = 2.5
-"""In this time a guard has asked who has an address that is new to it, and has drawn its conclusions."""
+"""Within this time a guard asks who has an address that is new to it, and decides whether it is shared."""
 VIP_BYTES = ip_address(VIP4).packed
 VIRTUAL_MAC = "00:00:5e:00:01:45"
 MISTAKE, ON_LO, MOVING, BEHIND = "10.1.1.66", "10.1.1.67", "10.1.1.69", "10.77.0.1"
@@ -61,35 +61,35 @@ MISTAKE, ON_LO, MOVING, BEHIND = "10.1.1.66", "10.1.1.67", "10.1.1.69", "10.77.0
 def network(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Iterator[Network]:
     network = new_network()
     for number, (role, kind) in enumerate(zip(ROLES, cast, strict=True), 1):
-        shared = VIPS if role in MEMBERS else ()
+        shared = VIPS if role in HOLDERS else ()
         to = {"entry": (), "client": ("one",)}.get(role, ("entry",))
         network.add(role, kind, addresses(number, *shared), to)
     network.exchange_keys()
     network.start()
     network.wait_converged()
     with pinging(network["client"].host):
-        wait_served(network["client"].host, members(network), PATIENCE_S)
+        wait_served(network["client"].host, holders(network), PATIENCE_S)
         wait_guarded(network)
         yield network
 
 
-def members(network: Network) -> list[Node]:
-    return [network[name] for name in MEMBERS]
+def holders(network: Network) -> list[Node]:
+    return [network[name] for name in HOLDERS]
 
 
 def shared(node: Node) -> dict[str, Any]:
-    """The shared addresses that a guard tells of, and what it tells of each."""
-    told = json.loads(node.tinc("dump", "shared", "--json").stdout)
-    return {each["address"]: each for each in told["addresses"] if each["shared"]}
+    """Return what ``dump shared --json`` says about each shared address that a guard knows, by address."""
+    dump = json.loads(node.tinc("dump", "shared", "--json").stdout)
+    return {each["address"]: each for each in dump["addresses"] if each["shared"]}
 
 
 def wrongly_shared(network: Network) -> dict[str, set[str]]:
-    """What guards take for shared though nobody meant it to be."""
+    """Return the addresses that guards take for shared although they are not, by node."""
     return {node.name: found for node in guards(network) if (found := set(shared(node)) - set(VIPS))}
 
 
 def ask_again(host: Host, address: str, times: int = 3) -> None:
-    """Have a host forget an address and ask for it, and give guards the time to ask as well."""
+    """Make a host forget an address and ask for it, and give guards the time to ask as well."""
     for _ in range(times):
         host.run("ip", "neigh", "flush", "to", address)
         answers(host, address, wait=0.5)
@@ -97,13 +97,13 @@ def ask_again(host: Host, address: str, times: int = 3) -> None:
 
 
 def wait_neighbour(host: Host, address: str, mac: str) -> None:
-    """Wait until a host has this MAC address for an address."""
+    """Wait until a host's neighbour entry for an address has this MAC address."""
 
     def known() -> bool:
         answers(host, address, wait=0.5)
         return neighbour(host, address)[0] == mac
 
-    wait_until(known, PATIENCE_S, f"{host.name} takes {address} for {mac}")
+    wait_until(known, PATIENCE_S, f"{host.name} has {mac} for {address}")
 
 
 @contextmanager
@@ -118,9 +118,9 @@ def address_on(host: Host, interface: str, address: str) -> Iterator[None]:
 # -- clients that are hard to reach --
 
 
-def test_a_client_whose_only_meta_neighbour_is_the_dead_holder_is_healed(network: Network) -> None:
+def test_a_client_whose_only_neighbour_is_the_dead_holder_is_served_again(network: Network) -> None:
     if not guards(network):
-        pytest.skip("tinc alone needs the meta neighbour back")
+        pytest.skip("with tinc alone the client needs its neighbour back")
     client = network["client"].host
     gather(client, network["one"])
     with cut_off(network["one"]):
@@ -128,34 +128,36 @@ def test_a_client_whose_only_meta_neighbour_is_the_dead_holder_is_healed(network
     network.wait_converged()
 
 
-def test_the_commands_tell_of_holders_clients_and_the_failover(network: Network) -> None:
+def test_the_commands_show_holders_clients_and_the_failover(network: Network) -> None:
     client, two = network["client"], network["two"]
     if not guards(network):
-        pytest.skip("tinc tells nothing")
+        pytest.skip("tinc has no such commands")
     guard = client if client.kind is Kind.PY else guards(network)[0]
     gather(client.host, two)
     with cut_off(two):
         wait_served(client.host, [network["one"]], patience(network))
 
-        def told_all() -> bool:
+        def shows_all() -> bool:
             now = shared(guard)[VIP4]
-            # A watch over the new holder may begin only with the guard's next look, a second later.
+            # The guard may begin to watch the new holder only at its next check, a second later.
             alive = any((each["node"], each["state"]) == ("one", "alive") for each in now["holders"])
             return alive and (now["failover"] or {}).get("from_node") == "two"
 
-        wait_until(told_all, PATIENCE_S, "the guard tells of the failover and watches the new holder")
-        told = shared(guard)[VIP4]
+        wait_until(shows_all, PATIENCE_S, "the guard shows the failover and watches the new holder")
+        dump = shared(guard)[VIP4]
         lines = guard.tinc("dump", "shared").stdout
         info = guard.tinc("info", VIP4).stdout
     network.wait_converged()
-    holders = {holder["node"]: holder for holder in told["holders"]}
-    assert set(holders) == set(MEMBERS)
-    assert {node: holder["mac"] for node, holder in holders.items()} == {n: network[n].mac for n in MEMBERS}
-    assert holders["two"]["state"] == "silent"
-    assert holders["one"]["state"] == "alive"
-    (mine,) = [each for each in told["clients"] if each["mac"] == client.mac]
+    shown = {each["node"]: each for each in dump["holders"]}
+    assert set(shown) == set(HOLDERS)
+    assert {node: each["mac"] for node, each in shown.items()} == {
+        name: network[name].mac for name in HOLDERS
+    }
+    assert shown["two"]["state"] == "silent"
+    assert shown["one"]["state"] == "alive"
+    (mine,) = [each for each in dump["clients"] if each["mac"] == client.mac]
     assert (mine["address"], mine["node"], mine["holder"]) == (own(client), "client", network["one"].mac)
-    failover = told["failover"]
+    failover = dump["failover"]
     assert (failover["reason"], failover["to_node"], failover["clients"]) == ("silent", "one", 1)
     assert 200 <= failover["silent_ms"] <= 1000 * HEALED_S
     for pattern in (
@@ -175,7 +177,7 @@ def test_the_commands_tell_of_holders_clients_and_the_failover(network: Network)
         assert re.search(f"^{pattern}", info, re.MULTILINE), pattern
 
 
-def test_a_client_behind_a_bridge_is_healed(network: Network) -> None:
+def test_a_client_behind_a_bridge_is_served_again(network: Network) -> None:
     branch, pc = network["branch"].host, network.lab.host("pc")
     branch.run("ip", "link", "add", "br0", "type", "bridge")
     branch.run("ip", "link", "add", "lan", "type", "veth", "peer", "name", "vpn", "netns", pc.namespace)
@@ -199,14 +201,14 @@ def test_a_client_behind_a_bridge_is_healed(network: Network) -> None:
 # -- a planned stop --
 
 
-def test_a_member_that_stops_answers_no_more_before_it_ends(network: Network) -> None:
+def test_a_holder_stops_answering_before_it_ends(network: Network) -> None:
     client, one = network["client"], network["one"]
     if one.kind is Kind.C:
-        pytest.skip("a C member just goes")
+        pytest.skip("a C holder stops without telling anybody")
     gather(client.host, one)
     ask = question(bytes.fromhex(client.mac.replace(":", "")), ip_address(own(client)).packed, VIP_BYTES)
     ask = ask[:6] + bytes.fromhex(client.mac.replace(":", "")) + ask[12:]
-    heard: dict[str, list[float]] = {node.mac: [] for node in members(network)}
+    heard: dict[str, list[float]] = {node.mac: [] for node in holders(network)}
     asked: list[float] = []
 
     def ask_and_listen(port: Port) -> None:
@@ -240,14 +242,14 @@ def test_a_member_that_stops_answers_no_more_before_it_ends(network: Network) ->
     unanswered = [at for at in asked if heard[one.mac][-1] < at < end]
     print(f"stop took {end - stop:.2f} s; the last {len(unanswered)} questions were not answered by one")
     assert [at for at in heard[network["two"].mac] if at > stop]
-    # One may be asked just when its end comes.
+    # A single question may come just when the holder ends, so more than one must stay without an answer.
     assert len(unanswered) > 1
 
 
-# -- look-alikes --
+# -- addresses that only look shared --
 
 
-def test_an_address_that_is_claimed_while_clients_ask_for_it_is_free(network: Network) -> None:
+def test_a_host_can_claim_a_free_address_while_clients_ask_for_it(network: Network) -> None:
     claimer, client, entry = network["one"], network["client"].host, network["entry"].host
     for number in range(3):
         address = f"fd00:1::7{number}"
@@ -268,7 +270,7 @@ def test_an_address_that_is_claimed_while_clients_ask_for_it_is_free(network: Ne
             wait_until(lambda: answers(client, address), PATIENCE_S, f"{address} answers")  # noqa: B023
 
 
-def test_an_address_on_lo_with_arp_ignore_and_proxy_arp_make_nothing_shared(network: Network) -> None:
+def test_neither_an_address_on_lo_with_arp_ignore_nor_proxy_arp_is_taken_for_shared(network: Network) -> None:
     client, entry, two = network["client"].host, network["entry"], network["two"]
     client.run("ip", "route", "add", "10.77.0.0/24", "dev", "vpn")
     try:
@@ -290,7 +292,7 @@ def test_an_address_on_lo_with_arp_ignore_and_proxy_arp_make_nothing_shared(netw
 
 @contextmanager
 def virtual_router(node: Node) -> Iterator[None]:
-    """Have an address with a MAC address of its own, and announce it, as VRRP does."""
+    """Give a node's host an address with a MAC address of its own, and have it announced, as VRRP does."""
     host = node.host
     host.run("ip", "link", "add", "vrrp", "link", node.interface, "address", VIRTUAL_MAC, "type", "macvlan",
              "mode", "bridge")  # fmt: skip
@@ -317,11 +319,12 @@ def test_a_mac_address_that_moves_with_its_address_is_left_alone(network: Networ
         assert not re.search(rf" {MOVING}(:| is held)", node.log())
 
 
-def test_the_same_address_on_two_hosts_by_mistake_is_told_once(network: Network) -> None:
+def test_an_address_on_two_hosts_by_mistake_is_logged_once(network: Network) -> None:
     client = network["client"].host
     with ExitStack() as stack:
         for name in ("entry", "branch"):
-            # The bridge of the branch would hide an address of its port.
+            # If branch has the bridge already, the address must be on it: the tap is only a port of the
+            # bridge.
             interface = "br0" if "br0" in network[name].host.run("ip", "-br", "link").stdout else "vpn"
             stack.enter_context(address_on(network[name].host, interface, f"{MISTAKE}/24"))
         stack.enter_context(pinging(client, [MISTAKE]))
@@ -329,11 +332,11 @@ def test_the_same_address_on_two_hosts_by_mistake_is_told_once(network: Network)
         def lines() -> Iterable[int]:
             return [len(re.findall(rf" {MISTAKE} is held by ", node.log())) for node in guards(network)]
 
-        def told() -> bool:
+        def logged() -> bool:
             ask_again(client, MISTAKE, 1)
             return all(lines())
 
-        wait_until(told, PATIENCE_S, "every guard tells of the mistake")
+        wait_until(logged, PATIENCE_S, "every guard logs the mistake")
         ask_again(client, MISTAKE)
         assert set(lines()) <= {1}
 
@@ -341,20 +344,20 @@ def test_the_same_address_on_two_hosts_by_mistake_is_told_once(network: Network)
 # -- no guard --
 
 
-def test_without_a_guard_nobody_is_healed(network: Network) -> None:
+def test_without_a_guard_a_client_stays_without_server(network: Network) -> None:
     if len(guards(network)) > 1:
-        pytest.skip("others guard as well")
+        pytest.skip("this cast has more than one guard")
     client, one = network["client"].host, network["one"]
     for guard in guards(network):
         guard.tinc("set", "NeighbourGuard", "no")
         guard.tinc("reload")
         wait_until(lambda: "is off" in guard.tinc("dump", "shared").stderr, PATIENCE_S, "the guard is off")  # noqa: B023
-    # The kernel of a C member may lead the client to itself by a question of its own: not every time.
+    # The kernel of a C holder may lead the client to itself with a question of its own, but not every time.
     assert any(stays_without_server(client, one) for _ in range(4))
 
 
 def stays_without_server(client: Host, holder: Node) -> bool:
-    """Cut off a client's server, and tell whether nobody leads the client away from it."""
+    """Cut off a client's server; return whether the client is without a server for `SURELY_NOT_HEALED_S`."""
     gather(client, holder)
     with cut_off(holder):
         end = time.monotonic() + SURELY_NOT_HEALED_S

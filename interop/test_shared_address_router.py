@@ -1,10 +1,10 @@
-"""Several nodes announce one subnet, and the owner that is used falls silent (the guard at layer 3).
+"""Several nodes announce one subnet, and the owner in use becomes silent (the guard in router mode).
 
-    one, two, client ──> entry        an arrow: who connects to whom
+    one, two, client ──> entry        an arrow points from the node that connects
 
-one and two both have 10.9.0.1 and 10.8.0.1. Of 10.9.0.0/24 they are owners with the same weight, so that the
-first by name is used; 10.8.0.0/24 has two as its backup. A C backup takes what comes for itself only with
-Forwarding = kernel: else it sends it on to the owner that it believes in.
+one and two both have 10.9.0.1 and 10.8.0.1. They own 10.9.0.0/24 with the same weight, so the first by name
+is used; two is the backup of 10.8.0.0/24. A C backup keeps packets for the subnet only with Forwarding =
+kernel; otherwise it sends them on to the other owner, as long as it believes it to be reachable.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from pytinc.lab.echo import answers
 from pytinc.lab.network import Network
 from pytinc.lab.node import PATIENCE_S, Kind, Node, wait_until
 from shared_address import (
+    logged,
     pinging,
-    told,
 )
 
 # entry, one, two, client
@@ -31,7 +31,7 @@ ROLES = ("entry", "one", "two", "client")
 EQUAL, BACKED_UP = "10.9.0.1", "10.8.0.1"
 SERVICES = (EQUAL, BACKED_UP)
 TTL_OF_ONE = 99
-"""By the TTL of its answers one is told from two."""
+"""The TTL of one's answers, which tells them from those of two."""
 PASSED_OVER_S = 30
 """tinc alone waits until the owner is unreachable, which takes more than a minute."""
 SURELY_CUT_S = 5
@@ -40,7 +40,7 @@ SURELY_CUT_S = 5
 @pytest.fixture(scope="module")
 def network(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Iterator[Network]:
     if Kind.PY not in cast:
-        pytest.skip("tinc alone waits for the owner to become unreachable")
+        pytest.skip("tinc alone waits until the owner is unreachable")
     network = new_network()
     network.settings = [("Mode", "router"), ("AutoConnect", "no"), ("AddressFamily", "ipv4")]
     for number, (role, kind) in enumerate(zip(ROLES, cast, strict=True), 1):
@@ -70,7 +70,7 @@ def write_tinc_up(node: Node) -> None:
 
 
 def server(client: Node, service: str) -> str:
-    """Which node answers a ping; "" if none does."""
+    """Ping, and return the name of the node that answers, or "" if none does."""
     done = client.host.run("ping", "-n", "-c", "1", "-W", "1", service, check=False)
     found = re.search(r"ttl=(\d+)", done.stdout)
     return "" if found is None else "one" if int(found[1]) == TTL_OF_ONE else "two"
@@ -84,8 +84,8 @@ def test_a_silent_owner_is_passed_over_and_used_again_when_it_is_back(network: N
     client, one = network["client"], network["one"]
     for service in SERVICES:
         wait_server(client, service, "one", PATIENCE_S)
-    time.sleep(3)  # the watch looks once a second who is used
-    with told(network, "one is silent for"), cut_off(one):
+    time.sleep(3)  # the guard checks once a second which owners are in use
+    with logged(network, "one is silent for"), cut_off(one):
         for service in SERVICES:
             wait_server(client, service, "two", PASSED_OVER_S)
         assert client.nodes()["one"].reachable
@@ -93,7 +93,7 @@ def test_a_silent_owner_is_passed_over_and_used_again_when_it_is_back(network: N
         wait_server(client, service, "one", PATIENCE_S)
 
 
-def test_without_a_guard_it_is_not_passed_over(network: Network) -> None:
+def test_without_a_guard_a_silent_owner_is_not_passed_over(network: Network) -> None:
     client, one = network["client"], network["one"]
     client.tinc("set", "NeighbourGuard", "no")
     client.tinc("reload")

@@ -1,8 +1,8 @@
-"""A node that was suspended: it closes all connections, and the network is whole again at once.
+"""A node that was suspended closes all its connections, and the network is whole again at once.
 
-The daemon is stopped by a signal, which is the same to it as a lid that was closed: the clock went on. One
-role dials the other, and either sleeps longer than the
-other waits for it, and longer than two times UDPDiscoveryTimeout.
+The daemon is stopped with SIGSTOP. For the daemon this is the same as a suspended machine: the clock goes on.
+One node dials the other, and each of them sleeps once: longer than the other waits for it, and longer than
+two times UDPDiscoveryTimeout.
 """
 
 from __future__ import annotations

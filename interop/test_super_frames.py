@@ -1,4 +1,4 @@
-"""Super-frames between two pytinc nodes, beside a real tincd that never sees one (docs/protocol.md)."""
+"""Super-frames between two pytinc nodes, in a network with a tincd that never gets one (docs/protocol.md)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CASTS = ("PCP",)
 ROLES = ("hub", "real", "spoke")
 SECONDS = 3
 BAD_RECORD = "Failed to decrypt and verify packet"
-"""What the real daemon logs at level 5."""
+"""tincd logs this at level 5 for a record that it cannot open."""
 
 
 @pytest.fixture(scope="module")
@@ -32,27 +32,27 @@ def trio(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Network
     network.wait_converged()
     for one, other in combinations(network, 2):
         wait_until(partial(answers, one.host, other.address), PATIENCE_S, "all answer")
-        wait_until(partial(found, one, other), PATIENCE_S, "the path MTU is known")
+        wait_until(partial(know_mtu, one, other), PATIENCE_S, "the path MTU is known")
     return network
 
 
-def found(one: Node, other: Node) -> bool:
-    """Whether both ends know their path MTU; they look for it only while there is traffic."""
+def know_mtu(one: Node, other: Node) -> bool:
+    """Whether both ends know their path MTU; it pings, because MTUs are only probed during traffic."""
     alive = answers(one.host, other.address)
     return alive and one.nodes()[other.name].mtu_known and other.nodes()[one.name].mtu_known
 
 
 def stats(node: Node, peer: str) -> dict[str, int]:
-    """What a pytinc node tells of a peer."""
-    told: dict[str, int] = json.loads(node.tinc("info", "--json", peer).stdout)["stats"]
-    return told
+    """Return the statistics that a pytinc node has of a peer."""
+    values: dict[str, int] = json.loads(node.tinc("info", "--json", peer).stdout)["stats"]
+    return values
 
 
 def agreed(node: Node, other: Node) -> bool:
-    """Whether super-frames may go both ways."""
-    told = stats(node, other.name)
+    """Whether a node may send super-frames to another, and accepts them from it."""
+    values = stats(node, other.name)
     return answers(node.host, other.address) and all(
-        told[f"super_frames_{way}"] for way in ("sending", "accepting")
+        values[f"super_frames_{way}"] for way in ("sending", "accepting")
     )
 
 
@@ -64,11 +64,11 @@ def test_two_pytinc_nodes_agree_and_carry_tcp_both_ways(trio: Network) -> None:
         before = stats(other, one.name)["rx_packets"]
         report = iperf(one.host, other.host, other.address, SECONDS)
         assert report.megabits > 1
-        # Counted as the frames they stand for.
+        # A super-frame is counted as the frames it stands for.
         assert stats(other, one.name)["rx_packets"] - before > report.megabits * SECONDS * 1e6 / 8 / 1450
 
 
-def test_the_real_one_gets_frames_as_ever(trio: Network) -> None:
+def test_tincd_gets_ordinary_frames(trio: Network) -> None:
     real = trio["real"]
     for name in ("hub", "spoke"):
         iperf(trio[name].host, real.host, real.address, SECONDS)
@@ -78,14 +78,14 @@ def test_the_real_one_gets_frames_as_ever(trio: Network) -> None:
 
 
 @pytest.mark.slow
-def test_where_pieces_are_lost_they_go_back_to_frames_and_tcp_goes_on(trio: Network) -> None:
+def test_nodes_go_back_to_frames_when_pieces_are_lost_and_tcp_goes_on(trio: Network) -> None:
     hub, spoke = trio["hub"], trio["spoke"]
     wait_until(lambda: agreed(hub, spoke) and agreed(spoke, hub), PATIENCE_S, "super-frames are agreed on")
     with trio.lab.impair(spoke.host, loss=0.3, reorder=0) as impaired:
         report = iperf(hub.host, spoke.host, spoke.address, 3 * SECONDS)
-        told = stats(spoke, "hub")
+        drops = stats(spoke, "hub")["drops"]
     assert impaired["lost"] > 0
-    assert told["drops"]["incomplete"] > 0  # type: ignore[index]
-    # A record in 42 pieces would be lost with one in eight of them, and TCP would stand still.
+    assert drops["incomplete"] > 0  # type: ignore[index]
+    # About one in eight records of 42 pieces would lose a piece, and TCP would stall.
     assert report.megabits > 1
-    assert told["drops"]["incomplete"] < 40  # type: ignore[index]
+    assert drops["incomplete"] < 40  # type: ignore[index]

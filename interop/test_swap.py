@@ -1,8 +1,8 @@
-"""A directory changes hands: the configuration of a C node is given to pytinc as it is, and back again.
+"""pytinc takes over the configuration directory of a C node as it is, and gives it back.
 
     hub (C) <──> swap (C, then pytinc, then C again) ──> far (pytinc)
 
-Nothing in the directory is touched in between. Its peers see one node, with one name and one key, that was
+Nothing in the directory is changed in between. The peers see one node, with one name and one key, that was
 away for a moment.
 """
 
@@ -18,16 +18,17 @@ from pytinc.lab.echo import answers
 from pytinc.lab.network import Network
 from pytinc.lab.node import PATIENCE_S, Kind, Node, wait_until
 
-# hub, swap at first, far
+# hub, the first kind of swap, far
 CASTS = ("CCP", "PCC")
 ROLES = ("hub", "swap", "far")
-# Whatever a peer could say of a stranger, a wrong key or damaged files.
+# What a peer could log about an unknown node, a wrong key or damaged files.
 COMPLAINT = re.compile(
     r"unknown identity|public key|bad|invalid|bogus|fail|error|possible|wrong|mismatch|different",
     re.IGNORECASE,
 )
-# What a peer says when a connection just ends, in either direction of dialling. One that dials again at once
-# can meet the listener in the moment of its end: the kernel then answers with a reset, later with a refusal.
+# What a peer logs when a connection just ends, whichever side made it. A peer that dials again at once may
+# reach the port while the daemon ends: then the kernel answers with a reset, and later it refuses the
+# connection.
 EXPECTED = re.compile(
     r"Metadata socket (read|write) error for swap .*: (Connection reset by peer|Broken pipe)"
     r"|Error while connecting to swap .*: Connection (refused|reset by peer)"
@@ -62,13 +63,13 @@ def all_answer(network: Network) -> bool:
 
 
 def contents(node: Node) -> dict[str, bytes]:
-    """The files that are the node's identity and settings; the cache and what a run leaves behind are not."""
+    """Return the files with the node's identity and settings, without those that a daemon writes."""
     paths: list[Path] = [path for pattern in UNCHANGED for path in node.confbase.glob(pattern)]
     return {str(path.relative_to(node.confbase)): path.read_bytes() for path in sorted(paths)}
 
 
 def wait_scripts_ran(node: Node) -> None:
-    """Wait until all scripts have run: a daemon does not wait for them."""
+    """Wait until all scripts have run, because a daemon does not wait for them."""
     path, wanted = node.confbase / "scripts-ran", {"host-up hub", "host-up far", "far-up swap"}
     wait_until(
         lambda: path.exists() and wanted <= set(path.read_text().splitlines()), PATIENCE_S, "scripts have run"
@@ -93,9 +94,7 @@ def complaints(log: str) -> list[str]:
 
 @pytest.mark.mixed
 @pytest.mark.parametrize("kind", [Kind.PY, Kind.C], ids=["to-pytinc", "and-back"])
-def test_a_directory_changes_hands_and_peers_notice_nothing_but_a_reconnect(
-    network: Network, kind: Kind
-) -> None:
+def test_the_other_program_takes_over_and_peers_notice_only_a_reconnect(network: Network, kind: Kind) -> None:
     swap, peers = network["swap"], [network["hub"], network["far"]]
     before = contents(swap)
     names = {peer.name: set(peer.nodes()) for peer in peers}
@@ -106,7 +105,7 @@ def test_a_directory_changes_hands_and_peers_notice_nothing_but_a_reconnect(
     swap = network["swap"]
     assert swap.tinc("get", "Name").stdout.strip() == "swap"
     assert contents(swap) == before
-    # The same scripts ran, by the other program.
+    # The other program has run the same scripts.
     wait_scripts_ran(swap)
     for peer in peers:
         since = peer.log()[lengths[peer.name] :]
@@ -118,10 +117,10 @@ def test_a_directory_changes_hands_and_peers_notice_nothing_but_a_reconnect(
 
 @pytest.mark.mixed
 @pytest.mark.parametrize("kind", [Kind.PY, Kind.C], ids=["to-pytinc", "and-back"])
-def test_the_address_cache_is_read_by_whoever_gets_the_directory(network: Network, kind: Kind) -> None:
-    """What one program remembered of an address is where the other one dials.
+def test_the_program_that_takes_over_reads_the_address_cache(network: Network, kind: Kind) -> None:
+    """It dials the address that the other program wrote into the cache.
 
-    The host file names no address any more, so that nothing else can be tried.
+    The host file has no address any more, so there is no other address to try.
     """
     swap, far = network["swap"], network["far"]
     assert (swap.confbase / "cache/far").stat().st_size > 0

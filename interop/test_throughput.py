@@ -1,4 +1,7 @@
-"""TCP by iperf3 between each two kinds of node neither stalls nor breaks (speed: ``benchmarks/pairs.py``)."""
+"""TCP (iperf3) neither stalls nor breaks between nodes of the same kind and of different kinds.
+
+``benchmarks/pairs.py`` measures the speed.
+"""
 
 from __future__ import annotations
 
@@ -41,10 +44,10 @@ def test_tcp_flows_without_a_stall(network: Network, sender: str, receiver: str)
     wait_until(
         lambda: one.nodes()[receiver].mtu_known and other.nodes()[sender].mtu_known,
         PATIENCE_S,
-        "the path MTU",
+        "both know the path MTU",
     )
     report = iperf(one.host, other.host, other.address, DURATION_S)
-    # A second without a byte may be the machine's.
+    # A single second without a byte may be caused by a busy machine.
     stalls = (list(group) for byte, group in groupby(report.intervals, bool) if not byte)
     assert max(map(len, stalls), default=0) < STALL_S, f"seconds without a byte: {report.intervals}"
     assert report.megabits > 1

@@ -1,8 +1,8 @@
-"""What goes in comes out: random bytes through every pair of programs, by digest.
+"""Random bytes arrive unchanged between pytinc nodes, and between pytinc and C; digests check this.
 
-The fast path cuts, joins and re-computes headers on both ends; a single wrong byte shows here. Over a good
-network and over one that loses and reorders packets, in plain IPv4, IPv6, with a VLAN tag on top of the tap,
-and with the tap as the trunk between two VLAN switches.
+The data path cuts and joins packets and computes headers anew on both ends; a single wrong byte shows here.
+The network below is good, or loses and reorders packets. The bytes go by IPv4, by IPv6, with a VLAN tag on
+top of the tap, and with the tap as the trunk between two VLAN switches.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LOSSY_MEGABYTES = max(MEGABYTES // 16, 1)
 REORDERED_MEGABYTES = max(MEGABYTES // 2, 1)
 BLOCK_MEGABYTES = 4
 TRANSFER_S = 600
-"""Who stands still fails by this; how fast it goes is for benchmarks."""
+"""A transfer that stalls fails after this time. Speed is measured by the benchmarks."""
 LOSS_PERCENT = 1
 REORDER_PERCENT = 3
 
@@ -50,7 +50,7 @@ digest, left = hashlib.sha256(), int(sys.argv[3]) << 20
 with socket.socket(int(sys.argv[2])) as connection:
     connection.connect((sys.argv[1], 5999))
     while left:
-        # Odd pieces, so that frames of all lengths occur.
+        # Send pieces of random lengths, so that frames of all lengths occur.
         data = os.urandom(min(left, 1 + int.from_bytes(os.urandom(2), "big")))
         digest.update(data)
         connection.sendall(data)
@@ -61,7 +61,7 @@ with socket.socket(int(sys.argv[2])) as connection:
         answer += piece
 sys.exit(answer != digest.digest())
 """
-# Datagrams of 8 KiB leave as six fragments each, which nothing may join or reorder.
+# Datagrams of 8 KiB leave as six fragments each, which the nodes must neither join nor reorder.
 RECEIVE_UDP = """
 import socket, sys
 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as here:
@@ -83,14 +83,15 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as here:
         here.send(data)
         try:
             while (answer := here.recv(65535))[:4] != data[:4]:
-                pass  # a late one
+                pass  # a late answer
             wrong += answer != data
         except TimeoutError:
             lost += 1
     here.send(b"end")
 sys.exit(wrong > 0 or lost > 2)
 """
-# Blocks of 8 KiB by UDP, eight on the way at once, as a file server reads ahead. Lost ones are sent again.
+# Blocks of 8 KiB by UDP, up to eight of them unanswered, like a file server that reads ahead. Lost blocks are
+# sent again.
 RECEIVE_BLOCKS = """
 import hashlib, socket, sys
 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as here:
@@ -141,11 +142,12 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as here:
         except TimeoutError:
             pass
     with contextlib.suppress(OSError):
-        for _ in range(3):  # one may be lost
+        for _ in range(3):  # some may be lost
             here.send(b"\\xff\\xff\\xff\\xfe")
 sys.exit(answer != wanted)
 """
-# What an interface carries for one host until that was a megabyte: in which VLANs, and how long frames are.
+# Watch an interface until it has carried a megabyte for one MAC address; print the VLANs and the longest
+# frame.
 WATCH = """
 import json, socket, sys
 with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)) as here:
@@ -168,14 +170,14 @@ with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)) as here:
 
 
 @dataclass(frozen=True)
-class Way:
-    """How the two hosts speak to each other on top of the VPN."""
+class Target:
+    """The receiver's address inside the VPN, and the address family of the socket."""
 
     receiver: str
     family: int
 
 
-WAYS = {"ipv4": Way("10.1.1.2", 2), "ipv6": Way("fd00::2", 10), "vlan": Way("10.7.7.2", 2)}
+TARGETS = {"ipv4": Target("10.1.1.2", 2), "ipv6": Target("fd00::2", 10), "vlan": Target("10.7.7.2", 2)}
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +216,7 @@ def exchange(
     address: str,
     timeout: float,
 ) -> None:
-    """Run both ends; LabError when the sender is not content."""
+    """Run both ends of a transfer. Raises LabError if the sender finds an error."""
     listening = receiver.spawn(sys.executable, "-c", scripts[0], address, *words)
     assert listening.stdout is not None
     line = listening.stdout.readline()
@@ -224,52 +226,57 @@ def exchange(
     assert listening.wait(PATIENCE_S) == 0
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_random_bytes_arrive_as_they_were(network: Network, way: str) -> None:
-    if way == "vlan" and "vlan7" not in network["left"].host.run("ip", "link", "show").stdout:
+@pytest.mark.parametrize("target", TARGETS)
+def test_random_bytes_arrive_unchanged(network: Network, target: str) -> None:
+    if target == "vlan" and "vlan7" not in network["left"].host.run("ip", "link", "show").stdout:
         pytest.skip("this kernel has no VLAN interfaces")
-    words = str(WAYS[way].family), str(MEGABYTES)
+    words = str(TARGETS[target].family), str(MEGABYTES)
     left, right = network["left"].host, network["right"].host
-    exchange(left, right, (RECEIVE_TCP, SEND_TCP), words, WAYS[way].receiver, TRANSFER_S)
+    exchange(left, right, (RECEIVE_TCP, SEND_TCP), words, TARGETS[target].receiver, TRANSFER_S)
 
 
 @pytest.mark.usefixtures("no_loss")
-def test_random_bytes_arrive_as_they_were_over_a_lossy_network(network: Network) -> None:
+def test_random_bytes_arrive_unchanged_over_a_lossy_network(network: Network) -> None:
     left, right = network["left"].host, network["right"].host
     for host in (left, right):
         network.lab.set_loss(host, LOSS_PERCENT)
-    words = str(WAYS["ipv4"].family), str(LOSSY_MEGABYTES)
-    exchange(left, right, (RECEIVE_TCP, SEND_TCP), words, WAYS["ipv4"].receiver, TRANSFER_S)
+    words = str(TARGETS["ipv4"].family), str(LOSSY_MEGABYTES)
+    exchange(left, right, (RECEIVE_TCP, SEND_TCP), words, TARGETS["ipv4"].receiver, TRANSFER_S)
 
 
-def test_random_bytes_arrive_as_they_were_over_a_lossy_and_reordering_network(network: Network) -> None:
+def test_random_bytes_arrive_unchanged_over_a_lossy_and_reordering_network(network: Network) -> None:
     left, right = network["left"].host, network["right"].host
-    words = str(WAYS["ipv4"].family), str(REORDERED_MEGABYTES)
+    words = str(TARGETS["ipv4"].family), str(REORDERED_MEGABYTES)
     with network.lab.impair(right, loss=LOSS_PERCENT, reorder=REORDER_PERCENT) as report:
-        exchange(left, right, (RECEIVE_TCP, SEND_TCP), words, WAYS["ipv4"].receiver, TRANSFER_S)
+        exchange(left, right, (RECEIVE_TCP, SEND_TCP), words, TARGETS["ipv4"].receiver, TRANSFER_S)
     assert report["lost"] > 0
     assert report["delayed"] > 0
 
 
 def test_fragmented_datagrams_arrive_whole(network: Network) -> None:
     left, right = network["left"].host, network["right"].host
-    exchange(left, right, (RECEIVE_UDP, SEND_UDP), (), WAYS["ipv4"].receiver, TRANSFER_S)
+    exchange(left, right, (RECEIVE_UDP, SEND_UDP), (), TARGETS["ipv4"].receiver, TRANSFER_S)
 
 
-def test_blocks_in_fragments_arrive_as_they_were(network: Network) -> None:
+def test_blocks_in_fragments_arrive_unchanged(network: Network) -> None:
     left, right = network["left"].host, network["right"].host
     exchange(
-        left, right, (RECEIVE_BLOCKS, SEND_BLOCKS), (str(BLOCK_MEGABYTES),), WAYS["ipv4"].receiver, TRANSFER_S
+        left,
+        right,
+        (RECEIVE_BLOCKS, SEND_BLOCKS),
+        (str(BLOCK_MEGABYTES),),
+        TARGETS["ipv4"].receiver,
+        TRANSFER_S,
     )
 
 
-def test_blocks_in_fragments_arrive_as_they_were_over_a_lossy_and_reordering_network(
+def test_blocks_in_fragments_arrive_unchanged_over_a_lossy_and_reordering_network(
     network: Network,
 ) -> None:
     left, right = network["left"].host, network["right"].host
     words = (str(BLOCK_MEGABYTES),)
     with network.lab.impair(right, loss=LOSS_PERCENT, reorder=REORDER_PERCENT) as report:
-        exchange(left, right, (RECEIVE_BLOCKS, SEND_BLOCKS), words, WAYS["ipv4"].receiver, TRANSFER_S)
+        exchange(left, right, (RECEIVE_BLOCKS, SEND_BLOCKS), words, TARGETS["ipv4"].receiver, TRANSFER_S)
     assert report["delayed"] > 0
 
 
@@ -282,7 +289,7 @@ class Trunk:
 
 
 VLANS = (10, 20)
-# The same addresses in both VLANs: what leaks meets the wrong host.
+# Both VLANs have the same addresses, so that a leaked packet reaches a wrong host.
 LEFT_ADDRESS, RIGHT_ADDRESS = "10.8.8.1", "10.8.8.2"
 ONLY_IN_20 = "10.8.8.20"
 
@@ -335,7 +342,7 @@ def trunk(network: Network) -> Iterator[Trunk]:
         node.host.run("ip", "link", "del", "lan")
 
 
-def two_at_once(trunk: Trunk, megabytes: int, *, forth: bool) -> None:
+def transfer_in_both_vlans(trunk: Trunk, megabytes: int, *, forth: bool) -> None:
     """Send random bytes in both VLANs at the same time."""
     senders, receivers = (trunk.left, trunk.right) if forth else (trunk.right, trunk.left)
     address = RIGHT_ADDRESS if forth else LEFT_ADDRESS
@@ -350,23 +357,26 @@ def two_at_once(trunk: Trunk, megabytes: int, *, forth: bool) -> None:
 
 
 class TestTrunk:
-    """A switch is one bridge without VLAN filtering, which not every kernel has, and access ports by eBPF."""
+    """Transfers between two VLAN switches.
+
+    A switch is a bridge whose access ports are made with eBPF, because not every kernel has VLAN filtering.
+    """
 
     @pytest.mark.parametrize("forth", [True, False], ids=["forth", "back"])
-    def test_random_bytes_arrive_as_they_were_in_two_vlans_at_once(self, trunk: Trunk, forth: bool) -> None:
-        two_at_once(trunk, max(MEGABYTES // 2, 1), forth=forth)
+    def test_random_bytes_arrive_unchanged_in_two_vlans_at_once(self, trunk: Trunk, forth: bool) -> None:
+        transfer_in_both_vlans(trunk, max(MEGABYTES // 2, 1), forth=forth)
 
     @pytest.mark.parametrize("forth", [True, False], ids=["forth", "back"])
-    def test_they_do_so_over_a_lossy_and_reordering_network(
+    def test_random_bytes_arrive_unchanged_in_two_vlans_over_a_lossy_and_reordering_network(
         self, network: Network, trunk: Trunk, forth: bool
     ) -> None:
         host = network["right"].host
         with network.lab.impair(host, loss=LOSS_PERCENT, reorder=REORDER_PERCENT) as report:
-            two_at_once(trunk, max(MEGABYTES // 8, 1), forth=forth)
+            transfer_in_both_vlans(trunk, max(MEGABYTES // 8, 1), forth=forth)
         assert report["lost"] > 0
 
-    def test_frames_pass_the_trunk_with_their_tag_and_joined(self, network: Network, trunk: Trunk) -> None:
-        # Not all that passes: a connection of another test may still be saying goodbye in VLAN 20.
+    def test_frames_pass_the_trunk_joined_and_with_their_tag(self, network: Network, trunk: Trunk) -> None:
+        # Watch one MAC address only: in VLAN 20 a connection of another test may still be closing.
         mac = trunk.right[10].run("cat", "/sys/class/net/lan/address").stdout.strip()
         watchers = {}
         for node in network:
@@ -381,7 +391,7 @@ class TestTrunk:
             if node.kind is Kind.PY:
                 assert seen["longest"] > 2 * 1518, node.name
 
-    def test_blocks_in_fragments_arrive_as_they_were(self, trunk: Trunk) -> None:
+    def test_blocks_in_fragments_arrive_unchanged(self, trunk: Trunk) -> None:
         words = (str(BLOCK_MEGABYTES),)
         exchange(
             trunk.left[20], trunk.right[20], (RECEIVE_BLOCKS, SEND_BLOCKS), words, RIGHT_ADDRESS, TRANSFER_S

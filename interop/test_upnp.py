@@ -1,4 +1,4 @@
-"""UPnP with Debian's miniupnpd: a node behind a router has its port mapped, and a node outside reaches it.
+"""UPnP with Debian's miniupnpd: a node behind a router maps its port, and a node outside reaches it.
 
 inside ──eth0── router ──wan0── outside
 """
@@ -20,7 +20,7 @@ from pytinc.lab.node import PATIENCE_S, Kind, wait_until
 CASTS = ("C", "P")
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 WAN_ROUTER, WAN_OUTSIDE = "198.51.100.1", "198.51.100.2"
-# miniupnpd does not work for a router without a public address: it is only told, nothing is sent there.
+# miniupnpd refuses to work without a public address. This one is only configured; nothing is sent to it.
 EXTERNAL = "11.11.11.11"
 RULES = """
 table inet filter {
@@ -79,7 +79,7 @@ def network(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Netw
     inside = network.add("inside", cast[0])
     network.add("outside", Kind.PY, connect_to=["inside"])
     inside.add_lines("tinc.conf", [("UPnP", "yes"), ("UPnPDiscoverWait", "1"), ("UPnPRefreshPeriod", "3")])
-    # Nobody in the lab's network knows the address by which the router is reached from outside.
+    # From outside, inside's node is reached by the router's address.
     file = inside.confbase / "hosts/inside"
     file.write_text(file.read_text().replace(inside.host.address, WAN_ROUTER))
     network.exchange_keys()
@@ -96,8 +96,9 @@ def start_miniupnpd(router: Host) -> None:
 
 
 def mapped(router: Host) -> set[tuple[str, str, str]]:
-    """Protocol, port outside and target inside of what the router passes on (nft names no protocol here)."""
+    """Return the port mappings of the router as (protocol, outer port, target inside)."""
     rules = router.run("nft", "list", "chain", "inet", "filter", "prerouting_miniupnpd").stdout
+    # nft prints the protocol as a number here: 6 is TCP, 17 is UDP.
     found = re.findall(r"@nh,72,8 (0x6|0x11) th dport (\d+) dnat ip to (\S+)", rules)
     return {("tcp" if protocol == "0x6" else "udp", port, target) for protocol, port, target in found}
 
@@ -105,7 +106,7 @@ def mapped(router: Host) -> set[tuple[str, str, str]]:
 def test_a_node_outside_reaches_the_one_behind_the_router(network: Network, router: Host) -> None:
     inside, outside = network["inside"], network["outside"]
     inside.start()
-    # The router comes up later than the node: it is found at the next try.
+    # miniupnpd starts later than the node, which finds it at the next try.
     start_miniupnpd(router)
     target = f"{inside.host.address}:655"
     wait_until(
@@ -119,9 +120,9 @@ def test_a_node_outside_reaches_the_one_behind_the_router(network: Network, rout
     wait_until(lambda: outside.nodes()["inside"].mtu_known, PATIENCE_S, "UDP passes")
 
 
-def test_mappings_are_renewed_and_run_out_after_the_end(network: Network, router: Host) -> None:
+def test_mappings_are_renewed_and_expire_after_the_daemon_ends(network: Network, router: Host) -> None:
     before = mapped(router)
     time.sleep(8)  # longer than one lease
     assert mapped(router) == before != set()
     network["inside"].stop()
-    wait_until(lambda: not mapped(router), PATIENCE_S, "the lease is over")
+    wait_until(lambda: not mapped(router), PATIENCE_S, "the mappings have expired")

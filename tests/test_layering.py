@@ -91,10 +91,13 @@ TABLE: dict[str, Rule] = {
     ),
     "net": Rule(
         CORE | {"control"},
-        frozenset({"miniupnpc", "uvloop", "pytun_pmd3", "prometheus_client"}),
+        frozenset({"anyio", "httpx", "miniupnpc", "prometheus_client", "pyroute2", "pytun_pmd3", "uvloop"}),
         only_in={
+            "anyio": ("net/http_check.py",),
+            "httpx": ("net/http_check.py",),
             "miniupnpc": ("net/igd.py",),
             "prometheus_client": ("net/metrics.py",),
+            "pyroute2": ("net/managed_addresses.py",),
             "uvloop": ("net/loop.py",),
         },
     ),

@@ -85,7 +85,7 @@ EFFECTS: Final = {
     "UDPSndBuf": "tests/net/test_sockets.py::test_udp_sockets_have_the_configured_buffers",
     "UPnP": "interop/test_upnp.py::test_a_node_outside_reaches_the_one_behind_the_router",
     "UPnPDiscoverWait": "tests/net/test_upnp.py::test_the_helper_is_told_how_long_to_wait_and_what_to_map",
-    "UPnPRefreshPeriod": "interop/test_upnp.py::test_mappings_are_renewed_and_run_out_after_the_end",
+    "UPnPRefreshPeriod": "interop/test_upnp.py::test_mappings_are_renewed_and_expire_after_the_daemon_ends",
     "VDEGroup": "tests/net/test_vde.py::test_a_group_may_use_our_socket_and_others_may_not",
     "VDEPort": "tests/net/test_vde.py::test_frames_go_through_the_switch_and_closing_leaves_no_files",
     "VirtualIP": "tests/config/test_parser.py::TestVirtualIPs::test_each_line_is_an_address_in_the_order_of_the_file",

@@ -1,6 +1,6 @@
-"""The how-to of a virtual address, typed into real hosts: ``python -m howto`` from ``interop/``.
+"""The how-to for a virtual address, typed into real hosts: ``python -m howto`` from ``interop/``.
 
-One description of hosts and steps (`howto.story`), two kinds of machines to play it on (`howto.namespaces`,
-`howto.containers`), and a report that tells who was C, who was pytinc, what passed and how long the failover
-took (`howto.report`). ``interop/test_howto.py`` plays the same in the test run.
+`howto.story` describes the hosts and the steps. It is played on two kinds of machines (`howto.namespaces`,
+`howto.containers`). `howto.report` writes which nodes were C and which pytinc, which steps passed, and how
+long the failover took. ``interop/test_howto.py`` plays the same in the test run.
 """

@@ -1,4 +1,4 @@
-"""``make howto``: play the how-to and print the table; the exit status tells whether all plays passed."""
+"""``make howto``: play the how-to and print the table; the exit status is 0 if all plays passed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pytinc.lab.namespaces import LabError
 
 
 def cast(text: str) -> str:
-    """Return a cast as it was given; argparse.ArgumentTypeError when it is none."""
+    """Return a cast in capital letters. Raises argparse.ArgumentTypeError for any other text."""
     letters = text.upper()
     if len(letters) != len(NODES) or not set(letters) <= set(KINDS):
         raise argparse.ArgumentTypeError(f"a cast is {len(NODES)} letters of {''.join(KINDS)}")
@@ -23,7 +23,7 @@ def cast(text: str) -> str:
 
 
 def backend_maker(name: str, stack: ExitStack) -> Callable[[], Backend]:
-    """What makes a backend of this name; what it needs for all plays is closed by ``stack``."""
+    """Return a function that makes a backend; ``stack`` closes what is shared by all plays."""
     if name == "namespaces":
         return NamespaceBackend
     from howto.containers import ContainerBackend
@@ -38,7 +38,7 @@ def backend_maker(name: str, stack: ExitStack) -> Callable[[], Backend]:
 
 
 def main() -> int:
-    """Run the program; the exit status."""
+    """Run the program and return its exit status."""
     parser = argparse.ArgumentParser(prog="python -m howto", description=__doc__)
     parser.add_argument("--backend", choices=["namespaces", "docker"], default="namespaces")
     parser.add_argument(

@@ -1,7 +1,7 @@
 """Machines made of Docker containers: the how-to's second backend.
 
-Each play has an ``--internal`` network of its own. The containers run the real images but nothing of tinc at
-first: they are machines at which somebody sits down.
+Each play has an ``--internal`` network of its own. The containers are made from the real images, but no
+daemon runs in them at first: they are machines at which a person starts to type.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ RUN_OPTIONS: Final = ("--cap-add", "NET_ADMIN", "--device", "/dev/net/tun")
 
 
 class Network:
-    """A network of containers that leads nowhere else."""
+    """A network of containers without a way out."""
 
     _numbers = itertools.count()
 
@@ -38,7 +38,7 @@ class Network:
         self.containers: list[str] = []
 
     def run(self, name: str, image: str, *words: str, options: tuple[str, ...] = ()) -> tuple[str, str]:
-        """Start a container, with ``words`` after the image; return its name and address. Raises LabError."""
+        """Start a container with these words as its command; return its name and address. Raises LabError."""
         if len(self.containers) >= MAX_HOSTS:
             raise LabError(f"a network has at most {MAX_HOSTS} containers")
         container = self._engine.unique(name)
@@ -58,16 +58,16 @@ class Network:
 
 
 class ContainerMachine(Machine):
-    """A container in which nothing runs but what is typed."""
+    """A container in which only the commands that are typed run."""
 
     def __init__(self, engine: Engine, network: Network, name: str, kind: Kind, image: str) -> None:
         self._engine = engine
-        # --init: daemons that detach need somebody to be left to.
+        # --init: a daemon that detaches needs a process that adopts and reaps it.
         self.container, address = network.run(
             name, image, "infinity", options=("--init", "--entrypoint", "sleep", "--no-healthcheck")
         )
         super().__init__(name, kind, address)
-        # A machine's own directory, not the image's user's.
+        # On an ordinary machine root owns this directory; in the image it belongs to the image's user.
         self.run("chown", "root:root", "/etc/tinc")
 
     def run(

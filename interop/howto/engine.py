@@ -1,8 +1,8 @@
-"""A Docker engine to play on: the one that is there, or one of our own for the time of the play.
+"""A Docker engine to play on: the one that runs already, or one of our own for the time of the play.
 
-Our own runs in a network namespace of its own, without the machine's rules or addresses, with its data in a
-temporary directory; it ends with this process, however that ends. Used by `howto.containers`, `howto.images`
-and ``interop/test_container.py``.
+Our own runs in a new network namespace, so that it touches none of the machine's firewall rules and
+addresses, and keeps its data in a temporary directory. It ends with this process, even if this process is
+killed. Used by `howto.containers`, `howto.images` and ``interop/test_containers.py``.
 """
 
 from __future__ import annotations
@@ -22,47 +22,48 @@ from pytinc.lab.namespaces import COMMAND_TIMEOUT_S, TUN, Completed, LabError, r
 
 START_LIMIT_S: Final = 60.0
 STOP_LIMIT_S: Final = 60.0
-STORAGE_DRIVERS: Final = ("overlay2", "vfs")  # the second works everywhere, and is slow
+STORAGE_DRIVERS: Final = ("overlay2", "vfs")  # vfs works everywhere but is slow
 _PREFIX: Final = "pytinc-engine-"
 
 
 class Engine:
-    """A running engine; a context manager that ends it if it is our own. LabError when there is none."""
+    """A running engine; a context manager that ends it if it is our own. Raises LabError if none can run."""
 
     _numbers = itertools.count()
 
     def __init__(self) -> None:
         if not TUN.exists():
-            raise LabError(f"{TUN} does not exist, so containers cannot be given it")
+            raise LabError(f"{TUN} does not exist, so containers cannot use it")
         client = shutil.which("docker")
         if client is None:
-            raise LabError("no Docker: its client is not installed (Debian's package docker.io)")
+            raise LabError("the Docker client is not installed (Debian's package docker.io)")
         self._command: tuple[str, ...] = (client,)
         self._process: subprocess.Popen[bytes] | None = None
         self._directory: Path | None = None
         self.tag = f"pytinc-{os.getpid()}"
-        # "version" asks the engine too, and fails without one ("info" of some clients does not).
+        # "version" fails without an engine; "info" of some clients does not.
         if self.docker("version", check=False).returncode != 0:
             self._start_own()
 
     def docker(
         self, *words: str, stdin: str | None = None, check: bool = True, timeout: float = COMMAND_TIMEOUT_S
     ) -> Completed:
-        """Run the client with these words; as `pytinc.lab.namespaces.run`."""
+        """Run the client with these words, like `pytinc.lab.namespaces.run`."""
         return run(*self._command, *words, stdin=stdin, check=check, timeout=timeout)
 
     def build(self, context: Path, tag: str, *options: str, timeout: float = 300) -> None:
-        """Build an image, with no network in the build. Raises LabError."""
-        # The classic builder: every engine has it, and it pulls nothing to begin with.
+        """Build an image without network access. Raises LabError."""
+        # The classic builder (DOCKER_BUILDKIT=0): every engine has it, and it does not pull images of its
+        # own.
         words = (*self._command, "build", "--quiet", "--network", "none", "--tag", tag, *options)
         run("env", "DOCKER_BUILDKIT=0", *words, str(context), timeout=timeout)
 
     def unique(self, what: str) -> str:
-        """Return a name for a container or network that nobody else uses."""
+        """Return a name that no other container or network has."""
         return f"{self.tag}-{next(self._numbers)}-{what}"
 
     def remove(self, *containers: str) -> None:
-        """Remove containers, running ones too; never raises."""
+        """Remove containers, even running ones; never raises."""
         if containers:
             with contextlib.suppress(LabError):
                 self.docker("rm", "--force", "--volumes", *containers, check=False)
@@ -74,7 +75,9 @@ class Engine:
         if os.geteuid() != 0:
             raise LabError("no Docker engine runs here, and starting one needs root")
         if daemon is None:
-            raise LabError("no Docker engine: dockerd is not installed (Debian's package docker.io)")
+            raise LabError(
+                "no Docker engine runs here, and dockerd is not installed (Debian's package docker.io)"
+            )
         _sweep()
         self._directory = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
         self._command = (self._command[0], "--host", f"unix://{self._directory}/socket")
@@ -83,7 +86,7 @@ class Engine:
             self._process = self._launch(daemon, driver)
             if self._comes_up():
                 return
-            reason = self._complaint()
+            reason = self._reason_of_failure()
             self._end()
         self.close()
         raise LabError(f"dockerd does not run here: {reason}")
@@ -94,7 +97,8 @@ class Engine:
         with (home / "log").open("ab") as log:
             return subprocess.Popen(
                 [
-                    # Ends with the process that started it, which is to be the main thread's.
+                    # The kernel ends it together with the thread that started it: start it in the main
+                    # thread.
                     "setpriv", "--pdeathsig", "TERM", "unshare", "--net",
                     daemon, "--host", f"unix://{home}/socket", "--data-root", f"{home}/data",
                     "--exec-root", f"{home}/exec", "--pidfile", f"{home}/pid", "--storage-driver", driver,
@@ -113,11 +117,11 @@ class Engine:
             time.sleep(0.2)
         return False
 
-    def _complaint(self) -> str:
+    def _reason_of_failure(self) -> str:
         assert self._directory is not None
         lines = (self._directory / "log").read_text(errors="replace").splitlines()
-        complaints = [line for line in lines if "level=fatal" in line or "failed" in line]
-        return complaints[-1] if complaints else "it gave no reason"
+        reasons = [line for line in lines if "level=fatal" in line or "failed" in line]
+        return reasons[-1] if reasons else "it gave no reason"
 
     def _end(self) -> None:
         process, self._process = self._process, None
@@ -131,7 +135,7 @@ class Engine:
             process.wait()
 
     def close(self) -> None:
-        """End our own engine and remove its data; one that was there before is left alone."""
+        """End our own engine and remove its data; an engine that ran before is left alone."""
         self._end()
         if self._directory is not None:
             shutil.rmtree(self._directory, ignore_errors=True)
@@ -147,7 +151,7 @@ class Engine:
 
 
 def _sweep() -> None:
-    """Remove what engines left behind whose process was killed."""
+    """Remove the directories that were left behind by processes that were killed."""
     for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         pid = path.name.removeprefix(_PREFIX).partition("-")[0]
         if pid.isdecimal() and not Path(f"/proc/{pid}").exists():

@@ -1,8 +1,8 @@
 """The images of the container backend, made without pulling any.
 
-The base is a small Debian system of this machine's own suite (``interop/make-base.sh``); the C image is that
-with Debian's tinc 1.1 package, pytinc's comes from the repository's Dockerfile. What takes long is kept under
-``/var/cache/pytinc-interop`` for the next time.
+The base is a small Debian system of the same suite as this machine (``interop/make-base.sh``). The C image
+adds Debian's tinc 1.1 package to it; the image of pytinc is made with the repository's Dockerfile. The base
+system and the package are kept in ``/var/cache/pytinc-interop`` for the next time.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Images:
     engine: Engine
 
     def prepare(self) -> None:
-        """Make what the builds start from: base system, tinc's package, wheels. Raises LabError."""
+        """Make what the builds need: the base system, tinc's package, the wheels. Raises LabError."""
         try:
             CACHE.mkdir(exist_ok=True)
         except OSError as error:
@@ -54,15 +54,15 @@ class Images:
         return NAMES
 
     def _make_wheels(self) -> None:
-        """Everything pip installs, from wherever this machine's pip gets it, in an image to build in."""
+        """Make the image to build in: the base, and all wheels that pip needs (from this machine's index)."""
         self._check_python()
         with tempfile.TemporaryDirectory() as context:
             wheels = Path(context) / "wheels"
             run(
                 sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", str(wheels),
-                f"{REPOSITORY}[fast]", *_build_requirements(), timeout=300,
+                f"{REPOSITORY}[fast,checks,manage]", *_build_requirements(), timeout=300,
             )  # fmt: skip
-            # pytinc itself is to come from the sources in the build.
+            # The build makes pytinc itself from the sources.
             for wheel in wheels.glob(_WHEEL_OF_PYTINC):
                 wheel.unlink()
             (Path(context) / "Dockerfile").write_text(f"FROM {BASE}\nCOPY wheels /wheels\n")
@@ -85,22 +85,22 @@ class Images:
         ours = f"{sys.version_info.major}.{sys.version_info.minor}"
         if done.stdout.strip() != ours:
             raise LabError(
-                f"wheels made by this Python {ours} do not fit the base system's {done.stdout.strip()}"
+                f"wheels made by Python {ours} do not fit the base system's Python {done.stdout.strip()}"
             )
 
 
 def _tinc_package() -> Path:
-    """Debian's tinc 1.1 package file, downloaded if it is not there yet."""
+    """Return the path of Debian's tinc 1.1 package file; download it if it is not in the cache."""
     for path in CACHE.glob("tinc_1.1*.deb"):
         return path
     run("sh", str(REPOSITORY / "interop/install-tincd.sh"), "--download", str(CACHE), timeout=180)
     for path in CACHE.glob("tinc_1.1*.deb"):
         return path
-    raise LabError("the download brought no tinc 1.1 package")
+    raise LabError("what was downloaded is not a tinc 1.1 package")
 
 
 def _dependencies(package: Path) -> list[str]:
-    """The names of the packages that a package file needs."""
+    """Return the names of the packages that a package file depends on."""
     field = run("dpkg-deb", "--field", str(package), "Depends").stdout
     return [
         match[0] for part in field.split(",") if (match := re.match(r"[a-z0-9][a-z0-9+.-]+", part.strip()))
@@ -108,7 +108,7 @@ def _dependencies(package: Path) -> list[str]:
 
 
 def _base_system(packages: tuple[str, ...]) -> Path:
-    """A tar file of a Debian system with these packages, made if it is not there yet."""
+    """Return the path of a tar file of a Debian system with these packages; make it if it is not cached."""
     release = Path("/etc/os-release").read_bytes()
     digest = hashlib.sha256(release + " ".join(packages).encode()).hexdigest()[:12]
     path = CACHE / f"base-{digest}.tar"
@@ -119,7 +119,7 @@ def _base_system(packages: tuple[str, ...]) -> Path:
 
 
 def _build_requirements() -> list[str]:
-    """What building pytinc's own wheel needs, from pyproject.toml."""
+    """Return the build requirements of pytinc's own wheel, from pyproject.toml."""
     requires: list[str] = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["build-system"][
         "requires"
     ]

@@ -1,6 +1,6 @@
-"""What the how-to needs of a place to play it: machines on one network, at which somebody types commands.
+"""The interface to what the how-to is played on: machines on one network, into which commands are typed.
 
-`howto.story` knows nothing else; `howto.namespaces` and `howto.containers` are the two implementations.
+`howto.story` uses nothing else; `howto.namespaces` and `howto.containers` implement it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pytinc.lab.namespaces import COMMAND_TIMEOUT_S, Completed
 from pytinc.lab.node import Kind
 
 COMMANDS: Final = {Kind.C: "tinc", Kind.PY: "pytinc"}
-"""What a person types."""
+"""The name of the control program, as a person types it."""
 
 
 class Machine(ABC):
@@ -28,7 +28,7 @@ class Machine(ABC):
     def run(
         self, *command: str, stdin: str | None = None, check: bool = True, timeout: float = COMMAND_TIMEOUT_S
     ) -> Completed:
-        """Run a command as root to its end; as `pytinc.lab.namespaces.run`."""
+        """Run a command as root and wait for its end, like `pytinc.lab.namespaces.run`."""
 
     @property
     def command(self) -> str:
@@ -36,11 +36,11 @@ class Machine(ABC):
         return COMMANDS[self.kind]
 
     def tinc(self, *words: str, stdin: str | None = None, check: bool = True) -> Completed:
-        """Type the control program's name and these words."""
+        """Run the control program with these words."""
         return self.run(self.command, *words, stdin=stdin, check=check)
 
     def write(self, path: str, text: str, *, executable: bool = False) -> None:
-        """Write a file as one does with an editor."""
+        """Write a file, as a person does with an editor."""
         self.run("sh", "-c", 'cat >"$1"', "sh", path, stdin=text)
         if executable:
             self.run("chmod", "755", path)
@@ -50,12 +50,12 @@ class Machine(ABC):
         self.run("sh", "-c", 'cat >>"$1"', "sh", path, stdin=text)
 
     def read(self, path: str) -> str:
-        """What is in a file; nothing when there is no such file."""
+        """Return the text of a file, or an empty string if there is no such file."""
         return self.run("cat", path, check=False).stdout
 
 
 class Backend(ABC):
-    """Makes machines on a network of their own; a context manager that takes all of them down."""
+    """Makes machines on a network of their own; a context manager that takes all of them down at its end."""
 
     title: str
 
@@ -65,7 +65,7 @@ class Backend(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """End everything that runs and remove it; may be called more than once."""
+        """End and remove all machines and the network; may be called more than once."""
 
     def __enter__(self) -> Self:
         return self

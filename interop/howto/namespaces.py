@@ -1,8 +1,8 @@
 """Machines made of network and mount namespaces: the how-to's default backend.
 
-The lab (`pytinc.lab.namespaces`) joins the network namespaces by its switch. For each command a mount
-namespace is made in which ``/etc/tinc``, ``/run`` and ``/var/log`` are the machine's own, so that commands
-are typed with their plain names and without any option that a real machine would not need.
+The switch of the lab (`pytinc.lab.namespaces`) connects the network namespaces. Each command runs in a new
+mount namespace in which ``/etc/tinc``, ``/run`` and ``/var/log`` are the machine's own. So commands are typed
+with their plain names, and without options that a real machine would not need.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from pytinc.lab.namespaces import COMMAND_TIMEOUT_S, Completed, Host, Lab, LabEr
 from pytinc.lab.node import Kind
 
 OWN: Final = {"etc": "/etc/tinc", "run": "/run", "log": "/var/log"}
-"""What each machine has for itself: directory of the machine's, and where programs find it."""
+"""The directories that each machine has for itself: name in the machine's directory, and mount point."""
 _MOUNTS: Final = " && ".join(f"mount --bind {own} {path}" for own, path in OWN.items())
 _ENTER: Final = f'cd "$1" && {_MOUNTS} && cd / && shift && exec "$@"'
 
 
 def missing_mount_points() -> str | None:
-    """What keeps this system from giving each machine its own files; None when nothing does."""
+    """Return the reason why machines cannot have files of their own on this system, or None if they can."""
     for path in OWN.values():
         if not Path(path).is_dir():
-            return f"there is no {path} that a machine's own could be mounted on"
+            return f"there is no directory {path} to mount a machine's own on"
     return None
 
 
@@ -38,7 +38,7 @@ class NamespaceMachine(Machine):
         self._root = host.lab.directory / name
         for own in OWN:
             (self._root / own).mkdir(parents=True)
-        # Both programs of each kind lie beside each other; ours are those of the running interpreter.
+        # Both programs of a kind are in the same directory; pytinc's are those of the running interpreter.
         folder = os.path.dirname(kind.programs()[0])  # noqa: PTH120
         self._path = f"PATH={folder}:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -63,7 +63,7 @@ class NamespaceBackend(Backend):
 
     def machine(self, name: str, kind: Kind) -> Machine:
         """Add a host to the lab."""
-        # A host name may have a dash, a node name may not.
+        # A node name has underscores where a host name has dashes.
         return NamespaceMachine(self._lab.host(name.replace("_", "-")), name, kind)
 
     def close(self) -> None:

@@ -17,31 +17,31 @@ _NAMES: Final = {Kind.C: "C", Kind.PY: "pytinc"}
 
 
 _NOTE: Final = (
-    "Seconds lost: from the kill of the node that answers until another one does. Nearly all of it is the",
-    "client's kernel, which believes its neighbour entry until that times out.",
+    "Seconds lost: from the kill of the node that answers until another node answers. For nearly all of that",
+    "time the client's kernel still uses its old neighbour entry, until the entry times out.",
 )
 
 
-def who(letters: str) -> str:
-    """The kinds of these nodes in words."""
+def kinds_of(letters: str) -> str:
+    """Return the kinds of these nodes in words."""
     names = [_NAMES[KINDS[letter]] for letter in letters]
     return names[0] if len(set(names)) == 1 else ", ".join(names)
 
 
 def row(outcome: Outcome) -> tuple[str, ...]:
-    """The cells of one play, under `HEADINGS`."""
+    """Return the cells of one play, in the order of `HEADINGS`."""
     cast = outcome.cast
     last = 1 + len(HOLDERS)
     passed = sum(step.passed for step in outcome.steps)
     lost = "-" if outcome.lost_s is None else f"{outcome.lost_s:.1f}"
-    # A command's own words come last.
+    # The last line is what the failed command itself printed.
     failed = outcome.failure.rstrip().rpartition("\n")[2] or "-"
     return (
         outcome.backend,
         CASTS.get(cast, cast),
-        who(cast[0]),
-        who(cast[1:last]),
-        who(cast[last]),
+        kinds_of(cast[0]),
+        kinds_of(cast[1:last]),
+        kinds_of(cast[last]),
         f"{passed}/{len(STEPS)}",
         lost,
         failed,
@@ -55,12 +55,12 @@ HEADINGS: Final = (
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:
-    """The table alone, without its step by step."""
+    """Return the table of plays in Markdown, without the steps."""
     return "\n".join(_table(HEADINGS, map(row, outcomes)))
 
 
 def markdown(outcomes: Sequence[Outcome]) -> str:
-    """The table, then what each step said, in Markdown."""
+    """Return the whole report in Markdown: the table of plays, the steps, and what went wrong."""
     lines = [
         "# The how-to, played",
         "",
@@ -95,7 +95,7 @@ def _cell(outcome: Outcome, number: int) -> str:
 
 
 def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """A Markdown table whose columns are aligned for people who read the source."""
+    """Return the lines of a Markdown table, with aligned columns for people who read the source."""
     cells = [list(headings), *([cell.replace("|", "\\|") for cell in cells] for cells in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(headings))]
     lines = ["| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in cells]
@@ -104,7 +104,7 @@ def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 
 def write(outcomes: Sequence[Outcome], name: str) -> Path:
-    """Write ``interop/results/NAME.md`` and ``NAME.json``; return the former's path."""
+    """Write ``interop/results/NAME.md`` and ``NAME.json``; return the path of the Markdown file."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.md"
     path.write_text(markdown(outcomes))

@@ -1,11 +1,11 @@
-"""The how-to itself: five hosts, the commands a person types on them, and what he expects to see.
+"""The how-to itself: five hosts, the commands a person types on them, and the results that person expects.
 
-    node_1        the entry: made with init, everybody else joins by an invitation from it
-    node_2 .. 4   hold the virtual address 10.1.1.10 beside addresses of their own
+    node_1        the entry: made with init; all others join with an invitation from it
+    node_2 .. 4   the holders: have the virtual address 10.1.1.10 as well as addresses of their own
     node_5        the client, which uses the virtual address
 
-Everything goes through `howto.machines.Machine`: nothing here knows on what kind of machines it is played,
-nor looks at files or processes behind the commands' backs.
+Everything goes through `howto.machines.Machine`: the steps do not know on what kind of machines they are
+played, and see only what commands print and what a person could read on the machine.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pytinc.lab.traffic import parse_ping, ping_command
 
 NET: Final = "mynet"
 VIP: Final = "10.1.1.10"
-PORT: Final = 6655  # not tinc's own: it must travel in the invitation's URL
+PORT: Final = 6655  # not tinc's default, so that it must be in the invitation's URL
 ENTRY: Final = "node_1"
 CLIENT: Final = "node_5"
 HOLDERS: Final = ("node_2", "node_3", "node_4")
@@ -35,10 +35,10 @@ ADDRESSES: Final = {
     **{name: [f"10.1.1.10{number}", VIP] for number, name in enumerate(HOLDERS, 2)},
     CLIENT: ["10.1.1.2"],
 }
-TAKEOVER_LIMIT_S: Final = 120.0  # the kernel's neighbour entry lives 45 s at most, and 8 s of probes follow
+TAKEOVER_LIMIT_S: Final = 120.0  # the kernel's neighbour entry lasts at most 45 s, and 8 s of probes follow
 LOG: Final = f"/var/log/tinc.{NET}.log"
 LOG_TAIL_LINES: Final = 15
-# What no daemon may ever log, whichever kind it is.
+# No daemon of either kind may log this.
 BUG: Final = re.compile(r"Traceback|Unexpected \w+(Error|Exception)")
 _URL: Final = re.compile(rf"\S+:{PORT}/[\w-]{{48}}")
 
@@ -50,13 +50,13 @@ CASTS: Final = {
     "CPCPP": "entry and one holder C",
     "PPPPP": "all pytinc",
 }
-"""Who plays what: a letter for each of NODES, C for tinc and P for pytinc. The first is the control."""
+"""Casts and their titles: a letter for each of NODES, C for tinc, P for pytinc. The first is the control."""
 KINDS: Final = {"C": Kind.C, "P": Kind.PY}
 
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """How one step went. ``detail`` is what was seen, or what went wrong."""
+    """The result of one step. ``detail`` is what was seen, or what went wrong."""
 
     name: str
     passed: bool
@@ -72,10 +72,10 @@ class Outcome:
     cast: str
     steps: list[StepResult] = field(default_factory=list)
     lost_s: float | None = None
-    """Seconds without an answer at the failover."""
+    """Seconds without an answer during the failover, or None if it was not reached."""
     failure: str = ""
     logs: str = ""
-    """The ends of the daemons' logs after a failure."""
+    """The last lines of the daemons' logs, after a failure only."""
 
     @property
     def passed(self) -> bool:
@@ -84,7 +84,7 @@ class Outcome:
 
 
 class Howto:
-    """One play: the machines, and the steps as methods that tell what they saw or raise LabError."""
+    """One play: the machines, and the steps as methods that return what they saw or raise LabError."""
 
     def __init__(self, backend: Backend, cast: str) -> None:
         self.machines: dict[str, Machine] = {
@@ -96,7 +96,7 @@ class Howto:
 
     @property
     def entry(self) -> Machine:
-        """The machine everybody joins."""
+        """The machine that all others join."""
         return self.machines[ENTRY]
 
     @property
@@ -106,7 +106,7 @@ class Howto:
 
     @property
     def joiners(self) -> Iterator[Machine]:
-        """All machines that come by invitation."""
+        """All machines that join with an invitation."""
         return (machine for name, machine in self.machines.items() if name != ENTRY)
 
     # -- the steps --
@@ -117,7 +117,7 @@ class Howto:
         return f"{ENTRY} has its keys"
 
     def edit_files(self) -> str:
-        """Mode, Port, Address and tinc-up, written by hand into the files."""
+        """Write Mode, Port, Address and tinc-up into the files by hand."""
         self.entry.append(f"/etc/tinc/{NET}/tinc.conf", "Mode = switch\n")
         own = f"/etc/tinc/{NET}/hosts/{ENTRY}"
         self.entry.append(own, f"Address = {self.entry.address}\nPort = {PORT}\n")
@@ -142,7 +142,7 @@ class Howto:
         return f"{len(self.urls)} URLs"
 
     def join(self) -> str:
-        """``tinc join URL``: network and node are named by the invitation."""
+        """``tinc join URL``: the invitation names the network and the node."""
         for machine in self.joiners:
             machine.tinc("join", self.urls[machine.name])
             name = machine.tinc("-n", NET, "get", "Name").stdout.strip()
@@ -151,14 +151,14 @@ class Howto:
         return f"{len(self.urls)} nodes"
 
     def bring_up(self) -> str:
-        """tinc-up by hand and ``tinc -n mynet start`` on the four others."""
+        """Write tinc-up by hand and run ``tinc -n mynet start`` on the four others."""
         for machine in self.joiners:
             self._write_tinc_up(machine)
             self._start(machine)
         return f"VIP {VIP} on {', '.join(HOLDERS)}"
 
     def dump_nodes(self) -> str:
-        """``tinc -n mynet dump nodes``: everybody is there, seen from each."""
+        """``tinc -n mynet dump nodes``: every node sees all nodes."""
         took = wait_until(lambda: all(map(self._sees_all, self.machines.values())), PATIENCE_S,
                           "every node sees every other")  # fmt: skip
         return f"all see all after {took:.1f} s"
@@ -176,12 +176,14 @@ class Howto:
         return f"{mac} is {self.owner}'s"
 
     def kill_owner(self) -> str:
-        """Kill the daemon that answers; it has no time to say goodbye."""
+        """Kill the daemon of the holder that answers, so that it cannot tell its neighbours."""
         if not self._answers(VIP):
-            raise LabError(f"{VIP} did not answer before anything was broken")
+            raise LabError(f"{VIP} does not answer, although no daemon has been killed yet")
         machine = self.machines[self.owner]
         pid = machine.tinc("-n", NET, "pid").stdout.strip()
-        machine.run("sh", "-c", 'kill -KILL "$1"', "sh", pid)  # a shell's own command, not always a program
+        machine.run(
+            "sh", "-c", 'kill -KILL "$1"', "sh", pid
+        )  # kill is part of every shell, but not always a program
         self._killed_at = time.monotonic()
         return f"{self.owner}, pid {pid}"
 
@@ -192,14 +194,14 @@ class Howto:
         return f"{self.lost_s:.1f} s without an answer"
 
     def info_again(self) -> str:
-        """``tinc -n mynet info MAC`` again: another node owns what answers now."""
+        """``tinc -n mynet info MAC`` again: the MAC address that answers now belongs to another node."""
         before = self.owner
         self.owner, mac = self._find_owner()
         if self.owner == before:
             raise LabError(f"{mac} still belongs to {before}, which was killed")
         return f"{mac} is {self.owner}'s"
 
-    # -- their parts --
+    # -- parts of the steps --
 
     def _write_tinc_up(self, machine: Machine) -> None:
         lines = ["#!/bin/sh", 'ip link set "$INTERFACE" up']
@@ -220,7 +222,7 @@ class Howto:
         return parse_ping(done.stdout).received == 1
 
     def _find_owner(self) -> tuple[str, str]:
-        """Who owns the MAC address that the client has for the virtual address, and that MAC address."""
+        """Return the owner of the MAC address that the client has for the virtual address, and that MAC."""
         words = self.client.run("ip", "neigh", "show", VIP).stdout.split()
         if "lladdr" not in words:
             raise LabError(f"the client has no MAC address for {VIP}")
@@ -231,20 +233,20 @@ class Howto:
             found.update(parse_labels(self.client.tinc("-n", NET, "info", mac).stdout))
             return "Owner" in found
 
-        # A learned MAC address is announced when its node sends something; that may be on its way.
+        # A node announces a MAC address when it learns it; the announcement may still be on its way.
         wait_until(known, PATIENCE_S, f"the network knows who owns {mac}")
         if found["Owner"] not in HOLDERS:
             raise LabError(f"{mac}, which answers for {VIP}, belongs to {found['Owner']}")
         return found["Owner"], mac
 
     def check_logs(self) -> None:
-        """Raise LabError when a daemon stumbled over a bug of its own."""
+        """Raise LabError if a daemon logged a bug."""
         for machine in self.machines.values():
             if BUG.search(machine.read(LOG)):
                 raise LabError(f"{machine.name} logged a bug")
 
     def log_tails(self) -> str:
-        """The ends of all logs."""
+        """Return the last lines of all logs."""
         tails = (
             (machine, machine.read(LOG).splitlines()[-LOG_TAIL_LINES:]) for machine in self.machines.values()
         )
@@ -273,9 +275,9 @@ STEPS: Final[tuple[tuple[str, Callable[[Howto], str]], ...]] = (
 def play(
     make_backend: Callable[[], Backend], cast: str, tell: Callable[[str], None] | None = None
 ) -> Outcome:
-    """Play the how-to with a cast; a step that fails ends it. ``tell`` gets a line for each step.
+    """Play the how-to with a cast; a step that fails ends it. ``tell`` is called with a line for each step.
 
-    Raises LabError only when there are no machines to play on.
+    Raises LabError only if the machines cannot be made.
     """
     with make_backend() as backend:
         howto = Howto(backend, cast)
@@ -299,7 +301,7 @@ def play(
 def play_all(
     make_backend: Callable[[], Backend], casts: Sequence[str], tell: Callable[[str], None] | None = None
 ) -> list[Outcome]:
-    """Play several casts at the same time: nearly all of a play is waiting for the client's kernel."""
+    """Play several casts at the same time, because a play mostly waits for the client's kernel."""
     with ThreadPoolExecutor(max(1, len(casts))) as pool:
         return list(pool.map(lambda cast: play(make_backend, cast, tell), casts))
 

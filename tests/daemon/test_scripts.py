@@ -98,6 +98,25 @@ def test_a_script_sees_its_environment(
     assert out.read_text() == "alpha,3,10.0.0.0/8,,outside,0\n"
 
 
+def test_others_may_run_a_script_in_the_same_way(
+    tmp_path: Path, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FROM_OUTSIDE", "outside")
+    write(tmp_path / "check.sh")
+    context = ScriptContext(str(tmp_path), ".sh", "/bin/sh -e", {"NAME": "alpha"})
+    runner = ScriptRunner(context, log, lambda: 3)
+    found = runner.command("check", {"VIP": "10.1.1.10"})
+    assert found is not None
+    assert found[0] == f'/bin/sh -e "{tmp_path}/check.sh"'
+    assert {name: found[1][name] for name in ("NAME", "DEBUG", "VIP", "FROM_OUTSIDE")} == {
+        "NAME": "alpha",
+        "DEBUG": "3",
+        "VIP": "10.1.1.10",
+        "FROM_OUTSIDE": "outside",
+    }
+    assert runner.command("nosuch", {}) is None
+
+
 def test_failures_are_logged_and_have_no_other_consequence(
     with_runner: WithRunner, tmp_path: Path, log: Log
 ) -> None:

@@ -516,6 +516,41 @@ def test_a_bad_virtual_ip_at_a_reload_is_named_and_the_daemon_goes_on(network: N
     assert f"rise is a number from 1 to 100, not 0 (variable VirtualIP in {network.base}/tinc.conf" in said
 
 
+IN_A_NAMESPACE = ["unshare", "--net", "--map-root-user", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
+
+
+def test_managed_addresses_come_after_those_of_tinc_up_and_go_before_tinc_down(network: Network) -> None:
+    tap = ["ip", "tuntap", "add", "dev", "vpn", "mode", "tap"]
+    if subprocess.run([*IN_A_NAMESPACE, *tap], capture_output=True, check=False).returncode != 0:
+        pytest.skip("no network namespaces, or no /dev/net/tun here")
+    pytest.importorskip("pyroute2")
+    conf = "Name = alpha\nMode = switch\nDeviceType = tap\nInterface = vpn\nListenAddress = 127.0.0.1\n"
+    (network.base / "tinc.conf").write_text(f"{conf}VirtualIP = 10.1.1.10 manage=yes\n")
+    (network.base / "hosts" / "alpha").write_text("Port = 0\nSubnet = 02:00:00:00:00:01\n")
+    network.script("tinc-up", "ip address add 10.1.1.102/24 dev $INTERFACE", "ip link set $INTERFACE up")
+    for name in ("subnet-up", "tinc-down"):
+        network.script(name, f"ip -o -4 address show dev $INTERFACE > {network.base}/at-{name}")
+    daemon = network.launch([*IN_A_NAMESPACE, *network.arguments("-D", "-d1")])
+    daemon.wait_until_ready()
+    (network.base / "tinc.conf").write_text(f"{conf}VirtualIP = 10.1.1.11 manage=yes\n")
+    with network.client() as client:
+        assert client.command(Request.RELOAD) == 0
+    daemon.wait_said("Added 10.1.1.11/32 to vpn")
+    status, said = daemon.stop()
+    assert status == 0
+    found = [
+        re.findall("inet ([0-9./]+)", (network.base / f"at-{name}").read_text())
+        for name in ("subnet-up", "tinc-down")
+    ]
+    assert found == [["10.1.1.102/24", "10.1.1.10/32"], ["10.1.1.102/24"]]
+    assert re.findall(r"(Added|Removed) (10[0-9./]+) ", said) == [
+        ("Added", "10.1.1.10/32"),
+        ("Removed", "10.1.1.10/32"),
+        ("Added", "10.1.1.11/32"),
+        ("Removed", "10.1.1.11/32"),
+    ]
+
+
 def test_a_bad_address_for_metrics_is_named_with_file_and_line(network: Network) -> None:
     network.configure("MetricsListen = 9655")
     status, said = network.fail()

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from pytinc.net.loop import Tasks, new_event_loop, run
+from pytinc.net.loop import OwnTasks, Tasks, new_event_loop, run
 
 
 @pytest.mark.parametrize("use_uvloop", [False, True])
@@ -55,3 +55,36 @@ def test_uvloop_is_used_if_it_is_installed() -> None:
         assert isinstance(loop, uvloop.Loop)
     finally:
         loop.close()
+
+
+@pytest.mark.parametrize("use_uvloop", [False, True])
+def test_a_part_may_cancel_its_own_tasks_and_hears_of_no_error_then(use_uvloop: bool) -> None:
+    problems: list[object] = []
+
+    async def main(tasks: Tasks) -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: problems.append(context))
+        task = OwnTasks(loop).spawn("waiting", asyncio.sleep(600))
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+
+    run(main, use_uvloop=use_uvloop)
+    assert problems == []
+
+
+def test_an_error_in_a_task_of_a_part_is_reported_like_one_in_a_callback() -> None:
+    problems: list[object] = []
+
+    async def fail() -> None:
+        raise ValueError("broken")
+
+    async def main(tasks: Tasks) -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: problems.append(str(context.get("exception"))))
+        await asyncio.wait([OwnTasks(loop).spawn("failing", fail())])
+        await asyncio.sleep(0)
+
+    run(main, use_uvloop=False)
+    assert problems == ["broken"]

@@ -39,7 +39,9 @@ from pytinc.node.actions import (
     SendMeta,
 )
 from pytinc.node.node import Node
+from pytinc.vip.health import Outcome
 from pytinc.wire.address import UNSPEC, Address, SockAddr
+from pytinc.wire.virtual_ip import Check, ExecCheck, VirtualIP
 
 if TYPE_CHECKING:
     from net.conftest import LogLines, OnLoop
@@ -58,6 +60,7 @@ class NodeDouble:
         self.deadline = math.inf
         self.at_work = False
         self.accepted_then: list[Action] = []
+        self.check_due = 0.0
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         def event(*arguments: object) -> None:
@@ -72,6 +75,9 @@ class NodeDouble:
         self.events.append(("meta_accepted", remote, local))
         self.actions += self.accepted_then
         return 7
+
+    def next_check(self, address: bytes, check: Check) -> float:
+        return self.check_due
 
     def disconnect(self, name: str, now: float) -> bool:
         return name == "b"
@@ -144,8 +150,10 @@ class World:
 
 
 @asynccontextmanager
-async def world(log: LogLines, *, is_open: bool = True) -> AsyncIterator[World]:
-    settings = Settings("a", port="0", listen_address=(HostPort("127.0.0.1"),))
+async def world(
+    log: LogLines, *, is_open: bool = True, virtual_ips: tuple[VirtualIP, ...] = ()
+) -> AsyncIterator[World]:
+    settings = Settings("a", port="0", listen_address=(HostPort("127.0.0.1"),), virtual_ips=virtual_ips)
     node, device, files = NodeDouble(settings), Device(), Files()
     scripts: list[tuple[str, Mapping[str, str]]] = []
     captured: list[bytes] = []
@@ -158,6 +166,7 @@ async def world(log: LogLines, *, is_open: bool = True) -> AsyncIterator[World]:
         files=cast(HostFiles, files),
         log=log,
         run_script=lambda name, environment: scripts.append((name, environment)),
+        script_command=lambda name, environment: None,
         on_fatal=lambda text: log(0, "error", text),
         deliver_capture=captured.extend,
     )
@@ -305,6 +314,45 @@ def test_an_accepted_connection_may_be_refused_at_once(on_loop: OnLoop, log: Log
                 with pytest.raises(BlockingIOError):
                     peer.recv(1)
                 assert w.node.names()[-1] == "meta_accepted"
+
+    on_loop(main)
+
+
+SERVICE = ExecCheck("nosuch")
+TEN = VirtualIP(socket.inet_aton("10.1.1.10"), 32, checks=(SERVICE,))
+
+
+def results_of(node: NodeDouble) -> list[tuple[object, ...]]:
+    return [event[1:] for event in node.events if event[0] == "check_result"]
+
+
+def test_checks_run_while_the_shell_is_open_and_their_results_go_to_the_node(
+    on_loop: OnLoop, log: LogLines
+) -> None:
+    async def main() -> None:
+        async with world(log, virtual_ips=(TEN,)) as w:
+            await until(lambda: len(results_of(w.node)) >= 2)
+            address, check, outcome = results_of(w.node)[0]
+            assert (address, check) == (TEN.address, SERVICE)
+            assert isinstance(outcome, Outcome)
+            assert (outcome.well, outcome.detail) == (False, "there is no such script")
+        count = len(results_of(w.node))
+        await asyncio.sleep(0.02)
+        assert len(results_of(w.node)) == count
+
+    on_loop(main)
+
+
+def test_a_reload_begins_and_ends_checks(on_loop: OnLoop, log: LogLines) -> None:
+    async def main() -> None:
+        async with world(log) as w:
+            assert results_of(w.node) == []
+            w.shell.reload(replace(w.node.settings, virtual_ips=(TEN,)))
+            await until(lambda: results_of(w.node))
+            w.shell.reload(w.node.settings)
+            count = len(results_of(w.node))
+            await asyncio.sleep(0.02)
+            assert len(results_of(w.node)) == count
 
     on_loop(main)
 
@@ -492,6 +540,7 @@ def test_dumps_of_a_real_node_have_the_form_of_the_control_protocol(on_loop: OnL
             files=cast(HostFiles, Files()),
             log=log,
             run_script=lambda name, environment: None,
+            script_command=lambda name, environment: None,
             on_fatal=lambda text: None,
             deliver_capture=lambda frames: None,
         )

@@ -509,7 +509,7 @@ def test_who_is_told_to_use_a_silent_holder_does_not_believe_it() -> None:
     world = World().local_client(ALPHA)
     world.kill("alpha")
     world.until(6.0)
-    assert world.guard.rules.absent == {ALPHA}
+    assert world.guard.rules.absent == {ALPHA + VIP}
     holder = world.view().clients[0].holder
     world.hear(asks(ALPHA, ip_of(LOCAL), address=VIP, to=LOCAL))
     assert world.view().clients[0].holder == holder

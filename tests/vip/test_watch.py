@@ -44,6 +44,21 @@ class Facts:
     def name_of(self, node_id: bytes) -> str | None:
         return None
 
+    def own_mac(self) -> bytes | None:
+        return None
+
+    def record_peers(self) -> Iterable[str]:
+        return ()
+
+    def is_stranger(self, node: str) -> bool:
+        return False
+
+    def may_hold(self, node: str, address: bytes) -> bool:
+        return False
+
+    def possible_members(self, addresses: Iterable[bytes]) -> Iterable[str]:
+        return ()
+
     def has_rivals(self) -> bool:
         return False
 

@@ -75,6 +75,11 @@ class Mesh:
     ids: dict[bytes, str] = field(default_factory=dict)
     rival_nodes: set[str] = field(default_factory=set)
     alone: bool = False
+    mac: bytes | None = None
+    """The MAC address of the own device."""
+    pytinc_nodes: set[str] = field(default_factory=set)
+    """Nodes that take member records."""
+    without_right: set[str] = field(default_factory=set)
 
     def owner(self, mac: bytes) -> str | None:
         return self.owners.get(mac)
@@ -103,6 +108,21 @@ class Mesh:
 
     def name_of(self, node_id: bytes) -> str | None:
         return self.ids.get(node_id)
+
+    def own_mac(self) -> bytes | None:
+        return self.mac
+
+    def record_peers(self) -> Iterable[str]:
+        return self.pytinc_nodes - self.unreachable
+
+    def is_stranger(self, node: str) -> bool:
+        return False
+
+    def may_hold(self, node: str, address: bytes) -> bool:
+        return node not in self.without_right
+
+    def possible_members(self, addresses: Iterable[bytes]) -> Iterable[str]:
+        return self.pytinc_nodes - self.unreachable
 
     def has_rivals(self) -> bool:
         return bool(self.rival_nodes)

@@ -89,10 +89,10 @@ class ScriptRunner:
     def _exists(self, name: str) -> bool:
         return Path(self._path(name)).exists()
 
-    async def _execute(self, name: str, environment: Mapping[str, str]) -> None:
+    def command(self, name: str, environment: Mapping[str, str]) -> tuple[str, dict[str, str]] | None:
+        """Return what the shell must run for a script, and its whole environment; None if there is none."""
         if not self._exists(name):
-            return
-        self._log(2, "info", f"Executing script {name}")
+            return None
         command = f'"{self._path(name)}"'
         if self.context.interpreter:
             command = f"{self.context.interpreter} {command}"
@@ -102,6 +102,14 @@ class ScriptRunner:
             "DEBUG": str(self._debug_level()),
             **environment,
         }
+        return command, everything
+
+    async def _execute(self, name: str, environment: Mapping[str, str]) -> None:
+        found = self.command(name, environment)
+        if found is None:
+            return
+        command, everything = found
+        self._log(2, "info", f"Executing script {name}")
         try:
             process = await asyncio.create_subprocess_exec(_SHELL, "-c", command, env=everything)
             status = await process.wait()

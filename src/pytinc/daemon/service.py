@@ -31,9 +31,11 @@ from pytinc.daemon.privileges import drop_privileges, prepare_directories, set_p
 from pytinc.daemon.runfiles import RunFiles, contact_address
 from pytinc.daemon.scripts import ScriptContext, ScriptRunner
 from pytinc.errors import ConfigError, DecodeError, PytincError
+from pytinc.net import http_check
 from pytinc.net.control import ControlServer
 from pytinc.net.devices import open_device
 from pytinc.net.loop import Tasks, run
+from pytinc.net.managed_addresses import ManagedAddresses
 from pytinc.net.metrics import MetricsServer, bind_metrics_socket, require_library
 from pytinc.net.shell import Shell
 from pytinc.net.sockets import Listener, open_listeners, own_address, path_mtu
@@ -80,6 +82,7 @@ class Service:
         self._listeners: list[Listener]
         self._scripts: ScriptRunner
         self._shell: Shell
+        self._managed: ManagedAddresses
 
     def run(self) -> int:
         """Run until told to stop; return the exit status."""
@@ -119,6 +122,7 @@ class Service:
             await self._run_up_scripts()
             # tinc-up may only just have set the address that it binds to.
             self._bind_metrics()
+            await self._load_what_checks_need(loop)
             self._give_up_privileges()
             await self._control.start(listening, login_timeout=self._settings.ping_timeout)
             await self._start_metrics(loop)
@@ -146,6 +150,7 @@ class Service:
         )
         if self._settings.metrics_listen is not None:
             require_library()
+        self._managed = ManagedAddresses(loop, device.name, self._log)
         first = listeners[0].address
         listening = self._run_files.create(
             PidFile(os.getpid(), self._control.cookie, contact_address(first.host), first.port)
@@ -188,6 +193,7 @@ class Service:
             netname=self._launch.paths.netname,
             log=self._log,
             run_script=self._scripts.run,
+            script_command=self._scripts.command,
             on_fatal=self._fatal,
             deliver_capture=self._control.write_frames,
         )
@@ -203,6 +209,11 @@ class Service:
     def _trace_requests(self) -> None:
         self._shell.node.trace_requests(self._log.wants(REQUEST_LEVEL))
 
+    async def _load_what_checks_need(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Load it now: after a change of the root directory it would not be found."""
+        if http_check.needs_library(self._settings.virtual_ips):
+            await loop.run_in_executor(None, http_check.load_library)
+
     def _bind_metrics(self) -> None:
         if self._settings.metrics_listen is not None:
             self._metrics_socket = bind_metrics_socket(self._settings.metrics_listen)
@@ -217,6 +228,9 @@ class Service:
         if not self._settings.device_standby:
             self._scripts.run("tinc-up", {})
             await self._scripts.idle()
+        # Only now, because tinc-up sets the host's own address, which must be the first one.
+        self._managed.set(self._settings.virtual_ips)
+        await self._managed.settled()
         assert self._device is not None
         # Only now: tinc-up may have given the interface another MAC address.
         self._shell.node.set_hwaddr(self._device.hwaddr)
@@ -244,6 +258,8 @@ class Service:
         self._notifier.send("STOPPING=1")
         self._shell.close()
         await self._scripts.idle()
+        self._managed.set(())
+        await self._managed.settled()
         if not self._settings.device_standby:
             self._scripts.run("tinc-down", {})
             await self._scripts.idle()
@@ -430,6 +446,7 @@ class Service:
             extension=settings.scripts_extension,
             interpreter=settings.scripts_interpreter,
         )
+        self._managed.set(settings.virtual_ips)
         self._shell.reload(self._settings)
         return 0
 

@@ -111,7 +111,9 @@ def _arriving(
     None: it ends here.
     """
     used = guard.in_use.get(message.address, message.mac)
-    misleads = used != message.mac or (message.kind is Kind.QUESTION and message.mac in guard.absent)
+    misleads = used != message.mac or (
+        message.kind is Kind.QUESTION and message.mac + message.address in guard.absent
+    )
     if not misleads or not (is_group(message.to) or table.owner_of(message.to) is table.me):
         return frame
     if message.kind is Kind.ANSWER:

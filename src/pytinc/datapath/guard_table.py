@@ -38,7 +38,8 @@ class GuardTable:
     left: frozenset[bytes] = frozenset()
     """Holders' MACs from which stations were led away not long ago."""
     absent: frozenset[bytes] = frozenset()
-    """Those of them whose nodes are silent, or not in the mesh, now."""
+    """MACs of holders, each followed by a shared address that it cannot serve now: its node is silent or not
+    in the mesh, or another member serves."""
     own: frozenset[bytes] = frozenset()
     """Shared addresses with a holder behind the own device."""
     asked: dict[bytes, float] = field(default_factory=dict)

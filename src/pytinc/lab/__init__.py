@@ -1,1 +1,1 @@
-"""Network-namespace test-bed: it runs the programs from outside. Nothing in pytinc imports it."""
+"""A test-bed of network namespaces that runs the programs from outside. Nothing in pytinc imports it."""

@@ -1,7 +1,7 @@
 """``python -m pytinc.lab COMMAND...``: run a command where it may make network namespaces.
 
-As root the command is simply run; otherwise inside a user namespace (``lab.privileges``). Used by ``make
-test`` for the interop tests.
+As root it just runs the command, otherwise it runs it inside a user namespace (``lab.privileges``). ``make
+test`` runs the interop tests this way.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def main() -> None:
     try:
         ensure_root([sys.executable, "-m", "pytinc.lab", *sys.argv[1:]])
     except LabError as error:
-        # Tests say for themselves what they cannot do here.
+        # Run the command all the same: tests say themselves what they cannot do here.
         sys.stderr.write(f"pytinc.lab: {error}\n")
     os.execvp(sys.argv[1], sys.argv[1:])  # noqa: S606 (that is the point)
 

@@ -1,11 +1,12 @@
-"""An access port of a VLAN, made of an interface: ``python -m pytinc.lab.access_port INTERFACE VLAN``.
+"""Make an interface an access port of a VLAN: ``python -m pytinc.lab.access_port INTERFACE VLAN``.
 
-What comes in by the interface gets the VLAN's tag. Only frames with this tag leave by it, and they lose it.
-A plain bridge with such ports is a VLAN switch whose other ports are trunks, also on a kernel that was built
-without VLANs. Two programs of a few instructions do it in the kernel (eBPF): joined frames (TSO) stay joined,
-and the tag stands beside the frame as behind any VLAN switch. It lasts as long as this process.
+Frames that come in through the interface get the VLAN's tag. Only frames with this tag leave through it,
+without the tag. A plain bridge with such ports is a VLAN switch whose other ports are trunks, even on a
+kernel that was built without VLANs. Two short programs in the kernel (eBPF) do this, so joined frames (TSO)
+stay joined, and the tag is kept beside the frame as with any VLAN switch. The port lasts as long as this
+process.
 
-Interop tests run it in a host's namespace.
+The interop tests run it in a host's namespace.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _SCHED_CLS: Final = 3
 _TCX_INGRESS: Final = 46
 _TCX_EGRESS: Final = 47
 _ATTRIBUTES: Final = 128
-"""Size of the kernel's union bpf_attr as we fill it: what we do not use is zero."""
+"""The size of the kernel's union bpf_attr. Fields that are not used are zero."""
 _PASS: Final = 0
 _DROP: Final = 2
 
@@ -51,7 +52,7 @@ Instruction = tuple[int, int, int, int]
 
 
 def tag(vlan: int) -> list[Instruction]:
-    """Return the program for frames that come in: each gets the tag."""
+    """Return the program that gives frames that come in the tag."""
     return [
         (_SET, 2, 0, _VLAN_PROTOCOL),
         (_SET, 3, 0, vlan),
@@ -62,7 +63,7 @@ def tag(vlan: int) -> list[Instruction]:
 
 
 def untag(vlan: int) -> list[Instruction]:
-    """Return the program for frames that leave: those with the tag lose it, no other leaves."""
+    """Return the program that takes the tag from frames that leave, and drops frames without it."""
     return [
         (_LOAD_WORD, 2 | 1 << 4, _VLAN_PRESENT, 0),
         (_JUMP_IF_NOT, 2, 2, 0),
@@ -78,10 +79,10 @@ def untag(vlan: int) -> list[Instruction]:
 
 
 def _bpf(command: int, attributes: bytes) -> int:
-    """Call the kernel. Raises OSError."""
+    """Make the system call bpf. Raises OSError."""
     kernel = ctypes.CDLL(None, use_errno=True)
     buffer = ctypes.create_string_buffer(attributes, _ATTRIBUTES)
-    number = _SYS_BPF.get(os.uname().machine, -1)  # -1: no such call, says the kernel
+    number = _SYS_BPF.get(os.uname().machine, -1)  # -1: the kernel answers ENOSYS
     answer = int(kernel.syscall(number, command, buffer, _ATTRIBUTES))
     if answer < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
@@ -89,7 +90,7 @@ def _bpf(command: int, attributes: bytes) -> int:
 
 
 def _attach(program: Sequence[Instruction], interface: str, where: int) -> None:
-    """Let a program see the frames of an interface as long as this process lives. Raises OSError."""
+    """Attach a program to an interface for as long as this process lives. Raises OSError."""
     code = ctypes.create_string_buffer(b"".join(_INSTRUCTION.pack(*step) for step in program))
     licence = ctypes.create_string_buffer(b"GPL")
     load = struct.pack("=IIQQ", _SCHED_CLS, len(program), ctypes.addressof(code), ctypes.addressof(licence))
@@ -98,7 +99,7 @@ def _attach(program: Sequence[Instruction], interface: str, where: int) -> None:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Be an access port until a signal comes."""
+    """Make the access port, and wait for a signal that ends this process."""
     parser = argparse.ArgumentParser(prog="python -m pytinc.lab.access_port")
     parser.add_argument("interface")
     parser.add_argument("vlan", type=int)

@@ -1,19 +1,19 @@
 """``python -m pytinc.lab.demo``: a virtual IP address that survives its node, shown live on this machine.
 
-Five hosts in network namespaces, a switch-mode network of pytinc nodes between them: node_1 is the entry
-everyone connects to, node_2 to node_4 each hold the virtual address next to their own, node_5 is the client
+Five hosts in network namespaces form a switch-mode network of pytinc nodes: node_1 is the entry that all
+others connect to, node_2 to node_4 hold the virtual address next to their own, and node_5 is the client
 (``lab.stage``). The client pings the address every 10 ms and makes a new TCP connection every 20 ms. The node
-that answers is cut off and comes back; the next one is stopped as planned and comes back. Another node takes
-over each time, and the demo tells what the client noticed. ``make demo`` runs it.
+that answers is cut off and comes back; then the next one is stopped as planned and comes back. Each time
+another node takes over, and the demo shows what the client noticed. ``make demo`` runs it.
 
-Where the real tincd is installed, a network of the same shape runs beside it, all of tincds. Its holder is
-cut off at the same moment; the demo looks at it for 15 s.
+If tincd is installed, a network of the same shape with only tincds runs at the same time (in the code: the
+contrast). Its holder is cut off at the same moment, and the demo shows this network for 15 s.
 
-With ``--kind c`` the main network is one of tincds, and there is none beside it. Nobody watches over the
-address then: each fault is shown for 15 s, and an address that does not move by then is no failure of the
-demo. With pytinc it is: the exit status is 0 only if the address has moved each time, and within 5 s.
+With ``--kind c`` the main network consists of tincds, and there is no second one. No guard watches the
+address then: each fault is shown for 15 s, and the demo does not fail if the address does not move in that
+time. With pytinc the exit status is 0 only if the address moves each time, within `MOVE_LIMIT_S`.
 
-Nothing is faked for the show: all figures are measured by the client's own pings (``lab.outage``).
+All figures are measured by the client's own pings (``lab.outage``).
 """
 
 from __future__ import annotations
@@ -41,25 +41,25 @@ from pytinc.lab.stage import ENTRY, VIP, Stage, roles
 COMMAND: Final = "python -m pytinc.lab.demo"
 GUIDE: Final = "docs/virtual-ip.md"
 MOVE_LIMIT_S: Final = 10.0
-"""An address that takes longer to move does not survive; twenty times what an idle machine needs."""
+"""The demo fails if the address takes longer to move. An idle machine needs a twentieth of this."""
 SHOWN_S: Final = 15.0
-"""So long a fault is shown at most."""
+"""How many seconds a fault is shown at most."""
 BEFORE_S: Final = 3.0
 AFTER_S: Final = 2.5
-"""Seconds of pings that are shown before a fault, and from its beginning."""
+"""How many seconds of pings are shown before a fault, and at least after it begins."""
 RETURN_S: Final = 3.5
 REFRESH_S: Final = 0.1
 FOUND_LIMIT_S: Final = 3.0
 UDP_LIMIT_S: Final = 10.0
 MOST_MARKS: Final = 60
 BESIDE_MARKS: Final = 40
-"""Columns that the words beside the marks take."""
+"""The columns of the terminal that the text beside the marks takes."""
 CUT: Final = "cut off"
 STOP: Final = "stopped"
 
 
 class Demo:
-    """The story, chapter by chapter."""
+    """The chapters of the demo."""
 
     def __init__(self, narrator: Narrator, stage: Stage, contrast: Stage | None) -> None:
         self.tell = narrator
@@ -70,7 +70,7 @@ class Demo:
         self._contrast_cut: tuple[Node, float] | None = None
 
     def run(self) -> bool:
-        """Tell it all; whether the address survived. LabError when something does not come as it should."""
+        """Show all chapters; return whether the address survived. Raises LabError if the network fails."""
         self.build()
         self.show_network()
         self.show_pings()
@@ -103,7 +103,7 @@ class Demo:
             stage.network.wait_converged()
 
     def _build_contrast(self, contrast: Stage) -> None:
-        """Make the network beside. What goes wrong with it is no reason to leave out the rest."""
+        """Make the contrast. If that fails, the rest is shown without it."""
         try:
             with self.tell.step("making a network of the same shape with tincds, for comparison"):
                 contrast.build(lambda _: None)
@@ -119,12 +119,12 @@ class Demo:
         self.tell.say(escape(f"  The comparison with tincd is left out: {why}"))
 
     def show_network(self) -> None:
-        """The nodes as the entry knows them."""
+        """Show the nodes as the entry sees them."""
         self.tell.chapter(f"The network, as {ENTRY} sees it")
         entry = self.stage.network[ENTRY]
         with self.tell.step("one ping between the client and each other node"):
             self.stage.warm_up()
-        # Nice to see complete, and no failure when it is not: frames flow all the same.
+        # The table looks better with all MTUs, but frames flow without them, so a timeout is no failure.
         with self.tell.step("waiting for UDP and path MTU discovery"), contextlib.suppress(LabError):
             wait_until(lambda: udp_confirmed(entry), UDP_LIMIT_S, "UDP to all")
         self.tell.table(
@@ -141,7 +141,7 @@ class Demo:
     # The client
 
     def show_pings(self) -> None:
-        """The client's pings, and who answers them."""
+        """Show the client's pings, and which node answers them."""
         self.tell.chapter(f"The client pings {VIP} every 10 ms")
         begin = time.monotonic()
         self.stage.start_watching()
@@ -166,7 +166,7 @@ class Demo:
                 self._drop_contrast(str(error))
 
     def _tell_owner(self) -> None:
-        """Which node owns the MAC address in the client's neighbour table; the network itself is asked."""
+        """Show which node owns the MAC address in the client's neighbour table, according to the mesh."""
         holder, client = self.stage.holder(), self.stage.client
         self.tell.say(f"  The client's neighbour table says: {VIP} is at {holder.mac}")
         owner = client.info(holder.mac).get("Owner", "nobody")
@@ -174,7 +174,7 @@ class Demo:
         self.tell.result(f"[bold]{owner}[/] answers the client")
 
     def _tell_guard(self) -> None:
-        """What the client's node knows of the address without having been told."""
+        """Show what the guard of the client's node has found out about the address."""
         if not self._guarded:
             self.tell.say(f"  Nobody watches over {VIP}: tincd has no neighbour guard.")
             return
@@ -190,7 +190,7 @@ class Demo:
     # Faults
 
     def cut_off(self) -> None:
-        """Cut the holder off, see another one take over, and connect it again."""
+        """Cut the holder off, show another one taking over, and connect it again."""
         holder = self.stage.holder()
         self.tell.chapter(f"{holder.name} is cut off, and nobody is told")
         self.tell.say("  The switch drops all its packets. Its link and its connections stay up.")
@@ -208,7 +208,7 @@ class Demo:
             self._contrast_cut = holder, self.contrast.cut(holder)
 
     def stop(self) -> None:
-        """Stop the holder as planned, see another one take over, and start it again."""
+        """Stop the holder as planned, show another one taking over, and start it again."""
         holder = self.stage.holder()
         program = Path(holder.tinc_program).name
         self.tell.chapter(f"{holder.name} is stopped as planned: {program} stop")
@@ -223,7 +223,7 @@ class Demo:
         self._come_back(holder, lambda: holder.start(), "is started again")
 
     def _judge(self, outcome: Outcome) -> None:
-        """Say what a fault was like; LabError when the rest of the story makes no sense after it."""
+        """Show the outcome of a fault. Raises LabError if the next chapters make no sense after it."""
         self.outcomes.append(outcome)
         if outcome.moved:
             self.tell.result(moved(outcome), good=not self._guarded or outcome.silence <= MOVE_LIMIT_S)
@@ -236,12 +236,12 @@ class Demo:
         for name, line in self.stage.log_lines(sizes, f"{VIP}:"):
             self.tell.say(f"  The guard of {name} says in its log: {escape(line)}")
 
-    def _come_back(self, node: Node, deed: Callable[[], object], how: str) -> None:
-        """Bring a node back; the clients of another one should stay there."""
+    def _come_back(self, node: Node, bring_back: Callable[[], object], how: str) -> None:
+        """Bring a node back, and show whether the client stays with the node that took over."""
         self.tell.say(f"  Now {node.name} {how}.")
         before, begin = self.stage.served_by(), time.monotonic()
         with ThreadPoolExecutor(1) as worker:
-            coming = worker.submit(deed)
+            coming = worker.submit(bring_back)
             self._show(lambda: coming.done() and self.stage.served(begin), RETURN_S, SHOWN_S)
             coming.result()
         after = self.stage.outcome(how, node, begin, SHOWN_S)
@@ -255,7 +255,7 @@ class Demo:
             self.tell.note(f"{node.name} is back; the client moves to {after.successor}; {after.brief}")
 
     def end_contrast(self) -> None:
-        """Look at the network beside until its address has moved, or its time is over."""
+        """Show the contrast until its address has moved, or `SHOWN_S` after its cut."""
         contrast = self.contrast
         if contrast is None or self._contrast_cut is None:
             return
@@ -272,24 +272,24 @@ class Demo:
                       "  One pytinc node anywhere in such a network is enough to end this.")  # fmt: skip
 
     def sum_up(self) -> bool:
-        """All that was measured; whether it is as it should be."""
+        """Show all measurements; return whether the address moved in time, which only a guard has to do."""
         self.tell.chapter("What the clients noticed")
         self.tell.table("Measured by the clients", COLUMNS, (outcome.row() for outcome in self.outcomes))
         self.tell.say(
             "  Silence: the longest time between two answered pings; they leave every 0.01 s.\n"
-            "  TCP: the longest time between two new connections, which are begun every 0.02 s."
+            "  TCP: the longest time between two new connections, which are started every 0.02 s."
         )
         if not self._guarded:
             return True
         mine = [outcome for outcome in self.outcomes if outcome.network == self.stage.kind.title]
-        complaints = objections(mine, MOVE_LIMIT_S)
-        for complaint in complaints:
-            self.tell.result(complaint, good=False)
-        if not complaints:
+        found = objections(mine, MOVE_LIMIT_S)
+        for objection in found:
+            self.tell.result(objection, good=False)
+        if not found:
             self.tell.say(
                 f"  All this is automatic: three nodes have the address, nothing else is set. See {GUIDE}."
             )
-        return not complaints
+        return not found
 
     # The live lines
 
@@ -298,7 +298,7 @@ class Demo:
         return COLOURED if self.tell.live else PLAIN
 
     def _show(self, done: Callable[[], bool], least: float, most: float) -> None:
-        """Show the pings until it is done: for ``least`` seconds at least, and for ``most`` at most."""
+        """Show the pings until ``done()``, but for at least ``least`` and at most ``most`` seconds."""
         begin = time.monotonic()
         with self.tell.lines() as show:
             while (elapsed := time.monotonic() - begin) < most and not (elapsed >= least and done()):
@@ -306,7 +306,7 @@ class Demo:
                 time.sleep(REFRESH_S)
 
     def _lines(self) -> list[str]:
-        """The pings in the networks that have something to show."""
+        """Return a line with the last pings for each network that is shown now."""
         count = max(1, min(MOST_MARKS, self.tell.console.width - BESIDE_MARKS))
         stages = [self.stage]
         if self.contrast is not None and self._in_view():
@@ -319,39 +319,39 @@ class Demo:
 
 
 def plain(addresses: Iterable[str]) -> Iterator[str]:
-    """Addresses without their prefix lengths."""
+    """Return addresses without their prefix lengths."""
     return (address.partition("/")[0] for address in addresses)
 
 
 def udp_confirmed(node: Node) -> bool:
-    """Whether a node has found UDP and a path MTU to all others."""
+    """Return whether a node reaches all others by UDP and knows the path MTU to them."""
     return all(view.mtu_known for view in node.nodes().values() if view.name != node.name)
 
 
 def shared_lines(node: Node) -> str:
-    """What a node's guard knows of the virtual address."""
+    """Return the lines of ``dump shared`` about the virtual address, indented."""
     lines = node.tinc("dump", "shared").stdout.splitlines()
     return "\n".join(f"    {line}" for line in lines if line.startswith(f"{VIP} "))
 
 
 def stop_node(node: Node) -> float:
-    """Stop a node's daemon; when it was gone."""
+    """Stop a node's daemon, and return the time when it is gone."""
     node.stop()
     return time.monotonic()
 
 
 def moved(outcome: Outcome) -> str:
-    """What to say of an address that moved."""
+    """Return the sentence about an address that moved."""
     return f"{VIP} moved from [bold]{outcome.holder}[/] to [bold]{outcome.successor}[/]; {outcome.brief}"
 
 
 def still_silent(outcome: Outcome) -> str:
-    """What to say of an address that did not move."""
+    """Return the sentence about an address that did not move."""
     return f"{VIP} is still silent after {outcome.watched:.0f} s; it takes up to a minute"
 
 
 def explain_keep(narrator: Narrator, stage: Stage) -> None:
-    """Say how to play with a lab that stays up."""
+    """Print how to use a lab that stays up."""
     narrator.chapter("The network stays up")
     enter = ""
     if is_rootless():
@@ -369,7 +369,7 @@ def explain_keep(narrator: Narrator, stage: Stage) -> None:
 
 
 def leave_up(narrator: Narrator, stage: Stage) -> None:
-    """Leave the network up: for good, or where it would end with this process, until Ctrl-C."""
+    """Leave the network up. Without root it ends with this process, so wait for Ctrl-C then."""
     stage.stop_watching()
     explain_keep(narrator, stage)
     if is_rootless():
@@ -382,14 +382,14 @@ def leave_up(narrator: Narrator, stage: Stage) -> None:
 
 
 def tear_down(narrator: Narrator) -> int:
-    """Take down every lab left up on purpose or by a crash; the exit status."""
+    """Take down every lab that was left up, on purpose or by a crash; return the exit status."""
     swept = sweep(kept=True)
     narrator.say(f"taken down: {', '.join(swept)}" if swept else "nothing to take down")
     return 0
 
 
 def open_contrast(narrator: Narrator, kind: Kind, stack: contextlib.ExitStack) -> Stage | None:
-    """The hosts for a network of tincds to compare with; None where there is nothing to compare."""
+    """Make the stage of the contrast; return None if it is not wanted or tincd is not installed."""
     if kind is Kind.C:
         return None
     try:
@@ -401,7 +401,7 @@ def open_contrast(narrator: Narrator, kind: Kind, stack: contextlib.ExitStack) -
 
 
 def play(narrator: Narrator, kind: Kind, *, keep: bool) -> int:
-    """Show the demo; the exit status."""
+    """Show the demo, and return the exit status."""
     narrator.title(
         "pytinc: an address that survives its node",
         "A tinc 1.1 network of five nodes in namespaces of this machine. Three of them hold the virtual\n"
@@ -426,7 +426,7 @@ def play(narrator: Narrator, kind: Kind, *, keep: bool) -> int:
 
 
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
-    """The demo's options."""
+    """Parse the demo's options."""
     parser = argparse.ArgumentParser(prog=COMMAND, description="A virtual IP address that survives its node.")
     parser.add_argument("--keep", action="store_true", help="leave the network up to play with")
     parser.add_argument(
@@ -440,7 +440,7 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def main() -> int:
-    """Run the program; the exit status."""
+    """Run the program, and return its exit status."""
     options = parse_arguments(sys.argv[1:])
     narrator = Narrator(plain=options.plain)
     try:

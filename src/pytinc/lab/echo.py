@@ -1,8 +1,8 @@
-"""ICMP echoes between lab hosts, sent by this process: whether traffic flows, with any patience.
+"""ICMP echoes between lab hosts, sent by this process, to check whether traffic flows.
 
-The program ``ping`` cannot tell on a busy machine: once there was an answer, it waits for the others no
-longer than its interval or twice the slowest round trip, whatever its option ``-W`` says. Its times are
-better than ours, so ``lab.traffic`` still measures with it.
+The program ``ping`` is too impatient for that on a busy machine: after the first answer it waits for the
+others no longer than its interval or twice the slowest round trip, whatever its option ``-W`` says. Its times
+are more exact than ours, so ``lab.traffic`` measures round trips with it.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from pytinc.lab.node import PATIENCE_S, wait_until
 from pytinc.lab.probe import checksum
 
 LATE_S: Final = 5.0
-"""A round is repeated when an answer takes longer than this, see ``wait_steady``."""
+"""`wait_steady` repeats a round of pings if an answer takes longer than this."""
 
 _HEADER: Final = struct.Struct("!BBHHH")
 _MARK: Final = struct.Struct("!8sQ")
-"""Starts the payload: whose echo it is, and its number."""
+"""The start of the payload: a mark of the `ping` that sent the echo, and the echo's number."""
 MIN_SIZE: Final = _MARK.size
 _REQUEST: Final = {4: 8, 6: 128}
 _REPLY: Final = {4: 0, 6: 129}
@@ -35,9 +35,9 @@ _LONGEST: Final = 65535
 
 @dataclass(slots=True)
 class EchoReport:
-    """What became of echo requests, by their numbers, from 1: when each was sent and first answered.
+    """The result of a `ping`: when each echo request was sent and first answered, by its number, from 1.
 
-    Times are those of the monotonic clock. ``duplicates`` is the number of answers that came again.
+    Times are those of the monotonic clock. ``duplicates`` counts the answers that came more than once.
     """
 
     sent_at: dict[int, float] = field(default_factory=dict)
@@ -46,22 +46,22 @@ class EchoReport:
 
     @property
     def sent(self) -> int:
-        """How many went out."""
+        """How many requests were sent."""
         return len(self.sent_at)
 
     @property
     def received(self) -> int:
-        """How many were answered."""
+        """How many requests were answered."""
         return len(self.answered_at)
 
     @property
     def lost(self) -> int:
-        """How many got no answer."""
+        """How many requests got no answer."""
         return self.sent - self.received
 
     @property
     def slowest_s(self) -> float:
-        """The longest time that an answer took; 0 without answers."""
+        """The longest time in seconds that an answer took; 0 without answers."""
         return max((when - self.sent_at[number] for number, when in self.answered_at.items()), default=0.0)
 
 
@@ -76,11 +76,12 @@ def ping(
     may_lose: int = 0,
     enough: threading.Event | None = None,
 ) -> EchoReport:
-    """Send ``count`` echo requests, one each ``interval`` seconds, and return what became of them.
+    """Send ``count`` echo requests, one every ``interval`` seconds, and return what was sent and answered.
 
-    ``size`` is the length of the payload in bytes, `MIN_SIZE` at least. The end is when all but ``may_lose``
-    are answered, or ``wait`` seconds after the last one was sent. No more are sent once ``enough`` is set. A
-    request that the kernel refuses to send counts as lost. Raises LabError when the host is gone.
+    ``size`` is the length of the payload in bytes, at least `MIN_SIZE`. The call returns when all but
+    ``may_lose`` requests are answered, or ``wait`` seconds after the last one. Once ``enough`` is set, no
+    more are sent. A request that the kernel refuses to send counts as lost. Raises LabError if the host is
+    gone.
     """
     version = 6 if ":" in address else 4
     with host.open_socket(lambda: _open(version)) as opened:
@@ -99,14 +100,14 @@ def ping(
 
 
 def answers(host: Host, address: str, *, wait: float = 1.0) -> bool:
-    """Whether one ping is answered."""
+    """Send one ping, and return whether it is answered within ``wait`` seconds."""
     return ping(host, address, wait=wait).received == 1
 
 
 def wait_steady(
     host: Host, address: str, count: int = 5, *, interval: float = 0.05, size: int = 56
 ) -> EchoReport:
-    """Wait until ``count`` pings in a row are all answered; LabError after `PATIENCE_S`."""
+    """Wait until ``count`` pings in a row are all answered. Raises LabError after `PATIENCE_S`."""
     reports: list[EchoReport] = []
 
     def steady() -> bool:
@@ -141,7 +142,7 @@ class _Echoes:
         number = self.report.sent + 1
         packet = self._request(number)
         self.report.sent_at[number] = time.monotonic()
-        # Without a way there, or without room, it is lost as if it had vanished on the way.
+        # Without a route or room in the buffer, the request counts as lost, like one that is lost on its way.
         with contextlib.suppress(OSError):
             self._socket.sendto(packet, (self._address, 0))
 
@@ -152,11 +153,11 @@ class _Echoes:
         def packet(summed: int) -> bytes:
             return _HEADER.pack(_REQUEST[self._version], 0, summed, identifier, number & 0xFFFF) + rest
 
-        # The kernel sums up ICMPv6 itself.
+        # The kernel computes the checksum of ICMPv6 itself.
         return packet(checksum(packet(0) + bytes(len(rest) % 2)) if self._version == 4 else 0)
 
     def receive(self, timeout: float) -> None:
-        """Take the answers that are there, or wait until there is something."""
+        """Take all answers that have come; if there are none, wait up to ``timeout`` seconds for some."""
         if not select.select([self._socket], [], [], timeout)[0]:
             return
         try:
@@ -164,7 +165,7 @@ class _Echoes:
                 packet = self._socket.recv(_LONGEST)
                 self._take(packet, time.monotonic())
         except OSError:
-            return  # BlockingIOError, or the network's word that an address is out of reach
+            return  # BlockingIOError, or an ICMP error says that the address is unreachable
 
     def _take(self, packet: bytes, now: float) -> None:
         # A raw socket hands over an IPv4 packet with its header, and an ICMPv6 message without one.

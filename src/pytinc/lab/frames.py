@@ -1,7 +1,7 @@
-"""Raw Ethernet frames on an interface of a lab host: sent as they are, and seen with their VLAN tags.
+"""Raw Ethernet frames on an interface of a lab host: sent as they are, and received with their VLAN tags.
 
-The socket is opened on the host and used from here: no program has to be started for a frame. Used by the
-interop tests.
+The socket is opened in the host's namespace and used in this process, so that no program has to be started
+for a frame. Used by the interop tests.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pytinc.lab.namespaces import Host, LabError
 _ALL_PROTOCOLS: Final = 3
 _SOL_PACKET: Final = 263
 _AUXDATA: Final = 8
-"""The kernel takes the outer tag out of a frame and tells it apart (struct tpacket_auxdata)."""
+"""PACKET_AUXDATA: the kernel removes the outer tag from a frame and reports it in struct tpacket_auxdata."""
 _AUX: Final = struct.Struct("=IIIHHHH")
 _TAG_VALID: Final = 1 << 4
 _TPID_VALID: Final = 1 << 6
@@ -39,9 +39,9 @@ def _open(interface: str) -> socket.socket:
 
 
 class Port:
-    """An interface of a host, frame by frame; it sees only what others send. Use it in ``with``.
+    """Sends frames by an interface of a host and receives those that come to it. Use it in ``with``.
 
-    Raises LabError when the interface cannot be opened.
+    Raises LabError if the interface cannot be opened.
     """
 
     def __init__(self, host: Host, interface: str) -> None:
@@ -54,18 +54,18 @@ class Port:
         self.close()
 
     def close(self) -> None:
-        """See nothing any more."""
+        """Close the socket."""
         self._socket.close()
 
     def send(self, frame: bytes) -> None:
-        """Send a frame. Raises LabError when it is too long for the interface."""
+        """Send a frame. Raises LabError if it is too long for the interface."""
         try:
             self._socket.send(frame)
         except OSError as error:
             raise LabError(f"cannot send {len(frame)} bytes: {error.strerror}") from error
 
     def frames(self, seconds: float) -> Iterator[bytes]:
-        """Frames that come to the interface, from those that wait already, until the time is over."""
+        """Yield the frames that have come already, and those that come until the time is over."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             self._socket.settimeout(left)
@@ -75,12 +75,12 @@ class Port:
                     yield _with_tag(data, others)
 
     def until(self, wanted: Callable[[bytes], object], seconds: float) -> bytes | None:
-        """The first frame of this kind, or None when the time is over."""
+        """Return the first frame for which ``wanted`` is true, or None when the time is over."""
         return next((frame for frame in self.frames(seconds) if wanted(frame)), None)
 
 
 def _with_tag(frame: bytes, others: list[tuple[int, int, bytes]]) -> bytes:
-    """Put a VLAN tag back that the kernel has taken out."""
+    """Put back a VLAN tag that the kernel has removed."""
     for level, kind, data in others:
         if (level, kind) == (_SOL_PACKET, _AUXDATA):
             status, *_, tag, protocol = _AUX.unpack(data[: _AUX.size])

@@ -1,12 +1,13 @@
-"""A bad network in a program: it carries frames between two interfaces, loses some and delays some.
+"""A program that acts as a bad network: it carries frames between two interfaces, loses some and delays some.
 
-A kernel without netem can drop packets at random (nftables) but cannot put them out of order. ``Lab.impair``
-runs this in the switch's namespace, between a host's port and the bridge. The interfaces must hand over
-frames as they are on a wire, with checksums and not joined. What is carried must have no VLAN tag: the kernel
-would take it off.
+A kernel without netem can drop packets at random (nftables) but cannot reorder them. ``Lab.impair`` runs this
+program in the switch's namespace, between a host's port and the bridge. The interfaces must hand over frames
+as they are on a wire, with checksums and not joined. The frames must have no VLAN tags, because the kernel
+would remove them.
 
-`Impairment` decides what becomes of frames and knows no sockets; the rest carries. Each direction has random
-numbers of its own from one seed, so a run meets the same faults again as far as it sends the same frames.
+`Impairment` decides which frames are lost or delayed, and knows no sockets; the rest carries the frames. Each
+direction has random numbers of its own from one seed, so a second run with the same frames meets the same
+faults.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ from types import FrameType
 from typing import Final
 
 MAX_SHIFT: Final = 20
-"""A delayed frame lets at most so many others pass."""
+"""At most this many frames overtake a delayed one."""
 HOLD_S: Final = 0.001
-"""It waits no longer than this for them, so that the last frame of a burst arrives, too."""
+"""A delayed frame waits no longer than this, so that the last frame of a burst arrives as well."""
 BATCH: Final = 64
-"""Frames read from one side before the other has its turn."""
+"""How many frames are read from one side before the other has its turn."""
 MAX_FRAME: Final = 65536
 BUFFER_BYTES: Final = 8 << 20
-"""Room in the kernel: what is lost must be lost by us."""
+"""The size of the receive buffer, so large that the kernel itself loses nothing."""
 _ALL_PROTOCOLS: Final = 0x0003  # ETH_P_ALL
 _SOL_PACKET: Final = 263
 _IGNORE_OUTGOING: Final = 23  # PACKET_IGNORE_OUTGOING: do not read what we sent
@@ -42,26 +43,26 @@ _IDLE_S: Final = 1.0
 
 
 class Impairment:
-    """What happens to the frames of one direction. ``loss`` and ``reorder`` are shares from 0 to 1."""
+    """Decides the fate of the frames of one direction. ``loss`` and ``reorder`` are shares from 0 to 1."""
 
     def __init__(self, loss: float, reorder: float, random_: random.Random) -> None:
         self._loss = loss
         self._either = loss + reorder
         self._random = random_
         self._held: list[tuple[int, float, bytes]] = []
-        """Delayed frames: the count of carried frames and the time after which each goes on."""
+        """Delayed frames, each with the count of carried frames and the time at which it goes on."""
         self.carried = 0
         self.lost = 0
         self.delayed = 0
 
     @property
     def deadline(self) -> float | None:
-        """When the first of the delayed frames must go on; None without any."""
-        # They all wait equally long.
+        """The time when the first of the delayed frames must go on, or None without any."""
+        # All wait equally long, so the first has the earliest deadline.
         return self._held[0][1] if self._held else None
 
     def carry(self, frames: Sequence[bytes], now: float) -> list[bytes]:
-        """Return what leaves now, after these frames came in this order."""
+        """Take frames that came in this order, and return those that leave now."""
         leaving: list[bytes] = []
         draw, loss, either = self._random.random, self._loss, self._either
         for frame in frames:
@@ -97,11 +98,11 @@ class Side:
         self._socket.setsockopt(_SOL_PACKET, _IGNORE_OUTGOING, 1)
         try:
             self._socket.setsockopt(socket.SOL_SOCKET, _RCVBUFFORCE, BUFFER_BYTES)
-        except PermissionError:  # in a user namespace: as much as everybody may have
+        except PermissionError:  # in a user namespace the system's limit applies
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
         self._socket.bind((interface, _ALL_PROTOCOLS))
         self.overruns = 0
-        """Frames that the kernel did not take: more loss than was asked for, on an overloaded machine."""
+        """Frames that the kernel did not take: loss that was not asked for, on an overloaded machine."""
 
     def fileno(self) -> int:
         """Return the descriptor to wait on."""
@@ -126,13 +127,13 @@ class Side:
                 self.overruns += 1
 
     def dropped(self) -> int:
-        """Return how many frames found no room with us since the last call."""
+        """Return how many frames did not fit into the receive buffer since the last call."""
         packets_and_drops = self._socket.getsockopt(_SOL_PACKET, _STATISTICS, 8)
         return int.from_bytes(packets_and_drops[4:8], "little")
 
 
 class Carrier:
-    """Both directions between two interfaces."""
+    """Carries frames between two interfaces, in both directions."""
 
     def __init__(self, interfaces: tuple[str, str], loss: float, reorder: float, seed: int) -> None:
         one, other = Side(interfaces[0]), Side(interfaces[1])
@@ -144,7 +145,7 @@ class Carrier:
         self.running = True
 
     def run(self) -> None:
-        """Carry until `running` is taken away."""
+        """Carry frames until `running` is False."""
         while self.running:
             deadlines = [way.deadline for _, way in self._ways.values() if way.deadline is not None]
             timeout = max(min(deadlines) - time.monotonic(), 0) if deadlines else _IDLE_S
@@ -157,11 +158,11 @@ class Carrier:
                 target.write(leaving)
 
     def stop(self, _number: int, _frame: FrameType | None) -> None:
-        """End `run`: the handler for signals."""
+        """Handle a signal: end `run`."""
         self.running = False
 
     def report(self) -> dict[str, int]:
-        """Return what was done, both directions together."""
+        """Return the counts of frames, both directions together."""
         ways = [way for _, way in self._ways.values()]
         return {
             "carried": sum(way.carried for way in ways),
@@ -172,7 +173,7 @@ class Carrier:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Carry until SIGTERM, then print what was done as JSON."""
+    """Carry frames until SIGTERM comes, then print the counts as JSON."""
     parser = argparse.ArgumentParser(prog="python -m pytinc.lab.impair", description="Be a bad network.")
     parser.add_argument("interfaces", nargs=2, metavar="INTERFACE")
     parser.add_argument("--loss", type=float, default=0, help="per cent of the frames of each direction")

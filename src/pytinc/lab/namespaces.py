@@ -1,14 +1,15 @@
 """Hosts for experiments on one machine: network namespaces joined by a bridge, with faults on demand.
 
-The bottom of the lab. ``lab.node`` and ``lab.network`` put tinc nodes on these hosts, the demo and the
-interop tests drive them. Everything is done from outside by ``ip`` and ``nft``; nothing here knows tinc.
+This is the lowest layer of the lab. ``lab.node`` and ``lab.network`` put tinc nodes on these hosts; the demo
+and the interop tests use them. Everything is done from outside with ``ip`` and ``nft``; nothing here knows
+tinc.
 
-Faults are made in the switch and not in the hosts: a dropped packet then vanishes as on a real network, where
-a rule in the host itself would give the sender an error.
+Faults are made in the switch and not in the hosts, so that a dropped packet vanishes as on a real network. A
+rule in the host itself would give the sender an error.
 
-A lab cleans up after itself: at the end of the ``with`` block, at exit, on SIGTERM and SIGHUP, and when the
-process was killed the next lab finds its record under ``/run`` and sweeps what is left. Only namespaces a lab
-recorded itself and the processes inside them are ever touched, the latter by process id.
+A lab cleans up after itself: at the end of the ``with`` block, at exit, and on SIGTERM and SIGHUP. If the
+process was killed, the next lab finds its record under ``/run`` and removes what is left. Only namespaces
+that a lab has recorded are touched, and the processes inside them, which are ended by process id.
 """
 
 from __future__ import annotations
@@ -39,17 +40,17 @@ RECORDS: Final = Path("/run/pytinc-lab")
 UNDERLAY: Final = "192.0.2"  # TEST-NET-1: these addresses exist nowhere else
 SWITCH: Final = "switch"
 MAX_HOSTS: Final = 200
-TERM_GRACE_S: Final = 2.0  # what a process in a namespace gets between SIGTERM and SIGKILL
+TERM_GRACE_S: Final = 2.0  # between SIGTERM and SIGKILL for a process in a namespace
 COMMAND_TIMEOUT_S: Final = 60.0
-GRO_FLUSH_NS: Final = 200_000  # as long as a card that is told to interrupt seldom
+GRO_FLUSH_NS: Final = 200_000  # as with a card that delays its interrupts
 TUN: Final = Path("/dev/net/tun")
-NAMESPACES: Final = Path("/run/netns")  # where ip keeps them
+NAMESPACES: Final = Path("/run/netns")  # where ip keeps named namespaces
 _CLONE_NEWNET: Final = 0x40000000
 TOOLS: Final = {"ip": "iproute2", "nft": "nftables"}
 
 
 class LabError(PytincError):
-    """The lab cannot be built or driven: something is missing here, or a command failed."""
+    """The lab cannot be built or used: something is missing here, or a command failed."""
 
 
 Completed = subprocess.CompletedProcess[str]
@@ -58,9 +59,9 @@ Completed = subprocess.CompletedProcess[str]
 def run(
     *command: str, stdin: str | None = None, check: bool = True, timeout: float = COMMAND_TIMEOUT_S
 ) -> Completed:
-    """Run a command to its end and return what it printed.
+    """Run a command, wait for its end, and return its exit status and what it printed.
 
-    Raises LabError when it is missing, takes longer than ``timeout`` seconds, or (with ``check``) fails.
+    Raises LabError if it is missing, takes longer than ``timeout`` seconds, or (with ``check``) fails.
     """
     try:
         done = subprocess.run(
@@ -84,7 +85,7 @@ def run(
 
 
 def missing_means() -> str | None:
-    """What keeps this process from building a lab, as a sentence for the user; None when nothing does."""
+    """Return why this process cannot build a lab, as a sentence for the user, or None if it can."""
     if os.geteuid() != 0:
         return "network namespaces need root (or user namespaces, see pytinc.lab.privileges)"
     for tool, package in TOOLS.items():
@@ -115,17 +116,17 @@ class Host:
         self._processes: list[subprocess.Popen[str]] = []
 
     def command(self, *command: str) -> tuple[str, ...]:
-        """``command`` as it must be run from outside to run on this host."""
+        """Return the command line that runs ``command`` on this host, from outside."""
         return ("ip", "netns", "exec", self.namespace, *command)
 
     def run(
         self, *command: str, stdin: str | None = None, check: bool = True, timeout: float = COMMAND_TIMEOUT_S
     ) -> Completed:
-        """Run a command on this host to its end; as ``run`` of this module."""
+        """Run a command on this host and wait for its end, like `run`."""
         return run(*self.command(*command), stdin=stdin, check=check, timeout=timeout)
 
     def spawn(self, *command: str, output: IO[str] | int = subprocess.PIPE) -> subprocess.Popen[str]:
-        """Start a command on this host and return at once; it is ended with the lab at the latest."""
+        """Start a command on this host and return at once; closing the lab ends it at the latest."""
         process = subprocess.Popen(
             self.command(*command),
             stdin=subprocess.DEVNULL,
@@ -138,9 +139,9 @@ class Host:
         return process
 
     def open_socket(self, make: Callable[[], socket.socket]) -> socket.socket:
-        """Return the socket that ``make()`` opens on this host; LabError when the host is gone.
+        """Return the socket that ``make()`` opens on this host. Raises LabError if the host is gone.
 
-        A thread that ends at once enters the namespace, so that no program has to be started for it.
+        A thread enters the namespace for it and ends at once, so that no program has to be started.
         """
 
         def enter_and_make() -> socket.socket:
@@ -159,13 +160,14 @@ class Host:
             return thread.submit(enter_and_make).result()
 
     def set_link_mtu(self, mtu: int) -> None:
-        """Give the link between this host and the switch an MTU; larger frames towards the host vanish."""
+        """Set the MTU of the link between this host and the switch; larger frames to the host are lost."""
         self.run("ip", "link", "set", "eth0", "mtu", str(mtu))
         run("ip", "-n", self.lab.switch, "link", "set", "dev", self.name, "mtu", str(mtu))
 
     def crash(self) -> None:
-        """Lose power: the link is down and every process is gone, and nobody is told."""
-        # In this order: the kernel has no way left to take leave of the processes' peers.
+        """Act as if the power failed: take the link down and kill all processes, without a sign to others."""
+        # The link goes first, so that the kernel cannot tell the peers of the processes that these have
+        # ended.
         self.run("ip", "link", "set", "eth0", "down")
         for pid in processes_in(self.namespace):
             with contextlib.suppress(ProcessLookupError):
@@ -173,11 +175,11 @@ class Host:
         self._reap()
 
     def boot(self) -> None:
-        """Have the link up again after ``crash``; the processes are the caller's to start."""
+        """Take the link up again after `crash`; the caller has to start the processes."""
         self.run("ip", "link", "set", "eth0", "up")
 
     def set_delay(self, milliseconds: float) -> None:
-        """Delay what this host sends (0: not any more); LabError where the kernel has no netem."""
+        """Delay what this host sends, or end the delay with 0. Raises LabError if the kernel has no netem."""
         if milliseconds == 0:
             self.run("tc", "qdisc", "del", "dev", "eth0", "root", check=False)
             return
@@ -197,7 +199,7 @@ class Host:
             raise LabError(f"this kernel cannot delay packets (netem): {done.stderr.strip()}")
 
     def end_processes(self) -> None:
-        """End everything that runs on this host: what ``spawn`` started and daemons that detached."""
+        """End all processes on this host, those that `spawn` started as well as daemons that detached."""
         end_processes_in(self.namespace)
         self._reap()
 
@@ -211,7 +213,7 @@ class Host:
 
 
 class Faults:
-    """What the switch does to packets, and the nftables rules that do it."""
+    """The faults of the switch, and the nftables rules that make them."""
 
     def __init__(self) -> None:
         self.udp_blocked: set[frozenset[str]] = set()
@@ -220,10 +222,10 @@ class Faults:
         self.loss_percent: dict[str, int] = {}
 
     def ruleset(self, addresses: dict[str, str]) -> str:
-        """The rules in nft's language for hosts ``{name: address}``; loading them replaces the old ones."""
+        """Return the rules for nft, for hosts ``{name: address}``; loading them replaces the old rules."""
         lines = ["table netdev lab {}", "delete table netdev lab", "table netdev lab {"]
         for name, address in addresses.items():
-            # The hook of a port sees what its host sends.
+            # The ingress hook of a port sees what its host sends.
             lines.append(f"  chain from_{name.replace('-', '_')} {{")
             lines.append(f'    type filter hook ingress device "{name}" priority 0; policy accept;')
             lines += [f"    {rule}" for rule in self._rules_for_sender(name, address, addresses)]
@@ -260,7 +262,7 @@ class Lab:
         self.switch = f"{self.tag}-{SWITCH}"
         self.hosts: dict[str, Host] = {}
         self.directory = Path(tempfile.mkdtemp(prefix=f"{self.tag}-"))
-        # A daemon that gave up its privileges must still reach its configuration in here.
+        # A daemon that has given up its privileges must still reach its configuration in this directory.
         self.directory.chmod(0o755)
         self._link = ("ip", "-n", self.switch, "link")
         self._faults = Faults()
@@ -277,14 +279,14 @@ class Lab:
             raise
 
     def _add_namespace(self, name: str) -> None:
-        # Recorded first: a run that is killed in between leaves nothing that nobody knows of.
+        # Record it first, so that it is known even if this process is killed right after making it.
         self._record.namespaces.append(name)
         self._record.write()
         run("ip", "netns", "add", name)
         run("ip", "-n", name, "link", "set", "lo", "up")
 
     def host(self, name: str) -> Host:
-        """Add a host; its name (15 letters, digits and dashes at most) names its port on the switch too."""
+        """Add a host. Its port on the switch gets its name: up to 15 letters, digits and dashes."""
         if len(self.hosts) >= MAX_HOSTS:
             raise LabError(f"a lab has at most {MAX_HOSTS} hosts")
         host = Host(self, name, len(self.hosts) + 1)
@@ -300,53 +302,53 @@ class Lab:
         return host
 
     def block_udp(self, one: Host, other: Host) -> None:
-        """Let no UDP packet between two hosts through, either way."""
+        """Drop all UDP packets between two hosts, in both directions."""
         self._faults.udp_blocked.add(frozenset((one.name, other.name)))
         self._apply_faults()
 
     def unblock_udp(self, one: Host, other: Host) -> None:
-        """Undo ``block_udp``."""
+        """Undo `block_udp`."""
         self._faults.udp_blocked.discard(frozenset((one.name, other.name)))
         self._apply_faults()
 
     def cut_off(self, host: Host) -> None:
-        """Drop everything from and to a host; its link stays up, so nobody is told."""
+        """Drop everything from and to a host; its link stays up, so nobody is notified."""
         self._faults.cut_off.add(host.name)
         self._apply_faults()
 
     def reconnect(self, host: Host) -> None:
-        """Undo ``cut_off``."""
+        """Undo `cut_off`."""
         self._faults.cut_off.discard(host.name)
         self._apply_faults()
 
     def mute(self, host: Host) -> None:
-        """Drop everything a host sends; what others send to it still arrives."""
+        """Drop everything that a host sends; what others send to it still arrives."""
         self._faults.muted.add(host.name)
         self._apply_faults()
 
     def unmute(self, host: Host) -> None:
-        """Undo ``mute``."""
+        """Undo `mute`."""
         self._faults.muted.discard(host.name)
         self._apply_faults()
 
     def set_loss(self, host: Host, percent: int) -> None:
-        """Lose this share of what a host sends, at random."""
+        """Drop this share of what a host sends, at random."""
         self._faults.loss_percent[host.name] = percent
         self._apply_faults()
 
     def clear_faults(self) -> None:
-        """Make the switch faultless again (MTUs and delays stay)."""
+        """End all faults of the switch; MTUs and delays stay."""
         self._faults = Faults()
         self._apply_faults()
 
     @contextlib.contextmanager
     def impair(self, host: Host, *, loss: float, reorder: float, seed: int = 1) -> Iterator[dict[str, int]]:
-        """Lose and put out of order these per cent of what a host sends and gets, while the block runs.
+        """While the block runs, lose and reorder a part of what a host sends and receives (in per cent).
 
-        A program carries the frames (`pytinc.lab.impair`); the dictionary has its report when the block has
-        ended. Meanwhile the host's frames are as on a wire, not joined and with checksums, the host joins
-        what it receives (GRO), and faults that nftables makes do not concern it. LabError if the program does
-        not do its work.
+        A program carries the frames (`pytinc.lab.impair`); the dictionary has its report after the block.
+        During the block, the host's frames are as on a wire, not joined and with checksums, the host joins
+        what it receives (GRO), and the faults that nftables makes do not apply to it. Raises LabError if the
+        program does not work.
         """
         number = list(self.hosts).index(host.name)
         middle, bridged = f"impair{number}", f"impair{number}b"
@@ -392,7 +394,7 @@ class Lab:
         run("ip", "netns", "exec", self.switch, "nft", "-f", "-", stdin=rules)
 
     def keep(self) -> None:
-        """Leave the lab up when this process ends; ``sweep(kept=True)`` of a later one takes it down."""
+        """Leave the lab up when this process ends; ``sweep(kept=True)`` in a later process takes it down."""
         self._record.kept = True
         self._record.write()
         self._closed = True
@@ -420,25 +422,25 @@ class Lab:
 
 
 def _set_offloads(namespace: str, interface: str, *, on: bool) -> None:
-    """Let an interface hand over joined frames without checksums, or only frames as on a wire."""
+    """Allow joined frames without checksums on an interface, or only frames as on a wire."""
     words = ("tx", "tso", "gso", "tx-udp-segmentation")
     switch = [word for name in words for word in (name, "on" if on else "off")]
     run("ip", "netns", "exec", namespace, "ethtool", "-K", interface, *switch)
 
 
 def _join_received(host: Host, *, on: bool) -> None:
-    """Have the kernel join what a host receives (GRO), as behind a real card, which collects frames a while.
+    """Have the kernel join what a host receives (GRO), as with a real card that collects frames for a while.
 
-    A veth does so only if the other end sends frames as on a wire.
+    A veth does so only if its other end sends frames as on a wire.
     """
     host.run("ethtool", "-K", "eth0", "gro", "on" if on else "off")
     flush = "/sys/class/net/eth0/gro_flush_timeout"
-    # In a user namespace that is refused: the kernel then joins only what comes at once.
+    # This is refused in a user namespace; the kernel then joins only frames that come at once.
     host.run("sh", "-c", f"echo {GRO_FLUSH_NS if on else 0} > {flush}", check=False)
 
 
 class Record:
-    """What one lab has made on this machine, as a file that outlives the process."""
+    """A record of what one lab has made on this machine, in a file that outlives the process."""
 
     def __init__(
         self, tag: str, pid: int, directory: str, namespaces: list[str], *, kept: bool = False
@@ -452,11 +454,11 @@ class Record:
 
     @property
     def path(self) -> Path:
-        """Where the record is kept."""
+        """The file of the record."""
         return RECORDS / f"{self.tag}.json"
 
     def write(self) -> None:
-        """Write the record to its place."""
+        """Write the record to its file."""
         RECORDS.mkdir(mode=0o755, exist_ok=True)
         new = self.path.with_suffix(".new")
         new.write_text(json.dumps(self.__dict__))
@@ -464,7 +466,7 @@ class Record:
 
     @classmethod
     def read(cls, path: Path) -> Record | None:
-        """The record in a file; None when it is damaged or not ours."""
+        """Return the record in a file, or None if it is damaged or not written by this module."""
         try:
             fields = json.loads(path.read_text())
             record = cls(
@@ -477,17 +479,17 @@ class Record:
             record.started = fields["started"]
         except (OSError, ValueError, TypeError, KeyError):
             return None
-        # These names are going to be deleted: believe only what this module writes.
+        # The namespaces of these names will be deleted, so accept only names that this module makes.
         if not all(name.startswith(f"{record.tag}-") for name in record.namespaces):
             return None
         return record
 
     def is_abandoned(self) -> bool:
-        """Whether the process that made the lab is gone."""
+        """Return whether the process that made the lab is gone."""
         return self.started is None or process_start(self.pid) != self.started
 
     def remove_all(self) -> None:
-        """End the processes, remove the namespaces, the directory and the record itself; never raises."""
+        """End the processes and remove the namespaces, the directory and the record itself; never raises."""
         for name in self.namespaces:
             end_processes_in(name)
             run("ip", "netns", "delete", name, check=False)
@@ -497,12 +499,15 @@ class Record:
 
 
 def records() -> list[Record]:
-    """All labs recorded on this machine."""
+    """Return the records of all labs on this machine."""
     return [record for path in sorted(RECORDS.glob("pt*.json")) if (record := Record.read(path)) is not None]
 
 
 def sweep(*, kept: bool = False) -> list[str]:
-    """Take down the labs whose process is gone (with ``kept`` those left up on purpose too): their tags."""
+    """Take down the labs whose process is gone, and return their tags.
+
+    Labs that were left up on purpose are taken down only with ``kept``.
+    """
     swept = []
     for record in records():
         if record.is_abandoned() and (kept or not record.kept):
@@ -512,7 +517,10 @@ def sweep(*, kept: bool = False) -> list[str]:
 
 
 def process_start(pid: int) -> str | None:
-    """When a process was started, in kernel ticks: with the pid it names a process for good."""
+    """Return when a process was started, in kernel ticks, or None if it does not exist.
+
+    Together with the pid this identifies a process, even when pids are used again.
+    """
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except (OSError, IndexError):
@@ -520,13 +528,13 @@ def process_start(pid: int) -> str | None:
 
 
 def processes_in(namespace: str) -> list[int]:
-    """The ids of the processes in a namespace; none when there is no such namespace."""
+    """Return the ids of the processes in a namespace; none if there is no such namespace."""
     done = run("ip", "netns", "pids", namespace, check=False)
     return [int(word) for word in done.stdout.split()]
 
 
 def end_processes_in(namespace: str) -> None:
-    """Send SIGTERM to each process in a namespace, and SIGKILL to those that stay."""
+    """Send SIGTERM to all processes in a namespace, and SIGKILL to those that do not end."""
     for number, patience in ((signal.SIGTERM, TERM_GRACE_S), (signal.SIGKILL, TERM_GRACE_S)):
         pids = processes_in(namespace)
         for pid in pids:
@@ -556,7 +564,7 @@ def _on_ending_signal(number: int, _frame: FrameType | None) -> None:
 
 
 def _install_handlers() -> None:
-    """Close the labs when this process is asked to end; SIGINT unwinds by itself (KeyboardInterrupt)."""
+    """Close the labs when a signal ends this process; SIGINT needs no handler (KeyboardInterrupt)."""
     atexit.register(_close_all)
     if threading.current_thread() is not threading.main_thread():
         return
@@ -567,7 +575,7 @@ def _install_handlers() -> None:
 
 @contextlib.contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Hold back signals of the impatient: half a teardown helps nobody."""
+    """Block signals that end this process while the block runs, so that a teardown is always complete."""
     numbers = {signal.SIGINT, *_ENDING_SIGNALS}
     old = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     try:

@@ -1,6 +1,6 @@
-"""Tells what a program of the lab is doing: live in a terminal, as plain lines everywhere else.
+"""Prints what a program of the lab does: live in a terminal, as plain lines everywhere else.
 
-The demo speaks through it. Nothing here knows the lab.
+The demo prints everything through it. Nothing here knows the lab.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PLAIN_WIDTH: Final = 110
 MAX_WIDTH: Final = 120  # wider tables are hard to read
 REFRESH_PER_S: Final = 10
 PLAIN_INTERVAL_S: Final = 5.0
-"""Seconds between two lines that would replace each other in a terminal."""
+"""Seconds between plain lines that would replace each other in a terminal."""
 ACCENT: Final = "cyan"
 
 
@@ -43,7 +43,7 @@ class Narrator:
         self.console = console
 
     def title(self, text: str, below: str) -> None:
-        """The first thing to see."""
+        """Print the title and the text below it."""
         if self.live:
             self.console.print(
                 Panel(
@@ -54,7 +54,7 @@ class Narrator:
             self.say(f"{text}\n{below}")
 
     def chapter(self, text: str) -> None:
-        """A heading."""
+        """Print a heading."""
         self.console.print()
         if self.live:
             self.console.print(Rule(f"[bold]{text}[/]", style=ACCENT, align="left"))
@@ -62,11 +62,11 @@ class Narrator:
             self.say(f"== {text}")
 
     def say(self, text: str) -> None:
-        """A line of text with rich's markup."""
+        """Print text with rich's markup."""
         self.console.print(text if self.live else Text.from_markup(text).plain)
 
     def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-        """A table of plain text."""
+        """Print a table; its cells are plain text."""
         table = Table(
             title=title,
             title_justify="left",
@@ -83,7 +83,7 @@ class Narrator:
         self.console.print(table)
 
     def result(self, text: str, *, good: bool = True) -> None:
-        """What a chapter has shown."""
+        """Print what a chapter has shown, and whether it is good."""
         colour = "green" if good else "red"
         if self.live:
             self.console.print(Panel(text, border_style=colour, expand=False))
@@ -91,7 +91,7 @@ class Narrator:
             self.say(("OK: " if good else "FAILED: ") + text)
 
     def note(self, text: str) -> None:
-        """What a chapter has shown, where it is neither good nor bad."""
+        """Print what a chapter has shown, if it is neither good nor bad."""
         if self.live:
             self.console.print(Panel(text, border_style="yellow", expand=False))
         else:
@@ -99,19 +99,19 @@ class Narrator:
 
     @contextmanager
     def lines(self) -> Iterator[Callable[[Sequence[str]], None]]:
-        """Lines that are replaced in place; the function it gives sets them, and the last ones stay."""
+        """Yield a function that prints lines, each time in place of those before; the last ones stay."""
         if self.live:
             with Live(console=self.console, auto_refresh=False) as live:
                 yield lambda lines: live.update(_unwrapped(lines), refresh=True)
             return
         last: Sequence[str] = ()
-        told = time.monotonic()
+        printed = time.monotonic()
 
         def show(lines: Sequence[str]) -> None:
-            nonlocal last, told
+            nonlocal last, printed
             last = lines
-            if time.monotonic() - told >= PLAIN_INTERVAL_S:
-                told = time.monotonic()
+            if time.monotonic() - printed >= PLAIN_INTERVAL_S:
+                printed = time.monotonic()
                 self._say_all(lines)
 
         yield show
@@ -123,7 +123,7 @@ class Narrator:
 
     @contextmanager
     def step(self, text: str) -> Iterator[Callable[[str], None]]:
-        """A piece of work with a spinner; the function it gives sets the text behind it."""
+        """Show a spinner while the block runs; yield a function that sets the text behind it."""
         start = time.monotonic()
         last = ""
 
@@ -158,7 +158,7 @@ class Narrator:
 
 
 def _unwrapped(lines: Iterable[str]) -> Text:
-    """One row of the terminal for each line, however narrow it is."""
+    """Return text with one row of the terminal for each line, however narrow the terminal is."""
     text = Text.from_markup("\n".join(lines))
     text.no_wrap = True
     text.overflow = "crop"

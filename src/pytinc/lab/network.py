@@ -1,4 +1,4 @@
-"""A whole tinc network in the lab: one node per host, who connects to whom, and everybody's keys exchanged.
+"""A whole tinc network in the lab: one node per host, their connections, and the exchange of their keys.
 
 Used by the demo, the interop tests and ``benchmarks/pairs.py``.
 """
@@ -12,7 +12,7 @@ from typing import Final
 from pytinc.lab.namespaces import Lab
 from pytinc.lab.node import PATIENCE_S, Kind, Node, Settings, wait_until
 
-# A lab wants its topology as drawn and its faults noticed soon.
+# AutoConnect would add connections that a test has not asked for.
 BASE_SETTINGS: Final = (
     ("Mode", "switch"),
     ("DeviceType", "tap"),
@@ -23,7 +23,7 @@ WORKERS: Final = 4  # a slow machine gains nothing by starting more programs at 
 
 
 class Network:
-    """Nodes by name in the order they were added, on hosts of the same names."""
+    """Nodes by name, in the order in which they were added, on hosts of the same names."""
 
     def __init__(self, lab: Lab, settings: Settings = ()) -> None:
         self.lab = lab
@@ -41,11 +41,11 @@ class Network:
     ) -> Node:
         """Add a node on a host of its own and make its configuration; nothing is started.
 
-        Without ``addresses`` it gets 10.1.1.N/24 with N its number, and its MAC address ends in N.
-        ``connect_to`` names nodes it shall connect to; they may be added later.
+        Node number N gets a MAC address that ends in N, and without ``addresses`` the address 10.1.1.N/24.
+        ``connect_to`` names the nodes that it connects to; they may be added later.
         """
         number = len(self.nodes) + 1
-        # A host name may have a dash, a node name may not.
+        # A node name has underscores where a host name has dashes.
         node = Node(
             self.lab.host(name.replace("_", "-")),
             name,
@@ -66,29 +66,29 @@ class Network:
                     node.knows(other)
 
     def start(self) -> None:
-        """Start all daemons in the order they were added; LabError when one fails.
+        """Start all daemons, one after the other, in the order in which they were added.
 
-        One after the other: a node that is up before those that connect to it saves them their first retry.
+        A node that runs before others connect to it saves them a retry. Raises LabError if one fails.
         """
         for node in self.nodes.values():
             node.start()
 
     def stop(self) -> None:
-        """Stop all daemons that run, in an orderly way."""
+        """Stop all daemons that run, with ``tinc stop``."""
         with ThreadPoolExecutor(WORKERS) as workers:
             list(workers.map(Node.stop, [node for node in self.nodes.values() if node.started]))
 
     def converged(self) -> bool:
-        """Whether every started node sees every other; LabError when one has died."""
+        """Return whether every started node sees every other. Raises LabError if one has died."""
         started = [node for node in self.nodes.values() if node.started]
         return all(node.sees(started) for node in started)
 
     def wait_converged(self, timeout: float = PATIENCE_S) -> float:
-        """Wait until all started nodes see each other; the seconds it took."""
+        """Wait until all started nodes see each other, and return how many seconds that took."""
         return wait_until(self.converged, timeout, "all nodes see each other")
 
     def logs(self) -> str:
-        """The ends of all logs, for a failure report."""
+        """Return the last lines of all logs, for the report of a failure."""
         return "\n".join(
             f"--- {node.name} ({node.kind.title})\n{node.log_tail()}" for node in self.nodes.values()
         )

@@ -1,7 +1,7 @@
-"""One tinc node on a lab host: its configuration, its daemon, and what its control program tells about it.
+"""One tinc node on a lab host: its configuration, its daemon, and what its control program prints about it.
 
-The node is the real thing of either kind, C's ``tincd`` or pytinc's, driven through its own command line; the
-kinds differ here only in the names of two programs. Used by ``lab.network``, the demo and the interop tests.
+A node runs C's ``tincd`` or pytinc's ``pytincd``, and is controlled through its own command line. The kinds
+differ here only in the names of the two programs. Used by ``lab.network``, the demo and the interop tests.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Final
 from pytinc.lab.namespaces import Completed, Host, LabError
 
 PATIENCE_S: Final = 60.0
-"""How long to wait for what comes soon unless something is broken: a busy machine may take its time."""
+"""How long to wait for what normally comes soon: a busy machine may take long."""
 REACHABLE: Final = 0x10  # node status bits, control protocol
 UDP_CONFIRMED: Final = 0x80
 CONTROL_CONNECTION: Final = 0x200
@@ -40,13 +40,13 @@ class Kind(Enum):
 
     @property
     def title(self) -> str:
-        """What to call it in a table."""
+        """The name of the daemon in tables."""
         return "tincd (C)" if self is Kind.C else "pytincd"
 
     def programs(self) -> tuple[str, str]:
-        """The absolute paths of the control program and the daemon; LabError when they are not installed."""
+        """Return the paths of control program and daemon. Raises LabError if they are not installed."""
         names = ("tinc", "tincd") if self is Kind.C else ("pytinc", "pytincd")
-        # Beside the running interpreter for ours, so that a virtual environment need not be activated.
+        # Look for ours beside the running interpreter, so that a virtual environment need not be activated.
         path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
         if self is Kind.PY:
             path = f"{Path(sys.executable).parent}:{path}"
@@ -75,17 +75,17 @@ class NodeView:
 
     @property
     def reachable(self) -> bool:
-        """Whether there is a way to the node."""
+        """Whether there is a route to the node."""
         return bool(self.status & REACHABLE)
 
     @property
     def by_udp(self) -> bool:
-        """Whether UDP to it was proven to work and an MTU is known."""
+        """Whether UDP to the node is confirmed, and a lower bound of its path MTU is known."""
         return bool(self.status & UDP_CONFIRMED) and self.min_mtu > 0
 
     @property
     def mtu_known(self) -> bool:
-        """Whether path MTU discovery has come to its end."""
+        """Whether path MTU discovery is finished."""
         return self.by_udp and self.min_mtu == self.max_mtu
 
 
@@ -102,7 +102,7 @@ class EdgeView:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionView:
-    """A line of ``dump connections``, of a meta-connection to a peer."""
+    """A line of ``dump connections``: a meta connection to a peer."""
 
     name: str
     address: str
@@ -120,7 +120,7 @@ _CONNECTION: Final = re.compile(r"(\S+) at (\S+) port (\S+) options \w+ socket -
 
 
 def parse_nodes(text: str) -> dict[str, NodeView]:
-    """What ``dump nodes`` printed, by node name; LabError for a line of another form."""
+    """Parse what ``dump nodes`` printed, by node name. Raises LabError for a line of another form."""
     views = {}
     for line in text.splitlines():
         match = _NODE.match(line)
@@ -141,7 +141,7 @@ def parse_nodes(text: str) -> dict[str, NodeView]:
 
 
 def parse_edges(text: str) -> list[EdgeView]:
-    """What ``dump edges`` printed; LabError for a line of another form."""
+    """Parse what ``dump edges`` printed. Raises LabError for a line of another form."""
     views = []
     for line in text.splitlines():
         match = _EDGE.match(line)
@@ -153,7 +153,10 @@ def parse_edges(text: str) -> list[EdgeView]:
 
 
 def parse_connections(text: str) -> list[ConnectionView]:
-    """What ``dump connections`` printed, without control connections; LabError for any other line."""
+    """Parse what ``dump connections`` printed, without control connections.
+
+    Raises LabError for a line of another form.
+    """
     views = []
     for line in text.splitlines():
         match = _CONNECTION.match(line)
@@ -166,7 +169,7 @@ def parse_connections(text: str) -> list[ConnectionView]:
 
 
 def parse_labels(text: str) -> dict[str, str]:
-    """The ``Label: value`` lines of ``info``; of equal labels the first."""
+    """Parse the ``Label: value`` lines of ``info``; the first of several equal labels counts."""
     labels: dict[str, str] = {}
     for line in text.splitlines():
         label, colon, value = line.partition(":")
@@ -178,8 +181,7 @@ def parse_labels(text: str) -> dict[str, str]:
 def wait_until(condition: Callable[[], object], timeout: float, what: str, interval: float = 0.2) -> float:
     """Wait until ``condition()`` is true and return how many seconds that took.
 
-    Raises LabError naming ``what`` after ``timeout`` seconds. An error of the lab in the condition means "not
-    yet".
+    Raises LabError with ``what`` after ``timeout`` seconds. A LabError in the condition means "not yet".
     """
     start = time.monotonic()
     last = ""
@@ -231,7 +233,7 @@ class Node:
 
     @property
     def log_path(self) -> Path:
-        """The daemon's log file; it collects all runs."""
+        """The daemon's log file; each start appends to it."""
         return self.confbase / "log"
 
     @property
@@ -247,13 +249,13 @@ class Node:
     def tinc(
         self, *words: str, stdin: str | None = None, check: bool = True, timeout: float = PATIENCE_S
     ) -> Completed:
-        """Run the control program of the node's kind on its host; as ``namespaces.run``."""
+        """Run the control program of the node's kind on its host, like `pytinc.lab.namespaces.run`."""
         return self.host.run(self._program, *self.globals, *words, stdin=stdin, check=check, timeout=timeout)
 
     def init(self, settings: Settings = (), host_settings: Settings = ()) -> None:
-        """Make keys and configuration: ``settings`` in tinc.conf, ``host_settings`` in the own host file."""
+        """Make keys and configuration: ``settings`` in tinc.conf, ``host_settings`` in its own host file."""
         self.tinc("-b", "init", self.name)
-        (self.confbase / "cache").mkdir(exist_ok=True)  # pre18's init forgets it
+        (self.confbase / "cache").mkdir(exist_ok=True)  # the init of 1.1pre18 does not make it
         self.add_lines("tinc.conf", settings)
         self.add_lines(f"hosts/{self.name}", [("Address", self.host.address), *host_settings])
         self.write_tinc_up()
@@ -267,12 +269,12 @@ class Node:
         script.chmod(0o755)
 
     def add_lines(self, file: str, settings: Settings) -> None:
-        """Append settings to a file under confbase as they are, unchecked."""
+        """Append settings to a file under confbase, without any check."""
         with (self.confbase / file).open("a") as stream:
             stream.writelines(f"{name} = {value}\n" for name, value in settings)
 
     def host_file(self) -> str:
-        """The node's own host file: what its peers need to know."""
+        """Return the text of the node's own host file, which its peers need."""
         return (self.confbase / "hosts" / self.name).read_text()
 
     def knows(self, other: Node) -> None:
@@ -280,26 +282,26 @@ class Node:
         (self.confbase / "hosts" / other.name).write_text(other.host_file())
 
     def start(self, *options: str, check: bool = True) -> Completed:
-        """Run ``tinc start``; returns when the daemon is ready (or, without ``check``, has failed)."""
+        """Run ``tinc start``, and return when the daemon is ready (or, without ``check``, has failed)."""
         words = ("start", f"-d{self.debug}", f"--logfile={self.log_path}", *options)
         done = self.tinc(*words, check=check, timeout=PATIENCE_S)
         self.started = done.returncode == 0
         return done
 
     def stop(self) -> None:
-        """Stop the daemon in an orderly way; returns when it is gone."""
+        """Stop the daemon with ``tinc stop``, and return when it is gone."""
         self.tinc("stop")
         self.started = False
 
     def pid(self) -> int | None:
-        """The daemon's process id according to its pid file; None when there is none."""
+        """Return the daemon's process id from its pid file, or None if there is none."""
         try:
             return int(self.pidfile.read_text().split()[0])
         except (OSError, ValueError, IndexError):
             return None
 
     def running(self) -> bool:
-        """Whether the daemon's process exists."""
+        """Return whether the daemon's process exists."""
         pid = self.pid()
         return pid is not None and Path(f"/proc/{pid}").exists()
 
@@ -313,30 +315,33 @@ class Node:
         wait_until(lambda: not self.running(), PATIENCE_S, f"{self.name} is gone", interval=0.02)
 
     def nodes(self) -> dict[str, NodeView]:
-        """``dump nodes`` by name."""
+        """Return what ``dump nodes`` prints, by name."""
         return parse_nodes(self.tinc("dump", "nodes").stdout)
 
     def edges(self) -> list[EdgeView]:
-        """``dump edges``."""
+        """Return what ``dump edges`` prints."""
         return parse_edges(self.tinc("dump", "edges").stdout)
 
     def connections(self) -> list[ConnectionView]:
-        """``dump connections`` without the asker's own."""
+        """Return what ``dump connections`` prints, without control connections."""
         return parse_connections(self.tinc("dump", "connections").stdout)
 
     def info(self, what: str) -> dict[str, str]:
-        """``info`` of a node, subnet or address: its labels and values; LabError when it is unknown."""
+        """Return what ``info`` prints about a node, subnet or address, by label.
+
+        Raises LabError if ``what`` is unknown.
+        """
         return parse_labels(self.tinc("info", what).stdout)
 
     def sees(self, others: Iterable[Node]) -> bool:
-        """Whether all of these nodes are reachable from here."""
+        """Return whether all of these nodes are reachable from this one."""
         views = self.nodes()
         return all(other.name in views and views[other.name].reachable for other in others)
 
     def log(self) -> str:
-        """Everything the daemon has logged so far."""
+        """Return everything that the daemon has logged so far."""
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
 
     def log_tail(self) -> str:
-        """The end of the log, for people who look for the cause of a failure."""
+        """Return the last lines of the log, for the report of a failure."""
         return "\n".join(self.log().splitlines()[-LOG_TAIL_LINES:])

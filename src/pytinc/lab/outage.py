@@ -1,7 +1,7 @@
-"""How long a client is without its server: pings and connections from a lab host, and the gaps in them.
+"""Measures how long a client is without its server: the gaps between answered pings and between connections.
 
-``Watch`` runs ``lab.probe`` on a host and collects what it says in a ``Trace``, which does the sums. Used by
-``benchmarks/failover.py``.
+`Watch` runs ``lab.probe`` on a host and collects the lines it prints in a `Trace`, which computes the gaps.
+Used by ``benchmarks/failover.py`` and the demo.
 """
 
 from __future__ import annotations
@@ -21,20 +21,19 @@ from pytinc.lab.node import wait_until
 Answer = TypeVar("Answer")
 
 PATIENCE_S: Final = 1.0
-"""An answer that comes later is none: no client waits for what a frozen daemon had in its buffer."""
+"""A later answer does not count: no client waits so long for what a frozen daemon had in its buffer."""
 STEADY_S: Final = 0.5
-"""The server is back when it has answered for so long ..."""
 STEADY_SHARE: Final = 0.9
-"""... this share of the pings."""
+"""The server is back when it has answered this share of the pings for `STEADY_S`."""
 FLIGHT_S: Final = 0.1
-"""How long an answer may be under way when one asks whether the server is back."""
+"""Pings that are younger than this are ignored, because their answers may still be under way."""
 POLL_S: Final = 0.05
 
 
 def longest_gap(times: Iterable[float], since: float, until: float) -> float:
-    """Return the longest time between two neighbours, counted from the last one before ``since``.
+    """Return the longest time between two successive ``times``, from the last one before ``since``.
 
-    What comes after the last one lasts until ``until``.
+    The gap after the last one ends at ``until``.
     """
     ordered = sorted(times)
     before = [time_ for time_ in ordered if time_ < since]
@@ -45,14 +44,17 @@ def longest_gap(times: Iterable[float], since: float, until: float) -> float:
 
 @dataclass
 class Trace:
-    """What a probe has told: when each ping went out and was answered, and each connection that was made."""
+    """What a probe has printed: when each ping was sent and answered, by number, and all connections.
+
+    A connection is a pair of the times when it was started and when its byte came back.
+    """
 
     sent: dict[int, float] = field(default_factory=dict)
     answered: dict[int, float] = field(default_factory=dict)
     connected: list[tuple[float, float]] = field(default_factory=list)
 
     def feed(self, line: str) -> None:
-        """Take in a line of the probe; LabError for anything else."""
+        """Take in a line that the probe printed. Raises LabError for any other line."""
         try:
             match line.split():
                 case ["ping", number, when]:
@@ -67,21 +69,21 @@ class Trace:
             raise LabError(f"the probe says: {line.strip()}") from error
 
     def in_time(self, number: int) -> bool:
-        """Whether a ping was answered before anybody would have given up."""
+        """Return whether a ping was answered within `PATIENCE_S`."""
         return number in self.answered and self.answered[number] - self.sent[number] <= PATIENCE_S
 
     def silence(self, since: float, until: float) -> float:
-        """The longest time between two answered pings' sending, from just before ``since``."""
+        """Return the longest time between the sending of two answered pings, from just before ``since``."""
         return longest_gap((when for number, when in self.sent.items() if self.in_time(number)), since, until)
 
     def wait(self, since: float, until: float) -> float:
-        """The longest time between two answers' coming: what it was for somebody who waits for each."""
+        """Return the longest time between two answers, as a client sees it that waits for each of them."""
         return longest_gap(
             (when for number, when in self.answered.items() if self.in_time(number)), since, until
         )
 
     def lost(self, since: float, until: float) -> int:
-        """How many pings got no answer in time. Those of the last moments do not count."""
+        """Return how many pings got no answer in time. Those of the last `FLIGHT_S` do not count."""
         until -= FLIGHT_S
         return sum(
             since - FLIGHT_S <= when < until and not self.in_time(number)
@@ -89,11 +91,14 @@ class Trace:
         )
 
     def connection_gap(self, since: float, until: float) -> float:
-        """The longest time between two connections that came about."""
+        """Return the longest time between two connections that were made."""
         return longest_gap((ended for _, ended in self.connected), since, until)
 
     def steady(self, since: float, now: float) -> bool:
-        """Whether pings and connections have come through of late, all of them begun after ``since``."""
+        """Return whether the server has answered pings and connections well in the last `STEADY_S`.
+
+        Only those that started after ``since`` count.
+        """
         until = now - FLIGHT_S
         start = until - STEADY_S
         if start < since:
@@ -105,7 +110,7 @@ class Trace:
 
 
 class Watch:
-    """A probe at work on a host. Use it in ``with``."""
+    """Runs a probe on a host and reads its lines. Use it in ``with``."""
 
     def __init__(self, host: Host, address: str, port: int) -> None:
         self._trace = Trace()
@@ -129,7 +134,7 @@ class Watch:
         self.close()
 
     def close(self) -> None:
-        """End the probe; what it has told stays."""
+        """End the probe; its trace stays."""
         self._process.kill()
         self._process.wait()
         self._reader.join()
@@ -139,7 +144,7 @@ class Watch:
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            # The last one may be cut off.
+            # The last line may be incomplete.
             if not line.endswith("\n"):
                 break
             with self._lock:
@@ -149,23 +154,26 @@ class Watch:
                     self._trouble = self._trouble or error
 
     def ask(self, question: Callable[[Trace], Answer]) -> Answer:
-        """Put a question to the trace as it is now; LabError when the probe is in trouble."""
+        """Return ``question(trace)`` for the trace so far. Raises LabError if the probe has failed."""
         with self._lock:
             if self._trouble is not None:
                 raise self._trouble
             return question(self._trace)
 
     def steady(self, since: float) -> bool:
-        """Whether the server answers well, and did not only before ``since``."""
+        """Return whether the server answers well now, judged by what started after ``since``."""
         return self.ask(lambda trace: trace.steady(since, time.monotonic()))
 
     def wait_steady(self, since: float, timeout: float) -> float:
-        """Wait until the server answers well; the seconds it took."""
+        """Wait until the server answers well, and return how many seconds that took."""
         return wait_until(lambda: self.steady(since), timeout, "the server answers", interval=POLL_S)
 
 
 def serve(host: Host, port: int) -> None:
-    """Start the server that the probe's connections want; it runs until the host's processes are ended."""
+    """Start the server for the probe's connections; it runs until the host's processes are ended.
+
+    Raises LabError if it does not start.
+    """
     process = host.spawn(sys.executable, "-m", "pytinc.lab.probe", "serve", str(port))
     assert process.stdout is not None
     line = process.stdout.readline()

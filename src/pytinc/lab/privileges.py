@@ -1,7 +1,7 @@
-"""Get what it takes to make namespaces: root, or a user namespace in which we are root.
+"""Gets the right to make namespaces: as root, or in a user namespace in which this process is root.
 
-Called first by ``python -m pytinc.lab.demo`` and ``python -m pytinc.lab COMMAND``. Without root the program
-is started again inside a user namespace of its own, with its own network, mounts and processes; there ``ip
+``python -m pytinc.lab.demo`` and ``python -m pytinc.lab COMMAND`` call it first. Without root the program is
+started again inside a user namespace of its own, with its own network, mounts and processes; there ``ip
 netns`` works on a private ``/run``. Everything in it goes away with the program.
 """
 
@@ -22,14 +22,14 @@ UNSHARE: Final = (
 
 
 def is_rootless() -> bool:
-    """Whether this process runs in the user namespace made by ``ensure_root``."""
+    """Return whether this process runs in the user namespace that `ensure_root` made."""
     return MARK in os.environ
 
 
 def ensure_root(command: list[str]) -> None:
-    """Return when this process may make namespaces; otherwise start ``command`` where it may (no return).
+    """Return if this process may make namespaces; otherwise replace it by ``command`` in a user namespace.
 
-    ``command`` is this very program with its arguments. Raises LabError when neither way is open.
+    ``command`` is this program itself with its arguments. Raises LabError if neither is possible.
     """
     if is_rootless():
         _prepare_mounts()

@@ -1,17 +1,17 @@
-"""What a client notices of its server, every hundredth of a second: run on a lab host by ``lab.outage``.
+"""A client that pings its server and connects to it all the time; ``lab.outage`` runs it on a lab host.
 
-    python -m pytinc.lab.probe watch ADDRESS PORT    pings and connects, until it is ended
-    python -m pytinc.lab.probe serve PORT            answers those connections
+    python -m pytinc.lab.probe watch ADDRESS PORT    ping and connect, until it is ended
+    python -m pytinc.lab.probe serve PORT            answer those connections
 
 A watcher sends an ICMP echo every 10 ms, starts a TCP connection every 20 ms, and prints a line for each
 event. Times are those of the monotonic clock, which all processes of a machine share:
 
-    ping NUMBER TIME      an echo went out (or could not: then it is as lost as one that vanished)
+    ping NUMBER TIME      an echo request was sent (or could not be sent, which counts as lost)
     pong NUMBER TIME      its answer came
-    tcp STARTED ENDED     a connection was made and a byte came back by it
+    tcp STARTED ENDED     a connection was made, and a byte came back through it
 
-It is a program of its own so that nothing else in its process delays it, and it imports little so that it
-starts soon.
+It is a program of its own, so that nothing else in its process delays it, and it imports little, so that it
+starts quickly.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from typing import Final
 
 PING_INTERVAL_S: Final = 0.01
 CONNECT_EVERY: Final = 2
-"""Pings between two TCP connections."""
+"""One TCP connection is started for this many pings."""
 CONNECT_TIMEOUT_S: Final = 0.2
 SERVED_S: Final = 2.0
-"""A client that has connected and says nothing is dropped after this time."""
+"""A client that has connected and sends nothing is dropped after this time."""
 BYTE: Final = b"?"
 PAYLOAD: Final = struct.Struct("!Q")
 _HEADER: Final = struct.Struct("!BBHHH")
@@ -41,7 +41,7 @@ _REQUEST: Final = {4: 8, 6: 128}
 _REPLY: Final = {4: 0, 6: 129}
 _BACKLOG: Final = 128
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
-"""SO_LINGER without patience: fifty connections a second must not pile up in TIME_WAIT."""
+"""SO_LINGER with no time: fifty connections a second must not pile up in TIME_WAIT."""
 
 
 def checksum(data: bytes) -> int:
@@ -53,7 +53,7 @@ def checksum(data: bytes) -> int:
 
 
 def echo_request(version: int, identifier: int, number: int) -> bytes:
-    """Return an ICMP or ICMPv6 echo request that carries a number; the kernel sums up the latter."""
+    """Return an ICMP or ICMPv6 echo request that carries a number; the kernel adds the checksum of ICMPv6."""
     payload = PAYLOAD.pack(number)
     plain = _HEADER.pack(_REQUEST[version], 0, 0, identifier, number & 0xFFFF) + payload
     if version == 6:
@@ -62,7 +62,7 @@ def echo_request(version: int, identifier: int, number: int) -> bytes:
 
 
 def echo_number(version: int, identifier: int, packet: bytes) -> int | None:
-    """Return the number in an answer to one of our requests; None for any other packet.
+    """Return the number in an answer to one of our requests, or None for any other packet.
 
     A raw socket hands over an IPv4 packet with its header, and an ICMPv6 message without one.
     """
@@ -76,7 +76,7 @@ def echo_number(version: int, identifier: int, packet: bytes) -> int | None:
 
 
 class Watcher:
-    """Pings and connects in one loop; ``lines`` are what it has to say."""
+    """Pings and connects in one loop; ``lines`` are the lines that it prints next."""
 
     def __init__(self, address: str, port: int) -> None:
         self._version = 6 if ":" in address else 4
@@ -95,14 +95,14 @@ class Watcher:
         self.lines: list[str] = []
 
     def run(self) -> None:
-        """Watch for ever."""
+        """Ping and connect for ever."""
         start = time.monotonic()
         while True:
             due = start + self._ticks * PING_INTERVAL_S
             now = time.monotonic()
             if now >= due:
                 self._tick(now)
-                # After a stall the missed ones are not made up for: a burst measures nothing.
+                # Pings that were missed in a stall are skipped, because a burst would measure nothing.
                 self._ticks = max(self._ticks, int((now - start) / PING_INTERVAL_S)) + 1
             for key, _ in self._selector.select(max(0.0, due - now)):
                 assert isinstance(key.fileobj, socket.socket)
@@ -132,7 +132,8 @@ class Watcher:
             try:
                 packet = self._echoes.recv(2048)
             except OSError as error:
-                # Anything but "no more" is the network's word that an address is out of reach.
+                # EAGAIN: no more answers. Other errors come from ICMP messages that the address is
+                # unreachable.
                 if error.errno == errno.EAGAIN:
                     return
                 continue
@@ -151,7 +152,7 @@ class Watcher:
         self._selector.register(connection, selectors.EVENT_WRITE)
 
     def _go_on(self, connection: socket.socket) -> None:
-        """Send the byte when the connection is made; be content when it is back."""
+        """Send a byte when the connection is made, and note the connection when the byte comes back."""
         try:
             if self._selector.get_key(connection).events == selectors.EVENT_WRITE:
                 connection.send(BYTE)
@@ -171,7 +172,7 @@ class Watcher:
 
 
 def serve(port: int) -> None:
-    """Send each client back what it says first, and close; on all addresses, those to come included."""
+    """Send each client back what it sends first, and close; on all addresses, even those added later."""
     selector = selectors.DefaultSelector()
     listener = socket.create_server(
         ("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=_BACKLOG
@@ -206,7 +207,7 @@ def serve(port: int) -> None:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Watch or serve until a signal comes."""
+    """Watch or serve until a signal ends this process."""
     parser = argparse.ArgumentParser(prog="python -m pytinc.lab.probe")
     roles = parser.add_subparsers(dest="role", required=True)
     watch = roles.add_parser("watch", help="ping and connect")

@@ -1,6 +1,6 @@
-"""A client's pings as a line of marks, one for each twentieth of a second; and what a fault did to them.
+"""A client's pings as a line of marks, one for each twentieth of a second, and the outcome of a fault.
 
-Pure: what a probe has told (``lab.outage``) goes in, text comes out. The demo shows it.
+It is pure: a trace of a probe (``lab.outage``) goes in, text comes out. The demo shows it.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Final, NamedTuple
 from pytinc.lab.outage import FLIGHT_S, Trace
 
 CELL_S: Final = 0.05
-"""Seconds of one mark."""
+"""How many seconds one mark stands for."""
 
 
 class Marks(NamedTuple):
-    """The marks for pings that all were answered, that were answered in part, and that all were lost."""
+    """The marks for times in which all pings, some pings, and no pings were answered."""
 
     all: str
     some: str
@@ -29,11 +29,11 @@ PLAIN: Final = Marks("#", "+", ".")
 
 
 def draw(trace: Trace, now: float, count: int, marks: Marks) -> str:
-    """Return the last ``count`` marks; a blank one stands for a time in which no ping was sent.
+    """Return the last ``count`` marks; a blank stands for a time in which no ping was sent.
 
-    The last tenth of a second is left out: its answers may be under way.
+    The last tenth of a second is left out, because its answers may be under way.
     """
-    # Marks stand at fixed times, so that the line moves as a whole.
+    # Each mark stands for a fixed time, so that the line moves as a whole.
     last = math.floor((now - FLIGHT_S) / CELL_S)
     sent, answered = [0] * count, [0] * count
     for number, when in reversed(trace.sent.items()):
@@ -55,28 +55,28 @@ def _mark(sent: int, answered: int, marks: Marks) -> str:
 
 
 def quiet(trace: Trace, now: float) -> float:
-    """For how long no ping was answered, as far as that is known now."""
+    """Return for how many seconds no ping has been answered, as far as is known ``now``."""
     answered = (when for number, when in reversed(trace.sent.items()) if trace.in_time(number))
     return max(0.0, now - FLIGHT_S - next(answered, now))
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a fault was like for the client."""
+    """The outcome of a fault for the client. Times are in seconds."""
 
     fault: str
     network: str
     holder: str
-    """The node that answered before ..."""
+    """The node that answered before."""
     successor: str | None
-    """... and the one that answers now."""
+    """The node that answers now, or None if none does."""
     silence: float
     """The longest time between two answered pings."""
     lost: int
     connection_gap: float
     """The longest time between two new TCP connections."""
     watched: float
-    """Seconds from the fault to the end of the measurement."""
+    """The time from the fault to the end of the measurement."""
 
     @property
     def moved(self) -> bool:
@@ -85,12 +85,12 @@ class Outcome:
 
     @property
     def brief(self) -> str:
-        """The silence and the lost pings, for a sentence."""
+        """The silence and the lost pings, as part of a sentence."""
         pings = {0: "no ping lost", 1: "1 ping lost"}.get(self.lost, f"{self.lost} pings lost")
         return f"silence {self.silence:.2f} s, {pings}" if self.lost else pings
 
     def row(self) -> tuple[str, ...]:
-        """A line of the table at the end."""
+        """Return the cells for the final table, in the order of `COLUMNS`."""
         return (
             self.fault,
             self.network,
@@ -110,7 +110,7 @@ COLUMNS: Final = ("holder", "daemons", "who answers", "silence", "pings lost", "
 def measure(
     fault: str, network: str, holders: tuple[str, str | None], since: float, until: float
 ) -> Callable[[Trace], Outcome]:
-    """Return the question for a trace: what was a fault at ``since`` like, as far as known at ``until``?"""
+    """Return a function that computes the outcome of a fault at ``since`` from a trace up to ``until``."""
     holder, successor = holders
 
     def ask(trace: Trace) -> Outcome:
@@ -129,7 +129,7 @@ def measure(
 
 
 def objections(outcomes: list[Outcome], limit: float) -> list[str]:
-    """What is wrong with these outcomes, as sentences: each address must move within ``limit`` seconds."""
+    """Return a sentence for each outcome in which the address did not move within ``limit`` seconds."""
     found = []
     for outcome in outcomes:
         if not outcome.moved:

@@ -1,7 +1,8 @@
-"""One network of the demo: five hosts on a switch, and a client that pings an address of three of them.
+"""One network of the demo: five hosts on a switch. Three hold one address, and one is a client that pings it.
 
-The same shape for either kind of daemon, so that the demo can show one beside the other. node_1 is the entry
-everyone connects to, node_2 to node_4 each hold the virtual address next to their own, node_5 is the client.
+The network has the same shape for both kinds of daemons, so that the demo can compare them. node_1 is the
+entry that all others connect to, node_2 to node_4 hold the virtual address next to their own, and node_5 is
+the client.
 """
 
 from __future__ import annotations
@@ -30,13 +31,13 @@ ADDRESSES: Final = {
 }
 PORT: Final = 7007
 LOOK_S: Final = 0.5
-"""Seconds between two looks at the client's neighbour table."""
+"""Seconds between two readings of the client's neighbour table."""
 QUIET_S: Final = 0.15
-"""A silence that is worth a word."""
+"""The line of pings mentions a silence that is longer than this."""
 
 
 def roles() -> dict[str, str]:
-    """What each node is in the story."""
+    """Return the role of each node, by name."""
     return {ENTRY: "entry", **dict.fromkeys(HOLDERS, "holder"), CLIENT: "client"}
 
 
@@ -59,7 +60,7 @@ class Stage:
         self.close()
 
     def close(self) -> None:
-        """Take everything down that is not kept."""
+        """End the pings, and take the lab down unless it is kept."""
         self.stop_watching()
         self.lab.close()
 
@@ -76,7 +77,7 @@ class Stage:
 
     @property
     def watch(self) -> Watch:
-        """The client's pings; LabError when there are none."""
+        """The client's pings. Raises LabError if the client does not ping."""
         if self._watch is None:
             raise LabError("the client does not ping")
         return self._watch
@@ -84,7 +85,7 @@ class Stage:
     # Building
 
     def build(self, detail: Callable[[str], None]) -> None:
-        """Make hosts, keys and configuration."""
+        """Make hosts, keys and configuration; ``detail`` is called with the name of each node."""
         for name, addresses in ADDRESSES.items():
             detail(name)
             self.network.add(name, self.kind, addresses, [] if name == ENTRY else [ENTRY])
@@ -102,7 +103,7 @@ class Stage:
             serve(self.network[name].host, PORT)
 
     def warm_up(self) -> None:
-        """One answered ping from the client to each other node."""
+        """Ping each other node from the client until it answers once."""
         others = [node.address for node in self.network if node is not self.client]
         with ThreadPoolExecutor(WORKERS) as workers:
             list(workers.map(self.wait_for_answer, others))
@@ -114,21 +115,21 @@ class Stage:
     # The client's pings
 
     def start_watching(self) -> None:
-        """Let the client ping the virtual address, and connect to it, without end."""
+        """Let the client ping the virtual address and connect to it, until `stop_watching`."""
         self._watch = Watch(self.client.host, VIP, PORT)
 
     def stop_watching(self) -> None:
-        """End that."""
+        """End the client's pings."""
         if self._watch is not None:
             self._watch.close()
             self._watch = None
 
     def served(self, since: float) -> bool:
-        """Whether the client has been served well for a while that began after ``since``."""
+        """Return whether the client is served well, judged by what it started after ``since``."""
         return self.watch.steady(since)
 
     def line(self, count: int, marks: Marks) -> str:
-        """The last pings, and who answers them."""
+        """Return the last pings as ``count`` marks, with the node that answers or the time of silence."""
         now = time.monotonic()
         pings, silence = self.watch.ask(lambda trace: (draw(trace, now, count, marks), quiet(trace, now)))
         if silence > QUIET_S:
@@ -142,16 +143,16 @@ class Stage:
         return self._answering or "somebody"
 
     def answering(self) -> str | None:
-        """The node that the client believes in: the one whose MAC address its neighbour table has."""
+        """Return the node that the client sends to: the one whose MAC address is in its neighbour table."""
         mac, _ = neighbour(self.client.host, VIP)
         return next((node.name for node in self.network if node.mac == mac), None)
 
     def served_by(self) -> str | None:
-        """The node that has served the client well of late; None if there is none."""
+        """Return the node that serves the client well now, or None."""
         return self.answering() if self.served(0) else None
 
     def holder(self) -> Node:
-        """The node that answers the client; LabError if there is none."""
+        """Return the node that answers the client. Raises LabError if there is none."""
         name = self.answering()
         if name is None:
             raise LabError(f"the client's neighbour table has no MAC address for {VIP}")
@@ -160,23 +161,26 @@ class Stage:
     # Faults
 
     def cut(self, node: Node) -> float:
-        """Cut a node off without a word to anybody; when that was."""
+        """Cut a node off, and return when that was."""
         begin = time.monotonic()
         self.lab.cut_off(node.host)
         return begin
 
     def outcome(self, fault: str, holder: Node, since: float, limit: float) -> Outcome:
-        """What a fault of a holder was like; nothing after ``limit`` seconds counts."""
+        """Return the outcome of a fault of a holder, seen for at most ``limit`` seconds."""
         until = min(time.monotonic(), since + limit)
         successor = self.answering() if self.served(since) else None
         return self.watch.ask(measure(fault, self.kind.title, (holder.name, successor), since, until))
 
     def log_sizes(self) -> dict[str, int]:
-        """How much each daemon has logged."""
+        """Return the length of each daemon's log, by name."""
         return {node.name: len(node.log()) for node in self.network}
 
     def log_lines(self, sizes: dict[str, int], about: str) -> list[tuple[str, str]]:
-        """What was logged about something since then: the node, and its line without date and program."""
+        """Return the lines with this text that were logged since `log_sizes` returned ``sizes``.
+
+        Each is a pair of the node and the line without date and program.
+        """
         return [
             (node.name, line.partition("]: ")[2] or line)
             for node in self.network

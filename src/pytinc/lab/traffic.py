@@ -1,4 +1,4 @@
-"""Traffic between lab hosts by ping and iperf3, and what their reports say.
+"""Traffic between lab hosts by ping and iperf3, and parsers of their reports.
 
 Used by the demo, the interop tests and ``benchmarks/pairs.py``.
 """
@@ -17,7 +17,7 @@ from pytinc.lab.namespaces import Host, LabError
 from pytinc.lab.node import PATIENCE_S, wait_until
 
 IPERF_PORT: Final = 5201
-IPERF_SLACK_S: Final = PATIENCE_S  # beyond the measured time: connecting, and a report from a busy machine
+IPERF_SLACK_S: Final = PATIENCE_S  # time to connect, and for the report of a busy machine
 
 _PING: Final = re.compile(r"(\d+) packets transmitted, (\d+) received")
 _REPLY: Final = re.compile(r"icmp_seq=(\d+) ttl=\d+ time=([\d.]+)")
@@ -25,7 +25,7 @@ _REPLY: Final = re.compile(r"icmp_seq=(\d+) ttl=\d+ time=([\d.]+)")
 
 @dataclass(frozen=True, slots=True)
 class PingReport:
-    """The end of a ping: how many went out and came back, and round-trip times by sequence number."""
+    """The report of ping: how many echoes were sent and answered, and round-trip times by sequence number."""
 
     sent: int
     received: int
@@ -33,12 +33,12 @@ class PingReport:
 
     @property
     def lost(self) -> int:
-        """How many got no answer."""
+        """How many echoes got no answer."""
         return self.sent - self.received
 
 
 def parse_ping(text: str) -> PingReport:
-    """What ping printed; LabError when that is no report."""
+    """Parse what ping printed. Raises LabError if it is not a report."""
     match = _PING.search(text)
     if match is None:
         raise LabError(f"not a report of ping: {text.strip()}")
@@ -47,21 +47,24 @@ def parse_ping(text: str) -> PingReport:
 
 
 def ping_command(address: str, count: int, interval: float, wait: float, size: int) -> tuple[str, ...]:
-    """The ping command; ``wait`` is how many seconds the first echo may take. Later ones get less."""
+    """Return the ping command; ``wait`` is how many seconds the first echo may take. Later ones get less."""
     return ("ping", "-n", "-c", str(count), "-i", str(interval), "-W", str(wait), "-s", str(size), address)
 
 
 def ping_times(host: Host, address: str, count: int, *, interval: float = 0.2) -> PingReport:
     """Ping an address from a host to measure round trips.
 
-    What comes late is lost, see ``lab.echo``, where there is patience.
+    A late answer counts as lost; ``lab.echo`` waits longer.
     """
     command = ping_command(address, count, interval, 1, 56)
     return parse_ping(host.run(*command, check=False, timeout=count * interval + PATIENCE_S).stdout)
 
 
 def neighbour(host: Host, address: str) -> tuple[str | None, str]:
-    """The MAC address a host has for an address, or None, and the state of the entry ("NONE": no entry)."""
+    """Return the MAC address that a host has for an address, or None, and the state of its neighbour entry.
+
+    The state is "NONE" if there is no entry.
+    """
     words = host.run("ip", "neigh", "show", address).stdout.split()
     if not words:
         return None, "NONE"
@@ -71,7 +74,7 @@ def neighbour(host: Host, address: str) -> tuple[str | None, str]:
 
 @dataclass(frozen=True, slots=True)
 class IperfReport:
-    """A TCP run of iperf3: what arrived (bit/s; bytes of each second) and how much was sent again."""
+    """The report of iperf3 for TCP: the rate, the bytes of each second, and the segments sent again."""
 
     bits_per_second: float
     intervals: tuple[float, ...]
@@ -84,7 +87,7 @@ class IperfReport:
 
 
 def parse_iperf(text: str) -> IperfReport:
-    """The JSON report of an iperf3 client; LabError when the run failed."""
+    """Parse the JSON report of an iperf3 client. Raises LabError if the run failed."""
     try:
         report = json.loads(text)
         if "error" in report:
@@ -100,7 +103,7 @@ def parse_iperf(text: str) -> IperfReport:
 
 @dataclass(frozen=True, slots=True)
 class UdpReport:
-    """A UDP run of iperf3: packets sent and packets that arrived, in how many seconds."""
+    """The report of iperf3 for UDP: packets sent, packets that arrived, and the duration."""
 
     sent: int
     delivered: int
@@ -108,19 +111,20 @@ class UdpReport:
 
     @property
     def packets_per_second(self) -> float:
-        """The rate at which packets arrived."""
+        """The rate of packets that arrived."""
         return self.delivered / self.seconds
 
     @property
     def loss_percent(self) -> float:
-        """The share of the sent packets that did not arrive."""
+        """The share of the sent packets that did not arrive, in per cent."""
         return 100 * (1 - self.delivered / self.sent) if self.sent else 0.0
 
 
 def parse_iperf_udp(text: str, size: int) -> UdpReport:
-    """The JSON report of an iperf3 client that sent UDP packets of ``size`` bytes; LabError when it failed.
+    """Parse the JSON report of an iperf3 client that sent UDP packets of ``size`` bytes.
 
-    What arrived is counted in bytes: iperf3's own count of losses misses those at the end of a run.
+    Packets that arrived are counted by their bytes, because iperf3's own count of losses misses those at the
+    end of a run. Raises LabError if the run failed.
     """
     try:
         report = json.loads(text)
@@ -134,7 +138,7 @@ def parse_iperf_udp(text: str, size: int) -> UdpReport:
 
 @contextlib.contextmanager
 def _listener(server: Host, port: int) -> Iterator[None]:
-    """An iperf3 server that listens, for one run."""
+    """Run an iperf3 server that listens, for one run of a client."""
     listener = server.spawn("iperf3", "--server", "--one-off", "--port", str(port), output=subprocess.DEVNULL)
     try:
         listening = f"sport = :{port}"
@@ -162,14 +166,17 @@ def iperf(
     streams: int = 1,
     port: int = IPERF_PORT,
 ) -> IperfReport:
-    """Send TCP from one host to an address of another for some seconds; ``reverse``: the other way."""
+    """Send TCP from ``client`` to an address of ``server``, or with ``reverse`` the other way.
+
+    Raises LabError if the run fails.
+    """
     options = ["--parallel", str(streams), *(["--reverse"] if reverse else [])]
     with _listener(server, port):
         return parse_iperf(_run_client(client, address, port, seconds, *options))
 
 
 def udp_flood(client: Host, server: Host, address: str, seconds: int, size: int) -> UdpReport:
-    """Send UDP packets with ``size`` bytes of payload as fast as the client can."""
+    """Send UDP packets of ``size`` bytes as fast as the client can. Raises LabError if the run fails."""
     with _listener(server, IPERF_PORT):
         options = ("--udp", "--bitrate", "0", "--length", str(size))
         return parse_iperf_udp(_run_client(client, address, IPERF_PORT, seconds, *options), size)

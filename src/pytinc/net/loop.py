@@ -24,6 +24,31 @@ class Tasks:
         return self._group.create_task(work, name=name)
 
 
+class OwnTasks:
+    """Tasks that one part starts and cancels as it needs them, each with a name.
+
+    An error in one is reported to the loop's exception handler, like one in a callback.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Start ``work``; to end it, cancel the task."""
+        task = self._loop.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._loop.call_exception_handler(
+                {"message": f"task {task.get_name()} failed", "exception": error, "task": task}
+            )
+
+
 def new_event_loop(*, use_uvloop: bool | None = None) -> asyncio.AbstractEventLoop:
     """Return a new loop. None: uvloop if it can be imported; True and False force the choice (for tests)."""
     if use_uvloop is not False:

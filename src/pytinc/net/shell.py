@@ -27,6 +27,7 @@ from pytinc.control.messages import (
 from pytinc.control.vips import Order
 from pytinc.errors import ConfigError
 from pytinc.net import shared, statistics, vips
+from pytinc.net.checks import HealthChecks, ScriptCommand
 from pytinc.net.hostnames import HostNames
 from pytinc.net.log import LogFunction
 from pytinc.net.marks import groups_by_mark
@@ -55,7 +56,9 @@ from pytinc.node.actions import (
 from pytinc.node.hosts import HostSource
 from pytinc.node.node import Node
 from pytinc.node.stats import node_stats
+from pytinc.vip.health import Outcome
 from pytinc.wire.address import Address, SockAddr
+from pytinc.wire.virtual_ip import Check
 
 if TYPE_CHECKING:
     from pytinc.datapath.runs import DatagramRun, FrameRun
@@ -90,6 +93,7 @@ class Shell:
         netname: str | None = None,
         log: LogFunction,
         run_script: Callable[[str, Mapping[str, str]], None],
+        script_command: ScriptCommand,
         on_fatal: Callable[[str], None],
         deliver_capture: Callable[[list[bytes]], None],
         clock: Callable[[], float] = uptime,
@@ -100,6 +104,7 @@ class Shell:
         self._log = log
         self._clock = clock
         self._run_script = run_script
+        self._script_command = script_command
         self._deliver_capture = deliver_capture
         self._listeners = listeners
         self._device = DeviceFeed(
@@ -117,6 +122,8 @@ class Shell:
             loop, watched=node.known_addresses, on_change=self._address_changed, log=log
         )
         self._resolver = Resolver(loop)
+        self._checks: HealthChecks | None = None
+        """None until a virtual IP has any."""
         self.meta = MetaStreams(
             loop, self, node.settings, resolver=self._resolver, netname=netname, log=log, clock=clock
         )
@@ -156,6 +163,7 @@ class Shell:
         held, self._held = self._held or [], None
         for action in held:
             self._perform[type(action)](action)
+        self._run_checks(self.node.settings)
         self._deadline.arm(self.node.next_deadline())
 
     async def withdraw(self) -> None:
@@ -174,6 +182,8 @@ class Shell:
         self._device.stop()
         self._udp.stop()
         self._own_addresses.stop()
+        if self._checks is not None:
+            self._checks.stop()
         self._held = None
         self.node.stop(self._clock())
         self.settle()
@@ -269,6 +279,23 @@ class Shell:
             self.node.address_removed(address, lost_by, now)
         self.settle()
 
+    def _run_checks(self, settings: Settings) -> None:
+        if self._checks is None:
+            if not any(vip.checks for vip in settings.virtual_ips):
+                return
+            self._checks = HealthChecks(
+                self._loop,
+                on_result=self._checked,
+                script=self._script_command,
+                resolver=self._resolver,
+                log=self._log,
+            )
+        self._checks.set(settings.virtual_ips, self.node.next_check)
+
+    def _checked(self, address: bytes, check: Check, outcome: Outcome) -> None:
+        self.node.check_result(address, check, outcome, self._clock())
+        self.settle()
+
     def _resolved(self, asked: Resolve, addresses: Sequence[Address]) -> None:
         if not addresses:
             self._log(1, "error", f"No address found for {asked.host} port {asked.port} of {asked.peer}")
@@ -295,6 +322,7 @@ class Shell:
         self.meta.settings = settings
         self.node.reload(settings, self._clock())
         self.settle()
+        self._run_checks(settings)
 
     def retry(self) -> None:
         """Try waiting outgoing connections immediately."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pytinc.config.settings import Mode
 from pytinc.datapath.guard_table import GuardTable
+from pytinc.errors import DecodeError
 from pytinc.node.actions import RunScript, Withdrawn
 from pytinc.node.core import Core
 from pytinc.node.forwarding import Forwarding
@@ -21,6 +22,7 @@ from pytinc.node.probes import Probes
 from pytinc.node.records import Peer
 from pytinc.node.rules import hears_neighbours
 from pytinc.node.tunnels import Tunnels
+from pytinc.node.vip_rights import VipRights
 from pytinc.protocol.switch import SubnetTable
 from pytinc.vip import actions
 from pytinc.vip.guard import Guard
@@ -32,7 +34,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pytinc.datapath.output import Output, Upcalls
-    from pytinc.vip.views import GuardCounters, GuardSummary, GuardView
+    from pytinc.vip.health import Outcome
+    from pytinc.vip.views import GuardCounters, GuardSummary, GuardView, PolicyView
+    from pytinc.wire.virtual_ip import Check
 
 USES_LIFE: Final = 600.0
 """Seconds for which it is remembered that a station sent to a holder."""
@@ -62,8 +66,10 @@ class NodeGuard:
         self._tunnels = tunnels
         self._inject = inject
         """Sends a frame of our own into the switch."""
+        self._rights = VipRights(core)
         self._guard = Guard(core.me.name, core.me.slot.id, self, core.random_float)
         self._next_pruning = math.inf
+        self._now = 0.0
         self._owners_changed = False
         """Nodes fell silent, or answer again, and the owners of MACs and subnets are still the old ones."""
         self._traffic: dict[str, tuple[int, float]] = {}
@@ -76,6 +82,10 @@ class NodeGuard:
             actions.SetSilent: self._set_silent,
             actions.Notice: lambda action, now: core.log(action.level, action.priority, action.message),
             actions.Changed: lambda action, now: core.act(RunScript("vip-changed", action.environment)),
+            actions.SendRecord: self._send_record,
+            actions.ServiceChanged: lambda action, now: core.act(
+                RunScript(action.script, action.environment)
+            ),
             actions.NewRules: lambda action, now: self._write_rules(now),
             actions.Gone: lambda action, now: core.act(Withdrawn()),
         }
@@ -89,8 +99,14 @@ class NodeGuard:
         enabled = settings.neighbour_guard and settings.mode is not Mode.HUB
         table = self._core.table
         table.guard = (table.guard or GuardTable()) if enabled and hears_all else None
+        self._rights.load()
+        self._now = now
         self._guard.configure(
-            now, enabled=enabled, addresses=hears_all, interval=settings.guard_interval / 1000
+            now,
+            enabled=enabled,
+            addresses=hears_all,
+            interval=settings.guard_interval / 1000,
+            virtual_ips=settings.virtual_ips,
         )
         self._next_pruning = now + USES_INTERVAL
         self._write_rules(now)
@@ -113,6 +129,36 @@ class NodeGuard:
     def address_removed(self, address: bytes, macs: frozenset[bytes], now: float) -> None:
         """The host gave up an address."""
         self._guard.address_removed(address, macs, now)
+        self.settle(now)
+
+    # -- virtual IPs by policy --
+
+    def policy_view(self, now: float) -> PolicyView:
+        """Take a picture of the virtual IPs with members."""
+        return self._guard.policy.view(now)
+
+    def check_result(self, address: bytes, check: Check, outcome: Outcome, now: float) -> None:
+        """A health check of ours has run."""
+        self._guard.policy.checked(address, check, outcome, now)
+        self._after_command(now)
+
+    def drain(self, now: float, *, on: bool) -> None:
+        """Serve nothing, or serve again."""
+        self._guard.policy.drain(now, on=on)
+        self._after_command(now)
+
+    def move(self, address: bytes, target: str, now: float) -> None:
+        """Have another member serve; PolicyError tells people why not."""
+        self._guard.policy.move(address, target, now)
+        self._after_command(now)
+
+    def freeze(self, address: bytes, now: float, *, on: bool) -> None:
+        """Keep an address where it is, or no longer; PolicyError tells people why not."""
+        self._guard.policy.freeze(address, now, on=on)
+        self._after_command(now)
+
+    def _after_command(self, now: float) -> None:
+        self._guard.act_now(now)
         self.settle(now)
 
     def summary(self) -> GuardSummary:
@@ -182,6 +228,15 @@ class NodeGuard:
         """A probe of a peer came."""
         self._guard.heard(peer.name, now)
 
+    def member_record(self, peer: Peer, payload: bytes, now: float) -> None:
+        """A member record came from a peer."""
+        self._now = now
+        try:
+            self._guard.member_record(peer.name, peer.slot.id, payload, now)
+        except DecodeError as error:
+            self._core.complain(f"{peer.name} sent {error}", now)
+        self.settle(now)
+
     def meta_answered(self, peer: Peer, now: float) -> None:
         """A peer answered over meta connections."""
         self._guard.meta_answered(peer.name, now)
@@ -248,6 +303,31 @@ class NodeGuard:
         slot = self._core.table.by_id.get(node_id)
         return None if slot is None else slot.name
 
+    def own_mac(self) -> bytes | None:
+        """Return the MAC address of the device."""
+        return self._core.table.hwaddr
+
+    def record_peers(self) -> Iterable[str]:
+        """Return the nodes that take member records and can be reached by UDP."""
+        return [
+            peer.name
+            for peer in self._core.peers.values()
+            if peer.takes_records and peer.reachable and peer.slot.confirmed
+        ]
+
+    def is_stranger(self, node: str) -> bool:
+        """Tell whether no probe of a node has told yet what it can do."""
+        peer = self._core.peers.get(node)
+        return peer is not None and peer.reachable and not peer.slot.confirmed
+
+    def may_hold(self, node: str, address: bytes) -> bool:
+        """Tell whether a node may serve an address."""
+        return self._rights.may_hold(node, address, self._now)
+
+    def possible_members(self, addresses: Iterable[bytes]) -> Iterable[str]:
+        """Return the reachable nodes that may be members of one of these addresses."""
+        return self._rights.possible_members(addresses)
+
     def has_rivals(self) -> bool:
         """Tell whether any subnet has more than one owner."""
         return self._subnets.has_rivals
@@ -286,6 +366,11 @@ class NodeGuard:
             self._meta_output.ping(peer.connection, now)
         else:
             self._meta_output.send_towards(peer, ReqKey(me, peer.name, Number.REQ_PUBKEY).format())
+
+    def _send_record(self, action: actions.SendRecord, now: float) -> None:
+        peer = self._core.peers.get(action.node)
+        if peer is not None:
+            self._probes.send_member_record(peer, action.payload)
 
     def _keep_warm(self, action: actions.KeepWarm, now: float) -> None:
         peer = self._core.peers.get(action.node)

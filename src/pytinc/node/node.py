@@ -32,7 +32,6 @@ from pytinc.crypto.keys import PrivateKey
 from pytinc.datapath.datapath import DataPath
 from pytinc.datapath.output import Output
 from pytinc.datapath.table import ForwardingTable
-from pytinc.errors import PolicyError
 from pytinc.node.actions import Action
 from pytinc.node.activation import Activation
 from pytinc.node.address_caches import AddressCaches
@@ -78,18 +77,18 @@ from pytinc.node.timers import Periodic, Timed
 from pytinc.node.topology import Topology
 from pytinc.node.tunnels import Tunnels
 from pytinc.node.upcalls import UpcallHandler
-from pytinc.vip.views import PolicyView
 from pytinc.wire.address import Address, SockAddr
 from pytinc.wire.version import PROTOCOL_MINOR
 
 if TYPE_CHECKING:
     from pytinc.datapath.runs import DatagramRun, FrameRun
-    from pytinc.vip.views import GuardSummary, GuardView
+    from pytinc.vip.health import Outcome
+    from pytinc.vip.views import GuardSummary, GuardView, PolicyView
+    from pytinc.wire.virtual_ip import Check
 
 PERIODIC_INTERVAL: Final = 5.0
 AGEING_INTERVAL: Final = 10.0
 PING_CHECK_INTERVAL: Final = 1.0
-_NO_VIRTUAL_IPS: Final = "this node knows no virtual IPs"
 
 
 class Node:
@@ -311,28 +310,38 @@ class Node:
         return self.guard.summary()
 
     def policy_view(self, now: float) -> PolicyView:
-        """Return what this node knows of virtual IPs by policy."""
-        return PolicyView(draining=False, addresses=())
+        """Return the virtual IPs that have members, and who serves them."""
+        return self.guard.policy_view(now)
+
+    def check_result(self, address: bytes, check: Check, outcome: Outcome, now: float) -> None:
+        """A health check of a virtual IP has run."""
+        self.guard.check_result(address, check, outcome, now)
+        self._settle(now)
 
     def vip_drain(self, now: float) -> None:
-        """Serve no virtual IP from now on."""
-        raise PolicyError(_NO_VIRTUAL_IPS)
+        """Let other members serve all virtual IPs."""
+        self.guard.drain(now, on=True)
+        self._settle(now)
 
     def vip_undrain(self, now: float) -> None:
-        """Serve virtual IPs again."""
-        raise PolicyError(_NO_VIRTUAL_IPS)
+        """Serve virtual IPs again when it is this node's turn."""
+        self.guard.drain(now, on=False)
+        self._settle(now)
 
     def vip_move(self, address: bytes, target: str, now: float) -> None:
-        """Have another member serve a virtual IP. Raises `PolicyError`."""
-        raise PolicyError(_NO_VIRTUAL_IPS)
+        """Have a member serve a virtual IP; PolicyError tells people why that is not possible."""
+        self.guard.move(address, target, now)
+        self._settle(now)
 
     def vip_freeze(self, address: bytes, now: float) -> None:
-        """Let the owner of a virtual IP keep it. Raises `PolicyError`."""
-        raise PolicyError(_NO_VIRTUAL_IPS)
+        """Keep a virtual IP where it is; PolicyError tells people why that is not possible."""
+        self.guard.freeze(address, now, on=True)
+        self._settle(now)
 
     def vip_thaw(self, address: bytes, now: float) -> None:
-        """End `vip_freeze`. Raises `PolicyError`."""
-        raise PolicyError(_NO_VIRTUAL_IPS)
+        """Let a virtual IP move again; PolicyError tells people why that is not possible."""
+        self.guard.freeze(address, now, on=False)
+        self._settle(now)
 
     def stop(self, now: float) -> None:
         """Close all meta connections without a word and run the down scripts."""

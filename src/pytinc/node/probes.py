@@ -94,6 +94,11 @@ class Probes:
             request = peer.path.make_request(lambda size: nonce)
             self._send_to(peer, request, peer.slot.socket, peer.slot.address)
 
+    def send_member_record(self, peer: Peer, payload: bytes) -> None:
+        """Send a member record of virtual IPs to a pytinc node whose address is proved."""
+        if peer.slot.confirmed and peer.slot.address is not None:
+            self._send_to(peer, payload, peer.slot.socket, peer.slot.address)
+
     def datagram_too_big(self, name: str, size: int, now: float) -> None:
         """The kernel refused a datagram: the path MTU is smaller (tinc: reduce_mtu())."""
         peer = self._core.peers.get(name)
@@ -154,6 +159,7 @@ class Probes:
     def _learn_capabilities(self, peer: Peer, capabilities: Capability, now: float) -> None:
         """Note what a peer takes under the present key (docs/protocol.md)."""
         peer.is_guard = Capability.GUARD in capabilities
+        peer.takes_records = Capability.MEMBER_RECORDS in capabilities
         session = peer.slot.session
         if session is None or session.state is State.REKEY_ACK:
             return  # we already seal under the new key, and the probe came under the old one

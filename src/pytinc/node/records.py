@@ -62,6 +62,7 @@ class Peer:
         "route",
         "session",
         "slot",
+        "takes_records",
         "udp_info_sent",
         "waiting_for_key",
     )
@@ -103,6 +104,7 @@ class Peer:
         self.incomplete_told = NEVER
         """When we last told it that pieces of its super-frames are lost."""
         self.is_guard = False
+        self.takes_records = False
         """Its probes say that it takes care of its own stations (`pytinc.vip`)."""
         # Addresses.
         self.roaming: Address | None = None

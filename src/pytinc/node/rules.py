@@ -67,7 +67,7 @@ def path_settings(settings: Settings, takes_super_frames: bool) -> PathSettings:
 def _capabilities(settings: Settings, takes_super_frames: bool) -> Capability:
     capabilities = Capability.NONE
     if settings.neighbour_guard and hears_neighbours(settings):
-        capabilities |= Capability.GUARD
+        capabilities |= Capability.GUARD | Capability.MEMBER_RECORDS
     if settings.fast_tag:
         capabilities |= Capability.FAST_TAG
         # A router looks at each packet.

@@ -16,7 +16,9 @@ from pytinc.node.sessions import Sessions
 from pytinc.node.subnets import Subnets
 from pytinc.node.tunnels import Tunnels
 from pytinc.wire.address import from_sockaddr
+from pytinc.wire.vip_record import MEMBER_RECORD
 
+_MEMBER_RECORD: Final = bytes((MEMBER_RECORD,))
 PROBE_NONCE: Final = slice(14, 18)
 """Random bytes of a request that come back in the answer."""
 
@@ -89,6 +91,9 @@ class UpcallHandler:
     def _on_probe(self, probe: Probe, now: float) -> None:
         peer = self._core.of_slot(probe.source)
         peer.failed_since = NEVER
+        if probe.payload[:1] == _MEMBER_RECORD:
+            self._guard.member_record(peer, probe.payload, now)
+            return
         if not probe.direct:
             return  # it says nothing about the path between us, and no known node sends these
         timed = True

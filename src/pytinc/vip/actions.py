@@ -46,6 +46,21 @@ class Mesh(Protocol):
     def name_of(self, node_id: bytes) -> str | None:
         """Return the node with this id."""
 
+    def own_mac(self) -> bytes | None:
+        """Return the MAC address of the own device; None if it has none."""
+
+    def record_peers(self) -> Iterable[str]:
+        """Return the nodes that take member records and can be reached by UDP."""
+
+    def is_stranger(self, node: str) -> bool:
+        """Tell whether no probe of a node has come yet: it may take member records."""
+
+    def may_hold(self, node: str, address: bytes) -> bool:
+        """Tell whether a node has the right to serve an address."""
+
+    def possible_members(self, addresses: Iterable[bytes]) -> Iterable[str]:
+        """Return the reachable nodes that may be members of one of these addresses."""
+
     def has_rivals(self) -> bool:
         """Tell whether any subnet has more than one owner."""
 
@@ -107,6 +122,22 @@ class Changed:
 
 
 @dataclass(frozen=True, slots=True)
+class SendRecord:
+    """Send a member record to a pytinc node."""
+
+    node: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceChanged:
+    """This node's host serves a virtual address now (script ``vip-up``), or no longer (``vip-down``)."""
+
+    script: str
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class NewRules:
     """`Guard.rules` is another one."""
 
@@ -117,7 +148,17 @@ class Gone:
 
 
 Action: TypeAlias = (
-    SendProbe | AskMeta | KeepWarm | SendFrame | SetSilent | Notice | Changed | NewRules | Gone
+    SendProbe
+    | AskMeta
+    | KeepWarm
+    | SendFrame
+    | SetSilent
+    | Notice
+    | Changed
+    | SendRecord
+    | ServiceChanged
+    | NewRules
+    | Gone
 )
 
 

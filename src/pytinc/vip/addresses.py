@@ -188,6 +188,11 @@ class AddressRecord:
             return self._together and not before
         return False
 
+    def add_holder(self, mac: bytes, now: float) -> None:
+        """A member told the MAC address at which its host has the address."""
+        if mac not in self.holders and len(self.holders) < MAX_HOLDERS:
+            self.holders[mac] = Holder(mac, now)
+
     def leave(self, holders: Iterable[bytes]) -> None:
         """Expect no answer of these holders until one comes."""
         for mac in holders:

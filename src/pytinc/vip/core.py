@@ -48,7 +48,8 @@ class Core:
         self.mesh = mesh
         self.table = AddressTable()
         self.own = OwnStations()
-        self.watch = Watch(mesh, int(random_float() * _NONCES))
+        self._random = random_float
+        self.watch = Watch(mesh, self.nonce())
         self.left: dict[str, float] = {}
         """Nodes whose clients were led elsewhere, and when, until they are back."""
         self.silenced: dict[str, dict[str, Silenced]] = {}
@@ -59,9 +60,10 @@ class Core:
         """When such a node came back last."""
         self.withdrawing = False
         """This node is about to stop."""
+        self.governed: dict[bytes, str | None] = {}
+        """Addresses with members (`pytinc.vip.policy`), and the node that serves each."""
         self.counters = GuardCounters()
         self.actions: list[Action] = []
-        self._random = random_float
 
     # -- services --
 
@@ -83,6 +85,10 @@ class Core:
         low, high = ends
         return low + self._random() * (high - low)
 
+    def nonce(self) -> int:
+        """Return 32 random bits."""
+        return int(self._random() * _NONCES)
+
     # -- facts --
 
     def is_silenced(self, node: str) -> bool:
@@ -100,7 +106,7 @@ class Core:
 
     def is_shared(self, record: AddressRecord) -> bool:
         """Tell whether an address is shared."""
-        return record.is_shared(self.mesh.owner)
+        return record.address in self.governed or record.is_shared(self.mesh.owner)
 
     def is_local(self, client: Client) -> bool:
         """Tell whether a client is behind the own device."""
@@ -130,8 +136,8 @@ class Core:
         return now - client.seen < GRACE or self.mesh.owner(client.mac) is not None
 
     def is_used(self, record: AddressRecord, now: float) -> bool:
-        """Tell whether anybody uses an address."""
-        if now - record.own_seen < IDLE_LIFE:
+        """Tell whether anybody uses an address, or it has members."""
+        if record.address in self.governed or now - record.own_seen < IDLE_LIFE:
             return True
         return any(self.uses(record, client, now) for client in record.clients.values())
 
@@ -144,6 +150,8 @@ class Core:
         owner = self.mesh.owner(mac)
         if mac not in record.holders or owner is None or owner in self.left:
             return False
+        if self.governed.get(record.address, owner) != owner:
+            return False  # another member does
         if owner == self.me:
             return not self.withdrawing
         return self.mesh.is_reachable(owner) and all(

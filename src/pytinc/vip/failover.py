@@ -11,7 +11,7 @@ import math
 from functools import partial
 from typing import Final
 
-from pytinc.vip.actions import Changed, Gone
+from pytinc.vip.actions import Changed
 from pytinc.vip.addresses import AddressRecord, Client
 from pytinc.vip.asking import WITHDRAWAL_MEMORY, Asking
 from pytinc.vip.core import Core, address_text
@@ -50,6 +50,8 @@ class Failovers:
         self._meta_answers: dict[str, float] = {}
         self._withdrawn_since = -math.inf
         self._withdrawal_due = math.inf
+        self.withdrawal_over = False
+        """A withdrawal that was begun has come to its end."""
         self.last_s: float | None = None
         """How long the last failover took, as far as we saw."""
 
@@ -65,7 +67,7 @@ class Failovers:
         core.left[node] = now
         for record in list(core.table):
             gone = frozenset(mac for mac in record.holders if core.mesh.owner(mac) == node)
-            if not gone or not core.is_shared(record):
+            if not gone or not core.is_shared(record) or record.address in core.governed:
                 continue
             seen, unseen = self._clients_of(
                 record, gone, node, self._cares(record, node, reason, hop, now), now
@@ -89,7 +91,7 @@ class Failovers:
         core = self._core
         for record in list(core.table):
             own = core.own_holders(record)
-            if not own or not core.is_shared(record):
+            if not own or not core.is_shared(record) or record.address in core.governed:
                 continue
             clients = [
                 client
@@ -122,6 +124,39 @@ class Failovers:
         core = self._core
         owner = core.mesh.owner(client.mac)
         return owner is not None and owner not in (core.me, hop) and hop in core.hops(owner, since)
+
+    def owner_changed(self, record: AddressRecord, before: str | None, owner: str, now: float) -> None:
+        """Another member serves an address (`pytinc.vip.policy`): lead our own stations there.
+
+        The member itself tells all other clients.
+        """
+        core = self._core
+        macs = frozenset(mac for mac in record.holders if core.mesh.owner(mac) == owner)
+        gone = frozenset(record.holders) - macs
+        for healing in self._healings:
+            if healing.record is record:
+                healing.end()
+        clients = [
+            client
+            for client in record.clients.values()
+            if core.is_local(client)
+            and client.mac not in record.holders
+            and core.holder_of(record, client, now) not in macs
+        ]
+        if macs and gone and clients:
+            detector = None if before is None else core.watch.get(before)
+            silence = 0.0 if detector is None or detector.is_there else now - detector.last_heard
+            reason = "silent" if silence else "moved"
+            self._heal(Healing(record, before or "nobody", gone, clients, reason, silence, now))
+
+    def is_gone(self, node: str) -> bool:
+        """Tell whether a node is silent, and does not answer over meta connections either."""
+        core = self._core
+        if not core.is_silenced(node):
+            return False
+        detector = core.watch.get(node)
+        answered = self._meta_answers.get(node, -math.inf)
+        return detector is None or answered < detector.suspect_since
 
     def back(self, node: str, now: float) -> None:
         """A node that was silent answers: its clients stay where they are."""
@@ -386,12 +421,13 @@ class Failovers:
     # -- withdrawal --
 
     def withdraw(self, now: float) -> None:
-        """Lead our own clients elsewhere; the action `Gone` tells the end."""
+        """Lead our own clients elsewhere; `withdrawal_over` tells the end."""
         core = self._core
         found = [
             moved
             for record in core.table
-            if (moved := self._withdrawal(record, core.own_holders(record), "withdrawn", now)) is not None
+            if record.address not in core.governed
+            and (moved := self._withdrawal(record, core.own_holders(record), "withdrawn", now)) is not None
         ]
         core.withdrawing = True
         for healing in found:
@@ -427,7 +463,8 @@ class Failovers:
         core, gone = self._core, self._core.own_holders(record) & macs
         if not gone:
             return
-        healing = self._withdrawal(record, gone, "removed", now)
+        governed = record.address in core.governed
+        healing = None if governed else self._withdrawal(record, gone, "removed", now)
         for mac in gone:
             del record.holders[mac]
             core.own.forget(mac, record.address)
@@ -490,7 +527,7 @@ class Failovers:
         for healing in self._healings:
             if not healing.told:
                 self._tell(healing)
-        self._core.actions.append(Gone())
+        self.withdrawal_over = True
 
 
 def _what(healing: Healing) -> str:
@@ -501,6 +538,8 @@ def _what(healing: Healing) -> str:
             return f"{healing.node} no longer has it"
         case "unreachable":
             return f"{healing.node} has left the mesh"
+        case "moved":
+            return f"{healing.node} does not serve it any more"
         case _:
             return f"{healing.node} withdraws"
 

@@ -17,7 +17,7 @@ asked for (`pytinc.vip.actions.Mesh`). Who does the work:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from pytinc.vip.actions import Action, AskMeta, Gone, Mesh, Rules, SetSilent
@@ -26,14 +26,16 @@ from pytinc.vip.asking import Asking
 from pytinc.vip.core import LOCAL_USE, Core, Silenced
 from pytinc.vip.corrections import Corrections
 from pytinc.vip.detector import State
-from pytinc.vip.failover import Failovers
+from pytinc.vip.failover import WITHDRAWAL_STEP, Failovers
 from pytinc.vip.notices import Notices
 from pytinc.vip.picture import guard_summary, guard_view
+from pytinc.vip.policy import Policy
 from pytinc.vip.review import Review
 from pytinc.vip.stations import OwnStations
 from pytinc.vip.views import GuardSummary, GuardView
 from pytinc.wire.ethernet import is_group
 from pytinc.wire.neighbour import GUARD_ADDRESS, GUARD_MAC, NO_NOTE, NOBODY, Kind, Message
+from pytinc.wire.virtual_ip import VirtualIP
 
 HEARTBEAT: Final = 0.2
 """Seconds between two ticks at the most while a shared address has a holder behind the own device."""
@@ -53,24 +55,36 @@ class Guard:
         self._make_parts()
         self._enabled = False
         self._has_addresses = False
+        self._told_gone = False
         self._due = math.inf
         """When `tick` wanted to be called."""
         self._next_beat = math.inf
+        self._ticked = -math.inf
 
     def _make_parts(self) -> None:
         core = self._core
         core.table, core.own = AddressTable(), OwnStations()
         core.left.clear()
         core.returned.clear()
+        core.governed = {}
         self._asking = Asking(core)
         self._failovers = Failovers(core, self._asking)
         self._corrections = Corrections(core, self._asking)
         self._notices = Notices(core)
-        self._review = Review(core, self._asking, self._failovers)
+        self._policy = Policy(core, self._failovers)
+        self._review = Review(core, self._asking, self._failovers, self._policy)
 
     # -- life --
 
-    def configure(self, now: float, *, enabled: bool, addresses: bool, interval: float) -> None:
+    def configure(
+        self,
+        now: float,
+        *,
+        enabled: bool,
+        addresses: bool,
+        interval: float,
+        virtual_ips: Sequence[VirtualIP] = (),
+    ) -> None:
         """Take over settings; ``addresses``: there is ARP to listen to (switch mode), not only subnets."""
         self._core.watch.set_interval(interval)
         self._has_addresses = enabled and addresses
@@ -82,7 +96,10 @@ class Guard:
             self._review.set_rules(Rules())
             self._make_parts()
             if self._core.withdrawing:
-                self._core.actions.append(Gone())  # who waits for it need not wait
+                self._say_gone()  # who waits for it need not wait
+        else:
+            self._policy.configure(virtual_ips, now)
+            self._apply_policy(now)
         if enabled:
             self._review.soon(now)
 
@@ -100,9 +117,22 @@ class Guard:
         """Lead our own clients elsewhere before the node stops. The action `Gone` tells when that is done."""
         if not self._core.withdrawing:
             self._failovers.withdraw(now)
+            self._policy.stop(now)
             if self._enabled:
                 self._review_now(now)
                 self._failovers.tick(now)
+                self._policy.tick(now)
+            self._see_whether_gone(now)
+
+    def _see_whether_gone(self, now: float) -> None:
+        if not self._core.withdrawing or self._told_gone:
+            return
+        if self._failovers.withdrawal_over and self._policy.has_stopped(now):
+            self._say_gone()
+
+    def _say_gone(self) -> None:
+        self._told_gone = True
+        self._core.actions.append(Gone())
 
     def known_addresses(self) -> list[bytes]:
         """Return all addresses in use. Any of them may become a shared one when the own host gets it."""
@@ -110,6 +140,7 @@ class Guard:
 
     def address_added(self, address: bytes, now: float) -> None:
         """The host got an address: have it answer, so that all guards know that it is a holder."""
+        self._policy.present(address, now, present=True)
         record = self._core.table.get(address)
         if record is None or self._core.withdrawing:
             return
@@ -121,6 +152,7 @@ class Guard:
 
     def address_removed(self, address: bytes, macs: frozenset[bytes], now: float) -> None:
         """The host, which has these MAC addresses, gave up an address: lead its clients elsewhere."""
+        self._policy.present(address, now, present=False)
         record = self._core.table.get(address)
         if record is not None and not self._core.withdrawing:
             self._failovers.address_removed(record, macs, now)
@@ -143,6 +175,8 @@ class Guard:
     def meta_answered(self, node: str, now: float) -> None:
         """A node answered over meta connections."""
         self._failovers.meta_answered(node, now)
+        self._policy.update(now)
+        self._apply_policy(now)
 
     def connection_closed(self, node: str, now: float) -> None:
         """A meta connection with a node ended."""
@@ -157,6 +191,8 @@ class Guard:
         if reachable:
             self._core.came_back(node, now)
             self._on_return(node, now)
+            self._policy.reachability(node, now, reachable=True)
+            self._apply_policy(now)
             return
         detector = self._core.watch.get(node)
         silence = now - detector.last_heard if detector is not None and detector.proved else 0.0
@@ -164,6 +200,7 @@ class Guard:
         self._apply_changes(now)
         if len(self._core.table):
             self._failovers.holder_gone(node, "unreachable", silence, now)
+            self._policy.reachability(node, now, reachable=False)
             self._review_now(now)
 
     def _on_return(self, node: str, now: float) -> None:
@@ -176,6 +213,28 @@ class Guard:
                 core.mesh.name_of(node_id) == node for node_id in record.callers
             ):
                 self._notices.newcomer(record, now)
+
+    def member_record(self, node: str, node_id: bytes, payload: bytes, now: float) -> None:
+        """Take a member record; DecodeError if it is malformed."""
+        self.heard(node, now)
+        if self._has_addresses:
+            self._policy.record(node, node_id, payload, now)
+            self.act_now(now)
+
+    def act_now(self, now: float) -> None:
+        """A command or a check may have changed who serves: tell the others and the data path at once."""
+        self._policy.tick(now)
+        self._apply_policy(now)
+        self._failovers.tick(now)
+
+    def _apply_policy(self, now: float) -> None:
+        if self._policy.take_changed():
+            self._review_now(now)
+
+    @property
+    def policy(self) -> Policy:
+        """Who serves which virtual IP: for commands, checks and pictures."""
+        return self._policy
 
     # -- what passes through the switch --
 
@@ -307,8 +366,10 @@ class Guard:
         if not self._enabled:
             self._due = math.inf
             return self._due
-        parts = (self._asking, self._failovers, self._corrections, self._notices, self._review)
+        parts = (self._asking, self._failovers, self._corrections, self._notices, self._review, self._policy)
         due = min(self._core.watch.next_deadline(), *(part.next_deadline() for part in parts))
+        if self._core.withdrawing and not self._told_gone:
+            due = min(due, self._ticked + WITHDRAWAL_STEP)
         # A host that stood still for a while must not answer old questions: the data path looks at our ticks.
         self._due = min(due, self._next_beat) if self.rules.own else due
         return self._due
@@ -318,18 +379,22 @@ class Guard:
         if not self._enabled:
             return
         core = self._core
-        self._next_beat = now + HEARTBEAT
+        self._next_beat, self._ticked = now + HEARTBEAT, now
         if now > self._due:
             core.watch.excuse(now, now - self._due)
+            self._policy.excuse(now - self._due)
         core.actions += core.watch.tick(now)
         self._apply_changes(now)
         if self._asking.tick(now):
             self._review.soon(now)
+        self._policy.tick(now)
+        self._apply_policy(now)
         self._review.tick(now)
         self._apply_changes(now)
         self._failovers.tick(now)
         self._corrections.tick(now)
         self._notices.tick(now)
+        self._see_whether_gone(now)
 
     def _apply_changes(self, now: float) -> None:
         """Draw the conclusions from what the detectors found."""
@@ -352,6 +417,8 @@ class Guard:
         behind = core.silenced.pop(node, {})
         freed = [freed for freed in sorted(behind) if not core.is_silenced(freed)]
         core.actions += [SetSilent(silent, silent=False) for silent in freed]
+        self._policy.update(now)
+        self._apply_policy(now)
         if not answers:
             return
         core.log(2, "info", f"{node} answers again")
@@ -369,6 +436,7 @@ class Guard:
         core.silenced[node] = {silent: Silenced(now, core.mesh.received(silent)) for silent in behind}
         for silent in behind:
             self._failovers.holder_gone(silent, "silent", silence, now, hop=node)
+        self._policy.update(now)
         self._failovers.relay_gone(node, silence, since, now)
         # At once: the data path must let the answers through.
         self._review_now(now)

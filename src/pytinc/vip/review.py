@@ -13,6 +13,7 @@ from pytinc.vip.asking import Asking
 from pytinc.vip.core import GRACE, IDLE_LIFE, LOCAL_USE, RECENT_USE, Core, Silenced, address_text, mac_text
 from pytinc.vip.detector import State
 from pytinc.vip.failover import Failovers
+from pytinc.vip.policy import Policy
 
 INTERVAL: Final = 1.0
 IDLE_INTERVAL: Final = 10.0
@@ -35,10 +36,11 @@ MAX_WARM: Final = 256
 class Review:
     """Looks at everything now and then."""
 
-    def __init__(self, core: Core, asking: Asking, failovers: Failovers) -> None:
+    def __init__(self, core: Core, asking: Asking, failovers: Failovers, policy: Policy) -> None:
         self._core = core
         self._asking = asking
         self._failovers = failovers
+        self._policy = policy
         self._due = math.inf
         self._last = -math.inf
         self._next_prune = -math.inf
@@ -74,6 +76,7 @@ class Review:
                 record.called = True
                 self._asking.shared(record, now)
         wanted = set(core.mesh.rivals(now)).union(*(self._wanted(record, now) for record in shared))
+        wanted |= self._policy.watched()
         wanted.discard(core.me)
         wanted = wanted.union(*(self._relayed(record, now) for record in shared))
         hops = set[str]().union(*(core.hops(node, now - LOCAL_USE) for node in wanted))
@@ -90,7 +93,7 @@ class Review:
         self._failovers.prune(now)
         self._failovers.look_for_relapses(now)
         self.set_rules(self._make_rules(shared, now))
-        has_work = len(core.table) or len(core.watch) or core.mesh.has_rivals()
+        has_work = core.governed or len(core.table) or len(core.watch) or core.mesh.has_rivals()
         self._due = now + (INTERVAL if has_work else IDLE_INTERVAL)
 
     # -- who is watched --
@@ -154,13 +157,16 @@ class Review:
         owners = {mac: owner for mac in record.holders if (owner := core.mesh.owner(mac)) is not None}
         everyone = set(owners.values()) - {core.me}
         is_caller = self._asking.is_caller(record, now)
+        governed = record.address in core.governed  # its members watch each other
         used = everyone & core.left.keys()
         for client in record.clients.values():
             if core.is_local(client):
                 since, holder = core.last_use(record, client)
                 if holder is not None and now - since < LOCAL_USE:
                     used |= {owners[holder]} & everyone if holder in owners else set()
-            elif is_caller and core.uses(record, client, now) and not core.is_guarded(client):
+            elif (
+                is_caller and not governed and core.uses(record, client, now) and not core.is_guarded(client)
+            ):
                 return everyone
         # Whom to ask instead matters only while somebody is suspect.
         suspect = any(core.watch.state(node) not in (None, State.ALIVE) for node in used - core.left.keys())
@@ -230,12 +236,23 @@ class Review:
             frozenset(addresses),
             senders,
             frozenset(known),
-            moves.withdrawn,
+            moves.withdrawn | self._policy.withheld,
             moves.gone,
-            frozenset(mac for mac in moves.gone if core.mesh.owner(mac) in core.left),
+            self._absent(shared),
             frozenset(senders),
             in_use,
             core.own.has_more,
+        )
+
+    def _absent(self, shared: list[AddressRecord]) -> frozenset[bytes]:
+        """Return the holders, each with its address, that no question may name to our stations."""
+        core = self._core
+        return frozenset(
+            mac + record.address
+            for record in shared
+            for mac in record.holders
+            if core.mesh.owner(mac) in core.left
+            or core.governed.get(record.address, core.mesh.owner(mac)) != core.mesh.owner(mac)
         )
 
     def _note_use(self, record: AddressRecord, in_use: dict[bytes, bytes], now: float) -> None:
@@ -281,10 +298,15 @@ class Review:
                     client.owned = now
                 if now - client.seen > CLIENT_LIFE or now - client.owned > GRACE:
                     core.table.drop_client(record, client.mac)
-            if not record.clients and now - max(record.seen, record.own_seen) > IDLE_LIFE:
+            if (
+                record.address not in core.governed
+                and not record.clients
+                and now - max(record.seen, record.own_seen) > IDLE_LIFE
+            ):
                 core.table.forget(record)
         for known in (core.left, core.returned):
             for node in [node for node, since in known.items() if now - since > IDLE_LIFE]:
                 del known[node]
         self._asking.prune(now)
+        self._policy.prune(now)
         core.own.prune(now)

@@ -62,7 +62,7 @@ class FailoverView:
     ago_s: float
     """Seconds since it began."""
     reason: str
-    """``silent``, ``unreachable``, ``withdrawn`` or ``removed``."""
+    """``silent``, ``unreachable``, ``withdrawn``, ``removed``, or ``moved`` by the members of the address."""
     from_node: str
     to_node: str | None
     """The node that was seen to answer, or was asked for; None if there was none."""

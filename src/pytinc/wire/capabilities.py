@@ -33,6 +33,8 @@ class Capability(enum.IntFlag):
     """The node accepts super-frames in pieces under the current key (`pytinc.wire.super_frame`)."""
     GUARD = 4
     """The node guards the stations behind it that use shared addresses (`pytinc.vip`)."""
+    MEMBER_RECORDS = 8
+    """The node takes member records of virtual IPs (`pytinc.wire.vip_record`)."""
 
 
 def format_block(capabilities: Capability) -> bytes:

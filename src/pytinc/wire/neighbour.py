@@ -30,6 +30,8 @@ NOTE_SIZE: Final = 6
 NO_NOTE: Final = bytes(NOTE_SIZE)
 
 _BROADCAST: Final = b"\xff" * 6
+_ALL_NODES: Final = bytes.fromhex("ff02") + bytes(13) + b"\x01"
+_ALL_NODES_MAC: Final = bytes.fromhex("333300000001")
 _MAX_ND_SIZE: Final = 512
 """No real neighbour message has so many options that it is longer than this."""
 _MULTICAST: Final = 0xFF
@@ -155,6 +157,15 @@ def claim(mac: bytes, address: bytes, client_mac: bytes, client: bytes) -> bytes
         return client_mac + GUARD_MAC + ARP + packet
     packet = arp.solicitation(address, client, client, arp.option(arp.SOURCE_LINK_LAYER, mac))
     return client_mac + GUARD_MAC + IPV6 + packet
+
+
+def announcement(mac: bytes, address: bytes) -> bytes:
+    """Return the announcement to all that ``mac`` has ``address`` (RFC 5227, 2.3; RFC 4861, 7.2.6)."""
+    if len(address) == 4:
+        packet = arp.format_arp(Arp(arp.REQUEST, mac, address, NO_MAC, address))
+        return _BROADCAST + GUARD_MAC + ARP + packet
+    packet = arp.advertisement(address, mac, _ALL_NODES, arp.OVERRIDE)
+    return _ALL_NODES_MAC + GUARD_MAC + IPV6 + packet
 
 
 def guard_answer(to: bytes, address: bytes) -> bytes:

@@ -1,0 +1,59 @@
+"""Which nodes may serve a virtual IP: what the host files say (variable ``VirtualIP``).
+
+With ``StrictVirtualIPs`` only those may whose host file here lists the address. Otherwise everybody may serve
+an address that no host file here lists, and of the others only those who are listed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from pytinc.node.core import Core
+from pytinc.vip.core import address_text
+from pytinc.vip.rendezvous import weight
+
+MAX_UNLISTED: Final = 64
+"""Nodes that are kept in touch with because they may be members, where no host file says who is."""
+
+
+class VipRights:
+    """The rights by host file, read at the start and at a reload."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._listed: dict[bytes, set[str]] = {}
+
+    def load(self) -> None:
+        """Read all host files."""
+        core = self._core
+        self._listed = {}
+        for name in core.hosts.host_names():
+            host = core.hosts.host_settings(name)
+            for address in () if host is None else host.virtual_ips:
+                self._listed.setdefault(address, set()).add(name)
+
+    def may_hold(self, node: str, address: bytes, now: float) -> bool:
+        """Tell whether a node may serve an address; who may not is reported once."""
+        listed = self._listed.get(address)
+        if listed is None and not self._core.settings.strict_virtual_ips:
+            return True
+        if listed is not None and node in listed:
+            return True
+        self._core.complain(
+            f"{node} claims the virtual IP {address_text(address)}, which hosts/{node} does not allow", now
+        )
+        return False
+
+    def possible_members(self, addresses: Iterable[bytes]) -> set[str]:
+        """Return the reachable nodes that may be members of one of these addresses."""
+        core = self._core
+        reachable = {peer.name for peer in core.peers.values() if peer.reachable and peer is not core.me}
+        found: set[str] = set()
+        for address in addresses:
+            listed = self._listed.get(address)
+            if listed is not None:
+                found |= listed & reachable
+            elif not core.settings.strict_virtual_ips:
+                found |= set(sorted(reachable, key=lambda name: weight(name.encode()))[:MAX_UNLISTED])
+        return found

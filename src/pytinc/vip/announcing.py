@@ -1,0 +1,84 @@
+"""Tells clients that this node's host serves an address now.
+
+Each known client is asked for its own address, in the name of the virtual one: a host that is asked for its
+own address always takes over the sender's MAC address, even if its entry is recent. Everybody else hears an
+announcement (RFC 5227, 2.3; RFC 4861, 7.2.6). A client whose frames have arrived is asked no more.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Final
+
+from pytinc.vip.addresses import AddressRecord, Client
+from pytinc.vip.core import Core
+from pytinc.wire import neighbour
+
+ROUNDS: Final = (0.0, 0.1, 0.5, 1.1, 3.0)
+"""Seconds after the beginning at which clients are told. A frame may be lost, and an announcement is not
+believed by a kernel whose entry changed within the last second (locktime of Linux)."""
+PACE: Final = 500
+"""Clients told in one go, ..."""
+PAUSE: Final = 0.1
+"""... and seconds until the next ones."""
+
+
+@dataclass(slots=True)
+class _Announcement:
+    record: AddressRecord
+    mac: bytes
+    begin: float
+    next: float
+    round: int = 0
+    queue: list[Client] = field(default_factory=list)
+
+
+class Announcing:
+    """Announcements under way, by address."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._open: dict[bytes, _Announcement] = {}
+
+    def start(self, record: AddressRecord, mac: bytes, now: float) -> None:
+        """Tell all clients, now and in later rounds, that ``mac`` has the address."""
+        self._open[record.address] = _Announcement(record, mac, now, now)
+
+    def stop(self, address: bytes) -> None:
+        """Somebody else serves the address."""
+        self._open.pop(address, None)
+
+    def next_deadline(self) -> float:
+        """Return when `tick` has something to do."""
+        return min((each.next for each in self._open.values()), default=math.inf)
+
+    def tick(self, now: float) -> None:
+        """Tell what is due."""
+        for announcement in [each for each in self._open.values() if now >= each.next]:
+            self._tell(announcement, now)
+
+    def _tell(self, this: _Announcement, now: float) -> None:
+        core, record = self._core, this.record
+        if not this.queue:
+            core.send(neighbour.announcement(this.mac, record.address))
+            this.queue = [client for client in record.clients.values() if self._is_to_be_told(this, client)]
+            this.round += 1
+        batch, this.queue = this.queue[:PACE], this.queue[PACE:]
+        for client in batch:
+            core.send(neighbour.claim(this.mac, record.address, client.mac, client.address))
+            client.believe(this.mac, now)
+        core.count(questions=len(batch))
+        if this.queue:
+            this.next = now + PAUSE
+        elif this.round < len(ROUNDS):
+            this.next = max(this.begin + ROUNDS[this.round], now + PAUSE)
+        else:
+            self.stop(record.address)
+
+    def _is_to_be_told(self, this: _Announcement, client: Client) -> bool:
+        core, record = self._core, this.record
+        owner = core.mesh.owner(client.mac)
+        if owner is None or owner == core.me or client.mac in record.holders:
+            return False
+        return core.mesh.last_use(this.mac, client.mac, record.address) < this.begin

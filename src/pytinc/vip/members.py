@@ -1,0 +1,145 @@
+"""The members of one virtual address: what they say, and who of them serves it.
+
+No vote is taken: each node applies the same rule to what the members say about themselves. The rule prefers
+who holds the address already; only when that one is gone, or does not want to serve, the member with the
+highest priority takes over, and says so in a claim with a higher term. Two nodes that see different members
+may both take over for a moment; as soon as they hear each other, the higher claim counts for both.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from pytinc.vip.rendezvous import weight
+from pytinc.wire.vip_record import MAX_TERM, NO_HOLDER, Claim, Entry, EntryState
+
+RECORD_LIFE: Final = 3.5
+"""Seconds for which a record of a member counts; they come every second."""
+MAX_MEMBERS: Final = 32
+"""Of one address."""
+MAX_TRANSITIONS: Final = 16
+READY: Final = frozenset((EntryState.BACKUP, EntryState.ACTIVE))
+"""States of members that may be chosen."""
+
+
+class Member(NamedTuple):
+    """A member that can be reached, as far as the choice needs it."""
+
+    node: str
+    id: bytes
+    state: EntryState
+    priority: int
+
+
+class Said:
+    """What another member said last."""
+
+    __slots__ = ("boot", "entry", "heard", "id", "sequence")
+
+    def __init__(self, node_id: bytes, entry: Entry, boot: int, sequence: int, now: float) -> None:
+        self.id = node_id
+        self.entry = entry
+        self.boot = boot
+        self.sequence = sequence
+        self.heard = now
+
+    def is_newer(self, boot: int, sequence: int) -> bool:
+        """Tell whether a record is newer than the one that this came from."""
+        return boot != self.boot or sequence > self.sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A change that people may want to know of."""
+
+    at: float
+    state: EntryState | None
+    """The own state; None: this node is no member."""
+    owner: str | None
+    reason: str
+
+
+class Address:
+    """A virtual address with members."""
+
+    def __init__(self, address: bytes) -> None:
+        self.address = address
+        self.others: dict[str, Said] = {}
+        """What other members said, by node."""
+        self.claim = Claim(0, NO_HOLDER)
+        """The highest claim that was ever heard or made."""
+        self.owner: str | None = None
+        """The node that serves, as found last."""
+        self.transitions: deque[Transition] = deque(maxlen=MAX_TRANSITIONS)
+
+    def hear(self, node: str, node_id: bytes, entry: Entry, boot: int, sequence: int, now: float) -> bool:
+        """Take in what a member says; tell whether it is news: another state, priority, MAC or claim."""
+        said = self.others.get(node)
+        if said is not None and not said.is_newer(boot, sequence):
+            return False
+        if entry.state is EntryState.REMOVED:
+            return self.others.pop(node, None) is not None
+        if said is None and len(self.others) >= MAX_MEMBERS:
+            return False
+        self.others[node] = Said(node_id, entry, boot, sequence, now)
+        is_claim_new = self._order(entry.claim) > self._order(self.claim)
+        if is_claim_new:
+            self.claim = entry.claim
+        return is_claim_new or said is None or said.entry != entry
+
+    def _order(self, claim: Claim) -> tuple[int, int, bytes, bool]:
+        """Return what two claims are compared by: of nodes that took over at the same time all take one."""
+        return claim.term, claim.priority, weight(self.address + claim.holder), claim.frozen
+
+    def take_over(self, holder: bytes, priority: int, *, frozen: bool = False) -> None:
+        """Claim the address for a node, given by its id and its priority."""
+        self.claim = Claim(min(self.claim.term + 1, MAX_TERM), holder, priority, frozen)
+
+    def present(self, is_alive: Callable[[str], bool], now: float) -> list[Member]:
+        """Return the other members that can be reached and have been heard lately."""
+        return [
+            Member(node, said.id, said.entry.state, said.entry.priority)
+            for node, said in self.others.items()
+            if now - said.heard < RECORD_LIFE and is_alive(node)
+        ]
+
+    def choose(self, members: Iterable[Member]) -> str | None:
+        """Return the node that is to serve; None if there is none. ``members``: all that can be reached."""
+        by_id = {member.id: member for member in members if member.state is not EntryState.INIT}
+        holder = by_id.get(self.claim.holder)
+        if holder is not None and (holder.state in READY or self.claim.frozen):
+            return holder.node
+        # If nobody is well, those who are not go on: a service in doubt is better than none.
+        for wanted in (READY, {EntryState.FAULT}):
+            found = [member for member in by_id.values() if member.state in wanted]
+            if found and (wanted is READY or holder is None):
+                return max(found, key=self._preference).node
+        return None if holder is None else holder.node
+
+    def _preference(self, member: Member) -> tuple[int, bytes]:
+        return member.priority, weight(self.address + member.id)
+
+    def note(self, now: float, state: EntryState | None, reason: str) -> None:
+        """Remember a change."""
+        self.transitions.appendleft(Transition(now, state, self.owner, reason))
+
+    def shift(self, delay: float) -> None:
+        """This node stood still for so many seconds: records could not arrive in that time."""
+        for said in self.others.values():
+            said.heard += delay
+
+    def prune(self, now: float, life: float) -> None:
+        """Forget members that were not heard for ``life`` seconds."""
+        for node in [node for node, said in self.others.items() if now - said.heard > life]:
+            del self.others[node]
+
+    def next_expiry(self, now: float) -> float:
+        """Return when the next record stops to count."""
+        return min(
+            (said.heard + RECORD_LIFE for said in self.others.values() if now - said.heard < RECORD_LIFE),
+            default=math.inf,
+        )

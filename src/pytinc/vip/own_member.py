@@ -1,0 +1,90 @@
+"""This node as a member of a virtual address: its settings, its health, and what it may do."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from pytinc.vip.health import CheckState, Outcome
+from pytinc.vip.views import CheckView
+from pytinc.wire.vip_record import EntryState
+from pytinc.wire.virtual_ip import Check, VirtualIP
+
+INIT_TIME: Final = 2.0
+"""Seconds for which a member that has started listens before it may serve."""
+INIT_AFTER_CONTACT: Final = 1.0
+"""Seconds after the first contact with another node for which it listens at least, ..."""
+LONGEST_INIT: Final = 5.0
+"""... but no longer than this in all."""
+
+
+class OwnMember:
+    """Our part in one address."""
+
+    def __init__(self, config: VirtualIP, now: float) -> None:
+        self.config = config
+        self.present = True
+        """The host has the address."""
+        self.serving = False
+        """We hold the address, and the answers of our host leave this node."""
+        self.state = EntryState.INIT
+        self.ready_since = now
+        """Since when we could serve and somebody else does; for preemption."""
+        self._started = now
+        self.init_until = now + INIT_TIME
+        self.checks = {check: CheckState(config.rise, config.fall) for check in config.checks}
+
+    def reconfigure(self, config: VirtualIP) -> None:
+        """Take over new settings; checks that stay keep their results."""
+        if (config.rise, config.fall) != (self.config.rise, self.config.fall):
+            self.checks.clear()
+        self.checks = {
+            check: self.checks.get(check) or CheckState(config.rise, config.fall) for check in config.checks
+        }
+        self.config = config
+
+    def contact(self, now: float) -> None:
+        """Another node can be reached: listen to it before serving."""
+        if now < self.init_until:
+            self.init_until = min(
+                max(self.init_until, now + INIT_AFTER_CONTACT), self._started + LONGEST_INIT
+            )
+
+    def feed(self, check: Check, outcome: Outcome, now: float) -> None:
+        """Take the result of a check; one that was removed meanwhile is ignored."""
+        state = self.checks.get(check)
+        if state is not None:
+            state.feed(outcome, now)
+
+    def trouble(self) -> str | None:
+        """Return why this node should not serve, for people; None if it is well."""
+        if not self.present:
+            return "the host does not have the address"
+        for check, state in self.checks.items():
+            if not state.well:
+                return f"check {check} fails" if state.well is False else f"check {check} has not run yet"
+        return None
+
+    def wants_drain(self) -> str | None:
+        """Return the check that asks for a drain, for people; None if none does."""
+        return next((f"check {check} drains" for check, state in self.checks.items() if state.draining), None)
+
+    def find_state(self, now: float, *, holds: bool, drains: bool) -> EntryState:
+        """Return what this node does with the address now."""
+        if not self.present or now < self.init_until:
+            return EntryState.INIT
+        if drains or self.wants_drain() is not None:
+            return EntryState.DRAIN
+        if self.trouble() is not None:
+            return EntryState.FAULT
+        return EntryState.ACTIVE if holds else EntryState.BACKUP
+
+    def preemption_due(self) -> float:
+        """Return when this node takes the address back from one of lower priority; infinite if never."""
+        if self.config.preempt is None or self.state is not EntryState.BACKUP:
+            return math.inf
+        return self.ready_since + self.config.preempt
+
+    def check_views(self, now: float) -> tuple[CheckView, ...]:
+        """Return the checks, for people."""
+        return tuple(state.view(str(check), now) for check, state in self.checks.items())

@@ -1,0 +1,533 @@
+"""Virtual IPs by policy: which member serves an address, and that everybody knows.
+
+The members of an address (``VirtualIP`` in their configuration) tell all pytinc nodes about themselves in
+member records; every node finds the same owner by the rule of `pytinc.vip.members`. The member that finds
+itself to be the owner claims the address and tells the clients (`pytinc.vip.announcing`). The hosts of the
+other members keep the address on their interfaces, but their answers for it do not leave their nodes
+(`Policy.withheld`).
+
+Nodes that are no members learn the owner as well, so that they lead their own stations to it and to nobody
+else.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from pytinc.errors import PolicyError
+from pytinc.vip.actions import KeepWarm, SendRecord, ServiceChanged
+from pytinc.vip.addresses import AddressRecord
+from pytinc.vip.announcing import Announcing
+from pytinc.vip.core import Core, address_text
+from pytinc.vip.health import Outcome
+from pytinc.vip.members import Address, Member
+from pytinc.vip.own_member import OwnMember
+from pytinc.vip.views import MemberState, MemberView, PolicyView, TransitionView, VirtualIpView
+from pytinc.wire.vip_record import NO_HOLDER, Entry, EntryState, MemberRecord, parse_record, portions
+from pytinc.wire.virtual_ip import Check, VirtualIP
+
+INTERVAL: Final = 1.0
+"""Seconds between two records to a member of a common address."""
+FAR_INTERVAL: Final = 5.0
+"""The same for other pytinc nodes."""
+REPEATS: Final = (0.0, 0.05, 0.15, 0.4)
+"""Seconds after a change at which all are told: a record may be lost."""
+LEAST_INTERVAL: Final = 0.01
+"""Seconds between two updates that nothing but the clock calls for."""
+WARM_INTERVAL: Final = 2.0
+"""Seconds between two looks at keys and paths to nodes that may be members."""
+RIVAL_REST: Final = 1.0
+"""Seconds between two announcements that answer another member's lower claim."""
+MAX_ADDRESSES: Final = 256
+"""Addresses with members that are remembered: other nodes may make them up."""
+MEMORY: Final = 600.0
+"""Seconds for which a member is remembered that is not heard any more."""
+LEAST_STOP: Final = 0.35
+"""Seconds for which a node that stops stays after somebody else took over: frames are still on their way."""
+LONGEST_STOP: Final = 1.3
+"""Seconds for which it waits at the most."""
+_STATES: Final = {
+    EntryState.INIT: MemberState.INIT,
+    EntryState.FAULT: MemberState.FAULT,
+    EntryState.BACKUP: MemberState.BACKUP,
+    EntryState.ACTIVE: MemberState.ACTIVE,
+    EntryState.DRAIN: MemberState.DRAIN,
+}
+
+
+class Leader(Protocol):
+    """Leads the stations behind the own device to the owner of an address."""
+
+    def owner_changed(self, record: AddressRecord, before: str | None, owner: str, now: float) -> None:
+        """Another node serves an address."""
+
+    def is_gone(self, node: str) -> bool:
+        """Tell whether a node is silent, and does not answer over meta connections either."""
+
+
+class Policy:
+    """All addresses with members."""
+
+    def __init__(self, core: Core, leader: Leader) -> None:
+        self._core = core
+        self._leader = leader
+        self._addresses: dict[bytes, Address] = {}
+        self._own: dict[bytes, OwnMember] = {}
+        self._announcing = Announcing(core)
+        self._boot = core.nonce()
+        self._sequence = 0
+        self._told: dict[str, float] = {}
+        """When a node got our records last."""
+        self._repeats: list[float] = []
+        """When all are told again."""
+        self._removed: list[Entry] = []
+        """Addresses that we are no member of any more: others are told as often as a change."""
+        self._next_warm = -math.inf
+        self._next_update = math.inf
+        self._rivals: dict[bytes, float] = {}
+        """When another member's claim was answered last."""
+        self._draining = False
+        self._stopped_at = math.inf
+        self._has_changed = False
+
+    # -- life --
+
+    def configure(self, virtual_ips: Sequence[VirtualIP], now: float) -> None:
+        """Take over the addresses of which this node is a member."""
+        wanted = {config.address: config for config in virtual_ips}
+        for address in self._own.keys() - wanted.keys():
+            self._leave(address, now)
+        for address, config in wanted.items():
+            own = self._own.get(address)
+            if own is not None:
+                own.reconfigure(config)
+                continue
+            self._own[address] = OwnMember(config, now)
+            self._addresses.setdefault(address, Address(address))
+            self._core.table.use(address, now)
+            self._has_changed = True
+        self._change(now)
+        self.update(now)
+
+    def _leave(self, address: bytes, now: float) -> None:
+        own = self._own.pop(address)
+        self._announcing.stop(address)
+        entry = Entry(
+            address, EntryState.REMOVED, own.config.priority, NO_HOLDER, self._addresses[address].claim
+        )
+        self._removed.append(entry)
+        if own.serving:
+            self._serve(address, own, serving=False, reason="no longer configured")
+
+    def drain(self, now: float, *, on: bool) -> None:
+        """Serve nothing, or serve again."""
+        if self._draining is not on:
+            self._draining = on
+            self._core.log(0, "notice", "Draining: other members serve" if on else "Serving again")
+            self.update(now)
+
+    def stop(self, now: float) -> None:
+        """The node is about to stop: let others take over. `has_stopped` tells when they have."""
+        self._stopped_at = now
+        self.update(now)
+
+    def has_stopped(self, now: float) -> bool:
+        """Tell whether nobody uses us any more, or there is nobody else."""
+        served = any(own.serving for own in self._own.values())
+        if not self._own or (served and not self._has_successors(now)):
+            return True
+        return now >= self._stopped_at + (LONGEST_STOP if served else LEAST_STOP)
+
+    def _has_successors(self, now: float) -> bool:
+        return any(
+            self._addresses[address].choose(self._present(self._addresses[address], now)) is not None
+            for address, own in self._own.items()
+            if own.serving
+        )
+
+    # -- commands --
+
+    def move(self, address: bytes, target: str, now: float) -> None:
+        """Have another member serve an address; PolicyError tells people why not."""
+        known = self._address(address)
+        text = address_text(address)
+        if address not in self._own:
+            raise PolicyError(f"{self._core.me} is no member of {text}; move it from a member")
+        members = {member.node: member for member in self._all(known, now)}
+        member = members.get(target)
+        if member is None:
+            raise PolicyError(f"{target} is no member of {text} that can be reached")
+        if member.state not in (EntryState.BACKUP, EntryState.ACTIVE):
+            raise PolicyError(f"{target} cannot serve {text}: its state is {_STATES[member.state].value}")
+        if known.claim.holder != member.id:
+            known.take_over(member.id, member.priority)
+            self._change(now)
+            self.update(now, "moved by an operator")
+
+    def freeze(self, address: bytes, now: float, *, on: bool) -> None:
+        """Keep an address where it is, or no longer; PolicyError tells people why not."""
+        known = self._address(address)
+        text = address_text(address)
+        if address not in self._own:
+            raise PolicyError(f"{self._core.me} is no member of {text}; freeze it at a member")
+        if known.claim.holder == NO_HOLDER:
+            raise PolicyError(f"nobody serves {text}")
+        if known.claim.frozen is not on:
+            known.take_over(known.claim.holder, known.claim.priority, frozen=on)
+            self._change(now)
+            self.update(now)
+
+    def _address(self, address: bytes) -> Address:
+        known = self._addresses.get(address)
+        if known is None:
+            raise PolicyError(f"{address_text(address)} is no virtual IP with members")
+        return known
+
+    # -- what happens --
+
+    def record(self, node: str, node_id: bytes, payload: bytes, now: float) -> None:
+        """Take a member record of another node; DecodeError if it is malformed."""
+        record = parse_record(payload)
+        news = False
+        for entry in record.entries:
+            if self._core.mesh.may_hold(node, entry.address):
+                news = self._hear(node, node_id, entry, record, now) or news
+        if news:
+            self.update(now)
+
+    def _hear(self, node: str, node_id: bytes, entry: Entry, record: MemberRecord, now: float) -> bool:
+        known = self._addresses.get(entry.address)
+        if known is None:
+            if len(self._addresses) >= MAX_ADDRESSES or entry.state is EntryState.REMOVED:
+                return False
+            known = self._addresses[entry.address] = Address(entry.address)
+        is_new = node not in known.others
+        if not known.hear(node, node_id, entry, record.boot, record.sequence, now):
+            return False
+        if any(entry.mac):
+            self._core.table.use(entry.address, now).add_holder(entry.mac, now)
+        if is_new and entry.address in self._own:
+            self._change(now)  # it has just come, and knows nothing of us
+        if entry.state is EntryState.ACTIVE and entry.claim != known.claim:
+            self._answer_rival(known, now)
+        return True
+
+    def _answer_rival(self, known: Address, now: float) -> None:
+        """Another member serves under a lower claim, and does not know ours: tell it, and the clients."""
+        if now - self._rivals.get(known.address, -math.inf) < RIVAL_REST:
+            return
+        self._rivals[known.address] = now
+        if known.address in self._own:
+            self._change(now)
+        if known.claim.holder == self._core.my_id:
+            self._announce(known.address, now)
+
+    def reachability(self, node: str, now: float, *, reachable: bool) -> None:
+        """A node joined the graph, or left it."""
+        if reachable:
+            self._told.pop(node, None)
+            for own in self._own.values():
+                own.contact(now)
+        self.update(now)
+
+    def checked(self, address: bytes, check: Check, outcome: Outcome, now: float) -> None:
+        """Take the result of a health check."""
+        own = self._own.get(address)
+        if own is not None:
+            own.feed(check, outcome, now)
+            self.update(now)
+
+    def present(self, address: bytes, now: float, *, present: bool) -> None:
+        """The own host has the address, or does not."""
+        own = self._own.get(address)
+        if own is not None and own.present is not present:
+            own.present = present
+            self.update(now)
+
+    def excuse(self, delay: float) -> None:
+        """This node stood still for so many seconds."""
+        for known in self._addresses.values():
+            known.shift(delay)
+
+    # -- the choice --
+
+    def _present(self, known: Address, now: float) -> list[Member]:
+        """Return the other members that can be reached."""
+        return known.present(
+            lambda node: self._core.mesh.is_reachable(node) and not self._leader.is_gone(node), now
+        )
+
+    def _all(self, known: Address, now: float) -> list[Member]:
+        members = self._present(known, now)
+        own = self._own.get(known.address)
+        if own is not None:
+            members.append(Member(self._core.me, self._core.my_id, own.state, own.config.priority))
+        return members
+
+    def update(self, now: float, reason: str = "") -> None:
+        """Find out who serves each address, and act on it."""
+        for known in list(self._addresses.values()):
+            self._update(known, reason, now)
+        self._core.governed = {
+            address: known.owner
+            for address, known in self._addresses.items()
+            if known.others or address in self._own
+        }
+        self._next_update = self._find_next_update(now)
+
+    def _update(self, known: Address, reason: str, now: float) -> None:
+        core, own = self._core, self._own.get(known.address)
+        before = known.owner
+        if own is not None:
+            self._set_state(known, own, now)
+        owner = known.choose(self._all(known, now))
+        if own is not None:
+            if owner != core.me and self._preempts(known, own, owner, now):
+                owner, reason = core.me, "it has a higher priority"
+            if owner == core.me and known.claim.holder != core.my_id:
+                known.take_over(core.my_id, own.config.priority)
+                self._change(now)
+            self._set_state(known, own, now)
+        if owner != before:
+            reason = reason or self._reason(known, before, owner)
+            known.owner = core.governed[known.address] = owner
+            self._has_changed = True
+            self._tell(known, before, reason, now)
+            if own is not None:
+                own.ready_since = now
+        if own is not None:
+            self._set_serving(known, own, reason, now)
+        record = core.table.get(known.address)
+        if owner not in (before, None, core.me) and owner is not None and record is not None:
+            self._leader.owner_changed(record, before, owner, now)
+
+    def _set_state(self, known: Address, own: OwnMember, now: float) -> None:
+        holds = known.claim.holder == self._core.my_id
+        drains = self._draining or self._stopped_at < math.inf
+        before, own.state = own.state, own.find_state(now, holds=holds, drains=drains)
+        if own.state is not before:
+            own.ready_since = now
+            self._change(now)
+
+    def _set_serving(self, known: Address, own: OwnMember, reason: str, now: float) -> None:
+        # A holder in trouble serves until somebody else has claimed the address.
+        serving = known.claim.holder == self._core.my_id and own.state is not EntryState.INIT
+        if serving is own.serving:
+            return
+        self._serve(known.address, own, serving=serving, reason=reason)
+        if serving:
+            self._announce(known.address, now)
+        else:
+            self._announcing.stop(known.address)
+
+    def _serve(self, address: bytes, own: OwnMember, *, serving: bool, reason: str) -> None:
+        own.serving = serving
+        self._has_changed = True
+        known = self._addresses[address]
+        self._core.actions.append(
+            ServiceChanged(
+                "vip-up" if serving else "vip-down",
+                {
+                    "VIP": address_text(address),
+                    "STATE": _STATES[own.state].value,
+                    "REASON": reason,
+                    "OWNER": known.owner or "",
+                    "TERM": str(known.claim.term),
+                },
+            )
+        )
+
+    def _preempts(self, known: Address, own: OwnMember, owner: str | None, now: float) -> bool:
+        holder = known.others.get(owner or "")
+        return (
+            holder is not None
+            and not known.claim.frozen
+            and holder.entry.priority < own.config.priority
+            and now >= own.preemption_due()
+        )
+
+    def _reason(self, known: Address, before: str | None, owner: str | None) -> str:
+        """Return why another node serves, for people."""
+        if before is None:
+            return "nobody did" if owner is not None else ""
+        said, own = known.others.get(before), self._own.get(known.address)
+        if before == self._core.me and own is not None:
+            state, trouble = own.state, own.wants_drain() or own.trouble()
+        else:
+            state, trouble = (EntryState.REMOVED if said is None else said.entry.state), None
+        if before != self._core.me and not self._core.mesh.is_reachable(before):
+            return f"{before} has left the mesh"
+        if before != self._core.me and self._leader.is_gone(before):
+            return f"{before} is silent"
+        match state:
+            case EntryState.DRAIN:
+                return f"{before} drains"
+            case EntryState.FAULT | EntryState.INIT:
+                return f"{before} is not well" + (f": {trouble}" if trouble else "")
+            case EntryState.REMOVED:
+                return f"{before} is no member any more"
+            case _:
+                return f"{owner} took over"
+
+    def _tell(self, known: Address, before: str | None, reason: str, now: float) -> None:
+        own = self._own.get(known.address)
+        known.note(now, None if own is None else own.state, reason)
+        text = address_text(known.address)
+        if known.owner is None:
+            self._core.log(0, "warning", f"{text}: nobody serves; {reason or f'{before} did'}")
+        else:
+            # Where no member is near, it is of no interest to people.
+            level = 0 if own is not None else 2
+            self._core.log(level, "notice", f"{text}: {known.owner} serves; {reason}")
+
+    def _announce(self, address: bytes, now: float) -> None:
+        record, mac = self._core.table.get(address), self._own_mac(address)
+        if record is not None and mac is not None:
+            self._announcing.start(record, mac, now)
+            self._announcing.tick(now)
+
+    def _own_mac(self, address: bytes) -> bytes | None:
+        record = self._core.table.get(address)
+        own = set() if record is None else self._core.own_holders(record)
+        return min(own, default=self._core.mesh.own_mac())
+
+    # -- records --
+
+    def _change(self, now: float) -> None:
+        """Tell all nodes what is new, several times."""
+        if self._own or self._removed:
+            self._repeats = [now + delay for delay in REPEATS]
+            self._next_update = min(self._next_update, now)
+
+    def _send_due(self, now: float) -> None:
+        if not (self._own or self._removed):
+            return
+        to_all = bool(self._repeats) and now >= self._repeats[0]
+        self._repeats = [due for due in self._repeats if now < due]
+        members = self._common_members()
+        targets = [
+            node
+            for node in sorted(self._core.mesh.record_peers())
+            if to_all
+            or now - self._told.get(node, -math.inf) >= (INTERVAL if node in members else FAR_INTERVAL)
+        ]
+        if not targets:
+            return
+        payloads = self._make_records()
+        for node in targets:
+            self._told[node] = now
+            self._core.actions += [SendRecord(node, payload) for payload in payloads]
+        if not self._repeats:
+            self._removed.clear()
+
+    def _make_records(self) -> list[bytes]:
+        entries = [self._entry(address, own) for address, own in self._own.items()]
+        payloads = []
+        for portion in portions([*entries, *self._removed]):
+            self._sequence += 1
+            payloads.append(MemberRecord(self._boot, self._sequence, portion).pack())
+        return payloads
+
+    def _entry(self, address: bytes, own: OwnMember) -> Entry:
+        mac = self._own_mac(address) or NO_HOLDER
+        return Entry(address, own.state, own.config.priority, mac, self._addresses[address].claim)
+
+    def _common_members(self) -> set[str]:
+        return {node for address in self._own for node in self._addresses[address].others}
+
+    # -- time --
+
+    def next_deadline(self) -> float:
+        """Return when `tick` has something to do."""
+        return min(self._next_update, self._announcing.next_deadline(), *self._repeats[:1], math.inf)
+
+    def tick(self, now: float) -> None:
+        """Do what is due."""
+        if now >= self._next_update:
+            self._wait_for_strangers(now)
+            self.update(now)
+        if self._own and now >= self._next_warm:
+            self._next_warm = now + WARM_INTERVAL
+            self._core.actions += [
+                KeepWarm(node) for node in sorted(self._core.mesh.possible_members(self._own))
+            ]
+        self._send_due(now)
+        self._announcing.tick(now)
+
+    def _wait_for_strangers(self, now: float) -> None:
+        """Listen a little longer, as long as it is not known of all nodes whether they are members."""
+        starting = [own for own in self._own.values() if own.state is EntryState.INIT]
+        mesh = self._core.mesh
+        if starting and any(mesh.is_stranger(node) for node in mesh.possible_members(self._own)):
+            for own in starting:
+                own.contact(now)
+
+    def _find_next_update(self, now: float) -> float:
+        dues = [known.next_expiry(now) for known in self._addresses.values()]
+        if self._own:
+            dues.append(now + INTERVAL)
+        for own in self._own.values():
+            dues += [due for due in (own.init_until, own.preemption_due()) if due > now]
+        return max(min(dues, default=math.inf), now + LEAST_INTERVAL)
+
+    def prune(self, now: float) -> None:
+        """Forget what is over."""
+        for address, known in list(self._addresses.items()):
+            known.prune(now, MEMORY)
+            if not known.others and address not in self._own:
+                del self._addresses[address]
+                self._core.governed.pop(address, None)
+        for node in [node for node, told in self._told.items() if now - told > MEMORY]:
+            del self._told[node]
+
+    # -- for the others --
+
+    def take_changed(self) -> bool:
+        """Tell whether an owner, or what is withheld, changed since the last call."""
+        changed, self._has_changed = self._has_changed, False
+        return changed
+
+    @property
+    def withheld(self) -> frozenset[bytes]:
+        """Addresses for which the answers of our host do not leave this node."""
+        return frozenset(address for address, own in self._own.items() if not own.serving)
+
+    def watched(self) -> set[str]:
+        """Return the nodes whose silence matters to us as a member."""
+        return {node for node in self._common_members() if self._core.mesh.is_reachable(node)}
+
+    def view(self, now: float) -> PolicyView:
+        """Take a picture."""
+        return PolicyView(
+            self._draining,
+            tuple(self._view_of(self._addresses[address], now) for address in sorted(self._addresses)),
+        )
+
+    def _view_of(self, known: Address, now: float) -> VirtualIpView:
+        own, record = self._own.get(known.address), self._core.table.get(known.address)
+        alive = {member.node for member in self._present(known, now)}
+        members = [
+            MemberView(node, _STATES[said.entry.state], said.entry.priority, now - said.heard, node in alive)
+            for node, said in known.others.items()
+        ]
+        if own is not None:
+            members.append(MemberView(self._core.me, _STATES[own.state], own.config.priority, None, True))
+        return VirtualIpView(
+            address_text(known.address),
+            known.owner,
+            None if own is None else _STATES[own.state],
+            known.claim.term,
+            known.claim.frozen,
+            None if own is None else own.config.preempt,
+            tuple(sorted(members, key=lambda member: (-member.priority, member.node))),
+            () if own is None else own.check_views(now),
+            0 if record is None else len(record.clients),
+            tuple(
+                TransitionView(now - at, None if state is None else _STATES[state], owner, reason)
+                for at, state, owner, reason in (
+                    (each.at, each.state, each.owner, each.reason) for each in known.transitions
+                )
+            ),
+        )

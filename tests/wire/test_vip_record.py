@@ -1,0 +1,80 @@
+"""Member records: they come back as they were, fit their bound, and nothing else is taken for one."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytinc.errors import DecodeError
+from pytinc.wire.vip_record import (
+    MAX_SIZE,
+    MEMBER_RECORD,
+    Claim,
+    Entry,
+    EntryState,
+    MemberRecord,
+    parse_record,
+    portions,
+)
+
+U32 = st.integers(0, (1 << 32) - 1)
+IDS = st.binary(min_size=6, max_size=6)
+MACS = IDS.map(lambda mac: bytes((mac[0] & 0xFE,)) + mac[1:])
+ADDRESSES = st.one_of(st.binary(min_size=4, max_size=4), st.binary(min_size=16, max_size=16))
+CLAIMS = st.builds(Claim, U32, IDS, st.integers(0, 255), st.booleans())
+ENTRIES = st.builds(Entry, ADDRESSES, st.sampled_from(EntryState), st.integers(1, 255), MACS, CLAIMS)
+ENTRY = Entry(bytes((10, 1, 1, 10)), EntryState.ACTIVE, 100, b"\x02\0\0\0\0\x05", Claim(7, b"node_2", 90))
+
+
+def test_a_record_has_the_documented_layout() -> None:
+    record = MemberRecord(0x01020304, 5, (ENTRY,)).pack()
+    assert record.hex() == (
+        "0301010203040000000501"
+        "040a01010a046400020000000005000000076e6f64655f32"
+    )  # fmt: skip
+
+
+@given(U32, U32, st.lists(ENTRIES, max_size=40))
+def test_every_portion_fits_and_comes_back_as_it_was(boot: int, sequence: int, entries: list[Entry]) -> None:
+    found: list[Entry] = []
+    for portion in portions(entries):
+        payload = MemberRecord(boot, sequence, portion).pack()
+        assert len(payload) <= MAX_SIZE
+        assert payload[0] == MEMBER_RECORD
+        record = parse_record(payload)
+        assert (record.boot, record.sequence) == (boot, sequence)
+        found += record.entries
+    assert found == entries
+
+
+def test_bytes_behind_the_last_entry_are_ignored() -> None:
+    payload = MemberRecord(1, 2, (ENTRY,)).pack()
+    assert parse_record(payload + b"later").entries == (ENTRY,)
+
+
+@given(st.binary(max_size=MAX_SIZE + 1))
+def test_random_bytes_are_a_record_or_an_error(payload: bytes) -> None:
+    for data in (payload, bytes((3, 1)) + payload):
+        with contextlib.suppress(DecodeError):
+            parse_record(data)
+
+
+@pytest.mark.parametrize("end", range(1, 25))
+def test_a_record_that_is_cut_off_is_an_error(end: int) -> None:
+    with pytest.raises(DecodeError):
+        parse_record(MemberRecord(1, 2, (ENTRY,)).pack()[:-end])
+
+
+@pytest.mark.parametrize(
+    ("offset", "value"),
+    [(0, 0), (1, 2), (11, 5), (16, 6), (17, 0), (19, 1)],
+    ids=["kind", "version", "length of the address", "state", "priority", "group address"],
+)
+def test_a_wrong_field_is_an_error(offset: int, value: int) -> None:
+    payload = bytearray(MemberRecord(1, 2, (ENTRY,)).pack())
+    payload[offset] = value
+    with pytest.raises(DecodeError):
+        parse_record(bytes(payload))
