@@ -82,9 +82,10 @@ COMMAND_TEXTS = {
     "tinc.conf(5) (not in tinc). With --watch, what is shown is refreshed every second until Ctrl-C is "
     "pressed. In a pipe, there is a line for each address: ADDRESS owner NODE state STATE term COUNT frozen "
     "yes|no members COUNT alive COUNT checks COUNT good COUNT clients COUNT changed SECONDS reason TEXT. "
-    "STATE is what this node does: init, fault, backup, active or drain; checks are those of this node. A "
-    "dash stands for an unknown value. Orders go to the daemon of this host: to drain another node, run the "
-    "command there. drain and move wait until another node serves, at most 5 seconds, and fail if none does.",
+    "STATE is what this node does: init, fault, backup, active, drain, or absent if its host does not have "
+    "the address; checks are those of this node. A dash stands for an unknown value. Orders go to the daemon "
+    "of this host: to drain another node, run the command there. drain and move wait until another node "
+    "serves, at most 5 seconds, and fail if none does.",
     "top": "The keys n i I o O t T choose the sort order, b k M G the unit; c switches between current and "
     "cumulative values, d between traffic and paths, round trip times, path MTUs and drops (only with "
     "pytinc's daemon); s asks for the delay, q quits.",

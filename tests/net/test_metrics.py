@@ -163,7 +163,7 @@ def test_virtual_ips_are_exported() -> None:
     assert vips["pytinc_vip_members", "10.1.1.10"] == 3
     assert vips["pytinc_vip_clients", "10.1.1.10"] == 12
     assert (vips["pytinc_vip_frozen", "10.1.1.10"], vips["pytinc_vip_frozen", "fd00::1"]) == (1, 0)
-    assert of("pytinc_vip_state") == {"init": 0, "fault": 0, "backup": 0, "active": 0, "drain": 1}
+    assert of("pytinc_vip_state") == {state.value: state is SERVED.state for state in MemberState}
     assert of("pytinc_vip_owner") == {"alpha": 0, "beta": 1, "gamma": 0, "delta": 0}
     assert of("pytinc_vip_member_up") == {"alpha": 1, "beta": 1, "gamma": 0, "delta": 1}
     assert of("pytinc_vip_member_healthy") == {"alpha": 1, "beta": 1, "gamma": 0, "delta": 0}

@@ -50,6 +50,7 @@ _MEMBER_STYLES: Final = {
     "init": _DIM,
     "drain": "yellow",
     "fault": "red",
+    "absent": "red",
     "gone": "red",
 }
 """The styles of members of virtual IPs by what they do."""
