@@ -92,8 +92,6 @@ class HostSettings:
     addresses: tuple[HostPort, ...] = ()
     port: str | None = None
     subnets: tuple[Subnet, ...] = ()
-    virtual_ips: tuple[bytes, ...] = ()
-    """Virtual addresses (4 or 16 bytes) that the node may serve."""
     public_key: bytes | None = None
     """32 bytes: Ed25519PublicKey, else the key file, else a PEM block in the host file.
 

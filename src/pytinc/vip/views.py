@@ -160,7 +160,9 @@ class MemberState(enum.Enum):
     ACTIVE = "active"
     """It serves."""
     DRAIN = "drain"
-    """An operator wants it to serve no more."""
+    """An operator or a check wants it to serve no more."""
+    ABSENT = "absent"
+    """Its host does not have the address."""
 
 
 @dataclass(frozen=True, slots=True)
