@@ -91,6 +91,8 @@ def build(
             connect_to=() if name == "n1" else ("n1",),
             neighbour_guard=name in CASTS[cast],
             virtual_ips=configs,
+            ping_interval=5,
+            ping_timeout=3,
         )
         addresses = [own_address(number, vip)] + ([vip] if name in MEMBERS else [])
         hosts[name] = Host(sim, mac_of(number), *addresses)
@@ -278,6 +280,7 @@ def test_a_frozen_address_stays_whatever_the_checks_say_until_its_member_is_gone
     world.mesh.run(1)
     assert world.settled() == "n3"
     world.call("n3", "vip_freeze", VIP)
+    world.mesh.run(0.5)
     world.check("n2", WELL)
     world.mesh.run(5)
     assert world.settled() == "n3", "nobody takes a frozen address back"
@@ -295,7 +298,7 @@ def test_a_host_that_gives_up_the_address_lets_others_serve() -> None:
     world.mesh.run(1)
     assert world.settled() != first
     assert world.ping.lost(start, world.mesh.now - 0.5) <= 1
-    assert world.view(first).state is MemberState.INIT
+    assert world.view(first).state is MemberState.ABSENT
     host.addresses.append(VIP)
     world.call(first, "address_added", VIP)
     world.mesh.run(3)
@@ -397,8 +400,10 @@ def test_after_random_faults_one_member_serves_again(seed: int) -> None:
         if not world.node(name).running:
             world.node(name).start()
         world.call(name, "vip_undrain")
+    # Connections that broke unnoticed are found by pings.
+    world.mesh.run(10)
     world.mesh.run_until(world.mesh.converged, 120)
-    world.mesh.run_until(partial(_is_quiet, world), 10)
+    world.mesh.run_until(partial(_is_quiet, world), 40)
     first = world.settled()
     world.mesh.run(10)
     assert world.settled() == first

@@ -41,9 +41,17 @@ def test_the_holder_stays_whatever_the_priorities_are() -> None:
 
 
 def test_without_a_holder_the_highest_priority_serves() -> None:
-    members = [member("a", B, 100), member("b", B, 101), member("c", INIT, 254), member("d", F, 254)]
+    members = [member("a", B, 100), member("b", B, 101), member("d", F, 254)]
     for holder in (None, "z"):
         assert claimed(holder).choose(members) == "b"
+
+
+def test_the_first_to_serve_waits_for_a_better_member_that_starts() -> None:
+    members = [member("a", B, 100), member("b", B, 101), member("c", INIT, 254)]
+    assert claimed(None).choose(members) is None
+    assert claimed("z").choose(members) == "b", "but clients of one that is gone do not"
+    assert claimed(None).choose([*members[:2], member("c", INIT, 50)]) == "b"
+    assert claimed(None).choose([*members[:2], member("c", EntryState.ABSENT, 254)]) == "b"
 
 
 def test_a_holder_that_is_not_well_or_drains_is_replaced() -> None:

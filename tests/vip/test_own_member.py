@@ -44,7 +44,7 @@ def test_the_state_of_a_member_that_is_well() -> None:
     assert state(own, holds=True) is EntryState.ACTIVE
     assert state(own, holds=True, drains=True) is EntryState.DRAIN
     own.present = False
-    assert state(own, holds=True) is EntryState.INIT
+    assert state(own, holds=True) is EntryState.ABSENT
     assert own.trouble() == "the host does not have the address"
 
 

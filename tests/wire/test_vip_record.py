@@ -33,7 +33,7 @@ def test_a_record_has_the_documented_layout() -> None:
     record = MemberRecord(0x01020304, 5, (ENTRY,)).pack()
     assert record.hex() == (
         "0301010203040000000501"
-        "040a01010a046400020000000005000000076e6f64655f32"
+        "040a01010a046400020000000005000000075a6e6f64655f32"
     )  # fmt: skip
 
 
@@ -70,7 +70,7 @@ def test_a_record_that_is_cut_off_is_an_error(end: int) -> None:
 
 @pytest.mark.parametrize(
     ("offset", "value"),
-    [(0, 0), (1, 2), (11, 5), (16, 6), (17, 0), (19, 1)],
+    [(0, 0), (1, 2), (11, 5), (16, 7), (17, 0), (19, 1)],
     ids=["kind", "version", "length of the address", "state", "priority", "group address"],
 )
 def test_a_wrong_field_is_an_error(offset: int, value: int) -> None:

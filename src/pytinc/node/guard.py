@@ -142,6 +142,10 @@ class NodeGuard:
         self._guard.policy.checked(address, check, outcome, now)
         self._after_command(now)
 
+    def next_check(self, address: bytes, check: Check) -> float:
+        """Return in how many seconds a health check is to run again."""
+        return self._guard.policy.next_check(address, check)
+
     def drain(self, now: float, *, on: bool) -> None:
         """Serve nothing, or serve again."""
         self._guard.policy.drain(now, on=on)

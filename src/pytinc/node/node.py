@@ -318,6 +318,10 @@ class Node:
         self.guard.check_result(address, check, outcome, now)
         self._settle(now)
 
+    def next_check(self, address: bytes, check: Check) -> float:
+        """Return in how many seconds a health check of a virtual IP is to run again."""
+        return self.guard.next_check(address, check)
+
     def vip_drain(self, now: float) -> None:
         """Let other members serve all virtual IPs."""
         self.guard.drain(now, on=True)

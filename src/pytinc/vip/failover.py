@@ -128,20 +128,20 @@ class Failovers:
     def owner_changed(self, record: AddressRecord, before: str | None, owner: str, now: float) -> None:
         """Another member serves an address (`pytinc.vip.policy`): lead our own stations there.
 
-        The member itself tells all other clients.
+        The same goes for the clients of our own holder. The member itself tells all those that it knows.
         """
         core = self._core
         macs = frozenset(mac for mac in record.holders if core.mesh.owner(mac) == owner)
-        gone = frozenset(record.holders) - macs
+        gone, ours = frozenset(record.holders) - macs, core.own_holders(record)
         for healing in self._healings:
             if healing.record is record:
                 healing.end()
         clients = [
             client
             for client in record.clients.values()
-            if core.is_local(client)
-            and client.mac not in record.holders
-            and core.holder_of(record, client, now) not in macs
+            if client.mac not in record.holders
+            and (holder := core.holder_of(record, client, now)) not in macs
+            and (core.is_local(client) or holder in ours)
         ]
         if macs and gone and clients:
             detector = None if before is None else core.watch.get(before)

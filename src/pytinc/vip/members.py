@@ -19,11 +19,15 @@ from pytinc.wire.vip_record import MAX_TERM, NO_HOLDER, Claim, Entry, EntryState
 
 RECORD_LIFE: Final = 3.5
 """Seconds for which a record of a member counts; they come every second."""
+VOUCH_TIME: Final = 1.0
+"""Seconds in which a holder should be heard that another member has told us of."""
 MAX_MEMBERS: Final = 32
 """Of one address."""
 MAX_TRANSITIONS: Final = 16
 READY: Final = frozenset((EntryState.BACKUP, EntryState.ACTIVE))
 """States of members that may be chosen."""
+UNFIT: Final = frozenset((EntryState.INIT, EntryState.ABSENT))
+"""States of members that cannot serve at all."""
 
 
 class Member(NamedTuple):
@@ -72,6 +76,8 @@ class Address:
         """What other members said, by node."""
         self.claim = Claim(0, NO_HOLDER)
         """The highest claim that was ever heard or made."""
+        self.vouched_until = -math.inf
+        """Until then others are believed that the holder is there, although we have not heard it yet."""
         self.owner: str | None = None
         """The node that serves, as found last."""
         self.transitions: deque[Transition] = deque(maxlen=MAX_TRANSITIONS)
@@ -89,6 +95,7 @@ class Address:
         is_claim_new = self._order(entry.claim) > self._order(self.claim)
         if is_claim_new:
             self.claim = entry.claim
+            self.vouched_until = now + VOUCH_TIME
         return is_claim_new or said is None or said.entry != entry
 
     def _order(self, claim: Claim) -> tuple[int, int, bytes, bool]:
@@ -109,7 +116,8 @@ class Address:
 
     def choose(self, members: Iterable[Member]) -> str | None:
         """Return the node that is to serve; None if there is none. ``members``: all that can be reached."""
-        by_id = {member.id: member for member in members if member.state is not EntryState.INIT}
+        all_members = list(members)
+        by_id = {member.id: member for member in all_members if member.state not in UNFIT}
         holder = by_id.get(self.claim.holder)
         if holder is not None and (holder.state in READY or self.claim.frozen):
             return holder.node
@@ -117,8 +125,17 @@ class Address:
         for wanted in (READY, {EntryState.FAULT}):
             found = [member for member in by_id.values() if member.state in wanted]
             if found and (wanted is READY or holder is None):
-                return max(found, key=self._preference).node
+                best = max(found, key=self._preference)
+                return None if self._is_awaited(best, all_members) else best.node
         return None if holder is None else holder.node
+
+    def _is_awaited(self, best: Member, members: Iterable[Member]) -> bool:
+        """Tell whether nobody ever served, and a better member is about to come: so one serves, not first one
+        and then another."""
+        return self.claim.holder == NO_HOLDER and any(
+            member.state is EntryState.INIT and self._preference(member) > self._preference(best)
+            for member in members
+        )
 
     def _preference(self, member: Member) -> tuple[int, bytes]:
         return member.priority, weight(self.address + member.id)

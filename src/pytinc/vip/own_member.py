@@ -71,7 +71,9 @@ class OwnMember:
 
     def find_state(self, now: float, *, holds: bool, drains: bool) -> EntryState:
         """Return what this node does with the address now."""
-        if not self.present or now < self.init_until:
+        if not self.present:
+            return EntryState.ABSENT
+        if now < self.init_until:
             return EntryState.INIT
         if drains or self.wants_drain() is not None:
             return EntryState.DRAIN

@@ -22,11 +22,11 @@ from pytinc.vip.addresses import AddressRecord
 from pytinc.vip.announcing import Announcing
 from pytinc.vip.core import Core, address_text
 from pytinc.vip.health import Outcome
-from pytinc.vip.members import Address, Member
+from pytinc.vip.members import UNFIT, Address, Member
 from pytinc.vip.own_member import OwnMember
 from pytinc.vip.views import MemberState, MemberView, PolicyView, TransitionView, VirtualIpView
 from pytinc.wire.vip_record import NO_HOLDER, Entry, EntryState, MemberRecord, parse_record, portions
-from pytinc.wire.virtual_ip import Check, VirtualIP
+from pytinc.wire.virtual_ip import DEFAULT_INTERVAL, Check, VirtualIP
 
 INTERVAL: Final = 1.0
 """Seconds between two records to a member of a common address."""
@@ -34,6 +34,8 @@ FAR_INTERVAL: Final = 5.0
 """The same for other pytinc nodes."""
 REPEATS: Final = (0.0, 0.05, 0.15, 0.4)
 """Seconds after a change at which all are told: a record may be lost."""
+INIT_INTERVAL: Final = 0.1
+"""Seconds between two looks for nodes that have come, while this node listens at its start."""
 LEAST_INTERVAL: Final = 0.01
 """Seconds between two updates that nothing but the clock calls for."""
 WARM_INTERVAL: Final = 2.0
@@ -54,6 +56,7 @@ _STATES: Final = {
     EntryState.BACKUP: MemberState.BACKUP,
     EntryState.ACTIVE: MemberState.ACTIVE,
     EntryState.DRAIN: MemberState.DRAIN,
+    EntryState.ABSENT: MemberState.ABSENT,
 }
 
 
@@ -239,6 +242,13 @@ class Policy:
             own.feed(check, outcome, now)
             self.update(now)
 
+    def next_check(self, address: bytes, check: Check) -> float:
+        """Return in how many seconds a check is to run again; one that was removed will not for long."""
+        own = self._own.get(address)
+        if own is None or check not in own.checks:
+            return DEFAULT_INTERVAL
+        return own.checks[check].next_run(own.config.interval)
+
     def present(self, address: bytes, now: float, *, present: bool) -> None:
         """The own host has the address, or does not."""
         own = self._own.get(address)
@@ -283,6 +293,9 @@ class Policy:
         if own is not None:
             self._set_state(known, own, now)
         owner = known.choose(self._all(known, now))
+        if now < known.vouched_until and known.claim.holder != core.my_id:
+            # Without word of the holder: we have just met those who know it.
+            owner = core.mesh.name_of(known.claim.holder) if owner == core.me else owner
         if own is not None:
             if owner != core.me and self._preempts(known, own, owner, now):
                 owner, reason = core.me, "it has a higher priority"
@@ -313,7 +326,7 @@ class Policy:
 
     def _set_serving(self, known: Address, own: OwnMember, reason: str, now: float) -> None:
         # A holder in trouble serves until somebody else has claimed the address.
-        serving = known.claim.holder == self._core.my_id and own.state is not EntryState.INIT
+        serving = known.claim.holder == self._core.my_id and own.state not in UNFIT
         if serving is own.serving:
             return
         self._serve(known.address, own, serving=serving, reason=reason)
@@ -364,7 +377,7 @@ class Policy:
         match state:
             case EntryState.DRAIN:
                 return f"{before} drains"
-            case EntryState.FAULT | EntryState.INIT:
+            case EntryState.FAULT | EntryState.INIT | EntryState.ABSENT:
                 return f"{before} is not well" + (f": {trouble}" if trouble else "")
             case EntryState.REMOVED:
                 return f"{before} is no member any more"
@@ -415,6 +428,9 @@ class Policy:
         ]
         if not targets:
             return
+        if any(node not in self._told for node in targets):
+            for own in self._own.values():
+                own.contact(now)
         payloads = self._make_records()
         for node in targets:
             self._told[node] = now
@@ -470,6 +486,9 @@ class Policy:
             dues.append(now + INTERVAL)
         for own in self._own.values():
             dues += [due for due in (own.init_until, own.preemption_due()) if due > now]
+            if own.state is EntryState.INIT:
+                dues.append(now + INIT_INTERVAL)
+        dues += [known.vouched_until for known in self._addresses.values() if known.vouched_until > now]
         return max(min(dues, default=math.inf), now + LEAST_INTERVAL)
 
     def prune(self, now: float) -> None:

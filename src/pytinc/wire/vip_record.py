@@ -45,6 +45,8 @@ class EntryState(enum.IntEnum):
     BACKUP = 3
     ACTIVE = 4
     DRAIN = 5
+    ABSENT = 6
+    """Its host does not have the address."""
 
 
 class Claim(NamedTuple):
@@ -136,7 +138,7 @@ def _parse_entry(payload: bytes, offset: int) -> tuple[Entry, int]:
     if size not in _SIZES or start + _ENTRY.size > len(payload):
         raise DecodeError("a member record ends in the middle of an entry")
     state, priority, flags, mac, term, rank, holder = _ENTRY.unpack_from(payload, start)
-    if state > EntryState.DRAIN or not priority or mac[0] & 1:
+    if state > EntryState.ABSENT or not priority or mac[0] & 1:
         raise DecodeError("a member record with a wrong entry")
     claim = Claim(term, holder, rank, bool(flags & _FROZEN))
     entry = Entry(payload[offset + 1 : start], EntryState(state), priority, mac, claim)
