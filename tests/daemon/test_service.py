@@ -443,15 +443,25 @@ def test_the_control_socket_returns_the_guard_and_a_reload_tunes_it(network: Net
 
 
 def test_the_control_socket_returns_virtual_ips_and_takes_orders(network: Network) -> None:
+    network.configure("VirtualIP = 10.1.1.10 priority=150 preempt=30 check=tcp:127.0.0.1:1")
     daemon = network.start()
     with network.client() as client:
         told = parse_vips(client.dump(Request.DUMP_VIPS))
-        assert (told.policy, told.addresses) == ({"draining": False, "addresses_total": 0}, ())
-        answer = client.answer_if_known(Request.VIP_ORDER, "freeze", "10.1.1.10")
-        assert answer is not None
-        assert parse_outcome(answer)
-        assert client.command(Request.RELOAD) == 0
-    daemon.wait_said("Got 'vip freeze 10.1.1.10' command")
+        assert told.policy == {"draining": False, "addresses_total": 1}
+        (address,) = told.addresses
+        assert (address["address"], address["preempt_ms"]) == ("10.1.1.10", 30000)
+        (member,) = address["members"]
+        assert (member["node"], member["priority"], member["heard_ms"]) == ("alpha", 150, None)
+        (check,) = address["checks"]
+        assert check["check"] == "tcp:127.0.0.1:1"
+        for order, draining in (("drain", True), ("undrain", False)):
+            assert client.answer_if_known(Request.VIP_ORDER, order) == "18 4099 0"
+            assert parse_vips(client.dump(Request.DUMP_VIPS)).policy["draining"] is draining
+        for words in (["freeze", "10.1.1.11"], ["move", "10.1.1.10", "beta"]):
+            answer = client.answer_if_known(Request.VIP_ORDER, *words)
+            assert answer is not None
+            assert parse_outcome(answer)
+            daemon.wait_said(f"Got 'vip {' '.join(words)}' command")
     daemon.stop()
 
 
