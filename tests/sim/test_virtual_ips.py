@@ -331,6 +331,16 @@ def test_a_cold_start_of_all_nodes_at_once_has_one_server() -> None:
         assert world.settled() == first
 
 
+def test_nodes_that_are_no_members_know_all_the_time_who_serves() -> None:
+    world = build("pytinc")
+    first = world.settled()
+    for name in ("n1", "n5"):
+        for _ in range(20):
+            world.mesh.run(1)
+            assert world.view(name).owner == first
+        assert [transition.owner for transition in world.view(name).transitions] == [first]
+
+
 def test_scripts_are_run_when_a_member_begins_and_ends_to_serve() -> None:
     world = build("pytinc")
     first = world.settled()

@@ -148,6 +148,7 @@ def test_only_what_is_new_is_news() -> None:
 
 def test_a_member_that_was_not_heard_for_a_while_or_is_not_alive_does_not_count() -> None:
     address = Address(VIP)
+    address.life = RECORD_LIFE
     address.hear("a", b"", entry(), 1, 1, 0.0)
     address.hear("b", b"", entry(), 1, 1, 1.0)
     assert [each.node for each in address.present(lambda node: True, 1.0)] == ["a", "b"]

@@ -9,7 +9,7 @@ may both take over for a moment; as soon as they hear each other, the higher cla
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -18,7 +18,9 @@ from pytinc.vip.rendezvous import weight
 from pytinc.wire.vip_record import MAX_TERM, NO_HOLDER, Claim, Entry, EntryState
 
 RECORD_LIFE: Final = 3.5
-"""Seconds for which a record of a member counts; they come every second."""
+"""Seconds for which a record counts at a member; they come every second."""
+FAR_RECORD_LIFE: Final = 17.5
+"""The same at other nodes: records come every 5 seconds there, and changes are told at once."""
 VOUCH_TIME: Final = 1.0
 """Seconds in which a holder should be heard that another member has told us of."""
 MAX_MEMBERS: Final = 32
@@ -72,6 +74,8 @@ class Address:
 
     def __init__(self, address: bytes) -> None:
         self.address = address
+        self.life = FAR_RECORD_LIFE
+        """Seconds for which a record counts."""
         self.others: dict[str, Said] = {}
         """What other members said, by node."""
         self.claim = Claim(0, NO_HOLDER)
@@ -81,6 +85,8 @@ class Address:
         self.owner: str | None = None
         """The node that serves, as found last."""
         self.transitions: deque[Transition] = deque(maxlen=MAX_TRANSITIONS)
+        self.counts: Counter[str] = Counter()
+        """Changes of the owner, by kind of reason."""
 
     def hear(self, node: str, node_id: bytes, entry: Entry, boot: int, sequence: int, now: float) -> bool:
         """Take in what a member says; tell whether it is news: another state, priority, MAC or claim."""
@@ -111,7 +117,7 @@ class Address:
         return [
             Member(node, said.id, said.entry.state, said.entry.priority)
             for node, said in self.others.items()
-            if now - said.heard < RECORD_LIFE and is_alive(node)
+            if now - said.heard < self.life and is_alive(node)
         ]
 
     def choose(self, members: Iterable[Member]) -> str | None:
@@ -140,8 +146,9 @@ class Address:
     def _preference(self, member: Member) -> tuple[int, bytes]:
         return member.priority, weight(self.address + member.id)
 
-    def note(self, now: float, state: EntryState | None, reason: str) -> None:
-        """Remember a change."""
+    def note(self, now: float, state: EntryState | None, reason: str, kind: str) -> None:
+        """Remember a change; ``kind`` is the kind of the reason."""
+        self.counts[kind] += 1
         self.transitions.appendleft(Transition(now, state, self.owner, reason))
 
     def shift(self, delay: float) -> None:
@@ -156,7 +163,5 @@ class Address:
 
     def next_expiry(self, now: float) -> float:
         """Return when the next record stops to count."""
-        return min(
-            (said.heard + RECORD_LIFE for said in self.others.values() if now - said.heard < RECORD_LIFE),
-            default=math.inf,
-        )
+        expiries = (said.heard + self.life for said in self.others.values())
+        return min((expiry for expiry in expiries if expiry > now), default=math.inf)

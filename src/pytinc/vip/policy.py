@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from pytinc.errors import PolicyError
 from pytinc.vip.actions import KeepWarm, SendRecord, ServiceChanged
@@ -22,7 +22,7 @@ from pytinc.vip.addresses import AddressRecord
 from pytinc.vip.announcing import Announcing
 from pytinc.vip.core import Core, address_text
 from pytinc.vip.health import Outcome
-from pytinc.vip.members import UNFIT, Address, Member
+from pytinc.vip.members import FAR_RECORD_LIFE, RECORD_LIFE, UNFIT, Address, Member
 from pytinc.vip.own_member import OwnMember
 from pytinc.vip.views import MemberState, MemberView, PolicyView, TransitionView, VirtualIpView
 from pytinc.wire.vip_record import NO_HOLDER, Entry, EntryState, MemberRecord, parse_record, portions
@@ -58,6 +58,16 @@ _STATES: Final = {
     EntryState.DRAIN: MemberState.DRAIN,
     EntryState.ABSENT: MemberState.ABSENT,
 }
+
+
+class Reason(NamedTuple):
+    """Why another node serves."""
+
+    kind: str
+    """``first``, ``silent``, ``unreachable``, ``drain``, ``fault``, ``removed``, ``claim``, ``preempt`` or
+    ``order``."""
+    text: str
+    """For people."""
 
 
 class Leader(Protocol):
@@ -108,7 +118,7 @@ class Policy:
                 own.reconfigure(config)
                 continue
             self._own[address] = OwnMember(config, now)
-            self._addresses.setdefault(address, Address(address))
+            self._addresses.setdefault(address, Address(address)).life = RECORD_LIFE
             self._core.table.use(address, now)
             self._has_changed = True
         self._change(now)
@@ -117,6 +127,7 @@ class Policy:
     def _leave(self, address: bytes, now: float) -> None:
         own = self._own.pop(address)
         self._announcing.stop(address)
+        self._addresses[address].life = FAR_RECORD_LIFE
         entry = Entry(
             address, EntryState.REMOVED, own.config.priority, NO_HOLDER, self._addresses[address].claim
         )
@@ -167,7 +178,7 @@ class Policy:
         if known.claim.holder != member.id:
             known.take_over(member.id, member.priority)
             self._change(now)
-            self.update(now, "moved by an operator")
+            self.update(now, Reason("order", "an operator moved it"))
 
     def freeze(self, address: bytes, now: float, *, on: bool) -> None:
         """Keep an address where it is, or no longer; PolicyError tells people why not."""
@@ -276,7 +287,7 @@ class Policy:
             members.append(Member(self._core.me, self._core.my_id, own.state, own.config.priority))
         return members
 
-    def update(self, now: float, reason: str = "") -> None:
+    def update(self, now: float, reason: Reason | None = None) -> None:
         """Find out who serves each address, and act on it."""
         for known in list(self._addresses.values()):
             self._update(known, reason, now)
@@ -287,7 +298,7 @@ class Policy:
         }
         self._next_update = self._find_next_update(now)
 
-    def _update(self, known: Address, reason: str, now: float) -> None:
+    def _update(self, known: Address, reason: Reason | None, now: float) -> None:
         core, own = self._core, self._own.get(known.address)
         before = known.owner
         if own is not None:
@@ -298,7 +309,7 @@ class Policy:
             owner = core.mesh.name_of(known.claim.holder) if owner == core.me else owner
         if own is not None:
             if owner != core.me and self._preempts(known, own, owner, now):
-                owner, reason = core.me, "it has a higher priority"
+                owner, reason = core.me, Reason("preempt", "it has a higher priority")
             if owner == core.me and known.claim.holder != core.my_id:
                 known.take_over(core.my_id, own.config.priority)
                 self._change(now)
@@ -311,7 +322,7 @@ class Policy:
             if own is not None:
                 own.ready_since = now
         if own is not None:
-            self._set_serving(known, own, reason, now)
+            self._set_serving(known, own, "" if reason is None else reason.text, now)
         record = core.table.get(known.address)
         if owner not in (before, None, core.me) and owner is not None and record is not None:
             self._leader.owner_changed(record, before, owner, now)
@@ -361,39 +372,39 @@ class Policy:
             and now >= own.preemption_due()
         )
 
-    def _reason(self, known: Address, before: str | None, owner: str | None) -> str:
-        """Return why another node serves, for people."""
+    def _reason(self, known: Address, before: str | None, owner: str | None) -> Reason:
+        """Return why another node serves."""
+        core, own = self._core, self._own.get(known.address)
         if before is None:
-            return "nobody did" if owner is not None else ""
-        said, own = known.others.get(before), self._own.get(known.address)
-        if before == self._core.me and own is not None:
+            return Reason("first", "nobody did")
+        said = known.others.get(before)
+        state, trouble = (EntryState.REMOVED if said is None else said.entry.state), None
+        if before == core.me and own is not None:
             state, trouble = own.state, own.wants_drain() or own.trouble()
-        else:
-            state, trouble = (EntryState.REMOVED if said is None else said.entry.state), None
-        if before != self._core.me and not self._core.mesh.is_reachable(before):
-            return f"{before} has left the mesh"
-        if before != self._core.me and self._leader.is_gone(before):
-            return f"{before} is silent"
+        elif before != core.me and not core.mesh.is_reachable(before):
+            return Reason("unreachable", f"{before} has left the mesh")
+        elif before != core.me and self._leader.is_gone(before):
+            return Reason("silent", f"{before} is silent")
         match state:
             case EntryState.DRAIN:
-                return f"{before} drains"
+                return Reason("drain", f"{before} drains")
             case EntryState.FAULT | EntryState.INIT | EntryState.ABSENT:
-                return f"{before} is not well" + (f": {trouble}" if trouble else "")
+                return Reason("fault", f"{before} is not well" + (f": {trouble}" if trouble else ""))
             case EntryState.REMOVED:
-                return f"{before} is no member any more"
+                return Reason("removed", f"{before} is no member any more")
             case _:
-                return f"{owner} took over"
+                return Reason("claim", f"{owner} took over")
 
-    def _tell(self, known: Address, before: str | None, reason: str, now: float) -> None:
+    def _tell(self, known: Address, before: str | None, reason: Reason, now: float) -> None:
         own = self._own.get(known.address)
-        known.note(now, None if own is None else own.state, reason)
+        known.note(now, None if own is None else own.state, reason.text, reason.kind)
         text = address_text(known.address)
         if known.owner is None:
-            self._core.log(0, "warning", f"{text}: nobody serves; {reason or f'{before} did'}")
+            self._core.log(0, "warning", f"{text}: nobody serves; {reason.text}")
         else:
             # Where no member is near, it is of no interest to people.
             level = 0 if own is not None else 2
-            self._core.log(level, "notice", f"{text}: {known.owner} serves; {reason}")
+            self._core.log(level, "notice", f"{text}: {known.owner} serves; {reason.text}")
 
     def _announce(self, address: bytes, now: float) -> None:
         record, mac = self._core.table.get(address), self._own_mac(address)
@@ -549,4 +560,5 @@ class Policy:
                     (each.at, each.state, each.owner, each.reason) for each in known.transitions
                 )
             ),
+            tuple(sorted(known.counts.items())),
         )

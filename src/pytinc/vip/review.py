@@ -70,7 +70,7 @@ class Review:
             self._prune(now)
         shared = [record for record in core.table if core.is_shared(record)]
         for record in shared:
-            if not record.reported and record.round_end() == math.inf:
+            if not record.reported and record.address not in core.governed and record.round_end() == math.inf:
                 self._report(record, now)
             if not record.called:
                 record.called = True
