@@ -48,6 +48,7 @@ PLANNED = 2
 MANY = 1_000_000
 ASKED = 5
 WATCH_S = 0.5
+READ_S = 0.05
 SCRIPT = """#!/bin/sh
 echo "${0##*/}|$NAME|$INTERFACE|$VIP|$STATE|$OWNER|$TERM|$REASON" >>"${0%/*}/events"
 """
@@ -118,6 +119,13 @@ def served(network: Network, services: Services) -> Network:
     for vip, name in FIRST.items():
         wait_served(network["client"].host, [network[name]], HEALED_S, [vip])
     return network
+
+
+@pytest.fixture
+def _ipv6_once(cast: tuple[Kind, ...], vip: str) -> None:
+    """Skip the IPv6 case of a test with all casts but the first."""
+    if vip == VIP6 and cast[-1] is not Kind.C:
+        pytest.skip("tested with another cast")
 
 
 @pytest.fixture
@@ -236,6 +244,7 @@ def test_the_member_with_the_highest_priority_serves_first(network: Network, ser
         wait_owner(network, vip, network[owner])
 
 
+@pytest.mark.usefixtures("_ipv6_once")
 @pytest.mark.parametrize("vip", VIPS)
 def test_only_the_host_of_the_owner_answers(served: Network, vip: str) -> None:
     owner = served[FIRST[vip]]
@@ -247,7 +256,8 @@ def test_only_the_host_of_the_owner_answers(served: Network, vip: str) -> None:
             for _ in range(ASKED):
                 asker.host.run("ip", "neigh", "flush", "to", vip, "dev", asker.interface)
                 assert ping(asker.host, vip).received == 1
-        heard = [[found for frame in port.frames(WATCH_S) if (found := parse(frame))] for port in ports]
+        time.sleep(WATCH_S)
+        heard = [[found for frame in port.frames(READ_S) if (found := parse(frame))] for port in ports]
     said = [
         [
             found
@@ -264,6 +274,7 @@ def test_only_the_host_of_the_owner_answers(served: Network, vip: str) -> None:
         assert [found for found in each if found.target == packed and found.kind is What.QUESTION]
 
 
+@pytest.mark.usefixtures("_ipv6_once")
 @pytest.mark.parametrize(("vip", "owner", "heir"), [(VIP4, "one", "two"), (VIP6, "two", "three")])
 def test_the_next_priority_serves_when_the_owner_is_cut_off_and_one_serves_after_the_merge(
     served: Network, vip: str, owner: str, heir: str
@@ -330,6 +341,7 @@ def test_another_member_serves_while_a_check_fails_but_a_frozen_address_stays(
     assert owners(members(served)) == {VIP4: "two", VIP6: "two"}
 
 
+@pytest.mark.usefixtures("_ipv6_once")
 @pytest.mark.parametrize(("vip", "owner", "heir"), [(VIP4, "one", "two"), (VIP6, "two", "three")])
 def test_another_member_serves_when_the_host_of_the_owner_loses_the_address(
     served: Network, vip: str, owner: str, heir: str
