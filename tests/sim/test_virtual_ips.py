@@ -323,6 +323,20 @@ def test_both_halves_of_a_split_mesh_serve_and_one_serves_after_the_merge(seed: 
     assert len(world.hosts["n5"].moves) == moves
 
 
+@pytest.mark.parametrize("apart", [("n2", "n3"), ("n2", "n4"), ("n3", "n4"), ("n2", "n5")])
+def test_two_nodes_without_udp_between_them_agree_if_a_member_hears_both(apart: tuple[str, str]) -> None:
+    world = build("pytinc", priorities=(150, 120, 100))
+    assert world.settled() == "n2"
+    world.mesh.underlay.no_udp.add(frozenset(apart))
+    moves = len(world.hosts["n5"].moves)
+    world.mesh.run(60)
+    assert len(world.hosts["n5"].moves) == moves
+    assert world.settled() == world.view("n5").owner == "n2"
+    world.call("n2", "vip_drain")
+    world.mesh.run(5)
+    assert world.settled() == world.view("n5").owner == "n3"
+
+
 def test_a_cold_start_of_all_nodes_at_once_has_one_server() -> None:
     for seed in range(6):
         world = build("pytinc", seed=seed, warm_up=5.0)

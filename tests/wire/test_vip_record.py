@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -25,7 +26,9 @@ IDS = st.binary(min_size=6, max_size=6)
 MACS = IDS.map(lambda mac: bytes((mac[0] & 0xFE,)) + mac[1:])
 ADDRESSES = st.one_of(st.binary(min_size=4, max_size=4), st.binary(min_size=16, max_size=16))
 CLAIMS = st.builds(Claim, U32, IDS, st.integers(0, 255), st.booleans())
-ENTRIES = st.builds(Entry, ADDRESSES, st.sampled_from(EntryState), st.integers(1, 255), MACS, CLAIMS)
+ENTRIES = st.builds(
+    Entry, ADDRESSES, st.sampled_from(EntryState), st.integers(1, 255), MACS, CLAIMS, st.booleans()
+)
 ENTRY = Entry(bytes((10, 1, 1, 10)), EntryState.ACTIVE, 100, b"\x02\0\0\0\0\x05", Claim(7, b"node_2", 90))
 
 
@@ -35,6 +38,13 @@ def test_a_record_has_the_documented_layout() -> None:
         "0301010203040000000501"
         "040a01010a046400020000000005000000075a6e6f64655f32"
     )  # fmt: skip
+
+
+def test_flags_are_independent_of_each_other() -> None:
+    frozen = replace(ENTRY, claim=ENTRY.claim._replace(frozen=True))
+    entries = (frozen, replace(ENTRY, hears_holder=True), replace(frozen, hears_holder=True))
+    assert parse_record(MemberRecord(1, 2, entries).pack()).entries == entries
+    assert [entry.pack()[7] for entry in entries] == [1, 2, 3]
 
 
 @given(U32, U32, st.lists(ENTRIES, max_size=40))

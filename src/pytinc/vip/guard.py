@@ -382,7 +382,7 @@ class Guard:
         self._next_beat, self._ticked = now + HEARTBEAT, now
         if now > self._due:
             core.watch.excuse(now, now - self._due)
-            self._policy.excuse(now - self._due)
+            self._policy.excuse(now - self._due, now)
         core.actions += core.watch.tick(now)
         self._apply_changes(now)
         if self._asking.tick(now):

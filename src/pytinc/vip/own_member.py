@@ -27,6 +27,8 @@ class OwnMember:
         """The host has the address."""
         self.serving = False
         """We hold the address, and the answers of our host leave this node."""
+        self.hears_holder = False
+        """We hear the holder itself, and would choose it."""
         self.state = EntryState.INIT
         self.ready_since = now
         """Since when we could serve and somebody else does; for preemption."""

@@ -267,10 +267,10 @@ class Policy:
             own.present = present
             self.update(now)
 
-    def excuse(self, delay: float) -> None:
+    def excuse(self, delay: float, now: float) -> None:
         """This node stood still for so many seconds."""
         for known in self._addresses.values():
-            known.shift(delay)
+            known.shift(delay, now)
 
     # -- the choice --
 
@@ -303,10 +303,15 @@ class Policy:
         before = known.owner
         if own is not None:
             self._set_state(known, own, now)
-        owner = known.choose(self._all(known, now))
-        if now < known.vouched_until and known.claim.holder != core.my_id:
+        members = self._all(known, now)
+        owner, holder = known.choose(members), core.mesh.name_of(known.claim.holder)
+        if own is not None:
+            self._set_hears_holder(known, own, members, owner, now)
+        if self._is_out_of_earshot(known, holder, members):
+            owner = holder
+        elif now < known.vouched_until and known.claim.holder != core.my_id:
             # Without word of the holder: we have just met those who know it.
-            owner = core.mesh.name_of(known.claim.holder) if owner == core.me else owner
+            owner = holder if owner == core.me else owner
         if own is not None:
             if owner != core.me and self._preempts(known, own, owner, now):
                 owner, reason = core.me, Reason("preempt", "it has a higher priority")
@@ -326,6 +331,30 @@ class Policy:
         record = core.table.get(known.address)
         if owner not in (before, None, core.me) and owner is not None and record is not None:
             self._leader.owner_changed(record, before, owner, now)
+
+    def _is_out_of_earshot(self, known: Address, holder: str | None, members: Sequence[Member]) -> bool:
+        """Tell whether we do not hear the holder, but a member that we hear does: no UDP passes between us.
+
+        Otherwise two members that cannot hear each other would take the address from each other again and
+        again.
+        """
+        nodes = {member.node for member in members}
+        return (
+            holder is not None
+            and holder not in nodes
+            and known.is_holder_heard(nodes)
+            and self._core.mesh.is_reachable(holder)
+            and not self._leader.is_gone(holder)
+            and self._core.mesh.may_hold(holder, known.address)
+        )
+
+    def _set_hears_holder(
+        self, known: Address, own: OwnMember, members: Sequence[Member], owner: str | None, now: float
+    ) -> None:
+        hears = any(member.id == known.claim.holder and member.node == owner for member in members)
+        if own.hears_holder is not hears:
+            own.hears_holder = hears
+            self._change(now)
 
     def _set_state(self, known: Address, own: OwnMember, now: float) -> None:
         holds = known.claim.holder == self._core.my_id
@@ -459,7 +488,9 @@ class Policy:
 
     def _entry(self, address: bytes, own: OwnMember) -> Entry:
         mac = self._own_mac(address) or NO_HOLDER
-        return Entry(address, own.state, own.config.priority, mac, self._addresses[address].claim)
+        return Entry(
+            address, own.state, own.config.priority, mac, self._addresses[address].claim, own.hears_holder
+        )
 
     def _common_members(self) -> set[str]:
         return {node for address in self._own for node in self._addresses[address].others}
