@@ -23,6 +23,8 @@ class OwnMember:
 
     def __init__(self, config: VirtualIP, now: float) -> None:
         self.config = config
+        self.permitted = True
+        """The host files let this node serve the address: otherwise other nodes would not hear of it."""
         self.present = True
         """The host has the address."""
         self.serving = False
@@ -60,6 +62,8 @@ class OwnMember:
 
     def trouble(self) -> str | None:
         """Return why this node should not serve, for people; None if it is well."""
+        if not self.permitted:
+            return "its host file does not allow it"
         if not self.present:
             return "the host does not have the address"
         for check, state in self.checks.items():
@@ -73,7 +77,7 @@ class OwnMember:
 
     def find_state(self, now: float, *, holds: bool, drains: bool) -> EntryState:
         """Return what this node does with the address now."""
-        if not self.present:
+        if not self.present or not self.permitted:
             return EntryState.ABSENT
         if now < self.init_until:
             return EntryState.INIT

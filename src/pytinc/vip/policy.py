@@ -40,10 +40,18 @@ LEAST_INTERVAL: Final = 0.01
 """Seconds between two updates that nothing but the clock calls for."""
 WARM_INTERVAL: Final = 2.0
 """Seconds between two looks at keys and paths to nodes that may be members."""
+NEWS_BURST: Final = 100
+"""Records with news that are looked at at once; ..."""
+NEWS_RATE: Final = 50.0
+"""... so many more per second, ..."""
+NEWS_PAUSE: Final = 0.1
+"""... and others together after so many seconds: a node may send records as fast as it can."""
 RIVAL_REST: Final = 1.0
 """Seconds between two announcements that answer another member's lower claim."""
 MAX_ADDRESSES: Final = 256
 """Addresses with members that are remembered: other nodes may make them up."""
+MAX_ADDRESSES_OF_NODE: Final = 64
+"""The same of one node, which can have no more in its configuration."""
 MEMORY: Final = 600.0
 """Seconds for which a member is remembered that is not heard any more."""
 LEAST_STOP: Final = 0.35
@@ -68,6 +76,25 @@ class Reason(NamedTuple):
     ``order``."""
     text: str
     """For people."""
+
+
+class _Allowance:
+    """Lets something happen in a burst, and then at a rate."""
+
+    def __init__(self, burst: int, rate: float) -> None:
+        self._burst = burst
+        self._rate = rate
+        self._left = float(burst)
+        self._at = -math.inf
+
+    def take(self, now: float) -> bool:
+        """Tell whether it may happen once more."""
+        self._left = min(self._left + (now - self._at) * self._rate, float(self._burst))
+        self._at = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
 
 
 class Leader(Protocol):
@@ -99,6 +126,7 @@ class Policy:
         """Addresses that we are no member of any more: others are told as often as a change."""
         self._next_warm = -math.inf
         self._next_update = math.inf
+        self._news = _Allowance(NEWS_BURST, NEWS_RATE)
         self._rivals: dict[bytes, float] = {}
         """When another member's claim was answered last."""
         self._draining = False
@@ -119,8 +147,11 @@ class Policy:
                 continue
             self._own[address] = OwnMember(config, now)
             self._addresses.setdefault(address, Address(address)).life = RECORD_LIFE
-            self._core.table.use(address, now)
+            self._core.table.use(address, now).has_members = True
             self._has_changed = True
+        for address, own in self._own.items():
+            own.permitted = self._core.mesh.may_hold(self._core.me, address)
+        self._removed = [entry for entry in self._removed if entry.address not in wanted]
         self._change(now)
         self.update(now)
 
@@ -204,29 +235,45 @@ class Policy:
     def record(self, node: str, node_id: bytes, payload: bytes, now: float) -> None:
         """Take a member record of another node; DecodeError if it is malformed."""
         record = parse_record(payload)
-        news = False
-        for entry in record.entries:
-            if self._core.mesh.may_hold(node, entry.address):
-                news = self._hear(node, node_id, entry, record, now) or news
-        if news:
-            self.update(now)
+        news = [
+            entry.address
+            for entry in record.entries
+            if self._core.mesh.may_hold(node, entry.address) and self._hear(node, node_id, entry, record, now)
+        ]
+        if not news:
+            return
+        if self._news.take(now):
+            for address in news:
+                self._update(self._addresses[address], None, now)
+            self._note_updated(now)
+        else:
+            self._next_update = min(self._next_update, now + NEWS_PAUSE)
 
     def _hear(self, node: str, node_id: bytes, entry: Entry, record: MemberRecord, now: float) -> bool:
         known = self._addresses.get(entry.address)
         if known is None:
-            if len(self._addresses) >= MAX_ADDRESSES or entry.state is EntryState.REMOVED:
+            if entry.state is EntryState.REMOVED or not self._has_room(node):
                 return False
             known = self._addresses[entry.address] = Address(entry.address)
         is_new = node not in known.others
         if not known.hear(node, node_id, entry, record.boot, record.sequence, now):
             return False
         if any(entry.mac):
-            self._core.table.use(entry.address, now).add_holder(entry.mac, now)
+            shared = self._core.table.use(entry.address, now)
+            shared.has_members = True
+            shared.add_holder(entry.mac, now)
         if is_new and entry.address in self._own:
-            self._change(now)  # it has just come, and knows nothing of us
+            # It has just come, and knows nothing of us.
+            self._told[node] = -math.inf
+            self._next_update = min(self._next_update, now)
         if entry.state is EntryState.ACTIVE and entry.claim != known.claim:
             self._answer_rival(known, now)
         return True
+
+    def _has_room(self, node: str) -> bool:
+        """Tell whether a node may bring one more address."""
+        brought = sum(node in known.others for known in self._addresses.values())
+        return len(self._addresses) < MAX_ADDRESSES and brought < MAX_ADDRESSES_OF_NODE
 
     def _answer_rival(self, known: Address, now: float) -> None:
         """Another member serves under a lower claim, and does not know ours: tell it, and the clients."""
@@ -291,6 +338,9 @@ class Policy:
         """Find out who serves each address, and act on it."""
         for known in list(self._addresses.values()):
             self._update(known, reason, now)
+        self._note_updated(now)
+
+    def _note_updated(self, now: float) -> None:
         self._core.governed = {
             address: known.owner
             for address, known in self._addresses.items()
@@ -540,6 +590,9 @@ class Policy:
             if not known.others and address not in self._own:
                 del self._addresses[address]
                 self._core.governed.pop(address, None)
+                record = self._core.table.get(address)
+                if record is not None:
+                    record.has_members = False
         for node in [node for node, told in self._told.items() if now - told > MEMORY]:
             del self._told[node]
 
