@@ -233,6 +233,15 @@ def test_a_node_without_addresses_of_its_own_sends_no_record_and_learns_who_serv
     assert (world.virtual.owner, world.virtual.state) == ("alpha", None)
 
 
+def test_a_node_that_is_no_member_follows_the_members_when_all_have_forgotten_a_claim() -> None:
+    world = Members(member=False)
+    world.says("alpha", EntryState.ACTIVE, claim=Claim(7, id_of("alpha")))
+    assert world.virtual.owner == "alpha"
+    world.says("alpha", claim=Claim(2, id_of("beta")))
+    world.says("beta", EntryState.ACTIVE, claim=Claim(2, id_of("beta")))
+    assert world.virtual.owner == "beta"
+
+
 def test_a_station_of_our_own_is_led_to_the_new_owner() -> None:
     world = Members(member=False)
     world.servers = {VIP: (ALPHA, BETA)}

@@ -98,18 +98,17 @@ class Address:
         if said is None and len(self.others) >= MAX_MEMBERS:
             return False
         self.others[node] = Said(node_id, entry, boot, sequence, now)
-        is_claim_new = self._is_higher(entry.claim)
+        is_claim_new = self._is_higher(entry.claim, self.claim)
         if is_claim_new:
             self.claim = entry.claim
             self.vouched_until = now + VOUCH_TIME
         return is_claim_new or said is None or said.entry != entry
 
-    def _is_higher(self, claim: Claim) -> bool:
-        """Tell whether a claim is higher than the highest one so far: if several took over at once, all take
-        the same one."""
-        if claim.is_later(self.claim) or self.claim.is_later(claim):
-            return claim.is_later(self.claim)
-        return self._rank(claim) > self._rank(self.claim)
+    def _is_higher(self, claim: Claim, other: Claim) -> bool:
+        """Tell which of two claims counts: if several members took over at once, all take the same one."""
+        if claim.is_later(other) or other.is_later(claim):
+            return claim.is_later(other)
+        return self._rank(claim) > self._rank(other)
 
     def _rank(self, claim: Claim) -> tuple[int, bytes, bool]:
         return claim.priority, weight(self.address + claim.holder), claim.frozen
@@ -125,6 +124,16 @@ class Address:
             for node, said in self.others.items()
             if now - said.heard < self.life and is_alive(node)
         ]
+
+    def follow(self, nodes: Collection[str]) -> None:
+        """Take the highest claim of these members, at a node that is no member itself.
+
+        It cannot tell members of a higher one that it remembers, and they may all have forgotten it.
+        """
+        claims = [said.entry.claim for node, said in self.others.items() if node in nodes]
+        for claim in claims:
+            if claim is claims[0] or self._is_higher(claim, self.claim):
+                self.claim = claim
 
     def is_holder_heard(self, nodes: Collection[str]) -> bool:
         """Tell whether one of these members hears the holder itself, and would choose it."""

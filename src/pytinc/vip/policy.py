@@ -354,6 +354,8 @@ class Policy:
         if own is not None:
             self._set_state(known, own, now)
         members = self._all(known, now)
+        if own is None:
+            known.follow({member.node for member in members})
         owner, holder = known.choose(members), core.mesh.name_of(known.claim.holder)
         if own is not None:
             self._set_hears_holder(known, own, members, owner, now)
