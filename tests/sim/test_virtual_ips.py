@@ -323,6 +323,21 @@ def test_both_halves_of_a_split_mesh_serve_and_one_serves_after_the_merge(seed: 
     assert len(world.hosts["n5"].moves) == moves
 
 
+@pytest.mark.parametrize("seconds", [2.0, 6.0, 20.0])
+@pytest.mark.parametrize("how", ["sleep", "stall"])
+def test_a_member_that_slept_does_not_take_the_address_from_the_one_that_serves(
+    how: str, seconds: float
+) -> None:
+    world = build("pytinc")
+    first = world.settled()
+    sleeper = next(name for name in MEMBERS if name != first)
+    getattr(world.node(sleeper), how)(seconds)
+    moves = len(world.hosts["n5"].moves)
+    world.mesh.run(seconds + 15)
+    assert world.settled() == first
+    assert len(world.hosts["n5"].moves) == moves
+
+
 @pytest.mark.parametrize("apart", [("n2", "n3"), ("n2", "n4"), ("n3", "n4"), ("n2", "n5")])
 def test_two_nodes_without_udp_between_them_agree_if_a_member_hears_both(apart: tuple[str, str]) -> None:
     world = build("pytinc", priorities=(150, 120, 100))

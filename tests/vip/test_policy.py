@@ -392,6 +392,27 @@ def test_an_address_that_is_back_at_once_is_not_said_to_be_removed() -> None:
     assert EntryState.REMOVED not in states
 
 
+def test_what_a_member_took_over_while_it_was_alone_it_does_not_claim_when_it_comes_back() -> None:
+    world = Members(priority=254)
+    claim = Claim(4, id_of("alpha"))
+    world.keep_saying(6.0, alpha=(EntryState.ACTIVE, claim))
+    world.mesh.alone = True
+    world.mesh.unreachable |= {"alpha", "beta"}
+    for node in ("alpha", "beta"):
+        world.guard.reachability(node, world.now, reachable=False)
+    world.until(world.now + 10.0)
+    assert world.serves
+    world.mesh.alone = False
+    world.mesh.unreachable.clear()
+    world.guard.reachability("alpha", world.now, reachable=True)
+    assert not world.serves
+    world.keep_saying(world.now + 5.0, alpha=(EntryState.ACTIVE, claim))
+    assert not world.serves
+    assert world.claim() == claim
+    world.until(world.now + RECORD_LIFE + 0.1)
+    assert world.serves, "nobody has it any more"
+
+
 def test_a_holder_that_only_another_member_hears_stays() -> None:
     world = Members(priority=254)
     world.mesh.ids[id_of("beta")] = "beta"

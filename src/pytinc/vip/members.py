@@ -80,6 +80,10 @@ class Address:
         """What other members said, by node."""
         self.claim = Claim(0, NO_HOLDER)
         """The highest claim that was ever heard or made."""
+        self.before_alone: Claim | None = None
+        """The claim that counted until this node took over without hearing any other member."""
+        self.taken_at = -math.inf
+        """When it did so."""
         self.vouched_until = -math.inf
         """Until then others are believed that the holder is there, although we have not heard it yet."""
         self.owner: str | None = None

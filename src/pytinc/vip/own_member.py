@@ -54,6 +54,11 @@ class OwnMember:
                 max(self.init_until, now + INIT_AFTER_CONTACT), self._started + LONGEST_INIT
             )
 
+    def listen_again(self, now: float) -> None:
+        """Listen as after the start: this node was cut off, and knows nothing of what happened elsewhere."""
+        self._started = now
+        self.init_until = now + INIT_AFTER_CONTACT
+
     def feed(self, check: Check, outcome: Outcome, now: float) -> None:
         """Take the result of a check; one that was removed meanwhile is ignored."""
         state = self.checks.get(check)

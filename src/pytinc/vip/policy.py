@@ -48,6 +48,9 @@ NEWS_PAUSE: Final = 0.1
 """... and others together after so many seconds: a node may send records as fast as it can."""
 RIVAL_REST: Final = 1.0
 """Seconds between two announcements that answer another member's lower claim."""
+LONE_TIME: Final = 30.0
+"""Seconds after which it is not because this node was cut off that it took over, if it seemed connected: the
+pings of meta connections would have shown that."""
 MAX_ADDRESSES: Final = 256
 """Addresses with members that are remembered: other nodes may make them up."""
 MAX_ADDRESSES_OF_NODE: Final = 64
@@ -126,6 +129,8 @@ class Policy:
         """Addresses that we are no member of any more: others are told as often as a change."""
         self._next_warm = -math.inf
         self._next_update = math.inf
+        self._was_alone = False
+        """No other node could be reached."""
         self._news = _Allowance(NEWS_BURST, NEWS_RATE)
         self._rivals: dict[bytes, float] = {}
         """When another member's claim was answered last."""
@@ -291,7 +296,27 @@ class Policy:
             self._told.pop(node, None)
             for own in self._own.values():
                 own.contact(now)
+            if self._was_alone:
+                self._come_back(now)
+        elif self._core.mesh.is_alone():
+            self._was_alone = True
+            for known in self._addresses.values():
+                if now - known.taken_at > LONE_TIME:
+                    known.before_alone = None
         self.update(now)
+
+    def _come_back(self, now: float) -> None:
+        """Claim no more what this node took over because it was cut off, or asleep.
+
+        The member that had the address serves all others, and would have to give way to the higher claim.
+        """
+        self._was_alone = False
+        for address, own in self._own.items():
+            known = self._addresses[address]
+            if known.before_alone is not None and known.claim.holder == self._core.my_id:
+                known.claim = known.before_alone
+                own.listen_again(now)
+            known.before_alone = None
 
     def checked(self, address: bytes, check: Check, outcome: Outcome, now: float) -> None:
         """Take the result of a health check."""
@@ -368,6 +393,8 @@ class Policy:
             if owner != core.me and self._preempts(known, own, owner, now):
                 owner, reason = core.me, Reason("preempt", "it has a higher priority")
             if owner == core.me and known.claim.holder != core.my_id:
+                if len(members) == 1 and known.claim.holder != NO_HOLDER:
+                    known.before_alone, known.taken_at = known.claim, now
                 known.take_over(core.my_id, own.config.priority)
                 self._change(now)
             self._set_state(known, own, now)
