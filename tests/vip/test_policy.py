@@ -9,7 +9,7 @@ import pytest
 from pytinc.errors import DecodeError, PolicyError
 from pytinc.vip.actions import Gone, SendFrame, SendRecord, ServiceChanged
 from pytinc.vip.addresses import MAX_ADDRESSES as MAX_IN_USE
-from pytinc.vip.members import RECORD_LIFE
+from pytinc.vip.members import FAR_RECORD_LIFE, RECORD_LIFE
 from pytinc.vip.own_member import INIT_TIME
 from pytinc.vip.policy import (
     FAR_INTERVAL,
@@ -240,6 +240,16 @@ def test_a_node_that_is_no_member_follows_the_members_when_all_have_forgotten_a_
     world.says("alpha", claim=Claim(2, id_of("beta")))
     world.says("beta", EntryState.ACTIVE, claim=Claim(2, id_of("beta")))
     assert world.virtual.owner == "beta"
+
+
+def test_a_member_that_is_heard_again_after_a_gap_serves_again_for_other_nodes() -> None:
+    world = Members(member=False)
+    claim = Claim(7, id_of("alpha"))
+    world.says("alpha", EntryState.ACTIVE, claim=claim)
+    world.until(FAR_RECORD_LIFE + 1.0)
+    assert world.virtual.owner is None
+    world.says("alpha", EntryState.ACTIVE, claim=claim)
+    assert world.virtual.owner == "alpha"
 
 
 def test_a_station_of_our_own_is_led_to_the_new_owner() -> None:

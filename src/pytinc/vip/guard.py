@@ -221,8 +221,7 @@ class Guard:
     def member_record(self, node: str, node_id: bytes, payload: bytes, now: float) -> None:
         """Take a member record; DecodeError if it is malformed."""
         self.heard(node, now)
-        if self._has_addresses:
-            self._policy.record(node, node_id, payload, now)
+        if self._has_addresses and self._policy.record(node, node_id, payload, now):
             self.act_now(now)
 
     def act_now(self, now: float) -> None:

@@ -93,7 +93,10 @@ class Address:
         """Changes of the owner, by kind of reason."""
 
     def hear(self, node: str, node_id: bytes, entry: Entry, boot: int, sequence: int, now: float) -> bool:
-        """Take in what a member says; tell whether it is news: another state, priority, MAC or claim."""
+        """Take in what a member says; tell whether it is news.
+
+        News is another state, priority, MAC or claim, or the first record after the last one ceased to count.
+        """
         said = self.others.get(node)
         if said is not None and not said.is_newer(boot, sequence):
             return False
@@ -106,7 +109,7 @@ class Address:
         if is_claim_new:
             self.claim = entry.claim
             self.vouched_until = now + VOUCH_TIME
-        return is_claim_new or said is None or said.entry != entry
+        return is_claim_new or said is None or said.entry != entry or now - said.heard >= self.life
 
     def _is_higher(self, claim: Claim, other: Claim) -> bool:
         """Tell which of two claims counts: if several members took over at once, all take the same one."""

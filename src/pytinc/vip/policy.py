@@ -237,8 +237,8 @@ class Policy:
 
     # -- what happens --
 
-    def record(self, node: str, node_id: bytes, payload: bytes, now: float) -> None:
-        """Take a member record of another node; DecodeError if it is malformed."""
+    def record(self, node: str, node_id: bytes, payload: bytes, now: float) -> bool:
+        """Take a member record of another node; tell whether there is news. DecodeError if malformed."""
         record = parse_record(payload)
         news = [
             entry.address
@@ -246,13 +246,14 @@ class Policy:
             if self._core.mesh.may_hold(node, entry.address) and self._hear(node, node_id, entry, record, now)
         ]
         if not news:
-            return
+            return False
         if self._news.take(now):
             for address in news:
                 self._update(self._addresses[address], None, now)
             self._note_updated(now)
         else:
             self._next_update = min(self._next_update, now + NEWS_PAUSE)
+        return True
 
     def _hear(self, node: str, node_id: bytes, entry: Entry, record: MemberRecord, now: float) -> bool:
         known = self._addresses.get(entry.address)
