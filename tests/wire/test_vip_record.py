@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from pytinc.errors import DecodeError
 from pytinc.wire.vip_record import (
     MAX_SIZE,
+    MAX_TERM,
     MEMBER_RECORD,
+    NO_HOLDER,
     Claim,
     Entry,
     EntryState,
@@ -58,6 +60,36 @@ def test_every_portion_fits_and_comes_back_as_it_was(boot: int, sequence: int, e
         assert (record.boot, record.sequence) == (boot, sequence)
         found += record.entries
     assert found == entries
+
+
+def test_what_does_not_fit_into_one_record_goes_into_the_next() -> None:
+    assert list(portions([])) == []
+    many = list(portions([ENTRY] * 40))
+    assert sum(len(portion) for portion in many) == 40
+    assert len(many) == 3
+    sizes = [len(MemberRecord(1, 2, portion).pack()) for portion in many]
+    assert max(sizes) <= MAX_SIZE < max(sizes) + ENTRY.size
+
+
+def test_terms_go_in_a_circle_and_a_claim_without_holder_comes_before_all_others() -> None:
+    one, other = Claim(7, b"node_2"), Claim(8, b"node_3")
+    assert other.is_later(one)
+    assert not one.is_later(other)
+    assert not one.is_later(one)
+    last = Claim(MAX_TERM, b"node_2")
+    following = Claim(last.next_term, b"node_3")
+    assert following.term == 0
+    assert following.is_later(last)
+    assert not last.is_later(following)
+    nobody = Claim(0, NO_HOLDER)
+    assert last.is_later(nobody)
+    assert not nobody.is_later(last)
+    assert not nobody.is_later(nobody)
+
+
+def test_a_record_that_is_too_long_is_an_error() -> None:
+    with pytest.raises(DecodeError):
+        parse_record(MemberRecord(1, 2, (ENTRY,)).pack().ljust(MAX_SIZE + 1, b"x"))
 
 
 def test_bytes_behind_the_last_entry_are_ignored() -> None:
