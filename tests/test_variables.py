@@ -72,7 +72,7 @@ EFFECTS: Final = {
     "ScriptsExtension": "tests/daemon/test_service.py::test_scripts_have_the_configured_extension_and_interpreter",
     "ScriptsInterpreter": "tests/daemon/test_service.py::test_scripts_have_the_configured_extension_and_interpreter",
     "StrictSubnets": "tests/node/test_requests_subnet.py::test_with_strict_subnets_the_host_files_count_and_the_rest_is_only_passed_on",
-    "StrictVirtualIPs": "tests/config/test_store.py::TestVirtualIPs::test_what_the_own_host_file_does_not_allow_is_reported_with_strict_virtual_ips",
+    "StrictVirtualIPs": "tests/sim/test_virtual_ips.py::test_a_node_without_the_right_serves_nothing_and_is_reported",
     "Subnet": "tests/sim/test_router_mesh.py::test_a_packet_arrives_only_at_the_owner_of_its_subnet_and_is_answered",
     "TCPOnly": "tests/sim/test_mesh.py::test_tcp_only_nodes_talk_through_a_hub",
     "TunnelServer": "tests/node/test_requests_subnet.py::test_a_tunnel_server_passes_nothing_on_and_takes_nothing",
@@ -88,7 +88,7 @@ EFFECTS: Final = {
     "UPnPRefreshPeriod": "interop/test_upnp.py::test_mappings_are_renewed_and_expire_after_the_daemon_ends",
     "VDEGroup": "tests/net/test_vde.py::test_a_group_may_use_our_socket_and_others_may_not",
     "VDEPort": "tests/net/test_vde.py::test_frames_go_through_the_switch_and_closing_leaves_no_files",
-    "VirtualIP": "tests/config/test_parser.py::TestVirtualIPs::test_each_line_is_an_address_in_the_order_of_the_file",
+    "VirtualIP": "tests/sim/test_virtual_ips.py::test_one_member_serves_and_only_its_host_answers",
     "Weight": "tests/sim/test_variables.py::test_the_path_with_the_smaller_weights_is_used",
 }  # fmt: skip
 

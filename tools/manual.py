@@ -379,10 +379,11 @@ def _pytincd() -> str:
             "WEIGHT, NODE.",
             "vip-changed": "Clients of a shared address were led to another node; see NeighbourGuard in "
             "tinc.conf(5): VIP (the address), OLDNODE, NODE (empty if none is known), REASON (silent, "
-            "unreachable, withdrawn or removed), CLIENTS (their number), SILENCE (seconds, with decimals, "
-            "for which OLDNODE had been silent). Only pytinc runs it.",
+            "unreachable, withdrawn, removed or moved), CLIENTS (their number), SILENCE (seconds, with "
+            "decimals, for which OLDNODE had been silent). Only pytinc runs it.",
             "vip-up, vip-down": "This node begins, or ends, to serve a VirtualIP of tinc.conf(5): VIP (the "
-            "address). Only pytinc runs them.",
+            "address), STATE (of this node), OWNER (the node that serves, or empty), TERM, REASON (for "
+            "people). Only pytinc runs them.",
         }
     )
     lines += _section(

@@ -112,3 +112,18 @@ async def test_nothing_is_watched_if_the_kernel_allows_no_socket(monkeypatch: py
     watch.start()
     watch.stop()
     assert logs == ["Cannot watch the addresses of this host: Address family not supported by protocol"]
+
+
+async def test_addresses_that_the_host_lacks_are_reported_when_asked_for() -> None:
+    missing, own = ip_address("192.0.2.77").packed, ip_address("127.0.0.1").packed
+    reported: list[tuple[bytes, frozenset[bytes] | None]] = []
+    watch = OwnAddresses(
+        asyncio.get_running_loop(),
+        watched=list,
+        on_change=lambda address, macs: reported.append((address, macs)),
+        log=lambda level, priority, text: None,
+    )
+    watch.report_missing([own, missing])
+    ((address, macs),) = reported
+    assert address == missing
+    assert macs is not None

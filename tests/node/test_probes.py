@@ -197,7 +197,8 @@ def announce(pair: Pair, capabilities: Capability) -> None:
 def test_our_probes_say_what_we_take(pair: Pair) -> None:
     pair.upkeep()
     ((_, record),) = pair.far.heard()
-    assert parse_block(record.data, IN_REQUEST) == Capability.FAST_TAG | Capability.GUARD
+    expected = Capability.FAST_TAG | Capability.GUARD | Capability.MEMBER_RECORDS
+    assert parse_block(record.data, IN_REQUEST) == expected
     assert pair.peer.slot.session is not None
     assert pair.peer.slot.session.accepts_fast
     assert not pair.peer.slot.session.accepts_super_frames

@@ -11,7 +11,8 @@ from pytinc.wire.requests import OptionBits
 
 INDIRECT, TCPONLY = OptionBits.INDIRECT, OptionBits.TCPONLY
 PMTU, CLAMP = OptionBits.PMTU_DISCOVERY, OptionBits.CLAMP_MSS
-GUARD, FAST, SUPER = Capability.GUARD, Capability.FAST_TAG, Capability.SUPER_FRAMES
+GUARD = Capability.GUARD | Capability.MEMBER_RECORDS
+FAST, SUPER = Capability.FAST_TAG, Capability.SUPER_FRAMES
 
 
 def settings(**changes: object) -> Settings:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
-from node.conftest import Scripted, Stage
+from node.conftest import Stage
 from pytinc.node.vip_rights import MAX_UNLISTED, VipRights
+
+if TYPE_CHECKING:
+    from node.conftest import MakeStage
 
 VIP, OTHER = bytes((10, 1, 1, 10)), bytes((10, 1, 1, 11))
 
@@ -49,10 +53,10 @@ def test_with_strict_rights_nobody_may_serve_an_address_that_no_host_file_lists(
     assert found.possible_members([VIP]) == set()
 
 
-def test_possible_members_are_those_who_are_listed_and_reachable(
-    trio: tuple[Stage, Scripted, Scripted],
-) -> None:
-    stage, _, _ = trio
-    assert rights(stage, beta=(VIP,)).possible_members([VIP]) == {"beta"}
-    assert rights(stage, beta=()).possible_members([VIP]) == {"beta", "gamma"}
+def test_possible_members_are_those_who_are_listed_and_reachable(stage: MakeStage) -> None:
+    alpha = stage("beta", "gamma", "delta")
+    for name in ("beta", "gamma"):
+        alpha.neighbour(name)
+    assert rights(alpha, beta=(VIP,), delta=(VIP,)).possible_members([VIP]) == {"beta"}
+    assert rights(alpha, beta=(), delta=()).possible_members([VIP]) == {"beta", "gamma"}
     assert MAX_UNLISTED >= 2

@@ -99,7 +99,7 @@ def build(
     mesh.start()
     mesh.run_until(mesh.converged, 30)
     mesh.run(1)
-    world = World(mesh, hosts, hosts["n5"].ping(vip, 0.01), vip)
+    world = World(mesh, hosts, hosts["n5"].ping(vip, 0.02), vip)
     if checks:
         for name in MEMBERS:
             world.check(name, WELL)
@@ -305,7 +305,7 @@ def test_a_host_that_gives_up_the_address_lets_others_serve() -> None:
     assert world.view(first).state is MemberState.BACKUP
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_both_halves_of_a_split_mesh_serve_and_one_serves_after_the_merge(seed: int) -> None:
     world = build("pytinc", seed=seed)
     first = world.settled()
@@ -323,8 +323,37 @@ def test_both_halves_of_a_split_mesh_serve_and_one_serves_after_the_merge(seed: 
     assert len(world.hosts["n5"].moves) == moves
 
 
+@pytest.mark.parametrize("seconds", [2.0, 6.0, 20.0])
+@pytest.mark.parametrize("how", ["sleep", "stall"])
+def test_a_member_that_slept_does_not_take_the_address_from_the_one_that_serves(
+    how: str, seconds: float
+) -> None:
+    world = build("pytinc")
+    first = world.settled()
+    sleeper = next(name for name in MEMBERS if name != first)
+    getattr(world.node(sleeper), how)(seconds)
+    moves = len(world.hosts["n5"].moves)
+    world.mesh.run(seconds + 15)
+    assert world.settled() == first
+    assert len(world.hosts["n5"].moves) == moves
+
+
+@pytest.mark.parametrize("apart", [("n2", "n3"), ("n2", "n4"), ("n3", "n4"), ("n2", "n5")])
+def test_two_nodes_without_udp_between_them_agree_if_a_member_hears_both(apart: tuple[str, str]) -> None:
+    world = build("pytinc", priorities=(150, 120, 100))
+    assert world.settled() == "n2"
+    world.mesh.underlay.no_udp.add(frozenset(apart))
+    moves = len(world.hosts["n5"].moves)
+    world.mesh.run(60)
+    assert len(world.hosts["n5"].moves) == moves
+    assert world.settled() == world.view("n5").owner == "n2"
+    world.call("n2", "vip_drain")
+    world.mesh.run(5)
+    assert world.settled() == world.view("n5").owner == "n3"
+
+
 def test_a_cold_start_of_all_nodes_at_once_has_one_server() -> None:
-    for seed in range(6):
+    for seed in range(3):
         world = build("pytinc", seed=seed, warm_up=5.0)
         first = world.settled()
         world.mesh.run(10)
@@ -384,7 +413,7 @@ def test_a_member_removed_by_a_reload_serves_no_more() -> None:
     assert world.ping.lost(start, world.mesh.now - 0.5) <= 1
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(5))
 def test_after_random_faults_one_member_serves_again(seed: int) -> None:
     """Of each part of the mesh that is whole; nothing is asked while faults last."""
     rng = random.Random(seed)

@@ -8,19 +8,21 @@ import pytest
 
 from pytinc.vip.actions import Changed, Gone, KeepWarm, SetSilent
 from pytinc.vip.addresses import MAX_ADDRESSES, MAX_ALL_CLIENTS
-from pytinc.wire.neighbour import Kind, Message
+from pytinc.wire.neighbour import GUARD_MAC, Kind, Message
 from vip.world import (
     ALPHA,
     BETA,
     BROADCAST,
     GAMMA,
     LOCAL,
+    OTHER,
     VIP,
     World,
     announces,
     answers,
     asks,
     ip6_of,
+    ip_of,
     lone,
     member,
 )
@@ -231,3 +233,16 @@ def test_a_rival_that_is_no_longer_used_does_not_count_as_silent() -> None:
     world.until(9.0)
     assert world.all(SetSilent) == [SetSilent("alpha", silent=True), SetSilent("alpha", silent=False)]
     assert world.probed(after=8.0) == set()
+
+
+@pytest.mark.parametrize("pause", [0.1, 2.0])
+def test_frames_that_waited_while_this_node_stood_still_tell_nothing(pause: float) -> None:
+    """Their sender may use another holder by now."""
+    world = member()
+    world.sleep(pause)
+    world.now += pause
+    world.guard.used(LOCAL, OTHER, ip_of(OTHER), VIP, world.now)
+    world.take()
+    world.until(world.now + 0.5)
+    notices = [sent for sent in world.sent if sent.message.to == GUARD_MAC and sent.message.mac == OTHER]
+    assert len(notices) == (1 if pause < 1 else 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -116,13 +117,40 @@ def test_the_higher_term_counts_and_of_equal_ones_all_take_the_same() -> None:
     assert there.claim == Claim(6, id_of("c"))
 
 
-def test_a_takeover_raises_the_term_up_to_a_bound() -> None:
+def test_a_takeover_raises_the_term_and_counts_whatever_was_claimed_before() -> None:
     address = claimed("a", frozen=True)
     address.take_over(id_of("b"), 90)
     assert address.claim == Claim(4, id_of("b"), 90)
-    address.claim = Claim(MAX_TERM, id_of("a"))
+    highest = address.claim = Claim(MAX_TERM, id_of("a"), 255)
     address.take_over(id_of("b"), 90)
-    assert address.claim == Claim(MAX_TERM, id_of("b"), 90)
+    taken = address.claim
+    address.hear("c", b"", entry(highest), 1, 1, 0.0)
+    assert address.claim == taken, "who repeats the old claim changes nothing"
+    other = Address(VIP)
+    other.claim = highest
+    assert other.hear("b", b"", entry(taken), 1, 1, 0.0)
+    assert other.claim == taken
+
+
+def test_a_new_node_takes_any_claim() -> None:
+    for term in (0, 1, MAX_TERM // 2, MAX_TERM // 2 + 2, MAX_TERM):
+        address, claim = Address(VIP), Claim(term, id_of("a"), 1)
+        address.hear("b", b"", entry(claim), 1, 1, 0.0)
+        assert address.claim == claim
+        address.hear("c", b"", entry(NOBODY), 1, 1, 0.0)
+        assert address.claim == claim
+
+
+def test_who_hears_the_holder_says_so_as_long_as_it_is_the_holder() -> None:
+    address = claimed("a")
+    address.hear("b", b"", replace(entry(address.claim), hears_holder=True), 1, 1, 0.0)
+    assert address.is_holder_heard({"b", "c"})
+    assert not address.is_holder_heard({"c"}), "b cannot be reached"
+    address.hear("b", b"", entry(address.claim), 1, 2, 0.0)
+    assert not address.is_holder_heard({"b"})
+    address.hear("b", b"", replace(entry(address.claim), hears_holder=True), 1, 3, 0.0)
+    address.take_over(id_of("c"), 100)
+    assert not address.is_holder_heard({"b"}), "that was another holder"
 
 
 # -- records --
@@ -155,8 +183,16 @@ def test_a_member_that_was_not_heard_for_a_while_or_is_not_alive_does_not_count(
     assert [each.node for each in address.present(lambda node: node != "a", 1.0)] == ["b"]
     assert address.next_expiry(1.0) == RECORD_LIFE
     assert [each.node for each in address.present(lambda node: True, RECORD_LIFE)] == ["b"]
-    address.shift(2.0)
+    address.shift(2.0, RECORD_LIFE)
     assert len(address.present(lambda node: True, RECORD_LIFE)) == 2
+
+
+def test_a_record_that_came_after_a_standstill_counts_no_longer_than_others() -> None:
+    address = Address(VIP)
+    address.life = RECORD_LIFE
+    address.hear("a", b"", entry(), 1, 1, 100.0)
+    address.shift(60.0, 100.0)
+    assert not address.present(lambda node: True, 100.0 + RECORD_LIFE)
 
 
 def test_a_member_that_says_so_is_removed_and_others_are_forgotten_after_a_while() -> None:

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from pytinc.errors import DecodeError, PolicyError
 from pytinc.vip.actions import Gone, SendFrame, SendRecord, ServiceChanged
-from pytinc.vip.members import RECORD_LIFE
+from pytinc.vip.addresses import MAX_ADDRESSES as MAX_IN_USE
+from pytinc.vip.members import FAR_RECORD_LIFE, RECORD_LIFE
 from pytinc.vip.own_member import INIT_TIME
-from pytinc.vip.policy import FAR_INTERVAL, INTERVAL, LONGEST_STOP, MAX_ADDRESSES, REPEATS
+from pytinc.vip.policy import (
+    FAR_INTERVAL,
+    INTERVAL,
+    LONGEST_STOP,
+    MAX_ADDRESSES,
+    MAX_ADDRESSES_OF_NODE,
+    NEWS_PAUSE,
+    REPEATS,
+)
 from pytinc.vip.views import MemberState, VirtualIpView
 from pytinc.wire import neighbour
 from pytinc.wire.neighbour import Kind
@@ -18,7 +29,8 @@ from vip.world import ALPHA, BETA, LOCAL, REMOTE, VIP, World, asks
 
 MINE = b"\x02\0\0\0\0\x99"
 NOBODY = Claim(0, NO_HOLDER)
-MACS = {"alpha": ALPHA, "beta": BETA}
+NODES = [f"node{number}" for number in range(5)]
+MACS = {"alpha": ALPHA, "beta": BETA} | dict.fromkeys(NODES, ALPHA)
 
 
 def id_of(node: str) -> bytes:
@@ -34,7 +46,7 @@ class Members(World):
         self.mesh.owners[MINE] = "me"
         self.mesh.pytinc_nodes |= {"alpha", "beta", "pyclient"}
         self.servers = {}
-        self.sequences = {"alpha": 0, "beta": 0}
+        self.sequences = dict.fromkeys(MACS, 0)
         if member:
             self.configure(VirtualIP(VIP, 32, **config))  # type: ignore[arg-type]
 
@@ -51,8 +63,10 @@ class Members(World):
         priority: int = 100,
         address: bytes = VIP,
     ) -> None:
+        self.says_entry(node, Entry(address, state, priority, MACS[node], claim))
+
+    def says_entry(self, node: str, entry: Entry) -> None:
         self.sequences[node] += 1
-        entry = Entry(address, state, priority, MACS[node], claim)
         payload = MemberRecord(7, self.sequences[node], (entry,)).pack()
         self.guard.member_record(node, id_of(node), payload, self.now)
         self.take()
@@ -219,6 +233,25 @@ def test_a_node_without_addresses_of_its_own_sends_no_record_and_learns_who_serv
     assert (world.virtual.owner, world.virtual.state) == ("alpha", None)
 
 
+def test_a_node_that_is_no_member_follows_the_members_when_all_have_forgotten_a_claim() -> None:
+    world = Members(member=False)
+    world.says("alpha", EntryState.ACTIVE, claim=Claim(7, id_of("alpha")))
+    assert world.virtual.owner == "alpha"
+    world.says("alpha", claim=Claim(2, id_of("beta")))
+    world.says("beta", EntryState.ACTIVE, claim=Claim(2, id_of("beta")))
+    assert world.virtual.owner == "beta"
+
+
+def test_a_member_that_is_heard_again_after_a_gap_serves_again_for_other_nodes() -> None:
+    world = Members(member=False)
+    claim = Claim(7, id_of("alpha"))
+    world.says("alpha", EntryState.ACTIVE, claim=claim)
+    world.until(FAR_RECORD_LIFE + 1.0)
+    assert world.virtual.owner is None
+    world.says("alpha", EntryState.ACTIVE, claim=claim)
+    assert world.virtual.owner == "alpha"
+
+
 def test_a_station_of_our_own_is_led_to_the_new_owner() -> None:
     world = Members(member=False)
     world.servers = {VIP: (ALPHA, BETA)}
@@ -295,9 +328,115 @@ def test_a_malformed_record_is_an_error_for_the_caller() -> None:
 
 def test_made_up_addresses_are_bounded() -> None:
     world = Members(member=False)
-    for number in range(MAX_ADDRESSES + 50):
-        world.says("alpha", address=bytes((10, 2)) + number.to_bytes(2, "big"))
-    assert len(world.guard.policy.view(world.now).addresses) == MAX_ADDRESSES
+    for number, node in enumerate(NODES):
+        for last in range(MAX_ADDRESSES_OF_NODE + 5):
+            world.says(node, address=bytes((10, 2, number, last)))
+        count = len(world.guard.policy.view(world.now).addresses)
+        assert count == min((number + 1) * MAX_ADDRESSES_OF_NODE, MAX_ADDRESSES)
+
+
+def test_a_scan_does_not_make_us_forget_whom_to_tell_of_a_new_owner() -> None:
+    world = Members()
+    world.hear(asks(REMOTE))
+    world.keep_saying(4.0, alpha=(EntryState.ACTIVE, Claim(1, id_of("alpha"))))
+    for number in range(2 * MAX_IN_USE):
+        world.hear(asks(REMOTE, bytes((10, 3)) + number.to_bytes(2, "big")))
+    world.sent.clear()
+    world.says("alpha", EntryState.DRAIN, claim=Claim(1, id_of("alpha")))
+    assert world.serves
+    assert [sent.message.mac for sent in world.sent if sent.message.to == REMOTE] == [MINE]
+
+
+def test_a_flood_of_news_costs_little_and_the_last_word_counts() -> None:
+    world = Members()
+    world.until(4.0)
+    states = (EntryState.BACKUP, EntryState.FAULT)
+    for number in range(1000):
+        world.says("alpha", states[number % 2])
+    world.says("alpha", EntryState.ACTIVE, claim=Claim(9, id_of("alpha")))
+    world.until(4.0 + NEWS_PAUSE + 0.01)
+    assert not world.serves
+    assert world.virtual.owner == "alpha"
+
+
+def test_a_node_that_comes_and_goes_does_not_make_us_tell_everybody_each_time() -> None:
+    world = Members()
+    world.until(6.0)
+    before = world.now
+    for number in range(100):
+        world.says("alpha", (EntryState.BACKUP, EntryState.REMOVED)[number % 2])
+    assert not world.records("pyclient", after=before - 0.01)
+    assert world.records("alpha", after=before - 0.01)
+
+
+def test_a_member_without_the_right_does_not_serve_even_if_it_is_alone() -> None:
+    world = Members(priority=254, preempt=0.0)
+    world.until(4.0)
+    assert world.serves
+    world.mesh.without_right.add("me")
+    world.configure(VirtualIP(VIP, 32, priority=254, preempt=0.0))
+    assert not world.serves
+    assert world.virtual.state is MemberState.ABSENT
+    world.until(10.0)
+    assert not world.serves
+    world.mesh.without_right.clear()
+    world.configure(VirtualIP(VIP, 32, priority=254, preempt=0.0))
+    world.until(11.0)
+    assert world.serves
+
+
+def test_an_address_that_is_back_at_once_is_not_said_to_be_removed() -> None:
+    world = Members()
+    world.until(4.0)
+    config, more = VirtualIP(VIP, 32), [VirtualIP(bytes((10, 2, 1, last)), 32) for last in range(20)]
+    world.configure(*more)
+    before = world.now
+    world.configure(*more, config)
+    world.until(before + 2.0)
+    states = {
+        entry.state
+        for at, record in world.records("alpha", after=before - 0.01)
+        for entry in record.entries
+        if entry.address == VIP
+    }
+    assert EntryState.REMOVED not in states
+
+
+def test_what_a_member_took_over_while_it_was_alone_it_does_not_claim_when_it_comes_back() -> None:
+    world = Members(priority=254)
+    claim = Claim(4, id_of("alpha"))
+    world.keep_saying(6.0, alpha=(EntryState.ACTIVE, claim))
+    world.mesh.alone = True
+    world.mesh.unreachable |= {"alpha", "beta"}
+    for node in ("alpha", "beta"):
+        world.guard.reachability(node, world.now, reachable=False)
+    world.until(world.now + 10.0)
+    assert world.serves
+    world.mesh.alone = False
+    world.mesh.unreachable.clear()
+    world.guard.reachability("alpha", world.now, reachable=True)
+    assert not world.serves
+    world.keep_saying(world.now + 5.0, alpha=(EntryState.ACTIVE, claim))
+    assert not world.serves
+    assert world.claim() == claim
+    world.until(world.now + RECORD_LIFE + 0.1)
+    assert world.serves, "nobody has it any more"
+
+
+def test_a_holder_that_only_another_member_hears_stays() -> None:
+    world = Members(priority=254)
+    world.mesh.ids[id_of("beta")] = "beta"
+    world.until(4.0)
+    claim = Claim(9, id_of("beta"))
+    hears = Entry(VIP, EntryState.BACKUP, 100, ALPHA, claim, hears_holder=True)
+    for _ in range(20):
+        world.says_entry("alpha", hears)
+        world.until(world.now + 0.5)
+    assert world.virtual.owner == "beta"
+    assert not world.serves
+    world.says_entry("alpha", replace(hears, hears_holder=False))
+    assert world.serves, "nobody hears it any more"
+    assert world.claim().term == 10
 
 
 def test_a_long_stall_of_our_own_does_not_make_others_look_dead() -> None:

@@ -19,6 +19,7 @@ from pytinc.wire.neighbour import (
     NOBODY,
     Kind,
     Message,
+    announcement,
     claim,
     ends_of,
     guard_answer,
@@ -359,6 +360,24 @@ def test_a_claim_tells_one_client_who_has_the_address() -> None:
         ),
     ):
         assert made == by_hand[:6] + GUARD_MAC + by_hand[12:]
+
+
+def test_an_announcement_tells_everybody_who_has_the_address() -> None:
+    all_nodes = bytes.fromhex("ff02") + bytes(13) + b"\x01"
+    for made, by_hand in (
+        (announcement(HOLDER, VIP4), arp(1, HOLDER, VIP4, bytes(6), VIP4)),
+        (
+            announcement(HOLDER, VIP6),
+            bytes.fromhex("333300000001")
+            + HOLDER
+            + b"\x86\xdd"
+            + icmpv6(VIP6, all_nodes, b"\x88\0\0\0" + b"\x20\0\0\0" + VIP6 + option(2, HOLDER)),
+        ),
+    ):
+        assert made == by_hand[:6] + GUARD_MAC + by_hand[12:]
+        message = parse(made)
+        assert message is not None
+        assert message[:3] == (Kind.ANNOUNCEMENT, HOLDER, VIP4 if made[12:14] == b"\x08\x06" else VIP6)
 
 
 # -- another sender --

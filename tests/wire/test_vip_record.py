@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,9 @@ from hypothesis import strategies as st
 from pytinc.errors import DecodeError
 from pytinc.wire.vip_record import (
     MAX_SIZE,
+    MAX_TERM,
     MEMBER_RECORD,
+    NO_HOLDER,
     Claim,
     Entry,
     EntryState,
@@ -25,7 +28,9 @@ IDS = st.binary(min_size=6, max_size=6)
 MACS = IDS.map(lambda mac: bytes((mac[0] & 0xFE,)) + mac[1:])
 ADDRESSES = st.one_of(st.binary(min_size=4, max_size=4), st.binary(min_size=16, max_size=16))
 CLAIMS = st.builds(Claim, U32, IDS, st.integers(0, 255), st.booleans())
-ENTRIES = st.builds(Entry, ADDRESSES, st.sampled_from(EntryState), st.integers(1, 255), MACS, CLAIMS)
+ENTRIES = st.builds(
+    Entry, ADDRESSES, st.sampled_from(EntryState), st.integers(1, 255), MACS, CLAIMS, st.booleans()
+)
 ENTRY = Entry(bytes((10, 1, 1, 10)), EntryState.ACTIVE, 100, b"\x02\0\0\0\0\x05", Claim(7, b"node_2", 90))
 
 
@@ -35,6 +40,13 @@ def test_a_record_has_the_documented_layout() -> None:
         "0301010203040000000501"
         "040a01010a046400020000000005000000075a6e6f64655f32"
     )  # fmt: skip
+
+
+def test_flags_are_independent_of_each_other() -> None:
+    frozen = replace(ENTRY, claim=ENTRY.claim._replace(frozen=True))
+    entries = (frozen, replace(ENTRY, hears_holder=True), replace(frozen, hears_holder=True))
+    assert parse_record(MemberRecord(1, 2, entries).pack()).entries == entries
+    assert [entry.pack()[7] for entry in entries] == [1, 2, 3]
 
 
 @given(U32, U32, st.lists(ENTRIES, max_size=40))
@@ -48,6 +60,36 @@ def test_every_portion_fits_and_comes_back_as_it_was(boot: int, sequence: int, e
         assert (record.boot, record.sequence) == (boot, sequence)
         found += record.entries
     assert found == entries
+
+
+def test_what_does_not_fit_into_one_record_goes_into_the_next() -> None:
+    assert list(portions([])) == []
+    many = list(portions([ENTRY] * 40))
+    assert sum(len(portion) for portion in many) == 40
+    assert len(many) == 3
+    sizes = [len(MemberRecord(1, 2, portion).pack()) for portion in many]
+    assert max(sizes) <= MAX_SIZE < max(sizes) + ENTRY.size
+
+
+def test_terms_go_in_a_circle_and_a_claim_without_holder_comes_before_all_others() -> None:
+    one, other = Claim(7, b"node_2"), Claim(8, b"node_3")
+    assert other.is_later(one)
+    assert not one.is_later(other)
+    assert not one.is_later(one)
+    last = Claim(MAX_TERM, b"node_2")
+    following = Claim(last.next_term, b"node_3")
+    assert following.term == 0
+    assert following.is_later(last)
+    assert not last.is_later(following)
+    nobody = Claim(0, NO_HOLDER)
+    assert last.is_later(nobody)
+    assert not nobody.is_later(last)
+    assert not nobody.is_later(nobody)
+
+
+def test_a_record_that_is_too_long_is_an_error() -> None:
+    with pytest.raises(DecodeError):
+        parse_record(MemberRecord(1, 2, (ENTRY,)).pack().ljust(MAX_SIZE + 1, b"x"))
 
 
 def test_bytes_behind_the_last_entry_are_ignored() -> None:

@@ -9,7 +9,7 @@ import asyncio
 import errno
 import os
 import socket
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
 from pytinc.net.log import LogFunction
@@ -72,6 +72,10 @@ class OwnAddresses:
             return
         if port == 0:  # other processes can write to this socket, too
             self._look_at(set(changed_addresses(data)).intersection(self._watched()))
+
+    def report_missing(self, addresses: Iterable[bytes]) -> None:
+        """Call ``on_change`` for those of these addresses that the host does not have."""
+        self._look_at([address for address in addresses if not is_own(address)])
 
     def _look_at(self, addresses: Collection[bytes]) -> None:
         for address in addresses:

@@ -159,6 +159,7 @@ class Shell:
         self._device.start()
         self._udp.start()
         self._own_addresses.start()
+        self._find_missing(self.node.settings)
         self.meta.listen(self._listeners)
         held, self._held = self._held or [], None
         for action in held:
@@ -322,7 +323,12 @@ class Shell:
         self.meta.settings = settings
         self.node.reload(settings, self._clock())
         self.settle()
+        self._find_missing(settings)
         self._run_checks(settings)
+
+    def _find_missing(self, settings: Settings) -> None:
+        """Tell the node which virtual addresses the host lacks: it cannot serve them."""
+        self._own_addresses.report_missing(each.address for each in settings.virtual_ips)
 
     def retry(self) -> None:
         """Try waiting outgoing connections immediately."""

@@ -104,8 +104,9 @@ class Peer:
         self.incomplete_told = NEVER
         """When we last told it that pieces of its super-frames are lost."""
         self.is_guard = False
-        self.takes_records = False
         """Its probes say that it takes care of its own stations (`pytinc.vip`)."""
+        self.takes_records = False
+        """Its probes say that it takes member records of virtual IPs."""
         # Addresses.
         self.roaming: Address | None = None
         """An address from which authentic data came, not yet proved by a probe."""

@@ -127,6 +127,8 @@ class AddressRecord:
         """It was found shared, and guards are asked to take care of it."""
         self.reported = False
         """A person was told that it is shared."""
+        self.has_members = False
+        """It is a virtual IP by policy (`pytinc.vip.policy`)."""
         self.failover: FailoverView | None = None
         self.failover_at = -math.inf
         self._together = False
@@ -259,7 +261,7 @@ class AddressTable:
 
     def _make_room(self) -> None:
         """Forget the address not used for longest, one that was never shared if there is any."""
-        found = next((record for record in self if not record.reported), None)
+        found = next((record for record in self if not (record.reported or record.has_members)), None)
         self.forget(found or next(iter(self)))
 
     def forget(self, record: AddressRecord) -> None:

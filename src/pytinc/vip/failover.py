@@ -23,6 +23,8 @@ from pytinc.wire.neighbour import GUARD_MAC, Message
 REMOTE_DELAY: Final = (0.01, 0.05)
 """Seconds after the verdict until we ask for clients whose frames we do not see, chosen at random between
 these."""
+DOUBT_DELAY: Final = (0.3, 0.4)
+"""The same for those that should use another holder, as we have heard."""
 SURE_USE: Final = 1.5
 """Seconds without a frame after which a client of our own holder may be anywhere."""
 ANSWER_TIME: Final = 0.25
@@ -69,9 +71,8 @@ class Failovers:
             gone = frozenset(mac for mac in record.holders if core.mesh.owner(mac) == node)
             if not gone or not core.is_shared(record) or record.address in core.governed:
                 continue
-            seen, unseen = self._clients_of(
-                record, gone, node, self._cares(record, node, reason, hop, now), now
-            )
+            cares = self._cares(record, node, reason, hop, now)
+            seen, unseen, doubted = self._clients_of(record, gone, node, cares, now)
             if seen:
                 healing = Healing(record, node, gone, seen, reason, silence, now)
                 self._keep(healing, now)
@@ -82,6 +83,12 @@ class Failovers:
                 # Let a guard go first that sees their frames, if there is one.
                 healing.postpone(now + core.between(REMOTE_DELAY))
                 self._heal(healing)
+            if doubted:
+                healing = Healing(record, node, gone, doubted, reason, silence, now, remote=True)
+                self._keep(healing, now)
+                healing.postpone(now + core.between(DOUBT_DELAY))
+                healing.told = bool(seen or unseen)
+                self._healings.append(healing)
 
     def relay_gone(self, hop: str, silence: float, since: float, now: float) -> None:
         """A relay is silent: clients of our own holders behind it get nothing of us any more, or we of them.
@@ -292,36 +299,37 @@ class Failovers:
 
     def _clients_of(
         self, record: AddressRecord, gone: frozenset[bytes], node: str, cares: bool, now: float
-    ) -> tuple[list[Client], list[Client]]:
+    ) -> tuple[list[Client], list[Client], list[Client]]:
         """Return the clients that may use a holder that is gone; ``cares``: those of C nodes as well.
 
-        First those whose frames will pass here, as they are ours or get our own holder; then the others.
+        First those whose frames will pass here, as they are ours or get our own holder; then the others; at
+        last those of which we have only heard that they use another holder.
         """
         core = self._core
         own = core.own_holders(record)
         seen: list[Client] = []
         unseen: list[Client] = []
+        doubted: list[Client] = []
         for client in record.clients.values():
             owner = core.mesh.owner(client.mac)
             if client.mac in record.holders or owner is None or owner == node:
                 continue
             holder = core.holder_of(record, client, now)
             if holder is not None and holder not in gone and core.serves(record, holder):
-                if (
-                    cares
-                    and owner != core.me
-                    and not core.is_guarded(client)
-                    and self._is_doubtful(record, client, holder, gone, now)
-                ):
-                    # Asking the holder that it should have changes nothing if it has it.
+                # Asking the holder that it should have changes nothing if it has it.
+                if not cares or owner == core.me or core.is_guarded(client):
+                    continue
+                if self._is_doubtful(record, client, holder, gone, now):
                     (seen if holder in own else unseen).append(client)
+                elif holder not in own:
+                    doubted.append(client)
                 continue
             if owner == core.me:
                 seen.append(client)
             elif cares and core.mesh.is_reachable(owner) and not core.is_guarded(client):
                 chosen = choose(record.address, client.mac, self._candidates(record, gone, now, client))
                 (seen if chosen in own else unseen).append(client)
-        return seen, unseen
+        return seen, unseen, doubted
 
     def _is_doubtful(
         self, record: AddressRecord, client: Client, holder: bytes, gone: frozenset[bytes], now: float

@@ -25,7 +25,7 @@ from pytinc.vip.addresses import AddressTable
 from pytinc.vip.asking import Asking
 from pytinc.vip.core import LOCAL_USE, Core, Silenced
 from pytinc.vip.corrections import Corrections
-from pytinc.vip.detector import State
+from pytinc.vip.detector import LONG_DELAY, State
 from pytinc.vip.failover import WITHDRAWAL_STEP, Failovers
 from pytinc.vip.notices import Notices
 from pytinc.vip.picture import guard_summary, guard_view
@@ -37,6 +37,8 @@ from pytinc.wire.ethernet import is_group
 from pytinc.wire.neighbour import GUARD_ADDRESS, GUARD_MAC, NO_NOTE, NOBODY, Kind, Message
 from pytinc.wire.virtual_ip import VirtualIP
 
+DOUBT_TIME: Final = 1.0
+"""Seconds after a long delay in which what arrives may be old."""
 HEARTBEAT: Final = 0.2
 """Seconds between two ticks at the most while a shared address has a holder behind the own device."""
 ASSERTION_REST: Final = 0.02
@@ -60,6 +62,8 @@ class Guard:
         """When `tick` wanted to be called."""
         self._next_beat = math.inf
         self._ticked = -math.inf
+        self._doubt_until = -math.inf
+        """Until then frames may have waited while this node stood still."""
 
     def _make_parts(self) -> None:
         core = self._core
@@ -217,8 +221,7 @@ class Guard:
     def member_record(self, node: str, node_id: bytes, payload: bytes, now: float) -> None:
         """Take a member record; DecodeError if it is malformed."""
         self.heard(node, now)
-        if self._has_addresses:
-            self._policy.record(node, node_id, payload, now)
+        if self._has_addresses and self._policy.record(node, node_id, payload, now):
             self.act_now(now)
 
     def act_now(self, now: float) -> None:
@@ -264,6 +267,8 @@ class Guard:
 
     def used(self, holder: bytes, client: bytes, own: bytes, address: bytes, now: float) -> None:
         """A station with address ``own`` began to send to ``address`` at a holder that is watched."""
+        if now - self._due > LONG_DELAY or now < self._doubt_until:
+            return  # it may have sent that long ago, while this node stood still
         record = self._core.table.get(address)
         if record is not None and holder in record.holders:
             user = self._core.table.client(record, client, own, now)
@@ -382,7 +387,9 @@ class Guard:
         self._next_beat, self._ticked = now + HEARTBEAT, now
         if now > self._due:
             core.watch.excuse(now, now - self._due)
-            self._policy.excuse(now - self._due)
+            if now - self._due > LONG_DELAY:
+                self._doubt_until = now + DOUBT_TIME
+            self._policy.excuse(now - self._due, now)
         core.actions += core.watch.tick(now)
         self._apply_changes(now)
         if self._asking.tick(now):

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from pytinc.vip.rendezvous import weight
-from pytinc.wire.vip_record import MAX_TERM, NO_HOLDER, Claim, Entry, EntryState
+from pytinc.wire.vip_record import NO_HOLDER, Claim, Entry, EntryState
 
 RECORD_LIFE: Final = 3.5
 """Seconds for which a record counts at a member; they come every second."""
@@ -80,6 +80,10 @@ class Address:
         """What other members said, by node."""
         self.claim = Claim(0, NO_HOLDER)
         """The highest claim that was ever heard or made."""
+        self.before_alone: Claim | None = None
+        """The claim that counted until this node took over without hearing any other member."""
+        self.taken_at = -math.inf
+        """When it did so."""
         self.vouched_until = -math.inf
         """Until then others are believed that the holder is there, although we have not heard it yet."""
         self.owner: str | None = None
@@ -89,7 +93,10 @@ class Address:
         """Changes of the owner, by kind of reason."""
 
     def hear(self, node: str, node_id: bytes, entry: Entry, boot: int, sequence: int, now: float) -> bool:
-        """Take in what a member says; tell whether it is news: another state, priority, MAC or claim."""
+        """Take in what a member says; tell whether it is news.
+
+        News is another state, priority, MAC or claim, or the first record after the last one ceased to count.
+        """
         said = self.others.get(node)
         if said is not None and not said.is_newer(boot, sequence):
             return False
@@ -98,19 +105,24 @@ class Address:
         if said is None and len(self.others) >= MAX_MEMBERS:
             return False
         self.others[node] = Said(node_id, entry, boot, sequence, now)
-        is_claim_new = self._order(entry.claim) > self._order(self.claim)
+        is_claim_new = self._is_higher(entry.claim, self.claim)
         if is_claim_new:
             self.claim = entry.claim
             self.vouched_until = now + VOUCH_TIME
-        return is_claim_new or said is None or said.entry != entry
+        return is_claim_new or said is None or said.entry != entry or now - said.heard >= self.life
 
-    def _order(self, claim: Claim) -> tuple[int, int, bytes, bool]:
-        """Return what two claims are compared by: of nodes that took over at the same time all take one."""
-        return claim.term, claim.priority, weight(self.address + claim.holder), claim.frozen
+    def _is_higher(self, claim: Claim, other: Claim) -> bool:
+        """Tell which of two claims counts: if several members took over at once, all take the same one."""
+        if claim.is_later(other) or other.is_later(claim):
+            return claim.is_later(other)
+        return self._rank(claim) > self._rank(other)
+
+    def _rank(self, claim: Claim) -> tuple[int, bytes, bool]:
+        return claim.priority, weight(self.address + claim.holder), claim.frozen
 
     def take_over(self, holder: bytes, priority: int, *, frozen: bool = False) -> None:
         """Claim the address for a node, given by its id and its priority."""
-        self.claim = Claim(min(self.claim.term + 1, MAX_TERM), holder, priority, frozen)
+        self.claim = Claim(self.claim.next_term, holder, priority, frozen)
 
     def present(self, is_alive: Callable[[str], bool], now: float) -> list[Member]:
         """Return the other members that can be reached and have been heard lately."""
@@ -119,6 +131,24 @@ class Address:
             for node, said in self.others.items()
             if now - said.heard < self.life and is_alive(node)
         ]
+
+    def follow(self, nodes: Collection[str]) -> None:
+        """Take the highest claim of these members, at a node that is no member itself.
+
+        It cannot tell members of a higher one that it remembers, and they may all have forgotten it.
+        """
+        claims = [said.entry.claim for node, said in self.others.items() if node in nodes]
+        for claim in claims:
+            if claim is claims[0] or self._is_higher(claim, self.claim):
+                self.claim = claim
+
+    def is_holder_heard(self, nodes: Collection[str]) -> bool:
+        """Tell whether one of these members hears the holder itself, and would choose it."""
+        return any(
+            said.entry.hears_holder and said.entry.claim == self.claim
+            for node, said in self.others.items()
+            if node in nodes
+        )
 
     def choose(self, members: Iterable[Member]) -> str | None:
         """Return the node that is to serve; None if there is none. ``members``: all that can be reached."""
@@ -151,10 +181,10 @@ class Address:
         self.counts[kind] += 1
         self.transitions.appendleft(Transition(now, state, self.owner, reason))
 
-    def shift(self, delay: float) -> None:
+    def shift(self, delay: float, now: float) -> None:
         """This node stood still for so many seconds: records could not arrive in that time."""
         for said in self.others.values():
-            said.heard += delay
+            said.heard = min(said.heard + delay, now)
 
     def prune(self, now: float, life: float) -> None:
         """Forget members that were not heard for ``life`` seconds."""

@@ -23,10 +23,14 @@ class OwnMember:
 
     def __init__(self, config: VirtualIP, now: float) -> None:
         self.config = config
+        self.permitted = True
+        """The host files let this node serve the address: otherwise other nodes would not hear of it."""
         self.present = True
         """The host has the address."""
         self.serving = False
         """We hold the address, and the answers of our host leave this node."""
+        self.hears_holder = False
+        """We hear the holder itself, and would choose it."""
         self.state = EntryState.INIT
         self.ready_since = now
         """Since when we could serve and somebody else does; for preemption."""
@@ -50,6 +54,11 @@ class OwnMember:
                 max(self.init_until, now + INIT_AFTER_CONTACT), self._started + LONGEST_INIT
             )
 
+    def listen_again(self, now: float) -> None:
+        """Listen as after the start: this node was cut off, and knows nothing of what happened elsewhere."""
+        self._started = now
+        self.init_until = now + INIT_AFTER_CONTACT
+
     def feed(self, check: Check, outcome: Outcome, now: float) -> None:
         """Take the result of a check; one that was removed meanwhile is ignored."""
         state = self.checks.get(check)
@@ -58,6 +67,8 @@ class OwnMember:
 
     def trouble(self) -> str | None:
         """Return why this node should not serve, for people; None if it is well."""
+        if not self.permitted:
+            return "its host file does not allow it"
         if not self.present:
             return "the host does not have the address"
         for check, state in self.checks.items():
@@ -71,7 +82,7 @@ class OwnMember:
 
     def find_state(self, now: float, *, holds: bool, drains: bool) -> EntryState:
         """Return what this node does with the address now."""
-        if not self.present:
+        if not self.present or not self.permitted:
             return EntryState.ABSENT
         if now < self.init_until:
             return EntryState.INIT

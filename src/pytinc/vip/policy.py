@@ -40,10 +40,21 @@ LEAST_INTERVAL: Final = 0.01
 """Seconds between two updates that nothing but the clock calls for."""
 WARM_INTERVAL: Final = 2.0
 """Seconds between two looks at keys and paths to nodes that may be members."""
+NEWS_BURST: Final = 100
+"""Records with news that are looked at at once; ..."""
+NEWS_RATE: Final = 50.0
+"""... so many more per second, ..."""
+NEWS_PAUSE: Final = 0.1
+"""... and others together after so many seconds: a node may send records as fast as it can."""
 RIVAL_REST: Final = 1.0
 """Seconds between two announcements that answer another member's lower claim."""
+LONE_TIME: Final = 30.0
+"""Seconds after which it is not because this node was cut off that it took over, if it seemed connected: the
+pings of meta connections would have shown that."""
 MAX_ADDRESSES: Final = 256
 """Addresses with members that are remembered: other nodes may make them up."""
+MAX_ADDRESSES_OF_NODE: Final = 64
+"""The same of one node, which can have no more in its configuration."""
 MEMORY: Final = 600.0
 """Seconds for which a member is remembered that is not heard any more."""
 LEAST_STOP: Final = 0.35
@@ -68,6 +79,25 @@ class Reason(NamedTuple):
     ``order``."""
     text: str
     """For people."""
+
+
+class _Allowance:
+    """Lets something happen in a burst, and then at a rate."""
+
+    def __init__(self, burst: int, rate: float) -> None:
+        self._burst = burst
+        self._rate = rate
+        self._left = float(burst)
+        self._at = -math.inf
+
+    def take(self, now: float) -> bool:
+        """Tell whether it may happen once more."""
+        self._left = min(self._left + (now - self._at) * self._rate, float(self._burst))
+        self._at = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
 
 
 class Leader(Protocol):
@@ -99,6 +129,9 @@ class Policy:
         """Addresses that we are no member of any more: others are told as often as a change."""
         self._next_warm = -math.inf
         self._next_update = math.inf
+        self._was_alone = False
+        """No other node could be reached."""
+        self._news = _Allowance(NEWS_BURST, NEWS_RATE)
         self._rivals: dict[bytes, float] = {}
         """When another member's claim was answered last."""
         self._draining = False
@@ -119,8 +152,11 @@ class Policy:
                 continue
             self._own[address] = OwnMember(config, now)
             self._addresses.setdefault(address, Address(address)).life = RECORD_LIFE
-            self._core.table.use(address, now)
+            self._core.table.use(address, now).has_members = True
             self._has_changed = True
+        for address, own in self._own.items():
+            own.permitted = self._core.mesh.may_hold(self._core.me, address)
+        self._removed = [entry for entry in self._removed if entry.address not in wanted]
         self._change(now)
         self.update(now)
 
@@ -201,32 +237,49 @@ class Policy:
 
     # -- what happens --
 
-    def record(self, node: str, node_id: bytes, payload: bytes, now: float) -> None:
-        """Take a member record of another node; DecodeError if it is malformed."""
+    def record(self, node: str, node_id: bytes, payload: bytes, now: float) -> bool:
+        """Take a member record of another node; tell whether there is news. DecodeError if malformed."""
         record = parse_record(payload)
-        news = False
-        for entry in record.entries:
-            if self._core.mesh.may_hold(node, entry.address):
-                news = self._hear(node, node_id, entry, record, now) or news
-        if news:
-            self.update(now)
+        news = [
+            entry.address
+            for entry in record.entries
+            if self._core.mesh.may_hold(node, entry.address) and self._hear(node, node_id, entry, record, now)
+        ]
+        if not news:
+            return False
+        if self._news.take(now):
+            for address in news:
+                self._update(self._addresses[address], None, now)
+            self._note_updated(now)
+        else:
+            self._next_update = min(self._next_update, now + NEWS_PAUSE)
+        return True
 
     def _hear(self, node: str, node_id: bytes, entry: Entry, record: MemberRecord, now: float) -> bool:
         known = self._addresses.get(entry.address)
         if known is None:
-            if len(self._addresses) >= MAX_ADDRESSES or entry.state is EntryState.REMOVED:
+            if entry.state is EntryState.REMOVED or not self._has_room(node):
                 return False
             known = self._addresses[entry.address] = Address(entry.address)
         is_new = node not in known.others
         if not known.hear(node, node_id, entry, record.boot, record.sequence, now):
             return False
         if any(entry.mac):
-            self._core.table.use(entry.address, now).add_holder(entry.mac, now)
+            shared = self._core.table.use(entry.address, now)
+            shared.has_members = True
+            shared.add_holder(entry.mac, now)
         if is_new and entry.address in self._own:
-            self._change(now)  # it has just come, and knows nothing of us
+            # It has just come, and knows nothing of us.
+            self._told[node] = -math.inf
+            self._next_update = min(self._next_update, now)
         if entry.state is EntryState.ACTIVE and entry.claim != known.claim:
             self._answer_rival(known, now)
         return True
+
+    def _has_room(self, node: str) -> bool:
+        """Tell whether a node may bring one more address."""
+        brought = sum(node in known.others for known in self._addresses.values())
+        return len(self._addresses) < MAX_ADDRESSES and brought < MAX_ADDRESSES_OF_NODE
 
     def _answer_rival(self, known: Address, now: float) -> None:
         """Another member serves under a lower claim, and does not know ours: tell it, and the clients."""
@@ -244,7 +297,27 @@ class Policy:
             self._told.pop(node, None)
             for own in self._own.values():
                 own.contact(now)
+            if self._was_alone:
+                self._come_back(now)
+        elif self._core.mesh.is_alone():
+            self._was_alone = True
+            for known in self._addresses.values():
+                if now - known.taken_at > LONE_TIME:
+                    known.before_alone = None
         self.update(now)
+
+    def _come_back(self, now: float) -> None:
+        """Claim no more what this node took over because it was cut off, or asleep.
+
+        The member that had the address serves all others, and would have to give way to the higher claim.
+        """
+        self._was_alone = False
+        for address, own in self._own.items():
+            known = self._addresses[address]
+            if known.before_alone is not None and known.claim.holder == self._core.my_id:
+                known.claim = known.before_alone
+                own.listen_again(now)
+            known.before_alone = None
 
     def checked(self, address: bytes, check: Check, outcome: Outcome, now: float) -> None:
         """Take the result of a health check."""
@@ -267,10 +340,10 @@ class Policy:
             own.present = present
             self.update(now)
 
-    def excuse(self, delay: float) -> None:
+    def excuse(self, delay: float, now: float) -> None:
         """This node stood still for so many seconds."""
         for known in self._addresses.values():
-            known.shift(delay)
+            known.shift(delay, now)
 
     # -- the choice --
 
@@ -291,6 +364,9 @@ class Policy:
         """Find out who serves each address, and act on it."""
         for known in list(self._addresses.values()):
             self._update(known, reason, now)
+        self._note_updated(now)
+
+    def _note_updated(self, now: float) -> None:
         self._core.governed = {
             address: known.owner
             for address, known in self._addresses.items()
@@ -303,14 +379,23 @@ class Policy:
         before = known.owner
         if own is not None:
             self._set_state(known, own, now)
-        owner = known.choose(self._all(known, now))
-        if now < known.vouched_until and known.claim.holder != core.my_id:
+        members = self._all(known, now)
+        if own is None:
+            known.follow({member.node for member in members})
+        owner, holder = known.choose(members), core.mesh.name_of(known.claim.holder)
+        if own is not None:
+            self._set_hears_holder(known, own, members, owner, now)
+        if self._is_out_of_earshot(known, holder, members):
+            owner = holder
+        elif now < known.vouched_until and known.claim.holder != core.my_id:
             # Without word of the holder: we have just met those who know it.
-            owner = core.mesh.name_of(known.claim.holder) if owner == core.me else owner
+            owner = holder if owner == core.me else owner
         if own is not None:
             if owner != core.me and self._preempts(known, own, owner, now):
                 owner, reason = core.me, Reason("preempt", "it has a higher priority")
             if owner == core.me and known.claim.holder != core.my_id:
+                if len(members) == 1 and known.claim.holder != NO_HOLDER:
+                    known.before_alone, known.taken_at = known.claim, now
                 known.take_over(core.my_id, own.config.priority)
                 self._change(now)
             self._set_state(known, own, now)
@@ -326,6 +411,30 @@ class Policy:
         record = core.table.get(known.address)
         if owner not in (before, None, core.me) and owner is not None and record is not None:
             self._leader.owner_changed(record, before, owner, now)
+
+    def _is_out_of_earshot(self, known: Address, holder: str | None, members: Sequence[Member]) -> bool:
+        """Tell whether we do not hear the holder, but a member that we hear does: no UDP passes between us.
+
+        Otherwise two members that cannot hear each other would take the address from each other again and
+        again.
+        """
+        nodes = {member.node for member in members}
+        return (
+            holder is not None
+            and holder not in nodes
+            and known.is_holder_heard(nodes)
+            and self._core.mesh.is_reachable(holder)
+            and not self._leader.is_gone(holder)
+            and self._core.mesh.may_hold(holder, known.address)
+        )
+
+    def _set_hears_holder(
+        self, known: Address, own: OwnMember, members: Sequence[Member], owner: str | None, now: float
+    ) -> None:
+        hears = any(member.id == known.claim.holder and member.node == owner for member in members)
+        if own.hears_holder is not hears:
+            own.hears_holder = hears
+            self._change(now)
 
     def _set_state(self, known: Address, own: OwnMember, now: float) -> None:
         holds = known.claim.holder == self._core.my_id
@@ -459,7 +568,9 @@ class Policy:
 
     def _entry(self, address: bytes, own: OwnMember) -> Entry:
         mac = self._own_mac(address) or NO_HOLDER
-        return Entry(address, own.state, own.config.priority, mac, self._addresses[address].claim)
+        return Entry(
+            address, own.state, own.config.priority, mac, self._addresses[address].claim, own.hears_holder
+        )
 
     def _common_members(self) -> set[str]:
         return {node for address in self._own for node in self._addresses[address].others}
@@ -509,6 +620,9 @@ class Policy:
             if not known.others and address not in self._own:
                 del self._addresses[address]
                 self._core.governed.pop(address, None)
+                record = self._core.table.get(address)
+                if record is not None:
+                    record.has_members = False
         for node in [node for node, told in self._told.items() if now - told > MEMORY]:
             del self._told[node]
 

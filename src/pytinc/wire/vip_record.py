@@ -30,6 +30,8 @@ MAX_TERM: Final = (1 << 32) - 1
 NO_HOLDER: Final = bytes(6)
 _VERSION: Final = 1
 _FROZEN: Final = 1
+_HEARS: Final = 2
+_TERMS: Final = MAX_TERM + 1
 _HEADER: Final = struct.Struct(">BBIIB")
 _ENTRY: Final = struct.Struct(">BBB6sIB6s")
 _SIZES: Final = (4, 16)
@@ -50,7 +52,7 @@ class EntryState(enum.IntEnum):
 
 
 class Claim(NamedTuple):
-    """Who holds an address. Of two claims the one with the higher term counts, then the higher priority."""
+    """Who holds an address. Of two claims the one with the later term counts, then the higher priority."""
 
     term: int
     holder: bytes
@@ -59,6 +61,20 @@ class Claim(NamedTuple):
     """Of the holder when it took over."""
     frozen: bool = False
     """The holder keeps the address whatever checks and priorities say."""
+
+    @property
+    def next_term(self) -> int:
+        """The term of the claim that follows; 0 follows `MAX_TERM`."""
+        return (self.term + 1) % _TERMS
+
+    def is_later(self, other: Claim) -> bool:
+        """Tell whether the term is later than that of another claim.
+
+        Terms go in a circle, so that whatever somebody claims, another claim can follow.
+        """
+        if NO_HOLDER in (self.holder, other.holder):
+            return self.holder != other.holder == NO_HOLDER
+        return 0 < (self.term - other.term) % _TERMS < _TERMS // 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +88,8 @@ class Entry:
     mac: bytes
     """The MAC address at which the member's host has the address."""
     claim: Claim
+    hears_holder: bool = False
+    """The sender hears the holder itself, and would choose it."""
 
     @property
     def size(self) -> int:
@@ -81,7 +99,7 @@ class Entry:
     def pack(self) -> bytes:
         """Return the bytes of the entry."""
         term, holder, priority, frozen = self.claim
-        flags = _FROZEN if frozen else 0
+        flags = (_FROZEN if frozen else 0) | (_HEARS if self.hears_holder else 0)
         rest = _ENTRY.pack(self.state, self.priority, flags, self.mac, term, priority, holder)
         return bytes((len(self.address),)) + self.address + rest
 
@@ -141,5 +159,6 @@ def _parse_entry(payload: bytes, offset: int) -> tuple[Entry, int]:
     if state > EntryState.ABSENT or not priority or mac[0] & 1:
         raise DecodeError("a member record with a wrong entry")
     claim = Claim(term, holder, rank, bool(flags & _FROZEN))
-    entry = Entry(payload[offset + 1 : start], EntryState(state), priority, mac, claim)
+    address, hears_holder = payload[offset + 1 : start], bool(flags & _HEARS)
+    entry = Entry(address, EntryState(state), priority, mac, claim, hears_holder)
     return entry, start + _ENTRY.size
