@@ -352,6 +352,29 @@ def test_two_nodes_without_udp_between_them_agree_if_a_member_hears_both(apart: 
     assert world.settled() == world.view("n5").owner == "n3"
 
 
+@pytest.mark.parametrize("cast", BOTH)
+@pytest.mark.parametrize("seconds", [0.6, 2.0, 10.0])
+def test_a_backup_that_was_cut_off_takes_no_address(cast: str, seconds: float) -> None:
+    world = build(cast, priorities=(150, 120, 110))
+    assert world.settled() == "n2"
+    world.mesh.underlay.cut.add("n4")
+    world.mesh.run(seconds)
+    world.mesh.underlay.cut.discard("n4")
+    world.mesh.run(20)
+    assert world.settled() == "n2"
+    assert [transition.owner for transition in world.view("n2").transitions] == ["n2"]
+
+
+@pytest.mark.parametrize("cast", BOTH)
+def test_the_last_member_serves_when_all_others_are_cut_off_at_once(cast: str) -> None:
+    world = build(cast, priorities=(150, 120, 110))
+    start = world.mesh.now
+    world.mesh.underlay.cut |= {"n2", "n3"}
+    world.mesh.run(3)
+    assert world.used() == "n4"
+    assert world.ping.longest_silence(start - 0.5) < 0.6
+
+
 def test_a_cold_start_of_all_nodes_at_once_has_one_server() -> None:
     for seed in range(3):
         world = build("pytinc", seed=seed, warm_up=5.0)

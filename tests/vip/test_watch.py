@@ -50,6 +50,9 @@ class Facts:
     def record_peers(self) -> Iterable[str]:
         return ()
 
+    def witnesses(self) -> Iterable[str]:
+        return ()
+
     def is_stranger(self, node: str) -> bool:
         return False
 

@@ -115,6 +115,9 @@ class Mesh:
     def record_peers(self) -> Iterable[str]:
         return self.pytinc_nodes - self.unreachable
 
+    def witnesses(self) -> Iterable[str]:
+        return ()
+
     def is_stranger(self, node: str) -> bool:
         return False
 

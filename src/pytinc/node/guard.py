@@ -319,6 +319,12 @@ class NodeGuard:
             if peer.takes_records and peer.reachable and peer.slot.confirmed
         ]
 
+    def witnesses(self) -> Iterable[str]:
+        """Return the neighbours that can be probed; without any, other nodes."""
+        probed = [peer for peer in self._core.peers.values() if self.first_hop(peer.name) == peer.name]
+        neighbours = [peer.name for peer in probed if peer.connection is not None]
+        return neighbours or [peer.name for peer in probed]
+
     def is_stranger(self, node: str) -> bool:
         """Tell whether no probe of a node has told yet what it can do."""
         peer = self._core.peers.get(node)

@@ -52,6 +52,9 @@ class Mesh(Protocol):
     def record_peers(self) -> Iterable[str]:
         """Return the nodes that take member records and can be reached by UDP."""
 
+    def witnesses(self) -> Iterable[str]:
+        """Return nodes that can be probed and are likely to answer as long as this node is connected."""
+
     def is_stranger(self, node: str) -> bool:
         """Tell whether no probe of a node has come yet: it may take member records."""
 

@@ -38,6 +38,10 @@ INIT_INTERVAL: Final = 0.1
 """Seconds between two looks for nodes that have come, while this node listens at its start."""
 LEAST_INTERVAL: Final = 0.01
 """Seconds between two updates that nothing but the clock calls for."""
+DOUBT_INTERVAL: Final = 0.05
+"""Seconds between two looks while everybody is silent."""
+MAX_WITNESSES: Final = 2
+"""Nodes beside the members that are watched, so that a member notices that it is cut off itself."""
 WARM_INTERVAL: Final = 2.0
 """Seconds between two looks at keys and paths to nodes that may be members."""
 NEWS_BURST: Final = 100
@@ -137,6 +141,8 @@ class Policy:
         self._draining = False
         self._stopped_at = math.inf
         self._has_changed = False
+        self._doubts = False
+        """An address was left to a holder that is silent, because everybody is."""
 
     # -- life --
 
@@ -373,6 +379,8 @@ class Policy:
             if known.others or address in self._own
         }
         self._next_update = self._find_next_update(now)
+        if self._doubts:
+            self._next_update, self._doubts = min(self._next_update, now + DOUBT_INTERVAL), False
 
     def _update(self, known: Address, reason: Reason | None, now: float) -> None:
         core, own = self._core, self._own.get(known.address)
@@ -390,6 +398,9 @@ class Policy:
         elif now < known.vouched_until and known.claim.holder != core.my_id:
             # Without word of the holder: we have just met those who know it.
             owner = holder if owner == core.me else owner
+        elif owner == core.me and self._may_be_cut_off(holder):
+            # Not before the graph knows, or somebody is heard again.
+            owner, self._doubts = holder, True
         if own is not None:
             if owner != core.me and self._preempts(known, own, owner, now):
                 owner, reason = core.me, Reason("preempt", "it has a higher priority")
@@ -427,6 +438,22 @@ class Policy:
             and not self._leader.is_gone(holder)
             and self._core.mesh.may_hold(holder, known.address)
         )
+
+    def _may_be_cut_off(self, holder: str | None) -> bool:
+        """Tell whether the holder fell silent together with everybody else: then it may be us who are.
+
+        Who knows nobody else that could answer cannot tell, and believes what it sees.
+        """
+        core = self._core
+        if holder is None or holder == core.me or not core.mesh.is_reachable(holder):
+            return False
+        if not self._leader.is_gone(holder):
+            return False
+        silent = core.watch.get(holder)
+        since = silent.suspect_since if silent is not None else math.inf
+        others = [core.watch.get(node) for node in self.watched() - {holder}]
+        known = [detector for detector in others if detector is not None and detector.proved]
+        return bool(known) and all(detector.last_heard <= since for detector in known)
 
     def _set_hears_holder(
         self, known: Address, own: OwnMember, members: Sequence[Member], owner: str | None, now: float
@@ -639,8 +666,13 @@ class Policy:
         return frozenset(address for address, own in self._own.items() if not own.serving)
 
     def watched(self) -> set[str]:
-        """Return the nodes whose silence matters to us as a member."""
-        return {node for node in self._common_members() if self._core.mesh.is_reachable(node)}
+        """Return the nodes whose silence matters to us as a member.
+
+        They are the other members, and a few nodes more that tell us whether it is we who are cut off.
+        """
+        members = {node for node in self._common_members() if self._core.mesh.is_reachable(node)}
+        witnesses = sorted(set(self._core.mesh.witnesses()) - members) if members else []
+        return members.union(witnesses[:MAX_WITNESSES])
 
     def view(self, now: float) -> PolicyView:
         """Take a picture."""
