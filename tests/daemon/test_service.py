@@ -24,6 +24,7 @@ from pytinc.control.statistics import parse_rows
 from pytinc.control.vips import parse_outcome
 from pytinc.control.vips import parse_rows as parse_vips
 from pytinc.crypto.keys import PrivateKey, format_private_key
+from pytinc.lab.node import wait_until
 
 COMMAND = [sys.executable, "-m", "pytinc.daemon"]
 PATIENCE = 60.0
@@ -539,9 +540,15 @@ def test_managed_addresses_come_after_those_of_tinc_up_and_go_before_tinc_down(n
     (network.base / "hosts" / "alpha").write_text("Port = 0\nSubnet = 02:00:00:00:00:01\n")
     network.script("tinc-up", "ip address add 10.1.1.102/24 dev $INTERFACE", "ip link set $INTERFACE up")
     for name in ("subnet-up", "tinc-down"):
-        network.script(name, f"ip -o -4 address show dev $INTERFACE > {network.base}/at-{name}")
+        network.script(
+            name,
+            f"ip -o -4 address show dev $INTERFACE > {network.base}/new",
+            f"mv {network.base}/new {network.base}/at-{name}",
+        )
     daemon = network.launch([*IN_A_NAMESPACE, *network.arguments("-D", "-d1")])
     daemon.wait_until_ready()
+    # Scripts run beside the daemon.
+    wait_until((network.base / "at-subnet-up").exists, 60, "subnet-up has run")
     (network.base / "tinc.conf").write_text(f"{conf}VirtualIP = 10.1.1.11 manage=yes\n")
     with network.client() as client:
         assert client.command(Request.RELOAD) == 0
