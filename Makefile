@@ -9,7 +9,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.made
 # Processes for the tests; nearly all of an interop test is waiting.
 JOBS ?= 2
-LABS ?= 6
+LABS ?= 4
 # These watch how traffic flows, and want the machine for themselves.
 MEASURING := interop/test_rekey.py interop/test_throughput.py
 # What the demo is started with: make demo ARGS="--keep"

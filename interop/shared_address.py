@@ -28,8 +28,8 @@ HEALED_S = 15
 """How many seconds a client may be without its server. With C nodes alone it is 20 s to a minute."""
 HEALED_BY_C_S = 100
 MANY = 1_000_000
-FEW = 10
-"""How many of some hundred pings may be lost on a busy machine."""
+FEW = 50
+"""Pings that may be lost on a busy machine. A client that is not led elsewhere loses a hundred a second."""
 LOCKTIME_S = 1.0
 """A kernel ignores further answers for an entry that changed less than this many seconds ago."""
 

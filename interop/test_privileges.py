@@ -41,7 +41,9 @@ def odd(network: Network) -> Iterator[Node]:
     node = network["odd"]
     yield node
     if node.running():
-        node.stop()
+        # It may end by itself in the meantime.
+        node.tinc("stop", check=False)
+        wait_until(lambda: not node.running(), PATIENCE_S, f"{node.name} is gone")
 
 
 def status(node: Node) -> dict[str, str]:

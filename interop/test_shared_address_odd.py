@@ -22,7 +22,7 @@ import pytest
 from faults import cut_off, send_signal
 from pytinc.lab.echo import answers
 from pytinc.lab.frames import Port
-from pytinc.lab.namespaces import Host
+from pytinc.lab.namespaces import Host, LabError
 from pytinc.lab.network import Network
 from pytinc.lab.node import PATIENCE_S, Kind, Node, wait_until
 from pytinc.lab.traffic import neighbour
@@ -122,9 +122,18 @@ def test_a_client_whose_only_neighbour_is_the_dead_holder_is_served_again(networ
     if not guards(network):
         pytest.skip("with tinc alone the client needs its neighbour back")
     client = network["client"].host
-    gather(client, network["one"])
-    with cut_off(network["one"]):
-        wait_served(client, [network["two"]], patience(network))
+    # Once its node has given the connection up (PingTimeout), nobody reaches the client: a busy machine may
+    # be too late, and tries again.
+    for is_last in (False, False, True):
+        gather(client, network["one"])
+        try:
+            with cut_off(network["one"]):
+                wait_served(client, [network["two"]], patience(network))
+            break
+        except LabError:
+            if is_last:
+                raise
+        network.wait_converged()
     network.wait_converged()
 
 

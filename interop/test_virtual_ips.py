@@ -241,6 +241,8 @@ def service_down(services: Services, node: Node) -> Iterator[None]:
 
 def test_the_member_with_the_highest_priority_serves_first(network: Network, services: Services) -> None:
     for vip, owner in FIRST.items():
+        # After the start, which takes its time on a busy machine.
+        wait_served(network["client"].host, [network[owner]], PATIENCE_S, [vip])
         wait_owner(network, vip, network[owner])
 
 
