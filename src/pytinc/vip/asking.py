@@ -12,6 +12,7 @@ import math
 from typing import Final
 
 from pytinc.vip.addresses import CALLER_LIFE, AddressRecord
+from pytinc.vip.allowance import Allowance
 from pytinc.vip.core import Core
 from pytinc.vip.rendezvous import weight
 from pytinc.wire import neighbour
@@ -56,8 +57,8 @@ class Asking:
         self._core = core
         self._due = math.inf
         self._ticked = -math.inf
-        self._credit = QUESTION_BURST
-        self._credit_at = -math.inf
+        self._allowance = Allowance(QUESTION_BURST, QUESTIONS_PER_SECOND)
+        """For questions in our own name."""
         self._claims: dict[bytes, float] = {}
         self._asked_v6 = -math.inf
 
@@ -162,17 +163,7 @@ class Asking:
 
     def may_ask_about(self, record: AddressRecord, now: float) -> bool:
         """Tell whether a question would disturb nobody, and take leave for it."""
-        return now >= self._claims.get(record.address, -math.inf) and self._take_leave(now)
-
-    def _take_leave(self, now: float) -> bool:
-        """Take leave for one more question in our own name."""
-        earned = max(now - self._credit_at, 0.0) * QUESTIONS_PER_SECOND
-        self._credit = min(QUESTION_BURST, self._credit + earned)
-        self._credit_at = now
-        if self._credit < 1:
-            return False
-        self._credit -= 1
-        return True
+        return now >= self._claims.get(record.address, -math.inf) and self._allowance.take(now)
 
     def rank(self, record: AddressRecord, now: float) -> int:
         """Return how many guards that ask for the address come before us."""
@@ -198,7 +189,7 @@ class Asking:
             record.next_question = math.inf
         elif self._core.is_shared(record) and self.rank(record, now) >= CALLERS:
             record.next_question = now + self._core.between(SPREAD) * SHARED_REST
-        elif not self._take_leave(now):
+        elif not self._allowance.take(now):
             record.next_question = now + 1 / QUESTIONS_PER_SECOND
         else:
             self.ask(record, now)

@@ -19,6 +19,7 @@ from typing import Final, NamedTuple, Protocol
 from pytinc.errors import PolicyError
 from pytinc.vip.actions import KeepWarm, SendRecord, ServiceChanged
 from pytinc.vip.addresses import AddressRecord
+from pytinc.vip.allowance import Allowance
 from pytinc.vip.announcing import Announcing
 from pytinc.vip.core import Core, address_text
 from pytinc.vip.health import Outcome
@@ -85,25 +86,6 @@ class Reason(NamedTuple):
     """For people."""
 
 
-class _Allowance:
-    """Lets something happen in a burst, and then at a rate."""
-
-    def __init__(self, burst: int, rate: float) -> None:
-        self._burst = burst
-        self._rate = rate
-        self._left = float(burst)
-        self._at = -math.inf
-
-    def take(self, now: float) -> bool:
-        """Tell whether it may happen once more."""
-        self._left = min(self._left + (now - self._at) * self._rate, float(self._burst))
-        self._at = now
-        if self._left < 1:
-            return False
-        self._left -= 1
-        return True
-
-
 class Leader(Protocol):
     """Leads the stations behind the own device to the owner of an address."""
 
@@ -135,7 +117,7 @@ class Policy:
         self._next_update = math.inf
         self._was_alone = False
         """No other node could be reached."""
-        self._news = _Allowance(NEWS_BURST, NEWS_RATE)
+        self._news = Allowance(NEWS_BURST, NEWS_RATE)
         self._rivals: dict[bytes, float] = {}
         """When another member's claim was answered last."""
         self._draining = False
