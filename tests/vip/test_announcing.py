@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pytinc.vip.actions import SendFrame
 from pytinc.vip.addresses import AddressRecord
-from pytinc.vip.announcing import PACE, PAUSE, ROUNDS, Announcing
+from pytinc.vip.announcing import ROUNDS, Announcing
 from pytinc.vip.core import Core
+from pytinc.vip.healing import PACE, PAUSE
 from pytinc.wire.neighbour import Kind, Message, parse
 from vip.world import ALPHA, BROADCAST, LOCAL, OTHER, REMOTE, VIP, Mesh, ip_of
 

@@ -75,14 +75,20 @@ class OwnAddresses:
 
     def report_missing(self, addresses: Iterable[bytes]) -> None:
         """Call ``on_change`` for those of these addresses that the host does not have."""
-        self._look_at([address for address in addresses if not is_own(address)])
+        for address in addresses:
+            if not is_own(address):
+                self._report_lost(address)
 
     def _look_at(self, addresses: Collection[bytes]) -> None:
         for address in addresses:
             if is_own(address):
                 self._on_change(address, None)
-            elif (macs := self._macs()) is not None:
-                self._on_change(address, macs)
+            else:
+                self._report_lost(address)
+
+    def _report_lost(self, address: bytes) -> None:
+        if (macs := self._macs()) is not None:
+            self._on_change(address, macs)
 
     def _macs(self) -> frozenset[bytes] | None:
         try:

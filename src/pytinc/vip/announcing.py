@@ -13,15 +13,12 @@ from typing import Final
 
 from pytinc.vip.addresses import AddressRecord, Client
 from pytinc.vip.core import Core
+from pytinc.vip.healing import PACE, PAUSE
 from pytinc.wire import neighbour
 
 ROUNDS: Final = (0.0, 0.1, 0.5, 1.1, 3.0)
 """Seconds after the beginning at which clients are told. A frame may be lost, and an announcement is not
 believed by a kernel whose entry changed within the last second (locktime of Linux)."""
-PACE: Final = 500
-"""Clients told in one go, ..."""
-PAUSE: Final = 0.1
-"""... and seconds until the next ones."""
 
 
 @dataclass(slots=True)

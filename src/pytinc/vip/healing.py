@@ -27,7 +27,7 @@ SEEN_ROUNDS: Final = (0.0, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.1, 1.4, 2.0, 3.0)
 QUIET_ROUNDS: Final = 3
 """So many rounds are left out where another guard has asked already."""
 PACE: Final = 500
-"""Questions in one go, ..."""
+"""Questions, or clients told, in one go, ..."""
 PAUSE: Final = 0.1
 """... and seconds until the next ones."""
 

@@ -84,6 +84,8 @@ class Address:
         """The claim that counted until this node took over without hearing any other member."""
         self.taken_at = -math.inf
         """When it did so."""
+        self.rival_answered = -math.inf
+        """When another member's lower claim was answered last."""
         self.vouched_until = -math.inf
         """Until then others are believed that the holder is there, although we have not heard it yet."""
         self.owner: str | None = None
@@ -157,13 +159,14 @@ class Address:
         holder = by_id.get(self.claim.holder)
         if holder is not None and (holder.state in READY or self.claim.frozen):
             return holder.node
-        # If nobody is well, those who are not go on: a service in doubt is better than none.
-        for wanted in (READY, {EntryState.FAULT}):
-            found = [member for member in by_id.values() if member.state in wanted]
-            if found and (wanted is READY or holder is None):
-                best = max(found, key=self._preference)
-                return None if self._is_awaited(best, all_members) else best.node
-        return None if holder is None else holder.node
+        candidates = [member for member in by_id.values() if member.state in READY]
+        if not candidates:
+            # Nobody is well, so those who are not go on: a service in doubt is better than none.
+            if holder is not None:
+                return holder.node
+            candidates = [member for member in by_id.values() if member.state is EntryState.FAULT]
+        best = max(candidates, key=self._preference, default=None)
+        return None if best is None or self._is_awaited(best, all_members) else best.node
 
     def _is_awaited(self, best: Member, members: Iterable[Member]) -> bool:
         """Tell whether nobody ever served, and a better member is about to come: so one serves, not first one

@@ -23,7 +23,7 @@ from pytinc.vip.allowance import Allowance
 from pytinc.vip.announcing import Announcing
 from pytinc.vip.core import Core, address_text
 from pytinc.vip.health import Outcome
-from pytinc.vip.members import FAR_RECORD_LIFE, RECORD_LIFE, UNFIT, Address, Member
+from pytinc.vip.members import FAR_RECORD_LIFE, READY, RECORD_LIFE, UNFIT, Address, Member
 from pytinc.vip.own_member import OwnMember
 from pytinc.vip.views import MemberState, MemberView, PolicyView, TransitionView, VirtualIpView
 from pytinc.wire.vip_record import NO_HOLDER, Entry, EntryState, MemberRecord, parse_record, portions
@@ -66,13 +66,8 @@ LEAST_STOP: Final = 0.35
 """Seconds for which a node that stops stays after somebody else took over: frames are still on their way."""
 LONGEST_STOP: Final = 1.3
 """Seconds for which it waits at the most."""
-_STATES: Final = {
-    EntryState.INIT: MemberState.INIT,
-    EntryState.FAULT: MemberState.FAULT,
-    EntryState.BACKUP: MemberState.BACKUP,
-    EntryState.ACTIVE: MemberState.ACTIVE,
-    EntryState.DRAIN: MemberState.DRAIN,
-    EntryState.ABSENT: MemberState.ABSENT,
+_STATES: Final[dict[EntryState, MemberState]] = {
+    state: MemberState[state.name] for state in EntryState if state is not EntryState.REMOVED
 }
 
 
@@ -118,8 +113,6 @@ class Policy:
         self._was_alone = False
         """No other node could be reached."""
         self._news = Allowance(NEWS_BURST, NEWS_RATE)
-        self._rivals: dict[bytes, float] = {}
-        """When another member's claim was answered last."""
         self._draining = False
         self._stopped_at = math.inf
         self._has_changed = False
@@ -189,15 +182,13 @@ class Policy:
 
     def move(self, address: bytes, target: str, now: float) -> None:
         """Have another member serve an address; PolicyError tells people why not."""
-        known = self._address(address)
+        known = self._common_address(address, "move it from a member")
         text = address_text(address)
-        if address not in self._own:
-            raise PolicyError(f"{self._core.me} is no member of {text}; move it from a member")
         members = {member.node: member for member in self._all(known, now)}
         member = members.get(target)
         if member is None:
             raise PolicyError(f"{target} is no member of {text} that can be reached")
-        if member.state not in (EntryState.BACKUP, EntryState.ACTIVE):
+        if member.state not in READY:
             raise PolicyError(f"{target} cannot serve {text}: its state is {_STATES[member.state].value}")
         if known.claim.holder != member.id:
             known.take_over(member.id, member.priority)
@@ -206,21 +197,21 @@ class Policy:
 
     def freeze(self, address: bytes, now: float, *, on: bool) -> None:
         """Keep an address where it is, or no longer; PolicyError tells people why not."""
-        known = self._address(address)
-        text = address_text(address)
-        if address not in self._own:
-            raise PolicyError(f"{self._core.me} is no member of {text}; freeze it at a member")
+        known = self._common_address(address, "freeze it at a member")
         if known.claim.holder == NO_HOLDER:
-            raise PolicyError(f"nobody serves {text}")
+            raise PolicyError(f"nobody serves {address_text(address)}")
         if known.claim.frozen is not on:
             known.take_over(known.claim.holder, known.claim.priority, frozen=on)
             self._change(now)
             self.update(now)
 
-    def _address(self, address: bytes) -> Address:
-        known = self._addresses.get(address)
+    def _common_address(self, address: bytes, advice: str) -> Address:
+        """Return an address of which this node is a member, too; else PolicyError, with advice."""
+        known, text = self._addresses.get(address), address_text(address)
         if known is None:
-            raise PolicyError(f"{address_text(address)} is no virtual IP with members")
+            raise PolicyError(f"{text} is no virtual IP with members")
+        if address not in self._own:
+            raise PolicyError(f"{self._core.me} is no member of {text}; {advice}")
         return known
 
     # -- what happens --
@@ -271,9 +262,9 @@ class Policy:
 
     def _answer_rival(self, known: Address, now: float) -> None:
         """Another member serves under a lower claim, and does not know ours: tell it, and the clients."""
-        if now - self._rivals.get(known.address, -math.inf) < RIVAL_REST:
+        if now - known.rival_answered < RIVAL_REST:
             return
-        self._rivals[known.address] = now
+        known.rival_answered = now
         if known.address in self._own:
             self._change(now)
         if known.claim.holder == self._core.my_id:
@@ -683,10 +674,13 @@ class Policy:
             () if own is None else own.check_views(now),
             0 if record is None else len(record.clients),
             tuple(
-                TransitionView(now - at, None if state is None else _STATES[state], owner, reason)
-                for at, state, owner, reason in (
-                    (each.at, each.state, each.owner, each.reason) for each in known.transitions
+                TransitionView(
+                    now - each.at,
+                    None if each.state is None else _STATES[each.state],
+                    each.owner,
+                    each.reason,
                 )
+                for each in known.transitions
             ),
             tuple(sorted(known.counts.items())),
         )
