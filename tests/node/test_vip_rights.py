@@ -19,6 +19,7 @@ VIP, OTHER = bytes((10, 1, 1, 10)), bytes((10, 1, 1, 11))
 def rights(stage: Stage, **listed: tuple[bytes, ...]) -> VipRights:
     for name, addresses in listed.items():
         stage.hosts.files[name] = replace(stage.hosts.files[name], virtual_ips=addresses)
+    stage.node.topology.load_hosts()
     found = VipRights(stage.node.core)
     found.load()
     return found

@@ -56,7 +56,7 @@ class Facts:
     def is_stranger(self, node: str) -> bool:
         return False
 
-    def may_hold(self, node: str, address: bytes) -> bool:
+    def may_hold(self, node: str, address: bytes, now: float) -> bool:
         return False
 
     def possible_members(self, addresses: Iterable[bytes]) -> Iterable[str]:

@@ -121,7 +121,7 @@ class Mesh:
     def is_stranger(self, node: str) -> bool:
         return False
 
-    def may_hold(self, node: str, address: bytes) -> bool:
+    def may_hold(self, node: str, address: bytes, now: float) -> bool:
         return node not in self.without_right
 
     def possible_members(self, addresses: Iterable[bytes]) -> Iterable[str]:

@@ -69,7 +69,6 @@ class NodeGuard:
         self._rights = VipRights(core)
         self._guard = Guard(core.me.name, core.me.slot.id, self, core.random_float)
         self._next_pruning = math.inf
-        self._now = 0.0
         self._owners_changed = False
         """Nodes fell silent, or answer again, and the owners of MACs and subnets are still the old ones."""
         self._traffic: dict[str, tuple[int, float]] = {}
@@ -100,7 +99,6 @@ class NodeGuard:
         table = self._core.table
         table.guard = (table.guard or GuardTable()) if enabled and hears_all else None
         self._rights.load()
-        self._now = now
         self._guard.configure(
             now,
             enabled=enabled,
@@ -234,7 +232,6 @@ class NodeGuard:
 
     def member_record(self, peer: Peer, payload: bytes, now: float) -> None:
         """A member record came from a peer."""
-        self._now = now
         try:
             self._guard.member_record(peer.name, peer.slot.id, payload, now)
         except DecodeError as error:
@@ -330,9 +327,9 @@ class NodeGuard:
         peer = self._core.peers.get(node)
         return peer is not None and peer.reachable and not peer.slot.confirmed
 
-    def may_hold(self, node: str, address: bytes) -> bool:
+    def may_hold(self, node: str, address: bytes, now: float) -> bool:
         """Tell whether a node may serve an address."""
-        return self._rights.may_hold(node, address, self._now)
+        return self._rights.may_hold(node, address, now)
 
     def possible_members(self, addresses: Iterable[bytes]) -> Iterable[str]:
         """Return the reachable nodes that may be members of one of these addresses."""

@@ -64,6 +64,7 @@ class Peer:
         "slot",
         "takes_records",
         "udp_info_sent",
+        "virtual_ips",
         "waiting_for_key",
     )
 
@@ -77,6 +78,8 @@ class Peer:
         """Its UDP address as text; the slot holds the form for sockets."""
         self.has_address = False
         """Its host file has an Address: AutoConnect may dial it."""
+        self.virtual_ips: tuple[bytes, ...] = ()
+        """The virtual IPs that its host file lets it serve."""
         self.connection: Connection | None = None
         self.last_state_change = 0
         """Wall-clock second in which it last became reachable or unreachable."""

@@ -70,13 +70,14 @@ class Topology:
         del self._core.peers[peer.name]
 
     def load_hosts(self) -> None:
-        """Make every node that has a host file known, and note which of them can be dialled."""
+        """Make every node that has a host file known, and note what the files say about the nodes."""
         for peer in self._core.peers.values():
-            peer.has_address = False
+            peer.has_address, peer.virtual_ips = False, ()
         for name in sorted(self._core.hosts.host_names()):
             host = self._core.hosts.host_settings(name)
             if host is not None:
-                self.peer(name, limited=False).has_address = bool(host.addresses)
+                peer = self.peer(name, limited=False)
+                peer.has_address, peer.virtual_ips = bool(host.addresses), host.virtual_ips
 
     @staticmethod
     def check_words(*words: str) -> None:

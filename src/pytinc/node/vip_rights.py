@@ -25,13 +25,11 @@ class VipRights:
         self._listed: dict[bytes, set[str]] = {}
 
     def load(self) -> None:
-        """Read all host files."""
-        core = self._core
+        """Take over what the host files say, as `Topology.load_hosts` has read them."""
         self._listed = {}
-        for name in core.hosts.host_names():
-            host = core.hosts.host_settings(name)
-            for address in () if host is None else host.virtual_ips:
-                self._listed.setdefault(address, set()).add(name)
+        for peer in self._core.peers.values():
+            for address in peer.virtual_ips:
+                self._listed.setdefault(address, set()).add(peer.name)
 
     def may_hold(self, node: str, address: bytes, now: float) -> bool:
         """Tell whether a node may serve an address; who may not is reported once."""

@@ -58,7 +58,7 @@ class Mesh(Protocol):
     def is_stranger(self, node: str) -> bool:
         """Tell whether no probe of a node has come yet: it may take member records."""
 
-    def may_hold(self, node: str, address: bytes) -> bool:
+    def may_hold(self, node: str, address: bytes, now: float) -> bool:
         """Tell whether a node has the right to serve an address."""
 
     def possible_members(self, addresses: Iterable[bytes]) -> Iterable[str]:

@@ -136,7 +136,7 @@ class Policy:
             self._core.table.use(address, now).has_members = True
             self._has_changed = True
         for address, own in self._own.items():
-            own.permitted = self._core.mesh.may_hold(self._core.me, address)
+            own.permitted = self._core.mesh.may_hold(self._core.me, address, now)
         self._removed = [entry for entry in self._removed if entry.address not in wanted]
         self._change(now)
         self.update(now)
@@ -222,7 +222,8 @@ class Policy:
         news = [
             entry.address
             for entry in record.entries
-            if self._core.mesh.may_hold(node, entry.address) and self._hear(node, node_id, entry, record, now)
+            if self._core.mesh.may_hold(node, entry.address, now)
+            and self._hear(node, node_id, entry, record, now)
         ]
         if not news:
             return False
@@ -366,7 +367,7 @@ class Policy:
         owner, holder = known.choose(members), core.mesh.name_of(known.claim.holder)
         if own is not None:
             self._set_hears_holder(known, own, members, owner, now)
-        if self._is_out_of_earshot(known, holder, members):
+        if self._is_out_of_earshot(known, holder, members, now):
             owner = holder
         elif now < known.vouched_until and known.claim.holder != core.my_id:
             # Without word of the holder: we have just met those who know it.
@@ -396,7 +397,9 @@ class Policy:
         if owner not in (before, None, core.me) and owner is not None and record is not None:
             self._leader.owner_changed(record, before, owner, now)
 
-    def _is_out_of_earshot(self, known: Address, holder: str | None, members: Sequence[Member]) -> bool:
+    def _is_out_of_earshot(
+        self, known: Address, holder: str | None, members: Sequence[Member], now: float
+    ) -> bool:
         """Tell whether we do not hear the holder, but a member that we hear does: no UDP passes between us.
 
         Otherwise two members that cannot hear each other would take the address from each other again and
@@ -409,7 +412,7 @@ class Policy:
             and known.is_holder_heard(nodes)
             and self._core.mesh.is_reachable(holder)
             and not self._leader.is_gone(holder)
-            and self._core.mesh.may_hold(holder, known.address)
+            and self._core.mesh.may_hold(holder, known.address, now)
         )
 
     def _may_be_cut_off(self, holder: str | None) -> bool:
