@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any, Final, TypeAlias
 
 from pytinc.control.messages import CONTROL, Request
@@ -46,6 +46,29 @@ def parse_object(line: str, what: str) -> tuple[str, Values]:
     if not isinstance(values, dict):
         raise DecodeError(f"{what} are not an object")
     return words[2], values
+
+
+def parse_dump(
+    lines: Iterable[str], what: str, parsers: Mapping[str, Callable[[Values], Values]]
+) -> dict[str, list[Values]]:
+    """Return what the parser of each kind makes of the rows of that kind, in order.
+
+    Rows of other kinds are ignored. Raises `DecodeError`.
+    """
+    found: dict[str, list[Values]] = {kind: [] for kind in parsers}
+    for line in lines:
+        kind, values = parse_object(line, what)
+        if kind in parsers:
+            found[kind].append(parsers[kind](values))
+    return found
+
+
+def milliseconds(seconds: float) -> int:
+    """Return a time as rows tell it.
+
+    Two readings of the clock in one event may differ; a time since something is never negative.
+    """
+    return max(round(seconds * 1000), 0)
 
 
 def check_types(values: Values, fields: Fields, what: str) -> None:

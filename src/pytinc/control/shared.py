@@ -25,7 +25,7 @@ from pytinc.control.objects import (
     Values,
     checked,
     format_object,
-    parse_object,
+    parse_dump,
 )
 from pytinc.errors import DecodeError
 
@@ -142,17 +142,14 @@ def _row(kind: str, values: Mapping[str, object]) -> str:
 
 def parse_rows(lines: Iterable[str]) -> Shared:
     """Parse the rows of an answer, without unknown fields and kinds. Raises `DecodeError`."""
-    guard: Values | None = None
-    addresses: list[Values] = []
-    for line in lines:
-        kind, values = parse_object(line, _WHAT)
-        if kind == GUARD:
-            guard = checked(values, GUARD_FIELDS, _WHAT)
-        elif kind == ADDRESS:
-            addresses.append(_address(values))
-    if guard is None:
+    rows = parse_dump(lines, _WHAT, {GUARD: _guard, ADDRESS: _address})
+    if not rows[GUARD]:
         raise DecodeError("shared addresses without a row of the guard")
-    return Shared(guard, tuple(addresses))
+    return Shared(rows[GUARD][-1], tuple(rows[ADDRESS]))
+
+
+def _guard(values: Values) -> Values:
+    return checked(values, GUARD_FIELDS, _WHAT)
 
 
 def _address(values: Values) -> Values:

@@ -30,7 +30,7 @@ from pytinc.control.objects import (
     Values,
     checked,
     format_object,
-    parse_object,
+    parse_dump,
 )
 from pytinc.errors import DecodeError
 from pytinc.wire.names import parse_name
@@ -130,17 +130,14 @@ def _row(kind: str, values: Mapping[str, object]) -> str:
 
 def parse_rows(lines: Iterable[str]) -> Vips:
     """Parse the rows of an answer, without unknown fields and kinds. Raises `DecodeError`."""
-    policy: Values | None = None
-    addresses: list[Values] = []
-    for line in lines:
-        kind, values = parse_object(line, _WHAT)
-        if kind == POLICY:
-            policy = checked(values, POLICY_FIELDS, _WHAT)
-        elif kind == ADDRESS:
-            addresses.append(_address(values))
-    if policy is None:
+    rows = parse_dump(lines, _WHAT, {POLICY: _policy, ADDRESS: _address})
+    if not rows[POLICY]:
         raise DecodeError("virtual IPs without a row of the node")
-    return Vips(policy, tuple(addresses))
+    return Vips(rows[POLICY][-1], tuple(rows[ADDRESS]))
+
+
+def _policy(values: Values) -> Values:
+    return checked(values, POLICY_FIELDS, _WHAT)
 
 
 def _address(values: Values) -> Values:

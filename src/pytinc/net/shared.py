@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import asdict
 
-from pytinc.control.objects import Values
+from pytinc.control.objects import Values, milliseconds
 from pytinc.control.shared import (
     MAX_ADDRESSES,
     MAX_CLIENTS,
@@ -34,9 +34,9 @@ def rows(view: GuardView) -> list[str]:
 def _guard(view: GuardView) -> Values:
     return {
         "enabled": view.enabled,
-        "interval_ms": _ms(view.interval_s),
+        "interval_ms": milliseconds(view.interval_s),
         "watched": view.watched,
-        "last_failover_ms": None if view.last_failover_s is None else _ms(view.last_failover_s),
+        "last_failover_ms": None if view.last_failover_s is None else milliseconds(view.last_failover_s),
         "addresses_total": len(view.addresses),
         **asdict(view.counters),
     }
@@ -64,7 +64,7 @@ def _holder(view: HolderView, clients: int) -> Values:
         "node": view.node,
         "state": view.state.value,
         "rtt_us": None if view.rtt_s is None else round(view.rtt_s * 1e6),
-        "answered_ms": _ms(view.answered_s),
+        "answered_ms": milliseconds(view.answered_s),
         "clients": clients,
     }
 
@@ -75,22 +75,17 @@ def _client(view: ClientView) -> Values:
         "address": view.address,
         "node": view.node,
         "holder": view.holder,
-        "idle_ms": _ms(view.idle_s),
+        "idle_ms": milliseconds(view.idle_s),
     }
 
 
 def _failover(view: FailoverView) -> Values:
     return {
-        "ago_ms": _ms(view.ago_s),
+        "ago_ms": milliseconds(view.ago_s),
         "reason": view.reason,
         "from_node": view.from_node,
         "to_node": view.to_node,
-        "silent_ms": _ms(view.silent_s),
-        "took_ms": None if view.seconds is None else _ms(view.seconds),
+        "silent_ms": milliseconds(view.silent_s),
+        "took_ms": None if view.seconds is None else milliseconds(view.seconds),
         "clients": view.clients,
     }
-
-
-def _ms(seconds: float) -> int:
-    # Two readings of the clock in one event may differ; a time since something is never negative.
-    return max(round(seconds * 1000), 0)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from pytinc.control.objects import Values
+from pytinc.control.objects import Values, milliseconds
 from pytinc.control.vips import (
     MAX_ADDRESSES,
     Drain,
@@ -71,7 +71,7 @@ def _address(view: VirtualIpView) -> Values:
         "state": None if view.state is None else view.state.value,
         "term": view.term,
         "frozen": view.frozen,
-        "preempt_ms": None if view.preempt_s is None else _ms(view.preempt_s),
+        "preempt_ms": None if view.preempt_s is None else milliseconds(view.preempt_s),
         "members_total": len(view.members),
         "members": [_member(member) for member in view.members],
         "checks": [_check(check) for check in view.checks],
@@ -85,7 +85,7 @@ def _member(view: MemberView) -> Values:
         "node": view.node,
         "state": view.state.value,
         "priority": view.priority,
-        "heard_ms": None if view.heard_s is None else _ms(view.heard_s),
+        "heard_ms": None if view.heard_s is None else milliseconds(view.heard_s),
         "alive": view.alive,
     }
 
@@ -96,19 +96,14 @@ def _check(view: CheckView) -> Values:
         "well": view.well,
         "detail": one_line(view.detail),
         "took_us": None if view.seconds is None else max(round(view.seconds * 1e6), 0),
-        "since_ms": None if view.since_s is None else _ms(view.since_s),
+        "since_ms": None if view.since_s is None else milliseconds(view.since_s),
     }
 
 
 def _transition(view: TransitionView) -> Values:
     return {
-        "ago_ms": _ms(view.ago_s),
+        "ago_ms": milliseconds(view.ago_s),
         "state": None if view.state is None else view.state.value,
         "owner": view.owner,
         "reason": one_line(view.reason),
     }
-
-
-def _ms(seconds: float) -> int:
-    # Two readings of the clock in one event may differ; a time since something is never negative.
-    return max(round(seconds * 1000), 0)
