@@ -32,6 +32,7 @@ def test_a_report_has_members_checks_and_changes() -> None:
     assert report(SERVED) == [
         "Address:      10.1.1.10",
         "Served by:    node_2, frozen",
+        "Balance:      failover",
         "This node:    backup",
         "Preempts:     after 30.00 s",
         "Term:         4",
@@ -52,6 +53,7 @@ def test_a_report_about_an_address_of_others_says_so() -> None:
     assert report(FOREIGN) == [
         "Address:      fd00::7",
         "Served by:    nobody",
+        "Balance:      failover",
         "This node:    no member",
         "Preempts:     no",
         "Term:         0",

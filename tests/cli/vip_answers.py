@@ -7,10 +7,42 @@ from typing import Any
 from pytinc.control.vips import format_address, format_policy
 
 MEMBERS: list[dict[str, Any]] = [
-    {"node": "alpha", "state": "backup", "priority": 150, "heard_ms": None, "alive": True},
-    {"node": "node_2", "state": "active", "priority": 100, "heard_ms": 310, "alive": True},
-    {"node": "node_3", "state": "fault", "priority": 50, "heard_ms": 480, "alive": True},
-    {"node": "node_4", "state": "backup", "priority": 50, "heard_ms": 9000, "alive": False},
+    {
+        "node": "alpha",
+        "state": "backup",
+        "priority": 150,
+        "heard_ms": None,
+        "alive": True,
+        "balance": "failover",
+        "weight": 10,
+    },
+    {
+        "node": "node_2",
+        "state": "active",
+        "priority": 100,
+        "heard_ms": 310,
+        "alive": True,
+        "balance": "failover",
+        "weight": 10,
+    },
+    {
+        "node": "node_3",
+        "state": "fault",
+        "priority": 50,
+        "heard_ms": 480,
+        "alive": True,
+        "balance": "failover",
+        "weight": 10,
+    },
+    {
+        "node": "node_4",
+        "state": "backup",
+        "priority": 50,
+        "heard_ms": 9000,
+        "alive": False,
+        "balance": "failover",
+        "weight": 10,
+    },
 ]
 CHECKS: list[dict[str, Any]] = [
     {"check": "tcp:80", "well": True, "detail": "", "took_us": 412, "since_ms": 312500},
@@ -27,6 +59,7 @@ SERVED: dict[str, Any] = {
     "state": "backup",
     "term": 4,
     "frozen": True,
+    "balance": "failover",
     "preempt_ms": 30000,
     "members_total": 4,
     "members": MEMBERS,
@@ -40,6 +73,7 @@ FOREIGN: dict[str, Any] = {
     "state": None,
     "term": 0,
     "frozen": False,
+    "balance": "failover",
     "preempt_ms": None,
     "members_total": 40,
     "members": [MEMBERS[3]],

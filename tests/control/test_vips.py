@@ -42,6 +42,8 @@ MEMBER: dict[str, Any] = {
     "priority": 150,
     "heard_ms": 310,
     "alive": True,
+    "balance": "client",
+    "weight": 20,
 }
 CHECK: dict[str, Any] = {
     "check": "http://127.0.0.1/health",
@@ -62,6 +64,7 @@ ADDRESS: dict[str, Any] = {
     "state": "backup",
     "term": 4,
     "frozen": False,
+    "balance": "client",
     "preempt_ms": None,
     "members_total": 1,
     "members": [MEMBER],

@@ -31,7 +31,7 @@ from pytinc.vip.views import (
 )
 
 MEMBERS = (
-    MemberView("node_1", MemberState.BACKUP, 150, None, True),
+    MemberView("node_1", MemberState.BACKUP, 150, None, True, "client", 20),
     MemberView("node_2", MemberState.ACTIVE, 100, 0.3104, True),
     MemberView("node_3", MemberState.FAULT, 50, 9.0, False),
 )
@@ -59,12 +59,37 @@ def test_the_rows_have_whole_numbers_and_words() -> None:
         "state": "backup",
         "term": 4,
         "frozen": False,
+        "balance": "failover",
         "preempt_ms": 30000,
         "members_total": 3,
         "members": [
-            {"node": "node_1", "state": "backup", "priority": 150, "heard_ms": None, "alive": True},
-            {"node": "node_2", "state": "active", "priority": 100, "heard_ms": 310, "alive": True},
-            {"node": "node_3", "state": "fault", "priority": 50, "heard_ms": 9000, "alive": False},
+            {
+                "node": "node_1",
+                "state": "backup",
+                "priority": 150,
+                "heard_ms": None,
+                "alive": True,
+                "balance": "client",
+                "weight": 20,
+            },
+            {
+                "node": "node_2",
+                "state": "active",
+                "priority": 100,
+                "heard_ms": 310,
+                "alive": True,
+                "balance": "failover",
+                "weight": 10,
+            },
+            {
+                "node": "node_3",
+                "state": "fault",
+                "priority": 50,
+                "heard_ms": 9000,
+                "alive": False,
+                "balance": "failover",
+                "weight": 10,
+            },
         ],
         "checks": [
             {"check": "tcp:80", "well": True, "detail": "", "took_us": 412, "since_ms": 312500},

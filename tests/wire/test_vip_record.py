@@ -22,6 +22,7 @@ from pytinc.wire.vip_record import (
     parse_record,
     portions,
 )
+from pytinc.wire.virtual_ip import Balance
 
 U32 = st.integers(0, (1 << 32) - 1)
 IDS = st.binary(min_size=6, max_size=6)
@@ -29,7 +30,15 @@ MACS = IDS.map(lambda mac: bytes((mac[0] & 0xFE,)) + mac[1:])
 ADDRESSES = st.one_of(st.binary(min_size=4, max_size=4), st.binary(min_size=16, max_size=16))
 CLAIMS = st.builds(Claim, U32, IDS, st.integers(0, 255), st.booleans())
 ENTRIES = st.builds(
-    Entry, ADDRESSES, st.sampled_from(EntryState), st.integers(1, 255), MACS, CLAIMS, st.booleans()
+    Entry,
+    ADDRESSES,
+    st.sampled_from(EntryState),
+    st.integers(1, 255),
+    MACS,
+    CLAIMS,
+    st.booleans(),
+    st.sampled_from(Balance),
+    st.integers(1, 255),
 )
 ENTRY = Entry(bytes((10, 1, 1, 10)), EntryState.ACTIVE, 100, b"\x02\0\0\0\0\x05", Claim(7, b"node_2", 90))
 
@@ -37,8 +46,8 @@ ENTRY = Entry(bytes((10, 1, 1, 10)), EntryState.ACTIVE, 100, b"\x02\0\0\0\0\x05"
 def test_a_record_has_the_documented_layout() -> None:
     record = MemberRecord(0x01020304, 5, (ENTRY,)).pack()
     assert record.hex() == (
-        "0301010203040000000501"
-        "040a01010a046400020000000005000000075a6e6f64655f32"
+        "0302010203040000000501"
+        "040a01010a046400020000000005000000075a6e6f64655f320a"
     )  # fmt: skip
 
 
@@ -47,6 +56,9 @@ def test_flags_are_independent_of_each_other() -> None:
     entries = (frozen, replace(ENTRY, hears_holder=True), replace(frozen, hears_holder=True))
     assert parse_record(MemberRecord(1, 2, entries).pack()).entries == entries
     assert [entry.pack()[7] for entry in entries] == [1, 2, 3]
+    balanced = replace(frozen, balance=Balance.FLOW)
+    assert parse_record(MemberRecord(1, 2, (balanced,)).pack()).entries == (balanced,)
+    assert balanced.pack()[7] == 9
 
 
 @given(U32, U32, st.lists(ENTRIES, max_size=40))
@@ -99,12 +111,12 @@ def test_bytes_behind_the_last_entry_are_ignored() -> None:
 
 @given(st.binary(max_size=MAX_SIZE + 1))
 def test_random_bytes_are_a_record_or_an_error(payload: bytes) -> None:
-    for data in (payload, bytes((3, 1)) + payload):
+    for data in (payload, bytes((3, 2)) + payload):
         with contextlib.suppress(DecodeError):
             parse_record(data)
 
 
-@pytest.mark.parametrize("end", range(1, 25))
+@pytest.mark.parametrize("end", range(1, 26))
 def test_a_record_that_is_cut_off_is_an_error(end: int) -> None:
     with pytest.raises(DecodeError):
         parse_record(MemberRecord(1, 2, (ENTRY,)).pack()[:-end])
@@ -112,8 +124,17 @@ def test_a_record_that_is_cut_off_is_an_error(end: int) -> None:
 
 @pytest.mark.parametrize(
     ("offset", "value"),
-    [(0, 0), (1, 2), (11, 5), (16, 7), (17, 0), (19, 1)],
-    ids=["kind", "version", "length of the address", "state", "priority", "group address"],
+    [(0, 0), (1, 1), (11, 5), (16, 7), (17, 0), (18, 12), (19, 1), (36, 0)],
+    ids=[
+        "kind",
+        "version",
+        "length of the address",
+        "state",
+        "priority",
+        "balance",
+        "group address",
+        "weight",
+    ],
 )
 def test_a_wrong_field_is_an_error(offset: int, value: int) -> None:
     payload = bytearray(MemberRecord(1, 2, (ENTRY,)).pack())

@@ -21,9 +21,11 @@ from pytinc.wire.virtual_ip import (
     MAX_PRIORITY,
     MAX_TEXT,
     MAX_URL,
+    MAX_WEIGHT,
     PREEMPT_DELAYS,
     STATUSES,
     TIMEOUTS,
+    Balance,
     Check,
     ExecCheck,
     HttpCheck,
@@ -146,6 +148,9 @@ class TestKeys:
             ("priority=254", VirtualIP(IPV4, 32, priority=254)),
             ("PRIORITY=7", VirtualIP(IPV4, 32, priority=7)),
             ('priority="7"', VirtualIP(IPV4, 32, priority=7)),
+            ("balance=failover", VirtualIP(IPV4, 32)),
+            ("balance=CLIENT", VirtualIP(IPV4, 32, balance=Balance.CLIENT)),
+            ("balance=flow weight=255", VirtualIP(IPV4, 32, balance=Balance.FLOW, weight=255)),
             ("preempt=no", VirtualIP(IPV4, 32)),
             ("preempt=0", VirtualIP(IPV4, 32, preempt=0)),
             ("preempt=30", VirtualIP(IPV4, 32, preempt=30)),
@@ -173,6 +178,8 @@ class TestKeys:
                 "preempt=yes",
                 "preempt is no, or for how many seconds this node must have been well first, not yes",
             ),
+            ("balance=per-client", "balance is failover, client, flow, not per-client"),
+            ("weight=0", "weight is a number from 1 to 255, not 0"),
             ("preempt=86400.001", "preempt is 0 to 86400 seconds, not 86400.001"),
             ("interval=0.05", "interval is 0.1 to 3600 seconds, not 0.05"),
             ("interval=1e3", "interval is 0.1 to 3600 seconds, not 1e3"),
@@ -391,6 +398,8 @@ def virtual_ips(draw: st.DrawFn) -> VirtualIP:
         draw(st.integers(1, 8 * len(address))),
         priority=draw(st.integers(1, MAX_PRIORITY)),
         preempt=draw(st.none() | seconds(PREEMPT_DELAYS)),
+        balance=draw(st.sampled_from(Balance)),
+        weight=draw(st.integers(1, MAX_WEIGHT)),
         checks=tuple(draw(st.lists(CHECKS, max_size=MAX_CHECKS, unique_by=str))),
         interval=draw(seconds(INTERVALS)),
         timeout=draw(seconds(TIMEOUTS)),
@@ -408,7 +417,8 @@ def test_what_is_written_is_read_back(virtual_ip: VirtualIP) -> None:
 
 def test_defaults_are_not_written() -> None:
     line = (
-        "10.1.1.10/24 priority=150 preempt=0.5 interval=2 timeout=1.25 rise=1 fall=5 manage=yes "
+        "10.1.1.10/24 priority=150 preempt=0.5 balance=client weight=20 interval=2 timeout=1.25 "
+        "rise=1 fall=5 manage=yes "
         r'check=tcp:80 check=https://a/b status=200 text="a \"b\" \\" verify=yes check=http://c/ '
         "status=200-299 check=exec:x"
     )

@@ -11,6 +11,7 @@ from typing import Final
 from pytinc.cli.times import clock_time, milliseconds, seconds
 from pytinc.control.objects import Values
 from pytinc.control.vips import Vips
+from pytinc.wire.virtual_ip import Balance
 
 _NOTHING: Final = "-"
 
@@ -61,10 +62,11 @@ def report(address: Values) -> list[str]:
     lines = [
         f"Address:      {address['address']}",
         f"Served by:    {address['owner'] or 'nobody'}{', frozen' if address['frozen'] else ''}",
+        f"Balance:      {address['balance']}",
         f"This node:    {address['state'] or 'no member'}",
         f"Preempts:     {'no' if preempt is None else f'after {seconds(preempt)} s'}",
         f"Term:         {address['term']}",
-        *(f"Member:       {_member_words(member)}" for member in address["members"]),
+        *(f"Member:       {_member_words(member, address)}" for member in address["members"]),
     ]
     left_out = address["members_total"] - len(address["members"])
     if left_out > 0:
@@ -82,10 +84,13 @@ def member_state(member: Values) -> str:
     return str(member["state"]) if member["alive"] else "gone"
 
 
-def _member_words(member: Values) -> str:
+def _member_words(member: Values, address: Values) -> str:
     heard = member["heard_ms"]
     when = "this node" if heard is None else f"heard {seconds(heard)} s ago"
-    return f"{member['node']}, {member_state(member)}, priority {member['priority']}, {when}"
+    shares = "" if address["balance"] == Balance.FAILOVER.word else f", weight {member['weight']}"
+    other = member["balance"] != address["balance"]
+    differs = f", configured with balance={member['balance']}" if other else ""
+    return f"{member['node']}, {member_state(member)}, priority {member['priority']}{shares}, {when}{differs}"
 
 
 def _check_words(check: Values) -> str:

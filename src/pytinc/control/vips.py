@@ -61,6 +61,7 @@ ADDRESS_FIELDS: Final[Fields] = {
     "state": WORD_OR_NONE,
     "term": COUNT,
     "frozen": FLAG,
+    "balance": WORD,
     "preempt_ms": COUNT_OR_NONE,
     "members_total": COUNT,
     "members": ROWS,
@@ -75,6 +76,8 @@ MEMBER_FIELDS: Final[Fields] = {
     "priority": COUNT,
     "heard_ms": COUNT_OR_NONE,
     "alive": FLAG,
+    "balance": WORD,
+    "weight": COUNT,
 }
 """The fields of each member; ``heard_ms`` is null for the node that answers."""
 CHECK_FIELDS: Final[Fields] = {

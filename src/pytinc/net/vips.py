@@ -71,6 +71,7 @@ def _address(view: VirtualIpView) -> Values:
         "state": None if view.state is None else view.state.value,
         "term": view.term,
         "frozen": view.frozen,
+        "balance": view.balance,
         "preempt_ms": None if view.preempt_s is None else milliseconds(view.preempt_s),
         "members_total": len(view.members),
         "members": [_member(member) for member in view.members],
@@ -87,6 +88,8 @@ def _member(view: MemberView) -> Values:
         "priority": view.priority,
         "heard_ms": None if view.heard_s is None else milliseconds(view.heard_s),
         "alive": view.alive,
+        "balance": view.balance,
+        "weight": view.weight,
     }
 
 

@@ -31,6 +31,15 @@ IDLE_LIFE = 600.0
 _NONCES = 1 << 32
 
 
+class Governed(NamedTuple):
+    """Who serves an address with members (`pytinc.vip.policy`)."""
+
+    owner: str | None
+    """The node that was chosen; None: nobody is there."""
+    serving: frozenset[str]
+    """All nodes that serve clients: the owner alone, or with a balance all members that are well."""
+
+
 class Silenced(NamedTuple):
     """How things stood when a node was found to be as silent as the peer that it is behind."""
 
@@ -60,8 +69,8 @@ class Core:
         """When such a node came back last."""
         self.withdrawing = False
         """This node is about to stop."""
-        self.governed: dict[bytes, str | None] = {}
-        """Addresses with members (`pytinc.vip.policy`), and the node that serves each."""
+        self.governed: dict[bytes, Governed] = {}
+        """Addresses with members."""
         self.counters = GuardCounters()
         self.actions: list[Action] = []
 
@@ -150,13 +159,18 @@ class Core:
         owner = self.mesh.owner(mac)
         if mac not in record.holders or owner is None or owner in self.left:
             return False
-        if self.governed.get(record.address, owner) != owner:
-            return False  # another member does
+        if not self.may_serve(record.address, owner):
+            return False  # other members do
         if owner == self.me:
             return not self.withdrawing
         return self.mesh.is_reachable(owner) and all(
             self.watch.state(node) in (None, State.ALIVE) for node in (owner, self.mesh.first_hop(owner))
         )
+
+    def may_serve(self, address: bytes, node: str | None) -> bool:
+        """Tell whether the members of an address, if it has any, let a node serve it."""
+        governed = self.governed.get(address)
+        return governed is None or node in governed.serving
 
     def is_well(self, mac: bytes) -> bool:
         """Tell whether the node of a holder is known to be there now."""

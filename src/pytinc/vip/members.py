@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 
 from pytinc.vip.rendezvous import weight
 from pytinc.wire.vip_record import NO_HOLDER, Claim, Entry, EntryState
+from pytinc.wire.virtual_ip import DEFAULT_WEIGHT, Balance
 
 RECORD_LIFE: Final = 3.5
 """Seconds for which a record counts at a member; they come every second."""
@@ -39,6 +40,8 @@ class Member(NamedTuple):
     id: bytes
     state: EntryState
     priority: int
+    balance: Balance = Balance.FAILOVER
+    weight: int = DEFAULT_WEIGHT
 
 
 class Said:
@@ -89,7 +92,12 @@ class Address:
         self.vouched_until = -math.inf
         """Until then others are believed that the holder is there, although we have not heard it yet."""
         self.owner: str | None = None
-        """The node that serves, as found last."""
+        """The node that serves, as found last. With another balance than failover it gives each client its
+        member."""
+        self.balance = Balance.FAILOVER
+        """The owner's, so that all nodes do the same if the members are configured differently."""
+        self.serving: frozenset[str] = frozenset()
+        """All nodes that serve clients (`pytinc.vip.core.Governed`)."""
         self.transitions: deque[Transition] = deque(maxlen=MAX_TRANSITIONS)
         self.counts: Counter[str] = Counter()
         """Changes of the owner, by kind of reason."""
@@ -129,7 +137,14 @@ class Address:
     def present(self, is_alive: Callable[[str], bool], now: float) -> list[Member]:
         """Return the other members that can be reached and have been heard lately."""
         return [
-            Member(node, said.id, said.entry.state, said.entry.priority)
+            Member(
+                node,
+                said.id,
+                said.entry.state,
+                said.entry.priority,
+                said.entry.balance,
+                said.entry.weight,
+            )
             for node, said in self.others.items()
             if now - said.heard < self.life and is_alive(node)
         ]
@@ -178,6 +193,17 @@ class Address:
 
     def _preference(self, member: Member) -> tuple[int, bytes]:
         return member.priority, weight(self.address + member.id)
+
+    def set_owner(self, owner: str | None, members: Collection[Member]) -> bool:
+        """Note who was chosen, and who serves therefore; tell whether any of that is new."""
+        before = self.owner, self.balance, self.serving
+        self.owner = owner
+        self.balance = next((member.balance for member in members if member.node == owner), self.balance)
+        serving = set() if owner is None else {owner}
+        if self.balance is not Balance.FAILOVER:
+            serving |= {member.node for member in members if member.state in READY}
+        self.serving = frozenset(serving)
+        return before != (self.owner, self.balance, self.serving)
 
     def note(self, now: float, state: EntryState | None, reason: str, kind: str) -> None:
         """Remember a change; ``kind`` is the kind of the reason."""

@@ -21,7 +21,7 @@ from pytinc.vip.actions import KeepWarm, SendRecord, ServiceChanged
 from pytinc.vip.addresses import AddressRecord
 from pytinc.vip.allowance import Allowance
 from pytinc.vip.announcing import Announcing
-from pytinc.vip.core import Core, address_text
+from pytinc.vip.core import Core, Governed, address_text
 from pytinc.vip.health import Outcome
 from pytinc.vip.members import FAR_RECORD_LIFE, READY, RECORD_LIFE, UNFIT, Address, Member
 from pytinc.vip.own_member import OwnMember
@@ -337,7 +337,17 @@ class Policy:
         members = self._present(known, now)
         own = self._own.get(known.address)
         if own is not None:
-            members.append(Member(self._core.me, self._core.my_id, own.state, own.config.priority))
+            config = own.config
+            members.append(
+                Member(
+                    self._core.me,
+                    self._core.my_id,
+                    own.state,
+                    config.priority,
+                    config.balance,
+                    config.weight,
+                )
+            )
         return members
 
     def update(self, now: float, reason: Reason | None = None) -> None:
@@ -348,7 +358,7 @@ class Policy:
 
     def _note_updated(self, now: float) -> None:
         self._core.governed = {
-            address: known.owner
+            address: Governed(known.owner, known.serving)
             for address, known in self._addresses.items()
             if known.others or address in self._own
         }
@@ -384,10 +394,13 @@ class Policy:
                 known.take_over(core.my_id, own.config.priority)
                 self._change(now)
             self._set_state(known, own, now)
+        members = self._all(known, now)
         if owner != before:
             reason = reason or self._reason(known, before, owner)
-            known.owner = core.governed[known.address] = owner
+        if known.set_owner(owner, members):
+            core.governed[known.address] = Governed(owner, known.serving)
             self._has_changed = True
+        if owner != before and reason is not None:
             self._tell(known, before, reason, now)
             if own is not None:
                 own.ready_since = now
@@ -571,8 +584,16 @@ class Policy:
 
     def _entry(self, address: bytes, own: OwnMember) -> Entry:
         mac = self._own_mac(address) or NO_HOLDER
+        config = own.config
         return Entry(
-            address, own.state, own.config.priority, mac, self._addresses[address].claim, own.hears_holder
+            address,
+            own.state,
+            config.priority,
+            mac,
+            self._addresses[address].claim,
+            own.hears_holder,
+            config.balance,
+            config.weight,
         )
 
     def _common_members(self) -> set[str]:
@@ -661,11 +682,30 @@ class Policy:
         own, record = self._own.get(known.address), self._core.table.get(known.address)
         alive = {member.node for member in self._present(known, now)}
         members = [
-            MemberView(node, _STATES[said.entry.state], said.entry.priority, now - said.heard, node in alive)
+            MemberView(
+                node,
+                _STATES[said.entry.state],
+                said.entry.priority,
+                now - said.heard,
+                node in alive,
+                said.entry.balance.word,
+                said.entry.weight,
+            )
             for node, said in known.others.items()
         ]
         if own is not None:
-            members.append(MemberView(self._core.me, _STATES[own.state], own.config.priority, None, True))
+            config = own.config
+            members.append(
+                MemberView(
+                    self._core.me,
+                    _STATES[own.state],
+                    config.priority,
+                    None,
+                    True,
+                    config.balance.word,
+                    config.weight,
+                )
+            )
         return VirtualIpView(
             address_text(known.address),
             known.owner,
@@ -686,4 +726,5 @@ class Policy:
                 for each in known.transitions
             ),
             tuple(sorted(known.counts.items())),
+            known.balance.word,
         )

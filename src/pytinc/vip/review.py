@@ -251,8 +251,7 @@ class Review:
             mac + record.address
             for record in shared
             for mac in record.holders
-            if core.mesh.owner(mac) in core.left
-            or core.governed.get(record.address, core.mesh.owner(mac)) != core.mesh.owner(mac)
+            if core.mesh.owner(mac) in core.left or not core.may_serve(record.address, core.mesh.owner(mac))
         )
 
     def _note_use(self, record: AddressRecord, in_use: dict[bytes, bytes], now: float) -> None:

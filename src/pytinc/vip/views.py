@@ -8,6 +8,8 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from pytinc.wire.virtual_ip import DEFAULT_WEIGHT, Balance
+
 
 class HolderState(enum.Enum):
     """What the guard knows of the node behind a holder of an address."""
@@ -176,6 +178,10 @@ class MemberView:
     """Seconds since its last record came; None: the own node."""
     alive: bool
     """Its records count: it can be reached and is not silent."""
+    balance: str = Balance.FAILOVER.word
+    """How its configuration wants the clients to be shared."""
+    weight: int = DEFAULT_WEIGHT
+    """Its share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +236,8 @@ class VirtualIpView:
     transition_counts: tuple[tuple[str, int], ...] = ()
     """Transitions since the start by the kind of reason, for the metrics: a few fixed words such as
     ``silent``, ``check``, ``drain``, and how often."""
+    balance: str = Balance.FAILOVER.word
+    """How the clients are shared: as the owner is configured."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,10 @@
 A record travels as the payload of a probe between two nodes, so it is sealed and authentic, and its sender is
 known. C nodes never get one (docs/protocol.md, "Member records"). Layout, all numbers big-endian::
 
-    kind = 3 (1) | version = 1 (1) | boot (4) | sequence (4) | count (1) | count entries
+    kind = 3 (1) | version = 2 (1) | boot (4) | sequence (4) | count (1) | count entries
 
     entry: length of the address, 4 or 16 (1) | address | state (1) | priority (1) | flags (1) | MAC (6)
-           | term (4) | priority of the holder (1) | holder (6)
+           | term (4) | priority of the holder (1) | holder (6) | weight (1)
 
 *boot* is a random number that a node draws when it starts, *sequence* counts its records since then. *holder*
 is the id of the node that holds the address as the sender knows it, and *term* how often that has changed.
@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from pytinc.errors import DecodeError
+from pytinc.wire.virtual_ip import DEFAULT_WEIGHT, Balance
 
 MEMBER_RECORD: Final = 3
 """First byte of a probe that is a member record. Requests and replies have 0 to 2."""
@@ -28,12 +29,14 @@ MAX_SIZE: Final = 400
 """Bytes of a record, so that it fits into every path MTU; more addresses go into further records."""
 MAX_TERM: Final = (1 << 32) - 1
 NO_HOLDER: Final = bytes(6)
-_VERSION: Final = 1
+_VERSION: Final = 2
 _FROZEN: Final = 1
 _HEARS: Final = 2
+_BALANCE_SHIFT: Final = 2
+_BALANCE: Final = 3 << _BALANCE_SHIFT
 _TERMS: Final = MAX_TERM + 1
 _HEADER: Final = struct.Struct(">BBIIB")
-_ENTRY: Final = struct.Struct(">BBB6sIB6s")
+_ENTRY: Final = struct.Struct(">BBB6sIB6sB")
 _SIZES: Final = (4, 16)
 
 
@@ -90,6 +93,10 @@ class Entry:
     claim: Claim
     hears_holder: bool = False
     """The sender hears the holder itself, and would choose it."""
+    balance: Balance = Balance.FAILOVER
+    """How the sender wants the clients to be shared."""
+    weight: int = DEFAULT_WEIGHT
+    """The sender's share."""
 
     @property
     def size(self) -> int:
@@ -100,7 +107,8 @@ class Entry:
         """Return the bytes of the entry."""
         term, holder, priority, frozen = self.claim
         flags = (_FROZEN if frozen else 0) | (_HEARS if self.hears_holder else 0)
-        rest = _ENTRY.pack(self.state, self.priority, flags, self.mac, term, priority, holder)
+        flags |= self.balance << _BALANCE_SHIFT
+        rest = _ENTRY.pack(self.state, self.priority, flags, self.mac, term, priority, holder, self.weight)
         return bytes((len(self.address),)) + self.address + rest
 
 
@@ -155,10 +163,11 @@ def _parse_entry(payload: bytes, offset: int) -> tuple[Entry, int]:
     start = offset + 1 + size
     if size not in _SIZES or start + _ENTRY.size > len(payload):
         raise DecodeError("a member record ends in the middle of an entry")
-    state, priority, flags, mac, term, rank, holder = _ENTRY.unpack_from(payload, start)
-    if state > EntryState.ABSENT or not priority or mac[0] & 1:
+    state, priority, flags, mac, term, rank, holder, weight = _ENTRY.unpack_from(payload, start)
+    balance = (flags & _BALANCE) >> _BALANCE_SHIFT
+    if state > EntryState.ABSENT or not priority or not weight or balance > Balance.FLOW or mac[0] & 1:
         raise DecodeError("a member record with a wrong entry")
     claim = Claim(term, holder, rank, bool(flags & _FROZEN))
     address, hears_holder = payload[offset + 1 : start], bool(flags & _HEARS)
-    entry = Entry(address, EntryState(state), priority, mac, claim, hears_holder)
+    entry = Entry(address, EntryState(state), priority, mac, claim, hears_holder, Balance(balance), weight)
     return entry, start + _ENTRY.size

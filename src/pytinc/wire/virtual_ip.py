@@ -14,6 +14,7 @@ An option belongs to the last check before it. In TEXT, a quote and a backslash 
 
 from __future__ import annotations
 
+import enum
 import ipaddress
 import re
 from collections.abc import Callable, Iterator
@@ -24,6 +25,8 @@ from pytinc.errors import DecodeError
 
 DEFAULT_PRIORITY: Final = 100
 MAX_PRIORITY: Final = 254
+DEFAULT_WEIGHT: Final = 10
+MAX_WEIGHT: Final = 255
 DEFAULT_RISE: Final = 2
 DEFAULT_FALL: Final = 3
 DEFAULT_INTERVAL: Final = 1.0
@@ -44,6 +47,23 @@ MAX_URL: Final = 512
 MAX_TEXT: Final = 256
 MAX_NAME: Final = 253
 """Characters of a host's name (RFC 1035), and of the path of a script."""
+
+
+class Balance(enum.IntEnum):
+    """How the members of an address share its clients; the numbers are those of member records."""
+
+    FAILOVER = 0
+    """One member serves all."""
+    CLIENT = 1
+    """Each client gets a member."""
+    FLOW = 2
+    """Each TCP connection or UDP flow of a client gets a member, where the client's node is pytinc; other
+    clients get one member each."""
+
+    @property
+    def word(self) -> str:
+        """The word of the configuration."""
+        return self.name.lower()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +133,9 @@ class VirtualIP:
     """Bad results in a row that make it unwell."""
     manage: bool = False
     """The daemon puts the address on its interface; otherwise ``tinc-up`` does."""
+    balance: Balance = Balance.FAILOVER
+    weight: int = DEFAULT_WEIGHT
+    """1 to 255: the share of clients or flows of this node, relative to the others."""
 
     @property
     def address_text(self) -> str:
@@ -140,6 +163,10 @@ def _words_of(virtual_ip: VirtualIP) -> Iterator[str]:
         yield f"priority={virtual_ip.priority}"
     if virtual_ip.preempt is not None:
         yield f"preempt={_format_seconds(virtual_ip.preempt)}"
+    if virtual_ip.balance is not Balance.FAILOVER:
+        yield f"balance={virtual_ip.balance.word}"
+    if virtual_ip.weight != DEFAULT_WEIGHT:
+        yield f"weight={virtual_ip.weight}"
     if virtual_ip.interval != DEFAULT_INTERVAL:
         yield f"interval={_format_seconds(virtual_ip.interval)}"
     if virtual_ip.timeout != DEFAULT_TIMEOUT:
@@ -303,6 +330,13 @@ def _preempt(text: str) -> float | None:
     return _seconds("preempt", text, PREEMPT_DELAYS)
 
 
+def _balance(text: str) -> Balance:
+    balance = next((each for each in Balance if each.word == text.lower()), None)
+    if balance is None:
+        raise DecodeError(f"balance is {', '.join(each.word for each in Balance)}, not {text}")
+    return balance
+
+
 # -- checks --
 
 
@@ -417,6 +451,8 @@ def _with_verify(virtual_ip: VirtualIP, text: str) -> VirtualIP:
 _KEYS: Final[dict[str, Callable[[VirtualIP, str], VirtualIP]]] = {
     "priority": lambda ip, text: replace(ip, priority=_integer("priority", text, 1, MAX_PRIORITY)),
     "preempt": lambda ip, text: replace(ip, preempt=_preempt(text)),
+    "balance": lambda ip, text: replace(ip, balance=_balance(text)),
+    "weight": lambda ip, text: replace(ip, weight=_integer("weight", text, 1, MAX_WEIGHT)),
     "check": _with_check,
     "status": _with_status,
     "text": _with_text,
