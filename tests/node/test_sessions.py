@@ -131,6 +131,18 @@ def test_an_unknown_key_is_asked_for_once_a_second_and_then_used_and_saved(
     assert requests(beta, "stranger") == 1
 
 
+def test_the_key_of_a_node_without_a_host_file_serves_for_its_session_but_is_not_saved(
+    unknown: tuple[Stage, Scripted],
+) -> None:
+    alpha, beta = unknown
+    del alpha.hosts.files["stranger"]
+    beta.say("15 stranger alpha 19", f"15 stranger alpha 20 {STRANGER.public.text}")
+    assert alpha.asked(AppendPublicKey) == []
+    beta.heard()
+    request(alpha, "stranger")
+    assert requests(beta, "stranger") == 1
+
+
 @pytest.mark.parametrize(("wait", "taken"), [(KEY_ANSWER_WINDOW, 1), (KEY_ANSWER_WINDOW + 0.1, 0)])
 def test_an_answer_that_comes_too_late_is_not_taken(
     unknown: tuple[Stage, Scripted], wait: float, taken: int

@@ -159,7 +159,10 @@ class Sessions:
             return
         core.log(2, "info", f"Learned Ed25519 public key from {peer.name}")
         peer.learned_key = text
-        core.act(AppendPublicKey(peer.name, text))
+        # Whoever has a host file may log in, so none is made: an insider could announce nodes that do not
+        # exist, give us keys for them, and come back as one of them after its own file is gone.
+        if core.hosts.host_settings(peer.name) is not None:
+            core.act(AppendPublicKey(peer.name, text))
 
     # -- handshakes --
 
