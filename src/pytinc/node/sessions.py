@@ -69,9 +69,8 @@ class Sessions:
 
     def forget(self, peer: Peer) -> None:
         """Drop all keys with ``peer``."""
-        peer.session = peer.collision = peer.slot.session = None
+        peer.asking = peer.answering = peer.slot.session = None
         peer.slot.assembly = None
-        peer.waiting_for_key = False
         peer.last_req_key = NEVER
         peer.key_attempts = 0
         peer.failed_since = NEVER
@@ -92,23 +91,22 @@ class Sessions:
         self.start(peer, now)
 
     def start(self, peer: Peer, now: float) -> None:
-        """Start a new session as initiator: REQ_KEY with the first handshake record."""
+        """Start a new session as initiator: REQ_KEY with the first handshake record.
+
+        The session in use stays until the peer has signed its part of the new one.
+        """
         core = self._core
         key = self._key_of(peer, now)
         if key is None:
             return
-        self._begin(peer, now)
+        peer.last_req_key = now
+        peer.failed_since = peer.slot.upkeep_due = NEVER
         peer.key_attempts += 1
-        session = peer.session = self._make_session(Role.INITIATOR, peer, key)
-        (first,) = session.start()
+        peer.answering = None
+        peer.asking = self._make_session(Role.INITIATOR, peer, key)
+        (first,) = peer.asking.start()
         request = ReqKey(core.me.name, peer.name, Number.REQ_KEY, b64.encode(first))
         self._meta_output.send_towards(peer, request.format())
-
-    def _begin(self, peer: Peer, now: float) -> None:
-        peer.collision = peer.slot.session = None
-        peer.waiting_for_key = True
-        peer.last_req_key = now
-        peer.failed_since = NEVER
 
     def _make_session(self, role: Role, peer: Peer, key: PublicKey) -> DatagramSession:
         me = self._core.me.name
@@ -159,23 +157,23 @@ class Sessions:
             return
         core.log(2, "info", f"Learned Ed25519 public key from {peer.name}")
         peer.learned_key = text
-        core.act(AppendPublicKey(peer.name, text))
+        # Whoever has a host file may log in, so none is made: an insider could announce nodes that do not
+        # exist, give us keys for them, and come back as one of them after its own file is gone.
+        if core.hosts.host_settings(peer.name) is not None:
+            core.act(AppendPublicKey(peer.name, text))
 
     # -- handshakes --
 
     def answer(self, peer: Peer, record: bytes, now: float) -> bool:
-        """Answer a node that starts a session with us (REQ_KEY 15); False if it was ignored or refused."""
+        """Answer a node that starts a session with us (REQ_KEY 15); False if it was ignored or refused.
+
+        Any node can say this in another one's name, so nothing that works is given up yet.
+        """
         core = self._core
-        key = self._key_of(peer, now)
+        key = self._key_of(peer, now) if peer.answers.take(now) else None
         if key is None:
             return False
-        ours = peer.session
-        crossing = (
-            ours is not None
-            and ours.role is Role.INITIATOR
-            and peer.waiting_for_key
-            and now - peer.last_req_key < COLLISION_WINDOW
-        )
+        crossing = peer.asking is not None and now - peer.last_req_key < COLLISION_WINDOW
         if crossing and core.me.name < peer.name:
             # The other side yields: a C node always does, a pytinc node by the order of names.
             core.log(3, "debug", f"Key requests crossed with {peer.name}, keeping ours")
@@ -185,57 +183,60 @@ class Sessions:
         if not session.receive_handshake(record):
             core.log(5, "debug", f"Bad key request from {peer.name}")
             return False
-        if crossing:
-            # We cannot know whether the other side yields (a C node) or keeps its own: hold both
-            # sessions until the first answer tells by its sequence number.
-            peer.collision = session
-        else:
-            self._begin(peer, now)
-            peer.key_attempts = 1
-            peer.session = session
+        if not crossing:
+            # In the other case we cannot know whether the other side yields (a C node) or keeps its own: the
+            # session whose handshake it goes on with is the one that counts.
+            peer.asking = None
+            if not peer.valid_key and peer.answering is None:
+                # Leave it time. Further requests do not count, or forged ones would keep us from asking.
+                peer.last_req_key, peer.key_attempts = now, 1
+        peer.answering = session
         self._send_handshake(peer, output + session.take_output())
         return True
 
     def receive(self, peer: Peer, record: bytes, compression: int, now: float) -> bool:
-        """Take a handshake record that came over the mesh (ANS_KEY); False if it was ignored or refused."""
-        self._settle_collision(peer, record)
-        session = peer.session
-        if session is None:
+        """Take a handshake record that came over the mesh (ANS_KEY); tell whether it is authentic.
+
+        Each session takes only what belongs to it. The first record of a handshake (KEX) is not authentic
+        before the next one, which has a signature.
+        """
+        for session in (peer.asking, peer.answering, peer.slot.session):
+            if session is not None and session.receive_handshake(record):
+                break
+        else:
+            self._refuse(peer, now)
+            return False
+        self._send_handshake(peer, session.take_output())
+        if not session.key_changes:
             return False
         peer.out_compression = compression
         peer.slot.compression = usable(compression)
-        if not session.receive_handshake(record):
-            self.restart_after_failure(peer, now)
-            return False
-        self._send_handshake(peer, session.take_output())
+        peer.note_key(session, now)
+        if peer.slot.session is not session:
+            self._use(peer, session, now)
         return True
+
+    def _refuse(self, peer: Peer, now: float) -> None:
+        """Act on a record that belongs to no session: the peer may have another one, or somebody forges."""
+        if peer.valid_key:
+            self.failed(peer, now)
+        elif peer.waiting_for_key:
+            self.restart_after_failure(peer, now)
+
+    def _use(self, peer: Peer, session: DatagramSession, now: float) -> None:
+        """Seal and open with a new session from now on."""
+        peer.slot.session = session
+        peer.asking = peer.answering = None
+        peer.last_req_key = now
+        peer.key_attempts = 0
+        peer.failed_since = peer.slot.upkeep_due = NEVER
+        self._core.log(3, "info", f"SPTPS key exchange with {peer.name} successful")
 
     def send_answers(self, peer: Peer) -> None:
         """Send what the session answers to a handshake record that came by UDP."""
         session = peer.slot.session
         if session is not None:
             self._send_handshake(peer, session.take_output())
-
-    def _settle_collision(self, peer: Peer, record: bytes) -> None:
-        """Decide by the first answer which of two crossing sessions goes on (sequence number 0: ours)."""
-        if peer.collision is None:
-            return
-        if int.from_bytes(record[:4], "big") != 0:
-            peer.session = peer.collision
-        peer.collision = None
-
-    def take_key(self, peer: Peer, now: float) -> bool:
-        """Use the session of a handshake once it has a key to send with; tell whether it is new."""
-        peer.note_key(now)
-        session = peer.session
-        if session is None or not session.can_send or peer.slot.session is session:
-            return False
-        peer.slot.session = session
-        peer.waiting_for_key = False
-        peer.key_attempts = 0
-        peer.slot.upkeep_due = NEVER
-        self._core.log(3, "info", f"SPTPS key exchange with {peer.name} successful")
-        return True
 
     def _send_handshake(self, peer: Peer, records: list[bytes]) -> None:
         me = self._core.me.name
@@ -253,9 +254,9 @@ class Sessions:
             self.start(peer, now)
 
     def failed(self, peer: Peer, now: float) -> None:
-        """Records from a peer's proved address do not open: restart if nothing good comes either.
+        """Records of a peer do not open, though keys are in force: restart if nothing good comes either.
 
-        A forger can make single records fail; only silence of the true peer makes us drop the keys.
+        A forger can make single records fail; only the silence of the true peer counts.
         """
         if peer.failed_since == NEVER or peer.slot.in_packets != peer.failure_mark:
             peer.failed_since, peer.failure_mark = now, peer.slot.in_packets
