@@ -102,7 +102,9 @@ class Stage:
         own = directory / member.name
         own.mkdir(exist_ok=True)
         (own / "nginx.conf").write_text(NGINX.format(directory=own, name=member.name))
-        self.services[member.name] = member.host.spawn("nginx", "-e", f"{own}/error.log", "-c", f"{own}/nginx.conf")
+        self.services[member.name] = member.host.spawn(
+            "nginx", "-e", f"{own}/error.log", "-c", f"{own}/nginx.conf"
+        )
         wait_until(lambda: fetch(member.host, "127.0.0.1") == member.name, START_S, "nginx answers")
 
     def owner(self) -> Node:
@@ -150,12 +152,18 @@ class Load:
 
 def load(host: Host, seconds: float, during: Callable[[], None]) -> Load:
     """Load the address with requests, each on a connection of its own, and do something meanwhile."""
-    process = host.spawn("ab", "-q", "-r", "-l", "-c", "8", "-n", "10000000", "-t", f"{seconds:g}", f"http://{VIP}/")
+    process = host.spawn(
+        "ab", "-q", "-r", "-l", "-c", "8", "-n", "10000000", "-t", f"{seconds:g}", f"http://{VIP}/"
+    )
     time.sleep(seconds / 4)
     during()
     text, _ = process.communicate(timeout=seconds + 60)
-    numbers = {key: float(value) for key, value in re.findall(r"^([A-Z][^:]+):\s+([\d.]+)", text, re.MULTILINE)}
-    return Load(int(numbers["Complete requests"]), int(numbers["Failed requests"]), numbers["Requests per second"])
+    numbers = {
+        key: float(value) for key, value in re.findall(r"^([A-Z][^:]+):\s+([\d.]+)", text, re.MULTILINE)
+    }
+    return Load(
+        int(numbers["Complete requests"]), int(numbers["Failed requests"]), numbers["Requests per second"]
+    )
 
 
 def percentiles(values: Sequence[float]) -> dict[str, float]:
@@ -177,12 +185,16 @@ def faults(runs: int, directory: Path, client: Kind) -> Iterator[Row]:
             for _ in range(runs):
                 for fault, (inject, repair) in _deeds(stage, directory).items():
                     holder = stage.owner()
-                    wait_until(lambda holder=holder: stage.used() is holder, START_S, "the client uses the owner")
+                    wait_until(
+                        lambda holder=holder: stage.used() is holder, START_S, "the client uses the owner"
+                    )
                     watch.wait_steady(time.monotonic(), START_S)
                     begin = time.monotonic()
                     inject(holder)
                     if fault == "service":
-                        wait_until(lambda holder=holder: stage.used() is not holder, START_S, "another serves", 0.01)
+                        wait_until(
+                            lambda holder=holder: stage.used() is not holder, START_S, "another serves", 0.01
+                        )
                         took.append(time.monotonic() - begin)
                     time.sleep(AFTER_S)
                     end = time.monotonic()
@@ -192,7 +204,11 @@ def faults(runs: int, directory: Path, client: Kind) -> Iterator[Row]:
                     wait_until(lambda: _all_ready(stage), START_S, "all members are well")
     for fault, results in found.items():
         silences, lost = [silence for silence, _ in results], [count for _, count in results]
-        figures: dict[str, Any] = {"runs": len(results), "silence_s": percentiles(silences), "pings lost": max(lost)}
+        figures: dict[str, Any] = {
+            "runs": len(results),
+            "silence_s": percentiles(silences),
+            "pings lost": max(lost),
+        }
         planned = fault in ("stop", "drain", "move", "service")
         if fault == "service":
             figures["handed over after s"] = percentiles(took)
@@ -229,7 +245,8 @@ def _deeds(stage: Stage, directory: Path) -> dict[str, tuple[Deed, Deed]]:
 def _all_ready(stage: Stage) -> bool:
     words = ("active", "backup")
     return all(
-        sum(each["alive"] and each["state"] in words for each in view(member)["members"]) == len(stage.members)
+        sum(each["alive"] and each["state"] in words for each in view(member)["members"])
+        == len(stage.members)
         for member in stage.members
     )
 
@@ -244,7 +261,9 @@ def orders(runs: int, directory: Path, client: Kind) -> Iterator[Row]:
         counts: list[Load] = []
         delays: list[float] = []
         for _ in range(runs):
-            wait_until(lambda: stage.used() is first or fetch(stage.client.host, VIP) == first.name, START_S, "use")
+            wait_until(
+                lambda: stage.used() is first or fetch(stage.client.host, VIP) == first.name, START_S, "use"
+            )
             counts.append(load(stage.client.host, 6, lambda: first.tinc("vip", "drain")))
             first.tinc("vip", "undrain")
             begin = time.monotonic()

@@ -16,6 +16,7 @@ from pytinc.node.actions import AppendPublicKey
 from pytinc.node.records import ANSWER_BURST
 from pytinc.node.sessions import (
     COLLISION_WINDOW,
+    CROSSED_RETRY,
     KEY_ANSWER_WINDOW,
     REKEY_SPACING,
     SESSION_RETRY,
@@ -309,6 +310,44 @@ def test_the_node_whose_name_sorts_first_keeps_its_own_request() -> None:
     assert not any(line.startswith("16 ") for line in beta.lines)
     assert not works(alpha, theirs)
     assert works(alpha, ours.answer())
+
+
+def tick(node: Stage) -> None:
+    node.call(lambda node, now: node.tick(now))
+
+
+def test_a_request_that_crossed_and_was_lost_is_repeated_soon() -> None:
+    alpha, beta = crossed("alpha")
+    FarEnd(beta).open()  # a request, which alpha ignores
+    beta.heard()
+    alpha.now += CROSSED_RETRY - 0.01
+    tick(alpha)
+    assert requests(beta) == 0
+    alpha.now += 0.01
+    assert alpha.node.sessions.next_deadline() == pytest.approx(alpha.now)
+    tick(alpha)
+    assert works(alpha, FarEnd(beta).answer())
+
+
+def test_a_request_that_crossed_and_was_answered_is_not_repeated() -> None:
+    alpha, beta = crossed("alpha")
+    ours = FarEnd(beta)
+    FarEnd(beta).open()
+    assert works(alpha, ours.answer())
+    beta.heard()
+    alpha.now += CROSSED_RETRY
+    tick(alpha)
+    assert requests(beta) == 0
+
+
+def test_asking_again_does_not_disturb_a_session_that_is_almost_ready() -> None:
+    omega, beta = crossed("omega")
+    theirs = FarEnd(beta)
+    first = theirs.make(Role.INITIATOR).start()
+    beta.say(ReqKey("beta", "omega", 15, b64.encode(first[0])))
+    peer = omega.node.peers["beta"]
+    omega.call(lambda node, now: node.sessions.start(peer, now))
+    assert works(omega, theirs.finish())
 
 
 @pytest.mark.parametrize("peer_yields", [True, False])

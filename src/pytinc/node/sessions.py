@@ -33,6 +33,8 @@ COLLISION_WINDOW: Final = 2.0
 
 See docs/protocol-meta.md, "Colliding requests".
 """
+CROSSED_RETRY: Final = 0.5
+"""Seconds after which we ask again if requests crossed and ours seems to be lost."""
 KEY_ASK_INTERVAL: Final = 1.0
 """Seconds between two requests for a node's public key."""
 KEY_ANSWER_WINDOW: Final = 30.0
@@ -64,6 +66,8 @@ class Sessions:
         """Nodes that are due for a new key, in order."""
         self._next_rekey = math.inf
         self._rekey_step = 0.0
+        self._crossed: dict[str, float] = {}
+        """Nodes whose request was ignored because it crossed ours, and when we ask again."""
 
     # -- starting --
 
@@ -102,7 +106,7 @@ class Sessions:
         peer.last_req_key = now
         peer.failed_since = peer.slot.upkeep_due = NEVER
         peer.key_attempts += 1
-        peer.answering = None
+        # A session that the peer has asked for may be almost ready: it stays.
         peer.asking = self._make_session(Role.INITIATOR, peer, key)
         (first,) = peer.asking.start()
         request = ReqKey(core.me.name, peer.name, Number.REQ_KEY, b64.encode(first))
@@ -175,8 +179,10 @@ class Sessions:
             return False
         crossing = peer.asking is not None and now - peer.last_req_key < COLLISION_WINDOW
         if crossing and core.me.name < peer.name:
-            # The other side yields: a C node always does, a pytinc node by the order of names.
+            # The other side yields: a C node always does, a pytinc node by the order of names. But ours may be
+            # lost, if a node on the way did not know yet that the peer is there: `tick` asks again.
             core.log(3, "debug", f"Key requests crossed with {peer.name}, keeping ours")
+            self._crossed.setdefault(peer.name, now + CROSSED_RETRY)
             return False
         session = self._make_session(Role.RESPONDER, peer, key)
         output = session.start()
@@ -285,13 +291,18 @@ class Sessions:
             self._next_rekey = now
 
     def next_deadline(self) -> float:
-        """Return when the next key of `rekey_all` is due."""
-        return self._next_rekey
+        """Return when `tick` has something to do."""
+        return min([self._next_rekey, *self._crossed.values()])
 
     def tick(self, now: float) -> None:
-        """Renew the keys that are due. Called by `Tunnels.tick`."""
-        if now < self._next_rekey:
-            return
+        """Renew the keys that are due, and ask again where requests crossed. Called by `Tunnels.tick`."""
+        for name, due in [each for each in self._crossed.items() if now >= each[1]]:
+            del self._crossed[name]
+            peer = self._core.peers.get(name)
+            if peer is None or peer.asking is None or not peer.reachable:
+                continue
+            if peer.last_req_key <= due - CROSSED_RETRY:  # it is still the request that was crossed
+                self.start(peer, now)
         while self._rekeys and now >= self._next_rekey:
             peer = self._core.peers.get(self._rekeys.popleft())
             if peer is not None:
