@@ -8,8 +8,8 @@ of what was cut stays cut at the end, so that the rules are checked in divided m
 * *some*: where a client can hear a healthy member, its pings are answered.
 
 `Schedules.run` measures how long after the last event a rule is broken. An event is a fault, its end, a
-change of what a node can reach (after a cut has ended, the meta connections take their time), or of who could
-serve (a member that starts listens for a while). What is true only for a moment, while a record is on its
+change of what a node can reach (after a cut has ended, meta connections, keys and probes take their time), or
+of who could serve (a member that starts listens for a while). What is true only for a moment, while a record is on its
 way, does not count.
 """
 
@@ -173,9 +173,16 @@ class Schedules:
         return ""
 
     def _surroundings(self) -> tuple[list[tuple[str, frozenset[str]]], list[str]]:
-        """Return what each node can reach, and the members that could serve."""
+        """Return what each node can reach by UDP, and the members that could serve."""
         reach = [
-            (sim.name, frozenset(name for name, peer in sim.node.peers.items() if peer.reachable))
+            (
+                sim.name,
+                frozenset(
+                    name
+                    for name, peer in sim.node.peers.items()
+                    if peer.reachable and (peer.slot.confirmed or peer.slot.is_me)
+                ),
+            )
             for sim in self.world.mesh.running()
         ]
         return reach, [sim.name for sim in self._members() if self.world.view(sim.name).state in STATES]

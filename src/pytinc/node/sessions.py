@@ -179,8 +179,8 @@ class Sessions:
             return False
         crossing = peer.asking is not None and now - peer.last_req_key < COLLISION_WINDOW
         if crossing and core.me.name < peer.name:
-            # The other side yields: a C node always does, a pytinc node by the order of names. But ours may be
-            # lost, if a node on the way did not know yet that the peer is there: `tick` asks again.
+            # The other side yields: a C node always does, a pytinc node by the order of names. But ours may
+            # be lost, if a node on the way did not know yet that the peer is there: `tick` asks again.
             core.log(3, "debug", f"Key requests crossed with {peer.name}, keeping ours")
             self._crossed.setdefault(peer.name, now + CROSSED_RETRY)
             return False
