@@ -21,6 +21,7 @@ from pytinc.crypto.keys import PrivateKey
 from pytinc.datapath.compression import compress, expand
 from pytinc.datapath.datapath import DataPath
 from pytinc.datapath.guard_table import GuardTable
+from pytinc.datapath.hand_over import HandOver
 from pytinc.datapath.output import Output, Upcalls
 from pytinc.datapath.peer_slot import Drops, PeerSlot
 from pytinc.datapath.reference import Reference
@@ -113,6 +114,7 @@ class GuardPlan:
     asked: dict[bytes, float]
     heartbeat: float
     doubt_until: float
+    taken_over: dict[bytes, tuple[bytes, float]]
 
     def table(self) -> GuardTable:
         return GuardTable(
@@ -127,6 +129,7 @@ class GuardPlan:
             asked=dict(self.asked),
             heartbeat=self.heartbeat,
             doubt_until=self.doubt_until,
+            taken_over={address: HandOver(*former) for address, former in self.taken_over.items()},
         )
 
 
@@ -883,6 +886,9 @@ def guard_plans(draw: st.DrawFn) -> GuardPlan:
         asked=draw(st.dictionaries(sampled(SHARED), sampled((-5.0, 0.5)), max_size=2)),
         heartbeat=draw(sampled((1e9, 1e9, 0.9))),
         doubt_until=draw(sampled((-1e9, -1e9, 1.6))),
+        taken_over=draw(
+            st.dictionaries(sampled((*V4, *V6)), st.tuples(sampled(MACS), sampled((1.5, 1e9))), max_size=4)
+        ),
     )
 
 
@@ -967,7 +973,7 @@ def test_what_is_done_for_the_guard_is_the_same_in_both(
 
 def test_the_generated_messages_are_told_changed_and_withheld() -> None:
     expected = {f"{kind.name} of {end}" for kind in Kind for end in ("device", "peer")}
-    expected |= {"device", "run", "packet", "udp", "udp run", "uses", "rewritten", "withheld"}
+    expected |= {"device", "run", "packet", "udp", "udp run", "uses", "rewritten", "withheld", "begun"}
     expected -= {"ENQUIRY of device"}  # too rare here; tests/datapath/test_guard.py has it
 
     def look(kind: str, fast: World) -> Iterator[str]:
@@ -984,5 +990,7 @@ def test_the_generated_messages_are_told_changed_and_withheld() -> None:
             yield "rewritten"
         if guard.answers_withheld:
             yield "withheld"
+        if any(each.begun for each in guard.taken_over.values()):
+            yield "begun"
 
     assert missing_in(guarded_plans(), guarded_steps, expected, look, at_end) == set()

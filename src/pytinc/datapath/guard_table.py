@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from pytinc.datapath.hand_over import HandOver
+
 LONG_PAUSE: Final = 0.5
 """Seconds without a tick after which others may have taken us for dead."""
 DOUBT_TIME: Final = 1.0
@@ -40,6 +42,8 @@ class GuardTable:
     absent: frozenset[bytes] = frozenset()
     """MACs of holders, each followed by a shared address that it cannot serve now: its node is silent or not
     in the mesh, or another member serves."""
+    taken_over: Mapping[bytes, HandOver] = field(default_factory=dict)
+    """Addresses that another member has handed over to us lately."""
     own: frozenset[bytes] = frozenset()
     """Shared addresses with a holder behind the own device."""
     asked: dict[bytes, float] = field(default_factory=dict)

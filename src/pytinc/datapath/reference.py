@@ -15,6 +15,7 @@ from pytinc.datapath import icmp, neighbour
 from pytinc.datapath.clamp import clamp_mss
 from pytinc.datapath.compression import compress, expand
 from pytinc.datapath.guard import note_uses, screen
+from pytinc.datapath.hand_over import former_member
 from pytinc.datapath.icmp import ErrorLimit, Reason
 from pytinc.datapath.output import Output, Probe
 from pytinc.datapath.peer_slot import PeerSlot, UdpPath
@@ -333,6 +334,11 @@ class Reference:
         owner = None if rules.hub else self._owner(frame[DESTINATION])
         if table.guard is not None and frame[DESTINATION] in table.guard.macs:
             note_uses(table.guard, [frame], now, out)
+        if owner is me and source is not me and rules.forward and table.guard is not None:
+            former = former_member(table.guard.taken_over, frame, now)
+            former_owner = None if former is None else self._owner(former)
+            if former is not None and former_owner not in (None, me, source):
+                owner, frame = former_owner, former + frame[6:]
         if owner is None:
             self._flood(source, frame, for_device, now, out)
         elif owner is source:

@@ -87,6 +87,8 @@ class Address:
         """The claim that counted until this node took over without hearing any other member."""
         self.taken_at = -math.inf
         """When it did so."""
+        self.former: tuple[str, float] | None = None
+        """The node that handed the address over to this one, and until when its connections are passed on."""
         self.rival_answered = -math.inf
         """When another member's lower claim was answered last."""
         self.vouched_until = -math.inf

@@ -62,6 +62,8 @@ MAX_ADDRESSES_OF_NODE: Final = 64
 """The same of one node, which can have no more in its configuration."""
 MEMORY: Final = 600.0
 """Seconds for which a member is remembered that is not heard any more."""
+HAND_OVER_TIME: Final = 30.0
+"""Seconds for which connections go on at the member that served before, if it is still there."""
 LEAST_STOP: Final = 0.35
 """Seconds for which a node that stops stays after somebody else took over: frames are still on their way."""
 LONGEST_STOP: Final = 1.3
@@ -403,6 +405,7 @@ class Policy:
             core.governed[known.address] = Governed(owner, known.serving)
             self._has_changed = True
         if owner != before and reason is not None:
+            known.former = None if before is None or owner != core.me else (before, now + HAND_OVER_TIME)
             self._tell(known, before, reason, now)
             if own is not None:
                 own.ready_since = now
@@ -671,6 +674,18 @@ class Policy:
     def withheld(self) -> frozenset[bytes]:
         """Addresses for which the answers of our host do not leave this node."""
         return frozenset(address for address, own in self._own.items() if not own.serving)
+
+    def taken_over(self, now: float) -> dict[bytes, tuple[bytes, float]]:
+        """Return the addresses that others have handed over to us: the MAC of their hosts, and until when."""
+        found = {}
+        for address, own in self._own.items():
+            known = self._addresses[address]
+            if known.former is None or not own.serving:
+                continue
+            node, until = known.former
+            if now < until and any(member.node == node for member in self._present(known, now)):
+                found[address] = known.others[node].entry.mac, until
+        return found
 
     def watched(self) -> set[str]:
         """Return the nodes whose silence matters to us as a member.
