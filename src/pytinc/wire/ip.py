@@ -19,10 +19,13 @@ ICMPV6_TIME_EXCEEDED: Final = 3
 TCP_HEADER_SIZE: Final = 20
 TCP_FIN: Final = 0x01
 TCP_SYN: Final = 0x02
+TCP_RST: Final = 0x04
 TCP_PSH: Final = 0x08
 TCP_ACK: Final = 0x10
 TCP_ECE: Final = 0x40
 TCP_CWR: Final = 0x80
+TCP_NOT_IN_THE_MIDDLE: Final = TCP_FIN | TCP_SYN | TCP_RST
+"""Flags that begin or end a connection."""
 TCP_CHECKSUM: Final = 16
 """Offset of the checksum in a TCP header."""
 UDP_HEADER_SIZE: Final = 8
