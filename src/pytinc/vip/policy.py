@@ -275,6 +275,8 @@ class Policy:
         """A node joined the graph, or left it."""
         if reachable:
             self._told.pop(node, None)
+            self._next_warm = now
+            self._welcome(node, now)
             for own in self._own.values():
                 own.contact(now)
             if self._was_alone:
@@ -537,6 +539,13 @@ class Policy:
             self._announcing.start(record, mac, now)
             self._announcing.tick(now)
 
+    def _welcome(self, node: str, now: float) -> None:
+        """Tell the clients of a node that has just come who serves: they may have heard nothing for long."""
+        for address, own in self._own.items():
+            record, mac = self._core.table.get(address), self._own_mac(address)
+            if own.serving and record is not None and mac is not None:
+                self._announcing.welcome(record, mac, node, now)
+
     def _own_mac(self, address: bytes) -> bytes | None:
         record = self._core.table.get(address)
         own = set() if record is None else self._core.own_holders(record)
@@ -603,7 +612,8 @@ class Policy:
 
     def next_deadline(self) -> float:
         """Return when `tick` has something to do."""
-        return min(self._next_update, self._announcing.next_deadline(), *self._repeats[:1], math.inf)
+        warm = self._next_warm if self._own else math.inf
+        return min(self._next_update, warm, self._announcing.next_deadline(), *self._repeats[:1])
 
     def tick(self, now: float) -> None:
         """Do what is due."""
