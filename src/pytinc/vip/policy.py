@@ -25,6 +25,7 @@ from pytinc.vip.core import Core, Governed, address_text
 from pytinc.vip.health import Outcome
 from pytinc.vip.members import FAR_RECORD_LIFE, READY, RECORD_LIFE, UNFIT, Address, Member
 from pytinc.vip.own_member import OwnMember
+from pytinc.vip.sharing import Sharing
 from pytinc.vip.views import MemberState, MemberView, PolicyView, TransitionView, VirtualIpView
 from pytinc.wire.vip_record import NO_HOLDER, Entry, EntryState, MemberRecord, parse_record, portions
 from pytinc.wire.virtual_ip import DEFAULT_INTERVAL, Check, VirtualIP
@@ -66,6 +67,8 @@ LEAST_STOP: Final = 0.35
 """Seconds for which a node that stops stays after somebody else took over: frames are still on their way."""
 LONGEST_STOP: Final = 1.3
 """Seconds for which it waits at the most."""
+QUIET_TIME: Final = 0.2
+"""Seconds without a frame of a client after which none uses this node any more."""
 _STATES: Final[dict[EntryState, MemberState]] = {
     state: MemberState[state.name] for state in EntryState if state is not EntryState.REMOVED
 }
@@ -100,6 +103,7 @@ class Policy:
         self._addresses: dict[bytes, Address] = {}
         self._own: dict[bytes, OwnMember] = {}
         self._announcing = Announcing(core)
+        self.sharing = Sharing(core, self._announcing)
         self._boot = core.nonce()
         self._sequence = 0
         self._told: dict[str, float] = {}
@@ -144,6 +148,7 @@ class Policy:
     def _leave(self, address: bytes, now: float) -> None:
         own = self._own.pop(address)
         self._announcing.stop(address)
+        self.sharing.forget(address)
         self._addresses[address].life = FAR_RECORD_LIFE
         entry = Entry(
             address, EntryState.REMOVED, own.config.priority, NO_HOLDER, self._addresses[address].claim
@@ -169,7 +174,8 @@ class Policy:
         served = any(own.serving for own in self._own.values())
         if not self._own or (served and not self._has_successors(now)):
             return True
-        return now >= self._stopped_at + (LONGEST_STOP if served else LEAST_STOP)
+        busy = served or self.sharing.is_used(now, QUIET_TIME)
+        return now >= self._stopped_at + (LONGEST_STOP if busy else LEAST_STOP)
 
     def _has_successors(self, now: float) -> bool:
         return any(
@@ -205,6 +211,11 @@ class Policy:
             self._change(now)
             self.update(now)
 
+    def rebalance(self, address: bytes, now: float) -> None:
+        """Move clients from members that have too many; PolicyError tells people why not."""
+        self._common_address(address, "run this on a member")
+        self.sharing.rebalance(address, now)
+
     def _common_address(self, address: bytes, advice: str) -> Address:
         """Return an address of which this node is a member, too; else PolicyError, with advice."""
         known, text = self._addresses.get(address), address_text(address)
@@ -215,6 +226,10 @@ class Policy:
         return known
 
     # -- what happens --
+
+    def assignment_record(self, node: str, payload: bytes, now: float) -> bool:
+        """Take an assignment record of another node; tell whether it counts. DecodeError if malformed."""
+        return self.sharing.record(node, payload, now)
 
     def record(self, node: str, node_id: bytes, payload: bytes, now: float) -> bool:
         """Take a member record of another node; tell whether there is news. DecodeError if malformed."""
@@ -275,6 +290,7 @@ class Policy:
         """A node joined the graph, or left it."""
         if reachable:
             self._told.pop(node, None)
+            self.sharing.came_back(node, now)
             for own in self._own.values():
                 own.contact(now)
             if self._was_alone:
@@ -346,6 +362,7 @@ class Policy:
                     config.priority,
                     config.balance,
                     config.weight,
+                    self._own_mac(known.address) or NO_HOLDER,
                 )
             )
         return members
@@ -358,7 +375,7 @@ class Policy:
 
     def _note_updated(self, now: float) -> None:
         self._core.governed = {
-            address: Governed(known.owner, known.serving)
+            address: Governed(known.owner, known.serving, known.balanced)
             for address, known in self._addresses.items()
             if known.others or address in self._own
         }
@@ -398,7 +415,7 @@ class Policy:
         if owner != before:
             reason = reason or self._reason(known, before, owner)
         if known.set_owner(owner, members):
-            core.governed[known.address] = Governed(owner, known.serving)
+            core.governed[known.address] = Governed(owner, known.serving, known.balanced)
             self._has_changed = True
         if owner != before and reason is not None:
             self._tell(known, before, reason, now)
@@ -406,8 +423,11 @@ class Policy:
                 own.ready_since = now
         if own is not None:
             self._set_serving(known, own, "" if reason is None else reason.text, now)
+            self.sharing.update(known, members, now)
         record = core.table.get(known.address)
-        if owner not in (before, None, core.me) and owner is not None and record is not None:
+        if known.balanced or record is None:
+            return  # whoever gives the clients out tells them
+        if owner not in (before, None, core.me) and owner is not None:
             self._leader.owner_changed(record, before, owner, now)
 
     def _is_out_of_earshot(
@@ -462,7 +482,9 @@ class Policy:
 
     def _set_serving(self, known: Address, own: OwnMember, reason: str, now: float) -> None:
         # A holder in trouble serves until somebody else has claimed the address.
-        serving = known.claim.holder == self._core.my_id and own.state not in UNFIT
+        holds = known.claim.holder == self._core.my_id
+        serves = self._core.me in known.serving if known.balanced else holds
+        serving = serves and own.state not in UNFIT
         if serving is own.serving:
             return
         self._serve(known.address, own, serving=serving, reason=reason)
@@ -533,7 +555,9 @@ class Policy:
 
     def _announce(self, address: bytes, now: float) -> None:
         record, mac = self._core.table.get(address), self._own_mac(address)
-        if record is not None and mac is not None:
+        if self._addresses[address].balanced:
+            self.sharing.tell_all(address, now)
+        elif record is not None and mac is not None:
             self._announcing.start(record, mac, now)
             self._announcing.tick(now)
 
@@ -603,7 +627,8 @@ class Policy:
 
     def next_deadline(self) -> float:
         """Return when `tick` has something to do."""
-        return min(self._next_update, self._announcing.next_deadline(), *self._repeats[:1], math.inf)
+        parts = self._announcing.next_deadline(), self.sharing.next_deadline()
+        return min(self._next_update, *parts, *self._repeats[:1], math.inf)
 
     def tick(self, now: float) -> None:
         """Do what is due."""
@@ -617,6 +642,7 @@ class Policy:
             ]
         self._send_due(now)
         self._announcing.tick(now)
+        self.sharing.tick(now)
 
     def _wait_for_strangers(self, now: float) -> None:
         """Listen a little longer, as long as it is not known of all nodes whether they are members."""
@@ -660,7 +686,11 @@ class Policy:
     @property
     def withheld(self) -> frozenset[bytes]:
         """Addresses for which the answers of our host do not leave this node."""
-        return frozenset(address for address, own in self._own.items() if not own.serving)
+        return frozenset(
+            address
+            for address, own in self._own.items()
+            if not (own.serving or self._addresses[address].balanced)
+        )
 
     def watched(self) -> set[str]:
         """Return the nodes whose silence matters to us as a member.
