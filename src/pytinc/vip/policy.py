@@ -42,6 +42,8 @@ LEAST_INTERVAL: Final = 0.01
 """Seconds between two updates that nothing but the clock calls for."""
 DOUBT_INTERVAL: Final = 0.05
 """Seconds between two looks while everybody is silent."""
+DOUBT_TIME: Final = 0.3
+"""Seconds for which the holder may still be heard after others are heard again."""
 MAX_WITNESSES: Final = 2
 """Nodes beside the members that are watched, so that a member notices that it is cut off itself."""
 WARM_INTERVAL: Final = 2.0
@@ -120,8 +122,6 @@ class Policy:
         self._draining = False
         self._stopped_at = math.inf
         self._has_changed = False
-        self._doubts = False
-        """An address was left to a holder that is silent, because everybody is."""
 
     # -- life --
 
@@ -380,8 +380,8 @@ class Policy:
             if known.others or address in self._own
         }
         self._next_update = self._find_next_update(now)
-        if self._doubts:
-            self._next_update, self._doubts = min(self._next_update, now + DOUBT_INTERVAL), False
+        if any(now < known.doubted_until for known in self._addresses.values()):
+            self._next_update = min(self._next_update, now + DOUBT_INTERVAL)
 
     def _update(self, known: Address, reason: Reason | None, now: float) -> None:
         core, own = self._core, self._own.get(known.address)
@@ -400,8 +400,10 @@ class Policy:
             # Without word of the holder: we have just met those who know it.
             owner = holder if owner == core.me else owner
         elif owner == core.me and self._may_be_cut_off(holder):
-            # Not before the graph knows, or somebody is heard again.
-            owner, self._doubts = holder, True
+            # Not before the graph knows, or others are heard again; then the holder may be, a little later.
+            owner, known.doubted_until = holder, now + DOUBT_TIME
+        elif owner == core.me and now < known.doubted_until and holder != core.me:
+            owner = holder
         if own is not None:
             if owner != core.me and self._preempts(known, own, owner, now):
                 owner, reason = core.me, Reason("preempt", "it has a higher priority")
