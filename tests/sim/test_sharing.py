@@ -13,6 +13,7 @@ from functools import partial
 import pytest
 
 from pytinc.vip.views import VirtualIpView
+from pytinc.wire.neighbour import Kind
 from pytinc.wire.virtual_ip import Balance, VirtualIP
 from sim.hosts import Host
 from sim.simulator import Mesh, SimNode
@@ -60,6 +61,22 @@ class World:
 
     def counts(self) -> Counter[str]:
         return Counter(self.used().values())
+
+    def agreed(self) -> Counter[str]:
+        """Return how many clients each member has, on which all members and clients agree."""
+        counts = self.counts()
+        for name in self.members:
+            if self.node(name).running:
+                told = {member.node: member.clients for member in self.view(name).members}
+                assert {node: count for node, count in told.items() if count} == counts, name
+        return counts
+
+    def balance(self, balance: Balance) -> None:
+        """Reload all members with another balance."""
+        for name in self.members:
+            settings = self.node(name).settings
+            changed = tuple(replace(config, balance=balance) for config in settings.virtual_ips)
+            self.call(name, "reload", replace(settings, virtual_ips=changed))
 
     def ask_all(self) -> None:
         for number, client in enumerate(self.clients):
@@ -164,3 +181,94 @@ def test_the_death_of_the_owner_moves_only_its_own_clients() -> None:
         mac for mac, name in before.items() if name == owner
     }
     assert max(client.pings[0].longest_silence(start - 0.5) for client in world.clients) < 1.0
+
+
+@pytest.mark.parametrize("cut", [["n2"], ["n2", "c1"], ["n3", "n4"], ["n2", "n3"]], ids="+".join)
+def test_after_a_split_and_a_merge_every_client_uses_the_member_that_all_members_know(
+    cut: list[str],
+) -> None:
+    world = build(3, 40)
+    world.mesh.underlay.cut |= set(cut)
+    world.mesh.run(15)
+    alive = [client for client in world.clients if client.sim.name not in cut]
+    assert not {world.used()[client.mac] for client in alive}.intersection(cut)
+    world.mesh.underlay.cut.clear()
+    world.mesh.run_until(world.mesh.converged, 60)
+    start = world.mesh.now
+    world.mesh.run(2)
+    assert max(client.pings[0].lost(start + 1, start + 1.7) for client in world.clients) == 0
+    world.mesh.run(10)
+    world.agreed()
+
+
+def test_a_drained_member_and_one_that_stops_lose_no_ping() -> None:
+    world = build(3, 40)
+    start, owner = world.mesh.now, world.owner()
+    drained, other = (name for name in world.members if name != owner)
+    world.call(drained, "vip_drain")
+    world.mesh.run(2)
+    assert world.agreed().keys() == {owner, other}
+    world.call(drained, "vip_undrain")
+    world.mesh.run(4)
+    assert drained not in world.agreed(), "who comes back moves nobody"
+    world.call(owner, "vip_rebalance", VIP)
+    world.mesh.run(2)
+    assert set(world.agreed().values()) == {13, 14}
+    sim = world.node(owner)
+    sim.call(lambda node, now: node.withdraw(now))
+    assert world.mesh.run_until(lambda: sim.withdrawn, 3) < 1.5
+    sim.stop()
+    world.mesh.run(2)
+    assert world.agreed().keys() == {drained, other}
+    assert world.lost(start, world.mesh.now - 0.5) == 0
+
+
+def test_clients_are_spread_by_weight() -> None:
+    world = build(3, 140, weights=(10, 20, 40), interval=2.0)
+    counts = world.agreed()
+    for name, share in (("n2", 20), ("n3", 40), ("n4", 80)):
+        assert counts[name] == pytest.approx(share, rel=0.16)
+
+
+def test_a_reload_shares_the_clients_and_ends_that_again() -> None:
+    world = build(3, 40, balance=Balance.FAILOVER)
+    assert world.counts() == {world.owner(): 40}
+    start = world.mesh.now
+    world.balance(Balance.CLIENT)
+    world.mesh.run(2)
+    assert len(world.agreed()) == 3
+    world.balance(Balance.FAILOVER)
+    world.mesh.run(4)
+    assert world.counts() == {world.owner(): 40}
+    assert world.lost(start, world.mesh.now - 0.5) == 0
+
+
+def test_only_the_host_of_its_own_member_answers_a_client() -> None:
+    world = build(3, 20)
+    before, macs = world.used(), {host.mac: name for name, host in world.members.items()}
+    for client in world.clients:
+        client.received.clear()
+    world.ask_all()
+    for client in world.clients:
+        answers = {
+            macs[message.mac]
+            for message in client.received
+            if message.address == VIP and message.kind in (Kind.ANSWER, Kind.ANNOUNCEMENT, Kind.QUESTION)
+        }
+        assert answers == {before[client.mac]}
+
+
+def test_a_station_behind_the_owner_and_one_behind_another_member_are_clients_as_well() -> None:
+    world = build(3, 20)
+    owner = world.owner()
+    for number, name in enumerate(world.members):
+        host = Host(world.node(name), mac_of(3000 + number), client_address(190 + number, VIP))
+        world.clients.append(host)
+        host.ping(VIP, 0.2)
+    world.mesh.run(4)
+    # What a host answers on its own side does not pass the node.
+    away = next(name for name in world.members if name != owner)
+    world.mesh.underlay.cut.add(away)
+    world.mesh.run(1)
+    stations = [client for client in world.clients if client.sim.name not in (away, *world.members)]
+    assert away not in {world.used()[client.mac] for client in stations}

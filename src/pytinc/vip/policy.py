@@ -722,6 +722,7 @@ class Policy:
                 node in alive,
                 said.entry.balance.word,
                 said.entry.weight,
+                self.sharing.clients_of(known.address, said.id),
             )
             for node, said in known.others.items()
         ]
@@ -736,6 +737,7 @@ class Policy:
                     True,
                     config.balance.word,
                     config.weight,
+                    self.sharing.clients_of(known.address, self._core.my_id),
                 )
             )
         return VirtualIpView(

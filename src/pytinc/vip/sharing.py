@@ -197,6 +197,11 @@ class Sharing:
         own = {client.mac for client in record.clients.values() if client.member == me}
         return frozenset(own | ({GUARD_MAC} if me in book.serving else set()))
 
+    def clients_of(self, address: bytes, node_id: bytes) -> int | None:
+        """Return how many clients a member has; None if they are not shared, or this node is no member."""
+        record = self._core.table.get(address)
+        return None if address not in self._books or record is None else record.shares[node_id]
+
     def is_used(self, now: float, life: float) -> bool:
         """Tell whether a client has used our host within so many seconds."""
         core = self._core
