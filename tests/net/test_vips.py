@@ -32,7 +32,7 @@ from pytinc.vip.views import (
 )
 
 MEMBERS = (
-    MemberView("node_1", MemberState.BACKUP, 150, None, True, "client", 20),
+    MemberView("node_1", MemberState.BACKUP, 150, None, True, "client", 20, 7),
     MemberView("node_2", MemberState.ACTIVE, 100, 0.3104, True),
     MemberView("node_3", MemberState.FAULT, 50, 9.0, False),
 )

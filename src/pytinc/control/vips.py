@@ -80,7 +80,8 @@ MEMBER_FIELDS: Final[Fields] = {
     "weight": COUNT,
     "clients": COUNT_OR_NONE,
 }
-"""The fields of each member; ``heard_ms`` is null for the node that answers, ``clients`` if it does not know."""
+"""The fields of each member; ``heard_ms`` is null for the node that answers, ``clients`` where they are not
+shared or not known."""
 CHECK_FIELDS: Final[Fields] = {
     "check": WORD,
     "well": _FLAG_OR_NONE,

@@ -3,7 +3,8 @@
 Each known client is asked for its own address, in the name of the virtual one: a host that is asked for its
 own address always takes over the sender's MAC address, even if its entry is recent. Everybody else hears an
 announcement (RFC 5227, 2.3; RFC 4861, 7.2.6), unless the members share the clients. A client whose frames
-have arrived is asked no more.
+have arrived is asked no more. The clients of a node that comes (back) into the mesh are asked as well: they
+have heard nothing meanwhile.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ class _Announcement:
     """The MAC address that serves, for each client that is told; both are MAC addresses."""
     begin: float
     next: float
+    nodes: frozenset[str] | None = None
+    """Whose clients are told; None: everybody is."""
     round: int = 0
     queue: list[Client] = field(default_factory=list)
 
@@ -46,6 +49,8 @@ class Announcing:
     def __init__(self, core: Core) -> None:
         self._core = core
         self._open: dict[bytes, _Announcement] = {}
+        self._welcomes: dict[bytes, _Announcement] = {}
+        """Those for nodes that have just come."""
 
     def start(self, record: AddressRecord, mac: bytes, now: float) -> None:
         """Tell all clients, now and in later rounds, that ``mac`` has the address."""
@@ -62,23 +67,34 @@ class Announcing:
         self._open[record.address] = _Announcement(record, None, told, now, now)
         self.tick(now)
 
+    def welcome(self, record: AddressRecord, mac: bytes, node: str, now: float) -> None:
+        """Tell the clients of a node that has just come, now and in later rounds."""
+        before = self._welcomes.get(record.address)
+        nodes = frozenset((node,)) if before is None or before.nodes is None else before.nodes | {node}
+        self._welcomes[record.address] = _Announcement(record, mac, {}, now, now, nodes)
+
     def stop(self, address: bytes) -> None:
         """Somebody else serves the address."""
         self._open.pop(address, None)
+        self._welcomes.pop(address, None)
+
+    def _all(self) -> list[_Announcement]:
+        return [*self._open.values(), *self._welcomes.values()]
 
     def next_deadline(self) -> float:
         """Return when `tick` has something to do."""
-        return min((each.next for each in self._open.values()), default=math.inf)
+        return min((each.next for each in self._all()), default=math.inf)
 
     def tick(self, now: float) -> None:
         """Tell what is due."""
-        for announcement in [each for each in self._open.values() if now >= each.next]:
-            self._tell(announcement, now)
+        for announcement in self._all():
+            if now >= announcement.next:
+                self._tell(announcement, now)
 
     def _tell(self, this: _Announcement, now: float) -> None:
         core, record = self._core, this.record
         if not this.queue:
-            if this.mac is not None:
+            if this.mac is not None and this.nodes is None:
                 core.send(neighbour.announcement(this.mac, record.address))
             this.queue = [client for client in record.clients.values() if self._is_to_be_told(this, client)]
             this.round += 1
@@ -93,7 +109,7 @@ class Announcing:
         elif this.round < len(ROUNDS):
             this.next = max(this.begin + ROUNDS[this.round], now + PAUSE)
         else:
-            self.stop(record.address)
+            (self._open if this.nodes is None else self._welcomes).pop(record.address)
 
     def _is_to_be_told(self, this: _Announcement, client: Client) -> bool:
         core, record = self._core, this.record
@@ -102,4 +118,6 @@ class Announcing:
             return False
         if owner == core.me and this.mac is not None:
             return False  # it hears our host itself
+        if this.nodes is not None and owner not in this.nodes:
+            return False
         return core.mesh.last_use(holder, client.mac, record.address) < this.begin

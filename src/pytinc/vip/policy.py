@@ -290,6 +290,8 @@ class Policy:
         """A node joined the graph, or left it."""
         if reachable:
             self._told.pop(node, None)
+            self._next_warm = now
+            self._welcome(node, now)
             self.sharing.came_back(node, now)
             for own in self._own.values():
                 own.contact(now)
@@ -385,7 +387,7 @@ class Policy:
 
     def _update(self, known: Address, reason: Reason | None, now: float) -> None:
         core, own = self._core, self._own.get(known.address)
-        before = known.owner
+        before, was_balanced = known.owner, known.balanced
         if own is not None:
             self._set_state(known, own, now)
         members = self._all(known, now)
@@ -426,6 +428,8 @@ class Policy:
         if own is not None:
             self._set_serving(known, own, "" if reason is None else reason.text, now)
             self.sharing.update(known, members, now)
+            if was_balanced and not known.balanced and own.serving:
+                self._announce(known.address, now)
         record = core.table.get(known.address)
         if known.balanced or record is None:
             return  # whoever gives the clients out tells them
@@ -563,6 +567,14 @@ class Policy:
             self._announcing.start(record, mac, now)
             self._announcing.tick(now)
 
+    def _welcome(self, node: str, now: float) -> None:
+        """Tell the clients of a node that has just come who serves: they may have heard nothing for long."""
+        for address, own in self._own.items():
+            record, mac = self._core.table.get(address), self._own_mac(address)
+            shared = self._addresses[address].balanced
+            if own.serving and not shared and record is not None and mac is not None:
+                self._announcing.welcome(record, mac, node, now)
+
     def _own_mac(self, address: bytes) -> bytes | None:
         record = self._core.table.get(address)
         own = set() if record is None else self._core.own_holders(record)
@@ -630,7 +642,8 @@ class Policy:
     def next_deadline(self) -> float:
         """Return when `tick` has something to do."""
         parts = self._announcing.next_deadline(), self.sharing.next_deadline()
-        return min(self._next_update, *parts, *self._repeats[:1], math.inf)
+        warm = self._next_warm if self._own else math.inf
+        return min(self._next_update, warm, *parts, *self._repeats[:1])
 
     def tick(self, now: float) -> None:
         """Do what is due."""
