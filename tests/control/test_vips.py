@@ -44,6 +44,7 @@ MEMBER: dict[str, Any] = {
     "alive": True,
     "balance": "client",
     "weight": 20,
+    "clients": 34,
 }
 CHECK: dict[str, Any] = {
     "check": "http://127.0.0.1/health",

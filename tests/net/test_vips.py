@@ -15,6 +15,7 @@ from pytinc.control.vips import (
     Freeze,
     Move,
     Order,
+    Rebalance,
     Thaw,
     Undrain,
     parse_rows,
@@ -31,7 +32,7 @@ from pytinc.vip.views import (
 )
 
 MEMBERS = (
-    MemberView("node_1", MemberState.BACKUP, 150, None, True, "client", 20),
+    MemberView("node_1", MemberState.BACKUP, 150, None, True, "client", 20, 7),
     MemberView("node_2", MemberState.ACTIVE, 100, 0.3104, True),
     MemberView("node_3", MemberState.FAULT, 50, 9.0, False),
 )
@@ -71,6 +72,7 @@ def test_the_rows_have_whole_numbers_and_words() -> None:
                 "alive": True,
                 "balance": "client",
                 "weight": 20,
+                "clients": 7,
             },
             {
                 "node": "node_2",
@@ -80,6 +82,7 @@ def test_the_rows_have_whole_numbers_and_words() -> None:
                 "alive": True,
                 "balance": "failover",
                 "weight": 10,
+                "clients": None,
             },
             {
                 "node": "node_3",
@@ -89,6 +92,7 @@ def test_the_rows_have_whole_numbers_and_words() -> None:
                 "alive": False,
                 "balance": "failover",
                 "weight": 10,
+                "clients": None,
             },
         ],
         "checks": [
@@ -159,6 +163,9 @@ class FakeNode:
     def vip_thaw(self, address: bytes, now: float) -> None:
         self.calls.append(("thaw", address, now))
 
+    def vip_rebalance(self, address: bytes, now: float) -> None:
+        self.calls.append(("rebalance", address, now))
+
 
 VIP = bytes((10, 1, 1, 10))
 
@@ -171,6 +178,7 @@ VIP = bytes((10, 1, 1, 10))
         (Move(VIP, "node_3"), ("move", VIP, "node_3", 7.5)),
         (Freeze(VIP), ("freeze", VIP, 7.5)),
         (Thaw(VIP), ("thaw", VIP, 7.5)),
+        (Rebalance(VIP), ("rebalance", VIP, 7.5)),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )

@@ -88,6 +88,8 @@ def _member_words(member: Values, address: Values) -> str:
     heard = member["heard_ms"]
     when = "this node" if heard is None else f"heard {seconds(heard)} s ago"
     shares = "" if address["balance"] == Balance.FAILOVER.word else f", weight {member['weight']}"
+    if member["clients"] is not None:
+        shares += f", {member['clients']} clients"
     other = member["balance"] != address["balance"]
     differs = f", configured with balance={member['balance']}" if other else ""
     return f"{member['node']}, {member_state(member)}, priority {member['priority']}{shares}, {when}{differs}"

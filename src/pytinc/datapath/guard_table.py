@@ -35,6 +35,8 @@ class GuardTable:
     """Other addresses of hosts behind the own device: their questions go out as they are."""
     withheld: frozenset[bytes] = frozenset()
     """Addresses for which nothing on our side answers any more."""
+    answered: Mapping[bytes, frozenset[bytes]] = field(default_factory=dict)
+    """Addresses whose members share the clients, each with the MACs to which our host answers."""
     in_use: Mapping[bytes, bytes] = field(default_factory=dict)
     """Shared addresses, and the MAC that stations on our side use for each; none if it is not the same."""
     left: frozenset[bytes] = frozenset()

@@ -14,6 +14,7 @@ from __future__ import annotations
 from pytinc.datapath import icmp, neighbour
 from pytinc.datapath.clamp import clamp_mss
 from pytinc.datapath.compression import compress, expand
+from pytinc.datapath.flow_table import FlowTable
 from pytinc.datapath.guard import note_uses, screen
 from pytinc.datapath.hand_over import former_member
 from pytinc.datapath.icmp import ErrorLimit, Reason
@@ -25,6 +26,7 @@ from pytinc.datapath.table import ForwardingTable
 from pytinc.datapath.too_big import TooBig
 from pytinc.datapath.ttl import TimeToLive
 from pytinc.protocol.sptps.datagram import DatagramSession
+from pytinc.wire import flow
 from pytinc.wire.address import SockAddr
 from pytinc.wire.datagram import (
     DATAGRAM_OVERHEAD,
@@ -322,6 +324,8 @@ class Reference:
         if len(frame) < HEADER_SIZE:
             table.drops.short += 1
             return
+        if source is me and table.flows is not None:
+            frame = self._to_member(table.flows, frame, now)
         if source is me and not rules.hub:
             self._learn(frame[SOURCE], now, out)
         if source is me and frame[ETHERTYPE] == NO_TYPE:
@@ -349,6 +353,17 @@ class Reference:
             table.drops.not_for_us += 1
         else:
             self._forward(source, owner, frame, now, out)
+
+    def _to_member(self, flows: FlowTable, frame: bytes, now: float) -> bytes:
+        """Give a frame of our stations to the member that has its flow (docs/virtual-ip.md)."""
+        to, packet = frame[DESTINATION], flow.parse(frame)
+        if to not in flows.macs or packet is None:
+            return frame
+        mac = flows.member(packet, now)
+        if mac is None:
+            return frame
+        flows.note_use(to, now)
+        return mac + frame[6:]
 
     def _learn(self, mac: bytes, now: float, out: Output) -> None:
         """Note that the own node owns ``mac``. The own table is asked, not the owner ("MAC table")."""

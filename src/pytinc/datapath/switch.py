@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from pytinc.datapath import flows
 from pytinc.datapath.delivery import Delivery
 from pytinc.datapath.guard import note_uses, screen
 from pytinc.datapath.hand_over import former_member
@@ -55,6 +56,8 @@ class Switch:
         if rules.kernel and not from_device:
             self._delivery.to_device(frames, out)
             return
+        if from_device and table.flows is not None:
+            frames = flows.redirect(table.flows, frames, now)
         guard = table.guard
         waiting: dict[PeerSlot, list[bytes]] = {}
         for header, group in _groups_by_header(frames):
@@ -144,6 +147,9 @@ class Switch:
         rules, me = table.rules, table.me
         if rules.hub or rules.kernel or rules.decrement_ttl or table.capture is not None:
             return False
+        from_device = source is me
+        if from_device and table.flows is not None and not flows.redirect_run(table.flows, run, now):
+            return False
         header = run.header
         owner = table.owner_of(header[DESTINATION])
         if owner is None or owner is source or header[12:] == NO_TYPE:
@@ -159,7 +165,6 @@ class Switch:
                 note_uses(guard, [run.head], now, out)
             if guard.taken_over and owner is me and header[12:] in DESTINATIONS:
                 return False
-        from_device = source is me
         if from_device:
             self._learn(header[SOURCE], now, out)
         elif not (rules.forward or owner is me):

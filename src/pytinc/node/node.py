@@ -347,6 +347,11 @@ class Node:
         self.guard.freeze(address, now, on=False)
         self._settle(now)
 
+    def vip_rebalance(self, address: bytes, now: float) -> None:
+        """Share the clients of a virtual IP evenly; PolicyError tells people why that is not possible."""
+        self.guard.rebalance(address, now)
+        self._settle(now)
+
     def stop(self, now: float) -> None:
         """Close all meta connections without a word and run the down scripts."""
         self.dialling.stop()

@@ -174,6 +174,7 @@ class Rules:
     senders: Mapping[bytes, bytes] = field(default_factory=dict)
     known: frozenset[bytes] = frozenset()
     withheld: frozenset[bytes] = frozenset()
+    answered: Mapping[bytes, frozenset[bytes]] = field(default_factory=dict)
     left: frozenset[bytes] = frozenset()
     absent: frozenset[bytes] = frozenset()
     own: frozenset[bytes] = frozenset()

@@ -38,6 +38,8 @@ class Governed(NamedTuple):
     """The node that was chosen; None: nobody is there."""
     serving: frozenset[str]
     """All nodes that serve clients: the owner alone, or with a balance all members that are well."""
+    balanced: bool = False
+    """The members share the clients."""
 
 
 class Silenced(NamedTuple):
@@ -171,6 +173,11 @@ class Core:
         """Tell whether the members of an address, if it has any, let a node serve it."""
         governed = self.governed.get(address)
         return governed is None or node in governed.serving
+
+    def is_balanced(self, address: bytes) -> bool:
+        """Tell whether an address has members that share its clients."""
+        governed = self.governed.get(address)
+        return governed is not None and governed.balanced
 
     def is_well(self, mac: bytes) -> bool:
         """Tell whether the node of a holder is known to be there now."""

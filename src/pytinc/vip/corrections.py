@@ -60,7 +60,7 @@ class Corrections:
         if now - record.asserted <= REST:
             return
         record.asserted = now
-        leads = self._asking.rank(record, now) == 0
+        leads = self._leads(record, now)
         for client in record.clients.values():
             if client.mac == message.mac or core.is_local(client) or core.is_guarded(client):
                 continue
@@ -69,6 +69,12 @@ class Corrections:
                 client.believe(message.mac, now)
             elif holder != message.mac and leads:
                 self._correct_soon(record, client, holder, now)
+
+    def _leads(self, record: AddressRecord, now: float) -> bool:
+        """Tell whether it is this node that corrects: who gives the clients out, or the first guard."""
+        if self._core.is_balanced(record.address):
+            return self._core.governed[record.address].owner == self._core.me
+        return self._asking.rank(record, now) == 0
 
     def _on_claim(self, record: AddressRecord, message: Message, now: float) -> None:
         """One client is told who has the address."""

@@ -42,6 +42,8 @@ class Member(NamedTuple):
     priority: int
     balance: Balance = Balance.FAILOVER
     weight: int = DEFAULT_WEIGHT
+    mac: bytes = NO_HOLDER
+    """The MAC address at which its host has the address."""
 
 
 class Said:
@@ -93,6 +95,8 @@ class Address:
         """When another member's lower claim was answered last."""
         self.vouched_until = -math.inf
         """Until then others are believed that the holder is there, although we have not heard it yet."""
+        self.doubted_until = -math.inf
+        """Until then it is left to a holder that is silent, because everybody was."""
         self.owner: str | None = None
         """The node that serves, as found last. With another balance than failover it gives each client its
         member."""
@@ -146,6 +150,7 @@ class Address:
                 said.entry.priority,
                 said.entry.balance,
                 said.entry.weight,
+                said.entry.mac,
             )
             for node, said in self.others.items()
             if now - said.heard < self.life and is_alive(node)
@@ -202,10 +207,15 @@ class Address:
         self.owner = owner
         self.balance = next((member.balance for member in members if member.node == owner), self.balance)
         serving = set() if owner is None else {owner}
-        if self.balance is not Balance.FAILOVER:
+        if self.balanced:
             serving |= {member.node for member in members if member.state in READY}
         self.serving = frozenset(serving)
         return before != (self.owner, self.balance, self.serving)
+
+    @property
+    def balanced(self) -> bool:
+        """The members share the clients."""
+        return self.balance is not Balance.FAILOVER
 
     def note(self, now: float, state: EntryState | None, reason: str, kind: str) -> None:
         """Remember a change; ``kind`` is the kind of the reason."""

@@ -25,6 +25,7 @@ from pytinc.vip.core import Core, Governed, address_text
 from pytinc.vip.health import Outcome
 from pytinc.vip.members import FAR_RECORD_LIFE, READY, RECORD_LIFE, UNFIT, Address, Member
 from pytinc.vip.own_member import OwnMember
+from pytinc.vip.sharing import Sharing
 from pytinc.vip.views import MemberState, MemberView, PolicyView, TransitionView, VirtualIpView
 from pytinc.wire.vip_record import NO_HOLDER, Entry, EntryState, MemberRecord, parse_record, portions
 from pytinc.wire.virtual_ip import DEFAULT_INTERVAL, Check, VirtualIP
@@ -41,6 +42,8 @@ LEAST_INTERVAL: Final = 0.01
 """Seconds between two updates that nothing but the clock calls for."""
 DOUBT_INTERVAL: Final = 0.05
 """Seconds between two looks while everybody is silent."""
+DOUBT_TIME: Final = 0.3
+"""Seconds for which the holder may still be heard after others are heard again."""
 MAX_WITNESSES: Final = 2
 """Nodes beside the members that are watched, so that a member notices that it is cut off itself."""
 WARM_INTERVAL: Final = 2.0
@@ -68,6 +71,8 @@ LEAST_STOP: Final = 0.35
 """Seconds for which a node that stops stays after somebody else took over: frames are still on their way."""
 LONGEST_STOP: Final = 1.3
 """Seconds for which it waits at the most."""
+QUIET_TIME: Final = 0.2
+"""Seconds without a frame of a client after which none uses this node any more."""
 _STATES: Final[dict[EntryState, MemberState]] = {
     state: MemberState[state.name] for state in EntryState if state is not EntryState.REMOVED
 }
@@ -102,6 +107,7 @@ class Policy:
         self._addresses: dict[bytes, Address] = {}
         self._own: dict[bytes, OwnMember] = {}
         self._announcing = Announcing(core)
+        self.sharing = Sharing(core, self._announcing)
         self._boot = core.nonce()
         self._sequence = 0
         self._told: dict[str, float] = {}
@@ -118,8 +124,6 @@ class Policy:
         self._draining = False
         self._stopped_at = math.inf
         self._has_changed = False
-        self._doubts = False
-        """An address was left to a holder that is silent, because everybody is."""
 
     # -- life --
 
@@ -146,6 +150,7 @@ class Policy:
     def _leave(self, address: bytes, now: float) -> None:
         own = self._own.pop(address)
         self._announcing.stop(address)
+        self.sharing.forget(address)
         self._addresses[address].life = FAR_RECORD_LIFE
         entry = Entry(
             address, EntryState.REMOVED, own.config.priority, NO_HOLDER, self._addresses[address].claim
@@ -171,7 +176,8 @@ class Policy:
         served = any(own.serving for own in self._own.values())
         if not self._own or (served and not self._has_successors(now)):
             return True
-        return now >= self._stopped_at + (LONGEST_STOP if served else LEAST_STOP)
+        busy = served or self.sharing.is_used(now, QUIET_TIME)
+        return now >= self._stopped_at + (LONGEST_STOP if busy else LEAST_STOP)
 
     def _has_successors(self, now: float) -> bool:
         return any(
@@ -207,6 +213,11 @@ class Policy:
             self._change(now)
             self.update(now)
 
+    def rebalance(self, address: bytes, now: float) -> None:
+        """Move clients from members that have too many; PolicyError tells people why not."""
+        self._common_address(address, "run this on a member")
+        self.sharing.rebalance(address, now)
+
     def _common_address(self, address: bytes, advice: str) -> Address:
         """Return an address of which this node is a member, too; else PolicyError, with advice."""
         known, text = self._addresses.get(address), address_text(address)
@@ -217,6 +228,10 @@ class Policy:
         return known
 
     # -- what happens --
+
+    def assignment_record(self, node: str, payload: bytes, now: float) -> bool:
+        """Take an assignment record of another node; tell whether it counts. DecodeError if malformed."""
+        return self.sharing.record(node, payload, now)
 
     def record(self, node: str, node_id: bytes, payload: bytes, now: float) -> bool:
         """Take a member record of another node; tell whether there is news. DecodeError if malformed."""
@@ -279,6 +294,7 @@ class Policy:
             self._told.pop(node, None)
             self._next_warm = now
             self._welcome(node, now)
+            self.sharing.came_back(node, now)
             for own in self._own.values():
                 own.contact(now)
             if self._was_alone:
@@ -350,6 +366,7 @@ class Policy:
                     config.priority,
                     config.balance,
                     config.weight,
+                    self._own_mac(known.address) or NO_HOLDER,
                 )
             )
         return members
@@ -362,17 +379,17 @@ class Policy:
 
     def _note_updated(self, now: float) -> None:
         self._core.governed = {
-            address: Governed(known.owner, known.serving)
+            address: Governed(known.owner, known.serving, known.balanced)
             for address, known in self._addresses.items()
             if known.others or address in self._own
         }
         self._next_update = self._find_next_update(now)
-        if self._doubts:
-            self._next_update, self._doubts = min(self._next_update, now + DOUBT_INTERVAL), False
+        if any(now < known.doubted_until for known in self._addresses.values()):
+            self._next_update = min(self._next_update, now + DOUBT_INTERVAL)
 
     def _update(self, known: Address, reason: Reason | None, now: float) -> None:
         core, own = self._core, self._own.get(known.address)
-        before = known.owner
+        before, was_balanced = known.owner, known.balanced
         if own is not None:
             self._set_state(known, own, now)
         members = self._all(known, now)
@@ -387,8 +404,10 @@ class Policy:
             # Without word of the holder: we have just met those who know it.
             owner = holder if owner == core.me else owner
         elif owner == core.me and self._may_be_cut_off(holder):
-            # Not before the graph knows, or somebody is heard again.
-            owner, self._doubts = holder, True
+            # Not before the graph knows, or others are heard again; then the holder may be, a little later.
+            owner, known.doubted_until = holder, now + DOUBT_TIME
+        elif owner == core.me and now < known.doubted_until and holder != core.me:
+            owner = holder
         if own is not None:
             if owner != core.me and self._preempts(known, own, owner, now):
                 owner, reason = core.me, Reason("preempt", "it has a higher priority")
@@ -402,7 +421,7 @@ class Policy:
         if owner != before:
             reason = reason or self._reason(known, before, owner)
         if known.set_owner(owner, members):
-            core.governed[known.address] = Governed(owner, known.serving)
+            core.governed[known.address] = Governed(owner, known.serving, known.balanced)
             self._has_changed = True
         if owner != before and reason is not None:
             known.former = None if before is None or owner != core.me else (before, now + HAND_OVER_TIME)
@@ -411,8 +430,13 @@ class Policy:
                 own.ready_since = now
         if own is not None:
             self._set_serving(known, own, "" if reason is None else reason.text, now)
+            self.sharing.update(known, members, now)
+            if was_balanced and not known.balanced and own.serving:
+                self._announce(known.address, now)
         record = core.table.get(known.address)
-        if owner not in (before, None, core.me) and owner is not None and record is not None:
+        if known.balanced or record is None:
+            return  # whoever gives the clients out tells them
+        if owner not in (before, None, core.me) and owner is not None:
             self._leader.owner_changed(record, before, owner, now)
 
     def _is_out_of_earshot(
@@ -467,7 +491,9 @@ class Policy:
 
     def _set_serving(self, known: Address, own: OwnMember, reason: str, now: float) -> None:
         # A holder in trouble serves until somebody else has claimed the address.
-        serving = known.claim.holder == self._core.my_id and own.state not in UNFIT
+        holds = known.claim.holder == self._core.my_id
+        serves = self._core.me in known.serving if known.balanced else holds
+        serving = serves and own.state not in UNFIT
         if serving is own.serving:
             return
         self._serve(known.address, own, serving=serving, reason=reason)
@@ -538,7 +564,9 @@ class Policy:
 
     def _announce(self, address: bytes, now: float) -> None:
         record, mac = self._core.table.get(address), self._own_mac(address)
-        if record is not None and mac is not None:
+        if self._addresses[address].balanced:
+            self.sharing.tell_all(address, now)
+        elif record is not None and mac is not None:
             self._announcing.start(record, mac, now)
             self._announcing.tick(now)
 
@@ -546,7 +574,8 @@ class Policy:
         """Tell the clients of a node that has just come who serves: they may have heard nothing for long."""
         for address, own in self._own.items():
             record, mac = self._core.table.get(address), self._own_mac(address)
-            if own.serving and record is not None and mac is not None:
+            shared = self._addresses[address].balanced
+            if own.serving and not shared and record is not None and mac is not None:
                 self._announcing.welcome(record, mac, node, now)
 
     def _own_mac(self, address: bytes) -> bytes | None:
@@ -615,8 +644,9 @@ class Policy:
 
     def next_deadline(self) -> float:
         """Return when `tick` has something to do."""
+        parts = self._announcing.next_deadline(), self.sharing.next_deadline()
         warm = self._next_warm if self._own else math.inf
-        return min(self._next_update, warm, self._announcing.next_deadline(), *self._repeats[:1])
+        return min(self._next_update, warm, *parts, *self._repeats[:1])
 
     def tick(self, now: float) -> None:
         """Do what is due."""
@@ -630,6 +660,7 @@ class Policy:
             ]
         self._send_due(now)
         self._announcing.tick(now)
+        self.sharing.tick(now)
 
     def _wait_for_strangers(self, now: float) -> None:
         """Listen a little longer, as long as it is not known of all nodes whether they are members."""
@@ -673,7 +704,11 @@ class Policy:
     @property
     def withheld(self) -> frozenset[bytes]:
         """Addresses for which the answers of our host do not leave this node."""
-        return frozenset(address for address, own in self._own.items() if not own.serving)
+        return frozenset(
+            address
+            for address, own in self._own.items()
+            if not (own.serving or self._addresses[address].balanced)
+        )
 
     def taken_over(self, now: float) -> dict[bytes, tuple[bytes, float]]:
         """Return the addresses that others have handed over to us: the MAC of their hosts, and until when."""
@@ -715,6 +750,7 @@ class Policy:
                 node in alive,
                 said.entry.balance.word,
                 said.entry.weight,
+                self.sharing.clients_of(known.address, said.id),
             )
             for node, said in known.others.items()
         ]
@@ -729,6 +765,7 @@ class Policy:
                     True,
                     config.balance.word,
                     config.weight,
+                    self.sharing.clients_of(known.address, self._core.my_id),
                 )
             )
         return VirtualIpView(

@@ -182,6 +182,8 @@ class MemberView:
     """How its configuration wants the clients to be shared."""
     weight: int = DEFAULT_WEIGHT
     """Its share."""
+    clients: int | None = None
+    """How many clients it has, if they are shared and this node is a member."""
 
 
 @dataclass(frozen=True, slots=True)
