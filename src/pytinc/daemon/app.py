@@ -37,6 +37,7 @@ from pytinc.daemon.logging_setup import (
 from pytinc.daemon.options import Options, help_text, parse_options
 from pytinc.daemon.umbilical import Umbilical
 from pytinc.errors import ConfigError, PytincError
+from pytinc.standard_streams import repair_standard_streams
 from pytinc.wire.version import PROTOCOL_MAJOR, PROTOCOL_MINOR
 
 _EARLY_IDENT: Final = "tinc"
@@ -45,6 +46,7 @@ _IGNORED_SIGNALS: Final = (signal.SIGPIPE, signal.SIGUSR1, signal.SIGUSR2, signa
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the daemon with the given command line, by default that of the program; return the exit status."""
+    repair_standard_streams()
     words = list(sys.argv[1:] if arguments is None else arguments)
     program = Path(sys.argv[0]).name if sys.argv[0] not in ("", "-c") else "pytincd"
     if program == "__main__.py":
