@@ -130,8 +130,7 @@ def _look_up(entry: HostPort, settings: Settings, log: LogFunction) -> list[tupl
             socket.AI_PASSIVE,
         )
     except (OSError, UnicodeError) as error:
-        why = reason(error) if isinstance(error, OSError) else str(error)
-        log(0, "error", f"Looking up {entry.host} port {port} failed: {why}")
+        log(0, "error", f"Looking up {entry.host} port {port} failed: {reason(error)}")
         return []
     return [
         (int(family), cast("SockAddr", sockaddr)) for family, _, _, _, sockaddr in found if _is_inet(family)

@@ -325,6 +325,8 @@ def check_name(name: str) -> None:
         raise DeviceError(f"Interface name `{name}' is longer than {_MAX_NAME} characters")
     if "/" in name or name in (".", "..") or any(letter.isspace() or letter == ":" for letter in name):
         raise DeviceError(f"`{name}' cannot be the name of an interface")
+    if name.encode("utf-8", "replace") != os.fsencode(name):
+        raise DeviceError(f"`{name}' cannot be the name of an interface: it is not UTF-8")
 
 
 def _why_not_opened(error: OSError, name: str, path: str) -> str:
