@@ -55,16 +55,16 @@ def exchange_all(session: Session, words: list[str]) -> int:
 
 def _print_export(session: Session) -> None:
     name = session.own_name()
-    _print_host(session, name)
+    print(_exported(session, name), end="")
 
 
-def _print_host(session: Session, name: str) -> None:
+def _exported(session: Session, name: str) -> str:
     path = session.host_file(name)
     try:
         text = read_text(path)
     except OSError as error:
         raise open_failure(path, error) from error
-    print(f"Name = {name}\n{without_name(text)}", end="")
+    return f"Name = {name}\n{without_name(text)}"
 
 
 def without_name(text: str) -> str:
@@ -86,17 +86,18 @@ def _print_all(session: Session) -> int:
             f"Could not open host configuration directory {directory}: {error.strerror}"
         ) from error
     status = 0
-    first = True
+    exported = ""
     for name in filter(is_valid_name, names):
-        if not first:
-            print("\n" + SEPARATOR, end="")
+        if exported:
+            # A host file may lack its last newline; an import would keep an empty line.
+            print("" if exported.endswith("\n") else "\n", SEPARATOR, sep="", end="")
         try:
-            _print_host(session, name)
+            exported = _exported(session, name)
         except click.ClickException as error:
             say(error.message)
             status = 1
         else:
-            first = False
+            print(exported, end="")
     return status
 
 
