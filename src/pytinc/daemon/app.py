@@ -23,6 +23,7 @@ from pytinc.config.paths import chosen_netname, daemon_paths
 from pytinc.config.store import ConfigTree
 from pytinc.config.values import parse_integer
 from pytinc.daemon.detach import detach
+from pytinc.daemon.first_process import leave_first_process
 from pytinc.daemon.launch import Launch
 from pytinc.daemon.logging_setup import (
     TRACE_LEVEL,
@@ -187,11 +188,13 @@ def _check_sandbox(pool: Pool) -> None:
 def _go_into_background(launch: Launch) -> None:
     for number in _IGNORED_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    if not launch.foreground:
-        try:
+    try:
+        if launch.foreground:
+            leave_first_process()
+        else:
             detach()
-        except OSError as error:
-            raise ConfigError(f"Couldn't detach from terminal: {error.strerror}") from error
+    except OSError as error:
+        raise ConfigError(f"Couldn't start another process: {error.strerror}") from error
     _reopen_log(launch)
     launch.log(0, "notice", f"tincd {pytinc.__version__} (pytinc) starting, debug level {launch.log.level}")
 
