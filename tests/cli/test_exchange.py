@@ -66,6 +66,19 @@ def test_an_invalid_name_ends_the_import(run: Run, conf: Path) -> None:
     assert result == (1, "", "Invalid Name in input!\n")
 
 
+def test_a_name_that_is_too_long_for_a_file_is_skipped(run: Run, conf: Path) -> None:
+    long = "q" * 300
+    text = f"Name = one\nPort = 1\nName = {long}\nPort = 2\nName = two\nPort = 3\n"
+    result = run("-c", "conf", "import", stdin=text)
+    assert result.status == 0
+    assert result.err.splitlines() == [
+        f"Filename too long: conf/hosts/{long}, skipping.",
+        "Imported 2 host configuration files.",
+    ]
+    assert (conf / "hosts/one").read_text() == "Port = 1\n"
+    assert (conf / "hosts/two").read_text() == "Port = 3\n"
+
+
 def test_a_name_that_cannot_be_a_path_ends_the_import(run: Run, conf: Path) -> None:
     result = run("-c", "x" * 3000, "import", stdin=f"Name = {'n' * 2000}\n")
     assert result.status == 1

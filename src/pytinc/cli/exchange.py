@@ -5,6 +5,7 @@ See docs/tinc-program.md, "export and import".
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sys
@@ -148,10 +149,19 @@ class Import:
         try:
             write_text(self._path, "".join(self._lines))
         except ConfigError as error:
-            raise click.ClickException(f"Error creating configuration file {self._path}: {error}") from error
-        self.count += 1
+            if not _is_too_long(error.__cause__):
+                raise click.ClickException(
+                    f"Error creating configuration file {self._path}: {error}"
+                ) from error
+            say(f"Filename too long: {self._path}, skipping.")
+        else:
+            self.count += 1
         self._path = None
         self._lines = []
+
+
+def _is_too_long(error: BaseException | None) -> bool:
+    return isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG
 
 
 def import_(session: Session, words: list[str]) -> int:

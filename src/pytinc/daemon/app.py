@@ -8,6 +8,7 @@ node, because one of them forks. From step 12 on, `pytinc.daemon.service` runs t
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import sys
@@ -42,6 +43,13 @@ from pytinc.standard_streams import repair_standard_streams
 from pytinc.wire.version import PROTOCOL_MAJOR, PROTOCOL_MINOR
 
 _EARLY_IDENT: Final = "tinc"
+_FEATURES: Final = (
+    ("comp_lzo", "lzallright"),
+    ("comp_zlib", "zlib"),
+    ("comp_lz4", "lz4"),
+    ("miniupnpc", "miniupnpc"),
+)
+"""Words of the line ``Features:`` and the library that each needs; what needs none is always there."""
 _IGNORED_SIGNALS: Final = (signal.SIGPIPE, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH)
 
 
@@ -82,9 +90,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def version_text() -> str:
     """Return the text of ``--version``; other programs read the line ``Features:``."""
+    features = [word for word, library in _FEATURES if importlib.util.find_spec(library)]
     return (
         f"tinc version {pytinc.__version__} (pytincd, protocol {PROTOCOL_MAJOR}.{PROTOCOL_MINOR})\n"
-        "Features: watchdog\n"
+        f"Features: {' '.join(features)} vde watchdog\n"
         "Copyright (C) 2026 the pytinc authors.\n\n"
         "pytinc comes with ABSOLUTELY NO WARRANTY.  This is free software,\n"
         "and you are welcome to redistribute it under certain conditions;\n"
