@@ -339,7 +339,7 @@ class Reference:
         if table.guard is not None and frame[DESTINATION] in table.guard.macs:
             note_uses(table.guard, [frame], now, out)
         if owner is me and source is not me and rules.forward and table.guard is not None:
-            former = former_member(table.guard.taken_over, frame, now)
+            former = former_member(table.guard, frame, now)
             former_owner = None if former is None else self._owner(former)
             if former is not None and former_owner not in (None, me, source):
                 owner, frame = former_owner, former + frame[6:]

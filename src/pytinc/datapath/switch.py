@@ -116,7 +116,7 @@ class Switch:
         table, ours = self._table, list[bytes]()
         assert table.guard is not None
         for frame in frames:
-            former = former_member(table.guard.taken_over, frame, now)
+            former = former_member(table.guard, frame, now)
             owner = None if former is None else table.owner_of(former)
             if former is None or owner in (None, source, table.me) or not table.rules.forward:
                 ours.append(frame)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pytinc.config.settings import Mode
 from pytinc.datapath.guard_table import GuardTable
-from pytinc.datapath.hand_over import HandOver
 from pytinc.errors import DecodeError
 from pytinc.node.actions import RunScript, Withdrawn
 from pytinc.node.core import Core
@@ -425,11 +424,8 @@ class NodeGuard:
         table.senders, table.in_use = rules.senders, rules.in_use
         table.left, table.absent = rules.left, rules.absent
         table.own, table.lenient = rules.own, rules.lenient
-        # Hand-overs that go on know which connections have begun since.
-        before = {(address, each.former, each.until): each for address, each in table.taken_over.items()}
-        table.taken_over = {
-            address: before.get((address, *former)) or HandOver(*former)
-            for address, former in rules.taken_over.items()
-        }
+        table.taken_over = rules.taken_over
+        if not rules.taken_over:
+            table.begun.clear()
         for address in table.asked.keys() - rules.in_use.keys():
             del table.asked[address]

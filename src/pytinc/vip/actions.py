@@ -179,6 +179,5 @@ class Rules:
     absent: frozenset[bytes] = frozenset()
     own: frozenset[bytes] = frozenset()
     taken_over: Mapping[bytes, tuple[bytes, float]] = field(default_factory=dict)
-    """The MAC address of the former member's host, and until when connections are passed on to it."""
     in_use: Mapping[bytes, bytes] = field(default_factory=dict)
     lenient: bool = False

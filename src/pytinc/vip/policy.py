@@ -23,7 +23,7 @@ from pytinc.vip.allowance import Allowance
 from pytinc.vip.announcing import Announcing
 from pytinc.vip.core import Core, Governed, address_text
 from pytinc.vip.health import Outcome
-from pytinc.vip.members import FAR_RECORD_LIFE, READY, RECORD_LIFE, UNFIT, Address, Member
+from pytinc.vip.members import FAR_RECORD_LIFE, HAND_OVER_TIME, READY, RECORD_LIFE, UNFIT, Address, Member
 from pytinc.vip.own_member import OwnMember
 from pytinc.vip.sharing import Sharing
 from pytinc.vip.views import MemberState, MemberView, PolicyView, TransitionView, VirtualIpView
@@ -65,8 +65,6 @@ MAX_ADDRESSES_OF_NODE: Final = 64
 """The same of one node, which can have no more in its configuration."""
 MEMORY: Final = 600.0
 """Seconds for which a member is remembered that is not heard any more."""
-HAND_OVER_TIME: Final = 30.0
-"""Seconds for which connections go on at the member that served before, if it is still there."""
 LEAST_STOP: Final = 0.35
 """Seconds for which a node that stops stays after somebody else took over: frames are still on their way."""
 LONGEST_STOP: Final = 1.3
@@ -424,7 +422,8 @@ class Policy:
             core.governed[known.address] = Governed(owner, known.serving, known.balanced)
             self._has_changed = True
         if owner != before and reason is not None:
-            known.former = None if before is None or owner != core.me else (before, now + HAND_OVER_TIME)
+            former = None if before is None or owner != core.me else known.others.get(before)
+            known.former = None if former is None else (former.id, now + HAND_OVER_TIME)
             self._tell(known, before, reason, now)
             if own is not None:
                 own.ready_since = now
@@ -711,15 +710,20 @@ class Policy:
         )
 
     def taken_over(self, now: float) -> dict[bytes, tuple[bytes, float]]:
-        """Return the addresses that others have handed over to us: the MAC of their hosts, and until when."""
-        found = {}
+        """Return what others have handed over to us lately: addresses, or clients in front of an address.
+
+        To each the MAC address of the former member's host, and until when its connections are passed on.
+        """
+        found: dict[bytes, tuple[bytes, float]] = {}
         for address, own in self._own.items():
             known = self._addresses[address]
-            if known.former is None or not own.serving:
+            if not own.serving:
                 continue
-            node, until = known.former
-            if now < until and any(member.node == node for member in self._present(known, now)):
-                found[address] = known.others[node].entry.mac, until
+            present = {member.id: member.mac for member in self._present(known, now) if any(member.mac)}
+            if known.balanced:
+                found |= self.sharing.taken_over(known, present, now)
+            elif known.former is not None and now < known.former[1] and known.former[0] in present:
+                found[address] = present[known.former[0]], known.former[1]
         return found
 
     def watched(self) -> set[str]:
