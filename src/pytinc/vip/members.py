@@ -92,7 +92,7 @@ class Address:
         self.taken_at = -math.inf
         """When it did so."""
         self.former: tuple[bytes, float] | None = None
-        """The id of the node that handed the address over to this one, and until when connections go there."""
+        """The id of the node that handed the address over to us, and until when connections go there."""
         self.rival_answered = -math.inf
         """When another member's lower claim was answered last."""
         self.vouched_until = -math.inf

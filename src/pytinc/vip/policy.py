@@ -28,7 +28,7 @@ from pytinc.vip.own_member import OwnMember
 from pytinc.vip.sharing import Sharing
 from pytinc.vip.views import MemberState, MemberView, PolicyView, TransitionView, VirtualIpView
 from pytinc.wire.vip_record import NO_HOLDER, Entry, EntryState, MemberRecord, parse_record, portions
-from pytinc.wire.virtual_ip import DEFAULT_INTERVAL, Check, VirtualIP
+from pytinc.wire.virtual_ip import DEFAULT_INTERVAL, Balance, Check, VirtualIP
 
 INTERVAL: Final = 1.0
 """Seconds between two records to a member of a common address."""
@@ -699,6 +699,14 @@ class Policy:
         """Tell whether an owner, or what is withheld, changed since the last call."""
         changed, self._has_changed = self._has_changed, False
         return changed
+
+    def flow_members(self, now: float) -> dict[bytes, list[Member]]:
+        """Return the members that can be reached of each address whose flows are shared."""
+        return {
+            address: self._all(known, now)
+            for address, known in self._addresses.items()
+            if known.balance is Balance.FLOW and address in self._core.governed
+        }
 
     @property
     def withheld(self) -> frozenset[bytes]:

@@ -24,6 +24,7 @@ from pytinc.wire import neighbour
 from pytinc.wire.assignment_record import Assigned, AssignmentRecord, parse_assignments, portions
 from pytinc.wire.ethernet import is_group
 from pytinc.wire.neighbour import GUARD_MAC
+from pytinc.wire.virtual_ip import Balance
 
 REPEATS: Final = 4
 """How often the other members are told of a change: a record may be lost."""
@@ -183,8 +184,13 @@ class Sharing:
         self, book: _Book, record: AddressRecord, client: Client, holder: bytes, now: float
     ) -> None:
         member = book.member_of(client)
-        if member is not None and member.mac != holder:
+        if member is not None and member.mac != holder and not self._sends_flows(book, client):
             self._tell(book, record, [client], now)
+
+    def _sends_flows(self, book: _Book, client: Client) -> bool:
+        """Tell whether a client's own node sends its flows to all members (`pytinc.vip.flows`)."""
+        core, is_flow = self._core, book.known.balance is Balance.FLOW
+        return is_flow and (core.is_local(client) or core.is_guarded(client))
 
     def answered(self, record: AddressRecord) -> frozenset[bytes] | None:
         """Return to whom our host answers for an address: its own clients, and guards that look for holders.
