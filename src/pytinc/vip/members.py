@@ -97,8 +97,8 @@ class Address:
         """When another member's lower claim was answered last."""
         self.vouched_until = -math.inf
         """Until then others are believed that the holder is there, although we have not heard it yet."""
-        self.doubted_until = -math.inf
-        """Until then it is left to a holder that is silent, because everybody was."""
+        self.doubted = -math.inf
+        """When it was left to a holder that was silent, because everybody was."""
         self.owner: str | None = None
         """The node that serves, as found last. With another balance than failover it gives each client its
         member."""
