@@ -5,6 +5,7 @@ Not used by the daemon. Tests push the same packets through both and compare wha
 batches, runs and kept look-ups. It works out owner and UDP path of each packet itself, and queues every
 datagram by itself. Super-frames it reads with a plain parser of its own. It shares with the fast
 code what is plain there already: `clamp_mss`, `TooBig`, `TimeToLive`, the guard's rules and the containers.
+It checks every datagram, however many are forged (`pytinc.datapath.doubt`).
 
 Titles in parentheses are sections of that page.
 """
