@@ -77,3 +77,8 @@ def test_a_member_that_is_not_heard_is_gone_whatever_it_said_last() -> None:
 def test_there_is_nothing_to_remark_on_a_complete_list() -> None:
     assert remarks(Vips({"draining": False, "addresses_total": 2}, (SERVED, FOREIGN))) == []
     assert len(remarks(Vips({"draining": True, "addresses_total": 3}, (SERVED, FOREIGN)))) == 2
+
+
+def test_a_member_that_is_held_back_says_for_how_long() -> None:
+    (line,) = (line for line in report({**SERVED, "held_ms": 12500}) if line.startswith("Preempts:"))
+    assert line == "Preempts:     after 30.00 s; held back for 12.50 s, because it has been too often"

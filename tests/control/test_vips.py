@@ -67,6 +67,7 @@ ADDRESS: dict[str, Any] = {
     "frozen": False,
     "balance": "client",
     "preempt_ms": None,
+    "held_ms": 0,
     "members_total": 1,
     "members": [MEMBER],
     "checks": [CHECK],

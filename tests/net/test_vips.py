@@ -62,6 +62,7 @@ def test_the_rows_have_whole_numbers_and_words() -> None:
         "frozen": False,
         "balance": "failover",
         "preempt_ms": 30000,
+        "held_ms": 0,
         "members_total": 3,
         "members": [
             {

@@ -64,7 +64,7 @@ def report(address: Values) -> list[str]:
         f"Served by:    {address['owner'] or 'nobody'}{', frozen' if address['frozen'] else ''}",
         f"Balance:      {address['balance']}",
         f"This node:    {address['state'] or 'no member'}",
-        f"Preempts:     {'no' if preempt is None else f'after {seconds(preempt)} s'}",
+        f"Preempts:     {'no' if preempt is None else f'after {seconds(preempt)} s'}{_held(address)}",
         f"Term:         {address['term']}",
         *(f"Member:       {_member_words(member, address)}" for member in address["members"]),
     ]
@@ -77,6 +77,12 @@ def report(address: Values) -> list[str]:
         f"Clients:      {address['clients']}",
         *(f"Change:       {_transition_words(change)}" for change in address["transitions"]),
     ]
+
+
+def _held(address: Values) -> str:
+    if not address["held_ms"]:
+        return ""
+    return f"; held back for {seconds(address['held_ms'])} s, because it has been too often"
 
 
 def member_state(member: Values) -> str:

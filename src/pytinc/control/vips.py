@@ -63,6 +63,7 @@ ADDRESS_FIELDS: Final[Fields] = {
     "frozen": FLAG,
     "balance": WORD,
     "preempt_ms": COUNT_OR_NONE,
+    "held_ms": COUNT,
     "members_total": COUNT,
     "members": ROWS,
     "checks": ROWS,

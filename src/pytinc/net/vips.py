@@ -79,6 +79,7 @@ def _address(view: VirtualIpView) -> Values:
         "frozen": view.frozen,
         "balance": view.balance,
         "preempt_ms": None if view.preempt_s is None else milliseconds(view.preempt_s),
+        "held_ms": milliseconds(view.held_s),
         "members_total": len(view.members),
         "members": [_member(member) for member in view.members],
         "checks": [_check(check) for check in view.checks],

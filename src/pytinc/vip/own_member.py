@@ -14,6 +14,12 @@ INIT_TIME: Final = 2.0
 """Seconds for which a member that has started listens before it may serve."""
 INIT_AFTER_CONTACT: Final = 1.0
 """Seconds after the first contact with another node for which it listens at least, ..."""
+CALM: Final = 60.0
+"""Seconds between two preemptions, at least, that are no reason to hold back the next one."""
+FREE_PREEMPTIONS: Final = 2
+"""So many in a row are not held back, ..."""
+HOLDS: Final = (10.0, 300.0)
+"""... the next ones for so many seconds: the first time, and at the most; twice as long each time."""
 LONGEST_INIT: Final = 5.0
 """... but no longer than this in all."""
 
@@ -34,6 +40,12 @@ class OwnMember:
         self.state = EntryState.INIT
         self.ready_since = now
         """Since when we could serve and somebody else does; for preemption."""
+        self.held_until = -math.inf
+        """Until then we take the address from nobody: we have done so too often."""
+        self._hold = 0.0
+        self._preempted = -math.inf
+        self._preemptions = 0
+        """Without a calm time between them."""
         self._started = now
         self.init_until = now + INIT_TIME
         self.checks = {check: CheckState(config.rise, config.fall) for check in config.checks}
@@ -96,7 +108,18 @@ class OwnMember:
         """Return when this node takes the address back from one of lower priority; infinite if never."""
         if self.config.preempt is None or self.state is not EntryState.BACKUP:
             return math.inf
-        return self.ready_since + self.config.preempt
+        return max(self.ready_since + self.config.preempt, self.held_until)
+
+    def preempts(self, now: float) -> None:
+        """We take the address back: the next time may have to wait, or it would move to and fro."""
+        if now - self._preempted > CALM + self._hold:
+            self._preemptions, self._hold = 0, 0.0
+        self._preempted = now
+        self._preemptions += 1
+        if self._preemptions > FREE_PREEMPTIONS:
+            shortest, longest = HOLDS
+            self._hold = min(max(2 * self._hold, shortest), longest)
+            self.held_until = now + self._hold
 
     def check_views(self, now: float) -> tuple[CheckView, ...]:
         """Return the checks, for people."""

@@ -411,6 +411,7 @@ class Policy:
         if own is not None:
             if owner != core.me and self._preempts(known, own, owner, now):
                 owner, reason = core.me, Reason("preempt", "it has a higher priority")
+                own.preempts(now)
             if owner == core.me and known.claim.holder != core.my_id:
                 if len(members) == 1 and known.claim.holder != NO_HOLDER:
                     known.before_alone, known.taken_at = known.claim, now
@@ -809,4 +810,5 @@ class Policy:
             ),
             tuple(sorted(known.counts.items())),
             known.balance.word,
+            0.0 if own is None else max(own.held_until - now, 0.0),
         )

@@ -242,6 +242,8 @@ class VirtualIpView:
     ``silent``, ``check``, ``drain``, and how often."""
     balance: str = Balance.FAILOVER.word
     """How the clients are shared: as the owner is configured."""
+    held_s: float = 0.0
+    """Seconds for which this node preempts nobody, because it has done so too often."""
 
 
 @dataclass(frozen=True, slots=True)
