@@ -97,6 +97,7 @@ def _member(view: MemberView) -> Values:
         "balance": view.balance,
         "weight": view.weight,
         "clients": view.clients,
+        "flows": view.flows,
     }
 
 
