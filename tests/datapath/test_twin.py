@@ -19,7 +19,7 @@ from hypothesis.errors import HypothesisWarning, NoSuchExample
 
 from datapath.super_frames import Super, frame_run, super_frame
 from pytinc.crypto.keys import PrivateKey
-from pytinc.datapath import flows
+from pytinc.datapath import flows, inbound
 from pytinc.datapath.compression import compress, expand
 from pytinc.datapath.datapath import DataPath
 from pytinc.datapath.flow_table import FlowMember, FlowRule, FlowTable
@@ -43,6 +43,16 @@ from pytinc.wire.super_frame import HEAD, SUPER_FRAME_ID
 from pytinc.wire.virtio import HEADER
 
 T = TypeVar("T")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _nobody_is_doubted() -> Iterator[None]:
+    """Check every record, as the twin does, however many are bad."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inbound, "TRUSTED", 1_000_000)
+        yield
+
+
 _choices: dict[tuple[object, ...], st.SearchStrategy[Any]] = {}
 
 
@@ -116,6 +126,7 @@ class GuardPlan:
     asked: dict[bytes, float]
     heartbeat: float
     doubt_until: float
+    taken_over: dict[bytes, tuple[bytes, float]]
 
     def table(self) -> GuardTable:
         return GuardTable(
@@ -130,6 +141,7 @@ class GuardPlan:
             asked=dict(self.asked),
             heartbeat=self.heartbeat,
             doubt_until=self.doubt_until,
+            taken_over=self.taken_over,
         )
 
 
@@ -903,6 +915,9 @@ def guard_plans(draw: st.DrawFn) -> GuardPlan:
         asked=draw(st.dictionaries(sampled(SHARED), sampled((-5.0, 0.5)), max_size=2)),
         heartbeat=draw(sampled((1e9, 1e9, 0.9))),
         doubt_until=draw(sampled((-1e9, -1e9, 1.6))),
+        taken_over=draw(
+            st.dictionaries(sampled((*V4, *V6)), st.tuples(sampled(MACS), sampled((1.5, 1e9))), max_size=4)
+        ),
     )
 
 
@@ -987,7 +1002,7 @@ def test_what_is_done_for_the_guard_is_the_same_in_both(
 
 def test_the_generated_messages_are_told_changed_and_withheld() -> None:
     expected = {f"{kind.name} of {end}" for kind in Kind for end in ("device", "peer")}
-    expected |= {"device", "run", "packet", "udp", "udp run", "uses", "rewritten", "withheld"}
+    expected |= {"device", "run", "packet", "udp", "udp run", "uses", "rewritten", "withheld", "begun"}
     expected -= {"ENQUIRY of device"}  # too rare here; tests/datapath/test_guard.py has it
 
     def look(kind: str, fast: World) -> Iterator[str]:
@@ -1004,6 +1019,8 @@ def test_the_generated_messages_are_told_changed_and_withheld() -> None:
             yield "rewritten"
         if guard.answers_withheld:
             yield "withheld"
+        if guard.begun:
+            yield "begun"
 
     assert missing_in(guarded_plans(), guarded_steps, expected, look, at_end) == set()
 

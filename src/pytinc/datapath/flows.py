@@ -16,10 +16,9 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final
 
 from pytinc.datapath.flow_table import FlowTable
-from pytinc.datapath.guard import DESTINATIONS
 from pytinc.wire import flow
 from pytinc.wire.ethernet import DESTINATION, ETHERTYPE, IPV6
-from pytinc.wire.ip import PROTOCOL_TCP, PROTOCOL_UDP, TCP_NOT_IN_THE_MIDDLE
+from pytinc.wire.ip import DESTINATIONS, PROTOCOL_TCP, PROTOCOL_UDP, TCP_NOT_IN_THE_MIDDLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -26,7 +26,8 @@ from typing import TYPE_CHECKING, Final
 
 from pytinc.datapath.guard_table import LONG_PAUSE, GuardTable
 from pytinc.wire import neighbour
-from pytinc.wire.ethernet import IPV4, IPV6, is_group
+from pytinc.wire.ethernet import is_group
+from pytinc.wire.ip import DESTINATIONS
 from pytinc.wire.neighbour import GUARD_MAC, NOBODY, Kind, Message
 
 if TYPE_CHECKING:
@@ -40,8 +41,6 @@ MAX_USES: Final = 16_384
 """Pairs of stations noted between two prunings: as many as the node learns MACs."""
 ANSWER_TIME: Final = 2.0
 """Seconds in which a question is answered."""
-DESTINATIONS: Final = {IPV4: slice(30, 34), IPV6: slice(38, 54)}
-"""Where the destination address is in a frame, by EtherType."""
 _IPV4_SIZE: Final = 4
 
 

@@ -5,6 +5,7 @@ Not used by the daemon. Tests push the same packets through both and compare wha
 batches, runs and kept look-ups. It works out owner and UDP path of each packet itself, and queues every
 datagram by itself. Super-frames it reads with a plain parser of its own. It shares with the fast
 code what is plain there already: `clamp_mss`, `TooBig`, `TimeToLive`, the guard's rules and the containers.
+It checks every datagram, however many are forged (`pytinc.datapath.doubt`).
 
 Titles in parentheses are sections of that page.
 """
@@ -16,6 +17,7 @@ from pytinc.datapath.clamp import clamp_mss
 from pytinc.datapath.compression import compress, expand
 from pytinc.datapath.flow_table import FlowTable
 from pytinc.datapath.guard import note_uses, screen
+from pytinc.datapath.hand_over import former_member
 from pytinc.datapath.icmp import ErrorLimit, Reason
 from pytinc.datapath.output import Output, Probe
 from pytinc.datapath.peer_slot import PeerSlot, UdpPath
@@ -337,6 +339,11 @@ class Reference:
         owner = None if rules.hub else self._owner(frame[DESTINATION])
         if table.guard is not None and frame[DESTINATION] in table.guard.macs:
             note_uses(table.guard, [frame], now, out)
+        if owner is me and source is not me and rules.forward and table.guard is not None:
+            former = former_member(table.guard, frame, now)
+            former_owner = None if former is None else self._owner(former)
+            if former is not None and former_owner not in (None, me, source):
+                owner, frame = former_owner, former + frame[6:]
         if owner is None:
             self._flood(source, frame, for_device, now, out)
         elif owner is source:

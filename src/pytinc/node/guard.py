@@ -445,6 +445,9 @@ class NodeGuard:
         table.senders, table.in_use = rules.senders, rules.in_use
         table.left, table.absent = rules.left, rules.absent
         table.own, table.lenient = rules.own, rules.lenient
+        table.taken_over = rules.taken_over
+        if not rules.taken_over:
+            table.begun.clear()
         for address in table.asked.keys() - rules.in_use.keys():
             del table.asked[address]
 

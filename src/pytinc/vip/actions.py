@@ -189,6 +189,7 @@ class Rules:
     left: frozenset[bytes] = frozenset()
     absent: frozenset[bytes] = frozenset()
     own: frozenset[bytes] = frozenset()
+    taken_over: Mapping[bytes, tuple[bytes, float]] = field(default_factory=dict)
     in_use: Mapping[bytes, bytes] = field(default_factory=dict)
     lenient: bool = False
     flows: Mapping[bytes, FlowShares] = field(default_factory=dict)

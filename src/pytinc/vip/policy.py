@@ -23,7 +23,7 @@ from pytinc.vip.allowance import Allowance
 from pytinc.vip.announcing import Announcing
 from pytinc.vip.core import Core, Governed, address_text
 from pytinc.vip.health import Outcome
-from pytinc.vip.members import FAR_RECORD_LIFE, READY, RECORD_LIFE, UNFIT, Address, Member
+from pytinc.vip.members import FAR_RECORD_LIFE, HAND_OVER_TIME, READY, RECORD_LIFE, UNFIT, Address, Member
 from pytinc.vip.own_member import OwnMember
 from pytinc.vip.sharing import Sharing
 from pytinc.vip.views import MemberState, MemberView, PolicyView, TransitionView, VirtualIpView
@@ -43,7 +43,9 @@ LEAST_INTERVAL: Final = 0.01
 DOUBT_INTERVAL: Final = 0.05
 """Seconds between two looks while everybody is silent."""
 DOUBT_TIME: Final = 0.3
-"""Seconds for which the holder may still be heard after others are heard again."""
+"""Seconds after others are heard again in which the holder may be heard as well, ..."""
+DOUBT_TIME_OF_RECORDS: Final = 1.5
+"""... and if it is, seconds in which its next record may come."""
 MAX_WITNESSES: Final = 2
 """Nodes beside the members that are watched, so that a member notices that it is cut off itself."""
 WARM_INTERVAL: Final = 2.0
@@ -382,7 +384,7 @@ class Policy:
             if known.others or address in self._own
         }
         self._next_update = self._find_next_update(now)
-        if any(now < known.doubted_until for known in self._addresses.values()):
+        if any(now < known.doubted + DOUBT_TIME_OF_RECORDS for known in self._addresses.values()):
             self._next_update = min(self._next_update, now + DOUBT_INTERVAL)
 
     def _update(self, known: Address, reason: Reason | None, now: float) -> None:
@@ -403,8 +405,8 @@ class Policy:
             owner = holder if owner == core.me else owner
         elif owner == core.me and self._may_be_cut_off(holder):
             # Not before the graph knows, or others are heard again; then the holder may be, a little later.
-            owner, known.doubted_until = holder, now + DOUBT_TIME
-        elif owner == core.me and now < known.doubted_until and holder != core.me:
+            owner, known.doubted = holder, now
+        elif owner == core.me and holder is not None and now < self._end_of_doubt(known, holder):
             owner = holder
         if own is not None:
             if owner != core.me and self._preempts(known, own, owner, now):
@@ -422,6 +424,8 @@ class Policy:
             core.governed[known.address] = Governed(owner, known.serving, known.balanced)
             self._has_changed = True
         if owner != before and reason is not None:
+            former = None if before is None or owner != core.me else known.others.get(before)
+            known.former = None if former is None else (former.id, now + HAND_OVER_TIME)
             self._tell(known, before, reason, now)
             if own is not None:
                 own.ready_since = now
@@ -469,6 +473,12 @@ class Policy:
         others = [core.watch.get(node) for node in self.watched() - {holder}]
         known = [detector for detector in others if detector is not None and detector.proved]
         return bool(known) and all(detector.last_heard <= since for detector in known)
+
+    def _end_of_doubt(self, known: Address, holder: str) -> float:
+        """Return until when a holder is waited for after everybody was silent."""
+        if not self._core.mesh.is_reachable(holder):
+            return -math.inf
+        return known.doubted + (DOUBT_TIME if self._leader.is_gone(holder) else DOUBT_TIME_OF_RECORDS)
 
     def _set_hears_holder(
         self, known: Address, own: OwnMember, members: Sequence[Member], owner: str | None, now: float
@@ -714,6 +724,23 @@ class Policy:
             for address, own in self._own.items()
             if not (own.serving or self._addresses[address].balanced)
         )
+
+    def taken_over(self, now: float) -> dict[bytes, tuple[bytes, float]]:
+        """Return what others have handed over to us lately: addresses, or clients in front of an address.
+
+        To each the MAC address of the former member's host, and until when its connections are passed on.
+        """
+        found: dict[bytes, tuple[bytes, float]] = {}
+        for address, own in self._own.items():
+            known = self._addresses[address]
+            if not own.serving:
+                continue
+            present = {member.id: member.mac for member in self._present(known, now) if any(member.mac)}
+            if known.balanced:
+                found |= self.sharing.taken_over(known, present, now)
+            elif known.former is not None and now < known.former[1] and known.former[0] in present:
+                found[address] = present[known.former[0]], known.former[1]
+        return found
 
     def watched(self) -> set[str]:
         """Return the nodes whose silence matters to us as a member.

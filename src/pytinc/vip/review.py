@@ -248,6 +248,7 @@ class Review:
             moves.gone,
             self._absent(shared),
             frozenset(senders),
+            self._policy.taken_over(now),
             in_use,
             core.own.has_more,
             flows,

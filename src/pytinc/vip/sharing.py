@@ -19,7 +19,7 @@ from pytinc.vip.addresses import AddressRecord, Client
 from pytinc.vip.announcing import Announcing
 from pytinc.vip.assignment import choose, surplus
 from pytinc.vip.core import LOCAL_USE, Core, address_text
-from pytinc.vip.members import Address, Member
+from pytinc.vip.members import HAND_OVER_TIME, Address, Member
 from pytinc.wire import neighbour
 from pytinc.wire.assignment_record import Assigned, AssignmentRecord, parse_assignments, portions
 from pytinc.wire.ethernet import is_group
@@ -116,7 +116,7 @@ class Sharing:
         record = self._core.table.get(address)
         if self._books.pop(address, None) is not None and record is not None:
             for client in record.clients.values():
-                record.give(client, None)
+                record.take_away(client)
 
     def _give(
         self, book: _Book, record: AddressRecord, clients: Mapping[bytes, bytes | None], now: float
@@ -126,7 +126,7 @@ class Sharing:
             return
         for mac, member in clients.items():
             client = record.clients[mac]
-            record.give(client, member or self._choose(book, record, client))
+            record.give(client, member or self._choose(book, record, client), now)
         self._tell(book, record, [record.clients[mac] for mac in clients], now)
 
     def _choose(self, book: _Book, record: AddressRecord, client: Client) -> bytes:
@@ -152,7 +152,7 @@ class Sharing:
         book = self._books.get(record.address)
         if book is None or not _is_client(record, client):
             return False
-        is_new = self._take_in(book, record, client, note)
+        is_new = self._take_in(book, record, client, note, now)
         member = book.member_of(client)
         if member is None or to == member.mac or note == member.mac:
             return is_new  # its member answers
@@ -167,16 +167,16 @@ class Sharing:
         book = self._books.get(record.address)
         if book is None or not _is_client(record, client):
             return False
-        is_new = self._take_in(book, record, client, holder)
+        is_new = self._take_in(book, record, client, holder, now)
         self._lead_back(book, record, client, holder, now)
         return is_new
 
-    def _take_in(self, book: _Book, record: AddressRecord, client: Client, holder: bytes) -> bool:
+    def _take_in(self, book: _Book, record: AddressRecord, client: Client, holder: bytes, now: float) -> bool:
         """Give a client a member that has none; the one that it uses already if there is such a one."""
         if not book.leads or not book.serving or book.member_of(client) is not None:
             return False
         used = (node_id for node_id, member in book.serving.items() if member.mac == holder)
-        record.give(client, next(used, None) or self._choose(book, record, client))
+        record.give(client, next(used, None) or self._choose(book, record, client), now)
         book.tell([client.mac], REPEATS)
         return True
 
@@ -202,6 +202,23 @@ class Sharing:
             return None
         own = {client.mac for client in record.clients.values() if client.member == me}
         return frozenset(own | ({GUARD_MAC} if me in book.serving else set()))
+
+    def taken_over(
+        self, known: Address, present: Mapping[bytes, bytes], now: float
+    ) -> dict[bytes, tuple[bytes, float]]:
+        """Return our clients that another member had lately; see `pytinc.vip.policy.Policy.taken_over`.
+
+        ``present``: the MAC addresses of the hosts of members that are there, by id.
+        """
+        record = self._core.table.use(known.address, now)
+        return {
+            client.mac + known.address: (present[client.former], client.moved + HAND_OVER_TIME)
+            for client in record.clients.values()
+            if client.member == self._core.my_id
+            and client.former is not None
+            and client.former in present
+            and now < client.moved + HAND_OVER_TIME
+        }
 
     def clients_of(self, address: bytes, node_id: bytes) -> int | None:
         """Return how many clients a member has; None if they are not shared, or this node is no member."""
@@ -265,7 +282,7 @@ class Sharing:
         core, record = self._core, self._core.table.use(told.address, now)
         for mac, address, member in told.clients:
             client = record.clients.get(mac) or core.table.client(record, mac, address, now)
-            record.give(client, member)
+            record.give(client, member, now)
             since, holder = core.last_use(record, client)
             if holder in core.own_holders(record) and max(client.told, now - LOCAL_USE) < since:
                 self._lead_back(book, record, client, holder or b"", now)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from pytinc.wire.ethernet import IPV4, IPV6
+
 IPV4_HEADER_SIZE: Final = 20
 IPV6_HEADER_SIZE: Final = 40
 PROTOCOL_ICMP: Final = 1
@@ -34,6 +36,9 @@ UDP_CHECKSUM: Final = 6
 DONT_FRAGMENT: Final = 0x4000
 MORE_FRAGMENTS: Final = 0x2000
 OFFSET_MASK: Final = 0x1FFF
+
+DESTINATIONS: Final = {IPV4: slice(30, 34), IPV6: slice(38, 54)}
+"""Where the destination address is in an untagged frame, by EtherType."""
 
 
 def checksum(data: bytes) -> int:
