@@ -16,6 +16,7 @@ MEMBERS: list[dict[str, Any]] = [
         "balance": "failover",
         "weight": 10,
         "clients": None,
+        "flows": None,
     },
     {
         "node": "node_2",
@@ -26,6 +27,7 @@ MEMBERS: list[dict[str, Any]] = [
         "balance": "failover",
         "weight": 10,
         "clients": None,
+        "flows": None,
     },
     {
         "node": "node_3",
@@ -36,6 +38,7 @@ MEMBERS: list[dict[str, Any]] = [
         "balance": "failover",
         "weight": 10,
         "clients": None,
+        "flows": None,
     },
     {
         "node": "node_4",
@@ -46,6 +49,7 @@ MEMBERS: list[dict[str, Any]] = [
         "balance": "failover",
         "weight": 10,
         "clients": None,
+        "flows": None,
     },
 ]
 CHECKS: list[dict[str, Any]] = [

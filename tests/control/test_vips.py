@@ -45,6 +45,7 @@ MEMBER: dict[str, Any] = {
     "balance": "client",
     "weight": 20,
     "clients": 34,
+    "flows": None,
 }
 CHECK: dict[str, Any] = {
     "check": "http://127.0.0.1/health",

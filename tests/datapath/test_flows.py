@@ -9,9 +9,11 @@ import pytest
 
 from datapath.four_nodes import FAR, NEAR, OWN, World
 from datapath.super_frames import Super, frame_run, super_frame
+from pytinc.datapath import flows as module
 from pytinc.datapath.flow_table import OLD_MAC_LIFE, FlowMember, FlowRule, FlowTable
-from pytinc.datapath.flows import redirect, redirect_run
+from pytinc.datapath.flows import redirect_run
 from pytinc.datapath.super_frames import SuperFrame, take
+from pytinc.datapath.switch import _groups_by_header
 
 VIP, CLIENT, ELSE = (bytes((10, 0, 0, last)) for last in (1, 9, 77))
 VIP6, CLIENT6 = (bytes.fromhex("fd00") + bytes(13) + bytes((last,)) for last in (1, 9))
@@ -35,6 +37,13 @@ def frame(to: bytes, destination: bytes = VIP, *, port: int = 80, flags: int = 0
         return to + OWN + b"\x86\xdd" + packet.ljust(size, b"\0")
     packet = b"\x45\0\0\x28" + bytes((0, 0, 0x40, 0, 64, 6, 0, 0)) + CLIENT + destination + segment
     return to + OWN + b"\x08\0" + packet.ljust(size, b"\0")
+
+
+def redirect(flows: FlowTable, frames: list[bytes], now: float) -> list[bytes]:
+    """Return the frames as the switch gives them to their owners."""
+    groups = module.redirect(flows, _groups_by_header(frames), now)
+    assert all(each.startswith(header) for header, group in groups for each in group)
+    return [each for _, group in groups for each in group]
 
 
 def run_of(*frames: bytes) -> list[bytes]:
@@ -110,7 +119,7 @@ def test_the_mac_of_a_former_member_is_remembered_while_it_is_used() -> None:
 
 def known(*frames: bytes) -> FlowTable:
     flows = table()
-    redirect(flows, frames, NOW)
+    redirect(flows, list(frames), NOW)
     return flows
 
 

@@ -1155,11 +1155,11 @@ def test_the_generated_flows_go_to_members_whole_and_one_by_one() -> None:
     expected = {"frame to another", "run, whole", "run, to another", "super-frame to another", "fragments"}
     seen: set[str] = set()
 
-    def one_frame(table: FlowTable, frame: bytes, name: bytes | None, now: float) -> bytes | None:
-        mac = to_member(table, frame, name, now)
-        if mac is not None:
+    def some_frames(table: FlowTable, groups: list[flows.Group], now: float) -> list[flows.Group]:
+        made = to_members(table, groups, now)
+        if [header for header, _ in made] != [header for header, _ in groups]:
             seen.add("frame to another")
-        return mac
+        return made
 
     def one_run(table: FlowTable, run: FrameRun, now: float) -> bool:
         before = run.header
@@ -1175,8 +1175,8 @@ def test_the_generated_flows_go_to_members_whole_and_one_by_one() -> None:
         if fast.table.flows is not None and fast.table.flows._fragmented:
             yield "fragments"
 
-    to_member, to_member_as_a_run = flows._member, flows.redirect_run
+    to_members, to_member_as_a_run = flows.redirect, flows.redirect_run
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(flows, "_member", one_frame)
+        patch.setattr(flows, "redirect", some_frames)
         patch.setattr(flows, "redirect_run", one_run)
         assert missing_in(flow_plans(), flow_steps, expected, look) == set()

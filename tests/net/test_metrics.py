@@ -130,7 +130,7 @@ def test_there_is_no_failover_duration_before_the_first_failover() -> None:
 
 MEMBERS = (
     MemberView("alpha", MemberState.DRAIN, 150, None, True),
-    MemberView("beta", MemberState.ACTIVE, 100, 0.3, True, clients=9),
+    MemberView("beta", MemberState.ACTIVE, 100, 0.3, True, clients=9, flows=5),
     MemberView("gamma", MemberState.FAULT, 50, 9.0, False),
     MemberView("delta", MemberState.INIT, 50, 0.1, True),
 )
@@ -149,7 +149,7 @@ SERVED = VirtualIpView(
     transition_counts=(("silent", 2), ("drain", 1)),
 )
 FOREIGN = VirtualIpView("fd00::1", "epsilon", None, 1, False, None, (), (), 0, ())
-POLICY = PolicyView(draining=True, addresses=(SERVED, FOREIGN))
+POLICY = PolicyView(draining=True, addresses=(SERVED, FOREIGN), flows=6, flows_evicted=2)
 
 
 def test_virtual_ips_are_exported() -> None:
@@ -169,6 +169,8 @@ def test_virtual_ips_are_exported() -> None:
     assert of("pytinc_vip_member_up") == {"alpha": 1, "beta": 1, "gamma": 0, "delta": 1}
     assert of("pytinc_vip_member_healthy") == {"alpha": 1, "beta": 1, "gamma": 0, "delta": 0}
     assert of("pytinc_vip_member_clients") == {"beta": 9}
+    assert of("pytinc_vip_member_flows") == {"beta": 5}
+    assert (vips["pytinc_vip_flows",], vips["pytinc_vip_flows_evicted_total",]) == (6, 2)
     assert of("pytinc_vip_transitions_total") == {"silent": 2, "drain": 1}
 
 

@@ -32,7 +32,7 @@ from pytinc.vip.views import (
 )
 
 MEMBERS = (
-    MemberView("node_1", MemberState.BACKUP, 150, None, True, "client", 20, 7),
+    MemberView("node_1", MemberState.BACKUP, 150, None, True, "client", 20, 7, 90),
     MemberView("node_2", MemberState.ACTIVE, 100, 0.3104, True),
     MemberView("node_3", MemberState.FAULT, 50, 9.0, False),
 )
@@ -74,6 +74,7 @@ def test_the_rows_have_whole_numbers_and_words() -> None:
                 "balance": "client",
                 "weight": 20,
                 "clients": 7,
+                "flows": 90,
             },
             {
                 "node": "node_2",
@@ -84,6 +85,7 @@ def test_the_rows_have_whole_numbers_and_words() -> None:
                 "balance": "failover",
                 "weight": 10,
                 "clients": None,
+                "flows": None,
             },
             {
                 "node": "node_3",
@@ -94,6 +96,7 @@ def test_the_rows_have_whole_numbers_and_words() -> None:
                 "balance": "failover",
                 "weight": 10,
                 "clients": None,
+                "flows": None,
             },
         ],
         "checks": [

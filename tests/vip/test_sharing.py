@@ -262,6 +262,23 @@ def test_connections_of_a_client_go_on_at_the_member_that_gives_it_away_while_th
     assert stage.sharing.taken_over(stage.known, present, until) == {}
 
 
+@pytest.mark.parametrize("guarded", [True, False], ids=["pytinc", "C"])
+def test_a_client_whose_own_node_spreads_its_flows_is_not_led_back_and_has_no_former_member(
+    guarded: bool,
+) -> None:
+    stage = Stage(owner="alpha")
+    stage.set("alpha", balance=Balance.FLOW)
+    if guarded:
+        stage.mesh.guards.add("cee")
+    stage.hear(Assigned(REMOTE, ip_of(REMOTE), id_of("beta")))
+    stage.mesh.uses[MINE, REMOTE, VIP] = stage.now
+    stage.sharing.used(stage.record, stage.client(), MINE, stage.now)
+    assert stage.told() == ({} if guarded else {REMOTE: BETA})
+    stage.hear(Assigned(REMOTE, ip_of(REMOTE), id_of("me")), sequence=2)
+    former = stage.sharing.taken_over(stage.known, {id_of("beta"): BETA}, stage.now)
+    assert former.keys() == (set() if guarded else {REMOTE + VIP})
+
+
 def test_a_client_without_a_former_member_has_no_connections_elsewhere() -> None:
     stage = Stage(owner="alpha")
     stage.hear(Assigned(REMOTE, ip_of(REMOTE), id_of("me")))

@@ -96,6 +96,8 @@ def _member_words(member: Values, address: Values) -> str:
     shares = "" if address["balance"] == Balance.FAILOVER.word else f", weight {member['weight']}"
     if member["clients"] is not None:
         shares += f", {member['clients']} clients"
+    if member["flows"] is not None:
+        shares += f", {member['flows']} flows of this node"
     other = member["balance"] != address["balance"]
     differs = f", configured with balance={member['balance']}" if other else ""
     return f"{member['node']}, {member_state(member)}, priority {member['priority']}{shares}, {when}{differs}"

@@ -80,9 +80,10 @@ MEMBER_FIELDS: Final[Fields] = {
     "balance": WORD,
     "weight": COUNT,
     "clients": COUNT_OR_NONE,
+    "flows": COUNT_OR_NONE,
 }
-"""The fields of each member; ``heard_ms`` is null for the node that answers, ``clients`` where they are not
-shared or not known."""
+"""The fields of each member; ``heard_ms`` is null for the node that answers, ``clients`` and ``flows`` where
+they are not shared or not known."""
 CHECK_FIELDS: Final[Fields] = {
     "check": WORD,
     "well": _FLAG_OR_NONE,

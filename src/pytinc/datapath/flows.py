@@ -21,8 +21,6 @@ from pytinc.wire.ethernet import DESTINATION, ETHERTYPE, IPV6
 from pytinc.wire.ip import DESTINATIONS, PROTOCOL_TCP, PROTOCOL_UDP, TCP_NOT_IN_THE_MIDDLE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from pytinc.datapath.runs import FrameRun
 
 _PLAIN_V4: Final = b"\x08\x00\x45"
@@ -43,40 +41,55 @@ _UDP: Final = bytes((PROTOCOL_UDP,))
 _Fields = tuple[bytes, bytes, bytes, bytes, bytes, int]
 
 
-def redirect(table: FlowTable, frames: Sequence[bytes], now: float) -> list[bytes]:
-    """Return the frames, those of flows with the MACs of their members."""
-    redirected: list[bytes] = []
+Group = tuple[bytes, list[bytes]]
+"""Frames with one Ethernet header, after it."""
+
+
+def redirect(table: FlowTable, groups: list[Group], now: float) -> list[Group]:
+    """Return frames of our stations in groups, those of flows with the MACs of their members."""
+    redirected: list[Group] = []
+    for header, frames in groups:
+        if header[DESTINATION] in table.macs:
+            redirected += _redirect_group(table, header, frames, now)
+        else:
+            redirected.append((header, frames))
+    return redirected
+
+
+def _redirect_group(table: FlowTable, header: bytes, frames: list[bytes], now: float) -> list[Group]:
+    to = header[DESTINATION]
+    groups: list[Group] = []
     last: _Fields | None = None
-    mac: bytes | None = None
+    group: list[bytes] = []
+    mac = present = b""
     for frame in frames:
         fields = _fields(frame)
         if fields is None or fields != last:
             name = None if fields is None else _plain_flow(fields)
-            mac = _member(table, frame, name, now)
+            mac = _member(table, to, frame, name, now)
             # What holds for a plain frame holds for all that follow it and have the same fields.
             last = None if name is None else fields
-        redirected.append(frame if mac is None else mac + frame[6:])
-    return redirected
+        if mac != present:
+            present, group = mac, []
+            groups.append((mac + header[6:], group))
+        group.append(frame if mac == to else mac + frame[6:])
+    return groups
 
 
-def _member(table: FlowTable, frame: bytes, name: bytes | None, now: float) -> bytes | None:
-    """Return the MAC that a frame gets; None: it keeps its own. ``name``: of its flow if it is plain."""
-    to = frame[DESTINATION]
-    until = table.macs.get(to)
-    if until is None:
-        return None
+def _member(table: FlowTable, to: bytes, frame: bytes, name: bytes | None, now: float) -> bytes:
+    """Return the MAC that a frame gets; ``to``: its own, ``name``: of its flow if it is plain."""
     mac = None if name is None else table.known(name, now)
     if mac is None:
         where = DESTINATIONS.get(frame[ETHERTYPE])
         if where is None or frame[where] not in table.addresses:
-            return None
+            return to
         packet = flow.parse(frame)
         mac = None if packet is None else table.member(packet, now)
         if mac is None:
-            return None
-    if until < math.inf:
+            return to
+    if table.macs[to] != math.inf:
         table.note_use(to, now)
-    return None if mac == to else mac
+    return mac
 
 
 def redirect_run(table: FlowTable, run: FrameRun, now: float) -> bool:

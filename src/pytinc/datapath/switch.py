@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Final
 
 from pytinc.datapath import flows
 from pytinc.datapath.delivery import Delivery
-from pytinc.datapath.flow_table import FlowTable
 from pytinc.datapath.guard import note_uses, screen
 from pytinc.datapath.hand_over import former_member
 from pytinc.datapath.output import Output
@@ -60,7 +59,7 @@ class Switch:
         guard = table.guard
         groups = _groups_by_header(frames)
         if from_device and table.flows is not None:
-            groups = _to_members(table.flows, groups, now)
+            groups = flows.redirect(table.flows, groups, now)
         waiting: dict[PeerSlot, list[bytes]] = {}
         for header, group in groups:
             if len(header) < HEADER_SIZE:
@@ -174,19 +173,6 @@ class Switch:
         if owner is me:
             return self._delivery.run_to_device(source, run, out)
         return self._delivery.run_to_owner(source, owner, run, now, out)
-
-
-def _to_members(
-    table: FlowTable, groups: list[tuple[bytes, list[bytes]]], now: float
-) -> list[tuple[bytes, list[bytes]]]:
-    """Return groups in which the frames of flows have the MACs of their members."""
-    redirected: list[tuple[bytes, list[bytes]]] = []
-    for header, group in groups:
-        if header[DESTINATION] in table.macs:
-            redirected += _groups_by_header(flows.redirect(table, group, now))
-        else:
-            redirected.append((header, group))
-    return redirected
 
 
 def _groups_by_header(frames: Sequence[bytes]) -> list[tuple[bytes, list[bytes]]]:

@@ -346,6 +346,14 @@ def _of_policy(policy: PolicyView) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "pytinc_vip_draining", "1 if this node was told to serve nothing.", policy.draining
     )
+    yield GaugeMetricFamily(
+        "pytinc_vip_flows", "Flows of this node's stations that it shares among members.", policy.flows
+    )
+    yield CounterMetricFamily(
+        "pytinc_vip_flows_evicted",
+        "Flows that were forgotten before their time, as there were too many.",
+        policy.flows_evicted,
+    )
     for name, text, value_of in _VIP_GAUGES:
         gauge = GaugeMetricFamily(name, text, labels=["address"])
         for vip in policy.addresses:
@@ -390,6 +398,11 @@ def _vip_members(vips: tuple[VirtualIpView, ...]) -> Iterator[Metric]:
     clients = GaugeMetricFamily(
         "pytinc_vip_member_clients", "Clients of the member, where the members share them.", labels=labels
     )
+    flows = GaugeMetricFamily(
+        "pytinc_vip_member_flows",
+        "Flows of this node's stations that the member has, where the members share them.",
+        labels=labels,
+    )
     for vip in vips:
         members = [member.node for member in vip.members]
         for name in dict.fromkeys(members if vip.owner is None else [*members, vip.owner]):
@@ -400,7 +413,9 @@ def _vip_members(vips: tuple[VirtualIpView, ...]) -> Iterator[Metric]:
             healthy.add_metric(key, member.state in _HEALTHY)
             if member.clients is not None:
                 clients.add_metric(key, member.clients)
-    yield from (owners, up, healthy, clients)
+            if member.flows is not None:
+                flows.add_metric(key, member.flows)
+    yield from (owners, up, healthy, clients, flows)
 
 
 def _vip_checks(vips: tuple[VirtualIpView, ...]) -> Iterator[Metric]:

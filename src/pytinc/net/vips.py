@@ -98,6 +98,7 @@ def _member(view: MemberView) -> Values:
         "balance": view.balance,
         "weight": view.weight,
         "clients": view.clients,
+        "flows": view.flows,
     }
 
 

@@ -184,12 +184,12 @@ class Sharing:
         self, book: _Book, record: AddressRecord, client: Client, holder: bytes, now: float
     ) -> None:
         member = book.member_of(client)
-        if member is not None and member.mac != holder and not self._sends_flows(book, client):
+        if member is not None and member.mac != holder and not self._sends_flows(book.known, client):
             self._tell(book, record, [client], now)
 
-    def _sends_flows(self, book: _Book, client: Client) -> bool:
+    def _sends_flows(self, known: Address, client: Client) -> bool:
         """Tell whether a client's own node sends its flows to all members (`pytinc.vip.flows`)."""
-        core, is_flow = self._core, book.known.balance is Balance.FLOW
+        core, is_flow = self._core, known.balance is Balance.FLOW
         return is_flow and (core.is_local(client) or core.is_guarded(client))
 
     def answered(self, record: AddressRecord) -> frozenset[bytes] | None:
@@ -215,6 +215,7 @@ class Sharing:
             client.mac + known.address: (present[client.former], client.moved + HAND_OVER_TIME)
             for client in record.clients.values()
             if client.member == self._core.my_id
+            and not self._sends_flows(known, client)
             and client.former is not None
             and client.former in present
             and now < client.moved + HAND_OVER_TIME
