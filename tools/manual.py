@@ -22,10 +22,12 @@ from pytinc.wire.virtual_ip import (
     DEFAULT_RISE,
     DEFAULT_STATUS,
     DEFAULT_TIMEOUT,
+    DEFAULT_WEIGHT,
     KEYS,
     MAX_CHECKS,
     MAX_PRIORITY,
     MAX_VIRTUAL_IPS,
+    MAX_WEIGHT,
 )
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -169,10 +171,17 @@ VARIABLE_TEXTS = {
 }
 
 VIRTUAL_IP_TEXTS = {
+    "node": "The line is about this node, which runs tinc's daemon, and not about the own node, which speaks "
+    "for it as its guardian.",
     "priority": f"1 to {MAX_PRIORITY}; {DEFAULT_PRIORITY} is the default. The highest one of the members "
     "that are well serves, when a new one is needed.",
     "preempt": "no (the default), or the seconds for which this node must have been well until it takes the "
     "address from a member of lower priority.",
+    "balance": "failover (the default): one member serves all clients; client: each client gets a member; "
+    "flow: each TCP connection or UDP flow does, where the client's node is pytinc. The word of the owner "
+    "counts.",
+    "weight": f"1 to {MAX_WEIGHT}; {DEFAULT_WEIGHT} is the default. The share of clients or flows, relative "
+    "to the other members.",
     "check": f"A health check of this node, at most {MAX_CHECKS} of them; all must be well. tcp:PORT, "
     "tcp:HOST:PORT or tcp:[IPV6]:PORT: a connection is accepted, without HOST at the virtual address itself. "
     "http://... or https://...: GET returns an expected status and text. exec:SCRIPT: a file of the "

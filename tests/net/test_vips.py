@@ -71,6 +71,7 @@ def test_the_rows_have_whole_numbers_and_words() -> None:
                 "alive": True,
                 "balance": "client",
                 "weight": 20,
+                "guardian": None,
             },
             {
                 "node": "node_2",
@@ -80,6 +81,7 @@ def test_the_rows_have_whole_numbers_and_words() -> None:
                 "alive": True,
                 "balance": "failover",
                 "weight": 10,
+                "guardian": None,
             },
             {
                 "node": "node_3",
@@ -89,11 +91,19 @@ def test_the_rows_have_whole_numbers_and_words() -> None:
                 "alive": False,
                 "balance": "failover",
                 "weight": 10,
+                "guardian": None,
             },
         ],
         "checks": [
-            {"check": "tcp:80", "well": True, "detail": "", "took_us": 412, "since_ms": 312500},
-            {"check": "exec:check", "well": None, "detail": "", "took_us": None, "since_ms": None},
+            {"check": "tcp:80", "node": None, "well": True, "detail": "", "took_us": 412, "since_ms": 312500},
+            {
+                "check": "exec:check",
+                "node": None,
+                "well": None,
+                "detail": "",
+                "took_us": None,
+                "since_ms": None,
+            },
         ],
         "clients": 12,
         "transitions": [

@@ -78,16 +78,19 @@ MEMBER_FIELDS: Final[Fields] = {
     "alive": FLAG,
     "balance": WORD,
     "weight": COUNT,
+    "guardian": WORD_OR_NONE,
 }
 """The fields of each member; ``heard_ms`` is null for the node that answers."""
 CHECK_FIELDS: Final[Fields] = {
     "check": WORD,
+    "node": WORD_OR_NONE,
     "well": _FLAG_OR_NONE,
     "detail": WORD,
     "took_us": COUNT_OR_NONE,
     "since_ms": COUNT_OR_NONE,
 }
-"""The fields of each health check; ``check`` is the text of the configuration."""
+"""The fields of each health check; ``check`` is the text of the configuration, ``node`` the ward that it is
+about, or null."""
 TRANSITION_FIELDS: Final[Fields] = {
     "ago_ms": COUNT,
     "state": WORD_OR_NONE,

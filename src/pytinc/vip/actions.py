@@ -176,6 +176,7 @@ class Rules:
     withheld: frozenset[bytes] = frozenset()
     left: frozenset[bytes] = frozenset()
     absent: frozenset[bytes] = frozenset()
+    answering: Mapping[bytes, frozenset[str]] = field(default_factory=dict)
     own: frozenset[bytes] = frozenset()
     in_use: Mapping[bytes, bytes] = field(default_factory=dict)
     lenient: bool = False

@@ -38,6 +38,10 @@ class Governed(NamedTuple):
     """The node that was chosen; None: nobody is there."""
     serving: frozenset[str]
     """All nodes that serve clients: the owner alone, or with a balance all members that are well."""
+    speaker: str | None = None
+    """The node that speaks for the owner: itself, or its guardian."""
+    quiet: frozenset[str] = frozenset()
+    """Members that are pytinc nodes: the answers of their hosts leave them only while they serve."""
 
 
 class Silenced(NamedTuple):
@@ -171,6 +175,23 @@ class Core:
         """Tell whether the members of an address, if it has any, let a node serve it."""
         governed = self.governed.get(address)
         return governed is None or node in governed.serving
+
+    def speaks(self, address: bytes) -> bool:
+        """Tell whether this node speaks for the owner of an address: it tells the clients."""
+        governed = self.governed.get(address)
+        return governed is not None and governed.speaker == self.me
+
+    def is_contested(self, record: AddressRecord) -> bool:
+        """Tell whether hosts answer for an address that do not serve it, as tinc's daemon lets them."""
+        governed = self.governed.get(record.address)
+        if governed is None:
+            return False
+        owners = {self.mesh.owner(mac) for mac in record.holders}
+        return not owners <= {None, *governed.serving, *governed.quiet}
+
+    def mac_of(self, record: AddressRecord, node: str | None) -> bytes | None:
+        """Return the MAC address at which the host of a node has an address; None if it has not answered."""
+        return min((mac for mac in record.holders if self.mesh.owner(mac) == node), default=None)
 
     def is_well(self, mac: bytes) -> bool:
         """Tell whether the node of a holder is known to be there now."""

@@ -239,6 +239,7 @@ class Review:
             moves.withdrawn | self._policy.withheld,
             moves.gone,
             self._absent(shared),
+            self._answering(),
             frozenset(senders),
             in_use,
             core.own.has_more,
@@ -253,6 +254,17 @@ class Review:
             for mac in record.holders
             if core.mesh.owner(mac) in core.left or not core.may_serve(record.address, core.mesh.owner(mac))
         )
+
+    def _answering(self) -> dict[bytes, frozenset[str]]:
+        """Return the nodes whose hosts are believed, for each address that a member serves.
+
+        The nodes of other members keep the answers of their hosts, but tinc's daemon does not.
+        """
+        return {
+            address: governed.serving | governed.quiet
+            for address, governed in self._core.governed.items()
+            if governed.owner is not None
+        }
 
     def _note_use(self, record: AddressRecord, in_use: dict[bytes, bytes], now: float) -> None:
         """Note the holder that our stations use; `NO_HOLDER` if it is not the same for all."""

@@ -182,11 +182,13 @@ class MemberView:
     """How its configuration wants the clients to be shared."""
     weight: int = DEFAULT_WEIGHT
     """Its share."""
+    guardian: str | None = None
+    """The node that speaks for it; None: it speaks for itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckView:
-    """A health check of this node."""
+    """A health check that this node runs."""
 
     text: str
     """As configured."""
@@ -198,6 +200,8 @@ class CheckView:
     """How long the last run took."""
     since_s: float | None
     """Seconds since the result changed last."""
+    node: str | None = None
+    """The ward that it looks at; None: the own node."""
 
 
 @dataclass(frozen=True, slots=True)
