@@ -329,13 +329,17 @@ class TestAppendPublicKey:
         assert beta is not None
         assert beta.public_key == KEY
 
-    def test_a_missing_host_file_is_made(self, base: Path) -> None:
-        tree = ConfigTree(str(base))
-        tree.append_public_key("beta", KEY_TEXT)
-        beta = tree.host_settings("beta")
-        assert beta is not None
-        assert beta.public_key == KEY
-        assert mode_of(base / "hosts/beta") == 0o644
+    def test_no_host_file_is_made(self, base: Path) -> None:
+        ConfigTree(str(base)).append_public_key("beta", KEY_TEXT)
+        assert not (base / "hosts/beta").exists()
+
+    @pytest.mark.parametrize(
+        "text", ["Subnet\n", "Ed25519PublicKey = short\n", "ed25519publickeyfile = /nowhere\n"]
+    )
+    def test_a_file_in_which_a_further_key_would_not_count_does_not_grow(self, base: Path, text: str) -> None:
+        (base / "hosts/beta").write_text(text)
+        ConfigTree(str(base)).append_public_key("beta", KEY_TEXT)
+        assert (base / "hosts/beta").read_text() == text
 
     def test_what_cannot_be_read_is_not_overwritten(self, base: Path) -> None:
         (base / "hosts/beta").mkdir()

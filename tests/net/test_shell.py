@@ -419,8 +419,8 @@ def test_files_and_log_lines_are_written_in_order(on_loop: OnLoop, log: LogLines
         async with world(log) as w:
             addresses = (Address("192.0.2.1", "655"),)
             w.do(AppendPublicKey("b", "KEY"), SaveAddressCache("b", addresses), Log(2, "info", "done"))
-            assert w.files.done == [("b", "KEY"), ("b", addresses)]
             assert log == [(2, "info", "done")]
+            await until(lambda: w.files.done == [("b", "KEY"), ("b", addresses)])
 
     on_loop(main)
 
@@ -454,7 +454,16 @@ def test_a_full_disk_is_only_reported(on_loop: OnLoop, log: LogLines) -> None:
         async with world(log) as w:
             w.files.broken = True
             w.do(AppendPublicKey("b", "KEY"), SaveAddressCache("b", ()))
-            assert log == [(0, "error", "disk full"), (1, "warning", "disk full")]
+            await until(lambda: log == [(0, "error", "disk full"), (1, "warning", "disk full")])
+
+    on_loop(main)
+
+
+def test_what_was_learned_just_before_the_end_is_saved(on_loop: OnLoop, log: LogLines) -> None:
+    async def main() -> None:
+        async with world(log) as w:
+            w.do(AppendPublicKey("b", "KEY"), SaveAddressCache("b", ()))
+        assert w.files.done == [("b", "KEY"), ("b", ())]
 
     on_loop(main)
 

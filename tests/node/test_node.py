@@ -123,7 +123,7 @@ def test_a_node_that_comes_is_logged_with_its_address_and_one_that_goes_loses_it
     beta.hang_up()
     assert "Node beta (10.99.0.2 port 655) became unreachable" in alpha.logged(1)
     assert (peer.address, peer.slot.address, peer.options) == (None, None, 0)
-    assert (peer.session, peer.slot.minmtu, peer.version) == (None, 0, 0)
+    assert (peer.slot.session, peer.slot.minmtu, peer.version) == (None, 0, 0)
     assert peer.last_state_change == int(WALL_START) + 9
     assert alpha.node.table.direct == ()
 

@@ -50,10 +50,12 @@ def test_a_learned_one_serves_until_there_is_one_in_the_host_file(alpha: Core) -
     assert known(alpha, "beta") == WRITTEN.raw
 
 
-def test_nobody_logs_in_without_a_host_file_though_the_key_was_learned(alpha: Core) -> None:
+def test_nobody_logs_in_with_a_learned_key(alpha: Core) -> None:
     alpha.peers["beta"].learned_key = LEARNED.text
     with pytest.raises(AuthenticationError, match=r"unknown identity \(beta\)"):
         PublicKeys(alpha).for_login("beta")
+    files(alpha)["beta"] = HostSettings("beta")
+    assert PublicKeys(alpha).for_login("beta") is None
     files(alpha)["beta"] = HostSettings("beta", public_key=WRITTEN.raw)
     key = PublicKeys(alpha).for_login("beta")
     assert key is not None

@@ -57,17 +57,17 @@ def test_the_age_of_a_key_begins_with_the_handshake_that_made_it(stage: MakeStag
     assert peer.valid_key
     assert peer.key_since == 3.0
     alpha.now = 20.0
-    peer.note_key(alpha.now)
+    far.say_records([bytes(60)])
     assert peer.key_since == 3.0
     alpha.now = 40.0
     assert far.session is not None
     far.session.force_rekey()
     far.say_records(far.session.take_output())
     far.finish()
-    peer.note_key(alpha.now)
     assert peer.key_since == 40.0
-    alpha.now = 50.0
-    peer.note_key(alpha.now)
+    session = peer.slot.session
+    assert session is not None
+    peer.note_key(session, 50.0)
     assert peer.key_since == 40.0
 
 

@@ -80,7 +80,7 @@ def test_what_makes_no_sense_is_ignored(pair: tuple[Stage, Scripted, Scripted], 
     assert beta.say(line) == []
     assert gamma.lines == []
     assert not beta.closed
-    assert alpha.node.peers["beta"].session is None
+    assert alpha.node.peers["beta"].slot.session is None
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,12 @@ import pytest
 
 from node.conftest import FarEnd, Stage
 from pytinc.config.settings import HostSettings
-from pytinc.crypto.keys import PrivateKey
+from pytinc.crypto.keys import EphemeralKey, PrivateKey
 from pytinc.node.actions import AppendPublicKey
+from pytinc.node.records import ANSWER_BURST
 from pytinc.node.sessions import (
     COLLISION_WINDOW,
+    CROSSED_RETRY,
     KEY_ANSWER_WINDOW,
     REKEY_SPACING,
     SESSION_RETRY,
@@ -23,6 +25,8 @@ from pytinc.node.sessions import (
 )
 from pytinc.protocol.sptps.handshake import Role
 from pytinc.wire import b64
+from pytinc.wire.address import Address
+from pytinc.wire.records import TYPE_HANDSHAKE, format_kex
 from pytinc.wire.requests import AnsKey, ReqKey
 
 if TYPE_CHECKING:
@@ -131,6 +135,18 @@ def test_an_unknown_key_is_asked_for_once_a_second_and_then_used_and_saved(
     assert requests(beta, "stranger") == 1
 
 
+def test_the_key_of_a_node_without_a_host_file_serves_for_its_session_but_is_not_saved(
+    unknown: tuple[Stage, Scripted],
+) -> None:
+    alpha, beta = unknown
+    del alpha.hosts.files["stranger"]
+    beta.say("15 stranger alpha 19", f"15 stranger alpha 20 {STRANGER.public.text}")
+    assert alpha.asked(AppendPublicKey) == []
+    beta.heard()
+    request(alpha, "stranger")
+    assert requests(beta, "stranger") == 1
+
+
 @pytest.mark.parametrize(("wait", "taken"), [(KEY_ANSWER_WINDOW, 1), (KEY_ANSWER_WINDOW + 0.1, 0)])
 def test_an_answer_that_comes_too_late_is_not_taken(
     unknown: tuple[Stage, Scripted], wait: float, taken: int
@@ -179,14 +195,50 @@ def test_who_asks_for_a_key_gets_one(stage: MakeStage) -> None:
     assert works(alpha, far)
 
 
-def test_a_new_request_replaces_the_session(stage: MakeStage) -> None:
+def test_a_new_session_replaces_the_old_one_at_once_when_the_peer_has_signed_it(stage: MakeStage) -> None:
     alpha = stage("beta")
     beta = alpha.neighbour("beta")
-    old = FarEnd(beta).open()
-    alpha.now += 100
-    new = FarEnd(beta).open()
-    assert works(alpha, new)
+    old, new = FarEnd(beta).open(), FarEnd(beta)
+    new.say(ReqKey("beta", "alpha", 15, b64.encode(new.make(Role.INITIATOR).start()[0])))
+    assert works(alpha, old)
+    assert works(alpha, new.finish())
     assert not works(alpha, old)
+
+
+def forged(alpha: Stage) -> bytes:
+    """Return a first handshake record of which nobody can tell that it is not the peer's."""
+    kex = format_kex(alpha.rng.randbytes(32), EphemeralKey(alpha.rng.randbytes(32)).public)
+    return bytes(4) + bytes([TYPE_HANDSHAKE]) + kex
+
+
+def test_forged_requests_neither_harm_the_session_nor_pile_up(stage: MakeStage) -> None:
+    alpha = stage("beta", "evil")
+    beta, evil = alpha.neighbour("beta"), alpha.neighbour("evil")
+    far = FarEnd(beta).open()
+    beta.heard()
+    alpha.now += 1.0
+    for _ in range(1000):
+        evil.say(ReqKey("beta", "alpha", 15, b64.encode(forged(alpha))))
+    assert works(alpha, far)
+    assert sum(line.startswith("16 ") for line in beta.heard()) == ANSWER_BURST
+    peer = alpha.node.peers["beta"]
+    assert (peer.asking, peer.waiting_for_key) == (None, False)
+    # The true peer is answered again soon.
+    alpha.now += 1.0
+    assert works(alpha, FarEnd(beta).open())
+
+
+def test_forged_requests_do_not_keep_us_from_asking_for_a_key(stage: MakeStage) -> None:
+    alpha = stage("beta", "evil")
+    beta, evil = alpha.neighbour("beta"), alpha.neighbour("evil")
+    asked = 0
+    for tick in range(100):
+        alpha.now = tick / 10
+        evil.say(ReqKey("beta", "alpha", 15, b64.encode(forged(alpha))))
+        request(alpha, "beta")
+        asked += requests(beta)
+    assert asked >= 2
+    assert works(alpha, FarEnd(beta).open())
 
 
 def test_a_request_with_a_bad_record_changes_nothing(stage: MakeStage) -> None:
@@ -212,6 +264,34 @@ def test_the_compression_that_a_peer_asks_for_is_noted(stage: MakeStage) -> None
     assert (peer.out_compression, peer.slot.compression) == (9, 9)
 
 
+@pytest.mark.parametrize("asked", [False, True])
+def test_an_answer_that_proves_nothing_changes_nothing(stage: MakeStage, asked: bool) -> None:
+    alpha = stage("beta", "evil")
+    beta, evil = alpha.neighbour("beta"), alpha.neighbour("evil")
+    far = FarEnd(beta)
+    if asked:
+        request(alpha, "beta")  # so that a first record is taken
+    else:
+        far.open()
+    peer = alpha.node.peers["beta"]
+    address = peer.address
+    for record in (bytes(70), bytes(3), bytes(4) + b"\0data", forged(alpha)):
+        seen = Address("10.6.6.6", "666")
+        evil.say(AnsKey("beta", "alpha", b64.encode(record), -1, -1, -1, 9, seen))
+    assert (peer.out_compression, peer.slot.compression, peer.address) == (0, 0, address)
+    if not asked:
+        assert works(alpha, far)
+
+
+def test_a_bad_first_answer_does_not_keep_out_the_true_one(stage: MakeStage) -> None:
+    alpha = stage("beta", "evil")
+    beta, evil = alpha.neighbour("beta"), alpha.neighbour("evil")
+    request(alpha, "beta")
+    for record in (bytes(4) + b"\0data", bytes(4) + b"\x80short"):
+        evil.say(AnsKey("beta", "alpha", b64.encode(record), -1, -1, -1, 0))
+    assert works(alpha, FarEnd(beta).answer())
+
+
 # -- requests that cross --
 
 
@@ -232,6 +312,44 @@ def test_the_node_whose_name_sorts_first_keeps_its_own_request() -> None:
     assert works(alpha, ours.answer())
 
 
+def tick(node: Stage) -> None:
+    node.call(lambda node, now: node.tick(now))
+
+
+def test_a_request_that_crossed_and_was_lost_is_repeated_soon() -> None:
+    alpha, beta = crossed("alpha")
+    FarEnd(beta).open()  # a request, which alpha ignores
+    beta.heard()
+    alpha.now += CROSSED_RETRY - 0.01
+    tick(alpha)
+    assert requests(beta) == 0
+    alpha.now += 0.01
+    assert alpha.node.sessions.next_deadline() == pytest.approx(alpha.now)
+    tick(alpha)
+    assert works(alpha, FarEnd(beta).answer())
+
+
+def test_a_request_that_crossed_and_was_answered_is_not_repeated() -> None:
+    alpha, beta = crossed("alpha")
+    ours = FarEnd(beta)
+    FarEnd(beta).open()
+    assert works(alpha, ours.answer())
+    beta.heard()
+    alpha.now += CROSSED_RETRY
+    tick(alpha)
+    assert requests(beta) == 0
+
+
+def test_asking_again_does_not_disturb_a_session_that_is_almost_ready() -> None:
+    omega, beta = crossed("omega")
+    theirs = FarEnd(beta)
+    first = theirs.make(Role.INITIATOR).start()
+    beta.say(ReqKey("beta", "omega", 15, b64.encode(first[0])))
+    peer = omega.node.peers["beta"]
+    omega.call(lambda node, now: node.sessions.start(peer, now))
+    assert works(omega, theirs.finish())
+
+
 @pytest.mark.parametrize("peer_yields", [True, False])
 def test_the_other_one_holds_both_sessions_until_the_peer_shows_which_it_goes_on_with(
     peer_yields: bool,
@@ -242,7 +360,8 @@ def test_the_other_one_holds_both_sessions_until_the_peer_shows_which_it_goes_on
     beta.say(ReqKey("beta", "omega", 15, b64.encode(first[0])))
     far = FarEnd(beta).answer() if peer_yields else theirs.finish()
     assert works(omega, far)
-    assert omega.node.peers["beta"].collision is None
+    peer = omega.node.peers["beta"]
+    assert (peer.asking, peer.answering) == (None, None)
 
 
 def test_a_request_that_comes_later_does_not_cross() -> None:
@@ -349,17 +468,22 @@ def fail(alpha: Stage, peer: Peer, now: float) -> None:
     alpha.call(lambda node, now: node.sessions.failed(peer, now))
 
 
-def test_keys_are_given_up_when_only_bad_records_came_for_three_seconds(stage: MakeStage) -> None:
+def test_a_new_key_is_asked_for_when_only_bad_records_came_for_three_seconds(stage: MakeStage) -> None:
     alpha = stage("beta")
     beta = alpha.neighbour("beta")
-    FarEnd(beta).open()
+    far = FarEnd(beta).open()
     peer = alpha.node.peers["beta"]
     for now in (20.0, 21.0, 20.0 + SILENCE):
         fail(alpha, peer, now)
         assert restarts(alpha, beta) == 0
     fail(alpha, peer, 20.1 + SILENCE)
     assert restarts(alpha, beta) == 1
-    assert not peer.valid_key
+    assert works(alpha, far)  # a forger may have made the bad ones
+    alpha.now += 2.0
+    alpha.call(lambda node, now: node.tunnels.upkeep(peer, now, search_mtu=False))
+    alpha.call(lambda node, now: node.meta_output.flush())
+    new = FarEnd(beta).answer()  # to a second request
+    assert works(alpha, new)
 
 
 def test_something_good_in_between_saves_them(stage: MakeStage) -> None:
@@ -375,17 +499,29 @@ def test_something_good_in_between_saves_them(stage: MakeStage) -> None:
 
 
 @pytest.mark.parametrize(("wait", "count"), [(SESSION_RETRY, 0), (SESSION_RETRY + 0.1, 1)])
-def test_a_bad_answer_restarts_the_session_unless_it_has_just_begun(
+def test_a_bad_answer_repeats_the_request_unless_it_has_just_been_sent(
     stage: MakeStage, wait: float, count: int
 ) -> None:
     alpha = stage("beta")
     beta = alpha.neighbour("beta")
-    far = FarEnd(beta).open()
+    request(alpha, "beta")
     alpha.now += wait
     beta.heard()
-    far.say_records([bytes(60)])
+    FarEnd(beta).say_records([bytes(60)])
     assert restarts(alpha, beta) == count
-    assert alpha.node.peers["beta"].valid_key is (count == 0)
+
+
+def test_bad_answers_while_a_key_is_in_use_count_like_bad_records(stage: MakeStage) -> None:
+    alpha = stage("beta")
+    beta = alpha.neighbour("beta")
+    far = FarEnd(beta).open()
+    beta.heard()
+    counts = []
+    for now in (20.0, 20.0 + SILENCE, 20.1 + SILENCE, 30.0 + SILENCE, 30.2 + SILENCE):
+        alpha.now = now
+        far.say_records([bytes(60)])
+        counts.append(restarts(alpha, beta))
+    assert counts == [0, 0, 1, 0, 0]
 
 
 def test_an_answer_without_a_question_is_ignored(stage: MakeStage) -> None:
@@ -393,7 +529,7 @@ def test_an_answer_without_a_question_is_ignored(stage: MakeStage) -> None:
     beta = alpha.neighbour("beta")
     FarEnd(beta).say_records([bytes(60)])
     assert restarts(alpha, beta) == 0
-    assert alpha.node.peers["beta"].session is None
+    assert not alpha.node.peers["beta"].waiting_for_key
 
 
 def test_a_node_that_comes_back_has_no_keys_and_is_asked_at_once(stage: MakeStage) -> None:
@@ -403,7 +539,7 @@ def test_a_node_that_comes_back_has_no_keys_and_is_asked_at_once(stage: MakeStag
     peer = alpha.node.peers["beta"]
     beta.hang_up()
     assert not peer.valid_key
-    assert peer.session is None
+    assert not peer.waiting_for_key
     again = alpha.neighbour("beta")
     request(alpha, "beta")
     assert requests(again) == 1

@@ -157,5 +157,5 @@ def test_of_a_node_that_is_forgotten_neither_key_nor_address_is_left(stage: Make
     peer = alpha.node.peers["beta"]
     alpha.node.tunnels.forget_peer(peer)
     assert not peer.valid_key
-    assert (peer.session, peer.slot.address) == (None, None)
+    assert (peer.slot.session, peer.slot.address) == (None, None)
     assert alpha.node.table.confirmed == {}

@@ -270,10 +270,10 @@ class SimNode:
             case actions.RunScript(name, environment):
                 self.scripts.append((name, dict(environment)))
             case actions.AppendPublicKey(peer, key):
-                known = self.hosts.files.get(peer, HostSettings(peer))
                 from pytinc.crypto.keys import PublicKey
 
-                self.hosts.files[peer] = replace(known, public_key=PublicKey.from_text(key).raw)
+                raw = PublicKey.from_text(key).raw
+                self.hosts.files[peer] = replace(self.hosts.files[peer], public_key=raw)
             case actions.SaveAddressCache(peer, addresses):
                 self.hosts.caches[peer] = addresses
 

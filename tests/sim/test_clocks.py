@@ -58,13 +58,13 @@ def logged(sim: SimNode, text: str) -> list[str]:
 @pytest.mark.parametrize("name", NAMES)
 def test_setting_the_wall_clock_costs_no_connection_no_key_and_no_frame(name: str, leap: float) -> None:
     mesh, _, left, right = running_mesh()
-    sessions = [left.node.peers["right"].session, right.node.peers["left"].session]
+    sessions = [left.node.peers["right"].slot.session, right.node.peers["left"].slot.session]
     assert None not in sessions
     forget(mesh)
     mesh.nodes[name].wall_offset += leap
     assert all(hears(mesh, left, right) and hears(mesh, right, left) for _ in range(60))
     assert all(not logged(sim, "Closing") and not logged(sim, "Awaking") for sim in mesh.nodes.values())
-    assert [left.node.peers["right"].session, right.node.peers["left"].session] == sessions
+    assert [left.node.peers["right"].slot.session, right.node.peers["left"].slot.session] == sessions
 
 
 @pytest.mark.parametrize("leap", [HOURS, 0, -HOURS])
@@ -89,7 +89,7 @@ def test_a_reload_closes_connections_with_a_new_host_file_whatever_the_wall_cloc
 def test_a_node_that_slept_dials_at_once_and_asks_for_new_keys(seconds: float, udp: bool) -> None:
     # A node with confirmed UDP starts with its best address again anyway.
     mesh, hub, left, right = running_mesh(tcp_only=not udp)
-    session = left.node.peers["right"].session
+    session = left.node.peers["right"].slot.session
     forget(mesh)
     left.sleep(seconds)
     mesh.run(seconds)
@@ -99,7 +99,7 @@ def test_a_node_that_slept_dials_at_once_and_asks_for_new_keys(seconds: float, u
     assert not logged(left, "re-establish")
     assert hears(mesh, left, right) or hears(mesh, left, right)
     assert hears(mesh, right, left)
-    assert left.node.peers["right"].session is not session
+    assert left.node.peers["right"].slot.session is not session
 
 
 def test_a_node_that_slept_and_was_dialled_returns_after_the_wait_of_the_others() -> None:

@@ -8,10 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pytinc.crypto.keys import EphemeralKey
 from pytinc.node import actions
 from pytinc.protocol import graph, switch
+from pytinc.wire import b64
 from pytinc.wire.address import Address
 from pytinc.wire.datagram import node_id
+from pytinc.wire.records import format_kex
 from sim.simulator import Mesh, RequestCounter, SimNode, ethernet
 
 BROADCAST = b"\xff" * 6
@@ -141,7 +144,7 @@ def test_a_broken_request_costs_only_the_connection_of_its_sender(line: str) -> 
 def test_forged_and_broken_key_messages_change_nothing() -> None:
     mesh, evil, one, two = mesh_with_insider()
     assert_honest_nodes_talk(mesh, one, two)
-    before = two.node.peers["one"].session
+    before = two.node.peers["one"].slot.session
     junk = "A" * 94
     shout(
         mesh,
@@ -157,9 +160,26 @@ def test_forged_and_broken_key_messages_change_nothing() -> None:
         "22 two one 10.9.9.9 655",
         "23 two one 600",
     )
-    assert two.node.peers["one"].session is before
+    assert two.node.peers["one"].slot.session is before
     assert two.hosts.files["evil"].public_key == evil.key.public.raw
     assert_honest_nodes_talk(mesh, one, two)
+
+
+def test_a_tunnel_works_while_handshakes_are_forged_in_the_name_of_both_ends() -> None:
+    mesh, evil, one, two = mesh_with_insider()
+    assert_honest_nodes_talk(mesh, one, two)
+    text = bytes(400)  # compresses well
+    for _ in range(20):
+        kex = b64.encode(bytes(4) + b"\x80" + format_kex(bytes(32), EphemeralKey(bytes(31) + b"\1").public))
+        pairs = ("one two", "two one")
+        shout(mesh, evil, *(f"15 {pair} 15 {kex}" for pair in pairs))
+        shout(mesh, evil, *(f"16 {pair} {'A' * 94} -1 -1 -1 9 10.9.9.9 655" for pair in pairs))
+        two.frames.clear()
+        one.frames.clear()
+        one.send_frame(ethernet(TWO, ONE, text))
+        two.send_frame(ethernet(ONE, TWO, text))
+        mesh.run(0.1)
+        assert (two.frames, one.frames) == ([ethernet(TWO, ONE, text)], [ethernet(ONE, TWO, text)])
 
 
 def test_a_stranger_that_sends_a_byte_a_second_is_disconnected() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from pytinc.config.settings import HostSettings
 from pytinc.node import views
 from pytinc.node.records import Peer
 from pytinc.wire.requests import Number
@@ -107,7 +108,7 @@ def test_key_requests_that_cross_with_a_node_that_always_yields_end_with_keys(yi
     as_we_do = sessions.answer
 
     def as_c_does(peer: Peer, record: bytes, now: float) -> bool:
-        peer.waiting_for_key = False
+        peer.asking = None
         return as_we_do(peer, record, now)
 
     sessions.answer = as_c_does  # type: ignore[method-assign]
@@ -201,13 +202,13 @@ def test_new_keys_under_traffic_rarely_lose_a_frame() -> None:
     mesh = hub_and_leaves(2, key_expire=3)
     one, two = mesh.nodes["leaf0"], mesh.nodes["leaf1"]
     chat(mesh, one, two)
-    before = one.node.peers["leaf1"].session
+    before = one.node.peers["leaf1"].slot.session
     with RequestCounter() as counter:
         # Ten key exchanges. No node can open a record under the new key that overtakes the SIG on its way
         # over the hub.
         assert chat(mesh, one, two, 30) >= 0.99
     assert counter.sent[Number.ANS_KEY] >= 6 * 10
-    assert one.node.peers["leaf1"].session is before
+    assert one.node.peers["leaf1"].slot.session is before
 
 
 def test_expired_keys_are_renewed_for_one_peer_after_the_other() -> None:
@@ -217,12 +218,14 @@ def test_expired_keys_are_renewed_for_one_peer_after_the_other() -> None:
         mesh.add(f"leaf{number}", connect_to=["hub"], key_expire=10_000)
     mesh.start()
     mesh.run(30)
-    changes = {name: peer.session.key_changes for name, peer in hub.node.peers.items() if peer.session}
+    changes = {
+        name: peer.slot.session.key_changes for name, peer in hub.node.peers.items() if peer.slot.session
+    }
     assert len(changes) == 20
     renewed: list[int] = []
     while mesh.now < 55:
         mesh.run(0.2)
-        now = {name: hub.node.peers[name].session.key_changes for name in changes}  # type: ignore[union-attr]
+        now = {name: hub.node.peers[name].slot.session.key_changes for name in changes}  # type: ignore[union-attr]
         renewed.append(sum(now[name] > changes[name] for name in changes))
         changes = now
     assert sum(renewed) == 20
@@ -302,9 +305,10 @@ def test_scripts_run_in_the_order_of_tinc_with_their_environment() -> None:
 def test_a_node_without_the_others_key_learns_it_over_the_mesh() -> None:
     mesh = hub_and_leaves(2)
     one, two = mesh.nodes["leaf0"], mesh.nodes["leaf1"]
-    del one.hosts.files["leaf1"], two.hosts.files["leaf0"]
+    del one.hosts.files["leaf1"]
+    two.hosts.files["leaf0"] = HostSettings("leaf0")
     chat(mesh, one, two, 4)
-    assert one.hosts.files["leaf1"].public_key == two.key.public.raw
+    assert "leaf1" not in one.hosts.files
     assert two.hosts.files["leaf0"].public_key == one.key.public.raw
     assert chat(mesh, one, two) == 1.0
 

@@ -477,3 +477,18 @@ def _is_quiet(world: World) -> bool:
     except (AssertionError, ValueError):
         return False
     return True
+
+
+def test_a_client_that_was_cut_off_while_another_member_took_over_is_told_when_it_returns() -> None:
+    world = build("members")  # the client's node acts as a C node
+    first = world.settled()
+    world.mesh.underlay.cut.add("n5")
+    world.mesh.run(12)
+    world.node(first).crash()
+    world.mesh.run(5)
+    (second,) = (name for name in world.serving() if name != first)
+    world.mesh.underlay.cut.discard("n5")
+    world.mesh.run_until(lambda: world.node("n5").node.peers[second].reachable, 60)
+    world.mesh.run(2)
+    assert world.used() == second
+    assert world.ping.lost(world.mesh.now - 1, world.mesh.now - 0.2) == 0

@@ -91,3 +91,29 @@ def test_many_clients_are_told_in_portions() -> None:
         PACE,
         10,
     ]
+
+
+def test_the_clients_of_a_node_that_has_come_are_told_and_nobody_else() -> None:
+    stage = Stage(REMOTE, OTHER)
+    stage.mesh.owners[OTHER] = "dee"
+    stage.announcing.welcome(stage.record, MINE, "dee", 1.0)
+    told = stage.play()
+    assert list(told) == [round(1.0 + delay, 3) for delay in ROUNDS]
+    for messages in told.values():
+        assert [message.to for message in messages] == [OTHER]
+
+
+def test_nodes_that_come_one_after_the_other_are_told_together() -> None:
+    stage = Stage(REMOTE, OTHER)
+    stage.mesh.owners[OTHER] = "dee"
+    for node in ("cee", "dee"):
+        stage.announcing.welcome(stage.record, MINE, node, 1.0)
+    stage.announcing.tick(1.0)
+    assert {message.to for message in stage.sent()} == {REMOTE, OTHER}
+
+
+def test_nobody_is_welcomed_by_a_member_that_does_not_serve_any_more() -> None:
+    stage = Stage(REMOTE)
+    stage.announcing.welcome(stage.record, MINE, "cee", 1.0)
+    stage.announcing.stop(VIP)
+    assert stage.play() == {}

@@ -285,14 +285,21 @@ class ConfigTree:
         """Add a learned public key to a node's host file. Raises `ConfigError`.
 
         See docs/tinc-program.md, "Configuration files".
+
+        Nothing is done without a host file, because only the operator decides who may log in. Nor is
+        anything done if the file is bad or names a key, even an unusable one: a further line would not count.
         """
         path = self.host_path(name)
         try:
             text = _read(path)
         except FileNotFoundError:
-            text = ""
+            return
         except OSError as error:
             raise ConfigError(f"Cannot open config file {path}: {error.strerror}", path) from error
+        entries, problem = parse_text(text, path)
+        pool = Pool(entries)
+        if problem is not None or pool.first("Ed25519PublicKey") or pool.first("Ed25519PublicKeyFile"):
+            return
         if text and not text.endswith("\n"):
             text += "\n"
         write_atomic(path, f"{text}\n{_ADDED_BY_US}\nEd25519PublicKey = {key_text}\n")

@@ -25,9 +25,9 @@ from pytinc.control.messages import (
     TrafficRow,
 )
 from pytinc.control.vips import Order
-from pytinc.errors import ConfigError
 from pytinc.net import shared, statistics, vips
 from pytinc.net.checks import HealthChecks, ScriptCommand
+from pytinc.net.file_writer import FileWriter
 from pytinc.net.hostnames import HostNames
 from pytinc.net.log import LogFunction
 from pytinc.net.marks import groups_by_mark
@@ -70,10 +70,13 @@ MAX_CAPTURED: Final = 1024
 
 
 class HostFiles(HostSource, Protocol):
-    """Stores what the node learns; `pytinc.config.store.ConfigTree` in the daemon."""
+    """Stores what the node learns; `pytinc.config.store.ConfigTree` in the daemon.
+
+    What is declared here is called in a thread.
+    """
 
     def append_public_key(self, name: str, key_text: str) -> None:
-        """Add a learned key to a host file."""
+        """Add a learned key to a host file that exists and names no key."""
 
     def save_address_cache(self, name: str, addresses: tuple[Address, ...]) -> None:
         """Replace the address cache of a node."""
@@ -100,6 +103,7 @@ class Shell:
     ) -> None:
         self.node = node
         self._files = files
+        self._writer = FileWriter(loop, log)
         self._loop = loop
         self._log = log
         self._clock = clock
@@ -189,6 +193,7 @@ class Shell:
         self.node.stop(self._clock())
         self.settle()
         self._deadline.cancel()
+        self._writer.close()
         self.meta.close_all()
         for listener in self._listeners:
             listener.close()
@@ -397,17 +402,21 @@ class Shell:
         self._run_script(action.name, action.environment)
 
     def _on_append_public_key(self, action: AppendPublicKey) -> None:
-        try:
-            self._files.append_public_key(action.peer, action.key)
-        except ConfigError as error:
-            self._log(0, "error", str(error))
+        self._writer.add(
+            f"hosts/{action.peer}",
+            lambda: self._files.append_public_key(action.peer, action.key),
+            0,
+            "error",
+        )
 
     def _on_save_address_cache(self, action: SaveAddressCache) -> None:
-        try:
-            self._files.save_address_cache(action.peer, action.addresses)
-        except ConfigError as error:
-            # The cache is only a short cut, and a daemon without privileges may never be able to write it.
-            self._log(1, "warning", str(error))
+        # The cache is only a short cut, and a daemon without privileges may never be able to write it.
+        self._writer.add(
+            f"cache/{action.peer}",
+            lambda: self._files.save_address_cache(action.peer, action.addresses),
+            1,
+            "warning",
+        )
 
     def _on_withdrawn(self, action: Withdrawn) -> None:
         self._withdrawn.set()

@@ -78,7 +78,7 @@ class RunScript:
 
 @dataclass(frozen=True, slots=True)
 class AppendPublicKey:
-    """Append a learned Ed25519 public key (43 characters) to the host file of ``peer``."""
+    """Append a learned Ed25519 public key (43 characters) to the host file of ``peer``, which exists."""
 
     peer: str
     key: str

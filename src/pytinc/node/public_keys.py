@@ -18,12 +18,16 @@ class PublicKeys:
         host = self._core.hosts.host_settings(name)
         if host is not None and host.public_key is not None:
             return PublicKey(host.public_key)
-        # One that was learned just now, or could not be written there.
         peer = self._core.peers.get(name)
         return None if peer is None or peer.learned_key is None else PublicKey.from_text(peer.learned_key)
 
     def for_login(self, name: str) -> PublicKey | None:
-        """Return the key a peer must log in with; `AuthenticationError` if it has no host file."""
-        if self._core.hosts.host_settings(name) is None:
+        """Return the key a peer must log in with; None if its host file has none.
+
+        `AuthenticationError` if it has no host file. A learned key that is not in the host file does not
+        count: any node of the mesh may have told it.
+        """
+        host = self._core.hosts.host_settings(name)
+        if host is None:
             raise AuthenticationError(f"peer has unknown identity ({name}): no readable host file")
-        return self.of(name)
+        return None if host.public_key is None else PublicKey(host.public_key)

@@ -15,6 +15,7 @@ from pytinc.protocol.meta import MetaConnection, State
 from pytinc.protocol.outgoing import Outgoing
 from pytinc.protocol.pmtu import PathMtu
 from pytinc.protocol.sptps.datagram import DatagramSession
+from pytinc.vip.allowance import Allowance
 from pytinc.wire.address import Address
 from pytinc.wire.requests import OptionBits, options_version
 
@@ -24,6 +25,9 @@ SPTPS_VERSION: Final = 2
 """Protocol minor from which on nodes have SPTPS sessions with each other."""
 RELAY_VERSION: Final = 4
 """Protocol minor from which on datagrams carry node ids and can be relayed."""
+ANSWER_BURST: Final = 10
+ANSWER_RATE: Final = 10
+"""How many requests for a session are answered at once, and in each second, for one node."""
 
 
 class Peer:
@@ -34,7 +38,9 @@ class Peer:
 
     __slots__ = (
         "address",
-        "collision",
+        "answering",
+        "answers",
+        "asking",
         "connection",
         "failed_since",
         "failure_mark",
@@ -60,12 +66,10 @@ class Peer:
         "roaming",
         "roaming_sent",
         "route",
-        "session",
         "slot",
         "takes_records",
         "udp_info_sent",
         "virtual_ips",
-        "waiting_for_key",
     )
 
     def __init__(self, name: str, slot: PeerSlot, path: PathMtu) -> None:
@@ -84,11 +88,14 @@ class Peer:
         self.last_state_change = 0
         """Wall-clock second in which it last became reachable or unreachable."""
         # Datagram session.
-        self.session: DatagramSession | None = None
-        self.collision: DatagramSession | None = None
-        """Session we answered while our own request was unanswered (crossing REQ_KEYs)."""
-        self.waiting_for_key = False
+        self.asking: DatagramSession | None = None
+        """The session that we asked for last, until it has keys; the one in use is in the slot."""
+        self.answering: DatagramSession | None = None
+        """The session that it asked for last, until it has keys: nothing proves before who asked."""
+        self.answers = Allowance(ANSWER_BURST, ANSWER_RATE)
+        """How often we answer when it asks."""
         self.last_req_key = NEVER
+        """When we last asked, or got a new session."""
         self.key_attempts = 0
         self.key_since = NEVER
         """When the present key of the session in the slot came into force, as far as handshakes told."""
@@ -147,11 +154,13 @@ class Peer:
         """We have a key to send to it."""
         return self.slot.session is not None
 
-    def note_key(self, now: float) -> None:
+    @property
+    def waiting_for_key(self) -> bool:
+        """A handshake is under way that we asked for, or that is to give us the first key."""
+        return self.asking is not None or (self.answering is not None and not self.valid_key)
+
+    def note_key(self, session: DatagramSession, now: float) -> None:
         """Remember when a key came into force: after each message of a handshake, for statistics."""
-        session = self.session
-        if session is None:
-            return
         if session is not self.slot.session or session.key_changes != self.keys_noted:
             self.key_since, self.keys_noted = now, session.key_changes
 

@@ -33,6 +33,8 @@ COLLISION_WINDOW: Final = 2.0
 
 See docs/protocol-meta.md, "Colliding requests".
 """
+CROSSED_RETRY: Final = 0.5
+"""Seconds after which we ask again if requests crossed and ours seems to be lost."""
 KEY_ASK_INTERVAL: Final = 1.0
 """Seconds between two requests for a node's public key."""
 KEY_ANSWER_WINDOW: Final = 30.0
@@ -64,14 +66,15 @@ class Sessions:
         """Nodes that are due for a new key, in order."""
         self._next_rekey = math.inf
         self._rekey_step = 0.0
+        self._crossed: dict[str, float] = {}
+        """Nodes whose request was ignored because it crossed ours, and when we ask again."""
 
     # -- starting --
 
     def forget(self, peer: Peer) -> None:
         """Drop all keys with ``peer``."""
-        peer.session = peer.collision = peer.slot.session = None
+        peer.asking = peer.answering = peer.slot.session = None
         peer.slot.assembly = None
-        peer.waiting_for_key = False
         peer.last_req_key = NEVER
         peer.key_attempts = 0
         peer.failed_since = NEVER
@@ -92,23 +95,22 @@ class Sessions:
         self.start(peer, now)
 
     def start(self, peer: Peer, now: float) -> None:
-        """Start a new session as initiator: REQ_KEY with the first handshake record."""
+        """Start a new session as initiator: REQ_KEY with the first handshake record.
+
+        The session in use stays until the peer has signed its part of the new one.
+        """
         core = self._core
         key = self._key_of(peer, now)
         if key is None:
             return
-        self._begin(peer, now)
+        peer.last_req_key = now
+        peer.failed_since = peer.slot.upkeep_due = NEVER
         peer.key_attempts += 1
-        session = peer.session = self._make_session(Role.INITIATOR, peer, key)
-        (first,) = session.start()
+        # A session that the peer has asked for may be almost ready: it stays.
+        peer.asking = self._make_session(Role.INITIATOR, peer, key)
+        (first,) = peer.asking.start()
         request = ReqKey(core.me.name, peer.name, Number.REQ_KEY, b64.encode(first))
         self._meta_output.send_towards(peer, request.format())
-
-    def _begin(self, peer: Peer, now: float) -> None:
-        peer.collision = peer.slot.session = None
-        peer.waiting_for_key = True
-        peer.last_req_key = now
-        peer.failed_since = NEVER
 
     def _make_session(self, role: Role, peer: Peer, key: PublicKey) -> DatagramSession:
         me = self._core.me.name
@@ -159,83 +161,88 @@ class Sessions:
             return
         core.log(2, "info", f"Learned Ed25519 public key from {peer.name}")
         peer.learned_key = text
-        core.act(AppendPublicKey(peer.name, text))
+        # Whoever has a host file may log in, so none is made: an insider could announce nodes that do not
+        # exist, give us keys for them, and come back as one of them after its own file is gone.
+        if core.hosts.host_settings(peer.name) is not None:
+            core.act(AppendPublicKey(peer.name, text))
 
     # -- handshakes --
 
     def answer(self, peer: Peer, record: bytes, now: float) -> bool:
-        """Answer a node that starts a session with us (REQ_KEY 15); False if it was ignored or refused."""
+        """Answer a node that starts a session with us (REQ_KEY 15); False if it was ignored or refused.
+
+        Any node can say this in another one's name, so nothing that works is given up yet.
+        """
         core = self._core
-        key = self._key_of(peer, now)
+        key = self._key_of(peer, now) if peer.answers.take(now) else None
         if key is None:
             return False
-        ours = peer.session
-        crossing = (
-            ours is not None
-            and ours.role is Role.INITIATOR
-            and peer.waiting_for_key
-            and now - peer.last_req_key < COLLISION_WINDOW
-        )
+        crossing = peer.asking is not None and now - peer.last_req_key < COLLISION_WINDOW
         if crossing and core.me.name < peer.name:
-            # The other side yields: a C node always does, a pytinc node by the order of names.
+            # The other side yields: a C node always does, a pytinc node by the order of names. But ours may
+            # be lost, if a node on the way did not know yet that the peer is there: `tick` asks again.
             core.log(3, "debug", f"Key requests crossed with {peer.name}, keeping ours")
+            self._crossed.setdefault(peer.name, now + CROSSED_RETRY)
             return False
         session = self._make_session(Role.RESPONDER, peer, key)
         output = session.start()
         if not session.receive_handshake(record):
             core.log(5, "debug", f"Bad key request from {peer.name}")
             return False
-        if crossing:
-            # We cannot know whether the other side yields (a C node) or keeps its own: hold both
-            # sessions until the first answer tells by its sequence number.
-            peer.collision = session
-        else:
-            self._begin(peer, now)
-            peer.key_attempts = 1
-            peer.session = session
+        if not crossing:
+            # In the other case we cannot know whether the other side yields (a C node) or keeps its own: the
+            # session whose handshake it goes on with is the one that counts.
+            peer.asking = None
+            if not peer.valid_key and peer.answering is None:
+                # Leave it time. Further requests do not count, or forged ones would keep us from asking.
+                peer.last_req_key, peer.key_attempts = now, 1
+        peer.answering = session
         self._send_handshake(peer, output + session.take_output())
         return True
 
     def receive(self, peer: Peer, record: bytes, compression: int, now: float) -> bool:
-        """Take a handshake record that came over the mesh (ANS_KEY); False if it was ignored or refused."""
-        self._settle_collision(peer, record)
-        session = peer.session
-        if session is None:
+        """Take a handshake record that came over the mesh (ANS_KEY); tell whether it is authentic.
+
+        Each session takes only what belongs to it. The first record of a handshake (KEX) is not authentic
+        before the next one, which has a signature.
+        """
+        for session in (peer.asking, peer.answering, peer.slot.session):
+            if session is not None and session.receive_handshake(record):
+                break
+        else:
+            self._refuse(peer, now)
+            return False
+        self._send_handshake(peer, session.take_output())
+        if not session.key_changes:
             return False
         peer.out_compression = compression
         peer.slot.compression = usable(compression)
-        if not session.receive_handshake(record):
-            self.restart_after_failure(peer, now)
-            return False
-        self._send_handshake(peer, session.take_output())
+        peer.note_key(session, now)
+        if peer.slot.session is not session:
+            self._use(peer, session, now)
         return True
+
+    def _refuse(self, peer: Peer, now: float) -> None:
+        """Act on a record that belongs to no session: the peer may have another one, or somebody forges."""
+        if peer.valid_key:
+            self.failed(peer, now)
+        elif peer.waiting_for_key:
+            self.restart_after_failure(peer, now)
+
+    def _use(self, peer: Peer, session: DatagramSession, now: float) -> None:
+        """Seal and open with a new session from now on."""
+        peer.slot.session = session
+        peer.asking = peer.answering = None
+        peer.last_req_key = now
+        peer.key_attempts = 0
+        peer.failed_since = peer.slot.upkeep_due = NEVER
+        self._core.log(3, "info", f"SPTPS key exchange with {peer.name} successful")
 
     def send_answers(self, peer: Peer) -> None:
         """Send what the session answers to a handshake record that came by UDP."""
         session = peer.slot.session
         if session is not None:
             self._send_handshake(peer, session.take_output())
-
-    def _settle_collision(self, peer: Peer, record: bytes) -> None:
-        """Decide by the first answer which of two crossing sessions goes on (sequence number 0: ours)."""
-        if peer.collision is None:
-            return
-        if int.from_bytes(record[:4], "big") != 0:
-            peer.session = peer.collision
-        peer.collision = None
-
-    def take_key(self, peer: Peer, now: float) -> bool:
-        """Use the session of a handshake once it has a key to send with; tell whether it is new."""
-        peer.note_key(now)
-        session = peer.session
-        if session is None or not session.can_send or peer.slot.session is session:
-            return False
-        peer.slot.session = session
-        peer.waiting_for_key = False
-        peer.key_attempts = 0
-        peer.slot.upkeep_due = NEVER
-        self._core.log(3, "info", f"SPTPS key exchange with {peer.name} successful")
-        return True
 
     def _send_handshake(self, peer: Peer, records: list[bytes]) -> None:
         me = self._core.me.name
@@ -253,9 +260,9 @@ class Sessions:
             self.start(peer, now)
 
     def failed(self, peer: Peer, now: float) -> None:
-        """Records from a peer's proved address do not open: restart if nothing good comes either.
+        """Records of a peer do not open, though keys are in force: restart if nothing good comes either.
 
-        A forger can make single records fail; only silence of the true peer makes us drop the keys.
+        A forger can make single records fail; only the silence of the true peer counts.
         """
         if peer.failed_since == NEVER or peer.slot.in_packets != peer.failure_mark:
             peer.failed_since, peer.failure_mark = now, peer.slot.in_packets
@@ -284,13 +291,18 @@ class Sessions:
             self._next_rekey = now
 
     def next_deadline(self) -> float:
-        """Return when the next key of `rekey_all` is due."""
-        return self._next_rekey
+        """Return when `tick` has something to do."""
+        return min([self._next_rekey, *self._crossed.values()])
 
     def tick(self, now: float) -> None:
-        """Renew the keys that are due. Called by `Tunnels.tick`."""
-        if now < self._next_rekey:
-            return
+        """Renew the keys that are due, and ask again where requests crossed. Called by `Tunnels.tick`."""
+        for name, due in [each for each in self._crossed.items() if now >= each[1]]:
+            del self._crossed[name]
+            peer = self._core.peers.get(name)
+            if peer is None or peer.asking is None or not peer.reachable:
+                continue
+            if peer.last_req_key <= due - CROSSED_RETRY:  # it is still the request that was crossed
+                self.start(peer, now)
         while self._rekeys and now >= self._next_rekey:
             peer = self._core.peers.get(self._rekeys.popleft())
             if peer is not None:

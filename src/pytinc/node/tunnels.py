@@ -73,7 +73,8 @@ class Tunnels:
             return
         if peer.is_neighbour and peer.slot.tcp_only:
             return
-        if not peer.valid_key:
+        needs_key = peer.waiting_for_key or not peer.valid_key
+        if needs_key:
             self._sessions.request(peer, now)
         elif now >= peer.fast_until or not core.settings.fast_tag:
             self._probes.use_forms(peer, Capability.NONE)
@@ -82,11 +83,11 @@ class Tunnels:
             relay = core.of_slot(peer.slot.relay)
             if relay.version >= RELAY_VERSION:
                 self.upkeep(relay, now, search_mtu=search_mtu)
-            peer.slot.upkeep_due = relay.slot.upkeep_due if peer.valid_key else now
+            peer.slot.upkeep_due = now if needs_key else relay.slot.upkeep_due
             return
         if peer.valid_key:
             self._probes.send_due(peer, now, search_mtu=search_mtu)
-        peer.slot.upkeep_due = peer.path.next_upkeep(now) if peer.valid_key else now
+        peer.slot.upkeep_due = now if needs_key else peer.path.next_upkeep(now)
         nexthop = core.peers[peer.route.nexthop]
         if not peer.slot.confirmed and nexthop is not peer and nexthop.version >= RELAY_VERSION:
             self.upkeep(nexthop, now, search_mtu=search_mtu)
@@ -108,13 +109,16 @@ class Tunnels:
 
         ``reflexive`` is the peer's UDP address as a relay on the way sees it.
         """
+        before = peer.slot.session
         if not self._sessions.receive(peer, record, compression, now):
             return
-        if self._sessions.take_key(peer, now) and peer.session and peer.session.role is Role.INITIATOR:
+        session = peer.slot.session
+        if session is not None and session is not before and session.role is Role.INITIATOR:
             # tinc waits for the next packet; a path that is proved now will not delay that one.
             # The responder's key arrives only after its last message, so it waits for our probe.
             self.upkeep(peer, now, search_mtu=True)
-        if peer.valid_key and reflexive is not None and reflexive.is_usable and reflexive != peer.address:
+        is_news = reflexive is not None and reflexive.is_usable and reflexive != peer.address
+        if is_news and not peer.slot.confirmed:
             self._addresses.set_address(peer, reflexive)
         self._path_info.send_mtu_info(self._core.me, peer, MTU_MAX, now)
 

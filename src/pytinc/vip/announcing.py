@@ -2,7 +2,8 @@
 
 Each known client is asked for its own address, in the name of the virtual one: a host that is asked for its
 own address always takes over the sender's MAC address, even if its entry is recent. Everybody else hears an
-announcement (RFC 5227, 2.3; RFC 4861, 7.2.6). A client whose frames have arrived is asked no more.
+announcement (RFC 5227, 2.3; RFC 4861, 7.2.6). A client whose frames have arrived is asked no more. The
+clients of a node that comes (back) into the mesh are asked as well: they have heard nothing meanwhile.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ class _Announcement:
     mac: bytes
     begin: float
     next: float
+    nodes: frozenset[str] | None = None
+    """Whose clients are told; None: everybody is."""
     round: int = 0
     queue: list[Client] = field(default_factory=list)
 
@@ -37,28 +40,42 @@ class Announcing:
     def __init__(self, core: Core) -> None:
         self._core = core
         self._open: dict[bytes, _Announcement] = {}
+        self._welcomes: dict[bytes, _Announcement] = {}
+        """Those for nodes that have just come."""
 
     def start(self, record: AddressRecord, mac: bytes, now: float) -> None:
         """Tell all clients, now and in later rounds, that ``mac`` has the address."""
         self._open[record.address] = _Announcement(record, mac, now, now)
 
+    def welcome(self, record: AddressRecord, mac: bytes, node: str, now: float) -> None:
+        """Tell the clients of a node that has just come, now and in later rounds."""
+        before = self._welcomes.get(record.address)
+        nodes = frozenset((node,)) if before is None or before.nodes is None else before.nodes | {node}
+        self._welcomes[record.address] = _Announcement(record, mac, now, now, nodes)
+
     def stop(self, address: bytes) -> None:
         """Somebody else serves the address."""
         self._open.pop(address, None)
+        self._welcomes.pop(address, None)
+
+    def _all(self) -> list[_Announcement]:
+        return [*self._open.values(), *self._welcomes.values()]
 
     def next_deadline(self) -> float:
         """Return when `tick` has something to do."""
-        return min((each.next for each in self._open.values()), default=math.inf)
+        return min((each.next for each in self._all()), default=math.inf)
 
     def tick(self, now: float) -> None:
         """Tell what is due."""
-        for announcement in [each for each in self._open.values() if now >= each.next]:
-            self._tell(announcement, now)
+        for announcement in self._all():
+            if now >= announcement.next:
+                self._tell(announcement, now)
 
     def _tell(self, this: _Announcement, now: float) -> None:
         core, record = self._core, this.record
         if not this.queue:
-            core.send(neighbour.announcement(this.mac, record.address))
+            if this.nodes is None:
+                core.send(neighbour.announcement(this.mac, record.address))
             this.queue = [client for client in record.clients.values() if self._is_to_be_told(this, client)]
             this.round += 1
         batch, this.queue = this.queue[:PACE], this.queue[PACE:]
@@ -71,11 +88,13 @@ class Announcing:
         elif this.round < len(ROUNDS):
             this.next = max(this.begin + ROUNDS[this.round], now + PAUSE)
         else:
-            self.stop(record.address)
+            (self._open if this.nodes is None else self._welcomes).pop(record.address)
 
     def _is_to_be_told(self, this: _Announcement, client: Client) -> bool:
         core, record = self._core, this.record
         owner = core.mesh.owner(client.mac)
         if owner is None or owner == core.me or client.mac in record.holders:
+            return False
+        if this.nodes is not None and owner not in this.nodes:
             return False
         return core.mesh.last_use(this.mac, client.mac, record.address) < this.begin

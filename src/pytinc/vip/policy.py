@@ -349,6 +349,8 @@ class Policy:
         """A node joined the graph, or left it."""
         if reachable:
             self._told.pop(node, None)
+            self._next_warm = now
+            self._welcome(node, now)
             for part in self._listeners():
                 part.contact(now)
             if self._was_alone:
@@ -686,6 +688,14 @@ class Policy:
             self._announcing.start(record, mac, now)
             self._announcing.tick(now)
 
+    def _welcome(self, node: str, now: float) -> None:
+        """Tell the clients of a node that has just come who serves: they may have heard nothing for long."""
+        for known in self._addresses.values():
+            speaking, record = self._speaking(known), self._core.table.get(known.address)
+            mac = None if speaking is None else self._mac(known, speaking)
+            if record is not None and mac is not None:
+                self._announcing.welcome(record, mac, node, now)
+
     def _mac(self, known: Address, node: str) -> bytes | None:
         """Return the MAC address of a member for which this node speaks."""
         record = self._core.table.get(known.address)
@@ -765,7 +775,8 @@ class Policy:
 
     def next_deadline(self) -> float:
         """Return when `tick` has something to do."""
-        return min(self._next_update, self._announcing.next_deadline(), *self._repeats[:1], math.inf)
+        warm = self._next_warm if self._listeners() else math.inf
+        return min(self._next_update, warm, self._announcing.next_deadline(), *self._repeats[:1])
 
     def tick(self, now: float) -> None:
         """Do what is due."""

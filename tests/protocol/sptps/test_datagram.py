@@ -192,12 +192,17 @@ def reach(delivered: int) -> dict[str, DatagramSession]:
 @pytest.mark.parametrize("case", NEGATIVE, ids=lambda case: case["about"])
 def test_a_single_delivery_has_the_result_of_the_vectors(case: dict[str, Any]) -> None:
     session, data = reach(case["delivered_before"])[case["who"]], bytes.fromhex(case["data"])
+    before, is_plain = session.window.next, not session.can_send
     record = session.receive(data)
     assert (record is not None) is case["ok"]
     assert STATES[session.state] == (case["after"]["state"], case["after"]["instate"])
-    assert session.window.next == case["after"]["inseqno"]
     if not case["ok"]:
         assert session.take_output() == []
+    if is_plain and not case["ok"]:
+        # In tinc the number is used up, so that a forged record keeps out the true one.
+        assert session.window.next == before
+    else:
+        assert session.window.next == case["after"]["inseqno"]
     batch = reach(case["delivered_before"])[case["who"]]
     assert batch.open_batch([b"prefix" + data], 6) == [record]
     by_tcp = reach(case["delivered_before"])[case["who"]]

@@ -215,13 +215,13 @@ class DatagramSession:
         if len(datagram) < PLAIN_DATAGRAM_MIN:
             return None
         seqno = int.from_bytes(datagram[:SEQNO_SIZE], "big")
-        if seqno != self.window.next:
+        if seqno != self.window.next or datagram[SEQNO_SIZE] != TYPE_HANDSHAKE:
             return None
-        # The number is used up, whatever the record contains.
-        self.window.accept(seqno)
-        if datagram[SEQNO_SIZE] != TYPE_HANDSHAKE:
-            return None
-        return self._advance(datagram[PLAIN_DATAGRAM_MIN:])
+        record = self._advance(datagram[PLAIN_DATAGRAM_MIN:])
+        if record is not None:
+            # Unlike in tinc, what is refused does not use the number up: the true record may follow.
+            self.window.accept(seqno)
+        return record
 
     def _judge(self, seqno: int, sealed: bytes, plaintext: bytes | None) -> Record | None:
         """Continue with a record after the likely way to open it; ``plaintext`` is None if that failed."""
