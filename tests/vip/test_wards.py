@@ -6,7 +6,7 @@ import pytest
 
 from pytinc.vip.health import Outcome
 from pytinc.vip.members import FAR_RECORD_LIFE, Address
-from pytinc.vip.own_member import INIT_TIME
+from pytinc.vip.own_member import INIT_TIME, LONGEST_INIT
 from pytinc.vip.views import MemberState
 from pytinc.vip.wards import LOOKS, Ward
 from pytinc.wire.datagram import node_id
@@ -78,6 +78,14 @@ def test_a_ward_whose_host_never_answers_is_absent_and_asked_for_less_and_less_o
     world.servers[VIP] = (BETA, GAMMA)
     world.until(100.0 + LOOKS[1] + 2)
     assert world.member("beta") is MemberState.BACKUP
+
+
+def test_a_guardian_that_has_just_started_waits_a_little_for_the_answer_of_a_ward() -> None:
+    world = Guardian(holders=())
+    world.until(LONGEST_INIT - 0.1)
+    assert world.member("beta") is MemberState.INIT
+    world.until(LONGEST_INIT + 1)
+    assert world.member("beta") is MemberState.ABSENT
 
 
 def test_a_ward_that_fails_its_check_is_replaced_and_its_result_is_its_own() -> None:

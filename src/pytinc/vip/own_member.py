@@ -50,12 +50,15 @@ class OwnMember:
         }
         self.config = config
 
+    @property
+    def latest_init(self) -> float:
+        """When this node listens no more, whatever happens."""
+        return self._started + LONGEST_INIT
+
     def contact(self, now: float) -> None:
         """Another node can be reached: listen to it before serving."""
         if now < self.init_until:
-            self.init_until = min(
-                max(self.init_until, now + INIT_AFTER_CONTACT), self._started + LONGEST_INIT
-            )
+            self.init_until = min(max(self.init_until, now + INIT_AFTER_CONTACT), self.latest_init)
 
     def listen_again(self, now: float) -> None:
         """Listen as after the start: this node was cut off, and knows nothing of what happened elsewhere."""

@@ -34,13 +34,24 @@ class Ward(OwnMember):
         self.present = False
         self.mac: bytes | None = None
         """At which the ward's host has the address; None: it has not answered yet."""
+        self._answered = False
         self._look_pause = LOOKS[0]
         self._next_look = -math.inf
+
+    def find_state(self, now: float, *, holds: bool, drains: bool) -> EntryState:
+        """Return what this node does with the address now.
+
+        A guardian that has just started does not know it before the ward has answered.
+        """
+        if now < (self.init_until if self._answered else self.latest_init):
+            return EntryState.INIT
+        return super().find_state(now, holds=holds, drains=drains)
 
     def see(self, mac: bytes | None) -> None:
         """Note at which MAC address the ward's host answers for the address, if it does."""
         self.mac, self.present = mac, mac is not None
         if self.present:
+            self._answered = True
             self._look_pause, self._next_look = LOOKS[0], -math.inf
 
     def take_look(self, now: float) -> bool:
