@@ -5,7 +5,7 @@
 Each scene builds a network in namespaces: an entry that runs tincd, members that run pytinc with nginx behind
 the address, and a client that runs tincd or pytinc. A probe pings the address every 10 ms from the client's
 host; ab (apache2-utils) loads it with one connection for each request. Needs the Debian packages nginx-light
-and apache2-utils. Writes virtual_ips.json and virtual_ips.md into benchmarks/results.
+and apache2-utils. Writes virtual_ips.json, and the same as a table, into benchmarks/results.
 """
 
 from __future__ import annotations

@@ -288,7 +288,7 @@ _pytinc() {
         vip)
             case $count,${given[0],,} in
                 0,) _pytinc_offer "$cur" @VIP@ $(_pytinc_running vip) ;;
-                1,move | 1,freeze | 1,thaw) _pytinc_offer "$cur" $(_pytinc_running vip) ;;
+                1,move | 1,freeze | 1,thaw | 1,rebalance) _pytinc_offer "$cur" $(_pytinc_running vip) ;;
                 2,move) _pytinc_offer "$cur" $(_pytinc_hosts) ;;
             esac
             [[ $cur == -* ]] && _pytinc_offer "$cur" --json --watch
@@ -459,7 +459,7 @@ _pytinc() {
             [[ $PREFIX == -* ]] && _pytinc_offer --json --watch
             case $#given,${(L)given[1]} in
                 (0,) _pytinc_running vip; _pytinc_offer @VIP@ $reply ;;
-                (1,move|1,freeze|1,thaw) _pytinc_running vip; _pytinc_offer $reply ;;
+                (1,move|1,freeze|1,thaw|1,rebalance) _pytinc_running vip; _pytinc_offer $reply ;;
                 (2,move) _pytinc_hosts; _pytinc_offer $reply ;;
             esac
             ;;
@@ -693,7 +693,7 @@ complete -c pytinc -n '__pytinc_first connect verify' -a '(__pytinc_hosts)'
 complete -c pytinc -n '__pytinc_command verify; and not __pytinc_first verify' -F
 complete -c pytinc -n '__pytinc_command vip' -l watch
 complete -c pytinc -n '__pytinc_first vip' -a '@VIP@ (__pytinc_running vip)'
-complete -c pytinc -n '__pytinc_vip 2 move freeze thaw' -a '(__pytinc_running vip)'
+complete -c pytinc -n '__pytinc_vip 2 move freeze thaw rebalance' -a '(__pytinc_running vip)'
 complete -c pytinc -n '__pytinc_vip 3 move' -a '(__pytinc_hosts)'
 complete -c pytinc -n '__pytinc_first network' -a '(__pytinc_networks)'
 complete -c pytinc -n '__pytinc_first edit' -a '@SCRIPTS@ (__pytinc_hosts)'

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         ("get ", "beta.por", ["beta.Port"]),
         ("get ", "beta.connect", []),
         ("get Name ", "x", []),
-        ("vip ", "", ["drain", "undrain", "move", "freeze", "thaw"]),
+        ("vip ", "", ["drain", "undrain", "move", "freeze", "thaw", "rebalance"]),
         ("VIP ", "UN", ["undrain"]),
         ("export ", "", []),
     ],

@@ -185,6 +185,7 @@ def test_virtual_ips_of_the_running_daemon_are_offered(
     words = ("pytinc", "-c", "conf", "--pidfile", "conf/pid", "vip")
     assert ask(tmp_path, *words, "1") == {"10.1.1.10", "10.1.1.11"}
     assert ask(tmp_path, *words, "thaw", "") == {"10.1.1.10", "10.1.1.11"}
+    assert ask(tmp_path, *words, "rebalance", "") == {"10.1.1.10", "10.1.1.11"}
     assert ask(tmp_path, *words, "drain", "1") == set()
 
 

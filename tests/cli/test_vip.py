@@ -150,7 +150,14 @@ def test_wrong_words_are_refused_before_the_daemon_is_asked(
 
 
 @pytest.mark.parametrize(
-    "words", [["undrain"], ["UNDRAIN", "alpha"], ["freeze", "10.1.1.10"], ["thaw", "fd00::7"]]
+    "words",
+    [
+        ["undrain"],
+        ["UNDRAIN", "alpha"],
+        ["freeze", "10.1.1.10"],
+        ["thaw", "fd00::7"],
+        ["rebalance", "fd00::7"],
+    ],
 )
 def test_an_order_is_sent_and_success_is_silent(ask: Run, daemon: ScriptedDaemon, words: list[str]) -> None:
     assert ask("vip", *words) == (0, "", "")

@@ -15,6 +15,7 @@ MEMBERS: list[dict[str, Any]] = [
         "alive": True,
         "balance": "failover",
         "weight": 10,
+        "clients": None,
     },
     {
         "node": "node_2",
@@ -24,6 +25,7 @@ MEMBERS: list[dict[str, Any]] = [
         "alive": True,
         "balance": "failover",
         "weight": 10,
+        "clients": None,
     },
     {
         "node": "node_3",
@@ -33,6 +35,7 @@ MEMBERS: list[dict[str, Any]] = [
         "alive": True,
         "balance": "failover",
         "weight": 10,
+        "clients": None,
     },
     {
         "node": "node_4",
@@ -42,6 +45,7 @@ MEMBERS: list[dict[str, Any]] = [
         "alive": False,
         "balance": "failover",
         "weight": 10,
+        "clients": None,
     },
 ]
 CHECKS: list[dict[str, Any]] = [

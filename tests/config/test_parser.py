@@ -108,6 +108,9 @@ class TestGrammar:
         assert pairs(head + "Mode = hub\nb = 1") == [("a", "x" * 2044), ("Mode", "hub"), ("b", "1")]
         assert pairs(head + "\nb = 1") == [("a", "x" * 2044), ("b", "1")]
 
+    def test_a_zero_byte_ends_the_line(self) -> None:
+        assert pairs("Device = a\0b\n\0\0\0\nc = 1") == [("Device", "a"), ("c", "1")]
+
     def test_entries_know_their_place(self) -> None:
         entries, _ = parse_text("# first\nName = alpha\n", CONF)
         assert entries == [Entry("Name", "alpha", CONF, 2)]

@@ -45,6 +45,7 @@ MEMBER: dict[str, Any] = {
     "balance": "client",
     "weight": 20,
     "guardian": "node_4",
+    "clients": 34,
 }
 CHECK: dict[str, Any] = {
     "check": "http://127.0.0.1/health",

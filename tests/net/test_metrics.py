@@ -129,7 +129,7 @@ def test_there_is_no_failover_duration_before_the_first_failover() -> None:
 
 MEMBERS = (
     MemberView("alpha", MemberState.DRAIN, 150, None, True),
-    MemberView("beta", MemberState.ACTIVE, 100, 0.3, True),
+    MemberView("beta", MemberState.ACTIVE, 100, 0.3, True, clients=9),
     MemberView("gamma", MemberState.FAULT, 50, 9.0, False),
     MemberView("delta", MemberState.INIT, 50, 0.1, True),
 )
@@ -167,6 +167,7 @@ def test_virtual_ips_are_exported() -> None:
     assert of("pytinc_vip_owner") == {"alpha": 0, "beta": 1, "gamma": 0, "delta": 0}
     assert of("pytinc_vip_member_up") == {"alpha": 1, "beta": 1, "gamma": 0, "delta": 1}
     assert of("pytinc_vip_member_healthy") == {"alpha": 1, "beta": 1, "gamma": 0, "delta": 0}
+    assert of("pytinc_vip_member_clients") == {"beta": 9}
     assert of("pytinc_vip_transitions_total") == {"silent": 2, "drain": 1}
 
 

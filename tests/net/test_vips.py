@@ -15,6 +15,7 @@ from pytinc.control.vips import (
     Freeze,
     Move,
     Order,
+    Rebalance,
     Thaw,
     Undrain,
     parse_rows,
@@ -31,7 +32,7 @@ from pytinc.vip.views import (
 )
 
 MEMBERS = (
-    MemberView("node_1", MemberState.BACKUP, 150, None, True, "client", 20),
+    MemberView("node_1", MemberState.BACKUP, 150, None, True, "client", 20, 7),
     MemberView("node_2", MemberState.ACTIVE, 100, 0.3104, True),
     MemberView("node_3", MemberState.FAULT, 50, 9.0, False),
 )
@@ -72,6 +73,7 @@ def test_the_rows_have_whole_numbers_and_words() -> None:
                 "balance": "client",
                 "weight": 20,
                 "guardian": None,
+                "clients": 7,
             },
             {
                 "node": "node_2",
@@ -82,6 +84,7 @@ def test_the_rows_have_whole_numbers_and_words() -> None:
                 "balance": "failover",
                 "weight": 10,
                 "guardian": None,
+                "clients": None,
             },
             {
                 "node": "node_3",
@@ -92,6 +95,7 @@ def test_the_rows_have_whole_numbers_and_words() -> None:
                 "balance": "failover",
                 "weight": 10,
                 "guardian": None,
+                "clients": None,
             },
         ],
         "checks": [
@@ -169,6 +173,9 @@ class FakeNode:
     def vip_thaw(self, address: bytes, now: float) -> None:
         self.calls.append(("thaw", address, now))
 
+    def vip_rebalance(self, address: bytes, now: float) -> None:
+        self.calls.append(("rebalance", address, now))
+
 
 VIP = bytes((10, 1, 1, 10))
 
@@ -181,6 +188,7 @@ VIP = bytes((10, 1, 1, 10))
         (Move(VIP, "node_3"), ("move", VIP, "node_3", 7.5)),
         (Freeze(VIP), ("freeze", VIP, 7.5)),
         (Thaw(VIP), ("thaw", VIP, 7.5)),
+        (Rebalance(VIP), ("rebalance", VIP, 7.5)),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )

@@ -365,6 +365,19 @@ def test_a_backup_that_was_cut_off_takes_no_address(cast: str, seconds: float) -
     assert [transition.owner for transition in world.view("n2").transitions] == ["n2"]
 
 
+@pytest.mark.parametrize(("seed", "seconds"), [(2, 0.5), (2, 1.7), (3, 0.8)])
+def test_a_backup_that_hears_others_before_the_owner_after_a_cut_takes_no_address(
+    seed: int, seconds: float
+) -> None:
+    world = build("members", priorities=(150, 120, 110), seed=seed)
+    world.mesh.underlay.cut.add("n4")
+    world.mesh.run(seconds)
+    world.mesh.underlay.cut.discard("n4")
+    world.mesh.run(5)
+    assert world.settled() == "n2"
+    assert len(world.hosts["n5"].moves) == 1, "the client found n2, and nobody else"
+
+
 @pytest.mark.parametrize("cast", BOTH)
 def test_the_last_member_serves_when_all_others_are_cut_off_at_once(cast: str) -> None:
     world = build(cast, priorities=(150, 120, 110))

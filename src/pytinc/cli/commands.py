@@ -140,6 +140,7 @@ COMMANDS: Final[dict[str, Command]] = {
             ("  move ADDRESS NODE", "- have NODE serve ADDRESS"),
             ("  freeze ADDRESS", "- let the owner of ADDRESS keep it"),
             ("  thaw ADDRESS", "- let the owner of ADDRESS change again"),
+            ("  rebalance ADDRESS", "- share the clients of ADDRESS evenly among its members"),
         ),
         Json.ANYWHERE,
     ),

@@ -221,6 +221,12 @@ def _thaw(session: Session, words: list[str]) -> int:
     return 0
 
 
+def _rebalance(session: Session, words: list[str]) -> int:
+    address = _only_address(words)
+    _order(session.client(), vips.Rebalance(address))
+    return 0
+
+
 def _only_address(words: list[str]) -> bytes:
     if len(words) != 1:
         raise click.UsageError(_WRONG_COUNT)
@@ -233,6 +239,7 @@ _ORDERS: Final = {
     vips.MOVE: _move,
     vips.FREEZE: _freeze,
     vips.THAW: _thaw,
+    vips.REBALANCE: _rebalance,
 }
 
 

@@ -89,6 +89,8 @@ def _member_words(member: Values, address: Values) -> str:
     when = "this node" if heard is None else f"heard {seconds(heard)} s ago"
     through = "" if member["guardian"] is None else f" through {member['guardian']}"
     shares = "" if address["balance"] == Balance.FAILOVER.word else f", weight {member['weight']}"
+    if member["clients"] is not None:
+        shares += f", {member['clients']} clients"
     other = member["balance"] != address["balance"]
     differs = f", configured with balance={member['balance']}" if other else ""
     does = f"{member_state(member)}, priority {member['priority']}"

@@ -86,7 +86,8 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
     """Yield number and text of each line; long lines are cut as tinc's buffer cuts them."""
     number = 0
     for whole in text.split("\n"):
-        line = whole.removesuffix("\r")
+        # A zero byte ends a line, as in tinc: the system takes no value with one.
+        line = whole.partition("\0")[0].removesuffix("\r")
         for start in range(0, max(len(line), 1), MAX_LINE_LENGTH):
             number += 1
             yield number, line[start : start + MAX_LINE_LENGTH]

@@ -79,8 +79,10 @@ MEMBER_FIELDS: Final[Fields] = {
     "balance": WORD,
     "weight": COUNT,
     "guardian": WORD_OR_NONE,
+    "clients": COUNT_OR_NONE,
 }
-"""The fields of each member; ``heard_ms`` is null for the node that answers."""
+"""The fields of each member; ``heard_ms`` is null for the node that answers, ``clients`` where they are not
+shared or not known."""
 CHECK_FIELDS: Final[Fields] = {
     "check": WORD,
     "node": WORD_OR_NONE,
@@ -200,7 +202,14 @@ class Thaw:
     address: bytes
 
 
-Order: TypeAlias = Drain | Undrain | Move | Freeze | Thaw
+@dataclass(frozen=True, slots=True)
+class Rebalance:
+    """The clients of a virtual address are shared evenly."""
+
+    address: bytes
+
+
+Order: TypeAlias = Drain | Undrain | Move | Freeze | Thaw | Rebalance
 """What an operator wants of the virtual IPs."""
 
 DRAIN: Final = "drain"
@@ -208,7 +217,8 @@ UNDRAIN: Final = "undrain"
 MOVE: Final = "move"
 FREEZE: Final = "freeze"
 THAW: Final = "thaw"
-VERBS: Final = (DRAIN, UNDRAIN, MOVE, FREEZE, THAW)
+REBALANCE: Final = "rebalance"
+VERBS: Final = (DRAIN, UNDRAIN, MOVE, FREEZE, THAW, REBALANCE)
 """The words of the orders, in a request and on the command line."""
 
 _PARSERS: Final[dict[tuple[str, int], Callable[[Sequence[str]], Order]]] = {
@@ -217,6 +227,7 @@ _PARSERS: Final[dict[tuple[str, int], Callable[[Sequence[str]], Order]]] = {
     (MOVE, 2): lambda words: Move(parse_address(words[0]), parse_name(words[1])),
     (FREEZE, 1): lambda words: Freeze(parse_address(words[0])),
     (THAW, 1): lambda words: Thaw(parse_address(words[0])),
+    (REBALANCE, 1): lambda words: Rebalance(parse_address(words[0])),
 }
 """By verb and the number of words after it."""
 
@@ -234,6 +245,8 @@ def format_order(order: Order) -> list[str]:
             return [FREEZE, text_of(address)]
         case Thaw(address):
             return [THAW, text_of(address)]
+        case Rebalance(address):
+            return [REBALANCE, text_of(address)]
 
 
 def parse_order(words: Sequence[str]) -> Order:

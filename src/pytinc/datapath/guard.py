@@ -4,7 +4,8 @@
 With one, a frame pays a look-up of its destination, and ARP and neighbour discovery are looked at.
 
 * Every message is reported to the node (`Upcalls.messages`).
-* An answer of the own host for an address that this node is withdrawing ends here.
+* An answer of the own host for an address that this node is withdrawing ends here; so does one to a client of
+  another member, where the members share the clients.
 * A question of the own host that names a shared address as its sender would lead all clients of that address
   to this host: it goes out with another sender (docs/virtual-ip.md). So does the first question from an
   address of which nobody knows yet whether it is shared.
@@ -27,7 +28,8 @@ from typing import TYPE_CHECKING, Final
 
 from pytinc.datapath.guard_table import LONG_PAUSE, GuardTable
 from pytinc.wire import neighbour
-from pytinc.wire.ethernet import IPV4, IPV6, is_group
+from pytinc.wire.ethernet import is_group
+from pytinc.wire.ip import DESTINATIONS
 from pytinc.wire.neighbour import GUARD_MAC, NOBODY, Kind, Message
 
 if TYPE_CHECKING:
@@ -41,8 +43,6 @@ MAX_USES: Final = 16_384
 """Pairs of stations noted between two prunings: as many as the node learns MACs."""
 ANSWER_TIME: Final = 2.0
 """Seconds in which a question is answered."""
-DESTINATIONS: Final = {IPV4: slice(30, 34), IPV6: slice(38, 54)}
-"""Where the destination address is in a frame, by EtherType."""
 _IPV4_SIZE: Final = 4
 
 
@@ -89,7 +89,9 @@ def _leaving(
         return frame
     if message.kind in (Kind.ANSWER, Kind.ANNOUNCEMENT):
         doubtful = now < guard.doubt_until or now - guard.heartbeat > LONG_PAUSE
-        if message.address in guard.withheld or (doubtful and message.address in guard.own):
+        answered = guard.answered.get(message.address)
+        to_others = answered is not None and message.to not in answered
+        if message.address in guard.withheld or to_others or (doubtful and message.address in guard.own):
             guard.answers_withheld += 1
             return None
         return frame

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from pytinc.datapath.hand_over import HandOver
+
 LONG_PAUSE: Final = 0.5
 """Seconds without a tick after which others may have taken us for dead."""
 DOUBT_TIME: Final = 1.0
@@ -33,6 +35,8 @@ class GuardTable:
     """Other addresses of hosts behind the own device: their questions go out as they are."""
     withheld: frozenset[bytes] = frozenset()
     """Addresses for which nothing on our side answers any more."""
+    answered: Mapping[bytes, frozenset[bytes]] = field(default_factory=dict)
+    """Addresses whose members share the clients, each with the MACs to which our host answers."""
     in_use: Mapping[bytes, bytes] = field(default_factory=dict)
     """Shared addresses, and the MAC that stations on our side use for each; none if it is not the same."""
     left: frozenset[bytes] = frozenset()
@@ -43,6 +47,8 @@ class GuardTable:
     answering: Mapping[bytes, frozenset[str]] = field(default_factory=dict)
     """Addresses that a member serves, and the nodes whose hosts our stations may believe for each: those that
     serve, and those that keep the answers of their hosts themselves."""
+    taken_over: Mapping[bytes, HandOver] = field(default_factory=dict)
+    """Addresses that another member has handed over to us lately."""
     own: frozenset[bytes] = frozenset()
     """Shared addresses with a holder behind the own device."""
     asked: dict[bytes, float] = field(default_factory=dict)

@@ -385,6 +385,9 @@ def _vip_members(vips: tuple[VirtualIpView, ...]) -> Iterator[Metric]:
     healthy = GaugeMetricFamily(
         "pytinc_vip_member_healthy", "1 if the member says that it is well.", labels=labels
     )
+    clients = GaugeMetricFamily(
+        "pytinc_vip_member_clients", "Clients of the member, where the members share them.", labels=labels
+    )
     for vip in vips:
         members = [member.node for member in vip.members]
         for name in dict.fromkeys(members if vip.owner is None else [*members, vip.owner]):
@@ -393,7 +396,9 @@ def _vip_members(vips: tuple[VirtualIpView, ...]) -> Iterator[Metric]:
             key = [vip.address, member.node]
             up.add_metric(key, member.alive)
             healthy.add_metric(key, member.state in _HEALTHY)
-    yield from (owners, up, healthy)
+            if member.clients is not None:
+                clients.add_metric(key, member.clients)
+    yield from (owners, up, healthy, clients)
 
 
 def _vip_checks(vips: tuple[VirtualIpView, ...]) -> Iterator[Metric]:

@@ -454,6 +454,10 @@ class Shell:
             case _:
                 return self._connection_lines(control_rows)
 
+    def trace_frames(self, wanted: bool) -> None:
+        """Start or stop logging each frame that is read from or written to the device."""
+        self._device.traced = wanted
+
     def statistics(self) -> DaemonStats:
         """Return the statistics of the daemon."""
         now = self._clock()

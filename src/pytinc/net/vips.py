@@ -14,6 +14,7 @@ from pytinc.control.vips import (
     Freeze,
     Move,
     Order,
+    Rebalance,
     Thaw,
     Undrain,
     format_address,
@@ -41,6 +42,9 @@ class PolicyNode(Protocol):
     def vip_thaw(self, address: bytes, now: float) -> None:
         """End `vip_freeze`."""
 
+    def vip_rebalance(self, address: bytes, now: float) -> None:
+        """Share the clients of an address evenly."""
+
 
 def carry_out(order: Order, node: PolicyNode, now: float) -> None:
     """Carry out an order. Raises `PolicyError`."""
@@ -55,6 +59,8 @@ def carry_out(order: Order, node: PolicyNode, now: float) -> None:
             node.vip_freeze(address, now)
         case Thaw(address):
             node.vip_thaw(address, now)
+        case Rebalance(address):
+            node.vip_rebalance(address, now)
 
 
 def rows(view: PolicyView) -> list[str]:
@@ -91,6 +97,7 @@ def _member(view: MemberView) -> Values:
         "balance": view.balance,
         "weight": view.weight,
         "guardian": view.guardian,
+        "clients": view.clients,
     }
 
 

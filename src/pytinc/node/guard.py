@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pytinc.config.settings import Mode
 from pytinc.datapath.guard_table import GuardTable
+from pytinc.datapath.hand_over import HandOver
 from pytinc.errors import DecodeError
 from pytinc.node.actions import RunScript, Withdrawn
 from pytinc.node.core import Core
@@ -159,6 +160,11 @@ class NodeGuard:
         self._guard.policy.freeze(address, now, on=on)
         self._after_command(now)
 
+    def rebalance(self, address: bytes, now: float) -> None:
+        """Move clients from members that have too many; PolicyError tells people why not."""
+        self._guard.policy.rebalance(address, now)
+        self._after_command(now)
+
     def _after_command(self, now: float) -> None:
         self._guard.act_now(now)
         self.settle(now)
@@ -234,6 +240,14 @@ class NodeGuard:
         """A member record came from a peer."""
         try:
             self._guard.member_record(peer.name, peer.slot.id, payload, now)
+        except DecodeError as error:
+            self._core.complain(f"{peer.name} sent {error}", now)
+        self.settle(now)
+
+    def assignment_record(self, peer: Peer, payload: bytes, now: float) -> None:
+        """An assignment record came from a peer."""
+        try:
+            self._guard.assignment_record(peer.name, payload, now)
         except DecodeError as error:
             self._core.complain(f"{peer.name} sent {error}", now)
         self.settle(now)
@@ -407,10 +421,16 @@ class NodeGuard:
         if not table.own:
             table.heartbeat = now  # nobody had to tick until now
         table.macs, table.addresses = rules.macs, rules.addresses
-        table.known, table.withheld = rules.known, rules.withheld
+        table.known, table.withheld, table.answered = rules.known, rules.withheld, rules.answered
         table.senders, table.in_use = rules.senders, rules.in_use
         table.left, table.absent = rules.left, rules.absent
         table.answering = rules.answering
         table.own, table.lenient = rules.own, rules.lenient
+        # Hand-overs that go on know which connections have begun since.
+        before = {(address, each.former, each.until): each for address, each in table.taken_over.items()}
+        table.taken_over = {
+            address: before.get((address, *former)) or HandOver(*former)
+            for address, former in rules.taken_over.items()
+        }
         for address in table.asked.keys() - rules.in_use.keys():
             del table.asked[address]

@@ -16,9 +16,11 @@ from pytinc.node.sessions import Sessions
 from pytinc.node.subnets import Subnets
 from pytinc.node.tunnels import Tunnels
 from pytinc.wire.address import from_sockaddr
+from pytinc.wire.assignment_record import ASSIGNMENT_RECORD
 from pytinc.wire.vip_record import MEMBER_RECORD
 
 _MEMBER_RECORD: Final = bytes((MEMBER_RECORD,))
+_ASSIGNMENT_RECORD: Final = bytes((ASSIGNMENT_RECORD,))
 PROBE_NONCE: Final = slice(14, 18)
 """Random bytes of a request that come back in the answer."""
 
@@ -93,6 +95,9 @@ class UpcallHandler:
         peer.failed_since = NEVER
         if probe.payload[:1] == _MEMBER_RECORD:
             self._guard.member_record(peer, probe.payload, now)
+            return
+        if probe.payload[:1] == _ASSIGNMENT_RECORD:
+            self._guard.assignment_record(peer, probe.payload, now)
             return
         if not probe.direct:
             return  # it says nothing about the path between us, and no known node sends these

@@ -174,9 +174,12 @@ class Rules:
     senders: Mapping[bytes, bytes] = field(default_factory=dict)
     known: frozenset[bytes] = frozenset()
     withheld: frozenset[bytes] = frozenset()
+    answered: Mapping[bytes, frozenset[bytes]] = field(default_factory=dict)
     left: frozenset[bytes] = frozenset()
     absent: frozenset[bytes] = frozenset()
     answering: Mapping[bytes, frozenset[str]] = field(default_factory=dict)
     own: frozenset[bytes] = frozenset()
+    taken_over: Mapping[bytes, tuple[bytes, float]] = field(default_factory=dict)
+    """The MAC address of the former member's host, and until when connections are passed on to it."""
     in_use: Mapping[bytes, bytes] = field(default_factory=dict)
     lenient: bool = False

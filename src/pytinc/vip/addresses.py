@@ -11,6 +11,7 @@ Every table here is fed by the network and bounded.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
@@ -62,6 +63,7 @@ class Client:
         "holder",
         "led_from",
         "mac",
+        "member",
         "noticed",
         "owned",
         "seen",
@@ -83,6 +85,9 @@ class Client:
         """When some node owned its MAC address last, as far as was looked."""
         self.noticed = -math.inf
         """When a notice told of it last."""
+        self.member: bytes | None = None
+        """The id of the node that serves it, if the members share the clients of the address; see
+        `AddressRecord.give`."""
         self.corrected = -math.inf
         self.corrections = 0
 
@@ -129,6 +134,8 @@ class AddressRecord:
         """A person was told that it is shared."""
         self.has_members = False
         """It is a virtual IP by policy (`pytinc.vip.policy`)."""
+        self.shares: Counter[bytes] = Counter()
+        """How many clients each member has, by id (`pytinc.vip.sharing`)."""
         self.failover: FailoverView | None = None
         self.failover_at = -math.inf
         self._together = False
@@ -137,6 +144,14 @@ class AddressRecord:
         self._spared: frozenset[bytes] = frozenset()
         self._answers: set[bytes] | None = None
         """Who answered the question of the round that is open; None: none is."""
+
+    def give(self, client: Client, member: bytes | None) -> None:
+        """Give a client to a member; None: to nobody."""
+        if client.member is not None:
+            self.shares[client.member] -= 1
+        if member is not None:
+            self.shares[member] += 1
+        client.member = member
 
     # -- holders --
 
@@ -294,5 +309,5 @@ class AddressTable:
 
     def drop_client(self, record: AddressRecord, mac: bytes) -> None:
         """Forget a client."""
-        del record.clients[mac]
+        record.give(record.clients.pop(mac), None)
         self._clients -= 1

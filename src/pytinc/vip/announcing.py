@@ -1,14 +1,16 @@
-"""Tells clients that this node's host serves an address now.
+"""Tells clients who serves an address now: this node's host, or for each client another member.
 
 Each known client is asked for its own address, in the name of the virtual one: a host that is asked for its
 own address always takes over the sender's MAC address, even if its entry is recent. Everybody else hears an
-announcement (RFC 5227, 2.3; RFC 4861, 7.2.6). A client whose frames have arrived is asked no more. The
-clients of a node that comes (back) into the mesh are asked as well: they have heard nothing meanwhile.
+announcement (RFC 5227, 2.3; RFC 4861, 7.2.6), unless the members share the clients. A client whose frames
+have arrived is asked no more. The clients of a node that comes (back) into the mesh are asked as well: they
+have heard nothing meanwhile.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -25,13 +27,20 @@ believed by a kernel whose entry changed within the last second (locktime of Lin
 @dataclass(slots=True)
 class _Announcement:
     record: AddressRecord
-    mac: bytes
+    mac: bytes | None
+    """The MAC address that serves everybody; None: see ``each``."""
+    each: Mapping[bytes, bytes]
+    """The MAC address that serves, for each client that is told; both are MAC addresses."""
     begin: float
     next: float
     nodes: frozenset[str] | None = None
     """Whose clients are told; None: everybody is."""
     round: int = 0
     queue: list[Client] = field(default_factory=list)
+
+    def holder_of(self, client: Client) -> bytes | None:
+        """Return the MAC address that a client is told; None if it is told nothing."""
+        return self.mac or self.each.get(client.mac)
 
 
 class Announcing:
@@ -45,13 +54,24 @@ class Announcing:
 
     def start(self, record: AddressRecord, mac: bytes, now: float) -> None:
         """Tell all clients, now and in later rounds, that ``mac`` has the address."""
-        self._open[record.address] = _Announcement(record, mac, now, now)
+        self._open[record.address] = _Announcement(record, mac, {}, now, now)
+
+    def tell(self, record: AddressRecord, holders: Mapping[bytes, bytes], now: float) -> None:
+        """Tell some clients, now and in later rounds, who serves each of them.
+
+        ``holders``: the MAC address of the one that serves, by that of the client. Those who are being told
+        already are told from the first round on again.
+        """
+        before = self._open.get(record.address)
+        told = holders if before is None else {**before.each, **holders}
+        self._open[record.address] = _Announcement(record, None, told, now, now)
+        self.tick(now)
 
     def welcome(self, record: AddressRecord, mac: bytes, node: str, now: float) -> None:
         """Tell the clients of a node that has just come, now and in later rounds."""
         before = self._welcomes.get(record.address)
         nodes = frozenset((node,)) if before is None or before.nodes is None else before.nodes | {node}
-        self._welcomes[record.address] = _Announcement(record, mac, now, now, nodes)
+        self._welcomes[record.address] = _Announcement(record, mac, {}, now, now, nodes)
 
     def stop(self, address: bytes) -> None:
         """Somebody else serves the address."""
@@ -74,14 +94,15 @@ class Announcing:
     def _tell(self, this: _Announcement, now: float) -> None:
         core, record = self._core, this.record
         if not this.queue:
-            if this.nodes is None:
+            if this.mac is not None and this.nodes is None:
                 core.send(neighbour.announcement(this.mac, record.address))
             this.queue = [client for client in record.clients.values() if self._is_to_be_told(this, client)]
             this.round += 1
         batch, this.queue = this.queue[:PACE], this.queue[PACE:]
         for client in batch:
-            core.send(neighbour.claim(this.mac, record.address, client.mac, client.address))
-            client.believe(this.mac, now)
+            if (holder := this.holder_of(client)) is not None:
+                core.send(neighbour.claim(holder, record.address, client.mac, client.address))
+                client.believe(holder, now)
         core.count(questions=len(batch))
         if this.queue:
             this.next = now + PAUSE
@@ -92,9 +113,11 @@ class Announcing:
 
     def _is_to_be_told(self, this: _Announcement, client: Client) -> bool:
         core, record = self._core, this.record
-        owner = core.mesh.owner(client.mac)
-        if owner is None or owner == core.me or client.mac in record.holders:
+        owner, holder = core.mesh.owner(client.mac), this.holder_of(client)
+        if owner is None or holder is None or client.mac in record.holders:
             return False
+        if owner == core.me and this.mac is not None:
+            return False  # it hears our host itself
         if this.nodes is not None and owner not in this.nodes:
             return False
-        return core.mesh.last_use(this.mac, client.mac, record.address) < this.begin
+        return core.mesh.last_use(holder, client.mac, record.address) < this.begin

@@ -84,24 +84,31 @@ class Corrections:
     def _on_misleading(self, record: AddressRecord, mac: bytes, now: float) -> None:
         """A host names an address with members as the sender of a question."""
         core = self._core
-        serves = core.may_serve(record.address, core.mesh.owner(mac))
         for client in record.clients.values():
-            if client.mac == mac or core.is_local(client) or core.is_guarded(client):
+            if client.mac == mac or self._is_cared_for(record, client):
                 continue
-            if serves:
+            if core.chosen(record, client) in (None, mac):
                 client.believe(mac, now)
             elif core.speaks(record.address) and now - client.corrected >= RESTS[0]:
                 client.corrected = now
                 self._wait(now + DELAY, record, client, None)
 
     def on_question(self, record: AddressRecord, client: Client, now: float) -> None:
-        """A client of another node asks all hosts for an address: those of C members answer as well."""
+        """A client asks all hosts for an address: those of C members answer as well."""
         core = self._core
         if not core.speaks(record.address) or not core.is_contested(record):
             return
-        if not (core.is_local(client) or core.is_guarded(client) or client.mac in record.holders):
+        if not self._is_cared_for(record, client) and client.mac not in record.holders:
             for delay in AFTER_QUESTION:
                 self._wait(now + delay, record, client, None)
+
+    def _is_cared_for(self, record: AddressRecord, client: Client) -> bool:
+        """Tell whether the own node of a client lets no wrong answer in.
+
+        It cannot do so where the members share the clients: it does not know whose client this is.
+        """
+        core = self._core
+        return not core.is_balanced(record.address) and (core.is_local(client) or core.is_guarded(client))
 
     def _wait(self, due: float, record: AddressRecord, client: Client, holder: bytes | None) -> None:
         if len(self._waiting) < MAX_WAITING:
@@ -130,7 +137,7 @@ class Corrections:
             if record is None or client is None:
                 continue
             if holder is None and core.speaks(address):
-                holder = core.mac_of(record, core.governed[address].owner)
+                holder = core.chosen(record, client)
             if holder is not None and core.serves(record, holder):
                 core.send(neighbour.claim(holder, address, client.mac, client.address))
                 client.believe(holder, now)

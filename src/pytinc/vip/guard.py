@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from pytinc.vip.actions import Action, AskMeta, Gone, Mesh, Rules, SetSilent
-from pytinc.vip.addresses import AddressTable
+from pytinc.vip.addresses import AddressRecord, AddressTable, Client
 from pytinc.vip.asking import Asking
 from pytinc.vip.core import LOCAL_USE, Core, Silenced
 from pytinc.vip.corrections import Corrections
@@ -224,6 +224,12 @@ class Guard:
         if self._has_addresses and self._policy.record(node, node_id, payload, now):
             self.act_now(now)
 
+    def assignment_record(self, node: str, payload: bytes, now: float) -> None:
+        """Take an assignment record; DecodeError if it is malformed."""
+        self.heard(node, now)
+        if self._has_addresses and self._policy.assignment_record(node, payload, now):
+            self._review.soon(now)
+
     def act_now(self, now: float) -> None:
         """A command or a check may have changed who serves: tell the others and the data path at once."""
         self._policy.tick(now)
@@ -274,6 +280,7 @@ class Guard:
             user = self._core.table.client(record, client, own, now)
             user.believe(holder, now)
             self._notices.used(record, user, holder, now)
+            self._policy.sharing.used(record, user, holder, now)
             self._review.soon(now)
 
     def _on_question(self, message: Message, now: float, *, from_device: bool) -> None:
@@ -295,6 +302,14 @@ class Guard:
         elif message.to in record.holders:
             client.believe(message.to, now)  # it makes sure that this one is still there
         self._asking.used(record, now)
+        self._share(record, client, message, now)
+        if from_device and is_group(message.to):
+            self._notices.asked(record, client)
+
+    def _share(self, record: AddressRecord, client: Client, message: Message, now: float) -> None:
+        """A client has asked for an address, or another guard tells of it: it may need a member."""
+        if self._policy.sharing.asked(record, client, message.to, message.note, now):
+            self._review.soon(now)
 
     def _on_assertion(self, message: Message, now: float) -> None:
         """A question of another node's host says by the way that its sender has an address."""
@@ -316,6 +331,7 @@ class Guard:
             client.believe(message.note, now)
         self._notices.heard(record, client, now)
         self._asking.used(record, now)
+        self._share(record, client, message, now)
 
     def _on_changed_question(self, message: Message, now: float) -> None:
         """A host asks whose node left out the sender (`pytinc.datapath.guard`)."""

@@ -42,6 +42,8 @@ class Member(NamedTuple):
     priority: int
     balance: Balance = Balance.FAILOVER
     weight: int = DEFAULT_WEIGHT
+    mac: bytes = NO_HOLDER
+    """The MAC address at which its host has the address."""
 
 
 class Said:
@@ -50,7 +52,13 @@ class Said:
     __slots__ = ("boot", "entry", "guardian", "heard", "id", "sequence")
 
     def __init__(
-        self, node_id: bytes, entry: Entry, boot: int, sequence: int, now: float, guardian: str | None
+        self,
+        node_id: bytes,
+        entry: Entry,
+        boot: int,
+        sequence: int,
+        now: float,
+        guardian: str | None = None,
     ) -> None:
         self.id = node_id
         self.guardian = guardian
@@ -91,10 +99,14 @@ class Address:
         """The claim that counted until this node took over without hearing any other member."""
         self.taken_at = -math.inf
         """When it did so."""
+        self.former: tuple[str, float] | None = None
+        """The node that handed the address over to this one, and until when its connections are passed on."""
         self.rival_answered = -math.inf
         """When another member's lower claim was answered last."""
         self.vouched_until = -math.inf
         """Until then others are believed that the holder is there, although we have not heard it yet."""
+        self.doubted_until = -math.inf
+        """Until then it is left to a holder that is silent, because everybody was."""
         self.owner: str | None = None
         """The node that serves, as found last. With another balance than failover it gives each client its
         member."""
@@ -109,6 +121,17 @@ class Address:
         self.transitions: deque[Transition] = deque(maxlen=MAX_TRANSITIONS)
         self.counts: Counter[str] = Counter()
         """Changes of the owner, by kind of reason."""
+
+    @property
+    def speaker(self) -> str | None:
+        """The node that speaks for the owner: itself, or its guardian."""
+        said = self.others.get(self.owner or "")
+        return self.owner if said is None or said.guardian is None else said.guardian
+
+    @property
+    def speakers(self) -> set[str]:
+        """The nodes that speak for other members, or for themselves."""
+        return {said.guardian or node for node, said in self.others.items()}
 
     def hear(
         self,
@@ -189,6 +212,7 @@ class Address:
                 said.entry.priority,
                 said.entry.balance,
                 said.entry.weight,
+                said.entry.mac,
             )
             for node, said in self.others.items()
             if self._is_fresh(said, now) and is_alive(node)
@@ -245,10 +269,15 @@ class Address:
         self.owner = owner
         self.balance = next((member.balance for member in members if member.node == owner), self.balance)
         serving = set() if owner is None else {owner}
-        if self.balance is not Balance.FAILOVER:
+        if self.balanced:
             serving |= {member.node for member in members if member.state in READY}
         self.serving = frozenset(serving)
         return before != (self.owner, self.balance, self.serving)
+
+    @property
+    def balanced(self) -> bool:
+        """The members share the clients."""
+        return self.balance is not Balance.FAILOVER
 
     def note(self, now: float, state: EntryState | None, reason: str, kind: str) -> None:
         """Remember a change; ``kind`` is the kind of the reason."""

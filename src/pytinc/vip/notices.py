@@ -44,8 +44,22 @@ class Notices:
     def used(self, record: AddressRecord, client: Client, holder: bytes, now: float) -> None:
         """A client behind another node began to use a holder; if it is ours, only we know."""
         core = self._core
-        if core.mesh.owner(holder) == core.me and not core.is_local(client) and not core.is_guarded(client):
+        if core.mesh.owner(holder) != core.me or core.is_local(client):
+            return
+        if core.is_balanced(record.address) or not core.is_guarded(client):
             self._put(record, client, now)
+
+    def asked(self, record: AddressRecord, client: Client) -> None:
+        """A station behind our device asks for an address.
+
+        Where the members share the clients, one of them must know the address of the station, and that is not
+        always in the question when it leaves (`pytinc.datapath.guard`).
+        """
+        core = self._core
+        governed = core.governed.get(record.address)
+        if governed is not None and governed.balanced and governed.owner != core.me:
+            core.send(neighbour.question(client.mac, client.address, record.address, to=GUARD_MAC))
+            core.count(notices=1)
 
     def newcomer(self, record: AddressRecord, now: float) -> None:
         """A node came that should know the clients of an address."""

@@ -27,6 +27,7 @@ from pytinc.vip.core import Core, Governed, address_text
 from pytinc.vip.health import Outcome
 from pytinc.vip.members import FAR_RECORD_LIFE, READY, RECORD_LIFE, UNFIT, Address, Member
 from pytinc.vip.own_member import OwnMember
+from pytinc.vip.sharing import Sharing
 from pytinc.vip.views import MemberState, MemberView, PolicyView, TransitionView, VirtualIpView
 from pytinc.vip.wards import Wards
 from pytinc.wire import neighbour
@@ -45,6 +46,8 @@ LEAST_INTERVAL: Final = 0.01
 """Seconds between two updates that nothing but the clock calls for."""
 DOUBT_INTERVAL: Final = 0.05
 """Seconds between two looks while everybody is silent."""
+DOUBT_TIME: Final = 0.3
+"""Seconds for which the holder may still be heard after others are heard again."""
 MAX_WITNESSES: Final = 2
 """Nodes beside the members that are watched, so that a member notices that it is cut off itself."""
 WARM_INTERVAL: Final = 2.0
@@ -68,10 +71,14 @@ MAX_ADDRESSES_OF_NODE: Final = 64
 """The same of one node, which can have no more in its configuration."""
 MEMORY: Final = 600.0
 """Seconds for which a member is remembered that is not heard any more."""
+HAND_OVER_TIME: Final = 30.0
+"""Seconds for which connections go on at the member that served before, if it is still there."""
 LEAST_STOP: Final = 0.35
 """Seconds for which a node that stops stays after somebody else took over: frames are still on their way."""
 LONGEST_STOP: Final = 1.3
 """Seconds for which it waits at the most."""
+QUIET_TIME: Final = 0.2
+"""Seconds without a frame of a client after which none uses this node any more."""
 _STATES: Final[dict[EntryState, MemberState]] = {
     state: MemberState[state.name] for state in EntryState if state is not EntryState.REMOVED
 }
@@ -110,6 +117,7 @@ class Policy:
         self._own: dict[bytes, OwnMember] = {}
         self._wards = Wards(core, self._is_there)
         self._announcing = Announcing(core)
+        self.sharing = Sharing(core, self._announcing)
         self._boot = core.nonce()
         self._sequence = 0
         self._told: dict[str, float] = {}
@@ -126,8 +134,6 @@ class Policy:
         self._draining = False
         self._stopped_at = math.inf
         self._has_changed = False
-        self._doubts = False
-        """An address was left to a holder that is silent, because everybody is."""
 
     # -- life --
 
@@ -151,7 +157,9 @@ class Policy:
         for address, known in self._addresses.items():
             takes_part = self._takes_part(address)
             known.life = RECORD_LIFE if takes_part else FAR_RECORD_LIFE
-            if takes_part:
+            if not takes_part:
+                self.sharing.forget(address)
+            else:
                 self._core.table.use(address, now).has_members = True
         kept = {(entry.address, entry.member) for entry in self._entries()}
         self._removed = [each for each in self._removed if (each.address, each.member) not in kept]
@@ -215,7 +223,8 @@ class Policy:
         served = any(own.serving for own in self._own.values())
         if not self._own or (served and not self._has_successors(now)):
             return True
-        return now >= self._stopped_at + (LONGEST_STOP if served else LEAST_STOP)
+        busy = served or self.sharing.is_used(now, QUIET_TIME)
+        return now >= self._stopped_at + (LONGEST_STOP if busy else LEAST_STOP)
 
     def _has_successors(self, now: float) -> bool:
         return any(
@@ -251,6 +260,11 @@ class Policy:
             self._change(now)
             self.update(now)
 
+    def rebalance(self, address: bytes, now: float) -> None:
+        """Move clients from members that have too many; PolicyError tells people why not."""
+        self._common_address(address, "run this on a member")
+        self.sharing.rebalance(address, now)
+
     def _common_address(self, address: bytes, advice: str) -> Address:
         """Return an address of which this node is a member, too; else PolicyError, with advice."""
         known, text = self._addresses.get(address), address_text(address)
@@ -261,6 +275,10 @@ class Policy:
         return known
 
     # -- what happens --
+
+    def assignment_record(self, node: str, payload: bytes, now: float) -> bool:
+        """Take an assignment record of another node; tell whether it counts. DecodeError if malformed."""
+        return self.sharing.record(node, payload, now)
 
     def record(self, node: str, node_id: bytes, payload: bytes, now: float) -> bool:
         """Take a member record of another node; tell whether there is news. DecodeError if malformed."""
@@ -351,6 +369,7 @@ class Policy:
             self._told.pop(node, None)
             self._next_warm = now
             self._welcome(node, now)
+            self.sharing.came_back(node, now)
             for part in self._listeners():
                 part.contact(now)
             if self._was_alone:
@@ -427,6 +446,7 @@ class Policy:
                     config.priority,
                     config.balance,
                     config.weight,
+                    self._mac(known, self._core.me) or NO_HOLDER,
                 )
             )
         return members
@@ -444,20 +464,18 @@ class Policy:
             if self._is_governed(known, now)
         }
         self._next_update = self._find_next_update(now)
-        if self._doubts:
-            self._next_update, self._doubts = min(self._next_update, now + DOUBT_INTERVAL), False
+        if any(now < known.doubted_until for known in self._addresses.values()):
+            self._next_update = min(self._next_update, now + DOUBT_INTERVAL)
 
     def _is_governed(self, known: Address, now: float) -> bool:
         """Tell whether members decide who serves: without any word of them, it is a shared address again."""
         return known.address in self._own or known.is_heard(now)
 
     def _governed(self, known: Address) -> Governed:
-        owner = known.others.get(known.owner or "")
-        speaker = known.owner if owner is None or owner.guardian is None else owner.guardian
         quiet = {node for node, said in known.others.items() if said.guardian is None}
         if known.address in self._own:
             quiet.add(self._core.me)
-        return Governed(known.owner, known.serving, speaker, frozenset(quiet))
+        return Governed(known.owner, known.serving, known.speaker, frozenset(quiet), known.balanced)
 
     def _update(self, known: Address, reason: Reason | None, now: float) -> None:
         core, own = self._core, self._own.get(known.address)
@@ -477,8 +495,10 @@ class Policy:
             # Without word of the holder: we have just met those who know it.
             owner = holder if owner in parts else owner
         elif owner in parts and self._may_be_cut_off(holder):
-            # Not before the graph knows, or somebody is heard again.
-            owner, self._doubts = holder, True
+            # Not before the graph knows, or others are heard again; then the holder may be, a little later.
+            owner, known.doubted_until = holder, now + DOUBT_TIME
+        elif owner in parts and now < known.doubted_until and holder not in parts:
+            owner = holder
         eager = self._preempting(known, parts, owner, members, now)
         if eager is not None:
             owner, reason = eager, Reason("preempt", "it has a higher priority")
@@ -501,14 +521,19 @@ class Policy:
                 core.governed[known.address] = governed
             self._has_changed = True
         if owner != before and reason is not None:
+            known.former = None if before is None or owner != core.me else (before, now + HAND_OVER_TIME)
             self._tell(known, before, reason, now)
             for part in parts.values():
                 part.ready_since = now
         if own is not None:
-            self._set_serving(known, own, "" if reason is None else reason.text)
+            self._set_serving(known, own, "" if reason is None else reason.text, now)
         self._set_speaking(known, now)
+        if self._takes_part(known.address):
+            self.sharing.update(known, members, now)
         record = core.table.get(known.address)
-        if owner not in (before, None, core.me) and owner is not None and record is not None:
+        if known.balanced or record is None:
+            return  # whoever gives the clients out tells them
+        if owner not in (before, None, core.me) and owner is not None:
             self._leader.owner_changed(record, before, owner, now)
 
     def _speak(self, known: Address, now: float) -> None:
@@ -531,8 +556,8 @@ class Policy:
         )
 
     def _set_speaking(self, known: Address, now: float) -> None:
-        """Tell the clients of a member that serves now, if it is ours to tell them."""
-        node = self._speaking(known)
+        """Tell the clients of the one member that serves now, if it is ours to tell them."""
+        node = None if known.balanced else self._speaking(known)
         # The MAC address of a ward may change; of our own host the first one will do.
         speaks_of = (
             None if node is None else (node, None if node == self._core.me else self._mac(known, node))
@@ -609,11 +634,18 @@ class Policy:
             own.ready_since = now
             self._change(now)
 
-    def _set_serving(self, known: Address, own: OwnMember, reason: str) -> None:
+    def _set_serving(self, known: Address, own: OwnMember, reason: str, now: float) -> None:
         # A holder in trouble serves until somebody else has claimed the address.
-        serving = known.claim.holder == self._core.my_id and own.state not in UNFIT
-        if serving is not own.serving:
-            self._serve(known.address, own, serving=serving, reason=reason)
+        holds = known.claim.holder == self._core.my_id
+        serves = self._core.me in known.serving if known.balanced else holds
+        serving = serves and own.state not in UNFIT
+        if serving is own.serving:
+            return
+        self._serve(known.address, own, serving=serving, reason=reason)
+        if known.balanced and serving:
+            self.sharing.tell_all(known.address, now)
+        elif known.balanced:
+            self._announcing.stop(known.address)
 
     def _serve(self, address: bytes, own: OwnMember, *, serving: bool, reason: str) -> None:
         own.serving = serving
@@ -682,9 +714,11 @@ class Policy:
             self._core.log(level, "notice", f"{text}: {known.owner} serves; {reason.text}")
 
     def _announce(self, address: bytes, node: str, now: float) -> None:
-        """Tell the clients that a member serves for which this node speaks."""
+        """Tell the clients who serves; it is ``node``, for which this node speaks, or they are shared."""
         record, mac = self._core.table.get(address), self._mac(self._addresses[address], node)
-        if record is not None and mac is not None:
+        if self._addresses[address].balanced:
+            self.sharing.tell_all(address, now)
+        elif record is not None and mac is not None:
             self._announcing.start(record, mac, now)
             self._announcing.tick(now)
 
@@ -692,7 +726,7 @@ class Policy:
         """Tell the clients of a node that has just come who serves: they may have heard nothing for long."""
         for known in self._addresses.values():
             speaking, record = self._speaking(known), self._core.table.get(known.address)
-            mac = None if speaking is None else self._mac(known, speaking)
+            mac = None if speaking is None or known.balanced else self._mac(known, speaking)
             if record is not None and mac is not None:
                 self._announcing.welcome(record, mac, node, now)
 
@@ -775,8 +809,9 @@ class Policy:
 
     def next_deadline(self) -> float:
         """Return when `tick` has something to do."""
+        parts = self._announcing.next_deadline(), self.sharing.next_deadline()
         warm = self._next_warm if self._listeners() else math.inf
-        return min(self._next_update, warm, self._announcing.next_deadline(), *self._repeats[:1])
+        return min(self._next_update, warm, *parts, *self._repeats[:1])
 
     def tick(self, now: float) -> None:
         """Do what is due."""
@@ -789,6 +824,7 @@ class Policy:
             self._core.actions += [KeepWarm(node) for node in sorted(possible)]
         self._send_due(now)
         self._announcing.tick(now)
+        self.sharing.tick(now)
 
     def _wait_for_strangers(self, now: float) -> None:
         """Listen a little longer, as long as it is not known of all nodes whether they are members."""
@@ -829,7 +865,27 @@ class Policy:
     @property
     def withheld(self) -> frozenset[bytes]:
         """Addresses for which the answers of our host do not leave this node."""
-        return frozenset(address for address, own in self._own.items() if not own.serving)
+        return frozenset(
+            address
+            for address, own in self._own.items()
+            if not (own.serving or self._addresses[address].balanced)
+        )
+
+    def taken_over(self, now: float) -> dict[bytes, tuple[bytes, float]]:
+        """Return the addresses that others have handed over to us: the MAC of their hosts, and until when."""
+        found = {}
+        for address, own in self._own.items():
+            known = self._addresses[address]
+            if known.former is None or not own.serving:
+                continue
+            node, until = known.former
+            if now < until and any(member.node == node for member in self._present(known, now)):
+                found[address] = known.others[node].entry.mac, until
+        return found
+
+    def answered(self, record: AddressRecord) -> frozenset[bytes] | None:
+        """Return the clients that our host answers for an address; None: it is not asked to choose."""
+        return self.sharing.answered(record) if record.address in self._own else None
 
     def watched(self) -> set[str]:
         """Return the nodes whose silence matters to us as a member.
@@ -860,6 +916,7 @@ class Policy:
                 node in alive,
                 said.entry.balance.word,
                 said.entry.weight,
+                self.sharing.clients_of(known.address, said.id),
                 said.guardian,
             )
             for node, said in known.others.items()
@@ -875,6 +932,7 @@ class Policy:
                     True,
                     config.balance.word,
                     config.weight,
+                    self.sharing.clients_of(known.address, self._core.my_id),
                 )
             )
         return VirtualIpView(

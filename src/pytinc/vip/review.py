@@ -220,7 +220,7 @@ class Review:
         in_use: dict[bytes, bytes] = {}
         for record in shared:
             own = core.own_holders(record)
-            if not own:
+            if not own and not core.is_balanced(record.address):
                 self._note_use(record, in_use, now)
             for mac in own:
                 senders[record.address] = core.own.other_address(mac, record.address, addresses)
@@ -237,13 +237,20 @@ class Review:
             senders,
             frozenset(known),
             moves.withdrawn | self._policy.withheld,
+            self._answered(shared),
             moves.gone,
             self._absent(shared),
             self._answering(),
             frozenset(senders),
+            self._policy.taken_over(now),
             in_use,
             core.own.has_more,
         )
+
+    def _answered(self, shared: list[AddressRecord]) -> dict[bytes, frozenset[bytes]]:
+        """Return to whom our host answers for the addresses whose clients are shared."""
+        found = ((record.address, self._policy.answered(record)) for record in shared)
+        return {address: clients for address, clients in found if clients is not None}
 
     def _absent(self, shared: list[AddressRecord]) -> frozenset[bytes]:
         """Return the holders, each with its address, that no question may name to our stations."""

@@ -182,6 +182,8 @@ class MemberView:
     """How its configuration wants the clients to be shared."""
     weight: int = DEFAULT_WEIGHT
     """Its share."""
+    clients: int | None = None
+    """How many clients it has, if they are shared and this node is a member."""
     guardian: str | None = None
     """The node that speaks for it; None: it speaks for itself."""
 

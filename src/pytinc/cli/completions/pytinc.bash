@@ -155,8 +155,8 @@ _pytinc() {
             ;;
         vip)
             case $count,${given[0],,} in
-                0,) _pytinc_offer "$cur" drain undrain move freeze thaw $(_pytinc_running vip) ;;
-                1,move | 1,freeze | 1,thaw) _pytinc_offer "$cur" $(_pytinc_running vip) ;;
+                0,) _pytinc_offer "$cur" drain undrain move freeze thaw rebalance $(_pytinc_running vip) ;;
+                1,move | 1,freeze | 1,thaw | 1,rebalance) _pytinc_offer "$cur" $(_pytinc_running vip) ;;
                 2,move) _pytinc_offer "$cur" $(_pytinc_hosts) ;;
             esac
             [[ $cur == -* ]] && _pytinc_offer "$cur" --json --watch

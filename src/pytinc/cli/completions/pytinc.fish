@@ -254,8 +254,8 @@ complete -c pytinc -n '__pytinc_first info disconnect' -a '(__pytinc_nodes)'
 complete -c pytinc -n '__pytinc_first connect verify' -a '(__pytinc_hosts)'
 complete -c pytinc -n '__pytinc_command verify; and not __pytinc_first verify' -F
 complete -c pytinc -n '__pytinc_command vip' -l watch
-complete -c pytinc -n '__pytinc_first vip' -a 'drain undrain move freeze thaw (__pytinc_running vip)'
-complete -c pytinc -n '__pytinc_vip 2 move freeze thaw' -a '(__pytinc_running vip)'
+complete -c pytinc -n '__pytinc_first vip' -a 'drain undrain move freeze thaw rebalance (__pytinc_running vip)'
+complete -c pytinc -n '__pytinc_vip 2 move freeze thaw rebalance' -a '(__pytinc_running vip)'
 complete -c pytinc -n '__pytinc_vip 3 move' -a '(__pytinc_hosts)'
 complete -c pytinc -n '__pytinc_first network' -a '(__pytinc_networks)'
 complete -c pytinc -n '__pytinc_first edit' -a 'tinc.conf tinc-up tinc-down host-up host-down subnet-up subnet-down vip-changed vip-up vip-down (__pytinc_hosts)'

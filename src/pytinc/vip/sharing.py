@@ -1,0 +1,312 @@
+"""Shares the clients of an address among its members (``balance=client``).
+
+The owner of the address gives each client its member, by `pytinc.vip.assignment`, and tells the client: at
+once when it asks for the address, and when its member has gone. The hosts of the members answer only their
+own clients (`Sharing.answered`). The owner tells the other members as well (`pytinc.wire.assignment_record`).
+So each of them can become the owner and leave the clients where they are, and can lead a client to its member
+that uses another one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Mapping
+from typing import Final
+
+from pytinc.errors import PolicyError
+from pytinc.vip.actions import SendRecord
+from pytinc.vip.addresses import AddressRecord, Client
+from pytinc.vip.announcing import Announcing
+from pytinc.vip.assignment import choose, surplus
+from pytinc.vip.core import LOCAL_USE, Core, address_text
+from pytinc.vip.members import Address, Member
+from pytinc.wire import neighbour
+from pytinc.wire.assignment_record import Assigned, AssignmentRecord, parse_assignments, portions
+from pytinc.wire.ethernet import is_group
+from pytinc.wire.neighbour import GUARD_MAC
+
+REPEATS: Final = 4
+"""How often the other members are told of a change: a record may be lost."""
+STEP: Final = 0.1
+"""Seconds between two lots of records."""
+PACE: Final = 1000
+"""Clients in one lot."""
+CYCLE: Final = 10.0
+"""Seconds in which all clients are told once, whatever changes."""
+CYCLE_STEP: Final = 1.0
+"""Seconds between two lots of those."""
+
+
+class _Book:
+    """One address of which this node, or a ward of it, is a member, and whose clients are shared."""
+
+    def __init__(self, known: Address, now: float) -> None:
+        self.known = known
+        self.leads = False
+        """This node gives the clients out."""
+        self.serving: dict[bytes, Member] = {}
+        """The members that serve, by id."""
+        self.followers: frozenset[str] = frozenset()
+        """The other members that take our word."""
+        self.heard: dict[str, tuple[int, int]] = {}
+        """Boot and sequence of the last record of each node that gave the clients out."""
+        self.fresh: dict[bytes, int] = {}
+        """Clients that the others are told of, and how often."""
+        self.cycle: list[bytes] = []
+        """Clients of which the others are still told in this cycle."""
+        self.next_cycle = now
+        self.next_send = now
+
+    def member_of(self, client: Client) -> Member | None:
+        """Return the member that serves a client; None if it has none."""
+        return None if client.member is None else self.serving.get(client.member)
+
+    def tell(self, clients: Iterable[bytes], times: int) -> None:
+        """Tell the others of clients (MAC addresses)."""
+        for mac in clients:
+            self.fresh[mac] = max(times, self.fresh.get(mac, 0))
+
+    def due(self) -> float:
+        """Return when the others are told next."""
+        if not self.leads:
+            return math.inf
+        return self.next_send if self.fresh else max(self.next_cycle, self.next_send)
+
+
+class Sharing:
+    """All addresses of which this node, or a ward of it, is a member, and whose clients are shared."""
+
+    def __init__(self, core: Core, announcing: Announcing) -> None:
+        self._core = core
+        self._announcing = announcing
+        self._books: dict[bytes, _Book] = {}
+        self._boot = core.nonce()
+        self._sequence = 0
+
+    # -- who serves --
+
+    def update(self, known: Address, members: Collection[Member], now: float) -> None:
+        """Something may have changed about an address of which this node is a member."""
+        record = self._core.table.use(known.address, now)
+        if not known.balanced:
+            self.forget(known.address)
+            return
+        book = self._books.setdefault(known.address, _Book(known, now))
+        serving = {
+            member.id: member for member in members if member.node in known.serving and any(member.mac)
+        }
+        leads = known.speaker == self._core.me
+        if book.leads and not leads:
+            self._announcing.stop(known.address)
+        changed = leads and (not book.leads or serving.keys() != book.serving.keys())
+        book.leads, book.serving = leads, serving
+        followers = frozenset(
+            said.guardian or node
+            for node, said in known.others.items()
+            if said.entry.claim.holder == known.claim.holder
+        )
+        if leads and not followers <= book.followers:
+            book.tell(record.clients, REPEATS)
+        book.followers = followers
+        if changed:
+            lost = (client for client in record.clients.values() if book.member_of(client) is None)
+            self._give(book, record, {each.mac: None for each in lost if _is_client(record, each)}, now)
+
+    def forget(self, address: bytes) -> None:
+        """The clients of an address are not shared any more, or this node is no member."""
+        record = self._core.table.get(address)
+        if self._books.pop(address, None) is not None and record is not None:
+            for client in record.clients.values():
+                record.give(client, None)
+
+    def _give(
+        self, book: _Book, record: AddressRecord, clients: Mapping[bytes, bytes | None], now: float
+    ) -> None:
+        """Give clients to members, and tell all about it; None: to the member that each should have."""
+        if not book.serving:
+            return
+        for mac, member in clients.items():
+            client = record.clients[mac]
+            record.give(client, member or self._choose(book, record, client))
+        self._tell(book, record, [record.clients[mac] for mac in clients], now)
+
+    def _choose(self, book: _Book, record: AddressRecord, client: Client) -> bytes:
+        total = record.shares.total() + (client.member is None)
+        weights = {node_id: member.weight for node_id, member in book.serving.items()}
+        return choose(record.address, client.mac, weights, record.shares, total)
+
+    def _tell(self, book: _Book, record: AddressRecord, clients: Iterable[Client], now: float) -> None:
+        """Tell clients who serves them, and the other members if it is this node that gives them out."""
+        holders = {client.mac: member.mac for client in clients if (member := book.member_of(client))}
+        if holders:
+            self._announcing.tell(record, holders, now)
+            if book.leads:
+                book.tell(holders, REPEATS)
+
+    # -- what clients do --
+
+    def asked(self, record: AddressRecord, client: Client, to: bytes, note: bytes, now: float) -> bool:
+        """A client asked for the address; tell whether it got a member just now.
+
+        ``to``: the MAC address that it asked; ``note``: in the notice of another guard, the one that it uses.
+        """
+        book = self._books.get(record.address)
+        if book is None or not _is_client(record, client):
+            return False
+        is_new = self._take_in(book, record, client, note)
+        member = book.member_of(client)
+        if member is None or to == member.mac or note == member.mac:
+            return is_new  # its member answers
+        to_all = is_group(to) or to == GUARD_MAC
+        if (book.leads and to_all) or to in self._core.own_holders(record):
+            self._core.send(neighbour.claim(member.mac, record.address, client.mac, client.address))
+            client.believe(member.mac, now)
+        return is_new
+
+    def used(self, record: AddressRecord, client: Client, holder: bytes, now: float) -> bool:
+        """A client began to use a holder, as its frames tell; tell whether it got this one as its member."""
+        book = self._books.get(record.address)
+        if book is None or not _is_client(record, client):
+            return False
+        is_new = self._take_in(book, record, client, holder)
+        self._lead_back(book, record, client, holder, now)
+        return is_new
+
+    def _take_in(self, book: _Book, record: AddressRecord, client: Client, holder: bytes) -> bool:
+        """Give a client a member that has none; the one that it uses already if there is such a one."""
+        if not book.leads or not book.serving or book.member_of(client) is not None:
+            return False
+        used = (node_id for node_id, member in book.serving.items() if member.mac == holder)
+        record.give(client, next(used, None) or self._choose(book, record, client))
+        book.tell([client.mac], REPEATS)
+        return True
+
+    def _lead_back(
+        self, book: _Book, record: AddressRecord, client: Client, holder: bytes, now: float
+    ) -> None:
+        member = book.member_of(client)
+        if member is not None and member.mac != holder:
+            self._tell(book, record, [client], now)
+
+    def answered(self, record: AddressRecord) -> frozenset[bytes] | None:
+        """Return to whom our host answers for an address: its own clients, and guards that look for holders.
+
+        None: its clients are not shared.
+        """
+        book, me = self._books.get(record.address), self._core.my_id
+        if book is None:
+            return None
+        own = {client.mac for client in record.clients.values() if client.member == me}
+        return frozenset(own | ({GUARD_MAC} if me in book.serving else set()))
+
+    def clients_of(self, address: bytes, node_id: bytes) -> int | None:
+        """Return how many clients a member has; None if they are not shared, or this node is no member."""
+        record = self._core.table.get(address)
+        return None if address not in self._books or record is None else record.shares[node_id]
+
+    def is_used(self, now: float, life: float) -> bool:
+        """Tell whether a client has used our host within so many seconds."""
+        core = self._core
+        records = [record for record in core.table if record.address in self._books]
+        return any(
+            now - core.mesh.last_use(holder, mac, record.address) < life
+            for record in records
+            for holder in core.own_holders(record)
+            for mac in record.clients
+        )
+
+    # -- orders --
+
+    def tell_all(self, address: bytes, now: float) -> None:
+        """Tell all clients of an address who serves them: another node has told them something else."""
+        book, record = self._books.get(address), self._core.table.use(address, now)
+        if book is not None:
+            self._tell(book, record, record.clients.values(), now)
+
+    def came_back(self, node: str, now: float) -> None:
+        """A node is in the mesh again: its stations may have missed who serves them now."""
+        owner = self._core.mesh.owner
+        for address, book in self._books.items():
+            record = self._core.table.use(address, now)
+            clients = [client for client in record.clients.values() if owner(client.mac) in (None, node)]
+            if book.leads:
+                self._tell(book, record, clients, now)
+
+    def rebalance(self, address: bytes, now: float) -> None:
+        """Move clients so that no member has more than its share; PolicyError tells people why not."""
+        book, text = self._books.get(address), address_text(address)
+        if book is None:
+            raise PolicyError(f"one member serves all clients of {text}: its balance is failover")
+        if not book.leads:
+            raise PolicyError(f"{book.known.speaker or 'nobody'} gives the clients of {text} their members")
+        record = self._core.table.use(address, now)
+        clients = [(mac, client.member) for mac, client in record.clients.items() if client.member]
+        weights = {node_id: member.weight for node_id, member in book.serving.items()}
+        self._give(book, record, dict(surplus(address, clients, weights)), now)
+
+    # -- records --
+
+    def record(self, node: str, payload: bytes, now: float) -> bool:
+        """Take an assignment record of another node; tell whether it counts. DecodeError if malformed."""
+        told = parse_assignments(payload)
+        book = self._books.get(told.address)
+        if book is None or book.known.speaker != node:
+            return False
+        if book.known.claim[:2] != (told.term, told.holder):
+            return False  # our owner is not its own yet, or not any more
+        boot, sequence = book.heard.get(node, (None, 0))
+        if boot == told.boot and told.sequence <= sequence:
+            return False
+        book.heard = {node: (told.boot, told.sequence)}
+        core, record = self._core, self._core.table.use(told.address, now)
+        for mac, address, member in told.clients:
+            client = record.clients.get(mac) or core.table.client(record, mac, address, now)
+            record.give(client, member)
+            since, holder = core.last_use(record, client)
+            if holder in core.own_holders(record) and max(client.told, now - LOCAL_USE) < since:
+                self._lead_back(book, record, client, holder or b"", now)
+        return True
+
+    def next_deadline(self) -> float:
+        """Return when `tick` has something to do."""
+        return min((book.due() for book in self._books.values()), default=math.inf)
+
+    def tick(self, now: float) -> None:
+        """Tell the other members what is due."""
+        for book in self._books.values():
+            if now >= book.due():
+                record = self._core.table.use(book.known.address, now)
+                self._continue_cycle(book, record, now)
+                self._send(book, record, now)
+
+    def _continue_cycle(self, book: _Book, record: AddressRecord, now: float) -> None:
+        if now < book.next_cycle:
+            return
+        book.next_cycle = now + CYCLE_STEP
+        book.cycle = book.cycle or list(record.clients)
+        size = math.ceil(len(record.clients) * CYCLE_STEP / CYCLE)
+        lot, book.cycle = book.cycle[:size], book.cycle[size:]
+        book.tell(lot, 1)
+
+    def _send(self, book: _Book, record: AddressRecord, now: float) -> None:
+        book.next_send = now + STEP
+        assigned = []
+        for mac in list(book.fresh)[:PACE]:
+            client, times = record.clients.get(mac), book.fresh.pop(mac)
+            if client is not None and client.member is not None:
+                assigned.append(Assigned(mac, client.address, client.member))
+                if times > 1:
+                    book.fresh[mac] = times - 1  # behind the others
+        claim = book.known.claim
+        targets = sorted(set(self._core.mesh.record_peers()).intersection(book.known.speakers))
+        for portion in portions(len(record.address), assigned):
+            self._sequence += 1
+            payload = AssignmentRecord(
+                self._boot, self._sequence, record.address, claim.term, claim.holder, portion
+            ).pack()
+            self._core.actions += [SendRecord(node, payload) for node in targets]
+
+
+def _is_client(record: AddressRecord, client: Client) -> bool:
+    """Tell whether a station needs a member: the hosts of members do not."""
+    return client.mac not in record.holders
