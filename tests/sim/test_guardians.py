@@ -6,6 +6,7 @@ client, and n6 a second guardian where there is one.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -13,7 +14,7 @@ import pytest
 
 from pytinc.vip.views import MemberState, MemberView, VirtualIpView
 from pytinc.wire.neighbour import Kind
-from pytinc.wire.virtual_ip import TcpCheck, VirtualIP
+from pytinc.wire.virtual_ip import Balance, TcpCheck, VirtualIP
 from sim.hosts import Host, Ping
 from sim.simulator import Mesh, SimNode
 from sim.test_guard import VIP, VIP6, mac_of, own_address
@@ -308,3 +309,100 @@ def test_when_questions_and_corrections_get_lost_the_client_uses_the_owner_soon(
 
 def _uses(world: World, name: str) -> bool:
     return world.used() == name
+
+
+# -- shared clients --
+
+
+@dataclass
+class Shared:
+    """A mesh in which members of both kinds share clients behind nodes of both kinds."""
+
+    mesh: Mesh
+    members: dict[str, Host]
+    clients: list[Host]
+
+    def used(self) -> dict[bytes, str]:
+        """Return the member that each client uses, by the client's MAC."""
+        names = {host.mac: name for name, host in self.members.items()}
+        return {client.mac: names[client.entries[VIP].mac] for client in self.clients}
+
+    def given(self, by: str = "n5") -> dict[str, int]:
+        """Return how many clients each member has, as a node says that speaks for members."""
+        (view,) = self.mesh.nodes[by].node.policy_view(self.mesh.now).addresses
+        return {member.node: member.clients or 0 for member in view.members}
+
+    def agreed(self) -> dict[bytes, str]:
+        used = self.used()
+        assert Counter(used.values()) == Counter(self.given())
+        return used
+
+
+def share(*, member: bool, seed: int = 1) -> Shared:
+    """n2, n3 and n4 are C members, n5 is their guardian and perhaps a member itself."""
+    mesh = Mesh(seed)
+    wards = ("n2", "n3", "n4")
+    lines = [VirtualIP(VIP, 32, balance=Balance.CLIENT, node=name) for name in wards]
+    own = [VirtualIP(VIP, 32, balance=Balance.CLIENT)] if member else []
+    hosts, clients = {}, []
+    for number, name in enumerate(("n1", *wards, "n5", "c1", "c2"), 1):
+        sim = mesh.add(
+            name,
+            connect_to=() if name == "n1" else ("n1",),
+            neighbour_guard=name in ("n5", "c1"),
+            virtual_ips=(*lines, *own) if name == "n5" else (),
+            ping_interval=5,
+            ping_timeout=3,
+        )
+        if name in wards or (name == "n5" and member):
+            hosts[name] = Host(sim, mac_of(number), own_address(number, VIP), VIP)
+        elif name in ("c1", "c2"):
+            clients += [
+                Host(sim, mac_of(1000 * number + each), bytes((10, 1, number, each))) for each in range(1, 21)
+            ]
+    mesh.start()
+    mesh.run_until(mesh.converged, 30)
+    mesh.run(8)
+    world = Shared(mesh, hosts, clients)
+    for index, client in enumerate(clients):
+        mesh.at(mesh.now + index * 0.02, partial(client.ping, VIP, 0.2))
+    mesh.run(5)
+    return world
+
+
+@pytest.mark.parametrize("member", [False, True])
+def test_c_members_share_the_clients_with_others(member: bool) -> None:
+    world = share(member=member)
+    counts = Counter(world.agreed().values())
+    assert counts.keys() == world.members.keys()
+    assert max(counts.values()) / (len(world.clients) / len(world.members)) <= 1.25
+    before = world.used()
+    for _ in range(3):
+        for client in world.clients:
+            client.ask(VIP)
+        world.mesh.run(2)
+        assert world.agreed() == before, "the hosts of all C members have answered"
+
+
+@pytest.mark.parametrize("member", [False, True])
+@pytest.mark.parametrize("seed", range(3))
+def test_when_a_c_member_goes_only_its_clients_move(member: bool, seed: int) -> None:
+    world = share(member=member, seed=seed)
+    before = world.agreed()
+    for gone in ("n2", "n3"):
+        world.mesh.underlay.cut.add(gone)
+        start = world.mesh.now
+        world.mesh.run(4)
+        after = world.agreed()
+        assert {mac for mac in after if after[mac] != before[mac]} == {
+            mac for mac in before if before[mac] == gone
+        }
+        assert max(client.pings[0].longest_silence(start - 0.5) for client in world.clients) < 1.0
+        before = after
+
+
+def test_a_guardian_that_gives_clients_out_answers_no_question_of_its_own_host() -> None:
+    world = share(member=False)
+    guard = world.mesh.nodes["n5"].node.table.guard
+    assert guard is not None
+    assert (guard.withheld, dict(guard.answered)) == (frozenset(), {})
