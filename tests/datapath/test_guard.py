@@ -15,7 +15,6 @@ from pytinc.datapath import guard as guard_module
 from pytinc.datapath.datapath import DataPath
 from pytinc.datapath.guard import MAX_MESSAGES, MAX_USES
 from pytinc.datapath.guard_table import GuardTable
-from pytinc.datapath.hand_over import HandOver
 from pytinc.datapath.output import Output
 from pytinc.datapath.peer_slot import PeerSlot
 from pytinc.datapath.table import ForwardingTable
@@ -589,20 +588,20 @@ def tcp_segment(flags: int, port: int, *, to: bytes = OWN) -> bytes:
 def test_connections_that_did_not_begin_here_go_on_at_the_former_member() -> None:
     world = World(GuardTable(macs=frozenset((OWN,)), addresses=frozenset((VIP,))))
     assert world.table.guard is not None
-    world.table.guard.taken_over = {VIP: HandOver(FAR, NOW + 30)}
+    world.table.guard.taken_over = {VIP: (FAR, NOW + 30)}
     old, new, more = tcp_segment(0x10, 1), tcp_segment(0x02, 2), tcp_segment(0x10, 2)
     assert world.arrive(old, new, more) == {"a": [new, more], "b": [], "c": [FAR + old[6:]]}
     assert world.table.guard.uses, "the client uses our host all the same"
 
 
 def test_no_connection_goes_back_to_where_it_came_from() -> None:
-    world = World(GuardTable(taken_over={VIP: HandOver(NEAR, NOW + 30)}))
+    world = World(GuardTable(taken_over={VIP: (NEAR, NOW + 30)}))
     segment = tcp_segment(0x10, 1)
     assert world.arrive(segment)["a"] == [segment]
 
 
 def test_without_forwarding_our_host_gets_all_connections() -> None:
-    world = World(GuardTable(taken_over={VIP: HandOver(FAR, NOW + 30)}))
+    world = World(GuardTable(taken_over={VIP: (FAR, NOW + 30)}))
     world.table.rules.forward = False
     segment = tcp_segment(0x10, 1)
     assert world.arrive(segment) == {"a": [segment], "b": [], "c": []}

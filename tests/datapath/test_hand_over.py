@@ -6,7 +6,7 @@ import pytest
 
 from pytinc.datapath import hand_over
 from pytinc.datapath.guard_table import GuardTable
-from pytinc.datapath.hand_over import HandOver, former_member
+from pytinc.datapath.hand_over import former_member
 from pytinc.wire.flow import parse
 from pytinc.wire.ip import TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN
 
@@ -29,8 +29,8 @@ def packet(protocol: int, body: bytes, to: bytes = VIP) -> bytes:
     return OWN + STATION + b"\x08\0" + head + CLIENT + to + body
 
 
-def taken_over() -> dict[bytes, HandOver]:
-    return {address: HandOver(FORMER, 30.0) for address in (VIP, VIP6)}
+def taken_over(*keys: bytes) -> GuardTable:
+    return GuardTable(taken_over=dict.fromkeys(keys or (VIP, VIP6), (FORMER, 30.0)))
 
 
 @pytest.mark.parametrize("vip", [VIP, VIP6], ids=["IPv4", "IPv6"])
@@ -73,11 +73,16 @@ def test_a_flood_of_connections_needs_no_more_than_its_room(monkeypatch: pytest.
     ours = taken_over()
     for port in range(1000, 1010):
         former_member(ours, tcp(TCP_SYN, port), 1.0)
-    assert len(ours[VIP].begun) == 3
+    assert len(ours.begun) == 3
     newest = parse(tcp(TCP_SYN, 1009))
     assert newest is not None
-    assert newest.flow in ours[VIP].begun
+    assert newest.flow in ours.begun
 
 
 def test_nothing_is_passed_on_without_a_hand_over() -> None:
-    assert former_member(GuardTable().taken_over, tcp(TCP_ACK), 1.0) is None
+    assert former_member(GuardTable(), tcp(TCP_ACK), 1.0) is None
+
+
+def test_of_an_address_that_is_shared_only_the_clients_that_were_handed_over_count() -> None:
+    assert former_member(taken_over(STATION + VIP), tcp(TCP_ACK), 1.0) == FORMER
+    assert former_member(taken_over(FORMER + VIP), tcp(TCP_ACK), 1.0) is None

@@ -9,11 +9,10 @@ import pytest
 from pytinc.errors import DecodeError, PolicyError
 from pytinc.vip.actions import Gone, SendFrame, SendRecord, ServiceChanged
 from pytinc.vip.addresses import MAX_ADDRESSES as MAX_IN_USE
-from pytinc.vip.members import FAR_RECORD_LIFE, RECORD_LIFE
+from pytinc.vip.members import FAR_RECORD_LIFE, HAND_OVER_TIME, RECORD_LIFE
 from pytinc.vip.own_member import INIT_TIME
 from pytinc.vip.policy import (
     FAR_INTERVAL,
-    HAND_OVER_TIME,
     INTERVAL,
     LONGEST_STOP,
     MAX_ADDRESSES,

@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from pytinc.datapath.hand_over import HandOver
-
 LONG_PAUSE: Final = 0.5
 """Seconds without a tick after which others may have taken us for dead."""
 DOUBT_TIME: Final = 1.0
@@ -47,8 +45,11 @@ class GuardTable:
     answering: Mapping[bytes, frozenset[str]] = field(default_factory=dict)
     """Addresses that a member serves, and the nodes whose hosts our stations may believe for each: those that
     serve, and those that keep the answers of their hosts themselves."""
-    taken_over: Mapping[bytes, HandOver] = field(default_factory=dict)
-    """Addresses that another member has handed over to us lately."""
+    taken_over: Mapping[bytes, tuple[bytes, float]] = field(default_factory=dict)
+    """Addresses that another member has handed over to us lately, or clients: then their MAC stands before
+    the address. To each the MAC of the former member's host, and until when this counts."""
+    begun: dict[bytes, None] = field(default_factory=dict)
+    """TCP connections to these addresses that began at our host (`pytinc.wire.flow`)."""
     own: frozenset[bytes] = frozenset()
     """Shared addresses with a holder behind the own device."""
     asked: dict[bytes, float] = field(default_factory=dict)

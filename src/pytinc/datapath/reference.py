@@ -5,6 +5,7 @@ Not used by the daemon. Tests push the same packets through both and compare wha
 batches, runs and kept look-ups. It works out owner and UDP path of each packet itself, and queues every
 datagram by itself. Super-frames it reads with a plain parser of its own. It shares with the fast
 code what is plain there already: `clamp_mss`, `TooBig`, `TimeToLive`, the guard's rules and the containers.
+It checks every datagram, however many are forged (`pytinc.datapath.doubt`).
 
 Titles in parentheses are sections of that page.
 """
@@ -339,7 +340,7 @@ class Reference:
         if table.guard is not None and frame[DESTINATION] in table.guard.macs:
             note_uses(table.guard, [frame], now, out)
         if owner is me and source is not me and rules.forward and table.guard is not None:
-            former = former_member(table.guard.taken_over, frame, now)
+            former = former_member(table.guard, frame, now)
             former_owner = None if former is None else self._owner(former)
             if former is not None and former_owner not in (None, me, source):
                 owner, frame = former_owner, former + frame[6:]

@@ -239,6 +239,20 @@ class DatagramRun:
         # Comparing bytes takes a third of the time of comparing arrays.
         return prefix if self.column(0, PREFIX_SIZE) == prefix * len(self) else None
 
+    def split(self, low: int, high: int) -> tuple[list[bytes], list[bytes]]:
+        """Return the datagrams whose numbers are at least ``low`` and less than ``high``, and the others.
+
+        If there are no others, both lists are empty: the run serves.
+        """
+        data, step = self.data, self.step
+        found = np.frombuffer(self.column(PREFIX_SIZE, _HEAD_SIZE), ">u4")
+        inside = (found >= low) & (found < high)
+        if inside.all():
+            return [], []
+        starts = np.arange(0, len(data), step)
+        chosen, others = starts[inside].tolist(), starts[~inside].tolist()
+        return [bytes(data[at : at + step]) for at in chosen], [bytes(data[at : at + step]) for at in others]
+
     def open(self, session: DatagramSession, type_: int) -> FrameRun | None:
         """Open datagrams that begin with the same ids, as `DatagramSession.open_batch` does.
 

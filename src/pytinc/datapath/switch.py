@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from pytinc.datapath import flows
 from pytinc.datapath.delivery import Delivery
+from pytinc.datapath.flow_table import FlowTable
 from pytinc.datapath.guard import note_uses, screen
 from pytinc.datapath.hand_over import former_member
 from pytinc.datapath.output import Output
@@ -56,11 +57,12 @@ class Switch:
         if rules.kernel and not from_device:
             self._delivery.to_device(frames, out)
             return
-        if from_device and table.flows is not None:
-            frames = flows.redirect(table.flows, frames, now)
         guard = table.guard
+        groups = _groups_by_header(frames)
+        if from_device and table.flows is not None:
+            groups = _to_members(table.flows, groups, now)
         waiting: dict[PeerSlot, list[bytes]] = {}
-        for header, group in _groups_by_header(frames):
+        for header, group in groups:
             if len(header) < HEADER_SIZE:
                 drops.short += len(group)
                 continue
@@ -116,7 +118,7 @@ class Switch:
         table, ours = self._table, list[bytes]()
         assert table.guard is not None
         for frame in frames:
-            former = former_member(table.guard.taken_over, frame, now)
+            former = former_member(table.guard, frame, now)
             owner = None if former is None else table.owner_of(former)
             if former is None or owner in (None, source, table.me) or not table.rules.forward:
                 ours.append(frame)
@@ -172,6 +174,19 @@ class Switch:
         if owner is me:
             return self._delivery.run_to_device(source, run, out)
         return self._delivery.run_to_owner(source, owner, run, now, out)
+
+
+def _to_members(
+    table: FlowTable, groups: list[tuple[bytes, list[bytes]]], now: float
+) -> list[tuple[bytes, list[bytes]]]:
+    """Return groups in which the frames of flows have the MACs of their members."""
+    redirected: list[tuple[bytes, list[bytes]]] = []
+    for header, group in groups:
+        if header[DESTINATION] in table.macs:
+            redirected += _groups_by_header(flows.redirect(table, group, now))
+        else:
+            redirected.append((header, group))
+    return redirected
 
 
 def _groups_by_header(frames: Sequence[bytes]) -> list[tuple[bytes, list[bytes]]]:

@@ -273,12 +273,14 @@ def _of_node(node: NodeStats) -> Iterator[Metric]:
     yield GaugeMetricFamily("pytinc_connections", "Meta connections.", node.connections)
     yield GaugeMetricFamily("pytinc_macs", "Known MAC addresses of all nodes.", node.macs)
     yield GaugeMetricFamily("pytinc_own_macs", "MAC addresses behind the own device.", node.own_macs)
-    learned, moved = (
+    learned, moved, claimed = (
         "MAC addresses learned from the own device.",
         "MAC addresses that moved from one node to another.",
+        "MAC addresses that one node claimed from another with a lower weight.",
     )
     yield CounterMetricFamily("pytinc_macs_learned", learned, node.macs_learned)
     yield CounterMetricFamily("pytinc_macs_moved", moved, node.macs_moved)
+    yield CounterMetricFamily("pytinc_macs_claimed", claimed, node.macs_claimed)
     drops = CounterMetricFamily("pytinc_dropped_packets", "Dropped frames and datagrams.", labels=["reason"])
     for why, count in node.drops.items():
         drops.add_metric([why], count)

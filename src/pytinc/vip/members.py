@@ -24,6 +24,8 @@ FAR_RECORD_LIFE: Final = 17.5
 """The same at other nodes: records come every 5 seconds there, and changes are told at once."""
 VOUCH_TIME: Final = 1.0
 """Seconds in which a holder should be heard that another member has told us of."""
+HAND_OVER_TIME: Final = 30.0
+"""Seconds for which connections go on at the member that served before, if it is still there."""
 MAX_MEMBERS: Final = 32
 """Of one address."""
 MAX_TRANSITIONS: Final = 16
@@ -99,14 +101,14 @@ class Address:
         """The claim that counted until this node took over without hearing any other member."""
         self.taken_at = -math.inf
         """When it did so."""
-        self.former: tuple[str, float] | None = None
-        """The node that handed the address over to this one, and until when its connections are passed on."""
+        self.former: tuple[bytes, float] | None = None
+        """The id of the node that handed the address over to us, and until when connections go there."""
         self.rival_answered = -math.inf
         """When another member's lower claim was answered last."""
         self.vouched_until = -math.inf
         """Until then others are believed that the holder is there, although we have not heard it yet."""
-        self.doubted_until = -math.inf
-        """Until then it is left to a holder that is silent, because everybody was."""
+        self.doubted = -math.inf
+        """When it was left to a holder that was silent, because everybody was."""
         self.owner: str | None = None
         """The node that serves, as found last. With another balance than failover it gives each client its
         member."""

@@ -25,14 +25,14 @@ from pytinc.vip.allowance import Allowance
 from pytinc.vip.announcing import Announcing
 from pytinc.vip.core import Core, Governed, address_text
 from pytinc.vip.health import Outcome
-from pytinc.vip.members import FAR_RECORD_LIFE, READY, RECORD_LIFE, UNFIT, Address, Member
+from pytinc.vip.members import FAR_RECORD_LIFE, HAND_OVER_TIME, READY, RECORD_LIFE, UNFIT, Address, Member
 from pytinc.vip.own_member import OwnMember
 from pytinc.vip.sharing import Sharing
 from pytinc.vip.views import MemberState, MemberView, PolicyView, TransitionView, VirtualIpView
 from pytinc.vip.wards import Wards
 from pytinc.wire import neighbour
 from pytinc.wire.vip_record import NO_HOLDER, Entry, EntryState, MemberRecord, parse_record, portions
-from pytinc.wire.virtual_ip import DEFAULT_INTERVAL, Check, VirtualIP
+from pytinc.wire.virtual_ip import DEFAULT_INTERVAL, Balance, Check, VirtualIP
 
 INTERVAL: Final = 1.0
 """Seconds between two records to a member of a common address."""
@@ -47,7 +47,9 @@ LEAST_INTERVAL: Final = 0.01
 DOUBT_INTERVAL: Final = 0.05
 """Seconds between two looks while everybody is silent."""
 DOUBT_TIME: Final = 0.3
-"""Seconds for which the holder may still be heard after others are heard again."""
+"""Seconds after others are heard again in which the holder may be heard as well, ..."""
+DOUBT_TIME_OF_RECORDS: Final = 1.5
+"""... and if it is, seconds in which its next record may come."""
 MAX_WITNESSES: Final = 2
 """Nodes beside the members that are watched, so that a member notices that it is cut off itself."""
 WARM_INTERVAL: Final = 2.0
@@ -71,8 +73,6 @@ MAX_ADDRESSES_OF_NODE: Final = 64
 """The same of one node, which can have no more in its configuration."""
 MEMORY: Final = 600.0
 """Seconds for which a member is remembered that is not heard any more."""
-HAND_OVER_TIME: Final = 30.0
-"""Seconds for which connections go on at the member that served before, if it is still there."""
 LEAST_STOP: Final = 0.35
 """Seconds for which a node that stops stays after somebody else took over: frames are still on their way."""
 LONGEST_STOP: Final = 1.3
@@ -464,7 +464,7 @@ class Policy:
             if self._is_governed(known, now)
         }
         self._next_update = self._find_next_update(now)
-        if any(now < known.doubted_until for known in self._addresses.values()):
+        if any(now < known.doubted + DOUBT_TIME_OF_RECORDS for known in self._addresses.values()):
             self._next_update = min(self._next_update, now + DOUBT_INTERVAL)
 
     def _is_governed(self, known: Address, now: float) -> bool:
@@ -496,8 +496,8 @@ class Policy:
             owner = holder if owner in parts else owner
         elif owner in parts and self._may_be_cut_off(holder):
             # Not before the graph knows, or others are heard again; then the holder may be, a little later.
-            owner, known.doubted_until = holder, now + DOUBT_TIME
-        elif owner in parts and now < known.doubted_until and holder not in parts:
+            owner, known.doubted = holder, now
+        elif owner in parts and holder is not None and now < self._end_of_doubt(known, holder):
             owner = holder
         eager = self._preempting(known, parts, owner, members, now)
         if eager is not None:
@@ -521,7 +521,8 @@ class Policy:
                 core.governed[known.address] = governed
             self._has_changed = True
         if owner != before and reason is not None:
-            known.former = None if before is None or owner != core.me else (before, now + HAND_OVER_TIME)
+            former = None if before is None or owner != core.me else known.others.get(before)
+            known.former = None if former is None else (former.id, now + HAND_OVER_TIME)
             self._tell(known, before, reason, now)
             for part in parts.values():
                 part.ready_since = now
@@ -617,6 +618,12 @@ class Policy:
         others = [core.watch.get(node) for node in self.watched() - {holder}]
         known = [detector for detector in others if detector is not None and detector.proved]
         return bool(known) and all(detector.last_heard <= since for detector in known)
+
+    def _end_of_doubt(self, known: Address, holder: str) -> float:
+        """Return until when a holder is waited for after everybody was silent."""
+        if not self._core.mesh.is_reachable(holder):
+            return -math.inf
+        return known.doubted + (DOUBT_TIME if self._leader.is_gone(holder) else DOUBT_TIME_OF_RECORDS)
 
     def _set_hears_holder(
         self, known: Address, own: OwnMember, members: Sequence[Member], owner: str | None, now: float
@@ -862,6 +869,14 @@ class Policy:
         changed, self._has_changed = self._has_changed, False
         return changed
 
+    def flow_members(self, now: float) -> dict[bytes, list[Member]]:
+        """Return the members that can be reached of each address whose flows are shared."""
+        return {
+            address: self._all(known, now)
+            for address, known in self._addresses.items()
+            if known.balance is Balance.FLOW and address in self._core.governed
+        }
+
     @property
     def withheld(self) -> frozenset[bytes]:
         """Addresses for which the answers of our host do not leave this node."""
@@ -872,15 +887,20 @@ class Policy:
         )
 
     def taken_over(self, now: float) -> dict[bytes, tuple[bytes, float]]:
-        """Return the addresses that others have handed over to us: the MAC of their hosts, and until when."""
-        found = {}
+        """Return what others have handed over to us lately: addresses, or clients in front of an address.
+
+        To each the MAC address of the former member's host, and until when its connections are passed on.
+        """
+        found: dict[bytes, tuple[bytes, float]] = {}
         for address, own in self._own.items():
             known = self._addresses[address]
-            if known.former is None or not own.serving:
+            if not own.serving:
                 continue
-            node, until = known.former
-            if now < until and any(member.node == node for member in self._present(known, now)):
-                found[address] = known.others[node].entry.mac, until
+            present = {member.id: member.mac for member in self._present(known, now) if any(member.mac)}
+            if known.balanced:
+                found |= self.sharing.taken_over(known, present, now)
+            elif known.former is not None and now < known.former[1] and known.former[0] in present:
+                found[address] = present[known.former[0]], known.former[1]
         return found
 
     def answered(self, record: AddressRecord) -> frozenset[bytes] | None:
@@ -917,7 +937,7 @@ class Policy:
                 said.entry.balance.word,
                 said.entry.weight,
                 self.sharing.clients_of(known.address, said.id),
-                said.guardian,
+                guardian=said.guardian,
             )
             for node, said in known.others.items()
         ]

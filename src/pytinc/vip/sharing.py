@@ -19,11 +19,12 @@ from pytinc.vip.addresses import AddressRecord, Client
 from pytinc.vip.announcing import Announcing
 from pytinc.vip.assignment import choose, surplus
 from pytinc.vip.core import LOCAL_USE, Core, address_text
-from pytinc.vip.members import Address, Member
+from pytinc.vip.members import HAND_OVER_TIME, Address, Member
 from pytinc.wire import neighbour
 from pytinc.wire.assignment_record import Assigned, AssignmentRecord, parse_assignments, portions
 from pytinc.wire.ethernet import is_group
 from pytinc.wire.neighbour import GUARD_MAC
+from pytinc.wire.virtual_ip import Balance
 
 REPEATS: Final = 4
 """How often the other members are told of a change: a record may be lost."""
@@ -117,7 +118,7 @@ class Sharing:
         record = self._core.table.get(address)
         if self._books.pop(address, None) is not None and record is not None:
             for client in record.clients.values():
-                record.give(client, None)
+                record.take_away(client)
 
     def _give(
         self, book: _Book, record: AddressRecord, clients: Mapping[bytes, bytes | None], now: float
@@ -127,7 +128,7 @@ class Sharing:
             return
         for mac, member in clients.items():
             client = record.clients[mac]
-            record.give(client, member or self._choose(book, record, client))
+            record.give(client, member or self._choose(book, record, client), now)
         self._tell(book, record, [record.clients[mac] for mac in clients], now)
 
     def _choose(self, book: _Book, record: AddressRecord, client: Client) -> bytes:
@@ -153,7 +154,7 @@ class Sharing:
         book = self._books.get(record.address)
         if book is None or not _is_client(record, client):
             return False
-        is_new = self._take_in(book, record, client, note)
+        is_new = self._take_in(book, record, client, note, now)
         member = book.member_of(client)
         if member is None or to == member.mac or note == member.mac:
             return is_new  # its member answers
@@ -168,16 +169,16 @@ class Sharing:
         book = self._books.get(record.address)
         if book is None or not _is_client(record, client):
             return False
-        is_new = self._take_in(book, record, client, holder)
+        is_new = self._take_in(book, record, client, holder, now)
         self._lead_back(book, record, client, holder, now)
         return is_new
 
-    def _take_in(self, book: _Book, record: AddressRecord, client: Client, holder: bytes) -> bool:
+    def _take_in(self, book: _Book, record: AddressRecord, client: Client, holder: bytes, now: float) -> bool:
         """Give a client a member that has none; the one that it uses already if there is such a one."""
         if not book.leads or not book.serving or book.member_of(client) is not None:
             return False
         used = (node_id for node_id, member in book.serving.items() if member.mac == holder)
-        record.give(client, next(used, None) or self._choose(book, record, client))
+        record.give(client, next(used, None) or self._choose(book, record, client), now)
         book.tell([client.mac], REPEATS)
         return True
 
@@ -185,8 +186,13 @@ class Sharing:
         self, book: _Book, record: AddressRecord, client: Client, holder: bytes, now: float
     ) -> None:
         member = book.member_of(client)
-        if member is not None and member.mac != holder:
+        if member is not None and member.mac != holder and not self._sends_flows(book, client):
             self._tell(book, record, [client], now)
+
+    def _sends_flows(self, book: _Book, client: Client) -> bool:
+        """Tell whether a client's own node sends its flows to all members (`pytinc.vip.flows`)."""
+        core, is_flow = self._core, book.known.balance is Balance.FLOW
+        return is_flow and (core.is_local(client) or core.is_guarded(client))
 
     def answered(self, record: AddressRecord) -> frozenset[bytes] | None:
         """Return to whom our host answers for an address: its own clients, and guards that look for holders.
@@ -198,6 +204,23 @@ class Sharing:
             return None
         own = {client.mac for client in record.clients.values() if client.member == me}
         return frozenset(own | ({GUARD_MAC} if me in book.serving else set()))
+
+    def taken_over(
+        self, known: Address, present: Mapping[bytes, bytes], now: float
+    ) -> dict[bytes, tuple[bytes, float]]:
+        """Return our clients that another member had lately; see `pytinc.vip.policy.Policy.taken_over`.
+
+        ``present``: the MAC addresses of the hosts of members that are there, by id.
+        """
+        record = self._core.table.use(known.address, now)
+        return {
+            client.mac + known.address: (present[client.former], client.moved + HAND_OVER_TIME)
+            for client in record.clients.values()
+            if client.member == self._core.my_id
+            and client.former is not None
+            and client.former in present
+            and now < client.moved + HAND_OVER_TIME
+        }
 
     def clients_of(self, address: bytes, node_id: bytes) -> int | None:
         """Return how many clients a member has; None if they are not shared, or this node is no member."""
@@ -261,7 +284,7 @@ class Sharing:
         core, record = self._core, self._core.table.use(told.address, now)
         for mac, address, member in told.clients:
             client = record.clients.get(mac) or core.table.client(record, mac, address, now)
-            record.give(client, member)
+            record.give(client, member, now)
             since, holder = core.last_use(record, client)
             if holder in core.own_holders(record) and max(client.told, now - LOCAL_USE) < since:
                 self._lead_back(book, record, client, holder or b"", now)

@@ -184,6 +184,8 @@ class MemberView:
     """Its share."""
     clients: int | None = None
     """How many clients it has, if they are shared and this node is a member."""
+    flows: int | None = None
+    """How many flows of this node's own stations it has, if flows are shared."""
     guardian: str | None = None
     """The node that speaks for it; None: it speaks for itself."""
 
@@ -253,3 +255,7 @@ class PolicyView:
     draining: bool
     """The own node was told to serve nothing."""
     addresses: tuple[VirtualIpView, ...]
+    flows: int = 0
+    """Flows of this node's own stations that are known, to all addresses whose flows are shared."""
+    flows_evicted: int = 0
+    """Flows that were forgotten although they were not over, since the start."""
