@@ -181,11 +181,13 @@ def test_of_a_foreign_virtual_ip_there_is_an_owner_but_no_own_state() -> None:
 
 
 def test_a_health_check_without_a_result_has_no_sample_and_one_given_twice_has_one() -> None:
-    twice = PolicyView(draining=False, addresses=(replace(SERVED, checks=(*CHECKS, *CHECKS)),))
+    of_ward = tuple(replace(check, node="delta") for check in CHECKS)
+    twice = PolicyView(draining=False, addresses=(replace(SERVED, checks=(*CHECKS, *CHECKS, *of_ward)),))
     text = exposition(daemon(policy=twice)).decode()
     assert re.findall(r"^pytinc_vip_check_\w+\{.*", text, re.MULTILINE) == [
-        'pytinc_vip_check_up{address="10.1.1.10",check="tcp:80"} 0.0',
-        'pytinc_vip_check_seconds{address="10.1.1.10",check="tcp:80"} 0.001',
+        f'pytinc_vip_check_{name}{{address="10.1.1.10",check="tcp:80",node="{node}"}} {value}'
+        for name, value in (("up", 0.0), ("seconds", 0.001))
+        for node in ("", "delta")
     ]
 
 

@@ -68,7 +68,7 @@ class World:
 
     def check(self, name: str, outcome: Outcome, times: int = 3) -> None:
         for _ in range(times):
-            self.call(name, "check_result", self.vip, CHECK, outcome)
+            self.call(name, "check_result", (self.vip, None), CHECK, outcome)
 
 
 def build(

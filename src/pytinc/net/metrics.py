@@ -421,16 +421,17 @@ def _vip_members(vips: tuple[VirtualIpView, ...]) -> Iterator[Metric]:
 def _vip_checks(vips: tuple[VirtualIpView, ...]) -> Iterator[Metric]:
     from prometheus_client.core import GaugeMetricFamily
 
-    labels = ["address", "check"]
+    labels = ["address", "check", "node"]
     up = GaugeMetricFamily("pytinc_vip_check_up", "1 if the health check is good.", labels=labels)
     took = GaugeMetricFamily("pytinc_vip_check_seconds", "Duration of the check's last run.", labels=labels)
     for vip in vips:
         # The same check twice would be the same series twice, which is no valid text.
-        for check in {check.text: check for check in vip.checks}.values():
+        for (text, node), check in {(each.text, each.node): each for each in vip.checks}.items():
+            key = [vip.address, text, node or ""]
             if check.well is not None:
-                up.add_metric([vip.address, check.text], check.well)
+                up.add_metric(key, check.well)
             if check.seconds is not None:
-                took.add_metric([vip.address, check.text], check.seconds)
+                took.add_metric(key, check.seconds)
     yield from (up, took)
 
 

@@ -97,6 +97,7 @@ def _member(view: MemberView) -> Values:
         "alive": view.alive,
         "balance": view.balance,
         "weight": view.weight,
+        "guardian": view.guardian,
         "clients": view.clients,
         "flows": view.flows,
     }
@@ -105,6 +106,7 @@ def _member(view: MemberView) -> Values:
 def _check(view: CheckView) -> Values:
     return {
         "check": one_line(view.text),
+        "node": view.node,
         "well": view.well,
         "detail": one_line(view.detail),
         "took_us": None if view.seconds is None else max(round(view.seconds * 1e6), 0),

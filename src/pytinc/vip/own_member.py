@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Final
 
 from pytinc.vip.health import CheckState, Outcome
 from pytinc.vip.views import CheckView
-from pytinc.wire.vip_record import EntryState
+from pytinc.wire.vip_record import NO_HOLDER, EntryState
 from pytinc.wire.virtual_ip import Check, VirtualIP
 
 INIT_TIME: Final = 2.0
@@ -25,10 +26,12 @@ LONGEST_INIT: Final = 5.0
 
 
 class OwnMember:
-    """Our part in one address."""
+    """Our part in one address, or that of a ward (`pytinc.vip.wards`)."""
 
     def __init__(self, config: VirtualIP, now: float) -> None:
         self.config = config
+        self.id = NO_HOLDER
+        """The id of the node."""
         self.permitted = True
         """The host files let this node serve the address: otherwise other nodes would not hear of it."""
         self.present = True
@@ -59,12 +62,15 @@ class OwnMember:
         }
         self.config = config
 
+    @property
+    def latest_init(self) -> float:
+        """When this node listens no more, whatever happens."""
+        return self._started + LONGEST_INIT
+
     def contact(self, now: float) -> None:
         """Another node can be reached: listen to it before serving."""
         if now < self.init_until:
-            self.init_until = min(
-                max(self.init_until, now + INIT_AFTER_CONTACT), self._started + LONGEST_INIT
-            )
+            self.init_until = min(max(self.init_until, now + INIT_AFTER_CONTACT), self.latest_init)
 
     def listen_again(self, now: float) -> None:
         """Listen as after the start: this node was cut off, and knows nothing of what happened elsewhere."""
@@ -123,4 +129,5 @@ class OwnMember:
 
     def check_views(self, now: float) -> tuple[CheckView, ...]:
         """Return the checks, for people."""
-        return tuple(state.view(str(check), now) for check, state in self.checks.items())
+        views = (state.view(str(check), now) for check, state in self.checks.items())
+        return tuple(replace(view, node=self.config.node) for view in views)
