@@ -152,6 +152,16 @@ FOREIGN = VirtualIpView("fd00::1", "epsilon", None, 1, False, None, (), (), 0, (
 POLICY = PolicyView(draining=True, addresses=(SERVED, FOREIGN), flows=6, flows_evicted=2)
 
 
+def test_members_that_are_configured_differently_are_told_and_one_that_is_held_back() -> None:
+    odd = MemberView("delta", MemberState.BACKUP, 50, 0.1, True, "client")
+    mixed = replace(SERVED, members=(*MEMBERS[:3], odd), held_s=3.0)
+    gone = replace(SERVED, members=(*MEMBERS[:3], replace(odd, alive=False)))
+    for vip, differ, held in ((mixed, 1, 1), (gone, 0, 0)):
+        found = samples(exposition(daemon(policy=PolicyView(False, (vip,)))))
+        assert found["pytinc_vip_config_mismatch", "10.1.1.10"] == differ
+        assert found["pytinc_vip_held", "10.1.1.10"] == held
+
+
 def test_virtual_ips_are_exported() -> None:
     found = samples(exposition(daemon(policy=POLICY)))
     vips = {key: value for key, value in found.items() if key[0].startswith("pytinc_vip")}
@@ -164,6 +174,7 @@ def test_virtual_ips_are_exported() -> None:
     assert vips["pytinc_vip_members", "10.1.1.10"] == 3
     assert vips["pytinc_vip_clients", "10.1.1.10"] == 12
     assert (vips["pytinc_vip_frozen", "10.1.1.10"], vips["pytinc_vip_frozen", "fd00::1"]) == (1, 0)
+    assert vips["pytinc_vip_config_mismatch", "10.1.1.10"] == vips["pytinc_vip_held", "10.1.1.10"] == 0
     assert of("pytinc_vip_state") == {state.value: state is SERVED.state for state in MemberState}
     assert of("pytinc_vip_owner") == {"alpha": 0, "beta": 1, "gamma": 0, "delta": 0}
     assert of("pytinc_vip_member_up") == {"alpha": 1, "beta": 1, "gamma": 0, "delta": 1}

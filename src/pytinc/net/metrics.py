@@ -333,6 +333,16 @@ _VIP_GAUGES: Final[tuple[tuple[str, str, Callable[[VirtualIpView], int]], ...]] 
     ),
     ("pytinc_vip_frozen", "1 if the owner keeps the address by an operator's order.", lambda vip: vip.frozen),
     (
+        "pytinc_vip_config_mismatch",
+        "1 if members want the clients to be shared in different ways.",
+        lambda vip: len({member.balance for member in vip.members if member.alive}) > 1,
+    ),
+    (
+        "pytinc_vip_held",
+        "1 if this node preempts nobody because it did too often.",
+        lambda vip: vip.held_s > 0,
+    ),
+    (
         "pytinc_vip_clients",
         "Stations that use the address, as far as this node knows.",
         lambda vip: vip.clients,
