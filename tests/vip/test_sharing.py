@@ -11,7 +11,6 @@ import pytest
 from pytinc.errors import DecodeError, PolicyError
 from pytinc.vip.actions import Action, SendFrame, SendRecord
 from pytinc.vip.addresses import Client
-from pytinc.vip.announcing import Announcing
 from pytinc.vip.core import Core
 from pytinc.vip.members import Address, Member, Said
 from pytinc.vip.sharing import CYCLE, REPEATS, STEP, Sharing
@@ -44,8 +43,8 @@ class Stage:
         self.record = self.core.table.use(VIP, 0.0)
         for mac in MACS.values():
             self.record.add_holder(mac, 0.0)
-        self.announcing = Announcing(self.core)
-        self.sharing = Sharing(self.core, self.announcing)
+        self.sharing = Sharing(self.core)
+        self.announcing = self.sharing.announcing
         self.known = Address(VIP)
         self.now = 1.0
         self.set(owner, serving=serving)

@@ -20,7 +20,6 @@ from pytinc.errors import PolicyError
 from pytinc.vip.actions import KeepWarm, SendRecord, ServiceChanged
 from pytinc.vip.addresses import AddressRecord
 from pytinc.vip.allowance import Allowance
-from pytinc.vip.announcing import Announcing
 from pytinc.vip.core import Core, Governed, address_text
 from pytinc.vip.health import Outcome
 from pytinc.vip.members import FAR_RECORD_LIFE, READY, RECORD_LIFE, UNFIT, Address, Member
@@ -106,8 +105,8 @@ class Policy:
         self._leader = leader
         self._addresses: dict[bytes, Address] = {}
         self._own: dict[bytes, OwnMember] = {}
-        self._announcing = Announcing(core)
-        self.sharing = Sharing(core, self._announcing)
+        self.sharing = Sharing(core)
+        self._announcing = self.sharing.announcing
         self._boot = core.nonce()
         self._sequence = 0
         self._told: dict[str, float] = {}

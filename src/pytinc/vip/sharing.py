@@ -76,9 +76,10 @@ class _Book:
 class Sharing:
     """All addresses of which this node is a member, and whose clients are shared."""
 
-    def __init__(self, core: Core, announcing: Announcing) -> None:
+    def __init__(self, core: Core) -> None:
         self._core = core
-        self._announcing = announcing
+        self.announcing = Announcing(core, self._holder_of)
+        """Tells clients who serves, also where one member serves all."""
         self._books: dict[bytes, _Book] = {}
         self._boot = core.nonce()
         self._sequence = 0
@@ -97,7 +98,7 @@ class Sharing:
         }
         leads = known.owner == self._core.me
         if book.leads and not leads:
-            self._announcing.stop(known.address)
+            self.announcing.stop(known.address)
         changed = leads and (not book.leads or serving.keys() != book.serving.keys())
         book.leads, book.serving = leads, serving
         followers = frozenset(
@@ -128,6 +129,11 @@ class Sharing:
             record.give(client, member or self._choose(book, record, client))
         self._tell(book, record, [record.clients[mac] for mac in clients], now)
 
+    def _holder_of(self, record: AddressRecord, client: Client) -> bytes | None:
+        book = self._books.get(record.address)
+        member = None if book is None else book.member_of(client)
+        return None if member is None else member.mac
+
     def _choose(self, book: _Book, record: AddressRecord, client: Client) -> bytes:
         total = record.shares.total() + (client.member is None)
         weights = {node_id: member.weight for node_id, member in book.serving.items()}
@@ -135,11 +141,11 @@ class Sharing:
 
     def _tell(self, book: _Book, record: AddressRecord, clients: Iterable[Client], now: float) -> None:
         """Tell clients who serves them, and the other members if it is this node that gives them out."""
-        holders = {client.mac: member.mac for client in clients if (member := book.member_of(client))}
-        if holders:
-            self._announcing.tell(record, holders, now)
+        macs = [client.mac for client in clients]
+        if macs:
+            self.announcing.tell(record, macs, now)
             if book.leads:
-                book.tell(holders, REPEATS)
+                book.tell(macs, REPEATS)
 
     # -- what clients do --
 
