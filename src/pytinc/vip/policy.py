@@ -293,7 +293,6 @@ class Policy:
             self._told.pop(node, None)
             self._next_warm = now
             self._welcome(node, now)
-            self.sharing.came_back(node, now)
             for own in self._own.values():
                 own.contact(now)
             if self._was_alone:
@@ -304,6 +303,8 @@ class Policy:
                 if now - known.taken_at > LONE_TIME:
                     known.before_alone = None
         self.update(now)
+        if reachable:
+            self.sharing.came_back(node, now)
 
     def _come_back(self, now: float) -> None:
         """Claim no more what this node took over because it was cut off, or asleep.

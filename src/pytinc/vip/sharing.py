@@ -108,8 +108,7 @@ class Sharing:
             book.tell(record.clients, REPEATS)
         book.followers = followers
         if changed:
-            lost = (client for client in record.clients.values() if book.member_of(client) is None)
-            self._give(book, record, {each.mac: None for each in lost if _is_client(record, each)}, now)
+            self._give_lost(book, record, now)
 
     def forget(self, address: bytes) -> None:
         """The clients of an address are not shared any more, or this node is no member."""
@@ -117,6 +116,24 @@ class Sharing:
         if self._books.pop(address, None) is not None and record is not None:
             for client in record.clients.values():
                 record.give(client, None)
+
+    def _give_lost(self, book: _Book, record: AddressRecord, now: float) -> None:
+        """Give a member to each client whose member serves no more.
+
+        It waits if the client cannot be reached: this node may be the one that is cut off, and then others
+        know better who serves that client.
+        """
+        lost = [
+            client.mac
+            for client in record.clients.values()
+            if book.member_of(client) is None and _is_client(record, client) and self._is_there(client)
+        ]
+        if lost:
+            self._give(book, record, dict.fromkeys(lost), now)
+
+    def _is_there(self, client: Client) -> bool:
+        node = self._core.mesh.owner(client.mac)
+        return node is not None and self._core.mesh.is_reachable(node)
 
     def _give(
         self, book: _Book, record: AddressRecord, clients: Mapping[bytes, bytes | None], now: float
@@ -224,7 +241,7 @@ class Sharing:
     def tell_all(self, address: bytes, now: float) -> None:
         """Tell all clients of an address who serves them: another node has told them something else."""
         book, record = self._books.get(address), self._core.table.use(address, now)
-        if book is not None:
+        if book is not None and book.leads:
             self._tell(book, record, record.clients.values(), now)
 
     def came_back(self, node: str, now: float) -> None:
@@ -232,8 +249,9 @@ class Sharing:
         owner = self._core.mesh.owner
         for address, book in self._books.items():
             record = self._core.table.use(address, now)
-            clients = [client for client in record.clients.values() if owner(client.mac) in (None, node)]
             if book.leads:
+                self._give_lost(book, record, now)
+                clients = [client for client in record.clients.values() if owner(client.mac) in (None, node)]
                 self._tell(book, record, clients, now)
 
     def rebalance(self, address: bytes, now: float) -> None:
@@ -287,6 +305,7 @@ class Sharing:
         if now < book.next_cycle:
             return
         book.next_cycle = now + CYCLE_STEP
+        self._give_lost(book, record, now)
         book.cycle = book.cycle or list(record.clients)
         size = math.ceil(len(record.clients) * CYCLE_STEP / CYCLE)
         lot, book.cycle = book.cycle[:size], book.cycle[size:]
