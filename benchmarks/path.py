@@ -4,8 +4,8 @@
 
 It uses frames of 1,450 and 64 bytes (TCP segments and bare acknowledgements) in batches of 1, 8 and 64.
 "Sealing" and "opening" are the cost of the session alone for the same frames; the rest is the data path. A
-second table shows the additional cost of the guard of shared addresses. Compare only figures of the same run
-on the same machine.
+second table shows the additional cost of the guard of shared addresses, a third one that of an address whose
+members share the flows. Compare only figures of the same run on the same machine.
 """
 
 from __future__ import annotations
@@ -23,14 +23,19 @@ from functools import partial
 from pathlib import Path
 
 from pytinc.crypto.keys import PrivateKey
+from pytinc.datapath import super_frames
 from pytinc.datapath.datapath import DataPath
+from pytinc.datapath.flow_table import FlowMember, FlowRule, FlowTable
 from pytinc.datapath.guard_table import GuardTable
 from pytinc.datapath.output import Output
 from pytinc.datapath.peer_slot import PeerSlot
+from pytinc.datapath.runs import FrameRun
 from pytinc.datapath.table import ForwardingTable
 from pytinc.protocol.sptps.datagram import DatagramSession
 from pytinc.protocol.sptps.handshake import Role
 from pytinc.wire.datagram import NULL_ID, PREFIX_SIZE, TYPE_MAC
+from pytinc.wire.ip import TCP_CHECKSUM
+from pytinc.wire.virtio import GSO_TCPV4, HEADER, NEEDS_CSUM
 
 FRAMES = 1024
 ROUNDS = 9
@@ -40,7 +45,10 @@ BATCHES = (1, 8, 64)
 MTU = 1451
 PATIENCE = 1e9
 """No upkeep is due during the run, because this is the node's work."""
-MAC_HERE, MAC_THERE = b"\x02\0\0\0\0\x01", b"\x02\0\0\0\0\x02"
+MAC_HERE, MAC_THERE, MAC_ELSEWHERE = (bytes((2, 0, 0, 0, 0, number)) for number in (1, 2, 3))
+SEGMENTS, SEGMENT = 44, 1396
+"""How many frames a super-frame stands for, and the bytes of data in each."""
+SUPER_FRAMES = 20
 IP_THERE = bytes((10, 0, 0, 2))
 """The destination in all frames."""
 ADDRESS = ("192.0.2.2", 655)
@@ -73,6 +81,18 @@ class World:
         """Handle frames of the device, as the shell passes them."""
         for batch in batches:
             self.datapath.frames_from_device(batch, 1.0, self.out)
+            assert not self.out.upcalls
+            self.out.clear()
+
+    def send_super_frames(self, count: int) -> None:
+        """Handle super-frames of the device, which b gets cut."""
+        header = HEADER.pack(NEEDS_CSUM, GSO_TCPV4, 54, SEGMENT, 34, TCP_CHECKSUM)
+        frame = tcp_frame(MAC_THERE, MAC_HERE, 54 + SEGMENTS * SEGMENT)
+        frame = frame[:16] + (len(frame) - 14).to_bytes(2, "big") + frame[18:]
+        for _ in range(count):
+            taken = super_frames.take(header, frame)
+            assert isinstance(taken, FrameRun)
+            self.datapath.frames_from_device([taken], 1.0, self.out)
             assert not self.out.upcalls
             self.out.clear()
 
@@ -176,6 +196,45 @@ def measure_guard(world: World) -> None:
     world.table.guard = None
 
 
+def flow_tables() -> dict[str, FlowTable | None]:
+    """Return the states: no flows are shared; all frames keep their MAC; all get another one."""
+    tables: dict[str, FlowTable | None] = {"no flows": None}
+    for name, mac in (("same member", MAC_THERE), ("other member", MAC_ELSEWHERE)):
+        made = tables[name] = FlowTable()
+        members = (FlowMember("b", mac, 10),)
+        rule = FlowRule(members, frozenset((mac,)), frozenset((MAC_THERE, MAC_ELSEWHERE)))
+        made.configure({IP_THERE: rule}, 0.0)
+    return tables
+
+
+def measure_flows(world: World) -> None:
+    """Print the cost of sharing flows per frame that goes out; the states take turns in every round."""
+    world.table.macs[MAC_ELSEWHERE] = world.b
+    tables = flow_tables()
+    print("µs per frame     size  batch   " + "".join(f"{name:>16}" for name in tables))
+    for size in SIZES:
+        frame = tcp_frame(MAC_THERE, MAC_HERE, size)
+        for count in BATCHES:
+            costs = _by_flows(world, tables, partial(world.send, batches_of(frame, count)), FRAMES)
+            print(f"{'outbound':15} {size:5} {count:5}   " + "".join(f"{cost:16.2f}" for cost in costs))
+    costs = _by_flows(world, tables, partial(world.send_super_frames, SUPER_FRAMES), SUPER_FRAMES * SEGMENTS)
+    print(f"{'super-frames':15} {SIZES[0]:5} {SEGMENTS:5}   " + "".join(f"{cost:16.2f}" for cost in costs))
+
+
+def _by_flows(
+    world: World, tables: dict[str, FlowTable | None], run: Callable[[], None], frames: int
+) -> list[float]:
+    costs: dict[str, list[float]] = {name: [] for name in tables}
+    for _ in range(GUARD_ROUNDS):
+        for name, flows in tables.items():
+            world.table.flows = flows
+            start = time.perf_counter()
+            run()
+            costs[name].append((time.perf_counter() - start) / frames * 1e6)
+    world.table.flows = None
+    return [statistics.median(of_one) for of_one in costs.values()]
+
+
 def _same(batches: list[list[bytes]]) -> list[list[bytes]]:
     return batches
 
@@ -225,6 +284,7 @@ def main() -> None:
     else:
         measure(world)
         measure_guard(world)
+        measure_flows(world)
 
 
 if __name__ == "__main__":

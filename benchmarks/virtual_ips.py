@@ -4,16 +4,18 @@
 
 Each scene builds a network in namespaces: an entry that runs tincd, members that run pytinc with nginx behind
 the address, and a client that runs tincd or pytinc. A probe pings the address every 10 ms from the client's
-host; ab (apache2-utils) loads it with one connection for each request. Needs the Debian packages nginx-light
-and apache2-utils. Writes virtual_ips.json and virtual_ips.md into benchmarks/results.
+host; ab (apache2-utils) loads it with one connection for each request. Needs the Debian packages nginx-light,
+apache2-utils, wrk and curl. Writes virtual_ips.json, and the same as a table, into benchmarks/results.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -39,6 +41,8 @@ START_S: Final = 60.0
 AFTER_S: Final = 4.0
 """Seconds for which the client is watched after a fault."""
 CHECK_S: Final = 0.5
+MANY: Final = 500
+"""Connections that are open when a member is cut off."""
 PLANNED: Final = ("stop", "drain", "move", "service")
 PREEMPT_S: Final = 3.0
 NGINX: Final = """\
@@ -92,6 +96,8 @@ class Stage:
             member.add_lines("tinc.conf", [("VirtualIP", f"{VIP} {line}")])
         self.services: dict[str, subprocess.Popen[str]] = {}
         self.network.start()
+        # As hardened hosts have it: announcements are ignored.
+        self.network["client"].host.run("sysctl", "-qw", "net.ipv4.conf.all.drop_gratuitous_arp=1")
         for member in self.members:
             serve(member.host, PORT)
             self.serve_http(member, directory)
@@ -119,6 +125,19 @@ class Stage:
     def wait_used(self, member: Node) -> None:
         """Wait until the client uses a member."""
         wait_until(lambda: self.used() is member, START_S, f"the client uses {member.name}")
+
+    def wait_ready(self) -> None:
+        """Wait until all members are well, and know that of each other."""
+        wait_until(lambda: _all_ready(self), START_S, "all members are well")
+
+    def settled(self) -> Node:
+        """Wait until all members agree and the client uses one of them; return that one."""
+        self.owner()
+        wait_until(lambda: fetch(self.client.host, VIP), START_S, "the client is served")
+        wait_until(lambda: self.used() is not None, START_S, "the client uses a member")
+        member = self.used()
+        assert member is not None
+        return member
 
     def used(self) -> Node | None:
         """Return the member that the client uses."""
@@ -193,7 +212,7 @@ def faults(runs: int, directory: Path, client: Kind) -> Iterator[Row]:
                     watch.wait_steady(time.monotonic(), START_S)
                     found.setdefault(fault, []).append(_measure(stage, watch, holder, inject))
                     repair(holder)
-                    wait_until(lambda: _all_ready(stage), START_S, "all members are well")
+                    stage.wait_ready()
     for fault, outages in found.items():
         lost = max(outage.lost for outage in outages)
         silence = percentiles([outage.silence_s for outage in outages])
@@ -248,7 +267,18 @@ def _deeds(stage: Stage, directory: Path) -> dict[str, tuple[Deed, Deed]]:
         "drain": (lambda node: node.tinc("vip", "drain"), lambda node: node.tinc("vip", "undrain")),
         "move": (move, lambda _node: None),
         "service": (end_service, lambda node: stage.serve_http(node, directory)),
+        "address removed": (
+            lambda node: node.host.run("ip", "address", "del", f"{VIP}/32", "dev", "vpn"),
+            lambda node: node.host.run("ip", "address", "add", f"{VIP}/32", "dev", "vpn"),
+        ),
+        "freeze": (lambda node: _signal(node, signal.SIGSTOP), lambda node: _signal(node, signal.SIGCONT)),
     }
+
+
+def _signal(node: Node, number: signal.Signals) -> None:
+    pid = node.pid()
+    assert pid is not None
+    os.kill(pid, number)
 
 
 def _all_ready(stage: Stage) -> bool:
@@ -277,11 +307,9 @@ def orders(runs: int, directory: Path, client: Kind) -> Iterator[Row]:
             begin = time.monotonic()
             wait_until(lambda: stage.used() is first, START_S, "the first member serves again", 0.05)
             delays.append(time.monotonic() - begin)
-        requests, failed = sum(count.complete for count in counts), sum(count.failed for count in counts)
-        figures: dict[str, Any] = {"runs": runs, "requests": requests, "failed": failed}
-        yield Row(scene, "drain under load", figures, "0 failed requests", failed == 0)
+        yield _drained(scene, counts)
         met = all(PREEMPT_S - 0.1 <= delay <= PREEMPT_S + 1 for delay in delays)
-        figures = {"runs": runs, "after s": percentiles(delays)}
+        figures: dict[str, Any] = {"runs": runs, "after s": percentiles(delays)}
         yield Row(scene, f"preempt={PREEMPT_S:g}", figures, f"{PREEMPT_S:g} s after it is well", met)
         second.tinc("vip", "move", VIP, second.name)
         second.tinc("vip", "freeze", VIP)
@@ -292,11 +320,157 @@ def orders(runs: int, directory: Path, client: Kind) -> Iterator[Row]:
         yield Row(scene, what, {"stays": stays}, "the address stays", stays)
 
 
+def shared_clients(runs: int, directory: Path, client: Kind) -> Iterator[Row]:
+    """balance=client: the death of the client's member, of another one, and a drain under load."""
+    scene = f"balance=client, {client.title} client"
+    with Lab() as lab:
+        stage = Stage(lab, directory, client, ["balance=client check=tcp:80"] * 3)
+        outages: list[Outage] = []
+        lost = 0
+        with stage.watched() as watch:
+            for _ in range(runs):
+                member = stage.settled()
+                watch.wait_steady(time.monotonic(), START_S)
+                outages.append(_measure(stage, watch, member, lambda node: lab.cut_off(node.host)))
+                lab.reconnect(member.host)
+                stage.wait_ready()
+                member = stage.settled()
+                other = next(each for each in stage.members if each is not member)
+                lost += _lost(watch, other, lambda node: lab.cut_off(node.host))
+                lab.reconnect(other.host)
+                stage.wait_ready()
+        counts = [_drain_under_load(stage, stage.settled()) for _ in range(runs)]
+    silence = percentiles([outage.silence_s for outage in outages])
+    figures: dict[str, Any] = {"runs": runs, "silence_s": silence}
+    met = silence["p50"] <= 0.4 and silence["worst"] <= 1
+    yield Row(scene, "cut of its member", figures, "p50 <= 0.4 s, worst <= 1 s", met)
+    figures = {"runs": runs, "pings lost": lost}
+    yield Row(scene, "cut of another member", figures, "0 pings lost", lost == 0)
+    yield _drained(scene, counts)
+
+
+def _lost(watch: Watch, node: Node, inject: Deed) -> int:
+    """Return how many pings a fault costs that should cost none."""
+    begin = time.monotonic()
+    inject(node)
+    time.sleep(AFTER_S)
+    end = time.monotonic()
+    return watch.ask(lambda trace: trace.lost(begin, end))
+
+
+def _drain_under_load(stage: Stage, member: Node) -> Load:
+    count = load(stage.client.host, 6, lambda: member.tinc("vip", "drain"))
+    member.tinc("vip", "undrain")
+    stage.wait_ready()
+    return count
+
+
+def _drained(scene: str, counts: Sequence[Load]) -> Row:
+    requests, failed = sum(count.complete for count in counts), sum(count.failed for count in counts)
+    figures = {"runs": len(counts), "requests": requests, "failed": failed}
+    return Row(scene, "drain under load", figures, "0 failed requests", failed == 0)
+
+
+def flows(runs: int, directory: Path) -> Iterator[Row]:
+    """balance=flow, a pytinc client: spread, throughput, and the death of a member under load."""
+    scene = "balance=flow, pytincd client"
+    with Lab() as lab:
+        stage = Stage(lab, directory, Kind.PY, ["balance=flow check=tcp:80"] * 3)
+        stage.settled()
+        host = stage.client.host
+        found = [_cut_with_connections(stage) for _ in range(runs)]
+        counts = [_cut_under_load(stage, member) for member in stage.members[:runs]]
+        drains = [_drain_under_load(stage, member) for member in stage.members[:runs]]
+        rates = {"one member": wrk(host, "10.1.1.101"), "3 members": wrk(host, VIP)}
+    worst = round(max(max(each.spread.values()) / (MANY / 3) for each in found), 3)
+    figures: dict[str, Any] = {"runs": runs, "max/mean": worst}
+    yield Row(scene, f"{MANY} connections", figures, "<= 1.25", worst <= 1.25)
+    strangers, elsewhere = sum(each.others for each in found), sum(each.elsewhere for each in found)
+    figures = {"broken at it": sum(each.own for each in found), "broken at others": strangers}
+    figures["answered by another member"] = elsewhere
+    yield Row(scene, "cut of a member", figures, "0 broken at others", strangers == elsewhere == 0)
+    figures = {"requests": sum(each.complete for each in counts), "failed": [each.failed for each in counts]}
+    most = max(each.failed for each in counts)
+    yield Row(scene, "cut under load of 8", figures, "at most the 8 in flight", most <= 8)
+    yield _drained(scene, drains)
+    yield Row(scene, "requests/s, 12 connections kept", rates, "side by side", None)
+
+
+@dataclass
+class Broken:
+    """What became of many connections when a member was cut off."""
+
+    spread: dict[str, int]
+    own: int
+    """Broken ones of that member."""
+    others: int
+    elsewhere: int
+    """Answered by another member than before."""
+
+
+def _cut_with_connections(stage: Stage) -> Broken:
+    with many(stage.client.host, MANY) as (spread, ask_all):
+        victim = max(spread, key=lambda name: spread[name])
+        stage.lab.cut_off(stage.network[victim].host)
+        time.sleep(1)
+        after = ask_all()
+        stage.lab.reconnect(stage.network[victim].host)
+    stage.wait_ready()
+    broken = sum(after["broken"].values())
+    own = after["broken"].get(victim, 0)
+    return Broken(spread, own, broken - own, after["elsewhere"])
+
+
+def _cut_under_load(stage: Stage, member: Node) -> Load:
+    count = load(stage.client.host, 6, lambda: stage.lab.cut_off(member.host))
+    stage.lab.reconnect(member.host)
+    stage.wait_ready()
+    return count
+
+
+@contextmanager
+def many(host: Host, count: int) -> Iterator[tuple[dict[str, int], Callable[[], dict[str, Any]]]]:
+    """Keep connections open; give how many each member has, and a function that asks all of them again."""
+    script = str(Path(__file__).parent / "comparison" / "connections.py")
+    process = subprocess.Popen(
+        host.command(sys.executable, script, VIP, str(count)),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    stdin, stdout = process.stdin, process.stdout
+
+    def ask_all() -> dict[str, Any]:
+        stdin.write("again\n")
+        stdin.flush()
+        told: dict[str, Any] = json.loads(stdout.readline())
+        return told
+
+    try:
+        yield json.loads(stdout.readline()), ask_all
+    finally:
+        process.kill()
+        process.wait()
+
+
+def wrk(host: Host, address: str) -> float:
+    """Return the requests a second that wrk makes on twelve connections, which it keeps."""
+    text = host.run("wrk", "-t2", "-c12", "-d5s", f"http://{address}/", timeout=60).stdout
+    found = re.search(r"Requests/sec:\s+([\d.]+)", text)
+    assert found is not None, text
+    return float(found[1])
+
+
 SCENES: Final[dict[str, Callable[[int, Path], Iterator[Row]]]] = {
     "faults-C": lambda runs, directory: faults(runs, directory, Kind.C),
     "faults-pytinc": lambda runs, directory: faults(runs, directory, Kind.PY),
     "orders-C": lambda runs, directory: orders(runs, directory, Kind.C),
     "orders-pytinc": lambda runs, directory: orders(runs, directory, Kind.PY),
+    "client-C": lambda runs, directory: shared_clients(runs, directory, Kind.C),
+    "client-pytinc": lambda runs, directory: shared_clients(runs, directory, Kind.PY),
+    "flow": flows,
 }
 
 
@@ -330,20 +504,22 @@ def main() -> int:
     scenes = options.scenes.split(",")
     if unknown := [name for name in scenes if name not in SCENES]:
         parser.error(f"{unknown[0]} is none of {', '.join(SCENES)}")
-    if missing := [name for name in ("nginx", "ab", "curl") if shutil.which(name) is None]:
-        parser.error(f"{missing[0]} is missing: install nginx-light, apache2-utils and curl")
+    if missing := [name for name in ("nginx", "ab", "wrk", "curl") if shutil.which(name) is None]:
+        parser.error(f"{missing[0]} is missing: install nginx-light, apache2-utils, wrk and curl")
     ensure_root([sys.executable, __file__, *sys.argv[1:]])
     rows: list[Row] = []
     for name in scenes:
         with tempfile.TemporaryDirectory() as directory:
             Path(directory).chmod(0o755)
             for row in SCENES[name](options.runs, Path(directory)):
-                print(name, row.what, row.figures, "met" if row.met else "NOT MET", flush=True)
+                verdict = {True: "met", False: "NOT MET", None: ""}[row.met]
+                print(name, row.what, row.figures, verdict, flush=True)
                 rows.append(row)
     options.results.mkdir(parents=True, exist_ok=True)
     told = {"commit": commit(), "runs": options.runs, "rows": [row.__dict__ for row in rows]}
-    (options.results / "virtual_ips.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
-    (options.results / "virtual_ips.md").write_text(markdown(rows, options.runs), encoding="utf-8")
+    output = options.results / "virtual_ips"
+    output.with_suffix(".json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    output.with_suffix(".md").write_text(markdown(rows, options.runs), encoding="utf-8")
     return 0 if all(row.met is not False for row in rows) else 1
 
 

@@ -61,6 +61,8 @@ TABLE: dict[str, Rule] = {
     # The roots: the version, and the way to the command.
     "": Rule(frozenset({"cli"}), forbidden=IMPURE),
     "errors": Rule(frozenset(), forbidden=IMPURE),
+    # What both programs do first.
+    "standard_streams": Rule(frozenset(), forbidden=LOOP),
     "wire": Rule(frozenset({"errors"}), frozenset({"construct"}), forbidden=IMPURE),
     "crypto": Rule(
         frozenset({"errors", "wire"}),
@@ -101,9 +103,9 @@ TABLE: dict[str, Rule] = {
             "uvloop": ("net/loop.py",),
         },
     ),
-    "daemon": Rule(CORE | {"control", "net"}, frozenset({"click"})),
+    "daemon": Rule(CORE | {"control", "net", "standard_streams"}, frozenset({"click"})),
     "cli": Rule(
-        frozenset({"errors", "wire", "crypto", "config", "control", "protocol"}),
+        frozenset({"errors", "standard_streams", "wire", "crypto", "config", "control", "protocol"}),
         frozenset({"click", "rich"}),
         only_in={"socket": ("cli/join.py", "cli/port.py")},
         forbidden=frozenset({"asyncio", "logging"}),

@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import signal
 import time
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ from comparison.failover_keepalived import FIRST_PRIORITY, Keepalived, configura
 from pytinc.lab.echo import answers
 from pytinc.lab.namespaces import Lab, LabError
 from pytinc.lab.network import Network
-from pytinc.lab.node import Kind, Node, NodeView, parse_nodes, wait_until
+from pytinc.lab.node import Kind, Node, wait_until
 from pytinc.lab.outage import serve
 from pytinc.lab.traffic import neighbour
 
@@ -108,7 +107,6 @@ class Group:
         self.network = Network(lab)
         self._keepalived: dict[str, Keepalived] = {}
         self._add_nodes(vip_first)
-        self._reader = shutil.which("tinc", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
 
     def _entries(self) -> list[str]:
         return ["node_1", "node_7"] if self.topology is Topology.RELAY else ["node_1"]
@@ -162,15 +160,10 @@ class Group:
 
     # Questions
 
-    def nodes(self, node: Node) -> dict[str, NodeView]:
-        """``dump nodes``. C's command asks either daemon, and starts thirty times as fast as ours."""
-        program = self._reader or node.tinc_program
-        return parse_nodes(node.host.run(program, *node.globals, "dump", "nodes").stdout)
-
     def connected(self) -> bool:
         """Return whether all nodes reach each other, and client and members use UDP; this sends pings."""
         started = [node.name for node in self.network if node.started]
-        views = {name: self.nodes(self.network[name]) for name in started}
+        views = {name: self.network[name].nodes() for name in started}
         if not all(name in view and view[name].reachable for view in views.values() for name in started):
             return False
         entries = self._entries()
@@ -229,7 +222,7 @@ class Group:
 
     def relay(self, holder: Node) -> Node:
         """Return the node that relays the client's frames to a member."""
-        view = self.nodes(self.client)[holder.name]
+        view = self.client.nodes()[holder.name]
         if view.by_udp or view.nexthop == holder.name:
             raise LabError(f"nothing relays between {self.client.name} and {holder.name}")
         return self.network[view.nexthop]

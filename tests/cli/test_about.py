@@ -32,13 +32,16 @@ def test_version_wins_over_help_and_lists_features(run: Run) -> None:
     assert result.out.startswith("tinc version ")
     assert "protocol 17.7)\n" in result.out
     (features,) = [line for line in result.out.splitlines() if line.startswith("Features:")]
-    assert set(features.split()[1:]) <= {"readline", "curses"}
+    assert set(features.split()[1:]) - {"readline", "curses"} == {"comp_lzo", "comp_zlib", "comp_lz4"}
     assert run("version").out == result.out
     assert run("version", "x") == (1, "", "Too many arguments!\n")
 
 
-def test_a_python_without_readline_does_not_list_it(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("library", "word"), [("readline", "readline"), ("lz4", "comp_lz4")])
+def test_a_python_without_a_library_does_not_list_its_feature(
+    monkeypatch: pytest.MonkeyPatch, library: str, word: str
+) -> None:
     found = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "readline" else found(name))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == library else found(name))
     (features,) = [line for line in version_text().splitlines() if line.startswith("Features:")]
-    assert "readline" not in features
+    assert word not in features

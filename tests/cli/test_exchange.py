@@ -22,7 +22,7 @@ def test_export_leaves_out_lines_that_set_a_name(run: Run, conf: Path) -> None:
 def test_export_all_skips_scripts(run: Run, conf: Path) -> None:
     (conf / "hosts/beta-up").write_text("#!/bin/sh\n")
     (conf / "hosts/.beta.swp").write_text("x")
-    blocks = run("-c", "conf", "export-all").out.split("\n" + SEPARATOR)
+    blocks = run("-c", "conf", "export-all").out.split(SEPARATOR)
     assert sorted(block.split("\n")[0] for block in blocks) == ["Name = alpha", "Name = beta", "Name = gamma"]
 
 
@@ -37,15 +37,14 @@ def test_an_unreadable_host_file_fails_but_the_others_are_printed(run: Run, conf
 
 
 def test_an_export_of_all_can_be_imported(run: Run, conf: Path, tmp_path: Path) -> None:
+    (conf / "hosts/beta").write_text("Port = 1")
     exported = run("-c", "conf", "export-all").out
     (tmp_path / "other/hosts").mkdir(parents=True)
     result = run("-c", "other", "import", stdin=exported)
     assert result == (0, "", "Imported 3 host configuration files.\n")
     for name in ("alpha", "beta", "gamma"):
-        # The empty line before a separator is the price of the separator.
-        assert (tmp_path / "other/hosts" / name).read_text().rstrip("\n") == (
-            (conf / "hosts" / name).read_text().rstrip("\n")
-        )
+        imported = (tmp_path / "other/hosts" / name).read_text()
+        assert imported.removesuffix("\n") == (conf / "hosts" / name).read_text().removesuffix("\n")
 
 
 def test_existing_files_are_kept_unless_forced(run: Run, conf: Path) -> None:
@@ -65,6 +64,19 @@ def test_existing_files_are_kept_unless_forced(run: Run, conf: Path) -> None:
 def test_an_invalid_name_ends_the_import(run: Run, conf: Path) -> None:
     result = run("-c", "conf", "import", stdin="Name = ../x\nPort = 1\n")
     assert result == (1, "", "Invalid Name in input!\n")
+
+
+def test_a_name_that_is_too_long_for_a_file_is_skipped(run: Run, conf: Path) -> None:
+    long = "q" * 300
+    text = f"Name = one\nPort = 1\nName = {long}\nPort = 2\nName = two\nPort = 3\n"
+    result = run("-c", "conf", "import", stdin=text)
+    assert result.status == 0
+    assert result.err.splitlines() == [
+        f"Filename too long: conf/hosts/{long}, skipping.",
+        "Imported 2 host configuration files.",
+    ]
+    assert (conf / "hosts/one").read_text() == "Port = 1\n"
+    assert (conf / "hosts/two").read_text() == "Port = 3\n"
 
 
 def test_a_name_that_cannot_be_a_path_ends_the_import(run: Run, conf: Path) -> None:

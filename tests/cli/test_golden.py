@@ -425,7 +425,7 @@ CASES = [
 ]
 DIFFERENT = {
     "set Subnet junk": "pre18 reports the malformed value and writes it all the same; R and pytinc refuse it",
-    "export-all": "pre18 has no empty line before the separator; R and pytinc do",
+    "export-all": "tinc puts the separator into the last line of a host file without a newline at its end",
     "--version": "another program, and pre18 has no Features line",
     "help": "pytinc lists edit, help and version, and has no RSA keys",
     "generate-keys 1024": "pytinc has no RSA keys, so no size to choose",

@@ -413,6 +413,8 @@ def test_an_inviter_that_stops_leaves_nothing_behind(
         result = run("-c", "new", "join", inviter.url)
     assert result.status == 1
     assert result.err.endswith(f"{join._UNREACHABLE}\n" if step == "greeting" else CANCELLED)
+    # Where an inviter refuses an invitation, the user hears what may be wrong with it.
+    assert ("line 1 of its file" in result.err) is (hangs_up and step in ("data", "finish"))
     assert left(tmp_path) == []
     inviter.stops_at = ""
     assert run("-c", "new", "join", inviter.url).status == 0

@@ -15,7 +15,9 @@ MEMBERS: list[dict[str, Any]] = [
         "alive": True,
         "balance": "failover",
         "weight": 10,
+        "guardian": None,
         "clients": None,
+        "flows": None,
     },
     {
         "node": "node_2",
@@ -25,7 +27,9 @@ MEMBERS: list[dict[str, Any]] = [
         "alive": True,
         "balance": "failover",
         "weight": 10,
+        "guardian": None,
         "clients": None,
+        "flows": None,
     },
     {
         "node": "node_3",
@@ -35,7 +39,9 @@ MEMBERS: list[dict[str, Any]] = [
         "alive": True,
         "balance": "failover",
         "weight": 10,
+        "guardian": None,
         "clients": None,
+        "flows": None,
     },
     {
         "node": "node_4",
@@ -45,13 +51,22 @@ MEMBERS: list[dict[str, Any]] = [
         "alive": False,
         "balance": "failover",
         "weight": 10,
+        "guardian": None,
         "clients": None,
+        "flows": None,
     },
 ]
 CHECKS: list[dict[str, Any]] = [
-    {"check": "tcp:80", "well": True, "detail": "", "took_us": 412, "since_ms": 312500},
-    {"check": "exec:look", "well": False, "detail": "exit status 1", "took_us": 3100, "since_ms": 12000},
-    {"check": "tcp:[::1]:443", "well": None, "detail": "", "took_us": None, "since_ms": None},
+    {"check": "tcp:80", "node": None, "well": True, "detail": "", "took_us": 412, "since_ms": 312500},
+    {
+        "check": "exec:look",
+        "node": None,
+        "well": False,
+        "detail": "exit status 1",
+        "took_us": 3100,
+        "since_ms": 12000,
+    },
+    {"check": "tcp:[::1]:443", "node": None, "well": None, "detail": "", "took_us": None, "since_ms": None},
 ]
 TRANSITIONS: list[dict[str, Any]] = [
     {"ago_ms": 61204, "state": "backup", "owner": "node_2", "reason": "alpha was drained"},
@@ -65,6 +80,7 @@ SERVED: dict[str, Any] = {
     "frozen": True,
     "balance": "failover",
     "preempt_ms": 30000,
+    "held_ms": 0,
     "members_total": 4,
     "members": MEMBERS,
     "checks": CHECKS,
@@ -79,6 +95,7 @@ FOREIGN: dict[str, Any] = {
     "frozen": False,
     "balance": "failover",
     "preempt_ms": None,
+    "held_ms": 0,
     "members_total": 40,
     "members": [MEMBERS[3]],
     "checks": [],

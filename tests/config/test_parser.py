@@ -108,6 +108,9 @@ class TestGrammar:
         assert pairs(head + "Mode = hub\nb = 1") == [("a", "x" * 2044), ("Mode", "hub"), ("b", "1")]
         assert pairs(head + "\nb = 1") == [("a", "x" * 2044), ("b", "1")]
 
+    def test_a_zero_byte_ends_the_line(self) -> None:
+        assert pairs("Device = a\0b\n\0\0\0\nc = 1") == [("Device", "a"), ("c", "1")]
+
     def test_entries_know_their_place(self) -> None:
         entries, _ = parse_text("# first\nName = alpha\n", CONF)
         assert entries == [Entry("Name", "alpha", CONF, 2)]
@@ -537,6 +540,8 @@ class TestVirtualIPs:
             ("VirtualIP = 10.1.1.11 priority=0", "priority is a number from 1 to 254, not 0"),
             ("VirtualIP = 10.1.1.11 prio=5", "prio is not a key of a virtual IP, did you mean priority"),
             ("VirtualIP = 10.1.1.10/24", f"10.1.1.10 is there twice, the first time in {CONF} line 2 "),
+            ("VirtualIP = 10.1.1.10 node=alpha", "node=alpha is this node itself: leave it away"),
+            ("VirtualIP = 10.1.1.10 node=n-3", "node is the name of a node, not n-3"),
         ],
     )
     def test_a_bad_line_is_fatal_and_named(self, line: str, complaint: str) -> None:

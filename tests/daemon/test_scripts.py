@@ -67,6 +67,15 @@ def test_scripts_run_one_after_the_other_in_order(with_runner: WithRunner, tmp_p
     assert len(log) == 4
 
 
+def test_a_script_with_an_impossible_name_is_skipped(with_runner: WithRunner, log: Log) -> None:
+    async def test(runner: ScriptRunner) -> None:
+        runner.run("host-up", {})
+        await runner.idle()
+
+    with_runner(test, extension="x" * 300)
+    assert log == []
+
+
 def test_the_loop_goes_on_while_a_script_runs(with_runner: WithRunner, tmp_path: Path) -> None:
     begun, go_on = tmp_path / "begun", tmp_path / "go-on"
     write(tmp_path / "slow", f"touch {begun}; until [ -e {go_on} ]; do sleep 0.01; done")

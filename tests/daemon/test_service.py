@@ -196,6 +196,24 @@ def test_scripts_run_in_order_with_their_environment_and_before_ready(network: N
     ]
 
 
+def test_frames_of_the_device_are_logged_at_level_5_also_if_it_is_set_later(network: Network) -> None:
+    host, device = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with host, device:
+        number = device.fileno()
+        (network.base / "tinc.conf").write_text(
+            f"Name = alpha\nListenAddress = 127.0.0.1\nDeviceType = fd\nDevice = {number}\n"
+        )
+        daemon = network.launch(network.arguments("-D"), pass_fds=(number,))
+        daemon.wait_until_ready()
+        with network.client() as client:
+            client.command(Request.SET_DEBUG, 5)
+        host.send(b"\x50" + bytes(19))
+        host.send(b"\x45" + bytes(19))
+        daemon.wait_said(f"DEBUG   Read packet of 34 bytes from fd/{number}\n")
+        assert f"ERROR   Unknown IP version while reading packet from fd/{number}!\n" in daemon.said
+        assert daemon.stop()[0] == 0
+
+
 def test_with_device_standby_tinc_up_and_tinc_down_do_not_run(network: Network) -> None:
     network.configure("DeviceStandby = yes")
     for name in ("tinc-up", "tinc-down"):

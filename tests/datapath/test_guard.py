@@ -163,6 +163,51 @@ def test_a_flood_of_messages_is_switched_but_told_only_in_part() -> None:
     assert len(world.told()) == MAX_MESSAGES
 
 
+# -- hosts that do not serve --
+
+
+@pytest.mark.parametrize(
+    ("frame", "passed"),
+    [
+        (answers(NEAR, VIP, OWN_IP, to=OWN), {"a": [], "b": [], "c": []}),
+        (advertises6(NEAR, VIP6, OWN, OWN_IP6), {"a": [], "b": [], "c": []}),
+        (answers(NEAR, VIP, VIP, to=BROADCAST), None),
+        (asks(NEAR, VIP, VIP), None),
+    ],
+    ids=["answer", "advertisement", "gratuitous reply", "gratuitous request"],
+)
+def test_what_a_host_says_that_does_not_serve_goes_to_others_only(
+    frame: bytes, passed: dict[str, list[bytes]] | None
+) -> None:
+    only_c = dict.fromkeys((VIP, VIP6), frozenset({"c"}))
+    assert World(GuardTable(answering=only_c)).arrive(frame) == (passed or {"a": [], "b": [], "c": [frame]})
+    also_b = dict.fromkeys((VIP, VIP6), frozenset({"b", "c"}))
+    assert World(GuardTable(answering=also_b)).arrive(frame)["a"] == [frame]
+
+
+def test_what_a_host_says_that_does_not_serve_is_told_and_goes_to_other_nodes() -> None:
+    world = World(GuardTable(answering={VIP: frozenset({"c"})}))
+    frame = answers(NEAR, VIP, FAR_IP, to=FAR)
+    assert world.arrive(frame)["c"] == [frame]
+    world.arrive(answers(NEAR, VIP, OWN_IP, to=OWN))
+    assert world.told() == [("b", Kind.ANSWER)] * 2
+
+
+def test_a_host_that_no_node_owns_or_another_address_is_no_reason_to_believe_less_or_more() -> None:
+    world = World(GuardTable(answering={VIP: frozenset({"b"})}))
+    assert world.arrive(answers(NEW, VIP, OWN_IP, to=OWN))["a"] == []
+    frame = answers(NEW, ELSE, OWN_IP, to=OWN)
+    assert world.arrive(frame)["a"] == [frame]
+
+
+def test_a_question_of_a_host_that_does_not_serve_reaches_ours_without_its_sender() -> None:
+    world = World(GuardTable(answering={VIP: frozenset({"c"})}))
+    frame = asks(NEAR, VIP, OWN_IP)
+    assert world.arrive(frame) == past_a(frame, neighbour.without_sender(frame))
+    of_server = asks(FAR, VIP, OWN_IP)
+    assert world.arrive(of_server)["a"] == [of_server]
+
+
 # -- answers that are withheld --
 
 
@@ -529,3 +574,34 @@ def test_messages_to_our_device_in_a_run_are_told() -> None:
     world.datapath.forwarder.forward_run(world.b, frame_run(run), NOW, world.out)
     assert world.take()["a"] == run
     assert world.told() == [("b", Kind.ANSWER)] * 9
+
+
+# -- connections of the member that served before --
+
+
+def tcp_segment(flags: int, port: int, *, to: bytes = OWN) -> bytes:
+    segment = port.to_bytes(2, "big") + b"\0\x50" + bytes(8) + b"\x50" + bytes((flags,)) + bytes(6)
+    head = b"\x45\0\0\x28\0\0\x40\0\x40\x06\0\0"
+    return to + NEAR + b"\x08\x00" + head + bytes((10, 0, 0, 7)) + VIP + segment
+
+
+def test_connections_that_did_not_begin_here_go_on_at_the_former_member() -> None:
+    world = World(GuardTable(macs=frozenset((OWN,)), addresses=frozenset((VIP,))))
+    assert world.table.guard is not None
+    world.table.guard.taken_over = {VIP: (FAR, NOW + 30)}
+    old, new, more = tcp_segment(0x10, 1), tcp_segment(0x02, 2), tcp_segment(0x10, 2)
+    assert world.arrive(old, new, more) == {"a": [new, more], "b": [], "c": [FAR + old[6:]]}
+    assert world.table.guard.uses, "the client uses our host all the same"
+
+
+def test_no_connection_goes_back_to_where_it_came_from() -> None:
+    world = World(GuardTable(taken_over={VIP: (NEAR, NOW + 30)}))
+    segment = tcp_segment(0x10, 1)
+    assert world.arrive(segment)["a"] == [segment]
+
+
+def test_without_forwarding_our_host_gets_all_connections() -> None:
+    world = World(GuardTable(taken_over={VIP: (FAR, NOW + 30)}))
+    world.table.rules.forward = False
+    segment = tcp_segment(0x10, 1)
+    assert world.arrive(segment) == {"a": [segment], "b": [], "c": []}

@@ -170,3 +170,17 @@ def test_plain_datagrams_and_acknowledgements_are_known_to_have_no_syn(is_ipv4: 
     assert not frame_run([datagram] * 9).may_have_syn()
     assert not frame_run([answer] * 9).may_have_syn()
     assert frame_run([*[answer] * 8, opening]).may_have_syn()
+
+
+@pytest.mark.parametrize("last", [None, 14])
+@pytest.mark.parametrize(("low", "high"), [(2, 11), (4, 100), (0, 5), (50, 60)])
+def test_a_run_is_split_by_its_numbers_unless_all_are_inside(low: int, high: int, last: int | None) -> None:
+    ours, _ = established()
+    run = DatagramRun(memoryview(sealed(ours, last=last)), 233)
+    inside, outside = run.split(low, high)
+    if (low, high) == (2, 11):
+        assert (inside, outside) == ([], [])
+        return
+    is_inside = [low <= int.from_bytes(one[12:16], "big") < high for one in run.datagrams()]
+    assert inside == [one for one, is_in in zip(run.datagrams(), is_inside, strict=True) if is_in]
+    assert outside == [one for one, is_in in zip(run.datagrams(), is_inside, strict=True) if not is_in]

@@ -12,14 +12,17 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeVar
 
+import pytest
 from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import HypothesisWarning, NoSuchExample
 
 from datapath.super_frames import Super, frame_run, super_frame
 from pytinc.crypto.keys import PrivateKey
+from pytinc.datapath import flows, inbound
 from pytinc.datapath.compression import compress, expand
 from pytinc.datapath.datapath import DataPath
+from pytinc.datapath.flow_table import FlowMember, FlowRule, FlowTable
 from pytinc.datapath.guard_table import GuardTable
 from pytinc.datapath.output import Output, Upcalls
 from pytinc.datapath.peer_slot import Drops, PeerSlot
@@ -34,12 +37,22 @@ from pytinc.protocol.sptps.replay import ReplayWindow
 from pytinc.wire import ip
 from pytinc.wire.datagram import NULL_ID, PREFIX_SIZE, TYPE_COMPRESSED, TYPE_MAC, TYPE_PACKET, node_id
 from pytinc.wire.ethernet import HEADER_OF_IP
-from pytinc.wire.neighbour import GUARD_MAC, NOBODY, Kind, without_sender
+from pytinc.wire.neighbour import GUARD_MAC, NOBODY, Kind, ends_of, without_sender
 from pytinc.wire.subnet import Subnet, parse_subnet
 from pytinc.wire.super_frame import HEAD, SUPER_FRAME_ID
 from pytinc.wire.virtio import HEADER
 
 T = TypeVar("T")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _nobody_is_doubted() -> Iterator[None]:
+    """Check every record, as the twin does, however many are bad."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inbound, "TRUSTED", 1_000_000)
+        yield
+
+
 _choices: dict[tuple[object, ...], st.SearchStrategy[Any]] = {}
 
 
@@ -113,6 +126,7 @@ class GuardPlan:
     asked: dict[bytes, float]
     heartbeat: float
     doubt_until: float
+    taken_over: dict[bytes, tuple[bytes, float]]
 
     def table(self) -> GuardTable:
         return GuardTable(
@@ -127,6 +141,7 @@ class GuardPlan:
             asked=dict(self.asked),
             heartbeat=self.heartbeat,
             doubt_until=self.doubt_until,
+            taken_over=self.taken_over,
         )
 
 
@@ -142,6 +157,8 @@ class Plan:
     tree: list[str]
     direct: list[str]
     capture: bool
+    flows: dict[bytes, FlowRule] | None = None
+    """Members share the flows to these addresses; the step "members" says who does from then on."""
     guard: GuardPlan | None = None
     """Heeded only where ARP passes the node: see `pytinc.node.rules.hears_neighbours`."""
 
@@ -176,6 +193,9 @@ class World:
         table.capture = [] if plan.capture else None
         if plan.guard is not None and plan.hears_neighbours:
             table.guard = plan.guard.table()
+        if plan.flows is not None:
+            table.flows = FlowTable()
+            table.flows.configure(plan.flows, 0.0)
         for name in PEERS:
             table.add(name)
         for number, (name, peer) in enumerate(plan.peers.items()):
@@ -404,8 +424,15 @@ def told_upcalls(upcalls: Upcalls) -> dict[str, object]:
         "moved": {slot.name: where for slot, where in upcalls.moved.items()},
         "relayed": {tuple(slot.name for slot in three) for three in upcalls.relayed},
         "messages": [(slot.name, message) for slot, message in upcalls.messages],
-        "uses": list(upcalls.uses),
+        "uses": [(key, ends_of(head)) for key, head in upcalls.uses],
     }
+
+
+def told_flows(flows: FlowTable | None) -> object:
+    if flows is None:
+        return None
+    known = [(name, flow.mac, flow.life, flow.due) for name, flow in flows._flows.items()]
+    return known, list(flows._fragmented.items()), flows.macs, flows.evicted
 
 
 def assert_same(fast: World, plain: World, error_bytes: list[Counter[str]]) -> None:
@@ -421,6 +448,7 @@ def assert_same(fast: World, plain: World, error_bytes: list[Counter[str]]) -> N
     assert fast.table.own_macs == plain.table.own_macs
     assert fast.table.hwaddr == plain.table.hwaddr
     assert fast.table.guard == plain.table.guard
+    assert told_flows(fast.table.flows) == told_flows(plain.table.flows)
     for told, total in zip((one, two), error_bytes, strict=True):
         total.update(told.error_bytes)
         told.world.out.clear()
@@ -677,6 +705,10 @@ def runs_of(datagrams: list[bytes]) -> Iterator[DatagramRun]:
 def push(fast: World, plain: World, kind: str, items: list[Any], now: float) -> None:
     """Give the same packets to both, to one in batches, to the other one by one."""
     match kind:
+        case "members":
+            for world in (fast, plain):
+                assert world.table.flows is not None
+                world.table.flows.configure(items[0], now)
         case "device" | "repeat":
             batch = items * (4 if kind == "repeat" else 1)
             fast.datapath.frames_from_device(batch, now, fast.out)
@@ -883,6 +915,9 @@ def guard_plans(draw: st.DrawFn) -> GuardPlan:
         asked=draw(st.dictionaries(sampled(SHARED), sampled((-5.0, 0.5)), max_size=2)),
         heartbeat=draw(sampled((1e9, 1e9, 0.9))),
         doubt_until=draw(sampled((-1e9, -1e9, 1.6))),
+        taken_over=draw(
+            st.dictionaries(sampled((*V4, *V6)), st.tuples(sampled(MACS), sampled((1.5, 1e9))), max_size=4)
+        ),
     )
 
 
@@ -967,7 +1002,7 @@ def test_what_is_done_for_the_guard_is_the_same_in_both(
 
 def test_the_generated_messages_are_told_changed_and_withheld() -> None:
     expected = {f"{kind.name} of {end}" for kind in Kind for end in ("device", "peer")}
-    expected |= {"device", "run", "packet", "udp", "udp run", "uses", "rewritten", "withheld"}
+    expected |= {"device", "run", "packet", "udp", "udp run", "uses", "rewritten", "withheld", "begun"}
     expected -= {"ENQUIRY of device"}  # too rare here; tests/datapath/test_guard.py has it
 
     def look(kind: str, fast: World) -> Iterator[str]:
@@ -984,5 +1019,164 @@ def test_the_generated_messages_are_told_changed_and_withheld() -> None:
             yield "rewritten"
         if guard.answers_withheld:
             yield "withheld"
+        if guard.begun:
+            yield "begun"
 
     assert missing_in(guarded_plans(), guarded_steps, expected, look, at_end) == set()
+
+
+# -- with addresses whose members share the flows --
+
+FLOWS_TO = (V4[0], V4[1], V6[4])
+MEMBERS = tuple(FlowMember(f"node_{number}", mac, number + 1) for number, mac in enumerate(MACS[:4]))
+
+
+@st.composite
+def flow_rules(draw: st.DrawFn) -> dict[bytes, FlowRule]:
+    rules = {}
+    for address in draw(st.sets(sampled(FLOWS_TO), min_size=1)):
+        members = draw(st.lists(sampled(MEMBERS), max_size=3, unique=True))
+        kept = {member.mac for member in members} | draw(st.sets(sampled(MACS[:4]), max_size=2))
+        macs = frozenset(kept) | draw(st.sets(sampled(MACS[:4])))
+        rules[address] = FlowRule(tuple(sorted(members)), frozenset(kept), macs)
+    return rules
+
+
+def udp_or_tcp(draw: st.DrawFn) -> tuple[int, bytes]:
+    """Protocol and packet."""
+    ports = draw(sampled((1000, 1001))).to_bytes(2, "big") + b"\0\x50"
+    if draw(st.booleans()):
+        return 17, ports + bytes(4 + draw(sampled((0, 0, 100, 1000))))
+    flags = draw(sampled((0x02, 0x10, 0x10, 0x10, 0x18, 0x11, 0x14)))
+    return 6, ports + bytes(8) + bytes((0x50, flags)) + bytes(6 + draw(sampled((0, 0, 100, 1000))))
+
+
+def v4_packet(draw: st.DrawFn, source: bytes, destination: bytes, protocol: int, body: bytes) -> bytes:
+    place = draw(sampled((b"\x40\0",) * 6 + (b"\0\0", b"\x20\0", b"\x20\x03", b"\0\x03")))
+    first, options = draw(sampled(((0x45, b""),) * 5 + ((0x46, bytes(4)), (0x44, b""), (0x65, b""))))
+    head = bytes((first, 0)) + (20 + len(options) + len(body)).to_bytes(2, "big") + IP_ID + place
+    return head + bytes((64, protocol, 0, 0)) + source + destination + options + body
+
+
+def v6_packet(draw: st.DrawFn, source: bytes, destination: bytes, protocol: int, body: bytes) -> bytes:
+    for kind in draw(st.lists(sampled((0, 60, 44)), max_size=2)) if draw(sampled((0, 0, 1))) else ():
+        place = draw(sampled((b"\0\0", b"\0\1", b"\0\x09"))) if kind == 44 else b"\0\0"
+        body = bytes((protocol, 0)) + place + IP_ID + b"\0\0" + body
+        protocol = kind
+    first = draw(sampled((0x60,) * 5 + (0x66, 0x40)))
+    return (
+        bytes((first, 0, 0, 0))
+        + len(body).to_bytes(2, "big")
+        + bytes((protocol, 64))
+        + (source + destination + body)
+    )
+
+
+@st.composite
+def flow_frames(draw: st.DrawFn) -> bytes:
+    """Frames of stations, most of them to an address whose members share the flows."""
+    header = draw(sampled(MACS)) + MACS[5]
+    is_v4 = draw(st.booleans())
+    source, destination = (
+        (draw(sampled(V4[3:])), draw(sampled(V4[:3]))) if is_v4 else (V6[0], draw(sampled(V6[4:])))
+    )
+    kind, packet, icmp = (b"\x08\0", v4_packet, 1) if is_v4 else (b"\x86\xdd", v6_packet, 58)
+    protocol, body = udp_or_tcp(draw)
+    match draw(sampled(("transport",) * 6 + ("echo", "error", "neighbours", "other"))):
+        case "echo":
+            protocol, body = icmp, bytes((8 if is_v4 else 128, 0, 0, 0)) + IP_ID + bytes(10)
+        case "error":
+            about = packet(draw, destination, source, protocol, body)
+            protocol, body = icmp, bytes((3 if is_v4 else 1,)) + bytes(7) + about
+        case "neighbours" if not is_v4:
+            protocol, body = 58, b"\x87" + bytes(7) + destination
+        case "other":
+            protocol = 47
+    cut = draw(sampled((None,) * 6 + (20, 36, 40, 60)))
+    return (header + kind + packet(draw, source, destination, protocol, body))[:cut]
+
+
+@st.composite
+def flow_runs(draw: st.DrawFn) -> list[bytes]:
+    """Frames of one length: of one flow that goes on, or one of them is something else."""
+    frame = draw(flow_frames())
+    odd = bytearray(frame)
+    at = draw(sampled((None, None, None, 20, 23, 29, 33, 35, 47, 57, 67)))
+    if at is not None and at < len(frame):
+        odd[at] ^= draw(sampled((1, 2, 4, 0x20)))
+    count, place = draw(st.integers(8, 12)), draw(sampled((0, 3, 7)))
+    last = draw(sampled((len(frame),) * 3 + (14, 36, 60)))
+    run = [bytes(odd) if number == place else frame for number in range(count)]
+    return [*run[:-1], run[-1][:last]]
+
+
+@st.composite
+def flow_super_frames(draw: st.DrawFn) -> Super:
+    is_ipv4 = draw(st.booleans())
+    made = super_frame(
+        payload=bytes(draw(sampled((3000, 9000)))),
+        gso_size=draw(sampled((1000, 1400))),
+        flags=draw(sampled((0x10, 0x18, 0x11))),
+        tags=draw(sampled((b"",) * 5 + (b"\x81\x00\x00\x05",))),
+        is_ipv4=is_ipv4,
+        addresses=(V4[4] + draw(sampled(V4[:3])) if is_ipv4 else V6[0] + V6[4]).ljust(32, b"\0"),
+    )
+    return Super(made.header, draw(sampled(MACS)) + MACS[5] + made.frame[12:])
+
+
+flow_steps = st.one_of(
+    st.tuples(st.just("device"), st.lists(flow_frames() | flow_frames() | frames(), min_size=1, max_size=8)),
+    st.tuples(st.just("repeat"), st.lists(flow_frames(), min_size=1, max_size=3)),
+    # The second time the flow is known.
+    st.tuples(st.just("run"), st.lists(flow_runs(), min_size=1, max_size=2).map(lambda runs: runs * 2)),
+    st.tuples(st.just("super"), st.lists(flow_super_frames(), min_size=1, max_size=3)),
+    st.tuples(st.just("packet"), st.lists(flow_frames(), min_size=1, max_size=3)),
+    st.tuples(st.just("members"), st.lists(flow_rules(), min_size=1, max_size=1)),
+)
+
+
+@st.composite
+def flow_plans(draw: st.DrawFn) -> Plan:
+    plan = draw(ordinary_plans())
+    return replace(plan, flows=draw(flow_rules()), guard=draw(st.none() | guard_plans()))
+
+
+@settings(max_examples=200)
+@given(plan=flow_plans(), script=st.lists(flow_steps, min_size=1, max_size=6))
+def test_flows_go_to_the_same_members_in_both(plan: Plan, script: list[tuple[str, list[Any]]]) -> None:
+    fast, plain = World(plan), World(plan)
+    error_bytes: list[Counter[str]] = [Counter(), Counter()]
+    for number, (kind, items) in enumerate(script):
+        push(fast, plain, kind, items, 1.0 + number * 20)
+        assert_same(fast, plain, error_bytes)
+
+
+def test_the_generated_flows_go_to_members_whole_and_one_by_one() -> None:
+    expected = {"frame to another", "run, whole", "run, to another", "super-frame to another", "fragments"}
+    seen: set[str] = set()
+
+    def some_frames(table: FlowTable, groups: list[flows.Group], now: float) -> list[flows.Group]:
+        made = to_members(table, groups, now)
+        if [header for header, _ in made] != [header for header, _ in groups]:
+            seen.add("frame to another")
+        return made
+
+    def one_run(table: FlowTable, run: FrameRun, now: float) -> bool:
+        before = run.header
+        whole = to_member_as_a_run(table, run, now)
+        if whole and before[:6] in table.macs:
+            seen.add("run, whole")
+        if run.header != before:
+            seen.add("super-frame to another" if run.is_data else "run, to another")
+        return whole
+
+    def look(_: str, fast: World) -> Iterator[str]:
+        yield from seen
+        if fast.table.flows is not None and fast.table.flows._fragmented:
+            yield "fragments"
+
+    to_members, to_member_as_a_run = flows.redirect, flows.redirect_run
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flows, "redirect", some_frames)
+        patch.setattr(flows, "redirect_run", one_run)
+        assert missing_in(flow_plans(), flow_steps, expected, look) == set()

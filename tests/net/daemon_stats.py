@@ -54,6 +54,7 @@ def daemon(
         own_macs=1,
         macs_learned=5,
         macs_moved=2,
+        macs_claimed=3,
     )
     return DaemonStats(node, 12.5, lag, ("checksum", "TSO4"), ("GSO",), guard, policy)
 

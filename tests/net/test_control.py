@@ -382,6 +382,23 @@ def test_the_number_of_clients_is_bounded(
     on_loop(main)
 
 
+def test_clients_that_do_not_log_in_keep_nobody_out(
+    on_loop: OnLoop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "MAX_CLIENTS", 2)
+
+    async def main() -> None:
+        async with world(tmp_path) as w:
+            silent = [await asyncio.open_unix_connection(w.path) for _ in range(2)]
+            first, second = await w.connect(), await w.connect()
+            for reader, _ in silent:
+                assert await reader.read() == b""
+            for _, each in (first, second, *silent):
+                each.close()
+
+    on_loop(main)
+
+
 def test_the_list_of_connections_includes_control_connections(on_loop: OnLoop, tmp_path: Path) -> None:
     async def main() -> None:
         async with world(tmp_path) as w:

@@ -30,6 +30,9 @@ def test_every_type_that_the_configuration_allows_has_an_opener_and_no_other() -
     [
         (Settings("a", device_type="raw_socket", interface="nowhere0"), "Can't find interface nowhere0"),
         (Settings("a", device_type="raw_socket", interface="a" * 16), "longer than 15 characters"),
+        (Settings("a", device_type="raw_socket", interface="a\udcff"), "is not UTF-8"),
+        (Settings("a", mode=Mode.SWITCH, interface="a\udcff"), "is not UTF-8"),
+        (Settings("a", mode=Mode.ROUTER, interface="a\udcff"), "is not UTF-8"),
         (Settings("a", device_type="fd", device="-1"), "Could not open -1"),
         (
             Settings("a", device_type="multicast", multicast=MulticastGroup("192.0.2.1", "5000")),

@@ -24,3 +24,9 @@ def test_a_name_that_cannot_be_resolved_has_a_text_as_well() -> None:
 @pytest.mark.parametrize("error", [OSError("something odd"), TimeoutError("something odd")])
 def test_an_error_without_a_number_keeps_its_own_text(error: OSError) -> None:
     assert reason(error) == "something odd"
+
+
+def test_what_cannot_be_encoded_for_a_look_up_has_no_codec_in_its_text() -> None:
+    with pytest.raises(UnicodeError) as failure:
+        socket.getaddrinfo("a..b", None)
+    assert reason(failure.value) == "no name can be like this"

@@ -117,6 +117,20 @@ def test_a_host_that_cannot_be_looked_up_is_reported_and_skipped(log: LogLines) 
     assert log.messages[0].startswith("Looking up no.such.host.invalid port 0 failed: ")
 
 
+def test_a_port_that_is_only_a_service_of_tcp_is_refused(log: LogLines) -> None:
+    # /etc/services has ssh for TCP only.
+    with pytest.raises(DeviceError, match="Unable to create any listening socket!"):
+        open_listeners(settings_for("127.0.0.1", port="ssh"), log)
+    assert log.messages[0].startswith("Looking up 127.0.0.1 port ssh failed: ")
+
+
+@pytest.mark.parametrize("entry", ["a..b", "a" * 64, "a\udcff", "127.0.0.1 a\udcff"])
+def test_what_no_name_can_be_like_is_reported_in_plain_words(log: LogLines, entry: str) -> None:
+    with pytest.raises(DeviceError, match="Unable to create any listening socket!"):
+        open_listeners(settings_for(entry), log)
+    assert log.messages[0].endswith(" failed: no name can be like this")
+
+
 def test_more_than_eight_sockets_are_too_many(log: LogLines) -> None:
     hosts = [f"127.0.0.{number}" for number in range(1, 10)]
     with pytest.raises(DeviceError, match="Too many listening sockets"):

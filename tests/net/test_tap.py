@@ -143,6 +143,27 @@ def feed_of(
     )
 
 
+def test_frames_are_logged_while_this_is_wanted(on_loop: OnLoop, log: LogLines, pipe: PipeDevice) -> None:
+    async def main() -> None:
+        batches: list[Sequence[bytes | FrameRun]] = []
+        feed = feed_of(pipe, log, batches, [])
+        feed.start()
+        for traced in (False, True):
+            feed.traced = traced
+            batches.clear()
+            pipe.host.send(bytes(42))
+            await until(lambda: batches)
+            feed.write_batch([bytes(60), bytes(61)])
+        feed.stop()
+        assert log == [
+            (5, "debug", f"Read packet of 42 bytes from {pipe.path}"),
+            (5, "debug", f"Writing packet of 60 bytes to {pipe.path}"),
+            (5, "debug", f"Writing packet of 61 bytes to {pipe.path}"),
+        ]
+
+    on_loop(main)
+
+
 def test_frames_arrive_in_bounded_batches(on_loop: OnLoop, log: LogLines, pipe: PipeDevice) -> None:
     async def main() -> None:
         batches: list[Sequence[bytes | FrameRun]] = []

@@ -53,8 +53,8 @@ def pair() -> Iterator[PairInterface]:
     interface.host.close()
 
 
-def test_packets_get_a_header_with_their_ethertype(pair: PairInterface) -> None:
-    device = TunDevice(pair, "/dev/somewhere")
+def test_packets_get_a_header_with_their_ethertype(pair: PairInterface, log: LogLines) -> None:
+    device = TunDevice(pair, "/dev/somewhere", log)
     assert (device.name, device.path, device.hwaddr) == ("pair0", "/dev/somewhere", None)
     assert device.fileno() == pair.fileno()
     packets = [b"\x45" + bytes(19), b"\x60" + bytes(39), b"\x4f" + bytes(60)]
@@ -65,29 +65,34 @@ def test_packets_get_a_header_with_their_ethertype(pair: PairInterface) -> None:
     assert device.read_batch(64) == []
 
 
-def test_packets_that_are_not_ip_are_dropped_and_others_of_any_length_are_read(pair: PairInterface) -> None:
-    device = TunDevice(pair, "path")
+def test_packets_that_are_not_ip_are_dropped_and_others_of_any_length_are_read(
+    pair: PairInterface, log: LogLines
+) -> None:
+    device = TunDevice(pair, "path", log)
     for packet in (b"\x50" + bytes(30), b"\x45".ljust(1504), b"\x45".ljust(65535), b"\x60"):
         pair.host.send(packet)
     assert [len(frame) for frame in device.read_batch(64)] == [1518, 65549, 15]
+    assert log == [(5, "error", "Unknown IP version while reading packet from path!")]
 
 
-def test_the_size_of_a_batch_is_bounded(pair: PairInterface) -> None:
-    device = TunDevice(pair, "path")
+def test_the_size_of_a_batch_is_bounded(pair: PairInterface, log: LogLines) -> None:
+    device = TunDevice(pair, "path", log)
     for _ in range(5):
         pair.host.send(b"\x45")
     assert [len(device.read_batch(3)), len(device.read_batch(3))] == [3, 2]
 
 
-def test_a_frame_is_written_without_its_header_and_only_if_it_contains_ip(pair: PairInterface) -> None:
-    device = TunDevice(pair, "path")
+def test_a_frame_is_written_without_its_header_and_only_if_it_contains_ip(
+    pair: PairInterface, log: LogLines
+) -> None:
+    device = TunDevice(pair, "path", log)
     for packet in (b"", b"\0\1\x08", b"\x45packet"):
         device.write(b"abcdefghijkl\x08\x00" + packet)
     assert pair.host.recv(100) == b"\x45packet"
 
 
-def test_a_device_that_cannot_be_read_raises_an_error(pair: PairInterface) -> None:
-    device = TunDevice(pair, "path")
+def test_a_device_that_cannot_be_read_raises_an_error(pair: PairInterface, log: LogLines) -> None:
+    device = TunDevice(pair, "path", log)
     pair.ours.close()
     with pytest.raises(OSError, match="Bad file descriptor"):
         device.read_batch(1)

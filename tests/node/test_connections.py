@@ -1,4 +1,4 @@
-"""Meta connections from beginning to end: who may connect, PING, timeouts, the end, the log."""
+"""Meta connections from beginning to end: PING, timeouts, the end, the log."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from pytinc.node import views
 from pytinc.node.actions import CloseMeta
-from pytinc.node.connections import MAX_HALF_OPEN, Burst
 from pytinc.wire.address import Address
 
 if TYPE_CHECKING:
@@ -32,46 +31,6 @@ def closed(alpha: Stage) -> dict[int, bool]:
 def pings(peer: Scripted) -> int:
     """Return how many PINGs a peer got since the last time."""
     return peer.heard().count("8")
-
-
-# -- who may connect --
-
-
-def test_refused_connections_do_not_keep_the_bucket_full() -> None:
-    burst = Burst()
-    assert [burst.is_exceeded(3, 0.0) for _ in range(50)] == [False] * 3 + [True] * 47
-    assert not burst.is_exceeded(3, 1.0)
-    assert burst.is_exceeded(3, 1.0)
-
-
-def test_each_second_makes_room_for_one_connection_up_to_the_burst() -> None:
-    burst = Burst()
-    assert [burst.is_exceeded(2, 0.0) for _ in range(3)] == [False, False, True]
-    assert burst.is_exceeded(2, 0.9)
-    assert [burst.is_exceeded(2, 2.0) for _ in range(3)] == [False, False, True]
-    assert [burst.is_exceeded(2, 1000.0) for _ in range(3)] == [False, False, True]
-    assert burst.is_exceeded(0, 2000.0)
-
-
-def test_what_exceeds_the_burst_is_refused_and_the_own_machine_is_not(stage: MakeStage) -> None:
-    alpha = stage("beta", max_connection_burst=2)
-    numbers = [accept(alpha) for _ in range(4)]
-    assert closed(alpha) == {numbers[2]: True, numbers[3]: True}
-    assert list(alpha.node.core.connections) == numbers[:2]
-    local = [accept(alpha, host) for host in ("127.0.0.1", "127.9.9.9", "::1") for _ in range(3)]
-    assert set(closed(alpha)).isdisjoint(local)
-    assert len(set(numbers + local)) == 13  # no number twice, refused ones included
-
-
-def test_strangers_who_only_connect_are_bounded_and_one_that_logs_in_makes_room(stage: MakeStage) -> None:
-    alpha = stage("beta", max_connection_burst=100_000)
-    beta = alpha.neighbour("beta")
-    for _ in range(MAX_HALF_OPEN):
-        accept(alpha)
-    assert closed(alpha) == {}
-    refused = accept(alpha, "127.0.0.1")
-    assert closed(alpha) == {refused: True}
-    assert not beta.closed
 
 
 # -- silence --

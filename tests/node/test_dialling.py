@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pytinc.config.settings import HostPort
+from pytinc.config.settings import HostPort, ProxySettings
 from pytinc.node.actions import Dial, Resolve, SaveAddressCache
 from pytinc.wire.address import Address
 
@@ -41,6 +41,16 @@ def with_addresses(alpha: Stage, name: str, *addresses: HostPort) -> None:
 def test_every_connect_to_is_dialled_once_and_the_own_name_never(stage: MakeStage) -> None:
     alpha = stage("beta", "gamma", connect_to=("beta", "alpha", "gamma", "beta"))
     assert dialled(alpha) == [("beta", "10.99.0.2"), ("gamma", "10.99.0.3")]
+
+
+def test_the_command_of_a_proxy_runs_also_for_port_0(stage: MakeStage) -> None:
+    alpha = stage("beta")
+    with_addresses(alpha, "beta", HostPort("10.99.0.2", "0"))
+    alpha.reload(connect_to=("beta",))
+    assert dialled(alpha) == []
+    alpha.reload(connect_to=())
+    alpha.reload(connect_to=("beta",), proxy=ProxySettings("exec", command="nc"))
+    assert dialled(alpha) == [("beta", "10.99.0.2")]
 
 
 def test_cached_addresses_come_first_then_those_that_others_tell_then_the_configured_ones(

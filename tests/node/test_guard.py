@@ -12,11 +12,14 @@ import pytest
 
 from node.conftest import FarEnd
 from pytinc.config.settings import Broadcast, Mode
+from pytinc.datapath.flow_table import OTHER_LIFE
 from pytinc.node.actions import Log, RunScript, SendDatagram, Withdrawn
 from pytinc.node.guard import RIVAL_USE, USES_INTERVAL, USES_LIFE
 from pytinc.vip import actions
-from pytinc.vip.actions import Rules
+from pytinc.vip.actions import FlowShares, Rules
 from pytinc.wire.neighbour import Kind, Message
+from pytinc.wire.vip_record import Claim, Entry, EntryState, MemberRecord
+from pytinc.wire.virtual_ip import Balance
 
 if TYPE_CHECKING:
     from node.conftest import MakeStage, Scripted, Stage
@@ -256,6 +259,7 @@ def test_new_rules_reach_the_data_path(trio: tuple[Stage, Scripted, Scripted]) -
         own=frozenset((VIP,)),
         in_use={VIP: MAC},
         lenient=True,
+        flows={VIP: FlowShares((("beta", MAC, 10),), frozenset((MAC,)), frozenset((MAC, CLIENT)))},
     )
     alpha.now = 50.0
     with pytest.MonkeyPatch.context() as patch:
@@ -266,6 +270,30 @@ def test_new_rules_reach_the_data_path(trio: tuple[Stage, Scripted, Scripted]) -
     assert (table.own, table.in_use, table.lenient) == (rules.own, rules.in_use, True)
     assert table.asked == {VIP: 1.0}  # the other one is in use no more
     assert table.heartbeat == 50.0  # the guard had nothing to tick for until now
+    flows = alpha.node.table.flows
+    assert flows is not None
+    assert set(flows.macs) == {MAC, CLIENT}
+    perform(alpha, actions.NewRules())
+    assert alpha.node.table.flows is None, "no members share any flows"
+
+
+def test_flows_are_shown_by_member_and_forgotten_in_time(trio: tuple[Stage, Scripted, Scripted]) -> None:
+    alpha, beta, _ = trio
+    prove(alpha, beta)
+    record = alpha.node.peers["beta"]
+    claim = Claim(1, record.slot.id)
+    entry = Entry(VIP, EntryState.ACTIVE, 100, MAC, claim, balance=Balance.FLOW)
+    alpha.call(lambda node, now: node.guard.member_record(record, MemberRecord(1, 1, (entry,)).pack(), now))
+    ends = LOCAL[2:] + VIP + bytes((0, 1, 0, 2))
+    head = b"\x45\0\0\x20" + bytes(5) + b"\x11\0\0" + LOCAL[2:] + VIP + bytes((0, 1, 0, 2)) + bytes(8)
+    alpha.call(lambda node, now: node.frames([MAC + LOCAL + b"\x08\0" + head], now))
+    flows = alpha.node.table.flows
+    assert flows is not None
+    assert flows.known(b"\x11" + ends, alpha.now) == MAC
+    view = alpha.node.policy_view(alpha.now)
+    assert ([member.flows for member in view.addresses[0].members], view.flows) == ([1], 1)
+    alpha.run(OTHER_LIFE + 2 * USES_INTERVAL)
+    assert alpha.node.policy_view(alpha.now).flows == 0
 
 
 # -- what happens --

@@ -167,7 +167,7 @@ def test_a_second_use_is_refused_and_told_at_once() -> None:
     second = world.knock()
     assert second.talk() == [InviterGreeted("alpha")]
     assert second.closed == CloseMeta(second.number, tarpit=False)
-    assert any("used before" in line for line in world.log_lines())
+    assert any("tried to use non-existing invitation" in line for line in world.log_lines())
 
 
 def test_two_at_once_get_one_invitation() -> None:
@@ -195,6 +195,10 @@ def test_an_invitation_older_than_invitation_expire_is_kept_as_used_but_not_serv
     assert (InvitationReceived(CONTENT) in visit.talk()) is served
     assert (FILE_NAME in world.files.taken) is not served
     assert (visit.closed is None) is served
+    said = (
+        f"Error while processing data from <unknown> (192.0.2.7): tried to use expired invitation {FILE_NAME}"
+    )
+    assert (said in world.log_lines()) is not served
 
 
 @pytest.mark.parametrize(
@@ -227,6 +231,14 @@ def test_the_first_line_must_name_another_node(content: bytes, name: str | None)
         assert next(iter(world.node.core.connections.values())).name == name
 
 
+def test_the_log_tells_a_wrong_first_line() -> None:
+    world = World()
+    world.files.open[FILE_NAME] = (b"# for beta, from \xff\n" + CONTENT, WALL)
+    world.knock().talk()
+    expected = f"line 1 of invitation {FILE_NAME} must be `Name = NODE', but is `# for beta, from \ufffd'"
+    assert any(expected in line for line in world.log_lines())
+
+
 def test_a_name_that_was_taken_meanwhile_is_refused() -> None:
     world = World()
     visit = world.knock()
@@ -256,6 +268,7 @@ def test_an_invitation_key_made_later_counts_after_a_reload() -> None:
     refused = world.knock()
     assert refused.talk() == []
     assert refused.closed is not None
+    assert any("we don't have an invitation key" in line for line in world.log_lines())
     world.files.key = format_private_key(INVITATION_KEY)
     assert world.knock().talk() == []
     world.node.reload(replace(world.node.settings), 2.0)

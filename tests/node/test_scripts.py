@@ -60,6 +60,24 @@ def test_without_an_address_nothing_is_said_about_it(core: MakeCore) -> None:
     assert own.environment == {"NODE": "alpha", "SUBNET": "10.1.0.0/24", "WEIGHT": ""}
 
 
+@pytest.mark.parametrize(
+    "address", [Address("$(reboot)", "655"), Address("10.99.0.2", "ssh;reboot"), Address("unspec", "unspec")]
+)
+def test_an_address_that_is_not_numeric_does_not_reach_scripts(stage: MakeStage, address: Address) -> None:
+    alpha = stage("beta", "gamma")
+    beta = alpha.neighbour("beta")
+    alpha.actions.clear()
+    beta.say(
+        "10 1 gamma 10.4.0.0/24",
+        f"12 2 beta gamma {address.host} {address.port} c 1",
+        f"12 3 gamma beta {address.host} {address.port} c 1",
+    )
+    scripts = alpha.asked(RunScript)
+    assert [script.name for script in scripts] == ["host-up", "hosts/gamma-up", "subnet-up"]
+    assert not any("REMOTEADDRESS" in script.environment for script in scripts)
+    assert not any("REMOTEPORT" in script.environment for script in scripts)
+
+
 @pytest.mark.parametrize(("standby", "expected"), [(False, []), (True, ["tinc-up", "tinc-down", "tinc-up"])])
 def test_with_device_standby_the_device_is_up_while_any_other_node_is_reachable(
     core: MakeCore, standby: bool, expected: list[str]

@@ -167,6 +167,41 @@ def test_a_mac_that_another_node_takes_over_is_counted_as_moved(stage: MakeStage
     assert alpha.node.subnets.moved == 2
 
 
+CLAIM = (
+    "beta claims the MAC address 02:00:00:00:00:01 of {} with weight 1 instead of 10: "
+    "frames for it go to beta"
+)
+
+
+def test_a_lower_weight_than_that_of_another_node_is_reported_once_and_counted(stage: MakeStage) -> None:
+    alpha = stage("beta", "gamma")
+    beta, gamma = alpha.neighbour("beta"), alpha.neighbour("gamma")
+    gamma.say(f"10 1 gamma {mac(1)}")
+    beta.say(f"10 2 beta {mac(1)}")  # a station that moves
+    assert alpha.node.subnets.claimed == 0
+    beta.say(f"10 3 beta {mac(1)}#1")
+    beta.say(f"11 4 beta {mac(1)}#1", f"10 5 beta {mac(1)}#1")
+    assert alpha.node.subnets.claimed == 2
+    assert alpha.logged(0).count(CLAIM.format("gamma")) == 1
+    assert alpha.logged(2).count(CLAIM.format("gamma")) == 2
+
+
+def test_a_claim_of_a_mac_that_is_learned_later_is_reported_too(stage: MakeStage) -> None:
+    alpha, beta = pair(stage)
+    beta.say(f"10 1 beta {mac(1)}#1")
+    assert alpha.node.subnets.claimed == 0
+    alpha.read(frame(1))
+    assert alpha.logged(0).count(CLAIM.format("alpha")) == 1
+
+
+def test_with_strict_subnets_a_claim_has_no_effect(stage: MakeStage) -> None:
+    alpha, beta = pair(stage, strict_subnets=True)
+    alpha.read(frame(1))
+    beta.say(f"10 1 beta {mac(1)}#1")
+    assert alpha.node.subnets.table.mac_owner(bytes.fromhex(mac(1).replace(":", "")), bool) == "alpha"
+    assert alpha.node.subnets.claimed == 0
+
+
 # -- the end --
 
 

@@ -108,6 +108,14 @@ def test_an_invalid_address_is_skipped(bad: Address) -> None:
     assert tried(a_round(Outgoing("a", 900), candidate)) == [1, 2]
 
 
+def test_a_command_may_be_given_port_0_but_no_other_invalid_address() -> None:
+    found = Address("192.0.2.7", "0")
+    graph, name = (Address("", ""), Address("192.0.2.8", "0")), ("a.example", "0")
+    for for_command, expected in ((True, [8, 7, 9]), (False, [])):
+        candidate = Candidate((), graph, (name, ("192.0.2.9", "0")), for_command)
+        assert tried(a_round(Outgoing("a", 900), candidate, {"a.example": [found]})) == expected
+
+
 def test_a_node_without_any_address_gives_a_wait() -> None:
     assert a_round(Outgoing("a", 900), Candidate()) == [Wait(5)]
 

@@ -5,11 +5,14 @@ See docs/protocol-meta.md, "Proxies".
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pytinc.errors import ProtocolError
+from pytinc.protocol import proxy as proxy_module
 from pytinc.protocol.proxy import MAX_HTTP_ANSWER, ProxyHandshake
 from pytinc.wire.address import Address
 
@@ -159,6 +162,26 @@ def test_a_refusal_is_reported_in_words(kind: str, answer: bytes, complaint: str
     proxy.start()
     with pytest.raises(ProtocolError, match=complaint):
         proxy.feed(answer)
+
+
+def test_headers_that_come_byte_by_byte_are_searched_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    searched = 0
+    pattern = proxy_module._END_OF_HEADERS
+
+    class Counting:
+        def search(self, data: bytearray, start: int = 0) -> re.Match[bytes] | None:
+            nonlocal searched
+            searched += len(data) - start
+            return pattern.search(data, start)
+
+    monkeypatch.setattr(proxy_module, "_END_OF_HEADERS", Counting())
+    answer = b"HTTP/1.1 200 OK\r\nX: " + b"x" * 10000 + b"\r\n\r\n"
+    proxy = ProxyHandshake("http", V4)
+    proxy.start()
+    for byte in answer[:-1]:
+        assert proxy.feed(bytes((byte,)))[1] is None
+    assert proxy.feed(answer[-1:])[1] == b""
+    assert searched < 5 * len(answer)
 
 
 def test_the_error_for_wrong_credentials_does_not_contain_them() -> None:

@@ -127,6 +127,18 @@ def test_the_owner_of_a_mac_has_the_smallest_weight_and_then_the_first_name(tabl
     assert table.mac_owner(MAC_B, everyone) is None
 
 
+def test_a_mac_is_outweighed_if_another_node_has_it_with_less_weight(table: SubnetTable) -> None:
+    text = "02:00:00:00:00:01"
+    assert table.outweighed(MAC_A) is None
+    table.add("a", parse_subnet(f"{text}#5"))
+    table.add("a", parse_subnet(f"{text}#6"))
+    assert table.outweighed(MAC_A) is None
+    table.add("b", parse_subnet(f"{text}#5"))
+    assert table.outweighed(MAC_A) is None
+    table.add("c", parse_subnet(f"{text}#4"))
+    assert table.outweighed(MAC_A) == ((4, "c"), (5, "a"))
+
+
 def test_look_up_returns_the_last_owner_if_none_is_reachable(table: SubnetTable) -> None:
     table.add("a", Subnet.mac(MAC_A))
     table.add("b", Subnet.mac(MAC_A))

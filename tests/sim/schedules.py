@@ -9,8 +9,8 @@ of what was cut stays cut at the end, so that the rules are checked in divided m
 
 `Schedules.run` measures how long after the last event a rule is broken. An event is a fault, its end, a
 change of what a node can reach (after a cut has ended, meta connections, keys and probes take their time), or
-of who could serve (a member that starts listens for a while). What is true only for a moment, while a record is on its
-way, does not count.
+of who could serve (a member that starts listens for a while). What is true only for a moment, while a record
+is on its way, does not count.
 """
 
 from __future__ import annotations

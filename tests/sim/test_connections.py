@@ -52,7 +52,7 @@ def test_connections_beyond_the_burst_go_to_the_tarpit_except_one_per_second() -
     closed = closes(hub)
     served = []
     for second in range(4):
-        numbers = [accept(mesh, hub) for _ in range(5)]
+        numbers = [accept(mesh, hub, Address(f"10.7.{second}.{n}", "4000")) for n in range(5)]
         served.append(sum(number not in closed for number in numbers))
         assert all(closed[number] for number in numbers if number in closed), second
         mesh.run(1)

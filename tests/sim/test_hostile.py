@@ -209,6 +209,29 @@ def test_the_number_of_silent_strangers_is_bounded_and_they_are_forgotten() -> N
     assert_honest_nodes_talk(mesh, one, two)
 
 
+@pytest.mark.parametrize(("hosts", "rate"), [(1, 200), (100, 5)])
+def test_a_known_node_comes_back_through_a_flood_of_connections(hosts: int, rate: int) -> None:
+    mesh, _, one, two = mesh_with_insider()
+    hub = mesh.nodes["hub"]
+
+    def knock(seconds: float) -> None:
+        for tick in range(int(seconds * rate)):
+            for host in range(hosts):
+                remote = Address(f"10.7.7.{host}", str(1024 + tick))
+                hub.call(lambda node, now, remote=remote: node.meta_accepted(remote, hub.address, now))  # type: ignore[misc]
+            mesh.run(1 / rate)
+
+    knock(3)
+    one.crash()
+    knock(2)
+    assert not hub.node.peers["one"].reachable
+    one.start()
+    knock(5)
+    assert hub.node.peers["one"].reachable
+    assert len(hub.node.core.connections) < 50
+    assert_honest_nodes_talk(mesh, one, two)
+
+
 def test_replayed_and_forged_datagrams_neither_move_nor_restart_a_tunnel() -> None:
     mesh, _, one, two = mesh_with_insider()
     assert_honest_nodes_talk(mesh, one, two)

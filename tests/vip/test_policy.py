@@ -9,7 +9,7 @@ import pytest
 from pytinc.errors import DecodeError, PolicyError
 from pytinc.vip.actions import Gone, SendFrame, SendRecord, ServiceChanged
 from pytinc.vip.addresses import MAX_ADDRESSES as MAX_IN_USE
-from pytinc.vip.members import FAR_RECORD_LIFE, RECORD_LIFE
+from pytinc.vip.members import FAR_RECORD_LIFE, HAND_OVER_TIME, RECORD_LIFE
 from pytinc.vip.own_member import INIT_TIME
 from pytinc.vip.policy import (
     FAR_INTERVAL,
@@ -142,6 +142,43 @@ def test_a_member_takes_over_from_one_that_does_not_want_to_serve(state: EntrySt
     assert world.serves, "at once"
     assert world.claim() == Claim(5, world.id, 100)
     assert world.records("alpha", after=before - 0.01)[0][0] == before
+
+
+def test_connections_go_on_at_a_member_that_hands_over_as_long_as_it_is_there() -> None:
+    world = Members()
+    claim = Claim(4, id_of("alpha"))
+    world.keep_saying(6.0, alpha=(EntryState.ACTIVE, claim))
+    assert world.guard.rules.taken_over == {}
+    world.says("alpha", EntryState.DRAIN, claim=claim)
+    until = world.now + HAND_OVER_TIME
+    assert world.guard.rules.taken_over == {VIP: (ALPHA, until)}
+    mine = Claim(5, world.id, 100)
+    world.keep_saying(until - 1.0, alpha=(EntryState.DRAIN, mine))
+    assert world.guard.rules.taken_over == {VIP: (ALPHA, until)}
+    world.keep_saying(until + 1.5, alpha=(EntryState.DRAIN, mine))
+    assert world.guard.rules.taken_over == {}
+
+
+def test_connections_of_a_member_that_is_gone_are_passed_on_to_nobody() -> None:
+    world = Members()
+    claim = Claim(4, id_of("alpha"))
+    world.keep_saying(6.0, alpha=(EntryState.ACTIVE, claim))
+    world.says("alpha", EntryState.DRAIN, claim=claim)
+    world.mesh.unreachable.add("alpha")
+    world.guard.reachability("alpha", world.now, reachable=False)
+    world.take()
+    assert world.serves
+    assert world.guard.rules.taken_over == {}
+
+
+def test_who_gives_the_address_away_again_passes_on_nothing() -> None:
+    world = Members()
+    claim = Claim(4, id_of("alpha"))
+    world.keep_saying(6.0, alpha=(EntryState.ACTIVE, claim))
+    world.says("alpha", EntryState.DRAIN, claim=claim)
+    world.says("alpha", EntryState.ACTIVE, claim=Claim(6, id_of("alpha")))
+    assert not world.serves
+    assert world.guard.rules.taken_over == {}
 
 
 def test_a_member_takes_over_from_one_that_is_not_heard_any_more() -> None:

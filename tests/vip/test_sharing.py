@@ -12,7 +12,7 @@ from pytinc.errors import DecodeError, PolicyError
 from pytinc.vip.actions import Action, SendFrame, SendRecord
 from pytinc.vip.addresses import Client
 from pytinc.vip.core import Core
-from pytinc.vip.members import Address, Member, Said
+from pytinc.vip.members import HAND_OVER_TIME, Address, Member, Said
 from pytinc.vip.sharing import CYCLE, REPEATS, STEP, Sharing
 from pytinc.wire.assignment_record import Assigned, AssignmentRecord, parse_assignments
 from pytinc.wire.neighbour import GUARD_MAC, NO_NOTE, Message, parse
@@ -248,6 +248,41 @@ def test_a_member_leads_a_client_away_that_belongs_to_another_one() -> None:
     # Its frames go elsewhere since.
     assert stage.hear(Assigned(REMOTE, ip_of(REMOTE), id_of("beta")), sequence=2)
     assert stage.told() == {}
+
+
+def test_connections_of_a_client_go_on_at_the_member_that_gives_it_away_while_that_one_is_there() -> None:
+    stage = Stage(owner="alpha")
+    stage.hear(Assigned(REMOTE, ip_of(REMOTE), id_of("beta")))
+    stage.hear(Assigned(REMOTE, ip_of(REMOTE), id_of("me")), sequence=2)
+    until = stage.now + HAND_OVER_TIME
+    present = {id_of("beta"): BETA}
+    assert stage.sharing.taken_over(stage.known, present, until - 0.1) == {REMOTE + VIP: (BETA, until)}
+    assert stage.sharing.taken_over(stage.known, {}, until - 0.1) == {}
+    assert stage.sharing.taken_over(stage.known, present, until) == {}
+
+
+@pytest.mark.parametrize("guarded", [True, False], ids=["pytinc", "C"])
+def test_a_client_whose_own_node_spreads_its_flows_is_not_led_back_and_has_no_former_member(
+    guarded: bool,
+) -> None:
+    stage = Stage(owner="alpha")
+    stage.set("alpha", balance=Balance.FLOW)
+    if guarded:
+        stage.mesh.guards.add("cee")
+    stage.hear(Assigned(REMOTE, ip_of(REMOTE), id_of("beta")))
+    stage.mesh.uses[MINE, REMOTE, VIP] = stage.now
+    stage.sharing.used(stage.record, stage.client(), MINE, stage.now)
+    assert stage.told() == ({} if guarded else {REMOTE: BETA})
+    stage.hear(Assigned(REMOTE, ip_of(REMOTE), id_of("me")), sequence=2)
+    former = stage.sharing.taken_over(stage.known, {id_of("beta"): BETA}, stage.now)
+    assert former.keys() == (set() if guarded else {REMOTE + VIP})
+
+
+def test_a_client_without_a_former_member_has_no_connections_elsewhere() -> None:
+    stage = Stage(owner="alpha")
+    stage.hear(Assigned(REMOTE, ip_of(REMOTE), id_of("me")))
+    stage.hear(Assigned(REMOTE, ip_of(REMOTE), id_of("me")), sequence=2)
+    assert stage.sharing.taken_over(stage.known, {id_of("beta"): BETA, id_of("me"): MINE}, stage.now) == {}
 
 
 def test_records_count_only_from_the_owner_under_its_claim_and_in_order() -> None:

@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     from pytinc.cli.session import Session
 
 _COLUMN: Final = 27
+_FEATURES: Final = (
+    ("readline", "readline"),
+    ("curses", "curses"),
+    ("comp_lzo", "lzallright"),
+    ("comp_zlib", "zlib"),
+    ("comp_lz4", "lz4"),
+)
+"""Words of the line ``Features:`` and the library that each needs. In tinc only tincd has the last three."""
 
 OPTIONS_HELP: Final = """\
 Valid options are:
@@ -41,7 +49,7 @@ def help_text(program: str) -> str:
 
 def version_text() -> str:
     """Return the text of ``--version``; other programs read the line ``Features:``."""
-    features = [name for name in ("readline", "curses") if importlib.util.find_spec(name)]
+    features = [word for word, library in _FEATURES if importlib.util.find_spec(library)]
     return (
         f"tinc version {pytinc.__version__} (pytinc, protocol {PROTOCOL_MAJOR}.{PROTOCOL_MINOR})\n"
         f"Features: {' '.join(features)}\n"

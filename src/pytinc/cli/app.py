@@ -18,6 +18,7 @@ import click
 from pytinc.cli.commands import COMMANDS, find
 from pytinc.cli.run import guarded, run_command
 from pytinc.cli.session import Session
+from pytinc.standard_streams import repair_standard_streams
 
 
 class TincCommand(click.Command):
@@ -138,6 +139,7 @@ def grammar(ctx: click.Context, /, **options: object) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the given command line, by default that of the program, and return the exit status."""
+    repair_standard_streams()
     words = list(sys.argv[1:] if arguments is None else arguments)
     program = sys.argv[0] if sys.argv[0] not in ("", "-c") else "pytinc"
     # Files and arguments may hold any bytes, and are written back as they were read, newlines included.

@@ -5,6 +5,7 @@ See docs/tinc-program.md, "export and import".
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sys
@@ -55,16 +56,16 @@ def exchange_all(session: Session, words: list[str]) -> int:
 
 def _print_export(session: Session) -> None:
     name = session.own_name()
-    _print_host(session, name)
+    print(_exported(session, name), end="")
 
 
-def _print_host(session: Session, name: str) -> None:
+def _exported(session: Session, name: str) -> str:
     path = session.host_file(name)
     try:
         text = read_text(path)
     except OSError as error:
         raise open_failure(path, error) from error
-    print(f"Name = {name}\n{without_name(text)}", end="")
+    return f"Name = {name}\n{without_name(text)}"
 
 
 def without_name(text: str) -> str:
@@ -86,17 +87,18 @@ def _print_all(session: Session) -> int:
             f"Could not open host configuration directory {directory}: {error.strerror}"
         ) from error
     status = 0
-    first = True
+    exported = ""
     for name in filter(is_valid_name, names):
-        if not first:
-            print("\n" + SEPARATOR, end="")
+        if exported:
+            # A host file may lack its last newline; an import would keep an empty line.
+            print("" if exported.endswith("\n") else "\n", SEPARATOR, sep="", end="")
         try:
-            _print_host(session, name)
+            exported = _exported(session, name)
         except click.ClickException as error:
             say(error.message)
             status = 1
         else:
-            first = False
+            print(exported, end="")
     return status
 
 
@@ -147,10 +149,19 @@ class Import:
         try:
             write_text(self._path, "".join(self._lines))
         except ConfigError as error:
-            raise click.ClickException(f"Error creating configuration file {self._path}: {error}") from error
-        self.count += 1
+            if not _is_too_long(error.__cause__):
+                raise click.ClickException(
+                    f"Error creating configuration file {self._path}: {error}"
+                ) from error
+            say(f"Filename too long: {self._path}, skipping.")
+        else:
+            self.count += 1
         self._path = None
         self._lines = []
+
+
+def _is_too_long(error: BaseException | None) -> bool:
+    return isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG
 
 
 def import_(session: Session, words: list[str]) -> int:

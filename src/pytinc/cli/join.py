@@ -134,8 +134,18 @@ class _Visit:
                 raise TimeoutError
             data = self._socket.recv(_READ_SIZE)
             if not data:
-                raise ConnectionError("The inviter closed the connection.")
+                raise ConnectionError(self._why_closed())
             self._joiner.feed(data)
+
+    def _why_closed(self) -> str:
+        from pytinc.protocol.joining import Stage
+
+        if self._joiner.stage is not Stage.DATA:
+            return "The inviter closed the connection."
+        return (
+            "The inviter closed the connection: the invitation may have expired or been used before, "
+            "or line 1 of its file may not be `Name = NODE'. The inviter's log tells which."
+        )
 
     def invitation(self) -> bytes:
         """Return the whole invitation. After that the inviter waits for a key."""

@@ -91,8 +91,6 @@ def parse_proxy(text: str) -> ProxySettings:
     """
     kind_text, _, rest = text.partition(" ")
     kind = kind_text.lower()
-    if "\0" in text:
-        raise DecodeError("A proxy must not contain a zero byte")
     if kind == "none":
         return ProxySettings()
     if kind == "exec":

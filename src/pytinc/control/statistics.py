@@ -57,6 +57,7 @@ DAEMON_FIELDS: Final[Fields] = {
     "own_macs": COUNT,
     "macs_learned": COUNT,
     "macs_moved": COUNT,
+    "macs_claimed": COUNT_OR_NONE,
     "lag_max_us": COUNT_OR_NONE,
     "lag_mean_us": COUNT_OR_NONE,
     "device_offloads": _WORDS,

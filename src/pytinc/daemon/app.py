@@ -8,6 +8,7 @@ node, because one of them forks. From step 12 on, `pytinc.daemon.service` runs t
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import sys
@@ -23,6 +24,7 @@ from pytinc.config.paths import chosen_netname, daemon_paths
 from pytinc.config.store import ConfigTree
 from pytinc.config.values import parse_integer
 from pytinc.daemon.detach import detach
+from pytinc.daemon.first_process import leave_first_process
 from pytinc.daemon.launch import Launch
 from pytinc.daemon.logging_setup import (
     TRACE_LEVEL,
@@ -37,14 +39,23 @@ from pytinc.daemon.logging_setup import (
 from pytinc.daemon.options import Options, help_text, parse_options
 from pytinc.daemon.umbilical import Umbilical
 from pytinc.errors import ConfigError, PytincError
+from pytinc.standard_streams import repair_standard_streams
 from pytinc.wire.version import PROTOCOL_MAJOR, PROTOCOL_MINOR
 
 _EARLY_IDENT: Final = "tinc"
+_FEATURES: Final = (
+    ("comp_lzo", "lzallright"),
+    ("comp_zlib", "zlib"),
+    ("comp_lz4", "lz4"),
+    ("miniupnpc", "miniupnpc"),
+)
+"""Words of the line ``Features:`` and the library that each needs; what needs none is always there."""
 _IGNORED_SIGNALS: Final = (signal.SIGPIPE, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the daemon with the given command line, by default that of the program; return the exit status."""
+    repair_standard_streams()
     words = list(sys.argv[1:] if arguments is None else arguments)
     program = Path(sys.argv[0]).name if sys.argv[0] not in ("", "-c") else "pytincd"
     if program == "__main__.py":
@@ -79,9 +90,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def version_text() -> str:
     """Return the text of ``--version``; other programs read the line ``Features:``."""
+    features = [word for word, library in _FEATURES if importlib.util.find_spec(library)]
     return (
         f"tinc version {pytinc.__version__} (pytincd, protocol {PROTOCOL_MAJOR}.{PROTOCOL_MINOR})\n"
-        "Features: watchdog\n"
+        f"Features: {' '.join(features)} vde watchdog\n"
         "Copyright (C) 2026 the pytinc authors.\n\n"
         "pytinc comes with ABSOLUTELY NO WARRANTY.  This is free software,\n"
         "and you are welcome to redistribute it under certain conditions;\n"
@@ -185,11 +197,13 @@ def _check_sandbox(pool: Pool) -> None:
 def _go_into_background(launch: Launch) -> None:
     for number in _IGNORED_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    if not launch.foreground:
-        try:
+    try:
+        if launch.foreground:
+            leave_first_process()
+        else:
             detach()
-        except OSError as error:
-            raise ConfigError(f"Couldn't detach from terminal: {error.strerror}") from error
+    except OSError as error:
+        raise ConfigError(f"Couldn't start another process: {error.strerror}") from error
     _reopen_log(launch)
     launch.log(0, "notice", f"tincd {pytinc.__version__} (pytinc) starting, debug level {launch.log.level}")
 

@@ -14,7 +14,6 @@ import signal
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from pytinc.net.log import LogFunction, reason
@@ -87,7 +86,7 @@ class ScriptRunner:
         return f"{self.context.confbase}/{name}{self.context.extension}"
 
     def _exists(self, name: str) -> bool:
-        return Path(self._path(name)).exists()
+        return os.access(self._path(name), os.F_OK)
 
     def command(self, name: str, environment: Mapping[str, str]) -> tuple[str, dict[str, str]] | None:
         """Return what the shell must run for a script, and its whole environment; None if there is none."""

@@ -39,7 +39,7 @@ from pytinc.net.managed_addresses import ManagedAddresses
 from pytinc.net.metrics import MetricsServer, bind_metrics_socket, require_library
 from pytinc.net.shell import Shell
 from pytinc.net.sockets import Listener, open_listeners, own_address, path_mtu
-from pytinc.net.tap import FrameDevice, TapDevice
+from pytinc.net.tap import FRAME_LEVEL, FrameDevice, TapDevice
 from pytinc.net.timers import uptime
 from pytinc.net.upnp import PortMapper, missing_library, plan
 from pytinc.node.node import Node
@@ -157,8 +157,8 @@ class Service:
         )
         self._scripts = ScriptRunner(self._script_context(device), self._log, lambda: self._log.level)
         self._shell = self._make_shell(loop, key, device, listeners)
-        self._log.on_levels = self._trace_requests
-        self._trace_requests()
+        self._log.on_levels = self._trace
+        self._trace()
         offloads = self._shell.statistics().udp_offloads
         self._log(0, "info", f"UDP offloads: {', '.join(offloads) or 'none'}")
         return listening
@@ -206,8 +206,9 @@ class Service:
         """Return how many bytes wait in the output of a meta connection; the node asks only once it runs."""
         return self._shell.meta.queued(connection)
 
-    def _trace_requests(self) -> None:
+    def _trace(self) -> None:
         self._shell.node.trace_requests(self._log.wants(REQUEST_LEVEL))
+        self._shell.trace_frames(self._log.wants(FRAME_LEVEL))
 
     async def _load_what_checks_need(self, loop: asyncio.AbstractEventLoop) -> None:
         """Load it now: after a change of the root directory it would not be found."""

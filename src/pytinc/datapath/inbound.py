@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from pytinc.datapath.compression import expand
+from pytinc.datapath.doubt import TRUSTED, Doubt
 from pytinc.datapath.outbound import Outbound
 from pytinc.datapath.output import Output, Probe
 from pytinc.datapath.peer_slot import PeerSlot
@@ -198,6 +199,10 @@ class Inbound:
             if trusted:
                 upcalls.no_session[source] = None
             return False
+        if source.doubt is not None:
+            datagrams = self._sift(source.doubt, session, datagrams, came, trusted=trusted)
+            if not datagrams:
+                return False
         if not isinstance(datagrams, list):
             if self._open_whole(session, datagrams, came):
                 return True
@@ -223,14 +228,51 @@ class Inbound:
             else:
                 source.drops.bad_record += 1
         if rejected:
-            source.drops.not_authentic += rejected
-            if trusted:
-                upcalls.failed[source] = None
+            self._reject(rejected, came, trusted=trusted)
         if frames:
             sizes = list(map(len, frames))
             self._count(source, len(sizes), sum(sizes), max(sizes), is_direct=is_direct)
             self._forwarder.forward(source, frames, now, out)
         return rejected < len(datagrams)
+
+    def _reject(self, bad: int, came: Arrival, *, trusted: bool) -> None:
+        """Count datagrams that did not open; doubt their source if there are too many."""
+        source, _, _, _, now, out = came
+        source.drops.not_authentic += bad
+        doubt = source.doubt
+        if doubt is not None:
+            doubt.note(bad, _stranger(came), now)
+        else:
+            if now >= source.rejected_since + 1:
+                source.rejected, source.rejected_since = 0, now
+            source.rejected += bad
+            if source.rejected > TRUSTED:
+                source.doubt = Doubt(now)
+        if trusted and (doubt is None or doubt.tells()):
+            out.upcalls.failed[source] = None
+
+    def _sift(
+        self,
+        doubt: Doubt,
+        session: DatagramSession,
+        datagrams: list[bytes] | DatagramRun,
+        came: Arrival,
+        *,
+        trusted: bool,
+    ) -> list[bytes] | DatagramRun:
+        """Return those datagrams of a doubted source that are worth a check."""
+        source, _, _, _, now, out = came
+        if doubt.is_over(now):
+            source.doubt = None
+            return datagrams
+        chosen = doubt.sift(datagrams, session.window, _stranger(came), now)
+        skipped = len(datagrams) - len(chosen)
+        if skipped:
+            source.drops.not_authentic += skipped
+            doubt.note_skipped(now)
+            if trusted and doubt.tells():
+                out.upcalls.failed[source] = None
+        return chosen
 
     def _open_whole(self, session: DatagramSession, datagrams: DatagramRun, came: Arrival) -> bool:
         """Open a run of frames in one go, and switch it; False: nothing was done."""
@@ -348,6 +390,13 @@ class Inbound:
             self._open([data], (source, False, BY_TCP, 0, now, out), trusted=True)
         else:
             self._outbound.relay(destination, source, None, [data], now, out)
+
+
+def _stranger(came: Arrival) -> SockAddr | None:
+    """Return the address that datagrams came from; None if their source may well be there."""
+    source, is_direct, address, _, _, _ = came
+    known = source.address
+    return address if is_direct and (known is None or known[:2] != address[:2]) else None
 
 
 def _new_assembly() -> Assembly:

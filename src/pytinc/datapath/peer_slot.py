@@ -14,6 +14,7 @@ from pytinc.wire.address import SockAddr
 from pytinc.wire.datagram import MTU_MAX, NodeId, node_id
 
 if TYPE_CHECKING:
+    from pytinc.datapath.doubt import Doubt
     from pytinc.datapath.super_frames import Assembly
 
 
@@ -40,6 +41,7 @@ class PeerSlot:
         "compression",
         "confirmed",
         "connection",
+        "doubt",
         "drops",
         "id",
         "in_bytes",
@@ -54,6 +56,8 @@ class PeerSlot:
         "out_packets",
         "paths",
         "reachable",
+        "rejected",
+        "rejected_since",
         "relay",
         "routed_minmtu",
         "session",
@@ -75,6 +79,11 @@ class PeerSlot:
         """The datagram session, from its first key on (``validkey``); None before that."""
         self.assembly: Assembly | None = None
         """The pieces of its super-frames; None before the first one."""
+        self.rejected = 0
+        self.rejected_since = 0.0
+        """How many of its datagrams did not open in the second that began then."""
+        self.doubt: Doubt | None = None
+        """What chooses the datagrams to be opened while too many do not; None at other times."""
         self.connection: int | None = None
         """The activated meta connection with this node, if it is a neighbour."""
         # Route (`ForwardingTable.set_route`): both None while unreachable.

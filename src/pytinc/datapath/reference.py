@@ -5,6 +5,7 @@ Not used by the daemon. Tests push the same packets through both and compare wha
 batches, runs and kept look-ups. It works out owner and UDP path of each packet itself, and queues every
 datagram by itself. Super-frames it reads with a plain parser of its own. It shares with the fast
 code what is plain there already: `clamp_mss`, `TooBig`, `TimeToLive`, the guard's rules and the containers.
+It checks every datagram, however many are forged (`pytinc.datapath.doubt`).
 
 Titles in parentheses are sections of that page.
 """
@@ -14,7 +15,9 @@ from __future__ import annotations
 from pytinc.datapath import icmp, neighbour
 from pytinc.datapath.clamp import clamp_mss
 from pytinc.datapath.compression import compress, expand
+from pytinc.datapath.flow_table import FlowTable
 from pytinc.datapath.guard import note_uses, screen
+from pytinc.datapath.hand_over import former_member
 from pytinc.datapath.icmp import ErrorLimit, Reason
 from pytinc.datapath.output import Output, Probe
 from pytinc.datapath.peer_slot import PeerSlot, UdpPath
@@ -24,6 +27,7 @@ from pytinc.datapath.table import ForwardingTable
 from pytinc.datapath.too_big import TooBig
 from pytinc.datapath.ttl import TimeToLive
 from pytinc.protocol.sptps.datagram import DatagramSession
+from pytinc.wire import flow
 from pytinc.wire.address import SockAddr
 from pytinc.wire.datagram import (
     DATAGRAM_OVERHEAD,
@@ -321,6 +325,8 @@ class Reference:
         if len(frame) < HEADER_SIZE:
             table.drops.short += 1
             return
+        if source is me and table.flows is not None:
+            frame = self._to_member(table.flows, frame, now)
         if source is me and not rules.hub:
             self._learn(frame[SOURCE], now, out)
         if source is me and frame[ETHERTYPE] == NO_TYPE:
@@ -333,6 +339,11 @@ class Reference:
         owner = None if rules.hub else self._owner(frame[DESTINATION])
         if table.guard is not None and frame[DESTINATION] in table.guard.macs:
             note_uses(table.guard, [frame], now, out)
+        if owner is me and source is not me and rules.forward and table.guard is not None:
+            former = former_member(table.guard, frame, now)
+            former_owner = None if former is None else self._owner(former)
+            if former is not None and former_owner not in (None, me, source):
+                owner, frame = former_owner, former + frame[6:]
         if owner is None:
             self._flood(source, frame, for_device, now, out)
         elif owner is source:
@@ -343,6 +354,17 @@ class Reference:
             table.drops.not_for_us += 1
         else:
             self._forward(source, owner, frame, now, out)
+
+    def _to_member(self, flows: FlowTable, frame: bytes, now: float) -> bytes:
+        """Give a frame of our stations to the member that has its flow (docs/virtual-ip.md)."""
+        to, packet = frame[DESTINATION], flow.parse(frame)
+        if to not in flows.macs or packet is None:
+            return frame
+        mac = flows.member(packet, now)
+        if mac is None:
+            return frame
+        flows.note_use(to, now)
+        return mac + frame[6:]
 
     def _learn(self, mac: bytes, now: float, out: Output) -> None:
         """Note that the own node owns ``mac``. The own table is asked, not the owner ("MAC table")."""
@@ -403,7 +425,7 @@ class Reference:
         if aged is None:
             return
         from_me = source is table.me
-        if not from_me:
+        if not from_me and for_device:
             self._to_device(aged if for_device is frame else for_device, out)
         targets: tuple[PeerSlot, ...] = ()
         if table.rules.broadcast == "mst":

@@ -25,6 +25,7 @@ from pytinc.wire.ip import (
     PROTOCOL_ICMPV6,
     PROTOCOL_TCP,
     PROTOCOL_UDP,
+    TCP_NOT_IN_THE_MIDDLE,
     TCP_SYN,
 )
 from pytinc.wire.records import SEQNO_SIZE
@@ -44,6 +45,14 @@ _PLAIN_IPV4: Final = 0x45
 _MAX_STEP: Final = DATAGRAM_OVERHEAD + MTU_MAX
 
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
+
+_PORTS: Final = 4
+_TCP_FLAGS: Final = 13
+_FLOW_FIELDS: Final = {
+    IPV4: LEAD + np.array([23, 14, 20, 21, *range(26, 38)]),
+    IPV6: LEAD + np.array([20, 14, *range(22, 58)]),
+}
+"""Where in a row is what tells the flow of a plain frame, by EtherType: protocol first, ports last."""
 
 
 class FrameRun:
@@ -96,7 +105,33 @@ class FrameRun:
     @property
     def head(self) -> bytes:
         """The first 54 bytes of the first frame, or all of a shorter one: Ethernet and IP header."""
-        return self.rows[0, LEAD : LEAD + min(self.size, IPV6_PAYLOAD)].tobytes()
+        return self.beginning(IPV6_PAYLOAD)
+
+    def beginning(self, size: int) -> bytes:
+        """Return the first ``size`` bytes of the first frame, or all of a shorter one."""
+        return self.rows[0, LEAD : LEAD + min(self.size, size)].tobytes()
+
+    def set_destination(self, mac: bytes) -> None:
+        """Send all frames to another MAC."""
+        self.rows[:, LEAD : LEAD + len(mac)] = np.frombuffer(mac, np.uint8)
+
+    def is_one_flow(self) -> bool:
+        """Tell whether the first frame stands for all: plain TCP or UDP, between the same ports.
+
+        In TCP that is the middle of a connection.
+        """
+        if self.is_data:
+            return True
+        fields = _FLOW_FIELDS.get(self.header[12:])
+        if fields is None or LEAD + self.last <= fields[-1]:
+            return False
+        told = self.rows[:, fields].tobytes()
+        if told != told[: len(fields)] * len(self):
+            return False
+        if told[0] != PROTOCOL_TCP:
+            return True
+        flags = int(fields[-_PORTS]) + _TCP_FLAGS
+        return LEAD + self.last > flags and not (self.rows[:, flags] & TCP_NOT_IN_THE_MIDDLE).any()
 
     def all_have_the_first(self, field: slice) -> bool:
         """Tell whether all frames have the same bytes there as the first."""
@@ -203,6 +238,20 @@ class DatagramRun:
         prefix = bytes(data[:PREFIX_SIZE])
         # Comparing bytes takes a third of the time of comparing arrays.
         return prefix if self.column(0, PREFIX_SIZE) == prefix * len(self) else None
+
+    def split(self, low: int, high: int) -> tuple[list[bytes], list[bytes]]:
+        """Return the datagrams whose numbers are at least ``low`` and less than ``high``, and the others.
+
+        If there are no others, both lists are empty: the run serves.
+        """
+        data, step = self.data, self.step
+        found = np.frombuffer(self.column(PREFIX_SIZE, _HEAD_SIZE), ">u4")
+        inside = (found >= low) & (found < high)
+        if inside.all():
+            return [], []
+        starts = np.arange(0, len(data), step)
+        chosen, others = starts[inside].tolist(), starts[~inside].tolist()
+        return [bytes(data[at : at + step]) for at in chosen], [bytes(data[at : at + step]) for at in others]
 
     def open(self, session: DatagramSession, type_: int) -> FrameRun | None:
         """Open datagrams that begin with the same ids, as `DatagramSession.open_batch` does.

@@ -104,7 +104,17 @@ class SuperFrame(FrameRun):
     @property
     def head(self) -> bytes:
         """The first 54 bytes of the frame, or all of a shorter one."""
-        return bytes(self.plain[HEAD.size : HEAD.size + IPV6_PAYLOAD])
+        return self.beginning(IPV6_PAYLOAD)
+
+    def beginning(self, size: int) -> bytes:
+        """Return the first ``size`` bytes of the frame, or all of a shorter one."""
+        return bytes(self.plain[HEAD.size : HEAD.size + size])
+
+    def set_destination(self, mac: bytes) -> None:
+        """Send all frames to another MAC."""
+        self.plain[HEAD.size : HEAD.size + len(mac)] = mac
+        if self._cut is not None:
+            super().set_destination(mac)
 
     def for_device(self) -> tuple[bytes, memoryview]:
         """Return virtio-net header and frame for a device that takes super-frames."""

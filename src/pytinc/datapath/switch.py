@@ -15,12 +15,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from pytinc.datapath import flows
 from pytinc.datapath.delivery import Delivery
-from pytinc.datapath.guard import DESTINATIONS, note_uses, screen
+from pytinc.datapath.guard import note_uses, screen
+from pytinc.datapath.hand_over import former_member
 from pytinc.datapath.output import Output
 from pytinc.datapath.peer_slot import PeerSlot
 from pytinc.datapath.table import ForwardingTable
 from pytinc.wire.ethernet import ARP, DESTINATION, HEADER_SIZE, IPV6, NO_TYPE, SOURCE, is_group
+from pytinc.wire.ip import DESTINATIONS
 from pytinc.wire.neighbour import GUARD_MAC
 
 if TYPE_CHECKING:
@@ -54,8 +57,11 @@ class Switch:
             self._delivery.to_device(frames, out)
             return
         guard = table.guard
+        groups = _groups_by_header(frames)
+        if from_device and table.flows is not None:
+            groups = flows.redirect(table.flows, groups, now)
         waiting: dict[PeerSlot, list[bytes]] = {}
-        for header, group in _groups_by_header(frames):
+        for header, group in groups:
             if len(header) < HEADER_SIZE:
                 drops.short += len(group)
                 continue
@@ -73,6 +79,10 @@ class Switch:
             owner = None if rules.hub else table.owner_of(header[DESTINATION])
             if guard is not None and header[DESTINATION] in guard.macs:
                 note_uses(guard, group, now, out)
+            if guard is not None and guard.taken_over and owner is me and not from_device:
+                group = self._pass_on(source, group, waiting, now)
+                if not group:
+                    continue
             if owner is None:
                 if waiting:
                     self._forward_all(source, waiting, now, out)
@@ -97,6 +107,24 @@ class Switch:
         elif not is_group(mac) and mac not in _NOBODYS:
             out.upcalls.learn[mac] = None
 
+    def _pass_on(
+        self, source: PeerSlot, frames: list[bytes], waiting: dict[PeerSlot, list[bytes]], now: float
+    ) -> list[bytes]:
+        """Put frames of connections that another member's host has with those for its node; return the rest.
+
+        See `pytinc.datapath.hand_over`.
+        """
+        table, ours = self._table, list[bytes]()
+        assert table.guard is not None
+        for frame in frames:
+            former = former_member(table.guard, frame, now)
+            owner = None if former is None else table.owner_of(former)
+            if former is None or owner in (None, source, table.me) or not table.rules.forward:
+                ours.append(frame)
+            else:
+                waiting.setdefault(owner, []).append(former + frame[6:])
+        return ours
+
     def _forward_all(
         self, source: PeerSlot, by_owner: dict[PeerSlot, list[bytes]], now: float, out: Output
     ) -> None:
@@ -120,6 +148,9 @@ class Switch:
         rules, me = table.rules, table.me
         if rules.hub or rules.kernel or rules.decrement_ttl or table.capture is not None:
             return False
+        from_device = source is me
+        if from_device and table.flows is not None and not flows.redirect_run(table.flows, run, now):
+            return False
         header = run.header
         owner = table.owner_of(header[DESTINATION])
         if owner is None or owner is source or header[12:] == NO_TYPE:
@@ -133,7 +164,8 @@ class Switch:
                 if where is not None and not run.all_have_the_first(where):
                     return False
                 note_uses(guard, [run.head], now, out)
-        from_device = source is me
+            if guard.taken_over and owner is me and header[12:] in DESTINATIONS:
+                return False
         if from_device:
             self._learn(header[SOURCE], now, out)
         elif not (rules.forward or owner is me):

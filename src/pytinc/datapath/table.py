@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from pytinc.datapath.flow_table import FlowTable
 from pytinc.datapath.guard_table import GuardTable
 from pytinc.datapath.peer_slot import Drops, PeerSlot, UdpPath
 from pytinc.datapath.routes import RouteTable
@@ -74,6 +75,8 @@ class ForwardingTable:
     guard: GuardTable | None = None
     """What the guard of shared addresses wants to know and to change; None: there is none, or nothing for it
     to do in this mode."""
+    flows: FlowTable | None = None
+    """The members that get the flows of our own stations; None: no members share any."""
     capture: list[bytes] | None = None
     """Frames that entered the switch, while a pcap client listens; the shell empties it."""
 

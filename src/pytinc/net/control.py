@@ -169,9 +169,13 @@ class ControlServer:
     # -- clients --
 
     def connected(self, client: ControlClient) -> bool:
-        """Add a client if there is room."""
+        """Add a client if there is room, or one that has not logged in yet can make room for it."""
         if len(self._clients) >= MAX_CLIENTS:
-            return False
+            waiting = next((each for each in self._clients if not each.authenticated), None)
+            if waiting is None:
+                return False
+            waiting.abort()
+            self.disconnected(waiting)
         self._clients[client] = None
         return True
 

@@ -81,7 +81,7 @@ def _open_tun(settings: Settings, netname: str | None, log: LogFunction) -> Fram
         )
     path = settings.device or DEFAULT_DEVICE
     name = settings.interface or netname or ""
-    device = TunDevice(open_tun(name, path, one_queue=settings.iff_one_queue), path)
+    device = TunDevice(open_tun(name, path, one_queue=settings.iff_one_queue), path, log)
     log(0, "info", f"{device.path} ({device.name}) is a Linux tun device")
     return device
 
@@ -109,7 +109,7 @@ def _open_multicast(settings: Settings, netname: str | None, log: LogFunction) -
 def _open_fd(settings: Settings, netname: str | None, log: LogFunction) -> FrameDevice:
     interface = open_descriptor(settings.device or "", settings.interface or netname or "", log)
     log(0, "info", f"fd/{interface.fileno()} adapter set up.")
-    return TunDevice(interface, f"fd/{interface.fileno()}")
+    return TunDevice(interface, f"fd/{interface.fileno()}", log)
 
 
 def _open_vde(settings: Settings, netname: str | None, log: LogFunction) -> FrameDevice:

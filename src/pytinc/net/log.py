@@ -15,6 +15,11 @@ class LogFunction(Protocol):
         """Write ``message`` if any reader of the log wants ``level``."""
 
 
-def reason(error: OSError) -> str:
-    """Return the system's text for an error, without number and file name."""
+def reason(error: OSError | UnicodeError) -> str:
+    """Return the system's text for an error, without number and file name.
+
+    A `UnicodeError` comes from a look-up: the DNS cannot have the name, or the text is not UTF-8.
+    """
+    if isinstance(error, UnicodeError):
+        return "no name can be like this"
     return error.strerror or str(error)

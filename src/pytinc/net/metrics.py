@@ -273,12 +273,14 @@ def _of_node(node: NodeStats) -> Iterator[Metric]:
     yield GaugeMetricFamily("pytinc_connections", "Meta connections.", node.connections)
     yield GaugeMetricFamily("pytinc_macs", "Known MAC addresses of all nodes.", node.macs)
     yield GaugeMetricFamily("pytinc_own_macs", "MAC addresses behind the own device.", node.own_macs)
-    learned, moved = (
+    learned, moved, claimed = (
         "MAC addresses learned from the own device.",
         "MAC addresses that moved from one node to another.",
+        "MAC addresses that one node claimed from another with a lower weight.",
     )
     yield CounterMetricFamily("pytinc_macs_learned", learned, node.macs_learned)
     yield CounterMetricFamily("pytinc_macs_moved", moved, node.macs_moved)
+    yield CounterMetricFamily("pytinc_macs_claimed", claimed, node.macs_claimed)
     drops = CounterMetricFamily("pytinc_dropped_packets", "Dropped frames and datagrams.", labels=["reason"])
     for why, count in node.drops.items():
         drops.add_metric([why], count)
@@ -331,6 +333,16 @@ _VIP_GAUGES: Final[tuple[tuple[str, str, Callable[[VirtualIpView], int]], ...]] 
     ),
     ("pytinc_vip_frozen", "1 if the owner keeps the address by an operator's order.", lambda vip: vip.frozen),
     (
+        "pytinc_vip_config_mismatch",
+        "1 if members want the clients to be shared in different ways.",
+        lambda vip: len({member.balance for member in vip.members if member.alive}) > 1,
+    ),
+    (
+        "pytinc_vip_held",
+        "1 if this node preempts nobody because it did too often.",
+        lambda vip: vip.held_s > 0,
+    ),
+    (
         "pytinc_vip_clients",
         "Stations that use the address, as far as this node knows.",
         lambda vip: vip.clients,
@@ -343,6 +355,14 @@ def _of_policy(policy: PolicyView) -> Iterator[Metric]:
 
     yield GaugeMetricFamily(
         "pytinc_vip_draining", "1 if this node was told to serve nothing.", policy.draining
+    )
+    yield GaugeMetricFamily(
+        "pytinc_vip_flows", "Flows of this node's stations that it shares among members.", policy.flows
+    )
+    yield CounterMetricFamily(
+        "pytinc_vip_flows_evicted",
+        "Flows that were forgotten before their time, as there were too many.",
+        policy.flows_evicted,
     )
     for name, text, value_of in _VIP_GAUGES:
         gauge = GaugeMetricFamily(name, text, labels=["address"])
@@ -388,6 +408,11 @@ def _vip_members(vips: tuple[VirtualIpView, ...]) -> Iterator[Metric]:
     clients = GaugeMetricFamily(
         "pytinc_vip_member_clients", "Clients of the member, where the members share them.", labels=labels
     )
+    flows = GaugeMetricFamily(
+        "pytinc_vip_member_flows",
+        "Flows of this node's stations that the member has, where the members share them.",
+        labels=labels,
+    )
     for vip in vips:
         members = [member.node for member in vip.members]
         for name in dict.fromkeys(members if vip.owner is None else [*members, vip.owner]):
@@ -398,22 +423,25 @@ def _vip_members(vips: tuple[VirtualIpView, ...]) -> Iterator[Metric]:
             healthy.add_metric(key, member.state in _HEALTHY)
             if member.clients is not None:
                 clients.add_metric(key, member.clients)
-    yield from (owners, up, healthy, clients)
+            if member.flows is not None:
+                flows.add_metric(key, member.flows)
+    yield from (owners, up, healthy, clients, flows)
 
 
 def _vip_checks(vips: tuple[VirtualIpView, ...]) -> Iterator[Metric]:
     from prometheus_client.core import GaugeMetricFamily
 
-    labels = ["address", "check"]
+    labels = ["address", "check", "node"]
     up = GaugeMetricFamily("pytinc_vip_check_up", "1 if the health check is good.", labels=labels)
     took = GaugeMetricFamily("pytinc_vip_check_seconds", "Duration of the check's last run.", labels=labels)
     for vip in vips:
         # The same check twice would be the same series twice, which is no valid text.
-        for check in {check.text: check for check in vip.checks}.values():
+        for (text, node), check in {(each.text, each.node): each for each in vip.checks}.items():
+            key = [vip.address, text, node or ""]
             if check.well is not None:
-                up.add_metric([vip.address, check.text], check.well)
+                up.add_metric(key, check.well)
             if check.seconds is not None:
-                took.add_metric([vip.address, check.text], check.seconds)
+                took.add_metric(key, check.seconds)
     yield from (up, took)
 
 

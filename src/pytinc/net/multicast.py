@@ -102,7 +102,9 @@ def _look_up(group: MulticastGroup) -> tuple[socket.AddressFamily, Any]:
     try:
         found = socket.getaddrinfo(group.address, group.port, type=socket.SOCK_DGRAM)
     except (OSError, UnicodeError) as error:
-        raise DeviceError(f"Cannot look up multicast group {group.address} {group.port}: {error}") from error
+        raise DeviceError(
+            f"Cannot look up multicast group {group.address} {group.port}: {reason(error)}"
+        ) from error
     family, _, _, _, address = found[0]
     return family, address
 

@@ -120,18 +120,14 @@ def _new(
 def _look_up(entry: HostPort, settings: Settings, log: LogFunction) -> list[tuple[int, SockAddr]]:
     host = None if entry.host == "*" else entry.host
     port = entry.port or settings.port
+    # As in tinc, a Port that is the name of a service must be one of UDP.
+    kind = socket.SOCK_STREAM if entry.port else socket.SOCK_DGRAM
     try:
         found = socket.getaddrinfo(
-            host,
-            port,
-            FAMILIES[settings.address_family],
-            socket.SOCK_STREAM,
-            socket.IPPROTO_TCP,
-            socket.AI_PASSIVE,
+            host, port, FAMILIES[settings.address_family], kind, flags=socket.AI_PASSIVE
         )
     except (OSError, UnicodeError) as error:
-        why = reason(error) if isinstance(error, OSError) else str(error)
-        log(0, "error", f"Looking up {entry.host} port {port} failed: {why}")
+        log(0, "error", f"Looking up {entry.host} port {port} failed: {reason(error)}")
         return []
     return [
         (int(family), cast("SockAddr", sockaddr)) for family, _, _, _, sockaddr in found if _is_inet(family)

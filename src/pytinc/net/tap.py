@@ -51,6 +51,8 @@ READ_ERROR_DELAY: Final = 0.05
 SAME_ERROR_INTERVAL: Final = 60.0
 """Seconds before the same write error is reported again: otherwise an interface that is down fills the
 log."""
+FRAME_LEVEL: Final = 5
+"""The debug level at which each frame that is read from or written to the device is logged."""
 DEFAULT_DEVICE: Final = "/dev/net/tun"
 DEFAULT_HWADDR: Final = b"\xfe\xfd\x00\x00\x00\x00"
 """Used if the device has no address of its own (tinc: net_setup.c)."""
@@ -325,6 +327,8 @@ def check_name(name: str) -> None:
         raise DeviceError(f"Interface name `{name}' is longer than {_MAX_NAME} characters")
     if "/" in name or name in (".", "..") or any(letter.isspace() or letter == ":" for letter in name):
         raise DeviceError(f"`{name}' cannot be the name of an interface")
+    if name.encode("utf-8", "replace") != os.fsencode(name):
+        raise DeviceError(f"`{name}' cannot be the name of an interface: it is not UTF-8")
 
 
 def _why_not_opened(error: OSError, name: str, path: str) -> str:
@@ -447,6 +451,8 @@ class DeviceFeed:
         self._read_errors = 0
         self._pause: asyncio.TimerHandle | None = None
         self._reported: tuple[int | None, float] | None = None
+        self.traced = False
+        """Each frame is logged, at `FRAME_LEVEL`."""
 
     @property
     def offloads(self) -> tuple[str, ...]:
@@ -471,6 +477,8 @@ class DeviceFeed:
 
     def write_batch(self, frames: Sequence[bytes | FrameRun]) -> None:
         """Give frames to the host; an error is reported, the same one at most once a minute."""
+        if self.traced:
+            self._trace("Writing packet of {} bytes to {}", frames)
         try:
             self._device.write_batch(frames)
         except OSError as error:
@@ -484,7 +492,13 @@ class DeviceFeed:
             return
         self._read_errors = 0
         if frames:
+            if self.traced:
+                self._trace("Read packet of {} bytes from {}", frames)
             self._on_frames(frames)
+
+    def _trace(self, text: str, frames: Sequence[bytes | FrameRun]) -> None:
+        for frame in one_by_one(frames):
+            self._log(FRAME_LEVEL, "debug", text.format(len(frame), self._device.path))
 
     def _read_failed(self, error: OSError) -> None:
         self._log(0, "error", f"Error while reading from {self._device.path}: {reason(error)}")

@@ -13,11 +13,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
 from pytinc.net.batch import end_of_batch, one_by_one, write_each
+from pytinc.net.log import LogFunction
 from pytinc.wire.ethernet import HEADER_OF_IP, HEADER_SIZE
 
 if TYPE_CHECKING:
     from pytinc.datapath.runs import FrameRun
 
+UNKNOWN_VERSION_LEVEL: Final = 5
+"""The debug level of packets that are not IP: anybody who can send on the interface causes these lines."""
 _MAX_PACKET: Final = 65535
 """Of IP. `pytinc.datapath` answers packets that are too long for the VPN with ICMP, or fragments them."""
 
@@ -41,8 +44,9 @@ class TunDevice:
 
     hwaddr = None
 
-    def __init__(self, interface: OpenInterface, path: str) -> None:
+    def __init__(self, interface: OpenInterface, path: str, log: LogFunction) -> None:
         self._interface = interface
+        self._log = log
         self._descriptor = interface.fileno()
         self._buffer = bytearray(_MAX_PACKET)
         os.set_blocking(self._descriptor, False)
@@ -54,7 +58,7 @@ class TunDevice:
         return self._descriptor
 
     def read_batch(self, limit: int) -> list[bytes]:
-        """Return up to ``limit`` packets as frames. Packets that are not IP are dropped.
+        """Return up to ``limit`` packets as frames. Packets that are not IP are dropped and logged.
 
         An end of file raises `OSError`, too: an inherited descriptor may be a socket or pipe.
         """
@@ -67,7 +71,13 @@ class TunDevice:
                 if not size:
                     raise OSError(errno.EPIPE, "the other end has closed it")
                 header = headers.get(bytes(view[:1]))
-                if header is not None:
+                if header is None:
+                    self._log(
+                        UNKNOWN_VERSION_LEVEL,
+                        "error",
+                        f"Unknown IP version while reading packet from {self.path}!",
+                    )
+                else:
                     frames.append(header + view[:size])
         except OSError as error:
             end_of_batch(error, frames)

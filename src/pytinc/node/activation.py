@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from pytinc.config.settings import HostSettings
+from pytinc.node.admission import Admission
 from pytinc.node.connections import Connections
 from pytinc.node.core import Core
 from pytinc.node.meta_output import MetaOutput
@@ -26,12 +27,14 @@ class Activation:
     def __init__(
         self,
         core: Core,
+        admission: Admission,
         meta_output: MetaOutput,
         topology: Topology,
         subnets: Subnets,
         connections: Connections,
     ) -> None:
         self._core = core
+        self._admission = admission
         self._meta_output = meta_output
         self._topology = topology
         self._subnets = subnets
@@ -86,6 +89,7 @@ class Activation:
         peer = self._topology.peer(connection.name, limited=False)  # it has a host file
         if peer.connection is not None and not self._replace(peer.connection, connection, now):
             return
+        self._admission.logged_in(peer.name, connection.remote)
         connection.peer = peer
         peer.connection = connection
         peer.slot.connection = connection.number

@@ -8,9 +8,9 @@ out as `ConnectionEnded`.
 from __future__ import annotations
 
 import math
-from typing import Final
 
 from pytinc.node.actions import CloseMeta, Dial
+from pytinc.node.admission import Admission
 from pytinc.node.changes import ConnectionEnded, Slept
 from pytinc.node.core import Core
 from pytinc.node.flood import SeenCache
@@ -24,33 +24,6 @@ from pytinc.node.tunnels import Tunnels
 from pytinc.protocol.meta import MetaConnection, State
 from pytinc.wire.address import Address
 
-MAX_HALF_OPEN: Final = 512
-"""Connections that have not finished their login; the newest is refused beyond this, so that strangers
-cannot use up memory in the PingTimeout seconds each of them has."""
-
-
-class Burst:
-    """A leaky bucket that limits how fast strangers may connect (MaxConnectionBurst).
-
-    See docs/protocol-meta.md, "Connections".
-    """
-
-    def __init__(self) -> None:
-        self._level = 0.0
-        self._last = NEVER
-
-    def is_exceeded(self, limit: int, now: float) -> bool:
-        """Count one connection; tell whether it is one too many.
-
-        Refused connections do not count: a host that keeps trying must not keep the bucket full for others.
-        """
-        self._level = max(0.0, self._level - (now - self._last))
-        self._last = now
-        if self._level + 1 > limit:
-            return True
-        self._level += 1
-        return False
-
 
 class Connections:
     """Makes, checks and ends meta connections."""
@@ -58,6 +31,7 @@ class Connections:
     def __init__(
         self,
         core: Core,
+        admission: Admission,
         meta_output: MetaOutput,
         public_keys: PublicKeys,
         seen: SeenCache,
@@ -67,6 +41,7 @@ class Connections:
         invitations: Invitations,
     ) -> None:
         self._core = core
+        self._admission = admission
         self._meta_output = meta_output
         self._public_keys = public_keys
         self._seen = seen
@@ -75,7 +50,6 @@ class Connections:
         self._tunnels = tunnels
         self._invitations = invitations
         self._next_number = 0
-        self._burst = Burst()
         self._last_check = math.inf
 
     def start(self, now: float) -> None:
@@ -88,10 +62,7 @@ class Connections:
         """Take in a TCP connection, or refuse it when there are too many at once."""
         number = self._number()
         core = self._core
-        half_open = sum(not connection.activated for connection in self._core.connections.values())
-        if half_open >= MAX_HALF_OPEN or (
-            not _is_loopback(remote) and self._burst.is_exceeded(core.settings.max_connection_burst, now)
-        ):
+        if not self._admission.admits(remote, now):
             core.act(CloseMeta(number, tarpit=True))
             return number
         connection = self._make(number, None, remote, local, now)
@@ -257,7 +228,3 @@ class Connections:
         for connection in list(self._core.connections.values()):
             if connection.dialled and not connection.activated:
                 connection.last_ping = NEVER
-
-
-def _is_loopback(address: Address) -> bool:
-    return address.host.startswith("127.") or address.host == "::1"

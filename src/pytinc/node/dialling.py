@@ -140,6 +140,7 @@ class Dialling:
             cached=self._caches.of(name).addresses,
             from_graph=tuple(edge.address for edge in reversed(reverses) if edge is not None),
             configured=tuple(configured),
+            for_command=self._core.settings.proxy.kind == "exec",
         )
 
     def resolved(self, name: str, addresses: Sequence[Address], now: float) -> None:

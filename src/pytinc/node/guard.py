@@ -7,11 +7,13 @@ path come out. The guard knows nodes by name and MAC addresses by their bytes, a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from pytinc.config.settings import Mode
+from pytinc.datapath.flow_table import FlowMember, FlowRule, FlowTable
 from pytinc.datapath.guard_table import GuardTable
 from pytinc.errors import DecodeError
 from pytinc.node.actions import RunScript, Withdrawn
@@ -25,10 +27,12 @@ from pytinc.node.tunnels import Tunnels
 from pytinc.node.vip_rights import VipRights
 from pytinc.protocol.switch import SubnetTable
 from pytinc.vip import actions
+from pytinc.vip.core import address_text
 from pytinc.vip.guard import Guard
 from pytinc.wire import neighbour
 from pytinc.wire.ethernet import DESTINATION, SOURCE
 from pytinc.wire.requests import Number, ReqKey
+from pytinc.wire.virtual_ip import Balance
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,6 +72,7 @@ class NodeGuard:
         """Sends a frame of our own into the switch."""
         self._rights = VipRights(core)
         self._guard = Guard(core.me.name, core.me.slot.id, self, core.random_float)
+        self._flows = FlowTable()
         self._next_pruning = math.inf
         self._owners_changed = False
         """Nodes fell silent, or answer again, and the owners of MACs and subnets are still the old ones."""
@@ -133,16 +138,30 @@ class NodeGuard:
 
     def policy_view(self, now: float) -> PolicyView:
         """Take a picture of the virtual IPs with members."""
-        return self._guard.policy.view(now)
+        view, counts = self._guard.policy.view(now), Counter[tuple[str, str | None]]()
+        for (address, mac), count in self._flows.counts().items():
+            counts[address_text(address), self.owner(mac)] += count
+        addresses = tuple(
+            replace(
+                vip,
+                members=tuple(
+                    replace(member, flows=counts[vip.address, member.node]) for member in vip.members
+                ),
+            )
+            if vip.balance == Balance.FLOW.word
+            else vip
+            for vip in view.addresses
+        )
+        return replace(view, addresses=addresses, flows=len(self._flows), flows_evicted=self._flows.evicted)
 
-    def check_result(self, address: bytes, check: Check, outcome: Outcome, now: float) -> None:
-        """A health check of ours has run."""
-        self._guard.policy.checked(address, check, outcome, now)
+    def check_result(self, key: tuple[bytes, str | None], check: Check, outcome: Outcome, now: float) -> None:
+        """A health check of ours has run; ``key`` as `VirtualIP.key`."""
+        self._guard.policy.checked(key, check, outcome, now)
         self._after_command(now)
 
-    def next_check(self, address: bytes, check: Check) -> float:
+    def next_check(self, key: tuple[bytes, str | None], check: Check) -> float:
         """Return in how many seconds a health check is to run again."""
-        return self._guard.policy.next_check(address, check)
+        return self._guard.policy.next_check(key, check)
 
     def drain(self, now: float, *, on: bool) -> None:
         """Serve nothing, or serve again."""
@@ -200,6 +219,7 @@ class NodeGuard:
             self._next_pruning = now + USES_INTERVAL
             for key in [key for key, seen in table.uses.items() if now - seen > USES_LIFE]:
                 del table.uses[key]
+            self._flows.prune(now)
         self._guard.tick(now)
         self.settle(now)
 
@@ -415,6 +435,7 @@ class NodeGuard:
 
     def _write_rules(self, now: float) -> None:
         table, rules = self._core.table.guard, self._guard.rules
+        self._write_flows(rules.flows, now)
         if table is None:
             return
         if not table.own:
@@ -423,6 +444,20 @@ class NodeGuard:
         table.known, table.withheld, table.answered = rules.known, rules.withheld, rules.answered
         table.senders, table.in_use = rules.senders, rules.in_use
         table.left, table.absent = rules.left, rules.absent
+        table.answering = rules.answering
         table.own, table.lenient = rules.own, rules.lenient
+        table.taken_over = rules.taken_over
+        if not rules.taken_over:
+            table.begun.clear()
         for address in table.asked.keys() - rules.in_use.keys():
             del table.asked[address]
+
+    def _write_flows(self, shares: Mapping[bytes, actions.FlowShares], now: float) -> None:
+        self._flows.configure(
+            {
+                address: FlowRule(tuple(map(FlowMember._make, members)), kept, macs)
+                for address, (members, kept, macs) in shares.items()
+            },
+            now,
+        )
+        self._core.table.flows = self._flows if shares else None

@@ -20,6 +20,8 @@ from pytinc.node.topology import Topology
 from pytinc.wire.names import is_valid_name
 
 DEFAULT_PORT: Final = "655"
+_MAX_QUOTED: Final = 60
+"""Bytes of a wrong line that are logged."""
 _FIRST_LINE: Final = re.compile(rb"name(?=[ \t=])[ \t]*=?[ \t]*([^\n]*)", re.IGNORECASE)
 
 
@@ -60,13 +62,19 @@ class Invitations:
         except ConfigError as error:
             raise AuthenticationError(str(error)) from error
         if taken is None:
-            raise AuthenticationError(f"no invitation {file_name}: it is made up, or was used before")
+            raise AuthenticationError(
+                f"tried to use non-existing invitation {file_name}: it is made up, or was used before"
+            )
         content, modified = taken
         if modified + core.settings.invitation_expire < core.wall_clock():
-            raise AuthenticationError(f"invitation {file_name} has expired")
+            raise AuthenticationError(f"tried to use expired invitation {file_name}")
         name = _invited_name(content)
         if name is None:
-            raise AuthenticationError(f"the first line of invitation {file_name} tells no valid Name")
+            line = content.partition(b"\n")[0][:_MAX_QUOTED].decode("utf-8", "replace")
+            raise AuthenticationError(
+                f"line 1 of invitation {file_name} must be `Name = NODE', but is `{line}'; nothing may stand "
+                "before it, not even a comment"
+            )
         if name == core.me.name:
             raise AuthenticationError(f"invitation {file_name} is for this node itself")
         return content, name

@@ -15,6 +15,7 @@ that it needs, and never the other way round. From the lowest to the highest:
   and MTU_INFO (tinc: net_packet.c, protocol_key.c); `tunnels`: these four together
 * `guard`: shared addresses, and what becomes of their clients (`pytinc.vip`)
 * `flood`: announcements that came before; `invitations`: what strangers with an invitation get
+* `admission`: who may open a meta connection
 * `connections`: meta connections from beginning to end, PING (tinc: net.c); `activation`: the end of the
   login; `dialling`: which nodes to connect to, AutoConnect (tinc: net_socket.c, autoconnect.c)
 * `corrections`, `half_edges`: announcements that are wrong or lost; `requests_*`: what each meta request does
@@ -36,6 +37,7 @@ from pytinc.node.actions import Action
 from pytinc.node.activation import Activation
 from pytinc.node.address_caches import AddressCaches
 from pytinc.node.addresses import Addresses
+from pytinc.node.admission import Admission
 from pytinc.node.changes import (
     Change,
     ConnectionEnded,
@@ -153,10 +155,19 @@ class Node:
         self.seen = SeenCache()
         self._request_log = RequestLog(core)
         self._invitations = Invitations(core, topology)
+        self._admission = Admission(core)
         self.connections = connections = Connections(
-            core, out, self.public_keys, self.seen, self._request_log, topology, tunnels, self._invitations
+            core,
+            self._admission,
+            out,
+            self.public_keys,
+            self.seen,
+            self._request_log,
+            topology,
+            tunnels,
+            self._invitations,
         )
-        self._activation = Activation(core, out, topology, subnets, connections)
+        self._activation = Activation(core, self._admission, out, topology, subnets, connections)
         self.dialling = Dialling(core, topology, self._caches, connections)
         # Requests.
         self.deletions = Deletions()
@@ -270,6 +281,7 @@ class Node:
         """Announce own subnets to ourselves, start the timers and the outgoing connections."""
         self.core.me.last_state_change = int(self.core.wall_clock())
         self.topology.load_hosts()
+        self._admission.load()
         self._invitations.load()
         self.subnets.start()
         self.core.changes.settle(now)
@@ -313,14 +325,14 @@ class Node:
         """Return the virtual IPs that have members, and who serves them."""
         return self.guard.policy_view(now)
 
-    def check_result(self, address: bytes, check: Check, outcome: Outcome, now: float) -> None:
-        """A health check of a virtual IP has run."""
-        self.guard.check_result(address, check, outcome, now)
+    def check_result(self, key: tuple[bytes, str | None], check: Check, outcome: Outcome, now: float) -> None:
+        """A health check of a virtual IP has run; ``key`` as `VirtualIP.key`."""
+        self.guard.check_result(key, check, outcome, now)
         self._settle(now)
 
-    def next_check(self, address: bytes, check: Check) -> float:
+    def next_check(self, key: tuple[bytes, str | None], check: Check) -> float:
         """Return in how many seconds a health check of a virtual IP is to run again."""
-        return self.guard.next_check(address, check)
+        return self.guard.next_check(key, check)
 
     def vip_drain(self, now: float) -> None:
         """Let other members serve all virtual IPs."""
@@ -366,6 +378,7 @@ class Node:
         self.core.settings = settings
         self._apply_settings()
         self.topology.load_hosts()
+        self._admission.load()
         self._invitations.load()
         self.subnets.reload()
         self.core.changes.settle(now)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
+from pytinc.config.settings import HostPort
 from pytinc.datapath.peer_slot import PeerSlot
 from pytinc.protocol.graph import Edge, Route
 from pytinc.protocol.meta import MetaConnection, State
@@ -45,7 +46,7 @@ class Peer:
         "failed_since",
         "failure_mark",
         "fast_until",
-        "has_address",
+        "host_addresses",
         "incomplete_told",
         "is_guard",
         "key_asked",
@@ -80,8 +81,8 @@ class Peer:
         self.options = 0
         self.address: Address | None = None
         """Its UDP address as text; the slot holds the form for sockets."""
-        self.has_address = False
-        """Its host file has an Address: AutoConnect may dial it."""
+        self.host_addresses: tuple[HostPort, ...] = ()
+        """The Address lines of its host file: AutoConnect may dial it."""
         self.virtual_ips: tuple[bytes, ...] = ()
         """The virtual IPs that its host file lets it serve."""
         self.connection: Connection | None = None
@@ -133,6 +134,11 @@ class Peer:
     def __repr__(self) -> str:
         """Name only: a peer refers to sessions and keys."""
         return f"<Peer {self.name}>"
+
+    @property
+    def has_address(self) -> bool:
+        """Its host file has an Address."""
+        return bool(self.host_addresses)
 
     @property
     def reachable(self) -> bool:

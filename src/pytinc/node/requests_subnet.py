@@ -60,6 +60,7 @@ class SubnetRequests:
         self._meta_output.forward(line, connection)
         if subnet.kind is SubnetKind.MAC:
             self._subnets.hand_over(subnet.address)
+            self._subnets.check_claims(subnet.address, now)
 
     def on_del_subnet(self, connection: Connection, request: DelSubnet, line: str, now: float) -> None:
         """Forget a subnet of another node, or correct a claim about us."""

@@ -44,6 +44,7 @@ class Scripts:
         self._core.act(RunScript("subnet-up" if up else "subnet-down", environment))
 
     def _remote(self, peer: Peer) -> dict[str, str]:
-        if peer is self._core.me or peer.address is None:
+        # What a peer announces need not be an address, and scripts put it into commands.
+        if peer is self._core.me or peer.address is None or not peer.address.family:
             return {}
         return {"REMOTEADDRESS": peer.address.host, "REMOTEPORT": peer.address.port}

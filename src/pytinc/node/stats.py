@@ -89,6 +89,8 @@ class NodeStats:
     """How many were learned since the start; one that comes back after it aged counts again."""
     macs_moved: int
     """How often a MAC was announced or learned while another node owned it."""
+    macs_claimed: int
+    """How often a node was found to claim the MAC of another with a lower weight."""
 
 
 def node_stats(node: Node, now: float) -> NodeStats:
@@ -104,6 +106,7 @@ def node_stats(node: Node, now: float) -> NodeStats:
         own_macs=len(table.own_macs),
         macs_learned=node.subnets.learned,
         macs_moved=node.subnets.moved,
+        macs_claimed=node.subnets.claimed,
     )
 
 

@@ -29,6 +29,8 @@ class Subnets:
         """MACs learned from the own device since the start."""
         self.moved = 0
         """How often a MAC was announced or learned while another node owned it."""
+        self.claimed = 0
+        """How often a node was found to claim the MAC of another with a lower weight."""
         self._broadcast: tuple[Subnet, ...] = ()
         self._lines: dict[tuple[str, Subnet], tuple[str, float, int | None]] = {}
         """The ADD_SUBNET that told of each subnet, when, and on which connection (None: our own)."""
@@ -131,6 +133,18 @@ class Subnets:
         if before is not None and before.name != owner:
             self.moved += 1
 
+    def check_claims(self, mac: bytes, now: float) -> None:
+        """Complain if a node takes the frames for this MAC from another one by a lower weight."""
+        claim = self.table.outweighed(mac)
+        if claim is not None:
+            self.claimed += 1
+            (weight, name), (larger, other) = claim
+            self._core.complain(
+                f"{name} claims the MAC address {mac.hex(':')} of {other} with weight {weight} instead of "
+                f"{larger}: frames for it go to {name}",
+                now,
+            )
+
     def delete(self, owner: str | None, subnet: Subnet) -> bool:
         """Delete a subnet; False if it was not there."""
         deleted = self.table.delete(owner, subnet)
@@ -158,6 +172,7 @@ class Subnets:
                 subnet = Subnet.mac(mac)
                 core.changes.note(SubnetAdded(core.me.name, subnet))
                 self.announce_own(subnet, now)
+                self.check_claims(mac, now)
 
     def age(self, now: float) -> None:
         """Withdraw learned MACs that were not seen for MACExpire (tinc: age_subnets())."""

@@ -72,12 +72,12 @@ class Topology:
     def load_hosts(self) -> None:
         """Make every node that has a host file known, and note what the files say about the nodes."""
         for peer in self._core.peers.values():
-            peer.has_address, peer.virtual_ips = False, ()
+            peer.host_addresses, peer.virtual_ips = (), ()
         for name in sorted(self._core.hosts.host_names()):
             host = self._core.hosts.host_settings(name)
             if host is not None:
                 peer = self.peer(name, limited=False)
-                peer.has_address, peer.virtual_ips = bool(host.addresses), host.virtual_ips
+                peer.host_addresses, peer.virtual_ips = host.addresses, host.virtual_ips
 
     @staticmethod
     def check_words(*words: str) -> None:

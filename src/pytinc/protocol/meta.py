@@ -278,7 +278,7 @@ class MetaConnection:
         if self.dialled is not None:
             raise AuthenticationError(f"peer wants an invitation instead of being {self.dialled}")
         if self._invitation_key is None:
-            raise AuthenticationError("a joiner connects, but there is no invitation key")
+            raise AuthenticationError("a joiner connects, but we don't have an invitation key")
         # A minor version of 2 or more would announce that SPTPS with our node key follows at once.
         if greeting.major != PROTOCOL_MAJOR or greeting.minor > 1:
             raise UnexpectedRequest(f"joining with protocol version {greeting.major}.{greeting.minor}")

@@ -73,6 +73,12 @@ class Candidate:
     """Its address as each of its neighbours sees it, in descending order of the neighbours' names."""
     configured: tuple[tuple[str, str], ...] = ()
     """Host and port of each ``Address`` line."""
+    for_command: bool = False
+    """The addresses go to the command of ``Proxy = exec``, which need not use their port: it may be 0."""
+
+    def is_usable(self, address: Address) -> bool:
+        """Return whether a connection can be tried at this address."""
+        return address.is_usable or (self.for_command and address.family != 0)
 
 
 @dataclass(slots=True)
@@ -100,11 +106,14 @@ class Outgoing:
         """
         while self._resolved:
             address = self._resolved.pop(0)
-            if address not in self._tried:
+            usable = candidate.is_usable(address)
+            self._has_configured |= usable
+            if usable and address not in self._tried:
                 return self._try(address)
         if not self._known_done:
             for address in candidate.cached + candidate.from_graph:
-                if address.is_usable and address not in self._tried and len(self._tried) < MAX_KNOWN:
+                usable = candidate.is_usable(address)
+                if usable and address not in self._tried and len(self._tried) < MAX_KNOWN:
                     return self._try(address)
             self._known_done = True
         while self._configured < len(candidate.configured):
@@ -113,8 +122,9 @@ class Outgoing:
             address = normalise(host, port)
             if not address.family:
                 return ResolveNext(host, port)
-            self._has_configured |= address.is_usable
-            if address.is_usable and address not in self._tried:
+            usable = candidate.is_usable(address)
+            self._has_configured |= usable
+            if usable and address not in self._tried:
                 return self._try(address)
         return self._end_round()
 
@@ -135,8 +145,7 @@ class Outgoing:
 
     def resolved(self, addresses: Sequence[Address]) -> None:
         """Take the result of a look-up; several addresses are tried in reverse order, as in tinc."""
-        self._resolved = [address for address in reversed(addresses) if address.is_usable][:MAX_RESOLVED]
-        self._has_configured |= bool(self._resolved)
+        self._resolved = list(reversed(addresses))[:MAX_RESOLVED]
 
     def restart(self) -> None:
         """Start again with the cached addresses: the node was reached."""

@@ -45,6 +45,7 @@ _IPV4, _NAME, _IPV6 = 1, 3, 4
 _STATUS: Final = re.compile(rb"HTTP/1\.[01] ([0-9]{3})(?![^ \r\n])(?: ([ -~]{0,100}))?")
 _HTTP: Final = b"HTTP/"
 _END_OF_HEADERS: Final = re.compile(rb"\r?\n\r?\n")
+_LONGEST_END: Final = b"\r\n\r\n"
 
 Steps: TypeAlias = Generator[tuple[bytes, int], bytes, None]
 """Yields what to send and how many bytes of answer to wait for (0: up to an empty line); receives the
@@ -59,6 +60,8 @@ class ProxyHandshake:
 
     def __init__(self, kind: str, target: Address, user: str = "", password: str = "") -> None:
         self._input = bytearray()
+        self._searched = 0
+        """Bytes of the input in which there is no end of headers."""
         self._steps = _KINDS[kind](target, _bytes(user), _bytes(password))
         self._send, self._wanted = next(self._steps)
 
@@ -83,29 +86,30 @@ class ProxyHandshake:
         return output, None
 
     def _take(self) -> bytes | None:
-        size = self._wanted or _end_of_headers(self._input)
+        size = self._wanted or self._end_of_headers()
         if size is None or len(self._input) < size:
             return None
         answer = bytes(self._input[:size])
         del self._input[:size]
         return answer
 
+    def _end_of_headers(self) -> int | None:
+        data = self._input
+        # A server that greets first, as SSH does, never sends the empty line, so do not wait for it.
+        if not data.startswith(_HTTP[: len(data)]):
+            raise DecodeError("the proxy does not speak HTTP")
+        end = _END_OF_HEADERS.search(data, self._searched)
+        if end is not None:
+            return end.end()
+        if len(data) > MAX_HTTP_ANSWER:
+            raise DecodeError("the proxy's answer is too long")
+        self._searched = max(0, len(data) - len(_LONGEST_END) + 1)
+        return None
+
 
 def _bytes(text: str) -> bytes:
     """Return a word of the configuration as it stands in the file, including bytes that are not UTF-8."""
     return text.encode("utf-8", "surrogateescape")
-
-
-def _end_of_headers(data: bytearray) -> int | None:
-    # A server that greets first, as SSH does, never sends the empty line, so do not wait for it.
-    if not data.startswith(_HTTP[: len(data)]):
-        raise DecodeError("the proxy does not speak HTTP")
-    end = _END_OF_HEADERS.search(data)
-    if end is not None:
-        return end.end()
-    if len(data) > MAX_HTTP_ANSWER:
-        raise DecodeError("the proxy's answer is too long")
-    return None
 
 
 def _socks4(target: Address, user: bytes, password: bytes) -> Steps:

@@ -161,6 +161,16 @@ class SubnetTable:
                 return owner
         return owners[-1][1]
 
+    def outweighed(self, mac: bytes) -> tuple[tuple[int, str], tuple[int, str]] | None:
+        """Return the owner of a MAC that has the least weight, and the next one if its weight is larger.
+
+        Each is a weight and a name. Learned MACs have all the same weight, so this is no station that moves.
+        None if there is no other owner, or if it has the same weight.
+        """
+        owners = self._mac_owners.get(mac, [])
+        others = [found for found in owners if found[1] != owners[0][1]]
+        return (owners[0], others[0]) if others and others[0][0] > owners[0][0] else None
+
     # -- learning, for the own node --
 
     def is_learned(self, subnet: Subnet) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Protocol, TypeAlias
+from typing import Final, NamedTuple, Protocol, TypeAlias
 
 NO_HOLDER: Final = b""
 """In place of a holder's MAC address: not the same one for all."""
@@ -165,9 +165,20 @@ Action: TypeAlias = (
 )
 
 
+class FlowShares(NamedTuple):
+    """Who gets the flows to one address, with ``balance=flow``."""
+
+    members: tuple[tuple[str, bytes, int], ...]
+    """Node, MAC and weight of each member that gets new flows."""
+    kept: frozenset[bytes]
+    """MACs of members that keep the flows that they have."""
+    macs: frozenset[bytes]
+    """MACs to which stations may send what is for the address."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the data path is to do; the fields of `pytinc.datapath.guard_table.GuardTable`."""
+    """What the data path is to do: the fields of `pytinc.datapath.guard_table.GuardTable`, and `flows`."""
 
     macs: frozenset[bytes] = frozenset()
     addresses: frozenset[bytes] = frozenset()
@@ -177,6 +188,9 @@ class Rules:
     answered: Mapping[bytes, frozenset[bytes]] = field(default_factory=dict)
     left: frozenset[bytes] = frozenset()
     absent: frozenset[bytes] = frozenset()
+    answering: Mapping[bytes, frozenset[str]] = field(default_factory=dict)
     own: frozenset[bytes] = frozenset()
+    taken_over: Mapping[bytes, tuple[bytes, float]] = field(default_factory=dict)
     in_use: Mapping[bytes, bytes] = field(default_factory=dict)
     lenient: bool = False
+    flows: Mapping[bytes, FlowShares] = field(default_factory=dict)

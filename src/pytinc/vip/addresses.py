@@ -60,10 +60,12 @@ class Client:
         "address",
         "corrected",
         "corrections",
+        "former",
         "holder",
         "led_from",
         "mac",
         "member",
+        "moved",
         "noticed",
         "owned",
         "seen",
@@ -88,6 +90,10 @@ class Client:
         self.member: bytes | None = None
         """The id of the node that serves it, if the members share the clients of the address; see
         `AddressRecord.give`."""
+        self.former: bytes | None = None
+        """The same before the last change, ..."""
+        self.moved = -math.inf
+        """... and when that was."""
         self.corrected = -math.inf
         self.corrections = 0
 
@@ -145,13 +151,19 @@ class AddressRecord:
         self._answers: set[bytes] | None = None
         """Who answered the question of the round that is open; None: none is."""
 
-    def give(self, client: Client, member: bytes | None) -> None:
-        """Give a client to a member; None: to nobody."""
+    def give(self, client: Client, member: bytes, now: float) -> None:
+        """Give a client to a member."""
+        if client.member != member:
+            client.former, client.moved = client.member, now
+            self.take_away(client)
+            self.shares[member] += 1
+            client.member = member
+
+    def take_away(self, client: Client) -> None:
+        """Give a client to nobody."""
         if client.member is not None:
             self.shares[client.member] -= 1
-        if member is not None:
-            self.shares[member] += 1
-        client.member = member
+            client.member = None
 
     # -- holders --
 
@@ -309,5 +321,5 @@ class AddressTable:
 
     def drop_client(self, record: AddressRecord, mac: bytes) -> None:
         """Forget a client."""
-        record.give(record.clients.pop(mac), None)
+        record.take_away(record.clients.pop(mac))
         self._clients -= 1

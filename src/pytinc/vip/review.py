@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
-from pytinc.vip.actions import NO_HOLDER, KeepWarm, NewRules, Rules, SetSilent
+from pytinc.vip.actions import NO_HOLDER, FlowShares, KeepWarm, NewRules, Rules, SetSilent
 from pytinc.vip.addresses import AddressRecord
 from pytinc.vip.asking import Asking
 from pytinc.vip.core import GRACE, IDLE_LIFE, LOCAL_USE, RECENT_USE, Core, Silenced, address_text, mac_text
 from pytinc.vip.detector import State
 from pytinc.vip.failover import Failovers
+from pytinc.vip.flows import flow_shares
 from pytinc.vip.policy import Policy
 
 INTERVAL: Final = 1.0
@@ -75,7 +76,8 @@ class Review:
             if not record.called:
                 record.called = True
                 self._asking.shared(record, now)
-        wanted = set(core.mesh.rivals(now)).union(*(self._wanted(record, now) for record in shared))
+        flows = flow_shares(core, self._policy.flow_members(now))
+        wanted = set(core.mesh.rivals(now)).union(*(self._wanted(record, flows, now) for record in shared))
         wanted |= self._policy.watched()
         wanted.discard(core.me)
         wanted = wanted.union(*(self._relayed(record, now) for record in shared))
@@ -92,7 +94,7 @@ class Review:
         self._keep_warm(wanted, shared, now)
         self._failovers.prune(now)
         self._failovers.look_for_relapses(now)
-        self.set_rules(self._make_rules(shared, now))
+        self.set_rules(self._make_rules(shared, flows, now))
         has_work = core.governed or len(core.table) or len(core.watch) or core.mesh.has_rivals()
         self._due = now + (INTERVAL if has_work else IDLE_INTERVAL)
 
@@ -151,7 +153,7 @@ class Review:
         # Nothing came since; did this relay bring what came before?
         return mesh.last_hop(node, silenced.at - LOCAL_USE) != relay
 
-    def _wanted(self, record: AddressRecord, now: float) -> set[str]:
+    def _wanted(self, record: AddressRecord, flows: Mapping[bytes, FlowShares], now: float) -> set[str]:
         """Return the nodes behind a shared address of which we must know whether they are there."""
         core = self._core
         owners = {mac: owner for mac in record.holders if (owner := core.mesh.owner(mac)) is not None}
@@ -162,8 +164,11 @@ class Review:
         for client in record.clients.values():
             if core.is_local(client):
                 since, holder = core.last_use(record, client)
-                if holder is not None and now - since < LOCAL_USE:
-                    used |= {owners[holder]} & everyone if holder in owners else set()
+                if holder is None or now - since >= LOCAL_USE:
+                    continue
+                if record.address in flows:
+                    return everyone  # it uses them all
+                used |= {owners[holder]} & everyone if holder in owners else set()
             elif (
                 is_caller and not governed and core.uses(record, client, now) and not core.is_guarded(client)
             ):
@@ -213,7 +218,9 @@ class Review:
             self.rules = rules
             self._core.actions.append(NewRules())
 
-    def _make_rules(self, shared: list[AddressRecord], now: float) -> Rules:
+    def _make_rules(
+        self, shared: list[AddressRecord], flows: Mapping[bytes, FlowShares], now: float
+    ) -> Rules:
         core = self._core
         addresses = {record.address for record in shared}
         senders: dict[bytes, bytes] = {}
@@ -240,14 +247,17 @@ class Review:
             self._answered(shared),
             moves.gone,
             self._absent(shared),
+            self._answering(),
             frozenset(senders),
+            self._policy.taken_over(now),
             in_use,
             core.own.has_more,
+            flows,
         )
 
     def _answered(self, shared: list[AddressRecord]) -> dict[bytes, frozenset[bytes]]:
         """Return to whom our host answers for the addresses whose clients are shared."""
-        found = ((record.address, self._policy.sharing.answered(record)) for record in shared)
+        found = ((record.address, self._policy.answered(record)) for record in shared)
         return {address: clients for address, clients in found if clients is not None}
 
     def _absent(self, shared: list[AddressRecord]) -> frozenset[bytes]:
@@ -259,6 +269,17 @@ class Review:
             for mac in record.holders
             if core.mesh.owner(mac) in core.left or not core.may_serve(record.address, core.mesh.owner(mac))
         )
+
+    def _answering(self) -> dict[bytes, frozenset[str]]:
+        """Return the nodes whose hosts are believed, for each address that a member serves.
+
+        The nodes of other members keep the answers of their hosts, but tinc's daemon does not.
+        """
+        return {
+            address: governed.serving | governed.quiet
+            for address, governed in self._core.governed.items()
+            if governed.owner is not None
+        }
 
     def _note_use(self, record: AddressRecord, in_use: dict[bytes, bytes], now: float) -> None:
         """Note the holder that our stations use; `NO_HOLDER` if it is not the same for all."""

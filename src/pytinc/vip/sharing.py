@@ -19,11 +19,12 @@ from pytinc.vip.addresses import AddressRecord, Client
 from pytinc.vip.announcing import Announcing
 from pytinc.vip.assignment import choose, surplus
 from pytinc.vip.core import LOCAL_USE, Core, address_text
-from pytinc.vip.members import Address, Member
+from pytinc.vip.members import HAND_OVER_TIME, Address, Member
 from pytinc.wire import neighbour
 from pytinc.wire.assignment_record import Assigned, AssignmentRecord, parse_assignments, portions
 from pytinc.wire.ethernet import is_group
 from pytinc.wire.neighbour import GUARD_MAC
+from pytinc.wire.virtual_ip import Balance
 
 REPEATS: Final = 4
 """How often the other members are told of a change: a record may be lost."""
@@ -38,7 +39,7 @@ CYCLE_STEP: Final = 1.0
 
 
 class _Book:
-    """One address of which this node is a member, and whose clients are shared."""
+    """One address of which this node, or a ward of it, is a member, and whose clients are shared."""
 
     def __init__(self, known: Address, now: float) -> None:
         self.known = known
@@ -74,7 +75,7 @@ class _Book:
 
 
 class Sharing:
-    """All addresses of which this node is a member, and whose clients are shared."""
+    """All addresses of which this node, or a ward of it, is a member, and whose clients are shared."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
@@ -96,13 +97,15 @@ class Sharing:
         serving = {
             member.id: member for member in members if member.node in known.serving and any(member.mac)
         }
-        leads = known.owner == self._core.me
+        leads = known.speaker == self._core.me
         if book.leads and not leads:
             self.announcing.stop(known.address)
         changed = leads and (not book.leads or serving.keys() != book.serving.keys())
         book.leads, book.serving = leads, serving
         followers = frozenset(
-            node for node, said in known.others.items() if said.entry.claim.holder == known.claim.holder
+            said.guardian or node
+            for node, said in known.others.items()
+            if said.entry.claim.holder == known.claim.holder
         )
         if leads and not followers <= book.followers:
             book.tell(record.clients, REPEATS)
@@ -115,7 +118,7 @@ class Sharing:
         record = self._core.table.get(address)
         if self._books.pop(address, None) is not None and record is not None:
             for client in record.clients.values():
-                record.give(client, None)
+                record.take_away(client)
 
     def _give_lost(self, book: _Book, record: AddressRecord, now: float) -> None:
         """Give a member to each client whose member serves no more.
@@ -143,7 +146,7 @@ class Sharing:
             return
         for mac, member in clients.items():
             client = record.clients[mac]
-            record.give(client, member or self._choose(book, record, client))
+            record.give(client, member or self._choose(book, record, client), now)
         self._tell(book, record, [record.clients[mac] for mac in clients], now)
 
     def _holder_of(self, record: AddressRecord, client: Client) -> bytes | None:
@@ -174,7 +177,7 @@ class Sharing:
         book = self._books.get(record.address)
         if book is None or not _is_client(record, client):
             return False
-        is_new = self._take_in(book, record, client, note)
+        is_new = self._take_in(book, record, client, note, now)
         member = book.member_of(client)
         if member is None or to == member.mac or note == member.mac:
             return is_new  # its member answers
@@ -189,16 +192,16 @@ class Sharing:
         book = self._books.get(record.address)
         if book is None or not _is_client(record, client):
             return False
-        is_new = self._take_in(book, record, client, holder)
+        is_new = self._take_in(book, record, client, holder, now)
         self._lead_back(book, record, client, holder, now)
         return is_new
 
-    def _take_in(self, book: _Book, record: AddressRecord, client: Client, holder: bytes) -> bool:
+    def _take_in(self, book: _Book, record: AddressRecord, client: Client, holder: bytes, now: float) -> bool:
         """Give a client a member that has none; the one that it uses already if there is such a one."""
         if not book.leads or not book.serving or book.member_of(client) is not None:
             return False
         used = (node_id for node_id, member in book.serving.items() if member.mac == holder)
-        record.give(client, next(used, None) or self._choose(book, record, client))
+        record.give(client, next(used, None) or self._choose(book, record, client), now)
         book.tell([client.mac], REPEATS)
         return True
 
@@ -206,8 +209,13 @@ class Sharing:
         self, book: _Book, record: AddressRecord, client: Client, holder: bytes, now: float
     ) -> None:
         member = book.member_of(client)
-        if member is not None and member.mac != holder:
+        if member is not None and member.mac != holder and not self._sends_flows(book.known, client):
             self._tell(book, record, [client], now)
+
+    def _sends_flows(self, known: Address, client: Client) -> bool:
+        """Tell whether a client's own node sends its flows to all members (`pytinc.vip.flows`)."""
+        core, is_flow = self._core, known.balance is Balance.FLOW
+        return is_flow and (core.is_local(client) or core.is_guarded(client))
 
     def answered(self, record: AddressRecord) -> frozenset[bytes] | None:
         """Return to whom our host answers for an address: its own clients, and guards that look for holders.
@@ -219,6 +227,24 @@ class Sharing:
             return None
         own = {client.mac for client in record.clients.values() if client.member == me}
         return frozenset(own | ({GUARD_MAC} if me in book.serving else set()))
+
+    def taken_over(
+        self, known: Address, present: Mapping[bytes, bytes], now: float
+    ) -> dict[bytes, tuple[bytes, float]]:
+        """Return our clients that another member had lately; see `pytinc.vip.policy.Policy.taken_over`.
+
+        ``present``: the MAC addresses of the hosts of members that are there, by id.
+        """
+        record = self._core.table.use(known.address, now)
+        return {
+            client.mac + known.address: (present[client.former], client.moved + HAND_OVER_TIME)
+            for client in record.clients.values()
+            if client.member == self._core.my_id
+            and not self._sends_flows(known, client)
+            and client.former is not None
+            and client.former in present
+            and now < client.moved + HAND_OVER_TIME
+        }
 
     def clients_of(self, address: bytes, node_id: bytes) -> int | None:
         """Return how many clients a member has; None if they are not shared, or this node is no member."""
@@ -260,7 +286,7 @@ class Sharing:
         if book is None:
             raise PolicyError(f"one member serves all clients of {text}: its balance is failover")
         if not book.leads:
-            raise PolicyError(f"{book.known.owner or 'nobody'} gives the clients of {text} their members")
+            raise PolicyError(f"{book.known.speaker or 'nobody'} gives the clients of {text} their members")
         record = self._core.table.use(address, now)
         clients = [(mac, client.member) for mac, client in record.clients.items() if client.member]
         weights = {node_id: member.weight for node_id, member in book.serving.items()}
@@ -272,7 +298,7 @@ class Sharing:
         """Take an assignment record of another node; tell whether it counts. DecodeError if malformed."""
         told = parse_assignments(payload)
         book = self._books.get(told.address)
-        if book is None or book.known.owner != node:
+        if book is None or book.known.speaker != node:
             return False
         if book.known.claim[:2] != (told.term, told.holder):
             return False  # our owner is not its own yet, or not any more
@@ -283,7 +309,7 @@ class Sharing:
         core, record = self._core, self._core.table.use(told.address, now)
         for mac, address, member in told.clients:
             client = record.clients.get(mac) or core.table.client(record, mac, address, now)
-            record.give(client, member)
+            record.give(client, member, now)
             since, holder = core.last_use(record, client)
             if holder in core.own_holders(record) and max(client.told, now - LOCAL_USE) < since:
                 self._lead_back(book, record, client, holder or b"", now)
@@ -321,7 +347,7 @@ class Sharing:
                 if times > 1:
                     book.fresh[mac] = times - 1  # behind the others
         claim = book.known.claim
-        targets = sorted(set(self._core.mesh.record_peers()).intersection(book.known.others))
+        targets = sorted(set(self._core.mesh.record_peers()).intersection(book.known.speakers))
         for portion in portions(len(record.address), assigned):
             self._sequence += 1
             payload = AssignmentRecord(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from pytinc.wire.ethernet import IPV4, IPV6
+
 IPV4_HEADER_SIZE: Final = 20
 IPV6_HEADER_SIZE: Final = 40
 PROTOCOL_ICMP: Final = 1
@@ -19,10 +21,13 @@ ICMPV6_TIME_EXCEEDED: Final = 3
 TCP_HEADER_SIZE: Final = 20
 TCP_FIN: Final = 0x01
 TCP_SYN: Final = 0x02
+TCP_RST: Final = 0x04
 TCP_PSH: Final = 0x08
 TCP_ACK: Final = 0x10
 TCP_ECE: Final = 0x40
 TCP_CWR: Final = 0x80
+TCP_NOT_IN_THE_MIDDLE: Final = TCP_FIN | TCP_SYN | TCP_RST
+"""Flags that begin or end a connection."""
 TCP_CHECKSUM: Final = 16
 """Offset of the checksum in a TCP header."""
 UDP_HEADER_SIZE: Final = 8
@@ -31,6 +36,9 @@ UDP_CHECKSUM: Final = 6
 DONT_FRAGMENT: Final = 0x4000
 MORE_FRAGMENTS: Final = 0x2000
 OFFSET_MASK: Final = 0x1FFF
+
+DESTINATIONS: Final = {IPV4: slice(30, 34), IPV6: slice(38, 54)}
+"""Where the destination address is in an untagged frame, by EtherType."""
 
 
 def checksum(data: bytes) -> int:

@@ -22,6 +22,7 @@ _MAX_WEIGHT: Final = 2**31 - 1
 
 _MAC: Final = re.compile(r"[0-9A-Fa-f]{1,2}(?::[0-9A-Fa-f]{1,2}){5}", re.ASCII)
 _INTEGER: Final = re.compile(r"[+-]?[0-9]+", re.ASCII)
+_LEADING_ZEROS: Final = re.compile(r"\b0+(?=[0-9A-Fa-f])", re.ASCII)
 
 
 class SubnetKind(enum.IntEnum):
@@ -91,11 +92,10 @@ def _format_ipv4(address: bytes) -> str:
 
 
 def _format_ipv6(address: bytes) -> str:
-    """Format an address like inet_ntop(): IPv4-mapped and -compatible ones end in a dotted quad."""
+    """Format an address in its shortest form, as tinc never with a dotted quad at its end."""
     if address[:12] == bytes(10) + b"\xff\xff":
-        return "::ffff:" + _format_ipv4(address[12:])
-    if address[:12] == bytes(12) and address[12:14] != bytes(2):
-        return "::" + _format_ipv4(address[12:])
+        # From Python 3.13 on, ipaddress writes these with a dotted quad.
+        return f"::ffff:{int.from_bytes(address[12:14], 'big'):x}:{int.from_bytes(address[14:], 'big'):x}"
     return str(ipaddress.IPv6Address(address))
 
 
@@ -113,6 +113,8 @@ def _parse_integer(text: str, what: str, lowest: int, highest: int) -> int:
 
 
 def _parse_address(text: str) -> tuple[SubnetKind, bytes]:
+    # As in tinc numbers of a dotted quad are decimal, whatever they begin with; ipaddress refuses such zeros.
+    text = _LEADING_ZEROS.sub("", text)
     if _MAC.fullmatch(text) is not None:
         return SubnetKind.MAC, bytes(int(group, 16) for group in text.split(":"))
     if "%" in text:

@@ -235,3 +235,16 @@ def test_numbers_of_super_frames_and_records_are_accepted_once_and_within_the_wi
         else:
             # A number has arrived, is too old, or is older than the window.
             assert any(number < edge for number in numbers)
+
+
+@pytest.mark.parametrize("size", [0, 1, 16])
+def test_what_is_accepted_is_near_as_long_as_not_very_many_are_lost(size: int) -> None:
+    window = ReplayWindow(size, 5000)
+    for number in (5000, 5003, 5001, 9000, 9100, 1_000_000):
+        low, high = window.near
+        assert low <= number < high
+        window.accept(number)
+    low, high = window.near
+    assert not any(window.is_missing(number) for number in range(max(low - 300, 0), low))
+    assert high < 3_000_000
+    assert ReplayWindow(size).near[0] == 0

@@ -12,6 +12,8 @@ from __future__ import annotations
 from typing import Final
 
 _MOD: Final = 1 << 32
+_NEAR: Final = 1 << 20
+"""More records than are lost in a row on any network in use: ten seconds of a fast link."""
 
 
 class ReplayWindow:
@@ -39,6 +41,14 @@ class ReplayWindow:
         if seqno >= self.next:
             self.next = (seqno + 1) % _MOD
         return True
+
+    @property
+    def near(self) -> tuple[int, int]:
+        """The first number that may still be accepted, and the first one that is far ahead.
+
+        Numbers outside are hardly ever those of the peer (but the few after 2**32 - 1 are, once).
+        """
+        return max(self.next - (self._span or _NEAR), 0), self.next + _NEAR
 
     def is_ahead(self, seqno: int, count: int) -> bool:
         """Return whether ``count`` numbers from ``seqno`` on are all new, and `accept` would accept each."""

@@ -1,0 +1,228 @@
+"""Which member of a virtual address gets a flow of our own stations (docs/virtual-ip.md).
+
+`pytinc.node.guard` writes the members of each address (`FlowTable.configure`); `pytinc.datapath.flows` asks
+for the member of each packet. A new flow goes where the table of its address says (`pytinc.datapath.maglev`).
+It stays there as long as that member is there, whatever becomes of the others.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from pytinc.datapath import maglev
+from pytinc.wire.flow import Packet
+from pytinc.wire.ip import TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN
+
+MAX_FLOWS: Final = 65_536
+"""The one that was used least recently goes if there are more."""
+MAX_FRAGMENTED: Final = 1024
+"""The same of packets in fragments."""
+TCP_LIFE: Final = 900.0
+"""Seconds after its last packet for which a flow is known."""
+CLOSING_LIFE: Final = 60.0
+"""The same of a TCP connection after the first FIN or RST."""
+OTHER_LIFE: Final = 120.0
+"""The same of anything but TCP."""
+FRAGMENTS_LIFE: Final = 30.0
+"""Seconds in which the fragments of a packet follow each other."""
+SECOND_CHANCE: Final = 300.0
+"""Seconds after a change of members in which a connection that is not known may be older than the change."""
+OLD_MAC_LIFE: Final = 600.0
+"""Seconds after its last use for which the MAC of a former member is remembered: stations may send to it."""
+MAX_OLD_MACS: Final = 256
+_CLOSES: Final = TCP_FIN | TCP_RST
+
+
+class FlowMember(NamedTuple):
+    """A member that gets flows."""
+
+    node: str
+    mac: bytes
+    weight: int
+    """Its share, relative to the others'."""
+
+
+@dataclass(frozen=True, slots=True)
+class FlowRule:
+    """Who gets the flows to an address."""
+
+    members: tuple[FlowMember, ...]
+    """Those that get new flows."""
+    kept: frozenset[bytes]
+    """MACs of members that keep the flows that they have."""
+    macs: frozenset[bytes]
+    """MACs of all members: to one of them a station sends what is for the address."""
+
+
+class _Targets:
+    """The members of an address, and who had which flows before they changed."""
+
+    __slots__ = ("address", "before", "before_until", "kept", "members", "new", "table")
+
+    def __init__(self, address: bytes) -> None:
+        self.address = address
+        self.members: tuple[FlowMember, ...] = ()
+        self.new: frozenset[bytes] = frozenset()
+        """MACs of members that get new flows."""
+        self.kept: frozenset[bytes] = frozenset()
+        self.table: tuple[bytes, ...] = ()
+        """The MAC for each place; empty without members."""
+        self.before: tuple[bytes, ...] = ()
+        self.before_until = -math.inf
+
+    def change(self, rule: FlowRule, now: float) -> None:
+        """Take over another rule."""
+        self.kept = rule.kept
+        if rule.members == self.members:
+            return
+        if self.table:
+            self.before, self.before_until = self.table, now + SECOND_CHANCE
+        self.members = rule.members
+        self.new = frozenset(member.mac for member in rule.members)
+        self.table = ()
+        if rule.members:
+            indices = maglev.shares(tuple((member.node, member.weight) for member in rule.members))
+            macs = [member.mac for member in rule.members]
+            self.table = tuple(macs[index] for index in indices)
+
+    def choose(self, flow: bytes, now: float, *, may_be_old: bool) -> bytes | None:
+        """Return the MAC of the member that gets a flow which is not known; None: nobody is there."""
+        if not self.table:
+            return None
+        place = maglev.place(flow)
+        if may_be_old and now < self.before_until and self.before[place] in self.kept:
+            return self.before[place]
+        return self.table[place]
+
+
+class _Flow:
+    """A flow that is known."""
+
+    __slots__ = ("due", "life", "mac", "targets")
+
+    def __init__(self, targets: _Targets, mac: bytes, life: float) -> None:
+        self.targets = targets
+        self.mac = mac
+        self.life = life
+        self.due = math.inf
+        """When it is forgotten, unless a packet comes."""
+
+
+class FlowTable:
+    """All flows of our stations to addresses whose members share them."""
+
+    def __init__(self) -> None:
+        self.macs: dict[bytes, float] = {}
+        """MACs to which stations send what is for such an address, and until when that counts."""
+        self.addresses: dict[bytes, _Targets] = {}
+        self._flows: OrderedDict[bytes, _Flow] = OrderedDict()
+        self._fragmented: OrderedDict[bytes, tuple[bytes, float]] = OrderedDict()
+        """Who got the first fragment of a packet, and when that is forgotten."""
+        self.evicted = 0
+        """Flows that were forgotten although they were not over."""
+
+    def __len__(self) -> int:
+        return len(self._flows)
+
+    def __bool__(self) -> bool:
+        """Tell whether there is anything to do."""
+        return bool(self.addresses)
+
+    # -- what the node says --
+
+    def configure(self, rules: Mapping[bytes, FlowRule], now: float) -> None:
+        """Take over the members of all addresses."""
+        removed = self.addresses.keys() - rules.keys()
+        if removed:
+            self._flows = OrderedDict(
+                (flow, known) for flow, known in self._flows.items() if known.targets.address not in removed
+            )
+        for address in removed:
+            del self.addresses[address]
+        for address, rule in rules.items():
+            self.addresses.setdefault(address, _Targets(address)).change(rule, now)
+        current = frozenset[bytes]().union(*(rule.macs for rule in rules.values()))
+        # Stations may send to a member that is gone for as long as its flows are answered by others.
+        old = {mac: min(until, now + OLD_MAC_LIFE) for mac, until in self.macs.items() if mac not in current}
+        newest = sorted(old, key=lambda mac: -old[mac])[:MAX_OLD_MACS]
+        self.macs = dict.fromkeys(current, math.inf) | {mac: old[mac] for mac in newest}
+        if not rules:
+            self.macs.clear()
+            self._fragmented.clear()
+
+    def prune(self, now: float) -> None:
+        """Forget what is over."""
+        for mac in [mac for mac, until in self.macs.items() if until <= now]:
+            del self.macs[mac]
+        for flow in [flow for flow, known in self._flows.items() if known.due <= now]:
+            del self._flows[flow]
+        while self._fragmented and next(iter(self._fragmented.values()))[1] <= now:
+            self._fragmented.popitem(last=False)
+
+    def counts(self) -> Counter[tuple[bytes, bytes]]:
+        """Return how many flows are known, by the address of the virtual IP and the member's MAC."""
+        return Counter((known.targets.address, known.mac) for known in self._flows.values())
+
+    # -- HOT PATH --
+
+    def known(self, flow: bytes, now: float) -> bytes | None:
+        """Return the MAC of the member that has a flow, which goes on; None: see `member`."""
+        known = self._flows.get(flow)
+        if known is None or known.due <= now or known.mac not in known.targets.kept:
+            return None
+        known.due = now + known.life
+        self._flows.move_to_end(flow)
+        return known.mac
+
+    # -- any packet --
+
+    def note_use(self, mac: bytes, now: float) -> None:
+        """A station sends to the MAC of a member that may be gone: remember it longer."""
+        if self.macs[mac] < math.inf:
+            self.macs[mac] = now + OLD_MAC_LIFE
+
+    def member(self, packet: Packet, now: float) -> bytes | None:
+        """Return the MAC of the member that gets a packet; None: it goes where it would go anyway."""
+        targets = self.addresses.get(packet.destination)
+        if targets is None:
+            return None
+        if packet.is_later:
+            first = self._fragmented.get(packet.fragment)
+            if first is not None and now < first[1] and first[0] in targets.kept:
+                return first[0]
+        mac = self._member_of_flow(packet, targets, now)
+        if packet.fragment and not packet.is_later and mac is not None:
+            self._fragmented[packet.fragment] = mac, now + FRAGMENTS_LIFE
+            self._fragmented.move_to_end(packet.fragment)
+            if len(self._fragmented) > MAX_FRAGMENTED:
+                self._fragmented.popitem(last=False)
+        return mac
+
+    def _member_of_flow(self, packet: Packet, targets: _Targets, now: float) -> bytes | None:
+        flow, flags = packet.flow, packet.tcp_flags
+        is_new = flags is not None and flags & (TCP_SYN | TCP_ACK) == TCP_SYN
+        known = self._flows.get(flow)
+        stays = targets.new if is_new else targets.kept
+        if known is not None and known.due > now and known.mac in stays:
+            if packet.is_error:
+                return known.mac
+        else:
+            mac = targets.choose(flow, now, may_be_old=flags is not None and not is_new)
+            if mac is None or packet.is_error:
+                return mac
+            life = OTHER_LIFE if flags is None else TCP_LIFE
+            known = self._flows[flow] = _Flow(targets, mac, life)
+            if len(self._flows) > MAX_FLOWS:
+                _, oldest = self._flows.popitem(last=False)
+                self.evicted += oldest.due > now
+        if is_new:
+            known.life = TCP_LIFE
+        elif flags is not None and flags & _CLOSES:
+            known.life = CLOSING_LIFE
+        known.due = now + known.life
+        self._flows.move_to_end(flow)
+        return known.mac

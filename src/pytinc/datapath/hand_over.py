@@ -1,0 +1,42 @@
+"""Connections to the member that served a virtual address before our host (docs/virtual-ip.md).
+
+When another member hands an address, or a client of it, over to us, clients come to our host at once, also
+with connections that only the former member's host knows. Their segments are passed on to it for a while: a
+segment of a connection that did not begin here since is of such a one. `pytinc.node.guard` says for which
+addresses and clients, and how long; the switch and its twin ask. The former member, which has given the
+client away, lets its own host have what it gets, so nothing goes round in circles.
+
+Cold path: it lasts for half a minute.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pytinc.datapath.guard_table import GuardTable
+from pytinc.wire import flow
+from pytinc.wire.ethernet import ETHERTYPE, SOURCE
+from pytinc.wire.ip import DESTINATIONS, TCP_ACK, TCP_SYN
+
+MAX_BEGUN: Final = 65_536
+"""Connections that are remembered as ours; those that began first are forgotten first."""
+
+
+def former_member(guard: GuardTable, frame: bytes, now: float) -> bytes | None:
+    """Return the MAC address to which a frame for our host is passed on; None: our host gets it."""
+    where = DESTINATIONS.get(frame[ETHERTYPE])
+    if where is None:
+        return None
+    address = frame[where]
+    former = guard.taken_over.get(address) or guard.taken_over.get(frame[SOURCE] + address)
+    if former is None or now >= former[1]:
+        return None
+    packet = flow.parse(frame)
+    if packet is None or packet.tcp_flags is None:
+        return None
+    if packet.tcp_flags & (TCP_SYN | TCP_ACK) == TCP_SYN:
+        guard.begun[packet.flow] = None
+        if len(guard.begun) > MAX_BEGUN:
+            del guard.begun[next(iter(guard.begun))]
+        return None
+    return None if packet.flow in guard.begun else former[0]

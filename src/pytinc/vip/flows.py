@@ -1,0 +1,48 @@
+"""Which members get the flows of our own stations to an address with ``balance=flow``.
+
+The data path gives each flow to one of them (`pytinc.datapath.flow_table`): the node of the client sees all
+its packets, and no other node does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from pytinc.vip.actions import FlowShares
+from pytinc.vip.core import Core
+from pytinc.vip.members import READY, Member
+from pytinc.wire.vip_record import EntryState
+
+
+def flow_shares(core: Core, addresses: Mapping[bytes, Iterable[Member]]) -> dict[bytes, FlowShares]:
+    """Return who gets the flows to each address; ``addresses``: the members that can be reached.
+
+    Our own host gets none: a station behind our device reaches it without us. A member that does not answer
+    probes gets none either, whatever it says over meta connections, as nothing reaches it by UDP.
+    """
+    return {address: _shares(core, address, members) for address, members in addresses.items()}
+
+
+def _shares(core: Core, address: bytes, members: Iterable[Member]) -> FlowShares:
+    record, governed = core.table.get(address), core.governed.get(address)
+    serving = frozenset[str]() if governed is None else governed.serving
+    there = sorted((member for member in members if _is_there(core, member)), key=lambda member: member.node)
+    holders = frozenset[bytes]() if record is None else frozenset(record.holders) - core.own_holders(record)
+    return FlowShares(
+        tuple((member.node, member.mac, member.weight) for member in there if member.node in serving),
+        frozenset(
+            member.mac
+            for member in there
+            if member.node in serving or member.state in READY or member.state is EntryState.DRAIN
+        ),
+        holders | {member.mac for member in there},
+    )
+
+
+def _is_there(core: Core, member: Member) -> bool:
+    """Tell whether frames reach a member of another node."""
+    return (
+        member.node != core.me
+        and core.mesh.owner(member.mac) == member.node
+        and not core.is_silenced(member.node)
+    )
