@@ -6,6 +6,7 @@ is a pytinc node with the guard, the others act as C nodes.
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import partial
@@ -130,8 +131,7 @@ def build(
     return world
 
 
-@pytest.mark.parametrize("vip", [VIP, VIP6], ids=["IPv4", "IPv6"])
-@pytest.mark.parametrize("members", [3, 7])
+@pytest.mark.parametrize(("members", "vip"), [(3, VIP), (3, VIP6), (7, VIP)])
 def test_a_hundred_clients_are_spread_over_all_members(members: int, vip: bytes) -> None:
     world = build(members, vip=vip, interval=0.8)
     counts = world.counts()
@@ -187,7 +187,7 @@ def test_the_death_of_the_owner_moves_only_its_own_clients() -> None:
 def test_after_a_split_and_a_merge_every_client_uses_the_member_that_all_members_know(
     cut: list[str],
 ) -> None:
-    world = build(3, 40)
+    world = build(3, 24)
     world.mesh.underlay.cut |= set(cut)
     world.mesh.run(15)
     alive = [client for client in world.clients if client.sim.name not in cut]
@@ -272,3 +272,35 @@ def test_a_station_behind_the_owner_and_one_behind_another_member_are_clients_as
     world.mesh.run(1)
     stations = [client for client in world.clients if client.sim.name not in (away, *world.members)]
     assert away not in {world.used()[client.mac] for client in stations}
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_after_random_faults_every_client_uses_a_member_that_serves(seed: int) -> None:
+    rng = random.Random(seed)
+    world = build(3, 16, seed=seed)
+    underlay, names = world.mesh.underlay, [*world.members, "c0", "c1"]
+    for _ in range(6):
+        name = rng.choice(names)
+        match rng.randrange(4):
+            case 0:
+                underlay.cut ^= {name}
+            case 1 if name in world.members and world.node(name).running:
+                world.node(name).crash()
+            case 2 if not world.node(name).running:
+                world.node(name).start()
+            case 3 if name in world.members and world.node(name).running:
+                world.call(name, rng.choice(("vip_drain", "vip_undrain")))
+        world.mesh.run(rng.uniform(0.05, 4.0))
+    underlay.cut.clear()
+    for name in world.members:
+        if not world.node(name).running:
+            world.node(name).start()
+        world.call(name, "vip_undrain")
+    # Connections that broke unnoticed are found by pings.
+    world.mesh.run(10)
+    world.mesh.run_until(world.mesh.converged, 120)
+    world.mesh.run(5)
+    start, before = world.mesh.now, world.agreed()
+    world.mesh.run(5)
+    assert world.agreed() == before
+    assert world.lost(start, world.mesh.now - 0.5) == 0

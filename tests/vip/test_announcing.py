@@ -25,7 +25,9 @@ class Stage:
             self.record.answer(mac, 0.0)
         for mac in clients:
             self.core.table.client(self.record, mac, ip_of(mac), 0.0)
-        self.announcing = Announcing(self.core)
+        self.members: dict[bytes, bytes] = {}
+        """The MAC address that serves a client, by that of the client."""
+        self.announcing = Announcing(self.core, lambda record, client: self.members.get(client.mac))
 
     def sent(self) -> list[Message]:
         actions, self.core.actions = self.core.actions, []
@@ -117,3 +119,27 @@ def test_nobody_is_welcomed_by_a_member_that_does_not_serve_any_more() -> None:
     stage.announcing.welcome(stage.record, MINE, "cee", 1.0)
     stage.announcing.stop(VIP)
     assert stage.play() == {}
+
+
+def test_each_client_can_be_told_another_holder_and_nobody_hears_an_announcement() -> None:
+    stage = Stage(REMOTE, OTHER, LOCAL)
+    stage.mesh.owners[LOCAL] = "me"
+    stage.members = {REMOTE: ALPHA, OTHER: MINE, LOCAL: MINE}
+    stage.announcing.tell(stage.record, [REMOTE, LOCAL], 1.0)
+    first = stage.sent()
+    assert {message.to: message.mac for message in first} == {REMOTE: ALPHA, LOCAL: MINE}
+    assert {message.kind for message in first} == {Kind.QUESTION}
+    told = stage.play()
+    assert list(told) == [round(1.0 + delay, 3) for delay in ROUNDS[1:]]
+    assert all({message.to for message in messages} == {REMOTE, LOCAL} for messages in told.values())
+
+
+def test_a_client_is_told_who_serves_it_when_the_round_comes() -> None:
+    stage = Stage(REMOTE, OTHER)
+    stage.members = {REMOTE: ALPHA, OTHER: ALPHA}
+    stage.announcing.tell(stage.record, [REMOTE], 1.0)
+    stage.announcing.tell(stage.record, [OTHER], 1.05)
+    stage.sent()
+    stage.members = {REMOTE: MINE}
+    stage.announcing.tick(1.2)
+    assert {message.to: message.mac for message in stage.sent()} == {REMOTE: MINE}

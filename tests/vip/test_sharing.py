@@ -11,7 +11,6 @@ import pytest
 from pytinc.errors import DecodeError, PolicyError
 from pytinc.vip.actions import Action, SendFrame, SendRecord
 from pytinc.vip.addresses import Client
-from pytinc.vip.announcing import Announcing
 from pytinc.vip.core import Core
 from pytinc.vip.members import HAND_OVER_TIME, Address, Member, Said
 from pytinc.vip.sharing import CYCLE, REPEATS, STEP, Sharing
@@ -44,8 +43,8 @@ class Stage:
         self.record = self.core.table.use(VIP, 0.0)
         for mac in MACS.values():
             self.record.add_holder(mac, 0.0)
-        self.announcing = Announcing(self.core)
-        self.sharing = Sharing(self.core, self.announcing)
+        self.sharing = Sharing(self.core)
+        self.announcing = self.sharing.announcing
         self.known = Address(VIP)
         self.now = 1.0
         self.set(owner, serving=serving)
@@ -341,3 +340,28 @@ def test_our_host_is_used_as_long_as_frames_come() -> None:
     stage.mesh.uses[MINE, REMOTE, VIP] = 1.0
     assert stage.sharing.is_used(1.1, 0.2)
     assert not stage.sharing.is_used(1.3, 0.2)
+
+
+def test_a_client_that_cannot_be_reached_keeps_its_member_until_it_is_back() -> None:
+    stage = Stage(serving=("me", "alpha"))
+    for mac in (REMOTE, OTHER, LOCAL):
+        stage.ask(mac)
+    before = stage.told()
+    away = next(mac for mac, holder in before.items() if holder == ALPHA)
+    del stage.mesh.owners[away]
+    stage.set("me", serving=("me", "beta"))
+    stage.run(2.0)
+    assert away not in stage.told()
+    assert stage.client(away).member == id_of("alpha")
+    stage.mesh.owners[away] = "cee"
+    stage.run(1.0)
+    assert stage.told()[away] in (MINE, BETA)
+    assert stage.client(away).member != id_of("alpha")
+
+
+def test_only_who_gives_the_clients_out_tells_all_of_them() -> None:
+    stage = Stage(owner="alpha")
+    assert stage.hear(Assigned(REMOTE, ip_of(REMOTE), id_of("beta")))
+    stage.sharing.tell_all(VIP, stage.now)
+    stage.sharing.came_back("cee", stage.now)
+    assert stage.told() == {}

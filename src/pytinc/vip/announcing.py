@@ -10,7 +10,7 @@ have heard nothing meanwhile.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -28,50 +28,47 @@ believed by a kernel whose entry changed within the last second (locktime of Lin
 class _Announcement:
     record: AddressRecord
     mac: bytes | None
-    """The MAC address that serves everybody; None: see ``each``."""
-    each: Mapping[bytes, bytes]
-    """The MAC address that serves, for each client that is told; both are MAC addresses."""
+    """The MAC address that serves everybody; None: each of ``clients`` has its own one."""
     begin: float
     next: float
     nodes: frozenset[str] | None = None
     """Whose clients are told; None: everybody is."""
+    clients: frozenset[bytes] = frozenset()
+    """Who is told, by MAC address, if not everybody is."""
     round: int = 0
     queue: list[Client] = field(default_factory=list)
-
-    def holder_of(self, client: Client) -> bytes | None:
-        """Return the MAC address that a client is told; None if it is told nothing."""
-        return self.mac or self.each.get(client.mac)
 
 
 class Announcing:
     """Announcements under way, by address."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, holder_of: Callable[[AddressRecord, Client], bytes | None]) -> None:
         self._core = core
+        self._own_holder_of = holder_of
+        """Tells which MAC address serves a client, if each client has its own one."""
         self._open: dict[bytes, _Announcement] = {}
         self._welcomes: dict[bytes, _Announcement] = {}
         """Those for nodes that have just come."""
 
     def start(self, record: AddressRecord, mac: bytes, now: float) -> None:
         """Tell all clients, now and in later rounds, that ``mac`` has the address."""
-        self._open[record.address] = _Announcement(record, mac, {}, now, now)
+        self._open[record.address] = _Announcement(record, mac, now, now)
 
-    def tell(self, record: AddressRecord, holders: Mapping[bytes, bytes], now: float) -> None:
-        """Tell some clients, now and in later rounds, who serves each of them.
+    def tell(self, record: AddressRecord, clients: Iterable[bytes], now: float) -> None:
+        """Tell some clients (MAC addresses), now and in later rounds, who serves each of them then.
 
-        ``holders``: the MAC address of the one that serves, by that of the client. Those who are being told
-        already are told from the first round on again.
+        Those who are being told already are told from the first round on again.
         """
         before = self._open.get(record.address)
-        told = holders if before is None else {**before.each, **holders}
-        self._open[record.address] = _Announcement(record, None, told, now, now)
+        told = frozenset(clients) | (frozenset() if before is None else before.clients)
+        self._open[record.address] = _Announcement(record, None, now, now, clients=told)
         self.tick(now)
 
     def welcome(self, record: AddressRecord, mac: bytes, node: str, now: float) -> None:
         """Tell the clients of a node that has just come, now and in later rounds."""
         before = self._welcomes.get(record.address)
         nodes = frozenset((node,)) if before is None or before.nodes is None else before.nodes | {node}
-        self._welcomes[record.address] = _Announcement(record, mac, {}, now, now, nodes)
+        self._welcomes[record.address] = _Announcement(record, mac, now, now, nodes)
 
     def stop(self, address: bytes) -> None:
         """Somebody else serves the address."""
@@ -100,7 +97,7 @@ class Announcing:
             this.round += 1
         batch, this.queue = this.queue[:PACE], this.queue[PACE:]
         for client in batch:
-            if (holder := this.holder_of(client)) is not None:
+            if (holder := self._holder_of(this, client)) is not None:
                 core.send(neighbour.claim(holder, record.address, client.mac, client.address))
                 client.believe(holder, now)
         core.count(questions=len(batch))
@@ -111,9 +108,15 @@ class Announcing:
         else:
             (self._open if this.nodes is None else self._welcomes).pop(record.address)
 
+    def _holder_of(self, this: _Announcement, client: Client) -> bytes | None:
+        """Return the MAC address that a client is told; None if it is told nothing."""
+        if this.mac is not None:
+            return this.mac
+        return self._own_holder_of(this.record, client) if client.mac in this.clients else None
+
     def _is_to_be_told(self, this: _Announcement, client: Client) -> bool:
         core, record = self._core, this.record
-        owner, holder = core.mesh.owner(client.mac), this.holder_of(client)
+        owner, holder = core.mesh.owner(client.mac), self._holder_of(this, client)
         if owner is None or holder is None or client.mac in record.holders:
             return False
         if owner == core.me and this.mac is not None:

@@ -22,7 +22,6 @@ from pytinc.errors import PolicyError
 from pytinc.vip.actions import KeepWarm, SendRecord, ServiceChanged
 from pytinc.vip.addresses import AddressRecord
 from pytinc.vip.allowance import Allowance
-from pytinc.vip.announcing import Announcing
 from pytinc.vip.core import Core, Governed, address_text
 from pytinc.vip.health import Outcome
 from pytinc.vip.members import FAR_RECORD_LIFE, HAND_OVER_TIME, READY, RECORD_LIFE, UNFIT, Address, Member
@@ -116,8 +115,8 @@ class Policy:
         self._addresses: dict[bytes, Address] = {}
         self._own: dict[bytes, OwnMember] = {}
         self._wards = Wards(core, self._is_there)
-        self._announcing = Announcing(core)
-        self.sharing = Sharing(core, self._announcing)
+        self.sharing = Sharing(core)
+        self._announcing = self.sharing.announcing
         self._boot = core.nonce()
         self._sequence = 0
         self._told: dict[str, float] = {}
@@ -369,7 +368,6 @@ class Policy:
             self._told.pop(node, None)
             self._next_warm = now
             self._welcome(node, now)
-            self.sharing.came_back(node, now)
             for part in self._listeners():
                 part.contact(now)
             if self._was_alone:
@@ -380,6 +378,8 @@ class Policy:
                 if now - known.taken_at > LONE_TIME:
                     known.before_alone = None
         self.update(now)
+        if reachable:
+            self.sharing.came_back(node, now)
 
     def _come_back(self, now: float) -> None:
         """Claim no more what this node took over because it was cut off, or asleep.

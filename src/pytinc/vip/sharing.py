@@ -77,9 +77,10 @@ class _Book:
 class Sharing:
     """All addresses of which this node, or a ward of it, is a member, and whose clients are shared."""
 
-    def __init__(self, core: Core, announcing: Announcing) -> None:
+    def __init__(self, core: Core) -> None:
         self._core = core
-        self._announcing = announcing
+        self.announcing = Announcing(core, self._holder_of)
+        """Tells clients who serves, also where one member serves all."""
         self._books: dict[bytes, _Book] = {}
         self._boot = core.nonce()
         self._sequence = 0
@@ -98,7 +99,7 @@ class Sharing:
         }
         leads = known.speaker == self._core.me
         if book.leads and not leads:
-            self._announcing.stop(known.address)
+            self.announcing.stop(known.address)
         changed = leads and (not book.leads or serving.keys() != book.serving.keys())
         book.leads, book.serving = leads, serving
         followers = frozenset(
@@ -110,8 +111,7 @@ class Sharing:
             book.tell(record.clients, REPEATS)
         book.followers = followers
         if changed:
-            lost = (client for client in record.clients.values() if book.member_of(client) is None)
-            self._give(book, record, {each.mac: None for each in lost if _is_client(record, each)}, now)
+            self._give_lost(book, record, now)
 
     def forget(self, address: bytes) -> None:
         """The clients of an address are not shared any more, or this node is no member."""
@@ -119,6 +119,24 @@ class Sharing:
         if self._books.pop(address, None) is not None and record is not None:
             for client in record.clients.values():
                 record.take_away(client)
+
+    def _give_lost(self, book: _Book, record: AddressRecord, now: float) -> None:
+        """Give a member to each client whose member serves no more.
+
+        It waits if the client cannot be reached: this node may be the one that is cut off, and then others
+        know better who serves that client.
+        """
+        lost = [
+            client.mac
+            for client in record.clients.values()
+            if book.member_of(client) is None and _is_client(record, client) and self._is_there(client)
+        ]
+        if lost:
+            self._give(book, record, dict.fromkeys(lost), now)
+
+    def _is_there(self, client: Client) -> bool:
+        node = self._core.mesh.owner(client.mac)
+        return node is not None and self._core.mesh.is_reachable(node)
 
     def _give(
         self, book: _Book, record: AddressRecord, clients: Mapping[bytes, bytes | None], now: float
@@ -131,6 +149,11 @@ class Sharing:
             record.give(client, member or self._choose(book, record, client), now)
         self._tell(book, record, [record.clients[mac] for mac in clients], now)
 
+    def _holder_of(self, record: AddressRecord, client: Client) -> bytes | None:
+        book = self._books.get(record.address)
+        member = None if book is None else book.member_of(client)
+        return None if member is None else member.mac
+
     def _choose(self, book: _Book, record: AddressRecord, client: Client) -> bytes:
         total = record.shares.total() + (client.member is None)
         weights = {node_id: member.weight for node_id, member in book.serving.items()}
@@ -138,11 +161,11 @@ class Sharing:
 
     def _tell(self, book: _Book, record: AddressRecord, clients: Iterable[Client], now: float) -> None:
         """Tell clients who serves them, and the other members if it is this node that gives them out."""
-        holders = {client.mac: member.mac for client in clients if (member := book.member_of(client))}
-        if holders:
-            self._announcing.tell(record, holders, now)
+        macs = [client.mac for client in clients]
+        if macs:
+            self.announcing.tell(record, macs, now)
             if book.leads:
-                book.tell(holders, REPEATS)
+                book.tell(macs, REPEATS)
 
     # -- what clients do --
 
@@ -244,7 +267,7 @@ class Sharing:
     def tell_all(self, address: bytes, now: float) -> None:
         """Tell all clients of an address who serves them: another node has told them something else."""
         book, record = self._books.get(address), self._core.table.use(address, now)
-        if book is not None:
+        if book is not None and book.leads:
             self._tell(book, record, record.clients.values(), now)
 
     def came_back(self, node: str, now: float) -> None:
@@ -252,8 +275,9 @@ class Sharing:
         owner = self._core.mesh.owner
         for address, book in self._books.items():
             record = self._core.table.use(address, now)
-            clients = [client for client in record.clients.values() if owner(client.mac) in (None, node)]
             if book.leads:
+                self._give_lost(book, record, now)
+                clients = [client for client in record.clients.values() if owner(client.mac) in (None, node)]
                 self._tell(book, record, clients, now)
 
     def rebalance(self, address: bytes, now: float) -> None:
@@ -307,6 +331,7 @@ class Sharing:
         if now < book.next_cycle:
             return
         book.next_cycle = now + CYCLE_STEP
+        self._give_lost(book, record, now)
         book.cycle = book.cycle or list(record.clients)
         size = math.ceil(len(record.clients) * CYCLE_STEP / CYCLE)
         lot, book.cycle = book.cycle[:size], book.cycle[size:]

@@ -1,0 +1,243 @@
+"""``balance=client``: three pytinc members share the clients of two addresses, with a C node in the middle.
+
+    one, two, three, client ──> entry        all others connect to entry
+
+All members have both addresses on their interfaces. The client's kernel pings both all the time. Behind the
+same node there are more stations of the IPv4 address, whose frames the test makes and reads itself.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from ipaddress import ip_address
+from threading import Event
+from typing import Any
+
+import pytest
+
+from faults import cut_off, stopped
+from pytinc.lab.echo import ping
+from pytinc.lab.frames import Port
+from pytinc.lab.network import Network
+from pytinc.lab.node import PATIENCE_S, Kind, Node, wait_until
+from pytinc.lab.traffic import neighbour
+from pytinc.vip.assignment import ROOM
+from pytinc.wire.neighbour import GUARD_MAC, parse, question
+from pytinc.wire.neighbour import Kind as What
+from shared_address import VIP4, VIP6, VIPS, addresses, pinging
+
+# entry, one, two, three, client
+CASTS = ("CPPPC", "CPPPP")
+ROLES = ("entry", "one", "two", "three", "client")
+MEMBERS = ("one", "two", "three")
+STATIONS = 24
+PACKED = ip_address(VIP4).packed
+MANY = 1_000_000
+SILENCE_S = 1.0
+PLANNED = 2
+"""How many pings, one every 10 ms, a client may lose when its member changes on purpose."""
+WATCH_S = 0.5
+
+
+def mac_of(number: int) -> bytes:
+    return bytes((2, 0, 0, 1, 0, number))
+
+
+def ip_of(number: int) -> bytes:
+    return bytes((10, 1, 1, 150 + number))
+
+
+class Stations:
+    """Stations behind the client's node, and what they were told: MAC addresses by number."""
+
+    def __init__(self, port: Port) -> None:
+        self._port = port
+        self.told: dict[int, bytes] = {}
+        self.answered: list[tuple[int, bytes]] = []
+        """Who answered whom by itself."""
+
+    def ask(self) -> None:
+        for number in range(STATIONS):
+            frame = question(mac_of(number), ip_of(number), PACKED)
+            self._port.send(frame[:6] + mac_of(number) + frame[12:])
+
+    def listen(self, seconds: float) -> dict[int, float]:
+        """Take in what the stations are told; return when each was told something new."""
+        numbers = {mac_of(number): number for number in range(STATIONS)}
+        start, changed = time.monotonic(), dict[int, float]()
+        for frame in self._port.frames(seconds):
+            message = parse(frame)
+            number = None if message is None else numbers.get(message.to)
+            if message is None or number is None or message.address != PACKED:
+                continue
+            if message.kind is What.ANSWER:
+                self.answered.append((number, message.mac))
+            elif message.kind is What.QUESTION and frame[6:12] == GUARD_MAC:
+                if self.told.get(number) != message.mac:
+                    changed[number] = time.monotonic() - start
+                self.told[number] = message.mac
+        return changed
+
+
+@pytest.fixture(scope="module")
+def network(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Iterator[Network]:
+    if cast[1] is Kind.C:
+        pytest.skip("tincd has no virtual IPs by policy")
+    network = new_network()
+    for number, (role, kind) in enumerate(zip(ROLES, cast, strict=True), 1):
+        shared = [f"{VIP4}/32", f"{VIP6}/128 nodad preferred_lft 0"] if role in MEMBERS else []
+        network.add(role, kind, [*addresses(number), *shared], () if role == "entry" else ("entry",))
+    network.exchange_keys()
+    for name in MEMBERS:
+        network[name].add_lines("tinc.conf", [("VirtualIP", f"{vip} balance=client") for vip in VIPS])
+    network.start()
+    network.wait_converged()
+    with pinging(network["client"].host):
+        wait_until(lambda: agreed(network), PATIENCE_S, "all members agree on the clients")
+        yield network
+
+
+@pytest.fixture
+def stations(network: Network) -> Iterator[Stations]:
+    """The stations, each with a member."""
+    with Port(network["client"].host, network["client"].interface) as port:
+        found = Stations(port)
+
+        def have_members() -> bool:
+            found.ask()
+            found.listen(WATCH_S)
+            return len(found.told) == STATIONS and agreed(network, STATIONS)
+
+        wait_until(have_members, PATIENCE_S, "every station has a member, on which all members agree")
+        found.answered.clear()
+        yield found
+
+
+def view(node: Node, vip: str = VIP4) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(node.tinc("vip", vip, "--json").stdout)
+    return found
+
+
+def shares(node: Node, vip: str = VIP4) -> dict[str, int]:
+    """Return how many clients each member has, as a member says."""
+    return {each["node"]: each["clients"] for each in view(node, vip)["members"]}
+
+
+def agreed(network: Network, clients: int = 0) -> bool:
+    """Tell whether all members name the same owner, and so many clients or more for each member."""
+    for vip in VIPS:
+        views = [view(network[name], vip) for name in MEMBERS]
+        if len({each["owner"] for each in views}) != 1 or len(views[0]["members"]) != len(MEMBERS):
+            return False
+        told = [
+            {each["node"]: (each["clients"], each["alive"]) for each in found["members"]} for found in views
+        ]
+        if any(each != told[0] for each in told) or any(not alive for _, alive in told[0].values()):
+            return False
+        counts = [count for count, _ in told[0].values()]
+        if None in counts or sum(counts) < (max(clients, 1) if vip == VIP4 else 1):
+            return False
+    return True
+
+
+def used(network: Network, vip: str) -> Node:
+    """Return the member that the client's kernel uses."""
+
+    def found() -> list[Node]:
+        mac, _ = neighbour(network["client"].host, vip)
+        return [network[name] for name in MEMBERS if network[name].mac == mac]
+
+    wait_until(lambda: bool(found()), PATIENCE_S, f"the client uses a member for {vip}")
+    return found()[0]
+
+
+@contextmanager
+def pinged(network: Network, vip: str, *, may_lose: int) -> Iterator[None]:
+    """Ping every 10 ms while the block runs, and for a moment before and after."""
+    enough, host = Event(), network["client"].host
+    with ThreadPoolExecutor(1) as worker:
+        pings = worker.submit(ping, host, vip, MANY, interval=0.01, may_lose=may_lose, enough=enough)
+        try:
+            time.sleep(WATCH_S)
+            yield
+            time.sleep(WATCH_S)
+        finally:
+            enough.set()
+    report = pings.result()
+    print(f"{report.lost} of {report.sent} pings lost")
+    assert report.lost <= may_lose
+
+
+def test_the_clients_are_shared_and_only_their_own_member_answers(
+    network: Network, stations: Stations
+) -> None:
+    counts = Counter(stations.told.values())
+    known = sum(shares(network["one"]).values())
+    assert set(counts) == {bytes.fromhex(network[name].mac.replace(":", "")) for name in MEMBERS}
+    print(sorted(counts.values()), "of", known)
+    assert max(counts.values()) <= math.ceil(ROOM * known / len(MEMBERS))
+    before = dict(stations.told)
+    for _ in range(3):
+        stations.ask()
+        assert stations.listen(WATCH_S) == {}
+    assert stations.told == before
+    assert {(number, mac) for number, mac in stations.answered if before[number] != mac} == set()
+
+
+@pytest.mark.parametrize("vip", VIPS)
+def test_clients_of_a_member_that_is_cut_off_get_another_one_and_nobody_else_moves(
+    network: Network, stations: Stations, vip: str
+) -> None:
+    lost = used(network, vip)
+    mac = bytes.fromhex(lost.mac.replace(":", ""))
+    before = dict(stations.told)
+    with pinged(network, vip, may_lose=int(SILENCE_S * 100)), cut_off(lost):
+        changed = stations.listen(4 * SILENCE_S)
+    print(
+        f"{len(changed)} of {STATIONS} moved after "
+        f"{min(changed.values()):.2f} to {max(changed.values()):.2f} s"
+    )
+    assert changed.keys() == {number for number, holder in before.items() if holder == mac}
+    assert mac not in stations.told.values()
+    assert max(changed.values()) < SILENCE_S
+    after = dict(stations.told)
+    wait_until(lambda: agreed(network, STATIONS), PATIENCE_S, "all members agree on the clients")
+    stations.listen(2 * SILENCE_S)
+    assert stations.told == after, "a member that comes back moves nobody"
+
+
+@pytest.mark.parametrize("vip", VIPS)
+def test_a_client_does_not_notice_that_its_member_is_drained_or_stopped(network: Network, vip: str) -> None:
+    first = used(network, vip)
+    with pinged(network, vip, may_lose=PLANNED):
+        first.tinc("vip", "drain")
+        wait_until(lambda: used(network, vip) is not first, PATIENCE_S, "the client has another member")
+    first.tinc("vip", "undrain")
+    wait_until(lambda: agreed(network), PATIENCE_S, "all members agree on the clients")
+    second = used(network, vip)
+    with pinged(network, vip, may_lose=PLANNED), stopped(second):
+        wait_until(lambda: used(network, vip) is not second, PATIENCE_S, "the client has another member")
+    wait_until(lambda: agreed(network), PATIENCE_S, "all members agree on the clients")
+
+
+def test_an_order_moves_clients_to_a_member_that_has_too_few(network: Network, stations: Stations) -> None:
+    owner = network[view(network["one"])["owner"]]
+    other = next(network[name] for name in MEMBERS if name != owner.name)
+    other.tinc("vip", "drain")
+    wait_until(lambda: shares(owner)[other.name] == 0, PATIENCE_S, "the drained member has no clients")
+    other.tinc("vip", "undrain")
+    wait_until(lambda: view(other)["state"] == "backup", PATIENCE_S, "the member serves again")
+    assert shares(owner)[other.name] == 0
+    refused = other.tinc("vip", "rebalance", VIP4, check=False)
+    assert f"{owner.name} gives the clients" in refused.stderr
+    owner.tinc("vip", "rebalance", VIP4)
+    counts = shares(owner)
+    assert max(counts.values()) <= math.ceil(sum(counts.values()) / len(MEMBERS))
+    stations.listen(WATCH_S)
+    wait_until(lambda: agreed(network, STATIONS), PATIENCE_S, "all members agree on the clients")
