@@ -14,6 +14,7 @@ from pytinc.datapath.flow_table import (
     OLD_MAC_LIFE,
     OTHER_LIFE,
     SECOND_CHANCE,
+    SETTLED,
     TCP_LIFE,
     FlowMember,
     FlowRule,
@@ -148,6 +149,14 @@ def test_an_unknown_connection_goes_where_it_went_before_the_members_changed() -
     flows.configure({VIP: rule(A, B, C)}, 10.0)
     assert spread(flows, 1000, 10.0, ACK) == before
     assert C.mac in spread(table(A, B, C), 1000, 10.0)
+
+
+def test_after_a_restart_it_goes_where_it_went_although_members_become_known_one_by_one() -> None:
+    before = spread(table(A, B, C), 1000, 0.0)
+    flows = table(B)
+    flows.configure({VIP: rule(A, B)}, 1.0)
+    flows.configure({VIP: rule(A, B, C)}, 1.0 + SETTLED - 0.1)
+    assert spread(flows, 1000, 11.0, ACK) == before
 
 
 @pytest.mark.parametrize(
