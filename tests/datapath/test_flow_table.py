@@ -204,6 +204,16 @@ def test_a_flow_is_known_for_its_time_after_the_last_packet(packets: list[Packet
     assert flows.known(name, 100.0 + 2 * life) is None
 
 
+def test_short_flows_are_forgotten_although_longer_ones_have_rested_for_longer() -> None:
+    flows = table(A)
+    flows.member(tcp(1), 0.0)
+    flows.member(udp(2), 1.0)
+    flows.member(tcp(3, FIN), 61.0)
+    flows.prune(1.0 + OTHER_LIFE)
+    assert flows.counts() == {(VIP, A.mac): 1}
+    assert flows.known(tcp(1).flow, 1.0 + OTHER_LIFE) == A.mac
+
+
 def test_the_flow_that_was_used_least_recently_goes_if_there_are_too_many(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

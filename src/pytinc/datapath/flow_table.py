@@ -11,6 +11,7 @@ import math
 from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Final, NamedTuple
 
 from pytinc.datapath import maglev
@@ -117,6 +118,11 @@ class _Flow:
         self.due = math.inf
         """When it is forgotten, unless a packet comes."""
 
+    @property
+    def used(self) -> float:
+        """When its last packet came."""
+        return self.due - self.life
+
 
 class FlowTable:
     """All flows of our stations to addresses whose members share them."""
@@ -164,7 +170,8 @@ class FlowTable:
         """Forget what is over."""
         for mac in [mac for mac, until in self.macs.items() if until <= now]:
             del self.macs[mac]
-        for flow in [flow for flow, known in self._flows.items() if known.due <= now]:
+        rested = takewhile(lambda item: item[1].used <= now - CLOSING_LIFE, self._flows.items())
+        for flow in [flow for flow, known in rested if known.due <= now]:
             del self._flows[flow]
         while self._fragmented and next(iter(self._fragmented.values()))[1] <= now:
             self._fragmented.popitem(last=False)
