@@ -14,6 +14,7 @@ from pytinc.datapath.flow_table import (
     OLD_MAC_LIFE,
     OTHER_LIFE,
     SECOND_CHANCE,
+    SETTLED,
     TCP_LIFE,
     FlowMember,
     FlowRule,
@@ -150,6 +151,14 @@ def test_an_unknown_connection_goes_where_it_went_before_the_members_changed() -
     assert C.mac in spread(table(A, B, C), 1000, 10.0)
 
 
+def test_after_a_restart_it_goes_where_it_went_although_members_become_known_one_by_one() -> None:
+    before = spread(table(A, B, C), 1000, 0.0)
+    flows = table(B)
+    flows.configure({VIP: rule(A, B)}, 1.0)
+    flows.configure({VIP: rule(A, B, C)}, 1.0 + SETTLED - 0.1)
+    assert spread(flows, 1000, 11.0, ACK) == before
+
+
 @pytest.mark.parametrize(
     ("flags", "members", "now"),
     [(SYN, (A, B, C), 10.0), (ACK, (A, B, C), 10.0 + SECOND_CHANCE)],
@@ -193,6 +202,16 @@ def test_a_flow_is_known_for_its_time_after_the_last_packet(packets: list[Packet
     flows.prune(100.0 + 2 * life - 1)
     assert len(flows) == 0
     assert flows.known(name, 100.0 + 2 * life) is None
+
+
+def test_short_flows_are_forgotten_although_longer_ones_have_rested_for_longer() -> None:
+    flows = table(A)
+    flows.member(tcp(1), 0.0)
+    flows.member(udp(2), 1.0)
+    flows.member(tcp(3, FIN), 61.0)
+    flows.prune(1.0 + OTHER_LIFE)
+    assert flows.counts() == {(VIP, A.mac): 1}
+    assert flows.known(tcp(1).flow, 1.0 + OTHER_LIFE) == A.mac
 
 
 def test_the_flow_that_was_used_least_recently_goes_if_there_are_too_many(

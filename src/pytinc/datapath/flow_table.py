@@ -11,6 +11,7 @@ import math
 from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Final, NamedTuple
 
 from pytinc.datapath import maglev
@@ -31,6 +32,9 @@ FRAGMENTS_LIFE: Final = 30.0
 """Seconds in which the fragments of a packet follow each other."""
 SECOND_CHANCE: Final = 300.0
 """Seconds after a change of members in which a connection that is not known may be older than the change."""
+SETTLED: Final = 10.0
+"""Seconds after which connections may have begun under some members: a node that starts learns of one member
+after the other."""
 OLD_MAC_LIFE: Final = 600.0
 """Seconds after its last use for which the MAC of a former member is remembered: stations may send to it."""
 MAX_OLD_MACS: Final = 256
@@ -61,7 +65,7 @@ class FlowRule:
 class _Targets:
     """The members of an address, and who had which flows before they changed."""
 
-    __slots__ = ("address", "before", "before_until", "kept", "members", "new", "table")
+    __slots__ = ("address", "before", "before_until", "kept", "members", "new", "since", "table")
 
     def __init__(self, address: bytes) -> None:
         self.address = address
@@ -73,14 +77,17 @@ class _Targets:
         """The MAC for each place; empty without members."""
         self.before: tuple[bytes, ...] = ()
         self.before_until = -math.inf
+        self.since = -math.inf
+        """When the members became these."""
 
     def change(self, rule: FlowRule, now: float) -> None:
         """Take over another rule."""
         self.kept = rule.kept
         if rule.members == self.members:
             return
-        if self.table:
+        if self.table and now >= self.since + SETTLED:
             self.before, self.before_until = self.table, now + SECOND_CHANCE
+        self.since = now
         self.members = rule.members
         self.new = frozenset(member.mac for member in rule.members)
         self.table = ()
@@ -110,6 +117,11 @@ class _Flow:
         self.life = life
         self.due = math.inf
         """When it is forgotten, unless a packet comes."""
+
+    @property
+    def used(self) -> float:
+        """When its last packet came."""
+        return self.due - self.life
 
 
 class FlowTable:
@@ -158,7 +170,8 @@ class FlowTable:
         """Forget what is over."""
         for mac in [mac for mac, until in self.macs.items() if until <= now]:
             del self.macs[mac]
-        for flow in [flow for flow, known in self._flows.items() if known.due <= now]:
+        rested = takewhile(lambda item: item[1].used <= now - CLOSING_LIFE, self._flows.items())
+        for flow in [flow for flow, known in rested if known.due <= now]:
             del self._flows[flow]
         while self._fragmented and next(iter(self._fragmented.values()))[1] <= now:
             self._fragmented.popitem(last=False)

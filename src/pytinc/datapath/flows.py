@@ -109,7 +109,7 @@ def redirect_run(table: FlowTable, run: FrameRun, now: float) -> bool:
     if mac is None:
         where = DESTINATIONS.get(head[ETHERTYPE])
         return where is None or (head[where] not in table.addresses and run.all_have_the_first(where))
-    if not run.is_one_flow():
+    if not (run.is_data or run.is_one_flow()):
         return False
     if until < math.inf:
         table.note_use(to, now)
