@@ -26,6 +26,8 @@ from pytinc.node.sessions import (
 from pytinc.protocol.sptps.handshake import Role
 from pytinc.wire import b64
 from pytinc.wire.address import Address
+from pytinc.wire.capabilities import Capability, format_block
+from pytinc.wire.datagram import TYPE_PROBE
 from pytinc.wire.records import TYPE_HANDSHAKE, format_kex
 from pytinc.wire.requests import AnsKey, ReqKey
 
@@ -281,6 +283,32 @@ def test_an_answer_that_proves_nothing_changes_nothing(stage: MakeStage, asked: 
     assert (peer.out_compression, peer.slot.compression, peer.address) == (0, 0, address)
     if not asked:
         assert works(alpha, far)
+
+
+def test_a_node_that_answers_a_forged_request_gets_new_keys_at_once(stage: MakeStage) -> None:
+    """A C node drops its keys for it, and then waits for ten seconds."""
+    alpha = stage("beta")
+    beta = alpha.neighbour("beta")
+    far = FarEnd(beta).open()
+    for _ in range(3):
+        alpha.now += 0.2
+        beta.heard()
+        far.say_records([forged(alpha)])
+        assert works(alpha, far)
+        alpha.call(lambda node, now: node.meta_output.flush())
+        far = FarEnd(beta).answer()
+        assert works(alpha, far)
+
+
+def test_a_pytinc_node_keeps_its_keys_and_needs_no_new_ones(stage: MakeStage) -> None:
+    alpha = stage("beta")
+    beta = alpha.neighbour("beta")
+    far = FarEnd(beta).open()
+    far.send(TYPE_PROBE, b"\0" + format_block(Capability.FAST_TAG) + bytes(20))
+    beta.heard()
+    far.say_records([forged(alpha)])
+    assert restarts(alpha, beta) == 0
+    assert works(alpha, far)
 
 
 def test_a_bad_first_answer_does_not_keep_out_the_true_one(stage: MakeStage) -> None:

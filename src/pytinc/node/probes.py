@@ -158,6 +158,7 @@ class Probes:
 
     def _learn_capabilities(self, peer: Peer, capabilities: Capability, now: float) -> None:
         """Note what a peer takes under the present key (docs/protocol.md)."""
+        peer.keeps_session = bool(capabilities)
         peer.is_guard = Capability.GUARD in capabilities
         peer.takes_records = Capability.MEMBER_RECORDS in capabilities
         session = peer.slot.session

@@ -49,6 +49,7 @@ class Peer:
         "host_addresses",
         "incomplete_told",
         "is_guard",
+        "keeps_session",
         "key_asked",
         "key_attempts",
         "key_since",
@@ -95,6 +96,8 @@ class Peer:
         """The session that it asked for last, until it has keys: nothing proves before who asked."""
         self.answers = Allowance(ANSWER_BURST, ANSWER_RATE)
         """How often we answer when it asks."""
+        self.keeps_session = False
+        """Its probes show that it is a pytinc node: it drops no session before the next one is signed."""
         self.last_req_key = NEVER
         """When we last asked, or got a new session."""
         self.key_attempts = 0

@@ -22,6 +22,7 @@ from pytinc.node.records import NEVER, Peer
 from pytinc.protocol.sptps.datagram import DatagramSession
 from pytinc.protocol.sptps.handshake import Role
 from pytinc.wire import b64
+from pytinc.wire.records import KEX_SIZE, PLAIN_DATAGRAM_MIN, SEQNO_SIZE, TYPE_HANDSHAKE
 from pytinc.wire.requests import AnsKey, Number, ReqKey
 
 SESSION_RETRY: Final = 10.0
@@ -48,6 +49,9 @@ REKEY_SHARE: Final = 0.25
 """All keys are renewed within this share of KeyExpire."""
 NO_LEGACY: Final = -1
 """Cipher, digest and MAC length in an ANS_KEY that carries an SPTPS handshake record."""
+
+_FIRST_RECORD: Final = bytes(SEQNO_SIZE) + bytes((TYPE_HANDSHAKE,))
+"""How the first record of each end of a session begins."""
 
 
 def udp_label(initiator: str, responder: str) -> bytes:
@@ -78,6 +82,7 @@ class Sessions:
         peer.last_req_key = NEVER
         peer.key_attempts = 0
         peer.failed_since = NEVER
+        peer.keeps_session = False
         peer.slot.upkeep_due = NEVER
 
     def request(self, peer: Peer, now: float) -> None:
@@ -210,7 +215,7 @@ class Sessions:
             if session is not None and session.receive_handshake(record):
                 break
         else:
-            self._refuse(peer, now)
+            self._refuse(peer, record, now)
             return False
         self._send_handshake(peer, session.take_output())
         if not session.key_changes:
@@ -222,9 +227,13 @@ class Sessions:
             self._use(peer, session, now)
         return True
 
-    def _refuse(self, peer: Peer, now: float) -> None:
+    def _refuse(self, peer: Peer, record: bytes, now: float) -> None:
         """Act on a record that belongs to no session: the peer may have another one, or somebody forges."""
-        if peer.valid_key:
+        is_first = len(record) == PLAIN_DATAGRAM_MIN + KEX_SIZE and record.startswith(_FIRST_RECORD)
+        if is_first and not peer.keeps_session and peer.answers.take(now):
+            # It answers a request that is not ours, and a C node has dropped its keys for that.
+            self.start(peer, now)
+        elif peer.valid_key:
             self.failed(peer, now)
         elif peer.waiting_for_key:
             self.restart_after_failure(peer, now)
