@@ -6,8 +6,11 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
+
 from pytinc.config.settings import HostPort, ProxySettings
 from pytinc.node.actions import Dial, Resolve, SaveAddressCache
+from pytinc.protocol.outgoing import QUICK_ROUNDS
 from pytinc.wire.address import Address
 
 if TYPE_CHECKING:
@@ -36,6 +39,13 @@ def waits(alpha: Stage) -> list[int]:
 
 def with_addresses(alpha: Stage, name: str, *addresses: HostPort) -> None:
     alpha.hosts.files[name] = replace(alpha.hosts.files[name], addresses=addresses)
+
+
+def two_missing(stage: MakeStage, **changes: object) -> Stage:
+    """Alpha has dialled gamma, which does not answer, and beta: beta is not its only way into the mesh."""
+    alpha = stage("beta", "gamma", "delta", connect_to=("gamma", "beta"), ping_timeout=1000, **changes)
+    assert [name for name, _ in dialled(alpha)] == ["gamma", "beta"]
+    return alpha
 
 
 def test_every_connect_to_is_dialled_once_and_the_own_name_never(stage: MakeStage) -> None:
@@ -74,9 +84,9 @@ def test_cached_addresses_come_first_then_those_that_others_tell_then_the_config
 
 
 def test_rounds_without_success_are_ever_further_apart_up_to_max_timeout(stage: MakeStage) -> None:
-    alpha = stage("beta", connect_to=("beta",), max_timeout=12, ping_timeout=1000)
-    for _ in range(4):
-        assert dialled(alpha) == [("beta", "10.99.0.2")]
+    alpha = two_missing(stage, max_timeout=12)
+    for number in range(4):
+        assert (("beta", "10.99.0.2") in dialled(alpha)) is (number > 0)
         refuse(alpha)
         alpha.run(4.9)
         assert dialled(alpha) == []
@@ -94,7 +104,60 @@ def test_a_connection_that_ends_is_dialled_again_at_once_and_the_wait_has_not_gr
     beta.hang_up()
     assert dialled(alpha) == [("beta", "10.0.0.8")]
     refuse(alpha)
-    assert waits(alpha) == [5]
+    assert waits(alpha) == [4]
+
+
+def test_while_the_only_way_into_the_mesh_is_missing_the_wait_grows_late(stage: MakeStage) -> None:
+    alpha = stage("beta", connect_to=("beta",), max_timeout=12, ping_timeout=1000)
+    for _ in range(QUICK_ROUNDS + 2):
+        refuse(alpha)
+        alpha.run(13)
+    assert waits(alpha) == [4] * QUICK_ROUNDS + [10, 12]
+
+
+def test_a_node_that_another_one_announces_is_dialled_soon(stage: MakeStage) -> None:
+    alpha = two_missing(stage)
+    for _ in range(3):
+        refuse(alpha)
+        alpha.run(16)
+    refuse(alpha)
+    dialled(alpha)
+    alpha.run(3)
+    delta = alpha.neighbour("delta")
+    delta.link("beta", "delta")
+    alpha.run(0)
+    assert dialled(alpha) == [("beta", "10.99.0.2")]
+
+
+def test_announcements_do_not_make_a_node_dial_more_often_than_once_a_second(stage: MakeStage) -> None:
+    alpha = two_missing(stage)
+    refuse(alpha)
+    delta = alpha.neighbour("delta")
+    for number in range(20):
+        delta.link("beta", "delta")
+        alpha.run(0)
+        delta.say(f"13 {number:x}b beta delta", f"13 {number:x}d delta beta")
+    assert dialled(alpha) == []
+    delta.link("beta", "delta")
+    alpha.run(1)
+    assert dialled(alpha) == [("beta", "10.99.0.2")]
+
+
+@pytest.mark.parametrize(("seconds", "begins_anew"), [(9, False), (11, True)])
+def test_a_connection_that_has_served_for_a_while_ends_the_back_off(
+    stage: MakeStage, seconds: float, begins_anew: bool
+) -> None:
+    alpha = two_missing(stage)
+    for _ in range(3):
+        refuse(alpha)
+        alpha.run(16)
+    beta = alpha.answer_dial()
+    alpha.run(seconds)
+    alpha.actions.clear()
+    beta.hang_up()
+    if begins_anew:
+        refuse(alpha)  # the address is tried again at once
+    assert waits(alpha) == [5 if begins_anew else 20]
 
 
 def test_a_pong_ends_the_back_off_and_the_address_is_saved(stage: MakeStage) -> None:
@@ -111,7 +174,7 @@ def test_a_pong_ends_the_back_off_and_the_address_is_saved(stage: MakeStage) -> 
     assert alpha.asked(SaveAddressCache) == []
     beta.hang_up()
     refuse(alpha)
-    assert waits(alpha) == [5]
+    assert waits(alpha) == [4]
 
 
 def test_names_are_looked_up_and_their_addresses_tried(stage: MakeStage) -> None:
@@ -168,7 +231,7 @@ def test_retry_tries_at_once_and_without_back_off(stage: MakeStage) -> None:
     alpha.call(lambda node, now: node.retry(now))
     assert dialled(alpha) == [("beta", "10.99.0.2")]
     refuse(alpha)
-    assert waits(alpha) == [5]
+    assert waits(alpha) == [4]
 
 
 def test_retry_gives_up_what_hangs_and_not_what_it_begins(stage: MakeStage) -> None:
@@ -192,7 +255,7 @@ def test_a_reload_dials_what_is_new_and_hangs_up_on_what_is_gone(stage: MakeStag
 
 
 def test_a_reload_takes_over_max_timeout(stage: MakeStage) -> None:
-    alpha = stage("beta", connect_to=("beta",), max_timeout=900, ping_timeout=1000)
+    alpha = two_missing(stage, max_timeout=900)
     for _ in range(3):
         refuse(alpha)
         alpha.run(16)

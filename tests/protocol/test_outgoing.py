@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pytinc.protocol.outgoing import (
     MAX_CACHED,
     MAX_RESOLVED,
+    QUICK_ROUNDS,
     AddressCache,
     AutoConnect,
     Candidate,
@@ -118,6 +119,17 @@ def test_a_command_may_be_given_port_0_but_no_other_invalid_address() -> None:
 
 def test_a_node_without_any_address_gives_a_wait() -> None:
     assert a_round(Outgoing("a", 900), Candidate()) == [Wait(5)]
+
+
+def test_for_the_only_way_into_the_mesh_the_wait_grows_late() -> None:
+    outgoing, candidate = Outgoing("a", 12), Candidate(alone=True)
+    for _ in range(2):
+        for _ in range(QUICK_ROUNDS):
+            assert a_round(outgoing, candidate) == [Wait(5, spread=True)]
+        assert a_round(outgoing, candidate) == [Wait(10)]
+        assert a_round(outgoing, candidate) == [Wait(12)]
+        outgoing.reset_backoff()
+    assert a_round(Outgoing("a", 3), candidate) == [Wait(3, spread=True)]
 
 
 # -- names --

@@ -98,12 +98,13 @@ def test_a_neighbour_that_answers_no_ping_and_a_dial_that_hangs_are_closed_prope
 
 def test_the_wait_between_two_rounds_grows_by_five_seconds_up_to_max_timeout() -> None:
     mesh = Mesh(1)
-    leaf = mesh.add("leaf", connect_to=["hub"], max_timeout=17)
+    leaf = mesh.add("leaf", connect_to=["hub", "other"], max_timeout=17)
     mesh.add("hub")
+    mesh.add("other")
     leaf.start()
     mesh.run(90)
-    assert waits(leaf)[:6] == [5, 10, 15, 17, 17, 17]
-    assert attempts(leaf) == len([0, 5, 15, 30, 47, 64, 81])
+    assert waits(leaf)[:12:2] == waits(leaf)[1:12:2] == [5, 10, 15, 17, 17, 17]
+    assert attempts(leaf) == 2 * len([0, 5, 15, 30, 47, 64, 81])
 
 
 def test_retry_dials_at_once_and_resets_the_wait() -> None:
@@ -116,7 +117,8 @@ def test_retry_dials_at_once_and_resets_the_wait() -> None:
     leaf.call(lambda node, now: node.retry(now))
     mesh.run(1)
     assert attempts(leaf) == 1
-    assert waits(leaf) == [5]
+    assert len(waits(leaf)) == 1
+    assert waits(leaf)[0] <= 5
 
 
 def test_retry_ends_an_attempt_that_hangs_and_tries_the_next_address() -> None:
@@ -137,13 +139,12 @@ def test_retry_ends_an_attempt_that_hangs_and_tries_the_next_address() -> None:
     assert leaf.node.peers["hub"].reachable
 
 
-@pytest.mark.parametrize(("seconds", "waited"), [(10, [20, 20]), (90, [5, 10])])
-def test_the_wait_is_reset_only_after_the_connection_has_answered_a_ping(
-    seconds: float, waited: list[int]
-) -> None:
+@pytest.mark.parametrize(("seconds", "shortest"), [(5, 20), (15, 5), (90, 5)])
+def test_the_wait_is_reset_after_the_connection_has_served_for_a_while(seconds: float, shortest: int) -> None:
     mesh = Mesh(1)
     # Without UDP, because a neighbour that UDP reaches counts as well.
-    leaf = mesh.add("leaf", connect_to=["hub"], ping_interval=60, max_timeout=20, tcp_only=True)
+    leaf = mesh.add("leaf", connect_to=["hub", "other"], ping_interval=60, max_timeout=20, tcp_only=True)
+    mesh.add("other")
     hub = mesh.add("hub")
     leaf.start()
     mesh.run(100)
@@ -153,4 +154,4 @@ def test_the_wait_is_reset_only_after_the_connection_has_answered_a_ping(
     hub.crash()
     leaf.logs.clear()
     mesh.run(50)
-    assert waits(leaf)[:2] == waited
+    assert min(waits(leaf)) == shortest

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Final
 
 from pytinc.node.actions import Resolve
 from pytinc.node.address_caches import AddressCaches
@@ -25,6 +26,11 @@ from pytinc.protocol.outgoing import (
     auto_connect,
 )
 from pytinc.wire.address import Address
+
+PROVED_AFTER: Final = 10.0
+"""Seconds after which an activated connection shows that the address and the login are good."""
+SHORTEST_WAIT: Final = 1.0
+"""Seconds between two rounds for one node, whatever others announce."""
 
 
 class Dialling:
@@ -121,7 +127,10 @@ class Dialling:
             case ResolveNext(host, port):
                 entry.resolving = True
                 self._core.act(Resolve(entry.name, host, port))
-            case Wait(seconds):
+            case Wait(seconds, spread):
+                if spread:
+                    seconds *= (1 + self._core.random_float()) / 2
+                entry.waits_since = now
                 entry.retry_at = now + seconds + self._core.jitter()
                 self._core.log(
                     1, "info", f"Trying to re-establish outgoing connection in {seconds:.0f} seconds"
@@ -141,6 +150,7 @@ class Dialling:
             from_graph=tuple(edge.address for edge in reversed(reverses) if edge is not None),
             configured=tuple(configured),
             for_command=self._core.settings.proxy.kind == "exec",
+            alone=len(self._entries) == 1 and not any(c.activated for c in self._core.connections.values()),
         )
 
     def resolved(self, name: str, addresses: Sequence[Address], now: float) -> None:
@@ -153,11 +163,26 @@ class Dialling:
         if entry.connection is None and entry.retry_at == math.inf:
             self._start_entry(entry, now)
 
-    def connection_ended(self, entry: Entry, now: float) -> None:
-        """A connection of this entry is over or was never made: go on with the next address."""
+    def connection_ended(self, entry: Entry, ended: Connection, now: float) -> None:
+        """A connection of this entry is over or was never made: go on with the next address.
+
+        The end of one that has served for a while begins everything anew (tinc: only if there was a PONG).
+        """
         entry.connection = None
+        if ended.activated and now - ended.activated_at >= PROVED_AFTER:
+            entry.state.reset_backoff()
+            entry.state.restart()
         if self._entries.get(entry.name) is entry:
             self._start_entry(entry, now)
+
+    def reachable(self, peer: Peer, now: float) -> None:
+        """Another node has announced this one: dial it soon, if we wait for it."""
+        entry = self._entries.get(peer.name)
+        if entry is not None and entry.retry_at < math.inf and peer.connection is None:
+            entry.state.reset_backoff()
+            entry.state.restart()
+            # Announcements are not proved: they must not make us dial faster than this.
+            entry.retry_at = min(entry.retry_at, max(now, entry.waits_since + SHORTEST_WAIT))
 
     def proved(self, entry: Entry, peer: Peer, address: Address) -> None:
         """A PONG came on the entry's connection: end the back-off and remember the address."""

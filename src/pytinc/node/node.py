@@ -545,7 +545,7 @@ class Node:
                 if neighbour is not None:
                     self.guard.connection_closed(neighbour, now)
                 if connection.outgoing is not None:
-                    self.dialling.connection_ended(connection.outgoing, now)
+                    self.dialling.connection_ended(connection.outgoing, connection, now)
             case Slept():
                 self.dialling.begin_anew(now)
             case PeerForgotten(peer):
@@ -563,4 +563,6 @@ class Node:
             self.addresses.set_address(peer, None)
             peer.options = 0
         self._scripts.count_reachable(peer)
+        if peer.reachable:
+            self.dialling.reachable(peer, now)
         self.guard.reachability(peer, now)

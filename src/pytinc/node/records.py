@@ -258,6 +258,7 @@ class Entry:
         self.state = state
         self.connection: Connection | None = None
         self.retry_at = math.inf
+        self.waits_since = NEVER
         self.resolving = False
 
     def restart_addresses(self) -> None:

@@ -23,6 +23,9 @@ MAX_KNOWN: Final = 32
 number."""
 BACKOFF_STEP: Final = 5
 """Seconds by which the wait grows after every failed round."""
+QUICK_ROUNDS: Final = 8
+"""Failed rounds after which the wait begins to grow for the only way into the mesh: about half a minute, in
+which a node starts again, or a cable finds its socket. The mesh announces others when they are back."""
 WANTED_CONNECTIONS: Final = 3
 """The number of connections that AutoConnect aims at."""
 
@@ -59,6 +62,8 @@ class Wait(NamedTuple):
     """Nothing is left to try: ask again after this many seconds (plus jitter)."""
 
     seconds: float
+    spread: bool = False
+    """Any time between half of it and all of it will do: many nodes may have lost the same one at once."""
 
 
 Next: TypeAlias = Try | ResolveNext | Wait
@@ -75,6 +80,8 @@ class Candidate:
     """Host and port of each ``Address`` line."""
     for_command: bool = False
     """The addresses go to the command of ``Proxy = exec``, which need not use their port: it may be 0."""
+    alone: bool = False
+    """It is our only way into the mesh: we dial no other node and are connected to none."""
 
     def is_usable(self, address: Address) -> bool:
         """Return whether a connection can be tried at this address."""
@@ -89,6 +96,8 @@ class Outgoing:
     max_timeout: int
     backoff: int = 0
     """Seconds waited after the last failed round."""
+    _quick: int = 0
+    """Failed rounds after which the wait did not grow."""
     _known_done: bool = False
     _tried: set[Address] = field(default_factory=set)
     _configured: int = 0
@@ -126,15 +135,19 @@ class Outgoing:
             self._has_configured |= usable
             if usable and address not in self._tried:
                 return self._try(address)
-        return self._end_round()
+        return self._end_round(alone=candidate.alone)
 
     def _try(self, address: Address) -> Try:
         self._tried.add(address)
         return Try(address)
 
-    def _end_round(self) -> Wait:
+    def _end_round(self, *, alone: bool) -> Wait:
         self._known_done = self._has_configured
         self._begin_round()
+        if alone and self._quick < QUICK_ROUNDS:
+            self._quick += 1
+            self.backoff = min(BACKOFF_STEP, self.max_timeout)
+            return Wait(self.backoff, spread=True)
         self.backoff = min(self.backoff + BACKOFF_STEP, self.max_timeout)
         return Wait(self.backoff)
 
@@ -156,6 +169,7 @@ class Outgoing:
     def reset_backoff(self) -> None:
         """Reset the wait."""
         self.backoff = 0
+        self._quick = 0
 
 
 class Prospect(NamedTuple):
