@@ -11,15 +11,8 @@ from pytinc.vip.actions import Gone, SendFrame, SendRecord, ServiceChanged
 from pytinc.vip.addresses import MAX_ADDRESSES as MAX_IN_USE
 from pytinc.vip.members import FAR_RECORD_LIFE, HAND_OVER_TIME, RECORD_LIFE
 from pytinc.vip.own_member import INIT_TIME
-from pytinc.vip.policy import (
-    FAR_INTERVAL,
-    INTERVAL,
-    LONGEST_STOP,
-    MAX_ADDRESSES,
-    MAX_ADDRESSES_OF_NODE,
-    NEWS_PAUSE,
-    REPEATS,
-)
+from pytinc.vip.policy import LONGEST_STOP, MAX_ADDRESSES, MAX_ADDRESSES_OF_NODE, NEWS_PAUSE
+from pytinc.vip.telling import FAR_INTERVAL, INTERVAL, REPEATS
 from pytinc.vip.views import MemberState, VirtualIpView
 from pytinc.wire import neighbour
 from pytinc.wire.neighbour import Kind

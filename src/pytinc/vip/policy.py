@@ -15,30 +15,27 @@ For members that run tinc's daemon another node does all this, their guardian (`
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Final, NamedTuple, Protocol
 
 from pytinc.errors import PolicyError
-from pytinc.vip.actions import KeepWarm, SendRecord, ServiceChanged
+from pytinc.vip.actions import KeepWarm, ServiceChanged
 from pytinc.vip.addresses import AddressRecord
 from pytinc.vip.allowance import Allowance
 from pytinc.vip.core import Core, Governed, address_text
 from pytinc.vip.health import Outcome
 from pytinc.vip.members import FAR_RECORD_LIFE, HAND_OVER_TIME, READY, RECORD_LIFE, UNFIT, Address, Member
 from pytinc.vip.own_member import OwnMember
+from pytinc.vip.policy_picture import STATES, virtual_ip_view
 from pytinc.vip.sharing import Sharing
-from pytinc.vip.views import MemberState, MemberView, PolicyView, TransitionView, VirtualIpView
+from pytinc.vip.telling import INTERVAL, Telling
+from pytinc.vip.views import PolicyView, VirtualIpView
 from pytinc.vip.wards import Wards
 from pytinc.wire import neighbour
-from pytinc.wire.vip_record import NO_HOLDER, Entry, EntryState, MemberRecord, parse_record, portions
+from pytinc.wire.vip_record import NO_HOLDER, Entry, EntryState, MemberRecord, parse_record
 from pytinc.wire.virtual_ip import DEFAULT_INTERVAL, Balance, Check, VirtualIP
 
-INTERVAL: Final = 1.0
-"""Seconds between two records to a member of a common address."""
-FAR_INTERVAL: Final = 5.0
-"""The same for other pytinc nodes."""
-REPEATS: Final = (0.0, 0.05, 0.15, 0.4)
-"""Seconds after a change at which all are told: a record may be lost."""
 INIT_INTERVAL: Final = 0.1
 """Seconds between two looks for nodes that have come, while this node listens at its start."""
 LEAST_INTERVAL: Final = 0.01
@@ -78,9 +75,6 @@ LONGEST_STOP: Final = 1.3
 """Seconds for which it waits at the most."""
 QUIET_TIME: Final = 0.2
 """Seconds without a frame of a client after which none uses this node any more."""
-_STATES: Final[dict[EntryState, MemberState]] = {
-    state: MemberState[state.name] for state in EntryState if state is not EntryState.REMOVED
-}
 
 
 class Reason(NamedTuple):
@@ -117,14 +111,7 @@ class Policy:
         self._wards = Wards(core, self._is_there)
         self.sharing = Sharing(core)
         self._announcing = self.sharing.announcing
-        self._boot = core.nonce()
-        self._sequence = 0
-        self._told: dict[str, float] = {}
-        """When a node got our records last."""
-        self._repeats: list[float] = []
-        """When all are told again."""
-        self._removed: list[Entry] = []
-        """Addresses that we are no member of any more: others are told as often as a change."""
+        self._telling = Telling(core)
         self._next_warm = -math.inf
         self._next_update = math.inf
         self._was_alone = False
@@ -160,8 +147,7 @@ class Policy:
                 self.sharing.forget(address)
             else:
                 self._core.table.use(address, now).has_members = True
-        kept = {(entry.address, entry.member) for entry in self._entries()}
-        self._removed = [each for each in self._removed if (each.address, each.member) not in kept]
+        self._telling.kept(self._entries())
         self._change(now)
         self.update(now)
 
@@ -170,13 +156,13 @@ class Policy:
         entry = Entry(
             address, EntryState.REMOVED, own.config.priority, NO_HOLDER, self._addresses[address].claim
         )
-        self._removed.append(entry)
+        self._telling.removed(entry)
         if own.serving:
             self._serve(address, own, serving=False, reason="no longer configured")
 
     def _configure_wards(self, virtual_ips: Sequence[VirtualIP], now: float) -> None:
         for node, entry in self._wards.configure(virtual_ips, now):
-            self._removed.append(entry)
+            self._telling.removed(entry)
             said = self._addresses[entry.address].others.get(node)
             if said is not None and said.guardian == self._core.me:
                 del self._addresses[entry.address].others[node]
@@ -243,7 +229,7 @@ class Policy:
         if member is None:
             raise PolicyError(f"{target} is no member of {text} that can be reached")
         if member.state not in READY:
-            raise PolicyError(f"{target} cannot serve {text}: its state is {_STATES[member.state].value}")
+            raise PolicyError(f"{target} cannot serve {text}: its state is {STATES[member.state].value}")
         if known.claim.holder != member.id:
             known.take_over(member.id, member.priority)
             self._change(now)
@@ -325,7 +311,7 @@ class Policy:
             shared.add_holder(entry.mac, now)
         if is_new and self._takes_part(entry.address):
             # It has just come, and knows nothing of us.
-            self._told[node] = -math.inf
+            self._telling.newcomer(node)
             self._next_update = min(self._next_update, now)
         if entry.state is EntryState.ACTIVE and entry.claim != known.claim:
             self._answer_rival(known, now)
@@ -365,7 +351,7 @@ class Policy:
     def reachability(self, node: str, now: float, *, reachable: bool) -> None:
         """A node joined the graph, or left it."""
         if reachable:
-            self._told.pop(node, None)
+            self._telling.forget(node)
             self._next_warm = now
             self._welcome(node, now)
             for part in self._listeners():
@@ -478,65 +464,91 @@ class Policy:
         return Governed(known.owner, known.serving, known.speaker, frozenset(quiet), known.balanced)
 
     def _update(self, known: Address, reason: Reason | None, now: float) -> None:
-        core, own = self._core, self._own.get(known.address)
-        before = known.owner
+        before, own = known.owner, self._own.get(known.address)
         if own is not None:
             self._set_state(known, own, now)
         self._speak(known, now)
         members, parts = self._all(known, now), self._parts(known)
-        if not self._takes_part(known.address):
-            known.follow({member.node for member in members})
-        owner, holder = known.choose(members), core.mesh.name_of(known.claim.holder)
-        for part in parts.values():
-            self._set_hears_holder(known, part, members, owner, now)
-        if self._is_out_of_earshot(known, holder, members, now):
-            owner = holder
-        elif now < known.vouched_until and all(known.claim.holder != part.id for part in parts.values()):
-            # Without word of the holder: we have just met those who know it.
-            owner = holder if owner in parts else owner
-        elif owner in parts and self._may_be_cut_off(holder):
-            # Not before the graph knows, or others are heard again; then the holder may be, a little later.
-            owner, known.doubted = holder, now
-        elif owner in parts and holder is not None and now < self._end_of_doubt(known, holder):
-            owner = holder
+        owner = self._find_owner(known, members, parts, now)
         eager = self._preempting(known, parts, owner, members, now)
         if eager is not None:
             owner, reason = eager, Reason("preempt", "it has a higher priority")
             parts[eager].preempts(now)
         if owner in parts and known.claim.holder != parts[owner].id:
-            if owner == core.me and len(members) == 1 and known.claim.holder != NO_HOLDER:
-                known.before_alone, known.taken_at = known.claim, now
-            known.take_over(parts[owner].id, parts[owner].config.priority)
-            self._change(now)
+            self._claim(known, parts[owner], is_alone=owner == self._core.me and len(members) == 1, now=now)
         if own is not None:
             self._set_state(known, own, now)
         self._speak(known, now)
         members = self._all(known, now)
         if owner != before:
             reason = reason or self._reason(known, before, owner)
-        is_new = known.set_owner(owner, members)
-        governed = self._governed(known) if self._is_governed(known, now) else None
-        if is_new or core.governed.get(known.address) != governed:
-            core.governed.pop(known.address, None)
-            if governed is not None:
-                core.governed[known.address] = governed
-            self._has_changed = True
+        self._govern(known, owner, members, now)
         if owner != before and reason is not None:
-            former = None if before is None or owner != core.me else known.others.get(before)
-            known.former = None if former is None else (former.id, now + HAND_OVER_TIME)
-            self._tell(known, before, reason, now)
-            for part in parts.values():
-                part.ready_since = now
+            self._note_owner(known, before, parts, reason, now)
         if own is not None:
             self._set_serving(known, own, "" if reason is None else reason.text, now)
         self._set_speaking(known, now)
         if self._takes_part(known.address):
             self.sharing.update(known, members, now)
-        record = core.table.get(known.address)
+        record = self._core.table.get(known.address)
         if known.balanced or record is None:
             return  # whoever gives the clients out tells them
-        if owner not in (before, None, core.me) and owner is not None:
+        if owner not in (before, None, self._core.me) and owner is not None:
             self._leader.owner_changed(record, before, owner, now)
+
+    def _find_owner(
+        self, known: Address, members: Sequence[Member], parts: Mapping[str, OwnMember], now: float
+    ) -> str | None:
+        """Return the member that is to serve, as far as this node can tell.
+
+        ``members``: all that can be reached; ``parts``: those for which this node speaks.
+        """
+        if not self._takes_part(known.address):
+            known.follow({member.node for member in members})
+        owner, holder = known.choose(members), self._core.mesh.name_of(known.claim.holder)
+        for part in parts.values():
+            self._set_hears_holder(known, part, members, owner, now)
+        if self._is_out_of_earshot(known, holder, members, now):
+            return holder
+        if now < known.vouched_until and all(known.claim.holder != part.id for part in parts.values()):
+            # Without word of the holder: we have just met those who know it.
+            return holder if owner in parts else owner
+        if owner in parts and self._may_be_cut_off(holder):
+            # Not before the graph knows, or others are heard again; then the holder may be, a little later.
+            known.doubted = now
+            return holder
+        if owner in parts and holder is not None and now < self._end_of_doubt(known, holder):
+            return holder
+        return owner
+
+    def _claim(self, known: Address, part: OwnMember, *, is_alone: bool, now: float) -> None:
+        """Claim the address for a member; ``is_alone``: no other one is heard."""
+        if is_alone and known.claim.holder != NO_HOLDER:
+            known.before_alone, known.taken_at = known.claim, now
+        known.take_over(part.id, part.config.priority)
+        self._change(now)
+
+    def _govern(self, known: Address, owner: str | None, members: Sequence[Member], now: float) -> None:
+        """Let the other parts of the guard know who serves."""
+        governed, address = self._core.governed, known.address
+        is_new = known.set_owner(owner, members)
+        found = self._governed(known) if self._is_governed(known, now) else None
+        if not is_new and governed.get(address) == found:
+            return
+        governed.pop(address, None)
+        if found is not None:
+            governed[address] = found
+        self._has_changed = True
+
+    def _note_owner(
+        self, known: Address, before: str | None, parts: Mapping[str, OwnMember], reason: Reason, now: float
+    ) -> None:
+        """Another member serves than ``before``."""
+        former = None if before is None or known.owner != self._core.me else known.others.get(before)
+        known.former = None if former is None else (former.id, now + HAND_OVER_TIME)
+        self._tell(known, before, reason, now)
+        for part in parts.values():
+            part.ready_since = now
 
     def _speak(self, known: Address, now: float) -> None:
         """Say what is to be said of our wards."""
@@ -664,7 +676,7 @@ class Policy:
                 "vip-up" if serving else "vip-down",
                 {
                     "VIP": address_text(address),
-                    "STATE": _STATES[own.state].value,
+                    "STATE": STATES[own.state].value,
                     "REASON": reason,
                     "OWNER": known.owner or "",
                     "TERM": str(known.claim.term),
@@ -748,40 +760,16 @@ class Policy:
 
     def _change(self, now: float) -> None:
         """Tell all nodes what is new, several times."""
-        if self._listeners() or self._removed:
-            self._repeats = [now + delay for delay in REPEATS]
+        if self._listeners() or self._telling.has_removed:
+            self._telling.change(now)
             self._next_update = min(self._next_update, now)
 
     def _send_due(self, now: float) -> None:
-        if not (self._listeners() or self._removed):
+        if not (self._listeners() or self._telling.has_removed):
             return
-        to_all = bool(self._repeats) and now >= self._repeats[0]
-        self._repeats = [due for due in self._repeats if now < due]
-        members = self._common_members()
-        targets = [
-            node
-            for node in sorted(self._core.mesh.record_peers())
-            if to_all
-            or now - self._told.get(node, -math.inf) >= (INTERVAL if node in members else FAR_INTERVAL)
-        ]
-        if not targets:
-            return
-        if any(node not in self._told for node in targets):
+        if self._telling.send_due(self._entries, self._common_members(), now):
             for part in self._listeners():
                 part.contact(now)
-        payloads = self._make_records()
-        for node in targets:
-            self._told[node] = now
-            self._core.actions += [SendRecord(node, payload) for payload in payloads]
-        if not self._repeats:
-            self._removed.clear()
-
-    def _make_records(self) -> list[bytes]:
-        payloads = []
-        for portion in portions([*self._entries(), *self._removed]):
-            self._sequence += 1
-            payloads.append(MemberRecord(self._boot, self._sequence, portion).pack())
-        return payloads
 
     def _entries(self) -> list[Entry]:
         entries = [self._entry(address, own) for address, own in self._own.items()]
@@ -819,7 +807,7 @@ class Policy:
         """Return when `tick` has something to do."""
         parts = self._announcing.next_deadline(), self.sharing.next_deadline()
         warm = self._next_warm if self._listeners() else math.inf
-        return min(self._next_update, warm, *parts, *self._repeats[:1])
+        return min(self._next_update, warm, *parts, self._telling.next_deadline())
 
     def tick(self, now: float) -> None:
         """Do what is due."""
@@ -860,8 +848,7 @@ class Policy:
                 record = self._core.table.get(address)
                 if record is not None:
                     record.has_members = False
-        for node in [node for node, told in self._told.items() if now - told > MEMORY]:
-            del self._told[node]
+        self._telling.prune(now, MEMORY)
 
     # -- for the others --
 
@@ -925,57 +912,14 @@ class Policy:
         )
 
     def _view_of(self, known: Address, now: float) -> VirtualIpView:
-        own, record = self._own.get(known.address), self._core.table.get(known.address)
-        alive = {member.node for member in self._present(known, now)}
-        checked = [*([own] if own is not None else []), *self._wards.of(known.address).values()]
-        members = [
-            MemberView(
-                node,
-                _STATES[said.entry.state],
-                said.entry.priority,
-                now - said.heard,
-                node in alive,
-                said.entry.balance.word,
-                said.entry.weight,
-                self.sharing.clients_of(known.address, said.id),
-                guardian=said.guardian,
-            )
-            for node, said in known.others.items()
-        ]
-        if own is not None:
-            config = own.config
-            members.append(
-                MemberView(
-                    self._core.me,
-                    _STATES[own.state],
-                    config.priority,
-                    None,
-                    True,
-                    config.balance.word,
-                    config.weight,
-                    self.sharing.clients_of(known.address, self._core.my_id),
-                )
-            )
-        return VirtualIpView(
-            address_text(known.address),
-            known.owner,
-            None if own is None else _STATES[own.state],
-            known.claim.term,
-            known.claim.frozen,
-            None if own is None else own.config.preempt,
-            tuple(sorted(members, key=lambda member: (-member.priority, member.node))),
-            tuple(view for part in checked for view in part.check_views(now)),
+        record = self._core.table.get(known.address)
+        return virtual_ip_view(
+            known,
+            self._own.get(known.address),
+            list(self._wards.of(known.address).values()),
+            {member.node for member in self._present(known, now)},
             0 if record is None else len(record.clients),
-            tuple(
-                TransitionView(
-                    now - each.at,
-                    None if each.state is None else _STATES[each.state],
-                    each.owner,
-                    each.reason,
-                )
-                for each in known.transitions
-            ),
-            tuple(sorted(known.counts.items())),
-            known.balance.word,
-            0.0 if own is None else max(own.held_until - now, 0.0),
+            partial(self.sharing.clients_of, known.address),
+            self._core.me,
+            now,
         )
