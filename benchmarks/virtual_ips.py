@@ -517,8 +517,9 @@ def main() -> int:
                 rows.append(row)
     options.results.mkdir(parents=True, exist_ok=True)
     told = {"commit": commit(), "runs": options.runs, "rows": [row.__dict__ for row in rows]}
-    (options.results / "virtual_ips.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
-    (options.results / "virtual_ips.md").write_text(markdown(rows, options.runs), encoding="utf-8")
+    output = options.results / "virtual_ips"
+    output.with_suffix(".json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    output.with_suffix(".md").write_text(markdown(rows, options.runs), encoding="utf-8")
     return 0 if all(row.met is not False for row in rows) else 1
 
 

@@ -171,6 +171,8 @@ VARIABLE_TEXTS = {
 }
 
 VIRTUAL_IP_TEXTS = {
+    "node": "The line is about this node, which runs tinc's daemon, and not about the own node, which speaks "
+    "for it as its guardian.",
     "priority": f"1 to {MAX_PRIORITY}; {DEFAULT_PRIORITY} is the default. The highest one of the members "
     "that are well serves, when a new one is needed.",
     "preempt": "no (the default), or the seconds for which this node must have been well until it takes the "

@@ -214,3 +214,16 @@ def test_all_are_removed_together(run: Run, conf: Path) -> None:
 )
 def test_quotes_that_the_shell_has_taken_from_a_text_are_put_back(words: list[str], value: str) -> None:
     assert parse_target(words).value == value
+
+
+def test_a_line_about_another_node_stands_beside_that_of_this_node(run: Run, conf: Path) -> None:
+    own, ward = "10.1.1.10 priority=5", "10.1.1.10 node=beta check=tcp:10.1.1.102:80"
+    for line in (own, ward):
+        assert run("-c", "conf", "add", "VirtualIP", *line.split()) == (0, "", "")
+    assert run("-c", "conf", "add", "VirtualIP", "10.1.1.10", "node=beta").status == 1
+    changed = "10.1.1.10 node=beta priority=9"
+    assert run("-c", "conf", "set", "VirtualIP", *changed.split()) == (0, "", "")
+    assert lines_of(conf / "tinc.conf") == [f"VirtualIP = {own}", f"VirtualIP = {changed}"]
+    assert run("-c", "conf", "del", "VirtualIP", "10.1.1.10", "node=gamma").status == 1
+    assert run("-c", "conf", "del", "VirtualIP", "10.1.1.10", "node=beta") == (0, "", "")
+    assert lines_of(conf / "tinc.conf") == [f"VirtualIP = {own}"]

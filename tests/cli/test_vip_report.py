@@ -79,6 +79,11 @@ def test_there_is_nothing_to_remark_on_a_complete_list() -> None:
     assert len(remarks(Vips({"draining": True, "addresses_total": 3}, (SERVED, FOREIGN)))) == 2
 
 
+def test_a_member_that_is_held_back_says_for_how_long() -> None:
+    (line,) = (line for line in report({**SERVED, "held_ms": 12500}) if line.startswith("Preempts:"))
+    assert line == "Preempts:     after 30.00 s; held back for 12.50 s, because it has been too often"
+
+
 def test_where_flows_are_shared_each_member_tells_how_many_it_has() -> None:
     shared = {**MEMBERS[1], "balance": "flow", "clients": 3, "flows": 90}
     lines = report({**SERVED, "balance": "flow", "members": [shared]})

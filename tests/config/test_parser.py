@@ -540,6 +540,8 @@ class TestVirtualIPs:
             ("VirtualIP = 10.1.1.11 priority=0", "priority is a number from 1 to 254, not 0"),
             ("VirtualIP = 10.1.1.11 prio=5", "prio is not a key of a virtual IP, did you mean priority"),
             ("VirtualIP = 10.1.1.10/24", f"10.1.1.10 is there twice, the first time in {CONF} line 2 "),
+            ("VirtualIP = 10.1.1.10 node=alpha", "node=alpha is this node itself: leave it away"),
+            ("VirtualIP = 10.1.1.10 node=n-3", "node is the name of a node, not n-3"),
         ],
     )
     def test_a_bad_line_is_fatal_and_named(self, line: str, complaint: str) -> None:

@@ -180,6 +180,17 @@ class TestVirtualIPs:
         (member / "hosts/alpha").write_text("VirtualIP = 10.1.1.10\n")
         assert ConfigTree(str(member), ["StrictVirtualIPs = yes"]).load_settings().warnings == ()
 
+    def test_a_guardian_and_its_ward_both_need_the_right(self, member: Path) -> None:
+        (member / "tinc.conf").write_text("Name = alpha\nMode = switch\nVirtualIP = 10.1.1.10 node=beta\n")
+        tree = ConfigTree(str(member), ["StrictVirtualIPs = yes"])
+        for_alpha, for_beta = tree.load_settings().warnings
+        assert for_alpha.startswith(f"{member}/hosts/alpha has no line VirtualIP = 10.1.1.10: ")
+        assert for_alpha.endswith("will not let this node speak for beta")
+        assert for_beta.startswith(f"{member}/hosts/beta has no line VirtualIP = 10.1.1.10: ")
+        for node in ("alpha", "beta"):
+            (member / "hosts" / node).write_text("VirtualIP = 10.1.1.10\n")
+        assert tree.load_settings().warnings == ()
+
 
 class TestHosts:
     def test_a_peer_gets_its_settings_from_its_host_file_only(self, base: Path) -> None:

@@ -44,11 +44,13 @@ MEMBER: dict[str, Any] = {
     "alive": True,
     "balance": "client",
     "weight": 20,
+    "guardian": "node_4",
     "clients": 34,
     "flows": None,
 }
 CHECK: dict[str, Any] = {
     "check": "http://127.0.0.1/health",
+    "node": "node_2",
     "well": None,
     "detail": "status 503, not 200 to 399",
     "took_us": 412,
@@ -68,6 +70,7 @@ ADDRESS: dict[str, Any] = {
     "frozen": False,
     "balance": "client",
     "preempt_ms": None,
+    "held_ms": 0,
     "members_total": 1,
     "members": [MEMBER],
     "checks": [CHECK],

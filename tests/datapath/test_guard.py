@@ -163,6 +163,51 @@ def test_a_flood_of_messages_is_switched_but_told_only_in_part() -> None:
     assert len(world.told()) == MAX_MESSAGES
 
 
+# -- hosts that do not serve --
+
+
+@pytest.mark.parametrize(
+    ("frame", "passed"),
+    [
+        (answers(NEAR, VIP, OWN_IP, to=OWN), {"a": [], "b": [], "c": []}),
+        (advertises6(NEAR, VIP6, OWN, OWN_IP6), {"a": [], "b": [], "c": []}),
+        (answers(NEAR, VIP, VIP, to=BROADCAST), None),
+        (asks(NEAR, VIP, VIP), None),
+    ],
+    ids=["answer", "advertisement", "gratuitous reply", "gratuitous request"],
+)
+def test_what_a_host_says_that_does_not_serve_goes_to_others_only(
+    frame: bytes, passed: dict[str, list[bytes]] | None
+) -> None:
+    only_c = dict.fromkeys((VIP, VIP6), frozenset({"c"}))
+    assert World(GuardTable(answering=only_c)).arrive(frame) == (passed or {"a": [], "b": [], "c": [frame]})
+    also_b = dict.fromkeys((VIP, VIP6), frozenset({"b", "c"}))
+    assert World(GuardTable(answering=also_b)).arrive(frame)["a"] == [frame]
+
+
+def test_what_a_host_says_that_does_not_serve_is_told_and_goes_to_other_nodes() -> None:
+    world = World(GuardTable(answering={VIP: frozenset({"c"})}))
+    frame = answers(NEAR, VIP, FAR_IP, to=FAR)
+    assert world.arrive(frame)["c"] == [frame]
+    world.arrive(answers(NEAR, VIP, OWN_IP, to=OWN))
+    assert world.told() == [("b", Kind.ANSWER)] * 2
+
+
+def test_a_host_that_no_node_owns_or_another_address_is_no_reason_to_believe_less_or_more() -> None:
+    world = World(GuardTable(answering={VIP: frozenset({"b"})}))
+    assert world.arrive(answers(NEW, VIP, OWN_IP, to=OWN))["a"] == []
+    frame = answers(NEW, ELSE, OWN_IP, to=OWN)
+    assert world.arrive(frame)["a"] == [frame]
+
+
+def test_a_question_of_a_host_that_does_not_serve_reaches_ours_without_its_sender() -> None:
+    world = World(GuardTable(answering={VIP: frozenset({"c"})}))
+    frame = asks(NEAR, VIP, OWN_IP)
+    assert world.arrive(frame) == past_a(frame, neighbour.without_sender(frame))
+    of_server = asks(FAR, VIP, OWN_IP)
+    assert world.arrive(of_server)["a"] == [of_server]
+
+
 # -- answers that are withheld --
 
 

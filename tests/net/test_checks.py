@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytinc.net import http_check, resolver
-from pytinc.net.checks import AT_ONCE, HealthChecks
+from pytinc.net.checks import AT_ONCE, HealthChecks, Key
 from pytinc.net.resolver import Resolver
 from pytinc.vip.health import CheckState, Outcome
 from pytinc.wire.address import Address
@@ -46,12 +46,12 @@ class Results:
     def set(self, *virtual_ips: VirtualIP) -> None:
         self.checks.set(virtual_ips, self._next_run)
 
-    def _next_run(self, address: bytes, check: Check) -> float:
-        return self.states[address, check].next_run(self.pace)
+    def _next_run(self, key: Key, check: Check) -> float:
+        return self.states[key[0], check].next_run(self.pace)
 
-    def _note(self, address: bytes, check: Check, outcome: Outcome) -> None:
-        self.found[address, check].append(outcome)
-        self.states[address, check].feed(outcome, 0.0)
+    def _note(self, key: Key, check: Check, outcome: Outcome) -> None:
+        self.found[key[0], check].append(outcome)
+        self.states[key[0], check].feed(outcome, 0.0)
         self._told.set()
 
     def _command(self, name: str, environment: Mapping[str, str]) -> tuple[str, Mapping[str, str]] | None:
@@ -311,7 +311,7 @@ def test_a_script_that_cannot_be_killed_is_not_started_again(
                 check = ExecCheck("hangs")
                 r.set(vip(check, timeout=2.0))
                 await r.until(lambda: len(r.found[HERE, check]) >= 3)
-                hanging = r.checks._scripts[HERE, check]
+                hanging = r.checks._scripts[(HERE, None), check]
                 details = [outcome.detail for outcome in r.found[HERE, check]]
                 while not (tmp_path / "starts").exists():  # noqa: ASYNC110
                     await asyncio.sleep(0.005)
@@ -442,13 +442,13 @@ def test_a_result_that_nobody_can_take_is_reported_as_an_error(on_loop: OnLoop, 
         errors: asyncio.Queue[str] = asyncio.Queue()
         loop.set_exception_handler(lambda _, context: errors.put_nowait(str(context["exception"])))
 
-        def refuse(address: bytes, check: Check, outcome: Outcome) -> None:
+        def refuse(key: Key, check: Check, outcome: Outcome) -> None:
             raise RuntimeError("broken")
 
         made = HealthChecks(
             loop, on_result=refuse, script=lambda name, environment: None, resolver=Resolver(loop), log=log
         )
-        made.set([vip(ExecCheck("nosuch"))], lambda address, check: 0.0)
+        made.set([vip(ExecCheck("nosuch"))], lambda key, check: 0.0)
         assert await errors.get() == "broken"
         made.stop()
 

@@ -152,6 +152,16 @@ FOREIGN = VirtualIpView("fd00::1", "epsilon", None, 1, False, None, (), (), 0, (
 POLICY = PolicyView(draining=True, addresses=(SERVED, FOREIGN), flows=6, flows_evicted=2)
 
 
+def test_members_that_are_configured_differently_are_told_and_one_that_is_held_back() -> None:
+    odd = MemberView("delta", MemberState.BACKUP, 50, 0.1, True, "client")
+    mixed = replace(SERVED, members=(*MEMBERS[:3], odd), held_s=3.0)
+    gone = replace(SERVED, members=(*MEMBERS[:3], replace(odd, alive=False)))
+    for vip, differ, held in ((mixed, 1, 1), (gone, 0, 0)):
+        found = samples(exposition(daemon(policy=PolicyView(False, (vip,)))))
+        assert found["pytinc_vip_config_mismatch", "10.1.1.10"] == differ
+        assert found["pytinc_vip_held", "10.1.1.10"] == held
+
+
 def test_virtual_ips_are_exported() -> None:
     found = samples(exposition(daemon(policy=POLICY)))
     vips = {key: value for key, value in found.items() if key[0].startswith("pytinc_vip")}
@@ -164,6 +174,7 @@ def test_virtual_ips_are_exported() -> None:
     assert vips["pytinc_vip_members", "10.1.1.10"] == 3
     assert vips["pytinc_vip_clients", "10.1.1.10"] == 12
     assert (vips["pytinc_vip_frozen", "10.1.1.10"], vips["pytinc_vip_frozen", "fd00::1"]) == (1, 0)
+    assert vips["pytinc_vip_config_mismatch", "10.1.1.10"] == vips["pytinc_vip_held", "10.1.1.10"] == 0
     assert of("pytinc_vip_state") == {state.value: state is SERVED.state for state in MemberState}
     assert of("pytinc_vip_owner") == {"alpha": 0, "beta": 1, "gamma": 0, "delta": 0}
     assert of("pytinc_vip_member_up") == {"alpha": 1, "beta": 1, "gamma": 0, "delta": 1}
@@ -181,11 +192,13 @@ def test_of_a_foreign_virtual_ip_there_is_an_owner_but_no_own_state() -> None:
 
 
 def test_a_health_check_without_a_result_has_no_sample_and_one_given_twice_has_one() -> None:
-    twice = PolicyView(draining=False, addresses=(replace(SERVED, checks=(*CHECKS, *CHECKS)),))
+    of_ward = tuple(replace(check, node="delta") for check in CHECKS)
+    twice = PolicyView(draining=False, addresses=(replace(SERVED, checks=(*CHECKS, *CHECKS, *of_ward)),))
     text = exposition(daemon(policy=twice)).decode()
     assert re.findall(r"^pytinc_vip_check_\w+\{.*", text, re.MULTILINE) == [
-        'pytinc_vip_check_up{address="10.1.1.10",check="tcp:80"} 0.0',
-        'pytinc_vip_check_seconds{address="10.1.1.10",check="tcp:80"} 0.001',
+        f'pytinc_vip_check_{name}{{address="10.1.1.10",check="tcp:80",node="{node}"}} {value}'
+        for name, value in (("up", 0.0), ("seconds", 0.001))
+        for node in ("", "delta")
     ]
 
 

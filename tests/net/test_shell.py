@@ -76,7 +76,7 @@ class NodeDouble:
         self.actions += self.accepted_then
         return 7
 
-    def next_check(self, address: bytes, check: Check) -> float:
+    def next_check(self, key: tuple[bytes, str | None], check: Check) -> float:
         return self.check_due
 
     def disconnect(self, name: str, now: float) -> bool:
@@ -332,8 +332,8 @@ def test_checks_run_while_the_shell_is_open_and_their_results_go_to_the_node(
     async def main() -> None:
         async with world(log, virtual_ips=(TEN,)) as w:
             await until(lambda: len(results_of(w.node)) >= 2)
-            address, check, outcome = results_of(w.node)[0]
-            assert (address, check) == (TEN.address, SERVICE)
+            key, check, outcome = results_of(w.node)[0]
+            assert (key, check) == (TEN.key, SERVICE)
             assert isinstance(outcome, Outcome)
             assert (outcome.well, outcome.detail) == (False, "there is no such script")
         count = len(results_of(w.node))

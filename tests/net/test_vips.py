@@ -62,6 +62,7 @@ def test_the_rows_have_whole_numbers_and_words() -> None:
         "frozen": False,
         "balance": "failover",
         "preempt_ms": 30000,
+        "held_ms": 0,
         "members_total": 3,
         "members": [
             {
@@ -72,6 +73,7 @@ def test_the_rows_have_whole_numbers_and_words() -> None:
                 "alive": True,
                 "balance": "client",
                 "weight": 20,
+                "guardian": None,
                 "clients": 7,
                 "flows": 90,
             },
@@ -83,6 +85,7 @@ def test_the_rows_have_whole_numbers_and_words() -> None:
                 "alive": True,
                 "balance": "failover",
                 "weight": 10,
+                "guardian": None,
                 "clients": None,
                 "flows": None,
             },
@@ -94,13 +97,21 @@ def test_the_rows_have_whole_numbers_and_words() -> None:
                 "alive": False,
                 "balance": "failover",
                 "weight": 10,
+                "guardian": None,
                 "clients": None,
                 "flows": None,
             },
         ],
         "checks": [
-            {"check": "tcp:80", "well": True, "detail": "", "took_us": 412, "since_ms": 312500},
-            {"check": "exec:check", "well": None, "detail": "", "took_us": None, "since_ms": None},
+            {"check": "tcp:80", "node": None, "well": True, "detail": "", "took_us": 412, "since_ms": 312500},
+            {
+                "check": "exec:check",
+                "node": None,
+                "well": None,
+                "detail": "",
+                "took_us": None,
+                "since_ms": None,
+            },
         ],
         "clients": 12,
         "transitions": [

@@ -68,7 +68,7 @@ class World:
 
     def check(self, name: str, outcome: Outcome, times: int = 3) -> None:
         for _ in range(times):
-            self.call(name, "check_result", self.vip, CHECK, outcome)
+            self.call(name, "check_result", (self.vip, None), CHECK, outcome)
 
 
 def build(
@@ -507,3 +507,17 @@ def test_a_client_that_was_cut_off_while_another_member_took_over_is_told_when_i
     world.mesh.run(2)
     assert world.used() == second
     assert world.ping.lost(world.mesh.now - 1, world.mesh.now - 0.2) == 0
+
+
+def test_a_check_that_flaps_does_not_move_the_address_to_and_fro_for_ever() -> None:
+    world = build("pytinc", checks=(CHECK,), priorities=(150, 100, 100), preempt=0.0)
+    moves = len(world.hosts["n5"].moves)
+    for second in range(120):
+        world.check("n2", UNWELL if second % 2 else WELL)
+        world.mesh.run(1)
+    moved = len(world.hosts["n5"].moves) - moves
+    assert moved <= 13, "away, two for each of three times, and two for each after 10, 20 and 40 s"
+    held = world.view("n2").held_s
+    world.check("n2", WELL)
+    world.mesh.run(held + 1)
+    assert world.settled() == "n2"

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 from pytinc.vip.health import Outcome
-from pytinc.vip.own_member import INIT_AFTER_CONTACT, INIT_TIME, LONGEST_INIT, OwnMember
+from pytinc.vip.own_member import (
+    CALM,
+    FREE_PREEMPTIONS,
+    HOLDS,
+    INIT_AFTER_CONTACT,
+    INIT_TIME,
+    LONGEST_INIT,
+    OwnMember,
+)
 from pytinc.wire.vip_record import EntryState
 from pytinc.wire.virtual_ip import TcpCheck, VirtualIP
 
@@ -88,3 +97,31 @@ def test_a_backup_takes_the_address_back_only_if_it_may() -> None:
     never = OwnMember(VirtualIP(VIP, 32), 0.0)
     state(never)
     assert never.preemption_due() == math.inf
+
+
+def preemptions(own: OwnMember, times: int, *, pause: float = 1.0) -> list[float]:
+    """Return when a member takes the address back that loses it again at once; it is well after a pause."""
+    found = []
+    now = 100.0
+    for _ in range(times):
+        own.state, own.ready_since = EntryState.BACKUP, now
+        now = own.preemption_due()
+        own.preempts(now)
+        found.append(now)
+        now += pause
+    return found
+
+
+def test_a_member_that_takes_the_address_back_too_often_is_held_back_longer_and_longer() -> None:
+    own = OwnMember(VirtualIP(VIP, 32, preempt=0.0), 0.0)
+    found = preemptions(own, 12)
+    pauses = [later - earlier for earlier, later in pairwise(found)]
+    assert pauses[:FREE_PREEMPTIONS] == [1.0] * FREE_PREEMPTIONS
+    assert pauses[FREE_PREEMPTIONS:] == [10.0, 20.0, 40.0, 80.0, 160.0, 300.0, 300.0, 300.0, 300.0]
+    assert HOLDS == (10.0, 300.0)
+
+
+def test_a_member_that_takes_the_address_back_now_and_then_is_not_held_back() -> None:
+    own = OwnMember(VirtualIP(VIP, 32, preempt=0.0), 0.0)
+    found = preemptions(own, 10, pause=CALM + 1.0)
+    assert {later - earlier for earlier, later in pairwise(found)} == {CALM + 1.0}

@@ -39,6 +39,7 @@ ENTRIES = st.builds(
     st.booleans(),
     st.sampled_from(Balance),
     st.integers(1, 255),
+    IDS,
 )
 ENTRY = Entry(bytes((10, 1, 1, 10)), EntryState.ACTIVE, 100, b"\x02\0\0\0\0\x05", Claim(7, b"node_2", 90))
 
@@ -47,7 +48,7 @@ def test_a_record_has_the_documented_layout() -> None:
     record = MemberRecord(0x01020304, 5, (ENTRY,)).pack()
     assert record.hex() == (
         "0302010203040000000501"
-        "040a01010a046400020000000005000000075a6e6f64655f320a"
+        "040a01010a046400020000000005000000075a6e6f64655f320a000000000000"
     )  # fmt: skip
 
 
@@ -78,7 +79,7 @@ def test_what_does_not_fit_into_one_record_goes_into_the_next() -> None:
     assert list(portions([])) == []
     many = list(portions([ENTRY] * 40))
     assert sum(len(portion) for portion in many) == 40
-    assert len(many) == 3
+    assert len(many) == 4
     sizes = [len(MemberRecord(1, 2, portion).pack()) for portion in many]
     assert max(sizes) <= MAX_SIZE < max(sizes) + ENTRY.size
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ from pytinc.wire.virtual_ip import (
     HttpCheck,
     TcpCheck,
     VirtualIP,
-    address_of,
+    line_key,
     parse_address,
     parse_virtual_ip,
     quote,
@@ -117,11 +118,50 @@ class TestAddress:
         assert complaint in str(caught.value)
 
     def test_the_address_of_a_line_is_found_whatever_follows_it(self) -> None:
-        assert address_of("10.1.1.10/24 priority=5 nonsense") == address_of("10.1.1.10") == IPV4
+        assert line_key("10.1.1.10/24 priority=5 nonsense") == line_key("10.1.1.10") == (IPV4, None)
+        assert line_key("10.1.1.10 Node=n3 nonsense") == line_key('10.1.1.10 node="n3"') == (IPV4, "n3")
         with pytest.raises(DecodeError):
-            address_of("nonsense")
+            line_key("nonsense")
         with pytest.raises(DecodeError):
-            address_of("")
+            line_key("")
+
+
+class TestWard:
+    def test_a_line_may_be_about_another_node(self) -> None:
+        line = parse_virtual_ip("10.1.1.10 node=node_3 priority=5 check=tcp:10.1.1.103:80 check=exec:look")
+        assert (line.node, line.priority, line.key) == ("node_3", 5, (IPV4, "node_3"))
+        assert parse_virtual_ip("10.1.1.10").key == (IPV4, None)
+
+    @pytest.mark.parametrize(
+        ("text", "complaint"),
+        [
+            ("node=", "node has no value"),
+            ("node=a-b", "node is the name of a node, not a-b"),
+            ("node=a node=b", "node is there twice"),
+            ("node=a manage=yes", "manage=yes sets an address on this host"),
+            (
+                "node=a check=tcp:80",
+                "check=tcp:80 would look at whoever serves the address: name an address of a",
+            ),
+            ("check=tcp:10.1.1.10:80 node=a", "check=tcp:10.1.1.10:80 would look at whoever serves"),
+            ("node=a check=http://10.1.1.10/", "check=http://10.1.1.10/ would look at whoever serves"),
+        ],
+    )
+    def test_what_cannot_be_done_for_another_node_is_refused(self, text: str, complaint: str) -> None:
+        with pytest.raises(DecodeError) as caught:
+            parse_virtual_ip(f"10.1.1.10 {text}")
+        assert complaint in str(caught.value)
+
+    @pytest.mark.parametrize(
+        "check",
+        ["tcp:ward.example:80", "tcp:[fd00::3]:80", "https://[fd00::3]/", "http://ward.example/", "exec:a"],
+    )
+    def test_checks_of_another_host_are_taken(self, check: str) -> None:
+        assert [str(each) for each in parse_virtual_ip(f"10.1.1.10 node=a check={check}").checks] == [check]
+
+    def test_an_ipv6_address_is_the_virtual_one_however_it_is_written(self) -> None:
+        with pytest.raises(DecodeError, match="would look at whoever serves"):
+            parse_virtual_ip("fd00:1::10 node=a check=https://[fd00:1:0::10]:8443/")
 
 
 class TestHostFile:
@@ -409,10 +449,19 @@ def virtual_ips(draw: st.DrawFn) -> VirtualIP:
     )
 
 
-@given(virtual_ips().filter(fits))
+@st.composite
+def ward_lines(draw: st.DrawFn) -> VirtualIP:
+    line = draw(virtual_ips().filter(fits))
+    checks = tuple(check for check in line.checks if isinstance(check, ExecCheck))
+    node = draw(st.from_regex(r"[A-Za-z0-9_]{1,12}", fullmatch=True))
+    return replace(line, node=node, checks=checks, manage=False)
+
+
+@given(st.one_of(virtual_ips().filter(fits), ward_lines()))
 def test_what_is_written_is_read_back(virtual_ip: VirtualIP) -> None:
     assert parse_virtual_ip(str(virtual_ip)) == virtual_ip
-    assert address_of(str(virtual_ip)) == virtual_ip.address == parse_address(virtual_ip.address_text)
+    assert line_key(str(virtual_ip)) == virtual_ip.key
+    assert virtual_ip.address == parse_address(virtual_ip.address_text)
 
 
 def test_defaults_are_not_written() -> None:
@@ -442,7 +491,7 @@ def test_a_quoted_text_is_read_back(text: str) -> None:
 )
 def test_any_text_raises_nothing_but_decode_error(anything: str, dense: str, keys: str) -> None:
     for text in (anything, dense, f"10.1.1.10 {anything}", f"10.1.1.10 {dense}", f"10.1.1.10 {keys}"):
-        for parse in (parse_virtual_ip, parse_address, address_of):
+        for parse in (parse_virtual_ip, parse_address, line_key):
             with contextlib.suppress(DecodeError):
                 parse(text)
         with contextlib.suppress(DecodeError):

@@ -23,6 +23,7 @@ from pytinc.cli.session import say
 from pytinc.config.parser import Entry, Pool, held_addresses, own_settings_pool, rejected_virtual_ips
 from pytinc.config.store import ConfigTree, HostFile
 from pytinc.config.variables import Variable, lookup
+from pytinc.config.virtual_ips import rights_needed
 from pytinc.crypto.keys import PrivateKey, disable_old_keys, format_public_key, parse_private_key
 from pytinc.errors import ConfigError, DecodeError
 from pytinc.wire.virtual_ip import ExecCheck, VirtualIP, parse_address, parse_virtual_ip
@@ -322,11 +323,14 @@ class Fsck:
         settings, problems = rejected_virtual_ips(own_settings_pool(server, host.pool), name)
         for problem in problems:
             self._fail("virtual-ip", f"ERROR: {problem}", problem.path, problem.line)
-        held = held_addresses(host.pool)
+        held = {name: held_addresses(host.pool)}
         scripts: dict[str, Entry] = {}
         for entry, virtual_ip in _virtual_ips(server):
-            if settings.strict_virtual_ips and virtual_ip.address not in held:
-                self._miss_right(name, entry, virtual_ip)
+            for node, consequence in rights_needed(virtual_ip, name) if settings.strict_virtual_ips else ():
+                if node not in held:
+                    held[node] = held_addresses(self._tree.read_host(node).pool)
+                if virtual_ip.address not in held[node]:
+                    self._miss_right(node, consequence, entry, virtual_ip)
             for check in virtual_ip.checks:
                 if isinstance(check, ExecCheck):
                     scripts.setdefault(check.script, entry)
@@ -341,10 +345,10 @@ class Fsck:
                 text = f"WARNING: {error} (variable {entry.variable} in {entry.where})"
                 self._find("virtual-ip", text, entry.path, entry.line)
 
-    def _miss_right(self, name: str, entry: Entry, virtual_ip: VirtualIP) -> None:
+    def _miss_right(self, name: str, consequence: str, entry: Entry, virtual_ip: VirtualIP) -> None:
         text = (
             f"WARNING: {self._session.host_file(name)} does not allow {virtual_ip.address_text} of "
-            f"{entry.where}: nodes with StrictVirtualIPs will not let this node serve it."
+            f"{entry.where}: nodes with StrictVirtualIPs will not {consequence}."
         )
         self._find("virtual-ip-right", text, entry.path, entry.line)
         self._suggest(

@@ -134,7 +134,7 @@ def parse_target(words: list[str]) -> Target:
     return Target(host if dot else None, name, match[2].rstrip("\t "))
 
 
-# -- Virtual IPs: a line for each address ------------------------------------------------------------------
+# -- Virtual IPs: a line for each address and node ---------------------------------------------------------
 
 
 def _is_virtual_ip(target: Target) -> bool:
@@ -168,19 +168,19 @@ def _check_virtual_ip(target: Target) -> None:
 
 
 def _set_virtual_ip(text: str, variable: Variable | str, value: str) -> EditResult:
-    """Change the line of one address; those of others stay, since each is a setting of its own."""
-    from pytinc.wire.virtual_ip import address_of
+    """Change the line of one address and node; others stay, since each is a setting of its own."""
+    from pytinc.wire.virtual_ip import line_key
 
-    old = _lines_of(text, address_of(value))
+    old = _lines_of(text, line_key(value))
     return replace_values(text, variable, value, old.__contains__)
 
 
 def _add_virtual_ip(text: str, variable: Variable | str, value: str) -> EditResult:
-    """Add a line, unless there is another one for the address: the daemon would refuse the second."""
-    from pytinc.wire.virtual_ip import address_of
+    """Add a line, unless there is one for the address and node: the daemon would refuse the second."""
+    from pytinc.wire.virtual_ip import line_key
 
     result = add_value(text, variable, value)
-    others = _lines_of(text, address_of(value))
+    others = _lines_of(text, line_key(value))
     if result.changed and others:
         raise click.ClickException(
             f"There is a line for this address already: VirtualIP = {others[0]}\nChange it with `set'."
@@ -189,26 +189,34 @@ def _add_virtual_ip(text: str, variable: Variable | str, value: str) -> EditResu
 
 
 def _delete_virtual_ip(text: str, variable: Variable | str, value: str | None) -> EditResult:
-    """Remove the line of an address, whatever follows it there; or exactly the line that is given."""
-    from pytinc.wire.virtual_ip import parse_address
+    """Remove the line of an address, or of an address and a node, whatever else is there.
 
+    With more words, ``value`` must be exactly the line.
+    """
+    from pytinc.wire.virtual_ip import line_key, parse_address
+
+    words = (value or "").split()
     try:
-        lines = _lines_of(text, parse_address(value or ""))
+        parse_address(words[0] if words else "")
+        key = line_key(value or "")
     except DecodeError:
         return delete_values(text, variable, value)
+    if len(words) > (1 if key[1] is None else 2):
+        return delete_values(text, variable, value)
+    lines = _lines_of(text, key)
     for line in lines:
         text = delete_values(text, variable, line).text
     return EditResult(text, (), changed=bool(lines))
 
 
-def _lines_of(text: str, address: bytes) -> list[str]:
-    """Return the values of the lines for an address."""
-    from pytinc.wire.virtual_ip import address_of
+def _lines_of(text: str, key: tuple[bytes, str | None]) -> list[str]:
+    """Return the values of the lines for an address and a node."""
+    from pytinc.wire.virtual_ip import line_key
 
     found = []
     for value in get_values(text, "VirtualIP"):
         with contextlib.suppress(DecodeError):
-            if address_of(value) == address:
+            if line_key(value) == key:
                 found.append(value)
     return found
 

@@ -48,7 +48,7 @@ def alive(address: Values) -> int:
 
 
 def good_checks(address: Values) -> int:
-    """Return how many health checks of this node are good."""
+    """Return how many health checks of this node and its wards are good."""
     return sum(check["well"] is True for check in address["checks"])
 
 
@@ -64,7 +64,7 @@ def report(address: Values) -> list[str]:
         f"Served by:    {address['owner'] or 'nobody'}{', frozen' if address['frozen'] else ''}",
         f"Balance:      {address['balance']}",
         f"This node:    {address['state'] or 'no member'}",
-        f"Preempts:     {'no' if preempt is None else f'after {seconds(preempt)} s'}",
+        f"Preempts:     {'no' if preempt is None else f'after {seconds(preempt)} s'}{_held(address)}",
         f"Term:         {address['term']}",
         *(f"Member:       {_member_words(member, address)}" for member in address["members"]),
     ]
@@ -79,6 +79,12 @@ def report(address: Values) -> list[str]:
     ]
 
 
+def _held(address: Values) -> str:
+    if not address["held_ms"]:
+        return ""
+    return f"; held back for {seconds(address['held_ms'])} s, because it has been too often"
+
+
 def member_state(member: Values) -> str:
     """Return a word for what a member does: its state, or that it is gone."""
     return str(member["state"]) if member["alive"] else "gone"
@@ -87,6 +93,7 @@ def member_state(member: Values) -> str:
 def _member_words(member: Values, address: Values) -> str:
     heard = member["heard_ms"]
     when = "this node" if heard is None else f"heard {seconds(heard)} s ago"
+    through = "" if member["guardian"] is None else f" through {member['guardian']}"
     shares = "" if address["balance"] == Balance.FAILOVER.word else f", weight {member['weight']}"
     if member["clients"] is not None:
         shares += f", {member['clients']} clients"
@@ -94,7 +101,8 @@ def _member_words(member: Values, address: Values) -> str:
         shares += f", {member['flows']} flows of this node"
     other = member["balance"] != address["balance"]
     differs = f", configured with balance={member['balance']}" if other else ""
-    return f"{member['node']}, {member_state(member)}, priority {member['priority']}{shares}, {when}{differs}"
+    does = f"{member_state(member)}, priority {member['priority']}"
+    return f"{member['node']}, {does}{shares}, {when}{through}{differs}"
 
 
 def _check_words(check: Values) -> str:
@@ -105,7 +113,8 @@ def _check_words(check: Values) -> str:
         if check["since_ms"] is not None:
             state += f" for {seconds(check['since_ms'])} s"
     took = "" if check["took_us"] is None else f", took {milliseconds(check['took_us'])} ms"
-    return f"{check['check']}, {state}{took}{': ' if check['detail'] else ''}{check['detail']}"
+    of_node = "" if check["node"] is None else f" of {check['node']}"
+    return f"{check['check']}{of_node}, {state}{took}{': ' if check['detail'] else ''}{check['detail']}"
 
 
 def _transition_words(change: Values) -> str:

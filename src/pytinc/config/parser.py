@@ -277,9 +277,12 @@ class _Reader:
                 found[address] = None
         return tuple(found)
 
-    def virtual_ips(self, device_type: str | None) -> tuple[VirtualIP, ...] | None:
-        """Read the lines VirtualIP of the server configuration; bad ones are rejected, and make it None."""
-        found: dict[bytes, tuple[VirtualIP, Entry]] = {}
+    def virtual_ips(self, name: str, device_type: str | None) -> tuple[VirtualIP, ...] | None:
+        """Read the lines VirtualIP of the server configuration; bad ones are rejected, and make it None.
+
+        ``name`` is that of the own node.
+        """
+        found: dict[tuple[bytes, str | None], tuple[VirtualIP, Entry]] = {}
         fine = True
         for entry in self._pool.all("VirtualIP"):
             try:
@@ -288,13 +291,18 @@ class _Reader:
             except DecodeError as error:
                 complaint = str(error)
             else:
-                if virtual_ip.address in found:
-                    other = found[virtual_ip.address][1]
-                    complaint = f"{virtual_ip.address_text} is there twice, the first time in {other.where}"
+                if virtual_ip.key in found:
+                    other = found[virtual_ip.key][1]
+                    of_node = "" if virtual_ip.node is None else f" of {virtual_ip.node}"
+                    complaint = (
+                        f"{virtual_ip.address_text}{of_node} is there twice, the first time in {other.where}"
+                    )
+                elif virtual_ip.node == name:
+                    complaint = f"node={name} is this node itself: leave it away"
                 elif len(found) == MAX_VIRTUAL_IPS:
                     complaint = f"A node has at most {MAX_VIRTUAL_IPS} virtual IPs"
                 else:
-                    found[virtual_ip.address] = virtual_ip, entry
+                    found[virtual_ip.key] = virtual_ip, entry
             if complaint is not None:
                 self.reject(entry, complaint)
                 fine = False
@@ -548,7 +556,7 @@ def _virtual_ips(
     """
     if previous is not None and (previous.mode is Mode.ROUTER) != (settings.mode is Mode.ROUTER):
         settings = replace(settings, mode=previous.mode)  # the mode changes only at the next start
-    found = read.virtual_ips(settings.device_type)
+    found = read.virtual_ips(settings.name, settings.device_type)
     entry = pool.first("VirtualIP")
     obstacle = find_obstacle(settings)
     if entry is not None and obstacle is not None:
@@ -557,7 +565,8 @@ def _virtual_ips(
         what = f"{obstacle.variable} = {obstacle.value}{place}"
         read.reject(entry, f"A virtual IP does not work with {what}: {obstacle.reason}")
         return ()
-    if entry is not None and settings.device_type == "dummy":
+    is_member = any(virtual_ip.node is None for virtual_ip in found or ())
+    if entry is not None and is_member and settings.device_type == "dummy":
         read.warnings.append(f"With DeviceType = dummy no interface can have a virtual IP ({entry.where})")
     if found is None:
         return () if previous is None else previous.virtual_ips

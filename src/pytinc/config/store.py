@@ -27,6 +27,7 @@ from pytinc.config.parser import (
     parse_text,
 )
 from pytinc.config.settings import HostSettings, Settings
+from pytinc.config.virtual_ips import rights_needed
 from pytinc.errors import ConfigError, DecodeError
 from pytinc.wire import b64
 from pytinc.wire.address import Address
@@ -191,14 +192,19 @@ class ConfigTree:
         return replace(settings, warnings=warnings)
 
     def _without_right(self, settings: Settings, host: HostFile) -> tuple[str, ...]:
-        """Return a warning for each virtual IP that the own host file does not allow."""
-        held = held_addresses(host.pool)
-        return tuple(
-            f"{self.host_path(settings.name)} has no line VirtualIP = {virtual_ip.address_text}: nodes with "
-            "StrictVirtualIPs will not let this node serve it"
-            for virtual_ip in settings.virtual_ips
-            if virtual_ip.address not in held
-        )
+        """Return a warning for each virtual IP that a host file does not allow; ``host`` is the own one."""
+        held = {settings.name: held_addresses(host.pool)}
+        found: list[str] = []
+        for virtual_ip in settings.virtual_ips:
+            for name, consequence in rights_needed(virtual_ip, settings.name):
+                if name not in held:
+                    held[name] = held_addresses(self.read_host(name).pool)
+                if virtual_ip.address not in held[name]:
+                    found.append(
+                        f"{self.host_path(name)} has no line VirtualIP = {virtual_ip.address_text}: nodes "
+                        f"with StrictVirtualIPs will not {consequence}"
+                    )
+        return tuple(found)
 
     def private_key_text(self) -> tuple[str, str, bool]:
         """Return text and path of the own private key file, and whether others than its owner may use it.

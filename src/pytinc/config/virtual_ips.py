@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 from pytinc.config.settings import Broadcast, Forwarding, Mode, Settings
@@ -53,6 +53,18 @@ _OBSTACLES: Final[tuple[tuple[Callable[[Settings], bool], Obstacle], ...]] = (
 def find_obstacle(settings: Settings) -> Obstacle | None:
     """Return the first setting with which virtual IPs cannot work; None if they can."""
     return next((obstacle for stands, obstacle in _OBSTACLES if stands(settings)), None)
+
+
+def rights_needed(virtual_ip: VirtualIP, name: str) -> Iterator[tuple[str, str]]:
+    """Yield the nodes whose host files must allow an address, and what other nodes do only then.
+
+    ``name`` is that of the own node.
+    """
+    if virtual_ip.node is None:
+        yield name, "let this node serve it"
+    else:
+        yield name, f"let this node speak for {virtual_ip.node}"
+        yield virtual_ip.node, f"let {virtual_ip.node} serve it"
 
 
 def missing(virtual_ip: VirtualIP, device_type: str | None) -> str | None:

@@ -63,6 +63,7 @@ ADDRESS_FIELDS: Final[Fields] = {
     "frozen": FLAG,
     "balance": WORD,
     "preempt_ms": COUNT_OR_NONE,
+    "held_ms": COUNT,
     "members_total": COUNT,
     "members": ROWS,
     "checks": ROWS,
@@ -78,6 +79,7 @@ MEMBER_FIELDS: Final[Fields] = {
     "alive": FLAG,
     "balance": WORD,
     "weight": COUNT,
+    "guardian": WORD_OR_NONE,
     "clients": COUNT_OR_NONE,
     "flows": COUNT_OR_NONE,
 }
@@ -85,12 +87,14 @@ MEMBER_FIELDS: Final[Fields] = {
 they are not shared or not known."""
 CHECK_FIELDS: Final[Fields] = {
     "check": WORD,
+    "node": WORD_OR_NONE,
     "well": _FLAG_OR_NONE,
     "detail": WORD,
     "took_us": COUNT_OR_NONE,
     "since_ms": COUNT_OR_NONE,
 }
-"""The fields of each health check; ``check`` is the text of the configuration."""
+"""The fields of each health check; ``check`` is the text of the configuration, ``node`` the ward that it is
+about, or null."""
 TRANSITION_FIELDS: Final[Fields] = {
     "ago_ms": COUNT,
     "state": WORD_OR_NONE,

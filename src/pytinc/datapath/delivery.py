@@ -197,6 +197,8 @@ class Delivery:
         if not source.is_me:
             if table.rules.decrement_ttl:
                 frames, for_device = self._age_for_all(source, frames, for_device, now, out)
+            if for_device is not frames:
+                for_device = [frame for frame in for_device if frame]
             self.to_device(for_device, out)
             origin = source.nexthop
         if mode == "mst":

@@ -13,6 +13,8 @@ With one, a frame pays a look-up of its destination, and ARP and neighbour disco
   use there. So does one that names a holder whose node is silent: another guard may not know that yet.
 * After this node was stopped for a while (SIGSTOP, a suspended machine), what its host answers for a shared
   address may be the answer to an old question, and the client elsewhere by now: it ends here for a second.
+* What the host of another node says about an address that a member serves does not go to the own device, if
+  that node is none of those in `GuardTable.answering`: tinc's daemon lets its host answer at any time.
 * An answer of a holder that was left not long ago, to a station on our side that did not ask and uses another
   one, is such an old one, too.
 
@@ -50,7 +52,8 @@ def screen(
     """Look at frames that may be ARP or neighbour discovery.
 
     Returns what is left of them, and the form in which they go to the own device if they are for all. Both
-    are ``frames`` itself where there is nothing to change. Without a guard there is not.
+    are ``frames`` itself where there is nothing to change. Without a guard there is not. A frame for all of
+    which nothing goes to the own device is empty in the second form.
     """
     guard = table.guard
     if guard is None:
@@ -68,9 +71,12 @@ def screen(
     arriving: list[bytes] = []
     for frame, message in pairs:
         own_form = frame if message is None else _arriving(table, guard, frame, message, now)
-        if own_form is not None:
+        if message is not None and is_group(message.to):
+            passed.append(frame)
+            arriving.append(own_form or b"")
+        elif own_form is not None:
             # What is for us alone goes nowhere else.
-            passed.append(frame if message is None or is_group(message.to) else own_form)
+            passed.append(own_form)
             arriving.append(own_form)
     return passed, arriving
 
@@ -113,11 +119,17 @@ def _arriving(
     None: it ends here.
     """
     used = guard.in_use.get(message.address, message.mac)
-    misleads = used != message.mac or (
-        message.kind is Kind.QUESTION and message.mac + message.address in guard.absent
+    answering = guard.answering.get(message.address)
+    is_false = answering is not None and not _is_of(table, message.mac, answering)
+    misleads = (
+        is_false
+        or used != message.mac
+        or (message.kind is Kind.QUESTION and message.mac + message.address in guard.absent)
     )
     if not misleads or not (is_group(message.to) or table.owner_of(message.to) is table.me):
         return frame
+    if is_false and message.kind is not Kind.QUESTION:
+        return None
     if message.kind is Kind.ANSWER:
         asked = now - guard.asked.get(message.address, -math.inf) <= ANSWER_TIME
         return None if message.mac in guard.left and not asked else frame
@@ -125,6 +137,11 @@ def _arriving(
         return frame
     guard.rewritten += 1
     return neighbour.without_sender(frame)
+
+
+def _is_of(table: ForwardingTable, mac: bytes, nodes: frozenset[str]) -> bool:
+    owner = table.owner_of(mac)
+    return owner is not None and owner.name in nodes
 
 
 def note_uses(guard: GuardTable, frames: list[bytes], now: float, out: Output) -> None:

@@ -42,6 +42,9 @@ class GuardTable:
     absent: frozenset[bytes] = frozenset()
     """MACs of holders, each followed by a shared address that it cannot serve now: its node is silent or not
     in the mesh, or another member serves."""
+    answering: Mapping[bytes, frozenset[str]] = field(default_factory=dict)
+    """Addresses that a member serves, and the nodes whose hosts our stations may believe for each: those that
+    serve, and those that keep the answers of their hosts themselves."""
     taken_over: Mapping[bytes, tuple[bytes, float]] = field(default_factory=dict)
     """Addresses that another member has handed over to us lately, or clients: then their MAC stands before
     the address. To each the MAC of the former member's host, and until when this counts."""

@@ -425,7 +425,7 @@ class Reference:
         if aged is None:
             return
         from_me = source is table.me
-        if not from_me:
+        if not from_me and for_device:
             self._to_device(aged if for_device is frame else for_device, out)
         targets: tuple[PeerSlot, ...] = ()
         if table.rules.broadcast == "mst":

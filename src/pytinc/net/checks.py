@@ -37,10 +37,12 @@ MAX_DETAIL: Final = 200
 DEBUG_LEVEL: Final = 5
 """Level at which each result is logged: there may be several a second."""
 
-OnResult: TypeAlias = Callable[[bytes, Check, Outcome], None]
-"""Is told of each result: the virtual address, its check and what was found."""
-NextRun: TypeAlias = Callable[[bytes, Check], float]
-"""Returns in how many seconds a check of a virtual address is due: 0 before its first run."""
+Key: TypeAlias = tuple[bytes, str | None]
+"""Which line of the configuration it is: `VirtualIP.key`."""
+OnResult: TypeAlias = Callable[[Key, Check, Outcome], None]
+"""Is told of each result: the line, its check and what was found."""
+NextRun: TypeAlias = Callable[[Key, Check], float]
+"""Returns in how many seconds a check of a line is due: 0 before its first run."""
 ScriptCommand: TypeAlias = Callable[[str, Mapping[str, str]], tuple[str, Mapping[str, str]] | None]
 """Returns what the shell must run for a script of the configuration directory, and the whole environment;
 None if there is no such script."""
@@ -79,17 +81,17 @@ class HealthChecks:
         self._resolver = resolver
         self._log = log
         self._tasks = OwnTasks(loop)
-        self._running: dict[tuple[bytes, Check], _Running] = {}
-        self._next_run: NextRun = lambda address, check: math.inf
+        self._running: dict[tuple[Key, Check], _Running] = {}
+        self._next_run: NextRun = lambda key, check: math.inf
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._http = HttpChecks(loop)
-        self._scripts: dict[tuple[bytes, Check], ScriptCheck] = {}
+        self._scripts: dict[tuple[Key, Check], ScriptCheck] = {}
         """The last run of each script; it may have been killed in vain."""
 
     def set(self, virtual_ips: Sequence[VirtualIP], next_run: NextRun) -> None:
         """Run these checks from now on. Those that ran already, at the same pace, are not disturbed."""
         self._next_run = next_run
-        wanted = {(vip.address, check): vip for vip in virtual_ips for check in vip.checks}
+        wanted = {(vip.key, check): vip for vip in virtual_ips for check in vip.checks}
         for key, running in list(self._running.items()):
             vip = wanted.get(key)
             if vip is None or running.timing != (vip.interval, vip.timeout):
@@ -112,7 +114,7 @@ class HealthChecks:
     async def _repeat(self, vip: VirtualIP, check: Check) -> None:
         took = 0.0
         while True:
-            pause = self._next_run(vip.address, check)
+            pause = self._next_run(vip.key, check)
             # The interval is from start to start; but a run that was slow is not followed at once by another.
             await asyncio.sleep(max(pause - took, min(pause, RECHECK)))
             async with self._slots:
@@ -123,7 +125,7 @@ class HealthChecks:
                 "debug",
                 f"Check {check} of {text_of(vip.address)}: {outcome.detail} ({took * 1000:.1f} ms)",
             )
-            self._on_result(vip.address, check, outcome)
+            self._on_result(vip.key, check, outcome)
 
     async def _run(self, vip: VirtualIP, check: Check) -> Outcome:
         begun = self._loop.time()
@@ -179,9 +181,11 @@ class HealthChecks:
         """Try the addresses of a host until one takes the connection. Raises the error of the last one."""
         failure = OSError(f"no address found for {host}")
         for address in (await self._look_up(host, port))[:MAX_ADDRESSES]:
-            if ip_address(address.host).packed == vip.address and not is_own(vip.address):
+            is_shared = ip_address(address.host).packed == vip.address
+            if is_shared and (vip.node is not None or not is_own(vip.address)):
                 # The answer would come from another member.
-                failure = OSError(f"{text_of(vip.address)} is not on this host")
+                where = "this host" if vip.node is None else f"{vip.node} alone"
+                failure = OSError(f"{text_of(vip.address)} is not on {where}")
                 continue
             try:
                 return await attempt(address)
@@ -203,12 +207,13 @@ class HealthChecks:
         return await found
 
     async def _exec(self, vip: VirtualIP, check: ExecCheck) -> _Finding:
-        key = (vip.address, check)
+        key = (vip.key, check)
         if (before := self._scripts.get(key)) is not None:
             await before.end()
             if before.status is None:
                 return _Finding(False, "its last run does not end, although it was killed")
-        command = self._script(check.script, {"VIP": text_of(vip.address)})
+        ward = {} if vip.node is None else {"NODE": vip.node}
+        command = self._script(check.script, {"VIP": text_of(vip.address)} | ward)
         if command is None:
             return _Finding(False, "there is no such script")
         script = self._scripts[key] = ScriptCheck(self._loop, *command)

@@ -333,6 +333,16 @@ _VIP_GAUGES: Final[tuple[tuple[str, str, Callable[[VirtualIpView], int]], ...]] 
     ),
     ("pytinc_vip_frozen", "1 if the owner keeps the address by an operator's order.", lambda vip: vip.frozen),
     (
+        "pytinc_vip_config_mismatch",
+        "1 if members want the clients to be shared in different ways.",
+        lambda vip: len({member.balance for member in vip.members if member.alive}) > 1,
+    ),
+    (
+        "pytinc_vip_held",
+        "1 if this node preempts nobody because it did too often.",
+        lambda vip: vip.held_s > 0,
+    ),
+    (
         "pytinc_vip_clients",
         "Stations that use the address, as far as this node knows.",
         lambda vip: vip.clients,
@@ -421,16 +431,17 @@ def _vip_members(vips: tuple[VirtualIpView, ...]) -> Iterator[Metric]:
 def _vip_checks(vips: tuple[VirtualIpView, ...]) -> Iterator[Metric]:
     from prometheus_client.core import GaugeMetricFamily
 
-    labels = ["address", "check"]
+    labels = ["address", "check", "node"]
     up = GaugeMetricFamily("pytinc_vip_check_up", "1 if the health check is good.", labels=labels)
     took = GaugeMetricFamily("pytinc_vip_check_seconds", "Duration of the check's last run.", labels=labels)
     for vip in vips:
         # The same check twice would be the same series twice, which is no valid text.
-        for check in {check.text: check for check in vip.checks}.values():
+        for (text, node), check in {(each.text, each.node): each for each in vip.checks}.items():
+            key = [vip.address, text, node or ""]
             if check.well is not None:
-                up.add_metric([vip.address, check.text], check.well)
+                up.add_metric(key, check.well)
             if check.seconds is not None:
-                took.add_metric([vip.address, check.text], check.seconds)
+                took.add_metric(key, check.seconds)
     yield from (up, took)
 
 

@@ -298,8 +298,8 @@ class Shell:
             )
         self._checks.set(settings.virtual_ips, self.node.next_check)
 
-    def _checked(self, address: bytes, check: Check, outcome: Outcome) -> None:
-        self.node.check_result(address, check, outcome, self._clock())
+    def _checked(self, key: tuple[bytes, str | None], check: Check, outcome: Outcome) -> None:
+        self.node.check_result(key, check, outcome, self._clock())
         self.settle()
 
     def _resolved(self, asked: Resolve, addresses: Sequence[Address]) -> None:
@@ -333,7 +333,7 @@ class Shell:
 
     def _find_missing(self, settings: Settings) -> None:
         """Tell the node which virtual addresses the host lacks: it cannot serve them."""
-        self._own_addresses.report_missing(each.address for each in settings.virtual_ips)
+        self._own_addresses.report_missing(each.address for each in settings.virtual_ips if each.node is None)
 
     def retry(self) -> None:
         """Try waiting outgoing connections immediately."""

@@ -79,6 +79,7 @@ def _address(view: VirtualIpView) -> Values:
         "frozen": view.frozen,
         "balance": view.balance,
         "preempt_ms": None if view.preempt_s is None else milliseconds(view.preempt_s),
+        "held_ms": milliseconds(view.held_s),
         "members_total": len(view.members),
         "members": [_member(member) for member in view.members],
         "checks": [_check(check) for check in view.checks],
@@ -96,6 +97,7 @@ def _member(view: MemberView) -> Values:
         "alive": view.alive,
         "balance": view.balance,
         "weight": view.weight,
+        "guardian": view.guardian,
         "clients": view.clients,
         "flows": view.flows,
     }
@@ -104,6 +106,7 @@ def _member(view: MemberView) -> Values:
 def _check(view: CheckView) -> Values:
     return {
         "check": one_line(view.text),
+        "node": view.node,
         "well": view.well,
         "detail": one_line(view.detail),
         "took_us": None if view.seconds is None else max(round(view.seconds * 1e6), 0),

@@ -154,14 +154,14 @@ class NodeGuard:
         )
         return replace(view, addresses=addresses, flows=len(self._flows), flows_evicted=self._flows.evicted)
 
-    def check_result(self, address: bytes, check: Check, outcome: Outcome, now: float) -> None:
-        """A health check of ours has run."""
-        self._guard.policy.checked(address, check, outcome, now)
+    def check_result(self, key: tuple[bytes, str | None], check: Check, outcome: Outcome, now: float) -> None:
+        """A health check of ours has run; ``key`` as `VirtualIP.key`."""
+        self._guard.policy.checked(key, check, outcome, now)
         self._after_command(now)
 
-    def next_check(self, address: bytes, check: Check) -> float:
+    def next_check(self, key: tuple[bytes, str | None], check: Check) -> float:
         """Return in how many seconds a health check is to run again."""
-        return self._guard.policy.next_check(address, check)
+        return self._guard.policy.next_check(key, check)
 
     def drain(self, now: float, *, on: bool) -> None:
         """Serve nothing, or serve again."""
@@ -444,6 +444,7 @@ class NodeGuard:
         table.known, table.withheld, table.answered = rules.known, rules.withheld, rules.answered
         table.senders, table.in_use = rules.senders, rules.in_use
         table.left, table.absent = rules.left, rules.absent
+        table.answering = rules.answering
         table.own, table.lenient = rules.own, rules.lenient
         table.taken_over = rules.taken_over
         if not rules.taken_over:

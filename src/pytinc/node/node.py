@@ -325,14 +325,14 @@ class Node:
         """Return the virtual IPs that have members, and who serves them."""
         return self.guard.policy_view(now)
 
-    def check_result(self, address: bytes, check: Check, outcome: Outcome, now: float) -> None:
-        """A health check of a virtual IP has run."""
-        self.guard.check_result(address, check, outcome, now)
+    def check_result(self, key: tuple[bytes, str | None], check: Check, outcome: Outcome, now: float) -> None:
+        """A health check of a virtual IP has run; ``key`` as `VirtualIP.key`."""
+        self.guard.check_result(key, check, outcome, now)
         self._settle(now)
 
-    def next_check(self, address: bytes, check: Check) -> float:
+    def next_check(self, key: tuple[bytes, str | None], check: Check) -> float:
         """Return in how many seconds a health check of a virtual IP is to run again."""
-        return self.guard.next_check(address, check)
+        return self.guard.next_check(key, check)
 
     def vip_drain(self, now: float) -> None:
         """Let other members serve all virtual IPs."""

@@ -188,6 +188,7 @@ class Rules:
     answered: Mapping[bytes, frozenset[bytes]] = field(default_factory=dict)
     left: frozenset[bytes] = frozenset()
     absent: frozenset[bytes] = frozenset()
+    answering: Mapping[bytes, frozenset[str]] = field(default_factory=dict)
     own: frozenset[bytes] = frozenset()
     taken_over: Mapping[bytes, tuple[bytes, float]] = field(default_factory=dict)
     in_use: Mapping[bytes, bytes] = field(default_factory=dict)

@@ -38,6 +38,10 @@ class Governed(NamedTuple):
     """The node that was chosen; None: nobody is there."""
     serving: frozenset[str]
     """All nodes that serve clients: the owner alone, or with a balance all members that are well."""
+    speaker: str | None = None
+    """The node that speaks for the owner: itself, or its guardian."""
+    quiet: frozenset[str] = frozenset()
+    """Members that are pytinc nodes: the answers of their hosts leave them only while they serve."""
     balanced: bool = False
     """The members share the clients."""
 
@@ -178,6 +182,37 @@ class Core:
         """Tell whether an address has members that share its clients."""
         governed = self.governed.get(address)
         return governed is not None and governed.balanced
+
+    def speaks(self, address: bytes) -> bool:
+        """Tell whether this node speaks for the owner of an address: it tells the clients."""
+        governed = self.governed.get(address)
+        return governed is not None and governed.speaker == self.me
+
+    def is_contested(self, record: AddressRecord) -> bool:
+        """Tell whether hosts answer clients that they do not serve, as tinc's daemon lets them."""
+        governed = self.governed.get(record.address)
+        if governed is None:
+            return False
+        owners = {self.mesh.owner(mac) for mac in record.holders}
+        honest = {None, *governed.quiet}
+        # Of members that share the clients, none serves all who ask.
+        return not owners <= (honest if governed.balanced else honest | governed.serving)
+
+    def chosen(self, record: AddressRecord, client: Client) -> bytes | None:
+        """Return the holder that a client of an address with members should use, if this node knows it."""
+        governed = self.governed.get(record.address)
+        if governed is None:
+            return None
+        node = governed.owner
+        if governed.balanced:
+            node = None if client.member is None else self.mesh.name_of(client.member)
+        mac = self.mac_of(record, node)
+        return self.mesh.own_mac() if mac is None and node == self.me else mac
+
+    def mac_of(self, record: AddressRecord, node: str | None) -> bytes | None:
+        """Return the MAC address at which the host of a node has an address; None if it has not answered."""
+        owners = ((self.mesh.owner(mac), mac) for mac in record.holders)
+        return min((mac for owner, mac in owners if owner is not None and owner == node), default=None)
 
     def is_well(self, mac: bytes) -> bool:
         """Tell whether the node of a holder is known to be there now."""

@@ -5,10 +5,14 @@ who hears one takes over the MAC address (docs/virtual-ip.md). pytinc members do
 For C members, the first guard of an address tells each client where it was, 20 ms later, by a question for
 its own address: a kernel believes that at any time. Stations behind our own device do not hear such questions
 at all.
+
+Of an address with members, it is the node which speaks for the owner that tells the clients who serves. It
+does so as well after each question of a client, because the hosts of C members answer whoever asks.
 """
 
 from __future__ import annotations
 
+import heapq
 import math
 from typing import Final, NamedTuple
 
@@ -27,6 +31,9 @@ RESTS: Final = (1.0, 10.0, 30.0)
 """Seconds from one correction of a client to the next."""
 FORGIVEN: Final = 60.0
 """Seconds after which the shortest rest counts again."""
+AFTER_QUESTION: Final = (0.02, 0.1, 1.1)
+"""Seconds after a client's question at which it is told who serves: the wrong answers have come then. A frame
+may be lost."""
 MAX_WAITING: Final = 1024
 
 
@@ -34,7 +41,8 @@ class _Correction(NamedTuple):
     due: float
     address: bytes
     client: bytes
-    holder: bytes
+    holder: bytes | None
+    """None: whoever serves then."""
 
 
 class Corrections:
@@ -60,7 +68,10 @@ class Corrections:
         if now - record.asserted <= REST:
             return
         record.asserted = now
-        leads = self._leads(record, now)
+        if record.address in core.governed:
+            self._on_misleading(record, message.mac, now)
+            return
+        leads = self._asking.rank(record, now) == 0
         for client in record.clients.values():
             if client.mac == message.mac or core.is_local(client) or core.is_guarded(client):
                 continue
@@ -70,11 +81,38 @@ class Corrections:
             elif holder != message.mac and leads:
                 self._correct_soon(record, client, holder, now)
 
-    def _leads(self, record: AddressRecord, now: float) -> bool:
-        """Tell whether it is this node that corrects: who gives the clients out, or the first guard."""
-        if self._core.is_balanced(record.address):
-            return self._core.governed[record.address].owner == self._core.me
-        return self._asking.rank(record, now) == 0
+    def _on_misleading(self, record: AddressRecord, mac: bytes, now: float) -> None:
+        """A host names an address with members as the sender of a question."""
+        core = self._core
+        for client in record.clients.values():
+            if client.mac == mac or self._is_cared_for(record, client):
+                continue
+            if core.chosen(record, client) in (None, mac):
+                client.believe(mac, now)
+            elif core.speaks(record.address) and now - client.corrected >= RESTS[0]:
+                client.corrected = now
+                self._wait(now + DELAY, record, client, None)
+
+    def on_question(self, record: AddressRecord, client: Client, now: float) -> None:
+        """A client asks all hosts for an address: those of C members answer as well."""
+        core = self._core
+        if not core.speaks(record.address) or not core.is_contested(record):
+            return
+        if not self._is_cared_for(record, client) and client.mac not in record.holders:
+            for delay in AFTER_QUESTION:
+                self._wait(now + delay, record, client, None)
+
+    def _is_cared_for(self, record: AddressRecord, client: Client) -> bool:
+        """Tell whether the own node of a client lets no wrong answer in.
+
+        It cannot do so where the members share the clients: it does not know whose client this is.
+        """
+        core = self._core
+        return not core.is_balanced(record.address) and (core.is_local(client) or core.is_guarded(client))
+
+    def _wait(self, due: float, record: AddressRecord, client: Client, holder: bytes | None) -> None:
+        if len(self._waiting) < MAX_WAITING:
+            heapq.heappush(self._waiting, _Correction(due, record.address, client.mac, holder))
 
     def _on_claim(self, record: AddressRecord, message: Message, now: float) -> None:
         """One client is told who has the address."""
@@ -93,11 +131,16 @@ class Corrections:
         """Tell clients what is due."""
         core = self._core
         while self._waiting and now >= self._waiting[0].due:
-            _, address, mac, holder = self._waiting.pop(0)
+            _, address, mac, holder = heapq.heappop(self._waiting)
             record = core.table.get(address)
             client = None if record is None else record.clients.get(mac)
-            if record is not None and client is not None and core.serves(record, holder):
+            if record is None or client is None:
+                continue
+            if holder is None and core.speaks(address):
+                holder = core.chosen(record, client)
+            if holder is not None and core.serves(record, holder):
                 core.send(neighbour.claim(holder, address, client.mac, client.address))
+                client.believe(holder, now)
                 core.count(corrections=1)
 
     def _correct_soon(self, record: AddressRecord, client: Client, holder: bytes, now: float) -> None:
@@ -106,7 +149,5 @@ class Corrections:
             client.corrections = 0
         elif since < RESTS[min(client.corrections, len(RESTS)) - 1]:
             return
-        if len(self._waiting) >= MAX_WAITING:
-            return
         client.corrected, client.corrections = now, client.corrections + 1
-        self._waiting.append(_Correction(now + DELAY, record.address, client.mac, holder))
+        self._wait(now + DELAY, record, client, holder)

@@ -165,6 +165,11 @@ class Failovers:
         answered = self._meta_answers.get(node, -math.inf)
         return detector is None or answered < detector.suspect_since
 
+    def find_holders(self, record: AddressRecord, now: float) -> None:
+        """Ask who has an address."""
+        if self._asking.may_ask_about(record, now):
+            self._asking.ask(record, now)
+
     def back(self, node: str, now: float) -> None:
         """A node that was silent answers: its clients stay where they are."""
         self._core.came_back(node, now)

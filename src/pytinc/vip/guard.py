@@ -295,6 +295,7 @@ class Guard:
         client = table.client(record, message.mac, message.address, now)
         if is_group(message.to):
             client.believe(None, now)
+            self._corrections.on_question(record, client, now)
             if from_device:
                 # What hosts on its own LAN answer does not pass here.
                 self._asking.begin_round(record, now, self._core.own_holders(record))

@@ -49,12 +49,22 @@ class Member(NamedTuple):
 
 
 class Said:
-    """What another member said last."""
+    """What another member, or its guardian, said last."""
 
-    __slots__ = ("boot", "entry", "heard", "id", "sequence")
+    __slots__ = ("boot", "entry", "guardian", "heard", "id", "sequence")
 
-    def __init__(self, node_id: bytes, entry: Entry, boot: int, sequence: int, now: float) -> None:
+    def __init__(
+        self,
+        node_id: bytes,
+        entry: Entry,
+        boot: int,
+        sequence: int,
+        now: float,
+        guardian: str | None = None,
+    ) -> None:
         self.id = node_id
+        self.guardian = guardian
+        """The node that said it for this member; None: it speaks for itself."""
         self.entry = entry
         self.boot = boot
         self.sequence = sequence
@@ -106,28 +116,80 @@ class Address:
         """The owner's, so that all nodes do the same if the members are configured differently."""
         self.serving: frozenset[str] = frozenset()
         """All nodes that serve clients (`pytinc.vip.core.Governed`)."""
+        self.speaks_of: tuple[str, bytes | None] | None = None
+        """The member that serves and for which this node speaks, itself or a ward, with the ward's MAC."""
+        self.announced = -math.inf
+        """When it was announced to all last."""
         self.transitions: deque[Transition] = deque(maxlen=MAX_TRANSITIONS)
         self.counts: Counter[str] = Counter()
         """Changes of the owner, by kind of reason."""
 
-    def hear(self, node: str, node_id: bytes, entry: Entry, boot: int, sequence: int, now: float) -> bool:
-        """Take in what a member says; tell whether it is news.
+    @property
+    def speaker(self) -> str | None:
+        """The node that speaks for the owner: itself, or its guardian."""
+        said = self.others.get(self.owner or "")
+        return self.owner if said is None or said.guardian is None else said.guardian
+
+    @property
+    def speakers(self) -> set[str]:
+        """The nodes that speak for other members, or for themselves."""
+        return {said.guardian or node for node, said in self.others.items()}
+
+    def hear(
+        self,
+        node: str,
+        node_id: bytes,
+        entry: Entry,
+        boot: int,
+        sequence: int,
+        now: float,
+        *,
+        guardian: str | None = None,
+        is_alive: Callable[[str], bool] = lambda node: True,
+    ) -> bool:
+        """Take in what a member says, or its guardian; tell whether it is news.
 
         News is another state, priority, MAC or claim, or the first record after the last one ceased to count.
         """
         said = self.others.get(node)
-        if said is not None and not said.is_newer(boot, sequence):
-            return False
+        if said is not None:
+            same = said.guardian == guardian
+            if not (said.is_newer(boot, sequence) if same else entry.state is not EntryState.REMOVED):
+                return False
+            if guardian is not None and not self._counts(said, entry, guardian, is_alive, now):
+                return False
         if entry.state is EntryState.REMOVED:
             return self.others.pop(node, None) is not None
         if said is None and len(self.others) >= MAX_MEMBERS:
             return False
-        self.others[node] = Said(node_id, entry, boot, sequence, now)
+        self.others[node] = Said(node_id, entry, boot, sequence, now, guardian)
         is_claim_new = self._is_higher(entry.claim, self.claim)
         if is_claim_new:
             self.claim = entry.claim
             self.vouched_until = now + VOUCH_TIME
-        return is_claim_new or said is None or said.entry != entry or now - said.heard >= self.life
+        return is_claim_new or said is None or said.entry != entry or not self._is_fresh(said, now)
+
+    def is_heard(self, now: float) -> bool:
+        """Tell whether anything that was said of a member counts still."""
+        return any(self._is_fresh(said, now) for said in self.others.values())
+
+    def _is_fresh(self, said: Said, now: float) -> bool:
+        """Tell whether what was said still counts."""
+        return now < self._expiry(said)
+
+    def _expiry(self, said: Said) -> float:
+        # A guardian may be restarted: its wards are watched by others as well, and go on.
+        return said.heard + (self.life if said.guardian is None else FAR_RECORD_LIFE)
+
+    def _counts(
+        self, said: Said, entry: Entry, guardian: str, is_alive: Callable[[str], bool], now: float
+    ) -> bool:
+        """Tell whether what a guardian says counts, and not what was said before."""
+        if not self._is_fresh(said, now):
+            return True
+        if said.guardian is None or entry.state is EntryState.INIT:
+            return False  # the node speaks for itself; a guardian that has just started knows nothing
+        return guardian <= said.guardian or not is_alive(said.guardian)
 
     def _is_higher(self, claim: Claim, other: Claim) -> bool:
         """Tell which of two claims counts: if several members took over at once, all take the same one."""
@@ -155,7 +217,7 @@ class Address:
                 said.entry.mac,
             )
             for node, said in self.others.items()
-            if now - said.heard < self.life and is_alive(node)
+            if self._is_fresh(said, now) and is_alive(node)
         ]
 
     def follow(self, nodes: Collection[str]) -> None:
@@ -230,11 +292,11 @@ class Address:
             said.heard = min(said.heard + delay, now)
 
     def prune(self, now: float, life: float) -> None:
-        """Forget members that were not heard for ``life`` seconds."""
+        """Forget members of which nothing was heard for ``life`` seconds."""
         for node in [node for node, said in self.others.items() if now - said.heard > life]:
             del self.others[node]
 
     def next_expiry(self, now: float) -> float:
         """Return when the next record stops to count."""
-        expiries = (said.heard + self.life for said in self.others.values())
+        expiries = (self._expiry(said) for said in self.others.values())
         return min((expiry for expiry in expiries if expiry > now), default=math.inf)

@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Final
 
 from pytinc.vip.health import CheckState, Outcome
 from pytinc.vip.views import CheckView
-from pytinc.wire.vip_record import EntryState
+from pytinc.wire.vip_record import NO_HOLDER, EntryState
 from pytinc.wire.virtual_ip import Check, VirtualIP
 
 INIT_TIME: Final = 2.0
 """Seconds for which a member that has started listens before it may serve."""
 INIT_AFTER_CONTACT: Final = 1.0
 """Seconds after the first contact with another node for which it listens at least, ..."""
+CALM: Final = 60.0
+"""Seconds between two preemptions, at least, that are no reason to hold back the next one."""
+FREE_PREEMPTIONS: Final = 2
+"""So many in a row are not held back, ..."""
+HOLDS: Final = (10.0, 300.0)
+"""... the next ones for so many seconds: the first time, and at the most; twice as long each time."""
 LONGEST_INIT: Final = 5.0
 """... but no longer than this in all."""
 
 
 class OwnMember:
-    """Our part in one address."""
+    """Our part in one address, or that of a ward (`pytinc.vip.wards`)."""
 
     def __init__(self, config: VirtualIP, now: float) -> None:
         self.config = config
+        self.id = NO_HOLDER
+        """The id of the node."""
         self.permitted = True
         """The host files let this node serve the address: otherwise other nodes would not hear of it."""
         self.present = True
@@ -34,6 +43,12 @@ class OwnMember:
         self.state = EntryState.INIT
         self.ready_since = now
         """Since when we could serve and somebody else does; for preemption."""
+        self.held_until = -math.inf
+        """Until then we take the address from nobody: we have done so too often."""
+        self._hold = 0.0
+        self._preempted = -math.inf
+        self._preemptions = 0
+        """Without a calm time between them."""
         self._started = now
         self.init_until = now + INIT_TIME
         self.checks = {check: CheckState(config.rise, config.fall) for check in config.checks}
@@ -47,12 +62,15 @@ class OwnMember:
         }
         self.config = config
 
+    @property
+    def latest_init(self) -> float:
+        """When this node listens no more, whatever happens."""
+        return self._started + LONGEST_INIT
+
     def contact(self, now: float) -> None:
         """Another node can be reached: listen to it before serving."""
         if now < self.init_until:
-            self.init_until = min(
-                max(self.init_until, now + INIT_AFTER_CONTACT), self._started + LONGEST_INIT
-            )
+            self.init_until = min(max(self.init_until, now + INIT_AFTER_CONTACT), self.latest_init)
 
     def listen_again(self, now: float) -> None:
         """Listen as after the start: this node was cut off, and knows nothing of what happened elsewhere."""
@@ -96,8 +114,20 @@ class OwnMember:
         """Return when this node takes the address back from one of lower priority; infinite if never."""
         if self.config.preempt is None or self.state is not EntryState.BACKUP:
             return math.inf
-        return self.ready_since + self.config.preempt
+        return max(self.ready_since + self.config.preempt, self.held_until)
+
+    def preempts(self, now: float) -> None:
+        """We take the address back: the next time may have to wait, or it would move to and fro."""
+        if now - self._preempted > CALM + self._hold:
+            self._preemptions, self._hold = 0, 0.0
+        self._preempted = now
+        self._preemptions += 1
+        if self._preemptions > FREE_PREEMPTIONS:
+            shortest, longest = HOLDS
+            self._hold = min(max(2 * self._hold, shortest), longest)
+            self.held_until = now + self._hold
 
     def check_views(self, now: float) -> tuple[CheckView, ...]:
         """Return the checks, for people."""
-        return tuple(state.view(str(check), now) for check, state in self.checks.items())
+        views = (state.view(str(check), now) for check, state in self.checks.items())
+        return tuple(replace(view, node=self.config.node) for view in views)

@@ -8,6 +8,8 @@ other members keep the address on their interfaces, but their answers for it do 
 
 Nodes that are no members learn the owner as well, so that they lead their own stations to it and to nobody
 else.
+
+For members that run tinc's daemon another node does all this, their guardian (`pytinc.vip.wards`).
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ from pytinc.vip.members import FAR_RECORD_LIFE, HAND_OVER_TIME, READY, RECORD_LI
 from pytinc.vip.own_member import OwnMember
 from pytinc.vip.sharing import Sharing
 from pytinc.vip.views import MemberState, MemberView, PolicyView, TransitionView, VirtualIpView
+from pytinc.vip.wards import Wards
+from pytinc.wire import neighbour
 from pytinc.wire.vip_record import NO_HOLDER, Entry, EntryState, MemberRecord, parse_record, portions
 from pytinc.wire.virtual_ip import DEFAULT_INTERVAL, Balance, Check, VirtualIP
 
@@ -58,6 +62,8 @@ NEWS_PAUSE: Final = 0.1
 """... and others together after so many seconds: a node may send records as fast as it can."""
 RIVAL_REST: Final = 1.0
 """Seconds between two announcements that answer another member's lower claim."""
+REMINDER: Final = 10.0
+"""Seconds between two announcements of the owner to all, where hosts of C members answer as well."""
 LONE_TIME: Final = 30.0
 """Seconds after which it is not because this node was cut off that it took over, if it seemed connected: the
 pings of meta connections would have shown that."""
@@ -97,6 +103,9 @@ class Leader(Protocol):
     def is_gone(self, node: str) -> bool:
         """Tell whether a node is silent, and does not answer over meta connections either."""
 
+    def find_holders(self, record: AddressRecord, now: float) -> None:
+        """Ask who has an address."""
+
 
 class Policy:
     """All addresses with members."""
@@ -106,6 +115,7 @@ class Policy:
         self._leader = leader
         self._addresses: dict[bytes, Address] = {}
         self._own: dict[bytes, OwnMember] = {}
+        self._wards = Wards(core, self._is_there)
         self._announcing = Announcing(core)
         self.sharing = Sharing(core, self._announcing)
         self._boot = core.nonce()
@@ -128,8 +138,8 @@ class Policy:
     # -- life --
 
     def configure(self, virtual_ips: Sequence[VirtualIP], now: float) -> None:
-        """Take over the addresses of which this node is a member."""
-        wanted = {config.address: config for config in virtual_ips}
+        """Take over the addresses of which this node is a member, or guardian of a member."""
+        wanted = {config.address: config for config in virtual_ips if config.node is None}
         for address in self._own.keys() - wanted.keys():
             self._leave(address, now)
         for address, config in wanted.items():
@@ -137,27 +147,64 @@ class Policy:
             if own is not None:
                 own.reconfigure(config)
                 continue
-            self._own[address] = OwnMember(config, now)
-            self._addresses.setdefault(address, Address(address)).life = RECORD_LIFE
-            self._core.table.use(address, now).has_members = True
+            own = self._own[address] = OwnMember(config, now)
+            own.id = self._core.my_id
+            self._addresses.setdefault(address, Address(address)).others.pop(self._core.me, None)
             self._has_changed = True
         for address, own in self._own.items():
             own.permitted = self._core.mesh.may_hold(self._core.me, address, now)
-        self._removed = [entry for entry in self._removed if entry.address not in wanted]
+        self._configure_wards(virtual_ips, now)
+        for address, known in self._addresses.items():
+            takes_part = self._takes_part(address)
+            known.life = RECORD_LIFE if takes_part else FAR_RECORD_LIFE
+            if not takes_part:
+                self.sharing.forget(address)
+            else:
+                self._core.table.use(address, now).has_members = True
+        kept = {(entry.address, entry.member) for entry in self._entries()}
+        self._removed = [each for each in self._removed if (each.address, each.member) not in kept]
         self._change(now)
         self.update(now)
 
     def _leave(self, address: bytes, now: float) -> None:
         own = self._own.pop(address)
-        self._announcing.stop(address)
-        self.sharing.forget(address)
-        self._addresses[address].life = FAR_RECORD_LIFE
         entry = Entry(
             address, EntryState.REMOVED, own.config.priority, NO_HOLDER, self._addresses[address].claim
         )
         self._removed.append(entry)
         if own.serving:
             self._serve(address, own, serving=False, reason="no longer configured")
+
+    def _configure_wards(self, virtual_ips: Sequence[VirtualIP], now: float) -> None:
+        for node, entry in self._wards.configure(virtual_ips, now):
+            self._removed.append(entry)
+            said = self._addresses[entry.address].others.get(node)
+            if said is not None and said.guardian == self._core.me:
+                del self._addresses[entry.address].others[node]
+        for address in self._wards.addresses():
+            self._addresses.setdefault(address, Address(address))
+
+    def _takes_part(self, address: bytes) -> bool:
+        return address in self._own or bool(self._wards.of(address))
+
+    def _concerned(self) -> set[bytes]:
+        """Return the addresses of which this node is a member, or guardian of a member."""
+        return {*self._own, *self._wards.addresses()}
+
+    def _parts(self, known: Address) -> dict[str, OwnMember]:
+        """Return the members of an address for which this node speaks: itself and wards, by name."""
+        parts: dict[str, OwnMember] = {}
+        if known.address in self._own:
+            parts[self._core.me] = self._own[known.address]
+        for node, ward in self._wards.of(known.address).items():
+            said = known.others.get(node)
+            if said is not None and said.guardian == self._core.me:
+                parts[node] = ward
+        return parts
+
+    def _listeners(self) -> list[OwnMember]:
+        """Return all members for which this node speaks, or may come to speak."""
+        return [*self._own.values(), *self._wards]
 
     def drain(self, now: float, *, on: bool) -> None:
         """Serve nothing, or serve again."""
@@ -223,7 +270,7 @@ class Policy:
         known, text = self._addresses.get(address), address_text(address)
         if known is None:
             raise PolicyError(f"{text} is no virtual IP with members")
-        if address not in self._own:
+        if not self._takes_part(address):
             raise PolicyError(f"{self._core.me} is no member of {text}; {advice}")
         return known
 
@@ -253,19 +300,31 @@ class Policy:
         return True
 
     def _hear(self, node: str, node_id: bytes, entry: Entry, record: MemberRecord, now: float) -> bool:
+        about, guardian = self._subject(node, node_id, entry, now)
+        if about is None:
+            return False
         known = self._addresses.get(entry.address)
-        if known is None:
-            if entry.state is EntryState.REMOVED or not self._has_room(node):
+        if known is None or about not in known.others:
+            if entry.state is EntryState.REMOVED or not self._has_room(node, known):
                 return False
-            known = self._addresses[entry.address] = Address(entry.address)
-        is_new = node not in known.others
-        if not known.hear(node, node_id, entry, record.boot, record.sequence, now):
+            known = self._addresses.setdefault(entry.address, Address(entry.address))
+        is_new = about not in known.others
+        if not known.hear(
+            about,
+            node_id if guardian is None else entry.member,
+            entry,
+            record.boot,
+            record.sequence,
+            now,
+            guardian=guardian,
+            is_alive=self._is_there,
+        ):
             return False
         if any(entry.mac):
             shared = self._core.table.use(entry.address, now)
             shared.has_members = True
             shared.add_holder(entry.mac, now)
-        if is_new and entry.address in self._own:
+        if is_new and self._takes_part(entry.address):
             # It has just come, and knows nothing of us.
             self._told[node] = -math.inf
             self._next_update = min(self._next_update, now)
@@ -273,20 +332,36 @@ class Policy:
             self._answer_rival(known, now)
         return True
 
-    def _has_room(self, node: str) -> bool:
-        """Tell whether a node may bring one more address."""
-        brought = sum(node in known.others for known in self._addresses.values())
-        return len(self._addresses) < MAX_ADDRESSES and brought < MAX_ADDRESSES_OF_NODE
+    def _subject(self, node: str, node_id: bytes, entry: Entry, now: float) -> tuple[str | None, str | None]:
+        """Return the member that an entry is about, None if it is not to be believed, and its guardian."""
+        core = self._core
+        if entry.member in (NO_HOLDER, node_id):
+            return node, None
+        about = core.mesh.name_of(entry.member)
+        if about is None or (about == core.me and entry.address in self._own):
+            return None, None  # unknown here, or one who knows better
+        return (about if core.mesh.may_hold(about, entry.address, now) else None), node
+
+    def _has_room(self, node: str, known: Address | None) -> bool:
+        """Tell whether a node may bring one more member, itself or a ward, and perhaps one more address."""
+        brought = sum(
+            (said.guardian or name) == node
+            for each in self._addresses.values()
+            for name, said in each.others.items()
+        )
+        has_room = known is not None or len(self._addresses) < MAX_ADDRESSES
+        return has_room and brought < MAX_ADDRESSES_OF_NODE
 
     def _answer_rival(self, known: Address, now: float) -> None:
         """Another member serves under a lower claim, and does not know ours: tell it, and the clients."""
         if now - known.rival_answered < RIVAL_REST:
             return
         known.rival_answered = now
-        if known.address in self._own:
+        if self._takes_part(known.address):
             self._change(now)
-        if known.claim.holder == self._core.my_id:
-            self._announce(known.address, now)
+        speaking = self._speaking(known)
+        if speaking is not None:
+            self._announce(known.address, speaking, now)
 
     def reachability(self, node: str, now: float, *, reachable: bool) -> None:
         """A node joined the graph, or left it."""
@@ -295,8 +370,8 @@ class Policy:
             self._next_warm = now
             self._welcome(node, now)
             self.sharing.came_back(node, now)
-            for own in self._own.values():
-                own.contact(now)
+            for part in self._listeners():
+                part.contact(now)
             if self._was_alone:
                 self._come_back(now)
         elif self._core.mesh.is_alone():
@@ -319,19 +394,23 @@ class Policy:
                 own.listen_again(now)
             known.before_alone = None
 
-    def checked(self, address: bytes, check: Check, outcome: Outcome, now: float) -> None:
-        """Take the result of a health check."""
-        own = self._own.get(address)
-        if own is not None:
-            own.feed(check, outcome, now)
+    def checked(self, key: tuple[bytes, str | None], check: Check, outcome: Outcome, now: float) -> None:
+        """Take the result of a health check; ``key`` as `VirtualIP.key`."""
+        part = self._part(key)
+        if part is not None:
+            part.feed(check, outcome, now)
             self.update(now)
 
-    def next_check(self, address: bytes, check: Check) -> float:
+    def next_check(self, key: tuple[bytes, str | None], check: Check) -> float:
         """Return in how many seconds a check is to run again; one that was removed will not for long."""
-        own = self._own.get(address)
-        if own is None or check not in own.checks:
+        part = self._part(key)
+        if part is None or check not in part.checks:
             return DEFAULT_INTERVAL
-        return own.checks[check].next_run(own.config.interval)
+        return part.checks[check].next_run(part.config.interval)
+
+    def _part(self, key: tuple[bytes, str | None]) -> OwnMember | None:
+        address, node = key
+        return self._own.get(address) if node is None else self._wards.of(address).get(node)
 
     def present(self, address: bytes, now: float, *, present: bool) -> None:
         """The own host has the address, or does not."""
@@ -349,9 +428,10 @@ class Policy:
 
     def _present(self, known: Address, now: float) -> list[Member]:
         """Return the other members that can be reached."""
-        return known.present(
-            lambda node: self._core.mesh.is_reachable(node) and not self._leader.is_gone(node), now
-        )
+        return known.present(self._is_there, now)
+
+    def _is_there(self, node: str) -> bool:
+        return self._core.mesh.is_reachable(node) and not self._leader.is_gone(node)
 
     def _all(self, known: Address, now: float) -> list[Member]:
         members = self._present(known, now)
@@ -366,7 +446,7 @@ class Policy:
                     config.priority,
                     config.balance,
                     config.weight,
-                    self._own_mac(known.address) or NO_HOLDER,
+                    self._mac(known, self._core.me) or NO_HOLDER,
                 )
             )
         return members
@@ -379,66 +459,132 @@ class Policy:
 
     def _note_updated(self, now: float) -> None:
         self._core.governed = {
-            address: Governed(known.owner, known.serving, known.balanced)
+            address: self._governed(known)
             for address, known in self._addresses.items()
-            if known.others or address in self._own
+            if self._is_governed(known, now)
         }
         self._next_update = self._find_next_update(now)
         if any(now < known.doubted + DOUBT_TIME_OF_RECORDS for known in self._addresses.values()):
             self._next_update = min(self._next_update, now + DOUBT_INTERVAL)
 
+    def _is_governed(self, known: Address, now: float) -> bool:
+        """Tell whether members decide who serves: without any word of them, it is a shared address again."""
+        return known.address in self._own or known.is_heard(now)
+
+    def _governed(self, known: Address) -> Governed:
+        quiet = {node for node, said in known.others.items() if said.guardian is None}
+        if known.address in self._own:
+            quiet.add(self._core.me)
+        return Governed(known.owner, known.serving, known.speaker, frozenset(quiet), known.balanced)
+
     def _update(self, known: Address, reason: Reason | None, now: float) -> None:
         core, own = self._core, self._own.get(known.address)
-        before, was_balanced = known.owner, known.balanced
+        before = known.owner
         if own is not None:
             self._set_state(known, own, now)
-        members = self._all(known, now)
-        if own is None:
+        self._speak(known, now)
+        members, parts = self._all(known, now), self._parts(known)
+        if not self._takes_part(known.address):
             known.follow({member.node for member in members})
         owner, holder = known.choose(members), core.mesh.name_of(known.claim.holder)
-        if own is not None:
-            self._set_hears_holder(known, own, members, owner, now)
+        for part in parts.values():
+            self._set_hears_holder(known, part, members, owner, now)
         if self._is_out_of_earshot(known, holder, members, now):
             owner = holder
-        elif now < known.vouched_until and known.claim.holder != core.my_id:
+        elif now < known.vouched_until and all(known.claim.holder != part.id for part in parts.values()):
             # Without word of the holder: we have just met those who know it.
-            owner = holder if owner == core.me else owner
-        elif owner == core.me and self._may_be_cut_off(holder):
+            owner = holder if owner in parts else owner
+        elif owner in parts and self._may_be_cut_off(holder):
             # Not before the graph knows, or others are heard again; then the holder may be, a little later.
             owner, known.doubted = holder, now
-        elif owner == core.me and holder is not None and now < self._end_of_doubt(known, holder):
+        elif owner in parts and holder is not None and now < self._end_of_doubt(known, holder):
             owner = holder
+        eager = self._preempting(known, parts, owner, members, now)
+        if eager is not None:
+            owner, reason = eager, Reason("preempt", "it has a higher priority")
+            parts[eager].preempts(now)
+        if owner in parts and known.claim.holder != parts[owner].id:
+            if owner == core.me and len(members) == 1 and known.claim.holder != NO_HOLDER:
+                known.before_alone, known.taken_at = known.claim, now
+            known.take_over(parts[owner].id, parts[owner].config.priority)
+            self._change(now)
         if own is not None:
-            if owner != core.me and self._preempts(known, own, owner, now):
-                owner, reason = core.me, Reason("preempt", "it has a higher priority")
-            if owner == core.me and known.claim.holder != core.my_id:
-                if len(members) == 1 and known.claim.holder != NO_HOLDER:
-                    known.before_alone, known.taken_at = known.claim, now
-                known.take_over(core.my_id, own.config.priority)
-                self._change(now)
             self._set_state(known, own, now)
+        self._speak(known, now)
         members = self._all(known, now)
         if owner != before:
             reason = reason or self._reason(known, before, owner)
-        if known.set_owner(owner, members):
-            core.governed[known.address] = Governed(owner, known.serving, known.balanced)
+        is_new = known.set_owner(owner, members)
+        governed = self._governed(known) if self._is_governed(known, now) else None
+        if is_new or core.governed.get(known.address) != governed:
+            core.governed.pop(known.address, None)
+            if governed is not None:
+                core.governed[known.address] = governed
             self._has_changed = True
         if owner != before and reason is not None:
             former = None if before is None or owner != core.me else known.others.get(before)
             known.former = None if former is None else (former.id, now + HAND_OVER_TIME)
             self._tell(known, before, reason, now)
-            if own is not None:
-                own.ready_since = now
+            for part in parts.values():
+                part.ready_since = now
         if own is not None:
             self._set_serving(known, own, "" if reason is None else reason.text, now)
+        self._set_speaking(known, now)
+        if self._takes_part(known.address):
             self.sharing.update(known, members, now)
-            if was_balanced and not known.balanced and own.serving:
-                self._announce(known.address, now)
         record = core.table.get(known.address)
         if known.balanced or record is None:
             return  # whoever gives the clients out tells them
         if owner not in (before, None, core.me) and owner is not None:
             self._leader.owner_changed(record, before, owner, now)
+
+    def _speak(self, known: Address, now: float) -> None:
+        """Say what is to be said of our wards."""
+        if self._wards.speak(known, now):
+            self._change(now)
+        record = self._core.table.get(known.address)
+        if record is not None and self._wards.needs_look(known.address, now):
+            self._leader.find_holders(record, now)
+
+    def _speaking(self, known: Address) -> str | None:
+        """Return the member that serves and for which this node speaks: itself, or a ward."""
+        return next(
+            (
+                node
+                for node, part in self._parts(known).items()
+                if part.id == known.claim.holder and part.state not in UNFIT
+            ),
+            None,
+        )
+
+    def _set_speaking(self, known: Address, now: float) -> None:
+        """Tell the clients of the one member that serves now, if it is ours to tell them."""
+        node = None if known.balanced else self._speaking(known)
+        # The MAC address of a ward may change; of our own host the first one will do.
+        speaks_of = (
+            None if node is None else (node, None if node == self._core.me else self._mac(known, node))
+        )
+        if speaks_of == known.speaks_of:
+            self._remind(known, node, now)
+            return
+        known.speaks_of, known.announced = speaks_of, now
+        if node is None:
+            self._announcing.stop(known.address)
+        else:
+            self._announce(known.address, node, now)
+
+    def _remind(self, known: Address, node: str | None, now: float) -> None:
+        """Announce the owner again now and then, where other hosts answer as well.
+
+        We may have missed the question of a client that believes one of them.
+        """
+        record = self._core.table.get(known.address)
+        if node is None or record is None or now < known.announced + REMINDER:
+            return
+        mac = self._mac(known, node)
+        if mac is not None and self._core.is_contested(record):
+            known.announced = now
+            self._core.send(neighbour.announcement(mac, known.address))
 
     def _is_out_of_earshot(
         self, known: Address, holder: str | None, members: Sequence[Member], now: float
@@ -504,9 +650,9 @@ class Policy:
         if serving is own.serving:
             return
         self._serve(known.address, own, serving=serving, reason=reason)
-        if serving:
-            self._announce(known.address, now)
-        else:
+        if known.balanced and serving:
+            self.sharing.tell_all(known.address, now)
+        elif known.balanced:
             self._announcing.stop(known.address)
 
     def _serve(self, address: bytes, own: OwnMember, *, serving: bool, reason: str) -> None:
@@ -526,14 +672,20 @@ class Policy:
             )
         )
 
-    def _preempts(self, known: Address, own: OwnMember, owner: str | None, now: float) -> bool:
-        holder = known.others.get(owner or "")
-        return (
-            holder is not None
-            and not known.claim.frozen
-            and holder.entry.priority < own.config.priority
-            and now >= own.preemption_due()
-        )
+    @staticmethod
+    def _preempting(
+        known: Address, parts: dict[str, OwnMember], owner: str | None, members: Sequence[Member], now: float
+    ) -> str | None:
+        """Return the best member of ours that takes the address back from the owner; None if none does."""
+        present = {member.node: member.priority for member in members}
+        if owner not in present or known.claim.frozen:
+            return None
+        eager = [
+            node
+            for node, part in parts.items()
+            if present.get(node, 0) > present[owner] and now >= part.preemption_due()
+        ]
+        return max(eager, key=present.__getitem__, default=None)
 
     def _reason(self, known: Address, before: str | None, owner: str | None) -> Reason:
         """Return why another node serves."""
@@ -569,8 +721,9 @@ class Policy:
             level = 0 if own is not None else 2
             self._core.log(level, "notice", f"{text}: {known.owner} serves; {reason.text}")
 
-    def _announce(self, address: bytes, now: float) -> None:
-        record, mac = self._core.table.get(address), self._own_mac(address)
+    def _announce(self, address: bytes, node: str, now: float) -> None:
+        """Tell the clients who serves; it is ``node``, for which this node speaks, or they are shared."""
+        record, mac = self._core.table.get(address), self._mac(self._addresses[address], node)
         if self._addresses[address].balanced:
             self.sharing.tell_all(address, now)
         elif record is not None and mac is not None:
@@ -579,27 +732,28 @@ class Policy:
 
     def _welcome(self, node: str, now: float) -> None:
         """Tell the clients of a node that has just come who serves: they may have heard nothing for long."""
-        for address, own in self._own.items():
-            record, mac = self._core.table.get(address), self._own_mac(address)
-            shared = self._addresses[address].balanced
-            if own.serving and not shared and record is not None and mac is not None:
+        for known in self._addresses.values():
+            speaking, record = self._speaking(known), self._core.table.get(known.address)
+            mac = None if speaking is None or known.balanced else self._mac(known, speaking)
+            if record is not None and mac is not None:
                 self._announcing.welcome(record, mac, node, now)
 
-    def _own_mac(self, address: bytes) -> bytes | None:
-        record = self._core.table.get(address)
-        own = set() if record is None else self._core.own_holders(record)
-        return min(own, default=self._core.mesh.own_mac())
+    def _mac(self, known: Address, node: str) -> bytes | None:
+        """Return the MAC address of a member for which this node speaks."""
+        record = self._core.table.get(known.address)
+        mac = None if record is None else self._core.mac_of(record, node)
+        return self._core.mesh.own_mac() if mac is None and node == self._core.me else mac
 
     # -- records --
 
     def _change(self, now: float) -> None:
         """Tell all nodes what is new, several times."""
-        if self._own or self._removed:
+        if self._listeners() or self._removed:
             self._repeats = [now + delay for delay in REPEATS]
             self._next_update = min(self._next_update, now)
 
     def _send_due(self, now: float) -> None:
-        if not (self._own or self._removed):
+        if not (self._listeners() or self._removed):
             return
         to_all = bool(self._repeats) and now >= self._repeats[0]
         self._repeats = [due for due in self._repeats if now < due]
@@ -613,8 +767,8 @@ class Policy:
         if not targets:
             return
         if any(node not in self._told for node in targets):
-            for own in self._own.values():
-                own.contact(now)
+            for part in self._listeners():
+                part.contact(now)
         payloads = self._make_records()
         for node in targets:
             self._told[node] = now
@@ -623,15 +777,20 @@ class Policy:
             self._removed.clear()
 
     def _make_records(self) -> list[bytes]:
-        entries = [self._entry(address, own) for address, own in self._own.items()]
         payloads = []
-        for portion in portions([*entries, *self._removed]):
+        for portion in portions([*self._entries(), *self._removed]):
             self._sequence += 1
             payloads.append(MemberRecord(self._boot, self._sequence, portion).pack())
         return payloads
 
+    def _entries(self) -> list[Entry]:
+        entries = [self._entry(address, own) for address, own in self._own.items()]
+        for address in self._wards.addresses():
+            entries += self._wards.entries(self._addresses[address])
+        return entries
+
     def _entry(self, address: bytes, own: OwnMember) -> Entry:
-        mac = self._own_mac(address) or NO_HOLDER
+        mac = self._mac(self._addresses[address], self._core.me) or NO_HOLDER
         config = own.config
         return Entry(
             address,
@@ -645,14 +804,21 @@ class Policy:
         )
 
     def _common_members(self) -> set[str]:
-        return {node for address in self._own for node in self._addresses[address].others}
+        """Return those with whom this node has an address in common: members, and guardians of members."""
+        found = {
+            name
+            for address in self._concerned()
+            for node, said in self._addresses[address].others.items()
+            for name in (node, said.guardian)
+        }
+        return {name for name in found if name not in (None, self._core.me)}
 
     # -- time --
 
     def next_deadline(self) -> float:
         """Return when `tick` has something to do."""
         parts = self._announcing.next_deadline(), self.sharing.next_deadline()
-        warm = self._next_warm if self._own else math.inf
+        warm = self._next_warm if self._listeners() else math.inf
         return min(self._next_update, warm, *parts, *self._repeats[:1])
 
     def tick(self, now: float) -> None:
@@ -660,31 +826,27 @@ class Policy:
         if now >= self._next_update:
             self._wait_for_strangers(now)
             self.update(now)
-        if self._own and now >= self._next_warm:
+        if self._listeners() and now >= self._next_warm:
             self._next_warm = now + WARM_INTERVAL
-            self._core.actions += [
-                KeepWarm(node) for node in sorted(self._core.mesh.possible_members(self._own))
-            ]
+            possible = self._core.mesh.possible_members(self._concerned())
+            self._core.actions += [KeepWarm(node) for node in sorted(possible)]
         self._send_due(now)
         self._announcing.tick(now)
         self.sharing.tick(now)
 
     def _wait_for_strangers(self, now: float) -> None:
         """Listen a little longer, as long as it is not known of all nodes whether they are members."""
-        starting = [own for own in self._own.values() if own.state is EntryState.INIT]
+        starting = [part for part in self._listeners() if now < part.init_until]
         mesh = self._core.mesh
-        if starting and any(mesh.is_stranger(node) for node in mesh.possible_members(self._own)):
-            for own in starting:
-                own.contact(now)
+        if starting and any(mesh.is_stranger(node) for node in mesh.possible_members(self._concerned())):
+            for part in starting:
+                part.contact(now)
 
     def _find_next_update(self, now: float) -> float:
         dues = [known.next_expiry(now) for known in self._addresses.values()]
-        if self._own:
-            dues.append(now + INTERVAL)
-        for own in self._own.values():
-            dues += [due for due in (own.init_until, own.preemption_due()) if due > now]
-            if own.state is EntryState.INIT:
-                dues.append(now + INIT_INTERVAL)
+        for part in self._listeners():
+            dues += [due for due in (part.init_until, part.preemption_due()) if due > now]
+            dues.append(now + (INIT_INTERVAL if now < part.init_until else INTERVAL))
         dues += [known.vouched_until for known in self._addresses.values() if known.vouched_until > now]
         return max(min(dues, default=math.inf), now + LEAST_INTERVAL)
 
@@ -692,7 +854,7 @@ class Policy:
         """Forget what is over."""
         for address, known in list(self._addresses.items()):
             known.prune(now, MEMORY)
-            if not known.others and address not in self._own:
+            if not known.others and not self._takes_part(address):
                 del self._addresses[address]
                 self._core.governed.pop(address, None)
                 record = self._core.table.get(address)
@@ -742,6 +904,10 @@ class Policy:
                 found[address] = present[known.former[0]], known.former[1]
         return found
 
+    def answered(self, record: AddressRecord) -> frozenset[bytes] | None:
+        """Return the clients that our host answers for an address; None: it is not asked to choose."""
+        return self.sharing.answered(record) if record.address in self._own else None
+
     def watched(self) -> set[str]:
         """Return the nodes whose silence matters to us as a member.
 
@@ -761,6 +927,7 @@ class Policy:
     def _view_of(self, known: Address, now: float) -> VirtualIpView:
         own, record = self._own.get(known.address), self._core.table.get(known.address)
         alive = {member.node for member in self._present(known, now)}
+        checked = [*([own] if own is not None else []), *self._wards.of(known.address).values()]
         members = [
             MemberView(
                 node,
@@ -771,6 +938,7 @@ class Policy:
                 said.entry.balance.word,
                 said.entry.weight,
                 self.sharing.clients_of(known.address, said.id),
+                guardian=said.guardian,
             )
             for node, said in known.others.items()
         ]
@@ -796,7 +964,7 @@ class Policy:
             known.claim.frozen,
             None if own is None else own.config.preempt,
             tuple(sorted(members, key=lambda member: (-member.priority, member.node))),
-            () if own is None else own.check_views(now),
+            tuple(view for part in checked for view in part.check_views(now)),
             0 if record is None else len(record.clients),
             tuple(
                 TransitionView(
@@ -809,4 +977,5 @@ class Policy:
             ),
             tuple(sorted(known.counts.items())),
             known.balance.word,
+            0.0 if own is None else max(own.held_until - now, 0.0),
         )

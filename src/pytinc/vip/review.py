@@ -247,6 +247,7 @@ class Review:
             self._answered(shared),
             moves.gone,
             self._absent(shared),
+            self._answering(),
             frozenset(senders),
             self._policy.taken_over(now),
             in_use,
@@ -256,7 +257,7 @@ class Review:
 
     def _answered(self, shared: list[AddressRecord]) -> dict[bytes, frozenset[bytes]]:
         """Return to whom our host answers for the addresses whose clients are shared."""
-        found = ((record.address, self._policy.sharing.answered(record)) for record in shared)
+        found = ((record.address, self._policy.answered(record)) for record in shared)
         return {address: clients for address, clients in found if clients is not None}
 
     def _absent(self, shared: list[AddressRecord]) -> frozenset[bytes]:
@@ -268,6 +269,17 @@ class Review:
             for mac in record.holders
             if core.mesh.owner(mac) in core.left or not core.may_serve(record.address, core.mesh.owner(mac))
         )
+
+    def _answering(self) -> dict[bytes, frozenset[str]]:
+        """Return the nodes whose hosts are believed, for each address that a member serves.
+
+        The nodes of other members keep the answers of their hosts, but tinc's daemon does not.
+        """
+        return {
+            address: governed.serving | governed.quiet
+            for address, governed in self._core.governed.items()
+            if governed.owner is not None
+        }
 
     def _note_use(self, record: AddressRecord, in_use: dict[bytes, bytes], now: float) -> None:
         """Note the holder that our stations use; `NO_HOLDER` if it is not the same for all."""

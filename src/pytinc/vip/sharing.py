@@ -39,7 +39,7 @@ CYCLE_STEP: Final = 1.0
 
 
 class _Book:
-    """One address of which this node is a member, and whose clients are shared."""
+    """One address of which this node, or a ward of it, is a member, and whose clients are shared."""
 
     def __init__(self, known: Address, now: float) -> None:
         self.known = known
@@ -75,7 +75,7 @@ class _Book:
 
 
 class Sharing:
-    """All addresses of which this node is a member, and whose clients are shared."""
+    """All addresses of which this node, or a ward of it, is a member, and whose clients are shared."""
 
     def __init__(self, core: Core, announcing: Announcing) -> None:
         self._core = core
@@ -96,13 +96,15 @@ class Sharing:
         serving = {
             member.id: member for member in members if member.node in known.serving and any(member.mac)
         }
-        leads = known.owner == self._core.me
+        leads = known.speaker == self._core.me
         if book.leads and not leads:
             self._announcing.stop(known.address)
         changed = leads and (not book.leads or serving.keys() != book.serving.keys())
         book.leads, book.serving = leads, serving
         followers = frozenset(
-            node for node, said in known.others.items() if said.entry.claim.holder == known.claim.holder
+            said.guardian or node
+            for node, said in known.others.items()
+            if said.entry.claim.holder == known.claim.holder
         )
         if leads and not followers <= book.followers:
             book.tell(record.clients, REPEATS)
@@ -260,7 +262,7 @@ class Sharing:
         if book is None:
             raise PolicyError(f"one member serves all clients of {text}: its balance is failover")
         if not book.leads:
-            raise PolicyError(f"{book.known.owner or 'nobody'} gives the clients of {text} their members")
+            raise PolicyError(f"{book.known.speaker or 'nobody'} gives the clients of {text} their members")
         record = self._core.table.use(address, now)
         clients = [(mac, client.member) for mac, client in record.clients.items() if client.member]
         weights = {node_id: member.weight for node_id, member in book.serving.items()}
@@ -272,7 +274,7 @@ class Sharing:
         """Take an assignment record of another node; tell whether it counts. DecodeError if malformed."""
         told = parse_assignments(payload)
         book = self._books.get(told.address)
-        if book is None or book.known.owner != node:
+        if book is None or book.known.speaker != node:
             return False
         if book.known.claim[:2] != (told.term, told.holder):
             return False  # our owner is not its own yet, or not any more
@@ -320,7 +322,7 @@ class Sharing:
                 if times > 1:
                     book.fresh[mac] = times - 1  # behind the others
         claim = book.known.claim
-        targets = sorted(set(self._core.mesh.record_peers()).intersection(book.known.others))
+        targets = sorted(set(self._core.mesh.record_peers()).intersection(book.known.speakers))
         for portion in portions(len(record.address), assigned):
             self._sequence += 1
             payload = AssignmentRecord(

@@ -186,11 +186,13 @@ class MemberView:
     """How many clients it has, if they are shared and this node is a member."""
     flows: int | None = None
     """How many flows of this node's own stations it has, if flows are shared."""
+    guardian: str | None = None
+    """The node that speaks for it; None: it speaks for itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckView:
-    """A health check of this node."""
+    """A health check that this node runs."""
 
     text: str
     """As configured."""
@@ -202,6 +204,8 @@ class CheckView:
     """How long the last run took."""
     since_s: float | None
     """Seconds since the result changed last."""
+    node: str | None = None
+    """The ward that it looks at; None: the own node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +246,8 @@ class VirtualIpView:
     ``silent``, ``check``, ``drain``, and how often."""
     balance: str = Balance.FAILOVER.word
     """How the clients are shared: as the owner is configured."""
+    held_s: float = 0.0
+    """Seconds for which this node preempts nobody, because it has done so too often."""
 
 
 @dataclass(frozen=True, slots=True)

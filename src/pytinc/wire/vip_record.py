@@ -1,15 +1,19 @@
 """Member records: what the members of virtual addresses tell other pytinc nodes about themselves.
 
+Guardians tell the same about members that run tinc's daemon.
+
 A record travels as the payload of a probe between two nodes, so it is sealed and authentic, and its sender is
 known. C nodes never get one (docs/protocol.md, "Member records"). Layout, all numbers big-endian::
 
     kind = 3 (1) | version = 2 (1) | boot (4) | sequence (4) | count (1) | count entries
 
     entry: length of the address, 4 or 16 (1) | address | state (1) | priority (1) | flags (1) | MAC (6)
-           | term (4) | priority of the holder (1) | holder (6) | weight (1)
+           | term (4) | priority of the holder (1) | holder (6) | weight (1) | member (6)
 
 *boot* is a random number that a node draws when it starts, *sequence* counts its records since then. *holder*
 is the id of the node that holds the address as the sender knows it, and *term* how often that has changed.
+*member* is the id of the node that the entry is about if the sender is its guardian, and zero if the sender
+speaks for itself.
 """
 
 from __future__ import annotations
@@ -36,7 +40,7 @@ _BALANCE_SHIFT: Final = 2
 _BALANCE: Final = 3 << _BALANCE_SHIFT
 _TERMS: Final = MAX_TERM + 1
 _HEADER: Final = struct.Struct(">BBIIB")
-_ENTRY: Final = struct.Struct(">BBB6sIB6sB")
+_ENTRY: Final = struct.Struct(">BBB6sIB6sB6s")
 _SIZES: Final = (4, 16)
 
 
@@ -82,7 +86,7 @@ class Claim(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What a member says about one address."""
+    """What a member, or its guardian, says about one address."""
 
     address: bytes
     """4 or 16 bytes."""
@@ -96,7 +100,9 @@ class Entry:
     balance: Balance = Balance.FAILOVER
     """How the sender wants the clients to be shared."""
     weight: int = DEFAULT_WEIGHT
-    """The sender's share."""
+    """The member's share."""
+    member: bytes = NO_HOLDER
+    """Id of the node that this is about, if the sender is its guardian; `NO_HOLDER`: the sender itself."""
 
     @property
     def size(self) -> int:
@@ -108,7 +114,8 @@ class Entry:
         term, holder, priority, frozen = self.claim
         flags = (_FROZEN if frozen else 0) | (_HEARS if self.hears_holder else 0)
         flags |= self.balance << _BALANCE_SHIFT
-        rest = _ENTRY.pack(self.state, self.priority, flags, self.mac, term, priority, holder, self.weight)
+        numbers = (self.state, self.priority, flags, self.mac, term, priority, holder, self.weight)
+        rest = _ENTRY.pack(*numbers, self.member)
         return bytes((len(self.address),)) + self.address + rest
 
 
@@ -163,11 +170,12 @@ def _parse_entry(payload: bytes, offset: int) -> tuple[Entry, int]:
     start = offset + 1 + size
     if size not in _SIZES or start + _ENTRY.size > len(payload):
         raise DecodeError("a member record ends in the middle of an entry")
-    state, priority, flags, mac, term, rank, holder, weight = _ENTRY.unpack_from(payload, start)
+    state, priority, flags, mac, term, rank, holder, weight, member = _ENTRY.unpack_from(payload, start)
     balance = (flags & _BALANCE) >> _BALANCE_SHIFT
     if state > EntryState.ABSENT or not priority or not weight or balance > Balance.FLOW or mac[0] & 1:
         raise DecodeError("a member record with a wrong entry")
     claim = Claim(term, holder, rank, bool(flags & _FROZEN))
     address, hears_holder = payload[offset + 1 : start], bool(flags & _HEARS)
-    entry = Entry(address, EntryState(state), priority, mac, claim, hears_holder, Balance(balance), weight)
+    shares = Balance(balance), weight
+    entry = Entry(address, EntryState(state), priority, mac, claim, hears_holder, *shares, member)
     return entry, start + _ENTRY.size

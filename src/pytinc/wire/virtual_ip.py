@@ -6,6 +6,7 @@ its checks. See docs/virtual-ip.md, "Virtual IPs by policy".
 The text form has one line for each address. Blanks separate words; a value with blanks stands in quotes:
 
     line   = ADDRESS ["/" PREFIX] { key "=" value | check }
+    key    = "node" | "priority" | "preempt" | ...
     check  = "check=" ( "tcp:" [HOST ":"] PORT | URL { option } | "exec:" SCRIPT )
     option = "status=" LOWEST ["-" HIGHEST] | "text=" TEXT | "verify=" ( "yes" | "no" )
 
@@ -18,10 +19,12 @@ import enum
 import ipaddress
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 from pytinc.errors import DecodeError
+from pytinc.wire.names import is_valid_name
 
 DEFAULT_PRIORITY: Final = 100
 MAX_PRIORITY: Final = 254
@@ -112,7 +115,10 @@ Check: TypeAlias = TcpCheck | HttpCheck | ExecCheck
 
 @dataclass(frozen=True, slots=True)
 class VirtualIP:
-    """One line ``VirtualIP`` of ``tinc.conf``: this node may serve the address. Times are in seconds."""
+    """One line ``VirtualIP`` of ``tinc.conf``: this node may serve the address, or its ward may.
+
+    Times are in seconds.
+    """
 
     address: bytes
     """4 or 16 bytes."""
@@ -136,6 +142,14 @@ class VirtualIP:
     balance: Balance = Balance.FAILOVER
     weight: int = DEFAULT_WEIGHT
     """1 to 255: the share of clients or flows of this node, relative to the others."""
+    node: str | None = None
+    """The ward: a node that runs tinc's daemon, for which this node speaks as its guardian. None: this node
+    itself."""
+
+    @property
+    def key(self) -> tuple[bytes, str | None]:
+        """What no two lines have in common."""
+        return self.address, self.node
 
     @property
     def address_text(self) -> str:
@@ -159,6 +173,8 @@ def quote(text: str) -> str:
 def _words_of(virtual_ip: VirtualIP) -> Iterator[str]:
     full = virtual_ip.prefix == 8 * len(virtual_ip.address)
     yield virtual_ip.address_text + ("" if full else f"/{virtual_ip.prefix}")
+    if virtual_ip.node is not None:
+        yield f"node={virtual_ip.node}"
     if virtual_ip.priority != DEFAULT_PRIORITY:
         yield f"priority={virtual_ip.priority}"
     if virtual_ip.preempt is not None:
@@ -227,7 +243,52 @@ def parse_virtual_ip(text: str) -> VirtualIP:
         else:
             seen.add(key)
         virtual_ip = read(virtual_ip, value)
+    if virtual_ip.node is not None:
+        _check_ward(virtual_ip)
     return virtual_ip
+
+
+def _check_ward(virtual_ip: VirtualIP) -> None:
+    """Refuse what cannot be done for another node."""
+    if virtual_ip.manage:
+        raise DecodeError("manage=yes sets an address on this host, and not on that of another node")
+    for check in virtual_ip.checks:
+        host = _host_of(check)
+        if not isinstance(check, ExecCheck) and (host is None or host == virtual_ip.address):
+            raise DecodeError(
+                f"check={check} would look at whoever serves the address: name an address of "
+                f"{virtual_ip.node} itself"
+            )
+
+
+def _host_of(check: Check) -> str | bytes | None:
+    """Return the host that a check connects to: a name, or a packed address."""
+    from urllib.parse import urlsplit  # seldom needed
+
+    match check:
+        case TcpCheck(_, host):
+            text = host
+        case HttpCheck(url):
+            text = urlsplit(url).hostname
+        case ExecCheck():
+            return None
+    try:
+        return ipaddress.ip_address(text or "").packed
+    except ValueError:
+        return text
+
+
+def line_key(line: str) -> tuple[bytes, str | None]:
+    """Return the address and the node of a line, whatever else is in it; see `VirtualIP.key`.
+
+    Raises `DecodeError` if the line has no address.
+    """
+    first, *rest = _BLANKS.split(line, maxsplit=1)
+    node = None
+    with suppress(DecodeError):
+        for key, value in _assignments(rest[0] if rest else ""):
+            node = value if key == "node" else node
+    return _parse_place(first)[0], node
 
 
 def parse_address(text: str) -> bytes:
@@ -235,11 +296,6 @@ def parse_address(text: str) -> bytes:
     if len(_BLANKS.split(text)) != 1 or "/" in text:
         raise DecodeError(f"{text} is more than an address: a host file has neither prefix length nor keys")
     return _parse_place(text)[0]
-
-
-def address_of(line: str) -> bytes:
-    """Return the address of a line, whatever follows it. Raises `DecodeError` if there is none."""
-    return _parse_place(_BLANKS.split(line, maxsplit=1)[0])[0]
 
 
 def _parse_place(text: str) -> tuple[bytes, int]:
@@ -338,6 +394,12 @@ def _balance(text: str) -> Balance:
 
 
 # -- checks --
+
+
+def _node(text: str) -> str:
+    if not is_valid_name(text):
+        raise DecodeError(f"node is the name of a node, not {text}")
+    return text
 
 
 def _with_check(virtual_ip: VirtualIP, text: str) -> VirtualIP:
@@ -449,6 +511,7 @@ def _with_verify(virtual_ip: VirtualIP, text: str) -> VirtualIP:
 
 
 _KEYS: Final[dict[str, Callable[[VirtualIP, str], VirtualIP]]] = {
+    "node": lambda ip, text: replace(ip, node=_node(text)),
     "priority": lambda ip, text: replace(ip, priority=_integer("priority", text, 1, MAX_PRIORITY)),
     "preempt": lambda ip, text: replace(ip, preempt=_preempt(text)),
     "balance": lambda ip, text: replace(ip, balance=_balance(text)),

@@ -138,7 +138,7 @@ _pytinc() {
             elif [[ $command == [as]* && ${given[0],,} == virtualip && $last != "=" && $cur != "=" ]]; then
                 # bash makes three words of priority=5.
                 compopt -o nospace 2>/dev/null
-                _pytinc_offer "$cur" priority= preempt= balance= weight= check= status= text= verify= interval= timeout= rise= fall= manage=
+                _pytinc_offer "$cur" node= priority= preempt= balance= weight= check= status= text= verify= interval= timeout= rise= fall= manage=
             fi
             ;;
         info | disconnect)

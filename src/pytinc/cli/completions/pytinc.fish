@@ -249,7 +249,7 @@ complete -c pytinc -n '__pytinc_after graph digraph' -l svg -r -F -d 'Draw into 
 complete -c pytinc -n '__pytinc_after graph digraph' -l png -r -F -d 'Draw into a file'
 complete -c pytinc -n '__pytinc_first get set add del' -a '(__pytinc_variables)'
 complete -c pytinc -n __pytinc_has_value -a '(__pytinc_values)'
-complete -c pytinc -n __pytinc_has_address -a 'priority= preempt= balance= weight= check= status= text= verify= interval= timeout= rise= fall= manage='
+complete -c pytinc -n __pytinc_has_address -a 'node= priority= preempt= balance= weight= check= status= text= verify= interval= timeout= rise= fall= manage='
 complete -c pytinc -n '__pytinc_first info disconnect' -a '(__pytinc_nodes)'
 complete -c pytinc -n '__pytinc_first connect verify' -a '(__pytinc_hosts)'
 complete -c pytinc -n '__pytinc_command verify; and not __pytinc_first verify' -F
