@@ -594,6 +594,18 @@ def test_connections_that_did_not_begin_here_go_on_at_the_former_member() -> Non
     assert world.table.guard.uses, "the client uses our host all the same"
 
 
+@pytest.mark.parametrize(
+    "handed_over", [VIP, NEAR + VIP, bytes((10, 1, 1, 77))], ids=["all", "client", "other"]
+)
+def test_a_run_of_such_a_connection_goes_on_there_too(handed_over: bytes) -> None:
+    world = World(GuardTable(taken_over={handed_over: (FAR, NOW + 30)}))
+    run = [tcp_segment(0x10, 1)] * 12
+    world.datapath.forwarder.forward_run(world.b, frame_run(run), NOW, world.out)
+    got = world.take()
+    ours = handed_over.endswith(bytes((77,)))
+    assert (len(got["a"]), len(got["c"])) == ((12, 0) if ours else (0, 12))
+
+
 def test_no_connection_goes_back_to_where_it_came_from() -> None:
     world = World(GuardTable(taken_over={VIP: (NEAR, NOW + 30)}))
     segment = tcp_segment(0x10, 1)

@@ -11,15 +11,29 @@ Cold path: it lasts for half a minute.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pytinc.datapath.guard_table import GuardTable
 from pytinc.wire import flow
 from pytinc.wire.ethernet import ETHERTYPE, SOURCE
 from pytinc.wire.ip import DESTINATIONS, TCP_ACK, TCP_SYN
 
+if TYPE_CHECKING:
+    from pytinc.datapath.runs import FrameRun
+
 MAX_BEGUN: Final = 65_536
 """Connections that are remembered as ours; those that began first are forgotten first."""
+
+
+def may_be_handed_over(guard: GuardTable, run: FrameRun) -> bool:
+    """Tell whether frames of a run for our host may be for an address that was handed over to us."""
+    header = run.header
+    where = DESTINATIONS.get(header[ETHERTYPE])
+    if where is None:
+        return False
+    address = run.head[where]
+    is_handed_over = address in guard.taken_over or header[SOURCE] + address in guard.taken_over
+    return is_handed_over or not run.all_have_the_first(where)
 
 
 def former_member(guard: GuardTable, frame: bytes, now: float) -> bytes | None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from pytinc.datapath import flows
 from pytinc.datapath.delivery import Delivery
 from pytinc.datapath.guard import note_uses, screen
-from pytinc.datapath.hand_over import former_member
+from pytinc.datapath.hand_over import former_member, may_be_handed_over
 from pytinc.datapath.output import Output
 from pytinc.datapath.peer_slot import PeerSlot
 from pytinc.datapath.table import ForwardingTable
@@ -114,7 +114,8 @@ class Switch:
 
         See `pytinc.datapath.hand_over`.
         """
-        table, ours = self._table, list[bytes]()
+        table = self._table
+        ours: list[bytes] = []
         assert table.guard is not None
         for frame in frames:
             former = former_member(table.guard, frame, now)
@@ -164,7 +165,7 @@ class Switch:
                 if where is not None and not run.all_have_the_first(where):
                     return False
                 note_uses(guard, [run.head], now, out)
-            if guard.taken_over and owner is me and header[12:] in DESTINATIONS:
+            if guard.taken_over and owner is me and may_be_handed_over(guard, run):
                 return False
         if from_device:
             self._learn(header[SOURCE], now, out)
