@@ -47,12 +47,19 @@ def test_our_own_host_gets_none_and_its_mac_is_none_to_look_at() -> None:
     assert told == ((("alpha", ALPHA, 10),), frozenset((ALPHA,)), frozenset((ALPHA, BETA, GAMMA)))
 
 
-def test_a_draining_member_keeps_its_flows_and_one_in_trouble_does_not() -> None:
-    told = shares(
-        core("alpha"), member("alpha", ALPHA), member("beta", BETA, DRAIN), member("gamma", GAMMA, FAULT)
-    )
+@pytest.mark.parametrize("state", [DRAIN, FAULT])
+def test_a_member_that_drains_or_is_in_trouble_keeps_its_flows_and_gets_no_new_ones(
+    state: EntryState,
+) -> None:
+    told = shares(core("alpha"), member("alpha", ALPHA), member("beta", BETA, state))
     assert told.members == (("alpha", ALPHA, 10),)
     assert told.kept == {ALPHA, BETA}
+
+
+@pytest.mark.parametrize("state", [EntryState.INIT, EntryState.ABSENT])
+def test_a_member_that_cannot_serve_keeps_nothing(state: EntryState) -> None:
+    told = shares(core("alpha"), member("alpha", ALPHA), member("beta", BETA, state))
+    assert told.kept == {ALPHA}
 
 
 def test_a_silent_member_gets_none_whatever_it_says() -> None:

@@ -10,8 +10,7 @@ from collections.abc import Iterable, Mapping
 
 from pytinc.vip.actions import FlowShares
 from pytinc.vip.core import Core
-from pytinc.vip.members import READY, Member
-from pytinc.wire.vip_record import EntryState
+from pytinc.vip.members import UNFIT, Member
 
 
 def flow_shares(core: Core, addresses: Mapping[bytes, Iterable[Member]]) -> dict[bytes, FlowShares]:
@@ -30,11 +29,7 @@ def _shares(core: Core, address: bytes, members: Iterable[Member]) -> FlowShares
     holders = frozenset[bytes]() if record is None else frozenset(record.holders) - core.own_holders(record)
     return FlowShares(
         tuple((member.node, member.mac, member.weight) for member in there if member.node in serving),
-        frozenset(
-            member.mac
-            for member in there
-            if member.node in serving or member.state in READY or member.state is EntryState.DRAIN
-        ),
+        frozenset(member.mac for member in there if member.node in serving or member.state not in UNFIT),
         holders | {member.mac for member in there},
     )
 
