@@ -646,7 +646,7 @@ def test_hangup_reopens_the_log_and_reloads(network: Network) -> None:
 def test_an_alarm_dials_waiting_connections(network: Network) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    network.configure("ConnectTo = beta")
+    network.configure("ConnectTo = beta", "ConnectTo = gamma")  # two, so that the wait grows at once
     (network.base / "hosts" / "beta").write_text(f"Address = 127.0.0.1 {port}\n")
     daemon = network.start("-d1")
     for wait in (5, 10, 15, 20):  # again with the next one if the machine was too busy to tell

@@ -20,7 +20,7 @@ TEXTS = [
     (1, r"Trying to connect to gamma \(10\.99\.0\.3 port 655\)"),
     (1, r"Connected to gamma \(10\.99\.0\.3 port 655\)"),
     (1, r"Could not connect to delta \(10\.99\.0\.4 port 655\): Connection refused"),
-    (1, r"Trying to re-establish outgoing connection in 5 seconds"),
+    (1, r"Trying to re-establish outgoing connection in 4 seconds"),
 ]
 
 

@@ -97,7 +97,7 @@ def test_a_long_invitation_is_sent_in_pieces_of_1024_bytes() -> None:
 def test_a_joiner_is_not_answered_without_an_invitation_key() -> None:
     meta = inviter(None)
     meta.feed(new_joiner().take_output())
-    with pytest.raises(ProtocolError, match="no invitation key"):
+    with pytest.raises(ProtocolError, match="have an invitation key"):
         meta.next_event()
     assert meta.take_output() == b""
 
