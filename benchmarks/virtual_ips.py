@@ -21,7 +21,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +35,7 @@ from pytinc.lab.network import Network
 from pytinc.lab.node import Kind, Node, wait_until
 from pytinc.lab.outage import Watch, serve
 from pytinc.lab.privileges import ensure_root
-from pytinc.lab.traffic import neighbour
+from pytinc.lab.traffic import iperf, neighbour
 
 VIP: Final = "10.1.1.10"
 PORT: Final = 7007
@@ -41,6 +43,7 @@ START_S: Final = 60.0
 AFTER_S: Final = 4.0
 """Seconds for which the client is watched after a fault."""
 CHECK_S: Final = 0.5
+LOAD_S: Final = 60
 MANY: Final = 500
 """Connections that are open when a member is cut off."""
 PLANNED: Final = ("stop", "drain", "move", "service")
@@ -463,11 +466,72 @@ def wrk(host: Host, address: str) -> float:
     return float(found[1])
 
 
+def life(runs: int, directory: Path, client: Kind) -> Iterator[Row]:
+    """What must not be noticed: backups that come and go, reloads, full load. And a start of all at once."""
+    scene = f"{client.title} client"
+    with Lab() as lab:
+        stage = Stage(lab, directory, client, ["check=tcp:80"] * 3)
+        for member in stage.members:
+            lines = [("VirtualIP", f"10.1.2.{number}") for number in range(1, 20)]
+            member.add_lines("tinc.conf", lines)
+            member.tinc("reload")
+        lost: Counter[str] = Counter()
+        for _ in range(runs):
+            with stage.watched() as watch:
+                owner = stage.owner()
+                backup = next(member for member in stage.members if member is not owner)
+                lost["cut of a backup"] += _lost(watch, backup, lambda node: lab.cut_off(node.host))
+                lost["its return"] += _lost(watch, backup, lambda node: lab.reconnect(node.host))
+                stage.wait_ready()
+                lost["reload with one of 20 more"] += _lost(watch, owner, _add_one)
+                lost["reload with one of 21 less"] += _lost(watch, owner, _remove_one)
+        for what, count in lost.items():
+            yield Row(scene, what, {"runs": runs, "pings lost": count}, "0 pings lost", count == 0)
+        terms = {view(member)["term"] for member in stage.members}
+        report = iperf(stage.client.host, stage.owner().host, VIP, LOAD_S)
+        after = {view(member)["term"] for member in stage.members}
+        figures: dict[str, Any] = {
+            "seconds": LOAD_S,
+            "Mbit/s": round(report.megabits),
+            "moves": max(after) - max(terms),
+        }
+        yield Row(scene, "iperf3 through the owner", figures, "0 moves", terms == after)
+        starts = [_start_all(stage) for _ in range(runs)]
+        figures = {"runs": runs, "one serves after s": percentiles(starts)}
+        yield Row(scene, "start of all members at once", figures, "<= 3 s", max(starts) <= 3)
+
+
+def _add_one(node: Node) -> None:
+    node.tinc("add", "VirtualIP", "10.1.2.20")
+    node.tinc("reload")
+
+
+def _remove_one(node: Node) -> None:
+    node.tinc("del", "VirtualIP", "10.1.2.20")
+    node.tinc("reload")
+
+
+def _start_all(stage: Stage) -> float:
+    """Start all members at once; return the time until the client is served, and one member serves."""
+    for member in stage.members:
+        member.kill()
+    time.sleep(1)
+    with ThreadPoolExecutor(len(stage.members)) as pool:
+        list(pool.map(Node.start, stage.members))
+    begin = time.monotonic()
+    wait_until(lambda: fetch(stage.client.host, VIP), START_S, "the client is served", 0.02)
+    took = time.monotonic() - begin
+    stage.owner()
+    stage.wait_ready()
+    return took
+
+
 SCENES: Final[dict[str, Callable[[int, Path], Iterator[Row]]]] = {
     "faults-C": lambda runs, directory: faults(runs, directory, Kind.C),
     "faults-pytinc": lambda runs, directory: faults(runs, directory, Kind.PY),
     "orders-C": lambda runs, directory: orders(runs, directory, Kind.C),
     "orders-pytinc": lambda runs, directory: orders(runs, directory, Kind.PY),
+    "life-C": lambda runs, directory: life(runs, directory, Kind.C),
     "client-C": lambda runs, directory: shared_clients(runs, directory, Kind.C),
     "client-pytinc": lambda runs, directory: shared_clients(runs, directory, Kind.PY),
     "flow": flows,
