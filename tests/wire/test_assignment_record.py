@@ -58,6 +58,7 @@ def test_every_portion_fits_and_comes_back_as_it_was(
 
 
 def test_portions_are_as_large_as_a_record_allows() -> None:
+    assert list(portions(4, [])) == []
     lots = list(portions(4, [CLIENT] * 100))
     assert [len(lot) for lot in lots] == [33, 33, 33, 1]
 

@@ -472,6 +472,8 @@ def test_defaults_are_not_written() -> None:
         "status=200-299 check=exec:x"
     )
     assert str(parse_virtual_ip(line)) == line
+    ward = "10.1.1.10 node=node_3 check=tcp:10.1.1.103:80"
+    assert str(parse_virtual_ip(ward)) == ward
     assert str(parse_virtual_ip("10.1.1.10/32 priority=100 preempt=no check=http://a/ status=200-399")) == (
         "10.1.1.10 check=http://a/"
     )

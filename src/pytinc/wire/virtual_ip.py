@@ -270,7 +270,7 @@ def _host_of(check: Check) -> str | bytes | None:
             text = host
         case HttpCheck(url):
             text = urlsplit(url).hostname
-        case ExecCheck():
+        case _:
             return None
     try:
         return ipaddress.ip_address(text or "").packed
