@@ -164,6 +164,22 @@ def test_connections_of_a_member_that_is_gone_are_passed_on_to_nobody() -> None:
     assert world.guard.rules.taken_over == {}
 
 
+def test_a_former_member_that_was_gone_gets_no_connections_when_it_returns() -> None:
+    world = Members()
+    claim = Claim(4, id_of("alpha"))
+    world.keep_saying(6.0, alpha=(EntryState.ACTIVE, claim))
+    world.says("alpha", EntryState.DRAIN, claim=claim)
+    assert VIP in world.guard.rules.taken_over
+    for reachable in (False, True):
+        world.mesh.unreachable ^= {"alpha"}
+        world.guard.reachability("alpha", world.now, reachable=reachable)
+        world.take()
+    world.says("alpha", EntryState.BACKUP, claim=Claim(5, world.id, 100))
+    world.until(world.now + 1.5)
+    assert world.serves
+    assert world.guard.rules.taken_over == {}, "what began here meanwhile would be passed on as well"
+
+
 def test_who_gives_the_address_away_again_passes_on_nothing() -> None:
     world = Members()
     claim = Claim(4, id_of("alpha"))

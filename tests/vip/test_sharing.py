@@ -261,6 +261,15 @@ def test_connections_of_a_client_go_on_at_the_member_that_gives_it_away_while_th
     assert stage.sharing.taken_over(stage.known, present, until) == {}
 
 
+def test_a_member_that_was_gone_gets_no_connections_of_its_former_clients_when_it_returns() -> None:
+    stage = Stage(owner="alpha")
+    stage.hear(Assigned(REMOTE, ip_of(REMOTE), id_of("beta")))
+    stage.hear(Assigned(REMOTE, ip_of(REMOTE), id_of("me")), sequence=2)
+    stage.set("alpha", serving=("me", "alpha"))
+    stage.set("alpha")
+    assert stage.sharing.taken_over(stage.known, {id_of("beta"): BETA}, stage.now) == {}
+
+
 @pytest.mark.parametrize("guarded", [True, False], ids=["pytinc", "C"])
 def test_a_client_whose_own_node_spreads_its_flows_is_not_led_back_and_has_no_former_member(
     guarded: bool,

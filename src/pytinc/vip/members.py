@@ -276,6 +276,14 @@ class Address:
         self.serving = frozenset(serving)
         return before != (self.owner, self.balance, self.serving)
 
+    def forget_former(self, members: Iterable[Member]) -> None:
+        """Forget who handed the address over to us once it cannot be reached.
+
+        Connections that begin at our host from then on are not noted: if it returned, it would get them.
+        """
+        if self.former is not None and all(member.id != self.former[0] for member in members):
+            self.former = None
+
     @property
     def balanced(self) -> bool:
         """The members share the clients."""

@@ -485,6 +485,7 @@ class Policy:
         self._govern(known, owner, members, now)
         if owner != before and reason is not None:
             self._note_owner(known, before, parts, reason, now)
+        known.forget_former(members)
         if own is not None:
             self._set_serving(known, own, "" if reason is None else reason.text, now)
         self._set_speaking(known, now)

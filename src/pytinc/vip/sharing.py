@@ -112,6 +112,10 @@ class Sharing:
         book.followers = followers
         if changed:
             self._give_lost(book, record, now)
+        there = {member.id for member in members}
+        for client in record.clients.values():
+            if client.former not in there:
+                client.former = None  # see `Address.forget_former`
 
     def forget(self, address: bytes) -> None:
         """The clients of an address are not shared any more, or this node is no member."""
