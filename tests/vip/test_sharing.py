@@ -261,6 +261,28 @@ def test_connections_of_a_client_go_on_at_the_member_that_gives_it_away_while_th
     assert stage.sharing.taken_over(stage.known, present, until) == {}
 
 
+def test_a_client_that_goes_back_has_connections_at_both_members() -> None:
+    stage = Stage(owner="alpha")
+    present = {id_of("beta"): BETA, id_of("me"): MINE}
+    whose = []
+    for sequence, member in enumerate(("me", "beta", "me", "beta"), 1):
+        stage.hear(Assigned(REMOTE, ip_of(REMOTE), id_of(member)), sequence=sequence)
+        whose.append(stage.sharing.taken_over(stage.known, present, stage.now))
+    until = stage.now + HAND_OVER_TIME
+    assert whose == [
+        {},
+        {REMOTE + VIP: (MINE, until)},
+        {REMOTE + VIP: (BETA, until)},
+        {REMOTE + VIP: (BETA, until)},
+    ], "ours come still; the others' are passed on; and so after it has gone again"
+    stage.run(HAND_OVER_TIME)
+    stage.hear(Assigned(REMOTE, ip_of(REMOTE), id_of("me")), sequence=5)
+    stage.run(HAND_OVER_TIME)
+    stage.hear(Assigned(REMOTE, ip_of(REMOTE), id_of("beta")), sequence=6)
+    until = stage.now + HAND_OVER_TIME
+    assert stage.sharing.taken_over(stage.known, present, stage.now) == {REMOTE + VIP: (MINE, until)}
+
+
 def test_a_member_that_was_gone_gets_no_connections_of_its_former_clients_when_it_returns() -> None:
     stage = Stage(owner="alpha")
     stage.hear(Assigned(REMOTE, ip_of(REMOTE), id_of("beta")))

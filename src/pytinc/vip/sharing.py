@@ -235,20 +235,28 @@ class Sharing:
     def taken_over(
         self, known: Address, present: Mapping[bytes, bytes], now: float
     ) -> dict[bytes, tuple[bytes, float]]:
-        """Return our clients that another member had lately; see `pytinc.vip.policy.Policy.taken_over`.
+        """Return the clients that moved to us or away lately; see `pytinc.vip.policy.Policy.taken_over`.
 
         ``present``: the MAC addresses of the hosts of members that are there, by id.
         """
-        record = self._core.table.use(known.address, now)
-        return {
-            client.mac + known.address: (present[client.former], client.moved + HAND_OVER_TIME)
-            for client in record.clients.values()
-            if client.member == self._core.my_id
-            and not self._sends_flows(known, client)
-            and client.former is not None
-            and client.former in present
-            and now < client.moved + HAND_OVER_TIME
-        }
+        record, found = self._core.table.use(known.address, now), dict[bytes, tuple[bytes, float]]()
+        for client in record.clients.values():
+            until, former = client.moved + HAND_OVER_TIME, self._former(client)
+            if former is None or former not in present or self._sends_flows(known, client):
+                continue
+            if now < until:
+                found[client.mac + known.address] = present[former], until
+        return found
+
+    def _former(self, client: Client) -> bytes | None:
+        """Return the member whose are the connections of a client that nobody noted; None if it is not ours.
+
+        If we gave the client back, they are those of its member still.
+        """
+        me = self._core.my_id
+        if client.former == me and client.returned:
+            return client.member
+        return client.former if me in (client.member, client.former) else None
 
     def clients_of(self, address: bytes, node_id: bytes) -> int | None:
         """Return how many clients a member has; None if they are not shared, or this node is no member."""
