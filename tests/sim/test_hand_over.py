@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from pytinc.wire.ip import TCP_ACK, TCP_SYN
-from sim import test_virtual_ips
+from sim import test_sharing, test_virtual_ips
 from sim.hosts import Host
 from sim.test_virtual_ips import CHECK, UNWELL, WELL
 
@@ -57,3 +57,25 @@ def test_connections_stay_where_they_are_when_the_address_comes_back(monkeypatch
     streams.begin(client, 3000)
     mesh.run(1)
     assert streams.reached == {1000: ["n2"], 2000: ["n3"], 3000: ["n2"]}
+
+
+def test_connections_stay_where_they_are_when_clients_get_other_members(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = test_sharing.build(3, 12)
+    mesh, before, owner = world.mesh, world.used(), world.owner()
+    streams = Streams(world.vip, monkeypatch)
+    drained = next(name for name in world.members if name != owner)
+    clients = [client for client in world.clients if before[client.mac] == drained]
+    for number, client in enumerate(clients):
+        streams.begin(client, 1000 + number)
+        for more in range(1, 40):
+            begin = partial(streams.begin, client, 1000 * (1 + more) + number)
+            mesh.at(mesh.now + 0.5 + more * 0.01, begin)
+    mesh.run(0.5)
+    world.call(drained, "vip_drain")
+    mesh.run(2)
+    assert set(world.counts()) == set(world.members) - {drained}
+    assert {client.mac for client in clients if world.used()[client.mac] != owner}, "the owner knows at once"
+    assert all(streams.reached[1000 + number] == [drained] for number in range(len(clients)))
+    assert {port: nodes for port, nodes in streams.reached.items() if len(nodes) != 1} == {}

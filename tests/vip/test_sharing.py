@@ -13,7 +13,7 @@ from pytinc.vip.actions import Action, SendFrame, SendRecord
 from pytinc.vip.addresses import Client
 from pytinc.vip.core import Core
 from pytinc.vip.members import HAND_OVER_TIME, Address, Member, Said
-from pytinc.vip.sharing import CYCLE, REPEATS, STEP, Sharing
+from pytinc.vip.sharing import CYCLE, HEAD_START, REPEATS, STEP, Sharing
 from pytinc.wire.assignment_record import Assigned, AssignmentRecord, parse_assignments
 from pytinc.wire.neighbour import GUARD_MAC, NO_NOTE, Message, parse
 from pytinc.wire.vip_record import Claim, Entry, EntryState
@@ -169,6 +169,8 @@ def test_a_member_that_comes_back_gets_no_clients_of_others_before_an_order() ->
     stage.set("me", serving=ALL)
     assert stage.told() == {}
     stage.sharing.rebalance(VIP, stage.now)
+    assert stage.told() == {}, "its new member has to know it first"
+    stage.run(HEAD_START)
     moved = stage.told()
     assert set(moved.values()) == {BETA}
     assert Counter({**before, **moved}.values()) == {MINE: 10, ALPHA: 10, BETA: 10}
@@ -242,6 +244,8 @@ def test_a_member_leads_a_client_away_that_belongs_to_another_one() -> None:
     stage = Stage(owner="alpha")
     stage.mesh.uses[MINE, REMOTE, VIP] = 0.9
     assert stage.hear(Assigned(REMOTE, ip_of(REMOTE), id_of("beta")))
+    assert stage.told() == {}, "its own member has to know it first"
+    stage.run(HEAD_START)
     assert stage.told() == {REMOTE: BETA}
     stage.run(5.0)
     stage.told()
