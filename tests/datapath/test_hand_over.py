@@ -62,6 +62,15 @@ def test_what_is_no_segment_for_the_address_is_for_our_host(frame: bytes) -> Non
     assert former_member(taken_over(), frame, 1.0) is None
 
 
+def test_what_comes_to_a_member_that_has_handed_over_is_its_own_when_it_takes_over_again() -> None:
+    ours = taken_over()
+    ours.taken_over = {VIP: (OWN, 20.0)}
+    assert former_member(ours, tcp(TCP_ACK), 1.0) is None
+    ours.taken_over = {VIP: (FORMER, 30.0)}
+    assert former_member(ours, tcp(TCP_ACK), 2.0) is None
+    assert former_member(ours, tcp(TCP_ACK, 4001), 2.0) == FORMER
+
+
 def test_it_ends_when_its_time_is_over() -> None:
     ours = taken_over()
     assert former_member(ours, tcp(TCP_ACK), 29.9) == FORMER

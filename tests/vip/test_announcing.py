@@ -125,7 +125,7 @@ def test_each_client_can_be_told_another_holder_and_nobody_hears_an_announcement
     stage = Stage(REMOTE, OTHER, LOCAL)
     stage.mesh.owners[LOCAL] = "me"
     stage.members = {REMOTE: ALPHA, OTHER: MINE, LOCAL: MINE}
-    stage.announcing.tell(stage.record, [REMOTE, LOCAL], 1.0)
+    stage.announcing.tell(stage.record, [REMOTE, LOCAL], 1.0, 1.0)
     first = stage.sent()
     assert {message.to: message.mac for message in first} == {REMOTE: ALPHA, LOCAL: MINE}
     assert {message.kind for message in first} == {Kind.QUESTION}
@@ -137,8 +137,8 @@ def test_each_client_can_be_told_another_holder_and_nobody_hears_an_announcement
 def test_a_client_is_told_who_serves_it_when_the_round_comes() -> None:
     stage = Stage(REMOTE, OTHER)
     stage.members = {REMOTE: ALPHA, OTHER: ALPHA}
-    stage.announcing.tell(stage.record, [REMOTE], 1.0)
-    stage.announcing.tell(stage.record, [OTHER], 1.05)
+    stage.announcing.tell(stage.record, [REMOTE], 1.0, 1.0)
+    stage.announcing.tell(stage.record, [OTHER], 1.05, 1.05)
     stage.sent()
     stage.members = {REMOTE: MINE}
     stage.announcing.tick(1.2)

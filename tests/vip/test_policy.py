@@ -164,14 +164,46 @@ def test_connections_of_a_member_that_is_gone_are_passed_on_to_nobody() -> None:
     assert world.guard.rules.taken_over == {}
 
 
-def test_who_gives_the_address_away_again_passes_on_nothing() -> None:
+def test_a_former_member_that_was_gone_gets_no_connections_when_it_returns() -> None:
     world = Members()
     claim = Claim(4, id_of("alpha"))
     world.keep_saying(6.0, alpha=(EntryState.ACTIVE, claim))
     world.says("alpha", EntryState.DRAIN, claim=claim)
+    assert VIP in world.guard.rules.taken_over
+    for reachable in (False, True):
+        world.mesh.unreachable ^= {"alpha"}
+        world.guard.reachability("alpha", world.now, reachable=reachable)
+        world.take()
+    world.says("alpha", EntryState.BACKUP, claim=Claim(5, world.id, 100))
+    world.until(world.now + 1.5)
+    assert world.serves
+    assert world.guard.rules.taken_over == {}, "what began here meanwhile would be passed on as well"
+
+
+def test_who_gives_the_address_back_passes_on_what_comes_still() -> None:
+    world = Members()
+    claim = Claim(4, id_of("alpha"))
+    world.keep_saying(6.0, alpha=(EntryState.ACTIVE, claim))
+    world.says("alpha", EntryState.DRAIN, claim=claim)
+    taken_over = world.guard.rules.taken_over
     world.says("alpha", EntryState.ACTIVE, claim=Claim(6, id_of("alpha")))
     assert not world.serves
+    assert world.guard.rules.taken_over == taken_over
+
+
+def test_who_hands_over_notes_what_comes_still_and_passes_on_the_rest_when_it_takes_over_again() -> None:
+    world = Members()
+    world.keep_saying(4.0, alpha=(EntryState.BACKUP, NOBODY))
+    assert world.serves
     assert world.guard.rules.taken_over == {}
+    claim = Claim(6, id_of("alpha"))
+    world.says("alpha", EntryState.ACTIVE, claim=claim)
+    assert not world.serves
+    assert world.guard.rules.taken_over == {VIP: (MINE, world.now + HAND_OVER_TIME)}
+    world.keep_saying(world.now + 2.0, alpha=(EntryState.ACTIVE, claim))
+    world.says("alpha", EntryState.DRAIN, claim=claim)
+    assert world.serves
+    assert world.guard.rules.taken_over == {VIP: (ALPHA, world.now + HAND_OVER_TIME)}
 
 
 def test_a_member_takes_over_from_one_that_is_not_heard_any_more() -> None:

@@ -13,7 +13,7 @@ from pytinc.vip.actions import Action, SendFrame, SendRecord
 from pytinc.vip.addresses import Client
 from pytinc.vip.core import Core
 from pytinc.vip.members import HAND_OVER_TIME, Address, Member, Said
-from pytinc.vip.sharing import CYCLE, REPEATS, STEP, Sharing
+from pytinc.vip.sharing import CYCLE, HEAD_START, REPEATS, STEP, Sharing
 from pytinc.wire.assignment_record import Assigned, AssignmentRecord, parse_assignments
 from pytinc.wire.neighbour import GUARD_MAC, NO_NOTE, Message, parse
 from pytinc.wire.vip_record import Claim, Entry, EntryState
@@ -169,6 +169,8 @@ def test_a_member_that_comes_back_gets_no_clients_of_others_before_an_order() ->
     stage.set("me", serving=ALL)
     assert stage.told() == {}
     stage.sharing.rebalance(VIP, stage.now)
+    assert stage.told() == {}, "its new member has to know it first"
+    stage.run(HEAD_START)
     moved = stage.told()
     assert set(moved.values()) == {BETA}
     assert Counter({**before, **moved}.values()) == {MINE: 10, ALPHA: 10, BETA: 10}
@@ -242,6 +244,8 @@ def test_a_member_leads_a_client_away_that_belongs_to_another_one() -> None:
     stage = Stage(owner="alpha")
     stage.mesh.uses[MINE, REMOTE, VIP] = 0.9
     assert stage.hear(Assigned(REMOTE, ip_of(REMOTE), id_of("beta")))
+    assert stage.told() == {}, "its own member has to know it first"
+    stage.run(HEAD_START)
     assert stage.told() == {REMOTE: BETA}
     stage.run(5.0)
     stage.told()
@@ -259,6 +263,37 @@ def test_connections_of_a_client_go_on_at_the_member_that_gives_it_away_while_th
     assert stage.sharing.taken_over(stage.known, present, until - 0.1) == {REMOTE + VIP: (BETA, until)}
     assert stage.sharing.taken_over(stage.known, {}, until - 0.1) == {}
     assert stage.sharing.taken_over(stage.known, present, until) == {}
+
+
+def test_a_client_that_goes_back_has_connections_at_both_members() -> None:
+    stage = Stage(owner="alpha")
+    present = {id_of("beta"): BETA, id_of("me"): MINE}
+    whose = []
+    for sequence, member in enumerate(("me", "beta", "me", "beta"), 1):
+        stage.hear(Assigned(REMOTE, ip_of(REMOTE), id_of(member)), sequence=sequence)
+        whose.append(stage.sharing.taken_over(stage.known, present, stage.now))
+    until = stage.now + HAND_OVER_TIME
+    assert whose == [
+        {},
+        {REMOTE + VIP: (MINE, until)},
+        {REMOTE + VIP: (BETA, until)},
+        {REMOTE + VIP: (BETA, until)},
+    ], "ours come still; the others' are passed on; and so after it has gone again"
+    stage.run(HAND_OVER_TIME)
+    stage.hear(Assigned(REMOTE, ip_of(REMOTE), id_of("me")), sequence=5)
+    stage.run(HAND_OVER_TIME)
+    stage.hear(Assigned(REMOTE, ip_of(REMOTE), id_of("beta")), sequence=6)
+    until = stage.now + HAND_OVER_TIME
+    assert stage.sharing.taken_over(stage.known, present, stage.now) == {REMOTE + VIP: (MINE, until)}
+
+
+def test_a_member_that_was_gone_gets_no_connections_of_its_former_clients_when_it_returns() -> None:
+    stage = Stage(owner="alpha")
+    stage.hear(Assigned(REMOTE, ip_of(REMOTE), id_of("beta")))
+    stage.hear(Assigned(REMOTE, ip_of(REMOTE), id_of("me")), sequence=2)
+    stage.set("alpha", serving=("me", "alpha"))
+    stage.set("alpha")
+    assert stage.sharing.taken_over(stage.known, {id_of("beta"): BETA}, stage.now) == {}
 
 
 @pytest.mark.parametrize("guarded", [True, False], ids=["pytinc", "C"])

@@ -46,10 +46,10 @@ class GuardTable:
     """Addresses that a member serves, and the nodes whose hosts our stations may believe for each: those that
     serve, and those that keep the answers of their hosts themselves."""
     taken_over: Mapping[bytes, tuple[bytes, float]] = field(default_factory=dict)
-    """Addresses that another member has handed over to us lately, or clients: then their MAC stands before
-    the address. To each the MAC of the former member's host, and until when this counts."""
+    """Addresses that another member has handed over to us lately, or we to it, or clients: then their MAC
+    stands before the address. To each the MAC of the former member's host, and until when this counts."""
     begun: dict[bytes, None] = field(default_factory=dict)
-    """TCP connections to these addresses that began at our host (`pytinc.wire.flow`)."""
+    """TCP connections to these addresses that are known to be those of our host (`pytinc.wire.flow`)."""
     own: frozenset[bytes] = frozenset()
     """Shared addresses with a holder behind the own device."""
     asked: dict[bytes, float] = field(default_factory=dict)

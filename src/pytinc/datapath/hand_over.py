@@ -4,7 +4,8 @@ When another member hands an address, or a client of it, over to us, clients com
 with connections that only the former member's host knows. Their segments are passed on to it for a while: a
 segment of a connection that did not begin here since is of such a one. `pytinc.node.guard` says for which
 addresses and clients, and how long; the switch and its twin ask. The former member, which has given the
-client away, lets its own host have what it gets, so nothing goes round in circles.
+client away, lets its own host have what it gets, so nothing goes round in circles. It notes these
+connections: if it gets the client back soon, they are its own.
 
 Cold path: it lasts for half a minute.
 """
@@ -15,14 +16,14 @@ from typing import TYPE_CHECKING, Final
 
 from pytinc.datapath.guard_table import GuardTable
 from pytinc.wire import flow
-from pytinc.wire.ethernet import ETHERTYPE, SOURCE
+from pytinc.wire.ethernet import DESTINATION, ETHERTYPE, SOURCE
 from pytinc.wire.ip import DESTINATIONS, TCP_ACK, TCP_SYN
 
 if TYPE_CHECKING:
     from pytinc.datapath.runs import FrameRun
 
 MAX_BEGUN: Final = 65_536
-"""Connections that are remembered as ours; those that began first are forgotten first."""
+"""Connections that are remembered as ours; those that were noted first are forgotten first."""
 
 
 def may_be_handed_over(guard: GuardTable, run: FrameRun) -> bool:
@@ -48,7 +49,8 @@ def former_member(guard: GuardTable, frame: bytes, now: float) -> bytes | None:
     packet = flow.parse(frame)
     if packet is None or packet.tcp_flags is None:
         return None
-    if packet.tcp_flags & (TCP_SYN | TCP_ACK) == TCP_SYN:
+    begins = packet.tcp_flags & (TCP_SYN | TCP_ACK) == TCP_SYN
+    if begins or former[0] == frame[DESTINATION]:
         guard.begun[packet.flow] = None
         if len(guard.begun) > MAX_BEGUN:
             del guard.begun[next(iter(guard.begun))]

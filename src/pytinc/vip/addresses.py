@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
+from pytinc.vip.members import HAND_OVER_TIME
 from pytinc.vip.views import FailoverView
 
 MAX_ADDRESSES: Final = 1024
@@ -68,6 +69,7 @@ class Client:
         "moved",
         "noticed",
         "owned",
+        "returned",
         "seen",
         "told",
     )
@@ -94,6 +96,8 @@ class Client:
         """The same before the last change, ..."""
         self.moved = -math.inf
         """... and when that was."""
+        self.returned = False
+        """It went back then to the member that it had shortly before."""
         self.corrected = -math.inf
         self.corrections = 0
 
@@ -154,6 +158,7 @@ class AddressRecord:
     def give(self, client: Client, member: bytes, now: float) -> None:
         """Give a client to a member."""
         if client.member != member:
+            client.returned = client.former == member and now < client.moved + HAND_OVER_TIME
             client.former, client.moved = client.member, now
             self.take_away(client)
             self.shares[member] += 1

@@ -54,14 +54,14 @@ class Announcing:
         """Tell all clients, now and in later rounds, that ``mac`` has the address."""
         self._open[record.address] = _Announcement(record, mac, now, now)
 
-    def tell(self, record: AddressRecord, clients: Iterable[bytes], now: float) -> None:
-        """Tell some clients (MAC addresses), now and in later rounds, who serves each of them then.
+    def tell(self, record: AddressRecord, clients: Iterable[bytes], begin: float, now: float) -> None:
+        """Tell some clients (MAC addresses) in rounds from ``begin`` on who serves each of them then.
 
         Those who are being told already are told from the first round on again.
         """
         before = self._open.get(record.address)
         told = frozenset(clients) | (frozenset() if before is None else before.clients)
-        self._open[record.address] = _Announcement(record, None, now, now, clients=told)
+        self._open[record.address] = _Announcement(record, None, begin, begin, clients=told)
         self.tick(now)
 
     def welcome(self, record: AddressRecord, mac: bytes, node: str, now: float) -> None:

@@ -102,7 +102,8 @@ class Address:
         self.taken_at = -math.inf
         """When it did so."""
         self.former: tuple[bytes, float] | None = None
-        """The id of the node that handed the address over to us, and until when connections go there."""
+        """The id of the node that handed the address over to us, or ours if we handed it over, and until when
+        connections that nobody has noted are those of its host."""
         self.rival_answered = -math.inf
         """When another member's lower claim was answered last."""
         self.vouched_until = -math.inf
@@ -275,6 +276,25 @@ class Address:
             serving |= {member.node for member in members if member.state in READY}
         self.serving = frozenset(serving)
         return before != (self.owner, self.balance, self.serving)
+
+    def goes_back(self, now: float) -> bool:
+        """Tell whether the owner handed the address over to us lately.
+
+        Then connections that nobody has noted are those of its host still, while clients send to us.
+        """
+        said = self.others.get(self.owner or "")
+        if self.former is None or said is None:
+            return False
+        former, until = self.former
+        return said.id == former and now < until
+
+    def forget_former(self, members: Iterable[Member]) -> None:
+        """Forget who handed the address over once it cannot be reached.
+
+        Connections that begin at our host from then on are not noted: if it returned, it would get them.
+        """
+        if self.former is not None and all(member.id != self.former[0] for member in members):
+            self.former = None
 
     @property
     def balanced(self) -> bool:

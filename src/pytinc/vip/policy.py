@@ -485,6 +485,7 @@ class Policy:
         self._govern(known, owner, members, now)
         if owner != before and reason is not None:
             self._note_owner(known, before, parts, reason, now)
+        known.forget_former(members)
         if own is not None:
             self._set_serving(known, own, "" if reason is None else reason.text, now)
         self._set_speaking(known, now)
@@ -544,8 +545,13 @@ class Policy:
         self, known: Address, before: str | None, parts: Mapping[str, OwnMember], reason: Reason, now: float
     ) -> None:
         """Another member serves than ``before``."""
-        former = None if before is None or known.owner != self._core.me else known.others.get(before)
-        known.former = None if former is None else (former.id, now + HAND_OVER_TIME)
+        core, former = self._core, None
+        if before == core.me and known.address in self._own:
+            former = core.my_id
+        elif known.owner == core.me and before in known.others:
+            former = known.others[before].id
+        if former != core.my_id or not known.goes_back(now):
+            known.former = None if former is None else (former, now + HAND_OVER_TIME)
         self._tell(known, before, reason, now)
         for part in parts.values():
             part.ready_since = now
@@ -875,16 +881,15 @@ class Policy:
         )
 
     def taken_over(self, now: float) -> dict[bytes, tuple[bytes, float]]:
-        """Return what others have handed over to us lately: addresses, or clients in front of an address.
+        """Return what others have handed over to us lately, or we to them: addresses, or clients in front of
+        an address.
 
-        To each the MAC address of the former member's host, and until when its connections are passed on.
+        To each the MAC address of the former member's host, ours or another one, and until when this counts.
         """
         found: dict[bytes, tuple[bytes, float]] = {}
-        for address, own in self._own.items():
+        for address in self._own:
             known = self._addresses[address]
-            if not own.serving:
-                continue
-            present = {member.id: member.mac for member in self._present(known, now) if any(member.mac)}
+            present = {member.id: member.mac for member in self._all(known, now) if any(member.mac)}
             if known.balanced:
                 found |= self.sharing.taken_over(known, present, now)
             elif known.former is not None and now < known.former[1] and known.former[0] in present:

@@ -36,6 +36,9 @@ CYCLE: Final = 10.0
 """Seconds in which all clients are told once, whatever changes."""
 CYCLE_STEP: Final = 1.0
 """Seconds between two lots of those."""
+HEAD_START: Final = 0.25
+"""Seconds for which the members know of a move before the client does: else the new one would not know yet
+whose connections its first segments belong to."""
 
 
 class _Book:
@@ -47,6 +50,8 @@ class _Book:
         """This node gives the clients out."""
         self.serving: dict[bytes, Member] = {}
         """The members that serve, by id."""
+        self.there: frozenset[bytes] = frozenset()
+        """The ids of all members that can be reached."""
         self.followers: frozenset[str] = frozenset()
         """The other members that take our word."""
         self.heard: dict[str, tuple[int, int]] = {}
@@ -102,6 +107,7 @@ class Sharing:
             self.announcing.stop(known.address)
         changed = leads and (not book.leads or serving.keys() != book.serving.keys())
         book.leads, book.serving = leads, serving
+        book.there = frozenset(member.id for member in members)
         followers = frozenset(
             said.guardian or node
             for node, said in known.others.items()
@@ -112,6 +118,9 @@ class Sharing:
         book.followers = followers
         if changed:
             self._give_lost(book, record, now)
+        for client in record.clients.values():
+            if client.former not in book.there:
+                client.former = None  # see `Address.forget_former`
 
     def forget(self, address: bytes) -> None:
         """The clients of an address are not shared any more, or this node is no member."""
@@ -144,10 +153,12 @@ class Sharing:
         """Give clients to members, and tell all about it; None: to the member that each should have."""
         if not book.serving:
             return
-        for mac, member in clients.items():
-            client = record.clients[mac]
-            record.give(client, member or self._choose(book, record, client), now)
-        self._tell(book, record, [record.clients[mac] for mac in clients], now)
+        moved = [record.clients[mac] for mac in clients]
+        for client in moved:
+            record.give(client, clients[client.mac] or self._choose(book, record, client), now)
+        served = [client for client in moved if client.former in book.there]
+        self._tell(book, record, [client for client in moved if client.former not in book.there], now)
+        self._tell(book, record, served, now, begin=now + HEAD_START)
 
     def _holder_of(self, record: AddressRecord, client: Client) -> bytes | None:
         book = self._books.get(record.address)
@@ -159,11 +170,22 @@ class Sharing:
         weights = {node_id: member.weight for node_id, member in book.serving.items()}
         return choose(record.address, client.mac, weights, record.shares, total)
 
-    def _tell(self, book: _Book, record: AddressRecord, clients: Iterable[Client], now: float) -> None:
-        """Tell clients who serves them, and the other members if it is this node that gives them out."""
+    def _tell(
+        self,
+        book: _Book,
+        record: AddressRecord,
+        clients: Iterable[Client],
+        now: float,
+        *,
+        begin: float | None = None,
+    ) -> None:
+        """Tell clients who serves them, and the other members if it is this node that gives them out.
+
+        ``begin``: when the clients are told first, if not now.
+        """
         macs = [client.mac for client in clients]
         if macs:
-            self.announcing.tell(record, macs, now)
+            self.announcing.tell(record, macs, now if begin is None else begin, now)
             if book.leads:
                 book.tell(macs, REPEATS)
 
@@ -193,7 +215,7 @@ class Sharing:
         if book is None or not _is_client(record, client):
             return False
         is_new = self._take_in(book, record, client, holder, now)
-        self._lead_back(book, record, client, holder, now)
+        self._lead_back(book, record, client, holder, now, begin=now)
         return is_new
 
     def _take_in(self, book: _Book, record: AddressRecord, client: Client, holder: bytes, now: float) -> bool:
@@ -206,11 +228,11 @@ class Sharing:
         return True
 
     def _lead_back(
-        self, book: _Book, record: AddressRecord, client: Client, holder: bytes, now: float
+        self, book: _Book, record: AddressRecord, client: Client, holder: bytes, now: float, *, begin: float
     ) -> None:
         member = book.member_of(client)
         if member is not None and member.mac != holder and not self._sends_flows(book.known, client):
-            self._tell(book, record, [client], now)
+            self._tell(book, record, [client], now, begin=begin)
 
     def _sends_flows(self, known: Address, client: Client) -> bool:
         """Tell whether a client's own node sends its flows to all members (`pytinc.vip.flows`)."""
@@ -231,20 +253,28 @@ class Sharing:
     def taken_over(
         self, known: Address, present: Mapping[bytes, bytes], now: float
     ) -> dict[bytes, tuple[bytes, float]]:
-        """Return our clients that another member had lately; see `pytinc.vip.policy.Policy.taken_over`.
+        """Return the clients that moved to us or away lately; see `pytinc.vip.policy.Policy.taken_over`.
 
         ``present``: the MAC addresses of the hosts of members that are there, by id.
         """
-        record = self._core.table.use(known.address, now)
-        return {
-            client.mac + known.address: (present[client.former], client.moved + HAND_OVER_TIME)
-            for client in record.clients.values()
-            if client.member == self._core.my_id
-            and not self._sends_flows(known, client)
-            and client.former is not None
-            and client.former in present
-            and now < client.moved + HAND_OVER_TIME
-        }
+        record, found = self._core.table.use(known.address, now), dict[bytes, tuple[bytes, float]]()
+        for client in record.clients.values():
+            until, former = client.moved + HAND_OVER_TIME, self._former(client)
+            if former is None or former not in present or self._sends_flows(known, client):
+                continue
+            if now < until:
+                found[client.mac + known.address] = present[former], until
+        return found
+
+    def _former(self, client: Client) -> bytes | None:
+        """Return the member whose are the connections of a client that nobody noted; None if it is not ours.
+
+        If we gave the client back, they are those of its member still.
+        """
+        me = self._core.my_id
+        if client.former == me and client.returned:
+            return client.member
+        return client.former if me in (client.member, client.former) else None
 
     def clients_of(self, address: bytes, node_id: bytes) -> int | None:
         """Return how many clients a member has; None if they are not shared, or this node is no member."""
@@ -312,7 +342,7 @@ class Sharing:
             record.give(client, member, now)
             since, holder = core.last_use(record, client)
             if holder in core.own_holders(record) and max(client.told, now - LOCAL_USE) < since:
-                self._lead_back(book, record, client, holder or b"", now)
+                self._lead_back(book, record, client, holder or b"", now, begin=now + HEAD_START)
         return True
 
     def next_deadline(self) -> float:
