@@ -74,7 +74,8 @@ def test_parts_of_the_mesh_that_rejoin_agree_without_a_storm(seed: int) -> None:
         mesh.underlay.island = set()
         for _ in range(120):
             mesh.run(0.5)
-            assert flooded(counter) < 3 * whole
+            # A storm has twenty times as much (benchmarks/scale.py); 1.8 to 3.6 times are usual.
+            assert flooded(counter) < 5 * whole
     assert agreed(mesh)
     with RequestCounter() as counter:
         mesh.run(60)
