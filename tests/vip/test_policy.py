@@ -195,6 +195,16 @@ def test_a_node_whose_guard_is_switched_off_serves_no_more_and_says_so() -> None
     assert [entry.state for entry in record.entries] == [EntryState.REMOVED]
 
 
+def test_a_holder_that_is_heard_itself_and_leaves_at_once_is_replaced_at_once() -> None:
+    world = Members()
+    world.keep_saying(4.0, alpha=(EntryState.BACKUP, NOBODY))
+    world.says("alpha", EntryState.ACTIVE, claim=Claim(6, id_of("alpha")))
+    assert not world.serves
+    world.mesh.unreachable.add("alpha")
+    world.guard.reachability("alpha", world.now, reachable=False)
+    assert world.serves
+
+
 def test_who_gives_the_address_back_passes_on_what_comes_still() -> None:
     world = Members()
     claim = Claim(4, id_of("alpha"))
