@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from pytinc.datapath import flow_table
+from pytinc.datapath import flow_table, maglev
 from pytinc.datapath.flow_table import (
     CLOSING_LIFE,
     FRAGMENTS_LIFE,
@@ -51,6 +51,23 @@ def spread(flows: FlowTable, count: int, now: float, flags: int = SYN) -> list[b
 
 
 # -- how flows are spread --
+
+
+def test_members_that_nobody_uses_cost_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[object] = []
+    shares = maglev.shares
+
+    def counting(members: tuple[tuple[str, int], ...]) -> tuple[int, ...]:
+        made.append(members)
+        return shares(members)
+
+    monkeypatch.setattr(maglev, "shares", counting)
+    flows = table(A, B)
+    for second in range(100):
+        flows.configure({VIP: rule(A, B._replace(weight=1 + second))}, float(second))
+    assert made == []
+    spread(flows, 10, 100.0)
+    assert len(made) == 1
 
 
 def test_ten_thousand_flows_are_spread_evenly() -> None:

@@ -134,6 +134,20 @@ def test_each_client_can_be_told_another_holder_and_nobody_hears_an_announcement
     assert all({message.to for message in messages} == {REMOTE, LOCAL} for messages in told.values())
 
 
+def test_clients_that_are_forgotten_are_told_no_more_and_need_no_room() -> None:
+    stage = Stage(REMOTE, OTHER)
+    stage.members = {REMOTE: ALPHA, OTHER: ALPHA}
+    stage.announcing.tell(stage.record, [REMOTE], 1.0, 1.0)
+    stage.core.table.drop_client(stage.record, REMOTE)
+    stage.announcing.tell(stage.record, [OTHER], 1.05, 1.05)
+    stage.sent()
+    # Another client comes with the same MAC address.
+    stage.core.table.client(stage.record, REMOTE, ip_of(REMOTE), 1.1)
+    told = stage.play()
+    assert told
+    assert all({message.to for message in messages} == {OTHER} for messages in told.values())
+
+
 def test_a_client_is_told_who_serves_it_when_the_round_comes() -> None:
     stage = Stage(REMOTE, OTHER)
     stage.members = {REMOTE: ALPHA, OTHER: ALPHA}

@@ -180,6 +180,31 @@ def test_a_former_member_that_was_gone_gets_no_connections_when_it_returns() -> 
     assert world.guard.rules.taken_over == {}, "what began here meanwhile would be passed on as well"
 
 
+def test_a_node_whose_guard_is_switched_off_serves_no_more_and_says_so() -> None:
+    world = Members()
+    world.keep_saying(4.0, alpha=(EntryState.BACKUP, NOBODY))
+    assert world.serves
+    world.now += 0.01
+    world.guard.configure(world.now, enabled=False, addresses=True, interval=0.1)
+    world.take()
+    assert [action.script for _, action in world.actions if isinstance(action, ServiceChanged)] == [
+        "vip-up",
+        "vip-down",
+    ]
+    (record,) = [record for at, record in world.records("alpha") if at == world.now]
+    assert [entry.state for entry in record.entries] == [EntryState.REMOVED]
+
+
+def test_a_holder_that_is_heard_itself_and_leaves_at_once_is_replaced_at_once() -> None:
+    world = Members()
+    world.keep_saying(4.0, alpha=(EntryState.BACKUP, NOBODY))
+    world.says("alpha", EntryState.ACTIVE, claim=Claim(6, id_of("alpha")))
+    assert not world.serves
+    world.mesh.unreachable.add("alpha")
+    world.guard.reachability("alpha", world.now, reachable=False)
+    assert world.serves
+
+
 def test_who_gives_the_address_back_passes_on_what_comes_still() -> None:
     world = Members()
     claim = Claim(4, id_of("alpha"))

@@ -320,6 +320,13 @@ def test_a_client_without_a_former_member_has_no_connections_elsewhere() -> None
     assert stage.sharing.taken_over(stage.known, {id_of("beta"): BETA, id_of("me"): MINE}, stage.now) == {}
 
 
+def test_members_that_are_made_up_need_no_room_when_they_have_no_clients() -> None:
+    stage = Stage(owner="alpha")
+    for sequence in range(1, 10):
+        stage.hear(Assigned(REMOTE, ip_of(REMOTE), sequence.to_bytes(6)), sequence=sequence)
+    assert stage.record.shares == {(9).to_bytes(6): 1}
+
+
 def test_records_count_only_from_the_owner_under_its_claim_and_in_order() -> None:
     client = Assigned(REMOTE, ip_of(REMOTE), id_of("beta"))
     stage = Stage(owner="alpha")

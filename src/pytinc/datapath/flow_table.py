@@ -62,10 +62,28 @@ class FlowRule:
     """MACs of all members: to one of them a station sends what is for the address."""
 
 
+class _Places:
+    """The member that has each place."""
+
+    __slots__ = ("_macs", "_members")
+
+    def __init__(self, members: tuple[FlowMember, ...]) -> None:
+        self._members = members
+        self._macs: tuple[bytes, ...] = ()
+
+    def mac(self, place: int) -> bytes:
+        """Return the MAC of the member that has a place."""
+        if not self._macs:
+            # Only when a flow needs it: others may change members all the time that nobody here uses.
+            indices = maglev.shares(tuple((member.node, member.weight) for member in self._members))
+            self._macs = tuple(self._members[index].mac for index in indices)
+        return self._macs[place]
+
+
 class _Targets:
     """The members of an address, and who had which flows before they changed."""
 
-    __slots__ = ("address", "before", "before_until", "kept", "members", "new", "since", "table")
+    __slots__ = ("address", "before", "before_until", "kept", "members", "new", "places", "since")
 
     def __init__(self, address: bytes) -> None:
         self.address = address
@@ -73,9 +91,9 @@ class _Targets:
         self.new: frozenset[bytes] = frozenset()
         """MACs of members that get new flows."""
         self.kept: frozenset[bytes] = frozenset()
-        self.table: tuple[bytes, ...] = ()
-        """The MAC for each place; empty without members."""
-        self.before: tuple[bytes, ...] = ()
+        self.places: _Places | None = None
+        """None: there are no members."""
+        self.before: _Places | None = None
         self.before_until = -math.inf
         self.since = -math.inf
         """When the members became these."""
@@ -85,25 +103,23 @@ class _Targets:
         self.kept = rule.kept
         if rule.members == self.members:
             return
-        if self.table and now >= self.since + SETTLED:
-            self.before, self.before_until = self.table, now + SECOND_CHANCE
+        if self.places is not None and now >= self.since + SETTLED:
+            self.before, self.before_until = self.places, now + SECOND_CHANCE
         self.since = now
         self.members = rule.members
         self.new = frozenset(member.mac for member in rule.members)
-        self.table = ()
-        if rule.members:
-            indices = maglev.shares(tuple((member.node, member.weight) for member in rule.members))
-            macs = [member.mac for member in rule.members]
-            self.table = tuple(macs[index] for index in indices)
+        self.places = _Places(rule.members) if rule.members else None
 
     def choose(self, flow: bytes, now: float, *, may_be_old: bool) -> bytes | None:
         """Return the MAC of the member that gets a flow which is not known; None: nobody is there."""
-        if not self.table:
+        if self.places is None:
             return None
         place = maglev.place(flow)
-        if may_be_old and now < self.before_until and self.before[place] in self.kept:
-            return self.before[place]
-        return self.table[place]
+        if may_be_old and self.before is not None and now < self.before_until:
+            before = self.before.mac(place)
+            if before in self.kept:
+                return before
+        return self.places.mac(place)
 
 
 class _Flow:

@@ -168,6 +168,8 @@ class AddressRecord:
         """Give a client to nobody."""
         if client.member is not None:
             self.shares[client.member] -= 1
+            if not self.shares[client.member]:
+                del self.shares[client.member]  # others may make up members
             client.member = None
 
     # -- holders --

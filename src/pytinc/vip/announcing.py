@@ -61,6 +61,7 @@ class Announcing:
         """
         before = self._open.get(record.address)
         told = frozenset(clients) | (frozenset() if before is None else before.clients)
+        told &= record.clients.keys()  # without those that are forgotten
         self._open[record.address] = _Announcement(record, None, begin, begin, clients=told)
         self.tick(now)
 

@@ -167,7 +167,8 @@ class Address:
         is_claim_new = self._is_higher(entry.claim, self.claim)
         if is_claim_new:
             self.claim = entry.claim
-            self.vouched_until = now + VOUCH_TIME
+            if entry.claim.holder != node_id:
+                self.vouched_until = now + VOUCH_TIME
         return is_claim_new or said is None or said.entry != entry or not self._is_fresh(said, now)
 
     def is_heard(self, now: float) -> bool:
