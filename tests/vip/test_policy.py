@@ -152,6 +152,20 @@ def test_connections_go_on_at_a_member_that_hands_over_as_long_as_it_is_there() 
     assert world.guard.rules.taken_over == {}
 
 
+def test_clients_are_told_again_when_another_member_leaves_that_may_have_served_them_unheard() -> None:
+    world = Members()
+    world.hear(asks(REMOTE))
+    world.until(4.0)
+    world.keep_saying(10.0, alpha=(EntryState.BACKUP, Claim(1, world.id, 100)))
+    assert world.serves
+    world.sent.clear()
+    world.mesh.unreachable.add("alpha")
+    world.guard.reachability("alpha", world.now, reachable=False)
+    world.take()
+    told = [sent.message for sent in world.sent if sent.message.to == REMOTE]
+    assert [(message.kind, message.mac) for message in told] == [(Kind.QUESTION, MINE)]
+
+
 def test_connections_of_a_member_that_is_gone_are_passed_on_to_nobody() -> None:
     world = Members()
     claim = Claim(4, id_of("alpha"))

@@ -366,6 +366,16 @@ class Policy:
         self.update(now)
         if reachable:
             self.sharing.came_back(node, now)
+        else:
+            self._take_clients_of(node, now)
+
+    def _take_clients_of(self, node: str, now: float) -> None:
+        """Tell all clients who serves: a member has left that may have served some of them unheard of us."""
+        for known in self._addresses.values():
+            speaking = None if known.balanced else self._speaking(known)
+            if speaking is not None and node in known.others and known.announced < now:
+                known.announced = now
+                self._announce(known.address, speaking, now)
 
     def _come_back(self, now: float) -> None:
         """Claim no more what this node took over because it was cut off, or asleep.
