@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytinc.wire.flow import Packet, parse
+from pytinc.wire.ip import TCP_ACK, TCP_SYN
 
 HEADER4, HEADER6 = bytes(12) + b"\x08\x00", bytes(12) + b"\x86\xdd"
 CLIENT, SERVER = bytes((10, 0, 0, 2)), bytes((10, 0, 0, 1))
@@ -203,3 +204,10 @@ def test_any_bytes_are_read_without_an_error_and_their_name_is_short(kind: bytes
     if told is not None:
         assert len(told.flow) <= 37
         assert len(told.fragment) <= 37
+
+
+@pytest.mark.parametrize(
+    ("flags", "begins"), [(TCP_SYN, True), (TCP_SYN | TCP_ACK, False), (TCP_ACK, False), (None, False)]
+)
+def test_only_a_syn_without_an_acknowledgement_begins_a_connection(flags: int | None, begins: bool) -> None:
+    assert Packet(b"flow", bytes(4), flags).begins is begins

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 from pytinc.datapath import maglev
 from pytinc.wire.flow import Packet
-from pytinc.wire.ip import TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN
+from pytinc.wire.ip import TCP_FIN, TCP_RST
 
 MAX_FLOWS: Final = 65_536
 """The one that was used least recently goes if there are more."""
@@ -233,7 +233,7 @@ class FlowTable:
 
     def _member_of_flow(self, packet: Packet, targets: _Targets, now: float) -> bytes | None:
         flow, flags = packet.flow, packet.tcp_flags
-        is_new = flags is not None and flags & (TCP_SYN | TCP_ACK) == TCP_SYN
+        is_new = packet.begins
         known = self._flows.get(flow)
         stays = targets.new if is_new else targets.kept
         if known is not None and known.due > now and known.mac in stays:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from pytinc.datapath.guard_table import GuardTable
 from pytinc.wire import flow
 from pytinc.wire.ethernet import DESTINATION, ETHERTYPE, SOURCE
-from pytinc.wire.ip import DESTINATIONS, TCP_ACK, TCP_SYN
+from pytinc.wire.ip import DESTINATIONS
 
 if TYPE_CHECKING:
     from pytinc.datapath.runs import FrameRun
@@ -49,8 +49,7 @@ def former_member(guard: GuardTable, frame: bytes, now: float) -> bytes | None:
     packet = flow.parse(frame)
     if packet is None or packet.tcp_flags is None:
         return None
-    begins = packet.tcp_flags & (TCP_SYN | TCP_ACK) == TCP_SYN
-    if begins or former[0] == frame[DESTINATION]:
+    if packet.begins or former[0] == frame[DESTINATION]:
         guard.begun[packet.flow] = None
         if len(guard.begun) > MAX_BEGUN:
             del guard.begun[next(iter(guard.begun))]

@@ -22,6 +22,8 @@ from pytinc.wire.ip import (
     PROTOCOL_ICMPV6,
     PROTOCOL_TCP,
     PROTOCOL_UDP,
+    TCP_ACK,
+    TCP_SYN,
 )
 
 _PORTS: Final = 4
@@ -55,6 +57,11 @@ class Packet(NamedTuple):
     """It is a fragment, and not the first: `flow` tells no more than source and destination."""
     is_error: bool = False
     """It is an ICMP error about a packet of the flow's other direction."""
+
+    @property
+    def begins(self) -> bool:
+        """It is the segment that begins a TCP connection."""
+        return self.tcp_flags is not None and self.tcp_flags & (TCP_SYN | TCP_ACK) == TCP_SYN
 
 
 class _Headers(NamedTuple):
