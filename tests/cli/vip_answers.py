@@ -6,55 +6,29 @@ from typing import Any
 
 from pytinc.control.vips import format_address, format_policy
 
+
+def _member(
+    node: str, state: str, priority: int, heard_ms: int | None, *, alive: bool = True
+) -> dict[str, Any]:
+    return {
+        "node": node,
+        "state": state,
+        "priority": priority,
+        "heard_ms": heard_ms,
+        "alive": alive,
+        "balance": "failover",
+        "weight": 10,
+        "guardian": None,
+        "clients": None,
+        "flows": None,
+    }
+
+
 MEMBERS: list[dict[str, Any]] = [
-    {
-        "node": "alpha",
-        "state": "backup",
-        "priority": 150,
-        "heard_ms": None,
-        "alive": True,
-        "balance": "failover",
-        "weight": 10,
-        "guardian": None,
-        "clients": None,
-        "flows": None,
-    },
-    {
-        "node": "node_2",
-        "state": "active",
-        "priority": 100,
-        "heard_ms": 310,
-        "alive": True,
-        "balance": "failover",
-        "weight": 10,
-        "guardian": None,
-        "clients": None,
-        "flows": None,
-    },
-    {
-        "node": "node_3",
-        "state": "fault",
-        "priority": 50,
-        "heard_ms": 480,
-        "alive": True,
-        "balance": "failover",
-        "weight": 10,
-        "guardian": None,
-        "clients": None,
-        "flows": None,
-    },
-    {
-        "node": "node_4",
-        "state": "backup",
-        "priority": 50,
-        "heard_ms": 9000,
-        "alive": False,
-        "balance": "failover",
-        "weight": 10,
-        "guardian": None,
-        "clients": None,
-        "flows": None,
-    },
+    _member("alpha", "backup", 150, None),
+    _member("node_2", "active", 100, 310),
+    _member("node_3", "fault", 50, 480),
+    _member("node_4", "backup", 50, 9000, alive=False),
 ]
 CHECKS: list[dict[str, Any]] = [
     {"check": "tcp:80", "node": None, "well": True, "detail": "", "took_us": 412, "since_ms": 312500},
