@@ -30,6 +30,7 @@ HEALED_BY_C_S = 100
 MANY = 1_000_000
 FEW = 50
 """Pings that may be lost on a busy machine. A client that is not led elsewhere loses a hundred a second."""
+WATCH_S = 0.5
 LOCKTIME_S = 1.0
 """A kernel ignores further answers for an entry that changed less than this many seconds ago."""
 
@@ -84,18 +85,27 @@ def pinging(host: Host, vips: Iterable[str] = VIPS) -> Iterator[None]:
 
 
 @contextmanager
-def few_lost_pings(host: Host, vip: str = VIP4) -> Iterator[None]:
-    """Ping every 10 ms while the block runs. At most `FEW` pings may be lost."""
+def few_lost_pings(host: Host, vip: str = VIP4, *, may_lose: int = FEW) -> Iterator[None]:
+    """Ping every 10 ms while the block runs. At most ``may_lose`` pings may be lost."""
     enough = Event()
     with ThreadPoolExecutor(1) as worker:
-        pings = worker.submit(ping, host, vip, MANY, interval=0.01, may_lose=FEW, enough=enough)
+        pings = worker.submit(ping, host, vip, MANY, interval=0.01, may_lose=may_lose, enough=enough)
         try:
             yield
         finally:
             enough.set()
     report = pings.result()
     print(f"{report.lost} of {report.sent} pings lost")
-    assert report.lost <= FEW
+    assert report.lost <= may_lose
+
+
+@contextmanager
+def pinged(host: Host, vip: str, *, may_lose: int) -> Iterator[None]:
+    """Ping every 10 ms while the block runs, and for a moment before and after."""
+    with few_lost_pings(host, vip, may_lose=may_lose):
+        time.sleep(WATCH_S)
+        yield
+        time.sleep(WATCH_S)
 
 
 def entries(host: Host, vips: Iterable[str] = VIPS) -> dict[str, str | None]:

@@ -20,8 +20,8 @@ from faults import cut_off, killed, stopped
 from pytinc.lab.echo import ping
 from pytinc.lab.network import Network
 from pytinc.lab.node import PATIENCE_S, Kind, Node, wait_until
-from shared_address import HEALED_S, VIP4, VIP6, VIPS, addresses, entries, own, pinging, wait_served
-from test_virtual_ips import PLANNED, PORT, pinged, serve, view
+from shared_address import HEALED_S, VIP4, VIP6, VIPS, addresses, entries, own, pinged, pinging, wait_served
+from test_virtual_ips import PLANNED, PORT, serve, view
 
 # entry, one, two, guardian, client
 CASTS = ("CCCPC", "CCCPP", "PCCPC")

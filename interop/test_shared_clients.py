@@ -13,16 +13,12 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from ipaddress import ip_address
-from threading import Event
 from typing import Any
 
 import pytest
 
 from faults import cut_off, stopped
-from pytinc.lab.echo import ping
 from pytinc.lab.frames import Port
 from pytinc.lab.network import Network
 from pytinc.lab.node import PATIENCE_S, Kind, Node, wait_until
@@ -30,7 +26,7 @@ from pytinc.lab.traffic import neighbour
 from pytinc.vip.assignment import ROOM
 from pytinc.wire.neighbour import GUARD_MAC, parse, question
 from pytinc.wire.neighbour import Kind as What
-from shared_address import VIP4, VIP6, VIPS, addresses, pinging
+from shared_address import VIP4, VIP6, VIPS, WATCH_S, addresses, pinged, pinging
 
 # entry, one, two, three, client
 CASTS = ("CPPPC", "CPPPP")
@@ -38,11 +34,9 @@ ROLES = ("entry", "one", "two", "three", "client")
 MEMBERS = ("one", "two", "three")
 STATIONS = 24
 PACKED = ip_address(VIP4).packed
-MANY = 1_000_000
 SILENCE_S = 1.0
 PLANNED = 2
 """How many pings, one every 10 ms, a client may lose when its member changes on purpose."""
-WATCH_S = 0.5
 
 
 def mac_of(number: int) -> bytes:
@@ -157,23 +151,6 @@ def used(network: Network, vip: str) -> Node:
     return found()[0]
 
 
-@contextmanager
-def pinged(network: Network, vip: str, *, may_lose: int) -> Iterator[None]:
-    """Ping every 10 ms while the block runs, and for a moment before and after."""
-    enough, host = Event(), network["client"].host
-    with ThreadPoolExecutor(1) as worker:
-        pings = worker.submit(ping, host, vip, MANY, interval=0.01, may_lose=may_lose, enough=enough)
-        try:
-            time.sleep(WATCH_S)
-            yield
-            time.sleep(WATCH_S)
-        finally:
-            enough.set()
-    report = pings.result()
-    print(f"{report.lost} of {report.sent} pings lost")
-    assert report.lost <= may_lose
-
-
 def test_the_clients_are_shared_and_only_their_own_member_answers(
     network: Network, stations: Stations
 ) -> None:
@@ -197,7 +174,7 @@ def test_clients_of_a_member_that_is_cut_off_get_another_one_and_nobody_else_mov
     lost = used(network, vip)
     mac = bytes.fromhex(lost.mac.replace(":", ""))
     before = dict(stations.told)
-    with pinged(network, vip, may_lose=int(SILENCE_S * 100)), cut_off(lost):
+    with pinged(network["client"].host, vip, may_lose=int(SILENCE_S * 100)), cut_off(lost):
         changed = stations.listen(4 * SILENCE_S)
     print(
         f"{len(changed)} of {STATIONS} moved after "
@@ -215,13 +192,13 @@ def test_clients_of_a_member_that_is_cut_off_get_another_one_and_nobody_else_mov
 @pytest.mark.parametrize("vip", VIPS)
 def test_a_client_does_not_notice_that_its_member_is_drained_or_stopped(network: Network, vip: str) -> None:
     first = used(network, vip)
-    with pinged(network, vip, may_lose=PLANNED):
+    with pinged(network["client"].host, vip, may_lose=PLANNED):
         first.tinc("vip", "drain")
         wait_until(lambda: used(network, vip) is not first, PATIENCE_S, "the client has another member")
     first.tinc("vip", "undrain")
     wait_until(lambda: agreed(network), PATIENCE_S, "all members agree on the clients")
     second = used(network, vip)
-    with pinged(network, vip, may_lose=PLANNED), stopped(second):
+    with pinged(network["client"].host, vip, may_lose=PLANNED), stopped(second):
         wait_until(lambda: used(network, vip) is not second, PATIENCE_S, "the client has another member")
     wait_until(lambda: agreed(network), PATIENCE_S, "all members agree on the clients")
 

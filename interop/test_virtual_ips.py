@@ -15,10 +15,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from ipaddress import ip_address
-from threading import Event
 from typing import Any, NamedTuple
 
 import pytest
@@ -31,7 +29,7 @@ from pytinc.lab.network import Network
 from pytinc.lab.node import PATIENCE_S, Kind, Node, wait_until
 from pytinc.wire.neighbour import Kind as What
 from pytinc.wire.neighbour import parse
-from shared_address import HEALED_S, VIP4, VIP6, VIPS, Moves, addresses, pinging, wait_served
+from shared_address import HEALED_S, VIP4, VIP6, VIPS, WATCH_S, Moves, addresses, pinged, pinging, wait_served
 
 # entry, one, two, three, client
 CASTS = ("CPPPC", "CPPPP")
@@ -45,9 +43,7 @@ PORT = 7007
 INTERVAL_S = 0.2
 PLANNED = 2
 """How many pings, one every 10 ms, a client may lose when the owner changes on purpose."""
-MANY = 1_000_000
 ASKED = 5
-WATCH_S = 0.5
 READ_S = 0.05
 SCRIPT = """#!/bin/sh
 echo "${0##*/}|$NAME|$INTERFACE|$VIP|$STATE|$OWNER|$TERM|$REASON" >>"${0%/*}/events"
@@ -184,23 +180,6 @@ def events(member: Node, vip: str) -> list[Told]:
     path = member.confbase / "events"
     lines = path.read_text().splitlines() if path.exists() else []
     return [event for line in lines if (event := Told(*line.split("|"))).vip == vip]
-
-
-@contextmanager
-def pinged(host: Host, vip: str, *, may_lose: int) -> Iterator[None]:
-    """Ping every 10 ms while the block runs, and for a moment before and after."""
-    enough = Event()
-    with ThreadPoolExecutor(1) as worker:
-        pings = worker.submit(ping, host, vip, MANY, interval=0.01, may_lose=may_lose, enough=enough)
-        try:
-            time.sleep(WATCH_S)
-            yield
-            time.sleep(WATCH_S)
-        finally:
-            enough.set()
-    report = pings.result()
-    print(f"{report.lost} of {report.sent} pings lost")
-    assert report.lost <= may_lose
 
 
 # -- what people and services do --
