@@ -7,7 +7,7 @@ all make new keys every two minutes. Twelve pairs of hosts ping each other five 
 host at an end of the path, or of one that may have relayed it, must explain each ping that is lost; a reload
 and new keys explain none (interop/chaos.py). Hosts n5 and n9 run pytinc and are never restarted: the memory
 and the descriptors of their daemons are noted every ten seconds. Logs must have no traceback, and nothing
-invalid. Writes long_run.md into benchmarks/results.
+invalid. Writes its report into benchmarks/results.
 """
 
 from __future__ import annotations
