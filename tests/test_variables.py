@@ -68,7 +68,7 @@ EFFECTS: Final = {
     "ProcessPriority": "tests/daemon/test_service.py::test_the_priority_is_that_of_the_variable",
     "Proxy": "tests/net/test_proxy.py::test_a_connection_is_up_once_the_proxy_has_made_it",
     "ReplayWindow": "tests/sim/test_variables.py::test_a_replay_window_of_0_accepts_the_same_datagram_twice",
-    "Sandbox": "tests/daemon/test_service.py::test_settings_that_cannot_work_are_reported_and_end_with_status_one",
+    "Sandbox": "tests/daemon/test_service.py::test_in_the_sandbox_the_daemon_opens_nothing_else",
     "ScriptsExtension": "tests/daemon/test_service.py::test_scripts_have_the_configured_extension_and_interpreter",
     "ScriptsInterpreter": "tests/daemon/test_service.py::test_scripts_have_the_configured_extension_and_interpreter",
     "StrictSubnets": "tests/node/test_requests_subnet.py::test_with_strict_subnets_the_host_files_count_and_the_rest_is_only_passed_on",

@@ -62,3 +62,10 @@ def test_a_directory_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
 )
 def test_wildcards_become_loopback(host: str, contact: str) -> None:
     assert contact_address(host) == contact
+
+
+def test_another_process_may_remove_the_files(tmp_path: Path) -> None:
+    files = files_in(tmp_path)
+    with files.create(CONTENT):
+        RunFiles.of(files.made).remove()
+    assert list(tmp_path.iterdir()) == []

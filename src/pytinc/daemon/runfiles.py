@@ -27,8 +27,15 @@ class RunFiles:
     def __init__(self, pidfile: str, socket_path: str) -> None:
         self._pidfile = pidfile
         self._socket_path = socket_path
-        self._ours: list[tuple[str, tuple[int, int]]] = []
-        """Path and identity (device, inode) of each file that we made."""
+        self.made: list[tuple[str, tuple[int, int]]] = []
+        """Path and identity (device, inode) of each file that exists because of us."""
+
+    @classmethod
+    def of(cls, files: list[tuple[str, tuple[int, int]]]) -> RunFiles:
+        """Return the object that removes the `made` files of another process."""
+        run_files = cls("", "")
+        run_files.made = files
+        return run_files
 
     def create(self, content: PidFile) -> socket.socket:
         """Write the pid file and return the listening control socket.
@@ -47,14 +54,14 @@ class RunFiles:
 
     def remove(self) -> None:
         """Remove the files that are still ours, as far as permissions allow."""
-        for path, identity in reversed(self._ours):
+        for path, identity in reversed(self.made):
             with contextlib.suppress(OSError):
                 if _identity(path) == identity:
                     Path(path).unlink()
-        self._ours.clear()
+        self.made.clear()
 
     def _remember(self, path: str) -> None:
-        self._ours.append((path, _identity(path)))
+        self.made.append((path, _identity(path)))
 
 
 def _identity(path: str) -> tuple[int, int]:
