@@ -121,6 +121,14 @@ def test_programs_run_at_normal_inside_the_sandbox_and_at_high_not_at_all(tmp_pa
 
 
 @needs_landlock
+def test_the_program_that_talks_to_the_router_runs_at_normal(tmp_path: Path) -> None:
+    pytest.importorskip("miniupnpc")
+    words = "[sys.executable, '-P', '-m', 'pytinc.net.igd', '100', '60']"
+    action = f"assert b'error' in subprocess.run({words}, stdout=subprocess.PIPE).stdout"
+    assert outcomes(tmp_path, action) == {action: "done"}
+
+
+@needs_landlock
 def test_no_thread_of_a_library_is_older_than_the_sandbox(tmp_path: Path) -> None:
     pytest.importorskip("numpy")
     actions = (

@@ -67,7 +67,7 @@ def rules(level: str, confbase: str) -> list[tuple[str, Access]]:
 def _python() -> set[str]:
     """Return where Python's modules are: some are loaded at first use."""
     sites = {path for path in sys.path if path.endswith(("site-packages", "dist-packages"))}
-    return {sys.prefix, sys.base_prefix, sys.exec_prefix, str(Path(pytinc.__file__).parent), *sites}
+    return {sys.prefix, sys.base_prefix, sys.exec_prefix, str(Path(pytinc.__file__).parents[1]), *sites}
 
 
 def _threads() -> int:
