@@ -50,7 +50,7 @@ EFFECTS: Final = {
     "LocalDiscovery": "tests/sim/test_variables.py::test_an_unproved_address_and_a_local_one_are_probed_together",
     "LogLevel": "tests/daemon/test_service.py::test_the_log_level_is_that_of_the_variable_unless_an_option_sets_another",
     "MACExpire": "tests/sim/test_mesh.py::test_a_learned_mac_expires",
-    "MaxConnectionBurst": "tests/sim/test_connections.py::test_connections_beyond_the_burst_go_to_the_tarpit_except_one_per_second",
+    "MaxConnectionBurst": "tests/sim/test_connections.py::test_connections_beyond_the_burst_are_closed_at_once_except_one_per_second",
     "MaxOutputBufferSize": "tests/node/test_meta_output.py::test_from_half_full_on_frames_are_dropped_the_more_likely_the_fuller",
     "MaxTimeout": "tests/sim/test_connections.py::test_the_wait_between_two_rounds_grows_by_five_seconds_up_to_max_timeout",
     "MetricsListen": "tests/daemon/test_service.py::test_metrics_are_served_at_their_address_and_nowhere_else",

@@ -205,7 +205,52 @@ def test_misplaced_obsolete_and_repeated_variables_are_reported(fsck: Run, conf:
         "WARNING: multiple instances of variable Mode in tinc.conf",
         "WARNING: server variable ConnectTo found in host config conf/hosts/beta line 3",
         "WARNING: multiple instances of variable Port in beta",
+        "WARNING: Unknown variable New in conf/tinc.conf line 6",
     ]
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("Mode = swtich", "Invalid routing mode!"),
+        ("AddressFamily = ipv5", "Invalid address family!"),
+        ("DeviceType = tpa", "Unknown device type tpa"),
+        ("MaxTimeout = 0", "MaxTimeout cannot be smaller than 1!"),
+        ("MetricsListen = here", "here"),
+        ("Sandbox = low", "Bad sandbox value low!"),
+        ("Forwarding = all", "Invalid forwarding mode!"),
+        ("Port = none", "there is no UDP port none"),
+        ("Compression = 13", "Bogus compression level 13"),
+        ("Proxy = carrier pigeon", "carrier"),
+    ],
+)
+def test_a_value_with_which_the_daemon_does_not_start_is_a_failure(
+    fsck: Run, conf: Path, line: str, complaint: str
+) -> None:
+    add(conf / "tinc.conf", f"{line}\n")
+    result = fsck()
+    assert result.status == 1
+    (told,) = (text for text in result.err.splitlines() if text.startswith("ERROR: "))
+    assert complaint in told
+    assert f"(variable {line.split()[0]} in conf/tinc.conf line 2)" in told
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("Mdoe = switch", "Unknown variable Mdoe in conf/tinc.conf line 2, did you mean Mode?"),
+        ("VDEPort = a", "Integer expected for configuration variable VDEPort in conf/tinc.conf line 2"),
+        (
+            "ConnectTo = no",
+            "ConnectTo names no, which has no host file conf/hosts/no (conf/tinc.conf line 2)",
+        ),
+    ],
+)
+def test_what_the_daemon_ignores_is_a_warning(fsck: Run, conf: Path, line: str, complaint: str) -> None:
+    add(conf / "tinc.conf", f"{line}\n")
+    result = fsck()
+    assert result.status == 0
+    assert result.err.splitlines()[-1] == f"WARNING: {complaint}"
 
 
 def test_fsck_neither_needs_nor_notifies_a_daemon(fsck: Run, daemon: ScriptedDaemon) -> None:

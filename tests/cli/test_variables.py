@@ -66,6 +66,34 @@ def test_a_malformed_subnet_is_refused(run: Run, conf: Path) -> None:
     assert (conf / "hosts/alpha").read_text() == before
 
 
+@pytest.mark.parametrize("verb", ["set", "add"])
+@pytest.mark.parametrize(
+    ("variable", "value", "complaint"),
+    [
+        ("Mode", "swtich", "Invalid routing mode!"),
+        ("MaxTimeout", "0", "MaxTimeout cannot be smaller than 1!"),
+        ("Compression", "13", "Bogus compression level 13: it is 0 (none) to 12"),
+    ],
+)
+def test_a_value_with_which_the_daemon_does_not_start_needs_force(
+    run: Run, conf: Path, verb: str, variable: str, value: str, complaint: str
+) -> None:
+    result = run("-c", "conf", verb, variable, value)
+    assert (result.status, result.err) == (1, f"{complaint} Use --force to use it anyway.\n")
+    assert run("-c", "conf", "--force", verb, variable, value) == (0, "", f"Warning: {complaint}\n")
+    assert run("-c", "conf", "get", variable).out == f"{value}\n"
+
+
+def test_a_device_type_may_be_set_before_the_device_that_it_needs(run: Run, conf: Path) -> None:
+    assert run("-c", "conf", "set", "DeviceType", "multicast") == (0, "", "")
+
+
+@pytest.mark.parametrize("host", ["", "beta."])
+def test_a_value_that_the_daemon_ignores_is_set_with_a_warning(run: Run, conf: Path, host: str) -> None:
+    result = run("-c", "conf", "set", f"{host}Weight", "heavy")
+    assert result == (0, "", "Warning: Integer expected for configuration variable Weight\n")
+
+
 def test_the_own_host_file_needs_a_name(run: Run, conf: Path) -> None:
     (conf / "tinc.conf").write_text("Mode = hub\n")
     assert run("-c", "conf", "set", "Port", "5") == (1, "", "Could not find Name in conf/tinc.conf.\n")

@@ -15,13 +15,13 @@ from pytinc.config.parser import (
     Pool,
     build_host_settings,
     build_settings,
+    checked_settings,
     expand_name,
     held_addresses,
     own_name,
     own_settings_pool,
     parse_option,
     parse_text,
-    rejected_virtual_ips,
 )
 from pytinc.config.settings import (
     AddressFamily,
@@ -641,7 +641,7 @@ class TestVirtualIPs:
         assert "does not work with Mode = router" in warning
 
     def test_all_that_is_wrong_is_told_to_fsck(self) -> None:
-        made, problems = rejected_virtual_ips(
+        made, problems, _ = checked_settings(
             pool(
                 "Mode = hub\nStrictVirtualIPs = yes\nVirtualIP = x\nVirtualIP = 10.1.1.10\nVirtualIP = ::\n"
             ),
@@ -650,7 +650,7 @@ class TestVirtualIPs:
         assert made.strict_virtual_ips
         assert [problem.line for problem in problems] == [3, 5, 3]
         assert "does not work with Mode = hub" in str(problems[-1])
-        assert rejected_virtual_ips(pool(f"{SWITCH}VirtualIP = 10.1.1.10\n"), "alpha")[1] == []
+        assert checked_settings(pool(f"{SWITCH}VirtualIP = 10.1.1.10\n"), "alpha")[1] == []
 
     def test_the_own_host_file_says_what_is_allowed_not_what_is_served(self) -> None:
         host = Pool([Entry("virtualip", "10.1.1.11", "/etc/tinc/hosts/alpha", 1), Entry("Port", "1", "", 2)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import subprocess
@@ -243,6 +244,36 @@ def test_the_files_of_a_dead_daemon_are_removed(place: Place) -> None:
         place.connect()
     assert not Path(place.pidfile).exists()
     assert not Path(place.socket).exists()
+
+
+def test_a_daemon_of_another_pid_namespace_is_reached_and_keeps_its_files(serve: Serve) -> None:
+    def daemon(connection: socket.socket) -> None:
+        expect(connection, f"0 ^{COOKIE} 0")
+        connection.sendall(b"0 alpha 17.7\n4 0 5\n")
+
+    child = subprocess.Popen(["true"])
+    child.wait()
+    place = serve(daemon)
+    Path(place.pidfile).write_text(f"{child.pid} {COOKIE} 127.0.0.1 port 655\n")
+    with place.connect() as client:
+        assert client.daemon_name == "alpha"
+    assert Path(place.pidfile).exists()
+    assert Path(place.socket).exists()
+
+
+def test_the_files_of_a_daemon_that_we_may_not_reach_are_kept(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(self: socket.socket, path: str) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(socket.socket, "connect", forbidden)
+    child = subprocess.Popen(["true"])
+    child.wait()
+    Path(place.pidfile).write_text(f"{child.pid} {COOKIE} 127.0.0.1 port 655\n")
+    with pytest.raises(NoDaemonError, match="Permission denied"):
+        place.connect()
+    assert Path(place.pidfile).exists()
 
 
 @pytest.mark.parametrize("pid", [0, -1, 2**40])

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from pytinc.cli.files import own_name, read_text, write_text
+from pytinc.cli.port import is_udp_port
 from pytinc.cli.session import say
-from pytinc.config.parser import Entry, Pool, held_addresses, own_settings_pool, rejected_virtual_ips
+from pytinc.config.parser import Entry, Pool, checked_settings, held_addresses, own_settings_pool
 from pytinc.config.store import ConfigTree, HostFile
 from pytinc.config.variables import Variable, lookup
 from pytinc.config.virtual_ips import rights_needed
@@ -30,6 +31,7 @@ from pytinc.wire.virtual_ip import ExecCheck, VirtualIP, parse_address, parse_vi
 
 if TYPE_CHECKING:
     from pytinc.cli.session import Session
+    from pytinc.config.settings import Settings
 
 _SCRIPT_ENDS: Final = ("-up", "-down")
 _SCRIPTS: Final = ("tinc", "host", "subnet", "vip")
@@ -83,7 +85,7 @@ class Fsck:
         self._check_own_configuration(name)
         self._check_scripts()
         self._check_variables()
-        self._check_virtual_ips(name)
+        self._check_values(name)
         return int(self._failed)
 
     # -- Saying and asking ---------------------------------------------------------------------------------
@@ -309,10 +311,10 @@ class Fsck:
             text = f"WARNING: server variable {variable.name} found in host config {where}"
             self._find("misplaced-variable", text, entry.path, entry.line)
 
-    # -- Virtual IPs ---------------------------------------------------------------------------------------
+    # -- Values --------------------------------------------------------------------------------------------
 
-    def _check_virtual_ips(self, name: str) -> None:
-        """Check the lines VirtualIP, what they need, and what the host files say of them."""
+    def _check_values(self, name: str) -> None:
+        """Check the own values by the daemon's rules, and what they need elsewhere."""
         for node in self._tree.host_names():
             self._check_host_addresses(self._tree.read_host(node).pool)
         try:
@@ -320,9 +322,38 @@ class Fsck:
         except ConfigError:
             return  # reported with the other variables
         host = self._tree.read_host(name)
-        settings, problems = rejected_virtual_ips(own_settings_pool(server, host.pool), name)
-        for problem in problems:
-            self._fail("virtual-ip", f"ERROR: {problem}", problem.path, problem.line)
+        pool = own_settings_pool(server, host.pool)
+        settings, refused, warnings = checked_settings(pool, name)
+        for problem in refused:
+            is_of_address = "variable VirtualIP in" in str(problem)
+            code = "virtual-ip" if is_of_address else "refused-value"
+            self._fail(code, f"ERROR: {problem}", problem.path, problem.line)
+        for warning in warnings:
+            self._find("ignored-value", f"WARNING: {warning}")
+        self._check_port(pool)
+        self._check_dialled(server, settings.connect_to)
+        self._check_virtual_ips(name, server, settings, host)
+
+    def _check_port(self, pool: Pool) -> None:
+        entry = pool.first("Port")
+        if entry is not None and not is_udp_port(entry.value):
+            text = f"ERROR: there is no UDP port {entry.value} (variable Port in {entry.where})"
+            self._fail("refused-value", text, entry.path, entry.line)
+
+    def _check_dialled(self, server: Pool, names: tuple[str, ...]) -> None:
+        known = set(self._tree.host_names())
+        for entry in server.all("ConnectTo"):
+            if entry.value in names and entry.value not in known:
+                text = (
+                    f"WARNING: ConnectTo names {entry.value}, which has no host file "
+                    f"{self._session.host_file(entry.value)} ({entry.where})"
+                )
+                self._find("no-host-file", text, entry.path, entry.line)
+
+    # -- Virtual IPs ---------------------------------------------------------------------------------------
+
+    def _check_virtual_ips(self, name: str, server: Pool, settings: Settings, host: HostFile) -> None:
+        """Check what the lines VirtualIP need, and what the host files say of them."""
         held = {name: held_addresses(host.pool)}
         scripts: dict[str, Entry] = {}
         for entry, virtual_ip in _virtual_ips(server):

@@ -1,4 +1,4 @@
-"""The port of a new node, which init and join choose: tinc's own, or a free one if that is taken."""
+"""Ports: which one init and join choose for a new node, and whether there is one of some name."""
 
 from __future__ import annotations
 
@@ -32,6 +32,15 @@ def choose_port() -> int | None:
         return DEFAULT_PORT
     ports = (random.randint(_LOWEST_PORT, _HIGHEST_PORT) for _ in range(_TRIES))
     return next(filter(_can_bind, ports), None)
+
+
+def is_udp_port(text: str) -> bool:
+    """Return whether this is the number of a port, or the name of a UDP service that this machine knows."""
+    try:
+        socket.getaddrinfo(None, text, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError):
+        return False
+    return True
 
 
 def _can_bind(port: int) -> bool:

@@ -242,6 +242,8 @@ def _change(session: Session, target: Target, edit: Callable[[str, Variable | st
         raise click.ClickException(
             f"{target.name}: is not a known configuration variable! Use --force to use it anyway."
         )
+    if variable is not None and not _is_virtual_ip(target):
+        _check_value(session, target, variable)
     path = _file(session, target, variable)
     result = edit(_read(path), variable or target.name, target.value)
     for warning in result.warnings:
@@ -272,6 +274,29 @@ def _check_subnet(target: Target) -> None:
         raise click.ClickException(f"Malformed subnet definition {target.value}") from error
     if subnet.has_host_bits:
         raise click.ClickException(f"Network address and prefix length do not match: {target.value}")
+
+
+def _check_value(session: Session, target: Target, variable: Variable) -> None:
+    """Refuse a value with which the daemon would not start, and warn of one that it would ignore."""
+    from pytinc.config.parser import Entry, Pool, build_host_settings, checked_settings
+
+    entry = Entry(variable.name, target.value, "", 1)
+    if target.host is not None:
+        warnings: list[str] = list(build_host_settings(target.host, Pool([entry]), None).warnings)
+    else:
+        # Some device types need a Device, which may be set after this.
+        pool = Pool([entry, Entry("Device", "", "", 2)])
+        _, refused, warnings = checked_settings(pool, "self")
+        for problem in refused:
+            if problem.line == entry.line:
+                _refuse(session, _without_place(str(problem)))
+    for warning in warnings:
+        say(f"Warning: {_without_place(warning)}")
+
+
+def _without_place(complaint: str) -> str:
+    """Return what the daemon says of a line, without the file and line that it adds."""
+    return re.split(r" (?:\(variable|in  line|\( line) ", complaint, maxsplit=1)[0]
 
 
 def _check_host(target: Target) -> None:

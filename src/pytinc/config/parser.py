@@ -433,9 +433,23 @@ def build_settings(pool: Pool, name: str | None = None, previous: Settings | Non
     `ConfigError`. On a reload ``previous`` settings are given: then such values are reported in ``warnings``
     and the previous ones stay in force (docs/tinc-program.md, "Reload").
 
-    Long because it is the table of settings written out.
     """
-    read = _Reader(pool, tolerant=previous is not None)
+    return _build(_Reader(pool, tolerant=previous is not None), pool, name, previous)
+
+
+def checked_settings(pool: Pool, name: str) -> tuple[Settings, list[ConfigError], list[str]]:
+    """Return the own settings as far as they can be used, why the daemon refuses to start, and its warnings.
+
+    For `pytinc fsck`, which reports all of it, and does not stop at the first.
+    """
+    read = _Reader(pool, tolerant=True)
+    settings = _build(read, pool, name, None)
+    refused = {str(problem) for problem in read.rejected}
+    return settings, read.rejected, [warning for warning in read.warnings if warning not in refused]
+
+
+def _build(read: _Reader, pool: Pool, name: str | None, previous: Settings | None) -> Settings:
+    """Make the settings. Long because it is the table of settings written out."""
     kept, default = previous or _DEFAULTS, _DEFAULTS
     ping_interval = read.integer("PingInterval", default.ping_interval)
     if ping_interval < 1:
@@ -582,17 +596,6 @@ def _virtual_ips(
     if found is None:
         return () if previous is None else previous.virtual_ips
     return found
-
-
-def rejected_virtual_ips(pool: Pool, name: str) -> tuple[Settings, list[ConfigError]]:
-    """Return the own settings as far as they can be used, and what their lines VirtualIP are refused for.
-
-    For `pytinc fsck`, which reports all of it, and does not stop at the first.
-    """
-    settings = build_settings(pool, name, Settings(name))
-    read = _Reader(pool, tolerant=True)
-    _virtual_ips(read, pool, settings, None)
-    return settings, read.rejected
 
 
 def held_addresses(host: Pool) -> tuple[bytes, ...]:

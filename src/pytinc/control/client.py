@@ -9,6 +9,7 @@ without a limit for the frames of a stream and for the daemon's end after STOP.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -38,6 +39,8 @@ MAX_LINE: Final = 65536
 """The longest reply: a shared address with many clients (`pytinc.control.shared.MAX_ROW`). The rows of tinc
 fit into 8 KiB: a row of DUMP_NODES has three names of 2,048 characters. (C: 4,095.)"""
 _CHUNK: Final = 65536
+_NOBODY: Final = (errno.ECONNREFUSED, errno.ENOENT)
+"""How a connection fails when nobody listens at the socket, or it is not there."""
 _Parsed = TypeVar("_Parsed")
 _TIMED_OUT: Final = "Timed out waiting for the server to reply."
 
@@ -89,20 +92,21 @@ class ControlClient:
     def connect(cls, pidfile: str, socket_path: str) -> ControlClient:
         """Connect and authenticate. Raises `NoDaemonError`, and removes stale files of a dead daemon.
 
-        Following docs/protocol-control.md, "Client", and the order of its table.
+        See docs/protocol-control.md, "Client". A daemon that accepts the connection lives even if nobody has
+        its pid here: it may run in another PID namespace, with its files mounted into this one.
         """
         known = read_pidfile(pidfile)
-        if not process_exists(known.pid):
-            for path in (pidfile, socket_path):
-                with contextlib.suppress(OSError):
-                    Path(path).unlink()
-            raise NoDaemonError(f"Could not find tincd running at pid {known.pid}")
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         connection.settimeout(REPLY_TIMEOUT)
         try:
             connection.connect(socket_path)
         except OSError as error:
             connection.close()
+            if error.errno in _NOBODY and not process_exists(known.pid):
+                for path in (pidfile, socket_path):
+                    with contextlib.suppress(OSError):
+                        Path(path).unlink()
+                raise NoDaemonError(f"Could not find tincd running at pid {known.pid}") from error
             # For a path that is too long the error has no errno, and so no strerror.
             reason = error.strerror or str(error)
             raise NoDaemonError(

@@ -59,11 +59,15 @@ class Connections:
     # -- beginnings --
 
     def accepted(self, remote: Address, local: Address, now: float) -> int:
-        """Take in a TCP connection, or refuse it when there are too many at once."""
+        """Take in a TCP connection, or refuse it when there are too many at once.
+
+        A refused one is closed without the tarpit, unlike tinc's: somebody who joins learns it at once, and a
+        node tries its next address, instead of waiting in silence.
+        """
         number = self._number()
         core = self._core
         if not self._admission.admits(remote, now):
-            core.act(CloseMeta(number, tarpit=True))
+            core.act(CloseMeta(number, tarpit=False))
             return number
         connection = self._make(number, None, remote, local, now)
         core.log(1, "notice", f"Connection from {connection.remote}")
