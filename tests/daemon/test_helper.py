@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -138,6 +139,43 @@ def test_files_are_written_by_the_helper(tmp_path: Path, uvloop: bool) -> None:
     )
     assert found == [[True, False, ["beta"]], [4, False]]
     assert (tmp_path / "log").read_text() == "line"
+
+
+def test_a_script_does_not_wait_for_a_file_that_a_thread_has_written(tmp_path: Path, uvloop: bool) -> None:
+    script(tmp_path / "host-up", "exit 7")
+    os.mkfifo(tmp_path / "log")
+    found = said(
+        tmp_path,
+        uvloop,
+        "helper.set_up(**facts)",
+        # Opening a pipe waits until somebody reads it: the helper is busy until then.
+        "thread = asyncio.get_running_loop().run_in_executor(None, helper.open_log, 'log')",
+        "while not helper._lock.locked():",
+        "    await asyncio.sleep(0.01)",
+        "running = asyncio.ensure_future(helper.run_script('host-up', {}))",
+        "await asyncio.sleep(0)",
+        "reader = os.open(base + '/log', os.O_RDONLY | os.O_NONBLOCK)",
+        "out.append([await running, await thread > 2])",
+    )
+    assert found == [[7, True]]
+
+
+def test_a_late_answer_is_not_taken_for_another_one(tmp_path: Path, uvloop: bool) -> None:
+    os.mkfifo(tmp_path / "log")
+    found = said(
+        tmp_path,
+        uvloop,
+        "helper.set_up(**facts)",
+        "helper._channel.settimeout(0.05)",
+        "try:",
+        "    helper.open_log('log')",
+        "except OSError as error:",
+        "    out.append(str(error))",
+        "helper._channel.settimeout(60)",
+        "reader = os.open(base + '/log', os.O_RDONLY | os.O_NONBLOCK)",
+        "out.append(helper.add_host('beta', 'A' * 43))",
+    )
+    assert found == ["the helper process does not answer", True]
 
 
 def test_the_helper_holds_nothing_of_the_daemon_and_ignores_its_signals(tmp_path: Path, uvloop: bool) -> None:

@@ -49,8 +49,9 @@ class Taken:
         self.thread.start()
 
     def ask(self, do: str, **facts: object) -> dict[str, Any]:
-        self.channel.send(json.dumps({"do": do, **facts}).encode())
+        self.channel.send(json.dumps({"do": do, "number": 7, **facts}).encode())
         answer: dict[str, Any] = json.loads(self.channel.recv(4096))
+        assert answer.pop("number") == 7
         return answer
 
     def set_up(self, **facts: object) -> None:
@@ -298,7 +299,7 @@ def test_the_log_file_is_opened_again_and_run_files_are_removed(taken: Taken) ->
     taken.set_up(run_files=[[str(pid_file), found.st_dev, found.st_ino], [str(other), 1, 1]])
     taken.channel.send(b'{"do": "open_log", "path": "/etc/new"}')
     answer, (descriptor,), _, _ = socket.recv_fds(taken.channel, 4096, 1)
-    assert answer == b"{}"
+    assert json.loads(answer) == {"number": None}
     os.write(descriptor, b"line\n")
     os.close(descriptor)
     assert (taken.confbase / "log").read_text() == "line\n"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -35,6 +36,8 @@ class Helper:
         self._channel = channel
         self._pid = pid
         self._lock = threading.Lock()
+        """Held until there is an answer."""
+        self._numbers = itertools.count()
         channel.settimeout(PATIENCE)
 
     @classmethod
@@ -90,15 +93,23 @@ class Helper:
     def _ask(self, request: Mapping[str, object]) -> dict[str, Any]:
         """Return the answer. Raises `ConfigError`."""
         with self._lock:
+            number = next(self._numbers)
             try:
-                self._channel.send(json.dumps(request).encode())
-                data, descriptors = receive(self._channel, 1)
-                answer = json.loads(data)
+                self._channel.send(json.dumps({**request, "number": number}).encode())
+                answer, descriptors = self._receive()
+                while answer["number"] != number:  # the late answer to a request that was given up
+                    for descriptor in descriptors:
+                        os.close(descriptor)
+                    answer, descriptors = self._receive()
             except (OSError, ValueError) as error:
                 raise ConfigError("the helper process does not answer") from error
         if "error" in answer:
             raise ConfigError(answer["error"])
         return {**answer, "descriptor": descriptors[0]} if descriptors else dict(answer)
+
+    def _receive(self) -> tuple[dict[str, Any], list[int]]:
+        data, descriptors = receive(self._channel, 1)
+        return json.loads(data), descriptors
 
     # -- processes --
 
@@ -109,8 +120,8 @@ class Helper:
             try:
                 ours.setblocking(False)
                 request = json.dumps({"do": "run", "kind": kind, **facts}).encode()
-                with self._lock:
-                    socket.send_fds(self._channel, [request], [theirs.fileno(), *streams])
+                # No lock: there is no answer on this socket, and another thread may wait for one.
+                socket.send_fds(self._channel, [request], [theirs.fileno(), *streams])
             except BaseException:
                 ours.close()
                 raise

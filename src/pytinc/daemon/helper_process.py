@@ -74,6 +74,8 @@ class HelperProcess:
         self._running: list[_Running] = []
         self._set_up: dict[str, Any] = {}
         self._tree = ConfigTree("")
+        self._number: object = None
+        """That of the request that is being handled; its answer has it, too."""
 
     def run(self) -> None:
         """Serve the daemon until it ends; then end the processes that only it could want."""
@@ -126,6 +128,7 @@ class HelperProcess:
     # -- requests --
 
     def _request(self, request: Mapping[str, Any], descriptors: list[int]) -> None:
+        self._number = request.get("number")
         match request["do"]:
             case "set up" if not self._set_up:
                 self._answer(self._on_set_up(request))
@@ -142,7 +145,7 @@ class HelperProcess:
                 self._answer({})
 
     def _answer(self, answer: Mapping[str, object], descriptors: tuple[int, ...] = ()) -> None:
-        socket.send_fds(self._channel, [json.dumps(answer).encode()], descriptors)
+        socket.send_fds(self._channel, [json.dumps({**answer, "number": self._number}).encode()], descriptors)
 
     def _on_set_up(self, request: Mapping[str, Any]) -> dict[str, object]:
         """Give up the same rights as the daemon, and take over what holds for all its life."""
