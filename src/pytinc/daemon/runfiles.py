@@ -47,9 +47,9 @@ class RunFiles:
         with contextlib.suppress(OSError):  # a stale file may have the wrong mode, and now it gets a secret
             Path(self._pidfile).unlink()
         write_atomic(self._pidfile, content.format(), mode=0o600, durable=False)
-        self._remember(self._pidfile)
+        self.remember(self._pidfile)
         listening = bind_control_socket(self._socket_path)
-        self._remember(self._socket_path)
+        self.remember(self._socket_path)
         return listening
 
     def remove(self) -> None:
@@ -60,7 +60,8 @@ class RunFiles:
                     Path(path).unlink()
         self.made.clear()
 
-    def _remember(self, path: str) -> None:
+    def remember(self, path: str) -> None:
+        """Remove this file, too, at the end, as long as it is the one that is there now."""
         self.made.append((path, _identity(path)))
 
 

@@ -45,6 +45,7 @@ from pytinc.net.sockets import Listener, open_listeners, own_address, path_mtu
 from pytinc.net.tap import FRAME_LEVEL, FrameDevice, TapDevice
 from pytinc.net.timers import uptime
 from pytinc.net.upnp import PortMapper, missing_library, plan
+from pytinc.net.vde import VdeDevice
 from pytinc.node.node import Node
 from pytinc.node.request_log import REQUEST_LEVEL
 from pytinc.wire.address import SockAddr
@@ -346,6 +347,8 @@ class Service:
 
     def _set_up_helper(self, helper: Helper) -> None:
         options, settings = self._launch.options, self._settings
+        if isinstance(self._device, VdeDevice):
+            self._run_files.remember(self._device.own_path)
         helper.set_up(
             level=self._launch.sandbox,
             user=options.user,
