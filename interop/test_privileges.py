@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import os
 import pwd
-import re
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from pytinc.lab.echo import answers
 from pytinc.lab.namespaces import run
 from pytinc.lab.network import Network
 from pytinc.lab.node import PATIENCE_S, Kind, Node, wait_until
+from root_directory import give_shell
 
 CASTS = ("P",)
 NOBODY = pwd.getpwnam("nobody")
@@ -54,15 +53,6 @@ def status(node: Node) -> dict[str, str]:
 
 def nice(node: Node) -> int:
     return os.getpriority(os.PRIO_PROCESS, node.pid() or 0)
-
-
-def give_shell(root: Path) -> None:
-    """Copy a shell and its libraries into a directory that will be the daemon's root directory."""
-    libraries = re.findall(r"/\S+", run("ldd", "/bin/sh").stdout)
-    for file in ("/bin/sh", *libraries):
-        target = root / file[1:]
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(file, target)
 
 
 @pytest.mark.parametrize(("word", "value"), [("low", 10), ("normal", 0), ("high", -10)])

@@ -7,13 +7,13 @@ That a line is read is not enough: the test that is named here fails if the daem
 
 from __future__ import annotations
 
-import ast
-import functools
 import re
 from pathlib import Path
 from typing import Final
 
 import pytest
+
+from tests_by_name import named_tests
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 
@@ -68,7 +68,7 @@ EFFECTS: Final = {
     "ProcessPriority": "tests/daemon/test_service.py::test_the_priority_is_that_of_the_variable",
     "Proxy": "tests/net/test_proxy.py::test_a_connection_is_up_once_the_proxy_has_made_it",
     "ReplayWindow": "tests/sim/test_variables.py::test_a_replay_window_of_0_accepts_the_same_datagram_twice",
-    "Sandbox": "tests/daemon/test_service.py::test_settings_that_cannot_work_are_reported_and_end_with_status_one",
+    "Sandbox": "tests/daemon/test_service.py::test_in_the_sandbox_the_daemon_opens_nothing_else",
     "ScriptsExtension": "tests/daemon/test_service.py::test_scripts_have_the_configured_extension_and_interpreter",
     "ScriptsInterpreter": "tests/daemon/test_service.py::test_scripts_have_the_configured_extension_and_interpreter",
     "StrictSubnets": "tests/node/test_requests_subnet.py::test_with_strict_subnets_the_host_files_count_and_the_rest_is_only_passed_on",
@@ -106,16 +106,6 @@ def rows() -> dict[str, tuple[str, str]]:
     lines = [line for line in section.splitlines() if line.startswith("| ")]
     assert len(found) == len(lines) - 1 > 50, "a row that cannot be read"
     return {name: (status, why) for name, status, why in found}
-
-
-@functools.cache
-def named_tests(file: str) -> frozenset[str]:
-    """Return the tests of a file as in a test id: ``name``, or ``Class::name``."""
-    found = set()
-    for node in ast.parse((ROOT / file).read_text()).body:
-        scope, prefix = ([node], "") if not isinstance(node, ast.ClassDef) else (node.body, f"{node.name}::")
-        found |= {f"{prefix}{each.name}" for each in scope if isinstance(each, ast.FunctionDef)}
-    return frozenset(name for name in found if name.rpartition("::")[2].startswith("test_"))
 
 
 def test_every_variable_has_a_test_of_its_effect_or_a_reason_why_not(

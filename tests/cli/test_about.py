@@ -33,7 +33,9 @@ def test_version_wins_over_help_and_lists_features(run: Run) -> None:
     assert result.out.startswith("tinc version ")
     assert "protocol 17.7)\n" in result.out
     (features,) = [line for line in result.out.splitlines() if line.startswith("Features:")]
-    assert set(features.split()[1:]) - {"readline", "curses"} == {"comp_lzo", "comp_zlib", "comp_lz4"}
+    assert set(features.split()[1:]) - {"readline", "curses"} == {
+        "comp_lzo", "comp_zlib", "comp_lz4", "sandbox",
+    }  # fmt: skip
     assert run("version").out == result.out
     assert run("version", "x") == (1, "", "Too many arguments!\n")
 

@@ -111,7 +111,6 @@ def read_by_the_daemon(field: str) -> bool:
 
 READ_ELSEWHERE = {
     "ed25519_private_key_file": "config/store.py",
-    "sandbox": "the start looks at the word itself",
 }
 ONLY_REFUSED = {"compression": "the name means other things, too", "proxy": "read in order to be refused"}
 

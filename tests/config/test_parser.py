@@ -233,6 +233,7 @@ class TestSettings:
             ("DeviceType = TAP", "device_type", "tap"),
             ("ProcessPriority = Low", "process_priority", "low"),
             ("Sandbox = OFF", "sandbox", "off"),
+            ("Sandbox = Normal", "sandbox", "normal"),
             ("ReplayWindow = 0", "replay_window", 0),
             ("UDPRcvBuf = 0", "udp_rcvbuf", 0),
             ("UDPRcvBuf = 0", "udp_buffers_explicit", True),
@@ -340,7 +341,7 @@ class TestSettings:
             ("Proxy = socks6 a b", "Unknown proxy type socks6!"),
             ("Proxy = socks5 a", "Host and port argument expected for proxy!"),
             ("Sandbox = mild", "Bad sandbox value mild!"),
-            ("Sandbox = high", "not supported on this platform"),
+            ("Proxy = exec nc\nSandbox = high", "Proxy = exec does not work with Sandbox = high"),
             ("ReplayWindow = -1", "ReplayWindow cannot be smaller than 0!"),
             ("UDPRcvBuf = -1", "UDPRcvBuf cannot be smaller than 0!"),
             ("UDPSndBuf = -1", "UDPSndBuf cannot be smaller than 0!"),
@@ -489,6 +490,32 @@ class TestSettings:
         (warning,) = after.warnings
         assert f"not {value}!" in warning
         assert f"{CONF} line 1" in warning
+
+    def test_in_the_sandbox_the_programs_stay_as_they_were_at_the_start(self) -> None:
+        start = settings("Sandbox = normal\nProxy = exec nc\nScriptsInterpreter = /bin/sh")
+        assert start.warnings == ()
+        after = settings("Sandbox = off\nProxy = exec planted\nScriptsInterpreter = planted", start)
+        assert (after.sandbox, after.proxy, after.scripts_interpreter) == (
+            "normal",
+            start.proxy,
+            start.scripts_interpreter,
+        )
+        assert "the command of Proxy = exec changes only at the next start" in after.warnings[0]
+        assert "ScriptsInterpreter changes only at the next start" in after.warnings[1]
+        assert settings("Proxy = http p 3128", after).proxy == ProxySettings("http", "p", "3128")
+        assert settings("Proxy = exec planted", settings("Proxy = exec nc")).proxy.command == "planted"
+
+    def test_a_sandbox_without_processes_takes_over_none_at_a_reload(self) -> None:
+        start = settings("Mode = switch\nSandbox = high\nVirtualIP = 10.1.1.10 check=tcp:80")
+        after = settings("Mode = switch\nProxy = exec nc\nVirtualIP = 10.1.1.10 check=exec:check", start)
+        assert after.proxy.kind == "none"
+        assert after.virtual_ips == start.virtual_ips
+        assert "Proxy = exec does not work with Sandbox = high" in after.warnings[0]
+        assert "check=exec: does not work with Sandbox = high" in after.warnings[1]
+
+    def test_a_sandbox_without_processes_is_no_place_for_a_script_that_checks(self) -> None:
+        with pytest.raises(ConfigError, match="check=exec: does not work with Sandbox = high"):
+            settings("Mode = switch\nSandbox = high\nVirtualIP = 10.1.1.10 check=exec:check")
 
     def test_a_line_removed_before_a_reload_restores_the_default(self) -> None:
         assert settings("", settings("Mode = switch\nMaxTimeout = 30")) == Settings(name="alpha")

@@ -13,12 +13,12 @@ def test_version_wins_over_help_and_has_the_lines_programs_read(capsys: pytest.C
     first, second, *_ = capsys.readouterr().out.splitlines()
     assert first.startswith(f"tinc version {pytinc.__version__} (")
     assert first.endswith("protocol 17.7)")
-    assert second == "Features: comp_lzo comp_zlib comp_lz4 miniupnpc vde watchdog"
+    assert second == "Features: comp_lzo comp_zlib comp_lz4 miniupnpc sandbox vde watchdog"
 
 
 def test_a_feature_whose_library_is_missing_is_not_announced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "lz4" else object())
-    assert "Features: comp_lzo comp_zlib miniupnpc vde watchdog\n" in version_text()
+    assert "Features: comp_lzo comp_zlib miniupnpc sandbox vde watchdog\n" in version_text()
 
 
 def test_help_is_on_standard_output(capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,6 +16,7 @@ from pytinc.daemon.logging_setup import (
     StderrTarget,
     SyslogTarget,
     UmbilicalTarget,
+    open_log_file,
     trace_lines,
     unexpected,
 )
@@ -120,6 +121,15 @@ def test_reopening_makes_a_new_file_if_the_old_one_was_moved(log: DaemonLog, tmp
     log(0, "info", "third")
     assert [line.rpartition(" ")[2] for line in moved.read_text().splitlines()] == ["first", "second"]
     assert path.read_text().endswith("third\n")
+
+
+def test_another_function_may_open_the_file_again(log: DaemonLog, tmp_path: Path) -> None:
+    log.add(FileTarget(str(tmp_path / "log"), "tinc"))
+    log.open_files_with(lambda path: open_log_file(f"{path}.new"))
+    log.reopen()
+    log(0, "notice", "Ready")
+    assert (tmp_path / "log").read_text() == ""
+    assert (tmp_path / "log.new").read_text().endswith(": Ready\n")
 
 
 def test_if_reopening_fails_the_old_file_is_kept(log: DaemonLog, tmp_path: Path) -> None:

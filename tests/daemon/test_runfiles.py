@@ -62,3 +62,21 @@ def test_a_directory_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
 )
 def test_wildcards_become_loopback(host: str, contact: str) -> None:
     assert contact_address(host) == contact
+
+
+def test_another_process_may_remove_the_files(tmp_path: Path) -> None:
+    files = files_in(tmp_path)
+    with files.create(CONTENT):
+        RunFiles.of(files.made).remove()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_of_another_part_goes_as_well_unless_it_was_replaced(tmp_path: Path) -> None:
+    files = files_in(tmp_path)
+    for name in ("plug", "other"):
+        (tmp_path / name).write_text("")
+        files.remember(str(tmp_path / name))
+    (tmp_path / "new").write_text("")
+    (tmp_path / "new").replace(tmp_path / "other")
+    files.remove()
+    assert [path.name for path in tmp_path.iterdir()] == ["other"]

@@ -107,23 +107,36 @@ def test_a_script_sees_its_environment(
     assert out.read_text() == "alpha,3,10.0.0.0/8,,outside,0\n"
 
 
-def test_others_may_run_a_script_in_the_same_way(
-    tmp_path: Path, log: Log, monkeypatch: pytest.MonkeyPatch
+def test_the_script_of_a_check_runs_in_the_same_way_beside_the_queue(
+    with_runner: WithRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FROM_OUTSIDE", "outside")
-    write(tmp_path / "check.sh")
-    context = ScriptContext(str(tmp_path), ".sh", "/bin/sh -e", {"NAME": "alpha"})
-    runner = ScriptRunner(context, log, lambda: 3)
-    found = runner.command("check", {"VIP": "10.1.1.10"})
-    assert found is not None
-    assert found[0] == f'/bin/sh -e "{tmp_path}/check.sh"'
-    assert {name: found[1][name] for name in ("NAME", "DEBUG", "VIP", "FROM_OUTSIDE")} == {
-        "NAME": "alpha",
-        "DEBUG": "3",
-        "VIP": "10.1.1.10",
-        "FROM_OUTSIDE": "outside",
-    }
-    assert runner.command("nosuch", {}) is None
+    out = tmp_path / "out"
+    write(tmp_path / "check.sh", f'echo "$NAME,$DEBUG,$VIP,$FROM_OUTSIDE" > {out}; exit 2', mode=0o644)
+
+    async def test(runner: ScriptRunner) -> None:
+        check = runner.start_check("check", {"VIP": "10.1.1.10"})
+        assert check is not None
+        assert await check.exited() == 2
+        assert runner.start_check("nosuch", {}) is None
+
+    with_runner(test, extension=".sh", interpreter="/bin/sh -e")
+    assert out.read_text() == "alpha,3,10.1.1.10,outside\n"
+
+
+def test_scripts_that_are_forbidden_are_skipped_in_silence(
+    with_runner: WithRunner, tmp_path: Path, log: Log
+) -> None:
+    write(tmp_path / "host-up", f"touch {tmp_path}/ran")
+
+    async def test(runner: ScriptRunner) -> None:
+        runner.is_forbidden = True
+        runner.run("host-up", {})
+        await runner.idle()
+
+    with_runner(test)
+    assert not (tmp_path / "ran").exists()
+    assert log == []
 
 
 def test_failures_are_logged_and_have_no_other_consequence(

@@ -24,6 +24,7 @@ from pytinc.control.statistics import parse_rows
 from pytinc.control.vips import parse_outcome
 from pytinc.control.vips import parse_rows as parse_vips
 from pytinc.crypto.keys import PrivateKey, format_private_key
+from pytinc.daemon import sandbox
 from pytinc.lab.node import wait_until
 
 COMMAND = [sys.executable, "-m", "pytinc.daemon"]
@@ -336,7 +337,7 @@ def test_the_service_manager_is_kept_informed(network: Network) -> None:
         (["-o", "Mode=what"], "Invalid routing mode!"),
         (["-o", "Proxy=socks5 localhost"], "Host and port argument expected for proxy!"),
         (["-o", "Compression=13"], "Bogus compression level"),
-        (["-o", "Sandbox=high"], "not supported on this platform"),
+        (["-o", "Sandbox=high", "-o", "Proxy=exec nc"], "Proxy = exec does not work with Sandbox = high"),
         (["-o", "Sandbox=what"], "Bad sandbox value what!"),
         (["-o", "DeviceType=fd"], "Switch mode not supported: DeviceType fd"),
         (["-o", "DeviceType=tun"], "DeviceType tun carries no Ethernet frames, which Mode = switch needs"),
@@ -780,3 +781,144 @@ def test_an_unexpected_error_is_one_line_and_an_orderly_end_with_status_one(
     assert ("in _on_alarm" in said) == (level == 5)
     assert (network.base / "ran").exists()
     assert not network.pidfile.exists()
+
+
+# -- the sandbox --
+
+
+needs_landlock = pytest.mark.skipif(not sandbox.is_possible(), reason="this kernel has no Landlock")
+
+PROBE = """
+import errno, json, os, sys, threading
+from pytinc.daemon.app import main
+from pytinc.daemon.service import Service
+
+become_ready = Service._become_ready
+
+def attempt(action):
+    try:
+        exec(action)
+    except OSError as error:
+        return errno.errorcode[error.errno]
+    return "done"
+
+def probe(self, *arguments):
+    become_ready(self, *arguments)
+    found = [attempt(action) for action in {actions!r}]
+    # As the node does it: in the thread that writes files.
+    self._shell._writer.add("probe", lambda: found.append(attempt({actions!r}[0])), 0, "error")
+    self._shell._writer.close()
+    sys.stderr.write("found " + " ".join(found) + "\\n")
+    sys.stderr.flush()
+
+Service._become_ready = probe
+sys.argv[0] = "pytincd"
+sys.exit(main({words!r}))
+"""
+
+
+@needs_landlock
+@pytest.mark.parametrize("level", ["off", "normal", "high"])
+def test_in_the_sandbox_the_daemon_opens_nothing_else(
+    network: Network, level: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    secret = tmp_path_factory.mktemp("elsewhere") / "secret"
+    secret.write_text("secret")
+    network.configure("VirtualIP = 10.1.1.10 check=http://127.0.0.1/")
+    actions = (
+        f"open({str(secret)!r})",
+        f"open({str(network.base / 'tinc-up')!r}, 'w')",
+        f"open({str(network.base / 'hosts/alpha')!r})",
+        f"open({str(network.base / 'cache/beta')!r}, 'w')",
+    )
+    words = network.arguments("-D", "-o", f"Sandbox={level}")[len(COMMAND) :]
+    program = PROBE.format(actions=actions, words=words)
+    daemon = network.launch([sys.executable, "-c", program])
+    daemon.wait_said("found ")
+    status, said = daemon.stop()
+    refused = "done" if level == "off" else "EACCES"
+    assert f"found {refused} {refused} done done {refused}\n" in said
+    assert "threads are older" not in said
+    assert status == 0
+
+
+def children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@needs_landlock
+def test_in_the_sandbox_scripts_run_outside_of_it(network: Network) -> None:
+    out = network.base / "elsewhere"
+    network.configure("Sandbox = normal", "ScriptsExtension = .sh")
+    (network.base / "hosts" / "alpha").write_text("Port = 0\nSubnet = 02:00:00:00:00:01\n")
+    for name in ("tinc-up", "subnet-up", "subnet-down", "tinc-down"):
+        network.script(f"{name}.sh", f'echo "{name} $NAME $INTERFACE $DEBUG $SUBNET $HERE" >> {out}')
+    daemon = network.start("-d2", HERE="here")
+    (helper,) = children(daemon.pid)
+    status, said = daemon.stop()
+    assert status == 0
+    assert out.read_text().splitlines() == [
+        "tinc-up alpha dummy 2  here",
+        "subnet-up alpha dummy 2 02:00:00:00:00:01 here",
+        "subnet-down alpha dummy 2 02:00:00:00:00:01 here",
+        "tinc-down alpha dummy 2  here",
+    ]
+    assert said.count("Executing script") == 4
+    assert not Path(f"/proc/{helper}").exists()
+    assert not network.pidfile.exists()
+    assert not network.socket.exists()
+
+
+@needs_landlock
+def test_at_level_high_only_the_scripts_of_the_start_run(network: Network) -> None:
+    out = network.base / "out"
+    network.configure("Sandbox = high")
+    for name in ("tinc-up", "tinc-down"):
+        network.script(name, f"echo {name} >> {out}")
+    daemon = network.start("-d2")
+    status, said = daemon.stop()
+    assert (status, said.count("Executing script"), out.read_text()) == (0, 1, "tinc-up\n")
+    assert not network.pidfile.exists()
+
+
+@needs_landlock
+@pytest.mark.parametrize("level", ["normal", "high"])
+def test_in_the_sandbox_the_log_is_reopened_and_the_configuration_is_reloaded(
+    network: Network, level: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    log = tmp_path_factory.mktemp("log") / "daemon.log"
+    network.configure(f"Sandbox = {level}")
+    daemon = network.launch(network.arguments("-D", "-d1", f"--logfile={log}"))
+    until(lambda: log.exists() and "Watchdog" in log.read_text())
+    network.configure(f"Sandbox = {level}", "ConnectTo = beta")
+    (network.base / "hosts" / "beta").write_text("Address = localhost 1\n")
+    log.rename(log.with_suffix(".1"))
+    daemon.signal(signal.SIGHUP)
+    until(lambda: log.exists() and "Trying to connect to beta (127.0.0.1 port 1)" in log.read_text())
+    status, _ = daemon.stop()
+    assert status == 0
+    assert log.read_text().endswith(": Terminating\n")
+
+
+@needs_landlock
+def test_a_daemon_that_is_killed_takes_its_helper_with_it(network: Network) -> None:
+    daemon = network.start("-o", "Sandbox=normal")
+    (helper,) = children(daemon.pid)
+    daemon.signal(signal.SIGKILL)
+    daemon.finish()
+    until(lambda: not Path(f"/proc/{helper}/exe").exists())
+
+
+def test_a_kernel_without_landlock_is_told_and_the_daemon_goes_on(network: Network) -> None:
+    network.script("tinc-down", f"touch {network.base}/ran")
+    hidden = network.base / "hidden"
+    hidden.mkdir()
+    (hidden / "sitecustomize.py").write_text(
+        "import pytinc.daemon.landlock\npytinc.daemon.landlock.version = lambda: 0\n"
+    )
+    daemon = network.start("-o", "Sandbox=normal", PYTHONPATH=str(hidden))
+    assert children(daemon.pid) == []
+    status, said = daemon.stop()
+    assert status == 0
+    assert "Sandbox = normal: this kernel has no Landlock, so files are not protected\n" in said
+    assert (network.base / "ran").exists()

@@ -1,7 +1,7 @@
 """The texts of tincd that people's scripts look for: each row is a situation and what must be logged.
 
-Those about connections are in tests/node/test_tinc_texts.py. Not here are texts about RSA keys and the
-sandbox, which pytinc does not have, and these: "Script NAME was killed by signal N" (test_scripts.py),
+Those about connections are in tests/node/test_tinc_texts.py. Not here are texts about RSA keys,
+which pytinc does not have, and these: "Script NAME was killed by signal N" (test_scripts.py),
 "Watchdog started" and "Got 'reload' command" (test_service.py), and "Can't find interface", which needs root
 (tests/net/test_devices.py).
 """
@@ -52,7 +52,6 @@ FAILURES = [
     Row("Name for tinc daemon required!", files={"tinc.conf": "Mode = hub\n"}),
     Row("Invalid routing mode!", "Mode = x\n"),
     Row("Bad sandbox value x!", "Sandbox = x\n"),
-    Row("not supported on this platform", "Sandbox = high\n"),
     Row("No private keys available, cannot start tinc!", files={"ed25519_key.priv": None}),
     Row("Bogus compression level", "Compression = 13\n"),
     Row("Malformed subnet definition", host="Subnet = x\n"),

@@ -16,6 +16,7 @@ import pytest
 from pytinc.net import http_check, resolver
 from pytinc.net.checks import AT_ONCE, HealthChecks, Key
 from pytinc.net.resolver import Resolver
+from pytinc.net.script_check import ScriptCheck
 from pytinc.vip.health import CheckState, Outcome
 from pytinc.wire.address import Address
 from pytinc.wire.virtual_ip import Check, ExecCheck, HttpCheck, TcpCheck, VirtualIP
@@ -40,7 +41,7 @@ class Results:
         self._scripts = scripts
         self._told = asyncio.Event()
         self.checks = HealthChecks(
-            loop, on_result=self._note, script=self._command, resolver=Resolver(loop), log=log
+            loop, on_result=self._note, script=self._start, resolver=Resolver(loop), log=log
         )
 
     def set(self, *virtual_ips: VirtualIP) -> None:
@@ -54,9 +55,11 @@ class Results:
         self.states[key[0], check].feed(outcome, 0.0)
         self._told.set()
 
-    def _command(self, name: str, environment: Mapping[str, str]) -> tuple[str, Mapping[str, str]] | None:
+    def _start(self, name: str, environment: Mapping[str, str]) -> ScriptCheck | None:
         path = self._scripts / name
-        return (f'"{path}"', {**os.environ, **environment}) if path.exists() else None
+        if not path.exists():
+            return None
+        return ScriptCheck(asyncio.get_running_loop(), f'"{path}"', {**os.environ, **environment})
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Wait until the results so far satisfy a condition."""

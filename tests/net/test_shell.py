@@ -166,7 +166,7 @@ async def world(
         files=cast(HostFiles, files),
         log=log,
         run_script=lambda name, environment: scripts.append((name, environment)),
-        script_command=lambda name, environment: None,
+        start_check=lambda name, environment: None,
         on_fatal=lambda text: log(0, "error", text),
         deliver_capture=captured.extend,
     )
@@ -549,7 +549,7 @@ def test_dumps_of_a_real_node_have_the_form_of_the_control_protocol(on_loop: OnL
             files=cast(HostFiles, Files()),
             log=log,
             run_script=lambda name, environment: None,
-            script_command=lambda name, environment: None,
+            start_check=lambda name, environment: None,
             on_fatal=lambda text: None,
             deliver_capture=lambda frames: None,
         )

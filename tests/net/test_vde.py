@@ -90,7 +90,7 @@ def test_a_group_may_use_our_socket_and_others_may_not(switch: str, log: LogLine
         settings = Settings("a", mode=Mode.SWITCH, device_type="vde", device=switch, vde_group=group)
         device = open_device(settings, None, log)
         assert isinstance(device, VdeDevice)
-        assert Path(device._own_path).stat().st_mode & 0o777 == mode
+        assert Path(device.own_path).stat().st_mode & 0o777 == mode
         device.close()
     with pytest.raises(DeviceError, match="Unknown group no-such-group in VDEGroup"):
         VdeDevice(switch, "", group="no-such-group")
@@ -127,7 +127,7 @@ def test_the_request_equals_that_of_vde_plug_and_invalid_datagrams_are_dropped(t
     switch = Switch(tmp_path, None)
     device = VdeDevice(str(tmp_path), "", port=7)
     try:
-        path = device._own_path
+        path = device.own_path
         assert switch.request[:14].hex() == "cefaedfe03000000" + "00070000" + "0100"
         assert switch.request[14:122].rstrip(b"\0") == os.fsencode(path)
         for datagram in (b"short", bytes(MTU_MAX + 1), bytes(MTU_MAX)):

@@ -64,7 +64,7 @@ def version_text() -> str:
     features = [word for word, library in _FEATURES if importlib.util.find_spec(library)]
     return (
         f"tinc version {pytinc.__version__} (pytinc, protocol {PROTOCOL_MAJOR}.{PROTOCOL_MINOR})\n"
-        f"Features: {' '.join(features)}\n"
+        f"Features: {' '.join([*features, 'sandbox'])}\n"
         "Copyright (C) 2026 the pytinc authors.\n\n"
         "pytinc comes with ABSOLUTELY NO WARRANTY.  This is free software,\n"
         "and you are welcome to redistribute it under certain conditions;\n"

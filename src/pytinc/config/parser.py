@@ -40,7 +40,7 @@ from pytinc.errors import ConfigError, DecodeError
 from pytinc.wire.address import Address
 from pytinc.wire.names import is_valid_name
 from pytinc.wire.subnet import Subnet
-from pytinc.wire.virtual_ip import MAX_VIRTUAL_IPS, VirtualIP, parse_address, parse_virtual_ip
+from pytinc.wire.virtual_ip import MAX_VIRTUAL_IPS, ExecCheck, VirtualIP, parse_address, parse_virtual_ip
 
 MAX_LINE_LENGTH: Final = 2048
 """A longer line is cut, and its remainder counts as a new line (docs/tinc-program.md, "Lines")."""
@@ -421,6 +421,8 @@ _FAMILIES: Final = {family.value: family for family in AddressFamily}
 DEVICE_WORDS: Final = ("tun", "tap", "dummy", "raw_socket", "multicast", "fd", "vde")
 _DEVICE_TYPES: Final = {word: word for word in DEVICE_WORDS}
 _PRIORITIES: Final = {word: word for word in ("low", "normal", "high")}
+SANDBOX_LEVELS: Final = ("off", "normal", "high")
+_SANDBOXES: Final = {word: word for word in SANDBOX_LEVELS}
 
 
 def build_settings(pool: Pool, name: str | None = None, previous: Settings | None = None) -> Settings:
@@ -551,11 +553,14 @@ def _build(read: _Reader, pool: Pool, name: str | None, previous: Settings | Non
         ),
         metrics_listen=read.listen("MetricsListen", kept.metrics_listen),
         experimental_protocol=read.boolean("ExperimentalProtocol", None),
-        sandbox=_sandbox(read, pool),
+        sandbox=read.keyword("Sandbox", _SANDBOXES, default.sandbox, kept.sandbox, "Bad sandbox value {}!")
+        if previous is None
+        else previous.sandbox,
         upnp=_upnp(pool),
         upnp_discover_wait=read.at_least(1, "UPnPDiscoverWait", default.upnp_discover_wait),
         upnp_refresh_period=read.at_least(1, "UPnPRefreshPeriod", default.upnp_refresh_period),
     )
+    settings = _within_sandbox(read, pool, settings, previous)
     virtual_ips = _virtual_ips(read, pool, settings, previous)
     return replace(settings, virtual_ips=virtual_ips, warnings=tuple(read.warnings))
 
@@ -579,6 +584,12 @@ def _virtual_ips(
         what = f"{obstacle.variable} = {obstacle.value}{place}"
         read.reject(entry, f"A virtual IP does not work with {what}: {obstacle.reason}")
         return ()
+    if settings.sandbox == "high" and any(
+        isinstance(check, ExecCheck) for virtual_ip in found or () for check in virtual_ip.checks
+    ):
+        assert entry is not None
+        read.reject(entry, "check=exec: does not work with Sandbox = high, which allows no new process")
+        found = None
     is_member = any(virtual_ip.node is None for virtual_ip in found or ())
     if entry is not None and is_member and settings.device_type == "dummy":
         read.warnings.append(f"With DeviceType = dummy no interface can have a virtual IP ({entry.where})")
@@ -659,17 +670,25 @@ def _compression(read: _Reader, pool: Pool, kept: int) -> int:
     return kept
 
 
-def _sandbox(read: _Reader, pool: Pool) -> str:
-    """Return the Sandbox word. There is no sandbox, so only ``off`` is possible.
+def _within_sandbox(read: _Reader, pool: Pool, settings: Settings, previous: Settings | None) -> Settings:
+    """Return the settings as far as the sandbox allows them; the rest stays as it was, or ends the start.
 
-    See docs/tinc-program.md, "Signals and privileges".
+    The programs that scripts and proxies are run by are fixed when the daemon enters it.
     """
-    entry = pool.first("Sandbox")
-    if entry is not None and entry.value.lower() in ("normal", "high"):
-        read.reject(entry, f"Sandbox {entry.value} is not supported on this platform")
-    elif entry is not None and entry.value.lower() != "off":
-        read.reject(entry, f"Bad sandbox value {entry.value}!")
-    return "off"
+    kept = previous or _DEFAULTS
+    proxy = pool.first("Proxy")
+    if settings.sandbox == "high" and proxy is not None and settings.proxy.kind == "exec":
+        read.reject(proxy, "Proxy = exec does not work with Sandbox = high, which allows no new process")
+        settings = replace(settings, proxy=kept.proxy)
+    if settings.sandbox != "normal" or previous is None:
+        return settings
+    if proxy is not None and settings.proxy.kind == "exec" and settings.proxy != previous.proxy:
+        read.reject(proxy, "With Sandbox = normal the command of Proxy = exec changes only at the next start")
+        settings = replace(settings, proxy=previous.proxy)
+    if settings.scripts_interpreter != previous.scripts_interpreter:
+        read.warnings.append("With Sandbox = normal, ScriptsInterpreter changes only at the next start")
+        settings = replace(settings, scripts_interpreter=previous.scripts_interpreter)
+    return settings
 
 
 def _upnp(pool: Pool) -> str:

@@ -134,7 +134,7 @@ _ROWS: Final = (
     ("PublicKey", "H o", ValueType.KEY, "", "c", "RSA key of the legacy protocol; not used by pytinc"),
     ("PublicKeyFile", "S H o", _P, "host file", "c", "RSA key of the legacy protocol; not used by pytinc"),
     ("ReplayWindow", "S s", _BYTES, "16", "n", "size of the replay window, 8 packets a byte; 0 = off"),
-    ("Sandbox", "S", _K, "off", "n", "only off is accepted: there is no sandbox in pytinc"),
+    ("Sandbox", "S", _K, "off", "n", "off, normal or high: what the daemon may do once it runs"),
     ("ScriptsExtension", "S", _S, "", "d", "appended to script names"),
     ("ScriptsInterpreter", "S", _S, "", "d", "put in front of the path of scripts"),
     ("StrictSubnets", "S s", _B, "no", "n", "accept only Subnets from local host files"),

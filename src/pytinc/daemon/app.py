@@ -19,7 +19,7 @@ from typing import Final
 import click
 
 import pytinc
-from pytinc.config.parser import Pool
+from pytinc.config.parser import SANDBOX_LEVELS, Pool
 from pytinc.config.paths import chosen_netname, daemon_paths
 from pytinc.config.store import ConfigTree
 from pytinc.config.values import parse_integer
@@ -93,7 +93,7 @@ def version_text() -> str:
     features = [word for word, library in _FEATURES if importlib.util.find_spec(library)]
     return (
         f"tinc version {pytinc.__version__} (pytincd, protocol {PROTOCOL_MAJOR}.{PROTOCOL_MINOR})\n"
-        f"Features: {' '.join(features)} vde watchdog\n"
+        f"Features: {' '.join(features)} sandbox vde watchdog\n"
         "Copyright (C) 2026 the pytinc authors.\n\n"
         "pytinc comes with ABSOLUTELY NO WARRANTY.  This is free software,\n"
         "and you are welcome to redistribute it under certain conditions;\n"
@@ -129,7 +129,7 @@ def _launch(options: Options) -> Launch:
     for warning in paths.warnings:
         log(0, "warning", warning)
     inherited = _inherited_sockets() if foreground else 0
-    return Launch(options, paths, tree, log, umbilical, foreground, inherited)
+    return Launch(options, paths, tree, log, umbilical, foreground, inherited_sockets=inherited)
 
 
 def _add_file(log: DaemonLog, path: str) -> bool:
@@ -178,20 +178,19 @@ def _run(launch: Launch) -> int:
 def _read_configuration(launch: Launch) -> None:
     """Read what the start needs, and the debug level; the rest is read again in the background."""
     pool = launch.tree.read_server()
-    _check_sandbox(pool)
+    launch.sandbox = _sandbox(pool)
     entry = pool.first("LogLevel")
     if launch.log.level == 0 and entry is not None:
         launch.log.level = parse_integer(entry.value) or 0
 
 
-def _check_sandbox(pool: Pool) -> None:
-    """Only ``off`` is possible: there is no sandbox (docs/tinc-program.md, "Signals and privileges")."""
+def _sandbox(pool: Pool) -> str:
+    """Return the word of Sandbox. Raises `ConfigError`."""
     entry = pool.first("Sandbox")
-    if entry is None or entry.value.lower() == "off":
-        return
-    if entry.value.lower() in ("normal", "high"):
-        raise ConfigError(f"Sandbox {entry.value} is not supported on this platform")
-    raise ConfigError(f"Bad sandbox value {entry.value}!")
+    word = "off" if entry is None else entry.value.lower()
+    if entry is not None and word not in SANDBOX_LEVELS:
+        raise ConfigError(f"Bad sandbox value {entry.value}!")
+    return word
 
 
 def _go_into_background(launch: Launch) -> None:

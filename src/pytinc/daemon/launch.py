@@ -21,5 +21,7 @@ class Launch:
     log: DaemonLog
     umbilical: Umbilical | None
     foreground: bool
+    sandbox: str = "off"
+    """The variable Sandbox: off, normal or high."""
     inherited_sockets: int = 0
     """Listening sockets passed by the service manager."""

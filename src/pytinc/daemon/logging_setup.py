@@ -90,6 +90,12 @@ class DaemonLog:
         self._root.removeHandler(handler)
         handler.close()
 
+    def open_files_with(self, opener: Callable[[str], int]) -> None:
+        """Have ``opener`` open the log file from now on: it returns a descriptor or raises `OSError`."""
+        for handler in self._handlers:
+            if isinstance(handler, FileTarget):
+                handler.opener = opener
+
     def reopen(self) -> None:
         """Reopen the log file, if there is one, after it was moved."""
         for handler in self._handlers:
@@ -239,22 +245,25 @@ def _is_journal(stream: TextIO) -> bool:
     return False
 
 
+def open_log_file(path: str) -> int:
+    """Open or make a log file; return the descriptor. Raises `OSError`."""
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+
+
 class FileTarget(_Target):
     """A log file, appended to. Raises `OSError` if it cannot be opened."""
 
     def __init__(self, path: str, ident: str) -> None:
         super().__init__()
+        self.opener: Callable[[str], int] = open_log_file
         self._path = path
         self._ident = ident
-        self._descriptor = self._open()
-
-    def _open(self) -> int:
-        return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        self._descriptor = self.opener(path)
 
     def reopen(self) -> None:
         """Reopen the file; if that fails, keep the old one."""
         try:
-            descriptor = self._open()
+            descriptor = self.opener(self._path)
         except OSError:
             return
         old, self._descriptor = self._descriptor, descriptor

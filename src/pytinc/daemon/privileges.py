@@ -31,6 +31,17 @@ _NEEDED_LATER: Final = (
     "pytinc.wire.address_cache",
 )
 """Modules that we and the libraries load at first use; in a chroot they would not be found."""
+_KEPT_CAPABILITIES: Final = sum(
+    1 << number
+    for number in (
+        1,  # CAP_DAC_OVERRIDE: files of the configuration may belong to another user
+        10,  # CAP_NET_BIND_SERVICE
+        12,  # CAP_NET_ADMIN: addresses of virtual IPs, marks of packets
+        13,  # CAP_NET_RAW: BindToInterface
+        14,  # CAP_IPC_LOCK: --mlock
+    )
+)
+_CAPABILITY_VERSION: Final = 0x20080522
 _DIRECTORIES: Final = (("", 0o755), ("cache", 0o755), ("hosts", 0o755), ("invitations", 0o700))
 
 
@@ -89,6 +100,36 @@ def drop_privileges(user: str | None, chroot_to: str | None) -> None:
             os.setuid(account.pw_uid)
     except OSError as error:
         raise DeviceError(f"Could not drop privileges: {reason(error)}") from error
+
+
+class _CapabilityHeader(ctypes.Structure):
+    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+
+class _CapabilityData(ctypes.Structure):
+    _fields_ = (
+        ("effective", ctypes.c_uint32),
+        ("permitted", ctypes.c_uint32),
+        ("inheritable", ctypes.c_uint32),
+    )
+
+
+def keep_capabilities() -> None:
+    """Give up for good, in this thread, all of root's rights but those that a running daemon needs.
+
+    Raises `OSError`.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    header = _CapabilityHeader(_CAPABILITY_VERSION, 0)
+    data = (_CapabilityData * 2)()
+    if libc.capget(ctypes.byref(header), data) == 0:
+        for number, half in enumerate(data):
+            half.permitted &= _KEPT_CAPABILITIES >> 32 * number & 0xFFFFFFFF
+            half.effective &= half.permitted
+            half.inheritable = 0
+        if libc.capset(ctypes.byref(header), data) == 0:
+            return
+    raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 def _account(user: str) -> pwd.struct_passwd:

@@ -27,8 +27,15 @@ class RunFiles:
     def __init__(self, pidfile: str, socket_path: str) -> None:
         self._pidfile = pidfile
         self._socket_path = socket_path
-        self._ours: list[tuple[str, tuple[int, int]]] = []
-        """Path and identity (device, inode) of each file that we made."""
+        self.made: list[tuple[str, tuple[int, int]]] = []
+        """Path and identity (device, inode) of each file that exists because of us."""
+
+    @classmethod
+    def of(cls, files: list[tuple[str, tuple[int, int]]]) -> RunFiles:
+        """Return the object that removes the `made` files of another process."""
+        run_files = cls("", "")
+        run_files.made = files
+        return run_files
 
     def create(self, content: PidFile) -> socket.socket:
         """Write the pid file and return the listening control socket.
@@ -40,21 +47,22 @@ class RunFiles:
         with contextlib.suppress(OSError):  # a stale file may have the wrong mode, and now it gets a secret
             Path(self._pidfile).unlink()
         write_atomic(self._pidfile, content.format(), mode=0o600, durable=False)
-        self._remember(self._pidfile)
+        self.remember(self._pidfile)
         listening = bind_control_socket(self._socket_path)
-        self._remember(self._socket_path)
+        self.remember(self._socket_path)
         return listening
 
     def remove(self) -> None:
         """Remove the files that are still ours, as far as permissions allow."""
-        for path, identity in reversed(self._ours):
+        for path, identity in reversed(self.made):
             with contextlib.suppress(OSError):
                 if _identity(path) == identity:
                     Path(path).unlink()
-        self._ours.clear()
+        self.made.clear()
 
-    def _remember(self, path: str) -> None:
-        self._ours.append((path, _identity(path)))
+    def remember(self, path: str) -> None:
+        """Remove this file, too, at the end, as long as it is the one that is there now."""
+        self.made.append((path, _identity(path)))
 
 
 def _identity(path: str) -> tuple[int, int]:

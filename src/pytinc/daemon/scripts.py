@@ -16,7 +16,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from pytinc.daemon.helper import Helper
+from pytinc.daemon.helper_process import script_command
 from pytinc.net.log import LogFunction, reason
+from pytinc.net.script_check import CheckProcess, ScriptCheck
 
 MAX_WAITING: Final = 4096
 """Limit of waiting scripts. A mesh that changes faster than its scripts run would fill the memory; beyond
@@ -40,6 +43,10 @@ class ScriptRunner:
 
     def __init__(self, context: ScriptContext, log: LogFunction, debug_level: Callable[[], int]) -> None:
         self.context = context
+        self.helper: Helper | None = None
+        """Runs the scripts from now on: this process is in the sandbox."""
+        self.is_forbidden = False
+        """No script runs any more (``Sandbox = high``)."""
         self._log = log
         self._debug_level = debug_level
         self._waiting: deque[tuple[str, Mapping[str, str]]] = deque()
@@ -51,7 +58,7 @@ class ScriptRunner:
 
     def run(self, name: str, environment: Mapping[str, str]) -> None:
         """Run the script ``name`` after those before it; a script that does not exist is skipped."""
-        if self._ended:
+        if self._ended or self.is_forbidden:
             return
         if len(self._waiting) >= MAX_WAITING:
             self._skipped += 1
@@ -82,36 +89,44 @@ class ScriptRunner:
             self._ended = True
             self._idle.set()
 
+    def _file(self, name: str) -> str:
+        return f"{name}{self.context.extension}"
+
     def _path(self, name: str) -> str:
-        return f"{self.context.confbase}/{name}{self.context.extension}"
+        return f"{self.context.confbase}/{self._file(name)}"
 
     def _exists(self, name: str) -> bool:
         return os.access(self._path(name), os.F_OK)
 
-    def command(self, name: str, environment: Mapping[str, str]) -> tuple[str, dict[str, str]] | None:
-        """Return what the shell must run for a script, and its whole environment; None if there is none."""
+    def start_check(self, name: str, environment: Mapping[str, str]) -> CheckProcess | None:
+        """Start the script of a health check, beside the queue; None if there is none. Raises `OSError`."""
         if not self._exists(name):
             return None
-        command = f'"{self._path(name)}"'
-        if self.context.interpreter:
-            command = f"{self.context.interpreter} {command}"
-        everything = {
-            **os.environ,
-            **self.context.environment,
-            "DEBUG": str(self._debug_level()),
-            **environment,
-        }
-        return command, everything
+        if self.helper is not None:
+            return self.helper.start_check(self._file(name), self._variables(environment))
+        return ScriptCheck(asyncio.get_running_loop(), self._command(name), self._environment(environment))
+
+    def _command(self, name: str) -> str:
+        return script_command(self._path(name), self.context.interpreter)
+
+    def _variables(self, environment: Mapping[str, str]) -> dict[str, str]:
+        return {"DEBUG": str(self._debug_level()), **environment}
+
+    def _environment(self, environment: Mapping[str, str]) -> dict[str, str]:
+        return {**os.environ, **self.context.environment, **self._variables(environment)}
 
     async def _execute(self, name: str, environment: Mapping[str, str]) -> None:
-        found = self.command(name, environment)
-        if found is None:
+        if not self._exists(name):
             return
-        command, everything = found
         self._log(2, "info", f"Executing script {name}")
         try:
-            process = await asyncio.create_subprocess_exec(_SHELL, "-c", command, env=everything)
-            status = await process.wait()
+            if self.helper is not None:
+                status = await self.helper.run_script(self._file(name), self._variables(environment))
+            else:
+                process = await asyncio.create_subprocess_exec(
+                    _SHELL, "-c", self._command(name), env=self._environment(environment)
+                )
+                status = await process.wait()
         except OSError as error:
             self._log(0, "error", f"Could not run script {name}: {reason(error)}")
             return

@@ -15,6 +15,7 @@ import secrets
 import signal
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -24,6 +25,8 @@ from pytinc.control.messages import ConnectionRow, Greeting, Request
 from pytinc.control.pidfile import COOKIE_SIZE, PidFile
 from pytinc.control.vips import Order, format_order
 from pytinc.crypto.keys import PrivateKey, parse_private_key
+from pytinc.daemon import sandbox
+from pytinc.daemon.helper import Helper, SandboxTree
 from pytinc.daemon.launch import Launch
 from pytinc.daemon.logging_setup import TRACE_LEVEL, trace_lines, unexpected
 from pytinc.daemon.notify import Notifier, watchdog_interval
@@ -42,6 +45,7 @@ from pytinc.net.sockets import Listener, open_listeners, own_address, path_mtu
 from pytinc.net.tap import FRAME_LEVEL, FrameDevice, TapDevice, missing_setup
 from pytinc.net.timers import uptime
 from pytinc.net.upnp import PortMapper, missing_library, plan
+from pytinc.net.vde import VdeDevice
 from pytinc.node.node import Node
 from pytinc.node.request_log import REQUEST_LEVEL
 from pytinc.wire.address import SockAddr
@@ -76,6 +80,9 @@ class Service:
         self._metrics: MetricsServer | None = None
         self._metrics_socket: socket.socket | None = None
         self._port_mapper: PortMapper | None = None
+        self._helper: Helper | None = None
+        """None unless this process will be in the sandbox."""
+        self._is_confined = False
         # Made by `_main` and `_set_up`.
         self._control: ControlServer
         self._settings: Settings
@@ -85,15 +92,20 @@ class Service:
         self._managed: ManagedAddresses
 
     def run(self) -> int:
-        """Run until told to stop; return the exit status."""
+        """Run until told to stop; return the exit status. Raises `DeviceError`."""
+        if self._launch.sandbox != "off" and sandbox.is_possible():
+            self._helper = Helper.start()
+            sandbox.load_numpy()
         try:
             return run(self._main)
         except BaseExceptionGroup as group:
             self._report_unexpected(group)
             return 1
         finally:
-            self._run_files.remove()
+            self._remove_run_files()
             self._notifier.close()
+            if self._helper is not None:
+                self._helper.close()
 
     # -- life --
 
@@ -109,7 +121,7 @@ class Service:
             status = 1
         if self._device is not None:
             self._device.close()
-        self._run_files.remove()
+        self._remove_run_files()
         self._log(0, "notice", "Terminating")
         await self._let_clients_go()
         return status
@@ -122,8 +134,9 @@ class Service:
             await self._run_up_scripts()
             # tinc-up may only just have set the address that it binds to.
             self._bind_metrics()
-            await self._load_what_checks_need(loop)
+            self._load_what_checks_need()
             self._give_up_privileges()
+            self._enter_sandbox()
             await self._control.start(listening, login_timeout=self._settings.ping_timeout)
             await self._start_metrics(loop)
             self._become_ready(loop, tasks)
@@ -193,7 +206,7 @@ class Service:
             netname=self._launch.paths.netname,
             log=self._log,
             run_script=self._scripts.run,
-            script_command=self._scripts.command,
+            start_check=self._scripts.start_check,
             on_fatal=self._fatal,
             deliver_capture=self._control.write_frames,
         )
@@ -210,10 +223,14 @@ class Service:
         self._shell.node.trace_requests(self._log.wants(REQUEST_LEVEL))
         self._shell.trace_frames(self._log.wants(FRAME_LEVEL))
 
-    async def _load_what_checks_need(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Load it now: after a change of the root directory it would not be found."""
+    def _load_what_checks_need(self) -> None:
+        """Load it now: after a change of the root directory it would not be found.
+
+        Nothing waits for the loop yet, and a thread would be older than the sandbox.
+        """
         if http_check.needs_library(self._settings.virtual_ips):
-            await loop.run_in_executor(None, http_check.load_library)
+            with ThreadPoolExecutor(1) as thread:
+                thread.submit(http_check.load_library).result()
 
     def _bind_metrics(self) -> None:
         if self._settings.metrics_listen is not None:
@@ -330,11 +347,56 @@ class Service:
         if self._settings.process_priority is not None:
             set_priority(self._settings.process_priority)
         prepare_directories(self._tree.confbase)
+        if self._helper is not None:
+            self._set_up_helper(self._helper)
         drop_privileges(options.user, self._tree.confbase if options.chroot else None)
         if options.chroot:
             self._tree = ConfigTree("", options.settings)
             self._shell.use_files(self._tree)
             self._scripts.context = replace(self._scripts.context, confbase="")
+
+    def _set_up_helper(self, helper: Helper) -> None:
+        options, settings = self._launch.options, self._settings
+        if isinstance(self._device, VdeDevice):
+            self._run_files.remember(self._device.own_path)
+        helper.set_up(
+            level=self._launch.sandbox,
+            user=options.user,
+            chroot=options.chroot,
+            priority=settings.process_priority,
+            confbase=self._tree.confbase,
+            interpreter=settings.scripts_interpreter,
+            environment=dict(self._scripts.context.environment),
+            proxy=settings.proxy.command,
+            log=self._launch.paths.logfile,
+            run_files=[(path, *identity) for path, identity in self._run_files.made],
+        )
+
+    def _enter_sandbox(self) -> None:
+        """Do the last part of step 17."""
+        level = self._launch.sandbox
+        if level == "high":
+            self._scripts.is_forbidden = True
+        if level == "off":
+            return
+        if self._helper is None:
+            self._log(
+                0, "warning", f"Sandbox = {level}: this kernel has no Landlock, so files are not protected"
+            )
+            return
+        sandbox.enter(level, self._tree.confbase, self._log)
+        self._tree = SandboxTree(self._tree.confbase, self._launch.options.settings, self._helper)
+        self._shell.use_files(self._tree)
+        self._shell.meta.start_proxy = self._helper.start_proxy
+        self._scripts.helper = self._helper
+        self._log.open_files_with(self._helper.open_log)
+        self._is_confined = True
+
+    def _remove_run_files(self) -> None:
+        if self._is_confined and self._helper is not None:
+            self._helper.remove_run_files()
+        else:
+            self._run_files.remove()
 
     def _start_upnp(self, tasks: Tasks) -> None:
         settings = self._settings
@@ -343,6 +405,8 @@ class Service:
         ports = [listener.address.port for listener in self._listeners if listener.family == 4]
         if self._launch.options.chroot:
             problem: str | None = "UPnP does not work together with --chroot; no ports are mapped"
+        elif self._launch.sandbox == "high":
+            problem = "UPnP does not work with Sandbox = high; no ports are mapped"
         elif not ports:
             problem = "UPnP maps only IPv4 ports, and this node does not listen on IPv4"
         else:

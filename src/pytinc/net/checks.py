@@ -23,7 +23,7 @@ from pytinc.net.log import LogFunction, reason
 from pytinc.net.loop import OwnTasks
 from pytinc.net.own_addresses import is_own
 from pytinc.net.resolver import Resolver
-from pytinc.net.script_check import ScriptCheck, meaning
+from pytinc.net.script_check import CheckProcess, meaning
 from pytinc.vip.health import RECHECK, Outcome
 from pytinc.wire.address import Address
 from pytinc.wire.virtual_ip import Check, ExecCheck, HttpCheck, TcpCheck, VirtualIP
@@ -43,9 +43,9 @@ OnResult: TypeAlias = Callable[[Key, Check, Outcome], None]
 """Is told of each result: the line, its check and what was found."""
 NextRun: TypeAlias = Callable[[Key, Check], float]
 """Returns in how many seconds a check of a line is due: 0 before its first run."""
-ScriptCommand: TypeAlias = Callable[[str, Mapping[str, str]], tuple[str, Mapping[str, str]] | None]
-"""Returns what the shell must run for a script of the configuration directory, and the whole environment;
-None if there is no such script."""
+StartScript: TypeAlias = Callable[[str, Mapping[str, str]], CheckProcess | None]
+"""Starts a script of the configuration directory, with variables in its environment; None if there is no such
+script. Raises `OSError`."""
 
 
 class _Finding(NamedTuple):
@@ -71,7 +71,7 @@ class HealthChecks:
         loop: asyncio.AbstractEventLoop,
         *,
         on_result: OnResult,
-        script: ScriptCommand,
+        script: StartScript,
         resolver: Resolver,
         log: LogFunction,
     ) -> None:
@@ -85,7 +85,7 @@ class HealthChecks:
         self._next_run: NextRun = lambda key, check: math.inf
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._http = HttpChecks(loop)
-        self._scripts: dict[tuple[Key, Check], ScriptCheck] = {}
+        self._scripts: dict[tuple[Key, Check], CheckProcess] = {}
         """The last run of each script; it may have been killed in vain."""
 
     def set(self, virtual_ips: Sequence[VirtualIP], next_run: NextRun) -> None:
@@ -213,10 +213,10 @@ class HealthChecks:
             if before.status is None:
                 return _Finding(False, "its last run does not end, although it was killed")
         ward = {} if vip.node is None else {"NODE": vip.node}
-        command = self._script(check.script, {"VIP": text_of(vip.address)} | ward)
-        if command is None:
+        script = self._script(check.script, {"VIP": text_of(vip.address)} | ward)
+        if script is None:
             return _Finding(False, "there is no such script")
-        script = self._scripts[key] = ScriptCheck(self._loop, *command)
+        self._scripts[key] = script
         try:
             well, drain, words = meaning(await script.exited())
         finally:

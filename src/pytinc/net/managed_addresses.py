@@ -18,6 +18,7 @@ import errno
 import os
 import socket
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, NamedTuple
 
 from pytinc.net.log import LogFunction
@@ -94,8 +95,11 @@ class ManagedAddresses:
                     *(Change("add", *entry) for entry in tried.items() if self._is_missing(*entry)),
                 ]
                 if changes:
-                    for done in await self._loop.run_in_executor(None, _carry_out, self._interface, changes):
-                        self._note(done)
+                    # The thread ends with the work: one older than the sandbox would not be restricted.
+                    with ThreadPoolExecutor(1) as thread:
+                        work = self._loop.run_in_executor(thread, _carry_out, self._interface, changes)
+                        for done in await work:
+                            self._note(done)
         finally:
             self._task = None
 

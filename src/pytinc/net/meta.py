@@ -10,11 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import socket
-import subprocess
-import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,6 +19,7 @@ from typing import Final, Protocol
 from pytinc.config.settings import Settings
 from pytinc.errors import ProtocolError, UsageError
 from pytinc.net.log import LogFunction, reason
+from pytinc.net.proxy_command import ProxyCommand, ProxyProcess, StartProxy
 from pytinc.net.resolver import Resolver
 from pytinc.net.sockets import Listener, bind_to_path, set_tcp_options
 from pytinc.protocol.proxy import ProxyHandshake
@@ -37,10 +34,6 @@ MAX_QUEUED: Final = 16 * 1024 * 1024
 waiting, the peer is dead and the ping timeout has not noticed yet."""
 TARPIT_SIZE: Final = 10
 """Sockets of offending peers that are kept open and silent; the newest ten, as in tinc."""
-PROXY_END: Final = 2.0
-"""Seconds that a proxy command has to end; then it is killed with all processes it has started."""
-PROXY_LOOK: Final = 0.02
-"""Seconds between two checks whether a proxy command has ended."""
 MAX_PROXY_ADDRESSES: Final = 8
 """Addresses of the proxy's name that are tried for one connection, at most."""
 ACCEPT_PAUSE: Final = 1.0
@@ -76,7 +69,7 @@ class _Stream:
     """The exchange with a proxy before the connection is established."""
     others: tuple[Address, ...] = ()
     """Further addresses of the proxy, if it cannot be reached."""
-    process: subprocess.Popen[bytes] | None = None
+    process: ProxyProcess | None = None
     """The command that carries the connection (``Proxy = exec``)."""
 
 
@@ -107,8 +100,10 @@ class MetaStreams:
         self._streams: dict[int, _Stream] = {}
         self._looking_up: set[int] = set()
         """Connections that wait for the address of the proxy."""
-        self._ending: list[threading.Thread] = []
-        """Threads, each of which ends one proxy command."""
+        self.start_proxy: StartProxy = ProxyCommand
+        """Replaced in the sandbox."""
+        self._ending: list[ProxyProcess] = []
+        """Proxy commands that end."""
         self._output: dict[int, bytearray] = {}
         self._tarpit: deque[socket.socket] = deque()
         self._accept_timer: asyncio.TimerHandle | None = None
@@ -213,7 +208,6 @@ class MetaStreams:
     def _run_proxy(self, number: int, peer: str, address: Address) -> None:
         """Run the command; its standard input and output are the connection."""
         environment = {
-            **os.environ,
             "NAME": self.settings.name,
             "NODE": peer,
             "REMOTEADDRESS": address.host,
@@ -225,13 +219,7 @@ class MetaStreams:
         ours.setblocking(False)
         with theirs:
             try:
-                process = subprocess.Popen(
-                    ["/bin/sh", "-c", self.settings.proxy.command],
-                    stdin=theirs.fileno(),
-                    stdout=theirs.fileno(),
-                    env=environment,
-                    start_new_session=True,
-                )
+                process = self.start_proxy(self.settings.proxy.command, environment, theirs)
             except BaseException:
                 ours.close()
                 raise
@@ -321,8 +309,8 @@ class MetaStreams:
         while self._tarpit:
             self._tarpit.popleft().close()
         # Wait, because nothing kills a stubborn command after we end. All of them end at the same time.
-        for thread in self._ending:
-            thread.join(2 * PROXY_END)
+        for process in self._ending:
+            process.wait()
         self._ending.clear()
 
     def describe(self, number: int) -> tuple[int, float]:
@@ -438,9 +426,8 @@ class MetaStreams:
             self._loop.remove_reader(stream.socket.fileno())
             self._loop.remove_writer(stream.socket.fileno())
             if stream.process is not None:
-                thread = threading.Thread(target=_end_process, args=(stream.process,), daemon=True)
-                thread.start()
-                self._ending = [each for each in self._ending if each.is_alive()] + [thread]
+                stream.process.end()
+                self._ending = [each for each in self._ending if not each.has_ended] + [stream.process]
         return stream
 
     def _end(self, number: int, why: str) -> None:
@@ -454,17 +441,3 @@ class MetaStreams:
         """Report a failure from the loop: during the shell's actions the node must not be called."""
         stream.failed = True
         self._loop.call_soon(self._end, number, why)
-
-
-def _end_process(process: subprocess.Popen[bytes]) -> None:
-    """End a proxy command with all processes it has started. Runs in its own thread, because it waits."""
-    # These errors occur if SIGCHLD is ignored, which is inherited: then the system reaps children itself.
-    with contextlib.suppress(ProcessLookupError, ChildProcessError):
-        os.killpg(process.pid, signal.SIGTERM)
-        until = time.monotonic() + PROXY_END
-        # WNOWAIT leaves the ended process unreaped, so that its process group number is not reused.
-        look = os.WEXITED | os.WNOHANG | os.WNOWAIT
-        while os.waitid(os.P_PID, process.pid, look) is None and time.monotonic() < until:
-            time.sleep(PROXY_LOOK)
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()

@@ -14,7 +14,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Protocol
 
 WELL: Final = 0
 """Exit status of a script whose service is well."""
@@ -25,6 +25,20 @@ GONE_WITHIN: Final = 0.5
 _POLL: Final = 0.02
 """Seconds between looks at a process that has no descriptor."""
 _SHELL: Final = "/bin/sh"
+
+
+class CheckProcess(Protocol):
+    """The script of a health check that runs."""
+
+    @property
+    def status(self) -> int | None:
+        """The exit status, a negative signal, or None while the script runs."""
+
+    async def exited(self) -> int:
+        """Wait for the end; return the exit status or the negative number of the signal. Raises `OSError`."""
+
+    async def end(self) -> None:
+        """Kill what still runs, and wait for its end, but not for ever."""
 
 
 class ScriptCheck:

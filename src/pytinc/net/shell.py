@@ -26,7 +26,7 @@ from pytinc.control.messages import (
 )
 from pytinc.control.vips import Order
 from pytinc.net import shared, statistics, vips
-from pytinc.net.checks import HealthChecks, ScriptCommand
+from pytinc.net.checks import HealthChecks, StartScript
 from pytinc.net.file_writer import FileWriter
 from pytinc.net.hostnames import HostNames
 from pytinc.net.log import LogFunction
@@ -96,7 +96,7 @@ class Shell:
         netname: str | None = None,
         log: LogFunction,
         run_script: Callable[[str, Mapping[str, str]], None],
-        script_command: ScriptCommand,
+        start_check: StartScript,
         on_fatal: Callable[[str], None],
         deliver_capture: Callable[[list[bytes]], None],
         clock: Callable[[], float] = uptime,
@@ -108,7 +108,7 @@ class Shell:
         self._log = log
         self._clock = clock
         self._run_script = run_script
-        self._script_command = script_command
+        self._start_check = start_check
         self._deliver_capture = deliver_capture
         self._listeners = listeners
         self._device = DeviceFeed(
@@ -292,7 +292,7 @@ class Shell:
             self._checks = HealthChecks(
                 self._loop,
                 on_result=self._checked,
-                script=self._script_command,
+                script=self._start_check,
                 resolver=self._resolver,
                 log=self._log,
             )

@@ -63,8 +63,9 @@ class VdeDevice:
         self.path = path
         self.dropped = 0
         """Datagrams that were too long or too short to be a frame."""
-        self._own_path = f"{path}/.pytinc-{os.getpid()}-{next(_numbers)}"
-        if len(os.fsencode(self._own_path)) > MAX_PATH:
+        self.own_path = f"{path}/.pytinc-{os.getpid()}-{next(_numbers)}"
+        """Our socket in the directory of the switch, removed at the end."""
+        if len(os.fsencode(self.own_path)) > MAX_PATH:
             raise DeviceError(f"The path of the switch {path} is too long for a UNIX socket in it")
         with contextlib.ExitStack() as undo:
             self._control = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
@@ -76,9 +77,9 @@ class VdeDevice:
         try:
             self._control.settimeout(TIMEOUT)
             self._control.connect(f"{self.path}/ctl")
-            undo.callback(_remove, self._own_path)
-            _bind(self._socket, self._own_path, group)
-            own = _ADDRESS.pack(socket.AF_UNIX, os.fsencode(self._own_path))
+            undo.callback(_remove, self.own_path)
+            _bind(self._socket, self.own_path, group)
+            own = _ADDRESS.pack(socket.AF_UNIX, os.fsencode(self.own_path))
             self._control.sendall(_REQUEST.pack(_MAGIC, _VERSION, port << 8) + own + b"pytinc\0")
             answer = self._control.recv(_ADDRESS.size)
             if len(answer) != _ADDRESS.size:

@@ -5,8 +5,10 @@ See docs/protocol-sptps.md, "Handshake".
 
 from __future__ import annotations
 
+import gc
 import json
 import random
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,9 +17,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytinc.crypto.keys import PrivateKey
+from pytinc.crypto.keys import EphemeralKey, PrivateKey
 from pytinc.crypto.prf import prf
 from pytinc.errors import AuthenticationError, DecodeError, ProtocolError, UnexpectedRequest, UsageError
+from pytinc.protocol.sptps import handshake
 from pytinc.protocol.sptps.handshake import Handshake, Role, State, Step
 from pytinc.wire.records import KEX_SIZE, SIG_SIZE, format_kex
 
@@ -106,6 +109,26 @@ def test_both_ends_agree_after_any_key_exchanges_in_any_order_of_delivery(
         seen.add(pair.out[Role.INITIATOR])
     pair.assert_agreed(1 + len(starters))
     assert len(seen) == 1 + len(starters), "every exchange gives new keys"
+
+
+def test_nothing_that_outlives_a_handshake_gives_its_keys_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[weakref.ref[EphemeralKey]] = []
+
+    class Watched(EphemeralKey):
+        def __init__(self, private: bytes) -> None:
+            super().__init__(private)
+            made.append(weakref.ref(self))
+
+    monkeypatch.setattr(handshake, "EphemeralKey", Watched)
+    pair, other = Pair(seed=1), Pair(seed=2)
+    assert len([key for key in made if key() is not None]) == 4
+    for each in (pair, other):
+        each.settle()
+        each.assert_agreed(1)
+    gc.collect()
+    assert [key() for key in made] == [None] * 4
+    # The same long-term keys, and nothing in common.
+    assert not {pair.out[role] for role in Role} & {other.out[role] for role in Role}
 
 
 def reach(state: State, role: Role) -> Handshake:

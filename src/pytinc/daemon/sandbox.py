@@ -1,0 +1,94 @@
+"""The sandbox of the daemon: what the process may still do with files once it is set up.
+
+See docs/deployment.md, "Sandbox". `enter` is called once, after the privileges are dropped. What the sandbox
+forbids and the daemon needs nevertheless, `pytinc.daemon.helper` does for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import Final
+
+import pytinc
+from pytinc.daemon import landlock
+from pytinc.daemon.landlock import Access
+from pytinc.daemon.privileges import keep_capabilities
+from pytinc.errors import DeviceError
+from pytinc.net.log import LogFunction, reason
+
+_READ: Final = Access.READ_FILE | Access.READ_DIR
+_CHANGE: Final = (
+    _READ | Access.WRITE_FILE | Access.TRUNCATE | Access.MAKE_REG | Access.REMOVE_FILE | Access.REFER
+)
+_SYSTEM: Final = ("/etc", "/usr", "/lib", "/lib64", "/sys/devices/system/cpu", "/dev/urandom")
+"""Programs and libraries, and the settings of name services and the time zone: read only."""
+_RESOLVER: Final = "/etc/resolv.conf"
+_THREADS_OF_NUMPY: Final = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def is_possible() -> bool:
+    """Return whether the kernel can restrict this process."""
+    return landlock.version() > 0
+
+
+def enter(level: str, confbase: str, log: LogFunction) -> None:
+    """Restrict this process for good: ``level`` is ``normal`` or ``high``. Raises `DeviceError`.
+
+    ``confbase`` is the configuration directory as this process sees it: empty in another root directory.
+    """
+    older = _threads() - 1
+    if older:
+        log(0, "warning", f"Sandbox = {level}: {older} threads are older than it and not restricted")
+    try:
+        keep_capabilities()
+        landlock.restrict(rules(level, confbase))
+    except OSError as error:
+        raise DeviceError(f"Could not enter the sandbox: {reason(error)}") from error
+    log(0, "info", f"Entered the sandbox at level {level} (Landlock {landlock.version()})")
+
+
+def rules(level: str, confbase: str) -> list[tuple[str, Access]]:
+    """Return the paths that the daemon may use, and what for."""
+    # A program that the daemon starts itself (only the one for UPnP) stays in the sandbox.
+    read = _READ | Access.EXECUTE if level == "normal" else _READ
+    system = [(path, read) for path in (*_SYSTEM, *_python())]
+    # The file is replaced when the network changes, so its directory is what counts.
+    resolver = str(Path(os.path.realpath(_RESOLVER)).parent)
+    own = [(confbase or "/", _READ), (f"{confbase}/hosts", _READ)]
+    changed = [(f"{confbase}/{name}", _CHANGE) for name in ("cache", "invitations")]
+    return [*system, (resolver, _READ), ("/dev/null", _READ | Access.WRITE_FILE), *own, *changed]
+
+
+def _python() -> set[str]:
+    """Return where Python's modules are: some are loaded at first use."""
+    sites = {path for path in sys.path if path.endswith(("site-packages", "dist-packages"))}
+    return {sys.prefix, sys.base_prefix, sys.exec_prefix, str(Path(pytinc.__file__).parents[1]), *sites}
+
+
+def _threads() -> int:
+    """Return how many threads this process has, those of libraries included."""
+    try:
+        return len(os.listdir("/proc/self/task"))  # noqa: PTH208 - only their number counts
+    except OSError:  # no /proc, as in another root directory
+        return threading.active_count()
+
+
+def load_numpy() -> None:
+    """Load numpy, if it is there, so that its library for linear algebra begins no threads.
+
+    We do not use them, and they would be older than the sandbox.
+    """
+    before = {name: os.environ.get(name) for name in _THREADS_OF_NUMPY}
+    os.environ.update(dict.fromkeys(_THREADS_OF_NUMPY, "1"))
+    with contextlib.suppress(ImportError):
+        importlib.import_module("numpy")
+    for name, value in before.items():
+        if value is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = value
