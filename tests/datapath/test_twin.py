@@ -425,6 +425,7 @@ def told_upcalls(upcalls: Upcalls) -> dict[str, object]:
         "relayed": {tuple(slot.name for slot in three) for three in upcalls.relayed},
         "messages": [(slot.name, message) for slot, message in upcalls.messages],
         "uses": [(key, ends_of(head)) for key, head in upcalls.uses],
+        "storms": {slot.name for slot in upcalls.storms},
     }
 
 
@@ -504,6 +505,7 @@ def plans(draw: st.DrawFn) -> Plan:
         "decrement_ttl": draw(st.booleans()),
         "compression": draw(sampled((0, 0, 0, 1, 11, 12))),
         "broadcast": draw(sampled(("mst", "mst", "direct", "no"))),
+        "broadcast_limit": draw(sampled((0, 0, 1, 3))),
     }
     return Plan(
         peers,

@@ -47,6 +47,7 @@ DROPS: Final = (
     "oversized",
     "incomplete",
     "ttl_exceeded",
+    "storm",
 )
 """The reasons for which frames and datagrams are dropped: the fields of `pytinc.datapath.peer_slot.Drops`."""
 

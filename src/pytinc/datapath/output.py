@@ -48,6 +48,7 @@ class Upcalls:
         "probes",
         "relayed",
         "sptps_packets",
+        "storms",
         "touched",
         "uses",
     )
@@ -79,6 +80,8 @@ class Upcalls:
         source MAC and address, and how the frame begins."""
         self.relayed: dict[tuple[PeerSlot, PeerSlot, PeerSlot], None] = {}
         """Sender, source and destination of datagrams that came by way of a relay."""
+        self.storms: dict[PeerSlot, None] = {}
+        """Nodes that send too much to all; each is told of once a second."""
 
     def __bool__(self) -> bool:
         """Tell whether anything was reported."""
@@ -97,6 +100,7 @@ class Upcalls:
             or self.relayed
             or self.messages
             or self.uses
+            or self.storms
         )
 
 

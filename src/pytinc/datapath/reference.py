@@ -4,7 +4,8 @@ Not used by the daemon. Tests push the same packets through both and compare wha
 (`tests/datapath/test_twin.py`); it is also the best way to learn the fast code, which does the same with
 batches, runs and kept look-ups. It works out owner and UDP path of each packet itself, and queues every
 datagram by itself. Super-frames it reads with a plain parser of its own. It shares with the fast
-code what is plain there already: `clamp_mss`, `TooBig`, `TimeToLive`, the guard's rules and the containers.
+code what is plain there already: `clamp_mss`, `TooBig`, `TimeToLive`, the guard's rules, `within_limit` and
+the containers.
 It checks every datagram, however many are forged (`pytinc.datapath.doubt`).
 
 Titles in parentheses are sections of that page.
@@ -15,6 +16,7 @@ from __future__ import annotations
 from pytinc.datapath import icmp, neighbour
 from pytinc.datapath.clamp import clamp_mss
 from pytinc.datapath.compression import compress, expand
+from pytinc.datapath.flood_meter import FloodKind
 from pytinc.datapath.flow_table import FlowTable
 from pytinc.datapath.guard import note_uses, screen
 from pytinc.datapath.hand_over import former_member
@@ -22,6 +24,7 @@ from pytinc.datapath.icmp import ErrorLimit, Reason
 from pytinc.datapath.output import Output, Probe
 from pytinc.datapath.peer_slot import PeerSlot, UdpPath
 from pytinc.datapath.routes import NoOwner
+from pytinc.datapath.storm import kind_of, within_limit
 from pytinc.datapath.super_frames_reference import frames_in
 from pytinc.datapath.table import ForwardingTable
 from pytinc.datapath.too_big import TooBig
@@ -332,11 +335,14 @@ class Reference:
         if source is me and frame[ETHERTYPE] == NO_TYPE:
             table.drops.bad_record += 1
             return
+        owner = None if rules.hub else self._owner(frame[DESTINATION])
+        is_counted = owner is None and (not rules.hub or bool(frame[0] & 1))
+        if is_counted and not within_limit(table, source, kind_of(frame), [frame], now, out):
+            return
         left, devices = screen(table, source, [frame], now, out)
         if not left:
             return
         (frame,), (for_device,) = left, devices
-        owner = None if rules.hub else self._owner(frame[DESTINATION])
         if table.guard is not None and frame[DESTINATION] in table.guard.macs:
             note_uses(table.guard, [frame], now, out)
         if owner is me and source is not me and rules.forward and table.guard is not None:
@@ -471,7 +477,8 @@ class Reference:
             self._refuse(source, frame, icmp.OWNER_UNREACHABLE, now, out)
             return
         if not isinstance(owner, PeerSlot):
-            self._flood(source, frame, frame, now, out)
+            if within_limit(table, source, FloodKind.OTHER, [frame], now, out):
+                self._flood(source, frame, frame, now, out)
             return
         if source is not me and owner is not me and table.routes.is_among_owners(address, me):
             owner = me

@@ -21,6 +21,7 @@ from pytinc.datapath.guard import note_uses, screen
 from pytinc.datapath.hand_over import former_member, may_be_handed_over
 from pytinc.datapath.output import Output
 from pytinc.datapath.peer_slot import PeerSlot
+from pytinc.datapath.storm import kind_of, within_limit
 from pytinc.datapath.table import ForwardingTable
 from pytinc.wire.ethernet import ARP, DESTINATION, HEADER_SIZE, IPV6, NO_TYPE, SOURCE, is_group
 from pytinc.wire.ip import DESTINATIONS
@@ -71,12 +72,16 @@ class Switch:
                 if header[12:] == NO_TYPE:
                     drops.bad_record += len(group)  # a tinc peer would take it for a probe
                     continue
+            owner = None if rules.hub else table.owner_of(header[DESTINATION])
+            if owner is None and (is_group(header) or not rules.hub):
+                group = within_limit(table, source, kind_of(header), group, now, out)
+                if not group:
+                    continue
             for_device = group
             if guard is not None and header[12:] in _NEIGHBOUR_TYPES:
                 group, for_device = screen(table, source, group, now, out)
                 if not group:
                     continue
-            owner = None if rules.hub else table.owner_of(header[DESTINATION])
             if guard is not None and header[DESTINATION] in guard.macs:
                 note_uses(guard, group, now, out)
             if guard is not None and guard.taken_over and owner is me and not from_device:

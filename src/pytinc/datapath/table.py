@@ -39,6 +39,9 @@ class SwitchRules:
     decrement_ttl: bool = False
     broadcast: str = "mst"
     """``mst``, ``direct`` or ``no``; with TunnelServer, ``no``."""
+    broadcast_limit: int = 0
+    """Frames of each `pytinc.datapath.flood_meter.FloodKind` that a node may send to all in a second; 0: any
+    number."""
     compression: int = 0
     """The level at which we have asked peers to compress packets for us (``Compression``); 0: not at all."""
 

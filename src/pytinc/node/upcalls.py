@@ -13,6 +13,7 @@ from pytinc.node.path_info import PathInfo
 from pytinc.node.probes import Probes
 from pytinc.node.records import NEVER
 from pytinc.node.sessions import Sessions
+from pytinc.node.storms import Storms
 from pytinc.node.subnets import Subnets
 from pytinc.node.tunnels import Tunnels
 from pytinc.wire.address import from_sockaddr
@@ -39,6 +40,7 @@ class UpcallHandler:
         path_info: PathInfo,
         tunnels: Tunnels,
         guard: NodeGuard,
+        storms: Storms,
     ) -> None:
         self._core = core
         self._meta_output = meta_output
@@ -49,6 +51,7 @@ class UpcallHandler:
         self._path_info = path_info
         self._tunnels = tunnels
         self._guard = guard
+        self._storms = storms
 
     def handle(self, now: float) -> None:
         """Act on everything that was reported, then forget it.
@@ -78,6 +81,7 @@ class UpcallHandler:
             for sender, source, target in upcalls.relayed:
                 peers = (core.of_slot(slot) for slot in (sender, source, target))
                 self._path_info.relayed(*peers, now=now)
+            self._storms.reported(upcalls.storms, now)
             for slot in upcalls.touched:
                 self._tunnels.upkeep(core.of_slot(slot), now, search_mtu=True)
 
