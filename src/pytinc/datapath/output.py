@@ -47,6 +47,7 @@ class Upcalls:
         "packets",
         "probes",
         "relayed",
+        "returned",
         "sptps_packets",
         "storms",
         "touched",
@@ -80,6 +81,8 @@ class Upcalls:
         source MAC and address, and how the frame begins."""
         self.relayed: dict[tuple[PeerSlot, PeerSlot, PeerSlot], None] = {}
         """Sender, source and destination of datagrams that came by way of a relay."""
+        self.returned: dict[PeerSlot, bytes] = {}
+        """Nodes from which flooded frames come back, each with the source MAC of one; once a second."""
         self.storms: dict[PeerSlot, None] = {}
         """Nodes that send too much to all; each is told of once a second."""
 
@@ -101,6 +104,7 @@ class Upcalls:
             or self.messages
             or self.uses
             or self.storms
+            or self.returned
         )
 
 

@@ -4,8 +4,8 @@ Not used by the daemon. Tests push the same packets through both and compare wha
 (`tests/datapath/test_twin.py`); it is also the best way to learn the fast code, which does the same with
 batches, runs and kept look-ups. It works out owner and UDP path of each packet itself, and queues every
 datagram by itself. Super-frames it reads with a plain parser of its own. It shares with the fast
-code what is plain there already: `clamp_mss`, `TooBig`, `TimeToLive`, the guard's rules, `within_limit` and
-the containers.
+code what is plain there already: `clamp_mss`, `TooBig`, `TimeToLive`, the guard's rules, `within_limit`,
+`without_returned` and the containers.
 It checks every datagram, however many are forged (`pytinc.datapath.doubt`).
 
 Titles in parentheses are sections of that page.
@@ -21,6 +21,7 @@ from pytinc.datapath.flow_table import FlowTable
 from pytinc.datapath.guard import note_uses, screen
 from pytinc.datapath.hand_over import former_member
 from pytinc.datapath.icmp import ErrorLimit, Reason
+from pytinc.datapath.loops import without_returned
 from pytinc.datapath.output import Output, Probe
 from pytinc.datapath.peer_slot import PeerSlot, UdpPath
 from pytinc.datapath.routes import NoOwner
@@ -336,9 +337,11 @@ class Reference:
             table.drops.bad_record += 1
             return
         owner = None if rules.hub else self._owner(frame[DESTINATION])
-        is_counted = owner is None and (not rules.hub or bool(frame[0] & 1))
-        if is_counted and not within_limit(table, source, kind_of(frame), [frame], now, out):
-            return
+        if owner is None and (not rules.hub or bool(frame[0] & 1)):
+            if not within_limit(table, source, kind_of(frame), [frame], now, out):
+                return
+            if not without_returned(table, source, [frame], now, out):
+                return
         left, devices = screen(table, source, [frame], now, out)
         if not left:
             return

@@ -19,6 +19,7 @@ from pytinc.datapath import flows
 from pytinc.datapath.delivery import Delivery
 from pytinc.datapath.guard import note_uses, screen
 from pytinc.datapath.hand_over import former_member, may_be_handed_over
+from pytinc.datapath.loops import without_returned
 from pytinc.datapath.output import Output
 from pytinc.datapath.peer_slot import PeerSlot
 from pytinc.datapath.storm import kind_of, within_limit
@@ -75,6 +76,8 @@ class Switch:
             owner = None if rules.hub else table.owner_of(header[DESTINATION])
             if owner is None and (is_group(header) or not rules.hub):
                 group = within_limit(table, source, kind_of(header), group, now, out)
+                if group:
+                    group = without_returned(table, source, group, now, out)
                 if not group:
                     continue
             for_device = group

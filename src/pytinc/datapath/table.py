@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from pytinc.datapath.flood_history import FloodHistory
 from pytinc.datapath.flow_table import FlowTable
 from pytinc.datapath.guard_table import GuardTable
 from pytinc.datapath.peer_slot import Drops, PeerSlot, UdpPath
@@ -80,6 +81,8 @@ class ForwardingTable:
     to do in this mode."""
     flows: FlowTable | None = None
     """The members that get the flows of our own stations; None: no members share any."""
+    floods: FloodHistory = field(default_factory=FloodHistory)
+    """What was flooded a moment ago; asked by a switch only."""
     capture: list[bytes] | None = None
     """Frames that entered the switch, while a pcap client listens; the shell empties it."""
 

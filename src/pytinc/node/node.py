@@ -14,7 +14,7 @@ that it needs, and never the other way round. From the lowest to the highest:
 * `addresses`, `sessions`, `probes`, `path_info`: UDP addresses, keys, UDP discovery and path MTU, UDP_INFO
   and MTU_INFO (tinc: net_packet.c, protocol_key.c); `tunnels`: these four together
 * `guard`: shared addresses, and what becomes of their clients (`pytinc.vip`)
-* `storms`: who sends too much to all
+* `storms`, `loops`: who sends too much to all, and whether that comes back
 * `flood`: announcements that came before; `invitations`: what strangers with an invitation get
 * `admission`: who may open a meta connection
 * `connections`: meta connections from beginning to end, PING (tinc: net.c); `activation`: the end of the
@@ -58,6 +58,7 @@ from pytinc.node.guard import NodeGuard
 from pytinc.node.half_edges import HalfEdges
 from pytinc.node.hosts import HostSource
 from pytinc.node.invitations import Invitations
+from pytinc.node.loops import Loops
 from pytinc.node.meta_events import MetaEvents
 from pytinc.node.meta_output import MetaOutput
 from pytinc.node.path_info import PathInfo
@@ -152,6 +153,7 @@ class Node:
         self.path_info = path_info = PathInfo(core, out)
         self.tunnels = tunnels = Tunnels(core, addresses, sessions, probes, path_info)
         self._storms = Storms(core)
+        self._loops = Loops(core)
         self._tcp_packets = TcpPackets(core, self.inbound, path_info)
         self.guard = NodeGuard(core, out, subnets.table, forwarding, probes, tunnels, self._datapath.inject)
         # Connections.
@@ -209,7 +211,17 @@ class Node:
             requests,
         )
         self._upcalls = UpcallHandler(
-            core, out, subnets, addresses, sessions, probes, path_info, tunnels, self.guard, self._storms
+            core,
+            out,
+            subnets,
+            addresses,
+            sessions,
+            probes,
+            path_info,
+            tunnels,
+            self.guard,
+            self._storms,
+            self._loops,
         )
         self._purge = Purge(core, out, topology, subnets, self._update_graph)
 
@@ -231,6 +243,7 @@ class Node:
             self._key_expiry,
             tunnels,
             self._storms,
+            self._loops,
         )
         core.changes.tell = self._tell
         self._apply_settings()
@@ -555,6 +568,7 @@ class Node:
             case PeerForgotten(peer):
                 self.tunnels.forget_peer(peer)
                 self._storms.forget(peer.slot)
+                self._loops.forget(peer.slot)
 
     def _tell_reachability(self, peer: Peer, now: float) -> None:
         peer.last_state_change = int(self.core.wall_clock())

@@ -8,6 +8,7 @@ from pytinc.datapath.output import Probe, Upcalls
 from pytinc.node.addresses import Addresses
 from pytinc.node.core import Core
 from pytinc.node.guard import NodeGuard
+from pytinc.node.loops import Loops
 from pytinc.node.meta_output import MetaOutput
 from pytinc.node.path_info import PathInfo
 from pytinc.node.probes import Probes
@@ -41,6 +42,7 @@ class UpcallHandler:
         tunnels: Tunnels,
         guard: NodeGuard,
         storms: Storms,
+        loops: Loops,
     ) -> None:
         self._core = core
         self._meta_output = meta_output
@@ -52,6 +54,7 @@ class UpcallHandler:
         self._tunnels = tunnels
         self._guard = guard
         self._storms = storms
+        self._loops = loops
 
     def handle(self, now: float) -> None:
         """Act on everything that was reported, then forget it.
@@ -82,6 +85,7 @@ class UpcallHandler:
                 peers = (core.of_slot(slot) for slot in (sender, source, target))
                 self._path_info.relayed(*peers, now=now)
             self._storms.reported(upcalls.storms, now)
+            self._loops.reported(upcalls.returned, now)
             for slot in upcalls.touched:
                 self._tunnels.upkeep(core.of_slot(slot), now, search_mtu=True)
 
