@@ -52,7 +52,7 @@ def at_rate(rate: int, send: Callable[[int], object]) -> None:
 def connect(address: str) -> socket.socket | None:
     """Connect to a daemon; None if it takes nobody now."""
     try:
-        return socket.create_connection((address, PORT), timeout=1)
+        return socket.create_connection((address, PORT), timeout=0.1)
     except OSError:
         return None
 

@@ -135,10 +135,10 @@ class Stand:
             self.start_victim()
 
     def restart_third(self) -> None:
-        """Restart the third node, and note how long it takes until it has a connection again."""
+        """Kill and start the third node, and note how long it takes until it sees the victim again."""
         self.third.kill()
-        self.third.start()
         start = time.monotonic()
+        self.third.start()
         try:
             wait_until(self.third_is_back, GIVE_UP_S, "the third node is back", interval=0.1)
         except LabError:

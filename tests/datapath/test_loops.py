@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from datapath.four_nodes import MULTICAST, NEAR, NEW, OWN, World, frame
+from datapath.four_nodes import LOST, MULTICAST, NEAR, NEW, OWN, World, frame
 from pytinc.datapath.guard_table import GuardTable
 from pytinc.datapath.table import BROADCAST_MAC
 from pytinc.wire import neighbour
@@ -35,6 +35,28 @@ def test_a_frame_of_a_peer_that_comes_from_the_device_is_reported_and_passes(wor
 
     assert world.out.upcalls.returned == {world.b: NEAR}
     assert world.sent_to("b") == [frame(BROADCAST_MAC, NEAR)]
+
+
+def test_the_mac_of_a_frame_that_the_device_gives_back_is_not_learned(world: World) -> None:
+    world.receive("b", frame(BROADCAST_MAC, LOST, fill=1))
+    world.send(frame(BROADCAST_MAC, LOST, fill=1))
+    assert not world.out.upcalls.learn
+
+    world.send(frame(BROADCAST_MAC, LOST, fill=1), frame(BROADCAST_MAC, LOST, fill=2))
+    assert list(world.out.upcalls.learn) == [LOST]
+
+
+@pytest.mark.parametrize(("mac", "learned"), [(NEAR, False), (NEW, True)])
+def test_while_there_is_a_loop_only_macs_that_nobody_owns_are_learned(
+    world: World, mac: bytes, learned: bool
+) -> None:
+    world.table.floods.breaks_loops = True
+    world.send(frame(BROADCAST_MAC, mac))
+    assert (mac in world.out.upcalls.learn) is learned
+
+    world.table.floods.breaks_loops = False
+    world.send(frame(BROADCAST_MAC, mac))
+    assert mac in world.out.upcalls.learn
 
 
 def test_another_frame_of_the_same_station_is_not_reported(world: World) -> None:

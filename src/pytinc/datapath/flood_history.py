@@ -20,7 +20,7 @@ class FloodHistory:
         self.returned = 0
         """How many frames have come back."""
         self.breaks_loops = False
-        """The node is sure of a loop: what comes back is dropped."""
+        """The node is sure of a loop: what comes back is dropped, and no MAC moves to us."""
         self._noted: dict[int, PeerSlot] = {}
         """By the hash of each frame the node that it came from first."""
         self._before: dict[int, PeerSlot] = {}

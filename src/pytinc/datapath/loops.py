@@ -6,7 +6,8 @@ the device a moment ago and now comes from the mesh, or the other way round. The
 it may have moved (a virtual machine, a virtual address). Frames of MACs that several hosts may have at once
 are not looked at: those of VRRP, of guards, and of the holders of shared addresses.
 
-A few such frames prove nothing, so `pytinc.node.loops` decides. Until then nothing is dropped.
+A few such frames prove nothing, so `pytinc.node.loops` decides. Until then nothing is dropped. But the source
+MAC of a frame that the device gives back is not learned: its station is where the frame came from first.
 
 HOT PATH of frames for all only.
 """
@@ -27,21 +28,24 @@ _VRRP: Final = b"\x00\x00\x5e\x00"
 """How the MACs of VRRP, CARP and other protocols begin that give one MAC to several hosts (RFC 9542)."""
 
 
-def without_returned(
+def look_for_loops(
     table: ForwardingTable, source: PeerSlot, frames: list[bytes], now: float, out: Output
-) -> list[bytes]:
-    """Note frames with one Ethernet header that are to be flooded; return those that may be.
+) -> tuple[list[bytes], int]:
+    """Note frames with one Ethernet header that nobody owns.
 
-    That is all of them unless the node is sure of a loop.
+    Returns those that may be flooded, which is all of them unless the node is sure of a loop, and how many
+    have not come back. If none is new, the sender is not where they came from: its MAC is not to be learned.
     """
     mac = frames[0][SOURCE]
     if mac == GUARD_MAC or mac[:4] == _VRRP or (table.guard is not None and mac in table.guard.macs):
-        return frames
+        return frames, len(frames)
     history = table.floods
     left: list[bytes] = []
+    fresh = 0
     for frame in frames:
         peer = history.other_side(source, frame, now)
         if peer is None:
+            fresh += 1
             left.append(frame)
             continue
         history.returned += 1
@@ -51,4 +55,4 @@ def without_returned(
             source.drops.looped += 1
         else:
             left.append(frame)
-    return left
+    return left, fresh

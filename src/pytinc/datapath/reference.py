@@ -5,7 +5,7 @@ Not used by the daemon. Tests push the same packets through both and compare wha
 batches, runs and kept look-ups. It works out owner and UDP path of each packet itself, and queues every
 datagram by itself. Super-frames it reads with a plain parser of its own. It shares with the fast
 code what is plain there already: `clamp_mss`, `TooBig`, `TimeToLive`, the guard's rules, `within_limit`,
-`without_returned` and the containers.
+`look_for_loops` and the containers.
 It checks every datagram, however many are forged (`pytinc.datapath.doubt`).
 
 Titles in parentheses are sections of that page.
@@ -21,7 +21,7 @@ from pytinc.datapath.flow_table import FlowTable
 from pytinc.datapath.guard import note_uses, screen
 from pytinc.datapath.hand_over import former_member
 from pytinc.datapath.icmp import ErrorLimit, Reason
-from pytinc.datapath.loops import without_returned
+from pytinc.datapath.loops import look_for_loops
 from pytinc.datapath.output import Output, Probe
 from pytinc.datapath.peer_slot import PeerSlot, UdpPath
 from pytinc.datapath.routes import NoOwner
@@ -331,17 +331,18 @@ class Reference:
             return
         if source is me and table.flows is not None:
             frame = self._to_member(table.flows, frame, now)
-        if source is me and not rules.hub:
+        owner = None if rules.hub else self._owner(frame[DESTINATION])
+        is_flood = owner is None and (not rules.hub or bool(frame[0] & 1))
+        frames, fresh = look_for_loops(table, source, [frame], now, out) if is_flood else ([frame], 1)
+        if source is me and fresh and not rules.hub:
             self._learn(frame[SOURCE], now, out)
+        if not frames:
+            return
         if source is me and frame[ETHERTYPE] == NO_TYPE:
             table.drops.bad_record += 1
             return
-        owner = None if rules.hub else self._owner(frame[DESTINATION])
-        if owner is None and (not rules.hub or bool(frame[0] & 1)):
-            if not within_limit(table, source, kind_of(frame), [frame], now, out):
-                return
-            if not without_returned(table, source, [frame], now, out):
-                return
+        if is_flood and not within_limit(table, source, kind_of(frame), [frame], now, out):
+            return
         left, devices = screen(table, source, [frame], now, out)
         if not left:
             return
@@ -377,10 +378,15 @@ class Reference:
 
     def _learn(self, mac: bytes, now: float, out: Output) -> None:
         """Note that the own node owns ``mac``. The own table is asked, not the owner ("MAC table")."""
-        is_group = bool(mac[0] & 1)
-        if mac in self._table.own_macs:
-            self._table.own_macs[mac] = now
-        elif not is_group and mac not in (_ZERO_MAC, GUARD_MAC):
+        table, is_group = self._table, bool(mac[0] & 1)
+        is_elsewhere = table.macs.get(mac) not in (None, table.me)
+        if mac in table.own_macs:
+            table.own_macs[mac] = now
+        elif (
+            not is_group
+            and mac not in (_ZERO_MAC, GUARD_MAC)
+            and not (table.floods.breaks_loops and is_elsewhere)
+        ):
             out.upcalls.learn[mac] = None
 
     def _owner(self, mac: bytes) -> PeerSlot | None:
