@@ -24,6 +24,7 @@ EFFECTS: Final = {
     "BindToAddress": "tests/net/test_meta.py::test_a_single_bind_to_address_of_the_family_is_the_source",
     "BindToInterface": "tests/net/test_sockets.py::test_both_sockets_are_bound_to_the_interface",
     "Broadcast": "tests/sim/test_variables.py::test_broadcasts_are_passed_on_along_the_tree_only",
+    "BroadcastLimit": "tests/sim/test_variables.py::test_a_node_floods_no_more_than_the_broadcast_limit_says",
     "BroadcastSubnet": "tests/sim/test_router_mesh.py::test_a_configured_broadcast_subnet_reaches_all_nodes",
     "ClampMSS": "tests/sim/test_variables.py::test_the_mss_of_a_syn_is_clamped_unless_neither_end_wants_it",
     "Compression": "tests/sim/test_variables.py::test_a_node_gets_compressed_packets_if_it_asks_for_them",

@@ -147,6 +147,9 @@ VARIABLE_TEXTS = {
     "Address": "Addresses are tried in the order of the file, after those that have worked before.",
     "AutoConnect": "Needs nodes with an Address, and makes ConnectTo unnecessary.",
     "Broadcast": "mst sends broadcasts along the spanning tree, direct sends them directly to each node.",
+    "BroadcastLimit": "0 means any number. Counted are broadcast, multicast, and packets for MAC addresses "
+    "that nobody owns: what comes from the own device and from each neighbour by itself, and ARP and "
+    "neighbour discovery apart from all other packets.",
     "ConnectTo": "There must be a host file of the node, with its key and an Address.",
     "DeviceType": "dummy has no network interface: it is for relays. raw_socket uses the network interface "
     "named by Interface (such as eth0), which must not be the one that the tunnels use. multicast needs "

@@ -253,6 +253,7 @@ class TestSettings:
             ("Device = /dev/tun7", "device", "/dev/tun7"),
             ("DeviceStandby = yes", "device_standby", True),
             ("DirectOnly = yes", "direct_only", True),
+            ("BroadcastLimit = 0", "broadcast_limit", 0),
             ("FastTag = no", "fast_tag", False),
             ("NeighbourGuard = No", "neighbour_guard", False),
             ("GuardInterval = 20", "guard_interval", 20),

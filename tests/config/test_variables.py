@@ -16,11 +16,12 @@ SAFE = (
     "PingInterval PingTimeout ReplayWindow StrictSubnets TunnelServer UDPDiscovery UDPDiscoveryInterval "
     "UDPDiscoveryKeepaliveInterval UDPDiscoveryTimeout UDPInfoInterval "
     "ClampMSS Compression IndirectData Subnet TCPOnly Weight "
-    "GuardInterval NeighbourGuard StrictVirtualIPs"
+    "BroadcastLimit GuardInterval NeighbourGuard StrictVirtualIPs"
 )
 
 
 EXTENSIONS = {
+    "BroadcastLimit",
     "FastTag",
     "GuardInterval",
     "MetricsListen",

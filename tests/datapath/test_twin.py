@@ -425,6 +425,8 @@ def told_upcalls(upcalls: Upcalls) -> dict[str, object]:
         "relayed": {tuple(slot.name for slot in three) for three in upcalls.relayed},
         "messages": [(slot.name, message) for slot, message in upcalls.messages],
         "uses": [(key, ends_of(head)) for key, head in upcalls.uses],
+        "storms": {slot.name for slot in upcalls.storms},
+        "returned": {slot.name: mac for slot, mac in upcalls.returned.items()},
     }
 
 
@@ -517,6 +519,13 @@ def plans(draw: st.DrawFn) -> Plan:
         direct=draw(st.lists(sampled(PEERS), unique=True)),
         capture=draw(st.booleans()),
     )
+
+
+@st.composite
+def limited(draw: st.DrawFn, plans: st.SearchStrategy[Plan]) -> Plan:
+    """Plans in which a node may send only so much to all."""
+    plan = draw(plans)
+    return replace(plan, rules=plan.rules | {"broadcast_limit": draw(sampled((0, 1, 3)))})
 
 
 @st.composite
@@ -757,7 +766,7 @@ def push(fast: World, plain: World, kind: str, items: list[Any], now: float) -> 
 
 
 @settings(max_examples=200)
-@given(plan=plans(), script=st.lists(steps, min_size=1, max_size=5))
+@given(plan=limited(plans()), script=st.lists(steps, min_size=1, max_size=5))
 def test_fast_and_plain_code_do_the_same(plan: Plan, script: list[tuple[str, list[Any]]]) -> None:
     fast, plain = World(plan), World(plan)
     error_bytes: list[Counter[str]] = [Counter(), Counter()]
@@ -803,7 +812,7 @@ def test_the_generated_tables_reach_every_way_and_every_drop() -> None:
     tags = {"fast tag", "usual tag"}
     ways = {"device", "udp", "tcp", "packet", *tags}
     expected = {*ways, "icmp", *asdict(Drops()), *told_upcalls(Upcalls())}
-    expected -= {"incomplete", "messages", "uses"}  # below
+    expected -= {"incomplete", "messages", "uses", "returned"}  # below
 
     def look(_: str, fast: World) -> Iterator[str]:
         told = Told(fast)
@@ -815,7 +824,7 @@ def test_the_generated_tables_reach_every_way_and_every_drop() -> None:
     def drops(fast: World) -> Iterator[str]:
         return (name for name, value in asdict(fast.table.total_drops()).items() if value)
 
-    assert missing_in(plans(), steps, expected, look, drops) == set()
+    assert missing_in(limited(plans()), steps, expected, look, drops) == set()
 
 
 # -- runs, where nothing keeps them from going whole, or one thing does --
@@ -1021,6 +1030,51 @@ def test_the_generated_messages_are_told_changed_and_withheld() -> None:
             yield "withheld"
 
     assert missing_in(guarded_plans(), guarded_steps, expected, look, at_end) == set()
+
+
+# -- with frames for all that come back, or are too many --
+
+
+@st.composite
+def loop_steps(draw: st.DrawFn) -> list[tuple[str, list[Any]]]:
+    """A few frames, most of them for all, that come from the device and from peers, now and then again."""
+    macs = sampled(MACS)
+    made = [
+        draw(sampled((*GROUPS, *MACS))) + draw(macs) + b"\x88\xb5" + bytes((number,)) * 50
+        for number in range(draw(st.integers(1, 4)))
+    ]
+    some = st.lists(sampled(made), min_size=1, max_size=6)
+    from_device = st.tuples(st.just("device"), some)
+    from_peers = st.tuples(st.just("udp"), st.builds(of_peer, sampled(PEERS), some))
+    return draw(st.lists(from_device | from_peers, min_size=2, max_size=6))
+
+
+@settings(max_examples=200)
+@given(plan=limited(ordinary_plans()), script=loop_steps(), sure=st.booleans())
+def test_floods_that_come_back_are_the_same_in_both(
+    plan: Plan, script: list[tuple[str, list[Any]]], sure: bool
+) -> None:
+    fast, plain = World(plan), World(plan)
+    error_bytes: list[Counter[str]] = [Counter(), Counter()]
+    for world in (fast, plain):
+        world.table.floods.breaks_loops = sure
+    for number, (kind, items) in enumerate(script):
+        push(fast, plain, kind, items, 1.0 + number / 2)
+        assert_same(fast, plain, error_bytes)
+        assert fast.table.floods.returned == plain.table.floods.returned
+
+
+def test_the_generated_floods_come_back_and_exceed_the_limit() -> None:
+    expected = {"returned", "storms", "device", "udp"}
+
+    def look(kind: str, fast: World) -> Iterator[str]:
+        if fast.out.upcalls.returned:
+            yield from ("returned", kind)
+        if fast.out.upcalls.storms:
+            yield "storms"
+
+    scripts = loop_steps().flatmap(lambda script: st.sampled_from(script))
+    assert missing_in(limited(ordinary_plans()), scripts, expected, look) == set()
 
 
 # -- with addresses whose members share the flows --

@@ -55,6 +55,7 @@ def daemon(
         macs_learned=5,
         macs_moved=2,
         macs_claimed=3,
+        frames_returned=7,
     )
     return DaemonStats(node, 12.5, lag, ("checksum", "TSO4"), ("GSO",), guard, policy)
 

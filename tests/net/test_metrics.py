@@ -68,6 +68,7 @@ def test_all_statistics_are_exported() -> None:
     assert found["pytinc_loop_lag_max_seconds",] == 0.25
     assert found["pytinc_macs_moved_total",] == 2
     assert found["pytinc_macs_claimed_total",] == 3
+    assert found["pytinc_frames_returned_total",] == 7
     assert found["pytinc_dropped_packets_total", "no_key"] == 4
     assert found["pytinc_dropped_packets_total", "oversized"] == 0
     assert found["pytinc_device_received_bytes_total",] == 1000

@@ -33,6 +33,7 @@ def test_the_daemon_is_described() -> None:
         "macs_learned": 5,
         "macs_moved": 2,
         "macs_claimed": 3,
+        "frames_returned": 7,
         "lag_max_us": 250_000,
         "lag_mean_us": 1000,
         "device_offloads": ["checksum", "TSO4"],

@@ -105,6 +105,15 @@ def test_a_switch_sends_a_frame_to_the_known_destination_and_a_hub_to_all(
     assert len(mesh.nodes["two"].frames) == two
 
 
+@pytest.mark.parametrize(("limit", "arrived"), [(5, 5), (0, 20)])
+def test_a_node_floods_no_more_than_the_broadcast_limit_says(limit: int, arrived: int) -> None:
+    mesh = trio(one={"broadcast_limit": limit}, hub={"broadcast_limit": 0})
+    for _ in range(20):
+        mesh.nodes["one"].send_frame(ethernet(EVERYBODY, ONE))
+    mesh.run(0.2)
+    assert len(mesh.nodes["two"].frames) == arrived
+
+
 @pytest.mark.parametrize(("mode", "arrived"), [("mst", 1), ("direct", 0), ("no", 0)])
 def test_broadcasts_are_passed_on_along_the_tree_only(mode: str, arrived: int) -> None:
     mesh = trio(hub={"broadcast": Broadcast(mode)})

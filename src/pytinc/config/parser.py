@@ -512,6 +512,7 @@ def _build(read: _Reader, pool: Pool, name: str | None, previous: Settings | Non
         broadcast=read.keyword(
             "Broadcast", _BROADCASTS, default.broadcast, kept.broadcast, "Invalid broadcast mode!"
         ),
+        broadcast_limit=read.at_least(0, "BroadcastLimit", default.broadcast_limit),
         broadcast_subnets=read.subnets("BroadcastSubnet", fatal=False),
         forwarding=read.keyword(
             "Forwarding", _FORWARDINGS, default.forwarding, kept.forwarding, "Invalid forwarding mode!"

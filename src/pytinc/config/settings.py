@@ -161,6 +161,8 @@ class Settings:
     # Switching.
     mode: Mode = Mode.ROUTER
     broadcast: Broadcast = Broadcast.MST
+    broadcast_limit: int = 10_000
+    """Frames that each node may send to all in a second (`pytinc.datapath.storm`); 0: any number."""
     broadcast_subnets: tuple[Subnet, ...] = ()
     """Only those of BroadcastSubnet; `pytinc.wire.subnet.DEFAULT_BROADCAST_SUBNETS` always count as well."""
     forwarding: Forwarding = Forwarding.INTERNAL

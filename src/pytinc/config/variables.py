@@ -81,6 +81,7 @@ _ROWS: Final = (
     ("BindToAddress", "S m", ValueType.HOST_PORT, "", "n", "local address for listening and connecting"),
     ("BindToInterface", "S", _S, "", "c", "bind sockets to a network interface"),
     ("Broadcast", "S s", _K, "mst", "k", "no, mst (= yes) or direct: how broadcast packets are forwarded"),
+    ("BroadcastLimit", "S s", _I, "10000", "y", "packets a second that a node may send to all; not in tinc"),
     ("BroadcastSubnet", "S m s", ValueType.SUBNET, "", "y", "further addresses whose packets are broadcast"),
     ("Cipher", "S H", _S, "aes-256-cbc", "n", "cipher of the legacy protocol; not used by pytinc"),
     ("ClampMSS", "S H s", _B, "yes", "y, c", "clamp the MSS of TCP connections to the path MTU"),

@@ -47,6 +47,7 @@ DROPS: Final = (
     "oversized",
     "incomplete",
     "ttl_exceeded",
+    "storm",
 )
 """The reasons for which frames and datagrams are dropped: the fields of `pytinc.datapath.peer_slot.Drops`."""
 
@@ -58,6 +59,7 @@ DAEMON_FIELDS: Final[Fields] = {
     "macs_learned": COUNT,
     "macs_moved": COUNT,
     "macs_claimed": COUNT_OR_NONE,
+    "frames_returned": COUNT_OR_NONE,
     "lag_max_us": COUNT_OR_NONE,
     "lag_mean_us": COUNT_OR_NONE,
     "device_offloads": _WORDS,

@@ -47,7 +47,9 @@ class Upcalls:
         "packets",
         "probes",
         "relayed",
+        "returned",
         "sptps_packets",
+        "storms",
         "touched",
         "uses",
     )
@@ -79,6 +81,10 @@ class Upcalls:
         source MAC and address, and how the frame begins."""
         self.relayed: dict[tuple[PeerSlot, PeerSlot, PeerSlot], None] = {}
         """Sender, source and destination of datagrams that came by way of a relay."""
+        self.returned: dict[PeerSlot, bytes] = {}
+        """Nodes from which flooded frames come back, each with the source MAC of one; once a second."""
+        self.storms: dict[PeerSlot, None] = {}
+        """Nodes that send too much to all; each is told of once a second."""
 
     def __bool__(self) -> bool:
         """Tell whether anything was reported."""
@@ -97,6 +103,8 @@ class Upcalls:
             or self.relayed
             or self.messages
             or self.uses
+            or self.storms
+            or self.returned
         )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from pytinc.datapath.flood_meter import FloodMeter
 from pytinc.protocol.sptps.datagram import DatagramSession
 from pytinc.wire.address import SockAddr
 from pytinc.wire.datagram import MTU_MAX, NodeId, node_id
@@ -43,6 +44,7 @@ class PeerSlot:
         "connection",
         "doubt",
         "drops",
+        "flooding",
         "id",
         "in_bytes",
         "in_packets",
@@ -118,6 +120,8 @@ class PeerSlot:
         self.out_bytes = 0
         self.drops = Drops()
         """Frames and datagrams to or from this node that went nowhere."""
+        self.flooding = FloodMeter()
+        """What it has sent to all in this second."""
 
     def __repr__(self) -> str:
         """Name only: a slot refers to other slots and to keys."""
@@ -142,6 +146,8 @@ class Drops:
     incomplete: int = 0
     """Super-frames of which some pieces are missing."""
     ttl_exceeded: int = 0
+    storm: int = 0
+    """For all, and more than the node may send to all in a second (``BroadcastLimit``)."""
 
     def add(self, other: Drops) -> None:
         """Count what ``other`` has counted."""

@@ -4,7 +4,8 @@ Not used by the daemon. Tests push the same packets through both and compare wha
 (`tests/datapath/test_twin.py`); it is also the best way to learn the fast code, which does the same with
 batches, runs and kept look-ups. It works out owner and UDP path of each packet itself, and queues every
 datagram by itself. Super-frames it reads with a plain parser of its own. It shares with the fast
-code what is plain there already: `clamp_mss`, `TooBig`, `TimeToLive`, the guard's rules and the containers.
+code what is plain there already: `clamp_mss`, `TooBig`, `TimeToLive`, the guard's rules, `within_limit`,
+`look_for_loops` and the containers.
 It checks every datagram, however many are forged (`pytinc.datapath.doubt`).
 
 Titles in parentheses are sections of that page.
@@ -15,13 +16,16 @@ from __future__ import annotations
 from pytinc.datapath import icmp, neighbour
 from pytinc.datapath.clamp import clamp_mss
 from pytinc.datapath.compression import compress, expand
+from pytinc.datapath.flood_meter import FloodKind
 from pytinc.datapath.flow_table import FlowTable
 from pytinc.datapath.guard import note_uses, screen
 from pytinc.datapath.hand_over import former_member
 from pytinc.datapath.icmp import ErrorLimit, Reason
+from pytinc.datapath.loops import look_for_loops
 from pytinc.datapath.output import Output, Probe
 from pytinc.datapath.peer_slot import PeerSlot, UdpPath
 from pytinc.datapath.routes import NoOwner
+from pytinc.datapath.storm import kind_of, within_limit
 from pytinc.datapath.super_frames_reference import frames_in
 from pytinc.datapath.table import ForwardingTable
 from pytinc.datapath.too_big import TooBig
@@ -327,16 +331,22 @@ class Reference:
             return
         if source is me and table.flows is not None:
             frame = self._to_member(table.flows, frame, now)
-        if source is me and not rules.hub:
+        owner = None if rules.hub else self._owner(frame[DESTINATION])
+        is_flood = owner is None and (not rules.hub or bool(frame[0] & 1))
+        frames, fresh = look_for_loops(table, source, [frame], now, out) if is_flood else ([frame], 1)
+        if source is me and fresh and not rules.hub:
             self._learn(frame[SOURCE], now, out)
+        if not frames:
+            return
         if source is me and frame[ETHERTYPE] == NO_TYPE:
             table.drops.bad_record += 1
+            return
+        if is_flood and not within_limit(table, source, kind_of(frame), [frame], now, out):
             return
         left, devices = screen(table, source, [frame], now, out)
         if not left:
             return
         (frame,), (for_device,) = left, devices
-        owner = None if rules.hub else self._owner(frame[DESTINATION])
         if table.guard is not None and frame[DESTINATION] in table.guard.macs:
             note_uses(table.guard, [frame], now, out)
         if owner is me and source is not me and rules.forward and table.guard is not None:
@@ -368,10 +378,15 @@ class Reference:
 
     def _learn(self, mac: bytes, now: float, out: Output) -> None:
         """Note that the own node owns ``mac``. The own table is asked, not the owner ("MAC table")."""
-        is_group = bool(mac[0] & 1)
-        if mac in self._table.own_macs:
-            self._table.own_macs[mac] = now
-        elif not is_group and mac not in (_ZERO_MAC, GUARD_MAC):
+        table, is_group = self._table, bool(mac[0] & 1)
+        is_elsewhere = table.macs.get(mac) not in (None, table.me)
+        if mac in table.own_macs:
+            table.own_macs[mac] = now
+        elif (
+            not is_group
+            and mac not in (_ZERO_MAC, GUARD_MAC)
+            and not (table.floods.breaks_loops and is_elsewhere)
+        ):
             out.upcalls.learn[mac] = None
 
     def _owner(self, mac: bytes) -> PeerSlot | None:
@@ -471,7 +486,8 @@ class Reference:
             self._refuse(source, frame, icmp.OWNER_UNREACHABLE, now, out)
             return
         if not isinstance(owner, PeerSlot):
-            self._flood(source, frame, frame, now, out)
+            if within_limit(table, source, FloodKind.OTHER, [frame], now, out):
+                self._flood(source, frame, frame, now, out)
             return
         if source is not me and owner is not me and table.routes.is_among_owners(address, me):
             owner = me

@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING, Final
 
 from pytinc.datapath import icmp, neighbour
 from pytinc.datapath.delivery import Delivery
+from pytinc.datapath.flood_meter import FloodKind
 from pytinc.datapath.icmp import Reason
 from pytinc.datapath.output import Output
 from pytinc.datapath.peer_slot import PeerSlot
 from pytinc.datapath.routes import NoOwner
+from pytinc.datapath.storm import within_limit
 from pytinc.datapath.table import ForwardingTable
 from pytinc.wire import ip
 from pytinc.wire.ethernet import ARP, HEADER_SIZE, IPV4, IPV6
@@ -65,7 +67,9 @@ class Router:
                 if waiting:
                     self._forward_all(source, waiting, now, out)
                     waiting = {}
-                self._delivery.to_all(source, group, group, now, out)
+                group = within_limit(table, source, FloodKind.OTHER, group, now, out)
+                if group:
+                    self._delivery.to_all(source, group, group, now, out)
             elif owner is NoOwner.UNKNOWN:
                 table.drops.unknown_destination += len(group)
                 self._refuse(source, group, icmp.NO_SUBNET, now, out)

@@ -19,8 +19,10 @@ from pytinc.datapath import flows
 from pytinc.datapath.delivery import Delivery
 from pytinc.datapath.guard import note_uses, screen
 from pytinc.datapath.hand_over import former_member, may_be_handed_over
+from pytinc.datapath.loops import look_for_loops
 from pytinc.datapath.output import Output
 from pytinc.datapath.peer_slot import PeerSlot
+from pytinc.datapath.storm import kind_of, within_limit
 from pytinc.datapath.table import ForwardingTable
 from pytinc.wire.ethernet import ARP, DESTINATION, HEADER_SIZE, IPV6, NO_TYPE, SOURCE, is_group
 from pytinc.wire.ip import DESTINATIONS
@@ -65,18 +67,25 @@ class Switch:
             if len(header) < HEADER_SIZE:
                 drops.short += len(group)
                 continue
+            owner = None if rules.hub else table.owner_of(header[DESTINATION])
+            is_flood, fresh = owner is None and (is_group(header) or not rules.hub), len(group)
+            if is_flood:
+                group, fresh = look_for_loops(table, source, group, now, out)
             if from_device:
-                if not rules.hub:
+                if fresh and not rules.hub:
                     self._learn(header[SOURCE], now, out)
                 if header[12:] == NO_TYPE:
                     drops.bad_record += len(group)  # a tinc peer would take it for a probe
+                    continue
+            if is_flood:
+                group = within_limit(table, source, kind_of(header), group, now, out)
+                if not group:
                     continue
             for_device = group
             if guard is not None and header[12:] in _NEIGHBOUR_TYPES:
                 group, for_device = screen(table, source, group, now, out)
                 if not group:
                     continue
-            owner = None if rules.hub else table.owner_of(header[DESTINATION])
             if guard is not None and header[DESTINATION] in guard.macs:
                 note_uses(guard, group, now, out)
             if guard is not None and guard.taken_over and owner is me and not from_device:
@@ -100,11 +109,16 @@ class Switch:
             self._forward_all(source, waiting, now, out)
 
     def _learn(self, mac: bytes, now: float, out: Output) -> None:
-        """Note that a source MAC was seen; the node takes up new ones."""
-        own_macs = self._table.own_macs
-        if mac in own_macs:
-            own_macs[mac] = now
+        """Note that a source MAC was seen; the node takes up new ones.
+
+        While there is a loop no MAC moves to us: its station is where it was, and its frames came round.
+        """
+        table = self._table
+        if mac in table.own_macs:
+            table.own_macs[mac] = now
         elif not is_group(mac) and mac not in _NOBODYS:
+            if table.floods.breaks_loops and table.macs.get(mac, table.me) is not table.me:
+                return
             out.upcalls.learn[mac] = None
 
     def _pass_on(

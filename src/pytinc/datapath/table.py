@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from pytinc.datapath.flood_history import FloodHistory
 from pytinc.datapath.flow_table import FlowTable
 from pytinc.datapath.guard_table import GuardTable
 from pytinc.datapath.peer_slot import Drops, PeerSlot, UdpPath
@@ -39,6 +40,9 @@ class SwitchRules:
     decrement_ttl: bool = False
     broadcast: str = "mst"
     """``mst``, ``direct`` or ``no``; with TunnelServer, ``no``."""
+    broadcast_limit: int = 0
+    """Frames of each `pytinc.datapath.flood_meter.FloodKind` that a node may send to all in a second; 0: any
+    number."""
     compression: int = 0
     """The level at which we have asked peers to compress packets for us (``Compression``); 0: not at all."""
 
@@ -77,6 +81,8 @@ class ForwardingTable:
     to do in this mode."""
     flows: FlowTable | None = None
     """The members that get the flows of our own stations; None: no members share any."""
+    floods: FloodHistory = field(default_factory=FloodHistory)
+    """What was flooded a moment ago; asked by a switch only."""
     capture: list[bytes] | None = None
     """Frames that entered the switch, while a pcap client listens; the shell empties it."""
 

@@ -281,6 +281,8 @@ def _of_node(node: NodeStats) -> Iterator[Metric]:
     yield CounterMetricFamily("pytinc_macs_learned", learned, node.macs_learned)
     yield CounterMetricFamily("pytinc_macs_moved", moved, node.macs_moved)
     yield CounterMetricFamily("pytinc_macs_claimed", claimed, node.macs_claimed)
+    returned = "Frames sent to all that came back: there is a loop."
+    yield CounterMetricFamily("pytinc_frames_returned", returned, node.frames_returned)
     drops = CounterMetricFamily("pytinc_dropped_packets", "Dropped frames and datagrams.", labels=["reason"])
     for why, count in node.drops.items():
         drops.add_metric([why], count)

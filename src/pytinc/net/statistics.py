@@ -47,6 +47,7 @@ def _daemon_row(stats: DaemonStats) -> str:
         "macs_learned": node.macs_learned,
         "macs_moved": node.macs_moved,
         "macs_claimed": node.macs_claimed,
+        "frames_returned": node.frames_returned,
         "lag_max_us": None if lag.samples == 0 else round(lag.maximum * 1e6),
         "lag_mean_us": None if lag.samples == 0 else round(lag.mean * 1e6),
         "device_offloads": stats.device_offloads,

@@ -14,6 +14,7 @@ that it needs, and never the other way round. From the lowest to the highest:
 * `addresses`, `sessions`, `probes`, `path_info`: UDP addresses, keys, UDP discovery and path MTU, UDP_INFO
   and MTU_INFO (tinc: net_packet.c, protocol_key.c); `tunnels`: these four together
 * `guard`: shared addresses, and what becomes of their clients (`pytinc.vip`)
+* `storms`, `loops`: who sends too much to all, and whether that comes back
 * `flood`: announcements that came before; `invitations`: what strangers with an invitation get
 * `admission`: who may open a meta connection
 * `connections`: meta connections from beginning to end, PING (tinc: net.c); `activation`: the end of the
@@ -57,6 +58,7 @@ from pytinc.node.guard import NodeGuard
 from pytinc.node.half_edges import HalfEdges
 from pytinc.node.hosts import HostSource
 from pytinc.node.invitations import Invitations
+from pytinc.node.loops import Loops
 from pytinc.node.meta_events import MetaEvents
 from pytinc.node.meta_output import MetaOutput
 from pytinc.node.path_info import PathInfo
@@ -73,6 +75,7 @@ from pytinc.node.requests_subnet import SubnetRequests
 from pytinc.node.rules import own_options, switch_rules
 from pytinc.node.scripts import Scripts
 from pytinc.node.sessions import Sessions
+from pytinc.node.storms import Storms
 from pytinc.node.subnets import Subnets
 from pytinc.node.tcp_packets import TcpPackets
 from pytinc.node.timers import Periodic, Timed
@@ -149,6 +152,8 @@ class Node:
         self.probes = probes = Probes(core, topology, addresses, self._caches)
         self.path_info = path_info = PathInfo(core, out)
         self.tunnels = tunnels = Tunnels(core, addresses, sessions, probes, path_info)
+        self._storms = Storms(core)
+        self._loops = Loops(core)
         self._tcp_packets = TcpPackets(core, self.inbound, path_info)
         self.guard = NodeGuard(core, out, subnets.table, forwarding, probes, tunnels, self._datapath.inject)
         # Connections.
@@ -206,7 +211,17 @@ class Node:
             requests,
         )
         self._upcalls = UpcallHandler(
-            core, out, subnets, addresses, sessions, probes, path_info, tunnels, self.guard
+            core,
+            out,
+            subnets,
+            addresses,
+            sessions,
+            probes,
+            path_info,
+            tunnels,
+            self.guard,
+            self._storms,
+            self._loops,
         )
         self._purge = Purge(core, out, topology, subnets, self._update_graph)
 
@@ -227,6 +242,8 @@ class Node:
             self._ageing,
             self._key_expiry,
             tunnels,
+            self._storms,
+            self._loops,
         )
         core.changes.tell = self._tell
         self._apply_settings()
@@ -550,6 +567,8 @@ class Node:
                 self.dialling.begin_anew(now)
             case PeerForgotten(peer):
                 self.tunnels.forget_peer(peer)
+                self._storms.forget(peer.slot)
+                self._loops.forget(peer.slot)
 
     def _tell_reachability(self, peer: Peer, now: float) -> None:
         peer.last_state_change = int(self.core.wall_clock())

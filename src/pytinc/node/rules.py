@@ -20,6 +20,7 @@ def switch_rules(settings: Settings) -> SwitchRules:
         direct_only=settings.direct_only,
         decrement_ttl=settings.decrement_ttl,
         broadcast=broadcast.value,
+        broadcast_limit=settings.broadcast_limit,
         compression=settings.compression,
     )
 

@@ -91,6 +91,8 @@ class NodeStats:
     """How often a MAC was announced or learned while another node owned it."""
     macs_claimed: int
     """How often a node was found to claim the MAC of another with a lower weight."""
+    frames_returned: int
+    """Flooded frames that came back (`pytinc.datapath.loops`)."""
 
 
 def node_stats(node: Node, now: float) -> NodeStats:
@@ -107,6 +109,7 @@ def node_stats(node: Node, now: float) -> NodeStats:
         macs_learned=node.subnets.learned,
         macs_moved=node.subnets.moved,
         macs_claimed=node.subnets.claimed,
+        frames_returned=table.floods.returned,
     )
 
 

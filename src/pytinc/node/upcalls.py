@@ -8,11 +8,13 @@ from pytinc.datapath.output import Probe, Upcalls
 from pytinc.node.addresses import Addresses
 from pytinc.node.core import Core
 from pytinc.node.guard import NodeGuard
+from pytinc.node.loops import Loops
 from pytinc.node.meta_output import MetaOutput
 from pytinc.node.path_info import PathInfo
 from pytinc.node.probes import Probes
 from pytinc.node.records import NEVER
 from pytinc.node.sessions import Sessions
+from pytinc.node.storms import Storms
 from pytinc.node.subnets import Subnets
 from pytinc.node.tunnels import Tunnels
 from pytinc.wire.address import from_sockaddr
@@ -39,6 +41,8 @@ class UpcallHandler:
         path_info: PathInfo,
         tunnels: Tunnels,
         guard: NodeGuard,
+        storms: Storms,
+        loops: Loops,
     ) -> None:
         self._core = core
         self._meta_output = meta_output
@@ -49,6 +53,8 @@ class UpcallHandler:
         self._path_info = path_info
         self._tunnels = tunnels
         self._guard = guard
+        self._storms = storms
+        self._loops = loops
 
     def handle(self, now: float) -> None:
         """Act on everything that was reported, then forget it.
@@ -78,6 +84,8 @@ class UpcallHandler:
             for sender, source, target in upcalls.relayed:
                 peers = (core.of_slot(slot) for slot in (sender, source, target))
                 self._path_info.relayed(*peers, now=now)
+            self._storms.reported(upcalls.storms, now)
+            self._loops.reported(upcalls.returned, now)
             for slot in upcalls.touched:
                 self._tunnels.upkeep(core.of_slot(slot), now, search_mtu=True)
 

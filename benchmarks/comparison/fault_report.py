@@ -1,0 +1,72 @@
+"""The table of ``benchmarks/faults.py``."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, Final
+
+from comparison.fault_kinds import FAULTS
+from comparison.fault_stand import GIVE_UP_S, Figures
+from pytinc.lab.node import Kind
+
+KINDS: Final = (Kind.C, Kind.PY)
+"""In the order of the columns."""
+HEAD: Final = """\
+# Faults and attacks: tincd and pytincd
+
+Made by `benchmarks/faults.py`, which says how. Each pair of figures is tincd | pytincd, measured one after
+the other on a busy machine: compare them with each other only. Pings are sent every 10 ms, through the VPN,
+to the node that has the fault; *back* is the time from the end of the fault to the last lost ping. CPU and
+memory (the most RSS) are those of that node's daemon, from the fault to three seconds after it answers again.
+"""
+COLUMNS: Final = """\
+| Fault | pings lost | back, s | CPU, % of a core | memory, MB | load before | observed |
+|---|---|---|---|---|---|---|"""
+
+
+def median(runs: Sequence[Figures]) -> dict[str, Any]:
+    """Return the medians of several runs as plain data; notes are those of the last run."""
+    backs = [run.back_s for run in runs]
+    return {
+        "lost": round(statistics.median(run.lost for run in runs)),
+        "back_s": None if None in backs else statistics.median(back for back in backs if back is not None),
+        "cpu_percent": statistics.median(run.cpu_percent for run in runs),
+        "memory_mb": statistics.median(run.memory_mb for run in runs),
+        "notes": runs[-1].notes,
+        "runs": [asdict(run) for run in runs],
+    }
+
+
+def table(report: dict[str, Any]) -> str:
+    """Return the report as a page."""
+    rows = [HEAD, f"{report['machine']}; {report['versions']['c']}; {report['versions']['py']}.\n", COLUMNS]
+    for name, kind in FAULTS.items():
+        row = report["faults"].get(name)
+        if row is None:
+            continue
+        pair = [row[each.value] for each in KINDS]
+        cells = [
+            kind.title,
+            " \\| ".join(str(each["lost"]) for each in pair),
+            " \\| ".join(seconds(each["back_s"]) for each in pair),
+            " \\| ".join(f"{each['cpu_percent']:.0f}" for each in pair),
+            " \\| ".join(f"{each['memory_mb']:.0f}" for each in pair),
+            row["load"].split()[0],
+            observed(*pair),
+        ]
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"
+
+
+def seconds(back: float | None) -> str:
+    """Return a time as a cell."""
+    return f"> {GIVE_UP_S:.0f}" if back is None else f"{back:.1f}"
+
+
+def observed(one: dict[str, Any], two: dict[str, Any]) -> str:
+    """Return the notes of both kinds."""
+    if one["notes"] == two["notes"]:
+        return "; ".join(one["notes"])
+    return f"C: {'; '.join(one['notes']) or 'nothing'}. pytinc: {'; '.join(two['notes']) or 'nothing'}"

@@ -1,0 +1,58 @@
+"""Recognises frames that were flooded and come back: there is a loop in the network (tinc does not look).
+
+Two nodes whose devices are bridged to the same LAN make one: a broadcast of that LAN reaches the mesh through
+both, comes back to the LAN, and so on for ever. The sign is a frame, the same in each byte, that came from
+the device a moment ago and now comes from the mesh, or the other way round. The MAC alone would be no sign:
+it may have moved (a virtual machine, a virtual address). Frames of MACs that several hosts may have at once
+are not looked at: those of VRRP, of guards, and of the holders of shared addresses.
+
+A few such frames prove nothing, so `pytinc.node.loops` decides. Until then nothing is dropped. But the source
+MAC of a frame that the device gives back is not learned: its station is where the frame came from first.
+
+HOT PATH of frames for all only.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from pytinc.wire.ethernet import SOURCE
+from pytinc.wire.neighbour import GUARD_MAC
+
+if TYPE_CHECKING:
+    from pytinc.datapath.output import Output
+    from pytinc.datapath.peer_slot import PeerSlot
+    from pytinc.datapath.table import ForwardingTable
+
+_VRRP: Final = b"\x00\x00\x5e\x00"
+"""How the MACs of VRRP, CARP and other protocols begin that give one MAC to several hosts (RFC 9542)."""
+
+
+def look_for_loops(
+    table: ForwardingTable, source: PeerSlot, frames: list[bytes], now: float, out: Output
+) -> tuple[list[bytes], int]:
+    """Note frames with one Ethernet header that nobody owns.
+
+    Returns those that may be flooded, which is all of them unless the node is sure of a loop, and how many
+    have not come back. If none is new, the sender is not where they came from: its MAC is not to be learned.
+    """
+    mac = frames[0][SOURCE]
+    if mac == GUARD_MAC or mac[:4] == _VRRP or (table.guard is not None and mac in table.guard.macs):
+        return frames, len(frames)
+    history = table.floods
+    left: list[bytes] = []
+    fresh = 0
+    for frame in frames:
+        peer = history.other_side(source, frame, now)
+        if peer is None:
+            fresh += 1
+            left.append(frame)
+            continue
+        history.returned += 1
+        if history.tells(peer):
+            out.upcalls.returned[peer] = mac
+        if history.breaks_loops:
+            source.drops.looped += 1
+        else:
+            left.append(frame)
+    return left, fresh
