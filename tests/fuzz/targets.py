@@ -1,0 +1,6 @@
+"""All fuzz targets."""
+
+from fuzz import parsers
+from fuzz.registry import TARGETS
+
+__all__ = ["TARGETS", "parsers"]
