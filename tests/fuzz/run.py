@@ -33,7 +33,7 @@ class Result(NamedTuple):
     """What the run of one target came to."""
 
     inputs: int
-    seconds: float
+    per_second: float
     failures: list[Path]
 
 
@@ -54,10 +54,10 @@ def plain(target: Target, seconds: float, runs: int, state: Path, seed: int = 0)
             target.run(data)
         except Exception:
             traceback.print_exc()
-            return Result(count, time.monotonic() - start, [keep(target, data, state)])
+            return Result(count, count / (time.monotonic() - start), [keep(target, data, state)])
         if time.monotonic() - start > seconds > 0:
             break
-    return Result(count, time.monotonic() - start, [])
+    return Result(count, count / (time.monotonic() - start), [])
 
 
 def guided(target: Target, seconds: float, runs: int, state: Path) -> Result:
@@ -79,16 +79,16 @@ def guided(target: Target, seconds: float, runs: int, state: Path) -> Result:
     }
     command = [sys.executable, "-m", "fuzz.guided", target.name, str(corpus)]
     command += [f"-{option}={value}" for option, value in options.items()]
-    start = time.monotonic()
     done = subprocess.run(command, cwd=TESTS, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     output = done.stdout.decode(errors="replace")
-    inputs = re.search(r"number_of_executed_units: (\d+)", output)
+    inputs = re.search(r"number_of_executed_units: (\d+)\s+stat::average_exec_per_sec: +(\d+)", output)
     found = sorted(set(failures.iterdir()) - known)
     if found or done.returncode or inputs is None:
         print(output[-8000:])
         if not found:
             raise SystemExit(f"{target.name}: atheris ended with status {done.returncode}")
-    return Result(int(inputs[1]) if inputs else 0, time.monotonic() - start, found)
+    count, rate = map(int, inputs.groups()) if inputs else (0, 0)
+    return Result(count, rate, found)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -117,10 +117,7 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"{'target':<20} {'inputs':>12} {'per second':>11}")
     for name in names:
         result = run(TARGETS[name], options.seconds, options.runs, options.state.resolve())
-        print(
-            f"{name:<20} {result.inputs:>12,} {result.inputs / max(result.seconds, 0.001):>11,.0f}",
-            flush=True,
-        )
+        print(f"{name:<20} {result.inputs:>12,} {result.per_second:>11,.0f}", flush=True)
         failures += [(name, path) for path in result.failures]
     for name, path in failures:
         print(f"FAILED {name}; to see it again: make fuzz ARGS='{name} --file {path}'")

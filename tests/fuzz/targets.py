@@ -1,6 +1,6 @@
 """All fuzz targets."""
 
-from fuzz import parsers
+from fuzz import configuration, control, parsers, sessions
 from fuzz.registry import TARGETS
 
-__all__ = ["TARGETS", "parsers"]
+__all__ = ["TARGETS", "configuration", "control", "parsers", "sessions"]
