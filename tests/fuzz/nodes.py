@@ -1,0 +1,197 @@
+"""Targets: a whole node, and what a stranger or an insider can do to it and, through it, to others."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import ExitStack
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
+from typing import Final
+from unittest import mock
+
+from fuzz.registry import TESTS, literals, target
+from fuzz.sessions import THREE, lines, script, steps
+from node.conftest import FarEnd, Scripted, Stage
+from pytinc.config.settings import Mode
+from pytinc.datapath import guard as datapath_guard
+from pytinc.node import admission, corrections, flood
+from pytinc.node.node import Node
+from pytinc.protocol import graph, switch
+from pytinc.vip import addresses, policy
+from pytinc.wire.address import Address
+from pytinc.wire.arp import Arp, format_arp
+from pytinc.wire.vip_record import MemberRecord
+
+SETTINGS: Final[tuple[dict[str, object], ...]] = (
+    {},
+    {"mode": Mode.ROUTER},
+    {"tunnel_server": True, "strict_subnets": True},
+    {"direct_only": True, "local_discovery": False},
+)
+LIMITS: Final = {
+    graph: ("MAX_NODES", "MAX_EDGES"),
+    switch: ("MAX_SUBNETS_PER_OWNER", "MAX_SUBNETS", "MAX_LEARNED"),
+    flood: ("MAX_ENTRIES", "MAX_DELETIONS"),
+    corrections: ("MAX_THINGS",),
+    admission: ("MAX_HALF_OPEN", "MAX_SOURCES"),
+    addresses: ("MAX_ADDRESSES", "MAX_CLIENTS", "MAX_ALL_CLIENTS"),
+    datapath_guard: ("MAX_MESSAGES", "MAX_USES"),
+    policy: ("MAX_ADDRESSES", "MAX_ADDRESSES_OF_NODE"),
+}
+LOW_LIMIT: Final = 12
+"""Of each of these tables in the target that fills them."""
+_NO_STATE: Final = (type, ModuleType, FunctionType, BuiltinFunctionType, MethodType, CodeType)
+
+
+def held(node: Node) -> int:
+    """Return how many objects a node holds."""
+    seen: set[int] = set()
+    waiting: list[object] = [node]
+    while waiting:
+        one = waiting.pop()
+        if id(one) not in seen and not isinstance(one, _NO_STATE):
+            seen.add(id(one))
+            waiting += gc.get_referents(one)
+    return len(seen)
+
+
+class Insider:
+    """A node with two neighbours: one is honest, the other says what a script has it say."""
+
+    def __init__(self, choice: int) -> None:
+        self.stage = Stage("alpha", ("evil", "one", "two"), ping_interval=10**6, **SETTINGS[choice % 4])
+        self.honest = self.stage.neighbour("one")
+        self.evil = self.stage.neighbour("evil")
+        self.far = FarEnd(self.evil)
+
+    def do(self, kind: str, payload: bytes) -> None:
+        """Carry out one step."""
+        stage, evil, far = self.stage, self.evil, self.far
+        match kind:
+            case "n":
+                self.evil = stage.neighbour("evil")
+                self.far = FarEnd(self.evil)
+            case "l":
+                evil.say(payload.decode("ascii", "replace").replace("\ufffd", "?")[:2175])
+            case "b":
+                evil.meta._send_record(payload)
+                evil.flush()
+            case "f":
+                evil.meta.send_frame(payload)
+                evil.flush()
+            case "p":
+                evil.meta.send_sptps_packet(payload)
+                evil.flush()
+            case "o" if not evil.closed:
+                far.open()
+            case "a" if any(line.startswith("15 alpha evil 15 ") for line in evil.lines):
+                far.answer()
+            case "k" if far.session is not None and far.session.can_send and not far.session.in_handshake:
+                far.session.force_rekey()
+                far.say_records(far.session.take_output())
+            case "u" if payload and far.session is not None and far.session.can_send:
+                far.send(payload[0] % 128, payload[1:])
+            case "v" if payload and far.session is not None and far.session.can_send:
+                far.send(payload[0] % 128, payload[1:], by="one")
+            case "g":
+                stage.call(lambda node, now: node.datagrams([payload], [("10.99.0.3", 655)], 0, now))
+            case "d":
+                stage.read(payload)
+            case "t":
+                stage.run(len(payload))
+            case "T":
+                stage.call(lambda node, now: node.datagram_too_big("evil", len(payload), now))
+
+    def check(self) -> None:
+        """The honest neighbour is still there: what it was sent was in order, and it is answered."""
+        assert not self.honest.closed
+        assert self.honest.say("8") == ["9"]
+        assert self.stage.node.peers["one"].is_neighbour
+
+
+def insider_scripts() -> Iterator[bytes]:
+    """Yield scripts of what an insider can do."""
+    known = [line for line in literals(TESTS / "wire/test_requests.py") if line[:1].isdigit()]
+    known += [line for line in literals(TESTS / "sim/test_hostile.py") if line[:1].isdigit()]
+    names = {b"alpha": b"evil", b"beta": b"alpha", b"gamma": b"one", b"delta": b"two"}
+    for line in known:
+        for old, new in names.items():
+            line = line.replace(old, new)
+        yield script(b"\0", b"o", b"l" + line, b"t" + bytes(6), b"n")
+    records = [record for record in literals(TESTS / "wire/test_vip_record.py") if record[:1] == b"\3"]
+    member = MemberRecord(1, 2, ()).pack()
+    for payload in (*records, member, b"\0" * 18, b"\1" + bytes(17), b"\2\5\0" + bytes(15)):
+        yield script(b"\0", b"o", b"u\4" + payload, b"t" + bytes(3), b"v\4" + payload)
+    arp = (
+        b"\xff" * 6
+        + b"\2\0\0\0\0\1\x08\6"
+        + format_arp(Arp(b"\0\1", b"\2\0\0\0\0\1", bytes((10, 0, 0, 1)), bytes(6), bytes((10, 0, 0, 2))))
+    )
+    for choice in range(4):
+        yield script(
+            bytes((choice,)), b"o", b"d" + arp, b"u\2" + arp, b"f" + arp, b"a", b"k", b"T", b"g" + arp
+        )
+
+
+@target(insider_scripts, smoke=60)
+def insiders(data: bytes) -> None:
+    """An insider's requests, packets and datagrams: no error, and the honest neighbour notices nothing."""
+    first, *rest = steps(data)
+    world = Insider(ord(first[0] or "\0"))
+    before = held(world.stage.node)
+    for kind, payload in rest[:30]:
+        world.do(kind, payload)
+    world.check()
+    assert held(world.stage.node) - before <= 2000 + 20 * len(data)
+
+
+@target(insider_scripts, smoke=10)
+def crowds(data: bytes) -> None:
+    """A script that an insider repeats with other names and numbers: what the node holds stops to grow."""
+    first, *rest = steps(data)
+    with ExitStack() as stack:
+        for module, names in LIMITS.items():
+            for name in names:
+                stack.enter_context(mock.patch.object(module, name, LOW_LIMIT))
+        world = Insider(ord(first[0] or "\0"))
+        sizes = []
+        for number in range(6 * LOW_LIMIT):
+            for kind, payload in rest[:5]:
+                world.do(kind, numbered(payload, number) if kind in "luvd" else payload)
+            sizes.append(held(world.stage.node) if number % LOW_LIMIT == LOW_LIMIT - 1 else 0)
+        grown = [size for size in sizes if size]
+        assert grown[-1] - grown[-2] <= max(grown[1] - grown[0], LOW_LIMIT) // 2
+
+
+def numbered(payload: bytes, number: int) -> bytes:
+    """Return the payload with the number in place of some of its digits, so that each is another."""
+    return payload.replace(b"0", b"%d" % number)
+
+
+@target("protocol/test_meta.py", lines, smoke=200)
+def strangers(data: bytes) -> None:
+    """Bytes on TCP and UDP from somebody who has no key."""
+    stage = Stage("alpha", ("one",))
+    peer = stage.peer("one")
+    remote = Address("192.0.2.7", "4000")
+    number = stage.node.meta_accepted(remote, Address("10.99.0.1", "655"), stage.now)
+    stage.scripted[number] = Silent(stage, "stranger", number)
+    for kind, payload in steps(data):
+        stage.node.datagrams([payload], [("192.0.2.7", 4000)], 0, stage.now)
+        if not stage.scripted[number].closed:
+            stage.node.meta_data(number, payload, stage.now)
+        stage.run(len(kind) / 2)
+    assert peer.say("8") == ["9"]
+    assert stage.frames == []
+    assert "stranger" not in stage.node.peers
+
+
+class Silent(Scripted):
+    """A peer that does not read."""
+
+    def __init__(self, stage: Stage, name: str, number: int) -> None:
+        stage.keys[name] = THREE
+        super().__init__(stage, name, number, dials=True)
+
+    def take(self, data: bytes) -> None:
+        pass
