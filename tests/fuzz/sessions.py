@@ -65,7 +65,7 @@ def stream_pair() -> tuple[StreamSession, StreamSession]:
     )
 
 
-@target("data/vectors/sptps_stream.json", "data/vectors/sptps_negative.json", scripts)
+@target("data/vectors/sptps_stream.json", "data/vectors/sptps_negative.json", scripts, smoke=400)
 def sptps_streams(data: bytes) -> None:
     """A stream session, from the first byte to a change of keys."""
     peer, session = stream_pair()
@@ -111,7 +111,7 @@ def datagram_trio() -> tuple[DatagramSession, DatagramSession, DatagramSession]:
     return end(Role.INITIATOR, ONE, TWO), end(Role.RESPONDER, TWO, ONE), end(Role.RESPONDER, TWO, ONE)
 
 
-@target("data/vectors/sptps_datagram.json", "data/vectors/sptps_negative.json", scripts)
+@target("data/vectors/sptps_datagram.json", "data/vectors/sptps_negative.json", scripts, smoke=400)
 def sptps_datagrams(data: bytes) -> None:
     """A datagram session: one gets records one by one, its twin in batches; no record is accepted twice."""
     peer, single, twin = datagram_trio()
@@ -167,7 +167,7 @@ def lines() -> list[bytes]:
     ]
 
 
-@target("protocol/test_meta.py", lines)
+@target("protocol/test_meta.py", lines, smoke=400)
 def meta_connections(data: bytes) -> None:
     """A meta connection: a stranger's bytes, or an insider's after the login."""
     rng = random.Random(2)
@@ -207,7 +207,7 @@ def log_in(peer: MetaConnection, meta: MetaConnection) -> None:
                     other.activate()
 
 
-@target("protocol/test_invitation.py", scripts)
+@target("protocol/test_invitation.py", scripts, smoke=400)
 def invitation_servers(data: bytes) -> None:
     """The inviter: what a joiner sends, which has the URL and does what it likes."""
     rng = random.Random(3)
@@ -240,7 +240,7 @@ def invitation_servers(data: bytes) -> None:
             return
 
 
-@target("protocol/test_joining.py", scripts)
+@target("protocol/test_joining.py", scripts, smoke=400)
 def joiners(data: bytes) -> None:
     """The joiner: what an inviter sends, which has the right key and does what it likes."""
     rng = random.Random(4)
