@@ -1,10 +1,17 @@
-"""Targets: files of an operator, and what a new node gets from its inviter."""
+"""Targets: files of an operator; invitations, host files and signed files of others."""
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import redirect_stderr, suppress
+from io import StringIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import click
 
 from fuzz.registry import accepted, target, text_of
+from pytinc.cli.exchange import Import
+from pytinc.cli.signing import parse_document
 from pytinc.config import edit
 from pytinc.config.joined import MAX_HOSTS, MAX_MESSAGES, read_invitation
 from pytinc.config.parser import (
@@ -19,7 +26,9 @@ from pytinc.config.parser import (
 from pytinc.config.settings import Settings
 from pytinc.config.variables import VARIABLES
 from pytinc.control.pidfile import PidFile
+from pytinc.crypto.keys import document_message
 from pytinc.errors import ConfigError
+from pytinc.wire.names import is_valid_name
 
 KEPT = Settings(name="alpha")
 
@@ -72,3 +81,26 @@ def pid_files(data: bytes) -> None:
     known = accepted(PidFile.parse, data.decode("ascii", "replace"))
     if known is not None:
         assert PidFile.parse(known.format()) == known
+
+
+@target("cli/test_exchange.py", lambda: [b"Name = beta\nPort = 1\n#---\nName = ../../x\n"])
+def imports(data: bytes) -> None:
+    """The host files of others: whatever they are called, they land in their directory."""
+    with TemporaryDirectory() as outside, redirect_stderr(StringIO()), suppress(click.ClickException):
+        hosts = Path(outside) / "hosts"
+        hosts.mkdir()
+        taken = Import(str(hosts), force=len(data) % 2 == 0)
+        for line in text_of(data).splitlines(keepends=True):
+            taken.take(line)
+        taken.finish()
+        assert list(Path(outside).iterdir()) == [hosts]
+        assert all(is_valid_name(path.name) for path in hosts.iterdir())
+
+
+@target("cli/test_signing.py", "data/vectors/hashes.json")
+def signed_files(data: bytes) -> None:
+    """A file with a signature."""
+    with suppress(click.ClickException):
+        document = parse_document(data)
+        assert data.endswith(document.content)
+        document_message(document.content, document.signer, document.time)

@@ -1,4 +1,4 @@
-"""Targets: both ends of the control socket."""
+"""Targets: both ends of the control socket, the listener for Prometheus, and the UPnP helper."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from fuzz.registry import accepted, target
 from net.test_control import COOKIE, HELLO, Target
 from pytinc.control import messages, shared, statistics, vips
 from pytinc.net.control import MAX_LINE, ControlClient, ControlServer
+from pytinc.net.metrics import MAX_REQUEST, MetricsClient, MetricsServer
+from pytinc.net.upnp import MAX_OUTPUT, MAX_WORDS, Plan, PortMapper
 
 ROWS: tuple[type[Any], ...] = (
     messages.NodeRow,
@@ -21,16 +23,21 @@ ROWS: tuple[type[Any], ...] = (
 )
 
 
-LOOP: Any = SimpleNamespace(call_later=lambda *_: SimpleNamespace(cancel=lambda: None))
-"""Takes timers and never runs them."""
+LOOP: Any = SimpleNamespace(
+    time=lambda: 0.0,
+    call_later=lambda *_: SimpleNamespace(cancel=lambda: None),
+    run_in_executor=lambda *_: SimpleNamespace(add_done_callback=lambda _: None),
+)
+"""Takes timers and jobs, and never runs them."""
+STATISTICS: Any = None
 
 
 class Transport(asyncio.Transport):
-    """Keeps what is written."""
+    """Counts what is written."""
 
     def __init__(self) -> None:
         super().__init__({"socket": SimpleNamespace(fileno=lambda: 9)})
-        self.written = 0
+        self.written = self.ends = 0
         self.aborted = False
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
@@ -38,6 +45,9 @@ class Transport(asyncio.Transport):
 
     def abort(self) -> None:
         self.aborted = True
+
+    def close(self) -> None:
+        self.ends += 1
 
     def get_write_buffer_size(self) -> int:
         return 0
@@ -81,3 +91,27 @@ def control_answers(data: bytes) -> None:
             assert parsed is None or row.parse(parsed.format()) == parsed
     for parse in (statistics.parse_rows, shared.parse_rows, vips.parse_rows):
         accepted(functools.partial(parse, lines))
+
+
+@target("net/test_metrics.py", lambda: [b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"])
+def metrics_clients(data: bytes) -> None:
+    """Everything that a client of the listener for Prometheus writes, in pieces: at most one answer."""
+    server = MetricsServer(LOOP, lambda: STATISTICS)
+    client = MetricsClient(server)
+    transport = Transport()
+    client.connection_made(transport)
+    size = 1 + len(data) % 97
+    for start in range(0, len(data), size):
+        client.data_received(data[start : start + size])
+        assert len(client._buffer) <= MAX_REQUEST + size
+    assert transport.ends <= 1
+    client.connection_lost(None)
+
+
+@target("net/test_upnp.py")
+def upnp_reports(data: bytes) -> None:
+    """What the helper that talks to the router prints."""
+    messages: list[str] = []
+    mapper = PortMapper(Plan(("655/tcp",), wait=1, period=60), lambda *line: messages.append(line[2]))
+    mapper._report(data[:MAX_OUTPUT], 0)
+    assert all(message.isprintable() and len(message) < 2 * MAX_WORDS + 100 for message in messages)
