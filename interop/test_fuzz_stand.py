@@ -61,7 +61,10 @@ def test_both_daemons_do_the_same(victims: Stand, script: Script) -> None:
 
 @pytest.mark.parametrize(
     ("script", "talks"),
-    [((*LOGIN, ("line", b"4 655 1 700000c")), False), ((*LOGIN, ("line", b"23 third evil 1439")), True)],
+    [
+        ((*LOGIN, ("line", b"4 655 1 700000c")), False),
+        ((*LOGIN, ("line", b"12 1 new %b 192.0.2.9 655 c 1" % VICTIM), ("line", b"23 new evil 1400")), True),
+    ],
 )
 def test_what_ends_the_reference_does_not_end_us(victims: Stand, script: Script, talks: bool) -> None:
     _, pytinc = victims.compare(script)

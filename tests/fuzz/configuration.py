@@ -83,7 +83,7 @@ def pid_files(data: bytes) -> None:
         assert PidFile.parse(known.format()) == known
 
 
-@target("cli/test_exchange.py", lambda: [b"Name = beta\nPort = 1\n#---\nName = ../../x\n"])
+@target("cli/test_exchange.py", lambda: [b"Name = beta\nPort = 1\n#---\nName = ../../x\n"], smoke=300)
 def imports(data: bytes) -> None:
     """The host files of others: whatever they are called, they land in their directory."""
     with TemporaryDirectory() as outside, redirect_stderr(StringIO()), suppress(click.ClickException):

@@ -55,9 +55,9 @@ _CHANGES: Final[tuple[_Change, ...]] = (_flip, _set, _delete, _repeat, _insert, 
 
 
 def mutations(target: Target, rng: random.Random) -> Iterator[bytes]:
-    """Yield the seeds of a target, and then changed seeds without end."""
+    """Yield the seeds of a target, in any order, and then changed seeds without end."""
     seeds = target.seeds()
-    yield from seeds
+    yield from rng.sample(seeds, len(seeds))
     while True:
         data = bytearray(rng.choice(seeds))
         for _ in range(rng.randint(1, _MAX_CHANGES)):

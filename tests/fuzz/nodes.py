@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
@@ -32,13 +33,20 @@ from pytinc.vip import (
 from pytinc.vip import corrections as vip_corrections
 from pytinc.wire.address import Address
 from pytinc.wire.arp import Arp, format_arp
-from pytinc.wire.vip_record import MemberRecord
+from pytinc.wire.assignment_record import Assigned, AssignmentRecord
+from pytinc.wire.capabilities import Capability, format_block
+from pytinc.wire.datagram import node_id
+from pytinc.wire.vip_record import Claim, Entry, EntryState, MemberRecord
+from pytinc.wire.virtual_ip import Balance, VirtualIP
 
+VIP: Final = bytes((10, 0, 0, 9))
 SETTINGS: Final[tuple[dict[str, object], ...]] = (
     {},
     {"mode": Mode.ROUTER},
     {"tunnel_server": True, "strict_subnets": True},
-    {"direct_only": True, "local_discovery": False},
+    {"direct_only": True, "local_discovery": False, "auto_connect": True},
+    {"virtual_ips": (VirtualIP(VIP, 32),)},
+    {"virtual_ips": (VirtualIP(VIP, 32, balance=Balance.CLIENT),), "neighbour_guard": True},
 )
 LIMITS: Final = {
     graph: ("MAX_NODES", "MAX_EDGES"),
@@ -137,31 +145,47 @@ def held_at_first(choice: int) -> int:
     return held(Insider(choice).stage.node)
 
 
+NAMES: Final = {b"beta|hub": b"evil", b"gamma|a": b"one", b"delta|b": b"two", b"x-?": b"evil"}
+"""Those of the tests' nodes, and ours in their place; alpha is the node in both."""
+
+
+def test_lines(folder: str) -> Iterator[list[bytes]]:
+    """Yield the requests in the tests of a folder, a few in each list, with our names."""
+    for path in sorted((TESTS / folder).glob("test_*.py")):
+        found = [line for line in literals(path) if re.match(rb"(1[0-9]|2[0-3]|[0-9]) ", line)]
+        for old, new in NAMES.items():
+            found = [re.sub(rb"\b(%b)\b" % old, new, line) for line in found]
+        yield from (found[start : start + 4] for start in range(0, len(found), 4))
+
+
 def insider_scripts() -> Iterator[bytes]:
     """Yield scripts of what an insider can do."""
-    known = [line for line in literals(TESTS / "wire/test_requests.py") if line[:1].isdigit()]
-    known += [line for line in literals(TESTS / "sim/test_hostile.py") if line[:1].isdigit()]
-    names = {b"alpha": b"evil", b"beta": b"alpha", b"gamma": b"one", b"delta": b"two"}
-    for line in known:
-        for old, new in names.items():
-            line = line.replace(old, new)
-        yield script(b"\0", b"o", b"l" + line, b"t" + bytes(6), b"n")
-    records = [record for record in literals(TESTS / "wire/test_vip_record.py") if record[:1] == b"\3"]
-    member = MemberRecord(1, 2, ()).pack()
-    for payload in (*records, member, b"\0" * 18, b"\1" + bytes(17), b"\2\5\0" + bytes(15)):
-        yield script(b"\0", b"o", b"u\4" + payload, b"t" + bytes(3), b"v\4" + payload)
-    arp = (
-        b"\xff" * 6
-        + b"\2\0\0\0\0\1\x08\6"
-        + format_arp(Arp(b"\0\1", b"\2\0\0\0\0\1", bytes((10, 0, 0, 1)), bytes(6), bytes((10, 0, 0, 2))))
-    )
-    for choice in range(4):
-        yield script(
-            bytes((choice,)), b"o", b"d" + arp, b"u\2" + arp, b"f" + arp, b"a", b"k", b"T", b"g" + arp
-        )
+    for number, some in enumerate((*test_lines("node"), *test_lines("wire"), *test_lines("sim"))):
+        lines = [b"l" + line for line in some]
+        yield script(bytes((number % len(SETTINGS),)), b"o", *lines, b"t" + bytes(6), b"n", *lines)
+    member = Entry(VIP, EntryState.ACTIVE, 100, b"\2\0\0\0\0\1", Claim(2, node_id("evil"), 100))
+    assigned = Assigned(b"\2\0\0\0\0\2", bytes((10, 0, 0, 2)), node_id("evil"))
+    probe = b"u\4\0" + format_block(~Capability.NONE) + bytes(20)
+    reply = b"u\4\2\0\x22" + bytes(15)
+    for payload in (
+        MemberRecord(1, 2, (member,)).pack(),
+        AssignmentRecord(1, 2, VIP, 2, node_id("evil"), (assigned,)).pack(),
+        bytes(40),
+        b"\1" + bytes(17),
+        b"\2\5\0" + bytes(15),
+    ):
+        for choice in range(len(SETTINGS)):
+            yield script(
+                bytes((choice,)), b"o", probe, reply, b"u\4" + payload, b"t" + bytes(3), b"v\4" + payload
+            )
+    packet = Arp(b"\0\1", b"\2\0\0\0\0\1", bytes((10, 0, 0, 1)), bytes(6), VIP)
+    arp = b"\xff" * 6 + b"\2\0\0\0\0\1\x08\6" + format_arp(packet)
+    for choice in range(len(SETTINGS)):
+        frames = (way + arp for way in (b"d", b"u\2", b"f", b"g"))
+        yield script(bytes((choice,)), b"o", probe, reply, *frames, b"a", b"k", b"T", b"t" + bytes(9))
 
 
-@target(insider_scripts, smoke=60)
+@target(insider_scripts, smoke=30)
 def insiders(data: bytes) -> None:
     """An insider's requests, packets and datagrams: no error, and the honest neighbour notices nothing."""
     first, *rest = steps(data)
@@ -173,7 +197,7 @@ def insiders(data: bytes) -> None:
     assert held(world.stage.node) - held_at_first(choice) <= 2000 + 20 * len(data)
 
 
-@target(insider_scripts, smoke=4)
+@target(lambda: list(insider_scripts())[::6], smoke=4)
 def crowds(data: bytes) -> None:
     """A script that an insider repeats with other names and numbers: what the node holds stops to grow."""
     first, *rest = steps(data)
@@ -186,9 +210,10 @@ def crowds(data: bytes) -> None:
         for number in range(6 * LOW_LIMIT):
             for kind, payload in rest[:5]:
                 world.do(kind, numbered(payload, number) if kind in "luvd" else payload)
-            sizes.append(held(world.stage.node) if number % LOW_LIMIT == LOW_LIMIT - 1 else 0)
-        grown = [size for size in sizes if size]
-        assert grown[-1] - grown[-2] <= max(grown[1] - grown[0], LOW_LIMIT) // 2
+            if number % LOW_LIMIT == 0:
+                sizes.append(held(world.stage.node))
+        # A key exchange or a queue holds a few more or less; what leaks holds more each time.
+        assert sizes[5] - sizes[2] <= max(sizes[1] - sizes[0], 3 * LOW_LIMIT)
 
 
 def numbered(payload: bytes, number: int) -> bytes:
@@ -196,7 +221,7 @@ def numbered(payload: bytes, number: int) -> bytes:
     return payload.replace(b"0", b"%d" % number)
 
 
-@target("protocol/test_meta.py", lines, smoke=200)
+@target("protocol/test_meta.py", lines, smoke=80)
 def strangers(data: bytes) -> None:
     """Bytes on TCP and UDP from somebody who has no key."""
     stage = Stage("alpha", ("one",))

@@ -47,5 +47,5 @@ def test_an_input_that_makes_a_target_fail_is_kept_and_fails_again(
 def test_mutations_are_the_same_in_every_run_and_begin_with_the_seeds() -> None:
     one, other = (list(itertools.islice(mutations(FAULTY, random.Random(3)), 200)) for _ in range(2))
     assert one == other
-    assert one[:3] == [b"", b"good", b"better"]
+    assert set(one[:3]) == {b"", b"good", b"better"}
     assert len(set(one)) > 50
