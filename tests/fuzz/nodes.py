@@ -6,19 +6,23 @@ import functools
 import gc
 import re
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Final
 from unittest import mock
 
 from fuzz.registry import TESTS, literals, target
-from fuzz.sessions import THREE, lines, script, steps
+from fuzz.sessions import COOKIE, END_OF_STEP, FILE_NAME, ONE, THREE, TWO, lines, script, steps
 from node.conftest import FarEnd, Scripted, Stage
 from pytinc.config.settings import Mode
+from pytinc.crypto.keys import format_private_key, key_hash
 from pytinc.datapath import guard as datapath_guard
+from pytinc.errors import ProtocolError
 from pytinc.node import admission, core, corrections, flood, vip_rights
+from pytinc.node.actions import RunScript
 from pytinc.node.node import Node
 from pytinc.protocol import graph, switch
+from pytinc.protocol.joining import Joiner
 from pytinc.vip import (
     addresses,
     asking,
@@ -36,8 +40,10 @@ from pytinc.wire.arp import Arp, format_arp
 from pytinc.wire.assignment_record import Assigned, AssignmentRecord
 from pytinc.wire.capabilities import Capability, format_block
 from pytinc.wire.datagram import node_id
+from pytinc.wire.names import is_valid_name
 from pytinc.wire.vip_record import Claim, Entry, EntryState, MemberRecord
 from pytinc.wire.virtual_ip import Balance, VirtualIP
+from sim.simulator import WALL_START, SimHosts
 
 VIP: Final = bytes((10, 0, 0, 9))
 SETTINGS: Final[tuple[dict[str, object], ...]] = (
@@ -248,3 +254,79 @@ class Silent(Scripted):
 
     def take(self, data: bytes) -> None:
         pass
+
+
+class Inviter(SimHosts):
+    """The files of a node with one invitation in them."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__()
+        self.content: bytes | None = content
+
+    def invitation_key_text(self) -> str:
+        return format_private_key(TWO)
+
+    def take_invitation(self, file_name: str) -> tuple[bytes, float] | None:
+        assert file_name == FILE_NAME
+        content, self.content = self.content, None
+        return None if content is None else (content, WALL_START)
+
+    def add_host(self, name: str, public_key: str) -> bool:
+        assert is_valid_name(name)
+        assert self.content is None
+        return name not in self.files
+
+
+class Guest(Silent):
+    """A joiner with the right URL."""
+
+    def __init__(self, stage: Stage, number: int) -> None:
+        super().__init__(stage, "guest", number)
+        self.joiner = Joiner(key_hash(TWO.public.text), COOKIE, ONE, stage.rng.randbytes)
+
+    def take(self, data: bytes) -> None:
+        self.joiner.feed(data)
+        with suppress(ProtocolError):
+            while self.joiner.next_event() is not None:
+                pass
+
+
+def invitations() -> list[bytes]:
+    """Return invitations, and what a joiner does with them."""
+    key = b"s\1" + THREE.public.text.encode()
+    return [
+        script(content, b"j", b"j", b"j", key, key)
+        for content in (
+            b"Name = guest\n",
+            b"name=one",
+            b"Name = alpha\n",
+            b"# x\nName = guest\n",
+            bytes(3000),
+        )
+    ]
+
+
+@target(invitations, smoke=100)
+def inviters(data: bytes) -> None:
+    """An invitation's file, and a joiner that has its URL and sends what it likes: used once at most."""
+    content, *rest = data.split(END_OF_STEP)
+    stage = Stage("alpha", ("one",))
+    hosts = Inviter(content)
+    hosts.files = stage.hosts.files
+    stage.node.hosts = hosts
+    stage.reload()
+    number = stage.node.meta_accepted(Address("192.0.2.7", "4000"), Address("10.99.0.1", "655"), stage.now)
+    guest = Guest(stage, number)
+    stage.scripted[number] = guest
+    for kind, payload in steps(END_OF_STEP.join(rest)):
+        session, sent = guest.joiner._session, b""
+        match kind:
+            case "j":
+                sent = guest.joiner.take_output()
+            case "s" if session is not None and payload:
+                sent = session._frame(payload[0], payload[1:])
+            case "r":
+                sent = payload
+        if not guest.closed:
+            stage.call(lambda node, now, sent=sent: node.meta_data(number, sent, now))  # type: ignore[misc]
+    assert len(stage.asked(RunScript)) <= 1

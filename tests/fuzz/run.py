@@ -25,7 +25,7 @@ from fuzz.targets import TARGETS
 
 STATE: Final = TESTS.parent / ".fuzz"
 """Holds the corpus that atheris has found, and the inputs that made a target fail."""
-SLOW_S: Final = 10
+SLOW_S: Final = 30
 """An input that takes longer is a failure, too."""
 
 
@@ -95,7 +95,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the targets that are named, or all; or one of them with the content of a file."""
     parser = argparse.ArgumentParser(prog="make fuzz", description=__doc__)
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=", ".join(TARGETS))
-    parser.add_argument("--seconds", type=float, default=6, help="for each target (6); 0: no limit")
+    parser.add_argument("--seconds", type=float, default=5, help="for each target (5); 0: no limit")
     parser.add_argument("--runs", type=int, default=0, help="inputs for each target; 0: no limit")
     parser.add_argument("--plain", action="store_true", help="without atheris")
     parser.add_argument("--file", type=Path, help="run one target with the content of this file only")
