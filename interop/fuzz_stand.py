@@ -55,6 +55,9 @@ _FLOODED: Final = re.compile(rb"^(1[0-4]) [0-9a-f]+ ")
 Step = tuple[str, bytes]
 Script = tuple[Step, ...]
 LOGIN: Final[Script] = (("login", b""), ("edge", b""))
+GREETING: Final = b"0 evil 17.7\n"
+KEX: Final = b"\x00\x41\x80" + bytes(65)
+PROBE: Final = bytes((TYPE_PROBE,)) + bytes(18)
 
 
 class Outcome(NamedTuple):
@@ -275,27 +278,31 @@ def scripts() -> Iterator[Script]:
                 yield *LOGIN, ("third", b""), ("line", line)
 
 
+def changed_scripts(rng: random.Random) -> Iterator[Script]:
+    """Yield changed scripts without end: a stranger's and an insider's in turn."""
+    hello = mutations(Target("hello", "", len, (lambda: [GREETING, GREETING + KEX],)), rng)
+    lines = mutations(Target("lines", "", len, (lambda: [script[-1][1] for script in scripts()],)), rng)
+    for raw, line in zip(hello, filter(None, lines), strict=True):
+        yield (("raw", raw),)
+        kind = rng.choice(("line", "record", "udp", "datagram"))
+        yield *LOGIN, ("third", b""), ("session", b""), (kind, line), ("udp", PROBE)
+
+
 def main() -> None:
     """Compare the scripts of the tests, and as many changed ones as are wanted."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, default=200, help="changed scripts, besides those of the tests")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    rng = random.Random(options.seed)
-    lines = Target("lines", "", len, (lambda: [script[-1][1] for script in scripts()],))
-    made: Iterator[Script] = (
-        (*LOGIN, ("third", b""), ("session", b""), (rng.choice(("line", "record", "udp")), data))
-        for data in itertools.islice(mutations(lines, rng), options.cases)
-        if data
-    )
+    changed = itertools.islice(changed_scripts(random.Random(options.seed)), options.cases)
     count = different = 0
     with stand() as victims:
-        for script in itertools.chain(scripts(), made):
+        for script in itertools.chain(scripts(), changed):
             count += 1
             tinc, pytinc = victims.compare(script)
             if tinc != pytinc:
                 different += 1
-                print(f"{script[-2:]}\n  tincd   {tinc}\n  pytincd {pytinc}", flush=True)
+                print(f"{script}\n  tincd   {tinc}\n  pytincd {pytinc}", flush=True)
     print(f"{count} scripts, {different} of them with different outcomes")
 
 

@@ -9,14 +9,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from fuzz_stand import LOGIN, VICTIM, Script, Stand, stand
+from fuzz_stand import GREETING, KEX, LOGIN, PROBE, VICTIM, Script, Stand, stand
 from pytinc.lab.namespaces import LabError, missing_means
 from pytinc.lab.node import Kind
-from pytinc.wire.datagram import TYPE_MAC, TYPE_PROBE, node_id
+from pytinc.wire.datagram import TYPE_MAC, node_id
 
 SESSION: Script = (*LOGIN, ("session", b""))
 THIRD: Script = (*LOGIN, ("third", b""))
-PROBE = bytes((TYPE_PROBE,)) + bytes(18)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +36,8 @@ def victims() -> Iterator[Stand]:
     [
         LOGIN,
         (("raw", b"GET / HTTP/1.0\r\n\r\n"),),
-        (("raw", b"0 evil 17.7\n" + b"\x00\x41" + bytes(66)),),
+        (("raw", GREETING + KEX),),
+        (("raw", GREETING + KEX[:2] + bytes(66)),),
         (("raw", b"0 nobody 17.7\n"),),
         (("raw", b"0 %b 17.7\n" % VICTIM),),
         (*LOGIN, ("record", b"\x80"), ("record", b"\x80" + bytes(65))),

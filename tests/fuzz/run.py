@@ -73,6 +73,7 @@ def guided(target: Target, seconds: float, runs: int, state: Path) -> Result:
         "runs": runs or -1,
         "max_len": MAX_SEED,
         "timeout": SLOW_S,
+        "report_slow_units": SLOW_S,
         "artifact_prefix": f"{failures}/",
         "print_final_stats": 1,
         "verbosity": 0,
@@ -84,7 +85,7 @@ def guided(target: Target, seconds: float, runs: int, state: Path) -> Result:
     inputs = re.search(r"number_of_executed_units: (\d+)\s+stat::average_exec_per_sec: +(\d+)", output)
     found = sorted(set(failures.iterdir()) - known)
     if found or done.returncode or inputs is None:
-        print(output[-8000:])
+        print(re.sub(r"INFO: Instrumenting .*\n", "", output)[-8000:])
         if not found:
             raise SystemExit(f"{target.name}: atheris ended with status {done.returncode}")
     count, rate = map(int, inputs.groups()) if inputs else (0, 0)
