@@ -18,7 +18,7 @@ ARGS ?=
 export PYTINC_TEST_REPORT := $(CURDIR)/.pytest_cache/skipped.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint types unit coverage interop measuring waiting control howto containers bench report clean
+.PHONY: help venv demo test lint types unit coverage interop measuring waiting control howto containers bench fuzz fuzz-c report clean
 
 help:
 	@echo "make demo     a network of five nodes on this machine, shown live (ARGS=--keep leaves it up)"
@@ -28,6 +28,8 @@ help:
 	@echo "make interop  against the real tincd make control  the same with C nodes only (checks the lab itself)"
 	@echo "make howto    the how-to typed into hosts, C and pytinc in every role (ARGS=\"--backend docker\")"
 	@echo "make bench    the benchmarks, other VPNs beside (ARGS=--quick; docs/performance.md)"
+	@echo "make fuzz     inputs guided by coverage for all that reads bytes from outside (docs/fuzzing.md)"
+	@echo "make fuzz-c   the same hostile bytes to tincd and pytincd, and the answers compared"
 	@echo "make venv     the virtual environment in $(VENV)"
 
 venv: $(STAMP)
@@ -108,9 +110,20 @@ bench: $(STAMP)
 	@echo "== pairs"; $(PY) benchmarks/pairs.py $(ARGS)
 	@echo "== failover"; $(PY) benchmarks/failover.py $(ARGS)
 
+# tests/fuzz; the smoke run of the same targets is a part of `make unit` and needs no atheris.
+fuzz: $(STAMP)
+	@$(PY) -c 'import atheris' 2>/dev/null \
+	    || $(PY) -m pip install --quiet --disable-pip-version-check --group fuzz \
+	    || echo "fuzz: atheris is not to be had for this Python" >&2
+	@PYTHONPATH=tests $(PY) -m fuzz.run $(ARGS)
+
+fuzz-c: $(STAMP)
+	@sh interop/setup.sh test
+	@PYTHONPATH=tests $(PY) -m pytinc.lab $(abspath $(PY)) interop/fuzz_stand.py $(ARGS)
+
 report:
 	@cat interop/results/*.md 2>/dev/null || true
 	@cat $(PYTINC_TEST_REPORT)
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage build dist
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .fuzz .coverage build dist

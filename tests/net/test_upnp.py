@@ -128,7 +128,9 @@ class TestReports:
         assert "\n" not in text
         assert len(text) < 300
 
-    @pytest.mark.parametrize("output", ["", "nonsense", "[1]", '{"port": {}, "error": []}', "\\377\\000"])
+    @pytest.mark.parametrize(
+        "output", ["", "nonsense", "[1]", "[" * 9000, '{"port": {}, "error": []}', "\\377\\000"]
+    )
     def test_malformed_output_gives_one_warning(self, output: str, tmp_path: Path, log: Log) -> None:
         play(
             log,

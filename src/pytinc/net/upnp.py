@@ -178,7 +178,7 @@ async def _drain(process: asyncio.subprocess.Process) -> None:
 def _report_of(line: bytes) -> dict[str, Any] | None:
     try:
         report = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return report if isinstance(report, dict) else None
 
