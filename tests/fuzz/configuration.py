@@ -18,10 +18,10 @@ from pytinc.config.parser import (
     Pool,
     build_host_settings,
     build_settings,
+    checked_settings,
     held_addresses,
     parse_option,
     parse_text,
-    rejected_virtual_ips,
 )
 from pytinc.config.settings import Settings
 from pytinc.config.variables import VARIABLES
@@ -48,7 +48,7 @@ def configurations(data: bytes) -> None:
     build_settings(pool, "alpha", KEPT)
     build_host_settings("beta", pool, None)
     held_addresses(pool)
-    rejected_virtual_ips(pool, "alpha")
+    checked_settings(pool, "alpha")
     with suppress(ConfigError):
         parse_option(text_of(data), 1)
 
