@@ -421,6 +421,7 @@ def told_upcalls(upcalls: Upcalls) -> dict[str, object]:
         "incomplete": {slot.name for slot in upcalls.incomplete},
         "failed": {slot.name for slot in upcalls.failed},
         "no_session": {slot.name for slot in upcalls.no_session},
+        "other_mode": {slot.name for slot in upcalls.other_mode},
         "moved": {slot.name: where for slot, where in upcalls.moved.items()},
         "relayed": {tuple(slot.name for slot in three) for three in upcalls.relayed},
         "messages": [(slot.name, message) for slot, message in upcalls.messages],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from node.conftest import FarEnd
-from pytinc.wire.datagram import TYPE_PROBE
+from pytinc.wire.datagram import TYPE_PACKET, TYPE_PROBE
 
 if TYPE_CHECKING:
     from node.conftest import MakeStage, Scripted, Stage
@@ -157,3 +157,14 @@ def test_a_peer_whose_super_frames_lose_pieces_is_asked_to_send_none(pair: tuple
     alpha.node.output.upcalls.incomplete[alpha.node.peers["beta"].slot] = None
     alpha.call(lambda node, now: node.tick(now))
     assert len(far.heard()) == 1
+
+
+def test_a_peer_whose_packets_are_of_another_mode_is_named_once_an_hour(pair: tuple[Stage, Scripted]) -> None:
+    alpha, beta = pair
+    far = FarEnd(beta).open()
+    for now in (alpha.now, alpha.now + 1, alpha.now + 3601):
+        alpha.now = now
+        far.send(TYPE_PACKET, b"\x45" + bytes(40))
+    said = [line for line in alpha.logged(0) if line.startswith("beta sends packets of another kind")]
+    assert len(said) == 2
+    assert "Mode = switch here" in said[0]

@@ -184,6 +184,8 @@ def test_packets_of_a_node_in_another_mode_are_dropped_and_do_no_harm(mode: Mode
     send(client, "10.2.0.1")
     mesh.run(0.1)
     assert len(taken(mesh.nodes["one"])) == 1
+    said = [line for line in mesh.nodes["relay"].logs if "stranger sends packets of another kind" in line]
+    assert len(said) == 1
 
 
 @pytest.mark.parametrize("weights", [("#1", "#2"), ("", "")], ids=["other weight", "same weight"])

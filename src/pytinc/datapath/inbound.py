@@ -227,6 +227,8 @@ class Inbound:
                 upcalls.handshakes[source] = None
             else:
                 source.drops.bad_record += 1
+                if type_ == TYPE_PACKET and not headers:
+                    upcalls.other_mode[source] = None
         if rejected:
             self._reject(rejected, came, trusted=trusted)
         if frames:

@@ -44,6 +44,7 @@ class Upcalls:
         "messages",
         "moved",
         "no_session",
+        "other_mode",
         "packets",
         "probes",
         "relayed",
@@ -72,6 +73,9 @@ class Upcalls:
         """Peers whose super-frames arrived with pieces missing."""
         self.no_session: dict[PeerSlot, None] = {}
         """Peers that sent us a record although we have no key with them."""
+        self.other_mode: dict[PeerSlot, None] = {}
+        """Peers that sent a packet without Ethernet header to a switch or hub, or one of another kind than IP
+        to a router: their Mode is another one."""
         self.moved: dict[PeerSlot, tuple[SockAddr, int]] = {}
         """Peers whose authentic direct datagram came from another address, and which socket took it."""
         self.messages: list[tuple[PeerSlot, Message]] = []
@@ -99,6 +103,7 @@ class Upcalls:
             or self.failed
             or self.incomplete
             or self.no_session
+            or self.other_mode
             or self.moved
             or self.relayed
             or self.messages

@@ -305,6 +305,8 @@ class Reference:
             out.upcalls.handshakes[source] = None
         else:
             source.drops.bad_record += 1
+            if type_ == TYPE_PACKET and not self._table.rules.router:
+                out.upcalls.other_mode[source] = None
         return True
 
     def _frame_of_peer(self, source: PeerSlot, frame: bytes, now: float, out: Output) -> None:
@@ -468,10 +470,13 @@ class Reference:
                 self._tell_mac(source, neighbour.parse_solicitation(frame), out)
             else:
                 self._route_to(frame[38:54], source, frame, now, out)
-        elif kind == ARP:
-            self._tell_mac(source, neighbour.parse_arp(frame), out)
         else:
-            drops.bad_record += 1
+            if kind == ARP:
+                self._tell_mac(source, neighbour.parse_arp(frame), out)
+            else:
+                drops.bad_record += 1
+            if not source.is_me:
+                out.upcalls.other_mode[source] = None
 
     def _route_to(self, address: bytes, source: PeerSlot, frame: bytes, now: float, out: Output) -> None:
         """Send a packet to the owner of its destination, by the list in "Router mode"."""

@@ -145,6 +145,8 @@ class Router:
             return
         if question is None or not source.is_me or table.hwaddr is None:
             table.drops.bad_record += 1
+            if not source.is_me and kind != IPV6:
+                out.upcalls.other_mode[source] = None
             return
         table.hwaddr = question.mac
         owner = table.routes.lookup(question.target)

@@ -61,6 +61,7 @@ class Peer:
         "mtu_info_sent",
         "name",
         "options",
+        "other_mode_said",
         "out_compression",
         "path",
         "relayed_at",
@@ -117,6 +118,8 @@ class Peer:
         """When its last announcement of the fast tag (or super-frames) expires."""
         self.incomplete_told = NEVER
         """When we last told it that pieces of its super-frames are lost."""
+        self.other_mode_said = NEVER
+        """When the log last said that its Mode is another one than ours."""
         self.is_guard = False
         """Its probes say that it takes care of its own stations (`pytinc.vip`)."""
         self.takes_records = False

@@ -12,7 +12,7 @@ from pytinc.node.loops import Loops
 from pytinc.node.meta_output import MetaOutput
 from pytinc.node.path_info import PathInfo
 from pytinc.node.probes import Probes
-from pytinc.node.records import NEVER
+from pytinc.node.records import NEVER, Peer
 from pytinc.node.sessions import Sessions
 from pytinc.node.storms import Storms
 from pytinc.node.subnets import Subnets
@@ -23,6 +23,8 @@ from pytinc.wire.vip_record import MEMBER_RECORD
 
 _MEMBER_RECORD: Final = bytes((MEMBER_RECORD,))
 _ASSIGNMENT_RECORD: Final = bytes((ASSIGNMENT_RECORD,))
+OTHER_MODE_INTERVAL: Final = 3600.0
+"""Seconds before it is said again that a peer has another Mode."""
 PROBE_NONCE: Final = slice(14, 18)
 """Random bytes of a request that come back in the answer."""
 
@@ -77,6 +79,8 @@ class UpcallHandler:
                 self._sessions.send_answers(core.of_slot(slot))
             for slot in upcalls.failed:
                 self._sessions.failed(core.of_slot(slot), now)
+            for slot in upcalls.other_mode:
+                self._say_other_mode(core.of_slot(slot), now)
             for slot in upcalls.incomplete:
                 self._probes.withhold_super_frames(core.of_slot(slot), now)
             for slot in upcalls.no_session:
@@ -88,6 +92,18 @@ class UpcallHandler:
             self._loops.reported(upcalls.returned, now)
             for slot in upcalls.touched:
                 self._tunnels.upkeep(core.of_slot(slot), now, search_mtu=True)
+
+    def _say_other_mode(self, peer: Peer, now: float) -> None:
+        """Say that a peer's packets are of no use here. tinc says it for each packet, at level 5 only."""
+        if now < peer.other_mode_said + OTHER_MODE_INTERVAL:
+            return
+        peer.other_mode_said = now
+        self._core.log(
+            0,
+            "warning",
+            f"{peer.name} sends packets of another kind: its Mode seems to differ from Mode = "
+            f"{self._core.settings.mode.value} here, so nothing gets through",
+        )
 
     def _send_by_tcp(self, upcalls: Upcalls) -> None:
         core = self._core
