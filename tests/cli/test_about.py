@@ -23,6 +23,7 @@ def test_help_names_every_command_that_tinc_lists(run: Run) -> None:
     hidden = {"config", "list", "connect"}
     for name in set(COMMANDS) - hidden:
         assert f"\n  {name} " in result.out, name
+    assert run("-h") == result
     assert run("help", "whatever").out == result.out
     assert run("--he", "nosuch").out == result.out
 
@@ -47,3 +48,22 @@ def test_a_python_without_a_library_does_not_list_its_feature(
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == library else found(name))
     (features,) = [line for line in version_text().splitlines() if line.startswith("Features:")]
     assert word not in features
+
+
+@pytest.mark.parametrize("word", sorted(set(COMMANDS) - {"start", "restart"}))
+def test_each_command_has_its_help(run: Run, word: str) -> None:
+    result = run(word, "--help")
+    assert (result.status, result.err) == (0, "")
+    first, empty, *rest = result.out.splitlines()
+    assert first.startswith("Usage: pytinc [options] ")
+    assert empty == ""
+    assert rest
+    assert run("help", word) == result
+
+
+def test_the_help_of_a_command_is_its_part_of_the_whole(run: Run) -> None:
+    whole = run("help").out
+    rows = run("dump", "--help").out.splitlines()[2:]
+    assert len(rows) == 8
+    assert all(row in whole for row in rows)
+    assert run("list", "--help").out.splitlines()[2:] == rows

@@ -91,7 +91,6 @@ ASKED = [
     "pid",
     "debug 3",
     "debug -1",
-    "debug x",
     "reload",
     "retry",
     "purge",

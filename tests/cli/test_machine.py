@@ -337,9 +337,9 @@ def test_get_neither_sets_nor_takes_the_word_elsewhere(run: Run, conf: Path) -> 
     result = run("-c", "conf", "get", "--json", "Mode", "hub")
     assert (result.status, result.out) == (1, "")
     assert (conf / "tinc.conf").read_text() == before
-    assert run("-c", "conf", "get", "--json", "Mode").err == "No matching configuration variables found.\n"
-    assert run("-c", "conf", "get", "Mode", "--json").status == 0  # tinc's grammar: it sets
-    assert "Mode = --json\n" in (conf / "tinc.conf").read_text()
+    assert run("-c", "conf", "get", "--json", "Device").err == "No matching configuration variables found.\n"
+    assert run("-c", "conf", "get", "Device", "--json").status == 0  # tinc's grammar: it sets
+    assert "Device = --json\n" in (conf / "tinc.conf").read_text()
 
 
 def test_bytes_that_are_not_text_are_escaped(run: Run, conf: Path) -> None:

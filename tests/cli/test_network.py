@@ -27,6 +27,15 @@ def test_an_unreadable_directory_is_a_failure(run: Run, tmp_path: Path) -> None:
     assert result == (1, "", f"Could not read directory {tmp_path}/etc/tinc: No such file or directory\n")
 
 
+def test_a_command_for_a_daemon_names_the_networks_if_there_is_no_such_one(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "etc/tinc/vpn").mkdir(parents=True)
+    (tmp_path / "etc/tinc/vpn/tinc.conf").touch()
+    for word in ("stop", "reload", "pid"):
+        assert run("-n", "vnp", word).err.endswith("\nThere is no network vnp (networks here: vpn).\n")
+    assert "networks here" not in run("-n", "vpn", "stop").err
+    assert "Networks here: vpn" in run("stop").err
+
+
 @pytest.mark.parametrize("name", ["", ".x", "a/b", "a\\b", "a\x01b"])
 def test_an_impossible_name_is_refused(run: Run, name: str) -> None:
     assert run("network", name) == (1, "", "Invalid character in netname!\n")

@@ -120,6 +120,32 @@ def test_stop_without_a_daemon_fails(run: Run, conf: Path) -> None:
     assert run("-c", "conf", "stop").status == 1
 
 
+@pytest.mark.parametrize("spoil", ["value", "key", "syntax"])
+def test_a_daemon_that_would_not_start_again_is_not_restarted(
+    run: Run, conf: Path, daemon: ScriptedDaemon, spoil: str
+) -> None:
+    if spoil == "key":
+        (conf / "ed25519_key.priv").unlink()
+    else:
+        line = "MaxTimeout = 0\n" if spoil == "value" else "Port\n"
+        (conf / "tinc.conf").write_text((conf / "tinc.conf").read_text() + line)
+    result = run("-c", "conf", "--pidfile", daemon.pidfile, "restart")
+    assert result.status == 1
+    assert result.err.endswith("\nThe daemon is not restarted, and runs on.\n")
+    assert daemon.requests == []
+
+
+def test_a_network_that_does_not_exist_is_not_started(run: Run, tmp_path: Path) -> None:
+    assert run("-n", "vpn", "start").err == f"There is no network vpn ({tmp_path}/etc/tinc has no network).\n"
+    for name in ("home", "office"):
+        (tmp_path / "etc/tinc" / name).mkdir(parents=True)
+        (tmp_path / "etc/tinc" / name / "tinc.conf").touch()
+    result = run("-n", "vpn", "start")
+    assert result == (1, "", "There is no network vpn (networks here: home, office).\n")
+    result = run("start")
+    assert result == (1, "", "No network is named: use -n NETNAME. Networks here: home, office.\n")
+
+
 def test_restart_starts_a_daemon_if_there_is_none_to_stop(start: Run, tmp_path: Path) -> None:
     result = start(READY, "restart", "-d2")
     assert result.status == 0

@@ -48,11 +48,17 @@ def test_pid_is_the_one_of_the_greeting(ask: Run) -> None:
     assert ask("pid") == (0, "4242\n", "")
 
 
-@pytest.mark.parametrize(("word", "level"), [("5", 5), ("-1", -1), ("x", 0), ("3x", 3)])
+@pytest.mark.parametrize(("word", "level"), [("5", 5), ("-1", -1)])
 def test_debug_reports_the_old_level(ask: Run, daemon: ScriptedDaemon, word: str, level: int) -> None:
     daemon.answers["9"] = "18 9 2\n"
     assert ask("debug", word) == (0, "", f"Old level 2, new level {level}.\n")
     assert daemon.requests == [f"18 9 {level}"]
+
+
+@pytest.mark.parametrize("word", ["x", "3x", ""])
+def test_a_debug_level_that_is_no_number_is_refused(ask: Run, daemon: ScriptedDaemon, word: str) -> None:
+    assert ask("debug", word) == (1, "", f"The debug level is a number from 0 to 5, not `{word}'.\n")
+    assert daemon.requests == []
 
 
 def test_without_a_daemon_the_pid_file_is_named(run: Run, conf: Path, tmp_path: Path) -> None:

@@ -86,6 +86,21 @@ def test_a_terminal_gets_colours_unless_it_is_dumb(log: DaemonLog, monkeypatch: 
     assert "\x1b" not in plain.getvalue()
 
 
+def test_the_journal_gets_the_priority_and_notes_the_time_itself(
+    log: DaemonLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (tmp_path / "journal").open("w") as journal, (tmp_path / "other").open("w") as other:
+        status = os.fstat(journal.fileno())
+        monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{status.st_ino}")
+        for stream in (journal, other):
+            log.add(StderrTarget(stream))
+        log(0, "warning", "careful")
+        log(2, "debug", "a detail")
+        log.uninstall()
+    assert (tmp_path / "journal").read_text() == "<4>careful\n<7>a detail\n"
+    assert re.match(f"{TIME} WARNING careful\n", (tmp_path / "other").read_text())
+
+
 def test_lines_in_a_file_have_identity_and_pid(log: DaemonLog, tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_text("before\n")

@@ -450,3 +450,30 @@ def test_malformed_super_frames_are_dropped_and_counted_and_large_ones_are_cut(
         device.close()
         reader.close()
         writer.close()
+
+
+@needs_tun
+def test_an_interface_must_be_up_and_have_an_address_or_be_a_port_of_a_bridge() -> None:
+    device = TapDevice(offload=False)
+    name, bridge = device.name, f"b{device.name}"
+
+    def ip(*words: str) -> None:
+        subprocess.run(["ip", *words], check=True)
+
+    try:
+        assert tap.missing_setup(name) == "is down"
+        ip("link", "set", name, "up")
+        assert tap.missing_setup(name) == "has no address"
+        ip("addr", "add", "fd00:7::1/64", "dev", name, "nodad")
+        assert tap.missing_setup(name) == ""
+        ip("addr", "flush", "dev", name, "scope", "global")
+        ip("addr", "add", "192.0.2.77/32", "dev", name)
+        assert tap.missing_setup(name) == ""
+        ip("addr", "flush", "dev", name)
+        ip("link", "add", bridge, "type", "bridge")
+        ip("link", "set", name, "master", bridge)
+        assert tap.missing_setup(name) == ""
+    finally:
+        device.close()
+        subprocess.run(["ip", "link", "del", bridge], check=False, capture_output=True)
+    assert tap.missing_setup(name) == "", "there is no such interface"

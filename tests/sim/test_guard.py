@@ -716,16 +716,16 @@ def test_the_view_shows_holders_clients_and_the_duration_of_the_last_failover() 
     assert (scripts[0]["VIP"], scripts[0]["OLDNODE"]) == ("10.1.1.10", gone)
 
 
-def test_half_an_hour_with_losses_stalls_and_a_suspended_machine_has_no_failover() -> None:
+def test_ten_minutes_with_losses_stalls_and_a_suspended_machine_has_no_failover() -> None:
     world = build(CASTS["pytinc"], interval=2.0, warm_up=10.0, seed=3)
     mesh = world.mesh
     mesh.underlay.loss = 0.01
     holder = world.holder()
-    for minute in range(30):
+    for minute in range(10):
         for sim in mesh.running():
             sim.stall(0.1)
             mesh.run(11)
-        if minute == 10:
+        if minute == 5:
             mesh.nodes["n1"].sleep(20)
             mesh.run(30)
     assert world.total("failovers") == 0, mesh.story()
@@ -745,13 +745,13 @@ def test_the_other_guards_stand_by_for_one_of_higher_rank() -> None:
     client = mesh.nodes["n5"].host
     assert isinstance(client, Host)
     ping = client.ping(VIP, 0.05)
-    mesh.run(200)
+    mesh.run(100)
     watching = [sim.name for sim in guards if sim.node.guard_view(mesh.now).watched]
     assert 1 <= len(watching) <= 4, watching
     before = sum(sim.node.guard_view(mesh.now).counters.lone_questions for sim in guards)
-    mesh.run(60)
+    mesh.run(30)
     after = sum(sim.node.guard_view(mesh.now).counters.lone_questions for sim in guards)
-    assert after - before <= 12
+    assert after - before <= 6
     start = mesh.now
     mac = client.entries[VIP].mac
     gone = next(sim for sim in members if isinstance(sim.host, Host) and sim.host.mac == mac)

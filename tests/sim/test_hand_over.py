@@ -69,9 +69,9 @@ def test_connections_stay_where_they_are_when_clients_get_other_members(
     clients = [client for client in world.clients if before[client.mac] == drained]
     for number, client in enumerate(clients):
         streams.begin(client, 1000 + number)
-        for more in range(1, 40):
+        for more in range(1, 14):
             begin = partial(streams.begin, client, 1000 * (1 + more) + number)
-            mesh.at(mesh.now + 0.5 + more * 0.01, begin)
+            mesh.at(mesh.now + 0.5 + more * 0.03, begin)
     mesh.run(0.5)
     world.call(drained, "vip_drain")
     mesh.run(2)

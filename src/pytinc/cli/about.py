@@ -9,7 +9,7 @@ import importlib.util
 from typing import TYPE_CHECKING, Final
 
 import pytinc
-from pytinc.cli.commands import COMMANDS
+from pytinc.cli.commands import COMMANDS, find
 from pytinc.wire.version import PROTOCOL_MAJOR, PROTOCOL_MINOR
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ Valid options are:
   -n, --net=NETNAME       Connect to net NETNAME.
       --pidfile=FILENAME  Read control cookie from FILENAME.
       --force             Force some commands to work despite warnings.
-      --help              Display this help and exit.
+  -h, --help              Display this help and exit.
       --version           Output version information and exit.
 """
 
@@ -44,6 +44,18 @@ def help_text(program: str) -> str:
     return (
         f"Usage: {program} [options] command\n\n{OPTIONS_HELP}\nValid commands are:\n{commands}\n"
         "Without a command, commands are read from standard input.\n"
+    )
+
+
+def command_help(program: str, word: str) -> str:
+    """Return the part of the help that is about one command, which is in the table."""
+    command = COMMANDS[word.lower()]
+    # `list` and `config` are other names, which the help omits.
+    same = [row for other in COMMANDS.values() if other.function == command.function for row in other.help]
+    rows = command.help or tuple(same) or ((word.lower(), "See the man page."),)
+    width = max(_COLUMN - 1, *(len(left) for left, _ in rows))
+    return f"Usage: {program} [options] {rows[0][0]}\n\n" + "".join(
+        f"  {left:<{width}} {right}\n" for left, right in rows
     )
 
 
@@ -61,8 +73,9 @@ def version_text() -> str:
 
 
 def help_(session: Session, words: list[str]) -> int:
-    """``help``: the same as ``--help``; its words are ignored."""
-    print(help_text(session.program), end="")
+    """``help``: the same as ``--help``, or what it says about one command."""
+    text = command_help(session.program, words[0]) if words and find(words[0]) else help_text(session.program)
+    print(text, end="")
     return 0
 
 

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import click
 
-from pytinc.cli.commands import COMMANDS, find
+from pytinc.cli.commands import COMMANDS, find, unknown_command
 from pytinc.cli.run import guarded, run_command
 from pytinc.cli.session import Session
 from pytinc.standard_streams import repair_standard_streams
@@ -79,7 +79,7 @@ class TincGroup(click.Group):
         """Find the command, or complain in tinc's words."""
         command = self.get_command(ctx, args[0])
         if command is None:
-            raise click.UsageError(f"Unknown command `{args[0]}'.", ctx)
+            raise click.UsageError(unknown_command(args[0]), ctx)
         return args[0], command, args[1:]
 
 
@@ -125,7 +125,7 @@ def _cluster_wants_value(word: str, known: dict[str, bool]) -> bool:
 @click.option("-n", "--net", metavar="NETNAME")
 @click.option("--pidfile", metavar="FILENAME")
 @click.option("--force", is_flag=True)
-@click.option("--help", is_flag=True)
+@click.option("-h", "--help", is_flag=True)
 @click.option("--version", is_flag=True)
 @click.pass_context
 def grammar(ctx: click.Context, /, **options: object) -> int:

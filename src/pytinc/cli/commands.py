@@ -43,6 +43,8 @@ class Command(NamedTuple):
     most: int = 0
     help: tuple[tuple[str, str], ...] = ()
     json: Json = Json.NOWHERE
+    own_help: bool = False
+    """``--help`` is a word for the program that the command starts."""
 
     def take_json(self, words: list[str]) -> tuple[bool, list[str]]:
         """Return whether ``--json`` is given, and the other words."""
@@ -97,9 +99,13 @@ COMMANDS: Final[dict[str, Command]] = {
         (("del VARIABLE [VALUE]", "Remove VARIABLE [only ones with matching VALUE]"),),
     ),
     "config": Command("variables.config", 1, ANY),
-    "start": Command("process.start", 0, ANY, (("start [pytincd options]", "Start pytincd."),)),
+    "start": Command(
+        "process.start", 0, ANY, (("start [pytincd options]", "Start pytincd."),), own_help=True
+    ),
     "stop": Command("process.stop", 0, 0, (("stop", "Stop pytincd."),)),
-    "restart": Command("process.restart", 0, ANY, (("restart [pytincd options]", "Restart pytincd."),)),
+    "restart": Command(
+        "process.restart", 0, ANY, (("restart [pytincd options]", "Restart pytincd."),), own_help=True
+    ),
     "reload": Command(
         "requests.reload", 0, 0, (("reload", "Partially reload configuration of running pytincd."),)
     ),
@@ -192,9 +198,17 @@ COMMANDS: Final[dict[str, Command]] = {
         (("completion bash|zsh|fish", "Print the completion script for a shell."),),
     ),
     "version": Command("about.version", 0, 0, (("version", "Output version information."),)),
-    "help": Command("about.help_", 0, ANY, (("help", "Display this help."),)),
+    "help": Command("about.help_", 0, ANY, (("help [COMMAND]", "Display this help, or that of COMMAND."),)),
 }
 """Every command, by its name in lower case, in the order of the help text."""
+
+
+def unknown_command(word: str) -> str:
+    """Return the complaint about a word that is no command, with the most similar one."""
+    from difflib import get_close_matches  # seldom needed
+
+    nearest = get_close_matches(word.lower(), COMMANDS, n=1, cutoff=0.7)
+    return f"Unknown command `{word}'." + (f" Did you mean `{nearest[0]}'?" if nearest else "")
 
 
 def find(word: str) -> Command | None:

@@ -15,7 +15,7 @@ import click
 from pytinc.cli.session import say
 from pytinc.cli.text import wants_colour
 from pytinc.control.client import NoDaemonError
-from pytinc.errors import ControlError, PytincError
+from pytinc.errors import ConfigError, ControlError, PytincError
 
 if TYPE_CHECKING:
     from pytinc.cli.session import Session
@@ -33,6 +33,8 @@ def start(session: Session, words: list[str]) -> int:
         net = f" for net `{session.netname}'" if session.netname else ""
         say(f"A tincd is already running{net} with pid {pid}.")
         return 0
+    if hint := session.missing_network():
+        raise click.ClickException(hint)
     command = [*daemon_command(session.program), *session.daemon_options, *words]
     try:
         succeeded = _run_with_umbilical(command)
@@ -58,12 +60,30 @@ def stop(session: Session, words: list[str]) -> int:
 
 
 def restart(session: Session, words: list[str]) -> int:
-    """Stop the daemon, if there is one, and start it with the given options."""
+    """Stop the daemon, if there is one, and start it with the given options.
+
+    Departure from tinc: a daemon goes on if the new one could not use the configuration.
+    """
+    if not words:  # options may set what the files do not
+        _check_configuration(session)
     try:
         stop(session, [])
     except (PytincError, click.ClickException) as error:
         say(str(error))
     return start(session, words)
+
+
+def _check_configuration(session: Session) -> None:
+    """Raise an error if a daemon runs that would not start again."""
+    try:
+        session.client()
+    except ControlError:
+        return
+    try:
+        session.tree.load_settings()
+        session.tree.private_key_text()
+    except ConfigError as error:
+        raise click.ClickException(f"{error}\nThe daemon is not restarted, and runs on.") from error
 
 
 def daemon_command(program: str) -> list[str]:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import click
 
 from pytinc.cli.session import say
-from pytinc.cli.text import atoi
 from pytinc.control.messages import Request
 from pytinc.wire.names import is_valid_name
 
@@ -40,8 +39,11 @@ def pid(session: Session, words: list[str]) -> int:
 
 
 def debug(session: Session, words: list[str]) -> int:
-    """Set the daemon's debug level, and report the old one."""
-    level = atoi(words[0])
+    """Set the daemon's debug level, and report the old one. tinc takes a word that is no number for 0."""
+    try:
+        level = int(words[0])
+    except ValueError:
+        raise click.ClickException(f"The debug level is a number from 0 to 5, not `{words[0]}'.") from None
     old = session.client().command(Request.SET_DEBUG, level)
     say(f"Old level {old}, new level {level}.")
     return 0

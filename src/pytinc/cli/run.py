@@ -12,7 +12,7 @@ from typing import Final
 
 import click
 
-from pytinc.cli.commands import find
+from pytinc.cli.commands import find, unknown_command
 from pytinc.cli.session import Session, close_stdout, say
 from pytinc.errors import PytincError
 
@@ -25,9 +25,14 @@ def run_command(session: Session, word: str, words: list[str]) -> int:
     command = find(word)
     if command is None:
         if session.in_shell:
-            say(f"Unknown command `{word}'.")
+            say(unknown_command(word))
             return 1
-        raise click.UsageError(f"Unknown command `{word}'.")
+        raise click.UsageError(unknown_command(word))
+    if words == ["--help"] and not command.own_help:
+        from pytinc.cli.about import command_help
+
+        print(command_help(session.program, word), end="")
+        return 0
     session.json, words = command.take_json(words)
     complaint = command.wrong_count(words)
     if complaint is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytinc.cli.text import wants_colour
@@ -120,11 +121,22 @@ class Session:
         line = sys.stdin.readline()
         return line.rstrip("\n") if line else None
 
+    def missing_network(self) -> str:
+        """Return what to say if the network does not exist, with the networks there are; empty if it does."""
+        if self.given_confbase is not None or Path(self.tinc_conf).exists():
+            return ""
+        confdir = self.paths.confdir
+        names = ", ".join(sorted(path.parent.name for path in Path(confdir).glob("*/tinc.conf")))
+        if self.netname is None:
+            return f"No network is named: use -n NETNAME. Networks here: {names}." if names else ""
+        there = f"networks here: {names}" if names else f"{confdir} has no network"
+        return f"There is no network {self.netname} ({there})."
+
     # -- The daemon ----------------------------------------------------------------------------------------
 
     def client(self) -> ControlClient:
         """Return a connection to the daemon; in the shell, the one of earlier commands if it still works."""
-        from pytinc.control.client import ControlClient
+        from pytinc.control.client import ControlClient, NoDaemonError
 
         if self._client is not None:
             if not self._client.is_stale:
@@ -132,7 +144,12 @@ class Session:
             say("Previous connection to tincd lost, reconnecting.")
             self.disconnect()
         paths = self.paths
-        self._client = ControlClient.connect(paths.pidfile, paths.socket)
+        try:
+            self._client = ControlClient.connect(paths.pidfile, paths.socket)
+        except NoDaemonError as error:
+            if error.pid is None and (hint := self.missing_network()):
+                raise NoDaemonError(f"{error}\n{hint}") from error
+            raise
         return self._client
 
     def disconnect(self) -> None:

@@ -193,6 +193,12 @@ def console_line(record: logging.LogRecord, *, coloured: bool = False) -> str:
     return f"{_GREY}{timestamp(record)} {colour}{priority:<7}{_PLAIN} {message_of(record)}"
 
 
+def journal_line(record: logging.LogRecord) -> str:
+    """Return a line for the journal, which notes the time itself: sd-daemon(3), "Logging"."""
+    number = _PRIORITIES.get(priority_of(record), _PRIORITIES["info"])[1]
+    return f"<{number}>{message_of(record)}"
+
+
 # -- targets --
 
 
@@ -216,22 +222,32 @@ class _Target(logging.Handler):
 
 
 class StderrTarget(_Target):
-    """Standard error, coloured on a terminal."""
+    """Standard error, coloured on a terminal; without time and with priority if the journal reads it."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         super().__init__()
         self._stream = sys.stderr if stream is None else stream
         self._coloured = self._stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+        self._in_journal = _is_journal(self._stream)
 
     def write(self, record: logging.LogRecord) -> None:
         """Write one record."""
-        self._stream.write(console_line(record, coloured=self._coloured) + "\n")
+        line = journal_line(record) if self._in_journal else console_line(record, coloured=self._coloured)
+        self._stream.write(line + "\n")
         self._stream.flush()
 
 
 def open_log_file(path: str) -> int:
     """Open or make a log file; return the descriptor. Raises `OSError`."""
     return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+
+
+def _is_journal(stream: TextIO) -> bool:
+    """Tell whether what is written goes to systemd's journal (systemd.exec(5), JOURNAL_STREAM)."""
+    with contextlib.suppress(OSError):
+        status = os.fstat(stream.fileno())
+        return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+    return False
 
 
 class FileTarget(_Target):

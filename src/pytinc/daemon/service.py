@@ -42,7 +42,7 @@ from pytinc.net.managed_addresses import ManagedAddresses
 from pytinc.net.metrics import MetricsServer, bind_metrics_socket, require_library
 from pytinc.net.shell import Shell
 from pytinc.net.sockets import Listener, open_listeners, own_address, path_mtu
-from pytinc.net.tap import FRAME_LEVEL, FrameDevice, TapDevice
+from pytinc.net.tap import FRAME_LEVEL, FrameDevice, TapDevice, missing_setup
 from pytinc.net.timers import uptime
 from pytinc.net.upnp import PortMapper, missing_library, plan
 from pytinc.net.vde import VdeDevice
@@ -261,6 +261,7 @@ class Service:
         loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
         loop.add_signal_handler(signal.SIGALRM, self._on_alarm)
         self._log.attach_stream(self._control)
+        self._warn_of_interface()
         self._log(0, "notice", "Ready")
         if self._launch.umbilical is not None:
             self._launch.umbilical.finish()
@@ -271,6 +272,15 @@ class Service:
         # The present objects stay: if the collector skips them, packets are spared a pause of 7 ms each time.
         gc.collect()
         gc.freeze()
+
+    def _warn_of_interface(self) -> None:
+        """Say if tinc-up has left the interface unusable."""
+        if self._device is None or self._settings.device_standby:
+            return
+        name = self._device.name
+        if missing := missing_setup(name):
+            script = f"{self._launch.paths.confbase}/tinc-up{self._settings.scripts_extension}"
+            self._log(0, "warning", f"Interface {name} {missing}: {script} should set it up")
 
     async def _bring_down(self) -> None:
         self._notifier.send("STOPPING=1")

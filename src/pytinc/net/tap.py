@@ -20,6 +20,7 @@ import os
 import socket
 import struct
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from pytinc.errors import DecodeError, DeviceError
@@ -89,6 +90,10 @@ _IFLA_GSO_MAX_SIZE: Final = 41
 _LINK_MESSAGE: Final = struct.Struct("=IHHII BxHiII HHI")
 """struct nlmsghdr, struct ifinfomsg, and one attribute of 32 bits."""
 _SIOCGIFHWADDR: Final = 0x8927
+_SIOCGIFFLAGS: Final = 0x8913
+_SIOCGIFADDR: Final = 0x8915
+_IFF_UP: Final = 1
+_GLOBAL_SCOPE: Final = "00"  # in /proc/net/if_inet6
 _IFREQ: Final = struct.Struct("16sH6s16x")
 _MAX_NAME: Final = 15
 """IFNAMSIZ less the NUL byte."""
@@ -427,6 +432,35 @@ def read_hwaddr(name: str) -> bytes:
             return DEFAULT_HWADDR
     address: bytes = _IFREQ.unpack(answer)[2]
     return address
+
+
+def missing_setup(name: str) -> str:
+    """Return what an interface lacks before it can be used: ``is down``, ``has no address`` or nothing.
+
+    A port of a bridge needs no address. IPv6 addresses of the link, which the kernel sets, do not count.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as anything:
+        request = _IFREQ.pack(os.fsencode(name), 0, b"")
+        try:
+            flags = _IFREQ.unpack(fcntl.ioctl(anything, _SIOCGIFFLAGS, request))[1]
+        except OSError:
+            return ""  # not an interface of this namespace
+        if not flags & _IFF_UP:
+            return "is down"
+        with contextlib.suppress(OSError):
+            fcntl.ioctl(anything, _SIOCGIFADDR, request)
+            return ""
+    if Path(f"/sys/class/net/{name}/master").exists() or _has_ipv6_address(name):
+        return ""
+    return "has no address"
+
+
+def _has_ipv6_address(name: str) -> bool:
+    try:
+        lines = Path("/proc/net/if_inet6").read_text().splitlines()
+    except OSError:
+        return False
+    return any(line.split()[5] == name and line.split()[3] == _GLOBAL_SCOPE for line in lines)
 
 
 class DeviceFeed:

@@ -104,7 +104,7 @@ _pytinc() {
     esac
     if [[ -z $command ]]; then
         if [[ $cur == -* ]]; then
-            _pytinc_offer "$cur" -b --batch -c --config -n --net --pidfile --force --help --version
+            _pytinc_offer "$cur" -b --batch -c --config -n --net --pidfile --force -h --help --version
         else
             _pytinc_offer "$cur" init get set add del start stop restart reload pid generate-keys generate-ed25519-keys dump list info purge debug retry connect disconnect vip top pcap log export export-all import exchange exchange-all invite join network fsck edit sign verify completion version help
         fi
