@@ -786,6 +786,26 @@ def test_an_unexpected_error_is_one_line_and_an_orderly_end_with_status_one(
 # -- the sandbox --
 
 
+@pytest.mark.parametrize("address", ["fd00::1/64", ""])
+def test_an_interface_is_looked_at_before_the_sandbox_hides_it(network: Network, address: str) -> None:
+    tap = ["ip", "tuntap", "add", "dev", "vpn", "mode", "tap"]
+    if subprocess.run([*IN_A_NAMESPACE, *tap], capture_output=True, check=False).returncode != 0:
+        pytest.skip("no network namespaces, or no /dev/net/tun here")
+    (network.base / "tinc.conf").write_text(
+        "Name = alpha\nMode = switch\nDeviceType = tap\nInterface = vpn\nListenAddress = 127.0.0.1\n"
+    )
+    network.script(
+        "tinc-up",
+        "ip link set $INTERFACE up",
+        f'test -z "{address}" || ip -6 address add {address} dev $INTERFACE nodad',
+    )
+    daemon = network.launch([*IN_A_NAMESPACE, *network.arguments("-D", "-o", "Sandbox=normal")])
+    daemon.wait_until_ready()
+    status, said = daemon.stop()
+    assert status == 0
+    assert ("Interface vpn has no address" in said) == (not address)
+
+
 needs_landlock = pytest.mark.skipif(not sandbox.is_possible(), reason="this kernel has no Landlock")
 
 PROBE = """

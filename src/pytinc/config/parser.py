@@ -554,9 +554,7 @@ def _build(read: _Reader, pool: Pool, name: str | None, previous: Settings | Non
         ),
         metrics_listen=read.listen("MetricsListen", kept.metrics_listen),
         experimental_protocol=read.boolean("ExperimentalProtocol", None),
-        sandbox=read.keyword("Sandbox", _SANDBOXES, default.sandbox, kept.sandbox, "Bad sandbox value {}!")
-        if previous is None
-        else previous.sandbox,
+        sandbox=_sandbox(read, previous),
         upnp=_upnp(pool),
         upnp_discover_wait=read.at_least(1, "UPnPDiscoverWait", default.upnp_discover_wait),
         upnp_refresh_period=read.at_least(1, "UPnPRefreshPeriod", default.upnp_refresh_period),
@@ -669,6 +667,13 @@ def _compression(read: _Reader, pool: Pool, kept: int) -> int:
     else:
         return level
     return kept
+
+
+def _sandbox(read: _Reader, previous: Settings | None) -> str:
+    """Return the word of Sandbox. Once entered, it does not change."""
+    if previous is not None:
+        return previous.sandbox
+    return read.keyword("Sandbox", _SANDBOXES, "off", "off", "Bad sandbox value {}!")
 
 
 def _within_sandbox(read: _Reader, pool: Pool, settings: Settings, previous: Settings | None) -> Settings:

@@ -12,6 +12,7 @@ import ctypes
 import enum
 import os
 import stat
+import struct
 from collections.abc import Iterable
 from typing import Final
 
@@ -53,13 +54,10 @@ _SINCE: Final = {Access.REFER: 2, Access.TRUNCATE: 3, Access.IOCTL_DEV: 5}
 """Versions that know them first; the others are in all versions."""
 
 
-class _RulesetAttr(ctypes.Structure):
-    _fields_ = (("fs", ctypes.c_uint64), ("net", ctypes.c_uint64), ("scoped", ctypes.c_uint64))
-
-
-class _PathBeneathAttr(ctypes.Structure):
-    _pack_ = 1
-    _fields_ = (("allowed", ctypes.c_uint64), ("parent", ctypes.c_int32))
+_RULESET: Final = struct.Struct("=QQQ")
+"""What is restricted: files, network, scopes."""
+_RULE: Final = struct.Struct("=Qi")
+"""What is allowed beneath a path, and a descriptor of the path."""
 
 
 def version() -> int:
@@ -82,8 +80,8 @@ def restrict(allowed: Iterable[tuple[str, Access]]) -> None:
     """
     number = version()
     everything = known(number)
-    attributes = _RulesetAttr(everything, 0, _SCOPES if number >= _SCOPES_SINCE else 0)
-    ruleset = _call(_CREATE_RULESET, ctypes.byref(attributes), ctypes.sizeof(attributes), 0)
+    attributes = _RULESET.pack(everything, 0, _SCOPES if number >= _SCOPES_SINCE else 0)
+    ruleset = _call(_CREATE_RULESET, attributes, len(attributes), 0)
     try:
         for path, access in allowed:
             _allow(ruleset, path, access & everything)
@@ -102,8 +100,7 @@ def _allow(ruleset: int, path: str, access: Access) -> None:
     try:
         if not stat.S_ISDIR(os.fstat(beneath).st_mode):
             access &= _FOR_FILES
-        attributes = _PathBeneathAttr(access, beneath)
-        _call(_ADD_RULE, ruleset, _PATH_BENEATH, ctypes.byref(attributes), 0)
+        _call(_ADD_RULE, ruleset, _PATH_BENEATH, _RULE.pack(access, beneath), 0)
     finally:
         os.close(beneath)
 
@@ -112,7 +109,7 @@ def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None, use_errno=True)
 
 
-def _call(number: int, *arguments: object) -> int:
+def _call(number: int, *arguments: int | bytes | None) -> int:
     """Make a system call; raises `OSError`."""
     words = [ctypes.c_long(word) if isinstance(word, int) else word for word in arguments]
     return _checked(_libc().syscall(ctypes.c_long(number), *words))

@@ -237,17 +237,17 @@ class StderrTarget(_Target):
         self._stream.flush()
 
 
+def open_log_file(path: str) -> int:
+    """Open or make a log file; return the descriptor. Raises `OSError`."""
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+
+
 def _is_journal(stream: TextIO) -> bool:
     """Tell whether what is written goes to systemd's journal (systemd.exec(5), JOURNAL_STREAM)."""
     with contextlib.suppress(OSError):
         status = os.fstat(stream.fileno())
         return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
     return False
-
-
-def open_log_file(path: str) -> int:
-    """Open or make a log file; return the descriptor. Raises `OSError`."""
-    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
 
 
 class FileTarget(_Target):

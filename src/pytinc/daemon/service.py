@@ -132,6 +132,8 @@ class Service:
         try:
             tasks.spawn("scripts", self._scripts.run_forever())
             await self._run_up_scripts()
+            # Now, because it looks into /proc, which a chroot or the sandbox hides.
+            self._warn_of_interface()
             # tinc-up may only just have set the address that it binds to.
             self._bind_metrics()
             self._load_what_checks_need()
@@ -261,7 +263,6 @@ class Service:
         loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
         loop.add_signal_handler(signal.SIGALRM, self._on_alarm)
         self._log.attach_stream(self._control)
-        self._warn_of_interface()
         self._log(0, "notice", "Ready")
         if self._launch.umbilical is not None:
             self._launch.umbilical.finish()
