@@ -91,6 +91,20 @@ def test_while_there_is_a_loop_what_comes_back_ends_here_and_all_else_passes(wor
     assert world.out.upcalls.returned == {world.b: OWN}
 
 
+@pytest.mark.parametrize(
+    ("sure", "later", "copies"), [(False, 0.1, 2), (True, 0.1, 1), (True, ROUND_TRIP, 2)]
+)
+def test_a_quick_repetition_of_the_device_ends_here_while_there_is_a_loop(
+    world: World, sure: bool, later: float, copies: int
+) -> None:
+    world.table.floods.breaks_loops = sure
+    for now in (NOW, NOW + later):
+        world.send(frame(BROADCAST_MAC, OWN), now=now)
+
+    assert len(world.sent_to("b")) == copies
+    assert not world.out.upcalls.returned
+
+
 def test_frames_for_one_owner_are_not_looked_at(world: World) -> None:
     world.send(frame(NEAR, OWN))
     world.receive("b", frame(NEAR, OWN))

@@ -29,12 +29,8 @@ class FloodHistory:
         self._second = 0.0
         self._told: set[PeerSlot] = set()
 
-    def other_side(self, source: PeerSlot, frame: bytes, now: float) -> tuple[PeerSlot, float] | None:
-        """Note a frame; if it has come back, return the node of the mesh that had or has it, and how soon.
-
-        It has come back if it came from the device and comes from the mesh now, or the other way round. What
-        comes from two nodes of the mesh is none of our business: while routes change, floods arrive twice.
-        """
+    def seen(self, source: PeerSlot, frame: bytes, now: float) -> tuple[PeerSlot, float] | None:
+        """Note a frame; if it came before, return the node that it came from first, and how long ago."""
         if now >= self._second + 1:
             self._before = self._noted if now < self._second + 2 else {}
             self._noted = {}
@@ -47,9 +43,7 @@ class FloodHistory:
                 self._noted[key] = source, now
             return None
         first, when = noted
-        if first.is_me == source.is_me:
-            return None
-        return source if first.is_me else first, now - when
+        return first, now - when
 
     def tells(self, peer: PeerSlot) -> bool:
         """Tell whether the node is to hear of frames that come back from a node: once a second."""

@@ -6,7 +6,11 @@ the device a moment ago and now comes from the mesh, or the other way round. The
 it may have moved (a virtual machine, a virtual address). Frames of MACs that several hosts may have at once
 are not looked at: those of VRRP, of guards, and of the holders of shared addresses.
 
-A few such frames prove nothing, so `pytinc.node.loops` decides. Until then nothing is dropped. But the source
+What comes again from the same side is no sign: a station may repeat itself, and while routes change, the mesh
+brings some frames twice. But while there is a loop, a quick repetition has gone round by way of a node that
+does not look for loops.
+
+A few frames prove nothing, so `pytinc.node.loops` decides. Until then nothing is dropped. But the source
 MAC of a frame that the device gives back at once is not learned: its station is where the frame came from.
 
 HOT PATH of frames for all only.
@@ -45,15 +49,23 @@ def look_for_loops(
     left: list[bytes] = []
     fresh = 0
     for frame in frames:
-        found = history.other_side(source, frame, now)
+        found = history.seen(source, frame, now)
         if found is None:
             fresh += 1
             left.append(frame)
             continue
-        peer, age = found
+        first, age = found
+        if first.is_me == source.is_me:
+            fresh += 1
+            if history.breaks_loops and age < ROUND_TRIP:
+                source.drops.looped += 1
+            else:
+                left.append(frame)
+            continue
         fresh += age >= ROUND_TRIP
         history.returned += 1
         history.device_returns = history.device_returns or source.is_me
+        peer = source if first.is_me else first
         if history.tells(peer):
             out.upcalls.returned[peer] = mac
         if history.breaks_loops:
