@@ -21,6 +21,22 @@ the other on a busy machine: compare them with each other only. Pings are sent e
 to the node that has the fault; *back* is the time from the end of the fault to the last lost ping. CPU and
 memory (the most RSS) are those of that node's daemon, from the fault to three seconds after it answers again.
 """
+REASONS: Final = """
+## Where pytinc does worse, and why
+
+* **After a start** (kill, interface deleted, a peer that restarts): a Python daemon takes about a second
+  of CPU time to start, which is three to four seconds when four others want the two cores. What is left
+  of *back* is the time until the peer dials again: at random, up to five seconds.
+* **Little memory**: 20,000 MACs take 20 MB in pytinc and 2.5 MB in tinc, so that 4 MiB are too little for
+  one and enough for the other. pytinc keeps at most 16,384 of them. It logs the MemoryError and ends;
+  systemd starts it again.
+* **CPU**: 100 pings a second cost tinc one per cent of a core, and pytinc four or five. Floods cost both
+  about the same, since what is dropped or copied costs pytinc little.
+
+What a full disk leaves behind, and a loop or a storm, is worse with tinc: it has no limit for broadcasts,
+does not notice loops, and looks for stations in the wrong place for up to ten minutes after one
+(`MACExpire`).
+"""
 COLUMNS: Final = """\
 | Fault | pings lost | back, s | CPU, % of a core | memory, MB | load before | observed |
 |---|---|---|---|---|---|---|"""
@@ -57,7 +73,7 @@ def table(report: dict[str, Any]) -> str:
             observed(*pair),
         ]
         rows.append(f"| {' | '.join(cells)} |")
-    return "\n".join(rows) + "\n"
+    return "\n".join(rows) + "\n" + REASONS
 
 
 def seconds(back: float | None) -> str:

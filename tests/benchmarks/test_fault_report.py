@@ -42,10 +42,10 @@ def test_the_table_has_a_row_for_each_fault_that_was_measured() -> None:
     }
     text = table(report)
     assert "two tin cans; tinc 1.1; pytinc 1.\n" in text
-    assert text.endswith(
+    assert (
         "| kill -9, started again after 3 s | 500 \\| 400 | 1.0 \\| > 60 | 10 \\| 10 | 50 \\| 50 | 1.5 "
         "| C: nothing. pytinc: slow |\n"
-    )
+    ) in text
 
 
 def test_what_both_did_is_said_once() -> None:

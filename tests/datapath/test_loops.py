@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from datapath.four_nodes import LOST, MULTICAST, NEAR, NEW, OWN, World, frame
+from datapath.four_nodes import LOST, MULTICAST, NEAR, NEW, NOW, OWN, World, frame
 from pytinc.datapath.guard_table import GuardTable
+from pytinc.datapath.loops import ROUND_TRIP
 from pytinc.datapath.table import BROADCAST_MAC
 from pytinc.wire import neighbour
 
@@ -46,17 +47,31 @@ def test_the_mac_of_a_frame_that_the_device_gives_back_is_not_learned(world: Wor
     assert list(world.out.upcalls.learn) == [LOST]
 
 
+def test_the_mac_of_a_station_that_has_moved_is_learned_though_it_says_the_same(world: World) -> None:
+    world.receive("b", frame(BROADCAST_MAC, LOST))
+    world.send(frame(BROADCAST_MAC, LOST), now=NOW + ROUND_TRIP)
+    assert list(world.out.upcalls.learn) == [LOST]
+
+
 @pytest.mark.parametrize(("mac", "learned"), [(NEAR, False), (NEW, True)])
-def test_while_there_is_a_loop_only_macs_that_nobody_owns_are_learned(
+def test_while_a_loop_passes_here_only_macs_that_nobody_owns_are_learned(
     world: World, mac: bytes, learned: bool
 ) -> None:
-    world.table.floods.breaks_loops = True
-    world.send(frame(BROADCAST_MAC, mac))
+    floods = world.table.floods
+    floods.breaks_loops = True
+    world.receive("b", frame(BROADCAST_MAC, LOST, fill=1))
+    world.send(frame(BROADCAST_MAC, LOST, fill=1))
+    assert floods.device_returns
+    world.send(frame(BROADCAST_MAC, mac, fill=2))
     assert (mac in world.out.upcalls.learn) is learned
 
-    world.table.floods.breaks_loops = False
-    world.send(frame(BROADCAST_MAC, mac))
-    assert mac in world.out.upcalls.learn
+
+def test_while_a_loop_is_elsewhere_macs_move_to_us(world: World) -> None:
+    world.table.floods.breaks_loops = True
+    world.send(frame(BROADCAST_MAC, OWN, fill=1))
+    world.receive("b", frame(BROADCAST_MAC, OWN, fill=1))
+    world.send(frame(BROADCAST_MAC, NEAR, fill=2))
+    assert NEAR in world.out.upcalls.learn
 
 
 def test_another_frame_of_the_same_station_is_not_reported(world: World) -> None:
@@ -74,6 +89,20 @@ def test_while_there_is_a_loop_what_comes_back_ends_here_and_all_else_passes(wor
     assert world.out.frames == [frame(BROADCAST_MAC, OWN, fill=2), frame(OWN, NEAR)]
     assert world.b.drops.looped == 1
     assert world.out.upcalls.returned == {world.b: OWN}
+
+
+@pytest.mark.parametrize(
+    ("sure", "later", "copies"), [(False, 0.1, 2), (True, 0.1, 1), (True, ROUND_TRIP, 2)]
+)
+def test_a_quick_repetition_of_the_device_ends_here_while_there_is_a_loop(
+    world: World, sure: bool, later: float, copies: int
+) -> None:
+    world.table.floods.breaks_loops = sure
+    for now in (NOW, NOW + later):
+        world.send(frame(BROADCAST_MAC, OWN), now=now)
+
+    assert len(world.sent_to("b")) == copies
+    assert not world.out.upcalls.returned
 
 
 def test_frames_for_one_owner_are_not_looked_at(world: World) -> None:

@@ -14,39 +14,36 @@ MAX_FRAMES: Final = 4096
 class FloodHistory:
     """Frames that were flooded in the present second and the one before."""
 
-    __slots__ = ("_before", "_noted", "_second", "_told", "breaks_loops", "returned")
+    __slots__ = ("_before", "_noted", "_second", "_told", "breaks_loops", "device_returns", "returned")
 
     def __init__(self) -> None:
         self.returned = 0
         """How many frames have come back."""
         self.breaks_loops = False
-        """The node is sure of a loop: what comes back is dropped, and no MAC moves to us."""
-        self._noted: dict[int, PeerSlot] = {}
-        """By the hash of each frame the node that it came from first."""
-        self._before: dict[int, PeerSlot] = {}
+        """The node is sure of a loop: what comes back is dropped."""
+        self.device_returns = False
+        """The device has given back what the mesh sent: if there is a loop, it passes here."""
+        self._noted: dict[int, tuple[PeerSlot, float]] = {}
+        """By the hash of each frame: the node that it came from first, and when."""
+        self._before: dict[int, tuple[PeerSlot, float]] = {}
         self._second = 0.0
         self._told: set[PeerSlot] = set()
 
-    def other_side(self, source: PeerSlot, frame: bytes, now: float) -> PeerSlot | None:
-        """Note a frame; if it has come back, return the node of the mesh that had or has it.
-
-        It has come back if it came from the device and comes from the mesh now, or the other way round. What
-        comes from two nodes of the mesh is none of our business: while routes change, floods arrive twice.
-        """
+    def seen(self, source: PeerSlot, frame: bytes, now: float) -> tuple[PeerSlot, float] | None:
+        """Note a frame; if it came before, return the node that it came from first, and how long ago."""
         if now >= self._second + 1:
             self._before = self._noted if now < self._second + 2 else {}
             self._noted = {}
             self._second = now
             self._told.clear()
         key = hash(frame)
-        first = self._noted.get(key) or self._before.get(key)
-        if first is None:
+        noted = self._noted.get(key) or self._before.get(key)
+        if noted is None:
             if len(self._noted) < MAX_FRAMES:
-                self._noted[key] = source
+                self._noted[key] = source, now
             return None
-        if first.is_me == source.is_me:
-            return None
-        return source if first.is_me else first
+        first, when = noted
+        return first, now - when
 
     def tells(self, peer: PeerSlot) -> bool:
         """Tell whether the node is to hear of frames that come back from a node: once a second."""

@@ -6,8 +6,12 @@ the device a moment ago and now comes from the mesh, or the other way round. The
 it may have moved (a virtual machine, a virtual address). Frames of MACs that several hosts may have at once
 are not looked at: those of VRRP, of guards, and of the holders of shared addresses.
 
-A few such frames prove nothing, so `pytinc.node.loops` decides. Until then nothing is dropped. But the source
-MAC of a frame that the device gives back is not learned: its station is where the frame came from first.
+What comes again from the same side is no sign: a station may repeat itself, and while routes change, the mesh
+brings some frames twice. But while there is a loop, a quick repetition has gone round by way of a node that
+does not look for loops.
+
+A few frames prove nothing, so `pytinc.node.loops` decides. Until then nothing is dropped. But the source
+MAC of a frame that the device gives back at once is not learned: its station is where the frame came from.
 
 HOT PATH of frames for all only.
 """
@@ -24,6 +28,8 @@ if TYPE_CHECKING:
     from pytinc.datapath.peer_slot import PeerSlot
     from pytinc.datapath.table import ForwardingTable
 
+ROUND_TRIP: Final = 0.5
+"""Seconds that a frame needs at most for its way round, usually; a station that moves takes longer."""
 _VRRP: Final = b"\x00\x00\x5e\x00"
 """How the MACs of VRRP, CARP and other protocols begin that give one MAC to several hosts (RFC 9542)."""
 
@@ -34,7 +40,7 @@ def look_for_loops(
     """Note frames with one Ethernet header that nobody owns.
 
     Returns those that may be flooded, which is all of them unless the node is sure of a loop, and how many
-    have not come back. If none is new, the sender is not where they came from: its MAC is not to be learned.
+    have not just come back. If there are none, the sender is elsewhere, and its MAC is not to be learned.
     """
     mac = frames[0][SOURCE]
     if mac == GUARD_MAC or mac[:4] == _VRRP or (table.guard is not None and mac in table.guard.macs):
@@ -43,12 +49,23 @@ def look_for_loops(
     left: list[bytes] = []
     fresh = 0
     for frame in frames:
-        peer = history.other_side(source, frame, now)
-        if peer is None:
+        found = history.seen(source, frame, now)
+        if found is None:
             fresh += 1
             left.append(frame)
             continue
+        first, age = found
+        if first.is_me == source.is_me:
+            fresh += 1
+            if history.breaks_loops and age < ROUND_TRIP:
+                source.drops.looped += 1
+            else:
+                left.append(frame)
+            continue
+        fresh += age >= ROUND_TRIP
         history.returned += 1
+        history.device_returns = history.device_returns or source.is_me
+        peer = source if first.is_me else first
         if history.tells(peer):
             out.upcalls.returned[peer] = mac
         if history.breaks_loops:

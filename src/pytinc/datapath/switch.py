@@ -111,15 +111,15 @@ class Switch:
     def _learn(self, mac: bytes, now: float, out: Output) -> None:
         """Note that a source MAC was seen; the node takes up new ones.
 
-        While there is a loop no MAC moves to us: its station is where it was, and its frames came round.
+        While a loop passes here no MAC moves to us: its station is where it was, and its frames came round.
         """
         table = self._table
         if mac in table.own_macs:
             table.own_macs[mac] = now
         elif not is_group(mac) and mac not in _NOBODYS:
-            if table.floods.breaks_loops and table.macs.get(mac, table.me) is not table.me:
-                return
-            out.upcalls.learn[mac] = None
+            floods = table.floods
+            if not (floods.breaks_loops and floods.device_returns and mac in table.macs):
+                out.upcalls.learn[mac] = None
 
     def _pass_on(
         self, source: PeerSlot, frames: list[bytes], waiting: dict[PeerSlot, list[bytes]], now: float

@@ -2,7 +2,7 @@
 
 One frame that comes back may be chance: a station that moved, or two that ask the same at the same time. From
 a loop frames come back in second after second. While there is one, what comes back is dropped, which keeps
-floods from going round; frames for one station are not touched.
+floods from going round, and MACs stay where they are; frames for one station are not touched.
 """
 
 from __future__ import annotations
@@ -76,4 +76,4 @@ class Loops:
         """Drop nothing any more once nothing has come back for a while."""
         if now >= self._over:
             self._over = math.inf
-            self._core.table.floods.breaks_loops = False
+            self._core.table.floods.breaks_loops = self._core.table.floods.device_returns = False
