@@ -149,7 +149,7 @@ def test_a_daemon_says_in_its_life_what_scripts_look_for(
         process = subprocess.Popen(command(row), stderr=log)
     deadline = time.monotonic() + PATIENCE
     while "Watchdog" not in (tmp_path / "log").read_text():
-        assert process.poll() is None
+        assert process.poll() is None, (tmp_path / "log").read_text()
         assert time.monotonic() < deadline
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
