@@ -348,6 +348,7 @@ def reachable(node: Node) -> list[str]:
 
 
 BAD = re.compile(r"Traceback|Invalid|bogus", re.IGNORECASE)
-CROSSING = re.compile(r"Invalid packet seqno: 0 != 1 from")
-"""A C node logs this when its key request crosses with that of another node, and ignores the request
-(docs/architecture.md). Faults and regular pings sometimes cause it."""
+CROSSING = re.compile(r"Invalid packet seqno: (0 != 1|\d+ != 0) from")
+"""A C node logs the first when its key request crosses with that of another node, and ignores the request
+(docs/architecture.md). Restarts and regular pings sometimes cause it. It logs the second when it begins a new
+session, as at KeyExpire, and datagrams of the old one arrive."""
