@@ -26,9 +26,9 @@ MAX_WORD: Final = 255
 with longer names could be too long to be passed on, which would end the connection."""
 SMALL_MESH: Final = 50
 """Nodes up to which every event has its own run of the graph, which takes a millisecond or less."""
-REST_PER_NODE: Final = 0.0002
-"""Seconds to wait after a run for each node of a larger mesh, about ten times what the run takes. Otherwise
-the runs would take most of the time in a storm of changes."""
+REST_PER_NODE: Final = 0.0005
+"""Seconds to wait after a run for each node of a larger mesh, about ten times what follows from it takes.
+Otherwise the runs would take most of the time in a storm of changes."""
 MIN_PAUSE: Final = 10.0
 MAX_PAUSE: Final = 3600.0
 
