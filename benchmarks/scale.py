@@ -9,9 +9,10 @@ ADD_SUBNET, DEL_SUBNET) of all nodes together, and the bytes of all requests. Th
 virtual; the CPU time is that of this process, for all nodes. It writes scale.json, scale.md and (with
 matplotlib) scale.png into benchmarks/results.
 
-Everything is measured twice: by pytinc's rules, and with the same nodes by tinc's (docs/protocol-meta.md): a
-new neighbour gets each edge in a new line with a new nonce, a deleted edge is forgotten at once, a false
-announcement is corrected at once and every time, and no node asks about half edges.
+Everything is measured by pytinc's rules, by tinc's (tests/sim/tinc_rules.py), and with every third node by
+tinc's. ``--events`` and ``--rules`` choose some of that: the merge of 300 alone is
+
+    .venv/bin/python benchmarks/scale.py --nodes 300 --events start merge --rules pytinc --no-memory
 """
 
 from __future__ import annotations
@@ -23,28 +24,22 @@ import math
 import platform
 import sys
 import time
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from pytinc.node.corrections import Corrections
-from pytinc.node.flood import Deletions
-from pytinc.node.half_edges import HalfEdges
 from pytinc.node.node import Node
-from pytinc.node.subnets import Subnets
-from pytinc.node.topology import Topology
-from pytinc.protocol.graph import Edge
 from pytinc.wire.requests import Number
-from pytinc.wire.subnet import Subnet
 from sim.simulator import Mesh, RequestCounter, SimNode, ethernet
+from sim.tinc_rules import tinc_rules
 
 FLOODED = (Number.ADD_EDGE, Number.DEL_EDGE, Number.ADD_SUBNET, Number.DEL_SUBNET)
 NODES = (10, 30, 100, 300)
+RULES = ("pytinc", "tinc", "mixed")
 LINKS_PER_NODE = 3
 STEP = 0.25
 """Virtual seconds between two checks whether all agree."""
@@ -74,42 +69,15 @@ class Row:
     cut: bool
     """Given up, because it took too much CPU time."""
     cpu: float
-    tinc: bool
-    """Measured by tinc's rules."""
+    rules: str
+    """Whose rules: one of `RULES`."""
 
 
-@contextmanager
-def tinc_rules() -> Iterator[None]:
-    """Let all nodes flood as tinc does: a new line for each neighbour, and no memory of deleted edges."""
-    kept = (Topology.introduction, Subnets.introduction, Deletions.is_recent)
-    more = (Corrections.may_speak, HalfEdges.look)
-
-    def edge(topology: Topology, edge: Edge, now: float) -> str:
-        return topology.announce(edge).format()
-
-    def subnet(subnets: Subnets, owner: str, subnet: Subnet, now: float) -> str:
-        return subnets.announce(owner, subnet).format()
-
-    def is_recent(deletions: Deletions, what: Hashable, now: float) -> bool:
-        return False
-
-    def may_speak(corrections: Corrections, thing: Hashable, now: float) -> bool:
-        return True
-
-    def look(half_edges: HalfEdges, now: float) -> None:
-        pass
-
-    _set_rules(edge, subnet, is_recent, may_speak, look)
-    try:
-        yield
-    finally:
-        _set_rules(*kept, *more)
-
-
-def _set_rules(edge: Any, subnet: Any, is_recent: Any, may_speak: Any, look: Any) -> None:
-    Topology.introduction, Subnets.introduction = edge, subnet  # type: ignore[method-assign]
-    Deletions.is_recent, Corrections.may_speak = is_recent, may_speak  # type: ignore[method-assign]
-    HalfEdges.look = look  # type: ignore[method-assign]
+def rules(name: str, nodes: int) -> AbstractContextManager[None]:
+    """Let nodes flood by these rules."""
+    if name == "pytinc":
+        return nullcontext()
+    return tinc_rules(None if name == "tinc" else {f"n{number}" for number in range(0, nodes, 3)})
 
 
 def main() -> None:
@@ -121,23 +89,25 @@ def main() -> None:
     parser.add_argument(
         "--cpu", type=float, default=900, help="seconds after which an event is given up (900)"
     )
+    parser.add_argument("--events", nargs="+", choices=EVENTS, default=tuple(EVENTS))
+    parser.add_argument("--rules", nargs="+", choices=RULES, default=RULES)
+    parser.add_argument("--no-memory", action="store_true", help="do not measure the memory per peer")
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results")
     options = parser.parse_args()
     rows: list[Row] = []
     memory: dict[int, tuple[float, float]] = {}
     for nodes in options.nodes:
-        for row in events(nodes, options.cpu, tinc=False):
-            rows.append(row)
-            print(line(row), flush=True)
-        with tinc_rules():
-            for row in events(nodes, options.cpu, tinc=True):
-                rows.append(row)
-                print(line(row), flush=True)
-        memory[nodes] = memory_per_peer(nodes)
-        print(
-            f"{nodes} nodes: {memory[nodes][0]:.1f} KB per peer, {memory[nodes][1]:.1f} KB with a key",
-            flush=True,
-        )
+        for name in options.rules:
+            with rules(name, nodes):
+                for row in events(nodes, options.events, options.cpu, name):
+                    rows.append(row)
+                    print(line(row), flush=True)
+        if not options.no_memory:
+            memory[nodes] = memory_per_peer(nodes)
+            print(
+                f"{nodes} nodes: {memory[nodes][0]:.1f} KB per peer, {memory[nodes][1]:.1f} KB with a key",
+                flush=True,
+            )
         write(rows, memory, options.results)
 
 
@@ -231,18 +201,12 @@ def settle(mesh: Mesh) -> None:
         Watch(mesh, counter, math.inf).settle()
 
 
-def events(nodes: int, max_cpu: float, *, tinc: bool) -> Iterator[Row]:
-    """Apply all events to a mesh of ``nodes``; yield a row for each, up to the first that is given up."""
+def events(nodes: int, wanted: Sequence[str], max_cpu: float, name: str) -> Iterator[Row]:
+    """Apply events to a mesh of ``nodes``; yield a row for each, up to the first that is given up."""
     mesh = build(nodes)
-    plan: Sequence[tuple[str, Callable[[Watch], None]]] = (
-        ("start", lambda watch: watch.mesh.start()),
-        ("restart of all", restart_all),
-        ("10 restarts in turn", restart_ten),
-        ("a link flaps 10 times", flap),
-        ("a slow node", beside_a_slow_one),
-        ("parted and merged", part_and_merge),
-    )
-    for event, act in plan:
+    for event, act in EVENTS.values():
+        if act not in [EVENTS[each][1] for each in wanted]:
+            continue
         with RequestCounter() as counter, cpu() as used:
             watch = Watch(mesh, counter, max_cpu)
             act(watch)
@@ -258,10 +222,15 @@ def events(nodes: int, max_cpu: float, *, tinc: bool) -> Iterator[Row]:
             watch.storm(),
             watch.cut(),
             used[0],
-            tinc,
+            name,
         )
         if watch.given_up():
             return
+
+
+def start(watch: Watch) -> None:
+    """Start all nodes at once."""
+    watch.mesh.start()
 
 
 def restart_all(watch: Watch) -> None:
@@ -307,6 +276,16 @@ def restart(mesh: Mesh, sim: SimNode) -> None:
     sim.stop()
     mesh.run(1)
     sim.start()
+
+
+EVENTS: dict[str, tuple[str, Callable[[Watch], None]]] = {
+    "start": ("start", start),
+    "restart": ("restart of all", restart_all),
+    "turns": ("10 restarts in turn", restart_ten),
+    "flap": ("a link flaps 10 times", flap),
+    "slow": ("a slow node", beside_a_slow_one),
+    "merge": ("parted and merged", part_and_merge),
+}
 
 
 @contextmanager
@@ -370,7 +349,7 @@ def cells(row: Row) -> tuple[str, ...]:
         row.event,
         str(row.nodes),
         str(row.links),
-        "tinc's" if row.tinc else "pytinc's",
+        "mixed" if row.rules == "mixed" else f"{row.rules}'s",
         f"{row.announcements:,}",
         f"{row.kilobytes:,.0f}",
         _ending(row),
@@ -428,13 +407,13 @@ def plot(rows: list[Row], path: Path) -> None:
     for number, event in enumerate(dict.fromkeys(row.event for row in rows)):
         own = [row for row in rows if row.event == event]
         colour = f"C{number}"
-        for tinc, style in ((False, "o-"), (True, "x--")):
-            part = [row for row in own if row.tinc == tinc]
-            nodes, label = [row.nodes for row in part], None if tinc else event
+        for rules, style in zip(RULES, ("o-", "x--", "+:"), strict=True):
+            part = [row for row in own if row.rules == rules]
+            nodes, label = [row.nodes for row in part], event if rules == "pytinc" else None
             left.loglog(nodes, [row.announcements for row in part], style, color=colour, label=label)
             seconds = [float("nan") if row.seconds is None else row.seconds for row in part]
             right.loglog(nodes, seconds, style, color=colour)
-    left.set_title("announcements of all nodes (dashed: tinc's rules)")
+    left.set_title("announcements of all nodes (dashed: tinc's rules, dotted: mixed)")
     right.set_title("virtual seconds until all agree")
     for axes in (left, right):
         axes.set_xlabel("nodes")

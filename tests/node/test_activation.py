@@ -96,6 +96,15 @@ def test_an_edge_has_the_announced_port_if_a_packet_can_be_sent_there(
     assert beta.heard() == [f"12 * alpha beta 10.99.0.2 {seen} 700000c 3 10.99.0.1 655"]
 
 
+def test_an_edge_of_which_stale_news_was_just_corrected_is_told_in_other_words(stage: MakeStage) -> None:
+    alpha = stage("beta", "gamma")
+    beta = alpha.neighbour("beta")
+    beta.say("12 6 alpha gamma 10.99.0.3 655 700000c 3 10.99.0.1 655")
+    beta.heard()
+    alpha.peer("gamma")
+    assert beta.heard() == ["12 * alpha gamma 10.99.0.3 655 700000c 4 10.99.0.1 655"]
+
+
 def test_a_node_is_reachable_once_it_has_told_its_own_edge(stage: MakeStage) -> None:
     alpha = stage("beta")
     beta = alpha.peer("beta")

@@ -1,4 +1,4 @@
-"""False claims about our own edges and subnets: the sender is told, nobody else.
+"""False claims about our own edges and subnets: all neighbours are told, but not again and again.
 
 See docs/protocol-meta.md, "Traces" and "Contradictions".
 """
@@ -14,7 +14,7 @@ from pytinc.node.topology import CONTRADICTION_LIMIT
 from pytinc.wire.subnet import parse_subnet
 
 if TYPE_CHECKING:
-    from node.conftest import MakeStage
+    from node.conftest import MakeStage, Scripted, Stage
 
 LAN = parse_subnet("10.1.0.0/24#5")
 EDGE = "12 * alpha beta 10.99.0.2 655 700000c 3 10.99.0.1 655"
@@ -40,18 +40,28 @@ EDGE = "12 * alpha beta 10.99.0.2 655 700000c 3 10.99.0.1 655"
         ("13 3 alpha nobody", []),
     ],
 )
-def test_only_who_claims_something_false_is_corrected_and_only_once(
+def test_all_are_told_when_something_false_is_claimed_and_only_once(
     stage: MakeStage, claim: str, answer: list[str]
 ) -> None:
     alpha = stage("beta", "delta", subnets=(LAN,))
     beta, delta = alpha.neighbour("beta"), alpha.neighbour("delta")
     beta.heard()
+    delta.heard()
     assert beta.say(claim) == answer
     assert beta.say(claim) == []  # the same nonce
-    assert delta.heard() == []
+    assert delta.heard() == answer
     assert [str(subnet) for subnet in alpha.node.subnets.table.of("alpha")] == ["10.1.0.0/24#5"]
     edges = alpha.node.topology.graph.edges_from("alpha")
     assert [(edge.target, edge.weight) for edge in edges] == [("beta", 3), ("delta", 3)]
+
+
+def test_a_tunnel_server_corrects_only_who_claims_something_false(stage: MakeStage) -> None:
+    alpha = stage("beta", "delta", subnets=(LAN,), tunnel_server=True)
+    beta, delta = alpha.neighbour("beta"), alpha.neighbour("delta")
+    delta.heard()
+    assert beta.say("12 7 alpha beta 10.0.0.1 655 c 1") == [EDGE]
+    assert beta.say("10 3 alpha 10.9.0.0/16") == ["11 * alpha 10.9.0.0/16"]
+    assert delta.heard() == []
 
 
 def test_corrections_have_nonces_of_their_own(stage: MakeStage) -> None:
@@ -70,6 +80,7 @@ def test_a_repeated_claim_is_answered_once_and_then_after_a_rest_to_all(stage: M
     assert beta.say("13 1 alpha beta") == [EDGE]
     assert beta.say("13 2 alpha beta", "12 3 alpha beta 10.0.0.1 655 c 1", "13 4 alpha beta") == []
     beta.heard()
+    assert delta.heard() == [EDGE]
     alpha.now += OWN_REST
     alpha.call(lambda node, now: node.tick(now))
     assert beta.heard() == delta.heard() == [EDGE]
@@ -93,23 +104,54 @@ def test_a_subnet_is_not_fought_over_either(stage: MakeStage) -> None:
     assert set(beta.heard()) == {"11 * alpha 10.9.0.0/16", "10 * alpha 10.1.0.0/24#5"}
 
 
-def test_a_withdrawal_in_known_words_is_passed_on_in_new_ones_once_in_a_while(stage: MakeStage) -> None:
+OMEGA = "12 {} omega psi 10.0.0.7 655 c 4"
+ITS_END = "13 {} omega psi"
+
+
+def withdraw_in_known_words(stage: MakeStage) -> tuple[Stage, Scripted, Scripted]:
+    """Beta tells of an edge that is gone, and withdraws it as delta did before."""
     alpha = stage("beta", "delta")
     beta, delta = alpha.neighbour("beta"), alpha.neighbour("delta")
-    add, remove = "12 {} omega psi 10.0.0.7 655 c 4", "13 {} omega psi"
-    delta.say(remove.format("1"), remove.format("2"))
+    delta.say(ITS_END.format("1"))
+    beta.say(OMEGA.format("a"))
     delta.heard()
-    beta.say(add.format("a"))
-    beta.say(remove.format("1"))
-    beta.heard()
-    assert delta.heard() == ["12 * omega psi 10.0.0.7 655 c 4", "13 * omega psi"]
-    beta.say(add.format("b"))
-    beta.say(remove.format("2"))
-    assert delta.heard() == ["12 * omega psi 10.0.0.7 655 c 4"]
+    beta.say(ITS_END.format("1"))
     assert alpha.node.topology.graph.edge("omega", "psi") is None
-    alpha.now += OTHERS_REST
+    assert delta.lines[-1] == ITS_END.format("1")  # delta believes it, if it has the edge from us
+    beta.heard()
+    delta.heard()
+    return alpha, beta, delta
+
+
+def withdrawn_later(alpha: Stage, beta: Scripted, delta: Scripted) -> list[str]:
+    """Let time pass until known words are told in new ones; return the withdrawals that both hear."""
+    beta.heard()
+    delta.heard()
+    alpha.now += 3 * OTHERS_REST
     alpha.call(lambda node, now: node.tick(now))
-    assert delta.heard() == beta.heard() == ["13 * omega psi"]
+    assert ITS_END.format("1") not in delta.lines
+    told = [[line for line in each.heard() if line.startswith("13 ")] for each in (beta, delta)]
+    assert told[0] == told[1]
+    return told[0]
+
+
+def test_a_withdrawal_in_known_words_is_passed_on_and_later_told_in_new_ones(stage: MakeStage) -> None:
+    parties = withdraw_in_known_words(stage)
+    assert withdrawn_later(*parties) == [ITS_END.format("*")]
+    assert withdrawn_later(*parties) == []
+
+
+def test_what_another_tells_in_new_words_is_not_told_again(stage: MakeStage) -> None:
+    alpha, beta, delta = withdraw_in_known_words(stage)
+    beta.say(ITS_END.format("2"))
+    assert delta.heard() == [ITS_END.format("*")]
+    assert withdrawn_later(alpha, beta, delta) == []
+
+
+def test_of_a_node_that_can_speak_for_itself_nothing_is_told(stage: MakeStage) -> None:
+    alpha, beta, delta = withdraw_in_known_words(stage)
+    beta.link("beta", "omega")
+    assert withdrawn_later(alpha, beta, delta) == []
 
 
 def test_a_node_with_our_name_is_corrected_until_it_is_too_much_and_then_for_a_while_no_more(

@@ -1,10 +1,10 @@
-"""Each announcement is acted on once, and what was deleted is remembered for a while, both within bounds."""
+"""Each announcement is acted on once, within bounds."""
 
 from __future__ import annotations
 
 import pytest
 
-from pytinc.node.flood import DELETION_MEMORY, MAX_CHARACTERS, Deletions, SeenCache
+from pytinc.node.flood import MAX_CHARACTERS, SeenCache
 
 
 def test_a_line_is_new_once_until_it_is_forgotten() -> None:
@@ -47,22 +47,3 @@ def test_the_seen_cache_is_bounded_by_characters() -> None:
     for number in range(1000):  # what was forgotten takes no room any more
         assert not seen.seen(f"{number:06} {line}", 2.0)
     assert len(seen) == 1000
-
-
-def test_a_deletion_is_recent_for_half_a_minute() -> None:
-    deletions = Deletions()
-    assert not deletions.is_recent(("beta", "gamma"), 0.0)
-    deletions.note(("beta", "gamma"), 10.0)
-    assert deletions.is_recent(("beta", "gamma"), 10.0 + DELETION_MEMORY - 1)
-    assert not deletions.is_recent(("gamma", "beta"), 10.0)
-    assert not deletions.is_recent(("beta", "gamma"), 10.0 + DELETION_MEMORY)
-    deletions.note(("beta", "gamma"), 100.0)
-    assert deletions.is_recent(("beta", "gamma"), 100.0)
-
-
-def test_the_oldest_deletion_gives_way_and_one_noted_again_is_young(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pytinc.node.flood.MAX_DELETIONS", 2)
-    deletions = Deletions()
-    for what in ("a", "b", "a", "c"):
-        deletions.note(what, 0.0)
-    assert [deletions.is_recent(what, 0.0) for what in ("a", "b", "c")] == [True, False, True]

@@ -104,6 +104,15 @@ def test_half_an_edge_that_is_gone_goes_too(alpha: Stage) -> None:
     assert "13 * gamma delta" in epsilon.heard()
 
 
+def test_that_a_missing_edge_is_not_there_is_no_news_for_anybody(alpha: Stage) -> None:
+    beta, epsilon = neighbour(alpha, "beta"), alpha.neighbour("epsilon")
+    rounds(alpha, 2)
+    epsilon.heard()
+    beta.say(answer("13 78 delta gamma"))
+    assert epsilon.heard() == []
+    assert alpha.node.topology.graph.edge("gamma", "delta") is not None
+
+
 @pytest.mark.parametrize(
     "line",
     [

@@ -214,11 +214,39 @@ def test_a_node_that_is_cut_off_loses_its_edge_to_us_of_which_a_tunnel_server_sa
     assert alpha.node.topology.graph.edge("gamma", "alpha") is None
 
 
+def test_a_link_that_ends_before_the_last_one_to_a_part_leaves_no_edge_behind(stage: MakeStage) -> None:
+    alpha = stage("beta", "gamma", "delta")
+    beta, gamma, delta = (alpha.neighbour(name) for name in ("beta", "gamma", "delta"))
+    beta.link("beta", "gamma")
+    gamma.say("13 1 beta alpha")  # cut off from us, but not from gamma
+    beta.say("12 2 beta alpha 10.99.0.1 655 c 1")
+    alpha.call(lambda node, now: node.meta_closed(beta.number, "EOF", now))
+    assert alpha.node.peers["beta"].reachable
+    assert alpha.node.topology.graph.edge("beta", "alpha") is not None
+    delta.heard()
+    alpha.call(lambda node, now: node.meta_closed(gamma.number, "EOF", now))
+    assert alpha.node.topology.graph.edge("beta", "alpha") is None
+    assert "13 * beta alpha" in delta.heard()
+
+
+def test_a_link_that_is_back_keeps_its_edge(stage: MakeStage) -> None:
+    alpha = stage("beta", "gamma")
+    beta, gamma = alpha.neighbour("beta"), alpha.neighbour("gamma")
+    beta.link("beta", "gamma")
+    alpha.call(lambda node, now: node.meta_closed(beta.number, "EOF", now))
+    again = alpha.neighbour("beta")
+    again.say("12 7 beta alpha 10.99.0.1 655 c 1")
+    gamma.heard()
+    alpha.call(lambda node, now: node.meta_closed(gamma.number, "EOF", now))
+    assert alpha.node.topology.graph.edge("beta", "alpha") is not None
+    assert "13 * beta alpha" not in again.heard()
+
+
 # -- words --
 
 
 def test_a_young_edge_is_told_in_its_own_words_and_an_old_one_in_new_ones(stage: MakeStage) -> None:
-    alpha = stage("beta", "gamma", "delta", ping_interval=60)
+    alpha = stage("beta", "gamma", "delta", "epsilon", ping_interval=60)
     beta = alpha.neighbour("beta")
     line = "12 abcdef beta omega 10.0.0.9 655 c 1"
     beta.say(line)
@@ -227,7 +255,8 @@ def test_a_young_edge_is_told_in_its_own_words_and_an_old_one_in_new_ones(stage:
     alpha.now += 1
     told = alpha.peer("delta").lines
     assert line not in told
-    assert any(one.endswith(" beta omega 10.0.0.9 655 c 1") for one in told)
+    (new,) = (one for one in told if one.endswith(" beta omega 10.0.0.9 655 c 1"))
+    assert new in alpha.peer("epsilon").lines  # the new words are young now
 
 
 # -- two nodes with one name --

@@ -8,6 +8,7 @@ from pytinc.config.settings import HostSettings
 from pytinc.node.admission import Admission
 from pytinc.node.connections import Connections
 from pytinc.node.core import Core
+from pytinc.node.corrections import Corrections
 from pytinc.node.meta_output import MetaOutput
 from pytinc.node.records import Connection, Peer
 from pytinc.node.rules import own_options
@@ -32,6 +33,7 @@ class Activation:
         topology: Topology,
         subnets: Subnets,
         connections: Connections,
+        corrections: Corrections,
     ) -> None:
         self._core = core
         self._admission = admission
@@ -39,6 +41,7 @@ class Activation:
         self._topology = topology
         self._subnets = subnets
         self._connections = connections
+        self._corrections = corrections
 
     def send_ack(self, connection: Connection, now: float) -> None:
         """Send ACK: UDP port, estimated weight, options (docs/protocol-meta.md, "ACK")."""
@@ -140,6 +143,10 @@ class Activation:
         # All nodes are told this port: one that no packet can be sent to is left out, as 0 is in tinc.
         is_port = connection.remote.with_port(ack.port).is_usable
         port = str(int(ack.port)) if is_port else connection.remote.port
+        weight = int((ack.weight + connection.weight) / 2)
+        if self._corrections.is_disputed((core.me.name, peer.name)):
+            # Some nodes still have the edge of before, and pass on only one that differs from it.
+            weight += 1
         edge = Edge(
             core.me.name,
             peer.name,
@@ -148,7 +155,7 @@ class Activation:
             # (docs/protocol-meta.md, "ADD_EDGE and DEL_EDGE").
             connection.local.with_port(self._udp_port(connection)) if connection.local.family else None,
             connection.options,
-            int((ack.weight + connection.weight) / 2),
+            weight,
         )
         connection.edge = edge
         self._topology.graph.set_edge(edge)

@@ -5,10 +5,11 @@ two parts of a mesh meet again and stale announcements meet true ones, one wrong
 from several nodes, each of which is wrong for somebody else by the time it arrives. Without a limit, 30 nodes
 sent three times as many lines every 20 ms (`tests/sim/test_scale.py`).
 
-So each node corrects one thing at most once in `OWN_REST` seconds (if it is its own) or `OTHERS_REST`
-seconds. A correction that was held back is looked at again after that time, when most lines have arrived; if
-it is still needed, all neighbours get it. tinc always corrects at once, and blocks for a while if that
-happens too often.
+So each node corrects one thing of its own at most once in `OWN_REST` seconds. A correction that was held
+back is looked at again after that time, when most lines have arrived, and sent if it is still needed. tinc
+always corrects at once, and blocks for a while if that happens too often.
+
+What belongs to another node that cannot speak for itself is withdrawn after a random while (`speak_later`).
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ from pytinc.node.topology import Topology
 from pytinc.wire.subnet import Subnet
 
 OWN_REST: Final = 0.5
-"""Seconds. Shorter than for others, because the correction of the owner is final."""
+"""Seconds."""
 OTHERS_REST: Final = 2.0
+"""Seconds, or up to three times as long: longer, because the correction of the owner is final."""
 MAX_THINGS: Final = 16384
 """Things that were corrected a short while ago; beyond this number nothing else is corrected."""
 
@@ -57,9 +59,28 @@ class Corrections:
         self._rest(thing, now)
         return True
 
+    def is_disputed(self, thing: Thing) -> bool:
+        """Tell whether we have corrected ``thing`` a moment ago."""
+        return thing in self._until
+
+    def speak_later(self, thing: Thing, now: float) -> None:
+        """Withdraw ``thing`` in a new line after a while, if it is still gone then and nobody has done it.
+
+        Many nodes want to at the same time. The wait is random, so that all but a few hear of the first.
+        """
+        if self._core.settings.tunnel_server or len(self._until) >= MAX_THINGS:
+            return
+        self._held.add(thing)
+        until = now + OTHERS_REST * (1 + 2 * self._core.random_float())
+        self._until[thing] = max(until, self._until.get(thing, until))
+        self._next = min(self._next, self._until[thing])
+
+    def heard(self, thing: Thing) -> None:
+        """Another node has withdrawn ``thing`` in a new line: we need not."""
+        self._held.discard(thing)
+
     def _rest(self, thing: Thing, now: float) -> None:
-        until = now + (OWN_REST if thing[0] == self._core.me.name else OTHERS_REST)
-        self._until[thing] = until
+        until = self._until[thing] = now + OWN_REST
         self._next = min(self._next, until)
 
     def next_deadline(self) -> float:
@@ -90,9 +111,17 @@ class Corrections:
         is_own = name == self._core.me.name
         if isinstance(what, Subnet):
             if not self._subnets.table.has(name, what):
+                if not is_own and self._is_reachable(name):
+                    return None
                 return self._subnets.withdraw(name, what).format()
             return self._subnets.announce(name, what).format() if is_own else None
         edge = self._topology.graph.edge(name, what)
         if edge is None:
+            if not is_own and self._is_reachable(name):
+                return None  # it says itself what is true
             return self._topology.withdraw(name, what).format()
         return self._topology.announce(edge).format() if is_own else None
+
+    def _is_reachable(self, name: str) -> bool:
+        peer = self._core.peers.get(name)
+        return peer is not None and peer.reachable

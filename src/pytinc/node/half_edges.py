@@ -98,7 +98,7 @@ class HalfEdges:
             return
         if isinstance(request, AddEdge):
             self._edges.on_add_edge(connection, request, line, now)
-        else:
+        elif self._topology.graph.edge(request.source, request.target) is not None:
             self._edges.on_del_edge(connection, request, line, now)
 
 

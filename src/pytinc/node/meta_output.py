@@ -50,6 +50,13 @@ class MetaOutput:
         if not self._core.settings.tunnel_server:
             self.broadcast_line(line, origin)
 
+    def correct(self, request: Request, sender: Connection) -> None:
+        """Send what is true to all neighbours (a TunnelServer: to the sender of what is false only)."""
+        if self._core.settings.tunnel_server:
+            self.send(sender, request)
+        else:
+            self.broadcast(request)
+
     def ping(self, connection: Connection, now: float) -> None:
         """Send a PING; without an answer within PingTimeout the connection ends."""
         if not connection.pinged:

@@ -52,7 +52,7 @@ from pytinc.node.connections import Connections
 from pytinc.node.core import Core
 from pytinc.node.corrections import Corrections
 from pytinc.node.dialling import Dialling
-from pytinc.node.flood import Deletions, SeenCache
+from pytinc.node.flood import SeenCache
 from pytinc.node.forwarding import Forwarding
 from pytinc.node.guard import NodeGuard
 from pytinc.node.half_edges import HalfEdges
@@ -172,17 +172,18 @@ class Node:
             tunnels,
             self._invitations,
         )
-        self._activation = Activation(core, self._admission, out, topology, subnets, connections)
+        self.corrections = Corrections(core, out, topology, subnets)
+        self._activation = Activation(
+            core, self._admission, out, topology, subnets, connections, self.corrections
+        )
         self.dialling = Dialling(core, topology, self._caches, connections)
         # Requests.
-        self.deletions = Deletions()
-        self.corrections = Corrections(core, out, topology, subnets)
-        edges = EdgeRequests(core, out, topology, self.seen, self.deletions, self.corrections)
+        edges = EdgeRequests(core, out, topology, self.seen, self.corrections)
         self.half_edges = HalfEdges(core, out, topology, edges)
         requests = Requests(
             core,
             edges,
-            SubnetRequests(core, out, topology, subnets, self.seen, self.deletions, self.corrections),
+            SubnetRequests(core, out, topology, subnets, self.seen, self.corrections),
             KeyRequests(
                 core,
                 out,

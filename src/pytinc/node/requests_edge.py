@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pytinc.node.core import Core
 from pytinc.node.corrections import Corrections
-from pytinc.node.flood import Deletions, SeenCache
+from pytinc.node.flood import SeenCache
 from pytinc.node.meta_output import MetaOutput
 from pytinc.node.records import Connection
 from pytinc.node.topology import Topology
 from pytinc.protocol.graph import Edge
-from pytinc.wire.requests import AddEdge, DelEdge
+from pytinc.wire.requests import AddEdge, DelEdge, Request
 
 
 class EdgeRequests:
@@ -21,14 +21,12 @@ class EdgeRequests:
         meta_output: MetaOutput,
         topology: Topology,
         seen: SeenCache,
-        deletions: Deletions,
         corrections: Corrections,
     ) -> None:
         self._core = core
         self._meta_output = meta_output
         self._topology = topology
         self._seen = seen
-        self._deletions = deletions
         self._corrections = corrections
 
     def _is_foreign(self, connection: Connection, request: AddEdge | DelEdge) -> bool:
@@ -84,7 +82,7 @@ class EdgeRequests:
         )
 
     def _correct_add(self, connection: Connection, edge: Edge | None, request: AddEdge, now: float) -> None:
-        """Someone else speaks for our edges: tell the sender how it is."""
+        """Someone else speaks for our edges: tell all how it is."""
         if edge is None:
             self._topology.contradicting_adds += 1
         if self._topology.is_paused(now) or not self._corrections.may_speak(
@@ -92,36 +90,37 @@ class EdgeRequests:
         ):
             return
         if edge is None:
-            self._meta_output.send(connection, self._topology.withdraw(request.source, request.target))
+            truth: Request = self._topology.withdraw(request.source, request.target)
         else:
-            self._meta_output.send(connection, self._topology.announce(edge))
+            truth = self._topology.announce(edge)
+        self._meta_output.correct(truth, connection)
 
     def on_del_edge(self, connection: Connection, request: DelEdge, line: str, now: float) -> None:
         """Forget an edge between other nodes, or correct a claim about ours."""
         graph, ends = self._topology.graph, (request.source, request.target)
         edge = graph.edge(*ends)
-        words: str | None = line
-        if self._seen.seen(line, now):
-            if edge is None or edge.origin != connection.number:
-                return
+        if not self._seen.seen(line, now):
+            self._corrections.heard(ends)
+        elif edge is not None and edge.origin == connection.number:
             # The peer that told us of the edge withdraws it, with a line that came another way before: its
-            # announcement was out of date (see `Deletions`). Only a new line reaches those we told.
-            may_speak = self._corrections.may_speak(ends, now)
-            words = self._topology.withdraw(*ends).format() if may_speak else None
+            # announcement was out of date. Those whom we told believe the same line from us, but C nodes need
+            # a new one.
+            self._corrections.speak_later(ends, now)
+        else:
+            return
         if self._is_foreign(connection, request):
             return
         if edge is None:
-            if self._deletions.is_recent(ends, now):
+            if request.source != self._core.me.name and all(name in self._core.peers for name in ends):
+                # Others may have the edge. And the owner's next ADD_EDGE must not arrive there first.
                 self._meta_output.forward(line, connection)
             return
         if request.source == self._core.me.name:
             self._topology.contradicting_deletes += 1
             if not self._topology.is_paused(now) and self._corrections.may_speak(ends, now):
-                self._meta_output.send(connection, self._topology.announce(edge))
+                self._meta_output.correct(self._topology.announce(edge), connection)
             return
-        if words is not None:
-            self._meta_output.forward(words, connection)
+        self._meta_output.forward(line, connection)
         graph.delete_edge(*ends)
-        self._deletions.note(ends, now)
         if request.target != self._core.me.name:
             self._topology.drop_when_unreachable(request.target)

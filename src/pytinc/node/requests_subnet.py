@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pytinc.node.core import Core
 from pytinc.node.corrections import Corrections
-from pytinc.node.flood import Deletions, SeenCache
+from pytinc.node.flood import SeenCache
 from pytinc.node.meta_output import MetaOutput
 from pytinc.node.records import Connection
 from pytinc.node.subnets import Subnets
@@ -23,7 +23,6 @@ class SubnetRequests:
         topology: Topology,
         subnets: Subnets,
         seen: SeenCache,
-        deletions: Deletions,
         corrections: Corrections,
     ) -> None:
         self._core = core
@@ -31,7 +30,6 @@ class SubnetRequests:
         self._topology = topology
         self._subnets = subnets
         self._seen = seen
-        self._deletions = deletions
         self._corrections = corrections
 
     def _is_foreign(self, connection: Connection, owner: str) -> bool:
@@ -48,7 +46,7 @@ class SubnetRequests:
             return
         if owner is self._core.me:
             if not self._topology.is_paused(now) and self._corrections.may_speak((owner.name, subnet), now):
-                self._meta_output.send(connection, self._subnets.withdraw(owner.name, subnet))
+                self._meta_output.correct(self._subnets.withdraw(owner.name, subnet), connection)
             return
         if self._core.settings.tunnel_server:
             return
@@ -64,31 +62,30 @@ class SubnetRequests:
 
     def on_del_subnet(self, connection: Connection, request: DelSubnet, line: str, now: float) -> None:
         """Forget a subnet of another node, or correct a claim about us."""
-        words: str | None = line
-        if self._seen.seen(line, now):
-            if not self._subnets.came_from(request.owner, request.subnet, connection.number):
-                return
+        thing = (request.owner, request.subnet)
+        if not self._seen.seen(line, now):
+            self._corrections.heard(thing)
+        elif self._subnets.came_from(*thing, connection.number):
             # As for edges (`EdgeRequests.on_del_edge`): the peer that told us of it withdraws it.
-            may_speak = self._corrections.may_speak((request.owner, request.subnet), now)
-            words = self._subnets.withdraw(request.owner, request.subnet).format() if may_speak else None
+            self._corrections.speak_later(thing, now)
+        else:
+            return
         if self._is_foreign(connection, request.owner):
             return
         owner, subnet = self._core.peers.get(request.owner), request.subnet
         if owner is None:
             return
         if not self._subnets.table.has(owner.name, subnet):
-            if self._core.settings.strict_subnets or self._deletions.is_recent((owner.name, subnet), now):
-                self._meta_output.forward(line, connection)
+            if owner is not self._core.me:
+                self._meta_output.forward(line, connection)  # as for edges
             return
         if owner is self._core.me:
             if not self._topology.is_paused(now) and self._corrections.may_speak((owner.name, subnet), now):
-                self._meta_output.send(connection, self._subnets.announce(owner.name, subnet))
+                self._meta_output.correct(self._subnets.announce(owner.name, subnet), connection)
             return
         if self._core.settings.tunnel_server:
             return
-        if words is not None:
-            self._meta_output.forward(words, connection)
+        self._meta_output.forward(line, connection)
         if self._core.settings.strict_subnets:
             return
         self._subnets.delete(owner.name, subnet)
-        self._deletions.note((owner.name, subnet), now)

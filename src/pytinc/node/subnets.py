@@ -92,10 +92,11 @@ class Subnets:
 
     def introduction(self, owner: str, subnet: Subnet, now: float) -> str:
         """Return the line that tells a new neighbour of a subnet; see `Topology.introduction`."""
-        line, announced, _ = self._lines.get((owner, subnet), (None, 0.0, None))
-        if line is not None and now - announced < self._core.settings.ping_interval:
-            return line
-        return self.announce(owner, subnet).format()
+        line, announced, origin = self._lines.get((owner, subnet), (None, 0.0, None))
+        if line is None or now - announced >= self._core.settings.ping_interval:
+            line = self.announce(owner, subnet).format()
+            self.note_line(owner, subnet, line, origin, now)
+        return line
 
     def announce_own(self, subnet: Subnet, now: float) -> None:
         """Tell all neighbours of a subnet of ours that is new."""

@@ -26,9 +26,9 @@ MAX_WORD: Final = 255
 with longer names could be too long to be passed on, which would end the connection."""
 SMALL_MESH: Final = 50
 """Nodes up to which every event has its own run of the graph, which takes a millisecond or less."""
-REST_PER_NODE: Final = 0.0002
-"""Seconds to wait after a run for each node of a larger mesh, about ten times what the run takes. Otherwise
-the runs would take most of the time in a storm of changes."""
+REST_PER_NODE: Final = 0.0005
+"""Seconds to wait after a run for each node of a larger mesh, about ten times what follows from it takes.
+Otherwise the runs would take most of the time in a storm of changes."""
 MIN_PAUSE: Final = 10.0
 MAX_PAUSE: Final = 3600.0
 
@@ -45,7 +45,8 @@ class Topology:
         self._pause = MIN_PAUSE
         self._paused_until = NEVER
         self._orphans: set[str] = set()
-        """Nodes whose edge to us must go when the next graph run finds them unreachable."""
+        """Nodes that may still have an edge to us although the link has ended (`drop_when_unreachable`)."""
+        self._has_new_orphans = False
         self._next_run = NEVER
         """No run for an event before this time, unless a request needs to know who is reachable."""
 
@@ -104,20 +105,27 @@ class Topology:
 
         For a young edge this is the very line that announced it: a node that has heard of the edge, and of
         its end since then, ignores that line. (tinc sends a new line each time, so that edges which are gone
-        come back to life while many links change, and flood the mesh.) For an old edge it is a new line,
-        because C nodes may or may not remember the old one.
+        come back to life while many links change, and flood the mesh.) An old edge gets a new line, which
+        makes it young, because C nodes may or may not remember the old one.
         """
-        if edge.line is not None and now - edge.announced < self._core.settings.ping_interval:
-            return edge.line
-        return self.announce(edge).format()
+        line = edge.line
+        if line is None or now - edge.announced >= self._core.settings.ping_interval:
+            line = edge.line = self.announce(edge).format()
+            edge.announced = now
+        return line
 
     def withdraw(self, source: str, target: str) -> DelEdge:
         """Return the DEL_EDGE that tells of the end of an edge."""
         return DelEdge(self._core.nonce(), source, target)
 
     def drop_when_unreachable(self, name: str) -> None:
-        """If the next graph run finds ``name`` unreachable, delete its edge to us, and tell the peers."""
+        """As soon as a graph run finds ``name`` unreachable, delete its edge to us, and tell the peers.
+
+        tinc looks only once, so that of several links which end one after the other, all but the last leave
+        an edge behind: in all tables of a part that was cut off, to come back to life when the parts meet.
+        """
         self._orphans.add(name)
+        self._has_new_orphans = True
 
     # -- the graph --
 
@@ -127,7 +135,7 @@ class Topology:
             self.update(now)
 
     def _is_due(self) -> bool:
-        return self.graph.dirty or bool(self._orphans)
+        return self.graph.dirty or self._has_new_orphans
 
     def next_deadline(self) -> float:
         """Return when a run that was put off is due."""
@@ -166,10 +174,14 @@ class Topology:
 
     def _drop_orphans(self) -> None:
         me = self._core.me.name
-        orphans, self._orphans = self._orphans, set()
+        orphans, self._orphans, self._has_new_orphans = self._orphans, set(), False
         for name in sorted(orphans):
             peer = self._core.peers.get(name)
-            if peer is None or peer.reachable or self.graph.edge(name, me) is None:
+            is_linked = self.graph.edge(me, name) is not None
+            if peer is None or is_linked or self.graph.edge(name, me) is None:
+                continue
+            if peer.reachable:
+                self._orphans.add(name)
                 continue
             if not self._core.settings.tunnel_server:
                 self._meta_output.broadcast(self.withdraw(name, me))

@@ -242,12 +242,13 @@ class Graph:
         Edges are sorted by weight, then by the names of their ends. Each step adds the first edge with
         exactly one marked end and marks its other end (docs/protocol-meta.md, "Spanning tree").
         """
-        edges = [
-            edge
-            for name in self._edges
-            for edge in self._edges[name].values()
-            if name in self._edges.get(edge.target, ())
-        ]
+        edges: list[Edge] = []
+        for name, targets in self._edges.items():
+            for target, edge in targets.items():
+                back = self._edges.get(target, {}).get(name)
+                # Of the two edges of a link, the later in the order never joins.
+                if back is not None and (edge.weight, name) < (back.weight, target):
+                    edges.append(edge)
         edges.sort(key=attrgetter("weight", "source", "target"))
         reachable = self._reachable()
         start = next((edge.source for edge in edges if edge.source in reachable), None)
@@ -271,7 +272,9 @@ class Graph:
             marked.add(new)
             tree.append((edge.source, edge.target))
             for index in touching[new]:
-                heapq.heappush(heap, index)
+                edge = edges[index]
+                if edge.source not in marked or edge.target not in marked:
+                    heapq.heappush(heap, index)
         return tree
 
     def _reachable(self) -> set[str]:
