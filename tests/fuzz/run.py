@@ -112,7 +112,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     run = guided
     if options.plain or importlib.util.find_spec("atheris") is None:
-        print("fuzz: no atheris: a simple mutator makes the inputs, which sees no coverage")
+        print("fuzz: without atheris: a simple mutator makes the inputs, which sees no coverage")
         run = plain
     failures: list[tuple[str, Path]] = []
     print(f"{'target':<20} {'inputs':>12} {'per second':>11}")
