@@ -45,7 +45,7 @@ class HalfEdges:
         """Missing edges, and the rounds in which each was."""
 
     def look(self, now: float) -> None:
-        """Do one round (every ten seconds)."""
+        """Do one round (every two seconds)."""
         if self._core.settings.tunnel_server:
             return  # it is not meant to know everything
         missing = dict.fromkeys(self._topology.graph.missing_edges())

@@ -93,6 +93,8 @@ if TYPE_CHECKING:
 
 PERIODIC_INTERVAL: Final = 5.0
 AGEING_INTERVAL: Final = 10.0
+HALF_EDGE_INTERVAL: Final = 2.0
+"""A table that lacks one direction of a link soon gets it, and what is only on its way is not asked for."""
 PING_CHECK_INTERVAL: Final = 1.0
 
 
@@ -231,8 +233,9 @@ class Node:
             core, lambda: PERIODIC_INTERVAL, (topology.check_contradictions, self.dialling.auto_connect)
         )
         self._ageing = Periodic(
-            core, lambda: AGEING_INTERVAL, (self._age_seen, subnets.age, self.half_edges.look)
+            core, lambda: AGEING_INTERVAL, (self._age_seen, subnets.age)
         )
+        self._half_edge_check = Periodic(core, lambda: HALF_EDGE_INTERVAL, (self.half_edges.look,))
         self._key_expiry = Periodic(core, lambda: max(core.settings.key_expire, 1), (sessions.rekey_all,))
         self._timed: tuple[Timed, ...] = (
             self.guard,  # first: whatever else is to be done must not make it late
@@ -241,6 +244,7 @@ class Node:
             self._ping_check,
             self._periodic,
             self._ageing,
+            self._half_edge_check,
             self._key_expiry,
             tunnels,
             self._storms,
@@ -307,6 +311,7 @@ class Node:
         self._ping_check.start(now, self.settings.ping_timeout)
         self._periodic.start(now, 0)
         self._ageing.start(now)
+        self._half_edge_check.start(now)
         self._key_expiry.start(now)
         self.dialling.start(now)
         self.guard.configure(now)
