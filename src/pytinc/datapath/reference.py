@@ -305,7 +305,7 @@ class Reference:
             out.upcalls.handshakes[source] = None
         else:
             source.drops.bad_record += 1
-            if type_ == TYPE_PACKET and not self._table.rules.router:
+            if record[0] == TYPE_PACKET and not self._table.rules.router:
                 out.upcalls.other_mode[source] = None
         return True
 
