@@ -116,10 +116,10 @@ class Switch:
         table = self._table
         if mac in table.own_macs:
             table.own_macs[mac] = now
-        elif not is_group(mac) and mac not in _NOBODYS:
-            floods = table.floods
-            if not (floods.breaks_loops and floods.device_returns and mac in table.macs):
-                out.upcalls.learn[mac] = None
+        elif not (
+            is_group(mac) or mac in _NOBODYS or (mac in table.macs and table.floods.loop_passes_here(now))
+        ):
+            out.upcalls.learn[mac] = None
 
     def _pass_on(
         self, source: PeerSlot, frames: list[bytes], waiting: dict[PeerSlot, list[bytes]], now: float
