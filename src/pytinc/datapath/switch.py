@@ -77,10 +77,10 @@ class Switch:
                 if header[12:] == NO_TYPE:
                     drops.bad_record += len(group)  # a tinc peer would take it for a probe
                     continue
-            if is_flood:
+            if is_flood and group:
                 group = within_limit(table, source, kind_of(header), group, now, out)
-                if not group:
-                    continue
+            if not group:
+                continue
             for_device = group
             if guard is not None and header[12:] in _NEIGHBOUR_TYPES:
                 group, for_device = screen(table, source, group, now, out)
