@@ -245,11 +245,11 @@ class Stand:
     alike: bool = False
     """Both have done the same since they were started."""
 
-    def compare(self, script: Script) -> tuple[Outcome, Outcome]:
-        """Carry out a script against both, more patiently if they differ."""
+    def compare(self, script: Script, patiences: tuple[float, ...] = (1, 5)) -> tuple[Outcome, Outcome]:
+        """Carry out a script against both, more patiently if they differ and live."""
         if not self.alike:
             self.start()
-        for patience in (1, 5):
+        for patience in patiences:
             with ThreadPoolExecutor(2) as workers:
                 run = functools.partial(outcome, script=script, patience=patience)
                 one, other = workers.map(run, self.hosts, self.victims)

@@ -22,4 +22,5 @@ def test_the_port_chosen_can_be_bound(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_port_is_a_number_or_the_name_of_a_udp_service() -> None:
     assert port.is_udp_port("655")
+    assert not port.is_udp_port("65536")
     assert not port.is_udp_port("none of these")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -144,6 +145,25 @@ def test_a_network_that_does_not_exist_is_not_started(run: Run, tmp_path: Path) 
     assert result == (1, "", "There is no network vpn (networks here: home, office).\n")
     result = run("start")
     assert result == (1, "", "No network is named: use -n NETNAME. Networks here: home, office.\n")
+
+
+def test_options_of_the_daemon_may_name_another_network(start: Run, tmp_path: Path) -> None:
+    (tmp_path / "conf").rename(tmp_path / "moved")
+    (tmp_path / "etc/tinc/vpn").mkdir(parents=True)
+    (tmp_path / "etc/tinc/vpn/tinc.conf").touch()
+    binary = str(tmp_path / "bin/pytinc")
+    environment = {**os.environ, "PYTINC_SYSCONFDIR": str(tmp_path / "etc")}
+    for command in ("start", "restart"):
+        (tmp_path / "called").unlink(missing_ok=True)
+        (tmp_path / "behaviour").write_text(READY)
+        subprocess.run(
+            [binary, "--pidfile=nosuch", command, "-n", "vpn"],
+            cwd=tmp_path,
+            env=environment,
+            timeout=60,
+            check=True,
+        )
+        assert (tmp_path / "called").read_text() == "--pidfile=nosuch -n vpn\n"
 
 
 def test_restart_starts_a_daemon_if_there_is_none_to_stop(start: Run, tmp_path: Path) -> None:

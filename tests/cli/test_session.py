@@ -34,6 +34,18 @@ def test_a_directory_wins_over_a_network_name(run: Run, conf: Path) -> None:
     assert result.err == "Both netname and configuration directory given, using the latter...\n"
 
 
+def test_a_directory_that_we_may_not_look_into_is_not_taken_for_missing(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exists(self: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "exists", exists)
+    result = run("-n", "vpn", "pid")
+    assert result.err.startswith("Could not open pid file ")
+    assert result.err.count("\n") == 1
+
+
 def test_commands_share_one_connection(run: Run, conf: Path, daemon: ScriptedDaemon) -> None:
     daemon.answers |= {"9": "18 9 0\n", "10": "18 10 0\n"}
     result = run("-c", "conf", "--pidfile", daemon.pidfile, stdin="debug 3\nretry\npid\n")

@@ -72,7 +72,7 @@ def test_a_malformed_subnet_is_refused(run: Run, conf: Path) -> None:
     [
         ("Mode", "swtich", "Invalid routing mode!"),
         ("MaxTimeout", "0", "MaxTimeout cannot be smaller than 1!"),
-        ("Compression", "13", "Bogus compression level 13: it is 0 (none) to 12"),
+        ("Compression", "13", "Bogus compression level 13: it is 0 (none) to 12."),
     ],
 )
 def test_a_value_with_which_the_daemon_does_not_start_needs_force(
@@ -80,7 +80,11 @@ def test_a_value_with_which_the_daemon_does_not_start_needs_force(
 ) -> None:
     result = run("-c", "conf", verb, variable, value)
     assert (result.status, result.err) == (1, f"{complaint} Use --force to use it anyway.\n")
-    assert run("-c", "conf", "--force", verb, variable, value) == (0, "", f"Warning: {complaint}\n")
+    assert run("-c", "conf", "--force", verb, variable, value) == (
+        0,
+        "",
+        f"Warning: {complaint.removesuffix('.')}\n",
+    )
     assert run("-c", "conf", "get", variable).out == f"{value}\n"
 
 

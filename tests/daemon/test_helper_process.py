@@ -119,8 +119,7 @@ def test_other_variables_do_not_reach_a_script(
 ) -> None:
     monkeypatch.setenv("ENV", "")
     taken.set_up(environment={"NAME": "alpha", "INTERFACE": "vpn"})
-    taken.script("host-up", "env >env")
-    os.chdir(taken.confbase)
+    taken.script("host-up", f"env >{taken.confbase}/env")
     assert taken.report("script", file="host-up", environment={name: "planted"}) == {"status": 0}
     assert "planted" not in (taken.confbase / "env").read_text()
 
@@ -140,13 +139,33 @@ def test_other_variables_do_not_reach_a_script(
         "`touch planted`",
     ],
 )
-def test_nothing_runs_but_what_the_operator_has_put_there(taken: Taken, file: str) -> None:
+def test_nothing_runs_but_what_the_operator_has_put_there(
+    taken: Taken, file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("cache/planted", "invitations/planted", "../planted", "host-up"):
         taken.script(name, f"touch {taken.confbase}/planted")
-    os.chdir(taken.confbase)
+    monkeypatch.chdir(taken.confbase)
     taken.set_up()
     assert "is no name of a script" in taken.report("script", file=file)["error"]
     assert "is no name of a script" in taken.report("check", file=file)["error"]
+    assert not (taken.confbase / "planted").exists()
+
+
+@pytest.mark.parametrize("interpreter", [None, "/bin/sh"])
+def test_a_log_file_in_the_configuration_directory_does_not_become_a_script(
+    taken: Taken, interpreter: str | None
+) -> None:
+    (taken.confbase / "link").symlink_to(taken.confbase / "log")
+    taken.set_up(interpreter=interpreter)
+    taken.channel.send(b'{"do": "open_log"}')
+    _, (descriptor,), _, _ = socket.recv_fds(taken.channel, 4096, 1)
+    os.write(descriptor, f"#!/bin/sh\ntouch {taken.confbase}/planted\n".encode())
+    os.fchmod(descriptor, 0o755)
+    os.close(descriptor)
+    assert "is no name of a script" in taken.report("script", file="log")["error"]
+    assert "is no name of a script" in taken.report("script", file="link")["error"]
+    (taken.confbase / "log").rename(taken.confbase / "log.1")
+    assert "is no name of a script" in taken.report("check", file="log.1")["error"]
     assert not (taken.confbase / "planted").exists()
 
 

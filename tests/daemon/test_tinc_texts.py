@@ -95,7 +95,7 @@ LIVES = [
     Row('"yes" or "no" expected for configuration variable AutoConnect in ', "AutoConnect = x\n"),
     Row("Integer expected", "PingTimeout = x\n"),
     Row("insecure file permissions", files={"ed25519_key.priv": "open to all"}),
-    Row("Cannot open config file ", files={"hosts/alpha": None}),
+    Row("Cannot open config file ", "Port = 0\n", files={"hosts/alpha": None}),
 ]
 """What a daemon says that lives, until it is told to end."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from datapath.four_nodes import LOST, MULTICAST, NEAR, NEW, NOW, OWN, World, frame
+from pytinc.datapath.flood_history import MEMORY
 from pytinc.datapath.guard_table import GuardTable
 from pytinc.datapath.loops import ROUND_TRIP
 from pytinc.datapath.table import BROADCAST_MAC
@@ -61,9 +62,16 @@ def test_while_a_loop_passes_here_only_macs_that_nobody_owns_are_learned(
     floods.breaks_loops = True
     world.receive("b", frame(BROADCAST_MAC, LOST, fill=1))
     world.send(frame(BROADCAST_MAC, LOST, fill=1))
-    assert floods.device_returns
     world.send(frame(BROADCAST_MAC, mac, fill=2))
     assert (mac in world.out.upcalls.learn) is learned
+
+
+def test_what_the_device_gave_back_long_ago_keeps_no_mac_in_place(world: World) -> None:
+    world.receive("b", frame(BROADCAST_MAC, LOST, fill=1))
+    world.send(frame(BROADCAST_MAC, LOST, fill=1))
+    world.table.floods.breaks_loops = True
+    world.send(frame(BROADCAST_MAC, NEAR, fill=2), now=NOW + MEMORY)
+    assert NEAR in world.out.upcalls.learn
 
 
 def test_while_a_loop_is_elsewhere_macs_move_to_us(world: World) -> None:

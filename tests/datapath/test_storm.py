@@ -63,6 +63,16 @@ def test_after_a_second_as_many_may_pass_again_and_the_storm_is_reported_again(w
     assert world.me.drops.storm == 6
 
 
+def test_the_second_does_not_begin_with_a_frame_that_has_come_back(world: World) -> None:
+    world.table.floods.breaks_loops = True
+    world.receive("b", frame(BROADCAST_MAC, NEAR))
+    world.send(frame(BROADCAST_MAC, NEAR), now=NOW + 0.5)
+    for number, now in enumerate((NOW + 1, NOW + 1.75)):
+        world.send(*[frame(BROADCAST_MAC, OWN, fill=3 * number + each) for each in range(3)], now=now)
+
+    assert len(world.sent_to("b")) == 3
+
+
 def test_frames_for_one_owner_are_not_limited(world: World) -> None:
     world.send(*[frame(NEAR, OWN)] * 5)
 

@@ -1058,7 +1058,8 @@ def test_floods_that_come_back_are_the_same_in_both(
     fast, plain = World(plan), World(plan)
     error_bytes: list[Counter[str]] = [Counter(), Counter()]
     for world in (fast, plain):
-        world.table.floods.breaks_loops = world.table.floods.device_returns = sure
+        world.table.floods.breaks_loops = sure
+        world.table.floods.device_returned = 1.0
     for number, (kind, items) in enumerate(script):
         push(fast, plain, kind, items, 1.0 + number / 2)
         assert_same(fast, plain, error_bytes)

@@ -453,7 +453,7 @@ def test_malformed_super_frames_are_dropped_and_counted_and_large_ones_are_cut(
 
 
 @needs_tun
-def test_an_interface_must_be_up_and_have_an_address_or_be_a_port_of_a_bridge() -> None:
+def test_an_interface_must_be_up_and_have_an_address_or_be_below_another_one() -> None:
     device = TapDevice(offload=False)
     name, bridge = device.name, f"b{device.name}"
 
@@ -470,6 +470,10 @@ def test_an_interface_must_be_up_and_have_an_address_or_be_a_port_of_a_bridge() 
         ip("addr", "add", "192.0.2.77/32", "dev", name)
         assert tap.missing_setup(name) == ""
         ip("addr", "flush", "dev", name)
+        ip("link", "add", "link", name, "name", f"m{name}", "type", "macvlan")
+        assert tap.missing_setup(name) == ""
+        ip("link", "del", f"m{name}")
+        assert tap.missing_setup(name) == "has no address"
         ip("link", "add", bridge, "type", "bridge")
         ip("link", "set", name, "master", bridge)
         assert tap.missing_setup(name) == ""

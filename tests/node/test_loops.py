@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytinc.node.loops import LOG_INTERVAL, MEMORY
+from pytinc.datapath.flood_history import MEMORY
+from pytinc.node.loops import LOG_INTERVAL
 
 if TYPE_CHECKING:
     from node.conftest import MakeStage, Scripted, Stage

@@ -40,7 +40,8 @@ def is_udp_port(text: str) -> bool:
         socket.getaddrinfo(None, text, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError):
         return False
-    return True
+    # The C library takes 65537 for 1.
+    return not text.isdecimal() or int(text) < 65536
 
 
 def _can_bind(port: int) -> bool:

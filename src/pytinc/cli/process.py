@@ -33,7 +33,8 @@ def start(session: Session, words: list[str]) -> int:
         net = f" for net `{session.netname}'" if session.netname else ""
         say(f"A tincd is already running{net} with pid {pid}.")
         return 0
-    if hint := session.missing_network():
+    # The daemon's own options may name another network.
+    if not words and (hint := session.missing_network()):
         raise click.ClickException(hint)
     command = [*daemon_command(session.program), *session.daemon_options, *words]
     try:

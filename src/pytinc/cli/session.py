@@ -122,8 +122,14 @@ class Session:
         return line.rstrip("\n") if line else None
 
     def missing_network(self) -> str:
-        """Return what to say if the network does not exist, with the networks there are; empty if it does."""
-        if self.given_confbase is not None or Path(self.tinc_conf).exists():
+        """Return what to say if the network does not exist, with the networks there are.
+
+        Empty if it exists, or if we may not look.
+        """
+        try:
+            if self.given_confbase is not None or Path(self.tinc_conf).exists():
+                return ""
+        except PermissionError:
             return ""
         confdir = self.paths.confdir
         names = ", ".join(sorted(path.parent.name for path in Path(confdir).glob("*/tinc.conf")))

@@ -255,7 +255,8 @@ def _change(session: Session, target: Target, edit: Callable[[str, Variable | st
 
 def _refuse(session: Session, complaint: str) -> None:
     if not session.force:
-        raise click.ClickException(f"{complaint} Use --force to use it anyway.")
+        stop = "" if complaint.endswith(("!", ".")) else "."
+        raise click.ClickException(f"{complaint}{stop} Use --force to use it anyway.")
     say(f"Warning: {complaint}")
 
 

@@ -2,9 +2,9 @@
 
 It begins before the sandbox and stays outside, without any key. It trusts the daemon until that has entered
 the sandbox (the first request), and in nothing after that: it runs only scripts that lie in the configuration
-directory, where the sandbox lets the daemon write none, and the proxy command that was set at the start; it
-gives them only variables that scripts know; it makes host files of new nodes and adds keys to others, reopens
-the log file, and removes pid file and socket.
+directory, where the sandbox lets the daemon write none (its log file there is no script), and the proxy
+command that was set at the start; it gives them only variables that scripts know; it makes host files of new
+nodes and adds keys to others, reopens the log file, and removes pid file and socket.
 
 `pytinc.daemon.helper` is the daemon's end. A request is one packet, a JSON object with ``do``; most have an
 answer. A process that is to run comes with a socket: its status goes back there, and the end of the socket
@@ -74,6 +74,8 @@ class HelperProcess:
         self._running: list[_Running] = []
         self._set_up: dict[str, Any] = {}
         self._tree = ConfigTree("")
+        self._log_path = ""
+        """Of the log file, links resolved, as this process sees it; empty without one."""
         self._number: object = None
         """That of the request that is being handled; its answer has it, too."""
 
@@ -149,6 +151,9 @@ class HelperProcess:
 
     def _on_set_up(self, request: Mapping[str, Any]) -> dict[str, object]:
         """Give up the same rights as the daemon, and take over what holds for all its life."""
+        log = os.path.realpath(request["log"]) if request["log"] else ""
+        if request["chroot"]:
+            log = log.removeprefix(os.path.realpath(request["confbase"]))
         try:
             if request["priority"] is not None:
                 set_priority(request["priority"])
@@ -156,6 +161,7 @@ class HelperProcess:
         except PytincError as error:
             return {"error": str(error)}
         self._set_up = dict(request)
+        self._log_path = log
         self._tree = ConfigTree("" if request["chroot"] else request["confbase"])
         self._files = RunFiles.of([(path, (device, inode)) for path, device, inode in request["run_files"]])
         return {}
@@ -225,7 +231,11 @@ class HelperProcess:
         parts = file.split("/")
         if _FILE.fullmatch(file) is None or {".", ".."} & set(parts) or parts[0] in _NOT_IN:
             raise PytincError(f"{file[:100]!r} is no name of a script")
-        return script_command(self._tree.path(file), self._set_up["interpreter"])
+        path = self._tree.path(file)
+        # The daemon writes the log file, and may change its mode; old ones have its name and more.
+        if self._log_path and os.path.realpath(path).startswith(self._log_path):
+            raise PytincError(f"{file[:100]!r} is no name of a script: it begins like that of the log file")
+        return script_command(path, self._set_up["interpreter"])
 
     def _unwanted(self, running: _Running) -> None:
         """The daemon does not want the process any more: a check or proxy ends, an event's script goes on."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -9,20 +10,22 @@ if TYPE_CHECKING:
 
 MAX_FRAMES: Final = 4096
 """Frames noted in a second; beyond that some are not recognised when they come back."""
+MEMORY: Final = 10.0
+"""Seconds: how long a loop is taken to exist after the last frame that came back."""
 
 
 class FloodHistory:
     """Frames that were flooded in the present second and the one before."""
 
-    __slots__ = ("_before", "_noted", "_second", "_told", "breaks_loops", "device_returns", "returned")
+    __slots__ = ("_before", "_noted", "_second", "_told", "breaks_loops", "device_returned", "returned")
 
     def __init__(self) -> None:
         self.returned = 0
         """How many frames have come back."""
         self.breaks_loops = False
         """The node is sure of a loop: what comes back is dropped."""
-        self.device_returns = False
-        """The device has given back what the mesh sent: if there is a loop, it passes here."""
+        self.device_returned = -math.inf
+        """When the device last gave back what the mesh had sent."""
         self._noted: dict[int, tuple[PeerSlot, float]] = {}
         """By the hash of each frame: the node that it came from first, and when."""
         self._before: dict[int, tuple[PeerSlot, float]] = {}
@@ -44,6 +47,10 @@ class FloodHistory:
             return None
         first, when = noted
         return first, now - when
+
+    def loop_passes_here(self, now: float) -> bool:
+        """Tell whether there is a loop that the own device is part of."""
+        return self.breaks_loops and now < self.device_returned + MEMORY
 
     def tells(self, peer: PeerSlot) -> bool:
         """Tell whether the node is to hear of frames that come back from a node: once a second."""

@@ -64,7 +64,8 @@ def look_for_loops(
             continue
         fresh += age >= ROUND_TRIP
         history.returned += 1
-        history.device_returns = history.device_returns or source.is_me
+        if source.is_me:
+            history.device_returned = now
         peer = source if first.is_me else first
         if history.tells(peer):
             out.upcalls.returned[peer] = mac

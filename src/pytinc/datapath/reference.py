@@ -381,7 +381,7 @@ class Reference:
     def _learn(self, mac: bytes, now: float, out: Output) -> None:
         """Note that the own node owns ``mac``. The own table is asked, not the owner ("MAC table")."""
         table, is_group = self._table, bool(mac[0] & 1)
-        has_loop = table.floods.breaks_loops and table.floods.device_returns
+        has_loop = table.floods.loop_passes_here(now)
         if mac in table.own_macs:
             table.own_macs[mac] = now
         elif not is_group and mac not in (_ZERO_MAC, GUARD_MAC) and not (has_loop and mac in table.macs):

@@ -77,10 +77,10 @@ class Switch:
                 if header[12:] == NO_TYPE:
                     drops.bad_record += len(group)  # a tinc peer would take it for a probe
                     continue
-            if is_flood:
+            if is_flood and group:
                 group = within_limit(table, source, kind_of(header), group, now, out)
-                if not group:
-                    continue
+            if not group:
+                continue
             for_device = group
             if guard is not None and header[12:] in _NEIGHBOUR_TYPES:
                 group, for_device = screen(table, source, group, now, out)
@@ -116,10 +116,10 @@ class Switch:
         table = self._table
         if mac in table.own_macs:
             table.own_macs[mac] = now
-        elif not is_group(mac) and mac not in _NOBODYS:
-            floods = table.floods
-            if not (floods.breaks_loops and floods.device_returns and mac in table.macs):
-                out.upcalls.learn[mac] = None
+        elif not (
+            is_group(mac) or mac in _NOBODYS or (mac in table.macs and table.floods.loop_passes_here(now))
+        ):
+            out.upcalls.learn[mac] = None
 
     def _pass_on(
         self, source: PeerSlot, frames: list[bytes], waiting: dict[PeerSlot, list[bytes]], now: float

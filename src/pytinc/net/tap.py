@@ -437,7 +437,8 @@ def read_hwaddr(name: str) -> bytes:
 def missing_setup(name: str) -> str:
     """Return what an interface lacks before it can be used: ``is down``, ``has no address`` or nothing.
 
-    A port of a bridge needs no address. IPv6 addresses of the link, which the kernel sets, do not count.
+    An interface below another one needs no address: a port of a bridge, or one with VLANs or a macvlan. IPv6
+    addresses of the link, which the kernel sets, do not count.
     """
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as anything:
         request = _IFREQ.pack(os.fsencode(name), 0, b"")
@@ -450,7 +451,7 @@ def missing_setup(name: str) -> str:
         with contextlib.suppress(OSError):
             fcntl.ioctl(anything, _SIOCGIFADDR, request)
             return ""
-    if Path(f"/sys/class/net/{name}/master").exists() or _has_ipv6_address(name):
+    if any(Path(f"/sys/class/net/{name}").glob("upper_*")) or _has_ipv6_address(name):
         return ""
     return "has no address"
 

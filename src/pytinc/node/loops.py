@@ -12,13 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from pytinc.datapath.flood_history import MEMORY
 from pytinc.datapath.peer_slot import PeerSlot
 from pytinc.node.core import Core
 
 SECONDS: Final = 3
-"""In so many seconds frames must have come back."""
-MEMORY: Final = 10.0
-"""Within this time; and it is how long the loop is taken to exist after the last one."""
+"""In so many seconds, within `MEMORY`, frames must have come back."""
 LOG_INTERVAL: Final = 60.0
 
 
@@ -76,4 +75,4 @@ class Loops:
         """Drop nothing any more once nothing has come back for a while."""
         if now >= self._over:
             self._over = math.inf
-            self._core.table.floods.breaks_loops = self._core.table.floods.device_returns = False
+            self._core.table.floods.breaks_loops = False
