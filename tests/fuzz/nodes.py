@@ -62,7 +62,7 @@ SETTINGS: Final[tuple[dict[str, object], ...]] = (
 LIMITS: Final = {
     graph: ("MAX_NODES", "MAX_EDGES"),
     switch: ("MAX_SUBNETS_PER_OWNER", "MAX_SUBNETS", "MAX_LEARNED"),
-    flood: ("MAX_ENTRIES", "MAX_DELETIONS"),
+    flood: ("MAX_ENTRIES",),
     corrections: ("MAX_THINGS",),
     core: ("MAX_COMPLAINTS",),
     vip_rights: ("MAX_UNLISTED",),

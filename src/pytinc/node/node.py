@@ -232,9 +232,7 @@ class Node:
         self._periodic = Periodic(
             core, lambda: PERIODIC_INTERVAL, (topology.check_contradictions, self.dialling.auto_connect)
         )
-        self._ageing = Periodic(
-            core, lambda: AGEING_INTERVAL, (self._age_seen, subnets.age)
-        )
+        self._ageing = Periodic(core, lambda: AGEING_INTERVAL, (self._age_seen, subnets.age))
         self._half_edge_check = Periodic(core, lambda: HALF_EDGE_INTERVAL, (self.half_edges.look,))
         self._key_expiry = Periodic(core, lambda: max(core.settings.key_expire, 1), (sessions.rekey_all,))
         self._timed: tuple[Timed, ...] = (
