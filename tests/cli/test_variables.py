@@ -72,6 +72,7 @@ def test_a_malformed_subnet_is_refused(run: Run, conf: Path) -> None:
     [
         ("Mode", "swtich", "Invalid routing mode!"),
         ("MaxTimeout", "0", "MaxTimeout cannot be smaller than 1!"),
+        ("Port", "none", "There is no UDP port none."),
         ("Compression", "13", "Bogus compression level 13: it is 0 (none) to 12."),
     ],
 )

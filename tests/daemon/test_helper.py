@@ -42,6 +42,9 @@ json.dump(out, sys.stdout)
 """
 
 
+IGNORE_CHILDREN = "signal.signal(signal.SIGCHLD, signal.SIG_IGN)"
+
+
 @pytest.fixture(params=["asyncio", "uvloop"])
 def uvloop(request: pytest.FixtureRequest) -> bool:
     if request.param == "uvloop":
@@ -158,6 +161,18 @@ def test_a_script_does_not_wait_for_a_file_that_a_thread_has_written(tmp_path: P
         "out.append([await running, await thread > 2])",
     )
     assert found == [[7, True]]
+
+
+def test_scripts_have_a_status_also_if_the_starter_has_ignored_the_end_of_children(
+    tmp_path: Path, uvloop: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script(tmp_path / "host-up", "exit 7")
+    monkeypatch.setattr(
+        sys.modules[__name__], "PROGRAM", PROGRAM.replace("helper =", f"{IGNORE_CHILDREN}\nhelper =")
+    )
+    assert said(
+        tmp_path, uvloop, "helper.set_up(**facts)", "out.append(await helper.run_script('host-up', {}))"
+    ) == [7]
 
 
 def test_a_late_answer_is_not_taken_for_another_one(tmp_path: Path, uvloop: bool) -> None:

@@ -216,6 +216,8 @@ def _live(channel: socket.socket) -> None:
         # It ends with the daemon, and not before. A handler, unlike SIG_IGN, does not stay for scripts.
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGALRM):
             signal.signal(number, _nothing)
+        # Whoever started the daemon may have ignored it, and then no script would have an exit status.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         # Not what belongs to the daemon: the log file, inherited sockets, the umbilical.
         os.closerange(3, channel.fileno())
         os.closerange(channel.fileno() + 1, _MAX_DESCRIPTORS)
