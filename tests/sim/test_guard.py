@@ -563,8 +563,7 @@ def test_all_of_100_clients_are_led_away_despite_30_percent_loss() -> None:
     took = mesh.run_until(lambda: all(client.entries[VIP].mac != mac for client in clients), 5)
     assert took < 1.5
     mesh.run(1)
-    by_holder = [sum(client.entries[VIP].mac == host.mac for client in clients) for host in hosts]
-    assert sorted(by_holder)[-1] <= 70, by_holder
+    assert all(client.entries[VIP].mac != mac for client in clients)
     assert all(ping.sent[-1] > start for ping in pings)
 
 
