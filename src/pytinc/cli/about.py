@@ -50,7 +50,7 @@ def help_text(program: str) -> str:
 def command_help(program: str, word: str) -> str:
     """Return the part of the help that is about one command, which is in the table."""
     command = COMMANDS[word.lower()]
-    # `list` and `config` are other names, which the help omits.
+    # The help omits `list`, another name of `dump`, and `config` and `connect`.
     same = [row for other in COMMANDS.values() if other.function == command.function for row in other.help]
     rows = command.help or tuple(same) or ((word.lower(), "See the man page."),)
     width = max(_COLUMN - 1, *(len(left) for left, _ in rows))

@@ -324,9 +324,9 @@ class Fsck:
         host = self._tree.read_host(name)
         pool = own_settings_pool(server, host.pool)
         settings, refused, warnings = checked_settings(pool, name)
+        addresses = {(entry.path, entry.line) for entry in server.all("VirtualIP")}
         for problem in refused:
-            is_of_address = "variable VirtualIP in" in str(problem)
-            code = "virtual-ip" if is_of_address else "refused-value"
+            code = "virtual-ip" if (problem.path, problem.line) in addresses else "refused-value"
             self._fail(code, f"ERROR: {problem}", problem.path, problem.line)
         for warning in warnings:
             self._find("ignored-value", f"WARNING: {warning}")

@@ -80,9 +80,10 @@ def _check_configuration(session: Session) -> None:
         session.client()
     except ControlError:
         return
+    tree = session.tree
     try:
-        session.tree.load_settings()
-        session.tree.private_key_text()
+        tree.load_settings()
+        tree.private_key_text()
     except ConfigError as error:
         raise click.ClickException(f"{error}\nThe daemon is not restarted, and runs on.") from error
 

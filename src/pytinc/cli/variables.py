@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import click
 
 from pytinc.cli.files import open_failure, read_text, write_text
-from pytinc.cli.port import is_udp_port
 from pytinc.cli.session import say
 from pytinc.config.edit import EditResult, add_value, delete_values, get_values, replace_values, set_value
 from pytinc.config.variables import Variable, lookup
@@ -292,8 +291,11 @@ def _check_value(session: Session, target: Target, variable: Variable) -> None:
         for problem in refused:
             if problem.line == entry.line:
                 _refuse(session, _without_place(str(problem)))
-    if variable.name == "Port" and not is_udp_port(target.value):
-        _refuse(session, f"There is no UDP port {target.value}")
+    if variable.name == "Port":
+        from pytinc.cli.port import is_udp_port
+
+        if not is_udp_port(target.value):
+            _refuse(session, f"There is no UDP port {target.value}")
     for warning in warnings:
         say(f"Warning: {_without_place(warning)}")
 

@@ -432,7 +432,6 @@ def build_settings(pool: Pool, name: str | None = None, previous: Settings | Non
     Wrong types and unknown variables end in ``warnings``; what tinc refuses to start with raises
     `ConfigError`. On a reload ``previous`` settings are given: then such values are reported in ``warnings``
     and the previous ones stay in force (docs/tinc-program.md, "Reload").
-
     """
     return _build(_Reader(pool, tolerant=previous is not None), pool, name, previous)
 
