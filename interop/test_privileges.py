@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
+import own_options
 from pytinc.lab.echo import answers
 from pytinc.lab.namespaces import run
 from pytinc.lab.network import Network
 from pytinc.lab.node import PATIENCE_S, Kind, Node, wait_until
-from root_directory import give_shell
 
 CASTS = ("P",)
 NOBODY = pwd.getpwnam("nobody")
@@ -25,24 +25,14 @@ NOBODY = pwd.getpwnam("nobody")
 
 @pytest.fixture(scope="module")
 def network(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Network:
-    network = new_network(("PingTimeout", "3"), ("MaxTimeout", "1"))
-    network.add("plain", cast[0], connect_to=["odd"])
-    odd = network.add("odd", cast[0])
-    odd.add_lines("hosts/odd", [("Port", "655")])
-    network.exchange_keys()
-    network["plain"].start()
-    return network
+    return own_options.build(new_network, cast[0], "odd", cast[0])
 
 
 @pytest.fixture
 def odd(network: Network) -> Iterator[Node]:
     """A node that each test starts with its own options; it is stopped after the test."""
-    node = network["odd"]
-    yield node
-    if node.running():
-        # It may end by itself in the meantime.
-        node.tinc("stop", check=False)
-        wait_until(lambda: not node.running(), PATIENCE_S, f"{node.name} is gone")
+    yield network["odd"]
+    own_options.stop(network["odd"])
 
 
 def status(node: Node) -> dict[str, str]:
@@ -99,7 +89,7 @@ def test_a_daemon_without_privileges_in_another_root_directory_goes_on_working(
 ) -> None:
     plain, root = network["plain"], odd.confbase
     mlock = ["--mlock"] if may_lift_the_limit() else []
-    give_shell(root)
+    own_options.give_shell(root)
     (root / "out").mkdir()
     os.chown(root / "out", NOBODY.pw_uid, NOBODY.pw_gid)
     script = root / "host-up"

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
+import own_options
 from pytinc.daemon import sandbox
 from pytinc.lab.echo import answers
 from pytinc.lab.network import Network
 from pytinc.lab.node import PATIENCE_S, Kind, Node, wait_until
-from root_directory import give_shell
 
 CASTS = ("CP",)
 NOBODY = pwd.getpwnam("nobody")
@@ -30,13 +30,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def network(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Network:
-    network = new_network(("PingTimeout", "3"), ("MaxTimeout", "1"))
-    network.add("plain", cast[0], connect_to=["boxed"])
-    boxed = network.add("boxed", Kind.PY)
-    boxed.add_lines("hosts/boxed", [("Port", "655")])
-    network.exchange_keys()
-    network["plain"].start()
-    return network
+    return own_options.build(new_network, cast[0], "boxed", Kind.PY)
 
 
 @pytest.fixture
@@ -44,9 +38,7 @@ def boxed(network: Network) -> Iterator[Node]:
     """A node that each test starts with its own options; it is stopped after the test."""
     node = network["boxed"]
     yield node
-    if node.running():
-        node.tinc("stop", check=False)
-        wait_until(lambda: not node.running(), PATIENCE_S, f"{node.name} is gone")
+    own_options.stop(node)
     log = node.log()
     node.log_path.unlink()
     # Nobody cannot read the directory of invitations, in the sandbox or outside of it.
@@ -119,7 +111,7 @@ def test_a_key_that_is_learned_gets_into_the_host_file(network: Network, boxed: 
 
 def test_a_node_without_privileges_in_another_root_directory(network: Network, boxed: Node) -> None:
     plain, root = network["plain"], boxed.confbase
-    give_shell(root)
+    own_options.give_shell(root)
     (root / "out").mkdir()
     os.chown(root / "out", NOBODY.pw_uid, NOBODY.pw_gid)
     script(boxed, "host-up", Path("/out/up"))
