@@ -303,16 +303,17 @@ def test_neither_an_address_on_lo_with_arp_ignore_nor_proxy_arp_is_taken_for_sha
 def virtual_router(node: Node) -> Iterator[None]:
     """Give a node's host an address with a MAC address of its own, and have it announced, as VRRP does."""
     host = node.host
-    host.run("ip", "link", "add", "vrrp", "link", node.interface, "address", VIRTUAL_MAC, "type", "macvlan",
-             "mode", "bridge")  # fmt: skip
-    try:
-        with sysctls(host, {"ipv4/conf/all/arp_ignore": 1}):
+    # As keepalived sets them, for as long as the address is there: only its own MAC address answers for it.
+    with sysctls(host, {"ipv4/conf/all/arp_ignore": 1, "ipv4/conf/all/arp_announce": 2}):
+        host.run("ip", "link", "add", "vrrp", "link", node.interface, "address", VIRTUAL_MAC,
+                 "type", "macvlan", "mode", "bridge")  # fmt: skip
+        try:
             host.run("sysctl", "-qw", "net.ipv4.conf.vrrp.arp_notify=1")
             host.run("ip", "address", "add", f"{MOVING}/24", "dev", "vrrp")
             host.run("ip", "link", "set", "vrrp", "up")
             yield
-    finally:
-        host.run("ip", "link", "del", "vrrp")
+        finally:
+            host.run("ip", "link", "del", "vrrp")
 
 
 def test_a_mac_address_that_moves_with_its_address_is_left_alone(network: Network) -> None:

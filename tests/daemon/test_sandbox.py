@@ -149,6 +149,14 @@ def test_a_thread_that_is_older_is_reported(tmp_path: Path) -> None:
 
 
 @needs_landlock
+def test_a_thread_that_is_about_to_end_is_waited_for(tmp_path: Path) -> None:
+    # The kernel may still list a thread that Python has joined already.
+    before = "threading.Timer(0.2, int).start()"
+    action = "assert len(said) == 1 and said[0].startswith('Entered the sandbox'), said"
+    assert outcomes(tmp_path, action, before=before) == {action: "done"}
+
+
+@needs_landlock
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_root_keeps_only_the_rights_of_a_network_daemon(tmp_path: Path) -> None:
     expected = {

@@ -11,6 +11,7 @@ import importlib
 import os
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +29,8 @@ _CHANGE: Final = (
 _SYSTEM: Final = ("/etc", "/usr", "/lib", "/lib64", "/sys/devices/system/cpu", "/dev/urandom")
 """Programs and libraries, and the settings of name services and the time zone: read only."""
 _RESOLVER: Final = "/etc/resolv.conf"
+_THREADS_END_S: Final = 1.0
+"""How long the kernel may take to end threads that Python is done with."""
 _THREADS_OF_NUMPY: Final = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -41,8 +44,7 @@ def enter(level: str, confbase: str, log: LogFunction) -> None:
 
     ``confbase`` is the configuration directory as this process sees it: empty in another root directory.
     """
-    older = _threads() - 1
-    if older:
+    if older := _other_threads():
         log(0, "warning", f"Sandbox = {level}: {older} threads are older than it and not restricted")
     try:
         keep_capabilities()
@@ -70,8 +72,19 @@ def _python() -> set[str]:
     return {sys.prefix, sys.base_prefix, sys.exec_prefix, str(Path(pytinc.__file__).parents[1]), *sites}
 
 
+def _other_threads() -> int:
+    """Return how many threads there are beside this one, those of libraries included.
+
+    A thread that Python has joined is there a little longer for the kernel, and longest on a busy machine: so
+    this waits for it, up to a second.
+    """
+    deadline = time.monotonic() + _THREADS_END_S
+    while (others := _threads() - 1) and time.monotonic() < deadline:
+        time.sleep(0.001)
+    return others
+
+
 def _threads() -> int:
-    """Return how many threads this process has, those of libraries included."""
     try:
         return len(os.listdir("/proc/self/task"))  # noqa: PTH208 - only their number counts
     except OSError:  # no /proc, as in another root directory
