@@ -121,6 +121,7 @@ class Shell:
             on_run=self._datagram_run,
             log=log,
             offload=node.settings.offload,
+            clock=clock,
         )
         self._own_addresses = OwnAddresses(
             loop, watched=node.known_addresses, on_change=self._address_changed, log=log
@@ -216,11 +217,12 @@ class Shell:
         output = self.node.output
         if output.frames:
             self._device.write_batch(output.frames)
-        for path, datagrams in output.datagrams:
-            refused = self._udp.send_batch(path.socket, path.address, datagrams)
-            if refused is not None:
-                self._note_too_big(path.relay.name, refused)
-        self.node.table.segments = self._udp.segments
+        if output.datagrams:
+            for path, datagrams in output.datagrams:
+                refused = self._udp.send_batch(path.socket, path.address, datagrams)
+                if refused is not None:
+                    self._note_too_big(path.relay.name, refused)
+            self.node.table.segments = self._udp.segments
         output.clear()
 
     # -- events of the network --

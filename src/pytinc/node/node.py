@@ -467,7 +467,7 @@ class Node:
         self, datagrams: Sequence[bytes], addresses: Sequence[SockAddr], socket: int, now: float
     ) -> bool:
         """UDP datagrams were read from the socket with index ``socket``; return as for `frames`."""
-        self.inbound.datagrams(datagrams, addresses, socket, now, self.output)
+        self._datapath.datagrams(datagrams, addresses, socket, now, self.output)
         return self._settle_packets(now)
 
     def datagram_run(self, run: DatagramRun, address: SockAddr, socket: int, now: float) -> bool:
