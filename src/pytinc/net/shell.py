@@ -102,6 +102,7 @@ class Shell:
         clock: Callable[[], float] = uptime,
     ) -> None:
         self.node = node
+        self._output = node.output
         self._files = files
         self._writer = FileWriter(loop, log)
         self._loop = loop
@@ -202,9 +203,7 @@ class Shell:
     def settle(self) -> None:
         """Perform the node's actions, then arm its next deadline."""
         node = self.node
-        output = node.output
-        if output.frames or output.datagrams:
-            self._send_output()
+        self._send_output()
         for action in node.take_actions():
             self._perform[type(action)](action)
         if node.capture:
@@ -214,7 +213,7 @@ class Shell:
             self._deadline.arm(node.next_deadline())
 
     def _send_output(self) -> None:
-        output = self.node.output
+        output = self._output
         if output.frames:
             self._device.write_batch(output.frames)
         if output.datagrams:
