@@ -391,7 +391,16 @@ class Service:
         self._shell.meta.start_proxy = self._helper.start_proxy
         self._scripts.helper = self._helper
         self._log.open_files_with(self._helper.open_log)
+        self._helper.watch(asyncio.get_running_loop(), self._helper_ended)
         self._is_confined = True
+
+    def _helper_ended(self, why: str) -> None:
+        self._log(
+            0,
+            "error",
+            f"The helper process of the sandbox has ended ({why}): until a restart no script runs, and no "
+            "host file is written",
+        )
 
     def _remove_run_files(self) -> None:
         if self._is_confined and self._helper is not None:
