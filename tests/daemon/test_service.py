@@ -385,8 +385,15 @@ def test_without_a_private_key_the_daemon_says_how_to_make_one(network: Network)
     assert f"Error reading Ed25519 private key file `{key}'" in said
     assert "generate-ed25519-keys" in said
     assert "No private keys available, cannot start tinc!" in said
+    assert "Restore the file from a backup" in said
     key.unlink()
-    assert "No private keys available, cannot start tinc!" in network.fail()[1]
+    said = network.fail()[1]
+    assert "No private keys available, cannot start tinc!" in said
+    assert "Create an Ed25519 key pair" in said
+    key.mkdir()
+    said = network.fail()[1]
+    assert "generate-ed25519-keys" not in said
+    assert "must be able to read the file" in said
 
 
 def test_a_private_key_that_others_can_read_is_complained_about(network: Network) -> None:
