@@ -203,6 +203,13 @@ COMMANDS: Final[dict[str, Command]] = {
     "fsck": Command(
         "fsck.fsck", 0, 0, (("fsck", "Check the configuration files for problems."),), Json.ANYWHERE
     ),
+    "doctor": Command(
+        "doctor.doctor",
+        0,
+        0,
+        (("doctor", "Check what keeps this node from working, and say what to do."),),
+        Json.ANYWHERE,
+    ),
     "edit": Command("edit.edit", 1, 1, (("edit FILE", "Edit a configuration file or script."),)),
     "sign": Command("signing.sign", 0, 1, (("sign [FILE]", "Generate a signed version of a file."),)),
     "verify": Command(
