@@ -103,8 +103,8 @@ COMMAND_TEXTS = {
     "network": "In the shell, the commands that follow use NETNAME.",
     "fsck": "Problems are reported on standard error. With --force, or if you answer yes, fsck repairs what "
     "it can.",
-    "doctor": "Each check has a line: ok, warning or problem, what was found, and what to do. The status is 1 "
-    "if there is a problem. fsck looks at the files alone.",
+    "doctor": "Each check has a line: ok, warning or problem, what was found, and what to do. The status is "
+    "1 if there is a problem. fsck looks at the files alone.",
     "edit": "Open tinc.conf, a script such as tinc-up, or the host file of that name in $VISUAL, $EDITOR or "
     "vi(1), and tell the daemon to reload.",
     "sign": "Print the file, or standard input, with a signature of this node in front.",
