@@ -103,6 +103,8 @@ COMMAND_TEXTS = {
     "network": "In the shell, the commands that follow use NETNAME.",
     "fsck": "Problems are reported on standard error. With --force, or if you answer yes, fsck repairs what "
     "it can.",
+    "doctor": "Each check has a line: ok, warning or problem, what was found, and what to do. The status is "
+    "1 if there is a problem. fsck looks at the files alone.",
     "edit": "Open tinc.conf, a script such as tinc-up, or the host file of that name in $VISUAL, $EDITOR or "
     "vi(1), and tell the daemon to reload.",
     "sign": "Print the file, or standard input, with a signature of this node in front.",
@@ -289,8 +291,8 @@ def _pytinc() -> str:
         "OUTPUT",
         "The lists of dump and info have exactly tinc's form when standard output is not a terminal, with "
         "--batch, or with PYTINC_PLAIN=1.",
-        "The commands dump (except graphs), info, get, vip, network and fsck take the word --json: get "
-        "directly after its name, the others anywhere after it. Then they print one JSON document. "
+        "The commands dump (except graphs), info, get, vip, network, fsck and doctor take the word --json: "
+        "get directly after its name, the others anywhere after it. Then they print one JSON document. "
         "docs/json.md of the source lists its fields; none will be renamed.",
     )
     lines += [

@@ -232,5 +232,6 @@ class Dialling:
             has_entry=peer.name in self._entries,
             reachable=peer.reachable,
             has_address=peer.has_address,
+            is_known=self._core.hosts.host_mtime(peer.name) is not None,
             edges=len(self._topology.graph.edges_from(peer.name)),
         )
