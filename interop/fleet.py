@@ -7,6 +7,7 @@ the files of this machine and runs Ansible. Used by ``interop/test_ansible.py``.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -15,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from howto.images import CACHE, REPOSITORY, base_system, dependencies, tinc_package
+from howto.images import REPOSITORY, base_system, dependencies, tinc_package
 from pytinc.lab.namespaces import Completed, Host, Lab, LabError, run
 from pytinc.lab.node import PATIENCE_S, wait_until
 
@@ -73,6 +74,10 @@ class Fleet:
         self.directory = lab.directory / "fleet"
         self.keys = self.directory / "keys"
         self.hosts: dict[str, Host] = {}
+        self.addresses: dict[str, str] = {}
+        self.wheels = ""
+        self.printed: list[str] = []
+        """What all plays have printed."""
         self.base = self.directory / "base"
         self.base.mkdir(parents=True)
         packages = (*PACKAGES, *dependencies(tinc_package()))
@@ -101,15 +106,15 @@ class Fleet:
             f"control_path_dir = {self.directory}/cp\n"
             "pipelining = true\n"
         )
-        self.ansible(
-            "ansible-galaxy", "collection", "install", "--offline", "-p", "collections",
-            str(REPOSITORY / "ansible"),
-        )  # fmt: skip
-        shutil.copy(REPOSITORY / "ansible/playbooks/adhoc.yaml", self.directory)
+        collection = shlex.quote(str(REPOSITORY / "ansible"))
+        self.ansible(f"ansible-galaxy collection install --offline -p collections {collection}")
+        for name in ("adhoc.yaml", "adhoc.sh"):
+            shutil.copy(REPOSITORY / "ansible/playbooks" / name, self.directory)
 
     def add(self, name: str, address: str) -> Host:
         """Start a host and its sshd at this address."""
         host = self.hosts[name] = self.lab.host(name)
+        self.addresses[name] = address
         host.run("ip", "address", "add", f"{address}/24", "dev", "eth0")
         work = self.directory / name
         work.mkdir()
@@ -123,39 +128,42 @@ class Fleet:
                 "env", "-i", *environment, "unshare", "--mount", "--pid", "--fork", "--kill-child",
                 "--uts", "sh", "-c", START, output=log,
             )  # fmt: skip
-        wait_until(lambda: self.ssh(address, "true").returncode == 0, PATIENCE_S, f"sshd of {name}")
+        wait_until(lambda: self.ssh(name, "true").returncode == 0, PATIENCE_S, f"sshd of {name}")
         return host
 
-    def ssh(self, address: str, command: str) -> Completed:
+    def ssh(self, name: str, command: str) -> Completed:
         """Run a command line on a host as Ansible would, from the controller."""
         return self.controller.run(
             "ssh", "-F", "none", "-i", str(self.keys / "fleet_key"), "-o", "StrictHostKeyChecking=no",
-            "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", f"root@{address}", command,
+            "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", f"root@{self.addresses[name]}",
+            command,
             check=False,
         )  # fmt: skip
 
-    def ansible(self, program: str, *words: str, check: bool = True) -> Completed:
-        """Run a program of Ansible at the controller, in the directory of ``adhoc.yaml``."""
-        programs = Path(sys.executable).parent
-        command = shlex.join((str(programs / program), *words))
+    def ansible(self, command: str, *, check: bool = True) -> Completed:
+        """Run a shell command at the controller, in the directory of ``adhoc.yaml`` and ``hosts.yaml``."""
         environment = (
-            f"HOME={self.directory}", f"PATH={programs}:{os.environ['PATH']}", "LC_ALL=C.UTF-8",
-            "ANSIBLE_NOCOLOR=1",
+            f"HOME={self.directory}", f"PATH={Path(sys.executable).parent}:{os.environ['PATH']}",
+            "LC_ALL=C.UTF-8", "ANSIBLE_NOCOLOR=1",
         )  # fmt: skip
         return self.controller.run(
-            "env", "-i", *environment, "sh", "-c", f"cd {shlex.quote(str(self.directory))} && exec {command}",
+            "env", "-i", *environment, "sh", "-c", f"cd {shlex.quote(str(self.directory))} && {command}",
             check=check, timeout=PLAY_LIMIT_S,
         )  # fmt: skip
 
-    def adhoc(self, task: str, *words: str, check: bool = True) -> Play:
-        """Type a line of the how-to: ``adhoc TASK WORDS``."""
-        done = self.ansible(
-            "ansible-playbook", str(self.directory / "adhoc.yaml"), "-e", f"task={task}", "-i", "hosts.yaml",
-            *words, check=False,
-        )  # fmt: skip
-        if check and done.returncode != 0:
-            raise LabError(f"adhoc {task} {' '.join(words)}:\n{done.stdout}{done.stderr}")
-        return Play(done)
+    def adhoc(self, words: str, *, check: bool = True) -> Play:
+        """Type a line of the how-to, without the word ``adhoc``. With ``check``, failures raise LabError."""
+        play = Play(self.ansible(f". ./adhoc.sh && adhoc {words}", check=False))
+        self.printed.append(play.output)
+        if check and play.status != 0:
+            raise LabError(f"adhoc {words}:\n{play.output}")
+        return play
+
+    def set_variables(self, **variables: object) -> None:
+        """Write these variables for all hosts, beside the playbook; JSON is YAML."""
+        directory = self.directory / "group_vars"
+        directory.mkdir(exist_ok=True)
+        (directory / "all.yml").write_text(json.dumps(variables))
 
     def wheelhouse(self, name: str, version: str | None = None) -> Path:
         """Make a directory of wheels of pytinc, which says that it is of this version, and of its needs."""
@@ -166,8 +174,8 @@ class Fleet:
             module = source / "src/pytinc/__init__.py"
             module.write_text(re.sub(r'__version__ = ".*"', f'__version__ = "{version}"', module.read_text()))
         run(
-            sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", str(directory), f"{source}[manage]",
-            timeout=300,
+            sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", str(directory),
+            f"{source}[manage]", timeout=300,
         )  # fmt: skip
         return directory
 
@@ -187,6 +195,3 @@ class Play:
     def changed(self) -> int:
         """How many tasks changed something, on all hosts."""
         return sum(counts["changed"] for counts in self.recap.values())
-
-
-__all__ = ["CACHE", "Fleet", "Play", "missing"]

@@ -1,27 +1,24 @@
 """Filters of the role: where a host stands in its network, and files of tinc with other values.
 
 They run on the controller and change nothing. Ansible reads them as ``pytinc.tinc.network`` and
-``pytinc.tinc.with_variables``.
+``pytinc.tinc.with_variables``. A ValueError becomes an error of the task.
 """
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import re
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, Final
-
-try:
-    from ansible.errors import AnsibleFilterError
-except ImportError:  # the tests of the filters need no Ansible
-    AnsibleFilterError = ValueError
 
 _LINE: Final = re.compile(r"\s*(\w+)")
 HostVariables = Mapping[str, Mapping[str, Any]]
 
 
 def node_name(variables: Mapping[str, Any], host: str) -> str:
-    """Return the name of a host's node: ``tinc_name``, or the host's name with ``_`` for what tinc refuses."""
+    """Return the name of a host's node: ``tinc_name``, or the host's with ``_`` for what tinc refuses."""
     return str(variables.get("tinc_name") or re.sub(r"\W", "_", host, flags=re.ASCII))
 
 
@@ -33,7 +30,7 @@ def network(hostvars: HostVariables, host: str) -> dict[str, Any]:
 
     The result has ``netname``; ``name`` of the node; ``master``, the host of the entry node, and
     ``master_name``; ``is_master``; ``hosts`` of the network, sorted; ``subnet``, or an empty string;
-    ``shared``: another host has the same ``tinc_address``. Raises AnsibleFilterError if the inventory does
+    ``shared``: another host has the same ``tinc_address``. Raises ValueError if the inventory does
     not tell the network or its entry node.
     """
     masters = {
@@ -44,21 +41,21 @@ def network(hostvars: HostVariables, host: str) -> dict[str, Any]:
     netnames = {other: _netname(hostvars[other], other, masters) for other in hostvars}
     netname = netnames[host]
     if netname is None:
-        raise AnsibleFilterError(
+        raise ValueError(
             f"{host}: set tinc_netname, the name of its network (the inventory has "
             f"{', '.join(sorted(masters)) or 'none'})"
         )
     hosts = sorted(other for other, its in netnames.items() if its == netname)
     wanted = str(hostvars[host].get("tinc_master") or masters.get(netname, netname))
-    master = next(
-        (other for other in hosts if wanted in (other, node_name(hostvars[other], other))), None
-    )
+    master = next((other for other in hosts if wanted in (other, node_name(hostvars[other], other))), None)
     if master is None:
-        raise AnsibleFilterError(
+        raise ValueError(
             f"{host}: no host of the network {netname} is called {wanted}; set tinc_master to its entry node"
         )
     address = hostvars[host].get("tinc_address")
-    subnets = [str(hostvars[other]["tinc_subnet"]) for other in (host, *hosts) if hostvars[other].get("tinc_subnet")]
+    subnets = [
+        str(hostvars[other]["tinc_subnet"]) for other in (host, *hosts) if hostvars[other].get("tinc_subnet")
+    ]
     return {
         "netname": netname,
         "name": node_name(hostvars[host], host),
@@ -67,7 +64,8 @@ def network(hostvars: HostVariables, host: str) -> dict[str, Any]:
         "is_master": host == master,
         "hosts": hosts,
         "subnet": subnets[0] if subnets else "",
-        "shared": bool(address) and sum(hostvars[other].get("tinc_address") == address for other in hosts) > 1,
+        "shared": bool(address)
+        and sum(hostvars[other].get("tinc_address") == address for other in hosts) > 1,
     }
 
 
@@ -95,7 +93,7 @@ def interface_addresses(place: Mapping[str, Any], address: str, own: Iterable[st
             interface = ipaddress.ip_interface(text)
             subnet = ipaddress.ip_network(place["subnet"], strict=False) if place["subnet"] else None
         except ValueError as error:
-            raise AnsibleFilterError(f"tinc_address, tinc_addresses, tinc_subnet: {error}") from error
+            raise ValueError(f"tinc_address, tinc_addresses, tinc_subnet: {error}") from error
         if "/" not in text and subnet is not None and interface.ip in subnet and not (shared and own):
             text = f"{text}/{subnet.prefixlen}"
         elif "/" not in text:
@@ -115,7 +113,7 @@ def with_variables(text: str, wanted: Iterable[Mapping[str, Any]]) -> str:
     for item in wanted:
         name, value = str(item["name"]), item["value"]
         if not _LINE.fullmatch(name):
-            raise AnsibleFilterError(f"{name!r} is not a name of a variable")
+            raise ValueError(f"{name!r} is not a name of a variable")
         parts = value if isinstance(value, list | tuple) else [value]
         values.setdefault(name.lower(), (name, []))[1].extend(map(_text, parts))
     before: list[str] = []
@@ -145,8 +143,17 @@ def _text(value: object) -> str:
     """Return a value as it stands in the file; YAML makes booleans of yes and no."""
     text = {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
     if "\n" in text:
-        raise AnsibleFilterError("a value has one line")
+        raise ValueError("a value has one line")
     return text
+
+
+def listing(directory: str) -> str:
+    """Return a line with the digest and the name of each file of a directory on the controller."""
+    try:
+        files = sorted(path for path in Path(directory).iterdir() if path.is_file())
+        return "".join(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files)
+    except OSError as error:
+        raise ValueError(f"{directory}: {error.strerror}") from error
 
 
 class FilterModule:
@@ -158,4 +165,5 @@ class FilterModule:
             "network": network,
             "interface_addresses": interface_addresses,
             "with_variables": with_variables,
+            "listing": listing,
         }
