@@ -48,6 +48,7 @@ for device in $DEVICES; do
     : >"dev/$device"
     mount --bind "/dev/$device" "dev/$device"
 done
+echo 127.0.0.1 localhost >etc/hosts
 ln -s /proc/self/fd dev/fd
 ln -s /proc/self/fd/0 dev/stdin
 cp "$KEYS"/sshd_config "$KEYS"/fleet_key.pub "$KEYS"/fleet_host_key etc/ssh/
