@@ -18,7 +18,7 @@ ARGS ?=
 export PYTINC_TEST_REPORT := $(CURDIR)/.pytest_cache/skipped.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint types unit coverage interop measuring waiting control howto containers bench fuzz fuzz-c report clean
+.PHONY: help venv demo test lint types unit coverage interop measuring waiting control ansible howto containers bench fuzz fuzz-c report clean
 
 help:
 	@echo "make demo     a network of five nodes on this machine, shown live (ARGS=--keep leaves it up)"
@@ -26,6 +26,7 @@ help:
 	@echo "make lint     ruff and mypy          make unit     unit and simulation tests, coverage first"
 	@echo "make coverage every line and branch of wire, crypto and protocol is reached by their tests"
 	@echo "make interop  against the real tincd make control  the same with C nodes only (checks the lab itself)"
+	@echo "make ansible  the Ansible collection typed at hosts with sshd, and its lint"
 	@echo "make howto    the how-to typed into hosts, C and pytinc in every role (ARGS=\"--backend docker\")"
 	@echo "make bench    the benchmarks, other VPNs beside (ARGS=--quick; docs/performance.md)"
 	@echo "make fuzz     inputs guided by coverage for all that reads bytes from outside (docs/fuzzing.md)"
@@ -91,6 +92,15 @@ waiting: $(STAMP) containers
 control: $(STAMP)
 	@sh interop/setup.sh test
 	$(PY) -m pytinc.lab $(PY) -m pytest interop --control
+
+# The Ansible collection, over sshd, on hosts with a Debian each: minutes, so it is no part of `make test`.
+ansible: $(STAMP)
+	@sh interop/setup.sh test
+	@sh interop/setup.sh fleet
+	@$(PY) -c 'import ansible, ansiblelint' 2>/dev/null \
+	    || $(PY) -m pip install --quiet --disable-pip-version-check --group ansible
+	cd ansible && $(abspath $(VENV))/bin/yamllint --strict . && $(abspath $(VENV))/bin/ansible-lint --offline
+	PYTINC_INTEROP_ANSIBLE=1 $(PY) -m pytinc.lab $(PY) -m pytest interop/test_ansible.py
 
 howto: $(STAMP) containers
 	@sh interop/setup.sh test
