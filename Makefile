@@ -14,6 +14,9 @@ LABS ?= 4
 MEASURING := interop/test_rekey.py interop/test_throughput.py
 # What the demo is started with: make demo ARGS="--keep"
 ARGS ?=
+# Hundreds of short-lived programs are started here: without compiled modules on disk, each would compile all of them,
+# which is two fifths of a daemon's start.
+unexport PYTHONDONTWRITEBYTECODE
 # The two pytest runs leave their lists of skipped tests here; printed at the end.
 export PYTINC_TEST_REPORT := $(CURDIR)/.pytest_cache/skipped.txt
 

@@ -195,7 +195,7 @@ class Dialling:
 
     def next_deadline(self) -> float:
         """Return when the next entry wants to be tried again."""
-        return min((entry.retry_at for entry in self._entries.values()), default=math.inf)
+        return min([entry.retry_at for entry in self._entries.values()], default=math.inf)
 
     def tick(self, now: float) -> None:
         """Try the entries whose wait is over."""

@@ -250,6 +250,8 @@ class Node:
             self._storms,
             self._loops,
         )
+        # Asked after every event, as are those of the parts.
+        self._deadlines = (topology.next_deadline, *(part.next_deadline for part in self._timed))
         core.changes.tell = self._tell
         self._apply_settings()
 
@@ -491,7 +493,7 @@ class Node:
 
     def next_deadline(self) -> float:
         """Return when `tick` wants to be called."""
-        return min(self.topology.next_deadline(), *(part.next_deadline() for part in self._timed))
+        return min([next_deadline() for next_deadline in self._deadlines])
 
     @property
     def capture(self) -> list[bytes] | None:
