@@ -21,7 +21,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export PYTINC_TEST_REPORT := $(CURDIR)/.pytest_cache/skipped.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint types unit coverage interop measuring waiting control ansible howto containers bench fuzz fuzz-c report clean
+.PHONY: help venv demo test lint types unit coverage interop measuring waiting control ansible howto containers bench fuzz fuzz-c dist report clean
 
 help:
 	@echo "make demo     a network of five nodes on this machine, shown live (ARGS=--keep leaves it up)"
@@ -34,6 +34,7 @@ help:
 	@echo "make bench    the benchmarks, other VPNs beside (ARGS=--quick; docs/performance.md)"
 	@echo "make fuzz     inputs guided by coverage for all that reads bytes from outside (docs/fuzzing.md)"
 	@echo "make fuzz-c   the same hostile bytes to tincd and pytincd, and the answers compared"
+	@echo "make dist     the wheel and the source distribution in dist/, checked"
 	@echo "make venv     the virtual environment in $(VENV)"
 
 venv: $(STAMP)
@@ -133,6 +134,14 @@ fuzz: $(STAMP)
 fuzz-c: $(STAMP)
 	@sh interop/setup.sh test
 	@PYTHONPATH=tests $(PY) -m pytinc.lab $(abspath $(PY)) interop/fuzz_stand.py $(ARGS)
+
+dist: $(STAMP)
+	@$(PY) -c 'import build, check_wheel_contents, twine' 2>/dev/null \
+	    || $(PY) -m pip install --quiet --disable-pip-version-check --group dist
+	@rm -rf dist
+	$(PY) -m build
+	$(VENV)/bin/twine check --strict dist/*
+	$(VENV)/bin/check-wheel-contents dist/*.whl
 
 report:
 	@cat interop/results/*.md 2>/dev/null || true

@@ -31,7 +31,7 @@ from pytinc.wire.virtual_ip import (
 )
 
 ROOT = Path(__file__).resolve().parent.parent
-DATE = "2026-11-23"
+BEFORE_THE_FIRST_RELEASE = "2026-11-23"
 NOTE = "Made by tools/generate.py of pytinc: do not edit."
 
 GLOBAL_OPTIONS = {
@@ -222,7 +222,7 @@ def _head(name: str, section: int, description: str, synopsis: list[str]) -> lis
     manual = "File formats" if section == 5 else "System administration"
     return [
         f'.\\" {NOTE}',
-        f'.TH {name.upper()} {section} {DATE} pytinc "{manual}"',
+        f'.TH {name.upper()} {section} {date_of_release()} pytinc "{manual}"',
         ".SH NAME",
         f"{_roff(name)} \\- {_roff(description)}",
         *([".SH SYNOPSIS", *synopsis] if synopsis else []),
@@ -488,6 +488,13 @@ def _variable(variable: Variable, remark: str) -> list[str]:
         if part
     )
     return _item(tag, text, remark)
+
+
+def date_of_release() -> str:
+    """Return the date of the newest release in CHANGELOG.md, whose title is ``## VERSION - DATE``."""
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    match = re.search(r"^## \S+ - (\d{4}-\d\d-\d\d)$", text, re.MULTILINE)
+    return match[1] if match else BEFORE_THE_FIRST_RELEASE
 
 
 def compatibility_remarks() -> dict[str, str]:

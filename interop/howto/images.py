@@ -60,7 +60,7 @@ class Images:
             wheels = Path(context) / "wheels"
             run(
                 sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", str(wheels),
-                f"{REPOSITORY}[fast,checks,manage]", *_build_requirements(), timeout=300,
+                f"{REPOSITORY}[all]", *_build_requirements(), timeout=300,
             )  # fmt: skip
             # The build makes pytinc itself from the sources.
             for wheel in wheels.glob(_WHEEL_OF_PYTINC):
