@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from pytinc.net.batch import YIELD_AFTER, end_of_batch, write_each
+from pytinc.net.batch import LONE_READS, YIELD_AFTER, Pace, end_of_batch, write_each
 
 
 def test_all_frames_are_written_despite_failures_and_the_first_error_is_raised() -> None:
@@ -51,3 +51,27 @@ def test_a_read_error_is_raised_only_if_the_batch_is_empty_and_blocking_is_no_er
     end_of_batch(broken, [b"frame"])
     with pytest.raises(OSError, match="gone"):
         end_of_batch(broken, [])
+
+
+def reads(waiting: int, arriving: int) -> list[int]:
+    """Return what each of 20 reads gives if so many packets wait first, and arrive between two reads."""
+    pace, taken = Pace(), []
+    for _ in range(20):
+        taken.append(min(pace.limit(64), waiting))
+        pace.note(taken[-1])
+        waiting += arriving - taken[-1]
+    return taken
+
+
+def test_lone_packets_are_read_alone_but_for_a_look_now_and_then() -> None:
+    pace = Pace()
+    limits = []
+    for _ in range(2 * LONE_READS + 3):
+        limits.append(pace.limit(64))
+        pace.note(1)
+    assert limits == [64, *[1] * LONE_READS, 64, *[1] * LONE_READS, 64]
+
+
+def test_while_more_waits_batch_follows_batch() -> None:
+    assert reads(waiting=1, arriving=64)[-5:] == [64] * 5
+    assert reads(waiting=1, arriving=5)[-5:] == [5] * 5

@@ -43,6 +43,12 @@ def read(device: VdeDevice, count: int, seconds: float = 5.0) -> list[bytes]:
     return frames
 
 
+def listens(path: Path) -> bool:
+    """The file of a socket is there before anybody listens."""
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(path)) == 0
+
+
 @pytest.fixture
 def switch(tmp_path: Path) -> Iterator[str]:
     path = tmp_path / "switch"
@@ -50,7 +56,7 @@ def switch(tmp_path: Path) -> Iterator[str]:
         ["vde_switch", "-s", str(path)], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
     )
     deadline = time.monotonic() + 60
-    while not (path / "ctl").exists() and time.monotonic() < deadline:
+    while not listens(path / "ctl") and time.monotonic() < deadline:
         time.sleep(0.02)
     yield str(path)
     process.kill()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -13,8 +12,8 @@ if TYPE_CHECKING:
 
 Write = TypeVar("Write")
 
-LONE_S: Final = 0.0001
-"""A packet that is ready this many seconds after the last one is read alone."""
+LONE_READS: Final = 8
+"""Packets that are read alone after one that was alone in its batch."""
 YIELD_AFTER: Final = 32
 """Yield the CPU after this many writes: on few cores the packets' reader must run, or its queue overflows
 (docs/performance.md)."""
@@ -24,20 +23,26 @@ class Pace:
     """Decides how much is read when a descriptor is ready: one packet, or a batch.
 
     To read a batch ends with a read that finds nothing more, and whoever waits for the answer to a lone
-    packet waits for that, too. If more is there after all, the descriptor is ready again at once, which shows
-    that there is a batch to read.
+    packet waits for that, too. So a batch that was only one packet is followed by some reads of one packet
+    each, and then by a batch again. While more is there, batch follows batch, however long their handling
+    takes.
     """
 
-    __slots__ = ("_clock", "_last")
+    __slots__ = ("_lone",)
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._last = math.inf  # the first read takes a batch
+    def __init__(self) -> None:
+        self._lone = 0
 
     def limit(self, batch: int) -> int:
         """Return how many packets to read now: 1 or ``batch``."""
-        last, self._last = self._last, self._clock()
-        return 1 if self._last - last > LONE_S else batch
+        return 1 if self._lone else batch
+
+    def note(self, packets: int) -> None:
+        """Note how many packets the read has given."""
+        if self._lone:
+            self._lone -= 1
+        elif packets == 1:
+            self._lone = LONE_READS
 
 
 def end_of_batch(error: OSError, read: Sequence[object]) -> None:

@@ -122,7 +122,6 @@ class Shell:
             on_run=self._datagram_run,
             log=log,
             offload=node.settings.offload,
-            clock=clock,
         )
         self._own_addresses = OwnAddresses(
             loop, watched=node.known_addresses, on_change=self._address_changed, log=log

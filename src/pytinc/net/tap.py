@@ -195,7 +195,7 @@ class VirtioDevice:
 
     def write_batch(self, frames: Sequence[bytes | FrameRun]) -> None:
         """Give frames to the host, in order. Raises the first `OSError` after all have been tried."""
-        if self._joins and (len(frames) > 1 or not isinstance(frames[0], bytes)):
+        if self._joins and not (len(frames) == 1 and isinstance(frames[0], bytes)):
             write_each(self._write_joined, self._joined(frames))
         else:
             write_each(self.write, one_by_one(frames))
@@ -487,7 +487,7 @@ class DeviceFeed:
         self._log = log
         self._clock = clock
         self._read_errors = 0
-        self._pace = Pace(clock)
+        self._pace = Pace()
         self._pause: asyncio.TimerHandle | None = None
         self._reported: tuple[int | None, float] | None = None
         self.traced = False
@@ -530,6 +530,8 @@ class DeviceFeed:
             self._read_failed(error)
             return
         self._read_errors = 0
+        # A run is many frames.
+        self._pace.note(len(frames) if frames and isinstance(frames[0], bytes) else 0)
         if frames:
             if self.traced:
                 self._trace("Read packet of {} bytes from {}", frames)

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Final, Protocol
 from pytinc.net.batch import Pace
 from pytinc.net.log import LogFunction, reason
 from pytinc.net.sockets import Listener
-from pytinc.net.timers import uptime
 from pytinc.wire.address import SockAddr
 
 if TYPE_CHECKING:
@@ -94,11 +93,10 @@ class UdpSockets:
         on_run: RunReceived,
         log: LogFunction,
         offload: bool = True,
-        clock: Callable[[], float] = uptime,
     ) -> None:
         self._loop = loop
         self._sockets = sockets
-        self._paces = [Pace(clock) for _ in sockets]
+        self._paces = [Pace() for _ in sockets]
         self._on_datagrams = on_datagrams
         self._on_run = on_run
         self._log = log
@@ -121,13 +119,10 @@ class UdpSockets:
         on_run: RunReceived,
         log: LogFunction,
         offload: bool = True,
-        clock: Callable[[], float] = uptime,
     ) -> UdpSockets:
         """Use the UDP sockets of the listeners."""
         sockets = [listener.udp for listener in listeners]
-        return cls(
-            loop, sockets, on_datagrams=on_datagrams, on_run=on_run, log=log, offload=offload, clock=clock
-        )
+        return cls(loop, sockets, on_datagrams=on_datagrams, on_run=on_run, log=log, offload=offload)
 
     @property
     def segments(self) -> bool:
@@ -154,7 +149,8 @@ class UdpSockets:
         buffers, view, make_run = (buffer,), memoryview(buffer), self._run
         datagrams: list[bytes] = []
         addresses: list[SockAddr] = []
-        left = self._paces[index].limit(MAX_BATCH)
+        pace = self._paces[index]
+        left = limit = pace.limit(MAX_BATCH)
         try:
             while left > 0:
                 size, control, _, address = receive(buffers, _CONTROL_SIZE)
@@ -178,6 +174,7 @@ class UdpSockets:
             pass
         except OSError as error:
             self._log(5, "info", f"Receiving packet failed: {reason(error)}")
+        pace.note(limit - left)
         if datagrams:
             self._on_datagrams(datagrams, addresses, index)
 
