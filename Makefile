@@ -14,11 +14,14 @@ LABS ?= 4
 MEASURING := interop/test_rekey.py interop/test_throughput.py
 # What the demo is started with: make demo ARGS="--keep"
 ARGS ?=
+# Hundreds of short-lived programs are started here: without compiled modules on disk, each would compile all of them,
+# which is two fifths of a daemon's start.
+unexport PYTHONDONTWRITEBYTECODE
 # The two pytest runs leave their lists of skipped tests here; printed at the end.
 export PYTINC_TEST_REPORT := $(CURDIR)/.pytest_cache/skipped.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint types unit coverage interop measuring waiting control howto containers docs docs-test bench fuzz fuzz-c report clean
+.PHONY: help venv demo test lint types unit coverage interop measuring waiting control ansible howto containers docs docs-test bench fuzz fuzz-c dist report clean
 
 help:
 	@echo "make demo     a network of five nodes on this machine, shown live (ARGS=--keep leaves it up)"
@@ -26,12 +29,14 @@ help:
 	@echo "make lint     ruff and mypy          make unit     unit and simulation tests, coverage first"
 	@echo "make coverage every line and branch of wire, crypto and protocol is reached by their tests"
 	@echo "make interop  against the real tincd make control  the same with C nodes only (checks the lab itself)"
+	@echo "make ansible  the Ansible collection typed at hosts with sshd, and its lint"
 	@echo "make howto    the how-to typed into hosts, C and pytinc in every role (ARGS=\"--backend docker\")"
 	@echo "make docs     the documents as a site in build/site, its links checked"
 	@echo "make docs-test  the commands in the documents typed into fresh hosts, the long ones as well"
 	@echo "make bench    the benchmarks, other VPNs beside (ARGS=--quick; docs/performance.md)"
 	@echo "make fuzz     inputs guided by coverage for all that reads bytes from outside (docs/fuzzing.md)"
 	@echo "make fuzz-c   the same hostile bytes to tincd and pytincd, and the answers compared"
+	@echo "make dist     the wheel and the source distribution in dist/, checked"
 	@echo "make venv     the virtual environment in $(VENV)"
 
 venv: $(STAMP)
@@ -94,6 +99,15 @@ control: $(STAMP)
 	@sh interop/setup.sh test
 	$(PY) -m pytinc.lab $(PY) -m pytest interop --control
 
+# The Ansible collection, over sshd, on hosts with a Debian each: minutes, so it is no part of `make test`.
+ansible: $(STAMP)
+	@sh interop/setup.sh test
+	@sh interop/setup.sh fleet
+	@$(PY) -c 'import ansible, ansiblelint' 2>/dev/null \
+	    || $(PY) -m pip install --quiet --disable-pip-version-check --group ansible
+	cd ansible && $(abspath $(VENV))/bin/yamllint --strict . && $(abspath $(VENV))/bin/ansible-lint --offline
+	PYTINC_INTEROP_ANSIBLE=1 $(PY) -m pytinc.lab $(PY) -m pytest interop/test_ansible.py
+
 howto: $(STAMP) containers
 	@sh interop/setup.sh test
 	@cd interop && $(abspath $(PY)) -m pytinc.lab $(abspath $(PY)) -m howto $(ARGS)
@@ -133,6 +147,14 @@ fuzz: $(STAMP)
 fuzz-c: $(STAMP)
 	@sh interop/setup.sh test
 	@PYTHONPATH=tests $(PY) -m pytinc.lab $(abspath $(PY)) interop/fuzz_stand.py $(ARGS)
+
+dist: $(STAMP)
+	@$(PY) -c 'import build, check_wheel_contents, twine' 2>/dev/null \
+	    || $(PY) -m pip install --quiet --disable-pip-version-check --group dist
+	@rm -rf dist
+	$(PY) -m build
+	$(VENV)/bin/twine check --strict dist/*
+	$(VENV)/bin/check-wheel-contents dist/*.whl
 
 report:
 	@cat interop/results/*.md 2>/dev/null || true

@@ -99,7 +99,7 @@ class World:
     def receive(self, batches: list[list[bytes]]) -> None:
         """Handle datagrams of b, as the shell passes them."""
         for batch in batches:
-            self.datapath.inbound.datagrams(batch, [ADDRESS] * len(batch), 0, 1.0, self.out)
+            self.datapath.datagrams(batch, [ADDRESS] * len(batch), 0, 1.0, self.out)
             assert not self.out.upcalls
             self.out.clear()
 

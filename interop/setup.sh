@@ -5,6 +5,7 @@
 #   setup.sh test          the same, the tools that the interop tests use, and the real tincd
 #   setup.sh bench         the same, and programs to compare with (VPNs, keepalived), as far as Debian has them
 #   setup.sh containers    a Docker engine and the tools that make its images
+#   setup.sh fleet         what makes hosts that Ansible can reach
 #   setup.sh PACKAGE...    only these packages
 set -eu
 
@@ -47,6 +48,7 @@ upnp="miniupnpd:miniupnpd-nftables"
 # Programs that read what our command prints: drawings, completion scripts, man pages.
 readers="dot:graphviz zsh:zsh fish:fish mandoc:mandoc"
 others="openvpn:openvpn edge:n2n wireguard-go:wireguard-go wg:wireguard-tools openssl:openssl keepalived:keepalived"
+fleet="debootstrap:debootstrap ssh:openssh-client ssh-keygen:openssh-client"
 containers="docker:docker.io dockerd:docker.io debootstrap:debootstrap"
 
 case "${1:-}" in
@@ -74,8 +76,12 @@ case "${1:-}" in
         # shellcheck disable=SC2046,SC2086
         install $(missing_of $containers)
         ;;
+    fleet)
+        # shellcheck disable=SC2046,SC2086
+        install $(missing_of $fleet)
+        ;;
     "")
-        echo "usage: setup.sh demo | test | bench | containers | PACKAGE..." >&2
+        echo "usage: setup.sh demo | test | bench | containers | fleet | PACKAGE..." >&2
         exit 1
         ;;
     *)

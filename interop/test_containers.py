@@ -191,12 +191,24 @@ def test_a_container_runs_a_mounted_directory_and_leaves_the_owners_of_its_files
 
 
 @pytest.mark.timeout(600)
-def test_the_capabilities_in_compose_yaml_suffice_for_a_new_node(
+def test_what_compose_yaml_leaves_a_container_suffices_for_a_new_node(
     engine: Engine, images: Mapping[Kind, str], network: Network
 ) -> None:
-    names = re.findall(r"^      - ([A-Z_]+)\b", (REPOSITORY / "compose.yaml").read_text(), re.MULTILINE)
+    text = (REPOSITORY / "compose.yaml").read_text()
+    names = re.findall(r"^      - ([A-Z_]+)\b", text, re.MULTILINE)
     assert names[0] == "ALL"  # what is dropped
+    assert all(line in text for line in ("read_only: true", "no-new-privileges:true", "- /run", "- /tmp"))
     options = ["--cap-drop", "ALL", *(word for name in names[1:] for word in ("--cap-add", name))]
+    options += [
+        "--read-only",
+        "--security-opt",
+        "no-new-privileges:true",
+        "--tmpfs",
+        "/run",
+        "--tmpfs",
+        "/tmp",
+    ]
+    options += ["--volume", "/etc/tinc"]
     options += ["--init", "--env", "PYTINC_NAME=box", "--env", "PYTINC_ADDRESSES=10.1.1.5/24 10.1.1.10/24"]
     container, _ = network.run("box", images[Kind.PY], options=tuple(options))
     healthy = engine.docker("inspect", "--format", "{{index .Config.Healthcheck.Test 1}}", container).stdout
@@ -208,6 +220,31 @@ def test_the_capabilities_in_compose_yaml_suffice_for_a_new_node(
         assert "inet 10.1.1.10/24" in shown
     except LabError as error:
         pytest.fail(f"{error}\n{logs(engine, container)}")
+
+
+@pytest.mark.timeout(600)
+def test_a_node_is_started_by_hand_in_a_container_with_another_command(
+    engine: Engine, images: Mapping[Kind, str], network: Network
+) -> None:
+    container, _ = network.run("box", images[Kind.PY], "tail", "-f", "/dev/null", options=("--init",))
+    # The device node of a machine on which it is open to root only.
+    engine.docker("exec", container, "chmod", "600", "/dev/net/tun")
+    for words in (("init", "box"), ("set", "Mode", "switch"), ("start",)):
+        engine.docker("exec", container, "pytinc", "-n", NET, *words)
+    shown = engine.docker("exec", container, "ip", "link", "show", "dev", NET).stdout
+    assert NET in shown
+
+
+@pytest.mark.timeout(600)
+def test_the_image_has_all_optional_libraries_and_says_what_it_is(
+    engine: Engine, images: Mapping[Kind, str]
+) -> None:
+    code = "import httpx, lz4, lzallright, miniupnpc, numpy, prometheus_client, pyroute2, uvloop"
+    python = ("run", "--rm", "--network", "none", "--entrypoint", "/opt/pytinc/bin/python", images[Kind.PY])
+    engine.docker(*python, "-c", code)
+    label = '{{index .Config.Labels "org.opencontainers.image.licenses"}}'
+    shown = engine.docker("image", "inspect", "--format", label, images[Kind.PY]).stdout
+    assert shown.strip() == "GPL-2.0-or-later"
 
 
 @pytest.mark.timeout(600)

@@ -66,8 +66,7 @@ TABLE: dict[str, Rule] = {
     "wire": Rule(frozenset({"errors"}), frozenset({"construct"}), forbidden=IMPURE),
     "crypto": Rule(
         frozenset({"errors", "wire"}),
-        frozenset({"cryptography", "nacl", "cffi"}),
-        only_in={"cffi": ("crypto/poly1305.py",)},
+        frozenset({"cryptography", "nacl"}),
         forbidden=IMPURE,
     ),
     "config": Rule(

@@ -297,7 +297,7 @@ _pytinc() {
             _pytinc_networks
             [[ $cur == -* ]] && _pytinc_offer "$cur" --json
             ;;
-        fsck) _pytinc_offer "$cur" --json ;;
+        fsck | doctor) _pytinc_offer "$cur" --json ;;
         edit) ((count == 0)) && _pytinc_offer "$cur" @SCRIPTS@ $(_pytinc_hosts) ;;
         debug | log) ((count == 0)) && _pytinc_offer "$cur" 0 1 2 3 4 5 10 ;;
         sign) _pytinc_files -f ;;
@@ -467,7 +467,7 @@ _pytinc() {
             [[ $PREFIX == -* ]] && _pytinc_offer --json
             _pytinc_networks
             ;;
-        (fsck) _pytinc_offer --json ;;
+        (fsck|doctor) _pytinc_offer --json ;;
         (edit) _pytinc_hosts; _pytinc_offer @SCRIPTS@ $reply ;;
         (debug|log) _pytinc_offer 0 1 2 3 4 5 10 ;;
         (sign) _files ;;
@@ -680,7 +680,7 @@ complete -c pytinc -f
 complete -c pytinc -n '__pytinc_pending -n --net' -a '(__pytinc_networks)'
 complete -c pytinc -n '__pytinc_pending -c --config' -a '(__fish_complete_directories)'
 complete -c pytinc -n '__pytinc_pending --pidfile' -F
-complete -c pytinc -n '__pytinc_command dump list info vip network fsck; or __pytinc_first get' -l json
+complete -c pytinc -n '__pytinc_command dump list info vip network fsck doctor; or __pytinc_first get' -l json
 complete -c pytinc -n '__pytinc_first dump list' -a '@DUMP@'
 complete -c pytinc -n '__pytinc_after reachable' -a nodes
 complete -c pytinc -n '__pytinc_after graph digraph' -l svg -r -F -d 'Draw into a file'

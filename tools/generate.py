@@ -1,4 +1,4 @@
-"""Write the files that follow from the tables of the program: completion scripts and man pages.
+"""Write the files that follow from tables: completion scripts, man pages, files of the Ansible role.
 
     python tools/generate.py          writes them
     python tools/generate.py --check  writes nothing; status 1 and a list if one is not up to date
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import completions
 import manual
+import role
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -24,6 +25,7 @@ def generated() -> dict[Path, str]:
     return {
         **{scripts / name: text for name, text in completions.scripts().items()},
         **{pages / name: text for name, text in manual.pages().items()},
+        **{ROOT / "ansible/roles/tinc" / name: text for name, text in role.files().items()},
     }
 
 

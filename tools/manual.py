@@ -31,7 +31,7 @@ from pytinc.wire.virtual_ip import (
 )
 
 ROOT = Path(__file__).resolve().parent.parent
-DATE = "2026-11-23"
+BEFORE_THE_FIRST_RELEASE = "2026-11-23"
 NOTE = "Made by tools/generate.py of pytinc: do not edit."
 
 GLOBAL_OPTIONS = {
@@ -103,6 +103,8 @@ COMMAND_TEXTS = {
     "network": "In the shell, the commands that follow use NETNAME.",
     "fsck": "Problems are reported on standard error. With --force, or if you answer yes, fsck repairs what "
     "it can.",
+    "doctor": "Each check has a line: ok, warning or problem, what was found, and what to do. The status is "
+    "1 if there is a problem. fsck looks at the files alone.",
     "edit": "Open tinc.conf, a script such as tinc-up, or the host file of that name in $VISUAL, $EDITOR or "
     "vi(1), and tell the daemon to reload.",
     "sign": "Print the file, or standard input, with a signature of this node in front.",
@@ -220,7 +222,7 @@ def _head(name: str, section: int, description: str, synopsis: list[str]) -> lis
     manual = "File formats" if section == 5 else "System administration"
     return [
         f'.\\" {NOTE}',
-        f'.TH {name.upper()} {section} {DATE} pytinc "{manual}"',
+        f'.TH {name.upper()} {section} {date_of_release()} pytinc "{manual}"',
         ".SH NAME",
         f"{_roff(name)} \\- {_roff(description)}",
         *([".SH SYNOPSIS", *synopsis] if synopsis else []),
@@ -289,8 +291,8 @@ def _pytinc() -> str:
         "OUTPUT",
         "The lists of dump and info have exactly tinc's form when standard output is not a terminal, with "
         "--batch, or with PYTINC_PLAIN=1.",
-        "The commands dump (except graphs), info, get, vip, network and fsck take the word --json: get "
-        "directly after its name, the others anywhere after it. Then they print one JSON document. "
+        "The commands dump (except graphs), info, get, vip, network, fsck and doctor take the word --json: "
+        "get directly after its name, the others anywhere after it. Then they print one JSON document. "
         "docs/json.md of the source lists its fields; none will be renamed.",
     )
     lines += [
@@ -486,6 +488,13 @@ def _variable(variable: Variable, remark: str) -> list[str]:
         if part
     )
     return _item(tag, text, remark)
+
+
+def date_of_release() -> str:
+    """Return the date of the newest release in CHANGELOG.md, whose title is ``## VERSION - DATE``."""
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    match = re.search(r"^## \S+ - (\d{4}-\d\d-\d\d)$", text, re.MULTILINE)
+    return match[1] if match else BEFORE_THE_FIRST_RELEASE
 
 
 def compatibility_remarks() -> dict[str, str]:

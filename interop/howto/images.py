@@ -43,7 +43,7 @@ class Images:
             CACHE.mkdir(exist_ok=True)
         except OSError as error:
             raise LabError(f"{CACHE} cannot be made: {error.strerror}") from error
-        base = _base_system((*PACKAGES, *_dependencies(_tinc_package())))
+        base = base_system((*PACKAGES, *dependencies(tinc_package())))
         self.engine.docker("import", str(base), BASE, timeout=120)
         self._make_wheels()
 
@@ -60,7 +60,7 @@ class Images:
             wheels = Path(context) / "wheels"
             run(
                 sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", str(wheels),
-                f"{REPOSITORY}[fast,checks,manage]", *_build_requirements(), timeout=300,
+                f"{REPOSITORY}[all]", *_build_requirements(), timeout=300,
             )  # fmt: skip
             # The build makes pytinc itself from the sources.
             for wheel in wheels.glob(_WHEEL_OF_PYTINC):
@@ -71,7 +71,7 @@ class Images:
     def _build_tincd(self) -> None:
         with tempfile.TemporaryDirectory() as context:
             file = shutil.copy(REPOSITORY / "docker/tincd.Dockerfile", context)
-            shutil.copy(_tinc_package(), context)
+            shutil.copy(tinc_package(), context)
             self.engine.build(Path(context), NAMES[Kind.C], "--file", file, "--build-arg", f"BASE={BASE}")
 
     def _build_pytinc(self) -> None:
@@ -89,7 +89,7 @@ class Images:
             )
 
 
-def _tinc_package() -> Path:
+def tinc_package() -> Path:
     """Return the path of Debian's tinc 1.1 package file; download it if it is not in the cache."""
     for path in CACHE.glob("tinc_1.1*.deb"):
         return path
@@ -99,7 +99,7 @@ def _tinc_package() -> Path:
     raise LabError("what was downloaded is not a tinc 1.1 package")
 
 
-def _dependencies(package: Path) -> list[str]:
+def dependencies(package: Path) -> list[str]:
     """Return the names of the packages that a package file depends on."""
     field = run("dpkg-deb", "--field", str(package), "Depends").stdout
     return [
@@ -107,8 +107,9 @@ def _dependencies(package: Path) -> list[str]:
     ]
 
 
-def _base_system(packages: tuple[str, ...]) -> Path:
+def base_system(packages: tuple[str, ...]) -> Path:
     """Return the path of a tar file of a Debian system with these packages; make it if it is not cached."""
+    CACHE.mkdir(exist_ok=True)
     release = Path("/etc/os-release").read_bytes()
     digest = hashlib.sha256(release + " ".join(packages).encode()).hexdigest()[:12]
     path = CACHE / f"base-{digest}.tar"

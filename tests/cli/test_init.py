@@ -137,3 +137,14 @@ def test_a_machine_without_free_ports_gets_a_warning(run: Run, monkeypatch: pyte
     result = run("-c", "new", "init", "alpha")
     assert result.status == 0
     assert "Please change tinc's Port manually." in result.err
+
+
+def test_a_node_can_be_made_with_its_addresses(run: Run, tmp_path: Path) -> None:
+    result = run("-c", "conf", "init", "alpha", "--address", "10.1.1.1/24", "--public", "alpha.example.org")
+    assert result.status == 0
+    assert "ip addr replace 10.1.1.1/24 dev" in (tmp_path / "conf/tinc-up").read_text()
+    host = (tmp_path / "conf/hosts/alpha").read_text()
+    assert host.endswith("Address = alpha.example.org\nSubnet = 10.1.1.1\n")
+    for words in (["--address", "10.1.1.1"], ["--address", "x/24"], ["--public", "a b"], ["--public"]):
+        assert run("-c", "other", "init", "alpha", *words).status == 1
+    assert not (tmp_path / "other").exists()

@@ -129,6 +129,13 @@ def test_a_node_that_the_daemon_knows_cannot_be_invited(
     result = run("-c", str(reachable), f"--pidfile={daemon.pidfile}", "invite", "delta")
     assert result.status == 1
     assert "delta is already known" in result.err
+    assert "purge" in result.err
+
+
+def test_a_node_that_is_online_is_not_to_be_purged(run: Run, reachable: Path, daemon: ScriptedDaemon) -> None:
+    daemon.answers = {"3": NODE_ROW.replace(" 20 - ", " 30 - ") + "18 3\n"}
+    result = run("-c", str(reachable), f"--pidfile={daemon.pidfile}", "invite", "delta")
+    assert "choose another name" in result.err
 
 
 @pytest.mark.parametrize(

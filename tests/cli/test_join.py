@@ -206,7 +206,9 @@ def test_the_invitation_names_the_network(run: Run, tmp_path: Path, inviter: Inv
     assert run("join", inviter.url).err.endswith(f"stored in: {tmp_path}/etc/tinc/vpn\n")
     assert run("network").out == "vpn\n"
     # The second of this name gets another.
-    assert run("join", inviter.url).status == 0
+    result = run("join", inviter.url)
+    assert result.status == 0
+    assert "There is a network vpn here already, so this one is join_" in result.err
     first, second = sorted(run("network").out.split(), reverse=True)
     assert first == "vpn"
     assert second.startswith("join_")

@@ -145,6 +145,13 @@ def test_a_network_that_does_not_exist_is_not_started(run: Run, tmp_path: Path) 
     assert result == (1, "", "There is no network vpn (networks here: home, office).\n")
     result = run("start")
     assert result == (1, "", "No network is named: use -n NETNAME. Networks here: home, office.\n")
+    assert run("start", "-d5") == result
+
+
+def test_without_any_network_the_next_step_is_named(run: Run) -> None:
+    result = run("start")
+    assert result.status == 1
+    assert "`pytinc -n NETNAME init NAME'" in result.err
 
 
 def test_options_of_the_daemon_may_name_another_network(start: Run, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,3 +72,17 @@ def test_a_daemon_of_an_ordinary_user_is_found_in_the_configuration_directory(
     run: Run, daemon: ScriptedDaemon
 ) -> None:
     assert run("-c", "conf", "pid") == (0, "4242\n", "")
+
+
+def test_reload_says_that_it_does_not_run_a_changed_tinc_up(
+    run: Run, conf: Path, daemon: ScriptedDaemon
+) -> None:
+    daemon.answers = {"1": "18 1 0\n"}
+    (conf / "tinc-up").touch()
+    started = Path(daemon.pidfile).stat().st_mtime
+    os.utime(conf / "tinc-up", (started - 10, started - 10))
+    assert run("-c", str(conf), f"--pidfile={daemon.pidfile}", "reload").err == ""
+    os.utime(conf / "tinc-up", (started + 10, started + 10))
+    result = run("-c", str(conf), f"--pidfile={daemon.pidfile}", "reload")
+    assert result.status == 0
+    assert "does not run it" in result.err

@@ -117,6 +117,7 @@ class TestDaemon:
         assert len(paths.warnings) == 1
         assert f"{system}/nowhere" in paths.warnings[0]
         assert base in paths.warnings[0]
+        assert "No such file or directory" in paths.warnings[0]
 
     def test_an_existing_pid_file_in_the_configuration_directory_does_not_matter(self, system: Path) -> None:
         (system / "pid").touch()

@@ -203,3 +203,10 @@ def test_a_super_frame_that_is_too_short_for_a_tag_is_rejected(
 ) -> None:
     monkeypatch.setattr(aead, "HAS_ROWS", has_rows)
     assert RecordCipher(KEY).open_super_frame(7, memoryview(bytearray(size))) is None
+
+
+def test_the_library_that_makes_tags_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aead, "sodium", None)
+    assert aead.poly1305_library().startswith("OpenSSL ")
+    monkeypatch.setattr(aead, "sodium", object())
+    assert aead.poly1305_library() == "libsodium"

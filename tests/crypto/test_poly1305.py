@@ -58,7 +58,7 @@ def test_the_tag_is_the_same_by_address(key: bytes, data: bytes) -> None:
 
 WITHOUT_SODIUM = """
 import sys
-sys.modules["cffi"] = None
+sys.modules["nacl"] = None
 from pytinc.crypto import poly1305
 from pytinc.crypto.aead import RecordCipher
 assert poly1305.sodium is None
@@ -80,7 +80,7 @@ def test_without_libsodium_openssl_makes_the_same_records() -> None:
 @pytest.fixture
 def by_openssl(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The module as it is where libsodium cannot be reached."""
-    monkeypatch.setitem(sys.modules, "cffi", None)
+    monkeypatch.setitem(sys.modules, "nacl", None)
     spec = importlib.util.find_spec("pytinc.crypto.poly1305")
     assert spec is not None
     assert spec.loader is not None

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -46,3 +48,17 @@ def test_an_option_without_a_value_is_refused_by_its_number(
 ) -> None:
     assert main(["-c", str(tmp_path), "-o", "A=1", "-o", "B"]) == 1
     assert "No value for variable `B' in command line option 2" in capsys.readouterr().err
+
+
+def test_the_start_loads_nothing_that_only_some_daemons_need() -> None:
+    heavy = {
+        "anyio", "cffi", "construct", "email", "http", "httpx", "miniupnpc", "multiprocessing", "numpy",
+        "prometheus_client", "pycparser", "pyroute2", "rich", "uvloop",
+    }  # fmt: skip
+    script = (
+        "import sys\n"
+        "import pytinc.daemon.app, pytinc.daemon.service\n"
+        f"print(sorted({heavy!r} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

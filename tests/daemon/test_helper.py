@@ -100,6 +100,18 @@ def test_scripts_checks_and_proxies_run(tmp_path: Path, uvloop: bool) -> None:
     ) == [7, [None, 2, 2, 2], -9, "echo", ["", True]]
 
 
+def test_a_script_writes_its_errors_where_the_daemon_wants_them(tmp_path: Path, uvloop: bool) -> None:
+    script(tmp_path / "host-up", "echo its words >&2")
+    assert said(
+        tmp_path,
+        uvloop,
+        "helper.set_up(**facts)",
+        "words = os.memfd_create('words')",
+        "out.append(await helper.run_script('host-up', {}, words))",
+        "out.append(os.pread(words, 100, 0).decode())",
+    ) == [0, "its words\n"]
+
+
 def test_errors_are_raised_where_the_daemon_expects_them(tmp_path: Path, uvloop: bool) -> None:
     assert said(
         tmp_path,
@@ -205,6 +217,26 @@ def test_the_helper_holds_nothing_of_the_daemon_and_ignores_its_signals(tmp_path
         "out.append([name for name in held if name.startswith(base)])",
     )
     assert found == [[]]
+
+
+@pytest.mark.parametrize(
+    ("end", "reason"),
+    [
+        ("os.kill(helper._pid, signal.SIGKILL)", "killed by signal 9 (Killed)"),
+        ("helper._channel.send(b'nonsense')", "Unexpected JSONDecodeError: "),
+    ],
+)
+def test_a_helper_that_ends_says_why(tmp_path: Path, uvloop: bool, end: str, reason: str) -> None:
+    (found,) = said(
+        tmp_path,
+        uvloop,
+        "ended = asyncio.get_running_loop().create_future()",
+        "helper.set_up(**facts)",
+        "helper.watch(asyncio.get_running_loop(), ended.set_result)",
+        end,
+        "out.append(await ended)",
+    )
+    assert str(found).startswith(reason)
 
 
 def test_a_helper_that_is_gone_is_an_error_and_no_exception(tmp_path: Path, uvloop: bool) -> None:

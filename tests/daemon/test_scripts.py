@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+import contextlib
+import os
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -157,7 +159,93 @@ def test_failures_are_logged_and_have_no_other_consequence(
     assert errors[1].startswith(
         ("Script dies was killed by signal 9", "Script dies exited with non-zero status 137")
     )
-    assert errors[2] == "Script not-executable exited with non-zero status 126"
+    assert errors[2] == (
+        "Script not-executable exited with non-zero status 126: "
+        f"it is not executable (`chmod +x {tmp_path}/not-executable')"
+    )
+
+
+def test_an_interpreter_that_does_not_exist_is_named(
+    with_runner: WithRunner, tmp_path: Path, log: Log
+) -> None:
+    path = tmp_path / "tinc-up"
+    path.write_bytes(b"#!/bin/sh\r\ntrue\r\n")
+    path.chmod(0o755)
+
+    async def test(runner: ScriptRunner) -> None:
+        runner.run("tinc-up", {})
+        await runner.idle()
+
+    with_runner(test)
+    (error,) = [message for _, priority, message in log if priority == "error"]
+    assert error.endswith(": there is no interpreter '/bin/sh\\r', which its first line names")
+
+
+@contextlib.contextmanager
+def detached() -> Iterator[None]:
+    """Standard error leads nowhere, as in a daemon in the background."""
+    before, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
+        os.close(nowhere)
+
+
+def test_what_a_script_says_reaches_the_log(with_runner: WithRunner, tmp_path: Path, log: Log) -> None:
+    write(tmp_path / "tinc-up", "echo 'no such device' > /dev/stderr; echo; echo second >&2; exit 1")
+
+    async def test(runner: ScriptRunner) -> None:
+        runner.run("tinc-up", {})
+        await runner.idle()
+
+    with detached():
+        with_runner(test)
+    assert [message for level, _, message in log if level == 0] == [
+        "Script tinc-up: no such device",
+        "Script tinc-up: second",
+        "Script tinc-up exited with non-zero status 1",
+    ]
+
+
+def test_of_a_script_that_says_much_the_end_reaches_the_log(
+    with_runner: WithRunner, tmp_path: Path, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scripts, "MAX_KEPT", 50000)
+    monkeypatch.setattr(scripts, "_LOOK_EVERY", 0.01)
+    much = f"head -c 100000 /dev/zero | tr '\\0' x >&2; {tmp_path}/sees-less $$"
+    write(tmp_path / "tinc-up", much, "yes line | head -n 5000 >&2; echo end >&2")
+    write(tmp_path / "sees-less", "until [ $(stat -Lc %s /proc/$1/fd/2) -lt 100000 ]; do sleep 0.01; done")
+
+    async def test(runner: ScriptRunner) -> None:
+        runner.run("tinc-up", {})
+        await runner.idle()
+
+    with detached():
+        with_runner(test)
+    said = [message for level, _, message in log if level == 0]
+    assert len(said) <= scripts.MAX_LINES
+    assert said[-1] == "Script tinc-up: end"
+
+
+def test_a_process_that_a_script_leaves_behind_lives_on_and_fills_no_memory(
+    with_runner: WithRunner, tmp_path: Path
+) -> None:
+    go_on, out = tmp_path / "go-on", tmp_path / "out"
+    loop = f"until [ -e {go_on} ]; do sleep 0.01; done; /bin/echo much >&2 || echo refused > {out}"
+    write(tmp_path / "tinc-up", f"({loop}) &")
+
+    async def test(runner: ScriptRunner) -> None:
+        runner.run("tinc-up", {})
+        await runner.idle()
+        go_on.touch()
+        while not out.exists():  # noqa: ASYNC110 - a script sets no event
+            await asyncio.sleep(0.005)
+
+    with detached():
+        with_runner(test)
 
 
 def test_extension_and_interpreter_are_put_around_the_path(with_runner: WithRunner, tmp_path: Path) -> None:

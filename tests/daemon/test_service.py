@@ -23,6 +23,7 @@ from pytinc.control.shared import parse_rows as parse_shared
 from pytinc.control.statistics import parse_rows
 from pytinc.control.vips import parse_outcome
 from pytinc.control.vips import parse_rows as parse_vips
+from pytinc.crypto.aead import poly1305_library
 from pytinc.crypto.keys import PrivateKey, format_private_key
 from pytinc.daemon import sandbox
 from pytinc.lab.node import wait_until
@@ -298,6 +299,29 @@ def test_a_detached_start_returns_at_once_and_reports_by_the_umbilical_when_it_i
     assert re.search(rf"tinc\[{pid}\]: Terminating\n$", log.read_text())
 
 
+def test_what_is_said_before_the_background_is_said_once_and_with_its_reason(network: Network) -> None:
+    (network.base / "tinc.conf").unlink()
+    reader, writer = os.pipe()
+    done = subprocess.run(
+        network.arguments(),
+        pass_fds=[writer],
+        env={
+            **os.environ,
+            "TINC_UMBILICAL": f"{writer} 0",
+            "PYTINC_LOCALSTATEDIR": str(network.base / "nowhere"),
+        },
+        capture_output=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, b"")
+    with os.fdopen(reader) as umbilical:
+        said = umbilical.read()
+    assert said.count("Cannot open config file") == 1
+    assert said.count(f"Could not use {network.base}/nowhere (No such file or directory)") == 1
+
+
 def test_socket_activation_uses_the_inherited_socket(network: Network) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
@@ -385,8 +409,15 @@ def test_without_a_private_key_the_daemon_says_how_to_make_one(network: Network)
     assert f"Error reading Ed25519 private key file `{key}'" in said
     assert "generate-ed25519-keys" in said
     assert "No private keys available, cannot start tinc!" in said
+    assert "Restore the file from a backup" in said
     key.unlink()
-    assert "No private keys available, cannot start tinc!" in network.fail()[1]
+    said = network.fail()[1]
+    assert "No private keys available, cannot start tinc!" in said
+    assert "Create an Ed25519 key pair" in said
+    key.mkdir()
+    said = network.fail()[1]
+    assert "generate-ed25519-keys" not in said
+    assert "must be able to read the file" in said
 
 
 def test_a_private_key_that_others_can_read_is_complained_about(network: Network) -> None:
@@ -447,6 +478,7 @@ def test_the_control_socket_returns_statistics(network: Network) -> None:
     assert told.daemon["device_offloads"] == []  # it is a dummy
     offloads = ", ".join(told.daemon["udp_offloads"]) or "none"
     assert f"UDP offloads: {offloads}\n" in daemon.said
+    assert f"Poly1305: {poly1305_library()}\n" in daemon.said
     daemon.stop()
 
 

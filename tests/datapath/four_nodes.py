@@ -107,7 +107,7 @@ class World:
         self.take(*datagrams, address=slot.address)
 
     def take(self, *datagrams: bytes, address: SockAddr = STRANGER, socket: int = 0) -> None:
-        self.inbound.datagrams(datagrams, [address] * len(datagrams), socket, NOW, self.out)
+        self.datapath.datagrams(datagrams, [address] * len(datagrams), socket, NOW, self.out)
 
     def sent_to(self, name: str) -> list[bytes]:
         """Frames that a node can open, in the order of the datagrams."""

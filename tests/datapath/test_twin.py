@@ -29,6 +29,7 @@ from pytinc.datapath.peer_slot import Drops, PeerSlot
 from pytinc.datapath.reference import Reference
 from pytinc.datapath.runs import DatagramRun, FrameRun
 from pytinc.datapath.segment_reference import segment
+from pytinc.datapath.short_way import ShortWay
 from pytinc.datapath.super_frames import Assembly, take
 from pytinc.datapath.table import ForwardingTable, SwitchRules
 from pytinc.protocol.sptps.datagram import DatagramSession
@@ -754,7 +755,7 @@ def push(fast: World, plain: World, kind: str, items: list[Any], now: float) -> 
             both = [(fast.datagram(spec), plain.datagram(spec)) for spec in items]
             assert all(one == two for one, two in both)
             addresses = [spec.address for spec in items]
-            fast.inbound.datagrams([one for one, _ in both], addresses, 0, now, fast.out)
+            fast.datapath.datagrams([one for one, _ in both], addresses, 0, now, fast.out)
             for (_, datagram), address in zip(both, addresses, strict=True):
                 plain.reference.datagram(datagram, address, 0, now, plain.out)
         case "packet":
@@ -884,6 +885,48 @@ def test_runs_come_out_as_their_frames_one_by_one(plan: Plan, script: list[tuple
 
 def vars_of(window: ReplayWindow) -> dict[str, int]:
     return {name: getattr(window, name) for name in ReplayWindow.__slots__}
+
+
+# -- frames and datagrams that come alone --
+
+
+lone_steps = st.one_of(
+    st.tuples(st.just("device"), st.lists(frames(), min_size=1, max_size=1)),
+    st.tuples(st.just("udp"), st.lists(datagrams(), min_size=1, max_size=1)),
+)
+
+
+@settings(max_examples=300)
+@given(
+    plan=st.one_of(ordinary_plans(), limited(plans())),
+    script=st.lists(lone_steps, min_size=1, max_size=12),
+)
+def test_what_comes_alone_is_treated_as_in_a_batch(plan: Plan, script: list[tuple[str, list[Any]]]) -> None:
+    fast, plain = World(plan), World(plan)
+    error_bytes: list[Counter[str]] = [Counter(), Counter()]
+    for number, (kind, items) in enumerate(script):
+        push(fast, plain, kind, items, 1.0 + number / 2)
+        assert_same(fast, plain, error_bytes)
+
+
+def test_what_comes_alone_goes_the_short_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: set[str] = set()
+
+    def noted(name: str) -> Callable[..., bool]:
+        way = getattr(ShortWay, name)
+
+        def note(self: ShortWay, *arguments: Any) -> bool:
+            done: bool = way(self, *arguments)
+            if done:
+                taken.add(name)
+            return done
+
+        return note
+
+    expected = {"frame", "datagram", "_is_for_device"}
+    for name in expected:
+        monkeypatch.setattr(ShortWay, name, noted(name))
+    assert missing_in(ordinary_plans(), lone_steps, expected, lambda *_: set(taken)) == set()
 
 
 def test_the_generated_runs_go_whole_in_every_way() -> None:

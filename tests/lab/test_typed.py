@@ -25,6 +25,7 @@ DOCS = ROOT / "docs"
 NOT_TYPED = {
     "deployment.md": "most of it needs systemd, Docker or Prometheus, and has tests of its own",
     "virtual-ip.md": "interop/test_virtual_ips.py and interop/test_shared_address.py do what it says",
+    "ansible.md": "make ansible does what it says, with a real sshd",
     "compatibility.md": "shows no commands",
     "json.md": "shows output only; tests/cli compares it",
     "performance.md": "shows benchmarks, which take long and measure",

@@ -257,8 +257,10 @@ class LoopDouble:
         self.readable: Callable[[], None] = lambda: callback(*args)
 
 
-def wake_up(kernel: ReceivingDouble, log: LogLines) -> tuple[UdpSockets, list[list[bytes]]]:
-    """Return the datagrams of each of two readiness events."""
+def wake_up(
+    kernel: ReceivingDouble, log: LogLines, clock: Callable[[], float] = lambda: 0.0
+) -> tuple[UdpSockets, list[list[bytes]]]:
+    """Return the datagrams of each of two readiness events, one right after the other."""
     batches: list[list[bytes]] = []
     loop = LoopDouble()
 
@@ -271,7 +273,12 @@ def wake_up(kernel: ReceivingDouble, log: LogLines) -> tuple[UdpSockets, list[li
         batches.append(run.datagrams())
 
     udp = UdpSockets(
-        cast(asyncio.AbstractEventLoop, loop), [kernel], on_datagrams=on_datagrams, on_run=on_run, log=log
+        cast(asyncio.AbstractEventLoop, loop),
+        [kernel],
+        on_datagrams=on_datagrams,
+        on_run=on_run,
+        log=log,
+        clock=clock,
     )
     udp.start()
     loop.readable()
@@ -308,6 +315,14 @@ def test_datagrams_of_a_kernel_without_runs_are_read_one_by_one(log: LogLines) -
     with_gro, batches = wake_up(kernel, log)
     assert with_gro.offloads == ("GSO",)
     assert batches == [[b"one", b"", b"two"]]
+
+
+def test_after_a_pause_a_datagram_is_read_alone_and_what_follows_in_a_batch(log: LogLines) -> None:
+    times = iter((1.0, 2.0, 2.0, 2.0))
+    kernel = ReceivingDouble((b"first", []), (b"second", []), (b"third", []))
+    # The first event of all takes a batch, and finds nothing.
+    _, batches = wake_up(kernel, log, lambda: next(times))
+    assert batches == [[b"first", b"second", b"third"]]
 
 
 def test_one_event_reads_a_bounded_number_and_the_next_one_continues(log: LogLines) -> None:

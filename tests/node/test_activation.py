@@ -204,6 +204,15 @@ def test_the_newest_connection_wins_and_nobody_is_told_of_an_end(stage: MakeStag
     assert alpha.node.peers["beta"].reachable
 
 
+def test_two_machines_that_take_turns_as_one_node_are_named(stage: MakeStage) -> None:
+    alpha = stage("beta")
+    for seconds in (4, 20, 2):
+        assert "two machines" not in "".join(alpha.logged())
+        alpha.peer("beta")
+        alpha.now += seconds
+    assert "beta logs in again and again" in "".join(alpha.logged())
+
+
 @pytest.mark.parametrize(("name", "keeps_dialled"), [("alpha", True), ("omega", False)])
 @pytest.mark.parametrize("dials_first", [True, False])
 def test_of_two_that_cross_the_one_dialled_by_the_first_name_stays(

@@ -10,9 +10,10 @@ import pytest
 
 from pytinc.config.settings import HostPort, HostSettings
 from pytinc.errors import LimitError
+from pytinc.node.actions import Log
 from pytinc.node.changes import Change, RoutesChanged
 from pytinc.node.meta_output import MetaOutput
-from pytinc.node.topology import CONTRADICTION_LIMIT, MAX_WORD, MIN_PAUSE, Topology
+from pytinc.node.topology import CONTRADICTION_LIMIT, DUPLICATE_RUNS, MAX_WORD, MIN_PAUSE, Topology
 from pytinc.protocol.graph import Edge, Route
 from pytinc.wire.address import UNSPEC, Address
 
@@ -280,6 +281,25 @@ def test_far_too_many_corrections_of_both_kinds_stop_them_for_longer_each_time(t
     assert contradict(topology, many, many, 100.0)
     assert contradict(topology, many, many, 200.0)
     assert topology.is_paused(200.0 + 2 * MIN_PAUSE - 0.1)
+
+
+def test_two_machines_that_run_as_one_node_are_named_also_if_they_correct_each_other_seldom(
+    told: Told,
+) -> None:
+    def is_named() -> bool:
+        return any(
+            "Another machine" in action.message
+            for action in told.core.take_actions()
+            if isinstance(action, Log)
+        )
+
+    now = 0.0
+    for corrections in [3, 3, 0, *[3] * (DUPLICATE_RUNS - 1)]:
+        now += 5.0
+        assert not contradict(told.topology, corrections, corrections, now)
+        assert not is_named()
+    contradict(told.topology, 3, 3, now + 5.0)
+    assert is_named()
 
 
 def test_the_pause_is_shorter_again_after_quiet_rounds_and_counting_begins_anew(told: Told) -> None:

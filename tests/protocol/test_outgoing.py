@@ -253,9 +253,18 @@ def prospect(
     has_entry: bool = False,
     reachable: bool = True,
     has_address: bool = True,
+    is_known: bool = True,
     edges: int = 3,
 ) -> Prospect:
-    return Prospect(name, connected or dialled, dialled, has_entry or dialled, reachable, has_address, edges)
+    return Prospect(
+        name, connected or dialled, dialled, has_entry or dialled, reachable, has_address, is_known, edges
+    )
+
+
+def test_auto_connect_passes_over_a_node_that_could_not_log_in() -> None:
+    stranger, lost = prospect("gamma", is_known=False), prospect("delta", is_known=False, reachable=False)
+    assert auto_connect([stranger, prospect("beta")], lambda: 0.0).connect == "beta"
+    assert auto_connect([*connected(3), lost], lambda: 0.999).connect is None
 
 
 def connected(count: int) -> list[Prospect]:

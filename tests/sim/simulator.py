@@ -22,7 +22,7 @@ from pytinc.net.batch import one_by_one
 from pytinc.node import actions
 from pytinc.node.node import Node
 from pytinc.protocol.meta import MetaConnection
-from pytinc.wire.address import Address, SockAddr, from_sockaddr
+from pytinc.wire.address import Address, SockAddr
 from pytinc.wire.requests import Number
 
 WALL_START = 1_800_000_000.0
@@ -119,6 +119,7 @@ class SimNode:
         self.mesh = mesh
         self.name = name
         self.address = Address(ip, "655")
+        self.sockaddr = self.address.sockaddr()
         self.settings = settings
         self.key = key
         self.hosts = SimHosts()
@@ -194,13 +195,11 @@ class SimNode:
             self._if_running(function)
 
     def send_frame(self, frame: bytes) -> None:
-        self.node.frames([frame], self.mesh.now)
-        self.settle()
+        self._settle_packets(more=self.node.frames([frame], self.mesh.now))
 
     def send_batch(self, run: FrameRun) -> None:
         """Send the frames that a device with offload returns at once."""
-        self.node.frames([run], self.mesh.now)
-        self.settle()
+        self._settle_packets(more=self.node.frames([run], self.mesh.now))
 
     def call(self, function: Callable[[Node, float], object]) -> None:
         """Run something on the node and carry out its actions."""
@@ -209,16 +208,28 @@ class SimNode:
 
     def settle(self) -> None:
         """Settle as the daemon's shell does after every event."""
+        self._send_output()
+        for action in self.node.take_actions():
+            self._perform(action)
+        self._arm()
+
+    def _settle_packets(self, *, more: bool) -> None:
+        """Do what `settle` does, or only send if there are only packets, as the daemon's shell does."""
+        if more:
+            self.settle()
+        else:
+            self._send_output()
+
+    def _send_output(self) -> None:
         output = self.node.output
+        if not output.frames and not output.datagrams:
+            return
         frames, runs = list(output.frames), list(output.datagrams)
         output.clear()
         self._deliver(one_by_one(frames))
         for path, datagrams in runs:
             for datagram in datagrams if isinstance(datagrams, list) else datagrams.datagrams():
                 self._send_datagram(path.address, datagram, path.relay.name)
-        for action in self.node.take_actions():
-            self._perform(action)
-        self._arm()
 
     def _deliver(self, frames: Iterable[bytes]) -> None:
         """Give frames to the host behind the device, or keep them for the test if there is none."""
@@ -283,6 +294,13 @@ class SimNode:
         elif self.running:
             function()
             self.settle()
+
+    def _receive(self, datagram: bytes, source: SockAddr) -> None:
+        """Receive a datagram now, or when the process runs again."""
+        if self.running and self.asleep:
+            self._waiting.append(functools.partial(self._receive, datagram, source))
+        elif self.running:
+            self._settle_packets(more=self.node.datagrams([datagram], [source], 0, self.mesh.now))
 
     # -- TCP --
 
@@ -364,7 +382,7 @@ class SimNode:
                 now, lambda: self._if_running(lambda: self.node.datagram_too_big(relay, len(data), mesh.now))
             )
             return
-        target = mesh.by_ip.get(from_sockaddr(sockaddr).host)
+        target = mesh.by_ip.get(str(sockaddr[0]))
         if target is None or sockaddr[1] != 655 or not target.running:
             return
         if not underlay.carries(self.name, target.name):
@@ -374,11 +392,8 @@ class SimNode:
         if underlay.hidden_mtu is not None and len(data) + 28 > underlay.hidden_mtu:
             return
         mesh.datagrams += 1
-        source = self.address.sockaddr()
-        mesh.at(
-            mesh.now + underlay.delay_to(target.name),
-            lambda: target._if_running(lambda: target.node.datagrams([data], [source], 0, mesh.now)),
-        )
+        arrive = functools.partial(target._receive, data, self.sockaddr)
+        mesh.at(mesh.now + underlay.delay_to(target.name), arrive)
 
 
 class Mesh:

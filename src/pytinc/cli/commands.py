@@ -86,7 +86,16 @@ _DUMP: Final = Command(
 )
 
 COMMANDS: Final[dict[str, Command]] = {
-    "init": Command("init.init", 0, ANY, (("init [name]", "Create initial configuration files."),)),
+    "init": Command(
+        "init.init",
+        0,
+        ANY,
+        (
+            ("init [name]", "Create initial configuration files."),
+            ("  --address ADDR/PREFIX", "- with this address of the VPN on the interface"),
+            ("  --public HOST", "- with the address by which others reach this node"),
+        ),
+    ),
     "get": Command(
         "variables.get", 1, ANY, (("get VARIABLE", "Print current value of VARIABLE"),), Json.FIRST
     ),
@@ -174,7 +183,15 @@ COMMANDS: Final[dict[str, Command]] = {
     "exchange-all": Command(
         "exchange.exchange_all", 0, 0, (("exchange-all", "Same as export-all followed by import"),)
     ),
-    "invite": Command("invite.invite", 0, ANY, (("invite NODE [...]", "Generate an invitation for NODE"),)),
+    "invite": Command(
+        "invite.invite",
+        0,
+        ANY,
+        (
+            ("invite NODE [...]", "Generate an invitation for NODE"),
+            ("  --address auto|ADDR", "- with an address of the VPN, free or given"),
+        ),
+    ),
     "join": Command("join.join", 0, ANY, (("join INVITATION", "Join a VPN using an INVITATION"),)),
     "network": Command(
         "network.network",
@@ -185,6 +202,13 @@ COMMANDS: Final[dict[str, Command]] = {
     ),
     "fsck": Command(
         "fsck.fsck", 0, 0, (("fsck", "Check the configuration files for problems."),), Json.ANYWHERE
+    ),
+    "doctor": Command(
+        "doctor.doctor",
+        0,
+        0,
+        (("doctor", "Check what keeps this node from working, and say what to do."),),
+        Json.ANYWHERE,
     ),
     "edit": Command("edit.edit", 1, 1, (("edit FILE", "Edit a configuration file or script."),)),
     "sign": Command("signing.sign", 0, 1, (("sign [FILE]", "Generate a signed version of a file."),)),

@@ -137,6 +137,8 @@ def _dump_graph(session: Session, words: list[str]) -> int:
         from pytinc.cli.draw import draw
 
         return draw(session, words[1].removeprefix("--"), words[2])
+    if len(words) == 2 and words[1] in ("--svg", "--png"):
+        raise click.UsageError(f"`dump {words[0]} {words[1]}' needs the name of a file to write.")
     if len(words) != 1:
         raise click.UsageError("Invalid number of arguments.")
     client = session.client()

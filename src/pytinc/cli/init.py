@@ -6,20 +6,24 @@ directory that exists already, tinc.conf is written last, and each file as a who
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import click
 
 from pytinc.cli.files import read_text, write_text
 from pytinc.cli.keys import append_public_key, generate_key, write_private_key
+from pytinc.cli.options import is_host, take_options
 from pytinc.cli.port import port_line
 from pytinc.cli.staging import ended_by_signals, make_directory, staged
 from pytinc.wire.names import is_valid_name
 
 if TYPE_CHECKING:
     from pytinc.cli.session import Session
+
+    Interface: TypeAlias = ipaddress.IPv4Interface | ipaddress.IPv6Interface
 
 TINC_UP: Final = """\
 #!/bin/sh
@@ -29,12 +33,23 @@ echo 'Unconfigured tinc-up script, please edit '$0'!'
 #ip addr add <your vpn IP address>/<prefix length of whole VPN> dev $INTERFACE
 #ip link set $INTERFACE up
 """
+TINC_UP_WITH_ADDRESS: Final = """\
+#!/bin/sh
+
+ip addr replace {} dev "$INTERFACE"
+ip link set "$INTERFACE" up
+"""
 
 
 def init(session: Session, words: list[str]) -> int:
     """Create a configuration directory with keys for a new node."""
     if os.access(session.tinc_conf, os.F_OK):
         raise click.ClickException(f"Configuration file {session.tinc_conf} already exists!")
+    words, given = take_options(words, ("--address", "--public"))
+    address = _interface(given["--address"])
+    public = given["--public"]
+    if public is not None and not is_host(public):
+        raise click.ClickException(f"Invalid address or host name: {public}")
     if len(words) > 1:
         raise click.ClickException("Too many arguments!")
     name = words[0] if words else _ask_name(session)
@@ -47,9 +62,9 @@ def init(session: Session, words: list[str]) -> int:
         if confbase.exists():
             make_directory(confbase)
             with ended_by_signals():
-                _fill(confbase, name)
+                _fill(confbase, name, address, public)
         else:
-            _build(confbase, name)
+            _build(confbase, name, address, public)
     except OSError as error:
         raise click.ClickException(
             f"Could not create directory {error.filename or confbase}: {error.strerror}"
@@ -64,14 +79,28 @@ def _ask_name(session: Session) -> str:
     return answer
 
 
-def _build(confbase: Path, name: str) -> None:
+def _interface(text: str | None) -> Interface | None:
+    if text is None:
+        return None
+    try:
+        address = ipaddress.ip_interface(text)
+    except ValueError as error:
+        raise click.ClickException(f"{text} is no IP address.") from error
+    if "/" not in text:
+        raise click.ClickException(
+            f"{text} has no prefix length: write it as in 10.1.1.1/24, where 24 is that of the whole VPN."
+        )
+    return address
+
+
+def _build(confbase: Path, name: str, address: Interface | None, public: str | None) -> None:
     """Make the directory beside its final place, then rename it: no program sees half of it."""
     with staged(confbase) as staging:
-        _fill(staging.path, name)
+        _fill(staging.path, name, address, public)
         staging.publish()
 
 
-def _fill(directory: Path, name: str) -> None:
+def _fill(directory: Path, name: str, address: Interface | None, public: str | None) -> None:
     """Write everything a new node needs; tinc.conf, which makes it a configuration, comes last."""
     for below in ("hosts", "cache"):
         make_directory(directory / below)
@@ -81,6 +110,12 @@ def _fill(directory: Path, name: str) -> None:
     append_public_key(host_file, key)
     if line := port_line():
         write_text(str(host_file), read_text(str(host_file)) + line)
+    lines = "" if public is None else f"Address = {public}\n"
+    if address is not None:
+        lines += f"Subnet = {address.ip}\n"
+        write_text(str(directory / "tinc-up"), TINC_UP_WITH_ADDRESS.format(address), mode=0o777)
+    if lines:
+        write_text(str(host_file), read_text(str(host_file)) + lines)
     _write_placeholder(directory / "tinc-up")
     write_text(str(directory / "tinc.conf"), f"Name = {name}\n")
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from pytinc.cli.files import read_text, split_lines, write_text
+from pytinc.cli.options import is_host, take_options
 from pytinc.cli.session import say
 from pytinc.config.store import INVITATION_KEY
 from pytinc.control.client import read_pidfile
@@ -40,6 +41,7 @@ from pytinc.wire.names import is_safe_netname, is_valid_name
 if TYPE_CHECKING:
     from pytinc.cli.session import Session
     from pytinc.config.parser import Pool
+    from pytinc.control.messages import NodeRow
 
 DEFAULT_EXPIRE: Final = 604800
 """Seconds; the default of `InvitationExpire`."""
@@ -49,11 +51,11 @@ _PRIVATE_FILE: Final = 0o600
 _CONFBASE_MODE: Final = 0o755
 _HANDED_ON: Final = re.compile(r"(?:Mode|Broadcast)[ \t=]", re.IGNORECASE)
 _PORT_LINE: Final = re.compile(r"Port(?=[ \t=\r\n]|$)", re.IGNORECASE)
-_ADDRESS: Final = re.compile(r"[0-9A-Za-z.:_-]+")
 
 
 def invite(session: Session, words: list[str]) -> int:
     """Make an invitation for a new node and print its URL."""
+    words, given = take_options(words, ("--address",))
     if len(words) != 1:
         raise click.ClickException("Not enough arguments!" if not words else "Too many arguments!")
     name, own_name = words[0], _check(session, words[0])
@@ -63,7 +65,9 @@ def invite(session: Session, words: list[str]) -> int:
         key = _key(session, directory)
         cookie = os.urandom(COOKIE_SIZE)
         path = directory / invitation_file_name(cookie, key.public.text)
-        write_text(str(path), _content(session, name, own_name, port), mode=_PRIVATE_FILE)
+        # With the lock held: another command must not choose the same address.
+        extra = "" if given["--address"] is None else _address_lines(session, given["--address"])
+        write_text(str(path), _content(session, name, own_name, port, extra), mode=_PRIVATE_FILE)
     url = InvitationUrl(host, port, key_hash(key.public.text), cookie).text()
     _run_script(
         session, {"NAME": own_name, "NODE": name, "INVITATION_FILE": str(path), "INVITATION_URL": url}
@@ -79,19 +83,27 @@ def _check(session: Session, name: str) -> str:
     own_name = session.own_name()
     if os.access(session.host_file(name), os.F_OK):
         raise click.ClickException(f"A host config file for {name} already exists!")
-    if _daemon_knows(session, name):
-        raise click.ClickException(f"A node with name {name} is already known!")
+    row = _node_of_daemon(session, name)
+    if row is not None:
+        from pytinc.control.messages import NodeStatus
+
+        advice = (
+            "It is online: choose another name."
+            if row.status & NodeStatus.REACHABLE
+            else f"If it is gone for good, make the daemons forget it: `{session.suggestion} purge'."
+        )
+        raise click.ClickException(f"A node with name {name} is already known! {advice}")
     return own_name
 
 
-def _daemon_knows(session: Session, name: str) -> bool:
+def _node_of_daemon(session: Session, name: str) -> NodeRow | None:
     from pytinc.control.messages import NodeRow, Request
 
     try:
         rows = session.client().dump(Request.DUMP_NODES)
     except ControlError:
-        return False  # no daemon to ask
-    return any(NodeRow.parse(row).name == name for row in rows)
+        return None  # no daemon to ask
+    return next((node for row in rows if (node := NodeRow.parse(row)).name == name), None)
 
 
 # -- where the joining node will find us -------------------------------------------------------------------
@@ -140,7 +152,7 @@ def _ask_address(session: Session, own_name: str) -> str:
             "No Address is known: other nodes could not find this one. Set the address or host name by which "
             f"they can, with `{session.suggestion} set {own_name}.Address HOST', and invite again."
         )
-    if not _ADDRESS.fullmatch(answer):
+    if not is_host(answer):
         raise click.ClickException(f"Invalid address or host name: {answer}")
     path = session.host_file(own_name)
     text = read_text(path) if os.access(path, os.F_OK) else ""
@@ -230,14 +242,24 @@ def _tell_daemon(session: Session) -> None:
 # -- what the joining node gets ----------------------------------------------------------------------------
 
 
-def _content(session: Session, name: str, own_name: str, port: str) -> str:
+def _address_lines(session: Session, text: str) -> str:
+    """Return the lines that give the new node an address, in tinc's words: its `join` takes them as well."""
+    from pytinc.cli.pool import chosen_address
+
+    address = chosen_address(session, text)
+    say(f"The new node gets the address {address}.")
+    # A switch has no use for the subnet, but does no harm with it, and it shows which addresses are taken.
+    return f"Ifconfig = {address}\nSubnet = {address.ip}\n"
+
+
+def _content(session: Session, name: str, own_name: str, port: str, extra: str) -> str:
     """Return the text of an invitation (docs/protocol-invitations.md, "Inviting")."""
     lines = [f"Name = {name}\n"]
     if session.netname is not None and is_safe_netname(session.netname):
         lines.append(f"NetName = {session.netname}\n")
     lines.append(f"ConnectTo = {own_name}\n")
     lines += [_ended(line) for line in split_lines(read_text(session.tinc_conf)) if _HANDED_ON.match(line)]
-    lines += [f"{SEPARATOR}\n", f"Name = {own_name}\n"]
+    lines += [extra, f"{SEPARATOR}\n", f"Name = {own_name}\n"]
     try:
         host_lines = split_lines(read_text(session.host_file(own_name)))
     except OSError as error:

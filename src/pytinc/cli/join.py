@@ -72,6 +72,10 @@ def join(session: Session, words: list[str]) -> int:
     if node.has_commands:
         settle_script(session)
     if replaced:
+        say(
+            f"There is a network {node.netname or 'without a name'} here already, so this one is "
+            f"{session.netname}: `join -n NETNAME' chooses a name."
+        )
         rename_network(session)
     return 0
 

@@ -28,10 +28,10 @@ def port_line() -> str:
 
 def choose_port() -> int | None:
     """Return `DEFAULT_PORT` if it can be bound, else a random port that can; None if none was found."""
-    if _can_bind(DEFAULT_PORT):
+    if can_bind(DEFAULT_PORT):
         return DEFAULT_PORT
     ports = (random.randint(_LOWEST_PORT, _HIGHEST_PORT) for _ in range(_TRIES))
-    return next(filter(_can_bind, ports), None)
+    return next(filter(can_bind, ports), None)
 
 
 def is_udp_port(text: str) -> bool:
@@ -44,7 +44,7 @@ def is_udp_port(text: str) -> bool:
     return not text.isdecimal() or int(text) < 65536
 
 
-def _can_bind(port: int) -> bool:
+def can_bind(port: int) -> bool:
     """Return whether TCP ``port`` is free on all addresses of every family of this machine."""
     bound = False
     for family, address in ((socket.AF_INET, ""), (socket.AF_INET6, "")):

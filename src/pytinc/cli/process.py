@@ -34,7 +34,8 @@ def start(session: Session, words: list[str]) -> int:
         say(f"A tincd is already running{net} with pid {pid}.")
         return 0
     # The daemon's own options may name another network.
-    if not words and (hint := session.missing_network()):
+    names_one = any(word.startswith(("-n", "--n", "-c", "--c")) for word in words)
+    if not names_one and (hint := session.missing_network()):
         raise click.ClickException(hint)
     command = [*daemon_command(session.program), *session.daemon_options, *words]
     try:

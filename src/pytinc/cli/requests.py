@@ -5,6 +5,7 @@ See docs/tinc-program.md, "start and stop".
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -19,7 +20,24 @@ if TYPE_CHECKING:
 
 def reload(session: Session, words: list[str]) -> int:
     """Tell the daemon to read its configuration again."""
-    return _request(session, Request.RELOAD, "Could not reload configuration.")
+    _request(session, Request.RELOAD, "Could not reload configuration.")
+    script = _changed_script(session)
+    if script is not None:
+        say(
+            f"{script} was changed after the start. A reload does not run it, but "
+            f"`{session.suggestion} restart' does."
+        )
+    return 0
+
+
+def _changed_script(session: Session) -> str | None:
+    """Return the path of tinc-up if it is newer than the running daemon."""
+    extension = session.tree.read_server().first("ScriptsExtension")
+    path = Path(session.confbase) / f"tinc-up{'' if extension is None else extension.value}"
+    try:
+        return str(path) if path.stat().st_mtime > Path(session.paths.pidfile).stat().st_mtime else None
+    except OSError:
+        return None
 
 
 def purge(session: Session, words: list[str]) -> int:

@@ -10,7 +10,7 @@ import contextlib
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pytinc.cli.text import wants_colour
 from pytinc.config.paths import Paths, chosen_netname, cli_paths
@@ -20,6 +20,11 @@ from pytinc.wire.names import is_safe_netname
 if TYPE_CHECKING:
     from pytinc.config.store import ConfigTree
     from pytinc.control.client import ControlClient
+
+NO_NETWORK: Final = (
+    "There is no network on this machine yet. `pytinc -n NETNAME init NAME' makes one, and "
+    "`pytinc join URL' joins another one's with the URL that `pytinc invite NAME' prints there."
+)
 
 
 def say(text: str) -> None:
@@ -134,7 +139,7 @@ class Session:
         confdir = self.paths.confdir
         names = ", ".join(sorted(path.parent.name for path in Path(confdir).glob("*/tinc.conf")))
         if self.netname is None:
-            return f"No network is named: use -n NETNAME. Networks here: {names}." if names else ""
+            return f"No network is named: use -n NETNAME. Networks here: {names}." if names else NO_NETWORK
         there = f"networks here: {names}" if names else f"{confdir} has no network"
         return f"There is no network {self.netname} ({there})."
 

@@ -12,6 +12,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from pytinc.cli.run import INTERRUPTED, guarded, run_command
+from pytinc.cli.session import say
 
 if TYPE_CHECKING:
     from pytinc.cli.session import Session
@@ -24,6 +25,8 @@ def run_shell(session: Session) -> int:
     """Run all commands; return the bitwise OR of their exit statuses."""
     session.in_shell = True
     if session.tty:
+        if hint := session.missing_network():
+            say(hint)
         from pytinc.cli.completion import install
 
         install(session)

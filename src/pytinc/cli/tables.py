@@ -17,7 +17,7 @@ from rich.text import Text
 from pytinc.cli.reach import Reach, reach_of
 from pytinc.cli.times import age, clock_time, milliseconds, seconds
 from pytinc.cli.vip_report import good_checks, member_state
-from pytinc.control.messages import ConnectionRow, EdgeRow, NodeRow, Options, SubnetRow
+from pytinc.control.messages import ConnectionRow, ConnectionStatus, EdgeRow, NodeRow, Options, SubnetRow
 from pytinc.control.objects import Values
 from pytinc.control.shared import Shared
 from pytinc.control.vips import Vips
@@ -216,8 +216,21 @@ def _connection(row: ConnectionRow) -> list[Text]:
         Text(str(row.address), style),
         _options(row.options),
         _number(str(row.socket)),
-        _number(f"{row.status:x}"),
+        Text(_status(row.status)),
     ]
+
+
+def _status(status: int) -> str:
+    """Return the words for what people may want to know of a connection."""
+    words = {
+        ConnectionStatus.CONNECTING: "connecting",
+        ConnectionStatus.PINGED: "awaits PONG",
+        ConnectionStatus.MST: "in the spanning tree",
+        ConnectionStatus.CONTROL: "control",
+        ConnectionStatus.PCAP: "pcap",
+        ConnectionStatus.LOG: "log",
+    }
+    return ", ".join(word for bit, word in words.items() if status & bit) or "-"
 
 
 def _holders(address: Values) -> list[list[Text]]:
@@ -393,7 +406,7 @@ _LAYOUTS: Final = {
             _Column("Address"),
             _Column("Options"),
             _Column("Socket", right=True),
-            _Column("Status", right=True),
+            _Column("Status"),
         ),
         _connection,
     ),

@@ -8,6 +8,7 @@ The disk is read only to find out which files may be used.
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 from typing import Final
@@ -75,7 +76,8 @@ def daemon_paths(
     state = _localstatedir()
     system = os.access(state, os.R_OK | os.W_OK | os.X_OK)
     if not system:
-        warnings += (f"Could not access {state}: pid and log files are stored in {base}/",)
+        why = f"Could not use {state} ({_why_not(state)})"
+        warnings += (f"{why}: the pid file is {base}/pid, and with --logfile the log is {base}/log",)
     return _paths(
         netname,
         base,
@@ -84,6 +86,16 @@ def daemon_paths(
         system=system,
         warnings=warnings,
     )
+
+
+def _why_not(directory: str) -> str:
+    """Return the system's words for why we may not use a directory."""
+    try:
+        os.listdir(directory)  # noqa: PTH208  only its failure counts
+    except OSError as error:
+        return error.strerror or str(error)
+    read_only = os.statvfs(directory).f_flag & os.ST_RDONLY
+    return os.strerror(errno.EROFS if read_only else errno.EACCES)
 
 
 def absolute(path: str) -> str:

@@ -77,6 +77,11 @@ HAS_ROWS: Final = hasattr(ChaCha20Poly1305, "encrypt_into")
 """Whether the library can write into a buffer; older versions cannot."""
 
 
+def poly1305_library() -> str:
+    """Return the name of the library that makes tags, for the log."""
+    return "OpenSSL (libsodium's function, which is faster, was not found)" if sodium is None else "libsodium"
+
+
 class RecordCipher:
     """Seals or opens the records of one direction under one key."""
 

@@ -2,14 +2,16 @@
 
 For each tag, OpenSSL needs about 3 us of set-up and libsodium 0.4 us (benchmarks/micro_sptps.py); each of
 tinc's records needs one tag. PyNaCl includes libsodium but does not expose this function, which is part of
-libsodium's public interface. So this module looks it up in PyNaCl's library with cffi, on which PyNaCl is
-built. If the function is not exported, or makes a wrong tag, OpenSSL does the work.
+libsodium's public interface. So this module looks it up in PyNaCl's library, and calls it in PyNaCl's way, by
+the compiled part of cffi. (The package cffi would load a parser of C at each start.) If the function is not
+exported, or makes a wrong tag, OpenSSL does the work.
 
 Only `pytinc.crypto.aead` uses this module.
 """
 
 from __future__ import annotations
 
+import ctypes
 import hmac
 from collections.abc import Callable
 from typing import Any, Final
@@ -24,15 +26,14 @@ VerifyTag = Callable[[bytes, bytes, bytes], bool]
 TagAt = Callable[[int, int, int, int], int]
 
 _SYMBOL: Final = "crypto_onetimeauth_poly1305"
-_BY_BUFFER: Final = f"""
-int {_SYMBOL}(unsigned char *out, const unsigned char *in, unsigned long long inlen, const unsigned char *k);
-int {_SYMBOL}_verify(const unsigned char *h, const unsigned char *in, unsigned long long inlen,
-                     const unsigned char *k);
-"""
-_BY_ADDRESS: Final = f"""
-int {_SYMBOL}(uintptr_t out, uintptr_t in, unsigned long long inlen, uintptr_t k);
-int {_SYMBOL}_verify(uintptr_t h, uintptr_t in, unsigned long long inlen, uintptr_t k);
-"""
+_GENERATE_BY_BUFFER: Final = (
+    "int(*)(unsigned char *out, const unsigned char *in, unsigned long long inlen, const unsigned char *k)"
+)
+_VERIFY_BY_BUFFER: Final = (
+    "int(*)(const unsigned char *tag, const unsigned char *in, unsigned long long inlen,"
+    " const unsigned char *k)"
+)
+_BY_ADDRESS: Final = "int(*)(uintptr_t out, uintptr_t in, unsigned long long inlen, uintptr_t k)"
 """The same functions with plain numbers for pointers: making a pointer takes longer than making a tag."""
 
 # RFC 8439, 2.5.2.
@@ -53,26 +54,22 @@ class Sodium:
     """libsodium's functions, for one thread. Raises `OSError` or `AttributeError` if they are missing."""
 
     def __init__(self) -> None:
-        import cffi
         from nacl import _sodium
 
         # Selects the fastest code for this processor, unless PyNaCl has done so already.
         _sodium.lib.sodium_init()
-        path = _sodium.__file__
-        self._ffi: Any = cffi.FFI()
-        self._ffi.cdef(_BY_BUFFER)
-        by_buffer: Any = self._ffi.dlopen(path)
+        library = ctypes.CDLL(_sodium.__file__)
+        generate = ctypes.cast(getattr(library, _SYMBOL), ctypes.c_void_p).value
+        verify = ctypes.cast(getattr(library, f"{_SYMBOL}_verify"), ctypes.c_void_p).value
+        self._ffi: Any = _sodium.ffi
         self._tag = bytearray(TAG_SIZE)
         self._tag_pointer = self._ffi.from_buffer(self._tag)
-        self._generate: Any = getattr(by_buffer, _SYMBOL)
-        self._verify: Any = getattr(by_buffer, f"{_SYMBOL}_verify")
-        ffi: Any = cffi.FFI()
-        ffi.cdef(_BY_ADDRESS)
-        by_address: Any = ffi.dlopen(path)
-        self.tag_at: TagAt = getattr(by_address, _SYMBOL)
+        self._generate: Any = self._ffi.cast(_GENERATE_BY_BUFFER, generate)
+        self._verify: Any = self._ffi.cast(_VERIFY_BY_BUFFER, verify)
+        self.tag_at: TagAt = self._ffi.cast(_BY_ADDRESS, generate)
         """Writes a tag. Arguments: the address of its 16 bytes, address and length of the data, address of
         the key. The caller must make sure that the addresses are valid."""
-        self.verify_at: TagAt = getattr(by_address, f"{_SYMBOL}_verify")
+        self.verify_at: TagAt = self._ffi.cast(_BY_ADDRESS, verify)
         """Takes the same arguments, with the address of a tag to check; returns 0 if the tag is right."""
 
     def generate(self, key: bytes, data: bytes) -> bytes:

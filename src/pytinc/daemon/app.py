@@ -122,10 +122,12 @@ def _launch(options: Options) -> Launch:
     foreground = options.foreground or _is_activated()
     log = DaemonLog(_EARLY_IDENT, options.debug_level)
     log.install()
-    if not (options.log_to_file and _add_file(log, paths.logfile)):
-        log.add(StderrTarget())
+    has_file = options.log_to_file and _add_file(log, paths.logfile)
     if umbilical is not None and not foreground:
+        # Who started us shows this on standard error, which is also ours: once is enough.
         log.add(UmbilicalTarget(umbilical.write, coloured=umbilical.coloured))
+    elif not has_file:
+        log.add(StderrTarget())
     for warning in paths.warnings:
         log(0, "warning", warning)
     inherited = _inherited_sockets() if foreground else 0

@@ -14,17 +14,20 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 from typing import Any, Final
 
 from pytinc.config.store import ConfigTree
 from pytinc.daemon.helper_process import MAX_REQUEST, HelperProcess, receive
+from pytinc.daemon.logging_setup import unexpected
 from pytinc.errors import ConfigError, DeviceError
 from pytinc.net.script_check import GONE_WITHIN
 
 PATIENCE: Final = 10.0
 """Seconds to wait for an answer, or for the end of the helper: it has nothing to do that takes long."""
+MAX_LAST_WORDS: Final = 1000
+"""Letters of what a helper says if it fails."""
 _MAX_DESCRIPTORS: Final = 65536
 """No descriptor is higher at the start of the daemon."""
 
@@ -37,6 +40,9 @@ class Helper:
         self._pid = pid
         self._lock = threading.Lock()
         """Held until there is an answer."""
+        self._last_words: str | None = None
+        """Why the helper ended, if it said so."""
+        self._is_watched = False
         self._numbers = itertools.count()
         channel.settimeout(PATIENCE)
 
@@ -53,8 +59,38 @@ class Helper:
         theirs.close()
         return cls(ours, pid)
 
+    def watch(self, loop: asyncio.AbstractEventLoop, on_end: Callable[[str], None]) -> None:
+        """Call ``on_end`` once with the reason if the helper ends before the daemon does."""
+        descriptor = os.pidfd_open(self._pid)
+        self._is_watched = True
+
+        def ended() -> None:
+            loop.remove_reader(descriptor)
+            os.close(descriptor)
+            if self._is_watched:
+                on_end(self._why_it_ended())
+
+        loop.add_reader(descriptor, ended)
+
+    def _why_it_ended(self) -> str:
+        with contextlib.suppress(OSError, ValueError), self._lock:
+            self._channel.settimeout(0)
+            while self._last_words is None:
+                _, descriptors = self._receive()
+                for descriptor in descriptors:
+                    os.close(descriptor)
+        if self._last_words is not None:
+            return self._last_words
+        with contextlib.suppress(ChildProcessError):
+            status = os.waitstatus_to_exitcode(os.waitpid(self._pid, os.WNOHANG)[1])
+            if status < 0:
+                return f"killed by signal {-status} ({signal.strsignal(-status) or 'unknown'})"
+            return f"exit status {status}"
+        return "unknown reason"
+
     def close(self) -> None:
         """Let the helper end, and wait for that."""
+        self._is_watched = False
         self._channel.close()
         until = time.monotonic() + PATIENCE
         with contextlib.suppress(ChildProcessError):
@@ -109,7 +145,11 @@ class Helper:
 
     def _receive(self) -> tuple[dict[str, Any], list[int]]:
         data, descriptors = receive(self._channel, 1)
-        return json.loads(data), descriptors
+        answer = json.loads(data)
+        if "ends" in answer:
+            self._last_words = str(answer["ends"])
+            raise ValueError(self._last_words)
+        return answer, descriptors
 
     # -- processes --
 
@@ -127,9 +167,12 @@ class Helper:
                 raise
         return ours
 
-    async def run_script(self, file: str, environment: Mapping[str, str]) -> int:
-        """Run a script of an event to its end; return its status. Raises `OSError`."""
-        with self.run("script", {"file": file, "environment": environment}) as channel:
+    async def run_script(self, file: str, environment: Mapping[str, str], *stderr: int) -> int:
+        """Run a script of an event to its end; return its status. Raises `OSError`.
+
+        ``stderr`` is the descriptor that it writes its errors to, if not to that of the helper.
+        """
+        with self.run("script", {"file": file, "environment": environment}, *stderr) as channel:
             return await _status(channel)
 
     def start_check(self, file: str, environment: Mapping[str, str]) -> HelperCheck:
@@ -223,6 +266,9 @@ def _live(channel: socket.socket) -> None:
         os.closerange(channel.fileno() + 1, _MAX_DESCRIPTORS)
         HelperProcess(channel).run()
         status = 0
+    except Exception as error:
+        with contextlib.suppress(OSError):
+            channel.send(json.dumps({"ends": unexpected(error)[:MAX_LAST_WORDS]}).encode())
     finally:
         os._exit(status)
 

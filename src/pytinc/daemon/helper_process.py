@@ -224,7 +224,9 @@ class HelperProcess:
             return subprocess.Popen(
                 [_SHELL, "-c", command], stdin=subprocess.DEVNULL, env=environment, start_new_session=True
             )
-        return subprocess.Popen([_SHELL, "-c", command], env=environment)
+        return subprocess.Popen(
+            [_SHELL, "-c", command], env=environment, stderr=streams[0] if streams else None
+        )
 
     def _script(self, file: str) -> str:
         """Return what the shell must run for a file of the configuration directory."""

@@ -9,11 +9,15 @@ the start and the end of the daemon wait for scripts (`ScriptRunner.idle`).
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
+import re
 import signal
+import stat
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from pytinc.daemon.helper import Helper
@@ -24,7 +28,20 @@ from pytinc.net.script_check import CheckProcess, ScriptCheck
 MAX_WAITING: Final = 4096
 """Limit of waiting scripts. A mesh that changes faster than its scripts run would fill the memory; beyond
 this limit new scripts are skipped, which is logged."""
+MAX_WORDS: Final = 4096
+"""Bytes of what a script says that reach the log: the last ones, which tell why it ends."""
+MAX_LINES: Final = 20
+"""Lines of it that do."""
+MAX_KEPT: Final = 1 << 20
+"""Bytes of what a running script has said that may lie in memory; then all so far is thrown away."""
+_LOOK_EVERY: Final = 1.0
+"""Seconds between two looks at how much a running script has said."""
 _SHELL: Final = "/bin/sh"
+_FIRST_LINE: Final = re.compile(rb"#![ \t]*([^ \t\n]+)")
+_LONGEST_FIRST_LINE: Final = 256
+"""Bytes: what the kernel looks at."""
+_NOT_EXECUTABLE: Final = 126
+_NOT_FOUND: Final = 127
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,22 +136,110 @@ class ScriptRunner:
         if not self._exists(name):
             return
         self._log(2, "info", f"Executing script {name}")
+        errors = _Errors.open()
         try:
-            if self.helper is not None:
-                status = await self.helper.run_script(self._file(name), self._variables(environment))
-            else:
-                process = await asyncio.create_subprocess_exec(
-                    _SHELL, "-c", self._command(name), env=self._environment(environment)
-                )
-                status = await process.wait()
+            status = await self._status(name, environment, errors)
         except OSError as error:
             self._log(0, "error", f"Could not run script {name}: {reason(error)}")
             return
+        finally:
+            for line in errors.take():
+                self._log(0, "warning", f"Script {name}: {line}")
         self._report(name, status)
+
+    async def _status(self, name: str, environment: Mapping[str, str], errors: _Errors) -> int:
+        """Run a script to its end; return its status. Raises `OSError`."""
+        if self.helper is not None:
+            return await self.helper.run_script(
+                self._file(name), self._variables(environment), *errors.descriptors
+            )
+        stderr = errors.descriptors[0] if errors.descriptors else None
+        process = await asyncio.create_subprocess_exec(
+            _SHELL, "-c", self._command(name), env=self._environment(environment), stderr=stderr
+        )
+        return await process.wait()
 
     def _report(self, name: str, status: int) -> None:
         if status < 0:
             description = signal.strsignal(-status) or "unknown"
             self._log(0, "error", f"Script {name} was killed by signal {-status} ({description})")
         elif status > 0:
-            self._log(0, "error", f"Script {name} exited with non-zero status {status}")
+            cause = self._cause(name, status)
+            self._log(0, "error", f"Script {name} exited with non-zero status {status}{cause}")
+
+    def _cause(self, name: str, status: int) -> str:
+        """Return why the shell could not run the script; empty if that is not known."""
+        if self.context.interpreter is not None:
+            return ""
+        path = self._path(name)
+        if status == _NOT_EXECUTABLE and not os.access(path, os.X_OK):
+            return f": it is not executable (`chmod +x {path}')"
+        if status in (_NOT_EXECUTABLE, _NOT_FOUND) and (interpreter := _interpreter(path)):
+            return f": there is no interpreter {interpreter!r}, which its first line names"
+        return ""
+
+
+class _Errors:
+    """What a script writes to its standard error, if that of the daemon leads nowhere.
+
+    It is a file in memory and no pipe: a process that a script leaves behind must not be killed because
+    nobody reads any more. (A shell's ``> /dev/stderr`` empties it, so of such lines only the last is left.)
+    """
+
+    def __init__(self, *descriptors: int) -> None:
+        self.descriptors = descriptors
+        """The file; none if the script writes where the daemon does."""
+        self._timer: asyncio.TimerHandle | None = None
+        if descriptors:
+            self._look()
+
+    @classmethod
+    def open(cls) -> _Errors:
+        """Make it."""
+        try:
+            if not _leads_nowhere(2):
+                return cls()
+            descriptor = os.memfd_create("script", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        except OSError:
+            return cls()
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, os.O_APPEND)  # it may be emptied meanwhile
+        return cls(descriptor)
+
+    def _look(self) -> None:
+        """See to it that a script that goes on and on does not fill the memory."""
+        if os.fstat(self.descriptors[0]).st_size > MAX_KEPT:
+            os.ftruncate(self.descriptors[0], 0)
+        self._timer = asyncio.get_running_loop().call_later(_LOOK_EVERY, self._look)
+
+    def take(self) -> list[str]:
+        """Return the last lines, and close the file; what still writes to it gets an error from now on."""
+        if self._timer is None:
+            return []
+        self._timer.cancel()
+        (descriptor,), self.descriptors = self.descriptors, ()
+        try:
+            fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_GROW)
+            size = os.fstat(descriptor).st_size
+            words = os.pread(descriptor, MAX_WORDS, max(0, size - MAX_WORDS))
+        finally:
+            os.close(descriptor)
+        lines = [line.strip() for line in words.decode("utf-8", "replace").splitlines() if line.strip()]
+        return lines[-MAX_LINES:]
+
+
+def _leads_nowhere(descriptor: int) -> bool:
+    """Tell whether what is written to a descriptor is lost, as in a daemon in the background."""
+    status = os.fstat(descriptor)
+    return stat.S_ISCHR(status.st_mode) and status.st_rdev == Path(os.devnull).stat().st_rdev
+
+
+def _interpreter(path: str) -> str:
+    """Return the interpreter that the first line of a script names, if it does not exist; else nothing."""
+    try:
+        with Path(path).open("rb") as file:
+            first = file.readline(_LONGEST_FIRST_LINE)
+    except OSError:
+        return ""
+    # The kernel takes the carriage return of a file from Windows for a part of the name.
+    found = _FIRST_LINE.match(first)
+    return "" if found is None or Path(os.fsdecode(found[1])).exists() else os.fsdecode(found[1])

@@ -17,6 +17,7 @@ import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final
 
 from pytinc.config.settings import Mode, Settings
@@ -24,6 +25,7 @@ from pytinc.config.store import ConfigTree
 from pytinc.control.messages import ConnectionRow, Greeting, Request
 from pytinc.control.pidfile import COOKIE_SIZE, PidFile
 from pytinc.control.vips import Order, format_order
+from pytinc.crypto.aead import poly1305_library
 from pytinc.crypto.keys import PrivateKey, parse_private_key
 from pytinc.daemon import sandbox
 from pytinc.daemon.helper import Helper, SandboxTree
@@ -83,6 +85,8 @@ class Service:
         self._helper: Helper | None = None
         """None unless this process will be in the sandbox."""
         self._is_confined = False
+        self._tinc_up_changed: float | None = None
+        """The time of the script that was run, or that a reload has complained about."""
         # Made by `_main` and `_set_up`.
         self._control: ControlServer
         self._settings: Settings
@@ -176,6 +180,7 @@ class Service:
         self._trace()
         offloads = self._shell.statistics().udp_offloads
         self._log(0, "info", f"UDP offloads: {', '.join(offloads) or 'none'}")
+        self._log(0, "info", f"Poly1305: {poly1305_library()}")
         return listening
 
     def _make_shell(
@@ -246,6 +251,7 @@ class Service:
 
     async def _run_up_scripts(self) -> None:
         if not self._settings.device_standby:
+            self._tinc_up_changed = self._time_of_tinc_up()
             self._scripts.run("tinc-up", {})
             await self._scripts.idle()
         # Only now, because tinc-up sets the host's own address, which must be the first one.
@@ -282,6 +288,13 @@ class Service:
         if missing := missing_setup(name):
             script = f"{self._launch.paths.confbase}/tinc-up{self._settings.scripts_extension}"
             self._log(0, "warning", f"Interface {name} {missing}: {script} should set it up")
+
+    def _time_of_tinc_up(self) -> float | None:
+        try:
+            path = f"{self._tree.confbase or '.'}/tinc-up{self._settings.scripts_extension}"
+            return Path(path).stat().st_mtime
+        except OSError:
+            return None
 
     async def _bring_down(self) -> None:
         self._notifier.send("STOPPING=1")
@@ -321,10 +334,17 @@ class Service:
             return parse_private_key(text)
         except DecodeError as error:
             self._log(0, "error", f"Error reading Ed25519 private key file `{path}': {error}")
+            first = "Restore the file from a backup. If there is none, create"
         except ConfigError as error:
             self._log(0, "error", str(error))
+            first = "Create" if isinstance(error.__cause__, FileNotFoundError) else ""
         net = f" -n {self._launch.paths.netname}" if self._launch.paths.netname else ""
-        self._log(0, "info", f"Create an Ed25519 key pair with `pytinc{net} generate-ed25519-keys'.")
+        advice = (
+            f"{first} an Ed25519 key pair with `pytinc{net} generate-ed25519-keys'."
+            if first
+            else f"The user that starts the daemon (uid {os.geteuid()}) must be able to read the file."
+        )
+        self._log(0, "info", advice)
         raise ConfigError("No private keys available, cannot start tinc!")
 
     def _script_context(self, device: FrameDevice) -> ScriptContext:
@@ -391,7 +411,16 @@ class Service:
         self._shell.meta.start_proxy = self._helper.start_proxy
         self._scripts.helper = self._helper
         self._log.open_files_with(self._helper.open_log)
+        self._helper.watch(asyncio.get_running_loop(), self._helper_ended)
         self._is_confined = True
+
+    def _helper_ended(self, why: str) -> None:
+        self._log(
+            0,
+            "error",
+            f"The helper process of the sandbox has ended ({why}): until a restart no script runs, and no "
+            "host file is written",
+        )
 
     def _remove_run_files(self) -> None:
         if self._is_confined and self._helper is not None:
@@ -517,6 +546,10 @@ class Service:
             )
             settings = replace(settings, mode=self._settings.mode)
         self._settings = settings
+        changed = self._time_of_tinc_up()
+        if changed != self._tinc_up_changed:
+            self._tinc_up_changed = changed
+            self._log(0, "warning", "tinc-up was changed: a reload does not run it, a restart does")
         self._scripts.context = replace(
             self._scripts.context,
             extension=settings.scripts_extension,

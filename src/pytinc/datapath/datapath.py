@@ -5,6 +5,8 @@
     UDP, TCP ──> Inbound ──── frames ─────────┘               └─────> output.frames
                     └──────── datagrams for others ──> Outbound.relay ──> output.datagrams
 
+A frame or datagram that comes alone goes by `ShortWay` instead, if nothing about it is unusual.
+
 All parts share one `ForwardingTable`, which the node writes; the parts write counters, ``own_macs``, the
 guard's uses and the capture in it. Everything that comes out is appended to an `Output`.
 """
@@ -19,8 +21,10 @@ from pytinc.datapath.inbound import Forwarder, Inbound
 from pytinc.datapath.outbound import Outbound
 from pytinc.datapath.output import Output
 from pytinc.datapath.router import Router
+from pytinc.datapath.short_way import ShortWay
 from pytinc.datapath.switch import Switch
 from pytinc.datapath.table import ForwardingTable
+from pytinc.wire.address import SockAddr
 from pytinc.wire.ethernet import DESTINATION
 
 if TYPE_CHECKING:
@@ -36,9 +40,14 @@ class DataPath:
         self._delivery = Delivery(table, outbound)
         self.forwarder: Forwarder = (Router if table.rules.router else Switch)(table, self._delivery)
         self.inbound = Inbound(table, self.forwarder, outbound)
+        self._short_way = None if table.rules.router else ShortWay(table, self.inbound)
 
     def frames_from_device(self, frames: Sequence[bytes | FrameRun], now: float, out: Output) -> None:
         """Take the frames that one wake-up read from the device."""
+        if len(frames) == 1 and self._short_way is not None:
+            (frame,) = frames
+            if isinstance(frame, bytes) and self._short_way.frame(frame, now, out):
+                return
         me = self._table.me
         single: list[bytes] = []
         for frame in frames:
@@ -59,6 +68,22 @@ class DataPath:
         me.in_packets += len(frames)
         me.in_bytes += sum(map(len, frames))
         self.forwarder.forward(me, frames, now, out)
+
+    def datagrams(
+        self,
+        datagrams: Sequence[bytes],
+        addresses: Sequence[SockAddr],
+        socket: int,
+        now: float,
+        out: Output,
+    ) -> None:
+        """Take what one wake-up read from the UDP socket with index ``socket``."""
+        if (
+            len(datagrams) != 1
+            or self._short_way is None
+            or not self._short_way.datagram(datagrams[0], addresses[0], socket, now, out)
+        ):
+            self.inbound.datagrams(datagrams, addresses, socket, now, out)
 
     def inject(self, frame: bytes, now: float, out: Output) -> None:
         """Send a frame of the guard to the owner of its destination; if it is for all, to our device, too."""

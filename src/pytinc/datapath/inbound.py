@@ -192,12 +192,12 @@ class Inbound:
         ``trusted`` tells that who sent the datagrams is known, so that the node is to hear of it when they do
         not open; anyone can write ids.
         """
-        source, is_direct, address, socket, now, out = came
-        session, upcalls = source.session, out.upcalls
+        source, out = came[0], came[-1]
+        session = source.session
         if session is None:
             source.drops.no_key += len(datagrams)
             if trusted:
-                upcalls.no_session[source] = None
+                out.upcalls.no_session[source] = None
             return False
         if source.doubt is not None:
             datagrams = self._sift(source.doubt, session, datagrams, came, trusted=trusted)
@@ -207,10 +207,17 @@ class Inbound:
             if self._open_whole(session, datagrams, came):
                 return True
             datagrams = datagrams.datagrams()
+        records = session.open_batch(datagrams, PREFIX_SIZE)
+        return self.take(records, came, trusted=trusted)
+
+    def take(self, records: Sequence[tuple[int, bytes] | None], came: Arrival, *, trusted: bool) -> bool:
+        """Do what records want that were opened, None where one was not; tell whether any was authentic."""
+        source, is_direct, address, socket, now, out = came
+        upcalls = out.upcalls
         headers = self._ip_headers
         frames: list[bytes] = []
         rejected = 0
-        for record in session.open_batch(datagrams, PREFIX_SIZE):
+        for record in records:
             if record is None:
                 rejected += 1
                 continue
@@ -233,9 +240,9 @@ class Inbound:
             self._reject(rejected, came, trusted=trusted)
         if frames:
             sizes = list(map(len, frames))
-            self._count(source, len(sizes), sum(sizes), max(sizes), is_direct=is_direct)
+            self.count(source, len(sizes), sum(sizes), max(sizes), is_direct=is_direct)
             self._forwarder.forward(source, frames, now, out)
-        return rejected < len(datagrams)
+        return rejected < len(records)
 
     def _reject(self, bad: int, came: Arrival, *, trusted: bool) -> None:
         """Count datagrams that did not open; doubt their source if there are too many."""
@@ -284,7 +291,7 @@ class Inbound:
         if run is None:
             return False
         source, is_direct, _, _, now, out = came
-        self._count(source, len(run), run.total, run.size, is_direct=is_direct)
+        self.count(source, len(run), run.total, run.size, is_direct=is_direct)
         self._forwarder.forward_run(source, run, now, out)
         return True
 
@@ -329,10 +336,11 @@ class Inbound:
             out.upcalls.incomplete[source] = None
             return
         longest = len(sealed.record) // sealed.pieces + PIECE_HEAD_SIZE - DATAGRAM_OVERHEAD
-        self._count(source, len(run), run.total, longest, is_direct=True)
+        self.count(source, len(run), run.total, longest, is_direct=True)
         self._forwarder.forward_run(source, run, now, out)
 
-    def _count(self, source: PeerSlot, packets: int, total: int, longest: int, *, is_direct: bool) -> None:
+    def count(self, source: PeerSlot, packets: int, total: int, longest: int, *, is_direct: bool) -> None:
+        """Count frames of ``source``, ``total`` bytes in all."""
         source.in_packets += packets
         source.in_bytes += total
         # What a relay brought proves nothing about the straight path (tinc counts it, too), nor does the

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -12,9 +13,31 @@ if TYPE_CHECKING:
 
 Write = TypeVar("Write")
 
+LONE_S: Final = 0.0001
+"""A packet that is ready this many seconds after the last one is read alone."""
 YIELD_AFTER: Final = 32
 """Yield the CPU after this many writes: on few cores the packets' reader must run, or its queue overflows
 (docs/performance.md)."""
+
+
+class Pace:
+    """Decides how much is read when a descriptor is ready: one packet, or a batch.
+
+    To read a batch ends with a read that finds nothing more, and whoever waits for the answer to a lone
+    packet waits for that, too. If more is there after all, the descriptor is ready again at once, which shows
+    that there is a batch to read.
+    """
+
+    __slots__ = ("_clock", "_last")
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._last = math.inf  # the first read takes a batch
+
+    def limit(self, batch: int) -> int:
+        """Return how many packets to read now: 1 or ``batch``."""
+        last, self._last = self._last, self._clock()
+        return 1 if self._last - last > LONE_S else batch
 
 
 def end_of_batch(error: OSError, read: Sequence[object]) -> None:

@@ -102,6 +102,7 @@ class Shell:
         clock: Callable[[], float] = uptime,
     ) -> None:
         self.node = node
+        self._output = node.output
         self._files = files
         self._writer = FileWriter(loop, log)
         self._loop = loop
@@ -121,6 +122,7 @@ class Shell:
             on_run=self._datagram_run,
             log=log,
             offload=node.settings.offload,
+            clock=clock,
         )
         self._own_addresses = OwnAddresses(
             loop, watched=node.known_addresses, on_change=self._address_changed, log=log
@@ -201,9 +203,7 @@ class Shell:
     def settle(self) -> None:
         """Perform the node's actions, then arm its next deadline."""
         node = self.node
-        output = node.output
-        if output.frames or output.datagrams:
-            self._send_output()
+        self._send_output()
         for action in node.take_actions():
             self._perform[type(action)](action)
         if node.capture:
@@ -213,14 +213,15 @@ class Shell:
             self._deadline.arm(node.next_deadline())
 
     def _send_output(self) -> None:
-        output = self.node.output
+        output = self._output
         if output.frames:
             self._device.write_batch(output.frames)
-        for path, datagrams in output.datagrams:
-            refused = self._udp.send_batch(path.socket, path.address, datagrams)
-            if refused is not None:
-                self._note_too_big(path.relay.name, refused)
-        self.node.table.segments = self._udp.segments
+        if output.datagrams:
+            for path, datagrams in output.datagrams:
+                refused = self._udp.send_batch(path.socket, path.address, datagrams)
+                if refused is not None:
+                    self._note_too_big(path.relay.name, refused)
+            self.node.table.segments = self._udp.segments
         output.clear()
 
     # -- events of the network --

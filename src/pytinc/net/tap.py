@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from pytinc.errors import DecodeError, DeviceError
-from pytinc.net.batch import end_of_batch, one_by_one, write_each
+from pytinc.net.batch import Pace, end_of_batch, one_by_one, write_each
 from pytinc.net.log import LogFunction, reason
 from pytinc.net.tun import OpenInterface
 from pytinc.wire.virtio import (
@@ -195,7 +195,7 @@ class VirtioDevice:
 
     def write_batch(self, frames: Sequence[bytes | FrameRun]) -> None:
         """Give frames to the host, in order. Raises the first `OSError` after all have been tried."""
-        if self._joins:
+        if self._joins and (len(frames) > 1 or not isinstance(frames[0], bytes)):
             write_each(self._write_joined, self._joined(frames))
         else:
             write_each(self.write, one_by_one(frames))
@@ -284,7 +284,10 @@ class TapDevice(VirtioDevice):
         frames: list[bytes | FrameRun] = []
         plain: list[bytes] = []
         try:
-            self._read(frames, plain, limit)
+            if limit == 1:
+                self._take(frames, self._buffer, os.readv(self._descriptor, (self._buffer,)))
+            else:
+                self._read(frames, plain, limit)
         except OSError as error:
             end_of_batch(error, frames or plain)
         self._gather(frames, plain)
@@ -484,6 +487,7 @@ class DeviceFeed:
         self._log = log
         self._clock = clock
         self._read_errors = 0
+        self._pace = Pace(clock)
         self._pause: asyncio.TimerHandle | None = None
         self._reported: tuple[int | None, float] | None = None
         self.traced = False
@@ -521,7 +525,7 @@ class DeviceFeed:
 
     def _readable(self) -> None:
         try:
-            frames = self._device.read_batch(MAX_BATCH)
+            frames = self._device.read_batch(self._pace.limit(MAX_BATCH))
         except OSError as error:
             self._read_failed(error)
             return

@@ -15,8 +15,10 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
+from pytinc.net.batch import Pace
 from pytinc.net.log import LogFunction, reason
 from pytinc.net.sockets import Listener
+from pytinc.net.timers import uptime
 from pytinc.wire.address import SockAddr
 
 if TYPE_CHECKING:
@@ -92,9 +94,11 @@ class UdpSockets:
         on_run: RunReceived,
         log: LogFunction,
         offload: bool = True,
+        clock: Callable[[], float] = uptime,
     ) -> None:
         self._loop = loop
         self._sockets = sockets
+        self._paces = [Pace(clock) for _ in sockets]
         self._on_datagrams = on_datagrams
         self._on_run = on_run
         self._log = log
@@ -117,10 +121,13 @@ class UdpSockets:
         on_run: RunReceived,
         log: LogFunction,
         offload: bool = True,
+        clock: Callable[[], float] = uptime,
     ) -> UdpSockets:
         """Use the UDP sockets of the listeners."""
         sockets = [listener.udp for listener in listeners]
-        return cls(loop, sockets, on_datagrams=on_datagrams, on_run=on_run, log=log, offload=offload)
+        return cls(
+            loop, sockets, on_datagrams=on_datagrams, on_run=on_run, log=log, offload=offload, clock=clock
+        )
 
     @property
     def segments(self) -> bool:
@@ -147,7 +154,7 @@ class UdpSockets:
         buffers, view, make_run = (buffer,), memoryview(buffer), self._run
         datagrams: list[bytes] = []
         addresses: list[SockAddr] = []
-        left = MAX_BATCH
+        left = self._paces[index].limit(MAX_BATCH)
         try:
             while left > 0:
                 size, control, _, address = receive(buffers, _CONTROL_SIZE)
@@ -200,12 +207,12 @@ class UdpSockets:
         kind = _TRAFFIC_CLASS if len(address) == 4 else _TYPE_OF_SERVICE
         return (*kind, _MARK.pack(self.mark))
 
-    def send_batch(
-        self, index: int, address: SockAddr, datagrams: Sequence[bytes] | DatagramRun
-    ) -> int | None:
+    def send_batch(self, index: int, address: SockAddr, datagrams: list[bytes] | DatagramRun) -> int | None:
         """Send datagrams in order; return the size of the smallest one that was refused as too big."""
-        if not isinstance(datagrams, Sequence):
+        if not isinstance(datagrams, list):
             return self._send_whole(index, address, datagrams)
+        if len(datagrams) == 1:
+            return self._send_each(index, address, datagrams)
         refused: int | None = None
         for group in _groups(datagrams) if self._segments else ((datagram,) for datagram in datagrams):
             refused = _smaller(refused, self._send_group(index, address, group, len(group[0])))

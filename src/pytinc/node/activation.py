@@ -10,7 +10,7 @@ from pytinc.node.connections import Connections
 from pytinc.node.core import Core
 from pytinc.node.corrections import Corrections
 from pytinc.node.meta_output import MetaOutput
-from pytinc.node.records import Connection, Peer
+from pytinc.node.records import NEVER, Connection, Peer
 from pytinc.node.rules import own_options
 from pytinc.node.subnets import Subnets
 from pytinc.node.topology import Topology
@@ -18,6 +18,8 @@ from pytinc.protocol.graph import Edge
 from pytinc.wire.requests import Ack, OptionBits
 from pytinc.wire.version import PROTOCOL_MINOR
 
+DUPLICATE_WINDOW: Final = 60.0
+"""A peer of which two connections are replaced within so many seconds is named: two machines may be it."""
 SIMULTANEOUS: Final = 3.0
 """Seconds within which two activations with one peer count as both ends dialling each other at once."""
 
@@ -42,6 +44,8 @@ class Activation:
         self._subnets = subnets
         self._connections = connections
         self._corrections = corrections
+        self._replaced: dict[str, float] = {}
+        """When a connection of each peer was replaced last by a new one; they have host files."""
 
     def send_ack(self, connection: Connection, now: float) -> None:
         """Send ACK: UDP port, estimated weight, options (docs/protocol-meta.md, "ACK")."""
@@ -119,6 +123,15 @@ class Activation:
             winner.outgoing = loser.outgoing
             winner.outgoing.connection = winner
             loser.outgoing = None
+        if not at_once:
+            last = self._replaced.get(new.name, NEVER)
+            self._replaced[new.name] = now
+            if now - last < DUPLICATE_WINDOW:
+                core.complain(
+                    f"{new.name} logs in again and again, now from {new.remote} while connected from "
+                    f"{old.remote}: two machines may have its name and key",
+                    now,
+                )
         self._connections.terminate(loser, report=False)
         return winner is new
 

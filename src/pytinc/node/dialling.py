@@ -195,7 +195,7 @@ class Dialling:
 
     def next_deadline(self) -> float:
         """Return when the next entry wants to be tried again."""
-        return min((entry.retry_at for entry in self._entries.values()), default=math.inf)
+        return min([entry.retry_at for entry in self._entries.values()], default=math.inf)
 
     def tick(self, now: float) -> None:
         """Try the entries whose wait is over."""
@@ -232,5 +232,6 @@ class Dialling:
             has_entry=peer.name in self._entries,
             reachable=peer.reachable,
             has_address=peer.has_address,
+            is_known=self._core.hosts.host_mtime(peer.name) is not None,
             edges=len(self._topology.graph.edges_from(peer.name)),
         )

@@ -248,6 +248,8 @@ class Node:
             self._storms,
             self._loops,
         )
+        # Asked after every event, as are those of the parts.
+        self._deadlines = (topology.next_deadline, *(part.next_deadline for part in self._timed))
         core.changes.tell = self._tell
         self._apply_settings()
 
@@ -467,7 +469,7 @@ class Node:
         self, datagrams: Sequence[bytes], addresses: Sequence[SockAddr], socket: int, now: float
     ) -> bool:
         """UDP datagrams were read from the socket with index ``socket``; return as for `frames`."""
-        self.inbound.datagrams(datagrams, addresses, socket, now, self.output)
+        self._datapath.datagrams(datagrams, addresses, socket, now, self.output)
         return self._settle_packets(now)
 
     def datagram_run(self, run: DatagramRun, address: SockAddr, socket: int, now: float) -> bool:
@@ -489,7 +491,7 @@ class Node:
 
     def next_deadline(self) -> float:
         """Return when `tick` wants to be called."""
-        return min(self.topology.next_deadline(), *(part.next_deadline() for part in self._timed))
+        return min([next_deadline() for next_deadline in self._deadlines])
 
     @property
     def capture(self) -> list[bytes] | None:

@@ -301,7 +301,7 @@ class Sessions:
 
     def next_deadline(self) -> float:
         """Return when `tick` has something to do."""
-        return min([self._next_rekey, *self._crossed.values()])
+        return min(self._next_rekey, *self._crossed.values()) if self._crossed else self._next_rekey
 
     def tick(self, now: float) -> None:
         """Renew the keys that are due, and ask again where requests crossed. Called by `Tunnels.tick`."""

@@ -71,6 +71,8 @@ class Storms:
 
     def next_deadline(self) -> float:
         """Return when `tick` has something to do."""
+        if not self._storms:
+            return math.inf
         lasting = (storm.last for storm in self._storms.values() if not storm.is_over)
         return min(lasting, default=math.inf) + QUIET
 

@@ -21,6 +21,9 @@ from pytinc.wire.requests import AddEdge, DelEdge
 
 CONTRADICTION_LIMIT: Final = 100
 """More corrections than this of both kinds within one periodic run: two nodes share a name."""
+DUPLICATE_RUNS: Final = 6
+"""Periodic runs in a row with some corrections of both kinds, after which the log says the same. pytinc nodes
+correct so seldom that two of them never get as far as that."""
 MAX_WORD: Final = 255
 """Characters of a name (a host file cannot have a longer one) or of one part of an address. Lines about nodes
 with longer names could be too long to be passed on, which would end the connection."""
@@ -42,6 +45,8 @@ class Topology:
         self.graph = Graph(core.me.name)
         self.contradicting_adds = 0
         self.contradicting_deletes = 0
+        self._contradicted = 0
+        """Periodic runs in a row in which others both made up and denied connections of ours."""
         self._pause = MIN_PAUSE
         self._paused_until = NEVER
         self._orphans: set[str] = set()
@@ -199,6 +204,15 @@ class Topology:
         tinc blocks the whole process instead; the loop of corrections ends as well when one side
         falls silent.
         """
+        self._contradicted += 1
+        if not self.contradicting_adds or not self.contradicting_deletes:
+            self._contradicted = 0
+        if self._contradicted >= DUPLICATE_RUNS:
+            self._core.complain(
+                f"Another machine seems to run with our name {self._core.me.name} and our key: each "
+                "of the two denies the connections of the other",
+                now,
+            )
         if self.contradicting_adds > CONTRADICTION_LIMIT and self.contradicting_deletes > CONTRADICTION_LIMIT:
             self._core.log(
                 0,

@@ -183,6 +183,8 @@ class Prospect(NamedTuple):
     has_entry: bool
     reachable: bool
     has_address: bool
+    is_known: bool
+    """It has a host file, without which it could not log in."""
     """Its host file has an ``Address``."""
     edges: int
 
@@ -208,7 +210,9 @@ def auto_connect(prospects: Sequence[Prospect], random_float: Callable[[], float
             [
                 prospect
                 for prospect in prospects
-                if not prospect.connected and (prospect.reachable or prospect.has_address)
+                if not prospect.connected
+                and prospect.is_known
+                and (prospect.reachable or prospect.has_address)
             ]
         )
         return AutoConnect(connect=chosen.name if chosen is not None and not chosen.has_entry else None)
@@ -218,7 +222,10 @@ def auto_connect(prospects: Sequence[Prospect], random_float: Callable[[], float
     lost = choose(prospects)
     connect = (
         lost.name
-        if lost is not None and not (lost.connected or lost.reachable or lost.has_entry) and lost.has_address
+        if lost is not None
+        and not (lost.connected or lost.reachable or lost.has_entry)
+        and lost.has_address
+        and lost.is_known
         else None
     )
     return AutoConnect(connect, dropped.name if dropped is not None else None, drop_waiting=True)

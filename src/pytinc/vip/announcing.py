@@ -81,7 +81,7 @@ class Announcing:
 
     def next_deadline(self) -> float:
         """Return when `tick` has something to do."""
-        return min((each.next for each in self._all()), default=math.inf)
+        return min([each.next for each in self._all()], default=math.inf)
 
     def tick(self, now: float) -> None:
         """Tell what is due."""

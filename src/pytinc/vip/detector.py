@@ -195,6 +195,8 @@ class Detector:
 
     def next_deadline(self) -> float:
         """Return when `tick` has something to do."""
+        if self.state is State.ALIVE and not self._unanswered:
+            return self._next_probe  # nearly always, and asked for each peer after every event
         due = self._probe_due()
         if self.state is State.ALIVE:
             return min(due, self._suspicion_due())

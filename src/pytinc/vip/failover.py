@@ -220,6 +220,8 @@ class Failovers:
 
     def next_deadline(self) -> float:
         """Return when `tick` has something to do."""
+        if not self._healings:
+            return self._withdrawal_due
         dues = [healing.next_deadline() for healing in self._healings]
         dues += [healing.begin + EVIDENCE_TIME for healing in self._healings if not healing.told]
         return min([*dues, self._withdrawal_due])

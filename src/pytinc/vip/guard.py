@@ -77,6 +77,8 @@ class Guard:
         self._notices = Notices(core)
         self._policy = Policy(core, self._failovers)
         self._review = Review(core, self._asking, self._failovers, self._policy)
+        parts = (self._asking, self._failovers, self._corrections, self._notices, self._review, self._policy)
+        self._deadlines = (core.watch.next_deadline, *(part.next_deadline for part in parts))
 
     # -- life --
 
@@ -390,8 +392,7 @@ class Guard:
         if not self._enabled:
             self._due = math.inf
             return self._due
-        parts = (self._asking, self._failovers, self._corrections, self._notices, self._review, self._policy)
-        due = min(self._core.watch.next_deadline(), *(part.next_deadline() for part in parts))
+        due = min([next_deadline() for next_deadline in self._deadlines])
         if self._core.withdrawing and not self._told_gone:
             due = min(due, self._ticked + WITHDRAWAL_STEP)
         # A host that stood still for a while must not answer old questions: the data path looks at our ticks.

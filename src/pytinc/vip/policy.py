@@ -822,7 +822,7 @@ class Policy:
     def next_deadline(self) -> float:
         """Return when `tick` has something to do."""
         parts = self._announcing.next_deadline(), self.sharing.next_deadline()
-        warm = self._next_warm if self._listeners() else math.inf
+        warm = self._next_warm if self._own or self._wards else math.inf
         return min(self._next_update, warm, *parts, self._telling.next_deadline())
 
     def tick(self, now: float) -> None:

@@ -347,7 +347,7 @@ class Sharing:
 
     def next_deadline(self) -> float:
         """Return when `tick` has something to do."""
-        return min((book.due() for book in self._books.values()), default=math.inf)
+        return min([book.due() for book in self._books.values()], default=math.inf)
 
     def tick(self, now: float) -> None:
         """Tell the other members what is due."""

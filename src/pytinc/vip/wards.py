@@ -110,6 +110,10 @@ class Wards:
     def __iter__(self) -> Iterator[Ward]:
         return (ward for wards in self._wards.values() for ward in wards.values())
 
+    def __bool__(self) -> bool:
+        """Tell whether there are any wards."""
+        return any(self._wards.values())
+
     def needs_look(self, address: bytes, now: float) -> bool:
         """Tell whether it is time to ask who has an address, because a ward in reach has not answered."""
         looks = [

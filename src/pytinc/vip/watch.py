@@ -149,7 +149,7 @@ class Watch:
 
     def next_deadline(self) -> float:
         """Return when `tick` has something to do."""
-        return min((detector.next_deadline() for detector in self._detectors.values()), default=math.inf)
+        return min([detector.next_deadline() for detector in self._detectors.values()], default=math.inf)
 
     def _note(self, node: str, before: State) -> None:
         after = self._detectors[node].state

@@ -106,7 +106,7 @@ _pytinc() {
         if [[ $cur == -* ]]; then
             _pytinc_offer "$cur" -b --batch -c --config -n --net --pidfile --force -h --help --version
         else
-            _pytinc_offer "$cur" init get set add del start stop restart reload pid generate-keys generate-ed25519-keys dump list info purge debug retry connect disconnect vip top pcap log export export-all import exchange exchange-all invite join network fsck edit sign verify completion version help
+            _pytinc_offer "$cur" init get set add del start stop restart reload pid generate-keys generate-ed25519-keys dump list info purge debug retry connect disconnect vip top pcap log export export-all import exchange exchange-all invite join network fsck doctor edit sign verify completion version help
         fi
         return
     fi
@@ -165,7 +165,7 @@ _pytinc() {
             _pytinc_networks
             [[ $cur == -* ]] && _pytinc_offer "$cur" --json
             ;;
-        fsck) _pytinc_offer "$cur" --json ;;
+        fsck | doctor) _pytinc_offer "$cur" --json ;;
         edit) ((count == 0)) && _pytinc_offer "$cur" tinc.conf tinc-up tinc-down host-up host-down subnet-up subnet-down vip-changed vip-up vip-down $(_pytinc_hosts) ;;
         debug | log) ((count == 0)) && _pytinc_offer "$cur" 0 1 2 3 4 5 10 ;;
         sign) _pytinc_files -f ;;

@@ -223,6 +223,7 @@ complete -c pytinc -n __pytinc_no_command -a invite -d 'Generate an invitation f
 complete -c pytinc -n __pytinc_no_command -a join -d 'Join a VPN using an INVITATION'
 complete -c pytinc -n __pytinc_no_command -a network -d 'List all known networks, or switch to the one named NETNAME.'
 complete -c pytinc -n __pytinc_no_command -a fsck -d 'Check the configuration files for problems.'
+complete -c pytinc -n __pytinc_no_command -a doctor -d 'Check what keeps this node from working, and say what to do.'
 complete -c pytinc -n __pytinc_no_command -a edit -d 'Edit a configuration file or script.'
 complete -c pytinc -n __pytinc_no_command -a sign -d 'Generate a signed version of a file.'
 complete -c pytinc -n __pytinc_no_command -a verify -d 'Verify that a file was signed by the given NODE.'
@@ -243,7 +244,7 @@ complete -c pytinc -n __pytinc_no_command -a --version -d 'Output version inform
 complete -c pytinc -n '__pytinc_pending -n --net' -a '(__pytinc_networks)'
 complete -c pytinc -n '__pytinc_pending -c --config' -a '(__fish_complete_directories)'
 complete -c pytinc -n '__pytinc_pending --pidfile' -F
-complete -c pytinc -n '__pytinc_command dump list info vip network fsck; or __pytinc_first get' -l json
+complete -c pytinc -n '__pytinc_command dump list info vip network fsck doctor; or __pytinc_first get' -l json
 complete -c pytinc -n '__pytinc_first dump list' -a 'reachable nodes edges subnets connections shared graph digraph invitations'
 complete -c pytinc -n '__pytinc_after reachable' -a nodes
 complete -c pytinc -n '__pytinc_after graph digraph' -l svg -r -F -d 'Draw into a file'

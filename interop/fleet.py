@@ -1,0 +1,198 @@
+"""Hosts that Ansible can reach: each a namespace of the lab with a Debian of its own and a real sshd.
+
+The Debian is made once by debootstrap (``interop/make-base.sh``); each host has an overlay over it, its own
+``/run``, ``/dev`` and process ids. The hosts have no way out of the lab. A further host, the controller, has
+the files of this machine and runs Ansible. Used by ``interop/test_ansible.py``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import sys
+from pathlib import Path
+from typing import Final
+
+from howto.images import REPOSITORY, base_system, dependencies, tinc_package
+from pytinc.lab.namespaces import Completed, Host, Lab, LabError, run
+from pytinc.lab.node import PATIENCE_S, wait_until
+
+PACKAGES: Final = (
+    "python3", "python3-venv", "python3-apt", "openssh-server", "iproute2", "iputils-ping", "procps",
+)  # fmt: skip
+DEVICES: Final = ("null", "zero", "full", "random", "urandom", "tty", "net/tun")
+PLAY_LIMIT_S: Final = 600.0
+SSHD_CONFIG: Final = """\
+AuthorizedKeysFile /etc/ssh/fleet_key.pub
+HostKey /etc/ssh/fleet_host_key
+PermitRootLogin prohibit-password
+PidFile none
+StrictModes no
+Subsystem sftp internal-sftp
+UsePAM no
+"""
+START: Final = """\
+set -eu
+mount -t tmpfs -o mode=0755 fleet "$WORK"
+mkdir "$WORK/upper" "$WORK/work" "$WORK/root"
+mount -t overlay -o "lowerdir=$BASE,upperdir=$WORK/upper,workdir=$WORK/work" fleet "$WORK/root"
+cd "$WORK/root"
+mount -t proc proc proc
+mount -t tmpfs -o mode=0755 run run
+mount -t tmpfs -o mode=0755 dev dev
+mkdir dev/net run/sshd
+for device in $DEVICES; do
+    : >"dev/$device"
+    mount --bind "/dev/$device" "dev/$device"
+done
+echo 127.0.0.1 localhost >etc/hosts
+ln -s /proc/self/fd dev/fd
+ln -s /proc/self/fd/0 dev/stdin
+cp "$KEYS"/sshd_config "$KEYS"/fleet_key.pub "$KEYS"/fleet_host_key etc/ssh/
+exec chroot . /usr/sbin/sshd -D -e
+"""
+"""What process 1 of a host does; the mounts go away with it."""
+
+
+def missing() -> str | None:
+    """Return why no fleet can be made here, or None."""
+    for tool, package in {"debootstrap": "debootstrap", "ssh": "openssh-client"}.items():
+        if shutil.which(tool) is None:
+            return f"{tool} is not installed (Debian's package {package})"
+    if not (Path(sys.executable).parent / "ansible-playbook").exists():
+        return "ansible-core is not installed (make ansible installs it)"
+    return None
+
+
+class Fleet:
+    """The hosts and the controller of a lab. Raises LabError if the Debian cannot be made."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self.directory = lab.directory / "fleet"
+        self.keys = self.directory / "keys"
+        self.hosts: dict[str, Host] = {}
+        self.addresses: dict[str, str] = {}
+        self.wheels = ""
+        self.printed: list[str] = []
+        """What all plays have printed."""
+        self.base = self.directory / "base"
+        self.base.mkdir(parents=True)
+        packages = (*PACKAGES, *dependencies(tinc_package()))
+        run("tar", "-C", str(self.base), "-xf", str(base_system(packages)), timeout=120)
+        self._make_keys()
+        self.controller = lab.host("controller")
+        self.controller.run("ip", "address", "add", "172.18.3.250/24", "dev", "eth0")
+        self._set_ansible_up()
+
+    def _make_keys(self) -> None:
+        self.keys.mkdir()
+        for name in ("fleet_key", "fleet_host_key"):
+            run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.keys / name))
+        (self.keys / "sshd_config").write_text(SSHD_CONFIG)
+
+    def _set_ansible_up(self) -> None:
+        (self.directory / "ansible.cfg").write_text(
+            "[defaults]\n"
+            f"collections_path = {self.directory}/collections\n"
+            "host_key_checking = false\n"
+            "interpreter_python = /usr/bin/python3\n"
+            f"private_key_file = {self.keys}/fleet_key\n"
+            "remote_user = root\n"
+            "forks = 8\n"
+            "[ssh_connection]\n"
+            f"control_path_dir = {self.directory}/cp\n"
+            "pipelining = true\n"
+        )
+        collection = shlex.quote(str(REPOSITORY / "ansible"))
+        self.ansible(f"ansible-galaxy collection install --offline -p collections {collection}")
+        for name in ("adhoc.yaml", "adhoc.sh"):
+            shutil.copy(REPOSITORY / "ansible/playbooks" / name, self.directory)
+
+    def add(self, name: str, address: str) -> Host:
+        """Start a host and its sshd at this address."""
+        host = self.hosts[name] = self.lab.host(name)
+        self.addresses[name] = address
+        host.run("ip", "address", "add", f"{address}/24", "dev", "eth0")
+        work = self.directory / name
+        work.mkdir()
+        values = {
+            "WORK": work, "BASE": self.base, "KEYS": self.keys, "DEVICES": " ".join(DEVICES),
+            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        }  # fmt: skip
+        environment = (f"{key}={value}" for key, value in values.items())
+        with (self.directory / f"{name}.log").open("w") as log:
+            host.spawn(
+                "env", "-i", *environment, "unshare", "--mount", "--pid", "--fork", "--kill-child",
+                "--uts", "sh", "-c", START, output=log,
+            )  # fmt: skip
+        wait_until(lambda: self.ssh(name, "true").returncode == 0, PATIENCE_S, f"sshd of {name}")
+        return host
+
+    def ssh(self, name: str, command: str) -> Completed:
+        """Run a command line on a host as Ansible would, from the controller."""
+        return self.controller.run(
+            "ssh", "-F", "none", "-i", str(self.keys / "fleet_key"), "-o", "StrictHostKeyChecking=no",
+            "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", f"root@{self.addresses[name]}",
+            command,
+            check=False,
+        )  # fmt: skip
+
+    def ansible(self, command: str, *, check: bool = True) -> Completed:
+        """Run a shell command at the controller, in the directory of ``adhoc.yaml`` and ``hosts.yaml``."""
+        environment = (
+            f"HOME={self.directory}", f"PATH={Path(sys.executable).parent}:{os.environ['PATH']}",
+            "LC_ALL=C.UTF-8", "ANSIBLE_NOCOLOR=1",
+        )  # fmt: skip
+        return self.controller.run(
+            "env", "-i", *environment, "sh", "-c", f"cd {shlex.quote(str(self.directory))} && {command}",
+            check=check, timeout=PLAY_LIMIT_S,
+        )  # fmt: skip
+
+    def adhoc(self, words: str, *, check: bool = True) -> Play:
+        """Type a line of the how-to, without the word ``adhoc``. With ``check``, failures raise LabError."""
+        play = Play(self.ansible(f". ./adhoc.sh && adhoc {words}", check=False))
+        self.printed.append(play.output)
+        if check and play.status != 0:
+            raise LabError(f"adhoc {words}:\n{play.output}")
+        return play
+
+    def set_variables(self, **variables: object) -> None:
+        """Write these variables for all hosts, beside the playbook; JSON is YAML."""
+        directory = self.directory / "group_vars"
+        directory.mkdir(exist_ok=True)
+        (directory / "all.yml").write_text(json.dumps(variables))
+
+    def wheelhouse(self, name: str, version: str | None = None) -> Path:
+        """Make a directory of wheels of pytinc, which says that it is of this version, and of its needs."""
+        directory = self.directory / name
+        source = self.directory / f"{name}-source"
+        shutil.copytree(REPOSITORY, source, ignore=shutil.ignore_patterns(".*", "interop", "benchmarks"))
+        if version is not None:
+            module = source / "src/pytinc/__init__.py"
+            module.write_text(re.sub(r'__version__ = ".*"', f'__version__ = "{version}"', module.read_text()))
+        run(
+            sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", str(directory),
+            f"{source}[manage]", timeout=300,
+        )  # fmt: skip
+        return directory
+
+
+class Play:
+    """What a run of a playbook printed, and its recap."""
+
+    def __init__(self, done: Completed) -> None:
+        self.status = done.returncode
+        self.output = done.stdout + done.stderr
+        self.recap = {
+            match[1]: {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", match[2])}
+            for match in re.finditer(r"^(\S+)\s+: (ok=.*)$", done.stdout, re.MULTILINE)
+        }
+
+    @property
+    def changed(self) -> int:
+        """How many tasks changed something, on all hosts."""
+        return sum(counts["changed"] for counts in self.recap.values())
