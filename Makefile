@@ -21,7 +21,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export PYTINC_TEST_REPORT := $(CURDIR)/.pytest_cache/skipped.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint types unit coverage interop measuring waiting control ansible howto containers bench fuzz fuzz-c dist report clean
+.PHONY: help venv demo test lint types unit coverage interop measuring waiting control ansible howto containers docs docs-test bench fuzz fuzz-c dist report clean
 
 help:
 	@echo "make demo     a network of five nodes on this machine, shown live (ARGS=--keep leaves it up)"
@@ -31,6 +31,8 @@ help:
 	@echo "make interop  against the real tincd make control  the same with C nodes only (checks the lab itself)"
 	@echo "make ansible  the Ansible collection typed at hosts with sshd, and its lint"
 	@echo "make howto    the how-to typed into hosts, C and pytinc in every role (ARGS=\"--backend docker\")"
+	@echo "make docs     the documents as a site in build/site, its links checked"
+	@echo "make docs-test  the commands in the documents typed into fresh hosts, the long ones as well"
 	@echo "make bench    the benchmarks, other VPNs beside (ARGS=--quick; docs/performance.md)"
 	@echo "make fuzz     inputs guided by coverage for all that reads bytes from outside (docs/fuzzing.md)"
 	@echo "make fuzz-c   the same hostile bytes to tincd and pytincd, and the answers compared"
@@ -114,6 +116,17 @@ howto: $(STAMP) containers
 containers:
 	@test -z "$$PYTINC_INTEROP_DOCKER" || sh interop/setup.sh containers \
 	    || echo "setup: no Docker: the tests that need it will be skipped" >&2
+
+# --strict: a link to a page or section that does not exist ends the build.
+docs: $(STAMP)
+	@$(PY) -c 'import material' 2>/dev/null \
+	    || $(PY) -m pip install --quiet --disable-pip-version-check --group docs
+	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
+	@echo "built build/site/index.html"
+
+docs-test: $(STAMP)
+	@sh interop/setup.sh test
+	PYTINC_DOCUMENTS=all $(PY) -m pytinc.lab $(PY) -m pytest -q interop/test_typed.py
 
 bench: $(STAMP)
 	@sh interop/setup.sh bench
