@@ -121,14 +121,14 @@ def test_stop_without_a_daemon_fails(run: Run, conf: Path) -> None:
     assert run("-c", "conf", "stop").status == 1
 
 
-@pytest.mark.parametrize("spoil", ["value", "key", "syntax"])
+@pytest.mark.parametrize("spoil", ["value", "key", "syntax", "port"])
 def test_a_daemon_that_would_not_start_again_is_not_restarted(
     run: Run, conf: Path, daemon: ScriptedDaemon, spoil: str
 ) -> None:
     if spoil == "key":
         (conf / "ed25519_key.priv").unlink()
     else:
-        line = "MaxTimeout = 0\n" if spoil == "value" else "Port\n"
+        line = {"value": "MaxTimeout = 0\n", "syntax": "Port\n", "port": "Port = abc\n"}[spoil]
         (conf / "tinc.conf").write_text((conf / "tinc.conf").read_text() + line)
     result = run("-c", "conf", "--pidfile", daemon.pidfile, "restart")
     assert result.status == 1

@@ -21,7 +21,9 @@ PATIENCE = 60.0
 
 
 def unit() -> configparser.ConfigParser:
-    parser = configparser.ConfigParser(interpolation=None, comment_prefixes=("#",), delimiters=("=",))
+    parser = configparser.ConfigParser(
+        interpolation=None, comment_prefixes=("#",), delimiters=("=",), strict=False
+    )
     parser.optionxform = str  # type: ignore[assignment,method-assign]
     parser.read_string(UNIT.read_text())
     return parser

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pytinc.cli.port import is_udp_port
 from pytinc.cli.session import say
 from pytinc.cli.text import wants_colour
 from pytinc.control.client import NoDaemonError
@@ -83,8 +84,10 @@ def _check_configuration(session: Session) -> None:
         return
     tree = session.tree
     try:
-        tree.load_settings()
+        settings = tree.load_settings()
         tree.private_key_text()
+        if not is_udp_port(settings.port):
+            raise ConfigError(f"There is no UDP port {settings.port}")
     except ConfigError as error:
         raise click.ClickException(f"{error}\nThe daemon is not restarted, and runs on.") from error
 
