@@ -13,11 +13,11 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from statistics import median
 from typing import Final
 
-from comparison.figures import BASE, cpu_ticks, percentile
+from comparison.figures import BASE, percentile
+from comparison.machine import ticks
 from comparison.tunnels import Pair, build
 from pytinc.lab.namespaces import Lab, LabError
 from pytinc.lab.privileges import ensure_root
@@ -30,7 +30,7 @@ MICROSECONDS: Final = 1e6 / os.sysconf("SC_CLK_TCK")
 
 def cpu_time(pair: Pair) -> float:
     """Return the microseconds of CPU that the daemons of a pair have used."""
-    return MICROSECONDS * sum(cpu_ticks(Path(f"/proc/{pid}/stat").read_text()) for pid in pair.pids())
+    return MICROSECONDS * ticks(pair.pids())
 
 
 def measure(pair: Pair, interval: float, pings: int) -> tuple[float, float]:

@@ -19,8 +19,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
-from comparison.figures import BASE, Results, cpu_ticks, memory_mib, percentile, share_percent
-from comparison.machine import commit, processor
+from comparison.figures import BASE, Results, memory_mib, percentile, share_percent
+from comparison.machine import about_process, commit, processor, ticks
 from comparison.report import as_json, markdown, plot
 from comparison.tunnels import BUILDERS, SPOKES, Pair, build
 from pytinc.lab.echo import MIN_SIZE, ping
@@ -172,19 +172,6 @@ class Measurement:
         pairs = [pair for pair in self.pairs if pair.name in clients]
         for number in range(self.rounds):
             self._take_turns(step, pairs, number)
-
-
-def about_process(pid: int, file: str) -> str:
-    """Read a file of /proc/PID; LabError if the daemon has died."""
-    try:
-        return Path(f"/proc/{pid}/{file}").read_text()
-    except OSError as error:
-        raise LabError(f"a daemon is gone: {error}") from error
-
-
-def ticks(pids: Sequence[int]) -> int:
-    """Return the CPU time of all these processes so far."""
-    return sum(cpu_ticks(about_process(pid, "stat")) for pid in pids)
 
 
 def facts(rounds: int, seconds: int) -> dict[str, str]:

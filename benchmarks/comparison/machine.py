@@ -1,10 +1,14 @@
-"""The lines of a report about the machine, and about the measured program."""
+"""What reports tell about the machine and the measured program, and what a process has used."""
 
 from __future__ import annotations
 
 import platform
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
+
+from comparison.figures import cpu_ticks
+from pytinc.lab.namespaces import LabError
 
 
 def commit() -> str:
@@ -23,3 +27,16 @@ def processor() -> str:
     cpuinfo = Path("/proc/cpuinfo").read_text().splitlines()
     models = [line for line in cpuinfo if line.startswith("model name")]
     return models[0].partition(":")[2].strip() if models else platform.machine()
+
+
+def about_process(pid: int, file: str) -> str:
+    """Read a file of /proc/PID; LabError if the daemon has died."""
+    try:
+        return Path(f"/proc/{pid}/{file}").read_text()
+    except OSError as error:
+        raise LabError(f"a daemon is gone: {error}") from error
+
+
+def ticks(pids: Sequence[int]) -> int:
+    """Return the CPU time of all these processes so far."""
+    return sum(cpu_ticks(about_process(pid, "stat")) for pid in pids)

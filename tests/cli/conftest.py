@@ -79,6 +79,14 @@ def conf(tmp_path: Path) -> Path:
     return directory
 
 
+@pytest.fixture
+def reachable(conf: Path) -> Path:
+    """The directory of a node whose address and port are known."""
+    host = conf / "hosts" / "alpha"
+    host.write_text(f"Address = alpha.example.org\nPort = 6551\n{host.read_text()}")
+    return conf
+
+
 class ScriptedDaemon:
     """Answers control requests from a table: request number to the lines of its answer."""
 

@@ -22,14 +22,6 @@ if TYPE_CHECKING:
 NODE_ROW = "18 3 delta 485d4d17037c unknown port unknown 0 0 0 0 0 20 - - -1 1518 0 1518 0 -1 0 0 0 0\n"
 
 
-@pytest.fixture
-def reachable(conf: Path) -> Path:
-    """The directory of a node whose address and port are known."""
-    host = conf / "hosts" / "alpha"
-    host.write_text(f"Address = alpha.example.org\nPort = 6551\n{host.read_text()}")
-    return conf
-
-
 def invitations(conf: Path) -> list[Path]:
     return sorted(path for path in (conf / "invitations").iterdir() if len(path.name) == 24)
 

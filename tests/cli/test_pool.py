@@ -11,14 +11,6 @@ if TYPE_CHECKING:
     from cli.conftest import Run
 
 
-@pytest.fixture
-def reachable(conf: Path) -> Path:
-    """The directory of a node whose address and port are known."""
-    host = conf / "hosts" / "alpha"
-    host.write_text(f"Address = alpha.example.org\nPort = 6551\n{host.read_text()}")
-    return conf
-
-
 def invitations(conf: Path) -> list[Path]:
     return sorted(path for path in conf.glob("invitations/*") if len(path.name) == 24)
 

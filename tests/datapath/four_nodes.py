@@ -48,6 +48,18 @@ def one_by_one(datagrams: list[bytes] | DatagramRun) -> list[bytes]:
     return datagrams if isinstance(datagrams, list) else datagrams.datagrams()
 
 
+def counters(slot: PeerSlot) -> tuple[int, ...]:
+    """What the data path has counted and noted of a node, but for what went nowhere."""
+    return (
+        slot.in_packets,
+        slot.in_bytes,
+        slot.out_packets,
+        slot.out_bytes,
+        slot.maxrecentlen,
+        slot.socket,
+    )
+
+
 def established(name: str) -> tuple[DatagramSession, DatagramSession]:
     rng = random.Random(1)
     ours = DatagramSession(Role.INITIATOR, KEYS["a"], KEYS[name].public, b"test", rng.randbytes)

@@ -8,7 +8,19 @@ from typing import Any
 
 import pytest
 
-from datapath.four_nodes import FAR, LOST, MULTICAST, NEAR, NEW, NOW, OWN, STRANGER, World, one_by_one
+from datapath.four_nodes import (
+    FAR,
+    LOST,
+    MULTICAST,
+    NEAR,
+    NEW,
+    NOW,
+    OWN,
+    STRANGER,
+    World,
+    counters,
+    one_by_one,
+)
 from pytinc.datapath.doubt import Doubt
 from pytinc.datapath.flow_table import FlowMember, FlowRule, FlowTable
 from pytinc.datapath.guard_table import GuardTable
@@ -219,18 +231,7 @@ def outcome(world: World) -> dict[str, Any]:
         "frames": frames,
         "sent": sent,
         "upcalls": {name: repr(getattr(upcalls, name)) for name in upcalls.__slots__},
-        "counters": {
-            slot.name: [
-                slot.in_packets,
-                slot.in_bytes,
-                slot.out_packets,
-                slot.out_bytes,
-                slot.maxrecentlen,
-                slot.socket,
-                asdict(slot.drops),
-            ]
-            for slot in table.slots.values()
-        },
+        "counters": {slot.name: (counters(slot), asdict(slot.drops)) for slot in table.slots.values()},
         "drops": asdict(table.drops),
         "own": table.own_macs,
         "uses": None if table.guard is None else table.guard.uses,

@@ -17,6 +17,7 @@ from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import HypothesisWarning, NoSuchExample
 
+from datapath.four_nodes import counters
 from datapath.super_frames import Super, frame_run, super_frame
 from pytinc.crypto.keys import PrivateKey
 from pytinc.datapath import flows, inbound
@@ -400,17 +401,7 @@ class Told:
 
     def counters(self) -> dict[str, tuple[int, ...]]:
         """Those of every slot, the bytes of ICMP errors among them."""
-        return {
-            name: (
-                slot.in_packets,
-                slot.in_bytes,
-                slot.out_packets,
-                slot.out_bytes,
-                slot.maxrecentlen,
-                slot.socket,
-            )
-            for name, slot in self.world.table.slots.items()
-        }
+        return {name: counters(slot) for name, slot in self.world.table.slots.items()}
 
 
 def told_upcalls(upcalls: Upcalls) -> dict[str, object]:

@@ -138,7 +138,7 @@ class SimNode:
         self.errors: list[str] = []
         self.pipes: dict[int, Pipe] = {}
         self._armed = float("inf")
-        self._waiting: list[Callable[[], object]] = []
+        self._waiting: list[Callable[[], None]] = []
         """The events that arrived while the process was stopped."""
 
     def start(self) -> None:
@@ -191,8 +191,8 @@ class SimNode:
         self.asleep = False
         waiting, self._waiting = self._waiting, []
         self._tick(self._armed)
-        for function in waiting:
-            self._if_running(function)
+        for event in waiting:
+            event()
 
     def send_frame(self, frame: bytes) -> None:
         self._settle_packets(more=self.node.frames([frame], self.mesh.now))
@@ -289,18 +289,21 @@ class SimNode:
                 self.hosts.caches[peer] = addresses
 
     def _if_running(self, function: Callable[[], object]) -> None:
-        if self.running and self.asleep:
-            self._waiting.append(function)
-        elif self.running:
+        """Give the node an event now, or when the process runs again."""
+        if self._runs_or_waits(functools.partial(self._if_running, function)):
             function()
             self.settle()
 
     def _receive(self, datagram: bytes, source: SockAddr) -> None:
         """Receive a datagram now, or when the process runs again."""
-        if self.running and self.asleep:
-            self._waiting.append(functools.partial(self._receive, datagram, source))
-        elif self.running:
+        if self._runs_or_waits(functools.partial(self._receive, datagram, source)):
             self._settle_packets(more=self.node.datagrams([datagram], [source], 0, self.mesh.now))
+
+    def _runs_or_waits(self, event: Callable[[], None]) -> bool:
+        """Tell whether the process runs; if it sleeps, the event waits until it runs again."""
+        if self.running and self.asleep:
+            self._waiting.append(event)
+        return self.running and not self.asleep
 
     # -- TCP --
 

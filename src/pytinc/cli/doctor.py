@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pytinc.cli.fsck import Fsck
-from pytinc.cli.port import can_bind
+from pytinc.cli.port import DEFAULT_PORT, can_bind
 from pytinc.config.parser import Pool
 from pytinc.errors import ConfigError, ControlError, DecodeError, PytincError
 from pytinc.wire.subnet import SubnetKind, parse_subnet
@@ -30,7 +30,6 @@ TUN_DEVICE: Final = "/dev/net/tun"
 _CAP_NET_ADMIN: Final = 1 << 12
 _LOW_MTU: Final = 1280
 """Bytes: IPv6 needs as much of every link."""
-_DEFAULT_PORT: Final = "655"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +99,8 @@ class _Doctor:
 
     def _configuration(self) -> Judgement:
         session = self._session
-        before, session.json = session.json, True  # so that it keeps its findings to itself
-        try:
-            check = Fsck(session)
-            failed = check.run() != 0
-        finally:
-            session.json = before
+        check = Fsck(session, silent=True)
+        failed = check.run() != 0
         if not check.findings:
             return _ok("configuration", "fsck finds nothing.")
         message = f"fsck has {len(check.findings)} complaints: {check.findings[0].message.rstrip('.')}."
@@ -158,7 +153,7 @@ class _Doctor:
 
     def _port(self) -> Judgement:
         entry = self._own.first("Port")
-        port = _DEFAULT_PORT if entry is None else entry.value
+        port = str(DEFAULT_PORT) if entry is None else entry.value
         if self._client is not None or not port.isdecimal() or not 0 < int(port) < 65536:
             return _ok("port", f"{port}.")
         if not can_bind(int(port)):

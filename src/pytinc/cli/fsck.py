@@ -42,7 +42,7 @@ _GUARD_SCRIPT: Final = "vip-changed"
 
 def fsck(session: Session, words: list[str]) -> int:
     """Report problems on stderr; the status is 1 if one of them keeps the daemon from running."""
-    check = Fsck(session)
+    check = Fsck(session, silent=session.json)
     status = check.run()
     if session.json:
         from pytinc.cli.machine import print_json
@@ -68,10 +68,11 @@ class Finding:
 
 
 class Fsck:
-    """One check of a configuration directory."""
+    """One check of a configuration directory. ``silent``: it only collects findings, and asks nothing."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, *, silent: bool) -> None:
         self._session = session
+        self._silent = silent
         self._tree: ConfigTree = session.tree
         self._failed = False
         self._no_more_fixes = False
@@ -92,7 +93,7 @@ class Fsck:
 
     def _say(self, text: str) -> None:
         """Print text that belongs to the last finding."""
-        if not self._session.json:
+        if not self._silent:
             say(text)
 
     def _find(self, code: str, text: str, path: str | None = None, line: int | None = None) -> None:
@@ -124,7 +125,7 @@ class Fsck:
         """Return whether to fix the problem just reported; ask the user if there is one."""
         if self._session.force:
             return True
-        while self._session.tty and not self._session.json and not self._no_more_fixes:
+        while self._session.tty and not self._silent and not self._no_more_fixes:
             answer = self._session.ask("Fix y/n? ")
             if answer is None:
                 self._no_more_fixes = True

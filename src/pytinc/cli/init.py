@@ -108,9 +108,9 @@ def _fill(directory: Path, name: str, address: Interface | None, public: str | N
     host_file = directory / "hosts" / name
     write_private_key(directory / "ed25519_key.priv", key)
     append_public_key(host_file, key)
-    if line := port_line():
-        write_text(str(host_file), read_text(str(host_file)) + line)
-    lines = "" if public is None else f"Address = {public}\n"
+    lines = port_line()
+    if public is not None:
+        lines += f"Address = {public}\n"
     if address is not None:
         lines += f"Subnet = {address.ip}\n"
         write_text(str(directory / "tinc-up"), TINC_UP_WITH_ADDRESS.format(address), mode=0o777)

@@ -62,9 +62,7 @@ def chosen_address(session: Session, text: str) -> Interface:
 def _own_address(session: Session) -> Interface | None:
     """Return the first address that tinc-up sets."""
     try:
-        extension = session.tree.read_server().first("ScriptsExtension")
-        path = Path(session.confbase) / f"tinc-up{'' if extension is None else extension.value}"
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = Path(session.script("tinc-up")).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return None
     for line in lines:

@@ -32,10 +32,9 @@ def reload(session: Session, words: list[str]) -> int:
 
 def _changed_script(session: Session) -> str | None:
     """Return the path of tinc-up if it is newer than the running daemon."""
-    extension = session.tree.read_server().first("ScriptsExtension")
-    path = Path(session.confbase) / f"tinc-up{'' if extension is None else extension.value}"
+    path = session.script("tinc-up")
     try:
-        return str(path) if path.stat().st_mtime > Path(session.paths.pidfile).stat().st_mtime else None
+        return path if Path(path).stat().st_mtime > Path(session.paths.pidfile).stat().st_mtime else None
     except OSError:
         return None
 

@@ -103,6 +103,11 @@ class Session:
             return f"{self.program} -c {self.given_confbase}"
         return f"{self.program} -n {self.netname}" if self.netname else self.program
 
+    def script(self, name: str) -> str:
+        """Return the path of a script. Raises `ConfigError` if tinc.conf cannot be read."""
+        extension = self.tree.read_server().first("ScriptsExtension")
+        return f"{self.confbase}/{name}{'' if extension is None else extension.value}"
+
     @property
     def daemon_options(self) -> list[str]:
         """The global options to give to the daemon, which has no -b and no --force."""

@@ -109,11 +109,12 @@ class ScriptRunner:
     def _file(self, name: str) -> str:
         return f"{name}{self.context.extension}"
 
-    def _path(self, name: str) -> str:
+    def path(self, name: str) -> str:
+        """Return where the script of this name is, or would be."""
         return f"{self.context.confbase}/{self._file(name)}"
 
     def _exists(self, name: str) -> bool:
-        return os.access(self._path(name), os.F_OK)
+        return os.access(self.path(name), os.F_OK)
 
     def start_check(self, name: str, environment: Mapping[str, str]) -> CheckProcess | None:
         """Start the script of a health check, beside the queue; None if there is none. Raises `OSError`."""
@@ -124,7 +125,7 @@ class ScriptRunner:
         return ScriptCheck(asyncio.get_running_loop(), self._command(name), self._environment(environment))
 
     def _command(self, name: str) -> str:
-        return script_command(self._path(name), self.context.interpreter)
+        return script_command(self.path(name), self.context.interpreter)
 
     def _variables(self, environment: Mapping[str, str]) -> dict[str, str]:
         return {"DEBUG": str(self._debug_level()), **environment}
@@ -171,7 +172,7 @@ class ScriptRunner:
         """Return why the shell could not run the script; empty if that is not known."""
         if self.context.interpreter is not None:
             return ""
-        path = self._path(name)
+        path = self.path(name)
         if status == _NOT_EXECUTABLE and not os.access(path, os.X_OK):
             return f": it is not executable (`chmod +x {path}')"
         if status in (_NOT_EXECUTABLE, _NOT_FOUND) and (interpreter := _interpreter(path)):

@@ -286,13 +286,12 @@ class Service:
             return
         name = self._device.name
         if missing := missing_setup(name):
-            script = f"{self._launch.paths.confbase}/tinc-up{self._settings.scripts_extension}"
+            script = self._scripts.path("tinc-up")
             self._log(0, "warning", f"Interface {name} {missing}: {script} should set it up")
 
     def _time_of_tinc_up(self) -> float | None:
         try:
-            path = f"{self._tree.confbase or '.'}/tinc-up{self._settings.scripts_extension}"
-            return Path(path).stat().st_mtime
+            return Path(self._scripts.path("tinc-up")).stat().st_mtime
         except OSError:
             return None
 
@@ -546,15 +545,15 @@ class Service:
             )
             settings = replace(settings, mode=self._settings.mode)
         self._settings = settings
-        changed = self._time_of_tinc_up()
-        if changed != self._tinc_up_changed:
-            self._tinc_up_changed = changed
-            self._log(0, "warning", "tinc-up was changed: a reload does not run it, a restart does")
         self._scripts.context = replace(
             self._scripts.context,
             extension=settings.scripts_extension,
             interpreter=settings.scripts_interpreter,
         )
+        changed = self._time_of_tinc_up()
+        if changed != self._tinc_up_changed:
+            self._tinc_up_changed = changed
+            self._log(0, "warning", "tinc-up was changed: a reload does not run it, a restart does")
         self._managed.set(settings.virtual_ips)
         self._shell.reload(self._settings)
         return 0

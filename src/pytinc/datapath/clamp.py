@@ -9,8 +9,7 @@ from pytinc.wire import ethernet, ip
 LONGEST_SYN: Final = 200
 """A longer frame is not looked at, to save the time: a SYN has headers and at most 40 bytes of options. One
 that carries data (TCP Fast Open) keeps its MSS, and ICMP tells the other end."""
-_PLAIN_IPV4: Final = 0x45
-_PLAIN_FLAGS: Final = ethernet.HEADER_SIZE + ip.IPV4_HEADER_SIZE + 13
+PLAIN_FLAGS: Final = ethernet.HEADER_SIZE + ip.IPV4_HEADER_SIZE + 13
 """Where a TCP packet has its flags if it has neither VLAN tag nor IP options."""
 _KIND_END: Final = 0
 _KIND_NOP: Final = 1
@@ -23,12 +22,12 @@ def clamp_mss(frame: bytes, mtu: int) -> bytes:
     Any other frame comes back as it is, as does one whose headers lie about their lengths.
     """
     if (
-        len(frame) > _PLAIN_FLAGS
-        and frame[14] == _PLAIN_IPV4
+        len(frame) > PLAIN_FLAGS
+        and frame[14] == ip.PLAIN_IPV4
         and frame[ethernet.ETHERTYPE] == ethernet.IPV4
         and (
             frame[23] == ip.PROTOCOL_UDP
-            or (frame[23] == ip.PROTOCOL_TCP and not frame[_PLAIN_FLAGS] & ip.TCP_SYN)
+            or (frame[23] == ip.PROTOCOL_TCP and not frame[PLAIN_FLAGS] & ip.TCP_SYN)
         )
     ):
         return frame  # HOT PATH: small packets of UDP, and the acknowledgements of a download

@@ -22,6 +22,7 @@ from pytinc.wire.ethernet import HEADER_SIZE, IPV4, IPV6
 from pytinc.wire.ip import (
     IPV4_HEADER_SIZE,
     IPV6_HEADER_SIZE,
+    PLAIN_IPV4,
     PROTOCOL_ICMPV6,
     PROTOCOL_TCP,
     PROTOCOL_UDP,
@@ -40,8 +41,6 @@ MIN_RUN: Final = 8
 _HEAD_SIZE: Final = PREFIX_SIZE + SEQNO_SIZE
 """What comes before a datagram's ciphertext."""
 _SEQNO_END: Final = 1 << 8 * SEQNO_SIZE
-_PLAIN_IPV4: Final = 0x45
-"""First byte of an IPv4 header without options."""
 _MAX_STEP: Final = DATAGRAM_OVERHEAD + MTU_MAX
 
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
@@ -152,7 +151,7 @@ class FrameRun:
         network = {IPV4: IPV4_HEADER_SIZE, IPV6: IPV6_HEADER_SIZE}.get(ethertype)
         if network is None or self.last <= (flags := HEADER_SIZE + network + 13):
             return True
-        plain: Any = rows[:, at] == _PLAIN_IPV4 if ethertype == IPV4 else True
+        plain: Any = rows[:, at] == PLAIN_IPV4 if ethertype == IPV4 else True
         protocols = rows[:, at + (9 if ethertype == IPV4 else 6)]
         is_udp = protocols == PROTOCOL_UDP
         is_tcp = (protocols == PROTOCOL_TCP) & (rows[:, LEAD + flags] & TCP_SYN == 0)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pytinc.datapath.clamp import LONGEST_SYN
+from pytinc.datapath.clamp import LONGEST_SYN, PLAIN_FLAGS
 from pytinc.datapath.guard import note_uses
 from pytinc.datapath.inbound import Inbound
 from pytinc.datapath.output import Output
@@ -28,14 +28,20 @@ from pytinc.wire.datagram import (
     PREFIX_SIZE,
     TYPE_MAC,
 )
-from pytinc.wire.ethernet import HEADER_SIZE, IPV4, IPV6
-from pytinc.wire.ip import PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP, TCP_SYN
+from pytinc.wire.ethernet import DESTINATION, ETHERTYPE, HEADER_SIZE, IPV4, IPV6, SOURCE
+from pytinc.wire.ip import (
+    IPV4_HEADER_SIZE,
+    IPV6_HEADER_SIZE,
+    PLAIN_IPV4,
+    PROTOCOL_ICMP,
+    PROTOCOL_TCP,
+    PROTOCOL_UDP,
+    TCP_SYN,
+)
 
-_PLAIN_IPV4: Final = 0x45
-"""First byte of an IPv4 header without options."""
-_IPV4_FLAGS: Final = HEADER_SIZE + 20 + 13
-_IPV6_FLAGS: Final = HEADER_SIZE + 40 + 13
-"""Where TCP has its flags behind a header without options or extensions."""
+_IPV6_PAYLOAD: Final = HEADER_SIZE + IPV6_HEADER_SIZE
+_PLAIN_FLAGS_V6: Final = _IPV6_PAYLOAD + 13
+"""Where a TCP packet has its flags if it has neither VLAN tag nor extension headers."""
 
 
 class ShortWay:
@@ -48,9 +54,9 @@ class ShortWay:
     def frame(self, frame: bytes, now: float, out: Output) -> bool:
         """Take a frame of the device to the node that owns its destination."""
         table = self._table
-        destination, source, size = frame[:6], frame[6:12], len(frame)
-        owner = table.macs.get(destination)
-        if owner is None or owner.is_me or destination in table.own_macs or source not in table.own_macs:
+        destination, source, size = frame[DESTINATION], frame[SOURCE], len(frame)
+        owner = table.owner_of(destination)
+        if owner is None or owner.is_me or source not in table.own_macs:
             return False
         rules, session, relay, paths = table.rules, owner.session, owner.relay, owner.paths
         if (
@@ -115,10 +121,10 @@ class ShortWay:
     def _is_for_device(self, frame: bytes, size: int) -> bool:
         """Tell whether a frame of a peer goes to the own device as it is, and nowhere else."""
         table = self._table
-        rules, guard, destination = table.rules, table.guard, frame[:6]
+        guard = table.guard
         return (
-            (destination in table.own_macs or table.macs.get(destination) is table.me)
-            and not rules.hub
+            table.owner_of(frame[DESTINATION]) is table.me
+            and not table.rules.hub
             and table.capture is None
             and (guard is None or not guard.taken_over)
             and _is_plain(frame, size)
@@ -128,7 +134,7 @@ class ShortWay:
         table = self._table
         me, guard = table.me, table.guard
         self._inbound.count(source, 1, size, size, is_direct=True)
-        if guard is not None and frame[:6] in guard.macs:
+        if guard is not None and frame[DESTINATION] in guard.macs:
             note_uses(guard, [frame], now, out)
         me.out_packets += 1
         me.out_bytes += size
@@ -140,17 +146,17 @@ def _is_plain(frame: bytes, size: int) -> bool:
 
     That is untagged IP that is neither neighbour discovery nor a TCP SYN, nor hides one.
     """
-    kind = frame[12:14]
+    kind = frame[ETHERTYPE]
     if kind == IPV4:
-        if size <= HEADER_SIZE + 20 or frame[14] != _PLAIN_IPV4:
+        if size <= HEADER_SIZE + IPV4_HEADER_SIZE or frame[14] != PLAIN_IPV4:
             return False
-        protocol, flags = frame[23], _IPV4_FLAGS
+        protocol, flags = frame[23], PLAIN_FLAGS
         if protocol == PROTOCOL_ICMP:
             return True
     elif kind == IPV6:
-        if size <= HEADER_SIZE + 40:
+        if size <= _IPV6_PAYLOAD:
             return False
-        protocol, flags = frame[20], _IPV6_FLAGS
+        protocol, flags = frame[20], _PLAIN_FLAGS_V6
     else:
         return False
     if protocol == PROTOCOL_TCP:

@@ -183,9 +183,9 @@ class Prospect(NamedTuple):
     has_entry: bool
     reachable: bool
     has_address: bool
+    """Its host file has an ``Address``."""
     is_known: bool
     """It has a host file, without which it could not log in."""
-    """Its host file has an ``Address``."""
     edges: int
 
 

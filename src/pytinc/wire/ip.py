@@ -8,6 +8,8 @@ from pytinc.wire.ethernet import IPV4, IPV6
 
 IPV4_HEADER_SIZE: Final = 20
 IPV6_HEADER_SIZE: Final = 40
+PLAIN_IPV4: Final = 0x45
+"""First byte of an IPv4 header without options."""
 PROTOCOL_ICMP: Final = 1
 PROTOCOL_IPIP: Final = 4
 PROTOCOL_TCP: Final = 6
