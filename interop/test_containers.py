@@ -101,7 +101,7 @@ def hub(engine: Engine, images: Mapping[Kind, str], network: Network) -> Contain
     hub.tinc("-n", NET, "init", "hub")
     hub.append(f"/etc/tinc/{NET}/tinc.conf", "Mode = switch\n")
     hub.append(f"/etc/tinc/{NET}/hosts/hub", f"Address = {hub.address}\n")
-    script = '#!/bin/sh\nip link set "$INTERFACE" up\nip address add 10.1.1.1/24 dev "$INTERFACE"\n'
+    script = '#!/bin/sh\nip link set dev "$INTERFACE" up\nip address add 10.1.1.1/24 dev "$INTERFACE"\n'
     hub.write(f"/etc/tinc/{NET}/tinc-up", script, executable=True)
     hub.tinc("-n", NET, "start")
     return hub
@@ -174,7 +174,7 @@ def test_a_container_runs_a_mounted_directory_and_leaves_the_owners_of_its_files
     (folder / "hosts/hub").write_text(hub.read(f"/etc/tinc/{NET}/hosts/hub"))
     hub.write(f"/etc/tinc/{NET}/hosts/box", (folder / "hosts/box").read_text())
     (folder / "tinc-up").write_text(
-        '#!/bin/sh\nip link set "$INTERFACE" up\nip address add 10.1.1.5/24 dev "$INTERFACE"\n'
+        '#!/bin/sh\nip link set dev "$INTERFACE" up\nip address add 10.1.1.5/24 dev "$INTERFACE"\n'
     )
     (folder / "tinc-up").chmod(0o755)
     container, _ = network.run("box", images[Kind.PY], options=mount)

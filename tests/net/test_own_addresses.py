@@ -26,7 +26,7 @@ async def main():
     def note(address, macs):
         changes.put_nowait((ip_address(address), *sorted(mac.hex() for mac in macs or ())))
     watch = OwnAddresses(asyncio.get_running_loop(), watched=lambda: watched, on_change=note, log=print)
-    ip("link", "set", "lo", "up")
+    ip("link", "set", "dev", "lo", "up")
     watch.start()
     for verb, address in (
         ("add", "192.0.2.7/32"), ("add", "192.0.2.8/32"), ("add", "192.0.2.8/31"), ("add", "2001:db8::7/128"),
