@@ -30,6 +30,7 @@ from pytinc.lab.typed import (
     matches,
     run_blocks,
     up_to,
+    without_answers,
 )
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -61,9 +62,15 @@ class Player:
         machine = self.machine(command.host)
         deadline = time.monotonic() + (PATIENCE_S if ONLY_LOOKS.search(command.text) else 0)
         while True:
-            done = machine.run("sh", "-c", fill(command.text, self._values) + "\n", check=False)
-            printed = done.stdout + done.stderr
-            shown = [fill(line, self._values) for line in command.shown]
+            text = fill(command.text, self._values)
+            shown, answers = without_answers([fill(line, self._values) for line in command.shown])
+            typed = (
+                ("script", "-qe", "--echo", "never", "-c", text, "/dev/null")
+                if answers
+                else ("sh", "-c", text + "\n")
+            )
+            done = machine.run(*typed, stdin="".join(f"{answer}\n" for answer in answers), check=False)
+            printed = (done.stdout + done.stderr).replace("\r\n", "\n")
             if (done.returncode != 0) == fails and (not shown or matches(shown, printed)):
                 learn(printed, self._values)
                 return

@@ -18,6 +18,7 @@ from pytinc.lab.typed import (
     run_blocks,
     unmarked,
     up_to,
+    without_answers,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -139,6 +140,12 @@ def test_output_matches_what_is_shown(shown: list[str], printed: str) -> None:
 )
 def test_other_output_does_not_match(shown: list[str], printed: str) -> None:
     assert not matches(shown, printed)
+
+
+def test_answers_are_what_follows_a_question() -> None:
+    assert without_answers(["...", "Sure? y", "Done?", "..."]) == (["...", "Sure? Done?", "..."], ["y"])
+    assert without_answers(["a", "b? n"]) == (["a", "b? "], ["n"])
+    assert without_answers(["is it?", "y"]) == (["is it?", "y"], [])
 
 
 def test_placeholders_get_what_was_printed_last() -> None:
