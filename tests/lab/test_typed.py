@@ -29,6 +29,7 @@ NOT_TYPED = {
     "ansible.md": "make ansible does what it says, with a real sshd",
     "compatibility.md": "shows no commands",
     "json.md": "shows output only; tests/cli compares it",
+    "glossary.md": "shows no commands",
     "performance.md": "shows benchmarks, which take long and measure",
     "howto.zh.md": "has the blocks of howto.md",
 }

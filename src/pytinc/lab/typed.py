@@ -8,9 +8,9 @@ output::
 
 A command goes on after a backslash at the end of its line, and to the end of its here-document. In what is
 printed, ``...`` stands for any text of a line, and alone for any number of lines; a command without anything
-below it may print anything. A line that ends with a question and ``y`` or ``n`` shows what a person answers, and
-makes the command one that is typed at a terminal. ``beta#`` at the start is the host; the words of `PLACEHOLDERS` stand for what
-an earlier command printed. A comment before the block says what is unusual about it::
+below it may print anything. A line that ends with a question and ``y`` or ``n`` shows what a person answers;
+such a command is typed at a terminal. ``beta#`` at the start is the host; the words of `PLACEHOLDERS` stand
+for what an earlier command printed. A comment before the block says what is unusual about it::
 
     <!-- not run: this machine has no systemd -->
     <!-- fails -->
@@ -39,6 +39,7 @@ LONG_PAGES: Final = (
     "troubleshooting.md",
     "firewall.md",
     "from-tinc.md",
+    "from-keepalived.md",
 )
 """Those that would take long on a busy machine: only ``make docs-test`` types them."""
 PLACEHOLDERS: Final = {
@@ -179,7 +180,7 @@ def matches(shown: Sequence[str], printed: str) -> bool:
 
 
 def without_answers(shown: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return what a command prints at a terminal that shows no input, and the answers that are typed there."""
+    """Return what a command prints at a terminal that shows no input, and the answers typed there."""
     lines: list[str] = []
     answers: list[str] = []
     question = ""

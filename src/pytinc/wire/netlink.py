@@ -1,4 +1,8 @@
-"""The kernel's messages about changes of the host's addresses: RTM_NEWADDR and RTM_DELADDR (rtnetlink(7))."""
+"""Messages of the kernel about the host's addresses (rtnetlink(7)).
+
+Changes of them (RTM_NEWADDR, RTM_DELADDR), and the question whether a packet to an IPv4 address stays on the
+host (RTM_GETROUTE).
+"""
 
 from __future__ import annotations
 
@@ -11,12 +15,20 @@ RTM_DELADDR: Final = 21
 RTMGRP_IPV4_IFADDR: Final = 0x10
 RTMGRP_IPV6_IFADDR: Final = 0x100
 
+_RTM_NEWROUTE: Final = 24
+_RTM_GETROUTE: Final = 26
+_NLM_F_REQUEST: Final = 1
 _HEADER: Final = struct.Struct("=IHHII")
 """Length of the message, type, flags, sequence number, port."""
 _ADDRESS_SIZE: Final = 8
 """Length of struct ifaddrmsg, which precedes the attributes."""
 _ATTRIBUTE: Final = struct.Struct("=HH")
 """Length and type."""
+_ROUTE: Final = struct.Struct("=BBBBBBBBI")
+"""struct rtmsg: family, lengths of destination and source, TOS, table, protocol, scope, type, flags."""
+_AF_INET: Final = 2
+_RTA_DST: Final = 1
+_RTN_LOCAL: Final = 2
 _IFA_ADDRESS: Final = 1
 _IFA_LOCAL: Final = 2
 """The host's own address. On a point-to-point link, IFA_ADDRESS is the peer's."""
@@ -35,6 +47,23 @@ def changed_addresses(data: bytes) -> list[bytes]:
             if len(address) in (4, 16):
                 found.append(address)
     return found
+
+
+def route_question(address: bytes) -> bytes:
+    """Return the request for the route of packets to an IPv4 address (4 bytes)."""
+    body = _ROUTE.pack(_AF_INET, 32, 0, 0, 0, 0, 0, 0, 0) + _ATTRIBUTE.pack(8, _RTA_DST) + address
+    return _HEADER.pack(_HEADER.size + len(body), _RTM_GETROUTE, _NLM_F_REQUEST, 1, 0) + body
+
+
+def is_local_route(data: bytes) -> bool:
+    """Return whether the kernel's answer to `route_question` says that the host has the address itself.
+
+    No other message does, also not the error that there is no route.
+    """
+    return any(
+        type_ == _RTM_NEWROUTE and len(body) >= _ROUTE.size and _ROUTE.unpack_from(body)[7] == _RTN_LOCAL
+        for type_, body in _messages(data)
+    )
 
 
 def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
