@@ -40,6 +40,7 @@ LONG_PAGES: Final = (
     "firewall.md",
     "from-tinc.md",
     "from-keepalived.md",
+    "tuning.md",
 )
 """Those that would take long on a busy machine: only ``make docs-test`` types them."""
 PLACEHOLDERS: Final = {
