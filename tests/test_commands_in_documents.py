@@ -91,7 +91,7 @@ def test_the_command_line_takes_each_command_of_a_page(name: str) -> None:
 
 
 def test_commands_are_found_in_blocks_and_in_sentences() -> None:
-    page = "Type `pytinc -n m vip --watch`, or\n```console\na# pytinc -n m get \\\n  Mode | cat\n```\n`pytinc`"
+    page = "See `pytinc -n m vip --watch`, or\n```console\na# pytinc -n m get \\\n  Mode | cat\n```\n`pytinc`"
     assert list(commands(page)) == [["-n", "m", "vip", "--watch"], ["-n", "m", "get", "Mode"]]
 
 
