@@ -153,7 +153,9 @@ class Node:
         self.sessions = sessions = Sessions(core, out, self.public_keys)
         self.probes = probes = Probes(core, topology, addresses, self._caches)
         self.path_info = path_info = PathInfo(core, out)
-        self.tunnels = tunnels = Tunnels(core, addresses, sessions, probes, path_info)
+        self.tunnels = tunnels = Tunnels(
+            core, addresses, sessions, probes, path_info, self._datapath.send_held
+        )
         self._storms = Storms(core)
         self._loops = Loops(core)
         self._tcp_packets = TcpPackets(core, self.inbound, path_info)

@@ -13,6 +13,7 @@ from typing import Final
 
 from pytinc.crypto.keys import PublicKey
 from pytinc.datapath.compression import usable
+from pytinc.datapath.held import drop_held
 from pytinc.errors import DecodeError
 from pytinc.node.actions import AppendPublicKey
 from pytinc.node.core import Core
@@ -79,6 +80,7 @@ class Sessions:
         """Drop all keys with ``peer``."""
         peer.asking = peer.answering = peer.slot.session = None
         peer.slot.assembly = None
+        drop_held(peer.slot)
         peer.last_req_key = NEVER
         peer.key_attempts = 0
         peer.failed_since = NEVER
