@@ -112,6 +112,7 @@ class PeerPlan:
     socket: int
     fast_tag: bool
     super_frames: bool
+    aes: bool
     compression: int
 
 
@@ -214,6 +215,9 @@ class World:
                     if peer.fast_tag and peer.super_frames and not plan.rules["router"]:
                         session.accept_super_frames()
                         session.peer_accepts_super_frames = True
+                        if peer.aes:
+                            session.accept_aes()
+                            session.peer_accepts_aes = True
             slot.connection = number if peer.neighbour else None
             slot.compression = peer.compression
             slot.minmtu, slot.mtu, slot.tcp_only = peer.minmtu, peer.mtu, peer.tcp_only
@@ -489,6 +493,7 @@ def plans(draw: st.DrawFn) -> Plan:
             socket=draw(sampled((0, 0, 1))),
             fast_tag=draw(st.booleans()),
             super_frames=draw(st.booleans()),
+            aes=draw(st.booleans()),
             compression=draw(sampled((0, 0, 1, 9, 10, 12))),
         )
     rules = {

@@ -25,7 +25,7 @@ from pytinc.config.store import ConfigTree
 from pytinc.control.messages import ConnectionRow, Greeting, Request
 from pytinc.control.pidfile import COOKIE_SIZE, PidFile
 from pytinc.control.vips import Order, format_order
-from pytinc.crypto.aead import poly1305_library
+from pytinc.crypto.aead import is_aes_faster, poly1305_library
 from pytinc.crypto.keys import PrivateKey, parse_private_key
 from pytinc.daemon import sandbox
 from pytinc.daemon.helper import Helper, SandboxTree
@@ -202,6 +202,7 @@ class Service:
             own_address=own_address,
             insecure=self._launch.options.bypass_security,
             takes_super_frames=isinstance(device, TapDevice) and "TSO4" in device.offloads,
+            prefers_aes=is_aes_faster(time.perf_counter),
         )
         node.set_sockets([(listener.family, listener.address) for listener in listeners])
         return Shell(

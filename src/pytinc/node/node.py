@@ -115,13 +115,15 @@ class Node:
         own_address: Callable[[bytes], bytes | None] | None = None,
         insecure: bool = False,
         takes_super_frames: bool = False,
+        prefers_aes: bool = False,
     ) -> None:
         """Make a node that does nothing yet.
 
         ``path_mtu`` gives the IP MTU the kernel knows for a destination, ``queued`` the bytes that wait in
         the output of a meta connection, ``own_address`` the address of this host towards another one (router
         mode). ``insecure``: meta connections in plain text. ``takes_super_frames``: the device takes them as
-        they come from other nodes.
+        they come from other nodes. ``prefers_aes``: the CPU is faster with AES-256-GCM than with
+        ChaCha20-Poly1305.
         """
         self.core = core = Core(
             settings,
@@ -134,6 +136,7 @@ class Node:
             wall_clock=wall_clock,
             insecure=insecure,
             takes_super_frames=takes_super_frames,
+            prefers_aes=prefers_aes,
         )
         table = core.table
         if table.rules.router:

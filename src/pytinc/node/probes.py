@@ -85,6 +85,8 @@ class Probes:
             session.accept_fast()  # the probe says that we do
         if Capability.SUPER_FRAMES in announced:
             session.accept_super_frames()
+        if Capability.AES_SUPER_FRAMES in announced:
+            session.accept_aes()
         datagram = NULL_ID + self._core.me.slot.id + session.seal(TYPE_PROBE, payload)
         self._core.act(SendDatagram(socket, address, datagram, peer.name))
 
@@ -178,6 +180,7 @@ class Probes:
         if session.peer_accepts_fast is not fast:
             session.peer_accepts_fast = fast
             self._core.log(4, "debug", f"Data for {peer.name} gets the {'fast' if fast else 'usual'} tag")
+        session.peer_accepts_aes = Capability.AES_SUPER_FRAMES in allowed
         if session.peer_accepts_super_frames is not super_frames:
             session.peer_accepts_super_frames = super_frames
             how = "whole" if super_frames else "cut"

@@ -16,6 +16,7 @@ from pytinc.datapath.compression import usable
 from pytinc.datapath.held import drop_held
 from pytinc.errors import DecodeError
 from pytinc.node.actions import AppendPublicKey
+from pytinc.node.ciphers import cipher_with
 from pytinc.node.core import Core
 from pytinc.node.meta_output import MetaOutput
 from pytinc.node.public_keys import PublicKeys
@@ -129,6 +130,7 @@ class Sessions:
             label,
             self._core.random_bytes,
             self._core.settings.replay_window,
+            cipher_with(self._core, peer.name),
         )
 
     def _key_of(self, peer: Peer, now: float) -> PublicKey | None:
