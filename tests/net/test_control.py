@@ -18,6 +18,7 @@ from pytinc.control.vips import Move, Order, format_order
 from pytinc.errors import DeviceError, PolicyError
 from pytinc.net import control
 from pytinc.net.control import ControlServer, bind_control_socket, is_socket_in_use
+from pytinc.node.event_ring import EventRing
 
 if TYPE_CHECKING:
     from net.conftest import OnLoop
@@ -38,6 +39,7 @@ class Target:
     calls: list[str] = field(default_factory=list)
     level: int = 3
     dump_size: int = 2
+    events: EventRing = field(default_factory=lambda: EventRing(1000.5))
 
     def greeting(self) -> Greeting:
         return Greeting("alpha", 7, 77)

@@ -157,6 +157,7 @@ async def world(
     node, device, files = NodeDouble(settings), Device(), Files()
     scripts: list[tuple[str, Mapping[str, str]]] = []
     captured: list[bytes] = []
+    told: list[int] = []
     listeners = open_listeners(settings, lambda *_: None)
     shell = Shell(
         asyncio.get_running_loop(),
@@ -169,6 +170,7 @@ async def world(
         start_check=lambda name, environment: None,
         on_fatal=lambda text: log(0, "error", text),
         deliver_capture=captured.extend,
+        events_added=lambda: told.append(node.history.ring.last),
     )
     shell.start()
     if is_open:
@@ -552,6 +554,7 @@ def test_dumps_of_a_real_node_have_the_form_of_the_control_protocol(on_loop: OnL
             start_check=lambda name, environment: None,
             on_fatal=lambda text: None,
             deliver_capture=lambda frames: None,
+            events_added=lambda: None,
         )
         shell.start()
         shell.open()

@@ -8,7 +8,7 @@ from net.daemon_stats import BETA, daemon, peer
 from pytinc.control.statistics import DAEMON_FIELDS, DROPS, NODE_FIELDS, parse_rows
 from pytinc.net.statistics import rows
 from pytinc.net.timers import Lag
-from pytinc.node.stats import PathKind
+from pytinc.node.path_kind import PathKind
 
 
 def test_the_daemon_comes_first_and_then_each_node() -> None:
