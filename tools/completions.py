@@ -682,7 +682,8 @@ complete -c pytinc -f
 complete -c pytinc -n '__pytinc_pending -n --net' -a '(__pytinc_networks)'
 complete -c pytinc -n '__pytinc_pending -c --config' -a '(__fish_complete_directories)'
 complete -c pytinc -n '__pytinc_pending --pidfile' -F
-complete -c pytinc -n '__pytinc_command dump list info vip events network fsck doctor; or __pytinc_first get' -l json
+complete -c pytinc -n '__pytinc_command dump list info vip network fsck doctor; or __pytinc_first get' -l json
+complete -c pytinc -n '__pytinc_command events' -l json
 complete -c pytinc -n '__pytinc_first dump list' -a '@DUMP@'
 complete -c pytinc -n '__pytinc_after reachable' -a nodes
 complete -c pytinc -n '__pytinc_after graph digraph' -l svg -r -F -d 'Draw into a file'

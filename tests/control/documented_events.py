@@ -39,6 +39,4 @@ def check_event(kind: str, fields: Mapping[str, object]) -> None:
 
 def value_of(word: str) -> object:
     """Return a value of a documented type."""
-    return {"string": "x", "integer": 7, "number": 1.5, "boolean": True, "string[]": ["x"]}[
-        word.rstrip("?")
-    ]
+    return {"string": "x", "integer": 7, "number": 1.5, "boolean": True, "string[]": ["x"]}[word.rstrip("?")]

@@ -66,7 +66,9 @@ def test_a_neighbour_comes_and_goes() -> None:
     (ended,) = told(mesh, "two", "connection-down")
     assert ended["node"] == "one"
     assert 9 <= ended["lasted_s"] <= mesh.now - began + 10
-    down = next(each for each in mesh.nodes["two"].node.history.ring.since(before) if each.kind == "node-down")
+    down = next(
+        each for each in mesh.nodes["two"].node.history.ring.since(before) if each.kind == "node-down"
+    )
     assert down.time == pytest.approx(WALL_START + mesh.now, abs=1.5)
 
 

@@ -87,7 +87,9 @@ def test_a_bystander_tells_of_a_failover_with_its_time() -> None:
     assert isinstance(own.fields["silence_ms"], int)
     assert isinstance(own.fields["detection_ms"], int)
     assert 150 < own.fields["silence_ms"] + own.fields["detection_ms"] < 500
-    states = [(event.fields["node"], event.fields["state"]) for event in told(world.mesh, "n1", start, "vip-state")]
+    states = [
+        (event.fields["node"], event.fields["state"]) for event in told(world.mesh, "n1", start, "vip-state")
+    ]
     assert ("n3", "active") in states
 
 
@@ -135,7 +137,9 @@ def test_a_check_that_fails_is_the_reason_of_a_state() -> None:
     unwell = Outcome(well=False, drain=False, detail="connection refused", seconds=0.01)
     world.check(name, unwell)
     world.mesh.run(2)
-    own = [event.fields for event in told(world.mesh, name, start, "vip-state") if event.fields["node"] == name]
+    own = [
+        event.fields for event in told(world.mesh, name, start, "vip-state") if event.fields["node"] == name
+    ]
     assert own[0]["state"] == "fault"
     assert own[0]["before"] == "active"
     assert "tcp:80" in str(own[0]["reason"])

@@ -88,8 +88,9 @@ def _show_json(found: Iterable[Values], since: int) -> None:
 def _show_text(found: Iterable[Values], since: int) -> None:
     last = since
     for event in found:
-        if last and event["seq"] > last + 1:
-            print(f"({event['seq'] - last - 1} events before this one are forgotten)")
+        if last and (missing := event["seq"] - last - 1) > 0:
+            what = "1 event before this one is" if missing == 1 else f"{missing} events before this one are"
+            print(f"({what} forgotten)")
         last = event["seq"]
         print(event_line(event), flush=True)
 
