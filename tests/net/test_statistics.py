@@ -8,7 +8,7 @@ from net.daemon_stats import BETA, daemon, peer
 from pytinc.control.statistics import DAEMON_FIELDS, DROPS, NODE_FIELDS, parse_rows
 from pytinc.net.statistics import rows
 from pytinc.net.timers import Lag
-from pytinc.node.stats import PathKind
+from pytinc.node.path_kind import PathKind
 
 
 def test_the_daemon_comes_first_and_then_each_node() -> None:
@@ -34,6 +34,9 @@ def test_the_daemon_is_described() -> None:
         "macs_moved": 2,
         "macs_claimed": 3,
         "frames_returned": 7,
+        "requests_in": {"PING": 1, "ADD_EDGE": 12},
+        "requests_out": {"PONG": 1},
+        "graph_runs": 6,
         "lag_max_us": 250_000,
         "lag_mean_us": 1000,
         "device_offloads": ["checksum", "TSO4"],
