@@ -156,6 +156,13 @@ class DatagramSession:
             self.window.believe_far()
 
     @property
+    def super_frames_cipher(self) -> SptpsCipher | None:
+        """The cipher of the super-frames that are sent; None if none are."""
+        if not self.peer_accepts_super_frames:
+            return None
+        return SptpsCipher.AES_256_GCM if self.peer_accepts_aes else self.cipher
+
+    @property
     def accepts_aes(self) -> bool:
         """Super-frames that are sealed with AES-256-GCM are accepted as well."""
         return self._accepts_aes
