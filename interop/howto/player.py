@@ -24,7 +24,8 @@ from pytinc.lab.typed import (
 
 DOCS = Path(__file__).parents[2] / "docs"
 ONLY_LOOKS = re.compile(
-    r"^(?:docker exec \w+ )?(?:pytinc|tinc) (?:-n \w+ )?(?:dump|info|doctor|events|vip(?: --json)?$|get|fsck|pid)"
+    r"^(?:docker exec \w+ )?(?:pytinc|tinc) (?:-n \w+ )?"
+    r"(?:dump|info|doctor|events|vip(?: --json)?$|get|fsck|pid)"
     r"|^(?:docker exec \w+ )?(?:docker inspect|ping|ip (?:-brief )?(?:neigh|addr(?:ess)?)|curl|tail) "
 )
 """Commands that change nothing. A person tries them again until the network is up, and so does the test."""
