@@ -602,10 +602,12 @@ def test_managed_addresses_come_after_those_of_tinc_up_and_go_before_tinc_down(n
     daemon.wait_until_ready()
     # Scripts run beside the daemon.
     wait_until((network.base / "at-subnet-up").exists, 60, "subnet-up has run")
-    (network.base / "tinc.conf").write_text(f"{conf}VirtualIP = 10.1.1.11 manage=yes\n")
+    (network.base / "tinc.conf").write_text(f"{conf}VirtualIP = 10.1.1.11/24 manage=yes\n")
     with network.client() as client:
         assert client.command(Request.RELOAD) == 0
-    daemon.wait_said("Added 10.1.1.11/32 to vpn")
+    daemon.wait_said("Added 10.1.1.11/24 to vpn")
+    # Also the second address of a network is there, so the only member serves it.
+    daemon.wait_said("10.1.1.11: alpha serves")
     status, said = daemon.stop()
     assert status == 0
     found = [
@@ -616,8 +618,8 @@ def test_managed_addresses_come_after_those_of_tinc_up_and_go_before_tinc_down(n
     assert re.findall(r"(Added|Removed) (10[0-9./]+) ", said) == [
         ("Added", "10.1.1.10/32"),
         ("Removed", "10.1.1.10/32"),
-        ("Added", "10.1.1.11/32"),
-        ("Removed", "10.1.1.11/32"),
+        ("Added", "10.1.1.11/24"),
+        ("Removed", "10.1.1.11/24"),
     ]
 
 
