@@ -1,4 +1,4 @@
-"""What people see of a running network: its events while a failover happens.
+"""What people see of a running network: its events while a failover happens, and `top` on a terminal.
 
     one, two, client ──> entry        all others connect to entry
 
@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from cli.terminal import Terminal
 from faults import cut_off
 from pytinc.lab.network import Network
 from pytinc.lab.node import PATIENCE_S, Kind, Node
@@ -142,3 +144,55 @@ def test_requests_and_runs_of_the_graph_are_counted(network: Network) -> None:
     assert told["graph_runs"] > 0
     assert told["requests_in"]["ADD_EDGE"] >= 3
     assert told["requests_out"]["ACK"] >= 1
+
+
+# -- top --
+
+
+def test_top_shows_paths_rates_addresses_and_events(network: Network) -> None:
+    client = network["client"]
+    command = client.host.command(client.tinc_program, *client.globals, "top")
+    with Terminal(command, os.environ) as screen:
+
+        def row(name: str) -> list[str]:
+            return next((line.split() for line in screen.lines if line.startswith(f"{name} ")), [""] * 9)
+
+        lines = screen.wait_for(lambda lines: row("one")[1] == "UDP" and row("client")[1] == "self")
+        assert lines[0].startswith("Tinc ")
+        assert f"shared {VIP4}: " in lines[1]
+        assert lines[-1].endswith("h help  q quit")
+        # The pings go to one of the two, 98 bytes every 50 ms.
+        used = holder(network)
+        screen.wait_for(lambda lines: int(row(used)[4]) > 1000 and int(row(used)[5]) > 1000)
+        assert int(row(used)[6]) >= 1, "it has a MAC address"
+        screen.press("2")
+        screen.wait_for(
+            lambda lines: all(f"{node} " in "\n".join(lines) for node in ROLES) and "<->" in lines[3]
+        )
+        screen.press("3")
+        screen.wait_for(lambda lines: any(line.startswith(VIP4) for line in lines))
+        assert any(line.split()[:2] == [used, "alive"] for line in screen.lines)
+        screen.press("4")
+        screen.wait_for_text("entry (")
+        other = "two" if used == "one" else "one"
+        with cut_off(network[used]):
+            screen.wait_for_text(f"led from {used} (silent) to {other}: silence ")
+        screen.wait_for_text(f"{used} answers again")
+        screen.press("q")
+        assert screen.process.wait(60) == 0
+
+
+def test_top_shows_what_a_c_daemon_tells(network: Network) -> None:
+    entry, program = network["entry"], network["client"].tinc_program
+    with Terminal(entry.host.command(program, *entry.globals, "top"), os.environ) as screen:
+        screen.wait_for(lambda lines: any(line.split()[:2] == ["one", "UDP"] for line in lines))
+        screen.press("2")
+        screen.wait_for_text("<->")
+        screen.press("3")
+        screen.wait_for_text("not pytinc's")
+        screen.press("4")
+        screen.wait_for_text("not pytinc's")
+        screen.press("1d")
+        screen.wait_for_text("OUT pkts  OUT bytes")
+        screen.press("q")
+        assert screen.process.wait(60) == 0

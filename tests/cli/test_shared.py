@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytinc.cli.shared import NOT_TOLD, headline
-from pytinc.cli.top import NO_PATHS, Table
-from pytinc.control.messages import TrafficRow
 from pytinc.control.shared import GUARD_FIELDS, Shared, format_address, format_guard
 
 if TYPE_CHECKING:
@@ -320,18 +318,3 @@ def test_a_shared_address_without_holders_has_a_headline() -> None:
 
 def test_without_shared_addresses_there_is_no_headline() -> None:
     assert headline(Shared(GUARD, (USED,))) == ""
-
-
-def test_the_line_below_the_title_shows_a_shared_address_unless_there_is_a_remark() -> None:
-    table = Table("vpn")
-    table.update([TrafficRow("alpha", 1, 2, 3, 4)], 1.0)
-    before = (table.title(), table.heading(), table.lines())
-    assert table.second_line() == ""
-    table.shared = "shared 10.1.1.10: node_3 alive, 1 client"
-    assert table.second_line() == table.shared
-    assert (table.title(), table.heading(), table.lines()) == before
-    table.press("d")
-    table.update_paths(None)
-    assert table.second_line() == NO_PATHS
-    table.press("c")
-    assert table.second_line() == table.shared
