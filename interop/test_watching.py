@@ -1,4 +1,4 @@
-"""What people see of a running network: its events while a failover happens, and `top` on a terminal.
+"""What people see of a running network: events of a failover, `top` on a terminal, who has an address.
 
     one, two, client ──> entry        all others connect to entry
 
@@ -13,6 +13,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from queue import Empty, Queue
 from threading import Thread
 from typing import Any
@@ -21,9 +22,10 @@ import pytest
 
 from cli.terminal import Terminal
 from faults import cut_off
+from pytinc.lab.echo import ping
 from pytinc.lab.network import Network
 from pytinc.lab.node import PATIENCE_S, Kind, Node
-from shared_address import VIP4, addresses, entries, pinging, wait_guarded
+from shared_address import VIP4, addresses, entries, own, pinging, wait_guarded
 
 # entry, one, two, client
 CASTS = ("CPPP",)
@@ -196,3 +198,37 @@ def test_top_shows_what_a_c_daemon_tells(network: Network) -> None:
         screen.wait_for_text("OUT pkts  OUT bytes")
         screen.press("q")
         assert screen.process.wait(60) == 0
+
+
+# -- info ADDRESS --
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_info_finds_the_owner_of_an_address_once_it_was_pinged(network: Network, version: int) -> None:
+    client, one, two = network["client"], network["one"], network["two"]
+    for node in (one, two):
+        address = own(node, version)
+        assert ping(client.host, address, count=3).lost < 3
+        done = client.tinc("info", address)
+        assert f"Owner:  {node.name}\n" in done.stdout or f" node {node.name}" in done.stdout, done.stdout
+    address = own(client, version)
+    assert "client" in client.tinc("info", address).stdout
+
+
+def test_info_asks_the_neighbour_table_of_a_host_without_a_guard(network: Network) -> None:
+    entry, program = network["entry"], network["client"].tinc_program
+    address = own(network["two"])
+    info = partial(entry.host.run, program, *entry.globals, "info", check=False)
+    unknown = info("10.1.1.77")
+    assert unknown.stderr.startswith("Unknown address 10.1.1.77.\nIn switch mode nodes own MAC addresses")
+    assert ping(entry.host, address, count=3).lost < 3
+    done = info(address)
+    assert "Owner:  two\nFound:  neighbour table of this host, interface vpn\n" in done.stdout
+    assert ping(entry.host, own(network["one"], 6), count=3).lost < 3
+    told = json.loads(info("--json", own(network["one"], 6)).stdout)
+    assert (told["mac"], told["interface"]) == (network["one"].mac, "vpn")
+    assert [each["owner"] for each in told["subnets"]] == ["one"]
+    assert "Owner:  two\n" in info(network["two"].mac).stdout
+    assert "Owner:  entry\nFound:  this host's own address, interface vpn\n" in info(own(entry)).stdout
+    assert ping(entry.host, "10.1.1.77", wait=4).lost == 1
+    assert "No host answers for it on interface vpn." in info("10.1.1.77").stderr
