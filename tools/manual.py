@@ -73,8 +73,9 @@ COMMAND_TEXTS = {
     "relayed and TCP-only paths from this node look different.",
     "list": "The same as dump.",
     "info": "About a node: its address, how it is reached, its path MTU, traffic, edges and subnets. "
-    "About an IP or MAC address: the subnets that contain it, and their owners. A subnet is written with "
-    "its /PREFIX.",
+    "About an IP or MAC address: the subnets that contain it, and their owners. In switch mode, where nodes "
+    "own MAC addresses, the owner of an IP address is found by the MAC address that the kernel of this host "
+    "knows for it: ping it first. A subnet is written with its /PREFIX.",
     "purge": "The whole network forgets them.",
     "debug": "0 is the quietest, 5 shows traffic; see pytincd(8).",
     "retry": "Try all outgoing connections now, without waiting for their time.",
