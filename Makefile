@@ -126,7 +126,11 @@ docs: $(STAMP)
 
 docs-test: $(STAMP)
 	@sh interop/setup.sh test
+	@command -v keepalived >/dev/null || sh interop/setup.sh keepalived \
+	    || echo "setup: no keepalived: the page about it will be skipped" >&2
+	@sh interop/setup.sh containers || echo "setup: no Docker: the page about containers will be skipped" >&2
 	PYTINC_DOCUMENTS=all $(PY) -m pytinc.lab $(PY) -m pytest -q interop/test_typed.py
+	PYTINC_DOCUMENTS=all $(PY) -m pytinc.lab $(PY) -m pytest -q interop/test_containers.py -k page
 
 bench: $(STAMP)
 	@sh interop/setup.sh bench

@@ -607,7 +607,7 @@ def test_managed_addresses_come_after_those_of_tinc_up_and_go_before_tinc_down(n
     conf = "Name = alpha\nMode = switch\nDeviceType = tap\nInterface = vpn\nListenAddress = 127.0.0.1\n"
     (network.base / "tinc.conf").write_text(f"{conf}VirtualIP = 10.1.1.10 manage=yes\n")
     (network.base / "hosts" / "alpha").write_text("Port = 0\nSubnet = 02:00:00:00:00:01\n")
-    network.script("tinc-up", "ip address add 10.1.1.102/24 dev $INTERFACE", "ip link set $INTERFACE up")
+    network.script("tinc-up", "ip address add 10.1.1.102/24 dev $INTERFACE", "ip link set dev $INTERFACE up")
     for name in ("subnet-up", "tinc-down"):
         network.script(
             name,
@@ -846,7 +846,7 @@ def test_an_interface_is_looked_at_before_the_sandbox_hides_it(network: Network,
     )
     network.script(
         "tinc-up",
-        "ip link set $INTERFACE up",
+        "ip link set dev $INTERFACE up",
         f'test -z "{address}" || ip -6 address add {address} dev $INTERFACE nodad',
     )
     daemon = network.launch([*IN_A_NAMESPACE, *network.arguments("-D", "-o", "Sandbox=normal")])

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,9 +35,7 @@ def start(session: Session, words: list[str]) -> int:
         net = f" for net `{session.netname}'" if session.netname else ""
         say(f"A tincd is already running{net} with pid {pid}.")
         return 0
-    # The daemon's own options may name another network.
-    names_one = any(word.startswith(("-n", "--n", "-c", "--c")) for word in words)
-    if not names_one and (hint := session.missing_network()):
+    if not _names_a_network(words) and (hint := session.missing_network()):
         raise click.ClickException(hint)
     command = [*daemon_command(session.program), *session.daemon_options, *words]
     try:
@@ -46,6 +45,40 @@ def start(session: Session, words: list[str]) -> int:
     if not succeeded:
         raise click.ClickException(f"Error starting {command[0]}")
     return 0
+
+
+def _names_a_network(words: Sequence[str]) -> bool:
+    """Tell whether the daemon's own options name a network or a directory (``-n``, ``-c``)."""
+    left = iter(words)
+    for word in left:
+        if word == "--":
+            break
+        if word.startswith("--"):
+            name, equals, _ = word.partition("=")
+            if any(_abbreviates(name, full) for full in ("--net", "--config")):
+                return True
+            if not equals and any(_abbreviates(name, full) for full in ("--option", "--user", "--pidfile")):
+                next(left, None)
+        elif word.startswith("-"):
+            taker, value = _option_with_value(word[1:])
+            if taker in ("c", "n"):
+                return True
+            if taker in ("o", "U") and not value:
+                next(left, None)
+    return False
+
+
+def _option_with_value(letters: str) -> tuple[str, str]:
+    """Return the option among letters that stand together which takes a value, and the rest, its value."""
+    for index, letter in enumerate(letters):
+        if letter in "cdnoU":
+            return letter, letters[index + 1 :]
+    return "", ""
+
+
+def _abbreviates(word: str, option: str) -> bool:
+    """Tell whether a word is a long option or the beginning of it; with one letter it would be ambiguous."""
+    return len(word) > len("--x") and option.startswith(word)
 
 
 def stop(session: Session, words: list[str]) -> int:
