@@ -12,9 +12,10 @@ import os
 import re
 import shlex
 import shutil
+import subprocess
 import sys
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from howto.images import REPOSITORY, base_system, dependencies, tinc_package
 from pytinc.lab.namespaces import Completed, Host, Lab, LabError, run
@@ -24,7 +25,9 @@ PACKAGES: Final = (
     "python3", "python3-venv", "python3-apt", "openssh-server", "iproute2", "iputils-ping", "procps",
 )  # fmt: skip
 DEVICES: Final = ("null", "zero", "full", "random", "urandom", "tty", "net/tun")
-PLAY_LIMIT_S: Final = 600.0
+PLAY_LIMIT_S: Final = 1800.0
+SSH_LIMIT_S: Final = 300.0
+"""A busy machine may take long for a login; what is waited for has its own patience."""
 SSHD_CONFIG: Final = """\
 AuthorizedKeysFile /etc/ssh/fleet_key.pub
 HostKey /etc/ssh/fleet_host_key
@@ -82,7 +85,7 @@ class Fleet:
         self.base = self.directory / "base"
         self.base.mkdir(parents=True)
         packages = (*PACKAGES, *dependencies(tinc_package()))
-        run("tar", "-C", str(self.base), "-xf", str(base_system(packages)), timeout=120)
+        run("tar", "-C", str(self.base), "-xf", str(base_system(packages)), timeout=600)
         self._make_keys()
         self.controller = lab.host("controller")
         self.controller.run("ip", "address", "add", "172.18.3.250/24", "dev", "eth0")
@@ -103,6 +106,8 @@ class Fleet:
             f"private_key_file = {self.keys}/fleet_key\n"
             "remote_user = root\n"
             "forks = 8\n"
+            # A busy machine may take long for a login.
+            "timeout = 120\n"
             "[ssh_connection]\n"
             f"control_path_dir = {self.directory}/cp\n"
             "pipelining = true\n"
@@ -134,11 +139,16 @@ class Fleet:
 
     def ssh(self, name: str, command: str) -> Completed:
         """Run a command line on a host as Ansible would, from the controller."""
-        return self.controller.run(
+        return self.controller.run(*self._ssh_words(name), command, check=False, timeout=SSH_LIMIT_S)
+
+    def ssh_spawn(self, name: str, command: str, output: IO[str]) -> subprocess.Popen[str]:
+        """Start a command line on a host and return at once."""
+        return self.controller.spawn(*self._ssh_words(name), command, output=output)
+
+    def _ssh_words(self, name: str) -> tuple[str, ...]:
+        return (
             "ssh", "-F", "none", "-i", str(self.keys / "fleet_key"), "-o", "StrictHostKeyChecking=no",
             "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", f"root@{self.addresses[name]}",
-            command,
-            check=False,
         )  # fmt: skip
 
     def ansible(self, command: str, *, check: bool = True) -> Completed:
@@ -176,7 +186,7 @@ class Fleet:
             module.write_text(re.sub(r'__version__ = ".*"', f'__version__ = "{version}"', module.read_text()))
         run(
             sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", str(directory),
-            f"{source}[manage]", timeout=300,
+            f"{source}[manage]", timeout=1200,
         )  # fmt: skip
         return directory
 

@@ -27,7 +27,7 @@ PACKAGES: Final = ("python3", "python3-venv", "iproute2", "iputils-ping")
 BASE: Final = "pytinc-howto/base"
 WHEELS: Final = "pytinc-howto/wheels"
 NAMES: Final = {Kind.C: "pytinc-howto/tincd", Kind.PY: "pytinc-howto/pytinc"}
-BOOTSTRAP_LIMIT_S: Final = 400.0
+BOOTSTRAP_LIMIT_S: Final = 1800.0
 _WHEEL_OF_PYTINC: Final = "pytinc-*.whl"
 
 
@@ -97,7 +97,7 @@ def tinc_package() -> Path:
     """Return the path of Debian's tinc 1.1 package file; download it if it is not in the cache."""
     for path in _cache().glob("tinc_1.1*.deb"):
         return path
-    run("sh", str(REPOSITORY / "interop/install-tincd.sh"), "--download", str(CACHE), timeout=180)
+    run("sh", str(REPOSITORY / "interop/install-tincd.sh"), "--download", str(CACHE), timeout=600)
     for path in CACHE.glob("tinc_1.1*.deb"):
         return path
     raise LabError("what was downloaded is not a tinc 1.1 package")
