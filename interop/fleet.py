@@ -1,8 +1,9 @@
 """Hosts that Ansible can reach: each a namespace of the lab with a Debian of its own and a real sshd.
 
-The Debian is made once by debootstrap (``interop/make-base.sh``); each host has an overlay over it, its own
-``/run``, ``/dev`` and process ids. The hosts have no way out of the lab. A further host, the controller, has
-the files of this machine and runs Ansible. Used by ``interop/test_ansible.py``.
+The Debians are made once by debootstrap (``interop/make-base.sh``), one for each `Init`; each host has an
+overlay over its own, and a ``/run``, ``/dev`` and process ids of its own. The hosts have no way out of the
+lab. A further host, the controller, has the files of this machine and runs Ansible. Used by
+``interop/test_ansible*.py``.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from enum import Enum
 from pathlib import Path
 from typing import IO, Final
 
@@ -28,6 +30,7 @@ DEVICES: Final = ("null", "zero", "full", "random", "urandom", "tty", "net/tun")
 PLAY_LIMIT_S: Final = 1800.0
 SSH_LIMIT_S: Final = 300.0
 """A busy machine may take long for a login; what is waited for has its own patience."""
+BOOT_S: Final = 2 * PATIENCE_S
 SSHD_CONFIG: Final = """\
 AuthorizedKeysFile /etc/ssh/fleet_key.pub
 HostKey /etc/ssh/fleet_host_key
@@ -44,6 +47,7 @@ mkdir "$WORK/upper" "$WORK/work" "$WORK/root"
 mount -t overlay -o "lowerdir=$BASE,upperdir=$WORK/upper,workdir=$WORK/work" fleet "$WORK/root"
 cd "$WORK/root"
 mount -t proc proc proc
+mount -t sysfs -o ro sysfs sys
 mount -t tmpfs -o mode=0755 run run
 mount -t tmpfs -o mode=0755 dev dev
 mkdir dev/net run/sshd
@@ -55,9 +59,53 @@ echo 127.0.0.1 localhost >etc/hosts
 ln -s /proc/self/fd dev/fd
 ln -s /proc/self/fd/0 dev/stdin
 cp "$KEYS"/sshd_config "$KEYS"/fleet_key.pub "$KEYS"/fleet_host_key etc/ssh/
-exec chroot . /usr/sbin/sshd -D -e
+eval "$INIT"
 """
 """What process 1 of a host does; the mounts go away with it."""
+IN_CGROUP: Final = """\
+set -eu
+mkdir "$WORK" "$WORK.cgroups"
+mount -t cgroup2 cgroup2 "$WORK.cgroups"
+own="$WORK.cgroups/${WORK##*/}.$$"
+mkdir "$own"
+echo $$ >"$own/cgroup.procs"
+# The end of the lab must leave no cgroup behind.
+trap : TERM
+status=0
+"$@" || status=$?
+echo $$ >"$WORK.cgroups/cgroup.procs"
+find "$own" -depth -type d -exec rmdir {} +
+exit "$status"
+"""
+"""Runs a command in a cgroup of its own: systemd makes cgroups for its units."""
+
+
+class Init(Enum):
+    """What is process 1 of a host: the packages for it, and how the script `START` becomes it."""
+
+    SSHD = ((), "exec chroot . /usr/sbin/sshd -D -e")
+    SYSTEMD = (
+        ("systemd-sysv", "dbus"),
+        """\
+mount -t cgroup2 cgroup2 sys/fs/cgroup
+for unit in systemd-udevd.service systemd-networkd.service systemd-resolved.service console-getty.service \
+    getty.target apt-daily.timer apt-daily-upgrade.timer; do
+    ln -sf /dev/null "etc/systemd/system/$unit"
+done
+exec env container=other chroot . /lib/systemd/systemd
+""",
+    )
+    OPENRC = (
+        ("openrc",),
+        """\
+mkdir -p run/openrc
+chroot . /sbin/openrc default
+exec chroot . /usr/sbin/sshd -D -e
+""",
+    )
+
+    def __init__(self, packages: tuple[str, ...], command: str) -> None:
+        self.packages, self.command = packages, command
 
 
 def missing() -> str | None:
@@ -82,10 +130,8 @@ class Fleet:
         self.wheels = ""
         self.printed: list[str] = []
         """What all plays have printed."""
-        self.base = self.directory / "base"
-        self.base.mkdir(parents=True)
-        packages = (*PACKAGES, *dependencies(tinc_package()))
-        run("tar", "-C", str(self.base), "-xf", str(base_system(packages)), timeout=600)
+        self.bases: dict[Init, Path] = {}
+        self.keys.parent.mkdir()
         self._make_keys()
         self.controller = lab.host("controller")
         self.controller.run("ip", "address", "add", "172.18.3.250/24", "dev", "eth0")
@@ -117,24 +163,35 @@ class Fleet:
         for name in ("adhoc.yaml", "adhoc.sh"):
             shutil.copy(REPOSITORY / "ansible/playbooks" / name, self.directory)
 
-    def add(self, name: str, address: str) -> Host:
+    def _base(self, init: Init) -> Path:
+        if init not in self.bases:
+            base = self.bases[init] = self.directory / f"base-{init.name.lower()}"
+            base.mkdir()
+            packages = (*PACKAGES, *init.packages, *dependencies(tinc_package()))
+            run("tar", "-C", str(base), "-xf", str(base_system(packages)), timeout=600)
+        return self.bases[init]
+
+    def add(self, name: str, address: str, init: Init = Init.SSHD) -> Host:
         """Start a host and its sshd at this address."""
         host = self.hosts[name] = self.lab.host(name)
         self.addresses[name] = address
         host.run("ip", "address", "add", f"{address}/24", "dev", "eth0")
         work = self.directory / name
-        work.mkdir()
         values = {
-            "WORK": work, "BASE": self.base, "KEYS": self.keys, "DEVICES": " ".join(DEVICES),
-            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "WORK": work, "BASE": self._base(init), "KEYS": self.keys, "DEVICES": " ".join(DEVICES),
+            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "INIT": init.command,
         }  # fmt: skip
         environment = (f"{key}={value}" for key, value in values.items())
         with (self.directory / f"{name}.log").open("w") as log:
             host.spawn(
-                "env", "-i", *environment, "unshare", "--mount", "--pid", "--fork", "--kill-child",
-                "--uts", "sh", "-c", START, output=log,
+                "env", "-i", *environment, "sh", "-c", IN_CGROUP, "sh",
+                "unshare", "--mount", "--pid", "--cgroup", "--ipc", "--uts", "--fork", "--kill-child",
+                "sh", "-c", START, output=log,
             )  # fmt: skip
-        wait_until(lambda: self.ssh(name, "true").returncode == 0, PATIENCE_S, f"sshd of {name}")
+        try:
+            wait_until(lambda: self.ssh(name, "true").returncode == 0, BOOT_S, f"sshd of {name}")
+        except LabError as error:
+            raise LabError(f"{error}\n{(self.directory / f'{name}.log').read_text()}") from error
         return host
 
     def ssh(self, name: str, command: str) -> Completed:

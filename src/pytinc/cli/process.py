@@ -34,9 +34,11 @@ def start(session: Session, words: list[str]) -> int:
         net = f" for net `{session.netname}'" if session.netname else ""
         say(f"A tincd is already running{net} with pid {pid}.")
         return 0
-    # The daemon's own options may name another network.
-    names_one = any(word.startswith(("-n", "--n", "-c", "--c")) for word in words)
-    if not names_one and (hint := session.missing_network()):
+    return _start(session, words)
+
+
+def _start(session: Session, words: list[str]) -> int:
+    if not _names_network(words) and (hint := session.missing_network()):
         raise click.ClickException(hint)
     command = [*daemon_command(session.program), *session.daemon_options, *words]
     try:
@@ -46,6 +48,11 @@ def start(session: Session, words: list[str]) -> int:
     if not succeeded:
         raise click.ClickException(f"Error starting {command[0]}")
     return 0
+
+
+def _names_network(words: list[str]) -> bool:
+    """Return whether the words for the daemon may name a network or pid file of their own."""
+    return any(word.startswith(("-n", "--n", "-c", "--c", "--p")) for word in words)
 
 
 def stop(session: Session, words: list[str]) -> int:
@@ -65,10 +72,19 @@ def stop(session: Session, words: list[str]) -> int:
 def restart(session: Session, words: list[str]) -> int:
     """Stop the daemon, if there is one, and start it with the given options.
 
-    Departure from tinc: a daemon goes on if the new one could not use the configuration.
+    Departures from tinc: a daemon goes on if the new one could not use the configuration, and the new one
+    stops it only when it is ready to take its place.
     """
-    if not words:  # options may set what the files do not
-        _check_configuration(session)
+    try:
+        session.client()
+    except (PytincError, click.ClickException):
+        pass
+    else:
+        if not words:  # options may set what the files do not
+            _check_configuration(session)
+        session.disconnect()
+        if not _names_network(words):
+            return _start(session, ["--replace", *words])
     try:
         stop(session, [])
     except (PytincError, click.ClickException) as error:
@@ -77,11 +93,7 @@ def restart(session: Session, words: list[str]) -> int:
 
 
 def _check_configuration(session: Session) -> None:
-    """Raise an error if a daemon runs that would not start again."""
-    try:
-        session.client()
-    except ControlError:
-        return
+    """Raise an error if a daemon would not start with it."""
     tree = session.tree
     try:
         settings = tree.load_settings()
