@@ -98,9 +98,8 @@ exec env container=other chroot . /lib/systemd/systemd
     OPENRC = (
         ("openrc",),
         """\
-mkdir -p run/openrc
-chroot . /sbin/openrc default
-exec chroot . /usr/sbin/sshd -D -e
+mkdir dev/shm dev/pts
+exec chroot . /sbin/openrc-init default
 """,
     )
 
@@ -223,6 +222,7 @@ class Fleet:
         """Type a line of the how-to, without the word ``adhoc``. With ``check``, failures raise LabError."""
         play = Play(self.ansible(f". ./adhoc.sh && adhoc {words}", check=False))
         self.printed.append(play.output)
+        print(play.output)  # pytest shows it if a test fails
         if check and play.status != 0:
             raise LabError(f"adhoc {words}:\n{play.output}")
         return play

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -28,18 +29,22 @@ _REQUEST: Final = re.compile(r"> ([0-9a-f:]{17}), .*ICMP echo request, id \d+, s
 
 @dataclass(slots=True)
 class Swap:
-    """What was lost while one server was away: its daemon was swapped."""
+    """What was lost while one server was away, because its daemon was swapped."""
 
     start: float
+    """When the last ping was sent that it answered before (monotonic clock)."""
     end: float
+    """When the first one was sent that it answered afterwards."""
     own_lost: int
-    """Pings to the server's own address, which nobody else can answer."""
+    """Pings to the server's own address in this time, which nobody else can answer."""
+    other_lost: int
+    """Pings to its own address at any other time, when it was not the one that was swapped."""
     shared_lost: dict[str, int] = field(default_factory=dict)
     """Pings to the shared address in this time, by where they went: ``itself``, a server, ``nobody``."""
 
     @property
     def seconds(self) -> float:
-        """How long the server was away."""
+        """For how long the server was away, at most."""
         return self.end - self.start
 
 
@@ -88,11 +93,7 @@ class SwapPings:
         ``macs`` has the server of each MAC address, those of before and after the swap.
         """
         went_to = {int(number): mac for mac, number in _REQUEST.findall(self._record.read_text())}
-        swaps = {
-            name: Swap(min(lost), max(lost), len(lost))
-            for name in self._own
-            if (lost := _lost_at(self.reports[name]).values())
-        }
+        swaps = {name: _swap(self.reports[name]) for name in self._own}
         for number, when in _lost_at(self.shared).items():
             server = macs.get(went_to[number], "a former holder") if number in went_to else "nobody"
             # The nearest swap: its server is away, or about to go.
@@ -102,33 +103,26 @@ class SwapPings:
             lost_to[hop] = lost_to.get(hop, 0) + 1
         return swaps
 
-    def lost_elsewhere(self, swaps: Mapping[str, Swap]) -> dict[str, int]:
-        """Return how many pings to each server's own address were lost while another one was away."""
-        return {
-            name: sum(
-                other.start <= when <= other.end
-                for other_name, other in swaps.items()
-                if other_name != name
-                for when in _lost_at(self.reports[name]).values()
-            )
-            for name in self._own
-        }
-
     def table(self, macs: Mapping[str, str]) -> str:
         """Return all of it as lines of text."""
-        swaps = self.swaps(macs)
-        elsewhere = self.lost_elsewhere(swaps)
-        lines = [f"to {self._shared}: {self.shared.lost} of {self.shared.sent} pings lost"]
-        for name, report in self.reports.items():
-            if name in swaps:
-                swap = swaps[name]
-                hops = ", ".join(f"{count} to {hop}" for hop, count in swap.shared_lost.items()) or "none"
-                lines.append(
-                    f"{name}: away for {swap.seconds:.2f} s, {swap.own_lost} of {report.sent} pings to its "
-                    f"own address lost, of these {elsewhere[name]} while another one was away; pings to "
-                    f"{self._shared} lost meanwhile: {hops}"
-                )
+        lines = [f"{self._shared}: {self.shared.lost} of {self.shared.sent} pings lost"]
+        for name, swap in self.swaps(macs).items():
+            hops = ", ".join(f"{count} to {hop}" for hop, count in swap.shared_lost.items()) or "none"
+            lines.append(
+                f"{name}: away for {swap.seconds:.2f} s; of {self.reports[name].sent} pings to its own "
+                f"address lost then {swap.own_lost}, at other times {swap.other_lost}; of those to "
+                f"{self._shared} lost then: {hops}"
+            )
         return "\n".join(lines)
+
+
+def _swap(report: EchoReport) -> Swap:
+    """Return the swap of the server that has sent these answers: the longest run of pings without any."""
+    answered = [0, *sorted(report.answered_at), report.sent + 1]
+    before, after = max(pairwise(answered), key=lambda pair: pair[1] - pair[0])
+    lost = after - before - 1
+    start, end = report.sent_at[max(before, 1)], report.sent_at[min(after, report.sent)]
+    return Swap(start, end, lost, report.lost - lost)
 
 
 def _lost_at(report: EchoReport) -> dict[int, float]:

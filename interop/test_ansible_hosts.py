@@ -53,19 +53,20 @@ def site() -> Iterator[Fleet]:
         pytest.skip(reason)
     with Lab() as lab:
         site = Fleet(lab)
-        inventory = {"all": {"hosts": HOSTS, "vars": COMMON | {"tinc_c_package": str(tinc_package())}}}
-        (site.directory / "hosts.yaml").write_text(json.dumps(inventory))
         site.wheels = str(site.wheelhouse("wheels"))
         site.set_variables(tinc_wheelhouse=site.wheels)
-        site.add("hub", HUB)
+        add(site, "hub")
         site.adhoc("tinc -l hub")
         yield site
 
 
 def add(site: Fleet, name: str, **variables: object) -> None:
-    """Start a host, and set variables of its own."""
+    """Start a host, set variables of its own, and write it into the inventory: its hosts must all be up."""
     set_host_variables(site, name, **variables)
     site.add(name, str(HOSTS[name]["ansible_host"]), INITS.get(name, Init.SSHD))
+    hosts = {known: HOSTS[known] for known in site.hosts if known in HOSTS}
+    variables = COMMON | {"tinc_c_package": str(tinc_package())}
+    (site.directory / "hosts.yaml").write_text(json.dumps({"all": {"hosts": hosts, "vars": variables}}))
 
 
 def set_host_variables(site: Fleet, name: str, **variables: object) -> None:
@@ -103,6 +104,8 @@ def test_systemd_starts_the_daemon_at_boot_and_ansible_replaces_it(site: Fleet) 
     site.adhoc("tinc -l unit")
     assert main_pid(site, "unit") not in ("0", before)
     wait_for_node(site, "unit")
+    set_host_variables(site, "unit")
+    site.adhoc("tinc -l unit")
 
 
 def test_systemd_goes_to_tincs_unit_and_back(site: Fleet) -> None:
@@ -150,7 +153,7 @@ def publish(wheels: Path, index: Path) -> None:
 
 
 def test_pytinc_comes_from_an_index_and_is_upgraded_from_there(site: Fleet) -> None:
-    index = site.directory / "index"
+    index = site.directory / "published"
     publish(Path(site.wheels), index)
     server = site.controller.spawn(
         sys.executable, "-m", "http.server", "--bind", CONTROLLER, "--directory", str(index), str(INDEX_PORT)
@@ -212,7 +215,7 @@ def debian_package(site: Fleet, version: str) -> Path:
         "Depends: python3\nDescription: a VPN\n"
     )
     package = site.directory / f"pytinc_{version}_amd64.deb"
-    run("dpkg-deb", "--build", "--root-owner-group", str(root), str(package), timeout=600)
+    run("dpkg-deb", "--build", "-Znone", "--root-owner-group", str(root), str(package), timeout=600)
     return package
 
 

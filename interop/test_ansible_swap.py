@@ -1,8 +1,12 @@
-"""A running fleet of tinc's daemons goes to pytinc node by node, under pings; `make ansible` runs this."""
+"""A running fleet of tinc's daemons goes to pytinc node by node, under pings; `make ansible` runs this.
+
+Printed and written to ``results/ansible-swap.md``: the pings lost, by the server that they went to.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -22,8 +26,11 @@ from howto_fleet import (
     why_not,
 )
 from pytinc.lab.echo import wait_steady
-from swap_pings import SwapPings
+from swap_pings import INTERVAL_S, SwapPings
 
+RESULT = Path(__file__).parent / "results" / "ansible-swap.md"
+LONGEST_S = 5.0
+"""On a busy machine. The documentation has the figures of a quiet one."""
 OWN = {name: f"10.1.1.10{name[-1]}" for name in MEMBERS}
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
@@ -51,15 +58,16 @@ def test_a_running_fleet_goes_from_tinc_to_pytinc_node_by_node(site: Fleet) -> N
     for address in OWN.values():
         wait_steady(client, address)
     macs = device_macs(site)
-    log = site.directory / "guard.log"
-    with log.open("w") as output:
-        watching = site.ssh_spawn("mynet", "pytinc -n mynet log 3", output)
     with SwapPings(client, "mynet", VIP, OWN, site.directory / "pings.txt") as pings:
         site.adhoc("tinc-upgrade -l tinc-nodes")
-    watching.terminate()
     macs |= device_macs(site)
-    print(pings.table(macs))
-    print(log.read_text())
+    table = pings.table(macs)
+    print(table)
+    RESULT.parent.mkdir(exist_ok=True)
+    RESULT.write_text(f"C to pytinc, node by node:\n{table}\n")
+    # Without a guard a client would go on with the server that is gone for 8 to 60 s, three times.
+    assert pings.shared.lost * INTERVAL_S < LONGEST_S
+    assert all(swap.seconds < LONGEST_S for swap in pings.swaps(macs).values())
     for name in ADDRESSES:
         assert "pytincd" in daemon(site, name)
     wait_for_nodes(site, ALL_NODES)
