@@ -17,7 +17,8 @@ import subprocess
 import sys
 from enum import Enum
 from pathlib import Path
-from typing import IO, Final
+from types import TracebackType
+from typing import IO, Final, Self
 
 from howto.images import REPOSITORY, base_system, dependencies, tinc_package
 from pytinc.lab.namespaces import Completed, Host, Lab, LabError, run
@@ -66,18 +67,20 @@ IN_CGROUP: Final = """\
 set -eu
 mkdir "$WORK" "$WORK.cgroups"
 mount -t cgroup2 cgroup2 "$WORK.cgroups"
-own="$WORK.cgroups/${WORK##*/}.$$"
-mkdir "$own"
-echo $$ >"$own/cgroup.procs"
-# The end of the lab must leave no cgroup behind.
-trap : TERM
-status=0
-"$@" || status=$?
-echo $$ >"$WORK.cgroups/cgroup.procs"
-find "$own" -depth -type d -exec rmdir {} +
-exit "$status"
+mkdir "$WORK.cgroups/$GROUP"
+echo $$ >"$WORK.cgroups/$GROUP/cgroup.procs"
+exec "$@"
 """
 """Runs a command in a cgroup of its own: systemd makes cgroups for its units."""
+REMOVE_CGROUPS: Final = """\
+set -eu
+mount -t cgroup2 cgroup2 "$1"
+cd "$1"
+shift
+for group in "$@"; do
+    [ ! -e "$group" ] || find "$group" -depth -type d -exec rmdir {} +
+done
+"""
 
 
 class Init(Enum):
@@ -118,7 +121,10 @@ def missing() -> str | None:
 
 
 class Fleet:
-    """The hosts and the controller of a lab. Raises LabError if the Debian cannot be made."""
+    """The hosts and the controller of a lab; use it in ``with``.
+
+    Raises LabError if a Debian cannot be made.
+    """
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
@@ -135,6 +141,22 @@ class Fleet:
         self.controller = lab.host("controller")
         self.controller.run("ip", "address", "add", "172.18.3.250/24", "dev", "eth0")
         self._set_ansible_up()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End all hosts, and remove their cgroups; the lab does the rest."""
+        for host in self.hosts.values():
+            host.end_processes()
+        if groups := [host.namespace for host in self.hosts.values()]:
+            point = self.directory / "cgroups"
+            point.mkdir()
+            words = ("unshare", "--mount", "sh", "-c", REMOVE_CGROUPS, "sh", str(point), *groups)
+            # The processes may still be about to end.
+            wait_until(lambda: run(*words, check=False).returncode == 0, PATIENCE_S, "the end of the cgroups")
 
     def _make_keys(self) -> None:
         self.keys.mkdir()
@@ -178,6 +200,7 @@ class Fleet:
         work = self.directory / name
         values = {
             "WORK": work, "BASE": self._base(init), "KEYS": self.keys, "DEVICES": " ".join(DEVICES),
+            "GROUP": host.namespace,
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "INIT": init.command,
         }  # fmt: skip
         environment = (f"{key}={value}" for key, value in values.items())

@@ -65,8 +65,7 @@ def why_not() -> str | None:
 @contextmanager
 def howto_fleet() -> Iterator[Fleet]:
     """Make the hosts of the how-to, without any network yet, and what they install pytinc and tinc from."""
-    with Lab() as lab:
-        site = Fleet(lab)
+    with Lab() as lab, Fleet(lab) as site:
         (site.directory / "hosts.yaml").write_text(INVENTORY)
         for name, address in ADDRESSES.items():
             site.add(name, address)

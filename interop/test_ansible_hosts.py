@@ -51,8 +51,7 @@ def site() -> Iterator[Fleet]:
     """A network of one node; the other hosts are started by their tests."""
     if (reason := why_not()) is not None:
         pytest.skip(reason)
-    with Lab() as lab:
-        site = Fleet(lab)
+    with Lab() as lab, Fleet(lab) as site:
         site.wheels = str(site.wheelhouse("wheels"))
         site.set_variables(tinc_wheelhouse=site.wheels)
         add(site, "hub")
