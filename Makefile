@@ -106,7 +106,9 @@ ansible: $(STAMP)
 	@$(PY) -c 'import ansible, ansiblelint' 2>/dev/null \
 	    || $(PY) -m pip install --quiet --disable-pip-version-check --group ansible
 	cd ansible && $(abspath $(VENV))/bin/yamllint --strict . && $(abspath $(VENV))/bin/ansible-lint --offline
-	PYTINC_INTEROP_ANSIBLE=1 $(PY) -m pytinc.lab $(PY) -m pytest interop/test_ansible.py
+	@rm -f interop/results/ansible-*.md
+	PYTINC_INTEROP_ANSIBLE=1 $(PY) -m pytinc.lab $(PY) -m pytest $(wildcard interop/test_ansible*.py)
+	@cat interop/results/ansible-*.md
 
 howto: $(STAMP) containers
 	@sh interop/setup.sh test

@@ -427,6 +427,21 @@ def test_a_private_key_that_others_can_read_is_complained_about(network: Network
     assert "Warning: insecure file permissions for Ed25519 private key file" in said
 
 
+def test_a_daemon_takes_the_place_of_the_one_that_runs(network: Network) -> None:
+    first = network.start()
+    second = network.start("--replace")
+    assert first.finish()[0] == 0
+    assert f"Stopping the daemon with pid {first.pid}, which this one replaces" in second.said
+    with network.client() as client:
+        assert client.pid == second.pid
+    network.configure("MaxTimeout = 0")
+    status, said = network.fail("--replace")
+    assert status == 1
+    assert "MaxTimeout" in said
+    assert second.process.poll() is None
+    assert second.stop()[0] == 0
+
+
 def test_a_second_daemon_does_not_disturb_the_first(network: Network) -> None:
     daemon = network.start()
     before = network.pidfile.read_text()

@@ -170,7 +170,7 @@ _pytinc() {
         edit) ((count == 0)) && _pytinc_offer "$cur" tinc.conf tinc-up tinc-down host-up host-down subnet-up subnet-down vip-changed vip-up vip-down $(_pytinc_hosts) ;;
         debug | log) ((count == 0)) && _pytinc_offer "$cur" 0 1 2 3 4 5 10 ;;
         sign) _pytinc_files -f ;;
-        start | restart) _pytinc_offer "$cur" -c --config -n --net -D --no-detach -d --debug -L --mlock --logfile -s --syslog --pidfile -o --option -R --chroot -U --user --bypass-security --help --version ;;
+        start | restart) _pytinc_offer "$cur" -c --config -n --net -D --no-detach -d --debug -L --mlock --logfile -s --syslog --pidfile -o --option -R --chroot -U --user --bypass-security --replace --help --version ;;
         completion) ((count == 0)) && _pytinc_offer "$cur" bash zsh fish ;;
     esac
     return 0

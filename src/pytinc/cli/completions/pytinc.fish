@@ -267,6 +267,6 @@ complete -c pytinc -n '__pytinc_first network' -a '(__pytinc_networks)'
 complete -c pytinc -n '__pytinc_first edit' -a 'tinc.conf tinc-up tinc-down host-up host-down subnet-up subnet-down vip-changed vip-up vip-down (__pytinc_hosts)'
 complete -c pytinc -n '__pytinc_first debug log' -a '0 1 2 3 4 5 10'
 complete -c pytinc -n '__pytinc_command sign' -F
-complete -c pytinc -n '__pytinc_command start restart' -a '-c --config -n --net -D --no-detach -d --debug -L --mlock --logfile -s --syslog --pidfile -o --option -R --chroot -U --user --bypass-security --help --version'
+complete -c pytinc -n '__pytinc_command start restart' -a '-c --config -n --net -D --no-detach -d --debug -L --mlock --logfile -s --syslog --pidfile -o --option -R --chroot -U --user --bypass-security --replace --help --version'
 complete -c pytinc -n '__pytinc_first config' -a 'get set add del'
 complete -c pytinc -n '__pytinc_first completion' -a 'bash zsh fish'
