@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import gzip
+import json
 import os
 import platform
 import re
@@ -233,7 +234,7 @@ def write_documents(
 def bill_of_materials(python: str, seconds: int) -> str:
     """Return the SBOM (CycloneDX, JSON) of what an interpreter would import. Raises `PackageError`.
 
-    pytinc itself is the subject, and no longer one of the components.
+    pytinc itself is its subject.
     """
     path = Path(python).parent / "sbom.json"
     _run(
@@ -241,7 +242,9 @@ def bill_of_materials(python: str, seconds: int) -> str:
         "--mc-type", "application", "--pyproject", str(ROOT / "pyproject.toml"), "-o", str(path), python,
         env={**os.environ, "SOURCE_DATE_EPOCH": str(seconds)},
     )  # fmt: skip
-    return path.read_text(encoding="utf-8")
+    bill = json.loads(path.read_text(encoding="utf-8"))
+    bill["metadata"]["component"]["version"] = version()
+    return json.dumps(bill, indent=2) + "\n"
 
 
 def make(arguments: argparse.Namespace) -> list[Path]:
