@@ -162,6 +162,30 @@ def test_the_unit_serves_a_node_of_a_network_with_tincd(site: Site) -> None:
     wait_for_peer(site)
 
 
+def test_the_key_may_be_in_systemds_store(site: Site) -> None:
+    file, stored = "/etc/tinc/mynet/ed25519_key.priv", "/etc/credstore/pytinc.mynet.key"
+    site.box.shell(f"install -d -m 700 /etc/credstore && mv {file} {stored}")
+    site.box.shell("systemctl restart pytinc@mynet")
+    wait_for_peer(site)
+    # As root, the commands read it while the unit runs.
+    directory = "CREDENTIALS_DIRECTORY=/run/credentials/pytinc@mynet.service"
+    site.box.shell(f"{directory} pytinc -n mynet fsck")
+    assert "No Ed25519 private key found" in site.box.run("pytinc", "-n", "mynet", "fsck", check=False).stderr
+    site.box.shell(f"mv {stored} {file} && systemctl restart pytinc@mynet")
+    wait_for_peer(site)
+
+
+def test_a_socket_unit_can_open_the_port(site: Site) -> None:
+    # A daemon that did not take the sockets over could not use the port.
+    lines = "[Socket]\\nListenStream=0.0.0.0:655\\nListenStream=[::]:655\\nBindIPv6Only=ipv6-only\\n"
+    site.box.shell(f"printf '{lines}' >/etc/systemd/system/pytinc@.socket && systemctl daemon-reload")
+    site.box.shell("systemctl stop pytinc@mynet && systemctl start pytinc@mynet.socket pytinc@mynet")
+    wait_for_peer(site)
+    site.box.shell("systemctl stop pytinc@mynet pytinc@mynet.socket && rm /etc/systemd/system/pytinc@.socket")
+    site.box.shell("systemctl daemon-reload && systemctl start pytinc@mynet")
+    wait_for_peer(site)
+
+
 def test_an_upgrade_restarts_what_runs_and_changes_no_configuration(site: Site) -> None:
     # A network that is not started, and a setting of the operator.
     site.box.shell("pytinc -b -n other init box && systemctl enable pytinc@other")
