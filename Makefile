@@ -21,7 +21,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export PYTINC_TEST_REPORT := $(CURDIR)/.pytest_cache/skipped.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint types unit coverage interop measuring waiting control ansible howto containers docs docs-test bench fuzz fuzz-c dist report clean
+.PHONY: help venv demo test lint types unit coverage interop measuring waiting control ansible howto containers docs docs-test bench fuzz fuzz-c dist deb rpm deb-test release report clean
 
 help:
 	@echo "make demo     a network of five nodes on this machine, shown live (ARGS=--keep leaves it up)"
@@ -37,6 +37,9 @@ help:
 	@echo "make fuzz     inputs guided by coverage for all that reads bytes from outside (docs/fuzzing.md)"
 	@echo "make fuzz-c   the same hostile bytes to tincd and pytincd, and the answers compared"
 	@echo "make dist     the wheel and the source distribution in dist/, checked"
+	@echo "make deb rpm  packages with all libraries, in dist/ (docs/packages.md)"
+	@echo "make deb-test the Debian package installed, upgraded and removed on hosts with systemd"
+	@echo "make release VERSION=X  all files of a release from a clean commit (tools/release.py)"
 	@echo "make venv     the virtual environment in $(VENV)"
 
 venv: $(STAMP)
@@ -161,6 +164,25 @@ dist: $(STAMP)
 	$(PY) -m build
 	$(VENV)/bin/twine check --strict dist/*
 	$(VENV)/bin/check-wheel-contents dist/*.whl
+
+# With PYTHON=python3.13 for a system with that version; ARGS="--architecture arm64 --revision 2".
+deb rpm: $(STAMP) packers
+	$(PY) tools/package.py $@ $(ARGS)
+
+.PHONY: packers
+packers: $(STAMP)
+	@$(PY) -c 'import cyclonedx_py, piplicenses' 2>/dev/null \
+	    || $(PY) -m pip install --quiet --disable-pip-version-check --group dist
+
+# Two packages made, and a Debian with systemd: minutes, so it is no part of `make test`.
+deb-test: $(STAMP) packers
+	@sh interop/setup.sh test
+	@sh interop/setup.sh fleet
+	@sh interop/setup.sh packages
+	PYTINC_INTEROP_DEB=1 $(PY) -m pytinc.lab $(PY) -m pytest interop/test_deb.py interop/test_release.py
+
+release: $(STAMP) packers
+	$(PY) tools/release.py $(VERSION) $(ARGS)
 
 report:
 	@cat interop/results/*.md 2>/dev/null || true

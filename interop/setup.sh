@@ -6,6 +6,7 @@
 #   setup.sh bench         the same, and programs to compare with (VPNs, keepalived), as far as Debian has them
 #   setup.sh containers    a Docker engine and the tools that make its images
 #   setup.sh fleet         what makes hosts that Ansible can reach
+#   setup.sh packages      what looks at Debian and RPM packages
 #   setup.sh PACKAGE...    only these packages
 set -eu
 
@@ -49,6 +50,7 @@ upnp="miniupnpd:miniupnpd-nftables"
 readers="dot:graphviz zsh:zsh fish:fish mandoc:mandoc"
 others="openvpn:openvpn edge:n2n wireguard-go:wireguard-go wg:wireguard-tools openssl:openssl keepalived:keepalived"
 fleet="debootstrap:debootstrap ssh:openssh-client ssh-keygen:openssh-client"
+packages="debootstrap:debootstrap lintian:lintian rpm:rpm"
 containers="docker:docker.io dockerd:docker.io debootstrap:debootstrap"
 
 case "${1:-}" in
@@ -80,8 +82,12 @@ case "${1:-}" in
         # shellcheck disable=SC2046,SC2086
         install $(missing_of $fleet)
         ;;
+    packages)
+        # shellcheck disable=SC2046,SC2086
+        install $(missing_of $packages)
+        ;;
     "")
-        echo "usage: setup.sh demo | test | bench | containers | fleet | PACKAGE..." >&2
+        echo "usage: setup.sh demo | test | bench | containers | fleet | packages | PACKAGE..." >&2
         exit 1
         ;;
     *)

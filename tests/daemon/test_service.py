@@ -338,6 +338,17 @@ def test_socket_activation_uses_the_inherited_socket(network: Network) -> None:
         assert daemon.stop()[0] == 0
 
 
+def test_the_key_may_come_from_the_service_manager(
+    network: Network, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    credentials = tmp_path_factory.mktemp("credentials")
+    (network.base / "ed25519_key.priv").rename(credentials / "ed25519_key.priv")
+    (credentials / "ed25519_key.priv").chmod(0o440)
+    status, said = network.start(CREDENTIALS_DIRECTORY=str(credentials)).stop()
+    assert status == 0
+    assert "insecure" not in said
+
+
 def test_the_service_manager_is_kept_informed(network: Network) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.settimeout(PATIENCE)
