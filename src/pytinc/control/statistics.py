@@ -77,6 +77,7 @@ NODE_FIELDS: Final[Fields] = {
     "fast_tag_accepting": _FLAG_OR_NONE,
     "super_frames_sending": _FLAG_OR_NONE,
     "super_frames_accepting": _FLAG_OR_NONE,
+    "runs_pytinc": _FLAG_OR_NONE,
     "macs": COUNT,
     "rx_packets": COUNT,
     "rx_bytes": COUNT,

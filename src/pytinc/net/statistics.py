@@ -69,6 +69,7 @@ def _node_row(peer: PeerStats) -> str:
         "fast_tag_accepting": peer.fast_tag_accepting,
         "super_frames_sending": peer.super_frames_sending,
         "super_frames_accepting": peer.super_frames_accepting,
+        "runs_pytinc": peer.runs_pytinc,
         "macs": peer.macs,
         "rx_packets": peer.rx_packets,
         "rx_bytes": peer.rx_bytes,

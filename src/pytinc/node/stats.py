@@ -59,6 +59,8 @@ class PeerStats:
     """Super-frames for it go as they are (docs/protocol.md); None without a key."""
     super_frames_accepting: bool | None
     """It is being told that we take super-frames; None without a key."""
+    runs_pytinc: bool | None
+    """Whether its UDP probes say so (docs/protocol.md); None as long as it has answered none."""
     macs: int
     """MAC addresses that it owns."""
     rx_packets: int
@@ -132,6 +134,7 @@ def _peer_stats(peer: Peer, macs: int, now: float) -> PeerStats:
         super_frames_accepting=None
         if session is None
         else session.accepts_super_frames and Capability.SUPER_FRAMES in peer.path.capabilities,
+        runs_pytinc=_runs_pytinc(peer),
         macs=macs,
         rx_packets=slot.in_packets,
         rx_bytes=slot.in_bytes,
@@ -139,6 +142,12 @@ def _peer_stats(peer: Peer, macs: int, now: float) -> PeerStats:
         tx_bytes=slot.out_bytes,
         drops={reason: count for reason in REASONS if (count := getattr(slot.drops, reason))},
     )
+
+
+def _runs_pytinc(peer: Peer) -> bool | None:
+    if peer.slot.is_me or peer.path.capabilities:
+        return True
+    return None if peer.path.udp_ping_rtt < 0 else False
 
 
 def path_of(slot: PeerSlot) -> tuple[PathKind, str | None]:

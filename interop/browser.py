@@ -1,0 +1,84 @@
+"""Debian's Chromium without a screen, for the tests of the page (`make view-test`)."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
+
+FLAGS: Final = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+    "--lang=en",
+)
+"""The lab has no way out: the browser must not wait for any."""
+SCRIPT_TIMEOUT_S: Final = 120
+
+
+def is_installed() -> bool:
+    """Return whether there is a browser with its driver, and selenium."""
+    try:
+        import selenium  # noqa: F401
+    except ImportError:
+        return False
+    return shutil.which("chromium") is not None and shutil.which("chromedriver") is not None
+
+
+@contextmanager
+def browser(*, width: int = 1280, height: int = 800) -> Iterator[Chrome]:
+    """Run a browser with a new profile while the block runs."""
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    with tempfile.TemporaryDirectory(prefix="pytinc-view-", ignore_cleanup_errors=True) as profile:
+        options = webdriver.ChromeOptions()
+        options.binary_location = str(shutil.which("chromium"))
+        for flag in (*FLAGS, f"--window-size={width},{height}", f"--user-data-dir={profile}"):
+            options.add_argument(flag)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        driver = webdriver.Chrome(options, Service(str(shutil.which("chromedriver"))))
+        try:
+            driver.set_script_timeout(SCRIPT_TIMEOUT_S)
+            set_size(driver, width, height)
+            yield driver
+        finally:
+            driver.quit()
+
+
+def set_size(driver: Chrome, width: int, height: int) -> None:
+    """Give the page this size in CSS pixels, as on a phone if it is narrow."""
+    driver.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600},
+    )
+
+
+def set_theme(driver: Chrome, theme: str) -> None:
+    """Have the system prefer ``light`` or ``dark``."""
+    features = [{"name": "prefers-color-scheme", "value": theme}]
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+
+
+def picture(driver: Chrome, path: Path) -> None:
+    """Write a screenshot."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(driver.get_screenshot_as_png())
+
+
+def problems(driver: Chrome) -> list[dict[str, Any]]:
+    """Return what the browser complained about: errors of the page, and what its policy has blocked."""
+    entries: list[dict[str, Any]] = driver.get_log("browser")  # type: ignore[no-untyped-call]
+    return [entry for entry in entries if entry["level"] in ("SEVERE", "WARNING")]
