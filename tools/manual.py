@@ -88,6 +88,13 @@ COMMAND_TEXTS = {
     "the address; checks are those of this node. A dash stands for an unknown value. Orders go to the daemon "
     "of this host: to drain another node, run the command there. drain and move wait until another node "
     "serves, at most 5 seconds, and fail if none does.",
+    "events": "Only with pytinc's daemon (not in tinc), which remembers the last 512 events of each kind: "
+    "its start and reloads, nodes that become reachable or unreachable, paths to nodes that change, "
+    "connections, MAC addresses that move, nodes that fall silent, failovers of addresses with their "
+    "times, the results of scripts, many dropped packets, storms and loops. A line has the number of the "
+    "event, the local time, the kind and a text; with --json it is a JSON object (docs/json.md of the "
+    "source). With --follow, the command goes on until the daemon ends or Ctrl-C is pressed. Where "
+    "numbers are missing, as many events are forgotten.",
     "top": "The keys n i I o O t T choose the sort order, b k M G the unit; c switches between current and "
     "cumulative values, d between traffic and paths, round trip times, path MTUs and drops (only with "
     "pytinc's daemon); s asks for the delay, q quits.",
@@ -291,9 +298,10 @@ def _pytinc() -> str:
         "OUTPUT",
         "The lists of dump and info have exactly tinc's form when standard output is not a terminal, with "
         "--batch, or with PYTINC_PLAIN=1.",
-        "The commands dump (except graphs), info, get, vip, network, fsck and doctor take the word --json: "
-        "get directly after its name, the others anywhere after it. Then they print one JSON document. "
-        "docs/json.md of the source lists its fields; none will be renamed.",
+        "The commands dump (except graphs), info, get, vip, events, network, fsck and doctor take the word "
+        "--json: get directly after its name, the others anywhere after it. Then they print one JSON "
+        "document; events prints one a line. docs/json.md of the source lists its fields; none will be "
+        "renamed.",
     )
     lines += [
         ".SH ENVIRONMENT",

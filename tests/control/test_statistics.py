@@ -39,6 +39,7 @@ NODE_VALUES: dict[str, Any] = {
     "fast_tag_accepting": None,
     "super_frames_sending": False,
     "super_frames_accepting": True,
+    "runs_pytinc": None,
     "drops": NO_DROPS | {"no_key": 3},
 }
 

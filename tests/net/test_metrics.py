@@ -22,7 +22,7 @@ from pytinc.net import metrics
 from pytinc.net.metrics import MetricsServer, bind_metrics_socket, exposition, require_library
 from pytinc.net.statistics import DaemonStats
 from pytinc.net.timers import Lag
-from pytinc.node.stats import PathKind
+from pytinc.node.path_kind import PathKind
 from pytinc.vip.views import (
     CheckView,
     GuardCounters,

@@ -8,7 +8,7 @@ from net.daemon_stats import BETA, daemon, peer
 from pytinc.control.statistics import DAEMON_FIELDS, DROPS, NODE_FIELDS, parse_rows
 from pytinc.net.statistics import rows
 from pytinc.net.timers import Lag
-from pytinc.node.stats import PathKind
+from pytinc.node.path_kind import PathKind
 
 
 def test_the_daemon_comes_first_and_then_each_node() -> None:
@@ -54,6 +54,7 @@ def test_a_node_is_described() -> None:
         "fast_tag_accepting": True,
         "super_frames_sending": True,
         "super_frames_accepting": False,
+        "runs_pytinc": None,
         "macs": 1,
         "rx_packets": 10,
         "rx_bytes": 1000,

@@ -159,6 +159,17 @@ COMMANDS: Final[dict[str, Command]] = {
         ),
         Json.ANYWHERE,
     ),
+    "events": Command(
+        "events.events",
+        0,
+        ANY,
+        (
+            ("events", "Show what has happened in the VPN lately."),
+            ("  --follow", "- and what happens from now on"),
+            ("  --since NUMBER", "- only what came after the event with this number"),
+        ),
+        Json.ANYWHERE,
+    ),
     "top": Command("top.top", 0, 0, (("top", "Show real-time statistics"),)),
     "view": Command(
         "view.view",

@@ -48,6 +48,7 @@ from pytinc.net.tap import FRAME_LEVEL, FrameDevice, TapDevice, missing_setup
 from pytinc.net.timers import uptime
 from pytinc.net.upnp import PortMapper, missing_library, plan
 from pytinc.net.vde import VdeDevice
+from pytinc.node.event_ring import EventRing
 from pytinc.node.node import Node
 from pytinc.node.request_log import REQUEST_LEVEL
 from pytinc.wire.address import SockAddr
@@ -175,6 +176,7 @@ class Service:
             PidFile(os.getpid(), self._control.cookie, contact_address(first.host), first.port)
         )
         self._scripts = ScriptRunner(self._script_context(device), self._log, lambda: self._log.level)
+        self._scripts.on_end = self._script_ended
         self._shell = self._make_shell(loop, key, device, listeners)
         self._log.on_levels = self._trace
         self._trace()
@@ -216,6 +218,7 @@ class Service:
             start_check=self._scripts.start_check,
             on_fatal=self._fatal,
             deliver_capture=self._control.write_frames,
+            events_added=self._control.events_added,
         )
 
     def _path_mtu(self, destination: SockAddr) -> int | None:
@@ -585,6 +588,14 @@ class Service:
     def dump(self, request: Request, control_rows: list[tuple[float, ConnectionRow]]) -> list[str]:
         """Return the lines of a dump."""
         return self._shell.dump(request, control_rows)
+
+    @property
+    def events(self) -> EventRing:
+        """What has happened lately."""
+        return self._shell.node.history.ring
+
+    def _script_ended(self, name: str, status: int | None, seconds: float, error: str | None) -> None:
+        self._shell.script_ended(name, status, seconds, error)
 
     def streams_changed(self) -> None:
         """Note that clients have begun or ended streams of log lines or frames."""

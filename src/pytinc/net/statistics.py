@@ -53,6 +53,9 @@ def _daemon_row(stats: DaemonStats) -> str:
         "device_offloads": stats.device_offloads,
         "udp_offloads": stats.udp_offloads,
         "drops": node.drops,
+        "requests_in": node.requests_in,
+        "requests_out": node.requests_out,
+        "graph_runs": node.graph_runs,
     }
     return format_row(DAEMON, values)
 

@@ -106,6 +106,7 @@ class Connections:
             invitation_key=self._invitations.key,
             insecure=core.insecure,
         )
+        meta.counts = core.request_counts
         meta.is_old_news = self._seen.__contains__
         connection = Connection(number, meta, remote, local, now)
         self._request_log.watch(connection)

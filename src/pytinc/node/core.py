@@ -21,6 +21,7 @@ from pytinc.node.changes import Changes
 from pytinc.node.hosts import HostSource
 from pytinc.node.records import Connection, Peer
 from pytinc.node.rules import path_settings, switch_rules
+from pytinc.protocol.meta import RequestCounts
 from pytinc.protocol.pmtu import PathMtu
 from pytinc.wire.address import Address, SockAddr
 
@@ -74,6 +75,8 @@ class Core:
         """All nodes of the mesh by name, the own one among them. `Topology` adds and removes them."""
         self.connections: dict[int, Connection] = {}
         """All meta connections by number, oldest first. `Connections` adds and removes them."""
+        self.request_counts = RequestCounts()
+        """The requests on all meta connections since the start."""
         self.changes = Changes()
         self._actions: list[Action] = []
         self._complaints: dict[str, float] = {}

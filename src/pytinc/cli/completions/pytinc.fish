@@ -211,6 +211,7 @@ complete -c pytinc -n __pytinc_no_command -a retry -d 'Retry all outgoing connec
 complete -c pytinc -n __pytinc_no_command -a connect -d 'Connect to a node'
 complete -c pytinc -n __pytinc_no_command -a disconnect -d 'Close meta connection with NODE'
 complete -c pytinc -n __pytinc_no_command -a vip -d 'Show virtual IPs, or one of them with members and checks, or:'
+complete -c pytinc -n __pytinc_no_command -a events -d 'Show what has happened in the VPN lately.'
 complete -c pytinc -n __pytinc_no_command -a top -d 'Show real-time statistics'
 complete -c pytinc -n __pytinc_no_command -a pcap -d 'Dump traffic in pcap format [up to snaplen bytes per packet]'
 complete -c pytinc -n __pytinc_no_command -a log -d 'Dump log output [up to the specified level]'
@@ -245,6 +246,7 @@ complete -c pytinc -n '__pytinc_pending -n --net' -a '(__pytinc_networks)'
 complete -c pytinc -n '__pytinc_pending -c --config' -a '(__fish_complete_directories)'
 complete -c pytinc -n '__pytinc_pending --pidfile' -F
 complete -c pytinc -n '__pytinc_command dump list info vip network fsck doctor; or __pytinc_first get' -l json
+complete -c pytinc -n '__pytinc_command events' -l json
 complete -c pytinc -n '__pytinc_first dump list' -a 'reachable nodes edges subnets connections shared graph digraph invitations'
 complete -c pytinc -n '__pytinc_after reachable' -a nodes
 complete -c pytinc -n '__pytinc_after graph digraph' -l svg -r -F -d 'Draw into a file'
@@ -256,6 +258,8 @@ complete -c pytinc -n '__pytinc_first info disconnect' -a '(__pytinc_nodes)'
 complete -c pytinc -n '__pytinc_first connect verify' -a '(__pytinc_hosts)'
 complete -c pytinc -n '__pytinc_command verify; and not __pytinc_first verify' -F
 complete -c pytinc -n '__pytinc_command vip' -l watch
+complete -c pytinc -n '__pytinc_command events' -l follow -d 'Also show what happens from now on'
+complete -c pytinc -n '__pytinc_command events' -l since -x -d 'Only what came after this event'
 complete -c pytinc -n '__pytinc_first vip' -a 'drain undrain move freeze thaw rebalance (__pytinc_running vip)'
 complete -c pytinc -n '__pytinc_vip 2 move freeze thaw rebalance' -a '(__pytinc_running vip)'
 complete -c pytinc -n '__pytinc_vip 3 move' -a '(__pytinc_hosts)'
