@@ -61,7 +61,7 @@ SAMPLES: dict[str, tuple[dict[str, Any], str]] = {
             "healing_ms": 8,
             "total_ms": 289,
         },
-        "1 client led from beta (silent) to hub: silence 160 ms, detection 121 ms, healing 8 ms, 289 ms in all",
+        "led from beta (silent) to hub: silence 160 ms, detection 121 ms, healing 8 ms, 289 ms in all",
     ),
     "vip-owner": (
         {

@@ -193,6 +193,7 @@ def statistics_rows() -> str:
         "drops": drops | {"short": 2},
     }
     daemon |= {"device_offloads": ["checksum", "TSO4"], "udp_offloads": []}
+    daemon |= {"requests_in": {"PING": 3}, "requests_out": {}}
     node = {**dict.fromkeys(NODE_FIELDS, 5), "path": "udp", "relay": None, "drops": drops}
     node |= {"fast_tag_sending": True, "fast_tag_accepting": None}
     node |= {"super_frames_sending": False, "super_frames_accepting": True}
