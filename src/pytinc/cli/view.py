@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -40,7 +38,7 @@ def view(session: Session, words: list[str]) -> int:
     if descriptor is None:
         listening = serve.listen(address, port, or_any=listen is None)
     else:
-        listening = _inherited(descriptor)
+        listening = serve.inherited(descriptor)
 
     def connect() -> ControlClient:
         from pytinc.control.client import ControlClient
@@ -76,12 +74,3 @@ def _options(words: list[str]) -> tuple[str | None, list[str], int | None]:
         else:
             raise click.UsageError("--socket needs the number of a descriptor")
     return listen, names, descriptor
-
-
-def _inherited(descriptor: int) -> socket.socket:
-    """Return the listening socket that the program was started with."""
-    try:
-        os.set_inheritable(descriptor, False)
-        return socket.socket(fileno=descriptor)
-    except OSError as error:
-        raise click.ClickException(f"--socket {descriptor}: {error.strerror}") from error

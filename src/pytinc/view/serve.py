@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
+import os
 import secrets
 import socket
 import time
@@ -74,6 +75,15 @@ def listen(address: str, port: int, *, or_any: bool = False) -> socket.socket:
         made.close()
         raise DeviceError(f"Cannot listen at {address} port {port}: {error.strerror or error}") from error
     return made
+
+
+def inherited(descriptor: int) -> socket.socket:
+    """Return the listening socket that the program was started with. Raises `DeviceError`."""
+    try:
+        os.set_inheritable(descriptor, False)
+        return socket.socket(fileno=descriptor)
+    except OSError as error:
+        raise DeviceError(f"--socket {descriptor}: {error.strerror}") from error
 
 
 def serve(
