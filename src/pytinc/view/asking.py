@@ -92,6 +92,12 @@ class Asker:
             self.close()
             raise
 
+    def interrupt(self) -> None:
+        """Have an `ask` in another thread fail."""
+        client = self._client
+        if client is not None:
+            client.interrupt()
+
     def close(self) -> None:
         """End the connection; a second call does nothing."""
         if self._client is not None:

@@ -82,9 +82,10 @@ class Hub:
                 while not (await asyncio.wait([answering], timeout=self._interval))[0]:
                     await self._wake()  # a silent daemon must not make us silent as well
                 await self._take(answering)
-            except asyncio.CancelledError:
-                answering.cancel()
-                raise
+            finally:
+                if not answering.done():  # we are cancelled: do not leave the thread with the connection
+                    self._asker.interrupt()
+                    await asyncio.wait([answering])
             await asyncio.sleep(max(self._interval - (self._clock() - began), 0.0))
             if not self._watchers:
                 self._asker.close()
