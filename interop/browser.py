@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import shutil
+import signal
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+from pytinc.lab.node import PATIENCE_S, Kind, wait_until
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -82,3 +86,78 @@ def problems(driver: Chrome) -> list[dict[str, Any]]:
     """Return what the browser complained about: errors of the page, and what its policy has blocked."""
     entries: list[dict[str, Any]] = driver.get_log("browser")  # type: ignore[no-untyped-call]
     return [entry for entry in entries if entry["level"] in ("SEVERE", "WARNING")]
+
+
+# -- the page --
+
+
+class Page:
+    """The page of `pytinc view` in a browser."""
+
+    def __init__(self, driver: Chrome, url: str, server: subprocess.Popen[str]) -> None:
+        self.driver = driver
+        self.url = url
+        self.server = server
+
+    @property
+    def origin(self) -> str:
+        """The URL without the token."""
+        return self.url.partition("?")[0]
+
+    def js(self, code: str, *arguments: Any) -> Any:
+        """Run statements in the page and return what they return."""
+        return self.driver.execute_script(code, *arguments)
+
+    def wait(self, code: str, what: str, timeout: float = PATIENCE_S) -> None:
+        """Wait until an expression in the page is true."""
+        wait_until(lambda: self.js(f"return {code}"), timeout, what, interval=0.1)
+
+    def open(self, view: str) -> None:
+        """Choose a view by its tab."""
+        self.js("document.getElementById(arguments[0]).click()", f"tab-{view}")
+
+    def text(self, selector: str) -> str:
+        """Return the text that is shown in an element."""
+        return str(self.js("return document.querySelector(arguments[0]).innerText", selector))
+
+    def is_live(self) -> bool:
+        """Return whether the page says that what it shows is true now."""
+        return bool(self.js("return document.body.dataset.live === 'live'"))
+
+    def wait_live(self) -> None:
+        """Wait until the page shows a mesh."""
+        self.wait(
+            "document.body.dataset.live === 'live' && !!window.pytinc.store.picture", "the page is live"
+        )
+
+
+@contextmanager
+def viewing(pidfile: Path, *words: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Run `pytinc view` for a daemon while the block runs; yields the URL and the process."""
+    program = Kind.PY.programs()[0]
+    process = subprocess.Popen(
+        [program, f"--pidfile={pidfile}", "view", "--listen", "0", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        assert url.startswith("http://"), process.communicate()[1]
+        yield url, process
+    finally:
+        process.send_signal(signal.SIGCONT)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=PATIENCE_S)
+    assert "Traceback" not in errors, errors
+
+
+@contextmanager
+def page(pidfile: Path, *, width: int = 1280, height: int = 800) -> Iterator[Page]:
+    """Open the page of a daemon in a browser while the block runs."""
+    with viewing(pidfile) as (url, process), browser(width=width, height=height) as driver:
+        driver.get(url)
+        made = Page(driver, url, process)
+        made.wait_live()
+        yield made

@@ -145,6 +145,6 @@ def _peer_stats(peer: Peer, macs: int, now: float) -> PeerStats:
 
 
 def _runs_pytinc(peer: Peer) -> bool | None:
-    if peer.slot.is_me or peer.path.capabilities:
+    if peer.slot.is_me or peer.keeps_session:
         return True
     return None if peer.path.udp_ping_rtt < 0 else False

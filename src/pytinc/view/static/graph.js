@@ -21,7 +21,7 @@ export class Graph {
     this.still = matchMedia("(prefers-reduced-motion: reduce)").matches;
     this.#forces = d3.forceSimulation([])
       .force("charge", d3.forceManyBody().strength(-260).distanceMax(700).theta(1))
-      .force("link", d3.forceLink([]).id((each) => each.id).distance((each) => 60 + 6 * Math.sqrt(Math.min(each.source.degree, each.target.degree))).strength((each) => 0.7 / Math.sqrt(Math.min(each.source.degree, each.target.degree) || 1)))
+      .force("link", d3.forceLink([]).id((each) => each.id).distance((each) => 60 + 150 / Math.sqrt(this.nodes.size) + 6 * Math.sqrt(Math.min(each.source.degree, each.target.degree))).strength((each) => 0.7 / Math.sqrt(Math.min(each.source.degree, each.target.degree) || 1)))
       .force("x", d3.forceX((each) => this.#centre(each)[0]).strength((each) => (each.group ? 0.22 : 0.035)))
       .force("y", d3.forceY((each) => this.#centre(each)[1]).strength((each) => (each.group ? 0.22 : 0.08)))
       .force("apart", d3.forceCollide((each) => each.size + 9))
@@ -44,7 +44,7 @@ export class Graph {
 
   /** Take the colours of the theme. */
   repaint() {
-    for (const name of ["page", "card", "text", "dim", "line", "link", "node", "udp", "relayed", "tcp", "bad", "silent", "accent", "rtt-low", "rtt-mid", "rtt-high"]) this.#paints[name] = colour(name);
+    for (const name of ["page", "card", "text", "dim", "line", "link", "node", "udp", "relayed", "tcp", "bad", "silent", "accent", "accent-soft", "rtt-low", "rtt-mid", "rtt-high"]) this.#paints[name] = colour(name);
     this.heat = d3.scaleLog([RTT_LOW, Math.sqrt(RTT_LOW * RTT_HIGH), RTT_HIGH], [this.#paints["rtt-low"], this.#paints["rtt-mid"], this.#paints["rtt-high"]]).interpolate(d3.interpolateLab).clamp(true);
     this.dirty();
   }
@@ -294,12 +294,12 @@ export class Graph {
     const state = item.members ? "group" : stateOf(node);
     if (state === "unreachable") { pen.fillStyle = paints.card; pen.strokeStyle = paints.bad; pen.lineWidth = 2; pen.setLineDash([3, 2.5]); }
     else if (state === "silent") { pen.fillStyle = paints.silent; pen.strokeStyle = paints.bad; pen.lineWidth = 2.5; }
-    else if (state === "group") { pen.fillStyle = paints.node; pen.strokeStyle = paints.card; pen.lineWidth = 2; }
+    else if (state === "group") { pen.fillStyle = paints["accent-soft"]; pen.strokeStyle = paints.accent; pen.lineWidth = 1.5; }
     else { pen.fillStyle = node.self ? paints.accent : node.kind === null ? paints.card : paints.node; pen.strokeStyle = node.self || node.kind !== null ? paints.card : paints.node; pen.lineWidth = node.kind === null && !node.self ? 2 : 1.5; }
     pen.fill(); pen.stroke();
     pen.setLineDash([]);
     if (state === "silent" || item.members) {
-      pen.fillStyle = item.members ? paints.card : paints.bad;
+      pen.fillStyle = item.members ? paints.accent : paints.bad;
       pen.font = `700 ${item.members ? 12 : size * 1.7}px system-ui, sans-serif`; pen.textAlign = "center"; pen.textBaseline = "middle";
       pen.fillText(item.members ? item.members.length : "!", x, y + 0.5);
       pen.textBaseline = "alphabetic";
