@@ -9,12 +9,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, TypeAlias
 
 from pytinc.lab.node import PATIENCE_S, Kind, wait_until
 
-if TYPE_CHECKING:
-    from selenium.webdriver import Chrome
+Chrome: TypeAlias = Any
+"""The driver of a browser. selenium is there only for `make view-test`."""
 
 FLAGS: Final = (
     "--headless=new",
@@ -84,7 +84,7 @@ def picture(driver: Chrome, path: Path) -> None:
 
 def problems(driver: Chrome) -> list[dict[str, Any]]:
     """Return what the browser complained about: errors of the page, and what its policy has blocked."""
-    entries: list[dict[str, Any]] = driver.get_log("browser")  # type: ignore[no-untyped-call]
+    entries: list[dict[str, Any]] = driver.get_log("browser")
     return [entry for entry in entries if entry["level"] in ("SEVERE", "WARNING")]
 
 

@@ -95,6 +95,14 @@ COMMAND_TEXTS = {
     "event, the local time, the kind and a text; with --json it is a JSON object (docs/json.md of the "
     "source). With --follow, the command goes on until the daemon ends or Ctrl-C is pressed. Where "
     "numbers are missing, as many events are forgotten.",
+    "view": "Serve a page that shows the mesh live: a graph, tables, addresses and their failovers, events, "
+    "drops (not in tinc). It needs Python libraries: pip install 'pytinc[view]'. The command prints a URL "
+    "with a token and goes on until Ctrl-C is pressed; a browser that has opened the URL gets a cookie, and "
+    "nobody else sees anything. The page is read-only. It asks the daemon once a second while somebody "
+    "watches, and works with tincd too, as far as that tells. --listen is a numeric address or localhost, "
+    "with :PORT if wanted ([ADDRESS]:PORT for IPv6), or a port alone; --host allows a further host name in "
+    "requests and may be given several times; --socket NUMBER takes a listening socket that the program was "
+    "started with. There is no encryption: reach it from elsewhere through ssh -L.",
     "top": "The keys n i I o O t T choose the sort order, b k M G the unit; c switches between current and "
     "cumulative values, d between traffic and paths, round trip times, path MTUs and drops (only with "
     "pytinc's daemon); s asks for the delay, q quits.",
