@@ -26,7 +26,7 @@ export PYTINC_TEST_REPORT := $(CURDIR)/.pytest_cache/skipped.txt
 .PHONY: help venv demo test lint types unit coverage interop measuring waiting control ansible view-test howto containers docs docs-test bench fuzz fuzz-c dist report clean
 
 help:
-	@echo "make demo     a network of five nodes on this machine, shown live (ARGS=--keep leaves it up)"
+	@echo "make demo     a network of five nodes on this machine, shown live (ARGS=--keep leaves it up, ARGS=--view shows it in a browser)"
 	@echo "make test     everything: lint, types, unit, simulation and interop tests"
 	@echo "make lint     ruff and mypy          make unit     unit and simulation tests, coverage first"
 	@echo "make coverage every line and branch of wire, crypto and protocol is reached by their tests"
