@@ -106,7 +106,7 @@ TABLE: dict[str, Rule] = {
     "cli": Rule(
         frozenset({"errors", "standard_streams", "wire", "crypto", "config", "control", "protocol", "view"}),
         frozenset({"click", "rich"}),
-        only_in={"socket": ("cli/join.py", "cli/port.py")},
+        only_in={"socket": ("cli/join.py", "cli/neighbours.py", "cli/port.py")},
         forbidden=frozenset({"asyncio", "logging"}),
     ),
     # A process of its own; of the command it takes what asks the daemon and puts the answers into words.

@@ -73,8 +73,9 @@ COMMAND_TEXTS = {
     "relayed and TCP-only paths from this node look different.",
     "list": "The same as dump.",
     "info": "About a node: its address, how it is reached, its path MTU, traffic, edges and subnets. "
-    "About an IP or MAC address: the subnets that contain it, and their owners. A subnet is written with "
-    "its /PREFIX.",
+    "About an IP or MAC address: the subnets that contain it, and their owners. In switch mode, where nodes "
+    "own MAC addresses, the owner of an IP address is found by the MAC address that the kernel of this host "
+    "knows for it: ping it first. A subnet is written with its /PREFIX.",
     "purge": "The whole network forgets them.",
     "debug": "0 is the quietest, 5 shows traffic; see pytincd(8).",
     "retry": "Try all outgoing connections now, without waiting for their time.",
@@ -103,9 +104,13 @@ COMMAND_TEXTS = {
     "with :PORT if wanted ([ADDRESS]:PORT for IPv6), or a port alone; --host allows a further host name in "
     "requests and may be given several times; --socket NUMBER takes a listening socket that the program was "
     "started with. There is no encryption: reach it from elsewhere through ssh -L.",
-    "top": "The keys n i I o O t T choose the sort order, b k M G the unit; c switches between current and "
-    "cumulative values, d between traffic and paths, round trip times, path MTUs and drops (only with "
-    "pytinc's daemon); s asks for the delay, q quits.",
+    "top": "The first view has a line for each node: the path to it (UDP, via a relay, TCP), round trip "
+    "time, dropped packets, bits a second in both directions, MAC addresses, path MTU, age of the key. "
+    "The keys 1 2 3 4 show nodes, edges, addresses (virtual and shared ones with members and holders) and "
+    "events; a C daemon tells no addresses, events and drops. The keys n i I o O t T choose the sort "
+    "order as in tinc, r and x sort by round trip time and drops, b k M G choose the unit; c switches "
+    "between what passes each second and totals, d between this view and tinc's, with traffic alone; s "
+    "asks for the delay, h shows help, q quits. The arrow and page keys scroll.",
     "pcap": "Write the packets that the daemon handles to standard output, in the format of tcpdump(8).",
     "log": "Write the daemon's log messages to standard output, until it ends or Ctrl-C is pressed.",
     "export": "Print the own host file and a line with the node's name: what another node needs to import.",

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from pytinc.control.client import ControlClient
+from pytinc.control.events import parse_dump, parse_event, parse_ring
 from pytinc.control.messages import ConnectionRow, NodeRow, Request
 from pytinc.control.shared import parse_rows as parse_shared
 from pytinc.control.statistics import parse_rows
@@ -480,6 +481,23 @@ def test_the_control_socket_returns_statistics(network: Network) -> None:
     assert f"UDP offloads: {offloads}\n" in daemon.said
     assert f"Poly1305: {poly1305_library()}\n" in daemon.said
     daemon.stop()
+
+
+def test_events_are_followed_on_the_control_socket(network: Network) -> None:
+    daemon = network.start()
+    with network.client() as follower, network.client() as client:
+        rows = follower.follow(Request.EVENTS, 0, 1)
+        assert rows is not None
+        assert parse_ring(next(rows))["last"] >= 1
+        first = parse_event(next(rows))
+        assert (first["seq"], first["kind"], first["name"]) == (1, "start", "alpha")
+        assert client.command(Request.RELOAD) == 0
+        while parse_event(next(rows))["kind"] != "reload":
+            pass
+        _, events = parse_dump(client.dump_if_known(Request.EVENTS, 1, 0) or [])
+        assert events[-1]["kind"] == "reload"
+        daemon.stop()
+        assert list(rows) == []
 
 
 def test_the_control_socket_returns_the_guard_and_a_reload_tunes_it(network: Network) -> None:
