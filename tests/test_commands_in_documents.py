@@ -122,7 +122,9 @@ def messages() -> set[str]:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.JoinedStr):
                 found.add(
-                    "".join(part.value if isinstance(part, ast.Constant) else VALUE for part in node.values)
+                    "".join(
+                        str(part.value) if isinstance(part, ast.Constant) else VALUE for part in node.values
+                    )
                 )
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                 found.add(node.value)

@@ -96,6 +96,14 @@ COMMAND_TEXTS = {
     "event, the local time, the kind and a text; with --json it is a JSON object (docs/json.md of the "
     "source). With --follow, the command goes on until the daemon ends or Ctrl-C is pressed. Where "
     "numbers are missing, as many events are forgotten.",
+    "view": "Serve a page that shows the mesh live: a graph, tables, addresses and their failovers, events, "
+    "drops (not in tinc). It needs Python libraries: pip install 'pytinc[view]'. The command prints a URL "
+    "with a token and goes on until Ctrl-C is pressed; a browser that has opened the URL gets a cookie, and "
+    "nobody else sees anything. The page is read-only. It asks the daemon once a second while somebody "
+    "watches, and works with tincd too, as far as that tells. --listen is a numeric address or localhost, "
+    "with :PORT if wanted ([ADDRESS]:PORT for IPv6), or a port alone; --host allows a further host name in "
+    "requests and may be given several times; --socket NUMBER takes a listening socket that the program was "
+    "started with. There is no encryption: reach it from elsewhere through ssh -L.",
     "top": "The first view has a line for each node: the path to it (UDP, via a relay, TCP), round trip "
     "time, dropped packets, bits a second in both directions, MAC addresses, path MTU, age of the key. "
     "The keys 1 2 3 4 show nodes, edges, addresses (virtual and shared ones with members and holders) and "

@@ -175,7 +175,11 @@ def test_a_report_about_the_own_node_shows_offloads(ask: Asker, daemon: Scripted
 
 
 def statistics_rows(node: Mapping[str, object], daemon: Mapping[str, object]) -> str:
-    node = dict.fromkeys(NODE_FIELDS, 5) | {"path": "udp", "relay": None, "drops": {}} | {**node}
+    node = (
+        dict.fromkeys(NODE_FIELDS, 5)
+        | {"path": "udp", "relay": None, "drops": {}}
+        | {**node, "runs_pytinc": None}
+    )
     daemon = dict.fromkeys(DAEMON_FIELDS, 7) | {"udp_offloads": [], "drops": {}} | {**daemon}
     daemon |= {"requests_in": {}, "requests_out": {}}
     return f"{format_row('daemon', daemon)}\n{format_row('node', node)}\n18 4096\n"

@@ -52,7 +52,7 @@ def _start(session: Session, words: list[str]) -> int:
 
 
 def _names_a_network(words: Sequence[str], *more: str) -> bool:
-    """Tell whether the daemon's own options name a network or a directory (``-n``, ``-c``), or are in ``more``."""
+    """Tell whether the daemon's options name a network or directory (``-n``, ``-c``), or are in ``more``."""
     left = iter(words)
     for word in left:
         if word == "--":

@@ -106,7 +106,7 @@ _pytinc() {
         if [[ $cur == -* ]]; then
             _pytinc_offer "$cur" -b --batch -c --config -n --net --pidfile --force -h --help --version
         else
-            _pytinc_offer "$cur" init get set add del start stop restart reload pid generate-keys generate-ed25519-keys dump list info purge debug retry connect disconnect vip events top pcap log export export-all import exchange exchange-all invite join network fsck doctor edit sign verify completion version help
+            _pytinc_offer "$cur" init get set add del start stop restart reload pid generate-keys generate-ed25519-keys dump list info purge debug retry connect disconnect vip events top view pcap log export export-all import exchange exchange-all invite join network fsck doctor edit sign verify completion version help
         fi
         return
     fi
@@ -162,6 +162,7 @@ _pytinc() {
             [[ $cur == -* ]] && _pytinc_offer "$cur" --json --watch
             ;;
         events) [[ $cur == -* ]] && _pytinc_offer "$cur" --follow --json --since ;;
+        view) [[ $cur == -* ]] && _pytinc_offer "$cur" --listen --host --socket ;;
         network)
             _pytinc_networks
             [[ $cur == -* ]] && _pytinc_offer "$cur" --json

@@ -213,6 +213,7 @@ complete -c pytinc -n __pytinc_no_command -a disconnect -d 'Close meta connectio
 complete -c pytinc -n __pytinc_no_command -a vip -d 'Show virtual IPs, or one of them with members and checks, or:'
 complete -c pytinc -n __pytinc_no_command -a events -d 'Show what has happened in the VPN lately.'
 complete -c pytinc -n __pytinc_no_command -a top -d 'Show real-time statistics'
+complete -c pytinc -n __pytinc_no_command -a view -d 'Show the mesh live in a browser: prints the URL of a page'
 complete -c pytinc -n __pytinc_no_command -a pcap -d 'Dump traffic in pcap format [up to snaplen bytes per packet]'
 complete -c pytinc -n __pytinc_no_command -a log -d 'Dump log output [up to the specified level]'
 complete -c pytinc -n __pytinc_no_command -a export -d 'Export host configuration of local node to standard output'
@@ -259,6 +260,9 @@ complete -c pytinc -n '__pytinc_first connect verify' -a '(__pytinc_hosts)'
 complete -c pytinc -n '__pytinc_command verify; and not __pytinc_first verify' -F
 complete -c pytinc -n '__pytinc_command vip' -l watch
 complete -c pytinc -n '__pytinc_command events' -l follow -d 'Also show what happens from now on'
+complete -c pytinc -n '__pytinc_command view' -l listen -x -d 'At this address and port'
+complete -c pytinc -n '__pytinc_command view' -l host -x -d 'Also by this host name'
+complete -c pytinc -n '__pytinc_command view' -l socket -x -d 'At a socket of the starter'
 complete -c pytinc -n '__pytinc_command events' -l since -x -d 'Only what came after this event'
 complete -c pytinc -n '__pytinc_first vip' -a 'drain undrain move freeze thaw rebalance (__pytinc_running vip)'
 complete -c pytinc -n '__pytinc_vip 2 move freeze thaw rebalance' -a '(__pytinc_running vip)'
