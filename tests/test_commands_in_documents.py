@@ -156,3 +156,14 @@ def test_lines_that_nobody_writes_are_found() -> None:
     assert is_written("Script … exited with non-zero status …")
     assert not is_written("Script … exited with status …")
     assert not is_written("There is a leak: …")
+
+
+@pytest.mark.parametrize("folder", ["docs", "src", "docker", "ansible", "interop"])
+def test_ip_link_set_always_says_dev(folder: str) -> None:
+    """Without ``dev`` an interface called ``m`` is the beginning of ``mtu``."""
+    found = [
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and path.suffix != ".pyc" and re.search(rb"ip link set (?!dev )", path.read_bytes())
+    ]
+    assert found == []
