@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+import yaml
 
 from howto.containers import ContainerBackend, ContainerMachine, Network
 from howto.engine import Engine
@@ -273,6 +274,34 @@ def test_what_compose_yaml_leaves_a_container_suffices_for_a_new_node(
         assert "inet 10.1.1.10/24" in shown
     except LabError as error:
         pytest.fail(f"{error}\n{logs(engine, container)}")
+
+
+@pytest.mark.timeout(600)
+def test_what_the_example_for_kubernetes_leaves_a_container_suffices(
+    engine: Engine, images: Mapping[Kind, str], network: Network, tmp_path: Path
+) -> None:
+    manifest = yaml.safe_load_all((REPOSITORY / "docs/examples/kubernetes/pytinc.yaml").read_text())
+    (container,) = list(manifest)[-1]["spec"]["template"]["spec"]["containers"]
+    context = container["securityContext"]
+    once = (
+        "run", "--rm", "--network", "none", "--entrypoint", "/opt/pytinc/bin/pytinc", "--volume",
+        f"{tmp_path}:/etc/tinc/{NET}", images[Kind.PY], "-n", NET,
+    )  # fmt: skip
+    engine.docker(*once, "init", "box", "--address", "10.1.1.5/24")
+    engine.docker(*once, "set", "Port", "10655")
+    options = [word for name in context["capabilities"]["drop"] for word in ("--cap-drop", name)]
+    options += [word for name in context["capabilities"]["add"] for word in ("--cap-add", name)]
+    options += ["--user", f"{context['runAsUser']}:{context['runAsGroup']}", "--read-only"]
+    options += ["--security-opt", "no-new-privileges:true", "--tmpfs", "/run", "--tmpfs", "/tmp"]
+    options += ["--volume", f"{tmp_path}:/etc/tinc/{NET}", "--entrypoint", container["command"][0]]
+    number, _ = network.run("box", images[Kind.PY], *container["command"][1:], options=tuple(options))
+    probe = ("exec", number, *container["livenessProbe"]["exec"]["command"])
+    try:
+        wait_until(lambda: engine.docker(*probe, check=False).returncode == 0, PATIENCE_S, "the daemon runs")
+        shown = engine.docker("exec", number, "ip", "address", "show", "dev", NET).stdout
+        assert "inet 10.1.1.5/24" in shown
+    except LabError as error:
+        pytest.fail(f"{error}\n{logs(engine, number)}")
 
 
 @pytest.mark.timeout(600)

@@ -1,4 +1,4 @@
-"""What people see of a running network: its events while a failover happens.
+"""What people see of a running network: events of a failover, `top` on a terminal, who has an address.
 
     one, two, client ──> entry        all others connect to entry
 
@@ -8,20 +8,25 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from queue import Empty, Queue
 from threading import Thread
 from typing import Any
 
 import pytest
 
+from cli.terminal import Terminal
 from faults import cut_off
+from pytinc.lab.echo import ping
 from pytinc.lab.network import Network
 from pytinc.lab.node import PATIENCE_S, Kind, Node
-from shared_address import VIP4, addresses, entries, pinging, wait_guarded
+from shared_address import VIP4, addresses, entries, own, pinging, wait_guarded
 
 # entry, one, two, client
 CASTS = ("CPPP",)
@@ -142,3 +147,90 @@ def test_requests_and_runs_of_the_graph_are_counted(network: Network) -> None:
     assert told["graph_runs"] > 0
     assert told["requests_in"]["ADD_EDGE"] >= 3
     assert told["requests_out"]["ACK"] >= 1
+
+
+# -- top --
+
+
+def test_top_shows_paths_rates_addresses_and_events(network: Network) -> None:
+    client = network["client"]
+    command = client.host.command(client.tinc_program, *client.globals, "top")
+    with Terminal(command, os.environ) as screen:
+
+        def row(name: str) -> list[str]:
+            return next((line.split() for line in screen.lines if line.startswith(f"{name} ")), [""] * 9)
+
+        lines = screen.wait_for(lambda lines: row("one")[1] == "UDP" and row("client")[1] == "self")
+        assert lines[0].startswith("Tinc ")
+        assert f"shared {VIP4}: " in lines[1]
+        assert lines[-1].endswith("h help  q quit")
+        # The pings go to one of the two, 98 bytes every 50 ms.
+        used = holder(network)
+        screen.wait_for(lambda lines: int(row(used)[4]) > 1000 and int(row(used)[5]) > 1000)
+        assert int(row(used)[6]) >= 1, "it has a MAC address"
+        screen.press("2")
+        screen.wait_for(
+            lambda lines: all(f"{node} " in "\n".join(lines) for node in ROLES) and "<->" in lines[3]
+        )
+        screen.press("3")
+        screen.wait_for(lambda lines: any(line.startswith(VIP4) for line in lines))
+        assert any(line.split()[:2] == [used, "alive"] for line in screen.lines)
+        screen.press("4")
+        screen.wait_for_text("entry (")
+        other = "two" if used == "one" else "one"
+        with cut_off(network[used]):
+            screen.wait_for_text(f"led from {used} (silent) to {other}: silence ")
+        screen.wait_for_text(f"{used} answers again")
+        screen.press("q")
+        assert screen.process.wait(60) == 0
+
+
+def test_top_shows_what_a_c_daemon_tells(network: Network) -> None:
+    entry, program = network["entry"], network["client"].tinc_program
+    with Terminal(entry.host.command(program, *entry.globals, "top"), os.environ) as screen:
+        screen.wait_for(lambda lines: any(line.split()[:2] == ["one", "UDP"] for line in lines))
+        screen.press("2")
+        screen.wait_for_text("<->")
+        screen.press("3")
+        screen.wait_for_text("not pytinc's")
+        screen.press("4")
+        screen.wait_for_text("not pytinc's")
+        screen.press("1d")
+        screen.wait_for_text("OUT pkts  OUT bytes")
+        screen.press("q")
+        assert screen.process.wait(60) == 0
+
+
+# -- info ADDRESS --
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_info_finds_the_owner_of_an_address_once_it_was_pinged(network: Network, version: int) -> None:
+    client, one, two = network["client"], network["one"], network["two"]
+    for node in (one, two):
+        address = own(node, version)
+        assert ping(client.host, address, count=3).lost < 3
+        # The guard knows it as well, and tells more; the kernel is asked where it does not.
+        told = client.tinc("info", address).stdout
+        assert re.search(rf"^(Owner|Held by): +{node.name}\b", told, re.MULTILINE), told
+    address = own(client, version)
+    assert "client" in client.tinc("info", address).stdout
+
+
+def test_info_asks_the_neighbour_table_of_a_host_without_a_guard(network: Network) -> None:
+    entry, program = network["entry"], network["client"].tinc_program
+    address = own(network["two"])
+    info = partial(entry.host.run, program, *entry.globals, "info", check=False)
+    unknown = info("10.1.1.77")
+    assert unknown.stderr.startswith("Unknown address 10.1.1.77.\nIn switch mode nodes own MAC addresses")
+    assert ping(entry.host, address, count=3).lost < 3
+    done = info(address)
+    assert "Owner:  two\nFound:  neighbour table of this host, interface vpn\n" in done.stdout
+    assert ping(entry.host, own(network["one"], 6), count=3).lost < 3
+    told = json.loads(info("--json", own(network["one"], 6)).stdout)
+    assert (told["mac"], told["interface"]) == (network["one"].mac, "vpn")
+    assert [each["owner"] for each in told["subnets"]] == ["one"]
+    assert "Owner:  two\n" in info(network["two"].mac).stdout
+    assert "Owner:  entry\nFound:  this host's own address, interface vpn\n" in info(own(entry)).stdout
+    assert ping(entry.host, "10.1.1.77", wait=4).lost == 1
+    assert "No host answers for it on interface vpn." in info("10.1.1.77").stderr

@@ -294,6 +294,7 @@ _pytinc() {
             [[ $cur == -* ]] && _pytinc_offer "$cur" --json --watch
             ;;
         events) [[ $cur == -* ]] && _pytinc_offer "$cur" --follow --json --since ;;
+        view) [[ $cur == -* ]] && _pytinc_offer "$cur" --listen --host --socket ;;
         network)
             _pytinc_networks
             [[ $cur == -* ]] && _pytinc_offer "$cur" --json
@@ -465,6 +466,7 @@ _pytinc() {
             esac
             ;;
         (events) [[ $PREFIX == -* ]] && _pytinc_offer --follow --json --since ;;
+        (view) [[ $PREFIX == -* ]] && _pytinc_offer --listen --host --socket ;;
         (network)
             [[ $PREFIX == -* ]] && _pytinc_offer --json
             _pytinc_networks
@@ -696,6 +698,9 @@ complete -c pytinc -n '__pytinc_first connect verify' -a '(__pytinc_hosts)'
 complete -c pytinc -n '__pytinc_command verify; and not __pytinc_first verify' -F
 complete -c pytinc -n '__pytinc_command vip' -l watch
 complete -c pytinc -n '__pytinc_command events' -l follow -d 'Also show what happens from now on'
+complete -c pytinc -n '__pytinc_command view' -l listen -x -d 'At this address and port'
+complete -c pytinc -n '__pytinc_command view' -l host -x -d 'Also by this host name'
+complete -c pytinc -n '__pytinc_command view' -l socket -x -d 'At a socket of the starter'
 complete -c pytinc -n '__pytinc_command events' -l since -x -d 'Only what came after this event'
 complete -c pytinc -n '__pytinc_first vip' -a '@VIP@ (__pytinc_running vip)'
 complete -c pytinc -n '__pytinc_vip 2 move freeze thaw rebalance' -a '(__pytinc_running vip)'

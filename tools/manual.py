@@ -73,8 +73,9 @@ COMMAND_TEXTS = {
     "relayed and TCP-only paths from this node look different.",
     "list": "The same as dump.",
     "info": "About a node: its address, how it is reached, its path MTU, traffic, edges and subnets. "
-    "About an IP or MAC address: the subnets that contain it, and their owners. A subnet is written with "
-    "its /PREFIX.",
+    "About an IP or MAC address: the subnets that contain it, and their owners. In switch mode, where nodes "
+    "own MAC addresses, the owner of an IP address is found by the MAC address that the kernel of this host "
+    "knows for it: ping it first. A subnet is written with its /PREFIX.",
     "purge": "The whole network forgets them.",
     "debug": "0 is the quietest, 5 shows traffic; see pytincd(8).",
     "retry": "Try all outgoing connections now, without waiting for their time.",
@@ -95,9 +96,21 @@ COMMAND_TEXTS = {
     "event, the local time, the kind and a text; with --json it is a JSON object (docs/json.md of the "
     "source). With --follow, the command goes on until the daemon ends or Ctrl-C is pressed. Where "
     "numbers are missing, as many events are forgotten.",
-    "top": "The keys n i I o O t T choose the sort order, b k M G the unit; c switches between current and "
-    "cumulative values, d between traffic and paths, round trip times, path MTUs and drops (only with "
-    "pytinc's daemon); s asks for the delay, q quits.",
+    "view": "Serve a page that shows the mesh live: a graph, tables, addresses and their failovers, events, "
+    "drops (not in tinc). It needs Python libraries: pip install 'pytinc[view]'. The command prints a URL "
+    "with a token and goes on until Ctrl-C is pressed; a browser that has opened the URL gets a cookie, and "
+    "nobody else sees anything. The page is read-only. It asks the daemon once a second while somebody "
+    "watches, and works with tincd too, as far as that tells. --listen is a numeric address or localhost, "
+    "with :PORT if wanted ([ADDRESS]:PORT for IPv6), or a port alone; --host allows a further host name in "
+    "requests and may be given several times; --socket NUMBER takes a listening socket that the program was "
+    "started with. There is no encryption: reach it from elsewhere through ssh -L.",
+    "top": "The first view has a line for each node: the path to it (UDP, via a relay, TCP), round trip "
+    "time, dropped packets, bits a second in both directions, MAC addresses, path MTU, age of the key. "
+    "The keys 1 2 3 4 show nodes, edges, addresses (virtual and shared ones with members and holders) and "
+    "events; a C daemon tells no addresses, events and drops. The keys n i I o O t T choose the sort "
+    "order as in tinc, r and x sort by round trip time and drops, b k M G choose the unit; c switches "
+    "between what passes each second and totals, d between this view and tinc's, with traffic alone; s "
+    "asks for the delay, h shows help, q quits. The arrow and page keys scroll.",
     "pcap": "Write the packets that the daemon handles to standard output, in the format of tcpdump(8).",
     "log": "Write the daemon's log messages to standard output, until it ends or Ctrl-C is pressed.",
     "export": "Print the own host file and a line with the node's name: what another node needs to import.",
@@ -307,6 +320,8 @@ def _pytinc() -> str:
         ".SH ENVIRONMENT",
         *_items(
             {
+                "CREDENTIALS_DIRECTORY": "A directory whose file ed25519_key.priv, if it is there, is the "
+                "private key of the node, as for pytincd(8).",
                 "NETNAME": "The network, if there is no --net.",
                 "NO_COLOR": "If set, output has no colours.",
                 "PYTINC_PLAIN": "If 1, lists on a terminal have tinc's form.",
@@ -411,7 +426,9 @@ def _pytincd() -> str:
     lines += _section(
         "SERVICE MANAGER",
         "The daemon takes over listening sockets from systemd (LISTEN_PID, LISTEN_FDS), reports readiness "
-        "and its end (NOTIFY_SOCKET), and sends watchdog messages if they are wanted (WATCHDOG_USEC).",
+        "and its end (NOTIFY_SOCKET), and sends watchdog messages if they are wanted (WATCHDOG_USEC). If the "
+        "directory in CREDENTIALS_DIRECTORY has a file ed25519_key.priv, it is the private key, whatever "
+        "Ed25519PrivateKeyFile says.",
     )
     lines += _section(
         "EXIT STATUS", "0 after an orderly end. 1 if the start failed; the log, or pytinc start, says why."

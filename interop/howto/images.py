@@ -27,7 +27,7 @@ PACKAGES: Final = ("python3", "python3-venv", "iproute2", "iputils-ping")
 BASE: Final = "pytinc-howto/base"
 WHEELS: Final = "pytinc-howto/wheels"
 NAMES: Final = {Kind.C: "pytinc-howto/tincd", Kind.PY: "pytinc-howto/pytinc"}
-BOOTSTRAP_LIMIT_S: Final = 400.0
+BOOTSTRAP_LIMIT_S: Final = 1800.0
 _WHEEL_OF_PYTINC: Final = "pytinc-*.whl"
 
 
@@ -39,10 +39,6 @@ class Images:
 
     def prepare(self) -> None:
         """Make what the builds need: the base system, tinc's package, the wheels. Raises LabError."""
-        try:
-            CACHE.mkdir(exist_ok=True)
-        except OSError as error:
-            raise LabError(f"{CACHE} cannot be made: {error.strerror}") from error
         base = base_system((*PACKAGES, *dependencies(tinc_package())))
         self.engine.docker("import", str(base), BASE, timeout=120)
         self._make_wheels()
@@ -89,11 +85,19 @@ class Images:
             )
 
 
+def _cache() -> Path:
+    try:
+        CACHE.mkdir(exist_ok=True)
+    except OSError as error:
+        raise LabError(f"{CACHE} cannot be made: {error.strerror}") from error
+    return CACHE
+
+
 def tinc_package() -> Path:
     """Return the path of Debian's tinc 1.1 package file; download it if it is not in the cache."""
-    for path in CACHE.glob("tinc_1.1*.deb"):
+    for path in _cache().glob("tinc_1.1*.deb"):
         return path
-    run("sh", str(REPOSITORY / "interop/install-tincd.sh"), "--download", str(CACHE), timeout=180)
+    run("sh", str(REPOSITORY / "interop/install-tincd.sh"), "--download", str(CACHE), timeout=600)
     for path in CACHE.glob("tinc_1.1*.deb"):
         return path
     raise LabError("what was downloaded is not a tinc 1.1 package")
@@ -109,10 +113,10 @@ def dependencies(package: Path) -> list[str]:
 
 def base_system(packages: tuple[str, ...]) -> Path:
     """Return the path of a tar file of a Debian system with these packages; make it if it is not cached."""
-    CACHE.mkdir(exist_ok=True)
+    cache = _cache()
     release = Path("/etc/os-release").read_bytes()
     digest = hashlib.sha256(release + " ".join(packages).encode()).hexdigest()[:12]
-    path = CACHE / f"base-{digest}.tar"
+    path = cache / f"base-{digest}.tar"
     if not path.exists():
         script = REPOSITORY / "interop/make-base.sh"
         run("sh", str(script), str(path), *packages, timeout=BOOTSTRAP_LIMIT_S)

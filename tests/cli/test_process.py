@@ -196,6 +196,22 @@ def test_options_of_the_daemon_may_name_another_network(start: Run, tmp_path: Pa
         assert (tmp_path / "called").read_text() == " ".join(("--pidfile=nosuch", *words[1:])) + "\n"
 
 
+def test_restart_leaves_the_stop_to_the_new_daemon(
+    start: Run, tmp_path: Path, daemon: ScriptedDaemon
+) -> None:
+    assert start(READY, "restart").status == 0
+    assert (tmp_path / "called").read_text() == "-c conf --pidfile=conf/pid --replace\n"
+    assert daemon.requests == []
+
+
+def test_restart_with_another_pid_file_for_the_new_daemon_stops_the_old_one_first(
+    start: Run, tmp_path: Path, daemon: ScriptedDaemon
+) -> None:
+    (tmp_path / "conf/tinc.conf").write_text("Name = alpha\n")
+    start(READY, "restart", "--pidfile=other")
+    assert daemon.requests[:1] == ["18 0"]
+
+
 def test_restart_starts_a_daemon_if_there_is_none_to_stop(start: Run, tmp_path: Path) -> None:
     result = start(READY, "restart", "-d2")
     assert result.status == 0

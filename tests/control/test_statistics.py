@@ -43,6 +43,7 @@ NODE_VALUES: dict[str, Any] = {
     "super_frames_accepting": True,
     "cipher": "chacha20-poly1305",
     "super_frames_cipher": None,
+    "runs_pytinc": None,
     "drops": NO_DROPS | {"no_key": 3},
 }
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from pytinc.control.client import ControlClient
+from pytinc.control.events import parse_dump, parse_event, parse_ring
 from pytinc.control.messages import ConnectionRow, NodeRow, Request
 from pytinc.control.shared import parse_rows as parse_shared
 from pytinc.control.statistics import parse_rows
@@ -337,6 +338,17 @@ def test_socket_activation_uses_the_inherited_socket(network: Network) -> None:
         assert daemon.stop()[0] == 0
 
 
+def test_the_key_may_come_from_the_service_manager(
+    network: Network, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    credentials = tmp_path_factory.mktemp("credentials")
+    (network.base / "ed25519_key.priv").rename(credentials / "ed25519_key.priv")
+    (credentials / "ed25519_key.priv").chmod(0o440)
+    status, said = network.start(CREDENTIALS_DIRECTORY=str(credentials)).stop()
+    assert status == 0
+    assert "insecure" not in said
+
+
 def test_the_service_manager_is_kept_informed(network: Network) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.settimeout(PATIENCE)
@@ -426,6 +438,21 @@ def test_a_private_key_that_others_can_read_is_complained_about(network: Network
     assert "Warning: insecure file permissions for Ed25519 private key file" in said
 
 
+def test_a_daemon_takes_the_place_of_the_one_that_runs(network: Network) -> None:
+    first = network.start()
+    second = network.start("--replace")
+    assert first.finish()[0] == 0
+    assert f"Stopping the daemon with pid {first.pid}, which this one replaces" in second.said
+    with network.client() as client:
+        assert client.pid == second.pid
+    network.configure("MaxTimeout = 0")
+    status, said = network.fail("--replace")
+    assert status == 1
+    assert "MaxTimeout" in said
+    assert second.process.poll() is None
+    assert second.stop()[0] == 0
+
+
 def test_a_second_daemon_does_not_disturb_the_first(network: Network) -> None:
     daemon = network.start()
     before = network.pidfile.read_text()
@@ -480,6 +507,23 @@ def test_the_control_socket_returns_statistics(network: Network) -> None:
     assert f"UDP offloads: {offloads}\n" in daemon.said
     assert f"Poly1305: {poly1305_library()}\n" in daemon.said
     daemon.stop()
+
+
+def test_events_are_followed_on_the_control_socket(network: Network) -> None:
+    daemon = network.start()
+    with network.client() as follower, network.client() as client:
+        rows = follower.follow(Request.EVENTS, 0, 1)
+        assert rows is not None
+        assert parse_ring(next(rows))["last"] >= 1
+        first = parse_event(next(rows))
+        assert (first["seq"], first["kind"], first["name"]) == (1, "start", "alpha")
+        assert client.command(Request.RELOAD) == 0
+        while parse_event(next(rows))["kind"] != "reload":
+            pass
+        _, events = parse_dump(client.dump_if_known(Request.EVENTS, 1, 0) or [])
+        assert events[-1]["kind"] == "reload"
+        daemon.stop()
+        assert list(rows) == []
 
 
 def test_the_control_socket_returns_the_guard_and_a_reload_tunes_it(network: Network) -> None:

@@ -31,6 +31,8 @@ NOT_TYPED = {
     "json.md": "shows output only; tests/cli compares it",
     "glossary.md": "shows no commands",
     "performance.md": "shows benchmarks, which take long and measure",
+    "packages.md": "interop/test_deb.py and interop/test_release.py do what it says, on hosts that boot",
+    "view.md": "needs a browser; interop/test_view.py has one",
     "howto.zh.md": "has the blocks of howto.md",
 }
 """Pages of the site's section for operators whose blocks no test types, with the reason."""

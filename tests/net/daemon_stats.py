@@ -27,6 +27,7 @@ def peer(name: str, path: PathKind, **changes: Any) -> PeerStats:
         "super_frames_accepting": None,
         "cipher": None,
         "super_frames_cipher": None,
+        "runs_pytinc": None,
         "macs": 1,
         "rx_packets": 10,
         "rx_bytes": 1000,

@@ -59,6 +59,7 @@ def test_a_node_is_described() -> None:
         "super_frames_accepting": False,
         "cipher": "chacha20-poly1305",
         "super_frames_cipher": "aes-256-gcm",
+        "runs_pytinc": None,
         "macs": 1,
         "rx_packets": 10,
         "rx_bytes": 1000,

@@ -171,6 +171,16 @@ COMMANDS: Final[dict[str, Command]] = {
         Json.ANYWHERE,
     ),
     "top": Command("top.top", 0, 0, (("top", "Show real-time statistics"),)),
+    "view": Command(
+        "view.view",
+        0,
+        ANY,
+        (
+            ("view", "Show the mesh live in a browser: prints the URL of a page"),
+            ("  --listen ADDR[:PORT]", "- at this address of this machine (localhost:6550)"),
+            ("  --host NAME", "- also for browsers that ask by this name"),
+        ),
+    ),
     "pcap": Command(
         "streams.pcap",
         0,

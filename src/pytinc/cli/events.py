@@ -63,10 +63,16 @@ def _number(word: str | None) -> int:
 
 def past_events(client: ControlClient, since: int = 0) -> list[Values]:
     """Return the events after number ``since``. Raises `ControlError` if the daemon has none."""
-    answer = client.parsed_dump_if_known(Request.EVENTS, parse_dump, since, 0)
-    if answer is None:
+    found = past_events_if_known(client, since)
+    if found is None:
         raise ControlError(NOT_TOLD)
-    return answer[1]
+    return found
+
+
+def past_events_if_known(client: ControlClient, since: int = 0) -> list[Values] | None:
+    """Return the events after number ``since``; None if the daemon has none."""
+    answer = client.parsed_dump_if_known(Request.EVENTS, parse_dump, since, 0)
+    return None if answer is None else answer[1]
 
 
 def _coming_events(client: ControlClient, since: int) -> Iterator[Values]:

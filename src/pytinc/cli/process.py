@@ -35,6 +35,10 @@ def start(session: Session, words: list[str]) -> int:
         net = f" for net `{session.netname}'" if session.netname else ""
         say(f"A tincd is already running{net} with pid {pid}.")
         return 0
+    return _start(session, words)
+
+
+def _start(session: Session, words: list[str]) -> int:
     if not _names_a_network(words) and (hint := session.missing_network()):
         raise click.ClickException(hint)
     command = [*daemon_command(session.program), *session.daemon_options, *words]
@@ -47,15 +51,15 @@ def start(session: Session, words: list[str]) -> int:
     return 0
 
 
-def _names_a_network(words: Sequence[str]) -> bool:
-    """Tell whether the daemon's own options name a network or a directory (``-n``, ``-c``)."""
+def _names_a_network(words: Sequence[str], *more: str) -> bool:
+    """Tell whether the daemon's options name a network or directory (``-n``, ``-c``), or are in ``more``."""
     left = iter(words)
     for word in left:
         if word == "--":
             break
         if word.startswith("--"):
             name, equals, _ = word.partition("=")
-            if any(_abbreviates(name, full) for full in ("--net", "--config")):
+            if any(_abbreviates(name, full) for full in ("--net", "--config", *more)):
                 return True
             if not equals and any(_abbreviates(name, full) for full in ("--option", "--user", "--pidfile")):
                 next(left, None)
@@ -98,10 +102,19 @@ def stop(session: Session, words: list[str]) -> int:
 def restart(session: Session, words: list[str]) -> int:
     """Stop the daemon, if there is one, and start it with the given options.
 
-    Departure from tinc: a daemon goes on if the new one could not use the configuration.
+    Departures from tinc: a daemon goes on if the new one could not use the configuration, and the new one
+    stops it only when it is ready to take its place.
     """
-    if not words:  # options may set what the files do not
-        _check_configuration(session)
+    try:
+        session.client()
+    except (PytincError, click.ClickException):
+        pass
+    else:
+        if not words:  # options may set what the files do not
+            _check_configuration(session)
+        session.disconnect()
+        if not _names_a_network(words, "--pidfile"):
+            return _start(session, ["--replace", *words])
     try:
         stop(session, [])
     except (PytincError, click.ClickException) as error:
@@ -110,11 +123,7 @@ def restart(session: Session, words: list[str]) -> int:
 
 
 def _check_configuration(session: Session) -> None:
-    """Raise an error if a daemon runs that would not start again."""
-    try:
-        session.client()
-    except ControlError:
-        return
+    """Raise an error if a daemon would not start with it."""
     tree = session.tree
     try:
         settings = tree.load_settings()

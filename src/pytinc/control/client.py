@@ -133,6 +133,11 @@ class ControlClient:
         """Close the connection; a second call does nothing."""
         self._socket.close()
 
+    def interrupt(self) -> None:
+        """End the connection, also for another thread that waits for it to say something."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
     @property
     def is_stale(self) -> bool:
         """Return whether unread data or the end of the stream is pending: the connection is useless then."""

@@ -85,6 +85,7 @@ NODE_FIELDS: Final[Fields] = {
     "super_frames_accepting": _FLAG_OR_NONE,
     "cipher": WORD_OR_NONE,
     "super_frames_cipher": WORD_OR_NONE,
+    "runs_pytinc": _FLAG_OR_NONE,
     "macs": COUNT,
     "rx_packets": COUNT,
     "rx_bytes": COUNT,

@@ -74,6 +74,7 @@ def _node_row(peer: PeerStats) -> str:
         "super_frames_accepting": peer.super_frames_accepting,
         "cipher": None if peer.cipher is None else peer.cipher.value,
         "super_frames_cipher": None if peer.super_frames_cipher is None else peer.super_frames_cipher.value,
+        "runs_pytinc": peer.runs_pytinc,
         "macs": peer.macs,
         "rx_packets": peer.rx_packets,
         "rx_bytes": peer.rx_bytes,

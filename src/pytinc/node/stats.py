@@ -51,6 +51,8 @@ class PeerStats:
     super_frames_cipher: SptpsCipher | None
     """Of the super-frames for it; None if none are sent."""
     """It is being told that we take super-frames; None without a key."""
+    runs_pytinc: bool | None
+    """Whether its UDP probes say so (docs/protocol.md); None as long as it has answered none."""
     macs: int
     """MAC addresses that it owns."""
     rx_packets: int
@@ -140,6 +142,7 @@ def _peer_stats(peer: Peer, macs: int, now: float) -> PeerStats:
         else session.accepts_super_frames and Capability.SUPER_FRAMES in peer.path.capabilities,
         cipher=None if session is None else session.cipher,
         super_frames_cipher=None if session is None else session.super_frames_cipher,
+        runs_pytinc=_runs_pytinc(peer),
         macs=macs,
         rx_packets=slot.in_packets,
         rx_bytes=slot.in_bytes,
@@ -147,3 +150,9 @@ def _peer_stats(peer: Peer, macs: int, now: float) -> PeerStats:
         tx_bytes=slot.out_bytes,
         drops={reason: count for reason in REASONS if (count := getattr(slot.drops, reason))},
     )
+
+
+def _runs_pytinc(peer: Peer) -> bool | None:
+    if peer.slot.is_me or peer.keeps_session:
+        return True
+    return None if peer.path.udp_ping_rtt < 0 else False

@@ -106,7 +106,7 @@ _pytinc() {
         if [[ $cur == -* ]]; then
             _pytinc_offer "$cur" -b --batch -c --config -n --net --pidfile --force -h --help --version
         else
-            _pytinc_offer "$cur" init get set add del start stop restart reload pid generate-keys generate-ed25519-keys dump list info purge debug retry connect disconnect vip events top pcap log export export-all import exchange exchange-all invite join network fsck doctor edit sign verify completion version help
+            _pytinc_offer "$cur" init get set add del start stop restart reload pid generate-keys generate-ed25519-keys dump list info purge debug retry connect disconnect vip events top view pcap log export export-all import exchange exchange-all invite join network fsck doctor edit sign verify completion version help
         fi
         return
     fi
@@ -162,6 +162,7 @@ _pytinc() {
             [[ $cur == -* ]] && _pytinc_offer "$cur" --json --watch
             ;;
         events) [[ $cur == -* ]] && _pytinc_offer "$cur" --follow --json --since ;;
+        view) [[ $cur == -* ]] && _pytinc_offer "$cur" --listen --host --socket ;;
         network)
             _pytinc_networks
             [[ $cur == -* ]] && _pytinc_offer "$cur" --json
@@ -170,7 +171,7 @@ _pytinc() {
         edit) ((count == 0)) && _pytinc_offer "$cur" tinc.conf tinc-up tinc-down host-up host-down subnet-up subnet-down vip-changed vip-up vip-down $(_pytinc_hosts) ;;
         debug | log) ((count == 0)) && _pytinc_offer "$cur" 0 1 2 3 4 5 10 ;;
         sign) _pytinc_files -f ;;
-        start | restart) _pytinc_offer "$cur" -c --config -n --net -D --no-detach -d --debug -L --mlock --logfile -s --syslog --pidfile -o --option -R --chroot -U --user --bypass-security --help --version ;;
+        start | restart) _pytinc_offer "$cur" -c --config -n --net -D --no-detach -d --debug -L --mlock --logfile -s --syslog --pidfile -o --option -R --chroot -U --user --bypass-security --replace --help --version ;;
         completion) ((count == 0)) && _pytinc_offer "$cur" bash zsh fish ;;
     esac
     return 0
