@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from ipaddress import ip_address
+from itertools import chain, repeat
 
 import pytest
 
@@ -24,18 +25,23 @@ async def main():
     changes = asyncio.Queue()
     watched = [ip_address(name).packed for name in ("192.0.2.7", "192.0.2.8", "2001:db8::7")]
     def note(address, macs):
-        changes.put_nowait((ip_address(address), *sorted(mac.hex() for mac in macs or ())))
+        changes.put_nowait((str(ip_address(address)), *sorted(mac.hex() for mac in macs or ())))
     watch = OwnAddresses(asyncio.get_running_loop(), watched=lambda: watched, on_change=note, log=print)
     ip("link", "set", "dev", "lo", "up")
     watch.start()
-    for verb, address in (
-        ("add", "192.0.2.7/32"), ("add", "192.0.2.8/32"), ("add", "192.0.2.8/31"), ("add", "2001:db8::7/128"),
-        ("del", "192.0.2.8/32"), ("del", "192.0.2.8/31"), ("del", "2001:db8::7/128"), ("del", "192.0.2.7/32"),
+    for verb, address, lost in (
+        ("add", "192.0.2.7/32", False), ("add", "192.0.2.8/32", False), ("add", "192.0.2.8/31", False),
+        ("add", "2001:db8::7/128", False), ("del", "192.0.2.8/32", False), ("del", "192.0.2.8/31", True),
+        ("del", "2001:db8::7/128", True), ("del", "192.0.2.7/32", True),
     ):
         ip("address", "add", "192.0.2.9/32", "dev", "lo")  # this address is not watched
         ip("address", "del", "192.0.2.9/32", "dev", "lo")
         ip("address", verb, address, "dev", "lo", *(["nodad"] if verb == "add" and ":" in address else []))
-        print(verb, *await asyncio.wait_for(changes.get(), 60), flush=True)
+        # On a busy machine the kernel's message comes before the change, and the truth in a second report.
+        report = None
+        while report is None or (report[0], len(report) > 1) != (address.partition("/")[0], lost):
+            report = await asyncio.wait_for(changes.get(), 60)
+        print(verb, *report, flush=True)
     watch.stop()
 
 asyncio.run(main())
@@ -155,7 +161,7 @@ async def test_an_address_whose_route_comes_after_the_message_is_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     address = ip_address("192.0.2.77").packed
-    answers = iter([False, True, True, True])
+    answers = chain([False], repeat(True))
     monkeypatch.setattr("pytinc.net.own_addresses.is_own", lambda _: next(answers))
     monkeypatch.setattr("pytinc.net.own_addresses.changed_addresses", lambda _: [address])
     theirs, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
