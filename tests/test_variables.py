@@ -72,6 +72,7 @@ EFFECTS: Final = {
     "Sandbox": "tests/daemon/test_service.py::test_in_the_sandbox_the_daemon_opens_nothing_else",
     "ScriptsExtension": "tests/daemon/test_service.py::test_scripts_have_the_configured_extension_and_interpreter",
     "ScriptsInterpreter": "tests/daemon/test_service.py::test_scripts_have_the_configured_extension_and_interpreter",
+    "SPTPSCipher": "tests/node/test_ciphers.py::test_nodes_that_want_aes_use_it_and_talk_to_the_others_as_before",
     "StrictSubnets": "tests/node/test_requests_subnet.py::test_with_strict_subnets_the_host_files_count_and_the_rest_is_only_passed_on",
     "StrictVirtualIPs": "tests/sim/test_virtual_ips.py::test_a_node_without_the_right_serves_nothing_and_is_reported",
     "Subnet": "tests/sim/test_router_mesh.py::test_a_packet_arrives_only_at_the_owner_of_its_subnet_and_is_answered",

@@ -20,7 +20,7 @@ def wish(mesh: Mesh, name: str) -> None:
         sim.hosts.files[name] = replace(sim.hosts.files[name], sptps_cipher=AES)
 
 
-def test_nodes_that_want_aes_use_it_with_each_other_and_tincs_cipher_with_the_others() -> None:
+def test_nodes_that_want_aes_use_it_and_talk_to_the_others_as_before() -> None:
     mesh = Mesh(1)
     for name, cipher in (("one", AES), ("two", AES), ("three", TINCS)):
         mesh.add(name, connect_to=list(mesh.nodes), sptps_cipher=cipher)
