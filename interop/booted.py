@@ -40,6 +40,8 @@ for device in $DEVICES; do
 done
 ln -s /proc/self/fd dev/fd
 echo 127.0.0.1 localhost >etc/hosts
+# systemd passes credentials by a mount in another namespace.
+mount --make-rshared .
 exec env -i container=lab "PATH=$PATH" chroot . /lib/systemd/systemd --log-target=console
 """
 """What process 1 of a host does before it becomes systemd; the mounts go away with it."""
