@@ -113,7 +113,7 @@ class Machine:
                 stderr=subprocess.STDOUT,
             )
         try:
-            wait_until(self._is_up, PATIENCE_S, f"{self.host.name} has booted")
+            wait_until(self._is_up, RUN_LIMIT_S, f"{self.host.name} has booted")
         except LabError as error:
             self._shut_down()
             raise LabError(f"{error}\n{(self.directory / 'console').read_text()}") from error
