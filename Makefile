@@ -14,6 +14,8 @@ LABS ?= 4
 MEASURING := interop/test_rekey.py interop/test_throughput.py
 # What the demo is started with: make demo ARGS="--keep"
 ARGS ?=
+# Where make view-test puts pictures; nowhere if it is empty.
+IMAGES ?=
 # Hundreds of short-lived programs are started here: without compiled modules on disk, each would compile all of them,
 # which is two fifths of a daemon's start.
 unexport PYTHONDONTWRITEBYTECODE
@@ -21,15 +23,16 @@ unexport PYTHONDONTWRITEBYTECODE
 export PYTINC_TEST_REPORT := $(CURDIR)/.pytest_cache/skipped.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint types unit coverage interop measuring waiting control ansible howto containers docs docs-test bench fuzz fuzz-c dist deb rpm deb-test release report clean
+.PHONY: help venv demo test lint types unit coverage interop measuring waiting control ansible view-test howto containers docs docs-test bench fuzz fuzz-c dist deb rpm deb-test release report clean
 
 help:
-	@echo "make demo     a network of five nodes on this machine, shown live (ARGS=--keep leaves it up)"
+	@echo "make demo     a network of five nodes on this machine, shown live (ARGS=--keep leaves it up, ARGS=--view shows it in a browser)"
 	@echo "make test     everything: lint, types, unit, simulation and interop tests"
 	@echo "make lint     ruff and mypy          make unit     unit and simulation tests, coverage first"
 	@echo "make coverage every line and branch of wire, crypto and protocol is reached by their tests"
 	@echo "make interop  against the real tincd make control  the same with C nodes only (checks the lab itself)"
 	@echo "make ansible  the Ansible collection typed at hosts with sshd, and its lint"
+	@echo "make view-test  the page of pytinc view in Chromium (IMAGES=docs/images makes its pictures anew)"
 	@echo "make howto    the how-to typed into hosts, C and pytinc in every role (ARGS=\"--backend docker\")"
 	@echo "make docs     the documents as a site in build/site, its links checked"
 	@echo "make docs-test  the commands in the documents typed into fresh hosts, the long ones as well"
@@ -102,14 +105,27 @@ control: $(STAMP)
 	@sh interop/setup.sh test
 	$(PY) -m pytinc.lab $(PY) -m pytest interop --control
 
-# The Ansible collection, over sshd, on hosts with a Debian each: minutes, so it is no part of `make test`.
+# The Ansible collection, over sshd, on hosts with a Debian each: minutes, so it is no part of `make test`. The last module
+# counts lost pings, and has the machine for itself.
 ansible: $(STAMP)
 	@sh interop/setup.sh test
 	@sh interop/setup.sh fleet
 	@$(PY) -c 'import ansible, ansiblelint' 2>/dev/null \
 	    || $(PY) -m pip install --quiet --disable-pip-version-check --group ansible
 	cd ansible && $(abspath $(VENV))/bin/yamllint --strict . && $(abspath $(VENV))/bin/ansible-lint --offline
-	PYTINC_INTEROP_ANSIBLE=1 $(PY) -m pytinc.lab $(PY) -m pytest interop/test_ansible.py
+	@rm -f interop/results/ansible-*.md
+	PYTINC_INTEROP_ANSIBLE=1 $(PY) -m pytinc.lab $(PY) -m pytest -n 2 --dist loadfile interop/test_ansible.py interop/test_ansible_hosts.py
+	PYTINC_INTEROP_ANSIBLE=1 $(PY) -m pytinc.lab $(PY) -m pytest interop/test_ansible_swap.py
+	@cat interop/results/ansible-*.md
+
+# The page in a browser: a minute or two alone, and the browser wants the machine for itself.
+view-test: $(STAMP)
+	@sh interop/setup.sh test
+	@sh interop/setup.sh view
+	@$(PY) -c 'import selenium' 2>/dev/null \
+	    || $(PY) -m pip install --quiet --disable-pip-version-check --group view
+	PYTINC_INTEROP_VIEW=1 PYTINC_INTEROP_VIEW_IMAGES=$(if $(IMAGES),$(abspath $(IMAGES))) \
+	    $(PY) -m pytinc.lab $(PY) -m pytest -s interop/test_view.py interop/test_monitoring.py
 
 howto: $(STAMP) containers
 	@sh interop/setup.sh test
@@ -129,7 +145,11 @@ docs: $(STAMP)
 
 docs-test: $(STAMP)
 	@sh interop/setup.sh test
+	@command -v keepalived >/dev/null || sh interop/setup.sh keepalived \
+	    || echo "setup: no keepalived: the page about it will be skipped" >&2
+	@sh interop/setup.sh containers || echo "setup: no Docker: the page about containers will be skipped" >&2
 	PYTINC_DOCUMENTS=all $(PY) -m pytinc.lab $(PY) -m pytest -q interop/test_typed.py
+	PYTINC_DOCUMENTS=all $(PY) -m pytinc.lab $(PY) -m pytest -q interop/test_containers.py -k page
 
 bench: $(STAMP)
 	@sh interop/setup.sh bench

@@ -5,6 +5,7 @@
 #   setup.sh test          the same, the tools that the interop tests use, and the real tincd
 #   setup.sh bench         the same, and programs to compare with (VPNs, keepalived), as far as Debian has them
 #   setup.sh containers    a Docker engine and the tools that make its images
+#   setup.sh view          the browser that looks at the page of pytinc view, and promtool
 #   setup.sh fleet         what makes hosts that Ansible can reach
 #   setup.sh packages      what looks at Debian and RPM packages
 #   setup.sh PACKAGE...    only these packages
@@ -49,6 +50,7 @@ upnp="miniupnpd:miniupnpd-nftables"
 # Programs that read what our command prints: drawings, completion scripts, man pages.
 readers="dot:graphviz zsh:zsh fish:fish mandoc:mandoc"
 others="openvpn:openvpn edge:n2n wireguard-go:wireguard-go wg:wireguard-tools openssl:openssl keepalived:keepalived"
+view="chromium:chromium chromedriver:chromium-driver promtool:prometheus"
 fleet="debootstrap:debootstrap ssh:openssh-client ssh-keygen:openssh-client"
 packages="debootstrap:debootstrap lintian:lintian rpm:rpm"
 containers="docker:docker.io dockerd:docker.io debootstrap:debootstrap"
@@ -78,6 +80,10 @@ case "${1:-}" in
         # shellcheck disable=SC2046,SC2086
         install $(missing_of $containers)
         ;;
+    view)
+        # shellcheck disable=SC2046,SC2086
+        install $(missing_of $view)
+        ;;
     fleet)
         # shellcheck disable=SC2046,SC2086
         install $(missing_of $fleet)
@@ -87,7 +93,7 @@ case "${1:-}" in
         install $(missing_of $packages)
         ;;
     "")
-        echo "usage: setup.sh demo | test | bench | containers | fleet | packages | PACKAGE..." >&2
+        echo "usage: setup.sh demo | test | bench | containers | fleet | view | packages | PACKAGE..." >&2
         exit 1
         ;;
     *)

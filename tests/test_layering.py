@@ -104,10 +104,32 @@ TABLE: dict[str, Rule] = {
     ),
     "daemon": Rule(CORE | {"control", "net", "standard_streams"}, frozenset({"click"})),
     "cli": Rule(
-        frozenset({"errors", "standard_streams", "wire", "crypto", "config", "control", "protocol"}),
+        frozenset({"errors", "standard_streams", "wire", "crypto", "config", "control", "protocol", "view"}),
         frozenset({"click", "rich"}),
-        only_in={"socket": ("cli/join.py", "cli/port.py")},
+        only_in={"socket": ("cli/join.py", "cli/neighbours.py", "cli/port.py")},
         forbidden=frozenset({"asyncio", "logging"}),
+    ),
+    # A process of its own; of the command it takes what asks the daemon and puts the answers into words.
+    "view": Rule(
+        frozenset(
+            {
+                "errors",
+                "wire",
+                "control",
+                "cli.events",
+                "cli.lists",
+                "cli.machine",
+                "cli.reach",
+                "cli.shared",
+                "cli.statistics",
+            }
+        ),
+        frozenset({"starlette", "uvicorn"}),
+        only_in={
+            "socket": ("view/serve.py",),
+            "starlette": ("view/app.py",),
+            "uvicorn": ("view/serve.py",),
+        },
     ),
     # It runs the programs from outside; nothing inside imports it.
     "lab": Rule(frozenset({"errors"}), frozenset({"click", "rich"})),

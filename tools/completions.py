@@ -293,6 +293,8 @@ _pytinc() {
             esac
             [[ $cur == -* ]] && _pytinc_offer "$cur" --json --watch
             ;;
+        events) [[ $cur == -* ]] && _pytinc_offer "$cur" --follow --json --since ;;
+        view) [[ $cur == -* ]] && _pytinc_offer "$cur" --listen --host --socket ;;
         network)
             _pytinc_networks
             [[ $cur == -* ]] && _pytinc_offer "$cur" --json
@@ -463,6 +465,8 @@ _pytinc() {
                 (2,move) _pytinc_hosts; _pytinc_offer $reply ;;
             esac
             ;;
+        (events) [[ $PREFIX == -* ]] && _pytinc_offer --follow --json --since ;;
+        (view) [[ $PREFIX == -* ]] && _pytinc_offer --listen --host --socket ;;
         (network)
             [[ $PREFIX == -* ]] && _pytinc_offer --json
             _pytinc_networks
@@ -681,6 +685,7 @@ complete -c pytinc -n '__pytinc_pending -n --net' -a '(__pytinc_networks)'
 complete -c pytinc -n '__pytinc_pending -c --config' -a '(__fish_complete_directories)'
 complete -c pytinc -n '__pytinc_pending --pidfile' -F
 complete -c pytinc -n '__pytinc_command dump list info vip network fsck doctor; or __pytinc_first get' -l json
+complete -c pytinc -n '__pytinc_command events' -l json
 complete -c pytinc -n '__pytinc_first dump list' -a '@DUMP@'
 complete -c pytinc -n '__pytinc_after reachable' -a nodes
 complete -c pytinc -n '__pytinc_after graph digraph' -l svg -r -F -d 'Draw into a file'
@@ -692,6 +697,11 @@ complete -c pytinc -n '__pytinc_first info disconnect' -a '(__pytinc_nodes)'
 complete -c pytinc -n '__pytinc_first connect verify' -a '(__pytinc_hosts)'
 complete -c pytinc -n '__pytinc_command verify; and not __pytinc_first verify' -F
 complete -c pytinc -n '__pytinc_command vip' -l watch
+complete -c pytinc -n '__pytinc_command events' -l follow -d 'Also show what happens from now on'
+complete -c pytinc -n '__pytinc_command view' -l listen -x -d 'At this address and port'
+complete -c pytinc -n '__pytinc_command view' -l host -x -d 'Also by this host name'
+complete -c pytinc -n '__pytinc_command view' -l socket -x -d 'At a socket of the starter'
+complete -c pytinc -n '__pytinc_command events' -l since -x -d 'Only what came after this event'
 complete -c pytinc -n '__pytinc_first vip' -a '@VIP@ (__pytinc_running vip)'
 complete -c pytinc -n '__pytinc_vip 2 move freeze thaw rebalance' -a '(__pytinc_running vip)'
 complete -c pytinc -n '__pytinc_vip 3 move' -a '(__pytinc_hosts)'

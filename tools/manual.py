@@ -73,8 +73,9 @@ COMMAND_TEXTS = {
     "relayed and TCP-only paths from this node look different.",
     "list": "The same as dump.",
     "info": "About a node: its address, how it is reached, its path MTU, traffic, edges and subnets. "
-    "About an IP or MAC address: the subnets that contain it, and their owners. A subnet is written with "
-    "its /PREFIX.",
+    "About an IP or MAC address: the subnets that contain it, and their owners. In switch mode, where nodes "
+    "own MAC addresses, the owner of an IP address is found by the MAC address that the kernel of this host "
+    "knows for it: ping it first. A subnet is written with its /PREFIX.",
     "purge": "The whole network forgets them.",
     "debug": "0 is the quietest, 5 shows traffic; see pytincd(8).",
     "retry": "Try all outgoing connections now, without waiting for their time.",
@@ -88,9 +89,28 @@ COMMAND_TEXTS = {
     "the address; checks are those of this node. A dash stands for an unknown value. Orders go to the daemon "
     "of this host: to drain another node, run the command there. drain and move wait until another node "
     "serves, at most 5 seconds, and fail if none does.",
-    "top": "The keys n i I o O t T choose the sort order, b k M G the unit; c switches between current and "
-    "cumulative values, d between traffic and paths, round trip times, path MTUs and drops (only with "
-    "pytinc's daemon); s asks for the delay, q quits.",
+    "events": "Only with pytinc's daemon (not in tinc), which remembers the last 512 events of each kind: "
+    "its start and reloads, nodes that become reachable or unreachable, paths to nodes that change, "
+    "connections, MAC addresses that move, nodes that fall silent, failovers of addresses with their "
+    "times, the results of scripts, many dropped packets, storms and loops. A line has the number of the "
+    "event, the local time, the kind and a text; with --json it is a JSON object (docs/json.md of the "
+    "source). With --follow, the command goes on until the daemon ends or Ctrl-C is pressed. Where "
+    "numbers are missing, as many events are forgotten.",
+    "view": "Serve a page that shows the mesh live: a graph, tables, addresses and their failovers, events, "
+    "drops (not in tinc). It needs Python libraries: pip install 'pytinc[view]'. The command prints a URL "
+    "with a token and goes on until Ctrl-C is pressed; a browser that has opened the URL gets a cookie, and "
+    "nobody else sees anything. The page is read-only. It asks the daemon once a second while somebody "
+    "watches, and works with tincd too, as far as that tells. --listen is a numeric address or localhost, "
+    "with :PORT if wanted ([ADDRESS]:PORT for IPv6), or a port alone; --host allows a further host name in "
+    "requests and may be given several times; --socket NUMBER takes a listening socket that the program was "
+    "started with. There is no encryption: reach it from elsewhere through ssh -L.",
+    "top": "The first view has a line for each node: the path to it (UDP, via a relay, TCP), round trip "
+    "time, dropped packets, bits a second in both directions, MAC addresses, path MTU, age of the key. "
+    "The keys 1 2 3 4 show nodes, edges, addresses (virtual and shared ones with members and holders) and "
+    "events; a C daemon tells no addresses, events and drops. The keys n i I o O t T choose the sort "
+    "order as in tinc, r and x sort by round trip time and drops, b k M G choose the unit; c switches "
+    "between what passes each second and totals, d between this view and tinc's, with traffic alone; s "
+    "asks for the delay, h shows help, q quits. The arrow and page keys scroll.",
     "pcap": "Write the packets that the daemon handles to standard output, in the format of tcpdump(8).",
     "log": "Write the daemon's log messages to standard output, until it ends or Ctrl-C is pressed.",
     "export": "Print the own host file and a line with the node's name: what another node needs to import.",
@@ -291,9 +311,10 @@ def _pytinc() -> str:
         "OUTPUT",
         "The lists of dump and info have exactly tinc's form when standard output is not a terminal, with "
         "--batch, or with PYTINC_PLAIN=1.",
-        "The commands dump (except graphs), info, get, vip, network, fsck and doctor take the word --json: "
-        "get directly after its name, the others anywhere after it. Then they print one JSON document. "
-        "docs/json.md of the source lists its fields; none will be renamed.",
+        "The commands dump (except graphs), info, get, vip, events, network, fsck and doctor take the word "
+        "--json: get directly after its name, the others anywhere after it. Then they print one JSON "
+        "document; events prints one a line. docs/json.md of the source lists its fields; none will be "
+        "renamed.",
     )
     lines += [
         ".SH ENVIRONMENT",

@@ -193,9 +193,12 @@ def statistics_rows() -> str:
         "drops": drops | {"short": 2},
     }
     daemon |= {"device_offloads": ["checksum", "TSO4"], "udp_offloads": []}
+    daemon |= {"requests_in": {"PING": 3}, "requests_out": {}}
     node = {**dict.fromkeys(NODE_FIELDS, 5), "path": "udp", "relay": None, "drops": drops}
     node |= {"fast_tag_sending": True, "fast_tag_accepting": None}
     node |= {"super_frames_sending": False, "super_frames_accepting": True}
+    node |= {"cipher": "aes-256-gcm", "super_frames_cipher": None}
+    node |= {"runs_pytinc": True}
     names = ("alpha", "beta")
     rows = [format_row("daemon", daemon), *(format_row("node", {"name": name, **node}) for name in names)]
     return "\n".join([*rows, "18 4096\n"])

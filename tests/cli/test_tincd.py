@@ -228,3 +228,10 @@ def test_a_c_daemon_is_said_to_know_no_virtual_ips(pair: Pair) -> None:
         assert done.stderr == (
             "This daemon does not know virtual IPs by policy: it is not pytinc's, or an older one.\n"
         )
+
+
+def test_a_c_daemon_is_said_to_have_no_events(pair: Pair) -> None:
+    for words in (["events"], ["events", "--json"], ["events", "--follow"]):
+        done = pair.pytinc("alpha", *words)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == "This daemon does not report events: it is not pytinc's, or an older one.\n"

@@ -29,6 +29,8 @@ DAEMON_VALUES: dict[str, Any] = {
     "device_offloads": ["checksum", "TSO4"],
     "udp_offloads": [],
     "drops": NO_DROPS,
+    "requests_in": {"PING": 12, "ADD_EDGE": 3},
+    "requests_out": {},
 }
 NODE_VALUES: dict[str, Any] = {
     **dict.fromkeys(NODE_FIELDS, 5),
@@ -39,6 +41,9 @@ NODE_VALUES: dict[str, Any] = {
     "fast_tag_accepting": None,
     "super_frames_sending": False,
     "super_frames_accepting": True,
+    "cipher": "chacha20-poly1305",
+    "super_frames_cipher": None,
+    "runs_pytinc": None,
     "drops": NO_DROPS | {"no_key": 3},
 }
 
@@ -86,12 +91,22 @@ def test_reasons_that_are_left_out_count_zero() -> None:
 
 def test_an_older_daemon_that_does_not_report_fast_tag_and_offloads_is_understood() -> None:
     tags = ("fast_tag_sending", "fast_tag_accepting", "super_frames_sending", "super_frames_accepting")
-    added = (*tags, "device_offloads", "udp_offloads")
+    added = (
+        *tags,
+        "cipher",
+        "super_frames_cipher",
+        "device_offloads",
+        "udp_offloads",
+        "requests_in",
+        "requests_out",
+        "graph_runs",
+    )
     older = [
         {key: values[key] for key in values if key not in added} for values in (NODE_VALUES, DAEMON_VALUES)
     ]
     told = parse_rows(rows(*older))
     assert (told.daemon["device_offloads"], told.daemon["udp_offloads"]) == ([], [])
+    assert (told.daemon["requests_in"], told.daemon["graph_runs"]) == (None, None)
     assert told.nodes["beta"]["fast_tag_sending"] is None
 
 

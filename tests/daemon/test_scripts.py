@@ -50,6 +50,25 @@ def write(path: Path, *lines: str, mode: int = 0o755) -> None:
     path.chmod(mode)
 
 
+def test_the_result_of_each_script_that_has_run_is_told(with_runner: WithRunner, tmp_path: Path) -> None:
+    write(tmp_path / "host-up", "exit 3")
+    write(tmp_path / "host-down", "kill -TERM $$")
+    told: list[tuple[str, int | None, str | None]] = []
+
+    def on_end(name: str, status: int | None, seconds: float, error: str | None) -> None:
+        assert 0 <= seconds < 60
+        told.append((name, status, error))
+
+    async def test(runner: ScriptRunner) -> None:
+        runner.on_end = on_end
+        for name in ("host-up", "nosuch", "host-down"):
+            runner.run(name, {})
+        await runner.idle()
+
+    with_runner(test)
+    assert told == [("host-up", 3, None), ("host-down", 128 + 15, None)]
+
+
 def test_scripts_run_one_after_the_other_in_order(with_runner: WithRunner, tmp_path: Path, log: Log) -> None:
     out = tmp_path / "out"
     write(tmp_path / "host-up", f"sleep 0.1; echo up $NODE >> {out}")

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from pytinc.control.client import ControlClient
+from pytinc.control.events import parse_dump, parse_event, parse_ring
 from pytinc.control.messages import ConnectionRow, NodeRow, Request
 from pytinc.control.shared import parse_rows as parse_shared
 from pytinc.control.statistics import parse_rows
@@ -437,6 +438,21 @@ def test_a_private_key_that_others_can_read_is_complained_about(network: Network
     assert "Warning: insecure file permissions for Ed25519 private key file" in said
 
 
+def test_a_daemon_takes_the_place_of_the_one_that_runs(network: Network) -> None:
+    first = network.start()
+    second = network.start("--replace")
+    assert first.finish()[0] == 0
+    assert f"Stopping the daemon with pid {first.pid}, which this one replaces" in second.said
+    with network.client() as client:
+        assert client.pid == second.pid
+    network.configure("MaxTimeout = 0")
+    status, said = network.fail("--replace")
+    assert status == 1
+    assert "MaxTimeout" in said
+    assert second.process.poll() is None
+    assert second.stop()[0] == 0
+
+
 def test_a_second_daemon_does_not_disturb_the_first(network: Network) -> None:
     daemon = network.start()
     before = network.pidfile.read_text()
@@ -491,6 +507,23 @@ def test_the_control_socket_returns_statistics(network: Network) -> None:
     assert f"UDP offloads: {offloads}\n" in daemon.said
     assert f"Poly1305: {poly1305_library()}\n" in daemon.said
     daemon.stop()
+
+
+def test_events_are_followed_on_the_control_socket(network: Network) -> None:
+    daemon = network.start()
+    with network.client() as follower, network.client() as client:
+        rows = follower.follow(Request.EVENTS, 0, 1)
+        assert rows is not None
+        assert parse_ring(next(rows))["last"] >= 1
+        first = parse_event(next(rows))
+        assert (first["seq"], first["kind"], first["name"]) == (1, "start", "alpha")
+        assert client.command(Request.RELOAD) == 0
+        while parse_event(next(rows))["kind"] != "reload":
+            pass
+        _, events = parse_dump(client.dump_if_known(Request.EVENTS, 1, 0) or [])
+        assert events[-1]["kind"] == "reload"
+        daemon.stop()
+        assert list(rows) == []
 
 
 def test_the_control_socket_returns_the_guard_and_a_reload_tunes_it(network: Network) -> None:
@@ -600,7 +633,7 @@ def test_managed_addresses_come_after_those_of_tinc_up_and_go_before_tinc_down(n
     conf = "Name = alpha\nMode = switch\nDeviceType = tap\nInterface = vpn\nListenAddress = 127.0.0.1\n"
     (network.base / "tinc.conf").write_text(f"{conf}VirtualIP = 10.1.1.10 manage=yes\n")
     (network.base / "hosts" / "alpha").write_text("Port = 0\nSubnet = 02:00:00:00:00:01\n")
-    network.script("tinc-up", "ip address add 10.1.1.102/24 dev $INTERFACE", "ip link set $INTERFACE up")
+    network.script("tinc-up", "ip address add 10.1.1.102/24 dev $INTERFACE", "ip link set dev $INTERFACE up")
     for name in ("subnet-up", "tinc-down"):
         network.script(
             name,
@@ -613,10 +646,12 @@ def test_managed_addresses_come_after_those_of_tinc_up_and_go_before_tinc_down(n
     daemon.wait_until_ready()
     # Scripts run beside the daemon.
     wait_until((network.base / "at-subnet-up").exists, 60, "subnet-up has run")
-    (network.base / "tinc.conf").write_text(f"{conf}VirtualIP = 10.1.1.11 manage=yes\n")
+    (network.base / "tinc.conf").write_text(f"{conf}VirtualIP = 10.1.1.11/24 manage=yes\n")
     with network.client() as client:
         assert client.command(Request.RELOAD) == 0
-    daemon.wait_said("Added 10.1.1.11/32 to vpn")
+    daemon.wait_said("Added 10.1.1.11/24 to vpn")
+    # Also the second address of a network is there, so the only member serves it.
+    daemon.wait_said("10.1.1.11: alpha serves")
     status, said = daemon.stop()
     assert status == 0
     found = [
@@ -627,8 +662,8 @@ def test_managed_addresses_come_after_those_of_tinc_up_and_go_before_tinc_down(n
     assert re.findall(r"(Added|Removed) (10[0-9./]+) ", said) == [
         ("Added", "10.1.1.10/32"),
         ("Removed", "10.1.1.10/32"),
-        ("Added", "10.1.1.11/32"),
-        ("Removed", "10.1.1.11/32"),
+        ("Added", "10.1.1.11/24"),
+        ("Removed", "10.1.1.11/24"),
     ]
 
 
@@ -839,7 +874,7 @@ def test_an_interface_is_looked_at_before_the_sandbox_hides_it(network: Network,
     )
     network.script(
         "tinc-up",
-        "ip link set $INTERFACE up",
+        "ip link set dev $INTERFACE up",
         f'test -z "{address}" || ip -6 address add {address} dev $INTERFACE nodad',
     )
     daemon = network.launch([*IN_A_NAMESPACE, *network.arguments("-D", "-o", "Sandbox=normal")])

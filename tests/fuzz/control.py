@@ -9,7 +9,7 @@ from typing import Any
 
 from fuzz.registry import accepted, target
 from net.test_control import COOKIE, HELLO, Target
-from pytinc.control import messages, shared, statistics, vips
+from pytinc.control import events, messages, shared, statistics, vips
 from pytinc.net.control import MAX_LINE, ControlClient, ControlServer
 from pytinc.net.metrics import MAX_REQUEST, MetricsClient, MetricsServer
 from pytinc.net.upnp import MAX_OUTPUT, MAX_WORDS, Plan, PortMapper
@@ -76,7 +76,11 @@ def control_clients(data: bytes) -> None:
 
 
 @target(
-    "control/test_messages.py", "control/test_statistics.py", "control/test_shared.py", "control/test_vips.py"
+    "control/test_messages.py",
+    "control/test_statistics.py",
+    "control/test_shared.py",
+    "control/test_vips.py",
+    "control/test_events.py",
 )
 def control_answers(data: bytes) -> None:
     """Lines of a daemon, as the command reads them."""
@@ -86,10 +90,11 @@ def control_answers(data: bytes) -> None:
         accepted(messages.parse_greeting_ack, line)
         accepted(messages.parse_result, line, messages.Request.RELOAD)
         accepted(vips.parse_outcome, line)
+        accepted(events.parse_event, line)
         for row in ROWS:
             parsed = accepted(row.parse, line)
             assert parsed is None or row.parse(parsed.format()) == parsed
-    for parse in (statistics.parse_rows, shared.parse_rows, vips.parse_rows):
+    for parse in (statistics.parse_rows, shared.parse_rows, vips.parse_rows, events.parse_dump):
         accepted(functools.partial(parse, lines))
 
 

@@ -11,7 +11,7 @@ from pytinc.wire.b64 import decode, encode
 from pytinc.wire.capabilities import BLOCK_SIZE, format_block, parse_block
 from pytinc.wire.invitation import parse_url
 from pytinc.wire.names import parse_name
-from pytinc.wire.netlink import changed_addresses
+from pytinc.wire.netlink import changed_addresses, parse_list
 from pytinc.wire.requests import decode_line, parse_request
 from pytinc.wire.subnet import parse_subnet
 from pytinc.wire.virtual_ip import line_key, parse_address, parse_virtual_ip
@@ -122,6 +122,8 @@ def flows(data: bytes) -> None:
 def netlink(data: bytes) -> None:
     """What the kernel says about addresses."""
     assert all(len(address) in (4, 16) for address in changed_addresses(data))
+    entries, _ = parse_list(data)
+    assert all(len(entry.address) in (4, 16) for entry in entries)
 
 
 @target("wire/test_invitation.py")

@@ -6,8 +6,10 @@ from typing import Any
 
 from pytinc.net.statistics import DaemonStats
 from pytinc.net.timers import Lag
-from pytinc.node.stats import NodeStats, PathKind, PeerStats
+from pytinc.node.path_kind import PathKind
+from pytinc.node.stats import NodeStats, PeerStats
 from pytinc.vip.views import GuardCounters, GuardSummary, PolicyView
+from pytinc.wire.records import SptpsCipher
 
 
 def peer(name: str, path: PathKind, **changes: Any) -> PeerStats:
@@ -23,6 +25,9 @@ def peer(name: str, path: PathKind, **changes: Any) -> PeerStats:
         "fast_tag_accepting": None,
         "super_frames_sending": None,
         "super_frames_accepting": None,
+        "cipher": None,
+        "super_frames_cipher": None,
+        "runs_pytinc": None,
         "macs": 1,
         "rx_packets": 10,
         "rx_bytes": 1000,
@@ -56,6 +61,9 @@ def daemon(
         macs_moved=2,
         macs_claimed=3,
         frames_returned=7,
+        requests_in={"PING": 1, "ADD_EDGE": 12},
+        requests_out={"PONG": 1},
+        graph_runs=6,
     )
     return DaemonStats(node, 12.5, lag, ("checksum", "TSO4"), ("GSO",), guard, policy)
 
@@ -70,5 +78,7 @@ BETA = peer(
     fast_tag_accepting=True,
     super_frames_sending=True,
     super_frames_accepting=False,
+    cipher=SptpsCipher.CHACHA20_POLY1305,
+    super_frames_cipher=SptpsCipher.AES_256_GCM,
     drops={"no_key": 3},
 )

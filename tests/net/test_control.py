@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import socket
 import stat
@@ -18,6 +19,7 @@ from pytinc.control.vips import Move, Order, format_order
 from pytinc.errors import DeviceError, PolicyError
 from pytinc.net import control
 from pytinc.net.control import ControlServer, bind_control_socket, is_socket_in_use
+from pytinc.node.event_ring import EventRing
 
 if TYPE_CHECKING:
     from net.conftest import OnLoop
@@ -38,6 +40,7 @@ class Target:
     calls: list[str] = field(default_factory=list)
     level: int = 3
     dump_size: int = 2
+    events: EventRing = field(default_factory=lambda: EventRing(1000.5))
 
     def greeting(self) -> Greeting:
         return Greeting("alpha", 7, 77)
@@ -334,6 +337,59 @@ def test_a_stream_client_that_does_not_read_loses_frames_beyond_the_limit(
             (client,) = w.server._clients
             assert client._transport is not None
             assert client._transport.get_write_buffer_size() <= control.MAX_STREAM_BACKLOG + 2000
+            writer.close()
+
+    on_loop(main)
+
+
+def test_events_are_a_dump_or_a_stream(on_loop: OnLoop, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with world(tmp_path) as w:
+            w.target.events.add(1000.75, "node-up", {"node": "beta"})
+            w.target.events.add(1001.0, "node-down", {"node": "beta"})
+            reader, writer = await w.connect()
+            ring = b'18 4100 ring {"started":1000.5,"first":1,"last":2}\n'
+            down = b'18 4100 event {"seq":2,"time":1001.0,"kind":"node-down","node":"beta"}\n'
+            writer.write(b"18 4100 1 0\n")
+            assert [await reader.readline() for _ in range(3)] == [ring, down, b"18 4100\n"]
+            writer.write(b"18 4100\n")
+            assert [await reader.readline() for _ in range(4)][3] == b"18 4100\n"
+            writer.write(b"18 4100 1 1\n")
+            assert [await reader.readline() for _ in range(2)] == [ring, down]
+            w.target.events.add(1002.0, "reload", {})
+            w.server.events_added()
+            assert await reader.readline() == b'18 4100 event {"seq":3,"time":1002.0,"kind":"reload"}\n'
+            writer.close()
+
+    on_loop(main)
+
+
+def test_a_slow_follower_makes_nothing_grow_and_finds_a_gap(on_loop: OnLoop, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with world(tmp_path) as w:
+            reader, writer = await w.connect()
+            writer.write(b"18 4100 0 1\n")
+            assert (await reader.readline()).startswith(b"18 4100 ring ")
+            transport = cast(asyncio.Transport, writer.transport)
+            transport.pause_reading()
+            (client,) = w.server._clients
+            for _ in range(200):
+                for _ in range(100):
+                    w.target.events.add(1.0, "mac-moved", {"text": "x" * 100})
+                w.server.events_added()
+                await asyncio.sleep(0)
+            assert client._transport is not None
+            assert client._transport.get_write_buffer_size() < 200_000
+            transport.resume_reading()
+            numbers = [0]
+            while numbers[-1] < 20_000:
+                row = (await reader.readline()).decode()
+                numbers.append(json.loads(row.split(" ", 3)[3])["seq"])
+            assert numbers == sorted(numbers)
+            assert len(numbers) < 20_000
+            w.target.events.add(2.0, "reload", {})
+            w.server.events_added()
+            assert b'"seq":20001' in await reader.readline()
             writer.close()
 
     on_loop(main)

@@ -22,7 +22,7 @@ from pytinc.net import metrics
 from pytinc.net.metrics import MetricsServer, bind_metrics_socket, exposition, require_library
 from pytinc.net.statistics import DaemonStats
 from pytinc.net.timers import Lag
-from pytinc.node.stats import PathKind
+from pytinc.node.path_kind import PathKind
 from pytinc.vip.views import (
     CheckView,
     GuardCounters,
@@ -69,6 +69,8 @@ def test_all_statistics_are_exported() -> None:
     assert found["pytinc_macs_moved_total",] == 2
     assert found["pytinc_macs_claimed_total",] == 3
     assert found["pytinc_frames_returned_total",] == 7
+    assert found["pytinc_graph_runs_total",] == 6
+    assert found["pytinc_meta_requests_total", "in", "ADD_EDGE"] == 12
     assert found["pytinc_dropped_packets_total", "no_key"] == 4
     assert found["pytinc_dropped_packets_total", "oversized"] == 0
     assert found["pytinc_device_received_bytes_total",] == 1000

@@ -6,6 +6,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -38,6 +39,7 @@ from pytinc.node.actions import (
     SendDatagram,
     SendMeta,
 )
+from pytinc.node.event_ring import EventRing
 from pytinc.node.node import Node
 from pytinc.vip.health import Outcome
 from pytinc.wire.address import UNSPEC, Address, SockAddr
@@ -61,6 +63,7 @@ class NodeDouble:
         self.at_work = False
         self.accepted_then: list[Action] = []
         self.check_due = 0.0
+        self.history = SimpleNamespace(ring=EventRing(0.0))
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         def event(*arguments: object) -> None:
@@ -143,6 +146,7 @@ class World:
     files: Files
     scripts: list[tuple[str, Mapping[str, str]]]
     captured: list[bytes]
+    told: list[int]
 
     def do(self, *actions: Action) -> None:
         self.node.actions += actions
@@ -157,6 +161,7 @@ async def world(
     node, device, files = NodeDouble(settings), Device(), Files()
     scripts: list[tuple[str, Mapping[str, str]]] = []
     captured: list[bytes] = []
+    told: list[int] = []
     listeners = open_listeners(settings, lambda *_: None)
     shell = Shell(
         asyncio.get_running_loop(),
@@ -169,12 +174,13 @@ async def world(
         start_check=lambda name, environment: None,
         on_fatal=lambda text: log(0, "error", text),
         deliver_capture=captured.extend,
+        events_added=lambda: told.append(node.history.ring.last),
     )
     shell.start()
     if is_open:
         shell.open()
     try:
-        yield World(shell, node, device, listeners[0], files, scripts, captured)
+        yield World(shell, node, device, listeners[0], files, scripts, captured, told)
     finally:
         shell.close()
         device.close()
@@ -184,6 +190,24 @@ async def until(condition: Callable[[], object]) -> None:
     """Poll for a condition that has no event."""
     while not condition():  # noqa: ASYNC110
         await asyncio.sleep(0.002)
+
+
+def test_clients_are_told_when_there_are_events(on_loop: OnLoop, log: LogLines) -> None:
+    async def main() -> None:
+        async with world(log) as w:
+            w.do()
+            assert w.told == []
+            w.node.history.ring.add(1.0, "node-up", {})
+            w.node.history.ring.add(1.0, "path", {})
+            w.do()
+            w.do()
+            assert w.told == [2]
+            w.node.history.ring.add(1.0, "script", {})
+            w.shell.script_ended("host-up", 0, 0.5, None)
+            assert w.node.events[-1][:3] == ("script_ended", "host-up", 0)
+            assert w.told == [2, 3]
+
+    on_loop(main)
 
 
 def test_frames_of_the_device_go_to_the_node_and_its_frames_to_the_device(
@@ -552,6 +576,7 @@ def test_dumps_of_a_real_node_have_the_form_of_the_control_protocol(on_loop: OnL
             start_check=lambda name, environment: None,
             on_fatal=lambda text: None,
             deliver_capture=lambda frames: None,
+            events_added=lambda: None,
         )
         shell.start()
         shell.open()

@@ -8,7 +8,7 @@ from net.daemon_stats import BETA, daemon, peer
 from pytinc.control.statistics import DAEMON_FIELDS, DROPS, NODE_FIELDS, parse_rows
 from pytinc.net.statistics import rows
 from pytinc.net.timers import Lag
-from pytinc.node.stats import PathKind
+from pytinc.node.path_kind import PathKind
 
 
 def test_the_daemon_comes_first_and_then_each_node() -> None:
@@ -34,6 +34,9 @@ def test_the_daemon_is_described() -> None:
         "macs_moved": 2,
         "macs_claimed": 3,
         "frames_returned": 7,
+        "requests_in": {"PING": 1, "ADD_EDGE": 12},
+        "requests_out": {"PONG": 1},
+        "graph_runs": 6,
         "lag_max_us": 250_000,
         "lag_mean_us": 1000,
         "device_offloads": ["checksum", "TSO4"],
@@ -54,6 +57,9 @@ def test_a_node_is_described() -> None:
         "fast_tag_accepting": True,
         "super_frames_sending": True,
         "super_frames_accepting": False,
+        "cipher": "chacha20-poly1305",
+        "super_frames_cipher": "aes-256-gcm",
+        "runs_pytinc": None,
         "macs": 1,
         "rx_packets": 10,
         "rx_bytes": 1000,
@@ -66,7 +72,15 @@ def test_a_node_is_described() -> None:
 def test_an_unknown_value_is_null() -> None:
     told = parse_rows(rows(daemon(peer("gamma", PathKind.RELAYED, relay="beta")))).nodes["gamma"]
     assert told["relay"] == "beta"
-    for name in ("pmtu", "rtt_us", "key_age_s", "fast_tag_sending", "super_frames_accepting"):
+    for name in (
+        "pmtu",
+        "rtt_us",
+        "key_age_s",
+        "fast_tag_sending",
+        "super_frames_accepting",
+        "cipher",
+        "super_frames_cipher",
+    ):
         assert told[name] is None
 
 

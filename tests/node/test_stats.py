@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from pytinc.datapath.peer_slot import PeerSlot, UdpPath
-from pytinc.node.stats import NodeStats, PathKind, PeerStats, node_stats, path_of
+from pytinc.node.path_kind import PathKind
+from pytinc.node.stats import NodeStats, PeerStats, node_stats
 from sim.simulator import Mesh, SimNode, ethernet
 
 
@@ -128,16 +128,20 @@ def move(sim: SimNode, address: bytes) -> None:
     sim.send_frame(ethernet(b"\xff" * 6, address, b"I am here now"))
 
 
-def test_a_relay_is_named() -> None:
-    slot, relay = PeerSlot("far"), PeerSlot("relay")
-    slot.reachable = True
-    assert path_of(slot) == (PathKind.NONE, None)
-    slot.session = object()  # type: ignore[assignment]
-    slot.nexthop = relay
-    assert path_of(slot) == (PathKind.TCP, "relay")
-    slot.paths = (UdpPath(1400, 0, ("192.0.2.1", 655), b"", relay),)
-    assert path_of(slot) == (PathKind.RELAYED, "relay")
-    slot.connection = 1
-    assert path_of(slot) == (PathKind.TCP, None)
-    slot.session = None
-    assert path_of(slot) == (PathKind.TCP, None)
+def test_requests_and_runs_of_the_graph_are_counted() -> None:
+    mesh = Mesh(1)
+    for name in ("one", "two"):
+        mesh.add(name, connect_to=[] if name == "one" else ["one"])
+    mesh.start()
+    mesh.run_until(mesh.converged, 30)
+    mesh.run(1)
+    one, two = told(mesh, "one"), told(mesh, "two")
+    assert one.graph_runs > 0
+    assert one.requests_in == two.requests_out
+    assert one.requests_out == two.requests_in
+    assert one.requests_in["ACK"] == 1
+    assert one.requests_in["ADD_EDGE"] >= 1
+    before = one.requests_out.get("ADD_SUBNET", 0)
+    mesh.nodes["one"].send_frame(ethernet(b"\xff" * 6, mac(7), b"new"))
+    mesh.run(1)
+    assert told(mesh, "one").requests_out["ADD_SUBNET"] == before + 1

@@ -25,7 +25,7 @@ from pytinc.protocol.meta import (
     SptpsPacketReceived,
     State,
 )
-from pytinc.wire.requests import MAX_LINE_LENGTH, Ack, Ping
+from pytinc.wire.requests import MAX_LINE_LENGTH, Ack, Number, Ping
 
 ALPHA, BETA = (PrivateKey.from_seed(bytes([number]) * 32) for number in (1, 2))
 KEYS = {"alpha": ALPHA.public, "beta": BETA.public}
@@ -315,3 +315,26 @@ def test_an_edge_that_arrived_before_is_not_parsed_again() -> None:
     one.send_line("12 1 no edge at all, and news")
     with pytest.raises(DecodeError):
         events(two, one.take_output())
+
+
+@pytest.mark.parametrize("insecure", [False, True])
+def test_both_directions_of_every_request_after_the_greeting_are_counted(insecure: bool) -> None:
+    one, other = logged_in(insecure=insecure)
+    other.is_old_news = lambda line: "known" in line
+    # A line is passed on as a peer has written it.
+    lines = (
+        "8",
+        "12 1 known b 192.0.2.1 655 0 1",
+        "12 2 new b 192.0.2.1 655 0 1",
+        "  8",
+        "012 3 c d 192.0.2.1 655 0 1",
+    )
+    for line in lines:
+        one.send_line(line)
+    one.send_frame(b"frame")
+    events(other, one.take_output())
+    expected = {Number.ACK: 1, Number.PING: 2, Number.ADD_EDGE: 3, Number.PACKET: 1}
+    assert other.counts.received == expected
+    # Of lines written in an odd way, some are not counted or for another request.
+    sent = one.counts.sent
+    assert (sent[Number.ACK], sent[Number.PING], sent[Number.ADD_EDGE], sent[Number.PACKET]) == (1, 1, 2, 1)

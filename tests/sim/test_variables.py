@@ -9,7 +9,8 @@ import pytest
 
 from pytinc.config.settings import Broadcast, Forwarding, HostPort, Mode
 from pytinc.node import actions, views
-from pytinc.node.stats import PathKind, node_stats
+from pytinc.node.path_kind import PathKind
+from pytinc.node.stats import node_stats
 from pytinc.wire.address import Address
 from pytinc.wire.requests import Number
 from sim.simulator import Mesh, RequestCounter, SimNode, ethernet

@@ -7,7 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytinc.wire.netlink import RTM_DELADDR, changed_addresses
+from pytinc.wire.netlink import (
+    RTM_DELADDR,
+    RTM_GETNEIGH,
+    RTM_NEWADDR,
+    RTM_NEWNEIGH,
+    Entry,
+    changed_addresses,
+    format_list_request,
+    is_local_route,
+    parse_list,
+    route_question,
+)
 
 RTM_NEWLINK = 16
 IFA_ADDRESS, IFA_LOCAL, IFA_LABEL = 1, 2, 3
@@ -68,6 +79,82 @@ def test_messages_without_an_address_are_skipped(data: bytes) -> None:
     assert changed_addresses(data) == []
 
 
+# Linux 6.18 on `ip route get`: an own address, one of another host on the link, and one without a route.
+LOCAL = struct.pack("=IHHII", 28, 24, 0, 1, 0) + struct.pack("=BBBBBBBBI", 2, 32, 0, 0, 255, 0, 0, 2, 0x200)
+ON_LINK = struct.pack("=IHHII", 28, 24, 0, 1, 0) + struct.pack("=BBBBBBBBI", 2, 32, 0, 0, 254, 0, 0, 1, 0x200)
+NO_ROUTE = struct.pack("=IHHII", 36, 2, 0, 1, 0) + struct.pack("=i", -101) + route_question(VIP)[:16]
+
+
+def test_the_question_for_a_route_names_the_address() -> None:
+    assert route_question(VIP) == struct.pack("=IHHII", 36, 26, 1, 1, 0) + struct.pack(
+        "=BBBBBBBBI", 2, 32, 0, 0, 0, 0, 0, 0, 0
+    ) + attribute(1, VIP)
+
+
+@pytest.mark.parametrize(
+    ("answer", "local"),
+    [(LOCAL, True), (ON_LINK, False), (NO_ROUTE, False), (LOCAL[:20], False), (b"", False)],
+)
+def test_only_a_local_route_makes_an_address_the_hosts_own(answer: bytes, local: bool) -> None:
+    assert is_local_route(answer) is local
+
+
 @given(st.binary(max_size=200))
 def test_no_bytes_raise_an_error(data: bytes) -> None:
+    assert is_local_route(data) in (True, False)
     assert all(len(address) in (4, 16) for address in changed_addresses(data))
+
+
+# -- lists --
+
+MAC = bytes.fromhex("020000000001")
+NDA_DST, NDA_LLADDR = 1, 2
+DONE = struct.pack("=IHHII", 20, 3, 2, 1, 0) + bytes(4)
+
+
+def neighbour(*attributes: bytes, interface: int = 7) -> bytes:
+    body = struct.pack("=BxxxiHBB", 2, interface, 2, 0, 1) + b"".join(attributes)
+    return struct.pack("=IHHII", 16 + len(body), RTM_NEWNEIGH, 2, 1, 0) + body
+
+
+def test_the_request_for_a_list_names_the_family() -> None:
+    assert format_list_request(RTM_GETNEIGH, 4) == bytes.fromhex(
+        "1c0000001e000103010000000000000002" + "00" * 11
+    )
+    assert format_list_request(RTM_GETNEIGH, 16)[16] == 10
+
+
+def test_neighbours_and_own_addresses_are_listed_until_the_end() -> None:
+    data = (
+        neighbour(attribute(NDA_DST, VIP), attribute(NDA_LLADDR, MAC))
+        + neighbour(attribute(NDA_DST, VIP6), interface=8)
+        + message(RTM_NEWADDR, attribute(IFA_LOCAL, PEER))
+    )
+    entries = [
+        Entry(7, VIP, MAC, is_own=False),
+        Entry(8, VIP6, None, is_own=False),
+        Entry(7, PEER, None, is_own=True),
+    ]
+    assert parse_list(data) == (entries, False)
+    assert parse_list(data + DONE + neighbour(attribute(NDA_DST, VIP))) == (entries, True)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        neighbour(attribute(NDA_LLADDR, MAC)),
+        neighbour(attribute(NDA_DST, b"abc")),
+        neighbour()[:20],
+        message(RTM_NEWADDR)[:20],
+        message(RTM_NEWLINK, attribute(NDA_DST, VIP)),
+        b"\x01" * 15,
+    ],
+)
+def test_other_messages_are_left_out_of_a_list(data: bytes) -> None:
+    assert parse_list(data) == ([], False)
+
+
+@given(st.binary())
+def test_any_bytes_make_some_list(data: bytes) -> None:
+    entries, _ = parse_list(data)
+    assert all(len(entry.address) in (4, 16) for entry in entries)

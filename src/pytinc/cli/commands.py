@@ -159,7 +159,28 @@ COMMANDS: Final[dict[str, Command]] = {
         ),
         Json.ANYWHERE,
     ),
+    "events": Command(
+        "events.events",
+        0,
+        ANY,
+        (
+            ("events", "Show what has happened in the VPN lately."),
+            ("  --follow", "- and what happens from now on"),
+            ("  --since NUMBER", "- only what came after the event with this number"),
+        ),
+        Json.ANYWHERE,
+    ),
     "top": Command("top.top", 0, 0, (("top", "Show real-time statistics"),)),
+    "view": Command(
+        "view.view",
+        0,
+        ANY,
+        (
+            ("view", "Show the mesh live in a browser: prints the URL of a page"),
+            ("  --listen ADDR[:PORT]", "- at this address of this machine (localhost:6550)"),
+            ("  --host NAME", "- also for browsers that ask by this name"),
+        ),
+    ),
     "pcap": Command(
         "streams.pcap",
         0,

@@ -11,13 +11,14 @@ import click
 from pytinc.cli.lists import dump_edges, dump_nodes, dump_subnets, subnet_of
 from pytinc.cli.reach import Reach, reach_of
 from pytinc.cli.times import milliseconds
-from pytinc.control.messages import NodeRow, NodeStatus, Options, protocol_minor
+from pytinc.control.messages import NodeRow, NodeStatus, Options, SubnetRow, protocol_minor
 from pytinc.errors import ControlError, DecodeError
 from pytinc.wire.names import is_valid_name
 from pytinc.wire.subnet import Subnet, SubnetKind, parse_subnet
 from pytinc.wire.version import PROTOCOL_MAJOR
 
 if TYPE_CHECKING:
+    from pytinc.cli.neighbours import Neighbour
     from pytinc.cli.session import Session
     from pytinc.control.client import ControlClient
     from pytinc.control.objects import Values
@@ -33,6 +34,8 @@ _STATUS = (
 )
 _OPTIONS = (Options.INDIRECT, Options.TCPONLY, Options.PMTU_DISCOVERY, Options.CLAMP_MSS)
 
+_ANNOUNCEMENTS: Final = ("ADD_SUBNET", "DEL_SUBNET", "ADD_EDGE", "DEL_EDGE")
+"""Requests that go to all nodes of the mesh."""
 _REACH: Final = {
     Reach.SELF: "can reach itself",
     Reach.UNREACHABLE: "unreachable",
@@ -106,6 +109,7 @@ def _statistics_lines(row: NodeRow, statistics: Statistics | None) -> list[str]:
         return [
             _list("Device:", daemon["device_offloads"] or ["no offloads"]),
             _list("UDP:", daemon["udp_offloads"] or ["no offloads"]),
+            *_request_lines(daemon),
         ]
     node = statistics.nodes.get(row.name)
     if node is None or node["fast_tag_sending"] is None:
@@ -113,7 +117,23 @@ def _statistics_lines(row: NodeRow, statistics: Statistics | None) -> list[str]:
     lines = [_list("Fast tag:", _ways(node, "fast_tag"))]
     if node["super_frames_sending"] is not None:
         lines.append(_list("Super-frames:", _ways(node, "super_frames")))
+    if node["cipher"] is not None:
+        whole = node["super_frames_cipher"]
+        more = [] if whole in (None, node["cipher"]) else [f"({whole} for super-frames)"]
+        lines.append(_list("Cipher:", [node["cipher"], *more]))
     return lines
+
+
+def _request_lines(daemon: Mapping[str, Any]) -> list[str]:
+    """Return how busy the meta connections are; nothing of a daemon that does not count."""
+    if daemon["requests_in"] is None or daemon["requests_out"] is None or daemon["graph_runs"] is None:
+        return []
+    told = []
+    for way in ("in", "out"):
+        counts = daemon[f"requests_{way}"]
+        about_mesh = sum(count for name, count in counts.items() if name in _ANNOUNCEMENTS)
+        told.append(f"{sum(counts.values())} {way} ({about_mesh} announcements)")
+    return [f"Requests:     {', '.join(told)}", f"Graph runs:   {daemon['graph_runs']}"]
 
 
 def _ways(node: Mapping[str, Any], what: str) -> list[str]:
@@ -159,25 +179,43 @@ def _info_subnet(session: Session, client: ControlClient, item: str) -> int:
         raise click.ClickException(f"Could not parse subnet or address '{item}'.") from error
     is_subnet = "/" in item
     found = []
-    for row in dump_subnets(client):
-        subnet = subnet_of(row)
+    rows = [(row, subnet_of(row)) for row in dump_subnets(client)]
+    for row, subnet in rows:
         if _matches(subnet, wanted, exactly=is_subnet) and (
             "#" not in item or subnet.weight == wanted.weight
         ):
             found.append(row)
-    known = None
+    known = virtual = neighbour = None
+    hint = ""
     if not is_subnet and "#" not in item:
-        from pytinc.cli.shared import find_shared
+        from pytinc.cli import owners
+        from pytinc.cli.shared import find_shared, shared_addresses
 
-        known = find_shared(client, wanted)
-    if not found and known is None:
-        raise click.ClickException(f"Unknown {'subnet' if is_subnet else 'address'} {item}.")
+        told = None if wanted.kind is SubnetKind.MAC else shared_addresses(client)
+        if told is not None:  # else it is no daemon of pytinc
+            known, virtual = find_shared(told, wanted), owners.find_virtual(client, wanted)
+        if not found and known is None and virtual is None:
+            neighbour, found, hint = owners.find_neighbour(session, rows, wanted, item)
+    if not found and known is None and virtual is None:
+        text = f"Unknown {'subnet' if is_subnet else 'address'} {item}."
+        raise click.ClickException(f"{text}\n{hint}" if hint else text)
     if session.json:
         from pytinc.cli import machine
 
-        subnets = [machine.subnet(row) for row in found]
-        machine.print_json({"kind": "subnets", "subnets": subnets, "shared": known})
+        document = machine.owners(found, known, virtual)
+        if neighbour is not None and neighbour.mac is not None:
+            document |= {"mac": neighbour.mac.hex(":"), "interface": neighbour.interface}
+        machine.print_json(document)
         return 0
+    _print_owners(session, found, neighbour)
+    if virtual is not None:
+        _print_virtual(session, virtual)
+    if known is not None:
+        _print_shared(session, known)
+    return 0
+
+
+def _print_owners(session: Session, found: list[SubnetRow], neighbour: Neighbour | None) -> None:
     if session.pretty:
         from pytinc.cli.tables import print_list
 
@@ -186,9 +224,21 @@ def _info_subnet(session: Session, client: ControlClient, item: str) -> int:
     else:
         for row in found:
             print(f"Subnet: {row.subnet}\nOwner:  {row.owner}")
-    if known is not None:
-        _print_shared(session, known)
-    return 0
+    if neighbour is not None:
+        whose = "this host's own address" if neighbour.is_own else "neighbour table of this host"
+        print(f"Found:  {whose}, interface {neighbour.interface}")
+
+
+def _print_virtual(session: Session, known: Values) -> None:
+    from pytinc.cli.vip_report import report
+
+    lines = report(known)
+    if session.pretty:
+        from pytinc.cli.tables import print_vip_report
+
+        print_vip_report(lines, known)
+    else:
+        print("\n".join(lines))
 
 
 def _print_shared(session: Session, known: Values) -> None:

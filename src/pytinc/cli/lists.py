@@ -6,7 +6,7 @@ Each function returns the rows of one list, or raises `ControlError` if it canno
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from pytinc.control.messages import ConnectionRow, EdgeRow, NodeRow, Request, SubnetRow
 from pytinc.errors import ControlError, DecodeError
@@ -15,6 +15,8 @@ from pytinc.wire.subnet import Subnet, parse_subnet
 if TYPE_CHECKING:
     from pytinc.control.client import ControlClient
 
+BROADCAST_OWNER: Final = "(broadcast)"
+"""In the place of the node that owns a subnet whose packets go to all."""
 _Row = TypeVar("_Row")
 
 

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
-from pytinc.cli.lists import subnet_of
+from pytinc.cli.lists import BROADCAST_OWNER, subnet_of
 from pytinc.cli.reach import reach_of
 from pytinc.control.messages import (
     ConnectionRow,
@@ -30,7 +30,6 @@ from pytinc.wire.subnet import SubnetKind
 
 Json: TypeAlias = dict[str, Any]
 
-BROADCAST_OWNER: Final = "(broadcast)"
 _NOBODY: Final = "-"
 _KINDS: Final = {"<control>": "control", "<unknown>": "unknown"}
 
@@ -120,6 +119,18 @@ def subnet(row: SubnetRow) -> Json:
         "weight": parsed.weight,
         "broadcast": row.owner == BROADCAST_OWNER,
         "owner": None if row.owner == BROADCAST_OWNER else row.owner,
+    }
+
+
+def owners(found: list[SubnetRow], shared: Json | None, virtual: Json | None) -> Json:
+    """Return who has a subnet or an address."""
+    return {
+        "kind": "subnets",
+        "subnets": [subnet(row) for row in found],
+        "mac": None,
+        "interface": None,
+        "virtual_ip": virtual,
+        "shared": shared,
     }
 
 

@@ -14,7 +14,7 @@ from pytinc.control.messages import NOT_PARSED, Request
 from pytinc.control.objects import Values
 from pytinc.control.shared import Shared, parse_rows
 from pytinc.errors import ControlError, DecodeError
-from pytinc.wire.subnet import Subnet, SubnetKind, parse_subnet
+from pytinc.wire.subnet import Subnet, parse_subnet
 
 if TYPE_CHECKING:
     from pytinc.cli.session import Session
@@ -125,13 +125,8 @@ def _number(thousandths: int | None) -> str:
 # -- info --------------------------------------------------------------------------------------------------
 
 
-def find_shared(client: ControlClient, wanted: Subnet) -> Values | None:
+def find_shared(shared: Shared, wanted: Subnet) -> Values | None:
     """Return what the guard knows of an IP address; None if nothing."""
-    if wanted.kind is SubnetKind.MAC:
-        return None
-    shared = shared_addresses(client)
-    if shared is None:
-        return None
     return next((address for address in shared.addresses if _is(address["address"], wanted)), None)
 
 

@@ -1,26 +1,31 @@
-"""top: traffic of all nodes on a full screen, refreshed every second.
+"""top: the nodes and their traffic on a full screen, refreshed every second; tabs for what else there is.
 
 See docs/tinc-program.md, "log, pcap and top".
 
-With pytinc's daemon, the key ``d`` shows the paths to the nodes instead of traffic, and the line below the
-title, empty in tinc, shows a shared address. tinc has neither.
+The keys of tinc do what they do there. tinc shows traffic alone; here the first view has the paths to the
+nodes, and the key ``d`` switches to tinc's table. A C daemon is asked for what its lists tell.
 
-`Table` computes what is shown; only `top` and `_Screen` know curses.
+`pytinc.cli.top_views` makes the lines; only `top` and `_Screen` know curses.
 """
 
 from __future__ import annotations
 
+import math
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
 
+from pytinc.cli import top_views as views
+from pytinc.cli.events import NOT_TOLD as NO_EVENTS
+from pytinc.cli.events import past_events_if_known
+from pytinc.cli.lists import dump_edges, dump_nodes, dump_subnets
 from pytinc.cli.shared import headline, shared_addresses
 from pytinc.cli.statistics import statistics
+from pytinc.cli.top_views import Events, Line, Table
+from pytinc.control import vips
 from pytinc.control.messages import NOT_PARSED, Request, TrafficRow
-from pytinc.control.objects import Values
-from pytinc.control.statistics import Statistics
 from pytinc.errors import ControlError, DecodeError
 
 if TYPE_CHECKING:
@@ -28,197 +33,153 @@ if TYPE_CHECKING:
 
     from pytinc.cli.session import Session
     from pytinc.control.client import ControlClient
+    from pytinc.control.shared import Shared
 
 MIN_DELAY_S: Final = 0.1
+MAX_DELAY_S: Final = 3600.0
 _FIRST_ROW: Final = 3
-_PATH_COLUMNS: Final = (
-    ("path", 10),
-    ("RTT ms", 10),
-    ("PMTU", 5),
-    ("key age s", 10),
-    ("tag", 5),
-    ("dropped", 10),
+_LEGEND_ROWS: Final = 2
+_LEAST_ROWS: Final = 8
+"""Rows of a screen from which on there is a legend."""
+_SORTS: Final = "n i I o O t T r x sort  b k M G unit  c total  d traffic  "
+_COMMON: Final = "s delay  h help  q quit"
+HELP: Final = (
+    "1 2 3 4    show nodes, edges, addresses, events; the tabulator key shows the next of them",
+    "Up Down    scroll by a line; PageUp and PageDown by a page, Home to the top",
+    "",
+    "n          sort by name",
+    "i I        sort by bytes, packets received",
+    "o O        sort by bytes, packets sent",
+    "t T        sort by bytes, packets in both directions",
+    "r          sort by round trip time",
+    "x          sort by dropped packets",
+    "b k M G    show numbers as they are, in thousands, millions, billions",
+    "c          show totals since the daemon's start, or what passes each second",
+    "d          show paths, or traffic alone as tinc does",
+    "",
+    "s          set the delay between two looks",
+    "h          show this help, or end it",
+    "q          quit",
 )
-"""Headings and widths. The tag is the one of the data that we send."""
-_TAGS: Final = {True: "fast", False: "usual", None: "-"}
-NO_PATHS: Final = "This daemon does not report paths: it is not pytinc's."
 
 
-class Rates(NamedTuple):
-    """The numbers of one node in the order of the columns: totals, or rates per second."""
-
-    in_packets: float = 0.0
-    in_bytes: float = 0.0
-    out_packets: float = 0.0
-    out_bytes: float = 0.0
-
-
-_NOTHING: Final = Rates()
-
-
-class SortKey(NamedTuple):
-    """A way to sort: its name on the screen, and the columns whose sum is compared."""
+class _Tab(NamedTuple):
+    """A view that can be chosen."""
 
     label: str
-    columns: tuple[int, ...]
+    poll: Callable[[], None]
+    heading: Callable[[], str]
+    lines: Callable[[], list[Line]]
+    keys: str = ""
+    """The legend of its own keys."""
 
 
-class Unit(NamedTuple):
-    """What numbers are divided by, and the words for it in the headings."""
+class Model:
+    """Asks the daemon for what the chosen tab shows, and holds it."""
 
-    bytes_word: str
-    bytes_divisor: float
-    packets_word: str
-    packets_divisor: float
+    def __init__(
+        self, client: ControlClient, netname: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.table = Table(netname)
+        self.events = Events()
+        self.shows_help = False
+        self.offset = 0
+        """Lines that are scrolled away."""
+        self.chosen = 0
+        """The index of the tab."""
+        self._client = client
+        self._clock = clock
+        self._shared: Shared | None = None
+        self._reports_shared = self._reports_statistics = self._reports_vips = self._reports_events = True
+        self._edges: list[Line] = []
+        self._addresses: list[Line] = []
+        self.tabs = (
+            _Tab("nodes", self._poll_paths, self.table.heading, self.table.lines, _SORTS),
+            _Tab("edges", self._poll_edges, lambda: views.EDGE_HEADING, lambda: self._edges),
+            _Tab("addresses", self._poll_addresses, lambda: views.ADDRESS_HEADING, lambda: self._addresses),
+            _Tab("events", self._poll_events, lambda: views.EVENT_HEADING, self._event_lines),
+        )
 
+    @property
+    def tab(self) -> _Tab:
+        """The chosen tab."""
+        return self.tabs[self.chosen]
 
-SORT_KEYS: Final = {
-    "n": SortKey("name", ()),
-    "i": SortKey("in bytes", (1,)),
-    "I": SortKey("in pkts", (0,)),
-    "o": SortKey("out bytes", (3,)),
-    "O": SortKey("out pkts", (2,)),
-    "t": SortKey("tot bytes", (1, 3)),
-    "T": SortKey("tot pkts", (0, 2)),
-}
-UNITS: Final = {
-    "b": Unit("bytes", 1, "pkts", 1),
-    "k": Unit("kbyte", 1e3, "pkts", 1),
-    "M": Unit("Mbyte", 1e6, "kpkt", 1e3),
-    "G": Unit("Gbyte", 1e9, "Mpkt", 1e6),
-}
-
-
-@dataclass(slots=True)
-class _Traffic:
-    total: Rates
-    rate: Rates = _NOTHING
-    known: bool = True
-    path: Values | None = None
-    """The node's statistics, while the screen shows them and the daemon knows the node."""
-
-
-class Table:
-    """The counters of all nodes seen so far."""
-
-    def __init__(self, netname: str) -> None:
-        self.cumulative = False
-        self.shows_paths = False
-        self.sort = SORT_KEYS["n"]
-        self.unit = UNITS["b"]
-        self.note = ""
-        """A remark for the line below the title; it takes the place of the shared address."""
-        self.shared = ""
-        self._netname = netname
-        self._nodes: dict[str, _Traffic] = {}
-        self._polled_at = 0.0
-
-    def update(self, rows: list[TrafficRow], now: float) -> None:
-        """Take the counters reported at ``now``; rates are per second since the last poll."""
-        elapsed = now - self._polled_at
-        self._polled_at = now
-        for known in self._nodes.values():
-            known.known = False
-        for row in rows:
-            total = Rates(row.rx_packets, row.rx_bytes, row.tx_packets, row.tx_bytes)
-            node = self._nodes.get(row.name)
-            if node is None:
-                self._nodes[row.name] = _Traffic(total)
-                continue
-            if elapsed > 0:
-                pairs = zip(total, node.total, strict=True)
-                node.rate = Rates(*((new - old) / elapsed for new, old in pairs))
-            node.total = total
-            node.known = True
-
-    def update_paths(self, reported: Statistics | None) -> None:
-        """Take the statistics; with None (the daemon has none), show traffic again."""
-        if reported is None:
-            self.shows_paths = False
-            self.note = NO_PATHS
-            return
-        for name, node in self._nodes.items():
-            node.path = reported.nodes.get(name)
+    def poll(self) -> None:
+        """Ask for what is shown. Raises `ControlError`."""
+        try:
+            rows = [TrafficRow.parse(line) for line in self._client.dump(Request.DUMP_TRAFFIC)]
+        except DecodeError as error:
+            raise ControlError(NOT_PARSED) from error
+        self.table.update(rows, self._clock())
+        self._poll_shared()
+        self.tab.poll()
 
     def press(self, key: str) -> bool:
         """Act on a key; return False if it ends the program."""
-        self.note = ""
-        if key in SORT_KEYS:
-            self.sort = SORT_KEYS[key]
-        elif key in UNITS:
-            self.unit = UNITS[key]
-        elif key == "c":
-            self.cumulative = not self.cumulative
-        elif key == "d":
-            self.shows_paths = not self.shows_paths
+        if key == "h":
+            self.shows_help = not self.shows_help
+        elif key == "\t":
+            self._choose((self.chosen + 1) % len(self.tabs))
+        elif key in "1234":
+            self._choose(int(key) - 1)
+        else:
+            self.table.press(key)
         return key != "q"
 
-    def title(self) -> str:
-        """Return the first line of the screen."""
-        count = sum(node.known for node in self._nodes.values())
-        mode = "Cumulative" if self.cumulative else "Current"
-        return f"Tinc {self._netname:<16}  Nodes: {count:4}  Sort: {self.sort.label:<10}  {mode}"
+    def scroll(self, lines: int) -> None:
+        """Scroll down by so many lines, or up."""
+        self.offset = max(self.offset + lines, 0)
+
+    def _choose(self, index: int) -> None:
+        self.chosen, self.offset, self.shows_help = index, 0, False
 
     def second_line(self) -> str:
-        """Return the line below the title."""
-        return self.note or self.shared
+        """Return the line below the title: about a shared address, if there is one."""
+        return "" if self._shared is None else headline(self._shared)
 
-    def heading(self) -> str:
-        """Return the line above the columns."""
-        if self.shows_paths:
-            return f"{'Node':<16}" + "".join(f" {word:>{width}}" for word, width in _PATH_COLUMNS) + "  via"
-        words = (
-            f"{way} {word}"
-            for way in ("IN", "OUT")
-            for word in (self.unit.packets_word, self.unit.bytes_word)
-        )
-        return f"{'Node':<16}" + "".join(f" {word:>10}" for word in words)
+    def lines(self, room: int) -> list[Line]:
+        """Return what is shown in so many rows."""
+        every = [("normal", line) for line in HELP] if self.shows_help else self.tab.lines()
+        self.offset = max(min(self.offset, len(every) - room), 0)
+        return every[self.offset : self.offset + max(room, 0)]
 
-    def lines(self) -> list[tuple[str, str]]:
-        """Return (style, text) of each node in order; style is ``bold``, ``dim`` or ``normal``."""
-        names = sorted(self._nodes)
-        if self.sort.columns:
-            names.sort(key=lambda name: sum(self._shown(name)[i] for i in self.sort.columns), reverse=True)
-        return [(self._style(self._nodes[name]), self._line(name)) for name in names]
+    # -- what each tab asks for --
 
-    def _shown(self, name: str) -> Rates:
-        node = self._nodes[name]
-        return node.total if self.cumulative else node.rate
+    def _poll_shared(self) -> None:
+        if self._reports_shared:
+            self._shared = shared_addresses(self._client)
+            self._reports_shared = self._shared is not None  # else it never will
 
-    def _line(self, name: str) -> str:
-        if self.shows_paths:
-            return f"{name:<16}" + _path_columns(self._nodes[name].path)
-        packets, size = self.unit.packets_divisor, self.unit.bytes_divisor
-        divisors = (packets, size, packets, size)
-        numbers = (value / by for value, by in zip(self._shown(name), divisors, strict=True))
-        return f"{name:<16}" + "".join(f" {number:10.0f}" for number in numbers)
+    def _poll_paths(self) -> None:
+        if not self.table.shows_paths:
+            return
+        if self._reports_statistics:
+            reported = statistics(self._client)
+            if reported is not None:
+                self.table.update_paths(views.paths_of_statistics(reported))
+                return
+            self._reports_statistics = False
+        self.table.update_paths(views.paths_of_rows(dump_nodes(self._client), dump_subnets(self._client)))
 
-    @staticmethod
-    def _style(node: _Traffic) -> str:
-        if not node.known:
-            return "dim"
-        return "bold" if node.rate.in_packets or node.rate.out_packets else "normal"
+    def _poll_edges(self) -> None:
+        self._edges = views.edge_lines(dump_edges(self._client))
 
+    def _poll_addresses(self) -> None:
+        told = None
+        if self._reports_vips:
+            told = self._client.parsed_dump_if_known(Request.DUMP_VIPS, vips.parse_rows)
+            self._reports_vips = told is not None
+        self._addresses = views.address_lines(told, self._shared)
 
-def _path_columns(path: Values | None) -> str:
-    if path is None:
-        return ""
-    rtt = path["rtt_us"]
-    values = (
-        path["path"],
-        "-" if rtt is None else f"{rtt / 1000:.3f}",
-        _number(path["pmtu"]),
-        _number(path["key_age_s"]),
-        _TAGS[path["fast_tag_sending"]],
-        _number(sum(path["drops"].values())),
-    )
-    columns = zip(values, _PATH_COLUMNS, strict=True)
-    line = "".join(f" {value:>{width}}" for value, (_, width) in columns)
-    return line + (f"  {path['relay']}" if path["relay"] else "")
+    def _poll_events(self) -> None:
+        if self._reports_events:
+            found = past_events_if_known(self._client, self.events.last)
+            self._reports_events = found is not None
+            self.events.add(found or [])
 
-
-def _number(value: int | None) -> str:
-    return "-" if value is None else str(value)
+    def _event_lines(self) -> list[Line]:
+        return self.events.lines() if self._reports_events else [("dim", NO_EVENTS)]
 
 
 def top(session: Session, words: list[str]) -> int:
@@ -227,10 +188,9 @@ def top(session: Session, words: list[str]) -> int:
         import curses
     except ImportError as error:
         raise click.ClickException("This Python has no curses: top cannot be shown.") from error
-    client = session.client()
-    table = Table(session.netname or "")
+    model = Model(session.client(), session.netname or "")
     try:
-        curses.wrapper(lambda window: _Screen(window, table, client).run())
+        curses.wrapper(lambda window: _Screen(window, model).run())
     except curses.error as error:
         raise click.ClickException(f"Cannot use this terminal: {error}") from error
     except KeyboardInterrupt:
@@ -241,57 +201,66 @@ def top(session: Session, words: list[str]) -> int:
 class _Screen:
     """Polls, draws and reads keys."""
 
-    def __init__(self, window: curses.window, table: Table, client: ControlClient) -> None:
+    def __init__(self, window: curses.window, model: Model) -> None:
         import curses
 
         self._window = window
-        self._table = table
-        self._client = client
+        self._model = model
         self._delay_s = 1.0
-        self._reports_shared = True
         self._styles = {"bold": curses.A_BOLD, "dim": curses.A_DIM, "normal": curses.A_NORMAL}
         self._reverse = curses.A_REVERSE
+        self._room = 1
+        window.keypad(True)
+        self._scrolls: dict[int, Callable[[], int]] = {
+            curses.KEY_UP: lambda: -1,
+            curses.KEY_DOWN: lambda: 1,
+            curses.KEY_PPAGE: lambda: -self._room,
+            curses.KEY_NPAGE: lambda: self._room,
+            curses.KEY_HOME: lambda: -self._model.offset,
+        }
 
     def run(self) -> None:
         """Refresh after each delay, and at once after a key."""
         running = True
         while running:
-            self._table.update(self._poll(), time.monotonic())
-            if self._table.shows_paths:
-                self._table.update_paths(statistics(self._client))
-            self._poll_shared()
+            self._model.poll()
             self._draw()
             running = self._read_key()
 
-    def _poll(self) -> list[TrafficRow]:
-        try:
-            return [TrafficRow.parse(line) for line in self._client.dump(Request.DUMP_TRAFFIC)]
-        except DecodeError as error:
-            raise ControlError(NOT_PARSED) from error
-
-    def _poll_shared(self) -> None:
-        if not self._reports_shared:
-            return
-        shared = shared_addresses(self._client)
-        if shared is None:  # it never will
-            self._reports_shared = False
-        self._table.shared = "" if shared is None else headline(shared)
-
     def _draw(self) -> None:
         height, _ = self._window.getmaxyx()
+        legend = _LEGEND_ROWS if height >= _LEAST_ROWS else 0
+        self._room = max(height - _FIRST_ROW - legend, 0)
         self._window.erase()
-        self._put(0, self._table.title(), self._styles["normal"])
-        self._put(1, self._table.second_line(), self._styles["normal"])
-        self._put(2, self._table.heading(), self._reverse)
-        for row, (style, text) in enumerate(self._table.lines()[: max(height - _FIRST_ROW, 0)], _FIRST_ROW):
+        model, normal = self._model, self._styles["normal"]
+        self._put(0, model.table.title(), normal)
+        self._put(1, model.second_line(), normal)
+        self._put(2, f"{model.tab.heading():<{self._width()}}", self._reverse)
+        for row, (style, text) in enumerate(model.lines(self._room), _FIRST_ROW):
             self._put(row, text, self._styles[style])
+        if legend:
+            self._draw_tabs(height - 2)
+            self._put(height - 1, model.tab.keys + _COMMON, self._styles["dim"])
         self._window.refresh()
 
-    def _put(self, row: int, text: str, style: int) -> None:
+    def _draw_tabs(self, row: int) -> None:
+        column = 0
+        for index, tab in enumerate(self._model.tabs):
+            text = f" {index + 1} {tab.label} "
+            style = self._reverse if index == self._model.chosen else self._styles["normal"]
+            self._put(row, text, style, column)
+            column += len(text) + 1
+        self._put(row, "Tab next  Up/Down scroll", self._styles["dim"], column + 1)
+
+    def _width(self) -> int:
+        return self._window.getmaxyx()[1]
+
+    def _put(self, row: int, text: str, style: int, column: int = 0) -> None:
         height, width = self._window.getmaxyx()
-        if row < height:
-            # curses raises an error when the last cell of a line is written.
-            self._window.addnstr(row, 0, text, width - 1, style)
+        shown = "".join(each if each.isprintable() else "?" for each in text)
+        if row < height and column < width - 1:
+            # curses raises an error when the last cell of the screen is written.
+            self._window.addnstr(row, column, shown, width - 1 - column, style)
 
     def _read_key(self) -> bool:
         self._window.timeout(int(self._delay_s * 1000))
@@ -299,19 +268,30 @@ class _Screen:
         if code == ord("s"):
             self._ask_delay()
             return True
-        return self._table.press(chr(code)) if 0 <= code < 128 else True
+        if code in self._scrolls:
+            self._model.scroll(self._scrolls[code]())
+            return True
+        return self._model.press(chr(code)) if 0 <= code < 128 else True
 
     def _ask_delay(self) -> None:
         import curses
 
-        self._put(1, f"Change delay from {self._delay_s:.1f}s to: ", self._styles["normal"])
+        question = f"Change delay from {self._delay_s:.1f}s to: "
+        self._put(1, f"{question:<{self._width()}}", self._styles["normal"])
+        self._window.move(1, min(len(question), self._width() - 1))
         self._window.timeout(-1)
         curses.echo()
         try:
             answer = self._window.getstr(8).decode("ascii", "replace")
         finally:
             curses.noecho()
-        try:
-            self._delay_s = max(float(answer), MIN_DELAY_S)
-        except ValueError:
-            return
+        self._delay_s = delay_of(answer, self._delay_s)
+
+
+def delay_of(answer: str, before: float) -> float:
+    """Return the delay in seconds that a person has typed; ``before`` if it is none."""
+    try:
+        delay = float(answer)
+    except ValueError:
+        return before
+    return min(max(delay, MIN_DELAY_S), MAX_DELAY_S) if math.isfinite(delay) else before

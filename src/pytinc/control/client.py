@@ -133,6 +133,11 @@ class ControlClient:
         """Close the connection; a second call does nothing."""
         self._socket.close()
 
+    def interrupt(self) -> None:
+        """End the connection, also for another thread that waits for it to say something."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
     @property
     def is_stale(self) -> bool:
         """Return whether unread data or the end of the stream is pending: the connection is useless then."""
@@ -175,17 +180,19 @@ class ControlClient:
             rows.append(line)
             line = self._line()
 
-    def dump_if_known(self, request: Request) -> list[str] | None:
+    def dump_if_known(self, request: Request, *arguments: str | int) -> list[str] | None:
         """Return the lines of a dump as `dump` does; None if the daemon does not know the request."""
-        self._send(request)
+        self._send(request, *arguments)
         line = self._read_line()
         if line is None or line == NOT_IMPLEMENTED:
             return None
         return self._rows(request, line)
 
-    def parsed_dump_if_known(self, request: Request, parse: Callable[[list[str]], _Parsed]) -> _Parsed | None:
+    def parsed_dump_if_known(
+        self, request: Request, parse: Callable[[list[str]], _Parsed], *arguments: str | int
+    ) -> _Parsed | None:
         """Return what ``parse`` makes of a dump; None if the daemon does not know the request."""
-        lines = self.dump_if_known(request)
+        lines = self.dump_if_known(request, *arguments)
         if lines is None:
             return None
         try:
@@ -198,6 +205,26 @@ class ControlClient:
         self._send(request, *arguments)
         line = self._read_line()
         return None if line == NOT_IMPLEMENTED else line
+
+    def follow(self, request: Request, *arguments: str | int) -> Iterator[str] | None:
+        """Start a stream of rows; None if the daemon does not know the request.
+
+        The first row is there already; the others are waited for without a limit, until the daemon ends.
+        """
+        self._send(request, *arguments)
+        line = self._read_line()
+        if line is None or line == NOT_IMPLEMENTED:
+            return None
+        return self._following(request, line)
+
+    def _following(self, request: Request, line: str | None) -> Iterator[str]:
+        start = f"{CONTROL} {request:d} "
+        self._socket.settimeout(None)
+        while line is not None:
+            if not line.startswith(start):
+                raise ControlError(NOT_PARSED)
+            yield line
+            line = self._read_line()
 
     def stop(self) -> None:
         """Ask the daemon to stop and wait for its end, however long that takes. End of stream is success."""

@@ -60,6 +60,8 @@ class Request(IntEnum):
     """Only in pytinc: `pytinc.control.vips`."""
     VIP_ORDER = 4099
     """Only in pytinc: `pytinc.control.vips.Order`."""
+    EVENTS = 4100
+    """Only in pytinc: `pytinc.control.events`."""
 
 
 class Options(IntFlag):

@@ -9,6 +9,7 @@ C daemon answers that it does not know the request.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -31,7 +32,9 @@ DAEMON: Final = "daemon"
 NODE: Final = "node"
 _FLAG_OR_NONE: Final = (bool, type(None))
 _WORDS: Final = (list,)
+_COUNTS_OR_NONE: Final = (dict, type(None))
 _WHAT: Final = "statistics"
+_NAME: Final = re.compile(r"[A-Z_]{1,32}", re.ASCII)
 
 DROPS: Final = (
     "short",
@@ -65,6 +68,9 @@ DAEMON_FIELDS: Final[Fields] = {
     "device_offloads": _WORDS,
     "udp_offloads": _WORDS,
     "drops": (dict,),
+    "requests_in": _COUNTS_OR_NONE,
+    "requests_out": _COUNTS_OR_NONE,
+    "graph_runs": COUNT_OR_NONE,
 }
 """The fields of the daemon, and the types of their values."""
 NODE_FIELDS: Final[Fields] = {
@@ -77,6 +83,9 @@ NODE_FIELDS: Final[Fields] = {
     "fast_tag_accepting": _FLAG_OR_NONE,
     "super_frames_sending": _FLAG_OR_NONE,
     "super_frames_accepting": _FLAG_OR_NONE,
+    "cipher": WORD_OR_NONE,
+    "super_frames_cipher": WORD_OR_NONE,
+    "runs_pytinc": _FLAG_OR_NONE,
     "macs": COUNT,
     "rx_packets": COUNT,
     "rx_bytes": COUNT,
@@ -127,6 +136,11 @@ def _checked(values: Values, fields: Fields) -> Values:
     lists = [value for value in checked.values() if isinstance(value, list)]
     if any(type(word) is not str for words in lists for word in words):
         raise DecodeError("statistics with an invalid word")
+    for counts in (checked.get("requests_in"), checked.get("requests_out")):
+        if any(
+            _NAME.fullmatch(name) is None or type(count) is not int for name, count in (counts or {}).items()
+        ):
+            raise DecodeError("statistics with an invalid counter of requests")
     drops = {reason: values["drops"].get(reason, 0) for reason in DROPS}
     if any(type(count) is not int for count in drops.values()):
         raise DecodeError("statistics with an invalid drop counter")

@@ -18,12 +18,13 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from pytinc.daemon.helper import Helper
 from pytinc.daemon.helper_process import script_command
 from pytinc.net.log import LogFunction, reason
 from pytinc.net.script_check import CheckProcess, ScriptCheck
+from pytinc.net.timers import uptime
 
 MAX_WAITING: Final = 4096
 """Limit of waiting scripts. A mesh that changes faster than its scripts run would fill the memory; beyond
@@ -55,6 +56,13 @@ class ScriptContext:
     """NETNAME, NAME, DEVICE and INTERFACE, as far as known."""
 
 
+class OnEnd(Protocol):
+    """Called after a script has run."""
+
+    def __call__(self, name: str, status: int | None, seconds: float, error: str | None, /) -> None:
+        """``status`` is negative for a signal; None: it could not be started, and ``error`` tells why."""
+
+
 class ScriptRunner:
     """The queue of scripts. Spawn `run_forever` as a task; `context` may be replaced at any time."""
 
@@ -62,6 +70,7 @@ class ScriptRunner:
         self.context = context
         self.helper: Helper | None = None
         """Runs the scripts from now on: this process is in the sandbox."""
+        self.on_end: OnEnd | None = None
         self.is_forbidden = False
         """No script runs any more (``Sandbox = high``)."""
         self._log = log
@@ -137,16 +146,22 @@ class ScriptRunner:
         if not self._exists(name):
             return
         self._log(2, "info", f"Executing script {name}")
-        errors = _Errors.open()
+        errors, began = _Errors.open(), uptime()
         try:
             status = await self._status(name, environment, errors)
         except OSError as error:
             self._log(0, "error", f"Could not run script {name}: {reason(error)}")
+            self._ended_with(name, None, began, reason(error))
             return
         finally:
             for line in errors.take():
                 self._log(0, "warning", f"Script {name}: {line}")
         self._report(name, status)
+        self._ended_with(name, status, began, None)
+
+    def _ended_with(self, name: str, status: int | None, began: float, error: str | None) -> None:
+        if self.on_end is not None:
+            self.on_end(name, status, uptime() - began, error)
 
     async def _status(self, name: str, environment: Mapping[str, str], errors: _Errors) -> int:
         """Run a script to its end; return its status. Raises `OSError`."""

@@ -34,6 +34,7 @@ from rich.markup import escape
 from pytinc.lab.namespaces import LabError, sweep
 from pytinc.lab.narrator import Narrator
 from pytinc.lab.node import PATIENCE_S, Kind, Node, wait_until
+from pytinc.lab.page import make_socket, served
 from pytinc.lab.privileges import ensure_root, is_rootless
 from pytinc.lab.pulse import CELL_S, COLOURED, COLUMNS, PLAIN, Marks, Outcome, objections
 from pytinc.lab.stage import ENTRY, VIP, Stage, roles
@@ -61,10 +62,18 @@ STOP: Final = "stopped"
 class Demo:
     """The chapters of the demo."""
 
-    def __init__(self, narrator: Narrator, stage: Stage, contrast: Stage | None) -> None:
+    def __init__(
+        self,
+        narrator: Narrator,
+        stage: Stage,
+        contrast: Stage | None,
+        open_page: Callable[[], str] | None = None,
+    ) -> None:
+        """``open_page`` serves the page of the client's node and returns its URL."""
         self.tell = narrator
         self.stage = stage
         self.contrast = contrast
+        self._open_page = open_page
         self.outcomes: list[Outcome] = []
         self._guarded = stage.kind is Kind.PY
         self._contrast_cut: tuple[Node, float] | None = None
@@ -72,6 +81,7 @@ class Demo:
     def run(self) -> bool:
         """Show all chapters; return whether the address survived. Raises LabError if the network fails."""
         self.build()
+        self.show_page()
         self.show_network()
         self.show_pings()
         self.cut_off()
@@ -101,6 +111,20 @@ class Demo:
             stage.start(detail)
         with self.tell.step("waiting until every node sees every other"):
             stage.network.wait_converged()
+
+    def show_page(self) -> None:
+        """Tell where the page is, if it is wanted, and leave a person time to open it."""
+        if self._open_page is None:
+            return
+        self.tell.chapter("The same in a browser")
+        url = self._open_page()
+        self.tell.say(
+            f"  The page of {self.stage.client.name}, the client's node, is at\n\n  {escape(url)}\n"
+        )
+        self.tell.say("  Open it now; the view Addresses shows the fail-overs that follow.")
+        if sys.stdin.isatty():
+            self.tell.say("  Press Enter to go on.")
+            sys.stdin.readline()
 
     def _build_contrast(self, contrast: Stage) -> None:
         """Make the contrast. If that fails, the rest is shown without it."""
@@ -381,6 +405,14 @@ def leave_up(narrator: Narrator, stage: Stage) -> None:
         stage.keep()
 
 
+def stay(narrator: Narrator) -> None:
+    """Wait for Ctrl-C while the page is looked at."""
+    narrator.chapter("The page stays up")
+    narrator.say("  The client goes on pinging. Press Ctrl-C to end.")
+    with contextlib.suppress(KeyboardInterrupt):
+        signal.pause()
+
+
 def tear_down(narrator: Narrator) -> int:
     """Take down every lab that was left up, on purpose or by a crash; return the exit status."""
     swept = sweep(kept=True)
@@ -400,8 +432,8 @@ def open_contrast(narrator: Narrator, kind: Kind, stack: contextlib.ExitStack) -
         return None
 
 
-def play(narrator: Narrator, kind: Kind, *, keep: bool) -> int:
-    """Show the demo, and return the exit status."""
+def play(narrator: Narrator, kind: Kind, *, keep: bool, view: bool = False) -> int:
+    """Show the demo, and return the exit status. With ``view``, a page shows it as well."""
     narrator.title(
         "pytinc: an address that survives its node",
         "A tinc 1.1 network of five nodes in namespaces of this machine. Three of them hold the virtual\n"
@@ -410,12 +442,18 @@ def play(narrator: Narrator, kind: Kind, *, keep: bool) -> int:
     with contextlib.ExitStack() as stack:
         contrast = open_contrast(narrator, kind, stack)
         stage = stack.enter_context(Stage(kind))
+
+        def open_page() -> str:
+            return stack.enter_context(served(stage.client))
+
         try:
-            survived = Demo(narrator, stage, contrast).run()
+            survived = Demo(narrator, stage, contrast, open_page if view else None).run()
         except LabError as error:
             narrator.result(escape(str(error)), good=False)
             narrator.say(escape(stage.network.logs()))
             return 1
+        if view:
+            stay(narrator)
         if keep:
             leave_up(narrator, stage)
         else:
@@ -435,6 +473,9 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--kind", choices=[kind.value for kind in Kind], default=Kind.PY.value,
                         help="whose daemons to run: pytinc's (default) or the C ones, which have no guard: "
                         "each fault is shown for 15 s then")  # fmt: skip
+    parser.add_argument("--view", action="store_true",
+                        help="show the network in a browser as well: prints the URL of a page (pytinc view), "
+                        "and goes on until Ctrl-C is pressed")  # fmt: skip
     parser.add_argument("--plain", action="store_true", help="plain lines also in a terminal")
     return parser.parse_args(arguments)
 
@@ -444,10 +485,12 @@ def main() -> int:
     options = parse_arguments(sys.argv[1:])
     narrator = Narrator(plain=options.plain)
     try:
+        if options.view and not options.teardown:
+            make_socket()  # before the lab has a network of its own
         ensure_root([sys.executable, "-m", "pytinc.lab.demo", *sys.argv[1:]])
         if options.teardown:
             return tear_down(narrator)
-        return play(narrator, Kind(options.kind), keep=options.keep)
+        return play(narrator, Kind(options.kind), keep=options.keep, view=options.view)
     except LabError as error:
         narrator.result(escape(str(error)), good=False)
         return 1

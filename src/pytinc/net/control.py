@@ -1,4 +1,4 @@
-"""The control socket, server side: handshake, requests, dumps, LOG and PCAP streams.
+"""The control socket, server side: handshake, requests, dumps, streams of log lines, frames and events.
 
 See docs/protocol-control.md.
 
@@ -35,7 +35,9 @@ from pytinc.control.messages import (
 )
 from pytinc.control.vips import Order, format_outcome, parse_order
 from pytinc.errors import DecodeError, DeviceError, PolicyError
+from pytinc.net import events
 from pytinc.net.log import reason
+from pytinc.node.event_ring import EventRing
 
 BACKLOG: Final = 3
 """Clients that the kernel queues for us, as in tinc."""
@@ -51,6 +53,8 @@ MAX_SOCKET_PATH: Final = 107
 
 _ALL_LEVELS: Final = 10
 _OWN_LEVEL: Final = -1
+_DIGITS: Final = 15
+"""Digits of a number; events are counted for as long as the daemon runs."""
 _DUMPS: Final = (
     Request.DUMP_NODES,
     Request.DUMP_EDGES,
@@ -92,6 +96,10 @@ class ControlTarget(Protocol):
 
     def dump(self, request: Request, control_rows: list[tuple[float, ConnectionRow]]) -> list[str]:
         """Return the lines of a dump. ``control_rows``: our own connections and when they were opened."""
+
+    @property
+    def events(self) -> EventRing:
+        """What has happened lately."""
 
     def streams_changed(self) -> None:
         """Called when clients start or stop receiving log lines or frames."""
@@ -166,6 +174,11 @@ class ControlServer:
                 for frame in frames:
                     client.send_frame(Request.PCAP, frame[:length])
 
+    def events_added(self) -> None:
+        """Send new events to the clients that follow them."""
+        for client in list(self._clients):
+            client.send_events()
+
     # -- clients --
 
     def connected(self, client: ControlClient) -> bool:
@@ -208,6 +221,8 @@ class ControlClient(asyncio.Protocol):
         self.log_colour = False
         self.snap_length: int | None = None
         """None: no frames; 0: whole frames."""
+        self._follower: events.Follower | None = None
+        """None: no events."""
 
     @property
     def is_streaming(self) -> bool:
@@ -262,6 +277,7 @@ class ControlClient(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Resume after `pause_writing`."""
         self._paused = False
+        self.send_events()
         self._handle_lines()
         if self._transport is not None and not self._paused:
             self._transport.resume_reading()
@@ -317,6 +333,8 @@ class ControlClient(asyncio.Protocol):
                 self._disconnect(arguments)
             case Request.VIP_ORDER:
                 self._send(format_outcome(self._vip_order(arguments)))
+            case Request.EVENTS:
+                self._send_or_follow_events(arguments)
             case Request.LOG | Request.PCAP:
                 self._start_stream(kind, arguments)
             case _ if kind in _DUMPS:
@@ -351,7 +369,26 @@ class ControlClient(asyncio.Protocol):
             self.log_colour = _number(arguments, 1, 0) != 0
         self._server.target.streams_changed()
 
+    def _send_or_follow_events(self, arguments: list[str]) -> None:
+        """Send the events after number SINCE; with FOLLOW, all later ones as well."""
+        since, follow = max(_number(arguments, 0, 0), 0), _number(arguments, 1, 0) != 0
+        ring = self._server.target.events
+        if follow:
+            self._send(events.ring_row(ring))
+            self._follower = events.Follower(ring, since)
+            self.send_events()
+        else:
+            self._send("\n".join([*events.rows(ring, since), format_end(Request.EVENTS)]))
+
     # -- output --
+
+    def send_events(self) -> None:
+        """Send new events if the client follows them, as long as it reads."""
+        while self._follower is not None and self._transport is not None and not self._paused:
+            rows = self._follower.portion()
+            if not rows:
+                return
+            self._send("\n".join(rows))
 
     def _send(self, text: str) -> None:
         if self._transport is not None:
@@ -384,7 +421,7 @@ def _number(arguments: list[str], index: int, default: int | None = None) -> int
         return default
     word = arguments[index]
     digits = word.removeprefix("-")
-    if not digits.isascii() or not digits.isdecimal() or len(digits) > 9:
+    if not digits.isascii() or not digits.isdecimal() or len(digits) > _DIGITS:
         raise DecodeError("argument is not a number")
     return int(word)
 

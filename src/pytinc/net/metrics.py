@@ -20,7 +20,8 @@ import pytinc
 from pytinc.errors import DeviceError
 from pytinc.net.log import reason
 from pytinc.net.statistics import DaemonStats
-from pytinc.node.stats import NodeStats, PathKind, PeerStats
+from pytinc.node.path_kind import PathKind
+from pytinc.node.stats import NodeStats, PeerStats
 from pytinc.vip.views import GuardSummary, MemberState, PolicyView, VirtualIpView
 from pytinc.wire.address import Address, from_sockaddr
 
@@ -283,6 +284,16 @@ def _of_node(node: NodeStats) -> Iterator[Metric]:
     yield CounterMetricFamily("pytinc_macs_claimed", claimed, node.macs_claimed)
     returned = "Frames sent to all that came back: there is a loop."
     yield CounterMetricFamily("pytinc_frames_returned", returned, node.frames_returned)
+    yield CounterMetricFamily(
+        "pytinc_graph_runs", "Times that the paths through the mesh were worked out.", node.graph_runs
+    )
+    requests = CounterMetricFamily(
+        "pytinc_meta_requests", "Requests on meta connections.", labels=["direction", "request"]
+    )
+    for direction, counts in (("in", node.requests_in), ("out", node.requests_out)):
+        for request, count in counts.items():
+            requests.add_metric([direction, request], count)
+    yield requests
     drops = CounterMetricFamily("pytinc_dropped_packets", "Dropped frames and datagrams.", labels=["reason"])
     for why, count in node.drops.items():
         drops.add_metric([why], count)

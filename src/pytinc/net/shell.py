@@ -99,6 +99,7 @@ class Shell:
         start_check: StartScript,
         on_fatal: Callable[[str], None],
         deliver_capture: Callable[[list[bytes]], None],
+        events_added: Callable[[], None],
         clock: Callable[[], float] = uptime,
     ) -> None:
         self.node = node
@@ -111,6 +112,9 @@ class Shell:
         self._run_script = run_script
         self._start_check = start_check
         self._deliver_capture = deliver_capture
+        self._events_added = events_added
+        self._told = 0
+        """The number of the latest event when clients were told last."""
         self._listeners = listeners
         self._device = DeviceFeed(
             loop, device, on_frames=self._frames, on_fatal=on_fatal, log=log, clock=clock
@@ -208,8 +212,15 @@ class Shell:
         if node.capture:
             captured, node.capture = node.capture, []
             self._deliver_capture(captured[:MAX_CAPTURED])
+        self._tell_of_events()
         if self._held is None:
             self._deadline.arm(node.next_deadline())
+
+    def _tell_of_events(self) -> None:
+        last = self.node.history.ring.last
+        if last != self._told:
+            self._told = last
+            self._events_added()
 
     def _send_output(self) -> None:
         output = self._output
@@ -363,6 +374,11 @@ class Shell:
                 self.node.capture = []
         else:
             self.node.capture = None
+
+    def script_ended(self, name: str, status: int | None, seconds: float, error: str | None) -> None:
+        """A script has run, or could not be: ``status`` is None then. The shell may be closed already."""
+        self.node.script_ended(name, status, seconds, error)
+        self._tell_of_events()
 
     def use_files(self, files: HostFiles) -> None:
         """Use another directory for files, because the root directory has changed."""

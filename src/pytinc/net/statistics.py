@@ -53,6 +53,9 @@ def _daemon_row(stats: DaemonStats) -> str:
         "device_offloads": stats.device_offloads,
         "udp_offloads": stats.udp_offloads,
         "drops": node.drops,
+        "requests_in": node.requests_in,
+        "requests_out": node.requests_out,
+        "graph_runs": node.graph_runs,
     }
     return format_row(DAEMON, values)
 
@@ -69,6 +72,9 @@ def _node_row(peer: PeerStats) -> str:
         "fast_tag_accepting": peer.fast_tag_accepting,
         "super_frames_sending": peer.super_frames_sending,
         "super_frames_accepting": peer.super_frames_accepting,
+        "cipher": None if peer.cipher is None else peer.cipher.value,
+        "super_frames_cipher": None if peer.super_frames_cipher is None else peer.super_frames_cipher.value,
+        "runs_pytinc": peer.runs_pytinc,
         "macs": peer.macs,
         "rx_packets": peer.rx_packets,
         "rx_bytes": peer.rx_bytes,

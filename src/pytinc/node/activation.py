@@ -6,6 +6,7 @@ from typing import Final
 
 from pytinc.config.settings import HostSettings
 from pytinc.node.admission import Admission
+from pytinc.node.changes import ConnectionActivated
 from pytinc.node.connections import Connections
 from pytinc.node.core import Core
 from pytinc.node.corrections import Corrections
@@ -104,6 +105,7 @@ class Activation:
         self._join_options(connection, peer, ack)
         connection.meta.activate()
         core.log(1, "notice", f"Connection with {connection.describe()} activated")
+        core.changes.note(ConnectionActivated(connection))
         self._send_everything(connection, now)
         self._add_edge(connection, peer, ack, now)
 

@@ -7,7 +7,7 @@ Who is told, and in which order, is written in one place: `pytinc.node.node.Node
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -43,6 +43,22 @@ class SubnetDeleted:
 
 
 @dataclass(frozen=True, slots=True)
+class MacMoved:
+    """A MAC address was announced or learned while another node owned it."""
+
+    mac: bytes
+    before: str
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionActivated:
+    """The login of a meta connection is complete."""
+
+    connection: Connection
+
+
+@dataclass(frozen=True, slots=True)
 class ConnectionEnded:
     """A meta connection is over, or was never made. It is in no table any more."""
 
@@ -63,7 +79,25 @@ class PeerForgotten:
     peer: Peer
 
 
-Change: TypeAlias = RoutesChanged | SubnetAdded | SubnetDeleted | ConnectionEnded | Slept | PeerForgotten
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """Something that concerns only those who watch the node: an event for `pytinc.node.history`."""
+
+    kind: str
+    fields: Mapping[str, object]
+
+
+Change: TypeAlias = (
+    RoutesChanged
+    | SubnetAdded
+    | SubnetDeleted
+    | MacMoved
+    | ConnectionActivated
+    | ConnectionEnded
+    | Slept
+    | PeerForgotten
+    | Happened
+)
 
 
 class Changes:

@@ -21,6 +21,7 @@ from pytinc.node.changes import Changes
 from pytinc.node.hosts import HostSource
 from pytinc.node.records import Connection, Peer
 from pytinc.node.rules import path_settings, switch_rules
+from pytinc.protocol.meta import RequestCounts
 from pytinc.protocol.pmtu import PathMtu
 from pytinc.wire.address import Address, SockAddr
 
@@ -49,6 +50,7 @@ class Core:
         wall_clock: Callable[[], float],
         insecure: bool,
         takes_super_frames: bool,
+        prefers_aes: bool,
     ) -> None:
         self.settings = settings
         self.private_key = private_key
@@ -63,7 +65,8 @@ class Core:
         self.insecure = insecure
         """``--bypass-security``: meta connections in plain text."""
         self._takes_super_frames = takes_super_frames
-        self._path_settings = path_settings(settings, takes_super_frames)
+        self._prefers_aes = prefers_aes
+        self._path_settings = path_settings(settings, takes_super_frames, prefers_aes)
         self.sockets: tuple[tuple[int, Address], ...] = ()
         """Family (4 or 6) and bound address of each listening socket."""
         self.output = Output()
@@ -74,6 +77,8 @@ class Core:
         """All nodes of the mesh by name, the own one among them. `Topology` adds and removes them."""
         self.connections: dict[int, Connection] = {}
         """All meta connections by number, oldest first. `Connections` adds and removes them."""
+        self.request_counts = RequestCounts()
+        """The requests on all meta connections since the start."""
         self.changes = Changes()
         self._actions: list[Action] = []
         self._complaints: dict[str, float] = {}
@@ -84,7 +89,7 @@ class Core:
 
     def apply_path_settings(self) -> None:
         """Apply the current probe settings to all nodes."""
-        self._path_settings = path_settings(self.settings, self._takes_super_frames)
+        self._path_settings = path_settings(self.settings, self._takes_super_frames, self._prefers_aes)
         for peer in self.peers.values():
             peer.path.settings = self._path_settings
 

@@ -17,6 +17,7 @@ from pytinc.datapath.flow_table import FlowMember, FlowRule, FlowTable
 from pytinc.datapath.guard_table import GuardTable
 from pytinc.errors import DecodeError
 from pytinc.node.actions import RunScript, Withdrawn
+from pytinc.node.changes import Happened
 from pytinc.node.core import Core
 from pytinc.node.forwarding import Forwarding
 from pytinc.node.meta_output import MetaOutput
@@ -86,6 +87,7 @@ class NodeGuard:
             actions.SetSilent: self._set_silent,
             actions.Notice: lambda action, now: core.log(action.level, action.priority, action.message),
             actions.Changed: lambda action, now: core.act(RunScript("vip-changed", action.environment)),
+            actions.Happened: lambda action, now: core.changes.note(Happened(action.kind, action.fields)),
             actions.SendRecord: self._send_record,
             actions.ServiceChanged: lambda action, now: core.act(
                 RunScript(action.script, action.environment)

@@ -14,6 +14,7 @@ from typing import Final
 
 from pytinc.datapath.flood_history import MEMORY
 from pytinc.datapath.peer_slot import PeerSlot
+from pytinc.node.changes import Happened
 from pytinc.node.core import Core
 
 SECONDS: Final = 3
@@ -55,11 +56,15 @@ class Loops:
 
     def _say(self, slot: PeerSlot, mac: bytes) -> None:
         returned = self._core.table.floods.returned
+        packets = returned - self._counted
+        self._core.changes.note(
+            Happened("loop", {"node": slot.name, "mac": mac.hex(":"), "packets": packets})
+        )
         self._core.log(
             0,
             "warning",
             f"There is a loop: what the MAC address {mac.hex(':')} sends to all comes back by way of node "
-            f"{slot.name} ({returned - self._counted} packets). Is a LAN bridged to the VPN at both nodes?",
+            f"{slot.name} ({packets} packets). Is a LAN bridged to the VPN at both nodes?",
         )
         self._counted = returned
 

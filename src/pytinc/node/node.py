@@ -21,6 +21,7 @@ that it needs, and never the other way round. From the lowest to the highest:
   login; `dialling`: which nodes to connect to, AutoConnect (tinc: net_socket.c, autoconnect.c)
 * `corrections`, `half_edges`: announcements that are wrong or lost; `requests_*`: what each meta request does
 * `tcp_packets`: records that come by TCP; `purge`: forgetting nodes; `timers`: jobs that come again
+* `history`: the events that those who watch the node are told of
 * `meta_events`, `upcalls`: what comes on connections, and from the data path, reaches all these
 """
 
@@ -41,7 +42,10 @@ from pytinc.node.addresses import Addresses
 from pytinc.node.admission import Admission
 from pytinc.node.changes import (
     Change,
+    ConnectionActivated,
     ConnectionEnded,
+    Happened,
+    MacMoved,
     PeerForgotten,
     RoutesChanged,
     Slept,
@@ -56,6 +60,7 @@ from pytinc.node.flood import SeenCache
 from pytinc.node.forwarding import Forwarding
 from pytinc.node.guard import NodeGuard
 from pytinc.node.half_edges import HalfEdges
+from pytinc.node.history import History
 from pytinc.node.hosts import HostSource
 from pytinc.node.invitations import Invitations
 from pytinc.node.loops import Loops
@@ -115,13 +120,15 @@ class Node:
         own_address: Callable[[bytes], bytes | None] | None = None,
         insecure: bool = False,
         takes_super_frames: bool = False,
+        prefers_aes: bool = False,
     ) -> None:
         """Make a node that does nothing yet.
 
         ``path_mtu`` gives the IP MTU the kernel knows for a destination, ``queued`` the bytes that wait in
         the output of a meta connection, ``own_address`` the address of this host towards another one (router
         mode). ``insecure``: meta connections in plain text. ``takes_super_frames``: the device takes them as
-        they come from other nodes.
+        they come from other nodes. ``prefers_aes``: the CPU is faster with AES-256-GCM than with
+        ChaCha20-Poly1305.
         """
         self.core = core = Core(
             settings,
@@ -134,6 +141,7 @@ class Node:
             wall_clock=wall_clock,
             insecure=insecure,
             takes_super_frames=takes_super_frames,
+            prefers_aes=prefers_aes,
         )
         table = core.table
         if table.rules.router:
@@ -141,6 +149,7 @@ class Node:
         self._datapath = DataPath(table)
         self.inbound = self._datapath.inbound
 
+        self.history = history = History(core)
         self.meta_output = out = MetaOutput(core)
         self.public_keys = PublicKeys(core)
         self.topology = topology = Topology(core, out)
@@ -153,7 +162,9 @@ class Node:
         self.sessions = sessions = Sessions(core, out, self.public_keys)
         self.probes = probes = Probes(core, topology, addresses, self._caches)
         self.path_info = path_info = PathInfo(core, out)
-        self.tunnels = tunnels = Tunnels(core, addresses, sessions, probes, path_info)
+        self.tunnels = tunnels = Tunnels(
+            core, addresses, sessions, probes, path_info, self._datapath.send_held
+        )
         self._storms = Storms(core)
         self._loops = Loops(core)
         self._tcp_packets = TcpPackets(core, self.inbound, path_info)
@@ -228,7 +239,7 @@ class Node:
         )
         self._purge = Purge(core, out, topology, subnets, self._update_graph)
 
-        self._ping_check = Periodic(core, lambda: PING_CHECK_INTERVAL, (connections.check_all,))
+        self._ping_check = Periodic(core, lambda: PING_CHECK_INTERVAL, (connections.check_all, history.look))
         self._periodic = Periodic(
             core, lambda: PERIODIC_INTERVAL, (topology.check_contradictions, self.dialling.auto_connect)
         )
@@ -398,6 +409,7 @@ class Node:
 
     def reload(self, settings: Settings, now: float) -> None:
         """Take over changed settings and host files (docs/tinc-program.md, "Reload")."""
+        self.history.add("reload")
         self.core.settings = settings
         self._apply_settings()
         self.topology.load_hosts()
@@ -502,6 +514,10 @@ class Node:
     def capture(self, frames: list[bytes] | None) -> None:
         self.table.capture = frames
 
+    def script_ended(self, name: str, status: int | None, seconds: float, error: str | None) -> None:
+        """A script of the configuration directory has run, or could not be (``status`` None)."""
+        self.history.script(name, status, seconds, error)
+
     def trace_requests(self, wanted: bool) -> None:
         """Start or stop logging each request sent or received, at level `REQUEST_LEVEL`."""
         self._request_log.switch(wanted)
@@ -564,7 +580,12 @@ class Node:
                 self._forwarding.write_subnet(owner, subnet, exists=is_new)
                 if owner is not None and (peer := self.peers[owner]).reachable:
                     self._scripts.subnet(peer, subnet, up=is_new)
+            case MacMoved(mac, before, owner):
+                self.history.mac_moved(mac, before, owner)
+            case ConnectionActivated(connection):
+                self.history.connection_up(connection)
             case ConnectionEnded(connection, neighbour):
+                self.history.connection_down(connection, now)
                 if neighbour is not None:
                     self.guard.connection_closed(neighbour, now)
                 if connection.outgoing is not None:
@@ -575,12 +596,16 @@ class Node:
                 self.tunnels.forget_peer(peer)
                 self._storms.forget(peer.slot)
                 self._loops.forget(peer.slot)
+                self.history.forget(peer)
+            case Happened(kind, fields):
+                self.history.happened(kind, fields)
 
     def _tell_reachability(self, peer: Peer, now: float) -> None:
         peer.last_state_change = int(self.core.wall_clock())
         word = "reachable" if peer.reachable else "unreachable"
         where = peer.address or "unknown port unknown"
         self.core.log(1, "info", f"Node {peer.name} ({where}) became {word}")
+        self.history.reachability(peer)
         if peer.reachable and peer.connection is not None and peer.connection.outgoing is not None:
             self._caches.remember(peer, peer.connection.remote)
         self._scripts.reachability(peer)

@@ -6,34 +6,21 @@ The counters are those that the data path and the tunnels keep anyway. Nothing i
 
 from __future__ import annotations
 
-import enum
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from pytinc.datapath.peer_slot import REASONS
+from pytinc.node.path_kind import PathKind, path_of
 from pytinc.node.records import NEVER
 from pytinc.wire.capabilities import Capability
+from pytinc.wire.records import SptpsCipher
+from pytinc.wire.requests import Number
 
 if TYPE_CHECKING:
-    from pytinc.datapath.peer_slot import PeerSlot
     from pytinc.node.node import Node
     from pytinc.node.records import Peer
-
-
-class PathKind(enum.Enum):
-    """The way that a frame for a node would take now, if it is no longer than the path takes."""
-
-    SELF = "self"
-    UDP = "udp"
-    """Straight to it by UDP."""
-    RELAYED = "relayed"
-    """By UDP to another node, which passes it on."""
-    TCP = "tcp"
-    """Through meta connections."""
-    NONE = "none"
-    """It is unreachable, or there is no key yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +45,14 @@ class PeerStats:
     super_frames_sending: bool | None
     """Super-frames for it go as they are (docs/protocol.md); None without a key."""
     super_frames_accepting: bool | None
+    """It is told that we take them; None without a key."""
+    cipher: SptpsCipher | None
+    """Of the session; None without a key."""
+    super_frames_cipher: SptpsCipher | None
+    """Of the super-frames for it; None if none are sent."""
     """It is being told that we take super-frames; None without a key."""
+    runs_pytinc: bool | None
+    """Whether its UDP probes say so (docs/protocol.md); None as long as it has answered none."""
     macs: int
     """MAC addresses that it owns."""
     rx_packets: int
@@ -93,6 +87,13 @@ class NodeStats:
     """How often a node was found to claim the MAC of another with a lower weight."""
     frames_returned: int
     """Flooded frames that came back (`pytinc.datapath.loops`)."""
+    requests_in: Mapping[str, int]
+    """Requests that came on meta connections after their greeting, by name; those that never came are left
+    out."""
+    requests_out: Mapping[str, int]
+    """The same of requests that were sent: one that goes to all neighbours counts once for each."""
+    graph_runs: int
+    """How often it was worked out who can be reached, and how."""
 
 
 def node_stats(node: Node, now: float) -> NodeStats:
@@ -110,7 +111,14 @@ def node_stats(node: Node, now: float) -> NodeStats:
         macs_moved=node.subnets.moved,
         macs_claimed=node.subnets.claimed,
         frames_returned=table.floods.returned,
+        requests_in=_by_name(node.core.request_counts.received),
+        requests_out=_by_name(node.core.request_counts.sent),
+        graph_runs=node.topology.runs,
     )
+
+
+def _by_name(counts: Mapping[Number, int]) -> dict[str, int]:
+    return {number.name: counts[number] for number in sorted(counts)}
 
 
 def _peer_stats(peer: Peer, macs: int, now: float) -> PeerStats:
@@ -132,6 +140,9 @@ def _peer_stats(peer: Peer, macs: int, now: float) -> PeerStats:
         super_frames_accepting=None
         if session is None
         else session.accepts_super_frames and Capability.SUPER_FRAMES in peer.path.capabilities,
+        cipher=None if session is None else session.cipher,
+        super_frames_cipher=None if session is None else session.super_frames_cipher,
+        runs_pytinc=_runs_pytinc(peer),
         macs=macs,
         rx_packets=slot.in_packets,
         rx_bytes=slot.in_bytes,
@@ -141,23 +152,7 @@ def _peer_stats(peer: Peer, macs: int, now: float) -> PeerStats:
     )
 
 
-def path_of(slot: PeerSlot) -> tuple[PathKind, str | None]:
-    """Return the way to a node and whom frames go to first, as `pytinc.datapath.outbound` would choose.
-
-    A neighbour gets what is too long for the straight path by TCP; relays are not used for it.
-    """
-    if slot.is_me:
-        return PathKind.SELF, None
-    if not slot.reachable:
-        return PathKind.NONE, None
-    if slot.session is not None and slot.paths:
-        relay = slot.paths[0].relay
-        if relay is slot:
-            return PathKind.UDP, None
-        if slot.connection is None:
-            return PathKind.RELAYED, relay.name
-    if slot.connection is not None:
-        return PathKind.TCP, None
-    if slot.session is None or slot.nexthop is None:
-        return PathKind.NONE, None
-    return PathKind.TCP, slot.nexthop.name
+def _runs_pytinc(peer: Peer) -> bool | None:
+    if peer.slot.is_me or peer.keeps_session:
+        return True
+    return None if peer.path.udp_ping_rtt < 0 else False

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pytinc.datapath.peer_slot import PeerSlot
+from pytinc.node.changes import Happened
 from pytinc.node.core import Core
 
 QUIET: Final = 10.0
@@ -58,6 +59,7 @@ class Storms:
             level = 0 if now - before.logged >= LOG_INTERVAL else 2
             storm = _Storm(now, now, before.dropped_before, level, before.logged if level else now)
         self._storms[slot] = storm
+        self._core.changes.note(Happened("storm", {"node": slot.name, "state": "begin", "dropped": None}))
         self._core.log(
             storm.level,
             "warning",
@@ -81,6 +83,8 @@ class Storms:
         for slot, storm in self._storms.items():
             if not storm.is_over and now >= storm.last + QUIET:
                 dropped = slot.drops.storm - storm.dropped_before
+                end = Happened("storm", {"node": slot.name, "state": "end", "dropped": dropped})
+                self._core.changes.note(end)
                 self._core.log(
                     storm.level,
                     "warning",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pytinc.node.changes import SubnetAdded, SubnetDeleted
+from pytinc.node.changes import MacMoved, SubnetAdded, SubnetDeleted
 from pytinc.node.core import Core
 from pytinc.node.meta_output import MetaOutput
 from pytinc.node.topology import Topology
@@ -133,6 +133,7 @@ class Subnets:
         before = self._core.table.macs.get(mac)
         if before is not None and before.name != owner:
             self.moved += 1
+            self._core.changes.note(MacMoved(mac, before.name, owner))
 
     def check_claims(self, mac: bytes, now: float) -> None:
         """Complain if a node takes the frames for this MAC from another one by a lower weight."""

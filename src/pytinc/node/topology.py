@@ -52,6 +52,8 @@ class Topology:
         self._orphans: set[str] = set()
         """Nodes that may still have an edge to us although the link has ended (`drop_when_unreachable`)."""
         self._has_new_orphans = False
+        self.runs = 0
+        """Runs of the graph since the start."""
         self._next_run = NEVER
         """No run for an event before this time, unless a request needs to know who is reachable."""
 
@@ -156,6 +158,7 @@ class Topology:
             self._drop_orphans()
 
     def _run(self) -> None:
+        self.runs += 1
         routes = self.graph.run()
         core = self._core
         flipped: list[Peer] = []

@@ -14,6 +14,7 @@ docs/protocol-meta.md, "Login" (tinc: id_h(), receive_meta_sptps()). The states,
 from __future__ import annotations
 
 import enum
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
@@ -24,6 +25,7 @@ from pytinc.protocol.invitation import InvitationEvent, InvitationServer
 from pytinc.protocol.sptps.handshake import Role
 from pytinc.protocol.sptps.stream import StreamSession
 from pytinc.wire.names import is_valid_name
+from pytinc.wire.records import SptpsCipher
 from pytinc.wire.requests import (
     MAX_LINE_LENGTH,
     Ack,
@@ -103,10 +105,35 @@ def tcp_label(initiator: str, responder: str) -> bytes:
     return b"tinc TCP key expansion %s %s\0" % (initiator.encode(), responder.encode())
 
 
+class RequestCounts:
+    """How many requests of each kind went over meta connections, in both directions."""
+
+    def __init__(self) -> None:
+        self._sent: Counter[str] = Counter()
+        """By the first two characters of the line: that is the number, unless a peer writes it in an odd way
+        in a line that is passed on."""
+        self.received: Counter[Number] = Counter()
+
+    def sending(self, line: str) -> None:
+        """Count a line that leaves."""
+        self._sent[line[:2]] += 1
+
+    @property
+    def sent(self) -> dict[Number, int]:
+        """What was sent."""
+        known = {f"{number:d}": number for number in Number}
+        found: Counter[Number] = Counter()
+        for word, count in self._sent.items():
+            if (number := known.get(word.strip())) is not None:
+                found[number] += count
+        return found
+
+
 class MetaConnection:
     """The protocol side of one TCP connection to a peer.
 
-    ``dialled`` is the peer's name if we opened the connection, None if we accepted it. ``invitation_key`` is
+    ``dialled`` is the peer's name if we opened the connection, None if we accepted it. ``cipher_with`` gives
+    the cipher of the records for a peer's name. ``invitation_key`` is
     the key that signs invitations, None if there is none. ``insecure`` is tinc's ``--bypass-security``: no
     keys, everything in plain text.
     """
@@ -119,6 +146,7 @@ class MetaConnection:
         peer_key: PeerKeyLookup,
         random_bytes: Callable[[int], bytes],
         *,
+        cipher_with: Callable[[str], SptpsCipher] = lambda name: SptpsCipher.CHACHA20_POLY1305,
         invitation_key: PrivateKey | None = None,
         insecure: bool = False,
     ) -> None:
@@ -129,6 +157,7 @@ class MetaConnection:
         self._private_key = private_key
         self._peer_key = peer_key
         self._random_bytes = random_bytes
+        self._cipher_with = cipher_with
         self._invitation_key = invitation_key
         self._insecure = insecure
         self._session: StreamSession | None = None
@@ -143,6 +172,8 @@ class MetaConnection:
         """Tells whether the same ADD_EDGE has arrived before. Most have, and need not be parsed again."""
         self._raw_length = 0
         """Length of the SPTPS packet that follows on the stream; 0 if a record follows."""
+        self.counts = RequestCounts()
+        """Counts all requests but greetings; connections may share it."""
         self.trace: Callable[[str, str], None] | None = None
         """Called for every request with the direction ("Sending" or "Got") and the request's text."""
 
@@ -171,6 +202,7 @@ class MetaConnection:
             raise DecodeError("request too long to send")
         if self.trace is not None:
             self.trace("Sending", line)
+        self.counts.sending(line)
         self._send_record(line.encode("ascii") + b"\n")
 
     def send_frame(self, frame: bytes) -> None:
@@ -320,7 +352,9 @@ class MetaConnection:
             role, label = Role.INITIATOR, tcp_label(self.me, name)
         else:
             role, label = Role.RESPONDER, tcp_label(name, self.me)
-        self._session = StreamSession(role, self._private_key, key, label, self._random_bytes)
+        self._session = StreamSession(
+            role, self._private_key, key, label, self._random_bytes, self._cipher_with(name)
+        )
         self.state = State.SPTPS
         self._output += self._session.start()
         self._session.feed(bytes(self._plain))
@@ -358,8 +392,10 @@ class MetaConnection:
 
     def _on_line(self, line: str) -> MetaEvent | None:
         if line.startswith(_ADD_EDGE) and self.state is State.ACTIVE and self.is_old_news(line):
+            self.counts.received[Number.ADD_EDGE] += 1
             return None
         request = parse_request(line)
+        self.counts.received[request.number] += 1
         if self.trace is not None:
             self.trace("Got", line)
         if (self.state is State.ACK) != isinstance(request, Ack) or isinstance(request, Id):

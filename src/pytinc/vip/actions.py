@@ -125,6 +125,14 @@ class Changed:
 
 
 @dataclass(frozen=True, slots=True)
+class Happened:
+    """Tell those who watch the node of an event (docs/json.md, "events")."""
+
+    kind: str
+    fields: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
 class SendRecord:
     """Send a member record to a pytinc node."""
 
@@ -158,6 +166,7 @@ Action: TypeAlias = (
     | SetSilent
     | Notice
     | Changed
+    | Happened
     | SendRecord
     | ServiceChanged
     | NewRules

@@ -11,12 +11,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
-from pytinc.vip.actions import Action, Mesh, Notice, SendFrame
+from pytinc.vip.actions import Action, Happened, Mesh, Notice, SendFrame
 from pytinc.vip.addresses import AddressRecord, AddressTable, Client
 from pytinc.vip.detector import State
 from pytinc.vip.stations import OwnStations
 from pytinc.vip.views import GuardCounters
 from pytinc.vip.watch import Watch
+from pytinc.wire.vip_record import EntryState
 
 LOCAL_USE = 10.0
 """Seconds after its last frame for which a station behind the own device uses a holder."""
@@ -90,6 +91,23 @@ class Core:
         """Write a log line."""
         self.actions.append(Notice(level, priority, text))
 
+    def tell(self, kind: str, **fields: object) -> None:
+        """Tell those who watch the node of an event."""
+        self.actions.append(Happened(kind, fields))
+
+    def tell_state(
+        self, address: bytes, node: str, state: EntryState, before: EntryState | None, reason: str | None
+    ) -> None:
+        """Tell them what a member of an address does now; ``before``: None if the member is new."""
+        self.tell(
+            "vip-state",
+            address=address_text(address),
+            node=node,
+            state=state.name.lower(),
+            before=None if before is None else before.name.lower(),
+            reason=reason,
+        )
+
     def count(self, **increments: int) -> None:
         """Add to counters."""
         values = {name: getattr(self.counters, name) + by for name, by in increments.items()}
@@ -105,6 +123,13 @@ class Core:
         return int(self._random() * _NONCES)
 
     # -- facts --
+
+    def detection(self, node: str, now: float) -> float | None:
+        """Return for how long a silent node has been suspected; None if nobody here has watched it."""
+        detector = self.watch.get(node)
+        if detector is None or detector.state is State.ALIVE:
+            return None
+        return now - detector.suspect_since
 
     def is_silenced(self, node: str) -> bool:
         """Tell whether any silent peer makes a node silent."""
@@ -228,6 +253,27 @@ class Core:
     def is_new(self, mac: bytes, now: float) -> bool:
         """Tell whether the node of a holder is back only just now: it may go again as soon."""
         return now - self.returned.get(self.mesh.owner(mac) or "", -math.inf) < STEADY_AFTER
+
+
+def stretches(silence: float | None, detection: float | None) -> dict[str, int | None]:
+    """Return the first two stretches of a failover as events tell them, in milliseconds.
+
+    ``silence``: seconds from the last sign of life to the verdict, ``detection``: those of them that followed
+    the suspicion; None where there was none.
+    """
+    if silence is None:
+        return {"silence_ms": None, "detection_ms": None}
+    if detection is None:
+        return {"silence_ms": milliseconds(silence), "detection_ms": None}
+    return {
+        "silence_ms": milliseconds(silence - detection),
+        "detection_ms": milliseconds(detection),
+    }
+
+
+def milliseconds(seconds: float) -> int:
+    """Return a time as events tell it."""
+    return max(round(seconds * 1000), 0)
 
 
 def address_text(address: bytes) -> str:

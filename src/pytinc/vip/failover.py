@@ -14,7 +14,7 @@ from typing import Final
 from pytinc.vip.actions import Changed
 from pytinc.vip.addresses import AddressRecord, Client
 from pytinc.vip.asking import WITHDRAWAL_MEMORY, Asking
-from pytinc.vip.core import Core, address_text
+from pytinc.vip.core import Core, address_text, milliseconds, stretches
 from pytinc.vip.healing import Healing, choose
 from pytinc.vip.views import FailoverView
 from pytinc.wire import neighbour
@@ -72,19 +72,23 @@ class Failovers:
             if not gone or not core.is_shared(record) or record.address in core.governed:
                 continue
             cares = self._cares(record, node, reason, hop, now)
+            detection = core.detection(hop or node, now)
             seen, unseen, doubted = self._clients_of(record, gone, node, cares, now)
             if seen:
                 healing = Healing(record, node, gone, seen, reason, silence, now)
+                healing.detection_s = detection
                 self._keep(healing, now)
                 self._heal(healing)
             if unseen:
                 healing = Healing(record, node, gone, unseen, reason, silence, now, remote=True)
+                healing.detection_s = detection
                 self._keep(healing, now)
                 # Let a guard go first that sees their frames, if there is one.
                 healing.postpone(now + core.between(REMOTE_DELAY))
                 self._heal(healing)
             if doubted:
                 healing = Healing(record, node, gone, doubted, reason, silence, now, remote=True)
+                healing.detection_s = detection
                 self._keep(healing, now)
                 healing.postpone(now + core.between(DOUBT_DELAY))
                 healing.told = bool(seen or unseen)
@@ -106,7 +110,9 @@ class Failovers:
                 if core.holder_of(record, client, now) in own and self._is_behind(client, hop, since)
             ]
             if clients:
-                self._heal(Healing(record, hop, own, clients, "silent", silence, now, remote=True))
+                healing = Healing(record, hop, own, clients, "silent", silence, now, remote=True)
+                healing.detection_s = core.detection(hop, now)
+                self._heal(healing)
 
     def look_for_relapses(self, now: float) -> None:
         """Lead stations behind the own device away again that went back to a holder that is gone.
@@ -154,7 +160,9 @@ class Failovers:
             detector = None if before is None else core.watch.get(before)
             silence = 0.0 if detector is None or detector.is_there else now - detector.last_heard
             reason = "silent" if silence else "moved"
-            self._heal(Healing(record, before or "nobody", gone, clients, reason, silence, now))
+            healing = Healing(record, before or "nobody", gone, clients, reason, silence, now)
+            healing.detection_s = None if before is None else core.detection(before, now)
+            self._heal(healing)
 
     def is_gone(self, node: str) -> bool:
         """Tell whether a node is silent, and does not answer over meta connections either."""
@@ -420,6 +428,7 @@ class Failovers:
             0.0, healing.reason, healing.node, node, healing.silent_s, healing.seconds, healing.asked
         )
         self.last_s = healing.silent_s if healing.seconds is None else healing.seconds
+        core.tell("failover", address=address, **_facts(healing, node))
         core.actions.append(
             Changed(
                 {
@@ -543,6 +552,25 @@ class Failovers:
             if not healing.told:
                 self._tell(healing)
         self.withdrawal_over = True
+
+
+def _facts(healing: Healing, node: str | None) -> dict[str, object]:
+    """Return what an event tells of a move of clients to a node."""
+    is_silent = healing.silent_s > 0.0
+    times = stretches(healing.silent_s if is_silent else None, healing.detection_s)
+    healing_ms, total = None, None
+    if healing.seconds is not None:
+        healing_ms = milliseconds(healing.seconds - healing.silent_s)
+        total = sum(each or 0 for each in times.values()) + healing_ms
+    return {
+        "reason": healing.reason,
+        "from_node": healing.node,
+        "to_node": node,
+        "clients": healing.asked,
+        **times,
+        "healing_ms": healing_ms,
+        "total_ms": total,
+    }
 
 
 def _what(healing: Healing) -> str:

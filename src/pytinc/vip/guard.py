@@ -23,7 +23,7 @@ from typing import Final
 from pytinc.vip.actions import Action, AskMeta, Gone, Mesh, Rules, SetSilent
 from pytinc.vip.addresses import AddressRecord, AddressTable, Client
 from pytinc.vip.asking import Asking
-from pytinc.vip.core import LOCAL_USE, Core, Silenced
+from pytinc.vip.core import LOCAL_USE, Core, Silenced, milliseconds, stretches
 from pytinc.vip.corrections import Corrections
 from pytinc.vip.detector import LONG_DELAY, State
 from pytinc.vip.failover import WITHDRAWAL_STEP, Failovers
@@ -430,6 +430,7 @@ class Guard:
             if after is State.SUSPECT:
                 self._core.count(suspicions=1)
                 self._core.actions.append(AskMeta(node))
+                self._core.tell("suspect", node=node)
                 self._core.log(3, "debug", f"{node} does not answer probes")
             elif after is State.SILENT:
                 self._on_silence(node, now)
@@ -437,6 +438,9 @@ class Guard:
                 self._on_end_of_silence(node, now, answers=after is State.ALIVE)
             elif after is State.ALIVE:
                 self._core.count(false_suspicions=1)
+                detector = self._core.watch.get(node)
+                since = now if detector is None else detector.suspect_since
+                self._core.tell("cleared", node=node, after_ms=milliseconds(now - since))
 
     def _on_end_of_silence(self, node: str, now: float, *, answers: bool) -> None:
         """A silent peer answers again, or it is not watched any more."""
@@ -449,6 +453,8 @@ class Guard:
         if not answers:
             return
         core.log(2, "info", f"{node} answers again")
+        since = behind[node].at if node in behind else now
+        core.tell("answers", node=node, after_ms=milliseconds(now - since))
         for alive in freed:
             if core.mesh.is_reachable(alive):
                 self._failovers.back(alive, now)
@@ -460,6 +466,7 @@ class Guard:
         since = now - silence - LOCAL_USE
         core, behind = self._core, sorted(self._behind(node, since))
         core.actions += [SetSilent(silent, silent=True) for silent in behind if not core.is_silenced(silent)]
+        core.tell("silent", node=node, **stretches(silence, core.detection(node, now)), behind=behind)
         core.silenced[node] = {silent: Silenced(now, core.mesh.received(silent)) for silent in behind}
         for silent in behind:
             self._failovers.holder_gone(silent, "silent", silence, now, hop=node)

@@ -74,6 +74,8 @@ class Healing:
         """``silent``, ``unreachable``, ``withdrawn`` or ``removed``."""
         self.silent_s = silent_s
         """Seconds of silence before it was noticed."""
+        self.detection_s: float | None = None
+        """Seconds of it that followed the suspicion; None: nobody here watched the node."""
         self.noticed = self.begin = now
         self.remote = remote
         """The clients are behind other nodes, and get a holder there: their frames do not pass here."""

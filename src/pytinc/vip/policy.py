@@ -23,7 +23,7 @@ from pytinc.errors import PolicyError
 from pytinc.vip.actions import KeepWarm, ServiceChanged
 from pytinc.vip.addresses import AddressRecord
 from pytinc.vip.allowance import Allowance
-from pytinc.vip.core import Core, Governed, address_text
+from pytinc.vip.core import Core, Governed, address_text, stretches
 from pytinc.vip.health import Outcome
 from pytinc.vip.members import FAR_RECORD_LIFE, HAND_OVER_TIME, READY, RECORD_LIFE, UNFIT, Address, Member
 from pytinc.vip.own_member import OwnMember
@@ -294,6 +294,7 @@ class Policy:
                 return False
             known = self._addresses.setdefault(entry.address, Address(entry.address))
         is_new = about not in known.others
+        before = None if is_new else known.others[about].entry.state
         if not known.hear(
             about,
             node_id if guardian is None else entry.member,
@@ -305,6 +306,8 @@ class Policy:
             is_alive=self._is_there,
         ):
             return False
+        if entry.state is not before:
+            self._core.tell_state(entry.address, about, entry.state, before, None)
         if any(entry.mac):
             shared = self._core.table.use(entry.address, now)
             shared.has_members = True
@@ -667,6 +670,7 @@ class Policy:
         drains = self._draining or self._stopped_at < math.inf
         before, own.state = own.state, own.find_state(now, holds=holds, drains=drains)
         if own.state is not before:
+            self._core.tell_state(known.address, self._core.me, own.state, before, own.trouble())
             own.ready_since = now
             self._change(now)
 
@@ -742,12 +746,29 @@ class Policy:
         own = self._own.get(known.address)
         known.note(now, None if own is None else own.state, reason.text, reason.kind)
         text = address_text(known.address)
+        self._core.tell(
+            "vip-owner",
+            address=text,
+            from_node=before,
+            to_node=known.owner,
+            reason=reason.kind,
+            text=reason.text,
+            term=known.claim.term,
+            **self._silence(before, reason, now),
+        )
         if known.owner is None:
             self._core.log(0, "warning", f"{text}: nobody serves; {reason.text}")
         else:
             # Where no member is near, it is of no interest to people.
             level = 0 if own is not None else 2
             self._core.log(level, "notice", f"{text}: {known.owner} serves; {reason.text}")
+
+    def _silence(self, before: str | None, reason: Reason, now: float) -> dict[str, int | None]:
+        """Return how long the member that served was silent, and for how much of that it was suspected."""
+        detector = None if before is None else self._core.watch.get(before)
+        if before is None or detector is None or reason.kind != "silent":
+            return stretches(None, None)
+        return stretches(now - detector.last_heard, self._core.detection(before, now))
 
     def _announce(self, address: bytes, node: str, now: float) -> None:
         """Tell the clients who serves; it is ``node``, for which this node speaks, or they are shared."""

@@ -131,6 +131,8 @@ class Wards:
             before = ward.state, ward.mac
             ward.see(None if record is None else core.mac_of(record, node))
             ward.state = ward.find_state(now, holds=known.claim.holder == ward.id, drains=False)
+            if ward.state is not before[0]:
+                core.tell_state(known.address, node, ward.state, before[0], ward.trouble())
             if ward.state is not before[0] or not self._is_there(node):
                 ward.ready_since = now
             is_news |= before != (ward.state, ward.mac)

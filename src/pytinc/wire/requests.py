@@ -118,6 +118,8 @@ def parse_number(line: str) -> Number:
 class Id:
     """Greeting: ``0 NAME MAJOR.MINOR``. ``name`` is not checked here: it may be ``^COOKIE`` or ``?KEY``."""
 
+    number: ClassVar = Number.ID
+
     name: str
     major: int
     minor: int
@@ -133,12 +135,14 @@ class Id:
 
     def format(self) -> str:
         """Return the line."""
-        return f"{Number.ID:d} {self.name} {self.major}.{self.minor}"
+        return f"{self.number:d} {self.name} {self.major}.{self.minor}"
 
 
 @dataclass(frozen=True, slots=True)
 class Ack:
     """``4 UDPPORT WEIGHT OPTIONS``: completes the login."""
+
+    number: ClassVar = Number.ACK
 
     port: str
     weight: int
@@ -152,7 +156,7 @@ class Ack:
 
     def format(self) -> str:
         """Return the line."""
-        return f"{Number.ACK:d} {self.port} {self.weight} {self.options:x}"
+        return f"{self.number:d} {self.port} {self.weight} {self.options:x}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,9 +155,9 @@ function __pytinc_variables
     set -l word (commandline -ct)
     if string match -q '*.*' -- $word
         set -l host (string replace -r '\..*' '' -- $word)
-        printf "$host.%s\n" Address Cipher ClampMSS Compression Digest Ed25519PublicKey Ed25519PublicKeyFile IndirectData MACLength PMTU PMTUDiscovery Port PublicKey PublicKeyFile Subnet TCPOnly VirtualIP Weight
+        printf "$host.%s\n" Address Cipher ClampMSS Compression Digest Ed25519PublicKey Ed25519PublicKeyFile IndirectData MACLength PMTU PMTUDiscovery Port PublicKey PublicKeyFile SPTPSCipher Subnet TCPOnly VirtualIP Weight
     else
-        printf '%s\n' Address AddressFamily AutoConnect BindToAddress BindToInterface Broadcast BroadcastLimit BroadcastSubnet Cipher ClampMSS Compression ConnectTo DecrementTTL Device DeviceStandby DeviceType Digest DirectOnly Ed25519PrivateKeyFile Ed25519PublicKey Ed25519PublicKeyFile ExperimentalProtocol FastTag Forwarding FWMark GraphDumpFile GuardInterval Hostnames IffOneQueue IndirectData Interface InvitationExpire KeyExpire ListenAddress LocalDiscovery LogLevel MACExpire MACLength MaxConnectionBurst MaxOutputBufferSize MaxTimeout MetricsListen Mode MTUInfoInterval Name NeighbourGuard Offload PingInterval PingTimeout PMTU PMTUDiscovery Port PriorityInheritance PrivateKey PrivateKeyFile ProcessPriority Proxy PublicKey PublicKeyFile ReplayWindow Sandbox ScriptsExtension ScriptsInterpreter StrictSubnets StrictVirtualIPs Subnet TCPOnly TunnelServer UDPDiscovery UDPDiscoveryInterval UDPDiscoveryKeepaliveInterval UDPDiscoveryTimeout UDPInfoInterval UDPRcvBuf UDPSndBuf UPnP UPnPDiscoverWait UPnPRefreshPeriod VDEGroup VDEPort VirtualIP Weight
+        printf '%s\n' Address AddressFamily AutoConnect BindToAddress BindToInterface Broadcast BroadcastLimit BroadcastSubnet Cipher ClampMSS Compression ConnectTo DecrementTTL Device DeviceStandby DeviceType Digest DirectOnly Ed25519PrivateKeyFile Ed25519PublicKey Ed25519PublicKeyFile ExperimentalProtocol FastTag Forwarding FWMark GraphDumpFile GuardInterval Hostnames IffOneQueue IndirectData Interface InvitationExpire KeyExpire ListenAddress LocalDiscovery LogLevel MACExpire MACLength MaxConnectionBurst MaxOutputBufferSize MaxTimeout MetricsListen Mode MTUInfoInterval Name NeighbourGuard Offload PingInterval PingTimeout PMTU PMTUDiscovery Port PriorityInheritance PrivateKey PrivateKeyFile ProcessPriority Proxy PublicKey PublicKeyFile ReplayWindow Sandbox ScriptsExtension ScriptsInterpreter SPTPSCipher StrictSubnets StrictVirtualIPs Subnet TCPOnly TunnelServer UDPDiscovery UDPDiscoveryInterval UDPDiscoveryKeepaliveInterval UDPDiscoveryTimeout UDPInfoInterval UDPRcvBuf UDPSndBuf UPnP UPnPDiscoverWait UPnPRefreshPeriod VDEGroup VDEPort VirtualIP Weight
         for host in (__pytinc_hosts)
             printf '%s.\n' $host
         end
@@ -211,7 +211,9 @@ complete -c pytinc -n __pytinc_no_command -a retry -d 'Retry all outgoing connec
 complete -c pytinc -n __pytinc_no_command -a connect -d 'Connect to a node'
 complete -c pytinc -n __pytinc_no_command -a disconnect -d 'Close meta connection with NODE'
 complete -c pytinc -n __pytinc_no_command -a vip -d 'Show virtual IPs, or one of them with members and checks, or:'
+complete -c pytinc -n __pytinc_no_command -a events -d 'Show what has happened in the VPN lately.'
 complete -c pytinc -n __pytinc_no_command -a top -d 'Show real-time statistics'
+complete -c pytinc -n __pytinc_no_command -a view -d 'Show the mesh live in a browser: prints the URL of a page'
 complete -c pytinc -n __pytinc_no_command -a pcap -d 'Dump traffic in pcap format [up to snaplen bytes per packet]'
 complete -c pytinc -n __pytinc_no_command -a log -d 'Dump log output [up to the specified level]'
 complete -c pytinc -n __pytinc_no_command -a export -d 'Export host configuration of local node to standard output'
@@ -245,6 +247,7 @@ complete -c pytinc -n '__pytinc_pending -n --net' -a '(__pytinc_networks)'
 complete -c pytinc -n '__pytinc_pending -c --config' -a '(__fish_complete_directories)'
 complete -c pytinc -n '__pytinc_pending --pidfile' -F
 complete -c pytinc -n '__pytinc_command dump list info vip network fsck doctor; or __pytinc_first get' -l json
+complete -c pytinc -n '__pytinc_command events' -l json
 complete -c pytinc -n '__pytinc_first dump list' -a 'reachable nodes edges subnets connections shared graph digraph invitations'
 complete -c pytinc -n '__pytinc_after reachable' -a nodes
 complete -c pytinc -n '__pytinc_after graph digraph' -l svg -r -F -d 'Draw into a file'
@@ -256,6 +259,11 @@ complete -c pytinc -n '__pytinc_first info disconnect' -a '(__pytinc_nodes)'
 complete -c pytinc -n '__pytinc_first connect verify' -a '(__pytinc_hosts)'
 complete -c pytinc -n '__pytinc_command verify; and not __pytinc_first verify' -F
 complete -c pytinc -n '__pytinc_command vip' -l watch
+complete -c pytinc -n '__pytinc_command events' -l follow -d 'Also show what happens from now on'
+complete -c pytinc -n '__pytinc_command view' -l listen -x -d 'At this address and port'
+complete -c pytinc -n '__pytinc_command view' -l host -x -d 'Also by this host name'
+complete -c pytinc -n '__pytinc_command view' -l socket -x -d 'At a socket of the starter'
+complete -c pytinc -n '__pytinc_command events' -l since -x -d 'Only what came after this event'
 complete -c pytinc -n '__pytinc_first vip' -a 'drain undrain move freeze thaw rebalance (__pytinc_running vip)'
 complete -c pytinc -n '__pytinc_vip 2 move freeze thaw rebalance' -a '(__pytinc_running vip)'
 complete -c pytinc -n '__pytinc_vip 3 move' -a '(__pytinc_hosts)'
@@ -263,6 +271,6 @@ complete -c pytinc -n '__pytinc_first network' -a '(__pytinc_networks)'
 complete -c pytinc -n '__pytinc_first edit' -a 'tinc.conf tinc-up tinc-down host-up host-down subnet-up subnet-down vip-changed vip-up vip-down (__pytinc_hosts)'
 complete -c pytinc -n '__pytinc_first debug log' -a '0 1 2 3 4 5 10'
 complete -c pytinc -n '__pytinc_command sign' -F
-complete -c pytinc -n '__pytinc_command start restart' -a '-c --config -n --net -D --no-detach -d --debug -L --mlock --logfile -s --syslog --pidfile -o --option -R --chroot -U --user --bypass-security --help --version'
+complete -c pytinc -n '__pytinc_command start restart' -a '-c --config -n --net -D --no-detach -d --debug -L --mlock --logfile -s --syslog --pidfile -o --option -R --chroot -U --user --bypass-security --replace --help --version'
 complete -c pytinc -n '__pytinc_first config' -a 'get set add del'
 complete -c pytinc -n '__pytinc_first completion' -a 'bash zsh fish'

@@ -1,0 +1,48 @@
+"""Events at the control socket: what the node remembers, as rows.
+
+`pytinc.net.control` has the clients; `pytinc.control.events` defines the rows.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pytinc.control.events import format_event, format_ring
+from pytinc.node.event_ring import Event, EventRing
+
+PORTION: Final = 64
+"""Rows that are written at once to a client that follows: then it is seen whether it reads."""
+
+
+def ring_row(ring: EventRing) -> str:
+    """Return the row about the ring."""
+    return format_ring(ring.started, ring.first, ring.last)
+
+
+def event_row(event: Event) -> str:
+    """Return the row of an event."""
+    return format_event(*event)
+
+
+def rows(ring: EventRing, since: int) -> list[str]:
+    """Return the rows of a dump: the ring, and the events after the one with number ``since``."""
+    return [ring_row(ring), *map(event_row, ring.since(since))]
+
+
+class Follower:
+    """What one client has been sent: it gets the next portion when it has read the last one.
+
+    It holds no events: what a client that does not read misses is what the ring forgets meanwhile.
+    """
+
+    def __init__(self, ring: EventRing, since: int) -> None:
+        self._ring = ring
+        self._sent = since if since <= ring.last else 0
+
+    def portion(self) -> list[str]:
+        """Return the next rows, which count as sent."""
+        if self._sent == self._ring.last:
+            return []
+        events = self._ring.since(self._sent)[:PORTION]
+        self._sent = events[-1].seq if events else self._ring.last
+        return [event_row(event) for event in events]

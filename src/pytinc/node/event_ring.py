@@ -1,0 +1,68 @@
+"""What has happened lately, as numbered events: a ring with a bound, for those who watch the node.
+
+An event is a number, a time, a word for its kind, and plain values. `pytinc.node.history` adds events;
+docs/json.md, "events", lists the kinds and their fields. Each kind has a ring of its own, so that what other
+nodes can cause as often as they like (MAC addresses that move) cannot push out what is rare (a failover).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+KEPT: Final = 512
+"""Events of each kind that are remembered."""
+
+
+class Event(NamedTuple):
+    """Something that happened."""
+
+    seq: int
+    """One more than that of the event before, from 1 on."""
+    time: float
+    """Seconds since 1970."""
+    kind: str
+    fields: Mapping[str, object]
+    """Plain numbers, text, flags, None, and lists of text."""
+
+
+class EventRing:
+    """The latest events of each kind."""
+
+    def __init__(self, started: float, kept: int = KEPT) -> None:
+        """Make an empty ring; ``started``: seconds since 1970. `Event.seq` tells nothing across two rings."""
+        self.started = started
+        self.last = 0
+        """The number of the latest event; 0: there was none."""
+        self._kept = kept
+        self._kinds: dict[str, deque[Event]] = {}
+
+    def add(self, time: float, kind: str, fields: Mapping[str, object]) -> None:
+        """Remember an event. ``kind`` is one of a few words of our own."""
+        self.last += 1
+        ring = self._kinds.get(kind)
+        if ring is None:
+            ring = self._kinds[kind] = deque(maxlen=self._kept)
+        ring.append(Event(self.last, time, kind, fields))
+
+    @property
+    def first(self) -> int:
+        """The number of the oldest event that is remembered; 0: there is none."""
+        return min((ring[0].seq for ring in self._kinds.values()), default=0)
+
+    def since(self, seq: int) -> list[Event]:
+        """Return the events after the one with this number, in order; those that are forgotten are missing.
+
+        All are returned if no event has had this number yet: it is that of another run.
+        """
+        if seq > self.last:
+            seq = 0
+        found: list[Event] = []
+        for ring in self._kinds.values():
+            for event in reversed(ring):
+                if event.seq <= seq:
+                    break
+                found.append(event)
+        found.sort(key=lambda event: event.seq)
+        return found

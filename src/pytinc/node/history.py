@@ -1,0 +1,139 @@
+"""Keeps the history of the node: what those who watch it want to know, as events (`pytinc.node.event_ring`).
+
+It is told of changes as the other parts are (`pytinc.node.node.Node`), and never asked by them. What nobody
+notes at the moment it happens, because frames decide it, is looked at once a second (`look`): on which path
+frames go, and how many went nowhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from pytinc import __version__
+from pytinc.datapath.peer_slot import REASONS
+from pytinc.node.core import Core
+from pytinc.node.event_ring import EventRing
+from pytinc.node.path_kind import PathKind, path_of
+from pytinc.node.records import NEVER, Connection, Peer
+
+DROPS_LEAST: Final = 100.0
+"""Packets a second, dropped for one reason, that are an event."""
+DROPS_REST: Final = 10.0
+"""Seconds from one such event to the next for the same reason."""
+_NO_PATH: Final = (PathKind.NONE, None)
+
+
+@dataclass(slots=True)
+class _Counted:
+    """What was dropped for one reason until ``since``."""
+
+    count: int
+    since: float
+    is_told: bool = False
+    """There was an event then."""
+
+
+class History:
+    """Writes the events of this node."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self.ring = EventRing(core.wall_clock())
+        self._paths: dict[str, tuple[PathKind, str | None]] = {}
+        """The path to each reachable node when it was looked at last."""
+        self._dropped: dict[str, _Counted] = {}
+        self.add("start", name=core.me.name, version=__version__)
+
+    def add(self, kind: str, **fields: object) -> None:
+        """Add an event with these fields."""
+        self.ring.add(self._core.wall_clock(), kind, fields)
+
+    # -- what happens --
+
+    def happened(self, kind: str, fields: Mapping[str, object]) -> None:
+        """A part has something to tell that concerns no other part."""
+        self.ring.add(self._core.wall_clock(), kind, fields)
+
+    def reachability(self, peer: Peer) -> None:
+        """A node became reachable or unreachable."""
+        if not peer.reachable:
+            self.forget(peer)
+            self.add("node-down", node=peer.name)
+            return
+        address = peer.address
+        self.add(
+            "node-up",
+            node=peer.name,
+            host=None if address is None else address.host,
+            port=None if address is None else address.port,
+        )
+
+    def connection_up(self, connection: Connection) -> None:
+        """The login of a meta connection is complete."""
+        self.add("connection-up", **_ends(connection))
+
+    def connection_down(self, connection: Connection, now: float) -> None:
+        """A meta connection has ended. One without a login is no event: strangers can make any number."""
+        if connection.activated_at != NEVER:
+            self.add("connection-down", **_ends(connection), lasted_s=int(now - connection.activated_at))
+
+    def mac_moved(self, mac: bytes, before: str, owner: str) -> None:
+        """A MAC address was announced or learned while another node owned it."""
+        self.add("mac-moved", mac=mac.hex(":"), from_node=before, to_node=owner)
+
+    def script(self, name: str, status: int | None, seconds: float, error: str | None) -> None:
+        """A script has run; ``status`` is negative for a signal, and None if it could not be started."""
+        self.add("script", name=name, status=status, ms=max(round(seconds * 1000), 0), error=error)
+
+    def forget(self, peer: Peer) -> None:
+        """A node is unreachable or was purged."""
+        self._paths.pop(peer.name, None)
+
+    # -- time --
+
+    def look(self, now: float) -> None:
+        """Look at what changes without a word: every second."""
+        for peer in self._core.peers.values():
+            if peer.slot.reachable and not peer.slot.is_me:
+                self._look_at_path(peer)
+        self._look_at_drops(now)
+
+    def _look_at_path(self, peer: Peer) -> None:
+        path, before = path_of(peer.slot), self._paths.get(peer.name, _NO_PATH)
+        if path == before:
+            return
+        self._paths[peer.name] = path
+        self.add(
+            "path",
+            node=peer.name,
+            path=path[0].value,
+            relay=path[1],
+            before=before[0].value,
+            before_relay=before[1],
+        )
+
+    def _look_at_drops(self, now: float) -> None:
+        total = self._core.table.total_drops()
+        for reason in REASONS:
+            count = getattr(total, reason)
+            known = self._dropped.get(reason)
+            if known is None:
+                known = self._dropped[reason] = _Counted(0, now)
+            seconds, rise = now - known.since, count - known.count
+            if known.is_told and seconds < DROPS_REST:
+                continue
+            is_much = seconds > 0 and rise >= DROPS_LEAST * seconds
+            if is_much:
+                self.add("drops", reason=reason, count=rise, seconds=round(seconds, 1))
+            self._dropped[reason] = _Counted(count, now, is_much)
+
+
+def _ends(connection: Connection) -> dict[str, object]:
+    return {
+        "node": connection.name,
+        "host": connection.remote.host,
+        "port": connection.remote.port,
+        "dialled": connection.dialled,
+    }

@@ -1,0 +1,47 @@
+"""What a client of the control socket is sent of the events."""
+
+from __future__ import annotations
+
+from pytinc.control.events import parse_dump, parse_event
+from pytinc.net.events import PORTION, Follower, rows
+from pytinc.node.event_ring import EventRing
+
+
+def filled(count: int, kept: int = 512) -> EventRing:
+    ring = EventRing(1000.5, kept)
+    for number in range(count):
+        ring.add(1000.5 + number, "mac-moved", {"mac": "02:00:00:00:00:01"})
+    return ring
+
+
+def taken(follower: Follower) -> list[int]:
+    return [parse_event(row)["seq"] for row in follower.portion()]
+
+
+def test_a_dump_has_the_ring_and_what_came_after_a_number() -> None:
+    ring, events = parse_dump(rows(filled(5), 3))
+    assert (ring["first"], ring["last"]) == (1, 5)
+    assert [event["seq"] for event in events] == [4, 5]
+
+
+def test_a_follower_gets_portions_and_then_what_is_new() -> None:
+    ring = filled(PORTION + 2)
+    follower = Follower(ring, 0)
+    assert taken(follower) == list(range(1, PORTION + 1))
+    assert taken(follower) == [PORTION + 1, PORTION + 2]
+    assert taken(follower) == []
+    ring.add(0.0, "start", {})
+    assert taken(follower) == [PORTION + 3]
+
+
+def test_a_follower_that_does_not_read_finds_a_gap() -> None:
+    ring = filled(1, kept=4)
+    follower = Follower(ring, 0)
+    assert taken(follower) == [1]
+    for _ in range(10):
+        ring.add(0.0, "mac-moved", {})
+    assert taken(follower) == [8, 9, 10, 11]
+
+
+def test_a_number_of_an_earlier_run_gets_all() -> None:
+    assert taken(Follower(filled(2), 77)) == [1, 2]
