@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Final, Self
 
 from howto.images import base_system
-from pytinc.lab.namespaces import COMMAND_TIMEOUT_S, NAMESPACES, Completed, Host, Lab, LabError, run
+from pytinc.lab.namespaces import NAMESPACES, Completed, Host, Lab, LabError, run
 from pytinc.lab.node import PATIENCE_S, wait_until
 
 PACKAGES: Final = ("systemd", "systemd-sysv", "iproute2", "iputils-ping", "procps")
 DEVICES: Final = ("null", "zero", "full", "random", "urandom", "tty", "net/tun")
+RUN_LIMIT_S: Final = 300.0
+"""A start of the daemon under systemd, on a busy machine, is slower than a plain command."""
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 START: Final = """\
 set -eu
@@ -40,6 +42,8 @@ for device in $DEVICES; do
 done
 ln -s /proc/self/fd dev/fd
 echo 127.0.0.1 localhost >etc/hosts
+# systemd passes credentials by a mount in another namespace.
+mount --make-rshared .
 exec env -i container=lab "PATH=$PATH" chroot . /lib/systemd/systemd --log-target=console
 """
 """What process 1 of a host does before it becomes systemd; the mounts go away with it."""
@@ -109,7 +113,7 @@ class Machine:
                 stderr=subprocess.STDOUT,
             )
         try:
-            wait_until(self._is_up, PATIENCE_S, f"{self.host.name} has booted")
+            wait_until(self._is_up, RUN_LIMIT_S, f"{self.host.name} has booted")
         except LabError as error:
             self._shut_down()
             raise LabError(f"{error}\n{(self.directory / 'console').read_text()}") from error
@@ -118,13 +122,13 @@ class Machine:
     def __exit__(self, *_: object) -> None:
         self._shut_down()
 
-    def run(self, *command: str, check: bool = True, timeout: float = COMMAND_TIMEOUT_S) -> Completed:
+    def run(self, *command: str, check: bool = True, timeout: float = RUN_LIMIT_S) -> Completed:
         """Run a command on the machine, as `pytinc.lab.namespaces.run` does."""
         inside = ("nsenter", "-t", self._pid, "-m", "-p", "-n", "-u", "-C", "-r", "-w")
         environment = ("env", "-i", f"PATH={PATH}", "LC_ALL=C.UTF-8")
         return run(*inside, *environment, *command, check=check, timeout=timeout)
 
-    def shell(self, line: str, *, check: bool = True, timeout: float = COMMAND_TIMEOUT_S) -> str:
+    def shell(self, line: str, *, check: bool = True, timeout: float = RUN_LIMIT_S) -> str:
         """Run a line of the shell and return what it printed on standard output."""
         return self.run("sh", "-c", line, check=check, timeout=timeout).stdout
 

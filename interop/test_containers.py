@@ -12,11 +12,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+import release
 import yaml
 
 from howto.containers import ContainerBackend, ContainerMachine, Network
 from howto.engine import Engine
-from howto.images import REPOSITORY, Images
+from howto.images import BUILD_ARGUMENTS, REPOSITORY, Images
 from howto.machines import Backend, Machine
 from howto.player import play
 from howto.report import write
@@ -327,6 +328,20 @@ def test_the_image_has_all_optional_libraries_and_says_what_it_is(
     label = '{{index .Config.Labels "org.opencontainers.image.licenses"}}'
     shown = engine.docker("image", "inspect", "--format", label, images[Kind.PY]).stdout
     assert shown.strip() == "GPL-2.0-or-later"
+
+
+@pytest.mark.timeout(600)
+def test_a_release_has_the_image_as_a_file(
+    engine: Engine, images: Mapping[Kind, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in engine.environment.items():
+        monkeypatch.setenv(name, value)
+    words = [f"{name}={value}" for name, value in BUILD_ARGUMENTS.items()]
+    assert release.make_image("0.0.1", tmp_path, words) == ""
+    (file,) = tmp_path.iterdir()
+    assert "pytinc:0.0.1" in engine.docker("load", "--input", str(file)).stdout
+    label = '{{index .Config.Labels "org.opencontainers.image.version"}}'
+    assert engine.docker("image", "inspect", "--format", label, "pytinc:0.0.1").stdout.strip() == "0.0.1"
 
 
 @pytest.mark.timeout(600)

@@ -54,7 +54,7 @@ def release(source: Path, output: Path, constraint: Path | None = None) -> str:
     done = subprocess.run(
         [
             sys.executable, str(source / "tools/release.py"), VERSION, "--architecture", "amd64",
-            "--output", str(output),
+            "--compression", "gzip", "--output", str(output),
         ],
         env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False,
     )  # fmt: skip

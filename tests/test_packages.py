@@ -83,7 +83,7 @@ def test_without_a_repository_there_are_no_addresses() -> None:
 
 
 def config() -> dict[str, Any]:
-    text = package.nfpm_config("amd64", "1", "Somebody <somebody@example.org>", "MIT AND (MIT OR Zlib)")
+    text = package.nfpm_config(package.parse(["deb", "--architecture", "amd64"]), "MIT AND (MIT OR Zlib)")
     parsed: dict[str, Any] = yaml.safe_load(text)
     return parsed
 

@@ -272,11 +272,12 @@ def make(arguments: argparse.Namespace) -> list[Path]:
     return [*made, path]
 
 
-def nfpm_config(architecture: str, revision: str, maintainer: str, expression: str) -> str:
+def nfpm_config(arguments: argparse.Namespace, expression: str) -> str:
     """Return packaging/nfpm.yaml with the values of one package; ``expression`` is its licence (SPDX)."""
     values = {
-        "ARCHITECTURE": architecture, "VERSION": package_version(version()), "REVISION": revision,
-        "MAINTAINER": maintainer, "LICENSE": expression, "PYTHON": PYTHON, "NEXT_PYTHON": NEXT_PYTHON,
+        "ARCHITECTURE": arguments.architecture, "VERSION": package_version(version()),
+        "REVISION": arguments.revision, "MAINTAINER": arguments.maintainer, "LICENSE": expression,
+        "PYTHON": PYTHON, "NEXT_PYTHON": NEXT_PYTHON, "COMPRESSION": arguments.compression,
     }  # fmt: skip
     return Template((ROOT / "packaging/nfpm.yaml").read_text(encoding="utf-8")).substitute(values)
 
@@ -288,7 +289,7 @@ def _pack(kind: str, stage: Stage, arguments: argparse.Namespace, expression: st
     else:
         path = output / f"pytinc-{number}-{revision}.{MACHINES[arguments.architecture]}.rpm"
     nfpm = Path(sys.executable).with_name("nfpm")
-    config = nfpm_config(arguments.architecture, revision, arguments.maintainer, expression)
+    config = nfpm_config(arguments, expression)
     (stage.directory / "nfpm.yaml").write_text(config, encoding="utf-8")
     _run(
         str(nfpm), "package", "--config", "nfpm.yaml", "--packager", kind, "--target", str(path),
@@ -297,8 +298,8 @@ def _pack(kind: str, stage: Stage, arguments: argparse.Namespace, expression: st
     return path
 
 
-def main(words: list[str]) -> int:
-    """Make what the arguments ask for, and print the paths."""
+def parse(words: list[str]) -> argparse.Namespace:
+    """Return the arguments of the command line."""
     this_machine = next((name for name, word in MACHINES.items() if word == platform.machine()), None)
     parser = argparse.ArgumentParser(description="Make packages of pytinc.")
     parser.add_argument("kinds", nargs="+", choices=("deb", "rpm"))
@@ -307,11 +308,18 @@ def main(words: list[str]) -> int:
     )
     parser.add_argument("--revision", default="1", help="number of the packaging of this version")
     parser.add_argument("--maintainer", default=os.environ.get("MAINTAINER") or DEFAULT_MAINTAINER)
+    parser.add_argument(
+        "--compression", choices=("xz", "gzip"), default="xz", help="gzip is five times as fast"
+    )
     parser.add_argument("--wheel", help="pytinc's wheel, if it is there already")
     parser.add_argument("--output", default=str(ROOT / "dist"))
-    arguments = parser.parse_args(words)
+    return parser.parse_args(words)
+
+
+def main(words: list[str]) -> int:
+    """Make what the arguments ask for, and print the paths."""
     try:
-        made = make(arguments)
+        made = make(parse(words))
     except (PackageError, licences.LicenceError) as error:
         sys.stderr.write(f"package: {error}\n")
         return 1

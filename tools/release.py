@@ -1,6 +1,7 @@
 """Makes all files of a release from a clean commit; uploads nothing.
 
-    python tools/release.py VERSION [--architecture amd64 ...] [--output DIR] [--build-arg NAME=VALUE ...]
+    python tools/release.py VERSION [--architecture amd64 ...] [--output DIR] [--compression gzip]
+                             [--build-arg NAME=VALUE ...]
 
 In DIR (dist/release-VERSION): wheel, source distribution, Debian and RPM packages, the container image as a
 file, for each architecture the SBOM, the licence list and the versions of the libraries, notes.md with the
@@ -91,8 +92,9 @@ def _run(*command: str, **settings: str) -> None:
         raise ReleaseError(f"{command[0]} failed")
 
 
-def make(version: str, architectures: list[str], output: Path, build_arguments: list[str]) -> str:
+def make(arguments: argparse.Namespace, output: Path) -> str:
     """Make the files; return a remark about what is missing, or nothing. Raises `ReleaseError`."""
+    version = arguments.version
     found = problems(ROOT, version)
     if subprocess.run([sys.executable, str(ROOT / "tools/generate.py"), "--check"], check=False).returncode:
         found.append("made files are not up to date")
@@ -106,12 +108,12 @@ def make(version: str, architectures: list[str], output: Path, build_arguments: 
     (wheel,), (source,) = output.glob("*.whl"), output.glob("*.tar.gz")
     _run(python, "-m", "twine", "check", "--strict", str(wheel), str(source))
     _run(python, "-m", "check_wheel_contents", str(wheel))
-    for architecture in architectures:
+    for architecture in arguments.architectures or list(package.MACHINES):
         _run(
             python, "tools/package.py", "deb", "rpm", "--architecture", architecture, "--wheel", str(wheel),
-            "--output", str(output), **time,
+            "--output", str(output), "--compression", arguments.compression, **time,
         )  # fmt: skip
-    remark = make_image(version, output, build_arguments)
+    remark = make_image(version, output, arguments.build_arg)
     (output / "notes.md").write_text(notes(ROOT, version), encoding="utf-8")
     (output / "SHA256SUMS").write_text(sums(output), encoding="utf-8")
     return remark
@@ -147,15 +149,14 @@ def main(words: list[str]) -> int:
     parser.add_argument("version")
     parser.add_argument("--architecture", action="append", choices=package.MACHINES, dest="architectures")
     parser.add_argument("--output")
+    parser.add_argument("--compression", choices=("xz", "gzip"), default="xz", help="of the packages")
     parser.add_argument(
         "--build-arg", action="append", default=[], metavar="NAME=VALUE", help="for the Dockerfile"
     )
     arguments = parser.parse_args(words)
     output = Path(arguments.output or ROOT / f"dist/release-{arguments.version}").resolve()
     try:
-        remark = make(
-            arguments.version, arguments.architectures or list(package.MACHINES), output, arguments.build_arg
-        )
+        remark = make(arguments, output)
     except ReleaseError as error:
         sys.stderr.write(f"release: {error}\n")
         return 1

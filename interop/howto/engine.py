@@ -61,6 +61,11 @@ class Engine:
         """Run the client with these words, like `pytinc.lab.namespaces.run`."""
         return run(*self._command, *words, stdin=stdin, check=check, timeout=timeout)
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What tells other programs that call the client of this engine."""
+        return {} if self._directory is None else {"DOCKER_HOST": f"unix://{self._directory}/socket"}
+
     def build(self, context: Path, tag: str, *options: str, timeout: float = 300) -> None:
         """Build an image without network access. Raises LabError."""
         # The classic builder (DOCKER_BUILDKIT=0): every engine has it, and it does not pull images of its

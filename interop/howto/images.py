@@ -30,6 +30,10 @@ CACHE: Final = Path("/var/cache/pytinc-interop")
 PACKAGES: Final = ("python3", "python3-venv", "iproute2", "iputils-ping")
 BASE: Final = "pytinc-howto/base"
 WHEELS: Final = "pytinc-howto/wheels"
+BUILD_ARGUMENTS: Final = {
+    "BASE": BASE, "BUILDER": WHEELS, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/wheels"
+}  # fmt: skip
+"""What the repository's Dockerfile needs here, where nothing can be pulled."""
 NAMES: Final = {Kind.C: "pytinc-howto/tincd", Kind.PY: "pytinc-howto/pytinc"}
 BOOTSTRAP_LIMIT_S: Final = 1800.0
 DOWNLOAD_LIMIT_S: Final = 600.0
@@ -76,8 +80,9 @@ class Images:
             self.engine.build(Path(context), NAMES[Kind.C], "--file", file, "--build-arg", f"BASE={BASE}")
 
     def _build_pytinc(self) -> None:
-        arguments = {"BASE": BASE, "BUILDER": WHEELS, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/wheels"}
-        options = [word for name, value in arguments.items() for word in ("--build-arg", f"{name}={value}")]
+        options = [
+            word for name, value in BUILD_ARGUMENTS.items() for word in ("--build-arg", f"{name}={value}")
+        ]
         self.engine.build(REPOSITORY, NAMES[Kind.PY], *options)
 
     def _check_python(self) -> None:
