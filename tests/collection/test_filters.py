@@ -133,7 +133,7 @@ def test_the_role_installs_the_repositorys_unit() -> None:
 
 def test_the_holders_of_an_address_are_the_nodes_that_answer_for_it() -> None:
     states = {"node_2": "alive", "node_3": "unwatched", "node_4": "silent", "node_5": "unreachable"}
-    known = [{"node": node, "state": state} for node, state in states.items()]
+    known: list[dict[str, str | None]] = [{"node": node, "state": state} for node, state in states.items()]
     known += [{"node": "node_2", "state": "alive"}, {"node": None, "state": "unwatched"}]
     text = json.dumps({"addresses": [{"address": "10.1.1.10", "holders": known}]})
     assert tinc.holders(text, "10.1.1.10") == tinc.holders(text, "10.1.1.10/24") == 2
