@@ -131,6 +131,18 @@ async def test_a_daemon_that_is_gone_is_told_with_the_reason() -> None:
     assert state["heard_ms"] is None
 
 
+async def test_an_answer_that_cannot_be_shown_ends_nothing(connect: Connect, mesh: FakeMesh) -> None:
+    def subnets() -> list[str]:
+        return ["18 5 a/subnet/of/tomorrow node_1"]
+
+    mesh.subnets = subnets  # type: ignore[method-assign]
+    async with running(connect) as hub:
+        await first(hub, "state", such=lambda state: state["problem"])
+        del mesh.subnets
+        hub._asker.close()
+        await first(hub, "picture")
+
+
 async def test_events_come_at_once_with_words_for_people(connect: Connect) -> None:
     async with running(connect, interval=30) as hub:
         watching = asyncio.ensure_future(first(hub, "events"))

@@ -108,14 +108,13 @@ class Hub:
     async def _take(self, answering: asyncio.Future[Answers]) -> None:
         self.asked += 1
         try:
-            answers = answering.result()
-        except (PytincError, OSError) as error:
+            self._show(answering.result())
+        except (PytincError, OSError) as error:  # it is gone, or says what nobody understands
             self._problem = str(error)
             self._answers = None
         else:
             self._problem = ""
             self._heard_at = self._clock()
-            self._show(answers)
         await self._wake()
 
     def _show(self, answers: Answers) -> None:
@@ -136,7 +135,8 @@ class Hub:
         self._keep(told)
         node = told.get("node")
         if told.get("kind") == "silent":
-            self._silent.update(told.get("behind") or [node])
+            behind = told.get("behind")
+            self._silent.update(map(str, behind if isinstance(behind, list) and behind else [node]))
         elif told.get("kind") in ENDINGS:
             self._silent.discard(str(node))
         # Those of long ago, which come when the stream begins, can wait for the next answers.
