@@ -167,6 +167,10 @@ def test_a_report_about_the_own_node_shows_offloads(ask: Asker, daemon: Scripted
     node |= {"super_frames_sending": None, "super_frames_accepting": None}
     daemon.answers["4096"] = statistics_rows(node, {"device_offloads": ["checksum", "TSO4"]})
     added = "Device:       checksum TSO4\nUDP:          no offloads\n"
+    counts = "Requests:     15 in (3 announcements), 0 out (0 announcements)\nGraph runs:   7\n"
+    assert COLOUR.sub("", ask.on_terminal("info alpha")) == ask.piped("info alpha") + added + counts
+    older = daemon.answers["4096"].replace('"graph_runs":7', '"graph_runs":null')
+    daemon.answers["4096"] = older
     assert COLOUR.sub("", ask.on_terminal("info alpha")) == ask.piped("info alpha") + added
 
 
@@ -177,7 +181,7 @@ def statistics_rows(node: Mapping[str, object], daemon: Mapping[str, object]) ->
         | {**node, "runs_pytinc": None}
     )
     daemon = dict.fromkeys(DAEMON_FIELDS, 7) | {"udp_offloads": [], "drops": {}} | {**daemon}
-    daemon |= {"requests_in": {}, "requests_out": {}}
+    daemon |= {"requests_in": {"PING": 12, "ADD_EDGE": 3}, "requests_out": {}}
     return f"{format_row('daemon', daemon)}\n{format_row('node', node)}\n18 4096\n"
 
 

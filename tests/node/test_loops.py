@@ -37,6 +37,8 @@ def test_a_loop_is_said_in_one_line_with_the_mac_and_the_node(stage: MakeStage) 
     beta = alpha.neighbour("beta")
     comes_back(alpha, beta, 6, packets=5)
     assert said(alpha) == [LINE.format(11)]
+    (event,) = (event for event in alpha.node.history.ring.since(0) if event.kind == "loop")
+    assert event.fields == {"node": "beta", "mac": "02:00:00:00:00:07", "packets": 11}
     assert alpha.node.table.floods.returned == 30
 
 

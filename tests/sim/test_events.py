@@ -9,7 +9,7 @@ import pytest
 from control.documented_events import KINDS, check_event
 from pytinc.node.event_ring import Event
 from pytinc.vip.health import Outcome
-from sim import test_guard, test_virtual_ips
+from sim import test_guard, test_sharing, test_virtual_ips
 from sim.simulator import WALL_START, Mesh
 
 
@@ -143,3 +143,17 @@ def test_a_check_that_fails_is_the_reason_of_a_state() -> None:
     assert own[0]["state"] == "fault"
     assert own[0]["before"] == "active"
     assert "tcp:80" in str(own[0]["reason"])
+
+
+def test_the_member_that_gives_the_clients_out_tells_of_those_of_a_dead_one() -> None:
+    world = test_sharing.build(clients=30)
+    counts, owner = world.counts(), world.owner()
+    gone = next(name for name in sorted(counts) if name != owner)
+    start = world.mesh.now
+    world.mesh.underlay.cut.add(gone)
+    world.mesh.run(3)
+    (event,) = told(world.mesh, owner, start, "failover")
+    assert (event.fields["from_node"], event.fields["to_node"]) == (gone, None)
+    assert (event.fields["reason"], event.fields["clients"]) == ("silent", counts[gone])
+    assert isinstance(event.fields["silence_ms"], int)
+    assert world.counts()[gone] == 0

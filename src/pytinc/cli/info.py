@@ -34,6 +34,8 @@ _STATUS = (
 )
 _OPTIONS = (Options.INDIRECT, Options.TCPONLY, Options.PMTU_DISCOVERY, Options.CLAMP_MSS)
 
+_ANNOUNCEMENTS: Final = ("ADD_SUBNET", "DEL_SUBNET", "ADD_EDGE", "DEL_EDGE")
+"""Requests that go to all nodes of the mesh."""
 _REACH: Final = {
     Reach.SELF: "can reach itself",
     Reach.UNREACHABLE: "unreachable",
@@ -107,6 +109,7 @@ def _statistics_lines(row: NodeRow, statistics: Statistics | None) -> list[str]:
         return [
             _list("Device:", daemon["device_offloads"] or ["no offloads"]),
             _list("UDP:", daemon["udp_offloads"] or ["no offloads"]),
+            *_request_lines(daemon),
         ]
     node = statistics.nodes.get(row.name)
     if node is None or node["fast_tag_sending"] is None:
@@ -115,6 +118,18 @@ def _statistics_lines(row: NodeRow, statistics: Statistics | None) -> list[str]:
     if node["super_frames_sending"] is not None:
         lines.append(_list("Super-frames:", _ways(node, "super_frames")))
     return lines
+
+
+def _request_lines(daemon: Mapping[str, Any]) -> list[str]:
+    """Return how busy the meta connections are; nothing of a daemon that does not count."""
+    if daemon["requests_in"] is None or daemon["requests_out"] is None or daemon["graph_runs"] is None:
+        return []
+    told = []
+    for way in ("in", "out"):
+        counts = daemon[f"requests_{way}"]
+        about_mesh = sum(count for name, count in counts.items() if name in _ANNOUNCEMENTS)
+        told.append(f"{sum(counts.values())} {way} ({about_mesh} announcements)")
+    return [f"Requests:     {', '.join(told)}", f"Graph runs:   {daemon['graph_runs']}"]
 
 
 def _ways(node: Mapping[str, Any], what: str) -> list[str]:

@@ -10,6 +10,7 @@ that uses another one.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
@@ -18,7 +19,7 @@ from pytinc.vip.actions import SendRecord
 from pytinc.vip.addresses import AddressRecord, Client
 from pytinc.vip.announcing import Announcing
 from pytinc.vip.assignment import choose, surplus
-from pytinc.vip.core import LOCAL_USE, Core, address_text
+from pytinc.vip.core import LOCAL_USE, Core, address_text, stretches
 from pytinc.vip.members import HAND_OVER_TIME, Address, Member
 from pytinc.wire import neighbour
 from pytinc.wire.assignment_record import Assigned, AssignmentRecord, parse_assignments, portions
@@ -140,8 +141,32 @@ class Sharing:
             for client in record.clients.values()
             if book.member_of(client) is None and _is_client(record, client) and self._is_there(client)
         ]
-        if lost:
+        if lost and book.serving:
+            self._tell_of_lost(record, lost, now)
             self._give(book, record, dict.fromkeys(lost), now)
+
+    def _tell_of_lost(self, record: AddressRecord, lost: Iterable[bytes], now: float) -> None:
+        """Tell those who watch the node of clients that go to other members, by the member that they had."""
+        core, members = self._core, (record.clients[mac].member for mac in lost)
+        for node_id, count in Counter(member for member in members if member is not None).items():
+            node = core.mesh.name_of(node_id)
+            if node is None:
+                continue  # it was purged
+            detector = core.watch.get(node)
+            is_silent = core.is_silenced(node) and detector is not None
+            reason = "silent" if is_silent else "moved" if core.mesh.is_reachable(node) else "unreachable"
+            silence = now - detector.last_heard if is_silent and detector is not None else None
+            core.tell(
+                "failover",
+                address=address_text(record.address),
+                reason=reason,
+                from_node=node,
+                to_node=None,  # several
+                clients=count,
+                **stretches(silence, core.detection(node, now) if is_silent else None),
+                healing_ms=None,
+                total_ms=None,
+            )
 
     def _is_there(self, client: Client) -> bool:
         node = self._core.mesh.owner(client.mac)
