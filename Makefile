@@ -23,7 +23,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export PYTINC_TEST_REPORT := $(CURDIR)/.pytest_cache/skipped.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint types unit coverage interop measuring waiting control ansible view-test howto containers docs docs-test bench fuzz fuzz-c dist report clean
+.PHONY: help venv demo test lint types unit coverage interop measuring waiting control ansible view-test howto containers docs docs-test bench fuzz fuzz-c dist deb rpm deb-test release report clean
 
 help:
 	@echo "make demo     a network of five nodes on this machine, shown live (ARGS=--keep leaves it up, ARGS=--view shows it in a browser)"
@@ -40,6 +40,9 @@ help:
 	@echo "make fuzz     inputs guided by coverage for all that reads bytes from outside (docs/fuzzing.md)"
 	@echo "make fuzz-c   the same hostile bytes to tincd and pytincd, and the answers compared"
 	@echo "make dist     the wheel and the source distribution in dist/, checked"
+	@echo "make deb rpm  packages with all libraries, in dist/ (docs/packages.md)"
+	@echo "make deb-test the Debian package installed, upgraded and removed on hosts with systemd"
+	@echo "make release VERSION=X  all files of a release from a clean commit (tools/release.py)"
 	@echo "make venv     the virtual environment in $(VENV)"
 
 venv: $(STAMP)
@@ -102,14 +105,18 @@ control: $(STAMP)
 	@sh interop/setup.sh test
 	$(PY) -m pytinc.lab $(PY) -m pytest interop --control
 
-# The Ansible collection, over sshd, on hosts with a Debian each: minutes, so it is no part of `make test`.
+# The Ansible collection, over sshd, on hosts with a Debian each: minutes, so it is no part of `make test`. The last module
+# counts lost pings, and has the machine for itself.
 ansible: $(STAMP)
 	@sh interop/setup.sh test
 	@sh interop/setup.sh fleet
 	@$(PY) -c 'import ansible, ansiblelint' 2>/dev/null \
 	    || $(PY) -m pip install --quiet --disable-pip-version-check --group ansible
 	cd ansible && $(abspath $(VENV))/bin/yamllint --strict . && $(abspath $(VENV))/bin/ansible-lint --offline
-	PYTINC_INTEROP_ANSIBLE=1 $(PY) -m pytinc.lab $(PY) -m pytest interop/test_ansible.py
+	@rm -f interop/results/ansible-*.md
+	PYTINC_INTEROP_ANSIBLE=1 $(PY) -m pytinc.lab $(PY) -m pytest -n 2 --dist loadfile interop/test_ansible.py interop/test_ansible_hosts.py
+	PYTINC_INTEROP_ANSIBLE=1 $(PY) -m pytinc.lab $(PY) -m pytest interop/test_ansible_swap.py
+	@cat interop/results/ansible-*.md
 
 # The page in a browser: a minute or two alone, and the browser wants the machine for itself.
 view-test: $(STAMP)
@@ -138,7 +145,11 @@ docs: $(STAMP)
 
 docs-test: $(STAMP)
 	@sh interop/setup.sh test
+	@command -v keepalived >/dev/null || sh interop/setup.sh keepalived \
+	    || echo "setup: no keepalived: the page about it will be skipped" >&2
+	@sh interop/setup.sh containers || echo "setup: no Docker: the page about containers will be skipped" >&2
 	PYTINC_DOCUMENTS=all $(PY) -m pytinc.lab $(PY) -m pytest -q interop/test_typed.py
+	PYTINC_DOCUMENTS=all $(PY) -m pytinc.lab $(PY) -m pytest -q interop/test_containers.py -k page
 
 bench: $(STAMP)
 	@sh interop/setup.sh bench
@@ -167,6 +178,25 @@ dist: $(STAMP)
 	$(PY) -m build
 	$(VENV)/bin/twine check --strict dist/*
 	$(VENV)/bin/check-wheel-contents dist/*.whl
+
+# With PYTHON=python3.13 for a system with that version; ARGS="--architecture arm64 --revision 2".
+deb rpm: $(STAMP) packers
+	$(PY) tools/package.py $@ $(ARGS)
+
+.PHONY: packers
+packers: $(STAMP)
+	@$(PY) -c 'import cyclonedx_py, piplicenses' 2>/dev/null \
+	    || $(PY) -m pip install --quiet --disable-pip-version-check --group dist
+
+# Two packages made, and a Debian with systemd: minutes, so it is no part of `make test`.
+deb-test: $(STAMP) packers
+	@sh interop/setup.sh test
+	@sh interop/setup.sh fleet
+	@sh interop/setup.sh packages
+	PYTINC_INTEROP_DEB=1 $(PY) -m pytinc.lab $(PY) -m pytest interop/test_deb.py interop/test_release.py
+
+release: $(STAMP) packers
+	$(PY) tools/release.py $(VERSION) $(ARGS)
 
 report:
 	@cat interop/results/*.md 2>/dev/null || true

@@ -36,7 +36,8 @@ def main() -> None:
         for count in (8, 23, 44):
             print(f"{tag:12} run of {count:2}: {line(count, fast=tag == 'fast tag')}")
     for count in (2, 8, 23, 44):
-        print(f"super-frame of {count:8}: {whole_line(count)}")
+        print(f"super-frame of {count:8}: {whole_line(count, aes=False)}")
+        print(f"{'the same, AES':>23}: {whole_line(count, aes=True)}")
 
 
 def line(count: int, *, fast: bool) -> str:
@@ -71,10 +72,12 @@ def line(count: int, *, fast: bool) -> str:
     return "  ".join(f"{name} {cost / count:5.2f}" for name, cost in costs.items())
 
 
-def whole_line(count: int) -> str:
+def whole_line(count: int, *, aes: bool) -> str:
     """Measure a super-frame that replaces ``count`` frames and travels uncut."""
     ours, theirs = micro_sptps.established()
     theirs.accept_super_frames()
+    theirs.accept_aes()
+    ours.peer_accepts_aes = aes
     ours.peer_accepts_super_frames = True
     header, frame = micro_offload.super_frame(count)
     run = take(header, frame)

@@ -7,6 +7,7 @@
 #   setup.sh containers    a Docker engine and the tools that make its images
 #   setup.sh view          the browser that looks at the page of pytinc view, and promtool
 #   setup.sh fleet         what makes hosts that Ansible can reach
+#   setup.sh packages      what looks at Debian and RPM packages
 #   setup.sh PACKAGE...    only these packages
 set -eu
 
@@ -51,6 +52,7 @@ readers="dot:graphviz zsh:zsh fish:fish mandoc:mandoc"
 others="openvpn:openvpn edge:n2n wireguard-go:wireguard-go wg:wireguard-tools openssl:openssl keepalived:keepalived"
 view="chromium:chromium chromedriver:chromium-driver promtool:prometheus"
 fleet="debootstrap:debootstrap ssh:openssh-client ssh-keygen:openssh-client"
+packages="debootstrap:debootstrap lintian:lintian rpm:rpm"
 containers="docker:docker.io dockerd:docker.io debootstrap:debootstrap"
 
 case "${1:-}" in
@@ -86,8 +88,12 @@ case "${1:-}" in
         # shellcheck disable=SC2046,SC2086
         install $(missing_of $fleet)
         ;;
+    packages)
+        # shellcheck disable=SC2046,SC2086
+        install $(missing_of $packages)
+        ;;
     "")
-        echo "usage: setup.sh demo | test | bench | containers | fleet | view | PACKAGE..." >&2
+        echo "usage: setup.sh demo | test | bench | containers | fleet | view | packages | PACKAGE..." >&2
         exit 1
         ;;
     *)

@@ -7,7 +7,6 @@ and run in order. The entry node's own host is the client of the virtual IP.
 from __future__ import annotations
 
 import json
-import os
 import re
 import threading
 from collections.abc import Iterator
@@ -16,103 +15,42 @@ from contextlib import contextmanager
 
 import pytest
 
-import fleet
 from fleet import Fleet
-from howto.images import tinc_package
+from howto_fleet import (
+    ADDRESSES,
+    ALL_NODES,
+    HOWTO,
+    MEMBERS,
+    VIP,
+    daemon,
+    device_macs,
+    howto_fleet,
+    set_variables,
+    wait_for_nodes,
+    wait_for_vip,
+    why_not,
+)
 from pytinc.lab.echo import EchoReport, ping
-from pytinc.lab.namespaces import Lab, missing_means
-from pytinc.lab.node import PATIENCE_S, wait_until
 
-INVENTORY = """\
-all:
-  hosts:
-    mynet:
-      ansible_host: 172.18.3.100
-      tinc_address: 10.1.1.1
-      tinc_conf:
-        - {name: Mode, value: switch}
-      tinc_host_conf:
-        - {name: Port, value: 655}
-        - {name: Address, value: 172.18.3.100}
-    node-2: {ansible_host: 172.18.3.1, tinc_address: 10.1.1.10}
-    node-3: {ansible_host: 172.18.3.2, tinc_address: 10.1.1.10}
-    node-4: {ansible_host: 172.18.3.3, tinc_address: 10.1.1.10}
-  children:
-    tinc-nodes:
-      hosts:
-        node-[2:4]:
-      vars:
-        tinc_netname: mynet
-        tinc_subnet: 10.1.1.0/24
-        tinc_host_conf:
-          - {name: Port, value: 0}
-"""
-"""The how-to's, with its names, values and addresses."""
-HOWTO = (
-    "wener-repo", "tinc-install", "tinc-init -l mynet", "tinc-service -l mynet", "tinc-join -l tinc-nodes",
-    "tinc-service -l tinc-nodes", "tinc-service -l host-info",
-)  # fmt: skip
-ADDRESSES = {"mynet": "172.18.3.100", "node-2": "172.18.3.1", "node-3": "172.18.3.2", "node-4": "172.18.3.3"}
-ALL_NODES = {"mynet", "node_2", "node_3", "node_4"}
-MEMBERS = ("node-2", "node-3", "node-4")
-VIP = "10.1.1.10"
 INVITATION = re.compile(r"[0-9\]]:\d+/[\w-]{48}\b")
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[Fleet]:
     """The fleet of the how-to, without any network yet."""
-    if not os.environ.get("PYTINC_INTEROP_ANSIBLE"):
-        pytest.skip("the tests of the Ansible collection take minutes: make ansible runs them")
-    if (reason := missing_means() or fleet.missing()) is not None:
+    if (reason := why_not()) is not None:
         pytest.skip(reason)
-    with Lab() as lab:
-        site = Fleet(lab)
-        (site.directory / "hosts.yaml").write_text(INVENTORY)
-        for name, address in ADDRESSES.items():
-            site.add(name, address)
-        site.wheels = str(site.wheelhouse("wheels"))
-        set_variables(site)
+    with howto_fleet() as site:
         yield site
-
-
-def set_variables(site: Fleet, **variables: object) -> None:
-    """Set variables of all hosts besides those that say where the programs come from."""
-    common = {
-        "tinc_wheelhouse": site.wheels, "tinc_requirement": "pytinc[manage]",
-        "tinc_c_package": str(tinc_package()),
-    }  # fmt: skip
-    site.set_variables(**common | variables)
-
-
-def reachable(site: Fleet, program: str = "pytinc") -> set[str]:
-    """Return the nodes that the entry node reaches."""
-    lines = site.ssh("mynet", f"{program} -n mynet dump reachable nodes").stdout.splitlines()
-    return {line.split()[0] for line in lines}
-
-
-def wait_for_nodes(site: Fleet, names: set[str], program: str = "pytinc") -> None:
-    wait_until(lambda: reachable(site, program) == names, PATIENCE_S, f"{sorted(names)}")
-
-
-def wait_for_vip(site: Fleet) -> None:
-    client = site.hosts["mynet"]
-    wait_until(lambda: ping(client, VIP, wait=1).received, PATIENCE_S, f"an answer of {VIP}")
 
 
 def holder(site: Fleet) -> str:
     """Return the host that the client uses for the virtual IP."""
     wait_for_vip(site)
     words = site.ssh("mynet", f"ip neighbour show {VIP}").stdout.split()
-    mac = words[words.index("lladdr") + 1]
-    return next(name for name in MEMBERS if mac in site.ssh(name, "ip link show dev mynet").stdout)
-
-
-def daemon(site: Fleet, name: str) -> str:
-    """Return the id and the words of a host's daemon."""
-    return site.ssh(name, "pgrep -a tincd; pgrep -af bin/pytincd").stdout
+    return device_macs(site)[words[words.index("lladdr") + 1]]
 
 
 @contextmanager
@@ -159,6 +97,29 @@ def test_the_running_network_is_an_inventory(site: Fleet) -> None:
     message = "msg='{{ ansible_host }} {{ tinc_node.reachable }} {{ groups.tinc_mynet | length }}'"
     said = site.ansible(f'ansible node_2 -i mynet.tinc.yaml -m debug -a "{message}"').stdout
     assert '"msg": "172.18.3.1 True 4"' in said
+
+
+def test_what_a_node_knows_is_a_fact_for_other_plays(site: Fleet) -> None:
+    conditions = [
+        "tinc_info.netname == 'mynet' and tinc_info.name == inventory_hostname | replace('-', '_')",
+        f"tinc_info.nodes | selectattr('reachable') | map(attribute='name') | sort == {sorted(ALL_NODES)}",
+        "tinc_info.running == 'pytinc' and tinc_info.virtual_ips == []",
+    ]
+    tasks = [
+        {"ansible.builtin.include_role": {"name": "pytinc.tinc.tinc", "tasks_from": "host_info"}},
+        {"ansible.builtin.assert": {"that": conditions}},
+    ]
+    (site.directory / "facts.yaml").write_text(
+        json.dumps([{"hosts": "all", "gather_facts": False, "tasks": tasks}])
+    )
+    site.ansible("ansible-playbook -i hosts.yaml facts.yaml")
+
+
+def test_role_and_plugin_have_their_documentation(site: Fleet) -> None:
+    role = site.ansible("ansible-doc -t role pytinc.tinc.tinc").stdout
+    assert "tinc_bridge_master" in role
+    assert "tinc_info" in role
+    assert "tinc_node" in site.ansible("ansible-doc -t inventory pytinc.tinc.nodes").stdout
 
 
 @pytest.mark.parametrize("words", ["", "--check"])
@@ -241,15 +202,10 @@ def test_a_running_fleet_goes_to_tinc_and_back_node_by_node(site: Fleet) -> None
     assert site.adhoc("tinc").changed == 0
     assert "'daemon': 'c'" in site.adhoc("host-info").output.replace('"', "'")
     set_variables(site)
-    site.adhoc("tinc-upgrade -l mynet")
-    wait_for_nodes(site, ALL_NODES)
-    with pings(site) as reports:
-        site.adhoc("tinc-upgrade -l tinc-nodes")
+    site.adhoc("tinc-upgrade")
     for name in ADDRESSES:
         assert "pytincd" in daemon(site, name)
     wait_for_nodes(site, ALL_NODES)
-    print(f"C to pytinc: {reports[0].lost} of {reports[0].sent} pings lost")
-    assert reports[0].received > reports[0].lost
 
 
 def test_no_play_has_printed_a_secret(site: Fleet) -> None:

@@ -157,13 +157,13 @@ def test_garbage_on_the_udp_port_disturbs_nobody(victim: Node, network: Network)
 def test_frames_that_are_too_large_are_dropped_and_smaller_ones_still_flow(
     victim: Node, network: Network
 ) -> None:
-    victim.host.run("ip", "link", "set", victim.interface, "mtu", "9000")
+    victim.host.run("ip", "link", "set", "dev", victim.interface, "mtu", "9000")
     try:
         peer = network["peer"]
         victim.host.run(sys.executable, "-c", LARGE_FRAMES, victim.interface, peer.mac, victim.mac)
         wait_steady(victim.host, peer.address, 3, size=1300)
     finally:
-        victim.host.run("ip", "link", "set", victim.interface, "mtu", "1500")
+        victim.host.run("ip", "link", "set", "dev", victim.interface, "mtu", "1500")
 
 
 def test_a_second_daemon_cannot_take_the_port_and_leaves_the_first_alone(victim: Node, spare: Node) -> None:

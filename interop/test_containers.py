@@ -12,14 +12,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+import yaml
 
 from howto.containers import ContainerBackend, ContainerMachine, Network
 from howto.engine import Engine
 from howto.images import REPOSITORY, Images
-from howto.machines import Backend
+from howto.machines import Backend, Machine
+from howto.player import play
 from howto.report import write
 from howto.story import CASTS, NODES, Outcome, play_all
-from pytinc.lab.namespaces import Completed, LabError
+from pytinc.lab.namespaces import COMMAND_TIMEOUT_S, Completed, LabError, run
 from pytinc.lab.node import PATIENCE_S, Kind, parse_nodes, wait_until
 
 CONTROL = "CCCCC"
@@ -84,6 +86,58 @@ def test_the_howto_works_in_containers(
     assert outcome.passed, f"{dict(zip(NODES, letters, strict=True))}: {outcome.failure}\n{outcome.logs}"
 
 
+# -- the page about containers --
+
+
+class EngineMachine(Machine):
+    """The machine of our own engine, with its network; ``docker`` there is a client of this engine."""
+
+    def __init__(self, engine: Engine, directory: Path) -> None:
+        super().__init__("host", Kind.PY, "")
+        self._engine = engine
+        self._directory = directory
+
+    def run(
+        self, *command: str, stdin: str | None = None, check: bool = True, timeout: float = COMMAND_TIMEOUT_S
+    ) -> Completed:
+        """Run a command there; its /run is a directory of the test."""
+        mount = f'mount --bind {self._directory} /run && exec "$@"'
+        words = ("unshare", "--mount", "--propagation", "private", "sh", "-c", mount, "sh", *command)
+        environment = ("env", f"DOCKER_HOST={self._engine.address}")
+        return run(*self._engine.enter(*environment, *words), stdin=stdin, check=check, timeout=timeout)
+
+
+class EngineBackend(Backend):
+    """The one machine that has our own engine."""
+
+    title = "engine"
+
+    def __init__(self, engine: Engine, directory: Path) -> None:
+        self._machine = EngineMachine(engine, directory)
+
+    def machine(self, name: str, kind: Kind) -> Machine:
+        """Return the machine."""
+        assert name == "host"
+        return self._machine
+
+    def close(self) -> None:
+        """The page removes what it has made."""
+
+
+@pytest.mark.timeout(600)
+def test_the_commands_of_the_page_about_containers_do_what_it_says(
+    engine: Engine, images: Mapping[Kind, str], tmp_path: Path
+) -> None:
+    if os.environ.get("PYTINC_DOCUMENTS") != "all":
+        pytest.skip("takes long: make docs-test")
+    if engine.address is None:
+        pytest.skip("the page makes containers, volumes and an interface: not on the machine's own engine")
+    engine.docker("tag", images[Kind.PY], "pytinc")
+    backend = EngineBackend(engine, tmp_path)
+    backend.machine("host", Kind.PY).run("ip", "link", "set", "dev", "lo", "up")
+    play("containers.md", backend)
+
+
 # -- the image, run as its documentation says --
 
 
@@ -101,7 +155,7 @@ def hub(engine: Engine, images: Mapping[Kind, str], network: Network) -> Contain
     hub.tinc("-n", NET, "init", "hub")
     hub.append(f"/etc/tinc/{NET}/tinc.conf", "Mode = switch\n")
     hub.append(f"/etc/tinc/{NET}/hosts/hub", f"Address = {hub.address}\n")
-    script = '#!/bin/sh\nip link set "$INTERFACE" up\nip address add 10.1.1.1/24 dev "$INTERFACE"\n'
+    script = '#!/bin/sh\nip link set dev "$INTERFACE" up\nip address add 10.1.1.1/24 dev "$INTERFACE"\n'
     hub.write(f"/etc/tinc/{NET}/tinc-up", script, executable=True)
     hub.tinc("-n", NET, "start")
     return hub
@@ -174,7 +228,7 @@ def test_a_container_runs_a_mounted_directory_and_leaves_the_owners_of_its_files
     (folder / "hosts/hub").write_text(hub.read(f"/etc/tinc/{NET}/hosts/hub"))
     hub.write(f"/etc/tinc/{NET}/hosts/box", (folder / "hosts/box").read_text())
     (folder / "tinc-up").write_text(
-        '#!/bin/sh\nip link set "$INTERFACE" up\nip address add 10.1.1.5/24 dev "$INTERFACE"\n'
+        '#!/bin/sh\nip link set dev "$INTERFACE" up\nip address add 10.1.1.5/24 dev "$INTERFACE"\n'
     )
     (folder / "tinc-up").chmod(0o755)
     container, _ = network.run("box", images[Kind.PY], options=mount)
@@ -220,6 +274,34 @@ def test_what_compose_yaml_leaves_a_container_suffices_for_a_new_node(
         assert "inet 10.1.1.10/24" in shown
     except LabError as error:
         pytest.fail(f"{error}\n{logs(engine, container)}")
+
+
+@pytest.mark.timeout(600)
+def test_what_the_example_for_kubernetes_leaves_a_container_suffices(
+    engine: Engine, images: Mapping[Kind, str], network: Network, tmp_path: Path
+) -> None:
+    manifest = yaml.safe_load_all((REPOSITORY / "docs/examples/kubernetes/pytinc.yaml").read_text())
+    (container,) = list(manifest)[-1]["spec"]["template"]["spec"]["containers"]
+    context = container["securityContext"]
+    once = (
+        "run", "--rm", "--network", "none", "--entrypoint", "/opt/pytinc/bin/pytinc", "--volume",
+        f"{tmp_path}:/etc/tinc/{NET}", images[Kind.PY], "-n", NET,
+    )  # fmt: skip
+    engine.docker(*once, "init", "box", "--address", "10.1.1.5/24")
+    engine.docker(*once, "set", "Port", "10655")
+    options = [word for name in context["capabilities"]["drop"] for word in ("--cap-drop", name)]
+    options += [word for name in context["capabilities"]["add"] for word in ("--cap-add", name)]
+    options += ["--user", f"{context['runAsUser']}:{context['runAsGroup']}", "--read-only"]
+    options += ["--security-opt", "no-new-privileges:true", "--tmpfs", "/run", "--tmpfs", "/tmp"]
+    options += ["--volume", f"{tmp_path}:/etc/tinc/{NET}", "--entrypoint", container["command"][0]]
+    number, _ = network.run("box", images[Kind.PY], *container["command"][1:], options=tuple(options))
+    probe = ("exec", number, *container["livenessProbe"]["exec"]["command"])
+    try:
+        wait_until(lambda: engine.docker(*probe, check=False).returncode == 0, PATIENCE_S, "the daemon runs")
+        shown = engine.docker("exec", number, "ip", "address", "show", "dev", NET).stdout
+        assert "inet 10.1.1.5/24" in shown
+    except LabError as error:
+        pytest.fail(f"{error}\n{logs(engine, number)}")
 
 
 @pytest.mark.timeout(600)

@@ -85,7 +85,7 @@ def station(node: Node, number: int) -> Host:
         "netns", host.namespace)  # fmt: skip
     host.run("ip", "address", "add", f"10.5.0.{number}/24", "dev", "inside")
     host.run("ip", "address", "add", f"fd00:5::{number}/64", "dev", "inside", "nodad")
-    host.run("ip", "link", "set", "inside", "mtu", "1400", "up")
+    host.run("ip", "link", "set", "dev", "inside", "mtu", "1400", "up")
     if node.kind is Kind.C:
         # tincd sends packets with the checksums they have, so the kernel must fill them in.
         host.run("ethtool", "-K", "inside", "tx", "off", "tso", "off", "gso", "off")
@@ -192,7 +192,7 @@ def test_a_plug_in_a_vde_switch_reaches_other_plugs(network: Network, cast: tupl
     left.host.spawn("vde_switch", "-x", "-s", str(switch), "-t", "inside", "-d", "-p", f"{switch}.pid")
     wait_until(lambda: (switch / "ctl").exists(), PATIENCE_S, "the VDE switch runs")
     left.host.run("ip", "address", "add", "10.1.1.77/24", "dev", "inside")
-    left.host.run("ip", "link", "set", "inside", "up")
+    left.host.run("ip", "link", "set", "dev", "inside", "up")
     start(network, left, right)
     wait_until(lambda: answers(right.host, "10.1.1.77"), PATIENCE_S, "the station behind VDE answers")
     assert transfer(left.host, right.host, right.address) == SIZE

@@ -152,7 +152,7 @@ def test_a_long_invitation_with_commands_names_its_network(inviter: Node, joiner
     assert text.count("ConnectTo = ") == 201
     assert "DeviceType = dummy\n" in text
     assert (directory / "tinc-up").read_text() == (
-        '#!/bin/sh\nip link set "$INTERFACE" up\nip addr replace 10.1.2.3/24 dev "$INTERFACE"\n'
+        '#!/bin/sh\nip link set dev "$INTERFACE" up\nip addr replace 10.1.2.3/24 dev "$INTERFACE"\n'
         'ip route add 10.2.0.0/16 via 10.1.2.1 dev "$INTERFACE" onlink\n'
     )
 

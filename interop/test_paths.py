@@ -30,7 +30,7 @@ def make_router(lab: Lab, name: str) -> Host:
     router = lab.host(name)
     router.run("ip", "link", "add", "lan", "type", "bridge")
     router.run("ip", "address", "add", "192.168.7.1/24", "dev", "lan")
-    router.run("ip", "link", "set", "lan", "up")
+    router.run("ip", "link", "set", "dev", "lan", "up")
     router.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
     router.run("nft", "-f", "-", stdin=MASQUERADE)
     return router

@@ -198,8 +198,8 @@ def test_a_client_behind_a_bridge_is_served_again(network: Network) -> None:
     branch.run("ip", "link", "add", "lan", "type", "veth", "peer", "name", "vpn", "netns", pc.namespace)
     for port in (network["branch"].interface, "lan"):
         branch.run("ip", "link", "set", "dev", port, "master", "br0", "up")
-    branch.run("ip", "link", "set", "br0", "up")
-    pc.run("ip", "link", "set", "vpn", "up")
+    branch.run("ip", "link", "set", "dev", "br0", "up")
+    pc.run("ip", "link", "set", "dev", "vpn", "up")
     for address in addresses(200 - 100):
         pc.run("ip", "address", "add", *address.split(), "dev", "vpn")
     wait_until(lambda: all(answers(pc, vip) for vip in VIPS), PATIENCE_S, "the bridge works")
@@ -316,7 +316,7 @@ def virtual_router(node: Node) -> Iterator[None]:
         try:
             host.run("sysctl", "-qw", "net.ipv4.conf.vrrp.arp_notify=1")
             host.run("ip", "address", "add", f"{MOVING}/24", "dev", "vrrp")
-            host.run("ip", "link", "set", "vrrp", "up")
+            host.run("ip", "link", "set", "dev", "vrrp", "up")
             yield
         finally:
             host.run("ip", "link", "del", "vrrp")

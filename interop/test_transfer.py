@@ -194,7 +194,7 @@ def network(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Netw
         words = ("link", tap, "name", "vlan7", "type", "vlan", "id", "7")
         if node.host.run("ip", "link", "add", *words, check=False).returncode == 0:
             node.host.run("ip", "address", "add", f"10.7.7.{number}/24", "dev", "vlan7")
-            node.host.run("ip", "link", "set", "vlan7", "up")
+            node.host.run("ip", "link", "set", "dev", "vlan7", "up")
     left, right = network["left"], network["right"]
     wait_until(lambda: answers(left.host, right.address), PATIENCE_S, "they answer")
     for here, there in ((left, "right"), (right, "left")):
@@ -304,16 +304,16 @@ def host_on_access_port(network: Network, node: Node, vlan: int, address: str) -
     port = f"port{vlan}"
     words = ("link", "add", "name", "lan", "type", "veth", "peer", "name", port, "netns", node.host.namespace)
     host.run("ip", *words)
-    node.host.run("ip", "link", "set", port, "master", "lan")
+    node.host.run("ip", "link", "set", "dev", port, "master", "lan")
     attached = node.host.spawn(sys.executable, "-m", "pytinc.lab.access_port", port, str(vlan))
     assert attached.stdout is not None
     line = attached.stdout.readline()
     if MEANS in line:
         pytest.skip(line)
     assert line == "attached\n"
-    node.host.run("ip", "link", "set", port, "up")
+    node.host.run("ip", "link", "set", "dev", port, "up")
     host.run("ip", "address", "add", f"{address}/24", "dev", "lan")
-    host.run("ip", "link", "set", "lan", "up")
+    host.run("ip", "link", "set", "dev", "lan", "up")
     return host
 
 
@@ -323,8 +323,8 @@ def trunk(network: Network) -> Iterator[Trunk]:
     sides = ((network["left"], trunk.left, LEFT_ADDRESS), (network["right"], trunk.right, RIGHT_ADDRESS))
     for node, hosts, address in sides:
         node.host.run("ip", "link", "add", "name", "lan", "type", "bridge")
-        node.host.run("ip", "link", "set", "lan", "up")
-        node.host.run("ip", "link", "set", node.interface, "master", "lan")
+        node.host.run("ip", "link", "set", "dev", "lan", "up")
+        node.host.run("ip", "link", "set", "dev", node.interface, "master", "lan")
         for vlan in VLANS:
             hosts[vlan] = host_on_access_port(network, node, vlan, address)
     trunk.right[20].run("ip", "address", "add", f"{ONLY_IN_20}/24", "dev", "lan")

@@ -8,92 +8,22 @@ from __future__ import annotations
 
 import os
 import re
-import time
+import shutil
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
-from howto.machines import Machine
 from howto.namespaces import NamespaceBackend, missing_mount_points
+from howto.player import DOCS, play
 from pytinc.lab.namespaces import LabError, missing_means
-from pytinc.lab.node import PATIENCE_S, Kind
-from pytinc.lab.typed import (
-    LONG_PAGES,
-    PAGES,
-    PLACEHOLDERS,
-    Command,
-    before,
-    commands,
-    fill,
-    learn,
-    matches,
-    run_blocks,
-    up_to,
-)
-
-DOCS = Path(__file__).parents[1] / "docs"
-ONLY_LOOKS = re.compile(
-    r"^(?:pytinc|tinc) (?:-n \w+ )?(?:dump|info|vip(?: --json)?$|get|fsck|pid)"
-    r"|^(?:ping|ip (?:neigh|addr)|curl|tail) "
-)
-"""Commands that change nothing. A person tries them again until the network is up, and so does the test."""
-RETRY_S = 0.3
+from pytinc.lab.node import Kind
+from pytinc.lab.typed import LONG_PAGES, PAGES
 
 
-class Player:
-    """Types the commands of one page."""
-
-    def __init__(self, backend: NamespaceBackend) -> None:
-        self._backend = backend
-        self._machines: dict[str, Machine] = {}
-        self._values: dict[str, str] = {}
-
-    def machine(self, name: str) -> Machine:
-        """Return the machine of this name, a new one at the first time."""
-        name = fill(name, self._values).replace("_", "-")
-        if name not in self._machines:
-            self._machines[name] = self._backend.machine(name, Kind.PY)
-        return self._machines[name]
-
-    def type(self, command: Command, *, fails: bool) -> None:
-        """Type a command and compare. Raises LabError if it fails, or does not print what the page shows."""
-        machine = self.machine(command.host)
-        deadline = time.monotonic() + (PATIENCE_S if ONLY_LOOKS.search(command.text) else 0)
-        while True:
-            done = machine.run("sh", "-c", fill(command.text, self._values) + "\n", check=False)
-            printed = done.stdout + done.stderr
-            shown = [fill(line, self._values) for line in command.shown]
-            if (done.returncode != 0) == fails and (not shown or matches(shown, printed)):
-                learn(printed, self._values)
-                return
-            if time.monotonic() > deadline:
-                raise LabError(
-                    f"line {command.line}: {command.host}# {command.text}\n"
-                    f"status {done.returncode}, printed:\n{printed}"
-                )
-            time.sleep(RETRY_S)
-
-
-def whole_text(page: str) -> str:
-    """Return a page, and before it the part of another one that it goes on from."""
-    text = (DOCS / page).read_text()
-    return "".join(up_to((DOCS / other).read_text(), section) for other, section in before(text)) + text
-
-
-def play(page: str) -> None:
+def play_in_namespaces(page: str) -> None:
     """Type all commands of a page in fresh hosts. Raises LabError at the first that does not go as shown."""
-    text = whole_text(page)
     with NamespaceBackend() as backend:
-        player = Player(backend)
-        found = [(block, commands(block)) for block in run_blocks(text)]
-        for _, typed in found:
-            for command in typed:
-                if command.host not in PLACEHOLDERS:
-                    player.machine(command.host)
-        for block, typed in found:
-            for command in typed:
-                player.type(command, fails=block.mark == "fails" and command is typed[-1])
+        play(page, backend)
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +33,7 @@ def plays() -> dict[str, Future[None]]:
     if reason is not None:
         pytest.skip(reason)
     with ThreadPoolExecutor(max(1, len(PAGES) + len(LONG_PAGES))) as pool:
-        return {page: pool.submit(play, page) for page in pages()}
+        return {page: pool.submit(play_in_namespaces, page) for page in pages()}
 
 
 def pages() -> list[str]:
@@ -120,4 +50,8 @@ def test_the_commands_of_a_page_do_what_it_says(page: str, plays: dict[str, Futu
             Kind.C.programs()
         except LabError as error:
             pytest.skip(str(error))
+    if re.search(r"^\w+# keepalived$", (DOCS / page).read_text(), re.MULTILINE) and not shutil.which(
+        "keepalived"
+    ):
+        pytest.skip("keepalived is not installed (interop/setup.sh bench)")
     plays[page].result()

@@ -60,13 +60,13 @@ def router(network: Network, cast: tuple[Kind, ...]) -> Host:
         pytest.skip("miniupnpd is not installed (interop/setup.sh test installs it)")
     lab = network.lab
     router, outside = lab.host("router"), network["outside"].host
-    outside.run("ip", "link", "set", "eth0", "down")
+    outside.run("ip", "link", "set", "dev", "eth0", "down")
     router.run(
         "ip", "link", "add", "wan0", "type", "veth", "peer", "name", "wan0", "netns", outside.namespace
     )
     for host, address in ((router, WAN_ROUTER), (outside, WAN_OUTSIDE)):
         host.run("ip", "address", "add", f"{address}/24", "dev", "wan0")
-        host.run("ip", "link", "set", "wan0", "up")
+        host.run("ip", "link", "set", "dev", "wan0", "up")
     router.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
     router.run("nft", "-f", "-", stdin=RULES)
     network["inside"].host.run("ip", "route", "add", "default", "via", router.address)

@@ -1,17 +1,33 @@
-"""What is published: the wheel's content and metadata, made here as `make dist` makes them."""
+"""What is published: the wheel, made here as `make dist` makes it, and what the Debian and RPM packages say.
+
+interop/test_deb.py installs these packages.
+"""
 
 from __future__ import annotations
 
 import email.message
 import email.parser
+import shutil
+import subprocess
 import zipfile
 from pathlib import Path
+from typing import Any
 
+import package
 import pytest
+import yaml
 from hatch_build import addresses, links_of_an_index
 from hatchling.builders.wheel import WheelBuilder
 
 ROOT = Path(__file__).parents[1]
+PACKAGING = ROOT / "packaging"
+SCRIPTS = sorted(path for kind in ("deb", "rpm") for path in (PACKAGING / kind).iterdir())
+FILES_OF_TINC = {
+    "/etc/default/tinc", "/lib/systemd/system/tinc.service", "/lib/systemd/system/tinc@.service",
+    "/usr/sbin/tinc", "/usr/sbin/tincd", "/usr/share/bash-completion/completions/tinc",
+    "/usr/share/man/man5/tinc.conf.5.gz", "/usr/share/man/man8/tinc.8.gz", "/usr/share/man/man8/tincd.8.gz",
+}  # fmt: skip
+"""Of Debian's package tinc, which may be installed at the same time."""
 
 
 @pytest.fixture(scope="module")
@@ -78,3 +94,40 @@ def test_links_to_files_of_the_repository_become_absolute() -> None:
 def test_without_a_repository_there_are_no_addresses() -> None:
     assert addresses("", "1") == {}
     assert addresses("https://host.example/x", "1")["Source"] == "https://host.example/x"
+
+
+def config() -> dict[str, Any]:
+    text = package.nfpm_config("amd64", "1", "Somebody <somebody@example.org>", "MIT AND (MIT OR Zlib)")
+    parsed: dict[str, Any] = yaml.safe_load(text)
+    return parsed
+
+
+def test_a_package_has_no_file_of_tincs_package() -> None:
+    files = {entry["dst"] for entry in config()["contents"] if entry.get("type") != "dir"}
+    assert files & FILES_OF_TINC == set()
+    assert {"/usr/sbin/pytinc", "/usr/sbin/pytincd", "/usr/lib/systemd/system/pytinc@.service"} < files
+
+
+def test_only_the_settings_of_the_unit_are_a_configuration_file() -> None:
+    kinds = {entry["dst"]: entry.get("type", "") for entry in config()["contents"]}
+    assert [name for name, kind in kinds.items() if kind.startswith("config")] == ["/etc/default/pytinc"]
+    assert kinds["/etc/tinc"] == "dir"
+
+
+def test_a_package_needs_the_python_that_its_modules_were_made_for() -> None:
+    overrides = config()["overrides"]
+    assert f"python3 (<< {package.NEXT_PYTHON})" in overrides["deb"]["depends"]
+    assert f"/usr/bin/python{package.PYTHON}" in overrides["rpm"]["depends"]
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: f"{path.parent.name}-{path.name}")
+def test_the_scripts_of_packages_are_plain_shell_and_leave_the_keys_alone(script: Path) -> None:
+    code = "".join(line for line in script.read_text().splitlines(True) if not line.lstrip().startswith("#"))
+    assert "/etc/tinc" not in code
+    subprocess.run(["sh", "-n", str(script)], check=True)
+    if shutil.which("shellcheck"):
+        subprocess.run(["shellcheck", "--shell=sh", str(script)], check=True)
+
+
+def test_the_unit_reads_the_file_of_settings_of_the_package() -> None:
+    assert "EnvironmentFile=-/etc/default/pytinc\n" in (ROOT / "systemd/pytinc@.service").read_text()

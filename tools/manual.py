@@ -320,6 +320,8 @@ def _pytinc() -> str:
         ".SH ENVIRONMENT",
         *_items(
             {
+                "CREDENTIALS_DIRECTORY": "A directory whose file ed25519_key.priv, if it is there, is the "
+                "private key of the node, as for pytincd(8).",
                 "NETNAME": "The network, if there is no --net.",
                 "NO_COLOR": "If set, output has no colours.",
                 "PYTINC_PLAIN": "If 1, lists on a terminal have tinc's form.",
@@ -424,7 +426,9 @@ def _pytincd() -> str:
     lines += _section(
         "SERVICE MANAGER",
         "The daemon takes over listening sockets from systemd (LISTEN_PID, LISTEN_FDS), reports readiness "
-        "and its end (NOTIFY_SOCKET), and sends watchdog messages if they are wanted (WATCHDOG_USEC).",
+        "and its end (NOTIFY_SOCKET), and sends watchdog messages if they are wanted (WATCHDOG_USEC). If the "
+        "directory in CREDENTIALS_DIRECTORY has a file ed25519_key.priv, it is the private key, whatever "
+        "Ed25519PrivateKeyFile says.",
     )
     lines += _section(
         "EXIT STATUS", "0 after an orderly end. 1 if the start failed; the log, or pytinc start, says why."

@@ -201,7 +201,7 @@ def flapping(stand: Stand) -> Iterator[None]:
     """The host's link goes down and up ten times."""
     for _ in range(FLAPS):
         for state in ("down", "up"):
-            stand.victim.host.run("ip", "link", "set", "eth0", state)
+            stand.victim.host.run("ip", "link", "set", "dev", "eth0", state)
             time.sleep(FLAP_S)
     yield
 

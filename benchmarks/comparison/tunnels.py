@@ -185,7 +185,7 @@ def wireguard(lab: Lab) -> Pair:
             "peer", keys[other], "allowed-ips", "10.1.1.0/24", "endpoint", f"{other.address}:51820",
         )  # fmt: skip
         host.run("ip", "address", "add", f"{address}/24", "dev", interface)
-        host.run("ip", "link", "set", interface, "up")
+        host.run("ip", "link", "set", "dev", interface, "up")
     return Pair("wireguard-go", "wireguard-go (layer 3)", client, server, "10.1.1.1", lambda: processes)
 
 

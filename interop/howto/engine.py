@@ -45,6 +45,16 @@ class Engine:
         if self.docker("version", check=False).returncode != 0:
             self._start_own()
 
+    @property
+    def address(self) -> str | None:
+        """The value of DOCKER_HOST for our own engine; None if it is the machine's."""
+        return None if self._directory is None else f"unix://{self._directory}/socket"
+
+    def enter(self, *command: str) -> tuple[str, ...]:
+        """Return the command that runs another one in the network of our own engine."""
+        assert self._process is not None
+        return ("nsenter", f"--net=/proc/{self._process.pid}/ns/net", *command)
+
     def docker(
         self, *words: str, stdin: str | None = None, check: bool = True, timeout: float = COMMAND_TIMEOUT_S
     ) -> Completed:

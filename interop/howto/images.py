@@ -7,12 +7,16 @@ system and the package are kept in ``/var/cache/pytinc-interop`` for the next ti
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import os
 import re
 import shutil
 import sys
 import tempfile
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -27,7 +31,8 @@ PACKAGES: Final = ("python3", "python3-venv", "iproute2", "iputils-ping")
 BASE: Final = "pytinc-howto/base"
 WHEELS: Final = "pytinc-howto/wheels"
 NAMES: Final = {Kind.C: "pytinc-howto/tincd", Kind.PY: "pytinc-howto/pytinc"}
-BOOTSTRAP_LIMIT_S: Final = 400.0
+BOOTSTRAP_LIMIT_S: Final = 1800.0
+DOWNLOAD_LIMIT_S: Final = 600.0
 _WHEEL_OF_PYTINC: Final = "pytinc-*.whl"
 
 
@@ -39,10 +44,6 @@ class Images:
 
     def prepare(self) -> None:
         """Make what the builds need: the base system, tinc's package, the wheels. Raises LabError."""
-        try:
-            CACHE.mkdir(exist_ok=True)
-        except OSError as error:
-            raise LabError(f"{CACHE} cannot be made: {error.strerror}") from error
         base = base_system((*PACKAGES, *dependencies(tinc_package())))
         self.engine.docker("import", str(base), BASE, timeout=120)
         self._make_wheels()
@@ -89,14 +90,31 @@ class Images:
             )
 
 
+@contextmanager
+def _cache() -> Iterator[Path]:
+    """Make the directory, and keep other processes from filling it at the same time."""
+    try:
+        CACHE.mkdir(exist_ok=True)
+        descriptor = os.open(CACHE, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise LabError(f"{CACHE} cannot be made: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield CACHE
+    finally:
+        os.close(descriptor)
+
+
 def tinc_package() -> Path:
     """Return the path of Debian's tinc 1.1 package file; download it if it is not in the cache."""
-    for path in CACHE.glob("tinc_1.1*.deb"):
-        return path
-    run("sh", str(REPOSITORY / "interop/install-tincd.sh"), "--download", str(CACHE), timeout=180)
-    for path in CACHE.glob("tinc_1.1*.deb"):
-        return path
-    raise LabError("what was downloaded is not a tinc 1.1 package")
+    with _cache() as cache:
+        if not (found := list(cache.glob("tinc_1.1*.deb"))):
+            script = REPOSITORY / "interop/install-tincd.sh"
+            run("sh", str(script), "--download", str(cache), timeout=DOWNLOAD_LIMIT_S)
+            found = list(cache.glob("tinc_1.1*.deb"))
+    if not found:
+        raise LabError("what was downloaded is not a tinc 1.1 package")
+    return found[0]
 
 
 def dependencies(package: Path) -> list[str]:
@@ -109,13 +127,13 @@ def dependencies(package: Path) -> list[str]:
 
 def base_system(packages: tuple[str, ...]) -> Path:
     """Return the path of a tar file of a Debian system with these packages; make it if it is not cached."""
-    CACHE.mkdir(exist_ok=True)
     release = Path("/etc/os-release").read_bytes()
     digest = hashlib.sha256(release + " ".join(packages).encode()).hexdigest()[:12]
-    path = CACHE / f"base-{digest}.tar"
-    if not path.exists():
-        script = REPOSITORY / "interop/make-base.sh"
-        run("sh", str(script), str(path), *packages, timeout=BOOTSTRAP_LIMIT_S)
+    with _cache() as cache:
+        path = cache / f"base-{digest}.tar"
+        if not path.exists():
+            script = REPOSITORY / "interop/make-base.sh"
+            run("sh", str(script), str(path), *packages, timeout=BOOTSTRAP_LIMIT_S)
     return path
 
 

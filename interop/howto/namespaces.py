@@ -17,7 +17,11 @@ from pytinc.lab.node import Kind
 
 OWN: Final = {"etc": "/etc/tinc", "run": "/run", "log": "/var/log"}
 """The directories that each machine has for itself: name in the machine's directory, and mount point."""
-_MOUNTS: Final = " && ".join(f"mount --bind {own} {path}" for own, path in OWN.items())
+OWN_IF_THERE: Final = {"keepalived": "/etc/keepalived"}
+"""Those of programs that may be installed or not."""
+_MOUNTS: Final = " && ".join(f"mount --bind {own} {path}" for own, path in OWN.items()) + "".join(
+    f" && {{ [ ! -d {path} ] || mount --bind {own} {path}; }}" for own, path in OWN_IF_THERE.items()
+)
 _ENTER: Final = f'cd "$1" && {_MOUNTS} && cd / && shift && exec "$@"'
 
 
@@ -36,7 +40,7 @@ class NamespaceMachine(Machine):
         super().__init__(name, kind, host.address)
         self._host = host
         self._root = host.lab.directory / name
-        for own in OWN:
+        for own in (*OWN, *OWN_IF_THERE):
             (self._root / own).mkdir(parents=True)
         # Both programs of a kind are in the same directory; pytinc's are those of the running interpreter.
         folder = os.path.dirname(kind.programs()[0])  # noqa: PTH120

@@ -204,7 +204,7 @@ class Howto:
     # -- parts of the steps --
 
     def _write_tinc_up(self, machine: Machine) -> None:
-        lines = ["#!/bin/sh", 'ip link set "$INTERFACE" up']
+        lines = ["#!/bin/sh", 'ip link set dev "$INTERFACE" up']
         lines += [f'ip address add {address}/24 dev "$INTERFACE"' for address in ADDRESSES[machine.name]]
         path = f"/etc/tinc/{NET}/tinc-up"
         machine.write(path, "\n".join(lines) + "\n", executable=True)

@@ -7,11 +7,11 @@ import os
 import socket
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytinc.cli import doctor
+from pytinc.cli import doctor, firewall
 
 if TYPE_CHECKING:
     from cli.conftest import Result, Run, ScriptedDaemon
@@ -116,3 +116,30 @@ def test_addresses_of_several_nodes_and_other_modes_are_named(
     (healthy / "tinc.conf").write_text("Name = alpha\nMode = switch\nDeviceType = dummy\n")
     result = run("-c", str(healthy), f"--pidfile={daemon.pidfile}", "doctor")
     assert "another one seems to be in use at gamma." in result.out
+
+
+@pytest.mark.parametrize(
+    ("rules", "result", "words"),
+    [
+        (None, "ok", "not looked at"),
+        ([], "ok", "lets tcp and udp to port 655 in"),
+        ([{}], "warning", "inet filter input refuses tcp and udp to port 655"),
+        ([{"limit": {"rate": 3}}, {"accept": None}], "ok", "rules with conditions decide about tcp and udp"),
+    ],
+)
+def test_the_firewall_of_the_host_is_looked_at(
+    run: Run,
+    healthy: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    rules: list[dict[str, Any]] | None,
+    result: str,
+    words: str,
+) -> None:
+    chain = {"family": "inet", "table": "filter", "name": "input", "hook": "input", "policy": "drop"}
+    rule = {"family": "inet", "table": "filter", "chain": "input", "expr": rules}
+    ruleset = None if rules is None else [{"chain": chain}, {"rule": rule}] if rules else []
+    monkeypatch.setattr(firewall, "read_ruleset", lambda: ruleset)
+    found = run("-c", str(healthy), "doctor", "--json")
+    (check,) = (check for check in json.loads(found.out)["checks"] if check["check"] == "firewall")
+    assert check["result"] == result
+    assert words in check["message"]

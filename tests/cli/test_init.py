@@ -148,3 +148,13 @@ def test_a_node_can_be_made_with_its_addresses(run: Run, tmp_path: Path) -> None
     for words in (["--address", "10.1.1.1"], ["--address", "x/24"], ["--public", "a b"], ["--public"]):
         assert run("-c", "other", "init", "alpha", *words).status == 1
     assert not (tmp_path / "other").exists()
+
+
+def test_a_script_that_is_there_already_is_kept(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf/tinc-up").write_text("#!/bin/sh\n# mine\n")
+    result = run("-c", "conf", "init", "alpha", "--address", "10.1.1.1/24")
+    assert result.status == 0
+    assert (tmp_path / "conf/tinc-up").read_text() == "#!/bin/sh\n# mine\n"
+    assert "tinc-up exists and is kept" in result.err
+    assert "10.1.1.1/24" in result.err

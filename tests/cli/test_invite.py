@@ -121,13 +121,25 @@ def test_a_node_that_the_daemon_knows_cannot_be_invited(
     result = run("-c", str(reachable), f"--pidfile={daemon.pidfile}", "invite", "delta")
     assert result.status == 1
     assert "delta is already known" in result.err
-    assert "purge" in result.err
+    assert f"`pytinc -c {reachable} purge'" in result.err
+    assert "Then invite it again." in result.err
+    # This daemon does not know our requests, so it is tinc's: with AutoConnect its purge keeps the node.
+    assert f"`pytinc -c {reachable} restart' with AutoConnect" in result.err
+
+
+def test_pytincs_daemon_forgets_a_removed_node_without_a_restart(
+    run: Run, reachable: Path, daemon: ScriptedDaemon
+) -> None:
+    daemon.answers = {"3": NODE_ROW + "18 3\n", "4097": "18 4097\n"}
+    result = run("-c", str(reachable), f"--pidfile={daemon.pidfile}", "invite", "delta")
+    assert "purge'. Then invite it again." in result.err
 
 
 def test_a_node_that_is_online_is_not_to_be_purged(run: Run, reachable: Path, daemon: ScriptedDaemon) -> None:
-    daemon.answers = {"3": NODE_ROW.replace(" 20 - ", " 30 - ") + "18 3\n"}
+    daemon.answers = {"3": NODE_ROW.replace(" 20 - ", " 30 beta ") + "18 3\n"}
     result = run("-c", str(reachable), f"--pidfile={daemon.pidfile}", "invite", "delta")
-    assert "choose another name" in result.err
+    assert "online, through beta: choose another name" in result.err
+    assert "delete its host file on all nodes" in result.err
 
 
 @pytest.mark.parametrize(

@@ -197,6 +197,7 @@ def statistics_rows() -> str:
     node = {**dict.fromkeys(NODE_FIELDS, 5), "path": "udp", "relay": None, "drops": drops}
     node |= {"fast_tag_sending": True, "fast_tag_accepting": None}
     node |= {"super_frames_sending": False, "super_frames_accepting": True}
+    node |= {"cipher": "aes-256-gcm", "super_frames_cipher": None}
     node |= {"runs_pytinc": True}
     names = ("alpha", "beta")
     rows = [format_row("daemon", daemon), *(format_row("node", {"name": name, **node}) for name in names)]

@@ -148,6 +148,23 @@ def test_a_network_that_does_not_exist_is_not_started(run: Run, tmp_path: Path) 
     assert run("start", "-d5") == result
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--no-detach",),
+        ("-Dd5",),
+        ("--chroot",),
+        ("-dn",),
+        ("-o", "-n"),
+        ("-U", "-c"),
+        ("--pidfile", "-n"),
+        ("--", "-n"),
+    ],
+)
+def test_other_options_of_the_daemon_name_no_network(run: Run, words: tuple[str, ...]) -> None:
+    assert "`pytinc -n NETNAME init NAME'" in run("start", *words).err
+
+
 def test_without_any_network_the_next_step_is_named(run: Run) -> None:
     result = run("start")
     assert result.status == 1
@@ -160,17 +177,39 @@ def test_options_of_the_daemon_may_name_another_network(start: Run, tmp_path: Pa
     (tmp_path / "etc/tinc/vpn/tinc.conf").touch()
     binary = str(tmp_path / "bin/pytinc")
     environment = {**os.environ, "PYTINC_SYSCONFDIR": str(tmp_path / "etc")}
-    for command in ("start", "restart"):
+    for words in (
+        ("start", "-n", "vpn"),
+        ("restart", "-n", "vpn"),
+        ("start", "-Dnvpn"),
+        ("start", "-o", "Mode=switch", "--ne", "vpn"),
+        ("start", "--config=moved"),
+    ):
         (tmp_path / "called").unlink(missing_ok=True)
         (tmp_path / "behaviour").write_text(READY)
         subprocess.run(
-            [binary, "--pidfile=nosuch", command, "-n", "vpn"],
+            [binary, "--pidfile=nosuch", *words],
             cwd=tmp_path,
             env=environment,
             timeout=60,
             check=True,
         )
-        assert (tmp_path / "called").read_text() == "--pidfile=nosuch -n vpn\n"
+        assert (tmp_path / "called").read_text() == " ".join(("--pidfile=nosuch", *words[1:])) + "\n"
+
+
+def test_restart_leaves_the_stop_to_the_new_daemon(
+    start: Run, tmp_path: Path, daemon: ScriptedDaemon
+) -> None:
+    assert start(READY, "restart").status == 0
+    assert (tmp_path / "called").read_text() == "-c conf --pidfile=conf/pid --replace\n"
+    assert daemon.requests == []
+
+
+def test_restart_with_another_pid_file_for_the_new_daemon_stops_the_old_one_first(
+    start: Run, tmp_path: Path, daemon: ScriptedDaemon
+) -> None:
+    (tmp_path / "conf/tinc.conf").write_text("Name = alpha\n")
+    start(READY, "restart", "--pidfile=other")
+    assert daemon.requests[:1] == ["18 0"]
 
 
 def test_restart_starts_a_daemon_if_there_is_none_to_stop(start: Run, tmp_path: Path) -> None:

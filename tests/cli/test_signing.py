@@ -96,6 +96,15 @@ def test_a_node_without_a_key_cannot_have_signed(run: Run, conf: Path, signed: s
     assert run("-c", "conf", "verify", "*", stdin=signed).err.startswith("Could not open conf/hosts/foo: ")
 
 
+def test_the_key_may_come_from_the_service_manager(
+    run: Run, conf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (conf / "ed25519_key.priv").rename(tmp_path / "ed25519_key.priv")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    signed = run("-c", "conf", "sign", stdin=b"text").out
+    assert run("-c", "conf", "verify", ".", stdin=signed.encode()).out == "text"
+
+
 def test_a_bad_private_key_is_reported(run: Run, conf: Path) -> None:
     (conf / "ed25519_key.priv").write_text("junk")
     result = run("-c", "conf", "sign", stdin="x")

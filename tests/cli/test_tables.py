@@ -144,6 +144,7 @@ def test_a_report_shows_the_fast_tag_if_the_daemon_reports_it(
 ) -> None:
     node = {"name": "beta", "fast_tag_sending": sending, "fast_tag_accepting": accepting}
     node |= {"super_frames_sending": None, "super_frames_accepting": None}
+    node |= {"cipher": None, "super_frames_cipher": None}
     daemon.answers["4096"] = statistics_rows(node, {"device_offloads": []})
     assert COLOUR.sub("", ask.on_terminal("info beta")) == ask.piped("info beta") + line
 
@@ -157,14 +158,17 @@ def test_a_report_shows_whether_super_frames_are_sent_whole(
 ) -> None:
     node = {"name": "beta", "fast_tag_sending": True, "fast_tag_accepting": False}
     node |= {"super_frames_sending": sending, "super_frames_accepting": accepting}
+    node |= {"cipher": "chacha20-poly1305", "super_frames_cipher": "aes-256-gcm" if sending else None}
     daemon.answers["4096"] = statistics_rows(node, {"device_offloads": []})
-    added = f"Fast tag:     sending\nSuper-frames: {told}\n"
+    cipher = "chacha20-poly1305" + (" (aes-256-gcm for super-frames)" if sending else "")
+    added = f"Fast tag:     sending\nSuper-frames: {told}\nCipher:       {cipher}\n"
     assert COLOUR.sub("", ask.on_terminal("info beta")) == ask.piped("info beta") + added
 
 
 def test_a_report_about_the_own_node_shows_offloads(ask: Asker, daemon: ScriptedDaemon) -> None:
     node = {"name": "alpha", "fast_tag_sending": None, "fast_tag_accepting": None}
     node |= {"super_frames_sending": None, "super_frames_accepting": None}
+    node |= {"cipher": None, "super_frames_cipher": None}
     daemon.answers["4096"] = statistics_rows(node, {"device_offloads": ["checksum", "TSO4"]})
     added = "Device:       checksum TSO4\nUDP:          no offloads\n"
     counts = "Requests:     15 in (3 announcements), 0 out (0 announcements)\nGraph runs:   7\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -128,3 +129,18 @@ def test_the_role_installs_the_repositorys_unit() -> None:
     unit = "pytinc@.service"
     ours = ROOT / "ansible/roles/tinc/files" / unit
     assert ours.read_bytes() == (ROOT / "systemd" / unit).read_bytes(), "run python tools/generate.py"
+
+
+def test_the_holders_of_an_address_are_the_nodes_that_answer_for_it() -> None:
+    states = {"node_2": "alive", "node_3": "unwatched", "node_4": "silent", "node_5": "unreachable"}
+    known: list[dict[str, str | None]] = [{"node": node, "state": state} for node, state in states.items()]
+    known += [{"node": "node_2", "state": "alive"}, {"node": None, "state": "unwatched"}]
+    text = json.dumps({"addresses": [{"address": "10.1.1.10", "holders": known}]})
+    assert tinc.holders(text, "10.1.1.10") == tinc.holders(text, "10.1.1.10/24") == 2
+    assert tinc.holders(text, "10.1.1.11") == 0
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"addresses": [1]}'])
+def test_what_is_no_answer_of_the_guard_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="dump shared"):
+        tinc.holders(text, "10.1.1.10")

@@ -35,6 +35,7 @@ from pytinc.config.settings import (
 )
 from pytinc.errors import ConfigError
 from pytinc.wire.address import Address
+from pytinc.wire.records import SptpsCipher
 from pytinc.wire.subnet import parse_subnet
 from pytinc.wire.virtual_ip import MAX_VIRTUAL_IPS, TcpCheck, VirtualIP, parse_address
 
@@ -227,6 +228,8 @@ class TestSettings:
             ("Broadcast = direct", "broadcast", Broadcast.DIRECT),
             ("Forwarding = off", "forwarding", Forwarding.OFF),
             ("AddressFamily = ipv6", "address_family", AddressFamily.IPV6),
+            ("SPTPSCipher = AES-256-GCM", "sptps_cipher", SptpsCipher.AES_256_GCM),
+            ("SPTPSCipher = chacha20-poly1305", "sptps_cipher", SptpsCipher.CHACHA20_POLY1305),
             ("Port = tinc", "port", "tinc"),
             ("BindToAddress = * 1655", "bind_to_address", (HostPort("*", "1655"),)),
             ("Proxy = http p 3128", "proxy", ProxySettings("http", "p", "3128")),
@@ -339,6 +342,10 @@ class TestSettings:
             ("Broadcast = maybe", "Invalid broadcast mode!"),
             ("Forwarding = yes", "Invalid forwarding mode!"),
             ("AddressFamily = ipx", "Invalid address family!"),
+            (
+                "SPTPSCipher = aes256gcm",
+                "Unknown SPTPSCipher 'aes256gcm': choose chacha20-poly1305 or aes-256-gcm",
+            ),
             ("Proxy = socks6 a b", "Unknown proxy type socks6!"),
             ("Proxy = socks5 a", "Host and port argument expected for proxy!"),
             ("Sandbox = mild", "Bad sandbox value mild!"),

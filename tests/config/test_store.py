@@ -290,7 +290,7 @@ class TestPrivateKey:
         (base / "ed25519_key.priv").chmod(0o600)
         tree = ConfigTree(str(base))
         assert tree.private_key_text() == ("secret", f"{base}/ed25519_key.priv", False)
-        assert tree.private_key_path(tree.load_settings()) == f"{base}/ed25519_key.priv"
+        assert tree.private_key_path() == f"{base}/ed25519_key.priv"
 
     @pytest.mark.parametrize("where", ["tinc.conf", "hosts/alpha"])
     def test_another_file_can_be_named(self, base: Path, where: str) -> None:
@@ -300,7 +300,7 @@ class TestPrivateKey:
         (base / "sub/key").write_text("secret")
         tree = ConfigTree(str(base))
         assert tree.private_key_text()[:2] == ("secret", f"{base}/sub/key")
-        assert tree.private_key_path(tree.load_settings()) == f"{base}/sub/key"
+        assert tree.private_key_path() == f"{base}/sub/key"
 
     @pytest.mark.parametrize(
         ("mode", "insecure"), [(0o600, False), (0o700, False), (0o640, True), (0o602, True)]
@@ -309,6 +309,35 @@ class TestPrivateKey:
         (base / "ed25519_key.priv").touch()
         (base / "ed25519_key.priv").chmod(mode)
         assert ConfigTree(str(base)).private_key_text()[2] is insecure
+
+    def test_a_credential_comes_first(
+        self, base: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (base / "tinc.conf").write_text("Name = alpha\nEd25519PrivateKeyFile = sub/key\n")
+        credentials = tmp_path_factory.mktemp("credentials")
+        (credentials / "ed25519_key.priv").write_text("secret of the manager")
+        (credentials / "ed25519_key.priv").chmod(0o444)
+        monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials))
+        path = f"{credentials}/ed25519_key.priv"
+        assert ConfigTree(str(base)).private_key_text() == ("secret of the manager", path, False)
+
+    @pytest.mark.parametrize("directory", ["", "/nonexistent", "/dev/null", "/"])
+    def test_without_a_credential_the_file_counts(
+        self, base: Path, directory: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (base / "ed25519_key.priv").write_text("secret")
+        monkeypatch.setenv("CREDENTIALS_DIRECTORY", directory)
+        assert ConfigTree(str(base)).private_key_text()[:2] == ("secret", f"{base}/ed25519_key.priv")
+
+    def test_an_unreadable_credential_is_an_error(
+        self, base: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (base / "ed25519_key.priv").write_text("secret")
+        credentials = tmp_path_factory.mktemp("credentials")
+        (credentials / "ed25519_key.priv").mkdir()
+        monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials))
+        with pytest.raises(ConfigError, match=f"{credentials}/ed25519_key.priv': Is a directory"):
+            ConfigTree(str(base)).private_key_text()
 
     def test_a_missing_key_is_named_with_the_reason(self, base: Path) -> None:
         with pytest.raises(ConfigError, match="Error reading Ed25519 private key file") as caught:

@@ -16,7 +16,7 @@ SAFE = (
     "PingInterval PingTimeout ReplayWindow StrictSubnets TunnelServer UDPDiscovery UDPDiscoveryInterval "
     "UDPDiscoveryKeepaliveInterval UDPDiscoveryTimeout UDPInfoInterval "
     "ClampMSS Compression IndirectData Subnet TCPOnly Weight "
-    "BroadcastLimit GuardInterval NeighbourGuard StrictVirtualIPs"
+    "BroadcastLimit GuardInterval NeighbourGuard SPTPSCipher StrictVirtualIPs"
 )
 
 
@@ -27,6 +27,7 @@ EXTENSIONS = {
     "MetricsListen",
     "NeighbourGuard",
     "Offload",
+    "SPTPSCipher",
     "StrictVirtualIPs",
     "VirtualIP",
 }
@@ -116,5 +117,6 @@ def test_nothing_of_identity_or_listening_changes_by_a_reload() -> None:
         assert VARIABLES[name.lower()].reload is Reload.START
 
 
-def test_of_our_own_variables_only_virtual_ips_stand_in_host_files_or_several_times() -> None:
-    assert names(host=True) & EXTENSIONS == names(multiple=True) & EXTENSIONS == {"VirtualIP"}
+def test_of_our_own_variables_two_stand_in_host_files_and_one_several_times() -> None:
+    assert names(host=True) & EXTENSIONS == {"SPTPSCipher", "VirtualIP"}
+    assert names(multiple=True) & EXTENSIONS == {"VirtualIP"}

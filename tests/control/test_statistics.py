@@ -41,6 +41,8 @@ NODE_VALUES: dict[str, Any] = {
     "fast_tag_accepting": None,
     "super_frames_sending": False,
     "super_frames_accepting": True,
+    "cipher": "chacha20-poly1305",
+    "super_frames_cipher": None,
     "runs_pytinc": None,
     "drops": NO_DROPS | {"no_key": 3},
 }
@@ -89,7 +91,16 @@ def test_reasons_that_are_left_out_count_zero() -> None:
 
 def test_an_older_daemon_that_does_not_report_fast_tag_and_offloads_is_understood() -> None:
     tags = ("fast_tag_sending", "fast_tag_accepting", "super_frames_sending", "super_frames_accepting")
-    added = (*tags, "device_offloads", "udp_offloads", "requests_in", "requests_out", "graph_runs")
+    added = (
+        *tags,
+        "cipher",
+        "super_frames_cipher",
+        "device_offloads",
+        "udp_offloads",
+        "requests_in",
+        "requests_out",
+        "graph_runs",
+    )
     older = [
         {key: values[key] for key in values if key not in added} for values in (NODE_VALUES, DAEMON_VALUES)
     ]

@@ -13,15 +13,18 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
-from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from cryptography.hazmat.primitives.poly1305 import Poly1305
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pytinc.crypto import aead
-from pytinc.crypto.aead import RecordCipher
+from pytinc.crypto.aead import AesRecordCipher, RecordCipher, make_cipher
+from pytinc.wire.records import SptpsCipher
 
-VECTORS = json.loads((Path(__file__).parents[1] / "data/vectors/chacha_poly1305.json").read_text())
+FOLDER = Path(__file__).parents[1] / "data/vectors"
+VECTORS = json.loads((FOLDER / "chacha_poly1305.json").read_text())
+AES_VECTORS = json.loads((FOLDER / "aes_256_gcm.json").read_text())["cases"]
 KEY = bytes(range(64))
 SEQNOS = st.integers(0, 2**32 - 1)
 
@@ -187,13 +190,13 @@ def test_a_super_frame_has_a_nonce_of_its_own_and_opens_only_under_its_number(
 ) -> None:
     monkeypatch.setattr(aead, "HAS_ROWS", has_rows)
     cipher, sealed, plaintext = RecordCipher(KEY), bytearray(1016), bytearray(range(250)) * 4
-    cipher.seal_super_frame(7, plaintext, memoryview(sealed))
+    cipher.seal_super_frame(7, plaintext, memoryview(sealed), aes=False)
     nonce = bytes.fromhex("000000010000000000000007")
     assert sealed == ChaCha20Poly1305(KEY[:32]).encrypt(nonce, bytes(plaintext), None)
-    assert cipher.open_super_frame(7, memoryview(sealed)) == plaintext
-    assert cipher.open_super_frame(8, memoryview(sealed)) is None
+    assert cipher.open_super_frame(7, memoryview(sealed), aes=False) == plaintext
+    assert cipher.open_super_frame(8, memoryview(sealed), aes=False) is None
     sealed[500] ^= 1
-    assert cipher.open_super_frame(7, memoryview(sealed)) is None
+    assert cipher.open_super_frame(7, memoryview(sealed), aes=False) is None
 
 
 @pytest.mark.parametrize("has_rows", [True, False], ids=["into a buffer", "older library"])
@@ -202,7 +205,7 @@ def test_a_super_frame_that_is_too_short_for_a_tag_is_rejected(
     monkeypatch: pytest.MonkeyPatch, has_rows: bool, size: int
 ) -> None:
     monkeypatch.setattr(aead, "HAS_ROWS", has_rows)
-    assert RecordCipher(KEY).open_super_frame(7, memoryview(bytearray(size))) is None
+    assert RecordCipher(KEY).open_super_frame(7, memoryview(bytearray(size)), aes=False) is None
 
 
 def test_the_library_that_makes_tags_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,3 +213,67 @@ def test_the_library_that_makes_tags_is_named(monkeypatch: pytest.MonkeyPatch) -
     assert aead.poly1305_library().startswith("OpenSSL ")
     monkeypatch.setattr(aead, "sodium", object())
     assert aead.poly1305_library() == "libsodium"
+
+
+# -- AES-256-GCM --
+
+
+@pytest.mark.parametrize("case", AES_VECTORS, ids=lambda case: case["about"])
+def test_aes_records_are_those_of_tincr(case: dict[str, Any]) -> None:
+    key, plaintext = bytes.fromhex(case["key"]) + bytes(32), bytes.fromhex(case["plaintext"])
+    sealed = bytes.fromhex(case["ciphertext"] + case["tag"])
+    cipher = make_cipher(SptpsCipher.AES_256_GCM, key)
+    number = case["seqno"].to_bytes(4, "big")
+    assert cipher.seal(case["seqno"], plaintext) == sealed
+    assert cipher.open(case["seqno"], sealed) == plaintext
+    assert cipher.open(case["seqno"] + 1, sealed) is None
+    for seal_all in (cipher.seal_batch, cipher.seal_batch_fast):
+        assert seal_all(b"prefix", case["seqno"], plaintext[:1], [plaintext[1:]]) == [
+            b"prefix" + number + sealed
+        ]
+
+
+def test_all_ways_to_open_an_aes_record_are_one() -> None:
+    """Its last bytes may look like those of the fast tag: that means nothing here."""
+    cipher = AesRecordCipher(KEY)
+    sealed = cipher.seal(7, b"x" * 40)
+    assert cipher.open_strict(7, sealed) == cipher.open_fast(7, sealed) == b"x" * 40
+    assert RecordCipher(KEY).open_fast(7, sealed) is None
+    assert repr(cipher) == "<AesRecordCipher>"
+
+
+@pytest.mark.parametrize("has_rows", [True, False], ids=["into a buffer", "older library"])
+def test_a_super_frame_with_aes_has_a_key_of_its_own(monkeypatch: pytest.MonkeyPatch, has_rows: bool) -> None:
+    monkeypatch.setattr(aead, "HAS_ROWS", has_rows)
+    cipher, sealed, plaintext = RecordCipher(KEY), bytearray(1016), bytearray(range(250)) * 4
+    cipher.seal_super_frame(7, plaintext, memoryview(sealed), aes=True)
+    nonce = bytes.fromhex("000000010000000000000007")
+    assert sealed == AESGCM(KEY[32:]).encrypt(nonce, bytes(plaintext), None)
+    assert cipher.open_super_frame(7, memoryview(sealed), aes=True) == plaintext
+    assert cipher.open_super_frame(8, memoryview(sealed), aes=True) is None
+    assert cipher.open_super_frame(7, memoryview(sealed), aes=False) is None
+    assert cipher.open_super_frame(7, memoryview(bytearray(15)), aes=True) is None
+
+
+def test_super_frames_of_an_aes_session_share_its_key_but_no_nonce() -> None:
+    cipher, sealed = AesRecordCipher(KEY), bytearray(1016)
+    cipher.seal_super_frame(7, bytes(1000), memoryview(sealed), aes=False)
+    assert sealed == AESGCM(KEY[:32]).encrypt(bytes.fromhex("000000010000000000000007"), bytes(1000), None)
+    assert cipher.open(7, bytes(sealed)) is None
+    assert cipher.open_super_frame(7, memoryview(sealed), aes=False) == bytearray(1000)
+
+
+@pytest.mark.parametrize(("aes", "chacha", "faster"), [(1.0, 2.0, True), (2.0, 1.0, False)])
+def test_the_trial_compares_the_best_of_its_times(aes: float, chacha: float, faster: bool) -> None:
+    """One slow run, as on a busy machine, changes nothing."""
+    now = 0.0
+    durations = [9.0, *[aes] * 7, *[chacha] * 6, 8.0, 9.0]
+    ticks = [step for duration in durations for step in (0.5, duration)]
+
+    def timer() -> float:
+        nonlocal now
+        now += ticks.pop(0)
+        return now
+
+    assert aead.is_aes_faster(timer) is faster
+    assert ticks == []

@@ -338,6 +338,17 @@ def test_socket_activation_uses_the_inherited_socket(network: Network) -> None:
         assert daemon.stop()[0] == 0
 
 
+def test_the_key_may_come_from_the_service_manager(
+    network: Network, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    credentials = tmp_path_factory.mktemp("credentials")
+    (network.base / "ed25519_key.priv").rename(credentials / "ed25519_key.priv")
+    (credentials / "ed25519_key.priv").chmod(0o440)
+    status, said = network.start(CREDENTIALS_DIRECTORY=str(credentials)).stop()
+    assert status == 0
+    assert "insecure" not in said
+
+
 def test_the_service_manager_is_kept_informed(network: Network) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.settimeout(PATIENCE)
@@ -425,6 +436,21 @@ def test_a_private_key_that_others_can_read_is_complained_about(network: Network
     (network.base / "ed25519_key.priv").chmod(0o644)
     said = network.start().stop()[1]
     assert "Warning: insecure file permissions for Ed25519 private key file" in said
+
+
+def test_a_daemon_takes_the_place_of_the_one_that_runs(network: Network) -> None:
+    first = network.start()
+    second = network.start("--replace")
+    assert first.finish()[0] == 0
+    assert f"Stopping the daemon with pid {first.pid}, which this one replaces" in second.said
+    with network.client() as client:
+        assert client.pid == second.pid
+    network.configure("MaxTimeout = 0")
+    status, said = network.fail("--replace")
+    assert status == 1
+    assert "MaxTimeout" in said
+    assert second.process.poll() is None
+    assert second.stop()[0] == 0
 
 
 def test_a_second_daemon_does_not_disturb_the_first(network: Network) -> None:
@@ -607,7 +633,7 @@ def test_managed_addresses_come_after_those_of_tinc_up_and_go_before_tinc_down(n
     conf = "Name = alpha\nMode = switch\nDeviceType = tap\nInterface = vpn\nListenAddress = 127.0.0.1\n"
     (network.base / "tinc.conf").write_text(f"{conf}VirtualIP = 10.1.1.10 manage=yes\n")
     (network.base / "hosts" / "alpha").write_text("Port = 0\nSubnet = 02:00:00:00:00:01\n")
-    network.script("tinc-up", "ip address add 10.1.1.102/24 dev $INTERFACE", "ip link set $INTERFACE up")
+    network.script("tinc-up", "ip address add 10.1.1.102/24 dev $INTERFACE", "ip link set dev $INTERFACE up")
     for name in ("subnet-up", "tinc-down"):
         network.script(
             name,
@@ -620,10 +646,12 @@ def test_managed_addresses_come_after_those_of_tinc_up_and_go_before_tinc_down(n
     daemon.wait_until_ready()
     # Scripts run beside the daemon.
     wait_until((network.base / "at-subnet-up").exists, 60, "subnet-up has run")
-    (network.base / "tinc.conf").write_text(f"{conf}VirtualIP = 10.1.1.11 manage=yes\n")
+    (network.base / "tinc.conf").write_text(f"{conf}VirtualIP = 10.1.1.11/24 manage=yes\n")
     with network.client() as client:
         assert client.command(Request.RELOAD) == 0
-    daemon.wait_said("Added 10.1.1.11/32 to vpn")
+    daemon.wait_said("Added 10.1.1.11/24 to vpn")
+    # Also the second address of a network is there, so the only member serves it.
+    daemon.wait_said("10.1.1.11: alpha serves")
     status, said = daemon.stop()
     assert status == 0
     found = [
@@ -634,8 +662,8 @@ def test_managed_addresses_come_after_those_of_tinc_up_and_go_before_tinc_down(n
     assert re.findall(r"(Added|Removed) (10[0-9./]+) ", said) == [
         ("Added", "10.1.1.10/32"),
         ("Removed", "10.1.1.10/32"),
-        ("Added", "10.1.1.11/32"),
-        ("Removed", "10.1.1.11/32"),
+        ("Added", "10.1.1.11/24"),
+        ("Removed", "10.1.1.11/24"),
     ]
 
 
@@ -846,7 +874,7 @@ def test_an_interface_is_looked_at_before_the_sandbox_hides_it(network: Network,
     )
     network.script(
         "tinc-up",
-        "ip link set $INTERFACE up",
+        "ip link set dev $INTERFACE up",
         f'test -z "{address}" || ip -6 address add {address} dev $INTERFACE nodad',
     )
     daemon = network.launch([*IN_A_NAMESPACE, *network.arguments("-D", "-o", "Sandbox=normal")])

@@ -10,12 +10,14 @@ from datapath.four_nodes import (
     KEYS,
     LOST,
     NEAR,
+    NOW,
     OWN,
     STRANGER,
     World,
     frame,
     one_by_one,
 )
+from pytinc.datapath.compression import expand
 from pytinc.protocol.sptps.datagram import DatagramSession
 from pytinc.protocol.sptps.handshake import Role
 from pytinc.wire.datagram import (
@@ -71,13 +73,13 @@ def test_another_node_gets_what_does_not_fit_its_path_by_the_next_hop(world: Wor
     assert opened.data == frame(LOST, OWN, 1401, fill=3)
 
 
-def test_a_neighbour_without_a_key_gets_plain_frames_and_others_nothing(world: World) -> None:
+def test_a_neighbour_without_a_key_gets_plain_frames_and_those_for_others_wait(world: World) -> None:
     world.b.session = world.d.session = None
 
     world.send(frame(NEAR, OWN), frame(LOST, OWN))
 
     assert world.out.upcalls.packets == [(world.b, frame(NEAR, OWN))]
-    assert world.table.total_drops().no_key == 1
+    assert (world.d.held, world.table.total_drops().no_key) == ([(NOW, frame(LOST, OWN))], 0)
     assert set(world.out.upcalls.touched) == {world.b, world.d}
 
 
@@ -90,7 +92,27 @@ def test_a_key_that_cannot_be_used_counts_as_none(world: World) -> None:
     world.send(frame(NEAR, OWN), frame(LOST, OWN))
 
     assert world.out.upcalls.packets == [(world.b, frame(NEAR, OWN))]
-    assert (world.table.total_drops().no_key, world.out.datagrams) == (1, [])
+    assert (len(world.d.held), world.out.datagrams) == (1, [])
+
+
+@pytest.mark.parametrize("compression", [0, 1])
+def test_frames_that_waited_for_a_key_are_sent_in_order_and_counted_once(
+    world: World, compression: int
+) -> None:
+    session, world.d.session, world.d.compression = world.d.session, None, compression
+    sent = [frame(LOST, OWN, 200, fill=number) for number in (1, 2)]
+    world.send(*sent)
+    before = world.d.out_packets
+    world.d.session = session
+
+    world.datapath.send_held(world.d, NOW + 1, world.out)
+
+    datagrams = [datagram for _, some in world.out.datagrams for datagram in one_by_one(some)]
+    records = [world.far["d"].receive(datagram[12:]) for datagram in datagrams]
+    assert [
+        expand(1, record.data, 1600) if compression else record.data for record in records if record
+    ] == sent
+    assert (world.d.held, world.d.out_packets) == ([], before)
 
 
 def test_a_neighbour_behind_a_relay_gets_by_udp_only_what_its_own_path_has_proved(world: World) -> None:

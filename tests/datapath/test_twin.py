@@ -112,6 +112,7 @@ class PeerPlan:
     socket: int
     fast_tag: bool
     super_frames: bool
+    aes: bool
     compression: int
 
 
@@ -214,6 +215,9 @@ class World:
                     if peer.fast_tag and peer.super_frames and not plan.rules["router"]:
                         session.accept_super_frames()
                         session.peer_accepts_super_frames = True
+                        if peer.aes:
+                            session.accept_aes()
+                            session.peer_accepts_aes = True
             slot.connection = number if peer.neighbour else None
             slot.compression = peer.compression
             slot.minmtu, slot.mtu, slot.tcp_only = peer.minmtu, peer.mtu, peer.tcp_only
@@ -438,6 +442,7 @@ def assert_same(fast: World, plain: World, error_bytes: list[Counter[str]]) -> N
     assert one.errors == two.errors
     assert fast.table.drops == plain.table.drops
     slots = fast.table.slots
+    assert {name: slots[name].held for name in slots} == {n: s.held for n, s in plain.table.slots.items()}
     assert {name: slots[name].drops for name in slots} == {n: s.drops for n, s in plain.table.slots.items()}
     assert fast.table.capture == plain.table.capture
     assert fast.table.own_macs == plain.table.own_macs
@@ -488,6 +493,7 @@ def plans(draw: st.DrawFn) -> Plan:
             socket=draw(sampled((0, 0, 1))),
             fast_tag=draw(st.booleans()),
             super_frames=draw(st.booleans()),
+            aes=draw(st.booleans()),
             compression=draw(sampled((0, 0, 1, 9, 10, 12))),
         )
     rules = {
@@ -687,6 +693,7 @@ steps = st.one_of(
     st.tuples(st.just("udp"), st.lists(datagrams(), min_size=1, max_size=12)),
     st.tuples(st.just("packet"), st.lists(frames(), min_size=1, max_size=3)),
     st.tuples(st.just("sptps"), st.lists(datagrams(), min_size=1, max_size=1)),
+    st.tuples(st.just("key"), st.lists(sampled(PEERS), min_size=1, max_size=1)),
 )
 
 
@@ -753,6 +760,14 @@ def push(fast: World, plain: World, kind: str, items: list[Any], now: float) -> 
             fast.inbound.frames_from_neighbour(fast.table.slots["b"], items, now, fast.out)
             for frame in items:
                 plain.reference.frame_from_neighbour(plain.table.slots["b"], frame, now, plain.out)
+        case "key":
+            (name,) = items
+            for world in (fast, plain):
+                slot = world.table.slots[name]
+                if slot.session is None:
+                    slot.session, world.far[name] = established(name)
+            fast.datapath.send_held(fast.table.slots[name], now, fast.out)
+            plain.reference.send_held(plain.table.slots[name], now, plain.out)
         case _:
             fast.inbound.sptps_packet(fast.datagram(items[0]), now, fast.out)
             plain.reference.sptps_packet(plain.datagram(items[0]), now, plain.out)

@@ -205,6 +205,7 @@ PEER: Final = PeerPlan(
     socket=0,
     fast_tag=True,
     super_frames=True,
+    aes=True,
     compression=1,
 )
 

@@ -18,6 +18,7 @@ from pytinc.lab.typed import (
     run_blocks,
     unmarked,
     up_to,
+    without_answers,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -28,10 +29,17 @@ NOT_TYPED = {
     "ansible.md": "make ansible does what it says, with a real sshd",
     "compatibility.md": "shows no commands",
     "json.md": "shows output only; tests/cli compares it",
+    "glossary.md": "shows no commands",
     "performance.md": "shows benchmarks, which take long and measure",
+    "packages.md": "interop/test_deb.py and interop/test_release.py do what it says, on hosts that boot",
+    "view.md": "needs a browser; interop/test_view.py has one",
     "howto.zh.md": "has the blocks of howto.md",
 }
 """Pages of the site's section for operators whose blocks no test types, with the reason."""
+
+
+TYPED_ELSEWHERE = ("containers.md",)
+"""Pages that interop/test_containers.py types, with a Docker engine."""
 
 
 def operator_pages() -> list[str]:
@@ -45,7 +53,7 @@ def operator_pages() -> list[str]:
 def test_each_block_for_operators_is_typed_or_says_why_not(page: str) -> None:
     if page in NOT_TYPED:
         return
-    assert page in (*PAGES, *LONG_PAGES), "interop/test_typed.py does not type this page"
+    assert page in (*PAGES, *LONG_PAGES, *TYPED_ELSEWHERE), "interop/test_typed.py does not type this page"
     text = (DOCS / page).read_text()
     assert unmarked(text) == []
     assert [command for block in run_blocks(text) for command in commands(block)]
@@ -139,6 +147,12 @@ def test_output_matches_what_is_shown(shown: list[str], printed: str) -> None:
 )
 def test_other_output_does_not_match(shown: list[str], printed: str) -> None:
     assert not matches(shown, printed)
+
+
+def test_answers_are_what_follows_a_question() -> None:
+    assert without_answers(["...", "Sure? y", "Done?", "..."]) == (["...", "Sure? Done?", "..."], ["y"])
+    assert without_answers(["a", "b? n"]) == (["a", "b? "], ["n"])
+    assert without_answers(["is it?", "y"]) == (["is it?", "y"], [])
 
 
 def test_placeholders_get_what_was_printed_last() -> None:

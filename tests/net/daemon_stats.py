@@ -9,6 +9,7 @@ from pytinc.net.timers import Lag
 from pytinc.node.path_kind import PathKind
 from pytinc.node.stats import NodeStats, PeerStats
 from pytinc.vip.views import GuardCounters, GuardSummary, PolicyView
+from pytinc.wire.records import SptpsCipher
 
 
 def peer(name: str, path: PathKind, **changes: Any) -> PeerStats:
@@ -24,6 +25,8 @@ def peer(name: str, path: PathKind, **changes: Any) -> PeerStats:
         "fast_tag_accepting": None,
         "super_frames_sending": None,
         "super_frames_accepting": None,
+        "cipher": None,
+        "super_frames_cipher": None,
         "runs_pytinc": None,
         "macs": 1,
         "rx_packets": 10,
@@ -75,5 +78,7 @@ BETA = peer(
     fast_tag_accepting=True,
     super_frames_sending=True,
     super_frames_accepting=False,
+    cipher=SptpsCipher.CHACHA20_POLY1305,
+    super_frames_cipher=SptpsCipher.AES_256_GCM,
     drops={"no_key": 3},
 )

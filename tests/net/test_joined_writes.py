@@ -59,7 +59,7 @@ class Namespace:
     def tap(self, *, offload: bool) -> TapDevice:
         """Open a TAP device whose kernel side sends nothing by itself."""
         device = self.run(lambda: TapDevice(offload=offload))
-        self.ip("link", "set", device.name, "txqueuelen", "20000", "addrgenmode", "none")
+        self.ip("link", "set", "dev", device.name, "txqueuelen", "20000", "addrgenmode", "none")
         return device
 
     def close(self) -> None:
@@ -107,11 +107,11 @@ def test_the_kernel_cuts_joined_frames_into_the_original_frames(cleanup: ExitSta
         here.ip("link", "add", "between", "type", "bridge", "forward_delay", "0", "mcast_snooping", "0")
     except OSError as error:
         pytest.skip(f"no bridge: {error}")
-    here.ip("link", "set", "between", "addrgenmode", "none")
+    here.ip("link", "set", "dev", "between", "addrgenmode", "none")
     for name in (joins.name, plain.name):
-        here.ip("link", "set", name, "master", "between")
-        here.ip("link", "set", name, "up")
-    here.ip("link", "set", "between", "up")
+        here.ip("link", "set", "dev", name, "master", "between")
+        here.ip("link", "set", "dev", name, "up")
+    here.ip("link", "set", "dev", "between", "up")
     for is_ipv4 in (True, False):
         for tags in (b"", b"\x81\x00\x00\x05"):
             for count, last, flags in ((6, 1400, 0x10), (6, 1, 0x18), (40, 777, 0x18), (40, 1400, 0x50)):
@@ -131,7 +131,7 @@ def test_a_real_tcp_connection_gets_all_bytes_of_joined_frames(
         space = cleanup.enter_context(closing(Namespace()))
         device = cleanup.enter_context(closing(space.tap(offload=offload)))
         space.ip("address", "add", f"{address}/{bits}", "dev", device.name, *(["nodad"] * (bits == "64")))
-        space.ip("link", "set", device.name, "up")
+        space.ip("link", "set", "dev", device.name, "up")
         devices.append(device)
         sockets.append(cleanup.enter_context(closing(space.run(lambda: socket.socket(family)))))
     sender, listener = devices[0], devices[1]

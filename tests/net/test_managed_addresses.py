@@ -47,9 +47,9 @@ def log(level, priority, message):
     print(json.dumps(["log", priority, message]))
 
 ip("link", "add", "vpn", "type", "veth", "peer", "name", "other")
-ip("link", "set", "lo", "up")
-ip("link", "set", "other", "up")
-ip("link", "set", "vpn", "up")
+ip("link", "set", "dev", "lo", "up")
+ip("link", "set", "dev", "other", "up")
+ip("link", "set", "dev", "vpn", "up")
 
 async def main(tasks):
     managed = ManagedAddresses(asyncio.get_running_loop(), "vpn", log)

@@ -57,7 +57,7 @@ def station() -> Iterator[socket.socket]:
     try:
         for name in (OURS, THEIRS):
             Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6").write_text("1")
-            ip("link", "set", name, "up")
+            ip("link", "set", "dev", name, "up")
         for name in (OURS, THEIRS):
             wait_up(name)
         with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as end:
@@ -148,7 +148,7 @@ def test_frames_that_are_too_long_for_the_vpn_are_read_whole(
     device: RawSocketDevice, station: socket.socket
 ) -> None:
     for name in (OURS, THEIRS):
-        ip("link", "set", name, "mtu", "3000")
+        ip("link", "set", "dev", name, "mtu", "3000")
     plain = frame(b"too long", MTU_MAX + 1)
     tagged = MACS + VLAN_7 + frame(b"too long with its tag", MTU_MAX - 3)[12:]
     for sent in (plain, tagged):
@@ -174,12 +174,12 @@ def test_it_works_frame_by_frame_without_numpy(
 def test_reading_continues_after_the_read_error_of_an_interface_going_down(
     device: RawSocketDevice, station: socket.socket
 ) -> None:
-    ip("link", "set", OURS, "down")
+    ip("link", "set", "dev", OURS, "down")
     with pytest.raises(OSError, match="down"):
         device.read_batch(64)
     with pytest.raises(OSError, match="down"):
         device.write_batch([frame(b"lost")])
-    ip("link", "set", OURS, "up")
+    ip("link", "set", "dev", OURS, "up")
     wait_up(THEIRS)
     send(station, frame(b"again"))
     assert read(device, 1) == [frame(b"again")]

@@ -57,6 +57,8 @@ def test_a_node_is_described() -> None:
         "fast_tag_accepting": True,
         "super_frames_sending": True,
         "super_frames_accepting": False,
+        "cipher": "chacha20-poly1305",
+        "super_frames_cipher": "aes-256-gcm",
         "runs_pytinc": None,
         "macs": 1,
         "rx_packets": 10,
@@ -70,7 +72,15 @@ def test_a_node_is_described() -> None:
 def test_an_unknown_value_is_null() -> None:
     told = parse_rows(rows(daemon(peer("gamma", PathKind.RELAYED, relay="beta")))).nodes["gamma"]
     assert told["relay"] == "beta"
-    for name in ("pmtu", "rtt_us", "key_age_s", "fast_tag_sending", "super_frames_accepting"):
+    for name in (
+        "pmtu",
+        "rtt_us",
+        "key_age_s",
+        "fast_tag_sending",
+        "super_frames_accepting",
+        "cipher",
+        "super_frames_cipher",
+    ):
         assert told[name] is None
 
 

@@ -462,7 +462,7 @@ def test_an_interface_must_be_up_and_have_an_address_or_be_below_another_one() -
 
     try:
         assert tap.missing_setup(name) == "is down"
-        ip("link", "set", name, "up")
+        ip("link", "set", "dev", name, "up")
         assert tap.missing_setup(name) == "has no address"
         ip("addr", "add", "fd00:7::1/64", "dev", name, "nodad")
         assert tap.missing_setup(name) == ""
@@ -475,7 +475,7 @@ def test_an_interface_must_be_up_and_have_an_address_or_be_below_another_one() -
         ip("link", "del", f"m{name}")
         assert tap.missing_setup(name) == "has no address"
         ip("link", "add", bridge, "type", "bridge")
-        ip("link", "set", name, "master", bridge)
+        ip("link", "set", "dev", name, "master", bridge)
         assert tap.missing_setup(name) == ""
     finally:
         device.close()

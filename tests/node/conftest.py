@@ -373,6 +373,7 @@ def core() -> MakeCore:
             wall_clock=lambda: WALL_START,
             insecure=False,
             takes_super_frames=False,
+            prefers_aes=False,
         )
         made.sockets = ((4, Address("0.0.0.0", "655")),)
         return made

@@ -155,6 +155,22 @@ def test_the_last_hop_is_the_relay_of_the_last_frame_and_nobody_if_it_came_strai
     assert (guard.last_hop("nobody", 0.0), guard.received("nobody")) == (None, 0)
 
 
+def test_a_straight_path_that_is_proved_after_a_relayed_frame_counts_until_the_next_one(
+    trio: tuple[Stage, Scripted, Scripted],
+) -> None:
+    alpha, _, gamma = trio
+    guard = alpha.node.guard
+    prove(alpha, gamma)
+    far = FarEnd(gamma, "delta").open()
+    far.send_frame(bytes(60), by="gamma")
+    assert guard.last_hop("delta", 0.0) == "gamma"
+    far.reply()
+    assert alpha.node.peers["delta"].slot.confirmed
+    assert guard.last_hop("delta", 0.0) is None
+    far.send_frame(bytes(60), by="gamma")
+    assert guard.last_hop("delta", 0.0) == "gamma"
+
+
 def test_the_use_of_a_holder_is_known_for_ten_minutes(trio: tuple[Stage, Scripted, Scripted]) -> None:
     alpha, _, _ = trio
     table = alpha.node.table.guard

@@ -61,6 +61,13 @@ def test_with_auto_connect_nodes_are_emptied_and_kept(stage: MakeStage) -> None:
     assert alpha.node.topology.graph.edges_from("gamma") == []
 
 
+def test_with_auto_connect_a_node_whose_host_file_was_removed_is_forgotten(stage: MakeStage) -> None:
+    alpha, _, _ = lost(stage, auto_connect=True)
+    del alpha.hosts.files["gamma"]
+    purge(alpha)
+    assert set(alpha.node.peers) == {"alpha", "beta", "epsilon"}
+
+
 def test_a_node_that_an_edge_still_leads_to_is_kept(stage: MakeStage) -> None:
     alpha = stage("beta", "gamma")
     beta = alpha.neighbour("beta")

@@ -12,6 +12,7 @@ from pytinc.wire.requests import OptionBits
 INDIRECT, TCPONLY = OptionBits.INDIRECT, OptionBits.TCPONLY
 PMTU, CLAMP = OptionBits.PMTU_DISCOVERY, OptionBits.CLAMP_MSS
 GUARD = Capability.GUARD | Capability.MEMBER_RECORDS
+AES = Capability.AES_SUPER_FRAMES
 FAST, SUPER = Capability.FAST_TAG, Capability.SUPER_FRAMES
 
 
@@ -97,7 +98,12 @@ def test_arp_passes_a_switch_that_passes_broadcasts_on(changes: dict[str, object
 def test_probes_announce_what_the_node_takes(
     changes: dict[str, object], takes_super_frames: bool, capabilities: Capability
 ) -> None:
-    assert path_settings(settings(**changes), takes_super_frames).capabilities == capabilities
+    for prefers_aes, more in (
+        (False, Capability.NONE),
+        (True, AES if SUPER in capabilities else Capability.NONE),
+    ):
+        path = path_settings(settings(**changes), takes_super_frames, prefers_aes)
+        assert path.capabilities == capabilities | more
 
 
 def test_probes_come_at_the_configured_times() -> None:
@@ -111,6 +117,7 @@ def test_probes_come_at_the_configured_times() -> None:
             ping_interval=61,
         ),
         takes_super_frames=False,
+        prefers_aes=False,
     )
     assert (path.interval, path.keepalive_interval, path.timeout, path.ping_interval) == (3, 11, 31, 61)
     assert (path.udp_discovery, path.local_discovery) == (False, False)

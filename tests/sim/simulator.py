@@ -130,6 +130,8 @@ class SimNode:
         """Seconds by which the wall clock was set since the start."""
         self.takes_super_frames = False
         """Whether the device accepts super-frames; set before the start."""
+        self.prefers_aes = False
+        """Whether the CPU is faster with AES; set before the start."""
         self.frames: list[bytes] = []
         self.host: Station | None = None
         """The host behind the device; None: the test itself."""
@@ -153,6 +155,7 @@ class SimNode:
             queued=lambda number: 0,
             wall_clock=lambda: WALL_START + self.wall_offset + self.mesh.now,
             takes_super_frames=self.takes_super_frames,
+            prefers_aes=self.prefers_aes,
         )
         self.node.set_sockets([(4, self.address)])
         self.running = True

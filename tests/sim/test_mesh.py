@@ -51,6 +51,20 @@ def node_view(sim: SimNode, name: str) -> views.NodeView:
     return next(view for view in views.nodes(sim.node) if view.name == name)
 
 
+def test_the_first_packets_between_two_nodes_arrive_although_there_is_no_key_yet() -> None:
+    mesh = hub_and_leaves(2)
+    one, two = mesh.nodes["leaf0"], mesh.nodes["leaf1"]
+    two.send_frame(ethernet(BROADCAST, mac(2), b"here I am"))
+    mesh.run(1)
+    assert one.node.peers["leaf1"].slot.session is None
+    two.frames.clear()
+    first = [ethernet(mac(2), mac(1), bytes((number,))) for number in range(3)]
+    for frame in first:
+        one.send_frame(frame)
+    mesh.run(2)
+    assert [frame for frame in two.frames if frame[:6] == mac(2)] == first
+
+
 def test_a_broadcast_reaches_every_other_node_exactly_once() -> None:
     mesh = hub_and_leaves(4)
     for number, sim in enumerate(mesh.nodes.values()):

@@ -25,7 +25,9 @@ KEEPALIVE = 10.0
 class Wire:
     """Two nodes, and the pieces that pass between them."""
 
-    def __init__(self, *, takes: tuple[str, ...] = ("one", "two"), **settings: Any) -> None:
+    def __init__(
+        self, *, takes: tuple[str, ...] = ("one", "two"), aes: tuple[str, ...] = (), **settings: Any
+    ) -> None:
         mesh = self.mesh = Mesh(5)
         mesh.add("one")
         mesh.add("two", connect_to=["one"], **settings)
@@ -36,7 +38,7 @@ class Wire:
         self.damage = False
         """Pieces arrive with other content."""
         for name, sim in mesh.nodes.items():
-            sim.takes_super_frames = name in takes
+            sim.takes_super_frames, sim.prefers_aes = name in takes, name in aes
             deliver = sim._send_datagram
 
             def send(sockaddr: SockAddr, data: bytes, relay: str, deliver: object = deliver) -> None:
@@ -96,6 +98,21 @@ def test_a_super_frame_travels_uncut_and_arrives_as_its_frames() -> None:
 def test_a_node_that_does_not_accept_super_frames_gets_frames(wire_of: object) -> None:
     wire = wire_of()  # type: ignore[operator]
     assert not wire.went_whole()
+
+
+@pytest.mark.parametrize(
+    ("aes", "agreed"), [(("one", "two"), True), (("one",), False), (("two",), False), ((), False)]
+)
+def test_nodes_whose_cpus_are_fast_at_it_seal_super_frames_with_aes(
+    aes: tuple[str, ...], agreed: bool
+) -> None:
+    wire = Wire(aes=aes)
+    assert wire.went_whole()
+    session = wire.mesh.nodes["one"].node.peers["two"].slot.session
+    assert session is not None
+    assert session.peer_accepts_aes is agreed
+    wire.chat(1)
+    assert wire.went_whole()
 
 
 def test_a_run_of_other_frames_is_cut() -> None:

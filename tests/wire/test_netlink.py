@@ -15,7 +15,9 @@ from pytinc.wire.netlink import (
     Entry,
     changed_addresses,
     format_list_request,
+    is_local_route,
     parse_list,
+    route_question,
 )
 
 RTM_NEWLINK = 16
@@ -77,8 +79,29 @@ def test_messages_without_an_address_are_skipped(data: bytes) -> None:
     assert changed_addresses(data) == []
 
 
+# Linux 6.18 on `ip route get`: an own address, one of another host on the link, and one without a route.
+LOCAL = struct.pack("=IHHII", 28, 24, 0, 1, 0) + struct.pack("=BBBBBBBBI", 2, 32, 0, 0, 255, 0, 0, 2, 0x200)
+ON_LINK = struct.pack("=IHHII", 28, 24, 0, 1, 0) + struct.pack("=BBBBBBBBI", 2, 32, 0, 0, 254, 0, 0, 1, 0x200)
+NO_ROUTE = struct.pack("=IHHII", 36, 2, 0, 1, 0) + struct.pack("=i", -101) + route_question(VIP)[:16]
+
+
+def test_the_question_for_a_route_names_the_address() -> None:
+    assert route_question(VIP) == struct.pack("=IHHII", 36, 26, 1, 1, 0) + struct.pack(
+        "=BBBBBBBBI", 2, 32, 0, 0, 0, 0, 0, 0, 0
+    ) + attribute(1, VIP)
+
+
+@pytest.mark.parametrize(
+    ("answer", "local"),
+    [(LOCAL, True), (ON_LINK, False), (NO_ROUTE, False), (LOCAL[:20], False), (b"", False)],
+)
+def test_only_a_local_route_makes_an_address_the_hosts_own(answer: bytes, local: bool) -> None:
+    assert is_local_route(answer) is local
+
+
 @given(st.binary(max_size=200))
 def test_no_bytes_raise_an_error(data: bytes) -> None:
+    assert is_local_route(data) in (True, False)
     assert all(len(address) in (4, 16) for address in changed_addresses(data))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -147,6 +148,24 @@ def _text(value: object) -> str:
     return text
 
 
+def holders(text: str, address: str) -> int:
+    """Return how many nodes answer for ``address``, by the output of ``pytinc dump shared --json``.
+
+    0 means that the guard does not know the address: nobody that it knows uses it.
+    """
+    try:
+        wanted = ipaddress.ip_interface(address).ip
+        for shared in json.loads(text)["addresses"]:
+            if ipaddress.ip_address(shared["address"]) == wanted:
+                gone = ("silent", "unreachable")
+                return len(
+                    {one["node"] for one in shared["holders"] if one["node"] and one["state"] not in gone}
+                )
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"not an answer of pytinc dump shared --json: {error}") from error
+    return 0
+
+
 def listing(directory: str) -> str:
     """Return a line with the digest and the name of each file of a directory on the controller."""
     try:
@@ -165,5 +184,6 @@ class FilterModule:
             "network": network,
             "interface_addresses": interface_addresses,
             "with_variables": with_variables,
+            "holders": holders,
             "listing": listing,
         }

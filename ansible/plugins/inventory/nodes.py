@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import subprocess
-from typing import Any, Final
+from typing import Any
 
 from ansible.errors import AnsibleParserError
 from ansible.plugins.inventory import BaseInventoryPlugin
 
-DOCUMENTATION: Final = """
+# Without an annotation: ansible-doc looks for a plain assignment.
+DOCUMENTATION = """
 name: nodes
 short_description: The nodes of a running network
 description:

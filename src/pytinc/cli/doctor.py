@@ -88,6 +88,7 @@ class _Doctor:
             yield self._device()
         yield self._daemon()
         yield self._port()
+        yield self._firewall()
         if self._client is not None:
             yield from self._mesh(self._client)
 
@@ -164,6 +165,37 @@ class _Doctor:
                 "Set another Port, or stop the program that has it.",
             )
         return _ok("port", f"{port} is free.")
+
+    def _firewall(self) -> Judgement:
+        from pytinc.cli.firewall import Fate, Packet, input_chains, read_ruleset
+
+        ruleset = read_ruleset()
+        if ruleset is None:
+            return _ok("firewall", "not looked at, because nft is not installed or not allowed.")
+        entry = self._own.first("Port")
+        port = str(DEFAULT_PORT) if entry is None else entry.value
+        if not port.isdecimal() or port == "0":
+            return _ok("firewall", "not looked at, because the Port is not fixed.")
+        refused: dict[str, list[str]] = {}
+        perhaps: list[str] = []
+        for protocol in ("tcp", "udp"):
+            for chain, fate in input_chains(ruleset, Packet(protocol, int(port))).items():
+                if fate is Fate.REFUSED:
+                    refused.setdefault(chain, []).append(protocol)
+                elif fate is Fate.PERHAPS:
+                    perhaps.append(protocol)
+        if refused:
+            what = "; ".join(f"{chain} refuses {' and '.join(which)}" for chain, which in refused.items())
+            return Judgement(
+                "firewall",
+                "warning",
+                f"on this host, {what} to port {port}.",
+                "Accept it, or let this node dial the others.",
+            )
+        if perhaps:
+            which = " and ".join(dict.fromkeys(perhaps))
+            return _ok("firewall", f"rules with conditions decide about {which} to port {port}.")
+        return _ok("firewall", f"this host lets tcp and udp to port {port} in.")
 
     # -- what the daemon knows --
 

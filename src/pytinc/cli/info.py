@@ -117,6 +117,10 @@ def _statistics_lines(row: NodeRow, statistics: Statistics | None) -> list[str]:
     lines = [_list("Fast tag:", _ways(node, "fast_tag"))]
     if node["super_frames_sending"] is not None:
         lines.append(_list("Super-frames:", _ways(node, "super_frames")))
+    if node["cipher"] is not None:
+        whole = node["super_frames_cipher"]
+        more = [] if whole in (None, node["cipher"]) else [f"({whole} for super-frames)"]
+        lines.append(_list("Cipher:", [node["cipher"], *more]))
     return lines
 
 

@@ -17,6 +17,7 @@ from pytinc.cli.files import read_text, write_text
 from pytinc.cli.keys import append_public_key, generate_key, write_private_key
 from pytinc.cli.options import is_host, take_options
 from pytinc.cli.port import port_line
+from pytinc.cli.session import say
 from pytinc.cli.staging import ended_by_signals, make_directory, staged
 from pytinc.wire.names import is_valid_name
 
@@ -31,13 +32,13 @@ TINC_UP: Final = """\
 echo 'Unconfigured tinc-up script, please edit '$0'!'
 
 #ip addr add <your vpn IP address>/<prefix length of whole VPN> dev $INTERFACE
-#ip link set $INTERFACE up
+#ip link set dev $INTERFACE up
 """
 TINC_UP_WITH_ADDRESS: Final = """\
 #!/bin/sh
 
 ip addr replace {} dev "$INTERFACE"
-ip link set "$INTERFACE" up
+ip link set dev "$INTERFACE" up
 """
 
 
@@ -113,11 +114,19 @@ def _fill(directory: Path, name: str, address: Interface | None, public: str | N
         lines += f"Address = {public}\n"
     if address is not None:
         lines += f"Subnet = {address.ip}\n"
-        write_text(str(directory / "tinc-up"), TINC_UP_WITH_ADDRESS.format(address), mode=0o777)
+        _write_script(directory / "tinc-up", address)
     if lines:
         write_text(str(host_file), read_text(str(host_file)) + lines)
     _write_placeholder(directory / "tinc-up")
     write_text(str(directory / "tinc.conf"), f"Name = {name}\n")
+
+
+def _write_script(path: Path, address: Interface) -> None:
+    """Write a tinc-up that sets the address, unless there is one, which may do more than that."""
+    if path.exists():
+        say(f"Warning: {path} exists and is kept. It must give the interface its address, {address}.")
+    else:
+        write_text(str(path), TINC_UP_WITH_ADDRESS.format(address), mode=0o777)
 
 
 def _write_placeholder(path: Path) -> None:

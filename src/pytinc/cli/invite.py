@@ -85,15 +85,24 @@ def _check(session: Session, name: str) -> str:
         raise click.ClickException(f"A host config file for {name} already exists!")
     row = _node_of_daemon(session, name)
     if row is not None:
-        from pytinc.control.messages import NodeStatus
-
-        advice = (
-            "It is online: choose another name."
-            if row.status & NodeStatus.REACHABLE
-            else f"If it is gone for good, make the daemons forget it: `{session.suggestion} purge'."
-        )
-        raise click.ClickException(f"A node with name {name} is already known! {advice}")
+        raise click.ClickException(f"A node with name {name} is already known! {_advice(session, row)}")
     return own_name
+
+
+def _advice(session: Session, row: NodeRow) -> str:
+    """Return what to do about a node that the daemon knows, although it has no host file here."""
+    from pytinc.control.messages import NodeStatus, Request
+
+    if row.status & NodeStatus.REACHABLE:
+        return (
+            f"It is online, through {row.nexthop}: choose another name. If that node was removed, stop its "
+            "daemon, delete its host file on all nodes that still have it, `reload' them, and "
+            f"`{session.suggestion} purge'."
+        )
+    forget = f"If it is gone for good, make the daemon forget it: `{session.suggestion} purge'"
+    if session.client().dump_if_known(Request.DUMP_SHARED) is None:  # tinc's daemon
+        forget += f", or `{session.suggestion} restart' with AutoConnect, which is on by default"
+    return f"{forget}. Then invite it again."
 
 
 def _node_of_daemon(session: Session, name: str) -> NodeRow | None:

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,9 +35,11 @@ def start(session: Session, words: list[str]) -> int:
         net = f" for net `{session.netname}'" if session.netname else ""
         say(f"A tincd is already running{net} with pid {pid}.")
         return 0
-    # The daemon's own options may name another network.
-    names_one = any(word.startswith(("-n", "--n", "-c", "--c")) for word in words)
-    if not names_one and (hint := session.missing_network()):
+    return _start(session, words)
+
+
+def _start(session: Session, words: list[str]) -> int:
+    if not _names_a_network(words) and (hint := session.missing_network()):
         raise click.ClickException(hint)
     command = [*daemon_command(session.program), *session.daemon_options, *words]
     try:
@@ -46,6 +49,40 @@ def start(session: Session, words: list[str]) -> int:
     if not succeeded:
         raise click.ClickException(f"Error starting {command[0]}")
     return 0
+
+
+def _names_a_network(words: Sequence[str], *more: str) -> bool:
+    """Tell whether the daemon's options name a network or directory (``-n``, ``-c``), or are in ``more``."""
+    left = iter(words)
+    for word in left:
+        if word == "--":
+            break
+        if word.startswith("--"):
+            name, equals, _ = word.partition("=")
+            if any(_abbreviates(name, full) for full in ("--net", "--config", *more)):
+                return True
+            if not equals and any(_abbreviates(name, full) for full in ("--option", "--user", "--pidfile")):
+                next(left, None)
+        elif word.startswith("-"):
+            taker, value = _option_with_value(word[1:])
+            if taker in ("c", "n"):
+                return True
+            if taker in ("o", "U") and not value:
+                next(left, None)
+    return False
+
+
+def _option_with_value(letters: str) -> tuple[str, str]:
+    """Return the option among letters that stand together which takes a value, and the rest, its value."""
+    for index, letter in enumerate(letters):
+        if letter in "cdnoU":
+            return letter, letters[index + 1 :]
+    return "", ""
+
+
+def _abbreviates(word: str, option: str) -> bool:
+    """Tell whether a word is a long option or the beginning of it; with one letter it would be ambiguous."""
+    return len(word) > len("--x") and option.startswith(word)
 
 
 def stop(session: Session, words: list[str]) -> int:
@@ -65,10 +102,19 @@ def stop(session: Session, words: list[str]) -> int:
 def restart(session: Session, words: list[str]) -> int:
     """Stop the daemon, if there is one, and start it with the given options.
 
-    Departure from tinc: a daemon goes on if the new one could not use the configuration.
+    Departures from tinc: a daemon goes on if the new one could not use the configuration, and the new one
+    stops it only when it is ready to take its place.
     """
-    if not words:  # options may set what the files do not
-        _check_configuration(session)
+    try:
+        session.client()
+    except (PytincError, click.ClickException):
+        pass
+    else:
+        if not words:  # options may set what the files do not
+            _check_configuration(session)
+        session.disconnect()
+        if not _names_a_network(words, "--pidfile"):
+            return _start(session, ["--replace", *words])
     try:
         stop(session, [])
     except (PytincError, click.ClickException) as error:
@@ -77,11 +123,7 @@ def restart(session: Session, words: list[str]) -> int:
 
 
 def _check_configuration(session: Session) -> None:
-    """Raise an error if a daemon runs that would not start again."""
-    try:
-        session.client()
-    except ControlError:
-        return
+    """Raise an error if a daemon would not start with it."""
     tree = session.tree
     try:
         settings = tree.load_settings()

@@ -12,6 +12,7 @@ import click
 
 from pytinc.cli.files import read_text
 from pytinc.config.parser import Pool, parse_text
+from pytinc.config.store import private_key_credential
 from pytinc.crypto.keys import (
     SIGNATURE_SIZE,
     PublicKey,
@@ -43,7 +44,7 @@ class Document(NamedTuple):
 def sign(session: Session, words: list[str]) -> int:
     """Print a file with our signature over it in a line in front."""
     name = session.own_name()
-    path = f"{session.confbase}/ed25519_key.priv"
+    path = private_key_credential() or f"{session.confbase}/ed25519_key.priv"
     try:
         key = parse_private_key(_read_config(path))
     except DecodeError as error:

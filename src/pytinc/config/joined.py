@@ -27,7 +27,7 @@ MAX_HOSTS: Final = 1000
 """Host files that one invitation may contain: more than the nodes of any network of this kind."""
 MAX_MESSAGES: Final = 50
 """Messages about ignored lines: an inviter must not flood the terminal."""
-SCRIPT_START: Final = '#!/bin/sh\nip link set "$INTERFACE" up\n'
+SCRIPT_START: Final = '#!/bin/sh\nip link set dev "$INTERFACE" up\n'
 UNCONFIGURED: Final = """\
 
 echo 'Unconfigured tinc-up script, please edit '$0'!'

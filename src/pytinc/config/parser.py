@@ -39,6 +39,7 @@ from pytinc.config.virtual_ips import find_obstacle, missing
 from pytinc.errors import ConfigError, DecodeError
 from pytinc.wire.address import Address
 from pytinc.wire.names import is_valid_name
+from pytinc.wire.records import SptpsCipher
 from pytinc.wire.subnet import Subnet
 from pytinc.wire.virtual_ip import MAX_VIRTUAL_IPS, ExecCheck, VirtualIP, parse_address, parse_virtual_ip
 
@@ -421,6 +422,9 @@ _FAMILIES: Final = {family.value: family for family in AddressFamily}
 DEVICE_WORDS: Final = ("tun", "tap", "dummy", "raw_socket", "multicast", "fd", "vde")
 _DEVICE_TYPES: Final = {word: word for word in DEVICE_WORDS}
 _PRIORITIES: Final = {word: word for word in ("low", "normal", "high")}
+_CIPHERS: Final = {cipher.value: cipher for cipher in SptpsCipher}
+CIPHER_COMPLAINT: Final = "Unknown SPTPSCipher {!r}: choose " + " or ".join(_CIPHERS)
+_TINCS_CIPHER: Final = SptpsCipher.CHACHA20_POLY1305
 SANDBOX_LEVELS: Final = ("off", "normal", "high")
 _SANDBOXES: Final = {word: word for word in SANDBOX_LEVELS}
 
@@ -503,6 +507,9 @@ def _build(read: _Reader, pool: Pool, name: str | None, previous: Settings | Non
         mtu_info_interval=read.at_least(0, "MTUInfoInterval", default.mtu_info_interval),
         local_discovery=read.boolean("LocalDiscovery", default.local_discovery),
         fast_tag=read.boolean("FastTag", default.fast_tag),
+        sptps_cipher=read.keyword(
+            "SPTPSCipher", _CIPHERS, default.sptps_cipher, kept.sptps_cipher, CIPHER_COMPLAINT
+        ),
         neighbour_guard=read.boolean("NeighbourGuard", default.neighbour_guard),
         guard_interval=read.fatal_outside(
             *GUARD_INTERVALS, "milliseconds", "GuardInterval", default.guard_interval, kept.guard_interval
@@ -728,6 +735,7 @@ def build_host_settings(name: str, pool: Pool, public_key: bytes | None) -> Host
         indirect_data=read.boolean("IndirectData", None),
         pmtu=read.integer("PMTU", None),
         pmtu_discovery=read.boolean("PMTUDiscovery", None),
+        sptps_cipher=read.keyword("SPTPSCipher", _CIPHERS, _TINCS_CIPHER, _TINCS_CIPHER, CIPHER_COMPLAINT),
         tcp_only=read.boolean("TCPOnly", None),
         weight=read.integer("Weight", None),
         virtual_ips=read.held_addresses(),

@@ -10,6 +10,7 @@ import enum
 from dataclasses import dataclass, field
 
 from pytinc.wire.address import Address
+from pytinc.wire.records import SptpsCipher
 from pytinc.wire.subnet import Subnet
 from pytinc.wire.virtual_ip import VirtualIP
 
@@ -102,6 +103,7 @@ class HostSettings:
     indirect_data: bool | None = None
     pmtu: int | None = None
     pmtu_discovery: bool | None = None
+    sptps_cipher: SptpsCipher = SptpsCipher.CHACHA20_POLY1305
     tcp_only: bool | None = None
     weight: int | None = None
     virtual_ips: tuple[bytes, ...] = ()
@@ -150,6 +152,8 @@ class Settings:
     local_discovery: bool = True
     fast_tag: bool = True
     """Agree with pytinc peers on RFC 8439's tag for data by UDP (docs/protocol.md); not in tinc."""
+    sptps_cipher: SptpsCipher = SptpsCipher.CHACHA20_POLY1305
+    """The cipher that the node wants for sessions with nodes that want it, too."""
     neighbour_guard: bool = True
     """Watch over addresses that several nodes hold (docs/virtual-ip.md); not in tinc."""
     guard_interval: int = 100

@@ -44,6 +44,24 @@ _TAKEN: Final = ".used"
 _ADDED_BY_US: Final = "# The following line was automatically added by tinc"
 
 
+def private_key_credential() -> str | None:
+    """Return the path of the private key that a service manager passed to this process, or None.
+
+    It is ``ed25519_key.priv`` in the directory that CREDENTIALS_DIRECTORY names (systemd's LoadCredential).
+    """
+    directory = os.environ.get("CREDENTIALS_DIRECTORY")
+    if not directory:
+        return None
+    path = f"{directory}/{_DEFAULT_PRIVATE_KEY}"
+    try:
+        Path(path).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError:
+        pass  # there may be one: who reads it learns the reason
+    return path
+
+
 def read_text(path: str) -> str:
     """Return a file's text. Raises `ConfigError`: ``Cannot open config file PATH: REASON``."""
     try:
@@ -129,9 +147,13 @@ class ConfigTree:
         """Return the path of a host file. Raises `ConfigError` if ``name`` is not a node name."""
         return self.path(f"hosts/{_checked(name)}")
 
-    def private_key_path(self, settings: Settings) -> str:
-        """Return the path of the own private key (docs/protocol-sptps.md, "Where keys are kept")."""
-        return self.path(settings.ed25519_private_key_file or _DEFAULT_PRIVATE_KEY)
+    def private_key_path(self) -> str:
+        """Return the path of the own private key, which need not exist. Raises `ConfigError`.
+
+        See docs/protocol-sptps.md, "Where keys are kept".
+        """
+        entry = self.own_pool().first("Ed25519PrivateKeyFile")
+        return private_key_credential() or self.path(_DEFAULT_PRIVATE_KEY if entry is None else entry.value)
 
     # -- Own configuration ---------------------------------------------------------------------------------
 
@@ -209,13 +231,13 @@ class ConfigTree:
     def private_key_text(self) -> tuple[str, str, bool]:
         """Return text and path of the own private key file, and whether others than its owner may use it.
 
-        Raises `ConfigError`.
+        A credential has whatever mode its manager chose: its directory guards it. Raises `ConfigError`.
         """
-        entry = self.own_pool().first("Ed25519PrivateKeyFile")
-        path = self.path(_DEFAULT_PRIVATE_KEY if entry is None else entry.value)
+        path = self.private_key_path()
         try:
             with Path(path).open("rb") as file:
-                insecure = os.fstat(file.fileno()).st_mode & 0o077 != 0
+                guarded = path == private_key_credential()
+                insecure = not guarded and os.fstat(file.fileno()).st_mode & 0o077 != 0
                 return file.read().decode("utf-8", "surrogateescape"), path, insecure
         except OSError as error:
             complaint = f"Error reading Ed25519 private key file `{path}': {error.strerror}"

@@ -83,6 +83,8 @@ NODE_FIELDS: Final[Fields] = {
     "fast_tag_accepting": _FLAG_OR_NONE,
     "super_frames_sending": _FLAG_OR_NONE,
     "super_frames_accepting": _FLAG_OR_NONE,
+    "cipher": WORD_OR_NONE,
+    "super_frames_cipher": WORD_OR_NONE,
     "runs_pytinc": _FLAG_OR_NONE,
     "macs": COUNT,
     "rx_packets": COUNT,

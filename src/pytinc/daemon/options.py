@@ -39,6 +39,7 @@ class Options:
     chroot: bool = False
     user: str | None = None
     bypass_security: bool = False
+    replace: bool = False
     show_version: bool = False
     show_help: bool = False
 
@@ -108,6 +109,7 @@ def _expand_long_options(params: Sequence[click.Parameter], words: Sequence[str]
     is_flag=True,
     help="Disable meta protocol security, for debugging.",
 )
+@click.option("--replace", is_flag=True, help="Stop the daemon that runs, when ready to take its place.")
 @click.option("--help", "show_help", is_flag=True, help="Display this help and exit.")
 @click.option("--version", "show_version", is_flag=True, help="Output version information and exit.")
 @click.argument("words", nargs=-1)

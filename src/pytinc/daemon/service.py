@@ -25,13 +25,14 @@ from pytinc.config.store import ConfigTree
 from pytinc.control.messages import ConnectionRow, Greeting, Request
 from pytinc.control.pidfile import COOKIE_SIZE, PidFile
 from pytinc.control.vips import Order, format_order
-from pytinc.crypto.aead import poly1305_library
+from pytinc.crypto.aead import is_aes_faster, poly1305_library
 from pytinc.crypto.keys import PrivateKey, parse_private_key
 from pytinc.daemon import sandbox
 from pytinc.daemon.helper import Helper, SandboxTree
 from pytinc.daemon.launch import Launch
 from pytinc.daemon.logging_setup import TRACE_LEVEL, trace_lines, unexpected
 from pytinc.daemon.notify import Notifier, watchdog_interval
+from pytinc.daemon.predecessor import stop_predecessor
 from pytinc.daemon.privileges import drop_privileges, prepare_directories, set_priority
 from pytinc.daemon.runfiles import RunFiles, contact_address
 from pytinc.daemon.scripts import ScriptContext, ScriptRunner
@@ -164,12 +165,14 @@ class Service:
         """Do steps 12 and 13: everything that can fail before anything outside has changed."""
         self._settings = self._load_settings()
         key = self._load_private_key()
+        if self._settings.metrics_listen is not None:
+            require_library()
+        if self._launch.options.replace:
+            stop_predecessor(self._launch.paths, self._log)
         device = self._device = open_device(self._settings, self._launch.paths.netname, self._log)
         listeners = self._listeners = open_listeners(
             self._settings, self._log, inherited=self._launch.inherited_sockets
         )
-        if self._settings.metrics_listen is not None:
-            require_library()
         self._managed = ManagedAddresses(loop, device.name, self._log)
         first = listeners[0].address
         listening = self._run_files.create(
@@ -204,6 +207,7 @@ class Service:
             own_address=own_address,
             insecure=self._launch.options.bypass_security,
             takes_super_frames=isinstance(device, TapDevice) and "TSO4" in device.offloads,
+            prefers_aes=is_aes_faster(time.perf_counter),
         )
         node.set_sockets([(listener.family, listener.address) for listener in listeners])
         return Shell(

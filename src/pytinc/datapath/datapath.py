@@ -37,6 +37,8 @@ class DataPath:
     def __init__(self, table: ForwardingTable) -> None:
         self._table = table
         outbound = Outbound(table)
+        self.send_held = outbound.send_held
+        """Sends what has waited for the key of a node."""
         self._delivery = Delivery(table, outbound)
         self.forwarder: Forwarder = (Router if table.rules.router else Switch)(table, self._delivery)
         self.inbound = Inbound(table, self.forwarder, outbound)

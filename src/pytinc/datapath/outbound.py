@@ -6,8 +6,9 @@ Each node's frames are sealed and queued together, so that what follows, UDP_SEG
 packets at once. What one source sends to one node keeps its order, as far as it goes the same way (UDP or
 TCP). Datagrams between two other nodes are passed on here as well.
 
-Departures from tinc: a relayed datagram never goes back to where it came from; what is longer than a frame
-may be (1518) and cannot be cut into fragments ends here.
+Departures from tinc: frames wait a moment for a key (`pytinc.datapath.held`). A relayed datagram never goes
+back to where it came from. What is longer than a frame may be (1518) and cannot be cut into fragments ends
+here.
 
 HOT PATH: no logging, no exception for an ordinary drop, no object for a frame. It must equal
 `pytinc.datapath.reference`.
@@ -18,6 +19,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytinc.datapath.compression import compress
+from pytinc.datapath.held import hold, take_held
 from pytinc.datapath.output import Output
 from pytinc.datapath.peer_slot import PeerSlot, UdpPath
 from pytinc.datapath.table import ForwardingTable
@@ -66,7 +68,7 @@ class Outbound:
             out.upcalls.touched[slot] = None
         if slot.compression and session is not None and session.can_send:
             for frame in frames:
-                self._send_compressed(slot, session, frame, out)
+                self._send_compressed(slot, session, frame, now, out)
             return
         longest, paths = max(sizes), slot.paths
         if (
@@ -76,7 +78,7 @@ class Outbound:
             or (longest > slot.minmtu and slot.connection is not None)
         ):
             for frame in frames:
-                self._send_one(slot, frame, out)
+                self._send_one(slot, frame, now, out)
             return
         path = paths[0]
         datagrams = session.seal_batch(path.prefix, self._record_type, self._payloads(frames))
@@ -84,7 +86,7 @@ class Outbound:
             out.queue(path, datagrams)
         else:  # the key is used up
             for frame in frames:
-                self._send_one(slot, frame, out)
+                self._send_one(slot, frame, now, out)
 
     def send_run(self, slot: PeerSlot, run: FrameRun, now: float, out: Output) -> bool:
         """Do what `send` does with the frames of a run, in one go; False: nothing was done."""
@@ -109,12 +111,21 @@ class Outbound:
         out.queue_run(path, datagrams)
         return True
 
+    def send_held(self, slot: PeerSlot, now: float, out: Output) -> None:
+        """Send what has waited for a key; it was counted when it came."""
+        session = slot.session
+        for frame in take_held(slot, now):
+            if slot.compression and session is not None and session.can_send:
+                self._send_compressed(slot, session, frame, now, out)
+            else:
+                self._send_one(slot, frame, now, out)
+
     def _payloads(self, frames: list[bytes]) -> list[bytes]:
         """Return what the records of ``frames`` carry."""
         start = self._start
         return [frame[start:] for frame in frames] if start else frames
 
-    def _send_one(self, slot: PeerSlot, frame: bytes, out: Output) -> None:
+    def _send_one(self, slot: PeerSlot, frame: bytes, now: float, out: Output) -> None:
         """Send a frame that needs a look: no key, no proved path, or too long for the best one.
 
         A neighbour without a key gets the plain frame even where UDP is proved; tinc drops it.
@@ -126,14 +137,16 @@ class Outbound:
         elif slot.connection is not None and (session is None or size > slot.minmtu):
             out.upcalls.packets.append((slot, frame))
         elif session is None:
-            slot.drops.no_key += 1
+            hold(slot, frame, now)
         elif (path := _path_for(slot, size - self._start)) is not None:
             out.queue(path, session.seal_batch(path.prefix, self._record_type, self._payloads([frame])))
         else:
             record = session.seal(self._record_type, frame[self._start :])
             out.upcalls.sptps_packets.append((slot, self._table.me, record))
 
-    def _send_compressed(self, slot: PeerSlot, session: DatagramSession, frame: bytes, out: Output) -> None:
+    def _send_compressed(
+        self, slot: PeerSlot, session: DatagramSession, frame: bytes, now: float, out: Output
+    ) -> None:
         """Send a frame to a node that wants its packets compressed, if that makes this one shorter.
 
         What goes in plain frames by a meta connection stays as it is: tinc compresses it without saying so.
@@ -144,7 +157,7 @@ class Outbound:
             or len(frame) > MTU_MAX
             or (slot.connection is not None and len(data) + self._start > slot.minmtu)
         ):
-            self._send_one(slot, frame, out)
+            self._send_one(slot, frame, now, out)
             return
         type_ = self._record_type | TYPE_COMPRESSED
         path = _path_for(slot, len(data))

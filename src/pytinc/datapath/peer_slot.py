@@ -45,6 +45,7 @@ class PeerSlot:
         "doubt",
         "drops",
         "flooding",
+        "held",
         "id",
         "in_bytes",
         "in_packets",
@@ -79,6 +80,8 @@ class PeerSlot:
         # Tunnel.
         self.session: DatagramSession | None = None
         """The datagram session, from its first key on (``validkey``); None before that."""
+        self.held: list[tuple[float, bytes]] = []
+        """Frames that wait for a key, and since when (`pytinc.datapath.held`)."""
         self.assembly: Assembly | None = None
         """The pieces of its super-frames; None before the first one."""
         self.rejected = 0

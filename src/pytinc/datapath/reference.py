@@ -20,6 +20,7 @@ from pytinc.datapath.flood_meter import FloodKind
 from pytinc.datapath.flow_table import FlowTable
 from pytinc.datapath.guard import note_uses, screen
 from pytinc.datapath.hand_over import former_member
+from pytinc.datapath.held import hold, take_held
 from pytinc.datapath.icmp import ErrorLimit, Reason
 from pytinc.datapath.loops import look_for_loops
 from pytinc.datapath.output import Output, Probe
@@ -557,6 +558,14 @@ class Reference:
             return
         slot.out_packets += 1
         slot.out_bytes += len(frame)
+        self._send_counted(slot, frame, now, out)
+
+    def send_held(self, slot: PeerSlot, now: float, out: Output) -> None:
+        """Send what has waited for a key ("Sending")."""
+        for frame in take_held(slot, now):
+            self._send_counted(slot, frame, now, out)
+
+    def _send_counted(self, slot: PeerSlot, frame: bytes, now: float, out: Output) -> None:
         session = slot.session
         if session is None or slot.upkeep_due <= now:
             out.upcalls.touched[slot] = None
@@ -574,7 +583,7 @@ class Reference:
         elif is_neighbour and (not has_key or len(frame) > slot.minmtu):
             out.upcalls.packets.append((slot, frame))
         elif session is None or not has_key:
-            slot.drops.no_key += 1
+            hold(slot, frame, now)
         else:
             router = self._table.rules.router
             type_, payload = (TYPE_PACKET, frame[HEADER_SIZE:]) if router else (TYPE_MAC, frame)

@@ -161,14 +161,14 @@ class Host:
 
     def set_link_mtu(self, mtu: int) -> None:
         """Set the MTU of the link between this host and the switch; larger frames to the host are lost."""
-        self.run("ip", "link", "set", "eth0", "mtu", str(mtu))
+        self.run("ip", "link", "set", "dev", "eth0", "mtu", str(mtu))
         run("ip", "-n", self.lab.switch, "link", "set", "dev", self.name, "mtu", str(mtu))
 
     def crash(self) -> None:
         """Act as if the power failed: take the link down and kill all processes, without a sign to others."""
         # The link goes first, so that the kernel cannot tell the peers of the processes that these have
         # ended.
-        self.run("ip", "link", "set", "eth0", "down")
+        self.run("ip", "link", "set", "dev", "eth0", "down")
         for pid in processes_in(self.namespace):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -176,7 +176,7 @@ class Host:
 
     def boot(self) -> None:
         """Take the link up again after `crash`; the caller has to start the processes."""
-        self.run("ip", "link", "set", "eth0", "up")
+        self.run("ip", "link", "set", "dev", "eth0", "up")
 
     def set_delay(self, milliseconds: float) -> None:
         """Delay what this host sends, or end the delay with 0. Raises LabError if the kernel has no netem."""
@@ -273,7 +273,7 @@ class Lab:
         try:
             self._add_namespace(self.switch)
             run("ip", "-n", self.switch, "link", "add", "br0", "type", "bridge")
-            run("ip", "-n", self.switch, "link", "set", "br0", "up")
+            run("ip", "-n", self.switch, "link", "set", "dev", "br0", "up")
         except BaseException:
             self.close()
             raise
@@ -283,7 +283,7 @@ class Lab:
         self._record.namespaces.append(name)
         self._record.write()
         run("ip", "netns", "add", name)
-        run("ip", "-n", name, "link", "set", "lo", "up")
+        run("ip", "-n", name, "link", "set", "dev", "lo", "up")
 
     def host(self, name: str) -> Host:
         """Add a host. Its port on the switch gets its name: up to 15 letters, digits and dashes."""
@@ -297,7 +297,7 @@ class Lab:
         )  # fmt: skip
         run("ip", "-n", self.switch, "link", "set", "dev", name, "master", "br0", "up")
         run("ip", "-n", host.namespace, "address", "add", f"{host.address}/24", "dev", "eth0")
-        run("ip", "-n", host.namespace, "link", "set", "eth0", "up")
+        run("ip", "-n", host.namespace, "link", "set", "dev", "eth0", "up")
         self.hosts[name] = host
         return host
 

@@ -8,8 +8,9 @@ output::
 
 A command goes on after a backslash at the end of its line, and to the end of its here-document. In what is
 printed, ``...`` stands for any text of a line, and alone for any number of lines; a command without anything
-below it may print anything. ``beta#`` at the start is the host; the words of `PLACEHOLDERS` stand for what
-an earlier command printed. A comment before the block says what is unusual about it::
+below it may print anything. A line that ends with a question and ``y`` or ``n`` shows what a person answers;
+such a command is typed at a terminal. ``beta#`` at the start is the host; the words of `PLACEHOLDERS` stand
+for what an earlier command printed. A comment before the block says what is unusual about it::
 
     <!-- not run: this machine has no systemd -->
     <!-- fails -->
@@ -38,6 +39,8 @@ LONG_PAGES: Final = (
     "troubleshooting.md",
     "firewall.md",
     "from-tinc.md",
+    "from-keepalived.md",
+    "tuning.md",
 )
 """Those that would take long on a busy machine: only ``make docs-test`` types them."""
 PLACEHOLDERS: Final = {
@@ -54,6 +57,7 @@ _MARK: Final = re.compile(r"^<!-- (not run: .+|fails) -->$")
 _AFTER: Final = re.compile(r'^<!-- after: (\S+), "(.+)" -->$', re.MULTILINE)
 _PROMPT: Final = re.compile(r"^([A-Za-z][\w-]*)# (.+)$")
 _HERE_DOCUMENT: Final = re.compile(r"<<'?(\w+)'?")
+_ANSWER: Final = re.compile(r"^(.*\? )([yn])$")
 _COMMAND: Final = re.compile(
     r"^ *(?:[$#] |\w+# )?(?:sudo )?"
     r"(?:pytincd?|tincd?|ip|ping|systemctl|docker|pip|pipx|apt|nft|iptables|journalctl) ",
@@ -174,6 +178,21 @@ def matches(shown: Sequence[str], printed: str) -> bool:
             parts.append(".*?".join(re.escape(part.rstrip()) for part in line.split("...")) + r"[ \t]*\n")
     text = printed if printed.endswith("\n") else printed + "\n"
     return re.fullmatch("".join(parts), text) is not None
+
+
+def without_answers(shown: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return what a command prints at a terminal that shows no input, and the answers typed there."""
+    lines: list[str] = []
+    answers: list[str] = []
+    question = ""
+    for line in shown:
+        if found := _ANSWER.match(line):
+            question += found[1]
+            answers.append(found[2])
+        else:
+            lines.append(question + line)
+            question = ""
+    return [*lines, *([question] if question else [])], answers
 
 
 def learn(printed: str, values: dict[str, str]) -> None:

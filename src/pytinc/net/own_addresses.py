@@ -14,11 +14,21 @@ from typing import Final
 
 from pytinc.net.log import LogFunction
 from pytinc.net.tap import read_hwaddr
-from pytinc.wire.netlink import RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR, changed_addresses
+from pytinc.wire.netlink import (
+    RTMGRP_IPV4_IFADDR,
+    RTMGRP_IPV6_IFADDR,
+    changed_addresses,
+    is_local_route,
+    route_question,
+)
 
 _DATAGRAM: Final = 32_768
 """The kernel's messages are never longer."""
 _FAMILIES: Final = {4: socket.AF_INET, 16: socket.AF_INET6}
+_LOOK_AGAIN_S: Final = (0.02, 0.2, 1.0)
+"""Pauses before looks after a message: the kernel sends it before it sets or removes the local route."""
+_ANSWER_S: Final = 1.0
+"""The kernel answers at once, within the call."""
 _DISCARD: Final = 9
 """An arbitrary port: nothing is sent to it."""
 
@@ -44,6 +54,9 @@ class OwnAddresses:
         self._on_change = on_change
         self._log = log
         self._socket: socket.socket | None = None
+        self._doubtful: dict[bytes, bool] = {}
+        """Addresses that are looked at again, and whether the host has them, as last reported."""
+        self._next_look: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
         """Start to listen. Where this is not allowed, no change is noticed."""
@@ -56,6 +69,9 @@ class OwnAddresses:
 
     def stop(self) -> None:
         """Stop listening."""
+        self._doubtful.clear()
+        if self._next_look is not None:
+            self._next_look.cancel()
         if self._socket is not None:
             self._loop.remove_reader(self._socket)
             self._socket.close()
@@ -71,7 +87,10 @@ class OwnAddresses:
                 self._look_at(self._watched())  # there were too many messages, and some are lost
             return
         if port == 0:  # other processes can write to this socket, too
-            self._look_at(set(changed_addresses(data)).intersection(self._watched()))
+            addresses = set(changed_addresses(data)).intersection(self._watched())
+            self._doubtful.update(self._look_at(addresses))
+            if addresses:
+                self._look_later(0)
 
     def report_missing(self, addresses: Iterable[bytes]) -> None:
         """Call ``on_change`` for those of these addresses that the host does not have."""
@@ -79,12 +98,30 @@ class OwnAddresses:
             if not is_own(address):
                 self._report_lost(address)
 
-    def _look_at(self, addresses: Collection[bytes]) -> None:
-        for address in addresses:
-            if is_own(address):
+    def _look_at(self, addresses: Collection[bytes]) -> dict[bytes, bool]:
+        """Report whether the host has these addresses, and return it."""
+        found = {address: is_own(address) for address in addresses}
+        for address, own in found.items():
+            if own:
                 self._on_change(address, None)
             else:
                 self._report_lost(address)
+        return found
+
+    def _look_later(self, times: int) -> None:
+        if self._next_look is not None:
+            self._next_look.cancel()
+        self._next_look = self._loop.call_later(_LOOK_AGAIN_S[times], self._look_again, times)
+
+    def _look_again(self, times: int) -> None:
+        """Report those of the doubtful addresses that have changed since they were looked at."""
+        changed = [address for address, own in self._doubtful.items() if is_own(address) is not own]
+        self._doubtful.update(self._look_at(changed))
+        if times + 1 < len(_LOOK_AGAIN_S):
+            self._look_later(times + 1)
+        else:
+            self._next_look = None
+            self._doubtful.clear()
 
     def _report_lost(self, address: bytes) -> None:
         if (macs := self._macs()) is not None:
@@ -110,17 +147,32 @@ def _listen() -> socket.socket:
 
 
 def is_own(address: bytes) -> bool:
-    """Return whether the host has an address (4 or 16 bytes), on any interface; True if in doubt.
-
-    For packets to an own address the kernel chooses this address as the source. (`bind` is no test: it also
-    works for other addresses where ip_nonlocal_bind is set.)
-    """
-    family = _FAMILIES[len(address)]
-    text = socket.inet_ntop(family, address)
+    """Return whether the host has an address (4 or 16 bytes), on any interface; True if in doubt."""
     try:
-        with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.connect((text, _DISCARD))
-            return bool(probe.getsockname()[0] == text)
+        return _is_source(address) or (len(address) == 4 and _is_local(address))
     except OSError as error:
         # No route: the host does not have it. Other errors (no more descriptors) prove nothing.
         return error.errno not in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL)
+
+
+def _is_source(address: bytes) -> bool:
+    """Return whether the kernel chooses an address as the source of packets to itself.
+
+    (`bind` is no test: it also works for other addresses where ip_nonlocal_bind is set.)
+    """
+    family = _FAMILIES[len(address)]
+    text = socket.inet_ntop(family, address)
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.connect((text, _DISCARD))
+        return bool(probe.getsockname()[0] == text)
+
+
+def _is_local(address: bytes) -> bool:
+    """Return whether packets to an IPv4 address stay on this host.
+
+    Of several addresses in one network the kernel chooses the first one as the source, also to the others.
+    """
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as route:
+        route.settimeout(_ANSWER_S)
+        route.sendto(route_question(address), (0, 0))
+        return is_local_route(route.recv(_DATAGRAM))

@@ -72,6 +72,8 @@ def _node_row(peer: PeerStats) -> str:
         "fast_tag_accepting": peer.fast_tag_accepting,
         "super_frames_sending": peer.super_frames_sending,
         "super_frames_accepting": peer.super_frames_accepting,
+        "cipher": None if peer.cipher is None else peer.cipher.value,
+        "super_frames_cipher": None if peer.super_frames_cipher is None else peer.super_frames_cipher.value,
         "runs_pytinc": peer.runs_pytinc,
         "macs": peer.macs,
         "rx_packets": peer.rx_packets,

@@ -8,10 +8,12 @@ out as `ConnectionEnded`.
 from __future__ import annotations
 
 import math
+from functools import partial
 
 from pytinc.node.actions import CloseMeta, Dial
 from pytinc.node.admission import Admission
 from pytinc.node.changes import ConnectionEnded, Slept
+from pytinc.node.ciphers import cipher_with
 from pytinc.node.core import Core
 from pytinc.node.flood import SeenCache
 from pytinc.node.invitations import Invitations
@@ -103,6 +105,7 @@ class Connections:
             core.private_key,
             self._public_keys.for_login,
             core.random_bytes,
+            cipher_with=partial(cipher_with, core),
             invitation_key=self._invitations.key,
             insecure=core.insecure,
         )

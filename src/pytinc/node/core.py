@@ -50,6 +50,7 @@ class Core:
         wall_clock: Callable[[], float],
         insecure: bool,
         takes_super_frames: bool,
+        prefers_aes: bool,
     ) -> None:
         self.settings = settings
         self.private_key = private_key
@@ -64,7 +65,8 @@ class Core:
         self.insecure = insecure
         """``--bypass-security``: meta connections in plain text."""
         self._takes_super_frames = takes_super_frames
-        self._path_settings = path_settings(settings, takes_super_frames)
+        self._prefers_aes = prefers_aes
+        self._path_settings = path_settings(settings, takes_super_frames, prefers_aes)
         self.sockets: tuple[tuple[int, Address], ...] = ()
         """Family (4 or 6) and bound address of each listening socket."""
         self.output = Output()
@@ -87,7 +89,7 @@ class Core:
 
     def apply_path_settings(self) -> None:
         """Apply the current probe settings to all nodes."""
-        self._path_settings = path_settings(self.settings, self._takes_super_frames)
+        self._path_settings = path_settings(self.settings, self._takes_super_frames, self._prefers_aes)
         for peer in self.peers.values():
             peer.path.settings = self._path_settings
 

@@ -120,13 +120,15 @@ class Node:
         own_address: Callable[[bytes], bytes | None] | None = None,
         insecure: bool = False,
         takes_super_frames: bool = False,
+        prefers_aes: bool = False,
     ) -> None:
         """Make a node that does nothing yet.
 
         ``path_mtu`` gives the IP MTU the kernel knows for a destination, ``queued`` the bytes that wait in
         the output of a meta connection, ``own_address`` the address of this host towards another one (router
         mode). ``insecure``: meta connections in plain text. ``takes_super_frames``: the device takes them as
-        they come from other nodes.
+        they come from other nodes. ``prefers_aes``: the CPU is faster with AES-256-GCM than with
+        ChaCha20-Poly1305.
         """
         self.core = core = Core(
             settings,
@@ -139,6 +141,7 @@ class Node:
             wall_clock=wall_clock,
             insecure=insecure,
             takes_super_frames=takes_super_frames,
+            prefers_aes=prefers_aes,
         )
         table = core.table
         if table.rules.router:
@@ -159,7 +162,9 @@ class Node:
         self.sessions = sessions = Sessions(core, out, self.public_keys)
         self.probes = probes = Probes(core, topology, addresses, self._caches)
         self.path_info = path_info = PathInfo(core, out)
-        self.tunnels = tunnels = Tunnels(core, addresses, sessions, probes, path_info)
+        self.tunnels = tunnels = Tunnels(
+            core, addresses, sessions, probes, path_info, self._datapath.send_held
+        )
         self._storms = Storms(core)
         self._loops = Loops(core)
         self._tcp_packets = TcpPackets(core, self.inbound, path_info)

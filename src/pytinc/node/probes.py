@@ -14,7 +14,7 @@ from pytinc.node.actions import SendDatagram
 from pytinc.node.address_caches import AddressCaches
 from pytinc.node.addresses import Addresses
 from pytinc.node.core import Core
-from pytinc.node.records import Peer
+from pytinc.node.records import NEVER, Peer
 from pytinc.node.topology import Topology
 from pytinc.protocol.sptps.handshake import State
 from pytinc.wire.address import Address, SockAddr
@@ -85,6 +85,8 @@ class Probes:
             session.accept_fast()  # the probe says that we do
         if Capability.SUPER_FRAMES in announced:
             session.accept_super_frames()
+        if Capability.AES_SUPER_FRAMES in announced:
+            session.accept_aes()
         datagram = NULL_ID + self._core.me.slot.id + session.seal(TYPE_PROBE, payload)
         self._core.act(SendDatagram(socket, address, datagram, peer.name))
 
@@ -178,13 +180,19 @@ class Probes:
         if session.peer_accepts_fast is not fast:
             session.peer_accepts_fast = fast
             self._core.log(4, "debug", f"Data for {peer.name} gets the {'fast' if fast else 'usual'} tag")
+        session.peer_accepts_aes = Capability.AES_SUPER_FRAMES in allowed
         if session.peer_accepts_super_frames is not super_frames:
             session.peer_accepts_super_frames = super_frames
             how = "whole" if super_frames else "cut"
             self._core.log(4, "debug", f"Super-frames for {peer.name} are sent {how}")
 
     def confirm(self, peer: Peer) -> None:
-        """UDP with a node works: its address is proved, and worth remembering."""
+        """UDP with a node works: its address is proved, and worth remembering.
+
+        What a relay brought before tells no longer which way the node's frames take: its first ones come by
+        a relay, since they have waited for a key and no straight path was proved yet.
+        """
+        peer.relayed_at = NEVER
         self._core.log(2, "info", f"UDP address of {peer.name} set to {peer.address}")
         self._addresses.follow_path(peer)
         edge = self._topology.graph.edge(self._core.me.name, peer.name)

@@ -1,4 +1,8 @@
-"""Forgetting nodes that are unreachable (tinc: purge(); docs/protocol-meta.md, "Purge")."""
+"""Forgetting nodes that are unreachable (tinc: purge(); docs/protocol-meta.md, "Purge").
+
+Departure from tinc: with AutoConnect, nodes without a host file here are forgotten as well. AutoConnect never
+dials them, and the name of a node that was removed could otherwise not be invited again before a restart.
+"""
 
 from __future__ import annotations
 
@@ -36,12 +40,11 @@ class Purge:
             if not core.peers[name].reachable:
                 self._empty(name)
         self._update_graph(now)
-        if core.settings.auto_connect:
-            return
+        kept = set(core.hosts.host_names()) if core.settings.auto_connect else set()
         pointed_to = {edge.target for edge in self._topology.graph.edges()}
         for name in sorted(core.peers):
             peer = core.peers[name]
-            if peer.reachable or peer is core.me:
+            if peer.reachable or peer is core.me or name in kept:
                 continue
             if name in pointed_to:
                 return

@@ -13,8 +13,10 @@ from typing import Final
 
 from pytinc.crypto.keys import PublicKey
 from pytinc.datapath.compression import usable
+from pytinc.datapath.held import drop_held
 from pytinc.errors import DecodeError
 from pytinc.node.actions import AppendPublicKey
+from pytinc.node.ciphers import cipher_with
 from pytinc.node.core import Core
 from pytinc.node.meta_output import MetaOutput
 from pytinc.node.public_keys import PublicKeys
@@ -79,6 +81,7 @@ class Sessions:
         """Drop all keys with ``peer``."""
         peer.asking = peer.answering = peer.slot.session = None
         peer.slot.assembly = None
+        drop_held(peer.slot)
         peer.last_req_key = NEVER
         peer.key_attempts = 0
         peer.failed_since = NEVER
@@ -127,6 +130,7 @@ class Sessions:
             label,
             self._core.random_bytes,
             self._core.settings.replay_window,
+            cipher_with(self._core, peer.name),
         )
 
     def _key_of(self, peer: Peer, now: float) -> PublicKey | None:

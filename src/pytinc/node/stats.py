@@ -15,6 +15,7 @@ from pytinc.datapath.peer_slot import REASONS
 from pytinc.node.path_kind import PathKind, path_of
 from pytinc.node.records import NEVER
 from pytinc.wire.capabilities import Capability
+from pytinc.wire.records import SptpsCipher
 from pytinc.wire.requests import Number
 
 if TYPE_CHECKING:
@@ -44,6 +45,11 @@ class PeerStats:
     super_frames_sending: bool | None
     """Super-frames for it go as they are (docs/protocol.md); None without a key."""
     super_frames_accepting: bool | None
+    """It is told that we take them; None without a key."""
+    cipher: SptpsCipher | None
+    """Of the session; None without a key."""
+    super_frames_cipher: SptpsCipher | None
+    """Of the super-frames for it; None if none are sent."""
     """It is being told that we take super-frames; None without a key."""
     runs_pytinc: bool | None
     """Whether its UDP probes say so (docs/protocol.md); None as long as it has answered none."""
@@ -134,6 +140,8 @@ def _peer_stats(peer: Peer, macs: int, now: float) -> PeerStats:
         super_frames_accepting=None
         if session is None
         else session.accepts_super_frames and Capability.SUPER_FRAMES in peer.path.capabilities,
+        cipher=None if session is None else session.cipher,
+        super_frames_cipher=None if session is None else session.super_frames_cipher,
         runs_pytinc=_runs_pytinc(peer),
         macs=macs,
         rx_packets=slot.in_packets,

@@ -7,8 +7,10 @@ is no straight one, the help of relays (`path_info`). Each of these looks after 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
-from pytinc.datapath.output import Probe
+from pytinc.datapath.output import Output, Probe
+from pytinc.datapath.peer_slot import PeerSlot
 from pytinc.node.addresses import Addresses
 from pytinc.node.core import Core
 from pytinc.node.path_info import PathInfo
@@ -31,12 +33,14 @@ class Tunnels:
         sessions: Sessions,
         probes: Probes,
         path_info: PathInfo,
+        send_held: Callable[[PeerSlot, float, Output], None],
     ) -> None:
         self._core = core
         self._addresses = addresses
         self._sessions = sessions
         self._probes = probes
         self._path_info = path_info
+        self._send_held = send_held
         self._next_timeout = math.inf
 
     # -- time --
@@ -121,6 +125,7 @@ class Tunnels:
         if is_news and not peer.slot.confirmed:
             self._addresses.set_address(peer, reflexive)
         self._path_info.send_mtu_info(self._core.me, peer, MTU_MAX, now)
+        self._send_held(peer.slot, now, self._core.output)
 
     def probe_received(self, peer: Peer, probe: Probe, now: float, *, timed: bool) -> None:
         """A probe came straight from its sender; ``timed`` as in `Probes.receive`."""

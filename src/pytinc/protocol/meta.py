@@ -25,6 +25,7 @@ from pytinc.protocol.invitation import InvitationEvent, InvitationServer
 from pytinc.protocol.sptps.handshake import Role
 from pytinc.protocol.sptps.stream import StreamSession
 from pytinc.wire.names import is_valid_name
+from pytinc.wire.records import SptpsCipher
 from pytinc.wire.requests import (
     MAX_LINE_LENGTH,
     Ack,
@@ -131,7 +132,8 @@ class RequestCounts:
 class MetaConnection:
     """The protocol side of one TCP connection to a peer.
 
-    ``dialled`` is the peer's name if we opened the connection, None if we accepted it. ``invitation_key`` is
+    ``dialled`` is the peer's name if we opened the connection, None if we accepted it. ``cipher_with`` gives
+    the cipher of the records for a peer's name. ``invitation_key`` is
     the key that signs invitations, None if there is none. ``insecure`` is tinc's ``--bypass-security``: no
     keys, everything in plain text.
     """
@@ -144,6 +146,7 @@ class MetaConnection:
         peer_key: PeerKeyLookup,
         random_bytes: Callable[[int], bytes],
         *,
+        cipher_with: Callable[[str], SptpsCipher] = lambda name: SptpsCipher.CHACHA20_POLY1305,
         invitation_key: PrivateKey | None = None,
         insecure: bool = False,
     ) -> None:
@@ -154,6 +157,7 @@ class MetaConnection:
         self._private_key = private_key
         self._peer_key = peer_key
         self._random_bytes = random_bytes
+        self._cipher_with = cipher_with
         self._invitation_key = invitation_key
         self._insecure = insecure
         self._session: StreamSession | None = None
@@ -348,7 +352,9 @@ class MetaConnection:
             role, label = Role.INITIATOR, tcp_label(self.me, name)
         else:
             role, label = Role.RESPONDER, tcp_label(name, self.me)
-        self._session = StreamSession(role, self._private_key, key, label, self._random_bytes)
+        self._session = StreamSession(
+            role, self._private_key, key, label, self._random_bytes, self._cipher_with(name)
+        )
         self.state = State.SPTPS
         self._output += self._session.start()
         self._session.feed(bytes(self._plain))

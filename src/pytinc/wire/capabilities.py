@@ -35,6 +35,8 @@ class Capability(enum.IntFlag):
     """The node guards the stations behind it that use shared addresses (`pytinc.vip`)."""
     MEMBER_RECORDS = 8
     """The node takes member records of virtual IPs (`pytinc.wire.vip_record`)."""
+    AES_SUPER_FRAMES = 16
+    """The node accepts super-frames that are sealed with AES-256-GCM, and its CPU is fast at that."""
 
 
 def format_block(capabilities: Capability) -> bytes:

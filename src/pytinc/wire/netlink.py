@@ -1,7 +1,8 @@
-"""The kernel's messages about the host's addresses and neighbours (rtnetlink(7)).
+"""The kernel's messages about the host's addresses, neighbours and routes (rtnetlink(7)).
 
 Changes of addresses come as RTM_NEWADDR and RTM_DELADDR. Whoever asks for lists of addresses (RTM_GETADDR) or
-of neighbours (RTM_GETNEIGH) gets messages of the same form, and one that ends the list.
+of neighbours (RTM_GETNEIGH) gets messages of the same form, and one that ends the list. RTM_GETROUTE asks
+whether a packet to an IPv4 address stays on the host.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ _END: Final = (2, 3)
 _NLM_F_REQUEST_DUMP: Final = 0x301
 _FAMILIES: Final = {4: 2, 16: 10}
 """AF_INET and AF_INET6, by the length of an address."""
+_RTM_NEWROUTE: Final = 24
+_RTM_GETROUTE: Final = 26
+_NLM_F_REQUEST: Final = 1
 _HEADER: Final = struct.Struct("=IHHII")
 """Length of the message, type, flags, sequence number, port."""
 _ADDRESS_SIZE: Final = 8
@@ -36,6 +40,11 @@ _NDA_LLADDR: Final = 2
 _MAC_SIZE: Final = 6
 _ATTRIBUTE: Final = struct.Struct("=HH")
 """Length and type."""
+_ROUTE: Final = struct.Struct("=BBBBBBBBI")
+"""struct rtmsg: family, lengths of destination and source, TOS, table, protocol, scope, type, flags."""
+_AF_INET: Final = 2
+_RTA_DST: Final = 1
+_RTN_LOCAL: Final = 2
 _IFA_ADDRESS: Final = 1
 _IFA_LOCAL: Final = 2
 """The host's own address. On a point-to-point link, IFA_ADDRESS is the peer's."""
@@ -97,6 +106,23 @@ def parse_list(data: bytes) -> tuple[list[Entry], bool]:
         if len(entry.address) in _FAMILIES:
             found.append(entry)
     return found, False
+
+
+def route_question(address: bytes) -> bytes:
+    """Return the request for the route of packets to an IPv4 address (4 bytes)."""
+    body = _ROUTE.pack(_AF_INET, 32, 0, 0, 0, 0, 0, 0, 0) + _ATTRIBUTE.pack(8, _RTA_DST) + address
+    return _HEADER.pack(_HEADER.size + len(body), _RTM_GETROUTE, _NLM_F_REQUEST, 1, 0) + body
+
+
+def is_local_route(data: bytes) -> bool:
+    """Return whether the kernel's answer to `route_question` says that the host has the address itself.
+
+    No other message does, also not the error that there is no route.
+    """
+    return any(
+        type_ == _RTM_NEWROUTE and len(body) >= _ROUTE.size and _ROUTE.unpack_from(body)[7] == _RTN_LOCAL
+        for type_, body in _messages(data)
+    )
 
 
 def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import enum
 from typing import Final, NamedTuple
 
 from pytinc.errors import DecodeError
@@ -31,6 +32,30 @@ PLAIN_DATAGRAM_MIN: Final = SEQNO_SIZE + 1
 SEALED_DATAGRAM_MIN: Final = SEQNO_SIZE + 1 + TAG_SIZE
 MAX_RECORD_DATA: Final = 65535
 """The largest length of a stream record; the length counts the data only."""
+
+
+_X25519: Final = 0
+_AES_256_GCM: Final = 1
+"""The numbers that tincr gives to the key exchange and to the cipher."""
+
+
+class SptpsCipher(enum.Enum):
+    """The cipher of the records of a session (docs/protocol.md, "AES-256-GCM").
+
+    The values are the words of the variable SPTPSCipher.
+    """
+
+    CHACHA20_POLY1305 = "chacha20-poly1305"
+    """tinc's only cipher, in tinc's own form."""
+    AES_256_GCM = "aes-256-gcm"
+
+    @property
+    def label_suffix(self) -> bytes:
+        """What follows the session's label: key exchange and cipher as a byte each, nothing for tinc's own.
+
+        It is signed and goes into the keys, so two ends with different ciphers refuse each other's signature.
+        """
+        return b"" if self is SptpsCipher.CHACHA20_POLY1305 else bytes((_X25519, _AES_256_GCM))
 
 
 class Record(NamedTuple):

@@ -22,7 +22,7 @@ from pytinc.errors import UsageError
 from pytinc.protocol.sptps import datagram as module
 from pytinc.protocol.sptps.datagram import DatagramSession
 from pytinc.protocol.sptps.handshake import REKEY_AFTER, Role, State
-from pytinc.wire.records import Record
+from pytinc.wire.records import Record, SptpsCipher
 
 FOLDER = Path(__file__).parents[2] / "data/vectors"
 VECTORS = json.loads((FOLDER / "sptps_datagram.json").read_text())
@@ -68,12 +68,12 @@ def make_pair(setup: dict[str, Any]) -> tuple[dict[str, DatagramSession], Script
     }, script
 
 
-def established(replay_window: int = 16) -> Pair:
+def established(replay_window: int = 16, cipher: SptpsCipher = SptpsCipher.CHACHA20_POLY1305) -> Pair:
     keys = [PrivateKey.from_seed(bytes((i,)) * 32) for i in range(2)]
     roles = (Role.INITIATOR, Role.RESPONDER)
     a, b = (
         DatagramSession(
-            role, keys[i], keys[1 - i].public, b"label", random.Random(i).randbytes, replay_window
+            role, keys[i], keys[1 - i].public, b"label", random.Random(i).randbytes, replay_window, cipher
         )
         for i, role in enumerate(roles)
     )
@@ -893,6 +893,72 @@ def test_a_super_frame_under_the_old_key_is_accepted_where_it_fills_a_gap() -> N
     assert b.open_super_frame(lost, 3, memoryview(sealed)) == SUPER
     assert b.open_super_frame(lost, 3, memoryview(sealed)) is None
     assert b.open_super_frame(b.window.next, 3, memoryview(sealed)) is None, "it must not move the window"
+
+
+# -- AES-256-GCM --
+
+
+def test_super_frames_get_aes_after_its_announcement_and_both_are_accepted() -> None:
+    a, b = with_super_frames()
+    _, before = sealed_super_frame(a)
+    a.peer_accepts_aes = True
+    number, sealed = sealed_super_frame(a)
+    assert number is not None
+    assert b.open_super_frame(number, 3, memoryview(sealed)) is None, "not yet announced"
+    b.accept_aes()
+    assert b.accepts_aes
+    assert b.open_super_frame(number, 3, memoryview(sealed)) == SUPER
+    for aes in (True, False, False, True):
+        a.peer_accepts_aes = aes
+        number, sealed = sealed_super_frame(a)
+        assert number is not None
+        assert b.open_super_frame(number, 3, memoryview(sealed[::-1])) is None
+        assert b.open_super_frame(number, 3, memoryview(sealed)) == SUPER
+    a.peer_accepts_aes = True
+    lost, sealed = sealed_super_frame(a)
+    assert lost is not None
+    rekey(a, b)
+    assert not a.peer_accepts_aes, "the announcement was for the old key"
+    assert b.receive(a.seal(0, b"new")) == Record(0, b"new")
+    assert b.open_super_frame(lost, 3, memoryview(sealed)) == SUPER, "under the old key"
+    assert before != sealed
+
+
+def test_a_session_with_aes_has_one_form_of_records() -> None:
+    a, b = established(cipher=SptpsCipher.AES_256_GCM)
+    for session in (a, b):
+        session.accept_fast()
+        session.accept_super_frames()
+        session.accept_aes()
+        assert not session.accepts_fast
+        assert not session.accepts_aes
+    usual = a.seal_batch(b"", 0, [b"usual"])
+    a.peer_accepts_fast = a.peer_accepts_super_frames = a.peer_accepts_aes = True
+    fast = a.seal_batch(b"", 0, [b"fast"])
+    assert b.open_batch(usual + fast, 0) == [(0, b"usual"), (0, b"fast")]
+    assert b.open_batch(usual + fast, 0) == [None, None]
+    number, sealed = sealed_super_frame(a)
+    assert number is not None
+    assert b.open_super_frame(number, 3, memoryview(sealed)) == SUPER
+    first, buffer = sealed_rows(a)
+    assert first is not None
+    assert open_rows(b, first, buffer) is not None
+    rekey(a, b)
+    assert b.receive(a.seal(0, b"new")) == Record(0, b"new")
+
+
+def test_nodes_with_different_ciphers_get_no_keys() -> None:
+    keys = [PrivateKey.from_seed(bytes((i,)) * 32) for i in range(2)]
+    a, b = (
+        DatagramSession(role, keys[i], keys[1 - i].public, b"label", random.Random(i).randbytes, 16, cipher)
+        for i, (role, cipher) in enumerate(zip(Role, SptpsCipher, strict=True))
+    )
+    (kex_a,), (kex_b,) = a.start(), b.start()
+    assert b.receive(kex_a) == a.receive(kex_b) == HANDSHAKE_TAKEN
+    (sig,) = a.take_output()
+    assert b.receive(sig) is None
+    assert not a.can_send
+    assert not b.can_send
 
 
 def test_repr_shows_no_key() -> None:

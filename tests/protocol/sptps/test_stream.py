@@ -21,7 +21,7 @@ from pytinc.errors import AuthenticationError, DecodeError, ProtocolError, Usage
 from pytinc.protocol.sptps import stream
 from pytinc.protocol.sptps.handshake import Role, State
 from pytinc.protocol.sptps.stream import StreamSession
-from pytinc.wire.records import MAX_RECORD_DATA, Record
+from pytinc.wire.records import MAX_RECORD_DATA, Record, SptpsCipher
 
 FOLDER = Path(__file__).parents[2] / "data/vectors"
 VECTORS = json.loads((FOLDER / "sptps_stream.json").read_text())
@@ -364,3 +364,52 @@ def test_the_sequence_number_is_authenticated() -> None:
 def test_repr_shows_no_key() -> None:
     initiator, _ = established()
     assert repr(initiator) == "<StreamSession <Handshake initiator, waits for nothing: keys are in force>>"
+
+
+# -- SPTPSCipher --
+
+
+def pair_with(one: SptpsCipher, two: SptpsCipher) -> tuple[StreamSession, StreamSession]:
+    keys = [PrivateKey.from_seed(bytes((i,)) * 32) for i in range(2)]
+    a, b = (
+        StreamSession(role, keys[i], keys[1 - i].public, b"label", random.Random(i).randbytes, cipher)
+        for i, (role, cipher) in enumerate(((Role.INITIATOR, one), (Role.RESPONDER, two)))
+    )
+    to_b, to_a = a.start(), b.start()
+    b.feed(to_b)
+    a.feed(to_a)
+    return a, b
+
+
+def test_two_ends_with_aes_exchange_records_and_change_keys() -> None:
+    a, b = pair_with(SptpsCipher.AES_256_GCM, SptpsCipher.AES_256_GCM)
+    for _ in range(2):
+        for _ in range(3):
+            a.next_record()
+            b.feed(a.take_output())
+            b.next_record()
+            a.feed(b.take_output())
+        assert a.state is b.state is State.ESTABLISHED
+        b.feed(a.send(1, b"data"))
+        assert b.next_record() == Record(1, b"data")
+        b.feed(a.force_rekey())
+
+
+@pytest.mark.parametrize("one", SptpsCipher)
+def test_ends_with_different_ciphers_refuse_the_first_signature(one: SptpsCipher) -> None:
+    """So that a node that does not know AES, such as a C node, never gets a record with it."""
+    (two,) = (cipher for cipher in SptpsCipher if cipher is not one)
+    a, b = pair_with(one, two)
+    assert b.next_record() is None
+    assert b.take_output() == b""
+    assert a.next_record() is None
+    b.feed(a.take_output())
+    with pytest.raises(AuthenticationError, match="SPTPSCipher"):
+        b.next_record()
+    assert b.take_output() == b""
+    assert not a.established
+    assert not b.established
+
+
+def test_the_label_carries_the_cipher_as_tincr_writes_it() -> None:
+    assert [cipher.label_suffix for cipher in SptpsCipher] == [b"", b"\0\1"]

@@ -41,12 +41,12 @@ _pytinc_running() {
 _pytinc_variable() {
     local host=${cur%%.*} name
     if [[ $cur == *.* ]]; then
-        for name in Address Cipher ClampMSS Compression Digest Ed25519PublicKey Ed25519PublicKeyFile IndirectData MACLength PMTU PMTUDiscovery Port PublicKey PublicKeyFile Subnet TCPOnly VirtualIP Weight; do
+        for name in Address Cipher ClampMSS Compression Digest Ed25519PublicKey Ed25519PublicKeyFile IndirectData MACLength PMTU PMTUDiscovery Port PublicKey PublicKeyFile SPTPSCipher Subnet TCPOnly VirtualIP Weight; do
             _pytinc_offer "$cur" "$host.$name"
         done
         return
     fi
-    _pytinc_offer "$cur" Address AddressFamily AutoConnect BindToAddress BindToInterface Broadcast BroadcastLimit BroadcastSubnet Cipher ClampMSS Compression ConnectTo DecrementTTL Device DeviceStandby DeviceType Digest DirectOnly Ed25519PrivateKeyFile Ed25519PublicKey Ed25519PublicKeyFile ExperimentalProtocol FastTag Forwarding FWMark GraphDumpFile GuardInterval Hostnames IffOneQueue IndirectData Interface InvitationExpire KeyExpire ListenAddress LocalDiscovery LogLevel MACExpire MACLength MaxConnectionBurst MaxOutputBufferSize MaxTimeout MetricsListen Mode MTUInfoInterval Name NeighbourGuard Offload PingInterval PingTimeout PMTU PMTUDiscovery Port PriorityInheritance PrivateKey PrivateKeyFile ProcessPriority Proxy PublicKey PublicKeyFile ReplayWindow Sandbox ScriptsExtension ScriptsInterpreter StrictSubnets StrictVirtualIPs Subnet TCPOnly TunnelServer UDPDiscovery UDPDiscoveryInterval UDPDiscoveryKeepaliveInterval UDPDiscoveryTimeout UDPInfoInterval UDPRcvBuf UDPSndBuf UPnP UPnPDiscoverWait UPnPRefreshPeriod VDEGroup VDEPort VirtualIP Weight
+    _pytinc_offer "$cur" Address AddressFamily AutoConnect BindToAddress BindToInterface Broadcast BroadcastLimit BroadcastSubnet Cipher ClampMSS Compression ConnectTo DecrementTTL Device DeviceStandby DeviceType Digest DirectOnly Ed25519PrivateKeyFile Ed25519PublicKey Ed25519PublicKeyFile ExperimentalProtocol FastTag Forwarding FWMark GraphDumpFile GuardInterval Hostnames IffOneQueue IndirectData Interface InvitationExpire KeyExpire ListenAddress LocalDiscovery LogLevel MACExpire MACLength MaxConnectionBurst MaxOutputBufferSize MaxTimeout MetricsListen Mode MTUInfoInterval Name NeighbourGuard Offload PingInterval PingTimeout PMTU PMTUDiscovery Port PriorityInheritance PrivateKey PrivateKeyFile ProcessPriority Proxy PublicKey PublicKeyFile ReplayWindow Sandbox ScriptsExtension ScriptsInterpreter SPTPSCipher StrictSubnets StrictVirtualIPs Subnet TCPOnly TunnelServer UDPDiscovery UDPDiscoveryInterval UDPDiscoveryKeepaliveInterval UDPDiscoveryTimeout UDPInfoInterval UDPRcvBuf UDPSndBuf UPnP UPnPDiscoverWait UPnPRefreshPeriod VDEGroup VDEPort VirtualIP Weight
     for name in $(_pytinc_hosts); do _pytinc_offer "$cur" "$name."; done
     [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *. ]] && compopt -o nospace 2>/dev/null
     return 0
@@ -171,7 +171,7 @@ _pytinc() {
         edit) ((count == 0)) && _pytinc_offer "$cur" tinc.conf tinc-up tinc-down host-up host-down subnet-up subnet-down vip-changed vip-up vip-down $(_pytinc_hosts) ;;
         debug | log) ((count == 0)) && _pytinc_offer "$cur" 0 1 2 3 4 5 10 ;;
         sign) _pytinc_files -f ;;
-        start | restart) _pytinc_offer "$cur" -c --config -n --net -D --no-detach -d --debug -L --mlock --logfile -s --syslog --pidfile -o --option -R --chroot -U --user --bypass-security --help --version ;;
+        start | restart) _pytinc_offer "$cur" -c --config -n --net -D --no-detach -d --debug -L --mlock --logfile -s --syslog --pidfile -o --option -R --chroot -U --user --bypass-security --replace --help --version ;;
         completion) ((count == 0)) && _pytinc_offer "$cur" bash zsh fish ;;
     esac
     return 0

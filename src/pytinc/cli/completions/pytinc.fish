@@ -155,9 +155,9 @@ function __pytinc_variables
     set -l word (commandline -ct)
     if string match -q '*.*' -- $word
         set -l host (string replace -r '\..*' '' -- $word)
-        printf "$host.%s\n" Address Cipher ClampMSS Compression Digest Ed25519PublicKey Ed25519PublicKeyFile IndirectData MACLength PMTU PMTUDiscovery Port PublicKey PublicKeyFile Subnet TCPOnly VirtualIP Weight
+        printf "$host.%s\n" Address Cipher ClampMSS Compression Digest Ed25519PublicKey Ed25519PublicKeyFile IndirectData MACLength PMTU PMTUDiscovery Port PublicKey PublicKeyFile SPTPSCipher Subnet TCPOnly VirtualIP Weight
     else
-        printf '%s\n' Address AddressFamily AutoConnect BindToAddress BindToInterface Broadcast BroadcastLimit BroadcastSubnet Cipher ClampMSS Compression ConnectTo DecrementTTL Device DeviceStandby DeviceType Digest DirectOnly Ed25519PrivateKeyFile Ed25519PublicKey Ed25519PublicKeyFile ExperimentalProtocol FastTag Forwarding FWMark GraphDumpFile GuardInterval Hostnames IffOneQueue IndirectData Interface InvitationExpire KeyExpire ListenAddress LocalDiscovery LogLevel MACExpire MACLength MaxConnectionBurst MaxOutputBufferSize MaxTimeout MetricsListen Mode MTUInfoInterval Name NeighbourGuard Offload PingInterval PingTimeout PMTU PMTUDiscovery Port PriorityInheritance PrivateKey PrivateKeyFile ProcessPriority Proxy PublicKey PublicKeyFile ReplayWindow Sandbox ScriptsExtension ScriptsInterpreter StrictSubnets StrictVirtualIPs Subnet TCPOnly TunnelServer UDPDiscovery UDPDiscoveryInterval UDPDiscoveryKeepaliveInterval UDPDiscoveryTimeout UDPInfoInterval UDPRcvBuf UDPSndBuf UPnP UPnPDiscoverWait UPnPRefreshPeriod VDEGroup VDEPort VirtualIP Weight
+        printf '%s\n' Address AddressFamily AutoConnect BindToAddress BindToInterface Broadcast BroadcastLimit BroadcastSubnet Cipher ClampMSS Compression ConnectTo DecrementTTL Device DeviceStandby DeviceType Digest DirectOnly Ed25519PrivateKeyFile Ed25519PublicKey Ed25519PublicKeyFile ExperimentalProtocol FastTag Forwarding FWMark GraphDumpFile GuardInterval Hostnames IffOneQueue IndirectData Interface InvitationExpire KeyExpire ListenAddress LocalDiscovery LogLevel MACExpire MACLength MaxConnectionBurst MaxOutputBufferSize MaxTimeout MetricsListen Mode MTUInfoInterval Name NeighbourGuard Offload PingInterval PingTimeout PMTU PMTUDiscovery Port PriorityInheritance PrivateKey PrivateKeyFile ProcessPriority Proxy PublicKey PublicKeyFile ReplayWindow Sandbox ScriptsExtension ScriptsInterpreter SPTPSCipher StrictSubnets StrictVirtualIPs Subnet TCPOnly TunnelServer UDPDiscovery UDPDiscoveryInterval UDPDiscoveryKeepaliveInterval UDPDiscoveryTimeout UDPInfoInterval UDPRcvBuf UDPSndBuf UPnP UPnPDiscoverWait UPnPRefreshPeriod VDEGroup VDEPort VirtualIP Weight
         for host in (__pytinc_hosts)
             printf '%s.\n' $host
         end
@@ -271,6 +271,6 @@ complete -c pytinc -n '__pytinc_first network' -a '(__pytinc_networks)'
 complete -c pytinc -n '__pytinc_first edit' -a 'tinc.conf tinc-up tinc-down host-up host-down subnet-up subnet-down vip-changed vip-up vip-down (__pytinc_hosts)'
 complete -c pytinc -n '__pytinc_first debug log' -a '0 1 2 3 4 5 10'
 complete -c pytinc -n '__pytinc_command sign' -F
-complete -c pytinc -n '__pytinc_command start restart' -a '-c --config -n --net -D --no-detach -d --debug -L --mlock --logfile -s --syslog --pidfile -o --option -R --chroot -U --user --bypass-security --help --version'
+complete -c pytinc -n '__pytinc_command start restart' -a '-c --config -n --net -D --no-detach -d --debug -L --mlock --logfile -s --syslog --pidfile -o --option -R --chroot -U --user --bypass-security --replace --help --version'
 complete -c pytinc -n '__pytinc_first config' -a 'get set add del'
 complete -c pytinc -n '__pytinc_first completion' -a 'bash zsh fish'

@@ -21,7 +21,9 @@ paths. pytinc accepts records that tinc loses in this situation (but no number t
 
 Two pytinc nodes may agree on a faster tag for data by UDP (docs/protocol.md, FastTag). The node negotiates
 it, with `accept_fast` and `peer_accepts_fast`; this module only chooses which tag to make and which one to
-try first.
+try first. In the same way they may agree to seal super-frames with AES-256-GCM (`accept_aes`,
+`peer_accepts_aes`). All records of a session have another cipher only if both ends are configured so
+(SPTPSCipher).
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from pytinc.crypto.aead import RecordCipher, Rows
+from pytinc.crypto.aead import RecordCipher, Rows, make_cipher
 from pytinc.crypto.keys import PrivateKey, PublicKey
 from pytinc.errors import ProtocolError, UsageError
 from pytinc.protocol.sptps.handshake import KEY_LIMIT, REKEY_AFTER, Handshake, Role, State
@@ -41,6 +43,7 @@ from pytinc.wire.records import (
     SEQNO_SIZE,
     TYPE_HANDSHAKE,
     Record,
+    SptpsCipher,
 )
 
 DEFAULT_REPLAY_WINDOW: Final = 16
@@ -66,8 +69,11 @@ class DatagramSession:
         label: bytes,
         random_bytes: Callable[[int], bytes],
         replay_window: int = DEFAULT_REPLAY_WINDOW,
+        cipher: SptpsCipher = SptpsCipher.CHACHA20_POLY1305,
     ) -> None:
-        self._handshake = Handshake(role, private_key, peer_key, label, random_bytes)
+        self.cipher = cipher
+        """The cipher of all records; only super-frames may have another one."""
+        self._handshake = Handshake(role, private_key, peer_key, label + cipher.label_suffix, random_bytes)
         self._sealer: RecordCipher | None = None
         self._opener: RecordCipher | None = None
         self._pending_opener: RecordCipher | None = None
@@ -86,6 +92,11 @@ class DatagramSession:
         self.peer_accepts_super_frames = False
         """Set by the node, as above: `seal_super_frame` may be used."""
         self._accepts_super_frames = False
+        self.peer_accepts_aes = False
+        """Set by the node, as above: super-frames are sealed with AES-256-GCM."""
+        self._accepts_aes = False
+        self._aes_seen = False
+        """The last opened super-frame had AES-256-GCM; the next one probably has it, too."""
         self._fast_seen = False
         """The last opened record had the fast tag; the next one probably has it, too."""
         self.window = ReplayWindow(replay_window)
@@ -128,9 +139,10 @@ class DatagramSession:
     def accept_fast(self) -> None:
         """Accept records with the fast tag from now on, because we announce to the peer that we do.
 
-        This cannot be undone: the peer might learn of the change late or never.
+        This cannot be undone: the peer might learn of the change late or never. With another cipher than
+        tinc's there is only one tag.
         """
-        self._accepts_fast = True
+        self._accepts_fast = self.cipher is SptpsCipher.CHACHA20_POLY1305
 
     @property
     def accepts_super_frames(self) -> bool:
@@ -142,6 +154,22 @@ class DatagramSession:
         if not self._accepts_super_frames:
             self._accepts_super_frames = True
             self.window.believe_far()
+
+    @property
+    def super_frames_cipher(self) -> SptpsCipher | None:
+        """The cipher of the super-frames that are sent; None if none are."""
+        if not self.peer_accepts_super_frames:
+            return None
+        return SptpsCipher.AES_256_GCM if self.peer_accepts_aes else self.cipher
+
+    @property
+    def accepts_aes(self) -> bool:
+        """Super-frames that are sealed with AES-256-GCM are accepted as well."""
+        return self._accepts_aes
+
+    def accept_aes(self) -> None:
+        """Accept such super-frames from now on, because we announce it to the peer. This is final, too."""
+        self._accepts_aes = self.cipher is SptpsCipher.CHACHA20_POLY1305
 
     # -- handshake --
 
@@ -318,15 +346,15 @@ class DatagramSession:
         for message in step.send:
             self._output.append(self._frame(TYPE_HANDSHAKE, message))
         if step.new_out is not None:
-            self._sealer, self._out_count = RecordCipher(step.new_out), 0
-            self.peer_accepts_fast = self.peer_accepts_super_frames = False
+            self._sealer, self._out_count = make_cipher(self.cipher, step.new_out), 0
+            self.peer_accepts_fast = self.peer_accepts_super_frames = self.peer_accepts_aes = False
         if step.pending_in is not None:
-            self._pending_opener = RecordCipher(step.pending_in)
+            self._pending_opener = make_cipher(self.cipher, step.pending_in)
         if step.new_in is not None:
             self._old_opener, self._switched_at = self._opener, self.window.next
-            self._opener, self._pending_opener = RecordCipher(step.new_in), None
+            self._opener, self._pending_opener = make_cipher(self.cipher, step.new_in), None
             self.key_changes += 1
-            self._fast_seen = False
+            self._fast_seen = self._aes_seen = False
         return _CONSUMED
 
     def _frame(self, type_: int, data: bytes, *, fast: bool = False) -> bytes:
@@ -410,7 +438,7 @@ class DatagramSession:
         # Reserved before they are used, as in `seal_batch`.
         self._out_seqno = first + pieces
         self._out_count += pieces
-        sealer.seal_super_frame(first, plain, sealed)
+        sealer.seal_super_frame(first, plain, sealed, aes=self.peer_accepts_aes)
         return first
 
     def open_super_frame(self, number: int, pieces: int, sealed: memoryview) -> bytearray | None:
@@ -421,15 +449,24 @@ class DatagramSession:
         opener, window = self._opener, self.window
         if opener is None or not self._accepts_super_frames or not window.are_free(number, pieces):
             return None
-        plain = opener.open_super_frame(number, sealed)
+        plain = self._open_super_frame(opener, number, sealed)
         if plain is None:
             old = self._usable_old_opener()
             if old is None or number + pieces > window.next:
                 return None
-            plain = old.open_super_frame(number, sealed)
+            plain = self._open_super_frame(old, number, sealed)
         if plain is not None:
             window.accept_free(number, pieces)
             self._usable_old_opener()  # forgets it when it is due
+        return plain
+
+    def _open_super_frame(self, opener: RecordCipher, number: int, sealed: memoryview) -> bytearray | None:
+        """Open a super-frame: first with the cipher of the last one, then with the other, if it may be."""
+        plain = opener.open_super_frame(number, sealed, aes=self._aes_seen)
+        if plain is None and self._accepts_aes:
+            plain = opener.open_super_frame(number, sealed, aes=not self._aes_seen)
+            if plain is not None:
+                self._aes_seen = not self._aes_seen
         return plain
 
     def open_batch(self, datagrams: Sequence[bytes], offset: int) -> list[tuple[int, bytes] | None]:

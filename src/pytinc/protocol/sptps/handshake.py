@@ -171,7 +171,7 @@ class Handshake:
         is_initiator = self.role is Role.INITIATOR
         message = self._signed_message(not is_initiator, self._peer_kex, self._own_kex)
         if not self._peer_key.verify(signature, message):
-            raise AuthenticationError("signature of the peer is not valid")
+            raise AuthenticationError("signature of the peer is not valid (other key or SPTPSCipher)")
         key0, key1 = self._derive()
         own_sig = () if is_initiator else (self._make_sig(),)
         self._own_kex = self._peer_kex = b""

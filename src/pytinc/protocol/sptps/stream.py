@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from pytinc.crypto.aead import RecordCipher
+from pytinc.crypto.aead import RecordCipher, make_cipher
 from pytinc.crypto.keys import PrivateKey, PublicKey
 from pytinc.errors import AuthenticationError, DecodeError, ProtocolError, UnexpectedRequest, UsageError
 from pytinc.protocol.sptps.handshake import (
@@ -25,7 +25,14 @@ from pytinc.protocol.sptps.handshake import (
     Role,
     State,
 )
-from pytinc.wire.records import MAX_RECORD_DATA, STREAM_HEADER_SIZE, TAG_SIZE, TYPE_HANDSHAKE, Record
+from pytinc.wire.records import (
+    MAX_RECORD_DATA,
+    STREAM_HEADER_SIZE,
+    TAG_SIZE,
+    TYPE_HANDSHAKE,
+    Record,
+    SptpsCipher,
+)
 
 _SEQNO_MASK: Final = 0xFFFFFFFF
 
@@ -40,8 +47,10 @@ class StreamSession:
         peer_key: PublicKey,
         label: bytes,
         random_bytes: Callable[[int], bytes],
+        cipher: SptpsCipher = SptpsCipher.CHACHA20_POLY1305,
     ) -> None:
-        self._handshake = Handshake(role, private_key, peer_key, label, random_bytes)
+        self._cipher = cipher
+        self._handshake = Handshake(role, private_key, peer_key, label + cipher.label_suffix, random_bytes)
         self._sealer: RecordCipher | None = None
         self._opener: RecordCipher | None = None
         self._out_seqno = 0
@@ -160,9 +169,9 @@ class StreamSession:
         for message in step.send:
             self._output += self._frame(TYPE_HANDSHAKE, message)
         if step.new_out is not None:
-            self._sealer, self._out_count = RecordCipher(step.new_out), 0
+            self._sealer, self._out_count = make_cipher(self._cipher, step.new_out), 0
         if step.new_in is not None:
-            self._opener, self._in_count = RecordCipher(step.new_in), 0
+            self._opener, self._in_count = make_cipher(self._cipher, step.new_in), 0
         return step.done
 
     def _frame(self, type_: int, data: bytes) -> bytes:

@@ -1,0 +1,52 @@
+"""Which cipher two nodes use: AES only if both want it, so that others are talked to as before."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import pytest
+
+from pytinc.node.ciphers import cipher_with
+from pytinc.wire.records import SptpsCipher
+from sim.simulator import Mesh
+
+AES, TINCS = SptpsCipher.AES_256_GCM, SptpsCipher.CHACHA20_POLY1305
+
+
+def wish(mesh: Mesh, name: str) -> None:
+    """Have a node want AES: in its own settings, and in its host file on all nodes."""
+    for sim in mesh.nodes.values():
+        sim.hosts.files[name] = replace(sim.hosts.files[name], sptps_cipher=AES)
+
+
+def test_nodes_that_want_aes_use_it_with_each_other_and_tincs_cipher_with_the_others() -> None:
+    mesh = Mesh(1)
+    for name, cipher in (("one", AES), ("two", AES), ("three", TINCS)):
+        mesh.add(name, connect_to=list(mesh.nodes), sptps_cipher=cipher)
+    for name in ("one", "two"):
+        wish(mesh, name)
+    mesh.start()
+    mesh.run_until(mesh.converged, 30)
+    for one, other in itertools.permutations(mesh.nodes, 2):
+        sim = mesh.nodes[one]
+        sim.node.tunnels.upkeep(sim.node.peers[other], mesh.now, search_mtu=False)
+    mesh.run(5)
+    for one, other in itertools.permutations(mesh.nodes, 2):
+        session = mesh.nodes[one].node.peers[other].slot.session
+        assert session is not None
+        assert session.cipher is (TINCS if "three" in (one, other) else AES)
+        assert session.can_send
+
+
+@pytest.mark.parametrize(("own", "file"), [(AES, TINCS), (TINCS, AES)])
+def test_one_wish_is_not_enough(own: SptpsCipher, file: SptpsCipher) -> None:
+    mesh = Mesh(1)
+    mesh.add("one", sptps_cipher=own)
+    mesh.add("two")
+    mesh.start()
+    one = mesh.nodes["one"]
+    one.hosts.files["two"] = replace(one.hosts.files["two"], sptps_cipher=file)
+    core = one.node.core
+    assert cipher_with(core, "two") is TINCS
+    assert cipher_with(core, "nobody") is TINCS
