@@ -51,6 +51,14 @@ def test_the_wheel_has_all_of_the_program_and_nothing_of_the_lab(wheel: zipfile.
     assert {name for name in wheel.namelist() if name.endswith(".py")} == program
 
 
+def test_the_wheel_has_all_files_of_the_page(wheel: zipfile.ZipFile) -> None:
+    static = ROOT / "src/pytinc/view/static"
+    files = [path for path in static.rglob("*") if path.is_file()]
+    assert len(files) > 15
+    for path in files:
+        assert wheel.read(path.relative_to(ROOT / "src").as_posix()) == path.read_bytes()
+
+
 def test_the_wheel_brings_the_unit_to_where_systemd_looks_below_a_prefix(wheel: zipfile.ZipFile) -> None:
     (name,) = (name for name in wheel.namelist() if name.endswith(".service"))
     assert name.endswith(".data/data/lib/systemd/system/pytinc@.service")
@@ -61,6 +69,12 @@ def test_the_metadata_name_an_author_and_every_version_of_python(metadata: email
     assert metadata["Author"]
     versions = [text for text in metadata.get_all("Classifier", []) if "Python :: 3." in text]
     assert [version.rpartition(".")[2] for version in versions] == ["11", "12", "13", "14"]
+
+
+def test_the_page_is_an_extra(metadata: email.message.Message) -> None:
+    assert "view" in metadata.get_all("Provides-Extra", [])
+    needed = [text for text in metadata.get_all("Requires-Dist", []) if "extra == 'view'" in text]
+    assert {text.partition(">")[0] for text in needed} == {"starlette", "uvicorn"}
 
 
 def test_an_index_shows_the_readme_without_links_that_lead_nowhere(metadata: email.message.Message) -> None:

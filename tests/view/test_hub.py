@@ -21,7 +21,7 @@ INTERVAL_S = 0.05
 
 
 def event(seq: int, kind: str = "reload", **fields: Any) -> dict[str, Any]:
-    return {"seq": seq, "time": 1000.0 + seq, "kind": kind, **fields}
+    return {"seq": seq, "time": time.time(), "kind": kind, **fields}
 
 
 @asynccontextmanager
@@ -131,6 +131,18 @@ async def test_a_daemon_that_is_gone_is_told_with_the_reason() -> None:
     assert state["heard_ms"] is None
 
 
+async def test_an_answer_that_cannot_be_shown_ends_nothing(connect: Connect, mesh: FakeMesh) -> None:
+    def subnets() -> list[str]:
+        return ["18 5 a/subnet/of/tomorrow node_1"]
+
+    mesh.subnets = subnets  # type: ignore[method-assign]
+    async with running(connect) as hub:
+        await first(hub, "state", such=lambda state: state["problem"])
+        del mesh.subnets
+        hub._asker.close()
+        await first(hub, "picture")
+
+
 async def test_events_come_at_once_with_words_for_people(connect: Connect) -> None:
     async with running(connect, interval=30) as hub:
         watching = asyncio.ensure_future(first(hub, "events"))
@@ -156,6 +168,29 @@ async def test_lost_events_leave_a_mark(connect: Connect) -> None:
     told = await first(hub, "events")
     assert [(each["seq"], each["kind"]) for each in told] == [(41, "reload"), (44, "gap"), (45, "reload")]
     assert told[1]["lost"] == 3
+
+
+def rate(hub: Hub) -> Any:
+    return None if hub._picture is None else hub._picture["nodes"]["node_1"]["rx_rate"]
+
+
+async def test_an_event_between_two_answers_leaves_the_rates(connect: Connect) -> None:
+    async with running(connect) as hub:
+        with hub.watching():
+            await until(lambda: rate(hub) is not None)
+    before = hub._version, rate(hub)
+    hub._answers = hub._answers or pytest.fail("there are answers")
+    await hub.event(event(1, "silent", node="node_3", silence_ms=1, detection_ms=2, behind=["node_3"]))
+    assert (hub._version, rate(hub)) == (before[0] + 1, before[1])
+
+
+async def test_events_of_long_ago_wait_for_the_next_answers(connect: Connect) -> None:
+    async with running(connect, interval=30) as hub:
+        await first(hub, "picture")
+        before = hub._version
+        told = event(1, "silent", node="node_3", silence_ms=1, detection_ms=2, behind=["node_3"])
+        await hub.event({**told, "time": time.time() - 60})
+        assert hub._version == before
 
 
 @pytest.mark.parametrize("ending", ["answers", "node-down"])

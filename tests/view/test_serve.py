@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from pytinc.errors import DeviceError
-from pytinc.view.serve import DEFAULT_PORT, listen, parse_listen
+from pytinc.view.serve import DEFAULT_PORT, is_local, listen, parse_listen
 from view.fake_daemon import FakeDaemon, FakeMesh
 
 PATIENCE_S = 60
@@ -44,6 +44,12 @@ def test_the_place_to_listen_at(text: str, place: tuple[str, int]) -> None:
 def test_what_is_no_place_is_refused(text: str) -> None:
     with pytest.raises(DeviceError, match="--listen needs"):
         parse_listen(text)
+
+
+@pytest.mark.parametrize(("address", "local"), [("127.0.0.1", True), ("0.0.0.0", False)])
+def test_it_is_known_who_can_connect(address: str, local: bool) -> None:
+    with listen(address, 0) as made:
+        assert is_local(made) is local
 
 
 def test_a_port_in_use_is_refused_or_replaced() -> None:

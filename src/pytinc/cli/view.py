@@ -39,6 +39,8 @@ def view(session: Session, words: list[str]) -> int:
         listening = serve.listen(address, port, or_any=listen is None)
     else:
         listening = serve.inherited(descriptor)
+    if not serve.is_local(listening):
+        say("Warning: there is no encryption. Who is on the way can read the token and all that is shown.")
 
     def connect() -> ControlClient:
         from pytinc.control.client import ControlClient
@@ -47,7 +49,7 @@ def view(session: Session, words: list[str]) -> int:
 
     def show(url: str) -> None:
         print(url, flush=True)
-        say("Open this URL in a browser on this machine. Do not pass it on: it has a token. Ctrl-C ends.")
+        say("Open this URL in a browser. Do not pass it on: it has a token. Ctrl-C ends.")
 
     serve.serve(connect, listening, netname=session.netname or "", names=names, say=show)
     return 0

@@ -84,7 +84,8 @@ class Access:
         if not self._is_ours(host):
             return Refusal(421, "This host name is not one of this server's.")
         origin = headers.get("origin")
-        if origin is not None and origin != f"http://{host}":
+        # https: a proxy in front of us encrypts.
+        if origin is not None and origin not in (f"http://{host}", f"https://{host}"):
             return Refusal(403, "Another page may not ask this server.")
         # A link to the page from elsewhere is fine: it shows nothing without the cookie.
         if path != "/" and headers.get("sec-fetch-site", "none") not in _OWN_SITES:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
@@ -26,6 +27,8 @@ INTERVAL_S: Final = 1.0
 """The daemon is asked at most this often, and watchers hear something at least this often."""
 SILENT_AFTER_S: Final = 3.0
 """A daemon that has not answered for so long is no longer shown as it was."""
+RECENT_S: Final = 5.0
+"""An event that is not older changes the picture at once."""
 ENDINGS: Final = ("answers", "cleared", "node-down")
 """Kinds of events after which a silent node is not silent any more."""
 
@@ -34,13 +37,23 @@ class Hub:
     """Asks while somebody watches, and wakes the watchers."""
 
     def __init__(
-        self, asker: Asker, clock: Callable[[], float], netname: str = "", *, interval: float = INTERVAL_S
+        self,
+        asker: Asker,
+        clock: Callable[[], float],
+        netname: str = "",
+        *,
+        interval: float = INTERVAL_S,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
+        """``clock`` is that of ``asker``; ``wall_clock`` that of events, seconds since 1970."""
         self._asker = asker
         self._clock = clock
+        self._wall_clock = wall_clock
         self._netname = netname
         self._interval = interval
         self._answers: Answers | None = None
+        self._before: Answers | None = None
+        """The answers before these: rates are what has come since."""
         self._picture: Json | None = None
         self._difference: Json | None = None
         self._version = 0
@@ -86,6 +99,7 @@ class Hub:
                 if not answering.done():  # we are cancelled: do not leave the thread with the connection
                     self._asker.interrupt()
                     await asyncio.wait([answering])
+                    answering.exception()
             await asyncio.sleep(max(self._interval - (self._clock() - began), 0.0))
             if not self._watchers:
                 self._asker.close()
@@ -94,24 +108,24 @@ class Hub:
     async def _take(self, answering: asyncio.Future[Answers]) -> None:
         self.asked += 1
         try:
-            answers = answering.result()
-        except (PytincError, OSError) as error:
+            self._show(answering.result())
+        except (PytincError, OSError) as error:  # it is gone, or says what nobody understands
             self._problem = str(error)
             self._answers = None
         else:
             self._problem = ""
             self._heard_at = self._clock()
-            self._show(answers)
         await self._wake()
 
     def _show(self, answers: Answers) -> None:
         if self._answers is not None and self._answers.pid != answers.pid:
             self._silent.clear()
-        new = picture(answers, self._answers, self._silent, self._netname)
+        if answers is not self._answers:
+            self._before, self._answers = self._answers, answers
+        new = picture(answers, self._before, self._silent, self._netname)
         self._difference = None if self._picture is None else difference(self._picture, new)
         self._picture = new
         self._version += 1
-        self._answers = answers
 
     async def event(self, told: Json) -> None:
         """Take an event of the daemon (`pytinc.control.events`), and tell the watchers at once."""
@@ -121,10 +135,13 @@ class Hub:
         self._keep(told)
         node = told.get("node")
         if told.get("kind") == "silent":
-            self._silent.update(told.get("behind") or [node])
+            behind = told.get("behind")
+            self._silent.update(map(str, behind if isinstance(behind, list) and behind else [node]))
         elif told.get("kind") in ENDINGS:
             self._silent.discard(str(node))
-        if told.get("kind") in ("silent", *ENDINGS) and self._answers is not None:
+        # Those of long ago, which come when the stream begins, can wait for the next answers.
+        is_news = abs(self._wall_clock() - told["time"]) < RECENT_S
+        if is_news and told.get("kind") in ("silent", *ENDINGS) and self._answers is not None:
             self._show(self._answers)
         await self._wake()
 

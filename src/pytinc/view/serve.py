@@ -77,6 +77,11 @@ def listen(address: str, port: int, *, or_any: bool = False) -> socket.socket:
     return made
 
 
+def is_local(listening: socket.socket) -> bool:
+    """Return whether only this machine reaches a socket."""
+    return ipaddress.ip_address(listening.getsockname()[0]).is_loopback
+
+
 def inherited(descriptor: int) -> socket.socket:
     """Return the listening socket that the program was started with. Raises `DeviceError`."""
     try:
@@ -118,6 +123,7 @@ def serve(
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         limit_concurrency=MAX_REQUESTS,
         timeout_graceful_shutdown=1,
     )

@@ -11,8 +11,9 @@ const traffic = (node) => (node.rx_rate ?? 0) + (node.tx_rate ?? 0);
 
 export class Graph {
   nodes = new Map(); links = []; focus = null; hits = null;
-  #canvas = $("graph"); #pen = this.#canvas.getContext("2d");
+  #canvas = $("graph"); #pen = this.#canvas.getContext("2d", { alpha: true });
   #at = d3.zoomIdentity; #dirty = false; #fits = true; #paints = {}; #shape = ""; #unfolded = new Set();
+  #scene = document.createElement("canvas"); #sceneAt = null; #margin = [0, 0];
   #labels = null; #members = new Map(); #centres = new Map(); #zoom; #forces; #width = 0; #height = 0;
   frames = 0; // for the tests that measure
 
@@ -29,9 +30,10 @@ export class Graph {
     this.#forces.on("tick", () => { this.#labels = null; if (this.#fits) this.fit(false); this.dirty(); });
     this.#zoom = d3.zoom().scaleExtent([0.05, 8]).on("zoom", (event) => {
       if (event.sourceEvent) this.#fits = false;
-      if (event.transform.k !== this.#at.k) this.#labels = null;
+      const scaled = event.transform.k !== this.#at.k;
+      if (scaled) this.#labels = null;
       this.#at = event.transform;
-      this.dirty();
+      this.dirty(scaled);
     });
     const canvas = d3.select(this.#canvas);
     canvas.call(this.#zoom).on("dblclick.zoom", null);
@@ -99,7 +101,9 @@ export class Graph {
   /** The nodes drawn as themselves and not in a folded group. */
   get drawn() { return [...this.nodes.values()].filter((item) => !item.members).map((item) => item.id); }
 
-  dirty() {
+  /** Draw soon; ``anew``: something else than the place of the picture has changed. */
+  dirty(anew = true) {
+    if (anew) this.#sceneAt = null;
     if (this.#dirty) return;
     this.#dirty = true;
     requestAnimationFrame(() => { this.#dirty = false; this.#draw(); this.frames += 1; });
@@ -196,16 +200,31 @@ export class Graph {
     this.#width = box.clientWidth; this.#height = box.clientHeight;
     this.#canvas.width = Math.round(this.#width * devicePixelRatio);
     this.#canvas.height = Math.round(this.#height * devicePixelRatio);
+    this.#margin = [Math.round(this.#width / 4), Math.round(this.#height / 4)];
+    this.#scene.width = Math.round((this.#width + 2 * this.#margin[0]) * devicePixelRatio);
+    this.#scene.height = Math.round((this.#height + 2 * this.#margin[1]) * devicePixelRatio);
     this.#labels = null;
     if (this.#fits) this.fit(false);
     this.dirty();
   }
 
+  /** Show the scene, which is larger than the canvas: as long as the picture is only moved, it is drawn once. */
   #draw() {
-    const pen = this.#pen, paints = this.#paints, { k } = this.#at;
     if (!this.#width) return;
-    pen.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
-    pen.clearRect(0, 0, this.#width, this.#height);
+    const far = this.#sceneAt && [this.#at.x - this.#sceneAt.x, this.#at.y - this.#sceneAt.y];
+    if (!far || Math.abs(far[0]) > this.#margin[0] || Math.abs(far[1]) > this.#margin[1]) this.#render();
+    const [x, y] = [this.#at.x - this.#sceneAt.x - this.#margin[0], this.#at.y - this.#sceneAt.y - this.#margin[1]];
+    this.#pen.setTransform(1, 0, 0, 1, 0, 0);
+    this.#pen.clearRect(0, 0, this.#canvas.width, this.#canvas.height);
+    this.#pen.drawImage(this.#scene, Math.round(x * devicePixelRatio), Math.round(y * devicePixelRatio));
+  }
+
+  #render() {
+    const pen = this.#scene.getContext("2d"), { k } = this.#at, [mx, my] = this.#margin;
+    this.#sceneAt = this.#at;
+    pen.setTransform(1, 0, 0, 1, 0, 0);
+    pen.clearRect(0, 0, this.#scene.width, this.#scene.height);
+    pen.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, mx * devicePixelRatio, my * devicePixelRatio);
     pen.translate(this.#at.x, this.#at.y);
     pen.scale(k, k);
     const near = this.focus ? new Set([this.focus, ...(this.neighbours?.get(this.focus) ?? [])].map((name) => this.#members.get(name) ?? name)) : null;
@@ -329,13 +348,14 @@ export class Graph {
         this.#labels.push([item, text]);
       }
     }
-    pen.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
+    const [mx, my] = this.#margin;
+    pen.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, mx * devicePixelRatio, my * devicePixelRatio);
     pen.font = LABEL; pen.textAlign = "center"; pen.lineJoin = "round";
     for (const [item, text] of this.#labels) {
       const current = this.nodes.get(item.id);
       if (!current) continue;
       const [x, y] = this.#at.apply([current.x, current.y]);
-      if (x < -80 || y < -30 || x > this.#width + 80 || y > this.#height + 30) continue;
+      if (x < -80 - mx || y < -30 - my || x > this.#width + 80 + mx || y > this.#height + 30 + my) continue;
       pen.globalAlpha = this.#isFaint(current, near) ? 0.15 : 1;
       const bottom = y + current.size * k + 14;
       pen.strokeStyle = this.#paints.card; pen.lineWidth = 3;

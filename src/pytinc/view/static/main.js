@@ -133,7 +133,11 @@ $("find").addEventListener("keydown", (event) => {
   const typed = $("find").value.trim();
   graph.select(graph.hits.has(typed) ? typed : [...graph.hits].sort()[0], true);
 });
-for (const id of ["group", "fold", "links", "paths"]) $(id).addEventListener("change", choose);
+for (const id of ["group", "links", "paths"]) $(id).addEventListener("change", choose);
+$("fold").addEventListener("change", () => {
+  if ($("fold").checked && !$("group").value) $("group").value = "hub"; // there is nothing to fold without groups
+  choose();
+});
 $("zoom-in").addEventListener("click", () => graph.scale(1.4));
 $("zoom-out").addEventListener("click", () => graph.scale(0.7));
 $("zoom-fit").addEventListener("click", () => graph.fit());
