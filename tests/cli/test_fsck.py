@@ -94,6 +94,24 @@ def test_a_missing_private_key_suggests_to_make_one(fsck: Run, conf: Path) -> No
     assert "public Ed25519 key was found but no private key" in result.err
 
 
+def test_a_key_that_systemd_has_is_not_made_again(
+    run: Run, conf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "etc/tinc").mkdir(parents=True)
+    conf.rename(tmp_path / "etc/tinc/mynet")
+    monkeypatch.setenv("PYTINC_SYSCONFDIR", str(tmp_path / "etc"))
+    unit = tmp_path / "credentials/pytinc@mynet.service"
+    unit.mkdir(parents=True)
+    (tmp_path / "etc/tinc/mynet/ed25519_key.priv").rename(unit / "ed25519_key.priv")
+    monkeypatch.setattr("pytinc.cli.fsck._CREDENTIALS", str(unit.parent))
+    result = run("-n", "mynet", "fsck")
+    assert result.status == 1
+    assert f"CREDENTIALS_DIRECTORY={unit} " in result.err
+    assert "generate" not in result.err
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(unit))
+    assert run("-n", "mynet", "fsck").status == 0
+
+
 def test_an_invalid_private_key_is_reported(fsck: Run, conf: Path) -> None:
     (conf / "ed25519_key.priv").write_text("junk")
     result = fsck()

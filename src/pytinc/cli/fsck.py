@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from pytinc.cli.session import Session
     from pytinc.config.settings import Settings
 
+_CREDENTIALS: Final = "/run/credentials"
+"""Where systemd has a directory for each unit with credentials."""
 _SCRIPT_ENDS: Final = ("-up", "-down")
 _SCRIPTS: Final = ("tinc", "host", "subnet", "vip")
 """Those of vip-up and vip-down are only pytinc's."""
@@ -174,7 +176,12 @@ class Fsck:
         key = self._read_private_key()
         if key is None:
             self._fail("no-private-key", "ERROR: No Ed25519 private key found.")
-            self._suggest("You can generate a new Ed25519 key with:", "generate-ed25519-keys")
+            unit = f"{_CREDENTIALS}/pytinc@{self._session.netname}.service"
+            if Path(unit, "ed25519_key.priv").exists():
+                self.findings[-1].hint = f"CREDENTIALS_DIRECTORY={unit} {self._session.suggestion} fsck"
+                self._say(f"The unit has it from systemd. Try:\n\n  {self.findings[-1].hint}\n")
+            else:
+                self._suggest("You can generate a new Ed25519 key with:", "generate-ed25519-keys")
         return key
 
     def _read_private_key(self) -> PrivateKey | None:
