@@ -29,7 +29,9 @@ BUILD_LIMIT_S = 1200.0
 DPKG_LIMIT_S = 600.0
 KEPT = "find /etc/tinc -type f ! -path '*/cache/*' -exec sha256sum {} + | sort -k 2"
 """What a package must not change; the daemon itself writes in cache/."""
-LIBRARIES = "httpx, lz4.block, lzallright, miniupnpc, numpy, prometheus_client, pyroute2, uvloop"
+LIBRARIES = (
+    "httpx, lz4.block, lzallright, miniupnpc, numpy, prometheus_client, pyroute2, starlette, uvicorn, uvloop"
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
