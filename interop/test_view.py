@@ -379,6 +379,8 @@ def test_names_with_markup_stay_text(fake: Callable[[FakeMesh], FakeDaemon]) -> 
               silence_ms=1, detection_ms=2, healing_ms=3, total_ms=6)  # fmt: skip
     with page(fake(mesh).pidfile) as shown:
         shown.wait("window.pytinc.graph.drawn.length === 8", "all nodes are drawn")
+        mesh.names[4] = "__proto__"  # a name as good as any other, for a node that comes later
+        shown.wait("window.pytinc.graph.drawn.includes('__proto__')", "a node with a name of JavaScript's")
         shown.js("window.pytinc.graph.select(arguments[0])", MARKUP)
         assert MARKUP in shown.text("#detail")
         for view in VIEWS[1:4]:

@@ -160,10 +160,14 @@ def test_top_shows_paths_rates_addresses_and_events(network: Network) -> None:
         def row(name: str) -> list[str]:
             return next((line.split() for line in screen.lines if line.startswith(f"{name} ")), [""] * 9)
 
-        lines = screen.wait_for(lambda lines: row("one")[1] == "UDP" and row("client")[1] == "self")
+        # The line at the bottom is drawn last.
+        lines = screen.wait_for(
+            lambda lines: (
+                row("one")[1] == "UDP" and row("client")[1] == "self" and lines[-1].endswith("h help  q quit")
+            )
+        )
         assert lines[0].startswith("Tinc ")
         assert f"shared {VIP4}: " in lines[1]
-        assert lines[-1].endswith("h help  q quit")
         # The pings go to one of the two, 98 bytes every 50 ms.
         used = holder(network)
         screen.wait_for(lambda lines: int(row(used)[4]) > 1000 and int(row(used)[5]) > 1000)

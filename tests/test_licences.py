@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 import pytest
-from licences import Distribution, LicenceError, conclusion, gpl_version, joint_expression, spdx, verdict
+from licences import (
+    VENDOR,
+    Distribution,
+    LicenceError,
+    conclusion,
+    gpl_version,
+    joint_expression,
+    list_with_texts,
+    spdx,
+    vendored,
+    verdict,
+)
 
 UNKNOWN = "UNKNOWN"
 
@@ -77,3 +88,15 @@ def test_the_conclusion_names_what_excludes_version_two() -> None:
 def test_one_expression_covers_all() -> None:
     found = [distribution("a", "MIT"), distribution("b", "MIT OR Zlib"), distribution("c", "MIT")]
     assert joint_expression(found) == "MIT AND (MIT OR Zlib)"
+
+
+def test_the_list_has_the_libraries_of_the_page_and_of_their_parts() -> None:
+    found = vendored()
+    assert {path.name for path in VENDOR.glob("*.LICENSE")} == {f"{each.name}.LICENSE" for each in found}
+    for each in found:
+        assert each.version in (VENDOR / f"{each.name}.min.js").read_text(encoding="utf-8")[:200]
+    text = list_with_texts(found)
+    holders = "Mike Bostock", "Leon Sorokin", "Robert Penner", "Charles Karney", "Cynthia Brewer", "Mapbox"
+    for holder in holders:
+        assert holder in text
+    assert verdict(found) == 3

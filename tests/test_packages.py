@@ -59,6 +59,11 @@ def test_the_wheel_has_all_files_of_the_page(wheel: zipfile.ZipFile) -> None:
         assert wheel.read(path.relative_to(ROOT / "src").as_posix()) == path.read_bytes()
 
 
+def test_the_wheel_has_the_licences_of_the_libraries_in_the_page(wheel: zipfile.ZipFile) -> None:
+    shipped = {Path(name).name for name in wheel.namelist() if ".dist-info/licenses/" in name}
+    assert shipped == {"COPYING", "d3.LICENSE", "uPlot.LICENSE"}
+
+
 def test_the_wheel_brings_the_unit_to_where_systemd_looks_below_a_prefix(wheel: zipfile.ZipFile) -> None:
     (name,) = (name for name in wheel.namelist() if name.endswith(".service"))
     assert name.endswith(".data/data/lib/systemd/system/pytinc@.service")

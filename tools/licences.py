@@ -12,6 +12,7 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 GPL_VERSIONS: Final = {
@@ -43,6 +44,13 @@ FREE_TEXTS: Final = {
     "Apache License 2.0": "Apache-2.0",
 }
 """The SPDX names for what older metadata have as text, by its first line."""
+
+VENDOR: Final = Path(__file__).resolve().parent.parent / "src/pytinc/view/static/vendor"
+VENDORED: Final = {
+    "d3": ("7.9.2", "Apache-2.0 AND BSD-3-Clause AND ISC AND MIT AND Unlicense"),
+    "uPlot": ("1.6.32", "MIT"),
+}
+"""Version and licences of the libraries in the page of `pytinc view`, and so in pytinc's own wheel."""
 
 _UNKNOWN: Final = "UNKNOWN"
 
@@ -79,6 +87,14 @@ def distributions(python: str) -> list[Distribution]:
         ),
         key=lambda found: found.name.lower(),
     )
+
+
+def vendored() -> list[Distribution]:
+    """Return the libraries in the page, which no metadata name."""
+    return [
+        Distribution(name, version, expression, (VENDOR / f"{name}.LICENSE").read_text(encoding="utf-8"))
+        for name, (version, expression) in VENDORED.items()
+    ]
 
 
 def spdx(row: dict[str, str]) -> str:

@@ -224,7 +224,7 @@ def write_documents(
     debian = debian_changelog(version(), revision, maintainer, seconds)
     write_gzip(stage.directory / "changelog.Debian.gz", debian)
     python = stage.python()
-    found = licences.distributions(python)
+    found = licences.distributions(python) + licences.vendored()
     licences.verdict(found)
     write_gzip(stage.directory / "licenses.txt.gz", licences.list_with_texts(found))
     write_gzip(stage.directory / "pytinc.cdx.json.gz", bill_of_materials(python, seconds))
@@ -268,7 +268,8 @@ def make(arguments: argparse.Namespace) -> list[Path]:
         path.write_bytes(gzip.decompress((stage.directory / source).read_bytes()))
         made.append(path)
     path = output / f"{beside}.constraints.txt"
-    path.write_text("".join(f"{each.name}=={each.version}\n" for each in found if each.name != "pytinc"))
+    others = ("pytinc", *licences.VENDORED)
+    path.write_text("".join(f"{each.name}=={each.version}\n" for each in found if each.name not in others))
     return [*made, path]
 
 

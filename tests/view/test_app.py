@@ -70,6 +70,15 @@ async def test_foreign_hosts_and_origins_are_refused_with_the_cookie(client: htt
     assert (await client.get("/?token=the-token", headers={"Host": "attacker.example"})).status_code == 421
 
 
+async def test_a_path_is_what_is_asked_for_and_not_how_it_reads_as_an_address(
+    client: httpx.AsyncClient,
+) -> None:
+    elsewhere = {**COOKIE, "Sec-Fetch-Site": "cross-site"}
+    assert (await client.get("/", headers=elsewhere)).status_code == 200
+    for path in ("/%3Fx", "/%23x", "//static/main.js"):
+        assert (await client.get(path, headers=elsewhere)).status_code == 403
+
+
 async def test_the_page_takes_nothing(client: httpx.AsyncClient) -> None:
     answer = await client.post("/", headers=COOKIE)
     assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")

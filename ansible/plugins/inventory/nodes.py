@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import subprocess
 from typing import Any
 
 from ansible.errors import AnsibleParserError
 from ansible.plugins.inventory import BaseInventoryPlugin
+from ansible.utils.unsafe_proxy import wrap_var
 
 # Without an annotation: ansible-doc looks for a plain assignment.
 DOCUMENTATION = """
@@ -17,7 +19,7 @@ description:
   - Asks the daemon of one node, here or on another host, for all nodes of its network. Each becomes a host.
   - The name of the host is that of the node; C(tinc_name) is the same. C(tinc_node) has what
     C(pytinc dump nodes --json) says about it. C(ansible_host) is the address that packets are sent to, which
-    need not be where its sshd listens.
+    need not be where its sshd listens; a host whose node has none that is numeric has no C(ansible_host).
   - The groups are the network, with a C(tinc_) before its name, C(tinc_reachable) and C(tinc_unreachable).
 options:
   plugin:
@@ -62,8 +64,9 @@ class InventoryModule(BaseInventoryPlugin):
                 inventory.add_child(inventory.add_group(group), host)
             inventory.set_variable(host, "tinc_name", node["name"])
             inventory.set_variable(host, "tinc_netname", netname)
-            inventory.set_variable(host, "tinc_node", node)
-            if node["host"] is not None:
+            # What others in the network have announced is no template, and no option of ssh.
+            inventory.set_variable(host, "tinc_node", wrap_var(node))
+            if _is_address(node["host"]):
                 inventory.set_variable(host, "ansible_host", node["host"])
 
     def _nodes(self, path: str, command: list[str]) -> list[dict[str, Any]]:
@@ -76,3 +79,11 @@ class InventoryModule(BaseInventoryPlugin):
         except (OSError, subprocess.TimeoutExpired, ValueError) as error:
             raise AnsibleParserError(f"{path}: {' '.join(command)}: {error}") from error
         return nodes
+
+
+def _is_address(host: str | None) -> bool:
+    try:
+        ipaddress.ip_address(host or "")
+    except ValueError:
+        return False
+    return "%" not in str(host)

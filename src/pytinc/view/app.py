@@ -56,7 +56,8 @@ class Guard:
 
     def _answer(self, request: Request) -> Response | None:
         """Return the answer that needs no more than the headers; None if the request may go on."""
-        access, path = self._access, request.url.path
+        # Not that of request.url, which is made with the Host header and read again.
+        access, path = self._access, request.scope["path"]
         headers = _once(request.headers)
         refusal = access.refusal(request.method, path, headers)
         if refusal is None and path == "/" and TOKEN in request.query_params:

@@ -13,6 +13,8 @@ class Store extends EventTarget {
   message = null; // when the server was heard last
 
   whole(picture) {
+    // A node may be called __proto__ or constructor.
+    for (const name of KEYED) Object.setPrototypeOf(picture[name], null);
     this.picture = picture;
     this.#remember();
     this.dispatchEvent(new Event("picture"));
