@@ -90,8 +90,9 @@ def watched(node: Node) -> Iterator[tuple[int, list[int]]]:
         connection.request("GET", f"/?{place.query}")
         with connection.getresponse() as answer:
             cookie = str(answer.headers["set-cookie"]).partition(";")[0]
+            page = answer.headers["location"]
             answer.read()
-        connection.request("GET", "/stream", headers={"Cookie": cookie})
+        connection.request("GET", f"{page}stream", headers={"Cookie": cookie})
         stream, got = connection.getresponse(), [0]
         ended = threading.Event()
 

@@ -294,13 +294,15 @@ def test_the_page_of_tincd_shows_what_it_tells(network: Network) -> None:
 # -- who may see it --
 
 
-def ask(url: str, path: str, headers: dict[str, str]) -> tuple[int, str]:
+def ask(url: str, path: str, headers: dict[str, str]) -> tuple[int, str, str]:
+    """Return status, cookie and the address that the browser is sent to."""
     place = urlsplit(url)
     connection = http.client.HTTPConnection(str(place.hostname), place.port, timeout=PATIENCE_S)
     try:
         connection.request("GET", path, headers=headers)
         with connection.getresponse() as answer:
-            return answer.status, str(answer.headers["set-cookie"] or "").partition(";")[0]
+            cookie = str(answer.headers["set-cookie"] or "").partition(";")[0]
+            return answer.status, cookie, str(answer.headers["location"] or "")
     finally:
         connection.close()
 
@@ -308,14 +310,14 @@ def ask(url: str, path: str, headers: dict[str, str]) -> tuple[int, str]:
 def test_wrong_tokens_foreign_hosts_and_foreign_origins_are_refused(network: Network) -> None:
     with viewing(network["client"].pidfile) as (url, _):
         token = urlsplit(url).query
-        assert ask(url, "/?token=wrong", {}) == (403, "")
+        assert ask(url, "/?token=wrong", {}) == (403, "", "")
         assert ask(url, "/", {})[0] == 401
-        assert ask(url, f"/?{token}", {"Host": "attacker.example"}) == (421, "")
-        status, cookie = ask(url, f"/?{token}", {})
+        assert ask(url, f"/?{token}", {"Host": "attacker.example"}) == (421, "", "")
+        status, cookie, page = ask(url, f"/?{token}", {})
         assert status == 303
-        assert ask(url, "/", {"Cookie": cookie})[0] == 200
-        assert ask(url, "/", {"Cookie": cookie, "Host": "attacker.example"})[0] == 421
-        assert ask(url, "/", {"Cookie": cookie, "Origin": "http://attacker.example"})[0] == 403
+        assert ask(url, page, {"Cookie": cookie})[0] == 200
+        assert ask(url, page, {"Cookie": cookie, "Host": "attacker.example"})[0] == 421
+        assert ask(url, page, {"Cookie": cookie, "Origin": "http://attacker.example"})[0] == 403
 
 
 ATTACK = """<!doctype html><title>attack</title><script>
@@ -335,19 +337,21 @@ const frame = document.createElement("iframe"); frame.src = URL_; document.docum
 
 def test_another_page_in_the_same_browser_gets_nothing(network: Network) -> None:
     with page(network["client"].pidfile) as shown:
-        origin = shown.origin
+        # As if the attacker knew the random path, which nobody does.
+        address, cookies = shown.js("return location.href"), []
 
         class Attacker(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
+                cookies.append(self.headers["Cookie"])
                 self.send_response(200)
                 self.send_header("Content-Type", "text/html")
                 self.end_headers()
-                self.wfile.write(ATTACK.replace("URL_", json.dumps(origin)).encode())
+                self.wfile.write(ATTACK.replace("URL_", json.dumps(address)).encode())
 
             def log_message(self, *_words: object) -> None:
                 pass
 
-        # Another port of the same host: for cookies the same site, so that they are sent along.
+        # Another port of the same host: for cookies the same site, so that they are sent along to our page.
         with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Attacker) as server:
             threading.Thread(target=server.serve_forever, daemon=True).start()
             shown.driver.get(f"http://127.0.0.1:{server.server_address[1]}/")
@@ -355,6 +359,7 @@ def test_another_page_in_the_same_browser_gets_nothing(network: Network) -> None
             got = shown.js("return window.got")
             server.shutdown()
         assert {how for how, _ in got} == {"refused"}, got
+        assert set(cookies) == {None}, "the cookie belongs to the page's path"
         blocked = [each["message"] for each in problems(shown.driver) if "frame" in each["message"].lower()]
         assert blocked, "a frame of the page is blocked"
 

@@ -43,8 +43,9 @@ def watching(node: Node) -> Iterator[Iterator[Message]]:
             connection.request("GET", f"/?{place.query}")
             with connection.getresponse() as answer:
                 cookie = str(answer.headers["set-cookie"]).partition(";")[0]
+                page = answer.headers["location"]
                 answer.read()
-            connection.request("GET", "/stream", headers={"Cookie": cookie})
+            connection.request("GET", f"{page}stream", headers={"Cookie": cookie})
             with connection.getresponse() as stream:
                 yield messages(stream)
         finally:

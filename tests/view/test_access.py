@@ -4,7 +4,7 @@ import pytest
 
 from pytinc.view.access import HEADERS, Access, host_name
 
-ACCESS = Access("127.0.0.1", 6550, "the-token", "the-session", ("view.example",))
+ACCESS = Access("127.0.0.1", 6550, "the-token", "the-session", "folder", ("view.example",))
 
 
 def status(path: str = "/stream", method: str = "GET", **headers: str) -> int | None:
@@ -32,7 +32,7 @@ def test_a_foreign_host_name_is_refused(host: str) -> None:
 
 
 def test_a_server_at_all_addresses_takes_any_address_but_no_foreign_name() -> None:
-    everywhere = Access("0.0.0.0", 80, "t", "s")
+    everywhere = Access("0.0.0.0", 80, "t", "s", "f")
     assert everywhere.refusal("GET", "/", {"host": "192.0.2.7"}) is None
     assert everywhere.refusal("GET", "/", {"host": "attacker.example"}) is not None
 
@@ -75,7 +75,7 @@ def test_token_and_cookie_are_different_secrets_and_are_compared_as_a_whole() ->
 def test_the_cookie_is_for_this_server_only_and_not_for_scripts() -> None:
     name, *attributes = ACCESS.set_cookie().split("; ")
     assert name == "pytinc_view_6550=the-session"
-    assert attributes == ["Path=/", "HttpOnly", "SameSite=Strict"]
+    assert attributes == ["Path=/folder/", "HttpOnly", "SameSite=Strict"]
 
 
 def test_the_secrets_are_not_in_the_text_for_logs() -> None:
@@ -92,7 +92,7 @@ def test_the_secrets_are_not_in_the_text_for_logs() -> None:
     ],
 )
 def test_the_url_can_be_opened(address: str, url: str) -> None:
-    assert Access(address, 80, "t", "s").url == url
+    assert Access(address, 80, "t", "s", "f").url == url
 
 
 def test_the_policy_allows_own_files_only_and_no_markup_from_scripts() -> None:

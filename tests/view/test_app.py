@@ -17,7 +17,7 @@ from pytinc.view.asking import Asker
 from pytinc.view.hub import MAX_WATCHERS, Hub
 from view.conftest import Connect
 
-ACCESS = Access("127.0.0.1", 6550, "the-token", "the-session")
+ACCESS = Access("127.0.0.1", 6550, "the-token", "the-session", "folder")
 BASE = "http://127.0.0.1:6550"
 COOKIE = {"Cookie": "pytinc_view_6550=the-session"}
 
@@ -40,9 +40,9 @@ async def client(app: Any) -> AsyncIterator[httpx.AsyncClient]:
 
 async def test_the_token_is_exchanged_for_a_cookie_and_leaves_the_address(client: httpx.AsyncClient) -> None:
     answer = await client.get("/?token=the-token")
-    assert (answer.status_code, answer.headers["location"]) == (303, "/")
-    assert answer.headers["set-cookie"].startswith("pytinc_view_6550=the-session;")
-    page = await client.get("/")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/folder/")
+    assert answer.headers["set-cookie"].startswith("pytinc_view_6550=the-session; Path=/folder/;")
+    page = await client.get("/folder/")
     assert page.status_code == 200
     assert "<title>pytinc view</title>" in page.text
 
@@ -54,7 +54,9 @@ async def test_a_wrong_token_gives_nothing(client: httpx.AsyncClient, token: str
     assert "set-cookie" not in answer.headers
 
 
-@pytest.mark.parametrize("path", ["/", "/stream", "/static/main.js", "/static/style.css", "/nothing"])
+@pytest.mark.parametrize(
+    "path", ["/", "/folder/", "/folder/stream", "/folder/static/main.js", "/static/style.css", "/nothing"]
+)
 async def test_nothing_is_shown_without_the_cookie(client: httpx.AsyncClient, path: str) -> None:
     for headers in ({}, {"Cookie": "pytinc_view_6550=wrong"}, {"Cookie": "pytinc_view_1=the-session"}):
         answer = await client.get(path, headers=headers)
@@ -63,10 +65,12 @@ async def test_nothing_is_shown_without_the_cookie(client: httpx.AsyncClient, pa
 
 
 async def test_foreign_hosts_and_origins_are_refused_with_the_cookie(client: httpx.AsyncClient) -> None:
-    assert (await client.get("/", headers={**COOKIE, "Host": "attacker.example"})).status_code == 421
-    assert (await client.get("/", headers={**COOKIE, "Origin": "http://attacker.example"})).status_code == 403
+    assert (await client.get("/folder/", headers={**COOKIE, "Host": "attacker.example"})).status_code == 421
+    assert (
+        await client.get("/folder/", headers={**COOKIE, "Origin": "http://attacker.example"})
+    ).status_code == 403
     twice = [("Host", "attacker.example"), ("Host", "localhost"), *COOKIE.items()]
-    assert (await client.get("/", headers=twice)).status_code == 421
+    assert (await client.get("/folder/", headers=twice)).status_code == 421
     assert (await client.get("/?token=the-token", headers={"Host": "attacker.example"})).status_code == 421
 
 
@@ -74,8 +78,8 @@ async def test_a_path_is_what_is_asked_for_and_not_how_it_reads_as_an_address(
     client: httpx.AsyncClient,
 ) -> None:
     elsewhere = {**COOKIE, "Sec-Fetch-Site": "cross-site"}
-    assert (await client.get("/", headers=elsewhere)).status_code == 200
-    for path in ("/%3Fx", "/%23x", "//static/main.js"):
+    assert (await client.get("/folder/", headers=elsewhere)).status_code == 200
+    for path in ("/%3Fx", "/%23x", "//static/main.js", "/folder/%3Fx", "/folder//static/main.js"):
         assert (await client.get(path, headers=elsewhere)).status_code == 403
 
 
@@ -85,7 +89,8 @@ async def test_the_page_takes_nothing(client: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/static/main.js", "/static/nothing.js", "/?token=the-token", "/nothing"]
+    "path",
+    ["/", "/folder/", "/folder/static/main.js", "/folder/static/nothing.js", "/?token=the-token", "/nothing"],
 )
 @pytest.mark.parametrize("cookie", [COOKIE, {}])
 async def test_every_answer_has_the_headers(client: httpx.AsyncClient, path: str, cookie: Any) -> None:
@@ -99,17 +104,18 @@ async def test_every_answer_has_the_headers(client: httpx.AsyncClient, path: str
      "/static/vendor/SHA256SUMS", "/static/", "/static/vendor", "/app.py"],
 )  # fmt: skip
 async def test_only_the_files_of_the_page_are_served(client: httpx.AsyncClient, path: str) -> None:
-    assert (await client.get(path, headers=COOKIE)).status_code == 404
+    assert (await client.get(f"/folder{path}", headers=COOKIE)).status_code == 404
+    assert (await client.get(path, headers=COOKIE)).status_code == 401, "outside of the folder"
 
 
 async def test_every_file_that_the_page_names_is_there(client: httpx.AsyncClient) -> None:
     page = (STATIC / "index.html").read_text()
-    wanted = set(re.findall(r'(?:src|href)="(/[^"]+)"', page))
+    wanted = set(re.findall(r'(?:src|href)="([^"#][^"]*)"', page))
     for script in STATIC.glob("*.js"):
-        wanted |= {f"/static/{name}" for name in re.findall(r'from "\./([^"]+)"', script.read_text())}
+        wanted |= {f"static/{name}" for name in re.findall(r'from "\./([^"]+)"', script.read_text())}
     assert len(wanted) > 10
     for path in sorted(wanted):
-        answer = await client.get(path, headers=COOKIE)
+        answer = await client.get(f"/folder/{path}", headers=COOKIE)
         assert answer.status_code == 200, path
         assert answer.headers["content-type"].startswith(("text/javascript", "text/css", "image/svg+xml"))
 

@@ -115,9 +115,11 @@ def test_the_page_and_its_stream_are_served_until_a_signal(daemon: FakeDaemon, t
             assert answer.status == 303
             assert answer.headers["server"] is None
             cookie = str(answer.headers["set-cookie"]).partition(";")[0]
-        assert status(host, port, "/", cookie) == 200
+            page = str(answer.headers["location"])
+        assert status(host, port, page, cookie) == 200
+        assert status(host, port, "/", cookie) == 401
         with ExitStack() as stack:
-            stream = stack.enter_context(get(host, port, "/stream", cookie))
+            stream = stack.enter_context(get(host, port, f"{page}stream", cookie))
             assert stream.headers["content-type"].startswith("text/event-stream")
             kinds = []
             while "picture" not in kinds:

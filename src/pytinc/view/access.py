@@ -57,6 +57,12 @@ class Access:
     """What the printed URL has."""
     session: str = field(repr=False)
     """The value of the cookie; it says nothing about the token."""
+    folder: str
+    """The page and its files are below this path, which is new at each start.
+
+    Browsers keep cookies for a host, not for a port: a server of another user on this machine would get ours
+    if it had no path, or one that everybody knows.
+    """
     names: Collection[str] = ()
     """Further host names by which browsers may ask."""
 
@@ -73,6 +79,15 @@ class Access:
             host = _LOCAL
         return f"http://{host}:{self.port}/?{TOKEN}={self.token}"
 
+    @property
+    def page(self) -> str:
+        """The path of the page."""
+        return f"/{self.folder}/"
+
+    def path_in_page(self, path: str) -> str | None:
+        """Return a path as seen from the page's folder, with a slash; None if it is not below the folder."""
+        return path[len(self.page) - 1 :] if path.startswith(self.page) else None
+
     def refusal(self, method: str, path: str, headers: Mapping[str, str]) -> Refusal | None:
         """Return why a request is refused before anyone looks at its cookie; None if it is not.
 
@@ -88,7 +103,7 @@ class Access:
         if origin is not None and origin not in (f"http://{host}", f"https://{host}"):
             return Refusal(403, "Another page may not ask this server.")
         # A link to the page from elsewhere is fine: it shows nothing without the cookie.
-        if path != "/" and headers.get("sec-fetch-site", "none") not in _OWN_SITES:
+        if path not in ("/", self.page) and headers.get("sec-fetch-site", "none") not in _OWN_SITES:
             return Refusal(403, "Another page may not ask this server.")
         return None
 
@@ -115,8 +130,8 @@ class Access:
         return given is not None and _same(given, self.session)
 
     def set_cookie(self) -> str:
-        """Return the header that gives the cookie: until the browser ends, for this host, not for scripts."""
-        return f"{self.cookie}={self.session}; Path=/; HttpOnly; SameSite=Strict"
+        """Return the header that gives the cookie: until the browser ends, for the page, not for scripts."""
+        return f"{self.cookie}={self.session}; Path={self.page}; HttpOnly; SameSite=Strict"
 
 
 def host_name(host: str) -> str | None:

@@ -52,7 +52,8 @@ class Guard:
             await send(message)
 
         answer = self._answer(Request(scope))
-        await (self._app if answer is None else answer)(scope, receive, send_with_headers)
+        inner = {**scope, "path": self._access.path_in_page(scope["path"]) or "/"}
+        await (self._app if answer is None else answer)(inner, receive, send_with_headers)
 
     def _answer(self, request: Request) -> Response | None:
         """Return the answer that needs no more than the headers; None if the request may go on."""
@@ -63,9 +64,10 @@ class Guard:
         if refusal is None and path == "/" and TOKEN in request.query_params:
             if access.is_token(request.query_params[TOKEN]):
                 # The next address has no token: it is in no history and in no screenshot.
-                return RedirectResponse("/", 303, {"Set-Cookie": access.set_cookie()})
+                return RedirectResponse(access.page, 303, {"Set-Cookie": access.set_cookie()})
             refusal = Refusal(403, "The token is wrong: it may be from an earlier start.")
-        if refusal is None and not access.is_session(request.cookies.get(access.cookie)):
+        is_outside = access.path_in_page(path) is None
+        if refusal is None and (is_outside or not access.is_session(request.cookies.get(access.cookie))):
             refusal = NO_COOKIE
         if refusal is None:
             return None

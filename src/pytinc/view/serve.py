@@ -101,9 +101,8 @@ def serve(
 ) -> None:
     """Serve the page at a listening socket until a signal comes. ``say`` gets the URL, which has a token."""
     address, port = listening.getsockname()[:2]
-    access = Access(
-        address, port, secrets.token_urlsafe(TOKEN_BYTES), secrets.token_urlsafe(TOKEN_BYTES), names
-    )
+    token, session, folder = (secrets.token_urlsafe(TOKEN_BYTES) for _ in range(3))
+    access = Access(address, port, token, session, folder, names)
     hub = Hub(Asker(connect, time.monotonic), time.monotonic, netname)
 
     async def run() -> AsyncIterator[None]:

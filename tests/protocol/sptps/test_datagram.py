@@ -900,8 +900,10 @@ def test_a_super_frame_under_the_old_key_is_accepted_where_it_fills_a_gap() -> N
 
 def test_super_frames_get_aes_after_its_announcement_and_both_are_accepted() -> None:
     a, b = with_super_frames()
+    assert [session.super_frames_cipher for session in (a, b)] == [SptpsCipher.CHACHA20_POLY1305, None]
     _, before = sealed_super_frame(a)
     a.peer_accepts_aes = True
+    assert [session.super_frames_cipher for session in (a, b)] == [SptpsCipher.AES_256_GCM, None]
     number, sealed = sealed_super_frame(a)
     assert number is not None
     assert b.open_super_frame(number, 3, memoryview(sealed)) is None, "not yet announced"

@@ -20,7 +20,7 @@ const UPDATES = { mesh: updateMesh, nodes: () => table.update(), addresses: upda
 // -- the stream --
 
 function connect() {
-  const source = new EventSource("/stream");
+  const source = new EventSource("stream");
   const on = (kind, act) => source.addEventListener(kind, (event) => { store.message = performance.now(); act(JSON.parse(event.data)); });
   on("picture", (document) => store.whole(document));
   on("change", (document) => store.change(document));
