@@ -57,6 +57,33 @@ def test_a_session_with_aes_has_no_fast_tag_and_counts_as_none() -> None:
     assert (stats.cipher, stats.fast_tag_sending, stats.fast_tag_accepting) == (AES, False, False)
 
 
+def test_a_reload_leaves_a_session_its_cipher_and_a_new_session_has_the_other() -> None:
+    mesh = Mesh(1)
+    for name in ("one", "two"):
+        mesh.add(name, connect_to=list(mesh.nodes))
+    mesh.start()
+    mesh.run_until(mesh.converged, 30)
+    node = mesh.nodes["one"].node
+    node.tunnels.upkeep(node.peers["two"], mesh.now, search_mtu=False)
+    mesh.run(5)
+    for name in ("one", "two"):
+        wish(mesh, name)
+    for sim in mesh.nodes.values():
+        sim.call(lambda node, now: node.reload(replace(node.settings, sptps_cipher=AES), now))
+    first = node.peers["two"].slot.session
+    assert first is not None
+    changes = first.key_changes
+    node.sessions.rekey_all(mesh.now)
+    mesh.run(5)
+    assert node.peers["two"].slot.session is first
+    assert (first.key_changes, first.cipher) == (changes + 1, TINCS)
+    mesh.nodes["one"].call(lambda node, now: node.sessions.start(node.peers["two"], now))
+    mesh.run(5)
+    second = node.peers["two"].slot.session
+    assert second is not None
+    assert (second.cipher, second.can_send) == (AES, True)
+
+
 @pytest.mark.parametrize(("own", "file"), [(AES, TINCS), (TINCS, AES)])
 def test_one_wish_is_not_enough(own: SptpsCipher, file: SptpsCipher) -> None:
     mesh = Mesh(1)
