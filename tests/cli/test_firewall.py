@@ -110,6 +110,29 @@ def test_a_chain_that_accepts_by_default_and_other_hooks_are_no_obstacle() -> No
     assert input_chains(made, TCP) == {NAME: Fate.ACCEPTED}
 
 
+def interfaces(*pairs: list[Any]) -> dict[str, Any]:
+    return {"vmap": {"key": {"meta": {"key": "iifname"}}, "data": {"set": list(pairs)}}}
+
+
+@pytest.mark.parametrize(
+    ("rule", "fate"),
+    [
+        (interfaces(["lo", ACCEPT], ["eth0", DROP], ["eth1", JUMP]), Fate.PERHAPS),
+        (interfaces(["lo", ACCEPT], ["eth1", JUMP], ["eth0", DROP]), Fate.PERHAPS),
+        (interfaces(["lo", ACCEPT], ["eth0", DROP]), Fate.REFUSED),
+    ],
+)
+def test_each_interface_of_a_map_may_be_the_packets(rule: dict[str, Any], fate: Fate) -> None:
+    assert input_chains(ruleset([rule], other=[[ACCEPT]]), TCP) == {NAME: fate}
+
+
+def test_a_comparison_is_not_taken_for_an_equality() -> None:
+    left = {"payload": {"protocol": "tcp", "field": "dport"}}
+    assert input_chains(ruleset([match(left, 600, ">"), ACCEPT]), TCP) == {NAME: Fate.PERHAPS}
+    assert input_chains(ruleset([match(left, 655, "<"), DROP], policy="accept"), TCP) == {NAME: Fate.ACCEPTED}
+    assert input_chains(ruleset([match(left, 655, "!="), DROP], [ACCEPT]), TCP) == {NAME: Fate.ACCEPTED}
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.sampled_from(["accept", "drop", "set", "@x", "lo", "new"]),
     lambda inner: (

@@ -187,6 +187,24 @@ def test_the_tabs_are_drawn_one_after_the_other(daemon: ScriptedDaemon) -> None:
         assert screen.process.wait(60) == 0
 
 
+def test_the_daemon_is_not_asked_for_each_line_that_is_scrolled(daemon: ScriptedDaemon) -> None:
+    daemon.answers |= PYTINC
+    with terminal(daemon, rows=12) as screen:
+        screen.wait_for_text("q quit")
+        screen.press("s")
+        screen.wait_for_text("Change delay from 1.0s to:")
+        screen.press("3600\n")
+        screen.press("h")
+        screen.wait_for(lambda lines: lines[3] == HELP[0])
+        asked(daemon)
+        screen.press(4 * "\x1b[B")
+        screen.wait_for(lambda lines: lines[3] == HELP[4])
+        assert asked(daemon) == []
+        screen.press("h")
+        screen.wait_for(lambda lines: lines[3].startswith("alpha"))
+        assert "13" in asked(daemon)
+
+
 def test_a_small_terminal_shows_what_fits(daemon: ScriptedDaemon) -> None:
     daemon.answers |= C
     with terminal(daemon, rows=5, columns=30) as screen:

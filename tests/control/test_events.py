@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from pytinc.control.events import format_event, format_ring, parse_dump, parse_event, parse_ring
+from pytinc.control.events import MAX_ROW, format_event, format_ring, parse_dump, parse_event, parse_ring
 from pytinc.errors import DecodeError
 
 RING = format_ring(1000.5, 1, 7)
@@ -29,6 +29,15 @@ def test_rows_are_parsed_again() -> None:
     ring, events = parse_dump([RING, EVENT])
     assert ring["last"] == 7
     assert [event["seq"] for event in events] == [7]
+
+
+def test_a_row_is_no_longer_than_a_client_reads_however_long_the_names_are() -> None:
+    names = [f"{'n' * 2040}{number:03}" for number in range(500)]
+    row = format_event(1, 2.0, "silent", {"node": names[0], "behind": names})
+    assert MAX_ROW // 2 < len(row) <= MAX_ROW
+    behind = parse_event(row)["behind"]
+    assert behind == names[: len(behind)]
+    assert len(format_event(1, 2.0, "script", {"error": "x" * 2 * MAX_ROW, "behind": names})) > MAX_ROW
 
 
 def test_a_kind_and_fields_of_a_newer_daemon_are_kept() -> None:

@@ -87,7 +87,7 @@ def test_without_a_daemon_nothing_happens(paths: Paths, log: DaemonLog) -> None:
 
 
 def test_a_process_that_does_not_listen_is_an_error(paths: Paths, log: DaemonLog) -> None:
-    Path(paths.pidfile).write_text(f"{os.getpid()} {COOKIE} 127.0.0.1 port 655\n")
+    Path(paths.pidfile).write_text(f"{os.getppid()} {COOKIE} 127.0.0.1 port 655\n")
     with pytest.raises(DeviceError, match="Cannot connect to UNIX socket"):
         stop_predecessor(paths, log)
 
@@ -112,3 +112,19 @@ def test_the_pid_of_another_process_is_not_waited_for(
     started.append(start(tmp_path, 600, "anybody"))
     stop_predecessor(paths, log)
     assert started[0].poll() is None
+
+
+def test_the_number_of_this_process_is_that_of_a_daemon_in_another_container(
+    tmp_path: Path,
+    paths: Paths,
+    log: DaemonLog,
+    started: list[subprocess.Popen[str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started.append(start(tmp_path, 600, "tincd"))
+    monkeypatch.setattr("pytinc.daemon.predecessor.os.getpid", lambda: started[0].pid)
+    stop_predecessor(paths, log)
+    assert started[0].poll() is None
+    # Nor is it one that a container, which was killed, has left in its pid file.
+    Path(paths.pidfile).write_text(f"{os.getpid()} {COOKIE} 127.0.0.1 port 655\n")
+    stop_predecessor(paths, log)

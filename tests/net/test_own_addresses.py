@@ -157,7 +157,9 @@ async def test_addresses_that_the_host_lacks_are_reported_when_asked_for() -> No
     assert macs is not None
 
 
+@pytest.mark.parametrize("is_lost", [False, True])
 async def test_an_address_whose_route_comes_after_the_message_is_found(
+    is_lost: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     address = ip_address("192.0.2.77").packed
@@ -165,7 +167,7 @@ async def test_an_address_whose_route_comes_after_the_message_is_found(
     monkeypatch.setattr("pytinc.net.own_addresses.is_own", lambda _: next(answers))
     monkeypatch.setattr("pytinc.net.own_addresses.changed_addresses", lambda _: [address])
     theirs, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-    monkeypatch.setattr("pytinc.net.own_addresses._listen", lambda: _FromKernel(ours))
+    monkeypatch.setattr("pytinc.net.own_addresses._listen", lambda: _FromKernel(ours, is_lost=is_lost))
     reported: asyncio.Queue[bool] = asyncio.Queue()
     watch = OwnAddresses(
         asyncio.get_running_loop(),
@@ -184,9 +186,13 @@ async def test_an_address_whose_route_comes_after_the_message_is_found(
 class _FromKernel:
     """A socket whose messages come from the kernel."""
 
-    def __init__(self, end: socket.socket) -> None:
+    def __init__(self, end: socket.socket, *, is_lost: bool) -> None:
         self._end = end
+        self._is_lost = is_lost
         self.fileno, self.close = end.fileno, end.close
 
     def recvfrom(self, size: int) -> tuple[bytes, tuple[int, int]]:
-        return self._end.recv(size), (0, 0)
+        data = self._end.recv(size)
+        if self._is_lost:  # it and others
+            raise OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS))
+        return data, (0, 0)

@@ -38,6 +38,16 @@ def test_a_flood_of_one_kind_pushes_out_only_its_own() -> None:
     assert (ring.first, ring.last) == (1, 1001)
 
 
+def test_the_first_of_many_events_are_returned_without_a_look_at_the_others() -> None:
+    ring = EventRing(0.0)
+    for number in range(600):
+        ring.add(0.0, "up" if number % 3 else "down", {})
+    assert [event.seq for event in ring.since(0, 4)] == [1, 2, 3, 4]
+    assert [event.seq for event in ring.since(590, 4)] == [591, 592, 593, 594]
+    assert [event.seq for event in ring.since(598, 4)] == [599, 600]
+    assert ring.since(600, 4) == []
+
+
 def test_a_number_of_another_run_gets_all() -> None:
     ring = EventRing(0.0)
     ring.add(0.0, "start", {})

@@ -131,9 +131,12 @@ class _Walk:
             return self._decided(Fate.ACCEPTED, certain=False)
         for value, verdict in pairs:
             holds = _holds(kind, what, value, self._packet)
-            if holds is not False:
-                fate = self._judge([verdict], depth)
-                return fate if holds else self._decided(fate, certain=False)
+            if holds is False:
+                continue
+            fate = self._judge([verdict], depth)
+            if holds:
+                return fate
+            self._decided(fate, certain=False)  # or it is another value of the map
         return Fate.PASSED
 
     def _decided(self, fate: Fate, *, certain: bool) -> Fate:
@@ -152,12 +155,14 @@ def _items(expressions: list[Any]) -> Iterator[tuple[str, Any]]:
 def _matches(match: Any, packet: Packet) -> bool | None:
     """Tell whether a condition holds for the packet; None if nobody knows."""
     try:
-        left, right, negated = match["left"], match["right"], match["op"] == "!="
+        left, right, operator = match["left"], match["right"], match["op"]
         (kind, what), *_ = left.items()
         holds = _holds(kind, what, right, packet)
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
-    return None if holds is None else holds is not negated
+    if holds is None or operator not in ("==", "in", "!="):
+        return None
+    return holds is not (operator == "!=")
 
 
 def _holds(kind: str, what: dict[str, Any], right: Any, packet: Packet) -> bool | None:

@@ -207,6 +207,7 @@ class _Screen:
         self._window = window
         self._model = model
         self._delay_s = 1.0
+        self._next_poll = 0.0
         self._styles = {"bold": curses.A_BOLD, "dim": curses.A_DIM, "normal": curses.A_NORMAL}
         self._reverse = curses.A_REVERSE
         self._room = 1
@@ -220,10 +221,16 @@ class _Screen:
         }
 
     def run(self) -> None:
-        """Refresh after each delay, and at once after a key."""
+        """Refresh after each delay, and at once after a key.
+
+        To scroll nothing is asked: a key that is held down comes 30 times a second, and the daemon forwards
+        no packets while it answers.
+        """
         running = True
         while running:
-            self._model.poll()
+            if time.monotonic() >= self._next_poll:
+                self._model.poll()
+                self._next_poll = time.monotonic() + self._delay_s
             self._draw()
             running = self._read_key()
 
@@ -263,15 +270,18 @@ class _Screen:
             self._window.addnstr(row, column, shown, width - 1 - column, style)
 
     def _read_key(self) -> bool:
-        self._window.timeout(int(self._delay_s * 1000))
+        self._window.timeout(math.ceil(max(self._next_poll - time.monotonic(), 0) * 1000))
         code = self._window.getch()
-        if code == ord("s"):
-            self._ask_delay()
-            return True
         if code in self._scrolls:
             self._model.scroll(self._scrolls[code]())
             return True
-        return self._model.press(chr(code)) if 0 <= code < 128 else True
+        if not 0 <= code < 128:
+            return True
+        self._next_poll = 0.0
+        if code == ord("s"):
+            self._ask_delay()
+            return True
+        return self._model.press(chr(code))
 
     def _ask_delay(self) -> None:
         import curses

@@ -22,6 +22,8 @@ from pytinc.errors import DecodeError
 
 EVENT: Final = "event"
 RING: Final = "ring"
+MAX_ROW: Final = 60_000
+"""Characters of a row. Our client reads lines of up to 64 KiB."""
 MAX_FIELDS: Final = 64
 """Fields of an event; ours have no more than a dozen."""
 
@@ -37,8 +39,16 @@ def format_ring(started: float, first: int, last: int) -> str:
 
 
 def format_event(seq: int, time: float, kind: str, fields: Mapping[str, object]) -> str:
-    """Return the row of an event."""
-    return format_object(Request.EVENTS, EVENT, {"seq": seq, "time": round(time, 6), "kind": kind, **fields})
+    """Return the row of an event. If it would be too long for a client, its lists lose their ends."""
+    values: dict[str, object] = {"seq": seq, "time": round(time, 6), "kind": kind, **fields}
+    row = format_object(Request.EVENTS, EVENT, values)
+    while len(row) > MAX_ROW and any(isinstance(value, list) and value for value in values.values()):
+        values = {
+            name: value[: len(value) // 2] if isinstance(value, list) else value
+            for name, value in values.items()
+        }
+        row = format_object(Request.EVENTS, EVENT, values)
+    return row
 
 
 def parse_ring(line: str) -> Values:

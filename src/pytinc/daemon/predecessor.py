@@ -6,6 +6,7 @@ daemon for as short a time as possible. The old daemon may be tinc's.
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Final
@@ -30,7 +31,7 @@ def stop_predecessor(paths: Paths, log: DaemonLog) -> None:
             log(0, "notice", f"Stopping the daemon with pid {client.pid}, which this one replaces")
             client.stop()
     except NoDaemonError as error:
-        if error.pid is not None:
+        if error.pid not in (None, os.getpid()):
             raise DeviceError(str(error)) from error
         return
     except ControlError as error:
@@ -44,7 +45,13 @@ def stop_predecessor(paths: Paths, log: DaemonLog) -> None:
 
 
 def _is_daemon(pid: int) -> bool:
-    """Return whether this process looks like a daemon: in another PID namespace it may be anything."""
+    """Return whether this process looks like another daemon.
+
+    If the daemon is in another PID namespace, such as a container's, its number may belong to anything here,
+    also to this process, which often has number 1 there.
+    """
+    if pid == os.getpid():
+        return False
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:

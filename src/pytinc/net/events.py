@@ -43,6 +43,6 @@ class Follower:
         """Return the next rows, which count as sent."""
         if self._sent == self._ring.last:
             return []
-        events = self._ring.since(self._sent)[:PORTION]
+        events = self._ring.since(self._sent, PORTION)
         self._sent = events[-1].seq if events else self._ring.last
         return [event_row(event) for event in events]

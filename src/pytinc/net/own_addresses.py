@@ -83,14 +83,16 @@ class OwnAddresses:
         try:
             data, (port, _) = self._socket.recvfrom(_DATAGRAM)
         except OSError as error:
-            if error.errno == errno.ENOBUFS:
-                self._look_at(self._watched())  # there were too many messages, and some are lost
-            return
-        if port == 0:  # other processes can write to this socket, too
+            if error.errno != errno.ENOBUFS:
+                return
+            addresses = set(self._watched())  # there were too many messages, and some are lost
+        else:
+            if port != 0:
+                return  # other processes can write to this socket, too
             addresses = set(changed_addresses(data)).intersection(self._watched())
-            self._doubtful.update(self._look_at(addresses))
-            if addresses:
-                self._look_later(0)
+        self._doubtful.update(self._look_at(addresses))
+        if addresses:
+            self._look_later(0)
 
     def report_missing(self, addresses: Iterable[bytes]) -> None:
         """Call ``on_change`` for those of these addresses that the host does not have."""

@@ -7,8 +7,12 @@ nodes can cause as often as they like (MAC addresses that move) cannot push out 
 
 from __future__ import annotations
 
+import sys
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Mapping
+from itertools import islice
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 KEPT: Final = 512
@@ -25,6 +29,9 @@ class Event(NamedTuple):
     kind: str
     fields: Mapping[str, object]
     """Plain numbers, text, flags, None, and lists of text."""
+
+
+_number: Final = attrgetter("seq")
 
 
 class EventRing:
@@ -51,18 +58,17 @@ class EventRing:
         """The number of the oldest event that is remembered; 0: there is none."""
         return min((ring[0].seq for ring in self._kinds.values()), default=0)
 
-    def since(self, seq: int) -> list[Event]:
-        """Return the events after the one with this number, in order; those that are forgotten are missing.
+    def since(self, seq: int, most: int = sys.maxsize) -> list[Event]:
+        """Return the first ``most`` events after the one with this number, in order, if they are remembered.
 
-        All are returned if no event has had this number yet: it is that of another run.
+        It is as if there were no number if no event has had it yet: it is that of another run.
         """
         if seq > self.last:
             seq = 0
         found: list[Event] = []
         for ring in self._kinds.values():
-            for event in reversed(ring):
-                if event.seq <= seq:
-                    break
-                found.append(event)
-        found.sort(key=lambda event: event.seq)
-        return found
+            if ring[-1].seq > seq:
+                begin = bisect_right(ring, seq, key=_number)
+                found += islice(ring, begin, min(begin + most, len(ring)))
+        found.sort(key=_number)
+        return found[:most]

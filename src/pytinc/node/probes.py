@@ -20,6 +20,7 @@ from pytinc.protocol.sptps.handshake import State
 from pytinc.wire.address import Address, SockAddr
 from pytinc.wire.capabilities import Capability
 from pytinc.wire.datagram import DATAGRAM_OVERHEAD, MTU_MAX, NULL_ID, TYPE_PROBE
+from pytinc.wire.records import SptpsCipher
 from pytinc.wire.requests import OptionBits
 
 ROAMING_INTERVAL: Final = 1.0
@@ -176,7 +177,9 @@ class Probes:
         session = peer.slot.session
         if session is None:
             return
-        fast, super_frames = Capability.FAST_TAG in allowed, Capability.SUPER_FRAMES in allowed
+        # With another cipher than tinc's there is only one tag.
+        fast = Capability.FAST_TAG in allowed and session.cipher is SptpsCipher.CHACHA20_POLY1305
+        super_frames = Capability.SUPER_FRAMES in allowed
         if session.peer_accepts_fast is not fast:
             session.peer_accepts_fast = fast
             self._core.log(4, "debug", f"Data for {peer.name} gets the {'fast' if fast else 'usual'} tag")

@@ -50,7 +50,6 @@ class PeerStats:
     """Of the session; None without a key."""
     super_frames_cipher: SptpsCipher | None
     """Of the super-frames for it; None if none are sent."""
-    """It is being told that we take super-frames; None without a key."""
     runs_pytinc: bool | None
     """Whether its UDP probes say so (docs/protocol.md); None as long as it has answered none."""
     macs: int
