@@ -89,7 +89,7 @@ COMMAND_TEXTS = {
     "the address; checks are those of this node. A dash stands for an unknown value. Orders go to the daemon "
     "of this host: to drain another node, run the command there. drain and move wait until another node "
     "serves, at most 5 seconds, and fail if none does.",
-    "events": "Only with pytinc's daemon (not in tinc), which remembers the last 512 events of each kind: "
+    "events": "Only with pytinc's daemon (not in tinc), which remembers the last 256 events of each kind: "
     "its start and reloads, nodes that become reachable or unreachable, paths to nodes that change, "
     "connections, MAC addresses that move, nodes that fall silent, failovers of addresses with their "
     "times, the results of scripts, many dropped packets, storms and loops. A line has the number of the "

@@ -344,9 +344,12 @@ def test_the_key_may_come_from_the_service_manager(
     credentials = tmp_path_factory.mktemp("credentials")
     (network.base / "ed25519_key.priv").rename(credentials / "ed25519_key.priv")
     (credentials / "ed25519_key.priv").chmod(0o440)
+    seen = credentials / "seen"
+    network.script("tinc-up", f'echo "<$CREDENTIALS_DIRECTORY>" > {seen}')
     status, said = network.start(CREDENTIALS_DIRECTORY=str(credentials)).stop()
     assert status == 0
     assert "insecure" not in said
+    assert seen.read_text() == "<>\n", "a script may start another network, with its own key"
 
 
 def test_the_service_manager_is_kept_informed(network: Network) -> None:

@@ -42,6 +42,8 @@ _DEFAULT_PRIVATE_KEY: Final = "ed25519_key.priv"
 INVITATION_KEY: Final = "invitations/ed25519_key.priv"
 _TAKEN: Final = ".used"
 _ADDED_BY_US: Final = "# The following line was automatically added by tinc"
+CREDENTIALS: Final = "CREDENTIALS_DIRECTORY"
+"""The variable with the directory of what the service manager passes to a process (systemd.exec(5))."""
 
 
 def private_key_credential() -> str | None:
@@ -49,7 +51,7 @@ def private_key_credential() -> str | None:
 
     It is ``ed25519_key.priv`` in the directory that CREDENTIALS_DIRECTORY names (systemd's LoadCredential).
     """
-    directory = os.environ.get("CREDENTIALS_DIRECTORY")
+    directory = os.environ.get(CREDENTIALS)
     if not directory:
         return None
     path = f"{directory}/{_DEFAULT_PRIVATE_KEY}"

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pytinc.config.settings import Mode, Settings
-from pytinc.config.store import ConfigTree
+from pytinc.config.store import CREDENTIALS, ConfigTree
 from pytinc.control.messages import ConnectionRow, Greeting, Request
 from pytinc.control.pidfile import COOKIE_SIZE, PidFile
 from pytinc.control.vips import Order, format_order
@@ -337,7 +337,10 @@ class Service:
                 self._log(
                     0, "warning", f"Warning: insecure file permissions for Ed25519 private key file `{path}'!"
                 )
-            return parse_private_key(text)
+            key = parse_private_key(text)
+            # Scripts inherit the environment, and may start another network, whose key this is not.
+            os.environ.pop(CREDENTIALS, None)
+            return key
         except DecodeError as error:
             self._log(0, "error", f"Error reading Ed25519 private key file `{path}': {error}")
             first = "Restore the file from a backup. If there is none, create"

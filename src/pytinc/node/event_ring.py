@@ -15,7 +15,7 @@ from itertools import islice
 from operator import attrgetter
 from typing import Final, NamedTuple
 
-KEPT: Final = 512
+KEPT: Final = 256
 """Events of each kind that are remembered."""
 
 
