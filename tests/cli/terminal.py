@@ -28,12 +28,14 @@ class Terminal:
         self._stream = pyte.ByteStream(self._screen)
         self._end, other = pty.openpty()
         fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        # readline, which a test process may have loaded, puts the size of another terminal there.
+        kept = {name: value for name, value in environment.items() if name not in ("LINES", "COLUMNS")}
         self.process = subprocess.Popen(
             command,
             stdin=other,
             stdout=other,
             stderr=other,
-            env={**environment, "TERM": "linux"},
+            env={**kept, "TERM": "linux"},
             start_new_session=True,
         )
         os.close(other)
