@@ -194,11 +194,19 @@ def test_the_log_of_a_daemon_is_followed(pair: Pair) -> None:
         assert process.wait(60) == 0
 
 
-def test_a_restart_makes_a_new_daemon(pair: Pair) -> None:
+def test_a_restart_replaces_the_daemon_by_a_new_one_of_our_own(pair: Pair) -> None:
     before = pair.pid("alpha")
-    done = pair.pytinc("alpha", "restart", "--logfile", str(pair.directory / "alpha.log"))
-    assert done.returncode == 0
+    beside = pair.binaries / "pytincd"
+    beside.unlink()
+    beside.write_text(
+        f"#!{sys.executable}\nimport sys\nfrom pytinc.daemon.app import main\nsys.exit(main())\n"
+    )
+    beside.chmod(0o755)
+    log = pair.directory / "alpha.log"
+    done = pair.pytinc("alpha", "restart", "--logfile", str(log))
+    assert done.returncode == 0, done.stderr
     assert pair.pid("alpha") != before
+    assert f"Stopping the daemon with pid {before}, which this one replaces" in log.read_text()
 
 
 def test_the_daemon_complains_about_its_own_wrong_options(pair: Pair) -> None:
