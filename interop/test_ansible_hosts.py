@@ -226,8 +226,15 @@ def test_pytinc_comes_from_a_debian_package(site: Fleet) -> None:
     assert site.ssh("deb", "ls /etc/systemd/system/pytinc@.service /opt/pytinc").stdout == ""
     assert site.adhoc("tinc -l deb").changed == 0
     before = main_pid(site, "deb")
+    # As an installation from an index leaves it: this would go before the package's files.
+    left = "/usr/local/bin/pytinc /usr/local/bin/pytincd /etc/systemd/system/pytinc@.service"
+    site.ssh("deb", "for program in pytinc pytincd; do "
+                    "ln -s /opt/pytinc/current/bin/$program /usr/local/bin/$program; done; "
+                    "cp /usr/lib/systemd/system/pytinc@.service /etc/systemd/system || "
+                    "cp /lib/systemd/system/pytinc@.service /etc/systemd/system")  # fmt: skip
     set_host_variables(site, "deb", tinc_deb=str(debian_package(site, "0.1.0-2")))
     site.adhoc("tinc-upgrade -l deb")
+    assert site.ssh("deb", f"ls {left} 2>/dev/null || :").stdout == ""
     assert "0.1.0-2" in site.ssh("deb", "dpkg-query --show pytinc").stdout
     assert main_pid(site, "deb") not in ("0", before)
     wait_for_node(site, "deb")
