@@ -160,6 +160,11 @@ def test_top_shows_paths_rates_addresses_and_events(network: Network) -> None:
         def row(name: str) -> list[str]:
             return next((line.split() for line in screen.lines if line.startswith(f"{name} ")), [""] * 9)
 
+        def number(name: str, column: int) -> int:
+            """Return the number there; 0 as long as the row is half drawn."""
+            values = row(name)[column : column + 1]
+            return int(values[0]) if values and values[0].isdecimal() else 0
+
         # The line at the bottom is drawn last.
         lines = screen.wait_for(
             lambda lines: (
@@ -170,15 +175,15 @@ def test_top_shows_paths_rates_addresses_and_events(network: Network) -> None:
         assert f"shared {VIP4}: " in lines[1]
         # The pings go to one of the two, 98 bytes every 50 ms.
         used = holder(network)
-        screen.wait_for(lambda lines: int(row(used)[4]) > 1000 and int(row(used)[5]) > 1000)
-        assert int(row(used)[6]) >= 1, "it has a MAC address"
+        screen.wait_for(lambda lines: all(number(used, column) > 1000 for column in (4, 5)))
+        screen.wait_for(lambda lines: number(used, 6) >= 1)  # it has a MAC address
         screen.press("2")
         screen.wait_for(
             lambda lines: all(f"{node} " in "\n".join(lines) for node in ROLES) and "<->" in lines[3]
         )
         screen.press("3")
         screen.wait_for(lambda lines: any(line.startswith(VIP4) for line in lines))
-        assert any(line.split()[:2] == [used, "alive"] for line in screen.lines)
+        screen.wait_for(lambda lines: any(line.split()[:2] == [used, "alive"] for line in lines))
         screen.press("4")
         screen.wait_for_text("entry (")
         other = "two" if used == "one" else "one"

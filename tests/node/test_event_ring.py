@@ -39,7 +39,7 @@ def test_a_flood_of_one_kind_pushes_out_only_its_own() -> None:
 
 
 def test_the_first_of_many_events_are_returned_without_a_look_at_the_others() -> None:
-    ring = EventRing(0.0)
+    ring = EventRing(0.0, kept=400)
     for number in range(600):
         ring.add(0.0, "up" if number % 3 else "down", {})
     assert [event.seq for event in ring.since(0, 4)] == [1, 2, 3, 4]
