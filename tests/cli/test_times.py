@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from pytinc.cli.times import age, clock_time, milliseconds, seconds
+from pytinc.cli.times import age, clock_time, local_milliseconds, milliseconds, seconds
+from pytinc.errors import ControlError
 
 
 @pytest.mark.parametrize(
@@ -50,3 +51,9 @@ def test_a_clock_time_is_local_and_so_long_ago(monkeypatch: pytest.MonkeyPatch) 
     finally:
         monkeypatch.undo()
         time.tzset()
+
+
+def test_a_time_has_milliseconds_and_one_that_no_calendar_has_is_an_error() -> None:
+    assert local_milliseconds(1_700_000_000.25, "%S") == "20.250"
+    with pytest.raises(ControlError):
+        local_milliseconds(1e300, "%S")

@@ -152,9 +152,12 @@ class _Doctor:
             return Judgement("daemon", "problem", "it does not run.", f"`{self._session.suggestion} start'.")
         return _ok("daemon", f"it runs with pid {self._client.pid}.")
 
-    def _port(self) -> Judgement:
+    def _own_port(self) -> str:
         entry = self._own.first("Port")
-        port = str(DEFAULT_PORT) if entry is None else entry.value
+        return str(DEFAULT_PORT) if entry is None else entry.value
+
+    def _port(self) -> Judgement:
+        port = self._own_port()
         if self._client is not None or not port.isdecimal() or not 0 < int(port) < 65536:
             return _ok("port", f"{port}.")
         if not can_bind(int(port)):
@@ -172,8 +175,7 @@ class _Doctor:
         ruleset = read_ruleset()
         if ruleset is None:
             return _ok("firewall", "not looked at, because nft is not installed or not allowed.")
-        entry = self._own.first("Port")
-        port = str(DEFAULT_PORT) if entry is None else entry.value
+        port = self._own_port()
         if not port.isdecimal() or port == "0":
             return _ok("firewall", "not looked at, because the Port is not fixed.")
         refused: dict[str, list[str]] = {}

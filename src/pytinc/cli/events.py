@@ -7,7 +7,6 @@ an event of an unknown kind is shown with all its fields.
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +14,7 @@ import click
 
 from pytinc.cli.options import take_options
 from pytinc.cli.session import say
+from pytinc.cli.times import local_milliseconds
 from pytinc.control.events import parse_dump, parse_event, parse_ring
 from pytinc.control.messages import NOT_PARSED, Request
 from pytinc.control.objects import Values
@@ -103,17 +103,8 @@ def _show_text(found: Iterable[Values], since: int) -> None:
 
 def event_line(event: Values) -> str:
     """Return the line of an event: number, local time, kind, and words for people."""
-    return f"{event['seq']:>6}  {_when(event['time'])}  {event['kind']:<{_KIND_WIDTH}} {describe(event)}"
-
-
-def _when(seconds: float) -> str:
-    """Return a time since 1970 as local date and time with milliseconds."""
-    thousandths = round(seconds * 1000)
-    try:
-        text = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(thousandths // 1000))
-    except (OverflowError, ValueError, OSError) as error:
-        raise ControlError(NOT_PARSED) from error
-    return f"{text}.{thousandths % 1000:03}"
+    when = local_milliseconds(event["time"], "%Y-%m-%d %H:%M:%S")
+    return f"{event['seq']:>6}  {when}  {event['kind']:<{_KIND_WIDTH}} {describe(event)}"
 
 
 # -- words -------------------------------------------------------------------------------------------------

@@ -19,12 +19,26 @@ def seconds(thousandths: int) -> str:
     return f"{value:.2f}" if value < 100 else f"{value:.0f}"
 
 
-def clock_time(ago_ms: int, form: str) -> str:
-    """Return the local time of something that happened ``ago_ms`` ago, in a form of strftime."""
+def local_time(when: float, form: str) -> str:
+    """Return seconds since 1970 as local time in a form of strftime.
+
+    Raises `ControlError`: a daemon told what no calendar has.
+    """
     try:
-        return time.strftime(form, time.localtime(time.time() - ago_ms / 1000))
+        return time.strftime(form, time.localtime(when))
     except (OverflowError, ValueError, OSError) as error:
         raise ControlError(NOT_PARSED) from error
+
+
+def local_milliseconds(when: float, form: str) -> str:
+    """Return what `local_time` does, with milliseconds at the end."""
+    thousandths = round(when * 1000)
+    return f"{local_time(thousandths // 1000, form)}.{thousandths % 1000:03}"
+
+
+def clock_time(ago_ms: int, form: str) -> str:
+    """Return the local time of something that happened ``ago_ms`` ago, in a form of strftime."""
+    return local_time(time.time() - ago_ms / 1000, form)
 
 
 def age(thousandths: int) -> str:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,12 +12,13 @@ from typing import Final, NamedTuple, TypeAlias
 
 from pytinc.cli.events import describe
 from pytinc.cli.reach import Reach, reach_of
-from pytinc.cli.times import clock_time, seconds
+from pytinc.cli.times import clock_time, local_milliseconds, seconds
 from pytinc.control.messages import EdgeRow, NodeRow, Options, SubnetRow, TrafficRow
 from pytinc.control.objects import Values
 from pytinc.control.shared import Shared
 from pytinc.control.statistics import Statistics
 from pytinc.control.vips import Vips
+from pytinc.errors import ControlError
 
 Line: TypeAlias = tuple[str, str]
 """A style, ``bold``, ``dim`` or ``normal``, and a text."""
@@ -413,10 +413,7 @@ class Events:
 
 
 def _clock(when: float) -> str:
-    """Return a time since 1970 as local time with milliseconds."""
-    thousandths = round(when * 1000)
     try:
-        text = time.strftime("%H:%M:%S", time.localtime(thousandths // 1000))
-    except (OverflowError, ValueError, OSError):
+        return local_milliseconds(when, "%H:%M:%S")
+    except ControlError:
         return "?"
-    return f"{text}.{thousandths % 1000:03}"
