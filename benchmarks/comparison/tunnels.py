@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import shutil
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -22,6 +23,8 @@ from pytinc.lab.node import Kind, Node, wait_until
 
 SPOKES: Final = 4
 """Peers that send at once in the row for many peers."""
+VIRTUAL_ADDRESS: Final = "10.1.1.200"
+"""No node has it."""
 READY_S: Final = 30.0
 PROGRAM_PATH: Final = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
 
@@ -48,6 +51,11 @@ class Pair:
     def add_spokes(self) -> list[Host] | None:
         """Start further clients, SPOKES with the first; None where that is not supported."""
         return None
+
+    @contextmanager
+    def virtual_address(self) -> Iterator[str]:
+        """Give the server a virtual address for a while; without tinc, this is the server's own address."""
+        yield self.address
 
 
 class TincPair(Pair):
@@ -96,6 +104,26 @@ class TincPair(Pair):
             READY_S,
             f"{self.name}: the MTU between {node.name} and {self.hub.name}",
         )
+
+    @contextmanager
+    def virtual_address(self) -> Iterator[str]:
+        """Give the server's device one more address; pytinc manages it (`VirtualIP`), C just has it."""
+        change = (f"{VIRTUAL_ADDRESS}/32", "dev", self.hub.interface)
+        self.hub.host.run("ip", "address", "add", *change)
+        self._set_virtual("add")
+        try:
+            wait_until(
+                lambda: answers(self.client, VIRTUAL_ADDRESS), READY_S, f"{self.name}: the virtual address"
+            )
+            yield VIRTUAL_ADDRESS
+        finally:
+            self._set_virtual("del")
+            self.hub.host.run("ip", "address", "del", *change)
+
+    def _set_virtual(self, verb: str) -> None:
+        if self.hub.kind is Kind.PY:
+            self.hub.tinc(verb, "VirtualIP", VIRTUAL_ADDRESS)
+            self.hub.tinc("reload")
 
     def add_spokes(self) -> list[Host]:
         """Start the rest of the clients."""
