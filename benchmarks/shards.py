@@ -4,10 +4,10 @@
 
 pytinc has one process. What several would be like is tried with what there is: one daemon that serves N
 peers against N daemons that serve one each, pinned to cores (``daemons``, and ``daemons-c`` with peers that
-run tincd); and the pieces that such a node would need: the same work on several cores at a time (``cores``), datagrams that find the process of their
-peer (``datagrams``: SO_REUSEPORT), frames that may not (``frames``: a TAP device with several queues), and
-what it costs to hand a packet to another process (``handover``). docs/performance.md, "More cores", says what
-follows from it.
+run tincd); and the pieces that such a node would need: the same work on several cores at a time (``cores``),
+datagrams that find the process of their peer (``datagrams``: SO_REUSEPORT), frames that may not (``frames``:
+a TAP device with several queues), and what it costs to hand a packet to another process (``handover``).
+docs/performance.md, "More cores", says what follows from it.
 """
 
 from __future__ import annotations
