@@ -77,7 +77,7 @@ class Measurement:
         pings = [functools.partial(self.pings, interval_ms=interval) for interval in INTERVALS_MS]
         measures: dict[str, Sequence[Step]] = {
             "ping": pings,
-            "tcp": (self.tcp, self.many_streams),
+            "tcp": (self.tcp,),
             "load": (self.loaded_ping,),
             "udp": (self.udp,),
             "requests": (self.requests,),
@@ -149,7 +149,7 @@ class Measurement:
         self.put("ping_load_p99", pair, number, trips.p99_ms)
 
     def tcp(self, pair: Pair, number: int) -> None:
-        """Measure one stream in each direction, and the daemons' CPU time for it."""
+        """Measure a stream in each direction, the daemons' CPU time for it, and many streams right after."""
         before = cpu_seconds(pair.pids())
         up = self._stream(pair)
         down = self._stream(pair, reverse=True)
@@ -158,17 +158,14 @@ class Measurement:
         gigabytes = (sum(up.intervals) + sum(down.intervals)) / 1e9
         if pair.pids() and gigabytes:
             self.put("cpu_per_gb", pair, number, (cpu_seconds(pair.pids()) - before) / gigabytes)
+        rate = self._stream(pair, streams=STREAMS).megabits
+        self.put("tcp_20", pair, number, rate)
+        share = share_percent(rate, up.megabits)
+        if share is not None:
+            self.put("tcp_20_share", pair, number, share)
 
     def _stream(self, pair: Pair, *, reverse: bool = False, streams: int = 1) -> IperfReport:
         return iperf(pair.client, pair.server, pair.address, self.seconds, reverse=reverse, streams=streams)
-
-    def many_streams(self, pair: Pair, number: int) -> None:
-        """Measure many TCP streams at once, also as a percentage of the one stream of this round."""
-        rate = self._stream(pair, streams=STREAMS).megabits
-        self.put("tcp_20", pair, number, rate)
-        share = share_percent(rate, self.results.get("tcp_up", pair.name)[number])
-        if share is not None:
-            self.put("tcp_20_share", pair, number, share)
 
     def udp(self, pair: Pair, number: int) -> None:
         """Measure floods of small and of large packets."""
