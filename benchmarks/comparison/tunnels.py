@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import shutil
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -22,6 +23,8 @@ from pytinc.lab.node import Kind, Node, wait_until
 
 SPOKES: Final = 4
 """Peers that send at once in the row for many peers."""
+VIRTUAL_ADDRESS: Final = "10.1.1.200"
+"""No node has it."""
 READY_S: Final = 30.0
 PROGRAM_PATH: Final = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
 
@@ -48,6 +51,11 @@ class Pair:
     def add_spokes(self) -> list[Host] | None:
         """Start further clients, SPOKES with the first; None where that is not supported."""
         return None
+
+    @contextmanager
+    def virtual_address(self) -> Iterator[str]:
+        """Give the server a virtual address for a while; without tinc, this is the server's own address."""
+        yield self.address
 
 
 class TincPair(Pair):
@@ -96,6 +104,26 @@ class TincPair(Pair):
             READY_S,
             f"{self.name}: the MTU between {node.name} and {self.hub.name}",
         )
+
+    @contextmanager
+    def virtual_address(self) -> Iterator[str]:
+        """Give the server's device one more address; pytinc manages it (`VirtualIP`), C just has it."""
+        self._set_virtual("add", check=True)
+        try:
+            wait_until(
+                lambda: answers(self.client, VIRTUAL_ADDRESS), READY_S, f"{self.name}: the virtual address"
+            )
+            yield VIRTUAL_ADDRESS
+        finally:
+            # A daemon that has died is noted elsewhere, and must not end the run.
+            self._set_virtual("del", check=False)
+
+    def _set_virtual(self, verb: str, *, check: bool) -> None:
+        hub = self.hub
+        hub.host.run("ip", "address", verb, f"{VIRTUAL_ADDRESS}/32", "dev", hub.interface, check=check)
+        if hub.kind is Kind.PY:
+            hub.tinc(verb, "VirtualIP", VIRTUAL_ADDRESS, check=check)
+            hub.tinc("reload", check=check)
 
     def add_spokes(self) -> list[Host]:
         """Start the rest of the clients."""
