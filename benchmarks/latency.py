@@ -4,8 +4,9 @@
 
 The pairs run at the same time and take turns. A ping passes four times through a daemon (out and in at each
 end), so the CPU time of a pass is a quarter of what both daemons used for a ping. Only ratios within one run
-count (docs/performance.md). `pairs.py` measures the same for all pairs, for a shorter time; this is for
-looking again after a change.
+count (docs/performance.md). "Bare Python" is a loop that does nothing but seal and open
+(`comparison/bare.py`): no daemon in Python can be faster. `pairs.py` measures the same for all pairs, for a
+shorter time; this is for looking again after a change.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Final
 
 from comparison.figures import BASE, INTERVALS_MS
 from comparison.round_trips import RoundTrips, count_of, round_trips
-from comparison.tunnels import Pair, build
+from comparison.tunnels import BARE, Pair, build
 from pytinc.lab.namespaces import Lab, LabError
 from pytinc.lab.privileges import ensure_root
 
@@ -62,7 +63,7 @@ def run(names: Sequence[str], rounds: int, pings: int) -> None:
 def main(arguments: Sequence[str]) -> int:
     """Return the exit status."""
     parser = argparse.ArgumentParser(description="Measure round trips through two daemons.")
-    parser.add_argument("--pairs", type=lambda text: text.split(","), default=[BASE, "py-py"])
+    parser.add_argument("--pairs", type=lambda text: text.split(","), default=[BASE, "py-py", BARE])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--pings", type=int, default=2000, help="pings of a measurement, at most")
     options = parser.parse_args(arguments)

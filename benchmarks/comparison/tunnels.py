@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import shutil
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ SPOKES: Final = 4
 VIRTUAL_ADDRESS: Final = "10.1.1.200"
 """No node has it."""
 READY_S: Final = 30.0
+BARE: Final = "bare Python"
+BARE_PROGRAM: Final = Path(__file__).with_name("bare.py")
 PROGRAM_PATH: Final = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
 
 
@@ -217,6 +220,19 @@ def wireguard(lab: Lab) -> Pair:
     return Pair("wireguard-go", "wireguard-go (layer 3)", client, server, "10.1.1.1", lambda: processes)
 
 
+def bare_python(lab: Lab) -> Pair:
+    """A loop that only seals and opens: how much of the delay is Python's."""
+    client, server = lab.host("bare-1"), lab.host("bare-0")
+    directory = subdirectory(lab, "bare")
+    processes = [
+        start(host, directory, sys.executable, str(BARE_PROGRAM), host.address, other.address, address)
+        for host, other, address in ((server, client, "10.1.1.1/24"), (client, server, "10.1.1.2/24"))
+    ]
+    return Pair(
+        BARE, "a loop in Python that only seals and opens", client, server, "10.1.1.1", lambda: processes
+    )
+
+
 def installed(program: str) -> str:
     """Return the path of a program; SkippedError if it is missing."""
     path = shutil.which(program, path=PROGRAM_PATH)
@@ -260,13 +276,15 @@ BUILDERS: Final[dict[str, Builder]] = {
     "wireguard-go": wireguard,
     "veth": plain,
 }
+OTHER_BUILDERS: Final[dict[str, Builder]] = {BARE: bare_python}
+"""For `benchmarks/latency.py` only."""
 
 
 def build(lab: Lab, names: Iterable[str]) -> Iterator[Pair | tuple[str, str]]:
     """Yield each pair when it is ready, or its name and the reason why it is skipped."""
     for name in names:
         try:
-            pair = BUILDERS[name](lab)
+            pair = (BUILDERS.get(name) or OTHER_BUILDERS[name])(lab)
             pair.wait_ready()
         except (SkippedError, LabError) as reason:
             yield name, str(reason)
