@@ -6,8 +6,8 @@ A ping passes each daemon twice: its frame is read from the TAP device, sealed a
 is received, opened and written to the device (in). The real parts do this here, from the callback of the
 event loop to the system call, with a real TAP device and UDP over loopback, in a namespace of their own.
 "kernel" is the time of the same system calls alone, the least that any daemon of this kind needs. "Cold" is
-the same after the processor's own caches (L1 and L2) have been filled with something else, as after some
-milliseconds in which other programs ran: then a pass takes as long as its memory takes to come.
+the same after all caches have been filled with something else, as after some milliseconds in which other
+programs ran: then a pass takes as long as its memory takes to come.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from pytinc.wire.datagram import TYPE_MAC
 from pytinc.wire.virtio import NULL_HEADER
 
 PACKETS: Final = 10_000
-COLD_PACKETS: Final = 1000
-SOMETHING_ELSE: Final = np.ones(1 << 20)
-"""8 MiB: more than these caches hold."""
+COLD_PACKETS: Final = 300
+SOMETHING_ELSE: Final = np.ones(1 << 23)
+"""64 MiB: more than the caches hold."""
 SIZE: Final = 98
 """That of a ping."""
 
