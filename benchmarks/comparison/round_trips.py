@@ -24,8 +24,6 @@ MOST: Final = 2000
 PASSES: Final = 4
 """A ping passes so many times through a daemon: out and in at each end."""
 SOCKPERF_PORT: Final = 11111
-WARM_UP_S: Final = 0.5
-"""The first part of a run, which sockperf does not count."""
 
 _VALID: Final = re.compile(
     r"\[Valid Duration\] RunTime=([\d.]+) sec; SentMessages=\d+; ReceivedMessages=(\d+)"
@@ -59,9 +57,10 @@ def round_trips(
     return RoundTrips(percentile(times, 50), percentile(times, 99), used * 1e6 / len(times) / PASSES)
 
 
-def transactions(client: Host, server: Host, address: str, seconds: float, *, tcp: bool) -> float:
+def transactions(client: Host, server: Host, address: str, seconds: int, *, tcp: bool) -> float:
     """Return the transactions a second of sockperf's ping-pong with messages of 14 bytes.
 
+    The first 0.4 s are a warm-up and do not count. sockperf takes two seconds more than it is told.
     Raises LabError if sockperf is missing or fails.
     """
     options = ("-i", address, "-p", str(SOCKPERF_PORT), *(("--tcp",) if tcp else ()))
@@ -73,8 +72,7 @@ def transactions(client: Host, server: Host, address: str, seconds: float, *, tc
             lambda: process.poll() is not None or server.run("ss", listening, own).stdout,
             PATIENCE_S, "sockperf listens", interval=0.05,
         )  # fmt: skip
-        # It takes whole seconds, and the warm-up takes a part of the first.
-        command = ("sockperf", "ping-pong", *options, "--mps=max", "-t", str(round(seconds + WARM_UP_S)))
+        command = ("sockperf", "ping-pong", *options, "--mps=max", "-t", str(seconds))
         done = client.run(*command, check=False, timeout=seconds + PATIENCE_S)
         return parse_sockperf(done.stdout + done.stderr)
     finally:
