@@ -24,8 +24,7 @@ MOST: Final = 2000
 PASSES: Final = 4
 """A ping passes so many times through a daemon: out and in at each end."""
 SOCKPERF_PORT: Final = 11111
-WARM_UP_S: Final = 0.5
-"""The first part of a run, which sockperf does not count."""
+ATTEMPTS: Final = 3
 
 _VALID: Final = re.compile(
     r"\[Valid Duration\] RunTime=([\d.]+) sec; SentMessages=\d+; ReceivedMessages=(\d+)"
@@ -59,9 +58,11 @@ def round_trips(
     return RoundTrips(percentile(times, 50), percentile(times, 99), used * 1e6 / len(times) / PASSES)
 
 
-def transactions(client: Host, server: Host, address: str, seconds: float, *, tcp: bool) -> float:
+def transactions(client: Host, server: Host, address: str, seconds: int, *, tcp: bool) -> float:
     """Return the transactions a second of sockperf's ping-pong with messages of 14 bytes.
 
+    The first 0.4 s are a warm-up and do not count. sockperf takes two seconds more than it is told, and waits
+    in vain for a datagram that is lost; such a run has no result and is repeated, up to `ATTEMPTS` times.
     Raises LabError if sockperf is missing or fails.
     """
     options = ("-i", address, "-p", str(SOCKPERF_PORT), *(("--tcp",) if tcp else ()))
@@ -73,10 +74,15 @@ def transactions(client: Host, server: Host, address: str, seconds: float, *, tc
             lambda: process.poll() is not None or server.run("ss", listening, own).stdout,
             PATIENCE_S, "sockperf listens", interval=0.05,
         )  # fmt: skip
-        # It takes whole seconds, and the warm-up takes a part of the first.
-        command = ("sockperf", "ping-pong", *options, "--mps=max", "-t", str(round(seconds + WARM_UP_S)))
-        done = client.run(*command, check=False, timeout=seconds + PATIENCE_S)
-        return parse_sockperf(done.stdout + done.stderr)
+        command = ("sockperf", "ping-pong", *options, "--mps=max", "-t", str(seconds))
+        for attempt in range(1, ATTEMPTS + 1):
+            done = client.run(*command, check=False, timeout=seconds + PATIENCE_S)
+            try:
+                return parse_sockperf(done.stdout + done.stderr)
+            except LabError:
+                if attempt == ATTEMPTS or process.poll() is not None:
+                    raise
+        raise AssertionError("unreachable")
     finally:
         process.terminate()
         process.wait()
@@ -87,5 +93,6 @@ def parse_sockperf(text: str) -> float:
     found = _VALID.search(text)
     if found is None or float(found[1]) <= 0 or int(found[2]) == 0:
         # The first lines tell the version and the address.
-        raise LabError(f"sockperf: {' / '.join(text.split(chr(10))[-3:]).strip() or 'no report'}")
+        lines = [line.removeprefix("sockperf: ").strip() for line in text.splitlines() if line.strip()]
+        raise LabError(f"sockperf: {' / '.join(lines[-2:]) or 'no report'}")
     return int(found[2]) / float(found[1])
