@@ -24,6 +24,7 @@ from pytinc.net.batch import one_by_one
 from pytinc.net.devices import DummyDevice, open_device
 from pytinc.net.tap import MAX_BATCH, MAX_READ_ERRORS, DeviceFeed, FrameDevice, TapDevice
 from pytinc.wire.datagram import MTU_MAX
+from pytinc.wire.virtio import NULL_HEADER
 
 if TYPE_CHECKING:
     from net.conftest import LogLines, OnLoop
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 needs_tun = pytest.mark.skipif(
     os.geteuid() != 0 or not Path("/dev/net/tun").exists(), reason="needs root and /dev/net/tun"
 )
-
 
 SOL_PACKET, PACKET_VNET_HDR, SIOCSIFFLAGS, SIOCSIFTXQLEN, IFF_UP = 263, 15, 0x8914, 0x8943, 1
 
@@ -135,12 +135,13 @@ def feed_of(
     batches: list[Sequence[bytes | FrameRun]],
     fatal: list[str],
     clock: Callable[[], float] = time.monotonic,
+    on_lone: Callable[[bytes], bool] = lambda frame: False,
 ) -> DeviceFeed:
     return DeviceFeed(
         asyncio.get_running_loop(),
         device,
         on_frames=batches.append,
-        on_lone=lambda frame: False,
+        on_lone=on_lone,
         on_fatal=fatal.append,
         log=log,
         clock=clock,
@@ -163,6 +164,33 @@ def test_frames_are_logged_while_this_is_wanted(on_loop: OnLoop, log: LogLines, 
             (5, "debug", f"Read packet of 42 bytes from {pipe.path}"),
             (5, "debug", f"Writing packet of 60 bytes to {pipe.path}"),
             (5, "debug", f"Writing packet of 61 bytes to {pipe.path}"),
+        ]
+
+    on_loop(main)
+
+
+def test_a_frame_that_is_logged_goes_no_short_way(on_loop: OnLoop, log: LogLines, pipe: PipeDevice) -> None:
+    async def main() -> None:
+        batches: list[Sequence[bytes | FrameRun]] = []
+        offered: list[bytes] = []
+
+        def on_lone(frame: bytes) -> bool:
+            offered.append(frame)
+            return True
+
+        feed = feed_of(pipe, log, batches, [], on_lone=on_lone)
+        feed.start()
+        pipe.host.send(b"offered")
+        await until(lambda: offered)
+        feed.traced = True
+        pipe.host.send(b"logged")
+        await until(lambda: batches)
+        feed.stop()
+        assert (offered, batches) == ([b"offered"], [[b"logged"]])
+        feed.write(bytes(60))
+        assert log.messages == [
+            f"Read packet of 6 bytes from {pipe.path}",
+            f"Writing packet of 60 bytes to {pipe.path}",
         ]
 
     on_loop(main)
@@ -254,6 +282,25 @@ def test_the_same_write_error_is_reported_once_a_minute(
         pipe.write_error = OSError(errno.EINVAL, "Invalid argument")
         feed.write_batch([b"frame"])
         assert len(log) == 3
+
+    on_loop(main)
+
+
+@pytest.mark.parametrize(
+    ("error", "lines"), [(errno.EAGAIN, 0), (errno.ENOBUFS, 0), (errno.EIO, 1), (errno.EINVAL, 1)]
+)
+def test_one_frame_that_is_not_written_is_lost_and_only_a_full_queue_is_silent(
+    on_loop: OnLoop, log: LogLines, pipe: PipeDevice, error: int, lines: int
+) -> None:
+    async def main() -> None:
+        feed = feed_of(pipe, log, [], [])
+        pipe.write_error = OSError(error, "refused")
+        for _ in range(3):
+            feed.write(b"frame")
+        assert len(log) == lines
+        pipe.write_error = None
+        feed.write(b"frame")
+        assert pipe.written == [b"frame"]
 
     on_loop(main)
 
@@ -422,6 +469,25 @@ def test_a_batch_ends_at_its_limit_and_the_next_one_has_the_rest(
     for _ in range(70):
         interface.host.send(short.header + short.frame)
     assert [len(list(one_by_one(interface.device.read_batch(64)))) for _ in range(3)] == [64, 6, 0]
+
+
+@needs_tun
+@pytest.mark.parametrize("offload", [True, False])
+def test_a_frame_that_is_read_alone_is_the_one_of_a_batch(
+    interfaces: tuple[Interface, Interface], offload: bool
+) -> None:
+    interface = interfaces[0 if offload else 1]
+    unfinished = super_frame(payload=b"data")
+    for header, frame in (
+        (NULL_HEADER, bytes(12) + b"\x88\xb5" + bytes(50)),
+        (unfinished.header, unfinished.frame),
+    ):
+        read = []
+        for limit in (1, 64):
+            interface.host.send(header + frame)
+            read.append(interface.device.read_batch(limit))
+        assert read[0] == read[1] != []
+    assert interface.device.read_batch(1) == []
 
 
 @needs_tun

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytinc.datapath.runs import DatagramRun
+from pytinc.net.batch import LONE_READS
 from pytinc.net.udp import MAX_BATCH, MAX_RUN_BYTES, MAX_SEGMENTS, UdpSockets, _groups
 from pytinc.wire.address import SockAddr
 
@@ -302,6 +303,42 @@ def wake_up(kernel: ReceivingDouble, log: LogLines) -> tuple[UdpSockets, list[li
     loop.readable()
     loop.readable()
     return udp, batches
+
+
+def test_after_a_lone_datagram_single_ones_are_read_and_then_a_batch_again(log: LogLines) -> None:
+    kernel = ReceivingDouble(*[(b"%d" % number, []) for number in range(LONE_READS + 1)])
+    loop, taken = LoopDouble(), []
+
+    def on_lone(datagram: bytes, address: SockAddr, index: int) -> bool:
+        assert (address, index) == (HERE, 0)
+        taken.append(datagram)
+        return True
+
+    udp = UdpSockets(
+        cast(asyncio.AbstractEventLoop, loop),
+        [kernel],
+        on_datagrams=lambda *_: pytest.fail("it was taken"),
+        on_run=lambda *_: None,
+        on_lone=on_lone,
+        log=log,
+    )
+    udp.start()
+    given, kernel.given = kernel.given, []
+    for each in given:
+        kernel.given.append(each)
+        loop.readable()
+    assert taken == [b"%d" % number for number in range(LONE_READS + 1)]
+    # Now a batch is read: what waits is taken at once, and not one by one.
+    kernel.given += [(b"a", []), (b"b", [])]
+    with pytest.raises(pytest.fail.Exception):
+        loop.readable()
+    assert kernel.given == []
+
+
+@pytest.mark.parametrize("count", [3, 40])
+def test_a_run_right_after_a_lone_datagram_arrives_whole(log: LogLines, count: int) -> None:
+    _, batches = wake_up(ReceivingDouble((b"lone", []), BlockingIOError(), (b"abc" * count, control(3))), log)
+    assert batches == [[b"lone"], [b"abc"] * count]
 
 
 def test_a_run_is_split_by_the_size_that_the_kernel_reports(log: LogLines) -> None:

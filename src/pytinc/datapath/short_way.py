@@ -7,7 +7,7 @@ is a key and a proved path, and no filter has to look at it. It uses the same se
 counters and notes the same uses. Whatever else there is goes the batch way, from where it stands.
 
 Most of this depends on the stations or on the peer alone. It is found out with the first packet and kept in
-the table as a `FrameWay` or `DatagramWay` until anything in the table changes (`forget_ways`).
+the table as a `FrameWay` or `DatagramWay` until the node has handled an event (`forget_ways`).
 
 HOT PATH: no logging, few calls. It must equal `pytinc.datapath.reference`.
 """
@@ -66,7 +66,7 @@ class ShortWay:
         self._inbound = inbound
 
     def frame(self, frame: bytes, now: float) -> tuple[UdpPath, bytes] | None:
-        """Return the datagram that carries a frame of the device, and its path. None: nothing is done."""
+        """Return the datagram that carries a frame of the device, and its path. None: nothing is counted."""
         way = self._table.frame_ways.get(frame[_MACS]) or self._find_frame_way(frame)
         if way is None:
             return None

@@ -192,9 +192,10 @@ class ForwardingTable:
         return self.me if owner is not self.me and mac in self.own_macs else owner
 
     def forget_ways(self) -> None:
-        """Have the short way look again. It must be called whenever anything here has changed.
+        """Have the short way look again.
 
-        The node does so after each event that was more than packets to pass on.
+        It must be called after the control plane has changed anything here, and after the data path has
+        changed paths. The node does so with each event that was more than packets to pass on.
         """
         self.frame_ways.clear()
         self.datagram_ways.clear()

@@ -3,7 +3,8 @@
 Every event takes the same path: the shell calls the node, then `Shell.settle`, which sends the output of the
 data path, performs the node's actions in order, passes on captured frames and arms the one deadline. The node
 is never called while it is working, nor while its actions are being performed: failures of actions are
-reported from the loop.
+reported from the loop. Packets that come alone and are ordinary do not trouble the node at all
+(`pytinc.datapath.short_way`).
 
 The daemon (`pytinc.daemon.service`) makes a `Shell`, and calls `start`, `open` and `close` in this order.
 """

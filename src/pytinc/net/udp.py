@@ -12,6 +12,7 @@ import asyncio
 import errno
 import socket
 import struct
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -110,7 +111,7 @@ class UdpSockets:
         """The kernel accepts a group of datagrams in one call, as far as is known."""
         self._joins = offload and all(map(_ask_for_runs, sockets))
         """The kernel returns a run of datagrams in one call."""
-        self._run, self._min_run = _load_runs() if self._joins else (None, 0)
+        self._run, self._min_run = _load_runs() if self._joins else (None, sys.maxsize)
         self._buffer = bytearray(RECEIVE_SIZE)
         self._buffers, self._view = (self._buffer,), memoryview(self._buffer)
         self.mark = 0
@@ -171,7 +172,7 @@ class UdpSockets:
             self._receiving_failed(error)
             return
         if not control:
-            pace.lone -= 1
+            pace.note(1)
             datagram = bytes(self._view[:size])
             if not self._on_lone(datagram, address, index):
                 self._on_datagrams((datagram,), (address,), index)
@@ -214,7 +215,7 @@ class UdpSockets:
     def _take_run(self, size: int, step: int, address: SockAddr, index: int) -> list[bytes]:
         """Handle the run in the buffer if it is long enough; return the datagrams still to be handled."""
         view, make_run = self._view, self._run
-        if make_run is not None and 0 < step < size and -(-size // step) >= self._min_run:
+        if make_run is not None and step and -(-size // step) >= self._min_run:
             self._on_run(make_run(view[:size], step), address, index)
             return []
         return [bytes(view[at : min(at + step, size)]) for at in range(0, size, step or RECEIVE_SIZE)]
@@ -347,7 +348,7 @@ def _load_runs() -> tuple[Callable[[memoryview, int], DatagramRun] | None, int]:
     try:
         from pytinc.datapath.runs import MIN_RUN, DatagramRun
     except ImportError:
-        return None, 0
+        return None, sys.maxsize
     return DatagramRun, MIN_RUN
 
 

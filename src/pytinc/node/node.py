@@ -554,6 +554,7 @@ class Node:
 
     def _settle(self, now: float) -> None:
         """Finish an event: changes, upcalls, the graph if edges changed, output of connections."""
+        self.table.forget_ways()
         changes = self.core.changes
         changes.settle(now)
         self._upcalls.handle(now)
@@ -563,7 +564,6 @@ class Node:
         self._upcalls.handle(now)
         changes.settle(now)
         self.meta_output.flush()
-        self.table.forget_ways()
 
     def _update_graph(self, now: float) -> None:
         """Bring reachability up to date now, in the middle of an event."""
