@@ -110,11 +110,17 @@ class Connections:
             insecure=core.insecure,
         )
         meta.counts = core.request_counts
-        meta.is_old_news = self._seen.__contains__
         connection = Connection(number, meta, remote, local, now)
+        meta.is_old_news = partial(self._is_old_news, connection)
         self._request_log.watch(connection)
         self._core.connections[number] = connection
         return connection
+
+    def _is_old_news(self, connection: Connection, line: str) -> bool:
+        if line not in self._seen:
+            return False
+        self._meta_output.heard(connection, line)
+        return True
 
     def _number(self) -> int:
         self._next_number += 1

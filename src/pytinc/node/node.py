@@ -258,6 +258,7 @@ class Node:
             tunnels,
             self._storms,
             self._loops,
+            out,
         )
         # Asked after every event, as are those of the parts.
         self._deadlines = (topology.next_deadline, *(part.next_deadline for part in self._timed))
@@ -555,7 +556,7 @@ class Node:
         changes.settle(now)
         self._upcalls.handle(now)
         changes.settle(now)
-        self.meta_output.flush()
+        self.meta_output.flush(now)
 
     def _update_graph(self, now: float) -> None:
         """Bring reachability up to date now, in the middle of an event."""

@@ -27,8 +27,6 @@ correct so seldom that two of them never get as far as that."""
 MAX_WORD: Final = 255
 """Characters of a name (a host file cannot have a longer one) or of one part of an address. Lines about nodes
 with longer names could be too long to be passed on, which would end the connection."""
-SMALL_MESH: Final = 50
-"""Nodes up to which every event has its own run of the graph, which takes a millisecond or less."""
 REST_PER_NODE: Final = 0.0005
 """Seconds to wait after a run for each node of a larger mesh, about ten times what follows from it takes.
 Otherwise the runs would take most of the time in a storm of changes."""
@@ -152,8 +150,8 @@ class Topology:
         """Run the graph if an edge changed since the last run; the others are told by `Changes.settle`."""
         while self._is_due():
             if self.graph.dirty:
-                size = len(self._core.peers)
-                self._next_run = now + (size * REST_PER_NODE if size > SMALL_MESH else 0.0)
+                rest = len(self._core.peers) * REST_PER_NODE if self._core.is_large else 0.0
+                self._next_run = now + rest
                 self._run()
             self._drop_orphans()
 
