@@ -104,6 +104,8 @@ class Graph:
         """Edges of each node in the order of their targets; computed on demand, dropped when one of them
         changes."""
         self._count = 0
+        self._missing: dict[tuple[str, str], None] = {}
+        """Ends of edges that are missing although their reverses exist; in order of their loss."""
 
     # -- nodes and edges --
 
@@ -122,7 +124,10 @@ class Graph:
 
     def remove_node(self, name: str) -> None:
         """Forget a node and the edges that start there. Edges that end there stay, without effect."""
-        self._count -= len(self._edges.pop(name, {}))
+        gone = self._edges.pop(name, {})
+        self._count -= len(gone)
+        for target in gone:
+            self._note_missing(name, target)
         self._sorted.pop(name, None)
         self.dirty = True
 
@@ -144,6 +149,8 @@ class Graph:
         self._edges[edge.source][edge.target] = edge
         self._count += is_new
         self._sorted.pop(edge.source, None)
+        if is_new:
+            self._note_found(edge.source, edge.target)
         self._note_change(edge.source, edge.target)
 
     def delete_edge(self, source: str, target: str) -> None:
@@ -151,7 +158,20 @@ class Graph:
         if self._edges.get(source, {}).pop(target, None) is not None:
             self._count -= 1
             self._sorted.pop(source, None)
+            self._note_missing(source, target)
             self._note_change(source, target)
+
+    def _note_found(self, source: str, target: str) -> None:
+        if source in self._edges.get(target, ()):
+            self._missing.pop((source, target), None)
+        else:
+            self._missing[target, source] = None
+
+    def _note_missing(self, source: str, target: str) -> None:
+        if source in self._edges.get(target, ()):
+            self._missing[source, target] = None
+        else:
+            self._missing.pop((target, source), None)
 
     def _note_change(self, source: str, target: str) -> None:
         """Mark the graph as changed if the edge's reverse exists: a single direction has no effect."""
@@ -172,12 +192,9 @@ class Graph:
         for name in sorted(self._edges):
             yield from self.edges_from(name)
 
-    def missing_edges(self) -> Iterator[tuple[str, str]]:
-        """Yield source and target of each edge that is missing although its reverse exists."""
-        for source, edges in self._edges.items():
-            for target in edges:
-                if source not in self._edges.get(target, ()):
-                    yield target, source
+    def missing_edges(self) -> Collection[tuple[str, str]]:
+        """Return source and target of each edge that is missing although its reverse exists."""
+        return self._missing.keys()
 
     # -- shortest paths --
 
