@@ -169,10 +169,10 @@ class Topology:
             if route is not None:
                 peer.options = route.options
                 if route.address is not None and (
-                    not peer.reachable or (not _is_usable(peer.address) and route.address.is_usable)
+                    not peer.slot.reachable or (not _is_usable(peer.address) and route.address.is_usable)
                 ):
                     addresses.append((peer, route.address))
-            if (route is not None) is not peer.reachable:
+            if (route is not None) is not peer.slot.reachable:
                 peer.slot.reachable = route is not None
                 flipped.append(peer)
         core.me.route = routes.get(core.me.name)
