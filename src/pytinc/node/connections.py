@@ -117,9 +117,18 @@ class Connections:
         return connection
 
     def _is_old_news(self, connection: Connection, line: str) -> bool:
-        if line not in self._seen:
+        """Tell whether an ADD_EDGE came before, or says what we know in the words in which we know it.
+
+        `EdgeRequests.on_add_edge` would do the same with it, but only after it was parsed.
+        """
+        if line in self._seen:
+            self._meta_output.heard(connection, line)
+            return True
+        known = self._topology.line_like(line)
+        if known is None:
             return False
-        self._meta_output.heard(connection, line)
+        self._seen.seen(line, self._seen.now)
+        self._meta_output.heard_as(connection, known)
         return True
 
     def _number(self) -> int:

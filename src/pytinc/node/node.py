@@ -457,6 +457,7 @@ class Node:
 
     def meta_data(self, connection: int, data: bytes, now: float) -> None:
         """Bytes arrived on a meta connection."""
+        self.seen.now = now
         self._meta_events.data(connection, data, now)
         self._settle(now)
 

@@ -119,6 +119,17 @@ class Topology:
             edge.announced = now
         return line
 
+    def line_like(self, line: str) -> str | None:
+        """Return the line that announced an edge if this ADD_EDGE differs from it only by the nonce."""
+        words = line.split(" ", 4)
+        if len(words) < 5:
+            return None
+        edge = self.graph.edge(words[2], words[3])
+        known = None if edge is None else edge.line
+        if known is None or words[2] not in self._core.peers or words[3] not in self._core.peers:
+            return None
+        return known if known.split(" ", 4)[4] == words[4] else None
+
     def withdraw(self, source: str, target: str) -> DelEdge:
         """Return the DEL_EDGE that tells of the end of an edge."""
         return DelEdge(self._core.nonce(), source, target)

@@ -207,8 +207,17 @@ class MetaConnection:
 
     def send_lines(self, lines: Iterable[str]) -> None:
         """Send the texts of many requests."""
+        if self.trace is not None or self._session is None:
+            for line in lines:
+                self.send_line(line)
+            return
+        data: list[bytes] = []
         for line in lines:
-            self.send_line(line)
+            if len(line) > MAX_LINE_LENGTH:
+                raise DecodeError("request too long to send")
+            self.counts.sending(line)
+            data.append(line.encode("ascii") + b"\n")
+        self._output += self._session.send_all(REQUEST_RECORD, data)
 
     def send_frame(self, frame: bytes) -> None:
         """Send an Ethernet frame in plain text within this connection (PACKET)."""
