@@ -61,7 +61,7 @@ def perform(alpha: Stage, *asked: actions.Action) -> None:
         patch.setattr(guard, "take_actions", lambda: [pending.pop(0) for _ in range(len(pending))])
         alpha.actions.clear()
         alpha.call(lambda node, now: node.guard.settle(now))
-        alpha.call(lambda node, now: node.meta_output.flush())
+        alpha.call(lambda node, now: node.meta_output.flush(now))
 
 
 # -- settings --

@@ -32,7 +32,7 @@ def rounds(stage: Stage, count: int) -> None:
     for _ in range(count):
         stage.now += AGEING_INTERVAL + 5
         stage.call(lambda node, now: node.half_edges.look(now))
-        stage.call(lambda node, now: node.meta_output.flush())
+        stage.call(lambda node, now: node.meta_output.flush(now))
 
 
 def asked(beta: Scripted) -> list[str]:

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from node.conftest import without_nonce
 from pytinc.node.actions import CloseMeta, SendMeta
+from pytinc.node.meta_output import NEWS_REST
 from pytinc.wire.datagram import node_id
 from pytinc.wire.requests import Ack, Ping
 
 if TYPE_CHECKING:
-    from node.conftest import MakeStage, Stage
+    from node.conftest import MakeStage, Scripted, Stage
     from pytinc.node.records import Connection
 
 FRAME = bytes.fromhex("ffffffffffff02000000000a88b5") + bytes(50)
@@ -108,11 +110,11 @@ def test_a_second_ping_waits_for_the_answer_to_the_first(stage: MakeStage) -> No
     beta = alpha.neighbour("beta")
     for _ in range(2):
         alpha.call(lambda node, now: node.meta_output.ping(connection(alpha, "beta"), now))
-    alpha.call(lambda node, now: node.meta_output.flush())
+    alpha.call(lambda node, now: node.meta_output.flush(now))
     assert beta.heard() == ["8"]
     beta.say("9")
     alpha.call(lambda node, now: node.meta_output.ping(connection(alpha, "beta"), now))
-    alpha.call(lambda node, now: node.meta_output.flush())
+    alpha.call(lambda node, now: node.meta_output.flush(now))
     assert beta.heard() == ["8"]
 
 
@@ -122,7 +124,7 @@ def test_what_is_meant_for_a_distant_node_leaves_by_its_next_hop_or_is_lost(stag
     beta.link("beta", "delta")
     for name in ("delta", "epsilon"):
         alpha.node.meta_output.send_towards(alpha.node.peers[name], f"15 alpha {name} 19")
-    alpha.call(lambda node, now: node.meta_output.flush())
+    alpha.call(lambda node, now: node.meta_output.flush(now))
     assert beta.heard() == [
         "12 * alpha gamma 10.99.0.3 655 700000c 3 10.99.0.1 655",
         "12 * gamma alpha 10.99.0.1 655 700000c 1",
@@ -144,7 +146,7 @@ def test_a_record_goes_as_it_is_or_to_an_older_neighbour_as_text_if_it_fits_a_li
     beta.heard()
     me, peer = alpha.node.me, alpha.node.peers["beta"]
     alpha.call(lambda node, now: node.meta_output.send_record(peer, me, bytes(size)))
-    alpha.call(lambda node, now: node.meta_output.flush())
+    alpha.call(lambda node, now: node.meta_output.flush(now))
     assert beta.packets == [node_id("beta") + node_id("alpha") + bytes(size)] * packets
     assert [line[:17] for line in beta.heard()] == ["15 alpha beta 21 "] * lines
 
@@ -158,3 +160,116 @@ def test_what_an_ended_connection_still_had_to_write_is_lost(stage: MakeStage) -
     alpha.call(lambda node, now: node.disconnect("beta", now))
     assert alpha.asked(CloseMeta) == [CloseMeta(ended.number, tarpit=False)]
     assert alpha.asked(SendMeta) == []
+
+
+# -- announcements of a large mesh --
+
+
+@pytest.fixture
+def large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every mesh be a large one."""
+    monkeypatch.setattr("pytinc.node.core.SMALL_MESH", 0)
+
+
+def edge(number: int) -> str:
+    """Return an announcement of an edge of a distant node."""
+    return f"12 {number:x} far{number} beta 10.9.0.{number} 655 c 1"
+
+
+def said_to(peer: Scripted) -> list[str]:
+    """Return what the node has sent to a peer, nonces included; forget it."""
+    lines = list(peer.lines)
+    peer.lines.clear()
+    return lines
+
+
+def settled(stage: MakeStage) -> tuple[Stage, Scripted, Scripted]:
+    """Return a node with two neighbours, to which nothing has been said for a second."""
+    alpha = stage("beta", "gamma")
+    beta, gamma = alpha.neighbour("beta"), alpha.neighbour("gamma")
+    alpha.run(1)
+    for peer in (beta, gamma):
+        said_to(peer)
+    return alpha, beta, gamma
+
+
+@pytest.mark.usefixtures("large")
+def test_in_a_large_mesh_the_first_announcement_leaves_at_once_and_later_ones_together(
+    stage: MakeStage,
+) -> None:
+    alpha, beta, gamma = settled(stage)
+    start = alpha.now
+    for number in range(1, 4):
+        beta.say(edge(number))
+        alpha.now += 0.001
+    assert said_to(gamma) == [edge(1)]
+    assert alpha.node.next_deadline() == pytest.approx(start + NEWS_REST)
+    before = len(gamma.bursts)
+    alpha.now = start + NEWS_REST
+    alpha.call(lambda node, now: node.tick(now))
+    assert said_to(gamma) == [edge(2), edge(3)]
+    assert len(gamma.bursts) == before + 1
+
+
+@pytest.mark.usefixtures("large")
+def test_what_a_neighbour_says_itself_is_not_said_to_it(stage: MakeStage) -> None:
+    alpha, beta, gamma = settled(stage)
+    beta.say(edge(1))
+    beta.say(edge(2), "10 7 beta 10.2.0.0/16", "13 8 beta far9", "10 9 beta 10.3.0.0/16", edge(3))
+    gamma.say(edge(2), "10 7 beta 10.2.0.0/16", "13 8 beta far9")
+    alpha.run(1)
+    assert said_to(gamma) == [edge(1), "10 9 beta 10.3.0.0/16", edge(3)]
+
+
+@pytest.mark.usefixtures("large")
+def test_a_change_is_told_even_if_the_neighbour_says_the_same_in_older_words(stage: MakeStage) -> None:
+    # Its words may be from before the deletion, which it hears of from us just then.
+    alpha, beta, gamma = settled(stage)
+    beta.say(edge(1))
+    beta.say("13 aa far1 beta", edge(1).replace("12 1 ", "12 bb "))
+    gamma.say(edge(1).replace("12 1 ", "12 cc "))
+    alpha.run(1)
+    assert said_to(gamma) == [edge(1), "13 aa far1 beta", edge(1).replace("12 1 ", "12 bb ")]
+
+
+@pytest.mark.usefixtures("large")
+def test_a_neighbour_that_has_dialled_is_introduced_only_to_what_it_does_not_tell_itself(
+    stage: MakeStage,
+) -> None:
+    alpha = stage("beta", "gamma")
+    beta = alpha.neighbour("beta")
+    beta.say(edge(1), edge(2), "10 7 beta 10.2.0.0/16", "10 8 beta 10.3.0.0/16")
+    alpha.now += 1
+    gamma = alpha.peer("gamma")
+    # In other words, since both have known it for long.
+    gamma.say(edge(2).replace("12 2 ", "12 22 "), "10 77 beta 10.2.0.0/16")
+    assert [without_nonce(line) for line in said_to(gamma) if line.startswith("12 ")] == [
+        "12 * alpha gamma 10.99.0.3 655 700000c 3 10.99.0.1 655"
+    ]
+    alpha.run(1)
+    heard = said_to(gamma)
+    assert edge(1) in heard
+    assert "10 8 beta 10.3.0.0/16" in heard
+    assert not [line for line in heard if "far2" in line or "10.2.0.0" in line]
+
+
+@pytest.mark.usefixtures("large")
+def test_a_request_of_another_node_does_not_overtake_the_announcement_of_that_node(
+    stage: MakeStage,
+) -> None:
+    _, beta, gamma = settled(stage)
+    beta.say(edge(1))
+    said_to(gamma)
+    beta.say(edge(2), edge(2).replace("far2 beta", "beta far2"), "15 far2 gamma 19")
+    assert said_to(gamma) == [edge(2), edge(2).replace("far2 beta", "beta far2"), "15 far2 gamma 19"]
+
+
+@pytest.mark.usefixtures("large")
+def test_announcements_that_wait_are_bounded(stage: MakeStage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pytinc.node.meta_output.MAX_NEWS", 3)
+    alpha, beta, gamma = settled(stage)
+    for number in range(1, 6):
+        beta.say(edge(number))
+    assert said_to(gamma) == [edge(number) for number in range(1, 5)]
+    alpha.call(lambda node, now: node.disconnect("gamma", now))
+    assert alpha.node.next_deadline() > alpha.now

@@ -31,13 +31,13 @@ def mesh(stage: MakeStage, version: int = 7, **changes: object) -> tuple[Stage, 
 def udp_info(alpha: Stage, source: str, target: str) -> None:
     peers = alpha.node.peers
     alpha.call(lambda node, now: node.path_info.send_udp_info(peers[source], peers[target], now))
-    alpha.call(lambda node, now: node.meta_output.flush())
+    alpha.call(lambda node, now: node.meta_output.flush(now))
 
 
 def mtu_info(alpha: Stage, source: str, target: str, mtu: int = MTU_MAX) -> None:
     peers = alpha.node.peers
     alpha.call(lambda node, now: node.path_info.send_mtu_info(peers[source], peers[target], mtu, now))
-    alpha.call(lambda node, now: node.meta_output.flush())
+    alpha.call(lambda node, now: node.meta_output.flush(now))
 
 
 def fix(alpha: Stage, name: str, mtu: int) -> None:

@@ -10,9 +10,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytinc.wire.address import Address
+from pytinc.wire.requests import parse_request
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from node.conftest import MakeStage, Scripted, Stage
+    from pytinc.wire.requests import Request
 
 ADD = "12 {} gamma delta 10.0.0.4 655 c {}"
 
@@ -198,3 +202,26 @@ def test_a_tunnel_server_takes_only_edges_that_touch_it_or_the_one_who_tells(sta
     beta.say("13 8 beta alpha")  # its own: it may
     assert not alpha.node.peers["beta"].reachable
     assert alpha.node.peers["gamma"].reachable
+
+
+def test_an_old_line_in_the_words_that_are_known_does_not_revive_the_edge_later(
+    trio: tuple[Stage, Scripted, Scripted], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alpha, beta, epsilon = trio
+    beta.say(ADD.format("1", 5))
+    parsed: list[str] = []
+
+    def counted(line: str, parse: Callable[[str], Request] = parse_request) -> Request:
+        parsed.append(line)
+        return parse(line)
+
+    monkeypatch.setattr("pytinc.protocol.meta.parse_request", counted)
+    beta.say(ADD.format("2", 5))
+    assert parsed == []
+    beta.say("13 3 gamma delta")
+    assert weight(alpha, "gamma", "delta") is None
+    beta.say(ADD.format("2", 5))
+    epsilon.say(ADD.format("2", 5))
+    assert weight(alpha, "gamma", "delta") is None
+    beta.say(ADD.format("4", 5))
+    assert weight(alpha, "gamma", "delta") == 5

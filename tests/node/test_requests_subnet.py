@@ -91,7 +91,7 @@ def test_a_mac_that_another_node_announces_is_given_up_at_the_next_ageing_unless
         alpha.now += 1
         alpha.read(FRAME)
     alpha.call(lambda node, now: node.subnets.age(now))
-    alpha.call(lambda node, now: node.meta_output.flush())
+    alpha.call(lambda node, now: node.meta_output.flush(now))
     assert (f"11 * alpha {MAC}" in gamma.heard()) is not seen
     assert (MAC in subnets(alpha, "alpha")) is seen
 

@@ -42,7 +42,7 @@ def request(alpha: Stage, name: str) -> None:
     """Have the node ask for a key, unless it waits for one."""
     peer = alpha.node.peers[name]
     alpha.call(lambda node, now: node.sessions.request(peer, now))
-    alpha.call(lambda node, now: node.meta_output.flush())
+    alpha.call(lambda node, now: node.meta_output.flush(now))
 
 
 def requests(peer: Scripted, name: str | None = None) -> int:
@@ -295,7 +295,7 @@ def test_a_node_that_answers_a_forged_request_gets_new_keys_at_once(stage: MakeS
         beta.heard()
         far.say_records([forged(alpha)])
         assert works(alpha, far)
-        alpha.call(lambda node, now: node.meta_output.flush())
+        alpha.call(lambda node, now: node.meta_output.flush(now))
         far = FarEnd(beta).answer()
         assert works(alpha, far)
 
@@ -437,7 +437,7 @@ def test_many_keys_are_renewed_within_a_quarter_of_key_expire(stage: MakeStage) 
     alpha.node.sessions.rekey_all(0.0)
     alpha.now = 0.25
     alpha.call(lambda node, now: node.sessions.tick(now))
-    alpha.call(lambda node, now: node.meta_output.flush())
+    alpha.call(lambda node, now: node.meta_output.flush(now))
     assert [rekeys(peer) for peer in peers] == [1, 1, 1, 1]
 
 
@@ -451,7 +451,7 @@ def test_a_peer_that_was_forgotten_meanwhile_or_has_no_key_is_passed_over(stage:
     gamma.heard()
     alpha.now = 1.0
     alpha.call(lambda node, now: node.sessions.tick(now))
-    alpha.call(lambda node, now: node.meta_output.flush())
+    alpha.call(lambda node, now: node.meta_output.flush(now))
     assert rekeys(gamma) == 1
     alpha.node.sessions.rekey_all(2.0)
     assert alpha.node.sessions.next_deadline() == 2.0
@@ -479,7 +479,7 @@ def test_a_key_is_renewed_before_it_has_sealed_too_many_records(
     for limit, count in ((1000, 0), (0, 1), (0, 0)):  # once it is under way there is no second one
         monkeypatch.setattr("pytinc.protocol.sptps.datagram.REKEY_AFTER", limit)
         alpha.call(lambda node, now: node.sessions.renew_worn_key(peer, now))
-        alpha.call(lambda node, now: node.meta_output.flush())
+        alpha.call(lambda node, now: node.meta_output.flush(now))
         assert rekeys(beta) == count
 
 
@@ -487,7 +487,7 @@ def test_a_key_is_renewed_before_it_has_sealed_too_many_records(
 
 
 def restarts(alpha: Stage, beta: Scripted) -> int:
-    alpha.call(lambda node, now: node.meta_output.flush())
+    alpha.call(lambda node, now: node.meta_output.flush(now))
     return requests(beta)
 
 
@@ -509,7 +509,7 @@ def test_a_new_key_is_asked_for_when_only_bad_records_came_for_three_seconds(sta
     assert works(alpha, far)  # a forger may have made the bad ones
     alpha.now += 2.0
     alpha.call(lambda node, now: node.tunnels.upkeep(peer, now, search_mtu=False))
-    alpha.call(lambda node, now: node.meta_output.flush())
+    alpha.call(lambda node, now: node.meta_output.flush(now))
     new = FarEnd(beta).answer()  # to a second request
     assert works(alpha, new)
 

@@ -180,7 +180,7 @@ def test_all_changes_of_one_event_are_one_run(stage: MakeStage, monkeypatch: pyt
 def test_a_large_mesh_rests_after_a_run_unless_a_request_needs_to_know(
     told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pytinc.node.topology.SMALL_MESH", 2)
+    monkeypatch.setattr("pytinc.node.core.SMALL_MESH", 2)
     monkeypatch.setattr("pytinc.node.topology.REST_PER_NODE", 1.0)
     told.link("alpha", "beta")
     told.link("alpha", "gamma")

@@ -26,7 +26,7 @@ def mesh(stage: MakeStage, **changes: object) -> tuple[Stage, Scripted]:
 def upkeep(alpha: Stage, name: str) -> None:
     peer = alpha.node.peers[name]
     alpha.call(lambda node, now: node.tunnels.upkeep(peer, now, search_mtu=True))
-    alpha.call(lambda node, now: node.meta_output.flush())
+    alpha.call(lambda node, now: node.meta_output.flush(now))
 
 
 def asked(beta: Scripted) -> list[str]:

@@ -348,3 +348,26 @@ def test_an_edge_shows_its_ends() -> None:
 def test_missing_reverse_edges_are_reported() -> None:
     graph = graph_of(*both_ways("me", "a"), edge("a", "b"), edge("c", "b"))
     assert sorted(graph.missing_edges()) == [("b", "a"), ("b", "c")]
+
+
+@given(
+    st.lists(st.tuples(st.booleans(), st.sampled_from(NAMES), st.sampled_from(NAMES))),
+    st.lists(st.sampled_from(NAMES), max_size=2),
+    st.lists(st.tuples(st.booleans(), st.sampled_from(NAMES), st.sampled_from(NAMES))),
+)
+def test_missing_reverse_edges_are_kept_count_of(
+    changes: list[tuple[bool, str, str]], forgotten: list[str], later: list[tuple[bool, str, str]]
+) -> None:
+    graph = Graph("me")
+    for step in (changes, forgotten, later):
+        for each in step:
+            if isinstance(each, str):
+                graph.remove_node(each)
+            elif each[1] != each[2]:
+                adds, source, target = each
+                if adds:
+                    graph.set_edge(edge(source, target))
+                else:
+                    graph.delete_edge(source, target)
+        ends = {(found.source, found.target) for found in graph.edges()}
+        assert set(graph.missing_edges()) == {(b, a) for a, b in ends if (b, a) not in ends}

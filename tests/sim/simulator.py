@@ -21,7 +21,7 @@ from pytinc.datapath.runs import FrameRun
 from pytinc.net.batch import one_by_one
 from pytinc.node import actions
 from pytinc.node.node import Node
-from pytinc.protocol.meta import MetaConnection
+from pytinc.protocol.meta import RequestCounts
 from pytinc.wire.address import Address, SockAddr
 from pytinc.wire.requests import Number
 
@@ -511,6 +511,9 @@ class Mesh:
         return "\n".join(f"[{sim.name}]\n  " + "\n  ".join(sim.logs[-15:]) for sim in self.nodes.values())
 
 
+_NUMBERS = {f"{number:d}": number for number in Number}
+
+
 class RequestCounter:
     """Counts the requests that all nodes send, by kind; a context manager."""
 
@@ -519,20 +522,20 @@ class RequestCounter:
         self.bytes = 0
 
     def __enter__(self) -> RequestCounter:
-        self._original = MetaConnection.send_line
+        self._original = RequestCounts.sending
         counter = self.sent
         original = self._original
 
-        def send_line(meta: MetaConnection, line: str) -> None:
-            counter[Number(int(line.split(" ", 1)[0]))] += 1
+        def sending(counts: RequestCounts, line: str) -> None:
+            counter[_NUMBERS[line.split(" ", 1)[0]]] += 1
             self.bytes += len(line) + 1
-            original(meta, line)
+            original(counts, line)
 
-        MetaConnection.send_line = send_line  # type: ignore[method-assign,assignment]
+        RequestCounts.sending = sending  # type: ignore[method-assign,assignment]
         return self
 
     def __exit__(self, *exc: object) -> None:
-        MetaConnection.send_line = self._original  # type: ignore[method-assign]
+        RequestCounts.sending = self._original  # type: ignore[method-assign]
 
     def take(self) -> Counter[Number]:
         """Return the counts so far and reset them."""

@@ -36,7 +36,7 @@ def shout(mesh: Mesh, evil: SimNode, *lines: str) -> None:
     """Let the insider send arbitrary request lines."""
     for line in lines:
         evil.node.meta_output.broadcast_line(line, None)
-    evil.node.meta_output.flush()
+    evil.node.meta_output.flush(mesh.now)
     evil.settle()
     mesh.run(0.5)
 

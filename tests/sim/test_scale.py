@@ -60,8 +60,16 @@ def full_exchange(mesh: Mesh) -> int:
     return 2 * links(mesh) * 2 * links(mesh)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_parts_of_the_mesh_that_rejoin_agree_without_a_storm(seed: int) -> None:
+def be_large(monkeypatch: pytest.MonkeyPatch, *, is_large: bool) -> None:
+    """Let nodes do as in a large mesh, although this one is small; or as in a small one."""
+    monkeypatch.setattr("pytinc.node.core.SMALL_MESH", 0 if is_large else 1000)
+
+
+@pytest.mark.parametrize(("seed", "is_large"), [(1, False), (2, False), (1, True), (2, True)])
+def test_parts_of_the_mesh_that_rejoin_agree_without_a_storm(
+    seed: int, is_large: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    be_large(monkeypatch, is_large=is_large)
     # After some restarts pings are not synchronous: the links between the parts end and return one by one.
     mesh = build(seed)
     for sim in mesh.rng.sample(list(mesh.nodes.values()), 7):
@@ -83,7 +91,11 @@ def test_parts_of_the_mesh_that_rejoin_agree_without_a_storm(seed: int) -> None:
     assert flooded(counter) == 0
 
 
-def test_a_mesh_of_which_a_part_floods_by_tinc_s_rules_agrees_after_a_partition() -> None:
+@pytest.mark.parametrize("is_large", [False, True])
+def test_a_mesh_of_which_a_part_floods_by_tinc_s_rules_agrees_after_a_partition(
+    is_large: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    be_large(monkeypatch, is_large=is_large)
     with tinc_rules({"n0", "n3", "n6", "n9"}):
         mesh = build(8, 12)
         mesh.underlay.island = set(list(mesh.nodes)[::2])

@@ -1,8 +1,9 @@
 """Nodes that flood by tinc's rules (docs/protocol-meta.md), to compare with ours and to mix with them.
 
-A new neighbour gets each edge in a new line, a deletion of something unknown or in known words goes no
-further, a false announcement of an edge is corrected at once, every time, and for the sender only, an edge
-that a dead link leaves behind is looked for only once, and no node asks about half edges.
+A new neighbour gets each edge in a new line, every line leaves at once, a deletion of something unknown or
+in known words goes no further, a false announcement of an edge is corrected at once, every time, and for the
+sender only, an edge that a dead link leaves behind is looked for only once, and no node asks about half
+edges.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 from pytinc.node.corrections import Corrections
 from pytinc.node.half_edges import HalfEdges
+from pytinc.node.meta_output import MetaOutput
 from pytinc.node.records import Connection
 from pytinc.node.requests_edge import EdgeRequests
 from pytinc.node.requests_subnet import SubnetRequests
@@ -113,6 +115,17 @@ def _del_subnet(
         ours(requests, connection, request, line, now)
 
 
+def _queue(
+    ours: object,
+    output: MetaOutput,
+    connection: Connection,
+    line: str,
+    is_introduction: bool,
+) -> None:
+    connection.meta.send_line(line)
+    output.touch(connection)
+
+
 def _always(ours: object, corrections: Corrections, thing: object, now: float) -> bool:
     return True
 
@@ -129,5 +142,6 @@ _RULES: tuple[tuple[type, str, Callable[..., Any]], ...] = (
     (EdgeRequests, "on_del_edge", _del_edge),
     (SubnetRequests, "on_del_subnet", _del_subnet),
     (Corrections, "may_speak", _always),
+    (MetaOutput, "_queue", _queue),
     (HalfEdges, "look", _nothing),
 )

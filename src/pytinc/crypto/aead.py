@@ -135,11 +135,13 @@ class RecordCipher:
 
     def open(self, seqno: int, sealed: bytes) -> bytes | None:
         """Return the plaintext; None if the tag is wrong or missing."""
+        context = self._context
+        context.reset_nonce(_COUNTER_ZERO + seqno.to_bytes(8, "big"))
         ciphertext = sealed[:-TAG_SIZE]
-        if not self._is_authentic(seqno, ciphertext, sealed[-TAG_SIZE:]):
+        if not verify_tag(sealed[-TAG_SIZE:], context.update(_BLOCK_ZERO), ciphertext):
             return None
         # The context has just produced block 0, so it is at the start of the data.
-        return self._context.update(ciphertext)
+        return context.update(ciphertext)
 
     def open_strict(self, seqno: int, sealed: bytes) -> bytes | None:
         """Do what `open` does, for a peer that may use the fast tag as well.
@@ -194,11 +196,6 @@ class RecordCipher:
         if self._super_frame_aes is None:
             self._super_frame_aes = AESGCM(self._super_frame_key)
         return self._super_frame_aes
-
-    def _is_authentic(self, seqno: int, ciphertext: bytes, tag: bytes) -> bool:
-        context = self._context
-        context.reset_nonce(_COUNTER_ZERO + seqno.to_bytes(8, "big"))
-        return verify_tag(tag, context.update(_BLOCK_ZERO), ciphertext)
 
     # -- HOT PATH --
 

@@ -7,6 +7,7 @@ knows neither the table that holds it (`pytinc.datapath.table`) nor the code tha
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pytinc.datapath.flood_meter import FloodMeter
@@ -154,11 +155,13 @@ class Drops:
 
     def add(self, other: Drops) -> None:
         """Count what ``other`` has counted."""
-        for reason in REASONS:
-            count = getattr(other, reason)
-            if count:
+        counts = _counts_of(other)
+        if counts != _NO_COUNTS:  # true of few nodes, and all are asked every second
+            for reason, count in zip(REASONS, counts, strict=True):
                 setattr(self, reason, getattr(self, reason) + count)
 
 
 REASONS: Final = tuple(each.name for each in fields(Drops))
 """Why something goes nowhere: the names of the counters."""
+_counts_of: Final = attrgetter(*REASONS)
+_NO_COUNTS: Final = _counts_of(Drops())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from pytinc.config.settings import HostSettings
@@ -178,7 +179,9 @@ class Activation:
         if core.settings.tunnel_server:
             self._meta_output.send_line(connection, edge.line)
         else:
-            self._meta_output.broadcast_line(edge.line, None)
+            # The peer sends requests to us, and we to it, as soon as it has this edge: it does not wait.
+            self._meta_output.send_line(connection, edge.line)
+            self._meta_output.broadcast_line(edge.line, connection)
 
     def _send_everything(self, connection: Connection, now: float) -> None:
         """Tell a new neighbour all subnets and edges (tinc: send_everything())."""
@@ -187,9 +190,12 @@ class Activation:
             for subnet in self._subnets.table.of(core.me.name):
                 connection.meta.send(self._subnets.announce(core.me.name, subnet))
         else:
-            for name in sorted(core.peers):
-                for subnet in self._subnets.table.of(name):
-                    connection.meta.send_line(self._subnets.introduction(name, subnet, now))
-                for edge in self._topology.graph.edges_from(name):
-                    connection.meta.send_line(self._topology.introduction(edge, now))
+            self._meta_output.introduce(connection, self._introductions(now), now)
         self._meta_output.touch(connection)
+
+    def _introductions(self, now: float) -> Iterator[str]:
+        for name in sorted(self._core.peers):
+            for subnet in self._subnets.table.of(name):
+                yield self._subnets.introduction(name, subnet, now)
+            for edge in self._topology.graph.edges_from(name):
+                yield self._topology.introduction(edge, now)

@@ -82,6 +82,11 @@ class Addresses:
         edges = self._topology.graph.edges_from(peer.name)
         return self._choose([target for edge in edges if (target := self.target(edge.local_address))])
 
+    def has_local_address(self, peer: Peer) -> bool:
+        """Tell whether there is an address for local discovery of ``peer``."""
+        edges = self._topology.graph.edges_from(peer.name)
+        return any(self.target(edge.local_address) is not None for edge in edges)
+
     def _choose(self, targets: list[tuple[int, SockAddr]]) -> tuple[int, SockAddr] | None:
         return targets[int(self._core.random_float() * len(targets)) % len(targets)] if targets else None
 

@@ -110,11 +110,26 @@ class Connections:
             insecure=core.insecure,
         )
         meta.counts = core.request_counts
-        meta.is_old_news = self._seen.__contains__
         connection = Connection(number, meta, remote, local, now)
+        meta.is_old_news = partial(self._is_old_news, connection)
         self._request_log.watch(connection)
         self._core.connections[number] = connection
         return connection
+
+    def _is_old_news(self, connection: Connection, line: str) -> bool:
+        """Tell whether an ADD_EDGE came before, or says what we know in the words in which we know it.
+
+        `EdgeRequests.on_add_edge` would do the same with it, but only after it was parsed.
+        """
+        if line in self._seen:
+            self._meta_output.heard(connection, line)
+            return True
+        known = self._topology.line_like(line)
+        if known is None:
+            return False
+        self._seen.seen(line, self._seen.now)
+        self._meta_output.heard_as(connection, known)
+        return True
 
     def _number(self) -> int:
         self._next_number += 1

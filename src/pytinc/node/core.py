@@ -30,6 +30,8 @@ MAX_COMPLAINTS: Final = 64
 """Different complaints logged at level 0 within `COMPLAINT_INTERVAL`; nobody reads more of them."""
 MAX_COMPLAINT_LENGTH: Final = 300
 """Characters; names and errors in a complaint are the peer's words."""
+SMALL_MESH: Final = 50
+"""Nodes up to which everything about the mesh is done at once: it takes a millisecond or less."""
 MAX_JITTER: Final = 0.131071
 """Seconds; tinc spreads its timers by a random 0 to 131,071 microseconds."""
 
@@ -96,6 +98,11 @@ class Core:
     def of_slot(self, slot: PeerSlot) -> Peer:
         """Return the node behind a slot of the forwarding table."""
         return self.peers[slot.name]
+
+    @property
+    def is_large(self) -> bool:
+        """The mesh has so many nodes that changes of it are gathered for some milliseconds."""
+        return len(self.peers) > SMALL_MESH
 
     @property
     def activated(self) -> list[Connection]:

@@ -20,6 +20,8 @@ class SeenCache:
     def __init__(self) -> None:
         self._lines: dict[str, float] = {}
         self._characters = 0
+        self.now = 0.0
+        """When the lines come that are looked at at present."""
 
     def __len__(self) -> int:
         """Return how many lines are remembered."""

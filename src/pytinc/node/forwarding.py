@@ -30,24 +30,37 @@ class Forwarding:
         core, table = self._core, self._core.table
         our_tcp_only = core.settings.tcp_only
         slots = table.slots
+        changed: list[PeerSlot] = []
+        concerns_all = False
+        """Something has changed of a node that may be the relay of any other one."""
         for peer in core.peers.values():
             slot = peer.slot
             route = peer.route
             if slot.is_me:
                 continue
+            before = slot.relay, slot.nexthop
             if route is None:
                 table.set_route(slot, None, None)
             else:
                 table.set_route(slot, slots[route.via], slots[route.nexthop])
-            slot.tcp_only = our_tcp_only or peer.tcp_only
-            slot.clamp_mss = bool(peer.options & OptionBits.CLAMP_MSS)
+            if before != (slot.relay, slot.nexthop):
+                changed.append(slot)
+            options = peer.options
+            tcp_only = our_tcp_only or bool(options & OptionBits.TCPONLY)
+            concerns_all = concerns_all or tcp_only is not slot.tcp_only or slot.minmtu != slot.routed_minmtu
+            slot.tcp_only = tcp_only
+            slot.clamp_mss = bool(options & OptionBits.CLAMP_MSS)
         connected = {peer.name for peer in core.peers.values() if peer.is_neighbour}
         in_tree = self._topology.graph.tree_neighbours(core.me.name, connected)
         table.tree = tuple(slots[name] for name in sorted(in_tree))
         table.direct = tuple(
             slot for slot in slots.values() if not slot.is_me and slot.reachable and slot.relay is slot
         )
-        table.refresh_all()
+        if concerns_all:
+            table.refresh_all()
+        else:
+            for slot in changed:
+                table.refresh(slot)
         self.write_owners()
 
     # -- owners --

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from pytinc import __version__
 from pytinc.datapath.peer_slot import REASONS
@@ -22,7 +22,8 @@ DROPS_LEAST: Final = 100.0
 """Packets a second, dropped for one reason, that are an event."""
 DROPS_REST: Final = 10.0
 """Seconds from one such event to the next for the same reason."""
-_NO_PATH: Final = (PathKind.NONE, None)
+_Path: TypeAlias = tuple[PathKind, str | None]
+_NO_PATH: Final[_Path] = (PathKind.NONE, None)
 
 
 @dataclass(slots=True)
@@ -41,7 +42,7 @@ class History:
     def __init__(self, core: Core) -> None:
         self._core = core
         self.ring = EventRing(core.wall_clock())
-        self._paths: dict[str, tuple[PathKind, str | None]] = {}
+        self._paths: dict[str, _Path] = {}
         """The path to each reachable node when it was looked at last."""
         self._dropped: dict[str, _Counted] = {}
         self.add("start", name=core.me.name, version=__version__)
@@ -95,19 +96,19 @@ class History:
 
     def look(self, now: float) -> None:
         """Look at what changes without a word: every second."""
-        for peer in self._core.peers.values():
-            if peer.slot.reachable and not peer.slot.is_me:
-                self._look_at_path(peer)
+        paths = self._paths
+        for name, slot in self._core.table.slots.items():
+            if slot.reachable and not slot.is_me:
+                path, before = path_of(slot), paths.get(name, _NO_PATH)
+                if path != before:
+                    paths[name] = path
+                    self._add_path(name, path, before)
         self._look_at_drops(now)
 
-    def _look_at_path(self, peer: Peer) -> None:
-        path, before = path_of(peer.slot), self._paths.get(peer.name, _NO_PATH)
-        if path == before:
-            return
-        self._paths[peer.name] = path
+    def _add_path(self, name: str, path: _Path, before: _Path) -> None:
         self.add(
             "path",
-            node=peer.name,
+            node=name,
             path=path[0].value,
             relay=path[1],
             before=before[0].value,

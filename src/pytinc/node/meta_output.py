@@ -1,17 +1,30 @@
 """What goes out on meta connections: to one peer, to all, or towards a node (tinc: meta.c, send_request()).
 
 All text that one event puts on one connection leaves in one write (`flush`).
+
+In a large mesh, announcements are gathered: the first one leaves at once, those that follow within
+`NEWS_REST` leave together. Meanwhile the neighbour tells us many of them itself, and those need not be sent
+any more. So in a storm of changes most lines cross each link once instead of in both directions, and many
+come in one piece.
 """
 
 from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Final
 
 from pytinc.node.actions import SendMeta
 from pytinc.node.core import Core
 from pytinc.node.records import Connection, Peer
 from pytinc.wire import b64
-from pytinc.wire.requests import MAX_LINE_LENGTH, Number, Ping, ReqKey, Request
+from pytinc.wire.requests import MAX_LINE_LENGTH, Number, Ping, Pong, ReqKey, Request
 
-SPTPS_PACKET_VERSION = 7
+NEWS_REST: Final = 0.05
+"""Seconds from one sending of announcements to the next on one connection: longer than most round trips."""
+MAX_NEWS: Final = 20_000
+"""Announcements that wait for one connection; with that many they leave at once."""
+SPTPS_PACKET_VERSION: Final = 7
 """Protocol minor from which on sealed records go as they are (SPTPS_PACKET), not as text."""
 
 
@@ -21,11 +34,17 @@ class MetaOutput:
     def __init__(self, core: Core) -> None:
         self._core = core
         self._to_flush: dict[int, Connection] = {}
+        self._with_news: dict[int, Connection] = {}
+        """Connections for which announcements wait, ..."""
+        self._next = math.inf
+        """... and when the first of them may leave."""
 
     # -- requests --
 
     def send(self, connection: Connection, request: Request) -> None:
         """Send a request to one peer."""
+        if connection.news and not isinstance(request, Ping | Pong):
+            self._release(connection)  # the request may be about a node that the peer hears of just then
         connection.meta.send(request)
         self.touch(connection)
 
@@ -40,10 +59,14 @@ class MetaOutput:
 
     def broadcast_line(self, line: str, origin: Connection | None) -> None:
         """Send a line to every activated connection but the one it came from."""
+        is_large = self._core.is_large
         for connection in self._core.connections.values():
             if connection is not origin and connection.activated:
-                connection.meta.send_line(line)
-                self.touch(connection)
+                if is_large:
+                    self._queue(connection, line, False)
+                else:
+                    connection.meta.send_line(line)
+                    self.touch(connection)
 
     def forward(self, line: str, origin: Connection) -> None:
         """Pass a flooded request on, unless this is a TunnelServer."""
@@ -75,8 +98,11 @@ class MetaOutput:
     def send_towards(self, peer: Peer, line: str) -> None:
         """Send a request towards ``peer``; it is lost where no path leads there."""
         connection = self.next_hop(peer)
-        if connection is not None:
-            self.send_line(connection, line)
+        if connection is None:
+            return
+        if connection.news and (connection.peer is not peer or line.split(" ", 2)[1] != self._core.me.name):
+            self._release(connection)  # as in `send`
+        self.send_line(connection, line)
 
     # -- packets --
 
@@ -114,6 +140,69 @@ class MetaOutput:
         excess = self._core.queued(connection.number) - half
         return excess > 0 and excess > self._core.random_float() * half
 
+    # -- announcements of a large mesh --
+
+    def introduce(self, connection: Connection, lines: Iterable[str], now: float) -> None:
+        """Tell a new neighbour all about the mesh.
+
+        In a large mesh, the side that was dialled waits a moment for what the other one tells.
+        """
+        if self._core.is_large:
+            connection.news_free = now if connection.dialled else now + NEWS_REST
+            for line in lines:
+                self._queue(connection, line, True)
+        else:
+            for line in lines:
+                connection.meta.send_line(line)
+        self.touch(connection)
+
+    @staticmethod
+    def heard(connection: Connection, line: str) -> None:
+        """The peer has told us this very line: it need not hear it from us."""
+        connection.news.pop(line, None)
+
+    @staticmethod
+    def heard_as(connection: Connection, line: str | None) -> None:
+        """The peer has told us the same in other words: it need not be introduced to it with ``line``.
+
+        Only then: a change that we have to tell may be later than what the peer said.
+        """
+        if line is not None and connection.news.get(line):
+            del connection.news[line]
+
+    def _queue(self, connection: Connection, line: str, is_introduction: bool) -> None:
+        news = connection.news
+        if not news:
+            self._with_news[connection.number] = connection
+            self._next = min(self._next, connection.news_free)
+        else:
+            news.pop(line, None)  # said again, it has its place behind what was said meanwhile
+        news[line] = is_introduction
+        if len(news) >= MAX_NEWS:
+            self._release(connection)
+
+    def _release(self, connection: Connection) -> None:
+        """Send the announcements that wait for a connection."""
+        connection.meta.send_lines(connection.news)
+        connection.news.clear()
+        self._with_news.pop(connection.number, None)
+        self.touch(connection)
+
+    def _release_due(self, now: float) -> None:
+        for connection in list(self._with_news.values()):
+            if connection.news_free <= now:
+                if connection.news:
+                    connection.news_free = now + NEWS_REST
+                self._release(connection)
+        self._next = min((each.news_free for each in self._with_news.values()), default=math.inf)
+
+    def next_deadline(self) -> float:
+        """Return when announcements that wait may leave."""
+        return self._next
+
+    def tick(self, now: float) -> None:
+        """Do nothing: `flush`, which ends each event, sends what is due."""
+
     # -- to the shell --
 
     def touch(self, connection: Connection) -> None:
@@ -123,9 +212,13 @@ class MetaOutput:
     def forget(self, connection: Connection) -> None:
         """Drop what a connection that ended still had to write."""
         self._to_flush.pop(connection.number, None)
+        self._with_news.pop(connection.number, None)
+        connection.news.clear()
 
-    def flush(self) -> None:
-        """Hand the output of all connections to the shell."""
+    def flush(self, now: float) -> None:
+        """Hand the output of all connections to the shell, with the announcements that are due."""
+        if now >= self._next:
+            self._release_due(now)
         for connection in self._to_flush.values():
             data = connection.meta.take_output()
             if data and connection.number in self._core.connections:

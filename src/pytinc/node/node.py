@@ -259,6 +259,7 @@ class Node:
             tunnels,
             self._storms,
             self._loops,
+            out,
         )
         # Asked after every event, as are those of the parts.
         self._deadlines = (topology.next_deadline, *(part.next_deadline for part in self._timed))
@@ -462,6 +463,7 @@ class Node:
 
     def meta_data(self, connection: int, data: bytes, now: float) -> None:
         """Bytes arrived on a meta connection."""
+        self.seen.now = now
         self._meta_events.data(connection, data, now)
         self._settle(now)
 
@@ -563,7 +565,7 @@ class Node:
         changes.settle(now)
         self._upcalls.handle(now)
         changes.settle(now)
-        self.meta_output.flush()
+        self.meta_output.flush(now)
 
     def _update_graph(self, now: float) -> None:
         """Bring reachability up to date now, in the middle of an event."""

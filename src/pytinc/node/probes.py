@@ -67,7 +67,7 @@ class Probes:
             version=peer.version,
             random_bytes=self._core.random_bytes,
             initial_maximum=lambda: self._initial_maximum(peer),
-            has_local_edge=self._addresses.local_address(peer) is not None,
+            has_local_edge=self._addresses.has_local_address(peer),
         ):
             self._send(peer, probe.payload, local=probe.local)
         self._core.table.note_minmtu(peer.slot)

@@ -197,6 +197,8 @@ class Connection:
         "last_ping",
         "local",
         "meta",
+        "news",
+        "news_free",
         "number",
         "options",
         "outgoing",
@@ -227,6 +229,10 @@ class Connection:
         self.last_ping = now
         self.started = now
         self.activated_at = NEVER
+        self.news: dict[str, bool] = {}
+        """Announcements that wait to be sent (`pytinc.node.meta_output`); true if they introduce the mesh."""
+        self.news_free = NEVER
+        """From when on announcements may be sent."""
 
     @property
     def name(self) -> str:

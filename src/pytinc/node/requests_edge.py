@@ -50,6 +50,7 @@ class EdgeRequests:
         graph = self._topology.graph
         edge = graph.edge(request.source, request.target)
         if edge is not None and self._says_the_same(edge, request):
+            self._meta_output.heard_as(connection, edge.line)
             return
         if request.source == self._core.me.name:
             self._correct_add(connection, edge, request, now)
@@ -99,6 +100,7 @@ class EdgeRequests:
         """Forget an edge between other nodes, or correct a claim about ours."""
         graph, ends = self._topology.graph, (request.source, request.target)
         edge = graph.edge(*ends)
+        self._meta_output.heard(connection, line)
         if not self._seen.seen(line, now):
             self._corrections.heard(ends)
         elif edge is not None and edge.origin == connection.number:

@@ -38,11 +38,13 @@ class SubnetRequests:
 
     def on_add_subnet(self, connection: Connection, request: AddSubnet, line: str, now: float) -> None:
         """Take up a subnet of another node, or correct a claim about us."""
+        self._meta_output.heard(connection, line)
         if self._seen.seen(line, now) or self._is_foreign(connection, request.owner):
             return
         self._topology.check_words(request.owner)
         owner, subnet = self._topology.peer(request.owner), request.subnet
         if self._subnets.table.has(owner.name, subnet):
+            self._meta_output.heard_as(connection, self._subnets.line_of(owner.name, subnet))
             return
         if owner is self._core.me:
             if not self._topology.is_paused(now) and self._corrections.may_speak((owner.name, subnet), now):
@@ -63,6 +65,7 @@ class SubnetRequests:
     def on_del_subnet(self, connection: Connection, request: DelSubnet, line: str, now: float) -> None:
         """Forget a subnet of another node, or correct a claim about us."""
         thing = (request.owner, request.subnet)
+        self._meta_output.heard(connection, line)
         if not self._seen.seen(line, now):
             self._corrections.heard(thing)
         elif self._subnets.came_from(*thing, connection.number):

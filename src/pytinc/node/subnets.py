@@ -108,6 +108,10 @@ class Subnets:
         """Remember the line that announced a subnet, and its connection, for as long as the subnet exists."""
         self._lines[owner, subnet] = (line, now, origin)
 
+    def line_of(self, owner: str, subnet: Subnet) -> str | None:
+        """Return the line that announced a subnet, if there is one."""
+        return self._lines.get((owner, subnet), (None,))[0]
+
     def came_from(self, owner: str, subnet: Subnet, connection: int) -> bool:
         """Tell whether a subnet was announced on this connection."""
         known = self._lines.get((owner, subnet))

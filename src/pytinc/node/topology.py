@@ -27,8 +27,6 @@ correct so seldom that two of them never get as far as that."""
 MAX_WORD: Final = 255
 """Characters of a name (a host file cannot have a longer one) or of one part of an address. Lines about nodes
 with longer names could be too long to be passed on, which would end the connection."""
-SMALL_MESH: Final = 50
-"""Nodes up to which every event has its own run of the graph, which takes a millisecond or less."""
 REST_PER_NODE: Final = 0.0005
 """Seconds to wait after a run for each node of a larger mesh, about ten times what follows from it takes.
 Otherwise the runs would take most of the time in a storm of changes."""
@@ -121,6 +119,17 @@ class Topology:
             edge.announced = now
         return line
 
+    def line_like(self, line: str) -> str | None:
+        """Return the line that announced an edge if this ADD_EDGE differs from it only by the nonce."""
+        words = line.split(" ", 4)
+        if len(words) < 5:
+            return None
+        edge = self.graph.edge(words[2], words[3])
+        known = None if edge is None else edge.line
+        if known is None or words[2] not in self._core.peers or words[3] not in self._core.peers:
+            return None
+        return known if known.split(" ", 4)[4] == words[4] else None
+
     def withdraw(self, source: str, target: str) -> DelEdge:
         """Return the DEL_EDGE that tells of the end of an edge."""
         return DelEdge(self._core.nonce(), source, target)
@@ -152,8 +161,8 @@ class Topology:
         """Run the graph if an edge changed since the last run; the others are told by `Changes.settle`."""
         while self._is_due():
             if self.graph.dirty:
-                size = len(self._core.peers)
-                self._next_run = now + (size * REST_PER_NODE if size > SMALL_MESH else 0.0)
+                rest = len(self._core.peers) * REST_PER_NODE if self._core.is_large else 0.0
+                self._next_run = now + rest
                 self._run()
             self._drop_orphans()
 
@@ -171,10 +180,10 @@ class Topology:
             if route is not None:
                 peer.options = route.options
                 if route.address is not None and (
-                    not peer.reachable or (not _is_usable(peer.address) and route.address.is_usable)
+                    not peer.slot.reachable or (not _is_usable(peer.address) and route.address.is_usable)
                 ):
                     addresses.append((peer, route.address))
-            if (route is not None) is not peer.reachable:
+            if (route is not None) is not peer.slot.reachable:
                 peer.slot.reachable = route is not None
                 flipped.append(peer)
         core.me.route = routes.get(core.me.name)

@@ -11,7 +11,7 @@ on changes of reachability.
 
 from __future__ import annotations
 
-import heapq
+from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Collection, Iterator
 from operator import attrgetter
@@ -104,6 +104,12 @@ class Graph:
         """Edges of each node in the order of their targets; computed on demand, dropped when one of them
         changes."""
         self._count = 0
+        self._missing: dict[tuple[str, str], None] = {}
+        """Ends of edges that are missing although their reverses exist; in order of their loss."""
+        self._links: list[tuple[int, str, str]] = []
+        """Weight and ends of each link that has both edges, sorted: those of the edge that comes first."""
+        self._link_of: dict[tuple[str, str], tuple[int, str, str]] = {}
+        """Its place in that list, by its ends in the order of their names."""
 
     # -- nodes and edges --
 
@@ -122,7 +128,11 @@ class Graph:
 
     def remove_node(self, name: str) -> None:
         """Forget a node and the edges that start there. Edges that end there stay, without effect."""
-        self._count -= len(self._edges.pop(name, {}))
+        gone = self._edges.pop(name, {})
+        self._count -= len(gone)
+        for target in gone:
+            self._note_missing(name, target)
+            self._sort_link(name, target)
         self._sorted.pop(name, None)
         self.dirty = True
 
@@ -144,6 +154,9 @@ class Graph:
         self._edges[edge.source][edge.target] = edge
         self._count += is_new
         self._sorted.pop(edge.source, None)
+        if is_new:
+            self._note_found(edge.source, edge.target)
+        self._sort_link(edge.source, edge.target)
         self._note_change(edge.source, edge.target)
 
     def delete_edge(self, source: str, target: str) -> None:
@@ -151,7 +164,37 @@ class Graph:
         if self._edges.get(source, {}).pop(target, None) is not None:
             self._count -= 1
             self._sorted.pop(source, None)
+            self._note_missing(source, target)
+            self._sort_link(source, target)
             self._note_change(source, target)
+
+    def _sort_link(self, one: str, other: str) -> None:
+        """Give the link between two nodes its place in the order of links, if it has both edges."""
+        ends = (one, other) if one < other else (other, one)
+        old = self._link_of.pop(ends, None)
+        there, back = self.edge(one, other), self.edge(other, one)
+        new = None
+        if there is not None and back is not None:
+            # Of the two edges of a link, the later in the order never joins the tree.
+            new = min((there.weight, one, other), (back.weight, other, one))
+            self._link_of[ends] = new
+        if new != old:
+            if old is not None:
+                del self._links[bisect_left(self._links, old)]
+            if new is not None:
+                insort(self._links, new)
+
+    def _note_found(self, source: str, target: str) -> None:
+        if source in self._edges.get(target, ()):
+            self._missing.pop((source, target), None)
+        else:
+            self._missing[target, source] = None
+
+    def _note_missing(self, source: str, target: str) -> None:
+        if source in self._edges.get(target, ()):
+            self._missing[source, target] = None
+        else:
+            self._missing.pop((target, source), None)
 
     def _note_change(self, source: str, target: str) -> None:
         """Mark the graph as changed if the edge's reverse exists: a single direction has no effect."""
@@ -172,12 +215,9 @@ class Graph:
         for name in sorted(self._edges):
             yield from self.edges_from(name)
 
-    def missing_edges(self) -> Iterator[tuple[str, str]]:
-        """Yield source and target of each edge that is missing although its reverse exists."""
-        for source, edges in self._edges.items():
-            for target in edges:
-                if source not in self._edges.get(target, ()):
-                    yield target, source
+    def missing_edges(self) -> Collection[tuple[str, str]]:
+        """Return source and target of each edge that is missing although its reverse exists."""
+        return self._missing.keys()
 
     # -- shortest paths --
 
@@ -206,11 +246,13 @@ class Graph:
             steps += len(edges)
             for edge in edges:
                 target = edge.target
-                if target == me or name not in all_edges.get(target, ()):
+                old = routes.get(target)
+                if old is not None and old.distance < hops and not old.indirect:
+                    continue  # most edges lead back, and the own node is such a target, too
+                if name not in all_edges.get(target, ()):
                     continue
                 indirect = here.indirect or bool(edge.options & _INDIRECT)
                 weighted = here.weighted_distance + edge.weight
-                old = routes.get(target)
                 nexthop = target if here.nexthop == me else here.nexthop
                 if old is not None:
                     better = old.distance == hops and old.weighted_distance > weighted
@@ -232,50 +274,43 @@ class Graph:
         """
         return {
             target if source == me else source
-            for source, target in self.tree()
+            for source, target in self._forest()
             if (source == me and target in connected) or (target == me and source in connected)
         }
 
     def tree(self) -> list[tuple[str, str]]:
-        """Return the edges of the minimum spanning tree around the first edge from a reachable node.
+        """Return the edges of the minimum spanning tree of the reachable nodes.
 
-        Edges are sorted by weight, then by the names of their ends. Each step adds the first edge with
-        exactly one marked end and marks its other end (docs/protocol-meta.md, "Spanning tree").
+        Edges are sorted by weight, then by the names of their ends. tinc grows the tree from one node: each
+        step adds the first edge with exactly one marked end (docs/protocol-meta.md, "Spanning tree"). No two
+        edges have the same place in the order, so there is only one such tree.
         """
-        edges: list[Edge] = []
-        for name, targets in self._edges.items():
-            for target, edge in targets.items():
-                back = self._edges.get(target, {}).get(name)
-                # Of the two edges of a link, the later in the order never joins.
-                if back is not None and (edge.weight, name) < (back.weight, target):
-                    edges.append(edge)
-        edges.sort(key=attrgetter("weight", "source", "target"))
         reachable = self._reachable()
-        start = next((edge.source for edge in edges if edge.source in reachable), None)
-        return [] if start is None else self._grow_tree(start, edges)
+        return [ends for ends in self._forest() if ends[0] in reachable]
 
-    def _grow_tree(self, start: str, edges: list[Edge]) -> list[tuple[str, str]]:
-        """Run Prim's algorithm, with the order of ``edges`` as the order of preference."""
-        touching: dict[str, list[int]] = {}
-        for index, edge in enumerate(edges):
-            touching.setdefault(edge.source, []).append(index)
-            touching.setdefault(edge.target, []).append(index)
-        marked = {start}
-        tree: list[tuple[str, str]] = []
-        heap = list(touching.get(start, ()))
-        heapq.heapify(heap)
-        while heap:
-            edge = edges[heapq.heappop(heap)]
-            if edge.source in marked and edge.target in marked:
+    def _forest(self) -> list[tuple[str, str]]:
+        """Return the edges of the minimum spanning trees of all parts of the mesh, in order.
+
+        This is Kruskal's algorithm: an edge joins if its ends are in different trees. Of two trees that
+        become one, the nodes of the smaller move over.
+        """
+        trees = {name: [name] for name in self._edges}
+        missing = len(trees) - 1
+        forest: list[tuple[str, str]] = []
+        for _, source, target in self._links:
+            one, other = trees[source], trees[target]
+            if one is other:
                 continue
-            new = edge.target if edge.source in marked else edge.source
-            marked.add(new)
-            tree.append((edge.source, edge.target))
-            for index in touching[new]:
-                edge = edges[index]
-                if edge.source not in marked or edge.target not in marked:
-                    heapq.heappush(heap, index)
-        return tree
+            forest.append((source, target))
+            if len(one) < len(other):
+                one, other = other, one
+            one += other
+            for name in other:
+                trees[name] = one
+            missing -= 1
+            if not missing:
+                break
+        return forest
 
     def _reachable(self) -> set[str]:
         seen = {self.me}

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -204,6 +204,20 @@ class MetaConnection:
             self.trace("Sending", line)
         self.counts.sending(line)
         self._send_record(line.encode("ascii") + b"\n")
+
+    def send_lines(self, lines: Iterable[str]) -> None:
+        """Send the texts of many requests."""
+        if self.trace is not None or self._session is None:
+            for line in lines:
+                self.send_line(line)
+            return
+        data: list[bytes] = []
+        for line in lines:
+            if len(line) > MAX_LINE_LENGTH:
+                raise DecodeError("request too long to send")
+            self.counts.sending(line)
+            data.append(line.encode("ascii") + b"\n")
+        self._output += self._session.send_all(REQUEST_RECORD, data)
 
     def send_frame(self, frame: bytes) -> None:
         """Send an Ethernet frame in plain text within this connection (PACKET)."""

@@ -35,7 +35,7 @@ class Address(NamedTuple):
     @property
     def is_usable(self) -> bool:
         """Return whether packets can be sent to it: it is numeric and the port is not 0."""
-        return self.family != 0 and int(self.port) != 0
+        return _is_usable(self.host, self.port)
 
     def sockaddr(self) -> SockAddr:
         """Return the form `socket` takes. Only for numeric addresses."""
@@ -62,6 +62,11 @@ def _family(host: str, port: str) -> int:
         return ipaddress.ip_address(host).version
     except ValueError:
         return 0
+
+
+@lru_cache(maxsize=4096)
+def _is_usable(host: str, port: str) -> bool:
+    return _family(host, port) != 0 and int(port) != 0
 
 
 UNSPEC: Final = Address("unspec", "unspec")

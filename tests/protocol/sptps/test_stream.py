@@ -222,6 +222,25 @@ def test_the_largest_record_passes_and_a_larger_one_is_refused_locally() -> None
     assert responder.next_record() is not None
 
 
+@pytest.mark.parametrize("limit", [10**6, 5])
+def test_many_records_leave_as_they_would_one_by_one(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "REKEY_AFTER", limit)
+    data = [bytes([number]) * number for number in range(4)]
+    for _ in range(2):
+        (one, two), (plain, _) = established(), established()
+        for _ in range(3):
+            together = one.send_all(7, data)
+            assert together == b"".join([plain.send(7, each) for each in data])
+            two.feed(together)
+            found = [record for record in take_all(two) if record.type == 7]
+            assert [record.data for record in found] == data
+            assert one.send_all(7, []) == b""
+    with pytest.raises(UsageError):
+        one.send_all(0, [b"", bytes(MAX_RECORD_DATA + 1)])
+    with pytest.raises(UsageError):
+        one.send_all(128, [b""])
+
+
 @pytest.mark.parametrize("type_", [-1, 128, 129, 255])
 def test_a_reserved_type_is_refused_locally(type_: int) -> None:
     initiator, _ = established()

@@ -11,7 +11,7 @@ is read). So the buffer never holds more than that plus the bytes of one `feed`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from pytinc.crypto.aead import RecordCipher, make_cipher
@@ -94,6 +94,22 @@ class StreamSession:
         is_due = max(self._out_count, self._in_count) >= REKEY_AFTER and self.state is State.ESTABLISHED
         return (self.force_rekey() if is_due else b"") + self._frame(type_, data)
 
+    def send_all(self, type_: int, records: Sequence[bytes]) -> bytes:
+        """Return the records that carry all these data, as `send` does one by one."""
+        sealer, seqno = self._sealer, self._out_seqno
+        is_near = max(self._out_count, self._in_count) + len(records) >= REKEY_AFTER
+        is_usual = 0 <= type_ < TYPE_HANDSHAKE and max(map(len, records), default=0) <= MAX_RECORD_DATA
+        if sealer is None or is_near or not is_usual:
+            return b"".join([self.send(type_, data) for data in records])
+        seal, type_byte = sealer.seal, bytes((type_,))
+        pieces: list[bytes] = []
+        for data in records:
+            pieces += (len(data).to_bytes(STREAM_HEADER_SIZE, "big"), seal(seqno, type_byte + data))
+            seqno = (seqno + 1) & _SEQNO_MASK
+        self._out_seqno = seqno
+        self._out_count += len(records)
+        return b"".join(pieces)
+
     def force_rekey(self) -> bytes:
         """Begin a new key exchange; return our KEX record. `UsageError` before keys or during another."""
         return self._frame(TYPE_HANDSHAKE, self._handshake.force())
@@ -140,7 +156,7 @@ class StreamSession:
         buffer, opener = self._input, self._opener
         if len(buffer) < STREAM_HEADER_SIZE:
             return None
-        size = int.from_bytes(buffer[:STREAM_HEADER_SIZE], "big")
+        size = buffer[0] << 8 | buffer[1]
         if opener is None and size != FIRST_HANDSHAKE_SIZES.get(self.state):
             raise DecodeError("record of impossible length in the handshake")
         end = STREAM_HEADER_SIZE + 1 + size + (0 if opener is None else TAG_SIZE)
@@ -148,21 +164,16 @@ class StreamSession:
             return None
         body = bytes(buffer[STREAM_HEADER_SIZE:end])
         del buffer[:end]
-        seqno = self._count_in()
+        if self._in_count > _SEQNO_MASK:
+            raise ProtocolError("the peer used up all numbers of a key")
+        seqno, self._in_seqno = self._in_seqno, (self._in_seqno + 1) & _SEQNO_MASK
+        self._in_count += 1
         if opener is None:
             return body
         plaintext = opener.open(seqno, body)
         if plaintext is None:
             raise AuthenticationError("record does not authenticate")
         return plaintext
-
-    def _count_in(self) -> int:
-        """Return the number of the record that just arrived; refuse a number used before under this key."""
-        if self._in_count > _SEQNO_MASK:
-            raise ProtocolError("the peer used up all numbers of a key")
-        seqno, self._in_seqno = self._in_seqno, (self._in_seqno + 1) & _SEQNO_MASK
-        self._in_count += 1
-        return seqno
 
     def _advance(self, data: bytes) -> bool:
         step = self._handshake.receive(data)
