@@ -19,6 +19,7 @@ from pytinc.control.vips import Move, Order, format_order
 from pytinc.errors import DeviceError, PolicyError
 from pytinc.net import control
 from pytinc.net.control import ControlServer, bind_control_socket, is_socket_in_use
+from pytinc.net.events import PORTION
 from pytinc.node.event_ring import EventRing
 
 if TYPE_CHECKING:
@@ -359,6 +360,45 @@ def test_events_are_a_dump_or_a_stream(on_loop: OnLoop, tmp_path: Path) -> None:
             w.target.events.add(1002.0, "reload", {})
             w.server.events_added()
             assert await reader.readline() == b'18 4100 event {"seq":3,"time":1002.0,"kind":"reload"}\n'
+            writer.close()
+
+    on_loop(main)
+
+
+@pytest.mark.parametrize("follow", [0, 1])
+def test_many_events_leave_in_portions_between_which_others_are_served(
+    on_loop: OnLoop, tmp_path: Path, follow: int
+) -> None:
+    async def main() -> None:
+        async with world(tmp_path) as w:
+            for number in range(3000):
+                w.target.events.add(1.0, f"kind-{number % 20}", {})
+            reader, writer = await w.connect()
+            (client,) = w.server._clients
+            portions: list[str] = []
+            send, client._send = client._send, lambda text: (portions.append(text), send(text))[1]  # type: ignore[method-assign]
+            turns = 0
+
+            async def count_turns() -> None:
+                nonlocal turns
+                while True:
+                    await asyncio.sleep(0)
+                    turns += 1
+
+            counter = asyncio.ensure_future(count_turns())
+            writer.write(b"18 4100 0 %d\n18 3\n" % follow)
+            numbers = []
+            while len(numbers) < 3000:
+                words = (await reader.readline()).decode().split(" ", 3)
+                if words[2:3] == ["event"]:
+                    numbers.append(json.loads(words[3])["seq"])
+            counter.cancel()
+            assert numbers == list(range(1, 3001))
+            assert max(text.count("\n") + 1 for text in portions) <= PORTION
+            assert turns > 3000 // PORTION
+            if not follow:
+                assert await reader.readline() == b"18 4100\n"
+                assert (await reader.readline()).startswith(b"18 3 ")
             writer.close()
 
     on_loop(main)
