@@ -376,7 +376,13 @@ def test_many_events_leave_in_portions_between_which_others_are_served(
             reader, writer = await w.connect()
             (client,) = w.server._clients
             portions: list[str] = []
-            send, client._send = client._send, lambda text: (portions.append(text), send(text))[1]  # type: ignore[method-assign]
+            send = client._send
+
+            def noting(text: str) -> None:
+                portions.append(text)
+                send(text)
+
+            client._send = noting  # type: ignore[method-assign]
             turns = 0
 
             async def count_turns() -> None:
@@ -387,7 +393,7 @@ def test_many_events_leave_in_portions_between_which_others_are_served(
 
             counter = asyncio.ensure_future(count_turns())
             writer.write(b"18 4100 0 %d\n18 3\n" % follow)
-            numbers = []
+            numbers: list[int] = []
             while len(numbers) < 3000:
                 words = (await reader.readline()).decode().split(" ", 3)
                 if words[2:3] == ["event"]:
