@@ -98,7 +98,7 @@ class World:
 
 
 @asynccontextmanager
-async def world(tmp_path: Path, *, login_timeout: float = 5.0) -> AsyncIterator[World]:
+async def world(tmp_path: Path, *, login_timeout: float = 60.0) -> AsyncIterator[World]:
     path = str(tmp_path / "tinc.socket")
     loop = asyncio.get_running_loop()
     target = Target()
@@ -241,11 +241,11 @@ def test_a_malformed_line_ends_the_connection(on_loop: OnLoop, tmp_path: Path, l
 
 def test_a_silent_client_is_disconnected_after_a_while(on_loop: OnLoop, tmp_path: Path) -> None:
     async def main() -> None:
-        async with world(tmp_path, login_timeout=0.05) as w:
-            silent, writer = await asyncio.open_unix_connection(w.path)
+        async with world(tmp_path) as w:
             patient, writer_2 = await w.connect()
+            w.server.login_timeout = 0.05
+            silent, writer = await asyncio.open_unix_connection(w.path)
             assert await silent.read() == b""
-            await asyncio.sleep(0.05)
             writer_2.write(b"18 8\n")
             assert await patient.readline() == b"18 8 0\n"
             writer.close()
@@ -476,7 +476,7 @@ def test_the_number_of_clients_is_bounded(
             reader, writer = await asyncio.open_unix_connection(w.path)
             assert await reader.read() == b""
             first[1].close()
-            await asyncio.sleep(0.02)
+            await until(lambda: len(w.server._clients) == 1)
             third = await w.connect()
             for _, each in (second, third, (reader, writer)):
                 each.close()
