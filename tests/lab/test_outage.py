@@ -133,15 +133,18 @@ def test_a_host_that_crashed_boots_without_its_processes(lab: Lab) -> None:
         watch.wait_steady(crashed, PATIENCE_S)
 
 
+def wait_for_failure(watch: Watch) -> None:
+    end = time.monotonic() + PATIENCE_S
+    while time.monotonic() < end:
+        watch.steady(0)
+        time.sleep(0.05)
+
+
 @pytest.mark.namespaces
 def test_a_probe_that_cannot_start_is_an_error(lab: Lab) -> None:
     client = lab.host("client")
-    with Watch(client, "2001:db8::1", 7007) as watch:
-        end = time.monotonic() + PATIENCE_S
-        with pytest.raises(LabError, match="the probe says"):
-            while time.monotonic() < end:
-                watch.steady(0)
-                time.sleep(0.05)
+    with Watch(client, "2001:db8::1", 7007) as watch, pytest.raises(LabError, match="the probe says"):
+        wait_for_failure(watch)
 
 
 @pytest.mark.namespaces
