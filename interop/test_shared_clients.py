@@ -93,7 +93,7 @@ def network(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Iter
     network.start()
     network.wait_converged()
     with pinging(network["client"].host):
-        wait_agreed(network)
+        wait_until(lambda: agreed(network), PATIENCE_S, "all members agree on the clients")
         yield network
 
 
@@ -129,9 +129,8 @@ def shares(node: Node, vip: str = VIP4) -> dict[str, int]:
 
 def agreed(network: Network, clients: int = 0) -> bool:
     """Tell whether all members name the same owner, and so many clients or more for each member."""
-    answers = [json.loads(network[name].tinc("vip", "--json").stdout) for name in MEMBERS]
     for vip in VIPS:
-        views = [each for answer in answers for each in answer["addresses"] if each["address"] == vip]
+        views = [view(network[name], vip) for name in MEMBERS]
         if len({each["owner"] for each in views}) != 1 or len(views[0]["members"]) != len(MEMBERS):
             return False
         told = [
@@ -143,11 +142,6 @@ def agreed(network: Network, clients: int = 0) -> bool:
         if None in counts or sum(counts) < (max(clients, 1) if vip == VIP4 else 1):
             return False
     return True
-
-
-def wait_agreed(network: Network, clients: int = 0) -> None:
-    """Wait for what `agreed` tells; it starts a program for each member, which takes its time."""
-    wait_until(lambda: agreed(network, clients), PATIENCE_S, "all members agree on the clients", interval=1.0)
 
 
 def used(network: Network, vip: str) -> Node:
@@ -201,7 +195,7 @@ def test_clients_of_a_member_that_is_cut_off_get_another_one_and_nobody_else_mov
     assert mac not in stations.told.values()
     assert max(changed.values()) < SILENCE_S
     after = dict(stations.told)
-    wait_agreed(network, STATIONS)
+    wait_until(lambda: agreed(network, STATIONS), PATIENCE_S, "all members agree on the clients")
     stations.listen(2 * SILENCE_S)
     assert stations.told == after, "a member that comes back moves nobody"
 
@@ -213,11 +207,11 @@ def test_a_client_does_not_notice_that_its_member_is_drained_or_stopped(network:
         first.tinc("vip", "drain")
         wait_until(lambda: used(network, vip) is not first, PATIENCE_S, "the client has another member")
     first.tinc("vip", "undrain")
-    wait_agreed(network)
+    wait_until(lambda: agreed(network), PATIENCE_S, "all members agree on the clients")
     second = used(network, vip)
     with pinged(network["client"].host, vip, may_lose=PLANNED), stopped(second):
         wait_until(lambda: used(network, vip) is not second, PATIENCE_S, "the client has another member")
-    wait_agreed(network)
+    wait_until(lambda: agreed(network), PATIENCE_S, "all members agree on the clients")
 
 
 def test_an_order_moves_clients_to_a_member_that_has_too_few(network: Network, stations: Stations) -> None:
@@ -234,4 +228,4 @@ def test_an_order_moves_clients_to_a_member_that_has_too_few(network: Network, s
     counts = shares(owner)
     assert max(counts.values()) <= math.ceil(sum(counts.values()) / len(MEMBERS))
     stations.listen(WATCH_S)
-    wait_agreed(network, STATIONS)
+    wait_until(lambda: agreed(network, STATIONS), PATIENCE_S, "all members agree on the clients")
