@@ -23,10 +23,11 @@ from pytinc.lab.node import Kind
 
 KINDS = {"C": Kind.C, "P": Kind.PY}
 LONGEST = (
-    "test_containers", "test_capture", "test_paths", "test_shared_address", "test_mesh", "test_transfer",
-    "test_chaos", "test_router", "test_shared_address_odd", "test_howto",
+    "test_containers", "test_shared_address", "test_shared_clients", "test_shared_address_odd", "test_mesh",
+    "test_router", "test_devices", "test_paths", "test_guardians", "test_capture", "test_transfer",
+    "test_chaos", "test_howto", "test_modes", "test_proxy", "test_commands",
 )  # fmt: skip
-"""Modules that take minutes. They start first, so that the run does not end with one of them alone."""
+"""Modules that take about a minute or more. They start first: the run must not end with one of them alone."""
 BUG = re.compile(r"Traceback|Unexpected \w+(Error|Exception)")
 Cast = tuple[Kind, ...]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from functools import partial
-from itertools import combinations
 
 import pytest
 
@@ -13,9 +12,9 @@ from pytinc.lab.echo import answers
 from pytinc.lab.network import Network
 from pytinc.lab.node import PATIENCE_S, Kind, Node, wait_until
 from pytinc.lab.traffic import iperf
+from trio_network import start_trio
 
 CASTS = ("PCP",)
-ROLES = ("hub", "real", "spoke")
 WISH = "SPTPSCipher = aes-256-gcm\n"
 REFUSAL = "signature of the peer is not valid (other key or SPTPSCipher)"
 
@@ -23,18 +22,7 @@ REFUSAL = "signature of the peer is not valid (other key or SPTPSCipher)"
 @pytest.fixture(scope="module")
 def trio(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Network:
     """Hub and spoke want AES, and say so in their host files, which all have; tincd is in the middle."""
-    network = new_network()
-    for role, kind in zip(ROLES, cast, strict=True):
-        network.add(role, kind, connect_to=() if role == "hub" else ("hub",))
-        network[role].debug = 5
-    for role in ("hub", "spoke"):
-        network[role].add_lines(f"hosts/{role}", [("SPTPSCipher", "aes-256-gcm")])
-    network.exchange_keys()
-    network.start()
-    network.wait_converged()
-    for one, other in combinations(network, 2):
-        wait_until(partial(answers, one.host, other.address), PATIENCE_S, "all answer")
-    return network
+    return start_trio(new_network, cast, [("SPTPSCipher", "aes-256-gcm")])
 
 
 def cipher(node: Node, peer: str) -> str:

@@ -13,9 +13,9 @@ from pytinc.lab.echo import answers
 from pytinc.lab.network import Network
 from pytinc.lab.node import PATIENCE_S, Kind, Node, wait_until
 from pytinc.lab.traffic import iperf
+from trio_network import start_trio
 
 CASTS = ("PCP",)
-ROLES = ("hub", "real", "spoke")
 SECONDS = 3
 BAD_RECORD = "Failed to decrypt and verify packet"
 """tincd logs this at level 5 for a record that it cannot open."""
@@ -23,15 +23,8 @@ BAD_RECORD = "Failed to decrypt and verify packet"
 
 @pytest.fixture(scope="module")
 def trio(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Network:
-    network = new_network()
-    for role, kind in zip(ROLES, cast, strict=True):
-        network.add(role, kind, connect_to=() if role == "hub" else ("hub",))
-        network[role].debug = 5
-    network.exchange_keys()
-    network.start()
-    network.wait_converged()
+    network = start_trio(new_network, cast)
     for one, other in combinations(network, 2):
-        wait_until(partial(answers, one.host, other.address), PATIENCE_S, "all answer")
         wait_until(partial(know_mtu, one, other), PATIENCE_S, "the path MTU is known")
     return network
 

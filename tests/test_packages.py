@@ -62,6 +62,8 @@ def test_the_wheel_has_all_files_of_the_page(wheel: zipfile.ZipFile) -> None:
 def test_the_wheel_has_the_licences_of_the_libraries_in_the_page(wheel: zipfile.ZipFile) -> None:
     shipped = {Path(name).name for name in wheel.namelist() if ".dist-info/licenses/" in name}
     assert shipped == {"COPYING", "d3.LICENSE", "uPlot.LICENSE"}
+    (name,) = (name for name in wheel.namelist() if "licenses" in name and name.endswith("d3.LICENSE"))
+    assert b"TERMS AND CONDITIONS FOR USE, REPRODUCTION, AND DISTRIBUTION" in wheel.read(name)
 
 
 def test_the_wheel_brings_the_unit_to_where_systemd_looks_below_a_prefix(wheel: zipfile.ZipFile) -> None:
@@ -107,6 +109,22 @@ def config() -> dict[str, Any]:
     return parsed
 
 
+def test_the_bill_of_materials_has_the_libraries_in_the_page() -> None:
+    zlib = {"bom-ref": "zlib==1", "type": "library", "name": "zlib"}
+    bill: dict[str, Any] = {
+        "metadata": {"component": {"bom-ref": "root", "name": "pytinc"}},
+        "components": [zlib],
+        "dependencies": [{"ref": "root", "dependsOn": ["zlib==1"]}, {"ref": "zlib==1"}],
+    }
+    package.add_vendored(bill)
+    d3, uplot, last = bill["components"]
+    assert (d3["name"], uplot["name"], last) == ("d3", "uPlot", zlib)
+    assert "Apache-2.0" in d3["licenses"][0]["expression"]
+    sums = (ROOT / "src/pytinc/view/static/vendor/SHA256SUMS").read_text()
+    assert f"{d3['hashes'][0]['content']}  d3.min.js" in sums
+    assert bill["dependencies"][0]["dependsOn"] == [d3["purl"], uplot["purl"], "zlib==1"]
+
+
 def test_a_package_has_no_file_of_tincs_package() -> None:
     files = {entry["dst"] for entry in config()["contents"] if entry.get("type") != "dir"}
     assert files & FILES_OF_TINC == set()
@@ -123,6 +141,12 @@ def test_a_package_needs_the_python_that_its_modules_were_made_for() -> None:
     overrides = config()["overrides"]
     assert f"python3 (<< {package.NEXT_PYTHON})" in overrides["deb"]["depends"]
     assert f"/usr/bin/python{package.PYTHON}" in overrides["rpm"]["depends"]
+
+
+def test_an_rpm_compiles_its_modules_when_the_old_ones_are_gone() -> None:
+    assert config()["rpm"]["scripts"] == {"posttrans": "rpm/posttrans"}
+    assert "compileall" in (PACKAGING / "rpm/posttrans").read_text()
+    assert "postinstall" not in config()["overrides"]["rpm"]["scripts"]
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: f"{path.parent.name}-{path.name}")

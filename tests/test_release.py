@@ -52,6 +52,12 @@ def test_a_clean_commit_with_its_section_may_be_released(root: Path) -> None:
     assert release.problems(root, "1.2.0") == []
 
 
+def test_values_of_build_arguments_are_not_printed() -> None:
+    words = ["docker", "build", "--build-arg=VERSION=1.2.0", "--build-arg=INDEX=https://me:word@x/?a=b", "."]
+    assert release.shown(words) == "docker build --build-arg=VERSION=... --build-arg=INDEX=... ."
+    assert release.shown(["--set=*.args.INDEX=word", "amd64"]) == "--set=*.args.INDEX=... amd64"
+
+
 @pytest.mark.parametrize("name", ["CHANGELOG.md", "a file that git does not know"])
 def test_a_tree_with_changes_may_not(root: Path, name: str) -> None:
     with (root / name).open("a") as file:

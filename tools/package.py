@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import gzip
+import hashlib
 import json
 import os
 import platform
@@ -28,7 +29,7 @@ from email.parser import Parser
 from email.utils import format_datetime
 from pathlib import Path
 from string import Template
-from typing import Final
+from typing import Any, Final
 
 import licences
 
@@ -244,7 +245,34 @@ def bill_of_materials(python: str, seconds: int) -> str:
     )  # fmt: skip
     bill = json.loads(path.read_text(encoding="utf-8"))
     bill["metadata"]["component"]["version"] = version()
+    add_vendored(bill)
     return json.dumps(bill, indent=2) + "\n"
+
+
+def add_vendored(bill: dict[str, Any]) -> None:
+    """Add the libraries in the page of `pytinc view` to an SBOM: no metadata name them."""
+    subject = bill["metadata"]["component"]["bom-ref"]
+    entry = next((each for each in bill["dependencies"] if each["ref"] == subject), None)
+    if entry is None:
+        entry = {"ref": subject}
+        bill["dependencies"].append(entry)
+    for each in licences.vendored():
+        purl = f"pkg:npm/{each.name.lower()}@{each.version}"
+        content = (licences.VENDOR / f"{each.name}.min.js").read_bytes()
+        bill["components"].append(
+            {
+                "bom-ref": purl,
+                "type": "library",
+                "name": each.name,
+                "version": each.version,
+                "licenses": [{"expression": each.expression}],
+                "purl": purl,
+                "hashes": [{"alg": "SHA-256", "content": hashlib.sha256(content).hexdigest()}],
+            }
+        )
+        entry["dependsOn"] = sorted([*entry.get("dependsOn", ()), purl])
+    bill["components"].sort(key=lambda each: each["bom-ref"])
+    bill["dependencies"].sort(key=lambda each: each["ref"])
 
 
 def make(arguments: argparse.Namespace) -> list[Path]:

@@ -7,7 +7,8 @@ In DIR (dist/release-VERSION): wheel, source distribution, Debian and RPM packag
 file, for each architecture the SBOM, the licence list and the versions of the libraries, notes.md with the
 section of the changelog, and SHA256SUMS. The image is made for this machine's architecture, by `docker buildx
 bake` (docker-bake.json) or, without buildx, by `docker build`; without a running Docker engine the last line
-says that it is missing.
+says that it is missing. The values of build arguments are not printed here, but an image keeps them in its
+history: a password belongs elsewhere.
 
 Refuses to run if the tree has changes or files that git does not know, if VERSION is not that of the sources,
 if CHANGELOG.md has no dated section for it, or text under Unreleased, or if a tag vVERSION is at another
@@ -27,6 +28,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -34,6 +36,7 @@ import changelog
 import package
 
 ROOT: Final = package.ROOT
+_BUILD_ARGUMENT: Final = re.compile(r"(--build-arg=[^=]*|--set=[^=]*\.args\.[^=]*)=.*", re.DOTALL)
 
 
 class ReleaseError(Exception):
@@ -84,9 +87,14 @@ def _git(root: Path, *words: str) -> str:
     return done.stdout.strip()
 
 
+def shown(command: Sequence[str]) -> str:
+    """Return a command as it is printed: without the values of build arguments, which may be passwords."""
+    return " ".join(_BUILD_ARGUMENT.sub(r"\1=...", word) for word in command)
+
+
 def _run(*command: str, **settings: str) -> None:
     """Run a command whose output the operator sees. Raises `ReleaseError` if it fails."""
-    sys.stdout.write(f"+ {' '.join(command)}\n")
+    sys.stdout.write(f"+ {shown(command)}\n")
     sys.stdout.flush()
     if subprocess.run(command, cwd=ROOT, env={**os.environ, **settings}, check=False).returncode != 0:
         raise ReleaseError(f"{command[0]} failed")

@@ -47,6 +47,10 @@ class Pair:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.binaries = directory / "bin"
+
+    def make(self) -> None:
+        """Write the configurations of both: some twenty commands."""
+        directory = self.directory
         self.binaries.mkdir()
         # The daemon beside the command is the C one.
         (self.binaries / "pytincd").symlink_to(str(TINCD))
@@ -97,8 +101,17 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What all tests begin with; each gets a copy."""
+    directory = tmp_path_factory.mktemp("made")
+    Pair(directory).make()
+    return directory
+
+
 @pytest.fixture
-def pair(tmp_path: Path) -> Iterator[Pair]:
+def pair(tmp_path: Path, made: Path) -> Iterator[Pair]:
+    shutil.copytree(made, tmp_path, symlinks=True, dirs_exist_ok=True)
     nodes = Pair(tmp_path)
     try:
         started = nodes.pytinc("alpha", "start", "--logfile", str(tmp_path / "alpha.log"))

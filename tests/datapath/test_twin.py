@@ -783,9 +783,14 @@ def test_fast_and_plain_code_do_the_same(plan: Plan, script: list[tuple[str, lis
         assert_same(fast, plain, error_bytes)
 
 
+def some(steps: st.SearchStrategy[tuple[str, list[Any]]]) -> st.SearchStrategy[list[tuple[str, list[Any]]]]:
+    """Scripts of these steps."""
+    return st.lists(steps, min_size=10, max_size=14)
+
+
 def missing_in(
     plans: st.SearchStrategy[Plan],
-    steps: st.SearchStrategy[tuple[str, list[Any]]],
+    scripts: st.SearchStrategy[list[tuple[str, list[Any]]]],
     expected: set[str],
     look: Callable[[str, World], Iterable[str]],
     at_end: Callable[[World], Iterable[str]] = lambda _: (),
@@ -808,11 +813,10 @@ def missing_in(
         missing.difference_update(at_end(fast))
         return not missing
 
-    scripts = st.tuples(plans, st.lists(steps, min_size=4, max_size=8))
     once = settings(max_examples=1000, database=None, derandomize=True, phases=[Phase.generate])
     with suppress(NoSuchExample), warnings.catch_warnings():
         warnings.simplefilter("ignore", HypothesisWarning)  # of its own words about what it found
-        find(scripts, all_seen, settings=once)
+        find(st.tuples(plans, scripts), all_seen, settings=once)
     return missing
 
 
@@ -832,7 +836,7 @@ def test_the_generated_tables_reach_every_way_and_every_drop() -> None:
     def drops(fast: World) -> Iterator[str]:
         return (name for name, value in asdict(fast.table.total_drops()).items() if value)
 
-    assert missing_in(limited(plans()), steps, expected, look, drops) == set()
+    assert missing_in(limited(plans()), some(steps), expected, look, drops) == set()
 
 
 # -- runs, where nothing keeps them from going whole, or one thing does --
@@ -969,7 +973,7 @@ def test_what_comes_alone_goes_the_short_way(monkeypatch: pytest.MonkeyPatch) ->
     expected = {"frame", "datagram", "_is_for_device"}
     for name in expected:
         monkeypatch.setattr(ShortWay, name, noted(name))
-    assert missing_in(lone_plans(), lone_steps, expected, lambda *_: set(taken)) == set()
+    assert missing_in(lone_plans(), some(lone_steps), expected, lambda *_: set(taken)) == set()
 
 
 def test_the_generated_runs_go_whole_in_every_way() -> None:
@@ -987,7 +991,7 @@ def test_the_generated_runs_go_whole_in_every_way() -> None:
         if told.upcalls["incomplete"]:
             yield "incomplete"
 
-    assert missing_in(ordinary_plans(), ordinary_steps, expected, look) == set()
+    assert missing_in(ordinary_plans(), some(ordinary_steps), expected, look) == set()
 
 
 # -- with a guard of shared addresses --
@@ -1116,7 +1120,7 @@ def test_the_generated_messages_are_told_changed_and_withheld() -> None:
         if guard.answers_withheld:
             yield "withheld"
 
-    assert missing_in(guarded_plans(), guarded_steps, expected, look, at_end) == set()
+    assert missing_in(guarded_plans(), some(guarded_steps), expected, look, at_end) == set()
 
 
 # -- with frames for all that come back, or are too many --
@@ -1161,8 +1165,7 @@ def test_the_generated_floods_come_back_and_exceed_the_limit() -> None:
         if fast.out.upcalls.storms:
             yield "storms"
 
-    scripts = loop_steps().flatmap(lambda script: st.sampled_from(script))
-    assert missing_in(limited(ordinary_plans()), scripts, expected, look) == set()
+    assert missing_in(limited(ordinary_plans()), loop_steps(), expected, look) == set()
 
 
 # -- with addresses whose members share the flows --
@@ -1319,4 +1322,4 @@ def test_the_generated_flows_go_to_members_whole_and_one_by_one() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(flows, "redirect", some_frames)
         patch.setattr(flows, "redirect_run", one_run)
-        assert missing_in(flow_plans(), flow_steps, expected, look) == set()
+        assert missing_in(flow_plans(), some(flow_steps), expected, look) == set()

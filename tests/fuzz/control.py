@@ -26,9 +26,10 @@ ROWS: tuple[type[Any], ...] = (
 LOOP: Any = SimpleNamespace(
     time=lambda: 0.0,
     call_later=lambda *_: SimpleNamespace(cancel=lambda: None),
+    call_soon=lambda call: call(),
     run_in_executor=lambda *_: SimpleNamespace(add_done_callback=lambda _: None),
 )
-"""Takes timers and jobs, and never runs them."""
+"""Runs at once what should run soon; takes timers and jobs, and never runs them."""
 STATISTICS: Any = None
 
 
@@ -51,6 +52,12 @@ class Transport(asyncio.Transport):
 
     def get_write_buffer_size(self) -> int:
         return 0
+
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
 
 
 def hello() -> list[bytes]:

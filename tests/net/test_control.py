@@ -19,6 +19,7 @@ from pytinc.control.vips import Move, Order, format_order
 from pytinc.errors import DeviceError, PolicyError
 from pytinc.net import control
 from pytinc.net.control import ControlServer, bind_control_socket, is_socket_in_use
+from pytinc.net.events import PORTION
 from pytinc.node.event_ring import EventRing
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ class World:
 
 
 @asynccontextmanager
-async def world(tmp_path: Path, *, login_timeout: float = 5.0) -> AsyncIterator[World]:
+async def world(tmp_path: Path, *, login_timeout: float = 60.0) -> AsyncIterator[World]:
     path = str(tmp_path / "tinc.socket")
     loop = asyncio.get_running_loop()
     target = Target()
@@ -240,11 +241,11 @@ def test_a_malformed_line_ends_the_connection(on_loop: OnLoop, tmp_path: Path, l
 
 def test_a_silent_client_is_disconnected_after_a_while(on_loop: OnLoop, tmp_path: Path) -> None:
     async def main() -> None:
-        async with world(tmp_path, login_timeout=0.05) as w:
-            silent, writer = await asyncio.open_unix_connection(w.path)
+        async with world(tmp_path) as w:
             patient, writer_2 = await w.connect()
+            w.server.login_timeout = 0.05
+            silent, writer = await asyncio.open_unix_connection(w.path)
             assert await silent.read() == b""
-            await asyncio.sleep(0.05)
             writer_2.write(b"18 8\n")
             assert await patient.readline() == b"18 8 0\n"
             writer.close()
@@ -364,6 +365,51 @@ def test_events_are_a_dump_or_a_stream(on_loop: OnLoop, tmp_path: Path) -> None:
     on_loop(main)
 
 
+@pytest.mark.parametrize("follow", [0, 1])
+def test_many_events_leave_in_portions_between_which_others_are_served(
+    on_loop: OnLoop, tmp_path: Path, follow: int
+) -> None:
+    async def main() -> None:
+        async with world(tmp_path) as w:
+            for number in range(3000):
+                w.target.events.add(1.0, f"kind-{number % 20}", {})
+            reader, writer = await w.connect()
+            (client,) = w.server._clients
+            portions: list[str] = []
+            send = client._send
+
+            def noting(text: str) -> None:
+                portions.append(text)
+                send(text)
+
+            client._send = noting  # type: ignore[method-assign]
+            turns = 0
+
+            async def count_turns() -> None:
+                nonlocal turns
+                while True:
+                    await asyncio.sleep(0)
+                    turns += 1
+
+            counter = asyncio.ensure_future(count_turns())
+            writer.write(b"18 4100 0 %d\n18 3\n" % follow)
+            numbers: list[int] = []
+            while len(numbers) < 3000:
+                words = (await reader.readline()).decode().split(" ", 3)
+                if words[2:3] == ["event"]:
+                    numbers.append(json.loads(words[3])["seq"])
+            counter.cancel()
+            assert numbers == list(range(1, 3001))
+            assert max(text.count("\n") + 1 for text in portions) <= PORTION
+            assert turns > 3000 // PORTION
+            if not follow:
+                assert await reader.readline() == b"18 4100\n"
+                assert (await reader.readline()).startswith(b"18 3 ")
+            writer.close()
+
+    on_loop(main)
+
+
 def test_a_slow_follower_makes_nothing_grow_and_finds_a_gap(on_loop: OnLoop, tmp_path: Path) -> None:
     async def main() -> None:
         async with world(tmp_path) as w:
@@ -404,7 +450,7 @@ def test_a_client_that_does_not_read_answers_is_served_again_when_it_reads(
             reader, writer = await w.connect()
             transport = cast(asyncio.Transport, writer.transport)
             transport.pause_reading()
-            count = 1000
+            count = 100  # 1.2 MB, more than all buffers hold
             writer.write(b"18 3\n" * count)
             await asyncio.sleep(0.1)
             (client,) = w.server._clients
@@ -430,7 +476,7 @@ def test_the_number_of_clients_is_bounded(
             reader, writer = await asyncio.open_unix_connection(w.path)
             assert await reader.read() == b""
             first[1].close()
-            await asyncio.sleep(0.02)
+            await until(lambda: len(w.server._clients) == 1)
             third = await w.connect()
             for _, each in (second, third, (reader, writer)):
                 each.close()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 from pytinc.control.events import parse_dump, parse_event
-from pytinc.net.events import PORTION, Follower, rows
+from pytinc.net.events import PORTION, Follower, portions, ring_row
 from pytinc.node.event_ring import EventRing
 
 
@@ -19,9 +21,17 @@ def taken(follower: Follower) -> list[int]:
 
 
 def test_a_dump_has_the_ring_and_what_came_after_a_number() -> None:
-    ring, events = parse_dump(rows(filled(5), 3))
+    made = filled(5)
+    ring, events = parse_dump([ring_row(made), *chain.from_iterable(portions(made, 3))])
     assert (ring["first"], ring["last"]) == (1, 5)
     assert [event["seq"] for event in events] == [4, 5]
+
+
+def test_a_dump_comes_in_portions_and_has_what_there_was_at_its_beginning() -> None:
+    made = filled(PORTION + 2)
+    found = portions(made, 0)
+    made.add(0.0, "start", {})
+    assert [len(portion) for portion in found] == [PORTION, 2]
 
 
 def test_a_follower_gets_portions_and_then_what_is_new() -> None:

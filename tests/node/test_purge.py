@@ -68,6 +68,14 @@ def test_with_auto_connect_a_node_whose_host_file_was_removed_is_forgotten(stage
     assert set(alpha.node.peers) == {"alpha", "beta", "epsilon"}
 
 
+def test_with_auto_connect_nobody_is_forgotten_when_the_host_files_cannot_be_listed(stage: MakeStage) -> None:
+    alpha, beta, _ = lost(stage, auto_connect=True)
+    alpha.hosts.files.clear()  # so does ConfigTree: its list is empty then
+    purge(alpha)
+    assert "13 * gamma beta" in beta.heard()
+    assert "gamma" in alpha.node.peers
+
+
 def test_a_node_that_an_edge_still_leads_to_is_kept(stage: MakeStage) -> None:
     alpha = stage("beta", "gamma")
     beta = alpha.neighbour("beta")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import http.client
 import os
 import re
@@ -8,13 +9,18 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+import uvicorn
+from uvicorn.server import ServerState
 
 from pytinc.errors import DeviceError
-from pytinc.view.serve import DEFAULT_PORT, is_local, listen, parse_listen
+from pytinc.view import serve
+from pytinc.view.serve import DEFAULT_PORT, MAX_CONNECTIONS, is_local, listen, parse_listen
 from view.fake_daemon import FakeDaemon, FakeMesh
 
 PATIENCE_S = 60
@@ -135,3 +141,55 @@ def test_a_socket_may_come_from_who_starts_it(daemon: FakeDaemon, tmp_path: Path
         with viewing(tmp_path, *words, descriptor=given.fileno()) as (host, port, _):
             assert port == given.getsockname()[1]
             assert status(host, port, "/") == 401
+
+
+def test_idle_connections_do_not_keep_others_out(daemon: FakeDaemon, tmp_path: Path) -> None:
+    with viewing(tmp_path, "--listen", "0") as (host, port, token), ExitStack() as stack:
+        crowd = [stack.enter_context(socket.create_connection((host, port))) for _ in range(MAX_CONNECTIONS)]
+        for one in crowd[::2]:
+            one.sendall(b"GET / HTTP/1.1\r\n")  # and no more of it
+        assert status(host, port, f"/?token={token}") == 303
+        crowd[0].settimeout(PATIENCE_S)
+        with suppress(ConnectionResetError):
+            assert crowd[0].recv(1) == b""
+
+
+WHOLE = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("sent", "answer"),
+    [(b"", b""), (WHOLE[:-2], b""), (WHOLE + WHOLE[:-2], b"204")],
+    ids=["none", "part", "one"],
+)
+async def test_a_connection_does_not_wait_long_for_a_request(
+    monkeypatch: pytest.MonkeyPatch, sent: bytes, answer: bytes
+) -> None:
+    monkeypatch.setattr(serve, "REQUEST_S", 0.3)
+    finish = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/slow":
+            await finish.wait()
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    config = uvicorn.Config(app, lifespan="off", log_config=None, ws="none")
+    config.load()
+    made = partial(serve._Connection, config=config, server_state=ServerState(), app_state={})
+    server = await asyncio.get_running_loop().create_server(made, "127.0.0.1", 0)
+    async with server, asyncio.timeout(PATIENCE_S):
+        place = server.sockets[0].getsockname()
+        slow_reader, slow = await asyncio.open_connection(*place)
+        slow.write(WHOLE.replace(b"/", b"/slow", 1))
+        reader, writer = await asyncio.open_connection(*place)
+        writer.write(sent)
+        heard = b""
+        with suppress(ConnectionResetError):
+            while piece := await reader.read(1000):
+                heard += piece
+        assert heard[9:12] == answer
+        writer.close()
+        finish.set()
+        assert b"204" in await slow_reader.readline()  # a request under way may take longer
+        slow.close()

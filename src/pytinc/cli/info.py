@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,9 +9,9 @@ import click
 
 from pytinc.cli.lists import dump_edges, dump_nodes, dump_subnets, subnet_of
 from pytinc.cli.reach import Reach, reach_of
-from pytinc.cli.times import milliseconds
+from pytinc.cli.times import local_time, milliseconds
 from pytinc.control.messages import NodeRow, NodeStatus, Options, SubnetRow, protocol_minor
-from pytinc.errors import ControlError, DecodeError
+from pytinc.errors import DecodeError
 from pytinc.wire.names import is_valid_name
 from pytinc.wire.subnet import Subnet, SubnetKind, parse_subnet
 from pytinc.wire.version import PROTOCOL_MAJOR
@@ -156,12 +155,7 @@ def _reachability(row: NodeRow) -> list[str]:
 
 
 def _when(seconds: int) -> str:
-    if seconds == 0:
-        return "never"
-    try:
-        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
-    except (OverflowError, ValueError, OSError) as error:
-        raise ControlError("Unable to parse node dump from tincd.") from error
+    return "never" if seconds == 0 else local_time(seconds, "%Y-%m-%d %H:%M:%S")
 
 
 def _word(bit: NodeStatus | Options) -> str:

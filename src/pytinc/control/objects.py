@@ -63,14 +63,6 @@ def parse_dump(
     return found
 
 
-def milliseconds(seconds: float) -> int:
-    """Return a time as rows tell it.
-
-    Two readings of the clock in one event may differ; a time since something is never negative.
-    """
-    return max(round(seconds * 1000), 0)
-
-
 def check_types(values: Values, fields: Fields, what: str) -> None:
     """Raise `DecodeError` unless each field has a value of one of its types."""
     # `type` and not `isinstance`: a boolean is not a number here.

@@ -14,7 +14,7 @@ import contextlib
 import hmac
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, Protocol, cast
 
@@ -223,6 +223,9 @@ class ControlClient(asyncio.Protocol):
         """None: no frames; 0: whole frames."""
         self._follower: events.Follower | None = None
         """None: no events."""
+        self._dumped: Iterator[list[str]] | None = None
+        """The rest of a dump of events. Later requests wait until its end."""
+        self._next_portion: asyncio.Handle | None = None
 
     @property
     def is_streaming(self) -> bool:
@@ -271,16 +274,14 @@ class ControlClient(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Stop reading requests while the client does not read answers."""
         self._paused = True
-        if self._transport is not None:
-            self._transport.pause_reading()
+        self._read_if_idle()
 
     def resume_writing(self) -> None:
         """Resume after `pause_writing`."""
         self._paused = False
         self.send_events()
         self._handle_lines()
-        if self._transport is not None and not self._paused:
-            self._transport.resume_reading()
+        self._read_if_idle()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the client."""
@@ -290,8 +291,21 @@ class ControlClient(asyncio.Protocol):
 
     # -- lines --
 
+    @property
+    def _is_busy(self) -> bool:
+        """Whether answers must leave before another request is read."""
+        return self._paused or self._dumped is not None
+
+    def _read_if_idle(self) -> None:
+        if self._transport is None:
+            return
+        if self._is_busy:
+            self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()
+
     def _handle_lines(self) -> None:
-        while self._transport is not None and not self._paused:
+        while self._transport is not None and not self._is_busy:
             line, newline, rest = self._buffer.partition(b"\n")
             if len(line) >= MAX_LINE:
                 self.abort()
@@ -373,22 +387,39 @@ class ControlClient(asyncio.Protocol):
         """Send the events after number SINCE; with FOLLOW, all later ones as well."""
         since, follow = max(_number(arguments, 0, 0), 0), _number(arguments, 1, 0) != 0
         ring = self._server.target.events
+        self._send(events.ring_row(ring))
         if follow:
-            self._send(events.ring_row(ring))
             self._follower = events.Follower(ring, since)
-            self.send_events()
         else:
-            self._send("\n".join([*events.rows(ring, since), format_end(Request.EVENTS)]))
+            self._dumped = events.portions(ring, since)
+            self._read_if_idle()
+        self.send_events()
 
     # -- output --
 
     def send_events(self) -> None:
-        """Send new events if the client follows them, as long as it reads."""
-        while self._follower is not None and self._transport is not None and not self._paused:
-            rows = self._follower.portion()
-            if not rows:
-                return
+        """Send events if the client follows or dumps them, a portion in each turn of the loop."""
+        if self._next_portion is None and (self._follower or self._dumped):
+            self._next_portion = self._server.loop.call_soon(self._send_portion)
+
+    def _send_portion(self) -> None:
+        self._next_portion = None
+        if self._transport is None or self._paused:
+            return  # `resume_writing` goes on
+        if self._dumped is not None:
+            rows = next(self._dumped, [])
+        else:
+            rows = [] if self._follower is None else self._follower.portion()
+        if rows:
             self._send("\n".join(rows))
+        elif self._dumped is None:
+            return
+        else:
+            self._dumped = None
+            self._send(format_end(Request.EVENTS))
+            self._handle_lines()
+            self._read_if_idle()
+        self.send_events()
 
     def _send(self, text: str) -> None:
         if self._transport is not None:

@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from pytinc.control.events import format_event, format_ring
 from pytinc.node.event_ring import Event, EventRing
 
 PORTION: Final = 64
-"""Rows that are written at once to a client that follows: then it is seen whether it reads."""
+"""Rows that are written to a client in one turn of the loop: then others have theirs."""
 
 
 def ring_row(ring: EventRing) -> str:
@@ -24,9 +25,10 @@ def event_row(event: Event) -> str:
     return format_event(*event)
 
 
-def rows(ring: EventRing, since: int) -> list[str]:
-    """Return the rows of a dump: the ring, and the events after the one with number ``since``."""
-    return [ring_row(ring), *map(event_row, ring.since(since))]
+def portions(ring: EventRing, since: int) -> Iterator[list[str]]:
+    """Return the rows of all present events after number ``since``; each portion is made when it is due."""
+    found = ring.since(since)
+    return ([event_row(each) for each in found[at : at + PORTION]] for at in range(0, len(found), PORTION))
 
 
 class Follower:

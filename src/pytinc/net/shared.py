@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import asdict
 
-from pytinc.control.objects import Values, milliseconds
+from pytinc.control.objects import Values
 from pytinc.control.shared import (
     MAX_ADDRESSES,
     MAX_CLIENTS,
@@ -18,6 +18,7 @@ from pytinc.control.shared import (
     format_guard,
 )
 from pytinc.vip.views import AddressView, ClientView, FailoverView, GuardView, HolderView
+from pytinc.wire.times import milliseconds
 
 
 def rows(view: GuardView) -> list[str]:

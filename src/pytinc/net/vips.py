@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from pytinc.control.objects import Values, milliseconds
+from pytinc.control.objects import Values
 from pytinc.control.vips import (
     MAX_ADDRESSES,
     Drain,
@@ -22,6 +22,7 @@ from pytinc.control.vips import (
     one_line,
 )
 from pytinc.vip.views import CheckView, MemberView, PolicyView, TransitionView, VirtualIpView
+from pytinc.wire.times import milliseconds
 
 
 class PolicyNode(Protocol):

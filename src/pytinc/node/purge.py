@@ -41,6 +41,10 @@ class Purge:
                 self._empty(name)
         self._update_graph(now)
         kept = set(core.hosts.host_names()) if core.settings.auto_connect else set()
+        if core.settings.auto_connect and not kept:
+            # Our own host file is there, so the directory cannot be read: nobody knows who was removed.
+            core.log(0, "warning", "Purge forgets no nodes: the host files cannot be listed")
+            return
         pointed_to = {edge.target for edge in self._topology.graph.edges()}
         for name in sorted(core.peers):
             peer = core.peers[name]

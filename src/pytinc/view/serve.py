@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from pytinc.control.client import ControlClient
 from pytinc.errors import DeviceError
@@ -26,8 +27,10 @@ from pytinc.view.hub import Hub
 DEFAULT_ADDRESS: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 6550
 BACKLOG: Final = 16
-MAX_REQUESTS: Final = 64
-"""Connections at once; a browser uses up to six."""
+MAX_CONNECTIONS: Final = 64
+"""Connections at once; a browser uses up to six. Other users of this machine can connect as well."""
+REQUEST_S: Final = 5.0
+"""A connection without a request under way is closed after this many seconds, or up to twice as many."""
 TOKEN_BYTES: Final = 24
 
 
@@ -116,19 +119,60 @@ def serve(
     logging.getLogger("uvicorn.error").addHandler(logging.NullHandler())
     config = uvicorn.Config(
         application(access, hub, run),
-        http="h11",
+        http=_Connection,
         ws="none",
         loop="asyncio",
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        limit_concurrency=MAX_REQUESTS,
+        limit_concurrency=MAX_CONNECTIONS + 1,
         timeout_graceful_shutdown=1,
     )
     server = _Server(config, hub)
     with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises the signal again when it has ended
         server.run(sockets=[listening])
+
+
+class _Connection(H11Protocol):
+    """Does not wait for a request for long, and makes room for others while it waits."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """If there are too many, close the one that has waited longest, which may be this one."""
+        super().connection_made(transport)
+        self._waits_since = self.loop.time()
+        self._seen: object = None
+        self._check = self.loop.call_later(REQUEST_S, self._close_if_still_waiting)
+        if len(self.connections) > MAX_CONNECTIONS:
+            all_of_ours = (each for each in self.connections if isinstance(each, _Connection))
+            longest = min(
+                (each for each in all_of_ours if each._is_waiting), key=lambda each: each._waits_since
+            )
+            self.connections.discard(longest)
+            longest.transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._check.cancel()
+        super().connection_lost(exc)
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request."""
+        self._waits_since = self.loop.time()
+        super().on_response_complete()
+
+    @property
+    def _is_waiting(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def _close_if_still_waiting(self) -> None:
+        """Close it if it waits as at the last look, and no whole request has come since."""
+        if self._is_waiting and self.cycle is self._seen:
+            self.transport.abort()
+            return
+        at_work = self  # anything that is no cycle
+        self._seen = self.cycle if self._is_waiting else at_work
+        self._check = self.loop.call_later(REQUEST_S, self._close_if_still_waiting)
 
 
 class _Server(uvicorn.Server):

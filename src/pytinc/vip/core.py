@@ -17,6 +17,7 @@ from pytinc.vip.detector import State
 from pytinc.vip.stations import OwnStations
 from pytinc.vip.views import GuardCounters
 from pytinc.vip.watch import Watch
+from pytinc.wire.times import milliseconds
 from pytinc.wire.vip_record import EntryState
 
 LOCAL_USE = 10.0
@@ -269,11 +270,6 @@ def stretches(silence: float | None, detection: float | None) -> dict[str, int |
         "silence_ms": milliseconds(silence - detection),
         "detection_ms": milliseconds(detection),
     }
-
-
-def milliseconds(seconds: float) -> int:
-    """Return a time as events tell it."""
-    return max(round(seconds * 1000), 0)
 
 
 def address_text(address: bytes) -> str:

@@ -14,11 +14,12 @@ from typing import Final
 from pytinc.vip.actions import Changed
 from pytinc.vip.addresses import AddressRecord, Client
 from pytinc.vip.asking import WITHDRAWAL_MEMORY, Asking
-from pytinc.vip.core import Core, address_text, milliseconds, stretches
+from pytinc.vip.core import Core, address_text, stretches
 from pytinc.vip.healing import Healing, choose
 from pytinc.vip.views import FailoverView
 from pytinc.wire import neighbour
 from pytinc.wire.neighbour import GUARD_MAC, Message
+from pytinc.wire.times import milliseconds
 
 REMOTE_DELAY: Final = (0.01, 0.05)
 """Seconds after the verdict until we ask for clients whose frames we do not see, chosen at random between
@@ -72,23 +73,20 @@ class Failovers:
             if not gone or not core.is_shared(record) or record.address in core.governed:
                 continue
             cares = self._cares(record, node, reason, hop, now)
-            detection = core.detection(hop or node, now)
+            begin = partial(Healing, record, node, gone, detection_s=core.detection(hop or node, now))
             seen, unseen, doubted = self._clients_of(record, gone, node, cares, now)
             if seen:
-                healing = Healing(record, node, gone, seen, reason, silence, now)
-                healing.detection_s = detection
+                healing = begin(seen, reason, silence, now)
                 self._keep(healing, now)
                 self._heal(healing)
             if unseen:
-                healing = Healing(record, node, gone, unseen, reason, silence, now, remote=True)
-                healing.detection_s = detection
+                healing = begin(unseen, reason, silence, now, remote=True)
                 self._keep(healing, now)
                 # Let a guard go first that sees their frames, if there is one.
                 healing.postpone(now + core.between(REMOTE_DELAY))
                 self._heal(healing)
             if doubted:
-                healing = Healing(record, node, gone, doubted, reason, silence, now, remote=True)
-                healing.detection_s = detection
+                healing = begin(doubted, reason, silence, now, remote=True)
                 self._keep(healing, now)
                 healing.postpone(now + core.between(DOUBT_DELAY))
                 healing.told = bool(seen or unseen)
@@ -110,9 +108,12 @@ class Failovers:
                 if core.holder_of(record, client, now) in own and self._is_behind(client, hop, since)
             ]
             if clients:
-                healing = Healing(record, hop, own, clients, "silent", silence, now, remote=True)
-                healing.detection_s = core.detection(hop, now)
-                self._heal(healing)
+                detection = core.detection(hop, now)
+                self._heal(
+                    Healing(
+                        record, hop, own, clients, "silent", silence, now, detection_s=detection, remote=True
+                    )
+                )
 
     def look_for_relapses(self, now: float) -> None:
         """Lead stations behind the own device away again that went back to a holder that is gone.
@@ -160,9 +161,9 @@ class Failovers:
             detector = None if before is None else core.watch.get(before)
             silence = 0.0 if detector is None or detector.is_there else now - detector.last_heard
             reason = "silent" if silence else "moved"
-            healing = Healing(record, before or "nobody", gone, clients, reason, silence, now)
-            healing.detection_s = None if before is None else core.detection(before, now)
-            self._heal(healing)
+            detection = None if before is None else core.detection(before, now)
+            node = before or "nobody"
+            self._heal(Healing(record, node, gone, clients, reason, silence, now, detection_s=detection))
 
     def is_gone(self, node: str) -> bool:
         """Tell whether a node is silent, and does not answer over meta connections either."""

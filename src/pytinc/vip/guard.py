@@ -23,7 +23,7 @@ from typing import Final
 from pytinc.vip.actions import Action, AskMeta, Gone, Mesh, Rules, SetSilent
 from pytinc.vip.addresses import AddressRecord, AddressTable, Client
 from pytinc.vip.asking import Asking
-from pytinc.vip.core import LOCAL_USE, Core, Silenced, milliseconds, stretches
+from pytinc.vip.core import LOCAL_USE, Core, Silenced, stretches
 from pytinc.vip.corrections import Corrections
 from pytinc.vip.detector import LONG_DELAY, State
 from pytinc.vip.failover import WITHDRAWAL_STEP, Failovers
@@ -35,6 +35,7 @@ from pytinc.vip.stations import OwnStations
 from pytinc.vip.views import GuardSummary, GuardView
 from pytinc.wire.ethernet import is_group
 from pytinc.wire.neighbour import GUARD_ADDRESS, GUARD_MAC, NO_NOTE, NOBODY, Kind, Message
+from pytinc.wire.times import milliseconds
 from pytinc.wire.virtual_ip import VirtualIP
 
 DOUBT_TIME: Final = 1.0

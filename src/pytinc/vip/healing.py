@@ -61,6 +61,7 @@ class Healing:
         silent_s: float,
         now: float,
         *,
+        detection_s: float | None = None,
         remote: bool = False,
     ) -> None:
         self.record = record
@@ -74,7 +75,7 @@ class Healing:
         """``silent``, ``unreachable``, ``withdrawn`` or ``removed``."""
         self.silent_s = silent_s
         """Seconds of silence before it was noticed."""
-        self.detection_s: float | None = None
+        self.detection_s = detection_s
         """Seconds of it that followed the suspicion; None: nobody here watched the node."""
         self.noticed = self.begin = now
         self.remote = remote
