@@ -43,6 +43,7 @@ class Peer:
         "answers",
         "asking",
         "connection",
+        "exchange_seen",
         "failed_since",
         "failure_mark",
         "fast_until",
@@ -106,6 +107,8 @@ class Peer:
         """When the present key of the session in the slot came into force, as far as handshakes told."""
         self.keys_noted = 0
         """`DatagramSession.key_changes` at that time."""
+        self.exchange_seen = (0, NEVER)
+        """When the present exchange of keys was first seen; before that, ``key_changes`` at that time."""
         self.key_asked = NEVER
         """When REQ_PUBKEY was last sent."""
         self.learned_key: str | None = None
