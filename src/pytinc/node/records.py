@@ -6,6 +6,7 @@ connection_t, outgoing_t).
 
 from __future__ import annotations
 
+import enum
 import math
 from typing import Final
 
@@ -256,6 +257,14 @@ class Connection:
         return f"{self.name} ({self.remote})"
 
 
+class Sign(enum.Enum):
+    """Whether there is a sign that a node that is waited for may be back, and what became of it."""
+
+    NONE = "none since the last round that was due"
+    SEEN = "the next round is an early one"
+    USED = "the last round was an early one"
+
+
 class Entry:
     """One outgoing entry: a node we want to be connected to (tinc: outgoing_t)."""
 
@@ -266,6 +275,12 @@ class Entry:
         self.retry_at = math.inf
         self.waits_since = NEVER
         self.resolving = False
+        self.sign = Sign.NONE
+
+    @property
+    def is_connected(self) -> bool:
+        """The node has logged in on the connection of this entry."""
+        return self.connection is not None and self.connection.activated
 
     def restart_addresses(self) -> None:
         """Begin anew with the most recent cached address."""
