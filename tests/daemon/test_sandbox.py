@@ -112,8 +112,9 @@ def test_the_certificates_of_authorities_can_be_read_wherever_the_system_has_the
         ("certs/../private", "EACCES"),
     ):
         action = f"open({str(links / path)!r})"
-        environment = {"SSL_CERT_DIR": str(links / "certs"), "SSL_CERT_FILE": str(links / "bundle.pem")}
-        assert outcomes(tmp_path, action, level=level, **environment) == {action: expected}
+        directory, file = str(links / "certs"), str(links / "bundle.pem")
+        found = outcomes(tmp_path, action, level=level, SSL_CERT_DIR=directory, SSL_CERT_FILE=file)
+        assert found == {action: expected}
 
 
 @needs_landlock
