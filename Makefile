@@ -23,7 +23,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export PYTINC_TEST_REPORT := $(CURDIR)/.pytest_cache/skipped.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint types unit coverage interop measuring waiting control ansible view-test howto containers docs docs-test bench fuzz fuzz-c dist deb rpm deb-test release report clean
+.PHONY: help venv demo test lint types unit coverage interop measuring waiting control ansible view-test howto containers docs docs-test bench bench-failover fuzz fuzz-c dist deb rpm deb-test release report clean
 
 help:
 	@echo "make demo     a network of five nodes on this machine, shown live (ARGS=--keep leaves it up, ARGS=--view shows it in a browser)"
@@ -37,6 +37,7 @@ help:
 	@echo "make docs     the documents as a site in build/site, its links checked"
 	@echo "make docs-test  the commands in the documents typed into fresh hosts, the long ones as well"
 	@echo "make bench    the benchmarks, other VPNs beside (ARGS=--quick; docs/performance.md)"
+	@echo "make bench-failover  the time without a virtual address, for each fault (ARGS=--quick)"
 	@echo "make fuzz     inputs guided by coverage for all that reads bytes from outside (docs/fuzzing.md)"
 	@echo "make fuzz-c   the same hostile bytes to tincd and pytincd, and the answers compared"
 	@echo "make dist     the wheel and the source distribution in dist/, checked"
@@ -158,7 +159,11 @@ bench: $(STAMP)
 	    || echo "no matplotlib: the comparison will have no plot" >&2
 	@set -e; for script in graph micro_sptps micro_offload micro_runs path; do echo "== $$script"; $(PY) "benchmarks/$$script.py"; done
 	@echo "== pairs"; $(PY) benchmarks/pairs.py $(ARGS)
-	@echo "== failover"; $(PY) benchmarks/failover.py $(ARGS)
+
+# Half an hour of its own: how long a client is without its virtual address.
+bench-failover: $(STAMP)
+	@sh interop/setup.sh bench
+	$(PY) benchmarks/failover.py $(ARGS)
 
 # tests/fuzz; the smoke run of the same targets is a part of `make unit` and needs no atheris.
 fuzz: $(STAMP)

@@ -4,42 +4,27 @@
 
 The pairs run at the same time and take turns. A ping passes four times through a daemon (out and in at each
 end), so the CPU time of a pass is a quarter of what both daemons used for a ping. Only ratios within one run
-count (docs/performance.md).
+count (docs/performance.md). "Bare Python" is a loop that does nothing but seal and open
+(`comparison/bare.py`): no daemon in Python can be faster. `pairs.py` measures the same for all pairs, for a
+shorter time; this is for looking again after a change.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from statistics import median
 from typing import Final
 
-from comparison.figures import BASE, percentile
-from comparison.machine import ticks
-from comparison.tunnels import Pair, build
+from comparison.figures import BASE, INTERVALS_MS
+from comparison.round_trips import RoundTrips, count_of, round_trips
+from comparison.tunnels import BARE, Pair, build
 from pytinc.lab.namespaces import Lab, LabError
 from pytinc.lab.privileges import ensure_root
-from pytinc.lab.traffic import ping_times
 
-INTERVALS_S: Final = (0.2, 0.02, 0.002, 0.0005)
-PASSES: Final = 4
-MICROSECONDS: Final = 1e6 / os.sysconf("SC_CLK_TCK")
-
-
-def cpu_time(pair: Pair) -> float:
-    """Return the microseconds of CPU that the daemons of a pair have used."""
-    return MICROSECONDS * ticks(pair.pids())
-
-
-def measure(pair: Pair, interval: float, pings: int) -> tuple[float, float]:
-    """Return the median round trip in milliseconds, and the microseconds of CPU for a pass."""
-    before = cpu_time(pair)
-    times = list(ping_times(pair.client, pair.address, pings, interval=interval).times_ms.values())
-    if not times:
-        raise LabError(f"{pair.name}: no ping was answered")
-    return percentile(times, 50), (cpu_time(pair) - before) / len(times) / PASSES
+SECONDS: Final = 10
+"""The longest measurement."""
 
 
 def run(names: Sequence[str], rounds: int, pings: int) -> None:
@@ -50,27 +35,35 @@ def run(names: Sequence[str], rounds: int, pings: int) -> None:
             if not isinstance(built, Pair):
                 raise LabError(": ".join(built))
             pairs.append(built)
-        print(f"| interval | {' | '.join(f'{name}: p50, CPU of a pass | ratio' for name in names)} |")
+        header = (f"{name}: p50, p99, CPU of a pass | ratio of p50" for name in names)
+        print(f"| interval | {' | '.join(header)} |")
         print(f"|---{'|---|---' * len(names)}|")
-        for interval in INTERVALS_S:
-            count = max(min(pings, int(10 / interval)), 20)
-            figures: dict[str, list[tuple[float, float]]] = {pair.name: [] for pair in pairs}
+        for interval in INTERVALS_MS:
+            count = min(count_of(interval, SECONDS), pings)
+            figures: dict[str, list[RoundTrips]] = {pair.name: [] for pair in pairs}
             for number in range(rounds):
                 for pair in pairs if number % 2 == 0 else reversed(pairs):
-                    figures[pair.name].append(measure(pair, interval, count))
+                    trips = round_trips(pair.client, pair.address, interval, count, pair.pids)
+                    figures[pair.name].append(trips)
             base = figures[pairs[0].name]
             cells = []
             for name in names:
-                trip, cpu = (median(each) for each in zip(*figures[name], strict=True))
-                ratio = median(one[0] / other[0] for one, other in zip(figures[name], base, strict=True))
-                cells.append(f"{trip:.3f} ms, {cpu:.0f} µs | {ratio:.2f}")
-            print(f"| {interval * 1000:g} ms | {' | '.join(cells)} |", flush=True)
+                p50, p99 = (
+                    median(each.p50_ms for each in figures[name]),
+                    median(each.p99_ms for each in figures[name]),
+                )
+                cpu = median(each.cpu_us for each in figures[name])
+                ratio = median(
+                    one.p50_ms / other.p50_ms for one, other in zip(figures[name], base, strict=True)
+                )
+                cells.append(f"{p50:.3f} ms, {p99:.3f} ms, {cpu:.0f} µs | {ratio:.2f}")
+            print(f"| {interval:g} ms | {' | '.join(cells)} |", flush=True)
 
 
 def main(arguments: Sequence[str]) -> int:
     """Return the exit status."""
     parser = argparse.ArgumentParser(description="Measure round trips through two daemons.")
-    parser.add_argument("--pairs", type=lambda text: text.split(","), default=[BASE, "py-py"])
+    parser.add_argument("--pairs", type=lambda text: text.split(","), default=[BASE, "py-py", BARE])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--pings", type=int, default=2000, help="pings of a measurement, at most")
     options = parser.parse_args(arguments)

@@ -29,6 +29,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from comparison.http import CONNECTIONS, requests_per_second, serve_http
 from comparison.machine import commit, processor
 from pytinc.lab.namespaces import Host, Lab
 from pytinc.lab.network import Network
@@ -44,29 +45,13 @@ AFTER_S: Final = 4.0
 """Seconds for which the client is watched after a fault."""
 CHECK_S: Final = 0.5
 LOAD_S: Final = 60
+WRK_S: Final = 5
 MANY: Final = 500
 """Connections that are open when a member is cut off."""
 PLANNED: Final = ("stop", "drain", "move", "service")
 PREEMPT_S: Final = 3.0
 NOT_HELD: Final = 2
 """So often a member takes the address back without a longer wait."""
-NGINX: Final = """\
-worker_processes 1;
-daemon off;
-pid {directory}/pid;
-error_log {directory}/error.log;
-events {{ worker_connections 1024; }}
-http {{
-    access_log off;
-    keepalive_requests 1000000;
-    client_body_temp_path {directory}/b; proxy_temp_path {directory}/p; fastcgi_temp_path {directory}/f;
-    uwsgi_temp_path {directory}/u; scgi_temp_path {directory}/s;
-    server {{
-        listen 80;
-        location / {{ default_type text/plain; return 200 "{name}\\n"; }}
-    }}
-}}
-"""
 
 
 @dataclass
@@ -111,13 +96,12 @@ class Stage:
 
     def serve_http(self, member: Node, directory: Path) -> None:
         """Start nginx on a member's host."""
-        own = directory / member.name
-        own.mkdir(exist_ok=True)
-        (own / "nginx.conf").write_text(NGINX.format(directory=own, name=member.name))
-        self.services[member.name] = member.host.spawn(
-            "nginx", "-e", f"{own}/error.log", "-c", f"{own}/nginx.conf"
+        self.services[member.name] = serve_http(
+            member.host,
+            member.name,
+            directory / member.name,
+            lambda: fetch(member.host, "127.0.0.1") == member.name,
         )
-        wait_until(lambda: fetch(member.host, "127.0.0.1") == member.name, START_S, "nginx answers")
 
     def owner(self) -> Node:
         """Return the member that serves, on which all agree."""
@@ -388,7 +372,10 @@ def flows(runs: int, directory: Path) -> Iterator[Row]:
         found = [_cut_with_connections(stage) for _ in range(runs)]
         counts = [_cut_under_load(stage, member) for member in stage.members[:runs]]
         drains = [_drain_under_load(stage, member) for member in stage.members[:runs]]
-        rates = {"one member": wrk(host, "10.1.1.101"), "3 members": wrk(host, VIP)}
+        rates = {
+            "one member": requests_per_second(host, "10.1.1.101", WRK_S),
+            "3 members": requests_per_second(host, VIP, WRK_S),
+        }
     worst = round(max(max(each.spread.values()) / (MANY / 3) for each in found), 3)
     figures: dict[str, Any] = {"runs": runs, "max/mean": worst}
     yield Row(scene, f"{MANY} connections", figures, "<= 1.25", worst <= 1.25)
@@ -400,7 +387,7 @@ def flows(runs: int, directory: Path) -> Iterator[Row]:
     most = max(each.failed for each in counts)
     yield Row(scene, "cut under load of 8", figures, "at most the 8 in flight", most <= 8)
     yield _drained(scene, drains)
-    yield Row(scene, "requests/s, 12 connections kept", rates, "side by side", None)
+    yield Row(scene, f"requests/s, {CONNECTIONS} connections kept", rates, "side by side", None)
 
 
 @dataclass
@@ -460,14 +447,6 @@ def many(host: Host, count: int) -> Iterator[tuple[dict[str, int], Callable[[], 
     finally:
         process.kill()
         process.wait()
-
-
-def wrk(host: Host, address: str) -> float:
-    """Return the requests a second that wrk makes on twelve connections, which it keeps."""
-    text = host.run("wrk", "-t2", "-c12", "-d5s", f"http://{address}/", timeout=60).stdout
-    found = re.search(r"Requests/sec:\s+([\d.]+)", text)
-    assert found is not None, text
-    return float(found[1])
 
 
 def life(runs: int, directory: Path, client: Kind) -> Iterator[Row]:

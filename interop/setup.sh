@@ -3,7 +3,8 @@
 #
 #   setup.sh demo          what the lab needs to build hosts
 #   setup.sh test          the same, the tools that the interop tests use, and the real tincd
-#   setup.sh bench         the same, and programs to compare with (VPNs, keepalived), as far as Debian has them
+#   setup.sh bench         the same, programs to compare with (VPNs, keepalived) and loads (sockperf, nginx, wrk, ab), as far
+#                          as Debian has them
 #   setup.sh containers    a Docker engine and the tools that make its images
 #   setup.sh view          the browser that looks at the page of pytinc view, and promtool
 #   setup.sh fleet         what makes hosts that Ansible can reach
@@ -50,6 +51,7 @@ upnp="miniupnpd:miniupnpd-nftables"
 # Programs that read what our command prints: drawings, completion scripts, man pages.
 readers="dot:graphviz zsh:zsh fish:fish mandoc:mandoc"
 others="openvpn:openvpn edge:n2n wireguard-go:wireguard-go wg:wireguard-tools openssl:openssl keepalived:keepalived"
+loads="sockperf:sockperf nginx:nginx-light wrk:wrk ab:apache2-utils curl:curl"
 view="chromium:chromium chromedriver:chromium-driver promtool:prometheus"
 fleet="debootstrap:debootstrap ssh:openssh-client ssh-keygen:openssh-client"
 packages="debootstrap:debootstrap lintian:lintian rpm:rpm"
@@ -72,7 +74,7 @@ case "${1:-}" in
     bench)
         sh "$0" test
         # shellcheck disable=SC2086
-        for package in $(missing_of $others); do
+        for package in $(missing_of $others $loads); do
             (install "$package") || echo "setup: no $package: it will be left out" >&2
         done
         ;;

@@ -10,7 +10,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from comparison.figures import BASE, GOALS, ROW, ROWS, ROWS_WITHOUT_RATIO, Goal, Results, Row
+from comparison.changes import FEWEST_ROUNDS, TOLERANCE, Change, Changes, span
+from comparison.figures import (
+    BASE,
+    GOALS,
+    INTERVALS_MS,
+    ROW,
+    ROWS,
+    ROWS_WITHOUT_RATIO,
+    Goal,
+    Results,
+    Row,
+    ping_row,
+)
 
 NOTHING: Final = "–"
 Facts = Mapping[str, str]
@@ -18,9 +30,9 @@ Facts = Mapping[str, str]
 
 PLOTTED: Final = (
     "tcp_up", "tcp_down", "tcp_20", "tcp_4_peers", "udp_64", "udp_1390", "udp_1400",
-    "ping_idle_p50", "ping_idle_p99", "ping_load_p50", "cpu_per_gb",
+    *(ping_row(interval, "p50") for interval in INTERVALS_MS), "ping_load_p50",
+    "rr_tcp", "rr_udp", "http_kept", "http_new", "connections", "cpu_per_gb",
 )  # fmt: skip
-LOWER_IS_BETTER: Final = frozenset(("ping_idle_p50", "ping_idle_p99", "ping_load_p50", "cpu_per_gb"))
 COLOURS: Final = ("#4e79a7", "#f28e2b", "#59a14f", "#b07aa1", "#9c755f", "#edc948", "#76b7b2", "#e15759")
 
 
@@ -66,14 +78,63 @@ def verdict(results: Results, goal: Goal) -> tuple[str, str]:
 
 
 def goals(results: Results) -> str:
-    """Issue 5's goals and whether this run meets them, as a Markdown table."""
+    """The goals of issues 5 and 15, and whether this run meets them, as a Markdown table."""
     return table(
         ("pair and row", "goal", "here", "met"),
         ((f"{goal.pair}: {ROW[goal.row].title}", goal.text, *verdict(results, goal)) for goal in GOALS),
     )
 
 
-def markdown(facts: Facts, results: Results, notes: Sequence[str]) -> str:
+def since(changes: Changes | str) -> str:
+    """What is slower, faster, new and missing, compared with the results that were committed last."""
+    if isinstance(changes, str):
+        return f"## Compared with the committed results\n\nNot compared: {changes}\n"
+    parts = [f"## Slower than at {changes.commit}\n", _changed_cells(changes.slower), _method(changes)]
+    if changes.differences:
+        parts += ["The runs differ:\n", "".join(f"* {each}\n" for each in changes.differences)]
+    parts += [f"## Faster than at {changes.commit}\n", _changed_cells(changes.faster)]
+    for title, names in (
+        ("Only in this run", changes.only_now),
+        (f"Only at {changes.commit}", changes.only_before),
+    ):
+        if names:
+            parts += [f"{title}: {'; '.join(names)}.\n"]
+    return "\n".join(parts)
+
+
+def _method(changes: Changes) -> str:
+    text = (
+        f"{changes.compared} cells of pairs with pytinc are compared: ratios to {BASE}, and shares. A cell is"
+        f" listed if its medians differ by more than {100 * TOLERANCE:g} % and the ranges of its rounds do"
+        " not overlap."
+    )
+    if changes.others_compared:
+        text += (
+            f" The same has happened to {len(changes.others)} of {changes.others_compared} cells of pairs"
+            " without pytinc, by chance and by the machine."
+        )
+    if changes.too_few_rounds:
+        text += f" {changes.too_few_rounds} cells have fewer than {FEWEST_ROUNDS} rounds: not compared."
+    return text + "\n"
+
+
+def _changed_cells(changes: Sequence[Change]) -> str:
+    if not changes:
+        return "Nothing.\n"
+    return table(
+        ("pair and row", "before", "now", "change"),
+        (
+            (f"{change.pair}: {change.row.title}", span(change.before), span(change.now), _percent(change))
+            for change in changes
+        ),
+    )
+
+
+def _percent(change: Change) -> str:
+    return f"{100 * (change.factor - 1):+.0f} %"
+
+
+def markdown(facts: Facts, results: Results, notes: Sequence[str], changes: Changes | str) -> str:
     """The whole report."""
     parts = [
         "# Pairs of nodes, compared\n",
@@ -83,6 +144,7 @@ def markdown(facts: Facts, results: Results, notes: Sequence[str]) -> str:
         medians(results),
         "## Goals\n",
         goals(results),
+        since(changes),
     ]
     if notes:
         parts += ["## Left out\n", "".join(f"* {note}\n" for note in notes)]
@@ -136,7 +198,7 @@ def plot(path: Path, facts: Facts, results: Results) -> str | None:
     axes.axvline(1, color="black", linewidth=1)
     axes.set_yticks(
         range(len(rows)),
-        [f"{ROW[row].title}\n({'less' if row in LOWER_IS_BETTER else 'more'} is better)" for row in rows],
+        [f"{ROW[row].title}\n({'less' if ROW[row].less_is_better else 'more'} is better)" for row in rows],
         fontsize=8,
     )
     axes.set_ylim(len(rows) - 0.5, -0.5)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import functools
 import shutil
+import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -22,7 +24,11 @@ from pytinc.lab.node import Kind, Node, wait_until
 
 SPOKES: Final = 4
 """Peers that send at once in the row for many peers."""
+VIRTUAL_ADDRESS: Final = "10.1.1.200"
+"""No node has it."""
 READY_S: Final = 30.0
+BARE: Final = "bare Python"
+BARE_PROGRAM: Final = Path(__file__).with_name("bare.py")
 PROGRAM_PATH: Final = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
 
 
@@ -48,6 +54,11 @@ class Pair:
     def add_spokes(self) -> list[Host] | None:
         """Start further clients, SPOKES with the first; None where that is not supported."""
         return None
+
+    @contextmanager
+    def virtual_address(self) -> Iterator[str]:
+        """Give the server a virtual address for a while; without tinc, this is the server's own address."""
+        yield self.address
 
 
 class TincPair(Pair):
@@ -96,6 +107,26 @@ class TincPair(Pair):
             READY_S,
             f"{self.name}: the MTU between {node.name} and {self.hub.name}",
         )
+
+    @contextmanager
+    def virtual_address(self) -> Iterator[str]:
+        """Give the server's device one more address; pytinc manages it (`VirtualIP`), C just has it."""
+        self._set_virtual("add", check=True)
+        try:
+            wait_until(
+                lambda: answers(self.client, VIRTUAL_ADDRESS), READY_S, f"{self.name}: the virtual address"
+            )
+            yield VIRTUAL_ADDRESS
+        finally:
+            # A daemon that has died is noted elsewhere, and must not end the run.
+            self._set_virtual("del", check=False)
+
+    def _set_virtual(self, verb: str, *, check: bool) -> None:
+        hub = self.hub
+        hub.host.run("ip", "address", verb, f"{VIRTUAL_ADDRESS}/32", "dev", hub.interface, check=check)
+        if hub.kind is Kind.PY:
+            hub.tinc(verb, "VirtualIP", VIRTUAL_ADDRESS, check=check)
+            hub.tinc("reload", check=check)
 
     def add_spokes(self) -> list[Host]:
         """Start the rest of the clients."""
@@ -189,6 +220,19 @@ def wireguard(lab: Lab) -> Pair:
     return Pair("wireguard-go", "wireguard-go (layer 3)", client, server, "10.1.1.1", lambda: processes)
 
 
+def bare_python(lab: Lab) -> Pair:
+    """A loop that only seals and opens: how much of the delay is Python's."""
+    client, server = lab.host("bare-1"), lab.host("bare-0")
+    directory = subdirectory(lab, "bare")
+    processes = [
+        start(host, directory, sys.executable, str(BARE_PROGRAM), host.address, other.address, address)
+        for host, other, address in ((server, client, "10.1.1.1/24"), (client, server, "10.1.1.2/24"))
+    ]
+    return Pair(
+        BARE, "a loop in Python that only seals and opens", client, server, "10.1.1.1", lambda: processes
+    )
+
+
 def installed(program: str) -> str:
     """Return the path of a program; SkippedError if it is missing."""
     path = shutil.which(program, path=PROGRAM_PATH)
@@ -232,13 +276,15 @@ BUILDERS: Final[dict[str, Builder]] = {
     "wireguard-go": wireguard,
     "veth": plain,
 }
+OTHER_BUILDERS: Final[dict[str, Builder]] = {BARE: bare_python}
+"""For `benchmarks/latency.py` only."""
 
 
 def build(lab: Lab, names: Iterable[str]) -> Iterator[Pair | tuple[str, str]]:
     """Yield each pair when it is ready, or its name and the reason why it is skipped."""
     for name in names:
         try:
-            pair = BUILDERS[name](lab)
+            pair = (BUILDERS.get(name) or OTHER_BUILDERS[name])(lab)
             pair.wait_ready()
         except (SkippedError, LabError) as reason:
             yield name, str(reason)

@@ -10,7 +10,6 @@ from comparison.figures import (
     ROW,
     Goal,
     Results,
-    cpu_ticks,
     median,
     median_ratio,
     memory_mib,
@@ -66,11 +65,6 @@ def test_a_share_of_zero_is_unknown() -> None:
     assert share_percent(45.0, 50.0) == 90
     assert share_percent(45.0, 0.0) is None
     assert share_percent(45.0, None) is None
-
-
-def test_cpu_time_is_found_after_a_name_with_spaces_and_parentheses() -> None:
-    stat = "12 (a (b) c) S 1 12 12 0 -1 4194560 100 0 0 0 700 42 9 9 20 0 1 0 5000 1000 100"
-    assert cpu_ticks(stat) == 742
 
 
 def test_memory_is_given_in_mebibytes() -> None:

@@ -37,13 +37,14 @@ def test_a_cell_has_the_ratio_to_two_c_nodes_where_it_is_meaningful(results: Res
 
 
 def test_the_report_has_medians_goals_and_a_list_of_missing_figures(results: Results) -> None:
-    text = markdown(FACTS, results, ["n2n: edge is not installed"])
+    text = markdown(FACTS, results, ["n2n: edge is not installed"], "nothing is committed")
     assert "* Machine: two tin cans\n" in text
     assert "| TCP, client to server (Mbit/s) | 1,000 | 3,500 (3.50x) |\n" in text
-    assert "| py-py: TCP, client to server | at least 3 x C-C | 3.50 x C-C | yes |\n" in text
-    assert "| py-py: memory at rest, larger daemon | at most 80 MiB | 90.0 MiB | no |\n" in text
-    assert "| py-C: TCP, client to server | at least 1.2 x C-C | – | not measured |\n" in text
+    assert "| py-py: TCP, client to server | at least 4 x C-C | 3.50 x C-C | no |\n" in text
+    assert "| py-py: memory at rest, larger daemon | at most 45 MiB | 90.0 MiB | no |\n" in text
+    assert "| py-C: TCP, client to server | at least 1.3 x C-C | – | not measured |\n" in text
     assert "* n2n: edge is not installed\n" in text
+    assert "Not compared: nothing is committed\n" in text
     assert "ping" not in text.partition("## Goals")[0]
 
 

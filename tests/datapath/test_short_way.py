@@ -24,6 +24,7 @@ from datapath.four_nodes import (
 from pytinc.datapath.doubt import Doubt
 from pytinc.datapath.flow_table import FlowMember, FlowRule, FlowTable
 from pytinc.datapath.guard_table import GuardTable
+from pytinc.datapath.short_way import MAX_WAYS
 from pytinc.protocol.sptps.handshake import KEY_LIMIT
 from pytinc.wire.datagram import NULL_ID, TYPE_COMPRESSED, TYPE_MAC, TYPE_PACKET, TYPE_PROBE, node_id
 from pytinc.wire.ethernet import ARP, IPV4, IPV6
@@ -244,7 +245,7 @@ def two_worlds(change: Change) -> tuple[World, World]:
     worlds = World(), World()
     for world in worlds:
         change(world)
-    worlds[1].datapath._short_way = None
+    worlds[1].datapath.short_way = None
     return worlds
 
 
@@ -328,9 +329,9 @@ def test_a_key_that_is_used_up_seals_nothing() -> None:
 
 def test_only_a_packet_of_which_nothing_is_unusual_goes_the_short_way() -> None:
     world = World()
-    way = world.datapath._short_way
+    way = world.datapath.short_way
     assert way is not None
-    short = {name for name, packet in PACKETS.items() if way.frame(NEAR + OWN + packet, NOW, world.out)}
+    short = {name for name, packet in PACKETS.items() if way.frame(NEAR + OWN + packet, NOW)}
     assert short == SHORT
 
 
@@ -340,3 +341,37 @@ def test_lone_packets_that_wait_for_the_shell_go_out_together() -> None:
         world.send(NEAR + OWN + PACKETS["udp"])
     ((_, datagrams),) = world.out.datagrams
     assert len(datagrams) == 2
+
+
+def test_what_was_found_out_holds_until_the_table_changes() -> None:
+    worlds = two_worlds(nothing)
+    for change in (nothing, behind_c, capturing, guarding, taking_over, owned_by_us):
+        for world in worlds:
+            change(world)
+            world.table.forget_ways()
+        for _ in range(2):
+            for world in worlds:
+                world.send(NEAR + OWN + PACKETS["udp"])
+                world.take(sealed(world, TYPE_MAC, ORDINARY), address=B_ADDRESS)
+            same_in(worlds)
+
+
+def test_another_socket_is_used_at_once() -> None:
+    worlds = two_worlds(nothing)
+    for world in worlds:
+        world.send(NEAR + OWN + PACKETS["udp"])
+        world.table.use_socket(world.b, 1)
+        world.send(NEAR + OWN + PACKETS["udp"])
+        assert [path.socket for path, _ in world.out.datagrams] == [0, 1]
+    same_in(worlds)
+
+
+def test_few_ways_are_kept() -> None:
+    world = World()
+    for number in range(MAX_WAYS + 10):
+        source = (0x020000000000 + number).to_bytes(6, "big")
+        world.table.own_macs[source] = 0.0
+        world.send(NEAR + source + PACKETS["udp"])
+        world.take(sealed(world, TYPE_MAC, source + NEAR + PACKETS["udp"]), address=B_ADDRESS)
+    assert 0 < len(world.table.frame_ways) <= MAX_WAYS
+    assert 0 < len(world.table.datagram_ways[NULL_ID + node_id("b")].stations) <= MAX_WAYS

@@ -56,8 +56,8 @@ def test_a_read_error_is_raised_only_if_the_batch_is_empty_and_blocking_is_no_er
 def reads(waiting: int, arriving: int) -> list[int]:
     """Return what each of 20 reads gives if so many packets wait first, and arrive between two reads."""
     pace, taken = Pace(), []
-    for _ in range(20):
-        taken.append(min(pace.limit(64), waiting))
+    for _ in range(2 * LONE_READS):
+        taken.append(min((1 if pace.lone else 64), waiting))
         pace.note(taken[-1])
         waiting += arriving - taken[-1]
     return taken
@@ -67,7 +67,7 @@ def test_lone_packets_are_read_alone_but_for_a_look_now_and_then() -> None:
     pace = Pace()
     limits = []
     for _ in range(2 * LONE_READS + 3):
-        limits.append(pace.limit(64))
+        limits.append(1 if pace.lone else 64)
         pace.note(1)
     assert limits == [64, *[1] * LONE_READS, 64, *[1] * LONE_READS, 64]
 

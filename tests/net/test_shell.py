@@ -64,6 +64,7 @@ class NodeDouble:
         self.accepted_then: list[Action] = []
         self.check_due = 0.0
         self.history = SimpleNamespace(ring=EventRing(0.0))
+        self.short_way: ShortWayDouble | None = None
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         def event(*arguments: object) -> None:
@@ -96,6 +97,23 @@ class NodeDouble:
         return [event[0] for event in self.events]
 
 
+@dataclass
+class ShortWayDouble:
+    """Sends frames along ``path``, and takes datagrams as ``frame`` tells."""
+
+    path: UdpPath
+    sent: bytes | None = None
+    frame_in_it: bytes | None = None
+
+    def frame(self, frame: bytes, now: float) -> tuple[UdpPath, bytes] | None:
+        return None if self.sent is None else (self.path, self.sent)
+
+    def datagram(
+        self, datagram: bytes, address: SockAddr, socket: int, now: float, out: Output
+    ) -> bytes | None:
+        return self.frame_in_it
+
+
 class Device:
     """A device whose other end belongs to the test."""
 
@@ -112,9 +130,12 @@ class Device:
     def read_batch(self, limit: int) -> list[bytes]:
         return [self.ours.recv(2000)]
 
+    def write(self, frame: bytes) -> None:
+        self.ours.send(frame)
+
     def write_batch(self, frames: Sequence[bytes | FrameRun]) -> None:
         for frame in one_by_one(frames):
-            self.ours.send(frame)
+            self.write(frame)
 
     def close(self) -> None:
         self.host.close()
@@ -155,10 +176,15 @@ class World:
 
 @asynccontextmanager
 async def world(
-    log: LogLines, *, is_open: bool = True, virtual_ips: tuple[VirtualIP, ...] = ()
+    log: LogLines,
+    *,
+    is_open: bool = True,
+    virtual_ips: tuple[VirtualIP, ...] = (),
+    short_way: ShortWayDouble | None = None,
 ) -> AsyncIterator[World]:
     settings = Settings("a", port="0", listen_address=(HostPort("127.0.0.1"),), virtual_ips=virtual_ips)
     node, device, files = NodeDouble(settings), Device(), Files()
+    node.short_way = short_way
     scripts: list[tuple[str, Mapping[str, str]]] = []
     captured: list[bytes] = []
     told: list[int] = []
@@ -221,6 +247,50 @@ def test_frames_of_the_device_go_to_the_node_and_its_frames_to_the_device(
             w.do()
             assert [w.device.host.recv(99) for _ in range(2)] == [b"one", b"two"]
             assert w.node.output.frames == []
+
+    on_loop(main)
+
+
+def test_what_comes_alone_and_is_ordinary_does_not_trouble_the_node(on_loop: OnLoop, log: LogLines) -> None:
+    async def main() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+            peer.bind(("127.0.0.1", 0))
+            way = ShortWayDouble(UdpPath(1400, 0, peer.getsockname(), b"", PeerSlot("relay")))
+            async with world(log, short_way=way) as w:
+                before = len(w.node.events)
+                way.sent, way.frame_in_it = b"sealed", b"a frame"
+                w.device.host.send(b"from the host")
+                peer.sendto(b"datagram", w.listener.udp.getsockname())
+                assert await asyncio.to_thread(peer.recv, 99) == b"sealed"
+                assert await asyncio.to_thread(w.device.host.recv, 99) == b"a frame"
+                assert w.node.events[before:] == []
+                way.sent = bytes(66000)
+                w.device.host.send(b"from the host")
+                await until(lambda: ("datagram_too_big", "relay", 66000) in w.node.events)
+
+    on_loop(main)
+
+
+def test_what_the_short_way_refuses_goes_to_the_node(on_loop: OnLoop, log: LogLines) -> None:
+    async def main() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+            peer.bind(("127.0.0.1", 0))
+            way = ShortWayDouble(UdpPath(1400, 0, peer.getsockname(), b"", PeerSlot("b")))
+            async with world(log, short_way=way) as w:
+                w.device.host.send(b"from the host")
+                peer.sendto(b"datagram", w.listener.udp.getsockname())
+                await until(lambda: {"frames", "datagrams"} <= set(w.node.names()))
+                assert ("frames", [b"from the host"]) in w.node.events
+                # It was no frame for the device, so the node is asked what comes of it.
+                way.frame_in_it = b""
+                peer.sendto(b"datagram", w.listener.udp.getsockname())
+                await until(lambda: "settle_packets" in w.node.names())
+                # The mark of a datagram is that of its frame, which the short way does not look at.
+                way.sent = b"sealed"
+                w.node.settings = replace(w.node.settings, priority_inheritance=True)
+                before = w.node.names().count("frames")
+                w.device.host.send(bytes(12) + b"\x08\x00\x45" + bytes(19))
+                await until(lambda: w.node.names().count("frames") > before)
 
     on_loop(main)
 

@@ -96,6 +96,9 @@ class PipeDevice:
     def fileno(self) -> int:
         return self._ours.fileno()
 
+    def write(self, frame: bytes) -> None:
+        self.write_batch([frame])
+
     def read_batch(self, limit: int) -> list[bytes]:
         self.reads += 1
         if self.read_error is not None and self.errors_left > 0:
@@ -137,6 +140,7 @@ def feed_of(
         asyncio.get_running_loop(),
         device,
         on_frames=batches.append,
+        on_lone=lambda frame: False,
         on_fatal=fatal.append,
         log=log,
         clock=clock,

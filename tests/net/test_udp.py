@@ -75,10 +75,16 @@ def kernel() -> KernelDouble:
     return KernelDouble()
 
 
+def no_lone(*_: object) -> bool:
+    return False
+
+
 def sockets_of(kernel: KernelDouble, log: LogLines) -> UdpSockets:
     loop = asyncio.new_event_loop()
     loop.close()
-    return UdpSockets(loop, [kernel], on_datagrams=lambda *_: None, on_run=lambda *_: None, log=log)
+    return UdpSockets(
+        loop, [kernel], on_datagrams=lambda *_: None, on_run=lambda *_: None, on_lone=no_lone, log=log
+    )
 
 
 @given(st.lists(st.binary(min_size=1, max_size=1600), max_size=200))
@@ -112,7 +118,13 @@ def test_the_kernel_is_never_asked_to_segment_with_offload_no(kernel: KernelDoub
     loop = asyncio.new_event_loop()
     loop.close()
     udp = UdpSockets(
-        loop, [kernel], on_datagrams=lambda *_: None, on_run=lambda *_: None, log=log, offload=False
+        loop,
+        [kernel],
+        on_datagrams=lambda *_: None,
+        on_run=lambda *_: None,
+        on_lone=no_lone,
+        log=log,
+        offload=False,
     )
     run = [b"a" * 100, b"b" * 100]
     assert udp.send_batch(0, HERE, run) is None
@@ -199,7 +211,13 @@ def test_runs_have_the_mark_that_is_set(
         loop = asyncio.new_event_loop()
         loop.close()
         sockets = UdpSockets(
-            loop, [ours], on_datagrams=lambda *_: None, on_run=lambda *_: None, log=log, offload=offload
+            loop,
+            [ours],
+            on_datagrams=lambda *_: None,
+            on_run=lambda *_: None,
+            on_lone=no_lone,
+            log=log,
+            offload=offload,
         )
         sent = [b"x" * 100, b"x" * 100, b"y"]
         for mark in (0xB8, 0):
@@ -216,7 +234,9 @@ def test_a_marked_datagram_that_is_too_big_is_reported(log: LogLines) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ours:
         loop = asyncio.new_event_loop()
         loop.close()
-        sockets = UdpSockets(loop, [ours], on_datagrams=lambda *_: None, on_run=lambda *_: None, log=log)
+        sockets = UdpSockets(
+            loop, [ours], on_datagrams=lambda *_: None, on_run=lambda *_: None, on_lone=no_lone, log=log
+        )
         sockets.mark = 0xB8
         assert sockets.send_batch(0, HERE, [b"x" * 65508]) == 65508
 
@@ -275,6 +295,7 @@ def wake_up(kernel: ReceivingDouble, log: LogLines) -> tuple[UdpSockets, list[li
         [kernel],
         on_datagrams=on_datagrams,
         on_run=on_run,
+        on_lone=no_lone,
         log=log,
     )
     udp.start()
@@ -366,7 +387,13 @@ def test_sent_datagrams_arrive_one_by_one(
                 on_datagrams(run.datagrams(), [address] * len(run), index)
 
             udp = UdpSockets(
-                loop, [one, two], on_datagrams=on_datagrams, on_run=on_run, log=log, offload=offload
+                loop,
+                [one, two],
+                on_datagrams=on_datagrams,
+                on_run=on_run,
+                on_lone=no_lone,
+                log=log,
+                offload=offload,
             )
             assert udp.offloads == (("GSO", "GRO") if offload else ())
             udp.start()
@@ -389,6 +416,7 @@ def test_emsgsize_of_the_real_kernel_is_reported(on_loop: OnLoop, log: LogLines)
                 [one],
                 on_datagrams=lambda *_: None,
                 on_run=lambda *_: None,
+                on_lone=no_lone,
                 log=log,
             )
             assert not udp.send(0, one.getsockname(), bytes(65508))
@@ -419,7 +447,9 @@ def test_a_run_of_another_sender_is_not_mixed_with_the_first(on_loop: OnLoop, lo
             def on_run(run: DatagramRun, address: SockAddr, index: int) -> None:
                 on_datagrams(run.datagrams(), [address] * len(run), index)
 
-            udp = UdpSockets(loop, [one, two, target], on_datagrams=on_datagrams, on_run=on_run, log=log)
+            udp = UdpSockets(
+                loop, [one, two, target], on_datagrams=on_datagrams, on_run=on_run, on_lone=no_lone, log=log
+            )
             for index, letter in ((0, b"1"), (1, b"2"), (0, b"3"), (1, b"4")):
                 udp.send_batch(index, target.getsockname(), [letter * 500] * 10)
             udp.start()

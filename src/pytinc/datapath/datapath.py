@@ -42,13 +42,16 @@ class DataPath:
         self._delivery = Delivery(table, outbound)
         self.forwarder: Forwarder = (Router if table.rules.router else Switch)(table, self._delivery)
         self.inbound = Inbound(table, self.forwarder, outbound)
-        self._short_way = None if table.rules.router else ShortWay(table, self.inbound)
+        self.short_way = None if table.rules.router else ShortWay(table, self.inbound)
+        """Takes what comes alone; None in a router."""
 
     def frames_from_device(self, frames: Sequence[bytes | FrameRun], now: float, out: Output) -> None:
         """Take the frames that one wake-up read from the device."""
-        if len(frames) == 1 and self._short_way is not None:
+        if len(frames) == 1 and self.short_way is not None:
             (frame,) = frames
-            if isinstance(frame, bytes) and self._short_way.frame(frame, now, out):
+            if isinstance(frame, bytes) and (sent := self.short_way.frame(frame, now)) is not None:
+                path, datagram = sent
+                out.queue(path, [datagram])
                 return
         me = self._table.me
         single: list[bytes] = []
@@ -80,12 +83,13 @@ class DataPath:
         out: Output,
     ) -> None:
         """Take what one wake-up read from the UDP socket with index ``socket``."""
-        if (
-            len(datagrams) != 1
-            or self._short_way is None
-            or not self._short_way.datagram(datagrams[0], addresses[0], socket, now, out)
-        ):
-            self.inbound.datagrams(datagrams, addresses, socket, now, out)
+        if len(datagrams) == 1 and self.short_way is not None:
+            frame = self.short_way.datagram(datagrams[0], addresses[0], socket, now, out)
+            if frame:
+                out.frames.append(frame)
+            if frame is not None:
+                return
+        self.inbound.datagrams(datagrams, addresses, socket, now, out)
 
     def inject(self, frame: bytes, now: float, out: Output) -> None:
         """Send a frame of the guard to the owner of its destination; if it is for all, to our device, too."""

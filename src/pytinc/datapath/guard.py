@@ -161,6 +161,21 @@ def note_uses(guard: GuardTable, frames: list[bytes], now: float, out: Output) -
                 _note_use(guard, frame[:54], address, now, out)
 
 
+def note_known_use(guard: GuardTable, frame: bytes, now: float) -> bool:
+    """Do what `note_uses` does with one frame. False: this use is new, and nothing is done."""
+    where = DESTINATIONS.get(frame[12:14])
+    if where is None:
+        return True
+    address = frame[where]
+    if address not in guard.addresses:
+        return True
+    key = frame[:12] + address
+    if key not in guard.uses:
+        return False
+    guard.uses[key] = now
+    return True
+
+
 def _note_use(guard: GuardTable, head: bytes, address: bytes, now: float, out: Output) -> None:
     uses, key = guard.uses, head[:12] + address
     if key in uses:

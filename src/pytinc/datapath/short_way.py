@@ -2,11 +2,14 @@
 
 People wait for the answer to a question: one frame, alone in its batch. `Switch`, `Delivery`, `Outbound` and
 `Inbound` look at whole batches and at everything that may be unusual, which costs more than to seal a frame.
-`ShortWay` takes a frame or datagram if a few tests tell that nothing is unusual: the owner of its destination
-is known, there is a key and a proved path, and no filter has to look at it. It uses the same session, writes
-the same counters and notes the same uses. Whatever fails a test goes the batch way, from where it stands.
+`ShortWay` takes a frame or datagram of which nothing is unusual: the owner of its destination is known, there
+is a key and a proved path, and no filter has to look at it. It uses the same session, writes the same
+counters and notes the same uses. Whatever else there is goes the batch way, from where it stands.
 
-HOT PATH: no logging, no object for a frame. It must equal `pytinc.datapath.reference`.
+Most of this depends on the stations or on the peer alone. It is found out with the first packet and kept in
+the table as a `FrameWay` or `DatagramWay` until anything in the table changes (`forget_ways`).
+
+HOT PATH: no logging, few calls. It must equal `pytinc.datapath.reference`.
 """
 
 from __future__ import annotations
@@ -14,11 +17,12 @@ from __future__ import annotations
 from typing import Final
 
 from pytinc.datapath.clamp import LONGEST_SYN, PLAIN_FLAGS
-from pytinc.datapath.guard import note_uses
+from pytinc.datapath.guard import note_known_use
+from pytinc.datapath.guard_table import GuardTable
 from pytinc.datapath.inbound import Inbound
 from pytinc.datapath.output import Output
-from pytinc.datapath.peer_slot import PeerSlot
-from pytinc.datapath.table import ForwardingTable
+from pytinc.datapath.peer_slot import UdpPath
+from pytinc.datapath.table import DatagramWay, ForwardingTable, FrameWay
 from pytinc.wire.address import SockAddr
 from pytinc.wire.datagram import (
     ID_SIZE,
@@ -28,7 +32,7 @@ from pytinc.wire.datagram import (
     PREFIX_SIZE,
     TYPE_MAC,
 )
-from pytinc.wire.ethernet import DESTINATION, ETHERTYPE, HEADER_SIZE, IPV4, IPV6, SOURCE
+from pytinc.wire.ethernet import DESTINATION, HEADER_SIZE, IPV4, IPV6, SOURCE
 from pytinc.wire.ip import (
     IPV4_HEADER_SIZE,
     IPV6_HEADER_SIZE,
@@ -39,106 +43,155 @@ from pytinc.wire.ip import (
     TCP_SYN,
 )
 
+MAX_WAYS: Final = 1024
+"""Pairs of stations (or stations of ours, for each peer) whose way is kept. When there are more, all are
+forgotten."""
+_MACS: Final = slice(0, 12)
+_TYPE_MAC: Final = bytes((TYPE_MAC,))
+_KIND: Final = slice(12, 15)
+_IPV4_PLAIN: Final = IPV4 + bytes((PLAIN_IPV4,))
+"""The type of a frame and the first byte of its packet: IPv4 without options."""
+_IPV4_PAYLOAD: Final = HEADER_SIZE + IPV4_HEADER_SIZE
 _IPV6_PAYLOAD: Final = HEADER_SIZE + IPV6_HEADER_SIZE
 _PLAIN_FLAGS_V6: Final = _IPV6_PAYLOAD + 13
 """Where a TCP packet has its flags if it has neither VLAN tag nor extension headers."""
 
 
 class ShortWay:
-    """Tries the short way. Its methods tell whether they took what came; if not, nothing is done."""
+    """Tries the short way."""
 
     def __init__(self, table: ForwardingTable, inbound: Inbound) -> None:
         self._table = table
+        self._me = table.me
         self._inbound = inbound
 
-    def frame(self, frame: bytes, now: float, out: Output) -> bool:
-        """Take a frame of the device to the node that owns its destination."""
+    def frame(self, frame: bytes, now: float) -> tuple[UdpPath, bytes] | None:
+        """Return the datagram that carries a frame of the device, and its path. None: nothing is done."""
+        way = self._table.frame_ways.get(frame[_MACS]) or self._find_frame_way(frame)
+        if way is None:
+            return None
+        owner, session, path, limit, source, guard = way
+        size = len(frame)
+        if (
+            size > limit
+            or owner.upkeep_due <= now
+            or not _is_plain(frame, size)
+            or (guard is not None and not note_known_use(guard, frame, now))
+        ):
+            return None
+        datagram = session.seal_one(path.prefix, _TYPE_MAC, frame)
+        if datagram is None:
+            return None  # the key is used up
+        self._table.own_macs[source] = now
+        me = self._me
+        me.in_packets += 1
+        me.in_bytes += size
+        owner.out_packets += 1
+        owner.out_bytes += size
+        return path, datagram
+
+    def _find_frame_way(self, frame: bytes) -> FrameWay | None:
+        """Work out the way of frames with these MACs; None if there is no short one."""
         table = self._table
-        destination, source, size = frame[DESTINATION], frame[SOURCE], len(frame)
+        destination, source = frame[DESTINATION], frame[SOURCE]
         owner = table.owner_of(destination)
         if owner is None or owner.is_me or source not in table.own_macs:
-            return False
+            return None
         rules, session, relay, paths = table.rules, owner.session, owner.relay, owner.paths
         if (
             session is None
             or relay is None
             or not paths
             or not owner.reachable
-            or owner.upkeep_due <= now
             or owner.compression
             or rules.hub
             or (rules.direct_only and relay is not owner)
             or table.capture is not None
             or table.flows is not None
-            or size > relay.mtu
-            or size > paths[0].limit
-            or (size > owner.minmtu and owner.connection is not None)
-            or not _is_plain(frame, size)
         ):
-            return False
-        path = paths[0]
-        datagrams = session.seal_batch(path.prefix, TYPE_MAC, (frame,))
-        if not datagrams:
-            return False  # the key is used up
-        table.own_macs[source] = now
-        me, guard = table.me, table.guard
-        me.in_packets += 1
-        me.in_bytes += size
-        owner.out_packets += 1
-        owner.out_bytes += size
-        if guard is not None and destination in guard.macs:
-            note_uses(guard, [frame], now, out)
-        out.queue(path, datagrams)
-        return True
+            return None
+        limit = min(relay.mtu, paths[0].limit)
+        if owner.connection is not None:
+            limit = min(limit, owner.minmtu)
+        guard = table.guard
+        if guard is not None and destination not in guard.macs:
+            guard = None
+        if len(table.frame_ways) >= MAX_WAYS:
+            table.frame_ways.clear()
+        way = FrameWay(owner, session, paths[0], limit, source, guard)
+        table.frame_ways[frame[_MACS]] = way
+        return way
 
-    def datagram(self, datagram: bytes, address: SockAddr, socket: int, now: float, out: Output) -> bool:
-        """Take a datagram that its source sent straight to us from where it is known to be."""
-        if not MIN_DATAGRAM_SIZE <= len(datagram) <= MAX_DATAGRAM_SIZE or datagram[:ID_SIZE] != NULL_ID:
-            return False
+    def datagram(
+        self, datagram: bytes, address: SockAddr, socket: int, now: float, out: Output
+    ) -> bytes | None:
+        """Take a datagram that its source sent straight to us from where it is known to be.
+
+        Return the frame in it for the own device. An empty one: the datagram was something else, and all that
+        comes of it is in ``out``. None: nothing is done.
+        """
         table = self._table
-        source = table.by_id.get(datagram[ID_SIZE:PREFIX_SIZE])
-        if source is None:
-            return False
-        session, known = source.session, source.address
+        way = table.datagram_ways.get(datagram[:PREFIX_SIZE]) or self._find_datagram_way(datagram)
+        if way is None:
+            return None
+        source, session, known, stations = way
         if (
-            session is None
-            or known is None
-            or known[:2] != address[:2]
+            (address != known and address[:2] != known)
             or source.socket != socket
             or source.doubt is not None
+            or not MIN_DATAGRAM_SIZE <= len(datagram) <= MAX_DATAGRAM_SIZE
         ):
-            return False
-        (record,) = records = session.open_batch((datagram,), PREFIX_SIZE)
-        if record is not None and record[0] == TYPE_MAC:
-            frame = record[1]
+            return None
+        record: tuple[int, bytes] | None
+        opened = session.open_one(datagram, PREFIX_SIZE)
+        if isinstance(opened, bytes):
+            type_, frame = opened[0], opened[1:]
             size = len(frame)
-            if self._is_for_device(frame, size):
-                self._to_device(source, frame, size, now, out)
-                return True
-        self._inbound.take(records, (source, True, address, socket, now, out), trusted=source.confirmed)
-        return True
+            destination = frame[DESTINATION]
+            if (
+                type_ == TYPE_MAC
+                and (destination in stations or self._is_for_device(destination, stations))
+                and _is_plain(frame, size)
+                and ((guard := stations[destination]) is None or note_known_use(guard, frame, now))
+            ):
+                self._inbound.count(source, 1, size, size, is_direct=True)
+                me = self._me
+                me.out_packets += 1
+                me.out_bytes += size
+                return frame
+            record = type_, frame
+        else:
+            record = opened
+        self._inbound.take((record,), (source, True, address, socket, now, out), trusted=source.confirmed)
+        return b""
 
-    def _is_for_device(self, frame: bytes, size: int) -> bool:
-        """Tell whether a frame of a peer goes to the own device as it is, and nowhere else."""
+    def _find_datagram_way(self, datagram: bytes) -> DatagramWay | None:
+        """Work out what is known of who sends datagrams with these ids; None if they go the batch way."""
+        table = self._table
+        if datagram[:ID_SIZE] != NULL_ID:
+            return None
+        source = table.by_id.get(datagram[ID_SIZE:PREFIX_SIZE])
+        if source is None or source.session is None or source.address is None:
+            return None
+        way = DatagramWay(source, source.session, source.address[:2], {})
+        table.datagram_ways[datagram[:PREFIX_SIZE]] = way
+        return way
+
+    def _is_for_device(self, destination: bytes, stations: dict[bytes, GuardTable | None]) -> bool:
+        """Tell whether frames to this MAC go to the own device as they are, and nowhere else; remember it."""
         table = self._table
         guard = table.guard
-        return (
-            table.owner_of(frame[DESTINATION]) is table.me
-            and not table.rules.hub
-            and table.capture is None
-            and (guard is None or not guard.taken_over)
-            and _is_plain(frame, size)
-        )
-
-    def _to_device(self, source: PeerSlot, frame: bytes, size: int, now: float, out: Output) -> None:
-        table = self._table
-        me, guard = table.me, table.guard
-        self._inbound.count(source, 1, size, size, is_direct=True)
-        if guard is not None and frame[DESTINATION] in guard.macs:
-            note_uses(guard, [frame], now, out)
-        me.out_packets += 1
-        me.out_bytes += size
-        out.frames.append(frame)
+        if (
+            table.owner_of(destination) is not self._me
+            or table.rules.hub
+            or table.capture is not None
+            or (guard is not None and guard.taken_over)
+        ):
+            return False
+        if len(stations) >= MAX_WAYS:
+            stations.clear()
+        stations[destination] = guard if guard is not None and destination in guard.macs else None
+        return True
 
 
 def _is_plain(frame: bytes, size: int) -> bool:
@@ -146,14 +199,14 @@ def _is_plain(frame: bytes, size: int) -> bool:
 
     That is untagged IP that is neither neighbour discovery nor a TCP SYN, nor hides one.
     """
-    kind = frame[ETHERTYPE]
-    if kind == IPV4:
-        if size <= HEADER_SIZE + IPV4_HEADER_SIZE or frame[14] != PLAIN_IPV4:
+    kind = frame[_KIND]
+    if kind == _IPV4_PLAIN:
+        if size <= _IPV4_PAYLOAD:
             return False
         protocol, flags = frame[23], PLAIN_FLAGS
         if protocol == PROTOCOL_ICMP:
             return True
-    elif kind == IPV6:
+    elif kind[:2] == IPV6:
         if size <= _IPV6_PAYLOAD:
             return False
         protocol, flags = frame[20], _PLAIN_FLAGS_V6

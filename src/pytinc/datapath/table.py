@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from pytinc.datapath.flood_history import FloodHistory
 from pytinc.datapath.flow_table import FlowTable
 from pytinc.datapath.guard_table import GuardTable
 from pytinc.datapath.peer_slot import Drops, PeerSlot, UdpPath
 from pytinc.datapath.routes import RouteTable
+from pytinc.protocol.sptps.datagram import DatagramSession
 from pytinc.wire.address import SockAddr
 from pytinc.wire.datagram import NULL_ID
 
@@ -45,6 +46,31 @@ class SwitchRules:
     number."""
     compression: int = 0
     """The level at which we have asked peers to compress packets for us (``Compression``); 0: not at all."""
+
+
+class FrameWay(NamedTuple):
+    """What is true of all ordinary frames from one station of ours to another station."""
+
+    owner: PeerSlot
+    session: DatagramSession
+    path: UdpPath
+    limit: int
+    """The longest frame that this path takes."""
+    source: bytes
+    """The MAC of our station."""
+    guard: GuardTable | None
+    """Notes uses of the destination; None if it is not interested in that MAC."""
+
+
+class DatagramWay(NamedTuple):
+    """What is true of all datagrams that one node sends straight to us."""
+
+    source: PeerSlot
+    session: DatagramSession
+    address: SockAddr
+    """First two items of where the node is known to be."""
+    stations: dict[bytes, GuardTable | None]
+    """MACs of our stations that its frames go straight to, each with the guard if that notes uses of it."""
 
 
 @dataclass(slots=True)
@@ -83,6 +109,10 @@ class ForwardingTable:
     """The members that get the flows of our own stations; None: no members share any."""
     floods: FloodHistory = field(default_factory=FloodHistory)
     """What was flooded a moment ago; asked by a switch only."""
+    frame_ways: dict[bytes, FrameWay] = field(default_factory=dict)
+    """What `pytinc.datapath.short_way` has found out, by the MACs at the beginning of a frame."""
+    datagram_ways: dict[bytes, DatagramWay] = field(default_factory=dict)
+    """The same by the ids at the beginning of a datagram."""
     capture: list[bytes] | None = None
     """Frames that entered the switch, while a pcap client listens; the shell empties it."""
 
@@ -161,6 +191,14 @@ class ForwardingTable:
         owner = self.macs.get(mac)
         return self.me if owner is not self.me and mac in self.own_macs else owner
 
+    def forget_ways(self) -> None:
+        """Have the short way look again. It must be called whenever anything here has changed.
+
+        The node does so after each event that was more than packets to pass on.
+        """
+        self.frame_ways.clear()
+        self.datagram_ways.clear()
+
     def refresh(self, slot: PeerSlot) -> None:
         """Work out the UDP paths of ``slot`` anew (docs/protocol-data.md, "Choice of way").
 
@@ -180,6 +218,7 @@ class ForwardingTable:
 
     def refresh_all(self) -> None:
         """Work out every node's paths: after the graph changed, or when the way to a relay changed."""
+        self.forget_ways()
         for slot in self.slots.values():
             slot.routed_minmtu = slot.minmtu
             self.refresh(slot)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 Write = TypeVar("Write")
 
-LONE_READS: Final = 8
+LONE_READS: Final = 16
 """Packets that are read alone after one that was alone in its batch."""
 YIELD_AFTER: Final = 32
 """Yield the CPU after this many writes: on few cores the packets' reader must run, or its queue overflows
@@ -28,21 +28,20 @@ class Pace:
     takes.
     """
 
-    __slots__ = ("_lone",)
+    __slots__ = ("lone",)
 
     def __init__(self) -> None:
-        self._lone = 0
-
-    def limit(self, batch: int) -> int:
-        """Return how many packets to read now: 1 or ``batch``."""
-        return 1 if self._lone else batch
+        self.lone = 0
+        """How many packets to read alone before the next batch."""
 
     def note(self, packets: int) -> None:
-        """Note how many packets the read has given."""
-        if self._lone:
-            self._lone -= 1
-        elif packets == 1:
-            self._lone = LONE_READS
+        """Note how many packets the read has given. A run is many."""
+        if packets > 1:
+            self.lone = 0
+        elif self.lone:
+            self.lone -= 1
+        elif packets:
+            self.lone = LONE_READS
 
 
 def end_of_batch(error: OSError, read: Sequence[object]) -> None:

@@ -44,6 +44,9 @@ class DummyDevice:
         """Return no frames."""
         return []
 
+    def write(self, frame: bytes) -> None:
+        """Discard the frame."""
+
     def write_batch(self, frames: Sequence[bytes | FrameRun]) -> None:
         """Discard the frames."""
 

@@ -71,9 +71,10 @@ class MulticastDevice:
 
     def write_batch(self, frames: Sequence[bytes | FrameRun]) -> None:
         """Send frames to the group, as `write_each` does."""
-        write_each(self._write, one_by_one(frames))
+        write_each(self.write, one_by_one(frames))
 
-    def _write(self, frame: bytes) -> None:
+    def write(self, frame: bytes) -> None:
+        """Send one frame. If it raises `OSError`, the frame is lost."""
         self._socket.sendto(frame, self._address)
         own = self._own
         # The newest is last; the oldest, whose copy seems lost, is removed first.

@@ -103,6 +103,7 @@ class Shell:
         clock: Callable[[], float] = uptime,
     ) -> None:
         self.node = node
+        self._short_way = node.short_way
         self._output = node.output
         self._files = files
         self._writer = FileWriter(loop, log)
@@ -117,13 +118,20 @@ class Shell:
         """The number of the latest event when clients were told last."""
         self._listeners = listeners
         self._device = DeviceFeed(
-            loop, device, on_frames=self._frames, on_fatal=on_fatal, log=log, clock=clock
+            loop,
+            device,
+            on_frames=self._frames,
+            on_lone=self._lone_frame,
+            on_fatal=on_fatal,
+            log=log,
+            clock=clock,
         )
         self._udp = UdpSockets.of_listeners(
             loop,
             listeners,
             on_datagrams=self._datagrams,
             on_run=self._datagram_run,
+            on_lone=self._lone_datagram,
             log=log,
             offload=node.settings.offload,
         )
@@ -239,6 +247,34 @@ class Shell:
         output.clear()
 
     # -- events of the network --
+
+    def _lone_frame(self, frame: bytes) -> bool:
+        """Send a frame of the device by the short way; False: nothing is done."""
+        short_way = self._short_way
+        if short_way is None or self.node.settings.priority_inheritance:
+            return False
+        sent = short_way.frame(frame, self._clock())
+        if sent is None:
+            return False
+        path, datagram = sent
+        if not self._udp.send(path.socket, path.address, datagram):
+            self._note_too_big(path.relay.name, len(datagram))
+        return True
+
+    def _lone_datagram(self, datagram: bytes, address: SockAddr, socket: int) -> bool:
+        """Take a datagram by the short way; False: nothing is done."""
+        short_way = self._short_way
+        if short_way is None:
+            return False
+        now = self._clock()
+        frame = short_way.datagram(datagram, address, socket, now, self._output)
+        if frame is None:
+            return False
+        if frame:
+            self._device.write(frame)
+        else:
+            self._settle_packets(more=self.node.settle_packets(now))
+        return True
 
     def _frames(self, frames: Sequence[bytes | FrameRun]) -> None:
         if self.node.settings.priority_inheritance:

@@ -95,6 +95,8 @@ _SIOCGIFADDR: Final = 0x8915
 _IFF_UP: Final = 1
 _GLOBAL_SCOPE: Final = "00"  # in /proc/net/if_inet6
 _IFREQ: Final = struct.Struct("16sH6s16x")
+_PLAIN_START: Final = NULL_HEADER[: GSO_TYPE + 1]
+"""How the header of a frame begins that lacks no checksum and is no super-frame."""
 _MAX_NAME: Final = 15
 """IFNAMSIZ less the NUL byte."""
 
@@ -132,6 +134,9 @@ class FrameDevice(Protocol):
 
         There can be more if the last read returned several at once.
         """
+
+    def write(self, frame: bytes) -> None:
+        """Give one frame to the host. If it raises `OSError`, the frame is lost."""
 
     def write_batch(self, frames: Sequence[bytes | FrameRun]) -> None:
         """Give frames to the host, in order. Raises the first `OSError` after all have been tried.
@@ -262,6 +267,7 @@ class TapDevice(VirtioDevice):
         self.dropped = 0
         os.set_blocking(self._descriptor, False)
         self._buffer = bytearray(READ_SIZE)
+        self._buffers, self._view = (self._buffer,), memoryview(self._buffer)
         self.name: str = self._device.name
         self.path = path
         if self.offloads:
@@ -285,7 +291,11 @@ class TapDevice(VirtioDevice):
         plain: list[bytes] = []
         try:
             if limit == 1:
-                self._take(frames, self._buffer, os.readv(self._descriptor, (self._buffer,)))
+                buffer = self._buffer
+                size = os.readv(self._descriptor, self._buffers)
+                if self._offload is not None and buffer[: GSO_TYPE + 1] == _PLAIN_START:
+                    return [bytes(self._view[_HEADER_SIZE:size])]  # HOT PATH: somebody waits for the answer
+                self._take(frames, buffer, size)
             else:
                 self._read(frames, plain, limit)
         except OSError as error:
@@ -296,7 +306,7 @@ class TapDevice(VirtioDevice):
     def _read(self, frames: list[bytes | FrameRun], plain: list[bytes], limit: int) -> None:
         """Read until there is nothing more, or enough. ``plain`` collects frames that still lack handling."""
         descriptor, buffer, readv, offload = self._descriptor, self._buffer, os.readv, self._offload
-        buffers, view, room, left = (buffer,), memoryview(buffer), MAX_BATCH_BYTES, limit
+        buffers, view, room, left = self._buffers, self._view, MAX_BATCH_BYTES, limit
         while left > 0 and room > 0:
             size = readv(descriptor, buffers)
             room -= size
@@ -468,7 +478,11 @@ def _has_ipv6_address(name: str) -> bool:
 
 
 class DeviceFeed:
-    """Waits for frames of a device, and handles its errors. ``on_frames`` gets the frames in batches."""
+    """Waits for frames of a device, and handles its errors.
+
+    ``on_frames`` gets the frames in batches; a frame that comes alone is first offered to ``on_lone``, which
+    tells whether it has taken it.
+    """
 
     def __init__(
         self,
@@ -476,6 +490,7 @@ class DeviceFeed:
         device: FrameDevice,
         *,
         on_frames: Callable[[Sequence[bytes | FrameRun]], None],
+        on_lone: Callable[[bytes], bool],
         on_fatal: Callable[[str], None],
         log: LogFunction,
         clock: Callable[[], float],
@@ -483,6 +498,7 @@ class DeviceFeed:
         self._loop = loop
         self._device = device
         self._on_frames = on_frames
+        self._on_lone = on_lone
         self._on_fatal = on_fatal
         self._log = log
         self._clock = clock
@@ -523,15 +539,31 @@ class DeviceFeed:
         except OSError as error:
             self._report_write_error(error)
 
-    def _readable(self) -> None:
+    def write(self, frame: bytes) -> None:
+        """Give one frame to the host, as `write_batch` does."""
+        if self.traced:
+            self._trace("Writing packet of {} bytes to {}", (frame,))
         try:
-            frames = self._device.read_batch(self._pace.limit(MAX_BATCH))
+            self._device.write(frame)
+        except OSError as error:
+            # Lost silently when the kernel's queue is full: see `write_each`.
+            if not isinstance(error, BlockingIOError) and error.errno != errno.ENOBUFS:
+                self._report_write_error(error)
+
+    def _readable(self) -> None:
+        pace = self._pace
+        try:
+            frames = self._device.read_batch(1 if pace.lone else MAX_BATCH)
         except OSError as error:
             self._read_failed(error)
             return
         self._read_errors = 0
-        # A run is many frames.
-        self._pace.note(len(frames) if frames and isinstance(frames[0], bytes) else 0)
+        if len(frames) == 1 and isinstance(frame := frames[0], bytes):
+            pace.note(1)
+            if not self.traced and self._on_lone(frame):
+                return
+        else:
+            pace.note(MAX_BATCH if frames else 0)
         if frames:
             if self.traced:
                 self._trace("Read packet of {} bytes from {}", frames)

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, NamedTuple
 
 LAG_INTERVAL: Final = 10.0
@@ -21,13 +22,12 @@ LAG_INTERVALS: Final = 6
 """Number of periods that are kept: about the last minute."""
 
 
-def uptime() -> float:
-    """Return the seconds since the machine booted, including its sleep: the clock of node and shell.
+uptime: Final[Callable[[], float]] = partial(time.clock_gettime, time.CLOCK_BOOTTIME)
+"""Returns the seconds since the machine booted, including its sleep: the clock of node and shell.
 
-    Unlike the wall clock, this clock cannot be set. Unlike `time.monotonic`, it leaps when the machine was
-    suspended, which tells the node that its peers have long given it up.
-    """
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
+Unlike the wall clock, this clock cannot be set. Unlike `time.monotonic`, it leaps when the machine was
+suspended, which tells the node that its peers have long given it up.
+"""
 
 
 class Lag(NamedTuple):

@@ -53,6 +53,10 @@ RunReceived = Callable[["DatagramRun", SockAddr, int], None]
 """A function that handles a run; it must not keep the run's buffer."""
 
 
+LoneReceived = Callable[[bytes, SockAddr, int], bool]
+"""A function that is offered a datagram that came alone, and tells whether it has taken it."""
+
+
 class DatagramSocket(Protocol):
     """The part of `socket.socket` that is used here (tests replace it)."""
 
@@ -91,6 +95,7 @@ class UdpSockets:
         *,
         on_datagrams: DatagramsReceived,
         on_run: RunReceived,
+        on_lone: LoneReceived,
         log: LogFunction,
         offload: bool = True,
     ) -> None:
@@ -99,6 +104,7 @@ class UdpSockets:
         self._paces = [Pace() for _ in sockets]
         self._on_datagrams = on_datagrams
         self._on_run = on_run
+        self._on_lone = on_lone
         self._log = log
         self._segments = offload
         """The kernel accepts a group of datagrams in one call, as far as is known."""
@@ -106,6 +112,7 @@ class UdpSockets:
         """The kernel returns a run of datagrams in one call."""
         self._run, self._min_run = _load_runs() if self._joins else (None, 0)
         self._buffer = bytearray(RECEIVE_SIZE)
+        self._buffers, self._view = (self._buffer,), memoryview(self._buffer)
         self.mark = 0
         """TOS byte or traffic class of the next datagrams; 0: the system's default."""
 
@@ -117,12 +124,20 @@ class UdpSockets:
         *,
         on_datagrams: DatagramsReceived,
         on_run: RunReceived,
+        on_lone: LoneReceived,
         log: LogFunction,
         offload: bool = True,
     ) -> UdpSockets:
         """Use the UDP sockets of the listeners."""
-        sockets = [listener.udp for listener in listeners]
-        return cls(loop, sockets, on_datagrams=on_datagrams, on_run=on_run, log=log, offload=offload)
+        return cls(
+            loop,
+            [listener.udp for listener in listeners],
+            on_datagrams=on_datagrams,
+            on_run=on_run,
+            on_lone=on_lone,
+            log=log,
+            offload=offload,
+        )
 
     @property
     def segments(self) -> bool:
@@ -145,12 +160,32 @@ class UdpSockets:
             self._loop.remove_reader(source.fileno())
 
     def _readable(self, index: int) -> None:
-        receive, buffer = self._sockets[index].recvmsg_into, self._buffer
-        buffers, view, make_run = (buffer,), memoryview(buffer), self._run
+        pace = self._paces[index]
+        if not pace.lone:
+            self._read_batch(index, pace)
+            return
+        # HOT PATH: somebody waits for the answer.
+        try:
+            size, control, _, address = self._sockets[index].recvmsg_into(self._buffers, _CONTROL_SIZE)
+        except OSError as error:
+            self._receiving_failed(error)
+            return
+        if not control:
+            pace.lone -= 1
+            datagram = bytes(self._view[:size])
+            if not self._on_lone(datagram, address, index):
+                self._on_datagrams((datagram,), (address,), index)
+            return
+        pace.lone = 0
+        datagrams = self._take_run(size, _run_step(control), address, index)
+        if datagrams:
+            self._on_datagrams(datagrams, [address] * len(datagrams), index)
+
+    def _read_batch(self, index: int, pace: Pace) -> None:
+        receive, buffers, view = self._sockets[index].recvmsg_into, self._buffers, self._view
         datagrams: list[bytes] = []
         addresses: list[SockAddr] = []
-        pace = self._paces[index]
-        left = limit = pace.limit(MAX_BATCH)
+        left = MAX_BATCH
         try:
             while left > 0:
                 size, control, _, address = receive(buffers, _CONTROL_SIZE)
@@ -162,21 +197,31 @@ class UdpSockets:
                     continue
                 count = -(-size // step)
                 left -= count
-                if make_run is not None and count >= self._min_run:
-                    if datagrams:
-                        self._on_datagrams(datagrams, addresses, index)
-                        datagrams, addresses = [], []
-                    self._on_run(make_run(view[:size], step), address, index)
-                else:
-                    datagrams += [bytes(view[at : min(at + step, size)]) for at in range(0, size, step)]
-                    addresses += [address] * count
-        except (BlockingIOError, InterruptedError):
-            pass
+                if datagrams and count >= self._min_run:
+                    self._on_datagrams(datagrams, addresses, index)
+                    datagrams, addresses = [], []
+                pieces = self._take_run(size, step, address, index)
+                datagrams += pieces
+                addresses += [address] * len(pieces)
         except OSError as error:
-            self._log(5, "info", f"Receiving packet failed: {reason(error)}")
-        pace.note(limit - left)
+            self._receiving_failed(error)
+        pace.note(MAX_BATCH - left)
+        if len(datagrams) == 1 and self._on_lone(datagrams[0], addresses[0], index):
+            return
         if datagrams:
             self._on_datagrams(datagrams, addresses, index)
+
+    def _take_run(self, size: int, step: int, address: SockAddr, index: int) -> list[bytes]:
+        """Handle the run in the buffer if it is long enough; return the datagrams still to be handled."""
+        view, make_run = self._view, self._run
+        if make_run is not None and 0 < step < size and -(-size // step) >= self._min_run:
+            self._on_run(make_run(view[:size], step), address, index)
+            return []
+        return [bytes(view[at : min(at + step, size)]) for at in range(0, size, step or RECEIVE_SIZE)]
+
+    def _receiving_failed(self, error: OSError) -> None:
+        if not isinstance(error, BlockingIOError | InterruptedError):
+            self._log(5, "info", f"Receiving packet failed: {reason(error)}")
 
     def send(self, index: int, address: SockAddr, datagram: bytes) -> bool:
         """Send one datagram. False: it is too large for the path (EMSGSIZE). Other losses are silent."""

@@ -112,9 +112,10 @@ class VdeDevice:
 
     def write_batch(self, frames: Sequence[bytes | FrameRun]) -> None:
         """Give frames to the switch, as `write_each` does."""
-        write_each(self._write, one_by_one(frames))
+        write_each(self.write, one_by_one(frames))
 
-    def _write(self, frame: bytes) -> None:
+    def write(self, frame: bytes) -> None:
+        """Send one frame. If it raises `OSError`, the frame is lost."""
         self._socket.send(frame)
 
     def close(self) -> None:

@@ -34,6 +34,7 @@ from pytinc.config.settings import Settings
 from pytinc.crypto.keys import PrivateKey
 from pytinc.datapath.datapath import DataPath
 from pytinc.datapath.output import Output
+from pytinc.datapath.short_way import ShortWay
 from pytinc.datapath.table import ForwardingTable
 from pytinc.node.actions import Action
 from pytinc.node.activation import Activation
@@ -297,6 +298,11 @@ class Node:
         return self.core.table
 
     @property
+    def short_way(self) -> ShortWay | None:
+        """Takes packets that come alone; None in a router. `frames` and `datagrams` take what it refuses."""
+        return self._datapath.short_way
+
+    @property
     def output(self) -> Output:
         """Frames and datagrams to be sent."""
         return self.core.output
@@ -481,19 +487,19 @@ class Node:
         If not, which is the usual case, there are no actions and the deadline is what it was.
         """
         self._datapath.frames_from_device(frames, now, self.output)
-        return self._settle_packets(now)
+        return self.settle_packets(now)
 
     def datagrams(
         self, datagrams: Sequence[bytes], addresses: Sequence[SockAddr], socket: int, now: float
     ) -> bool:
         """UDP datagrams were read from the socket with index ``socket``; return as for `frames`."""
         self._datapath.datagrams(datagrams, addresses, socket, now, self.output)
-        return self._settle_packets(now)
+        return self.settle_packets(now)
 
     def datagram_run(self, run: DatagramRun, address: SockAddr, socket: int, now: float) -> bool:
         """Datagrams of one length came in one piece of memory; return as for `frames`."""
         self.inbound.datagram_run(run, address, socket, now, self.output)
-        return self._settle_packets(now)
+        return self.settle_packets(now)
 
     def datagram_too_big(self, peer: str, size: int, now: float) -> None:
         """The kernel refused a UDP payload of ``size`` bytes to ``peer`` (EMSGSIZE)."""
@@ -519,6 +525,7 @@ class Node:
     @capture.setter
     def capture(self, frames: list[bytes] | None) -> None:
         self.table.capture = frames
+        self.table.forget_ways()
 
     def script_ended(self, name: str, status: int | None, seconds: float, error: str | None) -> None:
         """A script of the configuration directory has run, or could not be (``status`` None)."""
@@ -544,8 +551,8 @@ class Node:
     def _age_seen(self, now: float) -> None:
         self.seen.age(now - self.settings.ping_interval)
 
-    def _settle_packets(self, now: float) -> bool:
-        """Finish a batch of packets: only upcalls need more."""
+    def settle_packets(self, now: float) -> bool:
+        """Finish a batch of packets: only upcalls need more. Return as for `frames`."""
         if not self.core.output.upcalls:
             return False
         self._settle(now)
@@ -562,6 +569,7 @@ class Node:
         self._upcalls.handle(now)
         changes.settle(now)
         self.meta_output.flush()
+        self.table.forget_ways()
 
     def _update_graph(self, now: float) -> None:
         """Bring reachability up to date now, in the middle of an event."""

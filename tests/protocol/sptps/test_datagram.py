@@ -21,7 +21,7 @@ from pytinc.crypto.keys import PrivateKey
 from pytinc.errors import UsageError
 from pytinc.protocol.sptps import datagram as module
 from pytinc.protocol.sptps.datagram import DatagramSession
-from pytinc.protocol.sptps.handshake import REKEY_AFTER, Role, State
+from pytinc.protocol.sptps.handshake import KEY_LIMIT, REKEY_AFTER, Role, State
 from pytinc.wire.records import Record, SptpsCipher
 
 FOLDER = Path(__file__).parents[2] / "data/vectors"
@@ -583,7 +583,7 @@ def test_a_session_reports_that_new_keys_are_due_and_finally_seals_nothing() -> 
     assert not a.needs_rekey
     a._out_count = REKEY_AFTER
     assert a.needs_rekey
-    a._out_count = module.KEY_LIMIT - 2
+    a._out_count = KEY_LIMIT - 2
     assert len(a.seal_batch(b"", 0, [b"", b"", b""])) == 0
     assert len(a.seal_batch(b"", 0, [b"", b""])) == 2
     assert not a.can_send
@@ -620,6 +620,26 @@ def test_sealing_a_batch_equals_sealing_one_at_a_time(
     assert a.seal(0, b"next") == twin.seal(0, b"next")
 
 
+@given(st.binary(max_size=12), st.integers(0, 127), st.binary(max_size=50), st.booleans())
+def test_sealing_one_equals_sealing_a_batch_of_one(
+    prefix: bytes, type_: int, payload: bytes, fast: bool
+) -> None:
+    (a, _), (twin, _) = established(), established()
+    a.peer_accepts_fast = twin.peer_accepts_fast = fast
+    for _ in range(2):
+        assert [a.seal_one(prefix, bytes((type_,)), payload)] == twin.seal_batch(prefix, type_, [payload])
+
+
+def test_one_is_not_sealed_without_a_usable_key() -> None:
+    a, _ = established()
+    a._out_count = KEY_LIMIT - 1
+    assert a.seal_one(b"", b"\0", b"the last") is not None
+    assert a.seal_one(b"", b"\0", b"one more") is None
+    keys = [PrivateKey.from_seed(bytes((i,)) * 32) for i in range(2)]
+    new = DatagramSession(Role.INITIATOR, keys[0], keys[1].public, b"label", random.Random(0).randbytes)
+    assert new.seal_one(b"", b"\0", b"too early") is None
+
+
 @given(st.lists(st.binary(max_size=50), max_size=6), st.binary(max_size=12))
 def test_what_one_side_seals_in_a_batch_the_other_opens(payloads: list[bytes], prefix: bytes) -> None:
     a, b = established()
@@ -649,16 +669,25 @@ def mixed_traffic(a: DatagramSession, b: DatagramSession, rng: random.Random) ->
 
 @given(st.randoms(use_true_random=False), st.integers(1, 70), st.sampled_from([0, 12]))
 def test_opening_a_batch_equals_receiving_one_at_a_time(rng: random.Random, size: int, offset: int) -> None:
-    (a, peer), (_, single), (_, batch) = established(), established(), established()
+    (a, peer), (_, single), (_, batch), (_, alone) = (established() for _ in range(4))
     traffic = mixed_traffic(a, peer, rng)
     for start in range(0, len(traffic), size):
         part = traffic[start : start + size]
         expected = one_at_a_time(single, part)
         assert batch.open_batch([bytes(offset) + each for each in part], offset) == expected
-        assert batch.take_output() == single.take_output()
-        assert batch.state is single.state
-        assert (batch.window.next, batch.window.far) == (single.window.next, single.window.far)
-    assert batch.seal(0, b"") == single.seal(0, b"")
+        assert [opened(alone, bytes(offset) + each, offset) for each in part] == expected
+        assert batch.take_output() == (output := single.take_output())
+        assert alone.take_output() == output
+        assert batch.state is alone.state is single.state
+        seen = (single.window.next, single.window.far)
+        assert (batch.window.next, batch.window.far) == (alone.window.next, alone.window.far) == seen
+    assert batch.seal(0, b"") == alone.seal(0, b"") == single.seal(0, b"")
+
+
+def opened(session: DatagramSession, datagram: bytes, offset: int) -> tuple[int, bytes] | None:
+    """Return what `open_one` gives, in the form of `receive`."""
+    record = session.open_one(datagram, offset)
+    return (record[0], record[1:]) if isinstance(record, bytes) else record
 
 
 def test_the_whole_handshake_can_come_in_batches() -> None:
@@ -704,12 +733,14 @@ def test_both_tags_are_accepted_in_any_order() -> None:
 
 @given(st.lists(st.booleans(), max_size=30), st.integers(1, 8))
 def test_a_batch_of_both_tags_equals_one_at_a_time(forms: list[bool], size: int) -> None:
-    (a, single), (_, batch) = with_fast_tag(), with_fast_tag()
+    (a, single), (_, batch), (_, alone) = with_fast_tag(), with_fast_tag(), with_fast_tag()
     records = [a.seal(0, b"%d" % i, may_be_fast=fast) for i, fast in enumerate(forms)]
     for start in range(0, len(records), size):
         part = records[start : start + size]
-        assert batch.open_batch(part, 0) == one_at_a_time(single, part) != [None] * len(part)
+        assert batch.open_batch(part, 0) == (expected := one_at_a_time(single, part)) != [None] * len(part)
+        assert [opened(alone, each, 0) for each in part] == expected
         assert batch._fast_seen is single._fast_seen is forms[min(start + size, len(forms)) - 1]
+        assert alone._fast_seen is single._fast_seen
 
 
 def test_a_session_that_announced_nothing_refuses_the_fast_tag() -> None:

@@ -378,6 +378,46 @@ class DatagramSession:
             body = (self._sealer.seal_fast if fast else self._sealer.seal)(seqno, body)
         return seqno.to_bytes(SEQNO_SIZE, "big") + body
 
+    # -- HOT PATH: one record, without the lists of a batch --
+
+    def seal_one(self, prefix: bytes, type_byte: bytes, payload: bytes) -> bytes | None:
+        """Do what `seal_batch` does with one payload. None: nothing is sealed.
+
+        ``type_byte`` must be that of an application record.
+        """
+        sealer, seqno = self._sealer, self._out_seqno
+        if sealer is None or self._out_count >= KEY_LIMIT:
+            return None
+        # Reserved before it is used, as in `seal_batch`.
+        self._out_seqno = (seqno + 1) & _SEQNO_MASK
+        self._out_count += 1
+        number = seqno.to_bytes(SEQNO_SIZE, "big")
+        if self.peer_accepts_fast:
+            return prefix + number + sealer.seal_fast(seqno, type_byte + payload)
+        return prefix + number + sealer.seal(seqno, type_byte + payload)
+
+    def open_one(self, datagram: bytes, offset: int) -> bytes | Record | None:
+        """Do what `open_batch` does with one datagram.
+
+        An ordinary record, under the present key and with the likely tag, comes back as one piece: type and
+        payload. Every other one as a `Record`, or as None if it is rejected.
+        """
+        opener, start = self._opener, offset + SEQNO_SIZE
+        if opener is None or len(datagram) < offset + SEALED_DATAGRAM_MIN:
+            return self.receive(datagram[offset:])
+        if self._old_opener is not None:
+            self._usable_old_opener()  # forgets it when it is due
+        seqno, sealed = int.from_bytes(datagram[offset:start], "big"), datagram[start:]
+        if not self._accepts_fast:
+            plaintext = opener.open(seqno, sealed)
+        elif self._fast_seen:
+            plaintext = opener.open_fast(seqno, sealed)
+        else:
+            plaintext = opener.open_strict(seqno, sealed)
+        if plaintext is None or plaintext[0] >= TYPE_HANDSHAKE:
+            return self._judge(seqno, sealed, plaintext)
+        return plaintext if self.window.accept(seqno) else None
+
     # -- HOT PATH: many records --
 
     def seal_batch(self, prefix: bytes, type_: int, payloads: Sequence[bytes]) -> list[bytes]:
