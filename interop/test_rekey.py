@@ -42,19 +42,21 @@ def rekeys_seen(real: Node) -> int:
 
 
 @pytest.mark.slow
-def test_rekeying_every_five_seconds_loses_at_most_one_ping(trio: Network) -> None:
+def test_rekeying_every_five_seconds_loses_at_most_one_ping_and_none_without_c_nodes(trio: Network) -> None:
     real = trio["real"]
     rekeys_before = rekeys_seen(real)
     count = int(DURATION_S / PING_INTERVAL_S)
 
     def ping_pair(one: Node, other: Node) -> EchoReport:
-        return ping(one.host, other.address, count, interval=PING_INTERVAL_S, may_lose=1)
+        may_lose = int(real in (one, other))  # tincd opens nothing that overtakes a handshake
+        return ping(one.host, other.address, count, interval=PING_INTERVAL_S, may_lose=may_lose)
 
     pairs = list(combinations(trio, 2))
     with ThreadPoolExecutor(len(pairs)) as workers:
         reports = list(workers.map(ping_pair, *zip(*pairs, strict=True)))
     lost = {(one.name, other.name): report.lost for (one, other), report in zip(pairs, reports, strict=True)}
     assert max(lost.values()) <= 1, lost
+    assert lost["hub", "spoke"] == 0
     # tincd's log proves that keys were renewed; if they were not, no ping would be lost either. How often
     # they are renewed is checked by the tests of the timer.
     assert rekeys_seen(real) - rekeys_before >= DURATION_S // KEY_EXPIRE_S // 2

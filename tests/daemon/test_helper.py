@@ -21,7 +21,7 @@ held = os.open(base + "/tinc.conf", os.O_RDONLY)
 os.set_inheritable(held, True)
 helper = Helper.start()
 facts = dict(
-    level="normal", user=None, chroot=False, priority=None, interpreter=None, confbase=base,
+    level="normal", user=None, chroot=False, priority=None, interpreter=None, confbase=base, extension="",
     environment={{"NAME": "alpha"}}, proxy="cat", log=base + "/log", run_files=[],
 )
 

@@ -57,6 +57,7 @@ class Taken:
     def set_up(self, **facts: object) -> None:
         usual: dict[str, object] = {
             "level": "normal", "user": None, "chroot": False, "priority": None, "interpreter": None,
+            "extension": "",
             "confbase": str(self.confbase), "environment": {"NAME": "alpha"}, "proxy": "",
             "log": str(self.confbase / "log"), "run_files": [],
         }  # fmt: skip
@@ -149,6 +150,22 @@ def test_nothing_runs_but_what_the_operator_has_put_there(
     assert "is no name of a script" in taken.report("script", file=file)["error"]
     assert "is no name of a script" in taken.report("check", file=file)["error"]
     assert not (taken.confbase / "planted").exists()
+
+
+@pytest.mark.parametrize("extension", [" of mine", "~", ".sh", ".\u00e4", "\udce4"])
+def test_scripts_run_with_any_extension_that_was_configured_at_the_start(
+    taken: Taken, extension: str
+) -> None:
+    out = taken.confbase / "out"
+    for name in ("host-up", "hosts/beta-up"):
+        taken.script(name + extension, f"echo {name} >> {out}")
+    taken.script("cache/planted" + extension, f"echo planted >> {out}")
+    taken.set_up(extension=extension)
+    for name in ("host-up", "hosts/beta-up"):
+        assert taken.report("script", file=name + extension) == {"status": 0}
+    for file in ("cache/planted" + extension, "x y" + extension, "../x" + extension, "host-up of yours"):
+        assert "is no name of a script" in taken.report("script", file=file)["error"]
+    assert out.read_text() == "host-up\nhosts/beta-up\n"
 
 
 @pytest.mark.parametrize("interpreter", [None, "/bin/sh"])

@@ -71,6 +71,56 @@ def test_a_gained_or_lost_address_is_reported_with_the_macs_that_lost_it() -> No
     ], done.stderr
 
 
+LINKS_IN_A_NAMESPACE = """
+import asyncio, subprocess
+from pytinc.net.own_addresses import OwnAddresses
+
+def ip(words):
+    subprocess.run(["ip", *words.split()], check=True)
+
+async def main():
+    ups = asyncio.Queue()
+    watch = OwnAddresses(
+        asyncio.get_running_loop(),
+        watched=list, on_change=print, on_up=lambda: ups.put_nowait(None), log=print,
+    )
+    ip("link add one type veth peer name two")
+    ip("link set dev one up")
+    ip("link set dev two up")
+    await asyncio.sleep(0.2)
+    watch.start()
+    for words in ("link set dev two down", "link set dev two up", "addr add 192.0.2.1/24 dev one",
+                  "link set dev one mtu 1400", "addr del 192.0.2.1/24 dev one",
+                  "addr add 192.0.2.9/32 dev one scope host"):
+        ip(words)
+        if words.endswith("two up") or words.startswith("addr add 192.0.2.1/"):
+            await asyncio.wait_for(ups.get(), 60)  # for the rest nothing is due
+            await asyncio.sleep(0.5)
+            while not ups.empty():
+                ups.get_nowait()  # both ends of the link report it
+        print(words, flush=True)
+    await asyncio.sleep(1)
+    watch.stop()
+    print(ups.qsize())
+
+asyncio.run(main())
+"""
+
+
+def test_a_link_or_an_address_that_comes_is_reported() -> None:
+    done = subprocess.run(
+        ["unshare", "--net", "--map-root-user", sys.executable, "-c", LINKS_IN_A_NAMESPACE],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    if "unshare" in done.stderr:
+        pytest.skip("no network namespaces here")
+    *_, last, surplus = done.stdout.splitlines() or ["", done.stderr]
+    assert (last, surplus) == ("addr add 192.0.2.9/32 dev one scope host", "0"), done.stderr
+
+
 @pytest.mark.parametrize(
     ("address", "own"),
     [("127.0.0.1", True), ("192.0.2.77", False), ("2001:db8::77", False)],

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
 
+from node.conftest import FarEnd
 from pytinc.config.settings import HostPort, ProxySettings
 from pytinc.node.actions import Dial, Resolve, SaveAddressCache
+from pytinc.node.dialling import SIGN_WAIT
 from pytinc.protocol.outgoing import QUICK_ROUNDS
 from pytinc.wire.address import Address
+from pytinc.wire.datagram import TYPE_PROBE
 
 if TYPE_CHECKING:
     from node.conftest import MakeStage, Stage
+    from pytinc.node.node import Node
 
 
 def dialled(alpha: Stage) -> list[tuple[str, str]]:
@@ -24,9 +29,14 @@ def dialled(alpha: Stage) -> list[tuple[str, str]]:
     return found
 
 
-def refuse(alpha: Stage) -> None:
-    """Have the last attempt fail."""
-    number = max(alpha.node.core.connections)
+def refuse(alpha: Stage, name: str | None = None) -> None:
+    """Have the last attempt fail, or that at a node."""
+    connections = alpha.node.core.connections
+    number = max(
+        number
+        for number, connection in connections.items()
+        if name is None or (connection.outgoing is not None and connection.outgoing.name == name)
+    )
     alpha.call(lambda node, now: node.meta_closed(number, "Connection refused", now))
 
 
@@ -80,7 +90,7 @@ def test_cached_addresses_come_first_then_those_that_others_tell_then_the_config
         ("beta", "10.99.0.2"),
     ]
     refuse(alpha)
-    assert waits(alpha) == [5]
+    assert waits(alpha) == [4]
 
 
 def test_rounds_without_success_are_ever_further_apart_up_to_max_timeout(stage: MakeStage) -> None:
@@ -141,6 +151,97 @@ def test_announcements_do_not_make_a_node_dial_more_often_than_once_a_second(sta
     delta.link("beta", "delta")
     alpha.run(1)
     assert dialled(alpha) == [("beta", "10.99.0.2")]
+
+
+def waits_for_beta(stage: MakeStage) -> tuple[Stage, FarEnd]:
+    """Alpha cannot connect to beta, but has a tunnel to it; gamma is missing, too."""
+    alpha = two_missing(stage)
+    delta = alpha.neighbour("delta")
+    delta.link("beta", "delta", "alpha")
+    far = FarEnd(delta, "beta").open()
+    for wait in (5, 10, 15):
+        refuse(alpha, "beta")
+        alpha.run(wait + 5)
+    refuse(alpha, "beta")
+    alpha.run(SIGN_WAIT)
+    dialled(alpha)
+    return alpha, far
+
+
+def test_a_node_that_sends_an_authentic_datagram_is_dialled_at_once(stage: MakeStage) -> None:
+    alpha, far = waits_for_beta(stage)
+    assert far.session is not None
+    number = int.from_bytes(far.session.seal(TYPE_PROBE, bytes(18))[:4], "big") + 1
+    forged = bytes(6) + alpha.node.peers["beta"].slot.id + number.to_bytes(4, "big") + bytes(40)
+    alpha.call(lambda node, now: node.datagrams([forged], [far.address], 0, now))
+    alpha.run(0)
+    assert dialled(alpha) == []
+    far.probe()
+    alpha.run(0)
+    assert dialled(alpha) == [("beta", "10.99.0.2")]
+
+
+def test_any_number_of_datagrams_makes_one_early_attempt_for_each_that_is_due(stage: MakeStage) -> None:
+    alpha, far = waits_for_beta(stage)
+    begin, due = alpha.now, []
+    while alpha.now < begin + 300:
+        far.probe()
+        alpha.run(0.5)
+        if ("beta", "10.99.0.2") in dialled(alpha):
+            due.append(alpha.now)
+            refuse(alpha, "beta")
+    gaps = [round(later - earlier) for earlier, later in pairwise(due)]
+    assert min(gaps) >= SIGN_WAIT
+    ordinary = [gap for gap in gaps if gap > SIGN_WAIT + 1]
+    assert len(ordinary) >= len(gaps) // 2
+    assert ordinary == sorted(ordinary), "the waits grow although datagrams come all the time"
+
+
+def test_a_datagram_during_an_attempt_shortens_the_wait_after_it(stage: MakeStage) -> None:
+    alpha, far = waits_for_beta(stage)
+    alpha.run(20)
+    assert ("beta", "10.99.0.2") in dialled(alpha)
+    far.probe()
+    assert dialled(alpha) == []
+    refuse(alpha, "beta")
+    alpha.run(SIGN_WAIT + 1)
+    assert dialled(alpha) == [("beta", "10.99.0.2")]
+
+
+def close(alpha: Stage, numbers: list[int]) -> None:
+    def close_all(node: Node, now: float) -> None:
+        for number in numbers:
+            node.meta_closed(number, "Connection refused", now)
+
+    alpha.call(close_all)
+
+
+def test_when_the_network_comes_up_all_that_are_waited_for_are_dialled_early_and_once(
+    stage: MakeStage,
+) -> None:
+    alpha = two_missing(stage, max_timeout=900)
+    numbers = list(alpha.node.core.connections)
+    for _ in range(4):
+        close(alpha, numbers)
+        dialled(alpha)
+        alpha.run(30)
+        numbers = list(alpha.node.core.connections)
+    close(alpha, numbers)
+    dialled(alpha)
+    for _ in range(20):
+        alpha.call(lambda node, now: node.network_came_up(now))
+        alpha.run(0.1)
+    alpha.run(SIGN_WAIT)
+    assert sorted(name for name, _ in dialled(alpha)) == ["beta", "gamma"]
+
+
+def test_while_one_node_is_missing_and_others_are_connected_the_wait_grows_late(stage: MakeStage) -> None:
+    alpha = stage("beta", "gamma", connect_to=("gamma", "beta"), max_timeout=12, ping_timeout=1000)
+    alpha.answer_dial()
+    for _ in range(QUICK_ROUNDS + 2):
+        refuse(alpha, "gamma")
+        alpha.run(13)
+    assert waits(alpha) == [4] * QUICK_ROUNDS + [10, 12]
 
 
 @pytest.mark.parametrize(("seconds", "begins_anew"), [(9, False), (11, True)])

@@ -483,6 +483,33 @@ def test_a_key_is_renewed_before_it_has_sealed_too_many_records(
         assert rekeys(beta) == count
 
 
+def test_a_change_of_keys_whose_records_are_lost_gives_way_to_a_new_session(stage: MakeStage) -> None:
+    alpha = stage("beta")
+    beta = alpha.neighbour("beta")
+    far = FarEnd(beta).open()
+    peer = alpha.node.peers["beta"]
+
+    def upkeep(now: float) -> None:
+        alpha.now = now
+        alpha.call(lambda node, now: node.sessions.renew_worn_key(peer, now))
+        alpha.call(lambda node, now: node.meta_output.flush())
+
+    for number in range(1, 4):  # exchanges that end are no reason, however far apart the looks are
+        alpha.node.sessions.rekey_all(alpha.now)
+        alpha.call(lambda node, now: node.sessions.tick(now))
+        upkeep(100.0 * number)
+        far.finish()
+        assert far.session is not None
+        assert far.session.key_changes == 1 + number
+    assert restarts(alpha, beta) == 0
+    alpha.node.sessions.rekey_all(alpha.now)
+    alpha.call(lambda node, now: node.sessions.tick(now))
+    for after, expected in ((0.0, 0), (SESSION_RETRY, 0), (SESSION_RETRY + 0.1, 1), (15.0, 0)):
+        upkeep(400.0 + after)
+        assert restarts(alpha, beta) == expected
+    assert works(alpha, far), "the old keys serve until there are new ones"
+
+
 # -- bad records --
 
 

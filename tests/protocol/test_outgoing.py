@@ -121,8 +121,8 @@ def test_a_node_without_any_address_gives_a_wait() -> None:
     assert a_round(Outgoing("a", 900), Candidate()) == [Wait(5)]
 
 
-def test_for_the_only_way_into_the_mesh_the_wait_grows_late() -> None:
-    outgoing, candidate = Outgoing("a", 12), Candidate(alone=True)
+def test_for_the_only_node_that_is_missing_the_wait_grows_late() -> None:
+    outgoing, candidate = Outgoing("a", 12), Candidate(only_missing=True)
     for _ in range(2):
         for _ in range(QUICK_ROUNDS):
             assert a_round(outgoing, candidate) == [Wait(5, spread=True)]

@@ -96,6 +96,9 @@ class Underlay:
     slow: dict[str, float] = field(default_factory=dict)
     """Seconds by which everything that is sent to a host is delayed."""
 
+    tcp_delay: float = 0.0
+    """Seconds by which data on TCP connections is slower than datagrams."""
+
     def carries(self, one: str, two: str) -> bool:
         if one in self.cut or two in self.cut or one in self.mute:
             return False
@@ -353,7 +356,8 @@ class SimNode:
             if peer.running and theirs in peer.pipes:
                 peer._if_running(lambda: peer.node.meta_data(theirs, data, mesh.now))
 
-        mesh.at(mesh.now + mesh.underlay.delay_to(peer.name), arrive)
+        underlay = mesh.underlay
+        mesh.at(mesh.now + underlay.delay_to(peer.name) + underlay.tcp_delay, arrive)
 
     def _close(self, number: int, *, silent: bool) -> None:
         if silent:

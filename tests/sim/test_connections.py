@@ -143,8 +143,10 @@ def test_retry_ends_an_attempt_that_hangs_and_tries_the_next_address() -> None:
 def test_the_wait_is_reset_after_the_connection_has_served_for_a_while(seconds: float, shortest: int) -> None:
     mesh = Mesh(1)
     # Without UDP, because a neighbour that UDP reaches counts as well.
-    leaf = mesh.add("leaf", connect_to=["hub", "other"], ping_interval=60, max_timeout=20, tcp_only=True)
-    mesh.add("other")
+    names = ["hub", "other", "another"]
+    leaf = mesh.add("leaf", connect_to=names, ping_interval=60, max_timeout=20, tcp_only=True)
+    for name in names[1:]:
+        mesh.add(name)  # if only the hub were missing, the wait would not grow
     hub = mesh.add("hub")
     leaf.start()
     mesh.run(100)

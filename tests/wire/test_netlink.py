@@ -15,7 +15,9 @@ from pytinc.wire.netlink import (
     Entry,
     changed_addresses,
     format_list_request,
+    has_new_address,
     is_local_route,
+    links,
     parse_list,
     route_question,
 )
@@ -49,6 +51,28 @@ REAL6 = bytes.fromhex(
 def test_an_address_is_found_in_a_message_of_the_kernel() -> None:
     assert changed_addresses(REAL) == [VIP]
     assert changed_addresses(REAL6) == [VIP6]
+
+
+def link_message(index: int, flags: int) -> bytes:
+    body = struct.pack("=BxHiII", 0, 1, index, flags, 0)
+    return struct.pack("=IHHII", 16 + len(body), RTM_NEWLINK, 0, 0, 0) + body
+
+
+def test_an_interface_has_a_link_if_it_is_up_and_so_is_the_other_end() -> None:
+    up, lower_up = 0x1, 0x10000
+    data = link_message(3, up | lower_up) + REAL + link_message(4, up) + link_message(5, lower_up)
+    assert links(data) == [(3, True), (4, False), (5, False)]
+    assert links(link_message(3, up)[:-6]) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "scope", "is_new"),
+    [(RTM_NEWADDR, 0, True), (RTM_NEWADDR, 254, False), (RTM_NEWADDR, 253, False), (RTM_DELADDR, 0, False)],
+)
+def test_an_address_is_new_if_others_can_reach_it(kind: int, scope: int, is_new: bool) -> None:
+    data = bytearray(message(kind, attribute(IFA_LOCAL, VIP)))
+    data[19] = scope
+    assert has_new_address(bytes(data)) is is_new
 
 
 def test_one_datagram_may_hold_several_messages() -> None:

@@ -231,7 +231,13 @@ class HelperProcess:
     def _script(self, file: str) -> str:
         """Return what the shell must run for a file of the configuration directory."""
         parts = file.split("/")
-        if _FILE.fullmatch(file) is None or {".", ".."} & set(parts) or parts[0] in _NOT_IN:
+        # ScriptsExtension is the operator's, and may be anything.
+        name = file.removesuffix(self._set_up["extension"])
+        if (
+            (_FILE.fullmatch(file) is None and _FILE.fullmatch(name) is None)
+            or {".", ".."} & set(parts)
+            or parts[0] in _NOT_IN
+        ):
             raise PytincError(f"{file[:100]!r} is no name of a script")
         path = self._tree.path(file)
         # The daemon writes the log file, and may change its mode; old ones have its name and more.

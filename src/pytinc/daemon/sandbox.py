@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import ssl
 import sys
 import threading
 import time
@@ -61,15 +62,33 @@ def rules(level: str, confbase: str) -> list[tuple[str, Access]]:
     system = [(path, read) for path in (*_SYSTEM, *_python())]
     # The file is replaced when the network changes, so its directory is what counts.
     resolver = str(Path(os.path.realpath(_RESOLVER)).parent)
+    certificates = [(path, _READ) for path in _authorities()]
     own = [(confbase or "/", _READ), (f"{confbase}/hosts", _READ)]
     changed = [(f"{confbase}/{name}", _CHANGE) for name in ("cache", "invitations")]
-    return [*system, (resolver, _READ), ("/dev/null", _READ | Access.WRITE_FILE), *own, *changed]
+    return [
+        *system,
+        *certificates,
+        (resolver, _READ),
+        ("/dev/null", _READ | Access.WRITE_FILE),
+        *own,
+        *changed,
+    ]
 
 
 def _python() -> set[str]:
     """Return where Python's modules are: some are loaded at first use."""
     sites = {path for path in sys.path if path.endswith(("site-packages", "dist-packages"))}
     return {sys.prefix, sys.base_prefix, sys.exec_prefix, str(Path(pytinc.__file__).parents[1]), *sites}
+
+
+def _authorities() -> set[str]:
+    """Return where the certificates of authorities are, which checks by HTTPS read at their first use.
+
+    Some systems have them in /var, behind a link.
+    """
+    paths = ssl.get_default_verify_paths()
+    named = {paths.cafile, paths.capath, paths.openssl_cafile, paths.openssl_capath} - {None}
+    return {os.path.realpath(path) for path in named if path}
 
 
 def _other_threads() -> int:

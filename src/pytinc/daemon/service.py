@@ -396,6 +396,7 @@ class Service:
             priority=settings.process_priority,
             confbase=self._tree.confbase,
             interpreter=settings.scripts_interpreter,
+            extension=settings.scripts_extension,
             environment=dict(self._scripts.context.environment),
             proxy=settings.proxy.command,
             log=self._launch.paths.logfile,

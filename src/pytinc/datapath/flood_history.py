@@ -12,12 +12,24 @@ MAX_FRAMES: Final = 4096
 """Frames noted in a second; beyond that some are not recognised when they come back."""
 MEMORY: Final = 10.0
 """Seconds: how long a loop is taken to exist after the last frame that came back."""
+ANSWER_TIME: Final = 5.0
+"""Seconds that a question may need for its way through LAN and mesh, also in a storm."""
 
 
 class FloodHistory:
     """Frames that were flooded in the present second and the one before."""
 
-    __slots__ = ("_before", "_noted", "_second", "_told", "breaks_loops", "device_returned", "returned")
+    __slots__ = (
+        "_before",
+        "_noted",
+        "_questions",
+        "_second",
+        "_told",
+        "answered",
+        "breaks_loops",
+        "device_returned",
+        "returned",
+    )
 
     def __init__(self) -> None:
         self.returned = 0
@@ -29,6 +41,10 @@ class FloodHistory:
         self._noted: dict[int, tuple[PeerSlot, float]] = {}
         """By the hash of each frame: the node that it came from first, and when."""
         self._before: dict[int, tuple[PeerSlot, float]] = {}
+        self._questions: dict[bytes, float] = {}
+        """Frames that only the own LAN was given, and when."""
+        self.answered = False
+        """One of them came from the mesh."""
         self._second = 0.0
         self._told: set[PeerSlot] = set()
 
@@ -47,6 +63,21 @@ class FloodHistory:
             return None
         first, when = noted
         return first, now - when
+
+    def ask(self, question: bytes, now: float) -> None:
+        """Note a frame that goes to the own device only, and that nobody can guess."""
+        self._questions = {each: sent for each, sent in self._questions.items() if now < sent + MEMORY}
+        self._questions[question] = now
+
+    def without_questions(self, source: PeerSlot, frames: list[bytes], now: float) -> list[bytes]:
+        """Return all frames but own questions; one that comes from the mesh proves a loop."""
+        questions = self._questions
+        if not questions:
+            return frames
+        for frame in frames:
+            if not source.is_me and now < questions.get(frame, -math.inf) + ANSWER_TIME:
+                self.answered = True
+        return [frame for frame in frames if frame not in questions]
 
     def loop_passes_here(self, now: float) -> bool:
         """Tell whether there is a loop that the own device is part of."""

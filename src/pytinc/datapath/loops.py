@@ -10,8 +10,10 @@ What comes again from the same side is no sign: a station may repeat itself, and
 brings some frames twice. But while there is a loop, a quick repetition has gone round by way of a node that
 does not look for loops.
 
-A few frames prove nothing, so `pytinc.node.loops` decides. Until then nothing is dropped. But the source
-MAC of a frame that the device gives back at once is not learned: its station is where the frame came from.
+A few frames prove nothing, and an insider can send what others send. So `pytinc.node.loops` decides: it puts
+a question, a frame that nobody can guess, to the own LAN only. Until that comes from the mesh, nothing is
+dropped. But the source MAC of a frame that the device gives back at once is not learned: its station is where
+the frame came from.
 
 HOT PATH of frames for all only.
 """
@@ -42,10 +44,16 @@ def look_for_loops(
     Returns those that may be flooded, which is all of them unless the node is sure of a loop, and how many
     have not just come back. If there are none, the sender is elsewhere, and its MAC is not to be learned.
     """
+    history = table.floods
+    asked = len(frames)
+    frames = history.without_questions(source, frames, now)
+    if len(frames) < asked and not source.is_me:
+        out.upcalls.returned.setdefault(source, b"")
+    if not frames:
+        return [], 0
     mac = frames[0][SOURCE]
     if mac == GUARD_MAC or mac[:4] == _VRRP or (table.guard is not None and mac in table.guard.macs):
         return frames, len(frames)
-    history = table.floods
     left: list[bytes] = []
     fresh = 0
     for frame in frames:

@@ -1,6 +1,7 @@
 """Notices when the host loses an address or gets it back: its interfaces have been reconfigured.
 
-The guard of shared addresses then leads the clients of a lost address to another node (`pytinc.vip`).
+The guard of shared addresses then leads the clients of a lost address to another node (`pytinc.vip`). An
+interface that gets a link or an address is a reason to dial the nodes that are waited for.
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ from pytinc.net.tap import read_hwaddr
 from pytinc.wire.netlink import (
     RTMGRP_IPV4_IFADDR,
     RTMGRP_IPV6_IFADDR,
+    RTMGRP_LINK,
     changed_addresses,
+    has_new_address,
     is_local_route,
+    links,
     route_question,
 )
 
@@ -29,6 +33,7 @@ _LOOK_AGAIN_S: Final = (0.02, 0.2, 1.0)
 """Pauses before looks after a message: the kernel sends it before it sets or removes the local route."""
 _ANSWER_S: Final = 1.0
 """The kernel answers at once, within the call."""
+_MAX_LINKS: Final = 1024
 _DISCARD: Final = 9
 """An arbitrary port: nothing is sent to it."""
 
@@ -42,17 +47,21 @@ class OwnAddresses:
         *,
         watched: Callable[[], Collection[bytes]],
         on_change: Callable[[bytes, frozenset[bytes] | None], None],
+        on_up: Callable[[], None] = lambda: None,
         log: LogFunction,
     ) -> None:
         """``watched`` returns the addresses to watch.
 
         ``on_change`` is called with an address that the host got or lost; for a lost one also with the MACs
-        of its interfaces.
+        of its interfaces. ``on_up`` is called when an interface has got a link or an address.
         """
         self._loop = loop
         self._watched = watched
         self._on_change = on_change
+        self._on_up = on_up
         self._log = log
+        self._without_link: set[int] = set()
+        """Indexes of interfaces that lost their link."""
         self._socket: socket.socket | None = None
         self._doubtful: dict[bytes, bool] = {}
         """Addresses that are looked at again, and whether the host has them, as last reported."""
@@ -90,9 +99,23 @@ class OwnAddresses:
             if port != 0:
                 return  # other processes can write to this socket, too
             addresses = set(changed_addresses(data)).intersection(self._watched())
+            if self._link_came(data) or has_new_address(data):
+                self._on_up()
         self._doubtful.update(self._look_at(addresses))
         if addresses:
             self._look_later(0)
+
+    def _link_came(self, data: bytes) -> bool:
+        """Note which interfaces have a link; tell whether one that had lost it has it again."""
+        came = False
+        for index, has_link in links(data):
+            if not has_link:
+                if len(self._without_link) < _MAX_LINKS:
+                    self._without_link.add(index)
+            elif index in self._without_link:
+                self._without_link.discard(index)
+                came = True
+        return came
 
     def report_missing(self, addresses: Iterable[bytes]) -> None:
         """Call ``on_change`` for those of these addresses that the host does not have."""
@@ -141,7 +164,7 @@ def _listen() -> socket.socket:
     route = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
     try:
         route.setblocking(False)
-        route.bind((0, RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR))
+        route.bind((0, RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR))
     except OSError:
         route.close()
         raise

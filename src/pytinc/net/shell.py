@@ -137,7 +137,11 @@ class Shell:
             offload=node.settings.offload,
         )
         self._own_addresses = OwnAddresses(
-            loop, watched=node.known_addresses, on_change=self._address_changed, log=log
+            loop,
+            watched=node.known_addresses,
+            on_change=self._address_changed,
+            on_up=self._network_came_up,
+            log=log,
         )
         self._resolver = Resolver(loop)
         self._checks: HealthChecks | None = None
@@ -382,6 +386,10 @@ class Shell:
     def _find_missing(self, settings: Settings) -> None:
         """Tell the node which virtual addresses the host lacks: it cannot serve them."""
         self._own_addresses.report_missing(each.address for each in settings.virtual_ips if each.node is None)
+
+    def _network_came_up(self) -> None:
+        self.node.network_came_up(self._clock())
+        self.settle()
 
     def retry(self) -> None:
         """Try waiting outgoing connections immediately."""

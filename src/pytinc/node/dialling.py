@@ -14,7 +14,7 @@ from pytinc.node.actions import Resolve
 from pytinc.node.address_caches import AddressCaches
 from pytinc.node.connections import Connections
 from pytinc.node.core import Core
-from pytinc.node.records import Connection, Entry, Peer
+from pytinc.node.records import Connection, Entry, Peer, Sign
 from pytinc.node.topology import Topology
 from pytinc.protocol.outgoing import (
     Candidate,
@@ -31,6 +31,8 @@ PROVED_AFTER: Final = 10.0
 """Seconds after which an activated connection shows that the address and the login are good."""
 SHORTEST_WAIT: Final = 1.0
 """Seconds between two rounds for one node, whatever others announce."""
+SIGN_WAIT: Final = 3.0
+"""Seconds between a round for one node and an early one because of a sign that it may be back."""
 
 
 class Dialling:
@@ -130,6 +132,8 @@ class Dialling:
             case Wait(seconds, spread):
                 if spread:
                     seconds *= (1 + self._core.random_float()) / 2
+                if entry.sign is Sign.SEEN:
+                    seconds = min(seconds, SIGN_WAIT)
                 entry.waits_since = now
                 entry.retry_at = now + seconds + self._core.jitter()
                 self._core.log(
@@ -150,7 +154,7 @@ class Dialling:
             from_graph=tuple(edge.address for edge in reversed(reverses) if edge is not None),
             configured=tuple(configured),
             for_command=self._core.settings.proxy.kind == "exec",
-            alone=len(self._entries) == 1 and not any(c.activated for c in self._core.connections.values()),
+            only_missing=sum(not entry.is_connected for entry in self._entries.values()) == 1,
         )
 
     def resolved(self, name: str, addresses: Sequence[Address], now: float) -> None:
@@ -169,6 +173,8 @@ class Dialling:
         The end of one that has served for a while begins everything anew (tinc: only if there was a PONG).
         """
         entry.connection = None
+        if ended.activated:
+            entry.sign = Sign.NONE
         if ended.activated and now - ended.activated_at >= PROVED_AFTER:
             entry.state.reset_backoff()
             entry.state.restart()
@@ -183,6 +189,29 @@ class Dialling:
             entry.state.restart()
             # Announcements are not proved: they must not make us dial faster than this.
             entry.retry_at = min(entry.retry_at, max(now, entry.waits_since + SHORTEST_WAIT))
+
+    def heard(self, peer: Peer, now: float) -> None:
+        """An authentic datagram has come straight from a node: dial it early, if we wait for it."""
+        entry = self._entries.get(peer.name)
+        if entry is not None:
+            self._dial_early(entry, now)
+
+    def network_came_up(self, now: float) -> None:
+        """An interface of this host has got a link or an address: dial early all that we wait for."""
+        for entry in self._entries.values():
+            self._dial_early(entry, now)
+
+    def _dial_early(self, entry: Entry, now: float) -> None:
+        """Shorten the present wait, or the next one; once for each round that is due anyway.
+
+        Signs may come for good without any meaning: UDP to a node may work while TCP does not.
+        """
+        if entry.is_connected or entry.sign is not Sign.NONE:
+            return
+        entry.sign = Sign.SEEN
+        if entry.retry_at < math.inf:
+            entry.state.restart()
+            entry.retry_at = min(entry.retry_at, max(now, entry.waits_since + SIGN_WAIT))
 
     def proved(self, entry: Entry, peer: Peer, address: Address) -> None:
         """A PONG came on the entry's connection: end the back-off and remember the address."""
@@ -201,6 +230,7 @@ class Dialling:
         """Try the entries whose wait is over."""
         for entry in list(self._entries.values()):
             if entry.retry_at <= now:
+                entry.sign = Sign.USED if entry.sign is Sign.SEEN else Sign.NONE
                 self._start_entry(entry, now)
 
     # -- AutoConnect --

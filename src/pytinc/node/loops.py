@@ -1,8 +1,10 @@
 """Decides that the network has a loop, and says so (`pytinc.datapath.loops`; tinc does not look for loops).
 
 One frame that comes back may be chance: a station that moved, or two that ask the same at the same time. From
-a loop frames come back in second after second. While there is one, what comes back is dropped, which keeps
-floods from going round, and MACs stay where they are; frames for one station are not touched.
+a loop frames come back in second after second. But an insider can send what others send, too. So the node
+puts a question to its own LAN, a frame that nobody can guess; only if that comes from the mesh, there is a
+loop. While there is one, what comes back is dropped, which keeps floods from going round, and MACs stay where
+they are; frames for one station are not touched.
 """
 
 from __future__ import annotations
@@ -14,12 +16,22 @@ from typing import Final
 
 from pytinc.datapath.flood_history import MEMORY
 from pytinc.datapath.peer_slot import PeerSlot
+from pytinc.datapath.table import BROADCAST_MAC
 from pytinc.node.changes import Happened
 from pytinc.node.core import Core
+from pytinc.wire.neighbour import GUARD_MAC
 
 SECONDS: Final = 3
 """In so many seconds, within `MEMORY`, frames must have come back."""
 LOG_INTERVAL: Final = 60.0
+QUESTION_INTERVAL: Final = 1.0
+PATIENCE: Final = 3.0
+"""Seconds after the first question: without an answer it is said that there is no loop."""
+
+_QUESTION: Final = BROADCAST_MAC + GUARD_MAC + b"\x88\xb5" + b"pytinc: is this a loop? "
+"""How questions begin; the EtherType is that of experiments (IEEE 802), which hosts do not read."""
+_NONCE_SIZE: Final = 22
+"""It makes a question as long as the shortest frame of an Ethernet."""
 
 
 @dataclass(slots=True)
@@ -28,7 +40,15 @@ class _Signs:
 
     seconds: list[float] = field(default_factory=list)
     """When frames came back: a time for each second, the last `SECONDS` of them."""
+    mac: bytes = b""
+    """Whose frame came back last."""
     logged: float = -math.inf
+    """When the log last said that there is a loop, ..."""
+    feigned: float = -math.inf
+    """... and that there is none."""
+
+    def are_enough(self, now: float) -> bool:
+        return len(self.seconds) == SECONDS and now - self.seconds[0] < MEMORY
 
 
 class Loops:
@@ -37,22 +57,65 @@ class Loops:
     def __init__(self, core: Core) -> None:
         self._core = core
         self._signs: dict[PeerSlot, _Signs] = {}
+        self._asked = -math.inf
+        """When the last question was put, ..."""
+        self._asks_since = -math.inf
+        """... and the first of the present series."""
+        self._proved = -math.inf
+        """When the last answer came."""
         self._over = math.inf
         """When the loop that exists now is over if nothing comes back until then."""
         self._counted = 0
         """How many frames had come back when the log told of it last."""
 
     def reported(self, returned: Mapping[PeerSlot, bytes], now: float) -> None:
-        """Frames have come back from these nodes, one of each from the MAC address."""
+        """Frames have come back from these nodes, one of each from the MAC address; b"": an answer."""
+        floods = self._core.table.floods
+        if floods.answered:
+            floods.answered = False
+            self._proved = now
         for slot, mac in returned.items():
             signs = self._signs.setdefault(slot, _Signs())
-            signs.seconds = [*signs.seconds, now][-SECONDS:]
-            if len(signs.seconds) == SECONDS and now - signs.seconds[0] < MEMORY:
-                self._core.table.floods.breaks_loops = True
-                self._over = now + MEMORY
-                if now - signs.logged >= LOG_INTERVAL:
-                    signs.logged = now
-                    self._say(slot, mac)
+            if mac:
+                signs.mac = mac
+                signs.seconds = [*signs.seconds, now][-SECONDS:]
+        doubtful = {slot: signs for slot, signs in self._signs.items() if signs.are_enough(now)}
+        if not returned or not doubtful:
+            return
+        self._ask(now)
+        is_loop = now < self._proved + MEMORY
+        if is_loop:
+            floods.breaks_loops = True
+            self._over = now + MEMORY
+        elif now < self._asks_since + PATIENCE:
+            return
+        for slot, signs in doubtful.items():
+            if is_loop and now - signs.logged >= LOG_INTERVAL:
+                signs.logged = now
+                self._say(slot, signs.mac)
+            elif not is_loop and now - signs.feigned >= LOG_INTERVAL:
+                signs.feigned = now
+                self._say_feigned(slot, signs.mac)
+
+    def _ask(self, now: float) -> None:
+        """Put a question to the own LAN."""
+        if now < self._asked + QUESTION_INTERVAL:
+            return
+        if now >= self._asked + MEMORY:
+            self._asks_since = now
+        self._asked = now
+        question = _QUESTION + self._core.random_bytes(_NONCE_SIZE)
+        self._core.table.floods.ask(question, now)
+        self._core.output.frames.append(question)
+
+    def _say_feigned(self, slot: PeerSlot, mac: bytes) -> None:
+        self._core.log(
+            0,
+            "warning",
+            f"Node {slot.name} sends, or passes on, what the MAC address {mac.hex(':')} here sends to all, "
+            "but there is no loop: what this node sends to its LAN alone does not come from the VPN. "
+            "Nothing is dropped",
+        )
 
     def _say(self, slot: PeerSlot, mac: bytes) -> None:
         returned = self._core.table.floods.returned

@@ -237,6 +237,7 @@ class Node:
             self.guard,
             self._storms,
             self._loops,
+            self.dialling,
         )
         self._purge = Purge(core, out, topology, subnets, self._update_graph)
 
@@ -428,6 +429,11 @@ class Node:
         self.connections.close_changed()
         self.core.changes.settle(now)
         self.guard.configure(now)
+        self._settle(now)
+
+    def network_came_up(self, now: float) -> None:
+        """An interface of the host has got a link or an address."""
+        self.dialling.network_came_up(now)
         self._settle(now)
 
     def retry(self, now: float) -> None:

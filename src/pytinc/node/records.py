@@ -6,6 +6,7 @@ connection_t, outgoing_t).
 
 from __future__ import annotations
 
+import enum
 import math
 from typing import Final
 
@@ -43,6 +44,7 @@ class Peer:
         "answers",
         "asking",
         "connection",
+        "exchange_seen",
         "failed_since",
         "failure_mark",
         "fast_until",
@@ -106,6 +108,8 @@ class Peer:
         """When the present key of the session in the slot came into force, as far as handshakes told."""
         self.keys_noted = 0
         """`DatagramSession.key_changes` at that time."""
+        self.exchange_seen = (0, NEVER)
+        """When the present exchange of keys was first seen; before that, ``key_changes`` at that time."""
         self.key_asked = NEVER
         """When REQ_PUBKEY was last sent."""
         self.learned_key: str | None = None
@@ -259,6 +263,14 @@ class Connection:
         return f"{self.name} ({self.remote})"
 
 
+class Sign(enum.Enum):
+    """Whether there is a sign that a node that is waited for may be back, and what became of it."""
+
+    NONE = "none since the last round that was due"
+    SEEN = "the next round is an early one"
+    USED = "the last round was an early one"
+
+
 class Entry:
     """One outgoing entry: a node we want to be connected to (tinc: outgoing_t)."""
 
@@ -269,6 +281,12 @@ class Entry:
         self.retry_at = math.inf
         self.waits_since = NEVER
         self.resolving = False
+        self.sign = Sign.NONE
+
+    @property
+    def is_connected(self) -> bool:
+        """The node has logged in on the connection of this entry."""
+        return self.connection is not None and self.connection.activated
 
     def restart_addresses(self) -> None:
         """Begin anew with the most recent cached address."""

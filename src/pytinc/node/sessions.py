@@ -86,6 +86,7 @@ class Sessions:
         peer.key_attempts = 0
         peer.failed_since = NEVER
         peer.keeps_session = False
+        peer.exchange_seen = (0, NEVER)
         peer.slot.upkeep_due = NEVER
 
     def request(self, peer: Peer, now: float) -> None:
@@ -248,6 +249,7 @@ class Sessions:
         peer.asking = peer.answering = None
         peer.last_req_key = now
         peer.key_attempts = 0
+        peer.exchange_seen = (0, NEVER)
         peer.failed_since = peer.slot.upkeep_due = NEVER
         self._core.log(3, "info", f"SPTPS key exchange with {peer.name} successful")
 
@@ -286,14 +288,19 @@ class Sessions:
         """Get a new key before the present one has sealed as many records as it may.
 
         See docs/protocol-sptps.md, "Worn-out keys".
+
+        A key exchange that does not end, because one of its messages was lost, gives way to a new session.
         """
         session = peer.slot.session
-        if session is None or not session.needs_rekey:
+        if session is None:
             return
-        if not session.in_handshake:
+        if session.in_handshake:
+            if peer.exchange_seen[0] != session.key_changes:
+                peer.exchange_seen = session.key_changes, now
+            if now - peer.exchange_seen[1] > SESSION_RETRY or not session.can_send:
+                self.restart_after_failure(peer, now)
+        elif session.needs_rekey:
             self._rekey(peer)
-        elif not session.can_send:
-            self.restart_after_failure(peer, now)
 
     def rekey_all(self, now: float) -> None:
         """Queue all running sessions for new keys (KeyExpire); `tick` renews one after the other."""

@@ -7,6 +7,7 @@ from typing import Final
 from pytinc.datapath.output import Probe, Upcalls
 from pytinc.node.addresses import Addresses
 from pytinc.node.core import Core
+from pytinc.node.dialling import Dialling
 from pytinc.node.guard import NodeGuard
 from pytinc.node.loops import Loops
 from pytinc.node.meta_output import MetaOutput
@@ -45,6 +46,7 @@ class UpcallHandler:
         guard: NodeGuard,
         storms: Storms,
         loops: Loops,
+        dialling: Dialling,
     ) -> None:
         self._core = core
         self._meta_output = meta_output
@@ -57,6 +59,7 @@ class UpcallHandler:
         self._guard = guard
         self._storms = storms
         self._loops = loops
+        self._dialling = dialling
 
     def handle(self, now: float) -> None:
         """Act on everything that was reported, then forget it.
@@ -125,6 +128,8 @@ class UpcallHandler:
             return
         if not probe.direct:
             return  # it says nothing about the path between us, and no known node sends these
+        if peer.connection is None:
+            self._dialling.heard(peer, now)
         timed = True
         if probe.is_reply:
             self._addresses.take_proved(peer, from_sockaddr(probe.address))

@@ -24,8 +24,8 @@ number."""
 BACKOFF_STEP: Final = 5
 """Seconds by which the wait grows after every failed round."""
 QUICK_ROUNDS: Final = 8
-"""Failed rounds after which the wait begins to grow for the only way into the mesh: about half a minute, in
-which a node starts again, or a cable finds its socket. The mesh announces others when they are back."""
+"""Failed rounds after which the wait begins to grow for the only node that is missing: about half a minute,
+in which a node starts again, or a cable finds its socket. If several are missing, we are probably cut off."""
 WANTED_CONNECTIONS: Final = 3
 """The number of connections that AutoConnect aims at."""
 
@@ -80,8 +80,8 @@ class Candidate:
     """Host and port of each ``Address`` line."""
     for_command: bool = False
     """The addresses go to the command of ``Proxy = exec``, which need not use their port: it may be 0."""
-    alone: bool = False
-    """It is our only way into the mesh: we dial no other node and are connected to none."""
+    only_missing: bool = False
+    """All other nodes that we dial are connected; so it is in a mesh with one way in."""
 
     def is_usable(self, address: Address) -> bool:
         """Return whether a connection can be tried at this address."""
@@ -135,16 +135,16 @@ class Outgoing:
             self._has_configured |= usable
             if usable and address not in self._tried:
                 return self._try(address)
-        return self._end_round(alone=candidate.alone)
+        return self._end_round(only_missing=candidate.only_missing)
 
     def _try(self, address: Address) -> Try:
         self._tried.add(address)
         return Try(address)
 
-    def _end_round(self, *, alone: bool) -> Wait:
+    def _end_round(self, *, only_missing: bool) -> Wait:
         self._known_done = self._has_configured
         self._begin_round()
-        if alone and self._quick < QUICK_ROUNDS:
+        if only_missing and self._quick < QUICK_ROUNDS:
             self._quick += 1
             self.backoff = min(BACKOFF_STEP, self.max_timeout)
             return Wait(self.backoff, spread=True)

@@ -1,8 +1,8 @@
 """The kernel's messages about the host's addresses, neighbours and routes (rtnetlink(7)).
 
-Changes of addresses come as RTM_NEWADDR and RTM_DELADDR. Whoever asks for lists of addresses (RTM_GETADDR) or
-of neighbours (RTM_GETNEIGH) gets messages of the same form, and one that ends the list. RTM_GETROUTE asks
-whether a packet to an IPv4 address stays on the host.
+Changes of addresses come as RTM_NEWADDR and RTM_DELADDR, those of interfaces as RTM_NEWLINK. Whoever asks for
+lists of addresses (RTM_GETADDR) or of neighbours (RTM_GETNEIGH) gets messages of the same form, and one that
+ends the list. RTM_GETROUTE asks whether a packet to an IPv4 address stays on the host.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ import struct
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+RTM_NEWLINK: Final = 16
 RTM_NEWADDR: Final = 20
 RTM_DELADDR: Final = 21
 RTM_GETADDR: Final = 22
 RTM_NEWNEIGH: Final = 28
 RTM_GETNEIGH: Final = 30
+RTMGRP_LINK: Final = 1
 RTMGRP_IPV4_IFADDR: Final = 0x10
 RTMGRP_IPV6_IFADDR: Final = 0x100
 
@@ -35,6 +37,8 @@ _NEIGHBOUR: Final = struct.Struct("=BxxxiHBB")
 """struct ndmsg: family, index of the interface, state, flags, type."""
 _ADDRESS: Final = struct.Struct("=BBBBI")
 """struct ifaddrmsg: family, prefix length, flags, scope, index of the interface."""
+_GLOBAL: Final = 0
+"""RT_SCOPE_UNIVERSE."""
 _NDA_DST: Final = 1
 _NDA_LLADDR: Final = 2
 _MAC_SIZE: Final = 6
@@ -45,6 +49,10 @@ _ROUTE: Final = struct.Struct("=BBBBBBBBI")
 _AF_INET: Final = 2
 _RTA_DST: Final = 1
 _RTN_LOCAL: Final = 2
+_LINK: Final = struct.Struct("=BxHiII")
+"""struct ifinfomsg: family, type, index of the interface, flags, changed flags (often 0)."""
+_IFF_UP: Final = 0x1
+_IFF_LOWER_UP: Final = 0x10000
 _IFA_ADDRESS: Final = 1
 _IFA_LOCAL: Final = 2
 """The host's own address. On a point-to-point link, IFA_ADDRESS is the peer's."""
@@ -63,6 +71,27 @@ def changed_addresses(data: bytes) -> list[bytes]:
             if len(address) in (4, 16):
                 found.append(address)
     return found
+
+
+def links(data: bytes) -> list[tuple[int, bool]]:
+    """Return the interfaces that one datagram of the kernel is about, by index, and whether each has a link.
+
+    Messages that are truncated or of another kind are skipped.
+    """
+    found: list[tuple[int, bool]] = []
+    for type_, body in _messages(data):
+        if type_ == RTM_NEWLINK and len(body) >= _LINK.size:
+            _, _, index, flags, _ = _LINK.unpack_from(body)
+            found.append((index, flags & _IFF_UP != 0 and flags & _IFF_LOWER_UP != 0))
+    return found
+
+
+def has_new_address(data: bytes) -> bool:
+    """Return whether an interface has got an address that others can reach, from a datagram of the kernel."""
+    return any(
+        type_ == RTM_NEWADDR and len(body) >= _ADDRESS.size and _ADDRESS.unpack_from(body)[3] == _GLOBAL
+        for type_, body in _messages(data)
+    )
 
 
 class Entry(NamedTuple):

@@ -324,6 +324,85 @@ def test_a_lost_ack_does_not_stop_the_next_change_of_keys(who: int) -> None:
     assert b.receive(a.seal(0, b"next")) == Record(0, b"next")
 
 
+def before_the_sig(a: DatagramSession, b: DatagramSession, starter: DatagramSession) -> list[bytes]:
+    """Change keys up to the point where ``b``, the responder, has sent SIG and ACK; return these."""
+    starter.force_rekey()
+    if starter is a:
+        assert b.receive_handshake(*a.take_output())
+    assert a.receive_handshake(*b.take_output())
+    assert all(b.receive_handshake(each) for each in a.take_output())
+    sig, ack = b.take_output()
+    assert (a.state, b.state) == (State.REKEY_SIG, State.REKEY_ACK)
+    return [sig, ack]
+
+
+@pytest.mark.parametrize("who", [0, 1], ids=["initiator starts", "responder starts"])
+@pytest.mark.parametrize("count", [1, 1000])
+def test_data_under_the_new_key_may_overtake_the_sig(who: int, count: int) -> None:
+    pair = a, b = established()
+    late = b.seal(0, b"late")
+    sig, ack = before_the_sig(a, b, pair[who])
+    for _ in range(count):
+        early = b.seal(0, b"early")
+        assert a.receive(early) == Record(0, b"early")
+        assert a.receive(early) is None
+    assert a.state is State.REKEY_SIG, "only the SIG proves who the peer is"
+    assert a.receive(late) == (Record(0, b"late") if count == 1 else None), "the old key is still in force"
+    assert b.receive(a.seal(0, b"back")) == Record(0, b"back")
+    assert a.receive_handshake(sig)
+    assert a.receive(b.seal(0, b"signed")) == Record(0, b"signed")
+    assert a.receive_handshake(ack)
+    settle(a, b)
+    assert not a.in_handshake
+    assert not b.in_handshake
+    assert a.key_changes == b.key_changes == 2
+    for x, y in ((a, b), (b, a)):
+        assert y.receive(x.seal(0, b"next")) == Record(0, b"next")
+
+
+@pytest.mark.parametrize("type_", [128, 129, 255])
+def test_only_data_is_accepted_under_a_key_that_is_not_signed(type_: int) -> None:
+    a, b = established()
+    sig, ack = before_the_sig(a, b, a)
+    for data in (b"", bytes(64), bytes(65)):
+        record = b._frame(type_, data)
+        assert a.receive(record) is None
+        assert not a.receive_handshake(record)
+    assert a.state is State.REKEY_SIG
+    assert a.receive_handshake(sig)
+    assert a.receive_handshake(ack)
+
+
+def test_a_sig_that_is_not_valid_leaves_the_keys_as_they_were() -> None:
+    a, b = established()
+    sig, _ = before_the_sig(a, b, a)
+    old = a.seal(0, b"before")
+    opener = b._opener
+    assert opener is not None
+    # Somebody who has the keys in force, but not the private key, can only send more under these keys.
+    forged = b._frame(128, bytes(64))
+    assert not a.receive_handshake(forged)
+    assert (a.state, a.key_changes) == (State.REKEY_SIG, 1)
+    assert b.receive(old) == Record(0, b"before")
+    assert b.receive(a.seal(0, b"after")) == Record(0, b"after")
+    assert opener is b._opener
+    assert a.receive_handshake(sig)
+
+
+def test_nothing_is_accepted_before_the_sig_of_the_first_handshake() -> None:
+    keys = [PrivateKey.from_seed(bytes((i,)) * 32) for i in range(2)]
+    a, b = (
+        DatagramSession(role, keys[i], keys[1 - i].public, b"label", random.Random(i).randbytes)
+        for i, role in enumerate((Role.INITIATOR, Role.RESPONDER))
+    )
+    (kex_a,), (kex_b,) = a.start(), b.start()
+    assert b.receive(kex_a) == a.receive(kex_b) == HANDSHAKE_TAKEN
+    assert b.receive_handshake(*a.take_output())
+    (sig,) = b.take_output()
+    assert a.receive(b.seal(0, b"early")) is None
+    assert a.receive_handshake(sig)
+
+
 def test_more_data_than_the_window_holds_may_overtake_handshake_records_by_tcp() -> None:
     a, b = established()
     for starter, other in ((a, b), (b, a)):
@@ -924,6 +1003,22 @@ def test_a_super_frame_under_the_old_key_is_accepted_where_it_fills_a_gap() -> N
     assert b.open_super_frame(lost, 3, memoryview(sealed)) == SUPER
     assert b.open_super_frame(lost, 3, memoryview(sealed)) is None
     assert b.open_super_frame(b.window.next, 3, memoryview(sealed)) is None, "it must not move the window"
+
+
+def test_a_super_frame_may_overtake_the_sig_and_the_ack() -> None:
+    a, b = established()
+    a.accept_super_frames()
+    sig, ack = before_the_sig(a, b, a)
+    b.peer_accepts_super_frames = True
+    for waits_for in (State.REKEY_SIG, State.ESTABLISHED):
+        number, sealed = sealed_super_frame(b)
+        assert number is not None
+        assert a.open_super_frame(number, 3, memoryview(sealed)) == SUPER
+        assert a.open_super_frame(number, 3, memoryview(sealed)) is None
+        assert a.state is waits_for, "signed, it counts as the ACK"
+        if waits_for is State.REKEY_SIG:
+            assert a.receive_handshake(sig)
+    assert a.receive_handshake(ack)
 
 
 # -- AES-256-GCM --

@@ -13,6 +13,8 @@ paths. pytinc accepts records that tinc loses in this situation (but no number t
 
 * A record under the new key that overtakes the peer's ACK. It proves what the ACK says (the peer has switched
   to the new key), so it also counts as the ACK.
+* Data under the new key that overtakes even the responder's SIG (docs/protocol-sptps.md, "Datagram
+  sessions").
 * A record under the old key that arrives after the ACK, if it fills a gap inside the replay window. Records
   under the old key never move the window, and none is accepted with a window of 0.
 * A handshake record whose number has left the window because much data has overtaken it; only if it came over
@@ -77,7 +79,7 @@ class DatagramSession:
         self._sealer: RecordCipher | None = None
         self._opener: RecordCipher | None = None
         self._pending_opener: RecordCipher | None = None
-        """The next key; set from the peer's SIG until its ACK."""
+        """The next key; set from the peer's SIG until its ACK, at the initiator already from its KEX."""
         self._old_opener: RecordCipher | None = None
         self._switched_at = 0
         """The number expected next when the present key replaced the old one."""
@@ -202,7 +204,7 @@ class DatagramSession:
             return False
         seqno, sealed = int.from_bytes(datagram[:SEQNO_SIZE], "big"), datagram[SEQNO_SIZE:]
         plaintext = self._open_usual(opener, seqno, sealed)
-        if plaintext is None and self._pending_opener is not None:
+        if plaintext is None and self._pending_opener is not None and self._pending_is_signed:
             plaintext = self._open_usual(self._pending_opener, seqno, sealed)
             if plaintext is not None:
                 self._advance(ACK)  # was lost: datagrams on this path arrive in order
@@ -265,11 +267,21 @@ class DatagramSession:
         return self._take_late(seqno, sealed)
 
     def _take_early(self, seqno: int, plaintext: bytes) -> Record | None:
-        """Accept a record under the next key: it proves that the peer uses this key, as an ACK does."""
+        """Accept a record under the next key: it proves that the peer uses this key, as an ACK does.
+
+        Before the peer's SIG only data is accepted, and it changes nothing.
+        """
+        if not self._pending_is_signed and plaintext[0] >= TYPE_HANDSHAKE:
+            return None
         if not self.window.accept(seqno):
             return None
-        self._advance(ACK)
+        if self._pending_is_signed:
+            self._advance(ACK)
         return self._dispatch(plaintext)
+
+    @property
+    def _pending_is_signed(self) -> bool:
+        return self._handshake.state is State.REKEY_ACK
 
     def _take_late(self, seqno: int, sealed: bytes) -> Record | None:
         """Accept a record under the old key if it fills a gap."""
@@ -348,8 +360,9 @@ class DatagramSession:
         if step.new_out is not None:
             self._sealer, self._out_count = make_cipher(self.cipher, step.new_out), 0
             self.peer_accepts_fast = self.peer_accepts_super_frames = self.peer_accepts_aes = False
-        if step.pending_in is not None:
-            self._pending_opener = make_cipher(self.cipher, step.pending_in)
+        pending = step.pending_in or step.early_in
+        if pending is not None:
+            self._pending_opener = make_cipher(self.cipher, pending)
         if step.new_in is not None:
             self._old_opener, self._switched_at = self._opener, self.window.next
             self._opener, self._pending_opener = make_cipher(self.cipher, step.new_in), None
@@ -484,12 +497,17 @@ class DatagramSession:
     def open_super_frame(self, number: int, pieces: int, sealed: memoryview) -> bytearray | None:
         """Return the plaintext of a super-frame that came in this many ``pieces``; None if it is rejected.
 
-        As with single records, one under the old key is accepted where it fills a gap.
+        As with single records, one under the next key may come early, and one under the old key is accepted
+        where it fills a gap.
         """
-        opener, window = self._opener, self.window
+        opener, pending, window = self._opener, self._pending_opener, self.window
         if opener is None or not self._accepts_super_frames or not window.are_free(number, pieces):
             return None
         plain = self._open_super_frame(opener, number, sealed)
+        if plain is None and pending is not None:
+            plain = self._open_super_frame(pending, number, sealed)
+            if plain is not None and self._pending_is_signed:
+                self._advance(ACK)
         if plain is None:
             old = self._usable_old_opener()
             if old is None or number + pieces > window.next:

@@ -59,6 +59,8 @@ class Step(NamedTuple):
     """Key for sending from now on."""
     new_in: bytes | None = None
     """Key for receiving from now on."""
+    early_in: bytes | None = None
+    """Key that the peer may use before its SIG arrives here: datagrams can overtake it."""
     pending_in: bytes | None = None
     """Key for receiving once the peer's ACK has arrived."""
     done: bool = False
@@ -92,6 +94,8 @@ class Handshake:
         self._own_kex = b""
         self._peer_kex = b""
         self._ephemeral: EphemeralKey | None = None
+        self._derived: tuple[bytes, bytes] | None = None
+        """The keys of an exchange whose SIG is not here yet: for sending, for receiving."""
         self._pending_in: bytes | None = None
 
     def __repr__(self) -> str:
@@ -127,12 +131,22 @@ class Handshake:
     def _take_kex(self, data: bytes) -> Step:
         parse_kex(data)
         self._peer_kex = data
-        return Step(send=(self._make_sig(),)) if self.role is Role.INITIATOR else Step()
+        if self.role is Role.RESPONDER:
+            return Step()
+        if self.state is State.FIRST_KEX:
+            return Step(send=(self._make_sig(),))
+        # The peer changes its sending key as soon as it has our SIG.
+        try:
+            self._derived = self._derive()
+        except AuthenticationError:
+            self._derived = None  # its SIG will meet the same error
+        return Step(send=(self._make_sig(),), early_in=self._derived[1] if self._derived else None)
 
     def _answer_kex(self, data: bytes) -> Step:
         parse_kex(data)
         kex = self._make_kex()
-        return Step(send=(kex, *self._take_kex(data).send))
+        step = self._take_kex(data)
+        return step._replace(send=(kex, *step.send))
 
     def _take_first_sig(self, data: bytes) -> Step:
         out_key, in_key, own_sig = self._conclude(data)
@@ -172,20 +186,21 @@ class Handshake:
         message = self._signed_message(not is_initiator, self._peer_kex, self._own_kex)
         if not self._peer_key.verify(signature, message):
             raise AuthenticationError("signature of the peer is not valid (other key or SPTPSCipher)")
-        key0, key1 = self._derive()
+        out_key, in_key = self._derived or self._derive()
         own_sig = () if is_initiator else (self._make_sig(),)
         self._own_kex = self._peer_kex = b""
-        self._ephemeral = None
-        return (key1, key0, own_sig) if is_initiator else (key0, key1, own_sig)
+        self._ephemeral = self._derived = None
+        return out_key, in_key, own_sig
 
     def _derive(self) -> tuple[bytes, bytes]:
-        """Return key0 (responder to initiator) and key1 (initiator to responder)."""
+        """Return the keys for sending and for receiving."""
         assert self._ephemeral is not None
         own, peer = parse_kex(self._own_kex), parse_kex(self._peer_kex)
         shared = self._ephemeral.shared(peer.public)
         nonces = own.nonce + peer.nonce if self.role is Role.INITIATOR else peer.nonce + own.nonce
         material = prf(shared, _SEED_PREFIX + nonces + self._label, 2 * KEY_SIZE)
-        return material[:KEY_SIZE], material[KEY_SIZE:]
+        key0, key1 = material[:KEY_SIZE], material[KEY_SIZE:]
+        return (key1, key0) if self.role is Role.INITIATOR else (key0, key1)
 
 
 _TABLE: Final[dict[State, tuple[Callable[[Handshake, bytes], Step], State]]] = {
