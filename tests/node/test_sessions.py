@@ -492,7 +492,7 @@ def test_a_change_of_keys_whose_records_are_lost_gives_way_to_a_new_session(stag
     def upkeep(now: float) -> None:
         alpha.now = now
         alpha.call(lambda node, now: node.sessions.renew_worn_key(peer, now))
-        alpha.call(lambda node, now: node.meta_output.flush())
+        alpha.call(lambda node, now: node.meta_output.flush(now))
 
     for number in range(1, 4):  # exchanges that end are no reason, however far apart the looks are
         alpha.node.sessions.rekey_all(alpha.now)
