@@ -70,7 +70,7 @@ class HalfEdges:
     def _send(self, peer: Peer, sub: int, data: str) -> None:
         line = ReqKey(self._core.me.name, peer.name, sub, data).format()
         if peer.connection is not None:
-            # By our table it may be reached in another way only, on which all others would send it back to us.
+            # By our table it may be reached in another way only, on which others send it back to us.
             self._meta_output.send_line(peer.connection, line)
         else:
             self._meta_output.send_towards(peer, line)
