@@ -165,3 +165,18 @@ def test_a_tunnel_server_neither_asks_nor_tells(stage: MakeStage) -> None:
     rounds(alpha, 3)
     assert asked(beta) == []
     assert beta.say(f"15 beta alpha {EDGE_QUESTION} beta") == []
+
+
+def test_a_neighbour_is_asked_on_its_own_connection_even_if_its_edge_to_us_is_the_missing_one(
+    stage: MakeStage,
+) -> None:
+    alpha = stage("beta", "gamma")
+    beta, gamma = alpha.neighbour("beta"), alpha.peer("gamma")
+    beta.link("beta", "gamma")
+    route = alpha.node.peers["gamma"].route
+    assert route is not None
+    assert route.nexthop == "beta"
+    gamma.heard()
+    rounds(alpha, 2)
+    assert asked(gamma) == [f"15 alpha gamma {EDGE_QUESTION} alpha"]
+    assert asked(beta) == []

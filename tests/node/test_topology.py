@@ -182,6 +182,7 @@ def test_a_large_mesh_rests_after_a_run_unless_a_request_needs_to_know(
 ) -> None:
     monkeypatch.setattr("pytinc.node.core.SMALL_MESH", 2)
     monkeypatch.setattr("pytinc.node.topology.REST_PER_NODE", 1.0)
+    monkeypatch.setattr("pytinc.node.topology.MAX_REST", 10.0)
     told.link("alpha", "beta")
     told.link("alpha", "gamma")
     assert len(told.settle(10.0)) == 1

@@ -101,7 +101,8 @@ def test_a_mesh_of_which_a_part_floods_by_tinc_s_rules_agrees_after_a_partition(
         mesh.underlay.island = set(list(mesh.nodes)[::2])
         mesh.run(90)
         mesh.underlay.island = set()
-        mesh.run_until(lambda: agreed(mesh), 60)
+        # A question about a half edge that got lost is asked again after up to 64 rounds of two seconds.
+        mesh.run_until(lambda: agreed(mesh), 150)
 
 
 def test_all_nodes_agree_after_restarting_at_once() -> None:

@@ -68,7 +68,12 @@ class HalfEdges:
                 self._send(peer, EDGE_QUESTION, other)
 
     def _send(self, peer: Peer, sub: int, data: str) -> None:
-        self._meta_output.send_towards(peer, ReqKey(self._core.me.name, peer.name, sub, data).format())
+        line = ReqKey(self._core.me.name, peer.name, sub, data).format()
+        if peer.connection is not None:
+            # By our table it may be reached in another way only, on which others send it back to us.
+            self._meta_output.send_line(peer.connection, line)
+        else:
+            self._meta_output.send_towards(peer, line)
 
     def on_question(self, asker: Peer, data: str) -> None:
         """Answer a node that asked about an edge of ours."""

@@ -27,9 +27,10 @@ correct so seldom that two of them never get as far as that."""
 MAX_WORD: Final = 255
 """Characters of a name (a host file cannot have a longer one) or of one part of an address. Lines about nodes
 with longer names could be too long to be passed on, which would end the connection."""
-REST_PER_NODE: Final = 0.0005
-"""Seconds to wait after a run for each node of a larger mesh, about ten times what follows from it takes.
-Otherwise the runs would take most of the time in a storm of changes."""
+REST_PER_NODE: Final = 0.001
+MAX_REST: Final = 0.5
+"""Seconds to wait after a run for each node of a larger mesh, and at most: far longer than what follows from
+it takes. Otherwise the runs would take most of the time in a storm of changes."""
 MIN_PAUSE: Final = 10.0
 MAX_PAUSE: Final = 3600.0
 
@@ -161,7 +162,7 @@ class Topology:
         """Run the graph if an edge changed since the last run; the others are told by `Changes.settle`."""
         while self._is_due():
             if self.graph.dirty:
-                rest = len(self._core.peers) * REST_PER_NODE if self._core.is_large else 0.0
+                rest = min(len(self._core.peers) * REST_PER_NODE, MAX_REST) if self._core.is_large else 0.0
                 self._next_run = now + rest
                 self._run()
             self._drop_orphans()
