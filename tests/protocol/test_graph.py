@@ -250,6 +250,17 @@ def test_the_tree_leaves_out_the_heaviest_edge_of_a_ring() -> None:
     assert graph.tree_neighbours("a", {"me"}) == {"me"}, "without a connection there is no neighbour"
 
 
+def test_trees_of_any_size_grow_together() -> None:
+    # Two trees of two and three nodes become one; the last edge of each ring is no part of it.
+    graph = graph_of(
+        *both_ways("me", "a", 1), *both_ways("c", "d", 2), *both_ways("d", "e", 3), *both_ways("c", "e", 4),
+        *both_ways("a", "c", 5), *both_ways("me", "e", 6), *both_ways("b", "me", 7),
+    )  # fmt: skip
+    assert {frozenset(pair) for pair in graph.tree()} == {
+        frozenset(pair) for pair in (("me", "a"), ("c", "d"), ("d", "e"), ("a", "c"), ("b", "me"))
+    }
+
+
 def test_the_lighter_of_two_paths_with_equal_hops_is_used_even_if_found_later() -> None:
     graph = graph_of(
         *both_ways("me", "a", 9), *both_ways("me", "b", 1), *both_ways("a", "z", 1), *both_ways("b", "z", 1)

@@ -285,6 +285,23 @@ def test_a_request_that_is_too_long_is_not_sent() -> None:
     assert len(events(two, one.take_output())) == 1
 
 
+@pytest.mark.parametrize("traced", [False, True])
+@pytest.mark.parametrize("insecure", [False, True])
+def test_many_lines_at_once_are_sent_as_one_by_one(insecure: bool, traced: bool) -> None:
+    lines = ["8", "9", "12 1 alpha b 192.0.2.1 655 0 1", "8"]
+    one, two = logged_in(insecure=insecure)
+    seen: list[str] = []
+    if traced:
+        one.trace = lambda direction, line: seen.append(line)
+    one.send_lines(lines)
+    found = events(two, one.take_output())
+    assert [event.line for event in found if isinstance(event, Received)] == lines
+    assert seen == (lines if traced else [])
+    assert (one.counts.sent[Number.PING], one.counts.sent[Number.ADD_EDGE]) == (2, 1)
+    with pytest.raises(DecodeError, match="too long"):
+        one.send_lines(["8", "8 " + "x" * (MAX_LINE_LENGTH - 1)])
+
+
 def test_only_the_greeting_is_sent_in_plain_text() -> None:
     meta = connection("alpha", "beta")
     meta.connected()

@@ -630,6 +630,25 @@ def test_sealing_one_equals_sealing_a_batch_of_one(
         assert [a.seal_one(prefix, bytes((type_,)), payload)] == twin.seal_batch(prefix, type_, [payload])
 
 
+@pytest.mark.parametrize("fast", [False, True])
+def test_one_record_at_a_time_goes_from_end_to_end(fast: bool) -> None:
+    a, b = with_fast_tag() if fast else established()
+    for number in range(3):
+        datagram = a.seal_one(b"prefix", b"\2", b"%d" % number)
+        assert datagram is not None
+        assert opened(b, datagram, 6) == (2, b"%d" % number)
+        assert opened(b, datagram, 6) is None
+    late = a.seal_one(b"", b"\2", b"under the old key")
+    assert late is not None
+    ack = at_the_acks(a, b)
+    assert opened(b, ack, 0) == HANDSHAKE_TAKEN
+    assert opened(b, late, 0) == (2, b"under the old key")
+    new = a.seal_one(b"", b"\0", b"under the new key")
+    assert new is not None
+    assert opened(b, new, 0) == (0, b"under the new key")
+    assert opened(b, b"short", 0) is None
+
+
 def test_one_is_not_sealed_without_a_usable_key() -> None:
     a, _ = established()
     a._out_count = KEY_LIMIT - 1
