@@ -20,6 +20,7 @@ import pytest
 
 from faults import cut_off, stopped
 from pytinc.lab.frames import Port
+from pytinc.lab.namespaces import LabError
 from pytinc.lab.network import Network
 from pytinc.lab.node import PATIENCE_S, Kind, Node, wait_until
 from pytinc.lab.traffic import neighbour
@@ -35,6 +36,7 @@ MEMBERS = ("one", "two", "three")
 STATIONS = 24
 PACKED = ip_address(VIP4).packed
 SILENCE_S = 1.0
+ATTEMPTS = 5
 PLANNED = 2
 """How many pings, one every 10 ms, a client may lose when its member changes on purpose."""
 
@@ -178,11 +180,47 @@ def test_the_clients_are_shared_and_only_their_own_member_answers(
     assert {(number, mac) for number, mac in stations.answered if before[number] != mac} == set()
 
 
+def events(node: Node) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in node.tinc("events", "--json").stdout.splitlines()]
+
+
+class Suspicions:
+    """Who is suspected from now on, as the members tell. On a busy machine that may be one that lives."""
+
+    def __init__(self, network: Network) -> None:
+        self._members = [network[name] for name in MEMBERS]
+        self._last = {
+            node.name: max((event["seq"] for event in events(node)), default=0) for node in self._members
+        }
+
+    def names(self) -> set[str]:
+        return {
+            event["node"]
+            for node in self._members
+            for event in events(node)
+            if event["kind"] == "suspect" and event["seq"] > self._last[node.name]
+        }
+
+
 @pytest.mark.parametrize("vip", VIPS)
 def test_clients_of_a_member_that_is_cut_off_get_another_one_and_nobody_else_moves(
     network: Network, stations: Stations, vip: str
 ) -> None:
-    lost = used(network, vip)
+    for attempt in range(ATTEMPTS):
+        lost, suspicions = used(network, vip), Suspicions(network)
+        try:
+            cut_off_moves_its_clients_only(network, stations, vip, lost)
+        except (AssertionError, LabError):
+            # Clients of a member that the starved machine kept from answering move as well, and rightly so.
+            if attempt == ATTEMPTS - 1 or not suspicions.names() - {lost.name}:
+                raise
+            print("once more: suspected were", *sorted(suspicions.names()))
+            wait_until(lambda: agreed(network, STATIONS), PATIENCE_S, "all members agree on the clients")
+        else:
+            return
+
+
+def cut_off_moves_its_clients_only(network: Network, stations: Stations, vip: str, lost: Node) -> None:
     mac = mac_of_node(lost)
     before = dict(stations.told)
     with pinged(network["client"].host, vip, may_lose=int(SILENCE_S * 100)), cut_off(lost):
