@@ -18,9 +18,11 @@ from node.conftest import FarEnd, Scripted, Stage
 from pytinc.config.settings import Mode
 from pytinc.crypto.keys import format_private_key, key_hash
 from pytinc.datapath import guard as datapath_guard
+from pytinc.datapath import short_way
 from pytinc.errors import ProtocolError
 from pytinc.node import admission, core, corrections, flood, vip_rights
 from pytinc.node.actions import RunScript
+from pytinc.node.event_ring import EventRing
 from pytinc.node.node import Node
 from pytinc.protocol import graph, switch
 from pytinc.protocol.joining import Joiner
@@ -68,6 +70,7 @@ LIMITS: Final = {
     vip_rights: ("MAX_UNLISTED",),
     admission: ("MAX_HALF_OPEN", "MAX_SOURCES"),
     datapath_guard: ("MAX_MESSAGES", "MAX_USES"),
+    short_way: ("MAX_WAYS",),
     addresses: ("MAX_ADDRESSES", "MAX_HOLDERS", "MAX_CLIENTS", "MAX_ALL_CLIENTS", "MAX_CALLERS"),
     asking: ("MAX_CLAIMS",),
     members: ("MAX_MEMBERS",),
@@ -240,6 +243,7 @@ def crowds(data: bytes) -> None:
             for name in names:
                 stack.enter_context(mock.patch.object(module, name, LOW_LIMIT))
         world = Insider(ord(first[0] or "\0") % len(SETTINGS))
+        world.stage.node.history.ring = EventRing(0.0, LOW_LIMIT)
         sizes = []
         for number in range(8 * LOW_LIMIT):
             for kind, payload in rest[:5]:
