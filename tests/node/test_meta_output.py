@@ -273,3 +273,27 @@ def test_announcements_that_wait_are_bounded(stage: MakeStage, monkeypatch: pyte
     assert said_to(gamma) == [edge(number) for number in range(1, 5)]
     alpha.call(lambda node, now: node.disconnect("gamma", now))
     assert alpha.node.next_deadline() > alpha.now
+
+
+def test_nothing_overtakes_what_waits_when_a_mesh_gets_small(stage: MakeStage) -> None:
+    alpha = stage("beta", "gamma")
+    beta, gamma = alpha.neighbour("beta"), alpha.neighbour("gamma")
+    for i in range(48):
+        there, back = f"far{i} beta", f"beta far{i}"
+        beta.say(
+            f"12 {i + 0x1000:x} {there} 10.9.0.{i} 655 c 1", f"12 {i + 0x5000:x} {back} 10.9.0.{i} 655 c 1"
+        )
+    alpha.run(2)
+    assert alpha.node.core.is_large
+    gamma.lines.clear()
+    beta.say("10 77 far1 10.3.0.0/16")
+    alpha.now += 0.001
+    beta.say("11 78 far1 10.3.0.0/16", "13 80 beta far47", "13 81 far47 beta")
+    alpha.now += 0.002
+    alpha.call(lambda node, now: node.topology.update(now))
+    alpha.call(lambda node, now: node.purge(now))
+    assert not alpha.node.core.is_large
+    beta.say("10 79 far1 10.3.0.0/16")
+    alpha.run(1)
+    told = [line.split()[:2] for line in gamma.lines if "10.3.0.0" in line]
+    assert told == [["10", "77"], ["11", "78"], ["10", "79"]]

@@ -304,7 +304,8 @@ def test_when_questions_and_corrections_get_lost_the_client_uses_the_owner_soon(
     for _ in range(3):
         world.client.ask(world.vip)
         world.mesh.run(1)
-        world.mesh.run_until(partial(_uses, world, "n2"), 40)
+        # Half of all pings get lost. Of 180 rounds with other seeds, the longest takes 42 s.
+        world.mesh.run_until(partial(_uses, world, "n2"), 100)
 
 
 def _uses(world: World, name: str) -> bool:

@@ -20,6 +20,7 @@ from pytinc.wire.netlink import (
     RTMGRP_IPV6_IFADDR,
     RTMGRP_LINK,
     changed_addresses,
+    deleted_links,
     has_new_address,
     is_local_route,
     links,
@@ -108,6 +109,7 @@ class OwnAddresses:
     def _link_came(self, data: bytes) -> bool:
         """Note which interfaces have a link; tell whether one that had lost it has it again."""
         came = False
+        self._without_link.difference_update(deleted_links(data))
         for index, has_link in links(data):
             if not has_link:
                 if len(self._without_link) < _MAX_LINKS:

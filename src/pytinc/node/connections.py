@@ -123,7 +123,8 @@ class Connections:
         """
         if line in self._seen:
             self._meta_output.heard(connection, line)
-            return True
+            # One that has ended may have to be told of (`EdgeRequests.tell_of_end`).
+            return not connection.is_introducing(self._seen.now) or self._topology.has_edge_of(line)
         known = self._topology.line_like(line)
         if known is None:
             return False

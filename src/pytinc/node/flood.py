@@ -41,6 +41,11 @@ class SeenCache:
         self._characters += len(line)
         return False
 
+    def clear(self) -> None:
+        """Forget all lines."""
+        self._lines.clear()
+        self._characters = 0
+
     def age(self, older_than: float) -> None:
         """Forget the lines that came before ``older_than``."""
         lines = self._lines

@@ -62,7 +62,7 @@ class MetaOutput:
         is_large = self._core.is_large
         for connection in self._core.connections.values():
             if connection is not origin and connection.activated:
-                if is_large:
+                if is_large or connection.news:  # never ahead of what waits
                     self._queue(connection, line, False)
                 else:
                     connection.meta.send_line(line)
@@ -72,6 +72,13 @@ class MetaOutput:
         """Pass a flooded request on, unless this is a TunnelServer."""
         if not self._core.settings.tunnel_server:
             self.broadcast_line(line, origin)
+
+    def tell(self, connection: Connection, request: Request) -> None:
+        """Send an announcement to one peer, behind those that wait for it."""
+        if connection.news:
+            self._queue(connection, request.format(), False)
+        else:
+            self.send(connection, request)
 
     def correct(self, request: Request, sender: Connection) -> None:
         """Send what is true to all neighbours (a TunnelServer: to the sender of what is false only)."""

@@ -448,6 +448,8 @@ class Node:
     def purge(self, now: float) -> None:
         """Forget unreachable nodes, telling the peers (docs/protocol-meta.md, "Purge")."""
         self._purge.run(now)
+        # What a neighbour tells of those nodes is news, even in a line that came before.
+        self.seen.clear()
         self._settle(now)
 
     def disconnect(self, name: str, now: float) -> bool:

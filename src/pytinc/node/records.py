@@ -191,6 +191,10 @@ class Peer:
         return self.connection is not None
 
 
+INTRODUCTION: Final = 10.0
+"""Seconds after the activation of a connection within which the peer has told what it knows."""
+
+
 class Connection:
     """One meta connection and what the node keeps about it."""
 
@@ -247,6 +251,10 @@ class Connection:
     def activated(self) -> bool:
         """The login is complete; an edge exists."""
         return self.meta.state is State.ACTIVE
+
+    def is_introducing(self, now: float) -> bool:
+        """Tell whether the peer may still be telling us all that it knows, as each does at the beginning."""
+        return now < self.activated_at + INTRODUCTION
 
     @property
     def dialled(self) -> bool:

@@ -36,7 +36,10 @@ class EdgeRequests:
 
     def on_add_edge(self, connection: Connection, request: AddEdge, line: str, now: float) -> None:
         """Take up or change an edge between other nodes, or correct a claim about ours."""
-        if self._seen.seen(line, now) or self._is_foreign(connection, request):
+        if self._seen.seen(line, now):
+            self.tell_of_end(connection, request.source, request.target, now)
+            return
+        if self._is_foreign(connection, request):
             return
         local_address = request.local_address
         self._topology.check_words(
@@ -50,7 +53,8 @@ class EdgeRequests:
         graph = self._topology.graph
         edge = graph.edge(request.source, request.target)
         if edge is not None and self._says_the_same(edge, request):
-            self._meta_output.heard_as(connection, edge.line)
+            if edge.local_address == local_address:
+                self._meta_output.heard_as(connection, edge.line)
             return
         if request.source == self._core.me.name:
             self._correct_add(connection, edge, request, now)
@@ -68,6 +72,19 @@ class EdgeRequests:
         new.line, new.announced, new.origin = line, now, connection.number
         graph.set_edge(new)
         self._meta_output.forward(line, connection)
+
+    def tell_of_end(self, connection: Connection, source: str, target: str, now: float) -> None:
+        """Tell a new neighbour that an edge has ended which it introduces in a line that came before.
+
+        It was alone when the edge ended. Others drop its line, since they know it, so nobody else would.
+        """
+        if (
+            connection.is_introducing(now)
+            and source != self._core.me.name
+            and not self._core.settings.tunnel_server
+            and self._topology.graph.edge(source, target) is None
+        ):
+            self._meta_output.tell(connection, self._topology.withdraw(source, target))
 
     @staticmethod
     def _says_the_same(edge: Edge, request: AddEdge) -> bool:
@@ -101,6 +118,8 @@ class EdgeRequests:
         graph, ends = self._topology.graph, (request.source, request.target)
         edge = graph.edge(*ends)
         self._meta_output.heard(connection, line)
+        if edge is not None:
+            self._meta_output.heard_as(connection, edge.line)
         if not self._seen.seen(line, now):
             self._corrections.heard(ends)
         elif edge is not None and edge.origin == connection.number:

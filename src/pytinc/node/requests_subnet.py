@@ -39,7 +39,10 @@ class SubnetRequests:
     def on_add_subnet(self, connection: Connection, request: AddSubnet, line: str, now: float) -> None:
         """Take up a subnet of another node, or correct a claim about us."""
         self._meta_output.heard(connection, line)
-        if self._seen.seen(line, now) or self._is_foreign(connection, request.owner):
+        if self._seen.seen(line, now):
+            self._tell_of_end(connection, request, now)
+            return
+        if self._is_foreign(connection, request.owner):
             return
         self._topology.check_words(request.owner)
         owner, subnet = self._topology.peer(request.owner), request.subnet
@@ -62,10 +65,23 @@ class SubnetRequests:
             self._subnets.hand_over(subnet.address)
             self._subnets.check_claims(subnet.address, now)
 
+    def _tell_of_end(self, connection: Connection, request: AddSubnet, now: float) -> None:
+        """Tell a new neighbour that a subnet has ended, as `EdgeRequests.tell_of_end` does for edges."""
+        owner, subnet = request.owner, request.subnet
+        if (
+            connection.is_introducing(now)
+            and owner in self._core.peers
+            and owner != self._core.me.name
+            and not (self._core.settings.tunnel_server or self._core.settings.strict_subnets)
+            and not self._subnets.table.has(owner, subnet)
+        ):
+            self._meta_output.tell(connection, self._subnets.withdraw(owner, subnet))
+
     def on_del_subnet(self, connection: Connection, request: DelSubnet, line: str, now: float) -> None:
         """Forget a subnet of another node, or correct a claim about us."""
         thing = (request.owner, request.subnet)
         self._meta_output.heard(connection, line)
+        self._meta_output.heard_as(connection, self._subnets.line_of(*thing))
         if not self._seen.seen(line, now):
             self._corrections.heard(thing)
         elif self._subnets.came_from(*thing, connection.number):

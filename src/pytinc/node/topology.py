@@ -131,6 +131,11 @@ class Topology:
             return None
         return known if known.split(" ", 4)[4] == words[4] else None
 
+    def has_edge_of(self, line: str) -> bool:
+        """Tell whether the edge that an ADD_EDGE is about is there."""
+        words = line.split(" ", 4)
+        return len(words) == 5 and self.graph.edge(words[2], words[3]) is not None
+
     def withdraw(self, source: str, target: str) -> DelEdge:
         """Return the DEL_EDGE that tells of the end of an edge."""
         return DelEdge(self._core.nonce(), source, target)

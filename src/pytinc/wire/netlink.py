@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 RTM_NEWLINK: Final = 16
+RTM_DELLINK: Final = 17
 RTM_NEWADDR: Final = 20
 RTM_DELADDR: Final = 21
 RTM_GETADDR: Final = 22
@@ -84,6 +85,15 @@ def links(data: bytes) -> list[tuple[int, bool]]:
             _, _, index, flags, _ = _LINK.unpack_from(body)
             found.append((index, flags & _IFF_UP != 0 and flags & _IFF_LOWER_UP != 0))
     return found
+
+
+def deleted_links(data: bytes) -> list[int]:
+    """Return the indexes of the interfaces that are gone, from one datagram of the kernel."""
+    return [
+        _LINK.unpack_from(body)[2]
+        for type_, body in _messages(data)
+        if type_ == RTM_DELLINK and len(body) >= _LINK.size
+    ]
 
 
 def has_new_address(data: bytes) -> bool:
