@@ -14,6 +14,7 @@ from pytinc.wire.netlink import (
     RTM_NEWNEIGH,
     Entry,
     changed_addresses,
+    deleted_links,
     format_list_request,
     has_new_address,
     is_local_route,
@@ -22,7 +23,7 @@ from pytinc.wire.netlink import (
     route_question,
 )
 
-RTM_NEWLINK = 16
+RTM_NEWLINK, RTM_DELLINK = 16, 17
 IFA_ADDRESS, IFA_LOCAL, IFA_LABEL = 1, 2, 3
 VIP, PEER = ip_address("10.1.1.10").packed, ip_address("10.1.1.1").packed
 VIP6 = ip_address("fd00:1::10").packed
@@ -53,9 +54,15 @@ def test_an_address_is_found_in_a_message_of_the_kernel() -> None:
     assert changed_addresses(REAL6) == [VIP6]
 
 
-def link_message(index: int, flags: int) -> bytes:
+def link_message(index: int, flags: int, type_: int = RTM_NEWLINK) -> bytes:
     body = struct.pack("=BxHiII", 0, 1, index, flags, 0)
-    return struct.pack("=IHHII", 16 + len(body), RTM_NEWLINK, 0, 0, 0) + body
+    return struct.pack("=IHHII", 16 + len(body), type_, 0, 0, 0) + body
+
+
+def test_an_interface_that_is_gone_is_told_by_its_index() -> None:
+    data = link_message(3, 0) + REAL + link_message(4, 0, RTM_DELLINK)
+    assert deleted_links(data) == [4]
+    assert deleted_links(data[:-6]) == []
 
 
 def test_an_interface_has_a_link_if_it_is_up_and_so_is_the_other_end() -> None:
