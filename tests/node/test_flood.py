@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytinc.node.flood import MAX_CHARACTERS, SeenCache
+from pytinc.node.flood import MAX_CHARACTERS, MAX_ENDINGS, Endings, SeenCache
 
 
 def test_a_line_is_new_once_until_it_is_forgotten() -> None:
@@ -47,3 +47,13 @@ def test_the_seen_cache_is_bounded_by_characters() -> None:
     for number in range(1000):  # what was forgotten takes no room any more
         assert not seen.seen(f"{number:06} {line}", 2.0)
     assert len(seen) == 1000
+
+
+def test_of_many_endings_the_latest_are_remembered() -> None:
+    endings = Endings()
+    for number in range(MAX_ENDINGS + 5):
+        endings.note(("a", number), f"13 {number} a b")
+    endings.note(("a", 5), "13 f a b")
+    endings.note(("a", MAX_ENDINGS + 5), "13 e a b")
+    assert len(endings) == MAX_ENDINGS
+    assert (endings.of(("a", 4)), endings.of(("a", 5)), endings.of(("a", 6))) == (None, "13 f a b", None)

@@ -5,13 +5,37 @@ docs/protocol-meta.md, "Flooding" (tinc: seen_request()).
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Final
 
 MAX_ENTRIES: Final = 65536
 """A full join of a 1,000-node mesh brings some 12,000 lines; beyond this the oldest are forgotten,
 which costs at worst that an old line is looked at again (and then changes nothing)."""
+MAX_ENDINGS: Final = 8192
 MAX_CHARACTERS: Final = 16 * 1024 * 1024
 """Of all lines together: an honest one has some 80, but a hostile one can have 2,175."""
+
+
+class Endings:
+    """Remembers the line that told of the end of an edge or subnet, for those who were alone at that time."""
+
+    def __init__(self) -> None:
+        self._lines: dict[Hashable, str] = {}
+
+    def __len__(self) -> int:
+        """Return how many lines are remembered."""
+        return len(self._lines)
+
+    def note(self, thing: Hashable, line: str) -> None:
+        """Remember the DEL_EDGE or DEL_SUBNET with which ``thing`` ended; the oldest make room."""
+        self._lines.pop(thing, None)
+        if len(self._lines) >= MAX_ENDINGS:
+            del self._lines[next(iter(self._lines))]
+        self._lines[thing] = line
+
+    def of(self, thing: Hashable) -> str | None:
+        """Return the line with which ``thing`` ended, None if that is not known."""
+        return self._lines.get(thing)
 
 
 class SeenCache:

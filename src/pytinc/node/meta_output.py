@@ -73,12 +73,12 @@ class MetaOutput:
         if not self._core.settings.tunnel_server:
             self.broadcast_line(line, origin)
 
-    def tell(self, connection: Connection, request: Request) -> None:
+    def tell(self, connection: Connection, line: str) -> None:
         """Send an announcement to one peer, behind those that wait for it."""
         if connection.news:
-            self._queue(connection, request.format(), False)
+            self._queue(connection, line, False)
         else:
-            self.send(connection, request)
+            self.send_line(connection, line)
 
     def correct(self, request: Request, sender: Connection) -> None:
         """Send what is true to all neighbours (a TunnelServer: to the sender of what is false only)."""

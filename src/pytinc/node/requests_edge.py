@@ -76,15 +76,13 @@ class EdgeRequests:
     def tell_of_end(self, connection: Connection, source: str, target: str, now: float) -> None:
         """Tell a new neighbour that an edge has ended which it introduces in a line that came before.
 
-        It was alone when the edge ended. Others drop its line, since they know it, so nobody else would.
+        It was alone when the edge ended. Others drop its line, since they know it, so nobody else would. All
+        others know the line that told of the end, so it travels no further.
         """
-        if (
-            connection.is_introducing(now)
-            and source != self._core.me.name
-            and not self._core.settings.tunnel_server
-            and self._topology.graph.edge(source, target) is None
-        ):
-            self._meta_output.tell(connection, self._topology.withdraw(source, target))
+        if connection.is_introducing(now) and self._topology.graph.edge(source, target) is None:
+            line = self._topology.endings.of((source, target))
+            if line is not None:
+                self._meta_output.tell(connection, line)
 
     @staticmethod
     def _says_the_same(edge: Edge, request: AddEdge) -> bool:
@@ -142,6 +140,7 @@ class EdgeRequests:
                 self._meta_output.correct(self._topology.announce(edge), connection)
             return
         self._meta_output.forward(line, connection)
+        self._topology.endings.note(ends, line)
         graph.delete_edge(*ends)
         if request.target != self._core.me.name:
             self._topology.drop_when_unreachable(request.target)

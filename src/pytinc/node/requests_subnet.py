@@ -67,15 +67,11 @@ class SubnetRequests:
 
     def _tell_of_end(self, connection: Connection, request: AddSubnet, now: float) -> None:
         """Tell a new neighbour that a subnet has ended, as `EdgeRequests.tell_of_end` does for edges."""
-        owner, subnet = request.owner, request.subnet
-        if (
-            connection.is_introducing(now)
-            and owner in self._core.peers
-            and owner != self._core.me.name
-            and not (self._core.settings.tunnel_server or self._core.settings.strict_subnets)
-            and not self._subnets.table.has(owner, subnet)
-        ):
-            self._meta_output.tell(connection, self._subnets.withdraw(owner, subnet))
+        thing = (request.owner, request.subnet)
+        if connection.is_introducing(now) and not self._subnets.table.has(*thing):
+            line = self._subnets.endings.of(thing)
+            if line is not None:
+                self._meta_output.tell(connection, line)
 
     def on_del_subnet(self, connection: Connection, request: DelSubnet, line: str, now: float) -> None:
         """Forget a subnet of another node, or correct a claim about us."""
@@ -107,4 +103,5 @@ class SubnetRequests:
         self._meta_output.forward(line, connection)
         if self._core.settings.strict_subnets:
             return
+        self._subnets.endings.note(thing, line)
         self._subnets.delete(owner.name, subnet)

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from pytinc.node.changes import MacMoved, SubnetAdded, SubnetDeleted
 from pytinc.node.core import Core
+from pytinc.node.flood import Endings
 from pytinc.node.meta_output import MetaOutput
 from pytinc.node.topology import Topology
 from pytinc.protocol.switch import SubnetTable
@@ -25,6 +26,8 @@ class Subnets:
         self._topology = topology
         self._meta_output = meta_output
         self.table = SubnetTable()
+        self.endings = Endings()
+        """By owner and subnet."""
         self.learned = 0
         """MACs learned from the own device since the start."""
         self.moved = 0
@@ -119,7 +122,9 @@ class Subnets:
 
     def withdraw(self, owner: str, subnet: Subnet) -> DelSubnet:
         """Return the DEL_SUBNET that tells of its end."""
-        return DelSubnet(self._core.nonce(), owner, subnet)
+        request = DelSubnet(self._core.nonce(), owner, subnet)
+        self.endings.note((owner, subnet), request.format())
+        return request
 
     def add(self, owner: str | None, subnet: Subnet, *, limited: bool = True) -> bool:
         """Add a subnet; False if it was there. `LimitError` when there are too many.

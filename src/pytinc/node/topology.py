@@ -13,6 +13,7 @@ from typing import Final
 from pytinc.errors import LimitError
 from pytinc.node.changes import RoutesChanged
 from pytinc.node.core import Core
+from pytinc.node.flood import Endings
 from pytinc.node.meta_output import MetaOutput
 from pytinc.node.records import NEVER, Peer
 from pytinc.protocol.graph import Edge, Graph
@@ -42,6 +43,8 @@ class Topology:
         self._core = core
         self._meta_output = meta_output
         self.graph = Graph(core.me.name)
+        self.endings = Endings()
+        """By source and target of the edge."""
         self.contradicting_adds = 0
         self.contradicting_deletes = 0
         self._contradicted = 0
@@ -138,7 +141,9 @@ class Topology:
 
     def withdraw(self, source: str, target: str) -> DelEdge:
         """Return the DEL_EDGE that tells of the end of an edge."""
-        return DelEdge(self._core.nonce(), source, target)
+        request = DelEdge(self._core.nonce(), source, target)
+        self.endings.note((source, target), request.format())
+        return request
 
     def drop_when_unreachable(self, name: str) -> None:
         """As soon as a graph run finds ``name`` unreachable, delete its edge to us, and tell the peers.
