@@ -297,3 +297,22 @@ def test_nothing_overtakes_what_waits_when_a_mesh_gets_small(stage: MakeStage) -
     alpha.run(1)
     told = [line.split()[:2] for line in gamma.lines if "10.3.0.0" in line]
     assert told == [["10", "77"], ["11", "78"], ["10", "79"]]
+
+
+def test_what_waits_for_a_connection_that_is_replaced_leaves_on_the_new_one(stage: MakeStage) -> None:
+    alpha = stage("beta", "gamma")
+    beta, gamma = alpha.neighbour("beta"), alpha.neighbour("gamma")
+    for i in range(55):
+        there, back = f"far{i} beta", f"beta far{i}"
+        beta.say(f"12 {i + 0x1000:x} {there} 10.9.0.{i} 655 c 1")
+        beta.say(f"12 {i + 0x5000:x} {back} 10.9.0.{i} 655 c 1")
+    alpha.run(2)
+    beta.say("13 90 beta far1")
+    alpha.now += 0.005
+    gamma.lines.clear()
+    beta.say("13 91 beta far3", "13 92 far3 beta")
+    alpha.now += 0.005
+    again = alpha.peer("gamma")
+    alpha.run(1)
+    assert gamma.lines == []
+    assert [line for line in again.lines if line.startswith("13 ")] == ["13 91 beta far3", "13 92 far3 beta"]

@@ -96,8 +96,11 @@ class Activation:
         """
         core = self._core
         peer = self._topology.peer(connection.name, limited=False)  # it has a host file
-        if peer.connection is not None and not self._replace(peer.connection, connection, now):
-            return
+        waiting: list[str] = []
+        if peer.connection is not None:
+            waiting = [line for line, introduces in peer.connection.news.items() if not introduces]
+            if not self._replace(peer.connection, connection, now):
+                return
         self._admission.logged_in(peer.name, connection.remote)
         connection.peer = peer
         peer.connection = connection
@@ -107,6 +110,7 @@ class Activation:
         connection.meta.activate()
         core.log(1, "notice", f"Connection with {connection.describe()} activated")
         core.changes.note(ConnectionActivated(connection))
+        connection.meta.send_lines(waiting)
         self._send_everything(connection, now)
         self._add_edge(connection, peer, ack, now)
 
