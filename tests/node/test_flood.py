@@ -56,4 +56,16 @@ def test_of_many_endings_the_latest_are_remembered() -> None:
     endings.note(("a", 5), "13 f a b")
     endings.note(("a", MAX_ENDINGS + 5), "13 e a b")
     assert len(endings) == MAX_ENDINGS
-    assert (endings.of(("a", 4)), endings.of(("a", 5)), endings.of(("a", 6))) == (None, "13 f a b", None)
+    found = [endings.of(("a", number), endings.total) for number in (4, 5, 6)]
+    assert found == [None, "13 f a b", None]
+
+
+def test_an_ending_counts_only_if_it_came_before() -> None:
+    endings = Endings()
+    endings.note("edge", "13 1 a b")
+    before = endings.total
+    endings.note("other", "13 2 a c")
+    assert (endings.of("edge", before), endings.of("other", before)) == ("13 1 a b", None)
+    endings.note("edge", "13 3 a b")
+    assert endings.of("edge", before) is None
+    assert endings.of("edge", endings.total) == "13 3 a b"

@@ -106,6 +106,7 @@ class Activation:
         peer.connection = connection
         peer.slot.connection = connection.number
         connection.activated_at = now
+        connection.endings = self._topology.endings.total, self._subnets.endings.total
         self._join_options(connection, peer, ack)
         connection.meta.activate()
         core.log(1, "notice", f"Connection with {connection.describe()} activated")

@@ -20,7 +20,9 @@ class Endings:
     """Remembers the line that told of the end of an edge or subnet, for those who were alone at that time."""
 
     def __init__(self) -> None:
-        self._lines: dict[Hashable, str] = {}
+        self._lines: dict[Hashable, tuple[int, str]] = {}
+        self.total = 0
+        """How many endings were noted so far: each has a number."""
 
     def __len__(self) -> int:
         """Return how many lines are remembered."""
@@ -31,11 +33,13 @@ class Endings:
         self._lines.pop(thing, None)
         if len(self._lines) >= MAX_ENDINGS:
             del self._lines[next(iter(self._lines))]
-        self._lines[thing] = line
+        self.total += 1
+        self._lines[thing] = self.total, line
 
-    def of(self, thing: Hashable) -> str | None:
-        """Return the line with which ``thing`` ended, None if that is not known."""
-        return self._lines.get(thing)
+    def of(self, thing: Hashable, before: int) -> str | None:
+        """Return the line with which ``thing`` ended if that was when ``total`` was ``before`` or less."""
+        number, line = self._lines.get(thing, (before + 1, ""))
+        return line if number <= before else None
 
 
 class SeenCache:

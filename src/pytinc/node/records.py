@@ -201,6 +201,7 @@ class Connection:
     __slots__ = (
         "activated_at",
         "edge",
+        "endings",
         "host_mtime",
         "last_ping",
         "local",
@@ -237,6 +238,8 @@ class Connection:
         self.last_ping = now
         self.started = now
         self.activated_at = NEVER
+        self.endings = (0, 0)
+        """How many edges and subnets had ended by then: the peer cannot know of these from us."""
         self.news: dict[str, bool] = {}
         """Announcements that wait to be sent (`pytinc.node.meta_output`); true if they introduce the mesh."""
         self.news_free = NEVER

@@ -80,7 +80,7 @@ class EdgeRequests:
         others know the line that told of the end, so it travels no further.
         """
         if connection.is_introducing(now) and self._topology.graph.edge(source, target) is None:
-            line = self._topology.endings.of((source, target))
+            line = self._topology.endings.of((source, target), connection.endings[0])
             if line is not None:
                 self._meta_output.tell(connection, line)
 

@@ -69,7 +69,7 @@ class SubnetRequests:
         """Tell a new neighbour that a subnet has ended, as `EdgeRequests.tell_of_end` does for edges."""
         thing = (request.owner, request.subnet)
         if connection.is_introducing(now) and not self._subnets.table.has(*thing):
-            line = self._subnets.endings.of(thing)
+            line = self._subnets.endings.of(thing, connection.endings[1])
             if line is not None:
                 self._meta_output.tell(connection, line)
 
