@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from net.own_network import in_own_network
 from pytinc.net import managed_addresses
 from pytinc.net.managed_addresses import ManagedAddresses
 from pytinc.wire.virtual_ip import VirtualIP
@@ -67,15 +66,7 @@ async def story(managed, have):
 def in_a_namespace(story: str, loop: str) -> list[list[Any]]:
     """Run a story in its own network; return what it shows and logs, in order."""
     code = PRELUDE + story + f"\nrun(main, use_uvloop={loop == 'uvloop'})\n"
-    done = subprocess.run(
-        ["unshare", "--net", "--map-root-user", sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    if "unshare" in done.stderr:
-        pytest.skip("no network namespaces here")
+    done = in_own_network(code)
     if "'veth'" in done.stderr:
         pytest.skip("no veth pairs here")
     assert done.returncode == 0, done.stderr

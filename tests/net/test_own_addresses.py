@@ -11,6 +11,7 @@ from itertools import chain, repeat
 
 import pytest
 
+from net.own_network import in_own_network
 from pytinc.net.own_addresses import OwnAddresses, is_own
 
 IN_A_NAMESPACE = """
@@ -49,15 +50,7 @@ asyncio.run(main())
 
 
 def test_a_gained_or_lost_address_is_reported_with_the_macs_that_lost_it() -> None:
-    done = subprocess.run(
-        ["unshare", "--net", "--map-root-user", sys.executable, "-c", IN_A_NAMESPACE],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    if "unshare" in done.stderr:
-        pytest.skip("no network namespaces here")
+    done = in_own_network(IN_A_NAMESPACE)
     lo = "000000000000"
     assert done.stdout.splitlines() == [
         "add 192.0.2.7",
@@ -108,15 +101,7 @@ asyncio.run(main())
 
 
 def test_a_link_or_an_address_that_comes_is_reported() -> None:
-    done = subprocess.run(
-        ["unshare", "--net", "--map-root-user", sys.executable, "-c", LINKS_IN_A_NAMESPACE],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    if "unshare" in done.stderr:
-        pytest.skip("no network namespaces here")
+    done = in_own_network(LINKS_IN_A_NAMESPACE)
     *_, last, surplus = done.stdout.splitlines() or ["", done.stderr]
     assert (last, surplus) == ("addr add 192.0.2.9/32 dev one scope host", "0"), done.stderr
 

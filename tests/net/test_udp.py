@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pytinc.datapath.runs import DatagramRun
 from pytinc.net.batch import LONE_READS
-from pytinc.net.udp import MAX_BATCH, MAX_RUN_BYTES, MAX_SEGMENTS, UdpSockets, _groups
+from pytinc.net.udp import MAX_BATCH, MAX_RUN_BYTES, MAX_SEGMENTS, DatagramSocket, UdpSockets, _groups
 from pytinc.wire.address import SockAddr
 
 if TYPE_CHECKING:
@@ -80,11 +80,18 @@ def no_lone(*_: object) -> bool:
     return False
 
 
-def sockets_of(kernel: KernelDouble, log: LogLines) -> UdpSockets:
+def sockets_of(kernel: DatagramSocket, log: LogLines, *, offload: bool = True) -> UdpSockets:
+    """One socket that only sends."""
     loop = asyncio.new_event_loop()
     loop.close()
     return UdpSockets(
-        loop, [kernel], on_datagrams=lambda *_: None, on_run=lambda *_: None, on_lone=no_lone, log=log
+        loop,
+        [kernel],
+        on_datagrams=lambda *_: None,
+        on_run=lambda *_: None,
+        on_lone=no_lone,
+        log=log,
+        offload=offload,
     )
 
 
@@ -116,17 +123,7 @@ def test_one_call_has_at_most_64_datagrams_and_65507_bytes(kernel: KernelDouble,
 
 
 def test_the_kernel_is_never_asked_to_segment_with_offload_no(kernel: KernelDouble, log: LogLines) -> None:
-    loop = asyncio.new_event_loop()
-    loop.close()
-    udp = UdpSockets(
-        loop,
-        [kernel],
-        on_datagrams=lambda *_: None,
-        on_run=lambda *_: None,
-        on_lone=no_lone,
-        log=log,
-        offload=False,
-    )
+    udp = sockets_of(kernel, log, offload=False)
     run = [b"a" * 100, b"b" * 100]
     assert udp.send_batch(0, HERE, run) is None
     assert kernel.single == run
@@ -209,17 +206,7 @@ def test_runs_have_the_mark_that_is_set(
         theirs.bind((host, 0))
         theirs.setsockopt(*wanted, 1)
         theirs.settimeout(60)
-        loop = asyncio.new_event_loop()
-        loop.close()
-        sockets = UdpSockets(
-            loop,
-            [ours],
-            on_datagrams=lambda *_: None,
-            on_run=lambda *_: None,
-            on_lone=no_lone,
-            log=log,
-            offload=offload,
-        )
+        sockets = sockets_of(ours, log, offload=offload)
         sent = [b"x" * 100, b"x" * 100, b"y"]
         for mark in (0xB8, 0):
             sockets.mark = mark
@@ -233,11 +220,7 @@ def test_runs_have_the_mark_that_is_set(
 
 def test_a_marked_datagram_that_is_too_big_is_reported(log: LogLines) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ours:
-        loop = asyncio.new_event_loop()
-        loop.close()
-        sockets = UdpSockets(
-            loop, [ours], on_datagrams=lambda *_: None, on_run=lambda *_: None, on_lone=no_lone, log=log
-        )
+        sockets = sockets_of(ours, log)
         sockets.mark = 0xB8
         assert sockets.send_batch(0, HERE, [b"x" * 65508]) == 65508
 
