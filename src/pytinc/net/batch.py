@@ -54,6 +54,12 @@ def end_of_batch(error: OSError, read: Sequence[object]) -> None:
         raise error
 
 
+def is_full(error: OSError) -> bool:
+    """Return whether a write has failed only because the kernel's queue is full."""
+    # A packet socket reports ENOBUFS where a tap reports that it would block.
+    return isinstance(error, BlockingIOError) or error.errno == errno.ENOBUFS
+
+
 def write_each(write: Callable[[Write], None], frames: Iterable[Write]) -> None:
     """Write frames in order, trying all of them. Raises the first `OSError` at the end.
 
@@ -63,11 +69,8 @@ def write_each(write: Callable[[Write], None], frames: Iterable[Write]) -> None:
     for number, frame in enumerate(frames, 1):
         try:
             write(frame)
-        except BlockingIOError:
-            pass
         except OSError as error:
-            # A packet socket reports ENOBUFS where a tap reports that it would block.
-            if error.errno != errno.ENOBUFS:
+            if not is_full(error):
                 failed = failed or error
         if number % YIELD_AFTER == 0:
             os.sched_yield()

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from pytinc.errors import DecodeError, DeviceError
-from pytinc.net.batch import Pace, end_of_batch, one_by_one, write_each
+from pytinc.net.batch import Pace, end_of_batch, is_full, one_by_one, write_each
 from pytinc.net.log import LogFunction, reason
 from pytinc.net.tun import OpenInterface
 from pytinc.wire.virtio import (
@@ -546,8 +546,7 @@ class DeviceFeed:
         try:
             self._device.write(frame)
         except OSError as error:
-            # Lost silently when the kernel's queue is full: see `write_each`.
-            if not isinstance(error, BlockingIOError) and error.errno != errno.ENOBUFS:
+            if not is_full(error):
                 self._report_write_error(error)
 
     def _readable(self) -> None:
