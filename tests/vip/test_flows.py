@@ -12,8 +12,7 @@ from pytinc.vip.flows import flow_shares
 from pytinc.vip.members import Member
 from pytinc.wire.vip_record import Claim, Entry, EntryState
 from pytinc.wire.virtual_ip import Balance, VirtualIP
-from vip.test_policy import MACS, MINE, Members, id_of
-from vip.world import ALPHA, BETA, GAMMA, LOCAL, VIP, Mesh
+from vip.world import ALPHA, BETA, GAMMA, LOCAL, MACS, MINE, VIP, Members, Mesh, id_of
 
 ACTIVE, BACKUP, DRAIN, FAULT = EntryState.ACTIVE, EntryState.BACKUP, EntryState.DRAIN, EntryState.FAULT
 CLAIM = Claim(1, id_of("alpha"))

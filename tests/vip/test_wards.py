@@ -13,8 +13,7 @@ from pytinc.wire.datagram import node_id
 from pytinc.wire.neighbour import Kind
 from pytinc.wire.vip_record import NO_HOLDER, Claim, Entry, EntryState
 from pytinc.wire.virtual_ip import TcpCheck, VirtualIP
-from vip.test_policy import Members, id_of
-from vip.world import BETA, GAMMA, REMOTE, VIP, asks
+from vip.world import BETA, GAMMA, REMOTE, VIP, Members, asks, id_of
 
 CHECK = TcpCheck(80, "10.1.1.102")
 UNWELL = Outcome(well=False, drain=False, detail="refused", seconds=0.01)

@@ -14,10 +14,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
-from pytinc.vip.actions import Action, Notice, SendFrame, SendProbe
+from pytinc.vip.actions import Action, Notice, SendFrame, SendProbe, SendRecord
 from pytinc.vip.guard import Guard
-from pytinc.vip.views import AddressView
+from pytinc.vip.views import AddressView, VirtualIpView
 from pytinc.wire.neighbour import GUARD_MAC, NOBODY, Kind, Message, parse
+from pytinc.wire.vip_record import NO_HOLDER, Claim, Entry, EntryState, MemberRecord, parse_record
+from pytinc.wire.virtual_ip import VirtualIP
 
 BROADCAST = b"\xff" * 6
 VIP = bytes((10, 1, 1, 10))
@@ -80,6 +82,7 @@ class Mesh:
     pytinc_nodes: set[str] = field(default_factory=set)
     """Nodes that take member records."""
     without_right: set[str] = field(default_factory=set)
+    neighbours: list[str] = field(default_factory=list)
 
     def owner(self, mac: bytes) -> str | None:
         return self.owners.get(mac)
@@ -116,7 +119,7 @@ class Mesh:
         return self.pytinc_nodes - self.unreachable
 
     def witnesses(self) -> Iterable[str]:
-        return ()
+        return self.neighbours
 
     def is_stranger(self, node: str) -> bool:
         return False
@@ -307,3 +310,77 @@ def member(*, clients: bool = True) -> World:
         world.guard.used(LOCAL, REMOTE, ip_of(REMOTE), VIP, 2.0)
         world.take()
     return world.until(3.0)
+
+
+# -- virtual IPs with members ------------------------------------------------------------------------------
+
+MINE = b"\x02\0\0\0\0\x99"
+NO_CLAIM = Claim(0, NO_HOLDER)
+NODES = [f"node{number}" for number in range(5)]
+MACS = {"alpha": ALPHA, "beta": BETA} | dict.fromkeys(NODES, ALPHA)
+
+
+def id_of(node: str) -> bytes:
+    return node.encode().ljust(6, b"-")[:6]
+
+
+class Members(World):
+    """This node is a member with alpha and beta, which say what the test has them say."""
+
+    def __init__(self, *, member: bool = True, **config: object) -> None:
+        super().__init__()
+        self.mesh.mac = MINE
+        self.mesh.owners[MINE] = "me"
+        self.mesh.pytinc_nodes |= {"alpha", "beta", "pyclient"}
+        self.servers = {}
+        self.sequences = dict.fromkeys(MACS, 0)
+        if member:
+            self.configure(VirtualIP(VIP, 32, **config))  # type: ignore[arg-type]
+
+    def configure(self, *virtual_ips: VirtualIP) -> None:
+        self.guard.configure(self.now, enabled=True, addresses=True, interval=0.1, virtual_ips=virtual_ips)
+        self.take()
+
+    def says(
+        self,
+        node: str,
+        state: EntryState = EntryState.BACKUP,
+        *,
+        claim: Claim = NO_CLAIM,
+        priority: int = 100,
+        address: bytes = VIP,
+    ) -> None:
+        self.says_entry(node, Entry(address, state, priority, MACS[node], claim))
+
+    def says_entry(self, node: str, entry: Entry) -> None:
+        self.sequences[node] += 1
+        payload = MemberRecord(7, self.sequences[node], (entry,)).pack()
+        self.guard.member_record(node, id_of(node), payload, self.now)
+        self.take()
+
+    def keep_saying(self, until: float, **words: tuple[EntryState, Claim]) -> None:
+        """Have members say the same twice a second."""
+        while self.now < until:
+            for node, (state, claim) in words.items():
+                self.says(node, state, claim=claim)
+            self.until(min(self.now + 0.5, until))
+
+    @property
+    def virtual(self) -> VirtualIpView:
+        (view,) = self.guard.policy.view(self.now).addresses
+        return view
+
+    def records(self, node: str, *, after: float = -1.0) -> list[tuple[float, MemberRecord]]:
+        return [
+            (at, parse_record(action.payload))
+            for at, action in self.actions
+            if isinstance(action, SendRecord) and action.node == node and at > after
+        ]
+
+    def claim(self) -> Claim:
+        """Return what this node said last."""
+        return self.records("alpha")[-1][1].entries[0].claim
+
+    @property
+    def serves(self) -> bool:
+        return VIP not in self.guard.policy.withheld

@@ -172,17 +172,17 @@ class NodeGuard:
 
     def move(self, address: bytes, target: str, now: float) -> None:
         """Have another member serve; PolicyError tells people why not."""
-        self._guard.policy.move(address, target, now)
+        self._guard.policy.orders.move(address, target, now)
         self._after_command(now)
 
     def freeze(self, address: bytes, now: float, *, on: bool) -> None:
         """Keep an address where it is, or no longer; PolicyError tells people why not."""
-        self._guard.policy.freeze(address, now, on=on)
+        self._guard.policy.orders.freeze(address, now, on=on)
         self._after_command(now)
 
     def rebalance(self, address: bytes, now: float) -> None:
         """Move clients from members that have too many; PolicyError tells people why not."""
-        self._guard.policy.rebalance(address, now)
+        self._guard.policy.orders.rebalance(address, now)
         self._after_command(now)
 
     def _after_command(self, now: float) -> None:

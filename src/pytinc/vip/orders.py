@@ -1,0 +1,70 @@
+"""Orders of an operator about one address: move it, freeze it, spread its clients anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pytinc.errors import PolicyError
+from pytinc.vip.core import Core, address_text
+from pytinc.vip.election import Reason
+from pytinc.vip.members import READY, Address
+from pytinc.vip.membership import Membership
+from pytinc.vip.policy_picture import STATES
+from pytinc.vip.sharing import Sharing
+from pytinc.wire.vip_record import NO_HOLDER
+
+
+class Orders:
+    """Carries them out, at a node that is a member of the address or guardian of one."""
+
+    def __init__(
+        self,
+        core: Core,
+        membership: Membership,
+        sharing: Sharing,
+        update: Callable[[float, Reason | None], None],
+    ) -> None:
+        self._core = core
+        self._members = membership
+        self._sharing = sharing
+        self._update = update
+        """Has the choice made again, and acted on; with the time, and why another member serves."""
+
+    def move(self, address: bytes, target: str, now: float) -> None:
+        """Have another member serve an address; PolicyError tells people why not."""
+        known = self._common_address(address, "move it from a member")
+        text = address_text(address)
+        members = {member.node: member for member in self._members.all_present(known, now)}
+        member = members.get(target)
+        if member is None:
+            raise PolicyError(f"{target} is no member of {text} that can be reached")
+        if member.state not in READY:
+            raise PolicyError(f"{target} cannot serve {text}: its state is {STATES[member.state].value}")
+        if known.claim.holder != member.id:
+            known.take_over(member.id, member.priority)
+            self._members.change(now)
+            self._update(now, Reason("order", "an operator moved it"))
+
+    def freeze(self, address: bytes, now: float, *, on: bool) -> None:
+        """Keep an address where it is, or no longer; PolicyError tells people why not."""
+        known = self._common_address(address, "freeze it at a member")
+        if known.claim.holder == NO_HOLDER:
+            raise PolicyError(f"nobody serves {address_text(address)}")
+        if known.claim.frozen is not on:
+            known.take_over(known.claim.holder, known.claim.priority, frozen=on)
+            self._members.change(now)
+            self._update(now, None)
+
+    def rebalance(self, address: bytes, now: float) -> None:
+        """Move clients from members that have too many; PolicyError tells people why not."""
+        self._common_address(address, "run this on a member")
+        self._sharing.rebalance(address, now)
+
+    def _common_address(self, address: bytes, advice: str) -> Address:
+        """Return an address of which this node is a member, too; else PolicyError, with advice."""
+        known, text = self._members.addresses.get(address), address_text(address)
+        if known is None:
+            raise PolicyError(f"{text} is no virtual IP with members")
+        if not self._members.takes_part(address):
+            raise PolicyError(f"{self._core.me} is no member of {text}; {advice}")
+        return known
