@@ -1,4 +1,4 @@
-"""Settings and libraries that lines VirtualIP need. How they are named: `test_parser.py`."""
+"""Settings and libraries that lines VirtualIP need. How they are named: `test_building.py`."""
 
 from __future__ import annotations
 

@@ -13,16 +13,9 @@ from fuzz.registry import accepted, target, text_of
 from pytinc.cli.exchange import Import
 from pytinc.cli.signing import parse_document
 from pytinc.config import edit
+from pytinc.config.building import build_host_settings, build_settings, checked_settings, held_addresses
 from pytinc.config.joined import MAX_HOSTS, MAX_MESSAGES, read_invitation
-from pytinc.config.parser import (
-    Pool,
-    build_host_settings,
-    build_settings,
-    checked_settings,
-    held_addresses,
-    parse_option,
-    parse_text,
-)
+from pytinc.config.parser import Pool, parse_option, parse_text
 from pytinc.config.settings import Settings
 from pytinc.config.variables import VARIABLES
 from pytinc.control.pidfile import PidFile
@@ -38,7 +31,13 @@ def lines() -> list[bytes]:
     return [f"{name} = {value}\n".encode() for name in VARIABLES for value in ("yes", "1", "10.0.0.1 655")]
 
 
-@target("config/test_parser.py", "config/test_values.py", "config/test_virtual_ips.py", lines)
+@target(
+    "config/test_parser.py",
+    "config/test_building.py",
+    "config/test_values.py",
+    "config/test_virtual_ips.py",
+    lines,
+)
 def configurations(data: bytes) -> None:
     """``tinc.conf`` and host files, at the start and in a reload."""
     entries, _ = parse_text(text_of(data), "tinc.conf")

@@ -78,7 +78,7 @@ def member_records(data: bytes) -> None:
         assert assignment_record.parse_assignments(assignments.pack()) == assignments
 
 
-@target("wire/test_virtual_ip.py", "config/test_parser.py")
+@target("wire/test_virtual_ip.py", "config/test_building.py")
 def virtual_ips(data: bytes) -> None:
     """A line VirtualIP of a configuration."""
     text = text_of(data)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytinc.config.parser import DEVICE_WORDS
+from pytinc.config.building import DEVICE_WORDS
 from pytinc.config.settings import Mode, MulticastGroup, Settings
 from pytinc.errors import DeviceError
 from pytinc.net.devices import OPENERS, open_device

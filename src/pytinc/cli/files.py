@@ -37,7 +37,7 @@ def open_failure(path: str, error: OSError) -> click.ClickException:
 
 def own_name(tinc_conf: str) -> str:
     """Return the node's own name from tinc.conf (tinc: get_my_name()). Errors have tinc's wording."""
-    from pytinc.config.parser import expand_name
+    from pytinc.config.building import expand_name
 
     try:
         text = read_text(tinc_conf)

@@ -21,7 +21,8 @@ import click
 from pytinc.cli.files import own_name, read_text, write_text
 from pytinc.cli.port import is_udp_port
 from pytinc.cli.session import say
-from pytinc.config.parser import Entry, Pool, checked_settings, held_addresses, own_settings_pool
+from pytinc.config.building import checked_settings, held_addresses
+from pytinc.config.parser import Entry, Pool, own_settings_pool
 from pytinc.config.store import ConfigTree, HostFile
 from pytinc.config.variables import Variable, lookup
 from pytinc.config.virtual_ips import rights_needed

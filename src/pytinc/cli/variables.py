@@ -279,7 +279,8 @@ def _check_subnet(target: Target) -> None:
 
 def _check_value(session: Session, target: Target, variable: Variable) -> None:
     """Refuse a value with which the daemon would not start, and warn of one that it would ignore."""
-    from pytinc.config.parser import Entry, Pool, build_host_settings, checked_settings
+    from pytinc.config.building import build_host_settings, checked_settings
+    from pytinc.config.parser import Entry, Pool
 
     entry = Entry(variable.name, target.value, "", 1)
     if target.host is not None:

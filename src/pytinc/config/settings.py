@@ -1,4 +1,4 @@
-"""Frozen, typed settings for the program. In the daemon only `pytinc.config.parser` makes them.
+"""Frozen, typed settings for the program. In the daemon only `pytinc.config.building` makes them.
 
 Each variable (docs/tinc-program.md, "Variables") has a field with its name in snake_case. `Settings` is the
 pool "own settings" (server configuration plus own host file); `HostSettings` is the host file of one peer.

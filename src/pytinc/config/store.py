@@ -15,17 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from pytinc.config.parser import (
-    Entry,
-    Pool,
-    build_host_settings,
-    build_settings,
-    held_addresses,
-    own_name,
-    own_settings_pool,
-    parse_option,
-    parse_text,
-)
+from pytinc.config.building import build_host_settings, build_settings, held_addresses, own_name
+from pytinc.config.parser import Entry, Pool, own_settings_pool, parse_option, parse_text
 from pytinc.config.settings import HostSettings, Settings
 from pytinc.config.virtual_ips import rights_needed
 from pytinc.errors import ConfigError, DecodeError
@@ -201,7 +192,7 @@ class ConfigTree:
         """Read everything the daemon uses for itself.
 
         An invalid own host file is only reported in ``warnings``; its entries before the error count. For a
-        reload pass the ``previous`` settings: see `pytinc.config.parser.build_settings`. Raises
+        reload pass the ``previous`` settings: see `pytinc.config.building.build_settings`. Raises
         `ConfigError`.
         """
         server = self.read_server()

@@ -2,7 +2,7 @@
 
 See docs/tinc-program.md, "Values"; docs/protocol-meta.md, "Subnets".
 
-`pytinc.config.parser` calls these functions; it knows files and lines, and turns the `DecodeError` raised
+`pytinc.config.reader` calls these functions; it knows files and lines, and turns the `DecodeError` raised
 here into a message that names them.
 """
 

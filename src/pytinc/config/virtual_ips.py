@@ -1,6 +1,6 @@
 """What lines VirtualIP need besides their own syntax: other settings, and libraries.
 
-`pytinc.config.parser` refuses a configuration in which they could not work, and says why. The syntax is in
+`pytinc.config.building` refuses a configuration in which they could not work, and says why. The syntax is in
 `pytinc.wire.virtual_ip`. See docs/virtual-ip.md, "Virtual IPs by policy".
 """
 

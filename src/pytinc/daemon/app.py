@@ -19,7 +19,8 @@ from typing import Final
 import click
 
 import pytinc
-from pytinc.config.parser import SANDBOX_LEVELS, Pool
+from pytinc.config.building import SANDBOX_LEVELS
+from pytinc.config.parser import Pool
 from pytinc.config.paths import chosen_netname, daemon_paths
 from pytinc.config.store import ConfigTree
 from pytinc.config.values import parse_integer

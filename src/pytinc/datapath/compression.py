@@ -3,9 +3,9 @@
 A receiver announces the level it wants with its key; a sender uses it where that makes the packet shorter.
 Levels 1 to 9 are zlib. LZO (10 and 11) and LZ4 (12) are the work of the libraries lzallright and lz4, if they
 are installed; a peer that wants what is not there gets its packets uncompressed, which every node takes. The
-data path calls this for every packet of such a peer; `pytinc.config.parser` refuses to ask for a level whose
-library is missing. The libraries are loaded at once: a daemon that has changed its root directory could not
-find them.
+data path calls this for every packet of such a peer; `pytinc.config.building` refuses to ask for a level
+whose library is missing. The libraries are loaded at once: a daemon that has changed its root directory could
+not find them.
 """
 
 from __future__ import annotations

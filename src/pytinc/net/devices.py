@@ -3,7 +3,8 @@
 See docs/protocol-data.md, "Devices".
 
 The daemon calls `open_device` at its start. Each type is a small class in a module of its own, with the
-interface of `pytinc.net.tap.FrameDevice`; `pytinc.config.parser` has already refused invalid configurations.
+interface of `pytinc.net.tap.FrameDevice`; `pytinc.config.building` has already refused invalid
+configurations.
 """
 
 from __future__ import annotations
