@@ -53,7 +53,7 @@ def test_a_new_node_is_probed_as_the_settings_say_and_a_change_reaches_all(core:
     assert beta.path.settings.timeout == 17
     assert Capability.FAST_TAG in beta.path.settings.capabilities
     alpha.settings = replace(alpha.settings, udp_discovery_timeout=18, fast_tag=False)
-    alpha.apply_path_settings()
+    alpha.apply_settings()
     for peer in (beta, alpha.me):
         assert peer.path.settings.timeout == 18
         assert Capability.FAST_TAG not in peer.path.settings.capabilities

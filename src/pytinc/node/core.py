@@ -20,10 +20,11 @@ from pytinc.node.actions import Action, Log
 from pytinc.node.changes import Changes
 from pytinc.node.hosts import HostSource
 from pytinc.node.records import Connection, Peer
-from pytinc.node.rules import path_settings, switch_rules
+from pytinc.node.rules import own_options, path_settings, switch_rules
 from pytinc.protocol.meta import RequestCounts
 from pytinc.protocol.pmtu import PathMtu
 from pytinc.wire.address import Address, SockAddr
+from pytinc.wire.version import PROTOCOL_MINOR
 
 COMPLAINT_INTERVAL: Final = 600.0
 MAX_COMPLAINTS: Final = 64
@@ -89,8 +90,11 @@ class Core:
         """Return the record of a node whose slot is new."""
         return Peer(slot.name, slot, PathMtu(self._path_settings, slot))
 
-    def apply_path_settings(self) -> None:
-        """Apply the current probe settings to all nodes."""
+    def apply_settings(self) -> None:
+        """Apply the settings in force: to the switch, to the own node, and to the paths to all others."""
+        self.table.rules = switch_rules(self.settings)
+        self.me.options = own_options(self.settings) | PROTOCOL_MINOR << 24
+        self.me.slot.clamp_mss = self.settings.clamp_mss
         self._path_settings = path_settings(self.settings, self._takes_super_frames, self._prefers_aes)
         for peer in self.peers.values():
             peer.path.settings = self._path_settings

@@ -20,7 +20,7 @@ that it needs, and never the other way round. From the lowest to the highest:
 * `connections`: meta connections from beginning to end, PING (tinc: net.c); `activation`: the end of the
   login; `dialling`: which nodes to connect to, AutoConnect (tinc: net_socket.c, autoconnect.c)
 * `corrections`, `half_edges`: announcements that are wrong or lost; `requests_*`: what each meta request does
-* `tcp_packets`: records that come by TCP; `purge`: forgetting nodes; `timers`: jobs that come again
+* `tcp_packets`: records that come by TCP; `purge`: forgetting nodes; `timers`: what is done at certain times
 * `history`: the events that those who watch the node are told of
 * `meta_events`, `upcalls`: what comes on connections, and from the data path, reaches all these
 """
@@ -78,18 +78,16 @@ from pytinc.node.requests_edge import EdgeRequests
 from pytinc.node.requests_key import KeyRequests
 from pytinc.node.requests_misc import MiscRequests
 from pytinc.node.requests_subnet import SubnetRequests
-from pytinc.node.rules import own_options, switch_rules
 from pytinc.node.scripts import Scripts
 from pytinc.node.sessions import Sessions
 from pytinc.node.storms import Storms
 from pytinc.node.subnets import Subnets
 from pytinc.node.tcp_packets import TcpPackets
-from pytinc.node.timers import Periodic, Timed
+from pytinc.node.timers import Clockwork, Periodic
 from pytinc.node.topology import Topology
 from pytinc.node.tunnels import Tunnels
 from pytinc.node.upcalls import UpcallHandler
 from pytinc.wire.address import Address, SockAddr
-from pytinc.wire.version import PROTOCOL_MINOR
 
 if TYPE_CHECKING:
     from pytinc.datapath.runs import DatagramRun, FrameRun
@@ -241,31 +239,36 @@ class Node:
         )
         self._purge = Purge(core, out, topology, subnets, self._update_graph)
 
-        self._ping_check = Periodic(core, lambda: PING_CHECK_INTERVAL, (connections.check_all, history.look))
-        self._periodic = Periodic(
-            core, lambda: PERIODIC_INTERVAL, (topology.check_contradictions, self.dialling.auto_connect)
+        self._clockwork = Clockwork(
+            core,
+            (
+                self.guard,  # first: whatever else is to be done must not make it late
+                self.dialling,
+                self.corrections,
+                Periodic(
+                    core,
+                    lambda: PING_CHECK_INTERVAL,
+                    (connections.check_all, history.look),
+                    first=lambda: core.settings.ping_timeout,
+                ),
+                Periodic(
+                    core,
+                    lambda: PERIODIC_INTERVAL,
+                    (topology.check_contradictions, self.dialling.auto_connect),
+                    first=lambda: 0.0,
+                ),
+                Periodic(core, lambda: AGEING_INTERVAL, (self._age_seen, subnets.age)),
+                Periodic(core, lambda: HALF_EDGE_INTERVAL, (self.half_edges.look,)),
+                Periodic(core, lambda: max(core.settings.key_expire, 1), (sessions.rekey_all,)),
+                tunnels,
+                self._storms,
+                self._loops,
+                out,
+            ),
         )
-        self._ageing = Periodic(core, lambda: AGEING_INTERVAL, (self._age_seen, subnets.age))
-        self._half_edge_check = Periodic(core, lambda: HALF_EDGE_INTERVAL, (self.half_edges.look,))
-        self._key_expiry = Periodic(core, lambda: max(core.settings.key_expire, 1), (sessions.rekey_all,))
-        self._timed: tuple[Timed, ...] = (
-            self.guard,  # first: whatever else is to be done must not make it late
-            self.dialling,
-            self.corrections,
-            self._ping_check,
-            self._periodic,
-            self._ageing,
-            self._half_edge_check,
-            self._key_expiry,
-            tunnels,
-            self._storms,
-            self._loops,
-            out,
-        )
-        # Asked after every event, as are those of the parts.
-        self._deadlines = (topology.next_deadline, *(part.next_deadline for part in self._timed))
+        self._deadlines = (topology.next_deadline, *self._clockwork.deadlines)
         core.changes.tell = self._tell
-        self._apply_settings()
+        core.apply_settings()
 
     # -- what those who look at the node may read --
 
@@ -327,11 +330,7 @@ class Node:
         self.subnets.start()
         self.core.changes.settle(now)
         self.connections.start(now)
-        self._ping_check.start(now, self.settings.ping_timeout)
-        self._periodic.start(now, 0)
-        self._ageing.start(now)
-        self._half_edge_check.start(now)
-        self._key_expiry.start(now)
+        self._clockwork.start(now)
         self.dialling.start(now)
         self.guard.configure(now)
         self._settle(now)
@@ -419,7 +418,7 @@ class Node:
         """Take over changed settings and host files (docs/tinc-program.md, "Reload")."""
         self.history.add("reload")
         self.core.settings = settings
-        self._apply_settings()
+        self.core.apply_settings()
         self.topology.load_hosts()
         self._admission.load()
         self._invitations.load()
@@ -512,9 +511,7 @@ class Node:
 
     def tick(self, now: float) -> None:
         """Do what is due."""
-        for part in self._timed:
-            part.tick(now)
-            self.core.changes.settle(now)
+        self._clockwork.tick(now)
         self._settle(now)
 
     def next_deadline(self) -> float:
@@ -544,13 +541,6 @@ class Node:
         return self.core.take_actions()
 
     # -- what follows --
-
-    def _apply_settings(self) -> None:
-        core = self.core
-        core.table.rules = switch_rules(core.settings)
-        core.me.options = own_options(core.settings) | PROTOCOL_MINOR << 24
-        core.me.slot.clamp_mss = core.settings.clamp_mss
-        core.apply_path_settings()
 
     def _age_seen(self, now: float) -> None:
         self.seen.age(now - self.settings.ping_interval)

@@ -1,4 +1,4 @@
-"""The node's clockwork: jobs that come again and again, each with its own deadline.
+"""The node's clockwork: the parts that have something to do at certain times, and jobs that come again.
 
 See docs/protocol-meta.md, "Timers".
 """
@@ -6,7 +6,7 @@ See docs/protocol-meta.md, "Timers".
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from pytinc.node.core import Core
@@ -26,17 +26,23 @@ class Periodic:
     """Jobs that are done together, at an interval plus some random milliseconds, as in tinc."""
 
     def __init__(
-        self, core: Core, interval: Callable[[], float], jobs: tuple[Callable[[float], None], ...]
+        self,
+        core: Core,
+        interval: Callable[[], float],
+        jobs: tuple[Callable[[float], None], ...],
+        first: Callable[[], float] | None = None,
     ) -> None:
         self._core = core
         self._interval = interval
         """Gives the seconds from one round to the next; settings may change."""
         self._jobs = jobs
+        self._first = first
+        """Gives the seconds from the start to the first round; None: one interval."""
         self._next = math.inf
 
-    def start(self, now: float, first: float | None = None) -> None:
-        """Begin: the first round comes after ``first`` seconds (at once if 0), or after one interval."""
-        wait = self._interval() if first is None else first
+    def start(self, now: float) -> None:
+        """Begin: the first round comes after the time given for it (at once if 0)."""
+        wait = self._interval() if self._first is None else self._first()
         self._next = now + wait + (self._core.jitter() if wait else 0.0)
 
     def next_deadline(self) -> float:
@@ -49,3 +55,25 @@ class Periodic:
             self._next = now + self._interval() + self._core.jitter()
             for job in self._jobs:
                 job(now)
+
+
+class Clockwork:
+    """All that a node does at certain times, in a written order."""
+
+    def __init__(self, core: Core, parts: Sequence[Timed]) -> None:
+        self._core = core
+        self._parts = parts
+        self.deadlines = tuple(part.next_deadline for part in parts)
+        """Asked after every event."""
+
+    def start(self, now: float) -> None:
+        """Begin with the jobs that come again; other parts begin by themselves."""
+        for part in self._parts:
+            if isinstance(part, Periodic):
+                part.start(now)
+
+    def tick(self, now: float) -> None:
+        """Do what is due; each part knows what those before it changed."""
+        for part in self._parts:
+            part.tick(now)
+            self._core.changes.settle(now)
