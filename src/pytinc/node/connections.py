@@ -123,7 +123,7 @@ class Connections:
         """
         if line in self._seen:
             self._meta_output.heard(connection, line)
-            # One that has ended may have to be told of (`EdgeRequests.tell_of_end`).
+            # One that has ended may have to be told of (`MetaOutput.tell_of_end`).
             return not connection.is_introducing(self._seen.now) or self._topology.has_edge_of(line)
         known = self._topology.line_like(line)
         if known is None:

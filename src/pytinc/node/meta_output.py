@@ -11,11 +11,12 @@ come in one piece.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from typing import Final
 
 from pytinc.node.actions import SendMeta
 from pytinc.node.core import Core
+from pytinc.node.flood import Endings
 from pytinc.node.records import Connection, Peer
 from pytinc.wire import b64
 from pytinc.wire.requests import MAX_LINE_LENGTH, Number, Ping, Pong, ReqKey, Request
@@ -79,6 +80,18 @@ class MetaOutput:
             self._queue(connection, line, False)
         else:
             self.send_line(connection, line)
+
+    def tell_of_end(
+        self, connection: Connection, endings: Endings, thing: Hashable, before: int, now: float
+    ) -> None:
+        """Tell a new neighbour of the end of an edge or subnet that it introduces in a line that came before.
+
+        It was alone when that ended, which was when ``endings.total`` was ``before`` or less. Others drop its
+        line, since they know it, so nobody else would tell it. All others know the line that told of the end,
+        so it travels no further.
+        """
+        if connection.is_introducing(now) and (line := endings.of(thing, before)) is not None:
+            self.tell(connection, line)
 
     def correct(self, request: Request, sender: Connection) -> None:
         """Send what is true to all neighbours (a TunnelServer: to the sender of what is false only)."""

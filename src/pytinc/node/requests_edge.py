@@ -37,7 +37,9 @@ class EdgeRequests:
     def on_add_edge(self, connection: Connection, request: AddEdge, line: str, now: float) -> None:
         """Take up or change an edge between other nodes, or correct a claim about ours."""
         if self._seen.seen(line, now):
-            self.tell_of_end(connection, request.source, request.target, now)
+            ends, endings = (request.source, request.target), self._topology.endings
+            if self._topology.graph.edge(*ends) is None:
+                self._meta_output.tell_of_end(connection, endings, ends, connection.endings[0], now)
             return
         if self._is_foreign(connection, request):
             return
@@ -72,17 +74,6 @@ class EdgeRequests:
         new.line, new.announced, new.origin = line, now, connection.number
         graph.set_edge(new)
         self._meta_output.forward(line, connection)
-
-    def tell_of_end(self, connection: Connection, source: str, target: str, now: float) -> None:
-        """Tell a new neighbour that an edge has ended which it introduces in a line that came before.
-
-        It was alone when the edge ended. Others drop its line, since they know it, so nobody else would. All
-        others know the line that told of the end, so it travels no further.
-        """
-        if connection.is_introducing(now) and self._topology.graph.edge(source, target) is None:
-            line = self._topology.endings.of((source, target), connection.endings[0])
-            if line is not None:
-                self._meta_output.tell(connection, line)
 
     @staticmethod
     def _says_the_same(edge: Edge, request: AddEdge) -> bool:

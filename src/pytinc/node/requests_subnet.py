@@ -40,7 +40,9 @@ class SubnetRequests:
         """Take up a subnet of another node, or correct a claim about us."""
         self._meta_output.heard(connection, line)
         if self._seen.seen(line, now):
-            self._tell_of_end(connection, request, now)
+            thing, endings = (request.owner, request.subnet), self._subnets.endings
+            if not self._subnets.table.has(*thing):
+                self._meta_output.tell_of_end(connection, endings, thing, connection.endings[1], now)
             return
         if self._is_foreign(connection, request.owner):
             return
@@ -64,14 +66,6 @@ class SubnetRequests:
         if subnet.kind is SubnetKind.MAC:
             self._subnets.hand_over(subnet.address)
             self._subnets.check_claims(subnet.address, now)
-
-    def _tell_of_end(self, connection: Connection, request: AddSubnet, now: float) -> None:
-        """Tell a new neighbour that a subnet has ended, as `EdgeRequests.tell_of_end` does for edges."""
-        thing = (request.owner, request.subnet)
-        if connection.is_introducing(now) and not self._subnets.table.has(*thing):
-            line = self._subnets.endings.of(thing, connection.endings[1])
-            if line is not None:
-                self._meta_output.tell(connection, line)
 
     def on_del_subnet(self, connection: Connection, request: DelSubnet, line: str, now: float) -> None:
         """Forget a subnet of another node, or correct a claim about us."""

@@ -125,19 +125,21 @@ class Topology:
 
     def line_like(self, line: str) -> str | None:
         """Return the line that announced an edge if this ADD_EDGE differs from it only by the nonce."""
-        words = line.split(" ", 4)
-        if len(words) < 5:
+        edge, said = self._edge_of(line)
+        if edge is None or edge.line is None:
             return None
-        edge = self.graph.edge(words[2], words[3])
-        known = None if edge is None else edge.line
-        if known is None or words[2] not in self._core.peers or words[3] not in self._core.peers:
+        if edge.source not in self._core.peers or edge.target not in self._core.peers:
             return None
-        return known if known.split(" ", 4)[4] == words[4] else None
+        return edge.line if edge.line.split(" ", 4)[4] == said else None
 
     def has_edge_of(self, line: str) -> bool:
         """Tell whether the edge that an ADD_EDGE is about is there."""
+        return self._edge_of(line)[0] is not None
+
+    def _edge_of(self, line: str) -> tuple[Edge | None, str]:
+        """Return the edge that an ADD_EDGE is about (None: it is not there), and what the line says of it."""
         words = line.split(" ", 4)
-        return len(words) == 5 and self.graph.edge(words[2], words[3]) is not None
+        return (None, "") if len(words) < 5 else (self.graph.edge(words[2], words[3]), words[4])
 
     def withdraw(self, source: str, target: str) -> DelEdge:
         """Return the DEL_EDGE that tells of the end of an edge."""
