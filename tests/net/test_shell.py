@@ -67,9 +67,9 @@ class NodeDouble:
         self.short_way: ShortWayDouble | None = None
 
     def __getattr__(self, name: str) -> Callable[..., None]:
-        def event(*arguments: object) -> None:
+        def event(*arguments: object, **named: object) -> None:
             assert not self.at_work, "the node was called while its actions were carried out"
-            self.events.append((name, *arguments[:-1]))
+            self.events.append((name, *arguments[:-1], *named.items()))
 
         if name.startswith("_"):
             raise AttributeError(name)
@@ -280,7 +280,10 @@ def test_what_the_short_way_refuses_goes_to_the_node(on_loop: OnLoop, log: LogLi
                 w.device.host.send(b"from the host")
                 peer.sendto(b"datagram", w.listener.udp.getsockname())
                 await until(lambda: {"frames", "datagrams"} <= set(w.node.names()))
-                assert ("frames", [b"from the host"]) in w.node.events
+                # It does not try the short way again.
+                assert ("frames", (b"from the host",), ("refused", True)) in w.node.events
+                sender = peer.getsockname()
+                assert ("datagrams", (b"datagram",), (sender,), 0, ("refused", True)) in w.node.events
                 # It was no frame for the device, so the node is asked what comes of it.
                 way.frame_in_it = b""
                 peer.sendto(b"datagram", w.listener.udp.getsockname())

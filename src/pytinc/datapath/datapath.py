@@ -45,9 +45,14 @@ class DataPath:
         self.short_way = None if table.rules.router else ShortWay(table, self.inbound)
         """Takes what comes alone; None in a router."""
 
-    def frames_from_device(self, frames: Sequence[bytes | FrameRun], now: float, out: Output) -> None:
-        """Take the frames that one wake-up read from the device."""
-        if len(frames) == 1 and self.short_way is not None:
+    def frames_from_device(
+        self, frames: Sequence[bytes | FrameRun], now: float, out: Output, *, refused: bool = False
+    ) -> None:
+        """Take the frames that one wake-up read from the device.
+
+        ``refused``: there is one, and `short_way` does not take it.
+        """
+        if len(frames) == 1 and not refused and self.short_way is not None:
             (frame,) = frames
             if isinstance(frame, bytes) and (sent := self.short_way.frame(frame, now)) is not None:
                 path, datagram = sent
@@ -81,9 +86,14 @@ class DataPath:
         socket: int,
         now: float,
         out: Output,
+        *,
+        refused: bool = False,
     ) -> None:
-        """Take what one wake-up read from the UDP socket with index ``socket``."""
-        if len(datagrams) == 1 and self.short_way is not None:
+        """Take what one wake-up read from the UDP socket with index ``socket``.
+
+        ``refused`` is as for frames.
+        """
+        if len(datagrams) == 1 and not refused and self.short_way is not None:
             frame = self.short_way.datagram(datagrams[0], addresses[0], socket, now, out)
             if frame:
                 out.frames.append(frame)

@@ -250,28 +250,31 @@ class Shell:
     # -- events of the network --
 
     def _lone_frame(self, frame: bytes) -> bool:
-        """Send a frame of the device by the short way; False: nothing is done."""
+        """Take a frame of the device, by the short way if it can go there; False: nothing is done."""
         short_way = self._short_way
         if short_way is None or self.node.settings.priority_inheritance:
             return False
-        sent = short_way.frame(frame, self._clock())
+        now = self._clock()
+        sent = short_way.frame(frame, now)
         if sent is None:
-            return False
+            self._settle_packets(more=self.node.frames((frame,), now, refused=True))
+            return True
         path, datagram = sent
         if not self._udp.send(path.socket, path.address, datagram):
             self._note_too_big(path.relay.name, len(datagram))
         return True
 
     def _lone_datagram(self, datagram: bytes, address: SockAddr, socket: int) -> bool:
-        """Take a datagram by the short way; False: nothing is done."""
+        """Take a datagram, by the short way if it can go there; False: nothing is done."""
         short_way = self._short_way
         if short_way is None:
             return False
         now = self._clock()
         frame = short_way.datagram(datagram, address, socket, now, self._output)
         if frame is None:
-            return False
-        if frame:
+            more = self.node.datagrams((datagram,), (address,), socket, now, refused=True)
+            self._settle_packets(more=more)
+        elif frame:
             self._device.write(frame)
         else:
             self._settle_packets(more=self.node.settle_packets(now))

@@ -303,7 +303,7 @@ class Node:
 
     @property
     def short_way(self) -> ShortWay | None:
-        """Takes packets that come alone; None in a router. `frames` and `datagrams` take what it refuses."""
+        """Takes packets that come alone; None in a router. `frames` and `datagrams` try it by themselves."""
         return self._datapath.short_way
 
     @property
@@ -484,19 +484,26 @@ class Node:
         self.dialling.resolved(peer, addresses, now)
         self._settle(now)
 
-    def frames(self, frames: Sequence[bytes | FrameRun], now: float) -> bool:
+    def frames(self, frames: Sequence[bytes | FrameRun], now: float, *, refused: bool = False) -> bool:
         """Ethernet frames were read from the device; return True if they caused anything but packets to send.
 
-        If not, which is the usual case, there are no actions and the deadline is what it was.
+        If not, which is the usual case, there are no actions and the deadline is what it was. ``refused``:
+        there is one frame, and `short_way` does not take it.
         """
-        self._datapath.frames_from_device(frames, now, self.output)
+        self._datapath.frames_from_device(frames, now, self.output, refused=refused)
         return self.settle_packets(now)
 
     def datagrams(
-        self, datagrams: Sequence[bytes], addresses: Sequence[SockAddr], socket: int, now: float
+        self,
+        datagrams: Sequence[bytes],
+        addresses: Sequence[SockAddr],
+        socket: int,
+        now: float,
+        *,
+        refused: bool = False,
     ) -> bool:
-        """UDP datagrams were read from the socket with index ``socket``; return as for `frames`."""
-        self._datapath.datagrams(datagrams, addresses, socket, now, self.output)
+        """UDP datagrams were read from the socket with index ``socket``; for the rest see `frames`."""
+        self._datapath.datagrams(datagrams, addresses, socket, now, self.output, refused=refused)
         return self.settle_packets(now)
 
     def datagram_run(self, run: DatagramRun, address: SockAddr, socket: int, now: float) -> bool:
