@@ -36,6 +36,17 @@ def test_requests_are_logged_in_both_directions_with_tincs_words_at_level_4(stag
     assert not [line for line in alpha.logged(3) if line.startswith(("Got ", "Sending "))]
 
 
+def test_an_announcement_that_came_before_is_logged_as_often_as_it_comes(stage: MakeStage) -> None:
+    alpha = stage("beta")
+    alpha.node.trace_requests(True)
+    beta = alpha.neighbour("beta")
+    line = "12 1f beta gamma 10.99.0.3 655 0 10"
+    for nonce in ("1f", "1f", "20"):
+        beta.say(line.replace("1f", nonce))
+    got = [text.partition(": ")[2] for text in alpha.logged() if text.startswith("Got ADD_EDGE")]
+    assert got[-3:] == [line, line, line.replace("1f", "20")]
+
+
 def test_it_can_be_switched_while_connections_live(stage: MakeStage) -> None:
     alpha = stage("beta")
     beta = alpha.neighbour("beta")

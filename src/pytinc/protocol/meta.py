@@ -407,6 +407,8 @@ class MetaConnection:
     def _on_line(self, line: str) -> MetaEvent | None:
         if line.startswith(_ADD_EDGE) and self.state is State.ACTIVE and self.is_old_news(line):
             self.counts.received[Number.ADD_EDGE] += 1
+            if self.trace is not None:
+                self.trace("Got", line)
             return None
         request = parse_request(line)
         self.counts.received[request.number] += 1
