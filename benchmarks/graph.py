@@ -18,7 +18,7 @@ from collections.abc import Callable
 from comparison.machine import commit, processor
 from pytinc.protocol.graph import Edge, Graph
 from pytinc.wire.address import Address
-from pytinc.wire.requests import OptionBits
+from pytinc.wire.bits import OptionBits
 
 ADDRESS = Address("192.0.2.1", "655")
 GOAL_MS = 30.0

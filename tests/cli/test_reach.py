@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from pytinc.cli.reach import Reach, reach_of
-from pytinc.control.messages import NodeRow, NodeStatus
+from pytinc.control.messages import NodeRow
+from pytinc.wire.bits import NodeStatus
 
 KNOWN = NodeStatus.REACHABLE | NodeStatus.VALIDKEY
 ROW = NodeRow.parse(

@@ -12,11 +12,9 @@ from hypothesis import strategies as st
 from pytinc.control.messages import (
     LOCAL_CLIENT,
     ConnectionRow,
-    ConnectionStatus,
     EdgeRow,
     Greeting,
     NodeRow,
-    NodeStatus,
     Options,
     Request,
     SubnetRow,
@@ -31,10 +29,10 @@ from pytinc.control.messages import (
     parse_hello,
     parse_request,
     parse_result,
-    protocol_minor,
 )
 from pytinc.errors import DecodeError
 from pytinc.wire.address import UNKNOWN, UNSPEC, Address
+from pytinc.wire.bits import ConnectionStatus, NodeStatus, options_version
 
 COOKIE = "9D43B81CF40ABAD0E9C3DE0F2722365FF3FEBD4CDC922AE9900DA093657CD1DE"
 
@@ -100,7 +98,7 @@ def test_the_fields_of_a_node_are_what_the_daemon_meant() -> None:
         | NodeStatus.HAS_ADDRESS
     )
     assert Options.CLAMP_MSS | Options.PMTU_DISCOVERY in Options(row.options)
-    assert protocol_minor(row.options) == 7
+    assert options_version(row.options) == 7
     assert (row.rtt_us, row.distance, row.tx_bytes) == (181, 1, 578)
     assert not row.is_self
     assert NodeRow.parse(SELF).is_self

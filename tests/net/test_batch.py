@@ -7,7 +7,8 @@ import os
 
 import pytest
 
-from pytinc.net.batch import LONE_READS, YIELD_AFTER, Pace, end_of_batch, write_each
+from pytinc.net.batch import LONE_READS, YIELD_AFTER, Pace, end_of_batch, receive_frames, write_each
+from pytinc.wire.datagram import MTU_MAX
 
 
 def test_all_frames_are_written_despite_failures_and_the_first_error_is_raised() -> None:
@@ -75,3 +76,26 @@ def test_lone_packets_are_read_alone_but_for_a_look_now_and_then() -> None:
 def test_while_more_waits_batch_follows_batch() -> None:
     assert reads(waiting=1, arriving=64)[-5:] == [64] * 5
     assert reads(waiting=1, arriving=5)[-5:] == [5] * 5
+
+
+def test_frames_of_a_socket_are_read_until_there_are_no_more_and_others_are_counted() -> None:
+    waiting = [bytes(60), bytes(5), bytes(MTU_MAX), bytes(MTU_MAX + 1), bytes(14)]
+
+    def receive(size: int) -> bytes:
+        assert size > MTU_MAX, "a longer one must be seen to be longer"
+        if not waiting:
+            raise BlockingIOError
+        return waiting.pop(0)
+
+    frames, dropped = receive_frames(receive, 3)
+    assert ([len(frame) for frame in frames], dropped) == ([60, MTU_MAX], 1)
+    frames, dropped = receive_frames(receive, 3)
+    assert ([len(frame) for frame in frames], dropped) == ([14], 1)
+
+
+def test_an_error_before_the_first_frame_of_a_socket_is_raised() -> None:
+    def receive(size: int) -> bytes:
+        raise OSError(errno.ENETDOWN, "down")
+
+    with pytest.raises(OSError, match="down"):
+        receive_frames(receive, 3)

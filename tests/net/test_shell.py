@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from pytinc.config.settings import HostPort, HostSettings, Mode, Settings
-from pytinc.control.messages import ConnectionRow, ConnectionStatus, EdgeRow, NodeRow, Request
+from pytinc.control.messages import ConnectionRow, EdgeRow, NodeRow, Request
 from pytinc.control.shared import parse_rows
 from pytinc.control.vips import Freeze
 from pytinc.control.vips import parse_rows as parse_vips
@@ -43,6 +43,7 @@ from pytinc.node.event_ring import EventRing
 from pytinc.node.node import Node
 from pytinc.vip.health import Outcome
 from pytinc.wire.address import UNSPEC, Address, SockAddr
+from pytinc.wire.bits import ConnectionStatus
 from pytinc.wire.virtual_ip import Check, ExecCheck, VirtualIP
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pytinc.node import views
 from pytinc.node.actions import CloseMeta
 from pytinc.wire.address import Address
+from pytinc.wire.bits import ConnectionStatus
 
 if TYPE_CHECKING:
     from node.conftest import MakeStage, Scripted, Stage
@@ -183,7 +184,7 @@ def test_the_status_tells_what_a_connection_is_doing(stage: MakeStage) -> None:
     def status(number: int) -> int:
         return {view.number: view.status for view in views.connections(alpha.node)}[number]
 
-    assert status(alpha.dialled[0].connection) == views.CONNECTING
-    assert status(beta.number) == views.MST
+    assert status(alpha.dialled[0].connection) == ConnectionStatus.CONNECTING
+    assert status(beta.number) == ConnectionStatus.MST
     alpha.run(11)
-    assert status(beta.number) == views.MST | views.PINGED
+    assert status(beta.number) == ConnectionStatus.MST | ConnectionStatus.PINGED

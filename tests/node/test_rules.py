@@ -6,8 +6,8 @@ import pytest
 
 from pytinc.config.settings import Broadcast, Forwarding, Mode, Settings
 from pytinc.node.rules import hears_neighbours, own_options, path_settings, switch_rules
+from pytinc.wire.bits import OptionBits
 from pytinc.wire.capabilities import Capability
-from pytinc.wire.requests import OptionBits
 
 INDIRECT, TCPONLY = OptionBits.INDIRECT, OptionBits.TCPONLY
 PMTU, CLAMP = OptionBits.PMTU_DISCOVERY, OptionBits.CLAMP_MSS

@@ -15,7 +15,7 @@ from pytinc.errors import LimitError, ProtocolError
 from pytinc.protocol import graph as graph_module
 from pytinc.protocol.graph import Edge, Graph
 from pytinc.wire.address import Address
-from pytinc.wire.requests import OptionBits
+from pytinc.wire.bits import OptionBits
 
 INDIRECT = int(OptionBits.INDIRECT)
 # Byte order: digits, upper case, underscore, lower case; "n10" before "n9".

@@ -9,6 +9,7 @@ import pytest
 from pytinc.config.settings import HostSettings
 from pytinc.node import views
 from pytinc.node.records import Peer
+from pytinc.wire.bits import NodeStatus
 from pytinc.wire.requests import Number
 from sim.simulator import Mesh, RequestCounter, SimNode, ethernet
 
@@ -91,7 +92,7 @@ def test_two_leaves_exchange_frames_directly_by_udp_with_a_path_mtu() -> None:
     chat(mesh, mesh.nodes["leaf0"], mesh.nodes["leaf1"])
     view = node_view(mesh.nodes["leaf0"], "leaf1")
     assert (view.minmtu, view.maxmtu, view.mtu) == (1439, 1439, 1439)
-    assert view.status & views.UDP_CONFIRMED
+    assert view.status & NodeStatus.UDP_CONFIRMED
     assert view.nexthop == "hub"
     assert view.via == "leaf1"
     assert view.udp_ping_rtt == pytest.approx(10_000, abs=1000)
@@ -159,7 +160,7 @@ def test_a_relay_carries_frames_of_two_leaves_until_udp_between_them_works_again
     chat(mesh, one, two)
     mesh.underlay.no_udp.add(frozenset(("leaf0", "leaf1")))
     chat(mesh, one, two, 35)
-    assert not node_view(one, "leaf1").status & views.UDP_CONFIRMED
+    assert not node_view(one, "leaf1").status & NodeStatus.UDP_CONFIRMED
     assert chat(mesh, one, two) == 1.0
     assert node_view(one, "leaf1").minmtu == 0
     mesh.underlay.no_udp.clear()

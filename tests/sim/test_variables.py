@@ -12,6 +12,7 @@ from pytinc.node import actions, views
 from pytinc.node.path_kind import PathKind
 from pytinc.node.stats import node_stats
 from pytinc.wire.address import Address
+from pytinc.wire.bits import NodeStatus
 from pytinc.wire.requests import Number
 from sim.simulator import Mesh, RequestCounter, SimNode, ethernet
 
@@ -71,7 +72,7 @@ def view(sim: SimNode, name: str) -> views.NodeView:
 
 
 def is_proved(mesh: Mesh) -> bool:
-    return bool(view(mesh.nodes["one"], "two").status & views.UDP_CONFIRMED)
+    return bool(view(mesh.nodes["one"], "two").status & NodeStatus.UDP_CONFIRMED)
 
 
 def attempts(sim: SimNode) -> list[tuple[float, int]]:

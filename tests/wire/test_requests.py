@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from pytinc.errors import DecodeError
 from pytinc.wire.address import Address
+from pytinc.wire.bits import OptionBits, options_version
 from pytinc.wire.requests import (
     Ack,
     AddEdge,
@@ -21,7 +22,6 @@ from pytinc.wire.requests import (
     KeyChanged,
     MtuInfo,
     Number,
-    OptionBits,
     Packet,
     Ping,
     Pong,
@@ -31,7 +31,6 @@ from pytinc.wire.requests import (
     TermReq,
     UdpInfo,
     decode_line,
-    options_version,
     parse_number,
     parse_request,
 )

@@ -8,9 +8,8 @@ from __future__ import annotations
 import importlib.util
 from typing import TYPE_CHECKING, Final
 
-import pytinc
 from pytinc.cli.commands import COMMANDS, find
-from pytinc.wire.version import PROTOCOL_MAJOR, PROTOCOL_MINOR
+from pytinc.wire.version import version_of
 
 if TYPE_CHECKING:
     from pytinc.cli.session import Session
@@ -62,14 +61,7 @@ def command_help(program: str, word: str) -> str:
 def version_text() -> str:
     """Return the text of ``--version``; other programs read the line ``Features:``."""
     features = [word for word, library in _FEATURES if importlib.util.find_spec(library)]
-    return (
-        f"tinc version {pytinc.__version__} (pytinc, protocol {PROTOCOL_MAJOR}.{PROTOCOL_MINOR})\n"
-        f"Features: {' '.join([*features, 'sandbox'])}\n"
-        "Copyright (C) 2026 the pytinc authors.\n\n"
-        "pytinc comes with ABSOLUTELY NO WARRANTY.  This is free software,\n"
-        "and you are welcome to redistribute it under certain conditions;\n"
-        "see the file COPYING for details.\n"
-    )
+    return version_of("pytinc", [*features, "sandbox"])
 
 
 def help_(session: Session, words: list[str]) -> int:

@@ -203,7 +203,7 @@ class _Doctor:
 
     def _mesh(self, client: ControlClient) -> Iterator[Judgement]:
         from pytinc.cli.lists import dump_nodes, dump_subnets
-        from pytinc.control.messages import NodeStatus
+        from pytinc.wire.bits import NodeStatus
 
         try:
             nodes, subnets = dump_nodes(client), dump_subnets(client)

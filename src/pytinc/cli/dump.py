@@ -18,13 +18,8 @@ from pytinc.cli.lists import dump_connections, dump_edges, dump_nodes, dump_subn
 from pytinc.cli.reach import Reach, reach_of
 from pytinc.cli.session import say
 from pytinc.cli.times import milliseconds
-from pytinc.control.messages import (
-    ConnectionRow,
-    EdgeRow,
-    NodeRow,
-    NodeStatus,
-    SubnetRow,
-)
+from pytinc.control.messages import ConnectionRow, EdgeRow, NodeRow, SubnetRow
+from pytinc.wire.bits import NodeStatus
 from pytinc.wire.names import is_valid_name
 
 if TYPE_CHECKING:

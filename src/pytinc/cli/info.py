@@ -10,8 +10,9 @@ import click
 from pytinc.cli.lists import dump_edges, dump_nodes, dump_subnets, subnet_of
 from pytinc.cli.reach import Reach, reach_of
 from pytinc.cli.times import local_time, milliseconds
-from pytinc.control.messages import NodeRow, NodeStatus, Options, SubnetRow, protocol_minor
+from pytinc.control.messages import NodeRow, Options, SubnetRow
 from pytinc.errors import DecodeError
+from pytinc.wire.bits import NodeStatus, options_version
 from pytinc.wire.names import is_valid_name
 from pytinc.wire.subnet import Subnet, SubnetKind, parse_subnet
 from pytinc.wire.version import PROTOCOL_MAJOR
@@ -92,7 +93,7 @@ def node_report(row: NodeRow) -> list[str]:
         f"{seen:<13} {_when(row.last_state_change)}",
         _list("Status:", [_word(bit) for bit in _STATUS if row.status & bit]),
         _list("Options:", [_word(bit) for bit in _OPTIONS if row.options & bit]),
-        f"Protocol:     {PROTOCOL_MAJOR}.{protocol_minor(row.options)}",
+        f"Protocol:     {PROTOCOL_MAJOR}.{options_version(row.options)}",
         *_reachability(row),
         f"RX:           {row.rx_packets} packets  {row.rx_bytes} bytes",
         f"TX:           {row.tx_packets} packets  {row.tx_bytes} bytes",

@@ -91,7 +91,8 @@ def _check(session: Session, name: str) -> str:
 
 def _advice(session: Session, row: NodeRow) -> str:
     """Return what to do about a node that the daemon knows, although it has no host file here."""
-    from pytinc.control.messages import NodeStatus, Request
+    from pytinc.control.messages import Request
+    from pytinc.wire.bits import NodeStatus
 
     if row.status & NodeStatus.REACHABLE:
         return (

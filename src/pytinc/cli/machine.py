@@ -13,19 +13,12 @@ from typing import Any, Final, TypeAlias
 
 from pytinc.cli.lists import BROADCAST_OWNER, subnet_of
 from pytinc.cli.reach import reach_of
-from pytinc.control.messages import (
-    ConnectionRow,
-    EdgeRow,
-    NodeRow,
-    NodeStatus,
-    Options,
-    SubnetRow,
-    protocol_minor,
-)
+from pytinc.control.messages import ConnectionRow, EdgeRow, NodeRow, Options, SubnetRow
 from pytinc.control.shared import Shared
 from pytinc.control.statistics import Statistics
 from pytinc.control.vips import Vips
 from pytinc.wire.address import UNKNOWN, UNSPEC, Address
+from pytinc.wire.bits import NodeStatus, options_version
 from pytinc.wire.subnet import SubnetKind
 
 Json: TypeAlias = dict[str, Any]
@@ -170,7 +163,7 @@ def _options(options: int) -> Json:
     return {
         "options": options,
         "option_words": _words(Options(options)),
-        "protocol_minor": protocol_minor(options),
+        "protocol_minor": options_version(options),
     }
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from enum import Enum
 
-from pytinc.control.messages import NodeRow, NodeStatus
+from pytinc.control.messages import NodeRow
+from pytinc.wire.bits import NodeStatus
 
 
 class Reach(Enum):

@@ -17,11 +17,12 @@ from rich.text import Text
 from pytinc.cli.reach import Reach, reach_of
 from pytinc.cli.times import age, clock_time, milliseconds, seconds
 from pytinc.cli.vip_report import good_checks, member_state
-from pytinc.control.messages import ConnectionRow, ConnectionStatus, EdgeRow, NodeRow, Options, SubnetRow
+from pytinc.control.messages import ConnectionRow, EdgeRow, NodeRow, Options, SubnetRow
 from pytinc.control.objects import Values
 from pytinc.control.shared import Shared
 from pytinc.control.vips import Vips
 from pytinc.wire.address import UNKNOWN, UNSPEC, Address
+from pytinc.wire.bits import ConnectionStatus
 
 Picture: TypeAlias = RenderableType
 """What `redraw` shows."""

@@ -13,6 +13,7 @@ from typing import Final
 
 from pytinc.errors import DecodeError
 from pytinc.wire.address import Address
+from pytinc.wire.bits import OptionBits
 from pytinc.wire.version import PROTOCOL_MAJOR
 
 CONTROL: Final = 18
@@ -65,57 +66,15 @@ class Request(IntEnum):
 
 
 class Options(IntFlag):
-    """Option bits of nodes, edges and connections. Bits 24-31: `protocol_minor`.
+    """Option bits of nodes, edges and connections. Bits 24-31: `pytinc.wire.bits.options_version`.
 
     See docs/protocol-control.md, "Status bits".
     """
 
-    INDIRECT = 0x1
-    TCPONLY = 0x2
-    PMTU_DISCOVERY = 0x4
-    CLAMP_MSS = 0x8
-
-
-class NodeStatus(IntFlag):
-    """Status bits of a node (docs/protocol-control.md, "Status bits")."""
-
-    VALIDKEY = 0x2
-    WAITING_FOR_KEY = 0x4
-    VISITED = 0x8
-    REACHABLE = 0x10
-    INDIRECT = 0x20
-    SPTPS = 0x40
-    UDP_CONFIRMED = 0x80
-    SEND_LOCALLY = 0x100
-    UDP_PACKET = 0x200
-    VALIDKEY_IN = 0x400
-    HAS_ADDRESS = 0x800
-    PING_SENT = 0x1000
-
-
-class ConnectionStatus(IntFlag):
-    """Status bits of a connection, with the numbers of tinc after 1.1pre18.
-
-    See docs/protocol-control.md, "Status bits".
-    """
-
-    PINGED = 0x1
-    CONNECTING = 0x4
-    ENCRYPT_OUT = 0x40
-    DECRYPT_IN = 0x80
-    MST = 0x100
-    CONTROL = 0x200
-    PCAP = 0x400
-    LOG = 0x800
-    LOG_COLOR = 0x1000
-    INVITATION = 0x2000
-    INVITATION_USED = 0x4000
-    TARPIT = 0x8000
-
-
-def protocol_minor(options: int) -> int:
-    """Return the minor protocol version held in the top eight bits of ``options``."""
-    return options >> 24 & 0xFF
+    INDIRECT = OptionBits.INDIRECT
+    TCPONLY = OptionBits.TCPONLY
+    PMTU_DISCOVERY = OptionBits.PMTU_DISCOVERY
+    CLAMP_MSS = OptionBits.CLAMP_MSS
 
 
 # -- The handshake and single requests ---------------------------------------------------------------------

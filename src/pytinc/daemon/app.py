@@ -41,7 +41,7 @@ from pytinc.daemon.options import Options, help_text, parse_options
 from pytinc.daemon.umbilical import Umbilical
 from pytinc.errors import ConfigError, PytincError
 from pytinc.standard_streams import repair_standard_streams
-from pytinc.wire.version import PROTOCOL_MAJOR, PROTOCOL_MINOR
+from pytinc.wire.version import version_of
 
 _EARLY_IDENT: Final = "tinc"
 _FEATURES: Final = (
@@ -92,14 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def version_text() -> str:
     """Return the text of ``--version``; other programs read the line ``Features:``."""
     features = [word for word, library in _FEATURES if importlib.util.find_spec(library)]
-    return (
-        f"tinc version {pytinc.__version__} (pytincd, protocol {PROTOCOL_MAJOR}.{PROTOCOL_MINOR})\n"
-        f"Features: {' '.join(features)} sandbox vde watchdog\n"
-        "Copyright (C) 2026 the pytinc authors.\n\n"
-        "pytinc comes with ABSOLUTELY NO WARRANTY.  This is free software,\n"
-        "and you are welcome to redistribute it under certain conditions;\n"
-        "see the file COPYING for details.\n"
-    )
+    return version_of("pytincd", [*features, "sandbox", "vde", "watchdog"])
 
 
 def _complain(text: str) -> None:

@@ -36,7 +36,6 @@ _DROP: Final = 2
 # Instructions: code, registers (destination, then source in the upper half), offset, immediate value.
 _INSTRUCTION: Final = struct.Struct("=BBhi")
 _SET: Final = 0xB7
-_COPY: Final = 0xBF
 _LOAD_WORD: Final = 0x61
 _AND: Final = 0x57
 _JUMP_IF_NOT: Final = 0x55

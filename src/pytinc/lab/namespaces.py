@@ -178,26 +178,6 @@ class Host:
         """Take the link up again after `crash`; the caller has to start the processes."""
         self.run("ip", "link", "set", "dev", "eth0", "up")
 
-    def set_delay(self, milliseconds: float) -> None:
-        """Delay what this host sends, or end the delay with 0. Raises LabError if the kernel has no netem."""
-        if milliseconds == 0:
-            self.run("tc", "qdisc", "del", "dev", "eth0", "root", check=False)
-            return
-        done = self.run(
-            "tc",
-            "qdisc",
-            "replace",
-            "dev",
-            "eth0",
-            "root",
-            "netem",
-            "delay",
-            f"{milliseconds}ms",
-            check=False,
-        )
-        if done.returncode != 0:
-            raise LabError(f"this kernel cannot delay packets (netem): {done.stderr.strip()}")
-
     def end_processes(self) -> None:
         """End all processes on this host, those that `spawn` started as well as daemons that detached."""
         end_processes_in(self.namespace)

@@ -7,6 +7,9 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from pytinc.wire.datagram import MTU_MAX
+from pytinc.wire.ethernet import HEADER_SIZE
+
 if TYPE_CHECKING:
     from pytinc.datapath.runs import FrameRun
 
@@ -52,6 +55,22 @@ def end_of_batch(error: OSError, read: Sequence[object]) -> None:
     """
     if not isinstance(error, BlockingIOError) and not read:
         raise error
+
+
+def receive_frames(receive: Callable[[int], bytes], limit: int) -> tuple[list[bytes], int]:
+    """Return up to ``limit`` frames of a socket, and how many more were too long or too short for the VPN."""
+    frames: list[bytes] = []
+    dropped = 0
+    try:
+        for _ in range(limit):
+            frame = receive(MTU_MAX + 1)
+            if HEADER_SIZE <= len(frame) <= MTU_MAX:
+                frames.append(frame)
+            else:
+                dropped += 1
+    except OSError as error:
+        end_of_batch(error, frames)
+    return frames, dropped
 
 
 def is_full(error: OSError) -> bool:

@@ -24,7 +24,6 @@ from pytinc.control.messages import (
     MAX_PCAP_PAYLOAD,
     NOT_IMPLEMENTED,
     ConnectionRow,
-    ConnectionStatus,
     Greeting,
     Request,
     format_end,
@@ -38,6 +37,7 @@ from pytinc.errors import DecodeError, DeviceError, PolicyError
 from pytinc.net import events
 from pytinc.net.log import reason
 from pytinc.node.event_ring import EventRing
+from pytinc.wire.bits import ConnectionStatus
 
 BACKLOG: Final = 3
 """Clients that the kernel queues for us, as in tinc."""

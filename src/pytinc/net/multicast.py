@@ -17,11 +17,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pytinc.config.settings import MulticastGroup
 from pytinc.errors import DeviceError
-from pytinc.net.batch import end_of_batch, one_by_one, write_each
+from pytinc.net.batch import one_by_one, receive_frames, write_each
 from pytinc.net.log import reason
 from pytinc.net.tap import BROADCAST_MAC
-from pytinc.wire.datagram import MTU_MAX
-from pytinc.wire.ethernet import HEADER_SIZE
 
 if TYPE_CHECKING:
     from pytinc.datapath.runs import FrameRun
@@ -56,18 +54,9 @@ class MulticastDevice:
 
     def read_batch(self, limit: int) -> list[bytes]:
         """Return up to ``limit`` frames of others. Frames that are too long for the VPN are dropped."""
-        frames: list[bytes] = []
-        receive = self._socket.recv
-        try:
-            for _ in range(limit):
-                frame = receive(MTU_MAX + 1)
-                if not HEADER_SIZE <= len(frame) <= MTU_MAX:
-                    self.dropped += 1
-                elif not self._is_own(frame):
-                    frames.append(frame)
-        except OSError as error:
-            end_of_batch(error, frames)
-        return frames
+        frames, dropped = receive_frames(self._socket.recv, limit)
+        self.dropped += dropped
+        return [frame for frame in frames if not self._is_own(frame)]
 
     def write_batch(self, frames: Sequence[bytes | FrameRun]) -> None:
         """Send frames to the group, as `write_each` does."""

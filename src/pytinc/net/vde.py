@@ -22,11 +22,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pytinc.errors import DeviceError
-from pytinc.net.batch import end_of_batch, one_by_one, write_each
+from pytinc.net.batch import one_by_one, receive_frames, write_each
 from pytinc.net.log import reason
 from pytinc.net.tap import BROADCAST_MAC
-from pytinc.wire.datagram import MTU_MAX
-from pytinc.wire.ethernet import HEADER_SIZE
 
 if TYPE_CHECKING:
     from pytinc.datapath.runs import FrameRun
@@ -97,17 +95,8 @@ class VdeDevice:
 
     def read_batch(self, limit: int) -> list[bytes]:
         """Return up to ``limit`` frames. Frames that are too long for the VPN are dropped."""
-        frames: list[bytes] = []
-        receive = self._socket.recv
-        try:
-            for _ in range(limit):
-                frame = receive(MTU_MAX + 1)
-                if HEADER_SIZE <= len(frame) <= MTU_MAX:
-                    frames.append(frame)
-                else:
-                    self.dropped += 1
-        except OSError as error:
-            end_of_batch(error, frames)
+        frames, dropped = receive_frames(self._socket.recv, limit)
+        self.dropped += dropped
         return frames
 
     def write_batch(self, frames: Sequence[bytes | FrameRun]) -> None:

@@ -17,7 +17,8 @@ from pytinc.node.rules import own_options
 from pytinc.node.subnets import Subnets
 from pytinc.node.topology import Topology
 from pytinc.protocol.graph import Edge
-from pytinc.wire.requests import Ack, OptionBits
+from pytinc.wire.bits import OptionBits
+from pytinc.wire.requests import Ack
 from pytinc.wire.version import PROTOCOL_MINOR
 
 DUPLICATE_WINDOW: Final = 60.0

@@ -12,8 +12,8 @@ from pytinc.datapath.peer_slot import PeerSlot
 from pytinc.node.core import Core
 from pytinc.node.topology import Topology
 from pytinc.protocol.switch import SubnetTable
+from pytinc.wire.bits import OptionBits
 from pytinc.wire.neighbour import GUARD_MAC
-from pytinc.wire.requests import OptionBits
 from pytinc.wire.subnet import Subnet, SubnetKind
 
 

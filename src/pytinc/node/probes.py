@@ -18,10 +18,10 @@ from pytinc.node.records import NEVER, Peer
 from pytinc.node.topology import Topology
 from pytinc.protocol.sptps.handshake import State
 from pytinc.wire.address import Address, SockAddr
+from pytinc.wire.bits import OptionBits
 from pytinc.wire.capabilities import Capability
 from pytinc.wire.datagram import DATAGRAM_OVERHEAD, MTU_MAX, NULL_ID, TYPE_PROBE
 from pytinc.wire.records import SptpsCipher
-from pytinc.wire.requests import OptionBits
 
 ROAMING_INTERVAL: Final = 1.0
 """Seconds between two probes of an address that a peer may have moved to."""

@@ -19,7 +19,7 @@ from pytinc.protocol.pmtu import PathMtu
 from pytinc.protocol.sptps.datagram import DatagramSession
 from pytinc.vip.allowance import Allowance
 from pytinc.wire.address import Address
-from pytinc.wire.requests import OptionBits, options_version
+from pytinc.wire.bits import OptionBits, options_version
 
 NEVER: Final = -math.inf
 """The time of something that has not happened yet."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pytinc.config.settings import Broadcast, Forwarding, Mode, Settings
 from pytinc.datapath.table import SwitchRules
 from pytinc.protocol.pmtu import PathSettings
+from pytinc.wire.bits import OptionBits
 from pytinc.wire.capabilities import Capability
-from pytinc.wire.requests import OptionBits
 
 
 def switch_rules(settings: Settings) -> SwitchRules:

@@ -10,25 +10,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pytinc.protocol.meta import State
 from pytinc.wire.address import UNKNOWN, UNSPEC, Address
+from pytinc.wire.bits import ConnectionStatus, NodeStatus
 
 if TYPE_CHECKING:
     from pytinc.node.node import Node
     from pytinc.node.records import Connection, Peer
-
-# Node status bits (docs/protocol-control.md, "Status bits").
-VALIDKEY = 0x2
-WAITING_FOR_KEY = 0x4
-VISITED = 0x8
-REACHABLE = 0x10
-INDIRECT = 0x20
-SPTPS = 0x40
-UDP_CONFIRMED = 0x80
-HAS_ADDRESS = 0x800
-PING_SENT = 0x1000
-# Connection status bits, from the same list.
-PINGED = 0x1
-CONNECTING = 0x4
-MST = 0x100
 
 
 class NodeView(NamedTuple):
@@ -132,15 +118,15 @@ def node_status(node: Node, peer: Peer) -> int:
     indirect = peer.route is None or peer.route.indirect
     bits = 0
     for flag, bit in (
-        (peer.valid_key, VALIDKEY),
-        (peer.waiting_for_key, WAITING_FOR_KEY),
-        (is_me or peer.reachable, VISITED),
-        (is_me or peer.reachable, REACHABLE),
-        (not is_me and indirect, INDIRECT),
-        (is_me or peer.sptps, SPTPS),
-        (peer.slot.confirmed, UDP_CONFIRMED),
-        (peer.has_address, HAS_ADDRESS),
-        (peer.path.ping_sent, PING_SENT),
+        (peer.valid_key, NodeStatus.VALIDKEY),
+        (peer.waiting_for_key, NodeStatus.WAITING_FOR_KEY),
+        (is_me or peer.reachable, NodeStatus.VISITED),
+        (is_me or peer.reachable, NodeStatus.REACHABLE),
+        (not is_me and indirect, NodeStatus.INDIRECT),
+        (is_me or peer.sptps, NodeStatus.SPTPS),
+        (peer.slot.confirmed, NodeStatus.UDP_CONFIRMED),
+        (peer.has_address, NodeStatus.HAS_ADDRESS),
+        (peer.path.ping_sent, NodeStatus.PING_SENT),
     ):
         if flag:
             bits |= bit
@@ -184,11 +170,11 @@ def connections(node: Node) -> list[ConnectionView]:
 def _connection_status(node: Node, connection: Connection) -> int:
     bits = 0
     if connection.pinged:
-        bits |= PINGED
+        bits |= ConnectionStatus.PINGED
     if connection.meta.state is State.CONNECTING:
-        bits |= CONNECTING
+        bits |= ConnectionStatus.CONNECTING
     if connection.peer is not None and connection.peer.slot in node.table.tree:
-        bits |= MST
+        bits |= ConnectionStatus.MST
     return bits
 
 

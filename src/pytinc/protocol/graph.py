@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 
 from pytinc.errors import LimitError
 from pytinc.wire.address import Address
-from pytinc.wire.requests import OptionBits
+from pytinc.wire.bits import OptionBits
 
 MAX_NODES: Final = 10_000
 """Ten times the largest mesh we plan for. Nodes that a peer invents beyond this limit are ignored."""

@@ -14,11 +14,12 @@ from pytinc.cli.lists import dump_connections, dump_edges, dump_nodes, dump_subn
 from pytinc.cli.shared import shared_addresses
 from pytinc.cli.statistics import statistics
 from pytinc.control.client import ControlClient
-from pytinc.control.messages import ConnectionRow, EdgeRow, NodeRow, NodeStatus, Request, SubnetRow
+from pytinc.control.messages import ConnectionRow, EdgeRow, NodeRow, Request, SubnetRow
 from pytinc.control.shared import Shared
 from pytinc.control.statistics import Statistics
 from pytinc.control.vips import Vips
 from pytinc.control.vips import parse_rows as parse_vips
+from pytinc.wire.bits import NodeStatus
 
 ROWS_A_SECOND: Final = 60
 """A list of this many rows is asked for once a second, one of twice as many every two seconds."""

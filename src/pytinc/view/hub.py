@@ -25,8 +25,6 @@ MAX_EVENTS: Final = 1000
 """Events kept for watchers that come later. The daemon itself keeps some hundreds of each kind."""
 INTERVAL_S: Final = 1.0
 """The daemon is asked at most this often, and watchers hear something at least this often."""
-SILENT_AFTER_S: Final = 3.0
-"""A daemon that has not answered for so long is no longer shown as it was."""
 RECENT_S: Final = 5.0
 """An event that is not older changes the picture at once."""
 ENDINGS: Final = ("answers", "cleared", "node-down")

@@ -62,23 +62,6 @@ class Number(enum.IntEnum):
     MTU_INFO = 23
 
 
-class OptionBits:
-    """Bits in the options of a connection, edge or node; the top byte is the protocol minor.
-
-    Plain integers: an `enum.IntFlag` drops the unknown top byte when one of its members is inverted.
-    """
-
-    INDIRECT: Final = 0x01
-    TCPONLY: Final = 0x02
-    PMTU_DISCOVERY: Final = 0x04
-    CLAMP_MSS: Final = 0x08
-
-
-def options_version(options: int) -> int:
-    """Return the protocol minor that the top byte of ``options`` holds."""
-    return options >> 24
-
-
 def _decimal(text: str, what: str, low: int = -_INT32_MAX - 1, high: int = _INT32_MAX) -> int:
     if _DECIMAL.fullmatch(text) is None:
         raise DecodeError(f"bad {what}")

@@ -164,13 +164,8 @@ class DatagramSession:
             return None
         return SptpsCipher.AES_256_GCM if self.peer_accepts_aes else self.cipher
 
-    @property
-    def accepts_aes(self) -> bool:
-        """Super-frames that are sealed with AES-256-GCM are accepted as well."""
-        return self._accepts_aes
-
     def accept_aes(self) -> None:
-        """Accept such super-frames from now on, because we announce it to the peer. This is final, too."""
+        """Accept super-frames with AES-256-GCM from now on, because we announce it. This is final, too."""
         self._accepts_aes = self.cipher is SptpsCipher.CHACHA20_POLY1305
 
     # -- handshake --
