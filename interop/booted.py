@@ -16,36 +16,18 @@ from pathlib import Path
 from typing import Final, Self
 
 from howto.images import base_system
+from own_root import BECOME_SYSTEMD, OWN_ROOT, PATH
 from pytinc.lab.namespaces import NAMESPACES, Completed, Host, Lab, LabError, run
 from pytinc.lab.node import PATIENCE_S, wait_until
 
 PACKAGES: Final = ("systemd", "systemd-sysv", "iproute2", "iputils-ping", "procps")
-DEVICES: Final = ("null", "zero", "full", "random", "urandom", "tty", "net/tun")
 RUN_LIMIT_S: Final = 300.0
 """A start of the daemon under systemd, on a busy machine, is slower than a plain command."""
-PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-START: Final = """\
+START: Final = f"""\
 set -eu
 read -r pid rest </proc/self/stat
 echo "$pid" >"$WORK/pid"
-mount -t overlay -o "lowerdir=$BASE,upperdir=$WORK/upper,workdir=$WORK/work" booted "$WORK/root"
-cd "$WORK/root"
-mount -t proc proc proc
-mount -t sysfs sysfs sys
-mount -t cgroup2 cgroup2 sys/fs/cgroup
-mount -t tmpfs -o mode=0755 run run
-mount -t tmpfs -o mode=0755 dev dev
-mkdir dev/net
-for device in $DEVICES; do
-    : >"dev/$device"
-    mount --bind "/dev/$device" "dev/$device"
-done
-ln -s /proc/self/fd dev/fd
-echo 127.0.0.1 localhost >etc/hosts
-# systemd passes credentials by a mount in another namespace.
-mount --make-rshared .
-exec env -i container=lab "PATH=$PATH" chroot . /lib/systemd/systemd --log-target=console
-"""
+{OWN_ROOT}{BECOME_SYSTEMD}"""
 """What process 1 of a host does before it becomes systemd; the mounts go away with it."""
 CONFINE: Final = """\
 set -eu
@@ -100,7 +82,7 @@ class Machine:
         """Boot. Raises LabError if systemd does not come up."""
         run("mkdir", "-p", *(str(self.directory / name) for name in ("upper", "work", "root")))
         values = {
-            "WORK": self.directory, "BASE": self._base, "DEVICES": " ".join(DEVICES), "PATH": PATH,
+            "WORK": self.directory, "BASE": self._base, "SYSFS": "rw", "PATH": PATH,
             "START": START, "CGROUP": self._group, "NETWORK": NAMESPACES / self.host.namespace,
         }  # fmt: skip
         # `ip netns exec`, and so Host.spawn, would hide the tree of control groups.

@@ -21,13 +21,13 @@ from types import TracebackType
 from typing import IO, Final, Self
 
 from howto.images import REPOSITORY, base_system, dependencies, tinc_package
+from own_root import BECOME_SYSTEMD, OWN_ROOT, PATH
 from pytinc.lab.namespaces import Completed, Host, Lab, LabError, run
 from pytinc.lab.node import PATIENCE_S, wait_until
 
 PACKAGES: Final = (
     "python3", "python3-venv", "python3-apt", "openssh-server", "iproute2", "iputils-ping", "procps",
 )  # fmt: skip
-DEVICES: Final = ("null", "zero", "full", "random", "urandom", "tty", "net/tun")
 PLAY_LIMIT_S: Final = 1800.0
 SSH_LIMIT_S: Final = 300.0
 """A busy machine may take long for a login; what is waited for has its own patience."""
@@ -41,23 +41,11 @@ StrictModes no
 Subsystem sftp internal-sftp
 UsePAM no
 """
-START: Final = """\
+START: Final = f"""\
 set -eu
 mount -t tmpfs -o mode=0755 fleet "$WORK"
 mkdir "$WORK/upper" "$WORK/work" "$WORK/root"
-mount -t overlay -o "lowerdir=$BASE,upperdir=$WORK/upper,workdir=$WORK/work" fleet "$WORK/root"
-cd "$WORK/root"
-mount -t proc proc proc
-mount -t sysfs -o ro sysfs sys
-mount -t tmpfs -o mode=0755 run run
-mount -t tmpfs -o mode=0755 dev dev
-mkdir dev/net run/sshd
-for device in $DEVICES; do
-    : >"dev/$device"
-    mount --bind "/dev/$device" "dev/$device"
-done
-echo 127.0.0.1 localhost >etc/hosts
-ln -s /proc/self/fd dev/fd
+{OWN_ROOT}mkdir run/sshd
 ln -s /proc/self/fd/0 dev/stdin
 cp "$KEYS"/sshd_config "$KEYS"/fleet_key.pub "$KEYS"/fleet_host_key etc/ssh/
 eval "$INIT"
@@ -90,13 +78,12 @@ class Init(Enum):
     SYSTEMD = (
         ("systemd-sysv", "dbus"),
         """\
-mount -t cgroup2 cgroup2 sys/fs/cgroup
 for unit in systemd-udevd.service systemd-networkd.service systemd-resolved.service console-getty.service \
     getty.target apt-daily.timer apt-daily-upgrade.timer; do
     ln -sf /dev/null "etc/systemd/system/$unit"
 done
-exec env container=other chroot . /lib/systemd/systemd
-""",
+"""
+        + BECOME_SYSTEMD,
     )
     OPENRC = (
         ("openrc",),
@@ -199,9 +186,8 @@ class Fleet:
         host.run("ip", "address", "add", f"{address}/24", "dev", "eth0")
         work = self.directory / name
         values = {
-            "WORK": work, "BASE": self._base(init), "KEYS": self.keys, "DEVICES": " ".join(DEVICES),
-            "GROUP": host.namespace,
-            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "INIT": init.command,
+            "WORK": work, "BASE": self._base(init), "KEYS": self.keys, "SYSFS": "ro",
+            "GROUP": host.namespace, "PATH": PATH, "INIT": init.command,
         }  # fmt: skip
         environment = (f"{key}={value}" for key, value in values.items())
         with (self.directory / f"{name}.log").open("w") as log:

@@ -15,9 +15,9 @@ import pytest
 from pytinc.lab.echo import EchoReport, answers, ping
 from pytinc.lab.network import Network
 from pytinc.lab.node import PATIENCE_S, Kind, Node, wait_until
+from trio_network import start_trio
 
 CASTS = ("PCP",)
-ROLES = ("hub", "real", "spoke")
 KEY_EXPIRE_S = 15
 """With each new key tinc's tag is used first; the fast tag follows the next probe, within 10 seconds."""
 DURATION_S = int(os.environ.get("PYTINC_INTEROP_FAST_TAG_S", "40"))
@@ -31,16 +31,7 @@ key exchange, more of them on a busy machine. With the fast tag, hundreds would 
 
 @pytest.fixture(scope="module")
 def trio(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Network:
-    network = new_network(("KeyExpire", str(KEY_EXPIRE_S)))
-    for role, kind in zip(ROLES, cast, strict=True):
-        network.add(role, kind, connect_to=() if role == "hub" else ("hub",))
-        network[role].debug = 5  # at this level every node logs records that it cannot open
-    network.exchange_keys()
-    network.start()
-    network.wait_converged()
-    for one, other in combinations(network, 2):
-        wait_until(partial(answers, one.host, other.address), PATIENCE_S, "all answer")
-    return network
+    return start_trio(partial(new_network, ("KeyExpire", str(KEY_EXPIRE_S))), cast)
 
 
 def fast_peers(node: Node) -> set[str]:

@@ -23,7 +23,8 @@ def start_trio(
 ) -> Network:
     """Start the three, and wait until they answer each other.
 
-    ``host_settings`` are in the host files of the pytinc nodes. The nodes log at level 5.
+    ``host_settings`` are in the host files of the pytinc nodes. The nodes log at level 5, at which every node
+    logs records that it cannot open.
     """
     network = new_network()
     for role, kind in zip(ROLES, cast, strict=True):
