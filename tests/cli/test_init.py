@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cli.modes import modes
 from pytinc.cli.init import TINC_UP
 from pytinc.crypto.keys import parse_private_key
 
@@ -28,12 +29,6 @@ def usual_umask() -> object:
     before = os.umask(0o022)
     yield
     os.umask(before)
-
-
-def modes(directory: Path) -> dict[str, str]:
-    return {
-        str(path.relative_to(directory)): stat.filemode(path.stat().st_mode) for path in directory.rglob("*")
-    }
 
 
 def check_complete(directory: Path, name: str) -> None:

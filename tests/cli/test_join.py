@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cli.modes import modes
 from pytinc.cli import join
 from pytinc.config.joined import SCRIPT_START, UNCONFIGURED
 from pytinc.crypto.keys import PrivateKey, PublicKey, key_hash, parse_private_key
@@ -140,12 +141,6 @@ def usual_circumstances(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     before = os.umask(0o022)
     yield
     os.umask(before)
-
-
-def modes(directory: Path) -> dict[str, str]:
-    return {
-        str(path.relative_to(directory)): stat.filemode(path.stat().st_mode) for path in directory.rglob("*")
-    }
 
 
 COMPLETE = {

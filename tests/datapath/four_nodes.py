@@ -5,13 +5,13 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
+from datapath.sessions import established_between
 from pytinc.crypto.keys import PrivateKey
 from pytinc.datapath.datapath import DataPath
 from pytinc.datapath.output import Output
 from pytinc.datapath.peer_slot import PeerSlot
 from pytinc.datapath.table import ForwardingTable
 from pytinc.protocol.sptps.datagram import DatagramSession
-from pytinc.protocol.sptps.handshake import Role
 from pytinc.wire.address import SockAddr
 from pytinc.wire.datagram import (
     NULL_ID,
@@ -61,15 +61,7 @@ def counters(slot: PeerSlot) -> tuple[int, ...]:
 
 
 def established(name: str) -> tuple[DatagramSession, DatagramSession]:
-    rng = random.Random(1)
-    ours = DatagramSession(Role.INITIATOR, KEYS["a"], KEYS[name].public, b"test", rng.randbytes)
-    theirs = DatagramSession(Role.RESPONDER, KEYS[name], KEYS["a"].public, b"test", rng.randbytes)
-    (first,), (answer,) = ours.start(), theirs.start()
-    theirs.receive(first)
-    ours.receive(answer)
-    theirs.receive(*ours.take_output())
-    ours.receive(*theirs.take_output())
-    return ours, theirs
+    return established_between(KEYS["a"], KEYS[name], random.Random(1).randbytes)
 
 
 def meet_others(table: ForwardingTable) -> dict[str, DatagramSession]:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from datapath.plain_sum import plain_sum
 from pytinc.datapath.clamp import LONGEST_SYN, clamp_mss
 from pytinc.wire import ethernet, ip
 
@@ -20,15 +21,6 @@ SOURCE_V6, TARGET_V6 = bytes(15) + b"\1", bytes(15) + b"\2"
 
 def mss_option(value: int) -> bytes:
     return bytes((2, 4)) + value.to_bytes(2, "big")
-
-
-def plain_sum(data: bytes) -> int:
-    if len(data) % 2:
-        data += b"\0"
-    total: int = sum(word for (word,) in struct.iter_unpack(">H", data))
-    while total > 0xFFFF:
-        total = (total & 0xFFFF) + (total >> 16)
-    return total
 
 
 def tcp(options: bytes, pseudo: bytes, *, flags: int = SYN, data: bytes = b"") -> bytes:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from datapath.plain_sum import plain_sum
 from pytinc.datapath import icmp
 from pytinc.datapath.icmp import ERRORS_PER_SECOND, ErrorLimit
 from pytinc.wire import ethernet
@@ -18,15 +19,6 @@ SENDER, TARGET = bytes.fromhex("02000000000a"), bytes.fromhex("020000000002")
 TAG = bytes.fromhex("81000064")
 SENDER_V4, TARGET_V4 = bytes((10, 0, 0, 1)), bytes((10, 0, 0, 2))
 SENDER_V6, TARGET_V6 = b"\xfd" + bytes(14) + b"\1", b"\xfd" + bytes(14) + b"\2"
-
-
-def plain_sum(data: bytes) -> int:
-    if len(data) % 2:
-        data += b"\0"
-    total: int = sum(word for (word,) in struct.iter_unpack(">H", data))
-    while total > 0xFFFF:
-        total = (total & 0xFFFF) + (total >> 16)
-    return total
 
 
 def frame_v4(size: int, tag: bytes = b"") -> bytes:

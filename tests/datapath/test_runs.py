@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from datapath.sessions import established_between
 from datapath.super_frames import frame_run, super_frame
 from pytinc.crypto.keys import PrivateKey
 from pytinc.datapath.clamp import clamp_mss
 from pytinc.datapath.runs import DatagramRun
 from pytinc.protocol.sptps.datagram import DatagramSession
-from pytinc.protocol.sptps.handshake import Role
 from pytinc.wire.datagram import NULL_ID, TYPE_MAC
 
 PREFIX = NULL_ID + b"sender"
@@ -22,14 +22,7 @@ HEADER = bytes(range(12)) + b"\x88\xb5"
 
 def established() -> tuple[DatagramSession, DatagramSession]:
     one, two = (PrivateKey.from_seed(os.urandom(32)) for _ in range(2))
-    ours = DatagramSession(Role.INITIATOR, one, two.public, b"runs", os.urandom)
-    theirs = DatagramSession(Role.RESPONDER, two, one.public, b"runs", os.urandom)
-    (first,), (answer,) = ours.start(), theirs.start()
-    theirs.receive(first)
-    ours.receive(answer)
-    theirs.receive(*ours.take_output())
-    ours.receive(*theirs.take_output())
-    return ours, theirs
+    return established_between(one, two, os.urandom)
 
 
 def frames(count: int, size: int = 200, last: int | None = None) -> list[bytes]:

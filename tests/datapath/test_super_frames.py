@@ -11,6 +11,7 @@ import pytest
 from hypothesis import find, given, settings
 from hypothesis import strategies as st
 
+from datapath.sessions import established_between
 from datapath.super_frames import TAGS, Super, super_frame, super_frames
 from pytinc.crypto.keys import PrivateKey
 from pytinc.datapath.coalesce import coalesce_run
@@ -20,7 +21,6 @@ from pytinc.datapath.super_frames import Assembly, Sealed, SuperFrame, take
 from pytinc.datapath.super_frames_reference import frames_in
 from pytinc.errors import DecodeError
 from pytinc.protocol.sptps.datagram import DatagramSession
-from pytinc.protocol.sptps.handshake import Role
 from pytinc.wire.datagram import DATAGRAM_OVERHEAD, PREFIX_SIZE, TYPE_MAC, node_id
 from pytinc.wire.super_frame import HEAD, MAX_PIECES, MAX_SUPER_FRAME, PIECE_HEAD_SIZE, SUPER_FRAME_ID
 from pytinc.wire.virtio import HEADER
@@ -31,13 +31,7 @@ LIMIT = 1439
 
 def established(*, accepts: bool = True) -> tuple[DatagramSession, DatagramSession]:
     one, two = (PrivateKey.from_seed(os.urandom(32)) for _ in range(2))
-    ours = DatagramSession(Role.INITIATOR, one, two.public, b"super", os.urandom)
-    theirs = DatagramSession(Role.RESPONDER, two, one.public, b"super", os.urandom)
-    (first,), (answer,) = ours.start(), theirs.start()
-    theirs.receive(first)
-    ours.receive(answer)
-    theirs.receive(*ours.take_output())
-    ours.receive(*theirs.take_output())
+    ours, theirs = established_between(one, two, os.urandom)
     if accepts:
         theirs.accept_super_frames()
         ours.peer_accepts_super_frames = True

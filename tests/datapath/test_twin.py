@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.errors import HypothesisWarning, NoSuchExample
 
 from datapath.four_nodes import counters
+from datapath.sessions import established_between
 from datapath.super_frames import Super, frame_run, super_frame
 from pytinc.crypto.keys import PrivateKey
 from pytinc.datapath import flows, inbound
@@ -34,7 +35,6 @@ from pytinc.datapath.short_way import ShortWay
 from pytinc.datapath.super_frames import Assembly, take
 from pytinc.datapath.table import ForwardingTable, SwitchRules
 from pytinc.protocol.sptps.datagram import DatagramSession
-from pytinc.protocol.sptps.handshake import Role
 from pytinc.protocol.sptps.replay import ReplayWindow
 from pytinc.wire import ip
 from pytinc.wire.datagram import NULL_ID, PREFIX_SIZE, TYPE_COMPRESSED, TYPE_MAC, TYPE_PACKET, node_id
@@ -173,15 +173,7 @@ class Plan:
 
 def established(name: str) -> tuple[DatagramSession, DatagramSession]:
     """Our end and the peer's, the same bytes every time."""
-    rng = random.Random(name)
-    ours = DatagramSession(Role.INITIATOR, KEYS["a"], KEYS[name].public, b"twin", rng.randbytes)
-    theirs = DatagramSession(Role.RESPONDER, KEYS[name], KEYS["a"].public, b"twin", rng.randbytes)
-    (first,), (answer,) = ours.start(), theirs.start()
-    theirs.receive(first)
-    ours.receive(answer)
-    theirs.receive(*ours.take_output())
-    ours.receive(*theirs.take_output())
-    return ours, theirs
+    return established_between(KEYS["a"], KEYS[name], random.Random(name).randbytes)
 
 
 @dataclass

@@ -5,16 +5,15 @@ See docs/protocol-sptps.md, "Datagram sessions" to "Worn-out keys".
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from protocol.sptps.vectors import STATES, negative_cases, vectors
 from pytinc.crypto import aead
 from pytinc.crypto.aead import Rows
 from pytinc.crypto.keys import PrivateKey
@@ -24,22 +23,9 @@ from pytinc.protocol.sptps.datagram import DatagramSession
 from pytinc.protocol.sptps.handshake import KEY_LIMIT, REKEY_AFTER, Role, State
 from pytinc.wire.records import Record, SptpsCipher
 
-FOLDER = Path(__file__).parents[2] / "data/vectors"
-VECTORS = json.loads((FOLDER / "sptps_datagram.json").read_text())
-NEGATIVE = [
-    case
-    for case in json.loads((FOLDER / "sptps_negative.json").read_text())["cases"]
-    if case["mode"] == "datagram"
-]
+VECTORS = vectors("datagram")
+NEGATIVE = negative_cases("datagram")
 HANDSHAKE_TAKEN = Record(128, b"")
-STATES = {
-    State.FIRST_KEX: ("KEX", False),
-    State.FIRST_SIG: ("SIG", False),
-    State.ESTABLISHED: ("SECONDARY_KEX", True),
-    State.REKEY_KEX: ("KEX", True),
-    State.REKEY_SIG: ("SIG", True),
-    State.REKEY_ACK: ("ACK", True),
-}
 OTHERS = {"initiator": "responder", "responder": "initiator"}
 Pair = tuple[DatagramSession, DatagramSession]
 

@@ -6,15 +6,14 @@ See docs/protocol-sptps.md, "Stream sessions".
 from __future__ import annotations
 
 import hashlib
-import json
 import random
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from protocol.sptps.vectors import STATES, negative_cases, vectors
 from pytinc.crypto.aead import RecordCipher
 from pytinc.crypto.keys import PrivateKey
 from pytinc.errors import AuthenticationError, DecodeError, ProtocolError, UsageError
@@ -23,22 +22,9 @@ from pytinc.protocol.sptps.handshake import Role, State
 from pytinc.protocol.sptps.stream import StreamSession
 from pytinc.wire.records import MAX_RECORD_DATA, Record, SptpsCipher
 
-FOLDER = Path(__file__).parents[2] / "data/vectors"
-VECTORS = json.loads((FOLDER / "sptps_stream.json").read_text())
-NEGATIVE = [
-    case
-    for case in json.loads((FOLDER / "sptps_negative.json").read_text())["cases"]
-    if case["mode"] == "stream"
-]
+VECTORS = vectors("stream")
+NEGATIVE = negative_cases("stream")
 KEYS_IN_FORCE = Record(128, b"")
-STATES = {
-    State.FIRST_KEX: ("KEX", False),
-    State.FIRST_SIG: ("SIG", False),
-    State.ESTABLISHED: ("SECONDARY_KEX", True),
-    State.REKEY_KEX: ("KEX", True),
-    State.REKEY_SIG: ("SIG", True),
-    State.REKEY_ACK: ("ACK", True),
-}
 
 
 class Script:
