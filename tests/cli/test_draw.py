@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from cli.node_rows import ALPHA, BETA, DELTA, FAR, answer
 from pytinc.cli import draw as draw_module
 from pytinc.cli.draw import DIRECT, LINES, LOST_COLOUR, OTHER, OWN_COLOUR, RELAYED, TCP, picture
 from pytinc.control.messages import EdgeRow, NodeRow
@@ -19,15 +20,14 @@ from pytinc.wire.address import UNSPEC
 if TYPE_CHECKING:
     from cli.conftest import Run, ScriptedDaemon
 
-NODES = """\
-18 3 alpha ba3ce58667ca MYSELF port 655 0 0 0 0 700000c 858 alpha alpha 0 1518 0 1518 1795377436 -1 5 418 4 356
-18 3 beta 560c72de72c0 192.168.77.2 port 655 0 0 0 0 700000c 8da beta beta 1 1439 1439 1439 1795377471 632 6 392 4 356
-18 3 delta 485d4d17037c unknown port unknown 0 0 0 0 0 20 - - -1 1518 0 1518 0 -1 0 0 0 0
-18 3 far 000000000001 192.168.77.9 port 655 0 0 0 0 7000000 7a beta beta 2 1518 0 1518 9 -1 0 0 0 0
-18 3 tcp 000000000003 192.168.77.9 port 655 0 0 0 0 7000000 1a tcp tcp 1 1518 0 1518 9 1000 0 0 0 0
-18 3 near 000000000005 192.168.77.5 port 655 0 0 0 0 7000000 9a beta near 2 1518 1400 1518 9 1000 0 0 0 0
-18 3
-"""  # noqa: E501
+NODES = answer(
+    ALPHA,
+    BETA,
+    DELTA,
+    FAR,
+    "18 3 tcp 000000000003 192.168.77.9 port 655 0 0 0 0 7000000 1a tcp tcp 1 1518 0 1518 9 1000 0 0 0 0",
+    "18 3 near 000000000005 192.168.77.5 port 655 0 0 0 0 7000000 9a beta near 2 1518 1400 1518 9 1000 0 0 0 0",  # noqa: E501
+)
 PAIRS = (("alpha", "beta", 1), ("alpha", "tcp", 0), ("beta", "far", 300), ("beta", "near", 5))
 EDGES = (
     "".join(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from cli.node_rows import ALPHA, BETA, DELTA, FAR, MUTE, SLOW, answer
 from cli.vip_answers import FOREIGN, SERVED
 from cli.vip_answers import answer as vip_answer
 from pytinc.control import shared
@@ -18,16 +19,15 @@ if TYPE_CHECKING:
     from cli.conftest import Run, ScriptedDaemon
 
 DOCUMENT = (Path(__file__).resolve().parents[2] / "docs/json.md").read_text()
-NODES = """\
-18 3 alpha ba3ce58667ca MYSELF port 655 0 0 0 0 700000c 858 alpha alpha 0 1518 0 1518 1795377436 -1 5 418 4 356
-18 3 beta 560c72de72c0 192.168.77.2 port 655 0 0 0 0 700000c 8da beta beta 1 1439 1439 1439 1795377471 632 6 392 4 356
-18 3 delta 485d4d17037c unknown port unknown 0 0 0 0 0 20 - - -1 1518 0 1518 0 -1 0 0 0 0
-18 3 far 000000000001 192.168.77.9 port 655 0 0 0 0 7000000 7a beta beta 2 1518 0 1518 9 -1 0 0 0 0
-18 3 mute 000000000002 192.168.77.9 port 655 0 0 0 0 7000000 18 mute mute 2 1518 0 1518 9 1000 0 0 0 0
-18 3 tcp 000000000003 192.168.77.9 port 655 0 0 0 0 7000002 1a tcp tcp 2 1518 0 1518 9 1000 0 0 0 0
-18 3 slow 000000000004 192.168.77.9 port 655 0 0 0 0 7000000 1a tcp slow 2 1518 0 1518 9 1000 0 0 0 0
-18 3
-"""  # noqa: E501
+NODES = answer(
+    ALPHA,
+    BETA,
+    DELTA,
+    FAR,
+    MUTE,
+    "18 3 tcp 000000000003 192.168.77.9 port 655 0 0 0 0 7000002 1a tcp tcp 2 1518 0 1518 9 1000 0 0 0 0",
+    SLOW,
+)
 EDGES = """\
 18 4 alpha beta 192.168.77.2 port 655 192.168.77.1 port 655 700000c 1
 18 4 beta alpha 192.168.77.1 port 655 unspec port unspec 700000c 1

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from pytinc.config.settings import HostPort, HostSettings, Mode, Settings
+from pytinc.config.settings import HostPort, Mode, Settings
 from pytinc.control.messages import ConnectionRow, EdgeRow, NodeRow, Request
 from pytinc.control.shared import parse_rows
 from pytinc.control.vips import Freeze
@@ -45,6 +45,7 @@ from pytinc.vip.health import Outcome
 from pytinc.wire.address import UNSPEC, Address, SockAddr
 from pytinc.wire.bits import ConnectionStatus
 from pytinc.wire.virtual_ip import Check, ExecCheck, VirtualIP
+from sim.simulator import SimHosts
 
 if TYPE_CHECKING:
     from net.conftest import LogLines, OnLoop
@@ -598,32 +599,6 @@ def test_requests_reach_the_node(on_loop: OnLoop, log: LogLines) -> None:
 # -- with the real node --
 
 
-class NoHosts:
-    def host_settings(self, name: str) -> HostSettings | None:
-        return None
-
-    def host_names(self) -> list[str]:
-        return []
-
-    def host_mtime(self, name: str) -> float | None:
-        return None
-
-    def load_address_cache(self, name: str) -> tuple[Address, ...]:
-        return ()
-
-    def invitation_key_text(self) -> str | None:
-        return None
-
-    def take_invitation(self, file_name: str) -> tuple[bytes, float] | None:
-        return None
-
-    def forget_taken(self, file_name: str) -> None:
-        pass
-
-    def add_host(self, name: str, public_key: str) -> bool:
-        return False
-
-
 def test_dumps_of_a_real_node_have_the_form_of_the_control_protocol(on_loop: OnLoop, log: LogLines) -> None:
     async def main() -> None:
         settings = Settings("alpha", mode=Mode.SWITCH, port="0", listen_address=(HostPort("127.0.0.1"),))
@@ -631,7 +606,7 @@ def test_dumps_of_a_real_node_have_the_form_of_the_control_protocol(on_loop: OnL
         node = Node(
             settings,
             PrivateKey.from_seed(bytes(32)),
-            NoHosts(),
+            SimHosts(),
             random_bytes=bytes,
             random_float=lambda: 0.5,
             path_mtu=lambda address: None,
