@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import subprocess
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -45,6 +45,22 @@ def addresses(number: int, *shared: str) -> list[str]:
     """Return a host's addresses with their prefix lengths: shared ones first, then its own."""
     own = (f"10.1.1.{100 + number}", f"fd00:1::{100 + number}")
     return [f"{address}/64 nodad" if ":" in address else f"{address}/24" for address in (*shared, *own)]
+
+
+def virtual_network(
+    new_network: Callable[..., Network], kinds: Mapping[str, Kind], holders: Collection[str]
+) -> Network:
+    """Make a network of these roles, all of which connect to "entry"; it is not started.
+
+    The hosts of ``holders`` have the shared addresses as docs/virtual-ip.md wants it of members: behind their
+    own ones, and not as the source of what they begin.
+    """
+    network = new_network()
+    for number, (role, kind) in enumerate(kinds.items(), 1):
+        shared = [f"{VIP4}/32", f"{VIP6}/128 nodad preferred_lft 0"] if role in holders else []
+        network.add(role, kind, [*addresses(number), *shared], () if role == "entry" else ("entry",))
+    network.exchange_keys()
+    return network
 
 
 def own(node: Node, version: int = 4) -> str:

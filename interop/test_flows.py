@@ -23,7 +23,7 @@ from faults import cut_off
 from pytinc.lab.namespaces import Host
 from pytinc.lab.network import Network
 from pytinc.lab.node import PATIENCE_S, Kind, Node, wait_until
-from shared_address import VIP4, VIP6, VIPS, addresses
+from shared_address import VIP4, VIP6, VIPS, virtual_network
 
 # entry, one, two, three, client
 CASTS = ("CPPPP",)
@@ -75,11 +75,7 @@ SOCKETS = 30
 def network(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Network:
     if cast[1] is Kind.C:
         pytest.skip("tincd has no virtual IPs by policy")
-    network = new_network()
-    for number, (role, kind) in enumerate(zip(ROLES, cast, strict=True), 1):
-        shared = [f"{VIP4}/32", f"{VIP6}/128 nodad preferred_lft 0"] if role in MEMBERS else []
-        network.add(role, kind, [*addresses(number), *shared], () if role == "entry" else ("entry",))
-    network.exchange_keys()
+    network = virtual_network(new_network, dict(zip(ROLES, cast, strict=True)), MEMBERS)
     for name in MEMBERS:
         network[name].add_lines("tinc.conf", [("VirtualIP", f"{vip} balance=flow") for vip in VIPS])
     network.start()

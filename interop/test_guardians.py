@@ -20,7 +20,18 @@ from faults import cut_off, killed, stopped
 from pytinc.lab.echo import ping
 from pytinc.lab.network import Network
 from pytinc.lab.node import PATIENCE_S, Kind, Node, wait_until
-from shared_address import HEALED_S, VIP4, VIP6, VIPS, addresses, entries, own, pinged, pinging, wait_served
+from shared_address import (
+    HEALED_S,
+    VIP4,
+    VIP6,
+    VIPS,
+    entries,
+    own,
+    pinged,
+    pinging,
+    virtual_network,
+    wait_served,
+)
 from test_virtual_ips import PLANNED, PORT, serve, view
 
 # entry, one, two, guardian, client
@@ -37,11 +48,7 @@ ASKED = 5
 def network(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Iterator[Network]:
     if cast[3] is Kind.C:
         pytest.skip("tincd has no virtual IPs by policy")
-    network = new_network()
-    for number, (role, kind) in enumerate(zip(ROLES, cast, strict=True), 1):
-        shared = [f"{VIP4}/32", f"{VIP6}/128 nodad preferred_lft 0"] if role in WARDS else []
-        network.add(role, kind, [*addresses(number), *shared], () if role == "entry" else ("entry",))
-    network.exchange_keys()
+    network = virtual_network(new_network, dict(zip(ROLES, cast, strict=True)), WARDS)
     lines = [
         f"{vip} node={role} priority={priority} check=tcp:{own(network[role])}:{PORT} interval=0.2 fall=2"
         for role in WARDS

@@ -17,6 +17,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from files_kept import files_kept
 from pytinc.lab.echo import answers, wait_steady
 from pytinc.lab.frames import Port
 from pytinc.lab.network import Network
@@ -58,8 +59,6 @@ def configured(plain: Network) -> Iterator[Configure]:
 
     After the test the network is stopped, and its files are as before.
     """
-    kept = {file: file.read_text() for node in plain for file in node.confbase.glob("*.conf")}
-    kept |= {file: file.read_text() for node in plain for file in (node.confbase / "hosts").iterdir()}
 
     def start(**settings: tuple[tuple[str, str], ...]) -> Network:
         for node in plain:
@@ -72,10 +71,8 @@ def configured(plain: Network) -> Iterator[Configure]:
         plain.wait_converged()
         return plain
 
-    yield start
-    plain.stop()
-    for file, text in kept.items():
-        file.write_text(text)
+    with files_kept(plain):
+        yield start
     plain.lab.clear_faults()
 
 

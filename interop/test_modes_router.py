@@ -14,6 +14,7 @@ from functools import partial
 
 import pytest
 
+from files_kept import files_kept
 from pytinc.lab.echo import answers, wait_steady
 from pytinc.lab.network import Network
 from pytinc.lab.node import PATIENCE_S, Kind, Node, wait_until
@@ -54,8 +55,6 @@ def configured(plain: Network) -> Iterator[Configure]:
 
     After the test the network is stopped, and its files are as before.
     """
-    kept = {file: file.read_text() for node in plain for file in node.confbase.glob("*.conf")}
-    kept |= {file: file.read_text() for node in plain for file in (node.confbase / "hosts").iterdir()}
 
     def start(*, subnets: dict[str, Lines] | None = None, seen: bool = True, **settings: Lines) -> Network:
         """``subnets`` are pairs of owner and subnet by role: the node's host file of the owner gets a Subnet.
@@ -75,10 +74,8 @@ def configured(plain: Network) -> Iterator[Configure]:
             plain.wait_converged()
         return plain
 
-    yield start
-    plain.stop()
-    for file, text in kept.items():
-        file.write_text(text)
+    with files_kept(plain):
+        yield start
 
 
 def wait_answer(node: Node, address: str) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from files_kept import files_kept
 from pytinc.lab.echo import answers, wait_steady
 from pytinc.lab.network import Network
 from pytinc.lab.node import PATIENCE_S, Kind, Node, wait_until
@@ -48,8 +49,6 @@ def configured(plain: Network) -> Iterator[Configure]:
 
     After the test the network is stopped, and its files are as before.
     """
-    kept = {file: file.read_text() for node in plain for file in node.confbase.glob("*.conf")}
-    kept |= {file: file.read_text() for node in plain for file in (node.confbase / "hosts").iterdir()}
 
     def start(*lines: tuple[str, str], first: str = "right") -> tuple[Node, Node]:
         left, right = plain
@@ -59,10 +58,8 @@ def configured(plain: Network) -> Iterator[Configure]:
         plain.wait_converged()
         return left, right
 
-    yield start
-    plain.stop()
-    for file, text in kept.items():
-        file.write_text(text)
+    with files_kept(plain):
+        yield start
     # Without this, an address that worked before would be dialled first.
     for node in plain:
         for file in (node.confbase / "cache").iterdir():

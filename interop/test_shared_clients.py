@@ -27,7 +27,7 @@ from pytinc.lab.traffic import neighbour
 from pytinc.vip.assignment import ROOM
 from pytinc.wire.neighbour import GUARD_MAC, parse, question
 from pytinc.wire.neighbour import Kind as What
-from shared_address import VIP4, VIP6, VIPS, WATCH_S, addresses, pinged, pinging
+from shared_address import VIP4, VIPS, WATCH_S, pinged, pinging, virtual_network
 
 # entry, one, two, three, client
 CASTS = ("CPPPC", "CPPPP")
@@ -85,11 +85,7 @@ class Stations:
 def network(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Iterator[Network]:
     if cast[1] is Kind.C:
         pytest.skip("tincd has no virtual IPs by policy")
-    network = new_network()
-    for number, (role, kind) in enumerate(zip(ROLES, cast, strict=True), 1):
-        shared = [f"{VIP4}/32", f"{VIP6}/128 nodad preferred_lft 0"] if role in MEMBERS else []
-        network.add(role, kind, [*addresses(number), *shared], () if role == "entry" else ("entry",))
-    network.exchange_keys()
+    network = virtual_network(new_network, dict(zip(ROLES, cast, strict=True)), MEMBERS)
     for name in MEMBERS:
         network[name].add_lines("tinc.conf", [("VirtualIP", f"{vip} balance=client") for vip in VIPS])
     network.start()

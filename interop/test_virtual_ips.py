@@ -29,7 +29,18 @@ from pytinc.lab.network import Network
 from pytinc.lab.node import PATIENCE_S, Kind, Node, wait_until
 from pytinc.wire.neighbour import Kind as What
 from pytinc.wire.neighbour import parse
-from shared_address import HEALED_S, VIP4, VIP6, VIPS, WATCH_S, Moves, addresses, pinged, pinging, wait_served
+from shared_address import (
+    HEALED_S,
+    VIP4,
+    VIP6,
+    VIPS,
+    WATCH_S,
+    Moves,
+    pinged,
+    pinging,
+    virtual_network,
+    wait_served,
+)
 
 # entry, one, two, three, client
 CASTS = ("CPPPC", "CPPPP")
@@ -73,11 +84,7 @@ Services = dict[str, subprocess.Popen[str]]
 def network(new_network: Callable[..., Network], cast: tuple[Kind, ...]) -> Iterator[Network]:
     if cast[1] is Kind.C:
         pytest.skip("tincd has no virtual IPs by policy")
-    network = new_network()
-    for number, (role, kind) in enumerate(zip(ROLES, cast, strict=True), 1):
-        shared = [f"{VIP4}/32", f"{VIP6}/128 nodad preferred_lft 0"] if role in MEMBERS else []
-        network.add(role, kind, [*addresses(number), *shared], () if role == "entry" else ("entry",))
-    network.exchange_keys()
+    network = virtual_network(new_network, dict(zip(ROLES, cast, strict=True)), MEMBERS)
     for member in members(network):
         lines = [
             f"{vip} priority={priority} check=tcp:{PORT} interval={INTERVAL_S} rise=1 fall=2"
