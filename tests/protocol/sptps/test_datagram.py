@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.sptps.vectors import STATES, negative_cases, vectors
+from protocol.sptps.vectors import STATES, Script, negative_cases, vectors
 from pytinc.crypto import aead
 from pytinc.crypto.aead import Rows
 from pytinc.crypto.keys import PrivateKey
@@ -28,18 +28,6 @@ NEGATIVE = negative_cases("datagram")
 HANDSHAKE_TAKEN = Record(128, b"")
 OTHERS = {"initiator": "responder", "responder": "initiator"}
 Pair = tuple[DatagramSession, DatagramSession]
-
-
-class Script:
-    """Randomness that the vectors prescribe."""
-
-    def __init__(self) -> None:
-        self.values: list[bytes] = []
-
-    def __call__(self, size: int) -> bytes:
-        value = self.values.pop(0)
-        assert len(value) == size
-        return value
 
 
 def make_pair(setup: dict[str, Any]) -> tuple[dict[str, DatagramSession], Script]:

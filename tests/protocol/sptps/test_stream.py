@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.sptps.vectors import STATES, negative_cases, vectors
+from protocol.sptps.vectors import STATES, Script, negative_cases, vectors
 from pytinc.crypto.aead import RecordCipher
 from pytinc.crypto.keys import PrivateKey
 from pytinc.errors import AuthenticationError, DecodeError, ProtocolError, UsageError
@@ -25,18 +25,6 @@ from pytinc.wire.records import MAX_RECORD_DATA, Record, SptpsCipher
 VECTORS = vectors("stream")
 NEGATIVE = negative_cases("stream")
 KEYS_IN_FORCE = Record(128, b"")
-
-
-class Script:
-    """Randomness that the vectors prescribe."""
-
-    def __init__(self) -> None:
-        self.values: list[bytes] = []
-
-    def __call__(self, size: int) -> bytes:
-        value = self.values.pop(0)
-        assert len(value) == size
-        return value
 
 
 def make_pair(setup: dict[str, Any]) -> tuple[dict[str, StreamSession], Script]:

@@ -20,6 +20,18 @@ STATES = {
 """What tinc calls each state, and whether there are keys in it."""
 
 
+class Script:
+    """Randomness that the vectors prescribe."""
+
+    def __init__(self) -> None:
+        self.values: list[bytes] = []
+
+    def __call__(self, size: int) -> bytes:
+        value = self.values.pop(0)
+        assert len(value) == size
+        return value
+
+
 def vectors(mode: str) -> Any:
     """Return the sessions of a mode, ``datagram`` or ``stream``."""
     return json.loads((FOLDER / f"sptps_{mode}.json").read_text())
