@@ -22,6 +22,7 @@ that it needs, and never the other way round. From the lowest to the highest:
 * `corrections`, `half_edges`: announcements that are wrong or lost; `requests_*`: what each meta request does
 * `tcp_packets`: records that come by TCP; `purge`: forgetting nodes; `timers`: what is done at certain times
 * `history`: the events that those who watch the node are told of
+* `followers`: who is told of which change of the mesh
 * `meta_events`, `upcalls`: what comes on connections, and from the data path, reaches all these
 """
 
@@ -41,23 +42,12 @@ from pytinc.node.activation import Activation
 from pytinc.node.address_caches import AddressCaches
 from pytinc.node.addresses import Addresses
 from pytinc.node.admission import Admission
-from pytinc.node.changes import (
-    Change,
-    ConnectionActivated,
-    ConnectionEnded,
-    Happened,
-    MacMoved,
-    PeerForgotten,
-    RoutesChanged,
-    Slept,
-    SubnetAdded,
-    SubnetDeleted,
-)
 from pytinc.node.connections import Connections
 from pytinc.node.core import Core
 from pytinc.node.corrections import Corrections
 from pytinc.node.dialling import Dialling
 from pytinc.node.flood import SeenCache
+from pytinc.node.followers import Followers
 from pytinc.node.forwarding import Forwarding
 from pytinc.node.guard import NodeGuard
 from pytinc.node.half_edges import HalfEdges
@@ -153,19 +143,19 @@ class Node:
         self.public_keys = PublicKeys(core)
         self.topology = topology = Topology(core, out)
         self.subnets = subnets = Subnets(core, topology, out)
-        self._forwarding = forwarding = Forwarding(core, topology, subnets.table)
-        self._scripts = Scripts(core, subnets.table)
+        forwarding = Forwarding(core, topology, subnets.table)
+        self._scripts = scripts = Scripts(core, subnets.table)
         # Tunnels.
-        self._caches = AddressCaches(core)
+        caches = AddressCaches(core)
         self.addresses = addresses = Addresses(core, topology)
         self.sessions = sessions = Sessions(core, out, self.public_keys)
-        self.probes = probes = Probes(core, topology, addresses, self._caches)
+        self.probes = probes = Probes(core, topology, addresses, caches)
         self.path_info = path_info = PathInfo(core, out)
         self.tunnels = tunnels = Tunnels(
             core, addresses, sessions, probes, path_info, self._datapath.send_held
         )
-        self._storms = Storms(core)
-        self._loops = Loops(core)
+        storms = Storms(core)
+        loops = Loops(core)
         self._tcp_packets = TcpPackets(core, self.inbound, path_info)
         self.guard = NodeGuard(core, out, subnets.table, forwarding, probes, tunnels, self._datapath.inject)
         # Connections.
@@ -188,7 +178,7 @@ class Node:
         self._activation = Activation(
             core, self._admission, out, topology, subnets, connections, self.corrections
         )
-        self.dialling = Dialling(core, topology, self._caches, connections)
+        self.dialling = Dialling(core, topology, caches, connections)
         # Requests.
         edges = EdgeRequests(core, out, topology, self.seen, self.corrections)
         self.half_edges = HalfEdges(core, out, topology, edges)
@@ -233,8 +223,8 @@ class Node:
             path_info,
             tunnels,
             self.guard,
-            self._storms,
-            self._loops,
+            storms,
+            loops,
             self.dialling,
         )
         self._purge = Purge(core, out, topology, subnets, self._update_graph)
@@ -261,13 +251,26 @@ class Node:
                 Periodic(core, lambda: HALF_EDGE_INTERVAL, (self.half_edges.look,)),
                 Periodic(core, lambda: max(core.settings.key_expire, 1), (sessions.rekey_all,)),
                 tunnels,
-                self._storms,
-                self._loops,
+                storms,
+                loops,
                 out,
             ),
         )
         self._deadlines = (topology.next_deadline, *self._clockwork.deadlines)
-        core.changes.tell = self._tell
+        core.changes.tell = Followers(
+            core,
+            addresses,
+            sessions,
+            forwarding,
+            scripts,
+            caches,
+            history,
+            self.guard,
+            self.dialling,
+            tunnels,
+            storms,
+            loops,
+        ).tell
         core.apply_settings()
 
     # -- what those who look at the node may read --
@@ -576,58 +579,3 @@ class Node:
         """Bring reachability up to date now, in the middle of an event."""
         self.topology.update(now)
         self.core.changes.settle(now)
-
-    def _tell(self, change: Change, now: float) -> None:
-        """Tell those whom a change concerns, in the order in which they must hear of it."""
-        match change:
-            case RoutesChanged(flipped, addresses):
-                for peer, address in addresses:
-                    self.addresses.set_address(peer, address)
-                for peer in flipped:
-                    self.sessions.forget(peer)
-                    peer.path.reset()
-                # Once for all that changed: it takes as long for one node as for a thousand.
-                self._forwarding.write_routes()
-                for peer in sorted(flipped, key=lambda peer: peer.name):
-                    self._tell_reachability(peer, now)
-            case SubnetAdded(owner, subnet) | SubnetDeleted(owner, subnet):
-                is_new = isinstance(change, SubnetAdded)
-                self._forwarding.write_subnet(owner, subnet, exists=is_new)
-                if owner is not None and (peer := self.peers[owner]).reachable:
-                    self._scripts.subnet(peer, subnet, up=is_new)
-            case MacMoved(mac, before, owner):
-                self.history.mac_moved(mac, before, owner)
-            case ConnectionActivated(connection):
-                self.history.connection_up(connection)
-            case ConnectionEnded(connection, neighbour):
-                self.history.connection_down(connection, now)
-                if neighbour is not None:
-                    self.guard.connection_closed(neighbour, now)
-                if connection.outgoing is not None:
-                    self.dialling.connection_ended(connection.outgoing, connection, now)
-            case Slept():
-                self.dialling.begin_anew(now)
-            case PeerForgotten(peer):
-                self.tunnels.forget_peer(peer)
-                self._storms.forget(peer.slot)
-                self._loops.forget(peer.slot)
-                self.history.forget(peer)
-            case Happened(kind, fields):
-                self.history.happened(kind, fields)
-
-    def _tell_reachability(self, peer: Peer, now: float) -> None:
-        peer.last_state_change = int(self.core.wall_clock())
-        word = "reachable" if peer.reachable else "unreachable"
-        where = peer.address or "unknown port unknown"
-        self.core.log(1, "info", f"Node {peer.name} ({where}) became {word}")
-        self.history.reachability(peer)
-        if peer.reachable and peer.connection is not None and peer.connection.outgoing is not None:
-            self._caches.remember(peer, peer.connection.remote)
-        self._scripts.reachability(peer)
-        if not peer.reachable:
-            self.addresses.set_address(peer, None)
-            peer.options = 0
-        self._scripts.count_reachable(peer)
-        if peer.reachable:
-            self.dialling.reachable(peer, now)
-        self.guard.reachability(peer, now)
