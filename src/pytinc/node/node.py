@@ -6,23 +6,23 @@ The shell (`pytinc.net.shell`) calls one method for each thing that happens, alw
 that it needs, and never the other way round. From the lowest to the highest:
 
 * `core`, `records`, `changes`: what all share: settings, peers, connections, actions, what has changed
-* `meta_output`: what goes out on meta connections (tinc: meta.c); `public_keys`, `address_caches`,
-  `request_log`
+* `flood`: announcements and ends that came before; `admission`: who may open a meta connection;
+  `request_log`; `public_keys`, `address_caches`; `storms`, `loops`: who sends too much to all, and whether
+  that comes back
+* `meta_output`: what goes out on meta connections (tinc: meta.c)
 * `topology`: the graph, and who is reachable (tinc: graph.c)
 * `subnets`: own subnets and learned MACs (tinc: protocol_subnet.c, route.c)
-* `forwarding`: the forwarding table; `scripts`: what runs when nodes and subnets come and go
+* `forwarding`: the forwarding table; `scripts`: what runs when nodes and subnets come and go;
+  `corrections`: announcements that are wrong; `invitations`: what strangers with an invitation get
 * `addresses`, `sessions`, `probes`, `path_info`: UDP addresses, keys, UDP discovery and path MTU, UDP_INFO
   and MTU_INFO (tinc: net_packet.c, protocol_key.c); `tunnels`: these four together
 * `guard`: shared addresses, and what becomes of their clients (`pytinc.vip`)
-* `storms`, `loops`: who sends too much to all, and whether that comes back
-* `flood`: announcements that came before; `invitations`: what strangers with an invitation get
-* `admission`: who may open a meta connection
 * `connections`: meta connections from beginning to end, PING (tinc: net.c); `activation`: the end of the
   login; `dialling`: which nodes to connect to, AutoConnect (tinc: net_socket.c, autoconnect.c)
-* `corrections`, `half_edges`: announcements that are wrong or lost; `requests_*`: what each meta request does
-* `tcp_packets`: records that come by TCP; `purge`: forgetting nodes; `timers`: what is done at certain times
-* `history`: the events that those who watch the node are told of
-* `followers`: who is told of which change of the mesh
+* `tcp_packets`: records that come by TCP; `half_edges`: announcements that are lost; `requests_*`: what each
+  meta request does
+* `purge`: forgetting nodes; `timers`: what is done at certain times; `history`: the events that those who
+  watch the node are told of; `followers`: who is told of which change of the mesh
 * `meta_events`, `upcalls`: what comes on connections, and from the data path, reaches all these
 """
 
