@@ -64,7 +64,7 @@ SETTINGS: Final[tuple[dict[str, object], ...]] = (
 LIMITS: Final = {
     graph: ("MAX_NODES", "MAX_EDGES"),
     subnet_table: ("MAX_SUBNETS_PER_OWNER", "MAX_SUBNETS", "MAX_LEARNED"),
-    flood: ("MAX_ENTRIES",),
+    flood: ("MAX_ENTRIES", "MAX_ENDINGS"),
     corrections: ("MAX_THINGS",),
     core: ("MAX_COMPLAINTS",),
     vip_rights: ("MAX_UNLISTED",),
