@@ -97,7 +97,7 @@ class TestGrammar:
             )
         )
     )
-    def test_what_is_written_is_read_back(self, wanted: list[tuple[str, str]]) -> None:
+    def test_written_values_are_read_back(self, wanted: list[tuple[str, str]]) -> None:
         assert pairs("".join(f"{name} = {value}\n" for name, value in wanted)) == wanted
 
 

@@ -74,7 +74,7 @@ def test_a_member_takes_over_from_one_that_is_silent_unless_it_answers_over_meta
         assert world.serves is not answers
 
 
-def test_of_two_that_serve_the_one_with_the_lower_claim_ends_at_once() -> None:
+def test_the_member_with_the_lower_claim_stops_serving_at_once() -> None:
     world = Members()
     world.until(4.0)
     assert world.serves

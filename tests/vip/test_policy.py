@@ -1,4 +1,4 @@
-"""Virtual IPs by policy at one node: what changes hands, what is withheld, and what people are told."""
+"""Virtual IPs by policy at one node: takeovers and hand-overs, withheld answers, and log lines."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_a_node_whose_guard_is_switched_off_serves_no_more_and_says_so() -> None
     assert [entry.state for entry in record.entries] == [EntryState.REMOVED]
 
 
-def test_who_gives_the_address_back_passes_on_what_comes_still() -> None:
+def test_a_member_that_gives_the_address_back_passes_on_late_segments() -> None:
     world = Members()
     claim = Claim(4, id_of("alpha"))
     world.keep_saying(6.0, alpha=(EntryState.ACTIVE, claim))
@@ -95,7 +95,7 @@ def test_who_gives_the_address_back_passes_on_what_comes_still() -> None:
     assert world.guard.rules.taken_over == taken_over
 
 
-def test_who_hands_over_notes_what_comes_still_and_passes_on_the_rest_when_it_takes_over_again() -> None:
+def test_a_member_that_hands_over_notes_late_segments_and_passes_on_others_when_it_takes_over_again() -> None:
     world = Members()
     world.keep_saying(4.0, alpha=(EntryState.BACKUP, NO_CLAIM))
     assert world.serves
@@ -126,7 +126,7 @@ def test_a_station_of_our_own_is_led_to_the_new_owner() -> None:
     assert world.guard.rules.absent == {ALPHA + VIP}
 
 
-def test_who_stops_waits_until_another_member_serves() -> None:
+def test_a_stopping_member_waits_until_another_one_serves() -> None:
     world = Members()
     world.keep_saying(6.0, alpha=(EntryState.BACKUP, NO_CLAIM))
     assert world.serves
@@ -141,7 +141,7 @@ def test_who_stops_waits_until_another_member_serves() -> None:
     assert len(world.all(Gone)) == 1
 
 
-def test_who_stops_does_not_wait_for_nobody() -> None:
+def test_a_stopping_member_does_not_wait_without_other_members() -> None:
     world = Members()
     world.until(4.0)
     world.guard.withdraw(world.now)
@@ -198,7 +198,7 @@ def test_a_member_without_the_right_does_not_serve_even_if_it_is_alone() -> None
     assert world.serves
 
 
-def test_what_a_member_took_over_while_it_was_alone_it_does_not_claim_when_it_comes_back() -> None:
+def test_a_member_that_comes_back_drops_claims_from_its_time_alone() -> None:
     world = Members(priority=254)
     claim = Claim(4, id_of("alpha"))
     world.keep_saying(6.0, alpha=(EntryState.ACTIVE, claim))

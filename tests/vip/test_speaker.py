@@ -11,7 +11,7 @@ from pytinc.wire.vip_record import Claim, EntryState
 from vip.world import MINE, REMOTE, VIP, Members, asks, id_of
 
 
-def test_who_begins_to_serve_announces_it_to_all() -> None:
+def test_a_member_that_begins_to_serve_announces_it_to_all() -> None:
     world = Members()
     world.until(INIT_TIME + 0.1)
     frames = [action.frame for action in world.all(SendFrame)]

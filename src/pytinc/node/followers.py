@@ -65,7 +65,7 @@ class Followers:
         self._loops = loops
 
     def tell(self, change: Change, now: float) -> None:
-        """Tell those whom a change concerns, in the order in which they must hear of it."""
+        """Tell the parts that a change concerns, in the order in which they must learn of it."""
         match change:
             case RoutesChanged(flipped, addresses):
                 for peer, address in addresses:
@@ -73,7 +73,7 @@ class Followers:
                 for peer in flipped:
                     self._sessions.forget(peer)
                     peer.path.reset()
-                # Once for all that changed: it takes as long for one node as for a thousand.
+                # Once for all nodes that changed: it takes as long for one node as for a thousand.
                 self._forwarding.write_routes()
                 for peer in sorted(flipped, key=lambda peer: peer.name):
                     self._tell_reachability(peer, now)

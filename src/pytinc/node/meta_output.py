@@ -84,11 +84,11 @@ class MetaOutput:
     def tell_of_end(
         self, connection: Connection, endings: Endings, thing: Hashable, before: int, now: float
     ) -> None:
-        """Tell a new neighbour of the end of an edge or subnet that it introduces in a line that came before.
+        """Tell a new neighbour that an edge or subnet has ended, if it introduces it with a known line.
 
-        It was alone when that ended, which was when ``endings.total`` was ``before`` or less. Others drop its
-        line, since they know it, so nobody else would tell it. All others know the line that told of the end,
-        so it travels no further.
+        The neighbour was cut off at that time, when ``endings.total`` was ``before`` or less. Other nodes
+        drop its line because they know it, so only this node can tell it. All others know the request that
+        ended the edge or subnet, so that travels no further.
         """
         if connection.is_introducing(now) and (line := endings.of(thing, before)) is not None:
             self.tell(connection, line)

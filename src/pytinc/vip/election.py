@@ -17,9 +17,9 @@ from pytinc.vip.own_member import OwnMember
 from pytinc.wire.vip_record import EntryState
 
 DOUBT_TIME: Final = 0.3
-"""Seconds after others are heard again in which the holder may be heard as well, ..."""
+"""Seconds after other nodes are heard again in which the holder may be heard as well, ..."""
 DOUBT_TIME_OF_RECORDS: Final = 1.5
-"""... and if it is, seconds in which its next record may come."""
+"""... and, once it is heard, seconds in which its next record may come."""
 
 
 class Reason(NamedTuple):
@@ -43,7 +43,7 @@ class Election:
     def find_owner(
         self, known: Address, members: Sequence[Member], parts: Mapping[str, OwnMember], now: float
     ) -> str | None:
-        """Return the member that is to serve, as far as this node can tell.
+        """Return the member that should serve, as far as this node can tell.
 
         ``members``: all that can be reached; ``parts``: those for which this node speaks.
         """
@@ -55,10 +55,11 @@ class Election:
         if self._is_out_of_earshot(known, holder, members, now):
             return holder
         if now < known.vouched_until and all(known.claim.holder != part.id for part in parts.values()):
-            # Without word of the holder: we have just met those who know it.
+            # No record of the holder has come yet: this node has only just met members that know it.
             return holder if owner in parts else owner
         if owner in parts and self._may_be_cut_off(holder):
-            # Not before the graph knows, or others are heard again; then the holder may be, a little later.
+            # Wait until the graph shows the failure or other nodes are heard again; the holder may be heard
+            # soon after.
             known.doubted = now
             return holder
         if owner in parts and holder is not None and now < self._end_of_doubt(known, holder):
@@ -68,10 +69,10 @@ class Election:
     def _is_out_of_earshot(
         self, known: Address, holder: str | None, members: Sequence[Member], now: float
     ) -> bool:
-        """Tell whether we do not hear the holder, but a member that we hear does: no UDP passes between us.
+        """Tell whether only another member hears the holder: no UDP passes between the holder and this node.
 
-        Otherwise two members that cannot hear each other would take the address from each other again and
-        again.
+        Without this check, two members that cannot hear each other would take the address from each other
+        again and again.
         """
         nodes = {member.node for member in members}
         return (
@@ -84,9 +85,9 @@ class Election:
         )
 
     def _may_be_cut_off(self, holder: str | None) -> bool:
-        """Tell whether the holder fell silent together with everybody else: then it may be us who are.
+        """Tell whether the holder fell silent together with all other nodes: then this node may be cut off.
 
-        Who knows nobody else that could answer cannot tell, and believes what it sees.
+        A node that knows no other node that could answer cannot tell, and believes what it sees.
         """
         core = self._core
         if holder is None or holder == core.me or not core.mesh.is_reachable(holder):
@@ -100,7 +101,7 @@ class Election:
         return bool(known) and all(detector.last_heard <= since for detector in known)
 
     def _end_of_doubt(self, known: Address, holder: str) -> float:
-        """Return until when a holder is waited for after everybody was silent."""
+        """Return until when this node waits for a holder after all nodes were silent."""
         if not self._core.mesh.is_reachable(holder):
             return -math.inf
         return known.doubted + (DOUBT_TIME if self._leader.is_gone(holder) else DOUBT_TIME_OF_RECORDS)

@@ -14,9 +14,9 @@ from pytinc.vip.speaker import Speaker
 from pytinc.wire.vip_record import NO_HOLDER, Entry, EntryState, MemberRecord, parse_record
 
 MAX_ADDRESSES: Final = 256
-"""Addresses with members that are remembered: other nodes may make them up."""
+"""Most addresses with members that are remembered: other nodes may invent them."""
 MAX_ADDRESSES_OF_NODE: Final = 64
-"""The same of one node, which can have no more in its configuration."""
+"""The same for one node, which cannot have more in its configuration."""
 
 
 class Hearing:
@@ -66,7 +66,7 @@ class Hearing:
             shared.has_members = True
             shared.add_holder(entry.mac, now)
         if is_new and self._members.takes_part(entry.address):
-            # It has just come, and knows nothing of us.
+            # The node has just joined, and knows nothing about us.
             self._members.telling.newcomer(node)
             self._members.update_due = min(self._members.update_due, now)
         if entry.state is EntryState.ACTIVE and entry.claim != known.claim:
@@ -74,13 +74,13 @@ class Hearing:
         return True
 
     def _subject(self, node: str, node_id: bytes, entry: Entry, now: float) -> tuple[str | None, str | None]:
-        """Return the member that an entry is about, None if it is not to be believed, and its guardian."""
+        """Return the member that an entry is about (None if the entry is not believable) and its guardian."""
         core = self._core
         if entry.member in (NO_HOLDER, node_id):
             return node, None
         about = core.mesh.name_of(entry.member)
         if about is None or (about == core.me and entry.address in self._members.own):
-            return None, None  # unknown here, or one who knows better
+            return None, None  # an unknown node, or this node itself
         return (about if core.mesh.may_hold(about, entry.address, now) else None), node
 
     def _has_room(self, node: str, known: Address | None) -> bool:

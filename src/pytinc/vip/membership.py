@@ -18,7 +18,7 @@ from pytinc.vip.wards import Wards
 from pytinc.wire.vip_record import NO_HOLDER, Entry
 
 MAX_WITNESSES: Final = 2
-"""Nodes beside the members that are watched, so that a member notices that it is cut off itself."""
+"""Nodes watched beside the members, so that a member can notice that it is cut off itself."""
 
 
 class Leader(Protocol):
@@ -31,7 +31,7 @@ class Leader(Protocol):
         """Tell whether a node is silent, and does not answer over meta connections either."""
 
     def find_holders(self, record: AddressRecord, now: float) -> None:
-        """Ask who has an address."""
+        """Ask which hosts have an address."""
 
 
 class Membership:
@@ -70,7 +70,7 @@ class Membership:
         return parts
 
     def listeners(self) -> list[OwnMember]:
-        """Return all members for which this node speaks, or may come to speak."""
+        """Return all members for which this node speaks or may have to speak."""
         return [*self.own.values(), *self.wards]
 
     def part(self, key: tuple[bytes, str | None]) -> OwnMember | None:
@@ -125,7 +125,7 @@ class Membership:
         return self._core.mesh.own_mac() if mac is None and node == self._core.me else mac
 
     def common_members(self) -> set[str]:
-        """Return those with whom this node has an address in common: members, and guardians of members."""
+        """Return the nodes that share an address with this one: members, and guardians of members."""
         found = {
             name
             for address in self.concerned()
@@ -135,9 +135,9 @@ class Membership:
         return {name for name in found if name not in (None, self._core.me)}
 
     def watched(self) -> set[str]:
-        """Return the nodes whose silence matters to us as a member.
+        """Return the nodes whose silence matters to this node as a member.
 
-        They are the other members, and a few nodes more that tell us whether it is we who are cut off.
+        They are the other members, and a few more nodes that show whether this node itself is cut off.
         """
         members = {node for node in self.common_members() if self._core.mesh.is_reachable(node)}
         witnesses = sorted(set(self._core.mesh.witnesses()) - members) if members else []
@@ -146,7 +146,7 @@ class Membership:
     # -- what the other parts of the guard see --
 
     def is_governed(self, known: Address, now: float) -> bool:
-        """Tell whether members decide who serves: without any word of them, it is a shared address again."""
+        """Tell whether members decide who serves; an address of which none is heard is a shared one."""
         return known.address in self.own or known.is_heard(now)
 
     def governed(self, known: Address) -> Governed:
@@ -159,7 +159,7 @@ class Membership:
     # -- records --
 
     def change(self, now: float) -> None:
-        """Tell all nodes what is new, several times."""
+        """Have the news sent to all nodes, several times."""
         if self.listeners() or self.telling.has_removed:
             self.telling.change(now)
             self.update_due = min(self.update_due, now)

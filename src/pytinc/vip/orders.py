@@ -31,7 +31,7 @@ class Orders:
         """Has the choice made again, and acted on; with the time, and why another member serves."""
 
     def move(self, address: bytes, target: str, now: float) -> None:
-        """Have another member serve an address; PolicyError tells people why not."""
+        """Make another member serve an address; PolicyError says why that is impossible."""
         known = self._common_address(address, "move it from a member")
         text = address_text(address)
         members = {member.node: member for member in self._members.all_present(known, now)}
@@ -46,7 +46,7 @@ class Orders:
             self._update(now, Reason("order", "an operator moved it"))
 
     def freeze(self, address: bytes, now: float, *, on: bool) -> None:
-        """Keep an address where it is, or no longer; PolicyError tells people why not."""
+        """Keep an address where it is, or let it move again; PolicyError says why that is impossible."""
         known = self._common_address(address, "freeze it at a member")
         if known.claim.holder == NO_HOLDER:
             raise PolicyError(f"nobody serves {address_text(address)}")
@@ -56,12 +56,12 @@ class Orders:
             self._update(now, None)
 
     def rebalance(self, address: bytes, now: float) -> None:
-        """Move clients from members that have too many; PolicyError tells people why not."""
+        """Move clients from members that have too many; PolicyError says why that is impossible."""
         self._common_address(address, "run this on a member")
         self._sharing.rebalance(address, now)
 
     def _common_address(self, address: bytes, advice: str) -> Address:
-        """Return an address of which this node is a member, too; else PolicyError, with advice."""
+        """Return an address of which this node is a member; otherwise raise PolicyError with advice."""
         known, text = self._members.addresses.get(address), address_text(address)
         if known is None:
             raise PolicyError(f"{text} is no virtual IP with members")

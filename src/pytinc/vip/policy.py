@@ -1,4 +1,4 @@
-"""Virtual IPs by policy: which member serves an address, and that everybody knows.
+"""Virtual IPs by policy: decides which member serves an address, and lets all nodes know.
 
 The members of an address (``VirtualIP`` in their configuration) tell all pytinc nodes about themselves in
 member records; every node finds the same owner by the rule of `pytinc.vip.members`. The member that finds
@@ -6,8 +6,7 @@ itself to be the owner claims the address and tells the clients (`pytinc.vip.spe
 other members keep the address on their interfaces, but their answers for it do not leave their nodes
 (`Policy.withheld`).
 
-Nodes that are no members learn the owner as well, so that they lead their own stations to it and to nobody
-else.
+Nodes that are not members learn the owner as well, and lead their own stations to it alone.
 
 For members that run tinc's daemon another node does all this, their guardian (`pytinc.vip.wards`).
 
@@ -43,30 +42,30 @@ from pytinc.wire.vip_record import NO_HOLDER, Entry, EntryState
 from pytinc.wire.virtual_ip import DEFAULT_INTERVAL, Balance, Check, VirtualIP
 
 INIT_INTERVAL: Final = 0.1
-"""Seconds between two looks for nodes that have come, while this node listens at its start."""
+"""Seconds between two looks for new nodes, while this node listens at its start."""
 LEAST_INTERVAL: Final = 0.01
-"""Seconds between two updates that nothing but the clock calls for."""
+"""Least seconds between two updates that only the clock causes."""
 DOUBT_INTERVAL: Final = 0.05
-"""Seconds between two looks while everybody is silent."""
+"""Seconds between two looks while all nodes are silent."""
 WARM_INTERVAL: Final = 2.0
 """Seconds between two looks at keys and paths to nodes that may be members."""
 NEWS_BURST: Final = 100
-"""Records with news that are looked at at once; ..."""
+"""Records with news that are processed at once in a burst; ..."""
 NEWS_RATE: Final = 50.0
-"""... so many more per second, ..."""
+"""... further ones per second; ..."""
 NEWS_PAUSE: Final = 0.1
-"""... and others together after so many seconds: a node may send records as fast as it can."""
+"""... the rest wait so many seconds and are processed together, because a node may flood us with records."""
 LONE_TIME: Final = 30.0
-"""Seconds after which it is not because this node was cut off that it took over, if it seemed connected: the
-pings of meta connections would have shown that."""
+"""Seconds after a takeover from which on this node trusts that it was connected when it took over: otherwise
+the pings of its meta connections would have failed by then."""
 MEMORY: Final = 600.0
-"""Seconds for which a member is remembered that is not heard any more."""
+"""Seconds for which a member that is not heard any more is remembered."""
 LEAST_STOP: Final = 0.35
-"""Seconds for which a node that stops stays after somebody else took over: frames are still on their way."""
+"""Least seconds for which a node that stops waits after another one took over: frames are on their way."""
 LONGEST_STOP: Final = 1.3
-"""Seconds for which it waits at the most."""
+"""Most seconds for which it waits."""
 QUIET_TIME: Final = 0.2
-"""Seconds without a frame of a client after which none uses this node any more."""
+"""Seconds without a frame of any client after which no client uses this node any more."""
 
 
 class Policy:
@@ -93,7 +92,7 @@ class Policy:
     # -- life --
 
     def configure(self, virtual_ips: Sequence[VirtualIP], now: float) -> None:
-        """Take over the addresses of which this node is a member, or guardian of a member."""
+        """Take over the settings of the addresses of which this node is a member, or guardian of a member."""
         wanted = {config.address: config for config in virtual_ips if config.node is None}
         for address in self._members.own.keys() - wanted.keys():
             self._leave(address, now)
@@ -150,12 +149,12 @@ class Policy:
             self.update(now)
 
     def stop(self, now: float) -> None:
-        """The node is about to stop: let others take over. `has_stopped` tells when they have."""
+        """The node is about to stop: let others take over. `has_stopped` is true when they have."""
         self._stopped_at = now
         self.update(now)
 
     def has_stopped(self, now: float) -> bool:
-        """Tell whether nobody uses us any more, or there is nobody else."""
+        """Tell whether no client uses this node any more, or no other member can take over."""
         served = any(own.serving for own in self._members.own.values())
         if not self._members.own or (served and not self._has_successors(now)):
             return True
@@ -209,9 +208,10 @@ class Policy:
             self._speaker.take_clients_of(node, now)
 
     def _come_back(self, now: float) -> None:
-        """Claim no more what this node took over because it was cut off, or asleep.
+        """Drop the claims to addresses that this node took over because it was cut off or suspended.
 
-        The member that had the address serves all others, and would have to give way to the higher claim.
+        The member that had such an address still serves all other nodes, and would have to give way to the
+        higher claim of this node.
         """
         self._was_alone = False
         for address, own in self._members.own.items():
@@ -229,28 +229,28 @@ class Policy:
             self.update(now)
 
     def next_check(self, key: tuple[bytes, str | None], check: Check) -> float:
-        """Return in how many seconds a check is to run again; one that was removed will not for long."""
+        """Return in how many seconds a check must run again; a check that was removed is stopped soon."""
         part = self._members.part(key)
         if part is None or check not in part.checks:
             return DEFAULT_INTERVAL
         return part.checks[check].next_run(part.config.interval)
 
     def present(self, address: bytes, now: float, *, present: bool) -> None:
-        """The own host has the address, or does not."""
+        """The own host got the address, or gave it up."""
         own = self._members.own.get(address)
         if own is not None and own.present is not present:
             own.present = present
             self.update(now)
 
     def excuse(self, delay: float, now: float) -> None:
-        """This node stood still for so many seconds."""
+        """This node was suspended for ``delay`` seconds."""
         for known in self._members.addresses.values():
             known.shift(delay, now)
 
     # -- the choice --
 
     def update(self, now: float, reason: Reason | None = None) -> None:
-        """Find out who serves each address, and act on it."""
+        """Find the member that serves each address, and act on the result."""
         for known in list(self._members.addresses.values()):
             self._update(known, reason, now)
         self._note_updated(now)
@@ -295,19 +295,19 @@ class Policy:
             self.sharing.update(known, members, now)
         record = self._core.table.get(known.address)
         if known.balanced or record is None:
-            return  # whoever gives the clients out tells them
+            return  # the node that assigns the clients tells them
         if owner not in (before, None, self._core.me) and owner is not None:
             self._leader.owner_changed(record, before, owner, now)
 
     def _claim(self, known: Address, part: OwnMember, *, is_alone: bool, now: float) -> None:
-        """Claim the address for a member; ``is_alone``: no other one is heard."""
+        """Claim the address for a member; ``is_alone``: no other member is heard."""
         if is_alone and known.claim.holder != NO_HOLDER:
             known.before_alone, known.taken_at = known.claim, now
         known.take_over(part.id, part.config.priority)
         self._members.change(now)
 
     def _govern(self, known: Address, owner: str | None, members: Sequence[Member], now: float) -> None:
-        """Let the other parts of the guard know who serves."""
+        """Let the other parts of the guard know which member serves."""
         governed, address = self._core.governed, known.address
         is_new = known.set_owner(owner, members)
         found = self._members.governed(known) if self._members.is_governed(known, now) else None
@@ -321,7 +321,7 @@ class Policy:
     def _note_owner(
         self, known: Address, before: str | None, parts: Mapping[str, OwnMember], reason: Reason, now: float
     ) -> None:
-        """Another member serves than ``before``."""
+        """Record that a member other than ``before`` serves."""
         core, former = self._core, None
         if before == core.me and known.address in self._members.own:
             former = core.my_id
@@ -334,7 +334,7 @@ class Policy:
             part.ready_since = now
 
     def _speak(self, known: Address, now: float) -> None:
-        """Say what is to be said of our wards."""
+        """Update what this node says about its wards."""
         if self._members.wards.speak(known, now):
             self._members.change(now)
         record = self._core.table.get(known.address)
@@ -351,7 +351,7 @@ class Policy:
             self._members.change(now)
 
     def _set_serving(self, known: Address, own: OwnMember, reason: str, now: float) -> None:
-        # A holder in trouble serves until somebody else has claimed the address.
+        # A holder in trouble serves until another member has claimed the address.
         holds = known.claim.holder == self._core.my_id
         serves = self._core.me in known.serving if known.balanced else holds
         serving = serves and own.state not in UNFIT
@@ -397,7 +397,7 @@ class Policy:
         if known.owner is None:
             self._core.log(0, "warning", f"{text}: nobody serves; {reason.text}")
         else:
-            # Where no member is near, it is of no interest to people.
+            # On a node without a member of the address, this line is of little interest.
             level = 0 if own is not None else 2
             self._core.log(level, "notice", f"{text}: {known.owner} serves; {reason.text}")
 
@@ -430,7 +430,7 @@ class Policy:
         self.sharing.tick(now)
 
     def _wait_for_strangers(self, now: float) -> None:
-        """Listen a little longer, as long as it is not known of all nodes whether they are members."""
+        """Listen a little longer while this node does not know of all nodes whether they are members."""
         starting = [part for part in self._members.listeners() if now < part.init_until]
         mesh, concerned = self._core.mesh, self._members.concerned()
         if starting and any(mesh.is_stranger(node) for node in mesh.possible_members(concerned)):
@@ -461,7 +461,7 @@ class Policy:
     # -- for the others --
 
     def take_changed(self) -> bool:
-        """Tell whether an owner, or what is withheld, changed since the last call."""
+        """Tell whether an owner or `withheld` has changed since the last call."""
         changed, self._has_changed = self._has_changed, False
         return changed
 
@@ -483,10 +483,11 @@ class Policy:
         )
 
     def taken_over(self, now: float) -> dict[bytes, tuple[bytes, float]]:
-        """Return what others have handed over to us lately, or we to them: addresses, or clients in front of
-        an address.
+        """Return the addresses that were handed over lately, to this node or by it.
 
-        To each the MAC address of the former member's host, ours or another one, and until when this counts.
+        The keys are addresses or, where clients are shared, a client's MAC address followed by the address.
+        The values are the MAC address of the former member's host (ours or another one) and the time until
+        which the entry counts.
         """
         found: dict[bytes, tuple[bytes, float]] = {}
         for address in self._members.own:
@@ -500,7 +501,7 @@ class Policy:
         return found
 
     def answered(self, record: AddressRecord) -> frozenset[bytes] | None:
-        """Return the clients that our host answers for an address; None: it is not asked to choose."""
+        """Return the clients that our host answers for an address; None: it answers all or none."""
         return self.sharing.answered(record) if record.address in self._members.own else None
 
     def watched(self) -> set[str]:
@@ -508,7 +509,7 @@ class Policy:
         return self._members.watched()
 
     def view(self, now: float) -> PolicyView:
-        """Take a picture."""
+        """Return a view of all addresses with members."""
         addresses = self._members.addresses
         return PolicyView(
             self._draining, tuple(self._view_of(addresses[address], now) for address in sorted(addresses))

@@ -30,11 +30,11 @@ class Speaker:
         self._announcing = sharing.announcing
 
     def update(self, known: Address, now: float) -> None:
-        """Tell the clients of the one member that serves now, if it is ours to tell them."""
+        """Tell the clients which single member serves now, if this node speaks for that member."""
         node = None if known.balanced else self._members.speaking(known)
         speaks_of = None
         if node is not None:
-            # The MAC address of a ward may change; of our own host the first one will do.
+            # The MAC address of a ward may change; for our own host the first one is enough.
             speaks_of = node, None if node == self._core.me else self._members.mac(known, node)
         if speaks_of == known.speaks_of:
             self._remind(known, node, now)
@@ -46,9 +46,9 @@ class Speaker:
             self._announce(known.address, node, now)
 
     def _remind(self, known: Address, node: str | None, now: float) -> None:
-        """Announce the owner again now and then, where other hosts answer as well.
+        """Announce the owner again now and then if other hosts answer as well.
 
-        We may have missed the question of a client that believes one of them.
+        This node may have missed the question of a client that believes one of them.
         """
         record = self._core.table.get(known.address)
         if node is None or record is None or now < known.announced + REMINDER:
@@ -59,7 +59,7 @@ class Speaker:
             self._core.send(neighbour.announcement(mac, known.address))
 
     def answer_rival(self, known: Address, now: float) -> None:
-        """Another member serves under a lower claim, and does not know ours: tell it, and the clients."""
+        """Another member serves under a lower claim, as it does not know ours: tell it, and the clients."""
         if now - known.rival_answered < RIVAL_REST:
             return
         known.rival_answered = now
@@ -70,7 +70,7 @@ class Speaker:
             self._announce(known.address, speaking, now)
 
     def take_clients_of(self, node: str, now: float) -> None:
-        """Tell all clients who serves: a member has left that may have served some of them unheard of us."""
+        """Tell all clients who serves: a member that has left may have served some of them unnoticed."""
         for known in self._members.addresses.values():
             speaking = None if known.balanced else self._members.speaking(known)
             if speaking is not None and node in known.others and known.announced < now:
@@ -78,7 +78,7 @@ class Speaker:
                 self._announce(known.address, speaking, now)
 
     def welcome(self, node: str, now: float) -> None:
-        """Tell the clients of a node that has just come who serves: they may have heard nothing for long."""
+        """Tell the clients of a node that has just joined who serves: they may have missed announcements."""
         for known in self._members.addresses.values():
             speaking, record = self._members.speaking(known), self._core.table.get(known.address)
             mac = None if speaking is None or known.balanced else self._members.mac(known, speaking)
@@ -86,7 +86,7 @@ class Speaker:
                 self._announcing.welcome(record, mac, node, now)
 
     def _announce(self, address: bytes, node: str, now: float) -> None:
-        """Tell the clients who serves; it is ``node``, for which this node speaks, or they are shared."""
+        """Tell the clients who serves: ``node``, for which this node speaks, or each client's own member."""
         known, record = self._members.addresses[address], self._core.table.get(address)
         mac = self._members.mac(known, node)
         if known.balanced:
