@@ -1,4 +1,4 @@
-"""Virtual IPs by policy: which member serves an address, and that everybody knows.
+"""Virtual IPs by policy: decides which member serves an address, and lets all nodes know.
 
 The members of an address (``VirtualIP`` in their configuration) tell all pytinc nodes about themselves in
 member records; every node finds the same owner by the rule of `pytinc.vip.members`. The member that finds
@@ -6,8 +6,7 @@ itself to be the owner claims the address and tells the clients (`pytinc.vip.ann
 other members keep the address on their interfaces, but their answers for it do not leave their nodes
 (`Policy.withheld`).
 
-Nodes that are no members learn the owner as well, so that they lead their own stations to it and to nobody
-else.
+Nodes that are not members learn the owner as well, and lead their own stations to it alone.
 
 For members that run tinc's daemon another node does all this, their guardian (`pytinc.vip.wards`).
 """
@@ -37,44 +36,44 @@ from pytinc.wire.vip_record import NO_HOLDER, Entry, EntryState, MemberRecord, p
 from pytinc.wire.virtual_ip import DEFAULT_INTERVAL, Balance, Check, VirtualIP
 
 INIT_INTERVAL: Final = 0.1
-"""Seconds between two looks for nodes that have come, while this node listens at its start."""
+"""Seconds between two looks for new nodes, while this node listens at its start."""
 LEAST_INTERVAL: Final = 0.01
-"""Seconds between two updates that nothing but the clock calls for."""
+"""Least seconds between two updates that only the clock causes."""
 DOUBT_INTERVAL: Final = 0.05
-"""Seconds between two looks while everybody is silent."""
+"""Seconds between two looks while all nodes are silent."""
 DOUBT_TIME: Final = 0.3
-"""Seconds after others are heard again in which the holder may be heard as well, ..."""
+"""Seconds after other nodes are heard again in which the holder may be heard as well, ..."""
 DOUBT_TIME_OF_RECORDS: Final = 1.5
-"""... and if it is, seconds in which its next record may come."""
+"""... and, once it is heard, seconds in which its next record may come."""
 MAX_WITNESSES: Final = 2
-"""Nodes beside the members that are watched, so that a member notices that it is cut off itself."""
+"""Nodes watched beside the members, so that a member can notice that it is cut off itself."""
 WARM_INTERVAL: Final = 2.0
 """Seconds between two looks at keys and paths to nodes that may be members."""
 NEWS_BURST: Final = 100
-"""Records with news that are looked at at once; ..."""
+"""Records with news that are processed at once in a burst; ..."""
 NEWS_RATE: Final = 50.0
-"""... so many more per second, ..."""
+"""... further ones per second; ..."""
 NEWS_PAUSE: Final = 0.1
-"""... and others together after so many seconds: a node may send records as fast as it can."""
+"""... the rest wait so many seconds and are processed together, because a node may flood us with records."""
 RIVAL_REST: Final = 1.0
 """Seconds between two announcements that answer another member's lower claim."""
 REMINDER: Final = 10.0
 """Seconds between two announcements of the owner to all, where hosts of C members answer as well."""
 LONE_TIME: Final = 30.0
-"""Seconds after which it is not because this node was cut off that it took over, if it seemed connected: the
-pings of meta connections would have shown that."""
+"""Seconds after a takeover from which on this node trusts that it was connected when it took over: otherwise
+the pings of its meta connections would have failed by then."""
 MAX_ADDRESSES: Final = 256
-"""Addresses with members that are remembered: other nodes may make them up."""
+"""Most addresses with members that are remembered: other nodes may invent them."""
 MAX_ADDRESSES_OF_NODE: Final = 64
-"""The same of one node, which can have no more in its configuration."""
+"""The same for one node, which cannot have more in its configuration."""
 MEMORY: Final = 600.0
-"""Seconds for which a member is remembered that is not heard any more."""
+"""Seconds for which a member that is not heard any more is remembered."""
 LEAST_STOP: Final = 0.35
-"""Seconds for which a node that stops stays after somebody else took over: frames are still on their way."""
+"""Least seconds for which a node that stops waits after another one took over: frames are on their way."""
 LONGEST_STOP: Final = 1.3
-"""Seconds for which it waits at the most."""
+"""Most seconds for which it waits."""
 QUIET_TIME: Final = 0.2
-"""Seconds without a frame of a client after which none uses this node any more."""
+"""Seconds without a frame of any client after which no client uses this node any more."""
 
 
 class Reason(NamedTuple):
@@ -97,7 +96,7 @@ class Leader(Protocol):
         """Tell whether a node is silent, and does not answer over meta connections either."""
 
     def find_holders(self, record: AddressRecord, now: float) -> None:
-        """Ask who has an address."""
+        """Ask which hosts have an address."""
 
 
 class Policy:
@@ -124,7 +123,7 @@ class Policy:
     # -- life --
 
     def configure(self, virtual_ips: Sequence[VirtualIP], now: float) -> None:
-        """Take over the addresses of which this node is a member, or guardian of a member."""
+        """Take over the settings of the addresses of which this node is a member, or guardian of a member."""
         wanted = {config.address: config for config in virtual_ips if config.node is None}
         for address in self._own.keys() - wanted.keys():
             self._leave(address, now)
@@ -188,7 +187,7 @@ class Policy:
         return parts
 
     def _listeners(self) -> list[OwnMember]:
-        """Return all members for which this node speaks, or may come to speak."""
+        """Return all members for which this node speaks or may have to speak."""
         return [*self._own.values(), *self._wards]
 
     def drain(self, now: float, *, on: bool) -> None:
@@ -199,12 +198,12 @@ class Policy:
             self.update(now)
 
     def stop(self, now: float) -> None:
-        """The node is about to stop: let others take over. `has_stopped` tells when they have."""
+        """The node is about to stop: let others take over. `has_stopped` is true when they have."""
         self._stopped_at = now
         self.update(now)
 
     def has_stopped(self, now: float) -> bool:
-        """Tell whether nobody uses us any more, or there is nobody else."""
+        """Tell whether no client uses this node any more, or no other member can take over."""
         served = any(own.serving for own in self._own.values())
         if not self._own or (served and not self._has_successors(now)):
             return True
@@ -221,7 +220,7 @@ class Policy:
     # -- commands --
 
     def move(self, address: bytes, target: str, now: float) -> None:
-        """Have another member serve an address; PolicyError tells people why not."""
+        """Make another member serve an address; PolicyError says why that is impossible."""
         known = self._common_address(address, "move it from a member")
         text = address_text(address)
         members = {member.node: member for member in self._all(known, now)}
@@ -236,7 +235,7 @@ class Policy:
             self.update(now, Reason("order", "an operator moved it"))
 
     def freeze(self, address: bytes, now: float, *, on: bool) -> None:
-        """Keep an address where it is, or no longer; PolicyError tells people why not."""
+        """Keep an address where it is, or let it move again; PolicyError says why that is impossible."""
         known = self._common_address(address, "freeze it at a member")
         if known.claim.holder == NO_HOLDER:
             raise PolicyError(f"nobody serves {address_text(address)}")
@@ -246,12 +245,12 @@ class Policy:
             self.update(now)
 
     def rebalance(self, address: bytes, now: float) -> None:
-        """Move clients from members that have too many; PolicyError tells people why not."""
+        """Move clients from members that have too many; PolicyError says why that is impossible."""
         self._common_address(address, "run this on a member")
         self.sharing.rebalance(address, now)
 
     def _common_address(self, address: bytes, advice: str) -> Address:
-        """Return an address of which this node is a member, too; else PolicyError, with advice."""
+        """Return an address of which this node is a member; otherwise raise PolicyError with advice."""
         known, text = self._addresses.get(address), address_text(address)
         if known is None:
             raise PolicyError(f"{text} is no virtual IP with members")
@@ -313,7 +312,7 @@ class Policy:
             shared.has_members = True
             shared.add_holder(entry.mac, now)
         if is_new and self._takes_part(entry.address):
-            # It has just come, and knows nothing of us.
+            # The node has just joined, and knows nothing about us.
             self._telling.newcomer(node)
             self._next_update = min(self._next_update, now)
         if entry.state is EntryState.ACTIVE and entry.claim != known.claim:
@@ -321,13 +320,13 @@ class Policy:
         return True
 
     def _subject(self, node: str, node_id: bytes, entry: Entry, now: float) -> tuple[str | None, str | None]:
-        """Return the member that an entry is about, None if it is not to be believed, and its guardian."""
+        """Return the member that an entry is about (None if the entry is not believable) and its guardian."""
         core = self._core
         if entry.member in (NO_HOLDER, node_id):
             return node, None
         about = core.mesh.name_of(entry.member)
         if about is None or (about == core.me and entry.address in self._own):
-            return None, None  # unknown here, or one who knows better
+            return None, None  # an unknown node, or this node itself
         return (about if core.mesh.may_hold(about, entry.address, now) else None), node
 
     def _has_room(self, node: str, known: Address | None) -> bool:
@@ -341,7 +340,7 @@ class Policy:
         return has_room and brought < MAX_ADDRESSES_OF_NODE
 
     def _answer_rival(self, known: Address, now: float) -> None:
-        """Another member serves under a lower claim, and does not know ours: tell it, and the clients."""
+        """Another member serves under a lower claim, as it does not know ours: tell it, and the clients."""
         if now - known.rival_answered < RIVAL_REST:
             return
         known.rival_answered = now
@@ -373,7 +372,7 @@ class Policy:
             self._take_clients_of(node, now)
 
     def _take_clients_of(self, node: str, now: float) -> None:
-        """Tell all clients who serves: a member has left that may have served some of them unheard of us."""
+        """Tell all clients who serves: a member that has left may have served some of them unnoticed."""
         for known in self._addresses.values():
             speaking = None if known.balanced else self._speaking(known)
             if speaking is not None and node in known.others and known.announced < now:
@@ -381,9 +380,10 @@ class Policy:
                 self._announce(known.address, speaking, now)
 
     def _come_back(self, now: float) -> None:
-        """Claim no more what this node took over because it was cut off, or asleep.
+        """Drop the claims to addresses that this node took over because it was cut off or suspended.
 
-        The member that had the address serves all others, and would have to give way to the higher claim.
+        The member that had such an address still serves all other nodes, and would have to give way to the
+        higher claim of this node.
         """
         self._was_alone = False
         for address, own in self._own.items():
@@ -401,7 +401,7 @@ class Policy:
             self.update(now)
 
     def next_check(self, key: tuple[bytes, str | None], check: Check) -> float:
-        """Return in how many seconds a check is to run again; one that was removed will not for long."""
+        """Return in how many seconds a check must run again; a check that was removed is stopped soon."""
         part = self._part(key)
         if part is None or check not in part.checks:
             return DEFAULT_INTERVAL
@@ -412,14 +412,14 @@ class Policy:
         return self._own.get(address) if node is None else self._wards.of(address).get(node)
 
     def present(self, address: bytes, now: float, *, present: bool) -> None:
-        """The own host has the address, or does not."""
+        """The own host got the address, or gave it up."""
         own = self._own.get(address)
         if own is not None and own.present is not present:
             own.present = present
             self.update(now)
 
     def excuse(self, delay: float, now: float) -> None:
-        """This node stood still for so many seconds."""
+        """This node was suspended for ``delay`` seconds."""
         for known in self._addresses.values():
             known.shift(delay, now)
 
@@ -451,7 +451,7 @@ class Policy:
         return members
 
     def update(self, now: float, reason: Reason | None = None) -> None:
-        """Find out who serves each address, and act on it."""
+        """Find the member that serves each address, and act on the result."""
         for known in list(self._addresses.values()):
             self._update(known, reason, now)
         self._note_updated(now)
@@ -467,7 +467,7 @@ class Policy:
             self._next_update = min(self._next_update, now + DOUBT_INTERVAL)
 
     def _is_governed(self, known: Address, now: float) -> bool:
-        """Tell whether members decide who serves: without any word of them, it is a shared address again."""
+        """Tell whether members decide who serves; an address of which none is heard is a shared one."""
         return known.address in self._own or known.is_heard(now)
 
     def _governed(self, known: Address) -> Governed:
@@ -506,14 +506,14 @@ class Policy:
             self.sharing.update(known, members, now)
         record = self._core.table.get(known.address)
         if known.balanced or record is None:
-            return  # whoever gives the clients out tells them
+            return  # the node that assigns the clients tells them
         if owner not in (before, None, self._core.me) and owner is not None:
             self._leader.owner_changed(record, before, owner, now)
 
     def _find_owner(
         self, known: Address, members: Sequence[Member], parts: Mapping[str, OwnMember], now: float
     ) -> str | None:
-        """Return the member that is to serve, as far as this node can tell.
+        """Return the member that should serve, as far as this node can tell.
 
         ``members``: all that can be reached; ``parts``: those for which this node speaks.
         """
@@ -525,10 +525,11 @@ class Policy:
         if self._is_out_of_earshot(known, holder, members, now):
             return holder
         if now < known.vouched_until and all(known.claim.holder != part.id for part in parts.values()):
-            # Without word of the holder: we have just met those who know it.
+            # No record of the holder has come yet: this node has only just met members that know it.
             return holder if owner in parts else owner
         if owner in parts and self._may_be_cut_off(holder):
-            # Not before the graph knows, or others are heard again; then the holder may be, a little later.
+            # Wait until the graph shows the failure or other nodes are heard again; the holder may be heard
+            # soon after.
             known.doubted = now
             return holder
         if owner in parts and holder is not None and now < self._end_of_doubt(known, holder):
@@ -536,14 +537,14 @@ class Policy:
         return owner
 
     def _claim(self, known: Address, part: OwnMember, *, is_alone: bool, now: float) -> None:
-        """Claim the address for a member; ``is_alone``: no other one is heard."""
+        """Claim the address for a member; ``is_alone``: no other member is heard."""
         if is_alone and known.claim.holder != NO_HOLDER:
             known.before_alone, known.taken_at = known.claim, now
         known.take_over(part.id, part.config.priority)
         self._change(now)
 
     def _govern(self, known: Address, owner: str | None, members: Sequence[Member], now: float) -> None:
-        """Let the other parts of the guard know who serves."""
+        """Let the other parts of the guard know which member serves."""
         governed, address = self._core.governed, known.address
         is_new = known.set_owner(owner, members)
         found = self._governed(known) if self._is_governed(known, now) else None
@@ -557,7 +558,7 @@ class Policy:
     def _note_owner(
         self, known: Address, before: str | None, parts: Mapping[str, OwnMember], reason: Reason, now: float
     ) -> None:
-        """Another member serves than ``before``."""
+        """Record that a member other than ``before`` serves."""
         core, former = self._core, None
         if before == core.me and known.address in self._own:
             former = core.my_id
@@ -570,7 +571,7 @@ class Policy:
             part.ready_since = now
 
     def _speak(self, known: Address, now: float) -> None:
-        """Say what is to be said of our wards."""
+        """Update what this node says about its wards."""
         if self._wards.speak(known, now):
             self._change(now)
         record = self._core.table.get(known.address)
@@ -589,9 +590,9 @@ class Policy:
         )
 
     def _set_speaking(self, known: Address, now: float) -> None:
-        """Tell the clients of the one member that serves now, if it is ours to tell them."""
+        """Tell the clients which single member serves now, if this node speaks for that member."""
         node = None if known.balanced else self._speaking(known)
-        # The MAC address of a ward may change; of our own host the first one will do.
+        # The MAC address of a ward may change; for our own host the first one is enough.
         speaks_of = (
             None if node is None else (node, None if node == self._core.me else self._mac(known, node))
         )
@@ -605,9 +606,9 @@ class Policy:
             self._announce(known.address, node, now)
 
     def _remind(self, known: Address, node: str | None, now: float) -> None:
-        """Announce the owner again now and then, where other hosts answer as well.
+        """Announce the owner again now and then if other hosts answer as well.
 
-        We may have missed the question of a client that believes one of them.
+        This node may have missed the question of a client that believes one of them.
         """
         record = self._core.table.get(known.address)
         if node is None or record is None or now < known.announced + REMINDER:
@@ -620,10 +621,10 @@ class Policy:
     def _is_out_of_earshot(
         self, known: Address, holder: str | None, members: Sequence[Member], now: float
     ) -> bool:
-        """Tell whether we do not hear the holder, but a member that we hear does: no UDP passes between us.
+        """Tell whether only another member hears the holder: no UDP passes between the holder and this node.
 
-        Otherwise two members that cannot hear each other would take the address from each other again and
-        again.
+        Without this check, two members that cannot hear each other would take the address from each other
+        again and again.
         """
         nodes = {member.node for member in members}
         return (
@@ -636,9 +637,9 @@ class Policy:
         )
 
     def _may_be_cut_off(self, holder: str | None) -> bool:
-        """Tell whether the holder fell silent together with everybody else: then it may be us who are.
+        """Tell whether the holder fell silent together with all other nodes: then this node may be cut off.
 
-        Who knows nobody else that could answer cannot tell, and believes what it sees.
+        A node that knows no other node that could answer cannot tell, and believes what it sees.
         """
         core = self._core
         if holder is None or holder == core.me or not core.mesh.is_reachable(holder):
@@ -652,7 +653,7 @@ class Policy:
         return bool(known) and all(detector.last_heard <= since for detector in known)
 
     def _end_of_doubt(self, known: Address, holder: str) -> float:
-        """Return until when a holder is waited for after everybody was silent."""
+        """Return until when this node waits for a holder after all nodes were silent."""
         if not self._core.mesh.is_reachable(holder):
             return -math.inf
         return known.doubted + (DOUBT_TIME if self._leader.is_gone(holder) else DOUBT_TIME_OF_RECORDS)
@@ -675,7 +676,7 @@ class Policy:
             self._change(now)
 
     def _set_serving(self, known: Address, own: OwnMember, reason: str, now: float) -> None:
-        # A holder in trouble serves until somebody else has claimed the address.
+        # A holder in trouble serves until another member has claimed the address.
         holds = known.claim.holder == self._core.my_id
         serves = self._core.me in known.serving if known.balanced else holds
         serving = serves and own.state not in UNFIT
@@ -759,7 +760,7 @@ class Policy:
         if known.owner is None:
             self._core.log(0, "warning", f"{text}: nobody serves; {reason.text}")
         else:
-            # Where no member is near, it is of no interest to people.
+            # On a node without a member of the address, this line is of little interest.
             level = 0 if own is not None else 2
             self._core.log(level, "notice", f"{text}: {known.owner} serves; {reason.text}")
 
@@ -771,7 +772,7 @@ class Policy:
         return stretches(now - detector.last_heard, self._core.detection(before, now))
 
     def _announce(self, address: bytes, node: str, now: float) -> None:
-        """Tell the clients who serves; it is ``node``, for which this node speaks, or they are shared."""
+        """Tell the clients who serves: ``node``, for which this node speaks, or each client's own member."""
         record, mac = self._core.table.get(address), self._mac(self._addresses[address], node)
         if self._addresses[address].balanced:
             self.sharing.tell_all(address, now)
@@ -780,7 +781,7 @@ class Policy:
             self._announcing.tick(now)
 
     def _welcome(self, node: str, now: float) -> None:
-        """Tell the clients of a node that has just come who serves: they may have heard nothing for long."""
+        """Tell the clients of a node that has just joined who serves: they may have missed announcements."""
         for known in self._addresses.values():
             speaking, record = self._speaking(known), self._core.table.get(known.address)
             mac = None if speaking is None or known.balanced else self._mac(known, speaking)
@@ -796,7 +797,7 @@ class Policy:
     # -- records --
 
     def _change(self, now: float) -> None:
-        """Tell all nodes what is new, several times."""
+        """Have the news sent to all nodes, several times."""
         if self._listeners() or self._telling.has_removed:
             self._telling.change(now)
             self._next_update = min(self._next_update, now)
@@ -829,7 +830,7 @@ class Policy:
         )
 
     def _common_members(self) -> set[str]:
-        """Return those with whom this node has an address in common: members, and guardians of members."""
+        """Return the nodes that share an address with this one: members, and guardians of members."""
         found = {
             name
             for address in self._concerned()
@@ -860,7 +861,7 @@ class Policy:
         self.sharing.tick(now)
 
     def _wait_for_strangers(self, now: float) -> None:
-        """Listen a little longer, as long as it is not known of all nodes whether they are members."""
+        """Listen a little longer while this node does not know of all nodes whether they are members."""
         starting = [part for part in self._listeners() if now < part.init_until]
         mesh = self._core.mesh
         if starting and any(mesh.is_stranger(node) for node in mesh.possible_members(self._concerned())):
@@ -890,7 +891,7 @@ class Policy:
     # -- for the others --
 
     def take_changed(self) -> bool:
-        """Tell whether an owner, or what is withheld, changed since the last call."""
+        """Tell whether an owner or `withheld` has changed since the last call."""
         changed, self._has_changed = self._has_changed, False
         return changed
 
@@ -912,10 +913,11 @@ class Policy:
         )
 
     def taken_over(self, now: float) -> dict[bytes, tuple[bytes, float]]:
-        """Return what others have handed over to us lately, or we to them: addresses, or clients in front of
-        an address.
+        """Return the addresses that were handed over lately, to this node or by it.
 
-        To each the MAC address of the former member's host, ours or another one, and until when this counts.
+        The keys are addresses or, where clients are shared, a client's MAC address followed by the address.
+        The values are the MAC address of the former member's host (ours or another one) and the time until
+        which the entry counts.
         """
         found: dict[bytes, tuple[bytes, float]] = {}
         for address in self._own:
@@ -928,13 +930,13 @@ class Policy:
         return found
 
     def answered(self, record: AddressRecord) -> frozenset[bytes] | None:
-        """Return the clients that our host answers for an address; None: it is not asked to choose."""
+        """Return the clients that our host answers for an address; None: it answers all or none."""
         return self.sharing.answered(record) if record.address in self._own else None
 
     def watched(self) -> set[str]:
-        """Return the nodes whose silence matters to us as a member.
+        """Return the nodes whose silence matters to this node as a member.
 
-        They are the other members, and a few nodes more that tell us whether it is we who are cut off.
+        They are the other members, and a few more nodes that show whether this node itself is cut off.
         """
         members = {node for node in self._common_members() if self._core.mesh.is_reachable(node)}
         witnesses = sorted(set(self._core.mesh.witnesses()) - members) if members else []
