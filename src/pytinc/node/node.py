@@ -1,28 +1,29 @@
-"""The node: the front door of the core. Events in, actions and packets out; no I/O, no clock.
+"""The node: the interface of the core. Events in, actions and packets out; no I/O, no clock.
 
 The shell (`pytinc.net.shell`) calls one method for each thing that happens, always with ``now`` (seconds, as
 `pytinc.net.timers.uptime`), then sends `Node.output`, carries out `take_actions()`, and comes back at
-`next_deadline()`. What the node does is spread over parts with one subject each. A part is given the parts
-that it needs, and never the other way round. From the lowest to the highest:
+`next_deadline()`. The node consists of parts with one subject each. A part is given the parts that it needs,
+which never need it in turn. From the lowest to the highest:
 
-* `core`, `records`, `changes`: what all share: settings, peers, connections, actions, what has changed
-* `meta_output`: what goes out on meta connections (tinc: meta.c); `public_keys`, `address_caches`,
+* `core`, `records`, `changes`: the state that all parts share: settings, peers, connections, actions, changes
+* `meta_output`: the output of meta connections (tinc: meta.c); `public_keys`, `address_caches`,
   `request_log`
-* `topology`: the graph, and who is reachable (tinc: graph.c)
+* `topology`: the graph, and which nodes are reachable (tinc: graph.c)
 * `subnets`: own subnets and learned MACs (tinc: protocol_subnet.c, route.c)
-* `forwarding`: the forwarding table; `scripts`: what runs when nodes and subnets come and go
+* `forwarding`: the forwarding table; `scripts`: the scripts that run when nodes and subnets come and go
 * `addresses`, `sessions`, `probes`, `path_info`: UDP addresses, keys, UDP discovery and path MTU, UDP_INFO
   and MTU_INFO (tinc: net_packet.c, protocol_key.c); `tunnels`: these four together
-* `guard`: shared addresses, and what becomes of their clients (`pytinc.vip`)
-* `storms`, `loops`: who sends too much to all, and whether that comes back
-* `flood`: announcements that came before; `invitations`: what strangers with an invitation get
-* `admission`: who may open a meta connection
+* `guard`: shared addresses and their clients (`pytinc.vip`)
+* `storms`, `loops`: nodes that flood too many frames, and flooded frames that come back
+* `flood`: announcements that came before; `invitations`: strangers with an invitation
+* `admission`: clients that may open a meta connection
 * `connections`: meta connections from beginning to end, PING (tinc: net.c); `activation`: the end of the
   login; `dialling`: which nodes to connect to, AutoConnect (tinc: net_socket.c, autoconnect.c)
-* `corrections`, `half_edges`: announcements that are wrong or lost; `requests_*`: what each meta request does
-* `tcp_packets`: records that come by TCP; `purge`: forgetting nodes; `timers`: jobs that come again
-* `history`: the events that those who watch the node are told of
-* `meta_events`, `upcalls`: what comes on connections, and from the data path, reaches all these
+* `corrections`, `half_edges`: announcements that are wrong or lost; `requests_*`: the handlers of each meta
+  request
+* `tcp_packets`: records that come by TCP; `purge`: forgetting nodes; `timers`: recurring jobs
+* `history`: the events for programs that watch the node
+* `meta_events`, `upcalls`: pass input of connections and reports of the data path to all these
 """
 
 from __future__ import annotations
@@ -100,12 +101,13 @@ if TYPE_CHECKING:
 PERIODIC_INTERVAL: Final = 5.0
 AGEING_INTERVAL: Final = 10.0
 HALF_EDGE_INTERVAL: Final = 2.0
-"""A table that lacks one direction of a link soon gets it, and what is only on its way is not asked for."""
+"""The interval is short enough to repair a table soon, and long enough not to ask for announcements that are
+on their way."""
 PING_CHECK_INTERVAL: Final = 1.0
 
 
 class Node:
-    """One tinc node. It makes the parts, hands each event to those it concerns, and settles what follows."""
+    """One tinc node. It makes the parts, passes events to the parts they concern, and settles the changes."""
 
     def __init__(
         self,
@@ -249,7 +251,7 @@ class Node:
         self._half_edge_check = Periodic(core, lambda: HALF_EDGE_INTERVAL, (self.half_edges.look,))
         self._key_expiry = Periodic(core, lambda: max(core.settings.key_expire, 1), (sessions.rekey_all,))
         self._timed: tuple[Timed, ...] = (
-            self.guard,  # first: whatever else is to be done must not make it late
+            self.guard,  # first, so that no other work makes it late
             self.dialling,
             self.corrections,
             self._ping_check,
@@ -262,7 +264,7 @@ class Node:
             self._loops,
             out,
         )
-        # Asked after every event, as are those of the parts.
+        # Called after every event, as are the `next_deadline` methods of the parts.
         self._deadlines = (topology.next_deadline, *(part.next_deadline for part in self._timed))
         core.changes.tell = self._tell
         self._apply_settings()
@@ -276,7 +278,7 @@ class Node:
 
     @property
     def hosts(self) -> HostSource:
-        """Where host files are found."""
+        """The access to host files."""
         return self.core.hosts
 
     @hosts.setter
@@ -300,12 +302,12 @@ class Node:
 
     @property
     def short_way(self) -> ShortWay | None:
-        """Takes packets that come alone; None in a router. `frames` and `datagrams` take what it refuses."""
+        """Takes single packets; None in a router. `frames` and `datagrams` take what it refuses."""
         return self._datapath.short_way
 
     @property
     def output(self) -> Output:
-        """Frames and datagrams to be sent."""
+        """The frames and datagrams to send."""
         return self.core.output
 
     # -- what the shell and the daemon call --
@@ -337,7 +339,7 @@ class Node:
         self._settle(now)
 
     def withdraw(self, now: float) -> None:
-        """Lead the clients of shared addresses elsewhere before the stop; ends with `Withdrawn`."""
+        """Lead the clients of shared addresses elsewhere before the stop; this ends with `Withdrawn`."""
         self.guard.withdraw(now)
         self._settle(now)
 
@@ -356,7 +358,7 @@ class Node:
         self._settle(now)
 
     def guard_view(self, now: float) -> GuardView:
-        """Return what the guard of shared addresses knows."""
+        """Return the view of the guard of shared addresses."""
         return self.guard.view(now)
 
     def guard_summary(self) -> GuardSummary:
@@ -364,7 +366,7 @@ class Node:
         return self.guard.summary()
 
     def policy_view(self, now: float) -> PolicyView:
-        """Return the virtual IPs that have members, and who serves them."""
+        """Return the virtual IPs that have members, with the members that serve them."""
         return self.guard.policy_view(now)
 
     def check_result(self, key: tuple[bytes, str | None], check: Check, outcome: Outcome, now: float) -> None:
@@ -387,22 +389,22 @@ class Node:
         self._settle(now)
 
     def vip_move(self, address: bytes, target: str, now: float) -> None:
-        """Have a member serve a virtual IP; PolicyError tells people why that is not possible."""
+        """Make a member serve a virtual IP; PolicyError says why that is impossible."""
         self.guard.move(address, target, now)
         self._settle(now)
 
     def vip_freeze(self, address: bytes, now: float) -> None:
-        """Keep a virtual IP where it is; PolicyError tells people why that is not possible."""
+        """Keep a virtual IP where it is; PolicyError says why that is impossible."""
         self.guard.freeze(address, now, on=True)
         self._settle(now)
 
     def vip_thaw(self, address: bytes, now: float) -> None:
-        """Let a virtual IP move again; PolicyError tells people why that is not possible."""
+        """Let a virtual IP move again; PolicyError says why that is impossible."""
         self.guard.freeze(address, now, on=False)
         self._settle(now)
 
     def vip_rebalance(self, address: bytes, now: float) -> None:
-        """Share the clients of a virtual IP evenly; PolicyError tells people why that is not possible."""
+        """Share the clients of a virtual IP evenly; PolicyError says why that is impossible."""
         self.guard.rebalance(address, now)
         self._settle(now)
 
@@ -448,7 +450,7 @@ class Node:
     def purge(self, now: float) -> None:
         """Forget unreachable nodes, telling the peers (docs/protocol-meta.md, "Purge")."""
         self._purge.run(now)
-        # What a neighbour tells of those nodes is news, even in a line that came before.
+        # Announcements of those nodes are new to us again, even as lines that came before.
         self.seen.clear()
         self._settle(now)
 
@@ -486,7 +488,7 @@ class Node:
         self._settle(now)
 
     def frames(self, frames: Sequence[bytes | FrameRun], now: float) -> bool:
-        """Ethernet frames were read from the device; return True if they caused anything but packets to send.
+        """Ethernet frames were read from the device; return True if they caused more than packets to send.
 
         If not, which is the usual case, there are no actions and the deadline is what it was.
         """
@@ -532,7 +534,7 @@ class Node:
         self.table.forget_ways()
 
     def script_ended(self, name: str, status: int | None, seconds: float, error: str | None) -> None:
-        """A script of the configuration directory has run, or could not be (``status`` None)."""
+        """A script of the configuration directory has run, or could not be started (``status`` None)."""
         self.history.script(name, status, seconds, error)
 
     def trace_requests(self, wanted: bool) -> None:
@@ -581,7 +583,7 @@ class Node:
         self.core.changes.settle(now)
 
     def _tell(self, change: Change, now: float) -> None:
-        """Tell those whom a change concerns, in the order in which they must hear of it."""
+        """Tell the parts that a change concerns, in the order in which they must learn of it."""
         match change:
             case RoutesChanged(flipped, addresses):
                 for peer, address in addresses:
@@ -589,7 +591,7 @@ class Node:
                 for peer in flipped:
                     self.sessions.forget(peer)
                     peer.path.reset()
-                # Once for all that changed: it takes as long for one node as for a thousand.
+                # Once for all nodes that changed: it takes as long for one node as for a thousand.
                 self._forwarding.write_routes()
                 for peer in sorted(flipped, key=lambda peer: peer.name):
                     self._tell_reachability(peer, now)

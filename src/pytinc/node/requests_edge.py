@@ -74,10 +74,10 @@ class EdgeRequests:
         self._meta_output.forward(line, connection)
 
     def tell_of_end(self, connection: Connection, source: str, target: str, now: float) -> None:
-        """Tell a new neighbour that an edge has ended which it introduces in a line that came before.
+        """Tell a new neighbour that an edge has ended, if it introduces the edge with a known line.
 
-        It was alone when the edge ended. Others drop its line, since they know it, so nobody else would. All
-        others know the line that told of the end, so it travels no further.
+        The neighbour was cut off when the edge ended. Other nodes drop its line because they know it, so only
+        this node can tell it. All others know the request that ended the edge, so that travels no further.
         """
         if connection.is_introducing(now) and self._topology.graph.edge(source, target) is None:
             line = self._topology.endings.of((source, target), connection.endings[0])
@@ -98,7 +98,7 @@ class EdgeRequests:
         )
 
     def _correct_add(self, connection: Connection, edge: Edge | None, request: AddEdge, now: float) -> None:
-        """Someone else speaks for our edges: tell all how it is."""
+        """Another node announces one of our edges wrongly: send the truth to all."""
         if edge is None:
             self._topology.contradicting_adds += 1
         if self._topology.is_paused(now) or not self._corrections.may_speak(
@@ -121,9 +121,9 @@ class EdgeRequests:
         if not self._seen.seen(line, now):
             self._corrections.heard(ends)
         elif edge is not None and edge.origin == connection.number:
-            # The peer that told us of the edge withdraws it, with a line that came another way before: its
-            # announcement was out of date. Those whom we told believe the same line from us, but C nodes need
-            # a new one.
+            # The peer that announced the edge to us withdraws it, with a line that came through another node
+            # before: its announcement was out of date. pytinc nodes that we told of the edge accept the same
+            # line from us, but C nodes need a new one.
             self._corrections.speak_later(ends, now)
         else:
             return
@@ -131,7 +131,7 @@ class EdgeRequests:
             return
         if edge is None:
             if request.source != self._core.me.name and all(name in self._core.peers for name in ends):
-                # Others may have the edge. And the owner's next ADD_EDGE must not arrive there first.
+                # Other nodes may have the edge, and must get this line before the owner's next ADD_EDGE.
                 self._meta_output.forward(line, connection)
             return
         if request.source == self._core.me.name:

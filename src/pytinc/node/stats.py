@@ -45,7 +45,7 @@ class PeerStats:
     super_frames_sending: bool | None
     """Super-frames for it go as they are (docs/protocol.md); None without a key."""
     super_frames_accepting: bool | None
-    """It is told that we take them; None without a key."""
+    """Whether this node tells it that it takes them; None without a key."""
     cipher: SptpsCipher | None
     """Of the session; None without a key."""
     super_frames_cipher: SptpsCipher | None
@@ -92,7 +92,7 @@ class NodeStats:
     requests_out: Mapping[str, int]
     """The same of requests that were sent: one that goes to all neighbours counts once for each."""
     graph_runs: int
-    """How often it was worked out who can be reached, and how."""
+    """How often the graph was run."""
 
 
 def node_stats(node: Node, now: float) -> NodeStats:
