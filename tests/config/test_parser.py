@@ -131,7 +131,7 @@ class TestGrammar:
             )
         )
     )
-    def test_what_is_written_is_read_back(self, wanted: list[tuple[str, str]]) -> None:
+    def test_written_values_are_read_back(self, wanted: list[tuple[str, str]]) -> None:
         assert pairs("".join(f"{name} = {value}\n" for name, value in wanted)) == wanted
 
 
@@ -371,7 +371,7 @@ class TestSettings:
             ("ProcessPriority = urgent", "Invalid priority urgent!"),
         ],
     )
-    def test_what_tinc_refuses_to_start_with_is_fatal(self, line: str, complaint: str) -> None:
+    def test_a_value_that_tinc_refuses_at_start_is_fatal(self, line: str, complaint: str) -> None:
         with pytest.raises(ConfigError, match=complaint) as caught:
             settings(f"# comment\n{line}\n")
         assert (caught.value.path, caught.value.line) == (CONF, 2)
@@ -480,7 +480,7 @@ class TestSettings:
         with pytest.raises(ConfigError, match="command line option 2"):
             build_settings(Pool([entry]), "alpha")
 
-    def test_what_pytinc_does_not_have_is_reported(self) -> None:
+    def test_a_missing_feature_is_reported(self) -> None:
         assert len(settings("UPnP = udponly\nExperimentalProtocol = no").warnings) == 1
 
     def test_a_bad_value_at_reload_keeps_the_previous_one(self) -> None:
@@ -617,7 +617,7 @@ class TestVirtualIPs:
             f"With DeviceType = dummy no interface can have a virtual IP ({CONF} line 3)",
         )
 
-    def test_what_the_host_lacks_is_fatal_and_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_missing_library_of_the_host_is_fatal_and_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
         with pytest.raises(ConfigError, match=rf"install pytinc\[manage\].* {CONF} line 2"):
             settings(f"{SWITCH}VirtualIP = 10.1.1.10 manage=yes")
@@ -660,7 +660,7 @@ class TestVirtualIPs:
         assert "does not work with Mode = hub" in str(problems[-1])
         assert checked_settings(pool(f"{SWITCH}VirtualIP = 10.1.1.10\n"), "alpha")[1] == []
 
-    def test_the_own_host_file_says_what_is_allowed_not_what_is_served(self) -> None:
+    def test_the_own_host_file_sets_permissions_and_not_served_addresses(self) -> None:
         host = Pool([Entry("virtualip", "10.1.1.11", "/etc/tinc/hosts/alpha", 1), Entry("Port", "1", "", 2)])
         both = own_settings_pool(pool(f"{SWITCH}VirtualIP = 10.1.1.10\n"), host)
         made = build_settings(both, "alpha")

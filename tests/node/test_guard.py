@@ -102,7 +102,7 @@ def test_a_reload_switches_the_guard_off_and_on(stage: MakeStage) -> None:
 # -- facts --
 
 
-def test_who_owns_a_mac_and_who_is_reachable(trio: tuple[Stage, Scripted, Scripted]) -> None:
+def test_owners_of_macs_and_reachability(trio: tuple[Stage, Scripted, Scripted]) -> None:
     alpha, beta, _ = trio
     guard = alpha.node.guard
     assert [guard.owner(mac) for mac in (MAC, CLIENT)] == ["beta", None]

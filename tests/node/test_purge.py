@@ -106,7 +106,7 @@ def test_a_tunnel_server_deletes_edges_without_a_word(stage: MakeStage) -> None:
     assert alpha.node.topology.graph.edge("beta", "gamma") is None
 
 
-def test_who_is_reachable_is_worked_out_first(stage: MakeStage) -> None:
+def test_reachability_is_computed_first(stage: MakeStage) -> None:
     alpha = stage("beta", "gamma")
     beta = alpha.peer("beta")
     beta.link("beta", "gamma")

@@ -105,7 +105,7 @@ def test_a_member_that_is_alone_serves_after_it_has_listened() -> None:
     assert world.claim() == Claim(1, world.id, 100)
 
 
-def test_who_begins_to_serve_announces_it_to_all() -> None:
+def test_a_member_that_begins_to_serve_announces_it_to_all() -> None:
     world = Members()
     world.until(INIT_TIME + 0.1)
     frames = [action.frame for action in world.all(SendFrame)]
@@ -219,7 +219,7 @@ def test_a_holder_that_is_heard_itself_and_leaves_at_once_is_replaced_at_once() 
     assert world.serves
 
 
-def test_who_gives_the_address_back_passes_on_what_comes_still() -> None:
+def test_a_member_that_gives_the_address_back_passes_on_late_segments() -> None:
     world = Members()
     claim = Claim(4, id_of("alpha"))
     world.keep_saying(6.0, alpha=(EntryState.ACTIVE, claim))
@@ -230,7 +230,7 @@ def test_who_gives_the_address_back_passes_on_what_comes_still() -> None:
     assert world.guard.rules.taken_over == taken_over
 
 
-def test_who_hands_over_notes_what_comes_still_and_passes_on_the_rest_when_it_takes_over_again() -> None:
+def test_a_member_that_hands_over_notes_late_segments_and_passes_on_others_when_it_takes_over_again() -> None:
     world = Members()
     world.keep_saying(4.0, alpha=(EntryState.BACKUP, NOBODY))
     assert world.serves
@@ -277,7 +277,7 @@ def test_a_member_takes_over_from_one_that_is_silent_unless_it_answers_over_meta
         assert world.serves is not answers
 
 
-def test_of_two_that_serve_the_one_with_the_lower_claim_ends_at_once() -> None:
+def test_the_member_with_the_lower_claim_stops_serving_at_once() -> None:
     world = Members()
     world.until(4.0)
     assert world.serves
@@ -369,7 +369,7 @@ def test_a_station_of_our_own_is_led_to_the_new_owner() -> None:
     assert world.guard.rules.absent == {ALPHA + VIP}
 
 
-def test_who_stops_waits_until_another_member_serves() -> None:
+def test_a_stopping_member_waits_until_another_one_serves() -> None:
     world = Members()
     world.keep_saying(6.0, alpha=(EntryState.BACKUP, NOBODY))
     assert world.serves
@@ -384,7 +384,7 @@ def test_who_stops_waits_until_another_member_serves() -> None:
     assert len(world.all(Gone)) == 1
 
 
-def test_who_stops_does_not_wait_for_nobody() -> None:
+def test_a_stopping_member_does_not_wait_without_other_members() -> None:
     world = Members()
     world.until(4.0)
     world.guard.withdraw(world.now)
@@ -503,7 +503,7 @@ def test_an_address_that_is_back_at_once_is_not_said_to_be_removed() -> None:
     assert EntryState.REMOVED not in states
 
 
-def test_what_a_member_took_over_while_it_was_alone_it_does_not_claim_when_it_comes_back() -> None:
+def test_a_member_that_comes_back_drops_claims_from_its_time_alone() -> None:
     world = Members(priority=254)
     claim = Claim(4, id_of("alpha"))
     world.keep_saying(6.0, alpha=(EntryState.ACTIVE, claim))

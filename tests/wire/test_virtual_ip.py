@@ -147,7 +147,7 @@ class TestWard:
             ("node=a check=http://10.1.1.10/", "check=http://10.1.1.10/ would look at whoever serves"),
         ],
     )
-    def test_what_cannot_be_done_for_another_node_is_refused(self, text: str, complaint: str) -> None:
+    def test_a_setting_that_a_ward_cannot_have_is_refused(self, text: str, complaint: str) -> None:
         with pytest.raises(DecodeError) as caught:
             parse_virtual_ip(f"10.1.1.10 {text}")
         assert complaint in str(caught.value)
@@ -245,7 +245,7 @@ class TestKeys:
             ('text="a"b', "do not match"),
         ],
     )
-    def test_a_bad_one_is_refused_with_what_would_do(self, text: str, complaint: str) -> None:
+    def test_a_bad_one_is_refused_with_the_allowed_values(self, text: str, complaint: str) -> None:
         with pytest.raises(DecodeError) as caught:
             parse_virtual_ip(f"10.1.1.10 {text}")
         assert complaint in str(caught.value)
@@ -352,7 +352,7 @@ class TestChecks:
             ("check=http://a/ text=a\udcffb", "printable characters"),
         ],
     )
-    def test_a_bad_one_is_refused_with_what_would_do(self, text: str, complaint: str) -> None:
+    def test_a_bad_one_is_refused_with_the_allowed_values(self, text: str, complaint: str) -> None:
         with pytest.raises(DecodeError) as caught:
             with_checks(text)
         assert complaint in str(caught.value)
@@ -458,7 +458,7 @@ def ward_lines(draw: st.DrawFn) -> VirtualIP:
 
 
 @given(st.one_of(virtual_ips().filter(fits), ward_lines()))
-def test_what_is_written_is_read_back(virtual_ip: VirtualIP) -> None:
+def test_written_values_are_read_back(virtual_ip: VirtualIP) -> None:
     assert parse_virtual_ip(str(virtual_ip)) == virtual_ip
     assert line_key(str(virtual_ip)) == virtual_ip.key
     assert virtual_ip.address == parse_address(virtual_ip.address_text)

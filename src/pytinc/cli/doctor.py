@@ -73,7 +73,7 @@ class _Doctor:
         """Make all checks."""
         session = self._session
         if hint := session.missing_network():
-            yield Judgement("configuration", "problem", "there is none here.", hint)
+            yield Judgement("configuration", "problem", "there is no configuration here.", hint)
             return
         with contextlib.suppress(PytincError):
             self._client = session.client()
@@ -131,9 +131,12 @@ class _Doctor:
         status = Path("/proc/self/status").read_text().split()
         mask = int(status[status.index("CapEff:") + 1], 16)
         if mask & _CAP_NET_ADMIN:
-            return _ok("privileges", "CAP_NET_ADMIN is there.")
+            return _ok("privileges", "CAP_NET_ADMIN is available.")
         return Judgement(
-            "privileges", "problem", "CAP_NET_ADMIN is missing.", "Run as root, or give the container it."
+            "privileges",
+            "problem",
+            "CAP_NET_ADMIN is missing.",
+            "Run as root, or give the container this capability.",
         )
 
     def _device(self) -> Judgement:
@@ -142,9 +145,16 @@ class _Doctor:
         try:
             os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
         except FileNotFoundError:
-            return Judgement("device", "problem", f"{path} does not exist.", "`modprobe tun', or map it.")
+            return Judgement(
+                "device",
+                "problem",
+                f"{path} does not exist.",
+                "Run `modprobe tun', or map the device into the container.",
+            )
         except OSError as error:
-            return Judgement("device", "problem", f"{path}: {error.strerror}.", "Check its mode, or be root.")
+            return Judgement(
+                "device", "problem", f"{path}: {error.strerror}.", "Check its mode, or run as root."
+            )
         return _ok("device", f"{path} can be opened.")
 
     def _daemon(self) -> Judgement:
@@ -174,10 +184,10 @@ class _Doctor:
 
         ruleset = read_ruleset()
         if ruleset is None:
-            return _ok("firewall", "not looked at, because nft is not installed or not allowed.")
+            return _ok("firewall", "not checked, because nft is not installed or not allowed.")
         port = self._own_port()
         if not port.isdecimal() or port == "0":
-            return _ok("firewall", "not looked at, because the Port is not fixed.")
+            return _ok("firewall", "not checked, because the Port is not fixed.")
         refused: dict[str, list[str]] = {}
         perhaps: list[str] = []
         for protocol in ("tcp", "udp"):
@@ -240,7 +250,7 @@ class _Doctor:
             return Judgement(
                 "nodes",
                 "warning",
-                f"not reached straight by UDP: {', '.join(slow)}.",
+                f"not reached directly by UDP: {', '.join(slow)}.",
                 "Let UDP to the Port through firewalls at one end.",
             )
         low = [row.name for row in others if reach_of(row) is Reach.UDP and 0 < row.pmtu < _LOW_MTU]
@@ -258,10 +268,10 @@ class _Doctor:
             return Judgement(
                 "addresses",
                 "warning",
-                f"with several nodes: {'; '.join(twice)}.",
-                "Fine if meant to be shared; else change all but one.",
+                f"owned by several nodes: {'; '.join(twice)}.",
+                "Fine if shared on purpose; otherwise change all but one.",
             )
-        return _ok("addresses", "none is with several nodes.")
+        return _ok("addresses", "none is owned by several nodes.")
 
     def _modes(self, reachable: list[str], kinds: dict[str, set[bool]]) -> Judgement:
         mode = self._word("Mode", "router")
@@ -273,7 +283,7 @@ class _Doctor:
             return Judgement(
                 "mode",
                 "warning",
-                f"Mode = {mode} here, and another one seems to be in use at {', '.join(odd)}.",
+                f"Mode = {mode} here, but another mode seems to be in use at {', '.join(odd)}.",
                 "Set the same Mode everywhere.",
             )
-        return _ok("mode", f"{mode} here, and no node seems to have another one.")
+        return _ok("mode", f"{mode} here, and no node seems to use another mode.")

@@ -209,7 +209,6 @@ _WORDS: Final[dict[str, Callable[[Values], str]]] = {
     "drops": lambda event: f"{event['count']} packets dropped in {event['seconds']} s: {event['reason']}",
     "storm": _storm,
     "loop": lambda event: (
-        f"a loop: what {event['mac']} sends to all comes back from {event['node']} "
-        f"({event['packets']} packets)"
+        f"a loop: broadcasts of {event['mac']} come back from {event['node']} ({event['packets']} packets)"
     ),
 }

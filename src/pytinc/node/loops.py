@@ -112,8 +112,8 @@ class Loops:
         self._core.log(
             0,
             "warning",
-            f"Node {slot.name} sends, or passes on, what the MAC address {mac.hex(':')} here sends to all, "
-            "but there is no loop: what this node sends to its LAN alone does not come from the VPN. "
+            f"Node {slot.name} repeats, or passes on, broadcasts of the MAC address {mac.hex(':')} here, "
+            "but there is no loop: test frames for this node's own LAN do not come back from the VPN. "
             "Nothing is dropped",
         )
 
@@ -126,7 +126,7 @@ class Loops:
         self._core.log(
             0,
             "warning",
-            f"There is a loop: what the MAC address {mac.hex(':')} sends to all comes back by way of node "
+            f"There is a loop: broadcasts of the MAC address {mac.hex(':')} come back through node "
             f"{slot.name} ({packets} packets). Is a LAN bridged to the VPN at both nodes?",
         )
         self._counted = returned
