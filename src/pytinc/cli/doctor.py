@@ -1,7 +1,8 @@
-"""doctor: what keeps a node from working here and now, one line for each thing, with what to do.
+"""doctor: checks for present problems of a node, and prints one line with advice for each check.
 
-`fsck` looks at the files alone; this looks at the machine as well and asks the daemon, if it runs. What
-nobody can know from inside (a firewall on the way) is judged by what arrives: nodes that UDP does not reach.
+`fsck` checks only the files; `doctor` checks the machine as well and asks the daemon, if it runs. Conditions
+that cannot be seen from here (a firewall on the path) are judged by their effects: nodes that UDP does not
+reach.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ if TYPE_CHECKING:
 TUN_DEVICE: Final = "/dev/net/tun"
 _CAP_NET_ADMIN: Final = 1 << 12
 _LOW_MTU: Final = 1280
-"""Bytes: IPv6 needs as much of every link."""
+"""Bytes: the least MTU that IPv6 requires of a link."""
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What a check has found; the field names are those of ``--json``."""
+    """The result of a check; the field names are those of ``--json``."""
 
     check: str
     result: str
@@ -209,7 +210,7 @@ class _Doctor:
             return _ok("firewall", f"rules with conditions decide about {which} to port {port}.")
         return _ok("firewall", f"this host lets tcp and udp to port {port} in.")
 
-    # -- what the daemon knows --
+    # -- the daemon's view --
 
     def _mesh(self, client: ControlClient) -> Iterator[Judgement]:
         from pytinc.cli.lists import dump_nodes, dump_subnets
@@ -226,7 +227,7 @@ class _Doctor:
         kinds: dict[str, set[bool]] = defaultdict(set)
         for row in subnets:
             subnet = parse_subnet(row.subnet)
-            # A single IP address says nothing: nodes of a switch have one if an invitation gave it.
+            # A single IP address proves nothing: nodes of a switch have one if an invitation gave it.
             if subnet.kind is SubnetKind.MAC or "/" in subnet.text_without_weight:
                 kinds[row.owner].add(subnet.kind is SubnetKind.MAC)
             owned[row.subnet].add(row.owner)
