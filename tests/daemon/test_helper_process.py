@@ -1,4 +1,4 @@
-"""What the helper does and refuses, asked as a daemon that somebody else has taken over could ask."""
+"""Requests that the helper performs and refuses, as an attacker in the daemon could send them."""
 
 from __future__ import annotations
 

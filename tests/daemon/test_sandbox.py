@@ -1,4 +1,4 @@
-"""What a process may do that has entered the sandbox as the daemon does it."""
+"""The rights of a process that has entered the sandbox as the daemon does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is still checked when somebody floods us with datagrams in the name of a node."""
+"""The datagrams that are still checked during a flood in the name of a node."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What waits for a key, and how much."""
+"""Frames that wait for a key, and their limits."""
 
 from __future__ import annotations
 

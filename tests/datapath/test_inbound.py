@@ -1,4 +1,4 @@
-"""What is done with datagrams, and with what comes by TCP: whose it is, opened, relayed or dropped."""
+"""Datagrams and records by TCP: their source is found, and they are opened, relayed or dropped."""
 
 from __future__ import annotations
 

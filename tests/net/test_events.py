@@ -1,4 +1,4 @@
-"""What a client of the control socket is sent of the events."""
+"""The events that a client of the control socket gets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scripts of health checks: real ones, and what they leave behind."""
+"""Scripts of health checks: real ones, and their background processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The end of the login: what ACK holds, what a new neighbour is told, and who wins of two connections.
+"""The end of the login: ACK, the introduction of a new neighbour, the choice between two connections.
 
 See docs/protocol-meta.md, "ACK" and "Activation".
 """

@@ -1,4 +1,4 @@
-"""Who may open a meta connection, and that strangers cannot keep out those who belong here."""
+"""Admission of meta connections: strangers cannot keep known nodes out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Between the node and the guard of shared addresses: facts go in, and what the guard asks for is done.
+"""Between the node and the guard of shared addresses: facts go in, and the guard's actions are carried out.
 
 What the guard decides is tested in `tests/vip`, and a mesh of them in `tests/sim`.
 """

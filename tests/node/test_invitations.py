@@ -1,4 +1,4 @@
-"""What the daemon does with who brings an invitation, against our own joiner.
+"""The daemon's handling of invitations, against our own joiner.
 
 See docs/protocol-invitations.md, "Inviter" and "Failures of invitations".
 """

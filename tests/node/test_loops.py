@@ -1,4 +1,4 @@
-"""When frames that come back are taken for a loop, and what the log says about it."""
+"""When frames that come back count as a loop, and the log lines about it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def comes_back(
 ) -> None:
     """Let a station send packets in each of some seconds that come back from beta.
 
-    If this is no loop, beta makes them up: it has none of what goes to alpha's LAN only.
+    If this is no loop, beta invents the frames: it does not get the frames for alpha's LAN alone.
     """
     for second in range(seconds):
         for question in questions(alpha) if is_loop else ():

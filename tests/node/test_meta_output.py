@@ -1,4 +1,4 @@
-"""What goes out on meta connections: to whom, in one write for each event, packets only while there is room.
+"""Output of meta connections: its receivers, one write for each event, packets only while there is room.
 
 See docs/protocol-data.md, "Early drop".
 """

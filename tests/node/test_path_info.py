@@ -1,4 +1,4 @@
-"""UDP_INFO and MTU_INFO: whom we tell what, how often, and what we know better ourselves."""
+"""UDP_INFO and MTU_INFO: when they are sent, to which nodes, and when our own knowledge takes precedence."""
 
 from __future__ import annotations
 

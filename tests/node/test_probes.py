@@ -1,4 +1,4 @@
-"""UDP probes: when they go where, what they announce, and what answers and requests of a peer lead to."""
+"""UDP probes: times, destinations, announcements, and the effect of a peer's answers and requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Purge: peers are told that unreachable nodes have nothing left, and what may be forgotten is."""
+"""Purge: edges and subnets of unreachable nodes are withdrawn, and nodes that may be forgotten are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each request reaches its handler; what nobody expects ends the connection, what does not fit is ignored."""
+"""Each request reaches its handler; unexpected requests end the connection, excess ones are ignored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the data path reports reaches the parts that act on it, in one order, once."""
+"""Reports of the data path reach the parts that act on them, in a fixed order, once."""
 
 from __future__ import annotations
 

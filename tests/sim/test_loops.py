@@ -1,6 +1,6 @@
-"""Two nodes bridged to one LAN: what is sent to all there does not go round for ever.
+"""Two nodes bridged to one LAN: broadcasts of the LAN do not circle for ever.
 
-One that looks for loops is enough.
+One node that looks for loops is enough.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Clients are told who serves: each of them, everybody, and again until their frames arrive."""
+"""Clients are told which member serves: some of them, all of them, and again until their frames arrive."""
 
 from __future__ import annotations
 

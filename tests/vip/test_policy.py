@@ -1,4 +1,4 @@
-"""Virtual IPs by policy at one node: records in, records out, what is withheld, and what people are told."""
+"""Virtual IPs by policy at one node: records in, records out, withheld answers, and log lines."""
 
 from __future__ import annotations
 

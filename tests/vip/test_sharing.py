@@ -1,4 +1,4 @@
-"""Who gives the clients out, and those who keep a copy: events in, frames and records out."""
+"""The node that assigns the clients, and the members that keep a copy: events in, frames and records out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Members that run tinc's daemon: what their guardian finds out, says and claims for them."""
+"""Members that run tinc's daemon: their guardian's findings, records and claims for them."""
 
 from __future__ import annotations
 
