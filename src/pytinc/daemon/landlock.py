@@ -55,9 +55,9 @@ _SINCE: Final = {Access.REFER: 2, Access.TRUNCATE: 3, Access.IOCTL_DEV: 5}
 
 
 _RULESET: Final = struct.Struct("=QQQ")
-"""What is restricted: files, network, scopes."""
+"""The restricted rights: files, network, scopes."""
 _RULE: Final = struct.Struct("=Qi")
-"""What is allowed beneath a path, and a descriptor of the path."""
+"""The rights that are allowed beneath a path, and a descriptor of the path."""
 
 
 def version() -> int:

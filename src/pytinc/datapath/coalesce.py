@@ -29,12 +29,12 @@ from pytinc.wire.ip import TCP_ACK, TCP_CHECKSUM, TCP_ECE, TCP_PSH
 from pytinc.wire.virtio import GSO_TCPV4, GSO_TCPV6, HEADER, NEEDS_CSUM, NULL_HEADER
 
 MIN_SIZE: Final = 200
-"""Bytes; smaller frames are not looked at: acknowledgements carry nothing to join."""
+"""Bytes; smaller frames are not examined: acknowledgements carry no data to join."""
 MIN_CHAIN: Final = 6
 """Frames; joining fewer costs more than writing them one by one (benchmarks/micro_offload.py)."""
 MAX_IP_SIZE: Final = 65535
-"""The largest length that an IPv4 header can tell; the same limit is kept for IPv6. Longer frames are not
-looked at either."""
+"""The largest length in an IPv4 header; the same limit applies to IPv6. Longer frames are not examined
+either."""
 
 MAX_TAGS: Final = 2
 """VLAN tags before the IP header: 802.1Q, or 802.1ad with one more inside."""
@@ -187,7 +187,7 @@ def _count_alike(values: Sequence[object], value: object) -> int:
 
 
 class _Plan(NamedTuple):
-    """What to look at in the headers of a stretch, in 32-bit words from the start of a row."""
+    """The header fields to compare in frames of one layout, in 32-bit words from the start of a row."""
 
     mask: Words
     """The bits that cutting gives back as they are, or counted up."""

@@ -152,7 +152,7 @@ class Inbound:
             self._indirect(destination, datagrams, (source, False, address, socket, now, out))
 
     def _direct(self, datagrams: list[bytes] | DatagramRun, came: Arrival) -> None:
-        """Open datagrams that their source sent straight to us."""
+        """Open datagrams that their source sent directly to this node."""
         source, _, address, socket, _, out = came
         known = source.address
         expected = known is not None and address[:2] == known[:2]

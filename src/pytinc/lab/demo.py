@@ -406,7 +406,7 @@ def leave_up(narrator: Narrator, stage: Stage) -> None:
 
 
 def stay(narrator: Narrator) -> None:
-    """Wait for Ctrl-C while the page is looked at."""
+    """Wait for Ctrl-C while the page is open."""
     narrator.chapter("The page stays up")
     narrator.say("  The client goes on pinging. Press Ctrl-C to end.")
     with contextlib.suppress(KeyboardInterrupt):

@@ -1,4 +1,4 @@
-"""Outgoing connections: whom to dial, at which address, and when again (tinc: net_socket.c, autoconnect.c).
+"""Outgoing connections: nodes to dial, their addresses and times (tinc: net_socket.c, autoconnect.c).
 
 The order of addresses, the back-off and AutoConnect's choice are in `pytinc.protocol.outgoing`; here
 they meet the graph, the host files and the connections.
@@ -55,11 +55,11 @@ class Dialling:
             self._start_entry(self._make(name), now)
 
     def stop(self) -> None:
-        """Dial no more."""
+        """Stop dialling."""
         self._entries.clear()
 
     def reload(self, now: float) -> None:
-        """Start what is new in the configuration, and drop what is gone, AutoConnect's entries included."""
+        """Start new entries of the configuration, and drop removed ones, AutoConnect's entries included."""
         wanted = self._configured()
         for name in [name for name in self._entries if name not in wanted]:
             self._drop(self._entries[name])
@@ -141,7 +141,7 @@ class Dialling:
                 )
 
     def _candidate(self, name: str) -> Candidate:
-        """Return what is known about where ``name`` can be reached."""
+        """Return the known addresses of ``name``."""
         graph = self._topology.graph
         reverses = [graph.edge(edge.target, name) for edge in graph.edges_from(name)]
         host = self._core.hosts.host_settings(name)

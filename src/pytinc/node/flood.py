@@ -10,7 +10,7 @@ from typing import Final
 
 MAX_ENTRIES: Final = 65536
 """A full join of a 1,000-node mesh brings some 12,000 lines; beyond this the oldest are forgotten,
-which costs at worst that an old line is looked at again (and then changes nothing)."""
+which at worst makes the node parse an old line again, without effect."""
 MAX_ENDINGS: Final = 8192
 MAX_CHARACTERS: Final = 16 * 1024 * 1024
 """Of all lines together: an honest one has some 80, but a hostile one can have 2,175."""

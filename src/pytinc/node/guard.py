@@ -314,7 +314,7 @@ class NodeGuard:
         return relay.name if relay is not None and is_probed else None
 
     def last_hop(self, node: str, since: float) -> str | None:
-        """Return the relay that brought the last frame of a node; None if it came straight."""
+        """Return the relay that brought the last frame of a node; None if it came directly."""
         peer = self._core.peers.get(node)
         if peer is None or peer.relayed_at < since or peer.relayed_packets != peer.slot.in_packets:
             return None

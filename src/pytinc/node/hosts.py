@@ -24,7 +24,7 @@ class InvitationFiles(Protocol):
         """
 
     def forget_taken(self, file_name: str) -> None:
-        """Remove what is left of a taken invitation."""
+        """Remove the rest of a taken invitation."""
 
     def add_host(self, name: str, public_key: str) -> bool:
         """Make the host file of a new node; False, and nothing changed, if there is one already."""

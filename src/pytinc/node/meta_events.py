@@ -29,7 +29,7 @@ from pytinc.wire.requests import Ack
 
 
 class MetaEvents:
-    """Feeds bytes to the protocol of a connection and acts on what it makes of them."""
+    """Feeds bytes to the protocol of a connection and acts on its events."""
 
     def __init__(
         self,

@@ -269,7 +269,7 @@ class Node:
         core.changes.tell = self._tell
         self._apply_settings()
 
-    # -- what those who look at the node may read --
+    # -- what commands and metrics may read --
 
     @property
     def settings(self) -> Settings:

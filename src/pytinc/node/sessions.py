@@ -57,7 +57,7 @@ _FIRST_RECORD: Final = bytes(SEQNO_SIZE) + bytes((TYPE_HANDSHAKE,))
 
 
 def udp_label(initiator: str, responder: str) -> bytes:
-    """Return the SPTPS label of a node session; its NUL byte is part of what is signed."""
+    """Return the SPTPS label of a node session; its NUL byte is signed as well."""
     return b"tinc UDP key expansion %s %s\0" % (initiator.encode(), responder.encode())
 
 

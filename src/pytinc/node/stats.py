@@ -1,4 +1,4 @@
-"""A picture of the node for those who watch it: numbers, names and words, nothing that refers to live state.
+"""Views of the node for commands and metrics: plain values without references to live state.
 
 The shell takes one when somebody asks (`pytinc.net.statistics`): a control client, or a scrape by Prometheus.
 The counters are those that the data path and the tunnels keep anyway. Nothing is formatted here.

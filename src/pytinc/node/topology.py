@@ -57,7 +57,7 @@ class Topology:
         self.runs = 0
         """Runs of the graph since the start."""
         self._next_run = NEVER
-        """No run for an event before this time, unless a request needs to know who is reachable."""
+        """No run for an event before this time, unless a request depends on reachability."""
 
     # -- nodes --
 

@@ -1,4 +1,4 @@
-"""What the guard asks for, and what it wants to know (`pytinc.node.guard` does and tells it)."""
+"""The actions of the guard, and the facts that it needs; `pytinc.node.guard` provides both."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ class FlowShares(NamedTuple):
     kept: frozenset[bytes]
     """MACs of members that keep the flows that they have."""
     macs: frozenset[bytes]
-    """MACs to which stations may send what is for the address."""
+    """MACs to which stations may send packets for the address."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,7 +138,7 @@ class Core:
         return any(node in nodes for nodes in self.silenced.values())
 
     def hops(self, node: str, since: float) -> set[str]:
-        """Return the peers on the way to a node and back: who takes its frames, and who brought them.
+        """Return the peers on the path to a node and back: its first hop, and the relay of its last frame.
 
         What came before ``since`` does not count.
         """
@@ -167,7 +167,8 @@ class Core:
         )
 
     def holder_of(self, record: AddressRecord, client: Client, now: float) -> bytes | None:
-        """Return the holder that a client uses: by its frames if we see them, else by what was said."""
+        """Return the holder that a client uses: by its frames if they pass here, else by questions and
+        notices."""
         since, used = self.last_use(record, client)
         return used if since >= client.told and now - since < RECENT_USE else client.holder
 
@@ -222,7 +223,7 @@ class Core:
             return False
         owners = {self.mesh.owner(mac) for mac in record.holders}
         honest = {None, *governed.quiet}
-        # Of members that share the clients, none serves all who ask.
+        # No member serves all clients if the members share them.
         return not owners <= (honest if governed.balanced else honest | governed.serving)
 
     def chosen(self, record: AddressRecord, client: Client) -> bytes | None:

@@ -60,7 +60,7 @@ MAX_UNANSWERED: Final = 32
 
 
 class State(enum.Enum):
-    """What is known of the peer."""
+    """The state of the peer."""
 
     ALIVE = enum.auto()
     SUSPECT = enum.auto()

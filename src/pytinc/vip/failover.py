@@ -175,7 +175,7 @@ class Failovers:
         return detector is None or answered < detector.suspect_since
 
     def find_holders(self, record: AddressRecord, now: float) -> None:
-        """Ask who has an address."""
+        """Ask which hosts have an address."""
         if self._asking.may_ask_about(record, now):
             self._asking.ask(record, now)
 
@@ -299,14 +299,14 @@ class Failovers:
         known = healing.record.holders.get(holder)
         return len(healing.record.address) == 4 and known is not None and known.answered >= healing.begin
 
-    # -- who is concerned --
+    # -- the clients of a move --
 
     def _cares(self, record: AddressRecord, node: str, reason: str, hop: str | None, now: float) -> bool:
         """Tell whether we lead clients of other nodes away from ``node``."""
         if not self._asking.is_caller(record, now):
             return False
         if reason != "silent":
-            # A node that withdraws has done it itself, and knows better who its clients are.
+            # A node that withdraws leads its clients away itself, and knows them better.
             return now - record.withdrawn.get(node, -math.inf) > WITHDRAWAL_MEMORY
         if hop != node:
             return False  # a relay is silent: that says nothing about their path

@@ -486,7 +486,7 @@ class Guard:
         core = self._core
         return {hop} | {node for node in core.wanted if hop in core.hops(node, since)}
 
-    # -- to look at --
+    # -- views --
 
     def summary(self) -> GuardSummary:
         """Return the numbers of the guard without the addresses."""

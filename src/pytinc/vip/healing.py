@@ -145,7 +145,7 @@ class Healing:
         return found
 
     def end(self) -> None:
-        """Ask no more."""
+        """Stop asking."""
         self.waiting.clear()
         self._queue.clear()
         self._next = math.inf

@@ -190,7 +190,7 @@ class Address:
     def _counts(
         self, said: Said, entry: Entry, guardian: str, is_alive: Callable[[str], bool], now: float
     ) -> bool:
-        """Tell whether what a guardian says replaces what was said before."""
+        """Tell whether a guardian's entry replaces the former one."""
         if not self._is_fresh(said, now):
             return True
         if said.guardian is None or entry.state is EntryState.INIT:

@@ -1,4 +1,4 @@
-"""This node as a member of a virtual address: its settings, its health, and what it may do."""
+"""This node as a member of a virtual address: its settings, its health, and its state."""
 
 from __future__ import annotations
 

@@ -943,7 +943,7 @@ class Policy:
         return members.union(witnesses[:MAX_WITNESSES])
 
     def view(self, now: float) -> PolicyView:
-        """Take a picture."""
+        """Return a view of all addresses with members."""
         return PolicyView(
             self._draining,
             tuple(self._view_of(self._addresses[address], now) for address in sorted(self._addresses)),

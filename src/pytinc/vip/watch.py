@@ -53,7 +53,7 @@ class Watch:
         return self._detectors.get(node)
 
     def state(self, node: str | None) -> State | None:
-        """Return what is known of a peer; None if it is not watched."""
+        """Return the state of a peer; None if it is not watched."""
         detector = None if node is None else self._detectors.get(node)
         return None if detector is None else detector.state
 
