@@ -7,6 +7,7 @@ Every file of the package is parsed; relative imports are resolved; imports insi
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -76,7 +77,7 @@ TABLE: dict[str, Rule] = {
     ),
     "protocol": Rule(frozenset({"errors", "wire", "crypto"}), forbidden=IMPURE),
     "datapath": Rule(
-        frozenset({"errors", "wire", "crypto", "protocol.sptps", "protocol.switch"}),
+        frozenset({"errors", "wire", "crypto", "protocol.sptps", "protocol.subnet_table"}),
         frozenset({"lz4", "lzallright", "numpy"}),
         only_in={"lz4": ("datapath/compression.py",), "lzallright": ("datapath/compression.py",)},
         forbidden=IMPURE,
@@ -204,6 +205,29 @@ def problems_of(path: Path) -> list[str]:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_every_file_imports_only_what_its_package_may(path: Path) -> None:
     assert problems_of(path) == []
+
+
+def test_the_parts_of_the_node_stand_in_the_order_of_their_imports() -> None:
+    """The list in the docstring of node.py, from the lowest to the highest, is true."""
+    text = ast.get_docstring(ast.parse((ROOT / "node/node.py").read_text(encoding="utf-8"))) or ""
+    _, *bullets = re.split(r"^\* ", text, flags=re.MULTILINE)
+    rank = {
+        name: place for place, bullet in enumerate(bullets) for name in re.findall(r"`([a-z_]+\*?)`", bullet)
+    }
+
+    def rank_of(name: str) -> int | None:
+        return rank.get("requests_*" if name.startswith("requests_") else name)
+
+    parts = [path for path in (ROOT / "node").glob("*.py") if rank_of(path.stem) is not None]
+    assert len(parts) > len(bullets)
+    problems = []
+    for path in parts:
+        for module, line, _ in imports_of(path):
+            name, own = module.removeprefix("pytinc.node."), rank_of(path.stem)
+            other = rank_of(name)
+            if module.startswith("pytinc.node.") and other is not None and own is not None and other > own:
+                problems.append(f"{path.name}:{line} imports {name}, which stands above it")
+    assert problems == []
 
 
 def test_every_package_has_a_row() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from fuzz.registry import accepted, target
 from net.test_control import COOKIE, HELLO, Target
 from pytinc.control import events, messages, shared, statistics, vips
-from pytinc.net.control import MAX_LINE, ControlClient, ControlServer
+from pytinc.net.control import MAX_LINE, ControlConnection, ControlServer
 from pytinc.net.metrics import MAX_REQUEST, MetricsClient, MetricsServer
 from pytinc.net.upnp import MAX_OUTPUT, MAX_WORDS, Plan, PortMapper
 
@@ -69,7 +69,7 @@ def hello() -> list[bytes]:
 def control_clients(data: bytes) -> None:
     """Everything that a client writes, in pieces."""
     server = ControlServer(LOOP, Target(), COOKIE, clock=lambda: 0)
-    client = ControlClient(server)
+    client = ControlConnection(server)
     transport = Transport()
     client.connection_made(transport)
     size = 1 + len(data) % 97

@@ -24,7 +24,7 @@ from pytinc.node import admission, core, corrections, flood, vip_rights
 from pytinc.node.actions import RunScript
 from pytinc.node.event_ring import EventRing
 from pytinc.node.node import Node
-from pytinc.protocol import graph, switch
+from pytinc.protocol import graph, subnet_table
 from pytinc.protocol.joining import Joiner
 from pytinc.protocol.meta import State
 from pytinc.vip import (
@@ -63,7 +63,7 @@ SETTINGS: Final[tuple[dict[str, object], ...]] = (
 """The first byte of a script chooses one."""
 LIMITS: Final = {
     graph: ("MAX_NODES", "MAX_EDGES"),
-    switch: ("MAX_SUBNETS_PER_OWNER", "MAX_SUBNETS", "MAX_LEARNED"),
+    subnet_table: ("MAX_SUBNETS_PER_OWNER", "MAX_SUBNETS", "MAX_LEARNED"),
     flood: ("MAX_ENTRIES",),
     corrections: ("MAX_THINGS",),
     core: ("MAX_COMPLAINTS",),

@@ -11,7 +11,7 @@ from pytinc.datapath.table import ForwardingTable
 from pytinc.node.forwarding import Forwarding
 from pytinc.node.meta_output import MetaOutput
 from pytinc.node.topology import Topology
-from pytinc.protocol.switch import SubnetTable
+from pytinc.protocol.subnet_table import SubnetTable
 from pytinc.wire.neighbour import GUARD_MAC
 from pytinc.wire.requests import Ack
 from pytinc.wire.subnet import Subnet, parse_subnet

@@ -8,7 +8,7 @@ import pytest
 
 from pytinc.node.actions import RunScript
 from pytinc.node.scripts import Scripts
-from pytinc.protocol.switch import SubnetTable
+from pytinc.protocol.subnet_table import SubnetTable
 from pytinc.wire.address import Address
 from pytinc.wire.subnet import parse_subnet
 

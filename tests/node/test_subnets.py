@@ -79,7 +79,7 @@ def test_with_strict_subnets_a_reload_tells_what_changed_in_the_host_files(stage
 
 def test_invented_subnets_leave_room_for_our_own(stage: MakeStage, monkeypatch: pytest.MonkeyPatch) -> None:
     alpha, beta = pair(stage)
-    monkeypatch.setattr("pytinc.protocol.switch.MAX_SUBNETS", len(alpha.node.subnets.table) + 20)
+    monkeypatch.setattr("pytinc.protocol.subnet_table.MAX_SUBNETS", len(alpha.node.subnets.table) + 20)
     beta.say(*(f"10 {number:x} beta 10.0.{number}.0/24" for number in range(30)))
     assert len(subnets(alpha, "beta")) == 20
     alpha.reload(subnets=(LAN,))
@@ -148,7 +148,7 @@ def test_a_configured_mac_does_not_expire(stage: MakeStage) -> None:
 def test_the_mac_not_seen_for_longest_gives_way_when_there_are_too_many(
     stage: MakeStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pytinc.protocol.switch.MAX_LEARNED", 2)
+    monkeypatch.setattr("pytinc.protocol.subnet_table.MAX_LEARNED", 2)
     alpha, beta = pair(stage)
     for number in (1, 2, 3):
         alpha.now += 1

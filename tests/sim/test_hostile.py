@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pytinc.crypto.keys import EphemeralKey
 from pytinc.node import actions
-from pytinc.protocol import graph, switch
+from pytinc.protocol import graph, subnet_table
 from pytinc.wire import b64
 from pytinc.wire.address import Address
 from pytinc.wire.datagram import node_id
@@ -60,7 +60,7 @@ def loud_lines(sim: SimNode) -> list[str]:
 
 
 def test_too_many_subnets_are_ignored_and_reported_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(switch, "MAX_SUBNETS_PER_OWNER", 100)
+    monkeypatch.setattr(subnet_table, "MAX_SUBNETS_PER_OWNER", 100)
     mesh, evil, one, two = mesh_with_insider()
     shout(mesh, evil, *(f"10 {n:x} evil 10.{n >> 8}.{n & 255}.1" for n in range(1000)))
     hub = mesh.nodes["hub"]

@@ -34,7 +34,8 @@ from pytinc.control.pidfile import MAX_PIDFILE_SIZE, PidFile
 from pytinc.errors import ControlError, DecodeError
 
 REPLY_TIMEOUT: Final = 5.0
-"""Seconds to wait for a line, as tinc after 1.1pre18 does. Scripts of the daemon delay all its answers."""
+"""Seconds to wait for a line, as tinc after 1.1pre18 does. Scripts of tinc's
+daemon delay all its answers."""
 MAX_LINE: Final = 65536
 """The longest reply: a shared address with many clients (`pytinc.control.shared.MAX_ROW`). The rows of tinc
 fit into 8 KiB: a row of DUMP_NODES has three names of 2,048 characters. (C: 4,095.)"""

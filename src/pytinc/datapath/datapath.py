@@ -7,8 +7,8 @@
 
 A frame or datagram that arrives alone goes through `ShortWay` instead, if nothing about it is unusual.
 
-All parts share one `ForwardingTable`, which the node writes; the parts write counters, ``own_macs``, the
-guard's uses and the capture in it. All results are appended to an `Output`.
+All parts share one `ForwardingTable`, which the node writes; the parts write only counters and their own
+notes in it (docs/architecture.md, "The data's way"). All results are appended to an `Output`.
 """
 
 from __future__ import annotations

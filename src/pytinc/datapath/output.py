@@ -68,7 +68,7 @@ class Upcalls:
         self.handshakes: dict[PeerSlot, None] = {}
         """Peers whose session took a handshake record by UDP: its answer waits in the session."""
         self.failed: dict[PeerSlot, None] = {}
-        """Peers from whose proved address came a record that did not open."""
+        """Peers of which a record did not open: from where they are known to be, by a relay, or by TCP."""
         self.incomplete: dict[PeerSlot, None] = {}
         """Peers whose super-frames arrived with pieces missing."""
         self.no_session: dict[PeerSlot, None] = {}

@@ -122,7 +122,7 @@ class ControlServer:
         self.clock = clock
         self.login_timeout = 0.0
         """Seconds within which a client must show the cookie."""
-        self._clients: dict[ControlClient, None] = {}
+        self._clients: dict[ControlConnection, None] = {}
         self._server: asyncio.AbstractServer | None = None
         self._writing_log = False
 
@@ -133,7 +133,7 @@ class ControlServer:
     async def start(self, listening: socket.socket, *, login_timeout: float) -> None:
         """Start to serve on a socket from `bind_control_socket`."""
         self.login_timeout = login_timeout
-        self._server = await self.loop.create_unix_server(lambda: ControlClient(self), sock=listening)
+        self._server = await self.loop.create_unix_server(lambda: ControlConnection(self), sock=listening)
 
     def close(self) -> None:
         """Stop serving and disconnect the clients: for them the daemon has ended."""
@@ -181,7 +181,7 @@ class ControlServer:
 
     # -- clients --
 
-    def connected(self, client: ControlClient) -> bool:
+    def connected(self, client: ControlConnection) -> bool:
         """Add a client if there is room, or one that has not logged in yet can make room for it."""
         if len(self._clients) >= MAX_CLIENTS:
             waiting = next((each for each in self._clients if not each.authenticated), None)
@@ -192,7 +192,7 @@ class ControlServer:
         self._clients[client] = None
         return True
 
-    def disconnected(self, client: ControlClient) -> None:
+    def disconnected(self, client: ControlConnection) -> None:
         """Forget a client."""
         if client in self._clients:
             del self._clients[client]
@@ -204,7 +204,7 @@ class ControlServer:
         return [(client.opened, client.row()) for client in self._clients if client.authenticated]
 
 
-class ControlClient(asyncio.Protocol):
+class ControlConnection(asyncio.Protocol):
     """One connection of a client."""
 
     def __init__(self, server: ControlServer) -> None:

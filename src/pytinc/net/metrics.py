@@ -338,7 +338,11 @@ def _of_guard(guard: GuardSummary) -> Iterator[Metric]:
 
 _HEALTHY: Final = (MemberState.BACKUP, MemberState.ACTIVE, MemberState.DRAIN)
 _VIP_GAUGES: Final[tuple[tuple[str, str, Callable[[VirtualIpView], int]], ...]] = (
-    ("pytinc_vip_term", "How often the owner changed, as counted by the members.", lambda vip: vip.term),
+    (
+        "pytinc_vip_term",
+        "The number of the present claim: it grows with each take-over, freeze and thaw.",
+        lambda vip: vip.term,
+    ),
     (
         "pytinc_vip_members",
         "Members that can be reached and are not silent.",
@@ -384,7 +388,7 @@ def _of_policy(policy: PolicyView) -> Iterator[Metric]:
         yield gauge
     transitions = CounterMetricFamily(
         "pytinc_vip_transitions",
-        "Changes of the own state or of the owner.",
+        "Changes of the owner.",
         labels=["address", "reason"],
     )
     for vip in policy.addresses:

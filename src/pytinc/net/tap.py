@@ -511,7 +511,7 @@ class DeviceFeed:
 
     @property
     def offloads(self) -> tuple[str, ...]:
-        """The offloads in use, in words; empty for devices without any."""
+        """The offloads in use, in words; empty for all but a tap."""
         return self._device.offloads if isinstance(self._device, TapDevice) else ()
 
     def start(self) -> None:

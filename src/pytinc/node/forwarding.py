@@ -1,9 +1,10 @@
 """Writes paths and owners, which follow from routes and subnets, into the forwarding table.
 
 Other parts write the facts that they know first: session, compression and `upkeep_due` by `sessions` and
-`tunnels`, the address by `addresses`, MTUs and confirmation by `pytinc.protocol.pmtu`, the connection by
-`activation` and `connections`, slots and reachability by `topology`, own MACs by `subnets`, silence and the
-guard's table by `guard`, rules by `node`.
+`tunnels`, the address by `addresses`, MTUs and confirmation by `pytinc.protocol.pmtu`, an MTU from a relay
+by `path_info`, the connection by `activation` and `connections`, slots and reachability by `topology`, own
+MACs by `subnets`, silence and the guard's table by `guard`, the state of loops by `loops`, rules by `node`,
+and whether UDP packets may leave as segments by the shell.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from pytinc.datapath.peer_slot import PeerSlot
 from pytinc.node.core import Core
 from pytinc.node.topology import Topology
-from pytinc.protocol.switch import SubnetTable
+from pytinc.protocol.subnet_table import SubnetTable
 from pytinc.wire.neighbour import GUARD_MAC
 from pytinc.wire.requests import OptionBits
 from pytinc.wire.subnet import Subnet, SubnetKind

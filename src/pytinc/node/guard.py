@@ -27,7 +27,7 @@ from pytinc.node.records import Peer
 from pytinc.node.rules import hears_neighbours
 from pytinc.node.tunnels import Tunnels
 from pytinc.node.vip_rights import VipRights
-from pytinc.protocol.switch import SubnetTable
+from pytinc.protocol.subnet_table import SubnetTable
 from pytinc.vip import actions
 from pytinc.vip.core import address_text
 from pytinc.vip.guard import Guard
@@ -413,7 +413,7 @@ class NodeGuard:
     def _send_record(self, action: actions.SendRecord, now: float) -> None:
         peer = self._core.peers.get(action.node)
         if peer is not None:
-            self._probes.send_member_record(peer, action.payload)
+            self._probes.send_vip_record(peer, action.payload)
 
     def _keep_warm(self, action: actions.KeepWarm, now: float) -> None:
         peer = self._core.peers.get(action.node)

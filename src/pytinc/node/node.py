@@ -6,23 +6,22 @@ The shell (`pytinc.net.shell`) calls one method for each thing that happens, alw
 which never need it in turn. From the lowest to the highest:
 
 * `core`, `records`, `changes`: the state that all parts share: settings, peers, connections, actions, changes
-* `meta_output`: the output of meta connections (tinc: meta.c); `public_keys`, `address_caches`,
-  `request_log`
+* `flood`: announcements and ends that came before; `admission`: clients that may open a meta connection;
+  `request_log`; `public_keys`, `address_caches`; `storms`, `loops`: nodes that flood too many frames, and
+  flooded frames that come back
+* `meta_output`: the output of meta connections (tinc: meta.c)
 * `topology`: the graph, and which nodes are reachable (tinc: graph.c)
 * `subnets`: own subnets and learned MACs (tinc: protocol_subnet.c, route.c)
-* `forwarding`: the forwarding table; `scripts`: the scripts that run when nodes and subnets come and go
+* `forwarding`: the forwarding table; `scripts`: the scripts that run when nodes and subnets come and go;
+  `corrections`: announcements that are wrong; `invitations`: strangers with an invitation
 * `addresses`, `sessions`, `probes`, `path_info`: UDP addresses, keys, UDP discovery and path MTU, UDP_INFO
   and MTU_INFO (tinc: net_packet.c, protocol_key.c); `tunnels`: these four together
 * `guard`: shared addresses and their clients (`pytinc.vip`)
-* `storms`, `loops`: nodes that flood too many frames, and flooded frames that come back
-* `flood`: announcements that came before; `invitations`: strangers with an invitation
-* `admission`: clients that may open a meta connection
 * `connections`: meta connections from beginning to end, PING (tinc: net.c); `activation`: the end of the
   login; `dialling`: which nodes to connect to, AutoConnect (tinc: net_socket.c, autoconnect.c)
-* `corrections`, `half_edges`: announcements that are wrong or lost; `requests_*`: the handlers of each meta
-  request
-* `tcp_packets`: records that come by TCP; `purge`: forgetting nodes; `timers`: recurring jobs
-* `history`: the events for programs that watch the node
+* `tcp_packets`: records that come by TCP; `half_edges`: announcements that are lost; `requests_*`: the
+  handlers of each meta request
+* `purge`: forgetting nodes; `timers`: recurring jobs; `history`: the events for programs that watch the node
 * `meta_events`, `upcalls`: pass input of connections and reports of the data path to all these
 """
 

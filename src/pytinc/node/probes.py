@@ -97,8 +97,8 @@ class Probes:
             request = peer.path.make_request(lambda size: nonce)
             self._send_to(peer, request, peer.slot.socket, peer.slot.address)
 
-    def send_member_record(self, peer: Peer, payload: bytes) -> None:
-        """Send a member record of virtual IPs to a pytinc node whose address is proved."""
+    def send_vip_record(self, peer: Peer, payload: bytes) -> None:
+        """Send a record of virtual IPs (member or assignment) to a pytinc node whose address is proved."""
         if peer.slot.confirmed and peer.slot.address is not None:
             self._send_to(peer, payload, peer.slot.socket, peer.slot.address)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pytinc.node.actions import RunScript
 from pytinc.node.core import Core
 from pytinc.node.records import Peer
-from pytinc.protocol.switch import SubnetTable
+from pytinc.protocol.subnet_table import SubnetTable
 from pytinc.wire.subnet import Subnet
 
 

@@ -13,7 +13,7 @@ from pytinc.node.core import Core
 from pytinc.node.flood import Endings
 from pytinc.node.meta_output import MetaOutput
 from pytinc.node.topology import Topology
-from pytinc.protocol.switch import SubnetTable
+from pytinc.protocol.subnet_table import SubnetTable
 from pytinc.wire.requests import AddSubnet, DelSubnet
 from pytinc.wire.subnet import DEFAULT_BROADCAST_SUBNETS, Subnet, SubnetKind
 

@@ -134,7 +134,7 @@ class Happened:
 
 @dataclass(frozen=True, slots=True)
 class SendRecord:
-    """Send a member record to a pytinc node."""
+    """Send a record of virtual IPs (member or assignment) to a pytinc node."""
 
     node: str
     payload: bytes

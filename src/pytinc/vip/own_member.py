@@ -1,4 +1,4 @@
-"""This node as a member of a virtual address: its settings, its health, and its state."""
+"""A member of a virtual address for which this node speaks: its settings, its health, and its state."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ INIT_TIME: Final = 2.0
 """Seconds for which a member that has started listens before it may serve."""
 INIT_AFTER_CONTACT: Final = 1.0
 """Seconds after the first contact with another node for which it listens at least, ..."""
+LONGEST_INIT: Final = 5.0
+"""... but no longer than this in all."""
 CALM: Final = 60.0
 """Seconds between two preemptions after which they do not count as too frequent."""
 FREE_PREEMPTIONS: Final = 2
 """So many frequent preemptions in a row are not delayed, ..."""
 HOLDS: Final = (10.0, 300.0)
 """... the next ones wait: the first and the longest wait in seconds; it doubles each time."""
-LONGEST_INIT: Final = 5.0
-"""... but no longer than this in all."""
 
 
 class OwnMember:
-    """Our part in one address, or that of a ward (`pytinc.vip.wards`)."""
+    """A member for which this node speaks, itself or a ward (`pytinc.vip.wards`), in one address."""
 
     def __init__(self, config: VirtualIP, now: float) -> None:
         self.config = config
@@ -37,7 +37,7 @@ class OwnMember:
         self.present = True
         """The host has the address."""
         self.serving = False
-        """We hold the address, and the answers of our host leave this node."""
+        """The answers of our host leave this node: we hold the address, or share its clients and are well."""
         self.hears_holder = False
         """We hear the holder itself, and would choose it."""
         self.state = EntryState.INIT

@@ -210,7 +210,7 @@ class CheckView:
 
 @dataclass(frozen=True, slots=True)
 class TransitionView:
-    """A change of the own state, or of the owner."""
+    """A change of the owner, with the own state at that time."""
 
     ago_s: float
     state: MemberState | None
@@ -230,7 +230,7 @@ class VirtualIpView:
     state: MemberState | None
     """The own state; None: this node is no member."""
     term: int
-    """How often the owner changed, as counted by the members."""
+    """The number of the present claim: it grows with each take-over, freeze and thaw."""
     frozen: bool
     """The owner keeps it whatever its checks and the priorities say."""
     preempt_s: float | None
@@ -243,7 +243,7 @@ class VirtualIpView:
     """Latest first, at most 16."""
     transition_counts: tuple[tuple[str, int], ...] = ()
     """Transitions since the start by the kind of reason, for the metrics: a few fixed words such as
-    ``silent``, ``check``, ``drain``, and how often."""
+    ``silent``, ``fault``, ``drain``, and how often."""
     balance: str = Balance.FAILOVER.word
     """How the clients are shared: as the owner is configured."""
     held_s: float = 0.0

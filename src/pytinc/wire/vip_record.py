@@ -11,7 +11,8 @@ known. C nodes never get one (docs/protocol.md, "Member records"). Layout, all n
            | term (4) | priority of the holder (1) | holder (6) | weight (1) | member (6)
 
 *boot* is a random number that a node draws when it starts, *sequence* counts its records since then. *holder*
-is the id of the node that holds the address as the sender knows it, and *term* how often that has changed.
+is the id of the node that holds the address as the sender knows it, and *term* the number of this
+claim, which grows with each take-over, freeze and thaw.
 *member* is the id of the node that the entry is about if the sender is its guardian, and zero if the sender
 speaks for itself.
 """

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from pytinc.errors import LimitError, ProtocolError
-from pytinc.protocol import switch
-from pytinc.protocol.switch import SubnetTable
+from pytinc.protocol import subnet_table
+from pytinc.protocol.subnet_table import SubnetTable
 from pytinc.wire.subnet import DEFAULT_BROADCAST_SUBNETS, Subnet, parse_subnet
 
 ME = "me"
@@ -99,8 +99,8 @@ def test_a_subnet_of_two_owners_is_deleted_for_one_of_them(table: SubnetTable) -
 
 
 def test_the_number_of_subnets_is_bounded(table: SubnetTable, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(switch, "MAX_SUBNETS_PER_OWNER", 2)
-    monkeypatch.setattr(switch, "MAX_SUBNETS", 3)
+    monkeypatch.setattr(subnet_table, "MAX_SUBNETS_PER_OWNER", 2)
+    monkeypatch.setattr(subnet_table, "MAX_SUBNETS", 3)
     table.add("a", parse_subnet("10.0.0.0/8"))
     table.add("a", parse_subnet("10.1.0.0/16"))
     with pytest.raises(LimitError):
@@ -223,7 +223,7 @@ def test_a_mac_that_returned_before_the_ageing_stays(table: SubnetTable) -> None
 def test_a_full_table_forgets_the_mac_that_was_silent_for_longest(
     table: SubnetTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(switch, "MAX_LEARNED", 2)
+    monkeypatch.setattr(subnet_table, "MAX_LEARNED", 2)
     learned(table, MAC_A, MAC_B, now=100)
     table.renew(MAC_B, 150)
     table.renew(MAC_A, 120)
@@ -235,7 +235,7 @@ def test_a_full_table_forgets_the_mac_that_was_silent_for_longest(
 def test_announcements_of_peers_cannot_stop_learning(
     table: SubnetTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(switch, "MAX_SUBNETS", 1)
+    monkeypatch.setattr(subnet_table, "MAX_SUBNETS", 1)
     table.add("a", parse_subnet("10.0.0.0/8"))
     learned(table, MAC_A)
 
@@ -290,8 +290,8 @@ class SwitchMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(switch, "MAX_LEARNED", MAX_LEARNED)
-        self.patch.setattr(switch, "MAX_SUBNETS_PER_OWNER", 6)
+        self.patch.setattr(subnet_table, "MAX_LEARNED", MAX_LEARNED)
+        self.patch.setattr(subnet_table, "MAX_SUBNETS_PER_OWNER", 6)
         self.table = SubnetTable()
         self.model: set[tuple[str, Subnet]] = set()
         self.seen: dict[bytes, float] = {}
