@@ -1,4 +1,4 @@
-"""Round trips through two daemons at four intervals, and what a ping costs them: two C tincds, two pytincds.
+"""Round trips through two daemons at four intervals, and the CPU time of a ping: two C tincds, two pytincds.
 
     .venv/bin/python benchmarks/latency.py [--pairs PAIR,...] [--rounds N] [--pings N]
 

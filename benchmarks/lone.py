@@ -1,4 +1,4 @@
-"""What one lone packet costs on its way through a daemon: Python calls, bytecode instructions, microseconds.
+"""The cost of one lone packet in a daemon: Python calls, bytecode instructions, microseconds.
 
     .venv/bin/python benchmarks/lone.py
 
@@ -7,7 +7,7 @@ is received, opened and written to the device (in). The real parts do this here,
 event loop to the system call, with a real TAP device and UDP over loopback, in a namespace of their own.
 "kernel" is the time of the same system calls alone, the least that any daemon of this kind needs. "Cold" is
 the same after all caches have been filled with something else, as after some milliseconds in which other
-programs ran: then a pass takes as long as its memory takes to come.
+programs ran: then memory access determines the time of a pass.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Bench:
         self.into: Callable[[], None] = partial(self.shell._udp._readable, 0)
 
     def empty(self) -> None:
-        """Throw away what the kernel itself sends through the device."""
+        """Discard the frames that the kernel itself sends through the device."""
         try:
             while True:
                 os.read(self.device.fileno(), 70000)
@@ -112,7 +112,7 @@ class Bench:
         self.theirs.sendto(datagram, self.ours.getsockname())
 
     def take_datagram(self) -> None:
-        """Receive what was sent to the peer."""
+        """Receive the datagram that was sent to the peer."""
         self.theirs.recv(2000)
 
     def kernel_out(self) -> None:

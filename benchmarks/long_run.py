@@ -1,4 +1,4 @@
-"""Nine hosts, C and pytinc mixed, for an hour or longer, with random faults: what is lost, and what grows.
+"""Nine hosts, C and pytinc mixed, for an hour or longer, with random faults: lost pings and memory growth.
 
     .venv/bin/python benchmarks/long_run.py [--minutes N] [--seed N] [--results DIRECTORY] [--logs DIRECTORY]
 
@@ -109,7 +109,7 @@ def cut(node: Node, lasts: float) -> None:
 
 
 def lose(node: Node, lasts: float) -> None:
-    """Lose a part of what a host sends."""
+    """Lose a part of a host's frames."""
     lab = node.host.lab
     lab.set_loss(node.host, LOSS_PERCENT)
     time.sleep(lasts)

@@ -4,8 +4,8 @@
 
 Absolute figures of a shared machine vary by half from hour to hour; only ratios within one run count. So all
 pairs run at the same time and take turns at every measurement, and each round has its own ratio.
-``docs/performance.md`` explains the rows. The report goes to ``benchmarks/results/``; it says what is slower
-than in the results that were committed last (`comparison.changes`).
+``docs/performance.md`` explains the rows. The report goes to ``benchmarks/results/``; it lists the cells that
+are slower than in the last committed results (`comparison.changes`).
 """
 
 from __future__ import annotations

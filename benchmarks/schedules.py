@@ -2,9 +2,9 @@
 
     .venv/bin/python benchmarks/schedules.py [--count 10000] [--seed 0] [--jobs 2] [--results DIR]
 
-tests/sim/schedules.py tells what a schedule is, and the rules. Each mesh suffers 25 schedules in turn. A
-schedule after which a rule is broken for more than a second is told with its story; the same seed gives the
-same one again. The script writes schedules.json into benchmarks/results.
+tests/sim/schedules.py defines schedules and the rules. Each mesh goes through 25 schedules in turn. A
+schedule after which a rule is broken for more than a second is printed with all its events; the same seed
+repeats it. The script writes schedules.json into benchmarks/results.
 """
 
 from __future__ import annotations

@@ -2,12 +2,12 @@
 
     .venv/bin/python benchmarks/shards.py [--only PART,...] [--processes N] [--rounds N] [--seconds N]
 
-pytinc has one process. What several would be like is tried with what there is: one daemon that serves N
+pytinc has one process. This script examines several processes with existing code: one daemon that serves N
 peers against N daemons that serve one each, pinned to cores (``daemons``, and ``daemons-c`` with peers that
 run tincd); and the pieces that such a node would need: the same work on several cores at a time (``cores``),
 datagrams that find the process of their peer (``datagrams``: SO_REUSEPORT), frames that may not (``frames``:
 a TAP device with several queues), and what it costs to hand a packet to another process (``handover``).
-docs/performance.md, "More cores", says what follows from it.
+docs/performance.md, "More cores", draws the conclusions.
 """
 
 from __future__ import annotations
@@ -291,7 +291,7 @@ def group(count: int, *, by_source: bool) -> Iterator[list[socket.socket]]:
 
 
 def _datagram(source: int) -> bytes:
-    """Return what a datagram of a node looks like to the kernel; its id is some hash of its number."""
+    """Return a datagram of a node as the kernel sees it; its id is some hash of its number."""
     source_id = (source * 0x9E3779B97F4A7C15 % 2**64).to_bytes(8, "big")[:6]
     return bytes(6) + source_id + bytes(DATAGRAM - 12)
 
@@ -433,7 +433,7 @@ def _queues_of(queues: Sequence[int], flows: Sequence[socket.socket]) -> dict[in
 
 
 def _answer(frame: bytes) -> bytes:
-    """Return the same packet on its way back; what is swapped leaves the check sums as they are."""
+    """Return the same packet on its way back; swapping addresses and ports does not change the check sums."""
     return (
         frame[6:12] + frame[:6] + frame[12:26] + frame[30:34] + frame[26:30]
         + frame[36:38] + frame[34:36] + frame[38:]

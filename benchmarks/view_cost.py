@@ -1,11 +1,11 @@
-"""What a daemon pays for being watched by `pytinc view`: CPU time with 300 nodes in its tables.
+"""The cost of `pytinc view` for a daemon: CPU time with 300 nodes in its tables.
 
     .venv/bin/python -m pytinc.lab .venv/bin/python benchmarks/view_cost.py [--nodes 300] [--seconds 60]
 
 A real pytincd runs on a host of the lab. A peer logs in over a real meta connection and announces the other
 nodes, with two links and a subnet each. The CPU time of the daemon is taken from the kernel, first without a
 watcher, then while one watcher takes the stream of `pytinc view`, which asks once a second. The difference is
-what watching costs.
+the cost of watching.
 """
 
 from __future__ import annotations

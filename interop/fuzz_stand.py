@@ -1,4 +1,4 @@
-"""The same bytes to tincd and to pytincd, and what each makes of them.
+"""Sends the same bytes to tincd and to pytincd, and compares the results.
 
 A stranger (without a key) or an insider (with one) carries out a script on a connection of its own: bytes,
 lines, records, frames and datagrams. At its end the victim is asked whether it still talks with us. What it
@@ -61,7 +61,7 @@ PROBE: Final = bytes((TYPE_PROBE,)) + bytes(18)
 
 
 class Outcome(NamedTuple):
-    """What a victim made of a script."""
+    """The result of a script at a victim."""
 
     talks: bool
     """An insider's PING is answered."""

@@ -1,4 +1,4 @@
-"""The how-to's fleet: its inventory and lines, and what tests ask of the network that Ansible has made of it.
+"""The how-to's fleet: its inventory and lines, and queries of tests to the network that Ansible makes.
 
 Used by ``interop/test_ansible*.py``. The entry node's own host is the client of the virtual IP.
 """

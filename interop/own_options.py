@@ -1,4 +1,4 @@
-"""What tests need of a node that is started again with other options (--user, --chroot, Sandbox)."""
+"""Helpers of tests that restart a node with other options (--user, --chroot, Sandbox)."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ def test_the_running_network_is_an_inventory(site: Fleet) -> None:
     assert '"msg": "172.18.3.1 True 4"' in said
 
 
-def test_what_a_node_knows_is_a_fact_for_other_plays(site: Fleet) -> None:
+def test_the_knowledge_of_a_node_is_a_fact_for_other_plays(site: Fleet) -> None:
     conditions = [
         "tinc_info.netname == 'mynet' and tinc_info.name == inventory_hostname | replace('-', '_')",
         f"tinc_info.nodes | selectattr('reachable') | map(attribute='name') | sort == {sorted(ALL_NODES)}",

@@ -246,7 +246,7 @@ def test_a_container_runs_a_mounted_directory_and_leaves_the_owners_of_its_files
 
 
 @pytest.mark.timeout(600)
-def test_what_compose_yaml_leaves_a_container_suffices_for_a_new_node(
+def test_the_rights_in_compose_yaml_suffice_for_a_new_node(
     engine: Engine, images: Mapping[Kind, str], network: Network
 ) -> None:
     text = (REPOSITORY / "compose.yaml").read_text()

@@ -66,7 +66,9 @@ def test_both_daemons_do_the_same(victims: Stand, script: Script) -> None:
         ((*LOGIN, ("line", b"12 1 new %b 192.0.2.9 655 c 1" % VICTIM), ("line", b"23 new evil 1400")), True),
     ],
 )
-def test_what_ends_the_reference_does_not_end_us(victims: Stand, script: Script, talks: bool) -> None:
+def test_an_input_that_ends_the_reference_does_not_end_us(
+    victims: Stand, script: Script, talks: bool
+) -> None:
     # There is only one attempt, because the reference ends; on a busy machine an answer takes its time.
     _, pytinc = victims.compare(script, (60 if talks else 1,))
     assert (pytinc.lives, pytinc.talks) == (True, talks)

@@ -1,4 +1,4 @@
-"""ProcessPriority, --mlock, --chroot and --user, checked by what the kernel says about the daemon's process.
+"""ProcessPriority, --mlock, --chroot and --user, checked by the kernel's data about the daemon's process.
 
 The daemon must go on working in another root directory, without privileges and with its memory locked:
 modules and files that it would load only later could not be found there.

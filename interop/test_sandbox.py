@@ -1,7 +1,7 @@
 """A daemon in the sandbox does all that it does outside: beside a C node, at each level, as a user and in a
 root directory of its own.
 
-What it may not do any more is in tests/daemon/test_sandbox.py and test_helper_process.py.
+tests/daemon/test_sandbox.py and test_helper_process.py test the operations that are forbidden.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What people see of a running network: events of a failover, `top` on a terminal, who has an address.
+"""The view of a running network for people: events of a failover, `top` on a terminal, owners of addresses.
 
     one, two, client ──> entry        all others connect to entry
 

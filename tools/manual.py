@@ -82,7 +82,7 @@ COMMAND_TEXTS = {
     "connect": "Ask for a connection to NODE. No daemon implements this request; use add ConnectTo.",
     "disconnect": "An outgoing connection is made again later.",
     "vip": "A virtual IP is an address that this node or others may serve, by a line VirtualIP in "
-    "tinc.conf(5) (not in tinc). With --watch, what is shown is refreshed every second until Ctrl-C is "
+    "tinc.conf(5) (not in tinc). With --watch, the output is refreshed every second until Ctrl-C is "
     "pressed. In a pipe, there is a line for each address: ADDRESS owner NODE state STATE term COUNT frozen "
     "yes|no members COUNT alive COUNT checks COUNT good COUNT clients COUNT changed SECONDS reason TEXT. "
     "STATE is what this node does: init, fault, backup, active, drain, or absent if its host does not have "
@@ -94,20 +94,20 @@ COMMAND_TEXTS = {
     "connections, MAC addresses that move, nodes that fall silent, failovers of addresses with their "
     "times, the results of scripts, many dropped packets, storms and loops. A line has the number of the "
     "event, the local time, the kind and a text; with --json it is a JSON object (docs/json.md of the "
-    "source). With --follow, the command goes on until the daemon ends or Ctrl-C is pressed. Where "
-    "numbers are missing, as many events are forgotten.",
+    "source). With --follow, the command goes on until the daemon ends or Ctrl-C is pressed. Missing "
+    "numbers belong to forgotten events.",
     "view": "Serve a page that shows the mesh live: a graph, tables, addresses and their failovers, events, "
     "drops (not in tinc). It needs Python libraries: pip install 'pytinc[view]'. The command prints a URL "
     "with a token and goes on until Ctrl-C is pressed; a browser that has opened the URL gets a cookie, and "
     "nobody else sees anything. The page is read-only. It asks the daemon once a second while somebody "
-    "watches, and works with tincd too, as far as that tells. --listen is a numeric address or localhost, "
+    "watches, and works with tincd too, with less data. --listen is a numeric address or localhost, "
     "with :PORT if wanted ([ADDRESS]:PORT for IPv6), or a port alone; --host allows a further host name in "
     "requests and may be given several times; --socket NUMBER takes a listening socket that the program was "
     "started with. There is no encryption: reach it from elsewhere through ssh -L.",
     "top": "The first view has a line for each node: the path to it (UDP, via a relay, TCP), round trip "
     "time, dropped packets, bits a second in both directions, MAC addresses, path MTU, age of the key. "
     "The keys 1 2 3 4 show nodes, edges, addresses (virtual and shared ones with members and holders) and "
-    "events; a C daemon tells no addresses, events and drops. The keys n i I o O t T choose the sort "
+    "events; a C daemon reports no addresses, events and drops. The keys n i I o O t T choose the sort "
     "order as in tinc, r and x sort by round trip time and drops, b k M G choose the unit; c switches "
     "between what passes each second and totals, d between this view and tinc's, with traffic alone; s "
     "asks for the delay, h shows help, q quits. The arrow and page keys scroll.",
@@ -123,8 +123,8 @@ COMMAND_TEXTS = {
     "network": "In the shell, the commands that follow use NETNAME.",
     "fsck": "Problems are reported on standard error. With --force, or if you answer yes, fsck repairs what "
     "it can.",
-    "doctor": "Each check has a line: ok, warning or problem, what was found, and what to do. The status is "
-    "1 if there is a problem. fsck looks at the files alone.",
+    "doctor": "Each check has a line: ok, warning or problem, the finding, and advice. The status is 1 if "
+    "there is a problem. fsck checks only the files.",
     "edit": "Open tinc.conf, a script such as tinc-up, or the host file of that name in $VISUAL, $EDITOR or "
     "vi(1), and tell the daemon to reload.",
     "sign": "Print the file, or standard input, with a signature of this node in front.",
@@ -169,9 +169,9 @@ VARIABLE_TEXTS = {
     "Address": "Addresses are tried in the order of the file, after those that have worked before.",
     "AutoConnect": "Needs nodes with an Address, and makes ConnectTo unnecessary.",
     "Broadcast": "mst sends broadcasts along the spanning tree, direct sends them directly to each node.",
-    "BroadcastLimit": "0 means any number. Counted are broadcast, multicast, and packets for MAC addresses "
-    "that nobody owns: what comes from the own device and from each neighbour by itself, and ARP and "
-    "neighbour discovery apart from all other packets.",
+    "BroadcastLimit": "0 means any number. It counts broadcast, multicast, and packets for MAC addresses "
+    "that nobody owns: separately for the own device and for each neighbour, and ARP and neighbour discovery "
+    "separately from all other packets.",
     "ConnectTo": "There must be a host file of the node, with its key and an Address.",
     "DeviceType": "dummy has no network interface: it is for relays. raw_socket uses the network interface "
     "named by Interface (such as eth0), which must not be the one that the tunnels use. multicast needs "
@@ -184,7 +184,7 @@ VARIABLE_TEXTS = {
     "Mode": "All nodes of a network must have the same mode.",
     "Name": "Letters, digits and underscores. It must be unique in the whole network.",
     "NeighbourGuard": "In switch mode, the same address on several nodes needs no other configuration. In "
-    "router mode, the guard passes over a silent node if others announce the same Subnet.",
+    "router mode, the guard skips a silent node if others announce the same Subnet.",
     "Port": "In the own host file: the port to listen on. In another host file: the port of its Addresses "
     "without a port.",
     "StrictVirtualIPs": "Without it, a node may also hold an address that no host file names.",
@@ -203,14 +203,14 @@ VIRTUAL_IP_TEXTS = {
     "preempt": "no (the default), or the seconds for which this node must have been well until it takes the "
     "address from a member of lower priority.",
     "balance": "failover (the default): one member serves all clients; client: each client gets a member; "
-    "flow: each TCP connection or UDP flow does, where the client's node is pytinc. The word of the owner "
+    "flow: each TCP connection or UDP flow does, where the client's node is pytinc. The owner's setting "
     "counts.",
     "weight": f"1 to {MAX_WEIGHT}; {DEFAULT_WEIGHT} is the default. The share of clients or flows, relative "
     "to the other members.",
     "check": f"A health check of this node, at most {MAX_CHECKS} of them; all must be well. tcp:PORT, "
     "tcp:HOST:PORT or tcp:[IPV6]:PORT: a connection is accepted, without HOST at the virtual address itself. "
     "http://... or https://...: GET returns an expected status and text. exec:SCRIPT: a file of the "
-    "configuration directory ends with status 0; 2 means that this node wants to serve no more.",
+    "configuration directory ends with status 0; 2 drains this node.",
     "status": "Of the http or https check before it: the expected status, such as 200 or 200-299; "
     f"{DEFAULT_STATUS[0]}-{DEFAULT_STATUS[1]} is the default.",
     "text": "Of the http or https check before it: what the body must contain.",

@@ -1,9 +1,9 @@
-"""The least that a tunnel in Python can be: seal and send what is read, open and write what comes.
+"""A minimal tunnel in Python: seals and sends the frames that it reads, opens and writes datagrams.
 
     python bare.py OWN_ADDRESS PEER_ADDRESS ADDRESS/PREFIX
 
-It has no MAC table, no handshake, no counters, no protection against replays and no key but zeros, so it is
-good for nothing but to tell how much of a daemon's delay is Python's (docs/performance.md).
+It has no MAC table, no handshake, no counters, no protection against replays and no key but zeros, so its
+only use is to show how much of a daemon's delay is Python's (docs/performance.md).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""What is slower, or faster, than in the results that were committed last.
+"""Finds the cells that are slower or faster than in the last committed results.
 
 Only ratios are figures (docs/performance.md), so ratios of one run are compared with those of another. A cell
 (a row and a pair) has changed if its medians differ by more than `TOLERANCE` and the ranges of its rounds do
-not overlap. Chance does that as well: with three rounds on each side, two cells of twenty that have not
-changed have ranges apart. Pairs without pytinc cannot have changed, so they show how many such there are.
+not overlap. This also happens by chance: with three rounds on each side, two of twenty unchanged cells have
+separate ranges. Pairs without pytinc cannot have changed, so they show how often this happens.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ class Change:
 class Changes:
     """The comparison of a run with an earlier one, of ``commit``.
 
-    ``others`` are changes of pairs without pytinc among ``others_compared`` cells: what the machine and
-    chance do. ``only_now`` and ``only_before`` name what one side lacks.
+    ``others`` are changes of pairs without pytinc among ``others_compared`` cells: the effect of the machine
+    and of chance. ``only_now`` and ``only_before`` name what one side lacks.
     """
 
     commit: str
@@ -128,7 +128,7 @@ def since_commit(facts: Mapping[str, str], now: Results) -> Changes | str:
 
 
 def parse(text: str) -> tuple[dict[str, str], Results]:
-    """Return the facts and figures of ``latest.json``, also of rows that are no more. Raises ValueError."""
+    """Return the facts and figures of ``latest.json``, including former rows. Raises ValueError."""
     whole: Any = json.loads(text)
     try:
         facts = {str(label): str(fact) for label, fact in whole["facts"].items()}

@@ -1,4 +1,4 @@
-"""What attackers and noisy stations do, each as a program that runs on a lab host until it is ended.
+"""Attackers and noisy stations, each as a program that runs on a lab host until it is ended.
 
     python fault_attacks.py idle ADDRESS COUNT            connect so often, and say nothing
     python fault_attacks.py guests ADDRESS COUNT          slow invitation clients, and others that guess
@@ -42,7 +42,7 @@ def at_rate(rate: int, send: Callable[[int], object]) -> None:
     start, number = time.monotonic(), 0
     while True:
         while number < (time.monotonic() - start) * rate:
-            # A full queue of the device is what a flood is for.
+            # A flood is meant to fill the queue of the device.
             with contextlib.suppress(OSError):
                 send(number)
             number += 1
@@ -69,7 +69,7 @@ def idle(address: str, count: int) -> None:
 
 
 def is_closed(connection: socket.socket) -> bool:
-    """Tell whether the other end has closed; what it sent is thrown away."""
+    """Tell whether the other end has closed; its data is discarded."""
     connection.setblocking(False)
     try:
         return not connection.recv(4096)
@@ -136,7 +136,7 @@ def shout(interface: str, rate: int) -> None:
 
 
 def main() -> None:
-    """Do what the command line says."""
+    """Run the attack of the command line."""
     match sys.argv[1:]:
         case ["idle", address, count]:
             idle(address, int(count))

@@ -62,8 +62,8 @@ def listens(host: Host) -> bool:
 def requests_per_second(host: Host, address: str, seconds: int, *, kept: bool = True) -> float:
     """Return the requests a second that wrk makes on its connections.
 
-    It keeps them, or (not ``kept``) makes a new one for each request. Raises LabError if wrk is missing, or
-    what it got are no answers.
+    It keeps them, or (not ``kept``) makes a new one for each request. Raises LabError if wrk is missing or
+    got invalid answers.
     """
     options = () if kept else ("-H", "Connection: close")
     command = ("wrk", "-t2", f"-c{CONNECTIONS}", f"-d{seconds}s", *options, f"http://{address}/")

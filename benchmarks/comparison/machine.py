@@ -1,4 +1,4 @@
-"""What reports tell about the machine and the measured program, and what a process has used."""
+"""Facts of reports about the machine and the measured program, and the resources used by a process."""
 
 from __future__ import annotations
 

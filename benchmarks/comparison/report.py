@@ -86,7 +86,7 @@ def goals(results: Results) -> str:
 
 
 def since(changes: Changes | str) -> str:
-    """What is slower, faster, new and missing, compared with the results that were committed last."""
+    """The rows that are slower, faster, new or missing, compared with the last committed results."""
     if isinstance(changes, str):
         return f"## Compared with the committed results\n\nNot compared: {changes}\n"
     parts = [f"## Slower than at {changes.commit}\n", _changed_cells(changes.slower), _method(changes)]

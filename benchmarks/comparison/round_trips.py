@@ -1,6 +1,6 @@
 """Questions and answers through a tunnel, one after the other: pings at intervals, sockperf's ping-pong.
 
-A ping with time before the next one shows what a lone packet costs; sockperf (Debian's package of this name)
+A ping with time before the next one shows the cost of a lone packet; sockperf (Debian's package of this name)
 sends the next question as soon as it has the answer, as netperf's TCP_RR and UDP_RR do.
 """
 

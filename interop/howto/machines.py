@@ -1,4 +1,4 @@
-"""The interface to what the how-to is played on: machines on one network, into which commands are typed.
+"""The interface to the machines of the how-to: they share one network, and commands are typed on them.
 
 `howto.story` uses nothing else; `howto.namespaces` and `howto.containers` implement it.
 """

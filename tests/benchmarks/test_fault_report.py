@@ -48,6 +48,6 @@ def test_the_table_has_a_row_for_each_fault_that_was_measured() -> None:
     ) in text
 
 
-def test_what_both_did_is_said_once() -> None:
+def test_the_same_result_of_both_is_reported_once() -> None:
     one = median([figures(0, notes=["all files intact"])])
     assert observed(one, one) == "all files intact"

@@ -112,16 +112,16 @@ def test_addresses_of_several_nodes_and_other_modes_are_named(
     daemon.answers = {"3": ALPHA + node("beta") + node("gamma") + END_OF_NODES, "5": subnets + END_OF_SUBNETS}
     result = run("-c", str(healthy), f"--pidfile={daemon.pidfile}", "doctor")
     assert "10.0.0.0/24 (beta, gamma)" in result.out
-    assert "Mode = router here, and another one seems to be in use at beta." in result.out
+    assert "Mode = router here, but another mode seems to be in use at beta." in result.out
     (healthy / "tinc.conf").write_text("Name = alpha\nMode = switch\nDeviceType = dummy\n")
     result = run("-c", str(healthy), f"--pidfile={daemon.pidfile}", "doctor")
-    assert "another one seems to be in use at gamma." in result.out
+    assert "another mode seems to be in use at gamma." in result.out
 
 
 @pytest.mark.parametrize(
     ("rules", "result", "words"),
     [
-        (None, "ok", "not looked at"),
+        (None, "ok", "not checked"),
         ([], "ok", "lets tcp and udp to port 655 in"),
         ([{}], "warning", "inet filter input refuses tcp and udp to port 655"),
         ([{"limit": {"rate": 3}}, {"accept": None}], "ok", "rules with conditions decide about tcp and udp"),

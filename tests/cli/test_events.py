@@ -92,7 +92,7 @@ SAMPLES: dict[str, tuple[dict[str, Any], str]] = {
         {"node": "beta", "state": "end", "dropped": 77},
         "beta no longer sends too much to all: 77 packets were dropped",
     ),
-    "loop": ({"node": "beta", "mac": "02:00:00:00:00:01", "packets": 9}, "comes back from beta (9 packets)"),
+    "loop": ({"node": "beta", "mac": "02:00:00:00:00:01", "packets": 9}, "come back from beta (9 packets)"),
 }
 
 

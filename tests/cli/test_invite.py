@@ -153,7 +153,7 @@ def test_a_node_that_is_online_is_not_to_be_purged(run: Run, reachable: Path, da
         (["alpha"], "already exists"),
     ],
 )
-def test_what_cannot_be_invited_is_refused(
+def test_an_impossible_invitation_is_refused(
     run: Run, reachable: Path, words: list[str], complaint: str
 ) -> None:
     result = run("-c", str(reachable), "invite", *words)

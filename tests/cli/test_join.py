@@ -597,7 +597,7 @@ def test_a_program_killed_while_it_writes_leaves_a_whole_configuration_or_none(
     print(f"{command}: {sum(outcomes)} of {len(outcomes)} were finished when they were killed")
 
 
-def test_what_a_kill_leaves_behind_is_not_a_network(run: Run, tmp_path: Path, inviter: Inviter) -> None:
+def test_leftovers_of_a_kill_are_not_a_network(run: Run, tmp_path: Path, inviter: Inviter) -> None:
     inviter.stops_at = "accept"
     with started(tmp_path, "-n", "vpn", "join", inviter.url) as process:
         assert inviter.reached.wait(60)

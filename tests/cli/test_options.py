@@ -21,7 +21,7 @@ def test_an_option_without_a_value_is_refused() -> None:
         take_options(["beta", "--address"], ("--address",))
 
 
-def test_what_a_shell_would_act_on_is_no_host() -> None:
+def test_text_with_shell_syntax_is_no_host() -> None:
     assert is_host("alpha.example.org")
     assert is_host("2001:db8::1")
     assert not is_host("a b")

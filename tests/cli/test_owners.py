@@ -81,7 +81,7 @@ def test_an_own_address_is_found_by_the_own_mac_address(info: Run, kernel: Kerne
         ([Neighbour("vpn", None, is_own=True)], "It is an address of this host (interface vpn)"),
     ],
 )
-def test_else_it_is_said_why_and_what_to_do(
+def test_otherwise_the_reason_and_advice_are_shown(
     info: Run, kernel: Kernel, there: list[Neighbour], words: str
 ) -> None:
     kernel.there = there

@@ -289,7 +289,7 @@ def test_the_headline_shows_the_holder_of_a_shared_address_its_clients_and_its_l
 
 
 @pytest.mark.usefixtures("clock")
-def test_of_several_shared_addresses_the_one_that_failed_over_last_is_shown() -> None:
+def test_the_shared_address_with_the_latest_failover_is_shown() -> None:
     quiet = SHARED | {"address": "10.1.1.11", "failover": None}
     earlier = SHARED | {"address": "10.1.1.12", "failover": FAILOVER | {"ago_ms": 99000}}
     line = headline(Shared(GUARD, (quiet, earlier, SHARED)))

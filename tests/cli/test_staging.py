@@ -31,7 +31,7 @@ def publish(final: Path, meanwhile: Callable[[], None] = lambda: None) -> None:
 
 
 @pytest.mark.parametrize("exists", [False, True])
-def test_only_what_was_published_remains(tmp_path: Path, exists: bool) -> None:
+def test_only_published_files_remain(tmp_path: Path, exists: bool) -> None:
     final = tmp_path / "etc/vpn"
     if exists:
         final.mkdir(parents=True, mode=0o700)

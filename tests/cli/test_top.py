@@ -65,7 +65,7 @@ def asked(daemon: ScriptedDaemon) -> list[str]:
     return requests
 
 
-def test_only_what_is_shown_is_asked_for(model: Model, daemon: ScriptedDaemon) -> None:
+def test_only_shown_data_is_asked_for(model: Model, daemon: ScriptedDaemon) -> None:
     model.poll()
     assert asked(daemon) == ["13", "4097", "4096"]
     model.press("d")

@@ -167,7 +167,7 @@ def test_a_virtual_ip_is_added_read_and_removed(run: Run, conf: Path) -> None:
     assert lines_of(conf / "tinc.conf") == []
 
 
-def test_what_a_node_may_hold_goes_to_its_host_file(run: Run, conf: Path) -> None:
+def test_permitted_addresses_go_to_the_nodes_host_file(run: Run, conf: Path) -> None:
     for node in ("alpha", "beta"):
         assert run("-c", "conf", "add", f"{node}.VirtualIP", "10.1.1.10") == (0, "", "")
         assert lines_of(conf / "hosts" / node) == ["VirtualIP = 10.1.1.10"]

@@ -141,6 +141,6 @@ def test_the_holders_of_an_address_are_the_nodes_that_answer_for_it() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"addresses": [1]}'])
-def test_what_is_no_answer_of_the_guard_is_refused(text: str) -> None:
+def test_a_line_that_is_no_answer_of_the_guard_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="dump shared"):
         tinc.holders(text, "10.1.1.10")

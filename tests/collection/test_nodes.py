@@ -91,7 +91,7 @@ def test_numeric_addresses_are_where_ansible_connects(plugin: Any) -> None:
     assert inventory["n2"]["tinc_name"] == "n2"
 
 
-def test_what_a_node_has_announced_is_neither_a_template_nor_an_option_of_ssh(plugin: Any) -> None:
+def test_announced_text_is_neither_a_template_nor_an_option_of_ssh(plugin: Any) -> None:
     hosts = (TEMPLATE, "-oProxyCommand=id", "host.example", f"fe80::1%{TEMPLATE}")
     for host, values in zip(hosts, read(plugin, *hosts).values(), strict=True):
         assert "ansible_host" not in values

@@ -135,7 +135,7 @@ def lines_of(text: str, variable: str) -> list[str]:
 
 
 @given(LINES, st.sampled_from([v.name for v in VARIABLES.values()]), VALUES)
-def test_what_is_set_is_what_the_daemon_reads_and_get_shows(
+def test_set_values_are_those_that_the_daemon_reads_and_get_shows(
     lines: list[str], variable: str, value: str
 ) -> None:
     result = set_value("\n".join(lines), variable, value)

@@ -144,7 +144,7 @@ def test_odd_bytes_of_host_files_survive() -> None:
     assert read("Name = beta\nName = alpha\nAddress = \udcff\r\n").hosts == {"alpha": "Address = \udcff\r\n"}
 
 
-def test_of_two_host_files_with_one_name_the_later_one_counts() -> None:
+def test_the_later_of_two_host_files_with_one_name_counts() -> None:
     text = "Name = beta\nName = alpha\nPort = 1\nName = gamma\nName = alpha\nPort = 2"
     assert read(text).hosts == {"alpha": "Port = 2\n", "gamma": ""}
 

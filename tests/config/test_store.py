@@ -146,7 +146,7 @@ class TestOwnSettings:
         assert (made.port, made.weight) == ("7", None)
         assert "No value for variable `Subnet' on line 2" in made.warnings[0]
 
-    def test_a_reload_keeps_what_was_before_a_bad_value(self, base: Path) -> None:
+    def test_a_reload_keeps_the_former_value_instead_of_a_bad_one(self, base: Path) -> None:
         tree = ConfigTree(str(base))
         before = replace(tree.load_settings(), mode=Mode.SWITCH)
         (base / "tinc.conf").write_text("Name = alpha\nMode = bridge\nMaxTimeout = 5\n")
@@ -162,7 +162,7 @@ class TestVirtualIPs:
         (base / "hosts/alpha").write_text("VirtualIP = 10.1.1.11\n")
         return base
 
-    def test_tinc_conf_says_what_is_served_and_host_files_what_is_allowed(self, member: Path) -> None:
+    def test_tinc_conf_sets_served_addresses_and_host_files_set_permissions(self, member: Path) -> None:
         tree = ConfigTree(str(member), ["alpha.VirtualIP = 10.1.1.12"])
         served = tree.load_settings().virtual_ips
         assert [virtual_ip.address_text for virtual_ip in served] == ["10.1.1.10"]
@@ -171,7 +171,7 @@ class TestVirtualIPs:
         assert alpha is not None
         assert alpha.virtual_ips == (bytes([10, 1, 1, 12]), bytes([10, 1, 1, 11]))
 
-    def test_what_the_own_host_file_does_not_allow_is_reported_with_strict_virtual_ips(
+    def test_an_address_missing_in_the_own_host_file_is_reported_with_strict_virtual_ips(
         self, member: Path
     ) -> None:
         assert ConfigTree(str(member)).load_settings().warnings == ()
@@ -370,7 +370,7 @@ class TestAppendPublicKey:
         ConfigTree(str(base)).append_public_key("beta", KEY_TEXT)
         assert (base / "hosts/beta").read_text() == text
 
-    def test_what_cannot_be_read_is_not_overwritten(self, base: Path) -> None:
+    def test_an_unreadable_file_is_not_overwritten(self, base: Path) -> None:
         (base / "hosts/beta").mkdir()
         with pytest.raises(ConfigError, match="Cannot open config file"):
             ConfigTree(str(base)).append_public_key("beta", KEY_TEXT)
@@ -379,7 +379,7 @@ class TestAppendPublicKey:
 class TestAddressCache:
     ADDRESSES = (Address("10.0.0.1", "655"), Address("fd00::1", "1655"))
 
-    def test_what_is_saved_is_loaded_and_the_directory_is_made(self, base: Path) -> None:
+    def test_saved_addresses_are_loaded_and_the_directory_is_made(self, base: Path) -> None:
         tree = ConfigTree(str(base))
         tree.save_address_cache("beta", self.ADDRESSES)
         assert tree.load_address_cache("beta") == self.ADDRESSES
@@ -491,7 +491,7 @@ def test_an_overlong_invitation_is_refused(base: Path) -> None:
         ConfigTree(str(base)).take_invitation("f" * 24)
 
 
-def test_what_is_not_a_file_is_not_an_invitation(base: Path) -> None:
+def test_only_a_file_is_an_invitation(base: Path) -> None:
     (base / "invitations" / ("f" * 24)).mkdir(parents=True)
     with pytest.raises(ConfigError, match="Cannot open invitation"):
         ConfigTree(str(base)).take_invitation("f" * 24)

@@ -117,6 +117,6 @@ def test_nothing_of_identity_or_listening_changes_by_a_reload() -> None:
         assert VARIABLES[name.lower()].reload is Reload.START
 
 
-def test_of_our_own_variables_two_stand_in_host_files_and_one_several_times() -> None:
+def test_two_own_variables_are_for_host_files_and_one_may_be_repeated() -> None:
     assert names(host=True) & EXTENSIONS == {"SPTPSCipher", "VirtualIP"}
     assert names(multiple=True) & EXTENSIONS == {"VirtualIP"}

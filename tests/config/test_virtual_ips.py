@@ -38,7 +38,7 @@ def test_a_setting_that_is_in_the_way_is_named(settings: Settings, named: tuple[
     assert found[:2] == named
 
 
-def test_whatever_silences_the_guard_is_in_the_way() -> None:
+def test_settings_that_silence_the_guard_are_reported_as_obstacles() -> None:
     for mode, broadcast, forwarding, tunnel_server, guard in itertools.product(
         Mode, Broadcast, Forwarding, (False, True), (False, True)
     ):

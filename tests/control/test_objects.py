@@ -1,4 +1,4 @@
-"""Rows with a JSON object: what is written is read again, and nonsense is an error of one kind."""
+"""Rows with a JSON object: written values are read back, and nonsense is an error of one kind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rows of DUMP_SHARED: what one side formats the other parses, and nothing else gets through."""
+"""The rows of DUMP_SHARED: one side parses the rows that the other formats, and refuses all others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of DUMP_VIPS and orders: what one side formats the other parses, and nothing else gets through."""
+"""Rows of DUMP_VIPS and orders: one side parses the rows that the other formats, and refuses all others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the helper does and refuses, asked as a daemon that somebody else has taken over could ask."""
+"""Requests that the helper performs and refuses, as an attacker in the daemon could send them."""
 
 from __future__ import annotations
 
@@ -140,9 +140,7 @@ def test_other_variables_do_not_reach_a_script(
         "`touch planted`",
     ],
 )
-def test_nothing_runs_but_what_the_operator_has_put_there(
-    taken: Taken, file: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_scripts_of_the_operator_run(taken: Taken, file: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("cache/planted", "invitations/planted", "../planted", "host-up"):
         taken.script(name, f"touch {taken.confbase}/planted")
     monkeypatch.chdir(taken.confbase)

@@ -62,7 +62,7 @@ def outcomes(base: Path, *actions: str, where: str = "attempt") -> dict[str, str
     return found
 
 
-def test_what_is_allowed_works(tmp_path: Path) -> None:
+def test_allowed_operations_work(tmp_path: Path) -> None:
     actions = (
         "open('read/file').read()",
         "os.listdir('read')",
@@ -112,7 +112,7 @@ def test_no_signal_reaches_a_process_outside(tmp_path: Path) -> None:
     assert outcomes(tmp_path, *actions) == actions
 
 
-def test_an_older_kernel_is_asked_only_for_what_it_knows() -> None:
+def test_an_older_kernel_is_asked_only_for_known_rights() -> None:
     assert Access.REFER not in landlock.known(1)
     assert Access.TRUNCATE not in landlock.known(2)
     assert Access.IOCTL_DEV not in landlock.known(4)

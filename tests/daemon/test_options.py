@@ -54,7 +54,7 @@ def test_any_debug_level_is_accepted(values: list[str]) -> None:
         ("--logfile=x -s --logfile", True, None, False),
     ],
 )
-def test_of_logfile_and_syslog_the_last_one_counts(
+def test_the_last_of_logfile_and_syslog_counts(
     words: str, to_file: bool, path: str | None, syslog: bool
 ) -> None:
     options = parse(*words.split())

@@ -1,4 +1,4 @@
-"""What a process may do that has entered the sandbox as the daemon does it."""
+"""The rights of a process that has entered the sandbox as the daemon does."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def outcomes(
 
 @needs_landlock
 @pytest.mark.parametrize("level", LEVELS)
-def test_what_a_running_daemon_does_is_allowed(tmp_path: Path, level: str) -> None:
+def test_operations_of_a_running_daemon_are_allowed(tmp_path: Path, level: str) -> None:
     actions = (
         "open('tinc.conf').read()",
         "os.listdir('hosts')",
@@ -119,7 +119,7 @@ def test_the_certificates_of_authorities_can_be_read_wherever_the_system_has_the
 
 @needs_landlock
 @pytest.mark.parametrize("level", LEVELS)
-def test_what_no_daemon_does_is_refused(
+def test_operations_that_no_daemon_needs_are_refused(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, level: str
 ) -> None:
     elsewhere = tmp_path_factory.mktemp("elsewhere")

@@ -213,7 +213,7 @@ def detached() -> Iterator[None]:
         os.close(nowhere)
 
 
-def test_what_a_script_says_reaches_the_log(with_runner: WithRunner, tmp_path: Path, log: Log) -> None:
+def test_output_of_a_script_reaches_the_log(with_runner: WithRunner, tmp_path: Path, log: Log) -> None:
     write(tmp_path / "tinc-up", "echo 'no such device' > /dev/stderr; echo; echo second >&2; exit 1")
 
     async def test(runner: ScriptRunner) -> None:
@@ -229,7 +229,7 @@ def test_what_a_script_says_reaches_the_log(with_runner: WithRunner, tmp_path: P
     ]
 
 
-def test_of_a_script_that_says_much_the_end_reaches_the_log(
+def test_the_end_of_a_long_script_output_reaches_the_log(
     with_runner: WithRunner, tmp_path: Path, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scripts, "MAX_KEPT", 50000)

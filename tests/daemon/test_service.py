@@ -300,7 +300,7 @@ def test_a_detached_start_returns_at_once_and_reports_by_the_umbilical_when_it_i
     assert re.search(rf"tinc\[{pid}\]: Terminating\n$", log.read_text())
 
 
-def test_what_is_said_before_the_background_is_said_once_and_with_its_reason(network: Network) -> None:
+def test_messages_before_the_background_appear_once_with_their_reason(network: Network) -> None:
     (network.base / "tinc.conf").unlink()
     reader, writer = os.pipe()
     done = subprocess.run(

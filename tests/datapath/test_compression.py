@@ -47,7 +47,7 @@ def test_frames_that_repeat_themselves_get_shorter(level: int) -> None:
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_what_does_not_get_shorter_is_left_alone(level: int) -> None:
+def test_packets_that_do_not_get_shorter_stay_uncompressed(level: int) -> None:
     assert compress(level, b"") is None
     assert compress(level, bytes(range(64))) is None
 
@@ -66,7 +66,7 @@ def test_without_the_libraries_peers_that_want_them_get_packets_uncompressed(wit
     assert expand(9, zlib.compress(FRAME), 1518) == FRAME
 
 
-def test_any_zlib_level_is_taken_by_who_asked_for_another() -> None:
+def test_any_zlib_level_is_accepted_after_a_request_for_another() -> None:
     assert expand(1, zlib.compress(FRAME, 9), 1518) == FRAME
 
 

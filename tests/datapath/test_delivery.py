@@ -1,4 +1,4 @@
-"""What becomes of a frame on its way: to its owner, to all, or to the device; TTL, MTU and MSS."""
+"""The delivery of frames to their owner, to all, or to the device; TTL, MTU and MSS."""
 
 from __future__ import annotations
 

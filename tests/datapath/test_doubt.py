@@ -1,4 +1,4 @@
-"""What is still checked when somebody floods us with datagrams in the name of a node."""
+"""The datagrams that are still checked during a flood in the name of a node."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def flood(world: World, addresses: Sequence[SockAddr], now: float = NOW, batches
     [[SPOOFED], [STRANGER], [(f"198.51.{n // 256}.{n % 256}", 9) for n in range(BATCH * 100)]],
     ids=["the node's own address", "a stranger", "many strangers"],
 )
-def test_of_a_flood_next_to_nothing_is_checked_and_the_node_is_still_heard(
+def test_next_to_nothing_of_a_flood_is_checked_and_the_node_is_still_heard(
     world: World, checks: list[int], addresses: list[SockAddr]
 ) -> None:
     flood(world, addresses)

@@ -1,4 +1,4 @@
-"""Which member gets a flow, for how long, and what happens when members come and go."""
+"""The member that gets a flow, for how long, and the effect of members that come and go."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of the frames of our stations to an address whose members share the flows.
+"""Frames of our stations to an address whose members share the flows.
 
 Whether the fast code equals its plain twin in every combination is told by test_twin.py.
 """

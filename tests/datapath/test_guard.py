@@ -176,7 +176,7 @@ def test_a_flood_of_messages_is_switched_but_told_only_in_part() -> None:
     ],
     ids=["answer", "advertisement", "gratuitous reply", "gratuitous request"],
 )
-def test_what_a_host_says_that_does_not_serve_goes_to_others_only(
+def test_answers_of_a_host_that_does_not_serve_go_to_others_only(
     frame: bytes, passed: dict[str, list[bytes]] | None
 ) -> None:
     only_c = dict.fromkeys((VIP, VIP6), frozenset({"c"}))
@@ -185,7 +185,7 @@ def test_what_a_host_says_that_does_not_serve_goes_to_others_only(
     assert World(GuardTable(answering=also_b)).arrive(frame)["a"] == [frame]
 
 
-def test_what_a_host_says_that_does_not_serve_is_told_and_goes_to_other_nodes() -> None:
+def test_answers_of_a_host_that_does_not_serve_are_reported_and_go_to_other_nodes() -> None:
     world = World(GuardTable(answering={VIP: frozenset({"c"})}))
     frame = answers(NEAR, VIP, FAR_IP, to=FAR)
     assert world.arrive(frame)["c"] == [frame]
@@ -229,7 +229,7 @@ def test_a_withheld_answer_of_the_own_host_ends_here(frame: bytes) -> None:
     assert len(world.told()) == 1
 
 
-def test_only_the_withheld_one_of_several_answers_ends_here() -> None:
+def test_only_the_withheld_answer_of_several_is_dropped() -> None:
     world = World(GuardTable(withheld=frozenset((VIP,))))
     others = [answers(OWN, OWN_IP, NEAR_IP, to=NEAR), udp(NEAR, OWN), answers(OWN, ELSE, NEAR_IP, to=NEAR)]
     got = world.send(others[0], answers(OWN, VIP, NEAR_IP, to=NEAR), *others[1:])
@@ -355,7 +355,7 @@ def test_other_messages_for_all_reach_the_device_unchanged(frame: bytes) -> None
     assert guard.rewritten == 0
 
 
-def test_of_frames_with_one_header_only_the_misleading_one_is_changed() -> None:
+def test_only_the_misleading_frame_of_those_with_one_header_is_changed() -> None:
     world = World(GuardTable(in_use={VIP: FAR}))
     good, bad, tail = asks(NEAR, NEAR_IP, VIP), asks(NEAR, VIP, ELSE), asks(NEAR, NEAR_IP, ELSE)
     got = world.arrive(good, bad, tail)

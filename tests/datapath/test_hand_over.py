@@ -62,7 +62,7 @@ def test_what_is_no_segment_for_the_address_is_for_our_host(frame: bytes) -> Non
     assert former_member(taken_over(), frame, 1.0) is None
 
 
-def test_what_comes_to_a_member_that_has_handed_over_is_its_own_when_it_takes_over_again() -> None:
+def test_connections_to_a_member_that_has_handed_over_stay_there_when_it_takes_over_again() -> None:
     ours = taken_over()
     ours.taken_over = {VIP: (OWN, 20.0)}
     assert former_member(ours, tcp(TCP_ACK), 1.0) is None
@@ -92,6 +92,6 @@ def test_nothing_is_passed_on_without_a_hand_over() -> None:
     assert former_member(GuardTable(), tcp(TCP_ACK), 1.0) is None
 
 
-def test_of_an_address_that_is_shared_only_the_clients_that_were_handed_over_count() -> None:
+def test_only_handed_over_clients_of_a_shared_address_count() -> None:
     assert former_member(taken_over(STATION + VIP), tcp(TCP_ACK), 1.0) == FORMER
     assert former_member(taken_over(FORMER + VIP), tcp(TCP_ACK), 1.0) is None

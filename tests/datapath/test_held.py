@@ -1,4 +1,4 @@
-"""What waits for a key, and how much."""
+"""Frames that wait for a key, and their limits."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pytinc.datapath.held import MAX_AGE, MAX_BYTES, MAX_FRAMES, drop_held, hold
 from pytinc.datapath.peer_slot import PeerSlot
 
 
-def test_of_too_many_frames_the_newest_wait() -> None:
+def test_the_newest_frames_wait_when_there_are_too_many() -> None:
     slot = PeerSlot("beta")
     frames = [bytes([number]) * 60 for number in range(MAX_FRAMES + 3)]
     for frame in frames:
@@ -16,7 +16,7 @@ def test_of_too_many_frames_the_newest_wait() -> None:
     assert take_held(slot, 1.0) == []
 
 
-def test_of_too_many_bytes_the_newest_wait() -> None:
+def test_the_newest_frames_wait_when_there_are_too_many_bytes() -> None:
     slot = PeerSlot("beta")
     for number in range(MAX_FRAMES):
         hold(slot, bytes([number]) * (MAX_BYTES // 2), 1.0)

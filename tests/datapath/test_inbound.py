@@ -1,4 +1,4 @@
-"""What is done with datagrams, and with what comes by TCP: whose it is, opened, relayed or dropped."""
+"""Datagrams and records by TCP: their source is found, and they are opened, relayed or dropped."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_strangers_cannot_use_us_as_a_relay(world: World) -> None:
     )
 
 
-def test_what_came_by_a_relay_proves_nothing_about_the_straight_path(world: World) -> None:
+def test_datagrams_from_a_relay_prove_nothing_about_the_direct_path(world: World) -> None:
     assert world.c.address is not None
     datagrams = world.far["d"].seal_batch(world.me.id + world.d.id, TYPE_MAC, [frame(OWN, LOST, 1000)])
 

@@ -1,4 +1,4 @@
-"""Frames that were flooded and come back: what is reported, and what is dropped."""
+"""Flooded frames that come back: reports and drops."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the places of a table are shared, and what becomes of them when members come and go."""
+"""The places of a table are shared by weight, and change little when members come and go."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the data path leaves for the shell and the node."""
+"""The output of the data path for the shell and the node."""
 
 from __future__ import annotations
 

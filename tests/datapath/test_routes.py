@@ -69,7 +69,7 @@ def test_a_default_route_serves_each_family_for_itself(world: World) -> None:
     assert (world.owner("192.0.2.1"), world.owner("2001:db8::1")) == ("a", "b")
 
 
-def test_of_equal_prefixes_the_smaller_weight_wins_and_then_the_smaller_name(world: World) -> None:
+def test_the_smaller_weight_wins_among_equal_prefixes_and_then_the_smaller_name(world: World) -> None:
     world.add("10.0.0.0/8", "c")
     world.add("10.0.0.0/8", "b")
     assert world.owner("10.0.0.1") == "b"

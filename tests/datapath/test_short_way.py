@@ -327,7 +327,7 @@ def test_a_key_that_is_used_up_seals_nothing() -> None:
     same_in(worlds)
 
 
-def test_only_a_packet_of_which_nothing_is_unusual_goes_the_short_way() -> None:
+def test_only_an_ordinary_packet_goes_the_short_way() -> None:
     world = World()
     way = world.datapath.short_way
     assert way is not None

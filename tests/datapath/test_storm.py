@@ -34,7 +34,7 @@ def test_what_the_device_floods_beyond_the_limit_is_dropped_and_counted(
     assert (world.me.drops.storm, list(world.out.upcalls.storms)) == (2, [world.me])
 
 
-def test_what_a_peer_floods_beyond_the_limit_reaches_neither_the_device_nor_others(world: World) -> None:
+def test_frames_beyond_a_peers_flood_limit_reach_neither_the_device_nor_others(world: World) -> None:
     frames = [frame(BROADCAST_MAC, NEAR, fill=number) for number in range(5)]
 
     world.receive("b", *frames)

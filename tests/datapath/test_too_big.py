@@ -102,7 +102,7 @@ def test_a_tag_is_looked_behind() -> None:
     ],
     ids=["ipv4", "tagged ipv4", "ipv6", "tagged ipv6", "not ip"],
 )
-def test_what_every_host_must_take_goes_on_whole(frame: bytes) -> None:
+def test_packets_of_the_least_mtu_go_on_whole(frame: bytes) -> None:
     assert handle(frame, 500) == ([frame], None)
 
 

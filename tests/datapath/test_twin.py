@@ -940,7 +940,7 @@ lone_steps = st.one_of(
     plan=st.one_of(lone_plans(), limited(plans())),
     script=st.lists(lone_steps, min_size=1, max_size=12),
 )
-def test_what_comes_alone_is_treated_as_in_a_batch(plan: Plan, script: list[tuple[str, list[Any]]]) -> None:
+def test_a_lone_packet_is_treated_as_in_a_batch(plan: Plan, script: list[tuple[str, list[Any]]]) -> None:
     fast, plain = World(plan), World(plan)
     error_bytes: list[Counter[str]] = [Counter(), Counter()]
     for number, (kind, items) in enumerate(script):
@@ -948,7 +948,7 @@ def test_what_comes_alone_is_treated_as_in_a_batch(plan: Plan, script: list[tupl
         assert_same(fast, plain, error_bytes)
 
 
-def test_what_comes_alone_goes_the_short_way(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lone_packet_goes_the_short_way(monkeypatch: pytest.MonkeyPatch) -> None:
     taken: set[str] = set()
 
     def noted(name: str) -> Callable[..., bool]:

@@ -1,4 +1,4 @@
-"""Targets: a whole node, and what a stranger or an insider can do to it and, through it, to others."""
+"""Targets: a whole node, attacked by a stranger or an insider, and its effect on other nodes."""
 
 from __future__ import annotations
 

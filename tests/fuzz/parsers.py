@@ -1,4 +1,4 @@
-"""Targets: what turns bytes and text of other nodes into values (`pytinc.wire`, and keys)."""
+"""Targets: code that turns bytes and text of other nodes into values (`pytinc.wire`, and keys)."""
 
 from __future__ import annotations
 

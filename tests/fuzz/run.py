@@ -1,4 +1,4 @@
-"""`make fuzz`: feed the targets, keep what makes them fail, and say how to see it again.
+"""`make fuzz`: feed the targets, keep inputs that make them fail, and print how to repeat them.
 
 With atheris the inputs are guided by coverage, and the corpus grows from run to run. Without it (there is no
 wheel for this Python, say) `fuzz.mutate` makes them.

@@ -1,4 +1,4 @@
-"""Every fuzz target takes its seeds and some thousand mutations of them; and what fails is kept.
+"""Every fuzz target takes its seeds and some thousand mutations of them; and failing inputs are kept.
 
 This is the smoke run of `make fuzz`, which is guided by coverage and goes on for as long as one likes.
 """

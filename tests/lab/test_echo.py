@@ -119,7 +119,7 @@ def test_pings_end_when_it_is_enough(hosts: tuple[Host, Host]) -> None:
     assert report.lost == 0
 
 
-def test_steady_is_who_answers_all_of_a_row(hosts: tuple[Host, Host]) -> None:
+def test_a_host_that_answers_a_whole_series_is_steady(hosts: tuple[Host, Host]) -> None:
     assert wait_steady(hosts[0], hosts[1].address, 7).received == 7
 
 

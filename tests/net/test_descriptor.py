@@ -102,7 +102,7 @@ def test_a_unix_socket_passes_a_descriptor(tmp_path: Path, abstract: bool, log: 
             received.close()
 
 
-def test_of_several_descriptors_only_the_first_stays_open(tmp_path: Path, log: LogLines) -> None:
+def test_only_the_first_of_several_descriptors_stays_open(tmp_path: Path, log: LogLines) -> None:
     path = str(tmp_path / "socket")
     host, theirs = pair()
     other_host, other = pair()

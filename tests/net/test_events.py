@@ -1,4 +1,4 @@
-"""What a client of the control socket is sent of the events."""
+"""The events that a client of the control socket gets."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def test_a_dump_has_the_ring_and_what_came_after_a_number() -> None:
     assert [event["seq"] for event in events] == [4, 5]
 
 
-def test_a_dump_comes_in_portions_and_has_what_there_was_at_its_beginning() -> None:
+def test_a_dump_comes_in_portions_and_has_the_events_from_before_its_beginning() -> None:
     made = filled(PORTION + 2)
     found = portions(made, 0)
     made.add(0.0, "start", {})
     assert [len(portion) for portion in found] == [PORTION, 2]
 
 
-def test_a_follower_gets_portions_and_then_what_is_new() -> None:
+def test_a_follower_gets_portions_and_then_new_events() -> None:
     ring = filled(PORTION + 2)
     follower = Follower(ring, 0)
     assert taken(follower) == list(range(1, PORTION + 1))

@@ -64,7 +64,7 @@ def test_the_loop_goes_on_while_a_file_is_written(on_loop: OnLoop, log: LogLines
     on_loop(main)
 
 
-def test_of_several_contents_of_a_file_that_wait_only_the_newest_is_written(
+def test_only_the_newest_of_several_waiting_contents_of_a_file_is_written(
     on_loop: OnLoop, log: LogLines, disk: Disk
 ) -> None:
     async def main() -> None:
@@ -82,7 +82,7 @@ def test_of_several_contents_of_a_file_that_wait_only_the_newest_is_written(
     on_loop(main)
 
 
-def test_what_waits_at_the_end_is_still_written_and_errors_are_logged(
+def test_waiting_files_are_written_at_the_end_and_errors_are_logged(
     on_loop: OnLoop, log: LogLines, disk: Disk
 ) -> None:
     async def main() -> None:

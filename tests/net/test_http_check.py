@@ -170,7 +170,7 @@ def test_no_answer_is_the_error_of_the_system(on_loop: OnLoop) -> None:
 
 
 @pytest.mark.parametrize("answer", [b"SSH-2.0-OpenSSH\r\n\r\n", b"HTTP/1.1 200\x00OK\r\n\r\n"])
-def test_what_is_no_http_is_an_error(on_loop: OnLoop, answer: bytes) -> None:
+def test_an_answer_that_is_not_http_is_an_error(on_loop: OnLoop, answer: bytes) -> None:
     async def main() -> None:
         async with server(answer) as web:
             with pytest.raises(OSError, match=r"."):

@@ -26,7 +26,7 @@ def test_an_error_without_a_number_keeps_its_own_text(error: OSError) -> None:
     assert reason(error) == "something odd"
 
 
-def test_what_cannot_be_encoded_for_a_look_up_has_no_codec_in_its_text() -> None:
+def test_a_name_that_cannot_be_encoded_has_no_codec_in_its_error() -> None:
     with pytest.raises(UnicodeError) as failure:
         socket.getaddrinfo("a..b", None)
     assert reason(failure.value) == "no name can be like this"

@@ -188,7 +188,7 @@ def test_virtual_ips_are_exported() -> None:
     assert of("pytinc_vip_transitions_total") == {"silent": 2, "drain": 1}
 
 
-def test_of_a_foreign_virtual_ip_there_is_an_owner_but_no_own_state() -> None:
+def test_a_foreign_virtual_ip_has_an_owner_but_no_own_state() -> None:
     found = samples(exposition(daemon(policy=POLICY)))
     assert found["pytinc_vip_owner", "fd00::1", "epsilon"] == 1
     assert not [key for key in found if key[:2] == ("pytinc_vip_state", "fd00::1")]

@@ -1,4 +1,4 @@
-"""Scripts of health checks: real ones, and what they leave behind."""
+"""Scripts of health checks: real ones, and their background processes."""
 
 from __future__ import annotations
 
@@ -86,9 +86,7 @@ def test_a_script_that_hangs_is_killed_with_all_it_has_started(on_loop: OnLoop, 
     on_loop(main)
 
 
-def test_what_a_script_leaves_in_the_background_is_killed_when_it_ends(
-    on_loop: OnLoop, tmp_path: Path
-) -> None:
+def test_background_processes_of_a_script_are_killed_when_it_ends(on_loop: OnLoop, tmp_path: Path) -> None:
     async def main() -> None:
         child = tmp_path / "child"
         assert await started(f"sleep 600 & echo $! > {child}").exited() == 0

@@ -253,7 +253,7 @@ def test_frames_of_the_device_go_to_the_node_and_its_frames_to_the_device(
     on_loop(main)
 
 
-def test_what_comes_alone_and_is_ordinary_does_not_trouble_the_node(on_loop: OnLoop, log: LogLines) -> None:
+def test_an_ordinary_lone_packet_does_not_reach_the_node(on_loop: OnLoop, log: LogLines) -> None:
     async def main() -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
             peer.bind(("127.0.0.1", 0))
@@ -273,7 +273,7 @@ def test_what_comes_alone_and_is_ordinary_does_not_trouble_the_node(on_loop: OnL
     on_loop(main)
 
 
-def test_what_the_short_way_refuses_goes_to_the_node(on_loop: OnLoop, log: LogLines) -> None:
+def test_packets_refused_by_the_short_way_go_to_the_node(on_loop: OnLoop, log: LogLines) -> None:
     async def main() -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
             peer.bind(("127.0.0.1", 0))
@@ -558,7 +558,7 @@ def test_a_full_disk_is_only_reported(on_loop: OnLoop, log: LogLines) -> None:
     on_loop(main)
 
 
-def test_what_was_learned_just_before_the_end_is_saved(on_loop: OnLoop, log: LogLines) -> None:
+def test_an_address_learned_just_before_the_end_is_saved(on_loop: OnLoop, log: LogLines) -> None:
     async def main() -> None:
         async with world(log) as w:
             w.do(AppendPublicKey("b", "KEY"), SaveAddressCache("b", ()))

@@ -125,7 +125,7 @@ def test_a_port_that_is_only_a_service_of_tcp_is_refused(log: LogLines) -> None:
 
 
 @pytest.mark.parametrize("entry", ["a..b", "a" * 64, "a\udcff", "127.0.0.1 a\udcff"])
-def test_what_no_name_can_be_like_is_reported_in_plain_words(log: LogLines, entry: str) -> None:
+def test_an_impossible_name_is_reported_in_plain_words(log: LogLines, entry: str) -> None:
     with pytest.raises(DeviceError, match="Unable to create any listening socket!"):
         open_listeners(settings_for(entry), log)
     assert log.messages[0].endswith(" failed: no name can be like this")

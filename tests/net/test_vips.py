@@ -136,7 +136,7 @@ def test_the_number_of_addresses_is_bounded() -> None:
     assert told.policy["addresses_total"] == MAX_ADDRESSES + 5
 
 
-def test_what_a_script_prints_cannot_break_a_row_or_a_terminal() -> None:
+def test_output_of_a_script_cannot_break_a_row_or_a_terminal() -> None:
     noisy = CheckView("exec:x", False, "first\nsecond\x1b[31m\t" + "y" * 1000, -0.1, -0.1)
     (told,) = parse_rows(
         rows(PolicyView(draining=False, addresses=(replace(SERVED, checks=(noisy,)),)))

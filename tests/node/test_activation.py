@@ -1,4 +1,4 @@
-"""The end of the login: what ACK holds, what a new neighbour is told, and who wins of two connections.
+"""The end of the login: ACK, the introduction of a new neighbour, the choice between two connections.
 
 See docs/protocol-meta.md, "ACK" and "Activation".
 """
@@ -215,7 +215,7 @@ def test_two_machines_that_take_turns_as_one_node_are_named(stage: MakeStage) ->
 
 @pytest.mark.parametrize(("name", "keeps_dialled"), [("alpha", True), ("omega", False)])
 @pytest.mark.parametrize("dials_first", [True, False])
-def test_of_two_that_cross_the_one_dialled_by_the_first_name_stays(
+def test_the_crossing_connection_dialled_by_the_first_name_stays(
     name: str, keeps_dialled: bool, dials_first: bool
 ) -> None:
     alpha = Stage(name, ("beta",), connect_to=("beta",))

@@ -1,4 +1,4 @@
-"""Where nodes are reached by UDP: what is proved, what is only told, and which address a probe goes to."""
+"""UDP addresses of nodes: proved ones, announced ones, and the address that a probe goes to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may open a meta connection, and that strangers cannot keep out those who belong here."""
+"""Admission of meta connections: strangers cannot keep known nodes out."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_ipv6_hosts_are_counted_by_their_network(host: str, source: str) -> None
 # -- strangers --
 
 
-def test_what_exceeds_the_burst_is_refused_and_the_own_machine_is_not(stage: MakeStage) -> None:
+def test_connections_beyond_the_burst_are_refused_except_from_the_own_machine(stage: MakeStage) -> None:
     alpha = stage("beta", max_connection_burst=2)
     numbers = [accept(alpha) for _ in range(4)]
     assert closed(alpha) == {numbers[2]: False, numbers[3]: False}
@@ -107,9 +107,7 @@ def test_many_strangers_are_limited_together(stage: MakeStage) -> None:
     assert sum(takes(alpha, f"10.7.{n // 256}.{n % 256}") for n in range(1000)) == BURST
 
 
-def test_what_is_remembered_of_strangers_is_bounded(
-    stage: MakeStage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_memory_of_strangers_is_bounded(stage: MakeStage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admission, "MAX_SOURCES", 100)
     alpha = stage()
     for n in range(1000):
@@ -136,7 +134,7 @@ def flood(alpha: Stage) -> None:
     assert not takes(alpha, "10.8.0.1")
 
 
-def test_who_has_logged_in_before_is_let_in_among_strangers(stage: MakeStage) -> None:
+def test_a_node_that_has_logged_in_before_is_let_in_among_strangers(stage: MakeStage) -> None:
     alpha = stage("beta", "gamma")
     # Its address is not in our files.
     alpha.hosts.files["beta"] = replace(alpha.hosts.files["beta"], addresses=())
@@ -149,7 +147,7 @@ def test_who_has_logged_in_before_is_let_in_among_strangers(stage: MakeStage) ->
 
 
 @pytest.mark.parametrize("where", ["host file", "cache"])
-def test_who_can_be_found_in_our_files_is_let_in_among_strangers(stage: MakeStage, where: str) -> None:
+def test_a_node_named_in_our_files_is_let_in_among_strangers(stage: MakeStage, where: str) -> None:
     alpha = stage("beta")
     beta = alpha.hosts.files["beta"]
     if where == "host file":
@@ -162,7 +160,7 @@ def test_who_can_be_found_in_our_files_is_let_in_among_strangers(stage: MakeStag
     assert takes(alpha, "10.50.0.1")
 
 
-def test_who_has_no_host_file_any_more_is_a_stranger(stage: MakeStage) -> None:
+def test_a_node_without_a_host_file_is_a_stranger(stage: MakeStage) -> None:
     alpha = stage("beta")
     alpha.neighbour("beta")
     del alpha.hosts.files["beta"]

@@ -42,7 +42,7 @@ def test_nothing_is_told_before_it_is_settled_and_then_once() -> None:
     assert listener.told == [(TWO, 7.0), (ONE, 7.0)]
 
 
-def test_what_a_change_leads_to_is_told_in_the_same_settling_after_what_was_noted_before() -> None:
+def test_consequences_of_a_change_are_told_in_the_same_settling_after_earlier_changes() -> None:
     changes = Changes()
     gone = SubnetDeleted("beta", ONE.subnet)
     listener = Listener(changes, {ONE: [THREE], THREE: [gone]})

@@ -37,7 +37,7 @@ def pings(peer: Scripted) -> int:
 # -- silence --
 
 
-def test_who_says_nothing_is_cut_off_after_ping_timeout_and_a_dial_without_tarpit(stage: MakeStage) -> None:
+def test_a_silent_client_is_cut_off_after_ping_timeout_and_a_dial_without_tarpit(stage: MakeStage) -> None:
     alpha = stage("beta", connect_to=("beta",), ping_timeout=5)
     number = accept(alpha)
     dial = alpha.dialled[0].connection
@@ -146,7 +146,7 @@ def test_disconnect_closes_every_connection_of_that_name(stage: MakeStage) -> No
     assert (beta.closed, gamma.closed) == (True, False)
 
 
-def test_a_reload_closes_what_was_believed_by_another_host_file(stage: MakeStage) -> None:
+def test_a_reload_closes_connections_that_another_host_file_authenticated(stage: MakeStage) -> None:
     alpha = stage("beta", "gamma", "delta")
     beta, gamma, delta = (alpha.neighbour(name) for name in ("beta", "gamma", "delta"))
     alpha.hosts.mtimes["beta"] = 5.0

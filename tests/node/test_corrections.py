@@ -141,14 +141,14 @@ def test_a_withdrawal_in_known_words_is_passed_on_and_later_told_in_new_ones(sta
     assert withdrawn_later(*parties) == []
 
 
-def test_what_another_tells_in_new_words_is_not_told_again(stage: MakeStage) -> None:
+def test_a_withdrawal_by_another_node_is_not_repeated(stage: MakeStage) -> None:
     alpha, beta, delta = withdraw_in_known_words(stage)
     beta.say(ITS_END.format("2"))
     assert delta.heard() == [ITS_END.format("*")]
     assert withdrawn_later(alpha, beta, delta) == []
 
 
-def test_of_a_node_that_can_speak_for_itself_nothing_is_told(stage: MakeStage) -> None:
+def test_nothing_is_withdrawn_for_a_node_that_can_do_it_itself(stage: MakeStage) -> None:
     alpha, beta, delta = withdraw_in_known_words(stage)
     beta.link("beta", "omega")
     assert withdrawn_later(alpha, beta, delta) == []
@@ -175,7 +175,7 @@ def test_a_node_with_our_name_is_corrected_until_it_is_too_much_and_then_for_a_w
     assert EDGE in beta.say("13 b000 alpha beta")
 
 
-def test_what_is_true_is_passed_on_in_the_same_words_to_all_others(stage: MakeStage) -> None:
+def test_a_true_announcement_is_passed_on_unchanged_to_all_others(stage: MakeStage) -> None:
     alpha = stage("beta", "gamma", "delta")
     beta, gamma, delta = (alpha.neighbour(name) for name in ("beta", "gamma", "delta"))
     lines = [
@@ -193,7 +193,7 @@ def test_what_is_true_is_passed_on_in_the_same_words_to_all_others(stage: MakeSt
     assert beta.lines == []
 
 
-def test_a_tunnel_server_still_corrects_what_is_said_of_itself(stage: MakeStage) -> None:
+def test_a_tunnel_server_still_corrects_announcements_about_itself(stage: MakeStage) -> None:
     alpha = stage("beta", subnets=(LAN,), tunnel_server=True)
     beta = alpha.neighbour("beta")
     assert beta.say("10 1 alpha 10.9.0.0/24") == ["11 * alpha 10.9.0.0/24"]

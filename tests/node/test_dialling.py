@@ -335,7 +335,7 @@ def test_retry_tries_at_once_and_without_back_off(stage: MakeStage) -> None:
     assert waits(alpha) == [4]
 
 
-def test_retry_gives_up_what_hangs_and_not_what_it_begins(stage: MakeStage) -> None:
+def test_retry_gives_up_hanging_attempts_and_not_its_own(stage: MakeStage) -> None:
     alpha = stage("beta", "gamma", connect_to=("beta", "gamma"))
     refuse(alpha)  # gamma waits, beta hangs
     hanging = alpha.dialled[0].connection
@@ -345,7 +345,7 @@ def test_retry_gives_up_what_hangs_and_not_what_it_begins(stage: MakeStage) -> N
     assert "gamma" in [connection.name for connection in alpha.node.core.connections.values()]
 
 
-def test_a_reload_dials_what_is_new_and_hangs_up_on_what_is_gone(stage: MakeStage) -> None:
+def test_a_reload_dials_new_nodes_and_disconnects_removed_ones(stage: MakeStage) -> None:
     alpha = stage("beta", "gamma", connect_to=("beta",))
     beta = alpha.answer_dial()
     alpha.reload(connect_to=("gamma",))
@@ -425,7 +425,7 @@ def test_with_more_than_three_connections_one_that_the_peer_can_spare_is_ended(s
     assert dialled(alpha) == []  # it is not wanted any more
 
 
-def test_with_three_connections_nobody_is_waited_for(stage: MakeStage) -> None:
+def test_with_three_connections_no_node_is_awaited(stage: MakeStage) -> None:
     names = ("beta", "gamma", "delta", "epsilon")
     alpha = stage(*names, connect_to=("epsilon",), auto_connect=True, ping_interval=1000)
     alpha.chance = 0.0  # it would look for beta

@@ -49,7 +49,7 @@ def test_the_seen_cache_is_bounded_by_characters() -> None:
     assert len(seen) == 1000
 
 
-def test_of_many_endings_the_latest_are_remembered() -> None:
+def test_the_latest_of_many_ends_are_remembered() -> None:
     endings = Endings()
     for number in range(MAX_ENDINGS + 5):
         endings.note(("a", number), f"13 {number} a b")

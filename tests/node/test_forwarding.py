@@ -1,4 +1,4 @@
-"""What follows from routes and subnets in the forwarding table: paths, tree, owners of MACs and networks."""
+"""The forwarding table follows routes and subnets: paths, tree, owners of MACs and networks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Between the node and the guard of shared addresses: facts go in, and what the guard asks for is done.
+"""Between the node and the guard of shared addresses: facts go in, and the guard's actions are carried out.
 
 What the guard decides is tested in `tests/vip`, and a mesh of them in `tests/sim`.
 """
@@ -102,7 +102,7 @@ def test_a_reload_switches_the_guard_off_and_on(stage: MakeStage) -> None:
 # -- facts --
 
 
-def test_who_owns_a_mac_and_who_is_reachable(trio: tuple[Stage, Scripted, Scripted]) -> None:
+def test_owners_of_macs_and_reachability(trio: tuple[Stage, Scripted, Scripted]) -> None:
     alpha, beta, _ = trio
     guard = alpha.node.guard
     assert [guard.owner(mac) for mac in (MAC, CLIENT)] == ["beta", None]

@@ -126,7 +126,7 @@ def test_that_a_missing_edge_is_not_there_is_no_news_for_anybody(alpha: Stage) -
         f"15 delta alpha {EDGE_QUESTION} no/name",
     ],
 )
-def test_what_is_no_answer_of_an_owner_changes_nothing(alpha: Stage, line: str) -> None:
+def test_an_answer_that_is_not_from_an_owner_changes_nothing(alpha: Stage, line: str) -> None:
     beta = neighbour(alpha, "beta")
     before = [(edge.source, edge.target) for edge in alpha.node.topology.graph.edges()]
     assert beta.say(line) == []
@@ -134,7 +134,7 @@ def test_what_is_no_answer_of_an_owner_changes_nothing(alpha: Stage, line: str) 
     assert [(edge.source, edge.target) for edge in alpha.node.topology.graph.edges()] == before
 
 
-def test_who_asks_is_told_what_is_true(alpha: Stage) -> None:
+def test_a_node_that_asks_gets_the_truth(alpha: Stage) -> None:
     beta = neighbour(alpha, "beta")
     (there,) = beta.say(f"15 delta alpha {EDGE_QUESTION} beta")
     (gone,) = beta.say(f"15 delta alpha {EDGE_QUESTION} gamma")

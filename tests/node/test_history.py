@@ -1,4 +1,4 @@
-"""What the node tells those who watch it, in small meshes in memory."""
+"""The events of a node for programs that watch it, in small meshes in memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the daemon does with who brings an invitation, against our own joiner.
+"""The daemon's handling of invitations, against our own joiner.
 
 See docs/protocol-invitations.md, "Inviter" and "Failures of invitations".
 """
@@ -250,7 +250,7 @@ def test_a_name_that_was_taken_meanwhile_is_refused() -> None:
     assert world.files.hosts == {"beta": "somebody else"}
 
 
-def test_who_dawdles_is_cut_off_after_ping_timeout_whatever_was_reached() -> None:
+def test_a_slow_client_is_cut_off_after_ping_timeout_at_any_stage() -> None:
     world = World(ping_timeout=5)
     visit = world.knock()
     visit.talk()

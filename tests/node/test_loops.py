@@ -1,4 +1,4 @@
-"""When frames that come back are taken for a loop, and what the log says about it."""
+"""When frames that come back count as a loop, and the log lines about it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 STATION = bytes((2, 0, 0, 0, 0, 7))
 LINE = (
-    "There is a loop: what the MAC address 02:00:00:00:00:07 sends to all comes back by way of node beta "
+    "There is a loop: broadcasts of the MAC address 02:00:00:00:00:07 come back through node beta "
     "({} packets). Is a LAN bridged to the VPN at both nodes?"
 )
 
 
 FEIGNED = (
-    "Node beta sends, or passes on, what the MAC address 02:00:00:00:00:07 here sends to all, but there is "
-    "no loop: what this node sends to its LAN alone does not come from the VPN. Nothing is dropped"
+    "Node beta repeats, or passes on, broadcasts of the MAC address 02:00:00:00:00:07 here, but there is "
+    "no loop: test frames for this node's own LAN do not come back from the VPN. Nothing is dropped"
 )
 QUESTION = BROADCAST_MAC + GUARD_MAC + b"\x88\xb5"
 
@@ -38,7 +38,7 @@ def comes_back(
 ) -> None:
     """Let a station send packets in each of some seconds that come back from beta.
 
-    If this is no loop, beta makes them up: it has none of what goes to alpha's LAN only.
+    If this is no loop, beta invents the frames: it does not get the frames for alpha's LAN alone.
     """
     for second in range(seconds):
         for question in questions(alpha) if is_loop else ():
@@ -54,7 +54,7 @@ def comes_back(
         alpha.run(pause)
 
 
-def test_what_an_insider_sends_in_our_stations_names_is_no_loop_and_nothing_is_dropped(
+def test_forged_broadcasts_of_our_stations_are_no_loop_and_nothing_is_dropped(
     stage: MakeStage,
 ) -> None:
     alpha = stage("beta")
@@ -154,7 +154,7 @@ def test_a_station_that_moves_is_not_taken_for_a_loop(stage: MakeStage) -> None:
     assert alpha.node.table.total_drops().looped == 0
 
 
-def test_while_there_is_a_loop_what_comes_back_is_dropped_and_afterwards_not(stage: MakeStage) -> None:
+def test_frames_that_come_back_are_dropped_only_while_there_is_a_loop(stage: MakeStage) -> None:
     alpha = stage("beta")
     beta = alpha.neighbour("beta")
     comes_back(alpha, beta, 3)

@@ -91,7 +91,7 @@ def test_a_request_that_breaks_the_protocol_ends_the_connection_and_the_edge(
     assert all("\x1b" not in one for one in alpha.logged())
 
 
-def test_what_follows_a_mistake_or_a_goodbye_in_the_same_piece_is_not_acted_on(stage: MakeStage) -> None:
+def test_requests_after_a_mistake_or_a_goodbye_in_the_same_piece_are_ignored(stage: MakeStage) -> None:
     for last in ("99", "7"):
         alpha = stage("beta")
         beta = alpha.neighbour("beta")

@@ -1,4 +1,4 @@
-"""What goes out on meta connections: to whom, in one write for each event, packets only while there is room.
+"""Output of meta connections: its receivers, one write for each event, packets only while there is room.
 
 See docs/protocol-data.md, "Early drop".
 """
@@ -118,7 +118,7 @@ def test_a_second_ping_waits_for_the_answer_to_the_first(stage: MakeStage) -> No
     assert beta.heard() == ["8"]
 
 
-def test_what_is_meant_for_a_distant_node_leaves_by_its_next_hop_or_is_lost(stage: MakeStage) -> None:
+def test_a_request_for_a_distant_node_leaves_by_its_next_hop_or_is_lost(stage: MakeStage) -> None:
     alpha = stage("beta", "gamma", "delta", "epsilon")
     beta, gamma = alpha.neighbour("beta"), alpha.neighbour("gamma")
     beta.link("beta", "delta")
@@ -151,7 +151,7 @@ def test_a_record_goes_as_it_is_or_to_an_older_neighbour_as_text_if_it_fits_a_li
     assert [line[:17] for line in beta.heard()] == ["15 alpha beta 21 "] * lines
 
 
-def test_what_an_ended_connection_still_had_to_write_is_lost(stage: MakeStage) -> None:
+def test_the_output_of_an_ended_connection_is_lost(stage: MakeStage) -> None:
     alpha = stage("beta")
     alpha.neighbour("beta")
     alpha.actions.clear()
@@ -212,7 +212,7 @@ def test_in_a_large_mesh_the_first_announcement_leaves_at_once_and_later_ones_to
 
 
 @pytest.mark.usefixtures("large")
-def test_what_a_neighbour_says_itself_is_not_said_to_it(stage: MakeStage) -> None:
+def test_lines_of_a_neighbour_are_not_sent_back_to_it(stage: MakeStage) -> None:
     alpha, beta, gamma = settled(stage)
     beta.say(edge(1))
     beta.say(edge(2), "10 7 beta 10.2.0.0/16", "13 8 beta far9", "10 9 beta 10.3.0.0/16", edge(3))
@@ -299,7 +299,7 @@ def test_nothing_overtakes_what_waits_when_a_mesh_gets_small(stage: MakeStage) -
     assert told == [["10", "77"], ["11", "78"], ["10", "79"]]
 
 
-def test_what_waits_for_a_connection_that_is_replaced_leaves_on_the_new_one(stage: MakeStage) -> None:
+def test_announcements_for_a_replaced_connection_leave_on_the_new_one(stage: MakeStage) -> None:
     alpha = stage("beta", "gamma")
     beta, gamma = alpha.neighbour("beta"), alpha.neighbour("gamma")
     for i in range(55):

@@ -1,4 +1,4 @@
-"""UDP_INFO and MTU_INFO: whom we tell what, how often, and what we know better ourselves."""
+"""UDP_INFO and MTU_INFO: when they are sent, to which nodes, and when our own knowledge takes precedence."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_nobody_is_told_where_one_side_takes_no_udp(stage: MakeStage, who: str) 
     assert beta.heard() == []
 
 
-def test_what_is_no_address_is_not_told(stage: MakeStage) -> None:
+def test_a_node_without_a_known_address_is_not_announced(stage: MakeStage) -> None:
     alpha, beta, _ = mesh(stage)
     alpha.call(lambda node, now: node.addresses.set_address(node.peers["epsilon"], None))
     udp_info(alpha, "epsilon", "gamma")

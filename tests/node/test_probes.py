@@ -1,4 +1,4 @@
-"""UDP probes: when they go where, what they announce, and what answers and requests of a peer lead to."""
+"""UDP probes: times, destinations, announcements, and the effect of a peer's answers and requests."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_a_request_from_an_unproved_peer_has_us_ask_as_well(pair: Pair) -> None:
 # -- EMSGSIZE --
 
 
-def test_what_the_kernel_refuses_lowers_the_mtu_and_the_search_goes_on(pair: Pair) -> None:
+def test_a_datagram_refused_by_the_kernel_lowers_the_mtu_and_the_search_goes_on(pair: Pair) -> None:
     pair.confirm()
     alpha = pair.alpha
     alpha.call(lambda node, now: node.datagram_too_big("beta", 1300 + DATAGRAM_OVERHEAD, now))

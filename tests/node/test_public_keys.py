@@ -1,4 +1,4 @@
-"""Where the public key of a node comes from: its host file, else what it said itself."""
+"""The source of a node's public key: its host file, or else the node itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Purge: peers are told that unreachable nodes have nothing left, and what may be forgotten is."""
+"""Purge: edges and subnets of unreachable nodes are withdrawn, and nodes that may be forgotten are."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_a_tunnel_server_deletes_edges_without_a_word(stage: MakeStage) -> None:
     assert alpha.node.topology.graph.edge("beta", "gamma") is None
 
 
-def test_who_is_reachable_is_worked_out_first(stage: MakeStage) -> None:
+def test_reachability_is_computed_first(stage: MakeStage) -> None:
     alpha = stage("beta", "gamma")
     beta = alpha.peer("beta")
     beta.link("beta", "gamma")

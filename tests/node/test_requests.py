@@ -1,4 +1,4 @@
-"""Each request reaches its handler; what nobody expects ends the connection, what does not fit is ignored."""
+"""Each request reaches its handler; unexpected requests end the connection, excess ones are ignored."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_request_of_the_login_is_refused_after_it(stage: MakeStage, request_: 
         ("16 beta gamma AAAA -1 -1 -1 0", "16 beta gamma AAAA -1 -1 -1 0"),
     ],
 )
-def test_what_concerns_others_is_passed_on(stage: MakeStage, line: str, to_gamma: str) -> None:
+def test_requests_about_others_are_passed_on(stage: MakeStage, line: str, to_gamma: str) -> None:
     alpha = stage("beta", "gamma")
     beta, gamma = alpha.neighbour("beta"), alpha.neighbour("gamma")
     beta.say(

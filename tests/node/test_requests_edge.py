@@ -50,7 +50,7 @@ def test_a_new_edge_is_taken_up_and_passed_on_once_in_the_same_words(
     assert (edge.line, edge.origin, edge.address) == (line, beta.number, Address("10.0.0.4", "655"))
 
 
-def test_what_is_known_already_is_not_passed_on_and_a_change_is(
+def test_a_known_edge_is_not_passed_on_and_a_change_is(
     trio: tuple[Stage, Scripted, Scripted],
 ) -> None:
     alpha, beta, epsilon = trio
@@ -89,7 +89,7 @@ def test_a_deletion_is_carried_out_and_passed_on(trio: tuple[Stage, Scripted, Sc
     assert epsilon.heard() == ["13 * gamma beta"]
 
 
-def test_a_deletion_of_what_is_not_there_is_passed_on_if_the_nodes_are_known(
+def test_a_deletion_of_an_unknown_edge_is_passed_on_if_the_nodes_are_known(
     trio: tuple[Stage, Scripted, Scripted],
 ) -> None:
     _, beta, epsilon = trio
@@ -101,7 +101,7 @@ def test_a_deletion_of_what_is_not_there_is_passed_on_if_the_nodes_are_known(
     assert epsilon.lines == ["13 4 gamma delta"]
 
 
-def test_who_told_of_an_edge_may_withdraw_it_in_words_that_another_has_used_before(
+def test_the_announcer_of_an_edge_may_withdraw_it_with_a_line_that_came_before(
     trio: tuple[Stage, Scripted, Scripted],
 ) -> None:
     alpha, beta, epsilon = trio

@@ -45,7 +45,7 @@ def make_pair(stage: MakeStage, **changes: object) -> tuple[Stage, Scripted, Scr
         "16 beta delta AAAA -1 -1 -1 0 10.0.0.7 655",
     ],
 )
-def test_what_is_for_another_node_goes_to_its_next_hop_alone(
+def test_a_request_for_another_node_goes_to_its_next_hop_alone(
     pair: tuple[Stage, Scripted, Scripted], line: str
 ) -> None:
     _, beta, gamma = pair
@@ -75,7 +75,7 @@ def test_what_is_for_another_node_goes_to_its_next_hop_alone(
         "16 beta alpha !!!! -1 -1 -1 0",
     ],
 )
-def test_what_makes_no_sense_is_ignored(pair: tuple[Stage, Scripted, Scripted], line: str) -> None:
+def test_a_senseless_request_is_ignored(pair: tuple[Stage, Scripted, Scripted], line: str) -> None:
     alpha, beta, gamma = pair
     assert beta.say(line) == []
     assert gamma.lines == []

@@ -57,13 +57,13 @@ def test_a_subnet_is_deleted_with_exactly_its_weight(stage: MakeStage) -> None:
     assert gamma.heard() == ["11 * beta 10.2.0.0/24#5"]
 
 
-def test_a_deletion_of_what_is_not_there_is_passed_on_if_the_node_is_known(stage: MakeStage) -> None:
+def test_a_deletion_of_an_unknown_subnet_is_passed_on_if_the_node_is_known(stage: MakeStage) -> None:
     _, beta, gamma = pair(stage)
     beta.say("11 3 beta 10.2.0.0/24", "11 4 stranger 10.2.0.0/24", "11 3 beta 10.2.0.0/24")
     assert gamma.heard() == ["11 * beta 10.2.0.0/24"]
 
 
-def test_who_told_of_a_subnet_may_withdraw_it_in_words_that_another_has_used_before(
+def test_the_announcer_of_a_subnet_may_withdraw_it_with_a_line_that_came_before(
     stage: MakeStage,
 ) -> None:
     alpha, beta, gamma = pair(stage)

@@ -95,7 +95,7 @@ def test_arp_passes_a_switch_that_passes_broadcasts_on(changes: dict[str, object
         ({"broadcast": Broadcast.NO}, True, FAST | SUPER),
     ],
 )
-def test_probes_announce_what_the_node_takes(
+def test_probes_announce_the_features_of_the_node(
     changes: dict[str, object], takes_super_frames: bool, capabilities: Capability
 ) -> None:
     for prefers_aes, more in (

@@ -180,7 +180,7 @@ def test_a_key_that_nobody_needs_and_a_bad_one_are_not_taken(
     assert not beta.closed
 
 
-def test_who_asks_for_our_key_is_asked_for_its_own_first(unknown: tuple[Stage, Scripted]) -> None:
+def test_a_node_that_asks_for_our_key_is_asked_for_its_own_first(unknown: tuple[Stage, Scripted]) -> None:
     alpha, beta = unknown
     assert beta.say("15 stranger alpha 19") == [
         ASK,
@@ -191,7 +191,7 @@ def test_who_asks_for_our_key_is_asked_for_its_own_first(unknown: tuple[Stage, S
 # -- answering --
 
 
-def test_who_asks_for_a_key_gets_one(stage: MakeStage) -> None:
+def test_a_node_that_asks_for_a_key_gets_one(stage: MakeStage) -> None:
     alpha = stage("beta")
     far = FarEnd(alpha.neighbour("beta")).open()
     assert works(alpha, far)

@@ -1,4 +1,4 @@
-"""What the log says about nodes that send too much to all."""
+"""Log lines about nodes that send too much to all."""
 
 from __future__ import annotations
 

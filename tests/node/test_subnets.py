@@ -40,7 +40,7 @@ def pair(stage: MakeStage, **changes: object) -> tuple[Stage, Scripted]:
 # -- the configuration --
 
 
-def test_a_reload_announces_what_is_new_and_withdraws_what_is_gone(stage: MakeStage) -> None:
+def test_a_reload_announces_new_subnets_and_withdraws_removed_ones(stage: MakeStage) -> None:
     alpha, beta = pair(stage, subnets=(LAN, parse_subnet("10.1.1.0/24")))
     alpha.read(frame(1))
     beta.heard()
@@ -104,7 +104,7 @@ def test_a_young_subnet_is_told_in_its_own_words_and_an_old_one_in_new_ones(stag
     assert any(one.endswith(" beta 10.2.0.0/24") for one in told)
 
 
-def test_what_was_deleted_and_comes_again_is_told_in_the_latest_words(stage: MakeStage) -> None:
+def test_a_deleted_subnet_that_comes_again_is_introduced_with_its_latest_line(stage: MakeStage) -> None:
     alpha = stage("beta", "gamma")
     beta = alpha.neighbour("beta")
     beta.say("10 1 beta 10.2.0.0/24", "11 2 beta 10.2.0.0/24", "10 3 beta 10.2.0.0/24")
@@ -205,7 +205,7 @@ def test_with_strict_subnets_a_claim_has_no_effect(stage: MakeStage) -> None:
 # -- the end --
 
 
-def test_what_is_deleted_belongs_to_nobody_any_more(stage: MakeStage) -> None:
+def test_a_deleted_subnet_belongs_to_no_node(stage: MakeStage) -> None:
     alpha, beta = pair(stage, subnets=(parse_subnet(mac(1)),))
     alpha.read(frame(1))
     beta.say(f"10 1 beta {mac(2)}")
@@ -220,7 +220,7 @@ def test_what_is_deleted_belongs_to_nobody_any_more(stage: MakeStage) -> None:
     assert table.own_macs == {}
 
 
-def test_what_is_not_there_is_not_deleted(stage: MakeStage) -> None:
+def test_an_unknown_subnet_is_not_deleted(stage: MakeStage) -> None:
     alpha, _ = pair(stage)
     alpha.actions.clear()
     assert not alpha.node.subnets.delete("beta", LAN)

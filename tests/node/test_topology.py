@@ -1,4 +1,4 @@
-"""Which nodes there are, who is reachable, when the graph is run, and two nodes with one name."""
+"""Known and reachable nodes, runs of the graph, and two nodes with one name."""
 
 from __future__ import annotations
 

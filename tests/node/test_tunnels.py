@@ -110,7 +110,7 @@ def test_the_address_that_a_relay_sees_is_taken_with_the_answer(stage: MakeStage
     assert alpha.node.peers["gamma"].address == far.seen
 
 
-def test_who_asks_us_for_a_key_is_told_our_address_and_an_mtu(stage: MakeStage) -> None:
+def test_a_node_that_asks_for_a_key_is_told_our_address_and_an_mtu(stage: MakeStage) -> None:
     _, beta = mesh(stage)
     FarEnd(beta, "gamma").open()
     told = [line for line in beta.heard() if line[:3] in ("22 ", "23 ")]
@@ -149,7 +149,7 @@ def test_a_distant_node_is_not_told_so(stage: MakeStage) -> None:
     assert [line for line in beta.heard() if line.startswith("23 ")] == []
 
 
-def test_of_a_node_that_is_forgotten_neither_key_nor_address_is_left(stage: MakeStage) -> None:
+def test_no_key_or_address_of_a_forgotten_node_is_left(stage: MakeStage) -> None:
     alpha, beta = mesh(stage)
     far = FarEnd(beta).open()
     upkeep(alpha, "beta")

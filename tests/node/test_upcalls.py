@@ -1,4 +1,4 @@
-"""What the data path reports reaches the parts that act on it, in one order, once."""
+"""Reports of the data path reach the parts that act on them, in a fixed order, once."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_an_answer_tells_the_round_trip_time_unless_the_guard_asked_for_it(
     assert peer.slot.confirmed
 
 
-def test_what_handling_leads_to_is_handled_as_well(pair: tuple[Stage, Scripted]) -> None:
+def test_consequences_of_a_change_are_handled_as_well(pair: tuple[Stage, Scripted]) -> None:
     alpha, beta = pair
     alpha.node.output.upcalls.learn[STATION] = None
     alpha.node.output.upcalls.touched[alpha.node.peers["gamma"].slot] = None

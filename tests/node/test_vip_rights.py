@@ -38,7 +38,7 @@ def test_everybody_may_serve_an_address_that_no_host_file_lists() -> None:
 
 
 @pytest.mark.parametrize("strict", [False, True])
-def test_of_a_listed_address_only_those_may_who_are_listed(*, strict: bool) -> None:
+def test_only_listed_nodes_may_serve_a_listed_address(*, strict: bool) -> None:
     stage = Stage("alpha", ["beta", "gamma"], strict_virtual_ips=strict)
     found = rights(stage, beta=(VIP, OTHER))
     assert found.may_hold("beta", VIP, 0.0)

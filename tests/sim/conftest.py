@@ -1,4 +1,4 @@
-"""In all simulations: what the short way has kept is what it would find out now."""
+"""Checks in all simulations that the cache of the short way equals a fresh computation."""
 
 from __future__ import annotations
 

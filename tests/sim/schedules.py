@@ -43,7 +43,7 @@ STATES = (MemberState.BACKUP, MemberState.ACTIVE)
 
 @dataclass
 class Result:
-    """What became of one schedule."""
+    """The outcome of one schedule."""
 
     seed: int
     number: int
@@ -190,7 +190,7 @@ class Schedules:
     # -- running --
 
     def _repair_some(self) -> None:
-        """Heal some of what is broken, so that it does not get worse and worse."""
+        """Repair some of the faults, so that they do not accumulate."""
         world, rng = self.world, self.rng
         underlay = world.mesh.underlay
         underlay.loss = 0.0
@@ -210,7 +210,7 @@ class Schedules:
         return {thing for thing in sorted(things) if self.rng.random() < 0.5}
 
     def run(self, number: int) -> Result:
-        """Run one schedule, and look whether the rules hold afterwards."""
+        """Run one schedule, and check whether the rules hold afterwards."""
         mesh, rng = self.world.mesh, self.rng
         self.story = [f"cut {sorted(mesh.underlay.cut)} mute {sorted(mesh.underlay.mute)}"]
         for _ in range(rng.randint(1, 5)):

@@ -1,4 +1,4 @@
-"""Segments of TCP connections in a simulated mesh: each connection stays at one host, whoever serves."""
+"""Segments of TCP connections in a simulated mesh: each stays at one host, whichever member serves."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Two nodes bridged to one LAN: what is sent to all there does not go round for ever.
+"""Two nodes bridged to one LAN: broadcasts of the LAN do not circle for ever.
 
-One that looks for loops is enough.
+One node that looks for loops is enough.
 """
 
 from __future__ import annotations
@@ -55,7 +55,6 @@ def test_a_bridge_loop_is_found_named_and_cut(other_is_blind: bool) -> None:
     assert bridge(mesh, 9.0) < 10
     for name, other in (("one", "two"), ("two", "one")):
         found = any(
-            f"02:00:00:00:00:07 sends to all comes back by way of node {other}" in line
-            for line in mesh.nodes[name].logs
+            f"02:00:00:00:00:07 come back through node {other}" in line for line in mesh.nodes[name].logs
         )
         assert found is (name == "one" or not other_is_blind)

@@ -1,4 +1,4 @@
-"""Nobody on the way reads a frame, not even a node that passes it on, and who was expelled does not return.
+"""Nobody on the path reads a frame, not even a relay, and an expelled node does not return.
 
 What each part does is in its own tests; here is what they promise together (SECURITY.md).
 """

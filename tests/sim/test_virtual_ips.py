@@ -1,4 +1,4 @@
-"""Virtual IPs by policy in a simulated mesh: who serves before, during and after faults and commands.
+"""Virtual IPs by policy in a simulated mesh: the serving member before, during and after faults and commands.
 
 Every test has the mesh of `sim.test_guard`: n1 is the entry, n2 to n4 are members, n5 is the client. Nodes
 without the guard act as C nodes.

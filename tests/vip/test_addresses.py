@@ -1,4 +1,4 @@
-"""Which addresses are shared, by whom, who uses them, and that all of it is bounded."""
+"""Shared addresses, their holders and their clients, all in bounded tables."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ def test_a_burst_is_allowed_and_then_a_rate() -> None:
     assert not allowance.take(0.5)
 
 
-def test_what_is_not_used_adds_up_to_no_more_than_a_burst() -> None:
+def test_unused_tokens_add_up_to_no_more_than_a_burst() -> None:
     allowance = Allowance(3, 2.0)
     allowance.take(0.0)
     assert sum(allowance.take(1000.0) for _ in range(10)) == 3

@@ -1,4 +1,4 @@
-"""Clients are told who serves: each of them, everybody, and again until their frames arrive."""
+"""Clients are told which member serves: some of them, all of them, and again until their frames arrive."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_own_stations_other_holders_and_clients_of_nobody_are_not_told() -> None
         assert [message.to for message in messages] == [BROADCAST]
 
 
-def test_who_serves_no_more_tells_nobody() -> None:
+def test_a_member_that_stops_serving_tells_no_client() -> None:
     stage = Stage(REMOTE)
     stage.announcing.start(stage.record, MINE, 1.0)
     stage.announcing.tick(1.0)

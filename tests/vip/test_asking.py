@@ -1,4 +1,4 @@
-"""Questions in the guard's own name: when it asks who has an address, and which guards go on asking."""
+"""Questions in the guard's own name: when it asks for an address, and which guards keep asking."""
 
 from __future__ import annotations
 

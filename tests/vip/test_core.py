@@ -1,4 +1,4 @@
-"""The facts that all parts of the guard ask for: who uses which holder, and which holders serve."""
+"""The facts that all parts of the guard ask for: clients of holders, and holders that serve."""
 
 from __future__ import annotations
 

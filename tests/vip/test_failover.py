@@ -1,4 +1,4 @@
-"""A holder goes, silently or with a word: which clients are led to which other holder, and who is told."""
+"""A holder goes, silently or after an announcement: clients are led to other holders, and it is reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who gets the flows of our own stations, as far as this node knows the members."""
+"""The members that get the flows of our own stations, as far as this node knows them."""
 
 from __future__ import annotations
 

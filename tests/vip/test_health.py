@@ -100,7 +100,7 @@ def test_the_view_tells_the_last_run_and_the_time_of_the_last_change() -> None:
 
 
 @given(results, counts, counts)
-def test_the_state_is_what_the_rules_say(outcomes: list[Outcome], rise: int, fall: int) -> None:
+def test_the_state_follows_the_rules(outcomes: list[Outcome], rise: int, fall: int) -> None:
     state = fed(*outcomes, rise=rise, fall=fall)
     well, draining = outcomes[0].well, outcomes[0].drain
     for end in range(2, len(outcomes) + 1):

@@ -141,7 +141,7 @@ def test_a_new_node_takes_any_claim() -> None:
         assert address.claim == claim
 
 
-def test_who_hears_the_holder_says_so_as_long_as_it_is_the_holder() -> None:
+def test_a_member_that_hears_the_holder_says_so_as_long_as_it_is_the_holder() -> None:
     address = claimed("a")
     address.hear("b", b"", replace(entry(address.claim), hears_holder=True), 1, 1, 0.0)
     assert address.is_holder_heard({"b", "c"})
@@ -166,7 +166,7 @@ def test_an_old_record_changes_nothing_and_one_after_a_restart_counts() -> None:
     assert address.others["a"].entry.state is F
 
 
-def test_only_what_is_new_is_news() -> None:
+def test_only_changes_are_news() -> None:
     address = Address(VIP)
     assert address.hear("a", b"", entry(), 1, 1, 0.0)
     assert not address.hear("a", b"", entry(), 1, 2, 1.0)

@@ -1,4 +1,4 @@
-"""What the guard tells of itself: holders, clients and the last failover."""
+"""The guard's view: holders, clients and the last failover."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The picture of a virtual IP: its members in order, with what each has said."""
+"""The view of a virtual IP: its members in order, each with its last record."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who gives the clients out, and those who keep a copy: events in, frames and records out."""
+"""The node that assigns the clients, and the members that keep a copy: events in, frames and records out."""
 
 from __future__ import annotations
 
@@ -401,7 +401,7 @@ def test_a_client_that_cannot_be_reached_keeps_its_member_until_it_is_back() -> 
     assert stage.client(away).member != id_of("alpha")
 
 
-def test_only_who_gives_the_clients_out_tells_all_of_them() -> None:
+def test_only_the_node_that_assigns_the_clients_tells_all_of_them() -> None:
     stage = Stage(owner="alpha")
     assert stage.hear(Assigned(REMOTE, ip_of(REMOTE), id_of("beta")))
     stage.sharing.tell_all(VIP, stage.now)

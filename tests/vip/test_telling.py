@@ -1,4 +1,4 @@
-"""Member records: who gets them, and when."""
+"""Member records: their receivers and their times."""
 
 from __future__ import annotations
 

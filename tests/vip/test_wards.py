@@ -1,4 +1,4 @@
-"""Members that run tinc's daemon: what their guardian finds out, says and claims for them."""
+"""Members that run tinc's daemon: their guardian's findings, records and claims for them."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_a_ward_that_is_removed_is_told_to_all_and_serves_no_more() -> None:
     assert [member.node for member in world.virtual.members] == ["gamma"]
 
 
-def test_what_a_guardian_says_never_counts_against_a_node_that_speaks_for_itself() -> None:
+def test_a_guardians_entry_never_overrides_a_node_that_speaks_for_itself() -> None:
     world = Members(member=False)
     world.mesh.ids[id_of("beta")] = "beta"
     world.says("beta", EntryState.ACTIVE, claim=Claim(3, id_of("beta"), 100))
@@ -188,7 +188,7 @@ def hear(
     return known.others["c"].guardian
 
 
-def test_of_several_guardians_the_one_counts_whose_name_comes_first_of_those_that_are_there() -> None:
+def test_the_reachable_guardian_whose_name_sorts_first_counts() -> None:
     known = Address(VIP)
     assert hear(known, said_by("b"), 1, 0.0) == "b"
     assert hear(known, said_by("d"), 1, 0.1) == "b"
@@ -210,7 +210,7 @@ def test_a_guardian_that_has_just_started_changes_nothing_before_it_knows_more()
     assert states == [EntryState.ACTIVE, EntryState.INIT]
 
 
-def test_only_who_speaks_for_a_member_can_remove_it() -> None:
+def test_only_the_node_that_speaks_for_a_member_can_remove_it() -> None:
     known = Address(VIP)
     hear(known, said_by("a"), 1, 0.0)
     for guardian in ("b", None):

@@ -1,4 +1,4 @@
-"""All watched peers: who is probed, who is told to have changed, and that it is bounded."""
+"""All watched peers: probes, reported changes, and the bound of their number."""
 
 from __future__ import annotations
 

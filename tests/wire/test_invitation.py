@@ -88,6 +88,6 @@ def test_any_text_is_a_url_or_a_decode_error(text: str) -> None:
 
 
 @given(st.binary(min_size=18, max_size=18), st.binary(min_size=18, max_size=18))
-def test_what_is_written_is_read_back(key_hash: bytes, cookie: bytes) -> None:
+def test_written_values_are_read_back(key_hash: bytes, cookie: bytes) -> None:
     url = InvitationUrl("::1", "1", key_hash, cookie)
     assert parse_url(url.text()) == url

@@ -1,4 +1,4 @@
-"""ARP and neighbour discovery: what frames say, what is no message, and the frames that the guard sends.
+"""ARP and neighbour discovery: messages in frames, frames without a message, and the frames of the guard.
 
 The frames here are built by hand from RFC 826, 4861 and 8200, not by the module that reads them.
 """

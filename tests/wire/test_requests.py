@@ -167,7 +167,7 @@ subnets = st.builds(Subnet.mac, st.binary(min_size=6, max_size=6))
         st.builds(ReqKey, names, names, st.sampled_from([15, 19, 20, 21]), st.just("abc")),
     )
 )
-def test_what_is_written_is_read_back(request_: Request) -> None:
+def test_written_values_are_read_back(request_: Request) -> None:
     assert parse_request(request_.format()) == request_
 
 

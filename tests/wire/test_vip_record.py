@@ -75,7 +75,7 @@ def test_every_portion_fits_and_comes_back_as_it_was(boot: int, sequence: int, e
     assert found == entries
 
 
-def test_what_does_not_fit_into_one_record_goes_into_the_next() -> None:
+def test_entries_beyond_one_record_go_into_the_next() -> None:
     assert list(portions([])) == []
     many = list(portions([ENTRY] * 40))
     assert sum(len(portion) for portion in many) == 40

@@ -141,13 +141,13 @@ class TestWard:
             ("node=a manage=yes", "manage=yes sets an address on this host"),
             (
                 "node=a check=tcp:80",
-                "check=tcp:80 would look at whoever serves the address: name an address of a",
+                "check=tcp:80 would check the member that serves the address: name an address of a",
             ),
-            ("check=tcp:10.1.1.10:80 node=a", "check=tcp:10.1.1.10:80 would look at whoever serves"),
-            ("node=a check=http://10.1.1.10/", "check=http://10.1.1.10/ would look at whoever serves"),
+            ("check=tcp:10.1.1.10:80 node=a", "check=tcp:10.1.1.10:80 would check the member that serves"),
+            ("node=a check=http://10.1.1.10/", "check=http://10.1.1.10/ would check the member that serves"),
         ],
     )
-    def test_what_cannot_be_done_for_another_node_is_refused(self, text: str, complaint: str) -> None:
+    def test_a_setting_that_a_ward_cannot_have_is_refused(self, text: str, complaint: str) -> None:
         with pytest.raises(DecodeError) as caught:
             parse_virtual_ip(f"10.1.1.10 {text}")
         assert complaint in str(caught.value)
@@ -160,7 +160,7 @@ class TestWard:
         assert [str(each) for each in parse_virtual_ip(f"10.1.1.10 node=a check={check}").checks] == [check]
 
     def test_an_ipv6_address_is_the_virtual_one_however_it_is_written(self) -> None:
-        with pytest.raises(DecodeError, match="would look at whoever serves"):
+        with pytest.raises(DecodeError, match="would check the member that serves"):
             parse_virtual_ip("fd00:1::10 node=a check=https://[fd00:1:0::10]:8443/")
 
 
@@ -245,7 +245,7 @@ class TestKeys:
             ('text="a"b', "do not match"),
         ],
     )
-    def test_a_bad_one_is_refused_with_what_would_do(self, text: str, complaint: str) -> None:
+    def test_a_bad_one_is_refused_with_the_allowed_values(self, text: str, complaint: str) -> None:
         with pytest.raises(DecodeError) as caught:
             parse_virtual_ip(f"10.1.1.10 {text}")
         assert complaint in str(caught.value)
@@ -333,9 +333,9 @@ class TestChecks:
             (f"check=exec:{'a' * 254}", "is not exec:SCRIPT"),
             ("check=tcp:80 check=tcp:80", "check=tcp:80 is there twice"),
             ("check=http://a/ text=x check=http://a/ text=y", "check=http://a/ is there twice"),
-            ("status=200", "status belongs to the check=http://... or check=https://... before it"),
-            ("check=http://a/ check=tcp:80 text=ok", "text belongs to the check=http://"),
-            ("check=exec:x verify=yes", "verify belongs to the check=http://"),
+            ("status=200", "status must follow a check=http://... or check=https://..."),
+            ("check=http://a/ check=tcp:80 text=ok", "text must follow a check=http://"),
+            ("check=exec:x verify=yes", "verify must follow a check=http://"),
             ("check=http://a/ verify=yes", "verify is for https://... only"),
             ("check=https://a/ verify=1", "verify is yes or no, not 1"),
             (
@@ -352,7 +352,7 @@ class TestChecks:
             ("check=http://a/ text=a\udcffb", "printable characters"),
         ],
     )
-    def test_a_bad_one_is_refused_with_what_would_do(self, text: str, complaint: str) -> None:
+    def test_a_bad_one_is_refused_with_the_allowed_values(self, text: str, complaint: str) -> None:
         with pytest.raises(DecodeError) as caught:
             with_checks(text)
         assert complaint in str(caught.value)
@@ -458,7 +458,7 @@ def ward_lines(draw: st.DrawFn) -> VirtualIP:
 
 
 @given(st.one_of(virtual_ips().filter(fits), ward_lines()))
-def test_what_is_written_is_read_back(virtual_ip: VirtualIP) -> None:
+def test_written_values_are_read_back(virtual_ip: VirtualIP) -> None:
     assert parse_virtual_ip(str(virtual_ip)) == virtual_ip
     assert line_key(str(virtual_ip)) == virtual_ip.key
     assert virtual_ip.address == parse_address(virtual_ip.address_text)

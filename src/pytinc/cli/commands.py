@@ -164,7 +164,7 @@ COMMANDS: Final[dict[str, Command]] = {
         0,
         ANY,
         (
-            ("events", "Show what has happened in the VPN lately."),
+            ("events", "Show recent events of the VPN."),
             ("  --follow", "- and what happens from now on"),
             ("  --since NUMBER", "- only what came after the event with this number"),
         ),

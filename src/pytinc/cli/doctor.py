@@ -1,7 +1,8 @@
-"""doctor: what keeps a node from working here and now, one line for each thing, with what to do.
+"""doctor: checks for present problems of a node, and prints one line with advice for each check.
 
-`fsck` looks at the files alone; this looks at the machine as well and asks the daemon, if it runs. What
-nobody can know from inside (a firewall on the way) is judged by what arrives: nodes that UDP does not reach.
+`fsck` checks only the files; `doctor` checks the machine as well and asks the daemon, if it runs. Conditions
+that cannot be seen from here (a firewall on the path) are judged by their effects: nodes that UDP does not
+reach.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ if TYPE_CHECKING:
 TUN_DEVICE: Final = "/dev/net/tun"
 _CAP_NET_ADMIN: Final = 1 << 12
 _LOW_MTU: Final = 1280
-"""Bytes: IPv6 needs as much of every link."""
+"""Bytes: the least MTU that IPv6 requires of a link."""
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What a check has found; the field names are those of ``--json``."""
+    """The result of a check; the field names are those of ``--json``."""
 
     check: str
     result: str
@@ -73,7 +74,7 @@ class _Doctor:
         """Make all checks."""
         session = self._session
         if hint := session.missing_network():
-            yield Judgement("configuration", "problem", "there is none here.", hint)
+            yield Judgement("configuration", "problem", "there is no configuration here.", hint)
             return
         with contextlib.suppress(PytincError):
             self._client = session.client()
@@ -131,9 +132,12 @@ class _Doctor:
         status = Path("/proc/self/status").read_text().split()
         mask = int(status[status.index("CapEff:") + 1], 16)
         if mask & _CAP_NET_ADMIN:
-            return _ok("privileges", "CAP_NET_ADMIN is there.")
+            return _ok("privileges", "CAP_NET_ADMIN is available.")
         return Judgement(
-            "privileges", "problem", "CAP_NET_ADMIN is missing.", "Run as root, or give the container it."
+            "privileges",
+            "problem",
+            "CAP_NET_ADMIN is missing.",
+            "Run as root, or give the container this capability.",
         )
 
     def _device(self) -> Judgement:
@@ -142,9 +146,16 @@ class _Doctor:
         try:
             os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
         except FileNotFoundError:
-            return Judgement("device", "problem", f"{path} does not exist.", "`modprobe tun', or map it.")
+            return Judgement(
+                "device",
+                "problem",
+                f"{path} does not exist.",
+                "Run `modprobe tun', or map the device into the container.",
+            )
         except OSError as error:
-            return Judgement("device", "problem", f"{path}: {error.strerror}.", "Check its mode, or be root.")
+            return Judgement(
+                "device", "problem", f"{path}: {error.strerror}.", "Check its mode, or run as root."
+            )
         return _ok("device", f"{path} can be opened.")
 
     def _daemon(self) -> Judgement:
@@ -174,10 +185,10 @@ class _Doctor:
 
         ruleset = read_ruleset()
         if ruleset is None:
-            return _ok("firewall", "not looked at, because nft is not installed or not allowed.")
+            return _ok("firewall", "not checked, because nft is not installed or not allowed.")
         port = self._own_port()
         if not port.isdecimal() or port == "0":
-            return _ok("firewall", "not looked at, because the Port is not fixed.")
+            return _ok("firewall", "not checked, because the Port is not fixed.")
         refused: dict[str, list[str]] = {}
         perhaps: list[str] = []
         for protocol in ("tcp", "udp"):
@@ -199,7 +210,7 @@ class _Doctor:
             return _ok("firewall", f"rules with conditions decide about {which} to port {port}.")
         return _ok("firewall", f"this host lets tcp and udp to port {port} in.")
 
-    # -- what the daemon knows --
+    # -- the daemon's view --
 
     def _mesh(self, client: ControlClient) -> Iterator[Judgement]:
         from pytinc.cli.lists import dump_nodes, dump_subnets
@@ -216,7 +227,7 @@ class _Doctor:
         kinds: dict[str, set[bool]] = defaultdict(set)
         for row in subnets:
             subnet = parse_subnet(row.subnet)
-            # A single IP address says nothing: nodes of a switch have one if an invitation gave it.
+            # A single IP address proves nothing: nodes of a switch have one if an invitation gave it.
             if subnet.kind is SubnetKind.MAC or "/" in subnet.text_without_weight:
                 kinds[row.owner].add(subnet.kind is SubnetKind.MAC)
             owned[row.subnet].add(row.owner)
@@ -240,7 +251,7 @@ class _Doctor:
             return Judgement(
                 "nodes",
                 "warning",
-                f"not reached straight by UDP: {', '.join(slow)}.",
+                f"not reached directly by UDP: {', '.join(slow)}.",
                 "Let UDP to the Port through firewalls at one end.",
             )
         low = [row.name for row in others if reach_of(row) is Reach.UDP and 0 < row.pmtu < _LOW_MTU]
@@ -258,10 +269,10 @@ class _Doctor:
             return Judgement(
                 "addresses",
                 "warning",
-                f"with several nodes: {'; '.join(twice)}.",
-                "Fine if meant to be shared; else change all but one.",
+                f"owned by several nodes: {'; '.join(twice)}.",
+                "Fine if shared on purpose; otherwise change all but one.",
             )
-        return _ok("addresses", "none is with several nodes.")
+        return _ok("addresses", "none is owned by several nodes.")
 
     def _modes(self, reachable: list[str], kinds: dict[str, set[bool]]) -> Judgement:
         mode = self._word("Mode", "router")
@@ -273,7 +284,7 @@ class _Doctor:
             return Judgement(
                 "mode",
                 "warning",
-                f"Mode = {mode} here, and another one seems to be in use at {', '.join(odd)}.",
+                f"Mode = {mode} here, but another mode seems to be in use at {', '.join(odd)}.",
                 "Set the same Mode everywhere.",
             )
-        return _ok("mode", f"{mode} here, and no node seems to have another one.")
+        return _ok("mode", f"{mode} here, and no node seems to use another mode.")

@@ -1,4 +1,4 @@
-"""events: what has happened in the mesh, as pytinc's daemon remembers it, and what happens from now on.
+"""events: recent events of the mesh, as pytinc's daemon remembers them, and new ones as they happen.
 
 docs/json.md, "events", lists the kinds of events and their fields. A daemon may be newer than this program:
 an event of an unknown kind is shown with all its fields.
@@ -111,7 +111,7 @@ def event_line(event: Values) -> str:
 
 
 def describe(event: Values) -> str:
-    """Return what an event says, in words for people; of one that this program does not know, its fields."""
+    """Return an event in words for people; for an unknown kind, return its fields."""
     words = _WORDS.get(event["kind"])
     if words is not None:
         try:
@@ -137,7 +137,7 @@ def _nobody(node: str | None) -> str:
 
 
 def _times(event: Values) -> str:
-    """Return the stretches of a failover that are known."""
+    """Return the known phases of a failover."""
     names = {"silence_ms": "silence", "detection_ms": "detection", "healing_ms": "healing"}
     known = [f"{word} {event[name]} ms" for name, word in names.items() if event.get(name) is not None]
     total = event.get("total_ms")
@@ -209,7 +209,6 @@ _WORDS: Final[dict[str, Callable[[Values], str]]] = {
     "drops": lambda event: f"{event['count']} packets dropped in {event['seconds']} s: {event['reason']}",
     "storm": _storm,
     "loop": lambda event: (
-        f"a loop: what {event['mac']} sends to all comes back from {event['node']} "
-        f"({event['packets']} packets)"
+        f"a loop: broadcasts of {event['mac']} come back from {event['node']} ({event['packets']} packets)"
     ),
 }

@@ -1,8 +1,8 @@
 """The host's own firewall, as far as `doctor` can judge it: does a packet to the daemon's port get in?
 
-Only nftables is read, which the iptables of today's distributions write to as well. What the rules say about
-a new packet to a port is followed chain by chain (libnftables-json(5)). A condition that cannot be judged
-from here, such as a source address or a rate, counts as "perhaps": a rule with it may let the packet in.
+Only nftables is read, which the iptables of today's distributions write to as well. The rules for a new
+packet to a port are followed chain by chain (libnftables-json(5)). A condition that cannot be judged from
+here, such as a source address or a rate, counts as "perhaps": a rule with it may let the packet in.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Packet(NamedTuple):
 
 
 class Fate(enum.Enum):
-    """What becomes of a packet."""
+    """The fate of a packet."""
 
     ACCEPTED = "accepted"
     PERHAPS = "accepted by a rule with conditions that were not judged"
@@ -40,7 +40,7 @@ class Fate(enum.Enum):
 
 
 def read_ruleset() -> list[dict[str, Any]] | None:
-    """Return what nft tells of all tables; None if it is not installed, or the kernel does not let us."""
+    """Return nft's listing of all tables; None if nft is not installed, or the kernel refuses."""
     program = shutil.which("nft", path="/usr/sbin:/sbin:/usr/bin:/bin")
     if program is None:
         return None
@@ -67,7 +67,7 @@ def input_chains(ruleset: list[dict[str, Any]], packet: Packet) -> dict[str, Fat
 
 
 class _Walk:
-    """The way of a packet through a base chain and those that it jumps to."""
+    """Follows a packet through a base chain and the chains that it jumps to."""
 
     def __init__(self, ruleset: list[dict[str, Any]], chain: dict[str, Any], packet: Packet) -> None:
         self._chain = chain
@@ -94,7 +94,7 @@ class _Walk:
         return Fate.RETURNED
 
     def _judge(self, expressions: list[Any], depth: int) -> Fate:
-        """Return what one rule does; one that only may apply is noted if it could let the packet in."""
+        """Return the effect of one rule; a rule that may apply is noted if it could let the packet in."""
         certain = True
         for name, value in _items(expressions):
             if name == "match":
@@ -153,7 +153,7 @@ def _items(expressions: list[Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _matches(match: Any, packet: Packet) -> bool | None:
-    """Tell whether a condition holds for the packet; None if nobody knows."""
+    """Tell whether a condition holds for the packet; None if that is unknown."""
     try:
         left, right, operator = match["left"], match["right"], match["op"]
         (kind, what), *_ = left.items()

@@ -362,7 +362,7 @@ class Fsck:
     # -- Virtual IPs ---------------------------------------------------------------------------------------
 
     def _check_virtual_ips(self, name: str, server: Pool, settings: Settings, host: HostFile) -> None:
-        """Check what the lines VirtualIP need, and what the host files say of them."""
+        """Check the requirements of the lines VirtualIP, and the host files' entries for them."""
         held = {name: held_addresses(host.pool)}
         scripts: dict[str, Entry] = {}
         for entry, virtual_ip in _virtual_ips(server):

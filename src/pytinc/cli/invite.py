@@ -100,7 +100,7 @@ def _advice(session: Session, row: NodeRow) -> str:
             "daemon, delete its host file on all nodes that still have it, `reload' them, and "
             f"`{session.suggestion} purge'."
         )
-    forget = f"If it is gone for good, make the daemon forget it: `{session.suggestion} purge'"
+    forget = f"If it is gone permanently, make the daemon forget it: `{session.suggestion} purge'"
     if session.client().dump_if_known(Request.DUMP_SHARED) is None:  # tinc's daemon
         forget += f", or `{session.suggestion} restart' with AutoConnect, which is on by default"
     return f"{forget}. Then invite it again."

@@ -76,12 +76,12 @@ def statistics_of(row: NodeRow, statistics: Statistics | None) -> Json:
 
 
 def shared(answer: Shared) -> Json:
-    """Return what is known of shared addresses."""
+    """Return the facts about shared addresses."""
     return {**answer.guard, "addresses": list(answer.addresses)}
 
 
 def vips(answer: Vips) -> Json:
-    """Return what is known of virtual IPs by policy."""
+    """Return the facts about virtual IPs by policy."""
     return {**answer.policy, "addresses": list(answer.addresses)}
 
 
@@ -116,7 +116,7 @@ def subnet(row: SubnetRow) -> Json:
 
 
 def owners(found: list[SubnetRow], shared: Json | None, virtual: Json | None) -> Json:
-    """Return who has a subnet or an address."""
+    """Return the owner of a subnet or an address."""
     return {
         "kind": "subnets",
         "subnets": [subnet(row) for row in found],

@@ -1,8 +1,8 @@
-"""Who has an IP address on the networks of this host, as the kernel knows: for `info ADDRESS` in switch mode.
+"""Finds the host with an IP address in the kernel's neighbour tables, for `info ADDRESS` in switch mode.
 
-There nodes own MAC addresses. The kernel of a host that has sent something to an IP address knows its MAC
-address. All interfaces are looked at, since the VPN's may be a port of a bridge; a MAC address that a node
-owns is right wherever it is.
+In switch mode nodes own MAC addresses. The kernel of a host that has sent something to an IP address knows
+its MAC address. All interfaces are searched, since the VPN's may be a port of a bridge; a MAC address that a
+node owns is right on any of them.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class Neighbour(NamedTuple):
 
 
 def neighbours(address: bytes) -> list[Neighbour]:
-    """Return who has an IP address (4 or 16 bytes): this host, or neighbours, if the kernel knows any.
+    """Return the hosts with an IP address (4 or 16 bytes): this host, or neighbours that the kernel knows.
 
-    Where the kernel cannot be asked, nobody is known.
+    The result is empty if the kernel cannot be asked.
     """
     try:
         entries = [*_list(RTM_GETADDR, len(address)), *_list(RTM_GETNEIGH, len(address))]

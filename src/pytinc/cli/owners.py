@@ -1,4 +1,4 @@
-"""info: who has an address that no node announces: by the members of a virtual IP, or by a MAC address.
+"""info: finds the owner of an address that no node announces, by members of a virtual IP or a MAC address.
 
 In switch mode nodes own MAC addresses, not IP addresses. The kernel of this host knows the MAC address of an
 IP address that it has talked to (`pytinc.cli.neighbours`).
@@ -28,7 +28,7 @@ MAC_HINT: Final = (
 
 
 def find_virtual(client: ControlClient, wanted: Subnet) -> Values | None:
-    """Return what members tell of an IP address; None if it has none."""
+    """Return the report about an IP address with members; None if it has none."""
     told = client.parsed_dump_if_known(Request.DUMP_VIPS, vips.parse_rows)
     if told is None:
         return None
@@ -61,7 +61,7 @@ def find_neighbour(
 
 
 def hint(there: Sequence[Neighbour], item: str) -> str:
-    """Return why an address has no owner, or what a person can do to find it."""
+    """Return why an address has no owner, or advice for finding it."""
     for neighbour in there:
         where = f"interface {neighbour.interface}"
         if neighbour.is_own:

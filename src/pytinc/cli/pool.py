@@ -1,8 +1,8 @@
 """The next free address of the VPN for an invitation (``invite NAME --address auto``).
 
-The pool is the network of the address that `tinc-up` sets. Taken is what host files, open invitations, and
-the daemon have: subnets of nodes, and shared addresses in use. Two nodes that invite may choose the same
-address, since they do not know of each other's invitations.
+The pool is the network of the address that `tinc-up` sets. Addresses in host files, in open invitations and
+known to the daemon (subnets of nodes, shared addresses in use) are taken. Two nodes that invite may choose
+the same address, since they do not know of each other's invitations.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     IPAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 MAX_TRIED: Final = 65536
-"""Addresses that are looked at: an IPv6 network has more than anybody can count."""
+"""Most addresses that are tried: an IPv6 network is too large to try all."""
 _SET: Final = re.compile(
     r"\bip\b[^\n]*\baddr(?:ess)?\s+(?:add|replace)\s+(?:local\s+)?([0-9a-fA-F.:]+/[0-9]+)"
 )

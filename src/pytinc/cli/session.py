@@ -28,12 +28,12 @@ NO_NETWORK: Final = (
 
 
 def say(text: str) -> None:
-    """Print a progress message, a warning or an error on stderr: what the user did not ask for."""
+    """Print a progress message, a warning or an error on stderr: output that the user did not ask for."""
     print(text, file=sys.stderr, flush=True)
 
 
 class Session:
-    """Global options and what follows from them. In the shell, one session serves all commands."""
+    """Global options and the values derived from them. In the shell, one session serves all commands."""
 
     def __init__(
         self,

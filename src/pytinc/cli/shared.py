@@ -31,7 +31,7 @@ _REASONS: Final = {
 
 
 def shared_addresses(client: ControlClient) -> Shared | None:
-    """Return what the daemon's guard knows; None if it has no guard: a C daemon, or an older pytinc."""
+    """Return the report of the daemon's guard; None if it has no guard: a C daemon, or an older pytinc."""
     return client.parsed_dump_if_known(Request.DUMP_SHARED, parse_rows)
 
 
@@ -126,7 +126,7 @@ def _number(thousandths: int | None) -> str:
 
 
 def find_shared(shared: Shared, wanted: Subnet) -> Values | None:
-    """Return what the guard knows of an IP address; None if nothing."""
+    """Return the guard's report about an IP address; None if there is none."""
     return next((address for address in shared.addresses if _is(address["address"], wanted)), None)
 
 

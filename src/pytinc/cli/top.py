@@ -1,9 +1,9 @@
-"""top: the nodes and their traffic on a full screen, refreshed every second; tabs for what else there is.
+"""top: the nodes and their traffic on a full screen, refreshed every second, and tabs for other lists.
 
 See docs/tinc-program.md, "log, pcap and top".
 
-The keys of tinc do what they do there. tinc shows traffic alone; here the first view has the paths to the
-nodes, and the key ``d`` switches to tinc's table. A C daemon is asked for what its lists tell.
+The keys of tinc have the same effect as there. tinc shows traffic alone; here the first view has the paths to
+the nodes, and the key ``d`` switches to tinc's table. For a C daemon, only the data of its lists is shown.
 
 `pytinc.cli.top_views` makes the lines; only `top` and `_Screen` know curses.
 """
@@ -75,7 +75,7 @@ class _Tab(NamedTuple):
 
 
 class Model:
-    """Asks the daemon for what the chosen tab shows, and holds it."""
+    """Asks the daemon for the data of the chosen tab, and holds it."""
 
     def __init__(
         self, client: ControlClient, netname: str, clock: Callable[[], float] = time.monotonic
@@ -106,7 +106,7 @@ class Model:
         return self.tabs[self.chosen]
 
     def poll(self) -> None:
-        """Ask for what is shown. Raises `ControlError`."""
+        """Ask for the data of the chosen tab. Raises `ControlError`."""
         try:
             rows = [TrafficRow.parse(line) for line in self._client.dump(Request.DUMP_TRAFFIC)]
         except DecodeError as error:
@@ -139,12 +139,12 @@ class Model:
         return "" if self._shared is None else headline(self._shared)
 
     def lines(self, room: int) -> list[Line]:
-        """Return what is shown in so many rows."""
+        """Return the lines that are shown in so many rows."""
         every = [("normal", line) for line in HELP] if self.shows_help else self.tab.lines()
         self.offset = max(min(self.offset, len(every) - room), 0)
         return every[self.offset : self.offset + max(room, 0)]
 
-    # -- what each tab asks for --
+    # -- the requests of each tab --
 
     def _poll_shared(self) -> None:
         if self._reports_shared:
@@ -223,8 +223,8 @@ class _Screen:
     def run(self) -> None:
         """Refresh after each delay, and at once after a key.
 
-        To scroll nothing is asked: a key that is held down comes 30 times a second, and the daemon forwards
-        no packets while it answers.
+        Scrolling asks nothing: a key that is held down comes 30 times a second, and the daemon forwards no
+        packets while it answers.
         """
         running = True
         while running:

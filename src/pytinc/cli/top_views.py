@@ -1,4 +1,4 @@
-"""What `top` shows in its tabs: nodes, edges, addresses and events, as lines of text with a style.
+"""The tabs of `top`: nodes, edges, addresses and events, as lines of text with a style.
 
 `pytinc.cli.top` asks the daemon and draws; nothing here knows a screen or a daemon.
 """
@@ -133,7 +133,7 @@ _REACH_WORDS: Final = {
 
 
 def paths_of_rows(nodes: Iterable[NodeRow], subnets: Iterable[SubnetRow]) -> dict[str, Path]:
-    """Return what can be told from the lists that every daemon has: no drops."""
+    """Return the data from the lists that every daemon has: no drops."""
     macs = Counter(row.owner for row in subnets if row.subnet.count(":") == 5 and "/" not in row.subnet)
     return {row.name: _path_of_row(row, macs[row.name]) for row in nodes}
 
@@ -385,7 +385,7 @@ def _shared_lines(address: Values) -> list[Line]:
 
 EVENT_HEADING: Final = f"{'Time':<12}  {'kind':<15} what happened"
 MAX_EVENTS: Final = 1000
-"""Events that are kept; nobody scrolls back further."""
+"""Most events that are kept."""
 _BAD: Final = ("node-down", "silent", "failover", "vip-owner", "drops", "storm", "loop")
 
 

@@ -40,7 +40,7 @@ def view(session: Session, words: list[str]) -> int:
     else:
         listening = serve.inherited(descriptor)
     if not serve.is_local(listening):
-        say("Warning: there is no encryption. Who is on the way can read the token and all that is shown.")
+        say("Warning: there is no encryption. Anybody on the path can read the token and all data.")
 
     def connect() -> ControlClient:
         from pytinc.control.client import ControlClient

@@ -1,4 +1,4 @@
-"""vip: virtual IPs by policy, which only pytinc's daemon knows: who serves them, and orders about that.
+"""vip: virtual IPs by policy, which only pytinc's daemon knows: their state, and orders about them.
 
 See docs/virtual-ip.md, "Commands".
 
@@ -68,7 +68,7 @@ def _address(word: str, complaint: str = "Invalid address") -> bytes:
 
 
 def told(client: ControlClient) -> Vips:
-    """Return what the daemon knows of virtual IPs. Raises `ControlError` if it cannot know any, too."""
+    """Return the daemon's report about virtual IPs. Raises `ControlError` also if the daemon has none."""
     answer = client.parsed_dump_if_known(Request.DUMP_VIPS, vips.parse_rows)
     if answer is None:
         raise ControlError(NOT_TOLD)

@@ -17,7 +17,7 @@ _NOTHING: Final = "-"
 
 
 def remarks(known: Vips) -> list[str]:
-    """Return what must be said beside the list."""
+    """Return the remarks beside the list."""
     found = []
     if not known.addresses:
         found.append("No virtual IPs are known: no member has a line VirtualIP, or none is reachable.")
@@ -86,7 +86,7 @@ def _held(address: Values) -> str:
 
 
 def member_state(member: Values) -> str:
-    """Return a word for what a member does: its state, or that it is gone."""
+    """Return a word for the state of a member, or for its absence."""
     return str(member["state"]) if member["alive"] else "gone"
 
 

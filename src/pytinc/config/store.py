@@ -51,7 +51,7 @@ def private_key_credential() -> str | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError:
-        pass  # there may be one: who reads it learns the reason
+        pass  # there may be one: reading it shows the reason
     return path
 
 

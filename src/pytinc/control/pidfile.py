@@ -2,7 +2,7 @@
 
 See docs/tinc-program.md, "Pid file".
 
-It holds the cookie that authenticates control connections: whoever can read it controls the daemon.
+It holds the cookie that authenticates control connections: anybody who can read it controls the daemon.
 """
 
 from __future__ import annotations

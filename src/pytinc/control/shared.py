@@ -1,4 +1,4 @@
-"""What pytinc's daemon knows of shared addresses, as lines of the control socket (docs/json.md). Not in tinc.
+"""Shared addresses known to pytinc's daemon, as lines of the control socket (docs/json.md). Not in tinc.
 
 The request is `pytinc.control.messages.Request.DUMP_SHARED`. Its answer has the form of every dump: rows,
 then an end. Each row is ``18 4097 KIND OBJECT`` where OBJECT is JSON without blanks: first one of KIND
@@ -38,7 +38,8 @@ MAX_HOLDERS: Final = 16
 """Holders reported for an address, those that answered last. More are a mistake or an attack; this many fit
 into a row even with the longest names."""
 MAX_CLIENTS: Final = 64
-"""Clients reported for an address, those that were active last: enough to see which holder serves whom."""
+"""Clients reported for an address, those that were active last: enough to see which holder serves which
+clients."""
 MAX_CLIENTS_IN_ALL: Final = 4096
 """Clients reported in one answer: packets wait while it is made."""
 MAX_ADDRESSES: Final = 1024

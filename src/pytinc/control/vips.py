@@ -212,7 +212,7 @@ class Rebalance:
 
 
 Order: TypeAlias = Drain | Undrain | Move | Freeze | Thaw | Rebalance
-"""What an operator wants of the virtual IPs."""
+"""An operator's order about the virtual IPs."""
 
 DRAIN: Final = "drain"
 UNDRAIN: Final = "undrain"

@@ -118,7 +118,8 @@ def _launch(options: Options) -> Launch:
     log.install()
     has_file = options.log_to_file and _add_file(log, paths.logfile)
     if umbilical is not None and not foreground:
-        # Who started us shows this on standard error, which is also ours: once is enough.
+        # The program that started the daemon shows this on standard error, which is also ours: once is
+        # enough.
         log.add(UmbilicalTarget(umbilical.write, coloured=umbilical.coloured))
     elif not has_file:
         log.add(StderrTarget())

@@ -1,7 +1,9 @@
-"""Process 1 of a container: it takes the ends of processes that have lost their parent, such as what a script
-leaves behind in the background. Otherwise each would stay as a zombie.
+"""Process 1 of a container: reaps processes that have lost their parent.
 
-The daemon does not do this itself, because nobody can tell such a process from a script that it waits for.
+These are background processes of scripts, for example. Otherwise each would stay as a zombie.
+
+The daemon does not do this itself, because it could not distinguish such a process from a script that it
+waits for.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ def leave_first_process() -> None:
 
 
 def _take_ends(child: int) -> None:
-    """Take the ends of all processes that have ended; end as the child if it is one of them."""
+    """Reap all processes that have ended; end as the child did if it is one of them."""
     while True:
         number, status = os.waitpid(-1, os.WNOHANG)
         if number == child:

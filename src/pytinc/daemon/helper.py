@@ -1,4 +1,4 @@
-"""The daemon's end of its helper process, which does what the sandbox forbids.
+"""The daemon's end of its helper process, which performs the operations that the sandbox forbids.
 
 The other end is `pytinc.daemon.helper_process`.
 """
@@ -25,9 +25,9 @@ from pytinc.errors import ConfigError, DeviceError
 from pytinc.net.script_check import GONE_WITHIN
 
 PATIENCE: Final = 10.0
-"""Seconds to wait for an answer, or for the end of the helper: it has nothing to do that takes long."""
+"""Seconds to wait for an answer, or for the end of the helper, whose work never takes long."""
 MAX_LAST_WORDS: Final = 1000
-"""Letters of what a helper says if it fails."""
+"""Most characters of a helper's error message."""
 _MAX_DESCRIPTORS: Final = 65536
 """No descriptor is higher at the start of the daemon."""
 
@@ -89,7 +89,7 @@ class Helper:
         return "unknown reason"
 
     def close(self) -> None:
-        """Let the helper end, and wait for that."""
+        """End the helper, and wait for that."""
         self._is_watched = False
         self._channel.close()
         until = time.monotonic() + PATIENCE
@@ -100,7 +100,7 @@ class Helper:
     # -- requests with an answer --
 
     def set_up(self, **facts: object) -> None:
-        """Tell the helper what holds from now on. Raises `DeviceError`."""
+        """Tell the helper the settings that apply from now on. Raises `DeviceError`."""
         try:
             self._ask({"do": "set up", **facts})
         except ConfigError as error:
@@ -154,7 +154,7 @@ class Helper:
     # -- processes --
 
     def run(self, kind: str, facts: Mapping[str, object], *streams: int) -> socket.socket:
-        """Have a process run; return the socket on which its status comes. Raises `OSError`."""
+        """Make the helper run a process; return the socket on which its status comes. Raises `OSError`."""
         ours, theirs = socket.socketpair()
         with theirs:
             try:
@@ -198,7 +198,7 @@ class HelperCheck:
         return self.status
 
     async def end(self) -> None:
-        """Have what still runs killed, and wait for the end, but not for ever."""
+        """Make the helper kill the processes that still run, and wait for the end for a limited time."""
         if self._channel.fileno() < 0:
             return
         with contextlib.suppress(OSError):
@@ -213,13 +213,13 @@ class HelperProxy:
     """A proxy command (`pytinc.net.proxy_command.ProxyProcess`)."""
 
     has_ended = True
-    """The daemon need not wait: the helper sees to it."""
+    """The daemon need not wait, because the helper does."""
 
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
 
     def end(self) -> None:
-        """Have it ended."""
+        """Make the helper end it."""
         self._channel.close()
 
     def wait(self) -> None:
@@ -253,15 +253,16 @@ async def _status(channel: socket.socket) -> int:
 
 
 def _live(channel: socket.socket) -> None:
-    """Be the helper process."""
+    """Run as the helper process."""
     status = 1
     try:
         # It ends with the daemon, and not before. A handler, unlike SIG_IGN, does not stay for scripts.
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGALRM):
             signal.signal(number, _nothing)
-        # Whoever started the daemon may have ignored it, and then no script would have an exit status.
+        # The program that started the daemon may have ignored it, and then no script would have an exit
+        # status.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        # Not what belongs to the daemon: the log file, inherited sockets, the umbilical.
+        # Close descriptors of the daemon: the log file, inherited sockets, the umbilical.
         os.closerange(3, channel.fileno())
         os.closerange(channel.fileno() + 1, _MAX_DESCRIPTORS)
         HelperProcess(channel).run()

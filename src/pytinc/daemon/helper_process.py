@@ -1,14 +1,14 @@
-"""The helper process of a daemon in the sandbox: it does the few things that the daemon may not do any more.
+"""The helper process of a daemon in the sandbox: it performs operations that the sandbox forbids.
 
-It begins before the sandbox and stays outside, without any key. It trusts the daemon until that has entered
-the sandbox (the first request), and in nothing after that: it runs only scripts that lie in the configuration
+It begins before the sandbox and stays outside, without any key. It trusts the daemon until the daemon enters
+the sandbox (the first request), and not after that: it runs only scripts that lie in the configuration
 directory, where the sandbox lets the daemon write none (its log file there is no script), and the proxy
 command that was set at the start; it gives them only variables that scripts know; it makes host files of new
 nodes and adds keys to others, reopens the log file, and removes pid file and socket.
 
 `pytinc.daemon.helper` is the daemon's end. A request is one packet, a JSON object with ``do``; most have an
-answer. A process that is to run comes with a socket: its status goes back there, and the end of the socket
-means that the process is not wanted any more.
+answer. A request to run a process comes with a socket: its status goes back there, and the end of the socket
+means that the process is no longer needed.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ _VARIABLES: Final = frozenset(
         "STATE", "SUBNET", "TERM", "VIP", "WEIGHT",
     )
 )  # fmt: skip
-"""What the daemon may tell a script: none of these changes what a shell or another program does."""
+"""The variables that the daemon may pass to a script: none of them changes the behaviour of a shell or
+another program."""
 _SHELL: Final = "/bin/sh"
 
 
@@ -80,7 +81,7 @@ class HelperProcess:
         """That of the request that is being handled; its answer has it, too."""
 
     def run(self) -> None:
-        """Serve the daemon until it ends; then end the processes that only it could want."""
+        """Serve the daemon until it ends; then end the processes that only the daemon needs."""
         self._selector.register(self._channel, selectors.EVENT_READ, None)
         while self._serve_once():
             pass
@@ -92,7 +93,7 @@ class HelperProcess:
             self._look_at_processes()
 
     def _serve_once(self) -> bool:
-        """Wait for something to do and do it; False at the end of the daemon."""
+        """Wait for work and do it; False at the end of the daemon."""
         ready = self._look_at_processes()
         if not ready:
             return True
@@ -150,7 +151,7 @@ class HelperProcess:
         socket.send_fds(self._channel, [json.dumps({**answer, "number": self._number}).encode()], descriptors)
 
     def _on_set_up(self, request: Mapping[str, Any]) -> dict[str, object]:
-        """Give up the same rights as the daemon, and take over what holds for all its life."""
+        """Give up the same rights as the daemon, and take over the permanent settings."""
         log = os.path.realpath(request["log"]) if request["log"] else ""
         if request["chroot"]:
             log = log.removeprefix(os.path.realpath(request["confbase"]))
@@ -262,7 +263,7 @@ class HelperProcess:
         self._settle(running)
 
     def _settle(self, running: _Running) -> None:
-        """Report the end of a process. What it has left in its process group is killed first.
+        """Report the end of a process. The rest of its process group is killed first.
 
         The process of a proxy stays unreaped until the daemon lets go of it, so that the number of its group
         is not used again.

@@ -1,9 +1,9 @@
-"""Landlock: the kernel restricts what this process may do with files, for good.
+"""Landlock: the kernel permanently restricts what this process may do with files.
 
-Plain system calls by ctypes: there are three, their numbers are the same on every architecture, and of the
-libraries for them none is kept up. See https://docs.kernel.org/userspace-api/landlock.html.
+Plain system calls by ctypes: there are three, their numbers are the same on every architecture, and no
+library for them is maintained. See https://docs.kernel.org/userspace-api/landlock.html.
 
-Only the calling thread is restricted, and the threads and processes that it begins later.
+Only the calling thread is restricted, and the threads and processes that it starts later.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ class Access(enum.IntFlag):
 
 _FOR_FILES: Final = Access.EXECUTE | Access.WRITE_FILE | Access.READ_FILE | Access.TRUNCATE | Access.IOCTL_DEV
 _SINCE: Final = {Access.REFER: 2, Access.TRUNCATE: 3, Access.IOCTL_DEV: 5}
-"""Versions that know them first; the others are in all versions."""
+"""The first versions that know these rights; all versions know the others."""
 
 
 _RULESET: Final = struct.Struct("=QQQ")
-"""What is restricted: files, network, scopes."""
+"""The restricted rights: files, network, scopes."""
 _RULE: Final = struct.Struct("=Qi")
-"""What is allowed beneath a path, and a descriptor of the path."""
+"""The rights that are allowed beneath a path, and a descriptor of the path."""
 
 
 def version() -> int:
@@ -74,9 +74,9 @@ def known(version: int) -> Access:
 
 
 def restrict(allowed: Iterable[tuple[str, Access]]) -> None:
-    """Allow this thread nothing with files but what is named for each path and what is beneath it.
+    """Restrict this thread to the rights that are given for each path and everything beneath it.
 
-    A path that cannot be found is left out. What is open already stays usable. Raises `OSError`.
+    A path that does not exist is skipped. Open files stay usable. Raises `OSError`.
     """
     number = version()
     everything = known(number)

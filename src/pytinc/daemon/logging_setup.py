@@ -126,7 +126,7 @@ class DaemonLog:
             self.on_levels()
 
     def wants(self, level: int) -> bool:
-        """Return whether anybody wants lines of this level."""
+        """Return whether any target wants lines of this level."""
         return level <= self._highest
 
     # -- writing --
@@ -206,10 +206,10 @@ class _Target(logging.Handler):
     """A target for log lines. A line that cannot be written is not an error of the daemon."""
 
     own_level_only = True
-    """Takes only lines up to the daemon's own level; if false, all lines that anybody wants."""
+    """Takes only lines up to the daemon's own level; if false, all lines that any target wants."""
 
     def reopen(self) -> None:
-        """Reopen what may have been moved."""
+        """Reopen the target's file if it was moved."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a line. Errors of the target are ignored: there is no other place to report them."""
@@ -243,7 +243,7 @@ def open_log_file(path: str) -> int:
 
 
 def _is_journal(stream: TextIO) -> bool:
-    """Tell whether what is written goes to systemd's journal (systemd.exec(5), JOURNAL_STREAM)."""
+    """Tell whether output goes to systemd's journal (systemd.exec(5), JOURNAL_STREAM)."""
     with contextlib.suppress(OSError):
         status = os.fstat(stream.fileno())
         return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"

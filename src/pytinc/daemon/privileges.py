@@ -1,4 +1,7 @@
-"""What needs root, and how to give that up (docs/tinc-program.md, "Start" and "Signals and privileges")."""
+"""Steps that need root, and giving up its rights.
+
+See docs/tinc-program.md, "Start" and "Signals and privileges".
+"""
 
 from __future__ import annotations
 
@@ -115,7 +118,7 @@ class _CapabilityData(ctypes.Structure):
 
 
 def keep_capabilities() -> None:
-    """Give up for good, in this thread, all of root's rights but those that a running daemon needs.
+    """Give up permanently, in this thread, all of root's rights except those that a running daemon needs.
 
     Raises `OSError`.
     """

@@ -1,7 +1,7 @@
-"""The sandbox of the daemon: what the process may still do with files once it is set up.
+"""The sandbox of the daemon: restricts its access to files once the daemon is set up.
 
-See docs/deployment.md, "Sandbox". `enter` is called once, after the privileges are dropped. What the sandbox
-forbids and the daemon needs nevertheless, `pytinc.daemon.helper` does for it.
+See docs/deployment.md, "Sandbox". `enter` is called once, after the privileges are dropped.
+`pytinc.daemon.helper` performs the operations that the sandbox forbids and the daemon needs.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _SYSTEM: Final = ("/etc", "/usr", "/lib", "/lib64", "/sys/devices/system/cpu", "
 """Programs and libraries, and the settings of name services and the time zone: read only."""
 _RESOLVER: Final = "/etc/resolv.conf"
 _THREADS_END_S: Final = 1.0
-"""How long the kernel may take to end threads that Python is done with."""
+"""How long the kernel may take to end threads that Python has joined."""
 _THREADS_OF_NUMPY: Final = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -41,7 +41,7 @@ def is_possible() -> bool:
 
 
 def enter(level: str, confbase: str, log: LogFunction) -> None:
-    """Restrict this process for good: ``level`` is ``normal`` or ``high``. Raises `DeviceError`.
+    """Restrict this process permanently: ``level`` is ``normal`` or ``high``. Raises `DeviceError`.
 
     ``confbase`` is the configuration directory as this process sees it: empty in another root directory.
     """
@@ -56,11 +56,11 @@ def enter(level: str, confbase: str, log: LogFunction) -> None:
 
 
 def rules(level: str, confbase: str) -> list[tuple[str, Access]]:
-    """Return the paths that the daemon may use, and what for."""
+    """Return the paths that the daemon may use, each with its rights."""
     # A program that the daemon starts itself (only the one for UPnP) stays in the sandbox.
     read = _READ | Access.EXECUTE if level == "normal" else _READ
     system = [(path, read) for path in (*_SYSTEM, *_python())]
-    # The file is replaced when the network changes, so its directory is what counts.
+    # The file is replaced when the network changes, so the rule names its directory.
     resolver = str(Path(os.path.realpath(_RESOLVER)).parent)
     certificates = [(path, _READ) for path in _authorities()]
     own = [(confbase or "/", _READ), (f"{confbase}/hosts", _READ)]
@@ -111,7 +111,7 @@ def _threads() -> int:
 
 
 def load_numpy() -> None:
-    """Load numpy, if it is there, so that its library for linear algebra begins no threads.
+    """Load numpy, if available, so that its library for linear algebra starts no threads.
 
     We do not use them, and they would be older than the sandbox.
     """

@@ -30,17 +30,17 @@ MAX_WAITING: Final = 4096
 """Limit of waiting scripts. A mesh that changes faster than its scripts run would fill the memory; beyond
 this limit new scripts are skipped, which is logged."""
 MAX_WORDS: Final = 4096
-"""Bytes of what a script says that reach the log: the last ones, which tell why it ends."""
+"""Bytes of a script's output that reach the log: the last ones, which show why it ends."""
 MAX_LINES: Final = 20
-"""Lines of it that do."""
+"""Lines of the output that reach the log."""
 MAX_KEPT: Final = 1 << 20
-"""Bytes of what a running script has said that may lie in memory; then all so far is thrown away."""
+"""Most bytes of a running script's output in memory; beyond this, all output so far is discarded."""
 _LOOK_EVERY: Final = 1.0
-"""Seconds between two looks at how much a running script has said."""
+"""Seconds between two checks of the size of a running script's output."""
 _SHELL: Final = "/bin/sh"
 _FIRST_LINE: Final = re.compile(rb"#![ \t]*([^ \t\n]+)")
 _LONGEST_FIRST_LINE: Final = 256
-"""Bytes: what the kernel looks at."""
+"""Bytes of a script's first line that the kernel reads."""
 _NOT_EXECUTABLE: Final = 126
 _NOT_FOUND: Final = 127
 
@@ -72,7 +72,7 @@ class ScriptRunner:
         """Runs the scripts from now on: this process is in the sandbox."""
         self.on_end: OnEnd | None = None
         self.is_forbidden = False
-        """No script runs any more (``Sandbox = high``)."""
+        """Scripts no longer run (``Sandbox = high``)."""
         self._log = log
         self._debug_level = debug_level
         self._waiting: deque[tuple[str, Mapping[str, str]]] = deque()
@@ -196,10 +196,10 @@ class ScriptRunner:
 
 
 class _Errors:
-    """What a script writes to its standard error, if that of the daemon leads nowhere.
+    """A script's standard error, if that of the daemon leads nowhere.
 
-    It is a file in memory and no pipe: a process that a script leaves behind must not be killed because
-    nobody reads any more. (A shell's ``> /dev/stderr`` empties it, so of such lines only the last is left.)
+    It is a file in memory and no pipe: a background process of a script must not be killed because the pipe
+    has no reader. (A shell's ``> /dev/stderr`` empties it, so of such lines only the last is left.)
     """
 
     def __init__(self, *descriptors: int) -> None:
@@ -222,13 +222,13 @@ class _Errors:
         return cls(descriptor)
 
     def _look(self) -> None:
-        """See to it that a script that goes on and on does not fill the memory."""
+        """Prevent a long-running script from filling the memory."""
         if os.fstat(self.descriptors[0]).st_size > MAX_KEPT:
             os.ftruncate(self.descriptors[0], 0)
         self._timer = asyncio.get_running_loop().call_later(_LOOK_EVERY, self._look)
 
     def take(self) -> list[str]:
-        """Return the last lines, and close the file; what still writes to it gets an error from now on."""
+        """Return the last lines, and close the file; processes that still write to it get an error."""
         if self._timer is None:
             return []
         self._timer.cancel()
@@ -244,7 +244,7 @@ class _Errors:
 
 
 def _leads_nowhere(descriptor: int) -> bool:
-    """Tell whether what is written to a descriptor is lost, as in a daemon in the background."""
+    """Tell whether output to a descriptor is lost, as in a daemon in the background."""
     status = os.fstat(descriptor)
     return stat.S_ISCHR(status.st_mode) and status.st_rdev == Path(os.devnull).stat().st_rdev
 

@@ -313,7 +313,7 @@ class Service:
             await self._scripts.idle()
 
     async def _let_clients_go(self) -> None:
-        """Close control connections last: clients take the end of their connection for that of the daemon."""
+        """Close control connections last: clients interpret their end as the end of the daemon."""
         self._log.attach_stream(None)
         await asyncio.sleep(0)  # the last log lines leave
         self._control.close()
@@ -599,7 +599,7 @@ class Service:
 
     @property
     def events(self) -> EventRing:
-        """What has happened lately."""
+        """The recent events."""
         return self._shell.node.history.ring
 
     def _script_ended(self, name: str, status: int | None, seconds: float, error: str | None) -> None:

@@ -7,8 +7,8 @@ from typing import Final
 from pytinc.wire import ethernet, ip
 
 LONGEST_SYN: Final = 200
-"""A longer frame is not looked at, to save the time: a SYN has headers and at most 40 bytes of options. One
-that carries data (TCP Fast Open) keeps its MSS, and ICMP tells the other end."""
+"""A longer frame is not checked, to save time: a SYN has headers and at most 40 bytes of options. One that
+carries data (TCP Fast Open) keeps its MSS, and ICMP tells the other end."""
 PLAIN_FLAGS: Final = ethernet.HEADER_SIZE + ip.IPV4_HEADER_SIZE + 13
 """Where a TCP packet has its flags if it has neither VLAN tag nor IP options."""
 _KIND_END: Final = 0

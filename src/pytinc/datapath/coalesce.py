@@ -5,8 +5,8 @@ A peer's frames leave for the TAP device in batches. Where its kernel takes supe
 calls `coalesce` for every batch. A chain (frames of which each continues the one before) ends with the batch:
 nothing waits for more.
 
-Only what can be cut again into exactly the same frames is joined. So checksums are verified first, and frames
-that are odd in any way are handed on alone, as they came. `datapath.coalesce_reference` does the same one
+Frames are joined only if the result can be cut into exactly the same frames again. So checksums are verified
+first, and unusual frames are passed on singly, as they came. `datapath.coalesce_reference` does the same one
 frame at a time.
 
 Importing this module loads numpy, as `pytinc.datapath.segment` does.
@@ -29,12 +29,12 @@ from pytinc.wire.ip import TCP_ACK, TCP_CHECKSUM, TCP_ECE, TCP_PSH
 from pytinc.wire.virtio import GSO_TCPV4, GSO_TCPV6, HEADER, NEEDS_CSUM, NULL_HEADER
 
 MIN_SIZE: Final = 200
-"""Bytes; smaller frames are not looked at: acknowledgements carry nothing to join."""
+"""Bytes; smaller frames are not examined: acknowledgements carry no data to join."""
 MIN_CHAIN: Final = 6
 """Frames; joining fewer costs more than writing them one by one (benchmarks/micro_offload.py)."""
 MAX_IP_SIZE: Final = 65535
-"""The largest length that an IPv4 header can tell; the same limit is kept for IPv6. Longer frames are not
-looked at either."""
+"""The largest length in an IPv4 header; the same limit applies to IPv6. Longer frames are not examined
+either."""
 
 MAX_TAGS: Final = 2
 """VLAN tags before the IP header: 802.1Q, or 802.1ad with one more inside."""
@@ -51,7 +51,7 @@ Bools = np.ndarray[Any, np.dtype[np.bool_]]
 
 
 class _Layout(NamedTuple):
-    """Where the frames of a stretch have their headers."""
+    """The offsets of the headers in frames of one layout."""
 
     network: int
     is_ipv4: bool
@@ -125,7 +125,7 @@ def _is_laid_out_alike(rows: Bytes, layout: _Layout) -> bool:
 
 
 def _parse(frame: bytes) -> _Layout | None:
-    """Find the headers of a frame that may begin a chain; None if it may not. Checksums are not looked at."""
+    """Find the headers of a frame that may begin a chain; None if it may not. Checksums are not checked."""
     network, tags = ethernet.HEADER_SIZE, 0
     while frame[network - 2 : network] in ethernet.VLAN_TYPES and tags < MAX_TAGS:
         network += ethernet.VLAN_TAG_SIZE
@@ -153,7 +153,7 @@ def _parse(frame: bytes) -> _Layout | None:
 
 
 def _end_of_stretch(frames: Sequence[bytes], sizes: Sequence[int], first: int, layout: _Layout) -> int:
-    """Return the end of the frames that are of one size and laid out alike; the last may be shorter.
+    """Return the end of the frames with one size and one layout; the last may be shorter.
 
     It may be any end below ``first + MIN_CHAIN`` if there are not so many.
     """
@@ -187,12 +187,12 @@ def _count_alike(values: Sequence[object], value: object) -> int:
 
 
 class _Plan(NamedTuple):
-    """What to look at in the headers of a stretch, in 32-bit words from the start of a row."""
+    """The header fields to compare in frames of one layout, in 32-bit words from the start of a row."""
 
     mask: Words
     """The bits that cutting gives back as they are, or counted up."""
     steps: Words
-    """What these words grow by from one frame of a chain to the next."""
+    """The increments of these words from one frame of a chain to the next."""
     fixed: Words
     """The bits that tell fragments, other protocols, wrong lengths and flags that forbid joining."""
     length: int
@@ -264,9 +264,10 @@ class _Stretch(NamedTuple):
 
 
 def _join_stretch(stretch: _Stretch, layout: _Layout, out: list[Write]) -> int:
-    """Join what can be joined.
+    """Join the frames that can be joined.
 
-    Return how many were dealt with: a shorter one at the end that is not joined may begin a chain of its own.
+    Return how many were processed: a shorter frame at the end that is not joined may begin a chain of its
+    own.
     """
     rows, size, last, _ = stretch
     links = _links(rows, size, last, layout)

@@ -18,7 +18,7 @@ _ACK, _PSH, _ECE = 0x10, 0x08, 0x40
 
 
 class _Tcp(NamedTuple):
-    """A sound TCP frame that may be part of a chain."""
+    """A valid TCP frame that may be part of a chain."""
 
     frame: bytes
     network: int
@@ -128,7 +128,7 @@ def _continues(chain: list[_Tcp], tcp: _Tcp) -> bool:
 
 
 def _finish(chain: list[_Tcp], out: list[tuple[bytes, bytes]]) -> list[_Tcp]:
-    """Put what is written for a chain into ``out``; return the chain that goes on from there."""
+    """Append the output for a chain to ``out``; return the chain that continues from there."""
     if len(chain) >= MIN_CHAIN:
         out.append(_joined(chain))
         return []

@@ -1,11 +1,10 @@
 """Compression of packets inside records, at tinc's levels 1 to 12 (docs/protocol-data.md, "Compression").
 
-A receiver announces the level it wants with its key; a sender uses it where that makes the packet shorter.
-Levels 1 to 9 are zlib. LZO (10 and 11) and LZ4 (12) are the work of the libraries lzallright and lz4, if they
-are installed; a peer that wants what is not there gets its packets uncompressed, which every node takes. The
-data path calls this for every packet of such a peer; `pytinc.config.building` refuses to ask for a level
-whose library is missing. The libraries are loaded at once: a daemon that has changed its root directory could
-not find them.
+A receiver announces the level that it wants with its key; a sender uses it where it makes the packet shorter.
+Levels 1 to 9 are zlib. LZO (10 and 11) and LZ4 (12) need the libraries lzallright and lz4; a peer that wants
+a missing one gets its packets uncompressed, which every node accepts. The data path calls this for every
+packet of such a peer; `pytinc.config.building` refuses to ask for a level whose library is missing. The
+libraries are loaded at once: a daemon that has changed its root directory could not find them.
 """
 
 from __future__ import annotations
@@ -85,10 +84,10 @@ def compress(level: int, payload: bytes) -> bytes | None:
 
 
 def expand(level: int, data: bytes, limit: int) -> bytes | None:
-    """Return what was compressed, None if it is damaged or longer than ``limit`` bytes.
+    """Return the uncompressed packet; None if the data are damaged or the packet exceeds ``limit`` bytes.
 
-    ``level`` is what we have asked peers for; 0 means none. The memory used has a bound, whatever the
-    data claims.
+    ``level`` is the one that this node announces to peers; 0 means none. The memory used is bounded, whatever
+    the data claim.
     """
     if level > HIGHEST_OF_ZLIB:
         codec = _CODECS.get(level)

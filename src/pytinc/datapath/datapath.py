@@ -1,14 +1,14 @@
-"""The data path of one node, put together: the front door for the node, tests and benchmarks.
+"""The data path of one node: its interface for the node, tests and benchmarks.
 
     device ──> frames_from_device ──> Switch or Router ──> Delivery ──> Outbound ──> output.datagrams
                                               ^               │
     UDP, TCP ──> Inbound ──── frames ─────────┘               └─────> output.frames
                     └──────── datagrams for others ──> Outbound.relay ──> output.datagrams
 
-A frame or datagram that comes alone goes by `ShortWay` instead, if nothing about it is unusual.
+A frame or datagram that arrives alone goes through `ShortWay` instead, if nothing about it is unusual.
 
 All parts share one `ForwardingTable`, which the node writes; the parts write only counters and their own
-notes in it (docs/architecture.md, "The data's way"). Everything that comes out is appended to an `Output`.
+notes in it (docs/architecture.md, "The data's way"). All results are appended to an `Output`.
 """
 
 from __future__ import annotations
@@ -32,25 +32,25 @@ if TYPE_CHECKING:
 
 
 class DataPath:
-    """Both directions of one node. Whether it is a switch or a router is decided here, once for its life."""
+    """Both directions of one node. It is a switch or a router for its whole life."""
 
     def __init__(self, table: ForwardingTable) -> None:
         self._table = table
         outbound = Outbound(table)
         self.send_held = outbound.send_held
-        """Sends what has waited for the key of a node."""
+        """Sends the frames that have waited for the key of a node."""
         self._delivery = Delivery(table, outbound)
         self.forwarder: Forwarder = (Router if table.rules.router else Switch)(table, self._delivery)
         self.inbound = Inbound(table, self.forwarder, outbound)
         self.short_way = None if table.rules.router else ShortWay(table, self.inbound)
-        """Takes what comes alone; None in a router."""
+        """Takes frames and datagrams that arrive alone; None in a router."""
 
     def frames_from_device(
         self, frames: Sequence[bytes | FrameRun], now: float, out: Output, *, refused: bool = False
     ) -> None:
-        """Take the frames that one wake-up read from the device.
+        """Handle the frames that one wake-up read from the device.
 
-        ``refused``: there is one, and `short_way` does not take it.
+        ``refused``: it is a single frame, which `short_way` has refused.
         """
         if len(frames) == 1 and not refused and self.short_way is not None:
             (frame,) = frames
@@ -89,7 +89,7 @@ class DataPath:
         *,
         refused: bool = False,
     ) -> None:
-        """Take what one wake-up read from the UDP socket with index ``socket``.
+        """Handle the datagrams that one wake-up read from the UDP socket with index ``socket``.
 
         ``refused`` is as for frames.
         """
@@ -102,7 +102,7 @@ class DataPath:
         self.inbound.datagrams(datagrams, addresses, socket, now, out)
 
     def inject(self, frame: bytes, now: float, out: Output) -> None:
-        """Send a frame of the guard to the owner of its destination; if it is for all, to our device, too."""
+        """Send a frame of the guard to the owner of its destination; a broadcast also to our device."""
         me, owner = self._table.me, self._table.owner_of(frame[DESTINATION])
         if owner is None:
             self._delivery.to_device([frame], out)

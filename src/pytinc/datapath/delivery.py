@@ -1,11 +1,11 @@
-"""Frames that know where they go, on their way there: to another node, to all, or to the own device.
+"""Delivers frames whose destination is decided: to another node, to all, or to the own device.
 
-`Switch` and `Router` find out whose a frame is; what follows is the same for both and stands here. A frame
-that passes through loses a hop (DecrementTTL). The MSS of a TCP connection is lowered to what fits the path.
-An IP packet that is too long for it is cut into fragments, or its sender is told. Then `Outbound` seals what
-goes to other nodes.
+`Switch` and `Router` find the owner of a frame; this module has the steps after that, which are the same for
+both. A frame between two other nodes loses a hop (DecrementTTL). The MSS of a TCP connection is lowered to
+fit the path. An IP packet that is too long for the path is fragmented, or its sender gets an ICMP error. Then
+`Outbound` seals the frames for other nodes.
 
-Departure from tinc: fragments go to the owner, sealed end to end, and not to the relay on the way
+Departure from tinc: fragments go to the owner, sealed end to end, and not to the relay on the path
 (docs/protocol-data.md, "Large packets").
 
 HOT PATH, as `pytinc.datapath.outbound`.
@@ -34,7 +34,7 @@ _IP_TYPES: Final = frozenset((IPV4, IPV6, VLAN))
 
 
 class Delivery:
-    """What happens to a frame between the decision where it goes and its sealing."""
+    """The steps between the choice of a frame's destination and its sealing."""
 
     def __init__(self, table: ForwardingTable, outbound: Outbound) -> None:
         self._table = table
@@ -50,7 +50,7 @@ class Delivery:
     def to_owner(
         self, source: PeerSlot, owner: PeerSlot, frames: list[bytes], now: float, out: Output
     ) -> None:
-        """Send frames of ``source`` to another node that owns their destination, if there is a way."""
+        """Send frames of ``source`` to another node that owns their destination, if a path exists."""
         rules, relay = self._table.rules, owner.relay
         if relay is None or not owner.reachable:
             owner.drops.unreachable += len(frames)
@@ -71,7 +71,7 @@ class Delivery:
         now: float,
         out: Output,
     ) -> None:
-        """Send frames to their owner by way of ``relay``, in a form that fits the path to it."""
+        """Send frames to their owner through ``relay``, in a form that fits the path to it."""
         sizes = list(map(len, frames))
         if not sizes:
             return
@@ -80,7 +80,7 @@ class Delivery:
         self._outbound.send(owner, frames, now, out)
 
     def run_to_owner(self, source: PeerSlot, owner: PeerSlot, run: FrameRun, now: float, out: Output) -> bool:
-        """Do what `to_owner` does with the frames of a run, in one go; False: nothing was done."""
+        """Do what `to_owner` does, for all frames of a run at once; False: nothing was done."""
         rules, relay = self._table.rules, owner.relay
         if relay is None or not owner.reachable or (rules.direct_only and relay is not owner):
             return False
@@ -93,7 +93,7 @@ class Delivery:
     def _fit(
         self, source: PeerSlot, relay: PeerSlot, frames: list[bytes], now: float, out: Output
     ) -> list[bytes]:
-        """Clamp the MSS of SYNs, and treat frames that exceed the MTU of the path."""
+        """Clamp the MSS of SYNs, and fragment or answer frames that exceed the MTU of the path."""
         mtu = relay.mtu
         clamp = min(source.mtu, mtu) if relay.clamp_mss else 0
         fitting: list[bytes] = []
@@ -110,7 +110,7 @@ class Delivery:
         return fitting
 
     def decrement_ttl(self, source: PeerSlot, frames: list[bytes], now: float, out: Output) -> list[bytes]:
-        """Take a hop from each frame (DecrementTTL); answer those that have none left."""
+        """Take a hop from each frame (DecrementTTL); answer frames that have none left."""
         alive: list[bytes] = []
         for frame in frames:
             changed, error = self._ttl.decrement(frame, now)
@@ -125,7 +125,7 @@ class Delivery:
     def _age_for_all(
         self, source: PeerSlot, frames: list[bytes], for_device: list[bytes], now: float, out: Output
     ) -> tuple[list[bytes], list[bytes]]:
-        """Take a hop from frames for all; a frame that was rewritten for the device has none to lower."""
+        """Take a hop from frames for all; a frame that was rewritten for the device has none to lose."""
         if for_device is frames:
             aged = self.decrement_ttl(source, frames, now, out)
             return aged, aged
@@ -138,7 +138,7 @@ class Delivery:
         return passed, arriving
 
     def answer(self, source: PeerSlot, frame: bytes, now: float, out: Output) -> None:
-        """Send an ICMP error back to where the frame came from."""
+        """Send an ICMP error back to the source of the frame."""
         if source.is_me:
             self.to_device([frame], out)
         else:
@@ -171,7 +171,7 @@ class Delivery:
         return True
 
     def clamped(self, source: PeerSlot, frames: list[bytes]) -> list[bytes]:
-        """Clamp the MSS of SYNs that a peer sent to our side, to the MTU of the way back."""
+        """Clamp the MSS of SYNs that a peer sent to our side, to the MTU of the path back."""
         if not self._table.me.clamp_mss or min(map(len, frames)) > LONGEST_SYN:
             return frames
         mtu = source.mtu
@@ -185,10 +185,10 @@ class Delivery:
     def to_all(
         self, source: PeerSlot, frames: list[bytes], for_device: list[bytes], now: float, out: Output
     ) -> None:
-        """Send broadcast frames, and those for unknown MACs, to all (docs/protocol-data.md, "Broadcast").
+        """Send broadcast frames and frames for unknown MACs to all (docs/protocol-data.md, "Broadcast").
 
-        Frames of a peer go to the own device, too, in the form that is ``for_device``, and never back to the
-        next hop towards their source. ``Forwarding = off`` does not stop them, as in tinc.
+        Frames of a peer also go to the own device, in the form ``for_device``, and never back to the next hop
+        towards their source. ``Forwarding = off`` does not stop them, as in tinc.
         """
         table = self._table
         mode = table.rules.broadcast
@@ -211,7 +211,7 @@ class Delivery:
 
 
 def _may_need_clamping(run: FrameRun, mtu: int) -> bool:
-    """Tell whether a frame of a run may be a SYN to clamp; of longer frames only the last can be one."""
+    """Tell whether a frame of a run may be a SYN to clamp; among longer frames only the last can be one."""
     if run.is_data:
         return False
     if run.size <= LONGEST_SYN:

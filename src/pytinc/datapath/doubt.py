@@ -1,11 +1,11 @@
-"""What is still checked of the datagrams in a node's name while somebody forges many of them.
+"""Chooses the datagrams in a node's name that are worth a check while an attacker forges many of them.
 
 See docs/protocol-data.md, "Hostile datagrams".
 
-Node ids are public, so anybody can send datagrams in the name of a node, and to check one takes a tag. A node
-whose datagrams fail too often gets a `Doubt` (`PeerSlot.doubt`). It picks what is worth a check: numbers near
-the one that is expected next, which nobody can guess who does not see the traffic; a few others; and little
-from addresses that send nothing good. What the true node sends is nearly always near.
+Node ids are public, so anybody can send datagrams in the name of a node, and each check costs the computation
+of a tag. A node whose datagrams fail too often gets a `Doubt` (`PeerSlot.doubt`). It selects sequence numbers
+near the next expected one, which an attacker who does not see the traffic cannot guess; a few other numbers;
+and little from addresses that send nothing authentic. The numbers of the true node are nearly always near.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
     from pytinc.datapath.runs import DatagramRun
 
 TRUSTED: Final = 64
-"""Datagrams that may fail in a second before the node is doubted."""
+"""Datagrams that may fail per second before the node is doubted."""
 LASTING: Final = 10.0
 """Seconds without any bad datagram after which the doubt ends."""
 FAR: Final = 16
-"""Checks in a second of numbers that are not near: they are right if very many datagrams were lost."""
+"""Checks per second of numbers that are not near: they are right if very many datagrams were lost."""
 FROM_SOURCE: Final = 16
 FROM_ALL: Final = 256
-"""Failures in a second after which one address, or all addresses together, are not checked any more; it does
-not concern the address that the node is known to be at, nor relays."""
+"""Failures per second after which datagrams of one address, or of all addresses together, are not checked any
+more. The limit does not apply to the known address of the node, nor to relays."""
 
 _NUMBER_END: Final = PREFIX_SIZE + SEQNO_SIZE
 
 
 class Doubt:
-    """Decides what is checked of one node's datagrams."""
+    """Decides which datagrams of one node are checked."""
 
     __slots__ = ("_failed", "_failures", "_far", "_second", "_told", "_until")
 
@@ -51,7 +51,7 @@ class Doubt:
         self._told = False
 
     def is_over(self, now: float) -> bool:
-        """Tell whether nothing bad has come for a while."""
+        """Tell whether no bad datagram has come for a while."""
         return now >= self._until
 
     def sift(
@@ -61,7 +61,7 @@ class Doubt:
         stranger: SockAddr | None,
         now: float,
     ) -> list[bytes] | DatagramRun:
-        """Return those that are worth a check; a run if these are all of it.
+        """Return the datagrams that are worth a check; the run itself if all are.
 
         ``stranger`` is the address that they came from, unless the node may well be there.
         """
@@ -99,6 +99,6 @@ class Doubt:
         self._until = now + LASTING
 
     def tells(self) -> bool:
-        """Tell whether the node is to hear of failures: once a second."""
+        """Tell whether to report failures to the node: once a second."""
         told, self._told = self._told, True
         return not told

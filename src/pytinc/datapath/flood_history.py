@@ -1,4 +1,4 @@
-"""`FloodHistory`: what was flooded a moment ago, and where it came from (see `pytinc.datapath.loops`)."""
+"""`FloodHistory`: the frames flooded a moment ago, and their origins (see `pytinc.datapath.loops`)."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ if TYPE_CHECKING:
     from pytinc.datapath.peer_slot import PeerSlot
 
 MAX_FRAMES: Final = 4096
-"""Frames noted in a second; beyond that some are not recognised when they come back."""
+"""Most frames noted per second; further ones are not recognised when they come back."""
 MEMORY: Final = 10.0
-"""Seconds: how long a loop is taken to exist after the last frame that came back."""
+"""Seconds after the last frame that came back for which a loop is assumed to exist."""
 ANSWER_TIME: Final = 5.0
-"""Seconds that a question may need for its way through LAN and mesh, also in a storm."""
+"""Seconds that a test frame may need through LAN and mesh, even in a storm."""
 
 
 class FloodHistory:
@@ -35,21 +35,21 @@ class FloodHistory:
         self.returned = 0
         """How many frames have come back."""
         self.breaks_loops = False
-        """The node is sure of a loop: what comes back is dropped."""
+        """The node is sure of a loop: frames that come back are dropped."""
         self.device_returned = -math.inf
-        """When the device last gave back what the mesh had sent."""
+        """When the device last returned a frame from the mesh."""
         self._noted: dict[int, tuple[PeerSlot, float]] = {}
         """By the hash of each frame: the node that it came from first, and when."""
         self._before: dict[int, tuple[PeerSlot, float]] = {}
         self._questions: dict[bytes, float] = {}
-        """Frames that only the own LAN was given, and when."""
+        """Test frames, sent to the own LAN only, and when."""
         self.answered = False
-        """One of them came from the mesh."""
+        """One of them came back from the mesh."""
         self._second = 0.0
         self._told: set[PeerSlot] = set()
 
     def seen(self, source: PeerSlot, frame: bytes, now: float) -> tuple[PeerSlot, float] | None:
-        """Note a frame; if it came before, return the node that it came from first, and how long ago."""
+        """Note a frame; if it came before, return the node that it first came from, and the seconds since."""
         if now >= self._second + 1:
             self._before = self._noted if now < self._second + 2 else {}
             self._noted = {}
@@ -65,12 +65,12 @@ class FloodHistory:
         return first, now - when
 
     def ask(self, question: bytes, now: float) -> None:
-        """Note a frame that goes to the own device only, and that nobody can guess."""
+        """Note a test frame that goes to the own device only, and that nobody can guess."""
         self._questions = {each: sent for each, sent in self._questions.items() if now < sent + MEMORY}
         self._questions[question] = now
 
     def without_questions(self, source: PeerSlot, frames: list[bytes], now: float) -> list[bytes]:
-        """Return all frames but own questions; one that comes from the mesh proves a loop."""
+        """Return all frames except own test frames; one of these from the mesh proves a loop."""
         questions = self._questions
         if not questions:
             return frames
@@ -84,7 +84,7 @@ class FloodHistory:
         return self.breaks_loops and now < self.device_returned + MEMORY
 
     def tells(self, peer: PeerSlot) -> bool:
-        """Tell whether the node is to hear of frames that come back from a node: once a second."""
+        """Tell whether to report frames that come back from a node: once a second."""
         if peer in self._told:
             return False
         self._told.add(peer)

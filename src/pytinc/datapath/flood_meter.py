@@ -1,4 +1,4 @@
-"""`FloodMeter`: what one node has sent to all in the present second (see `pytinc.datapath.storm`)."""
+"""`FloodMeter`: counts the frames that one node floods per second (see `pytinc.datapath.storm`)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import enum
 
 
 class FloodKind(enum.IntEnum):
-    """What is counted by itself."""
+    """The kinds of frames that are counted separately."""
 
     OTHER = 0
     NEIGHBOUR = 1
@@ -14,7 +14,7 @@ class FloodKind(enum.IntEnum):
 
 
 class FloodMeter:
-    """Counts what one node has sent to all in the present second."""
+    """Counts the frames that one node has sent to all in the present second."""
 
     __slots__ = ("_counts", "_second", "_told")
 
@@ -35,6 +35,6 @@ class FloodMeter:
         return passing
 
     def tells(self) -> bool:
-        """Tell whether the node is to hear of the excess: once a second."""
+        """Tell whether to report the excess to the node: once a second."""
         told, self._told = self._told, True
         return not told

@@ -1,8 +1,8 @@
-"""Which member of a virtual address gets a flow of our own stations (docs/virtual-ip.md).
+"""Chooses the member of a virtual address that gets a flow of our own stations (docs/virtual-ip.md).
 
 `pytinc.node.guard` writes the members of each address (`FlowTable.configure`); `pytinc.datapath.flows` asks
-for the member of each packet. A new flow goes where the table of its address says (`pytinc.datapath.maglev`).
-It stays there as long as that member is there, whatever becomes of the others.
+for the member of each packet. The table of its address (`pytinc.datapath.maglev`) assigns a new flow to a
+member. The flow stays there as long as that member is there, whatever happens to the others.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from pytinc.wire.flow import Packet
 from pytinc.wire.ip import TCP_FIN, TCP_RST
 
 MAX_FLOWS: Final = 65_536
-"""The one that was used least recently goes if there are more."""
+"""Most flows that are known; the one used least recently is forgotten first."""
 MAX_FRAGMENTED: Final = 1024
-"""The same of packets in fragments."""
+"""The same for packets in fragments."""
 TCP_LIFE: Final = 900.0
 """Seconds after its last packet for which a flow is known."""
 CLOSING_LIFE: Final = 60.0
-"""The same of a TCP connection after the first FIN or RST."""
+"""The same for a TCP connection after the first FIN or RST."""
 OTHER_LIFE: Final = 120.0
-"""The same of anything but TCP."""
+"""The same for all other protocols."""
 FRAGMENTS_LIFE: Final = 30.0
-"""Seconds in which the fragments of a packet follow each other."""
+"""Seconds within which the fragments of a packet arrive."""
 SECOND_CHANCE: Final = 300.0
-"""Seconds after a change of members in which a connection that is not known may be older than the change."""
+"""Seconds after a change of members in which an unknown connection may be older than the change."""
 SETTLED: Final = 10.0
-"""Seconds after which connections may have begun under some members: a node that starts learns of one member
-after the other."""
+"""Seconds for which a set of members must last to count as the former one: a node that starts learns of one
+member after the other."""
 OLD_MAC_LIFE: Final = 600.0
 """Seconds after its last use for which the MAC of a former member is remembered: stations may send to it."""
 MAX_OLD_MACS: Final = 256
@@ -52,18 +52,18 @@ class FlowMember(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FlowRule:
-    """Who gets the flows to an address."""
+    """The members that get the flows to an address."""
 
     members: tuple[FlowMember, ...]
-    """Those that get new flows."""
+    """The members that get new flows."""
     kept: frozenset[bytes]
-    """MACs of members that keep the flows that they have."""
+    """MACs of members that keep their present flows."""
     macs: frozenset[bytes]
-    """MACs of all members: to one of them a station sends what is for the address."""
+    """MACs of all members: a station sends packets for the address to one of them."""
 
 
 class _Places:
-    """The member that has each place."""
+    """The members by place in the table of an address."""
 
     __slots__ = ("_macs", "_members")
 
@@ -74,14 +74,14 @@ class _Places:
     def mac(self, place: int) -> bytes:
         """Return the MAC of the member that has a place."""
         if not self._macs:
-            # Only when a flow needs it: others may change members all the time that nobody here uses.
+            # Computed only when a flow needs it, because members of unused addresses may change all the time.
             indices = maglev.shares(tuple((member.node, member.weight) for member in self._members))
             self._macs = tuple(self._members[index].mac for index in indices)
         return self._macs[place]
 
 
 class _Targets:
-    """The members of an address, and who had which flows before they changed."""
+    """The members of an address, and the assignment of flows before they changed."""
 
     __slots__ = ("address", "before", "before_until", "kept", "members", "new", "places", "since")
 
@@ -96,7 +96,7 @@ class _Targets:
         self.before: _Places | None = None
         self.before_until = -math.inf
         self.since = -math.inf
-        """When the members became these."""
+        """When the members last changed."""
 
     def change(self, rule: FlowRule, now: float) -> None:
         """Take over another rule."""
@@ -111,7 +111,7 @@ class _Targets:
         self.places = _Places(rule.members) if rule.members else None
 
     def choose(self, flow: bytes, now: float, *, may_be_old: bool) -> bytes | None:
-        """Return the MAC of the member that gets a flow which is not known; None: nobody is there."""
+        """Return the MAC of the member that gets an unknown flow; None: there is no member."""
         if self.places is None:
             return None
         place = maglev.place(flow)
@@ -145,13 +145,13 @@ class FlowTable:
 
     def __init__(self) -> None:
         self.macs: dict[bytes, float] = {}
-        """MACs to which stations send what is for such an address, and until when that counts."""
+        """MACs to which stations send packets for such an address, and until when each counts."""
         self.addresses: dict[bytes, _Targets] = {}
         self._flows: OrderedDict[bytes, _Flow] = OrderedDict()
         self._fragmented: OrderedDict[bytes, tuple[bytes, float]] = OrderedDict()
-        """Who got the first fragment of a packet, and when that is forgotten."""
+        """The member that got the first fragment of a packet, and when that is forgotten."""
         self.evicted = 0
-        """Flows that were forgotten although they were not over."""
+        """Flows that were forgotten before they ended."""
 
     def __len__(self) -> int:
         return len(self._flows)
@@ -174,7 +174,7 @@ class FlowTable:
         for address, rule in rules.items():
             self.addresses.setdefault(address, _Targets(address)).change(rule, now)
         current = frozenset[bytes]().union(*(rule.macs for rule in rules.values()))
-        # Stations may send to a member that is gone for as long as its flows are answered by others.
+        # Stations may go on sending to the MAC of a former member as long as other members answer.
         old = {mac: min(until, now + OLD_MAC_LIFE) for mac, until in self.macs.items() if mac not in current}
         newest = sorted(old, key=lambda mac: -old[mac])[:MAX_OLD_MACS]
         self.macs = dict.fromkeys(current, math.inf) | {mac: old[mac] for mac in newest}
@@ -199,7 +199,7 @@ class FlowTable:
     # -- HOT PATH --
 
     def known(self, flow: bytes, now: float) -> bytes | None:
-        """Return the MAC of the member that has a flow, which goes on; None: see `member`."""
+        """Return the MAC of the member that has a known flow, and extend it; None: call `member`."""
         known = self._flows.get(flow)
         if known is None or known.due <= now or known.mac not in known.targets.kept:
             return None
@@ -210,12 +210,12 @@ class FlowTable:
     # -- any packet --
 
     def note_use(self, mac: bytes, now: float) -> None:
-        """A station sends to the MAC of a member that may be gone: remember it longer."""
+        """A station sends to a member's MAC: if the member is a former one, remember the MAC longer."""
         if self.macs[mac] < math.inf:
             self.macs[mac] = now + OLD_MAC_LIFE
 
     def member(self, packet: Packet, now: float) -> bytes | None:
-        """Return the MAC of the member that gets a packet; None: it goes where it would go anyway."""
+        """Return the MAC of the member that gets a packet; None: the packet keeps its destination."""
         targets = self.addresses.get(packet.destination)
         if targets is None:
             return None

@@ -2,8 +2,8 @@
 
 A station sends everything for the address to the MAC of one member, the one that its neighbour table names.
 Here the frame gets the MAC of the member that has its flow (`pytinc.datapath.flow_table`), before the switch
-looks up whose it is. A run that is one flow costs one look-up; plain TCP and UDP need no look at the rest of
-the packet (`_plain_flow`).
+looks up its owner. A run of one flow costs one look-up; plain TCP and UDP packets need not be parsed further
+(`_plain_flow`).
 
 HOT PATH: no logging, no exception, no object for a frame of a known flow. It must equal
 `pytinc.datapath.reference`.
@@ -29,12 +29,12 @@ _WHOLE: Final = {
     _PLAIN_V4: frozenset((b"\0\0", b"\x40\0")),
     IPV6: frozenset(bytes((first,)) for first in range(0x60, 0x70)),
 }
-"""What else a plain packet has in its header: in IPv4 flags and offset of one that is no fragment, in IPv6
-the version."""
+"""Further header fields of a plain packet: in IPv4 the flags and offset of an unfragmented one, in IPv6 the
+version."""
 _V4: Final = Struct("!6s6x3s5x2sxc2x12s9xB")
 _V6: Final = Struct("!6s6x2sc5xcx36s9xB")
-"""Where a plain frame has its destination MAC, its kind, what `_WHOLE` has, the protocol, IP addresses and
-ports, and the flags if it is TCP."""
+"""The offsets in a plain frame of destination MAC, kind, the fields of `_WHOLE`, protocol, IP addresses and
+ports, and TCP flags."""
 _TCP: Final = bytes((PROTOCOL_TCP,))
 _UDP: Final = bytes((PROTOCOL_UDP,))
 
@@ -42,11 +42,11 @@ _Fields = tuple[bytes, bytes, bytes, bytes, bytes, int]
 
 
 Group = tuple[bytes, list[bytes]]
-"""Frames with one Ethernet header, after it."""
+"""An Ethernet header, and the frames that share it."""
 
 
 def redirect(table: FlowTable, groups: list[Group], now: float) -> list[Group]:
-    """Return frames of our stations in groups, those of flows with the MACs of their members."""
+    """Return frames of our stations in groups; frames of flows get the MACs of their members."""
     redirected: list[Group] = []
     for header, frames in groups:
         if header[DESTINATION] in table.macs:
@@ -67,7 +67,7 @@ def _redirect_group(table: FlowTable, header: bytes, frames: list[bytes], now: f
         if fields is None or fields != last:
             name = None if fields is None else _plain_flow(fields)
             mac = _member(table, to, frame, name, now)
-            # What holds for a plain frame holds for all that follow it and have the same fields.
+            # The result for a plain frame holds for all following frames with the same fields.
             last = None if name is None else fields
         if mac != present:
             present, group = mac, []
@@ -95,8 +95,7 @@ def _member(table: FlowTable, to: bytes, frame: bytes, name: bytes | None, now: 
 def redirect_run(table: FlowTable, run: FrameRun, now: float) -> bool:
     """Give all frames of a run the MAC of their member, if they have one.
 
-    False: they are not all of one flow that goes on. Then nothing is changed, and they have to be looked at
-    one by one.
+    False: they do not all belong to one known flow. Then nothing is changed, and each frame must be examined.
     """
     head = run.beginning(_V6.size)
     to = head[DESTINATION]
@@ -119,7 +118,7 @@ def redirect_run(table: FlowTable, run: FrameRun, now: float) -> bool:
 
 
 def _fields(frame: bytes) -> _Fields | None:
-    """Return what tells the flow of a plain frame; its beginning will do. None: it is none."""
+    """Return the key of a plain frame's flow, from the frame's first bytes; None: the frame is not plain."""
     size = len(frame)
     if size >= _V4.size and frame[12:15] == _PLAIN_V4:
         return _V4.unpack_from(frame)
@@ -127,9 +126,9 @@ def _fields(frame: bytes) -> _Fields | None:
 
 
 def _plain_flow(fields: _Fields) -> bytes | None:
-    """Return the name of the flow that a frame belongs to, if it is nothing special.
+    """Return the key of the flow that a plain frame belongs to.
 
-    That is UDP, or TCP in the middle of a connection, neither with fragments nor with options of IP.
+    Plain frames are UDP, or TCP in the middle of a connection, neither with fragments nor with options of IP.
     `pytinc.wire.flow.parse` says the same about it.
     """
     _, kind, whole, protocol, ends, flags = fields

@@ -1,24 +1,25 @@
-"""What the guard of shared addresses has the data path do: note who uses what, and screen ARP and ND.
+"""The guard of shared addresses in the data path: notes uses of holders, and filters ARP and ND.
 
-`pytinc.node.guard` writes a `GuardTable`; the switch and its twin ask it. Without one, a batch pays one test.
-With one, a frame pays a look-up of its destination, and ARP and neighbour discovery are looked at.
+`pytinc.node.guard` writes a `GuardTable`; the switch and its twin ask it. Without one, a batch costs one
+test. With one, each frame costs a look-up of its destination, and ARP and neighbour discovery are examined.
 
 * Every message is reported to the node (`Upcalls.messages`).
 * An answer of the own host for an address that this node is withdrawing ends here; so does one to a client of
   another member, where the members share the clients.
 * A question of the own host that names a shared address as its sender would lead all clients of that address
   to this host: it goes out with another sender (docs/virtual-ip.md). So does the first question from an
-  address of which nobody knows yet whether it is shared.
+  address that may turn out to be shared.
 * Such a question of another node's host goes to the own device without sender, unless that host is the one in
-  use there. So does one that names a holder whose node is silent: another guard may not know that yet.
-* After this node was stopped for a while (SIGSTOP, a suspended machine), what its host answers for a shared
-  address may be the answer to an old question, and the client elsewhere by now: it ends here for a second.
-* What the host of another node says about an address that a member serves does not go to the own device, if
-  that node is none of those in `GuardTable.answering`: tinc's daemon lets its host answer at any time.
-* An answer of a holder that was left not long ago, to a station on our side that did not ask and uses another
-  one, is such an old one, too.
+  use there. So does a question that names a holder whose node is silent, because another guard may not know
+  that yet.
+* After this node was suspended (SIGSTOP, a suspended machine), its host may answer old questions for a shared
+  address although the client has moved: such answers are dropped for a second.
+* A message of another node's host about an address that a member serves does not go to the own device unless
+  that node is in `GuardTable.answering`, because tinc's daemon lets its host answer at any time.
+* An answer of a holder that stations were led away from lately, to a station of ours that did not ask and
+  uses another holder, is dropped as well: it answers an old question.
 
-Cold path, but for `note_uses`.
+Cold path, except `note_uses`.
 """
 
 from __future__ import annotations
@@ -38,22 +39,22 @@ if TYPE_CHECKING:
     from pytinc.datapath.table import ForwardingTable
 
 MAX_MESSAGES: Final = 256
-"""Reported of one batch. What a flood has beyond that is switched like any frame, and told to nobody."""
+"""Most messages reported per batch. Further ones of a flood are switched like any frame, without a report."""
 MAX_USES: Final = 16_384
-"""Pairs of stations noted between two prunings: as many as the node learns MACs."""
+"""Most pairs of stations noted between two prunings: as many as the node learns MACs."""
 ANSWER_TIME: Final = 2.0
-"""Seconds in which a question is answered."""
+"""Seconds within which a question is answered."""
 _IPV4_SIZE: Final = 4
 
 
 def screen(
     table: ForwardingTable, source: PeerSlot, frames: list[bytes], now: float, out: Output
 ) -> tuple[list[bytes], list[bytes]]:
-    """Look at frames that may be ARP or neighbour discovery.
+    """Examine frames that may be ARP or neighbour discovery.
 
-    Returns what is left of them, and the form in which they go to the own device if they are for all. Both
-    are ``frames`` itself where there is nothing to change. Without a guard there is not. A frame for all of
-    which nothing goes to the own device is empty in the second form.
+    Return the remaining frames, and the form in which broadcasts among them go to the own device. Both are
+    ``frames`` itself if nothing changes, as is always the case without a guard. A broadcast that must not go
+    to the own device is empty in the second form.
     """
     guard = table.guard
     if guard is None:
@@ -75,7 +76,7 @@ def screen(
             passed.append(frame)
             arriving.append(own_form or b"")
         elif own_form is not None:
-            # What is for us alone goes nowhere else.
+            # A message for this guard alone goes nowhere else.
             passed.append(own_form)
             arriving.append(own_form)
     return passed, arriving
@@ -84,7 +85,7 @@ def screen(
 def _leaving(
     table: ForwardingTable, guard: GuardTable, frame: bytes, message: Message | None, now: float
 ) -> bytes | None:
-    """Return what goes out of a frame of the own device."""
+    """Return the form in which a frame of the own device leaves; None: it is dropped."""
     if message is None or message.mac == GUARD_MAC:
         return frame
     if message.kind in (Kind.ANSWER, Kind.ANNOUNCEMENT):
@@ -101,7 +102,7 @@ def _leaving(
         return frame
     sender = guard.senders.get(message.address)
     if sender is None:
-        # A host that does not know yet who has its address tells it to one station at the most.
+        # A question for one station with an undecided sender misleads that station at most.
         if guard.lenient or len(message.address) != _IPV4_SIZE or not is_group(message.to):
             return frame
         sender = NOBODY
@@ -114,9 +115,9 @@ def _leaving(
 def _arriving(
     table: ForwardingTable, guard: GuardTable, frame: bytes, message: Message, now: float
 ) -> bytes | None:
-    """Return the form in which a message of another node goes to the own device, if it goes there.
+    """Return the form in which a message of another node goes to the own device.
 
-    None: it ends here.
+    None: it is dropped.
     """
     used = guard.in_use.get(message.address, message.mac)
     answering = guard.answering.get(message.address)
@@ -147,7 +148,7 @@ def _is_of(table: ForwardingTable, mac: bytes, nodes: frozenset[str]) -> bool:
 def note_uses(guard: GuardTable, frames: list[bytes], now: float, out: Output) -> None:
     """Note that frames with one Ethernet header, to a MAC of `GuardTable.macs`, go to shared addresses.
 
-    The beginning of each frame will do: 54 bytes.
+    The first 54 bytes of each frame are enough.
     """
     where = DESTINATIONS.get(frames[0][12:14])
     if where is None:
@@ -162,7 +163,7 @@ def note_uses(guard: GuardTable, frames: list[bytes], now: float, out: Output) -
 
 
 def note_known_use(guard: GuardTable, frame: bytes, now: float) -> bool:
-    """Do what `note_uses` does with one frame. False: this use is new, and nothing is done."""
+    """Do what `note_uses` does for one frame. False: this use is new, and nothing is done."""
     where = DESTINATIONS.get(frame[12:14])
     if where is None:
         return True

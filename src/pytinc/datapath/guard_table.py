@@ -1,4 +1,4 @@
-"""`GuardTable`: what the guard of shared addresses told the data path, and what it wants to know.
+"""`GuardTable`: the rules of the guard of shared addresses for the data path, and its observations.
 
 `pytinc.node.guard` writes it; `pytinc.datapath.guard` acts on it and notes what it sees.
 """
@@ -11,61 +11,62 @@ from dataclasses import dataclass, field
 from typing import Final
 
 LONG_PAUSE: Final = 0.5
-"""Seconds without a tick after which others may have taken us for dead."""
+"""Seconds without a tick after which other nodes may consider this node dead."""
 DOUBT_TIME: Final = 1.0
-"""Seconds in which old questions are through: the kernel's queues are short."""
+"""Seconds after which no old questions are left, because the kernel's queues are short."""
 
 
 @dataclass(slots=True)
 class GuardTable:
-    """What the guard told the data path."""
+    """The rules of the guard for the data path, and the observations of the data path."""
 
     macs: frozenset[bytes] = frozenset()
     """Holders' MACs whose use is noted."""
     addresses: frozenset[bytes] = frozenset()
     """Shared addresses."""
     uses: dict[bytes, float] = field(default_factory=dict)
-    """When a frame for one of `addresses` went to one of `macs` last, by destination MAC, source MAC and that
+    """When a frame for one of `addresses` last went to one of `macs`, by destination MAC, source MAC and
     address."""
     senders: Mapping[bytes, bytes] = field(default_factory=dict)
-    """Shared addresses with a holder behind the own device: who is to be the sender of its questions."""
+    """The sender that replaces each shared address in questions of a holder behind the own device."""
     known: frozenset[bytes] = frozenset()
-    """Other addresses of hosts behind the own device: their questions go out as they are."""
+    """Other addresses of hosts behind the own device: their questions leave unchanged."""
     withheld: frozenset[bytes] = frozenset()
     """Addresses for which nothing on our side answers any more."""
     answered: Mapping[bytes, frozenset[bytes]] = field(default_factory=dict)
     """Addresses whose members share the clients, each with the MACs to which our host answers."""
     in_use: Mapping[bytes, bytes] = field(default_factory=dict)
-    """Shared addresses, and the MAC that stations on our side use for each; none if it is not the same."""
+    """Shared addresses, and the MAC that our stations use for each; empty if they use different ones."""
     left: frozenset[bytes] = frozenset()
-    """Holders' MACs from which stations were led away not long ago."""
+    """Holders' MACs from which stations were led away lately."""
     absent: frozenset[bytes] = frozenset()
     """MACs of holders, each followed by a shared address that it cannot serve now: its node is silent or not
     in the mesh, or another member serves."""
     answering: Mapping[bytes, frozenset[str]] = field(default_factory=dict)
-    """Addresses that a member serves, and the nodes whose hosts our stations may believe for each: those that
-    serve, and those that keep the answers of their hosts themselves."""
+    """Addresses that a member serves, and the nodes whose hosts our stations may believe for each: the nodes
+    that serve, and the nodes that hold back the answers of their own hosts."""
     taken_over: Mapping[bytes, tuple[bytes, float]] = field(default_factory=dict)
-    """Addresses that another member has handed over to us lately, or we to it, or clients: then their MAC
-    stands before the address. To each the MAC of the former member's host, and until when this counts."""
+    """Addresses that were handed over lately, to this node or by it. If only a client was, the key is its MAC
+    followed by the address. The values are the MAC of the former member's host and the time until which the
+    entry counts."""
     begun: dict[bytes, None] = field(default_factory=dict)
-    """TCP connections to these addresses that are known to be those of our host (`pytinc.wire.flow`)."""
+    """TCP connections to these addresses that are known to belong to our host (`pytinc.wire.flow`)."""
     own: frozenset[bytes] = frozenset()
     """Shared addresses with a holder behind the own device."""
     asked: dict[bytes, float] = field(default_factory=dict)
-    """When a station behind the own device asked for an address of `in_use` last."""
+    """When a station behind the own device last asked for an address of `in_use`."""
     heartbeat: float = math.inf
-    """When the guard ticked last; it does so several times a second while there is anything in `own`."""
+    """When the guard last ticked; it ticks several times a second while `own` is not empty."""
     doubt_until: float = -math.inf
-    """Until then our own answers for shared addresses may be old ones."""
+    """Until then, answers of our own host for shared addresses may be old ones."""
     lenient: bool = False
-    """There are more addresses behind the own device than the guard knows: unknown senders stay."""
+    """The guard does not know all addresses behind the own device: unknown senders stay unchanged."""
     rewritten: int = 0
     """Questions whose sender was changed."""
     answers_withheld: int = 0
 
     def beat(self, now: float) -> None:
-        """The guard ticks: note if it has not for too long."""
+        """The guard ticks: note if the last tick was too long ago."""
         if self.own and now - self.heartbeat > LONG_PAUSE:
             self.doubt_until = now + DOUBT_TIME
         self.heartbeat = now

@@ -1,11 +1,10 @@
-"""Connections to the member that served a virtual address before our host (docs/virtual-ip.md).
+"""Passes connections on to the member that served a virtual address before our host (docs/virtual-ip.md).
 
-When another member hands an address, or a client of it, over to us, clients come to our host at once, also
-with connections that only the former member's host knows. Their segments are passed on to it for a while: a
-segment of a connection that did not begin here since is of such a one. `pytinc.node.guard` says for which
-addresses and clients, and how long; the switch and its twin ask. The former member, which has given the
-client away, lets its own host have what it gets, so nothing goes round in circles. It notes these
-connections: if it gets the client back soon, they are its own.
+When another member hands an address, or one of its clients, over to us, clients send to our host at once,
+even on connections that only the former member's host knows. For a while, this module passes segments of
+connections that did not begin here to that host. `pytinc.node.guard` sets the addresses, the clients and the
+duration; the switch and its twin ask. The former member delivers these segments to its own host, so nothing
+circles. It notes these connections: if it gets the client back soon, they belong to its host.
 
 Cold path: it lasts for half a minute.
 """
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from pytinc.datapath.runs import FrameRun
 
 MAX_BEGUN: Final = 65_536
-"""Connections that are remembered as ours; those that were noted first are forgotten first."""
+"""Most connections that are remembered as ours; the oldest ones are forgotten first."""
 
 
 def may_be_handed_over(guard: GuardTable, run: FrameRun) -> bool:

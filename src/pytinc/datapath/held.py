@@ -1,7 +1,7 @@
-"""Frames that wait for the key of the node that they are for: the first packets of a conversation.
+"""Frames that wait for the key of their destination node: the first packets of a conversation.
 
-tinc drops them, so that the first ping to a node is lost. A key exchange takes one or two round trips, so a
-few frames and seconds are enough: what is more, or older, is dropped and counted.
+tinc drops them, so the first ping to a node is lost. A key exchange takes one or two round trips, so a few
+frames and seconds are enough: excess and older frames are dropped and counted.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import Final
 from pytinc.datapath.peer_slot import PeerSlot
 
 MAX_FRAMES: Final = 8
-"""Frames that wait for one node. A host sends few before it has an answer."""
+"""Most frames that wait for one node. A host sends few before it has an answer."""
 MAX_BYTES: Final = 8192
-"""Bytes that wait for one node."""
+"""Most bytes that wait for one node."""
 MAX_AGE: Final = 3.0
-"""Seconds that a frame waits: who has sent it repeats it after one to three seconds."""
+"""Most seconds that a frame waits: its sender repeats it after one to three seconds."""
 
 
 def hold(slot: PeerSlot, frame: bytes, now: float) -> None:
@@ -28,7 +28,7 @@ def hold(slot: PeerSlot, frame: bytes, now: float) -> None:
 
 
 def take_held(slot: PeerSlot, now: float) -> list[bytes]:
-    """Return the frames that wait for a node, and forget them; what has waited for too long is dropped."""
+    """Return the frames that wait for a node, and forget them; frames that waited too long are dropped."""
     fresh = [frame for since, frame in slot.held if now - since <= MAX_AGE]
     slot.drops.no_key += len(slot.held) - len(fresh)
     slot.held.clear()
@@ -36,6 +36,6 @@ def take_held(slot: PeerSlot, now: float) -> list[bytes]:
 
 
 def drop_held(slot: PeerSlot) -> None:
-    """Give up the frames that wait for a node: there will be no key."""
+    """Drop the frames that wait for a node that will not get a key."""
     slot.drops.no_key += len(slot.held)
     slot.held.clear()

@@ -1,8 +1,8 @@
-"""ICMP errors about frames that cannot go on: made here, sent by `delivery`. Cold path.
+"""Makes ICMP errors about frames that cannot be delivered; `delivery` sends them. Cold path.
 
 See docs/protocol-data.md, "Large packets" and "Router mode".
 
-At most three in a second, all kinds together, as tinc does: whoever provokes them gets no amplifier.
+At most three per second, all kinds together, as in tinc, so that nobody can use them as an amplifier.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""From other nodes: find the source, relay or open, give the frames to the switch.
+"""From other nodes: finds the source, relays or opens, and passes the frames to the switch.
 
 See docs/protocol-data.md, "Receiving" and "Hostile datagrams".
 
-The ids in front of a datagram name its source, and opening it proves that. Addresses decide only whether a
-stranger may use us as a relay, and whether a datagram that does not open is worth a new key.
-tinc goes by addresses first, and does not look at the source id of what comes straight from a known one.
-A group, datagrams that follow each other with the same ids and address, is opened in one go.
+The ids in front of a datagram name its source, and opening the datagram proves it. Addresses decide only
+whether a stranger may use this node as a relay, and whether a datagram that cannot be opened is a reason for
+a new key. tinc uses addresses first, and ignores the source id of a datagram that comes directly from a known
+address. A group (consecutive datagrams with the same ids and address) is opened at once.
 
 HOT PATH: no logging, no exception for an ordinary drop, no object for a datagram. It must
 equal `pytinc.datapath.reference`.
@@ -52,35 +52,35 @@ _MAX_PACKET: Final = MTU_MAX - HEADER_SIZE
 
 
 BY_TCP: Final[SockAddr] = ("", 0)
-"""Stands for the address of what came by TCP."""
+"""Stands for the address of a record that came by TCP."""
 
 
 class Forwarder(Protocol):
-    """What decides where frames go: `pytinc.datapath.switch.Switch` or `pytinc.datapath.router.Router`."""
+    """Decides where frames go: `pytinc.datapath.switch.Switch` or `pytinc.datapath.router.Router`."""
 
     def forward(self, source: PeerSlot, frames: Sequence[bytes], now: float, out: Output) -> None:
-        """Send frames of ``source`` (the own node: of the device) where they belong."""
+        """Send frames of ``source`` (the own node stands for the device) to their destinations."""
 
     def forward_run(self, source: PeerSlot, run: FrameRun, now: float, out: Output) -> None:
         """Do the same with the frames of a run."""
 
 
 Arrival: TypeAlias = tuple[PeerSlot, bool, SockAddr, int, float, Output]
-"""What datagrams that came together have in common, as they go from the socket to the device:
+"""The facts that datagrams which arrived together share, from the socket to the device:
 
-* source: which node they are from, if they are authentic
+* source: the node that they are from, if they are authentic
 * is_direct: they are addressed to us by that node, not passed on by a relay
-* address: who sent them; `BY_TCP` for records that a meta connection brought
-* socket: which socket took them
+* address: the sender; `BY_TCP` for records that a meta connection brought
+* socket: the socket that received them
 * now
-* out: where everything goes that comes of them
+* out: takes all results
 
-A plain tuple: to make a named one for each small datagram would take 3 % of its way through here.
+It is a plain tuple, because a named one for each small datagram would cost 3 % of its time in this module.
 """
 
 
 class Inbound:
-    """The way in. ``forwarder`` takes the frames, and ``outbound`` what is to be relayed."""
+    """The way in. ``forwarder`` takes the frames, and ``outbound`` the datagrams to be relayed."""
 
     def __init__(self, table: ForwardingTable, forwarder: Forwarder, outbound: Outbound) -> None:
         self._table = table
@@ -152,7 +152,7 @@ class Inbound:
             self._indirect(destination, datagrams, (source, False, address, socket, now, out))
 
     def _direct(self, datagrams: list[bytes] | DatagramRun, came: Arrival) -> None:
-        """Open datagrams that their source sent straight to us."""
+        """Open datagrams that their source sent directly to this node."""
         source, _, address, socket, _, out = came
         known = source.address
         expected = known is not None and address[:2] == known[:2]
@@ -189,8 +189,8 @@ class Inbound:
     def _open(self, datagrams: list[bytes] | DatagramRun, came: Arrival, *, trusted: bool) -> bool:
         """Open records and switch their frames; tell whether any was authentic.
 
-        ``trusted`` tells that who sent the datagrams is known, so that the node is to hear of it when they do
-        not open; anyone can write ids.
+        ``trusted``: the sender of the datagrams is known, so the node gets a report if they cannot be opened.
+        Other senders may have forged the ids.
         """
         source, out = came[0], came[-1]
         session = source.session
@@ -211,7 +211,7 @@ class Inbound:
         return self.take(records, came, trusted=trusted)
 
     def take(self, records: Sequence[tuple[int, bytes] | None], came: Arrival, *, trusted: bool) -> bool:
-        """Do what records want that were opened, None where one was not; tell whether any was authentic."""
+        """Act on opened records (None for one that failed); tell whether any was authentic."""
         source, is_direct, address, socket, now, out = came
         upcalls = out.upcalls
         headers = self._ip_headers
@@ -245,7 +245,7 @@ class Inbound:
         return rejected < len(records)
 
     def _reject(self, bad: int, came: Arrival, *, trusted: bool) -> None:
-        """Count datagrams that did not open; doubt their source if there are too many."""
+        """Count datagrams that could not be opened; doubt their source if there are too many."""
         source, _, _, _, now, out = came
         source.drops.not_authentic += bad
         doubt = source.doubt
@@ -269,7 +269,7 @@ class Inbound:
         *,
         trusted: bool,
     ) -> list[bytes] | DatagramRun:
-        """Return those datagrams of a doubted source that are worth a check."""
+        """Return the datagrams of a doubted source that are worth a check."""
         source, _, _, _, now, out = came
         if doubt.is_over(now):
             source.doubt = None
@@ -349,7 +349,7 @@ class Inbound:
             source.maxrecentlen = longest
 
     def _expanded(self, type_: int, data: bytes) -> bytes | None:
-        """Return the frame in a compressed record, None if it is damaged or we have not asked for any."""
+        """Return the frame in a compressed record; None if it is damaged or this node asked for none."""
         payload = expand(self._table.rules.compression, data, MTU_MAX)
         if payload is None:
             return None
@@ -382,7 +382,7 @@ class Inbound:
     def sptps_packet(self, data: bytes, now: float, out: Output) -> None:
         """Take destination id, source id and sealed record from a meta connection (SPTPS_PACKET).
 
-        Passed on whether or not we have a key with the destination ourselves.
+        A record for another node is passed on whether or not this node has a key with that node.
         """
         table = self._table
         destination, source = table.by_id.get(data[:ID_SIZE]), table.by_id.get(data[ID_SIZE:PREFIX_SIZE])
@@ -403,7 +403,7 @@ class Inbound:
 
 
 def _stranger(came: Arrival) -> SockAddr | None:
-    """Return the address that datagrams came from; None if their source may well be there."""
+    """Return the address that datagrams came from; None if their source is likely to be there."""
     source, is_direct, address, _, _, _ = came
     known = source.address
     return address if is_direct and (known is None or known[:2] != address[:2]) else None

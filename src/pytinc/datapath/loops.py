@@ -1,18 +1,18 @@
-"""Recognises frames that were flooded and come back: there is a loop in the network (tinc does not look).
+"""Recognises flooded frames that come back because the network has a loop (tinc does not look for loops).
 
 Two nodes whose devices are bridged to the same LAN make one: a broadcast of that LAN reaches the mesh through
-both, comes back to the LAN, and so on for ever. The sign is a frame, the same in each byte, that came from
-the device a moment ago and now comes from the mesh, or the other way round. The MAC alone would be no sign:
-it may have moved (a virtual machine, a virtual address). Frames of MACs that several hosts may have at once
-are not looked at: those of VRRP, of guards, and of the holders of shared addresses.
+both, comes back to the LAN, and so on for ever. The sign of a loop is a frame that came from the device a
+moment ago and now comes from the mesh, identical in each byte, or the other way round. The MAC alone would be
+no sign: it may have moved (a virtual machine, a virtual address). Frames of MACs that several hosts may have
+at once are ignored: those of VRRP, of guards, and of the holders of shared addresses.
 
-What comes again from the same side is no sign: a station may repeat itself, and while routes change, the mesh
-brings some frames twice. But while there is a loop, a quick repetition has gone round by way of a node that
-does not look for loops.
+A frame that comes again from the same side is no sign: a station may repeat itself, and while routes change,
+the mesh delivers some frames twice. But while there is a loop, a quick repetition has gone round through a
+node that does not look for loops.
 
-A few frames prove nothing, and an insider can send what others send. So `pytinc.node.loops` decides: it puts
-a question, a frame that nobody can guess, to the own LAN only. Until that comes from the mesh, nothing is
-dropped. But the source MAC of a frame that the device gives back at once is not learned: its station is where
+A few frames prove nothing, and an insider can repeat the frames of others. So `pytinc.node.loops` decides: it
+sends a test frame that nobody can guess to the own LAN only. Until that frame comes from the mesh, nothing is
+dropped. But the source MAC of a frame that the device returns at once is not learned: its station is where
 the frame came from.
 
 HOT PATH of frames for all only.
@@ -31,18 +31,18 @@ if TYPE_CHECKING:
     from pytinc.datapath.table import ForwardingTable
 
 ROUND_TRIP: Final = 0.5
-"""Seconds that a frame needs at most for its way round, usually; a station that moves takes longer."""
+"""Seconds in which a frame usually completes the loop; a station that moves takes longer."""
 _VRRP: Final = b"\x00\x00\x5e\x00"
-"""How the MACs of VRRP, CARP and other protocols begin that give one MAC to several hosts (RFC 9542)."""
+"""The first bytes of the MACs of VRRP, CARP and other protocols that share one MAC among hosts (RFC 9542)."""
 
 
 def look_for_loops(
     table: ForwardingTable, source: PeerSlot, frames: list[bytes], now: float, out: Output
 ) -> tuple[list[bytes], int]:
-    """Note frames with one Ethernet header that nobody owns.
+    """Note frames that share an Ethernet header whose destination nobody owns.
 
-    Returns those that may be flooded, which is all of them unless the node is sure of a loop, and how many
-    have not just come back. If there are none, the sender is elsewhere, and its MAC is not to be learned.
+    Return the frames that may be flooded (all, unless the node is sure of a loop), and how many have not just
+    come back. If that number is 0, the sender is elsewhere, and its MAC must not be learned.
     """
     history = table.floods
     asked = len(frames)

@@ -1,8 +1,8 @@
-"""Maglev hashing: a table that shares all numbers among members by weight, and changes little with them.
+"""Maglev hashing: a table that shares places among members by weight, and changes little with the members.
 
 See "Maglev: A Fast and Reliable Software Network Load Balancer" (Eisenbud et al., NSDI 2016), 3.4. Each
-member has an order of its own in which it would take the places; they take turns, a member of higher weight
-more often, and each takes the first one in its order that is still free.
+member has its own order of the places. The members take turns, a member of higher weight more often, and each
+takes the first free place in its order.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from functools import lru_cache
 from typing import Final
 
 SIZE: Final = 4099
-"""Places of a table: a prime number, more than a hundred times the members of an address."""
+"""Places of a table: a prime number, more than a hundred times the number of members of an address."""
 _KEPT: Final = 64
-"""Tables that are kept: several addresses often have the same members."""
+"""Tables that are cached, because several addresses often have the same members."""
 
 
 def place(flow: bytes) -> int:

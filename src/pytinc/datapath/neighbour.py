@@ -2,9 +2,9 @@
 
 See docs/protocol-data.md, "Router mode".
 
-The host behind the tap believes that every address of the VPN is on its Ethernet, and asks for its MAC. It
-gets one that does not exist: its own with the last byte inverted. Called by `pytinc.datapath.router` and its
-twin. Cold path.
+The host behind the tap believes that every address of the VPN is on its Ethernet, and asks for the MAC of
+each. The answer is a MAC that does not exist: the host's own with the last byte inverted. Called by
+`pytinc.datapath.router` and its twin. Cold path.
 """
 
 from __future__ import annotations

@@ -1,14 +1,13 @@
-"""From the own node to others: seal frames, choose relay and path, send by UDP or TCP.
+"""From the own node to others: seals frames, chooses relay and path, sends by UDP or TCP.
 
 See docs/protocol-data.md, "Sending" to "Choice of way".
 
-Each node's frames are sealed and queued together, so that what follows, UDP_SEGMENT above all, sees many
-packets at once. What one source sends to one node keeps its order, as far as it goes the same way (UDP or
-TCP). Datagrams between two other nodes are passed on here as well.
+Each node's frames are sealed and queued together, so that later steps, UDP_SEGMENT above all, get many
+packets at once. Frames of one source for one node keep their order as long as they use the same transport
+(UDP or TCP). This module also relays datagrams between two other nodes.
 
 Departures from tinc: frames wait a moment for a key (`pytinc.datapath.held`). A relayed datagram never goes
-back to where it came from. What is longer than a frame may be (1518) and cannot be cut into fragments ends
-here.
+back to where it came from. A frame that exceeds the limit (1518 bytes) and cannot be fragmented is dropped.
 
 HOT PATH: no logging, no exception for an ordinary drop, no object for a frame. It must equal
 `pytinc.datapath.reference`.
@@ -48,7 +47,7 @@ class Outbound:
         router = table.rules.router
         self._record_type = TYPE_PACKET if router else TYPE_MAC
         self._start = HEADER_SIZE if router else 0
-        """How much of a frame's head a record leaves out: routers have no use for the Ethernet header."""
+        """Bytes at the beginning of a frame that a record omits: routers do not need the Ethernet header."""
 
     # -- HOT PATH --
 
@@ -89,7 +88,7 @@ class Outbound:
                 self._send_one(slot, frame, now, out)
 
     def send_run(self, slot: PeerSlot, run: FrameRun, now: float, out: Output) -> bool:
-        """Do what `send` does with the frames of a run, in one go; False: nothing was done."""
+        """Do what `send` does, for all frames of a run at once; False: nothing was done."""
         session = slot.session
         if session is None or not slot.paths or slot.compression:
             return False
@@ -98,7 +97,7 @@ class Outbound:
             return False
         datagrams = None
         if session.peer_accepts_super_frames and path.relay is slot and self._table.segments:
-            # No longer than the frames: a path that carries those must not lose the pieces.
+            # Pieces are no longer than the frames, so a path that carries the frames carries the pieces.
             datagrams = run.in_pieces(session, path.prefix[ID_SIZE:], min(path.limit, size))
         if datagrams is None:
             datagrams = run.seal(session, path.prefix, self._record_type)
@@ -112,7 +111,7 @@ class Outbound:
         return True
 
     def send_held(self, slot: PeerSlot, now: float, out: Output) -> None:
-        """Send what has waited for a key; it was counted when it came."""
+        """Send the frames that have waited for a key; they were counted when they came."""
         session = slot.session
         for frame in take_held(slot, now):
             if slot.compression and session is not None and session.can_send:
@@ -147,9 +146,10 @@ class Outbound:
     def _send_compressed(
         self, slot: PeerSlot, session: DatagramSession, frame: bytes, now: float, out: Output
     ) -> None:
-        """Send a frame to a node that wants its packets compressed, if that makes this one shorter.
+        """Send a frame to a node that wants compression; compress it if that makes it shorter.
 
-        What goes in plain frames by a meta connection stays as it is: tinc compresses it without saying so.
+        A plain frame on a meta connection stays uncompressed, because tinc does not mark compressed ones
+        there.
         """
         data = compress(slot.compression, frame[self._start :])
         if (
@@ -177,8 +177,8 @@ class Outbound:
     ) -> None:
         """Pass datagrams between two other nodes on unchanged; they start with both ids.
 
-        ``sender`` is who sent them to us by UDP (None: they came by TCP). They never go back to it: while
-        nodes disagree about the graph they would go round in circles.
+        ``sender`` is the node that sent them to us by UDP (None: they came by TCP). They never go back to it,
+        because they would circle while nodes disagree about the graph.
         """
         drops = self._table.drops
         if destination.upkeep_due <= now or destination.session is None:

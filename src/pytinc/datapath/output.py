@@ -1,8 +1,8 @@
-"""What one batch leads to: packets for the shell, and upcalls for the node (docs/architecture.md).
+"""The results of one batch: packets for the shell, and upcalls for the node (docs/architecture.md).
 
-The data path appends to plain lists and never decides anything about peers. Frames and datagrams stay
-until the shell has sent them; upcalls are taken by `pytinc.node.upcalls` after each batch. Every list is
-bounded by the batch that fills it.
+The data path appends to plain lists and never decides anything about peers. Frames and datagrams stay until
+the shell has sent them; `pytinc.node.upcalls` takes the upcalls after each batch. Every list is bounded by
+the batch that fills it.
 """
 
 from __future__ import annotations
@@ -74,21 +74,22 @@ class Upcalls:
         self.no_session: dict[PeerSlot, None] = {}
         """Peers that sent us a record although we have no key with them."""
         self.other_mode: dict[PeerSlot, None] = {}
-        """Peers that sent a packet without Ethernet header to a switch or hub, or one of another kind than IP
-        to a router: their Mode is another one."""
+        """Peers that sent a packet without Ethernet header to a switch or hub, or one that is not IP to a
+        router: their Mode differs."""
         self.moved: dict[PeerSlot, tuple[SockAddr, int]] = {}
         """Peers whose authentic direct datagram came from another address, and which socket took it."""
         self.messages: list[tuple[PeerSlot, Message]] = []
-        """ARP and neighbour discovery for the guard, each with the node it came from (own: the device)."""
+        """ARP and neighbour discovery for the guard, each with the node it came from (the own node: the
+        device)."""
         self.uses: list[tuple[bytes, bytes]] = []
         """Stations that began to use a shared address at a MAC that the guard watches: destination MAC,
-        source MAC and address, and how the frame begins."""
+        source MAC and address, and the first bytes of the frame."""
         self.relayed: dict[tuple[PeerSlot, PeerSlot, PeerSlot], None] = {}
         """Sender, source and destination of datagrams that came by way of a relay."""
         self.returned: dict[PeerSlot, bytes] = {}
         """Nodes from which flooded frames come back, each with the source MAC of one; once a second."""
         self.storms: dict[PeerSlot, None] = {}
-        """Nodes that send too much to all; each is told of once a second."""
+        """Nodes that send too many frames to all; each is reported once a second."""
 
     def __bool__(self) -> bool:
         """Tell whether anything was reported."""
@@ -122,7 +123,7 @@ class Output:
         self.frames: list[bytes | FrameRun] = []
         """Ethernet frames for the device, in order."""
         self.datagrams: list[tuple[UdpPath, list[bytes] | DatagramRun]] = []
-        """For the sockets, in order; those of one entry go along one path."""
+        """Datagrams for the sockets, in order; each entry has the datagrams for one path."""
         self.upcalls = Upcalls()
 
     def queue(self, path: UdpPath, datagrams: list[bytes]) -> None:

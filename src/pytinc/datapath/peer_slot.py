@@ -1,6 +1,6 @@
-"""`PeerSlot`: what the data path knows of one node of the mesh (docs/architecture.md).
+"""`PeerSlot`: the facts that the data path knows about one node of the mesh (docs/architecture.md).
 
-The slot of a node holds exactly what a frame needs on its way, and counts what passes. It is a record: it
+The slot of a node holds exactly the facts that forwarding a frame needs, and counters. It is a record: it
 knows neither the table that holds it (`pytinc.datapath.table`) nor the code that writes and reads it.
 """
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 
 class UdpPath(NamedTuple):
-    """One way to send a sealed record by UDP: through which socket, to whom, under which id prefix."""
+    """One path for sealed records by UDP: the socket, the destination and the id prefix."""
 
     limit: int
     """Longest record payload that a probe has proved for this path."""
     socket: int
     address: SockAddr
     prefix: bytes
-    """12 bytes: destination id (zeros when sent straight to the destination) and own id."""
+    """12 bytes: destination id (zeros when sent directly to the destination) and own id."""
     relay: PeerSlot
-    """The node the datagram is addressed to; its path MTU is the one an EMSGSIZE speaks of."""
+    """The node that the datagram is addressed to; an EMSGSIZE is about the path MTU to this node."""
 
 
 class PeerSlot:
@@ -77,24 +77,25 @@ class PeerSlot:
         self.is_me = is_me
         self.reachable = is_me
         self.silent = False
-        """The guard hears nothing of it: another owner of the same subnet is preferred, if there is one."""
+        """The guard found it silent: another owner of the same subnet is preferred, if there is one."""
         # Tunnel.
         self.session: DatagramSession | None = None
         """The datagram session, from its first key on (``validkey``); None before that."""
         self.held: list[tuple[float, bytes]] = []
-        """Frames that wait for a key, and since when (`pytinc.datapath.held`)."""
+        """Frames that wait for a key, each with its time of arrival (`pytinc.datapath.held`)."""
         self.assembly: Assembly | None = None
-        """The pieces of its super-frames; None before the first one."""
+        """Assembles the pieces of its super-frames; None before the first one."""
         self.rejected = 0
         self.rejected_since = 0.0
-        """How many of its datagrams did not open in the second that began then."""
+        """How many of its datagrams could not be opened in the second that began then."""
         self.doubt: Doubt | None = None
-        """What chooses the datagrams to be opened while too many do not; None at other times."""
+        """Chooses the datagrams to open while too many fail; None at other times."""
         self.connection: int | None = None
         """The activated meta connection with this node, if it is a neighbour."""
         # Route (`ForwardingTable.set_route`): both None while unreachable.
         self.relay: PeerSlot | None = None
-        """Whom datagrams for this node are sent to first: the node itself if it is reached straight."""
+        """The node that datagrams for this node are sent to first: the node itself if it is reached
+        directly."""
         self.nexthop: PeerSlot | None = None
         """The neighbour that its meta requests go to."""
         self.tcp_only = False
@@ -102,21 +103,22 @@ class PeerSlot:
         self.clamp_mss = False
         """CLAMP_MSS in the options of this node (for the own node: ours)."""
         self.compression = 0
-        """The level at which the peer wants its packets compressed, as far as we can; 0: not at all."""
+        """The compression level that the peer wants, if it is available here; 0: none."""
         # UDP.
         self.address: SockAddr | None = None
         self.socket = 0
-        # What probes proved about UDP straight to it (`pytinc.protocol.pmtu.UdpFacts`, set by `PathMtu`).
+        # The facts that probes proved about direct UDP to it (`pytinc.protocol.pmtu.UdpFacts`, set by
+        # `PathMtu`).
         self.confirmed = False
         self.minmtu = 0
         self.mtu = MTU_MAX
         self.maxrecentlen = 0
         self.routed_minmtu = 0
-        """What ``minmtu`` was when the UDP paths were worked out."""
+        """The value of ``minmtu`` when the UDP paths were last computed."""
         self.paths: tuple[UdpPath, ...] = ()
-        """At most two, tried in order: via the static relay or straight, then via the next hop."""
+        """At most two, tried in order: direct or via the static relay, then via the next hop."""
         self.upkeep_due = 0.0
-        """No call of the node's tunnel upkeep is needed before this time."""
+        """The node's tunnel upkeep need not be called before this time."""
         # Counters since start, frame lengths (docs/protocol-data.md, "Counters").
         self.in_packets = 0
         self.in_bytes = 0
@@ -125,10 +127,10 @@ class PeerSlot:
         self.drops = Drops()
         """Frames and datagrams to or from this node that went nowhere."""
         self.flooding = FloodMeter()
-        """What it has sent to all in this second."""
+        """Counts the frames that it has sent to all in this second."""
 
     def __repr__(self) -> str:
-        """Name only: a slot refers to other slots and to keys."""
+        """Show only the name, because a slot refers to other slots and to keys."""
         return f"<PeerSlot {self.name}>"
 
 
@@ -151,17 +153,17 @@ class Drops:
     """Super-frames of which some pieces are missing."""
     ttl_exceeded: int = 0
     storm: int = 0
-    """For all, and more than the node may send to all in a second (``BroadcastLimit``)."""
+    """Flooded frames beyond the limit per second (``BroadcastLimit``)."""
 
     def add(self, other: Drops) -> None:
-        """Count what ``other`` has counted."""
+        """Add the counts of ``other``."""
         counts = _counts_of(other)
-        if counts != _NO_COUNTS:  # true of few nodes, and all are asked every second
+        if counts != _NO_COUNTS:  # true for few nodes, and all nodes are asked every second
             for reason, count in zip(REASONS, counts, strict=True):
                 setattr(self, reason, getattr(self, reason) + count)
 
 
 REASONS: Final = tuple(each.name for each in fields(Drops))
-"""Why something goes nowhere: the names of the counters."""
+"""The reasons for drops: the names of the counters."""
 _counts_of: Final = attrgetter(*REASONS)
 _NO_COUNTS: Final = _counts_of(Drops())

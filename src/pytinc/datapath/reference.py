@@ -1,12 +1,12 @@
-"""The plain twin of `outbound` and `inbound`: one packet at a time, as docs/protocol-data.md tells it.
+"""The plain twin of `outbound` and `inbound`: one packet at a time, as docs/protocol-data.md describes.
 
-Not used by the daemon. Tests push the same packets through both and compare what comes out
-(`tests/datapath/test_twin.py`); it is also the best way to learn the fast code, which does the same with
-batches, runs and kept look-ups. It works out owner and UDP path of each packet itself, and queues every
-datagram by itself. Super-frames it reads with a plain parser of its own. It shares with the fast
-code what is plain there already: `clamp_mss`, `TooBig`, `TimeToLive`, the guard's rules, `within_limit`,
-`look_for_loops` and the containers.
-It checks every datagram, however many are forged (`pytinc.datapath.doubt`).
+The daemon does not use it. Tests push the same packets through both and compare the results
+(`tests/datapath/test_twin.py`). It is also the best way to learn the fast code, which does the same with
+batches, runs and cached look-ups. The twin computes owner and UDP path of each packet itself, queues every
+datagram by itself, and reads super-frames with a plain parser of its own. It shares the parts of the fast
+code that are plain already: `clamp_mss`, `TooBig`, `TimeToLive`, the guard's rules, `within_limit`,
+`look_for_loops` and the containers. It checks every datagram, however many are forged
+(`pytinc.datapath.doubt`).
 
 Titles in parentheses are sections of that page.
 """
@@ -89,7 +89,7 @@ class Reference:
         self._route(me, frame, now, out)
 
     def frame_from_neighbour(self, source: PeerSlot, frame: bytes, now: float, out: Output) -> None:
-        """Take a plain frame from a neighbour's meta connection (PACKET)."""
+        """Handle a plain frame from a neighbour's meta connection (PACKET)."""
         if len(frame) < HEADER_SIZE:
             source.drops.short += 1
         elif len(frame) > MTU_MAX:
@@ -100,7 +100,7 @@ class Reference:
             self._frame_of_peer(source, frame, now, out)
 
     def datagram(self, datagram: bytes, address: SockAddr, socket: int, now: float, out: Output) -> None:
-        """Take a datagram from a UDP socket ("Receiving")."""
+        """Handle a datagram from a UDP socket ("Receiving")."""
         table = self._table
         destination_id, source_id = datagram[:ID_SIZE], datagram[ID_SIZE:PREFIX_SIZE]
         source = table.by_id.get(source_id)
@@ -118,7 +118,7 @@ class Reference:
             self._indirect(destination_id, source, datagram, address, socket, now, out)
 
     def sptps_packet(self, data: bytes, now: float, out: Output) -> None:
-        """Take both ids and a sealed record from a meta connection."""
+        """Handle both ids and a sealed record from a meta connection."""
         table = self._table
         destination, source = table.by_id.get(data[:ID_SIZE]), table.by_id.get(data[ID_SIZE:PREFIX_SIZE])
         if len(data) < MIN_DATAGRAM_SIZE:
@@ -141,7 +141,7 @@ class Reference:
     def _direct(
         self, source: PeerSlot, datagram: bytes, address: SockAddr, socket: int, now: float, out: Output
     ) -> None:
-        """Open a datagram that its source sent straight to us ("Receiving")."""
+        """Open a datagram that its source sent directly to this node ("Receiving")."""
         expected = source.address is not None and address[:2] == source.address[:2]
         trusted = expected and (source.confirmed or source.session is None)
         if self._open(source, datagram, address, socket, now, out, direct=True, trusted=trusted):
@@ -248,7 +248,7 @@ class Reference:
         now: float,
         out: Output,
     ) -> None:
-        """Pass a datagram on as it is ("Choice of way"), but never back to who brought it by UDP."""
+        """Pass a datagram on unchanged ("Choice of way"), but never back to the node that sent it by UDP."""
         if destination.session is None or destination.upkeep_due <= now:
             out.upcalls.touched[destination] = None
         path = self._path(destination, len(datagram) - DATAGRAM_OVERHEAD)
@@ -380,7 +380,7 @@ class Reference:
         return mac + frame[6:]
 
     def _learn(self, mac: bytes, now: float, out: Output) -> None:
-        """Note that the own node owns ``mac``. The own table is asked, not the owner ("MAC table")."""
+        """Note that the own node owns ``mac``, by its own table and not by the owner ("MAC table")."""
         table, is_group = self._table, bool(mac[0] & 1)
         has_loop = table.floods.loop_passes_here(now)
         if mac in table.own_macs:
@@ -524,7 +524,7 @@ class Reference:
             self._answer(source, icmp.unreachable(frame, reason), now, out)
 
     def _tell_mac(self, source: PeerSlot, question: neighbour.Question | None, out: Output) -> None:
-        """Answer for another node; who asks is whom packets are for from now on ("Router mode")."""
+        """Answer for another node; the asking host gets all packets from now on ("Router mode")."""
         table = self._table
         if question is None or source is not table.me or table.hwaddr is None:
             table.drops.bad_record += 1
@@ -561,7 +561,7 @@ class Reference:
         self._send_counted(slot, frame, now, out)
 
     def send_held(self, slot: PeerSlot, now: float, out: Output) -> None:
-        """Send what has waited for a key ("Sending")."""
+        """Send the frames that have waited for a key ("Sending")."""
         for frame in take_held(slot, now):
             self._send_counted(slot, frame, now, out)
 
@@ -595,7 +595,7 @@ class Reference:
                 out.datagrams.append((path, [path.prefix + record]))
 
     def _sent_compressed(self, slot: PeerSlot, session: DatagramSession, frame: bytes, out: Output) -> bool:
-        """Send a frame to who wants it compressed ("Compression"); False if that is of no use."""
+        """Send a frame to a node that wants compression ("Compression"); False if that does not help."""
         start = HEADER_SIZE if self._table.rules.router else 0
         data = compress(slot.compression, frame[start:])
         if data is None or len(frame) > MTU_MAX:
@@ -612,7 +612,7 @@ class Reference:
         return True
 
     def _path(self, slot: PeerSlot, size: int) -> UdpPath | None:
-        """Return the way of a record with ``size`` bytes of payload ("Choice of way"); None: TCP."""
+        """Return the path of a record with ``size`` bytes of payload ("Choice of way"); None: TCP."""
         for relay in (slot.relay, slot.nexthop):
             if relay is None or relay is self._table.me:
                 continue

@@ -1,14 +1,14 @@
-"""Router mode: packets find their way by IP address (docs/protocol-data.md, "Router mode").
+"""Router mode: forwards packets by IP address (docs/protocol-data.md, "Router mode").
 
-Takes the place of the switch, chosen once for the node's life (`pytinc.datapath.datapath`). On a tap, the
-host asks who has an address by ARP or neighbour solicitation; `pytinc.datapath.neighbour` answers for all
+The router replaces the switch for the node's whole life (`pytinc.datapath.datapath`). On a tap, the host asks
+for the owner of an address by ARP or neighbour solicitation; `pytinc.datapath.neighbour` answers for all
 nodes. On a tun there are no MACs: frames have a made-up header here, which never leaves.
 
 HOT PATH, as `outbound`; it must equal `pytinc.datapath.reference`.
 
-Departures from tinc: what another node sends us for a subnet that we own as well is ours, even if we would
-send it to an owner that we prefer; no ICMP error is made about another one or about a packet for many; a
-broadcast subnet cannot be taken by a node that announces it; and those of `outbound`.
+Departures from tinc: a packet from another node for a subnet that this node owns as well is delivered here,
+even if this node prefers another owner; no ICMP error answers an ICMP error or a multicast packet; a node
+cannot take over a broadcast subnet by announcing it; and the departures of `outbound`.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Router:
             owner = table.routes.lookup(destination)
             if isinstance(owner, PeerSlot):
                 if not (source.is_me or owner.is_me) and table.routes.is_among_owners(destination, table.me):
-                    owner = table.me  # its sender has passed over the better owner
+                    owner = table.me  # its sender has skipped the better owner
                 if owner in waiting:
                     waiting[owner] += group
                 else:
@@ -82,7 +82,7 @@ class Router:
             self._take_other(source, frame, out)
 
     def forward_run(self, source: PeerSlot, run: FrameRun, now: float, out: Output) -> None:
-        """Do what `forward` does with the frames of a run: a router looks at each packet."""
+        """Do what `forward` does for the frames of a run: a router examines each packet."""
         self.forward(source, run.frames(), now, out)
 
     def _forward_all(
@@ -132,7 +132,7 @@ class Router:
                 delivery.answer(source, icmp.unreachable(frame, reason), now, out)
 
     def _take_other(self, source: PeerSlot, frame: bytes, out: Output) -> None:
-        """Take what is not routed: the host's questions for MACs, and what ends here."""
+        """Handle frames that are not routed: answer the host's questions for MACs, drop the others."""
         table = self._table
         kind = frame[12:14]
         question: neighbour.Question | None = None
@@ -157,7 +157,7 @@ class Router:
 def _groups_by_destination(frames: Sequence[bytes]) -> tuple[list[tuple[bytes, list[bytes]]], list[bytes]]:
     """Cut a batch into groups of packets to one IP address, each after that address.
 
-    Apart from them come the frames that are not to be routed: other ethertypes, cut ones, questions for MACs.
+    Frames that are not routed come separately: other ethertypes, truncated frames, questions for MACs.
     """
     groups: list[tuple[bytes, list[bytes]]] = []
     others: list[bytes] = []

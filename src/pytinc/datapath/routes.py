@@ -1,9 +1,10 @@
-"""Who owns an IP address: the subnets of all nodes, longest prefix first.
+"""Finds the owner of an IP address: the subnets of all nodes, longest prefix first.
 
 See docs/protocol-data.md, "Router mode"; docs/protocol-meta.md, "Subnets".
 
-`pytinc.node.forwarding` adds and deletes, the router asks. Answers are kept for the addresses that traffic
-goes to, until a subnet changes or `RouteTable.flush` is called because the reachability of owners changed.
+`pytinc.node.forwarding` adds and deletes subnets, the router asks. Answers are kept for the addresses that
+traffic goes to, until a subnet changes or `RouteTable.flush` is called because the reachability of owners
+changed.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ class RouteTable:
     def lookup(self, address: bytes) -> PeerSlot | NoOwner:
         """Return the node that packets to ``address`` (4 or 16 bytes) go to, or why there is none.
 
-        The first subnet counts whose owner is reachable and not silent: when that of the longest prefix is
+        The first subnet with a reachable owner that is not silent counts: when that of the longest prefix is
         gone, the next weight takes over, then a shorter prefix.
         """
         found = self._kept.get(address)
@@ -93,7 +94,7 @@ class RouteTable:
         return found
 
     def is_among_owners(self, address: bytes, slot: PeerSlot) -> bool:
-        """Tell whether a node owns the smallest network that has ``address``, be it the best owner or not."""
+        """Tell whether a node owns the smallest network with ``address``, even if not as the best owner."""
         size, value = len(address), int.from_bytes(address, "big")
         for prefix in self._prefixes[size]:
             entries = self._networks[size, prefix].get(value >> (size * 8 - prefix))
@@ -111,7 +112,7 @@ class RouteTable:
                 if entry.slot.reachable and not entry.slot.silent:
                     return entry.slot
                 if answer is NoOwner.UNKNOWN or (answer is NoOwner.UNREACHABLE and entry.slot.reachable):
-                    # One that is only silent is better than none.
+                    # An owner that is only silent is better than none.
                     answer = entry.slot if entry.slot.reachable else NoOwner.UNREACHABLE
         return answer
 

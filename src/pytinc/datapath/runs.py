@@ -1,12 +1,12 @@
 """Runs: many frames, or many datagrams, of one length in one buffer.
 
-What a host sends in a TCP stream comes from the device as super-frames, and what a pytinc node sends arrives
-as runs of equal datagrams. Where all of them go the same way, nothing is done for each frame but to seal or
-open it: all else is one operation for the run. `FrameRun` stands for frames that share their Ethernet
-header, `DatagramRun` for datagrams of one peer. Where something has to be done for each frame, `frames` and
-`datagrams` give them one by one; the data path does the same either way (tests/datapath/test_runs.py).
+A host's TCP stream comes from the device as super-frames, and a pytinc node's data arrive as runs of equal
+datagrams. If all frames take the same path, each one is only sealed or opened: every other step is one
+operation for the whole run. `FrameRun` stands for frames that share their Ethernet header, `DatagramRun` for
+datagrams of one peer. Where each frame needs its own step, `frames` and `datagrams` return them one by one;
+the data path does the same either way (tests/datapath/test_runs.py).
 
-Importing this module loads numpy, as `pytinc.datapath.segment` does: only what makes runs imports it.
+Importing this module loads numpy, as `pytinc.datapath.segment` does: only code that makes runs imports it.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _FLOW_FIELDS: Final = {
     IPV4: LEAD + np.array([23, 14, 20, 21, *range(26, 38)]),
     IPV6: LEAD + np.array([20, 14, *range(22, 58)]),
 }
-"""Where in a row is what tells the flow of a plain frame, by EtherType: protocol first, ports last."""
+"""The slice of a row that identifies the flow of a plain frame, by EtherType: protocol first, ports last."""
 
 
 class FrameRun:
@@ -115,9 +115,9 @@ class FrameRun:
         self.rows[:, LEAD : LEAD + len(mac)] = np.frombuffer(mac, np.uint8)
 
     def is_one_flow(self) -> bool:
-        """Tell whether the first frame stands for all: plain TCP or UDP, between the same ports.
+        """Tell whether the first frame stands for all: plain TCP or UDP between the same ports.
 
-        In TCP that is the middle of a connection.
+        For TCP, all frames are in the middle of a connection.
         """
         if self.is_data:
             return True
@@ -133,7 +133,7 @@ class FrameRun:
         return LEAD + self.last > flags and not (self.rows[:, flags] & TCP_NOT_IN_THE_MIDDLE).any()
 
     def all_have_the_first(self, field: slice) -> bool:
-        """Tell whether all frames have the same bytes there as the first."""
+        """Tell whether all frames have the same bytes there as the first one."""
         if self.is_data:
             return True
         column = self.rows[:, LEAD + field.start : LEAD + field.stop]
@@ -241,7 +241,7 @@ class DatagramRun:
     def split(self, low: int, high: int) -> tuple[list[bytes], list[bytes]]:
         """Return the datagrams whose numbers are at least ``low`` and less than ``high``, and the others.
 
-        If there are no others, both lists are empty: the run serves.
+        If there are no others, both lists are empty, and the run itself can be used.
         """
         data, step = self.data, self.step
         found = np.frombuffer(self.column(PREFIX_SIZE, _HEAD_SIZE), ">u4")

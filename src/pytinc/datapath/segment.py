@@ -1,16 +1,16 @@
-"""Super-frames of the host, cut into the frames that go over the wire.
+"""Cuts super-frames of the host into the frames that go over the wire.
 
-With checksum and segmentation offload the kernel leaves two jobs to whoever reads the TAP device: it hands
-over up to 64 KiB of a TCP or UDP flow as one frame, and checksums that are not filled in. A virtio-net header
-in front of each frame says what is left to do (`pytinc.wire.virtio`). A device gives super-frames to
-`super_frames.take`, which calls `segment_run`, and the tap gives other frames to `gather`, so that the rest
-of the data path sees plain frames: byte for byte those that a kernel without offload sends.
+With checksum and segmentation offload, the kernel leaves two jobs to the reader of the TAP device: it passes
+up to 64 KiB of a TCP or UDP flow as one frame, and leaves checksums unset. A virtio-net header in front of
+each frame says what is left to do (`pytinc.wire.virtio`). A device gives super-frames to `super_frames.take`,
+which calls `segment_run`, and the tap gives other frames to `gather`, so that the rest of the data path sees
+plain frames: byte for byte those that a kernel without offload sends.
 
-A super-frame is cut in one go. Its frames become the rows of a byte matrix, and each header field that
+A super-frame is cut in one step. Its frames become the rows of a byte matrix, and each header field that
 differs between them is one operation on a column. `datapath.segment_reference` does the same one frame at a
 time.
 
-Importing this module loads numpy, which takes a tenth of a second: only those who have offload on do it.
+Importing this module loads numpy, which takes a tenth of a second: only daemons with offload import it.
 """
 
 from __future__ import annotations

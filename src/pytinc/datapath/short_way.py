@@ -1,13 +1,13 @@
-"""The short way of a lone frame or datagram through a switch.
+"""The short way: a fast path through the switch for a frame or datagram that arrives alone.
 
-People wait for the answer to a question: one frame, alone in its batch. `Switch`, `Delivery`, `Outbound` and
-`Inbound` look at whole batches and at everything that may be unusual, which costs more than to seal a frame.
-`ShortWay` takes a frame or datagram of which nothing is unusual: the owner of its destination is known, there
-is a key and a proved path, and no filter has to look at it. It uses the same session, writes the same
-counters and notes the same uses. Whatever else there is goes the batch way, from where it stands.
+A request and its answer are often single frames, each alone in its batch, and their sender waits. `Switch`,
+`Delivery`, `Outbound` and `Inbound` process whole batches and check for everything unusual, which costs more
+than sealing one frame. `ShortWay` takes a frame or datagram with nothing unusual: the owner of its
+destination is known, there is a key and a proved path, and no filter concerns it. It uses the same session,
+writes the same counters and notes the same uses. All other packets take the path for batches.
 
-Most of this depends on the stations or on the peer alone. It is found out with the first packet and kept in
-the table as a `FrameWay` or `DatagramWay` until the node has handled an event (`forget_ways`).
+Most of this depends only on the two stations or on the peer. It is determined with the first packet and
+cached in the table as a `FrameWay` or `DatagramWay` until the node has handled an event (`forget_ways`).
 
 HOT PATH: no logging, few calls. It must equal `pytinc.datapath.reference`.
 """
@@ -44,7 +44,7 @@ from pytinc.wire.ip import (
 )
 
 MAX_WAYS: Final = 1024
-"""Pairs of stations (or stations of ours, for each peer) whose way is kept. When there are more, all are
+"""Most cached entries: pairs of stations, or stations of ours for each peer. When there are more, all are
 forgotten."""
 _MACS: Final = slice(0, 12)
 _TYPE_MAC: Final = bytes((TYPE_MAC,))
@@ -54,11 +54,11 @@ _IPV4_PLAIN: Final = IPV4 + bytes((PLAIN_IPV4,))
 _IPV4_PAYLOAD: Final = HEADER_SIZE + IPV4_HEADER_SIZE
 _IPV6_PAYLOAD: Final = HEADER_SIZE + IPV6_HEADER_SIZE
 _PLAIN_FLAGS_V6: Final = _IPV6_PAYLOAD + 13
-"""Where a TCP packet has its flags if it has neither VLAN tag nor extension headers."""
+"""The offset of the TCP flags in a packet without VLAN tag and extension headers."""
 
 
 class ShortWay:
-    """Tries the short way."""
+    """The short way of one node."""
 
     def __init__(self, table: ForwardingTable, inbound: Inbound) -> None:
         self._table = table
@@ -66,7 +66,7 @@ class ShortWay:
         self._inbound = inbound
 
     def frame(self, frame: bytes, now: float) -> tuple[UdpPath, bytes] | None:
-        """Return the datagram that carries a frame of the device, and its path. None: nothing is counted."""
+        """Return the datagram that carries a frame of the device, and its path; None: nothing is counted."""
         way = self._table.frame_ways.get(frame[_MACS]) or self._find_frame_way(frame)
         if way is None:
             return None
@@ -91,7 +91,7 @@ class ShortWay:
         return path, datagram
 
     def _find_frame_way(self, frame: bytes) -> FrameWay | None:
-        """Work out the way of frames with these MACs; None if there is no short one."""
+        """Compute the entry for frames with these MACs; None if they cannot take the short way."""
         table = self._table
         destination, source = frame[DESTINATION], frame[SOURCE]
         owner = table.owner_of(destination)
@@ -125,10 +125,10 @@ class ShortWay:
     def datagram(
         self, datagram: bytes, address: SockAddr, socket: int, now: float, out: Output
     ) -> bytes | None:
-        """Take a datagram that its source sent straight to us from where it is known to be.
+        """Handle a datagram that its source sent directly from its known address.
 
-        Return the frame in it for the own device. An empty one: the datagram was something else, and all that
-        comes of it is in ``out``. None: nothing is done.
+        Return the frame in it for the own device. An empty frame means that the datagram had other content,
+        and ``out`` has all results. None: nothing was done.
         """
         table = self._table
         way = table.datagram_ways.get(datagram[:PREFIX_SIZE]) or self._find_datagram_way(datagram)
@@ -166,7 +166,7 @@ class ShortWay:
         return b""
 
     def _find_datagram_way(self, datagram: bytes) -> DatagramWay | None:
-        """Work out what is known of who sends datagrams with these ids; None if they go the batch way."""
+        """Compute the entry for datagrams with these ids; None if they cannot take the short way."""
         table = self._table
         if datagram[:ID_SIZE] != NULL_ID:
             return None
@@ -178,7 +178,7 @@ class ShortWay:
         return way
 
     def _is_for_device(self, destination: bytes, stations: dict[bytes, GuardTable | None]) -> bool:
-        """Tell whether frames to this MAC go to the own device as they are, and nowhere else; remember it."""
+        """Tell whether frames to this MAC go unchanged to the own device, and nowhere else; remember it."""
         table = self._table
         guard = table.guard
         if (
@@ -195,9 +195,9 @@ class ShortWay:
 
 
 def _is_plain(frame: bytes, size: int) -> bool:
-    """Tell whether neither the guard nor the clamping of MSS has to look at a frame.
+    """Tell whether a frame needs neither the guard nor the clamping of the MSS.
 
-    That is untagged IP that is neither neighbour discovery nor a TCP SYN, nor hides one.
+    This is true for untagged IP that cannot contain neighbour discovery or a TCP SYN.
     """
     kind = frame[_KIND]
     if kind == _IPV4_PLAIN:

@@ -1,10 +1,10 @@
-"""Storm control: how many frames of one node are sent to all in a second (``BroadcastLimit``).
+"""Storm control: limits how many frames of one node are sent to all per second (``BroadcastLimit``).
 
-Counted are frames that are flooded: broadcast, multicast, and those for MACs that nobody owns; in hub mode,
-where every frame is flooded, only broadcast and multicast. They count for the node that they come from,
-which with ``Broadcast = mst`` is a neighbour and stands for all nodes behind it; those of the device count
-for the own node. ARP and neighbour discovery, and the frames of guards, are counted by themselves: a storm of
-other frames does not keep hosts from finding each other, nor clients from hearing who serves an address.
+It counts flooded frames: broadcast, multicast, and frames for MACs that nobody owns; in hub mode, where every
+frame is flooded, only broadcast and multicast. They count for the node that they come from. With ``Broadcast
+= mst`` this is a neighbour, which stands for all nodes behind it. Frames of the device count for the own
+node. ARP, neighbour discovery and the frames of guards are counted separately, so that a storm of other
+frames does not keep hosts from finding each other, nor clients from learning which host serves an address.
 
 HOT PATH of frames for all only. Nothing else comes here.
 """
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from pytinc.datapath.table import ForwardingTable
 
 _SOLICITED: Final = b"\x33\x33\xff"
-"""How the MACs of solicited-node groups begin, to which IPv6 hosts send their questions."""
+"""The first bytes of the MACs of solicited-node groups, to which IPv6 hosts send their questions."""
 _ALL_NODES: Final = b"\x33\x33\0\0\0\1"
-"""Where IPv6 hosts send announcements, and routers theirs."""
+"""The MACs to which IPv6 hosts and routers send announcements."""
 
 
 def kind_of(header: bytes) -> FloodKind:
-    """Return how a frame with this Ethernet header is counted."""
+    """Return the kind as which a frame with this Ethernet header is counted."""
     if header[SOURCE] == GUARD_MAC:
         return FloodKind.GUARD
     if header[12:14] == ARP or header[:3] == _SOLICITED or header[DESTINATION] == _ALL_NODES:
@@ -40,7 +40,7 @@ def kind_of(header: bytes) -> FloodKind:
 def within_limit(
     table: ForwardingTable, source: PeerSlot, kind: FloodKind, frames: list[bytes], now: float, out: Output
 ) -> list[bytes]:
-    """Return those frames of ``source`` that may go to all; the others are dropped."""
+    """Return the frames of ``source`` that may go to all; the others are dropped."""
     limit = table.rules.broadcast_limit
     if not limit:
         return frames

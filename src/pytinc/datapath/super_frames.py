@@ -1,9 +1,9 @@
-"""Super-frames that travel as they are, between pytinc nodes (docs/protocol.md, `pytinc.wire.super_frame`).
+"""Super-frames that travel uncut between pytinc nodes (docs/protocol.md, `pytinc.wire.super_frame`).
 
-To cut a super-frame of the host, seal each frame, open it and join the frames again is most of what a fast
-TCP stream costs. A peer that says so gets the super-frame itself: one record, spread over as many datagrams
-as it takes. A `SuperFrame` stands for one; all other code sees a run of frames, which is cut when somebody
-asks for them. `Assembly` puts pieces together again: as soon as one does not continue those before it, these
+Most of the cost of a fast TCP stream is to cut a super-frame of the host, seal each frame, open it and join
+the frames again. A peer that announces support gets the super-frame itself: one record, spread over as many
+datagrams as needed. A `SuperFrame` stands for one; all other code sees a run of frames, which is cut only
+when its frames are needed. `Assembly` joins the pieces: when a piece does not continue the former ones, these
 are forgotten and counted.
 
 Importing this module loads numpy, as `pytinc.datapath.segment` does.
@@ -55,7 +55,7 @@ class SuperFrame(FrameRun):
     is_data = True
 
     def __init__(self, plain: bytearray) -> None:
-        """Take the plaintext of a record: `HEAD` and frame. Raises `DecodeError` if it is none."""
+        """Parse the plaintext of a record: `HEAD` and frame. Raises `DecodeError` if it is invalid."""
         if not HEAD.size + ethernet.HEADER_SIZE <= len(plain) <= MAX_SUPER_FRAME:
             raise DecodeError("a super-frame of a strange length")
         self.plain = plain
@@ -182,7 +182,7 @@ def _is_plain(top: bytes, layout: Layout, size: int) -> bool:
 
 
 class Sealed(NamedTuple):
-    """A super-frame whose pieces are all there; `open` tells whether it is authentic."""
+    """A super-frame whose pieces are complete; `open` tells whether it is authentic."""
 
     number: int
     pieces: int

@@ -1,8 +1,7 @@
 """The plain twin of `super_frames.SuperFrame`: reads a super-frame of a peer, one field after the other.
 
 Not used by the daemon. `pytinc.datapath.reference` reads super-frames with it, and tests push the same
-plaintexts through both (`tests/datapath/test_super_frames.py`). What a super-frame may be is in
-docs/protocol.md.
+plaintexts through both (`tests/datapath/test_super_frames.py`). docs/protocol.md specifies super-frames.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ _CHECKSUM_AT = 16
 
 
 def frames_in(plain: bytes) -> list[bytes] | None:
-    """Return the frames that the plaintext of a record stands for; None if it is no super-frame."""
+    """Return the frames that the plaintext of a record stands for; None if it is not a super-frame."""
     frame = plain[HEAD.size :]
     if len(plain) > MAX_SUPER_FRAME or len(frame) < 14:
         return None
@@ -50,12 +49,12 @@ def frames_in(plain: bytes) -> list[bytes] | None:
 
 
 def _is_plain_ipv4(packet: bytes) -> bool:
-    """Tell whether this is TCP without IP options, whole, and as long as it says."""
+    """Tell whether this is unfragmented TCP without IP options, with the length that its header states."""
     is_fragment = int.from_bytes(packet[6:8], "big") & ~0x4000  # all but "don't fragment"
     length = int.from_bytes(packet[2:4], "big")
     return packet[0] == 0x45 and packet[9] == _TCP and length == len(packet) and not is_fragment
 
 
 def _is_plain_ipv6(packet: bytes) -> bool:
-    """Tell whether this is TCP without extension headers, as long as it says."""
+    """Tell whether this is TCP without extension headers, with the length that its header states."""
     return packet[6] == _TCP and int.from_bytes(packet[4:6], "big") == len(packet) - 40

@@ -1,10 +1,11 @@
-"""The switch: whose a frame is, by its destination MAC address.
+"""The switch: finds the owner of a frame by its destination MAC address.
 
 See docs/protocol-data.md, "Switch" and "MAC table".
 
-Takes the frames of the own device and those of peers, learns who is behind the device, and hands each frame
-to `Delivery`: for its owner, or for all if nobody owns its destination. Frames are sorted by the node they go
-to, so that each node's are sealed together. In router mode `pytinc.datapath.router.Router` takes its place.
+It takes the frames of the own device and of peers, learns which MACs are behind the device, and passes each
+frame to `Delivery`: for its owner, or for all if nobody owns its destination. Frames are sorted by
+destination node, so that each node's frames are sealed together. In router mode
+`pytinc.datapath.router.Router` takes its place.
 
 HOT PATH: no logging, no exception for an ordinary drop, no object for a frame. It must equal
 `pytinc.datapath.reference`.
@@ -32,9 +33,9 @@ if TYPE_CHECKING:
     from pytinc.datapath.runs import FrameRun
 
 _NOBODYS: Final = frozenset((bytes(6), GUARD_MAC))
-"""MACs that no node owns. A guard's question may come back from our LAN, by way of another node on it."""
+"""MACs that no node may own. A guard's question may come back from our LAN, through another node on it."""
 _NEIGHBOUR_TYPES: Final = frozenset((ARP, IPV6))
-"""What may be ARP or neighbour discovery."""
+"""EtherTypes that may be ARP or neighbour discovery."""
 
 
 class Switch:
@@ -45,10 +46,10 @@ class Switch:
         self._delivery = delivery
 
     def forward(self, source: PeerSlot, frames: Sequence[bytes], now: float, out: Output) -> None:
-        """Give frames of ``source`` (the own node: of the device) to their owners.
+        """Pass frames of ``source`` (the own node stands for the device) to their owners.
 
-        What holds for one frame holds for all that follow it with the same header, so that a batch of one
-        flow is looked at once. A frame for all waits until those before it have gone.
+        The decision for one frame holds for all following frames with the same header, so a batch of one flow
+        is examined once. A frame for all waits until the frames before it have gone.
         """
         table = self._table
         rules, drops, me = table.rules, table.drops, table.me
@@ -109,9 +110,10 @@ class Switch:
             self._forward_all(source, waiting, now, out)
 
     def _learn(self, mac: bytes, now: float, out: Output) -> None:
-        """Note that a source MAC was seen; the node takes up new ones.
+        """Note that a source MAC was seen; the node learns new ones.
 
-        While a loop passes here no MAC moves to us: its station is where it was, and its frames came round.
+        While a loop passes here, no MAC moves to this node: its station has not moved, only its frames came
+        round.
         """
         table = self._table
         if mac in table.own_macs:
@@ -124,7 +126,7 @@ class Switch:
     def _pass_on(
         self, source: PeerSlot, frames: list[bytes], waiting: dict[PeerSlot, list[bytes]], now: float
     ) -> list[bytes]:
-        """Put frames of connections that another member's host has with those for its node; return the rest.
+        """Sort frames of connections of another member's host to that host's node; return the rest.
 
         See `pytinc.datapath.hand_over`.
         """
@@ -153,12 +155,12 @@ class Switch:
     # -- HOT PATH: a run goes as a whole, or frame by frame --
 
     def forward_run(self, source: PeerSlot, run: FrameRun, now: float, out: Output) -> None:
-        """Do what `forward` does with the frames of a run, in one go where they are nothing special."""
+        """Do what `forward` does for the frames of a run, at once if they are ordinary."""
         if not self._forward_whole(source, run, now, out):
             self.forward(source, run.frames(), now, out)
 
     def _forward_whole(self, source: PeerSlot, run: FrameRun, now: float, out: Output) -> bool:
-        """Give a run to the one node that owns its destination; False: nothing was sent."""
+        """Pass a run to the one node that owns its destination; False: nothing was sent."""
         table = self._table
         rules, me = table.rules, table.me
         if rules.hub or rules.kernel or rules.decrement_ttl or table.capture is not None:

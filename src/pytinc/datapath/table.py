@@ -1,10 +1,10 @@
-"""The forwarding table: what the control plane tells the data path, and the counters that come back.
+"""The forwarding table: the facts that the control plane gives the data path, and the counters in return.
 
-The node writes it (`pytinc.node.forwarding` most of it, and whichever part knows a fact of a slot first); the
-parts of `pytinc.datapath.datapath` read it for every batch. One `PeerSlot` (`pytinc.datapath.peer_slot`)
+The node writes it (`pytinc.node.forwarding` writes most, other parts write the facts that they know first);
+the parts of `pytinc.datapath.datapath` read it for every batch. One `PeerSlot` (`pytinc.datapath.peer_slot`)
 stands for one node of the mesh, the own node included, so that the data path never asks the node anything.
-UDP paths follow from routes, addresses and MTUs: whoever changes one of those has them worked out anew
-(`ForwardingTable.refresh_all`, `note_minmtu`).
+UDP paths follow from routes, addresses and MTUs: code that changes one of these must have the paths computed
+anew (`ForwardingTable.refresh_all`, `note_minmtu`).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class SwitchRules:
 
 
 class FrameWay(NamedTuple):
-    """What is true of all ordinary frames from one station of ours to another station."""
+    """The facts about all ordinary frames from one station of ours to another station."""
 
     owner: PeerSlot
     session: DatagramSession
@@ -59,18 +59,19 @@ class FrameWay(NamedTuple):
     source: bytes
     """The MAC of our station."""
     guard: GuardTable | None
-    """Notes uses of the destination; None if it is not interested in that MAC."""
+    """The guard table that notes uses of the destination; None if it does not watch that MAC."""
 
 
 class DatagramWay(NamedTuple):
-    """What is true of all datagrams that one node sends straight to us."""
+    """The facts about all datagrams that one node sends directly to this node."""
 
     source: PeerSlot
     session: DatagramSession
     address: SockAddr
-    """First two items of where the node is known to be."""
+    """The first two items of the known address of the node."""
     stations: dict[bytes, GuardTable | None]
-    """MACs of our stations that its frames go straight to, each with the guard if that notes uses of it."""
+    """MACs of our stations that take its frames unchanged, each with the guard table if that notes its
+    uses."""
 
 
 @dataclass(slots=True)
@@ -92,7 +93,7 @@ class ForwardingTable:
     routes: RouteTable = field(default_factory=RouteTable)
     """Owners of IP subnets; asked in router mode only."""
     hwaddr: bytes | None = None
-    """Router mode: the MAC that frames for the device are addressed to; None: the device (a tun) takes none.
+    """Router mode: the MAC that frames for the device are addressed to; None: the device (a tun) has none.
     That of the tap, or of the last station on it that asked for an address."""
     own_address: Callable[[bytes], bytes | None] | None = None
     """Router mode: gives the address that this host has towards another one, for ICMP errors of its own."""
@@ -101,16 +102,16 @@ class ForwardingTable:
     direct: tuple[PeerSlot, ...] = ()
     """Reachable nodes reached without relay (``Broadcast = direct``)."""
     drops: Drops = field(default_factory=Drops)
-    """What went nowhere and is not counted with a node (`PeerSlot.drops`); `total_drops` has all."""
+    """Drops that are not counted for a node (`PeerSlot.drops`); `total_drops` has all."""
     guard: GuardTable | None = None
-    """What the guard of shared addresses wants to know and to change; None: there is none, or nothing for it
-    to do in this mode."""
+    """The rules and observations of the guard of shared addresses; None: it is off, or has no work in this
+    mode."""
     flows: FlowTable | None = None
     """The members that get the flows of our own stations; None: no members share any."""
     floods: FloodHistory = field(default_factory=FloodHistory)
-    """What was flooded a moment ago; asked by a switch only."""
+    """The frames flooded a moment ago; only a switch uses it."""
     frame_ways: dict[bytes, FrameWay] = field(default_factory=dict)
-    """What `pytinc.datapath.short_way` has found out, by the MACs at the beginning of a frame."""
+    """The cache of `pytinc.datapath.short_way`, by the MACs at the beginning of a frame."""
     datagram_ways: dict[bytes, DatagramWay] = field(default_factory=dict)
     """The same by the ids at the beginning of a datagram."""
     capture: list[bytes] | None = None
@@ -138,7 +139,7 @@ class ForwardingTable:
             self.drops.add(slot.drops)  # the sum never falls
 
     def total_drops(self) -> Drops:
-        """Return all that went nowhere since the start, by reason."""
+        """Return all drops since the start, by reason."""
         total = Drops()
         total.add(self.drops)
         for slot in self.slots.values():
@@ -146,21 +147,21 @@ class ForwardingTable:
         return total
 
     def set_route(self, slot: PeerSlot, via: PeerSlot | None, nexthop: PeerSlot | None) -> None:
-        """Record the way to ``slot``, in tinc's words; both None: there is none. `refresh_all` must follow.
+        """Record the route to ``slot``, in tinc's terms; both None: there is none. `refresh_all` must follow.
 
-        ``via`` is the last node on the path that may be sent UDP directly, the own node if that is none: then
-        datagrams go to the next hop, as meta requests do.
+        ``via`` is the last node on the route that may get UDP directly. It is the own node if there is none:
+        then datagrams go to the next hop, as meta requests do.
         """
         slot.relay, slot.nexthop = (nexthop if via is self.me else via), nexthop
 
     def set_address(self, slot: PeerSlot, address: SockAddr | None, socket: int) -> None:
-        """Record where ``slot`` is reached by UDP, and look it up there if that is confirmed."""
+        """Record the UDP address of ``slot``, and look it up by this address if that is confirmed."""
         self._unconfirm(slot)
         slot.address, slot.socket = address, socket
         self.note_confirmed(slot)
 
     def note_confirmed(self, slot: PeerSlot) -> None:
-        """Look ``slot`` up by its UDP address from now on if that is confirmed, else no longer."""
+        """Look ``slot`` up by its UDP address if that is confirmed, and stop doing so otherwise."""
         self._unconfirm(slot)
         if slot.confirmed and slot.address is not None:
             self.confirmed[slot.address[:2]] = slot
@@ -185,17 +186,17 @@ class ForwardingTable:
     def owner_of(self, mac: bytes) -> PeerSlot | None:
         """Return the node that owns a MAC; None if nobody does, as with broadcast and multicast.
 
-        A MAC learned here is ours even if a node with a smaller name owns it, too: it has moved to us, and
-        that node has not noticed yet (docs/protocol-data.md, "MAC table").
+        A MAC learned here belongs to this node even if a node with a smaller name owns it, too: the station
+        has moved here, and that node has not noticed yet (docs/protocol-data.md, "MAC table").
         """
         owner = self.macs.get(mac)
         return self.me if owner is not self.me and mac in self.own_macs else owner
 
     def forget_ways(self) -> None:
-        """Have the short way look again.
+        """Clear the cache of the short way.
 
         It must be called after the control plane has changed anything here, and after the data path has
-        changed paths. The node does so with each event that was more than packets to pass on.
+        changed paths. The node calls it after each event that did more than forward packets.
         """
         self.frame_ways.clear()
         self.datagram_ways.clear()
@@ -203,9 +204,9 @@ class ForwardingTable:
     def refresh(self, slot: PeerSlot) -> None:
         """Work out the UDP paths of ``slot`` anew (docs/protocol-data.md, "Choice of way").
 
-        First the static relay or the node itself, for records that are proved to fit; then the next
-        hop. What fits neither goes by TCP. A relay that takes no UDP is passed over, where tinc would go
-        on by TCP; relays of versions before 4, which know no ids, are not looked for.
+        The first path leads to the static relay or the node itself, for records that are proved to fit, the
+        second to the next hop. Records that fit neither go by TCP. A relay without UDP is skipped, where tinc
+        would use TCP; relays of versions before 4, which do not know ids, are not considered.
         """
         paths: list[UdpPath] = []
         for relay in (slot.relay, slot.nexthop):
@@ -218,13 +219,13 @@ class ForwardingTable:
         slot.paths = tuple(paths)
 
     def refresh_all(self) -> None:
-        """Work out every node's paths: after the graph changed, or when the way to a relay changed."""
+        """Compute every node's paths, after the graph or the path to a relay has changed."""
         self.forget_ways()
         for slot in self.slots.values():
             slot.routed_minmtu = slot.minmtu
             self.refresh(slot)
 
     def note_minmtu(self, slot: PeerSlot) -> None:
-        """Work out paths anew if another ``minmtu`` is proved now: the peer may be the relay of any node."""
+        """Compute all paths anew if the proved ``minmtu`` has changed: the peer may relay for any node."""
         if slot.minmtu != slot.routed_minmtu:
             self.refresh_all()

@@ -1,4 +1,4 @@
-"""DecrementTTL: what passes between two other nodes loses a hop (docs/protocol-data.md, "TTL").
+"""DecrementTTL: a frame between two other nodes loses a hop (docs/protocol-data.md, "TTL").
 
 Off by default, and cold: one frame at a time.
 """
@@ -34,7 +34,7 @@ class TimeToLive:
         """Gives the address that this host, if it is a router, has towards another one."""
 
     def decrement(self, frame: bytes, now: float) -> tuple[bytes | None, bytes | None]:
-        """Return the frame with one hop less (None: it ends here), and the ICMP error for its sender.
+        """Return the frame with one hop less (None: it is dropped), and the ICMP error for its sender.
 
         Frames other than IP pass as they are. A frame too short for its IP header is dropped silently.
         """

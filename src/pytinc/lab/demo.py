@@ -206,7 +206,7 @@ class Demo:
         with contextlib.suppress(LabError):
             wait_until(lambda: "holders 3" in shared_lines(client), FOUND_LIMIT_S, "all holders are found")
         self.tell.say(
-            f"  {client.name}'s neighbour guard has found out who has the address, and who uses it. Nothing\n"
+            f"  {client.name}'s neighbour guard has found the holders of the address and its users. Nothing\n"
             f"  is configured for that ({GUIDE}). pytinc dump shared says:"
         )
         self.tell.say(escape(shared_lines(client)))
@@ -406,7 +406,7 @@ def leave_up(narrator: Narrator, stage: Stage) -> None:
 
 
 def stay(narrator: Narrator) -> None:
-    """Wait for Ctrl-C while the page is looked at."""
+    """Wait for Ctrl-C while the page is open."""
     narrator.chapter("The page stays up")
     narrator.say("  The client goes on pinging. Press Ctrl-C to end.")
     with contextlib.suppress(KeyboardInterrupt):

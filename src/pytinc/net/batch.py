@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Write = TypeVar("Write")
 
 LONE_READS: Final = 16
-"""Packets that are read alone after one that was alone in its batch."""
+"""Packets that are read one by one after a packet that was alone in its batch."""
 YIELD_AFTER: Final = 32
 """Yield the CPU after this many writes: on few cores the packets' reader must run, or its queue overflows
 (docs/performance.md)."""
@@ -25,10 +25,9 @@ YIELD_AFTER: Final = 32
 class Pace:
     """Decides how much is read when a descriptor is ready: one packet, or a batch.
 
-    To read a batch ends with a read that finds nothing more, and whoever waits for the answer to a lone
-    packet waits for that, too. So a batch that was only one packet is followed by some reads of one packet
-    each, and then by a batch again. While more is there, batch follows batch, however long their handling
-    takes.
+    Reading a batch ends with a read that finds nothing more, and the sender of a lone packet waits for this
+    read, too. So after a batch with only one packet, the next reads take one packet each, and then a batch
+    again. While more packets are waiting, batch follows batch, however long their handling takes.
     """
 
     __slots__ = ("lone",)

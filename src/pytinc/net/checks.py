@@ -1,9 +1,9 @@
-"""Runs the health checks of virtual IPs beside the loop, again and again, and tells each result.
+"""Runs the health checks of virtual IPs periodically beside the loop, and reports each result.
 
-It knows nothing of what follows from a result, not even what state a check is in: `pytinc.vip.health`
-decides, and how soon a check runs again is asked of the node. A run that takes longer than its timeout has
-failed. Each check is a task; no more than `AT_ONCE` run at the same time, and none of them twice.
-See docs/virtual-ip.md, "Health checks".
+It does not know the consequences of a result, nor the state of a check: `pytinc.vip.health` decides, and the
+node tells when a check must run again. A run that takes longer than its timeout has failed. Each check is a
+task; no more than `AT_ONCE` run at the same time, and none of them twice. See docs/virtual-ip.md, "Health
+checks".
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ AT_ONCE: Final = 8
 MAX_ADDRESSES: Final = 4
 """Addresses of a host name that are tried."""
 MAX_DETAIL: Final = 200
-"""Characters of what a run found: parts of it may come from the network."""
+"""Most characters of a run's finding, because parts of it may come from the network."""
 DEBUG_LEVEL: Final = 5
 """Level at which each result is logged: there may be several a second."""
 
 Key: TypeAlias = tuple[bytes, str | None]
-"""Which line of the configuration it is: `VirtualIP.key`."""
+"""Identifies a line of the configuration: `VirtualIP.key`."""
 OnResult: TypeAlias = Callable[[Key, Check, Outcome], None]
-"""Is told of each result: the line, its check and what was found."""
+"""Gets each result: the line, its check and the finding."""
 NextRun: TypeAlias = Callable[[Key, Check], float]
 """Returns in how many seconds a check of a line is due: 0 before its first run."""
 StartScript: TypeAlias = Callable[[str, Mapping[str, str]], CheckProcess | None]
@@ -56,7 +56,7 @@ class _Finding(NamedTuple):
 
 @dataclass(slots=True)
 class _Running:
-    """A check that is being run again and again."""
+    """A check that runs periodically."""
 
     task: asyncio.Task[None]
     timing: tuple[float, float]
@@ -86,7 +86,7 @@ class HealthChecks:
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._http = HttpChecks(loop)
         self._scripts: dict[tuple[Key, Check], CheckProcess] = {}
-        """The last run of each script; it may have been killed in vain."""
+        """The last run of each script, which may have survived being killed."""
 
     def set(self, virtual_ips: Sequence[VirtualIP], next_run: NextRun) -> None:
         """Run these checks from now on. Those that ran already, at the same pace, are not disturbed."""
@@ -115,7 +115,7 @@ class HealthChecks:
         took = 0.0
         while True:
             pause = self._next_run(vip.key, check)
-            # The interval is from start to start; but a run that was slow is not followed at once by another.
+            # The interval is from start to start, but there is a pause after a slow run.
             await asyncio.sleep(max(pause - took, min(pause, RECHECK)))
             async with self._slots:
                 outcome = await self._run(vip, check)
@@ -150,7 +150,7 @@ class HealthChecks:
             return _Finding(False, _words(error))
         except ImportError:
             return _Finding(False, "the Python library httpx is not installed")
-        except ValueError as error:  # names and URLs that the libraries do not take
+        except ValueError as error:  # names and URLs that the libraries refuse
             return _Finding(False, str(error))
 
     async def _tcp(self, vip: VirtualIP, check: TcpCheck) -> _Finding:
@@ -178,7 +178,7 @@ class HealthChecks:
         port: str,
         attempt: Callable[[Address], Coroutine[Any, Any, _Finding]],
     ) -> _Finding:
-        """Try the addresses of a host until one takes the connection. Raises the error of the last one."""
+        """Try the addresses of a host until one accepts the connection. Raises the error of the last one."""
         failure = OSError(f"no address found for {host}")
         for address in (await self._look_up(host, port))[:MAX_ADDRESSES]:
             is_shared = ip_address(address.host).packed == vip.address

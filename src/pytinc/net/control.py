@@ -92,14 +92,14 @@ class ControlTarget(Protocol):
         """Set the debug level unless it is negative; return the previous one."""
 
     def vip_order(self, order: Order) -> None:
-        """Carry out an order about virtual IPs. Raises `PolicyError`."""
+        """Carry out an order about virtual IPs. Raises `PolicyError` if it is refused."""
 
     def dump(self, request: Request, control_rows: list[tuple[float, ConnectionRow]]) -> list[str]:
         """Return the lines of a dump. ``control_rows``: our own connections and when they were opened."""
 
     @property
     def events(self) -> EventRing:
-        """What has happened lately."""
+        """The recent events."""
 
     def streams_changed(self) -> None:
         """Called when clients start or stop receiving log lines or frames."""
@@ -127,7 +127,7 @@ class ControlServer:
         self._writing_log = False
 
     def __repr__(self) -> str:
-        """Show no cookie."""
+        """Hide the cookie."""
         return f"<ControlServer with {len(self._clients)} clients>"
 
     async def start(self, listening: socket.socket, *, login_timeout: float) -> None:

@@ -1,4 +1,4 @@
-"""Events at the control socket: what the node remembers, as rows.
+"""Events at the control socket: the events that the node remembers, as rows.
 
 `pytinc.net.control` has the clients; `pytinc.control.events` defines the rows.
 """
@@ -12,7 +12,7 @@ from pytinc.control.events import format_event, format_ring
 from pytinc.node.event_ring import Event, EventRing
 
 PORTION: Final = 64
-"""Rows that are written to a client in one turn of the loop: then others have theirs."""
+"""Rows that are written to a client in one turn of the loop, so that others get their turn."""
 
 
 def ring_row(ring: EventRing) -> str:
@@ -26,15 +26,15 @@ def event_row(event: Event) -> str:
 
 
 def portions(ring: EventRing, since: int) -> Iterator[list[str]]:
-    """Return the rows of all present events after number ``since``; each portion is made when it is due."""
+    """Return the rows of all present events after number ``since``; each portion is made when needed."""
     found = ring.since(since)
     return ([event_row(each) for each in found[at : at + PORTION]] for at in range(0, len(found), PORTION))
 
 
 class Follower:
-    """What one client has been sent: it gets the next portion when it has read the last one.
+    """Tracks the events sent to one client: it gets the next portion when it has read the last one.
 
-    It holds no events: what a client that does not read misses is what the ring forgets meanwhile.
+    It holds no events: a client that does not read misses the events that the ring forgets meanwhile.
     """
 
     def __init__(self, ring: EventRing, since: int) -> None:

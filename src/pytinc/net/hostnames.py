@@ -44,7 +44,7 @@ class HostNames:
         self._waiting: deque[str] = deque()
         self._pending: set[str] = set()
         self._known: dict[str, tuple[str, float]] = {}
-        """By numeric host: what to show, and until when it is valid."""
+        """The text to show for each numeric host, and until when it is valid."""
 
     def of(self, address: Address) -> Address:
         """Return the address with a name for its host, if one is known."""

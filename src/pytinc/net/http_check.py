@@ -1,8 +1,8 @@
 """Makes the HTTP requests of health checks, with the library httpx, loaded only when there is such a check.
 
-Each request is made by a client of its own, on a connection of its own: whether the service accepts one is
-part of the question. Nothing of the environment counts (no proxies), redirections are answers like others,
-and what a server sends is not trusted: of the body no more than `MAX_BODY` is read, and not decompressed.
+Each request is made by a client of its own, on a connection of its own: the check includes whether the
+service accepts a connection. Proxies in the environment are ignored, redirections are answers like others,
+and data from the server is not trusted: no more than `MAX_BODY` of the body is read, without decompression.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class HttpChecks:
         self._loop = loop
         self._loaded = False
         self._contexts: dict[bool, ssl.SSLContext] = {}
-        """By whether certificates are checked; made once, because loading the system's takes a while."""
+        """With and without a check of certificates; made once, because loading the system's takes a while."""
 
     async def ask(self, check: HttpCheck, address: Address) -> tuple[bool, str]:
         """Ask the server at a numeric address, one of those of the host in the URL.
@@ -134,7 +134,7 @@ def _without_layers(error: Exception) -> OSError:
         found = found.__cause__ or found.__context__
     if isinstance(lowest, ssl.SSLCertVerificationError):
         return OSError(f"certificate not accepted: {lowest.verify_message}")
-    if isinstance(lowest, ssl.SSLError):  # its numbers are no errnos
+    if isinstance(lowest, ssl.SSLError):  # its numbers are not errnos
         return OSError(lowest.strerror)
     if lowest is not None:
         return OSError(lowest.errno, lowest.strerror)

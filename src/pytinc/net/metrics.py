@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 BACKLOG: Final = 8
 MAX_CLIENTS: Final = 8
-"""Connections at once: a scraper or two, and a person who looks. More would use up our descriptors."""
+"""Most connections at once: a scraper or two, and a person. More would use up our descriptors."""
 MAX_REQUEST: Final = 8192
 """Bytes of a request with all its headers; other servers allow the same for one line."""
 TIMEOUT: Final = 10.0

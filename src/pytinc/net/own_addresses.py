@@ -1,7 +1,7 @@
 """Notices when the host loses an address or gets it back: its interfaces have been reconfigured.
 
 The guard of shared addresses then leads the clients of a lost address to another node (`pytinc.vip`). An
-interface that gets a link or an address is a reason to dial the nodes that are waited for.
+interface that gets a link or an address is a reason to dial awaited nodes early.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _DATAGRAM: Final = 32_768
 """The kernel's messages are never longer."""
 _FAMILIES: Final = {4: socket.AF_INET, 16: socket.AF_INET6}
 _LOOK_AGAIN_S: Final = (0.02, 0.2, 1.0)
-"""Pauses before looks after a message: the kernel sends it before it sets or removes the local route."""
+"""Pauses before checks after a message: the kernel sends it before it sets or removes the local route."""
 _ANSWER_S: Final = 1.0
 """The kernel answers at once, within the call."""
 _MAX_LINKS: Final = 1024
@@ -65,7 +65,7 @@ class OwnAddresses:
         """Indexes of interfaces that lost their link."""
         self._socket: socket.socket | None = None
         self._doubtful: dict[bytes, bool] = {}
-        """Addresses that are looked at again, and whether the host has them, as last reported."""
+        """Addresses that are checked again, and whether the host has them, as last reported."""
         self._next_look: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
@@ -141,7 +141,7 @@ class OwnAddresses:
         self._next_look = self._loop.call_later(_LOOK_AGAIN_S[times], self._look_again, times)
 
     def _look_again(self, times: int) -> None:
-        """Report those of the doubtful addresses that have changed since they were looked at."""
+        """Report the doubtful addresses that have changed since they were last checked."""
         changed = [address for address, own in self._doubtful.items() if is_own(address) is not own]
         self._doubtful.update(self._look_at(changed))
         if times + 1 < len(_LOOK_AGAIN_S):

@@ -23,13 +23,13 @@ class ProxyProcess(Protocol):
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing of it is left after `end`, or somebody else sees to it."""
+        """Whether no process of it is left after `end`, or the helper takes care of that."""
 
     def end(self) -> None:
-        """Begin to end it with all processes it has started; do not wait."""
+        """Start to end it with all processes it has started; do not wait."""
 
     def wait(self) -> None:
-        """Wait for the end, but not for ever."""
+        """Wait for the end, for a limited time."""
 
 
 StartProxy: TypeAlias = Callable[[str, Mapping[str, str], socket.socket], ProxyProcess]
@@ -57,11 +57,11 @@ class ProxyCommand:
         return not self._ending.is_alive()
 
     def end(self) -> None:
-        """Begin to end it with all processes it has started."""
+        """Start to end it with all processes it has started."""
         self._ending.start()
 
     def wait(self) -> None:
-        """Wait for the end, but not for ever."""
+        """Wait for the end, for a limited time."""
         self._ending.join(2 * PROXY_END)
 
     def _end(self) -> None:

@@ -1,9 +1,9 @@
 """Runs the script of a health check: beside the loop, for a limited time, and so that no process is left.
 
-Unlike the scripts that tell of events (`pytinc.daemon.scripts`), these wait for nobody, several run at once,
-and each is a process group of its own, which is killed at the end: a script that hangs, and what a script has
-started in the background. (A process that makes itself a new session escapes.) The process is taken from the
-system only after its group has been killed: until then its number cannot go to another process.
+Unlike the scripts that tell of events (`pytinc.daemon.scripts`), these do not wait for each other, several
+run at once, and each is a process group of its own. The group is killed at the end, which ends a script that
+hangs and background processes of a script. (A process that makes itself a new session escapes.) The process
+is reaped only after its group has been killed; until then its number cannot go to another process.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class CheckProcess(Protocol):
         """Wait for the end; return the exit status or the negative number of the signal. Raises `OSError`."""
 
     async def end(self) -> None:
-        """Kill what still runs, and wait for its end, but not for ever."""
+        """Kill the processes that still run, and wait for their end for a limited time."""
 
 
 class ScriptCheck:
@@ -71,7 +71,7 @@ class ScriptCheck:
         return self._process.returncode
 
     async def end(self) -> None:
-        """Kill what still runs, and wait for its end, but not for ever."""
+        """Kill the processes that still run, and wait for their end for a limited time."""
         if self._process.returncode is not None:
             return
         self._kill_group()
@@ -80,7 +80,7 @@ class ScriptCheck:
         except TimeoutError:
             pass
         except asyncio.CancelledError:
-            # The loop ends, and will not tell us of the exit any more.
+            # The loop ends, and will not report the exit any more.
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(GONE_WITHIN)
                 self._forget()
@@ -89,7 +89,7 @@ class ScriptCheck:
     def _poll(self) -> None:
         if self._exited.is_set():
             return
-        # The process is not taken from the system yet: see the module's docstring.
+        # The process is not reaped yet: see the module's docstring.
         if os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
             self._loop.call_later(_POLL, self._poll)
         else:

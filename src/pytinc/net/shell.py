@@ -3,7 +3,7 @@
 Every event takes the same path: the shell calls the node, then `Shell.settle`, which sends the output of the
 data path, performs the node's actions in order, passes on captured frames and arms the one deadline. The node
 is never called while it is working, nor while its actions are being performed: failures of actions are
-reported from the loop. Packets that come alone and are ordinary do not trouble the node at all
+reported from the loop. Ordinary packets that arrive alone do not reach the node at all
 (`pytinc.datapath.short_way`).
 
 The daemon (`pytinc.daemon.service`) makes a `Shell`, and calls `start`, `open` and `close` in this order.
@@ -71,9 +71,9 @@ MAX_CAPTURED: Final = 1024
 
 
 class HostFiles(HostSource, Protocol):
-    """Stores what the node learns; `pytinc.config.store.ConfigTree` in the daemon.
+    """Stores the keys and addresses that the node learns; `pytinc.config.store.ConfigTree` in the daemon.
 
-    What is declared here is called in a thread.
+    These methods are called in a thread.
     """
 
     def append_public_key(self, name: str, key_text: str) -> None:
@@ -116,7 +116,7 @@ class Shell:
         self._deliver_capture = deliver_capture
         self._events_added = events_added
         self._told = 0
-        """The number of the latest event when clients were told last."""
+        """The number of the latest event that clients were told of."""
         self._listeners = listeners
         self._device = DeviceFeed(
             loop,
@@ -250,7 +250,7 @@ class Shell:
     # -- events of the network --
 
     def _lone_frame(self, frame: bytes) -> bool:
-        """Take a frame of the device, by the short way if it can go there; False: nothing is done."""
+        """Handle a frame of the device, by the short way if possible; False: nothing was done."""
         short_way = self._short_way
         if short_way is None or self.node.settings.priority_inheritance:
             return False
@@ -265,7 +265,7 @@ class Shell:
         return True
 
     def _lone_datagram(self, datagram: bytes, address: SockAddr, socket: int) -> bool:
-        """Take a datagram, by the short way if it can go there; False: nothing is done."""
+        """Handle a datagram, by the short way if possible; False: nothing was done."""
         short_way = self._short_way
         if short_way is None:
             return False
@@ -424,7 +424,7 @@ class Shell:
             self.node.capture = None
 
     def script_ended(self, name: str, status: int | None, seconds: float, error: str | None) -> None:
-        """A script has run, or could not be: ``status`` is None then. The shell may be closed already."""
+        """A script has run, or could not be started (``status`` None). The shell may be closed already."""
         self.node.script_ended(name, status, seconds, error)
         self._tell_of_events()
 

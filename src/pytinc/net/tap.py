@@ -96,7 +96,7 @@ _IFF_UP: Final = 1
 _GLOBAL_SCOPE: Final = "00"  # in /proc/net/if_inet6
 _IFREQ: Final = struct.Struct("16sH6s16x")
 _PLAIN_START: Final = NULL_HEADER[: GSO_TYPE + 1]
-"""How the header of a frame begins that lacks no checksum and is no super-frame."""
+"""The first bytes of the header of a frame that has its checksum and is no super-frame."""
 _MAX_NAME: Final = 15
 """IFNAMSIZ less the NUL byte."""
 
@@ -294,7 +294,7 @@ class TapDevice(VirtioDevice):
                 buffer = self._buffer
                 size = os.readv(self._descriptor, self._buffers)
                 if self._offload is not None and buffer[: GSO_TYPE + 1] == _PLAIN_START:
-                    return [bytes(self._view[_HEADER_SIZE:size])]  # HOT PATH: somebody waits for the answer
+                    return [bytes(self._view[_HEADER_SIZE:size])]  # HOT PATH: the sender waits for the answer
                 self._take(frames, buffer, size)
             else:
                 self._read(frames, plain, limit)

@@ -55,7 +55,7 @@ RunReceived = Callable[["DatagramRun", SockAddr, int], None]
 
 
 LoneReceived = Callable[[bytes, SockAddr, int], bool]
-"""A function that is offered a datagram that came alone, and tells whether it has taken it."""
+"""A function that is offered a datagram that arrived alone, and tells whether it has taken it."""
 
 
 class DatagramSocket(Protocol):
@@ -165,7 +165,7 @@ class UdpSockets:
         if not pace.lone:
             self._read_batch(index, pace)
             return
-        # HOT PATH: somebody waits for the answer.
+        # HOT PATH: the sender waits for the answer.
         try:
             size, control, _, address = self._sockets[index].recvmsg_into(self._buffers, _CONTROL_SIZE)
         except OSError as error:

@@ -26,7 +26,7 @@ from pytinc.wire.times import milliseconds
 
 
 class PolicyNode(Protocol):
-    """What a node does with orders; `pytinc.node.node.Node`. All but undraining may raise `PolicyError`."""
+    """A node that carries out orders; `pytinc.node.node.Node`. All but undraining may raise `PolicyError`."""
 
     def vip_drain(self, now: float) -> None:
         """Serve nothing from now on."""
@@ -35,7 +35,7 @@ class PolicyNode(Protocol):
         """Serve again."""
 
     def vip_move(self, address: bytes, target: str, now: float) -> None:
-        """Have another member serve an address."""
+        """Make another member serve an address."""
 
     def vip_freeze(self, address: bytes, now: float) -> None:
         """Let the owner of an address keep it."""

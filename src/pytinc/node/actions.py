@@ -78,7 +78,7 @@ class RunScript:
 
 @dataclass(frozen=True, slots=True)
 class AppendPublicKey:
-    """Append a learned Ed25519 public key (43 characters) to the host file of ``peer``, which exists."""
+    """Append a learned Ed25519 public key (43 characters) to the existing host file of ``peer``."""
 
     peer: str
     key: str

@@ -22,9 +22,9 @@ from pytinc.wire.requests import Ack
 from pytinc.wire.version import PROTOCOL_MINOR
 
 DUPLICATE_WINDOW: Final = 60.0
-"""A peer of which two connections are replaced within so many seconds is named: two machines may be it."""
+"""Two replaced connections of one peer within so many seconds are logged: two machines may have its key."""
 SIMULTANEOUS: Final = 3.0
-"""Seconds within which two activations with one peer count as both ends dialling each other at once."""
+"""Two activations with one peer within so many seconds mean that both ends dialled each other at once."""
 
 
 class Activation:
@@ -48,7 +48,7 @@ class Activation:
         self._connections = connections
         self._corrections = corrections
         self._replaced: dict[str, float] = {}
-        """When a connection of each peer was replaced last by a new one; they have host files."""
+        """When a connection of each peer was last replaced by a new one. The peers have host files."""
 
     def send_ack(self, connection: Connection, now: float) -> None:
         """Send ACK: UDP port, estimated weight, options (docs/protocol-meta.md, "ACK")."""
@@ -162,18 +162,18 @@ class Activation:
 
     def _add_edge(self, connection: Connection, peer: Peer, ack: Ack, now: float) -> None:
         core = self._core
-        # All nodes are told this port: one that no packet can be sent to is left out, as 0 is in tinc.
+        # All nodes learn this port: a port that no packet can be sent to is left out, as tinc does with 0.
         is_port = connection.remote.with_port(ack.port).is_usable
         port = str(int(ack.port)) if is_port else connection.remote.port
         weight = int((ack.weight + connection.weight) / 2)
         if self._corrections.is_disputed((core.me.name, peer.name)):
-            # Some nodes still have the edge of before, and pass on only one that differs from it.
+            # Some nodes still have the former edge, and pass on only an edge that differs from it.
             weight += 1
         edge = Edge(
             core.me.name,
             peer.name,
             connection.remote.with_port(port),
-            # By an exec proxy there is none. tinc's empty one is not understood by its peers
+            # Behind an exec proxy there is none. tinc's peers do not understand tinc's own empty address
             # (docs/protocol-meta.md, "ADD_EDGE and DEL_EDGE").
             connection.local.with_port(self._udp_port(connection)) if connection.local.family else None,
             connection.options,
@@ -185,7 +185,8 @@ class Activation:
         if core.settings.tunnel_server:
             self._meta_output.send_line(connection, edge.line)
         else:
-            # The peer sends requests to us, and we to it, as soon as it has this edge: it does not wait.
+            # The peer and this node exchange requests as soon as the peer has this edge, so it is sent
+            # without delay.
             self._meta_output.send_line(connection, edge.line)
             self._meta_output.broadcast_line(edge.line, connection)
 

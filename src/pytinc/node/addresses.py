@@ -1,4 +1,4 @@
-"""Where other nodes are reached by UDP (tinc: update_node_udp(), choose_udp_address()).
+"""The UDP addresses at which other nodes are reached (tinc: update_node_udp(), choose_udp_address()).
 
 See docs/protocol-data.md, "Remote address".
 """
@@ -13,7 +13,8 @@ from pytinc.node.topology import Topology
 from pytinc.wire.address import Address, SockAddr
 
 EDGE_ADDRESS_TURN: Final = 3
-"""Every third packet to an unproved node goes to its own address, the others to those of its edges."""
+"""Every third packet to a node without a proved address goes to its own address, the others to addresses from
+its edges."""
 
 
 class Addresses:
@@ -25,7 +26,7 @@ class Addresses:
         self._unproved_sends = 0
 
     def set_address(self, peer: Peer, address: Address | None) -> None:
-        """Set the UDP address of a node; nothing about the path is proved then (tinc: update_node_udp())."""
+        """Set the UDP address of a node; the path counts as unproved again (tinc: update_node_udp())."""
         core = self._core
         if peer is core.me:
             return
@@ -38,30 +39,30 @@ class Addresses:
             core.table.set_address(peer.slot, None, 0)
         else:
             core.table.set_address(peer.slot, address.sockaddr(), socket)
-        # No path uses an address of which nothing is proved, so this works out paths anew only if one was.
+        # No path uses an unproved address, so paths change only if the former address was proved.
         core.table.note_minmtu(peer.slot)
 
     def follow_path(self, peer: Peer) -> None:
-        """Have the forwarding table follow what the probes found out: UDP works, or does not any more."""
+        """Update the forwarding table with the result of the probes: UDP works, or no longer works."""
         self._core.table.note_confirmed(peer.slot)
         self._core.table.note_minmtu(peer.slot)
 
     def take_proved(self, peer: Peer, address: Address) -> None:
-        """A probe reply came from ``address``: it is where the peer is, unless a proved one stands."""
+        """A probe reply came from ``address``: make it the peer's address, unless another one is proved."""
         if address == peer.address:
             return
         if not peer.slot.confirmed or peer.roaming == address:
             self.set_address(peer, address)
 
     def target(self, address: Address | None) -> tuple[int, SockAddr] | None:
-        """Return socket and address to send to; None for what no socket of ours can send to."""
+        """Return the socket and the address to send to; None if none of our sockets can send there."""
         if address is None or not address.is_usable:
             return None
         socket = self._socket_for(address.family)
         return None if socket is None else (socket, address.sockaddr())
 
     def remote_address(self, peer: Peer) -> tuple[int, SockAddr] | None:
-        """Return where a probe for ``peer`` goes (tinc: choose_udp_address()).
+        """Return the address that a probe for ``peer`` goes to (tinc: choose_udp_address()).
 
         See docs/protocol-data.md, "Remote address".
         """

@@ -1,8 +1,8 @@
-"""Who may open a meta connection: strangers are limited, and addresses of known nodes have room of their own.
+"""Decides who may open a meta connection: strangers are limited, addresses of known nodes have own room.
 
 See docs/protocol-meta.md, "Connections".
 
-A stranger is somebody at an address that nobody has logged in from, and that neither a host file nor an
+A stranger is a client at an address from which no node has logged in, and which neither a host file nor an
 address cache names. One address that connects too often stops only itself; many addresses together stop only
 strangers.
 """
@@ -19,14 +19,16 @@ from pytinc.wire.address import Address
 T = TypeVar("T")
 
 MAX_HALF_OPEN: Final = 512
-"""Connections of strangers that have not finished their login; the newest is refused beyond this, so that
-they cannot use up memory in the PingTimeout seconds each of them has. Known addresses have as many again."""
+"""Most connections of strangers that have not finished their login. Further ones are refused, so that they
+cannot use up memory in the PingTimeout seconds that each has. Known addresses have the same limit for
+themselves."""
 MAX_SOURCES: Final = 4096
-"""Addresses that are remembered because of their connections; the first to go is quiet for longest."""
+"""Most addresses that are remembered because of their connections; the one that was quiet for longest goes
+first."""
 
 
 class Burst:
-    """A leaky bucket that limits how fast somebody may connect: it loses one connection a second."""
+    """A leaky bucket that limits the rate of connections: it loses one connection a second."""
 
     def __init__(self) -> None:
         self._level = 0.0
@@ -35,8 +37,9 @@ class Burst:
     def is_exceeded(self, limit: int, now: float, *, unforgiving: bool = False) -> bool:
         """Count one connection; tell whether it is one too many.
 
-        Refused connections do not count: a host that keeps trying must not keep the bucket full for others.
-        If it is ``unforgiving`` they do, so that nothing gets through before they have ceased.
+        Refused connections do not count, because a host that keeps trying must not keep the bucket full for
+        others. In an ``unforgiving`` bucket they count, so that no connection gets through until the attempts
+        cease.
         """
         self._level = max(0.0, self._level - (now - self._last))
         self._last = now
@@ -49,16 +52,16 @@ class Burst:
 
 
 class Admission:
-    """Decides about every connection that comes in."""
+    """Decides about every incoming connection."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
         self._strangers = Burst()
-        """All strangers together (MaxConnectionBurst)."""
+        """The bucket of all strangers together (MaxConnectionBurst)."""
         self._bursts: dict[str, Burst] = {}
-        """The connections from each address; the most recent one is last."""
+        """The bucket of each address; the most recent one is last."""
         self._configured: set[str] = set()
-        """Where nodes with a host file may be found, by their host files and address caches."""
+        """The addresses of nodes with a host file, from their host files and address caches."""
         self._logins: dict[str, str] = {}
         """Addresses from which a node has logged in, and its name; the most recent one is last."""
 
@@ -72,7 +75,7 @@ class Admission:
         self._logins = {source: name for source, name in self._logins.items() if name in names}
 
     def logged_in(self, name: str, remote: Address) -> None:
-        """Remember from where a node has logged in."""
+        """Remember the address from which a node has logged in."""
         _renew(self._logins, source_of(remote.host), name)
 
     def is_known(self, remote: Address) -> bool:
@@ -81,7 +84,7 @@ class Admission:
         return source in self._logins or source in self._configured or _is_loopback(remote)
 
     def admits(self, remote: Address, now: float) -> bool:
-        """Count a connection, and tell whether it is taken."""
+        """Count a connection, and tell whether it is accepted."""
         is_known = self.is_known(remote)
         if not _is_loopback(remote):
             limit = self._core.settings.max_connection_burst
@@ -103,7 +106,7 @@ class Admission:
 
 
 def source_of(host: str) -> str:
-    """Return what connections are counted by: the first 64 bits of an IPv6 address, else the whole host."""
+    """Return the key by which connections are counted: 64 bits of an IPv6 address, or else the whole host."""
     if ":" not in host:
         return host
     try:

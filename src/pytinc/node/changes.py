@@ -1,8 +1,8 @@
-"""What changed in the mesh, as a list of plain facts that the parts of the node are told of.
+"""Changes of the mesh: a list of plain facts that the parts of the node are told of.
 
-Events and requests change the mesh: graph, subnets, connections. Whoever changes it notes a fact here and
-does not know whom it concerns. `Changes.settle` then tells them all, in the order in which they were noted.
-Who is told, and in which order, is written in one place: `pytinc.node.node.Node`.
+Events and requests change the mesh: graph, subnets, connections. The part that changes it notes a fact here
+and does not know which parts it concerns. `Changes.settle` then reports all facts in the order in which they
+were noted. `pytinc.node.node.Node` alone determines which parts are told, and in which order.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class RoutesChanged:
     flipped: Sequence[Peer]
     """Nodes that became reachable or unreachable."""
     addresses: Sequence[tuple[Peer, Address]]
-    """UDP addresses that edges tell, of nodes without a usable one and of those that became reachable."""
+    """UDP addresses from edges, for nodes without a usable one and for nodes that became reachable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class ConnectionActivated:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionEnded:
-    """A meta connection is over, or was never made. It is in no table any more."""
+    """A meta connection has ended, or was never established. No table contains it any more."""
 
     connection: Connection
     peer: Peer | None
@@ -69,19 +69,19 @@ class ConnectionEnded:
 
 @dataclass(frozen=True, slots=True)
 class Slept:
-    """The machine was suspended, or the process stopped, for so long that all peers have given us up."""
+    """The machine or the process was suspended for so long that all peers consider this node gone."""
 
 
 @dataclass(frozen=True, slots=True)
 class PeerForgotten:
-    """A node was purged. Its record is in no table any more."""
+    """A node was purged. No table contains its record any more."""
 
     peer: Peer
 
 
 @dataclass(frozen=True, slots=True)
 class Happened:
-    """Something that concerns only those who watch the node: an event for `pytinc.node.history`."""
+    """An event for `pytinc.node.history` that concerns no other part of the node."""
 
     kind: str
     fields: Mapping[str, object]
@@ -106,14 +106,14 @@ class Changes:
     def __init__(self) -> None:
         self._noted: list[Change] = []
         self.tell: Callable[[Change, float], None] = _nobody_listens
-        """Tells those whom a change concerns; the node sets it once all its parts are made."""
+        """Tells the parts that a change concerns; the node sets this once all its parts are made."""
 
     def note(self, change: Change) -> None:
         """Remember a change until the next `settle`."""
         self._noted.append(change)
 
     def settle(self, now: float) -> None:
-        """Report all changes, including those that reporting causes."""
+        """Report all changes, including those that the reports cause."""
         while self._noted:
             noted, self._noted = self._noted, []
             for change in noted:

@@ -1,4 +1,4 @@
-"""Which cipher the records of a session with another node have (docs/protocol.md, "AES-256-GCM")."""
+"""Chooses the cipher of a session with another node (docs/protocol.md, "AES-256-GCM")."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pytinc.wire.records import SptpsCipher
 def cipher_with(core: Core, name: str) -> SptpsCipher:
     """Return the cipher that both ends are configured for: tinc's own, unless both want the other one.
 
-    The own wish is the SPTPSCipher of tinc.conf or of the own host file, the peer's that of its host file. So
-    a node that wants AES still talks to C nodes, and to pytinc nodes that do not.
+    This node's choice is the SPTPSCipher of tinc.conf or of its own host file, the peer's is that of the
+    peer's host file. So a node that prefers AES can still talk to C nodes and to pytinc nodes without AES.
     """
     host = core.hosts.host_settings(name)
     wished = core.settings.sptps_cipher

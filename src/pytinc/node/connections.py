@@ -55,7 +55,7 @@ class Connections:
         self._last_check = math.inf
 
     def start(self, now: float) -> None:
-        """Begin to watch for a sleep of the machine."""
+        """Begin to watch for a suspension of the machine."""
         self._last_check = now
 
     # -- beginnings --
@@ -63,8 +63,8 @@ class Connections:
     def accepted(self, remote: Address, local: Address, now: float) -> int:
         """Take in a TCP connection, or refuse it when there are too many at once.
 
-        A refused one is closed without the tarpit, unlike tinc's: somebody who joins learns it at once, and a
-        node tries its next address, instead of waiting in silence.
+        A refused connection is closed at once, without tinc's tarpit: a node that joins sees the refusal, and
+        other nodes try their next address, instead of waiting in silence.
         """
         number = self._number()
         core = self._core
@@ -117,13 +117,13 @@ class Connections:
         return connection
 
     def _is_old_news(self, connection: Connection, line: str) -> bool:
-        """Tell whether an ADD_EDGE came before, or says what we know in the words in which we know it.
+        """Tell whether an ADD_EDGE came before, or differs from one that is known only by its nonce.
 
-        `EdgeRequests.on_add_edge` would do the same with it, but only after it was parsed.
+        `EdgeRequests.on_add_edge` would ignore it as well, but only after parsing it.
         """
         if line in self._seen:
             self._meta_output.heard(connection, line)
-            # One that has ended may have to be told of (`MetaOutput.tell_of_end`).
+            # The peer may have to learn that the edge has ended (`MetaOutput.tell_of_end`).
             return not connection.is_introducing(self._seen.now) or self._topology.has_edge_of(line)
         known = self._topology.line_like(line)
         if known is None:
@@ -189,11 +189,11 @@ class Connections:
         return bool(found)
 
     def close_changed(self) -> None:
-        """Close connections whose host file is gone or was changed since they were made.
+        """Close connections whose host file was removed or changed after they were established.
 
         See docs/tinc-program.md, "Reload".
 
-        Times of files are only compared with each other: the wall clock may have been set meanwhile.
+        Times of files are compared only with each other, because the wall clock may have been set meanwhile.
         """
         core = self._core
         for connection in list(self._core.connections.values()):
@@ -205,7 +205,7 @@ class Connections:
     # -- checks --
 
     def check_all(self, now: float) -> None:
-        """Time out what is silent and ping what is idle (tinc: timeout_handler()).
+        """Time out silent connections and ping idle ones (tinc: timeout_handler()).
 
         See docs/protocol-meta.md, "Pings".
         """

@@ -1,6 +1,6 @@
-"""What all parts of the node share, and nothing about what any of them does.
+"""What all parts of the node share.
 
-The core knows no part. It holds the facts that everybody reads (settings, peers, connections, the forwarding
+The core knows no part. It holds the facts that all parts read (settings, peers, connections, the forwarding
 table), what the node was given at its construction (keys, host files, randomness, the wall clock), and the
 three things that any part may do: ask the shell for an action, write a log line, and note a change for the
 others.
@@ -28,11 +28,11 @@ from pytinc.wire.version import PROTOCOL_MINOR
 
 COMPLAINT_INTERVAL: Final = 600.0
 MAX_COMPLAINTS: Final = 64
-"""Different complaints logged at level 0 within `COMPLAINT_INTERVAL`; nobody reads more of them."""
+"""Most different complaints logged at level 0 within `COMPLAINT_INTERVAL`; more would only fill the log."""
 MAX_COMPLAINT_LENGTH: Final = 300
-"""Characters; names and errors in a complaint are the peer's words."""
+"""Most characters of a complaint, because names and errors in it come from the peer."""
 SMALL_MESH: Final = 50
-"""Nodes up to which everything about the mesh is done at once: it takes a millisecond or less."""
+"""Most nodes with which each change of the mesh is processed at once, in a millisecond or less."""
 MAX_JITTER: Final = 0.131071
 """Seconds; tinc spreads its timers by a random 0 to 131,071 microseconds."""
 
@@ -61,9 +61,9 @@ class Core:
         self.random_bytes = random_bytes
         self.random_float = random_float
         self.path_mtu = path_mtu
-        """Gives the IP MTU the kernel knows for a destination, None if it does not tell."""
+        """Returns the IP MTU that the kernel knows for a destination, or None."""
         self.queued = queued
-        """Gives how many bytes wait in the output of a meta connection."""
+        """Returns how many bytes wait in the output of a meta connection."""
         self.wall_clock = wall_clock
         self.insecure = insecure
         """``--bypass-security``: meta connections in plain text."""
@@ -73,7 +73,7 @@ class Core:
         self.sockets: tuple[tuple[int, Address], ...] = ()
         """Family (4 or 6) and bound address of each listening socket."""
         self.output = Output()
-        """What the data path wants to send and has to report."""
+        """The packets that the data path wants to send, and its reports."""
         self.table = ForwardingTable(PeerSlot(settings.name, is_me=True), switch_rules(settings))
         self.me = self.new_peer(self.table.me)
         self.peers: dict[str, Peer] = {settings.name: self.me}
@@ -105,7 +105,7 @@ class Core:
 
     @property
     def is_large(self) -> bool:
-        """The mesh has so many nodes that changes of it are gathered for some milliseconds."""
+        """The mesh has so many nodes that its changes are gathered for some milliseconds."""
         return len(self.peers) > SMALL_MESH
 
     @property
@@ -129,7 +129,7 @@ class Core:
         self._actions.append(Log(level, priority, message))
 
     def complain(self, message: str, now: float) -> None:
-        """Log what a peer provoked at level 0 the first time, and repeats of the last ten minutes at level 2.
+        """Log a complaint about a peer at level 0 the first time, and repeats within ten minutes at level 2.
 
         A peer must not be able to fill our log, not even with a different complaint each time: once
         `MAX_COMPLAINTS` were logged within that time, all others count as repeats.

@@ -1,15 +1,16 @@
 """Corrections of what others say about edges and subnets: at once, but not again and again.
 
-Each node acts once on a line that floods the mesh, however often it comes. Corrections are new lines. When
-two parts of a mesh meet again and stale announcements meet true ones, one wrong line can cause corrections
-from several nodes, each of which is wrong for somebody else by the time it arrives. Without a limit, 30 nodes
-sent three times as many lines every 20 ms (`tests/sim/test_scale.py`).
+Each node acts once on a request that floods the mesh, however often it comes. Corrections are new requests.
+When two parts of a mesh meet again and stale announcements meet true ones, one wrong request can cause
+corrections from several nodes, each of which is wrong for somebody else by the time it arrives. Without a
+limit, the number of requests of 30 nodes tripled every 20 ms (`tests/sim/test_scale.py`).
 
-So each node corrects one thing of its own at most once in `OWN_REST` seconds. A correction that was held
-back is looked at again after that time, when most lines have arrived, and sent if it is still needed. tinc
-always corrects at once, and blocks for a while if that happens too often.
+So each node corrects one edge or subnet of its own at most once in `OWN_REST` seconds. A correction that was
+held back is examined again after that time, when most requests have arrived, and sent if it is still needed.
+tinc always corrects at once, and blocks for a while if that happens too often.
 
-What belongs to another node that cannot speak for itself is withdrawn after a random while (`speak_later`).
+An edge or subnet of another node that cannot speak for itself is withdrawn after a random time
+(`speak_later`).
 """
 
 from __future__ import annotations
@@ -28,14 +29,15 @@ OWN_REST: Final = 0.5
 OTHERS_REST: Final = 2.0
 """Seconds, or up to three times as long: longer, because the correction of the owner is final."""
 MAX_THINGS: Final = 16384
-"""Things that were corrected a short while ago; beyond this number nothing else is corrected."""
+"""Most things (edges and subnets) that may have been corrected lately; beyond this number no other is
+corrected."""
 
 Thing = tuple[str, str | Subnet]
 """Source and target of an edge, or owner of a subnet and the subnet."""
 
 
 class Corrections:
-    """Knows what was corrected a short while ago, and which corrections are still held back."""
+    """Knows which things were corrected lately, and which corrections are held back."""
 
     def __init__(self, core: Core, meta_output: MetaOutput, topology: Topology, subnets: Subnets) -> None:
         self._core = core
@@ -48,7 +50,7 @@ class Corrections:
         self._next = math.inf
 
     def may_speak(self, thing: Thing, now: float) -> bool:
-        """Tell whether a correction of ``thing`` may go out now; if not, it is looked at again later."""
+        """Tell whether a correction of ``thing`` may go out now; if not, `tick` examines it again later."""
         if self._core.settings.tunnel_server:
             return True  # it passes nothing on, and its corrections go to one neighbour only
         if thing in self._until:
@@ -60,13 +62,14 @@ class Corrections:
         return True
 
     def is_disputed(self, thing: Thing) -> bool:
-        """Tell whether we have corrected ``thing`` a moment ago."""
+        """Tell whether this node has corrected ``thing`` a moment ago."""
         return thing in self._until
 
     def speak_later(self, thing: Thing, now: float) -> None:
-        """Withdraw ``thing`` in a new line after a while, if it is still gone then and nobody has done it.
+        """Withdraw ``thing`` in a new request after a while, unless another node does, or it is back by then.
 
-        Many nodes want to at the same time. The wait is random, so that all but a few hear of the first.
+        Many nodes may want to do this at the same time. The wait is random, so that most nodes hear the first
+        withdrawal before they send their own.
         """
         if self._core.settings.tunnel_server or len(self._until) >= MAX_THINGS:
             return
@@ -76,7 +79,7 @@ class Corrections:
         self._next = min(self._next, self._until[thing])
 
     def heard(self, thing: Thing) -> None:
-        """Another node has withdrawn ``thing`` in a new line: we need not."""
+        """Another node has withdrawn ``thing`` in a new request: this node need not."""
         self._held.discard(thing)
 
     def _rest(self, thing: Thing, now: float) -> None:
@@ -104,7 +107,7 @@ class Corrections:
                     self._meta_output.broadcast_line(line, None)
 
     def _truth(self, thing: Thing, now: float) -> str | None:
-        """Return the line that tells the truth about a thing; None if it is not ours to tell."""
+        """Return the request that states the truth about a thing; None if this node must not send it."""
         name, what = thing
         if self._topology.is_paused(now):
             return None
@@ -118,7 +121,7 @@ class Corrections:
         edge = self._topology.graph.edge(name, what)
         if edge is None:
             if not is_own and self._is_reachable(name):
-                return None  # it says itself what is true
+                return None  # the owner corrects it itself
             return self._topology.withdraw(name, what).format()
         return self._topology.announce(edge).format() if is_own else None
 

@@ -1,4 +1,4 @@
-"""Outgoing connections: whom to dial, at which address, and when again (tinc: net_socket.c, autoconnect.c).
+"""Outgoing connections: nodes to dial, their addresses and times (tinc: net_socket.c, autoconnect.c).
 
 The order of addresses, the back-off and AutoConnect's choice are in `pytinc.protocol.outgoing`; here
 they meet the graph, the host files and the connections.
@@ -28,11 +28,11 @@ from pytinc.protocol.outgoing import (
 from pytinc.wire.address import Address
 
 PROVED_AFTER: Final = 10.0
-"""Seconds after which an activated connection shows that the address and the login are good."""
+"""Seconds of activity after which a connection proves that the address and the login are good."""
 SHORTEST_WAIT: Final = 1.0
-"""Seconds between two rounds for one node, whatever others announce."""
+"""Least seconds between two rounds for one node, whatever other nodes announce."""
 SIGN_WAIT: Final = 3.0
-"""Seconds between a round for one node and an early one because of a sign that it may be back."""
+"""Least seconds between a round for one node and an early round after a sign that the node may be back."""
 
 
 class Dialling:
@@ -55,11 +55,11 @@ class Dialling:
             self._start_entry(self._make(name), now)
 
     def stop(self) -> None:
-        """Dial no more."""
+        """Stop dialling."""
         self._entries.clear()
 
     def reload(self, now: float) -> None:
-        """Start what is new in the configuration, and drop what is gone, AutoConnect's entries included."""
+        """Start new entries of the configuration, and drop removed ones, AutoConnect's entries included."""
         wanted = self._configured()
         for name in [name for name in self._entries if name not in wanted]:
             self._drop(self._entries[name])
@@ -141,7 +141,7 @@ class Dialling:
                 )
 
     def _candidate(self, name: str) -> Candidate:
-        """Return what is known about where ``name`` can be reached."""
+        """Return the known addresses of ``name``."""
         graph = self._topology.graph
         reverses = [graph.edge(edge.target, name) for edge in graph.edges_from(name)]
         host = self._core.hosts.host_settings(name)
@@ -168,9 +168,10 @@ class Dialling:
             self._start_entry(entry, now)
 
     def connection_ended(self, entry: Entry, ended: Connection, now: float) -> None:
-        """A connection of this entry is over or was never made: go on with the next address.
+        """A connection of this entry has ended or was never established: go on with the next address.
 
-        The end of one that has served for a while begins everything anew (tinc: only if there was a PONG).
+        After the end of a connection that lasted for a while, the addresses and the back-off start anew
+        (tinc: only after a PONG).
         """
         entry.connection = None
         if ended.activated:
@@ -182,29 +183,30 @@ class Dialling:
             self._start_entry(entry, now)
 
     def reachable(self, peer: Peer, now: float) -> None:
-        """Another node has announced this one: dial it soon, if we wait for it."""
+        """Other nodes announce that a node is reachable: dial it soon, if a round is awaited."""
         entry = self._entries.get(peer.name)
         if entry is not None and entry.retry_at < math.inf and peer.connection is None:
             entry.state.reset_backoff()
             entry.state.restart()
-            # Announcements are not proved: they must not make us dial faster than this.
+            # Announcements may be false: they must not make this node dial faster than this.
             entry.retry_at = min(entry.retry_at, max(now, entry.waits_since + SHORTEST_WAIT))
 
     def heard(self, peer: Peer, now: float) -> None:
-        """An authentic datagram has come straight from a node: dial it early, if we wait for it."""
+        """An authentic datagram has come directly from a node: dial it early, if a round is awaited."""
         entry = self._entries.get(peer.name)
         if entry is not None:
             self._dial_early(entry, now)
 
     def network_came_up(self, now: float) -> None:
-        """An interface of this host has got a link or an address: dial early all that we wait for."""
+        """An interface of this host has got a link or an address: dial all awaited nodes early."""
         for entry in self._entries.values():
             self._dial_early(entry, now)
 
     def _dial_early(self, entry: Entry, now: float) -> None:
-        """Shorten the present wait, or the next one; once for each round that is due anyway.
+        """Shorten the present wait, or the next one; once per regular round.
 
-        Signs may come for good without any meaning: UDP to a node may work while TCP does not.
+        The limit matters because signs may keep coming without meaning: UDP to a node may work while TCP does
+        not.
         """
         if entry.is_connected or entry.sign is not Sign.NONE:
             return

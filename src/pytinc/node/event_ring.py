@@ -1,8 +1,8 @@
-"""What has happened lately, as numbered events: a ring with a bound, for those who watch the node.
+"""A bounded ring of recent events with numbers, for programs that watch the node.
 
 An event is a number, a time, a word for its kind, and plain values. `pytinc.node.history` adds events;
-docs/json.md, "events", lists the kinds and their fields. Each kind has a ring of its own, so that what other
-nodes can cause as often as they like (MAC addresses that move) cannot push out what is rare (a failover).
+docs/json.md, "events", lists the kinds and their fields. Each kind has a ring of its own, so that events
+which other nodes can cause at will (MAC addresses that move) cannot push out rare ones (a failover).
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ KEPT: Final = 256
 
 
 class Event(NamedTuple):
-    """Something that happened."""
+    """One event."""
 
     seq: int
-    """One more than that of the event before, from 1 on."""
+    """The number of the event, counted from 1."""
     time: float
     """Seconds since 1970."""
     kind: str
@@ -38,7 +38,7 @@ class EventRing:
     """The latest events of each kind."""
 
     def __init__(self, started: float, kept: int = KEPT) -> None:
-        """Make an empty ring; ``started``: seconds since 1970. `Event.seq` tells nothing across two rings."""
+        """Make an empty ring; ``started``: seconds since 1970. Each ring counts `Event.seq` from 1."""
         self.started = started
         self.last = 0
         """The number of the latest event; 0: there was none."""
@@ -61,7 +61,7 @@ class EventRing:
     def since(self, seq: int, most: int = sys.maxsize) -> list[Event]:
         """Return the first ``most`` events after the one with this number, in order, if they are remembered.
 
-        It is as if there were no number if no event has had it yet: it is that of another run.
+        A number that no event has reached yet comes from another run and is ignored.
         """
         if seq > self.last:
             seq = 0

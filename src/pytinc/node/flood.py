@@ -1,4 +1,4 @@
-"""What keeps flooded announcements in order: each is acted on once, however often it comes.
+"""Keeps flooded announcements in order: the node acts on each once, however often it comes.
 
 docs/protocol-meta.md, "Flooding" (tinc: seen_request()).
 """
@@ -10,26 +10,26 @@ from typing import Final
 
 MAX_ENTRIES: Final = 65536
 """A full join of a 1,000-node mesh brings some 12,000 lines; beyond this the oldest are forgotten,
-which costs at worst that an old line is looked at again (and then changes nothing)."""
+which at worst makes the node parse an old line again, without effect."""
 MAX_ENDINGS: Final = 8192
 MAX_CHARACTERS: Final = 16 * 1024 * 1024
 """Of all lines together: an honest one has some 80, but a hostile one can have 2,175."""
 
 
 class Endings:
-    """Remembers the line that told of the end of an edge or subnet, for those who were alone at that time."""
+    """Remembers the requests that ended edges and subnets, for nodes that were cut off at that time."""
 
     def __init__(self) -> None:
         self._lines: dict[Hashable, tuple[int, str]] = {}
         self.total = 0
-        """How many endings were noted so far: each has a number."""
+        """How many ends were noted so far: each has a number."""
 
     def __len__(self) -> int:
         """Return how many lines are remembered."""
         return len(self._lines)
 
     def note(self, thing: Hashable, line: str) -> None:
-        """Remember the DEL_EDGE or DEL_SUBNET with which ``thing`` ended; the oldest make room."""
+        """Remember the DEL_EDGE or DEL_SUBNET that ended ``thing``; the oldest one makes room."""
         self._lines.pop(thing, None)
         if len(self._lines) >= MAX_ENDINGS:
             del self._lines[next(iter(self._lines))]
@@ -37,7 +37,7 @@ class Endings:
         self._lines[thing] = self.total, line
 
     def of(self, thing: Hashable, before: int) -> str | None:
-        """Return the line with which ``thing`` ended if that was when ``total`` was ``before`` or less."""
+        """Return the request that ended ``thing``, if ``total`` was ``before`` or less at that time."""
         number, line = self._lines.get(thing, (before + 1, ""))
         return line if number <= before else None
 
@@ -49,7 +49,7 @@ class SeenCache:
         self._lines: dict[str, float] = {}
         self._characters = 0
         self.now = 0.0
-        """When the lines come that are looked at at present."""
+        """The time of arrival of the requests that are being handled."""
 
     def __len__(self) -> int:
         """Return how many lines are remembered."""

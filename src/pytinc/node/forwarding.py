@@ -1,10 +1,10 @@
-"""Writes what follows from routes and subnets into the forwarding table: paths and owners.
+"""Writes paths and owners, which follow from routes and subnets, into the forwarding table.
 
-Some facts are written by the part that knows them first: session, compression and `upkeep_due` by `sessions`
-and `tunnels`, the address by `addresses`, MTUs and confirmation by `pytinc.protocol.pmtu`, an MTU that others
-told of by `path_info`, the connection by `activation` and `connections`, slots and reachability by
-`topology`, own MACs by `subnets`, silence and the guard's table by `guard`, what breaks loops by `loops`,
-rules by `node`, and whether UDP packets may leave as segments by the shell.
+Other parts write the facts that they know first: session, compression and `upkeep_due` by `sessions` and
+`tunnels`, the address by `addresses`, MTUs and confirmation by `pytinc.protocol.pmtu`, an MTU from a relay
+by `path_info`, the connection by `activation` and `connections`, slots and reachability by `topology`, own
+MACs by `subnets`, silence and the guard's table by `guard`, the state of loops by `loops`, rules by `node`,
+and whether UDP packets may leave as segments by the shell.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Forwarding:
         slots = table.slots
         changed: list[PeerSlot] = []
         concerns_all = False
-        """Something has changed of a node that may be the relay of any other one."""
+        """A fact about a node has changed that may be the relay of other nodes."""
         for peer in core.peers.values():
             slot = peer.slot
             route = peer.route
@@ -67,7 +67,7 @@ class Forwarding:
     # -- owners --
 
     def write_owners(self) -> None:
-        """Work out all owners anew: nodes became reachable or not, fell silent, or answer again."""
+        """Work out all owners anew, after the reachability or the silence of nodes has changed."""
         table = self._core.table
         table.routes.flush()
         table.macs = {
@@ -93,8 +93,8 @@ class Forwarding:
     def _mac_owner(self, mac: bytes) -> PeerSlot | None:
         """Return the node that frames for ``mac`` go to; None for broadcast and unknown ones.
 
-        A node that is silent has it only if all others that are reachable are so, too. Nobody can own
-        the MAC of the guards, not even by announcing it.
+        A silent node owns it only if all other reachable claimants are silent, too. No node can own the MAC
+        of the guards, not even by announcing it.
         """
         if mac == GUARD_MAC:
             return None

@@ -1,7 +1,8 @@
 """Translates between the node and the guard of shared addresses (`pytinc.vip`).
 
 What the data path reports and what happens to peers goes in; probes, questions and new rules for the data
-path come out. The guard knows nodes by name and MAC addresses by their bytes, and nothing else of the node.
+path come out. The guard knows nodes by name and MAC addresses by their bytes, and knows nothing else about
+the node.
 """
 
 from __future__ import annotations
@@ -44,10 +45,10 @@ if TYPE_CHECKING:
     from pytinc.wire.virtual_ip import Check
 
 USES_LIFE: Final = 600.0
-"""Seconds for which it is remembered that a station sent to a holder."""
+"""Seconds for which the node remembers that a station sent to a holder."""
 USES_INTERVAL: Final = 10.0
 RIVAL_USE: Final = 10.0
-"""Seconds after the last frame for a node for which it counts as used."""
+"""Seconds after the last frame for a node in which the node counts as used."""
 
 
 class NodeGuard:
@@ -76,9 +77,9 @@ class NodeGuard:
         self._flows = FlowTable()
         self._next_pruning = math.inf
         self._owners_changed = False
-        """Nodes fell silent, or answer again, and the owners of MACs and subnets are still the old ones."""
+        """Nodes fell silent or answered again, and the owners of MACs and subnets are not updated yet."""
         self._traffic: dict[str, tuple[int, float]] = {}
-        """Frames sent to each rival so far, and when that number changed."""
+        """The number of frames sent to each rival so far, and when it last changed."""
         self._perform: dict[type[actions.Action], Callable[[Any, float], None]] = {
             actions.SendProbe: self._send_probe,
             actions.AskMeta: self._ask_meta,
@@ -118,7 +119,7 @@ class NodeGuard:
         self.settle(now)
 
     def withdraw(self, now: float) -> None:
-        """Lead the clients of our own holders elsewhere; the action `Withdrawn` tells the end."""
+        """Lead the clients of our own holders elsewhere; the action `Withdrawn` marks the end."""
         self._guard.withdraw(now)
         self.settle(now)
 
@@ -139,7 +140,7 @@ class NodeGuard:
     # -- virtual IPs by policy --
 
     def policy_view(self, now: float) -> PolicyView:
-        """Take a picture of the virtual IPs with members."""
+        """Return a view of the virtual IPs with members."""
         view, counts = self._guard.policy.view(now), Counter[tuple[str, str | None]]()
         for (address, mac), count in self._flows.counts().items():
             counts[address_text(address), self.owner(mac)] += count
@@ -171,17 +172,17 @@ class NodeGuard:
         self._after_command(now)
 
     def move(self, address: bytes, target: str, now: float) -> None:
-        """Have another member serve; PolicyError tells people why not."""
+        """Make another member serve; PolicyError says why that is impossible."""
         self._guard.policy.orders.move(address, target, now)
         self._after_command(now)
 
     def freeze(self, address: bytes, now: float, *, on: bool) -> None:
-        """Keep an address where it is, or no longer; PolicyError tells people why not."""
+        """Keep an address where it is, or let it move again; PolicyError says why that is impossible."""
         self._guard.policy.orders.freeze(address, now, on=on)
         self._after_command(now)
 
     def rebalance(self, address: bytes, now: float) -> None:
-        """Move clients from members that have too many; PolicyError tells people why not."""
+        """Move clients from members that have too many; PolicyError says why that is impossible."""
         self._guard.policy.orders.rebalance(address, now)
         self._after_command(now)
 
@@ -190,12 +191,12 @@ class NodeGuard:
         self.settle(now)
 
     def summary(self) -> GuardSummary:
-        """Return the numbers alone."""
+        """Return the numbers of the guard without the addresses."""
         summary = self._guard.summary()
         return replace(summary, counters=self._completed(summary.counters))
 
     def view(self, now: float) -> GuardView:
-        """Take a picture."""
+        """Return a view of the guard and all addresses."""
         view = self._guard.view(now)
         return replace(view, counters=self._completed(view.counters))
 
@@ -307,13 +308,13 @@ class NodeGuard:
         peer = self._core.peers.get(node)
         if peer is None or not peer.reachable:
             return None
-        # Without UDP frames go by TCP through the next hop, which may well answer probes.
+        # Without UDP, frames go by TCP through the next hop, which may well answer probes itself.
         relay = peer.slot.paths[0].relay if peer.slot.paths else peer.slot.nexthop
         is_probed = relay is not None and relay.confirmed and relay.session is not None
         return relay.name if relay is not None and is_probed else None
 
     def last_hop(self, node: str, since: float) -> str | None:
-        """Return the relay that brought the last frame of a node; None if it came straight."""
+        """Return the relay that brought the last frame of a node; None if it came directly."""
         peer = self._core.peers.get(node)
         if peer is None or peer.relayed_at < since or peer.relayed_packets != peer.slot.in_packets:
             return None
@@ -325,7 +326,7 @@ class NodeGuard:
         return 0 if peer is None else peer.slot.in_packets
 
     def last_use(self, holder: bytes, client: bytes, address: bytes) -> float:
-        """Return when a frame went from a client to an address at a holder last."""
+        """Return when the last frame went from a client to an address at a holder."""
         table = self._core.table.guard
         return -math.inf if table is None else table.uses.get(holder + client + address, -math.inf)
 
@@ -358,7 +359,7 @@ class NodeGuard:
         return neighbours or [peer.name for peer in probed]
 
     def is_stranger(self, node: str) -> bool:
-        """Tell whether no probe of a node has told yet what it can do."""
+        """Tell whether no probe of a node has shown yet what the node supports."""
         peer = self._core.peers.get(node)
         return peer is not None and peer.reachable and not peer.slot.confirmed
 
@@ -387,7 +388,7 @@ class NodeGuard:
             if sent != before:
                 changed = now
             self._traffic[name] = (sent, changed)
-            # A silent node gets no frames, and must not be used again before it answers.
+            # A silent node gets no frames, so it must not count as unused before it answers.
             if now - changed < RIVAL_USE or peer.slot.silent:
                 used.append(name)
         return used
@@ -396,11 +397,11 @@ class NodeGuard:
 
     def _send_probe(self, action: actions.SendProbe, now: float) -> None:
         peer = self._core.peers.get(action.node)
-        if peer is not None:  # otherwise it was purged just now
+        if peer is not None:  # otherwise the node has just been purged
             self._probes.send_guard_probe(peer, action.nonce)
 
     def _ask_meta(self, action: actions.AskMeta, now: float) -> None:
-        """Ask a node for a sign of life: a neighbour by PING, others for their public key."""
+        """Ask a node whether it is alive: a neighbour by PING, others for their public key."""
         me, peer = self._core.me.name, self._core.peers.get(action.node)
         if peer is None:
             return
@@ -441,7 +442,7 @@ class NodeGuard:
         if table is None:
             return
         if not table.own:
-            table.heartbeat = now  # nobody had to tick until now
+            table.heartbeat = now  # `tick` had no reason to run until now
         table.macs, table.addresses = rules.macs, rules.addresses
         table.known, table.withheld, table.answered = rules.known, rules.withheld, rules.answered
         table.senders, table.in_use = rules.senders, rules.in_use

@@ -1,11 +1,11 @@
-"""Edges of which one direction stays missing: the nodes that ought to know are asked.
+"""Finds edges of which one direction stays missing, and asks the nodes that must know it.
 
 An edge counts only in both directions. While many links change at once (parts of a mesh that come together
 again) a late announcement can contradict a newer one, and a table lacks one direction of a link that works,
 or keeps one of a link that is gone. In tinc that lasts until the link changes.
 
-So if an edge has been half for at least one round, the owners of both directions are asked, and answer with
-the true announcement. It is a sub-request of REQ_KEY, which all nodes pass on
+So if one direction has been missing for at least one round, the owners of both directions are asked, and
+answer with the true announcement. The question is a sub-request of REQ_KEY, which all nodes pass on
 (docs/protocol.md): a C node that is asked writes a line into its log and does nothing else.
 """
 
@@ -70,7 +70,8 @@ class HalfEdges:
     def _send(self, peer: Peer, sub: int, data: str) -> None:
         line = ReqKey(self._core.me.name, peer.name, sub, data).format()
         if peer.connection is not None:
-            # By our table it may be reached in another way only, on which others send it back to us.
+            # By our table the node may be reachable only by a path on which other nodes send the request back
+            # to us.
             self._meta_output.send_line(peer.connection, line)
         else:
             self._meta_output.send_towards(peer, line)

@@ -1,8 +1,7 @@
-"""Keeps the history of the node: what those who watch it want to know, as events (`pytinc.node.event_ring`).
+"""Keeps the history of the node as events, for programs that watch it (`pytinc.node.event_ring`).
 
-It is told of changes as the other parts are (`pytinc.node.node.Node`), and never asked by them. What nobody
-notes at the moment it happens, because frames decide it, is looked at once a second (`look`): on which path
-frames go, and how many went nowhere.
+It is told of changes like the other parts (`pytinc.node.node.Node`), which never ask it anything. No part
+notes the paths and drops of frames as they happen, so `look` examines them once a second.
 """
 
 from __future__ import annotations
@@ -19,21 +18,21 @@ from pytinc.node.path_kind import PathKind, path_of
 from pytinc.node.records import NEVER, Connection, Peer
 
 DROPS_LEAST: Final = 100.0
-"""Packets a second, dropped for one reason, that are an event."""
+"""Packets per second, dropped for one reason, that make an event."""
 DROPS_REST: Final = 10.0
-"""Seconds from one such event to the next for the same reason."""
+"""Least seconds from one such event to the next for the same reason."""
 _Path: TypeAlias = tuple[PathKind, str | None]
 _NO_PATH: Final[_Path] = (PathKind.NONE, None)
 
 
 @dataclass(slots=True)
 class _Counted:
-    """What was dropped for one reason until ``since``."""
+    """The number of packets dropped for one reason until ``since``."""
 
     count: int
     since: float
     is_told: bool = False
-    """There was an event then."""
+    """An event was added for it then."""
 
 
 class History:
@@ -43,7 +42,7 @@ class History:
         self._core = core
         self.ring = EventRing(core.wall_clock())
         self._paths: dict[str, _Path] = {}
-        """The path to each reachable node when it was looked at last."""
+        """The path to each reachable node at the last look."""
         self._dropped: dict[str, _Counted] = {}
         self.add("start", name=core.me.name, version=__version__)
 
@@ -54,7 +53,7 @@ class History:
     # -- what happens --
 
     def happened(self, kind: str, fields: Mapping[str, object]) -> None:
-        """A part has something to tell that concerns no other part."""
+        """Add an event of a part that concerns no other part."""
         self.ring.add(self._core.wall_clock(), kind, fields)
 
     def reachability(self, peer: Peer) -> None:
@@ -76,7 +75,7 @@ class History:
         self.add("connection-up", **_ends(connection))
 
     def connection_down(self, connection: Connection, now: float) -> None:
-        """A meta connection has ended. One without a login is no event: strangers can make any number."""
+        """A meta connection has ended. Without a login this is no event: strangers can cause any number."""
         if connection.activated_at != NEVER:
             self.add("connection-down", **_ends(connection), lasted_s=int(now - connection.activated_at))
 
@@ -95,7 +94,7 @@ class History:
     # -- time --
 
     def look(self, now: float) -> None:
-        """Look at what changes without a word: every second."""
+        """Look for changes that no part reports; called every second."""
         paths = self._paths
         for name, slot in self._core.table.slots.items():
             if slot.reachable and not slot.is_me:

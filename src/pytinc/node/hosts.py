@@ -1,6 +1,6 @@
-"""Where the node finds the files of the configuration directory: host files, address caches, invitations.
+"""The interface to the files of the configuration directory: host files, address caches, invitations.
 
-The daemon gives it `pytinc.config.store.ConfigTree`, tests a dictionary.
+The daemon passes `pytinc.config.store.ConfigTree`, tests pass a dictionary.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from pytinc.wire.address import Address
 
 
 class InvitationFiles(Protocol):
-    """Where invitations are kept. Every method raises `ConfigError` for what the system refuses."""
+    """The store of invitations. Every method raises `ConfigError` if the system refuses an operation."""
 
     def invitation_key_text(self) -> str | None:
         """Return the private key file that invitations are made with, None if there is none."""
 
     def take_invitation(self, file_name: str) -> tuple[bytes, float] | None:
-        """Take an open invitation away for good.
+        """Take an open invitation away permanently.
 
         Return its content and when it was made (wall clock, seconds), None if there is none of that name.
         """
 
     def forget_taken(self, file_name: str) -> None:
-        """Remove what is left of a taken invitation."""
+        """Remove the rest of a taken invitation."""
 
     def add_host(self, name: str, public_key: str) -> bool:
         """Make the host file of a new node; False, and nothing changed, if there is one already."""

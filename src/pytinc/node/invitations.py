@@ -1,9 +1,9 @@
-"""Invitations that strangers bring: what they get, and how the new node becomes known.
+"""The inviter's side of invitations: what a stranger gets, and how the new node becomes known.
 
 See docs/protocol-invitations.md, "Inviter".
 
-The wire side is `pytinc.protocol.invitation`; files are the business of `pytinc.node.hosts.InvitationFiles`.
-An invitation serves once: it is taken away before anything else happens.
+The wire side is `pytinc.protocol.invitation`; `pytinc.node.hosts.InvitationFiles` handles the files. An
+invitation works once: it is taken away before anything else happens.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pytinc.wire.names import is_valid_name
 
 DEFAULT_PORT: Final = "655"
 _MAX_QUOTED: Final = 60
-"""Bytes of a wrong line that are logged."""
+"""Most bytes of a wrong line that are logged."""
 _FIRST_LINE: Final = re.compile(rb"name(?=[ \t=])[ \t]*=?[ \t]*([^\n]*)", re.IGNORECASE)
 
 

@@ -1,10 +1,10 @@
-"""Decides that the network has a loop, and says so (`pytinc.datapath.loops`; tinc does not look for loops).
+"""Decides whether the network has a loop, and logs it (`pytinc.datapath.loops`; tinc does not look).
 
-One frame that comes back may be chance: a station that moved, or two that ask the same at the same time. From
-a loop frames come back in second after second. But an insider can send what others send, too. So the node
-puts a question to its own LAN, a frame that nobody can guess; only if that comes from the mesh, there is a
-loop. While there is one, what comes back is dropped, which keeps floods from going round, and MACs stay where
-they are; frames for one station are not touched.
+A single frame that comes back may be chance: a station that moved, or two stations that ask the same question
+at the same time. A loop returns frames second after second. But an insider can repeat the frames of others,
+too. So the node sends a test frame that nobody can guess to its own LAN; there is a loop only if this frame
+comes back from the mesh. While there is a loop, broadcasts that come back are dropped, which keeps floods
+from circling, and MACs stay where they are; frames for one station are not affected.
 """
 
 from __future__ import annotations
@@ -22,54 +22,54 @@ from pytinc.node.core import Core
 from pytinc.wire.neighbour import GUARD_MAC
 
 SECONDS: Final = 3
-"""In so many seconds, within `MEMORY`, frames must have come back."""
+"""Frames must have come back in so many different seconds within `MEMORY`."""
 LOG_INTERVAL: Final = 60.0
 QUESTION_INTERVAL: Final = 1.0
 PATIENCE: Final = 3.0
-"""Seconds after the first question: without an answer it is said that there is no loop."""
+"""Seconds after the first test frame: without an answer the log says that there is no loop."""
 
 _QUESTION: Final = BROADCAST_MAC + GUARD_MAC + b"\x88\xb5" + b"pytinc: is this a loop? "
-"""How questions begin; the EtherType is that of experiments (IEEE 802), which hosts do not read."""
+"""The beginning of test frames; the EtherType is for experiments (IEEE 802), and hosts ignore it."""
 _NONCE_SIZE: Final = 22
-"""It makes a question as long as the shortest frame of an Ethernet."""
+"""Makes a test frame as long as the shortest Ethernet frame."""
 
 
 @dataclass(slots=True)
 class _Signs:
-    """What speaks for a loop by way of one node."""
+    """The evidence for a loop through one node."""
 
     seconds: list[float] = field(default_factory=list)
-    """When frames came back: a time for each second, the last `SECONDS` of them."""
+    """When frames came back: one time for each second, the last `SECONDS` of them."""
     mac: bytes = b""
-    """Whose frame came back last."""
+    """The source of the last frame that came back."""
     logged: float = -math.inf
-    """When the log last said that there is a loop, ..."""
+    """When the log last reported a loop, ..."""
     feigned: float = -math.inf
-    """... and that there is none."""
+    """... and when it last said that there is none."""
 
     def are_enough(self, now: float) -> bool:
         return len(self.seconds) == SECONDS and now - self.seconds[0] < MEMORY
 
 
 class Loops:
-    """Follows the frames that come back, by the node that they come back from."""
+    """Counts the frames that come back, for each node that they come back from."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
         self._signs: dict[PeerSlot, _Signs] = {}
         self._asked = -math.inf
-        """When the last question was put, ..."""
+        """When the last test frame was sent, ..."""
         self._asks_since = -math.inf
-        """... and the first of the present series."""
+        """... and the first one of the present series."""
         self._proved = -math.inf
-        """When the last answer came."""
+        """When the last test frame came back."""
         self._over = math.inf
-        """When the loop that exists now is over if nothing comes back until then."""
+        """When the present loop counts as ended, if nothing comes back until then."""
         self._counted = 0
-        """How many frames had come back when the log told of it last."""
+        """How many frames had come back when the log last reported the loop."""
 
     def reported(self, returned: Mapping[PeerSlot, bytes], now: float) -> None:
-        """Frames have come back from these nodes, one of each from the MAC address; b"": an answer."""
+        """Frames have come back from these nodes, each from a MAC address; b"" stands for a test frame."""
         floods = self._core.table.floods
         if floods.answered:
             floods.answered = False
@@ -98,7 +98,7 @@ class Loops:
                 self._say_feigned(slot, signs.mac)
 
     def _ask(self, now: float) -> None:
-        """Put a question to the own LAN."""
+        """Send a test frame to the own LAN."""
         if now < self._asked + QUESTION_INTERVAL:
             return
         if now >= self._asked + MEMORY:
@@ -112,8 +112,8 @@ class Loops:
         self._core.log(
             0,
             "warning",
-            f"Node {slot.name} sends, or passes on, what the MAC address {mac.hex(':')} here sends to all, "
-            "but there is no loop: what this node sends to its LAN alone does not come from the VPN. "
+            f"Node {slot.name} repeats, or passes on, broadcasts of the MAC address {mac.hex(':')} here, "
+            "but there is no loop: test frames for this node's own LAN do not come back from the VPN. "
             "Nothing is dropped",
         )
 
@@ -126,7 +126,7 @@ class Loops:
         self._core.log(
             0,
             "warning",
-            f"There is a loop: what the MAC address {mac.hex(':')} sends to all comes back by way of node "
+            f"There is a loop: broadcasts of the MAC address {mac.hex(':')} come back through node "
             f"{slot.name} ({packets} packets). Is a LAN bridged to the VPN at both nodes?",
         )
         self._counted = returned
@@ -140,7 +140,7 @@ class Loops:
         return self._over
 
     def tick(self, now: float) -> None:
-        """Drop nothing any more once nothing has come back for a while."""
+        """Stop dropping frames once nothing has come back for a while."""
         if now >= self._over:
             self._over = math.inf
             self._core.table.floods.breaks_loops = False

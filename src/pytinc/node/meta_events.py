@@ -1,4 +1,4 @@
-"""What comes on meta connections: logins, requests, packets, invitations.
+"""Handles input of meta connections: logins, requests, packets, invitations.
 
 tinc: receive_meta(), receive_request().
 """
@@ -29,7 +29,7 @@ from pytinc.wire.requests import Ack
 
 
 class MetaEvents:
-    """Feeds bytes to the protocol of a connection and acts on what it makes of them."""
+    """Feeds bytes to the protocol of a connection and acts on its events."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class MetaEvents:
         self._requests = requests
 
     def data(self, number: int, data: bytes, now: float) -> None:
-        """Process bytes from a peer; whatever breaks the protocol ends the connection."""
+        """Process bytes from a peer; input that breaks the protocol ends the connection."""
         core = self._core
         connection = core.connections.get(number)
         if connection is None:
@@ -65,12 +65,12 @@ class MetaEvents:
                 if event is None:
                     break
                 self._on_event(connection, event, now)
-                core.changes.settle(now)  # the next one may be about what this one changed
+                core.changes.settle(now)  # the next request may depend on what this one changed
         except ProtocolError as error:
             core.complain(
                 f"Error while processing data from {connection.name} ({connection.remote.host}): {error}", now
             )
-            # Who joins shall hear at once that it failed; tinc 1.1pre18 waits for ever otherwise.
+            # A node that joins must learn of the failure at once; tinc 1.1pre18 waits for ever otherwise.
             self._connections.terminate(connection, tarpit=connection.meta.state is not State.INVITATION)
 
     def _on_event(self, connection: Connection, event: MetaEvent, now: float) -> None:
@@ -78,7 +78,7 @@ class MetaEvents:
             case Identified():
                 connection.host_mtime = self._core.hosts.host_mtime(connection.name)
                 if not connection.dialled:
-                    connection.started = now  # our own ID has just gone out: the weight counts from here
+                    connection.started = now  # our own ID has just gone out: the weight is measured from here
             case Authenticated():
                 self._activation.send_ack(connection, now)
             case Received(Ack() as ack):

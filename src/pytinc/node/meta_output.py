@@ -1,11 +1,11 @@
-"""What goes out on meta connections: to one peer, to all, or towards a node (tinc: meta.c, send_request()).
+"""Writes to meta connections: to one peer, to all, or towards a node (tinc: meta.c, send_request()).
 
 All text that one event puts on one connection leaves in one write (`flush`).
 
 In a large mesh, announcements are gathered: the first one leaves at once, those that follow within
-`NEWS_REST` leave together. Meanwhile the neighbour tells us many of them itself, and those need not be sent
-any more. So in a storm of changes most lines cross each link once instead of in both directions, and many
-come in one piece.
+`NEWS_REST` leave together. Meanwhile the neighbour sends many of them itself, and these need not be sent
+back. So in a storm of changes most announcements cross each link once instead of in both directions, and many
+arrive together.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from pytinc.wire import b64
 from pytinc.wire.requests import MAX_LINE_LENGTH, Number, Ping, Pong, ReqKey, Request
 
 NEWS_REST: Final = 0.05
-"""Seconds from one sending of announcements to the next on one connection: longer than most round trips."""
+"""Seconds between two batches of announcements on one connection: longer than most round trips."""
 MAX_NEWS: Final = 20_000
-"""Announcements that wait for one connection; with that many they leave at once."""
+"""Most announcements that wait for one connection; at this number they leave at once."""
 SPTPS_PACKET_VERSION: Final = 7
-"""Protocol minor from which on sealed records go as they are (SPTPS_PACKET), not as text."""
+"""Protocol minor from which on sealed records are sent in binary (SPTPS_PACKET), not as text."""
 
 
 class MetaOutput:
@@ -45,7 +45,7 @@ class MetaOutput:
     def send(self, connection: Connection, request: Request) -> None:
         """Send a request to one peer."""
         if connection.news and not isinstance(request, Ping | Pong):
-            self._release(connection)  # the request may be about a node that the peer hears of just then
+            self._release(connection)  # these announcements may introduce the node that the request is about
         connection.meta.send(request)
         self.touch(connection)
 
@@ -63,7 +63,7 @@ class MetaOutput:
         is_large = self._core.is_large
         for connection in self._core.connections.values():
             if connection is not origin and connection.activated:
-                if is_large or connection.news:  # never ahead of what waits
+                if is_large or connection.news:  # never before the announcements that wait
                     self._queue(connection, line, False)
                 else:
                     connection.meta.send_line(line)
@@ -94,7 +94,7 @@ class MetaOutput:
             self.tell(connection, line)
 
     def correct(self, request: Request, sender: Connection) -> None:
-        """Send what is true to all neighbours (a TunnelServer: to the sender of what is false only)."""
+        """Send a correction to all neighbours (as a TunnelServer: only to the sender of the error)."""
         if self._core.settings.tunnel_server:
             self.send(sender, request)
         else:
@@ -163,9 +163,9 @@ class MetaOutput:
     # -- announcements of a large mesh --
 
     def introduce(self, connection: Connection, lines: Iterable[str], now: float) -> None:
-        """Tell a new neighbour all about the mesh.
+        """Introduce the whole mesh to a new neighbour.
 
-        In a large mesh, the side that was dialled waits a moment for what the other one tells.
+        In a large mesh, the dialled side waits a moment for the announcements of the other one.
         """
         if self._core.is_large:
             connection.news_free = now if connection.dialled else now + NEWS_REST
@@ -178,14 +178,14 @@ class MetaOutput:
 
     @staticmethod
     def heard(connection: Connection, line: str) -> None:
-        """The peer has told us this very line: it need not hear it from us."""
+        """The peer has sent us this very line: it need not get it from us."""
         connection.news.pop(line, None)
 
     @staticmethod
     def heard_as(connection: Connection, line: str | None) -> None:
-        """The peer has told us the same in other words: it need not be introduced to it with ``line``.
+        """The peer has sent an equivalent line: drop ``line`` if it only introduces the mesh.
 
-        Only then: a change that we have to tell may be later than what the peer said.
+        A line that announces a change stays, because the change may be later than the peer's line.
         """
         if line is not None and connection.news.get(line):
             del connection.news[line]
@@ -196,7 +196,7 @@ class MetaOutput:
             self._with_news[connection.number] = connection
             self._next = min(self._next, connection.news_free)
         else:
-            news.pop(line, None)  # said again, it has its place behind what was said meanwhile
+            news.pop(line, None)  # a repeated line moves behind the lines that were added meanwhile
         news[line] = is_introduction
         if len(news) >= MAX_NEWS:
             self._release(connection)
@@ -230,7 +230,7 @@ class MetaOutput:
         self._to_flush[connection.number] = connection
 
     def forget(self, connection: Connection) -> None:
-        """Drop what a connection that ended still had to write."""
+        """Drop the output of a connection that has ended."""
         self._to_flush.pop(connection.number, None)
         self._with_news.pop(connection.number, None)
         connection.news.clear()

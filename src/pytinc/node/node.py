@@ -1,29 +1,29 @@
-"""The node: the front door of the core. Events in, actions and packets out; no I/O, no clock.
+"""The node: the interface of the core. Events in, actions and packets out; no I/O, no clock.
 
 The shell (`pytinc.net.shell`) calls one method for each thing that happens, always with ``now`` (seconds, as
 `pytinc.net.timers.uptime`), then sends `Node.output`, carries out `take_actions()`, and comes back at
-`next_deadline()`. What the node does is spread over parts with one subject each. A part is given the parts
-that it needs, and never the other way round. From the lowest to the highest:
+`next_deadline()`. The node consists of parts with one subject each. A part is given the parts that it needs,
+which never need it in turn. From the lowest to the highest:
 
-* `core`, `records`, `changes`: what all share: settings, peers, connections, actions, what has changed
-* `flood`: announcements and ends that came before; `admission`: who may open a meta connection;
-  `request_log`; `public_keys`, `address_caches`; `storms`, `loops`: who sends too much to all, and whether
-  that comes back
-* `meta_output`: what goes out on meta connections (tinc: meta.c)
-* `topology`: the graph, and who is reachable (tinc: graph.c)
+* `core`, `records`, `changes`: the state that all parts share: settings, peers, connections, actions, changes
+* `flood`: announcements and ends that came before; `admission`: clients that may open a meta connection;
+  `request_log`; `public_keys`, `address_caches`; `storms`, `loops`: nodes that flood too many frames, and
+  flooded frames that come back
+* `meta_output`: the output of meta connections (tinc: meta.c)
+* `topology`: the graph, and which nodes are reachable (tinc: graph.c)
 * `subnets`: own subnets and learned MACs (tinc: protocol_subnet.c, route.c)
-* `forwarding`: the forwarding table; `scripts`: what runs when nodes and subnets come and go;
-  `corrections`: announcements that are wrong; `invitations`: what strangers with an invitation get
+* `forwarding`: the forwarding table; `scripts`: the scripts that run when nodes and subnets come and go;
+  `corrections`: announcements that are wrong; `invitations`: strangers with an invitation
 * `addresses`, `sessions`, `probes`, `path_info`: UDP addresses, keys, UDP discovery and path MTU, UDP_INFO
   and MTU_INFO (tinc: net_packet.c, protocol_key.c); `tunnels`: these four together
-* `guard`: shared addresses, and what becomes of their clients (`pytinc.vip`)
+* `guard`: shared addresses and their clients (`pytinc.vip`)
 * `connections`: meta connections from beginning to end, PING (tinc: net.c); `activation`: the end of the
   login; `dialling`: which nodes to connect to, AutoConnect (tinc: net_socket.c, autoconnect.c)
-* `tcp_packets`: records that come by TCP; `half_edges`: announcements that are lost; `requests_*`: what each
-  meta request does
-* `purge`: forgetting nodes; `timers`: what is done at certain times; `history`: the events that those who
-  watch the node are told of; `followers`: who is told of which change of the mesh
-* `meta_events`, `upcalls`: what comes on connections, and from the data path, reaches all these
+* `tcp_packets`: records that come by TCP; `half_edges`: announcements that are lost; `requests_*`: the
+  handlers of each meta request
+* `purge`: forgetting nodes; `timers`: what is due at certain times; `history`: the events for programs that
+  watch the node; `followers`: who is told of which change of the mesh
+* `meta_events`, `upcalls`: pass input of connections and reports of the data path to all these
 """
 
 from __future__ import annotations
@@ -88,12 +88,13 @@ if TYPE_CHECKING:
 PERIODIC_INTERVAL: Final = 5.0
 AGEING_INTERVAL: Final = 10.0
 HALF_EDGE_INTERVAL: Final = 2.0
-"""A table that lacks one direction of a link soon gets it, and what is only on its way is not asked for."""
+"""The interval is short enough to repair a table soon, and long enough not to ask for announcements that are
+on their way."""
 PING_CHECK_INTERVAL: Final = 1.0
 
 
 class Node:
-    """One tinc node. It makes the parts, hands each event to those it concerns, and settles what follows."""
+    """One tinc node. It makes the parts, passes events to the parts they concern, and settles the changes."""
 
     def __init__(
         self,
@@ -273,7 +274,7 @@ class Node:
         ).tell
         core.apply_settings()
 
-    # -- what those who look at the node may read --
+    # -- what commands and metrics may read --
 
     @property
     def settings(self) -> Settings:
@@ -282,7 +283,7 @@ class Node:
 
     @property
     def hosts(self) -> HostSource:
-        """Where host files are found."""
+        """The access to host files."""
         return self.core.hosts
 
     @hosts.setter
@@ -306,12 +307,12 @@ class Node:
 
     @property
     def short_way(self) -> ShortWay | None:
-        """Takes packets that come alone; None in a router. `frames` and `datagrams` try it by themselves."""
+        """Takes single packets; None in a router. `frames` and `datagrams` take what it refuses."""
         return self._datapath.short_way
 
     @property
     def output(self) -> Output:
-        """Frames and datagrams to be sent."""
+        """The frames and datagrams to send."""
         return self.core.output
 
     # -- what the shell and the daemon call --
@@ -339,7 +340,7 @@ class Node:
         self._settle(now)
 
     def withdraw(self, now: float) -> None:
-        """Lead the clients of shared addresses elsewhere before the stop; ends with `Withdrawn`."""
+        """Lead the clients of shared addresses elsewhere before the stop; this ends with `Withdrawn`."""
         self.guard.withdraw(now)
         self._settle(now)
 
@@ -358,7 +359,7 @@ class Node:
         self._settle(now)
 
     def guard_view(self, now: float) -> GuardView:
-        """Return what the guard of shared addresses knows."""
+        """Return the view of the guard of shared addresses."""
         return self.guard.view(now)
 
     def guard_summary(self) -> GuardSummary:
@@ -366,7 +367,7 @@ class Node:
         return self.guard.summary()
 
     def policy_view(self, now: float) -> PolicyView:
-        """Return the virtual IPs that have members, and who serves them."""
+        """Return the virtual IPs that have members, with the members that serve them."""
         return self.guard.policy_view(now)
 
     def check_result(self, key: tuple[bytes, str | None], check: Check, outcome: Outcome, now: float) -> None:
@@ -389,22 +390,22 @@ class Node:
         self._settle(now)
 
     def vip_move(self, address: bytes, target: str, now: float) -> None:
-        """Have a member serve a virtual IP; PolicyError tells people why that is not possible."""
+        """Make a member serve a virtual IP; PolicyError says why that is impossible."""
         self.guard.move(address, target, now)
         self._settle(now)
 
     def vip_freeze(self, address: bytes, now: float) -> None:
-        """Keep a virtual IP where it is; PolicyError tells people why that is not possible."""
+        """Keep a virtual IP where it is; PolicyError says why that is impossible."""
         self.guard.freeze(address, now, on=True)
         self._settle(now)
 
     def vip_thaw(self, address: bytes, now: float) -> None:
-        """Let a virtual IP move again; PolicyError tells people why that is not possible."""
+        """Let a virtual IP move again; PolicyError says why that is impossible."""
         self.guard.freeze(address, now, on=False)
         self._settle(now)
 
     def vip_rebalance(self, address: bytes, now: float) -> None:
-        """Share the clients of a virtual IP evenly; PolicyError tells people why that is not possible."""
+        """Share the clients of a virtual IP evenly; PolicyError says why that is impossible."""
         self.guard.rebalance(address, now)
         self._settle(now)
 
@@ -450,7 +451,7 @@ class Node:
     def purge(self, now: float) -> None:
         """Forget unreachable nodes, telling the peers (docs/protocol-meta.md, "Purge")."""
         self._purge.run(now)
-        # What a neighbour tells of those nodes is news, even in a line that came before.
+        # Announcements of those nodes are new to us again, even as lines that came before.
         self.seen.clear()
         self._settle(now)
 
@@ -488,7 +489,7 @@ class Node:
         self._settle(now)
 
     def frames(self, frames: Sequence[bytes | FrameRun], now: float, *, refused: bool = False) -> bool:
-        """Ethernet frames were read from the device; return True if they caused anything but packets to send.
+        """Ethernet frames were read from the device; return True if they caused more than packets to send.
 
         If not, which is the usual case, there are no actions and the deadline is what it was. ``refused``:
         there is one frame, and `short_way` does not take it.
@@ -539,7 +540,7 @@ class Node:
         self.table.forget_ways()
 
     def script_ended(self, name: str, status: int | None, seconds: float, error: str | None) -> None:
-        """A script of the configuration directory has run, or could not be (``status`` None)."""
+        """A script of the configuration directory has run, or could not be started (``status`` None)."""
         self.history.script(name, status, seconds, error)
 
     def trace_requests(self, wanted: bool) -> None:

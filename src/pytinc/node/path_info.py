@@ -1,4 +1,4 @@
-"""UDP_INFO and MTU_INFO: nodes on the way help both ends to a straight path.
+"""UDP_INFO and MTU_INFO: nodes on the path help both ends to a direct path.
 
 See docs/protocol-meta.md, "UDP_INFO" and "MTU_INFO".
 
@@ -20,14 +20,14 @@ MTU_INFO_VERSION: Final = 6
 
 
 class PathInfo:
-    """Tells other nodes, and takes from them, what is known about UDP paths."""
+    """Exchanges facts about UDP paths with other nodes."""
 
     def __init__(self, core: Core, meta_output: MetaOutput) -> None:
         self._core = core
         self._meta_output = meta_output
 
     def relayed(self, sender: Peer, source: Peer, target: Peer, *, now: float) -> None:
-        """A datagram came by way of ``sender``: help both ends to a straight path.
+        """A datagram came through ``sender``: help both ends to a direct path.
 
         See docs/protocol-data.md, "Receiving"; docs/protocol-meta.md, "UDP_INFO".
         """
@@ -41,7 +41,7 @@ class PathInfo:
             self.send_mtu_info(self._core.me, sender, MTU_MAX, now)
 
     def udp_info_to(self, peer: Peer, now: float) -> None:
-        """Tell the nodes on the way to ``peer`` where we can be reached."""
+        """Tell the nodes on the path to ``peer`` the address at which we can be reached."""
         self.send_udp_info(self._core.me, peer, now)
 
     def send_udp_info(self, source: Peer, target: Peer, now: float) -> None:
@@ -88,7 +88,7 @@ class PathInfo:
         self.send_mtu_info_line(source, target, self._known_mtu(source, mtu))
 
     def _known_mtu(self, source: Peer, mtu: int) -> int:
-        """Return the MTU towards ``source`` after what we measured ourselves."""
+        """Return the MTU towards ``source``, corrected by our own measurements."""
         core = self._core
         if source is core.me or source.route is None or source.slot.relay is None:
             return mtu
@@ -107,6 +107,6 @@ class PathInfo:
             self._meta_output.send(connection, MtuInfo(source.name, target.name, mtu))
 
     def provisional_mtu(self, peer: Peer, mtu: int) -> None:
-        """Take an MTU that a relay told, until our own search is final."""
+        """Accept an MTU from a relay until our own search is final."""
         if not peer.path.is_fixed:
             peer.slot.mtu = mtu

@@ -1,4 +1,4 @@
-"""The way that frames for a node take now: for those who watch the node."""
+"""The kind of path that frames for a node take now, for programs that watch the node."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pytinc.datapath.peer_slot import PeerSlot
 
 
 class PathKind(enum.Enum):
-    """The way that a frame for a node would take now, if it is no longer than the path takes."""
+    """The path that a frame for a node would take now, if it is no longer than the path allows."""
 
     SELF = "self"
     UDP = "udp"
-    """Straight to it by UDP."""
+    """Directly to it by UDP."""
     RELAYED = "relayed"
     """By UDP to another node, which passes it on."""
     TCP = "tcp"
@@ -22,9 +22,9 @@ class PathKind(enum.Enum):
 
 
 def path_of(slot: PeerSlot) -> tuple[PathKind, str | None]:
-    """Return the way to a node and whom frames go to first, as `pytinc.datapath.outbound` would choose.
+    """Return the kind of path to a node and the first hop, as `pytinc.datapath.outbound` would choose.
 
-    A neighbour gets what is too long for the straight path by TCP; relays are not used for it.
+    Frames that are too long for the direct path to a neighbour go by TCP, and not through a relay.
     """
     if slot.is_me:
         return PathKind.SELF, None

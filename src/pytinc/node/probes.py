@@ -1,8 +1,8 @@
-"""UDP probes: proving that a path works, finding its MTU, and what nodes announce with them.
+"""UDP probes prove that a path works, find its MTU, and announce features of the node.
 
 See docs/protocol-data.md, "Tunnel upkeep".
 
-What a probe's answer means is in `pytinc.protocol.pmtu`; here it meets addresses, sessions and the table.
+`pytinc.protocol.pmtu` interprets the answers; this module connects it with addresses, sessions and the table.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from pytinc.wire.records import SptpsCipher
 ROAMING_INTERVAL: Final = 1.0
 """Seconds between two probes of an address that a peer may have moved to."""
 FAST_TAG_PROBES: Final = 3
-"""After this many requests in a row without the announcement of the fast tag a peer gets tinc's tag."""
+"""After this many requests in a row without an announcement of the fast tag, a peer gets tinc's tag."""
 INCOMPLETE_INTERVAL: Final = 0.2
-"""Seconds between two requests to a peer to send no super-frames: one may be lost as well."""
+"""Seconds between two requests to a peer to send no super-frames; a request may be lost."""
 
 
 class Heard(NamedTuple):
-    """What a received probe calls for."""
+    """What a received probe requires."""
 
     is_searching: bool
     """It was a request, and UDP to its sender is not proved yet."""
@@ -41,7 +41,7 @@ class Heard(NamedTuple):
 
 
 class Probes:
-    """Sends probes, and takes in those of others."""
+    """Sends probes, and takes in the probes of others."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class Probes:
             return
         announced = peer.path.capabilities
         if Capability.FAST_TAG in announced:
-            session.accept_fast()  # the probe says that we do
+            session.accept_fast()  # the probe announces that we accept the fast tag
         if Capability.SUPER_FRAMES in announced:
             session.accept_super_frames()
         if Capability.AES_SUPER_FRAMES in announced:
@@ -92,7 +92,7 @@ class Probes:
         self._core.act(SendDatagram(socket, address, datagram, peer.name))
 
     def send_guard_probe(self, peer: Peer, nonce: bytes) -> None:
-        """Send a probe for the guard (`pytinc.vip`): its answer brings ``nonce`` back, whoever answers."""
+        """Send a probe for the guard (`pytinc.vip`): any node's answer contains ``nonce``."""
         if peer.slot.confirmed and peer.slot.address is not None:
             request = peer.path.make_request(lambda size: nonce)
             self._send_to(peer, request, peer.slot.socket, peer.slot.address)
@@ -114,7 +114,7 @@ class Probes:
             self.send_due(peer, now, search_mtu=True)
 
     def _initial_maximum(self, peer: Peer) -> int | None:
-        """Return the longest payload the kernel's own path MTU allows, None if it does not know."""
+        """Return the longest payload that the kernel's own path MTU allows; None if the kernel knows none."""
         target = self._addresses.remote_address(peer)
         mtu = None if target is None else self._core.path_mtu(target[1])
         if target is None or mtu is None:
@@ -125,9 +125,9 @@ class Probes:
     # -- receiving --
 
     def receive(self, peer: Peer, probe: Probe, now: float, *, timed: bool) -> Heard:
-        """Take in a probe that came straight from its sender, and answer a request.
+        """Take in a probe that came directly from its sender, and answer a request.
 
-        ``timed``: its time tells the round trip time of the path, if it is an answer.
+        ``timed``: if it is an answer, its arrival time gives the round trip time of the path.
         """
         path = peer.path
         result = path.on_probe(probe.payload, now, peer.version, timed=timed)
@@ -148,7 +148,7 @@ class Probes:
     def moved(self, peer: Peer, address: Address, now: float) -> None:
         """Authentic data came from a new address: probe it first if the old one is proved, else take it."""
         if address == peer.address:
-            return  # it has just answered from there
+            return  # the peer has just answered from there
         if not peer.slot.confirmed:
             self._addresses.set_address(peer, address)
             return
@@ -160,20 +160,20 @@ class Probes:
             self._send_to(peer, peer.path.make_request(self._core.random_bytes), *target)
 
     def _learn_capabilities(self, peer: Peer, capabilities: Capability, now: float) -> None:
-        """Note what a peer takes under the present key (docs/protocol.md)."""
+        """Note which features a peer announces under the present key (docs/protocol.md)."""
         peer.keeps_session = bool(capabilities)
         peer.is_guard = Capability.GUARD in capabilities
         peer.takes_records = Capability.MEMBER_RECORDS in capabilities
         session = peer.slot.session
         if session is None or session.state is State.REKEY_ACK:
-            return  # we already seal under the new key, and the probe came under the old one
+            return  # we seal with the new key already, and the probe came with the old one
         settings = peer.path.settings
         interval = settings.keepalive_interval if settings.udp_discovery else settings.ping_interval
         peer.fast_until = now + FAST_TAG_PROBES * interval
         self.use_forms(peer, capabilities & settings.capabilities)
 
     def use_forms(self, peer: Peer, allowed: Capability) -> None:
-        """Send a peer data in these forms, besides tinc's own."""
+        """Use these formats, besides tinc's own, for data to a peer."""
         session = peer.slot.session
         if session is None:
             return
@@ -192,8 +192,8 @@ class Probes:
     def confirm(self, peer: Peer) -> None:
         """UDP with a node works: its address is proved, and worth remembering.
 
-        What a relay brought before tells no longer which way the node's frames take: its first ones come by
-        a relay, since they have waited for a key and no straight path was proved yet.
+        Forget which relay brought the node's frames. The first frames of a node come through a relay, because
+        they waited for a key before a direct path was proved, so they do not show the present path.
         """
         peer.relayed_at = NEVER
         self._core.log(2, "info", f"UDP address of {peer.name} set to {peer.address}")

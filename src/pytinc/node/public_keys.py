@@ -1,4 +1,4 @@
-"""The Ed25519 public keys of other nodes: from their host files, or learned from themselves."""
+"""The Ed25519 public keys of other nodes, from their host files or learned from the nodes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class PublicKeys:
         """Return the key a peer must log in with; None if its host file has none.
 
         `AuthenticationError` if it has no host file. A learned key that is not in the host file does not
-        count: any node of the mesh may have told it.
+        count, because any node of the mesh may have sent it.
         """
         host = self._core.hosts.host_settings(name)
         if host is None:

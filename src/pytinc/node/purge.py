@@ -16,7 +16,7 @@ from pytinc.node.topology import Topology
 
 
 class Purge:
-    """Forgets unreachable nodes, and tells the peers that they have nothing left."""
+    """Forgets unreachable nodes, and withdraws their edges and subnets at the peers."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class Purge:
         self._update_graph = update_graph
 
     def run(self, now: float) -> None:
-        """Tell the peers that unreachable nodes have nothing left, and forget what may be forgotten."""
+        """Withdraw the edges and subnets of unreachable nodes, and forget the nodes that may be forgotten."""
         core = self._core
         self._update_graph(now)
         for name in sorted(core.peers):
@@ -42,7 +42,8 @@ class Purge:
         self._update_graph(now)
         kept = set(core.hosts.host_names()) if core.settings.auto_connect else set()
         if core.settings.auto_connect and not kept:
-            # Our own host file is there, so the directory cannot be read: nobody knows who was removed.
+            # Our own host file is missing from the list, so the directory is unreadable, and nobody knows
+            # which nodes were removed.
             core.log(0, "warning", "Purge forgets no nodes: the host files cannot be listed")
             return
         pointed_to = {edge.target for edge in self._topology.graph.edges()}

@@ -29,13 +29,13 @@ RELAY_VERSION: Final = 4
 """Protocol minor from which on datagrams carry node ids and can be relayed."""
 ANSWER_BURST: Final = 10
 ANSWER_RATE: Final = 10
-"""How many requests for a session are answered at once, and in each second, for one node."""
+"""Requests for a session that are answered in a burst, and per second, for one node."""
 
 
 class Peer:
     """One node of the mesh, the own one included: its place in the graph, its session, its addresses.
 
-    What the data path needs of it lives in its `PeerSlot`; path MTU and UDP discovery in its `PathMtu`.
+    Its `PeerSlot` holds the facts that the data path needs; its `PathMtu` holds path MTU and UDP discovery.
     """
 
     __slots__ = (
@@ -94,22 +94,23 @@ class Peer:
         """Wall-clock second in which it last became reachable or unreachable."""
         # Datagram session.
         self.asking: DatagramSession | None = None
-        """The session that we asked for last, until it has keys; the one in use is in the slot."""
+        """The session that this node last started, until it has keys; the session in use is in the slot."""
         self.answering: DatagramSession | None = None
-        """The session that it asked for last, until it has keys: nothing proves before who asked."""
+        """The session that the peer last started, until it has keys; until then nothing proves who started
+        it."""
         self.answers = Allowance(ANSWER_BURST, ANSWER_RATE)
-        """How often we answer when it asks."""
+        """Limits how often its requests for a session are answered."""
         self.keeps_session = False
         """Its probes show that it is a pytinc node: it drops no session before the next one is signed."""
         self.last_req_key = NEVER
-        """When we last asked, or got a new session."""
+        """When this node last asked for a session, or got a new one."""
         self.key_attempts = 0
         self.key_since = NEVER
         """When the present key of the session in the slot came into force, as far as handshakes told."""
         self.keys_noted = 0
         """`DatagramSession.key_changes` at that time."""
         self.exchange_seen = (0, NEVER)
-        """When the present exchange of keys was first seen; before that, ``key_changes`` at that time."""
+        """``key_changes`` and the time at which the present key exchange was first seen."""
         self.key_asked = NEVER
         """When REQ_PUBKEY was last sent."""
         self.learned_key: str | None = None
@@ -121,9 +122,9 @@ class Peer:
         self.fast_until = NEVER
         """When its last announcement of the fast tag (or super-frames) expires."""
         self.incomplete_told = NEVER
-        """When we last told it that pieces of its super-frames are lost."""
+        """When this node last reported lost pieces of super-frames to it."""
         self.other_mode_said = NEVER
-        """When the log last said that its Mode is another one than ours."""
+        """When the log last said that its Mode differs from ours."""
         self.is_guard = False
         """Its probes say that it takes care of its own stations (`pytinc.vip`)."""
         self.takes_records = False
@@ -133,16 +134,16 @@ class Peer:
         """An address from which authentic data came, not yet proved by a probe."""
         self.roaming_sent = NEVER
         self.last_relay: str | None = None
-        """Who brought its last datagram that did not come straight, ..."""
+        """The relay that brought its last indirect datagram, ..."""
         self.relayed_at = NEVER
         """... and when."""
         self.relayed_packets = 0
-        """``slot.in_packets`` at that time: what is counted later came straight."""
+        """``slot.in_packets`` at that time: packets counted later came directly."""
         self.udp_info_sent = NEVER
         self.mtu_info_sent = NEVER
 
     def __repr__(self) -> str:
-        """Name only: a peer refers to sessions and keys."""
+        """Show only the name, because a peer refers to sessions and keys."""
         return f"<Peer {self.name}>"
 
     @property
@@ -172,7 +173,7 @@ class Peer:
 
     @property
     def waiting_for_key(self) -> bool:
-        """A handshake is under way that we asked for, or that is to give us the first key."""
+        """A handshake is under way that this node started, or that will give the first key."""
         return self.asking is not None or (self.answering is not None and not self.valid_key)
 
     def note_key(self, session: DatagramSession, now: float) -> None:
@@ -192,7 +193,7 @@ class Peer:
 
 
 INTRODUCTION: Final = 10.0
-"""Seconds after the activation of a connection within which the peer has told what it knows."""
+"""Seconds after the activation of a connection within which the peer introduces the mesh."""
 
 
 class Connection:
@@ -230,7 +231,7 @@ class Connection:
         self.outgoing: Entry | None = None
         """The outgoing entry this connection serves."""
         self.host_mtime: float | None = None
-        """When the host file that the peer was believed by had been modified; None while it is unknown."""
+        """The modification time of the host file that authenticated the peer; None while it is unknown."""
         self.options = 0
         self.weight = 0
         self.edge: Edge | None = None
@@ -239,15 +240,15 @@ class Connection:
         self.started = now
         self.activated_at = NEVER
         self.endings = (0, 0)
-        """How many edges and subnets had ended by then: the peer cannot know of these from us."""
+        """How many edges and subnets had ended by then: this node has not told the peer of these ends."""
         self.news: dict[str, bool] = {}
         """Announcements that wait to be sent (`pytinc.node.meta_output`); true if they introduce the mesh."""
         self.news_free = NEVER
-        """From when on announcements may be sent."""
+        """The time from which on announcements may be sent."""
 
     @property
     def name(self) -> str:
-        """Name of the peer as far as it is known (it may not be proved yet)."""
+        """The name of the peer, if known; it may be unproved."""
         return self.meta.name or "<unknown>"
 
     @property
@@ -256,7 +257,7 @@ class Connection:
         return self.meta.state is State.ACTIVE
 
     def is_introducing(self, now: float) -> bool:
-        """Tell whether the peer may still be telling us all that it knows, as each does at the beginning."""
+        """Tell whether the peer may still be introducing the mesh, as each peer does at first."""
         return now < self.activated_at + INTRODUCTION
 
     @property
@@ -275,7 +276,7 @@ class Connection:
 
 
 class Sign(enum.Enum):
-    """Whether there is a sign that a node that is waited for may be back, and what became of it."""
+    """Whether a sign has come that an awaited node may be back, and what followed from it."""
 
     NONE = "none since the last round that was due"
     SEEN = "the next round is an early one"
@@ -300,5 +301,5 @@ class Entry:
         return self.connection is not None and self.connection.activated
 
     def restart_addresses(self) -> None:
-        """Begin anew with the most recent cached address."""
+        """Start again with the most recent cached address."""
         self.state.restart()

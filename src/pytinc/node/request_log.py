@@ -1,4 +1,4 @@
-"""The log of every request, in tinc's words, for as long as somebody wants it."""
+"""The log of every request, in tinc's words, while a client or the debug level asks for it."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ See docs/tinc-program.md, "Log".
 
 
 class RequestLog:
-    """Logs what connections send and get. It costs nothing while nobody wants the lines."""
+    """Logs the requests that connections send and get. It costs nothing while the lines are not wanted."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
         self._is_wanted = False
 
     def switch(self, wanted: bool) -> None:
-        """Log every request from now on, or no longer."""
+        """Start or stop logging every request."""
         self._is_wanted = wanted
         for connection in self._core.connections.values():
             self.watch(connection)
@@ -44,8 +44,8 @@ class RequestLog:
 def _without_secrets(number: Number, line: str) -> str:
     """Return a request as it may be logged, its secret word (if it may have one) replaced by three dots.
 
-    ANS_KEY between legacy nodes, for which we only relay, holds a session key; and a control client that came
-    to the wrong socket greets with its cookie.
+    ANS_KEY between legacy nodes, for which we only relay, holds a session key; and a control client at the
+    wrong socket sends its cookie.
     """
     words = line.split()
     if number is Number.ANS_KEY:

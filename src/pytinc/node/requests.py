@@ -1,7 +1,7 @@
-"""Which method handles which meta request of an activated connection (docs/protocol-meta.md, "Requests").
+"""Dispatches the meta requests of activated connections (docs/protocol-meta.md, "Requests").
 
-A handler returns normally when the request was acted on or is to be ignored; it raises
-`ProtocolError` when the connection must be closed.
+A handler returns normally when it has acted on the request or ignores it; it raises `ProtocolError` when the
+connection must be closed.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ class EdgeRequests:
         )
 
     def _correct_add(self, connection: Connection, edge: Edge | None, request: AddEdge, now: float) -> None:
-        """Someone else speaks for our edges: tell all how it is."""
+        """Another node announces one of our edges wrongly: send the truth to all."""
         if edge is None:
             self._topology.contradicting_adds += 1
         if self._topology.is_paused(now) or not self._corrections.may_speak(
@@ -112,9 +112,9 @@ class EdgeRequests:
         if not self._seen.seen(line, now):
             self._corrections.heard(ends)
         elif edge is not None and edge.origin == connection.number:
-            # The peer that told us of the edge withdraws it, with a line that came another way before: its
-            # announcement was out of date. Those whom we told believe the same line from us, but C nodes need
-            # a new one.
+            # The peer that announced the edge to us withdraws it, with a line that came through another node
+            # before: its announcement was out of date. pytinc nodes that we told of the edge accept the same
+            # line from us, but C nodes need a new one.
             self._corrections.speak_later(ends, now)
         else:
             return
@@ -122,7 +122,7 @@ class EdgeRequests:
             return
         if edge is None:
             if request.source != self._core.me.name and all(name in self._core.peers for name in ends):
-                # Others may have the edge. And the owner's next ADD_EDGE must not arrive there first.
+                # Other nodes may have the edge, and must get this line before the owner's next ADD_EDGE.
                 self._meta_output.forward(line, connection)
             return
         if request.source == self._core.me.name:

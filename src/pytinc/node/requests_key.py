@@ -3,7 +3,7 @@
 See docs/protocol-meta.md, "Key requests" and "Sessions between nodes".
 
 Requests between two nodes travel along next hops; a relay passes them on and may add what it knows.
-What happens to the keys is in `sessions`.
+`sessions` handles the keys.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ class KeyRequests:
 
 
 def _record(text: str) -> bytes | None:
-    """Decode a datagram that came as text; tinc ignores what cannot be decoded."""
+    """Decode a datagram that came as text; like tinc, ignore one that cannot be decoded."""
     try:
         return b64.decode(text) or None
     except DecodeError:

@@ -48,7 +48,7 @@ class MiscRequests:
         self._meta_output.send(connection, Pong())
 
     def on_pong(self, connection: Connection, request: Pong, line: str, now: float) -> None:
-        """The connection lives, and its address is worth remembering."""
+        """The connection works, and its address is worth remembering."""
         connection.pinged = False
         if connection.peer is not None:
             self._guard.meta_answered(connection.peer, now)
@@ -56,7 +56,7 @@ class MiscRequests:
             self._dialling.proved(connection.outgoing, connection.peer, connection.remote)
 
     def on_udp_info(self, connection: Connection, request: UdpInfo, line: str, now: float) -> None:
-        """A relay tells where FROM is reached by UDP: use it unless we know better; pass it on."""
+        """A relay sends the UDP address of FROM: use it unless we know a better one; pass it on."""
         self._update_graph(now)
         source = self._core.peers.get(request.source)
         if source is None or source.route is None or source.route.via != source.name:
@@ -74,7 +74,7 @@ class MiscRequests:
             self._path_info.send_udp_info(source, target, now)
 
     def on_mtu_info(self, connection: Connection, request: MtuInfo, line: str, now: float) -> None:
-        """A relay tells the MTU towards FROM: use it until our search is final; pass it on.
+        """A relay sends the MTU towards FROM: use it until our own search is final; pass it on.
 
         See docs/protocol-meta.md, "MTU_INFO".
         """

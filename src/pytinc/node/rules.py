@@ -1,4 +1,4 @@
-"""What follows from the settings alone: rules of the switch, options in edges, how paths are probed."""
+"""Derives from the settings: the rules of the switch, options in edges, how paths are probed."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def own_options(settings: Settings) -> int:
 
 
 def hears_neighbours(settings: Settings) -> bool:
-    """Tell whether ARP and neighbour discovery pass a node with these settings, and questions reach all."""
+    """Tell whether a node with these settings sees ARP and neighbour discovery and can ask all nodes."""
     return (
         settings.mode is Mode.SWITCH
         and settings.forwarding is not Forwarding.KERNEL
@@ -50,7 +50,7 @@ def hears_neighbours(settings: Settings) -> bool:
 
 
 def path_settings(settings: Settings, takes_super_frames: bool, prefers_aes: bool) -> PathSettings:
-    """Return how paths to other nodes are probed, and what our probes announce.
+    """Return how to probe paths to other nodes, and what our probes announce.
 
     ``takes_super_frames``: the device takes them as they come from other nodes. ``prefers_aes``: the CPU is
     faster with AES-256-GCM than with ChaCha20-Poly1305.

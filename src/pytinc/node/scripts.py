@@ -1,4 +1,4 @@
-"""Which scripts run when nodes and subnets come and go (tinc: script.c, graph.c, subnet.c)."""
+"""Runs scripts when nodes and subnets come and go (tinc: script.c, graph.c, subnet.c)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Scripts:
             self.subnet(peer, subnet, up=peer.reachable)
 
     def count_reachable(self, peer: Peer) -> None:
-        """With DeviceStandby the device is up while any other node is reachable.
+        """With DeviceStandby, the device is up while any other node is reachable.
 
         See docs/protocol-data.md, "Devices".
         """
@@ -44,7 +44,7 @@ class Scripts:
         self._core.act(RunScript("subnet-up" if up else "subnet-down", environment))
 
     def _remote(self, peer: Peer) -> dict[str, str]:
-        # What a peer announces need not be an address, and scripts put it into commands.
+        # A peer may announce text that is no address, and scripts put this text into commands.
         if peer is self._core.me or peer.address is None or not peer.address.family:
             return {}
         return {"REMOTEADDRESS": peer.address.host, "REMOTEPORT": peer.address.port}

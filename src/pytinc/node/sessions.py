@@ -1,8 +1,8 @@
-"""Keys of the tunnels: the datagram session that each pair of nodes has (tinc: protocol_key.c).
+"""The keys of the tunnels: the datagram session between this node and each other one (tinc: protocol_key.c).
 
 See docs/protocol-meta.md, "Sessions between nodes".
 
-The handshake travels along the meta connections (REQ_KEY, ANS_KEY). `tunnels` decides what follows a new key.
+The handshake travels along the meta connections (REQ_KEY, ANS_KEY). `tunnels` acts on new keys.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ from pytinc.wire.requests import AnsKey, Number, ReqKey
 SESSION_RETRY: Final = 10.0
 """Seconds after which an unanswered key request is repeated, and the shortest time between two restarts."""
 FIRST_RETRIES: Final = (2.0, 4.0, 8.0)
-"""Seconds to wait after the first requests, which are often lost because routes are not known yet."""
+"""Seconds to wait after the first requests, which are often lost because routes are still unknown."""
 COLLISION_WINDOW: Final = 2.0
-"""Seconds within which a REQ_KEY from a node counts as crossing with ours.
+"""Seconds within which a REQ_KEY from a node counts as crossing ours.
 
 See docs/protocol-meta.md, "Colliding requests".
 """
 CROSSED_RETRY: Final = 0.5
-"""Seconds after which we ask again if requests crossed and ours seems to be lost."""
+"""Seconds after which this node asks again if requests crossed and its own seems lost."""
 KEY_ASK_INTERVAL: Final = 1.0
 """Seconds between two requests for a node's public key."""
 KEY_ANSWER_WINDOW: Final = 30.0
 """Seconds to wait for the answer to such a request. A key that was not asked for is ignored."""
 SILENCE: Final = 3.0
-"""Seconds of nothing but bad records from a confirmed address before the session is restarted."""
+"""Seconds of only bad records from a confirmed address after which the session is restarted."""
 REKEY_SPACING: Final = 0.2
 """Seconds from one peer's new key to the next one's when keys expire: all at once they would fill the meta
 connections of a large mesh, and stop the traffic of slow nodes."""
@@ -53,11 +53,11 @@ NO_LEGACY: Final = -1
 """Cipher, digest and MAC length in an ANS_KEY that carries an SPTPS handshake record."""
 
 _FIRST_RECORD: Final = bytes(SEQNO_SIZE) + bytes((TYPE_HANDSHAKE,))
-"""How the first record of each end of a session begins."""
+"""The first bytes of the first record of each end of a session."""
 
 
 def udp_label(initiator: str, responder: str) -> bytes:
-    """Return the SPTPS label of a node session; its NUL byte is part of what is signed."""
+    """Return the SPTPS label of a node session; its NUL byte is signed as well."""
     return b"tinc UDP key expansion %s %s\0" % (initiator.encode(), responder.encode())
 
 
@@ -69,11 +69,11 @@ class Sessions:
         self._meta_output = meta_output
         self._public_keys = public_keys
         self._rekeys: deque[str] = deque()
-        """Nodes that are due for a new key, in order."""
+        """Nodes that must get a new key, in order."""
         self._next_rekey = math.inf
         self._rekey_step = 0.0
         self._crossed: dict[str, float] = {}
-        """Nodes whose request was ignored because it crossed ours, and when we ask again."""
+        """Nodes whose request was ignored because it crossed ours, and when this node asks again."""
 
     # -- starting --
 
@@ -115,7 +115,7 @@ class Sessions:
         peer.last_req_key = now
         peer.failed_since = peer.slot.upkeep_due = NEVER
         peer.key_attempts += 1
-        # A session that the peer has asked for may be almost ready: it stays.
+        # A session that the peer started may be almost ready, so it stays.
         peer.asking = self._make_session(Role.INITIATOR, peer, key)
         (first,) = peer.asking.start()
         request = ReqKey(core.me.name, peer.name, Number.REQ_KEY, b64.encode(first))
@@ -171,8 +171,9 @@ class Sessions:
             return
         core.log(2, "info", f"Learned Ed25519 public key from {peer.name}")
         peer.learned_key = text
-        # Whoever has a host file may log in, so none is made: an insider could announce nodes that do not
-        # exist, give us keys for them, and come back as one of them after its own file is gone.
+        # Every node with a host file may log in, so no host file is created here. Otherwise an insider could
+        # announce invented nodes, supply keys for them, and come back as one of them after its own file is
+        # removed.
         if core.hosts.host_settings(peer.name) is not None:
             core.act(AppendPublicKey(peer.name, text))
 
@@ -190,7 +191,7 @@ class Sessions:
         crossing = peer.asking is not None and now - peer.last_req_key < COLLISION_WINDOW
         if crossing and core.me.name < peer.name:
             # The other side yields: a C node always does, a pytinc node by the order of names. But ours may
-            # be lost, if a node on the way did not know yet that the peer is there: `tick` asks again.
+            # be lost if a node on the path did not know the peer yet: `tick` asks again.
             core.log(3, "debug", f"Key requests crossed with {peer.name}, keeping ours")
             self._crossed.setdefault(peer.name, now + CROSSED_RETRY)
             return False
@@ -200,11 +201,12 @@ class Sessions:
             core.log(5, "debug", f"Bad key request from {peer.name}")
             return False
         if not crossing:
-            # In the other case we cannot know whether the other side yields (a C node) or keeps its own: the
-            # session whose handshake it goes on with is the one that counts.
+            # Otherwise this node cannot know whether the other side yields (a C node) or keeps its own
+            # request: the session whose handshake the other side continues counts.
             peer.asking = None
             if not peer.valid_key and peer.answering is None:
-                # Leave it time. Further requests do not count, or forged ones would keep us from asking.
+                # Give the peer time. Further requests do not extend it, or forged ones would keep this node
+                # from asking.
                 peer.last_req_key, peer.key_attempts = now, 1
         peer.answering = session
         self._send_handshake(peer, output + session.take_output())
@@ -233,10 +235,10 @@ class Sessions:
         return True
 
     def _refuse(self, peer: Peer, record: bytes, now: float) -> None:
-        """Act on a record that belongs to no session: the peer may have another one, or somebody forges."""
+        """Act on a record that belongs to no session: the peer may have another session, or it is forged."""
         is_first = len(record) == PLAIN_DATAGRAM_MIN + KEX_SIZE and record.startswith(_FIRST_RECORD)
         if is_first and not peer.keeps_session and peer.answers.take(now):
-            # It answers a request that is not ours, and a C node has dropped its keys for that.
+            # It answers a request that we did not send, and a C node has dropped its keys for that request.
             self.start(peer, now)
         elif peer.valid_key:
             self.failed(peer, now)
@@ -254,7 +256,7 @@ class Sessions:
         self._core.log(3, "info", f"SPTPS key exchange with {peer.name} successful")
 
     def send_answers(self, peer: Peer) -> None:
-        """Send what the session answers to a handshake record that came by UDP."""
+        """Send the session's answer to a handshake record that came by UDP."""
         session = peer.slot.session
         if session is not None:
             self._send_handshake(peer, session.take_output())
@@ -269,13 +271,13 @@ class Sessions:
     # -- new keys --
 
     def restart_after_failure(self, peer: Peer, now: float) -> None:
-        """Records of a node do not open: start anew, unless a session was started within `SESSION_RETRY`."""
+        """Records of a node cannot be opened: start anew, unless a session started within `SESSION_RETRY`."""
         if now - peer.last_req_key > SESSION_RETRY:
             self._core.log(3, "debug", f"Restarting SPTPS with {peer.name}")
             self.start(peer, now)
 
     def failed(self, peer: Peer, now: float) -> None:
-        """Records of a peer do not open, though keys are in force: restart if nothing good comes either.
+        """Records of a peer cannot be opened with the keys in force: restart if no good ones come either.
 
         A forger can make single records fail; only the silence of the true peer counts.
         """
@@ -285,7 +287,7 @@ class Sessions:
             self.restart_after_failure(peer, now)
 
     def renew_worn_key(self, peer: Peer, now: float) -> None:
-        """Get a new key before the present one has sealed as many records as it may.
+        """Get a new key before the present one has sealed its maximum number of records.
 
         See docs/protocol-sptps.md, "Worn-out keys".
 
@@ -321,7 +323,7 @@ class Sessions:
             peer = self._core.peers.get(name)
             if peer is None or peer.asking is None or not peer.reachable:
                 continue
-            if peer.last_req_key <= due - CROSSED_RETRY:  # it is still the request that was crossed
+            if peer.last_req_key <= due - CROSSED_RETRY:  # this request is still the one that crossed
                 self.start(peer, now)
         while self._rekeys and now >= self._next_rekey:
             peer = self._core.peers.get(self._rekeys.popleft())

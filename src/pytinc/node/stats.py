@@ -1,4 +1,4 @@
-"""A picture of the node for those who watch it: numbers, names and words, nothing that refers to live state.
+"""Views of the node for commands and metrics: plain values without references to live state.
 
 The shell takes one when somebody asks (`pytinc.net.statistics`): a control client, or a scrape by Prometheus.
 The counters are those that the data path and the tunnels keep anyway. Nothing is formatted here.
@@ -45,7 +45,7 @@ class PeerStats:
     super_frames_sending: bool | None
     """Super-frames for it go as they are (docs/protocol.md); None without a key."""
     super_frames_accepting: bool | None
-    """It is told that we take them; None without a key."""
+    """Whether this node tells it that it takes them; None without a key."""
     cipher: SptpsCipher | None
     """Of the session; None without a key."""
     super_frames_cipher: SptpsCipher | None
@@ -92,7 +92,7 @@ class NodeStats:
     requests_out: Mapping[str, int]
     """The same of requests that were sent: one that goes to all neighbours counts once for each."""
     graph_runs: int
-    """How often it was worked out who can be reached, and how."""
+    """How often the graph was run."""
 
 
 def node_stats(node: Node, now: float) -> NodeStats:

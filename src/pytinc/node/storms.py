@@ -1,6 +1,6 @@
-"""Says which nodes send too much to all, and when they stop (`pytinc.datapath.storm`).
+"""Reports nodes that send too many frames to all, and when they stop (`pytinc.datapath.storm`).
 
-A storm begins with the first frame that is dropped, and is over when none was dropped for a while. Both get a
+A storm begins with the first frame that is dropped, and ends when none was dropped for a while. Both get a
 log line, unless the last storm of the same node was logged a short while ago.
 """
 
@@ -29,7 +29,7 @@ class _Storm:
     last: float
     """When the data path reported the storm last, which it does every second."""
     dropped_before: int
-    """The node's drop counter when the storm before this one was over."""
+    """The node's drop counter at the end of the previous storm."""
     level: int
     logged: float
     """When the beginning of a storm was logged at level 0."""
@@ -79,7 +79,7 @@ class Storms:
         return min(lasting, default=math.inf) + QUIET
 
     def tick(self, now: float) -> None:
-        """Say which storms are over."""
+        """Report the storms that have ended."""
         for slot, storm in self._storms.items():
             if not storm.is_over and now >= storm.last + QUIET:
                 dropped = slot.drops.storm - storm.dropped_before

@@ -1,6 +1,6 @@
 """Subnets and their owners; learning and ageing of own MACs (tinc: subnet.c, route.c learn_mac()).
 
-What is added or deleted comes out as `SubnetAdded` and `SubnetDeleted`; the forwarding table and the scripts
+Additions and deletions come out as `SubnetAdded` and `SubnetDeleted`; the forwarding table and the scripts
 follow.
 """
 
@@ -145,7 +145,7 @@ class Subnets:
             self._core.changes.note(MacMoved(mac, before.name, owner))
 
     def check_claims(self, mac: bytes, now: float) -> None:
-        """Complain if a node takes the frames for this MAC from another one by a lower weight."""
+        """Log a complaint if a node takes over the frames for this MAC from another one by a lower weight."""
         claim = self.table.outweighed(mac)
         if claim is not None:
             self.claimed += 1

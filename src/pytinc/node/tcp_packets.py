@@ -1,4 +1,4 @@
-"""Sealed records that come by TCP, because no UDP path leads to us or on (SPTPS_PACKET, REQ_KEY 21).
+"""Sealed records that come by TCP for lack of a UDP path to this node or onwards (SPTPS_PACKET, REQ_KEY 21).
 
 tinc: receive_tcppacket_sptps(), send_sptps_data().
 """
@@ -21,7 +21,7 @@ class TcpPackets:
         self._path_info = path_info
 
     def received(self, bringer: Peer, data: bytes, now: float) -> None:
-        """A record came: for us, or to be passed on. ``data`` starts with both node ids."""
+        """Handle a record for this node, or pass it on. ``data`` starts with both node ids."""
         core, table = self._core, self._core.table
         if len(data) > MAX_PACKET_SIZE:  # a neighbour can announce up to 32,767 bytes
             table.drops.oversized += 1

@@ -1,4 +1,4 @@
-"""The node's clockwork: the parts that have something to do at certain times, and jobs that come again.
+"""The timers of the node: the parts that have something to do at certain times, and recurring jobs.
 
 See docs/protocol-meta.md, "Timers".
 """
@@ -16,14 +16,14 @@ class Timed(Protocol):
     """A part of the node that has something to do at certain times."""
 
     def next_deadline(self) -> float:
-        """Return when `tick` has something to do, or a bit sooner; infinity for never."""
+        """Return when `tick` has something to do, or a bit earlier; infinity for never."""
 
     def tick(self, now: float) -> None:
         """Do what is due."""
 
 
 class Periodic:
-    """Jobs that are done together, at an interval plus some random milliseconds, as in tinc."""
+    """Jobs that run together, at an interval plus some random milliseconds, as in tinc."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class Periodic:
     ) -> None:
         self._core = core
         self._interval = interval
-        """Gives the seconds from one round to the next; settings may change."""
+        """Returns the seconds from one round to the next; settings may change."""
         self._jobs = jobs
         self._first = first
         """Gives the seconds from the start to the first round; None: one interval."""

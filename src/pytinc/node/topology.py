@@ -1,8 +1,8 @@
 """The mesh as a graph: which nodes there are, and how each is reached (tinc: graph.c, node.c).
 
-Edges change in `requests_edge`, `activation` and `connections`. The graph is run at most once for all the
-changes of one event (`settle`), or earlier where a request needs to know who is reachable (`update`). What a
-run changed comes out as `RoutesChanged`.
+Edges change in `requests_edge`, `activation` and `connections`. The graph is run at most once for all changes
+of one event (`settle`), or earlier where a request depends on reachability (`update`). Each run reports its
+changes as `RoutesChanged`.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from pytinc.wire.requests import AddEdge, DelEdge
 CONTRADICTION_LIMIT: Final = 100
 """More corrections than this of both kinds within one periodic run: two nodes share a name."""
 DUPLICATE_RUNS: Final = 6
-"""Periodic runs in a row with some corrections of both kinds, after which the log says the same. pytinc nodes
-correct so seldom that two of them never get as far as that."""
+"""Consecutive periodic runs with some corrections of both kinds, after which the log says the same, because
+two pytinc nodes with one name correct too seldom to reach `CONTRADICTION_LIMIT`."""
 MAX_WORD: Final = 255
 """Characters of a name (a host file cannot have a longer one) or of one part of an address. Lines about nodes
 with longer names could be too long to be passed on, which would end the connection."""
 REST_PER_NODE: Final = 0.001
 MAX_REST: Final = 0.5
-"""Seconds to wait after a run for each node of a larger mesh, and at most: far longer than what follows from
-it takes. Otherwise the runs would take most of the time in a storm of changes."""
+"""Seconds to wait after a run for each node of a larger mesh, and the most in all: far longer than a run and
+its consequences take. Otherwise the runs would take most of the time in a storm of changes."""
 MIN_PAUSE: Final = 10.0
 MAX_PAUSE: Final = 3600.0
 
 
 class Topology:
-    """Owns the graph, and writes who is reachable, and how, into the records of the peers."""
+    """Owns the graph, and writes reachability and routes into the records of the peers."""
 
     def __init__(self, core: Core, meta_output: MetaOutput) -> None:
         self._core = core
@@ -48,7 +48,7 @@ class Topology:
         self.contradicting_adds = 0
         self.contradicting_deletes = 0
         self._contradicted = 0
-        """Periodic runs in a row in which others both made up and denied connections of ours."""
+        """Consecutive periodic runs in which other nodes both invented and denied connections of ours."""
         self._pause = MIN_PAUSE
         self._paused_until = NEVER
         self._orphans: set[str] = set()
@@ -57,15 +57,15 @@ class Topology:
         self.runs = 0
         """Runs of the graph since the start."""
         self._next_run = NEVER
-        """No run for an event before this time, unless a request needs to know who is reachable."""
+        """No run for an event before this time, unless a request depends on reachability."""
 
     # -- nodes --
 
     def peer(self, name: str, *, limited: bool = True) -> Peer:
         """Return the node ``name``, made if it is new.
 
-        `LimitError` when there are too many. Nodes of our own configuration are not ``limited``: those that
-        peers make up must not keep them out.
+        `LimitError` when there are too many. Nodes of our own configuration are not ``limited``: nodes that
+        peers invent must not keep them out.
         """
         peer = self._core.peers.get(name)
         if peer is None:
@@ -80,7 +80,7 @@ class Topology:
         del self._core.peers[peer.name]
 
     def load_hosts(self) -> None:
-        """Make every node that has a host file known, and note what the files say about the nodes."""
+        """Make every node with a host file known, and note what the files say about the nodes."""
         for peer in self._core.peers.values():
             peer.host_addresses, peer.virtual_ips = (), ()
         for name in sorted(self._core.hosts.host_names()):
@@ -112,10 +112,10 @@ class Topology:
     def introduction(self, edge: Edge, now: float) -> str:
         """Return the line that tells a new neighbour of ``edge``.
 
-        For a young edge this is the very line that announced it: a node that has heard of the edge, and of
-        its end since then, ignores that line. (tinc sends a new line each time, so that edges which are gone
-        come back to life while many links change, and flood the mesh.) An old edge gets a new line, which
-        makes it young, because C nodes may or may not remember the old one.
+        For a young edge this is the very line that announced it: a node that knows the edge and its later end
+        ignores that line. (tinc sends a new line each time, so that edges which are gone come back to life
+        while many links change, and flood the mesh.) An old edge gets a new line, which makes it young,
+        because C nodes may or may not remember the old one.
         """
         line = edge.line
         if line is None or now - edge.announced >= self._core.settings.ping_interval:
@@ -133,11 +133,11 @@ class Topology:
         return edge.line if edge.line.split(" ", 4)[4] == said else None
 
     def has_edge_of(self, line: str) -> bool:
-        """Tell whether the edge that an ADD_EDGE is about is there."""
+        """Tell whether the edge of an ADD_EDGE exists."""
         return self._edge_of(line)[0] is not None
 
     def _edge_of(self, line: str) -> tuple[Edge | None, str]:
-        """Return the edge that an ADD_EDGE is about (None: it is not there), and what the line says of it."""
+        """Return the edge of an ADD_EDGE (None: it does not exist), and what the line says of it."""
         words = line.split(" ", 4)
         return (None, "") if len(words) < 5 else (self.graph.edge(words[2], words[3]), words[4])
 
@@ -150,8 +150,8 @@ class Topology:
     def drop_when_unreachable(self, name: str) -> None:
         """As soon as a graph run finds ``name`` unreachable, delete its edge to us, and tell the peers.
 
-        tinc looks only once, so that of several links which end one after the other, all but the last leave
-        an edge behind: in all tables of a part that was cut off, to come back to life when the parts meet.
+        tinc checks only once. If several links end one after the other, all but the last leave an edge behind
+        in all tables of the part that was cut off, and the edge comes back to life when the parts meet.
         """
         self._orphans.add(name)
         self._has_new_orphans = True

@@ -1,7 +1,7 @@
-"""Tunnels to other nodes: what is needed to reach each by UDP is kept in order (tinc: try_tx()).
+"""Tunnels to other nodes: keeps everything ready that is needed to reach each by UDP (tinc: try_tx()).
 
 A tunnel is a key (`sessions`), an address (`addresses`), a path of known MTU (`probes`) and, as long as there
-is no straight one, the help of relays (`path_info`). Each of these looks after its own; here they meet.
+is no direct one, the help of relays (`path_info`). This module coordinates these parts.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Tunnels:
         return min(self._next_timeout, self._sessions.next_deadline())
 
     def tick(self, now: float) -> None:
-        """Renew keys that are due; unconfirm peers whose probes were not answered for UDPDiscoveryTimeout."""
+        """Renew keys that are due; unconfirm peers that answered no probe for UDPDiscoveryTimeout."""
         self._sessions.tick(now)
         if now < self._next_timeout:
             return
@@ -111,7 +111,7 @@ class Tunnels:
     ) -> None:
         """A handshake record came over the mesh (ANS_KEY).
 
-        ``reflexive`` is the peer's UDP address as a relay on the way sees it.
+        ``reflexive`` is the peer's UDP address as a relay on the path sees it.
         """
         before = peer.slot.session
         if not self._sessions.receive(peer, record, compression, now):
@@ -128,7 +128,7 @@ class Tunnels:
         self._send_held(peer.slot, now, self._core.output)
 
     def probe_received(self, peer: Peer, probe: Probe, now: float, *, timed: bool) -> None:
-        """A probe came straight from its sender; ``timed`` as in `Probes.receive`."""
+        """A probe came directly from its sender; ``timed`` as in `Probes.receive`."""
         heard = self._probes.receive(peer, probe, now, timed=timed)
         self._next_timeout = min(self._next_timeout, peer.path.next_deadline())
         if heard.is_searching:

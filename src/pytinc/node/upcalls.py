@@ -1,4 +1,4 @@
-"""Hands what the data path could not decide by itself to the parts that can, in a fixed order."""
+"""Passes the reports of the data path to the parts that decide about them, in a fixed order."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from pytinc.wire.vip_record import MEMBER_RECORD
 _MEMBER_RECORD: Final = bytes((MEMBER_RECORD,))
 _ASSIGNMENT_RECORD: Final = bytes((ASSIGNMENT_RECORD,))
 OTHER_MODE_INTERVAL: Final = 3600.0
-"""Seconds before it is said again that a peer has another Mode."""
+"""Least seconds between two log lines about a peer with another Mode."""
 PROBE_NONCE: Final = slice(14, 18)
 """Random bytes of a request that come back in the answer."""
 
@@ -62,7 +62,7 @@ class UpcallHandler:
         self._dialling = dialling
 
     def handle(self, now: float) -> None:
-        """Act on everything that was reported, then forget it.
+        """Act on all reports, then forget them.
 
         Frames and datagrams stay in the output for the shell.
         """
@@ -75,7 +75,8 @@ class UpcallHandler:
             self._guard.take(upcalls, now)
             for probe in upcalls.probes:
                 self._on_probe(probe, now)
-            # After the probes: one that comes from a new address is no answer to what is sent there now.
+            # After the probes, so that a probe from a new address cannot count as the answer to one sent
+            # there now.
             for slot, (address, _) in upcalls.moved.items():
                 self._probes.moved(core.of_slot(slot), from_sockaddr(address), now)
             for slot in upcalls.handshakes:
@@ -97,7 +98,7 @@ class UpcallHandler:
                 self._tunnels.upkeep(core.of_slot(slot), now, search_mtu=True)
 
     def _say_other_mode(self, peer: Peer, now: float) -> None:
-        """Say that a peer's packets are of no use here. tinc says it for each packet, at level 5 only."""
+        """Log that a peer's packets are useless here."""
         if now < peer.other_mode_said + OTHER_MODE_INTERVAL:
             return
         peer.other_mode_said = now
@@ -127,7 +128,7 @@ class UpcallHandler:
             self._guard.assignment_record(peer, probe.payload, now)
             return
         if not probe.direct:
-            return  # it says nothing about the path between us, and no known node sends these
+            return  # it proves nothing about the path to us, and no known node sends these
         if peer.connection is None:
             self._dialling.heard(peer, now)
         timed = True

@@ -1,7 +1,7 @@
-"""What dumps show: plain tuples with the fields of docs/protocol-control.md, "Dumps", in its order.
+"""The content of dumps: plain tuples with the fields of docs/protocol-control.md, "Dumps", in its order.
 
-`pytinc.net.shell` turns them into the rows of `pytinc.control.messages`, and those into lines. Numbers and
-names only: nothing here refers to live state.
+`pytinc.net.shell` turns them into the rows of `pytinc.control.messages`, and those into lines. They contain
+only numbers and names, and no references to live state.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Which nodes may serve a virtual IP: what the host files say (variable ``VirtualIP``).
+"""Decides which nodes may serve a virtual IP, by the host files (variable ``VirtualIP``).
 
-With ``StrictVirtualIPs`` only those may whose host file here lists the address. Otherwise everybody may serve
-an address that no host file here lists, and of the others only those who are listed.
+With ``StrictVirtualIPs``, only nodes whose local host file lists the address may serve it. Otherwise, every
+node may serve an address that no local host file lists; other addresses are limited to the listed nodes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pytinc.vip.core import address_text
 from pytinc.vip.rendezvous import weight
 
 MAX_UNLISTED: Final = 64
-"""Nodes that are kept in touch with because they may be members, where no host file says who is."""
+"""Most possible members whose paths are kept ready, where no host file lists the members."""
 
 
 class VipRights:
@@ -32,7 +32,7 @@ class VipRights:
                 self._listed.setdefault(address, set()).add(peer.name)
 
     def may_hold(self, node: str, address: bytes, now: float) -> bool:
-        """Tell whether a node may serve an address; who may not is reported once."""
+        """Tell whether a node may serve an address; a node without the right is reported once."""
         listed = self._listed.get(address)
         if listed is None and not self._core.settings.strict_virtual_ips:
             return True

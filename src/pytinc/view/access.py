@@ -1,8 +1,8 @@
-"""Who may see the page: the token, the cookie, and the headers that a browser sends and gets. Pure.
+"""Access to the page: the token, the cookie, and the headers that a browser sends and gets. Pure.
 
-The page is read-only, but it tells who is in the network. Other users of this machine and other pages in the
-same browser must not get it: a request needs the cookie, which only the printed URL gives; a foreign Host is
-refused (DNS rebinding), and so is what another page asks for (Origin, Sec-Fetch-Site).
+The page is read-only, but it shows the members of the network. Other users of this machine and other pages in
+the same browser must not get it: a request needs the cookie, which only the printed URL gives; a foreign Host
+is refused (DNS rebinding), and so is a request of another page (Origin, Sec-Fetch-Site).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final
 
 TOKEN: Final = "token"  # noqa: S105  # the name of the parameter
 MAX_TOKEN: Final = 128
-"""Characters of a token or cookie that are looked at."""
+"""Most characters of a token or cookie that are read."""
 METHODS: Final = ("GET", "HEAD")
 
 HEADERS: Final[Mapping[str, str]] = {

@@ -1,4 +1,4 @@
-"""Asking the daemon over its control socket: what the page shows of its lists. Blocking.
+"""Asks the daemon over its control socket for the lists that the page shows. Blocking.
 
 The list of nodes is asked for each time. Long other lists are asked for less often, because the daemon
 forwards no packets while it writes them: see `ROWS_A_SECOND`.

@@ -33,7 +33,7 @@ async def follow(hub: Hub, connect: Callable[[], ControlClient], *, retry: float
         await hub.events_known(known)
         delay = retry if known is not False else RETRY_UNKNOWN_S
         with contextlib.suppress(TimeoutError):
-            # Somebody who comes later need not wait for the end of the delay.
+            # A later watcher need not wait for the end of the delay.
             async with asyncio.timeout(delay):
                 await hub.unwanted()
 

@@ -127,7 +127,7 @@ def _owned(rows: Iterable[SubnetRow]) -> tuple[dict[str, list[str]], dict[str, i
 
 
 def _relay(row: NodeRow, found: Values | None) -> str | None:
-    """Return the node that frames for another one go to first, or None if they go straight."""
+    """Return the node that frames for another one go to first, or None if they go directly."""
     if found is not None and found["relay"] is not None:
         return str(found["relay"])
     if reach_of(row) is Reach.RELAYED:

@@ -1,4 +1,4 @@
-"""What the guard asks for, and what it wants to know (`pytinc.node.guard` does and tells it)."""
+"""The actions of the guard, and the facts that it needs; `pytinc.node.guard` provides both."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
 NO_HOLDER: Final = b""
-"""In place of a holder's MAC address: not the same one for all."""
+"""Stands in place of a holder's MAC address where the holders differ."""
 
 
 class Mesh(Protocol):
-    """The facts about the mesh that the guard reads. Nodes are named; MAC addresses are 6 bytes."""
+    """The facts about the mesh that the guard reads. It knows nodes by name; MAC addresses are 6 bytes."""
 
     def owner(self, mac: bytes) -> str | None:
         """Return the node that owns a MAC address; None if none does."""
 
     def is_reachable(self, node: str) -> bool:
-        """Tell whether a node can be reached by the graph; the own node can."""
+        """Tell whether the graph reaches a node; it always reaches the own node."""
 
     def is_alone(self) -> bool:
         """Tell whether no other node can be reached."""
@@ -28,16 +28,16 @@ class Mesh(Protocol):
     def last_hop(self, node: str, since: float) -> str | None:
         """Return the relay that brought the last frame of ``node``.
 
-        None: it came straight, or before ``since``.
+        None: the frame came directly, or before ``since``.
         """
 
     def received(self, node: str) -> int:
         """Return how many frames came from a node so far, in authentic datagrams."""
 
     def last_use(self, holder: bytes, client: bytes, address: bytes) -> float:
-        """Return when a frame of a client to an address at a holder passed this node last.
+        """Return when a client's last frame to an address at a holder passed this node.
 
-        Minus infinity if never.
+        Minus infinity if none did.
         """
 
     def is_guard(self, node: str) -> bool:
@@ -56,7 +56,7 @@ class Mesh(Protocol):
         """Return nodes that can be probed and are likely to answer as long as this node is connected."""
 
     def is_stranger(self, node: str) -> bool:
-        """Tell whether no probe of a node has come yet: it may take member records."""
+        """Tell whether no probe of a node has come yet, so that it may be one that takes member records."""
 
     def may_hold(self, node: str, address: bytes, now: float) -> bool:
         """Tell whether a node has the right to serve an address."""
@@ -68,7 +68,7 @@ class Mesh(Protocol):
         """Tell whether any subnet has more than one owner."""
 
     def rivals(self, now: float) -> Iterable[str]:
-        """Return the nodes that are used now and own a subnet which another node owns as well."""
+        """Return the nodes in use that own a subnet which another node owns as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +81,14 @@ class SendProbe:
 
 @dataclass(frozen=True, slots=True)
 class AskMeta:
-    """Ask a node over the meta connections for a sign of life."""
+    """Ask a node over the meta connections whether it is alive."""
 
     node: str
 
 
 @dataclass(frozen=True, slots=True)
 class KeepWarm:
-    """Keep key and UDP path with a node in order, as if there were traffic."""
+    """Keep the key and the UDP path of a node ready, as if there were traffic."""
 
     node: str
 
@@ -102,7 +102,7 @@ class SendFrame:
 
 @dataclass(frozen=True, slots=True)
 class SetSilent:
-    """Prefer other owners of a node's subnets, or no longer."""
+    """Prefer the other owners of a node's subnets, or stop preferring them."""
 
     node: str
     silent: bool
@@ -126,7 +126,7 @@ class Changed:
 
 @dataclass(frozen=True, slots=True)
 class Happened:
-    """Tell those who watch the node of an event (docs/json.md, "events")."""
+    """Report an event to the programs that watch the node (docs/json.md, "events")."""
 
     kind: str
     fields: Mapping[str, object]
@@ -142,7 +142,7 @@ class SendRecord:
 
 @dataclass(frozen=True, slots=True)
 class ServiceChanged:
-    """This node's host serves a virtual address now (script ``vip-up``), or no longer (``vip-down``)."""
+    """This node's host starts to serve a virtual address (script ``vip-up``), or stops (``vip-down``)."""
 
     script: str
     environment: Mapping[str, str]
@@ -150,7 +150,7 @@ class ServiceChanged:
 
 @dataclass(frozen=True, slots=True)
 class NewRules:
-    """`Guard.rules` is another one."""
+    """`Guard.rules` has changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,19 +175,19 @@ Action: TypeAlias = (
 
 
 class FlowShares(NamedTuple):
-    """Who gets the flows to one address, with ``balance=flow``."""
+    """The members that get the flows to one address with ``balance=flow``."""
 
     members: tuple[tuple[str, bytes, int], ...]
     """Node, MAC and weight of each member that gets new flows."""
     kept: frozenset[bytes]
     """MACs of members that keep the flows that they have."""
     macs: frozenset[bytes]
-    """MACs to which stations may send what is for the address."""
+    """MACs to which stations may send packets for the address."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the data path is to do: the fields of `pytinc.datapath.guard_table.GuardTable`, and `flows`."""
+    """What the data path must do: the fields of `pytinc.datapath.guard_table.GuardTable`, and `flows`."""
 
     macs: frozenset[bytes] = frozenset()
     addresses: frozenset[bytes] = frozenset()

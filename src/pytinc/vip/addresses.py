@@ -1,9 +1,9 @@
-"""Who uses which address, and who has it: what ARP and neighbour discovery tell to those who listen.
+"""Which stations use an address, and which hosts have it, as ARP and neighbour discovery show.
 
 An `AddressRecord` is made when somebody asks for an address. Its holders are the MAC addresses that answer.
-Who answers one and the same question is told from who answered at different times: only an address for which
-two holders behind two nodes answered one question is *shared*. So a machine that moved, a new lease of DHCP,
-or a virtual MAC address that VRRP moves, makes no shared address.
+An address is *shared* only if two holders behind two nodes answered the same question; answers at different
+times prove nothing. So a machine that moves, a new DHCP lease, or a virtual MAC address that VRRP moves does
+not make an address shared.
 
 Every table here is fed by the network and bounded.
 """
@@ -19,25 +19,25 @@ from pytinc.vip.members import HAND_OVER_TIME
 from pytinc.vip.views import FailoverView
 
 MAX_ADDRESSES: Final = 1024
-"""Addresses in use that are remembered. A scan fills the rest of the table, not the place of shared ones."""
+"""Addresses in use that are remembered. A scan of the network cannot push out shared addresses."""
 MAX_HOLDERS: Final = 32
 MAX_CLIENTS: Final = 4096
 """Of one address. The one not seen for longest gives way."""
 MAX_ALL_CLIENTS: Final = 16_384
 """Of all addresses together."""
 CROWD: Final = MAX_ALL_CLIENTS // MAX_ADDRESSES
-"""Clients of an address from which room is made: there is one as crowded whenever the table is full."""
+"""An address with at least this many clients gives one up when the table is full; one always exists then."""
 MAX_CALLERS: Final = 64
 ROUND_TIME: Final = 1.0
 """Seconds in which a question is answered."""
 MISSED_ROUNDS: Final = 3
-"""A holder that did not answer so many questions in a row, ..."""
+"""A holder that leaves so many questions in a row unanswered ..."""
 HOLDER_LIFE: Final = 75.0
-"""... nor anything else for so many seconds, is none any more: a failover brings many questions at once."""
+"""... and has been silent for so many seconds is forgotten: a failover causes many questions at once."""
 DOUBTFUL_ROUNDS: Final = 2
-"""One that did not answer so many is asked for nothing."""
+"""A holder that leaves so many questions unanswered is not asked for any client."""
 CALLER_LIFE: Final = 75.0
-"""Seconds for which a guard that asked counts as one that goes on asking."""
+"""Seconds after its question for which a guard counts as one that keeps asking."""
 
 
 class Holder:
@@ -51,7 +51,7 @@ class Holder:
         self.missed = 0
         """Rounds in a row in which it did not answer."""
         self.leaving = False
-        """Its node has said that it will answer no more."""
+        """Its node has said that the holder will not answer any more."""
 
 
 class Client:
@@ -80,32 +80,33 @@ class Client:
         """Its own address, of the same family."""
         self.seen = now
         self.holder: bytes | None = None
-        """The holder that it uses, as far as questions and announcements that reached us tell."""
+        """The holder that it uses, judged by the questions and announcements that reached this node."""
         self.told = -math.inf
-        """When they told that. What its frames said before that is out of date."""
+        """When the last of them came. Its frames from before that time prove nothing."""
         self.led_from: frozenset[bytes] = frozenset()
         """Holders that it may have gone back to; see `believe`."""
         self.owned = now
-        """When some node owned its MAC address last, as far as was looked."""
+        """When a check last found a node that owns its MAC address."""
         self.noticed = -math.inf
-        """When a notice told of it last."""
+        """When the last notice about it came."""
         self.member: bytes | None = None
         """The id of the node that serves it, if the members share the clients of the address; see
         `AddressRecord.give`."""
         self.former: bytes | None = None
-        """The same before the last change, ..."""
+        """The member before the last change, ..."""
         self.moved = -math.inf
-        """... and when that was."""
+        """... and the time of that change."""
         self.returned = False
-        """It went back then to the member that it had shortly before."""
+        """That change took it back to the member that it had shortly before."""
         self.corrected = -math.inf
         self.corrections = 0
 
     def believe(self, holder: bytes | None, now: float, *, led_from: frozenset[bytes] = frozenset()) -> None:
-        """Something tells which holder the client uses from now on; None: any of them.
+        """Note which holder the client uses from now on; None: any of them.
 
-        ``led_from``: nobody saw that, it is the one that we asked to answer the client. An old answer of one
-        of those that it was led away from, if that one only stood still, may have led it back.
+        ``led_from``: the holders that the client was led away from, if this node asked ``holder`` to answer
+        the client and has not seen the result. If one of them was only suspended, an old answer of it may
+        lead the client back.
         """
         self.holder, self.told, self.led_from = holder, now, led_from
 
@@ -116,9 +117,9 @@ class AddressRecord:
     def __init__(self, address: bytes, now: float) -> None:
         self.address = address
         self.seen = now
-        """When somebody asked for it last."""
+        """When somebody last asked for it."""
         self.own_seen = -math.inf
-        """When a host behind the own device used it as its own."""
+        """When a host behind the own device last used it as its own."""
         self.holders: dict[bytes, Holder] = {}
         self.clients: dict[bytes, Client] = {}
         self.withdrawn: dict[str, float] = {}
@@ -126,22 +127,22 @@ class AddressRecord:
         self.callers: dict[bytes, float] = {}
         """Ids of the guards that asked for it, and when they did last."""
         self.next_question = math.inf
-        """When we ask, if we do."""
+        """When this node asks next; infinite if it does not."""
         self.asked = -math.inf
-        """When we asked ourselves."""
+        """When this node last asked."""
         self.newcomer_asked = -math.inf
-        """When a newcomer was the reason to ask."""
+        """When this node last asked because a node had joined."""
         self.rest = 0.0
         """Seconds between two questions while the address is not shared; grows."""
         self.asserted = -math.inf
-        """When a host said last, without being asked, that it has the address."""
+        """When a host last announced, unasked, that it has the address."""
         self.verified = False
-        """A round has shown who answers, or several that nobody does."""
+        """One round has shown which hosts answer, or several rounds that none does."""
         self._unanswered = 0
         self.called = False
         """It was found shared, and guards are asked to take care of it."""
         self.reported = False
-        """A person was told that it is shared."""
+        """The log has reported that it is shared."""
         self.has_members = False
         """It is a virtual IP by policy (`pytinc.vip.policy`)."""
         self.shares: Counter[bytes] = Counter()
@@ -153,7 +154,7 @@ class AddressRecord:
         self._round_since = -math.inf
         self._spared: frozenset[bytes] = frozenset()
         self._answers: set[bytes] | None = None
-        """Who answered the question of the round that is open; None: none is."""
+        """The holders that answered in the open round; None: no round is open."""
 
     def give(self, client: Client, member: bytes, now: float) -> None:
         """Give a client to a member."""
@@ -169,13 +170,13 @@ class AddressRecord:
         if client.member is not None:
             self.shares[client.member] -= 1
             if not self.shares[client.member]:
-                del self.shares[client.member]  # others may make up members
+                del self.shares[client.member]  # other nodes may invent members
             client.member = None
 
     # -- holders --
 
     def begin_round(self, now: float, spared: frozenset[bytes] = frozenset()) -> None:
-        """A question was asked of which we hear every answer, but for those of ``spared`` holders."""
+        """Begin a round: this node hears all answers to the question, except those of ``spared`` holders."""
         if self._answers is not None and now < self._round_since + ROUND_TIME:
             return  # answers to both cannot be told apart
         self.end_round(now)
@@ -186,13 +187,13 @@ class AddressRecord:
         return math.inf if self._answers is None else self._round_since + ROUND_TIME
 
     def end_round(self, now: float) -> None:
-        """Draw the conclusions of a round whose time is over."""
+        """Draw the conclusions from a round that has ended."""
         answers = self._answers
         if answers is None or now < self._round_since + ROUND_TIME:
             return
         self._answers = None
         if not answers:
-            # A lost question says nothing about the holders.
+            # A question that was lost says nothing about the holders.
             self._unanswered += 1
             self.verified = self.verified or self._unanswered >= MISSED_ROUNDS
             return
@@ -209,7 +210,7 @@ class AddressRecord:
             self._together = False
 
     def answer(self, mac: bytes, now: float) -> bool:
-        """A MAC address answered, or announced itself; tell whether it is the second one to one question."""
+        """A MAC address answered or announced itself; tell whether it is the second in this round."""
         holder = self.holders.get(mac)
         if holder is None:
             if len(self.holders) >= MAX_HOLDERS:
@@ -225,7 +226,7 @@ class AddressRecord:
         return False
 
     def add_holder(self, mac: bytes, now: float) -> None:
-        """A member told the MAC address at which its host has the address."""
+        """Note the MAC address at which a member's host has the address."""
         if mac not in self.holders and len(self.holders) < MAX_HOLDERS:
             self.holders[mac] = Holder(mac, now)
 
@@ -245,7 +246,7 @@ class AddressRecord:
         """Tell whether holders behind more than one node answered the same question."""
         if not self._together:
             return False
-        # One that is leaving still has clients, and one that does not answer now may do so again.
+        # A holder that is leaving still has clients; one that does not answer now may answer again.
         return len({owner(mac) for mac in self.holders} - {None}) > 1
 
     # -- callers --
@@ -258,7 +259,7 @@ class AddressRecord:
         self.callers[node_id] = now
 
     def present_callers(self, now: float) -> list[bytes]:
-        """Return the guards that go on asking."""
+        """Return the guards that keep asking."""
         return [node_id for node_id, heard in self.callers.items() if now - heard < CALLER_LIFE]
 
 
@@ -268,7 +269,7 @@ class AddressTable:
     def __init__(self) -> None:
         self._records: dict[bytes, AddressRecord] = {}
         self._crowded: AddressRecord | None = None
-        """One with many clients, from the last time that room was needed."""
+        """An address with many clients, found the last time that room was needed."""
         self._clients = 0
 
     def __iter__(self) -> Iterator[AddressRecord]:
@@ -288,13 +289,13 @@ class AddressTable:
             if len(self._records) >= MAX_ADDRESSES:
                 self._make_room()
             record = AddressRecord(address, now)
-        # Those used last stand at the end.
+        # The most recently used ones are at the end.
         self._records[address] = record
         record.seen = now
         return record
 
     def _make_room(self) -> None:
-        """Forget the address not used for longest, one that was never shared if there is any."""
+        """Forget the address that was unused for longest; one that was never shared goes first."""
         found = next((record for record in self if not (record.reported or record.has_members)), None)
         self.forget(found or next(iter(self)))
 
@@ -318,7 +319,7 @@ class AddressTable:
         return client
 
     def _drop_client(self, record: AddressRecord) -> None:
-        """Make room for a client: the address with most of them gives way, unless this one has its fill."""
+        """Make room for a client of ``record``: a crowded address gives up its oldest client."""
         crowded = record
         if len(record.clients) < MAX_CLIENTS:
             if self._crowded is None or len(self._crowded.clients) < CROWD:

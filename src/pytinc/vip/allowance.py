@@ -1,4 +1,4 @@
-"""How often something may happen: in a burst, and then at a rate (a token bucket)."""
+"""A token bucket: how often something may happen, first in a burst, then at a steady rate."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Allowance:
         self._at = -math.inf
 
     def take(self, now: float) -> bool:
-        """Tell whether it may happen once more now, and count it."""
+        """Tell whether it may happen once more now, and count it if so."""
         earned = max(now - self._at, 0.0) * self._rate
         self._left = min(self._burst, self._left + earned)
         self._at = now

@@ -1,10 +1,10 @@
-"""Tells clients who serves an address now: this node's host, or for each client another member.
+"""Tells clients which MAC address serves an address now: one for all clients, or one for each client.
 
 Each known client is asked for its own address, in the name of the virtual one: a host that is asked for its
-own address always takes over the sender's MAC address, even if its entry is recent. Everybody else hears an
+own address always takes over the sender's MAC address, even if its entry is recent. All other hosts hear an
 announcement (RFC 5227, 2.3; RFC 4861, 7.2.6), unless the members share the clients. A client whose frames
-have arrived is asked no more. The clients of a node that comes (back) into the mesh are asked as well: they
-have heard nothing meanwhile.
+arrive is not asked again. The clients of a node that joins the mesh, or comes back, are asked as well: they
+missed the earlier announcements.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from pytinc.vip.healing import PACE, PAUSE
 from pytinc.wire import neighbour
 
 ROUNDS: Final = (0.0, 0.1, 0.5, 1.1, 3.0)
-"""Seconds after the beginning at which clients are told. A frame may be lost, and an announcement is not
-believed by a kernel whose entry changed within the last second (locktime of Linux)."""
+"""Seconds after the beginning at which clients are told. A frame may be lost, and a Linux kernel ignores an
+announcement if its entry changed within the last second (locktime)."""
 
 
 @dataclass(slots=True)
 class _Announcement:
     record: AddressRecord
     mac: bytes | None
-    """The MAC address that serves everybody; None: each of ``clients`` has its own one."""
+    """The MAC address that serves all clients; None: each of ``clients`` has its own."""
     begin: float
     next: float
     nodes: frozenset[str] | None = None
-    """Whose clients are told; None: everybody is."""
+    """The node whose clients are told; None: all clients are."""
     clients: frozenset[bytes] = frozenset()
-    """Who is told, by MAC address, if not everybody is."""
+    """The MAC addresses of the clients that are told, if not all are."""
     round: int = 0
     queue: list[Client] = field(default_factory=list)
 
@@ -45,34 +45,34 @@ class Announcing:
     def __init__(self, core: Core, holder_of: Callable[[AddressRecord, Client], bytes | None]) -> None:
         self._core = core
         self._own_holder_of = holder_of
-        """Tells which MAC address serves a client, if each client has its own one."""
+        """Gives the MAC address that serves a client, if each client has its own."""
         self._open: dict[bytes, _Announcement] = {}
         self._welcomes: dict[bytes, _Announcement] = {}
-        """Those for nodes that have just come."""
+        """The announcements for nodes that have just joined."""
 
     def start(self, record: AddressRecord, mac: bytes, now: float) -> None:
         """Tell all clients, now and in later rounds, that ``mac`` has the address."""
         self._open[record.address] = _Announcement(record, mac, now, now)
 
     def tell(self, record: AddressRecord, clients: Iterable[bytes], begin: float, now: float) -> None:
-        """Tell some clients (MAC addresses) in rounds from ``begin`` on who serves each of them then.
+        """Tell some clients (MAC addresses), in rounds from ``begin`` on, which host serves each of them.
 
-        Those who are being told already are told from the first round on again.
+        A client that is being told already starts again with the first round.
         """
         before = self._open.get(record.address)
         told = frozenset(clients) | (frozenset() if before is None else before.clients)
-        told &= record.clients.keys()  # without those that are forgotten
+        told &= record.clients.keys()  # without forgotten clients
         self._open[record.address] = _Announcement(record, None, begin, begin, clients=told)
         self.tick(now)
 
     def welcome(self, record: AddressRecord, mac: bytes, node: str, now: float) -> None:
-        """Tell the clients of a node that has just come, now and in later rounds."""
+        """Tell the clients of a node that has just joined, now and in later rounds."""
         before = self._welcomes.get(record.address)
         nodes = frozenset((node,)) if before is None or before.nodes is None else before.nodes | {node}
         self._welcomes[record.address] = _Announcement(record, mac, now, now, nodes)
 
     def stop(self, address: bytes) -> None:
-        """Somebody else serves the address."""
+        """Stop: another node serves the address."""
         self._open.pop(address, None)
         self._welcomes.pop(address, None)
 
@@ -84,7 +84,7 @@ class Announcing:
         return min([each.next for each in self._all()], default=math.inf)
 
     def tick(self, now: float) -> None:
-        """Tell what is due."""
+        """Send the announcements that are due."""
         for announcement in self._all():
             if now >= announcement.next:
                 self._tell(announcement, now)
@@ -121,7 +121,7 @@ class Announcing:
         if owner is None or holder is None or client.mac in record.holders:
             return False
         if owner == core.me and this.mac is not None:
-            return False  # it hears our host itself
+            return False  # it hears our host directly
         if this.nodes is not None and owner not in this.nodes:
             return False
         return core.mesh.last_use(holder, client.mac, record.address) < this.begin

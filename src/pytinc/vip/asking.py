@@ -1,9 +1,9 @@
-"""Who has the addresses in use? Every guard wants to know, and one question serves all.
+"""Finds the hosts that have the addresses in use: the question of one guard serves all guards.
 
 A *lone question* is asked in no client's name. Its answers go to a MAC address that nobody owns, so switches
-send them to every node: who hears the question hears the answers as well. It names the guard that asks. So
-guards know of each other; for each address the `CALLERS` first ones, by a hash, go on asking, and take care
-of clients behind C nodes. The others stand by.
+send them to every node: a guard that hears the question hears the answers as well. The question names the
+guard that asks, so guards know of each other. For each address the first `CALLERS` guards, in the order of a
+hash, keep asking and take care of clients behind C nodes. The others stand by.
 """
 
 from __future__ import annotations
@@ -19,39 +19,39 @@ from pytinc.wire import neighbour
 from pytinc.wire.neighbour import GUARD_ADDRESS, GUARD_MAC, NOBODY, Message
 
 CALLERS: Final = 3
-"""Guards that ask for a shared address, and work for clients behind C nodes."""
+"""How many guards ask for a shared address and take care of clients behind C nodes."""
 FIRST_QUESTION: Final = (0.2, 0.7)
-"""Seconds after its first use until we ask for an address, chosen at random between these."""
+"""Seconds from the first use of an address to our question for it, chosen at random between these."""
 FIRST_CALL: Final = (0.1, 1.0)
-"""Seconds from the discovery that an address is shared to our question, unless enough others ask before."""
+"""Seconds from the discovery that an address is shared to our question, unless enough guards ask earlier."""
 SHARED_REST: Final = 30.0
 """Seconds between two questions of one guard for a shared address."""
 NEWCOMER_TIME: Final = (2.0, 10.0)
-"""Seconds after a node came into the mesh at which an address is asked for that is not shared: its host may
-have the address as well. Chosen at random between these."""
+"""Seconds from the arrival of a node to our question for an address that is not shared yet, chosen at random
+between these: the new node's host may have the address as well."""
 NEWCOMER_REST: Final = 60.0
-"""Seconds between two such questions for one address, at least."""
+"""Least seconds between two such questions for one address."""
 FIRST_REST: Final = 2.0
 LONGEST_REST: Final = 600.0
-"""Seconds between two questions for an address that is not shared; twice as long each time. In a young mesh
-answers get lost: nodes have no keys with each other yet."""
+"""Seconds between two questions for an address that is not shared; they double each time. In a young mesh
+answers get lost, because nodes have no keys with each other yet."""
 SPREAD: Final = (0.75, 1.25)
 """These times are multiplied by a number chosen at random between these."""
 QUESTIONS_PER_SECOND: Final = 10.0
 QUESTION_BURST: Final = 20.0
 STEP: Final = 0.05
-"""Seconds between two looks at all addresses, at least."""
+"""Least seconds between two looks at all addresses."""
 CLAIM_TIME: Final = 10.0
 """Seconds for which nothing is asked about an address that a host is claiming (RFC 5227: 5 to 7)."""
 MAX_CLAIMS: Final = 256
 WITHDRAWAL_MEMORY: Final = 5.0
-"""Seconds for which it is remembered that a node said it would leave an address. It needs less, and anybody
-in the network can say so."""
+"""Seconds for which a node's word that it leaves an address is remembered. Leaving takes less time, and
+anybody in the network can forge the message."""
 _IPV4_SIZE: Final = 4
 
 
 class Asking:
-    """Asks for addresses, and listens to those who do."""
+    """Asks for addresses, and listens to other guards that ask."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
@@ -65,23 +65,23 @@ class Asking:
     # -- what is heard --
 
     def used(self, record: AddressRecord, now: float) -> None:
-        """Somebody uses an address: find out who has it, unless that is on its way."""
+        """A station uses an address: find out which hosts have it, unless a question is due already."""
         if record.next_question == math.inf:
             record.next_question = now + self._core.between(FIRST_QUESTION)
         self._wake(record.next_question)
 
     def doubt(self, record: AddressRecord, now: float) -> None:
-        """Something unknown says that it has an address: ask soon."""
+        """An unknown MAC address says that it has an address: ask soon."""
         record.next_question = min(record.next_question, now + FIRST_QUESTION[1])
         self._wake(record.next_question)
 
     def shared(self, record: AddressRecord, now: float) -> None:
-        """An address has turned out to be shared: it needs its callers now, not at its next turn."""
+        """An address turns out to be shared: guards must ask for it now, not at the next regular time."""
         record.next_question = min(record.next_question, now + self._core.between(FIRST_CALL))
         self._wake(record.next_question)
 
     def newcomer(self, record: AddressRecord, now: float) -> None:
-        """A node came into the mesh whose host may have an address that was nobody else's so far."""
+        """A node joined whose host may have an address that only one host had so far."""
         if record.next_question == math.inf or now < record.newcomer_asked + NEWCOMER_REST:
             return
         record.newcomer_asked = now
@@ -89,12 +89,12 @@ class Asking:
         self._wake(record.next_question)
 
     def begin_round(self, record: AddressRecord, now: float, spared: frozenset[bytes] = frozenset()) -> None:
-        """A question was asked of which we hear all answers, but for those of ``spared`` holders."""
+        """Begin a round: this node hears all answers to the question, except those of ``spared`` holders."""
         record.begin_round(now, spared)
         self._wake(record.round_end())
 
     def claimed(self, address: bytes, now: float) -> None:
-        """A host makes sure that nobody has an address: a question of ours would look like a rival."""
+        """A host checks that nobody has an address: a question of ours would look like a conflict to it."""
         self._claims.pop(address, None)
         if len(self._claims) >= MAX_CLAIMS:
             del self._claims[next(iter(self._claims))]
@@ -116,7 +116,7 @@ class Asking:
         return is_new
 
     def looked_for(self, message: Message, now: float) -> None:
-        """A host that answered a question makes sure that the guard still is there (RFC 4861, 7.3.3)."""
+        """Answer a host that checks whether the guard is still there after its question (RFC 4861, 7.3.3)."""
         if now - self._asked_v6 < SHARED_REST:
             self._core.send(neighbour.guard_answer(message.mac, message.address))
 
@@ -127,7 +127,7 @@ class Asking:
         return self._due
 
     def tick(self, now: float) -> bool:
-        """End rounds and ask what is due; tell whether a round has ended."""
+        """End rounds and send the questions that are due; tell whether a round has ended."""
         if now < self._due:
             return False
         self._ticked = now
@@ -139,7 +139,7 @@ class Asking:
             if now >= record.next_question:
                 self._ask_if_useful(record, now)
             due = min(due, record.round_end(), record.next_question)
-        # One look for many of them: after a scan there are a thousand, each with a time of its own.
+        # One look serves many addresses: a scan leaves a thousand of them, each with its own deadline.
         self._due = max(due, now + STEP)
         return ended
 
@@ -151,7 +151,7 @@ class Asking:
     # -- asking --
 
     def ask(self, record: AddressRecord, now: float, *, leaving: bool = False) -> None:
-        """Ask for an address in no client's name; ``leaving``: and say that our holder is about to go."""
+        """Ask a lone question for an address; ``leaving``: it also says that our holder is about to go."""
         source = NOBODY if len(record.address) == _IPV4_SIZE else GUARD_ADDRESS
         note = inverted(self._core.my_id) if leaving else self._core.my_id
         self._core.send(neighbour.question(GUARD_MAC, source, record.address, note=note))
@@ -162,7 +162,7 @@ class Asking:
         self._core.count(lone_questions=1)
 
     def may_ask_about(self, record: AddressRecord, now: float) -> bool:
-        """Tell whether a question would disturb nobody, and take leave for it."""
+        """Tell whether a question may be asked now, and count it if so."""
         return now >= self._claims.get(record.address, -math.inf) and self._allowance.take(now)
 
     def rank(self, record: AddressRecord, now: float) -> int:

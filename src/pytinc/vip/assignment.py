@@ -1,8 +1,8 @@
-"""Which member a client gets: weighted rendezvous hashing with bounded load.
+"""Assigns clients to members: weighted rendezvous hashing with bounded load.
 
-Each client has an order of its own of all members, in which the better places are the more likely the greater
-a member's weight is. It gets the first member in this order that has room. So the load stays close to the
-weights, whoever computes it comes to a similar result, and when a member goes, only its clients move.
+Each client ranks all members in an order of its own; a member with a greater weight is more likely to rank
+high. The client gets the first member in this order that has room. So the load stays close to the weights,
+all nodes compute similar results, and when a member goes, only its clients move.
 """
 
 from __future__ import annotations

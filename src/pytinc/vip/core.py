@@ -1,6 +1,6 @@
 """What all parts of the guard share: the tables, the facts about the mesh, and small services.
 
-It knows none of the parts. `pytinc.vip.guard` makes it and hands it to each.
+`Core` knows none of the parts. `pytinc.vip.guard` makes it and hands it to each part.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from pytinc.wire.times import milliseconds
 from pytinc.wire.vip_record import EntryState
 
 LOCAL_USE = 10.0
-"""Seconds after its last frame for which a station behind the own device uses a holder."""
+"""Seconds after its last frame for which a station behind the own device counts as a user of a holder."""
 RECENT_USE = 60.0
-"""Seconds for which the last frame tells which holder a station uses."""
+"""Seconds for which a station's last frame shows which holder it uses."""
 STEADY_AFTER = 3.0
 """Seconds after its return in which a node gets no clients."""
 GRACE = 300.0
-"""Seconds for which a client is remembered whose MAC address nobody owns: its node may come back."""
+"""Seconds for which a client is remembered after its MAC address has no owner: its node may come back."""
 IDLE_LIFE = 600.0
 """Seconds for which an address is remembered that nobody uses."""
 _NONCES = 1 << 32
 
 
 class Governed(NamedTuple):
-    """Who serves an address with members (`pytinc.vip.policy`)."""
+    """The nodes that serve an address with members (`pytinc.vip.policy`)."""
 
     owner: str | None
-    """The node that was chosen; None: nobody is there."""
+    """The node that was chosen; None: no member is there."""
     serving: frozenset[str]
     """All nodes that serve clients: the owner alone, or with a balance all members that are well."""
     speaker: str | None = None
@@ -49,11 +49,11 @@ class Governed(NamedTuple):
 
 
 class Silenced(NamedTuple):
-    """How things stood when a node was found to be as silent as the peer that it is behind."""
+    """The state of a node when it was found to be as silent as the relay in front of it."""
 
     at: float
     received: int
-    """Frames that had come from the node."""
+    """The frames that had come from the node until then."""
 
 
 class Core:
@@ -70,9 +70,10 @@ class Core:
         self.left: dict[str, float] = {}
         """Nodes whose clients were led elsewhere, and when, until they are back."""
         self.silenced: dict[str, dict[str, Silenced]] = {}
-        """Peers that are watched and silent, each with itself and those behind it, as silent."""
+        """The watched peers that are silent, each with the nodes that it makes silent: itself and those
+        behind it."""
         self.wanted: set[str] = set()
-        """Nodes of which it matters whether they are there."""
+        """Nodes whose presence matters to shared addresses."""
         self.returned: dict[str, float] = {}
         """When such a node came back last."""
         self.withdrawing = False
@@ -93,13 +94,13 @@ class Core:
         self.actions.append(Notice(level, priority, text))
 
     def tell(self, kind: str, **fields: object) -> None:
-        """Tell those who watch the node of an event."""
+        """Report an event to the programs that watch the node."""
         self.actions.append(Happened(kind, fields))
 
     def tell_state(
         self, address: bytes, node: str, state: EntryState, before: EntryState | None, reason: str | None
     ) -> None:
-        """Tell them what a member of an address does now; ``before``: None if the member is new."""
+        """Report as an event what a member of an address does now; ``before``: None if the member is new."""
         self.tell(
             "vip-state",
             address=address_text(address),
@@ -137,7 +138,7 @@ class Core:
         return any(node in nodes for nodes in self.silenced.values())
 
     def hops(self, node: str, since: float) -> set[str]:
-        """Return the peers on the way to a node and back: who takes its frames, and who brought them.
+        """Return the peers on the path to a node and back: its first hop, and the relay of its last frame.
 
         What came before ``since`` does not count.
         """
@@ -166,12 +167,13 @@ class Core:
         )
 
     def holder_of(self, record: AddressRecord, client: Client, now: float) -> bytes | None:
-        """Return the holder that a client uses: by its frames if we see them, else by what was said."""
+        """Return the holder that a client uses: by its frames if they pass here, else by questions and
+        notices."""
         since, used = self.last_use(record, client)
         return used if since >= client.told and now - since < RECENT_USE else client.holder
 
     def uses(self, record: AddressRecord, client: Client, now: float) -> bool:
-        """Tell whether a client uses an address now. Behind other nodes we see only that it lives."""
+        """Tell whether a client uses an address now; behind another node: whether the client still exists."""
         if self.is_local(client):
             return now - max(client.seen, self.last_use(record, client)[0]) < LOCAL_USE
         return now - client.seen < GRACE or self.mesh.owner(client.mac) is not None
@@ -215,13 +217,13 @@ class Core:
         return governed is not None and governed.speaker == self.me
 
     def is_contested(self, record: AddressRecord) -> bool:
-        """Tell whether hosts answer clients that they do not serve, as tinc's daemon lets them."""
+        """Tell whether hosts may answer clients that they do not serve: tinc's daemon does not prevent it."""
         governed = self.governed.get(record.address)
         if governed is None:
             return False
         owners = {self.mesh.owner(mac) for mac in record.holders}
         honest = {None, *governed.quiet}
-        # Of members that share the clients, none serves all who ask.
+        # No member serves all clients if the members share them.
         return not owners <= (honest if governed.balanced else honest | governed.serving)
 
     def chosen(self, record: AddressRecord, client: Client) -> bytes | None:
@@ -247,20 +249,20 @@ class Core:
         return owner == self.me or (detector is not None and detector.is_there)
 
     def came_back(self, node: str, now: float) -> None:
-        """A node whose clients were led elsewhere is there again."""
+        """Note that a node whose clients were led elsewhere is back."""
         if self.left.pop(node, None) is not None:
             self.returned[node] = now
 
     def is_new(self, mac: bytes, now: float) -> bool:
-        """Tell whether the node of a holder is back only just now: it may go again as soon."""
+        """Tell whether the node of a holder came back only a moment ago: it may go again soon."""
         return now - self.returned.get(self.mesh.owner(mac) or "", -math.inf) < STEADY_AFTER
 
 
 def stretches(silence: float | None, detection: float | None) -> dict[str, int | None]:
-    """Return the first two stretches of a failover as events tell them, in milliseconds.
+    """Return the first two phases of a failover as event fields, in milliseconds.
 
-    ``silence``: seconds from the last sign of life to the verdict, ``detection``: those of them that followed
-    the suspicion; None where there was none.
+    ``silence``: seconds from the last sign of life to the verdict; ``detection``: the part of them after the
+    suspicion; None where it is unknown.
     """
     if silence is None:
         return {"silence_ms": None, "detection_ms": None}

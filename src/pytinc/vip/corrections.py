@@ -1,13 +1,13 @@
-"""Leads clients back that a host has led away without meaning it.
+"""Leads clients back after a host's own question has misled them.
 
-A host that has the virtual IP as its first address names it as the sender of its own questions, and everybody
-who hears one takes over the MAC address (docs/virtual-ip.md). pytinc members do not let such questions out.
-For C members, the first guard of an address tells each client where it was, 20 ms later, by a question for
-its own address: a kernel believes that at any time. Stations behind our own device do not hear such questions
-at all.
+A host that has the virtual IP as its first address names it as the sender of its own questions, and every
+host that hears one takes over the MAC address (docs/virtual-ip.md). pytinc members do not let such questions
+out. For C members, the first guard of an address tells each client where it was, 20 ms later, by a question
+for its own address: a kernel believes that at any time. Stations behind our own device do not hear such
+questions at all.
 
-Of an address with members, it is the node which speaks for the owner that tells the clients who serves. It
-does so as well after each question of a client, because the hosts of C members answer whoever asks.
+For an address with members, the node that speaks for the owner tells the clients which member serves. It does
+so after each question of a client as well, because the hosts of C members answer every question.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from pytinc.wire.neighbour import Message
 
 DELAY: Final = 0.02
 REST: Final = 0.02
-"""Seconds between two misleading questions about one address that are looked at: there may be thousands of
-clients to look at."""
+"""Least seconds between two misleading questions about one address that are acted on: each may concern
+thousands of clients."""
 RESTS: Final = (1.0, 10.0, 30.0)
 """Seconds from one correction of a client to the next."""
 FORGIVEN: Final = 60.0
-"""Seconds after which the shortest rest counts again."""
+"""Seconds without a correction after which the shortest interval applies again."""
 AFTER_QUESTION: Final = (0.02, 0.1, 1.1)
-"""Seconds after a client's question at which it is told who serves: the wrong answers have come then. A frame
-may be lost."""
+"""Seconds after a client's question at which it is told which member serves: the wrong answers have come by
+then. There are several because a frame may be lost."""
 MAX_WAITING: Final = 1024
 
 
@@ -42,7 +42,7 @@ class _Correction(NamedTuple):
     address: bytes
     client: bytes
     holder: bytes | None
-    """None: whoever serves then."""
+    """None: the member that serves at that time."""
 
 
 class Corrections:
@@ -54,7 +54,7 @@ class Corrections:
         self._waiting: list[_Correction] = []
 
     def on_assertion(self, message: Message, now: float) -> None:
-        """A question of another node's host says by the way that its sender has an address."""
+        """A question of another node's host names an address as its sender, and so may mislead clients."""
         core = self._core
         record = core.table.get(message.address)
         if record is None or not core.is_shared(record):
@@ -94,7 +94,7 @@ class Corrections:
                 self._wait(now + DELAY, record, client, None)
 
     def on_question(self, record: AddressRecord, client: Client, now: float) -> None:
-        """A client asks all hosts for an address: those of C members answer as well."""
+        """A client asks all hosts for an address: the hosts of C members answer as well."""
         core = self._core
         if not core.speaks(record.address) or not core.is_contested(record):
             return
@@ -103,9 +103,10 @@ class Corrections:
                 self._wait(now + delay, record, client, None)
 
     def _is_cared_for(self, record: AddressRecord, client: Client) -> bool:
-        """Tell whether the own node of a client lets no wrong answer in.
+        """Tell whether a client's own node drops wrong answers.
 
-        It cannot do so where the members share the clients: it does not know whose client this is.
+        It cannot where the members share the clients, because it does not know which member serves this
+        client.
         """
         core = self._core
         return not core.is_balanced(record.address) and (core.is_local(client) or core.is_guarded(client))
@@ -115,7 +116,7 @@ class Corrections:
             heapq.heappush(self._waiting, _Correction(due, record.address, client.mac, holder))
 
     def _on_claim(self, record: AddressRecord, message: Message, now: float) -> None:
-        """One client is told who has the address."""
+        """Tell one client which host has the address."""
         client = record.clients.get(message.to)
         if client is None or message.mac not in record.holders:
             return
@@ -128,7 +129,7 @@ class Corrections:
         return self._waiting[0].due if self._waiting else math.inf
 
     def tick(self, now: float) -> None:
-        """Tell clients what is due."""
+        """Send the corrections that are due."""
         core = self._core
         while self._waiting and now >= self._waiting[0].due:
             _, address, mac, holder = heapq.heappop(self._waiting)

@@ -1,13 +1,13 @@
-"""Is one peer still there? Probes every tenth of a second, suspicion, a burst, and a verdict.
+"""Decides whether one peer is still there: probes ten times a second, suspicion, a burst, a verdict.
 
 ::
 
     ALIVE ── two probes in a row unanswered, or its connection closed ──> SUSPECT ── five more ──> SILENT
       ^────────────────────── any authentic datagram of the peer ───────────┴─────────────────────────┘
 
-The verdict takes a bit more than `LEAST_SILENCE` after the last sign of life, and longer for a peer that has
-been found slow lately: one that answered after a suspicion is given half as much time again as it took, for
-ten minutes. Nothing is decided about a peer that has not answered yet since the watch began.
+The verdict comes a bit more than `LEAST_SILENCE` after the last sign of life. A peer that answered after a
+suspicion counts as slow for ten minutes: it gets half as much time again as it took. There is no verdict
+about a peer that has not answered since the watch began.
 
 The verdict is only as good as our own attention. Whoever calls `tick` tells `excuse` how late it is, and what
 the peer could not have told us in that time does not count against it.
@@ -27,17 +27,17 @@ BURST_INTERVAL: Final = 0.02
 LEAST_SILENCE: Final = 0.25
 """Seconds of silence before a verdict, ..."""
 LEAST_INTERVALS: Final = 2.5
-"""... or so many intervals, if whoever runs the node wants it sooner, ..."""
+"""... or so many intervals, if the configured interval makes that shorter, ..."""
 SHORTEST_SILENCE: Final = 0.15
 """... but never less."""
 LONGEST_PATIENCE: Final = 1.0
-"""Seconds that a slow peer is given at the most."""
+"""Most seconds that a slow peer gets."""
 PATIENCE: Final = 1.5
-"""What a peer is given, as a multiple of the longest silence that it broke."""
+"""The silence that a slow peer is allowed, as a multiple of the longest silence that it broke."""
 MEMORY: Final = 600.0
 """Seconds for which such a silence is remembered."""
 FIRST_TIMEOUT: Final = 0.2
-"""Seconds in which a probe should be answered, before a round trip was measured."""
+"""Seconds in which a probe should be answered, as long as no round trip has been measured."""
 SHORTEST_TIMEOUT: Final = 0.03
 LONGEST_TIMEOUT: Final = 0.5
 MARGIN: Final = 0.02
@@ -45,22 +45,22 @@ MARGIN: Final = 0.02
 SLIGHT_DELAY: Final = 0.05
 """Seconds by which a tick may be late without consequences."""
 LONG_DELAY: Final = 0.25
-"""From so much on everything begins anew."""
+"""Seconds of lateness from which on all evidence is dropped and the watch starts again."""
 LONGEST_LISTENING: Final = 1.0
-"""Seconds for which nobody is suspected after a long delay, at the most; else as long as the delay was."""
+"""Nobody is suspected after a long delay for as long as the delay was, and for at most these seconds."""
 FRAMES_SUFFICE: Final = 1.0
 """Seconds without an answer to a probe after which frames of the peer are no sign of life any more."""
 PATIENT_INTERVAL: Final = 1.0
 """Seconds between probes of a peer that has been silent for `PATIENT_AFTER`."""
 PATIENT_AFTER: Final = 5.0
 ROUNDING: Final = 1e-6
-"""Share of an interval that times may be wrong by."""
+"""Rounding error of times, as a share of an interval."""
 MAX_UNANSWERED: Final = 32
 """Probes whose answers are awaited; older ones are lost."""
 
 
 class State(enum.Enum):
-    """What is known of the peer."""
+    """The state of the peer."""
 
     ALIVE = enum.auto()
     SUSPECT = enum.auto()
@@ -68,7 +68,7 @@ class State(enum.Enum):
 
 
 class Detector:
-    """Watches one peer. Methods that may change its `state` say so; who calls them compares."""
+    """Watches one peer. Methods that may change its `state` say so; the caller compares."""
 
     def __init__(self, interval: float, now: float) -> None:
         self.interval = interval
@@ -83,9 +83,9 @@ class Detector:
         self._variation = 0.0
         self._last_answer = -math.inf
         self._awaited: dict[bytes, float] = {}
-        """When each probe was sent that may still be answered."""
+        """The send time of each probe that may still be answered."""
         self._unanswered: list[float] = []
-        """When the probes since the last sign of life were sent, as far as they count."""
+        """The send times of the probes since the last sign of life, except those that do not count."""
         self._next_probe = now
         self._burst = 0
         """Probes of the burst that are still to be sent."""
@@ -113,9 +113,9 @@ class Detector:
             self._slowness, self._slowness_seen = silence, now
 
     def heard_frame(self, now: float) -> None:
-        """Take a frame of the peer for a sign of life, while it answers us now and then.
+        """Take a frame of the peer as a sign of life, if the peer has also answered a probe lately.
 
-        One that does not hear us is no use.
+        A peer that does not hear this node cannot serve.
         """
         if now - self._last_answer <= FRAMES_SUFFICE:
             self.heard(now)
@@ -144,7 +144,7 @@ class Detector:
             self._hurried = True
 
     def excuse(self, now: float, delay: float) -> None:
-        """The tick is late by ``delay`` seconds: the peer may have talked to us in vain.
+        """The tick is late by ``delay`` seconds: answers of the peer may have been missed.
 
         A SUSPECT becomes ALIVE if the delay was long.
         """
@@ -164,7 +164,7 @@ class Detector:
             self.state = State.ALIVE
 
     def pause(self, now: float) -> None:
-        """No probe can be sent now. A SUSPECT becomes ALIVE: its silence proves nothing any more."""
+        """No probe can be sent now. A SUSPECT becomes ALIVE, because its silence proves nothing."""
         self._unanswered.clear()
         self._burst, self._hurried = 0, False
         self._next_probe = self._after(now)
@@ -196,7 +196,7 @@ class Detector:
     def next_deadline(self) -> float:
         """Return when `tick` has something to do."""
         if self.state is State.ALIVE and not self._unanswered:
-            return self._next_probe  # nearly always, and asked for each peer after every event
+            return self._next_probe  # the usual case, asked for each peer after every event
         due = self._probe_due()
         if self.state is State.ALIVE:
             return min(due, self._suspicion_due())

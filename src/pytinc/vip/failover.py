@@ -1,8 +1,8 @@
-"""What happens when a holder goes: whose clients are led where, and what is told about it.
+"""Leads clients elsewhere when a holder goes, and reports it.
 
-A holder goes because its node fell silent, left the mesh, or is this node and stops, or because this node's
-host gave up the address. `Healing` asks the
-questions; this module finds the clients, looks for signs of success, and tells people.
+A holder goes because its node falls silent, leaves the mesh, or is this node and stops, or because this
+node's host gives up the address. `Healing` asks the questions; this module finds the clients, looks for signs
+of success, and logs the outcome.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ REMOTE_DELAY: Final = (0.01, 0.05)
 """Seconds after the verdict until we ask for clients whose frames we do not see, chosen at random between
 these."""
 DOUBT_DELAY: Final = (0.3, 0.4)
-"""The same for those that should use another holder, as we have heard."""
+"""The same for clients that use another holder according to what this node has heard."""
 SURE_USE: Final = 1.5
-"""Seconds without a frame after which a client of our own holder may be anywhere."""
+"""Seconds without a frame after which a client of our own holder may have changed to another one."""
 ANSWER_TIME: Final = 0.25
-"""Seconds after which a holder that has been asked has answered, if it ever will."""
+"""Seconds that a holder is given to answer a question."""
 SECOND_QUESTION: Final = 0.05
-"""Seconds after which a question is another one."""
+"""Seconds after which a question counts as a new one and not as the first one repeated."""
 EVIDENCE_TIME: Final = 1.0
-"""Seconds after which a failover is told without having seen the new holder."""
+"""Seconds after which a failover is reported even if the new holder has not been seen."""
 FORGET_HEALING: Final = 60.0
 """Seconds for which a move is remembered, and with it that its old holder may still send old answers."""
 SHORTEST_WITHDRAWAL: Final = 0.35
@@ -54,9 +54,9 @@ class Failovers:
         self._withdrawn_since = -math.inf
         self._withdrawal_due = math.inf
         self.withdrawal_over = False
-        """A withdrawal that was begun has come to its end."""
+        """A withdrawal has begun and ended."""
         self.last_s: float | None = None
-        """How long the last failover took, as far as we saw."""
+        """How long the last failover took, as far as this node saw it."""
 
     # -- what happens --
 
@@ -66,7 +66,7 @@ class Failovers:
         """Lead the clients of a node's holders elsewhere; ``hop``: the peer that is silent, it or a relay."""
         core = self._core
         if node in core.left or node == core.me or core.mesh.is_alone():
-            return  # who reaches nobody knows nothing about others
+            return  # a node that reaches nobody knows nothing about others
         core.left[node] = now
         for record in list(core.table):
             gone = frozenset(mac for mac in record.holders if core.mesh.owner(mac) == node)
@@ -82,7 +82,7 @@ class Failovers:
             if unseen:
                 healing = begin(unseen, reason, silence, now, remote=True)
                 self._keep(healing, now)
-                # Let a guard go first that sees their frames, if there is one.
+                # Let a guard that sees the clients' frames go first, if there is one.
                 healing.postpone(now + core.between(REMOTE_DELAY))
                 self._heal(healing)
             if doubted:
@@ -93,7 +93,7 @@ class Failovers:
                 self._healings.append(healing)
 
     def relay_gone(self, hop: str, silence: float, since: float, now: float) -> None:
-        """A relay is silent: clients of our own holders behind it get nothing of us any more, or we of them.
+        """A relay is silent: lead the clients behind it, whose frames it loses, to other holders than ours.
 
         What it brought from ``since`` on counts as behind it.
         """
@@ -116,9 +116,9 @@ class Failovers:
                 )
 
     def look_for_relapses(self, now: float) -> None:
-        """Lead stations behind the own device away again that went back to a holder that is gone.
+        """Lead stations behind the own device away again if they went back to a holder that is gone.
 
-        Another node may have told them so that did not know yet.
+        A node that did not know of the failure yet may have sent them back.
         """
         for healing in list(self._healings):
             for client in healing.take_relapsed(partial(self._core.last_use, healing.record)):
@@ -142,7 +142,7 @@ class Failovers:
     def owner_changed(self, record: AddressRecord, before: str | None, owner: str, now: float) -> None:
         """Another member serves an address (`pytinc.vip.policy`): lead our own stations there.
 
-        The same goes for the clients of our own holder. The member itself tells all those that it knows.
+        Lead the clients of our own holder there as well. The member tells all clients that it knows.
         """
         core = self._core
         macs = frozenset(mac for mac in record.holders if core.mesh.owner(mac) == owner)
@@ -175,7 +175,7 @@ class Failovers:
         return detector is None or answered < detector.suspect_since
 
     def find_holders(self, record: AddressRecord, now: float) -> None:
-        """Ask who has an address."""
+        """Ask which hosts have an address."""
         if self._asking.may_ask_about(record, now):
             self._asking.ask(record, now)
 
@@ -187,7 +187,7 @@ class Failovers:
                 healing.end()
 
     def answered(self, holder: bytes, now: float) -> None:
-        """A holder answered: its node is there, also if nobody watches it."""
+        """A holder answered: its node is there, even if this node does not watch it."""
         core = self._core
         owner = core.mesh.owner(holder)
         if (
@@ -204,19 +204,19 @@ class Failovers:
             self._meta_answers[node] = now
 
     def heard_caller(self, record: AddressRecord) -> None:
-        """Another guard asks for an address: if it takes care of the same clients, let it."""
+        """Another guard asks for an address: leave the clients that it takes care of to it."""
         for healing in self._healings:
             if healing.record is record and healing.remote:
                 healing.hush()
 
     def announced(self, record: AddressRecord, holder: bytes) -> None:
-        """A holder told all that it has the address: nobody needs to be led anywhere else."""
+        """A holder announced to all that it has the address: no client needs to be led anywhere else."""
         for healing in self._healings:
             if healing.record is record and holder not in healing.gone:
                 healing.end()
 
     def heard_answer(self, record: AddressRecord, message: Message, now: float) -> None:
-        """A holder answered: that may be what we waited for."""
+        """A holder answered: this may show that a move has succeeded."""
         for healing in self._healings:
             if healing.record is not record or message.mac in healing.gone:
                 continue
@@ -236,7 +236,7 @@ class Failovers:
         return min([*dues, self._withdrawal_due])
 
     def tick(self, now: float) -> None:
-        """Ask in the clients' names what is due, and see whether they have moved."""
+        """Ask the questions that are due in the clients' names, and see whether the clients have moved."""
         for healing in self._healings:
             self._look_for_moves(healing)
             candidates = partial(self._candidates, healing.record, healing.gone, now, since=healing.begin)
@@ -260,10 +260,11 @@ class Failovers:
         ]
 
     def _must_ask(self, healing: Healing, now: float) -> bool:
-        """Tell whether we must find out who answers, as holders may have gone unnoticed.
+        """Tell whether to find out which holders answer, since holders may have gone unnoticed.
 
-        Where frames pass here we see whether clients move, and ask late: a guard that asks keeps others from
-        asking for their clients. Else we ask at once, and again if somebody's answer may be lost.
+        Where the clients' frames pass here, this node sees whether they move, and asks late, because the
+        question of one guard keeps other guards from asking for their clients. Otherwise it asks at once, and
+        a second time if the answer of a holder may have been lost.
         """
         record, begin = healing.record, healing.begin
         if not healing.remote:
@@ -291,20 +292,21 @@ class Failovers:
     def _must_be_told(self, healing: Healing, holder: bytes) -> bool:
         """Tell whether a client may have refused the answer that its new holder has given.
 
-        For a second after its entry changed, be it only its state, Linux takes no answer that names another
-        MAC address (locktime of ARP; IPv6 has none), but it takes a question for its own address.
+        For a second after a change of its entry, even if only of the entry's state, Linux ignores an answer
+        that names another MAC address (locktime of ARP; IPv6 has none). It always accepts a question for its
+        own address.
         """
         known = healing.record.holders.get(holder)
         return len(healing.record.address) == 4 and known is not None and known.answered >= healing.begin
 
-    # -- who is concerned --
+    # -- the clients of a move --
 
     def _cares(self, record: AddressRecord, node: str, reason: str, hop: str | None, now: float) -> bool:
         """Tell whether we lead clients of other nodes away from ``node``."""
         if not self._asking.is_caller(record, now):
             return False
         if reason != "silent":
-            # A node that withdraws has done it itself, and knows better who its clients are.
+            # A node that withdraws leads its clients away itself, and knows them better.
             return now - record.withdrawn.get(node, -math.inf) > WITHDRAWAL_MEMORY
         if hop != node:
             return False  # a relay is silent: that says nothing about their path
@@ -318,8 +320,8 @@ class Failovers:
     ) -> tuple[list[Client], list[Client], list[Client]]:
         """Return the clients that may use a holder that is gone; ``cares``: those of C nodes as well.
 
-        First those whose frames will pass here, as they are ours or get our own holder; then the others; at
-        last those of which we have only heard that they use another holder.
+        The first list has the clients whose frames will pass here, because they are ours or get our own
+        holder; the second the others; the third those that use another holder according to hearsay alone.
         """
         core = self._core
         own = core.own_holders(record)
@@ -332,7 +334,7 @@ class Failovers:
                 continue
             holder = core.holder_of(record, client, now)
             if holder is not None and holder not in gone and core.serves(record, holder):
-                # Asking the holder that it should have changes nothing if it has it.
+                # Asking the holder that the client should use changes nothing if the client uses it.
                 if not cares or owner == core.me or core.is_guarded(client):
                     continue
                 if self._is_doubtful(record, client, holder, gone, now):
@@ -350,15 +352,15 @@ class Failovers:
     def _is_doubtful(
         self, record: AddressRecord, client: Client, holder: bytes, gone: frozenset[bytes], now: float
     ) -> bool:
-        """Tell whether a client may use a holder that is gone, and not the one that it seems to use."""
+        """Tell whether a client may use a holder that is gone instead of the one that it seems to use."""
         if holder in self._core.own_holders(record):
-            # One that sent to us may have left while we were cut off and heard nothing.
+            # A client that sent to our holder may have changed while this node was cut off.
             since, _ = self._core.last_use(record, client)
             return now - since >= SURE_USE
         return not client.led_from.isdisjoint(gone)
 
     def _keep(self, healing: Healing, now: float) -> None:
-        """Ask the holders that clients seem to use: nothing changes for those that do."""
+        """Prefer the holder that each client seems to use: if the client uses it, nothing changes."""
         for client in healing.waiting.values():
             holder = self._core.holder_of(healing.record, client, now)
             if holder is not None and holder not in healing.gone:
@@ -379,7 +381,8 @@ class Failovers:
     ) -> list[bytes]:
         """Return the holders to which a client may be led: those known to be well if there are any.
 
-        A while after ``since``, when questions were asked, they are those who have answered.
+        From `ANSWER_TIME` after ``since``, when the questions were asked, only holders that have answered
+        count.
         """
         core = self._core
         others = [
@@ -388,7 +391,7 @@ class Failovers:
             if holder.mac not in gone and holder.mac != client.mac and core.serves(record, holder.mac)
         ]
         present = {holder.mac for holder in record.present()}
-        # One that is not expected to answer is better than none: it may have the address again.
+        # A holder that is not expected to answer is better than none: it may have the address again.
         serving = [mac for mac in others if mac in present] or others
         if now >= since + ANSWER_TIME:
             serving = [mac for mac in serving if record.holders[mac].answered >= since] or serving
@@ -398,7 +401,7 @@ class Failovers:
     # -- signs of success --
 
     def _look_for_moves(self, healing: Healing) -> None:
-        """Take the frames of clients to other holders as what was wanted."""
+        """Take frames of clients to other holders as a sign that they have moved."""
         if not healing.asked:
             return
         for client in list(healing.waiting.values()):
@@ -446,7 +449,7 @@ class Failovers:
     # -- withdrawal --
 
     def withdraw(self, now: float) -> None:
-        """Lead our own clients elsewhere; `withdrawal_over` tells the end."""
+        """Lead our own clients elsewhere; `withdrawal_over` is true at the end."""
         core = self._core
         found = [
             moved
@@ -478,7 +481,7 @@ class Failovers:
 
     @property
     def gone(self) -> frozenset[bytes]:
-        """MAC addresses of holders that were left not long ago."""
+        """MAC addresses of holders that clients were led away from lately."""
         return frozenset().union(
             *(healing.gone for healing in self._healings if healing.reason != "withdrawn")
         )
@@ -503,7 +506,7 @@ class Failovers:
             self._heal(healing)
 
     def address_added(self, record: AddressRecord) -> None:
-        """Our host has the address, perhaps again: nobody needs to be led away from it any more."""
+        """Our host has the address, perhaps again: stop leading clients away from it."""
         for healing in self._healings:
             if healing.record is record and healing.reason == "removed":
                 healing.end()
@@ -526,7 +529,7 @@ class Failovers:
         return Healing(record, core.me, gone, clients, reason, 0.0, now)
 
     def _may_use(self, record: AddressRecord, client: Client, gone: frozenset[bytes], now: float) -> bool:
-        """Tell whether a client uses one of these holders of ours, or did so and nothing tells more."""
+        """Tell whether a client uses one of these holders of ours, or used one and nothing newer is known."""
         core = self._core
         holder = core.holder_of(record, client, now)
         if holder is not None and (holder in gone or core.serves(record, holder)):
@@ -534,7 +537,7 @@ class Failovers:
         return any(core.mesh.last_use(mac, client.mac, record.address) > -math.inf for mac in gone)
 
     def _look_for_end(self, now: float) -> None:
-        """End the withdrawal when no client sends to us any more, or some may for ever."""
+        """End the withdrawal when no client sends to us any more, or when it has taken long enough."""
         self._withdrawal_due = now + WITHDRAWAL_STEP
         if now < self._withdrawn_since + SHORTEST_WITHDRAWAL:
             return
@@ -556,7 +559,7 @@ class Failovers:
 
 
 def _facts(healing: Healing, node: str | None) -> dict[str, object]:
-    """Return what an event tells of a move of clients to a node."""
+    """Return the event fields that describe a move of clients to a node."""
     is_silent = healing.silent_s > 0.0
     times = stretches(healing.silent_s if is_silent else None, healing.detection_s)
     healing_ms, total = None, None

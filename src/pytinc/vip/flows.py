@@ -1,7 +1,7 @@
-"""Which members get the flows of our own stations to an address with ``balance=flow``.
+"""Chooses the members that get the flows of our own stations to an address with ``balance=flow``.
 
-The data path gives each flow to one of them (`pytinc.datapath.flow_table`): the node of the client sees all
-its packets, and no other node does.
+The data path gives each flow to one of them (`pytinc.datapath.flow_table`). Only the client's own node sees
+all packets of a flow, so only this node can keep a flow at its member.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from pytinc.vip.members import UNFIT, Member
 
 
 def flow_shares(core: Core, addresses: Mapping[bytes, Iterable[Member]]) -> dict[bytes, FlowShares]:
-    """Return who gets the flows to each address; ``addresses``: the members that can be reached.
+    """Return the members that get the flows to each address; ``addresses``: the members that can be reached.
 
-    Our own host gets none: a station behind our device reaches it without us. A member that does not answer
-    probes gets none either, whatever it says over meta connections, as nothing reaches it by UDP.
+    Our own host gets no flows: a station behind our device reaches it without us. A member that does not
+    answer probes gets none either, whatever it says over meta connections, because nothing reaches it by UDP.
     """
     return {address: _shares(core, address, members) for address, members in addresses.items()}
 

@@ -1,15 +1,15 @@
 """The guard of shared addresses: the front door of this package (docs/virtual-ip.md).
 
-Several hosts of a switched network have one address; a client uses the one whose answer it believed, and
-believes it for up to a minute after that host died. The guard notices who uses what, watches the nodes that
-matter, and when one falls silent asks for the address in the clients' names: what a surviving host answers is
-what clients believe from then on. Nothing has to be configured, and neither members nor clients need to be
-pytinc nodes.
+Several hosts of a switched network have one address. A client uses the host whose answer it believed, and
+goes on for up to a minute after that host has died. The guard notices which client uses which host and
+watches the nodes of these hosts. When a node falls silent, the guard asks for the address in the clients'
+names, and the clients believe the answer of a surviving host. Nothing has to be configured, and neither
+members nor clients need to be pytinc nodes.
 
-Events go in, `take_actions` tells what to do, `next_deadline` when to come back. Facts about the mesh are
-asked for (`pytinc.vip.actions.Mesh`). Who does the work:
+Events go in, `take_actions` returns what to do, `next_deadline` when to call `tick`. The guard asks
+`pytinc.vip.actions.Mesh` for facts about the mesh. Who does the work:
 
-* the clients' own node, for stations behind its own device: it sees whom they use;
+* the clients' own node, for stations behind its own device: it sees which holder they use;
 * for clients behind C nodes, a few guards of the mesh (`pytinc.vip.asking`);
 * a member that stops, or whose host gives up the address, for its own clients.
 """
@@ -39,19 +39,19 @@ from pytinc.wire.times import milliseconds
 from pytinc.wire.virtual_ip import VirtualIP
 
 DOUBT_TIME: Final = 1.0
-"""Seconds after a long delay in which what arrives may be old."""
+"""Seconds after a long delay in which arriving frames may be old."""
 HEARTBEAT: Final = 0.2
 """Seconds between two ticks at the most while a shared address has a holder behind the own device."""
 ASSERTION_REST: Final = 0.02
-"""Seconds between two announcements or misleading questions about one address that are taken for news."""
+"""Least seconds between two announcements or misleading questions about one address that count as news."""
 _IPV6_SIZE: Final = 16
 _LINK_LOCAL: Final = b"\xfe\x80"
 _FIRST_MULTICAST: Final = 224
-"""First byte of the first IPv4 address that is none of a host."""
+"""First byte of the lowest IPv4 address that no host can have."""
 
 
 class Guard:
-    """Everything about shared addresses."""
+    """The guard of shared addresses: it makes all parts and hands each event to those it concerns."""
 
     def __init__(self, me: str, my_id: bytes, mesh: Mesh, random_float: Callable[[], float]) -> None:
         self._core = Core(me, my_id, mesh, random_float)
@@ -60,11 +60,11 @@ class Guard:
         self._has_addresses = False
         self._told_gone = False
         self._due = math.inf
-        """When `tick` wanted to be called."""
+        """When `tick` should have been called."""
         self._next_beat = math.inf
         self._ticked = -math.inf
         self._doubt_until = -math.inf
-        """Until then frames may have waited while this node stood still."""
+        """Until then, frames that arrive may have waited while this node was suspended."""
 
     def _make_parts(self) -> None:
         core = self._core
@@ -92,7 +92,7 @@ class Guard:
         interval: float,
         virtual_ips: Sequence[VirtualIP] = (),
     ) -> None:
-        """Take over settings; ``addresses``: there is ARP to listen to (switch mode), not only subnets."""
+        """Take over settings; ``addresses``: guard addresses as well (switch mode), not only subnets."""
         self._core.watch.set_interval(interval)
         self._has_addresses = enabled and addresses
         self._enabled = enabled
@@ -105,7 +105,7 @@ class Guard:
             self._review.set_rules(Rules())
             self._make_parts()
             if self._core.withdrawing:
-                self._say_gone()  # who waits for it need not wait
+                self._say_gone()  # the caller of `withdraw` waits for it
         else:
             self._policy.configure(virtual_ips, now)
             self._apply_policy(now)
@@ -114,7 +114,7 @@ class Guard:
 
     @property
     def rules(self) -> Rules:
-        """What the data path is to do now."""
+        """What the data path must do now."""
         return self._review.rules
 
     def take_actions(self) -> list[Action]:
@@ -144,11 +144,11 @@ class Guard:
         self._core.actions.append(Gone())
 
     def known_addresses(self) -> list[bytes]:
-        """Return all addresses in use. Any of them may become a shared one when the own host gets it."""
+        """Return all addresses in use. Any of them may become shared when the own host gets it."""
         return [record.address for record in self._core.table]
 
     def address_added(self, address: bytes, now: float) -> None:
-        """The host got an address: have it answer, so that all guards know that it is a holder."""
+        """The host got an address: make it answer, so that all guards know it as a holder."""
         self._policy.present(address, now, present=True)
         record = self._core.table.get(address)
         if record is None or self._core.withdrawing:
@@ -177,7 +177,7 @@ class Guard:
         return known
 
     def heard(self, node: str, now: float) -> None:
-        """An authentic datagram that is no frame came from a node."""
+        """An authentic datagram without a frame came from a node."""
         self._core.watch.heard(node, now)
         self._apply_changes(now)
 
@@ -213,7 +213,7 @@ class Guard:
             self._review_now(now)
 
     def _on_return(self, node: str, now: float) -> None:
-        """A node is in the mesh that was not: if it has to do with an address, it has missed its clients."""
+        """A node has joined the mesh: if it guards or holds an address, it does not know the clients yet."""
         core = self._core
         for record in core.table:
             if not core.is_shared(record):
@@ -236,7 +236,7 @@ class Guard:
             self._review.soon(now)
 
     def act_now(self, now: float) -> None:
-        """A command or a check may have changed who serves: tell the others and the data path at once."""
+        """A command or a check may have changed which member serves: act on it at once."""
         self._policy.tick(now)
         self._apply_policy(now)
         self._failovers.tick(now)
@@ -247,7 +247,7 @@ class Guard:
 
     @property
     def policy(self) -> Policy:
-        """Who serves which virtual IP: for commands, checks and pictures."""
+        """The policy of virtual IPs, for commands, checks and views."""
         return self._policy
 
     # -- what passes through the switch --
@@ -279,7 +279,7 @@ class Guard:
     def used(self, holder: bytes, client: bytes, own: bytes, address: bytes, now: float) -> None:
         """A station with address ``own`` began to send to ``address`` at a holder that is watched."""
         if now - self._due > LONG_DELAY or now < self._doubt_until:
-            return  # it may have sent that long ago, while this node stood still
+            return  # the frame may be old: it may have waited while this node was suspended
         record = self._core.table.get(address)
         if record is not None and holder in record.holders:
             user = self._core.table.client(record, client, own, now)
@@ -302,32 +302,32 @@ class Guard:
             client.believe(None, now)
             self._corrections.on_question(record, client, now)
             if from_device:
-                # What hosts on its own LAN answer does not pass here.
+                # Answers of hosts on its own LAN do not pass here.
                 self._asking.begin_round(record, now, self._core.own_holders(record))
         elif message.to in record.holders:
-            client.believe(message.to, now)  # it makes sure that this one is still there
+            client.believe(message.to, now)  # the client checks that this holder is still there
         self._asking.used(record, now)
         self._share(record, client, message, now)
         if from_device and is_group(message.to):
             self._notices.asked(record, client)
 
     def _share(self, record: AddressRecord, client: Client, message: Message, now: float) -> None:
-        """A client has asked for an address, or another guard tells of it: it may need a member."""
+        """A client has asked for an address, or another guard has reported it: give it a member if needed."""
         if self._policy.sharing.asked(record, client, message.to, message.note, now):
             self._review.soon(now)
 
     def _on_assertion(self, message: Message, now: float) -> None:
-        """A question of another node's host says by the way that its sender has an address."""
+        """A question of another node's host names an address as its sender, and so may mislead clients."""
         station = self._core.own.station(message.target)
         if station is not None and _may_be_shared(message.address):
-            # Ours learns that from the question, and may use it without ever asking.
+            # Our station learns the address from the question, and may use it without ever asking for it.
             record = self._core.table.use(message.address, now)
             self._core.table.client(record, station, message.target, now)
             self._asking.used(record, now)
         self._corrections.on_assertion(message, now)
 
     def _on_notice(self, message: Message, now: float) -> None:
-        """Another guard tells of a client."""
+        """Another guard has reported a client."""
         if not _may_be_shared(message.target):
             return
         record = self._core.table.use(message.target, now)
@@ -339,7 +339,7 @@ class Guard:
         self._share(record, client, message, now)
 
     def _on_changed_question(self, message: Message, now: float) -> None:
-        """A host asks whose node left out the sender (`pytinc.datapath.guard`)."""
+        """A host asks in a question from which its node has removed the sender (`pytinc.datapath.guard`)."""
         record = self._core.table.get(message.target)
         if record is not None:
             self._asking.used(record, now)
@@ -352,7 +352,7 @@ class Guard:
             return
         self._failovers.answered(message.mac, now)
         if record.answer(message.mac, now):
-            self._review.soon(now)  # it may have become a shared one
+            self._review.soon(now)  # the address may have become shared
         if message.kind is Kind.ANNOUNCEMENT:
             if now - record.asserted > ASSERTION_REST:
                 record.asserted = now
@@ -367,14 +367,14 @@ class Guard:
         if record is not None and message.note != self._core.my_id:
             if self._asking.heard(record, message, now):
                 self._notices.newcomer(record, now)
-            if self._core.mesh.name_of(message.note) is not None:  # not one that leaves
+            if self._core.mesh.name_of(message.note) is not None:  # not a holder that leaves
                 self._failovers.heard_caller(record)
 
     def _note_own(self, message: Message, now: float) -> None:
         """A host behind our device has an address."""
         if message.mac == GUARD_MAC:
             return
-        # One that is only claimed may become another sender for this host's questions.
+        # An address that is only claimed must not become the replacement sender of this host's questions.
         self._core.own.note(message.mac, message.address or message.target, now)
         if message.address == NOBODY:
             return
@@ -396,7 +396,8 @@ class Guard:
         due = min([next_deadline() for next_deadline in self._deadlines])
         if self._core.withdrawing and not self._told_gone:
             due = min(due, self._ticked + WITHDRAWAL_STEP)
-        # A host that stood still for a while must not answer old questions: the data path looks at our ticks.
+        # A host that was suspended must not answer old questions: the data path checks the time of our last
+        # tick.
         self._due = min(due, self._next_beat) if self.rules.own else due
         return self._due
 
@@ -425,7 +426,7 @@ class Guard:
         self._see_whether_gone(now)
 
     def _apply_changes(self, now: float) -> None:
-        """Draw the conclusions from what the detectors found."""
+        """Act on the changes that the detectors found."""
         for node, before, after in self._core.watch.take_changes():
             self._review.soon(now)
             if after is State.SUSPECT:
@@ -444,7 +445,7 @@ class Guard:
                 self._core.tell("cleared", node=node, after_ms=milliseconds(now - since))
 
     def _on_end_of_silence(self, node: str, now: float, *, answers: bool) -> None:
-        """A silent peer answers again, or it is not watched any more."""
+        """A silent peer answers again, or is not watched any more."""
         core = self._core
         behind = core.silenced.pop(node, {})
         freed = [freed for freed in sorted(behind) if not core.is_silenced(freed)]
@@ -473,7 +474,7 @@ class Guard:
             self._failovers.holder_gone(silent, "silent", silence, now, hop=node)
         self._policy.update(now)
         self._failovers.relay_gone(node, silence, since, now)
-        # At once: the data path must let the answers through.
+        # This must happen at once: the data path must let the answers through.
         self._review_now(now)
 
     def _review_now(self, now: float) -> None:
@@ -485,19 +486,19 @@ class Guard:
         core = self._core
         return {hop} | {node for node in core.wanted if hop in core.hops(node, since)}
 
-    # -- to look at --
+    # -- views --
 
     def summary(self) -> GuardSummary:
-        """Return the numbers alone."""
+        """Return the numbers of the guard without the addresses."""
         return guard_summary(self._core, last_failover_s=self._failovers.last_s)
 
     def view(self, now: float) -> GuardView:
-        """Take a picture."""
+        """Return a view of the guard and all addresses."""
         return guard_view(self._core, now, enabled=self._enabled, last_failover_s=self._failovers.last_s)
 
 
 def _may_be_shared(address: bytes) -> bool:
-    """Tell whether an address can be a virtual IP: of a host, and for more than one link.
+    """Tell whether an address can be a virtual IP: an address of a host that is not link-local.
 
     Each host has a link-local IPv6 address of its own.
     """

@@ -1,13 +1,13 @@
 """Leads the clients of an address from a holder that is gone to one that is there.
 
-No table is changed by assertion: the guard asks "who has the address?" in the client's name, and what
-the new holder answers is the truth. The question goes to one holder, the same one whoever asks and however
-often, chosen by a hash of address, client and holder. So repeated questions, and questions of several guards,
-do not push a client to and fro, and the clients of a dead holder are spread over all others. Only where no
-other holder is known are all asked.
+The guard never asserts who has the address: it asks "who has the address?" in the client's name, and the new
+holder itself answers. The question goes to one holder, chosen by a hash of address, client and holder, so
+every guard asks the same holder each time. Therefore repeated questions, and questions of several guards, do
+not push a client back and forth, and the clients of a dead holder are spread over all others. The guard asks
+all hosts only if it knows no other holder.
 
 A `Healing` is one such move: the clients it concerns, and rounds of questions until the clients' frames go
-elsewhere or the last round is over. `pytinc.vip.failover` makes it and sends what it says.
+elsewhere or the last round is over. `pytinc.vip.failover` makes it and sends its questions.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from pytinc.vip.addresses import AddressRecord, Client
 from pytinc.vip.rendezvous import weight
 
 ROUNDS: Final = (0.0, 0.1, 0.3, 1.1, 3.0)
-"""Seconds after the beginning at which questions are asked where nobody sees what comes of them. One may be
-lost, and a kernel takes no answer for an entry that changed within the last second (locktime of Linux)."""
+"""Seconds after the beginning at which questions are asked where this node cannot see the result. A question
+may be lost, and a Linux kernel ignores an answer if its entry changed within the last second (locktime)."""
 SEEN_ROUNDS: Final = (0.0, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.1, 1.4, 2.0, 3.0)
-"""The same where the clients' frames pass: they end the questions."""
+"""The same where the clients' frames pass here: the frames show when to stop."""
 QUIET_ROUNDS: Final = 3
-"""So many rounds are left out where another guard has asked already."""
+"""Rounds that are skipped if another guard has asked already."""
 PACE: Final = 500
-"""Questions, or clients told, in one go, ..."""
+"""Most questions asked, or clients told, at once, ..."""
 PAUSE: Final = 0.1
-"""... and seconds until the next ones."""
+"""... and seconds until the next batch."""
 
 
 class Question(NamedTuple):
@@ -41,7 +41,7 @@ class Question(NamedTuple):
 
 
 def choose(address: bytes, client: bytes, holders: Iterable[bytes]) -> bytes | None:
-    """Return the holder (a MAC address) for a client: the same whoever asks, and evenly spread.
+    """Return the holder (a MAC address) for a client: the same at every guard, evenly spread over clients.
 
     This is rendezvous hashing: when a holder goes, only its clients get another one.
     """
@@ -66,32 +66,33 @@ class Healing:
     ) -> None:
         self.record = record
         self.node = node
-        """The node whose holders are left."""
+        """The node whose holders the clients leave."""
         self.gone = gone
         """The MAC addresses of these holders."""
         self.waiting = {client.mac: client for client in clients}
-        """Clients that were not seen to use another holder yet."""
+        """Clients that have not been seen to use another holder yet."""
         self.reason = reason
         """``silent``, ``unreachable``, ``withdrawn`` or ``removed``."""
         self.silent_s = silent_s
         """Seconds of silence before it was noticed."""
         self.detection_s = detection_s
-        """Seconds of it that followed the suspicion; None: nobody here watched the node."""
+        """The seconds of it that followed the suspicion; None: this node did not watch the silent one."""
         self.noticed = self.begin = now
         self.remote = remote
-        """The clients are behind other nodes, and get a holder there: their frames do not pass here."""
+        """The clients are behind other nodes and get a holder behind other nodes: their frames do not pass
+        here."""
         self.asked = 0
         """Clients in whose names questions were asked."""
         self.new_holder: bytes | None = None
         """The holder that was seen to answer, or to be used."""
         self.seconds: float | None = None
-        """From the last sign of life of the old holder to the first of the new one."""
+        """Seconds from the last sign of life of the old holder to the first of the new one."""
         self.chosen: bytes | None = None
-        """The holder that was asked for the client asked for last."""
+        """The holder that the last question went to."""
         self.told = False
-        """A person was told."""
+        """The log has reported it."""
         self.rounds_begun = 0
-        """Rounds of questions that were begun; those that were missed do not count."""
+        """Rounds of questions that have begun; rounds that were missed do not count."""
         self._rounds = ROUNDS if remote else SEEN_ROUNDS
         self._moved: dict[bytes, tuple[Client, float]] = {}
         """Clients that were seen to use another holder, and when."""
@@ -105,7 +106,7 @@ class Healing:
         self.begin = self._next = begin
 
     def next_deadline(self) -> float:
-        """Return when `questions` has something to ask; infinite at the end."""
+        """Return when `questions` has something to ask; infinite when all is asked."""
         return self._next
 
     @property
@@ -114,7 +115,7 @@ class Healing:
         return self._next == math.inf
 
     def prefer(self, client: Client, holder: bytes) -> None:
-        """Ask this holder for a client, as long as it serves."""
+        """Ask this holder in the client's name, as long as it serves."""
         self._choices[client.mac] = holder
 
     def hush(self) -> None:
@@ -131,7 +132,7 @@ class Healing:
             self.end()
 
     def take_relapsed(self, last_use: Callable[[Client], tuple[float, bytes | None]]) -> list[Client]:
-        """Return the clients that went back since to a holder that they had left; each move counts once.
+        """Return the clients that have gone back to a holder that they had left; each move counts once.
 
         ``last_use`` gives the time of a client's last frame and the holder that it went to.
         """
@@ -144,13 +145,13 @@ class Healing:
         return found
 
     def end(self) -> None:
-        """Ask no more."""
+        """Stop asking."""
         self.waiting.clear()
         self._queue.clear()
         self._next = math.inf
 
     def _holder_for(self, client: Client, candidates: list[bytes]) -> bytes | None:
-        """Return the holder to ask: as long as it serves, the same in every round."""
+        """Return the holder to ask: the same one in every round, as long as it serves."""
         before = self._choices.get(client.mac)
         if before in candidates:
             return before
@@ -169,7 +170,7 @@ class Healing:
             self.rounds_begun += 1
             self._round += 1
             while self._round < len(self._rounds) and self.begin + self._rounds[self._round] <= now:
-                self._round += 1  # we are late: rounds that were missed are not made up for
+                self._round += 1  # this call is late: missed rounds are skipped, not made up for
         batch, self._queue = self._queue[:PACE], self._queue[PACE:]
         if self._queue:
             self._next = now + PAUSE

@@ -1,4 +1,4 @@
-"""Whether a service is well: the results of one health check in a row, and what they add up to.
+"""Judges whether a service is well by the consecutive results of one health check.
 
 Pure. `pytinc.net.checks` runs the checks and tells each result; the policy of virtual IPs holds a
 `CheckState` for each check and decides by it. See docs/virtual-ip.md, "Health checks".
@@ -12,8 +12,8 @@ from typing import Final
 from pytinc.vip.views import CheckView
 
 RECHECK: Final = 0.2
-"""Seconds between runs as long as results differ from the state: a service that died is given up soon,
-however long the interval is."""
+"""Seconds between runs while results differ from the state, so that a dead service is given up soon even with
+a long interval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,33 +22,33 @@ class Outcome:
 
     well: bool
     drain: bool
-    """The service works, and asks that nobody new be sent to it. Only scripts say so."""
+    """The service works, and asks to get no new clients. Only scripts report this."""
     detail: str
-    """What was found, for people, in a few words."""
+    """The finding in a few words, for people."""
     seconds: float
     """How long the run took."""
 
 
 class CheckState:
-    """What the results of one check say. The first result counts at once.
+    """The state of one check, derived from its results. The first result counts at once.
 
     After that it takes ``rise`` good results in a row to make the check well and ``fall`` bad ones to make it
     unwell; one result in between starts the count again. A request to drain counts at once, because a script
-    makes it on purpose, and is over after ``rise`` good results without it, or when the check is unwell.
+    makes it on purpose, and ends after ``rise`` good results without it, or when the check becomes unwell.
     """
 
     def __init__(self, rise: int, fall: int) -> None:
         self.rise = rise
         self.fall = fall
         self.well: bool | None = None
-        """None: there was no result yet."""
+        """None: there is no result yet."""
         self.draining = False
         self._last: Outcome | None = None
         self._changed_at = 0.0
         self._good = 0
-        """Good results in a row, with or without the request to drain."""
+        """Consecutive good results, with or without the request to drain."""
         self._plain = 0
-        """Those at the end of them without it."""
+        """The last of them that came without it."""
         self._bad = 0
 
     def feed(self, outcome: Outcome, now: float) -> None:
@@ -81,13 +81,13 @@ class CheckState:
         return last is not None and last.well == self.well and (not last.well or last.drain == self.draining)
 
     def next_run(self, interval: float) -> float:
-        """Return the seconds to the next run: from now before the first one, otherwise after the last."""
+        """Return the seconds to the next run: from now before the first run, otherwise from the last one."""
         if self._last is None:
             return 0.0
         return interval if self.settled else min(interval, RECHECK)
 
     def view(self, text: str, now: float) -> CheckView:
-        """Return a picture of the check ``text``."""
+        """Return a view of the check ``text``."""
         last = self._last
         if last is None:
             return CheckView(text, None, "", None, None)

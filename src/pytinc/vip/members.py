@@ -1,9 +1,10 @@
-"""The members of one virtual address: what they say, and who of them serves it.
+"""The members of one virtual address: what they say, and which of them serves it.
 
-No vote is taken: each node applies the same rule to what the members say about themselves. The rule prefers
-who holds the address already; only when that one is gone, or does not want to serve, the member with the
-highest priority takes over, and says so in a claim with a higher term. Two nodes that see different members
-may both take over for a moment; as soon as they hear each other, the higher claim counts for both.
+There is no vote: each node applies the same rule to what the members say about themselves. The rule prefers
+the member that holds the address already. Only when that member is gone, or does not want to serve, the
+member with the highest priority takes over, and says so in a claim with a higher term. Two nodes that see
+different members may both take over for a moment; as soon as they hear each other, both accept the higher
+claim.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from pytinc.wire.vip_record import NO_HOLDER, Claim, Entry, EntryState
 from pytinc.wire.virtual_ip import DEFAULT_WEIGHT, Balance
 
 RECORD_LIFE: Final = 3.5
-"""Seconds for which a record counts at a member; they come every second."""
+"""Seconds for which a record counts at a member; records come every second there."""
 FAR_RECORD_LIFE: Final = 17.5
-"""The same at other nodes: records come every 5 seconds there, and changes are told at once."""
+"""The same at other nodes: records come every 5 seconds there, and immediately after a change."""
 VOUCH_TIME: Final = 1.0
-"""Seconds in which a holder should be heard that another member has told us of."""
+"""Seconds in which this node should hear a holder that another member has reported."""
 HAND_OVER_TIME: Final = 30.0
-"""Seconds for which connections go on at the member that served before, if it is still there."""
+"""Seconds for which existing connections continue at the member that served before, if it is still there."""
 MAX_MEMBERS: Final = 32
 """Of one address."""
 MAX_TRANSITIONS: Final = 16
@@ -64,20 +65,20 @@ class Said:
     ) -> None:
         self.id = node_id
         self.guardian = guardian
-        """The node that said it for this member; None: it speaks for itself."""
+        """The node that speaks for this member; None: the member speaks for itself."""
         self.entry = entry
         self.boot = boot
         self.sequence = sequence
         self.heard = now
 
     def is_newer(self, boot: int, sequence: int) -> bool:
-        """Tell whether a record is newer than the one that this came from."""
+        """Tell whether a record is newer than the one that these statements came from."""
         return boot != self.boot or sequence > self.sequence
 
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """A change that people may want to know of."""
+    """A change that an operator may want to know about."""
 
     at: float
     state: EntryState | None
@@ -100,27 +101,29 @@ class Address:
         self.before_alone: Claim | None = None
         """The claim that counted until this node took over without hearing any other member."""
         self.taken_at = -math.inf
-        """When it did so."""
+        """When this node did so."""
         self.former: tuple[bytes, float] | None = None
-        """The id of the node that handed the address over to us, or ours if we handed it over, and until when
-        connections that nobody has noted are those of its host."""
+        """The id of the node that handed the address over to us, or our own id if we handed it over; and the
+        time until which connections that no node has noted belong to that node's host."""
         self.rival_answered = -math.inf
-        """When another member's lower claim was answered last."""
+        """When this node last answered a lower claim of another member."""
         self.vouched_until = -math.inf
-        """Until then others are believed that the holder is there, although we have not heard it yet."""
+        """Until then this node believes other members that the holder is there, although it has not heard the
+        holder itself."""
         self.doubted = -math.inf
-        """When it was left to a holder that was silent, because everybody was."""
+        """When the address was last left to a silent holder because all nodes were silent."""
         self.owner: str | None = None
-        """The node that serves, as found last. With another balance than failover it gives each client its
-        member."""
+        """The node that serves, by the last choice. With a balance other than failover it gives each client
+        its member."""
         self.balance = Balance.FAILOVER
-        """The owner's, so that all nodes do the same if the members are configured differently."""
+        """The owner's balance, so that all nodes agree even if the members are configured differently."""
         self.serving: frozenset[str] = frozenset()
         """All nodes that serve clients (`pytinc.vip.core.Governed`)."""
         self.speaks_of: tuple[str, bytes | None] | None = None
-        """The member that serves and for which this node speaks, itself or a ward, with the ward's MAC."""
+        """The member that serves, if this node speaks for it (itself or a ward), with the ward's MAC
+        address."""
         self.announced = -math.inf
-        """When it was announced to all last."""
+        """When that member was last announced to all."""
         self.transitions: deque[Transition] = deque(maxlen=MAX_TRANSITIONS)
         self.counts: Counter[str] = Counter()
         """Changes of the owner, by kind of reason."""
@@ -148,9 +151,10 @@ class Address:
         guardian: str | None = None,
         is_alive: Callable[[str], bool] = lambda node: True,
     ) -> bool:
-        """Take in what a member says, or its guardian; tell whether it is news.
+        """Take in what a member or its guardian says; tell whether it is news.
 
-        News is another state, priority, MAC or claim, or the first record after the last one ceased to count.
+        News is a changed state, priority, MAC address or claim, or the first record after the last one
+        ceased to count.
         """
         said = self.others.get(node)
         if said is not None:
@@ -172,29 +176,29 @@ class Address:
         return is_claim_new or said is None or said.entry != entry or not self._is_fresh(said, now)
 
     def is_heard(self, now: float) -> bool:
-        """Tell whether anything that was said of a member counts still."""
+        """Tell whether anything said about a member still counts."""
         return any(self._is_fresh(said, now) for said in self.others.values())
 
     def _is_fresh(self, said: Said, now: float) -> bool:
-        """Tell whether what was said still counts."""
+        """Tell whether a statement still counts."""
         return now < self._expiry(said)
 
     def _expiry(self, said: Said) -> float:
-        # A guardian may be restarted: its wards are watched by others as well, and go on.
+        # A guardian may restart; its wards go on meanwhile, and other nodes watch them as well.
         return said.heard + (self.life if said.guardian is None else FAR_RECORD_LIFE)
 
     def _counts(
         self, said: Said, entry: Entry, guardian: str, is_alive: Callable[[str], bool], now: float
     ) -> bool:
-        """Tell whether what a guardian says counts, and not what was said before."""
+        """Tell whether a guardian's entry replaces the former one."""
         if not self._is_fresh(said, now):
             return True
         if said.guardian is None or entry.state is EntryState.INIT:
-            return False  # the node speaks for itself; a guardian that has just started knows nothing
+            return False  # the member speaks for itself, or the guardian has just started and knows nothing
         return guardian <= said.guardian or not is_alive(said.guardian)
 
     def _is_higher(self, claim: Claim, other: Claim) -> bool:
-        """Tell which of two claims counts: if several members took over at once, all take the same one."""
+        """Tell whether a claim is higher than another. All nodes agree, even after simultaneous claims."""
         if claim.is_later(other) or other.is_later(claim):
             return claim.is_later(other)
         return self._rank(claim) > self._rank(other)
@@ -223,9 +227,10 @@ class Address:
         ]
 
     def follow(self, nodes: Collection[str]) -> None:
-        """Take the highest claim of these members, at a node that is no member itself.
+        """Take the highest claim of these members, at a node that is not a member itself.
 
-        It cannot tell members of a higher one that it remembers, and they may all have forgotten it.
+        Such a node does not keep a higher claim that it remembers: it cannot tell it to the members, and all
+        of them may have forgotten it.
         """
         claims = [said.entry.claim for node, said in self.others.items() if node in nodes]
         for claim in claims:
@@ -241,7 +246,7 @@ class Address:
         )
 
     def choose(self, members: Iterable[Member]) -> str | None:
-        """Return the node that is to serve; None if there is none. ``members``: all that can be reached."""
+        """Return the node that should serve; None if there is none. ``members``: all that can be reached."""
         all_members = list(members)
         by_id = {member.id: member for member in all_members if member.state not in UNFIT}
         holder = by_id.get(self.claim.holder)
@@ -249,7 +254,7 @@ class Address:
             return holder.node
         candidates = [member for member in by_id.values() if member.state in READY]
         if not candidates:
-            # Nobody is well, so those who are not go on: a service in doubt is better than none.
+            # No member is well, so an unwell one goes on: a service in doubt is better than none.
             if holder is not None:
                 return holder.node
             candidates = [member for member in by_id.values() if member.state is EntryState.FAULT]
@@ -257,8 +262,8 @@ class Address:
         return None if best is None or self._is_awaited(best, all_members) else best.node
 
     def _is_awaited(self, best: Member, members: Iterable[Member]) -> bool:
-        """Tell whether nobody ever served, and a better member is about to come: so one serves, not first one
-        and then another."""
+        """Tell whether no member ever served and a better one than ``best`` is still starting: waiting for it
+        avoids an immediate change of the owner."""
         return self.claim.holder == NO_HOLDER and any(
             member.state is EntryState.INIT and self._preference(member) > self._preference(best)
             for member in members
@@ -268,7 +273,7 @@ class Address:
         return member.priority, weight(self.address + member.id)
 
     def set_owner(self, owner: str | None, members: Collection[Member]) -> bool:
-        """Note who was chosen, and who serves therefore; tell whether any of that is new."""
+        """Note the chosen owner and the members that serve; tell whether any of this changed."""
         before = self.owner, self.balance, self.serving
         self.owner = owner
         self.balance = next((member.balance for member in members if member.node == owner), self.balance)
@@ -281,7 +286,7 @@ class Address:
     def goes_back(self, now: float) -> bool:
         """Tell whether the owner handed the address over to us lately.
 
-        Then connections that nobody has noted are those of its host still, while clients send to us.
+        Then connections that no node has noted still belong to its host, although clients send to us.
         """
         said = self.others.get(self.owner or "")
         if self.former is None or said is None:
@@ -290,9 +295,10 @@ class Address:
         return said.id == former and now < until
 
     def forget_former(self, members: Iterable[Member]) -> None:
-        """Forget who handed the address over once it cannot be reached.
+        """Forget the node that handed the address over once it cannot be reached.
 
-        Connections that begin at our host from then on are not noted: if it returned, it would get them.
+        Connections that begin at our host from then on are not noted; if that node returned, it would get
+        them.
         """
         if self.former is not None and all(member.id != self.former[0] for member in members):
             self.former = None
@@ -308,16 +314,16 @@ class Address:
         self.transitions.appendleft(Transition(now, state, self.owner, reason))
 
     def shift(self, delay: float, now: float) -> None:
-        """This node stood still for so many seconds: records could not arrive in that time."""
+        """This node was suspended for ``delay`` seconds: records could not arrive in that time."""
         for said in self.others.values():
             said.heard = min(said.heard + delay, now)
 
     def prune(self, now: float, life: float) -> None:
-        """Forget members of which nothing was heard for ``life`` seconds."""
+        """Forget members that were not heard for ``life`` seconds."""
         for node in [node for node, said in self.others.items() if now - said.heard > life]:
             del self.others[node]
 
     def next_expiry(self, now: float) -> float:
-        """Return when the next record stops to count."""
+        """Return when the next record ceases to count."""
         expiries = (self._expiry(said) for said in self.others.values())
         return min((expiry for expiry in expiries if expiry > now), default=math.inf)

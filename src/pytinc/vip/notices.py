@@ -1,12 +1,12 @@
-"""Guards tell each other which client uses which holder: who sees its frames knows, the others cannot.
+"""Guards tell each other which client uses which holder, because only one node sees the client's frames.
 
-A *notice* is a question in the client's name, addressed to the MAC address of the guards: switches send it
-to all nodes, no host takes it, and every guard learns the client from it as from any question. It carries
-the MAC address of the holder that the client uses, where that is known.
+A *notice* is a question in the client's name, addressed to the MAC address of the guards: switches send it to
+all nodes, no host accepts it, and every guard learns the client from it as from any question. It carries the
+MAC address of the holder that the client uses, if that is known.
 
-A node with a holder tells of clients behind C nodes when they begin to use it; clients of pytinc nodes need
-no other guard. And when a node comes (back) that holds the address or guards it, those who know clients
-tell it: it has not heard the questions that were asked before.
+A node with a holder reports clients behind C nodes when they begin to use it; clients of pytinc nodes need no
+other guard. When a node that holds or guards the address joins or comes back, the nodes that know clients
+report them to it, because it has missed the earlier questions.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ from pytinc.wire import neighbour
 from pytinc.wire.neighbour import GUARD_MAC, NO_NOTE
 
 NEWCOMER_DELAYS: Final = ((0.1, 0.5), (1.0, 2.0), (4.0, 6.0))
-"""Seconds after a newcomer was noticed at which clients are told, chosen at random between these: its keys
-and paths may take a while."""
+"""Seconds from the arrival of a node to the notices for it, chosen at random between these: its keys and
+paths may take a while."""
 HEARD_REST: Final = 0.7
-"""Seconds for which a client need not be told again, if somebody else did."""
+"""Seconds for which a client need not be reported again after another guard has reported it."""
 PER_SECOND: Final = 100.0
 MAX_WAITING: Final = 1024
 STEP: Final = 0.05
-"""Seconds between two portions."""
+"""Seconds between two batches."""
 
 
 class Notices:
-    """What is to be told, and when."""
+    """The notices to send, and when."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
         self._waiting: dict[tuple[bytes, bytes], float] = {}
-        """When to tell of a client (MAC address) of an address."""
+        """When to report a client (MAC address) of an address."""
         self._newcomers: list[tuple[float, bytes]] = []
-        """When to tell of all clients of an address."""
+        """When to report all clients of an address."""
         self._due = math.inf
 
     def used(self, record: AddressRecord, client: Client, holder: bytes, now: float) -> None:
-        """A client behind another node began to use a holder; if it is ours, only we know."""
+        """A client behind another node began to use a holder: if it is ours, only we know, so report it."""
         core = self._core
         if core.mesh.owner(holder) != core.me or core.is_local(client):
             return
@@ -50,10 +50,10 @@ class Notices:
             self._put(record, client, now)
 
     def asked(self, record: AddressRecord, client: Client) -> None:
-        """A station behind our device asks for an address.
+        """A station behind our device asks for an address: report it where the members share the clients.
 
-        Where the members share the clients, one of them must know the address of the station, and that is not
-        always in the question when it leaves (`pytinc.datapath.guard`).
+        One of the members must know the address of the station, and the question does not always contain it
+        when it leaves (`pytinc.datapath.guard`).
         """
         core = self._core
         governed = core.governed.get(record.address)
@@ -62,13 +62,13 @@ class Notices:
             core.count(notices=1)
 
     def newcomer(self, record: AddressRecord, now: float) -> None:
-        """A node came that should know the clients of an address."""
+        """A node joined that should know the clients of an address."""
         if len(self._newcomers) < MAX_WAITING and all(record.address != each for _, each in self._newcomers):
             self._newcomers += [(now + self._core.between(ends), record.address) for ends in NEWCOMER_DELAYS]
             self._wake(now)
 
     def heard(self, record: AddressRecord, client: Client, now: float) -> None:
-        """Somebody else told of a client."""
+        """Another guard reported a client."""
         client.noticed = now
         self._waiting.pop((record.address, client.mac), None)
 
@@ -77,7 +77,7 @@ class Notices:
         return self._due
 
     def tick(self, now: float) -> None:
-        """Tell what is due, no more than so many a second."""
+        """Send the notices that are due, at a limited rate."""
         if now < self._due:
             return
         for due, address in [each for each in self._newcomers if now >= each[0]]:

@@ -1,4 +1,4 @@
-"""A member of a virtual address for which this node speaks: its settings, its health, and what it may do."""
+"""A member of a virtual address for which this node speaks: its settings, its health, and its state."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ INIT_AFTER_CONTACT: Final = 1.0
 LONGEST_INIT: Final = 5.0
 """... but no longer than this in all."""
 CALM: Final = 60.0
-"""Seconds between two preemptions, at least, that are no reason to hold back the next one."""
+"""Seconds between two preemptions after which they do not count as too frequent."""
 FREE_PREEMPTIONS: Final = 2
-"""So many in a row are not held back, ..."""
+"""So many frequent preemptions in a row are not delayed, ..."""
 HOLDS: Final = (10.0, 300.0)
-"""... the next ones for so many seconds: the first time, and at the most; twice as long each time."""
+"""... the next ones wait: the first and the longest wait in seconds; it doubles each time."""
 
 
 class OwnMember:
@@ -33,7 +33,7 @@ class OwnMember:
         self.id = NO_HOLDER
         """The id of the node."""
         self.permitted = True
-        """The host files let this node serve the address: otherwise other nodes would not hear of it."""
+        """The host files let this node serve the address; otherwise other nodes ignore it."""
         self.present = True
         """The host has the address."""
         self.serving = False
@@ -42,9 +42,9 @@ class OwnMember:
         """We hear the holder itself, and would choose it."""
         self.state = EntryState.INIT
         self.ready_since = now
-        """Since when we could serve and somebody else does; for preemption."""
+        """Since when this node could serve while another one does; for preemption."""
         self.held_until = -math.inf
-        """Until then we take the address from nobody: we have done so too often."""
+        """Until then this node preempts nobody, because it has done so too often."""
         self._hold = 0.0
         self._preempted = -math.inf
         self._preemptions = 0
@@ -64,16 +64,16 @@ class OwnMember:
 
     @property
     def latest_init(self) -> float:
-        """When this node listens no more, whatever happens."""
+        """When this node stops listening, whatever happens."""
         return self._started + LONGEST_INIT
 
     def contact(self, now: float) -> None:
-        """Another node can be reached: listen to it before serving."""
+        """Another node has become reachable: listen to it before serving."""
         if now < self.init_until:
             self.init_until = min(max(self.init_until, now + INIT_AFTER_CONTACT), self.latest_init)
 
     def listen_again(self, now: float) -> None:
-        """Listen as after the start: this node was cut off, and knows nothing of what happened elsewhere."""
+        """Listen as after the start: this node was cut off, and does not know what happened elsewhere."""
         self._started = now
         self.init_until = now + INIT_AFTER_CONTACT
 
@@ -117,7 +117,7 @@ class OwnMember:
         return max(self.ready_since + self.config.preempt, self.held_until)
 
     def preempts(self, now: float) -> None:
-        """We take the address back: the next time may have to wait, or it would move to and fro."""
+        """This node preempts. The next preemption may have to wait, so that the address does not flap."""
         if now - self._preempted > CALM + self._hold:
             self._preemptions, self._hold = 0, 0.0
         self._preempted = now

@@ -1,4 +1,4 @@
-"""Takes the picture of the guard that `pytinc.vip.views` describes."""
+"""Makes the view of the guard that `pytinc.vip.views` describes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pytinc.vip.views import (
 )
 
 MAX_CLIENTS: Final = 256
-"""Clients of one address that are shown: those that asked last."""
+"""Most clients of one address that are shown: those that asked last."""
 PROBE_SIZE: Final = 51
 """Bytes of UDP payload of a probe."""
 _STATES: Final = {
@@ -32,13 +32,13 @@ _STATES: Final = {
 
 
 def guard_summary(core: Core, *, last_failover_s: float | None) -> GuardSummary:
-    """Return the numbers alone."""
+    """Return the numbers of the guard without the addresses."""
     shared = sum(map(core.is_shared, core.table))
     return GuardSummary(len(core.watch), shared, last_failover_s, _counters(core))
 
 
 def guard_view(core: Core, now: float, *, enabled: bool, last_failover_s: float | None) -> GuardView:
-    """Return everything that is told."""
+    """Return the whole view."""
     views = [_address(core, record, now) for record in core.table]
     return GuardView(
         enabled,

@@ -1,4 +1,4 @@
-"""Makes pictures of virtual IPs with members, for people and programs (`pytinc.vip.views`)."""
+"""Makes views of virtual IPs with members, for people and programs (`pytinc.vip.views`)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def virtual_ip_view(
     me: str,
     now: float,
 ) -> VirtualIpView:
-    """Take a picture of an address.
+    """Return a view of an address.
 
     ``own``: the node ``me`` as its member; ``wards``: the members that it is the guardian of; ``alive``: the
     other members that can be reached; ``clients``: how many stations use it; ``clients_of``: how many a

@@ -1,4 +1,4 @@
-"""Rendezvous hashing: all guards come to the same order of nodes or holders, without a word to each other."""
+"""Rendezvous hashing: all guards compute the same order of nodes or holders without any messages."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import hashlib
 
 
 def weight(data: bytes) -> bytes:
-    """Return a number of eight bytes for ``data``, evenly spread: who has the extreme one is chosen."""
+    """Return an evenly spread number of eight bytes for ``data``; callers choose an extreme."""
     return hashlib.blake2b(data, digest_size=8).digest()

@@ -1,4 +1,4 @@
-"""Once a second: who is to be watched, what the data path is to do, and what may be forgotten."""
+"""Decides once a second which nodes to watch, what the data path must do, and what to forget."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from pytinc.vip.policy import Policy
 
 INTERVAL: Final = 1.0
 IDLE_INTERVAL: Final = 10.0
-"""Seconds between two looks where there is nothing to look at."""
+"""Seconds between two reviews while nothing is guarded."""
 SOON: Final = 0.02
-"""Seconds from something new to a look at all of it: there may be more of it."""
+"""Seconds from news to the review, which gathers news that follow."""
 LEAST_INTERVAL: Final = 0.1
 MAX_REPORTS: Final = 32
 """Shared addresses reported at level 0 within `REPORT_TIME`; the others at level 2."""
 REPORT_TIME: Final = 600.0
 PRUNE_INTERVAL: Final = 30.0
 CLIENT_LIFE: Final = 86_400.0
-"""Seconds after its last question for which a client counts whose MAC address is still announced: a kernel
-may live on one answer for as long as it has traffic."""
+"""Seconds after its last question for which a client counts as long as its MAC address is announced: a kernel
+may keep one answer for as long as it has traffic."""
 WARM_INTERVAL: Final = 8.0
 MAX_WARM: Final = 256
-"""Nodes beside those that are watched to which a path is kept."""
+"""Most nodes beside the watched ones whose paths are kept ready."""
 
 
 class Review:
-    """Looks at everything now and then."""
+    """Reviews everything now and then."""
 
     def __init__(self, core: Core, asking: Asking, failovers: Failovers, policy: Policy) -> None:
         self._core = core
@@ -50,7 +50,7 @@ class Review:
         self.rules = Rules()
 
     def soon(self, now: float) -> None:
-        """Something is new."""
+        """Review soon, because something is new."""
         self._due = min(self._due, max(now + SOON, self._last + LEAST_INTERVAL))
 
     def next_deadline(self) -> float:
@@ -58,12 +58,12 @@ class Review:
         return self._due
 
     def tick(self, now: float) -> None:
-        """Look, if it is time."""
+        """Review if it is time."""
         if now >= self._due:
             self.now(now)
 
     def now(self, now: float) -> None:
-        """Look at everything now."""
+        """Review everything now."""
         self._last = now
         core = self._core
         if now >= self._next_prune:
@@ -82,7 +82,7 @@ class Review:
         wanted.discard(core.me)
         wanted = wanted.union(*(self._relayed(record, now) for record in shared))
         hops = set[str]().union(*(core.hops(node, now - LOCAL_USE) for node in wanted))
-        # Whoever makes nodes silent, itself or others, stays watched, even where frames go another way now.
+        # A peer that makes itself or others silent stays watched, even if frames avoid it now.
         hops |= {
             hop
             for hop, nodes in core.silenced.items()
@@ -117,7 +117,7 @@ class Review:
         }
 
     def _welcome_back(self, now: float) -> None:
-        """See who is there again of those whose clients were led elsewhere, whatever way led to that."""
+        """Find the nodes that are back, of all those whose clients were led elsewhere."""
         core = self._core
         for node in sorted(core.left.keys() | {node for nodes in core.silenced.values() for node in nodes}):
             if not self._is_there(node):
@@ -129,7 +129,7 @@ class Review:
             self._failovers.back(node, now)
 
     def _is_there(self, node: str) -> bool:
-        """Tell whether a node can be reached, and reach us, without a peer that is silent."""
+        """Tell whether a node can be reached, and can reach this node, without a silent peer in between."""
         core = self._core
         hop = core.mesh.first_hop(node)
         detector = None if hop is None else core.watch.get(hop)
@@ -146,15 +146,15 @@ class Review:
         )
 
     def _comes_without(self, node: str, relay: str, silenced: Silenced) -> bool:
-        """Tell whether what a node sends us comes by another way than a relay that is silent."""
+        """Tell whether the data that a node sends us avoids a relay that is silent."""
         mesh = self._core.mesh
         if mesh.received(node) != silenced.received:
             return mesh.last_hop(node, silenced.at) != relay
-        # Nothing came since; did this relay bring what came before?
+        # No data came since then: check whether this relay brought the data before.
         return mesh.last_hop(node, silenced.at - LOCAL_USE) != relay
 
     def _wanted(self, record: AddressRecord, flows: Mapping[bytes, FlowShares], now: float) -> set[str]:
-        """Return the nodes behind a shared address of which we must know whether they are there."""
+        """Return the nodes behind a shared address that must be watched."""
         core = self._core
         owners = {mac: owner for mac in record.holders if (owner := core.mesh.owner(mac)) is not None}
         everyone = set(owners.values()) - {core.me}
@@ -167,21 +167,21 @@ class Review:
                 if holder is None or now - since >= LOCAL_USE:
                     continue
                 if record.address in flows:
-                    return everyone  # it uses them all
+                    return everyone  # the station uses all of them
                 used |= {owners[holder]} & everyone if holder in owners else set()
             elif (
                 is_caller and not governed and core.uses(record, client, now) and not core.is_guarded(client)
             ):
                 return everyone
-        # Whom to ask instead matters only while somebody is suspect.
+        # The other holders matter only while a used one is suspect.
         suspect = any(core.watch.state(node) not in (None, State.ALIVE) for node in used - core.left.keys())
         return everyone if suspect else used
 
     def _keep_warm(self, wanted: set[str], shared: list[AddressRecord], now: float) -> None:
-        """Keep keys and paths with those to whom a question may have to go at once.
+        """Keep the keys and paths of nodes ready to which a question may have to go at once.
 
-        They are those who are watched, the nodes of clients that we care for, and all holders of what our own
-        stations use, or of what others use at our own holder.
+        They are the watched nodes, the nodes of the clients that this node takes care of, and all holders of
+        addresses that our own stations use or that others use at our own holder.
         """
         core = self._core
         core.actions += [KeepWarm(node) for node in sorted(wanted)]
@@ -213,7 +213,7 @@ class Review:
     # -- rules for the data path --
 
     def set_rules(self, rules: Rules) -> None:
-        """Have the data path do something else."""
+        """Give the data path new rules."""
         if rules != self.rules:
             self.rules = rules
             self._core.actions.append(NewRules())
@@ -256,12 +256,12 @@ class Review:
         )
 
     def _answered(self, shared: list[AddressRecord]) -> dict[bytes, frozenset[bytes]]:
-        """Return to whom our host answers for the addresses whose clients are shared."""
+        """Return the clients that our host answers, for each address whose clients are shared."""
         found = ((record.address, self._policy.answered(record)) for record in shared)
         return {address: clients for address, clients in found if clients is not None}
 
     def _absent(self, shared: list[AddressRecord]) -> frozenset[bytes]:
-        """Return the holders, each with its address, that no question may name to our stations."""
+        """Return the pairs of holder and address that no question may name to our stations."""
         core = self._core
         return frozenset(
             mac + record.address
@@ -273,7 +273,7 @@ class Review:
     def _answering(self) -> dict[bytes, frozenset[str]]:
         """Return the nodes whose hosts are believed, for each address that a member serves.
 
-        The nodes of other members keep the answers of their hosts, but tinc's daemon does not.
+        The nodes of the other members hold back the answers of their hosts, but tinc's daemon does not.
         """
         return {
             address: governed.serving | governed.quiet
@@ -282,7 +282,7 @@ class Review:
         }
 
     def _note_use(self, record: AddressRecord, in_use: dict[bytes, bytes], now: float) -> None:
-        """Note the holder that our stations use; `NO_HOLDER` if it is not the same for all."""
+        """Note the holder that our stations use; `NO_HOLDER` if they use different ones."""
         core = self._core
         uses = [core.last_use(record, client) for client in record.clients.values() if core.is_local(client)]
         holders = {
@@ -294,14 +294,14 @@ class Review:
             in_use[record.address] = holders.pop() if len(holders) == 1 else NO_HOLDER
 
     def _is_verified(self, address: bytes) -> bool:
-        """Tell whether it is known who has an address, or nobody is going to find out."""
+        """Tell whether the hosts that have an address are known, or nobody is going to find out."""
         record = self._core.table.get(address)
         return record is None or record.verified
 
     # -- telling and forgetting --
 
     def _report(self, record: AddressRecord, now: float) -> None:
-        """Tell a person, but not too often: whoever is in the network can make up shared addresses."""
+        """Log a shared address, but not too often: anybody in the network can fake shared addresses."""
         record.reported = True
         while self._reports and now - self._reports[0] > REPORT_TIME:
             self._reports.popleft()

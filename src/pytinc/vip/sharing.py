@@ -1,10 +1,10 @@
 """Shares the clients of an address among its members (``balance=client``).
 
-The owner of the address gives each client its member, by `pytinc.vip.assignment`, and tells the client: at
-once when it asks for the address, and when its member has gone. The hosts of the members answer only their
-own clients (`Sharing.answered`). The owner tells the other members as well (`pytinc.wire.assignment_record`).
-So each of them can become the owner and leave the clients where they are, and can lead a client to its member
-that uses another one.
+The owner of the address assigns a member to each client, by `pytinc.vip.assignment`, and tells the client
+when it asks for the address and when its member has gone. The hosts of the members answer only their own
+clients (`Sharing.answered`). The owner tells the other members as well (`pytinc.wire.assignment_record`). So
+each of them can become the owner without moving the clients, and can lead a client that uses another member
+to its assigned one.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from pytinc.wire.virtual_ip import Balance
 REPEATS: Final = 4
 """How often the other members are told of a change: a record may be lost."""
 STEP: Final = 0.1
-"""Seconds between two lots of records."""
+"""Seconds between two batches of records."""
 PACE: Final = 1000
-"""Clients in one lot."""
+"""Clients in one batch."""
 CYCLE: Final = 10.0
-"""Seconds in which all clients are told once, whatever changes."""
+"""Seconds in which the other members are told of every client once, even without changes."""
 CYCLE_STEP: Final = 1.0
-"""Seconds between two lots of those."""
+"""Seconds between two batches of these."""
 HEAD_START: Final = 0.25
-"""Seconds for which the members know of a move before the client does: else the new one would not know yet
-whose connections its first segments belong to."""
+"""Seconds from telling the members of a move to telling the client. Otherwise the new member would not know
+yet to whose connections the client's first segments belong."""
 
 
 class _Book:
@@ -48,19 +48,19 @@ class _Book:
     def __init__(self, known: Address, now: float) -> None:
         self.known = known
         self.leads = False
-        """This node gives the clients out."""
+        """This node assigns the clients."""
         self.serving: dict[bytes, Member] = {}
         """The members that serve, by id."""
         self.there: frozenset[bytes] = frozenset()
         """The ids of all members that can be reached."""
         self.followers: frozenset[str] = frozenset()
-        """The other members that take our word."""
+        """The other members that follow the assignments of this node."""
         self.heard: dict[str, tuple[int, int]] = {}
-        """Boot and sequence of the last record of each node that gave the clients out."""
+        """Boot and sequence of the last record of each node that assigned the clients."""
         self.fresh: dict[bytes, int] = {}
-        """Clients that the others are told of, and how often."""
+        """Clients that the others must be told of, and how many more times."""
         self.cycle: list[bytes] = []
-        """Clients of which the others are still told in this cycle."""
+        """Clients that the others must still be told of in this cycle."""
         self.next_cycle = now
         self.next_send = now
 
@@ -86,7 +86,7 @@ class Sharing:
     def __init__(self, core: Core) -> None:
         self._core = core
         self.announcing = Announcing(core, self._holder_of)
-        """Tells clients who serves, also where one member serves all."""
+        """Tells clients who serves, even where one member serves all."""
         self._books: dict[bytes, _Book] = {}
         self._boot = core.nonce()
         self._sequence = 0
@@ -131,10 +131,10 @@ class Sharing:
                 record.take_away(client)
 
     def _give_lost(self, book: _Book, record: AddressRecord, now: float) -> None:
-        """Give a member to each client whose member serves no more.
+        """Give a new member to each reachable client whose member no longer serves.
 
-        It waits if the client cannot be reached: this node may be the one that is cut off, and then others
-        know better who serves that client.
+        A client that cannot be reached waits: this node may be the one that is cut off, and then other nodes
+        know better which member serves that client.
         """
         lost = [
             client.mac
@@ -146,7 +146,7 @@ class Sharing:
             self._give(book, record, dict.fromkeys(lost), now)
 
     def _tell_of_lost(self, record: AddressRecord, lost: Iterable[bytes], now: float) -> None:
-        """Tell those who watch the node of clients that go to other members, by the member that they had."""
+        """Report the clients that move to other members as events, one for each member that they had."""
         core, members = self._core, (record.clients[mac].member for mac in lost)
         for node_id, count in Counter(member for member in members if member is not None).items():
             node = core.mesh.name_of(node_id)
@@ -175,7 +175,7 @@ class Sharing:
     def _give(
         self, book: _Book, record: AddressRecord, clients: Mapping[bytes, bytes | None], now: float
     ) -> None:
-        """Give clients to members, and tell all about it; None: to the member that each should have."""
+        """Assign clients to members, and tell all about it; None: to the member that each should have."""
         if not book.serving:
             return
         moved = [record.clients[mac] for mac in clients]
@@ -204,7 +204,7 @@ class Sharing:
         *,
         begin: float | None = None,
     ) -> None:
-        """Tell clients who serves them, and the other members if it is this node that gives them out.
+        """Tell clients who serves them, and tell the other members if this node assigns the clients.
 
         ``begin``: when the clients are told first, if not now.
         """
@@ -235,7 +235,7 @@ class Sharing:
         return is_new
 
     def used(self, record: AddressRecord, client: Client, holder: bytes, now: float) -> bool:
-        """A client began to use a holder, as its frames tell; tell whether it got this one as its member."""
+        """A client's frames show that it began to use a holder; tell whether that became its member."""
         book = self._books.get(record.address)
         if book is None or not _is_client(record, client):
             return False
@@ -244,7 +244,7 @@ class Sharing:
         return is_new
 
     def _take_in(self, book: _Book, record: AddressRecord, client: Client, holder: bytes, now: float) -> bool:
-        """Give a client a member that has none; the one that it uses already if there is such a one."""
+        """Assign a member to a client without one; preferably the member that it uses already."""
         if not book.leads or not book.serving or book.member_of(client) is not None:
             return False
         used = (node_id for node_id, member in book.serving.items() if member.mac == holder)
@@ -265,9 +265,9 @@ class Sharing:
         return is_flow and (core.is_local(client) or core.is_guarded(client))
 
     def answered(self, record: AddressRecord) -> frozenset[bytes] | None:
-        """Return to whom our host answers for an address: its own clients, and guards that look for holders.
+        """Return the MAC addresses that our host answers for an address: its own clients, and guards.
 
-        None: its clients are not shared.
+        None: the clients of the address are not shared.
         """
         book, me = self._books.get(record.address), self._core.my_id
         if book is None:
@@ -280,7 +280,7 @@ class Sharing:
     ) -> dict[bytes, tuple[bytes, float]]:
         """Return the clients that moved to us or away lately; see `pytinc.vip.policy.Policy.taken_over`.
 
-        ``present``: the MAC addresses of the hosts of members that are there, by id.
+        ``present``: the MAC addresses of the hosts of reachable members, by id.
         """
         record, found = self._core.table.use(known.address, now), dict[bytes, tuple[bytes, float]]()
         for client in record.clients.values():
@@ -292,9 +292,9 @@ class Sharing:
         return found
 
     def _former(self, client: Client) -> bytes | None:
-        """Return the member whose are the connections of a client that nobody noted; None if it is not ours.
+        """Return the member that a client's unnoted connections belong to; None if the client is not ours.
 
-        If we gave the client back, they are those of its member still.
+        If this node gave the client back, the connections still belong to its present member.
         """
         me = self._core.my_id
         if client.former == me and client.returned:
@@ -320,13 +320,13 @@ class Sharing:
     # -- orders --
 
     def tell_all(self, address: bytes, now: float) -> None:
-        """Tell all clients of an address who serves them: another node has told them something else."""
+        """Tell all clients of an address who serves them, because another node has told them otherwise."""
         book, record = self._books.get(address), self._core.table.use(address, now)
         if book is not None and book.leads:
             self._tell(book, record, record.clients.values(), now)
 
     def came_back(self, node: str, now: float) -> None:
-        """A node is in the mesh again: its stations may have missed who serves them now."""
+        """A node is in the mesh again: tell its stations who serves them now, as they may have missed it."""
         owner = self._core.mesh.owner
         for address, book in self._books.items():
             record = self._core.table.use(address, now)
@@ -336,7 +336,7 @@ class Sharing:
                 self._tell(book, record, clients, now)
 
     def rebalance(self, address: bytes, now: float) -> None:
-        """Move clients so that no member has more than its share; PolicyError tells people why not."""
+        """Move clients so that no member has more than its share; PolicyError says why that is impossible."""
         book, text = self._books.get(address), address_text(address)
         if book is None:
             raise PolicyError(f"one member serves all clients of {text}: its balance is failover")
@@ -356,7 +356,7 @@ class Sharing:
         if book is None or book.known.speaker != node:
             return False
         if book.known.claim[:2] != (told.term, told.holder):
-            return False  # our owner is not its own yet, or not any more
+            return False  # the two nodes do not agree on the owner yet, or no longer
         boot, sequence = book.heard.get(node, (None, 0))
         if boot == told.boot and told.sequence <= sequence:
             return False
@@ -375,7 +375,7 @@ class Sharing:
         return min([book.due() for book in self._books.values()], default=math.inf)
 
     def tick(self, now: float) -> None:
-        """Tell the other members what is due."""
+        """Send the records that are due to the other members."""
         for book in self._books.values():
             if now >= book.due():
                 record = self._core.table.use(book.known.address, now)
@@ -400,7 +400,7 @@ class Sharing:
             if client is not None and client.member is not None:
                 assigned.append(Assigned(mac, client.address, client.member))
                 if times > 1:
-                    book.fresh[mac] = times - 1  # behind the others
+                    book.fresh[mac] = times - 1  # moves to the end of the queue
         claim = book.known.claim
         targets = sorted(set(self._core.mesh.record_peers()).intersection(book.known.speakers))
         for portion in portions(len(record.address), assigned):

@@ -1,4 +1,4 @@
-"""The hosts behind the own device and the addresses that they show, to let their questions out unharmed."""
+"""The hosts behind the own device and their addresses, to give their questions a harmless sender."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Final
 from pytinc.wire.neighbour import NOBODY
 
 MAX_STATIONS: Final = 64
-"""MAC addresses that are remembered. A device that is bridged to a large network has more; what hosts beyond
-that ask goes out as it is."""
+"""MAC addresses that are remembered. A device that is bridged to a large network may have more; the questions
+of the others leave unchanged."""
 MAX_ADDRESSES: Final = 16
-"""Of one station."""
+"""Most addresses of one station."""
 LIFE: Final = 600.0
 """Seconds for which an address is remembered."""
 _IPV4_SIZE: Final = 4
@@ -26,7 +26,7 @@ class OwnStations:
 
     @property
     def is_full(self) -> bool:
-        """No more stations are remembered."""
+        """The table of stations is full."""
         return len(self._addresses) >= MAX_STATIONS
 
     @property
@@ -35,7 +35,7 @@ class OwnStations:
         return self.is_full or any(len(known) >= MAX_ADDRESSES for known in self._addresses.values())
 
     def note(self, mac: bytes, address: bytes, now: float) -> None:
-        """A station showed an address."""
+        """Note an address that a station has shown."""
         if mac not in self._addresses and self.is_full:
             return
         known = self._addresses.setdefault(mac, {})
@@ -45,7 +45,7 @@ class OwnStations:
         known[address] = now
 
     def forget(self, mac: bytes, address: bytes) -> None:
-        """A station no longer has an address."""
+        """Forget an address that a station no longer has."""
         self._addresses.get(mac, {}).pop(address, None)
 
     def station(self, address: bytes) -> bytes | None:
@@ -57,10 +57,10 @@ class OwnStations:
         return {address for known in self._addresses.values() for address in known}
 
     def other_address(self, mac: bytes, address: bytes, shared: set[bytes]) -> bytes:
-        """Return the sender that a station's question gets in place of a shared address.
+        """Return the sender that replaces a shared address in a station's question.
 
-        That is an address of its own: for IPv4 in the same network, for IPv6 best a link-local one. `NOBODY`
-        if it never showed any.
+        It is an address of the station itself: for IPv4 one of the same network, for IPv6 preferably a
+        link-local one; `NOBODY` if the station has shown none.
         """
         others = [
             other
@@ -73,7 +73,7 @@ class OwnStations:
         return min(others, key=lambda other: (not other.startswith(b"\xfe\x80"), other), default=NOBODY)
 
     def prune(self, now: float) -> None:
-        """Forget what was not shown for long."""
+        """Forget addresses that were not shown for a long time."""
         for mac, known in list(self._addresses.items()):
             for address in [address for address, seen in known.items() if now - seen > LIFE]:
                 del known[address]

@@ -1,4 +1,4 @@
-"""When and to whom member records go: what this node says about itself and its wards.
+"""Decides when and to which nodes member records go: what this node says about itself and its wards.
 
 Other members of the same addresses are told every second, all other pytinc nodes now and then, and all of
 them several times when something has changed.
@@ -19,30 +19,30 @@ INTERVAL: Final = 1.0
 FAR_INTERVAL: Final = 5.0
 """The same for other pytinc nodes."""
 REPEATS: Final = (0.0, 0.05, 0.15, 0.4)
-"""Seconds after a change at which all are told: a record may be lost."""
+"""Seconds after a change at which all nodes get records, several times because a record may be lost."""
 
 
 class Telling:
-    """Who was told what, and when."""
+    """Remembers which nodes got which records, and when."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
         self._boot = core.nonce()
         self._sequence = 0
         self._told: dict[str, float] = {}
-        """When a node got our records last."""
+        """When each node last got our records."""
         self._repeats: list[float] = []
-        """When all are told again."""
+        """The times at which all nodes get records again."""
         self._removed: list[Entry] = []
-        """Members for which this node speaks no more: others are told as often as of a change."""
+        """Members for which this node no longer speaks; the others are told so as often as of a change."""
 
     @property
     def has_removed(self) -> bool:
-        """Tell whether others are still told of members for which this node speaks no more."""
+        """Tell whether others must still be told of members for which this node no longer speaks."""
         return bool(self._removed)
 
     def removed(self, entry: Entry) -> None:
-        """This node speaks no more for a member."""
+        """This node no longer speaks for a member."""
         self._removed.append(entry)
 
     def kept(self, entries: Collection[Entry]) -> None:
@@ -55,21 +55,21 @@ class Telling:
         self._repeats = [now + delay for delay in REPEATS]
 
     def newcomer(self, node: str) -> None:
-        """A node has come that knows nothing of us: tell it with the next records."""
+        """A node has joined that knows nothing about us: send it the next records."""
         self._told[node] = -math.inf
 
     def forget(self, node: str) -> None:
-        """A node is in the mesh again, and may be another one."""
+        """A node is in the mesh again and may have restarted: treat it as one that got no records."""
         self._told.pop(node, None)
 
     def next_deadline(self) -> float:
-        """Return when all are told again."""
+        """Return when all nodes get records again."""
         return self._repeats[0] if self._repeats else math.inf
 
     def send_due(self, entries: Callable[[], Sequence[Entry]], members: Collection[str], now: float) -> bool:
         """Send the records that are due; tell whether a node got its first ones.
 
-        ``members``: those with whom this node has an address in common.
+        ``members``: the nodes that share an address with this one.
         """
         to_all = now >= self.next_deadline()
         self._repeats = [due for due in self._repeats if now < due]
@@ -98,6 +98,6 @@ class Telling:
         return payloads
 
     def prune(self, now: float, life: float) -> None:
-        """Forget nodes that were told nothing for ``life`` seconds."""
+        """Forget nodes that got no records for ``life`` seconds."""
         for node in [node for node, told in self._told.items() if now - told > life]:
             del self._told[node]

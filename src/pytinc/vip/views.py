@@ -1,6 +1,7 @@
-"""A picture of the guard for those who watch it: numbers, names and words, nothing that refers to live state.
+"""Views of the guard for commands and metrics: plain values without references to live state.
 
-`pytinc.vip.guard.Guard.view` takes it; `pytinc.net.shell` hands it on to the control socket and the metrics.
+`pytinc.vip.guard.Guard.view` makes them; `pytinc.net.shell` passes them to the control socket and the
+metrics.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ class HolderState(enum.Enum):
     ALIVE = "alive"
     """Watched, and it answers."""
     SUSPECT = "suspect"
-    """Watched; probes are missing, a burst is on its way."""
+    """Watched; answers are missing, and a burst of probes is on its way."""
     SILENT = "silent"
     """Watched; neither probes nor the burst were answered."""
     UNREACHABLE = "unreachable"
     """The node has left the mesh, or nobody owns the MAC address."""
     UNWATCHED = "unwatched"
-    """Reachable; nobody here needs to know more."""
+    """Reachable; this node does not watch it, as nothing here depends on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +49,11 @@ class ClientView:
 
     mac: str
     address: str | None
-    """Its own address of the same family; None if it never said."""
+    """Its own address of the same family; None if it never showed one."""
     node: str | None
-    """The node behind which it stands."""
+    """The node that it is behind."""
     holder: str | None
-    """The MAC address of the holder that it uses, where this node can know."""
+    """The MAC address of the holder that it uses, if this node can know it."""
     idle_s: float
     """Seconds since this node last saw it use the address."""
 
@@ -67,14 +68,14 @@ class FailoverView:
     """``silent``, ``unreachable``, ``withdrawn``, ``removed``, or ``moved`` by the members of the address."""
     from_node: str
     to_node: str | None
-    """The node that was seen to answer, or was asked for; None if there was none."""
+    """The node that was seen to answer, or else the one that was asked; None if there was none."""
     silent_s: float
     """How long the old holder had been silent when the clients' questions were asked."""
     seconds: float | None
-    """From the last sign of life of the old holder to the first sign of the new one; None: none was seen (the
-    answers for clients behind other nodes pass elsewhere)."""
+    """From the last sign of life of the old holder to the first sign of the new one; None: no sign was seen
+    (answers for clients behind other nodes do not pass here)."""
     clients: int
-    """In whose names questions were asked."""
+    """The clients in whose names questions were asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +84,10 @@ class AddressView:
 
     address: str
     shared: bool
-    """It has holders behind more than one node: the guard can do something."""
+    """It has holders behind more than one node, so the guard can lead clients from one to another."""
     holders: tuple[HolderView, ...]
     clients: tuple[ClientView, ...]
-    """The latest ones; there may be thousands."""
+    """The clients that asked last; there may be thousands more."""
     clients_total: int
     failover: FailoverView | None
 
@@ -100,18 +101,18 @@ class GuardCounters:
     false_suspicions: int = 0
     """Suspicions after which the node answered."""
     stalls: int = 0
-    """How often this node itself was late, and therefore suspected nobody for a while."""
+    """How often this node itself was late and therefore suspected no peer for a while."""
     probes: int = 0
     probe_bytes: int = 0
-    """UDP payload."""
+    """Bytes of UDP payload."""
     questions: int = 0
-    """Asked in clients' names."""
+    """Questions asked in clients' names."""
     lone_questions: int = 0
-    """Asked in our own name, to know the holders."""
+    """Questions asked in the guard's own name, to know the holders."""
     notices: int = 0
-    """Clients that other guards were told of."""
+    """Clients that were reported to other guards."""
     corrections: int = 0
-    """Clients told again where they were after another holder had led them away."""
+    """Clients that were led back to their holder after another one had led them away."""
     rewritten: int = 0
     """ARP requests whose sender would have led clients away."""
     withheld: int = 0
@@ -120,7 +121,7 @@ class GuardCounters:
 
 @dataclass(frozen=True, slots=True)
 class GuardSummary:
-    """The guard in numbers, without the addresses: what is asked for often."""
+    """The numbers of the guard without the addresses, for frequent requests."""
 
     watched: int
     """Peers that are being probed now."""
@@ -133,15 +134,14 @@ class GuardSummary:
 
 @dataclass(frozen=True, slots=True)
 class GuardView:
-    """Everything that is told."""
+    """The whole view."""
 
     enabled: bool
     interval_s: float
     watched: int
     """Peers that are being probed now."""
     last_failover_s: float | None
-    """`FailoverView.seconds` of the latest one of all addresses, or ``silent_s`` where that is all we
-    know."""
+    """`FailoverView.seconds` of the latest one of all addresses, or ``silent_s`` if only that is known."""
     counters: GuardCounters
     addresses: tuple[AddressView, ...]
     """Shared ones first, then by address."""
@@ -154,15 +154,15 @@ class MemberState(enum.Enum):
     """What a member does with a virtual address."""
 
     INIT = "init"
-    """It has started just now, and listens to the others."""
+    """It has just started, and listens to the others."""
     FAULT = "fault"
     """Its checks fail."""
     BACKUP = "backup"
-    """It is well, and another one serves."""
+    """It is well, and another member serves."""
     ACTIVE = "active"
     """It serves."""
     DRAIN = "drain"
-    """An operator or a check wants it to serve no more."""
+    """An operator or a check wants it to stop serving."""
     ABSENT = "absent"
     """Its host does not have the address."""
 
@@ -175,17 +175,17 @@ class MemberView:
     state: MemberState
     priority: int
     heard_s: float | None
-    """Seconds since its last record came; None: the own node."""
+    """Seconds since its last record came; None for the own node."""
     alive: bool
     """Its records count: it can be reached and is not silent."""
     balance: str = Balance.FAILOVER.word
     """How its configuration wants the clients to be shared."""
     weight: int = DEFAULT_WEIGHT
-    """Its share."""
+    """Its weight, which sets its share of the clients."""
     clients: int | None = None
-    """How many clients it has, if they are shared and this node is a member."""
+    """The number of its clients, if they are shared and this node is a member."""
     flows: int | None = None
-    """How many flows of this node's own stations it has, if flows are shared."""
+    """The number of its flows from this node's own stations, if flows are shared."""
     guardian: str | None = None
     """The node that speaks for it; None: it speaks for itself."""
 
@@ -197,15 +197,15 @@ class CheckView:
     text: str
     """As configured."""
     well: bool | None
-    """None: there was no result yet."""
+    """None: there is no result yet."""
     detail: str
-    """What the last run found, for people."""
+    """The finding of the last run, for people."""
     seconds: float | None
     """How long the last run took."""
     since_s: float | None
-    """Seconds since the result changed last."""
+    """Seconds since the result last changed."""
     node: str | None = None
-    """The ward that it looks at; None: the own node."""
+    """The ward that it checks; None: the own node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +222,7 @@ class TransitionView:
 
 @dataclass(frozen=True, slots=True)
 class VirtualIpView:
-    """A virtual address that this node is a member of, or knows from others."""
+    """A virtual address that this node is a member of, or knows from other nodes."""
 
     address: str
     owner: str | None
@@ -260,4 +260,4 @@ class PolicyView:
     flows: int = 0
     """Flows of this node's own stations that are known, to all addresses whose flows are shared."""
     flows_evicted: int = 0
-    """Flows that were forgotten although they were not over, since the start."""
+    """Flows that were forgotten before they ended, since the start."""

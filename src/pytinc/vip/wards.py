@@ -1,9 +1,9 @@
 """Members that run tinc's daemon, and for which this node speaks: it is their guardian.
 
-A ward is a member like any other, but its guardian does for it what a pytinc member does for itself: it looks
-after its health from outside, tells the other pytinc nodes about it, claims the address for it, and tells the
-clients. Only one thing it cannot do: keep the ward's host from answering while another member serves
-(`pytinc.vip.corrections`).
+A ward is a member like any other, but its guardian does for it what a pytinc member does for itself: it
+checks the ward's health from outside, tells the other pytinc nodes about it, claims the address for it, and
+tells the clients. There is one thing that it cannot do: keep the ward's host from answering while another
+member serves (`pytinc.vip.corrections`).
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from pytinc.wire.vip_record import NO_HOLDER, Entry, EntryState
 from pytinc.wire.virtual_ip import VirtualIP
 
 LOOKS: Final = (1.0, 30.0)
-"""Seconds between two questions for the MAC address of a ward that has not answered yet: the first time, and
-at the most; twice as long each time."""
+"""The first and the longest wait, in seconds, between two questions for the MAC address of a ward that has
+not answered yet; it doubles each time."""
 
 
 class Ward(OwnMember):
@@ -33,7 +33,7 @@ class Ward(OwnMember):
         self.id = node_id(config.node)
         self.present = False
         self.mac: bytes | None = None
-        """At which the ward's host has the address; None: it has not answered yet."""
+        """The MAC address at which the ward's host has the address; None: it has not answered yet."""
         self._answered = False
         self._look_pause = LOOKS[0]
         self._next_look = -math.inf
@@ -48,14 +48,14 @@ class Ward(OwnMember):
         return super().find_state(now, holds=holds, drains=drains)
 
     def see(self, mac: bytes | None) -> None:
-        """Note at which MAC address the ward's host answers for the address, if it does."""
+        """Note the MAC address at which the ward's host answers for the address, if it does."""
         self.mac, self.present = mac, mac is not None
         if self.present:
             self._answered = True
             self._look_pause, self._next_look = LOOKS[0], -math.inf
 
     def take_look(self, now: float) -> bool:
-        """Tell whether it is time to ask who has the address, because the ward has not answered."""
+        """Tell whether a question for the address is due, because the ward has not answered."""
         if self.present or now < self._next_look:
             return False
         self._next_look = now + self._look_pause
@@ -71,10 +71,10 @@ class Wards:
         self._is_there = is_there
         self._wards: dict[bytes, dict[str, Ward]] = {}
         self._sequence = 0
-        """Of what is said here, so that all of it is new."""
+        """The sequence number of the next statement, so that each one is newer than the last."""
 
     def configure(self, virtual_ips: Sequence[VirtualIP], now: float) -> list[tuple[str, Entry]]:
-        """Take over settings; return what is to be told of those that are none any more, with their names."""
+        """Take over settings; return the final entries of former wards, with their names."""
         mesh, wanted = self._core.mesh, {line.key for line in virtual_ips}
         removed = []
         for address, wards in list(self._wards.items()):
@@ -93,7 +93,7 @@ class Wards:
             else:
                 wards[line.node] = Ward(line, now)
             ward = wards[line.node]
-            # Both need the right: else everybody could speak for everybody.
+            # Both need the right; otherwise any node could speak for any other.
             ward.permitted = mesh.may_hold(self._core.me, line.address, now) and mesh.may_hold(
                 line.node, line.address, now
             )
@@ -115,7 +115,7 @@ class Wards:
         return any(self._wards.values())
 
     def needs_look(self, address: bytes, now: float) -> bool:
-        """Tell whether it is time to ask who has an address, because a ward in reach has not answered."""
+        """Tell whether a question for an address is due, because a reachable ward has not answered."""
         looks = [
             self._core.mesh.is_reachable(node) and ward.take_look(now)
             for node, ward in self.of(address).items()
@@ -123,7 +123,7 @@ class Wards:
         return any(looks)
 
     def speak(self, known: Address, now: float) -> bool:
-        """Say what is to be said of the wards, as if it were heard; tell whether others must know at once."""
+        """Record what this node says about its wards; tell whether others must know at once."""
         core, record = self._core, self._core.table.get(known.address)
         is_news = False
         self._sequence += 1
@@ -143,7 +143,7 @@ class Wards:
         return is_news
 
     def entries(self, known: Address) -> list[Entry]:
-        """Return what is told of the wards that are members of an address."""
+        """Return the entries about the wards that are members of an address."""
         return [self._entry(known, ward, ward.state) for ward in self.of(known.address).values()]
 
     @staticmethod

@@ -1,8 +1,8 @@
-"""The peers that are being watched: a detector for each, and what their verdicts lead to.
+"""The peers that are watched: a detector for each, and the changes that they find.
 
-Whom to watch is decided by `pytinc.vip.review`: the nodes behind holders of shared addresses that somebody
-uses, and nobody else. A node that is reached through a relay, or whose frames a relay brings, is as silent as
-that relay.
+`pytinc.vip.review` decides which peers to watch: the first hops to nodes behind holders in use, to members,
+to rival owners of a subnet, and to clients behind relays. A node that is reached through a relay, or whose
+frames a relay brings, is as silent as that relay.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from pytinc.vip.actions import Mesh, SendProbe
 from pytinc.vip.detector import LONG_DELAY, SLIGHT_DELAY, Detector, State
 
 MAX_WATCHED: Final = 256
-"""Peers watched at a time; at ten probes a second they cost 200 kB/s."""
+"""Most peers watched at a time; at ten probes a second they cost 200 kB/s."""
 NONCE_SIZE: Final = 4
 
 
 class Change(NamedTuple):
-    """A peer is in another state."""
+    """The state of a peer has changed."""
 
     node: str
     before: State
     after: State | None
-    """None: it is not watched any more."""
+    """None: the peer is not watched any more."""
 
 
 class Watch:
@@ -53,7 +53,7 @@ class Watch:
         return self._detectors.get(node)
 
     def state(self, node: str | None) -> State | None:
-        """Return what is known of a peer; None if it is not watched."""
+        """Return the state of a peer; None if it is not watched."""
         detector = None if node is None else self._detectors.get(node)
         return None if detector is None else detector.state
 
@@ -93,7 +93,7 @@ class Watch:
         return known
 
     def heard(self, node: str, now: float) -> None:
-        """Take another sign of life."""
+        """Take a sign of life other than an answer to a probe."""
         detector = self._detectors.get(node)
         if detector is not None:
             before = detector.state
@@ -109,7 +109,7 @@ class Watch:
             self._note(node, before)
 
     def excuse(self, now: float, delay: float) -> None:
-        """We are late by ``delay`` seconds."""
+        """This node is late by ``delay`` seconds."""
         if delay <= SLIGHT_DELAY:
             return
         if delay > LONG_DELAY:
@@ -131,7 +131,7 @@ class Watch:
                 self._received[node] = received
                 detector.heard_frame(now)
             if self._mesh.first_hop(node) != node:
-                # Its address has changed, or its datagrams go by way of a relay now.
+                # Its address has changed, or a relay now takes its datagrams.
                 detector.pause(now)
             elif detector.tick(now):
                 self._nonce = (self._nonce + 1) % (1 << 8 * NONCE_SIZE)
@@ -143,7 +143,7 @@ class Watch:
         return probes
 
     def take_changes(self) -> list[Change]:
-        """Return who changed since the last call, in order."""
+        """Return the changes since the last call, in order."""
         changes, self._changes = self._changes, []
         return changes
 

@@ -1,6 +1,6 @@
-"""Assignment records: which client of a virtual address has which member, where all members serve.
+"""Assignment records: the members that the clients of a virtual address are assigned to.
 
-The member that gives the clients out tells the other members, so that each of them can go on with it. Such a
+The member that assigns the clients tells the others, so that each of them can continue its work. Such a
 record travels as the payload of a probe, like a member record (`pytinc.wire.vip_record`; docs/protocol.md,
 "Assignment records"). Layout, all numbers big-endian::
 

@@ -1,9 +1,9 @@
-"""Flows: which packets belong together, so that one host must get them all (TCP connections above all).
+"""Flows: packets that belong together, so that one host must get them all (TCP connections above all).
 
-A flow is named by some bytes: protocol, source, destination and ports of TCP and UDP; the identifier in place
-of ports for echo; source and destination alone for anything else. An ICMP error belongs to the flow of the
-packet that it is about, in the direction in which its sender sends (RFC 792, RFC 4443). A later fragment has
-no ports, but the same identification as the first one (RFC 791, RFC 8200, 4.5).
+The key of a flow consists of these bytes: protocol, source, destination and ports of TCP and UDP; the
+identifier in place of ports for echo; source and destination alone for anything else. An ICMP error belongs
+to the flow of the packet that it is about, in the direction in which its sender sends (RFC 792, RFC 4443). A
+later fragment has no ports, but the same identification as the first one (RFC 791, RFC 8200, 4.5).
 """
 
 from __future__ import annotations
@@ -43,18 +43,18 @@ _MAX_EXTENSIONS: Final = 8
 
 
 class Packet(NamedTuple):
-    """What a packet tells about its flow."""
+    """The facts that a packet shows about its flow."""
 
     flow: bytes
     """The same for all packets of a flow, in one direction."""
     destination: bytes
     """IP address."""
     tcp_flags: int | None = None
-    """None: it is not the beginning of a TCP segment."""
+    """None: the packet is not the beginning of a TCP segment."""
     fragment: bytes = b""
-    """The same for all fragments of a packet; empty: it is whole."""
+    """The same for all fragments of a packet; empty: the packet is whole."""
     is_later: bool = False
-    """It is a fragment, and not the first: `flow` tells no more than source and destination."""
+    """It is a fragment, and not the first: `flow` contains only source and destination."""
     is_error: bool = False
     """It is an ICMP error about a packet of the flow's other direction."""
 
@@ -69,15 +69,15 @@ class _Headers(NamedTuple):
     destination: bytes
     protocol: int
     body: bytes
-    """What follows the IP headers."""
+    """The data after the IP headers."""
     fragment: bytes
     is_later: bool
 
 
 def parse(frame: bytes) -> Packet | None:
-    """Return what an untagged frame tells about the flow of its IP packet; its beginning will do.
+    """Return the facts about the flow of the IP packet in an untagged frame, from its first bytes.
 
-    None: it is no IP packet, its IP header is cut off, or it is neighbour discovery, which is about the
+    None: it is no IP packet, its IP header is truncated, or it is neighbour discovery, which is about the
     station that has a MAC address and not about a flow.
     """
     headers = _headers(frame[ETHERTYPE], frame[HEADER_SIZE:])
@@ -102,7 +102,7 @@ def _is_error(protocol: int, body: bytes) -> bool:
 
 
 def _flow(headers: _Headers, *, backwards: bool = False) -> bytes:
-    """Return the name of a packet's flow; ``backwards``: of the answers to it."""
+    """Return the key of a packet's flow; ``backwards``: of the answers to it."""
     source, destination, protocol, body, _, is_later = headers
     ends = destination + source if backwards else source + destination
     if is_later:
@@ -116,7 +116,7 @@ def _flow(headers: _Headers, *, backwards: bool = False) -> bytes:
 
 
 def _headers(ethertype: bytes, packet: bytes) -> _Headers | None:
-    """Read the IP headers of a packet; None if they are no such, or cut off."""
+    """Read the IP headers of a packet; None if they are invalid or truncated."""
     if ethertype == IPV4:
         return _ipv4(packet)
     return _ipv6(packet) if ethertype == IPV6 else None

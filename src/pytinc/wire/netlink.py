@@ -1,8 +1,8 @@
 """The kernel's messages about the host's addresses, neighbours and routes (rtnetlink(7)).
 
-Changes of addresses come as RTM_NEWADDR and RTM_DELADDR, those of interfaces as RTM_NEWLINK. Whoever asks for
-lists of addresses (RTM_GETADDR) or of neighbours (RTM_GETNEIGH) gets messages of the same form, and one that
-ends the list. RTM_GETROUTE asks whether a packet to an IPv4 address stays on the host.
+Changes of addresses come as RTM_NEWADDR and RTM_DELADDR, those of interfaces as RTM_NEWLINK. A request for a
+list of addresses (RTM_GETADDR) or neighbours (RTM_GETNEIGH) is answered by messages of the same form, and one
+that ends the list. RTM_GETROUTE asks whether a packet to an IPv4 address stays on the host.
 """
 
 from __future__ import annotations

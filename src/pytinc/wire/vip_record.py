@@ -46,10 +46,10 @@ _SIZES: Final = (4, 16)
 
 
 class EntryState(enum.IntEnum):
-    """What a member does with an address."""
+    """The state of a member for an address."""
 
     REMOVED = 0
-    """It is no member any more."""
+    """It is not a member any more."""
     INIT = 1
     FAULT = 2
     BACKUP = 3
@@ -64,11 +64,11 @@ class Claim(NamedTuple):
 
     term: int
     holder: bytes
-    """Node id; `NO_HOLDER` if nobody ever held it."""
+    """Node id; `NO_HOLDER` if no node ever held it."""
     priority: int = 0
-    """Of the holder when it took over."""
+    """The priority of the holder when it took over."""
     frozen: bool = False
-    """The holder keeps the address whatever checks and priorities say."""
+    """The holder keeps the address, whatever its checks and priorities are."""
 
     @property
     def next_term(self) -> int:
@@ -78,7 +78,7 @@ class Claim(NamedTuple):
     def is_later(self, other: Claim) -> bool:
         """Tell whether the term is later than that of another claim.
 
-        Terms go in a circle, so that whatever somebody claims, another claim can follow.
+        Terms wrap around, so that every claim can be followed by a later one.
         """
         if NO_HOLDER in (self.holder, other.holder):
             return self.holder != other.holder == NO_HOLDER
@@ -87,7 +87,7 @@ class Claim(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What a member, or its guardian, says about one address."""
+    """The statement of a member, or its guardian, about one address."""
 
     address: bytes
     """4 or 16 bytes."""
@@ -99,11 +99,12 @@ class Entry:
     hears_holder: bool = False
     """The sender hears the holder itself, and would choose it."""
     balance: Balance = Balance.FAILOVER
-    """How the sender wants the clients to be shared."""
+    """How the member is configured to share the clients."""
     weight: int = DEFAULT_WEIGHT
-    """The member's share."""
+    """The member's weight."""
     member: bytes = NO_HOLDER
-    """Id of the node that this is about, if the sender is its guardian; `NO_HOLDER`: the sender itself."""
+    """Id of the node that the entry is about, if the sender is its guardian; `NO_HOLDER`: the sender
+    itself."""
 
     @property
     def size(self) -> int:

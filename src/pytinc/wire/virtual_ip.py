@@ -249,14 +249,14 @@ def parse_virtual_ip(text: str) -> VirtualIP:
 
 
 def _check_ward(virtual_ip: VirtualIP) -> None:
-    """Refuse what cannot be done for another node."""
+    """Refuse settings that are impossible for another node."""
     if virtual_ip.manage:
         raise DecodeError("manage=yes sets an address on this host, and not on that of another node")
     for check in virtual_ip.checks:
         host = _host_of(check)
         if not isinstance(check, ExecCheck) and (host is None or host == virtual_ip.address):
             raise DecodeError(
-                f"check={check} would look at whoever serves the address: name an address of "
+                f"check={check} would check the member that serves the address: name an address of "
                 f"{virtual_ip.node} itself"
             )
 
@@ -478,7 +478,7 @@ def _last_http(virtual_ip: VirtualIP, key: str) -> HttpCheck:
     last = virtual_ip.checks[-1] if virtual_ip.checks else None
     if not isinstance(last, HttpCheck):
         raise DecodeError(
-            f"{key} belongs to the check=http://... or check=https://... before it, and there is none"
+            f"{key} must follow a check=http://... or check=https://..., and there is none before it"
         )
     return last
 

@@ -211,7 +211,7 @@ complete -c pytinc -n __pytinc_no_command -a retry -d 'Retry all outgoing connec
 complete -c pytinc -n __pytinc_no_command -a connect -d 'Connect to a node'
 complete -c pytinc -n __pytinc_no_command -a disconnect -d 'Close meta connection with NODE'
 complete -c pytinc -n __pytinc_no_command -a vip -d 'Show virtual IPs, or one of them with members and checks, or:'
-complete -c pytinc -n __pytinc_no_command -a events -d 'Show what has happened in the VPN lately.'
+complete -c pytinc -n __pytinc_no_command -a events -d 'Show recent events of the VPN.'
 complete -c pytinc -n __pytinc_no_command -a top -d 'Show real-time statistics'
 complete -c pytinc -n __pytinc_no_command -a view -d 'Show the mesh live in a browser: prints the URL of a page'
 complete -c pytinc -n __pytinc_no_command -a pcap -d 'Dump traffic in pcap format [up to snaplen bytes per packet]'
