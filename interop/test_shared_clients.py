@@ -124,6 +124,12 @@ def view(node: Node, vip: str = VIP4) -> dict[str, Any]:
     return found
 
 
+def views(node: Node) -> dict[str, dict[str, Any]]:
+    """Return what a member says about all addresses. One call of the program is cheaper than one for each."""
+    found = json.loads(node.tinc("vip", "--json").stdout)
+    return {each["address"]: each for each in found["addresses"]}
+
+
 def shares(node: Node, vip: str = VIP4) -> dict[str, int]:
     """Return how many clients each member has, as a member says."""
     return {each["node"]: each["clients"] for each in view(node, vip)["members"]}
@@ -131,12 +137,14 @@ def shares(node: Node, vip: str = VIP4) -> dict[str, int]:
 
 def agreed(network: Network, clients: int = 0) -> bool:
     """Tell whether all members name the same owner, and so many clients or more for each member."""
+    found_by = [views(network[name]) for name in MEMBERS]
     for vip in VIPS:
-        views = [view(network[name], vip) for name in MEMBERS]
-        if len({each["owner"] for each in views}) != 1 or len(views[0]["members"]) != len(MEMBERS):
+        found = [each[vip] for each in found_by]
+        if len({each["owner"] for each in found}) != 1 or len(found[0]["members"]) != len(MEMBERS):
             return False
         told = [
-            {each["node"]: (each["clients"], each["alive"]) for each in found["members"]} for found in views
+            {member["node"]: (member["clients"], member["alive"]) for member in each["members"]}
+            for each in found
         ]
         if any(each != told[0] for each in told) or any(not alive for _, alive in told[0].values()):
             return False
