@@ -10,8 +10,8 @@ STAMP := $(VENV)/.made
 # Processes for the tests. Most of an interop test is waiting: with 4 of them, two cores have idle time left.
 JOBS ?= 2
 LABS ?= 5
-# These watch how traffic flows, and want the machine for themselves.
-MEASURING := interop/test_rekey.py interop/test_throughput.py
+# It watches how traffic flows, and wants the machine for itself.
+MEASURING := interop/test_throughput.py
 # What the demo is started with: make demo ARGS="--keep"
 ARGS ?=
 # Where make view-test puts pictures; nowhere if it is empty.

@@ -33,8 +33,8 @@ PORT = 7009
 CONNECTIONS = 90
 LEAST = 10
 """Connections of each member, of so many. The kernel chooses their ports, so it is a matter of chance."""
-CONNECT_S = 0.5
-ANSWER_S = 5.0
+WORKS_S = 0.5
+"""How long a connection may take when a test looks whether connections work. Those that must get a minute."""
 SERVICE = """
 import asyncio, sys
 
@@ -65,7 +65,6 @@ asyncio.run(main())
 """Says the name of its member for each byte that comes in a connection, and for each datagram."""
 LONG = 4000
 """Bytes of a datagram that goes in three fragments."""
-DATAGRAM_S = 5.0
 ATTEMPTS = 5
 SOCKETS = 30
 """That all of these get one member happens once in a hundred million million runs."""
@@ -108,15 +107,22 @@ class Connections:
         for made, _ in self._made:
             made.close()
 
-    def open(self, count: int) -> Counter[str]:
-        """Make connections; return how many went to each member. OSError if one cannot be made."""
-        members = [self._open_one() for _ in range(count)]
+    def open(self, count: int, limit: float = PATIENCE_S) -> Counter[str]:
+        """Make connections; return how many went to each member. OSError if one is not made in time.
+
+        ``limit`` is how many seconds each connection and each first answer may take.
+        """
+        members = [self._open_one(limit) for _ in range(count)]
         return Counter(members)
 
-    def _open_one(self) -> str:
-        made = self._host.open_socket(lambda: _connected(self._vip))
-        made.settimeout(ANSWER_S)
-        member = _ask(made)
+    def _open_one(self, limit: float) -> str:
+        made = self._host.open_socket(lambda: socket.create_connection((self._vip, PORT), timeout=limit))
+        try:
+            member = _ask(made)
+        except OSError:
+            made.close()
+            raise
+        made.settimeout(PATIENCE_S)
         self._made.append((made, member))
         return member
 
@@ -132,10 +138,6 @@ class Connections:
                 _ask(made)
             made.close()
         self._made = left
-
-
-def _connected(vip: str) -> socket.socket:
-    return socket.create_connection((vip, PORT), timeout=CONNECT_S)
 
 
 def _ask(connection: socket.socket) -> str:
@@ -169,8 +171,8 @@ def test_a_member_that_is_cut_off_takes_only_its_connections(network: Network, v
 
             def works() -> bool:
                 try:
-                    return victim not in connections.open(12)
-                except TimeoutError:
+                    return victim not in connections.open(12, WORKS_S)
+                except (TimeoutError, ConnectionError):
                     return False
 
             wait_until(works, PATIENCE_S, "new connections go to the others")
@@ -195,7 +197,7 @@ def test_the_fragments_of_a_datagram_go_to_the_member_that_has_its_flow(network:
 
 def _datagrams(vip: str) -> socket.socket:
     made = socket.socket(socket.AF_INET6 if ":" in vip else socket.AF_INET, socket.SOCK_DGRAM)
-    made.settimeout(DATAGRAM_S)
+    made.settimeout(PATIENCE_S)
     made.connect((vip, PORT))
     return made
 

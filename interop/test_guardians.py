@@ -82,7 +82,7 @@ def served(network: Network, services: dict[str, subprocess.Popen[str]]) -> Netw
 
     wait_until(in_place, PATIENCE_S, "the members with the highest priority serve")
     for vip, name in FIRST.items():
-        wait_served(network["client"].host, [network[name]], HEALED_S, [vip])
+        wait_served(network["client"].host, [network[name]], PATIENCE_S, [vip])
     return network
 
 

@@ -20,9 +20,9 @@ ROLES = ("hub", "real", "spoke")
 KEY_EXPIRE_S = 5
 DURATION_S = int(os.environ.get("PYTINC_INTEROP_REKEY_S", "60"))
 PING_INTERVAL_S = 0.1
-WITH_C = 5
-"""Pings that a pair with a tincd may lose in twelve changes of keys: it opens nothing that overtakes a
-handshake, which happens more often on a busy machine."""
+WITH_C = 0.05
+"""The share of pings that a pair with a tincd may lose: it opens nothing that overtakes a handshake, which
+happens more often on a busy machine. Without a key all pings between two changes would be lost."""
 
 
 @pytest.fixture(scope="module")
@@ -51,14 +51,15 @@ def test_rekeying_every_five_seconds_loses_few_pings_and_none_without_c_nodes(tr
     count = int(DURATION_S / PING_INTERVAL_S)
 
     def ping_pair(one: Node, other: Node) -> EchoReport:
-        may_lose = WITH_C if real in (one, other) else 0
+        may_lose = int(WITH_C * count) if real in (one, other) else 0
         return ping(one.host, other.address, count, interval=PING_INTERVAL_S, may_lose=may_lose)
 
     pairs = list(combinations(trio, 2))
     with ThreadPoolExecutor(len(pairs)) as workers:
         reports = list(workers.map(ping_pair, *zip(*pairs, strict=True)))
     lost = {(one.name, other.name): report.lost for (one, other), report in zip(pairs, reports, strict=True)}
-    assert max(lost.values()) <= WITH_C, lost
+    print(lost)
+    assert max(lost.values()) <= WITH_C * count, lost
     assert lost["hub", "spoke"] == 0, lost
     # tincd's log proves that keys were renewed; if they were not, no ping would be lost either. How often
     # they are renewed is checked by the tests of the timer.

@@ -110,10 +110,10 @@ def test_a_probe_measures_how_long_a_host_is_silent(lab: Lab) -> None:
         watch.wait_steady(time.monotonic(), 60)
         end = time.monotonic()
         silence = watch.ask(lambda trace: trace.silence(start, end))
-        assert unmuting - muted - 0.02 < silence < end - start
+        assert unmuting - muted - 0.1 < silence < end - start
         # A hundred a second; on a busy machine the probe may not come to send all of them.
         assert 1 <= watch.ask(lambda trace: trace.lost(start, end)) <= 100 * silence + 2
-        assert watch.ask(lambda trace: trace.connection_gap(start, end)) >= unmuting - muted - 0.05
+        assert watch.ask(lambda trace: trace.connection_gap(start, end)) >= unmuting - muted - 0.1
 
 
 @pytest.mark.namespaces

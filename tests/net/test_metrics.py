@@ -387,7 +387,7 @@ def test_a_client_that_does_not_read_the_answer_is_disconnected_in_time(
 ) -> None:
     async def main() -> None:
         monkeypatch.setattr(metrics, "exposition", lambda stats: b"x" * 50_000_000)
-        async with world(timeout=0.2) as w:
+        async with world(timeout=1.0) as w:
             with socket.create_connection((w.address.host, int(w.address.port))) as slow:
                 slow.sendall(GET)
                 await until(lambda: w.made == 1)

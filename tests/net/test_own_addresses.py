@@ -69,7 +69,14 @@ import asyncio, subprocess
 from pytinc.net.own_addresses import OwnAddresses
 
 def ip(words):
-    subprocess.run(["ip", *words.split()], check=True)
+    return subprocess.run(["ip", *words.split()], check=True, capture_output=True, text=True).stdout
+
+async def links_are(up):
+    # The kernel tells of a link of which the other end has changed up to a second later.
+    async with asyncio.timeout(60):
+        while any((" state UP " in ip(f"-o link show dev {name}")) is not up for name in ("one", "two")):
+            await asyncio.sleep(0.02)
+    await asyncio.sleep(0.2)
 
 async def main():
     ups = asyncio.Queue()
@@ -80,19 +87,20 @@ async def main():
     ip("link add one type veth peer name two")
     ip("link set dev one up")
     ip("link set dev two up")
-    await asyncio.sleep(0.2)
+    await links_are(True)
     watch.start()
     for words in ("link set dev two down", "link set dev two up", "addr add 192.0.2.1/24 dev one",
                   "link set dev one mtu 1400", "addr del 192.0.2.1/24 dev one",
                   "addr add 192.0.2.9/32 dev one scope host"):
         ip(words)
+        if words.startswith("link set dev two"):
+            await links_are(words.endswith("up"))
         if words.endswith("two up") or words.startswith("addr add 192.0.2.1/"):
             await asyncio.wait_for(ups.get(), 60)  # for the rest nothing is due
-            await asyncio.sleep(0.5)
             while not ups.empty():
                 ups.get_nowait()  # both ends of the link report it
         print(words, flush=True)
-    await asyncio.sleep(1)
+    await asyncio.sleep(0.5)
     watch.stop()
     print(ups.qsize())
 

@@ -143,5 +143,5 @@ def test_a_time_in_the_past_does_not_count_as_lag(on_loop: OnLoop) -> None:
 def test_the_clock_of_the_daemon_advances_and_counts_sleep() -> None:
     start, kernel = uptime(), float(Path("/proc/uptime").read_text().split()[0])
     time.sleep(0.05)
-    assert 0.05 <= uptime() - start < 5
-    assert abs(start - kernel) < 5  # the kernel's own figure includes sleep, too
+    assert 0.05 <= uptime() - start < 60
+    assert abs(start - kernel) < 60  # the kernel's own figure includes sleep, too

@@ -11,7 +11,7 @@ from pytinc.wire.requests import Number
 from sim.simulator import Mesh, RequestCounter, SimNode
 
 NODES = int(os.environ.get("PYTINC_SOAK_NODES", "20"))
-CHANGES = int(os.environ.get("PYTINC_SOAK_CHANGES", "15"))
+CHANGES = int(os.environ.get("PYTINC_SOAK_CHANGES", "9"))
 CHANGE_EVERY = 60.0
 FLOODED = (Number.ADD_EDGE, Number.DEL_EDGE, Number.ADD_SUBNET, Number.DEL_SUBNET)
 

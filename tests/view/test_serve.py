@@ -165,7 +165,7 @@ WHOLE = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 async def test_a_connection_does_not_wait_long_for_a_request(
     monkeypatch: pytest.MonkeyPatch, sent: bytes, answer: bytes
 ) -> None:
-    monkeypatch.setattr(serve, "REQUEST_S", 0.3)
+    monkeypatch.setattr(serve, "REQUEST_S", 1.0)
     finish = asyncio.Event()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
