@@ -326,9 +326,12 @@ def test_a_change_of_keys_by_the_peer_gives_no_event() -> None:
 def test_an_edge_that_arrived_before_is_not_parsed_again() -> None:
     one, two = logged_in()
     two.is_old_news = lambda line: line.startswith("12 0 ")
+    traced: list[tuple[str, str]] = []
+    two.trace = lambda direction, line: traced.append((direction, line))
     one.send_line("12 0 no edge at all, but known")
     one.send(Ping())
     assert events(two, one.take_output()) == [Received(Ping(), "8")]
+    assert traced == [("Got", "12 0 no edge at all, but known"), ("Got", "8")]
     one.send_line("12 1 no edge at all, and news")
     with pytest.raises(DecodeError):
         events(two, one.take_output())

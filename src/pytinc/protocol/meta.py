@@ -405,15 +405,13 @@ class MetaConnection:
         return FrameReceived(data)
 
     def _on_line(self, line: str) -> MetaEvent | None:
-        if line.startswith(_ADD_EDGE) and self.state is State.ACTIVE and self.is_old_news(line):
-            self.counts.received[Number.ADD_EDGE] += 1
-            if self.trace is not None:
-                self.trace("Got", line)
-            return None
-        request = parse_request(line)
-        self.counts.received[request.number] += 1
+        is_old = line.startswith(_ADD_EDGE) and self.state is State.ACTIVE and self.is_old_news(line)
+        request = None if is_old else parse_request(line)
+        self.counts.received[Number.ADD_EDGE if request is None else request.number] += 1
         if self.trace is not None:
             self.trace("Got", line)
+        if request is None:
+            return None
         if (self.state is State.ACK) != isinstance(request, Ack) or isinstance(request, Id):
             raise UnexpectedRequest(f"{type(request).__name__} is not allowed now")
         if isinstance(request, Packet):
