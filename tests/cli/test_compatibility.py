@@ -65,7 +65,7 @@ def table(title: str) -> dict[str, tuple[str, str]]:
     found = re.findall(r"^\| ([^|]+) \| (same|differs|absent) \| ?(.*?) ?\|$", section, re.MULTILINE)
     lines = [line for line in section.splitlines() if line.startswith("| ")]
     assert len(found) == len(lines) - 1, "a row has no proper status"
-    assert len({name for name, _, _ in found}) == len(found), "a row is there twice"
+    assert len({name for name, _, _ in found}) == len(found), "a row occurs twice"
     return {name: (status, why) for name, status, why in found}
 
 

@@ -298,7 +298,7 @@ def test_bad_virtual_ips_are_failures_and_all_are_named(fsck: Run, member: Path)
     unknown, double, forbidden = result.err.splitlines()
     assert unknown.startswith("ERROR: prio is not a key of a virtual IP, did you mean priority?")
     assert unknown.endswith("(variable VirtualIP in conf/tinc.conf line 4)")
-    assert double.startswith("ERROR: 10.1.1.10 is there twice, the first time in conf/tinc.conf line 3 ")
+    assert double.startswith("ERROR: 10.1.1.10 occurs twice, first in conf/tinc.conf line 3 ")
     assert forbidden.startswith("ERROR: A virtual IP does not work with NeighbourGuard = no (conf/tinc.conf")
     assert forbidden.endswith("(variable VirtualIP in conf/tinc.conf line 3)")
 

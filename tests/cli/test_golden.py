@@ -494,9 +494,7 @@ def test_the_list_is_long_enough() -> None:
     count = len(CASES) + len(DIFFERENT)
     print(f"{count} invocations of tinc and pytinc are compared, {len(DIFFERENT)} of them known to differ")
     assert len(CASES) >= 150
-    assert len({(case.words, case.stdin, str(case.more)) for case in CASES}) == len(CASES), (
-        "one is there twice"
-    )
+    assert len({(case.words, case.stdin, str(case.more)) for case in CASES}) == len(CASES), "one occurs twice"
 
 
 @pytest.mark.parametrize("words", DIFFERENT)

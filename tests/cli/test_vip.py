@@ -166,8 +166,8 @@ def test_an_order_is_sent_and_success_is_silent(ask: Run, daemon: ScriptedDaemon
 
 
 def test_an_order_that_is_refused_fails_with_the_reason(ask: Run, daemon: ScriptedDaemon) -> None:
-    daemon.answers["4099"] = "18 4099 -2 node_9 is no member of 10.1.1.10\n"
-    refused = "Refused: node_9 is no member of 10.1.1.10.\n"
+    daemon.answers["4099"] = "18 4099 -2 node_9 is not a member of 10.1.1.10\n"
+    refused = "Refused: node_9 is not a member of 10.1.1.10.\n"
     assert ask("vip", "move", "10.1.1.10", "node_9") == (1, "", refused)
     assert ask("vip", "freeze", "10.1.1.10").status == 1
 

@@ -452,8 +452,8 @@ class TestVirtualIPs:
             ("VirtualIP = node_2", r"node_2 is not ADDRESS\[/PREFIX\]"),
             ("VirtualIP = 10.1.1.11 priority=0", "priority is a number from 1 to 254, not 0"),
             ("VirtualIP = 10.1.1.11 prio=5", "prio is not a key of a virtual IP, did you mean priority"),
-            ("VirtualIP = 10.1.1.10/24", f"10.1.1.10 is there twice, the first time in {CONF} line 2 "),
-            ("VirtualIP = 10.1.1.10 node=alpha", "node=alpha is this node itself: leave it away"),
+            ("VirtualIP = 10.1.1.10/24", f"10.1.1.10 occurs twice, first in {CONF} line 2 "),
+            ("VirtualIP = 10.1.1.10 node=alpha", "node=alpha is this node itself: leave node= out"),
             ("VirtualIP = 10.1.1.10 node=n-3", "node is the name of a node, not n-3"),
         ],
     )

@@ -600,7 +600,7 @@ def test_a_guard_interval_out_of_range_is_named_with_file_and_line(network: Netw
     ("lines", "complaint", "number"),
     [
         (["VirtualIP = 10.1.1.10 prio=5"], "prio is not a key of a virtual IP, did you mean priority?", 5),
-        (["VirtualIP = 10.1.1.10", "VirtualIP = 10.1.1.10/24"], "10.1.1.10 is there twice, the first", 6),
+        (["VirtualIP = 10.1.1.10", "VirtualIP = 10.1.1.10/24"], "10.1.1.10 occurs twice, first", 6),
         (["NeighbourGuard = no", "VirtualIP = 10.1.1.10"], "does not work with NeighbourGuard = no", 6),
     ],
 )

@@ -256,8 +256,8 @@ def test_a_move_that_is_not_possible_is_refused_with_the_reason() -> None:
     first = world.settled()
     other = next(name for name in MEMBERS if name != first)
     for by, address, target, text in (
-        (first, VIP, "n1", "n1 is no member of 10.1.1.10 that can be reached"),
-        ("n5", VIP, other, "n5 is no member of 10.1.1.10; move it from a member"),
+        (first, VIP, "n1", "n1 is not a member of 10.1.1.10 that can be reached"),
+        ("n5", VIP, other, "n5 is not a member of 10.1.1.10; move it from a member"),
         (first, bytes((10, 1, 1, 11)), other, "10.1.1.11 is no virtual IP with members"),
     ):
         with pytest.raises(PolicyError, match=text):

@@ -13,13 +13,13 @@ def test_commands_about_unknown_addresses_and_members_are_refused() -> None:
     world = Members()
     world.until(4.0)
     policy = world.guard.policy
-    with pytest.raises(PolicyError, match=r"beta is no member of 10\.1\.1\.10 that can be reached"):
+    with pytest.raises(PolicyError, match=r"beta is not a member of 10\.1\.1\.10 that can be reached"):
         policy.orders.move(VIP, "beta", world.now)
     with pytest.raises(PolicyError, match=r"10\.1\.1\.9 is no virtual IP with members"):
         policy.orders.freeze(bytes((10, 1, 1, 9)), world.now, on=True)
     outsider = Members(member=False)
     outsider.says("alpha")
-    with pytest.raises(PolicyError, match=r"me is no member of 10\.1\.1\.10"):
+    with pytest.raises(PolicyError, match=r"me is not a member of 10\.1\.1\.10"):
         outsider.guard.policy.orders.freeze(VIP, outsider.now, on=True)
 
 

@@ -16,7 +16,7 @@ from pytinc.wire.netlink import RTM_GETADDR, RTM_GETNEIGH, Entry, format_list_re
 
 TIMEOUT_S: Final = 5.0
 MAX_DATAGRAMS: Final = 4096
-"""Datagrams of one answer, of up to 32 KiB: more than any host has neighbours."""
+"""The most datagrams, of up to 32 KiB each, of one answer: enough for the neighbours of any host."""
 _DATAGRAM: Final = 65536
 
 

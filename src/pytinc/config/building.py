@@ -36,7 +36,7 @@ from pytinc.wire.records import SptpsCipher
 from pytinc.wire.virtual_ip import ExecCheck, VirtualIP
 
 NO_PINGS: Final = 86400
-"""PingInterval, once a day, for a value below 1, which switches pings off."""
+"""The PingInterval for a value below 1: one day, in effect no pings."""
 GUARD_INTERVALS: Final = (20, 1000)
 """The shortest and the longest GuardInterval, in milliseconds: no shorter than the gaps in a burst of probes,
 and not so long that the guard would hardly be faster than pings."""
@@ -344,7 +344,7 @@ def _sandbox(read: Reader, previous: Settings | None) -> str:
 def _within_sandbox(read: Reader, pool: Pool, settings: Settings, previous: Settings | None) -> Settings:
     """Return the settings as far as the sandbox allows them; the rest stays as it was, or ends the start.
 
-    The programs that scripts and proxies are run by are fixed when the daemon enters it.
+    Which programs run scripts and proxies is fixed when the daemon enters it.
     """
     kept = previous or _DEFAULTS
     proxy = pool.first("Proxy")

@@ -1,8 +1,8 @@
 """From the text of tinc.conf and host files to entries (docs/tinc-program.md, "Lines").
 
 `pytinc.config.store` reads the files, `parse_text` parses them into entries, and a `Pool` puts the entries of
-several files into tinc's order. `pytinc.config.reader` reads typed values from it, of which
-`pytinc.config.building` makes settings. Nothing here touches the disk.
+several files into tinc's order. `pytinc.config.reader` reads typed values from the pool, and
+`pytinc.config.building` makes settings of these. Nothing here touches the disk.
 """
 
 from __future__ import annotations
@@ -124,7 +124,8 @@ class Pool:
 def own_settings_pool(server: Pool, host: Pool) -> Pool:
     """Put the server configuration and the own host file together.
 
-    VirtualIP has one meaning in each, so the lines of the host file (see `held_addresses`) are left out.
+    VirtualIP has one meaning in each, so the lines of the host file are left out
+    (`pytinc.config.building.held_addresses` reads them).
     """
     return Pool(
         [*server.entries, *(entry for entry in host.entries if entry.variable.lower() != "virtualip")]

@@ -143,7 +143,7 @@ class Reader:
         return tuple(found)
 
     def virtual_ips(self, name: str, device_type: str | None) -> tuple[VirtualIP, ...] | None:
-        """Read the lines VirtualIP of the server configuration; bad ones are rejected, and make it None.
+        """Read the lines VirtualIP of the server configuration; None if one is bad.
 
         ``name`` is that of the own node.
         """
@@ -159,11 +159,9 @@ class Reader:
                 if virtual_ip.key in found:
                     other = found[virtual_ip.key][1]
                     of_node = "" if virtual_ip.node is None else f" of {virtual_ip.node}"
-                    complaint = (
-                        f"{virtual_ip.address_text}{of_node} is there twice, the first time in {other.where}"
-                    )
+                    complaint = f"{virtual_ip.address_text}{of_node} occurs twice, first in {other.where}"
                 elif virtual_ip.node == name:
-                    complaint = f"node={name} is this node itself: leave it away"
+                    complaint = f"node={name} is this node itself: leave node= out"
                 elif len(found) == MAX_VIRTUAL_IPS:
                     complaint = f"A node has at most {MAX_VIRTUAL_IPS} virtual IPs"
                 else:

@@ -2,8 +2,9 @@
 
 See docs/tinc-program.md, "Variables".
 
-The parser, `get`/`set`/`add`/`del`, `fsck`, invitations, reload and the documentation all read it.
-It holds only facts; the code that uses `pytinc.config.settings` decides what a value does.
+The reader (`pytinc.config.reader`), `get`/`set`/`add`/`del`, `fsck`, invitations, reload and the
+documentation all read it. It holds only facts; the code that uses `pytinc.config.settings` decides what a
+value does.
 """
 
 from __future__ import annotations

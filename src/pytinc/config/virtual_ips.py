@@ -1,6 +1,7 @@
 """What lines VirtualIP need besides their own syntax: other settings, and libraries.
 
-`pytinc.config.building` refuses a configuration in which they could not work, and says why. The syntax is in
+`pytinc.config.reader` (`missing`) and `pytinc.config.building` (`find_obstacle`) refuse a configuration in
+which they could not work, and say why. The syntax is in
 `pytinc.wire.virtual_ip`. See docs/virtual-ip.md, "Virtual IPs by policy".
 """
 
@@ -56,7 +57,7 @@ def find_obstacle(settings: Settings) -> Obstacle | None:
 
 
 def rights_needed(virtual_ip: VirtualIP, name: str) -> Iterator[tuple[str, str]]:
-    """Yield the nodes whose host files must allow an address, and what other nodes do only then.
+    """Yield the nodes whose host files must allow an address, each with what other nodes do only if it does.
 
     ``name`` is that of the own node.
     """
@@ -68,7 +69,7 @@ def rights_needed(virtual_ip: VirtualIP, name: str) -> Iterator[tuple[str, str]]
 
 
 def missing(virtual_ip: VirtualIP, device_type: str | None) -> str | None:
-    """Return what this host lacks for what the line asks; None if it lacks nothing."""
+    """Return what the line needs and this host lacks; None if it lacks nothing."""
     if virtual_ip.manage and device_type not in (None, "tap"):
         return (
             f"manage=yes does not work with DeviceType = {device_type}: only a tap is an interface of our own"

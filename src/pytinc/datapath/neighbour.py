@@ -31,7 +31,7 @@ class Question(NamedTuple):
 
 
 def router_mac(hwaddr: bytes) -> bytes:
-    """Return the MAC that all of the VPN has for the host with ``hwaddr``."""
+    """Return the MAC that the host with ``hwaddr`` sees for every address of the VPN."""
     return hwaddr[:5] + bytes((hwaddr[5] ^ 0xFF,))
 
 

@@ -125,7 +125,7 @@ async def _judge(check: HttpCheck, status: int, body: AsyncIterator[bytes]) -> t
 
 
 def _without_layers(error: Exception) -> OSError:
-    """Return the system's error at the bottom of the library's, which say only that something failed."""
+    """Return the system's error beneath those of the library, which say only that something failed."""
     found: BaseException | None = error
     lowest: OSError | None = None
     while found is not None:

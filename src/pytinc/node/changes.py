@@ -2,7 +2,8 @@
 
 Events and requests change the mesh: graph, subnets, connections. The part that changes it notes a fact here
 and does not know which parts it concerns. `Changes.settle` then reports all facts in the order in which they
-were noted. `pytinc.node.node.Node` alone determines which parts are told, and in which order.
+were noted. `pytinc.node.followers.Followers` alone determines which parts are told, and in which
+order.
 """
 
 from __future__ import annotations

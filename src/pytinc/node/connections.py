@@ -205,7 +205,7 @@ class Connections:
     # -- checks --
 
     def check_all(self, now: float) -> None:
-        """Time out silent connections and ping idle ones (tinc: timeout_handler()).
+        """Time out silent connections and ping each one every PingInterval (tinc: timeout_handler()).
 
         See docs/protocol-meta.md, "Pings".
         """

@@ -3,8 +3,8 @@
 Other parts write the facts that they know first: session, compression and `upkeep_due` by `sessions` and
 `tunnels`, the address by `addresses`, MTUs and confirmation by `pytinc.protocol.pmtu`, an MTU from a relay
 by `path_info`, the connection by `activation` and `connections`, slots and reachability by `topology`, own
-MACs by `subnets`, silence and the guard's table by `guard`, the state of loops by `loops`, rules by `node`,
-and whether UDP packets may leave as segments by the shell.
+MACs by `subnets`, silence, the guard's table and the flows by `guard`, the state of loops by `loops`, rules
+by `core`, and whether UDP packets may leave as segments by the shell.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Keeps the history of the node as events, for programs that watch it (`pytinc.node.event_ring`).
 
-It is told of changes like the other parts (`pytinc.node.node.Node`), which never ask it anything. No part
+It is told of changes like the other parts (`pytinc.node.followers`), which never ask it anything. No part
 notes the paths and drops of frames as they happen, so `look` examines them once a second.
 """
 

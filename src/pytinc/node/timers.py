@@ -58,7 +58,7 @@ class Periodic:
 
 
 class Clockwork:
-    """All that a node does at certain times, in a written order."""
+    """The parts with deadlines, in a fixed order; delayed runs of the graph are not among them."""
 
     def __init__(self, core: Core, parts: Sequence[Timed]) -> None:
         self._core = core

@@ -1,4 +1,4 @@
-"""The actions of the guard, and the facts that it needs; `pytinc.node.guard` provides both."""
+"""The actions of the guard, which `pytinc.node.guard` carries out, and the facts that it needs from there."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ MAX_CLIENTS: Final = 4096
 MAX_ALL_CLIENTS: Final = 16_384
 """Of all addresses together."""
 CROWD: Final = MAX_ALL_CLIENTS // MAX_ADDRESSES
-"""An address with at least this many clients gives one up when the table is full; one always exists then."""
+"""An address with this many clients gives one up when the table is full; then one of that size exists."""
 MAX_CALLERS: Final = 64
 ROUND_TIME: Final = 1.0
 """Seconds in which a question is answered."""

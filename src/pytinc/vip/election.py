@@ -37,7 +37,7 @@ class Election:
 
     def __init__(self, core: Core, membership: Membership, leader: Leader) -> None:
         self._core = core
-        self._members = membership
+        self._membership = membership
         self._leader = leader
 
     def find_owner(
@@ -47,7 +47,7 @@ class Election:
 
         ``members``: all that can be reached; ``parts``: those for which this node speaks.
         """
-        if not self._members.takes_part(known.address):
+        if not self._membership.takes_part(known.address):
             known.follow({member.node for member in members})
         owner, holder = known.choose(members), self._core.mesh.name_of(known.claim.holder)
         for part in parts.values():
@@ -96,7 +96,7 @@ class Election:
             return False
         silent = core.watch.get(holder)
         since = silent.suspect_since if silent is not None else math.inf
-        others = [core.watch.get(node) for node in self._members.watched() - {holder}]
+        others = [core.watch.get(node) for node in self._membership.watched() - {holder}]
         known = [detector for detector in others if detector is not None and detector.proved]
         return bool(known) and all(detector.last_heard <= since for detector in known)
 
@@ -117,7 +117,7 @@ class Election:
         hears = any(member.id == known.claim.holder and member.node == owner for member in members)
         if own.hears_holder is not hears:
             own.hears_holder = hears
-            self._members.change(now)
+            self._membership.change(now)
 
     @staticmethod
     def preempting(
@@ -136,7 +136,7 @@ class Election:
 
     def reason(self, known: Address, before: str | None, owner: str | None) -> Reason:
         """Return why another node serves."""
-        core, own = self._core, self._members.own.get(known.address)
+        core, own = self._core, self._membership.own.get(known.address)
         if before is None:
             return Reason("first", "nobody did")
         said = known.others.get(before)
@@ -153,6 +153,6 @@ class Election:
             case EntryState.FAULT | EntryState.INIT | EntryState.ABSENT:
                 return Reason("fault", f"{before} is not well" + (f": {trouble}" if trouble else ""))
             case EntryState.REMOVED:
-                return Reason("removed", f"{before} is no member any more")
+                return Reason("removed", f"{before} is no longer a member")
             case _:
                 return Reason("claim", f"{owner} took over")

@@ -101,7 +101,7 @@ class Guard:
             self._apply_changes(now)
         if not self._has_addresses:
             self._policy.configure((), now)
-            self._policy.tick(now)  # the others hear that this node is no member any more
+            self._policy.tick(now)  # the others hear that this node is no longer a member
             self._review.set_rules(Rules())
             self._make_parts()
             if self._core.withdrawing:

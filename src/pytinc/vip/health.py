@@ -1,7 +1,8 @@
 """Judges whether a service is well by the consecutive results of one health check.
 
-Pure. `pytinc.net.checks` runs the checks and tells each result; the policy of virtual IPs holds a
-`CheckState` for each check and decides by it. See docs/virtual-ip.md, "Health checks".
+Pure. `pytinc.net.checks` runs the checks and tells each result; `pytinc.vip.own_member` holds a
+`CheckState` for each check, and the policy of virtual IPs decides by it. See
+docs/virtual-ip.md, "Health checks".
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ class Hearing:
 
     def __init__(self, core: Core, membership: Membership, speaker: Speaker) -> None:
         self._core = core
-        self._members = membership
+        self._membership = membership
         self._speaker = speaker
 
     def record(self, node: str, node_id: bytes, payload: bytes, now: float) -> list[bytes]:
@@ -41,11 +41,11 @@ class Hearing:
         about, guardian = self._subject(node, node_id, entry, now)
         if about is None:
             return False
-        known = self._members.addresses.get(entry.address)
+        known = self._membership.addresses.get(entry.address)
         if known is None or about not in known.others:
             if entry.state is EntryState.REMOVED or not self._has_room(node, known):
                 return False
-            known = self._members.addresses.setdefault(entry.address, Address(entry.address))
+            known = self._membership.addresses.setdefault(entry.address, Address(entry.address))
         is_new = about not in known.others
         before = None if is_new else known.others[about].entry.state
         if not known.hear(
@@ -56,7 +56,7 @@ class Hearing:
             record.sequence,
             now,
             guardian=guardian,
-            is_alive=self._members.is_there,
+            is_alive=self._membership.is_there,
         ):
             return False
         if entry.state is not before:
@@ -65,10 +65,10 @@ class Hearing:
             shared = self._core.table.use(entry.address, now)
             shared.has_members = True
             shared.add_holder(entry.mac, now)
-        if is_new and self._members.takes_part(entry.address):
+        if is_new and self._membership.takes_part(entry.address):
             # The node has just joined, and knows nothing about us.
-            self._members.telling.newcomer(node)
-            self._members.update_due = min(self._members.update_due, now)
+            self._membership.telling.newcomer(node)
+            self._membership.update_due = min(self._membership.update_due, now)
         if entry.state is EntryState.ACTIVE and entry.claim != known.claim:
             self._speaker.answer_rival(known, now)
         return True
@@ -79,7 +79,7 @@ class Hearing:
         if entry.member in (NO_HOLDER, node_id):
             return node, None
         about = core.mesh.name_of(entry.member)
-        if about is None or (about == core.me and entry.address in self._members.own):
+        if about is None or (about == core.me and entry.address in self._membership.own):
             return None, None  # an unknown node, or this node itself
         return (about if core.mesh.may_hold(about, entry.address, now) else None), node
 
@@ -87,8 +87,8 @@ class Hearing:
         """Tell whether a node may bring one more member, itself or a ward, and perhaps one more address."""
         brought = sum(
             (said.guardian or name) == node
-            for each in self._members.addresses.values()
+            for each in self._membership.addresses.values()
             for name, said in each.others.items()
         )
-        has_room = known is not None or len(self._members.addresses) < MAX_ADDRESSES
+        has_room = known is not None or len(self._membership.addresses) < MAX_ADDRESSES
         return has_room and brought < MAX_ADDRESSES_OF_NODE

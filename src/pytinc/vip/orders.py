@@ -25,24 +25,24 @@ class Orders:
         update: Callable[[float, Reason | None], None],
     ) -> None:
         self._core = core
-        self._members = membership
+        self._membership = membership
         self._sharing = sharing
         self._update = update
-        """Has the choice made again, and acted on; with the time, and why another member serves."""
+        """Makes the choice again and acts on it. Arguments: the time, and the reason for another owner."""
 
     def move(self, address: bytes, target: str, now: float) -> None:
         """Make another member serve an address; PolicyError says why that is impossible."""
         known = self._common_address(address, "move it from a member")
         text = address_text(address)
-        members = {member.node: member for member in self._members.all_present(known, now)}
+        members = {member.node: member for member in self._membership.all_present(known, now)}
         member = members.get(target)
         if member is None:
-            raise PolicyError(f"{target} is no member of {text} that can be reached")
+            raise PolicyError(f"{target} is not a member of {text} that can be reached")
         if member.state not in READY:
             raise PolicyError(f"{target} cannot serve {text}: its state is {STATES[member.state].value}")
         if known.claim.holder != member.id:
             known.take_over(member.id, member.priority)
-            self._members.change(now)
+            self._membership.change(now)
             self._update(now, Reason("order", "an operator moved it"))
 
     def freeze(self, address: bytes, now: float, *, on: bool) -> None:
@@ -52,7 +52,7 @@ class Orders:
             raise PolicyError(f"nobody serves {address_text(address)}")
         if known.claim.frozen is not on:
             known.take_over(known.claim.holder, known.claim.priority, frozen=on)
-            self._members.change(now)
+            self._membership.change(now)
             self._update(now, None)
 
     def rebalance(self, address: bytes, now: float) -> None:
@@ -62,9 +62,9 @@ class Orders:
 
     def _common_address(self, address: bytes, advice: str) -> Address:
         """Return an address of which this node is a member; otherwise raise PolicyError with advice."""
-        known, text = self._members.addresses.get(address), address_text(address)
+        known, text = self._membership.addresses.get(address), address_text(address)
         if known is None:
             raise PolicyError(f"{text} is no virtual IP with members")
-        if not self._members.takes_part(address):
-            raise PolicyError(f"{self._core.me} is no member of {text}; {advice}")
+        if not self._membership.takes_part(address):
+            raise PolicyError(f"{self._core.me} is not a member of {text}; {advice}")
         return known

@@ -10,9 +10,10 @@ Nodes that are not members learn the owner as well, and lead their own stations 
 
 For members that run tinc's daemon another node does all this, their guardian (`pytinc.vip.wards`).
 
-The parts: `pytinc.vip.membership` has the addresses and our own part in each, `pytinc.vip.hearing` takes in
-what others say, `pytinc.vip.election` chooses, `pytinc.vip.speaker` tells the clients, and
-`pytinc.vip.orders` does what operators want.
+The parts: `pytinc.vip.membership` has the addresses and our own part in each, `pytinc.vip.telling` sends our
+records, `pytinc.vip.hearing` takes in those of others, `pytinc.vip.election` chooses, `pytinc.vip.speaker`
+tells the clients, `pytinc.vip.sharing` assigns them to members with ``balance=client``, and
+`pytinc.vip.orders` carries out move, freeze, thaw and rebalance.
 """
 
 from __future__ import annotations
@@ -61,9 +62,9 @@ the pings of its meta connections would have failed by then."""
 MEMORY: Final = 600.0
 """Seconds for which a member that is not heard any more is remembered."""
 LEAST_STOP: Final = 0.35
-"""Least seconds for which a node that stops waits after another one took over: frames are on their way."""
+"""Least seconds from the order to stop to the end: frames are on their way."""
 LONGEST_STOP: Final = 1.3
-"""Most seconds for which it waits."""
+"""Most seconds, as long as a client uses this node."""
 QUIET_TIME: Final = 0.2
 """Seconds without a frame of any client after which no client uses this node any more."""
 
@@ -76,11 +77,11 @@ class Policy:
         self._leader = leader
         self.sharing = Sharing(core)
         self._announcing = self.sharing.announcing
-        self._members = Membership(core, leader)
-        self._election = Election(core, self._members, leader)
-        self._speaker = Speaker(core, self._members, self.sharing)
-        self._hearing = Hearing(core, self._members, self._speaker)
-        self.orders = Orders(core, self._members, self.sharing, self.update)
+        self._membership = Membership(core, leader)
+        self._election = Election(core, self._membership, leader)
+        self._speaker = Speaker(core, self._membership, self.sharing)
+        self._hearing = Hearing(core, self._membership, self._speaker)
+        self.orders = Orders(core, self._membership, self.sharing, self.update)
         self._next_warm = -math.inf
         self._was_alone = False
         """No other node could be reached."""
@@ -94,52 +95,52 @@ class Policy:
     def configure(self, virtual_ips: Sequence[VirtualIP], now: float) -> None:
         """Take over the settings of the addresses of which this node is a member, or guardian of a member."""
         wanted = {config.address: config for config in virtual_ips if config.node is None}
-        for address in self._members.own.keys() - wanted.keys():
+        for address in self._membership.own.keys() - wanted.keys():
             self._leave(address, now)
         for address, config in wanted.items():
-            own = self._members.own.get(address)
+            own = self._membership.own.get(address)
             if own is not None:
                 own.reconfigure(config)
                 continue
-            own = self._members.own[address] = OwnMember(config, now)
+            own = self._membership.own[address] = OwnMember(config, now)
             own.id = self._core.my_id
-            self._members.addresses.setdefault(address, Address(address)).others.pop(self._core.me, None)
+            self._membership.addresses.setdefault(address, Address(address)).others.pop(self._core.me, None)
             self._has_changed = True
-        for address, own in self._members.own.items():
+        for address, own in self._membership.own.items():
             own.permitted = self._core.mesh.may_hold(self._core.me, address, now)
         self._configure_wards(virtual_ips, now)
-        for address, known in self._members.addresses.items():
-            takes_part = self._members.takes_part(address)
+        for address, known in self._membership.addresses.items():
+            takes_part = self._membership.takes_part(address)
             known.life = RECORD_LIFE if takes_part else FAR_RECORD_LIFE
             if not takes_part:
                 self.sharing.forget(address)
             else:
                 self._core.table.use(address, now).has_members = True
-        self._members.telling.kept(self._members.entries())
-        self._members.change(now)
+        self._membership.telling.kept(self._membership.entries())
+        self._membership.change(now)
         self.update(now)
 
     def _leave(self, address: bytes, now: float) -> None:
-        own = self._members.own.pop(address)
+        own = self._membership.own.pop(address)
         entry = Entry(
             address,
             EntryState.REMOVED,
             own.config.priority,
             NO_HOLDER,
-            self._members.addresses[address].claim,
+            self._membership.addresses[address].claim,
         )
-        self._members.telling.removed(entry)
+        self._membership.telling.removed(entry)
         if own.serving:
             self._serve(address, own, serving=False, reason="no longer configured")
 
     def _configure_wards(self, virtual_ips: Sequence[VirtualIP], now: float) -> None:
-        for node, entry in self._members.wards.configure(virtual_ips, now):
-            self._members.telling.removed(entry)
-            said = self._members.addresses[entry.address].others.get(node)
+        for node, entry in self._membership.wards.configure(virtual_ips, now):
+            self._membership.telling.removed(entry)
+            said = self._membership.addresses[entry.address].others.get(node)
             if said is not None and said.guardian == self._core.me:
-                del self._members.addresses[entry.address].others[node]
-        for address in self._members.wards.addresses():
-            self._members.addresses.setdefault(address, Address(address))
+                del self._membership.addresses[entry.address].others[node]
+        for address in self._membership.wards.addresses():
+            self._membership.addresses.setdefault(address, Address(address))
 
     def drain(self, now: float, *, on: bool) -> None:
         """Serve nothing, or serve again."""
@@ -155,17 +156,19 @@ class Policy:
 
     def has_stopped(self, now: float) -> bool:
         """Tell whether no client uses this node any more, or no other member can take over."""
-        served = any(own.serving for own in self._members.own.values())
-        if not self._members.own or (served and not self._has_successors(now)):
+        served = any(own.serving for own in self._membership.own.values())
+        if not self._membership.own or (served and not self._has_successors(now)):
             return True
         busy = served or self.sharing.is_used(now, QUIET_TIME)
         return now >= self._stopped_at + (LONGEST_STOP if busy else LEAST_STOP)
 
     def _has_successors(self, now: float) -> bool:
         serving = [
-            self._members.addresses[address] for address, own in self._members.own.items() if own.serving
+            self._membership.addresses[address]
+            for address, own in self._membership.own.items()
+            if own.serving
         ]
-        return any(known.choose(self._members.present(known, now)) is not None for known in serving)
+        return any(known.choose(self._membership.present(known, now)) is not None for known in serving)
 
     # -- what happens --
 
@@ -180,25 +183,25 @@ class Policy:
             return False
         if self._news.take(now):
             for address in news:
-                self._update(self._members.addresses[address], None, now)
+                self._update(self._membership.addresses[address], None, now)
             self._note_updated(now)
         else:
-            self._members.update_due = min(self._members.update_due, now + NEWS_PAUSE)
+            self._membership.update_due = min(self._membership.update_due, now + NEWS_PAUSE)
         return True
 
     def reachability(self, node: str, now: float, *, reachable: bool) -> None:
         """A node joined the graph, or left it."""
         if reachable:
-            self._members.telling.forget(node)
+            self._membership.telling.forget(node)
             self._next_warm = now
             self._speaker.welcome(node, now)
-            for part in self._members.listeners():
+            for part in self._membership.listeners():
                 part.contact(now)
             if self._was_alone:
                 self._come_back(now)
         elif self._core.mesh.is_alone():
             self._was_alone = True
-            for known in self._members.addresses.values():
+            for known in self._membership.addresses.values():
                 if now - known.taken_at > LONE_TIME:
                     known.before_alone = None
         self.update(now)
@@ -214,8 +217,8 @@ class Policy:
         higher claim of this node.
         """
         self._was_alone = False
-        for address, own in self._members.own.items():
-            known = self._members.addresses[address]
+        for address, own in self._membership.own.items():
+            known = self._membership.addresses[address]
             if known.before_alone is not None and known.claim.holder == self._core.my_id:
                 known.claim = known.before_alone
                 own.listen_again(now)
@@ -223,54 +226,54 @@ class Policy:
 
     def checked(self, key: tuple[bytes, str | None], check: Check, outcome: Outcome, now: float) -> None:
         """Take the result of a health check; ``key`` as `VirtualIP.key`."""
-        part = self._members.part(key)
+        part = self._membership.part(key)
         if part is not None:
             part.feed(check, outcome, now)
             self.update(now)
 
     def next_check(self, key: tuple[bytes, str | None], check: Check) -> float:
         """Return in how many seconds a check must run again; a check that was removed is stopped soon."""
-        part = self._members.part(key)
+        part = self._membership.part(key)
         if part is None or check not in part.checks:
             return DEFAULT_INTERVAL
         return part.checks[check].next_run(part.config.interval)
 
     def present(self, address: bytes, now: float, *, present: bool) -> None:
         """The own host got the address, or gave it up."""
-        own = self._members.own.get(address)
+        own = self._membership.own.get(address)
         if own is not None and own.present is not present:
             own.present = present
             self.update(now)
 
     def excuse(self, delay: float, now: float) -> None:
         """This node was suspended for ``delay`` seconds."""
-        for known in self._members.addresses.values():
+        for known in self._membership.addresses.values():
             known.shift(delay, now)
 
     # -- the choice --
 
     def update(self, now: float, reason: Reason | None = None) -> None:
         """Find the member that serves each address, and act on the result."""
-        for known in list(self._members.addresses.values()):
+        for known in list(self._membership.addresses.values()):
             self._update(known, reason, now)
         self._note_updated(now)
 
     def _note_updated(self, now: float) -> None:
         self._core.governed = {
-            address: self._members.governed(known)
-            for address, known in self._members.addresses.items()
-            if self._members.is_governed(known, now)
+            address: self._membership.governed(known)
+            for address, known in self._membership.addresses.items()
+            if self._membership.is_governed(known, now)
         }
-        self._members.update_due = self._find_next_update(now)
-        if any(self._election.is_in_doubt(known, now) for known in self._members.addresses.values()):
-            self._members.update_due = min(self._members.update_due, now + DOUBT_INTERVAL)
+        self._membership.update_due = self._find_next_update(now)
+        if any(self._election.is_in_doubt(known, now) for known in self._membership.addresses.values()):
+            self._membership.update_due = min(self._membership.update_due, now + DOUBT_INTERVAL)
 
     def _update(self, known: Address, reason: Reason | None, now: float) -> None:
-        before, own = known.owner, self._members.own.get(known.address)
+        before, own = known.owner, self._membership.own.get(known.address)
         if own is not None:
             self._set_state(known, own, now)
         self._speak(known, now)
-        members, parts = self._members.all_present(known, now), self._members.parts(known)
+        members, parts = self._membership.all_present(known, now), self._membership.parts(known)
         owner = self._election.find_owner(known, members, parts, now)
         eager = self._election.preempting(known, parts, owner, members, now)
         if eager is not None:
@@ -281,7 +284,7 @@ class Policy:
         if own is not None:
             self._set_state(known, own, now)
         self._speak(known, now)
-        members = self._members.all_present(known, now)
+        members = self._membership.all_present(known, now)
         if owner != before:
             reason = reason or self._election.reason(known, before, owner)
         self._govern(known, owner, members, now)
@@ -291,7 +294,7 @@ class Policy:
         if own is not None:
             self._set_serving(known, own, "" if reason is None else reason.text, now)
         self._speaker.update(known, now)
-        if self._members.takes_part(known.address):
+        if self._membership.takes_part(known.address):
             self.sharing.update(known, members, now)
         record = self._core.table.get(known.address)
         if known.balanced or record is None:
@@ -304,13 +307,13 @@ class Policy:
         if is_alone and known.claim.holder != NO_HOLDER:
             known.before_alone, known.taken_at = known.claim, now
         known.take_over(part.id, part.config.priority)
-        self._members.change(now)
+        self._membership.change(now)
 
     def _govern(self, known: Address, owner: str | None, members: Sequence[Member], now: float) -> None:
         """Let the other parts of the guard know which member serves."""
         governed, address = self._core.governed, known.address
         is_new = known.set_owner(owner, members)
-        found = self._members.governed(known) if self._members.is_governed(known, now) else None
+        found = self._membership.governed(known) if self._membership.is_governed(known, now) else None
         if not is_new and governed.get(address) == found:
             return
         governed.pop(address, None)
@@ -323,7 +326,7 @@ class Policy:
     ) -> None:
         """Record that a member other than ``before`` serves."""
         core, former = self._core, None
-        if before == core.me and known.address in self._members.own:
+        if before == core.me and known.address in self._membership.own:
             former = core.my_id
         elif known.owner == core.me and before in known.others:
             former = known.others[before].id
@@ -335,10 +338,10 @@ class Policy:
 
     def _speak(self, known: Address, now: float) -> None:
         """Update what this node says about its wards."""
-        if self._members.wards.speak(known, now):
-            self._members.change(now)
+        if self._membership.wards.speak(known, now):
+            self._membership.change(now)
         record = self._core.table.get(known.address)
-        if record is not None and self._members.wards.needs_look(known.address, now):
+        if record is not None and self._membership.wards.needs_look(known.address, now):
             self._leader.find_holders(record, now)
 
     def _set_state(self, known: Address, own: OwnMember, now: float) -> None:
@@ -348,7 +351,7 @@ class Policy:
         if own.state is not before:
             self._core.tell_state(known.address, self._core.me, own.state, before, own.trouble())
             own.ready_since = now
-            self._members.change(now)
+            self._membership.change(now)
 
     def _set_serving(self, known: Address, own: OwnMember, reason: str, now: float) -> None:
         # A holder in trouble serves until another member has claimed the address.
@@ -366,7 +369,7 @@ class Policy:
     def _serve(self, address: bytes, own: OwnMember, *, serving: bool, reason: str) -> None:
         own.serving = serving
         self._has_changed = True
-        known = self._members.addresses[address]
+        known = self._membership.addresses[address]
         self._core.actions.append(
             ServiceChanged(
                 "vip-up" if serving else "vip-down",
@@ -381,7 +384,7 @@ class Policy:
         )
 
     def _tell(self, known: Address, before: str | None, reason: Reason, now: float) -> None:
-        own = self._members.own.get(known.address)
+        own = self._membership.own.get(known.address)
         known.note(now, None if own is None else own.state, reason.text, reason.kind)
         text = address_text(known.address)
         self._core.tell(
@@ -413,34 +416,34 @@ class Policy:
     def next_deadline(self) -> float:
         """Return when `tick` has something to do."""
         parts = self._announcing.next_deadline(), self.sharing.next_deadline()
-        warm = self._next_warm if self._members.own or self._members.wards else math.inf
-        return min(self._members.update_due, warm, *parts, self._members.telling.next_deadline())
+        warm = self._next_warm if self._membership.own or self._membership.wards else math.inf
+        return min(self._membership.update_due, warm, *parts, self._membership.telling.next_deadline())
 
     def tick(self, now: float) -> None:
         """Do what is due."""
-        if now >= self._members.update_due:
+        if now >= self._membership.update_due:
             self._wait_for_strangers(now)
             self.update(now)
-        if self._members.listeners() and now >= self._next_warm:
+        if self._membership.listeners() and now >= self._next_warm:
             self._next_warm = now + WARM_INTERVAL
-            possible = self._core.mesh.possible_members(self._members.concerned())
+            possible = self._core.mesh.possible_members(self._membership.concerned())
             self._core.actions += [KeepWarm(node) for node in sorted(possible)]
-        self._members.send_due(now)
+        self._membership.send_due(now)
         self._announcing.tick(now)
         self.sharing.tick(now)
 
     def _wait_for_strangers(self, now: float) -> None:
         """Listen a little longer while this node does not know of all nodes whether they are members."""
-        starting = [part for part in self._members.listeners() if now < part.init_until]
-        mesh, concerned = self._core.mesh, self._members.concerned()
+        starting = [part for part in self._membership.listeners() if now < part.init_until]
+        mesh, concerned = self._core.mesh, self._membership.concerned()
         if starting and any(mesh.is_stranger(node) for node in mesh.possible_members(concerned)):
             for part in starting:
                 part.contact(now)
 
     def _find_next_update(self, now: float) -> float:
-        addresses = self._members.addresses.values()
+        addresses = self._membership.addresses.values()
         dues = [known.next_expiry(now) for known in addresses]
-        for part in self._members.listeners():
+        for part in self._membership.listeners():
             dues += [due for due in (part.init_until, part.preemption_due()) if due > now]
             dues.append(now + (INIT_INTERVAL if now < part.init_until else INTERVAL))
         dues += [known.vouched_until for known in addresses if known.vouched_until > now]
@@ -448,15 +451,15 @@ class Policy:
 
     def prune(self, now: float) -> None:
         """Forget what is over."""
-        for address, known in list(self._members.addresses.items()):
+        for address, known in list(self._membership.addresses.items()):
             known.prune(now, MEMORY)
-            if not known.others and not self._members.takes_part(address):
-                del self._members.addresses[address]
+            if not known.others and not self._membership.takes_part(address):
+                del self._membership.addresses[address]
                 self._core.governed.pop(address, None)
                 record = self._core.table.get(address)
                 if record is not None:
                     record.has_members = False
-        self._members.telling.prune(now, MEMORY)
+        self._membership.telling.prune(now, MEMORY)
 
     # -- for the others --
 
@@ -468,8 +471,8 @@ class Policy:
     def flow_members(self, now: float) -> dict[bytes, list[Member]]:
         """Return the members that can be reached of each address whose flows are shared."""
         return {
-            address: self._members.all_present(known, now)
-            for address, known in self._members.addresses.items()
+            address: self._membership.all_present(known, now)
+            for address, known in self._membership.addresses.items()
             if known.balance is Balance.FLOW and address in self._core.governed
         }
 
@@ -478,8 +481,8 @@ class Policy:
         """Addresses for which the answers of our host do not leave this node."""
         return frozenset(
             address
-            for address, own in self._members.own.items()
-            if not (own.serving or self._members.addresses[address].balanced)
+            for address, own in self._membership.own.items()
+            if not (own.serving or self._membership.addresses[address].balanced)
         )
 
     def taken_over(self, now: float) -> dict[bytes, tuple[bytes, float]]:
@@ -490,9 +493,9 @@ class Policy:
         which the entry counts.
         """
         found: dict[bytes, tuple[bytes, float]] = {}
-        for address in self._members.own:
-            known = self._members.addresses[address]
-            members = self._members.all_present(known, now)
+        for address in self._membership.own:
+            known = self._membership.addresses[address]
+            members = self._membership.all_present(known, now)
             present = {member.id: member.mac for member in members if any(member.mac)}
             if known.balanced:
                 found |= self.sharing.taken_over(known, present, now)
@@ -502,15 +505,15 @@ class Policy:
 
     def answered(self, record: AddressRecord) -> frozenset[bytes] | None:
         """Return the clients that our host answers for an address; None: it answers all or none."""
-        return self.sharing.answered(record) if record.address in self._members.own else None
+        return self.sharing.answered(record) if record.address in self._membership.own else None
 
     def watched(self) -> set[str]:
         """Return the nodes whose silence matters to us as a member."""
-        return self._members.watched()
+        return self._membership.watched()
 
     def view(self, now: float) -> PolicyView:
         """Return a view of all addresses with members."""
-        addresses = self._members.addresses
+        addresses = self._membership.addresses
         return PolicyView(
             self._draining, tuple(self._view_of(addresses[address], now) for address in sorted(addresses))
         )
@@ -519,9 +522,9 @@ class Policy:
         record = self._core.table.get(known.address)
         return virtual_ip_view(
             known,
-            self._members.own.get(known.address),
-            list(self._members.wards.of(known.address).values()),
-            {member.node for member in self._members.present(known, now)},
+            self._membership.own.get(known.address),
+            list(self._membership.wards.of(known.address).values()),
+            {member.node for member in self._membership.present(known, now)},
             0 if record is None else len(record.clients),
             partial(self.sharing.clients_of, known.address),
             self._core.me,

@@ -1,7 +1,7 @@
 """Tells the clients of an address who serves, where that is a member for which this node speaks.
 
-How clients are told is the matter of `pytinc.vip.announcing`; where the members share them, each has its own
-member, and `pytinc.vip.sharing` tells them.
+How clients are told is the matter of `pytinc.vip.announcing`; where the members share the clients, each
+client has its own member, and `pytinc.vip.sharing` tells them.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ class Speaker:
 
     def __init__(self, core: Core, membership: Membership, sharing: Sharing) -> None:
         self._core = core
-        self._members = membership
+        self._membership = membership
         self._sharing = sharing
         self._announcing = sharing.announcing
 
     def update(self, known: Address, now: float) -> None:
         """Tell the clients which single member serves now, if this node speaks for that member."""
-        node = None if known.balanced else self._members.speaking(known)
+        node = None if known.balanced else self._membership.speaking(known)
         speaks_of = None
         if node is not None:
             # The MAC address of a ward may change; for our own host the first one is enough.
-            speaks_of = node, None if node == self._core.me else self._members.mac(known, node)
+            speaks_of = node, None if node == self._core.me else self._membership.mac(known, node)
         if speaks_of == known.speaks_of:
             self._remind(known, node, now)
             return
@@ -53,7 +53,7 @@ class Speaker:
         record = self._core.table.get(known.address)
         if node is None or record is None or now < known.announced + REMINDER:
             return
-        mac = self._members.mac(known, node)
+        mac = self._membership.mac(known, node)
         if mac is not None and self._core.is_contested(record):
             known.announced = now
             self._core.send(neighbour.announcement(mac, known.address))
@@ -63,32 +63,32 @@ class Speaker:
         if now - known.rival_answered < RIVAL_REST:
             return
         known.rival_answered = now
-        if self._members.takes_part(known.address):
-            self._members.change(now)
-        speaking = self._members.speaking(known)
+        if self._membership.takes_part(known.address):
+            self._membership.change(now)
+        speaking = self._membership.speaking(known)
         if speaking is not None:
             self._announce(known.address, speaking, now)
 
     def take_clients_of(self, node: str, now: float) -> None:
         """Tell all clients who serves: a member that has left may have served some of them unnoticed."""
-        for known in self._members.addresses.values():
-            speaking = None if known.balanced else self._members.speaking(known)
+        for known in self._membership.addresses.values():
+            speaking = None if known.balanced else self._membership.speaking(known)
             if speaking is not None and node in known.others and known.announced < now:
                 known.announced = now
                 self._announce(known.address, speaking, now)
 
     def welcome(self, node: str, now: float) -> None:
         """Tell the clients of a node that has just joined who serves: they may have missed announcements."""
-        for known in self._members.addresses.values():
-            speaking, record = self._members.speaking(known), self._core.table.get(known.address)
-            mac = None if speaking is None or known.balanced else self._members.mac(known, speaking)
+        for known in self._membership.addresses.values():
+            speaking, record = self._membership.speaking(known), self._core.table.get(known.address)
+            mac = None if speaking is None or known.balanced else self._membership.mac(known, speaking)
             if record is not None and mac is not None:
                 self._announcing.welcome(record, mac, node, now)
 
     def _announce(self, address: bytes, node: str, now: float) -> None:
         """Tell the clients who serves: ``node``, for which this node speaks, or each client's own member."""
-        known, record = self._members.addresses[address], self._core.table.get(address)
-        mac = self._members.mac(known, node)
+        known, record = self._membership.addresses[address], self._core.table.get(address)
+        mac = self._membership.mac(known, node)
         if known.balanced:
             self._sharing.tell_all(address, now)
         elif record is not None and mac is not None:

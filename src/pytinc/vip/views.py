@@ -1,7 +1,7 @@
 """Views of the guard for commands and metrics: plain values without references to live state.
 
-`pytinc.vip.guard.Guard.view` makes them; `pytinc.net.shell` passes them to the control socket and the
-metrics.
+`pytinc.vip.picture` and `pytinc.vip.policy_picture` make them; `pytinc.net.shell` passes them to
+the control socket and the metrics.
 """
 
 from __future__ import annotations

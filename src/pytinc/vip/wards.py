@@ -39,7 +39,7 @@ class Ward(OwnMember):
         self._next_look = -math.inf
 
     def find_state(self, now: float, *, holds: bool, drains: bool) -> EntryState:
-        """Return what this node does with the address now.
+        """Return what the ward does with the address now.
 
         A guardian that has just started does not know it before the ward has answered.
         """

@@ -237,7 +237,7 @@ def parse_virtual_ip(text: str) -> VirtualIP:
         if read is None:
             raise DecodeError(f"{key} is not a key of a virtual IP{_suggestion(key)}")
         if key in seen:
-            raise DecodeError(f"{key} is there twice")
+            raise DecodeError(f"{key} occurs twice")
         if key == "check":
             seen -= _OPTIONS
         else:
@@ -405,7 +405,7 @@ def _node(text: str) -> str:
 def _with_check(virtual_ip: VirtualIP, text: str) -> VirtualIP:
     check = _parse_check(text)
     if any(str(check) == str(other) for other in virtual_ip.checks):
-        raise DecodeError(f"check={text} is there twice")
+        raise DecodeError(f"check={text} occurs twice")
     if len(virtual_ip.checks) == MAX_CHECKS:
         raise DecodeError(f"an address has at most {MAX_CHECKS} checks")
     return replace(virtual_ip, checks=(*virtual_ip.checks, check))
