@@ -129,7 +129,7 @@ def node_status(node: Node, peer: Peer) -> int:
         (peer.path.ping_sent, NodeStatus.PING_SENT),
     ):
         if flag:
-            bits |= bit
+            bits += bit  # |= would make it an IntFlag, and a dump five times as long
     return bits
 
 
@@ -170,11 +170,11 @@ def connections(node: Node) -> list[ConnectionView]:
 def _connection_status(node: Node, connection: Connection) -> int:
     bits = 0
     if connection.pinged:
-        bits |= ConnectionStatus.PINGED
+        bits += ConnectionStatus.PINGED
     if connection.meta.state is State.CONNECTING:
-        bits |= ConnectionStatus.CONNECTING
+        bits += ConnectionStatus.CONNECTING
     if connection.peer is not None and connection.peer.slot in node.table.tree:
-        bits |= ConnectionStatus.MST
+        bits += ConnectionStatus.MST
     return bits
 
 
