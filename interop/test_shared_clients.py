@@ -171,7 +171,8 @@ def test_the_clients_are_shared_and_only_their_own_member_answers(
         stations.ask()
         stations.listen(WATCH_S)
         if set(stations.told.values()) == {mac_of_node(network[name]) for name in MEMBERS}:
-            return True
+            # After a rebalance, a member that has not heard of it yet still answers the clients that it had.
+            return agreed(network, STATIONS)
         # A member that serves late gets no clients by itself. On a busy machine it may be in time for some
         # that are no stations.
         owner = view(network["one"])["owner"]

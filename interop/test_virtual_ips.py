@@ -312,7 +312,7 @@ def test_an_address_moves_on_order(served: Network) -> None:
     wait_owner(served, VIP4, served["three"])
     refused = served["two"].tinc("vip", "move", VIP4, "client", check=False)
     assert refused.returncode == 1
-    assert "client is no member" in refused.stderr
+    assert "client is not a member" in refused.stderr
 
 
 @pytest.mark.usefixtures("_once")
