@@ -243,19 +243,44 @@ def test_a_reload_shares_the_clients_and_ends_that_again() -> None:
     assert world.lost(start, world.mesh.now - 0.5) == 0
 
 
-def test_only_the_host_of_its_own_member_answers_a_client() -> None:
-    world = build(3, 20)
-    before, macs = world.used(), {host.mac: name for name, host in world.members.items()}
+def answering(world: World) -> dict[bytes, set[str]]:
+    """Have all clients ask at once; return the nodes whose hosts answer each, by the client's MAC."""
+    names = {host.mac: name for name, host in world.members.items()}
     for client in world.clients:
         client.received.clear()
-    world.ask_all()
-    for client in world.clients:
-        answers = {
-            macs[message.mac]
+        client.ask(VIP)
+    world.mesh.run(0.2)
+    kinds = (Kind.ANSWER, Kind.ANNOUNCEMENT, Kind.QUESTION)
+    return {
+        client.mac: {
+            names[message.mac]
             for message in client.received
-            if message.address == VIP and message.kind in (Kind.ANSWER, Kind.ANNOUNCEMENT, Kind.QUESTION)
+            if message.address == VIP and message.kind in kinds
         }
-        assert answers == {before[client.mac]}
+        for client in world.clients
+    }
+
+
+def test_only_the_host_of_its_own_member_answers_a_client() -> None:
+    world = build(3, 20)
+    expected = {mac: {name} for mac, name in world.used().items()}
+    assert answering(world) == expected
+
+
+def test_only_the_new_member_answers_a_client_soon_after_a_rebalance() -> None:
+    world = build(3, 20)
+    owner = world.owner()
+    drained = next(name for name in world.members if name != owner)
+    world.call(drained, "vip_drain")
+    world.mesh.run(2)
+    world.call(drained, "vip_undrain")
+    # The rules of the data path follow every second by themselves; here this is 0.9 s away.
+    world.mesh.run(4.6)
+    world.call(owner, "vip_rebalance", VIP)
+    world.mesh.run(0.4)
+    expected = {mac: {name} for mac, name in world.used().items()}
+    assert {drained} in expected.values()
+    assert answering(world) == expected
 
 
 def test_a_station_behind_the_owner_and_one_behind_another_member_are_clients_as_well() -> None:

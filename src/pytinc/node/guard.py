@@ -183,7 +183,7 @@ class NodeGuard:
 
     def rebalance(self, address: bytes, now: float) -> None:
         """Move clients from members that have too many; PolicyError says why that is impossible."""
-        self._guard.policy.orders.rebalance(address, now)
+        self._guard.rebalance(address, now)
         self._after_command(now)
 
     def _after_command(self, now: float) -> None:

@@ -241,6 +241,11 @@ class Guard:
         self._apply_policy(now)
         self._failovers.tick(now)
 
+    def rebalance(self, address: bytes, now: float) -> None:
+        """Move clients from members that have too many; PolicyError says why that is impossible."""
+        self._policy.orders.rebalance(address, now)
+        self._review.soon(now)  # our host must not answer the clients that it has lost
+
     def _apply_policy(self, now: float) -> None:
         if self._policy.take_changed():
             self._review_now(now)
