@@ -82,6 +82,9 @@ class NodeDouble:
         self.actions += self.accepted_then
         return 7
 
+    def network_came_up(self, now: float) -> None:
+        """No event, since other processes make interfaces at any time."""
+
     def next_check(self, key: tuple[bytes, str | None], check: Check) -> float:
         return self.check_due
 
