@@ -21,17 +21,25 @@ PING_INTERVAL_S = 4
 PING_TIMEOUT_S = 3
 MAX_TIMEOUT_S = 2
 NEW_ADDRESS = "192.0.2.222"
-NEW_PORTS = range(30000, 30010)
+NEW_PORT = 30000
 NEW_MAPPING = f"""
 table ip rebound {{
   chain leaving {{
-    type nat hook postrouting priority srcnat;
-    oifname "eth0" udp sport 655 masquerade to :{NEW_PORTS.start}-{NEW_PORTS.stop - 1}
+    type filter hook output priority raw
+    oifname "eth0" udp sport 655 udp sport set {NEW_PORT}
   }}
-  chain forgotten {{ type filter hook prerouting priority raw; iifname "eth0" udp dport 655 drop; }}
+  chain arriving {{
+    type filter hook prerouting priority raw
+    iifname "eth0" udp dport 655 drop
+    iifname "eth0" udp dport {NEW_PORT} udp dport set 655
+  }}
 }}
 """
-"""Datagrams leave from another port, and those to the old port are lost, as if a NAT had lost its state."""
+"""Datagrams leave from another port, and those to the old port are lost, as if a NAT had lost its state.
+
+This needs no connection tracking: tracking may begin with a datagram in the moment before a NAT rule does,
+and this flow would keep its port.
+"""
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +94,7 @@ def test_a_new_udp_port_costs_less_than_a_second_of_traffic_and_not_the_connecti
     print(f"{moving.kind.title} to {staying.kind.title}: {report.lost} of {report.sent} pings lost")
     assert report.lost < 10
     assert_steady(moving, staying)
-    assert int(staying.nodes()[moving.name].port) in NEW_PORTS
+    assert staying.nodes()[moving.name].port == str(NEW_PORT)
     moving.host.run("nft", "delete", "table", "ip", "rebound")
 
     def moved_back() -> bool:
