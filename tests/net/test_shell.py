@@ -85,6 +85,9 @@ class NodeDouble:
     def network_came_up(self, now: float) -> None:
         """No event, since other processes make interfaces at any time."""
 
+    def known_addresses(self) -> list[bytes]:
+        return []
+
     def next_check(self, key: tuple[bytes, str | None], check: Check) -> float:
         return self.check_due
 
