@@ -16,6 +16,11 @@ MUTE: Final = (
 SLOW: Final = (
     "18 3 slow 000000000004 192.168.77.9 port 655 0 0 0 0 7000000 1a tcp slow 2 1518 0 1518 9 1000 0 0 0 0"
 )
+TCP: Final = (
+    "18 3 tcp 000000000003 192.168.77.9 port 655 0 0 0 0 7000002 1a tcp tcp 2 1518 0 1518 9 1000 0 0 0 0"
+)
+ALL: Final = (ALPHA, BETA, DELTA, FAR, MUTE, TCP, SLOW)
+"""A node of each kind: reached in each way, or not at all."""
 
 
 def answer(*rows: str) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cli.node_rows import ALPHA, BETA, DELTA, FAR, MUTE, SLOW, answer
+from cli.node_rows import ALL, answer
 from cli.vip_answers import FOREIGN, SERVED
 from cli.vip_answers import answer as vip_answer
 from pytinc.control import shared
@@ -19,15 +19,7 @@ if TYPE_CHECKING:
     from cli.conftest import Run, ScriptedDaemon
 
 DOCUMENT = (Path(__file__).resolve().parents[2] / "docs/json.md").read_text()
-NODES = answer(
-    ALPHA,
-    BETA,
-    DELTA,
-    FAR,
-    MUTE,
-    "18 3 tcp 000000000003 192.168.77.9 port 655 0 0 0 0 7000002 1a tcp tcp 2 1518 0 1518 9 1000 0 0 0 0",
-    SLOW,
-)
+NODES = answer(*ALL)
 EDGES = """\
 18 4 alpha beta 192.168.77.2 port 655 192.168.77.1 port 655 700000c 1
 18 4 beta alpha 192.168.77.1 port 655 unspec port unspec 700000c 1

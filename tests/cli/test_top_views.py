@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cli.node_rows import ALPHA, BETA, DELTA, FAR, MUTE, SLOW
+from cli.node_rows import ALL
 from cli.test_shared import GUARD, NOW, SHARED, USED
 from cli.vip_answers import FOREIGN, SERVED
 from pytinc.cli.top_views import (
@@ -186,17 +186,7 @@ def test_the_words_for_a_path() -> None:
         assert paths_of_statistics(told)["a"].words == text
 
 
-C_ROWS = "\n".join(
-    (
-        ALPHA,
-        BETA,
-        DELTA,
-        FAR,
-        MUTE,
-        "18 3 tcp 000000000003 192.168.77.9 port 655 0 0 0 0 7000002 1a tcp tcp 2 1518 0 1518 9 1000 0 0 0 0",
-        SLOW,
-    )
-)
+C_ROWS = "\n".join(ALL)
 
 
 def test_the_lists_of_a_c_daemon_tell_paths_as_well() -> None:
