@@ -26,6 +26,7 @@ from pytinc.wire.subnet import Subnet
 from pytinc.wire.virtual_ip import MAX_VIRTUAL_IPS, VirtualIP, parse_address, parse_virtual_ip
 
 _T = TypeVar("_T")
+_V = TypeVar("_V")
 
 
 class Reader:
@@ -49,23 +50,20 @@ class Reader:
 
     def boolean(self, name: str, default: _T) -> bool | _T:
         """Read yes or no; another value is reported, and counts as absent."""
-        entry = self._pool.first(name)
-        if entry is None:
-            return default
-        value = parse_boolean(entry.value)
-        if value is None:
-            self._expected('"yes" or "no"', entry)
-            return default
-        return value
+        return self._plain(name, parse_boolean, '"yes" or "no"', default)
 
     def integer(self, name: str, default: _T) -> int | _T:
         """Read an integer; another value is reported, and counts as absent."""
+        return self._plain(name, parse_integer, "Integer", default)
+
+    def _plain(self, name: str, parse: Callable[[str], _V | None], expected: str, default: _T) -> _V | _T:
+        """Read a value with ``parse``, which returns None for one that is not as ``expected``."""
         entry = self._pool.first(name)
         if entry is None:
             return default
-        value = parse_integer(entry.value)
+        value = parse(entry.value)
         if value is None:
-            self._expected("Integer", entry)
+            self._expected(expected, entry)
             return default
         return value
 
